@@ -36,22 +36,43 @@ def write_tables(folder: Path, entities: int) -> Path:
     from openmofi.storage.tables.blocks import table_blocks
 
     draw = np.random.default_rng(0)
-    words = pa.array(["".join(draw.choice(list("abcdefghijklmnoprstuvwyz"), draw.integers(3, 9)))
-                      for _ in range(_WORDS)])
+    words = pa.array(
+        ["".join(draw.choice(list("abcdefghijklmnoprstuvwyz"), draw.integers(3, 9))) for _ in range(_WORDS)]
+    )
     text = partial(_text, draw, words)
     folder.mkdir()
-    with (table_blocks(folder / "entities.parquet", ENTITIES) as add_entities,
-          table_blocks(folder / "names.parquet", NAMES) as add_names,
-          table_blocks(folder / "relations.parquet", RELATIONS) as add_relations):
+    with (
+        table_blocks(folder / "entities.parquet", ENTITIES) as add_entities,
+        table_blocks(folder / "names.parquet", NAMES) as add_names,
+        table_blocks(folder / "relations.parquet", RELATIONS) as add_relations,
+    ):
         for start in range(0, entities, _BLOCK):
             rows = np.arange(start, min(start + _BLOCK, entities))
             ids, own, more = _ids(rows), text(len(rows), 2), text(len(rows), 2)
             half = pa.array(draw.random(len(rows)) < 0.5)
-            add_entities(pa.table([ids, own, text(len(rows), 8), pa.array([["thing"]] * len(rows)),
-                                   pa.array(draw.integers(0, 200, len(rows)), pa.float32())], schema=ENTITIES))
+            add_entities(
+                pa.table(
+                    [
+                        ids,
+                        own,
+                        text(len(rows), 8),
+                        pa.array([["thing"]] * len(rows)),
+                        pa.array(draw.integers(0, 200, len(rows)), pa.float32()),
+                    ],
+                    schema=ENTITIES,
+                )
+            )
             names = pa.concat_arrays([own, more, text(len(rows), 3).filter(half)])
-            add_names(pa.table([names, pa.concat_arrays([ids, ids, ids.filter(half)]),
-                                pa.array(draw.integers(1, 100, len(names)), pa.float32())], schema=NAMES))
+            add_names(
+                pa.table(
+                    [
+                        names,
+                        pa.concat_arrays([ids, ids, ids.filter(half)]),
+                        pa.array(draw.integers(1, 100, len(names)), pa.float32()),
+                    ],
+                    schema=NAMES,
+                )
+            )
             tails = np.minimum((draw.pareto(1.0, 4 * len(rows)) * entities / 50).astype(np.int64), entities - 1)
             add_relations(pa.table([_ids(np.repeat(rows, 4)), ["part of"] * len(tails), _ids(tails)], schema=RELATIONS))
     return folder
@@ -70,10 +91,15 @@ def _text(draw: np.random.Generator, words: pa.Array, rows: int, count: int) -> 
 
 def apart(function: str, *arguments: object, module: str = "big_base") -> dict[str, Any]:
     """What a function of this module or another gives, in a process of its own."""
-    code = (f"import sys, json; sys.path[:0] = {sys.path!r}\nimport {module}\n"
-            f"print(json.dumps({module}.{function}(*json.loads(sys.argv[1]))))")
-    done = subprocess.run([sys.executable, "-c", code, json.dumps([
-        str(each) if isinstance(each, Path) else each for each in arguments])], check=True, stdout=subprocess.PIPE)
+    code = (
+        f"import sys, json; sys.path[:0] = {sys.path!r}\nimport {module}\n"
+        f"print(json.dumps({module}.{function}(*json.loads(sys.argv[1]))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps([str(each) if isinstance(each, Path) else each for each in arguments])],
+        check=True,
+        stdout=subprocess.PIPE,
+    )
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -85,9 +111,16 @@ def build(source: str, out: str, memory: str) -> dict[str, Any]:
     start = time.perf_counter()
     counts = build_table(source, out, memory=memory).counts
     used = resource.getrusage(resource.RUSAGE_SELF)
-    return {"entities": counts["entities"], "names": counts["names"], "relations": counts["relations"],
-            "memory": memory, "wall_s": time.perf_counter() - start, "cpu_s": used.ru_utime + used.ru_stime,
-            "peak_mib": harness.peak_mib(), "peak_over_budget": harness.peak_mib() * 2**20 / memory_bytes(memory)}
+    return {
+        "entities": counts["entities"],
+        "names": counts["names"],
+        "relations": counts["relations"],
+        "memory": memory,
+        "wall_s": time.perf_counter() - start,
+        "cpu_s": used.ru_utime + used.ru_stime,
+        "peak_mib": harness.peak_mib(),
+        "peak_over_budget": harness.peak_mib() * 2**20 / memory_bytes(memory),
+    }
 
 
 def trie(folder: str) -> dict[str, Any]:
@@ -131,8 +164,14 @@ def feed(path: str, reading: float) -> dict[str, Any]:
         taken = [(_looked_up(several, asked), _looked_up(one, asked)) for _ in range(5)]
         sizes = [len(several), sum(path.stat().st_size for path in Path(name).iterdir())]
     ours, theirs = (1e6 * min(of_one) / len(asked) for of_one in zip(*taken, strict=True))
-    return {"tries": len(firsts), "bytes_per_key": peak * 2**20 / sizes[0], "us_per_key": 1e6 * seconds / sizes[0],
-            "file_bytes_per_key": sizes[1] / sizes[0], "get_us": ours, "get_us_of_one": theirs}
+    return {
+        "tries": len(firsts),
+        "bytes_per_key": peak * 2**20 / sizes[0],
+        "us_per_key": 1e6 * seconds / sizes[0],
+        "file_bytes_per_key": sizes[1] / sizes[0],
+        "get_us": ours,
+        "get_us_of_one": theirs,
+    }
 
 
 def _looked_up(names: Any, asked: list[str]) -> float:
@@ -153,11 +192,18 @@ def project(nodes: int, links: int) -> dict[str, Any]:
     libraries = harness.peak_mib() - (bits.nbytes + tails.nbytes) / 2**20
     start = time.process_time()
     with tempfile.TemporaryDirectory(dir="runs") as work:
-        rows = sum(len(block) for block in projected(bits, np.full(nodes, links, np.int32), tails, settings, Path(work),
-                                                     WIDTHS[-1]))
-    return {"nodes": rows, "links": nodes * links, "cpu_s": time.process_time() - start, "peak_mib": harness.peak_mib(),
-            "bytes_per_node": (harness.peak_mib() - libraries) * 2**20 / nodes,
-            "needed_mib": memory_needed(nodes, nodes * links, settings) / 2**20}
+        rows = sum(
+            len(block)
+            for block in projected(bits, np.full(nodes, links, np.int32), tails, settings, Path(work), WIDTHS[-1])
+        )
+    return {
+        "nodes": rows,
+        "links": nodes * links,
+        "cpu_s": time.process_time() - start,
+        "peak_mib": harness.peak_mib(),
+        "bytes_per_node": (harness.peak_mib() - libraries) * 2**20 / nodes,
+        "needed_mib": memory_needed(nodes, nodes * links, settings) / 2**20,
+    }
 
 
 def widen(small: Path, wide: Path, entities: int) -> None:
@@ -177,8 +223,18 @@ def widen(small: Path, wide: Path, entities: int) -> None:
     with arrow_blocks(wide / layout.ENTITIES_ARROW, ENTITIES, layout.BATCH_ROWS) as add:
         for start in range(0, entities, _BLOCK):
             ids = _ids(np.arange(start, min(start + _BLOCK, entities)))
-            add(pa.table([ids, ids, pc.binary_join_element_wise("a thing that is called", ids, " "),
-                          pa.array([["thing"]] * len(ids)), pa.array(np.ones(len(ids), np.float32))], schema=ENTITIES))
+            add(
+                pa.table(
+                    [
+                        ids,
+                        ids,
+                        pc.binary_join_element_wise("a thing that is called", ids, " "),
+                        pa.array([["thing"]] * len(ids)),
+                        pa.array(np.ones(len(ids), np.float32)),
+                    ],
+                    schema=ENTITIES,
+                )
+            )
     save_array(wide / NUMBERS, np.arange(1, 7 * entities, 7, dtype=np.int32))
     save_array(wide / ROWS, np.arange(entities, dtype=np.int32))
     vectors = np.lib.format.open_memmap(wide / layout.VECTORS, mode="w+", dtype=np.float16, shape=(entities, 128))
@@ -209,6 +265,12 @@ def open_base(folder: str) -> dict[str, Any]:
     start = time.process_time()
     for entity_id in ids[:20_000]:
         kb.row(entity_id)
-    return {"entities": len(kb), "first_s": first, "open_ms": float(np.median(taken)), "open_min_ms": min(taken),
-            "open_cpu_ms": float(np.median(used)),
-            "rows_per_s": len(ids) / together, "row_us": 1e6 * (time.process_time() - start) / 20_000}
+    return {
+        "entities": len(kb),
+        "first_s": first,
+        "open_ms": float(np.median(taken)),
+        "open_min_ms": min(taken),
+        "open_cpu_ms": float(np.median(used)),
+        "rows_per_s": len(ids) / together,
+        "row_us": 1e6 * (time.process_time() - start) / 20_000,
+    }

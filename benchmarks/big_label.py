@@ -54,8 +54,10 @@ def write_tables(folder: Path, world: Path, texts: list[str], entities: int) -> 
     ends, draw = np.cumsum(weights) / weights.sum(), np.random.default_rng(0)
 
     def names(rows: int, length: int) -> pa.Array:
-        drawn = [words.take(pa.array(np.minimum(np.searchsorted(ends, draw.random(rows)), len(words) - 1)))
-                 for _ in range(length)]
+        drawn = [
+            words.take(pa.array(np.minimum(np.searchsorted(ends, draw.random(rows)), len(words) - 1)))
+            for _ in range(length)
+        ]
         return pc.binary_join_element_wise(*drawn, " ")
 
     folder.mkdir()
@@ -68,17 +70,34 @@ def write_tables(folder: Path, world: Path, texts: list[str], entities: int) -> 
                 rows = np.arange(start, min(start + _BLOCK, entities))
                 ids = big_base._ids(rows)
                 if name == "entities":
-                    add(pa.table([ids, names(len(rows), 3), names(len(rows), 9), pa.array([["thing"]] * len(rows)),
-                                  pa.array(draw.integers(0, 200, len(rows)), pa.float32())], schema=ENTITIES))
+                    add(
+                        pa.table(
+                            [
+                                ids,
+                                names(len(rows), 3),
+                                names(len(rows), 9),
+                                pa.array([["thing"]] * len(rows)),
+                                pa.array(draw.integers(0, 200, len(rows)), pa.float32()),
+                            ],
+                            schema=ENTITIES,
+                        )
+                    )
                 elif name == "names":
                     for length, share in _LENGTHS:
                         some = ids.take(pa.array(np.flatnonzero(draw.random(len(rows)) < share)))
-                        add(pa.table([names(len(some), length), some, pa.array(np.ones(len(some), np.float32))],
-                                     schema=NAMES))
+                        add(
+                            pa.table(
+                                [names(len(some), length), some, pa.array(np.ones(len(some), np.float32))], schema=NAMES
+                            )
+                        )
                 else:
                     tails = np.minimum((draw.pareto(1.0, 4 * len(rows)) * entities / 50).astype(np.int64), entities - 1)
-                    add(pa.table([big_base._ids(np.repeat(rows, 4)), ["part of"] * len(tails), big_base._ids(tails)],
-                                 schema=RELATIONS))
+                    add(
+                        pa.table(
+                            [big_base._ids(np.repeat(rows, 4)), ["part of"] * len(tails), big_base._ids(tails)],
+                            schema=RELATIONS,
+                        )
+                    )
     return folder
 
 
@@ -86,8 +105,25 @@ def job(kb: Path, encoder: str, shards: list[str], out: Path) -> dict[str, Any]:
     """One label job: processor seconds of all its processes, and memory of the largest."""
     before = os.times()
     process = subprocess.Popen(
-        [sys.executable, "-m", "openmofi", "label", *shards, "--kb", str(kb), "--encoder", encoder, "-o", str(out),
-         "--engine", "processes:1", "--json"], stdout=subprocess.PIPE, text=True)
+        [
+            sys.executable,
+            "-m",
+            "openmofi",
+            "label",
+            *shards,
+            "--kb",
+            str(kb),
+            "--encoder",
+            encoder,
+            "-o",
+            str(out),
+            "--engine",
+            "processes:1",
+            "--json",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     most = {"Rss": 0, "Private_Dirty": 0}
     while process.poll() is None:
         for pid in _family(process.pid):
@@ -99,15 +135,24 @@ def job(kb: Path, encoder: str, shards: list[str], out: Path) -> dict[str, Any]:
         raise SystemExit(f"the job on {kb} failed")
     after, counts = os.times(), json.loads(process.stdout.read())
     seconds = after.children_user + after.children_system - before.children_user - before.children_system
-    return {"rows": counts["rows_in"], "accepted": counts["accepted"], "entities": counts["entities"], "cpu_s": seconds,
-            "captions_per_cpu_second": counts["rows_in"] / seconds, "worker_rss_mib": most["Rss"] / 1024,
-            "worker_own_mib": most["Private_Dirty"] / 1024}
+    return {
+        "rows": counts["rows_in"],
+        "accepted": counts["accepted"],
+        "entities": counts["entities"],
+        "cpu_s": seconds,
+        "captions_per_cpu_second": counts["rows_in"] / seconds,
+        "worker_rss_mib": most["Rss"] / 1024,
+        "worker_own_mib": most["Private_Dirty"] / 1024,
+    }
 
 
 def _family(pid: int) -> list[int]:
     try:
-        children = [int(each) for task in Path(f"/proc/{pid}/task").iterdir()
-                    for each in (task / "children").read_text("ascii").split()]
+        children = [
+            int(each)
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            for each in (task / "children").read_text("ascii").split()
+        ]
     except (FileNotFoundError, ProcessLookupError):
         return []
     return [pid, *(each for child in children for each in _family(child))]
@@ -131,7 +176,7 @@ def main() -> None:
     parser.add_argument("--memory", default="2GB")
     parser.add_argument("--work", type=Path, default=Path("runs"), help="gets a temporary folder, some 12 GB")
     arguments = parser.parse_args()
-    shards = sorted(map(str, (arguments.demo / "world/pages/train").glob("*.tar")))[:arguments.shards]
+    shards = sorted(map(str, (arguments.demo / "world/pages/train").glob("*.tar")))[: arguments.shards]
     encoder = f"run:{arguments.demo / 'encoders/partial-labels'}"
     arguments.work.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=arguments.work) as name:
@@ -146,19 +191,40 @@ def main() -> None:
         big_base.apart("build", arguments.demo / "world", root / "small", arguments.memory)
         for base, kb in bases.items():
             for opening in ("first", "later"):
-                rows.append({"stage": "text", "base": base, "opening": opening, **big_base.apart(
-                    "work", kb, root / "captions.txt", 10_000, module="big_text")})
+                rows.append(
+                    {
+                        "stage": "text",
+                        "base": base,
+                        "opening": opening,
+                        **big_base.apart("work", kb, root / "captions.txt", 10_000, module="big_text"),
+                    }
+                )
                 print(json.dumps(rows[-1]), flush=True)
         for base, kb in bases.items():
             rows.append({"stage": "job", "base": base, **job(kb, encoder, shards, root / f"labels-{base}")})
             print(json.dumps(rows[-1]), flush=True)
-    big, small = ({key: value for row in rows if row.get("base") == base and row.get("opening") != "first"
-                   for key, value in row.items()} for base in bases)
-    harness.write_result("big_label", rows, {
-        "names": big["names"], "open_cpu_s": big["open_s"], "captions_per_cpu_second": big["captions_per_cpu_second"],
-        "over_small_base": big["captions_per_cpu_second"] / small["captions_per_cpu_second"],
-        "worker_rss_mib": big["worker_rss_mib"], "worker_own_mib": big["worker_own_mib"],
-        "small_worker_own_mib": small["worker_own_mib"]})
+    big, small = (
+        {
+            key: value
+            for row in rows
+            if row.get("base") == base and row.get("opening") != "first"
+            for key, value in row.items()
+        }
+        for base in bases
+    )
+    harness.write_result(
+        "big_label",
+        rows,
+        {
+            "names": big["names"],
+            "open_cpu_s": big["open_s"],
+            "captions_per_cpu_second": big["captions_per_cpu_second"],
+            "over_small_base": big["captions_per_cpu_second"] / small["captions_per_cpu_second"],
+            "worker_rss_mib": big["worker_rss_mib"],
+            "worker_own_mib": big["worker_own_mib"],
+            "small_worker_own_mib": small["worker_own_mib"],
+        },
+    )
 
 
 if __name__ == "__main__":

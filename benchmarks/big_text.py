@@ -51,7 +51,7 @@ def put_together(folder: Path, names: Path, entities: int) -> Path:
     vectors = np.lib.format.open_memmap(out / layout.VECTORS, mode="r+")
     for start in range(0, entities, 1 << 16):
         block = draw.standard_normal((min(1 << 16, entities - start), vectors.shape[1]), np.float32)
-        vectors[start:start + len(block)] = block / np.linalg.norm(block, axis=1, keepdims=True)
+        vectors[start : start + len(block)] = block / np.linalg.norm(block, axis=1, keepdims=True)
     vectors.flush()
     manifest = read_manifest(out)
     counts = {name: value for name, value in manifest.counts.items() if name != "digests"}
@@ -78,13 +78,20 @@ def work(base: str, captions: str, count: int) -> dict[str, Any]:
     links = mentions = 0
     for place in range(1000, len(texts), 1000):
         begun = time.process_time()
-        for row in linker.link(texts[place:place + 1000]):
+        for row in linker.link(texts[place : place + 1000]):
             links, mentions = links + len(row.links), mentions + len(row.mentions)
         seconds.append(time.process_time() - begun)
     grown = {name: (value - before[name]) / 1024 for name, value in _memory().items()}
-    return {"names": len(kb.names), "open_s": opened - start, "linker_s": ready - opened,
-            "captions_per_second": 1000 / float(np.median(seconds)), "mentions": mentions, "links": links,
-            "resident_mib": grown["Rss"], "own_mib": grown["Private_Dirty"]}
+    return {
+        "names": len(kb.names),
+        "open_s": opened - start,
+        "linker_s": ready - opened,
+        "captions_per_second": 1000 / float(np.median(seconds)),
+        "mentions": mentions,
+        "links": links,
+        "resident_mib": grown["Rss"],
+        "own_mib": grown["Private_Dirty"],
+    }
 
 
 def _memory() -> dict[str, int]:
@@ -108,8 +115,11 @@ def main() -> None:
             row = big_base.apart("work", base, arguments.names / "captions.txt", arguments.captions, module="big_text")
             rows.append({"opening": opening, **row})
             print(json.dumps(rows[-1]), file=sys.stderr)
-    harness.write_result("big_text", rows, {
-        name: rows[1][name] for name in ("names", "open_s", "captions_per_second", "resident_mib", "own_mib")})
+    harness.write_result(
+        "big_text",
+        rows,
+        {name: rows[1][name] for name in ("names", "open_s", "captions_per_second", "resident_mib", "own_mib")},
+    )
 
 
 if __name__ == "__main__":

@@ -64,23 +64,29 @@ KINDS = ("entity", "name", "text", "image")
 _BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 1.0)
 
 
-def queries_of(kind: str, index: Index, kb: openmofi.KnowledgeBase, truth: Mapping[int, Shown],
-               entities: list[str]) -> dict[str, Query]:
+def queries_of(
+    kind: str, index: Index, kb: openmofi.KnowledgeBase, truth: Mapping[int, Shown], entities: list[str]
+) -> dict[str, Query]:
     """A query for each entity."""
     if kind == "entity":
-        return {entity: Query(entity=entity, limit=SHOWN, fold=False) for entity in entities
-                if entity in index.state.entity_numbers}
+        return {
+            entity: Query(entity=entity, limit=SHOWN, fold=False)
+            for entity in entities
+            if entity in index.state.entity_numbers
+        }
     if kind == "image":
         return image_queries(truth, index, entities)
     if kind == "name":
         return {entity: Query(text=kb[entity].name, limit=SHOWN, fold=False) for entity in entities}
-    return {entity: Query(text=entity_text(kb, kb.row(entity), DEFAULT_TEMPLATE), limit=SHOWN, fold=False)
-            for entity in entities}
+    return {
+        entity: Query(text=entity_text(kb, kb.row(entity), DEFAULT_TEMPLATE), limit=SHOWN, fold=False)
+        for entity in entities
+    }
 
 
 def parted(entities: list[str], part: str, each: int) -> list[str]:
     """Every other entity, or all; of these each of so many."""
-    return (entities if part == "all" else entities[1 if part == "odd" else 0::2])[::each]
+    return (entities if part == "all" else entities[1 if part == "odd" else 0 :: 2])[::each]
 
 
 def sample_world(demo: Path, out: Path, part: str, each: int, only: str) -> dict[str, Any]:
@@ -88,7 +94,11 @@ def sample_world(demo: Path, out: Path, part: str, each: int, only: str) -> dict
     kb = openmofi.KnowledgeBase.open(demo / "kb")
     index = openmofi.build_index(
         [demo / "labels", demo / "labels-heldout", *sorted((demo / "world/retrieval").glob("*.tar"))],
-        encoder=f"run:{demo / 'encoders/partial-labels'}", out=out / "index", kb=kb, entities="judged")
+        encoder=f"run:{demo / 'encoders/partial-labels'}",
+        out=out / "index",
+        kb=kb,
+        entities="judged",
+    )
     truth, held = read_truth(index, demo / "world/truth.parquet", kb), held_out(demo / "world/truth.parquet")
     named = {entity for shown in truth.values() for entity in shown.entities} - held
     results: dict[str, Any] = {}
@@ -123,17 +133,29 @@ def recognition(index: Index, world: Path, truth: Mapping[int, Shown], part: str
         found = likely_entities(unseen, index.connection, state.exact.rows(positions[chosen]), 1)
         for image, likely in zip(images[chosen].tolist(), found, strict=True):
             shown, entity = truth[image], state.entity_ids[int(likely.entities[0])]
-            rows.append(Asked("held-out" if shown.entities <= held else artist, likely.best or 0.0,
-                              entity in shown.wider, entity in shown.entities, likely.even or 0.0,
-                              likely.unnamed or 0.0))
-    wholes = {"all": rows, "unseen artists": [row for row in rows if row.group != "held-out"],
-              "held-out": [row for row in rows if row.group == "held-out"]}
+            rows.append(
+                Asked(
+                    "held-out" if shown.entities <= held else artist,
+                    likely.best or 0.0,
+                    entity in shown.wider,
+                    entity in shown.entities,
+                    likely.even or 0.0,
+                    likely.unnamed or 0.0,
+                )
+            )
+    wholes = {
+        "all": rows,
+        "unseen artists": [row for row in rows if row.group != "held-out"],
+        "held-out": [row for row in rows if row.group == "held-out"],
+    }
     results = {name: accuracy(some) for name, some in wholes.items()}
     for name, some in wholes.items():
         share = share_of(np.array([row.even for row in some]))
         results[f"{name}, by their own share"] = accuracy([row.at(share) for row in some]) | {"share": round(share, 4)}
-    return results | {group: accuracy([row for row in rows if row.group == group])
-                      for group in sorted({row.group for row in rows} - {"held-out"})}
+    return results | {
+        group: accuracy([row for row in rows if row.group == group])
+        for group in sorted({row.group for row in rows} - {"held-out"})
+    }
 
 
 @dataclass(frozen=True)
@@ -188,23 +210,36 @@ def accuracy(rows: list[Asked]) -> dict[str, Any]:
     probability, right = np.array([row.probability for row in rows]), np.array([row.right for row in rows], bool)
     bins = np.digitize(probability, _BINS[1:-1])
     error = sum(abs(probability[bins == each].sum() - right[bins == each].sum()) for each in range(len(_BINS)))
-    return {"images": len(rows), "accuracy": round(float(right.mean()), 4),
-            "interval": [round(edge, 4) for edge in wilson_interval(float(right.mean()), len(right))],
-            "exact": round(sum(row.exact for row in rows) / len(rows), 4),
-            "unnamed": round(sum(row.unnamed for row in rows) / len(rows), 4),
-            "expected": round(float(probability.mean()), 4), "calibration_error": round(float(error / len(rows)), 4)}
+    return {
+        "images": len(rows),
+        "accuracy": round(float(right.mean()), 4),
+        "interval": [round(edge, 4) for edge in wilson_interval(float(right.mean()), len(right))],
+        "exact": round(sum(row.exact for row in rows) / len(rows), 4),
+        "unnamed": round(sum(row.unnamed for row in rows) / len(rows), 4),
+        "expected": round(float(probability.mean()), 4),
+        "calibration_error": round(float(error / len(rows)), 4),
+    }
 
 
 def openclipart(real: Path, demo: Path, out: Path) -> dict[str, Any]:
     """Figures of Openclipart, on the rows that were judged by hand; a right entity is shown and named."""
     kb = openmofi.KnowledgeBase.open(demo / "kb")
-    index = openmofi.build_index(real / "default", encoder=f"run:{demo / 'encoders/partial-labels'}",
-                                 out=out / "index-real", kb=kb, entities="judged")
+    index = openmofi.build_index(
+        real / "default",
+        encoder=f"run:{demo / 'encoders/partial-labels'}",
+        out=out / "index-real",
+        kb=kb,
+        entities="judged",
+    )
     judged = read_judged(Path("studies/truth_openclipart.jsonl"))
     truth = by_image(index, {(each.shard, each.key): Shown.of(each.right, kb, each.doubt) for each in judged})
-    entities = [entity for entity, in index.connection.execute("SELECT DISTINCT entity FROM labels ORDER BY entity")]
-    return {f"Openclipart, by {kind}": said(f"Openclipart, by {kind}", measured(answers(
-        index, truth, queries_of(kind, index, kb, truth, entities)))) for kind in ("entity", "name")}
+    entities = [entity for (entity,) in index.connection.execute("SELECT DISTINCT entity FROM labels ORDER BY entity")]
+    return {
+        f"Openclipart, by {kind}": said(
+            f"Openclipart, by {kind}", measured(answers(index, truth, queries_of(kind, index, kb, truth, entities)))
+        )
+        for kind in ("entity", "name")
+    }
 
 
 def said(name: str, figures: dict[str, Any]) -> dict[str, Any]:
@@ -219,7 +254,8 @@ def rows_of(results: Mapping[str, Any]) -> list[harness.Row]:
     for name, figures in results.items():
         if "queries" in figures:
             whole = {"of": name, "queries": figures["queries"], "wanted": figures["wanted"]} | {
-                f"average_precision_{order}": value for order, value in figures["average_precision"].items()}
+                f"average_precision_{order}": value for order, value in figures["average_precision"].items()
+            }
             begun = [until for until in UNTIL if figures[str(until)]["shown"]]
             rows += [whole | {"until": until} | figures[str(until)] for until in begun] or [whole]
         else:
@@ -235,18 +271,26 @@ def main() -> None:
     parser.add_argument("--real", type=Path, help="Folder of the study `studies.real`.")
     parser.add_argument("--part", choices=("even", "odd", "all"), default="odd", help="Of the entities.")
     parser.add_argument("--each", type=int, default=1, help="One of so many entities of the part is asked for.")
-    parser.add_argument("--only", choices=("searches", "recognition"), default="",
-                        help="Rows of the others stay as they were measured before.")
+    parser.add_argument(
+        "--only",
+        choices=("searches", "recognition"),
+        default="",
+        help="Rows of the others stay as they were measured before.",
+    )
     arguments = parser.parse_args()
     results = sample_world(arguments.demo, arguments.out, arguments.part, arguments.each, arguments.only)
     if arguments.real:
         results |= openclipart(arguments.real, arguments.demo, arguments.out)
     gaps = {f"largest gap, {name}": largest_gap(figures) for name, figures in results.items() if "queries" in figures}
     before = json.loads((harness.RESULTS / "calibrated_end.json").read_text()) if arguments.only else {}
-    kept = [row for row in before.get("rows", [])
-            if not any(f"{row['of']}, ".startswith(f"{name}, ") for name in results)]
-    harness.write_result("calibrated_end", kept + rows_of(results), {
-        name: gap for name, gap in {**before.get("ratios", {}), **gaps}.items() if gap is not None})
+    kept = [
+        row for row in before.get("rows", []) if not any(f"{row['of']}, ".startswith(f"{name}, ") for name in results)
+    ]
+    harness.write_result(
+        "calibrated_end",
+        kept + rows_of(results),
+        {name: gap for name, gap in {**before.get("ratios", {}), **gaps}.items() if gap is not None},
+    )
 
 
 if __name__ == "__main__":

@@ -131,8 +131,12 @@ def simulate(world: World, seed: int) -> Corpus:
     draw = np.random.default_rng(seed)
     texts = _texts(world, draw)
     shows, chosen, truth = _shown(world, texts, draw)
-    shifted = {"none": np.zeros(len(truth), bool), "pairs": shows[texts.pair],
-               "mentions": shows[texts.pair] & ~chosen[texts.group], "all": np.ones(len(truth), bool)}[world.companions]
+    shifted = {
+        "none": np.zeros(len(truth), bool),
+        "pairs": shows[texts.pair],
+        "mentions": shows[texts.pair] & ~chosen[texts.group],
+        "all": np.ones(len(truth), bool),
+    }[world.companions]
     own = np.where(truth, world.separation, np.where(shifted, world.shift, 0.0)) + draw.standard_normal(len(truth))
     offset = world.offsets * draw.standard_normal(int(texts.entity.max()) + 1)
     style = world.style * draw.standard_normal((10, len(offset)))
@@ -150,9 +154,19 @@ def simulate(world: World, seed: int) -> Corpus:
     other, decoys = elsewhere(1)
     _, random = elsewhere(4)
     none = np.zeros(len(truth), np.int64)
-    evidence = Evidence(real.astype(np.float32), decoys.astype(np.float32), texts.link.astype(np.float32), texts.group,
-                        texts.pair, texts.entity, np.arange(len(truth)), other, random.astype(np.float32),
-                        np.tile(texts.entity, 4), none)
+    evidence = Evidence(
+        real.astype(np.float32),
+        decoys.astype(np.float32),
+        texts.link.astype(np.float32),
+        texts.group,
+        texts.pair,
+        texts.entity,
+        np.arange(len(truth)),
+        other,
+        random.astype(np.float32),
+        np.tile(texts.entity, 4),
+        none,
+    )
     ids = [str(number) for number in range(len(offset))]
     # Every entity has one name, and no image looks like another's.
     sample = Sample(evidence, ids, np.zeros(len(ids), np.float32), ids, texts.entity, _source(texts), None, None)
@@ -221,16 +235,29 @@ def measure(world: World, rounds: int) -> dict[str, Any]:
         assert probability is not None
         accepted = probability >= threshold_for_precision(probability, TARGET)
         best = corpus.oracle >= threshold_for_precision(corpus.oracle, TARGET)
-        sums += (accepted.sum(), probability[accepted].sum(), corpus.truth[accepted].sum(), corpus.truth.sum(),
-                 best.sum(), corpus.truth[best].sum())
+        sums += (
+            accepted.sum(),
+            probability[accepted].sum(),
+            corpus.truth[accepted].sum(),
+            corpus.truth.sum(),
+            best.sum(),
+            corpus.truth[best].sum(),
+        )
         if sums[0] >= _ENOUGH and seed >= min(rounds, 3) - 1:
             break
     accepted_sum, expected, right, shown, oracle, oracle_right = sums
-    return {**asdict(world), "accepted": int(accepted_sum), "expected": _ratio(expected, accepted_sum),
-            "found": _ratio(right, accepted_sum), "gap": _ratio(right - expected, accepted_sum),
-            "recall": _ratio(right, shown), "oracle_found": _ratio(oracle_right, oracle),
-            "oracle_recall": _ratio(oracle_right, shown), "corpora": seed + 1,
-            "seconds": round((time.perf_counter() - start) / (seed + 1), 2)}
+    return {
+        **asdict(world),
+        "accepted": int(accepted_sum),
+        "expected": _ratio(expected, accepted_sum),
+        "found": _ratio(right, accepted_sum),
+        "gap": _ratio(right - expected, accepted_sum),
+        "recall": _ratio(right, shown),
+        "oracle_found": _ratio(oracle_right, oracle),
+        "oracle_recall": _ratio(oracle_right, shown),
+        "corpora": seed + 1,
+        "seconds": round((time.perf_counter() - start) / (seed + 1), 2),
+    }
 
 
 def _ratio(part: float, whole: float) -> float | None:
@@ -245,10 +272,13 @@ def ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
     counted = [row for row in large if row["accepted"] >= _COUNTED]
     plain = [row["gap"] for row in counted if row["companions"] == "none"]
     recalls = [(row["recall"] or 0.0) / row["oracle_recall"] for row in large if (row["oracle_recall"] or 0.0) >= 0.05]
-    return {"worst_gap_from_1000": -min(row["gap"] for row in counted), "worst_gap_without_companions": -min(plain),
-            "worst_timid_from_1000": max(row["gap"] for row in counted),
-            "cells_within_03": float(np.mean([abs(row["gap"]) <= 0.03 for row in counted])),
-            "recall_over_oracle": float(np.mean(recalls))}
+    return {
+        "worst_gap_from_1000": -min(row["gap"] for row in counted),
+        "worst_gap_without_companions": -min(plain),
+        "worst_timid_from_1000": max(row["gap"] for row in counted),
+        "cells_within_03": float(np.mean([abs(row["gap"]) <= 0.03 for row in counted])),
+        "recall_over_oracle": float(np.mean(recalls)),
+    }
 
 
 def main() -> None:

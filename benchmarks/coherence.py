@@ -29,8 +29,9 @@ def weights(entities: int, draw: np.random.Generator) -> NDArray[np.float64]:
     return draw.permutation(1.0 / np.arange(1, entities + 1) ** 0.7)
 
 
-def texts(count: int, topic: NDArray[np.int64], weight: NDArray[np.float64], together: float,
-          draw: np.random.Generator) -> NDArray[np.int64]:
+def texts(
+    count: int, topic: NDArray[np.int64], weight: NDArray[np.float64], together: float, draw: np.random.Generator
+) -> NDArray[np.int64]:
     """(count, 5) entities that texts mean."""
     drawn = draw.choice(len(weight), (count, _A_TEXT), p=weight / weight.sum())
     topics = draw.integers(0, topic.max() + 1, count)
@@ -41,8 +42,15 @@ def texts(count: int, topic: NDArray[np.int64], weight: NDArray[np.float64], tog
     return drawn
 
 
-def build(folder: Path, topic: NDArray[np.int64], word: NDArray[np.int64], weight: NDArray[np.float64],
-          counted: NDArray[np.int64], within: float, draw: np.random.Generator) -> Path:
+def build(
+    folder: Path,
+    topic: NDArray[np.int64],
+    word: NDArray[np.int64],
+    weight: NDArray[np.float64],
+    counted: NDArray[np.int64],
+    within: float,
+    draw: np.random.Generator,
+) -> Path:
     """A base whose names are counted in texts."""
     from openmofi.knowledge import build_table
     from openmofi.schema import ENTITIES, NAMES, RELATIONS
@@ -51,8 +59,13 @@ def build(folder: Path, topic: NDArray[np.int64], word: NDArray[np.int64], weigh
     size = len(topic)
     ids = np.array([f"E{number}" for number in range(size)])
     source = folder / "source"
-    write_table(source / "entities.parquet", pa.table(
-        [ids, [f"thing {number}" for number in range(size)], [""] * size, [[]] * size, [0.0] * size], schema=ENTITIES))
+    write_table(
+        source / "entities.parquet",
+        pa.table(
+            [ids, [f"thing {number}" for number in range(size)], [""] * size, [[]] * size, [0.0] * size],
+            schema=ENTITIES,
+        ),
+    )
     counts = np.bincount(counted.ravel(), minlength=size) + 1.0
     write_table(source / "names.parquet", pa.table([[f"word{each}" for each in word], ids, counts], schema=NAMES))
     heads = np.repeat(np.arange(size), _RELATIONS)
@@ -61,8 +74,9 @@ def build(folder: Path, topic: NDArray[np.int64], word: NDArray[np.int64], weigh
     first, length = np.searchsorted(topic[order], topic[heads]), np.bincount(topic)[topic[heads]]
     own = order[first + (draw.random(len(heads)) * length).astype(np.int64)]
     tails = np.where(draw.random(len(heads)) < within, own, tails)
-    write_table(source / "relations.parquet", pa.table([ids[heads], ["related"] * len(heads), ids[tails]],
-                                                       schema=RELATIONS))
+    write_table(
+        source / "relations.parquet", pa.table([ids[heads], ["related"] * len(heads), ids[tails]], schema=RELATIONS)
+    )
     build_table(source, folder / "kb")
     return folder / "kb"
 
@@ -100,13 +114,20 @@ def measure(entities: int, held: int, together: float, within: float, seed: int)
     topic, word = draw.integers(0, entities // 100, entities), draw.integers(0, entities // _A_WORD, entities)
     weight = weights(entities, draw)
     with tempfile.TemporaryDirectory() as folder:
-        kb = KnowledgeBase.open(build(Path(folder), topic, word, weight,
-                                      texts(10 * entities, topic, weight, together, draw), within, draw))
+        kb = KnowledgeBase.open(
+            build(Path(folder), topic, word, weight, texts(10 * entities, topic, weight, together, draw), within, draw)
+        )
         meant = texts(held, topic, weight, together, draw)
         prior, mentions = accuracy(PriorLinker(kb), meant, word)
         coherence, _ = accuracy(CoherenceLinker(kb), meant, word)
-    return {"of_the_topic": together, "relations_within": within, "mentions": mentions, "prior": prior,
-            "coherence": coherence, "gain": coherence - prior}
+    return {
+        "of_the_topic": together,
+        "relations_within": within,
+        "mentions": mentions,
+        "prior": prior,
+        "coherence": coherence,
+        "gain": coherence - prior,
+    }
 
 
 def main() -> None:
@@ -116,12 +137,15 @@ def main() -> None:
     parser.add_argument("--held", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    rows = [measure(arguments.entities, arguments.held, together, within, arguments.seed)
-            for together, within in ((1.0, 0.8), (0.6, 0.8), (0.6, 0.4), (0.3, 0.8), (0.0, 0.8))]
+    rows = [
+        measure(arguments.entities, arguments.held, together, within, arguments.seed)
+        for together, within in ((1.0, 0.8), (0.6, 0.8), (0.6, 0.4), (0.3, 0.8), (0.0, 0.8))
+    ]
     for row in rows:
         print(row)
-    harness.write_result("coherence", rows, {
-        f"gain_{row['of_the_topic']}_{row['relations_within']}": row["gain"] for row in rows})
+    harness.write_result(
+        "coherence", rows, {f"gain_{row['of_the_topic']}_{row['relations_within']}": row["gain"] for row in rows}
+    )
 
 
 if __name__ == "__main__":

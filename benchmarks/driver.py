@@ -125,8 +125,9 @@ class FreeTasks:
 
 def features(values: Sequence[Any]) -> np.ndarray[Any, Any]:
     """(n, 64) float32 of texts, or of some pixels, the same for the same."""
-    return np.stack([np.random.default_rng(zlib.crc32(repr(value).encode())).standard_normal(64)
-                     for value in values]).astype(np.float32)
+    return np.stack(
+        [np.random.default_rng(zlib.crc32(repr(value).encode())).standard_normal(64) for value in values]
+    ).astype(np.float32)
 
 
 def image_features(images: Sequence[Any]) -> np.ndarray[Any, Any]:
@@ -167,8 +168,9 @@ def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
     names = [f"thing{number}" for number in range(1000)]
     source = root / "source"
     source.mkdir(parents=True)
-    (source / "entities.csv").write_text("id,name\n" + "".join(f"e{number},{name}\n"
-                                                               for number, name in enumerate(names)))
+    (source / "entities.csv").write_text(
+        "id,name\n" + "".join(f"e{number},{name}\n" for number, name in enumerate(names))
+    )
     build_table(source, root / "kb")
 
     def encoded(number: int) -> bytes:
@@ -197,8 +199,9 @@ def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
     before, row = harness.peak_mib(), {"shards": shards, "pairs": pairs}
     for name in ("job", "again", "finished"):
         if name == "again":
-            (root / "out/manifest.json").write_text((root / "out/manifest.json").read_text().replace(
-                '"outputs": "', '"outputs": "other '))
+            (root / "out/manifest.json").write_text(
+                (root / "out/manifest.json").read_text().replace('"outputs": "', '"outputs": "other ')
+            )
         engine, whole, deciding = FreeTasks(), Taken(), Taken()
         with whole:
             counts = label(found, kb, encoder, root / "out", settings, engine=engine, progress=Quiet())
@@ -230,24 +233,40 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir="runs") as folder:
             steps = many_entities.measured(Path(folder), arguments.entities, arguments.dim)
         named = {row["step"]: row for row in steps}
-        harness.write_result("entities", steps, {
-            "table_seconds": named["table"]["s"], "found_again_seconds": named["again"]["s"],
-            "driver_private_mib": named["table"]["private_mib"], "worker_private_mib": named["worker"]["private_mib"]})
+        harness.write_result(
+            "entities",
+            steps,
+            {
+                "table_seconds": named["table"]["s"],
+                "found_again_seconds": named["again"]["s"],
+                "driver_private_mib": named["table"]["private_mib"],
+                "worker_private_mib": named["worker"]["private_mib"],
+            },
+        )
         return
     rows = []
     for size in arguments.sizes:
-        done = subprocess.run([sys.executable, __file__, "--one", str(size), "--pairs", str(arguments.pairs)],
-                              check=True, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(
+            [sys.executable, __file__, "--one", str(size), "--pairs", str(arguments.pairs)],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         rows.append(json.loads(done.stdout))
         print(rows[-1], flush=True)
     last = rows[-1]
-    harness.write_result("driver", rows, {
-        "seconds_per_1000_shards": 1000 * (last["job_cpu_s"] + last["dispatch_cpu_s"]) / last["shards"],
-        "again_seconds_per_1000_shards": 1000 * last["again_cpu_s"] / last["shards"],
-        "clock_seconds_per_1000_shards": 1000 * last["job_s"] / last["shards"],
-        "again_clock_seconds_per_1000_shards": 1000 * last["again_s"] / last["shards"],
-        "mib_per_1000_shards": 1000 * (last["mib"] - rows[0]["mib"]) / max(last["shards"] - rows[0]["shards"], 1),
-        "finished_seconds": last["finished_s"]})
+    harness.write_result(
+        "driver",
+        rows,
+        {
+            "seconds_per_1000_shards": 1000 * (last["job_cpu_s"] + last["dispatch_cpu_s"]) / last["shards"],
+            "again_seconds_per_1000_shards": 1000 * last["again_cpu_s"] / last["shards"],
+            "clock_seconds_per_1000_shards": 1000 * last["job_s"] / last["shards"],
+            "again_clock_seconds_per_1000_shards": 1000 * last["again_s"] / last["shards"],
+            "mib_per_1000_shards": 1000 * (last["mib"] - rows[0]["mib"]) / max(last["shards"] - rows[0]["shards"], 1),
+            "finished_seconds": last["finished_s"],
+        },
+    )
 
 
 if __name__ == "__main__":

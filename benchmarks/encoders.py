@@ -60,6 +60,7 @@ def contenders(spec: str, samples: Any, folder: Path) -> list[Contender]:
     network = encoder.networks.image
     made = folded(network, image_probe(encoder.preprocessing.size))
     if made is not network:
+
         def run(pixels: Any) -> Any:
             with torch.inference_mode():
                 return made(torch.from_numpy(pixels)).numpy()
@@ -89,7 +90,7 @@ def measure(name: str, spec: str, images: list[bytes], samples: Any, folder: Pat
         hint = encoder.preprocessing.decode_size
         return np.stack([encoder.preprocess(decode_image(data, size_hint=hint)) for data in batch])
 
-    batches = [images[start:start + _BATCH] for start in range(0, len(images), _BATCH)]
+    batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
     pixels = [prepared(batch) for batch in batches]
     ready = {one.name: lambda one=one: [one.embed(batch) for batch in pixels] for one in found}
     whole = {one.name: lambda one=one: [one.embed(prepared(batch)) for batch in batches] for one in found}
@@ -118,14 +119,21 @@ def jobs(world: Path, found: Mapping[str, str], rounds: int, most: int) -> list[
         workers[name].send(True)
         workers[name].recv()
 
-    rows = harness.measure("label job", {name: lambda name=name: run(name) for name in found},
-                           sum(map(count_pairs, shards)), rounds, "images")
+    rows = harness.measure(
+        "label job",
+        {name: lambda name=name: run(name) for name in found},
+        sum(map(count_pairs, shards)),
+        rounds,
+        "images",
+    )
     for worker in workers.values():
         worker.send(False)
     judged = {name: decisions(world / "bench-encoders" / name) for name in found}
     reference = judged[next(iter(found))]
-    return [{"encoder": "sample", "input": "label job", **row, **compared(reference, judged[name])}
-            for name, row in rows.items()]
+    return [
+        {"encoder": "sample", "input": "label job", **row, **compared(reference, judged[name])}
+        for name, row in rows.items()
+    ]
 
 
 def label_when_asked(asked: Any, world: Path, out: Path, cache: Path, spec: str, most: int) -> None:
@@ -146,18 +154,22 @@ def label_when_asked(asked: Any, world: Path, out: Path, cache: Path, spec: str,
 
 def decisions(folder: Path) -> dict[tuple[str, str, str], bool]:
     """(shard, key, entity) of every entity that a job judged → whether it accepted it."""
-    return {(path.name, row["key"], entity["entity"]): entity["accepted"]
-            for path in sorted((folder / "labels").glob("*.parquet"))
-            for row in pq.read_table(path, columns=["key", "entities"]).to_pylist()
-            for entity in row["entities"] or ()}
+    return {
+        (path.name, row["key"], entity["entity"]): entity["accepted"]
+        for path in sorted((folder / "labels").glob("*.parquet"))
+        for row in pq.read_table(path, columns=["key", "entities"]).to_pylist()
+        for entity in row["entities"] or ()
+    }
 
 
 def compared(reference: Mapping[Any, bool], found: Mapping[Any, bool]) -> dict[str, float]:
     """`agreement` and `overlap` of two jobs' decisions."""
     both = reference.keys() | found.keys()
     ours, theirs = ({key for key, accepted in one.items() if accepted} for one in (reference, found))
-    return {"agreement": sum(reference.get(key) == found.get(key) for key in both) / max(1, len(both)),
-            "overlap": len(ours & theirs) / max(1, len(ours | theirs))}
+    return {
+        "agreement": sum(reference.get(key) == found.get(key) for key in both) / max(1, len(both)),
+        "overlap": len(ours & theirs) / max(1, len(ours | theirs)),
+    }
 
 
 def jpegs(images: list[Any]) -> list[bytes]:
@@ -175,11 +187,13 @@ def alone(arguments: argparse.Namespace, specs: Mapping[str, str], folder: Path)
     """Rows of the encoders themselves."""
     from openmofi.encoders.export.agreement import samples_of
 
-    samples = samples_of([str(arguments.world / "world/pages/train")], 500, decode_size=500,
-                         limit=arguments.images)
+    samples = samples_of([str(arguments.world / "world/pages/train")], 500, decode_size=500, limit=arguments.images)
     images = jpegs(list(samples.images))
-    return [row for name in arguments.encoders
-            for row in measure(name, specs[name], images, samples, folder, arguments.rounds)]
+    return [
+        row
+        for name in arguments.encoders
+        for row in measure(name, specs[name], images, samples, folder, arguments.rounds)
+    ]
 
 
 def earlier() -> list[harness.Row]:
@@ -201,24 +215,36 @@ def main() -> None:
     arguments = parser.parse_args()
     prepare(arguments.world, arguments.entities)
 
-    specs = {"sample": f"run:{arguments.world / 'encoders/partial-labels'}",
-             "vit-b-32": "open_clip:ViT-B-32/none?seed=0", "fastvit-mci0": "timm:fastvit_mci0/none?seed=0"}
+    specs = {
+        "sample": f"run:{arguments.world / 'encoders/partial-labels'}",
+        "vit-b-32": "open_clip:ViT-B-32/none?seed=0",
+        "fastvit-mci0": "timm:fastvit_mci0/none?seed=0",
+    }
     folder = arguments.world / "bench-encoders/exports"
     rows = earlier() if arguments.jobs_only else alone(arguments, specs, folder)
-    ratios = {f"{row['encoder']}_{row['contender'].replace(' ', '_')}_over_torch": row["ratio"] for row in rows
-              if row["input"] == "pixels" and row["contender"] != "torch"}
+    ratios = {
+        f"{row['encoder']}_{row['contender'].replace(' ', '_')}_over_torch": row["ratio"]
+        for row in rows
+        if row["input"] == "pixels" and row["contender"] != "torch"
+    }
     if "sample" in arguments.encoders:
         exports = folder / "sample"
         # One that the encoder does not go with was not written.
-        made = {"torch": specs["sample"], **{
-            f"{style} {precision}": f"{style}:{exports / f'{style}-{precision}'}"
-            for style, precision in _EXPORTS if (exports / f"{style}-{precision}").exists()}}
+        made = {
+            "torch": specs["sample"],
+            **{
+                f"{style} {precision}": f"{style}:{exports / f'{style}-{precision}'}"
+                for style, precision in _EXPORTS
+                if (exports / f"{style}-{precision}").exists()
+            },
+        }
         job = jobs(arguments.world, made, arguments.rounds, arguments.shards)
         rows += job
         ratios |= {f"{row['contender'].replace(' ', '_')}_job_over_torch": row["ratio"] for row in job[1:]}
         # Of those that label alike: a fast job that labels otherwise is no answer.
-        ratios["exported_job_over_torch"] = max((row["ratio"] for row in job[1:] if row["agreement"] >= _ALIKE),
-                                                default=0.0)
+        ratios["exported_job_over_torch"] = max(
+            (row["ratio"] for row in job[1:] if row["agreement"] >= _ALIKE), default=0.0
+        )
     harness.write_result("encoders", rows, ratios)
 
 

@@ -58,8 +58,9 @@ class TextWork:
 
 def paired(rows: Mapping[str, harness.Row], faster: str, slower: str) -> float:
     """How many times as fast one contender is as another: the median over rounds."""
-    return statistics.median(base / taken for base, taken in zip(rows[slower]["seconds"], rows[faster]["seconds"],
-                                                                strict=True))
+    return statistics.median(
+        base / taken for base, taken in zip(rows[slower]["seconds"], rows[faster]["seconds"], strict=True)
+    )
 
 
 def texts(engines: Sequence[str], tasks: int, size: int, rounds: int) -> dict[str, harness.Row]:
@@ -71,15 +72,23 @@ def texts(engines: Sequence[str], tasks: int, size: int, rounds: int) -> dict[st
         sessions = {name: stack.enter_context(engine_named(name).session()) for name in engines}
         outcomes = {name: session.run(work, range(tasks), Quiet()) for name, session in sessions.items()}
         assert len({str([done["digest"] for done in outcome]) for outcome in outcomes.values()}) == 1, (
-            "the engines' results differ")
+            "the engines' results differ"
+        )
         worked: dict[str, list[float]] = {name: [] for name in engines}
 
         def run(name: str) -> Callable[[], object]:
-            return lambda: worked[name].append(sum(
-                done["cpu_s"] for done in sessions[name].run(work, range(tasks), Quiet())))
+            return lambda: worked[name].append(
+                sum(done["cpu_s"] for done in sessions[name].run(work, range(tasks), Quiet()))
+            )
 
-        rows = harness.measure(f"text-only work, {tasks} tasks", {name: run(name) for name in engines}, tasks * size,
-                               rounds, "texts", warm_up=False)
+        rows = harness.measure(
+            f"text-only work, {tasks} tasks",
+            {name: run(name) for name in engines},
+            tasks * size,
+            rounds,
+            "texts",
+            warm_up=False,
+        )
         return {name: {**row, "worked_cpu_s": statistics.median(worked[name])} for name, row in rows.items()}
 
 
@@ -103,8 +112,7 @@ def labels(world: Path, pairs: int, workers: int, rounds: int) -> dict[str, harn
     def job(engine: Any) -> Callable[[], None]:
         def run() -> None:
             nonlocal count
-            for folder in (*(cache / kind for kind in ("texts", "repeats", "links", "groups", "features")),
-                           out):
+            for folder in (*(cache / kind for kind in ("texts", "repeats", "links", "groups", "features")), out):
                 shutil.rmtree(folder, ignore_errors=True)
             count = label(shards, kb, encoder, out, settings, cache=cache, engine=engine)["rows_in"]
 
@@ -147,9 +155,11 @@ def main() -> None:
     written = arguments.results / "engines.json"
     before = json.loads(written.read_text(encoding="utf-8"))["ratios"] if written.exists() else {}
     ratios |= {name: before[name] for name in _ELSEWHERE if name in before}
-    named = [{**row, "contender": f"{work}: {name}"} for work, rows in (
-        ("text-only", scaling), ("label job", job), ("text-only, a worker a core", clustered))
-        for name, row in rows.items()]
+    named = [
+        {**row, "contender": f"{work}: {name}"}
+        for work, rows in (("text-only", scaling), ("label job", job), ("text-only, a worker a core", clustered))
+        for name, row in rows.items()
+    ]
     harness.write_result("engines", named, ratios, arguments.results)
 
 

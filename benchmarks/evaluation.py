@@ -109,8 +109,12 @@ def searching() -> dict[str, Any]:
             database[start : start + 50_000] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
         database.flush()
         del database
-        done = subprocess.run([sys.executable, __file__, "--child", "million", "--features", str(path)], check=True,
-                              capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, __file__, "--child", "million", "--features", str(path)],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
     found: dict[str, Any] = json.loads(done.stdout)
     row = harness.summarise({"ours, 1 M × 512": [found["seconds"]]}, QUERIES)["ours, 1 M × 512"]
     return row | {"peak_mib": found["peak_gib"] * 1024}
@@ -127,8 +131,12 @@ def scoring(rounds: int) -> dict[str, harness.Row]:
         np.save(path, features)
         for turn in range(rounds):
             for name in list(CONTENDERS)[:: 1 if turn % 2 == 0 else -1]:
-                done = subprocess.run([sys.executable, __file__, "--child", name, "--features", str(path)], check=True,
-                                      capture_output=True, text=True)
+                done = subprocess.run(
+                    [sys.executable, __file__, "--child", name, "--features", str(path)],
+                    check=True,
+                    capture_output=True,
+                    text=True,
+                )
                 found[name].append(json.loads(done.stdout))
     rows = harness.summarise({name: [one["seconds"] for one in runs] for name, runs in found.items()}, IMAGES)
     for name, runs in found.items():
@@ -149,10 +157,17 @@ def probing(world: Path) -> dict[str, harness.Row]:
     from openmofi.features.images import embed_images
     from openmofi.storage import expand_shards
 
-    entities = {(row["shard"], row["key"]): row["entity"]
-                for row in pq.read_table(world / "world/truth.parquet", columns=["shard", "key", "entity"]).to_pylist()}
-    images = embed_images(expand_shards([str(world / "world/pages/train")]), open_encoder(BACKBONE),
-                          world / "bench-probe", Quiet(), backbone=True)
+    entities = {
+        (row["shard"], row["key"]): row["entity"]
+        for row in pq.read_table(world / "world/truth.parquet", columns=["shard", "key", "entity"]).to_pylist()
+    }
+    images = embed_images(
+        expand_shards([str(world / "world/pages/train")]),
+        open_encoder(BACKBONE),
+        world / "bench-probe",
+        Quiet(),
+        backbone=True,
+    )
     classes = np.array([entities[place] for place in zip(images.shards, images.keys, strict=True)])
     _, labels, sizes = np.unique(classes, return_inverse=True, return_counts=True)
     kept = np.random.default_rng(2).permutation(np.flatnonzero(np.isin(labels, np.argsort(-sizes)[:100])))
@@ -187,8 +202,9 @@ class VitB32:
         from openmofi.encoders import Preprocessing
 
         self.feature_fingerprint = "random"
-        self.preprocessing = Preprocessing(224, (0.48145466, 0.4578275, 0.40821073),
-                                           (0.26862954, 0.26130258, 0.27577711))
+        self.preprocessing = Preprocessing(
+            224, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+        )
         self.model = timm.create_model("vit_base_patch32_224", pretrained=False, num_classes=0).eval()
 
     def preprocess(self, image: Any) -> np.ndarray:
@@ -249,22 +265,28 @@ def main() -> None:
     scored = scoring(arguments.rounds)
     searched = searching()
     probed = probing(arguments.world)
-    apart = [abs(one["accuracy"] - other["accuracy"])
-             for one, other in zip(list(probed.values())[::2], list(probed.values())[1::2], strict=True)]
+    apart = [
+        abs(one["accuracy"] - other["accuracy"])
+        for one, other in zip(list(probed.values())[::2], list(probed.values())[1::2], strict=True)
+    ]
     from openmofi.encoders import BACKBONE, open_encoder
 
     place = arguments.world / "world"
     usual = embedding(VitB32(), place / "retrieval", arguments.world, arguments.rounds)
     short = embedding(open_encoder(BACKBONE), place / "pages/train", arguments.world, arguments.rounds)
     rows = [*scored.values(), searched, *probed.values(), *usual.values(), *short.values()]
-    harness.write_result("evaluation", rows, {
-        "authors_over_ours": scored["authors' loop"]["median_s"] / scored["ours"]["median_s"],
-        "memory_ours_over_authors": scored["ours"]["peak_mib"] / scored["authors' loop"]["peak_mib"],
-        "peak_gib_million": searched["peak_mib"] / 1024,
-        "probe_points_apart": 100 * max(apart),
-        "embed_over_bare": list(short.values())[1]["ratio"],
-        "embed_over_bare_vit_b32": list(usual.values())[1]["ratio"],
-    })
+    harness.write_result(
+        "evaluation",
+        rows,
+        {
+            "authors_over_ours": scored["authors' loop"]["median_s"] / scored["ours"]["median_s"],
+            "memory_ours_over_authors": scored["ours"]["peak_mib"] / scored["authors' loop"]["peak_mib"],
+            "peak_gib_million": searched["peak_mib"] / 1024,
+            "probe_points_apart": 100 * max(apart),
+            "embed_over_bare": list(short.values())[1]["ratio"],
+            "embed_over_bare_vit_b32": list(usual.values())[1]["ratio"],
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -111,8 +111,12 @@ def select(_: str, work: str, memory: str) -> dict[str, Any]:
     from openmofi.knowledge.wikidata.select import select_tables
 
     folder = Path(work)
-    return select_tables(sorted(map(str, folder.glob("parts/*.parquet"))), class_rules(visual_only=True),
-                         folder / "tables", memory=int(memory_bytes(memory) * JOINED)).counts
+    return select_tables(
+        sorted(map(str, folder.glob("parts/*.parquet"))),
+        class_rules(visual_only=True),
+        folder / "tables",
+        memory=int(memory_bytes(memory) * JOINED),
+    ).counts
 
 
 def build(_: str, work: str, memory: str) -> dict[str, Any]:
@@ -125,8 +129,10 @@ def build(_: str, work: str, memory: str) -> dict[str, Any]:
 
 def stage(function: str, *arguments: str | Path) -> dict[str, Any]:
     """Run a function of this module in a process of its own, and watch what it uses."""
-    code = (f"import sys, json; sys.path[:0] = {sys.path!r}\nimport full_dump\n"
-            f"if __name__ == '__main__':\n print(json.dumps(full_dump.used({function!r}, *sys.argv[1:])))")
+    code = (
+        f"import sys, json; sys.path[:0] = {sys.path!r}\nimport full_dump\n"
+        f"if __name__ == '__main__':\n print(json.dumps(full_dump.used({function!r}, *sys.argv[1:])))"
+    )
     work = Path(arguments[1])
     script = work / "stage.py"
     script.write_text(code)
@@ -138,8 +144,13 @@ def stage(function: str, *arguments: str | Path) -> dict[str, Any]:
     if process.returncode:
         raise SystemExit(f"{function} failed")
     assert process.stdout is not None
-    return {"kind": "whole", "stage": function, **json.loads(process.stdout.read().splitlines()[-1]),
-            "disk_bytes": _bytes_below(work) - before, "disk_peak_bytes": most - before}
+    return {
+        "kind": "whole",
+        "stage": function,
+        **json.loads(process.stdout.read().splitlines()[-1]),
+        "disk_bytes": _bytes_below(work) - before,
+        "disk_peak_bytes": most - before,
+    }
 
 
 def _bytes_below(folder: Path) -> int:
@@ -157,8 +168,13 @@ def used(function: str, *arguments: str) -> dict[str, Any]:
     start = time.process_time()
     found = globals()[function](*arguments)
     seconds, children = time.process_time() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return {**found, "cpu_s": seconds, "children_cpu_s": children.ru_utime + children.ru_stime,
-            "peak_mib": harness.peak_mib(), "child_mib": children.ru_maxrss / 1024}
+    return {
+        **found,
+        "cpu_s": seconds,
+        "children_cpu_s": children.ru_utime + children.ru_stime,
+        "peak_mib": harness.peak_mib(),
+        "child_mib": children.ru_maxrss / 1024,
+    }
 
 
 def whole(root: Path, sizes: Sequence[int], memory: str, heavy: int) -> tuple[list[harness.Row], dict[str, float]]:
@@ -204,14 +220,19 @@ def full_dump(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         by_stage.setdefault(row.get("turn", "") + row["stage"], []).append(row)
     heavy, light = by_stage["heavyread"][0], by_stage["lightread"][0]
     a_byte = (_median(by_stage["heavyread"], "children_cpu_s") - _median(by_stage["lightread"], "children_cpu_s")) / (
-        heavy["bytes"] - light["bytes"])
+        heavy["bytes"] - light["bytes"]
+    )
     less, most = by_stage["read"][-2:]
     an_item = (most["children_cpu_s"] - less["children_cpu_s"] - a_byte * (most["bytes"] - less["bytes"])) / (
-        most["of_items"] - less["of_items"])
+        most["of_items"] - less["of_items"]
+    )
     unpacked = _median(by_stage["heavyunpack"], "cpu_s") / heavy["bytes"]
     handed = _median(by_stage["heavyread"], "cpu_s") / heavy["bytes"]
-    seconds = {"unpack": unpacked * BYTES, "hand_over": max(handed - unpacked, 0.0) * BYTES,
-               "parse": a_byte * BYTES + an_item * ITEMS}
+    seconds = {
+        "unpack": unpacked * BYTES,
+        "hand_over": max(handed - unpacked, 0.0) * BYTES,
+        "parse": a_byte * BYTES + an_item * ITEMS,
+    }
     disk = {"parts": ITEMS * most["disk_bytes"] / most["of_items"]}
     for name in ("select", "build"):
         one, two = by_stage[name][-2:]
@@ -223,13 +244,17 @@ def full_dump(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {
         **{f"full_{name}_cpu_hours": value / 3600 for name, value in seconds.items()},
         "hours_full_dump": (in_line + seconds["select"] + seconds["build"]) / 3600,
-        "parse_us_per_item": 1e6 * an_item, "parse_mb_per_s": 1e-6 / a_byte,
+        "parse_us_per_item": 1e6 * an_item,
+        "parse_mb_per_s": 1e-6 / a_byte,
         "unpack_mb_per_s": 1e-6 / unpacked,
-        "entities_per_item": last["entities"] / last["of_items"], "names_per_item": last["names"] / last["of_items"],
+        "entities_per_item": last["entities"] / last["of_items"],
+        "names_per_item": last["names"] / last["of_items"],
         "relations_per_item": last["relations"] / last["of_items"],
         **{f"full_{name}_disk_gb": value / 1e9 for name, value in disk.items()},
-        "whole_peak_over_budget": max(row["peak_mib"] for row in rows if row["stage"] in ("select", "build")) * 2**20
-        / _memory(rows[-1]["memory"])}
+        "whole_peak_over_budget": max(row["peak_mib"] for row in rows if row["stage"] in ("select", "build"))
+        * 2**20
+        / _memory(rows[-1]["memory"]),
+    }
 
 
 def _median(rows: Sequence[Mapping[str, Any]], name: str) -> float:
@@ -256,9 +281,12 @@ def equal(root: Path, items: int) -> tuple[list[harness.Row], dict[str, float]]:
     dump.write_bytes(b"\n".join([b"[", *lines, b"]", b""]))
     external = ("P214", "P569")
     parts = read_parts({"equal": dump}, root / "equal", ("en", "de"), Quiet(), workers=1, external=external)
-    found = select_tables(parts.paths, class_rules(drop=("Q5",), visual_only=True), root / "equal-tables",
-                          memory=500_000_000)
+    found = select_tables(
+        parts.paths, class_rules(drop=("Q5",), visual_only=True), root / "equal-tables", memory=500_000_000
+    )
     drop = {5, *(int(name[1:]) for name in known_classes())}
     differing = differing_tables(lines, found, drop, ("en", "de"), external)
-    return ([{"kind": "equality", **found.counts, "differing": differing}],
-            {"equal_items": parts.items, "differing_tables": len(differing)})
+    return (
+        [{"kind": "equality", **found.counts, "differing": differing}],
+        {"equal_items": parts.items, "differing_tables": len(differing)},
+    )

@@ -33,16 +33,49 @@ import harness
 import mentions
 
 _SCRIPTS = {  # share of the names, of which syllables words are made, how many a word has
-    "latin": (.62, [c + v for c in "bcdfghjklmnprstvwz" for v in ("a", "e", "i", "o", "u", "ar", "en", "or", "il")], 2),
-    "accents": (.15, [c + v for c in "bcdfglmnprstv" for v in ("é", "ä", "ö", "ü", "ñ", "ça", "ø", "i", "a")], 2),
-    "cyrillic": (.09, [c + v for c in "бвгдзклмнпрст" for v in "аеиоуя"], 2),
-    "greek": (.03, [c + v for c in "βγδζκλμνπρστ" for v in "αειου"], 2),
-    "arabic": (.05, [c + v for c in "بتجدرسكلمن" for v in ("ا", "و", "ي", "")], 2),
-    "han": (.06, [chr(0x4E00 + place) for place in range(3000)], 1),
+    "latin": (
+        0.62,
+        [c + v for c in "bcdfghjklmnprstvwz" for v in ("a", "e", "i", "o", "u", "ar", "en", "or", "il")],
+        2,
+    ),
+    "accents": (0.15, [c + v for c in "bcdfglmnprstv" for v in ("é", "ä", "ö", "ü", "ñ", "ça", "ø", "i", "a")], 2),
+    "cyrillic": (0.09, [c + v for c in "бвгдзклмнпрст" for v in "аеиоуя"], 2),
+    "greek": (0.03, [c + v for c in "βγδζκλμνπρστ" for v in "αειου"], 2),
+    "arabic": (0.05, [c + v for c in "بتجدرسكلمن" for v in ("ا", "و", "ي", "")], 2),
+    "han": (0.06, [chr(0x4E00 + place) for place in range(3000)], 1),
 }
 _SHARES = [share for share, *_ in _SCRIPTS.values()]
-_FILLER = ("the", "a", "of", "in", "with", "and", "photo", "old", "near", "blue", "on", "at", "under", "small", "my",
-           "from", "by", "for", "this", "is", "was", "one", "two", "red", "white", "new", "first", "part", "book")
+_FILLER = (
+    "the",
+    "a",
+    "of",
+    "in",
+    "with",
+    "and",
+    "photo",
+    "old",
+    "near",
+    "blue",
+    "on",
+    "at",
+    "under",
+    "small",
+    "my",
+    "from",
+    "by",
+    "for",
+    "this",
+    "is",
+    "was",
+    "one",
+    "two",
+    "red",
+    "white",
+    "new",
+    "first",
+    "part",
+    "book",
+)
 _CAPTIONS = "captions.txt"
 
 
@@ -67,15 +100,20 @@ class Base:
         """Map what `build` wrote."""
         from openmofi.knowledge.files.tries import NAMES_MARISA
         from openmofi.knowledge.layout import LINK_PROBABILITY
+
         path = Path(folder)
-        return cls(path, marisa_trie.Trie().mmap(str(path / "names.marisa")),
-                   np.asarray(np.load(path / "probabilities.npy", mmap_mode="r")),
-                   Manifest({"digests": dict.fromkeys((NAMES_MARISA, LINK_PROBABILITY), path.name)}))
+        return cls(
+            path,
+            marisa_trie.Trie().mmap(str(path / "names.marisa")),
+            np.asarray(np.load(path / "probabilities.npy", mmap_mode="r")),
+            Manifest({"digests": dict.fromkeys((NAMES_MARISA, LINK_PROBABILITY), path.name)}),
+        )
 
 
 def vocabulary(size: int = 400_000) -> list[list[str]]:
     """Words of each script, the most frequent first, as keys."""
     from openmofi.knowledge import normalise
+
     rng = random.Random(0)
     words = []
     for share, syllables, least in _SCRIPTS.values():
@@ -99,10 +137,10 @@ def make_names(words: list[list[str]], count: int) -> list[list[str]]:
         listed, made = np.array(script, object), dict[str, None]()
         while len(made) < int(count * share):
             drawn = int((int(count * share) - len(made)) * 1.5) + 10
-            lengths = rng.choice([1, 2, 3, 4], drawn, p=[.15, .5, .25, .1])
+            lengths = rng.choice([1, 2, 3, 4], drawn, p=[0.15, 0.5, 0.25, 0.1])
             columns = _places(rng.random((drawn, 4)), len(script))
             made.update((" ".join(listed[row[:length]]), None) for row, length in zip(columns, lengths, strict=True))
-        names.append(list(made)[:int(count * share)])
+        names.append(list(made)[: int(count * share)])
     return names
 
 
@@ -116,10 +154,15 @@ def make_captions(words: list[list[str]], names: list[list[str]], count: int) ->
         length = rng.randint(12, 20)
         while len(tokens) < length:
             draw = rng.random()
-            tokens += (rng.choice(names[script]).split() if draw < .12 else [rng.choice(_FILLER)] if draw < .6
-                       else [words[script][int(_places(np.float64(rng.random()), len(words[script])))]])
+            tokens += (
+                rng.choice(names[script]).split()
+                if draw < 0.12
+                else [rng.choice(_FILLER)]
+                if draw < 0.6
+                else [words[script][int(_places(np.float64(rng.random()), len(words[script])))]]
+            )
         text = " ".join(tokens)
-        texts.append(text.title() if rng.random() < .2 else f"{text[0].upper()}{text[1:]}.")
+        texts.append(text.title() if rng.random() < 0.2 else f"{text[0].upper()}{text[1:]}.")
     return texts
 
 
@@ -127,18 +170,21 @@ def build(names: list[list[str]], folder: Path) -> None:
     """Write trie and link probabilities."""
     trie = marisa_trie.Trie(sorted({name for of_script in names for name in of_script}))
     trie.save(str(folder / "names.marisa"))
-    np.save(folder / "probabilities.npy", np.random.default_rng(2).random(len(trie), np.float32) ** .5)
+    np.save(folder / "probabilities.npy", np.random.default_rng(2).random(len(trie), np.float32) ** 0.5)
 
 
 def gazetteer(folder: str, _: list[str]) -> mentions.Find:
     from openmofi.mentions import GazetteerDetector
+
     detector = GazetteerDetector(Base.open(folder))  # type: ignore[arg-type]
     return lambda texts: sum(map(len, detector.detect(texts)))
 
 
-def _child(pipe: Connection, make: Callable[[str, list[str]], mentions.Find], folder: str, names: list[str],
-           texts: list[str]) -> None:
+def _child(
+    pipe: Connection, make: Callable[[str, list[str]], mentions.Find], folder: str, names: list[str], texts: list[str]
+) -> None:
     import openmofi.mentions  # noqa: F401
+
     gc.collect()
     before, start = mentions._resident(), time.perf_counter()
     find = make(folder, names)
@@ -152,8 +198,12 @@ def _child(pipe: Connection, make: Callable[[str, list[str]], mentions.Find], fo
         pipe.send(time.thread_time() - begun)
 
 
-def _start(make: Callable[[str, list[str]], mentions.Find], folder: Path, names: list[str], texts: list[str],
-           ) -> tuple[Connection, dict[str, Any]]:
+def _start(
+    make: Callable[[str, list[str]], mentions.Find],
+    folder: Path,
+    names: list[str],
+    texts: list[str],
+) -> tuple[Connection, dict[str, Any]]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     context.Process(target=_child, args=(theirs, make, str(folder), names, texts), daemon=True).start()
@@ -192,16 +242,22 @@ def main() -> None:
             first = {"first_open_seconds": started["open_s"]}
         makers = {"openmofi gazetteer": gazetteer}
         if options.peers:
-            makers |= {name: make for name, package, make in (
-                ("ahocorasick-rs", "ahocorasick_rs", mentions.aho_corasick_rust),
-                ("pyahocorasick", "ahocorasick", mentions.aho_corasick_c)) if find_spec(package)}
-        started = {name: _start(make, folder, names if make is not gazetteer else [], texts)
-                   for name, make in makers.items()}
+            makers |= {
+                name: make
+                for name, package, make in (
+                    ("ahocorasick-rs", "ahocorasick_rs", mentions.aho_corasick_rust),
+                    ("pyahocorasick", "ahocorasick", mentions.aho_corasick_c),
+                )
+                if find_spec(package)
+            }
+        started = {
+            name: _start(make, folder, names if make is not gazetteer else [], texts) for name, make in makers.items()
+        }
         del names
         seconds: dict[str, list[float]] = {name: [] for name in makers}
         size = (len(texts) - 20_000) // options.rounds
         for turn in range(options.rounds):
-            block = texts[20_000 + turn * size:20_000 + (turn + 1) * size]
+            block = texts[20_000 + turn * size : 20_000 + (turn + 1) * size]
             for name, (pipe, _) in started.items():
                 pipe.send(block)
                 seconds[name].append(pipe.recv())
@@ -210,13 +266,27 @@ def main() -> None:
         rows = {name: {**row, **started[name][1]} for name, row in harness.summarise(seconds, size).items()}
         index = sum(path.stat().st_size for path in (folder / "names.marisa", folder / "probabilities.npy")) / 2**20
         kept = sum(path.stat().st_size for path in (home / "names").glob("*.npy")) / 2**20
-    harness.show(f"mentions in captions of 12–20 words, {count:,} names, one core", rows, "captions",
-                 ("open_s", "memory_mib", "found"))
+    harness.show(
+        f"mentions in captions of 12–20 words, {count:,} names, one core",
+        rows,
+        "captions",
+        ("open_s", "memory_mib", "found"),
+    )
     ours = rows["openmofi gazetteer"]
-    harness.write_result(options.result, rows, {
-        "names": count, "captions_per_second": ours["per_second"], **first, "open_seconds": ours["open_s"],
-        "worker_mib": ours["memory_mib"], "index_file_mib": index, "filter_mib": kept,
-        **{f"over_{name}": ours["per_second"] / row["per_second"] for name, row in rows.items() if row is not ours}})
+    harness.write_result(
+        options.result,
+        rows,
+        {
+            "names": count,
+            "captions_per_second": ours["per_second"],
+            **first,
+            "open_seconds": ours["open_s"],
+            "worker_mib": ours["memory_mib"],
+            "index_file_mib": index,
+            "filter_mib": kept,
+            **{f"over_{name}": ours["per_second"] / row["per_second"] for name, row in rows.items() if row is not ours},
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -18,8 +18,24 @@ from rich.console import Console
 from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results"
-_PACKAGES = ("numpy", "torch", "pyarrow", "pillow", "marisa-trie", "spacy", "timm", "open-clip-torch", "ray",
-             "onnxruntime", "openvino", "nncf", "faiss-cpu", "hnswlib", "usearch", "lancedb")
+_PACKAGES = (
+    "numpy",
+    "torch",
+    "pyarrow",
+    "pillow",
+    "marisa-trie",
+    "spacy",
+    "timm",
+    "open-clip-torch",
+    "ray",
+    "onnxruntime",
+    "openvino",
+    "nncf",
+    "faiss-cpu",
+    "hnswlib",
+    "usearch",
+    "lancedb",
+)
 Row = dict[str, Any]
 
 
@@ -36,7 +52,11 @@ def peak_mib() -> float:
 
 
 def measure(
-    name: str, contenders: Mapping[str, Callable[[], object]], units: float, rounds: int = 5, unit: str = "units",
+    name: str,
+    contenders: Mapping[str, Callable[[], object]],
+    units: float,
+    rounds: int = 5,
+    unit: str = "units",
     warm_up: bool = True,
 ) -> dict[str, Row]:
     """Time contenders in turns: round 1 of each, round 2 of each, … in rotating order, so that drift hits all alike.
@@ -83,8 +103,13 @@ def summarise(seconds: Mapping[str, Sequence[float]], units: float) -> dict[str,
     for contender, taken in seconds.items():
         median = statistics.median(taken)
         rows[contender] = {
-            "contender": contender, "seconds": list(taken), "median_s": median, "min_s": min(taken),
-            "max_s": max(taken), "per_second": units / median, "ratio": first / median,
+            "contender": contender,
+            "seconds": list(taken),
+            "median_s": median,
+            "min_s": min(taken),
+            "max_s": max(taken),
+            "per_second": units / median,
+            "ratio": first / median,
         }
     return rows
 
@@ -96,8 +121,14 @@ def show(name: str, rows: Mapping[str, Row], unit: str = "units", extra: Sequenc
     for heading in ("median s", "min–max s", f"{unit}/s", "ratio", *extra):
         table.add_column(heading, justify="right")
     for row in rows.values():
-        table.add_row(row["contender"], f"{row['median_s']:.3f}", f"{row['min_s']:.3f}–{row['max_s']:.3f}",
-                      f"{row['per_second']:,.0f}", f"{row['ratio']:.2f}", *(_plain(row.get(key)) for key in extra))
+        table.add_row(
+            row["contender"],
+            f"{row['median_s']:.3f}",
+            f"{row['min_s']:.3f}–{row['max_s']:.3f}",
+            f"{row['per_second']:,.0f}",
+            f"{row['ratio']:.2f}",
+            *(_plain(row.get(key)) for key in extra),
+        )
     Console().print(table)
 
 
@@ -126,12 +157,19 @@ def machine() -> dict[str, Any]:
         except PackageNotFoundError:
             continue
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return {"processor": _processor(), "cores": len(os.sched_getaffinity(0)), "memory_gib": round(memory, 1),
-            "system": platform.platform(), "python": platform.python_version(), "packages": versions}
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gib": round(memory, 1),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "packages": versions,
+    }
 
 
-def write_result(name: str, rows: Sequence[Row] | Mapping[str, Row], ratios: Mapping[str, float],
-                 results: Path = RESULTS) -> Path:
+def write_result(
+    name: str, rows: Sequence[Row] | Mapping[str, Row], ratios: Mapping[str, float], results: Path = RESULTS
+) -> Path:
     """Write `results/NAME.json` ({machine, rows, ratios}) and print the ratios."""
     results.mkdir(parents=True, exist_ok=True)
     listed = list(rows.values()) if isinstance(rows, Mapping) else list(rows)

@@ -67,8 +67,13 @@ def ours(contender: str, classes: int, dim: int) -> tuple[Loss, torch.optim.Opti
     from openmofi.objectives.objective_settings import MarginSoftmaxSettings
     from openmofi.training.row_optimizers import RowAdagrad, RowAdamW
 
-    settings = MarginSoftmaxSettings(implementation=contender.split()[0], margin=MARGIN, scale=SCALE, min_sampled=1,
-                                     sample_rate=0.01 if contender == FEW else 0.1)
+    settings = MarginSoftmaxSettings(
+        implementation=contender.split()[0],
+        margin=MARGIN,
+        scale=SCALE,
+        min_sampled=1,
+        sample_rate=0.01 if contender == FEW else 0.1,
+    )
     head = MarginSoftmax(classes, dim, settings, seed=0)
     if contender == EXACT:
         optimizer: torch.optim.Optimizer = torch.optim.AdamW(head.parameters(), fused=True)
@@ -111,14 +116,18 @@ def measured(contender: str, classes: int, dim: int, rounds: int) -> dict[str, A
 
 def ratios(found: dict[tuple[str, int], dict[str, Any]]) -> dict[str, float]:
     """The ratios that the project keeps, as far as their rows were measured."""
-    wanted = {"pml_over_sampled_100k": (PML, SAMPLED, 100_000, "median_s"),
-              "pml_over_sampled_1m": (PML, SAMPLED, 1_000_000, "median_s"),
-              "memory_sampled_over_pml_1m": (SAMPLED, PML, 1_000_000, "peak_mib"),
-              "dense_over_exact_1m": (DENSE, EXACT, 1_000_000, "median_s"),
-              "memory_exact_over_dense_1m": (EXACT, DENSE, 1_000_000, "peak_mib")}
-    return {name: found[above, classes][key] / found[below, classes][key]
-            for name, (above, below, classes, key) in wanted.items()
-            if {(above, classes), (below, classes)} <= found.keys()}
+    wanted = {
+        "pml_over_sampled_100k": (PML, SAMPLED, 100_000, "median_s"),
+        "pml_over_sampled_1m": (PML, SAMPLED, 1_000_000, "median_s"),
+        "memory_sampled_over_pml_1m": (SAMPLED, PML, 1_000_000, "peak_mib"),
+        "dense_over_exact_1m": (DENSE, EXACT, 1_000_000, "median_s"),
+        "memory_exact_over_dense_1m": (EXACT, DENSE, 1_000_000, "peak_mib"),
+    }
+    return {
+        name: found[above, classes][key] / found[below, classes][key]
+        for name, (above, below, classes, key) in wanted.items()
+        if {(above, classes), (below, classes)} <= found.keys()
+    }
 
 
 def main() -> None:
@@ -140,14 +149,20 @@ def main() -> None:
         table = harness.summarise({name: one["seconds"] for name, one in rows.items()}, 1)
         for name, one in table.items():
             found[name, classes] = one | rows[name] | {"classes": classes, "dim": DIM}
-        harness.show(f"head, {classes:,} classes × {DIM}", {name: found[name, classes] for name in rows}, "steps",
-                     extra=("peak_mib",))
+        harness.show(
+            f"head, {classes:,} classes × {DIM}",
+            {name: found[name, classes] for name in rows},
+            "steps",
+            extra=("peak_mib",),
+        )
     if not arguments.no_large:
         one = measured(*LARGE, 1)
-        found[LARGE[0], LARGE[1]] = (harness.summarise({LARGE[0]: one["seconds"]}, 1)[LARGE[0]] | one
-                                     | {"classes": LARGE[1], "dim": LARGE[2]})
-        harness.show("head, 2 M classes × 512", {"": found[LARGE[0], LARGE[1]]}, "steps",
-                     extra=("peak_mib", "resident_mib"))
+        found[LARGE[0], LARGE[1]] = (
+            harness.summarise({LARGE[0]: one["seconds"]}, 1)[LARGE[0]] | one | {"classes": LARGE[1], "dim": LARGE[2]}
+        )
+        harness.show(
+            "head, 2 M classes × 512", {"": found[LARGE[0], LARGE[1]]}, "steps", extra=("peak_mib", "resident_mib")
+        )
     extra = {} if arguments.no_large else {"gib_2m_512": found[LARGE[0], LARGE[1]]["resident_mib"] / 2**10}
     harness.write_result("head", list(found.values()), ratios(found) | extra)
 

@@ -62,8 +62,11 @@ def compress(plain: Path) -> dict[str, Path]:
     import zstandard
 
     paths = {kind: plain.with_suffix(f".json.{kind}") for kind in ("gz", "bz2", "zst")}
-    opened = {"gz": partial(gzip.open, compresslevel=5), "bz2": partial(bz2.open, compresslevel=9),
-              "zst": zstandard.open}
+    opened = {
+        "gz": partial(gzip.open, compresslevel=5),
+        "bz2": partial(bz2.open, compresslevel=9),
+        "zst": zstandard.open,
+    }
     for kind, path in paths.items():
         with open(plain, "rb") as source, opened[kind](path, "wb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
@@ -90,7 +93,7 @@ def halved(plain: Path) -> Path:
     """A folder with the lines in two files, to be compressed."""
     lines, folder = plain.read_bytes().splitlines(keepends=True)[1:-1], plain.parent / "halves"
     folder.mkdir()
-    for number, some in enumerate((lines[:len(lines) // 2], lines[len(lines) // 2:])):
+    for number, some in enumerate((lines[: len(lines) // 2], lines[len(lines) // 2 :])):
         (folder / f"{number}.json").write_bytes(b"".join(some))
     return folder
 
@@ -106,8 +109,11 @@ def seconds_of(root: Path, dump: Path, halves: Sequence[Path], rounds: int) -> d
 
     taken: dict[str, list[float]] = {}
     for _ in range(rounds):
-        for name, work in {"bare": partial(bare, dump), "read": partial(read, dump, root / "parts"),
-                           "side by side": side_by_side}.items():
+        for name, work in {
+            "bare": partial(bare, dump),
+            "read": partial(read, dump, root / "parts"),
+            "side by side": side_by_side,
+        }.items():
             before = sum(os.times()[:4])
             work()
             taken.setdefault(name, []).append(sum(os.times()[:4]) - before)
@@ -116,9 +122,11 @@ def seconds_of(root: Path, dump: Path, halves: Sequence[Path], rounds: int) -> d
 
 def peaks(dump: Path, folder: Path) -> dict[str, float]:
     """MiB of the process that decompresses, and of the largest that parses."""
-    code = (f"import sys; sys.path[:0] = {sys.path!r}\nimport kb, harness, json, resource\nfrom pathlib import Path\n"
-            f"if __name__ == '__main__':\n kb.read(Path({str(dump)!r}), Path({str(folder)!r}))\n"
-            " print(json.dumps([harness.peak_mib(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024]))")
+    code = (
+        f"import sys; sys.path[:0] = {sys.path!r}\nimport kb, harness, json, resource\nfrom pathlib import Path\n"
+        f"if __name__ == '__main__':\n kb.read(Path({str(dump)!r}), Path({str(folder)!r}))\n"
+        " print(json.dumps([harness.peak_mib(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024]))"
+    )
     script = folder.with_suffix(".py")
     script.write_text(code)
     done = subprocess.run([sys.executable, str(script)], check=True, stdout=subprocess.PIPE, text=True)
@@ -135,8 +143,12 @@ def joined(folder: Path, memory: str) -> dict[str, float]:
     from openmofi.knowledge.wikidata.select import select_tables
 
     start = time.perf_counter()
-    selected = select_tables(sorted(map(str, folder.glob("*.parquet"))), class_rules(visual_only=True),
-                             folder / "tables", memory=memory_bytes(memory))
+    selected = select_tables(
+        sorted(map(str, folder.glob("*.parquet"))),
+        class_rules(visual_only=True),
+        folder / "tables",
+        memory=memory_bytes(memory),
+    )
     seconds = time.perf_counter() - start
     names = pq.ParquetFile(selected.source / "names.parquet").metadata.num_rows
     return {"names": names, "seconds": seconds, "per_million": 1e6 * seconds / names}
@@ -153,14 +165,20 @@ def reading(root: Path, items: int, rounds: int, memory: str) -> tuple[list[harn
         packed = mebibytes * 2**20 / dump.stat().st_size
         turns = harness.measure(
             f"{kind}: {items:,} items, {packed:.0f}:1",
-            {"bare": partial(bare, dump), "read": partial(read, dump, root / "parts")}, mebibytes, rounds, "MiB",
-            warm_up=False)
+            {"bare": partial(bare, dump), "read": partial(read, dump, root / "parts")},
+            mebibytes,
+            rounds,
+            "MiB",
+            warm_up=False,
+        )
         rows += [{"kind": kind, **row} for row in turns.values()]
         ratios[f"{kind}_over_bare"] = turns["read"]["ratio"]
         seconds = seconds_of(root, dump, halves[kind], rounds)
         rows.append({"kind": f"{kind} cores", "mib": mebibytes, **seconds})
-        ratios |= {f"{kind}_core_share": seconds["bare"] / seconds["side by side"],
-                   f"{kind}_core_share_of_one_file": seconds["bare"] / seconds["read"]}
+        ratios |= {
+            f"{kind}_core_share": seconds["bare"] / seconds["side by side"],
+            f"{kind}_core_share_of_one_file": seconds["bare"] / seconds["read"],
+        }
     ratios |= peaks(root / "all.json.gz", root / "peak")
     join = joined(root / "parts", memory)
     rows.append({"kind": "joins", **join})
@@ -182,15 +200,19 @@ def building(root: Path, sizes: Sequence[int], memory: str, nodes: int) -> tuple
     rows += [{"kind": "trie", **trie}, {"kind": "project", **vectors}, {"kind": "open", **opened}]
     last = rows[len(sizes) - 1]
     return rows, {
-        "peak_over_budget": max(row["peak_over_budget"] for row in rows[:len(sizes)]),
+        "peak_over_budget": max(row["peak_over_budget"] for row in rows[: len(sizes)]),
         "build_cpu_s_per_million_entities": 1e6 * last["cpu_s"] / last["entities"],
-        "trie_bytes_per_key": trie["bytes_per_key"], "trie_us_per_key": trie["us_per_key"],
-        "trie_get_us": trie["get_us"], "trie_get_over_one": trie["get_us"] / trie["get_us_of_one"],
+        "trie_bytes_per_key": trie["bytes_per_key"],
+        "trie_us_per_key": trie["us_per_key"],
+        "trie_get_us": trie["get_us"],
+        "trie_get_over_one": trie["get_us"] / trie["get_us_of_one"],
         "trie_file_bytes_per_key": trie["file_bytes_per_key"],
-        "projection_bytes_per_node": vectors["bytes_per_node"], "open_ms": opened["open_ms"],
+        "projection_bytes_per_node": vectors["bytes_per_node"],
+        "open_ms": opened["open_ms"],
         "open_min_ms": opened["open_min_ms"],
         "open_cpu_ms": opened["open_cpu_ms"],
-        "id_rows_per_second": opened["rows_per_s"]}
+        "id_rows_per_second": opened["rows_per_s"],
+    }
 
 
 def main() -> None:
@@ -210,10 +232,12 @@ def main() -> None:
     rows, ratios = list[harness.Row](), dict[str, float]()
     with tempfile.TemporaryDirectory(dir="runs") as name:
         root = Path(name).resolve()
-        parts = {"reading": partial(reading, root, arguments.items, arguments.rounds, arguments.memory),
-                 "building": partial(building, root, arguments.entities, arguments.build_memory, arguments.nodes),
-                 "whole": partial(full_dump.whole, root, arguments.whole, arguments.memory, 100_000),
-                 "equality": partial(full_dump.equal, root, arguments.equal)}
+        parts = {
+            "reading": partial(reading, root, arguments.items, arguments.rounds, arguments.memory),
+            "building": partial(building, root, arguments.entities, arguments.build_memory, arguments.nodes),
+            "whole": partial(full_dump.whole, root, arguments.whole, arguments.memory, 100_000),
+            "equality": partial(full_dump.equal, root, arguments.equal),
+        }
         for part, measured in parts.items():
             more, figures = measured() if arguments.only in (None, part) else kept(part)
             rows, ratios = rows + more, ratios | figures
@@ -224,16 +248,27 @@ def kept(part: str) -> tuple[list[harness.Row], dict[str, float]]:
     """What the last run measured of a part."""
     path = harness.RESULTS / "kb.json"
     last = json.loads(path.read_text("utf-8")) if path.exists() else {"rows": [], "ratios": {}}
-    return ([row for row in last["rows"] if _part_of(row["kind"], _KINDS) == part],
-            {name: value for name, value in last["ratios"].items() if _part_of(name, _FIGURES) == part})
+    return (
+        [row for row in last["rows"] if _part_of(row["kind"], _KINDS) == part],
+        {name: value for name, value in last["ratios"].items() if _part_of(name, _FIGURES) == part},
+    )
 
 
 _KINDS = {"building": ("build", "trie", "project", "open"), "whole": ("whole",), "equality": ("equality",)}
 _FIGURES = {
     "building": ("peak_over_budget", "build_", "trie_", "projection_", "open_", "id_rows_per_second"),
-    "whole": ("full_", "hours_", "parse_", "unpack_", "entities_per_item", "names_per_item", "relations_per_item",
-              "whole_"),
-    "equality": ("equal_items", "differing_tables")}
+    "whole": (
+        "full_",
+        "hours_",
+        "parse_",
+        "unpack_",
+        "entities_per_item",
+        "names_per_item",
+        "relations_per_item",
+        "whole_",
+    ),
+    "equality": ("equal_items", "differing_tables"),
+}
 """Of a row its kind, of a figure how its name begins; all others are of `reading`."""
 
 

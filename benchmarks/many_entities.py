@@ -76,8 +76,13 @@ def encoder_of(dim: int) -> Any:
     from openmofi.encoders import Companions
     from openmofi.encoders.arrays import normalised
 
-    return SimpleNamespace(feature_fingerprint="simulated", text_feature_dim=dim, dim=dim, project_texts=normalised,
-                           companions=Companions())
+    return SimpleNamespace(
+        feature_fingerprint="simulated",
+        text_feature_dim=dim,
+        dim=dim,
+        project_texts=normalised,
+        companions=Companions(),
+    )
 
 
 def write_store(cache: Path, kb: SimulatedKnowledgeBase, dim: int) -> None:
@@ -89,11 +94,18 @@ def write_store(cache: Path, kb: SimulatedKnowledgeBase, dim: int) -> None:
     order = pc.sort_indices(kb.id_array(np.arange(len(kb)))).to_numpy().astype(np.int32)
     draw = np.random.default_rng(0)
     for number, start in enumerate(range(0, len(order), _BLOCK)):
-        rows = order[start:start + _BLOCK]
+        rows = order[start : start + _BLOCK]
         features = draw.standard_normal((len(rows), dim), np.float32).astype(np.float16)
-        write_table(f"{folder}/{number:06d}.parquet", pa.table({
-            "id": kb.id_array(rows), "row": pa.array(rows),
-            "feature": pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), dim)}))
+        write_table(
+            f"{folder}/{number:06d}.parquet",
+            pa.table(
+                {
+                    "id": kb.id_array(rows),
+                    "row": pa.array(rows),
+                    "feature": pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), dim),
+                }
+            ),
+        )
 
 
 def drive(cache: Path, entities: int, dim: int) -> dict[str, Any]:
@@ -156,9 +168,14 @@ def main() -> None:
 
 def measured(folder: Path, entities: int, dim: int) -> list[dict[str, Any]]:
     """A row for each step, in `folder`, which gets the store and the table: some 4 · `dim` bytes an entity."""
+
     def part(*given: str) -> dict[str, Any]:
-        done = subprocess.run([sys.executable, __file__, given[0], str(folder), str(entities), str(dim), *given[1:]],
-                              check=True, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(
+            [sys.executable, __file__, given[0], str(folder), str(entities), str(dim), *given[1:]],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         return dict(json.loads(done.stdout))
 
     part("store")

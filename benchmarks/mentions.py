@@ -56,11 +56,20 @@ def build(names: list[str], folder: Path) -> Path:
     from openmofi.knowledge import build_table
     from openmofi.schema import ENTITIES, NAMES
     from openmofi.storage import write_table
+
     entities = [f"E{number}" for number in range(300_000)]
-    write_table(folder / "src" / "entities.parquet", pa.table(
-        [entities, entities, [""] * len(entities), [[]] * len(entities), [0.0] * len(entities)], schema=ENTITIES))
-    write_table(folder / "src" / "names.parquet", pa.table(
-        [names, [entities[place % len(entities)] for place in range(len(names))], [1.0] * len(names)], schema=NAMES))
+    write_table(
+        folder / "src" / "entities.parquet",
+        pa.table(
+            [entities, entities, [""] * len(entities), [[]] * len(entities), [0.0] * len(entities)], schema=ENTITIES
+        ),
+    )
+    write_table(
+        folder / "src" / "names.parquet",
+        pa.table(
+            [names, [entities[place % len(entities)] for place in range(len(names))], [1.0] * len(names)], schema=NAMES
+        ),
+    )
     start = time.perf_counter()
     build_table(folder / "src", folder / "kb")
     print(f"built a knowledge base of {len(names):,} names in {time.perf_counter() - start:.1f} s")
@@ -70,12 +79,14 @@ def build(names: list[str], folder: Path) -> Path:
 def gazetteer(kb: str, _: list[str]) -> Find:
     from openmofi.knowledge import KnowledgeBase
     from openmofi.mentions import GazetteerDetector
+
     detector = GazetteerDetector(KnowledgeBase.open(kb))
     return lambda texts: sum(map(len, detector.detect(texts)))
 
 
 def dict_ngrams(_: str, names: list[str]) -> Find:
     from openmofi.schema import Mention
+
     known = {name: row for row, name in enumerate(names)}
     token = re.compile(r"\w+")
 
@@ -87,7 +98,7 @@ def dict_ngrams(_: str, names: list[str]) -> Find:
             first, found = 0, []
             while first < len(spans):
                 for last in range(min(first + 4, len(spans)) - 1, first - 1, -1):
-                    name = lower[spans[first][0]:spans[last][1]]
+                    name = lower[spans[first][0] : spans[last][1]]
                     if name in known:
                         found.append(Mention(spans[first][0], spans[last][1], name, "peer"))
                         first = last
@@ -95,6 +106,7 @@ def dict_ngrams(_: str, names: list[str]) -> Find:
                 first += 1
             count += len(found)
         return count
+
     return find
 
 
@@ -104,30 +116,41 @@ def _bounded(text: str, start: int, end: int) -> bool:
 
 def aho_corasick_rust(_: str, names: list[str]) -> Find:
     import ahocorasick_rs
+
     automaton = ahocorasick_rs.AhoCorasick(names, matchkind=ahocorasick_rs.MatchKind.Standard, store_patterns=False)
 
     def find(texts: list[str]) -> int:
-        return sum(_leftmost_longest(text, [(start, end) for _, start, end in
-                                            automaton.find_matches_as_indexes(text.lower(), overlapping=True)])
-                   for text in texts)
+        return sum(
+            _leftmost_longest(
+                text,
+                [(start, end) for _, start, end in automaton.find_matches_as_indexes(text.lower(), overlapping=True)],
+            )
+            for text in texts
+        )
+
     return find
 
 
 def aho_corasick_c(_: str, names: list[str]) -> Find:
     import ahocorasick
+
     automaton = ahocorasick.Automaton()
     for name in names:
         automaton.add_word(name, len(name))
     automaton.make_automaton()
 
     def find(texts: list[str]) -> int:
-        return sum(_leftmost_longest(text, [(end + 1 - size, end + 1) for end, size in automaton.iter(text.lower())])
-                   for text in texts)
+        return sum(
+            _leftmost_longest(text, [(end + 1 - size, end + 1) for end, size in automaton.iter(text.lower())])
+            for text in texts
+        )
+
     return find
 
 
 def _leftmost_longest(text: str, spans: list[tuple[int, int]]) -> int:
     from openmofi.schema import Mention
+
     found, free = [], 0
     for start, end in sorted((s for s in spans if _bounded(text, *s)), key=lambda s: (s[0], -s[1])):
         if start >= free:
@@ -141,11 +164,18 @@ def _resident() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def _child(pipe: Connection, make: Callable[[str, list[str]], Find], kb: str, names: list[str],
-           texts: list[str], warm: list[str]) -> None:
+def _child(
+    pipe: Connection,
+    make: Callable[[str, list[str]], Find],
+    kb: str,
+    names: list[str],
+    texts: list[str],
+    warm: list[str],
+) -> None:
     # What is imported once for all contenders is no index.
     import openmofi.knowledge
     import openmofi.mentions  # noqa: F401
+
     if make is gazetteer:
         names = []
     gc.collect()
@@ -168,7 +198,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     names, texts = generate(options.names, 2 * options.captions)
-    warm, texts = texts[:options.captions], texts[options.captions:]
+    warm, texts = texts[: options.captions], texts[options.captions :]
     makers = {"openmofi gazetteer": gazetteer, "dict of n-grams": dict_ngrams}
     if find_spec("ahocorasick_rs"):
         makers["ahocorasick-rs"] = aho_corasick_rust
@@ -177,20 +207,35 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         kb = build(names, Path(folder))
         rows = _race(makers, str(kb), names, texts, warm, options.rounds)
-        index = sum((kb / name).stat().st_size for name in
-                    ("names.marisa", "candidates/link_probability.npy")) / 2**20
+        index = sum((kb / name).stat().st_size for name in ("names.marisa", "candidates/link_probability.npy")) / 2**20
     ours = rows["openmofi gazetteer"]
     ours["index_file_mib"] = round(index, 1)
-    harness.show(f"mentions in nine-word captions, {options.names:,} names, one core", rows, "captions",
-                 ("memory_mib", "found"))
-    harness.write_result("mentions", rows, {
-        "captions_per_second": ours["per_second"], "index_memory_mib": ours["memory_mib"],
-        **{f"over_{name.replace(' ', '_')}": ours["per_second"] / row["per_second"]
-           for name, row in rows.items() if row is not ours}})
+    harness.show(
+        f"mentions in nine-word captions, {options.names:,} names, one core", rows, "captions", ("memory_mib", "found")
+    )
+    harness.write_result(
+        "mentions",
+        rows,
+        {
+            "captions_per_second": ours["per_second"],
+            "index_memory_mib": ours["memory_mib"],
+            **{
+                f"over_{name.replace(' ', '_')}": ours["per_second"] / row["per_second"]
+                for name, row in rows.items()
+                if row is not ours
+            },
+        },
+    )
 
 
-def _race(makers: dict[str, Callable[[str, list[str]], Find]], kb: str, names: list[str], texts: list[str],
-          warm: list[str], rounds: int) -> dict[str, harness.Row]:
+def _race(
+    makers: dict[str, Callable[[str, list[str]], Find]],
+    kb: str,
+    names: list[str],
+    texts: list[str],
+    warm: list[str],
+    rounds: int,
+) -> dict[str, harness.Row]:
     context = multiprocessing.get_context("spawn")
     pipes, children, extra = {}, [], {}
     for name, make in makers.items():

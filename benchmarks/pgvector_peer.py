@@ -64,7 +64,7 @@ def query(connection: Any, vector: Vectors, effort: int) -> Ints:
 
     connection.execute("SELECT set_config('hnsw.ef_search', %s, false)", (str(effort),))
     rows = connection.execute(f"SELECT id FROM raw ORDER BY vector <#> %s LIMIT {K}", (HalfVector(vector),))
-    return np.array([row for row, in rows], np.int64)
+    return np.array([row for (row,) in rows], np.int64)
 
 
 def cpu_seconds(process: int) -> float:
@@ -111,8 +111,9 @@ def main() -> None:
     vectors, queries = clustered(count), clustered(QUERIES, 1)
     exact = Exact([vectors.astype(np.float16)])
     allowed = {share: np.random.default_rng(2).random(count) < share for share in SHARES}
-    rows = [row_of("exact, in memory", lambda each: exact.search(each[None], K)[1][0], queries,
-                   exact.search(queries, K)[1])]
+    rows = [
+        row_of("exact, in memory", lambda each: exact.search(each[None], K)[1][0], queries, exact.search(queries, K)[1])
+    ]
     with server() as running, tempfile.TemporaryDirectory() as folder:
         place = place_of(running.address("bench"))
         new = {"dim": str(DIM), "dtype": "float16", "encoder": "", "fingerprint": "", "template": ""}
@@ -122,31 +123,57 @@ def main() -> None:
             begun = time.monotonic()
             store.make_graph()
             print(f"graph: {time.monotonic() - begun:.0f} s of the clock", flush=True)
-        with closing(connect(place)) as connection, psycopg.connect(
-                running.address(user="root"), autocommit=True) as raw:
+        with (
+            closing(connect(place)) as connection,
+            psycopg.connect(running.address(user="root"), autocommit=True) as raw,
+        ):
             there = InDatabase(segments, DIM, lambda: connection)
-            (backend,), = connection.execute("SELECT pg_backend_pid()")
+            ((backend,),) = connection.execute("SELECT pg_backend_pid()")
             truth = exact.search(queries, K)[1]
-            rows.append(row_of("openmofi in PostgreSQL", lambda each: there.search(each[None], K)[1][0], queries,
-                               truth, backend))
+            rows.append(
+                row_of(
+                    "openmofi in PostgreSQL", lambda each: there.search(each[None], K)[1][0], queries, truth, backend
+                )
+            )
             for share, mask in allowed.items():
-                rows.append(row_of(f"openmofi in PostgreSQL, {share:.0%} allowed",
-                                   lambda each, mask=mask: there.search(each[None], K, mask)[1][0], queries,
-                                   exact.search(queries, K, mask)[1], backend))
+                rows.append(
+                    row_of(
+                        f"openmofi in PostgreSQL, {share:.0%} allowed",
+                        lambda each, mask=mask: there.search(each[None], K, mask)[1][0],
+                        queries,
+                        exact.search(queries, K, mask)[1],
+                        backend,
+                    )
+                )
             build(raw, vectors)
             for effort in (40, 100, 200):
-                rows.append(row_of(f"raw pgvector, ef_search {effort}",
-                                   lambda each, effort=effort: query(raw, each, effort), queries, truth,
-                                   raw.info.backend_pid))
+                rows.append(
+                    row_of(
+                        f"raw pgvector, ef_search {effort}",
+                        lambda each, effort=effort: query(raw, each, effort),
+                        queries,
+                        truth,
+                        raw.info.backend_pid,
+                    )
+                )
         file = Segment(1, *write_segment(Path(folder), vectors, "float16"))
         faiss_cache.refresh(Path(folder), [file], exact, np.zeros((0, DIM), np.float32))
         faiss = faiss_cache.vector_index(Path(folder), [file], exact)
-        rows.append(row_of(f"openmofi in a folder ({faiss.name})",
-                           lambda each: faiss.search(each[None], K)[1][0], queries, truth))
+        rows.append(
+            row_of(
+                f"openmofi in a folder ({faiss.name})", lambda each: faiss.search(each[None], K)[1][0], queries, truth
+            )
+        )
     ours, others = rows[1], [row for row in rows if row["contender"].startswith("raw")]
     even = [row for row in others if row["recall_at_10"] >= ours["recall_at_10"]] or others[-1:]
-    harness.write_result("pgvector", rows, {"pgvector_recall_at_10": ours["recall_at_10"],
-                                            "pgvector_cpu_over_raw": round(ours["cpu_ms"] / even[0]["cpu_ms"], 2)})
+    harness.write_result(
+        "pgvector",
+        rows,
+        {
+            "pgvector_recall_at_10": ours["recall_at_10"],
+            "pgvector_cpu_over_raw": round(ours["cpu_ms"] / even[0]["cpu_ms"], 2),
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -26,9 +26,12 @@ def compare(folder: Path, entities: int, seed: int) -> list[dict[str, Any]]:
 
     files = write_files(world(entities, seed), folder)
     bases = {}
-    for name, extras in {"sitelinks": Extras(), "page views": Extras.of(pageviews=files.pageviews),
-                         "links and sitelinks": Extras.of([files.anchors]),
-                         "links and page views": Extras.of([files.anchors], files.pageviews)}.items():
+    for name, extras in {
+        "sitelinks": Extras(),
+        "page views": Extras.of(pageviews=files.pageviews),
+        "links and sitelinks": Extras.of([files.anchors]),
+        "links and page views": Extras.of([files.anchors], files.pageviews),
+    }.items():
         build_wikidata([files.items], folder / name, extras=extras, work=folder / "work")
         bases[name] = KnowledgeBase.open(folder / name)
     titles = next((folder / "work").glob("tables-*/titles.parquet"))
@@ -37,8 +40,13 @@ def compare(folder: Path, entities: int, seed: int) -> list[dict[str, Any]]:
     rows = [{"prior": "links", **score(linked_priors(files, titles), held, candidates)}]
     for name, kb in bases.items():
         found = kb.manifest.counts["priors"]
-        rows.append({"prior": name, **score(priors_of(kb, held), held, candidates),
-                     **{key: found[key] for key in ("alpha", "beta", "gamma") if key in found}})
+        rows.append(
+            {
+                "prior": name,
+                **score(priors_of(kb, held), held, candidates),
+                **{key: found[key] for key in ("alpha", "beta", "gamma") if key in found},
+            }
+        )
     return rows
 
 
@@ -51,8 +59,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = compare(Path(folder), arguments.entities, arguments.seed)
     named = {row["prior"].replace(" ", "_"): row for row in rows}
-    harness.write_result("priors", rows, {
-        f"{name}_{metric}": row[metric] for name, row in named.items() for metric in ("accuracy", "log_likelihood")})
+    harness.write_result(
+        "priors",
+        rows,
+        {f"{name}_{metric}": row[metric] for name, row in named.items() for metric in ("accuracy", "log_likelihood")},
+    )
 
 
 if __name__ == "__main__":

@@ -86,13 +86,17 @@ def seen(store: Path, shards: Sequence[Any]) -> tuple[list[Any], list[str]]:
         pairs = list(read_pairs(shard))
         names, keys = [shard.name] * len(pairs), [pair.key for pair in pairs]
         # There are more augmentations than texts: those are gone through more than once.
-        found = [knowledge.take(names, keys, np.full(len(keys), number),
-                                np.full(len(keys), number % knowledge.captions))
-                 for number in range(knowledge.augmentations)]
+        found = [
+            knowledge.take(names, keys, np.full(len(keys), number), np.full(len(keys), number % knowledge.captions))
+            for number in range(knowledge.augmentations)
+        ]
         for place in np.flatnonzero(found[0].known).tolist():
             drawn = [recalled.augmentations[place] for recalled in found]
-            images += [Image.fromarray(augmented(pairs[place].image or b"", one, knowledge.size,
-                                                   knowledge.interpolation)) for one in drawn if one]
+            images += [
+                Image.fromarray(augmented(pairs[place].image or b"", one, knowledge.size, knowledge.interpolation))
+                for one in drawn
+                if one
+            ]
             texts.update(dict.fromkeys([pairs[place].text, *(recalled.captions[place] for recalled in found)]))
     return images, list(texts)
 
@@ -116,15 +120,17 @@ def least_cosine(stores: Sequence[Path], shards: Sequence[Any]) -> float:
         # The text of a sample has one vector.
         dim = tables[0].schema.field("text_0").type.list_size
         for part in ("image_0", "text_0", "caption_0"):
-            one, other = (np.array(table[part].drop_null().to_pylist(), np.float32).reshape(-1, dim)
-                          for table in tables)
+            one, other = (
+                np.array(table[part].drop_null().to_pylist(), np.float32).reshape(-1, dim) for table in tables
+            )
             lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
             least = min(least, float(((one * other).sum(1) / lengths).min()))
     return least
 
 
-def generation(world: Path, out: Path, shards: Sequence[Any], teacher: Any, rounds: int, *,
-               export: bool) -> list[harness.Row]:
+def generation(
+    world: Path, out: Path, shards: Sequence[Any], teacher: Any, rounds: int, *, export: bool
+) -> list[harness.Row]:
     """Rows of the bare teacher and of the job."""
     from openmofi.encoders import open_encoder, preprocess
     from openmofi.reinforcement import ReinforceSettings
@@ -137,7 +143,7 @@ def generation(world: Path, out: Path, shards: Sequence[Any], teacher: Any, roun
 
     def bare() -> None:
         for start in range(0, len(images), size):
-            batch = np.stack([preprocess(image, whole) for image in images[start:start + size]])
+            batch = np.stack([preprocess(image, whole) for image in images[start : start + size]])
             encoder.project_images(encoder.image_features(batch))
 
     def with_texts() -> None:
@@ -163,8 +169,14 @@ def sizes(world: Path, out: Path, shards: Sequence[Any], teacher: Any) -> list[h
     for precision in ("fp16", "bf16", "int8"):
         counts = made(world, out, shards, ReinforceSettings((teacher,), precision=precision))
         (figures,) = counts["fidelity"].values()
-        rows.append({"part": "size", "contender": precision, "bytes_per_sample": counts["bytes_per_sample"],
-                     **figures[precision]})
+        rows.append(
+            {
+                "part": "size",
+                "contender": precision,
+                "bytes_per_sample": counts["bytes_per_sample"],
+                **figures[precision],
+            }
+        )
         print(f"{precision}: {counts['bytes_per_sample']:,} bytes a sample, KL {figures[precision]['kl']:.1e}")
     return rows
 
@@ -175,9 +187,17 @@ def recipe_for(name: str, world: Path, out: Path, steps: int, interval: int, ext
 
     places = {"data.dataset": world / "dataset", "data.cache": out / "cache"}
     recipe = Path(__file__).resolve().parent.parent / f"studies/recipes/{name}.yaml"
-    return load_recipe(str(recipe), [
-        *(f"{key}={json.dumps(str(value))}" for key, value in places.items()), f"run.steps={steps}",
-        f"run.log_every={interval}", "run.checkpoint_every=1000000", "optimizer.warmup=1", *extra])
+    return load_recipe(
+        str(recipe),
+        [
+            *(f"{key}={json.dumps(str(value))}" for key, value in places.items()),
+            f"run.steps={steps}",
+            f"run.log_every={interval}",
+            "run.checkpoint_every=1000000",
+            "optimizer.warmup=1",
+            *extra,
+        ],
+    )
 
 
 def texts_by_id(world: Path, knowledge: Any) -> dict[int, str]:
@@ -207,13 +227,19 @@ def asked_online(knowledge: Any, texts: Mapping[int, str]) -> Iterator[None]:
     def said(batch: Any) -> dict[str, Any]:
         # Heads over one backbone need its features once, as in the job.
         backbones = SharedBackbones(encoders)
-        pixels = {number: interpolate(batch["image"], size=preprocessing.size, mode="bicubic").numpy()
-                  for number, preprocessing in backbones.preprocessing.items()}
+        pixels = {
+            number: interpolate(batch["image"], size=preprocessing.size, mode="bicubic").numpy()
+            for number, preprocessing in backbones.preprocessing.items()
+        }
         vectors = {"image": backbones.embed_images(pixels)} | {
             kind: backbones.embed_texts([texts[number] for number in batch[f"{kind}_id"].tolist()])
-            for kind in ("text", "caption")}
-        return {teacher_key(teacher.name, kind): torch.from_numpy(of_teacher) for kind, listed in vectors.items()
-                for teacher, of_teacher in zip(knowledge.teachers, listed, strict=True)}
+            for kind in ("text", "caption")
+        }
+        return {
+            teacher_key(teacher.name, kind): torch.from_numpy(of_teacher)
+            for kind, listed in vectors.items()
+            for teacher, of_teacher in zip(knowledge.teachers, listed, strict=True)
+        }
 
     def batches(data: Any, *arguments: Any, **named: Any) -> Iterator[Any]:
         for batch in whole(data, *arguments, **named):
@@ -230,11 +256,19 @@ def steps(world: Path, out: Path, store: Path, interval: int, rounds: int, extra
     knowledge, timed = Knowledge.open(store), 2 * interval
     texts = texts_by_id(world, knowledge)
     plain = recipe_for("sample_student_contrastive", world, out, timed + interval, interval, extra)
-    taught = recipe_for("sample_reinforced_contrastive", world, out, timed + interval, interval,
-                        [f"data.reinforcement.store={json.dumps(str(store))}", *extra])
+    taught = recipe_for(
+        "sample_reinforced_contrastive",
+        world,
+        out,
+        timed + interval,
+        interval,
+        [f"data.reinforcement.store={json.dumps(str(store))}", *extra],
+    )
     runs: dict[str, tuple[Any, Callable[[], AbstractContextManager[None]]]] = {
-        PLAIN: (plain, nullcontext), STORED: (taught, nullcontext),
-        ONLINE: (taught, lambda: asked_online(knowledge, texts))}
+        PLAIN: (plain, nullcontext),
+        STORED: (taught, nullcontext),
+        ONLINE: (taught, lambda: asked_online(knowledge, texts)),
+    }
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     waits: dict[str, list[float]] = {name: [] for name in runs}
     order = list(runs)
@@ -257,8 +291,9 @@ def ratios_of(rows: Sequence[harness.Row]) -> dict[str, float]:
     """The ratios of the rows at hand; the second teacher is the large one."""
     found: dict[str, float] = {}
     for number, teacher in enumerate(dict.fromkeys(row["teachers"] for row in rows if row["part"] == "make")):
-        taken = {row["contender"]: row["median_s"] for row in rows
-                 if row["part"] == "make" and row["teachers"] == teacher}
+        taken = {
+            row["contender"]: row["median_s"] for row in rows if row["part"] == "make" and row["teachers"] == teacher
+        }
         end = "_vit_b32" if number else ""
         found[f"generate_over_bare{end}"] = taken[IMAGES] / taken[JOB]
         if JOB_EXPORTED in taken:
@@ -267,8 +302,10 @@ def ratios_of(rows: Sequence[harness.Row]) -> dict[str, float]:
         found[f"generate_over_bare_with_texts{end}"] = taken[WITH_TEXTS] / taken[JOB]
     found |= {f"bytes_per_sample_{row['contender']}": row["bytes_per_sample"] for row in rows if row["part"] == "size"}
     if taken := {row["contender"]: row["median_s"] for row in rows if row["part"] == "step"}:
-        found |= {"stored_over_plain": taken[STORED] / taken[PLAIN],
-                  "online_over_stored": taken[ONLINE] / taken[STORED]}
+        found |= {
+            "stored_over_plain": taken[STORED] / taken[PLAIN],
+            "online_over_stored": taken[ONLINE] / taken[STORED],
+        }
     return found
 
 
@@ -293,13 +330,14 @@ def main() -> None:
     from openmofi.storage import expand_shards
 
     shards, teachers = expand_shards([str(world / "world/pages/train")]), sample_teachers(world)
-    few, rows = shards[:arguments.shards], []
+    few, rows = shards[: arguments.shards], []
     if "make" in arguments.parts:
         rows += generation(world, out / "made", few, teachers[0], arguments.rounds, export=True)
         if arguments.large:
             large = TeacherSpec(arguments.large, LARGE_SCALE)
-            rows += generation(world, out / "made-large", shards[:1], large, max(1, arguments.rounds // 2),
-                               export=False)
+            rows += generation(
+                world, out / "made-large", shards[:1], large, max(1, arguments.rounds // 2), export=False
+            )
     if "size" in arguments.parts:
         rows += sizes(world, out / "made", few, teachers[0])
     if "step" in arguments.parts:

@@ -68,8 +68,11 @@ class Work:
         hands = self.keys * KEY + self.clicks * (POINT + CLICK)
         glance = self.labels * (FIXATION + DECISION) + self.words * WORD + self.pages * THINK
         slow = self.labels * THINK + self.words * WORD + self.pages * THINK
-        return {**asdict(self), "labels a minute": round(60 * self.labels / (hands + glance), 1),
-                "labels a minute, a mental operation an image": round(60 * self.labels / (hands + slow), 1)}
+        return {
+            **asdict(self),
+            "labels a minute": round(60 * self.labels / (hands + glance), 1),
+            "labels a minute, a mental operation an image": round(60 * self.labels / (hands + slow), 1),
+        }
 
 
 class Reader:
@@ -100,9 +103,13 @@ class Reader:
 
     def _mark_by_keys(self, count: int, wrong: list[int]) -> None:
         self.page.locator(".judge").first.focus()
-        columns = self.page.evaluate(
-            "() => { const [first, ...rest] = document.querySelectorAll('.judge'); const top = first.offsetTop;"
-            " return 1 + rest.findIndex((each) => each.offsetTop !== top); }") or count
+        columns = (
+            self.page.evaluate(
+                "() => { const [first, ...rest] = document.querySelectorAll('.judge'); const top = first.offsetTop;"
+                " return 1 + rest.findIndex((each) => each.offsetTop !== top); }"
+            )
+            or count
+        )
         at = 0
         for place in wrong:
             down, across = place // columns - at // columns, place % columns - at % columns
@@ -160,8 +167,9 @@ def summed(parts: list[Work]) -> Work:
 
 def drawn_entities(index: Index, count: int, least: int = 6) -> list[str]:
     """Entities with so many labels at least, by chance."""
-    rows = index.connection.execute("SELECT entity FROM labels WHERE accepted = 1 GROUP BY entity HAVING count(*) >= ? "
-                                    "ORDER BY entity", (least,)).fetchall()
+    rows = index.connection.execute(
+        "SELECT entity FROM labels WHERE accepted = 1 GROUP BY entity HAVING count(*) >= ? ORDER BY entity", (least,)
+    ).fetchall()
     chosen = np.random.default_rng(0).permutation(len(rows))[:count]
     return [rows[place][0] for place in sorted(chosen.tolist())]
 
@@ -171,8 +179,9 @@ def speeds(index: Index, truth: Mapping[int, Shown], entities: int, labels: int)
     from playwright.sync_api import sync_playwright
 
     started: queue.Queue[str] = queue.Queue()
-    threading.Thread(target=serve, args=(index, ServeSettings(port=0, no_token=True)), kwargs={"on_start": started.put},
-                     daemon=True).start()
+    threading.Thread(
+        target=serve, args=(index, ServeSettings(port=0, no_token=True)), kwargs={"on_start": started.put}, daemon=True
+    ).start()
     address = started.get(timeout=60)
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     figures = {}
@@ -183,8 +192,9 @@ def speeds(index: Index, truth: Mapping[int, Shown], entities: int, labels: int)
         reader = Reader(page, address, index, truth)
         for name, by_keys in (("grid, wrong ones clicked", False), ("grid, by keys", True)):
             index.connection.execute("DELETE FROM verdicts")
-            figures[name] = summed([reader.grid(entity, 3, by_keys=by_keys)
-                                    for entity in drawn_entities(index, entities)]).figures()
+            figures[name] = summed(
+                [reader.grid(entity, 3, by_keys=by_keys) for entity in drawn_entities(index, entities)]
+            ).figures()
         index.connection.execute("DELETE FROM verdicts")
         figures["one by one"] = reader.single(labels).figures()
         browser.close()
@@ -205,10 +215,18 @@ def verdicts_needed(index: Index, truth: Mapping[int, Shown], draws: int, most: 
         index.connection.execute("DELETE FROM verdicts")
         errors, widths = [], []
         for _ in range(0, most, step):
-            index.add_verdicts([Verdict(
-                each.image.shard, each.image.key, each.entity.id,
-                "y" if each.image.id in truth and each.entity.id in truth[each.image.id].entities else "n",
-                who=f"reader {draw}") for each in to_judge(index, who=f"reader {draw}", limit=step)])
+            index.add_verdicts(
+                [
+                    Verdict(
+                        each.image.shard,
+                        each.image.key,
+                        each.entity.id,
+                        "y" if each.image.id in truth and each.entity.id in truth[each.image.id].entities else "n",
+                        who=f"reader {draw}",
+                    )
+                    for each in to_judge(index, who=f"reader {draw}", limit=step)
+                ]
+            )
             found = precision(index)
             errors.append(abs((found.precision or 0.0) - true))
             widths.append(found.upper - found.lower)
@@ -217,10 +235,17 @@ def verdicts_needed(index: Index, truth: Mapping[int, Shown], draws: int, most: 
         near.append((last + 2) * step)
         narrow.append(next(((place + 1) * step for place, width in enumerate(widths) if width <= 2 * WITHIN), most))
     index.connection.execute("DELETE FROM verdicts")
-    return {"labels": len(labels), "true": round(true, 4), "expected": round(expected, 4), "draws": draws,
-            "near": int(np.median(near)), "near, worst": max(near), "narrow": int(np.median(narrow)),
-            "narrow, worst": max(narrow),
-            "intervals that hold the truth": round(float(np.mean(held)), 3)}
+    return {
+        "labels": len(labels),
+        "true": round(true, 4),
+        "expected": round(expected, 4),
+        "draws": draws,
+        "near": int(np.median(near)),
+        "near, worst": max(near),
+        "narrow": int(np.median(narrow)),
+        "narrow, worst": max(narrow),
+        "intervals that hold the truth": round(float(np.mean(held)), 3),
+    }
 
 
 def main() -> None:
@@ -241,10 +266,16 @@ def main() -> None:
         figures = speeds(index, truth, arguments.entities, arguments.labels)
         figures["verdicts"] = verdicts_needed(index, truth, arguments.draws, arguments.most)
     print(json.dumps(figures, indent=2))
-    harness.write_result("review", [{"of": name} | each for name, each in figures.items()], {
-        "grid over one by one, labels a minute": round(
-            figures["grid, by keys"]["labels a minute"] / figures["one by one"]["labels a minute"], 2),
-        "verdicts until within .02, median": figures["verdicts"]["near"]})
+    harness.write_result(
+        "review",
+        [{"of": name} | each for name, each in figures.items()],
+        {
+            "grid over one by one, labels a minute": round(
+                figures["grid, by keys"]["labels a minute"] / figures["one by one"]["labels a minute"], 2
+            ),
+            "verdicts until within .02, median": figures["verdicts"]["near"],
+        },
+    )
 
 
 if __name__ == "__main__":

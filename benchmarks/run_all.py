@@ -11,8 +11,17 @@ from typing import Any
 from openmofi.dataset.report.markdown import markdown_text, table_row
 
 HERE = Path(__file__).parent
-_NOT_BENCHMARKS = {"big_base.py", "big_label.py", "big_text.py", "full_dump.py", "harness.py", "many_entities.py",
-                   "review.py", "run_all.py", "stub.py"}
+_NOT_BENCHMARKS = {
+    "big_base.py",
+    "big_label.py",
+    "big_text.py",
+    "full_dump.py",
+    "harness.py",
+    "many_entities.py",
+    "review.py",
+    "run_all.py",
+    "stub.py",
+}
 """Parts of others, and what needs folders that only the caller can name."""
 
 
@@ -28,11 +37,18 @@ def _section(result: dict[str, Any]) -> list[str]:
     machine = result["machine"]
     packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
     rows = result["rows"]
-    columns = list(dict.fromkeys(
-        key for row in rows for key, value in row.items() if not isinstance(value, list | dict)))
-    lines = [f"## {markdown_text(result['name'])}", "", markdown_text(
-        f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB; "
-        f"Python {machine['python']}; {packages}."), ""]
+    columns = list(
+        dict.fromkeys(key for row in rows for key, value in row.items() if not isinstance(value, list | dict))
+    )
+    lines = [
+        f"## {markdown_text(result['name'])}",
+        "",
+        markdown_text(
+            f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB; "
+            f"Python {machine['python']}; {packages}."
+        ),
+        "",
+    ]
     if columns:
         lines += [table_row(columns), "|" + "---|" * len(columns)]
         lines += [table_row(_cell(row.get(column)) for column in columns) for row in rows]
@@ -43,9 +59,13 @@ def _section(result: dict[str, Any]) -> list[str]:
 
 def report() -> Path:
     """Write RESULTS.md from the results at hand."""
-    lines = ["# Benchmark results", "",
-             "Written by `python benchmarks/run_all.py`; contenders of one table took turns in one run. "
-             "`ratio` is the speed relative to the table's first row.", ""]
+    lines = [
+        "# Benchmark results",
+        "",
+        "Written by `python benchmarks/run_all.py`; contenders of one table took turns in one run. "
+        "`ratio` is the speed relative to the table's first row.",
+        "",
+    ]
     for path in sorted((HERE / "results").glob("*.json")):
         lines += _section(json.loads(path.read_text(encoding="utf-8")))
     out = HERE / "RESULTS.md"

@@ -49,7 +49,7 @@ from search_parts.world import (
     size_mib,
 )
 
-GOAL = .98
+GOAL = 0.98
 TURNS, BLOCK = 5, 100
 STAGES = ("build", "vectors", "filters", "served", "soak", "strangers")
 
@@ -64,8 +64,15 @@ def _building(pipe: Connection, name: str, work: Path, folder: Path) -> None:
     peers()[name].build(work, folder)
     memory = {} if peers()[name].served else {"build_peak_mib": round(harness.peak_mib())}
     disk = folder / "disk_mib"
-    pipe.send({"build_cpu_s": round(used(), 1), **memory, "disk_mib": int(disk.read_text()) if disk.exists() else round(
-        size_mib(work / "index" if name == "openmofi" else folder))})
+    pipe.send(
+        {
+            "build_cpu_s": round(used(), 1),
+            **memory,
+            "disk_mib": int(disk.read_text())
+            if disk.exists()
+            else round(size_mib(work / "index" if name == "openmofi" else folder)),
+        }
+    )
 
 
 def build(work: Path, names: Sequence[str]) -> None:
@@ -93,9 +100,14 @@ def _chosen(work: Path) -> harness.Row:
     (path,) = (work / "index/cache").glob("faiss-*.json")
     note = json.loads(path.read_text())
     effort, filtered = note["effort"], note["filtered"]
-    return {"index": path.stem.split("-")[1], "effort": effort["value"], "measured_recall": effort["recall"],
-            "measured_queries": effort["queries"], "filtered_efforts": [each["value"] for each in filtered],
-            "filtered_measured_recall": [each["recall"] for each in filtered]}
+    return {
+        "index": path.stem.split("-")[1],
+        "effort": effort["value"],
+        "measured_recall": effort["recall"],
+        "measured_queries": effort["queries"],
+        "filtered_efforts": [each["value"] for each in filtered],
+        "filtered_measured_recall": [each["recall"] for each in filtered],
+    }
 
 
 def _asking(pipe: Connection, name: str, work: Path) -> None:
@@ -109,7 +121,7 @@ def _asking(pipe: Connection, name: str, work: Path) -> None:
         ask = of(effort)
         some = slice(0, 50 if name == "exact NumPy" else 300)
         tried[effort] = recall(np.stack([_padded(ask(query)) for query in queries[some]]), truth[some])
-        if tried[effort] >= GOAL + .002:
+        if tried[effort] >= GOAL + 0.002:
             break
     chosen, found = effort, []
     while (block := pipe.recv()) is not None:
@@ -117,8 +129,15 @@ def _asking(pipe: Connection, name: str, work: Path) -> None:
         rows = [_padded(ask(query)) for query in queries[block]]
         pipe.send((used() - begun, time.perf_counter() - wall))
         found.append(recall(np.stack(rows), truth[block]))
-    pipe.send({"contender": name, "effort": chosen, "recall_at_10": round(float(np.mean(found)), 4),
-               **({} if peer.served else {"memory_mib": round(_resident() - before)}), "recall_by_effort": tried})
+    pipe.send(
+        {
+            "contender": name,
+            "effort": chosen,
+            "recall_at_10": round(float(np.mean(found)), 4),
+            **({} if peer.served else {"memory_mib": round(_resident() - before)}),
+            "recall_by_effort": tried,
+        }
+    )
 
 
 def _padded(rows: np.ndarray) -> np.ndarray:
@@ -151,9 +170,14 @@ def vectors(work: Path, names: Sequence[str]) -> list[harness.Row]:
     for name, pipe in pipes.items():
         pipe.send(None)
         note = work / "peers" / f"{name}.json"
-        rows.append({**pipe.recv(), "queries_per_cpu_second": round(1 / statistics.median(cpu[name]), 1),
-                     "wall_ms": round(1000 * statistics.median(wall[name]), 2),
-                     **(json.loads(note.read_text()) if note.exists() else {})})
+        rows.append(
+            {
+                **pipe.recv(),
+                "queries_per_cpu_second": round(1 / statistics.median(cpu[name]), 1),
+                "wall_ms": round(1000 * statistics.median(wall[name]), 2),
+                **(json.loads(note.read_text()) if note.exists() else {}),
+            }
+        )
         print(rows[-1], flush=True)
     return rows
 
@@ -167,14 +191,19 @@ def filters(work: Path) -> list[harness.Row]:
     index = Index.open(work / "index")
     state, rows, draw = index.state, list[harness.Row](), np.random.default_rng(3)
     for licence, share in SHARES.items():
-        few = draw.permutation(CLUSTERS)[:round(CLUSTERS * share)]
+        few = draw.permutation(CLUSTERS)[: round(CLUSTERS * share)]
         for kind, allowed in (("independent", draw.random(len(base)) < share), ("clusters", np.isin(clusters, few))):
             truth = nearest(base, queries, COUNT, allowed)
             begun = time.process_time()
             found = np.concatenate([state.vectors.search(query[None], COUNT, allowed)[1] for query in queries])
-            rows.append({"contender": f"filtered {share:.0%}, {kind}", "recall_at_10": round(recall(found, truth), 4),
-                         "allowed": int(allowed.sum()),
-                         "queries_per_cpu_second": round(len(queries) / (time.process_time() - begun), 1)})
+            rows.append(
+                {
+                    "contender": f"filtered {share:.0%}, {kind}",
+                    "recall_at_10": round(recall(found, truth), 4),
+                    "allowed": int(allowed.sum()),
+                    "queries_per_cpu_second": round(len(queries) / (time.process_time() - begun), 1),
+                }
+            )
             print(rows[-1], flush=True)
         query = Query(filters=Filters(licence=licence), limit=50)
         begun = time.process_time()
@@ -184,8 +213,12 @@ def filters(work: Path) -> list[harness.Row]:
     begun = time.process_time()
     for vector in queries:
         index.search(Query(text="?", keywords=False), vector)
-    rows.append({"contender": "Index.search, 50 results", "search_cpu_ms":
-                 round(1000 * (time.process_time() - begun) / len(queries), 2)})
+    rows.append(
+        {
+            "contender": "Index.search, 50 results",
+            "search_cpu_ms": round(1000 * (time.process_time() - begun) / len(queries), 2),
+        }
+    )
     print(rows[-1], flush=True)
     return rows
 

@@ -58,8 +58,7 @@ def run(job: Callable[[], object], clock: Clock, cache: Path, out: Path) -> dict
     clock.begin("plan", 0)
     job()
     clock.begin("end", 0)
-    measured = {stage: (sum(a for a, _ in times), sum(b for _, b in times), 0)
-                for stage, times in clock.stages.items()}
+    measured = {stage: (sum(a for a, _ in times), sum(b for _, b in times), 0) for stage, times in clock.stages.items()}
     sizes = {f"table of {name}": (0.0, 0.0, size_of((out if name == "labels" else cache) / name)) for name in _TABLES}
     return measured | sizes
 
@@ -80,19 +79,35 @@ def main() -> None:
     measured = []
     for pairs in arguments.pairs:
         shards, clock = stub.corpus(sources, pairs, arguments.world / f"bench-pairs-{pairs}"), Clock()
-        measured.append(run(job_of(arguments.world, shards, kb, fast, progress=clock), clock,
-                            arguments.world / "bench-cache", arguments.world / "bench-labels"))
+        measured.append(
+            run(
+                job_of(arguments.world, shards, kb, fast, progress=clock),
+                clock,
+                arguments.world / "bench-cache",
+                arguments.world / "bench-labels",
+            )
+        )
     rows = []
     for name in measured[-1]:
         values = np.array([part.get(name, (0.0, 0.0, 0)) for part in measured])
         slopes = np.polyfit(np.array(arguments.pairs) / 1e6, values, 1)[0]
-        rows.append({"stage": name, **{f"seconds at {pairs:,}": float(row[0])
-                                       for pairs, row in zip(arguments.pairs, values, strict=True)},
-                     "seconds_per_million": float(slopes[0]), "processor_seconds_per_million": float(slopes[1]),
-                     "mib_per_million": float(slopes[2]) / 2**20})
-    harness.write_result("stages", rows, {
-        "processor_seconds_per_million": sum(row["processor_seconds_per_million"] for row in rows),
-        "mib_per_million": sum(row["mib_per_million"] for row in rows)})
+        rows.append(
+            {
+                "stage": name,
+                **{f"seconds at {pairs:,}": float(row[0]) for pairs, row in zip(arguments.pairs, values, strict=True)},
+                "seconds_per_million": float(slopes[0]),
+                "processor_seconds_per_million": float(slopes[1]),
+                "mib_per_million": float(slopes[2]) / 2**20,
+            }
+        )
+    harness.write_result(
+        "stages",
+        rows,
+        {
+            "processor_seconds_per_million": sum(row["processor_seconds_per_million"] for row in rows),
+            "mib_per_million": sum(row["mib_per_million"] for row in rows),
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -25,8 +25,11 @@ sys.path.append(str(Path(__file__).parents[1] / "tests/storage"))
 
 def of_shards(requests: dict[tuple[str, str], int], names: Sequence[str]) -> int:
     """Requests for objects that are named by a shard."""
-    return sum(count for (_, path), count in requests.items()
-               if path.rpartition("/")[2].partition(".")[0].partition("-")[0] in names)
+    return sum(
+        count
+        for (_, path), count in requests.items()
+        if path.rpartition("/")[2].partition(".")[0].partition("-")[0] in names
+    )
 
 
 def main() -> None:
@@ -52,16 +55,34 @@ def main() -> None:
 
             for out in ("first", "again"):
                 store.requests.clear()
-                openmofi.label("s3://data/pairs", kb="s3://data/kb", encoder=encoder, out=f"s3://data/{out}",
-                               engine="local", progress=False)
+                openmofi.label(
+                    "s3://data/pairs",
+                    kb="s3://data/kb",
+                    encoder=encoder,
+                    out=f"s3://data/{out}",
+                    engine="local",
+                    progress=False,
+                )
                 counted, every = of_shards(store.requests, names), sum(store.requests.values())
-                rows.append({"contender": f"requests, {out}", "shards": len(shards), "per_shard": counted / len(shards),
-                             "beside": every - counted})
+                rows.append(
+                    {
+                        "contender": f"requests, {out}",
+                        "shards": len(shards),
+                        "per_shard": counted / len(shards),
+                        "beside": every - counted,
+                    }
+                )
     written = harness.RESULTS / "engines.json"
     before = json.loads(written.read_text(encoding="utf-8"))
-    harness.write_result("engines", [*(row for row in before["rows"] if "per_shard" not in row), *rows], {
-        **before["ratios"], "requests_per_shard": rows[0]["per_shard"],
-        "requests_per_shard_again": rows[1]["per_shard"]})
+    harness.write_result(
+        "engines",
+        [*(row for row in before["rows"] if "per_shard" not in row), *rows],
+        {
+            **before["ratios"],
+            "requests_per_shard": rows[0]["per_shard"],
+            "requests_per_shard_again": rows[1]["per_shard"],
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -33,9 +33,19 @@ def stub_encoder(encoder: Encoder, throughput: float) -> Encoder:
     """
     size = len(range(0, encoder.preprocessing.size, _STEP))
     weights = np.random.default_rng(0).standard_normal((3 * size * size, encoder.feature_dim)).astype(np.float32)
-    return replace(encoder, spec=f"stub:{throughput:g}", fingerprint=f"stub-{encoder.fingerprint}",
-                   feature_fingerprint=f"stub-{encoder.feature_fingerprint}", image_tower=_tower(weights, throughput),
-                   companions=Companions(), networks=None, heads=None, open_fold=None, reopen=None, calibrations={})
+    return replace(
+        encoder,
+        spec=f"stub:{throughput:g}",
+        fingerprint=f"stub-{encoder.fingerprint}",
+        feature_fingerprint=f"stub-{encoder.feature_fingerprint}",
+        image_tower=_tower(weights, throughput),
+        companions=Companions(),
+        networks=None,
+        heads=None,
+        open_fold=None,
+        reopen=None,
+        calibrations={},
+    )
 
 
 def _tower(weights: Array, throughput: float) -> Callable[[Array], Array]:

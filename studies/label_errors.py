@@ -102,8 +102,11 @@ def _wrong_kind(row: ScoredRow, entity: str, kinship: Kinship) -> str:
     if not row.truth.right:
         return "nothing"
     tail = _keywords_start(row.text)
-    return "keywords" if all(row.mentions[number]["start"] >= tail for number in row.candidates[entity].mentions) \
+    return (
+        "keywords"
+        if all(row.mentions[number]["start"] >= tail for number in row.candidates[entity].mentions)
         else "other"
+    )
 
 
 def _keywords_start(text: str) -> int:

@@ -36,8 +36,14 @@ from studies.report import Table, number
 PAGES: Mapping[str, str] = {"training": "pages/train", "heldout": "pages/heldout_pages"}
 
 
-def compare_linkers(demo: str | Path, out: str | Path, linkers: Sequence[str], progress: Progress, *,
-                    settings: WorldSettings | None = None) -> dict[str, Any]:
+def compare_linkers(
+    demo: str | Path,
+    out: str | Path,
+    linkers: Sequence[str],
+    progress: Progress,
+    *,
+    settings: WorldSettings | None = None,
+) -> dict[str, Any]:
     """Label the demo's world with each linker; finished steps are not repeated.
 
     Args:
@@ -85,8 +91,9 @@ def _label(demo: Path, out: Path, linker: str, progress: Progress) -> None:
     encoder, kb = open_encoder(f"run:{demo / 'encoders' / PARTIAL_LABELS}"), KnowledgeBase.open(demo / "kb")
     settings, cache = LabelSettings(TextSettings(linker=linker)), demo / "cache"
     calibration = out / CALIBRATION_FILE
-    shards: dict[str, list[Shard]] = {pages: expand_shards([str(demo / "world" / folder)])
-                                      for pages, folder in PAGES.items()}
+    shards: dict[str, list[Shard]] = {
+        pages: expand_shards([str(demo / "world" / folder)]) for pages, folder in PAGES.items()
+    }
     if not calibration.exists():
         corpus = read_corpus(shards["training"], kb, encoder, settings, cache, LocalEngine(), progress)
         decide(corpus, encoder, settings, None).calibration.save(calibration)
@@ -99,9 +106,11 @@ def linker_figures(result: Audit) -> dict[str, Any]:
     ambiguous = result.groups["ambiguous"].get("true")
     figures: dict[str, Any] = {}
     for stage, side, curve in (("text", "text_only", result.text_only_curve), ("image", "labels", result.curve)):
-        figures[stage] = {"all": _plain(getattr(result.overall, side)),
-                          "ambiguous": _plain(getattr(ambiguous, side, None)),
-                          "average_precision": curve.average_precision if curve else None}
+        figures[stage] = {
+            "all": _plain(getattr(result.overall, side)),
+            "ambiguous": _plain(getattr(ambiguous, side, None)),
+            "average_precision": curve.average_precision if curve else None,
+        }
     return figures
 
 
@@ -113,22 +122,37 @@ def _plain(figures: Figures | None) -> dict[str, Any]:
 def print_linkers(metrics: Mapping[str, Any]) -> None:
     """Print what labels each linker leads to, by its text alone and with the image."""
     for pages, linkers in metrics["linkers"].items():
-        rows = [(name, *(f"{number(stages[stage][group]['precision'])} at {number(stages[stage][group]['recall'])}"
-                         for stage in ("text", "image") for group in ("all", "ambiguous")))
-                for name, stages in linkers.items()]
+        rows = [
+            (
+                name,
+                *(
+                    f"{number(stages[stage][group]['precision'])} at {number(stages[stage][group]['recall'])}"
+                    for stage in ("text", "image")
+                    for group in ("all", "ambiguous")
+                ),
+            )
+            for name, stages in linkers.items()
+        ]
         Table(("linker", "all", "ambiguous", "all,\nwith image", "ambiguous,\nwith image"), rows).print(
-            f"{pages} pages: precision at recall")
+            f"{pages} pages: precision at recall"
+        )
 
 
 def main(
-    linker: Annotated[list[str], typer.Option(
-        "--linker", metavar="SPEC", help="coherence, prior or fusion:PATH; may be repeated.")],
-    out: Out = Path("runs/linkers"), demo: Demo = Path("runs/demo"), max_entities: MaxEntities = 0,
+    linker: Annotated[
+        list[str], typer.Option("--linker", metavar="SPEC", help="coherence, prior or fusion:PATH; may be repeated.")
+    ],
+    out: Out = Path("runs/linkers"),
+    demo: Demo = Path("runs/demo"),
+    max_entities: MaxEntities = 0,
     as_json: Json = False,
 ) -> None:
     """Label the sample world with several linkers: precision and recall by the text alone and with the image."""
-    run_study(lambda progress: compare_linkers(
-        demo, out, linker, progress, settings=world_settings(None, max_entities)), as_json, print_linkers)
+    run_study(
+        lambda progress: compare_linkers(demo, out, linker, progress, settings=world_settings(None, max_entities)),
+        as_json,
+        print_linkers,
+    )
 
 
 if __name__ == "__main__":

@@ -29,8 +29,10 @@ from studies.scoring import precision_figures, scored_rows
 
 STORED = "stored calibration"
 WAYS: Mapping[str, LabelSettings] = {
-    "default": LabelSettings(), STORED: LabelSettings(),
-    "target .95": LabelSettings(selection=SelectionSettings(target_precision=0.95)), "adapt": LabelSettings(adapt=True),
+    "default": LabelSettings(),
+    STORED: LabelSettings(),
+    "target .95": LabelSettings(selection=SelectionSettings(target_precision=0.95)),
+    "adapt": LabelSettings(adapt=True),
 }
 LEAST_LABELS, MOST_CLAIMED = 50, 0.05
 """Labels from which a precision counts, and what the expected one may lie above it."""
@@ -69,8 +71,16 @@ class NoisyStudy:
         figures = {}
         for way, settings in WAYS.items():
             out = folder / way.replace(" ", "-")
-            label(shards, self.kb, self.encoder, out, settings, cache=folder / "cache", progress=Quiet(),
-                  calibration=self.calibrated / CALIBRATION_FILE if way == STORED else None)
+            label(
+                shards,
+                self.kb,
+                self.encoder,
+                out,
+                settings,
+                cache=folder / "cache",
+                progress=Quiet(),
+                calibration=self.calibrated / CALIBRATION_FILE if way == STORED else None,
+            )
             figures[way] = claim(precision_figures(scored_rows(Folder.open(out, "labels"), self.world.truth)))
             self.progress.advance({})
         return figures
@@ -83,8 +93,14 @@ def claim(figures: Mapping[str, Any]) -> dict[str, Any]:
     return {**figures, "gap": gap, "holds": holds}
 
 
-def run_noisy(out: str | Path, demo: str | Path, pages: Sequence[Shard], progress: Progress, *,
-              noises: Sequence[str] = tuple(NOISES)) -> dict[str, Any]:
+def run_noisy(
+    out: str | Path,
+    demo: str | Path,
+    pages: Sequence[Shard],
+    progress: Progress,
+    *,
+    noises: Sequence[str] = tuple(NOISES),
+) -> dict[str, Any]:
     """Give pages each noise, and label them in each way.
 
     Args:
@@ -99,8 +115,13 @@ def run_noisy(out: str | Path, demo: str | Path, pages: Sequence[Shard], progres
         (see `claim`).
     """
     root, demo = Path(out), Path(demo)
-    study = NoisyStudy(root, NoisyWorld.open(pages, demo / "world"), KnowledgeBase.open(demo / "kb"),
-                       demo / "encoders" / PARTIAL_LABELS, progress)
+    study = NoisyStudy(
+        root,
+        NoisyWorld.open(pages, demo / "world"),
+        KnowledgeBase.open(demo / "kb"),
+        demo / "encoders" / PARTIAL_LABELS,
+        progress,
+    )
     progress.begin("noisy", len(noises) * len(WAYS))
     metrics = {noise: study.figures(noise) for noise in noises}
     write_json(root / "metrics.json", metrics)
@@ -116,17 +137,31 @@ def noisy_demo(out: Path, demo: Path, progress: Progress) -> dict[str, Any]:
 def noisy_table(metrics: Mapping[str, Any]) -> Table:
     """A row for each noise and way."""
     verdicts = {True: "", False: "claims too much", None: "too few to say"}
-    rows = [(noise, way, f"{run['accepted']:,}", number(run["precision"]), interval(run["precision_wilson"]),
-             number(run["expected"]), "–" if run["gap"] is None else signed(-run["gap"]), verdicts[run["holds"]])
-            for noise, ways in metrics.items() for way, run in ways.items()]
+    rows = [
+        (
+            noise,
+            way,
+            f"{run['accepted']:,}",
+            number(run["precision"]),
+            interval(run["precision_wilson"]),
+            number(run["expected"]),
+            "–" if run["gap"] is None else signed(-run["gap"]),
+            verdicts[run["holds"]],
+        )
+        for noise, ways in metrics.items()
+        for way, run in ways.items()
+    ]
     head = ("noise", "labelled with", "labels", "precision", "95 %", "expected", "precision − expected", "")
     return Table(head, rows, numbers=range(2, 7))
 
 
 def main(out: Out = Path("runs/noisy"), demo: Demo = Path("runs/demo"), as_json: Json = False) -> None:
     """Give the sample world systematic noise, and compare what label jobs expect of their labels with what is found."""
-    run_study(lambda progress: noisy_demo(out, demo, progress), as_json,
-              lambda metrics: noisy_table(metrics).print("Claimed and reached"))
+    run_study(
+        lambda progress: noisy_demo(out, demo, progress),
+        as_json,
+        lambda metrics: noisy_table(metrics).print("Claimed and reached"),
+    )
 
 
 if __name__ == "__main__":

@@ -49,8 +49,12 @@ class Noise:
 
 
 NOISES: Mapping[str, Noise] = {
-    "none": Noise(), "collections": Noise(collections=0.6), "companions": Noise(companions=0.5),
-    "topics": Noise(topics=0.5), "untrue": Noise(untrue=0.5), "all": Noise(0.6, 0.5, 0.5, 0.5),
+    "none": Noise(),
+    "collections": Noise(collections=0.6),
+    "companions": Noise(companions=0.5),
+    "topics": Noise(topics=0.5),
+    "untrue": Noise(untrue=0.5),
+    "all": Noise(0.6, 0.5, 0.5, 0.5),
 }
 
 
@@ -75,8 +79,11 @@ class NoisyWorld:
         """Of pages of the sample world in `world`."""
         shards = [shard.name for shard in pages]
         rows = read_parquet(world / "truth.parquet", TRUTH).to_pylist()
-        shown = {(row["shard"], row["key"]): (row["entity"], row["domain"])
-                 for row in rows if row["entity"] and row["shard"] in shards}
+        shown = {
+            (row["shard"], row["key"]): (row["entity"], row["domain"])
+            for row in rows
+            if row["entity"] and row["shard"] in shards
+        }
         entities = pq.read_table(world / "kb/entities.parquet", schema=ENTITIES, columns=["id", "name"])
         return cls(pages, shown, dict(zip(*entities.to_pydict().values(), strict=True)), Kinship.read(world / "kb"))
 
@@ -88,8 +95,10 @@ class NoisyWorld:
     @cached_property
     def truth(self) -> list[Truth]:
         """For scoring. What an entity is a kind of is true of its image too, but nobody judged it: it is in doubt."""
-        return [Truth(shard, key, frozenset({entity}), frozenset(self.kinship.ancestors(entity)))
-                for (shard, key), (entity, _) in self.shown.items()]
+        return [
+            Truth(shard, key, frozenset({entity}), frozenset(self.kinship.ancestors(entity)))
+            for (shard, key), (entity, _) in self.shown.items()
+        ]
 
     @cached_property
     def companions(self) -> Mapping[str, str]:
@@ -98,8 +107,9 @@ class NoisyWorld:
         for entity, domain in self.shown.values():
             rings.setdefault(domain, set()).add(entity)
         ordered = [sorted(ring, key=lambda entity: share_of("companion", entity)) for ring in rings.values()]
-        return {entity: following for ring in ordered for entity, following in zip(ring, ring[1:] + ring[:1],
-                                                                                   strict=True)}
+        return {
+            entity: following for ring in ordered for entity, following in zip(ring, ring[1:] + ring[:1], strict=True)
+        }
 
     @cached_property
     def shelves(self) -> Sequence[Sequence[str]]:

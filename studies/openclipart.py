@@ -56,8 +56,11 @@ def fetch_openclipart(progress: Progress, home: Path | None = None) -> Path:
     if not target.is_dir():
         missing = [name for name in ("apt-get", "dpkg") if shutil.which(name) is None]
         if missing:
-            raise OpenMofiError(f"Openclipart comes as the Debian packages {' and '.join(PACKAGES)}, and not all that "
-                                f"they need is on the PATH: {', '.join(missing)}.", "Run this on Debian.")
+            raise OpenMofiError(
+                f"Openclipart comes as the Debian packages {' and '.join(PACKAGES)}, and not all that "
+                f"they need is on the PATH: {', '.join(missing)}.",
+                "Run this on Debian.",
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetching-") as folder:
             _unpack(Path(folder), progress)
@@ -83,8 +86,10 @@ def _run(folder: Path, *command: str) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         why = next((line for line in done.stderr.splitlines() if line.startswith("E:")), f"exit code {done.returncode}")
-        raise OpenMofiError(f"{' '.join(command)} failed: {why}.",
-                            "Check the network and the packages that apt knows (apt-get update), then try again.")
+        raise OpenMofiError(
+            f"{' '.join(command)} failed: {why}.",
+            "Check the network and the packages that apt knows (apt-get update), then try again.",
+        )
 
 
 def read_drawings(source: Path) -> list[Drawing]:
@@ -95,8 +100,11 @@ def read_drawings(source: Path) -> list[Drawing]:
     """
     svgs = {_name(source / "svg", path): path for path in sorted((source / "svg").rglob("*.svg")) if path.is_file()}
     pngs = {_name(source / "png", path): path for path in sorted((source / "png").rglob("*.png"))}
-    drawings = [Drawing(name, path, _text(svgs[name].read_text("utf-8", errors="replace")))
-                for name, path in pngs.items() if name in svgs]
+    drawings = [
+        Drawing(name, path, _text(svgs[name].read_text("utf-8", errors="replace")))
+        for name, path in pngs.items()
+        if name in svgs
+    ]
     random.Random(7).shuffle(drawings)
     return drawings
 
@@ -109,8 +117,11 @@ def require_known(drawings: Sequence[Drawing]) -> None:
     """
     content = fingerprint([[drawing.name, drawing.text] for drawing in drawings])
     if content != CONTENT:
-        raise OpenMofiError(f"The {len(drawings):,} drawings of these packages are not those that were judged "
-                            f"({content}, not {CONTENT}).", "Take the version 0.18+dfsg-19 of the packages.")
+        raise OpenMofiError(
+            f"The {len(drawings):,} drawings of these packages are not those that were judged "
+            f"({content}, not {CONTENT}).",
+            "Take the version 0.18+dfsg-19 of the packages.",
+        )
 
 
 def write_pairs(drawings: Sequence[Drawing], out: Path, progress: Progress) -> None:
@@ -118,7 +129,7 @@ def write_pairs(drawings: Sequence[Drawing], out: Path, progress: Progress) -> N
     starts = range(0, len(drawings), PAIRS_A_SHARD)
     progress.begin("pairs", len(starts))
     for number, start in enumerate(starts):
-        path, part = out / f"{number:05d}.tar", drawings[start:start + PAIRS_A_SHARD]
+        path, part = out / f"{number:05d}.tar", drawings[start : start + PAIRS_A_SHARD]
         if not path.exists():
             _write_shard(path, f"{number:05d}", part)
         progress.advance({"rows": len(part)})
@@ -131,8 +142,11 @@ def _write_shard(path: Path, shard: str, drawings: Sequence[Drawing]) -> None:
         for row, drawing in enumerate(drawings):
             key = f"{shard}{row:04d}"
             about = json.dumps({"key": key, "caption": drawing.text, "source": drawing.name})
-            for suffix, content in (("png", drawing.png.read_bytes()), ("txt", drawing.text.encode()),
-                                    ("json", about.encode())):
+            for suffix, content in (
+                ("png", drawing.png.read_bytes()),
+                ("txt", drawing.text.encode()),
+                ("json", about.encode()),
+            ):
                 member = tarfile.TarInfo(f"{key}.{suffix}")
                 member.size = len(content)
                 archive.addfile(member, io.BytesIO(content))

@@ -67,17 +67,29 @@ METHODS: Mapping[str, Method] = {
     "alt_text": Method("contrastive on alt-texts (CLIP)", "sample_contrastive_alt_text", _DROPOUTS),
     "entities": Method("contrastive on entities", "sample_contrastive_entities", _DROPOUTS),
     "supervised": Method(
-        "supervised, entity texts in the class head", "sample_supervised", _SCALES,
-        ("model.text.spec=encoder:backbone:efficientnet-lite0+minilm", "objectives.margin_softmax.texts=0.1",
-         "data.text.alt_text=0", "data.text.name_description=1")),
+        "supervised, entity texts in the class head",
+        "sample_supervised",
+        _SCALES,
+        (
+            "model.text.spec=encoder:backbone:efficientnet-lite0+minilm",
+            "objectives.margin_softmax.texts=0.1",
+            "data.text.alt_text=0",
+            "data.text.name_description=1",
+        ),
+    ),
     "multi_task": Method("multi-task on entities", "sample_multi_task", _SCALES),
-    "multi_task_mixed": Method("multi-task, half of the texts alt-texts (MOFI)", "sample_multi_task", _SCALES,
-                               ("data.text.alt_text=0.5", "data.text.name_description=0.5")),
+    "multi_task_mixed": Method(
+        "multi-task, half of the texts alt-texts (MOFI)",
+        "sample_multi_task",
+        _SCALES,
+        ("data.text.alt_text=0.5", "data.text.name_description=0.5"),
+    ),
 }
 
 
-def run_paper(out: str | Path, demo: str | Path, progress: Progress, *, engine: Engine,
-              overrides: Sequence[str] = ()) -> dict[str, Any]:
+def run_paper(
+    out: str | Path, demo: str | Path, progress: Progress, *, engine: Engine, overrides: Sequence[str] = ()
+) -> dict[str, Any]:
     """Tune, train, measure and test; write `metrics.json` and `report.html`.
 
     Args:
@@ -92,27 +104,45 @@ def run_paper(out: str | Path, demo: str | Path, progress: Progress, *, engine: 
     """
     root, folder = Path(demo), Path(out) / "runs"
     shared = [*demo_settings(root), *overrides]
-    trials = {(name, point): tuning_run(name, point, shared, folder)
-              for name, method in METHODS.items() for point in method.grid}
+    trials = {
+        (name, point): tuning_run(name, point, shared, folder)
+        for name, method in METHODS.items()
+        for point in method.grid
+    }
     tried = dict(zip(trials, do_runs(list(trials.values()), engine, progress), strict=True))
     scores = {trial: score(values) for trial, values in tried.items()}
-    chosen = {name: max((scores[name, point], -place, point) for place, point in enumerate(method.grid))[2]
-              for name, method in METHODS.items()}
+    chosen = {
+        name: max((scores[name, point], -place, point) for place, point in enumerate(method.grid))[2]
+        for name, method in METHODS.items()
+    }
     benchmark = Benchmark(PROTOCOL, str(root))
-    runs = {(name, seed): StudyRun(f"{name}-{seed}", recipe_of(name, [*shared, *chosen[name]], seed), folder, benchmark)
-            for name in METHODS for seed in SEEDS}
+    runs = {
+        (name, seed): StudyRun(f"{name}-{seed}", recipe_of(name, [*shared, *chosen[name]], seed), folder, benchmark)
+        for name in METHODS
+        for seed in SEEDS
+    }
     values = dict(zip(runs, do_runs(list(runs.values()), engine, progress), strict=True))
     joined = {name: Values.joined([values[name, seed] for seed in SEEDS]) for name in METHODS}
     cpu = sum(value.facts["cpu_seconds"] for value in (*tried.values(), *values.values()))
     metrics = {
-        "tuning": {name: {"chosen": list(chosen[name]), "tried": [
-            {"settings": list(point), **{metric: tried[name, point].mean(metric) for metric in METRICS}}
-            for point in METHODS[name].grid]} for name in METHODS},
+        "tuning": {
+            name: {
+                "chosen": list(chosen[name]),
+                "tried": [
+                    {"settings": list(point), **{metric: tried[name, point].mean(metric) for metric in METRICS}}
+                    for point in METHODS[name].grid
+                ],
+            }
+            for name in METHODS
+        },
         "methods": {name: {"title": METHODS[name].title, **value.figures()} for name, value in joined.items()},
         "pairs": {metric: tested(joined, metric) for metric in METRICS},
-        "changes": list(overrides), "seeds": list(SEEDS), "runs": len(tried) + len(values),
+        "changes": list(overrides),
+        "seeds": list(SEEDS),
+        "runs": len(tried) + len(values),
         "cpu_seconds": round(cpu, 1),
-        "measured": {"images": len(joined["entities"].entity), "entities": len(np.unique(joined["entities"].entity))}}
+        "measured": {"images": len(joined["entities"].entity), "entities": len(np.unique(joined["entities"].entity))},
+    }
     write_json(Path(out) / "metrics.json", metrics)
     write_text(Path(out) / "report.html", page(metrics))
     return metrics
@@ -142,50 +172,101 @@ def tested(methods: Mapping[str, Values], metric: str) -> list[dict[str, Any]]:
     pairs = list(combinations(methods, 2))
     found = [methods[ours].over(methods[theirs], metric, resamples=_RESAMPLES) for theirs, ours in pairs]
     adjusted = holm([difference["p_value"] for difference in found])
-    return [{"method": ours, "over": theirs, **difference, "p_holm": value}
-            for (theirs, ours), difference, value in zip(pairs, found, adjusted, strict=True)]
+    return [
+        {"method": ours, "over": theirs, **difference, "p_holm": value}
+        for (theirs, ours), difference, value in zip(pairs, found, adjusted, strict=True)
+    ]
 
 
 def page(metrics: Mapping[str, Any]) -> str:
     """The report."""
     seeds = ", ".join(map(str, metrics["seeds"]))
-    sections = [("Methods", Markup("{}{}").format(methods_table(metrics).html(), bars(
-        {row["title"]: row[MAP]["mean"] for row in metrics["methods"].values()})),
-        f"{metrics['measured']['images']:,} images of {metrics['measured']['entities']:,} entities that no run has "
-        f"seen. Means over the seeds {seeds}; intervals are 95 %, bootstrapped over seeds and entities."
-        + (f" Changed in every recipe: {', '.join(metrics['changes'])}." if metrics["changes"] else ""))]
-    sections += [(f"Every pair: {_NAMES[metric]}", pairs_table(metrics, metric).html(),
-                  f"Paired, {_RESAMPLES:,} resamples of seeds and entities; p-values after Holm over these "
-                  f"{len(metrics['pairs'][metric])} pairs.") for metric in METRICS]
-    sections.append(("How each method was tuned", tuning_table(metrics).html(),
-                     f"{len(RATES)} learning rates × 2 values of a setting of its own, one seed, on a fifth of the "
-                     "training entities held out for it; the greatest sum of mAP and zero-shot was taken (*)."))
+    sections = [
+        (
+            "Methods",
+            Markup("{}{}").format(
+                methods_table(metrics).html(),
+                bars({row["title"]: row[MAP]["mean"] for row in metrics["methods"].values()}),
+            ),
+            f"{metrics['measured']['images']:,} images of {metrics['measured']['entities']:,} entities that no run has "
+            f"seen. Means over the seeds {seeds}; intervals are 95 %, bootstrapped over seeds and entities."
+            + (f" Changed in every recipe: {', '.join(metrics['changes'])}." if metrics["changes"] else ""),
+        )
+    ]
+    sections += [
+        (
+            f"Every pair: {_NAMES[metric]}",
+            pairs_table(metrics, metric).html(),
+            f"Paired, {_RESAMPLES:,} resamples of seeds and entities; p-values after Holm over these "
+            f"{len(metrics['pairs'][metric])} pairs.",
+        )
+        for metric in METRICS
+    ]
+    sections.append(
+        (
+            "How each method was tuned",
+            tuning_table(metrics).html(),
+            f"{len(RATES)} learning rates × 2 values of a setting of its own, one seed, on a fifth of the "
+            "training entities held out for it; the greatest sum of mAP and zero-shot was taken (*).",
+        )
+    )
     return study_page("Methods compared", "Methods compared: tuned alike, every pair tested", sections)
 
 
 def methods_table(metrics: Mapping[str, Any]) -> Table:
     """A row a method."""
-    return Table(("method", "mAP, query excluded", "95 %", "zero-shot", "95 %"), [
-        (row["title"], *(cell for metric in METRICS
-                         for cell in (number(row[metric]["mean"]), interval(row[metric]["interval"]))))
-        for row in metrics["methods"].values()])
+    return Table(
+        ("method", "mAP, query excluded", "95 %", "zero-shot", "95 %"),
+        [
+            (
+                row["title"],
+                *(
+                    cell
+                    for metric in METRICS
+                    for cell in (number(row[metric]["mean"]), interval(row[metric]["interval"]))
+                ),
+            )
+            for row in metrics["methods"].values()
+        ],
+    )
 
 
 def pairs_table(metrics: Mapping[str, Any], metric: str) -> Table:
     """A row a pair."""
     titles = {name: row["title"] for name, row in metrics["methods"].items()}
-    return Table(("method", "over", "difference", "95 %", "p, Holm"), [
-        (titles[row["method"]], titles[row["over"]], signed(row["difference"]),
-         " to ".join(signed(edge) for edge in row["difference_interval"]), f"{row['p_holm']:.4f}")
-        for row in metrics["pairs"][metric]], numbers=(2, 3, 4))
+    return Table(
+        ("method", "over", "difference", "95 %", "p, Holm"),
+        [
+            (
+                titles[row["method"]],
+                titles[row["over"]],
+                signed(row["difference"]),
+                " to ".join(signed(edge) for edge in row["difference_interval"]),
+                f"{row['p_holm']:.4f}",
+            )
+            for row in metrics["pairs"][metric]
+        ],
+        numbers=(2, 3, 4),
+    )
 
 
 def tuning_table(metrics: Mapping[str, Any]) -> Table:
     """A row a setting that was tried."""
-    return Table(("method", "settings", "mAP", "zero-shot", ""), [
-        (metrics["methods"][name]["title"], ", ".join(point.rpartition(".")[2] for point in row["settings"]),
-         number(row[MAP]), number(row[ZERO_SHOT]), "*" if row["settings"] == found["chosen"] else "")
-        for name, found in metrics["tuning"].items() for row in found["tried"]], numbers=(2, 3))
+    return Table(
+        ("method", "settings", "mAP", "zero-shot", ""),
+        [
+            (
+                metrics["methods"][name]["title"],
+                ", ".join(point.rpartition(".")[2] for point in row["settings"]),
+                number(row[MAP]),
+                number(row[ZERO_SHOT]),
+                "*" if row["settings"] == found["chosen"] else "",
+            )
+            for name, found in metrics["tuning"].items()
+            for row in found["tried"]
+        ],
+        numbers=(2, 3),
+    )
 
 
 def _print(out: Path, metrics: Mapping[str, Any]) -> None:
@@ -197,13 +278,17 @@ def _print(out: Path, metrics: Mapping[str, Any]) -> None:
 
 def main(
     out: Out = Path("runs/paper"),
-    demo: Annotated[Path, typer.Option(help="Folder of a finished demo.")] = Path("runs/demo"), settings: Set = None,
+    demo: Annotated[Path, typer.Option(help="Folder of a finished demo.")] = Path("runs/demo"),
+    settings: Set = None,
     engine: Annotated[str, typer.Option(help="auto, local, processes:N or ray[:ADDRESS].")] = "auto",
     as_json: Json = False,
 ) -> None:
     """Compare ways to train as a paper would report it; on the folder of a finished `openmofi sample demo`."""
-    run_study(lambda progress: run_paper(out, demo, progress, engine=engine_named(engine), overrides=settings or ()),
-              as_json, lambda metrics: _print(out, metrics))
+    run_study(
+        lambda progress: run_paper(out, demo, progress, engine=engine_named(engine), overrides=settings or ()),
+        as_json,
+        lambda metrics: _print(out, metrics),
+    )
 
 
 if __name__ == "__main__":

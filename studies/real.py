@@ -55,8 +55,9 @@ def run_real(out: str | Path, demo: str | Path, progress: Progress) -> dict[str,
     shards, kinship = expand_shards([str(root / "pairs")]), Kinship.read(demo / "world/kb")
     runs, metrics = {}, {}
     for name, settings in RUNS.items():
-        counts = watch.time(name, partial(label, shards, kb, encoder, root / name, settings, cache=root / "cache",
-                                          progress=progress))
+        counts = watch.time(
+            name, partial(label, shards, kb, encoder, root / name, settings, cache=root / "cache", progress=progress)
+        )
         runs[name] = score_run(root / name, TRUTH, kb, kinship)
         metrics[name] = {**runs[name].figures, "job": counts}
     metrics["seconds"] = watch.totals()

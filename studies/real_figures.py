@@ -18,8 +18,10 @@ from studies.report import Table, interval, number, print_end, signed, study_pag
 
 RUN_ROWS: Mapping[str, str] = {"default": "defaults", "adapt": "--adapt"}
 _FIGURES: Mapping[str, tuple[str, str]] = {
-    "precision": ("precision", "bootstrap"), "expected": ("expected precision", ""),
-    "row_recall": ("recall, rows", "wilson"), "recall": ("recall, entities", ""),
+    "precision": ("precision", "bootstrap"),
+    "expected": ("expected precision", ""),
+    "row_recall": ("recall, rows", "wilson"),
+    "recall": ("recall, entities", ""),
     "average_precision": ("average precision", "bootstrap"),
 }
 """Figure → how it is shown, and which interval it has."""
@@ -60,21 +62,43 @@ def real_report(metrics: Mapping[str, Any], runs: Mapping[str, ScoredRun], kb: K
     """
     sections = [
         ("Labels against the truth", _STYLE + _figures(metrics).html(), _lead(metrics)),
-        ("Calibration", _calibration(metrics), "All candidates of the judged rows, in bins by the probability that "
-         "they were given: the share that is right, with 95 % intervals (Wilson)."),
-        ("Errors by kind", Markup("<br>").join(
-            _kinds(metrics, side, kinds).html() for side, kinds in (("wrong", WRONG_KINDS), ("missed", MISSED_KINDS))),
-         "As far as it can be told automatically; an error has the first kind that holds."),
+        (
+            "Calibration",
+            _calibration(metrics),
+            "All candidates of the judged rows, in bins by the probability that "
+            "they were given: the share that is right, with 95 % intervals (Wilson).",
+        ),
+        (
+            "Errors by kind",
+            Markup("<br>").join(
+                _kinds(metrics, side, kinds).html()
+                for side, kinds in (("wrong", WRONG_KINDS), ("missed", MISSED_KINDS))
+            ),
+            "As far as it can be told automatically; an error has the first kind that holds.",
+        ),
     ]
     for name, run in runs.items():
-        for title, errors, kinds in (("Wrong labels", run.wrong, WRONG_KINDS),
-                                     ("Missed entities", run.missed, MISSED_KINDS)):
+        for title, errors, kinds in (
+            ("Wrong labels", run.wrong, WRONG_KINDS),
+            ("Missed entities", run.missed, MISSED_KINDS),
+        ):
             shown = random.Random(0).sample(list(errors), min(_EXAMPLES, len(errors)))
-            sections.append((f"{title}, {RUN_ROWS[name]}", _cases(shown, kinds, run.labels, kb),
-                             f"{len(shown)} of {len(errors)}, drawn at random."))
-    sections.append(("Seconds", Table(("step", "seconds"), [
-        (step, f"{seconds:,.0f}") for step, seconds in metrics["seconds"].items()]).html(),
-        "A step that was stopped and went on counts whole."))
+            sections.append(
+                (
+                    f"{title}, {RUN_ROWS[name]}",
+                    _cases(shown, kinds, run.labels, kb),
+                    f"{len(shown)} of {len(errors)}, drawn at random.",
+                )
+            )
+    sections.append(
+        (
+            "Seconds",
+            Table(
+                ("step", "seconds"), [(step, f"{seconds:,.0f}") for step, seconds in metrics["seconds"].items()]
+            ).html(),
+            "A step that was stopped and went on counts whole.",
+        )
+    )
     return study_page("OpenMOFI on real pairs", "Openclipart's drawings, labelled by their own texts", sections)
 
 
@@ -88,18 +112,22 @@ def print_real(out: object, metrics: Mapping[str, Any]) -> None:
 
 def _lead(metrics: Mapping[str, Any]) -> str:
     run = metrics["default"]
-    return (f"{run['job']['rows_in']:,} drawings of Openclipart with their titles, descriptions and keywords; "
-            f"{run['rows']} of them were judged by hand. An entity counts once a row, doubtful ones are left out. "
-            "Recall of rows: those with something right that were given something right. Average precision is over all "
-            "candidates. Intervals are 95 %: of precision and average precision bootstrapped over rows, of recall "
-            "Wilson's.")
+    return (
+        f"{run['job']['rows_in']:,} drawings of Openclipart with their titles, descriptions and keywords; "
+        f"{run['rows']} of them were judged by hand. An entity counts once a row, doubtful ones are left out. "
+        "Recall of rows: those with something right that were given something right. Average precision is over all "
+        "candidates. Intervals are 95 %: of precision and average precision bootstrapped over rows, of recall "
+        "Wilson's."
+    )
 
 
 def _figures(metrics: Mapping[str, Any]) -> Table:
     runs = [metrics[name] for name in RUN_ROWS]
     rows = [("accepted labels", *(cell for run in runs for cell in (f"{run['accepted']:,}", "")))]
-    rows += [(shown, *(cell for run in runs for cell in (number(run[name]), interval(run.get(f"{name}_{by}")))))
-             for name, (shown, by) in _FIGURES.items()]
+    rows += [
+        (shown, *(cell for run in runs for cell in (number(run[name]), interval(run.get(f"{name}_{by}")))))
+        for name, (shown, by) in _FIGURES.items()
+    ]
     gaps = (signed(run["precision"] - run["expected"]) if run["accepted"] else "–" for run in runs)
     rows.append(("precision − expected", *(cell for gap in gaps for cell in (gap, ""))))
     return Table(("", *(head for shown in RUN_ROWS.values() for head in (shown, "95 %"))), rows)
@@ -109,24 +137,39 @@ def _calibration(metrics: Mapping[str, Any]) -> Markup:
     plots = []
     for name, shown in RUN_ROWS.items():
         bins = metrics[name]["calibration"]
-        drawn = calibration(bins["expected"], bins["observed"], bins["counts"],
-                            list(zip(bins["low"], bins["high"], strict=True)))
+        drawn = calibration(
+            bins["expected"], bins["observed"], bins["counts"], list(zip(bins["low"], bins["high"], strict=True))
+        )
         plots.append(Markup("<div><h3>{}</h3>{}</div>").format(shown, drawn))
     return Markup('<div class="two">{}</div>').format(Markup("").join(plots))
 
 
 def _kinds(metrics: Mapping[str, Any], side: str, kinds: Mapping[str, str]) -> Table:
-    rows = [(meaning, *(str(metrics[name]["errors"][side][kind]) for name in RUN_ROWS))
-            for kind, meaning in kinds.items()]
+    rows = [
+        (meaning, *(str(metrics[name]["errors"][side][kind]) for name in RUN_ROWS)) for kind, meaning in kinds.items()
+    ]
     return Table((f"{side}, because", *RUN_ROWS.values()), rows)
 
 
 def _cases(errors: Sequence[LabelError], kinds: Mapping[str, str], labels: Folder, kb: KnowledgeBase) -> Markup:
-    images = {(shard.name, key): uri for shard in labels.shards for key, uri in thumbnails(
-        shard, {error.row.truth.key for error in errors if error.row.truth.shard == shard.name}).items()}
-    cases = [Markup('<div class="case"><img src="{}" alt=""><div><b>{}</b>{}<br><small>{}</small><p>{}</p></div></div>')
-             .format(images.get((error.row.truth.shard, error.row.truth.key), ""), *_described(error, kb),
-                     kinds[error.kind], _text(error)) for error in errors]
+    images = {
+        (shard.name, key): uri
+        for shard in labels.shards
+        for key, uri in thumbnails(
+            shard, {error.row.truth.key for error in errors if error.row.truth.shard == shard.name}
+        ).items()
+    }
+    cases = [
+        Markup(
+            '<div class="case"><img src="{}" alt=""><div><b>{}</b>{}<br><small>{}</small><p>{}</p></div></div>'
+        ).format(
+            images.get((error.row.truth.shard, error.row.truth.key), ""),
+            *_described(error, kb),
+            kinds[error.kind],
+            _text(error),
+        )
+        for error in errors
+    ]
     return Markup('<div class="cases">{}</div>').format(Markup("\n").join(cases))
 
 
@@ -146,5 +189,6 @@ def _text(error: LabelError) -> Markup:
     start, end = mention["start"], mention["end"]
     first = max(0, start - _BEFORE)
     last = max(end, first + _TEXT)
-    return Markup("{}{}<mark>{}</mark>{}{}").format("…" * (first > 0), text[first:start], text[start:end],
-                                                    text[end:last], "…" * (last < len(text)))
+    return Markup("{}{}<mark>{}</mark>{}{}").format(
+        "…" * (first > 0), text[first:start], text[start:end], text[end:last], "…" * (last < len(text))
+    )

@@ -36,8 +36,10 @@ from studies.training import TrainingRun, train_side_by_side
 CONTRASTIVE, MULTI_TASK = "contrastive", "multi_task"
 REINFORCED, REINFORCED_CONTRASTIVE = "reinforced", "reinforced_contrastive"
 STUDENTS: Mapping[str, str] = {
-    CONTRASTIVE: "sample_student_contrastive", MULTI_TASK: "sample_student_multi_task",
-    REINFORCED: "sample_reinforced", REINFORCED_CONTRASTIVE: "sample_reinforced_contrastive",
+    CONTRASTIVE: "sample_student_contrastive",
+    MULTI_TASK: "sample_student_multi_task",
+    REINFORCED: "sample_reinforced",
+    REINFORCED_CONTRASTIVE: "sample_reinforced_contrastive",
 }
 AUGMENTATIONS, CAPTIONS = 17, 2
 """As often as an image is seen: five crops of so few images are soon known by heart (docs/reinforcement.md)."""
@@ -79,8 +81,10 @@ class ReinforcedStudy:
     @property
     def teachers(self) -> dict[str, str]:
         """Name → spec: heads learned from the labels, and the label job's own, learned from all links of a page."""
-        return {BEST: compared_run(self.demo, BEST).encoder,
-                PARTIAL_LABELS: f"run:{self.demo / 'encoders' / PARTIAL_LABELS}"}
+        return {
+            BEST: compared_run(self.demo, BEST).encoder,
+            PARTIAL_LABELS: f"run:{self.demo / 'encoders' / PARTIAL_LABELS}",
+        }
 
     def student(self, name: str) -> TrainingRun:
         """The run of one of `STUDENTS`."""
@@ -92,12 +96,19 @@ class ReinforcedStudy:
 
     def measured(self, name: str, encoder: str) -> RetrievalValues:
         """What an encoder does with the held-out images."""
-        return self.watch.time("evaluation", lambda: measure_encoder(
-            self.demo, encoder, self.root / "evaluation" / name, self.progress))
+        return self.watch.time(
+            "evaluation", lambda: measure_encoder(self.demo, encoder, self.root / "evaluation" / name, self.progress)
+        )
 
 
-def run_reinforced(out: str | Path, demo: str | Path, progress: Progress, *, overrides: Sequence[str] = (),
-                   settings: WorldSettings | None = None) -> dict[str, Any]:
+def run_reinforced(
+    out: str | Path,
+    demo: str | Path,
+    progress: Progress,
+    *,
+    overrides: Sequence[str] = (),
+    settings: WorldSettings | None = None,
+) -> dict[str, Any]:
     """Tune and store what the teachers know, train the students, measure all; finished steps are not repeated.
 
     Args:
@@ -122,13 +133,17 @@ def run_reinforced(out: str | Path, demo: str | Path, progress: Progress, *, ove
     scales = study.watch.time("scales", lambda: _scales(study))
     store = study.watch.time("store", lambda: _reinforce(study, scales, runs[REINFORCED]))
     study.watch.time("students", lambda: train_side_by_side(list(runs.values()), progress))
-    metrics = reinforced_metrics({name: study.measured(name, run.encoder) for name, run in runs.items()},
-                                 {name: study.measured(f"teacher-{name}", spec)
-                                  for name, spec in study.teachers.items()})
+    metrics = reinforced_metrics(
+        {name: study.measured(name, run.encoder) for name, run in runs.items()},
+        {name: study.measured(f"teacher-{name}", spec) for name, spec in study.teachers.items()},
+    )
     for name, figures in metrics["teachers"].items():
         figures |= scales[name]
-    metrics |= {"training": {name: _trained(run) for name, run in runs.items()}, "store": store,
-                "seconds": study.watch.totals()}
+    metrics |= {
+        "training": {name: _trained(run) for name, run in runs.items()},
+        "store": store,
+        "seconds": study.watch.totals(),
+    }
     write_json(root / "metrics.json", metrics)
     write_text(root / "report.html", reinforced_report(metrics, replayed_samples(study.store, study.shards)))
     return metrics
@@ -154,9 +169,14 @@ def _scales(study: ReinforcedStudy) -> dict[str, dict[str, Any]]:
             tuned = tune_scale(shards, spec, pairs=_PAIRS)
             # One that can hardly tell these texts apart is best near uniform, and would teach that.
             usable = tuned.scale >= LEAST_SCALE
-            records[name] = {"of": of, "spec": spec, "scale": tuned.scale if usable else teacher.logit_scale,
-                             "scale_from": "tuned" if usable else "training", "own_scale": teacher.logit_scale,
-                             "tuned": asdict(tuned)}
+            records[name] = {
+                "of": of,
+                "spec": spec,
+                "scale": tuned.scale if usable else teacher.logit_scale,
+                "scale_from": "tuned" if usable else "training",
+                "own_scale": teacher.logit_scale,
+                "tuned": asdict(tuned),
+            }
             write_json(path, records)
         study.progress.advance({})
     return {name: {key: value for key, value in records[name].items() if key != "of"} for name in study.teachers}
@@ -169,19 +189,38 @@ def _reinforce(study: ReinforcedStudy, scales: Mapping[str, Mapping[str, Any]], 
     """
     model, seen = student.recipe.model.image, student.recipe.data.augment
     settings = ReinforceSettings(
-        tuple(TeacherSpec(spec, scales[name]["scale"]) for name, spec in study.teachers.items()), AUGMENTATIONS,
-        CAPTIONS, size=model.size, augment=AugmentSettings(
-            scale=seen.scale, ratio=seen.ratio, flip=seen.flip, ops=0))
-    counts = reinforce(study.shards, study.demo / "labels", study.store, settings, kb=study.demo / "kb",
-                       dataset=study.demo / "dataset", engine=engine_named("processes"), progress=study.progress)
+        tuple(TeacherSpec(spec, scales[name]["scale"]) for name, spec in study.teachers.items()),
+        AUGMENTATIONS,
+        CAPTIONS,
+        size=model.size,
+        augment=AugmentSettings(scale=seen.scale, ratio=seen.ratio, flip=seen.flip, ops=0),
+    )
+    counts = reinforce(
+        study.shards,
+        study.demo / "labels",
+        study.store,
+        settings,
+        kb=study.demo / "kb",
+        dataset=study.demo / "dataset",
+        engine=engine_named("processes"),
+        progress=study.progress,
+    )
     fidelity = dict(zip(study.teachers, counts["fidelity"].values(), strict=True))
-    return counts | {"fidelity": fidelity, "precision": settings.precision, "settings": {
-        "augmentations": AUGMENTATIONS, "captions": CAPTIONS, "size": settings.size,
-        "augment": asdict(settings.augment)}}
+    return counts | {
+        "fidelity": fidelity,
+        "precision": settings.precision,
+        "settings": {
+            "augmentations": AUGMENTATIONS,
+            "captions": CAPTIONS,
+            "size": settings.size,
+            "augment": asdict(settings.augment),
+        },
+    }
 
 
-def reinforced_metrics(students: Mapping[str, RetrievalValues],
-                       teachers: Mapping[str, RetrievalValues]) -> dict[str, Any]:
+def reinforced_metrics(
+    students: Mapping[str, RetrievalValues], teachers: Mapping[str, RetrievalValues]
+) -> dict[str, Any]:
     """All figures of quality.
 
     Args:
@@ -193,20 +232,26 @@ def reinforced_metrics(students: Mapping[str, RetrievalValues],
         over entities); `teachers`, likewise; `differences` (`OURS_over_THEIRS` → metric → see `PairedDifference`);
         `relative`: the gain of `reinforced` over `contrastive` in mAP, query excluded, as a share; `goals`.
     """
-    differences = {f"{ours}_over_{theirs}": {
-        metric: students[ours].over(students[theirs], metric) for metric in (EXCL, ZERO_SHOT)}
-        for ours in (REINFORCED, REINFORCED_CONTRASTIVE) for theirs in (CONTRASTIVE, MULTI_TASK)}
-    values = {"over_contrastive": differences[f"{REINFORCED}_over_{CONTRASTIVE}"][EXCL]["gain"],
-              "over_multi_task": differences[f"{REINFORCED}_over_{MULTI_TASK}"][EXCL]["difference"]}
+    differences = {
+        f"{ours}_over_{theirs}": {metric: students[ours].over(students[theirs], metric) for metric in (EXCL, ZERO_SHOT)}
+        for ours in (REINFORCED, REINFORCED_CONTRASTIVE)
+        for theirs in (CONTRASTIVE, MULTI_TASK)
+    }
+    values = {
+        "over_contrastive": differences[f"{REINFORCED}_over_{CONTRASTIVE}"][EXCL]["gain"],
+        "over_multi_task": differences[f"{REINFORCED}_over_{MULTI_TASK}"][EXCL]["difference"],
+    }
     # On a par is not above.
-    met = {"over_contrastive": values["over_contrastive"] >= GOALS["over_contrastive"],
-           "over_multi_task": values["over_multi_task"] > GOALS["over_multi_task"]}
+    met = {
+        "over_contrastive": values["over_contrastive"] >= GOALS["over_contrastive"],
+        "over_multi_task": values["over_multi_task"] > GOALS["over_multi_task"],
+    }
     return {
         **{name: student.figures() for name, student in students.items()},
         "teachers": {name: teacher.figures() for name, teacher in teachers.items()},
-        "differences": differences, "relative": values["over_contrastive"],
-        "goals": {name: {"goal": goal, "found": values[name], "met": met[name]}
-                  for name, goal in GOALS.items()},
+        "differences": differences,
+        "relative": values["over_contrastive"],
+        "goals": {name: {"goal": goal, "found": values[name], "met": met[name]} for name, goal in GOALS.items()},
     }
 
 
@@ -214,20 +259,33 @@ def _trained(run: TrainingRun) -> dict[str, Any]:
     """What a student's run was; `known`: share of the last interval's images that the store knew."""
     manifest = read_manifest(run.out, "run")
     settings, counts = manifest.settings, manifest.counts
-    return {"recipe": settings["name"], "steps": counts["steps"], "batch_size": settings["data.batch_size"],
-            "images_seen": counts["steps"] * settings["data.batch_size"], "lr": settings["optimizer.lr"],
-            "seed": settings["run.seed"], "images_per_s": counts["metrics"]["images_per_s"],
-            "known": counts["metrics"].get("reinforced/known")}
+    return {
+        "recipe": settings["name"],
+        "steps": counts["steps"],
+        "batch_size": settings["data.batch_size"],
+        "images_seen": counts["steps"] * settings["data.batch_size"],
+        "lr": settings["optimizer.lr"],
+        "seed": settings["run.seed"],
+        "images_per_s": counts["metrics"]["images_per_s"],
+        "known": counts["metrics"].get("reinforced/known"),
+    }
 
 
 def main(
-    out: Out = Path("runs/reinforced"), demo: Demo = Path("runs/demo"), settings: Set = None,
-    max_entities: MaxEntities = 0, as_json: Json = False,
+    out: Out = Path("runs/reinforced"),
+    demo: Demo = Path("runs/demo"),
+    settings: Set = None,
+    max_entities: MaxEntities = 0,
+    as_json: Json = False,
 ) -> None:
     """Small encoders from scratch, with and without teachers' stored knowledge."""
-    run_study(lambda progress: run_reinforced(out, demo, progress, overrides=settings or (),
-                                              settings=world_settings(None, max_entities)), as_json,
-              lambda metrics: print_reinforced(out, metrics))
+    run_study(
+        lambda progress: run_reinforced(
+            out, demo, progress, overrides=settings or (), settings=world_settings(None, max_entities)
+        ),
+        as_json,
+        lambda metrics: print_reinforced(out, metrics),
+    )
 
 
 if __name__ == "__main__":

@@ -56,8 +56,9 @@ def study_page(title: str, heading: str, sections: Sequence[tuple[str, str, str]
         heading: at its top.
         sections: title, body (HTML) and text of each, in order.
     """
-    body = Markup("\n").join(Markup("<h2>{}</h2>\n<p>{}</p>\n{}").format(name, text, Markup(content))
-                             for name, content, text in sections)
+    body = Markup("\n").join(
+        Markup("<h2>{}</h2>\n<p>{}</p>\n{}").format(name, text, Markup(content)) for name, content, text in sections
+    )
     return str(Markup(_PAGE).format(title=title, heading=heading, body=body))
 
 
@@ -68,9 +69,17 @@ def print_end(out: object, metrics: Mapping[str, Any]) -> None:
 
 def encoder_table(encoders: Mapping[str, Mapping[str, Any]]) -> Table:
     """Retrieval and zero-shot classification: shown name → figures, as `studies.comparison.RetrievalValues.figures`."""
-    rows = [(name, number(figures["map_excl_query"]), interval(figures["map_excl_query_interval"]),
-             number(figures["map_incl_query"]), number(figures["zero_shot"]), interval(figures["zero_shot_interval"]))
-            for name, figures in encoders.items()]
+    rows = [
+        (
+            name,
+            number(figures["map_excl_query"]),
+            interval(figures["map_excl_query_interval"]),
+            number(figures["map_incl_query"]),
+            number(figures["zero_shot"]),
+            interval(figures["zero_shot_interval"]),
+        )
+        for name, figures in encoders.items()
+    ]
     return Table(("encoder", "mAP, query excluded", "95 %", "mAP, query included", "zero-shot", "95 %"), rows)
 
 

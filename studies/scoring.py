@@ -110,8 +110,10 @@ def _scored(row: Mapping[str, Any], truth: Truth) -> ScoredRow:
         if judged["entity"] not in truth.doubt:
             before = candidates.get(judged["entity"], Candidate(0.0, False, ()))
             candidates[judged["entity"]] = Candidate(
-                max(before.probability, judged["probability"]), before.accepted or judged["accepted"],
-                (*before.mentions, judged["mention"]))
+                max(before.probability, judged["probability"]),
+                before.accepted or judged["accepted"],
+                (*before.mentions, judged["mention"]),
+            )
     return ScoredRow(truth, row["text"], row["mentions"], candidates)
 
 
@@ -127,7 +129,8 @@ def precision_figures(rows: Sequence[ScoredRow]) -> dict[str, Any]:
     total, found = int(accepted.sum()), int(correct.sum())
     probabilities = [row.candidates[entity].probability for row in rows for entity in row.accepted]
     return {
-        "accepted": total, "precision": _share(found, total),
+        "accepted": total,
+        "precision": _share(found, total),
         "precision_wilson": wilson_interval(found / total, total) if total else None,
         "precision_bootstrap": ratio_interval(correct, accepted, resamples=RESAMPLES) if total else None,
         "expected": float(np.mean(probabilities)) if total else None,
@@ -146,11 +149,14 @@ def label_figures(rows: Sequence[ScoredRow]) -> dict[str, Any]:
     kept = [len(row.truth.right) - len(row.missed) for row in rows]
     with_right, reached = sum(bool(row.truth.right) for row in rows), sum(map(bool, kept))
     return {
-        "rows": len(rows), **precision_figures(rows), "row_recall": _share(reached, with_right),
+        "rows": len(rows),
+        **precision_figures(rows),
+        "row_recall": _share(reached, with_right),
         "row_recall_wilson": wilson_interval(reached / with_right, with_right) if with_right else None,
         "recall": _share(sum(kept), sum(len(row.truth.right) for row in rows)),
         "average_precision": average_precision(rows),
-        "average_precision_bootstrap": _average_precision_interval(rows), "calibration": calibration_bins(rows),
+        "average_precision_bootstrap": _average_precision_interval(rows),
+        "calibration": calibration_bins(rows),
     }
 
 
@@ -170,15 +176,20 @@ def calibration_bins(rows: Sequence[ScoredRow]) -> dict[str, Any]:
 
 def _all_candidates(rows: Sequence[ScoredRow]) -> tuple[np.ndarray, np.ndarray]:
     """(n,) probability, and whether it is right, of the candidates of all rows."""
-    listed = [(candidate.probability, entity in row.truth.right)
-              for row in rows for entity, candidate in row.candidates.items()]
+    listed = [
+        (candidate.probability, entity in row.truth.right)
+        for row in rows
+        for entity, candidate in row.candidates.items()
+    ]
     return np.array([score for score, _ in listed], np.float32), np.array([right for _, right in listed], bool)
 
 
 def _average_precision_interval(rows: Sequence[ScoredRow]) -> tuple[float, float] | None:
     draw = np.random.default_rng(0)
-    drawn = (average_precision([rows[number] for number in draw.integers(0, len(rows), len(rows))])
-             for _ in range(RESAMPLES if rows else 0))
+    drawn = (
+        average_precision([rows[number] for number in draw.integers(0, len(rows), len(rows))])
+        for _ in range(RESAMPLES if rows else 0)
+    )
     values = [value for value in drawn if value is not None]
     return percentiles(np.array(values)) if values else None
 

@@ -76,8 +76,14 @@ def small_encoder(small_world, tmp_path_factory) -> str:
 
     def train(folder: Path) -> None:
         recipes = {"heads": HeadSettings(batch_size=64, epochs=30, dim=64)}
-        train_sample_encoders(expand_shards([str(small_world.shards)]), small_world.kb, folder, cache=folder / "cache",
-                              progress=Quiet(), recipes=recipes)
+        train_sample_encoders(
+            expand_shards([str(small_world.shards)]),
+            small_world.kb,
+            folder,
+            cache=folder / "cache",
+            progress=Quiet(),
+            recipes=recipes,
+        )
 
     return f"run:{made_once(tmp_path_factory, 'small-encoder', train) / 'heads'}"
 
@@ -85,8 +91,13 @@ def small_encoder(small_world, tmp_path_factory) -> str:
 @pytest.fixture(scope="session")
 def labelled(small_world, small_encoder, tmp_path_factory) -> Path:
     """The small world's labels, with links and features beside them."""
-    return made_once(tmp_path_factory, "labels", lambda folder: openmofi.label(
-        small_world.shards, kb=small_world.kb, encoder=small_encoder, out=folder, progress=False))
+    return made_once(
+        tmp_path_factory,
+        "labels",
+        lambda folder: openmofi.label(
+            small_world.shards, kb=small_world.kb, encoder=small_encoder, out=folder, progress=False
+        ),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -96,8 +107,13 @@ def store(small_world, small_encoder, labelled, tmp_path_factory) -> Path:
     from openmofi.storage import expand_shards
 
     settings = ReinforceSettings((TeacherSpec(small_encoder, 30.0),), augmentations=2, size=64)
-    return made_once(tmp_path_factory, "store", lambda folder: reinforce(
-        expand_shards([str(small_world.shards)]), labelled, folder, settings, kb=small_world.kb))
+    return made_once(
+        tmp_path_factory,
+        "store",
+        lambda folder: reinforce(
+            expand_shards([str(small_world.shards)]), labelled, folder, settings, kb=small_world.kb
+        ),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -119,8 +135,10 @@ def bucket(object_server, tmp_path, monkeypatch) -> Iterator[ObjectStore]:
 def forked_workers(monkeypatch) -> None:
     """Workers of the engine `processes` are forks, which need import nothing. Spawned ones: tests/engine."""
     usual, workers = multiprocessing.get_context, worker_context()
-    monkeypatch.setattr("openmofi.engine.processes.multiprocessing.get_context",
-                        lambda method=None: workers if method == "spawn" else usual(method))
+    monkeypatch.setattr(
+        "openmofi.engine.processes.multiprocessing.get_context",
+        lambda method=None: workers if method == "spawn" else usual(method),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -130,8 +148,9 @@ def small_demo(tmp_path_factory) -> Path:
     from openmofi.sample.demo import label_world
     from openmofi.sample.world_settings import world_settings
 
-    return made_once(tmp_path_factory, "small-demo", lambda folder: label_world(
-        folder, Quiet(), settings=world_settings(None, 60)))
+    return made_once(
+        tmp_path_factory, "small-demo", lambda folder: label_world(folder, Quiet(), settings=world_settings(None, 60))
+    )
 
 
 @pytest.fixture

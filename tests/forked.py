@@ -25,13 +25,32 @@ from unittest import mock
 from terminal import PATIENCE
 
 LOADED = [
-    "pytest", "openmofi.cli.main", "openmofi.cli.label", "openmofi.cli.train", "openmofi.cli.reinforce",
-    "openmofi.labeling.job", "openmofi.reinforcement", "openmofi.training.run", "openmofi.training.linking.run",
-    "openmofi.encoders.libraries.backbones", "openmofi.encoders.libraries.huggingface", "openmofi.api",
-    "openmofi.dataset.objects", "torch.distributed.checkpoint", "torch.distributed.fsdp", "pandas", "pillow_heif",
-    "pyarrow.compute", "pyarrow.parquet", "rich.progress", "scipy.optimize", "timm",
-    "transformers.models.auto.modeling_auto", "transformers.models.bert.modeling_bert",
-    "transformers.models.clip.modeling_clip"]
+    "pytest",
+    "openmofi.cli.main",
+    "openmofi.cli.label",
+    "openmofi.cli.train",
+    "openmofi.cli.reinforce",
+    "openmofi.labeling.job",
+    "openmofi.reinforcement",
+    "openmofi.training.run",
+    "openmofi.training.linking.run",
+    "openmofi.encoders.libraries.backbones",
+    "openmofi.encoders.libraries.huggingface",
+    "openmofi.api",
+    "openmofi.dataset.objects",
+    "torch.distributed.checkpoint",
+    "torch.distributed.fsdp",
+    "pandas",
+    "pillow_heif",
+    "pyarrow.compute",
+    "pyarrow.parquet",
+    "rich.progress",
+    "scipy.optimize",
+    "timm",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.bert.modeling_bert",
+    "transformers.models.clip.modeling_clip",
+]
 
 
 @functools.cache
@@ -49,8 +68,11 @@ def forks() -> ForkServerContext:
 
 def worker_context() -> SimpleNamespace:
     """What `openmofi.engine.processes` takes of a context; its processes have this process's environment."""
-    return SimpleNamespace(Pipe=forks().Pipe, RawValue=forks().RawValue, Process=lambda target, args: forks().Process(
-        target=_work, args=(dict(os.environ), target, args)))
+    return SimpleNamespace(
+        Pipe=forks().Pipe,
+        RawValue=forks().RawValue,
+        Process=lambda target, args: forks().Process(target=_work, args=(dict(os.environ), target, args)),
+    )
 
 
 def _work(environment: dict[str, str], target: Callable[..., None], args: tuple[object, ...]) -> None:
@@ -70,8 +92,9 @@ class Fork:
             process deaf to it.
     """
 
-    def __init__(self, program: str | Path, *arguments: object, env: Mapping[str, str] | None = None,
-                 new_session: bool = False) -> None:
+    def __init__(
+        self, program: str | Path, *arguments: object, env: Mapping[str, str] | None = None, new_session: bool = False
+    ) -> None:
         self.args = [str(program), *map(str, arguments)]
         with ExitStack() as theirs:
             streams = []
@@ -80,8 +103,16 @@ class Fork:
                 read, write = forks().Pipe(duplex=False)
                 streams.append(theirs.enter_context(write))
                 self._streams.append(read)
-            self._process = forks().Process(target=_live, args=(
-                self.args, isinstance(program, Path), dict(os.environ if env is None else env), new_session, *streams))
+            self._process = forks().Process(
+                target=_live,
+                args=(
+                    self.args,
+                    isinstance(program, Path),
+                    dict(os.environ if env is None else env),
+                    new_session,
+                    *streams,
+                ),
+            )
             self._process.start()
         self.pid = self._process.pid
         # Before multiprocessing waits for it, where a test that failed has left it alive.
@@ -127,8 +158,14 @@ class Fork:
         return subprocess.CompletedProcess(self.args, self.returncode, out, errors)
 
 
-def _live(args: list[str], script: bool, environment: dict[str, str], new_session: bool, stdout: Connection,
-          stderr: Connection) -> None:
+def _live(
+    args: list[str],
+    script: bool,
+    environment: dict[str, str],
+    new_session: bool,
+    stdout: Connection,
+    stderr: Connection,
+) -> None:
     if new_session:
         os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -17,7 +17,8 @@ def judged(page: Path, out: Path, say: Callable[[dict[str, Any]], str]) -> Path:
     """Write the file of verdicts; `say` gives an item's `y`, `n` or `u`, or nothing."""
     data = page_data(page)
     kept = ("shard", "key", "entity", "probability", "stratum")
-    verdicts = [{**{name: item[name] for name in kept}, "verdict": verdict} for item in data["items"]
-                if (verdict := say(item))]
+    verdicts = [
+        {**{name: item[name] for name in kept}, "verdict": verdict} for item in data["items"] if (verdict := say(item))
+    ]
     out.write_text(json.dumps({**data["file"], "verdicts": verdicts}))
     return out

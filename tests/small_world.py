@@ -15,10 +15,14 @@ from openmofi.schema import ENTITIES, NAMES
 from openmofi.storage import write_table
 
 SHAPES = {
-    "e:sun": ("sun", (250, 210, 40), "circle"), "e:moon": ("moon", (90, 90, 140), "circle"),
-    "e:brick": ("brick", (170, 60, 40), "box"), "e:lawn": ("lawn", (40, 160, 60), "box"),
-    "e:tent": ("tent", (230, 120, 20), "triangle"), "e:peak": ("peak", (200, 210, 230), "triangle"),
-    "e:orange-fruit": ("orange", (255, 140, 0), "circle"), "e:orange-firm": ("orange", (20, 20, 20), "cross"),
+    "e:sun": ("sun", (250, 210, 40), "circle"),
+    "e:moon": ("moon", (90, 90, 140), "circle"),
+    "e:brick": ("brick", (170, 60, 40), "box"),
+    "e:lawn": ("lawn", (40, 160, 60), "box"),
+    "e:tent": ("tent", (230, 120, 20), "triangle"),
+    "e:peak": ("peak", (200, 210, 230), "triangle"),
+    "e:orange-fruit": ("orange", (255, 140, 0), "circle"),
+    "e:orange-firm": ("orange", (20, 20, 20), "cross"),
 }
 
 OTHER_NAMES = {"e:orange-fruit": "tangerine", "e:orange-firm": "telecom company"}
@@ -59,8 +63,10 @@ def drawn_image(entity: str, draw: np.random.Generator) -> bytes:
 
 
 def write_kb_source(folder: Path) -> Path:
-    entities = [{"id": key, "name": name, "description": f"a {shape} of colour {colour}", "types": [shape],
-                 "popularity": 1.0} for key, (name, colour, shape) in SHAPES.items()]
+    entities = [
+        {"id": key, "name": name, "description": f"a {shape} of colour {colour}", "types": [shape], "popularity": 1.0}
+        for key, (name, colour, shape) in SHAPES.items()
+    ]
     names = [{"name": name, "entity": key, "count": 3.0} for key, (name, _, _) in SHAPES.items()]
     names += [{"name": name, "entity": key, "count": 3.0} for key, name in OTHER_NAMES.items()]
     write_table(folder / "entities.parquet", pa.Table.from_pylist(entities, ENTITIES))

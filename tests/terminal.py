@@ -33,9 +33,15 @@ def in_process(*arguments: str | Path, cwd: str | Path = ".") -> Done:
     from openmofi.cli.main import run
 
     args, log, code = command(*arguments), logging.getLogger(), 0
-    with (contextlib.redirect_stdout(io.StringIO()) as stdout, contextlib.redirect_stderr(io.StringIO()) as stderr,
-          contextlib.chdir(cwd), mock.patch.dict(os.environ), mock.patch.object(sys, "argv", ["openmofi", *args[3:]]),
-          mock.patch.object(log, "handlers", []), mock.patch.object(log, "level", log.level)):
+    with (
+        contextlib.redirect_stdout(io.StringIO()) as stdout,
+        contextlib.redirect_stderr(io.StringIO()) as stderr,
+        contextlib.chdir(cwd),
+        mock.patch.dict(os.environ),
+        mock.patch.object(sys, "argv", ["openmofi", *args[3:]]),
+        mock.patch.object(log, "handlers", []),
+        mock.patch.object(log, "level", log.level),
+    ):
         try:
             run()
         except SystemExit as end:
@@ -52,7 +58,7 @@ def sentence(done: Done, code: int = 1) -> str:
     start = next((place for place, line in enumerate(lines) if line.startswith("error: ")), None)
     assert start is not None, done.stderr
     assert all(re.match(r"\w+: \d+/\d+,|WARNING |engine \w+", line) for line in lines[:start]), done.stderr
-    message, hint = lines[start].removeprefix("error: "), lines[start + 1:]
+    message, hint = lines[start].removeprefix("error: "), lines[start + 1 :]
     assert message.endswith((".", "?")), message
     assert not hint or (len(hint) == 1 and hint[0].startswith("  ")), done.stderr
     return message

@@ -35,8 +35,14 @@ def totals(values: np.ndarray, of: np.ndarray) -> np.ndarray:
 def test_the_interval_is_scipys(level):
     values, _, of = drawn()
     expected = stats.bootstrap(
-        (totals(values, of), np.bincount(of)), lambda s, c, axis: s.sum(axis) / c.sum(axis), paired=True,
-        n_resamples=2000, method="percentile", confidence_level=level, rng=np.random.default_rng(5)).confidence_interval
+        (totals(values, of), np.bincount(of)),
+        lambda s, c, axis: s.sum(axis) / c.sum(axis),
+        paired=True,
+        n_resamples=2000,
+        method="percentile",
+        confidence_level=level,
+        rng=np.random.default_rng(5),
+    ).confidence_interval
     found = bootstrap_interval(values, of, resamples=2000, level=level, seed=5)
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
@@ -46,10 +52,12 @@ def test_the_paired_intervals_are_scipys():
     sums = totals(ours, of), totals(theirs, of), np.bincount(of)
     found = paired_bootstrap(ours, theirs, of, resamples=2000, seed=5)
     for statistic, interval in (
-            (lambda a, b, c, axis: (a.sum(axis) - b.sum(axis)) / c.sum(axis), found.difference_interval),
-            (lambda a, b, c, axis: a.sum(axis) / b.sum(axis) - 1, found.gain_interval)):
-        expected = stats.bootstrap(sums, statistic, paired=True, n_resamples=2000, method="percentile",
-                                   rng=np.random.default_rng(5)).confidence_interval
+        (lambda a, b, c, axis: (a.sum(axis) - b.sum(axis)) / c.sum(axis), found.difference_interval),
+        (lambda a, b, c, axis: a.sum(axis) / b.sum(axis) - 1, found.gain_interval),
+    ):
+        expected = stats.bootstrap(
+            sums, statistic, paired=True, n_resamples=2000, method="percentile", rng=np.random.default_rng(5)
+        ).confidence_interval
         np.testing.assert_allclose(interval, expected, atol=1e-12)
     assert found.difference == pytest.approx(ours.mean() - theirs.mean())
     assert found.gain == pytest.approx(ours.mean() / theirs.mean() - 1)
@@ -114,7 +122,8 @@ def test_names_and_order_of_classes_do_not_matter_to_the_mean():
     names = np.array([f"c{group}" for group in of])
     order = np.random.default_rng(0).permutation(len(of))
     assert paired_bootstrap(ours[order], theirs[order], names[order]).gain == pytest.approx(
-        paired_bootstrap(ours, theirs, of).gain)
+        paired_bootstrap(ours, theirs, of).gain
+    )
 
 
 def test_nothing_to_average():
@@ -141,8 +150,15 @@ def test_the_interval_of_a_ratio_is_scipys():
     draw = np.random.default_rng(5)
     below = draw.integers(0, 6, 80).astype(float)
     above = np.floor(below * draw.random(80))
-    expected = stats.bootstrap((above, below), lambda one, other, axis=-1: one.sum(axis) / other.sum(axis), paired=True,
-                               vectorized=True, n_resamples=1000, method="percentile", rng=np.random.default_rng(0))
+    expected = stats.bootstrap(
+        (above, below),
+        lambda one, other, axis=-1: one.sum(axis) / other.sum(axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=1000,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    )
     assert ratio_interval(above, below) == pytest.approx(tuple(expected.confidence_interval))
     assert ratio_interval([0, 0], [0, 0]) == (0.0, 0.0)
     with pytest.raises(OpenMofiError):
@@ -169,8 +185,11 @@ def test_seeds_and_groups_are_drawn_independently():
     outcomes = [values[np.ix_(seeds, drawn_rows)].mean() for seeds in np.ndindex(3, 3, 3) for drawn_rows in rows]
     expected = np.quantile(outcomes, [0.05, 0.95])
     np.testing.assert_allclose(bootstrap_interval(values, of, resamples=20_000, level=0.9), expected, atol=0.01)
-    np.testing.assert_allclose(paired_bootstrap(values, np.zeros((3, 7)), of, resamples=20_000,
-                                                level=0.9).difference_interval, expected, atol=0.01)
+    np.testing.assert_allclose(
+        paired_bootstrap(values, np.zeros((3, 7)), of, resamples=20_000, level=0.9).difference_interval,
+        expected,
+        atol=0.01,
+    )
 
 
 def test_equal_seeds_change_nothing_and_unequal_ones_widen():
@@ -193,6 +212,7 @@ def test_holms_p_values_are_those_of_the_closed_test(p_values):
     """A hypothesis falls when every set that it is in falls by Bonferroni (Marcus, Peritz and Gabriel 1976)."""
     rows = range(len(p_values))
     sets = list(chain.from_iterable(combinations(rows, size) for size in range(1, len(p_values) + 1)))
-    expected = [max(min(1.0, len(each) * min(p_values[i] for i in each)) for each in sets if row in each)
-                for row in rows]
+    expected = [
+        max(min(1.0, len(each) * min(p_values[i] for i in each)) for each in sets if row in each) for row in rows
+    ]
     assert holm(p_values) == pytest.approx(expected)

@@ -41,8 +41,11 @@ def stand_ins(small_world, small_encoder, tmp_path, monkeypatch):
             (folder / f"{number}.jpg").write_bytes(drawn_image(entity, draw))
     (tmp_path / "small.yaml").write_text(SMALL_RECIPE.replace("ENCODER", small_encoder))
     monkeypatch.chdir(tmp_path)
-    return {"open_clip:ViT-B-16/laion2b_s34b_b88k": small_encoder, '"mofi_vit_b16"': '"small.yaml"',
-            'device="cuda"': 'device="cpu"'}
+    return {
+        "open_clip:ViT-B-16/laion2b_s34b_b88k": small_encoder,
+        '"mofi_vit_b16"': '"small.yaml"',
+        'device="cuda"': 'device="cpu"',
+    }
 
 
 def test_there_are_pages_with_blocks():
@@ -76,8 +79,9 @@ def test_every_block_does_what_it_says(page, stand_ins, capsys):
     assert Path("dataset/features.json").read_bytes() == Path("labels/features.json").read_bytes()
     assert len(names["dataset"].vocabulary()) == names["dataset"].summary["entities"] > 0
     if page.name == "python.md":
-        assert [candidate.name for candidate in names["reasoning"].candidates
-                if candidate.reason == "accepted"] == ["moon"]
+        assert [candidate.name for candidate in names["reasoning"].candidates if candidate.reason == "accepted"] == [
+            "moon"
+        ]
         assert names["run"].summary["steps"] == 20 == names["run"].log()[-1]["step"]
         assert 0 < names["result"].metrics[names["result"].headline] <= 1
         assert names["frame"].groupby("status").size().sum() == len(names["frame"]) == counts["rows_out"]
@@ -101,5 +105,8 @@ def test_what_is_installed_is_named_with_its_hash_and_bases_with_their_digest():
     bases = re.findall(r"^FROM (\S+:\S+)", (ROOT / "Dockerfile").read_text("utf-8"), re.M)
     assert bases
     assert all(re.search(r"@sha256:[0-9a-f]{64}$", base) for base in bases)
-    assert all("--require-hashes" in line for line in (ROOT / "Makefile").read_text("utf-8").splitlines()
-               if line.startswith("LOCKED"))
+    assert all(
+        "--require-hashes" in line
+        for line in (ROOT / "Makefile").read_text("utf-8").splitlines()
+        if line.startswith("LOCKED")
+    )

@@ -47,14 +47,23 @@ def test_public_functions_document_their_arguments_and_errors(name):
     assert all(hint != inspect.Parameter.empty for hint in inspect.signature(function).parameters.values())
 
 
-@pytest.mark.parametrize(("call", "says"), [
-    (lambda out: openmofi.evaluate("gpr12000", encoder="run:nowhere", data=out, out=out / "made"), "Unknown protocol"),
-    (lambda out: openmofi.evaluate("knn", data=out, out=out / "made"), "needs an encoder"),
-    (lambda _: openmofi.load_encoder("run:nowhere", precision="bf17"), "unknown value 'bf17' for precision"),
-    (lambda out: openmofi.train("mofi_vit_b16", out=out / "made", settings="optimizer.lr=0"), "optimizer.lr is 0"),
-    (lambda out: openmofi.train("mofi_vit_b16", out=out / "made", settings={"optimizer.lr": np.float32(0)}),
-     "optimizer.lr is 0"),
-    (lambda out: openmofi.Run.open(out), "is not a run")])
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (
+            lambda out: openmofi.evaluate("gpr12000", encoder="run:nowhere", data=out, out=out / "made"),
+            "Unknown protocol",
+        ),
+        (lambda out: openmofi.evaluate("knn", data=out, out=out / "made"), "needs an encoder"),
+        (lambda _: openmofi.load_encoder("run:nowhere", precision="bf17"), "unknown value 'bf17' for precision"),
+        (lambda out: openmofi.train("mofi_vit_b16", out=out / "made", settings="optimizer.lr=0"), "optimizer.lr is 0"),
+        (
+            lambda out: openmofi.train("mofi_vit_b16", out=out / "made", settings={"optimizer.lr": np.float32(0)}),
+            "optimizer.lr is 0",
+        ),
+        (lambda out: openmofi.Run.open(out), "is not a run"),
+    ],
+)
 def test_what_is_wrong_is_said_before_anything_is_made(call, says, tmp_path):
     with pytest.raises(openmofi.OpenMofiError, match=says):
         call(tmp_path)

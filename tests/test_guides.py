@@ -23,9 +23,16 @@ DOCS = Path(__file__).parents[1] / "docs"
 GUIDES = [DOCS / "tutorial.md", *sorted((DOCS / "guides").glob("*.md"))]
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.M | re.S)
 # What the pages call things → what the small world calls them.
-NAMES = {"cranes": "suns", "crane": "sun", "grey heron": "moon", "port crane": "tent", "sneakers": "tents",
-         "dog": "sun", "noun.animal,noun.artifact": "circle,box",
-         "noun.animal,noun.plant,noun.food,noun.artifact": "circle,box"}
+NAMES = {
+    "cranes": "suns",
+    "crane": "sun",
+    "grey heron": "moon",
+    "port crane": "tent",
+    "sneakers": "tents",
+    "dog": "sun",
+    "noun.animal,noun.artifact": "circle,box",
+    "noun.animal,noun.plant,noun.food,noun.artifact": "circle,box",
+}
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -60,9 +67,16 @@ def folder(small_world, tmp_path, monkeypatch):
     (tmp_path / "photos/captions.csv").write_text("\n".join(["file_name,caption", *lines]))
     catalogue = [f"{pair.key},photos/{pair.key}.jpg,{pair.text},photograph" for pair in pairs]
     (tmp_path / "catalogue.csv").write_text("\n".join(["inventory_number,photo,title,keywords", *catalogue]))
-    write_table(tmp_path / "feed.parquet", pa.table({
-        "sku": [pair.key for pair in pairs], "title": [pair.text for pair in pairs],
-        "picture": pa.array([pair.image for pair in pairs], pa.binary())}))
+    write_table(
+        tmp_path / "feed.parquet",
+        pa.table(
+            {
+                "sku": [pair.key for pair in pairs],
+                "title": [pair.text for pair in pairs],
+                "picture": pa.array([pair.image for pair in pairs], pa.binary()),
+            }
+        ),
+    )
     shutil.copytree(small_world.kb, tmp_path / "given-kb")
     for number, entity in enumerate(SHAPES):
         for path in (f"incoming/{number}.jpg", "photo.jpg", "crane.jpg"):

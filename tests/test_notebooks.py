@@ -15,8 +15,11 @@ from small_world import write_kb_source
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "docs/notebooks").glob("*.ipynb"))
 CELL = {"type": "object", "required": ["cell_type", "id", "metadata", "source"]}
-NOTEBOOK = {"type": "object", "required": ["cells", "metadata", "nbformat", "nbformat_minor"],
-            "properties": {"cells": {"items": CELL}, "nbformat": {"const": 4}}}
+NOTEBOOK = {
+    "type": "object",
+    "required": ["cells", "metadata", "nbformat", "nbformat_minor"],
+    "properties": {"cells": {"items": CELL}, "nbformat": {"const": 4}},
+}
 
 
 @pytest.mark.slow
@@ -29,8 +32,12 @@ def test_every_cell_runs(path, small_world, small_encoder, tmp_path, monkeypatch
     keys = {pair.key for pair in pairs}
     write_tar(files / "pages.tar", [Record(pair.key, pair.image or b"", pair.text) for pair in pairs])
     write_kb_source(files / "kb")
-    write_table(files / "truth.parquet", pa.Table.from_pylist(
-        [{"key": key, "entity": entity} for (_, key), entity in small_world.truth.items() if key in keys]))
+    write_table(
+        files / "truth.parquet",
+        pa.Table.from_pylist(
+            [{"key": key, "entity": entity} for (_, key), entity in small_world.truth.items() if key in keys]
+        ),
+    )
     monkeypatch.setattr(tiny, "FILES", files)
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}

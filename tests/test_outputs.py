@@ -52,8 +52,9 @@ def test_labels_and_a_dataset_begin_anew(small_world, small_encoder, labelled, t
     assert anew.summary == whole.summary
     first = openmofi.build_dataset(whole, out=tmp_path / "data", min_images=1)
     assert not_removed(tmp_path / "data", DATASET) == {"manifest.json"}
-    second = openmofi.build_dataset(whole, out=tmp_path / "data", min_images=1, max_images=2, restart=True,
-                                    report=False)
+    second = openmofi.build_dataset(
+        whole, out=tmp_path / "data", min_images=1, max_images=2, restart=True, report=False
+    )
     assert second.summary["labels"] < first.summary["labels"]
     assert "report.html" not in files(tmp_path / "data")
 

@@ -50,35 +50,57 @@ def counted() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(temporary) / "openmofi"
         shutil.copytree(PACKAGE, copy, ignore=lambda _, names: [name for name in names if name == "__pycache__"])
-        subprocess.run([sys.executable, "-m", "ruff", "format", "--quiet", "--config", ROOT / "pyproject.toml", copy],
-                       check=True)
+        subprocess.run(
+            [sys.executable, "-m", "ruff", "format", "--quiet", "--config", ROOT / "pyproject.toml", copy], check=True
+        )
         files = sorted(copy.rglob("*.py"))
         counts = {file: lines_of(file.read_text("utf-8")) for file in files}
         core = [file for file in files if PLUGINS not in file.relative_to(copy).parts]
         code, imports = (sum(count[part] for count in counts.values()) for part in (0, 1))
-        return {"code_lines": code, "core_code_lines": sum(counts[file][0] for file in core), "files": len(files),
-                "folders": len({file.parent for file in files}), "imports_percent": round(100 * imports / code, 1)}
+        return {
+            "code_lines": code,
+            "core_code_lines": sum(counts[file][0] for file in core),
+            "files": len(files),
+            "folders": len({file.parent for file in files}),
+            "imports_percent": round(100 * imports / code, 1),
+        }
 
 
 def lines_of(text: str) -> tuple[int, int]:
     """Return the number of code lines and how many of these are imports."""
     tree = ast.parse(text)
-    strings = {line for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-               and isinstance(node.value.value, str) for line in range(node.lineno, (node.end_lineno or 0) + 1)}
-    code = {line for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type not in _NO_CODE
-            for line in range(token.start[0], token.end[0] + 1)} - strings
-    imports = {line for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)
-               for line in range(node.lineno, (node.end_lineno or 0) + 1)}
+    strings = {
+        line
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        for line in range(node.lineno, (node.end_lineno or 0) + 1)
+    }
+    code = {
+        line
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type not in _NO_CODE
+        for line in range(token.start[0], token.end[0] + 1)
+    } - strings
+    imports = {
+        line
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for line in range(node.lineno, (node.end_lineno or 0) + 1)
+    }
     return len(code), len(code & imports)
 
 
 def _in_a_process_of_its_own() -> dict[str, Any]:
     """Trace a job where nothing of the package was imported or cached before."""
     with tempfile.TemporaryDirectory() as temporary:
-        subprocess.run([sys.executable, "-m", "openmofi", "demo", "--tiny", "-o", f"{temporary}/demo", "--json"],
-                       check=True, capture_output=True)
-        done = subprocess.run([sys.executable, __file__, "--trace", temporary], check=True, capture_output=True,
-                              text=True)
+        subprocess.run(
+            [sys.executable, "-m", "openmofi", "demo", "--tiny", "-o", f"{temporary}/demo", "--json"],
+            check=True,
+            capture_output=True,
+        )
+        done = subprocess.run(
+            [sys.executable, __file__, "--trace", temporary], check=True, capture_output=True, text=True
+        )
         figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return figures
 
@@ -111,18 +133,30 @@ def traced(folder: Path) -> dict[str, Any]:
     sys.setprofile(None)
     threading.setprofile(None)
     files = {file for file, _ in functions}
-    climbs = sorted({f"{caller.split('/')[0]} → {file.split('/')[0]}" for caller, file in edges
-                     if floors.get(_room(file), 0) > floors.get(_room(caller), 0)})
-    return {"entered_files": len(files), "entered_functions": len(functions),
-            "entered_folders": len({str(Path(file).parent) for file in files}), "climbs": climbs}
+    climbs = sorted(
+        {
+            f"{caller.split('/')[0]} → {file.split('/')[0]}"
+            for caller, file in edges
+            if floors.get(_room(file), 0) > floors.get(_room(caller), 0)
+        }
+    )
+    return {
+        "entered_files": len(files),
+        "entered_functions": len(functions),
+        "entered_folders": len({str(Path(file).parent) for file in files}),
+        "climbs": climbs,
+    }
 
 
 def floors_of() -> dict[str, int]:
     """Return room → floor, counted from the ground, as the import contract of pyproject.toml has them."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
     layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
-    return {room.strip().removeprefix("openmofi."): floor for floor, layer in enumerate(reversed(layers))
-            for room in layer.split("|")}
+    return {
+        room.strip().removeprefix("openmofi."): floor
+        for floor, layer in enumerate(reversed(layers))
+        for room in layer.split("|")
+    }
 
 
 def _room(file: str) -> str:

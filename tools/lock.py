@@ -39,8 +39,9 @@ def main() -> None:
     pins = [] if upgrade else blocks(FOLDER / "dev.txt")
     torch = "".join(f"{name}=={version}\n" for name, version in TORCH.items())
     with tempfile.TemporaryDirectory() as temporary:
-        out, build, constraints, torch_in = (Path(temporary) / name for name in
-                                             ("out.txt", "build.in", "constraints.in", "torch.in"))
+        out, build, constraints, torch_in = (
+            Path(temporary) / name for name in ("out.txt", "build.in", "constraints.in", "torch.in")
+        )
         build.write_text(BUILD)
         torch_in.write_text(torch)
         constraints.write_text("".join(f"{block.split()[0]}\n" for block in pins) + torch)
@@ -51,15 +52,35 @@ def main() -> None:
             write(name, [block for block in blocks(out) if not _TORCH.match(block)])
         resolve(out, torch_in, constraints=constraints)
         write("torch", [block for block in blocks(out) if _TORCH.match(block)])
-    write("torch-cpu", [f"{name}=={version}+cpu \\\n    --hash=sha256:{CPU_HASHES[name]}"
-                        for name, version in TORCH.items()])
+    write(
+        "torch-cpu",
+        [f"{name}=={version}+cpu \\\n    --hash=sha256:{CPU_HASHES[name]}" for name, version in TORCH.items()],
+    )
 
 
 def resolve(out: Path, *sources: Path, constraints: Path, extras: str = "") -> None:
     """Write the versions and hashes that `sources` come to, on every system and Python that we support."""
-    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--python-version", "3.11.5",
-               "--generate-hashes", "--no-annotate", "--no-header", "--constraints", constraints, "--output-file", out,
-               "--upgrade", *(f"--extra={extra}" for extra in extras.split(",") if extra), *sources]
+    command = [
+        sys.executable,
+        "-m",
+        "uv",
+        "pip",
+        "compile",
+        "--quiet",
+        "--universal",
+        "--python-version",
+        "3.11.5",
+        "--generate-hashes",
+        "--no-annotate",
+        "--no-header",
+        "--constraints",
+        constraints,
+        "--output-file",
+        out,
+        "--upgrade",
+        *(f"--extra={extra}" for extra in extras.split(",") if extra),
+        *sources,
+    ]
     subprocess.run([str(word) for word in command], check=True, cwd=ROOT)
 
 

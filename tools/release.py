@@ -27,9 +27,11 @@ def version() -> str:
 
 def command(*words: str) -> Callable[[], str]:
     """A step that is a command; what it prints is shown as it comes."""
+
     def run() -> str:
         done = subprocess.run(words, cwd=ROOT)
         return f"`{' '.join(words)}` ended with {done.returncode}" if done.returncode else ""
+
     return run
 
 
@@ -72,7 +74,7 @@ def main() -> None:
     options.add_argument("--list", action="store_true", help="only say what is done")
     options.add_argument("--from", dest="first", choices=STEPS, default="committed", help="go on with this step")
     given = options.parse_args()
-    for name in list(STEPS)[list(STEPS).index(given.first):]:
+    for name in list(STEPS)[list(STEPS).index(given.first) :]:
         what, step = STEPS[name]
         print(f"[{name}] {what}", flush=True)
         if not given.list and (problem := step()):

@@ -59,8 +59,9 @@ def _object(mappings: list[dict[str, Any]], *, whole: bool) -> dict[str, Any]:
         values = [value for mapping in mappings for value in mapping.values()]
         return {"additionalProperties": schema(values)} if values else {}
     required = {"required": shared} if whole and len(mappings) > 1 and shared else {}
-    return required | {"properties": {
-        name: schema([mapping[name] for mapping in mappings if name in mapping]) for name in names}}
+    return required | {
+        "properties": {name: schema([mapping[name] for mapping in mappings if name in mapping]) for name in names}
+    }
 
 
 def _is_data(name: str) -> bool:

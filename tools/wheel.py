@@ -21,14 +21,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 # The demo must find nothing of this checkout, nor anything in a cache of this machine.
-CLEAN = {name: value for name, value in os.environ.items()
-         if not name.startswith(("PYTHON", "OPENMOFI", "VIRTUAL_ENV"))}
+CLEAN = {
+    name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "OPENMOFI", "VIRTUAL_ENV"))
+}
 
 
 def run(*command: object, cwd: Path, **variables: str) -> str:
     """The standard output of a command; ends this program with what it printed where it fails."""
-    done = subprocess.run([str(word) for word in command], cwd=cwd, env=CLEAN | variables, capture_output=True,
-                          text=True)
+    done = subprocess.run(
+        [str(word) for word in command], cwd=cwd, env=CLEAN | variables, capture_output=True, text=True
+    )
     if done.returncode:
         sys.exit(f"{' '.join(map(str, command))} failed:\n{done.stdout}{done.stderr}")
     return done.stdout
@@ -52,8 +54,16 @@ def installed(wheel: Path, folder: Path) -> tuple[Path, float]:
     venv.create(folder, with_pip=True)
     python = folder / "bin/python"
     pip = (python, "-m", "pip", "--disable-pip-version-check")
-    run(*pip, "install", "--quiet", "--no-deps", "--require-hashes", "--requirement", ROOT / "requirements/base.txt",
-        cwd=folder)
+    run(
+        *pip,
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--require-hashes",
+        "--requirement",
+        ROOT / "requirements/base.txt",
+        cwd=folder,
+    )
     run(*pip, "install", "--quiet", "--no-deps", wheel, cwd=folder)
     run(*pip, "check", cwd=folder)
     packages = [item["name"] for item in json.loads(run(*pip, "list", "--format=json", cwd=folder))]
@@ -68,12 +78,26 @@ def demo(python: Path, folder: Path) -> dict[str, float]:
     """The figures of `openmofi demo --tiny`, in an empty folder and without the network."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     # A proxy that nobody listens at: whoever reaches for the network fails.
-    said = run(python, "-I", "-m", "openmofi", "demo", "--tiny", "--json", cwd=folder, HOME=str(folder),
-               https_proxy="http://127.0.0.1:9", http_proxy="http://127.0.0.1:9", OMP_NUM_THREADS="1")
+    said = run(
+        python,
+        "-I",
+        "-m",
+        "openmofi",
+        "demo",
+        "--tiny",
+        "--json",
+        cwd=folder,
+        HOME=str(folder),
+        https_proxy="http://127.0.0.1:9",
+        http_proxy="http://127.0.0.1:9",
+        OMP_NUM_THREADS="1",
+    )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     metrics: dict[str, float] = json.loads(said)
-    print(f"demo: {after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime:.0f} CPU seconds, precision "
-          f"{metrics['precision']:.3f}, recall {metrics['recall']:.3f}, expected {metrics['expected_precision']:.3f}")
+    print(
+        f"demo: {after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime:.0f} CPU seconds, precision "
+        f"{metrics['precision']:.3f}, recall {metrics['recall']:.3f}, expected {metrics['expected_precision']:.3f}"
+    )
     if metrics["rows_in"] != metrics["rows_out"] or not (folder / "openmofi-demo/report.html").exists():
         sys.exit(f"The demo is not whole: {said}")
     return metrics

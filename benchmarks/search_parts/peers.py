@@ -65,10 +65,12 @@ def peers() -> Mapping[str, Peer]:
         "openmofi": Peer(_build_ours, _ours, (0,), "faiss"),
         "hnswlib": Peer(_build_hnswlib, _hnswlib, (32, 48, 64, 96, 128, 256, 512), "hnswlib"),
         "usearch f16": Peer(_build_usearch, _usearch, (32, 48, 64, 96, 128, 256, 512), "usearch"),
-        "LanceDB IVF-HNSW-SQ": Peer(_build_lance, _lance, (64, 100, 150, 200, 300, 400, 600), "lancedb")}
+        "LanceDB IVF-HNSW-SQ": Peer(_build_lance, _lance, (64, 100, 150, 200, 300, 400, 600), "lancedb"),
+    }
     if os.environ.get(POSTGRES):
-        listed["pgvector halfvec HNSW"] = Peer(_build_pgvector, _pgvector, (40, 80, 120, 200, 400, 800), "psycopg",
-                                               served=True)
+        listed["pgvector halfvec HNSW"] = Peer(
+            _build_pgvector, _pgvector, (40, 80, 120, 200, 400, 800), "psycopg", served=True
+        )
     return {name: peer for name, peer in listed.items() if find_spec(peer.package)}
 
 
@@ -112,7 +114,7 @@ def _build_hnswlib(work: Path, folder: Path) -> None:
     index.init_index(len(base), M=16, ef_construction=100, random_seed=0)
     index.set_num_threads(1)
     for start in range(0, len(base), 65_536):
-        index.add_items(np.asarray(base[start:start + 65_536]))
+        index.add_items(np.asarray(base[start : start + 65_536]))
     index.save_index(str(folder / "index"))
 
 
@@ -136,7 +138,7 @@ def _build_usearch(work: Path, folder: Path) -> None:
     base = _base(work)
     index = Index(ndim=DIM, metric="ip", dtype="f16", connectivity=16, expansion_add=100)
     for start in range(0, len(base), 65_536):
-        part = np.asarray(base[start:start + 65_536])
+        part = np.asarray(base[start : start + 65_536])
         index.add(np.arange(start, start + len(part)), part, threads=1)
     index.save(str(folder / "index"))
 
@@ -164,13 +166,24 @@ def _build_lance(work: Path, folder: Path) -> None:
 
     def batches() -> Any:
         for start in range(0, len(base), 65_536):
-            part = np.asarray(base[start:start + 65_536])
-            yield pa.record_batch([pa.array(np.arange(start, start + len(part))),
-                                   pa.FixedSizeListArray.from_arrays(pa.array(part.ravel()), DIM)], schema=schema)
+            part = np.asarray(base[start : start + 65_536])
+            yield pa.record_batch(
+                [
+                    pa.array(np.arange(start, start + len(part))),
+                    pa.FixedSizeListArray.from_arrays(pa.array(part.ravel()), DIM),
+                ],
+                schema=schema,
+            )
 
     table = lancedb.connect(folder).create_table("vectors", batches(), schema=schema)
-    table.create_index(metric="dot", vector_column_name="vector", index_type="IVF_HNSW_SQ",
-                       num_partitions=max(len(base) // 50_000, 1), m=16, ef_construction=100)
+    table.create_index(
+        metric="dot",
+        vector_column_name="vector",
+        index_type="IVF_HNSW_SQ",
+        num_partitions=max(len(base) // 50_000, 1),
+        m=16,
+        ef_construction=100,
+    )
 
 
 def _lance(work: Path, folder: Path) -> Callable[[int], Ask]:
@@ -203,10 +216,12 @@ def _build_pgvector(work: Path, folder: Path) -> None:
                 copy.write_row((row, _literal(base[row])))
         connection.execute("SET maintenance_work_mem = '2GB'")
         connection.execute("SET max_parallel_maintenance_workers = 0")
-        connection.execute("CREATE INDEX ON openmofi_bench USING hnsw (v halfvec_ip_ops) "
-                           "WITH (m = 16, ef_construction = 100)")
-        (folder / "disk_mib").write_text(str(connection.execute(
-            "SELECT pg_total_relation_size('openmofi_bench') / 1048576").fetchone()[0]))
+        connection.execute(
+            "CREATE INDEX ON openmofi_bench USING hnsw (v halfvec_ip_ops) WITH (m = 16, ef_construction = 100)"
+        )
+        (folder / "disk_mib").write_text(
+            str(connection.execute("SELECT pg_total_relation_size('openmofi_bench') / 1048576").fetchone()[0])
+        )
         used()
 
 
@@ -219,9 +234,17 @@ def _pgvector(work: Path, folder: Path) -> Callable[[int], Ask]:
 
     def of(effort: int) -> Ask:
         connection.execute(f"SET hnsw.ef_search = {effort}")
-        return lambda query: np.array([row for row, in connection.execute(
-            f"SELECT id FROM openmofi_bench ORDER BY v <#> %s::halfvec LIMIT {COUNT}", (_literal(query),),
-            prepare=True)], np.int64)
+        return lambda query: np.array(
+            [
+                row
+                for (row,) in connection.execute(
+                    f"SELECT id FROM openmofi_bench ORDER BY v <#> %s::halfvec LIMIT {COUNT}",
+                    (_literal(query),),
+                    prepare=True,
+                )
+            ],
+            np.int64,
+        )
 
     return of
 

@@ -53,7 +53,7 @@ class NumberedTexts:
 
     def embed_images(self, images: list[Any]) -> Floats:
         """Not asked for."""
-        return self._queries[:len(images)]
+        return self._queries[: len(images)]
 
     def embed_texts(self, texts: list[str]) -> Floats:
         """(n, 256)."""
@@ -85,8 +85,9 @@ class FreeTexts(NumberedTexts):
         return self._queries[[int(text.split()[-1]) if text[-1].isdigit() else 0 for text in texts]]
 
 
-def serving(pipe: Connection, work: Path, folder: Path, log: Path = Path(os.devnull),
-            texts: type[NumberedTexts] = NumberedTexts) -> None:
+def serving(
+    pipe: Connection, work: Path, folder: Path, log: Path = Path(os.devnull), texts: type[NumberedTexts] = NumberedTexts
+) -> None:
     """Serve an index in this process; its address goes through the pipe."""
     from openmofi.encoders import as_encoder
     from openmofi.search import Index
@@ -122,8 +123,13 @@ def _used(process: int) -> tuple[float, float]:
     return ((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
 
 
-async def ask(address: str, seconds: float, clients: int, check: Callable[[int, dict[str, Any]], None],
-               numbers: itertools.count[int]) -> tuple[list[float], list[str]]:
+async def ask(
+    address: str,
+    seconds: float,
+    clients: int,
+    check: Callable[[int, dict[str, Any]], None],
+    numbers: itertools.count[int],
+) -> tuple[list[float], list[str]]:
     """Latencies of all answers, and what was wrong with others."""
     latencies, wrong = list[float](), list[str]()
     end = time.perf_counter() + seconds
@@ -151,8 +157,10 @@ async def ask(address: str, seconds: float, clients: int, check: Callable[[int, 
 async def _posted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, text: str) -> tuple[int, bytes]:
     """Status and body of what a search by text is answered with, over a connection that stays."""
     body = msgspec.json.encode({"text": text})
-    writer.write(b"POST /api/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-                 b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+    writer.write(
+        b"POST /api/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    )
     head = await reader.readuntil(b"\r\n\r\n")
     length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
     return int(head[9:12]), await reader.readexactly(int(length[1]) if length else 0)
@@ -205,15 +213,30 @@ def _throughput(work: Path) -> list[dict[str, Any]]:
     server.terminate()
     server.join(30)
     p50, p99 = np.percentile(latencies, [50, 99])
-    return [{"contender": f"HTTP, {CLIENTS} clients, MiniLM", "queries": len(latencies), "wrong": len(wrong),
-             "recall_at_10": round(check.recall, 4), "queries_per_second": round(statistics.median(rates), 1),
-             "p50_ms": round(1000 * p50), "p99_ms": round(1000 * p99), "server_exit": server.exitcode,
-             "over_encoder_by_turn": [round(each, 3) for each in ratios],
-             **{name: round(1000 * statistics.median(some), 2) for name, some in zip(
-                 ("encoder_cpu_ms", "server_cpu_ms", "client_cpu_ms"), zip(*costs, strict=True), strict=True)},
-             "encoder_share_of_cpu": round(statistics.median(text / query for text, query, _ in costs), 3),
-             "ratios": {"http_over_encoder": round(statistics.median(ratios), 3),
-                        "p99_over_p50": round(float(p99 / p50), 2)}}]
+    return [
+        {
+            "contender": f"HTTP, {CLIENTS} clients, MiniLM",
+            "queries": len(latencies),
+            "wrong": len(wrong),
+            "recall_at_10": round(check.recall, 4),
+            "queries_per_second": round(statistics.median(rates), 1),
+            "p50_ms": round(1000 * p50),
+            "p99_ms": round(1000 * p99),
+            "server_exit": server.exitcode,
+            "over_encoder_by_turn": [round(each, 3) for each in ratios],
+            **{
+                name: round(1000 * statistics.median(some), 2)
+                for name, some in zip(
+                    ("encoder_cpu_ms", "server_cpu_ms", "client_cpu_ms"), zip(*costs, strict=True), strict=True
+                )
+            },
+            "encoder_share_of_cpu": round(statistics.median(text / query for text, query, _ in costs), 3),
+            "ratios": {
+                "http_over_encoder": round(statistics.median(ratios), 3),
+                "p99_over_p50": round(float(p99 / p50), 2),
+            },
+        }
+    ]
 
 
 def _soak(work: Path, seconds: float) -> list[dict[str, Any]]:
@@ -251,12 +274,24 @@ def _soak(work: Path, seconds: float) -> list[dict[str, Any]]:
     server.terminate()
     server.join(30)
     quarter = seconds / 4
-    early, late = (statistics.median(mib for when, mib in memory if quarter * part <= when < quarter * (part + 1))
-                   for part in (1, 3))
-    if check.recall < .9:
+    early, late = (
+        statistics.median(mib for when, mib in memory if quarter * part <= when < quarter * (part + 1))
+        for part in (1, 3)
+    )
+    if check.recall < 0.9:
         lost.append(f"recall {check.recall:.3f}")
     shutil.rmtree(folder)
-    return [{"contender": f"soak of {seconds:.0f} s, 8 clients", "queries": len(latencies), "verdicts": verdicts,
-             "commits": int(seconds / 5), "recall_at_10": round(check.recall, 4), "lost": len(wrong) + len(lost),
-             "what": "; ".join((wrong + lost)[:3]), "memory_mib": round(late), "server_exit": server.exitcode,
-             "ratios": {"soak_lost": len(wrong) + len(lost), "soak_memory_growth": round(late / early, 4)}}]
+    return [
+        {
+            "contender": f"soak of {seconds:.0f} s, 8 clients",
+            "queries": len(latencies),
+            "verdicts": verdicts,
+            "commits": int(seconds / 5),
+            "recall_at_10": round(check.recall, 4),
+            "lost": len(wrong) + len(lost),
+            "what": "; ".join((wrong + lost)[:3]),
+            "memory_mib": round(late),
+            "server_exit": server.exitcode,
+            "ratios": {"soak_lost": len(wrong) + len(lost), "soak_memory_growth": round(late / early, 4)},
+        }
+    ]

@@ -91,7 +91,7 @@ async def _attack(pipe: Connection, kind: str, where: list[str]) -> dict[str, in
         await asyncio.wait_for(first.wait(), 30)
     pipe.send("up")
     while not pipe.poll():
-        await asyncio.sleep(.1)
+        await asyncio.sleep(0.1)
     pipe.recv()
     for task in tasks:
         task.cancel()
@@ -114,13 +114,14 @@ async def _healthy(address: str, seconds: float) -> tuple[int, list[float]]:
             latencies.append(time.perf_counter() - begun)
         except (OSError, TimeoutError):
             failed += 1
-        await asyncio.sleep(.25)
+        await asyncio.sleep(0.25)
     return failed, latencies
 
 
 async def _both(address: str, numbers: Any) -> tuple[list[float], list[str], int, list[float]]:
     (latencies, wrong), (failed, health) = await asyncio.gather(
-        ask(address, SECONDS, 1, lambda number, answer: None, numbers), _healthy(address, SECONDS))
+        ask(address, SECONDS, 1, lambda number, answer: None, numbers), _healthy(address, SECONDS)
+    )
     return latencies, wrong, failed, health
 
 
@@ -149,15 +150,26 @@ def strangers(work: Path) -> list[dict[str, Any]]:
                 ratios.append(float(np.percentile(among, 99) / np.percentile(some, 99)))
                 alone[kind] += some
                 beside[kind] += among
-            rows.append({
-                "contender": f"a client beside strangers, {kind}", "queries": len(beside[kind]), "wrong": len(wrong),
-                "what": "; ".join(wrong[:3]),
-                "alone_p50_ms": _ms(alone[kind], 50), "alone_p99_ms": _ms(alone[kind], 99),
-                "p50_ms": _ms(beside[kind], 50), "p99_ms": _ms(beside[kind], 99), "health_failed": failed,
-                "health_max_ms": _ms(health, 100), "p99_over_alone_by_turn": [round(each, 3) for each in ratios],
-                **{name: sum(each[name] for each in counts) for name in counts[0]},
-                "ratios": {f"{kind.replace(' ', '_')}_p99_over_alone": round(statistics.median(ratios), 3),
-                           f"{kind.replace(' ', '_')}_failed": len(wrong) + failed}})
+            rows.append(
+                {
+                    "contender": f"a client beside strangers, {kind}",
+                    "queries": len(beside[kind]),
+                    "wrong": len(wrong),
+                    "what": "; ".join(wrong[:3]),
+                    "alone_p50_ms": _ms(alone[kind], 50),
+                    "alone_p99_ms": _ms(alone[kind], 99),
+                    "p50_ms": _ms(beside[kind], 50),
+                    "p99_ms": _ms(beside[kind], 99),
+                    "health_failed": failed,
+                    "health_max_ms": _ms(health, 100),
+                    "p99_over_alone_by_turn": [round(each, 3) for each in ratios],
+                    **{name: sum(each[name] for each in counts) for name in counts[0]},
+                    "ratios": {
+                        f"{kind.replace(' ', '_')}_p99_over_alone": round(statistics.median(ratios), 3),
+                        f"{kind.replace(' ', '_')}_failed": len(wrong) + failed,
+                    },
+                }
+            )
         attack.send(None)
         attacker.join(30)
         server.terminate()
@@ -182,7 +194,7 @@ def _kills(work: Path) -> dict[str, Any]:
             address = pipe.recv()
             removals, remover = started(_removing_images, folder, removed)
             removed = removals.recv()
-            kept += asyncio.run(_judged(address, server.pid or 0, float(draw.uniform(.3, 2))))
+            kept += asyncio.run(_judged(address, server.pid or 0, float(draw.uniform(0.3, 2))))
             os.kill(remover.pid or 0, signal.SIGKILL)
             server.join()
             remover.join()
@@ -202,9 +214,15 @@ def _kills(work: Path) -> dict[str, Any]:
                     lost.append(f"{where.name} {number}: {found}, not {kept} and {removed}")
             # What was committed and not acknowledged counts from now on.
             kept, removed = found["verdicts"], found["removed"]
-    return {"contender": f"{KILLS} kills of a server that writes", "verdicts": kept, "commits": removed,
-            "with_log": logged, "lost": len(lost), "what": "; ".join(lost[:3]),
-            "ratios": {"kills_lost": len(lost)}}
+    return {
+        "contender": f"{KILLS} kills of a server that writes",
+        "verdicts": kept,
+        "commits": removed,
+        "with_log": logged,
+        "lost": len(lost),
+        "what": "; ".join(lost[:3]),
+        "ratios": {"kills_lost": len(lost)},
+    }
 
 
 async def _judged(address: str, server: int, seconds: float) -> int:
@@ -215,8 +233,10 @@ async def _judged(address: str, server: int, seconds: float) -> int:
     kept = 0
     with suppress(OSError, EOFError):
         while True:
-            writer.write(b"POST /api/verdicts HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-                         b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+            writer.write(
+                b"POST /api/verdicts HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+                b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+            )
             head = await reader.readuntil(b"\r\n\r\n")
             await reader.readexactly(int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]))
             kept += head.startswith(b"HTTP/1.1 201")
@@ -230,7 +250,7 @@ def _removing_images(pipe: Connection, folder: Path, first: int) -> None:
     for number in range(first, 10**6):
         remove(folder, [f"nowhere/{number:07}"])
         pipe.send(number + 1)
-        time.sleep(.02)  # the server writes too
+        time.sleep(0.02)  # the server writes too
 
 
 def _held(folder: Path, user: int) -> dict[str, int]:
@@ -250,5 +270,5 @@ def _reading(pipe: Connection, folder: Path, user: int) -> None:
         os.setuid(user)
     assert os.access(folder, os.W_OK) != bool(user)
     index = Index.open(folder)
-    (images,), = index.connection.execute("SELECT max(id) - count(*) FROM images")
+    ((images,),) = index.connection.execute("SELECT max(id) - count(*) FROM images")
     pipe.send({"verdicts": len(index.verdicts()), "removed": int(images)})

@@ -44,8 +44,15 @@ def load_encoder(spec: str, *, device: str = "auto", precision: str = "fp32") ->
     return open_encoder(spec, device=device, precision=precision)
 
 
-def build_kb(builder: Literal["table", "wordnet"], source: Folder, out: Folder, *, candidates: int = 30,
-             memory: str = "4GB", restart: bool = False) -> KnowledgeBase:
+def build_kb(
+    builder: Literal["table", "wordnet"],
+    source: Folder,
+    out: Folder,
+    *,
+    candidates: int = 30,
+    memory: str = "4GB",
+    restart: bool = False,
+) -> KnowledgeBase:
     """Build a knowledge base; the same source gives the same bytes.
 
     Args:
@@ -68,9 +75,16 @@ def build_kb(builder: Literal["table", "wordnet"], source: Folder, out: Folder, 
     return KnowledgeBase.open(out)
 
 
-def sample_kb(kb: KnowledgeBase | Folder, out: Folder, *, types: Sequence[str] = (),
-              entities: str | Path | Sequence[str] | None = None, labels: Labels | Folder | None = None,
-              most: int | None = None, restart: bool = False) -> KnowledgeBase:
+def sample_kb(
+    kb: KnowledgeBase | Folder,
+    out: Folder,
+    *,
+    types: Sequence[str] = (),
+    entities: str | Path | Sequence[str] | None = None,
+    labels: Labels | Folder | None = None,
+    most: int | None = None,
+    restart: bool = False,
+) -> KnowledgeBase:
     """A slice of a knowledge base for a laptop; what stays is as it was (see `openmofi.knowledge.sample_entities`).
 
     Args:
@@ -94,17 +108,42 @@ def sample_kb(kb: KnowledgeBase | Folder, out: Folder, *, types: Sequence[str] =
     return KnowledgeBase.open(out)
 
 
-def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out: Folder, detector: str = "gazetteer",
-          linker: str = "coherence", threshold: float = 0.8, target_precision: float | None = None, top_k: int = 5,
-          sibling_margin: float = 0.0, template: str = "{name}: {description}", max_candidates: int = 8,
-          boilerplate: bool = True, adapt: bool = False, rescue: bool = False, calibration: str | Path | None = None,
-          verdicts: str | Path | None = None, cache: Folder | None = None,
-          on_damage: Literal["stop", "keep"] = "stop", max_unpack_ratio: int = 200,
-          text_column: str | Sequence[str] = "", image_column: str | Sequence[str] = "",
-          key_column: str | Sequence[str] = "", image_root: str | Path = "", max_image_pixels: int = 89_478_485,
-          batch_size: int = 64, device: str = "auto", precision: str = "fp32", compile: bool = False,
-          engine: str = "auto", seed: int = 0, restart: bool = False, progress: bool | Progress | None = None,
-          ) -> Labels:
+def label(
+    pairs: Pairs,
+    *,
+    kb: KnowledgeBase | Folder,
+    encoder: EncoderLike,
+    out: Folder,
+    detector: str = "gazetteer",
+    linker: str = "coherence",
+    threshold: float = 0.8,
+    target_precision: float | None = None,
+    top_k: int = 5,
+    sibling_margin: float = 0.0,
+    template: str = "{name}: {description}",
+    max_candidates: int = 8,
+    boilerplate: bool = True,
+    adapt: bool = False,
+    rescue: bool = False,
+    calibration: str | Path | None = None,
+    verdicts: str | Path | None = None,
+    cache: Folder | None = None,
+    on_damage: Literal["stop", "keep"] = "stop",
+    max_unpack_ratio: int = 200,
+    text_column: str | Sequence[str] = "",
+    image_column: str | Sequence[str] = "",
+    key_column: str | Sequence[str] = "",
+    image_root: str | Path = "",
+    max_image_pixels: int = 89_478_485,
+    batch_size: int = 64,
+    device: str = "auto",
+    precision: str = "fp32",
+    compile: bool = False,
+    engine: str = "auto",
+    seed: int = 0,
+    restart: bool = False,
+    progress: bool | Progress | None = None,
+) -> Labels:
     """Label image–text pairs with the entities that their images show; goes on where an earlier call stopped.
 
     Args:
@@ -157,27 +196,61 @@ def label(pairs: Pairs, *, kb: KnowledgeBase | Folder, encoder: EncoderLike, out
     check_placement(device, precision)
     settings = LabelSettings(
         TextSettings(detector, linker, max_candidates, boilerplate),
-        SelectionSettings(template, threshold, target_precision, top_k, sibling_margin), adapt=adapt, rescue=rescue,
-        batch_size=batch_size, max_image_pixels=max_image_pixels, seed=seed,
-        read=ReadSettings(on_damage=on_damage, max_unpack_ratio=max_unpack_ratio,
-                          text_column=column_setting(text_column), image_column=column_setting(image_column),
-                          key_column=column_setting(key_column), image_root=str(image_root)))
+        SelectionSettings(template, threshold, target_precision, top_k, sibling_margin),
+        adapt=adapt,
+        rescue=rescue,
+        batch_size=batch_size,
+        max_image_pixels=max_image_pixels,
+        seed=seed,
+        read=ReadSettings(
+            on_damage=on_damage,
+            max_unpack_ratio=max_unpack_ratio,
+            text_column=column_setting(text_column),
+            image_column=column_setting(image_column),
+            key_column=column_setting(key_column),
+            image_root=str(image_root),
+        ),
+    )
     shards = shards_of(pairs)
     check_patterns(settings.read, [shard.path for shard in shards])
     with shown_progress(progress) as shown:
         known, judge = kb_of(kb, shown), encoder_of(encoder, device, precision)
-        labeling.label(shards, known, judge.compiled() if compile else judge, out, settings, cache=cache,
-                       calibration=calibration, verdicts=verdicts_of(verdicts) if verdicts else None,
-                       engine=engine_named(engine), progress=shown, restart=restart)
+        labeling.label(
+            shards,
+            known,
+            judge.compiled() if compile else judge,
+            out,
+            settings,
+            cache=cache,
+            calibration=calibration,
+            verdicts=verdicts_of(verdicts) if verdicts else None,
+            engine=engine_named(engine),
+            progress=shown,
+            restart=restart,
+        )
     return Labels.open(out)
 
 
-def explain(image: ImageInput, text: str | Mapping[str, str], *, kb: KnowledgeBase | Folder, encoder: EncoderLike,
-            calibration: str | Path | None = None, detector: str = "gazetteer", linker: str = "coherence",
-            threshold: float = 0.8, top_k: int = 5, sibling_margin: float = 0.0,
-            template: str = "{name}: {description}", max_candidates: int = 8, boilerplate: bool = True,
-            cache: Folder | None = None, device: str = "auto", precision: str = "fp32",
-            progress: bool | Progress | None = None) -> Explanation:
+def explain(
+    image: ImageInput,
+    text: str | Mapping[str, str],
+    *,
+    kb: KnowledgeBase | Folder,
+    encoder: EncoderLike,
+    calibration: str | Path | None = None,
+    detector: str = "gazetteer",
+    linker: str = "coherence",
+    threshold: float = 0.8,
+    top_k: int = 5,
+    sibling_margin: float = 0.0,
+    template: str = "{name}: {description}",
+    max_candidates: int = 8,
+    boilerplate: bool = True,
+    cache: Folder | None = None,
+    device: str = "auto",
+    precision: str = "fp32",
+    progress: bool | Progress | None = None,
+) -> Explanation:
     """The whole reasoning for one pair: mentions, candidates, what the image says, the verdict.
 
     Args:
@@ -199,18 +272,38 @@ def explain(image: ImageInput, text: str | Mapping[str, str], *, kb: KnowledgeBa
     from openmofi.storage.copies import cache_folder
 
     check_placement(device, precision)
-    settings = LabelSettings(TextSettings(detector, linker, max_candidates, boilerplate), SelectionSettings(
-        template, threshold, top_k=top_k, sibling_margin=sibling_margin))
+    settings = LabelSettings(
+        TextSettings(detector, linker, max_candidates, boilerplate),
+        SelectionSettings(template, threshold, top_k=top_k, sibling_margin=sibling_margin),
+    )
     with shown_progress(progress) as shown:
-        return labeling.explain(image, text, kb_of(kb, shown), encoder_of(encoder, device, precision), settings,
-                                cache=cache or cache_folder(), calibration=calibration, progress=shown)
+        return labeling.explain(
+            image,
+            text,
+            kb_of(kb, shown),
+            encoder_of(encoder, device, precision),
+            settings,
+            cache=cache or cache_folder(),
+            calibration=calibration,
+            progress=shown,
+        )
 
 
-def build_dataset(labels: Labels | Folder, *, out: Folder, kb: KnowledgeBase | Folder | None = None,
-                  min_images: int = 5, max_images: int | None = None, near_duplicates: int | None = 3,
-                  exclude: Sequence[str | Path] = (), exclude_bits: int = 3,
-                  exclude_cosine: float | str | None = "auto", encoder: EncoderLike | None = None,
-                  report: bool = True, restart: bool = False) -> Dataset:
+def build_dataset(
+    labels: Labels | Folder,
+    *,
+    out: Folder,
+    kb: KnowledgeBase | Folder | None = None,
+    min_images: int = 5,
+    max_images: int | None = None,
+    near_duplicates: int | None = 3,
+    exclude: Sequence[str | Path] = (),
+    exclude_bits: int = 3,
+    exclude_cosine: float | str | None = "auto",
+    encoder: EncoderLike | None = None,
+    report: bool = True,
+    restart: bool = False,
+) -> Dataset:
     """Labels → labelled dataset: rare entities and near-duplicates out, vocabulary, card, report; no image is copied.
 
     Args:
@@ -237,13 +330,27 @@ def build_dataset(labels: Labels | Folder, *, out: Folder, kb: KnowledgeBase | F
 
     settings = dataset.DatasetSettings(min_images, max_images, near_duplicates)
     exclusion = dataset.Exclusion.of(list(map(str, exclude)), exclude_bits, exclude_cosine)
-    dataset.build_dataset(place_of(labels), out, settings, kb=kb_of(kb) if kb else None, exclusion=exclusion,
-                          encoder=encoder, report=report, restart=restart)
+    dataset.build_dataset(
+        place_of(labels),
+        out,
+        settings,
+        kb=kb_of(kb) if kb else None,
+        exclusion=exclusion,
+        encoder=encoder,
+        report=report,
+        restart=restart,
+    )
     return Dataset.open(out)
 
 
-def audit(labels: Labels | Dataset | Folder, truth: str | Path, *, at_recall: float = 0.75,
-          split: str | None = None, kb: KnowledgeBase | Folder | None = None) -> Audit:
+def audit(
+    labels: Labels | Dataset | Folder,
+    truth: str | Path,
+    *,
+    at_recall: float = 0.75,
+    split: str | None = None,
+    kb: KnowledgeBase | Folder | None = None,
+) -> Audit:
     """Labels, or a dataset, beside the truth: precision, recall, calibration.
 
     Args:
@@ -262,11 +369,23 @@ def audit(labels: Labels | Dataset | Folder, truth: str | Path, *, at_recall: fl
     return dataset.audit(place_of(labels), truth, at_recall=at_recall, split=split, kb=kb_of(kb) if kb else None)
 
 
-def evaluate(protocol: str, *, data: Folder, encoder: EncoderLike | None = None, linker: str = "",
-             out: Folder | None = None, cache: Folder | None = None,
-             settings: Mapping[str, Any] | Sequence[str] = (), features: str = "auto", half: bool = False,
-             failures: int = 20, device: str = "auto", precision: str = "fp32", bands: Folder | None = None,
-             progress: bool | Progress | None = None) -> Result:
+def evaluate(
+    protocol: str,
+    *,
+    data: Folder,
+    encoder: EncoderLike | None = None,
+    linker: str = "",
+    out: Folder | None = None,
+    cache: Folder | None = None,
+    settings: Mapping[str, Any] | Sequence[str] = (),
+    features: str = "auto",
+    half: bool = False,
+    failures: int = 20,
+    device: str = "auto",
+    precision: str = "fp32",
+    bands: Folder | None = None,
+    progress: bool | Progress | None = None,
+) -> Result:
     """Judge an encoder or a linker by a published protocol.
 
     Args:
@@ -301,10 +420,19 @@ def evaluate(protocol: str, *, data: Folder, encoder: EncoderLike | None = None,
             make_folder(folder)
     with shown_progress(progress) as shown:
         evaluated = run_protocol(
-            protocol, encoder_of(encoder, device, precision) if encoder else None, data,
-            cache or cache_folder() / "evaluation", shown, linker=linker, device=device,
-            overrides=overrides_of(settings), choice=features, half=half, failures=failures if out else 0,
-            bands=bands or "")
+            protocol,
+            encoder_of(encoder, device, precision) if encoder else None,
+            data,
+            cache or cache_folder() / "evaluation",
+            shown,
+            linker=linker,
+            device=device,
+            overrides=overrides_of(settings),
+            choice=features,
+            half=half,
+            failures=failures if out else 0,
+            bands=bands or "",
+        )
     if out:
         write(out, evaluated)
     return evaluated.result

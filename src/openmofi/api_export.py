@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from openmofi.knowledge import KnowledgeBase
 
 
-def card_facts(*, name: str = "", licence: str = "unknown", datasets: Sequence[str] = (),
-               results: Sequence[Path] = ()) -> CardFacts:
+def card_facts(
+    *, name: str = "", licence: str = "unknown", datasets: Sequence[str] = (), results: Sequence[Path] = ()
+) -> CardFacts:
     """What the model card of `export` says beside the encoder.
 
     Args:
@@ -39,14 +40,24 @@ def card_facts(*, name: str = "", licence: str = "unknown", datasets: Sequence[s
 
     folders = [place for place in datasets if Path(place).is_dir()]
     names = tuple(Path(place).resolve().name if place in folders else place for place in datasets)
-    return CardFacts(name, licence, names, tuple(line for place in folders for line in how_labelled(place)),
-                     read_metrics(results))
+    return CardFacts(
+        name, licence, names, tuple(line for place in folders for line in how_labelled(place)), read_metrics(results)
+    )
 
 
-def export(encoder: EncoderLike, out: Folder, *, format: Format = "onnx",
-           precision: Literal["fp32", "bf16", "int8"] = "fp32", images: Pairs = (),
-           max_loss: float = 0.01, card: CardFacts | None = None, push: str = "", private: bool = False,
-           restart: bool = False) -> Agreement:
+def export(
+    encoder: EncoderLike,
+    out: Folder,
+    *,
+    format: Format = "onnx",
+    precision: Literal["fp32", "bf16", "int8"] = "fp32",
+    images: Pairs = (),
+    max_loss: float = 0.01,
+    card: CardFacts | None = None,
+    push: str = "",
+    private: bool = False,
+    restart: bool = False,
+) -> Agreement:
     """Export an encoder: as graphs that open as `onnx:OUT` or `openvino:OUT`, or as a checkpoint of a library.
 
     Args:
@@ -72,12 +83,17 @@ def export(encoder: EncoderLike, out: Folder, *, format: Format = "onnx",
 
     settings, opened = ExportSettings(format, precision, max_loss), encoder_of(encoder, "cpu")
     patterns = [images] if isinstance(images, str | Path) else list(images)
-    samples = samples_of([str(pattern) for pattern in patterns], opened.preprocessing.size,
-                         decode_size=opened.preprocessing.decode_size if format not in LIBRARIES else None)
+    samples = samples_of(
+        [str(pattern) for pattern in patterns],
+        opened.preprocessing.size,
+        decode_size=opened.preprocessing.decode_size if format not in LIBRARIES else None,
+    )
     if format not in LIBRARIES:
         if push or card:
-            raise UsageError(f"An export for {format} has no card and is not pushed.",
-                             f"Use one of the formats {', '.join(LIBRARIES)}.")
+            raise UsageError(
+                f"An export for {format} has no card and is not pushed.",
+                f"Use one of the formats {', '.join(LIBRARIES)}.",
+            )
         return export_encoder(opened, Path(out), settings, samples, restart=restart)
     from openmofi.encoders.export.checkpoint.card import CardFacts
     from openmofi.encoders.export.checkpoint.job import export_checkpoint
@@ -89,12 +105,25 @@ def export(encoder: EncoderLike, out: Folder, *, format: Format = "onnx",
     return agreement
 
 
-def export_dataset(dataset: Dataset | Folder, out: Folder, *, format: DatasetFormat,
-                   images: Literal["auto", "embed", "reference"] = "auto", min_probability: float = 0.0,
-                   kb: KnowledgeBase | Folder | None = None, licence: str = "unknown", name: str = "",
-                   image_column: str | Sequence[str] = "", key_column: str | Sequence[str] = "",
-                   image_root: str | Path = "", push: str = "", private: bool = False, engine: str = "auto",
-                   restart: bool = False, progress: bool | Progress | None = None) -> dict[str, Any]:
+def export_dataset(
+    dataset: Dataset | Folder,
+    out: Folder,
+    *,
+    format: DatasetFormat,
+    images: Literal["auto", "embed", "reference"] = "auto",
+    min_probability: float = 0.0,
+    kb: KnowledgeBase | Folder | None = None,
+    licence: str = "unknown",
+    name: str = "",
+    image_column: str | Sequence[str] = "",
+    key_column: str | Sequence[str] = "",
+    image_root: str | Path = "",
+    push: str = "",
+    private: bool = False,
+    engine: str = "auto",
+    restart: bool = False,
+    progress: bool | Progress | None = None,
+) -> dict[str, Any]:
     """Write a dataset in a format that other tools open; goes on where an earlier call stopped.
 
     Args:
@@ -127,13 +156,22 @@ def export_dataset(dataset: Dataset | Folder, out: Folder, *, format: DatasetFor
     from openmofi.pairs.formats.columns import column_setting
     from openmofi.storage.hub import push as push_folder
 
-    read = ReadSettings(image_column=column_setting(image_column), key_column=column_setting(key_column),
-                        image_root=str(image_root))
-    settings = DatasetExportSettings(format, images, min_probability, read, licence,
-                                     name or Path(str(place_of(dataset))).name, push)
+    read = ReadSettings(
+        image_column=column_setting(image_column), key_column=column_setting(key_column), image_root=str(image_root)
+    )
+    settings = DatasetExportSettings(
+        format, images, min_probability, read, licence, name or Path(str(place_of(dataset))).name, push
+    )
     with shown_progress(progress) as shown:
-        counts = run_export(place_of(dataset), out, settings, kb=None if kb is None else kb_of(kb),
-                            engine=engine_named(engine), progress=shown, restart=restart)
+        counts = run_export(
+            place_of(dataset),
+            out,
+            settings,
+            kb=None if kb is None else kb_of(kb),
+            engine=engine_named(engine),
+            progress=shown,
+            restart=restart,
+        )
     if push:
         push_folder(out, push, kind="dataset", private=private)
     return counts

@@ -17,12 +17,23 @@ if TYPE_CHECKING:
     from openmofi.search import Index
 
 
-def build_index(images: Pairs, *, encoder: EncoderLike, out: Folder, kb: KnowledgeBase | Folder | None = None,
-                entities: Literal["auto", "judged", "all"] = "auto",
-                template: str = "{name}: {description}", dtype: Literal["float16", "float32"] = "float16",
-                text_column: str | Sequence[str] = "", image_column: str | Sequence[str] = "",
-                key_column: str | Sequence[str] = "", image_root: Folder = "", device: str = "auto",
-                precision: str = "fp32", progress: bool | Progress | None = None) -> Index:
+def build_index(
+    images: Pairs,
+    *,
+    encoder: EncoderLike,
+    out: Folder,
+    kb: KnowledgeBase | Folder | None = None,
+    entities: Literal["auto", "judged", "all"] = "auto",
+    template: str = "{name}: {description}",
+    dtype: Literal["float16", "float32"] = "float16",
+    text_column: str | Sequence[str] = "",
+    image_column: str | Sequence[str] = "",
+    key_column: str | Sequence[str] = "",
+    image_root: Folder = "",
+    device: str = "auto",
+    precision: str = "fp32",
+    progress: bool | Progress | None = None,
+) -> Index:
     """Build an index of images, or bring one that is there up to date; see docs/search.md.
 
     Images stay where they are, and those that have not changed are not embedded again.
@@ -48,25 +59,54 @@ def build_index(images: Pairs, *, encoder: EncoderLike, out: Folder, kb: Knowled
     from openmofi.search import Index, build
 
     check_placement(device, precision)
-    read = ReadSettings(text_column=column_setting(text_column), image_column=column_setting(image_column),
-                        key_column=column_setting(key_column), image_root=str(image_root))
+    read = ReadSettings(
+        text_column=column_setting(text_column),
+        image_column=column_setting(image_column),
+        key_column=column_setting(key_column),
+        image_root=str(image_root),
+    )
     opened = encoder_of(encoder, device, precision)
     inputs = [str(each) for each in ([images] if isinstance(images, str | Path) else images)]
     with shown_progress(progress) as shown:
-        changes = build(inputs, opened, out, kb=kb_of(kb, shown) if kb else None, entities=entities,
-                        template=template, dtype=dtype, read=read, progress=shown)
+        changes = build(
+            inputs,
+            opened,
+            out,
+            kb=kb_of(kb, shown) if kb else None,
+            entities=entities,
+            template=template,
+            dtype=dtype,
+            read=read,
+            progress=shown,
+        )
     index = Index.open(out, opened)
     index.changes = changes
     return index
 
 
-def recognise(images: Pairs, *, index: Index | Folder, out: Folder, limit: int = 5, unnamed: float = 0.1,
-              encoder: EncoderLike | None = None, cache: Folder | None = None,
-              on_damage: Literal["stop", "keep"] = "stop", max_unpack_ratio: int = 200,
-              text_column: str | Sequence[str] = "", image_column: str | Sequence[str] = "",
-              key_column: str | Sequence[str] = "", image_root: Folder = "", max_image_pixels: int = 89_478_485,
-              batch_size: int = 64, device: str = "auto", precision: str = "fp32", engine: str = "auto",
-              restart: bool = False, progress: bool | Progress | None = None) -> Mapping[str, Any]:
+def recognise(
+    images: Pairs,
+    *,
+    index: Index | Folder,
+    out: Folder,
+    limit: int = 5,
+    unnamed: float = 0.1,
+    encoder: EncoderLike | None = None,
+    cache: Folder | None = None,
+    on_damage: Literal["stop", "keep"] = "stop",
+    max_unpack_ratio: int = 200,
+    text_column: str | Sequence[str] = "",
+    image_column: str | Sequence[str] = "",
+    key_column: str | Sequence[str] = "",
+    image_root: Folder = "",
+    max_image_pixels: int = 89_478_485,
+    batch_size: int = 64,
+    device: str = "auto",
+    precision: str = "fp32",
+    engine: str = "auto",
+    restart: bool = False,
+    progress: bool | Progress | None = None,
+) -> Mapping[str, Any]:
     """Say of many images what they may show, by an index; goes on where an earlier call stopped.
 
     `Index.recognise` does the same for one image.
@@ -100,9 +140,14 @@ def recognise(images: Pairs, *, index: Index | Folder, out: Folder, limit: int =
     from openmofi.search.recognising import RecogniseSettings, recognise_shards
 
     check_placement(device, precision)
-    read = ReadSettings(on_damage=on_damage, max_unpack_ratio=max_unpack_ratio,
-                        text_column=column_setting(text_column), image_column=column_setting(image_column),
-                        key_column=column_setting(key_column), image_root=str(image_root))
+    read = ReadSettings(
+        on_damage=on_damage,
+        max_unpack_ratio=max_unpack_ratio,
+        text_column=column_setting(text_column),
+        image_column=column_setting(image_column),
+        key_column=column_setting(key_column),
+        image_root=str(image_root),
+    )
     settings = RecogniseSettings(limit, batch_size, max_image_pixels, read, unnamed)
     shards = shards_of(images)
     check_patterns(read, [shard.path for shard in shards])
@@ -111,5 +156,14 @@ def recognise(images: Pairs, *, index: Index | Folder, out: Folder, limit: int =
     if given is None:
         given = opened.encoder if isinstance(index, Index) else encoder_of(opened.info().encoder, device, precision)
     with shown_progress(progress) as shown:
-        return recognise_shards(shards, opened.path, given, place_of(out), settings, cache=cache,
-                                engine=engine_named(engine), progress=shown, restart=restart)
+        return recognise_shards(
+            shards,
+            opened.path,
+            given,
+            place_of(out),
+            settings,
+            cache=cache,
+            engine=engine_named(engine),
+            progress=shown,
+            restart=restart,
+        )

@@ -17,10 +17,21 @@ if TYPE_CHECKING:
     from openmofi.training.outcome import Run
 
 
-def reinforce(pairs: Pairs, *, labels: Labels | Folder, teachers: str, out: Folder,
-              kb: KnowledgeBase | Folder | None = None, dataset: Dataset | Folder | None = None,
-              device: str = "auto", teacher_precision: str = "fp32", engine: str = "auto", restart: bool = False,
-              progress: bool | Progress | None = None, **settings: Any) -> Mapping[str, Any]:
+def reinforce(
+    pairs: Pairs,
+    *,
+    labels: Labels | Folder,
+    teachers: str,
+    out: Folder,
+    kb: KnowledgeBase | Folder | None = None,
+    dataset: Dataset | Folder | None = None,
+    device: str = "auto",
+    teacher_precision: str = "fp32",
+    engine: str = "auto",
+    restart: bool = False,
+    progress: bool | Progress | None = None,
+    **settings: Any,
+) -> Mapping[str, Any]:
     """Store augmentations, synthetic captions and teachers' embeddings of labelled pairs; no image is copied.
 
     Args:
@@ -46,17 +57,33 @@ def reinforce(pairs: Pairs, *, labels: Labels | Folder, teachers: str, out: Fold
     check_placement(device, teacher_precision)
     with shown_progress(progress) as shown:
         return reinforcement.reinforce(
-            shards_of(pairs), place_of(labels), out,
+            shards_of(pairs),
+            place_of(labels),
+            out,
             reinforcement.ReinforceSettings(reinforcement.parse_teachers(teachers), **settings),
-            kb=None if kb is None else place_of(kb), dataset=None if dataset is None else place_of(dataset),
-            device=device, teacher_precision=teacher_precision, engine=engine_named(engine), progress=shown,
-            restart=restart)
+            kb=None if kb is None else place_of(kb),
+            dataset=None if dataset is None else place_of(dataset),
+            device=device,
+            teacher_precision=teacher_precision,
+            engine=engine_named(engine),
+            progress=shown,
+            restart=restart,
+        )
 
 
-def train(recipe: str | Path, *, out: Folder, dataset: Dataset | Folder | None = None,
-          labels: Labels | Folder | None = None, encoder: str = "",
-          kb: KnowledgeBase | Folder | None = None, settings: Mapping[str, Any] | Sequence[str] = (),
-          resume: bool = False, restart: bool = False, progress: bool | Progress | None = None) -> Run:
+def train(
+    recipe: str | Path,
+    *,
+    out: Folder,
+    dataset: Dataset | Folder | None = None,
+    labels: Labels | Folder | None = None,
+    encoder: str = "",
+    kb: KnowledgeBase | Folder | None = None,
+    settings: Mapping[str, Any] | Sequence[str] = (),
+    resume: bool = False,
+    restart: bool = False,
+    progress: bool | Progress | None = None,
+) -> Run:
     """Train an encoder on a labelled dataset, as a recipe says.
 
     Args:
@@ -93,15 +120,25 @@ def train(recipe: str | Path, *, out: Folder, dataset: Dataset | Folder | None =
     from openmofi.training.run import train as run_training
 
     with shown_training(progress) as (watcher, shown):
-        summary = run_training(loaded, out, resume=resume, watcher=watcher, progress=shown, restart=restart,
-                               labels=labels is not None)
+        summary = run_training(
+            loaded, out, resume=resume, watcher=watcher, progress=shown, restart=restart, labels=labels is not None
+        )
     return Run(Path(out), summary)
 
 
-def study_size(datasets: Sequence[Dataset | Folder], *, out: Folder, kb: KnowledgeBase | Folder | None = None,
-               recipe: str | Path = "entity_head", encoder: str = "", benchmark: str = "", engine: str = "auto",
-               settings: Mapping[str, Any] | Sequence[str] = (), progress: bool | Progress | None = None,
-               **varied: Any) -> Mapping[str, Any]:
+def study_size(
+    datasets: Sequence[Dataset | Folder],
+    *,
+    out: Folder,
+    kb: KnowledgeBase | Folder | None = None,
+    recipe: str | Path = "entity_head",
+    encoder: str = "",
+    benchmark: str = "",
+    engine: str = "auto",
+    settings: Mapping[str, Any] | Sequence[str] = (),
+    progress: bool | Progress | None = None,
+    **varied: Any,
+) -> Mapping[str, Any]:
     """Compare entities with alt-text at equal numbers of pairs, and of equally sure labels; see docs/training.md.
 
     Args:
@@ -134,6 +171,13 @@ def study_size(datasets: Sequence[Dataset | Folder], *, out: Folder, kb: Knowled
     if kb is not None:
         changed = [*changed, *overrides_of({"data.kb": str(place_of(kb))})]
     with shown_progress(progress) as shown:
-        return run_size_study([place_of(dataset) for dataset in datasets], out, SizeSettings(**varied), shown,
-                              engine=engine_named(engine), recipe=recipe, overrides=changed,
-                              benchmark=Benchmark.parse(benchmark) if benchmark else None)
+        return run_size_study(
+            [place_of(dataset) for dataset in datasets],
+            out,
+            SizeSettings(**varied),
+            shown,
+            engine=engine_named(engine),
+            recipe=recipe,
+            overrides=changed,
+            benchmark=Benchmark.parse(benchmark) if benchmark else None,
+        )

@@ -55,16 +55,19 @@ class PairedDifference:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values; `None` for NaN."""
-        return {name: [_finite(edge) for edge in value] if isinstance(value, tuple) else _finite(value)
-                for name, value in asdict(self).items()}
+        return {
+            name: [_finite(edge) for edge in value] if isinstance(value, tuple) else _finite(value)
+            for name, value in asdict(self).items()
+        }
 
 
 def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def bootstrap_interval(values: ArrayLike, groups: ArrayLike, *, resamples: int = RESAMPLES, level: float = LEVEL,
-                       seed: int = 0) -> Interval:
+def bootstrap_interval(
+    values: ArrayLike, groups: ArrayLike, *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
+) -> Interval:
     """The interval of `mean(values)` when groups are drawn.
 
     Args:
@@ -80,8 +83,9 @@ def bootstrap_interval(values: ArrayLike, groups: ArrayLike, *, resamples: int =
     return percentiles(sums / counts, level)
 
 
-def ratio_interval(numerators: ArrayLike, denominators: ArrayLike, *, resamples: int = RESAMPLES,
-                   level: float = LEVEL, seed: int = 0) -> Interval:
+def ratio_interval(
+    numerators: ArrayLike, denominators: ArrayLike, *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
+) -> Interval:
     """The interval of `sum(numerators) / sum(denominators)` when rows are drawn, such as documents with their counts.
 
     Args:
@@ -96,8 +100,9 @@ def ratio_interval(numerators: ArrayLike, denominators: ArrayLike, *, resamples:
     return percentiles(np.divide(above, below, out=np.zeros_like(above), where=below > 0), level)
 
 
-def macro_interval(splits: Sequence[NDArray[np.bool_]], *, resamples: int = RESAMPLES, level: float = LEVEL,
-                   seed: int = 0) -> Interval:
+def macro_interval(
+    splits: Sequence[NDArray[np.bool_]], *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
+) -> Interval:
     """The interval of the mean over splits of each split's mean; rows are drawn within their split.
 
     The sum of n draws with replacement from n zeros and ones is binomial, so binomials are drawn.
@@ -118,8 +123,15 @@ def resampled_totals(counts: NDArray[np.int64], *, resamples: int = RESAMPLES, s
     return np.asarray(draws @ rows)
 
 
-def paired_bootstrap(ours: ArrayLike, theirs: ArrayLike, groups: ArrayLike, *, resamples: int = RESAMPLES,
-                     level: float = LEVEL, seed: int = 0) -> PairedDifference:
+def paired_bootstrap(
+    ours: ArrayLike,
+    theirs: ArrayLike,
+    groups: ArrayLike,
+    *,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> PairedDifference:
     """The difference of two systems' means and their relative gain, with intervals.
 
     Args:
@@ -136,10 +148,15 @@ def paired_bootstrap(ours: ArrayLike, theirs: ArrayLike, groups: ArrayLike, *, r
     mean_ours, mean_theirs = (column.mean(0).sum() / sums[-1].sum() for column in sums[:-1])
     tail = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
     return PairedDifference(
-        ours=float(mean_ours), theirs=float(mean_theirs), difference=float(mean_ours - mean_theirs),
+        ours=float(mean_ours),
+        theirs=float(mean_theirs),
+        difference=float(mean_ours - mean_theirs),
         difference_interval=percentiles(differences, level),
-        gain=float(_gain(mean_ours, mean_theirs)), gain_interval=percentiles(_gain(ours_sum, theirs_sum), level),
-        p_value=min(1.0, 2 * (tail + 1) / (resamples + 1)), groups=sums[-1].size)
+        gain=float(_gain(mean_ours, mean_theirs)),
+        gain_interval=percentiles(_gain(ours_sum, theirs_sum), level),
+        p_value=min(1.0, 2 * (tail + 1) / (resamples + 1)),
+        groups=sums[-1].size,
+    )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -165,8 +182,12 @@ def percentiles(values: Doubles, level: float = LEVEL) -> Interval:
     return float(low), float(high)
 
 
-def _resampled_sums(columns: list[ArrayLike], groups: ArrayLike, resamples: int, seed: int,
-                    ) -> tuple[list[Doubles], list[Doubles]]:
+def _resampled_sums(
+    columns: list[ArrayLike],
+    groups: ArrayLike,
+    resamples: int,
+    seed: int,
+) -> tuple[list[Doubles], list[Doubles]]:
     """Sums of each column and, last, counts of rows: (seeds or 1, groups), and (resamples,) over what is drawn.
 
     Rows with a NaN are left out.
@@ -174,8 +195,10 @@ def _resampled_sums(columns: list[ArrayLike], groups: ArrayLike, resamples: int,
     values = [np.atleast_2d(np.asarray(column, np.float64)) for column in columns]
     names, shape = np.asarray(groups), values[0].shape
     if any(value.shape != shape for value in values) or names.shape != shape[1:]:
-        raise OpenMofiError(f"Values of shapes {[np.shape(column) for column in columns]} do not fit groups of shape "
-                            f"{names.shape}.", "Give one number and one group for each row.")
+        raise OpenMofiError(
+            f"Values of shapes {[np.shape(column) for column in columns]} do not fit groups of shape {names.shape}.",
+            "Give one number and one group for each row.",
+        )
     known = ~np.isnan(np.stack(values)).any(axis=(0, 1))
     if not known.any():
         raise OpenMofiError("There are no values to average.", "At least one row must have a value.")

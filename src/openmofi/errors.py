@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-_PASSWORD = re.compile(r"(postgres(?:ql)?://[^/\s:@]*):\S*(?=@)|(://[^/?#\s:@]*):[^/?#\s@]*(?=@)|([?&]password=)[^&\s]*")
+_PASSWORD = re.compile(
+    r"(postgres(?:ql)?://[^/\s:@]*):\S*(?=@)|(://[^/?#\s:@]*):[^/?#\s@]*(?=@)|([?&]password=)[^&\s]*"
+)
 
 
 def without_passwords(text: str) -> str:
@@ -52,5 +54,7 @@ class MissingExtraError(OpenMofiError):
     @classmethod
     def of(cls, package: str, extra: str) -> MissingExtraError:
         """The error for a missing `package`, which `pip install openmofi[extra]` brings."""
-        return cls(f"This needs the package '{package}', which is not installed.",
-                   f"Install it with: pip install 'openmofi[{extra}]'.")
+        return cls(
+            f"This needs the package '{package}', which is not installed.",
+            f"Install it with: pip install 'openmofi[{extra}]'.",
+        )

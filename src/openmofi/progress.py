@@ -105,9 +105,14 @@ class ConsoleProgress:
         self._watch, self._shown = watch, -math.inf
         self._live = _drawn(self._console)
         self._bar = Bar(
-            TextColumn("{task.description:<10}", markup=False), BarColumn(), MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}", markup=False), TimeRemainingColumn(), console=self._console,
-            disable=not self._live)
+            TextColumn("{task.description:<10}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}", markup=False),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._live,
+        )
         self._task: Any = None
         self._reset("", 0)
 
@@ -160,14 +165,20 @@ class ConsoleProgress:
 def example_line(example: Mapping[str, Any]) -> str:
     """An accepted label in a line: probability, entity, the pair's text and key; control characters are left out."""
     text = " ".join("".join(char if char.isprintable() else " " for char in example["text"]).split())
-    return f"{example['probability']:.2f}  {example['name']}  ←  {text[:70]}{'…' if len(text) > 70 else ''}  " \
-           f"[{example['key']}]"
+    return (
+        f"{example['probability']:.2f}  {example['name']}  ←  {text[:70]}{'…' if len(text) > 70 else ''}  "
+        f"[{example['key']}]"
+    )
 
 
 def training_line(scalars: Mapping[str, float]) -> str:
     """Loss, pace, share of the time spent waiting for data, and memory, as far as they are known."""
-    forms = (("loss", "loss {:.4f}"), ("images_per_s", "{:,.0f} images/s"), ("data_wait", "data wait {:.0%}"),
-             ("memory_mib", "{:,.0f} MiB"))
+    forms = (
+        ("loss", "loss {:.4f}"),
+        ("images_per_s", "{:,.0f} images/s"),
+        ("data_wait", "data wait {:.0%}"),
+        ("memory_mib", "{:,.0f} MiB"),
+    )
     parts = [form.format(scalars[name]) for name, form in forms if math.isfinite(scalars.get(name, math.nan))]
     return ", ".join(parts if math.isfinite(scalars.get("loss", math.nan)) else ["loss not finite", *parts])
 
@@ -187,9 +198,14 @@ class ConsoleWatcher:
         self._console = _console()
         self._live = _drawn(self._console)
         self._bar = Bar(
-            TextColumn("train", markup=False), BarColumn(bar_width=20), MofNCompleteColumn(),
-            TimeRemainingColumn(compact=True), TextColumn("{task.fields[line]}", markup=False), console=self._console,
-            disable=not self._live)
+            TextColumn("train", markup=False),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[line]}", markup=False),
+            console=self._console,
+            disable=not self._live,
+        )
         self._task: Any = None
         self._total = self._first = 0
         self._started = time.monotonic()

@@ -149,24 +149,44 @@ class Link:
     link_score: float
 
 
-MENTION = pa.struct([
-    ("start", pa.int32()), ("end", pa.int32()), ("surface", pa.string()), ("detector", pa.string()),
-    ("reason", pa.string()),
-])
-LINK = pa.struct([
-    ("entity", pa.string()), ("mention", pa.int32()), ("prior", pa.float32()), ("link_score", pa.float32()),
-])
-JUDGEMENT = pa.struct([
-    *LINK, ("image_score", pa.float32()), ("probability", pa.float32()), ("accepted", pa.bool_()),
-    ("reason", pa.string()),
-])
+MENTION = pa.struct(
+    [
+        ("start", pa.int32()),
+        ("end", pa.int32()),
+        ("surface", pa.string()),
+        ("detector", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+LINK = pa.struct(
+    [
+        ("entity", pa.string()),
+        ("mention", pa.int32()),
+        ("prior", pa.float32()),
+        ("link_score", pa.float32()),
+    ]
+)
+JUDGEMENT = pa.struct(
+    [
+        *LINK,
+        ("image_score", pa.float32()),
+        ("probability", pa.float32()),
+        ("accepted", pa.bool_()),
+        ("reason", pa.string()),
+    ]
+)
 """An entity of a pair, judged by its image: a `Link`, then the encoder's raw `image_score` (cosine × logit
 scale), the calibrated `probability` (0..1) that the image shows the entity, whether it is a label, and the `Reason`."""
 
-ENTITIES = pa.schema([
-    ("id", pa.string()), ("name", pa.string()), ("description", pa.string()),
-    ("types", pa.list_(pa.string())), ("popularity", pa.float32()),
-])
+ENTITIES = pa.schema(
+    [
+        ("id", pa.string()),
+        ("name", pa.string()),
+        ("description", pa.string()),
+        ("types", pa.list_(pa.string())),
+        ("popularity", pa.float32()),
+    ]
+)
 """entities: one row an entity. Sources and built knowledge bases share it."""
 
 NAMES = pa.schema([("name", pa.string()), ("entity", pa.string()), ("count", pa.float32())])
@@ -189,8 +209,16 @@ NGRAMS = pa.schema([("ngram", pa.uint64()), ("images", pa.int64()), ("sketch", p
 """ngrams: a word n-gram's hash, in how many images' texts it stands, and a sketch of which images these are
 (`openmofi.mentions.repeats`); those of a block of rows are ascending by hash, and so are a corpus'."""
 
-TEXTS = pa.schema([("key", pa.string()), ("text", pa.string()), ("status", pa.string()), ("url", pa.string()),
-                   ("kinds", pa.list_(KIND)), ("ngrams", pa.list_(pa.struct(list(NGRAMS))))])
+TEXTS = pa.schema(
+    [
+        ("key", pa.string()),
+        ("text", pa.string()),
+        ("status", pa.string()),
+        ("url", pa.string()),
+        ("kinds", pa.list_(KIND)),
+        ("ngrams", pa.list_(pa.struct(list(NGRAMS)))),
+    ]
+)
 """texts: pairs without their images; one file a shard of pairs. `kinds`: see `Pair`. `ngrams` of the first row of each
 block (`openmofi.storage.tables.blocks`) are those of all its usable texts; of other rows, or where none are counted, it
 is empty.
@@ -200,11 +228,17 @@ GROUPS = pa.schema([("key", pa.uint64()), ("group", pa.uint64())])
 """groups: a hash of what several pairs of a corpus share, and the number of their group
 (`openmofi.labeling.read.groups`); ascending by hash."""
 
-LINKS = pa.schema([
-    ("key", pa.string()), ("text", pa.string()), ("status", pa.string()),
-    ("mentions", pa.list_(MENTION)), ("links", pa.list_(LINK)),
-    ("template", pa.uint64()), ("source", pa.uint64()),
-])
+LINKS = pa.schema(
+    [
+        ("key", pa.string()),
+        ("text", pa.string()),
+        ("status", pa.string()),
+        ("mentions", pa.list_(MENTION)),
+        ("links", pa.list_(LINK)),
+        ("template", pa.uint64()),
+        ("source", pa.uint64()),
+    ]
+)
 """links: a pair's text, its mentions and their candidate entities, and hashes of what it shares with other pairs
 (`openmofi.labeling.read.groups`; 0 for nothing); one file a shard of pairs."""
 
@@ -226,37 +260,70 @@ def features_schema(dim: int, dtype: str = "float16") -> pa.Schema:
     the encoded bytes, empty where there are none.
     """
     value = pa.float16() if dtype == "float16" else pa.float32()
-    return pa.schema([
-        ("key", pa.string()), ("status", pa.string()),
-        ("width", pa.int32()), ("height", pa.int32()), ("phash", pa.uint64()),
-        ("content", pa.string()), ("feature", pa.list_(value, dim)),
-    ])
+    return pa.schema(
+        [
+            ("key", pa.string()),
+            ("status", pa.string()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("phash", pa.uint64()),
+            ("content", pa.string()),
+            ("feature", pa.list_(value, dim)),
+        ]
+    )
 
 
-LABELS = pa.schema([
-    ("key", pa.string()), ("text", pa.string()), ("status", pa.string()),
-    ("mentions", pa.list_(MENTION)), ("entities", pa.list_(JUDGEMENT)),
-    ("width", pa.int32()), ("height", pa.int32()), ("phash", pa.uint64()),
-])
+LABELS = pa.schema(
+    [
+        ("key", pa.string()),
+        ("text", pa.string()),
+        ("status", pa.string()),
+        ("mentions", pa.list_(MENTION)),
+        ("entities", pa.list_(JUDGEMENT)),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("phash", pa.uint64()),
+    ]
+)
 """labels: a pair, judged; one file a shard of pairs."""
 
-RECOGNISED = pa.schema([
-    ("key", pa.string()), ("status", pa.string()),
-    ("entities", pa.list_(pa.struct([
-        ("entity", pa.string()), ("name", pa.string()), ("probability", pa.float32()), ("similarity", pa.float32()),
-        ("evidence", pa.list_(pa.struct([("image", pa.int64()), ("cosine", pa.float32())])))]))),
-    ("unnamed", pa.float32()), ("width", pa.int32()), ("height", pa.int32()), ("content", pa.string()),
-])
+RECOGNISED = pa.schema(
+    [
+        ("key", pa.string()),
+        ("status", pa.string()),
+        (
+            "entities",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("entity", pa.string()),
+                        ("name", pa.string()),
+                        ("probability", pa.float32()),
+                        ("similarity", pa.float32()),
+                        ("evidence", pa.list_(pa.struct([("image", pa.int64()), ("cosine", pa.float32())]))),
+                    ]
+                )
+            ),
+        ),
+        ("unnamed", pa.float32()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("content", pa.string()),
+    ]
+)
 """recognised: an image and what it may show, likeliest first; one file a shard, rows as in the shard.
 
 `probability` is calibrated, null where the index cannot say; `similarity` is the cosine of image and entity text;
 `evidence` has the nearest images of the index that are labelled with the entity, by their ids. `unnamed` is the
 probability that no label of the index names what is shown, likewise calibrated or null."""
 
-VERDICTS = pa.schema([
-    *((name, pa.string()) for name in ("shard", "key", "entity", "verdict", "instead", "who", "when")),
-    ("probability", pa.float64()), ("stratum", pa.int32()),
-])
+VERDICTS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("shard", "key", "entity", "verdict", "instead", "who", "when")),
+        ("probability", pa.float64()),
+        ("stratum", pa.int32()),
+    ]
+)
 """verdicts: a person's word on a label (`y`, `n` or `u`), earliest first; the last one of a label counts.
 
 `instead` is what it is instead, or empty, `when` ISO time in UTC. `probability` is the label's, and `stratum` the
@@ -264,32 +331,53 @@ position of its stratum among those that the file's metadata describe (`openmofi
 null where the label is not counted in any.
 """
 
-VOCABULARY = pa.schema([
-    ("class_id", pa.int32()), ("id", pa.string()), ("name", pa.string()),
-    ("images", pa.int64()),
-])
+VOCABULARY = pa.schema(
+    [
+        ("class_id", pa.int32()),
+        ("id", pa.string()),
+        ("name", pa.string()),
+        ("images", pa.int64()),
+    ]
+)
 """vocabulary: a class of the labelled dataset, most images first."""
 
-EXCLUDED = pa.schema([
-    ("shard", pa.string()), ("key", pa.string()), ("set", pa.string()), ("image", pa.string()),
-    ("bits", pa.int8()), ("cosine", pa.float32()),
-])
+EXCLUDED = pa.schema(
+    [
+        ("shard", pa.string()),
+        ("key", pa.string()),
+        ("set", pa.string()),
+        ("image", pa.string()),
+        ("bits", pa.int8()),
+        ("cosine", pa.float32()),
+    ]
+)
 """excluded: a labelled image and an evaluation set that has a copy of it, `image`; `bits` by which their hashes differ,
 null where too many; `cosine` of their features, null where too little or not compared.
 """
 
-DATASET = pa.schema([
-    ("shard", pa.string()), ("key", pa.string()), ("text", pa.string()),
-    ("classes", pa.list_(pa.int32())), ("entities", pa.list_(pa.string())),
-    ("scores", pa.list_(pa.float32())),
-])
+DATASET = pa.schema(
+    [
+        ("shard", pa.string()),
+        ("key", pa.string()),
+        ("text", pa.string()),
+        ("classes", pa.list_(pa.int32())),
+        ("entities", pa.list_(pa.string())),
+        ("scores", pa.list_(pa.float32())),
+    ]
+)
 """dataset: an image with at least one label of the vocabulary; the image itself stays in its shard of pairs."""
 
-TRUTH = pa.schema([
-    ("shard", pa.string()), ("key", pa.string()), ("entity", pa.string()),
-    ("named", pa.bool_()), ("ambiguous", pa.bool_()), ("domain", pa.string()),
-    ("split", pa.string()),
-])
+TRUTH = pa.schema(
+    [
+        ("shard", pa.string()),
+        ("key", pa.string()),
+        ("entity", pa.string()),
+        ("named", pa.bool_()),
+        ("ambiguous", pa.bool_()),
+        ("domain", pa.string()),
+        ("split", pa.string()),
+    ]
+)
 """truth: what a pair's image really shows; read by nothing but the audit.
 
 `entity` is its identifier (`""` where unknown), `named` whether the text names it, `ambiguous` whether the name that

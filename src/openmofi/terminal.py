@@ -39,8 +39,9 @@ class VisibleOutput(io.TextIOWrapper):
 
     def __init__(self, unfiltered: io.TextIOWrapper) -> None:
         # Names of files may hold bytes that are not UTF-8.
-        super().__init__(unfiltered.buffer, unfiltered.encoding, "backslashreplace",
-                         line_buffering=unfiltered.line_buffering)
+        super().__init__(
+            unfiltered.buffer, unfiltered.encoding, "backslashreplace", line_buffering=unfiltered.line_buffering
+        )
         self.unfiltered = unfiltered
 
     def write(self, text: str) -> int:

@@ -23,12 +23,38 @@ from terminal import in_process, openmofi, sentence
 
 HEAVY = ("torch", "transformers", "spacy", "ray", "matplotlib", "scipy", "numpy", "pyarrow", "PIL", "timm", "open_clip")
 VERBS = {
-    (): ("--debug", "--version", "label", "label audit", "explain", "kb", "dataset", "link", "encoder", "export",
-         "jobs", "sample", "demo", "schema"),
+    (): (
+        "--debug",
+        "--version",
+        "label",
+        "label audit",
+        "explain",
+        "kb",
+        "dataset",
+        "link",
+        "encoder",
+        "export",
+        "jobs",
+        "sample",
+        "demo",
+        "schema",
+    ),
     ("demo",): ("--tiny", "--out", "--max-entities", "--restart", "--json"),
     ("schema",): ("command",),
-    ("label",): ("--kb", "--encoder", "--out", "--threshold", "--target-precision", "--adapt", "--on-damage",
-                 "--engine", "--cache", "--verdicts", "--watch", "--json"),
+    ("label",): (
+        "--kb",
+        "--encoder",
+        "--out",
+        "--threshold",
+        "--target-precision",
+        "--adapt",
+        "--on-damage",
+        "--engine",
+        "--cache",
+        "--verdicts",
+        "--watch",
+        "--json",
+    ),
     ("label audit",): ("--out", "--verdicts", "--sample", "--by", "--seed", "--kb", "--json"),
     ("explain",): ("--image", "--text", "--kb", "--encoder", "--calibration", "--json"),
     ("kb",): ("build", "info", "verify", "lookup", "diff", "update", "sample", "export", "union", "anchors"),
@@ -38,9 +64,21 @@ VERBS = {
     ("kb", "build", "wordnet"): ("--out", "--candidates", "--json"),
     ("kb", "build", "starter"): ("--out", "--from", "--candidates", "--restart", "--json"),
     ("kb", "build", "sample"): ("--out", "--json"),
-    ("kb", "build", "wikidata"): ("--out", "--languages", "--transliterate", "--kinds", "--drop", "--visual-only",
-                                  "--memory", "--work", "--anchors", "--pageviews", "--redirects", "--external-ids",
-                                  "--json"),
+    ("kb", "build", "wikidata"): (
+        "--out",
+        "--languages",
+        "--transliterate",
+        "--kinds",
+        "--drop",
+        "--visual-only",
+        "--memory",
+        "--work",
+        "--anchors",
+        "--pageviews",
+        "--redirects",
+        "--external-ids",
+        "--json",
+    ),
     ("kb", "diff"): ("--labels", "--out", "--json"),
     ("kb", "update"): ("--out", "--anchors", "--pageviews", "--redirects", "--memory", "--work", "--json"),
     ("kb", "sample"): ("--out", "--types", "--entities", "--labels", "--max", "--restart", "--json"),
@@ -62,8 +100,17 @@ VERBS = {
     ("link", "train"): ("--out", "--set", "--examples", "--resume", "--show", "--list", "--json"),
     ("eval",): ("--list", "PROTOCOL", "compare", "sources"),
     ("eval", "sources"): ("--check", "--json"),
-    ("eval", "PROTOCOL"): ("--encoder", "--linker", "--data", "--out", "--cache", "--set", "--features", "--half",
-                             "--json"),
+    ("eval", "PROTOCOL"): (
+        "--encoder",
+        "--linker",
+        "--data",
+        "--out",
+        "--cache",
+        "--set",
+        "--features",
+        "--half",
+        "--json",
+    ),
     ("eval", "compare"): ("--out", "--format", "--json"),
     ("encoder",): ("info",),
     ("encoder", "info"): ("--json",),
@@ -79,10 +126,32 @@ VERBS = {
     ("index", "verify"): ("--json",),
     ("index", "compact"): ("--json",),
     ("search",): ("--text", "--entity", "--less", "--region", "--labelled", "--until", "--html", "--open", "--json"),
-    ("recognise",): ("--index", "--out", "--limit", "--encoder", "--cache", "--device", "--engine", "--restart",
-                    "--json"),
-    ("serve",): ("--host", "--port", "--token", "--token-file", "--no-token", "--allow-host", "--trust-proxy",
-                 "--labels", "--open", "--max-upload-mb", "--rate", "--encoder", "--device"),
+    ("recognise",): (
+        "--index",
+        "--out",
+        "--limit",
+        "--encoder",
+        "--cache",
+        "--device",
+        "--engine",
+        "--restart",
+        "--json",
+    ),
+    ("serve",): (
+        "--host",
+        "--port",
+        "--token",
+        "--token-file",
+        "--no-token",
+        "--allow-host",
+        "--trust-proxy",
+        "--labels",
+        "--open",
+        "--max-upload-mb",
+        "--rate",
+        "--encoder",
+        "--device",
+    ),
     ("mcp",): ("--encoder", "--device"),
     ("jobs",): ("status", "retry"),
     ("jobs", "retry"): ("OUT",),
@@ -97,8 +166,9 @@ with_encoder = pytest.mark.slow
 
 def run(*arguments: str | Path):
     """A command in this process: quicker where only the output counts."""
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False,
-                              env={"COLUMNS": "200"})
+    return CliRunner().invoke(
+        app, [str(argument) for argument in arguments], catch_exceptions=False, env={"COLUMNS": "200"}
+    )
 
 
 def parsed(*arguments: str | Path) -> dict:
@@ -141,8 +211,10 @@ def test_no_arguments_show_the_help():
         assert "--help" in done.output
 
 
-@pytest.mark.parametrize("arguments", [["nosuch"], ["kb", "nosuch"], ["label"], ["label", "--nosuch"],
-                                       ["kb", "build", "magic", "x", "-o", "y"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["nosuch"], ["kb", "nosuch"], ["label"], ["label", "--nosuch"], ["kb", "build", "magic", "x", "-o", "y"]],
+)
 def test_unknown_verbs_and_options_exit_with_2(arguments):
     done = run(*arguments)
     assert done.exit_code == 2
@@ -150,14 +222,17 @@ def test_unknown_verbs_and_options_exit_with_2(arguments):
     assert "Traceback" not in done.output
 
 
-@pytest.mark.parametrize("code", [
-    "import openmofi",
-    "import openmofi.cli.main",
-    "import sys\nsys.argv = ['openmofi', '--help']\nfrom openmofi.cli.main import run\n"
-    "try:\n    run()\nexcept SystemExit:\n    pass",
-    "import sys\nsys.argv = ['openmofi', 'label', '--help']\nfrom openmofi.cli.main import run\n"
-    "try:\n    run()\nexcept SystemExit:\n    pass",
-])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import openmofi",
+        "import openmofi.cli.main",
+        "import sys\nsys.argv = ['openmofi', '--help']\nfrom openmofi.cli.main import run\n"
+        "try:\n    run()\nexcept SystemExit:\n    pass",
+        "import sys\nsys.argv = ['openmofi', 'label', '--help']\nfrom openmofi.cli.main import run\n"
+        "try:\n    run()\nexcept SystemExit:\n    pass",
+    ],
+)
 def test_help_imports_nothing_heavy(code):
     probe = f"{code}\nimport sys\nprint()\nprint(sorted(set({HEAVY!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
@@ -165,9 +240,11 @@ def test_help_imports_nothing_heavy(code):
 
 
 def test_looking_into_a_knowledge_base_needs_no_torch(small_world):
-    probe = (f"import sys\nsys.argv = ['openmofi', 'kb', 'lookup', {str(small_world.kb)!r}, 'sun', '--json']\n"
-             "from openmofi.cli.main import run\ntry:\n    run()\nexcept SystemExit:\n    pass\n"
-             "print(sorted({'torch', 'transformers', 'spacy', 'ray', 'matplotlib'} & set(sys.modules)))")
+    probe = (
+        f"import sys\nsys.argv = ['openmofi', 'kb', 'lookup', {str(small_world.kb)!r}, 'sun', '--json']\n"
+        "from openmofi.cli.main import run\ntry:\n    run()\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'torch', 'transformers', 'spacy', 'ray', 'matplotlib'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert ast.literal_eval(done.stdout.splitlines()[-1]) == []
 
@@ -213,8 +290,19 @@ class TestWithAnEncoder:
     def test_explain_as_json_and_as_table(self, small_world, small_encoder, tmp_path):
         shown = tmp_path / "sun.jpg"
         shown.write_bytes(drawn_image("e:sun", np.random.default_rng(3)))
-        arguments = ["explain", "--kb", small_world.kb, "--encoder", small_encoder, "--image", shown,
-                     "--text", "the sun over an orange lawn", "--cache", tmp_path / "cache"]
+        arguments = [
+            "explain",
+            "--kb",
+            small_world.kb,
+            "--encoder",
+            small_encoder,
+            "--image",
+            shown,
+            "--text",
+            "the sun over an orange lawn",
+            "--cache",
+            tmp_path / "cache",
+        ]
         found = parsed(*arguments)
         verdicts = {one["entity"]: one for one in found["candidates"]}
         assert [mention["surface"] for mention in found["mentions"]] == ["sun", "orange", "lawn"]
@@ -237,33 +325,91 @@ class TestWithAnEncoder:
     def test_explain_of_what_is_no_picture(self, small_world, small_encoder, tmp_path):
         (tmp_path / "x.jpg").write_bytes(b"<html>")
         for image, says in (("x.jpg", "not a usable image"), ("none.jpg", "cannot be read")):
-            message = sentence(in_process("explain", "--kb", small_world.kb, "--encoder", small_encoder, "--image",
-                                          tmp_path / image, "--text", "sun", "--json"))
+            message = sentence(
+                in_process(
+                    "explain",
+                    "--kb",
+                    small_world.kb,
+                    "--encoder",
+                    small_encoder,
+                    "--image",
+                    tmp_path / image,
+                    "--text",
+                    "sun",
+                    "--json",
+                )
+            )
             assert str(tmp_path / image) in message
             assert says in message
 
     def test_label_as_json_prints_nothing_else(self, small_world, small_encoder, labelled, tmp_path):
-        done = openmofi("label", small_world.shards, "--kb", small_world.kb, "--encoder", small_encoder, "-o",
-                        tmp_path / "out", "--cache", labelled, "--json")
+        done = openmofi(
+            "label",
+            small_world.shards,
+            "--kb",
+            small_world.kb,
+            "--encoder",
+            small_encoder,
+            "-o",
+            tmp_path / "out",
+            "--cache",
+            labelled,
+            "--json",
+        )
         assert (done.returncode, done.stderr) == (0, "")
         counts = json.loads(done.stdout)
         assert counts["rows_in"] == counts["rows_out"] == len(small_world.truth) == sum(counts["status"].values())
         assert counts["threshold"] == pytest.approx(0.8)
 
     def test_label_for_people(self, small_world, small_encoder, labelled, tmp_path):
-        done = run("label", small_world.shards, "--kb", small_world.kb, "--encoder", small_encoder, "-o",
-                   tmp_path / "out", "--cache", labelled)
+        done = run(
+            "label",
+            small_world.shards,
+            "--kb",
+            small_world.kb,
+            "--encoder",
+            small_encoder,
+            "-o",
+            tmp_path / "out",
+            "--cache",
+            labelled,
+        )
         assert done.exit_code == 0
         assert re.search(r"labelled\s+\d+", done.stdout)
         assert "labels accepted from probability 0.800 on" in done.stdout
 
     def test_dataset_build_and_audit(self, small_world, labelled, tmp_path):
         truth = tmp_path / "truth.parquet"
-        write_table(truth, pa.Table.from_pylist([
-            {"shard": shard, "key": key, "entity": entity, "named": True, "ambiguous": "orange" in entity,
-             "domain": "shape", "split": "train"} for (shard, key), entity in small_world.truth.items()], TRUTH))
-        built = parsed("dataset", "build", labelled, "-o", tmp_path / "dataset", "--min-images", "2", "--kb",
-                       small_world.kb, "--no-report")
+        write_table(
+            truth,
+            pa.Table.from_pylist(
+                [
+                    {
+                        "shard": shard,
+                        "key": key,
+                        "entity": entity,
+                        "named": True,
+                        "ambiguous": "orange" in entity,
+                        "domain": "shape",
+                        "split": "train",
+                    }
+                    for (shard, key), entity in small_world.truth.items()
+                ],
+                TRUTH,
+            ),
+        )
+        built = parsed(
+            "dataset",
+            "build",
+            labelled,
+            "-o",
+            tmp_path / "dataset",
+            "--min-images",
+            "2",
+            "--kb",
+            small_world.kb,
+            "--no-report",
+        )
         assert built["rows"] == len(small_world.truth)
         assert 0 < built["images"] < built["rows"]
         for folder in (labelled, tmp_path / "dataset"):

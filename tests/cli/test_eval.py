@@ -29,8 +29,12 @@ def test_a_protocol_writes_its_result_and_the_page_of_failures(tmp_path):
     place = ("--encoder", "eye", "--data", data, "--cache", tmp_path / "cache")
     done = run("retrieval", *place, "-o", tmp_path / "out", "--failures", "2")
     assert done.exit_code == 0, done.output
-    for text in ("retrieval/map_excl_query", "features: joint, 3 dimensions, normalised l2",
-                 "red/bad.png (image_broken)", "Images that cannot be read are neither queries nor in the index."):
+    for text in (
+        "retrieval/map_excl_query",
+        "features: joint, 3 dimensions, normalised l2",
+        "red/bad.png (image_broken)",
+        "Images that cannot be read are neither queries nor in the index.",
+    ):
         assert text in done.stdout
     written = sorted(path.suffix for path in (tmp_path / "out").iterdir())
     assert written == [".html", ".json", ".parquet"]
@@ -42,7 +46,11 @@ def test_a_protocol_writes_its_result_and_the_page_of_failures(tmp_path):
     compared = run("compare", *files, "-o", tmp_path / "compared")
     assert compared.exit_code == 0
     assert {path.name for path in (tmp_path / "compared").iterdir()} == {
-        "compare.md", "compare.csv", "retrieval.svg", "zeroshot.svg"}
+        "compare.md",
+        "compare.csv",
+        "retrieval.svg",
+        "zeroshot.svg",
+    }
     assert run("compare", *files, "--format", "markdown").stdout == (tmp_path / "compared/compare.md").read_text()
     assert [one["protocol"] for one in json.loads(run("compare", *files, "--json").stdout)] == ["retrieval", "zeroshot"]
 
@@ -58,8 +66,13 @@ def test_seeds_are_joined_by_their_name(tmp_path):
 
 
 def test_tasks_of_mteb(monkeypatch, tmp_path):
-    found = SimpleNamespace(task_name="Colours", dataset_revision="7", mteb_version="2", evaluation_time=1.0, scores={
-        "test": [{"hf_subset": "default", "languages": ["eng"], "main_score": 0.75, "accuracy": 0.75}]})
+    found = SimpleNamespace(
+        task_name="Colours",
+        dataset_revision="7",
+        mteb_version="2",
+        evaluation_time=1.0,
+        scores={"test": [{"hf_subset": "default", "languages": ["eng"], "main_score": 0.75, "accuracy": 0.75}]},
+    )
     monkeypatch.setattr(mteb, "run_tasks", lambda encoder, tasks, **_: mteb.results_of(found, encoder))
     done = run("mteb", "Colours", "--encoder", "eye")
     assert done.stdout == "0.7500  mteb-Colours/main_score (test, default)\n"
@@ -112,8 +125,18 @@ def test_labels(labelled, small_world, tmp_path):
     from openmofi.schema import TRUTH
     from openmofi.storage import write_table
 
-    rows = [{"shard": shard, "key": key, "entity": entity, "named": True, "ambiguous": False, "domain": "shapes",
-             "split": "train"} for (shard, key), entity in small_world.truth.items()]
+    rows = [
+        {
+            "shard": shard,
+            "key": key,
+            "entity": entity,
+            "named": True,
+            "ambiguous": False,
+            "domain": "shapes",
+            "split": "train",
+        }
+        for (shard, key), entity in small_world.truth.items()
+    ]
     truth = tmp_path / "truth.parquet"
     write_table(truth, pa.Table.from_pylist(rows, schema=TRUTH))
     done = run("labels", "--data", labelled, "--set", f"truth={truth}", "--json")

@@ -30,8 +30,18 @@ def exporting(monkeypatch):
 
     def export_encoder(encoder, out, settings, samples, **_options):
         paired = samples.paired
-        return Agreement(samples.source, 64, 32, 0.99991, 0.9871, 0.975, 0.9999, 0.98, 0.5 if paired else None,
-                         0.4975 if paired else None)
+        return Agreement(
+            samples.source,
+            64,
+            32,
+            0.99991,
+            0.9871,
+            0.975,
+            0.9999,
+            0.98,
+            0.5 if paired else None,
+            0.4975 if paired else None,
+        )
 
     monkeypatch.setattr("openmofi.encoders.export.job.export_encoder", export_encoder)
 
@@ -47,7 +57,8 @@ def test_what_is_told(tmp_path):
         "compared on: 64 generated images (give real ones with --images)",
         "cosine of images: mean 0.99991, least 0.98710; nearest neighbours kept: 97.5%",
         "cosine of 32 texts: mean 0.99990, least 0.98000",
-        f"written: {tmp_path / 'out'}; opens as onnx:{tmp_path / 'out'}"]
+        f"written: {tmp_path / 'out'}; opens as onnx:{tmp_path / 'out'}",
+    ]
 
 
 def test_real_pairs_and_json(tmp_path):

@@ -11,8 +11,20 @@ from openmofi.errors import UsageError
 
 def test_a_checkpoint_with_a_card(tmp_path):
     timm = pytest.importorskip("timm")
-    arguments = ["export", "timm:test_vit/none?seed=3", "--format", "timm", "-o", str(tmp_path / "out"), "--license",
-                 "mit", "--dataset", "shapes", "--name", "tiny"]
+    arguments = [
+        "export",
+        "timm:test_vit/none?seed=3",
+        "--format",
+        "timm",
+        "-o",
+        str(tmp_path / "out"),
+        "--license",
+        "mit",
+        "--dataset",
+        "shapes",
+        "--name",
+        "tiny",
+    ]
     done = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert "pretrained=True" in done.stdout
     assert timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True).num_classes == 0

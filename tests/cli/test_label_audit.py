@@ -18,8 +18,9 @@ pytestmark = pytest.mark.slow
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False,
-                              env={"COLUMNS": "80"})
+    return CliRunner().invoke(
+        app, [str(argument) for argument in arguments], catch_exceptions=False, env={"COLUMNS": "80"}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +47,9 @@ def test_the_page_names_what_the_knowledge_base_knows(page):
 
 def test_a_shard_called_audit_is_a_shard(tmp_path):
     (tmp_path / "audit").mkdir()
-    done = in_process("label", "./audit", "--kb", "nowhere", "--encoder", "run:nowhere", "-o", tmp_path / "out",
-                   cwd=tmp_path)
+    done = in_process(
+        "label", "./audit", "--kb", "nowhere", "--encoder", "run:nowhere", "-o", tmp_path / "out", cwd=tmp_path
+    )
     assert done.returncode != 0
     assert "LABELS" not in done.stderr
 
@@ -66,16 +68,25 @@ def test_verdicts_are_printed_as_table_and_json(labelled, verdicts):
 def test_a_sample_larger_than_the_labels_says_so(labelled, tmp_path):
     done = run("label", "audit", labelled, "-o", tmp_path / "all.html", "--sample", "100000")
     assert "; there are no more" in done.stdout
-    told = json.loads(run("label", "audit", labelled, "-o", tmp_path / "all.html", "--sample", "100000",
-                          "--json").stdout)
+    told = json.loads(
+        run("label", "audit", labelled, "-o", tmp_path / "all.html", "--sample", "100000", "--json").stdout
+    )
     accepted = openmofi.Labels.open(labelled).accepted().select(["shard", "key", "entity"]).to_pylist()
     assert told["accepted"] == len({tuple(row.values()) for row in accepted})
 
 
 def test_verdicts_choose_the_threshold_of_another_job(small_world, small_encoder, labelled, page, verdicts, tmp_path):
     def again(name, path):
-        labels = openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / name,
-                                cache=labelled, target_precision=0.9, verdicts=path, progress=False)
+        labels = openmofi.label(
+            small_world.shards,
+            kb=small_world.kb,
+            encoder=small_encoder,
+            out=tmp_path / name,
+            cache=labelled,
+            target_precision=0.9,
+            verdicts=path,
+            progress=False,
+        )
         return labels.summary
 
     plain = again("plain", None)
@@ -84,8 +95,10 @@ def test_verdicts_choose_the_threshold_of_another_job(small_world, small_encoder
     assert again("wrong", wrong)["threshold"] > plain["threshold"] >= again("right", right)["threshold"]
     said = again("said", verdicts)["verdicts"]
     assert (said["judged"], said["unsure"]) == (60, 0)
-    accepted = [small_world.truth[row["shard"], row["key"]] == row["entity"]
-                for row in openmofi.Labels.open(tmp_path / "said").accepted().to_pylist()]
+    accepted = [
+        small_world.truth[row["shard"], row["key"]] == row["entity"]
+        for row in openmofi.Labels.open(tmp_path / "said").accepted().to_pylist()
+    ]
     assert sum(accepted) / len(accepted) == pytest.approx(said["corrected_precision"], abs=0.06)
     assert read_manifest(tmp_path / "said", "labels").inputs["/verdicts"]
     # Labels that verdicts chose are looked at like any other, and their verdicts fit the same job.
@@ -93,11 +106,17 @@ def test_verdicts_choose_the_threshold_of_another_job(small_world, small_encoder
     assert page_data(tmp_path / "next.html")["file"]["basis"] == page_data(page)["file"]["basis"]
 
 
-@pytest.mark.parametrize(("arguments", "code", "says"), [
-    ((), 2, "writes a page or reads what it saved"), (("-o", "p.html", "--verdicts", "v.json"), 2, "writes a page or"),
-    (("-o", "p.html", "--sample", "0"), 2, "A sample of 0 is none"), (("-o", "p.html", "--by", "x"), 2, "'x'"),
-    (("--verdicts", "nothing.json"), 1, "cannot be read as verdicts"),
-    (("--verdicts", "half.json"), 1, "cannot be read as verdicts")])
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ((), 2, "writes a page or reads what it saved"),
+        (("-o", "p.html", "--verdicts", "v.json"), 2, "writes a page or"),
+        (("-o", "p.html", "--sample", "0"), 2, "A sample of 0 is none"),
+        (("-o", "p.html", "--by", "x"), 2, "'x'"),
+        (("--verdicts", "nothing.json"), 1, "cannot be read as verdicts"),
+        (("--verdicts", "half.json"), 1, "cannot be read as verdicts"),
+    ],
+)
 def test_bad_input_is_one_sentence(labelled, verdicts, tmp_path, arguments, code, says):
     (tmp_path / "half.json").write_text(verdicts.read_text()[:500])
     done = in_process("label", "audit", labelled, *arguments, cwd=tmp_path)
@@ -107,8 +126,15 @@ def test_bad_input_is_one_sentence(labelled, verdicts, tmp_path, arguments, code
 
 def test_verdicts_need_a_target_and_their_own_labels(small_world, small_encoder, labelled, verdicts, tmp_path):
     def label(**changes):
-        openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out",
-                       cache=labelled, progress=False, **changes)
+        openmofi.label(
+            small_world.shards,
+            kb=small_world.kb,
+            encoder=small_encoder,
+            out=tmp_path / "out",
+            cache=labelled,
+            progress=False,
+            **changes,
+        )
 
     with pytest.raises(OpenMofiError, match="Verdicts choose the threshold for a target precision"):
         label(verdicts=verdicts)

@@ -42,11 +42,19 @@ def corpora(tmp_path):
     """WordNet's dict folder, a file of ZELDA's and one of AIDA's, candidate lists, descriptions; all very small."""
     folder = tmp_path / "dict"
     folder.mkdir()
-    for name, content in (("data.noun", NOUNS), ("data.verb", VERBS), ("data.adj", ""), ("data.adv", ""),
-                          ("index.sense", SENSES)):
+    for name, content in (
+        ("data.noun", NOUNS),
+        ("data.verb", VERBS),
+        ("data.adj", ""),
+        ("data.adv", ""),
+        ("index.sense", SENSES),
+    ):
         (folder / name).write_text(content)
-    (tmp_path / "test_tweeki.jsonl").write_text(json.dumps(
-        {"text": "Paris won.", "index": [[0, 5]], "wikipedia_titles": ["Paris, Texas"], "wikipedia_ids": [1]}))
+    (tmp_path / "test_tweeki.jsonl").write_text(
+        json.dumps(
+            {"text": "Paris won.", "index": [[0, 5]], "wikipedia_titles": ["Paris, Texas"], "wikipedia_ids": [1]}
+        )
+    )
     (tmp_path / "aida.conll").write_text("-DOCSTART-\nParis\tB\tParis\tParis\nwon\nRome\tB\tRome\t--NME--\n")
     (tmp_path / "counts.json").write_text(json.dumps(COUNTS))
     (tmp_path / "told.jsonl").write_text(json.dumps({"wikipedia_title": "Paris", "description": "a capital"}))
@@ -59,7 +67,10 @@ def test_examples_of_wordnet(corpora):
     found = read_examples(corpora / "e.parquet")
     assert json.loads(done.stdout)["examples"] == json.loads(done.stdout)["reachable"] == len(found) == 3
     assert [(one.mention, one.gold, len(one.candidates)) for one in found] == [
-        ("cranes", "wn:02015503-n", 2), ("crane", "wn:03131358-n", 2), ("craned", "wn:01234567-v", 2)]
+        ("cranes", "wn:02015503-n", 2),
+        ("crane", "wn:03131358-n", 2),
+        ("craned", "wn:01234567-v", 2),
+    ]
     assert found[0].candidates[0].description == "large long-necked wading bird"
     done = run("link", "examples", "wordnet", corpora / "dict", "-o", corpora / "e.parquet", "--parts", "n")
     assert f"2 examples in {corpora / 'e.parquet'}: " in done.stdout
@@ -68,27 +79,46 @@ def test_examples_of_wordnet(corpora):
 def test_examples_of_zelda_and_of_conll(corpora):
     lists = ("--candidates", corpora / "counts.json", "--descriptions", corpora / "told.jsonl")
     run("link", "examples", "zelda", corpora / "test_tweeki.jsonl", *lists, "-o", corpora / "z.parquet")
-    one, = read_examples(corpora / "z.parquet")
+    (one,) = read_examples(corpora / "z.parquet")
     assert (one.split, one.gold, one.shadowed, one.candidates[0].description) == (
-        "test_tweeki", "Paris, Texas", True, "a capital")
-    done = run("link", "examples", "conll", corpora / "aida.conll", *lists, "--split", "dev", "-o",
-               corpora / "c.parquet", "--json")
+        "test_tweeki",
+        "Paris, Texas",
+        True,
+        "a capital",
+    )
+    done = run(
+        "link",
+        "examples",
+        "conll",
+        corpora / "aida.conll",
+        *lists,
+        "--split",
+        "dev",
+        "-o",
+        corpora / "c.parquet",
+        "--json",
+    )
     assert json.loads(done.stdout) == {"examples": 2, "splits": {"dev": 2}, "reachable": 2}
     assert [(one.mention, one.gold) for one in read_examples(corpora / "c.parquet")] == [
-        ("Paris", "Paris"), ("Rome", NIL)]
+        ("Paris", "Paris"),
+        ("Rome", NIL),
+    ]
 
 
-@pytest.mark.parametrize(("arguments", "told"), [
-    (("examples", "wikipedia", "x", "-o", "e"), "Unknown source 'wikipedia'"),
-    (("examples", "zelda", "x.jsonl", "-o", "e"), "zelda needs candidate lists"),
-    (("examples", "conll", "x.conll", "-o", "e"), "conll needs candidate lists"),
-    (("examples", "wordnet", "a", "b", "-o", "e"), "WordNet is one folder"),
-    (("train",), "No recipe is given"),
-    (("train", "fusion_wordne"), "Did you mean 'fusion_wordnet'?"),
-    (("train", "fusion_wordnet"), "No folder for the run"),
-    (("train", "fusion_wordnet", "-o", "r"), "data.examples is empty"),
-    (("train", "fusion_wordnet", "-o", "r", "--set", "model.heed=select"), "model.heed"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("examples", "wikipedia", "x", "-o", "e"), "Unknown source 'wikipedia'"),
+        (("examples", "zelda", "x.jsonl", "-o", "e"), "zelda needs candidate lists"),
+        (("examples", "conll", "x.conll", "-o", "e"), "conll needs candidate lists"),
+        (("examples", "wordnet", "a", "b", "-o", "e"), "WordNet is one folder"),
+        (("train",), "No recipe is given"),
+        (("train", "fusion_wordne"), "Did you mean 'fusion_wordnet'?"),
+        (("train", "fusion_wordnet"), "No folder for the run"),
+        (("train", "fusion_wordnet", "-o", "r"), "data.examples is empty"),
+        (("train", "fusion_wordnet", "-o", "r", "--set", "model.heed=select"), "model.heed"),
+    ],
+)
 def test_wrong_use_is_one_sentence_and_exits_with_2(tmp_path, monkeypatch, arguments, told):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(OpenMofiError, match=told) as raised:
@@ -121,11 +151,17 @@ def test_recipes_are_listed_and_shown():
 def trained(tmp_path_factory):
     """A recipe of one's own, a table of examples, and the run; what training printed."""
     folder = tmp_path_factory.mktemp("link")
-    write_examples(folder / "e.parquet", make_examples(60) + make_examples(20, 1, split="validation") +
-                   make_examples(30, 2, split="test"))
-    recipe = {"data": {"batch_size": 8}, "model": asdict(tiny(folder / "tokenizer")), "stopping": {"limit": 20},
-              "optimizer": {"lr": 0.005, "warmup": 1},
-              "run": {"steps": 6, "log_every": 3, "checkpoint_every": 6, "best": "validation_accuracy"}}
+    write_examples(
+        folder / "e.parquet",
+        make_examples(60) + make_examples(20, 1, split="validation") + make_examples(30, 2, split="test"),
+    )
+    recipe = {
+        "data": {"batch_size": 8},
+        "model": asdict(tiny(folder / "tokenizer")),
+        "stopping": {"limit": 20},
+        "optimizer": {"lr": 0.005, "warmup": 1},
+        "run": {"steps": 6, "log_every": 3, "checkpoint_every": 6, "best": "validation_accuracy"},
+    }
     (folder / "mine.yaml").write_text(yaml.safe_dump(recipe))
     done = run("link", "train", folder / "mine.yaml", "--examples", folder / "e.parquet", "-o", folder / "run")
     assert done.exit_code == 0, done.output
@@ -139,14 +175,27 @@ def test_a_linker_is_trained_from_a_recipe_and_a_table(trained):
     assert f"linker: fusion:{folder / 'run/linker'}" in done.stdout
     assert "step 6/6: loss" in done.stderr
     assert {path.name for path in (folder / "run/linker").iterdir()} == {
-        "fusion.json", "model.safetensors", "tokenizer.json"}
-    again = run("link", "train", folder / "mine.yaml", "--examples", folder / "e.parquet", "-o", folder / "run",
-                "--json")
+        "fusion.json",
+        "model.safetensors",
+        "tokenizer.json",
+    }
+    again = run(
+        "link", "train", folder / "mine.yaml", "--examples", folder / "e.parquet", "-o", folder / "run", "--json"
+    )
     found = json.loads(again.stdout)
     assert (found["run"], found["steps"]) == (str(folder / "run"), 6)
     with pytest.raises(OpenMofiError, match=r"run\.steps"):
-        run("link", "train", folder / "mine.yaml", "--examples", folder / "e.parquet", "-o", folder / "run", "--set",
-            "run.steps=9")
+        run(
+            "link",
+            "train",
+            folder / "mine.yaml",
+            "--examples",
+            folder / "e.parquet",
+            "-o",
+            folder / "run",
+            "--set",
+            "run.steps=9",
+        )
 
 
 def test_it_is_judged_beside_the_prior(trained):
@@ -171,5 +220,6 @@ def test_errors_are_sentences(tmp_path):
     assert sentence(done, 2) == "The protocol disambiguation needs a linker."
     done = in_process("eval", "disambiguation", "--encoder", "sample", "--data", tmp_path)
     assert sentence(done, 2) == "The protocol disambiguation does not judge an encoder."
-    assert "not a fusion decoder" in sentence(in_process(
-        "eval", "disambiguation", "--linker", f"fusion:{tmp_path}", "--data", tmp_path))
+    assert "not a fusion decoder" in sentence(
+        in_process("eval", "disambiguation", "--linker", f"fusion:{tmp_path}", "--data", tmp_path)
+    )

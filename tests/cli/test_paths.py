@@ -16,8 +16,22 @@ from openmofi.storage import Shard, read_manifest
 from small_world import write_kb_source
 from terminal import in_process, sentence
 
-ODD = ["a[1]b", "b{x,y}", "{", "c::d", "simplecache::x", "with two spaces", "e#f?g=h", "i*", "ß 日本", "n" * 200, "x:y",
-       "%41", "~", "'\"$(x)"]
+ODD = [
+    "a[1]b",
+    "b{x,y}",
+    "{",
+    "c::d",
+    "simplecache::x",
+    "with two spaces",
+    "e#f?g=h",
+    "i*",
+    "ß 日本",
+    "n" * 200,
+    "x:y",
+    "%41",
+    "~",
+    "'\"$(x)",
+]
 
 
 def run(*arguments):
@@ -38,10 +52,21 @@ def test_the_whole_job_in_folders_of_odd_names(small_world, small_encoder, tmp_p
     pairs = list(read_pairs(Shard(str(small_world.shards / "00000.tar"), "00000")))
     shards = [f"{name[:100]}.tar" for name in names]
     for place, shard in enumerate(shards):
-        write_tar(folder / shard, [Record(pair.key, pair.image, pair.text) for pair in pairs[place::len(shards)]])
+        write_tar(folder / shard, [Record(pair.key, pair.image, pair.text) for pair in pairs[place :: len(shards)]])
     run("kb", "build", "table", write_kb_source(folder / "source"), "-o", folder / "kb")
-    run("label", *(folder / shard for shard in shards), "--kb", folder / "kb", "--encoder", small_encoder,
-        "-o", "labels", "--cache", folder / "cache", "--json")
+    run(
+        "label",
+        *(folder / shard for shard in shards),
+        "--kb",
+        folder / "kb",
+        "--encoder",
+        small_encoder,
+        "-o",
+        "labels",
+        "--cache",
+        folder / "cache",
+        "--json",
+    )
     for _ in range(2):  # the second finds what the first has made
         run("dataset", "build", folder / "labels", "-o", folder / "data", "--kb", folder / "kb", "--min-images", 1)
     counts = read_manifest(folder / "data", "dataset").counts
@@ -49,7 +74,7 @@ def test_the_whole_job_in_folders_of_odd_names(small_world, small_encoder, tmp_p
     assert counts["labels"] > 20
     made = ["cache", "data", "kb", "labels", "source"]
     assert sorted(path.name for path in folder.iterdir()) == sorted([*made, *shards])
-    for above, name in zip(reversed(folder.parents[:len(names)]), names, strict=True):
+    for above, name in zip(reversed(folder.parents[: len(names)]), names, strict=True):
         assert [path.name for path in above.iterdir()] == [name]
 
 
@@ -102,15 +127,29 @@ def test_a_name_that_is_too_long_for_the_disk(tmp_path):
         run("kb", "build", "table", source, "-o", tmp_path / ("n" * 300))
 
 
-@pytest.mark.parametrize("arguments", [
-    "kb build table SRC -o URL", "kb diff x y -o URL", "kb sample x --types y -o URL", "kb export x -o URL",
-    "kb update x y -o URL",
-    "dataset build x -o URL",
-    "dataset audit x --truth y -o URL", "reinforce x --teachers sample:30 --labels x -o URL", "train x -o URL",
-    "link train x -o URL", "link examples wordnet x -o URL", "eval gpr1200 --data x --encoder sample -o URL",
-    "eval gpr1200 --data x --encoder sample --cache URL", "eval compare x -o URL", "export sample -o URL",
-    "sample world -o URL", "sample encoder x --kb kb -o URL", "sample demo -o URL",
-])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "kb build table SRC -o URL",
+        "kb diff x y -o URL",
+        "kb sample x --types y -o URL",
+        "kb export x -o URL",
+        "kb update x y -o URL",
+        "dataset build x -o URL",
+        "dataset audit x --truth y -o URL",
+        "reinforce x --teachers sample:30 --labels x -o URL",
+        "train x -o URL",
+        "link train x -o URL",
+        "link examples wordnet x -o URL",
+        "eval gpr1200 --data x --encoder sample -o URL",
+        "eval gpr1200 --data x --encoder sample --cache URL",
+        "eval compare x -o URL",
+        "export sample -o URL",
+        "sample world -o URL",
+        "sample encoder x --kb kb -o URL",
+        "sample demo -o URL",
+    ],
+)
 @pytest.mark.parametrize("url", ["s3://bucket/out", "memory://out"])
 def test_no_command_writes_to_a_store_or_into_a_folder_of_its_name(tmp_path, monkeypatch, arguments, url):
     monkeypatch.chdir(tmp_path)
@@ -127,10 +166,15 @@ def test_labels_are_written_to_stores_of_objects_and_to_no_other(tmp_path, monke
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("arguments", [
-    "kb build table URL -o out", "train x -o out --dataset URL", "train x -o out --kb URL",
-    "reinforce x --teachers sample:30 --labels URL -o out",
-])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "kb build table URL -o out",
+        "train x -o out --dataset URL",
+        "train x -o out --kb URL",
+        "reinforce x --teachers sample:30 --labels URL -o out",
+    ],
+)
 def test_what_is_read_from_disks_only_says_so(tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="s3://bucket/x cannot be read: this is read from a local disk"):
@@ -139,10 +183,23 @@ def test_what_is_read_from_disks_only_says_so(tmp_path, monkeypatch, arguments):
 
 
 def test_every_command_that_writes_a_folder_can_begin_anew():
-    commands = ["kb build table", "kb build wordnet", "kb build wikidata", "kb sample", "kb export", "kb update",
-                "label",
-                "dataset build", "reinforce", "train", "link train", "export", "sample world", "sample encoder",
-                "sample demo"]
+    commands = [
+        "kb build table",
+        "kb build wordnet",
+        "kb build wikidata",
+        "kb sample",
+        "kb export",
+        "kb update",
+        "label",
+        "dataset build",
+        "reinforce",
+        "train",
+        "link train",
+        "export",
+        "sample world",
+        "sample encoder",
+        "sample demo",
+    ]
     for command in commands:
         assert "--restart" in run(*command.split(), "--help"), command
 

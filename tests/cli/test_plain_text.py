@@ -57,8 +57,9 @@ SOURCES = [path for folder in (ROOT, ROOT.parents[1] / "studies") for path in so
 
 def calls(path: Path) -> list[tuple[str, ast.Call]]:
     """Dotted name and call of everything that is called in a file."""
-    return [(ast.unparse(node.func), node) for node in ast.walk(ast.parse(path.read_text())) if
-            isinstance(node, ast.Call)]
+    return [
+        (ast.unparse(node.func), node) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)
+    ]
 
 
 def option(call: ast.Call, name: str) -> object:
@@ -67,13 +68,24 @@ def option(call: ast.Call, name: str) -> object:
 
 def with_markup(path: Path) -> list[str]:
     """What in a file would read text as markup."""
-    wrong = [ast.unparse(call) for name, call in calls(path) if (
-        (name.endswith("Console") and any(option(call, one) is not False for one in ("markup", "emoji", "highlight")))
-        or (name.endswith("TextColumn") and option(call, "markup") is not False)
-        or (name.endswith("Typer") and option(call, "rich_markup_mode") is not None)
-        or name.endswith(("from_markup", "Panel", "Prompt.ask")))]
-    return wrong + [ast.unparse(node) for node in ast.walk(ast.parse(path.read_text()))  # rich.print, rich.get_console
-                    if isinstance(node, ast.ImportFrom) and node.module == "rich"]
+    wrong = [
+        ast.unparse(call)
+        for name, call in calls(path)
+        if (
+            (
+                name.endswith("Console")
+                and any(option(call, one) is not False for one in ("markup", "emoji", "highlight"))
+            )
+            or (name.endswith("TextColumn") and option(call, "markup") is not False)
+            or (name.endswith("Typer") and option(call, "rich_markup_mode") is not None)
+            or name.endswith(("from_markup", "Panel", "Prompt.ask"))
+        )
+    ]
+    return wrong + [
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(path.read_text()))  # rich.print, rich.get_console
+        if isinstance(node, ast.ImportFrom) and node.module == "rich"
+    ]
 
 
 def test_nothing_in_the_sources_prints_with_markup():
@@ -81,9 +93,17 @@ def test_nothing_in_the_sources_prints_with_markup():
     assert {str(path): wrong for path in SOURCES if (wrong := with_markup(path))} == {}
 
 
-@pytest.mark.parametrize("line", [
-    "Console()", "Console(stderr=True, markup=False, highlight=False)", "TextColumn('{task.description}')",
-    "typer.Typer(no_args_is_help=True)", "Text.from_markup(name)", "from rich import print"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Console()",
+        "Console(stderr=True, markup=False, highlight=False)",
+        "TextColumn('{task.description}')",
+        "typer.Typer(no_args_is_help=True)",
+        "Text.from_markup(name)",
+        "from rich import print",
+    ],
+)
 def test_the_check_above_finds_what_does(line, tmp_path):
     (tmp_path / "a.py").write_text(line)
     assert with_markup(tmp_path / "a.py")
@@ -97,29 +117,76 @@ def stream(request, monkeypatch):
 
 
 def print_explanation() -> None:
-    explain._print(Explanation(HOSTILE, (Mention(2, 8, HOSTILE[2:8], "gazetteer"),), (
-        Explained(HOSTILE[2:8], "gazetteer", HOSTILE[9:14], HOSTILE[15:18], "the [sic] one :tent:", 1, 1, 1.0, 1,
-                  Reason.ACCEPTED),), 0.8))
+    explain._print(
+        Explanation(
+            HOSTILE,
+            (Mention(2, 8, HOSTILE[2:8], "gazetteer"),),
+            (
+                Explained(
+                    HOSTILE[2:8],
+                    "gazetteer",
+                    HOSTILE[9:14],
+                    HOSTILE[15:18],
+                    "the [sic] one :tent:",
+                    1,
+                    1,
+                    1.0,
+                    1,
+                    Reason.ACCEPTED,
+                ),
+            ),
+            0.8,
+        )
+    )
 
 
 FIGURES = {"labels": {"pairs": 1, "precision": 1.0, "precision_interval": None, "recall": 1.0}, "text_only": None}
 
 
-@pytest.mark.parametrize("show", [
-    lambda: tables.print_table((HOSTILE, HOSTILE), [(HOSTILE, HOSTILE)], title=HOSTILE),
-    lambda: tables.print_facts({HOSTILE: HOSTILE}), lambda: tables.print_counts(HOSTILE, {HOSTILE: 1}),
-    lambda: tables.print_names({HOSTILE: HOSTILE}, False),
-    lambda: tables.print_comparison(HOSTILE, [[HOSTILE] * 2] * 2),
-    lambda: tables.print_audit({"keys_unmatched": 1, "examples": [HOSTILE], "unknown_entities": [HOSTILE],
-                                "overall": FIGURES, "groups": {HOSTILE: {HOSTILE: FIGURES}}, "curve": [],
-                                "precision_at_recall": {}, "recall_asked": 0.5}),
-    lambda: tables.print_evaluation({
-        "protocol": HOSTILE, "version": 1, "interval_over": "x", "metrics": {HOSTILE: 1.0}, "intervals": {},
-        "features": None, "counts": {HOSTILE: 1}, "excluded": {HOSTILE: HOSTILE}, "rule": HOSTILE}),
-    lambda: tables.print_world(HOSTILE, {"pairs_by_split": {HOSTILE: 1}, "entities_by_kind": {HOSTILE: 1},
-                                         "pictures_by_rule": {f"{HOSTILE.replace('/', '|')}/{HOSTILE}": 1}}),
-    print_explanation,
-])
+@pytest.mark.parametrize(
+    "show",
+    [
+        lambda: tables.print_table((HOSTILE, HOSTILE), [(HOSTILE, HOSTILE)], title=HOSTILE),
+        lambda: tables.print_facts({HOSTILE: HOSTILE}),
+        lambda: tables.print_counts(HOSTILE, {HOSTILE: 1}),
+        lambda: tables.print_names({HOSTILE: HOSTILE}, False),
+        lambda: tables.print_comparison(HOSTILE, [[HOSTILE] * 2] * 2),
+        lambda: tables.print_audit(
+            {
+                "keys_unmatched": 1,
+                "examples": [HOSTILE],
+                "unknown_entities": [HOSTILE],
+                "overall": FIGURES,
+                "groups": {HOSTILE: {HOSTILE: FIGURES}},
+                "curve": [],
+                "precision_at_recall": {},
+                "recall_asked": 0.5,
+            }
+        ),
+        lambda: tables.print_evaluation(
+            {
+                "protocol": HOSTILE,
+                "version": 1,
+                "interval_over": "x",
+                "metrics": {HOSTILE: 1.0},
+                "intervals": {},
+                "features": None,
+                "counts": {HOSTILE: 1},
+                "excluded": {HOSTILE: HOSTILE},
+                "rule": HOSTILE,
+            }
+        ),
+        lambda: tables.print_world(
+            HOSTILE,
+            {
+                "pairs_by_split": {HOSTILE: 1},
+                "entities_by_kind": {HOSTILE: 1},
+                "pictures_by_rule": {f"{HOSTILE.replace('/', '|')}/{HOSTILE}": 1},
+            },
+        ),
+        print_explanation,
+    ],
+)
 def test_every_table_prints_what_it_is_given(show, stream, capsys):
     show()
     shown = capsys.readouterr().out
@@ -138,8 +205,11 @@ def test_a_terminal_is_not_controlled_by_data(stream, capsys):
 
 def test_a_bar_shows_its_stage_as_it_is(monkeypatch):
     out = io.StringIO()
-    monkeypatch.setattr(progress, "_console", lambda: Console(
-        file=out, width=200, force_terminal=True, markup=False, emoji=False, highlight=False))
+    monkeypatch.setattr(
+        progress,
+        "_console",
+        lambda: Console(file=out, width=200, force_terminal=True, markup=False, emoji=False, highlight=False),
+    )
     shown = progress.ConsoleProgress()
     shown.begin("read [/ref] [sic]", 1)
     shown.advance({})
@@ -156,9 +226,15 @@ def run(*arguments):
 def test_a_knowledge_base_of_hostile_names_is_built_looked_up_and_shown(tmp_path):
     source, kb = tmp_path / "[/ref] [sic] :tent:", tmp_path / "kb [/ref] [sic] :tent:"
     source.mkdir(parents=True)
-    (source / "entities.jsonl").write_text("".join(json.dumps(
-        {"id": f"{number}[/ref]", "name": HOSTILE, "description": f"[sic] {HOSTILE}", "types": [HOSTILE]}) + "\n"
-        for number in range(2)))
+    (source / "entities.jsonl").write_text(
+        "".join(
+            json.dumps(
+                {"id": f"{number}[/ref]", "name": HOSTILE, "description": f"[sic] {HOSTILE}", "types": [HOSTILE]}
+            )
+            + "\n"
+            for number in range(2)
+        )
+    )
     (source / "relations [sic].csv").write_text("x")
     checked = run("kb", "build", "table", source, "--check")
     assert (checked.exit_code, "[/ref] [sic] :tent:/relations [sic].csv is ignored" in checked.stdout) == (0, True)
@@ -173,11 +249,20 @@ def test_a_knowledge_base_of_hostile_names_is_built_looked_up_and_shown(tmp_path
         raise run("kb", "info", kb / "x").exception
 
 
-@pytest.mark.parametrize("arguments", [
-    ("[/ref] [sic]",), ("kb", "[/ref] [sic]"), ("kb", "lookup", "kb", "x", "--[/ref] [sic]"),
-    ("kb", "lookup", "kb", "x", "--limit", "[/ref] [sic]"), ("kb", "build", "[/ref] [sic]", "a"),
-    ("encoder", "info", "x", "[/ref] [sic]"), ("sample", "world", "--[/ref] [sic]"), ("link", "[/ref] [sic]"),
-    ("eval", "[/ref] [sic]")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("[/ref] [sic]",),
+        ("kb", "[/ref] [sic]"),
+        ("kb", "lookup", "kb", "x", "--[/ref] [sic]"),
+        ("kb", "lookup", "kb", "x", "--limit", "[/ref] [sic]"),
+        ("kb", "build", "[/ref] [sic]", "a"),
+        ("encoder", "info", "x", "[/ref] [sic]"),
+        ("sample", "world", "--[/ref] [sic]"),
+        ("link", "[/ref] [sic]"),
+        ("eval", "[/ref] [sic]"),
+    ],
+)
 def test_wrong_use_is_told_with_the_words_that_were_typed(arguments):
     done = run(*arguments)
     assert done.exit_code == 2 or isinstance(done.exception, OpenMofiError)
@@ -191,8 +276,7 @@ def test_an_error_prints_its_message_as_it_stands(capsys):
 
     with pytest.raises(SystemExit):
         command.run_app(fails)
-    assert capsys.readouterr().err == (
-        f"error: {HOSTILE} \ufffd[2J\ufffd\ufffd31mcannot be read.\n  [/ref] [sic]\n")
+    assert capsys.readouterr().err == (f"error: {HOSTILE} \ufffd[2J\ufffd\ufffd31mcannot be read.\n  [/ref] [sic]\n")
 
 
 @pytest.mark.parametrize("debug", ["", "1"])
@@ -200,10 +284,11 @@ def test_nothing_of_data_turns_or_controls_a_terminal_whatever_prints_it(debug, 
     """A process, as a person starts it: print, tables, logs, progress, errors and tracebacks."""
     monkeypatch.setenv("OPENMOFI_DEBUG", debug)
     evil = f"invoice{CONTROLS}{TURNING}fdp.exe \u05d0\u200f \u0639"
-    done = subprocess.run([sys.executable, "-c", PRINTS, evil], capture_output=True, text=True, encoding="utf-8",
-                          check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", PRINTS, evil], capture_output=True, text=True, encoding="utf-8", check=False
+    )
     assert done.returncode == 1
     assert not set(CONTROLS[:1] + CONTROLS[4:6] + TURNING) & set(done.stdout + done.stderr), (done.stdout, done.stderr)
     assert done.stdout.count("fdp.exe \u05d0\u200f \u0639") == 6  # marks of Hebrew and Arabic stay
     assert ("Traceback" in done.stderr) == bool(debug)
-    assert json.loads(done.stdout[done.stdout.index("{"):]) == {evil: evil}
+    assert json.loads(done.stdout[done.stdout.index("{") :]) == {evil: evil}

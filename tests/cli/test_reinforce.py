@@ -17,9 +17,25 @@ def run(*arguments):
 
 
 def test_a_store_and_what_is_told_of_it(small_world, small_encoder, labelled, tmp_path):
-    done = run(small_world.shards / "00000.tar", "--labels", labelled, "--teachers", f"{small_encoder}:30",
-               "--augs", "1", "--captions", "1", "--size", "32", "--precision", "int8",
-               "--kb", small_world.kb, "-o", tmp_path / "out")
+    done = run(
+        small_world.shards / "00000.tar",
+        "--labels",
+        labelled,
+        "--teachers",
+        f"{small_encoder}:30",
+        "--augs",
+        "1",
+        "--captions",
+        "1",
+        "--size",
+        "32",
+        "--precision",
+        "int8",
+        "--kb",
+        small_world.kb,
+        "-o",
+        tmp_path / "out",
+    )
     assert done.exit_code == 0
     assert "80 pairs in" in done.output
     assert "image_broken" in done.output
@@ -29,28 +45,53 @@ def test_a_store_and_what_is_told_of_it(small_world, small_encoder, labelled, tm
 
 
 def test_json(small_world, small_encoder, labelled, tmp_path):
-    done = run(small_world.shards / "00001.tar", "--labels", labelled, "--teachers", f"{small_encoder}:30",
-               "--augs", "1", "--size", "32", "--json", "-o", tmp_path / "out")
+    done = run(
+        small_world.shards / "00001.tar",
+        "--labels",
+        labelled,
+        "--teachers",
+        f"{small_encoder}:30",
+        "--augs",
+        "1",
+        "--size",
+        "32",
+        "--json",
+        "-o",
+        tmp_path / "out",
+    )
     counts = json.loads(done.stdout)
     assert counts["rows"] == 80
-    assert set(counts) == {"rows", "status", "refused", "own_texts", "fidelity", "fidelity_samples", "bytes",
-                           "bytes_per_sample", "device"}
+    assert set(counts) == {
+        "rows",
+        "status",
+        "refused",
+        "own_texts",
+        "fidelity",
+        "fidelity_samples",
+        "bytes",
+        "bytes_per_sample",
+        "device",
+    }
 
 
 def test_scales_are_found_and_can_be_pasted(small_world, small_encoder):
     done = run(small_world.shards / "00000.tar", "--teachers", small_encoder, "--tune-scale")
     assert f"--teachers {small_encoder}:" in done.output
-    found = json.loads(run(small_world.shards / "00000.tar", "--teachers", f"{small_encoder}:3", "--tune-scale",
-                           "--json").stdout)
+    found = json.loads(
+        run(small_world.shards / "00000.tar", "--teachers", f"{small_encoder}:3", "--tune-scale", "--json").stdout
+    )
     assert found[0]["spec"] == small_encoder
     assert found[0]["pairs"] > 16
 
 
-@pytest.mark.parametrize(("arguments", "hint"), [
-    (["--teachers", "sample", "--labels", "x", "-o", "y"], "tune-scale"),
-    (["--teachers", "sample:20", "-o", "y"], "--labels"),
-    (["--teachers", "sample:20", "--labels", "x"], "-o STORE"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--teachers", "sample", "--labels", "x", "-o", "y"], "tune-scale"),
+        (["--teachers", "sample:20", "-o", "y"], "--labels"),
+        (["--teachers", "sample:20", "--labels", "x"], "-o STORE"),
+    ],
+)
 def test_what_is_missing_is_said(small_world, arguments, hint):
     with pytest.raises(UsageError) as error:
         run(small_world.shards, *arguments)

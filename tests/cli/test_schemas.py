@@ -56,32 +56,56 @@ def test_real_outputs_fit(small_world, small_encoder, labelled, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     Path("photos").mkdir()
     Path("photos/moon.jpg").write_bytes(drawn_image("e:moon", np.random.default_rng(0)))
-    Path("truth.csv").write_text("\n".join(["shard,key,entity", *(
-        f"{shard},{key},{entity}" for (shard, key), entity in small_world.truth.items())]))
+    Path("truth.csv").write_text(
+        "\n".join(
+            ["shard,key,entity", *(f"{shard},{key},{entity}" for (shard, key), entity in small_world.truth.items())]
+        )
+    )
     kb, encoder = ["--kb", small_world.kb], ["--encoder", small_encoder]
     monkeypatch.setenv(CHECK_VARIABLE, os.environ.get(CHECK_VARIABLE, "1"))
     for words in (
-            ["kb", "build", "table", small_world.kb.parent / "source", "-o", "own"],
-            ["kb", "build", "sample", small_world.kb.parent / "source", "-o", "again"],
-            ["kb", "export", "own", "-o", "tables"],
-            ["kb", "info", small_world.kb], ["kb", "verify", small_world.kb], ["kb", "lookup", small_world.kb, "moon"],
-            ["kb", "lookup", small_world.kb, "moan"], ["kb", "diff", small_world.kb, "own"],
-            ["kb", "sample", small_world.kb, "--types", "circle", "-o", "slice"],
-            ["kb", "union", "own", "slice", "-o", "both"],
-            ["encoder", "info", small_encoder], ["eval", "--list"], ["eval", "sources", "gpr1200"],
-            ["train", "--list"], ["train", "mofi_vit_b16", "--show"],
-            ["label", small_world.shards, *kb, *encoder, "-o", "labels", "--cache", labelled],
-            ["label", "audit", "labels", "-o", "look.html", "--sample", "5"], ["jobs", "status", "labels"],
-            ["explain", *kb, *encoder, "--image", "photos/moon.jpg", "--text", "the moon", "--calibration",
-             "labels/calibration.json"],
-            ["dataset", "build", "labels", *kb, "-o", "dataset", "--min-images", "1"],
-            ["dataset", "audit", "labels", "--truth", "truth.csv"],
-            ["index", "build", "labels", *encoder, "-o", "index"], ["index", "info", "index"],
-            ["index", "verify", "index"], ["index", "add", "index", "photos"],
-            ["index", "remove", "index", tmp_path / "photos"], ["index", "compact", "index"],
-            ["index", "verdicts", "index", "-o", "verdicts.parquet"],
-            ["search", "index", "--text", "moon"], ["search", "index", "photos/moon.jpg"],
-            ["recognise", small_world.shards, "--index", "index", "-o", "shown", "--cache", labelled]):
+        ["kb", "build", "table", small_world.kb.parent / "source", "-o", "own"],
+        ["kb", "build", "sample", small_world.kb.parent / "source", "-o", "again"],
+        ["kb", "export", "own", "-o", "tables"],
+        ["kb", "info", small_world.kb],
+        ["kb", "verify", small_world.kb],
+        ["kb", "lookup", small_world.kb, "moon"],
+        ["kb", "lookup", small_world.kb, "moan"],
+        ["kb", "diff", small_world.kb, "own"],
+        ["kb", "sample", small_world.kb, "--types", "circle", "-o", "slice"],
+        ["kb", "union", "own", "slice", "-o", "both"],
+        ["encoder", "info", small_encoder],
+        ["eval", "--list"],
+        ["eval", "sources", "gpr1200"],
+        ["train", "--list"],
+        ["train", "mofi_vit_b16", "--show"],
+        ["label", small_world.shards, *kb, *encoder, "-o", "labels", "--cache", labelled],
+        ["label", "audit", "labels", "-o", "look.html", "--sample", "5"],
+        ["jobs", "status", "labels"],
+        [
+            "explain",
+            *kb,
+            *encoder,
+            "--image",
+            "photos/moon.jpg",
+            "--text",
+            "the moon",
+            "--calibration",
+            "labels/calibration.json",
+        ],
+        ["dataset", "build", "labels", *kb, "-o", "dataset", "--min-images", "1"],
+        ["dataset", "audit", "labels", "--truth", "truth.csv"],
+        ["index", "build", "labels", *encoder, "-o", "index"],
+        ["index", "info", "index"],
+        ["index", "verify", "index"],
+        ["index", "add", "index", "photos"],
+        ["index", "remove", "index", tmp_path / "photos"],
+        ["index", "compact", "index"],
+        ["index", "verdicts", "index", "-o", "verdicts.parquet"],
+        ["search", "index", "--text", "moon"],
+        ["search", "index", "photos/moon.jpg"],
+        ["recognise", small_world.shards, "--index", "index", "-o", "shown", "--cache", labelled],
+    ):
         done = CliRunner().invoke(app, [*map(str, words), "--json"], catch_exceptions=False)
         assert done.exit_code in (0, 1), f"{words}: {done.output}"
         assert json.loads(done.stdout), words

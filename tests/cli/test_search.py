@@ -28,8 +28,18 @@ def run(*arguments):
 
 def built(folder):
     write_images(folder / "images", 3)
-    done = run("index", "build", folder / "images", "--encoder", "colours", "--kb", write_colour_kb(folder / "kb"),
-               "-o", folder / "index", "--json")
+    done = run(
+        "index",
+        "build",
+        folder / "images",
+        "--encoder",
+        "colours",
+        "--kb",
+        write_colour_kb(folder / "kb"),
+        "-o",
+        folder / "index",
+        "--json",
+    )
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["added"] == 18
     return folder / "index"
@@ -91,7 +101,7 @@ def test_a_map_is_made_or_a_sentence_says_why_not(place, tmp_path):
 
 def test_texts_are_escaped_on_the_contact_sheet(tmp_path):
     folder = write_images(tmp_path / "images", 1, ("red",))
-    (folder / "red-0.txt").write_text("<script>alert(1)</script> \"red\"")
+    (folder / "red-0.txt").write_text('<script>alert(1)</script> "red"')
     run("index", "build", folder, "--encoder", "colours", "-o", tmp_path / "index")
     run("search", tmp_path / "index", "--text", "<b>red</b>", "--html", tmp_path / "sheet.html")
     html = (tmp_path / "sheet.html").read_text()
@@ -99,11 +109,19 @@ def test_texts_are_escaped_on_the_contact_sheet(tmp_path):
     assert "<b>red" not in html
 
 
-@pytest.mark.parametrize(("arguments", "says"), [
-    (("--entity", "gren"), "knows no entity 'gren'"), (("--where", "author"), "is not COLUMN=VALUE"),
-    (("--until", "2"), "until is 2.0"), (("--region", "0,0,1,1"), "without an image"),
-    (("--since", "May"), "not a day"), (("nowhere.png",), "cannot be read"),
-    (("nowhere.png", "--region", "1,2"), "is not four numbers"), (("-n", "0"), "limit is 0")])
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--entity", "gren"), "knows no entity 'gren'"),
+        (("--where", "author"), "is not COLUMN=VALUE"),
+        (("--until", "2"), "until is 2.0"),
+        (("--region", "0,0,1,1"), "without an image"),
+        (("--since", "May"), "not a day"),
+        (("nowhere.png",), "cannot be read"),
+        (("nowhere.png", "--region", "1,2"), "is not four numbers"),
+        (("-n", "0"), "limit is 0"),
+    ],
+)
 def test_what_is_wrong_is_a_sentence(unchanged, arguments, says):
     with pytest.raises(OpenMofiError, match=says):
         run("search", unchanged, *arguments)

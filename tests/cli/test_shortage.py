@@ -5,8 +5,13 @@ import pytest
 from openmofi.cli.command import run_app
 
 
-@pytest.mark.parametrize(("error", "says"), [(MemoryError(), "error: out of memory."),
-                                             (MemoryError("no room for it"), "error: out of memory: no room for it.")])
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (MemoryError(), "error: out of memory."),
+        (MemoryError("no room for it"), "error: out of memory: no room for it."),
+    ],
+)
 def test_out_of_memory_is_a_sentence(capsys, error, says):
     def fail() -> None:
         raise error

@@ -68,16 +68,19 @@ def test_show_prints_every_setting(trained):
     assert calls == []
 
 
-@pytest.mark.parametrize(("arguments", "told"), [
-    ((), "No recipe is given"),
-    (("mofi_vit_b17", "-o", "run"), "Did you mean 'mofi_vit_b16'?"),
-    (("nowhere.yaml", "-o", "run"), "The recipe 'nowhere.yaml' does not exist"),
-    ((SUPERVISED,), "No folder for the run"),
-    ((SUPERVISED, "-o", "run"), "data.dataset is empty"),
-    ((MULTI_TASK, "-o", "run", "--dataset", "somewhere"), "data.kb is empty"),
-    ((SUPERVISED, "-o", "run", "--set", "optimizer.lrr=1"), "did you mean optimizer.lr?"),
-    ((SUPERVISED, "-o", "run", "--set", "optimizer.lr=fast"), "optimizer.lr is 'fast'; it must be a number"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "No recipe is given"),
+        (("mofi_vit_b17", "-o", "run"), "Did you mean 'mofi_vit_b16'?"),
+        (("nowhere.yaml", "-o", "run"), "The recipe 'nowhere.yaml' does not exist"),
+        ((SUPERVISED,), "No folder for the run"),
+        ((SUPERVISED, "-o", "run"), "data.dataset is empty"),
+        ((MULTI_TASK, "-o", "run", "--dataset", "somewhere"), "data.kb is empty"),
+        ((SUPERVISED, "-o", "run", "--set", "optimizer.lrr=1"), "did you mean optimizer.lr?"),
+        ((SUPERVISED, "-o", "run", "--set", "optimizer.lr=fast"), "optimizer.lr is 'fast'; it must be a number"),
+    ],
+)
 def test_wrong_use_is_one_sentence_and_exits_with_2(trained, arguments, told):
     run, calls = trained
     done = run(*arguments)
@@ -96,11 +99,22 @@ def test_a_wrong_setting_as_a_person_meets_it(tmp_path):
 
 def test_the_run_gets_recipe_folder_and_settings(trained, tmp_path):
     run, calls = trained
-    done = run(MULTI_TASK, "-o", tmp_path, "--dataset", "data", "--kb", "kb", "--set", "run.steps=500",
-               "--set", "optimizer.warmup=5", "--resume")
+    done = run(
+        MULTI_TASK,
+        "-o",
+        tmp_path,
+        "--dataset",
+        "data",
+        "--kb",
+        "kb",
+        "--set",
+        "run.steps=500",
+        "--set",
+        "optimizer.warmup=5",
+        "--resume",
+    )
     assert done.exit_code == 0, done.output
-    recipe = load_recipe(
-        MULTI_TASK, ["data.dataset=data", "data.kb=kb", "run.steps=500", "optimizer.warmup=5"])
+    recipe = load_recipe(MULTI_TASK, ["data.dataset=data", "data.kb=kb", "run.steps=500", "optimizer.warmup=5"])
     assert calls == [{"recipe": recipe, "out": tmp_path, "resume": True}]
     assert f"encoder: run:{tmp_path}/encoder" in done.stdout
     assert "best loss: 2.2500 at step 200" in done.stdout
@@ -111,8 +125,12 @@ def test_the_run_gets_recipe_folder_and_settings(trained, tmp_path):
 def test_json_is_all_that_json_prints(trained, tmp_path):
     run, _ = trained
     done = run(SUPERVISED, "-o", tmp_path, "--dataset", "data", "--json")
-    assert json.loads(done.stdout) == {"run": str(tmp_path), "steps": 400, "metrics": SCALARS,
-                                       "best": {"metric": "loss", "value": 2.25, "step": 200}}
+    assert json.loads(done.stdout) == {
+        "run": str(tmp_path),
+        "steps": 400,
+        "metrics": SCALARS,
+        "best": {"metric": "loss", "value": 2.25, "step": 200},
+    }
     assert done.stderr == ""
 
 

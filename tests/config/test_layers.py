@@ -32,14 +32,27 @@ class Example(Settings):
     range: Range = field(default_factory=Range)
 
 
-@pytest.mark.parametrize(("override", "expected"), [
-    ("k=5,10", Example(k=(5, 10))), ("k=[5, 10]", Example(k=(5, 10))), ("k=5", Example(k=(5,))), ("k=", Example(k=())),
-    ("splits=2014, b", Example(splits=("2014", "b"))), ("splits=['a, b']", Example(splits=("a, b",))),
-    ("name=2014", Example(name="2014")), ("name={} here", Example(name="{} here")), ("name='#1'", Example(name="#1")),
-    ("name=", Example(name="")), ("name=no: way", Example(name="no: way")), ("name=a=b", Example(name="a=b")),
-    ("share=0.5", Example(share=0.5)), ("share=null", Example()),
-    ("range.low=5e-1", Example(range=Range(0.5))), ("range={high: 1}", Example(range=Range(high=1.0))),
-])
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("k=5,10", Example(k=(5, 10))),
+        ("k=[5, 10]", Example(k=(5, 10))),
+        ("k=5", Example(k=(5,))),
+        ("k=", Example(k=())),
+        ("splits=2014, b", Example(splits=("2014", "b"))),
+        ("splits=['a, b']", Example(splits=("a, b",))),
+        ("name=2014", Example(name="2014")),
+        ("name={} here", Example(name="{} here")),
+        ("name='#1'", Example(name="#1")),
+        ("name=", Example(name="")),
+        ("name=no: way", Example(name="no: way")),
+        ("name=a=b", Example(name="a=b")),
+        ("share=0.5", Example(share=0.5)),
+        ("share=null", Example()),
+        ("range.low=5e-1", Example(range=Range(0.5))),
+        ("range={high: 1}", Example(range=Range(high=1.0))),
+    ],
+)
 def test_values_are_written_as_their_type_suggests(override, expected):
     assert settings_from(Example(), [override]) == expected
 
@@ -51,17 +64,20 @@ def test_later_layers_win_and_rules_hold_for_the_outcome_alone():
         settings_from(Example(), ["range.low=0.7"])
 
 
-@pytest.mark.parametrize(("override", "message"), [
-    ("nam=x", "--set nam=x: unknown setting nam; did you mean name? Settings: name, k, splits, share, range."),
-    ("high=1", "--set high=1: unknown setting high; did you mean range.high?"),
-    ("range.hihg=1", "--set range.hihg=1: unknown setting range.hihg; did you mean range.high? Settings of range:"),
-    ("k=1,0", "--set k=1,0: k[1] is 0; it must be at least 1."),
-    ("k.first=1", "--set k.first=1: k is a mapping; it must be a list"),
-    ("range=1", "--set range=1: range is 1; it has settings below it. Write one as --set range.NAME=VALUE."),
-    ("range.low=2", "--set range.low=2: range.low is 2; it must lie between 0 and 1."),
-    ("share=half", "--set share=half: share is 'half'; it must be a number."),
-    ("range.low", "--set range.low is not KEY=VALUE."),
-])
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("nam=x", "--set nam=x: unknown setting nam; did you mean name? Settings: name, k, splits, share, range."),
+        ("high=1", "--set high=1: unknown setting high; did you mean range.high?"),
+        ("range.hihg=1", "--set range.hihg=1: unknown setting range.hihg; did you mean range.high? Settings of range:"),
+        ("k=1,0", "--set k=1,0: k[1] is 0; it must be at least 1."),
+        ("k.first=1", "--set k.first=1: k is a mapping; it must be a list"),
+        ("range=1", "--set range=1: range is 1; it has settings below it. Write one as --set range.NAME=VALUE."),
+        ("range.low=2", "--set range.low=2: range.low is 2; it must lie between 0 and 1."),
+        ("share=half", "--set share=half: share is 'half'; it must be a number."),
+        ("range.low", "--set range.low is not KEY=VALUE."),
+    ],
+)
 def test_a_wrong_override_is_told(override, message):
     with pytest.raises(UsageError) as caught:
         settings_from(Example(), [override])
@@ -80,8 +96,11 @@ def test_recipes_are_named_after_their_file_and_found_by_name(tmp_path):
 
 
 def test_config_is_not_loaded_before_it_is_needed():
-    code = ("import sys, openmofi, openmofi.cli.main; "
-            "print([name for name in ('msgspec', 'yaml', 'openmofi.config') if name in sys.modules])")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                          cwd=Path(__file__).parent)
+    code = (
+        "import sys, openmofi, openmofi.cli.main; "
+        "print([name for name in ('msgspec', 'yaml', 'openmofi.config') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parent
+    )
     assert done.stdout == "[]\n"

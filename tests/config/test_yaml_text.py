@@ -13,14 +13,20 @@ def bomb(width: int, depth: int, item: str = "[{}]") -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize(("text", "says"), [
-    ("[" * 10_000 + "]" * 10_000, "nested too deeply"), ("[" * 10_000, "nested too deeply"),
-    ("\n".join(" " * level + "a:" for level in range(2_000)), "nested too deeply"),
-    ("{a: " * 5_000 + "}" * 5_000, "nested too deeply"),
-    ("a: &a [*a]", "*a stands for a value that it is in"), ("a: &a {b: {c: *a}}", "*a stands for a value"),
-    (bomb(9, 10), "more than 100,000 values"), (bomb(9, 7, "{{<<: [{}]}}"), "more than 100,000 values"),
-    (f"[{'1,' * 100_001}]", "more than 100,000 values"),
-])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[" * 10_000 + "]" * 10_000, "nested too deeply"),
+        ("[" * 10_000, "nested too deeply"),
+        ("\n".join(" " * level + "a:" for level in range(2_000)), "nested too deeply"),
+        ("{a: " * 5_000 + "}" * 5_000, "nested too deeply"),
+        ("a: &a [*a]", "*a stands for a value that it is in"),
+        ("a: &a {b: {c: *a}}", "*a stands for a value"),
+        (bomb(9, 10), "more than 100,000 values"),
+        (bomb(9, 7, "{{<<: [{}]}}"), "more than 100,000 values"),
+        (f"[{'1,' * 100_001}]", "more than 100,000 values"),
+    ],
+)
 def test_what_would_take_all_memory_or_stack_is_refused(text, says):
     with pytest.raises(UsageError, match=rf"^a\.yaml.*{says.replace('*', '[*]')}"):
         parse_yaml(text, "a.yaml")
@@ -28,12 +34,17 @@ def test_what_would_take_all_memory_or_stack_is_refused(text, says):
 
 def test_anchors_are_as_good_as_before():
     assert parse_yaml("a: &x [1, 2]\nb: *x\nc: &y {d: 3}\ne: {<<: *y, f: *x}", "a") == {
-        "a": [1, 2], "b": [1, 2], "c": {"d": 3}, "e": {"d": 3, "f": [1, 2]}}
+        "a": [1, 2],
+        "b": [1, 2],
+        "c": {"d": 3},
+        "e": {"d": 3, "f": [1, 2]},
+    }
     assert parse_yaml(bomb(9, 4), "a")["a3"][8][8][8] == [1] * 9
 
 
 def test_a_recipe_and_a_setting_are_refused_in_one_sentence(tmp_path):
     (tmp_path / "deep.yaml").write_text("[" * 10_000)
     assert "nested too deeply" in sentence(in_process("train", tmp_path / "deep.yaml", "-o", tmp_path / "run"), 2)
-    assert "nested too deeply" in sentence(in_process(
-        "train", "mofi_vit_b16", "--set", f"run.steps={'[' * 5000}", "-o", tmp_path / "run"), 2)
+    assert "nested too deeply" in sentence(
+        in_process("train", "mofi_vit_b16", "--set", f"run.steps={'[' * 5000}", "-o", tmp_path / "run"), 2
+    )

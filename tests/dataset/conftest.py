@@ -61,13 +61,29 @@ def draw(number: int, generator: np.random.Generator) -> bytes:
 
 
 def judgement(entity, mention, probability, accepted, reason, link=0.5, prior=0.5):
-    return {"entity": entity, "mention": mention, "prior": prior, "link_score": link, "image_score": 1.0,
-            "probability": probability, "accepted": accepted, "reason": reason}
+    return {
+        "entity": entity,
+        "mention": mention,
+        "prior": prior,
+        "link_score": link,
+        "image_score": 1.0,
+        "probability": probability,
+        "accepted": accepted,
+        "reason": reason,
+    }
 
 
 def label_row(key, text, status, mentions=(), entities=(), phash=1):
-    return {"key": key, "text": text, "status": status, "mentions": list(mentions), "entities": list(entities),
-            "width": 96, "height": 80, "phash": phash}
+    return {
+        "key": key,
+        "text": text,
+        "status": status,
+        "mentions": list(mentions),
+        "entities": list(entities),
+        "width": 96,
+        "height": 80,
+        "phash": phash,
+    }
 
 
 def _row(key: str, generator: np.random.Generator, true: str, entities: int, phash: int) -> dict:
@@ -79,16 +95,26 @@ def _row(key: str, generator: np.random.Generator, true: str, entities: int, pha
     first = f"name{int(true[1:]) // 2}"
     second = f"name{int(generator.integers(entities)) // 2}"
     text = f"{first} and {second} {NASTY if draws > 0.9 else ''}"
-    mentions = [{"start": 0, "end": len(first), "surface": first, "detector": "gazetteer"},
-                {"start": len(first) + 5, "end": len(first) + 5 + len(second), "surface": second, "detector": "spacy"}]
+    mentions = [
+        {"start": 0, "end": len(first), "surface": first, "detector": "gazetteer"},
+        {"start": len(first) + 5, "end": len(first) + 5 + len(second), "surface": second, "detector": "spacy"},
+    ]
     judged = []
     for number, surface in enumerate((first, second)):
         pair = [f"e{2 * int(surface[4:])}", f"e{2 * int(surface[4:]) + 1}"]
         link = generator.dirichlet([1, 1, 1])
         for position, entity in enumerate(pair):
             probability = float(np.clip(generator.normal(0.8 if entity == true else 0.25, 0.2), 0.01, 0.99))
-            judged.append(judgement(entity, number, probability, probability >= 0.5, "accepted" if probability >= 0.5
-                                    else "sibling_preferred" if position else "below_threshold", float(link[position])))
+            judged.append(
+                judgement(
+                    entity,
+                    number,
+                    probability,
+                    probability >= 0.5,
+                    "accepted" if probability >= 0.5 else "sibling_preferred" if position else "below_threshold",
+                    float(link[position]),
+                )
+            )
     status = "labelled" if any(entry["accepted"] for entry in judged) else "rejected"
     return label_row(key, text, status, mentions, judged, phash)
 
@@ -96,8 +122,9 @@ def _row(key: str, generator: np.random.Generator, true: str, entities: int, pha
 def finish_labels(folder: Path, tables: dict[str, list[dict]], shards: list[Shard] | None = None) -> None:
     shards = shards or [Shard(f"{name}.tar", name) for name in tables]
     inputs = {shard.name: shard.fingerprint for shard in shards if Path(shard.path).exists()}
-    manifest = claim_folder(folder, "labels", {"encoder": "drawn", "shards": [asdict(shard) for shard in shards]},
-                            {"kb": "abc"} | inputs)
+    manifest = claim_folder(
+        folder, "labels", {"encoder": "drawn", "shards": [asdict(shard) for shard in shards]}, {"kb": "abc"} | inputs
+    )
     for name, rows in tables.items():
         write_table(folder / "labels" / f"{name}.parquet", pa.Table.from_pylist(rows, LABELS))
     finish_manifest(folder, manifest, {"rows": sum(map(len, tables.values()))})
@@ -117,10 +144,17 @@ def make_world(root: Path, *, shards: int = 3, rows: int = 80, entities: int = 1
             row = _row(key, generator, true, entities, perceptual_hash(Image.open(io.BytesIO(data))))
             table.append(row)
             records.append(Record(key, data if row["status"] != "image_broken" else b"broken", row["text"]))
-            truth.append({"shard": name, "key": key, "entity": true if position % 20 else "",
-                          "named": bool(position % 20) and row["status"] not in ("image_broken", "no_mention"),
-                          "ambiguous": int(true[1:]) % 4 < 2, "domain": "emoji" if int(true[1:]) % 2 else "flags",
-                          "split": "train" if number else "heldout_pages"})
+            truth.append(
+                {
+                    "shard": name,
+                    "key": key,
+                    "entity": true if position % 20 else "",
+                    "named": bool(position % 20) and row["status"] not in ("image_broken", "no_mention"),
+                    "ambiguous": int(true[1:]) % 4 < 2,
+                    "domain": "emoji" if int(true[1:]) % 2 else "flags",
+                    "split": "train" if number else "heldout_pages",
+                }
+            )
         write_tar(root / "pairs" / f"{name}.tar", records)
         found.append(Shard(str(root / "pairs" / f"{name}.tar"), name))
         tables[name] = table
@@ -142,15 +176,18 @@ def lookup() -> Lookup:
 @pytest.fixture
 def small_labels(tmp_path):
     """Write a labels folder from rows by hand."""
+
     def write(tables: dict[str, list[dict]], name: str = "labels") -> Path:
         finish_labels(tmp_path / name, tables)
         return tmp_path / name
+
     return write
 
 
 @pytest.fixture
 def rows():
     """The makers of rows: `rows.label_row`, `rows.judgement`."""
+
     class Makers:
         pass
 

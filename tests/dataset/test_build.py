@@ -27,8 +27,11 @@ def plain(world, minimum):
             if row["status"] == "labelled":
                 found[shard.name, row["key"]] = scores
     counts = Counter(entity for scores in found.values() for entity in scores)
-    return {pair: kept for pair, scores in found.items()
-            if (kept := {entity: score for entity, score in scores.items() if counts[entity] >= minimum})}
+    return {
+        pair: kept
+        for pair, scores in found.items()
+        if (kept := {entity: score for entity, score in scores.items() if counts[entity] >= minimum})
+    }
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +42,12 @@ def built(world, tmp_path_factory):
 
 def test_rows_are_those_of_the_plain_way(world, built):
     out, _ = built
-    rows = [row for shard in world.shards
-            for row in pq.read_table(out / "images" / f"{shard.name}.parquet").to_pylist()]
-    assert {(row["shard"], row["key"]): dict(zip(row["entities"], row["scores"], strict=True))
-            for row in rows} == plain(world, 8)
+    rows = [
+        row for shard in world.shards for row in pq.read_table(out / "images" / f"{shard.name}.parquet").to_pylist()
+    ]
+    assert {
+        (row["shard"], row["key"]): dict(zip(row["entities"], row["scores"], strict=True)) for row in rows
+    } == plain(world, 8)
     assert all(row["scores"] == sorted(row["scores"], reverse=True) for row in rows)
     assert any(len(row["entities"]) > 1 for row in rows)
 
@@ -132,11 +137,16 @@ def test_near_duplicates_stay_out(rows, small_labels, tmp_path):
         judged = [rows.judgement(entity, 0, 0.9, True, "accepted")]
         return rows.label_row(key, "apple", "labelled", mention, judged, phash)
 
-    tables = {"s0": [row("k0", 3**30), row("k1", 3**30 ^ 7), row("k2", 5**20)],
-              "s1": [row("k0", 3**30 ^ 1), row("k1", 3**30, "b"), row("k2", 5**20, "b")]}
+    tables = {
+        "s0": [row("k0", 3**30), row("k1", 3**30 ^ 7), row("k2", 5**20)],
+        "s1": [row("k0", 3**30 ^ 1), row("k1", 3**30, "b"), row("k2", 5**20, "b")],
+    }
     statistics = build_dataset(small_labels(tables), tmp_path / "d", DatasetSettings(2), report=False)
-    keys = [(name, key) for name in tables
-            for key in pq.read_table(tmp_path / "d" / "images" / f"{name}.parquet")["key"].to_pylist()]
+    keys = [
+        (name, key)
+        for name in tables
+        for key in pq.read_table(tmp_path / "d" / "images" / f"{name}.parquet")["key"].to_pylist()
+    ]
     assert keys == [("s0", "k0"), ("s0", "k2"), ("s1", "k1"), ("s1", "k2")]
     assert statistics.outcomes["near_duplicate"] == 2
 
@@ -153,14 +163,17 @@ def test_labels_without_any_accepted_label_are_said(rows, small_labels, tmp_path
         build_dataset(labels, tmp_path / "d")
 
 
-@pytest.mark.parametrize(("damage", "said"), [
-    (lambda folder: json_edit(folder, finished=False), "is not finished"),
-    (lambda folder: json_edit(folder, kind="world"), "holds 'world'"),
-    (lambda folder: json_edit(folder, settings={}), "lists no shards"),
-    (lambda folder: json_edit(folder, settings={"shards": []}), "has no shards"),
-    (lambda folder: (folder / "labels" / "pairs-001.parquet").unlink(), "pairs-001.parquet is missing"),
-    (lambda folder: (folder / "labels" / "pairs-001.parquet").write_bytes(b"PAR1"), "cannot be read"),
-])
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda folder: json_edit(folder, finished=False), "is not finished"),
+        (lambda folder: json_edit(folder, kind="world"), "holds 'world'"),
+        (lambda folder: json_edit(folder, settings={}), "lists no shards"),
+        (lambda folder: json_edit(folder, settings={"shards": []}), "has no shards"),
+        (lambda folder: (folder / "labels" / "pairs-001.parquet").unlink(), "pairs-001.parquet is missing"),
+        (lambda folder: (folder / "labels" / "pairs-001.parquet").write_bytes(b"PAR1"), "cannot be read"),
+    ],
+)
 def test_damaged_labels_give_one_sentence(world, tmp_path, damage, said):
     shutil.copytree(world.labels, tmp_path / "labels")
     damage(tmp_path / "labels")

@@ -22,6 +22,7 @@ def judged(**values):
         row = next(number for number, row in enumerate(rows) if row["entities"])
         rows[row]["entities"][-1].update(values)
         return row
+
     return change
 
 
@@ -29,6 +30,7 @@ def row_with(row, **values):
     def change(rows):
         rows[row].update(values)
         return row
+
     return change
 
 
@@ -77,8 +79,10 @@ def test_the_audit_and_the_report_refuse_them_as_well(world, tmp_path):
     rows = pq.read_table(path).to_pylist()
     judged(probability=float("nan"))(rows)
     write_table(path, pa.Table.from_pylist(rows, LABELS))
-    for read in (lambda: audit(labels, world.truth),
-                 lambda: write_report(tmp_path / "dataset", labels, tmp_path / "report.html")):
+    for read in (
+        lambda: audit(labels, world.truth),
+        lambda: write_report(tmp_path / "dataset", labels, tmp_path / "report.html"),
+    ):
         with pytest.raises(OpenMofiError, match="probability that is not between 0 and 1"):
             read()
 
@@ -89,12 +93,20 @@ def test_a_repeated_key_that_says_so_is_no_fault(world, rows, small_labels, tmp_
     assert folder.read(folder.shards[0])["key"].to_pylist() == ["k", "k"]
 
 
-@pytest.mark.parametrize(("change", "says"), [
-    (lambda table: table.drop_columns(["phash"]), "it has no column 'phash' (it has: key, text"),
-    (lambda table: table.set_column(0, "key", pa.array([[1]] * len(table))),
-     "its column 'key' holds lists of whole numbers, not text"),
-    (lambda table: table.set_column(4, "entities", pa.array(["x"] * len(table))),
-     "its column 'entities' holds text, not lists of records")])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda table: table.drop_columns(["phash"]), "it has no column 'phash' (it has: key, text"),
+        (
+            lambda table: table.set_column(0, "key", pa.array([[1]] * len(table))),
+            "its column 'key' holds lists of whole numbers, not text",
+        ),
+        (
+            lambda table: table.set_column(4, "entities", pa.array(["x"] * len(table))),
+            "its column 'entities' holds text, not lists of records",
+        ),
+    ],
+)
 def test_other_columns_are_named_and_not_arrows_types(world, tmp_path, change, says):
     labels = shutil.copytree(world.labels, tmp_path / "labels")
     path = labels / "labels" / f"{SHARD}.parquet"
@@ -110,17 +122,22 @@ def dataset(world, tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize(("values", "says"), [
-    ({"classes": [99999]}, "has a class that is none of the 16 of the vocabulary"),
-    ({"classes": [-1]}, "has a class that is none of the 16 of the vocabulary"),
-    ({"classes": [None]}, "has a class that is none of the 16 of the vocabulary"),
-    ({"entities": ["e99"]}, "has an entity that is not its class's"),
-    ({"entities": [None]}, "has an entity that is not its class's"),
-    ({"scores": [float("nan")]}, "has a score that is not between 0 and 1"),
-    ({"scores": [2.0]}, "has a score that is not between 0 and 1"),
-    ({"scores": [0.5, 0.5]}, "has not as many scores as classes"),
-    ({"classes": [], "entities": [], "scores": []}, "has no classes"),
-    ({"key": None}, "has no key"), ({"shard": "other"}, "is of another shard")])
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"classes": [99999]}, "has a class that is none of the 16 of the vocabulary"),
+        ({"classes": [-1]}, "has a class that is none of the 16 of the vocabulary"),
+        ({"classes": [None]}, "has a class that is none of the 16 of the vocabulary"),
+        ({"entities": ["e99"]}, "has an entity that is not its class's"),
+        ({"entities": [None]}, "has an entity that is not its class's"),
+        ({"scores": [float("nan")]}, "has a score that is not between 0 and 1"),
+        ({"scores": [2.0]}, "has a score that is not between 0 and 1"),
+        ({"scores": [0.5, 0.5]}, "has not as many scores as classes"),
+        ({"classes": [], "entities": [], "scores": []}, "has no classes"),
+        ({"key": None}, "has no key"),
+        ({"shard": "other"}, "is of another shard"),
+    ],
+)
 def test_a_wrong_dataset_is_refused_with_file_and_row(dataset, tmp_path, values, says):
     copy = shutil.copytree(dataset, tmp_path / "dataset")
     path = copy / "images" / f"{SHARD}.parquet"
@@ -133,9 +150,16 @@ def test_a_wrong_dataset_is_refused_with_file_and_row(dataset, tmp_path, values,
         folder.read(folder.shards[1])
 
 
-@pytest.mark.parametrize(("column", "value", "says"), [
-    ("class_id", 7, "is not the next class"), ("id", "e0", "has the entity of another class"),
-    ("id", "", "has no entity"), ("name", None, "has no name"), ("images", -1, "has a negative count of images")])
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("class_id", 7, "is not the next class"),
+        ("id", "e0", "has the entity of another class"),
+        ("id", "", "has no entity"),
+        ("name", None, "has no name"),
+        ("images", -1, "has a negative count of images"),
+    ],
+)
 def test_a_wrong_vocabulary_is_refused(dataset, tmp_path, column, value, says):
     copy = shutil.copytree(dataset, tmp_path / "dataset")
     rows = pq.read_table(copy / "vocabulary.parquet").to_pylist()

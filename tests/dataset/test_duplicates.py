@@ -16,8 +16,11 @@ def oracle(image, entity, phash, salt, bits):
     for number in sorted(entities):
         for other in kept:
             distance = int(phash[number] ^ phash[other]).bit_count()
-            near = distance <= bits if salt[number] == salt[other] == 0 else (
-                distance == 0 and salt[number] == salt[other])
+            near = (
+                distance <= bits
+                if salt[number] == salt[other] == 0
+                else (distance == 0 and salt[number] == salt[other])
+            )
             if phash[number] and phash[other] and near and entities[number] & entities[other]:
                 dropped.add(number)
                 break
@@ -40,8 +43,12 @@ def labelled_images(draw):
         for code in draw(st.sets(st.integers(0, 3), max_size=3)):
             image.append(number)
             entity.append(code)
-    return (np.array(image, np.int64), np.array(entity, np.int64), np.array(phash, np.uint64),
-            np.array(salt, np.uint64))
+    return (
+        np.array(image, np.int64),
+        np.array(entity, np.int64),
+        np.array(phash, np.uint64),
+        np.array(salt, np.uint64),
+    )
 
 
 @settings(max_examples=300, deadline=None)

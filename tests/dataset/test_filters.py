@@ -19,8 +19,12 @@ def labels_of(sets, phash=None, probability=None):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.sets(st.integers(0, 7), min_size=1, max_size=3), min_size=1, max_size=30), st.integers(1, 6),
-       st.integers(0, 6), st.randoms(use_true_random=False))
+@given(
+    st.lists(st.sets(st.integers(0, 7), min_size=1, max_size=3), min_size=1, max_size=30),
+    st.integers(1, 6),
+    st.integers(0, 6),
+    st.randoms(use_true_random=False),
+)
 def test_minimum_and_cap_equal_the_plain_way(sets, minimum, extra, random):
     cap = minimum + extra if extra else None
     labels = labels_of(sets, probability=[random.choice([0.5, 0.7, 0.9]) for found in sets for _ in found])
@@ -28,16 +32,23 @@ def test_minimum_and_cap_equal_the_plain_way(sets, minimum, extra, random):
     by_entity = defaultdict(list)
     for number, code, score in zip(labels.image, labels.entity, labels.probability, strict=True):
         by_entity[int(code)].append((-float(score), int(number)))
-    wanted = {(image, code) for code, found in by_entity.items() if len(found) >= minimum
-              for _, image in sorted(found)[:cap]}
+    wanted = {
+        (image, code) for code, found in by_entity.items() if len(found) >= minimum for _, image in sorted(found)[:cap]
+    }
     chosen = set(zip(labels.image[kept.label].tolist(), labels.entity[kept.label].tolist(), strict=True))
     assert chosen == wanted
     assert {n for n, _ in wanted} == set(np.flatnonzero(kept.outcome == Outcome.KEPT).tolist())
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.sets(st.integers(0, 7), min_size=1, max_size=3), st.sampled_from([3**30, 5**20, 7**15])),
-                min_size=1, max_size=30), st.integers(1, 4))
+@given(
+    st.lists(
+        st.tuples(st.sets(st.integers(0, 7), min_size=1, max_size=3), st.sampled_from([3**30, 5**20, 7**15])),
+        min_size=1,
+        max_size=30,
+    ),
+    st.integers(1, 4),
+)
 def test_the_result_is_a_fixed_point_and_every_image_is_accounted_for(drawn, minimum):
     labels = labels_of([found for found, _ in drawn], phash=[value for _, value in drawn])
     kept = keep(labels, DatasetSettings(minimum, None, 0))
@@ -62,8 +73,9 @@ def test_the_cap_keeps_the_most_probable_and_then_the_first():
     assert kept.outcome.tolist() == [Outcome.KEPT, Outcome.KEPT, Outcome.BEYOND_CAP, Outcome.BEYOND_CAP]
 
 
-@pytest.mark.parametrize("wrong", [{"min_images": 0}, {"max_images": 4}, {"near_duplicates": 13},
-                                   {"near_duplicates": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"min_images": 0}, {"max_images": 4}, {"near_duplicates": 13}, {"near_duplicates": -1}]
+)
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(UsageError, match=next(iter(wrong))):
         DatasetSettings(**wrong)

@@ -61,10 +61,16 @@ def test_a_pickle_is_compiled_where_it_is_opened(monkeypatch, spec):
     assert low.feature_fingerprint == open_encoder(spec, precision="bf16").feature_fingerprint
 
 
-@pytest.mark.parametrize(("precision", "factor", "refused"), [
-    ("fp32", 1 + BOUND / 2, False), ("fp32", 1 + 2 * BOUND, True), ("fp32", float("nan"), True),
-    ("bf16", 1 + LOW_BOUND / 2, False), ("bf16", 1 + 2 * LOW_BOUND, True),
-])
+@pytest.mark.parametrize(
+    ("precision", "factor", "refused"),
+    [
+        ("fp32", 1 + BOUND / 2, False),
+        ("fp32", 1 + 2 * BOUND, True),
+        ("fp32", float("nan"), True),
+        ("bf16", 1 + LOW_BOUND / 2, False),
+        ("bf16", 1 + 2 * LOW_BOUND, True),
+    ],
+)
 def test_features_beyond_the_bound_are_refused(monkeypatch, spec, precision, factor, refused):
     compiling(monkeypatch, lambda features: features * factor)
     encoder = open_encoder(spec).compiled().with_precision(precision)
@@ -117,8 +123,12 @@ def test_torch_compiles_a_tower_whose_features_are_equal_within_the_bound(monkey
 
     monkeypatch.setattr(torch._inductor.config, "compile_threads", 1)
     torch.manual_seed(0)
-    tower = OnArrays(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 5), torch.nn.GELU(), torch.nn.Flatten(),
-                                         torch.nn.LazyLinear(16)).eval(), "cpu")
+    tower = OnArrays(
+        torch.nn.Sequential(
+            torch.nn.Conv2d(3, 8, 5), torch.nn.GELU(), torch.nn.Flatten(), torch.nn.LazyLinear(16)
+        ).eval(),
+        "cpu",
+    )
     expected = tower(PIXELS)
     compiled = CompiledTower(tower, "drawn")
     for _ in range(2):  # the first batch is made both ways

@@ -19,14 +19,21 @@ NUMBERS = count()
 BOUND = 1e-3
 """Between the features of two devices, of the greatest of them: docs/scale.md."""
 SETTINGS = Preprocessing(32, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
-IMAGES = [Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40 + seed, 50, 3)).astype(np.uint8))
-          for seed in range(3)]
+IMAGES = [
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40 + seed, 50, 3)).astype(np.uint8))
+    for seed in range(3)
+]
 
 
-@pytest.mark.parametrize(("device", "says"), [
-    ("gpu", "Unknown device 'gpu'"), ("cuda:x", "Unknown device 'cuda:x'"), ("", "Unknown device ''"),
-    ("hpu", "There is no device 'hpu' here"),
-])
+@pytest.mark.parametrize(
+    ("device", "says"),
+    [
+        ("gpu", "Unknown device 'gpu'"),
+        ("cuda:x", "Unknown device 'cuda:x'"),
+        ("", "Unknown device ''"),
+        ("hpu", "There is no device 'hpu' here"),
+    ],
+)
 def test_a_device_that_there_is_not_is_named(device, says):
     with pytest.raises(UsageError, match=says):
         device_named(device)
@@ -60,7 +67,8 @@ def test_a_batch_that_the_device_cannot_hold_is_cut_and_its_size_remembered(capl
     assert sizes == [10, 5, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2]
     assert [record.message for record in caplog.records] == [
         "The device has too little memory for a batch of 10; batches are of 5 from now on.",
-        "The device has too little memory for a batch of 5; batches are of 2 from now on."]
+        "The device has too little memory for a batch of 5; batches are of 2 from now on.",
+    ]
 
 
 def test_one_item_that_is_too_much_and_other_errors_are_raised():
@@ -99,10 +107,15 @@ def test_an_encoder_elsewhere_takes_bytes_and_gives_the_same_features(monkeypatc
     np.testing.assert_array_equal(encoder.image_features(sent), expected)
 
 
-@pytest.mark.parametrize(("change", "normalises"), [
-    ({}, False), ({"device": "cuda"}, True), ({"device": "cuda", "takes_images": True}, False),
-    ({"device": "cuda", "preprocessing": replace(SETTINGS, antialias=False)}, False),
-])
+@pytest.mark.parametrize(
+    ("change", "normalises"),
+    [
+        ({}, False),
+        ({"device": "cuda"}, True),
+        ({"device": "cuda", "takes_images": True}, False),
+        ({"device": "cuda", "preprocessing": replace(SETTINGS, antialias=False)}, False),
+    ],
+)
 def test_images_go_as_bytes_to_a_device_whose_encoder_takes_pixels_of_pillow(change, normalises):
     assert replace(plain(flat), **change).normalises == normalises
 
@@ -118,8 +131,10 @@ def test_autocast_is_of_the_devices_kind():
 @pytest.mark.parametrize("spec", ["backbone:efficientnet-lite0+minilm"])
 def test_features_of_a_gpu_are_the_cpus_within_the_stated_bound(spec):
     here, there = (open_encoder(spec, device=device) for device in ("cpu", "cuda"))
-    images = [encoder.image_features(encoder.batch([encoder.preprocess(image) for image in IMAGES]))
-              for encoder in (here, there)]
+    images = [
+        encoder.image_features(encoder.batch([encoder.preprocess(image) for image in IMAGES]))
+        for encoder in (here, there)
+    ]
     texts = [encoder.text_features(["a crane", "two red apples on a table"]) for encoder in (here, there)]
     for expected, given in (images, texts):
         assert np.abs(given - expected).max() <= BOUND * np.abs(expected).max()

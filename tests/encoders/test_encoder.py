@@ -30,8 +30,9 @@ def folder(base, tmp_path):
     """Heads with two folds and class vectors."""
     for seed, part in enumerate(("", "folds/0", "folds/1")):
         heads = [Head.initial(dim, 8, seed=seed + 5) for dim in (base.feature_dim, base.text_feature_dim)]
-        save_heads(tmp_path / "run" / part, base=base, image_head=heads[0], text_head=heads[1], logit_scale=9.0,
-                   settings={})
+        save_heads(
+            tmp_path / "run" / part, base=base, image_head=heads[0], text_head=heads[1], logit_scale=9.0, settings={}
+        )
     return tmp_path / "run"
 
 
@@ -45,8 +46,9 @@ def test_workers_open_an_encoder_again(folder):
     encoder = open_encoder(f"run:{folder}")
     results = ProcessEngine(2).run(EmbedStage(encoder), ["apple", "two"], Quiet())
     assert [result["fingerprint"] for result in results] == [encoder.fingerprint] * 2
-    np.testing.assert_allclose([result["embedding"] for result in results], encoder.embed_texts(["apple", "two"]),
-                               atol=1e-6)
+    np.testing.assert_allclose(
+        [result["embedding"] for result in results], encoder.embed_texts(["apple", "two"]), atol=1e-6
+    )
 
 
 def test_a_worker_refuses_an_encoder_that_changed(folder):
@@ -82,8 +84,12 @@ def test_companions_are_what_lies_beside(base, folder):
     assert encoder.companions.calibration == folder / "calibration.json"
     assert encoder.companions.class_vectors.ids.to_pylist() == ["a"]
     assert encoder.companions.folds == Folds(2, FITTED.empty_table())
-    assert [path.name for path in encoder.companions.files] == ["calibration.json", "classes.parquet", "folds.parquet",
-                                                                "folds.json"]
+    assert [path.name for path in encoder.companions.files] == [
+        "calibration.json",
+        "classes.parquet",
+        "folds.parquet",
+        "folds.json",
+    ]
     assert encoder.companions.source_fingerprint == ""
     assert (base.companions.calibration, base.companions.class_vectors, base.companions.folds) == (None, None, None)
 
@@ -95,8 +101,16 @@ def test_images_in_every_form(base, tmp_path):
         path.write_bytes(content)
     expected = base.project_images(base.image_features(np.stack([base.preprocess(image) for image in images])))
     arrays = [np.asarray(image) for image in images]
-    for form in (images, data, paths, list(map(str, paths)), arrays, np.stack(arrays), iter(images),
-                 [images[0], data[1], paths[2]]):
+    for form in (
+        images,
+        data,
+        paths,
+        list(map(str, paths)),
+        arrays,
+        np.stack(arrays),
+        iter(images),
+        [images[0], data[1], paths[2]],
+    ):
         np.testing.assert_allclose(base.embed_images(form, batch_size=2), expected, atol=1e-5)
     for image in (images[0], data[0], paths[0], str(paths[0]), arrays[0]):
         np.testing.assert_allclose(base.embed_images(image), expected[:1], atol=1e-5)
@@ -134,10 +148,16 @@ def test_texts_in_every_form(base):
         base.embed_texts(["a crane", None])
 
 
-@pytest.mark.parametrize(("image", "says"), [
-    (b"no image", "Image 1 is not a usable image"), ("nowhere.png", "nowhere.png cannot be read"),
-    (np.zeros((4, 4), np.uint8), "array of uint8"), (np.zeros((4, 4, 3), np.float32), "array of float32"),
-    (7, "Image 1 is a int")])
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (b"no image", "Image 1 is not a usable image"),
+        ("nowhere.png", "nowhere.png cannot be read"),
+        (np.zeros((4, 4), np.uint8), "array of uint8"),
+        (np.zeros((4, 4, 3), np.float32), "array of float32"),
+        (7, "Image 1 is a int"),
+    ],
+)
 def test_what_is_no_image_is_one_sentence(base, image, says):
     with pytest.raises(OpenMofiError, match=says):
         base.embed_images([drawn_image(8, 8), image])
@@ -174,19 +194,25 @@ def test_everything_that_stands_for_an_encoder(base, clip_folder):
         features = opened.image_features(opened.batch([opened.preprocess(image) for image in images]))
         np.testing.assert_allclose(opened.project_images(features), expected, atol=1e-5)
         texts = np.array(mine.embed_texts(TEXTS))
-        np.testing.assert_allclose(opened.embed_texts(TEXTS), texts / np.linalg.norm(texts, axis=1, keepdims=True),
-                                   atol=1e-6)
+        np.testing.assert_allclose(
+            opened.embed_texts(TEXTS), texts / np.linalg.norm(texts, axis=1, keepdims=True), atol=1e-6
+        )
     assert pickle.loads(pickle.dumps(encoder)).fingerprint == encoder.fingerprint == as_encoder(Mine()).fingerprint
     mine.fingerprint = "weights-7"
     assert as_encoder(mine).fingerprint != encoder.fingerprint
     assert json.loads(json.dumps(encoder.describe()))["spec"] == "custom:Mine"
 
 
-@pytest.mark.parametrize(("value", "says"), [
-    (7, "A int is not an encoder"), ((len,), "A tuple is not an encoder"), ((len, len), "could not|shape"),
-    ((lambda images: np.zeros((len(images), 2)), lambda texts: np.zeros((len(texts), 3))), "Both sides|2 numbers"),
-    ((lambda images: np.full((len(images), 2), np.nan), lambda texts: np.zeros((len(texts), 2))), "not finite"),
-])
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (7, "A int is not an encoder"),
+        ((len,), "A tuple is not an encoder"),
+        ((len, len), "could not|shape"),
+        ((lambda images: np.zeros((len(images), 2)), lambda texts: np.zeros((len(texts), 3))), "Both sides|2 numbers"),
+        ((lambda images: np.full((len(images), 2), np.nan), lambda texts: np.zeros((len(texts), 2))), "not finite"),
+    ],
+)
 def test_what_is_no_encoder_is_one_sentence(value, says):
     with pytest.raises(OpenMofiError, match=says):
         as_encoder(value)
@@ -210,8 +236,9 @@ def test_an_own_encoder_gets_images_of_bounded_size():
         sizes.extend(image.size for image in batch)
         return np.stack([np.asarray(image.resize((2, 2)), np.float32).ravel() for image in batch])
 
-    encoder = as_encoder((images, lambda texts: np.stack([np.full(12, len(text)) + np.eye(12)[len(text) % 12]
-                                                          for text in texts])))
+    encoder = as_encoder(
+        (images, lambda texts: np.stack([np.full(12, len(text)) + np.eye(12)[len(text) % 12] for text in texts]))
+    )
     sizes.clear()
     encoder.embed_images([Image.new("RGB", (2048, 2048)), Image.new("RGB", (5000, 3000), "red")])
     assert sizes[-2:] == [(2048, 2048), (2500, 1500)]

@@ -38,9 +38,14 @@ def close(found: torch.Tensor, expected: torch.Tensor) -> bool:
     return bool((found - expected).abs().max() <= 1e-5 * expected.abs().max())
 
 
-@pytest.mark.parametrize(("module", "size", "left"), [
-    # Two normalisations of MCi0 stand before attention layers, not behind convolutions.
-    (lambda: timm.create_model("fastvit_mci0", num_classes=0), 64, 2), (Lite0, 64, 0)])
+@pytest.mark.parametrize(
+    ("module", "size", "left"),
+    [
+        # Two normalisations of MCi0 stand before attention layers, not behind convolutions.
+        (lambda: timm.create_model("fastvit_mci0", num_classes=0), 64, 2),
+        (Lite0, 64, 0),
+    ],
+)
 def test_image_towers(module, size, left):
     torch.manual_seed(0)
     plain = trained(module())
@@ -50,8 +55,12 @@ def test_image_towers(module, size, left):
     assert not any(one.requires_grad or one.is_inference() for one in made.parameters())
 
 
-@given(width=st.sampled_from([2, 6]), kernel=st.sampled_from([1, 3, 11]), length=st.integers(1, 13),
-       seed=st.integers(0, 99))
+@given(
+    width=st.sampled_from([2, 6]),
+    kernel=st.sampled_from([1, 3, 11]),
+    length=st.integers(1, 13),
+    seed=st.integers(0, 99),
+)
 @settings(max_examples=25, deadline=None)
 def test_a_text_mixer_is_one_convolution(width, kernel, length, seed):
     torch.manual_seed(seed)

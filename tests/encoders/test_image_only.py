@@ -12,12 +12,24 @@ from openmofi.errors import OpenMofiError, UsageError
 from .conftest import drawn_image
 
 IMAGES = [drawn_image(50, 40, 1), drawn_image(33, 70, 2), drawn_image(64, 64, 3)]
-DINOV2_FILE = {"image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 32}, "resample": 3,
-               "crop_size": {"height": 28, "width": 28}, "do_center_crop": True, "image_mean": [0.485, 0.456, 0.406],
-               "image_std": [0.229, 0.224, 0.225]}
-DINOV3_FILE = {"image_processor_type": "DINOv3ViTImageProcessorFast", "size": {"height": 32, "width": 32},
-               "resample": 2, "crop_size": None, "do_center_crop": None, "image_mean": [0.485, 0.456, 0.406],
-               "image_std": [0.229, 0.224, 0.225]}
+DINOV2_FILE = {
+    "image_processor_type": "BitImageProcessor",
+    "size": {"shortest_edge": 32},
+    "resample": 3,
+    "crop_size": {"height": 28, "width": 28},
+    "do_center_crop": True,
+    "image_mean": [0.485, 0.456, 0.406],
+    "image_std": [0.229, 0.224, 0.225],
+}
+DINOV3_FILE = {
+    "image_processor_type": "DINOv3ViTImageProcessorFast",
+    "size": {"height": 32, "width": 32},
+    "resample": 2,
+    "crop_size": None,
+    "do_center_crop": None,
+    "image_mean": [0.485, 0.456, 0.406],
+    "image_std": [0.229, 0.224, 0.225],
+}
 
 
 def save_dino(folder, kind="dinov2"):
@@ -29,8 +41,9 @@ def save_dino(folder, kind="dinov2"):
     if kind == "dinov2":
         Dinov2Model(Dinov2Config(**sizes, image_size=42, patch_size=14)).save_pretrained(folder)
     else:
-        DINOv3ViTModel(DINOv3ViTConfig(**sizes, intermediate_size=32, image_size=48, patch_size=16,
-                                       num_register_tokens=2)).save_pretrained(folder)
+        DINOv3ViTModel(
+            DINOv3ViTConfig(**sizes, intermediate_size=32, image_size=48, patch_size=16, num_register_tokens=2)
+        ).save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(DINOV2_FILE if kind == "dinov2" else DINOV3_FILE))
     return folder
 

@@ -16,7 +16,9 @@ def test_info_as_json_and_as_a_table(clip_folder):
 
 
 def test_importing_the_room_imports_nothing_heavy():
-    code = ("import sys, openmofi.encoders, openmofi.cli.encoder; "
-            "print([m for m in ('torch', 'transformers') if m in sys.modules])")
+    code = (
+        "import sys, openmofi.encoders, openmofi.cli.encoder; "
+        "print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -13,8 +13,18 @@ from openmofi.encoders.texts.tokens import OpenClipTokens, opened_tokens, portab
 from openmofi.errors import OpenMofiError
 
 open_clip = pytest.importorskip("open_clip")
-TEXTS = ["", "A crane, by the river!", "l'été &amp; &amp;lt;b&gt; 12,345 km²", "don't I'LL we've", "schÃ¶n ﬁne 東京",
-         "🦩🏽", "<end_of_text> inside <start_of_text>", "x" * 500, "word " * 200, " \t\n "]
+TEXTS = [
+    "",
+    "A crane, by the river!",
+    "l'été &amp; &amp;lt;b&gt; 12,345 km²",
+    "don't I'LL we've",
+    "schÃ¶n ﬁne 東京",
+    "🦩🏽",
+    "<end_of_text> inside <start_of_text>",
+    "x" * 500,
+    "word " * 200,
+    " \t\n ",
+]
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +68,10 @@ def test_a_tokenizer_of_transformers_without_transformers(tmp_path, monkeypatch)
     theirs.save_pretrained(str(tmp_path))
     own, texts = FileTokenizer.opened(tmp_path), ["a crane", "a " * 30, ""]
     assert (own.pad_token_id, own.eos_token_id) == (0, 1)
-    assert own(texts, truncation=True, max_length=5)["input_ids"] == theirs(
-        texts, truncation=True, max_length=5)["input_ids"]
+    assert (
+        own(texts, truncation=True, max_length=5)["input_ids"]
+        == theirs(texts, truncation=True, max_length=5)["input_ids"]
+    )
     (tmp_path / "tokenizer_config.json").unlink()
     with pytest.raises(OpenMofiError, match="cannot be read"):
         FileTokenizer.opened(tmp_path)

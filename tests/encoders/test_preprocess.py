@@ -22,8 +22,9 @@ SIZES = [(64, 64), (97, 64), (63, 150), (20, 33), (31, 30), (640, 427)]
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(("resize", "interpolation"), [("shortest", "bicubic"), ("squash", "bicubic"),
-                                                       ("shortest", "bilinear")])
+@pytest.mark.parametrize(
+    ("resize", "interpolation"), [("shortest", "bicubic"), ("squash", "bicubic"), ("shortest", "bilinear")]
+)
 def test_equals_open_clips_transform(size, resize, interpolation):
     from open_clip.transform import image_transform
 
@@ -38,19 +39,23 @@ def test_without_antialias_equals_mofis_torchvision_pipeline(size):
     from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Normalize, Resize, ToTensor
 
     image = drawn_image(*size)
-    theirs = Compose([ToTensor(), Resize(48, InterpolationMode.BILINEAR, antialias=False), CenterCrop(48),
-                      Normalize(MEAN, STD)])
+    theirs = Compose(
+        [ToTensor(), Resize(48, InterpolationMode.BILINEAR, antialias=False), CenterCrop(48), Normalize(MEAN, STD)]
+    )
     ours = preprocess(image, Preprocessing(48, MEAN, STD, "bilinear", antialias=False))
     assert np.abs(ours - theirs(image).numpy()).max() <= 1e-5
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("settings", [
-    {"size": {"shortest_edge": 48}, "crop_size": {"height": 48, "width": 48}},
-    {"size": {"shortest_edge": 56}, "crop_size": 48, "resample": 2},
-    {"size": 48, "crop_size": 48, "do_normalize": False},
-    {"size": {"height": 48, "width": 48}, "do_center_crop": False},
-])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"size": {"shortest_edge": 48}, "crop_size": {"height": 48, "width": 48}},
+        {"size": {"shortest_edge": 56}, "crop_size": 48, "resample": 2},
+        {"size": 48, "crop_size": 48, "do_normalize": False},
+        {"size": {"height": 48, "width": 48}, "do_center_crop": False},
+    ],
+)
 def test_equals_transformers_pillow_processor(tmp_path, size, settings):
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -61,13 +66,19 @@ def test_equals_transformers_pillow_processor(tmp_path, size, settings):
     assert np.abs(ours - theirs).max() <= 1e-5
 
 
-@given(st.integers(1, 300), st.integers(1, 300), st.sampled_from(["shortest", "squash"]), st.booleans(),
-       st.sampled_from([0, 20]))
+@given(
+    st.integers(1, 300),
+    st.integers(1, 300),
+    st.sampled_from(["shortest", "squash"]),
+    st.booleans(),
+    st.sampled_from([0, 20]),
+)
 @settings(max_examples=60, deadline=None)
 def test_any_shape_gives_the_size(width, height, resize, antialias, resize_size):
     image = Image.new("RGB", (width, height), (10, 200, 30))
-    made = Preprocessing(16, (0.0,) * 3, (1.0,) * 3, "bilinear", resize, antialias,
-                         resize_size if resize == "shortest" else 0)
+    made = Preprocessing(
+        16, (0.0,) * 3, (1.0,) * 3, "bilinear", resize, antialias, resize_size if resize == "shortest" else 0
+    )
     found = preprocess(image, made)
     assert found.shape == (3, 16, 16)
     assert found.dtype == np.float32
@@ -101,15 +112,31 @@ def test_travels_through_json():
     assert preprocessing_from_json(json.loads(json.dumps(asdict(made))), "here") == made
 
 
-@pytest.mark.parametrize("change", [{"interpolation": "lanczos"}, {"resize": "longest"}, {"size": 0},
-                                    {"resize_size": 3}, {"std": (0.0, 1.0, 1.0)}, {"crop_rounding": "up"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"interpolation": "lanczos"},
+        {"resize": "longest"},
+        {"size": 0},
+        {"resize_size": 3},
+        {"std": (0.0, 1.0, 1.0)},
+        {"crop_rounding": "up"},
+    ],
+)
 def test_what_cannot_be_followed_is_refused(change):
     with pytest.raises(OpenMofiError, match=r"here.*not supported"):
         checked(Preprocessing(**{**asdict(Preprocessing(48, MEAN, STD)), **change}), "here")
 
 
-@pytest.mark.parametrize("raw", [{}, {"size": 3, "mean": [1], "std": [1, 1, 1]}, {"size": 3, "mean": None, "std": None},
-                                 {"size": 1, "mean": [0, 0, 0], "std": [1, 1, 1], "colour": 1}])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {},
+        {"size": 3, "mean": [1], "std": [1, 1, 1]},
+        {"size": 3, "mean": None, "std": None},
+        {"size": 1, "mean": [0, 0, 0], "std": [1, 1, 1], "colour": 1},
+    ],
+)
 def test_damaged_json_is_one_sentence(raw):
     with pytest.raises(OpenMofiError, match=r"encoder\.json.*cannot be parsed"):
         preprocessing_from_json(raw, "encoder.json")
@@ -121,14 +148,17 @@ def test_mofi_option_is_the_reference_pipeline(tmp_path):
     assert torch.allclose(torch.tensor(found.mean), torch.tensor(MEAN))
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    ({"size": {"shortest_edge": 48}, "do_center_crop": False}, "no fixed size"),
-    ({"size": 48, "crop_size": 48, "resample": 1}, "number 1"),
-    ({"size": 48, "crop_size": {"height": 48, "width": 40}}, "not square"),
-    ({"size": 48, "crop_size": 48, "do_rescale": False}, "do_rescale"),
-    ({"size": 224, "crop_size": 224}, "the model takes 48"),
-    ({"size": {"longest_edge": 48}}, "cannot be parsed"),
-])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size": {"shortest_edge": 48}, "do_center_crop": False}, "no fixed size"),
+        ({"size": 48, "crop_size": 48, "resample": 1}, "number 1"),
+        ({"size": 48, "crop_size": {"height": 48, "width": 40}}, "not square"),
+        ({"size": 48, "crop_size": 48, "do_rescale": False}, "do_rescale"),
+        ({"size": 224, "crop_size": 224}, "the model takes 48"),
+        ({"size": {"longest_edge": 48}}, "cannot be parsed"),
+    ],
+)
 def test_processor_files_that_cannot_be_followed(tmp_path, settings, message):
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
     with pytest.raises(OpenMofiError, match=message):

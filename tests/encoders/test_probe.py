@@ -46,8 +46,12 @@ def copy(clip_folder, tmp_path):
 
 
 def test_random_weights_tell_texts_and_images_apart(clip_folder, siglip_folder, tiny_open_clip):
-    for spec in (f"hf:{clip_folder}", f"hf:{siglip_folder}", "open_clip:" + "/".join(map(str, tiny_open_clip)),
-                 "timm:test_vit/none?size=32"):
+    for spec in (
+        f"hf:{clip_folder}",
+        f"hf:{siglip_folder}",
+        "open_clip:" + "/".join(map(str, tiny_open_clip)),
+        "timm:test_vit/none?size=32",
+    ):
         encoder = open_encoder(spec)
         sides = {"images", "texts"} if encoder.has_texts else {"images"}
         for side in sides:
@@ -74,13 +78,16 @@ def test_tokenizer_files_that_are_missing_are_named(copy):
     assert "tokenizer.json" in raised.value.hint
 
 
-@pytest.mark.parametrize(("side", "parts"), [("images", ("visual_projection", "vision_model")),
-                                             ("texts", ("text_projection", "text_model"))])
+@pytest.mark.parametrize(
+    ("side", "parts"), [("images", ("visual_projection", "vision_model")), ("texts", ("text_projection", "text_model"))]
+)
 def test_one_side_alone_is_refused_when_it_is_used(copy, side, parts):
     without_weights(copy, *parts)
     encoder = open_encoder(f"hf:{copy}")
-    uses = {"images": lambda: encoder.embed_images(drawn_image(40, 40)),
-            "texts": lambda: encoder.embed_texts("a crane")}
+    uses = {
+        "images": lambda: encoder.embed_images(drawn_image(40, 40)),
+        "texts": lambda: encoder.embed_texts("a crane"),
+    }
     for _ in range(2):  # a refusal is not forgotten
         with pytest.raises(OpenMofiError, match=f"embeds different {side} alike"):
             uses[side]()
@@ -108,8 +115,10 @@ def test_heads_that_collapsed_are_refused_though_their_base_is_not(clip_folder, 
     assert encoder.embed_texts(["a", "b"]).shape == (2, 8)
 
 
-@pytest.mark.parametrize(("images", "texts", "side"), [(colours, constant, "texts"), (constant, letters, "images"),
-                                                       (colours, lengths, "texts")])
+@pytest.mark.parametrize(
+    ("images", "texts", "side"),
+    [(colours, constant, "texts"), (constant, letters, "images"), (colours, lengths, "texts")],
+)
 def test_an_encoder_of_ones_own_is_asked_too(images, texts, side):
     # The last of them knows nothing of a text but its length.
     encoder = as_encoder((images, texts))

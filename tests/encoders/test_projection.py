@@ -24,15 +24,18 @@ def features(base):
 
 def heads(base, dim=8):
     mean, std = np.full(base.feature_dim, 0.1, np.float32), np.full(base.feature_dim, 2.0, np.float32)
-    return (Head.initial(base.feature_dim, dim, seed=0, hidden=12, mean=mean, std=std),
-            Head.initial(base.text_feature_dim, dim, seed=1))
+    return (
+        Head.initial(base.feature_dim, dim, seed=0, hidden=12, mean=mean, std=std),
+        Head.initial(base.text_feature_dim, dim, seed=1),
+    )
 
 
 @pytest.fixture
 def folder(base, tmp_path):
     image, text = heads(base)
-    return save_heads(tmp_path / "mine", base=base, image_head=image, text_head=text, logit_scale=12.5,
-                                   settings={"seed": 0})
+    return save_heads(
+        tmp_path / "mine", base=base, image_head=image, text_head=text, logit_scale=12.5, settings={"seed": 0}
+    )
 
 
 def test_written_and_opened_again(base, folder, features):
@@ -50,8 +53,9 @@ def test_written_and_opened_again(base, folder, features):
 
 def test_equal_encoders_are_equal_bytes_and_fingerprints(base, folder, tmp_path):
     image, text = heads(base)
-    again = save_heads(tmp_path / "again", base=base, image_head=image, text_head=text, logit_scale=12.5,
-                                    settings={"seed": 0})
+    again = save_heads(
+        tmp_path / "again", base=base, image_head=image, text_head=text, logit_scale=12.5, settings={"seed": 0}
+    )
     for name in ("encoder.json", "heads.safetensors"):
         assert (again / name).read_bytes() == (folder / name).read_bytes()
     assert open_encoder(f"run:{again}").fingerprint == open_encoder(f"run:{folder}").fingerprint
@@ -60,21 +64,30 @@ def test_equal_encoders_are_equal_bytes_and_fingerprints(base, folder, tmp_path)
 def test_an_adapter_starts_as_its_base_and_moves_from_there(base, tmp_path, features):
     zero = Head.initial(base.dim, base.dim, seed=0, zero=True)
     moved = Head({"weight": np.zeros((base.dim, base.dim), np.float32), "bias": np.eye(base.dim, dtype=np.float32)[0]})
-    where = save_heads(tmp_path / "adapter", base=base, image_head=moved, text_head=zero,
-                                    logit_scale=base.logit_scale, settings={}, adapter=True)
+    where = save_heads(
+        tmp_path / "adapter",
+        base=base,
+        image_head=moved,
+        text_head=zero,
+        logit_scale=base.logit_scale,
+        settings={},
+        adapter=True,
+    )
     adapter, plain = open_encoder(f"run:{where}"), base.project_images(features)
     assert np.allclose(adapter.embed_texts(TEXTS), base.embed_texts(TEXTS), atol=1e-6)
     expected = plain + np.eye(base.dim)[0]
-    assert np.allclose(adapter.project_images(features), expected / np.linalg.norm(expected, axis=1, keepdims=True),
-                       atol=1e-6)
+    assert np.allclose(
+        adapter.project_images(features), expected / np.linalg.norm(expected, axis=1, keepdims=True), atol=1e-6
+    )
     assert adapter.feature_fingerprint == base.feature_fingerprint
 
 
 def test_an_adapter_over_a_projection(base, folder, tmp_path):
     mine = open_encoder(f"run:{folder}")
     zero = Head.initial(mine.dim, mine.dim, seed=0, zero=True)
-    where = save_heads(tmp_path / "adapter", base=mine, image_head=zero, text_head=zero, logit_scale=1.0,
-                                    settings={}, adapter=True)
+    where = save_heads(
+        tmp_path / "adapter", base=mine, image_head=zero, text_head=zero, logit_scale=1.0, settings={}, adapter=True
+    )
     assert np.allclose(open_encoder(f"run:{where}").embed_texts(TEXTS), mine.embed_texts(TEXTS), atol=1e-6)
 
 
@@ -87,8 +100,7 @@ def test_read_only_features_are_fine(folder, features):
 def test_heads_that_do_not_fit_are_refused(base, tmp_path):
     wrong = Head.initial(base.feature_dim + 1, 8, seed=0)
     with pytest.raises(OpenMofiError, match="its base"):
-        save_heads(tmp_path / "x", base=base, image_head=wrong, text_head=wrong, logit_scale=1.0,
-                                settings={})
+        save_heads(tmp_path / "x", base=base, image_head=wrong, text_head=wrong, logit_scale=1.0, settings={})
     assert not (tmp_path / "x").exists()
 
 
@@ -115,10 +127,15 @@ def test_damage_is_one_sentence(folder, tmp_path):
     heads_file.unlink()
     with pytest.raises(OpenMofiError, match="cannot be read"):
         open_encoder(f"run:{folder}")
-    for text, message in (("{", "cannot be read"), ("[]", "cannot be read"), ('{"format_version": 99}', "version 99"),
-                          ('{"format_version": 1}', "version 1"), ('{"format_version": 2}', "lacks"),
-                          (spec.replace('"format": "run"', '"format": "magic"'), "unknown format"),
-                          (spec.replace('"encoder_fingerprint"', '"x"'), "side lacks")):
+    for text, message in (
+        ("{", "cannot be read"),
+        ("[]", "cannot be read"),
+        ('{"format_version": 99}', "version 99"),
+        ('{"format_version": 1}', "version 1"),
+        ('{"format_version": 2}', "lacks"),
+        (spec.replace('"format": "run"', '"format": "magic"'), "unknown format"),
+        (spec.replace('"encoder_fingerprint"', '"x"'), "side lacks"),
+    ):
         spec_file.write_text(text)
         with pytest.raises(OpenMofiError, match=message):
             open_encoder(f"run:{folder}")
@@ -145,14 +162,17 @@ def test_a_head_trains_and_comes_back():
     assert all(np.array_equal(back.parameters[name], values) for name, values in head.parameters.items())
 
 
-@pytest.mark.parametrize(("parameters", "message"), [
-    ({}, "weight"),
-    ({"weight": np.zeros((2, 3)), "bias": np.zeros(2), "extra": np.zeros(1)}, "extra"),
-    ({"weight": np.zeros((2, 3)), "bias": np.zeros(3)}, "shape"),
-    ({"weight": np.full((2, 3), np.nan), "bias": np.zeros(2)}, "finite"),
-    ({"weight": np.zeros((2, 3)), "bias": np.zeros(2), "mlp_in": np.zeros((4, 2))}, "together"),
-    ({"weight": np.zeros((2, 3)), "bias": np.zeros(2), "mean": np.zeros(3)}, "together"),
-])
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({}, "weight"),
+        ({"weight": np.zeros((2, 3)), "bias": np.zeros(2), "extra": np.zeros(1)}, "extra"),
+        ({"weight": np.zeros((2, 3)), "bias": np.zeros(3)}, "shape"),
+        ({"weight": np.full((2, 3), np.nan), "bias": np.zeros(2)}, "finite"),
+        ({"weight": np.zeros((2, 3)), "bias": np.zeros(2), "mlp_in": np.zeros((4, 2))}, "together"),
+        ({"weight": np.zeros((2, 3)), "bias": np.zeros(2), "mean": np.zeros(3)}, "together"),
+    ],
+)
 def test_wrong_heads_are_refused(parameters, message):
     with pytest.raises(OpenMofiError, match=message):
         Head(parameters)
@@ -168,11 +188,18 @@ def test_sample_is_a_folder(folder, tmp_path, monkeypatch):
         assert open_encoder(spec).spec == spec
 
 
-@pytest.mark.parametrize(("spec", "near"), [
-    ("open-clip:ViT-B-16/x", "open_clip"), ("samples", "sample"), ("hff:x", "mean 'hf'"),
-    ("sample:alttext", "mean 'sample"), ("", "Encoders are"), ("run:", "Encoders are"),
-    ("backbone:resnet", "efficientnet"),
-])
+@pytest.mark.parametrize(
+    ("spec", "near"),
+    [
+        ("open-clip:ViT-B-16/x", "open_clip"),
+        ("samples", "sample"),
+        ("hff:x", "mean 'hf'"),
+        ("sample:alttext", "mean 'sample"),
+        ("", "Encoders are"),
+        ("run:", "Encoders are"),
+        ("backbone:resnet", "efficientnet"),
+    ],
+)
 def test_unknown_specs_name_the_nearest(spec, near):
     with pytest.raises(UsageError, match=near):
         open_encoder(spec)

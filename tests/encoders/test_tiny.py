@@ -46,8 +46,12 @@ def test_it_tells_drawn_things_apart_by_name():
 def test_heads_give_the_same_without_pytorch(hidden, seed, rows):
     draw = np.random.default_rng(seed)
     head = Head.initial(7, 4, seed=seed, hidden=hidden, mean=draw.normal(size=7), std=draw.uniform(0.5, 2, 7))
-    head = Head({name: values + draw.normal(size=values.shape).astype(np.float32) * (name not in ("mean", "std"))
-                 for name, values in head.parameters.items()})
+    head = Head(
+        {
+            name: values + draw.normal(size=values.shape).astype(np.float32) * (name not in ("mean", "std"))
+            for name, values in head.parameters.items()
+        }
+    )
     features = draw.normal(size=(rows, 7)).astype(np.float32)
     expected = apply_head(head.tensors(), torch.from_numpy(features)).numpy()
     np.testing.assert_allclose(_apply_without_torch(head.parameters, features), expected, rtol=1e-4, atol=1e-4)

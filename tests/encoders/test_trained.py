@@ -29,9 +29,16 @@ def save(folder, tiny_open_clip, **changes):
     tensors |= {f"text.trunk.{name}": value for name, value in text.module.state_dict().items()}
     for side, trunk in (("image", image), ("text", text)):
         tensors |= {f"{side}.head.weight": torch.randn(4, trunk.dim), f"{side}.head.bias": torch.zeros(4)}
-    options = {"image": Side("linear", image.architecture), "text": Side("linear", text.architecture),
-               "tensors": tensors, "dim": 4, "logit_scale": 2.0, "preprocessing": PREPROCESSING,
-               "tokens": text_tokens(f"open_clip:{tiny_open_clip[0]}"), "recipe": {}}
+    options = {
+        "image": Side("linear", image.architecture),
+        "text": Side("linear", text.architecture),
+        "tensors": tensors,
+        "dim": 4,
+        "logit_scale": 2.0,
+        "preprocessing": PREPROCESSING,
+        "tokens": text_tokens(f"open_clip:{tiny_open_clip[0]}"),
+        "recipe": {},
+    }
     return save_trained_encoder(folder, **(options | changes))
 
 
@@ -71,8 +78,11 @@ def test_what_changed_on_disk_is_opened_anew(folder):
 def test_damaged_weights_are_one_sentence(folder):
     path = folder / "model.safetensors"
     content = path.read_bytes()
-    for damaged, says in ((content[: len(content) // 2], "cannot be read"), (b"", "cannot be read"),
-                          (content[:-1] + bytes([content[-1] ^ 1]), "not what encoder.json")):
+    for damaged, says in (
+        (content[: len(content) // 2], "cannot be read"),
+        (b"", "cannot be read"),
+        (content[:-1] + bytes([content[-1] ^ 1]), "not what encoder.json"),
+    ):
         path.write_bytes(damaged)
         with pytest.raises(OpenMofiError, match=says):
             open_encoder(f"run:{folder}")
@@ -108,8 +118,12 @@ def test_a_locked_side_must_be_the_one_it_was_trained_on(clip_folder, tiny_open_
     torch.manual_seed(0)
     image = image_trunk("timm:test_vit", size=SIZE)
     tensors = {f"image.trunk.{name}": value for name, value in image.module.state_dict().items()}
-    tensors |= {"image.head.weight": torch.randn(4, image.dim), "image.head.bias": torch.zeros(4),
-                "text.head.weight": torch.randn(4, 16), "text.head.bias": torch.zeros(4)}
+    tensors |= {
+        "image.head.weight": torch.randn(4, image.dim),
+        "image.head.bias": torch.zeros(4),
+        "text.head.weight": torch.randn(4, 16),
+        "text.head.bias": torch.zeros(4),
+    }
     folder = save(tmp_path / "locked", tiny_open_clip, text=Side.locked("linear", base), tensors=tensors, tokens=None)
     assert open_encoder(f"run:{folder}").embed_texts(TEXTS).shape == (5, 4)
     raw = json.loads((folder / "encoder.json").read_text())
@@ -132,8 +146,10 @@ class Backwards(torch.nn.Module):
         return self.conv(self.bn(pixels)).mean((2, 3))
 
 
-@pytest.mark.parametrize(("name", "folds"), [("resnet10t", True), ("test_byobnet", True), ("resnetv2_50", True),
-                                             ("test_vit", False), ("backwards", False)])
+@pytest.mark.parametrize(
+    ("name", "folds"),
+    [("resnet10t", True), ("test_byobnet", True), ("resnetv2_50", True), ("test_vit", False), ("backwards", False)],
+)
 def test_folded_only_where_nothing_changes(name, folds):
     torch.manual_seed(0)
     module = Backwards() if name == "backwards" else timm.create_model(name, num_classes=0)

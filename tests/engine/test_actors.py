@@ -18,12 +18,15 @@ class Ray:
         self.cpus, self.started, self.answers, self.killed = cpus, [], {}, []
         self.cloudpickle = SimpleNamespace(dumps=lambda value: b"")
         self.exceptions = SimpleNamespace(RayError=RuntimeError)
-        self.util = SimpleNamespace(scheduling_strategies=SimpleNamespace(
-            NodeAffinitySchedulingStrategy=lambda node, soft: node))
+        self.util = SimpleNamespace(
+            scheduling_strategies=SimpleNamespace(NodeAffinitySchedulingStrategy=lambda node, soft: node)
+        )
 
     def nodes(self):
-        return [{"NodeID": node, "Alive": cpus is not None, "Resources": {"CPU": cpus or 0.0}}
-                for node, cpus in self.cpus.items()]
+        return [
+            {"NodeID": node, "Alive": cpus is not None, "Resources": {"CPU": cpus or 0.0}}
+            for node, cpus in self.cpus.items()
+        ]
 
     def put(self, value):
         return value
@@ -36,10 +39,12 @@ class Ray:
             hello = f"hello {len(self.started)} of {scheduling_strategy}"
             self.started.append(scheduling_strategy)
             used = SimpleNamespace(remote=lambda: "used")
-            return SimpleNamespace(hello=SimpleNamespace(remote=lambda: hello),
-                                   awake=SimpleNamespace(remote=lambda: "awake"),
-                                   do=SimpleNamespace(remote=lambda *_: "outcome"),
-                                   used=SimpleNamespace(options=lambda concurrency_group: used))
+            return SimpleNamespace(
+                hello=SimpleNamespace(remote=lambda: hello),
+                awake=SimpleNamespace(remote=lambda: "awake"),
+                do=SimpleNamespace(remote=lambda *_: "outcome"),
+                used=SimpleNamespace(options=lambda concurrency_group: used),
+            )
 
         return SimpleNamespace(remote=start)
 
@@ -146,6 +151,6 @@ def test_an_actor_that_computes_may_take_its_time_and_one_that_does_nothing_is_r
     for _ in range(20):
         if ended := actors.wait(0):
             break
-    (attempt, outcome), = ended
+    ((attempt, outcome),) = ended
     assert (attempt, type(outcome), len(ray.killed)) == (1, WorkerDied, 1)
     assert str(outcome) == "its worker did nothing for 10 seconds and was ended"

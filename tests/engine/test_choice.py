@@ -25,33 +25,61 @@ def test_names_of_engines():
             engine_named(wrong)
 
 
-@pytest.mark.parametrize(("spec", "address", "gpus", "cpus"), [
-    ("ray", None, None, None), ("ray:auto", "auto", None, None), ("ray:10.0.0.1:6379", "10.0.0.1:6379", None, None),
-    ("ray://head:10001", "ray://head:10001", None, None), ("ray:ray://head:10001", "ray://head:10001", None, None),
-    ("ray?gpus=0.5", None, 0.5, None), ("ray:head:6379?gpus=0.5&cpus=2", "head:6379", 0.5, 2),
-    ("ray://head:10001?cpus=4", "ray://head:10001", None, 4), ("ray?gpus=0", None, 0, None),
-])
+@pytest.mark.parametrize(
+    ("spec", "address", "gpus", "cpus"),
+    [
+        ("ray", None, None, None),
+        ("ray:auto", "auto", None, None),
+        ("ray:10.0.0.1:6379", "10.0.0.1:6379", None, None),
+        ("ray://head:10001", "ray://head:10001", None, None),
+        ("ray:ray://head:10001", "ray://head:10001", None, None),
+        ("ray?gpus=0.5", None, 0.5, None),
+        ("ray:head:6379?gpus=0.5&cpus=2", "head:6379", 0.5, 2),
+        ("ray://head:10001?cpus=4", "ray://head:10001", None, 4),
+        ("ray?gpus=0", None, 0, None),
+    ],
+)
 def test_rays_address_and_what_an_actor_reserves(spec, address, gpus, cpus):
     engine = engine_named(spec)
     assert (engine.address, engine.gpus, engine.cpus) == (address, gpus, cpus)
 
 
-@pytest.mark.parametrize("spec", ["ray?", "ray?gpu=1", "ray?gpus=1&gpus=2", "ray?gpus=", "ray?gpus=-1", "ray?gpus=1.5",
-                                  "ray?cpus=0", "ray?cpus=nan", "ray?cpus=inf", "ray:head?cpus=many"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "ray?",
+        "ray?gpu=1",
+        "ray?gpus=1&gpus=2",
+        "ray?gpus=",
+        "ray?gpus=-1",
+        "ray?gpus=1.5",
+        "ray?cpus=0",
+        "ray?cpus=nan",
+        "ray?cpus=inf",
+        "ray:head?cpus=many",
+    ],
+)
 def test_wrong_options_of_ray_are_a_sentence(spec):
     with pytest.raises(UsageError, match=r"^The engine .* (asks for|has an option)") as caught:
         engine_named(spec)
     assert "ray?" in caught.value.hint
 
 
-@pytest.mark.parametrize(("reserved", "resources", "expected"), [
-    (Reserved(), {"CPU": 4}, (4, 1)), (Reserved(2), {"CPU": 5, "GPU": 1}, (2, 2)),
-    (Reserved(0.5), {"CPU": 1}, (2, 0.5)),
-    (Reserved(), {"memory": 1}, (0, 1)), (Reserved(gpus=1), {"CPU": 96, "GPU": 8}, (8, 12)),
-    (Reserved(gpus=0.5), {"CPU": 6, "GPU": 1}, (2, 3)), (Reserved(gpus=1), {"CPU": 4}, (0, 1)),
-    (Reserved(gpus=0.1), {"CPU": 4, "GPU": 1}, (4, 1)), (Reserved(2, 1), {"CPU": 2, "GPU": 4}, (1, 2)),
-    (Reserved(gpus=2), {"CPU": 8, "GPU": 3}, (1, 8)),
-])
+@pytest.mark.parametrize(
+    ("reserved", "resources", "expected"),
+    [
+        (Reserved(), {"CPU": 4}, (4, 1)),
+        (Reserved(2), {"CPU": 5, "GPU": 1}, (2, 2)),
+        (Reserved(0.5), {"CPU": 1}, (2, 0.5)),
+        (Reserved(), {"memory": 1}, (0, 1)),
+        (Reserved(gpus=1), {"CPU": 96, "GPU": 8}, (8, 12)),
+        (Reserved(gpus=0.5), {"CPU": 6, "GPU": 1}, (2, 3)),
+        (Reserved(gpus=1), {"CPU": 4}, (0, 1)),
+        (Reserved(gpus=0.1), {"CPU": 4, "GPU": 1}, (4, 1)),
+        (Reserved(2, 1), {"CPU": 2, "GPU": 4}, (1, 2)),
+        (Reserved(gpus=2), {"CPU": 8, "GPU": 3}, (1, 8)),
+    ],
+)
 def test_how_many_actors_a_node_has_room_for(reserved, resources, expected):
     assert reserved.on(resources) == expected
 
@@ -62,27 +90,38 @@ def test_actors_ask_for_a_gpu_where_the_job_computes_on_one():
     assert [RayEngine(gpus=0.25).suited(job, Notes()).gpus for job in (gpu, cpu)] == [0.25, 0.25]
 
 
-@pytest.mark.parametrize(("device", "pairs", "cores", "address", "expected", "why"), [
-    ("cpu", 10**6, 4, "", ProcessEngine, "processes:4"), ("cuda:0", 10**6, 4, "", LocalEngine, "on cuda:0"),
-    ("cpu", 10**6, 1, "", LocalEngine, "one core"), ("cpu", 4999, 4, "", LocalEngine, "4,999 pairs"),
-    ("cpu", 10, 4, "head:6379", RayEngine, "head:6379"),
-])
+@pytest.mark.parametrize(
+    ("device", "pairs", "cores", "address", "expected", "why"),
+    [
+        ("cpu", 10**6, 4, "", ProcessEngine, "processes:4"),
+        ("cuda:0", 10**6, 4, "", LocalEngine, "on cuda:0"),
+        ("cpu", 10**6, 1, "", LocalEngine, "one core"),
+        ("cpu", 4999, 4, "", LocalEngine, "4,999 pairs"),
+        ("cpu", 10, 4, "head:6379", RayEngine, "head:6379"),
+    ],
+)
 def test_auto_chooses_by_the_job_and_says_so(device, pairs, cores, address, expected, why, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", str(cores))
     monkeypatch.setenv("RAY_ADDRESS", address)
     notes = Notes()
     engine = engine_named("auto").suited(Job(device, lambda most: min(pairs, most)), notes)
     assert type(engine) is expected
-    message, = notes.said
+    (message,) = notes.said
     assert message.startswith("engine ")
     assert why in message
     assert getattr(engine, "address", address) == address
 
 
-@pytest.mark.parametrize(("script", "carried", "why"), [
-    ("import openmofi\nopenmofi.label()", None, "run this script again"),
-    ("if __name__ == '__main__':\n    openmofi.label()", None, ""),
-    ("__name__", lambda: 0, "cannot be sent"), (None, None, ""), (None, "__main__", "is defined here")])
+@pytest.mark.parametrize(
+    ("script", "carried", "why"),
+    [
+        ("import openmofi\nopenmofi.label()", None, "run this script again"),
+        ("if __name__ == '__main__':\n    openmofi.label()", None, ""),
+        ("__name__", lambda: 0, "cannot be sent"),
+        (None, None, ""),
+        (None, "__main__", "is defined here"),
+    ],
+)
 def test_auto_stays_here_where_other_processes_could_not_do_the_job(script, carried, why, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)

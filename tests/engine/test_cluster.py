@@ -45,11 +45,19 @@ def cluster():
     before = os.environ.get("PYTHONPATH")
     places = [*map(str, (ROOT / "src", ROOT / "tests", ROOT / "tests/engine")), *([before] if before else [])]
     os.environ["PYTHONPATH"] = os.pathsep.join(places)  # of the nodes' processes
-    cluster = Cluster(initialize_head=True, head_node_args={
-        **NODE, "include_dashboard": False,
-        # A node that is gone is noticed in two seconds instead of fifteen.
-        "_system_config": {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500,
-                           "health_check_failure_threshold": 4}})
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={
+            **NODE,
+            "include_dashboard": False,
+            # A node that is gone is noticed in two seconds instead of fifteen.
+            "_system_config": {
+                "health_check_initial_delay_ms": 500,
+                "health_check_period_ms": 500,
+                "health_check_failure_threshold": 4,
+            },
+        },
+    )
     cluster.plain = cluster.add_node(**NODE, wait=False)
     cluster.add_node(**NODE, num_gpus=1)
     ray.init(cluster.address, log_to_driver=False)
@@ -101,8 +109,15 @@ def job(world, out, engine, progress=None, hangs="", shards=None):
     encoder = as_encoder(Colours(hangs))
     if hangs:  # only now: the encoder was tried here
         Path(hangs).touch()
-    return labeling.label(expand_shards([str(shards or world.shards)]), KnowledgeBase.open(world.kb), encoder, out,
-                          labeling.LabelSettings(), engine=engine, progress=progress)
+    return labeling.label(
+        expand_shards([str(shards or world.shards)]),
+        KnowledgeBase.open(world.kb),
+        encoder,
+        out,
+        labeling.LabelSettings(),
+        engine=engine,
+        progress=progress,
+    )
 
 
 def digests(out: Path) -> dict[str, bytes]:
@@ -158,7 +173,8 @@ def test_labels_are_the_same_bytes_as_in_one_process(cluster, world, local, tmp_
 
 def test_actors_that_reserve_a_gpu_are_where_there_is_one(cluster, tmp_path):
     results = engine_named(f"ray:{cluster.address}?gpus=0.5&cpus=0.5").run(
-        Factory("says_where", str(tmp_path)), TASKS, watch := Watch())
+        Factory("says_where", str(tmp_path)), TASKS, watch := Watch()
+    )
     assert [result["square"] for result in results] == SQUARES
     assert len({result["node"] for result in results}) == 1
     assert len({process for _, process, _ in watch.started}) == 2
@@ -189,14 +205,14 @@ def test_a_node_that_goes_and_one_that_comes_amid_a_run(cluster, tmp_path):
     assert len(moves.before) == 3
     assert {result["node"][:6] for result in results if result["task"] >= 13} - moves.before
     assert len({process for _, process, _ in moves.started}) == 4
-    message, = moves.said
+    (message,) = moves.said
     assert message.endswith("; trying again")
 
 
 def test_a_task_that_its_worker_never_began_is_no_try(cluster, tmp_path):
     with RayEngine(cpus=1, gpus=1).session() as session:
         session.run(Factory("square", str(tmp_path)), TASKS[:1], watch := Watch())
-        (_, process, _), = watch.started
+        ((_, process, _),) = watch.started
         os.kill(process, signal.SIGKILL)
         while Path(f"/proc/{process}").exists():
             time.sleep(0.01)
@@ -209,7 +225,7 @@ def test_a_worker_that_hangs_is_replaced(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr("openmofi.engine.loop.LATE_SECONDS", float("inf"))
     results = RayEngine(patience=2).run(Factory("hangs_once", str(tmp_path)), TASKS[:4], notes := Notes())
     assert [result["square"] for result in results] == SQUARES[:4]
-    message, = notes.said
+    (message,) = notes.said
     assert message.startswith("2: its worker did nothing for ")
 
 
@@ -227,7 +243,7 @@ def test_a_node_of_another_version_is_refused_by_name(cluster, tmp_path, monkeyp
     results = RayEngine().run(Waits(str(tmp_path / "go")), range(30), told := Told())
     cluster.remove_node(other, allow_graceful=False)
     assert [result["task"] for result in results] == list(range(30))
-    message, = told.said
+    (message,) = told.said
     assert message.endswith(f" runs OpenMOFI 0.0.9, the driver runs {openmofi.__version__}: it gets no tasks")
     assert message.split()[2] not in {node for node, _, _ in told.started}
     monkeypatch.setattr("openmofi.engine.actors.__version__", "0.0.8")
@@ -291,8 +307,9 @@ def test_a_poisoned_and_a_hanging_shard(cluster, world, tmp_path, monkeypatch):
         with pytest.raises(OpenMofiError, match=rf"1 of 12 shards could not be labelled .{poisoned.stem}"):
             job(world, tmp_path / out, engine, notes, hangs, shards=pairs)
     assert not (tmp_path / "hangs").exists()
-    assert any("takes long: an idle worker does it too" in message or "did not answer" in message
-               for message in notes.said)
+    assert any(
+        "takes long: an idle worker does it too" in message or "did not answer" in message for message in notes.said
+    )
     assert digests(tmp_path / "ray") == digests(tmp_path / "local")
     assert len(digests(tmp_path / "ray")) == 11
 
@@ -300,7 +317,8 @@ def test_a_poisoned_and_a_hanging_shard(cluster, world, tmp_path, monkeypatch):
 def test_a_driver_that_was_killed_goes_on(cluster, world, local, tmp_path):
     out = tmp_path / "out"
     driver = subprocess.Popen(
-        [sys.executable, "-m", "cluster_jobs", str(world.shards), str(world.kb), str(out), f"ray:{cluster.address}"])
+        [sys.executable, "-m", "cluster_jobs", str(world.shards), str(world.kb), str(out), f"ray:{cluster.address}"]
+    )
     while driver.poll() is None and len(list(out.glob("links/*/*.parquet"))) < 3:
         time.sleep(0.02)
     os.kill(driver.pid, signal.SIGKILL)

@@ -45,12 +45,12 @@ def parsed(arguments: list[str]) -> dict:
 
 @pytest.fixture(scope="module")
 def job() -> dict:
-    document, = yaml.safe_load_all(KUBERAY.read_text())
+    (document,) = yaml.safe_load_all(KUBERAY.read_text())
     return document
 
 
 def test_the_entrypoint_is_a_label_job_on_ray(job):
-    entry, = commands(job["spec"]["entrypoint"])
+    (entry,) = commands(job["spec"]["entrypoint"])
     found = parsed(entry)
     assert engine_named(found["engine"]).gpus == 1
     assert len(expand_braces(found["shards"][0])) == 10_000
@@ -61,11 +61,11 @@ def test_the_cluster_has_what_the_job_asks_for(job):
     assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
     cluster = job["spec"]["rayClusterSpec"]
     assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
-    workers, = cluster["workerGroupSpecs"]
+    (workers,) = cluster["workerGroupSpecs"]
     assert workers["minReplicas"] <= workers["replicas"] <= workers["maxReplicas"]
     for group in (cluster["headGroupSpec"], workers):
         pod = group["template"]["spec"]
-        container, = pod["containers"]
+        (container,) = pod["containers"]
         assert container["image"].endswith(f":{__version__}")
         assert container["resources"]["limits"] == container["resources"]["requests"]
         assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
@@ -81,7 +81,7 @@ def test_the_script_is_one_that_bash_reads():
 
 
 def test_the_scripts_command_is_a_label_job_on_its_cluster():
-    label, = commands(SBATCH.read_text())
+    (label,) = commands(SBATCH.read_text())
     engine = engine_named(parsed(label)["engine"])
     assert (engine.address, engine.gpus) == ("node1:6379", 1)
 
@@ -93,18 +93,29 @@ def test_the_script_starts_ray_and_the_job_where_slurm_says(tmp_path):
         (tmp_path / name).write_text(f'#!/bin/bash\necho "{name} $*" >> {log}\n{more}\n')
         (tmp_path / name).chmod(0o755)
     script = SBATCH.read_text().replace("source /shared/venv/bin/activate\n", "") + "\nwait\n"
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=PATIENCE, env={
-        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n[1-3]",
-        "SLURM_JOB_NUM_NODES": "3", "SLURM_CPUS_PER_TASK": "64", "SLURM_GPUS_ON_NODE": "4"})
+    done = subprocess.run(
+        ["bash", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        env={
+            "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+            "SLURM_JOB_ID": "7",
+            "SLURM_JOB_NODELIST": "n[1-3]",
+            "SLURM_JOB_NUM_NODES": "3",
+            "SLURM_CPUS_PER_TASK": "64",
+            "SLURM_GPUS_ON_NODE": "4",
+        },
+    )
     assert (done.returncode, done.stderr) == (0, "")
     asked = log.read_text().splitlines()
-    head, = (line for line in asked if "ray start --head" in line)
-    others, = (line for line in asked if "ray start --address" in line)
+    (head,) = (line for line in asked if "ray start --head" in line)
+    (others,) = (line for line in asked if "ray start --address" in line)
     assert "--nodelist=n1" in head
     assert "--port 20007" in head
     assert "--nodes=2" in others
     assert "--exclude=n1 ray start --address n1:20007 --num-cpus 64 --num-gpus 4" in others
-    label, = (line for line in asked if line.startswith("openmofi label"))
+    (label,) = (line for line in asked if line.startswith("openmofi label"))
     assert "ray:n1:20007?gpus=1" in label
 
 

@@ -119,7 +119,7 @@ def test_what_is_set_aside_is_no_error(engine, tmp_path):
     aside = []
     results = engine.run(Factory("three_is_broken", str(tmp_path)), TASKS, Notes(), lambda *given: aside.append(given))
     assert [result["square"] for result in results] == [square for square in SQUARES if square != 9]
-    (task, error), = aside
+    ((task, error),) = aside
     assert (task, error.message) == ("3", "Shard 3 is broken.")
     everything = []
     engine.run(Factory("three_is_broken", str(tmp_path)), ["3"], Notes(), lambda task, _: everything.append(task))
@@ -138,7 +138,7 @@ def test_a_worker_that_hangs_is_replaced(tmp_path, monkeypatch):
     notes = Notes()
     results = ProcessEngine(2, patience=3).run(Factory("hangs_once", str(tmp_path)), TASKS[:4], notes)
     assert [result["square"] for result in results] == SQUARES[:4]
-    message, = notes.said
+    (message,) = notes.said
     assert re.fullmatch(r"2: its worker did nothing for \d+ seconds and was ended; trying again", message)
 
 
@@ -155,7 +155,7 @@ def test_a_worker_that_computes_may_take_its_time(monkeypatch):
         assert workers.wait(None) == []
     assert not killed
     used.value += ALIVE_SECONDS / 2
-    (attempt, outcome), = workers.wait(None) or workers.wait(None) or workers.wait(None)
+    ((attempt, outcome),) = workers.wait(None) or workers.wait(None) or workers.wait(None)
     assert (attempt, str(outcome), killed) == (1, "its worker did nothing for 10 seconds and was ended", [1])
 
 
@@ -268,10 +268,10 @@ def test_what_is_abandoned_removes_what_it_has_half_written(tmp_path, monkeypatc
 def test_a_worker_that_died_idle_costs_no_try(tmp_path):
     notes = Notes()
     with ProcessEngine(1).session() as session:
-        first, = session.run(Factory("square", str(tmp_path)), TASKS[:1], Notes())
+        (first,) = session.run(Factory("square", str(tmp_path)), TASKS[:1], Notes())
         os.kill(first["process"], signal.SIGKILL)
         os.waitid(os.P_PID, first["process"], os.WEXITED | os.WNOWAIT)
-        second, = session.run(Factory("square", str(tmp_path)), TASKS[:1], notes)
+        (second,) = session.run(Factory("square", str(tmp_path)), TASKS[:1], notes)
     assert (second["square"], second["process"] != first["process"], notes.said) == (0, True, [])
 
 

@@ -93,7 +93,9 @@ def test_the_failure_of_one_of_two_that_another_try_would_repeat_counts():
 
 def test_a_late_outcome_of_the_other_is_ignored():
     script = {task: [(8.0, {})] for task in "abcde"} | {
-        "f": [(40.0, {"n": "late"}), (5.0, {"n": "first"})], "g": [(50.0, {}), (5.0, {})]}
+        "f": [(40.0, {"n": "late"}), (5.0, {"n": "first"})],
+        "g": [(50.0, {}), (5.0, {})],
+    }
     _, notes, results = does(3, script)
     assert results[5] == {"n": "first"}
     assert len(notes.advanced) == len(results) == 7
@@ -131,5 +133,12 @@ def test_a_progress_that_watches_is_told_who_does_what():
     watch = Watch()
     workers = Scripted(1, {"a": [(1.0, OSError("disk")), (1.0, {})], "b": [(1.0, ValueError("odd"))]})
     run_tasks(workers, ["a", "b"], watch, lambda *_: None, workers.clock)
-    assert watch.seen == [("starts", "a"), ("ends",), ("starts", "b"), ("ends",), ("fails", "b", "ValueError: odd"),
-                          ("starts", "a"), ("ends",)]
+    assert watch.seen == [
+        ("starts", "a"),
+        ("ends",),
+        ("starts", "b"),
+        ("ends",),
+        ("fails", "b", "ValueError: odd"),
+        ("starts", "a"),
+        ("ends",),
+    ]

@@ -71,10 +71,15 @@ def test_a_change_is_written_though_nothing_else_happens(tmp_path):
         assert [task for task, _ in workers.values()] == ["a.tar"]
 
 
-@pytest.mark.parametrize(("arguments", "expected"), [
-    (["/bin/openmofi", "label", "a b", "--restart", "-o", "out"], ["label", "a b", "-o", "out"]),
-    (["/lib/openmofi/__main__.py", "label", "\udcff"], ["label", "\udcff"]), (["/bin/pytest", "label"], None),
-    (["/tests/__main__.py", "label"], None)])
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["/bin/openmofi", "label", "a b", "--restart", "-o", "out"], ["label", "a b", "-o", "out"]),
+        (["/lib/openmofi/__main__.py", "label", "\udcff"], ["label", "\udcff"]),
+        (["/bin/pytest", "label"], None),
+        (["/tests/__main__.py", "label"], None),
+    ],
+)
 def test_the_command_is_kept_beyond_the_end_where_it_is_ours(tmp_path, monkeypatch, arguments, expected):
     monkeypatch.setattr("sys.argv", arguments)
     (tmp_path / COMMAND_FILE).write_text("of another time")
@@ -87,8 +92,16 @@ def test_the_command_is_kept_beyond_the_end_where_it_is_ours(tmp_path, monkeypat
     assert command is None or command.folder == str(Path.cwd())
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"arguments": [], "folder": "/", "version": "1"}',
-                                     '{"arguments": [1], "folder": "/", "version": "1"}', '{"arguments": ["label"]}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        '{"arguments": [], "folder": "/", "version": "1"}',
+        '{"arguments": [1], "folder": "/", "version": "1"}',
+        '{"arguments": ["label"]}',
+    ],
+)
 def test_a_damaged_command_is_none(tmp_path, content):
     (tmp_path / COMMAND_FILE).write_text(content)
     assert Command.read(tmp_path) is None

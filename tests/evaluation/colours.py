@@ -64,8 +64,10 @@ class Eye:
     def text_features(self, texts):
         if not self.texts:
             raise OpenMofiError("The encoder 'eye' was trained without texts: it embeds images only.")
-        found = [next((np.array(rgb) for name, rgb in COLOURS.items() if name in text), np.array((1, 2, 4)))
-                 for text in texts]
+        found = [
+            next((np.array(rgb) for name, rgb in COLOURS.items() if name in text), np.array((1, 2, 4)))
+            for text in texts
+        ]
         return np.stack(found).astype(np.float32) / 127.5 - 1
 
     def project_texts(self, features):

@@ -21,8 +21,12 @@ def dataset(folder, classes):
     """A dataset of classes: (identifier, name, images)."""
     manifest = claim_folder(folder, "dataset", {"shards": [{"path": f"{folder}.tar", "name": "pairs"}]}, {})
     ids, names, images = zip(*classes, strict=True)
-    write_table(folder / "vocabulary.parquet", pa.table({
-        "class_id": pa.array(range(len(ids)), pa.int32()), "id": ids, "name": names, "images": images}, VOCABULARY))
+    write_table(
+        folder / "vocabulary.parquet",
+        pa.table(
+            {"class_id": pa.array(range(len(ids)), pa.int32()), "id": ids, "name": names, "images": images}, VOCABULARY
+        ),
+    )
     finish_manifest(folder, manifest, {"rows": sum(images)})
     return folder
 
@@ -31,19 +35,32 @@ def test_bands_are_thirds_of_the_classes_that_the_dataset_has(tmp_path):
     """Beside pandas' means over classes that were cut by hand."""
     draw = np.random.default_rng(0)
     sizes = {f"Q{number}": 10 * number for number in range(1, 10)}
-    counts = ClassCounts.open(dataset(tmp_path / "dataset", [(name, f"Thing {name}", size)
-                                                             for name, size in sizes.items()]))
+    counts = ClassCounts.open(
+        dataset(tmp_path / "dataset", [(name, f"Thing {name}", size) for name, size in sizes.items()])
+    )
     groups = [f"Q{number}" if number % 2 else f"thing-Q{number}" for number in draw.integers(1, 13, 300)]
     values = np.where(draw.random(300) < 0.1, np.nan, draw.random(300))
-    measured = with_bands(Measured({"map": float(np.nanmean(values))}, {}, {}, "", items=items_table(
-        list(map(str, range(300))), groups, {"map": values})), counts)
+    measured = with_bands(
+        Measured(
+            {"map": float(np.nanmean(values))},
+            {},
+            {},
+            "",
+            items=items_table(list(map(str, range(300))), groups, {"map": values}),
+        ),
+        counts,
+    )
     number = pd.Series(groups).str.extract(r"(\d+)")[0].astype(int)
     band = pd.cut(number, [0, 3, 6, 9, 12], labels=["tail", "middle", "head", "unseen"])
     expected = pd.Series(values).groupby(band, observed=True).mean()
     assert {name.partition("/")[0]: value for name, value in measured.metrics.items() if "/" in name} == pytest.approx(
-        expected.to_dict())
-    assert all(measured.intervals[name][0] <= measured.metrics[name] <= measured.intervals[name][1]
-               for name in measured.metrics if "/" in name)
+        expected.to_dict()
+    )
+    assert all(
+        measured.intervals[name][0] <= measured.metrics[name] <= measured.intervals[name][1]
+        for name in measured.metrics
+        if "/" in name
+    )
     assert measured.counts == {f"classes_{name}": 3 for name in ("head", "middle", "tail", "unseen")}
     assert measured.facts["bands"]["images"] == {"head": [70, 90], "middle": [40, 60], "tail": [10, 30]}
     assert measured.items["part"].to_pylist() == band.tolist()
@@ -68,10 +85,21 @@ def test_a_protocol_with_bands_and_results_that_are_compared(tmp_path):
         found = evaluate("retrieval", encoder, data, tmp_path / "cache", Quiet(), bands=known)
         paths.append(write_result(tmp_path / spec, found.result, found.items))
     result = found.result
-    by_class = {name: np.mean([value for group, value in zip(*(found.items[column].to_pylist() for column in
-                ("group", "map_excl_query")), strict=True) if group == name]) for name in ("red", "yellow", "blue")}
+    by_class = {
+        name: np.mean(
+            [
+                value
+                for group, value in zip(
+                    *(found.items[column].to_pylist() for column in ("group", "map_excl_query")), strict=True
+                )
+                if group == name
+            ]
+        )
+        for name in ("red", "yellow", "blue")
+    }
     assert [result.metrics[f"retrieval/{band}/map_excl_query"] for band in ("head", "middle", "tail")] == pytest.approx(
-        list(by_class.values()))
+        list(by_class.values())
+    )
     (compared,) = compare_results(paths)
     assert compared.differences[1]["retrieval/tail/map_excl_query"]["difference"] == 0.0
     assert set(compared.parts()) == {"head", "middle", "tail", "unseen"}

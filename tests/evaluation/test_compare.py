@@ -69,8 +69,9 @@ def test_p_values_are_the_paired_bootstraps(written):
     expected = paired_bootstrap(ours, theirs, groups)
     found = one.differences[1]["retrieval/map_excl_query"]
     assert (found["difference"], found["p_value"]) == (expected.difference, expected.p_value)
-    assert found["difference"] == pytest.approx(one.results[1].metrics["retrieval/map_excl_query"]
-                                                - one.results[0].metrics["retrieval/map_excl_query"])
+    assert found["difference"] == pytest.approx(
+        one.results[1].metrics["retrieval/map_excl_query"] - one.results[0].metrics["retrieval/map_excl_query"]
+    )
     rows = np.array(tables[0]["part"].to_pylist()) == "warm"
     warm = paired_bootstrap(ours[rows], theirs[rows], np.array(groups)[rows])
     assert one.differences[1]["retrieval/warm/map_excl_query"]["p_value"] == warm.p_value
@@ -98,8 +99,10 @@ def test_tables(written):
 
 def test_the_figure_shows_the_headline_of_each_part(written):
     (one,) = compare_results(written)
-    assert one.parts() == {part: [result.metrics[f"retrieval/{part}/map_excl_query"] for result in one.results]
-                           for part in ("cold", "warm")}
+    assert one.parts() == {
+        part: [result.metrics[f"retrieval/{part}/map_excl_query"] for result in one.results]
+        for part in ("cold", "warm")
+    }
     svg = str(figure(one))
     assert svg == str(figure(one))
     for text in ("<svg", "cold", "warm", "eye", "squinting|eye", "retrieval/map_excl_query"):
@@ -123,8 +126,11 @@ def seeds(written, tmp_path_factory):
             order = draw.permutation(len(items))
             column = items.column_names.index("map_excl_query")
             table = items.set_column(column, "map_excl_query", [values]).take(order)
-            of_seed = replace(result, metrics=result.metrics | {"retrieval/map_excl_query": float(values.mean())},
-                              encoder=result.encoder | {"fingerprint": f"{name}-{seed}"})
+            of_seed = replace(
+                result,
+                metrics=result.metrics | {"retrieval/map_excl_query": float(values.mean())},
+                encoder=result.encoder | {"fingerprint": f"{name}-{seed}"},
+            )
             paths.setdefault(name, []).append(write_result(folder, of_seed, table))
     return paths
 
@@ -159,7 +165,8 @@ def test_rows_of_unequal_numbers_of_seeds_compare_by_their_means(seeds):
     assert one.deviations[0] == {}
     metric = "retrieval/map_excl_query"
     assert one.differences[1][metric]["difference"] == pytest.approx(
-        one.results[1].metrics[metric] - one.results[0].metrics[metric])
+        one.results[1].metrics[metric] - one.results[0].metrics[metric]
+    )
 
 
 def test_a_path_with_an_equals_sign_is_a_path(written, tmp_path):
@@ -180,15 +187,18 @@ def changed(path, folder, change):
     return folder / path.name
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda raw: raw["data"].update(fingerprint="x"), "do not compare: their data differ"),
-    (lambda raw: (raw["data"].update(fingerprint="x"), raw.update(excluded={"a": "broken"})), "their data differ"),
-    (lambda raw: raw.update(version=9), "do not compare: their version of the protocol differ"),
-    (lambda raw: raw["settings"].update(recall_at=[3]), "do not compare: their settings differ"),
-    (lambda raw: raw.update(format_version=9), "has format 9"),
-    (lambda raw: raw.pop("metrics"), "is not a result"),
-    (lambda raw: raw.update(more=1), "has format"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda raw: raw["data"].update(fingerprint="x"), "do not compare: their data differ"),
+        (lambda raw: (raw["data"].update(fingerprint="x"), raw.update(excluded={"a": "broken"})), "their data differ"),
+        (lambda raw: raw.update(version=9), "do not compare: their version of the protocol differ"),
+        (lambda raw: raw["settings"].update(recall_at=[3]), "do not compare: their settings differ"),
+        (lambda raw: raw.update(format_version=9), "has format 9"),
+        (lambda raw: raw.pop("metrics"), "is not a result"),
+        (lambda raw: raw.update(more=1), "has format"),
+    ],
+)
 def test_what_does_not_compare(written, tmp_path, change, message):
     with pytest.raises(OpenMofiError, match=message):
         compare_results([written[0], changed(written[1], tmp_path / "other", change)])
@@ -220,7 +230,7 @@ def test_the_page_of_failures_escapes_what_it_shows(written, tmp_path):
     (data / "red").rename(data / "<script>")
     found = evaluate("retrieval", Eye(), data, tmp_path / "cache", Quiet(), failures=2)
     image = found.failures[0].image
-    answers = [Answer(image, "\"><img src=x>", 0.25, True), Answer(None, "words & more", 0.1, False)]
+    answers = [Answer(image, '"><img src=x>', 0.25, True), Answer(None, "words & more", 0.1, False)]
     bad = Failure(image, "<b>name</b>", 0.5, answers)
     write_failures(tmp_path / "page.html", Evaluated(found.result, found.items, [bad], found.features))
     page = (tmp_path / "page.html").read_text()

@@ -27,11 +27,25 @@ def task(monkeypatch):
 
     class Colours(AbsTaskZeroShotClassification):
         metadata = TaskMetadata(
-            name="Colours", description="Colours by name.", reference=None, dataset={"path": "none", "revision": "7"},
-            type="ZeroShotClassification", category="i2t", eval_splits=["test"], eval_langs=["eng-Latn"],
-            main_score="accuracy", date=None, domains=None, task_subtypes=None, license=None,
-            annotations_creators=None, dialect=None, modalities=["text", "image"], sample_creation=None,
-            bibtex_citation=None)
+            name="Colours",
+            description="Colours by name.",
+            reference=None,
+            dataset={"path": "none", "revision": "7"},
+            type="ZeroShotClassification",
+            category="i2t",
+            eval_splits=["test"],
+            eval_langs=["eng-Latn"],
+            main_score="accuracy",
+            date=None,
+            domains=None,
+            task_subtypes=None,
+            license=None,
+            annotations_creators=None,
+            dialect=None,
+            modalities=["text", "image"],
+            sample_creation=None,
+            bibtex_citation=None,
+        )
 
         def load_data(self, **_):
             images = [Image.open(BytesIO(drawn_image(name, one, 150))) for name in NAMES for one in range(6)]
@@ -48,9 +62,17 @@ def task(monkeypatch):
 def test_a_task_runs_and_its_result_is_ours(task, tmp_path):
     (result,) = run_tasks(Eye(), [task], out=tmp_path, batch_size=5)
     eye = Eye()
-    images = eye.project_images(eye.image_features(np.stack([
-        eye.preprocess(Image.open(BytesIO(drawn_image(name, one, 150))).convert("RGB"))
-        for name in NAMES for one in range(6)])))
+    images = eye.project_images(
+        eye.image_features(
+            np.stack(
+                [
+                    eye.preprocess(Image.open(BytesIO(drawn_image(name, one, 150))).convert("RGB"))
+                    for name in NAMES
+                    for one in range(6)
+                ]
+            )
+        )
+    )
     answers = (images @ eye.embed_texts(task.get_candidate_labels()).T).argmax(1)
     expected = (answers == np.repeat(np.arange(4), 6)).mean()
     assert 0.5 < expected < 1

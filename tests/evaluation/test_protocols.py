@@ -50,9 +50,18 @@ def test_retrieval(tmp_path):
     assert result.counts == {"images": 48, "classes": 4, "queries_without_positives": 0, "excluded": 1}
     assert result.excluded == {"red/zz.png": "image_broken"}
     encoder = Eye()
-    embeddings = np.concatenate([encoder.project_images(encoder.image_features(np.stack([encoder.preprocess(
-        Image.open(BytesIO(drawn_image(name, number)))) for number in range(12)])))
-        for name in COLOURS])
+    embeddings = np.concatenate(
+        [
+            encoder.project_images(
+                encoder.image_features(
+                    np.stack(
+                        [encoder.preprocess(Image.open(BytesIO(drawn_image(name, number)))) for number in range(12)]
+                    )
+                )
+            )
+            for name in COLOURS
+        ]
+    )
     expected = evaluate_retrieval(embeddings, np.repeat(list(COLOURS), 12))
     assert result.metrics["retrieval/map_excl_query"] == pytest.approx(expected.map_excl_query)
     assert 0.5 < result.metrics["retrieval/map_excl_query"] < 1
@@ -115,8 +124,9 @@ def test_dinov2s_transform_makes_other_features(tmp_path):
             return pixels.reshape(len(pixels), 3, 4, 56, 4, 56).mean((3, 5)).reshape(len(pixels), -1)
 
     encoder = Sized()
-    result = run("knn", splits(tmp_path, "train", "val"), tmp_path, encoder,
-                 overrides=["k=5", "preprocessing=dinov2"]).result
+    result = run(
+        "knn", splits(tmp_path, "train", "val"), tmp_path, encoder, overrides=["k=5", "preprocessing=dinov2"]
+    ).result
     told = result.features["preprocessing"]
     assert (told["size"], told["resize_size"], told["interpolation"]) == (224, 256, "bicubic")
     assert encoder.shape[1:] == (3, 224, 224)
@@ -217,8 +227,12 @@ def test_zero_shot_on_a_table(tmp_path):
     result = run("zeroshot", table, tmp_path, overrides=["templates=name"]).result
     assert result.counts["images"] == 20
     assert result.excluded == {"red/gone.png": "image_missing"}
-    for text, message in (("a,b\n1,2\n", "no column image or path"), ("image,class\n../x.png,red\n", "Line 2 of"),
-                          ("image,class\nx.png,\n", "Line 2 of"), ("image,class\n", "has no rows")):
+    for text, message in (
+        ("a,b\n1,2\n", "no column image or path"),
+        ("image,class\n../x.png,red\n", "Line 2 of"),
+        ("image,class\nx.png,\n", "Line 2 of"),
+        ("image,class\n", "has no rows"),
+    ):
         table.write_text(text)
         with pytest.raises(OpenMofiError, match=message):
             run("zeroshot", table, tmp_path)
@@ -267,14 +281,27 @@ def world(tmp_path):
     rows = []
     for shard in range(2):
         records = [(f"{name}{one}", name) for name in COLOURS for one in range(3)]
-        write_tar(folder / f"retrieval/s{shard}.tar",
-                  [Record(key, drawn_image(name, 10 * shard + int(key[-1])), None) for key, name in records])
-        rows += [{"shard": f"s{shard}", "key": key, "entity": f"e:{name}", "named": False, "ambiguous": False,
-                  "domain": "warm" if name in ("red", "yellow") else "cold", "split": "heldout_entities"}
-                 for key, name in records]
+        write_tar(
+            folder / f"retrieval/s{shard}.tar",
+            [Record(key, drawn_image(name, 10 * shard + int(key[-1])), None) for key, name in records],
+        )
+        rows += [
+            {
+                "shard": f"s{shard}",
+                "key": key,
+                "entity": f"e:{name}",
+                "named": False,
+                "ambiguous": False,
+                "domain": "warm" if name in ("red", "yellow") else "cold",
+                "split": "heldout_entities",
+            }
+            for key, name in records
+        ]
     write_table(folder / "truth.parquet", pa.Table.from_pylist(rows, schema=TRUTH))
-    entities = [{"id": f"e:{name}", "name": name, "description": f"the colour {name}", "types": [], "popularity": 1.0}
-                for name in COLOURS]
+    entities = [
+        {"id": f"e:{name}", "name": name, "description": f"the colour {name}", "types": [], "popularity": 1.0}
+        for name in COLOURS
+    ]
     write_table(folder / "kb/entities.parquet", pa.Table.from_pylist(entities, schema=ENTITIES))
     finish_manifest(folder, manifest, {})
     return folder
@@ -302,24 +329,32 @@ def test_sample_retrieval_is_its_parts_put_together(world, tmp_path):
     images = embed_images(expand_shards([str(world / "retrieval")]), Eye(), tmp_path / "other-cache", Quiet())
     entities = true_entities(world / "truth.parquet", images)
     ranked = evaluate_retrieval(images.embeddings, entities)
-    sides = [class_embeddings([text.format(name=name) for name in sorted(COLOURS)], ["{}"], Eye().embed_texts)
-             for text in ("{name}", "{name}: the colour {name}")]
+    sides = [
+        class_embeddings([text.format(name=name) for name in sorted(COLOURS)], ["{}"], Eye().embed_texts)
+        for text in ("{name}", "{name}: the colour {name}")
+    ]
     mean = sides[0] + sides[1]
     labels = np.searchsorted([f"e:{name}" for name in sorted(COLOURS)], entities)
     named = evaluate_zero_shot(images.embeddings, labels, mean / np.linalg.norm(mean, axis=1, keepdims=True))
     result = run("sample-retrieval", world, tmp_path).result
-    expected = {"map_incl_query": ranked.map_incl_query, "map_excl_query": ranked.map_excl_query,
-                "zero_shot": named.accuracy}
+    expected = {
+        "map_incl_query": ranked.map_incl_query,
+        "map_excl_query": ranked.map_excl_query,
+        "zero_shot": named.accuracy,
+    }
     for name, value in expected.items():
         assert result.metrics[f"sample-retrieval/{name}"] == pytest.approx(value, abs=1e-12)
     assert list(result.intervals["sample-retrieval/zero_shot"]) == pytest.approx(named.accuracy_interval)
 
 
-@pytest.mark.parametrize(("override", "message"), [
-    ("recal_at=1", "unknown setting recal_at; did you mean recall_at"),
-    ("recall_at=a", r"recall_at\[0\] is 'a'; it must be a whole"),
-    ("recall_at", "is not KEY=VALUE"),
-])
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("recal_at=1", "unknown setting recal_at; did you mean recall_at"),
+        ("recall_at=a", r"recall_at\[0\] is 'a'; it must be a whole"),
+        ("recall_at", "is not KEY=VALUE"),
+    ],
+)
 def test_settings_that_are_none(tmp_path, override, message):
     with pytest.raises(UsageError, match=message):
         run("retrieval", tmp_path, tmp_path, overrides=[override])
@@ -330,10 +365,19 @@ def test_a_protocol_that_needs_an_encoder_says_so(tmp_path):
         evaluate("retrieval", None, tmp_path, tmp_path, Quiet())
 
 
-@pytest.mark.parametrize(("protocol", "setting"), [
-    ("knn", "temperature=NaN"), ("retrieval", "recall_at=0,-3"), ("gpr1200", "recall_at=0"), ("labels", "at_recall=7"),
-    ("sample-retrieval", "recall_at=-1"), ("linear", "seed=-1"), ("vtab", "seed=-1"), ("labels", "at_recall=NaN"),
-])
+@pytest.mark.parametrize(
+    ("protocol", "setting"),
+    [
+        ("knn", "temperature=NaN"),
+        ("retrieval", "recall_at=0,-3"),
+        ("gpr1200", "recall_at=0"),
+        ("labels", "at_recall=7"),
+        ("sample-retrieval", "recall_at=-1"),
+        ("linear", "seed=-1"),
+        ("vtab", "seed=-1"),
+        ("labels", "at_recall=NaN"),
+    ],
+)
 def test_numbers_that_make_no_sense_are_refused(tmp_path, protocol, setting):
     with pytest.raises(UsageError, match=setting.partition("=")[0]):
         run(protocol, tmp_path, tmp_path, overrides=[setting])

@@ -28,7 +28,8 @@ def test_checksums_are_torchvisions():
     from torchvision.datasets.imagenet import ARCHIVE_META
 
     assert {file: digest for split, (file, digest) in ARCHIVE_META.items() if split in ("train", "val")} == dict(
-        SOURCES["imagenet"].archives)
+        SOURCES["imagenet"].archives
+    )
 
 
 def told(name, folder):
@@ -40,7 +41,9 @@ def test_revisited(tmp_path):
     (data / "jpg/blue_0.jpg").unlink()
     assert told("roxford5k", data) == {
         "database images in the ground truth": (False, "24 of 4,993"),
-        "queries in the ground truth": (False, "3 of 70"), "images on disk": (False, "26 of 27")}
+        "queries in the ground truth": (False, "3 of 70"),
+        "images on disk": (False, "26 of 27"),
+    }
     assert told("rparis6k", data)["layout"][0] is False
 
 
@@ -49,8 +52,9 @@ def test_karpathy(tmp_path):
     assert "no images of the split 'train'" in told("flickr30k", data)["layout"][1]
     raw = json.loads((data / "dataset_flickr30k.json").read_text())
     sentences = raw["images"][0]["sentences"]
-    raw["images"] += [{"filename": f"{split}.jpg", "split": split, "sentences": sentences}
-                      for split in ("train", "val")]
+    raw["images"] += [
+        {"filename": f"{split}.jpg", "split": split, "sentences": sentences} for split in ("train", "val")
+    ]
     (data / "dataset_flickr30k.json").write_text(json.dumps(raw))
     found = told("flickr30k", data)
     assert found["test: images listed"] == (False, "4 of 1,000")

@@ -133,7 +133,7 @@ def spoil(path):
     column = pq.read_metadata(path).row_group(0).column(2)
     assert column.path_in_schema.startswith("feature")
     raw, start = bytearray(path.read_bytes()), column.dictionary_page_offset or column.data_page_offset
-    raw[start:start + 30] = bytes(30)
+    raw[start : start + 30] = bytes(30)
     path.write_bytes(raw)
 
 

@@ -49,15 +49,29 @@ def drawn_image(number: int) -> bytes:
 def shards(tmp_path):
     """Two shards of 70 images without texts; image 5 of each is broken."""
     for shard in range(2):
-        write_tar(tmp_path / "world" / f"s.{shard}.tar", [
-            Record(f"{shard}{number:03d}", b"broken" if number == 5 else drawn_image(1000 * shard + number), None)
-            for number in range(70)])
+        write_tar(
+            tmp_path / "world" / f"s.{shard}.tar",
+            [
+                Record(f"{shard}{number:03d}", b"broken" if number == 5 else drawn_image(1000 * shard + number), None)
+                for number in range(70)
+            ],
+        )
     return expand_shards([str(tmp_path / "world")])
 
 
 def truth(folder, names):
-    rows = [{"shard": shard, "key": key, "entity": f"e:{key[-1]}", "named": False, "ambiguous": False, "domain": "d",
-             "split": "heldout_entities"} for shard, key in names]
+    rows = [
+        {
+            "shard": shard,
+            "key": key,
+            "entity": f"e:{key[-1]}",
+            "named": False,
+            "ambiguous": False,
+            "domain": "d",
+            "split": "heldout_entities",
+        }
+        for shard, key in names
+    ]
     write_table(folder / "truth.parquet", pa.Table.from_pylist(rows, schema=TRUTH))
     return folder / "truth.parquet"
 

@@ -41,8 +41,13 @@ def store(tmp_path) -> FeatureStore:
 
 
 def test_every_row_is_kept_with_what_decoding_gave(store):
-    pairs = [Pair("a", encoded(), ""), Pair("b", b"broken", ""), Pair("c", None, ""),
-             Pair("d", None, "", PairStatus.TEXT_MISSING), Pair("e", encoded(seed=1), "")]
+    pairs = [
+        Pair("a", encoded(), ""),
+        Pair("b", b"broken", ""),
+        Pair("c", None, ""),
+        Pair("d", None, "", PairStatus.TEXT_MISSING),
+        Pair("e", encoded(seed=1), ""),
+    ]
     images = [store.prepare(pair) for pair in pairs]
     features = store.embed(images)
     with store.writing("shard", "stamp") as add:
@@ -58,9 +63,17 @@ def test_every_row_is_kept_with_what_decoding_gave(store):
     np.testing.assert_array_equal(stored.values[1:4], 0)
 
 
-@pytest.mark.parametrize("changed", [
-    {"batch_size": 32}, {"max_pixels": 100}, {"full_size": True}, {"hashes": False}, {"dtype": "float32"},
-    {"read": ReadSettings(on_damage="keep")}])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"batch_size": 32},
+        {"max_pixels": 100},
+        {"full_size": True},
+        {"hashes": False},
+        {"dtype": "float32"},
+        {"read": ReadSettings(on_damage="keep")},
+    ],
+)
 def test_all_that_decides_a_feature_is_in_its_key(store, changed):
     assert replace(store, **changed).folder != store.folder
     assert replace(store).folder == store.folder
@@ -90,7 +103,7 @@ def test_a_shard_of_many_rows_is_several_blocks_and_reads_as_one(store, monkeypa
     features = np.arange(30, dtype=np.float32).reshape(10, 3)
     with store.writing("shard", "one") as add:
         for start in range(0, 10, 3):
-            part = features[start:start + 3]
+            part = features[start : start + 3]
             add([PreparedImage(str(start + row), PairStatus.OK) for row in range(len(part))], part)
     parts = list(store.blocks("shard", "one"))
     assert [len(part.table) for part in parts] == [4, 4, 2]
@@ -116,8 +129,12 @@ def test_formats_that_were_not_read_are_counted_and_heic_is_tried_again(store, m
     monkeypatch.setattr(formats, "heic_readable", lambda: False)
     monkeypatch.setattr(store_module, "heic_readable", lambda: False)
     pillow_heif.register_heif_opener()
-    pairs = [Pair("a", encoded(), ""), Pair("b", encoded(kind="HEIF"), ""), Pair("c", b"<svg/>", ""),
-             Pair("d", encoded(kind="HEIF", seed=2), "")]
+    pairs = [
+        Pair("a", encoded(), ""),
+        Pair("b", encoded(kind="HEIF"), ""),
+        Pair("c", b"<svg/>", ""),
+        Pair("d", encoded(kind="HEIF", seed=2), ""),
+    ]
     images = [store.prepare(pair) for pair in pairs]
     for name, written in (("shard", images), ("plain", images[:1])):
         with store.writing(name, "stamp") as add:

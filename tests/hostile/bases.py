@@ -24,10 +24,17 @@ def cases(bench: Workbench, seed: int) -> Iterator[Case]:
         whole = (bench.kb / file).read_bytes()
         damaged = {f"flipped-{bit}": flipped(whole, bit) for bit in map(int, draw.integers(0, 8 * len(whole), 12))}
         damaged |= {f"zeros-{at}": zeroed(whole, at, 64) for at in map(int, draw.integers(0, len(whole), 6))}
-        damaged |= {f"ones-{at}": whole[:at] + b"\xff" * len(whole[at:at + 8]) + whole[at + 8:]
-                    for at in map(int, draw.integers(0, len(whole), 6))}
-        damaged |= {"empty": b"", "cut": whole[:-1], "longer": whole + b"\0", "half": whole[:len(whole) // 2],
-                    "noise": draw.integers(0, 256, len(whole), dtype=np.uint8).tobytes()}
+        damaged |= {
+            f"ones-{at}": whole[:at] + b"\xff" * len(whole[at : at + 8]) + whole[at + 8 :]
+            for at in map(int, draw.integers(0, len(whole), 6))
+        }
+        damaged |= {
+            "empty": b"",
+            "cut": whole[:-1],
+            "longer": whole + b"\0",
+            "half": whole[: len(whole) // 2],
+            "noise": draw.integers(0, 256, len(whole), dtype=np.uint8).tobytes(),
+        }
         for name, content in damaged.items():
             if content != whole:
                 yield Case(f"bases/{file}-{name}", partial(use, bench, {str(file): content}))

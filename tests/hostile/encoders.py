@@ -14,8 +14,14 @@ import openmofi
 from hostile.tars import flipped
 from hostile.workbench import Broken, Case, Workbench, small_records
 
-PARTS = ("config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
-         "special_tokens_map.json")
+PARTS = (
+    "config.json",
+    "model.safetensors",
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+)
 
 
 def cases(bench: Workbench, seed: int) -> Iterator[Case]:
@@ -23,14 +29,20 @@ def cases(bench: Workbench, seed: int) -> Iterator[Case]:
     for file in (name for name in PARTS if (bench.clip / name).exists()):
         whole = (bench.clip / file).read_bytes()
         damaged: dict[str, bytes | None] = {
-            "missing": None, "empty": b"", "half": whole[:len(whole) // 2], "null": b"null", "list": b"[]",
-            "deep": b"[" * 100_000, "noise": b"\xff" * 500}
+            "missing": None,
+            "empty": b"",
+            "half": whole[: len(whole) // 2],
+            "null": b"null",
+            "list": b"[]",
+            "deep": b"[" * 100_000,
+            "noise": b"\xff" * 500,
+        }
         end = min(len(whole), 3000)
         damaged |= {f"flipped-{at}": flipped(whole, 8 * at) for at in map(int, draw.integers(0, end, 6))}
         if file.endswith(".json"):
             settings = json.loads(whole)
             for key in list(settings)[:12]:
-                for number, value in enumerate((None, -1, "x", 10 ** 9)):
+                for number, value in enumerate((None, -1, "x", 10**9)):
                     if isinstance(settings[key], bool) or (number == 3 and not isinstance(settings[key], int)):
                         continue
                     damaged[f"{key}-{number}"] = json.dumps({**settings, key: value}).encode()

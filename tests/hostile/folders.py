@@ -41,12 +41,23 @@ def cases(bench: Workbench, seed: int) -> Iterator[Case]:
             yield Case(f"folders/{kind}-null-{name}", partial(act, changes(file, partial(nulls, name))))
     for number, value in enumerate((float("nan"), float("inf"), -0.5, 1.5)):
         file = str(next((bench.labels / "labels").glob("*.parquet")).relative_to(bench.labels))
-        yield Case(f"folders/probability-{number}", partial(
-            refused, partial(use_labels, bench, changes(file, partial(probabilities, value)))))
+        yield Case(
+            f"folders/probability-{number}",
+            partial(refused, partial(use_labels, bench, changes(file, partial(probabilities, value)))),
+        )
     truth = bench.truth.read_text()
-    for number, content in enumerate((
-            b"", b"key,entity\n", b"\xff\xfe", truth.replace("entity", "thing", 1).encode(), b"a,b\n1,2\n",
-            b"key,entity\nno-such-key,e:sun\n", truth.encode("utf-16"), truth.replace("\n", "\n\"", 1).encode())):
+    for number, content in enumerate(
+        (
+            b"",
+            b"key,entity\n",
+            b"\xff\xfe",
+            truth.replace("entity", "thing", 1).encode(),
+            b"a,b\n1,2\n",
+            b"key,entity\nno-such-key,e:sun\n",
+            truth.encode("utf-16"),
+            truth.replace("\n", '\n"', 1).encode(),
+        )
+    ):
         yield Case(f"folders/truth-{number}", partial(refused, partial(audit, bench, content)))
 
 
@@ -55,12 +66,14 @@ def writes(file: str, content: bytes | None) -> Callable[[Path], None]:
         (folder / file).unlink()
         if content is not None:
             (folder / file).write_bytes(content)
+
     return change
 
 
 def changes(file: str, change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], None]:
     def rewrite(folder: Path) -> None:
         pq.write_table(change(pq.read_table(folder / file)), folder / file)
+
     return rewrite
 
 
@@ -83,8 +96,18 @@ def probabilities(value: float, table: pa.Table) -> pa.Table:
 def use_labels(bench: Workbench, change: Callable[[Path], None], folder: Path) -> None:
     shutil.copytree(bench.labels, folder / "labels")
     change(folder / "labels")
-    command("dataset", "build", folder / "labels", "--kb", bench.kb, "-o", folder / "dataset", "--min-images", "2",
-            "--no-report")
+    command(
+        "dataset",
+        "build",
+        folder / "labels",
+        "--kb",
+        bench.kb,
+        "-o",
+        folder / "dataset",
+        "--min-images",
+        "2",
+        "--no-report",
+    )
 
 
 def use_dataset(bench: Workbench, change: Callable[[Path], None], folder: Path) -> None:

@@ -1,6 +1,6 @@
 """Runs families, kills and reads of damaged shards in processes of their own, for the tests and for `make fuzz`.
 
-    python -m hostile.fuzz [--seeds 5] [--kills 100] [--reads 20000] [--seed 0]
+python -m hostile.fuzz [--seeds 5] [--kills 100] [--reads 20000] [--seed 0]
 """
 
 from __future__ import annotations
@@ -23,17 +23,27 @@ from hostile.workbench import Workbench, make_workbench
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
     "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("src", ".", "tests", "tests/training")),
-    "HF_HUB_OFFLINE": "1", "OPENMOFI_DEBUG": "", "OPENMOFI_DECODE_MIB": "768"}
+    "HF_HUB_OFFLINE": "1",
+    "OPENMOFI_DEBUG": "",
+    "OPENMOFI_DECODE_MIB": "768",
+}
 
 
 def python(module: str, *arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a module of these tests in a process of its own."""
-    return subprocess.run([sys.executable, "-m", module, *map(str, arguments)], capture_output=True, text=True,
-                          env=os.environ | ENVIRONMENT, timeout=3000, cwd=folder)
+    return subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | ENVIRONMENT,
+        timeout=3000,
+        cwd=folder,
+    )
 
 
-def run_family(family: str, bench: Workbench, folder: Path, seed: int = 0,
-               share: int = 1) -> tuple[int, list[dict[str, Any]]]:
+def run_family(
+    family: str, bench: Workbench, folder: Path, seed: int = 0, share: int = 1
+) -> tuple[int, list[dict[str, Any]]]:
     """How many cases a family has, and the outcomes of a part of them: none is broken and none ended the process.
 
     Args:
@@ -46,8 +56,7 @@ def run_family(family: str, bench: Workbench, folder: Path, seed: int = 0,
         AssertionError: one did; the message has its name and what it said.
     """
     results = folder / f"{family}-{seed}.jsonl"
-    done = python("hostile.runner", bench.root, family, results, "--seed", seed, "--share", share,
-                  folder=folder)
+    done = python("hostile.runner", bench.root, family, results, "--seed", seed, "--share", share, folder=folder)
     rows = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     assert done.returncode == 0, f"{rows[-1:]} ended the process: {done.stderr[-3000:]}"
     assert rows[-1]["end"]

@@ -24,7 +24,7 @@ def cases(bench: Workbench, seed: int) -> Iterator[Case]:
         for number in range(8):
             images = [mutated(content, draw) for _ in range(A_CASE)]
             yield Case(f"images/{kind}-{number}", partial(label, bench, images))
-        cuts = [content[:int(at)] for at in draw.integers(0, len(content), A_CASE)]
+        cuts = [content[: int(at)] for at in draw.integers(0, len(content), A_CASE)]
         yield Case(f"images/{kind}-cut", partial(label, bench, cuts))
         tails = [content + bytes(draw.integers(0, 256, 100, dtype=np.uint8)) for _ in range(A_CASE)]
         yield Case(f"images/{kind}-tail", partial(label, bench, tails))
@@ -66,12 +66,23 @@ def jpeg_of(width: int, height: int) -> bytes:
     """A small JPEG whose frame header claims another size."""
     content = bytearray(encode(gradient(), "JPEG"))
     frame = content.index(b"\xff\xc0")
-    content[frame + 5:frame + 9] = struct.pack(">HH", height, width)
+    content[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
     return bytes(content)
 
 
 def foreign() -> Iterator[bytes]:
     """Files that are not images, or of formats that are not read."""
-    yield from (b"<html>404</html>", b"%PDF-1.7\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"", b"\0" * 900,
-                b"\0\0\0\x18ftypheic" + bytes(60), b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(40), b"8BPS" + bytes(60),
-                b"RIFF\0\0\0\0WEBPVP8X", b"\0\0\0\x20ftypisom" + bytes(60), b"GIF89a", b"\xff\xd8\xff\xd9")
+    yield from (
+        b"<html>404</html>",
+        b"%PDF-1.7\n",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"",
+        b"\0" * 900,
+        b"\0\0\0\x18ftypheic" + bytes(60),
+        b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(40),
+        b"8BPS" + bytes(60),
+        b"RIFF\0\0\0\0WEBPVP8X",
+        b"\0\0\0\x20ftypisom" + bytes(60),
+        b"GIF89a",
+        b"\xff\xd8\xff\xd9",
+    )

@@ -49,8 +49,9 @@ def stage_of(name: str, bench: Workbench) -> Callable[[Path], object]:
         return lambda out: reinforce(expand_shards([str(shards)]), bench.labels, out, teachers, kb=bench.kb)
     if name == "eval":
         folders, encoder = bench.class_folders, colour_encoder()
-        return lambda out: openmofi.evaluate("retrieval", data=folders, encoder=encoder, out=out, cache=out / "cache",
-                                             progress=False)
+        return lambda out: openmofi.evaluate(
+            "retrieval", data=folders, encoder=encoder, out=out, cache=out / "cache", progress=False
+        )
     from small_runs import Maker, trained
 
     recipe = Maker(str(bench.dataset), str(bench.clip))("multi_sampled", run={"steps": 12, "checkpoint_every": 3})
@@ -110,9 +111,11 @@ def fork(act: Callable[[Path], object], out: Path) -> int:
 
 def digests(folder: Path) -> dict[str, str]:
     """A digest of each file, without what measures the machine."""
-    return {str(path.relative_to(folder)): hashlib.blake2b(MEASURED.sub(b"", path.read_bytes())).hexdigest()
-            for path in sorted(folder.rglob("*"))
-            if path.is_file() and not any(part in path.name for part in TIMED)}
+    return {
+        str(path.relative_to(folder)): hashlib.blake2b(MEASURED.sub(b"", path.read_bytes())).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not any(part in path.name for part in TIMED)
+    }
 
 
 def main() -> None:

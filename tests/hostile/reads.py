@@ -76,18 +76,31 @@ def images() -> list[bytes]:
 
 
 def sound_tar() -> bytes:
-    return tar_bytes([member for number, image in enumerate(images()) for member in (
-        (f"v1.{number:03d}.jpg", image), (f"v1.{number:03d}.json", b'{"url": "u", "caption": "a"}'),
-        (f"v1.{number:03d}.txt", f"the sun {number}".encode()))])
+    return tar_bytes(
+        [
+            member
+            for number, image in enumerate(images())
+            for member in (
+                (f"v1.{number:03d}.jpg", image),
+                (f"v1.{number:03d}.json", b'{"url": "u", "caption": "a"}'),
+                (f"v1.{number:03d}.txt", f"the sun {number}".encode()),
+            )
+        ]
+    )
 
 
 def table(*, encoded: bool = False) -> pa.Table:
     texts, pictures = pa.array([f"the sun {number % 5}" for number in range(ROWS)]), pa.array(images())
-    return pa.table({
-        "image": pa.StructArray.from_arrays([pictures, pa.nulls(ROWS, pa.string())], ["bytes", "path"])
-        if not encoded else pictures.dictionary_encode(),
-        "text": texts.dictionary_encode() if encoded else texts, "url": pa.array([None, "u"] * (ROWS // 2)),
-        "key": pa.array([f"k{number}" for number in range(ROWS)])})
+    return pa.table(
+        {
+            "image": pa.StructArray.from_arrays([pictures, pa.nulls(ROWS, pa.string())], ["bytes", "path"])
+            if not encoded
+            else pictures.dictionary_encode(),
+            "text": texts.dictionary_encode() if encoded else texts,
+            "url": pa.array([None, "u"] * (ROWS // 2)),
+            "key": pa.array([f"k{number}" for number in range(ROWS)]),
+        }
+    )
 
 
 def sound_parquet(*, encoded: bool = False) -> bytes:
@@ -99,8 +112,9 @@ def sound_parquet(*, encoded: bool = False) -> bytes:
 def sound_stream(*, packed: bool = False) -> bytes:
     out = io.BytesIO()
     data = table(encoded=packed).append_column("texts", pa.array([["a", "b"]] * ROWS))
-    with pa.ipc.new_stream(out, data.schema, options=pa.ipc.IpcWriteOptions(
-            compression="zstd" if packed else None)) as writer:
+    with pa.ipc.new_stream(
+        out, data.schema, options=pa.ipc.IpcWriteOptions(compression="zstd" if packed else None)
+    ) as writer:
         writer.write_table(data, max_chunksize=8)
     return out.getvalue()
 
@@ -110,20 +124,35 @@ def rows_of_files() -> list[dict[str, str]]:
 
 
 def sound_coco() -> bytes:
-    return json.dumps({"info": {}, "images": [{"id": number, "file_name": row["file_name"]}
-                                              for number, row in enumerate(rows_of_files())],
-                       "annotations": [{"id": number, "image_id": number, "caption": row["text"]}
-                                       for number, row in enumerate(rows_of_files())]}).encode()
+    return json.dumps(
+        {
+            "info": {},
+            "images": [{"id": number, "file_name": row["file_name"]} for number, row in enumerate(rows_of_files())],
+            "annotations": [
+                {"id": number, "image_id": number, "caption": row["text"]} for number, row in enumerate(rows_of_files())
+            ],
+        }
+    ).encode()
 
 
 def sound_fiftyone() -> bytes:
-    return json.dumps({"samples": [{"filepath": row["file_name"], "text": row["text"], "label": {
-        "classifications": [{"label": "sun"}]}} for row in rows_of_files()]}).encode()
+    return json.dumps(
+        {
+            "samples": [
+                {"filepath": row["file_name"], "text": row["text"], "label": {"classifications": [{"label": "sun"}]}}
+                for row in rows_of_files()
+            ]
+        }
+    ).encode()
 
 
 def sound_labels() -> bytes:
-    return json.dumps({"classes": ["sun"], "labels": {str(number): [{"label": "sun", "attributes": {"text": "a sun"}}]
-                                                      for number in range(ROWS)}}).encode()
+    return json.dumps(
+        {
+            "classes": ["sun"],
+            "labels": {str(number): [{"label": "sun", "attributes": {"text": "a sun"}}] for number in range(ROWS)},
+        }
+    ).encode()
 
 
 def separated(comma: str) -> bytes:
@@ -139,18 +168,22 @@ def zstandard_bytes(content: bytes) -> bytes:
 
 
 FORMATS: dict[str, tuple[str, Callable[[], bytes], Callable[[bytes], bytes]]] = {
-    "tar": ("x.tar", sound_tar, bytes), "tar.gz": ("x.tar.gz", sound_tar, gzip.compress),
-    "tar.bz2": ("x.tar.bz2", sound_tar, bz2.compress), "tar.xz": ("x.tar.xz", sound_tar, lzma.compress),
+    "tar": ("x.tar", sound_tar, bytes),
+    "tar.gz": ("x.tar.gz", sound_tar, gzip.compress),
+    "tar.bz2": ("x.tar.bz2", sound_tar, bz2.compress),
+    "tar.xz": ("x.tar.xz", sound_tar, lzma.compress),
     "zst": ("x.json.zst", lambda: sound_coco() * 4, zstandard_bytes),
     "parquet": ("x.parquet", sound_parquet, bytes),
     "parquet, dictionaries": ("x.parquet", lambda: sound_parquet(encoded=True), bytes),
     "save_to_disk": ("saved/data-0.arrow", sound_stream, bytes),
     "save_to_disk, packed": ("saved/data-0.arrow", lambda: sound_stream(packed=True), bytes),
     "state.json": ("saved/state.json", lambda: STATE, bytes),
-    "coco": ("x.json", sound_coco, bytes), "fiftyone": ("x.json", sound_fiftyone, bytes),
+    "coco": ("x.json", sound_coco, bytes),
+    "fiftyone": ("x.json", sound_fiftyone, bytes),
     "fiftyone, labels": ("x.json", sound_labels, bytes),
     "jsonl": ("x.jsonl", lambda: "\n".join(map(json.dumps, rows_of_files())).encode(), bytes),
-    "csv": ("x.csv", lambda: separated(","), bytes), "tsv": ("x.tsv", lambda: separated("\t"), bytes),
+    "csv": ("x.csv", lambda: separated(","), bytes),
+    "tsv": ("x.tsv", lambda: separated("\t"), bytes),
 }
 """Format → the name of the file that is damaged, what it holds, and how that is packed."""
 
@@ -168,7 +201,7 @@ def damaged(content: bytes, draw: np.random.Generator) -> bytes:
     elif kind == 7:
         data[start:end] = bytes(end - start)
     elif kind == 8:
-        del data[start:min(end, start + 4096)]
+        del data[start : min(end, start + 4096)]
     else:
         data[end:end] = data[start:end]
     return bytes(data)
@@ -240,8 +273,13 @@ def read_damaged(name: str, reads: int, seed: int, folder: Path) -> Outcome:
     outcome, first = Outcome(), 0
     results = folder / f"{name.replace(' ', '')}-{seed}.jsonl"
     while first < reads:
-        done = subprocess.run([sys.executable, "-m", "hostile.reads", name, str(first), str(reads), str(seed), results],
-                              env=os.environ | ENVIRONMENT, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "hostile.reads", name, str(first), str(reads), str(seed), results],
+            env=os.environ | ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         lines = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
         results.unlink(missing_ok=True)
         if not lines:
@@ -265,8 +303,11 @@ def fuzz_reads(reads: int, seed: int, folder: Path) -> bool:
     for name in FORMATS:
         outcome = read_damaged(name, share, seed, folder)
         counts = outcome.counts
-        print(f"{name:24}{outcome.reads:7,}{counts['refused']:9,}{counts['rows']:9,}{counts['with_status']:8,}"
-              f"{outcome.peak:6}{outcome.crashes:9}{len(outcome.broken):8}", flush=True)
+        print(
+            f"{name:24}{outcome.reads:7,}{counts['refused']:9,}{counts['rows']:9,}{counts['with_status']:8,}"
+            f"{outcome.peak:6}{outcome.crashes:9}{len(outcome.broken):8}",
+            flush=True,
+        )
         for number, why in list(outcome.broken.items())[:5]:
             print(f"  read {number}: {why}", flush=True)
         sound &= not outcome.broken and outcome.peak < GROWTH_MIB

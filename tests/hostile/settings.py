@@ -11,20 +11,54 @@ from openmofi.errors import OpenMofiError
 
 VALUES = ("nan", "-1", "1e999", "x", "", "[1]", "{}", "0x10", "1,2", "٣")
 RECIPES = {
-    "laughs": "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
-        f"{chr(98 + i)}: &{chr(98 + i)} [{','.join([f'*{chr(97 + i)}'] * 9)}]\n" for i in range(8)),
-    "deep": "[" * 20_000, "deep-keys": "{a: " * 5_000, "itself": "&a [*a]", "list": "[1, 2]", "number": "7",
-    "empty": "", "object": "!!python/object/apply:os.system [id]", "two": "a: 1\n---\nb: 2\n", "tabs": "a:\t1\n\tb: 2",
-    "noise": "\x00\x01", "merge": "<<: *nothing", "same-key": "optimizer: {lr: 1}\noptimizer: {lr: 2}",
-    "date": "run: {steps: 2020-01-01}", "infinite": "optimizer: {lr: .inf}", "nan": "optimizer: {lr: .nan}",
-    "huge": "run: {steps: " + "9" * 5000 + "}", "unknown": "optimiser: {lr: 1}", "null": "optimizer: null",
-    "text": "optimizer: fast", "negative": "run: {steps: -1}", "not-utf-8": "name: \udcff",
-    "long-key": "a" * 100_000 + ": 1", "float-steps": "run: {steps: 1.5}", "bool-steps": "run: {steps: true}",
-    "number-text": "data: {dataset: 7}", "nested-null": "data: {dataset: {a: null}}",
+    "laughs": "a: &a [x,x,x,x,x,x,x,x,x]\n"
+    + "".join(f"{chr(98 + i)}: &{chr(98 + i)} [{','.join([f'*{chr(97 + i)}'] * 9)}]\n" for i in range(8)),
+    "deep": "[" * 20_000,
+    "deep-keys": "{a: " * 5_000,
+    "itself": "&a [*a]",
+    "list": "[1, 2]",
+    "number": "7",
+    "empty": "",
+    "object": "!!python/object/apply:os.system [id]",
+    "two": "a: 1\n---\nb: 2\n",
+    "tabs": "a:\t1\n\tb: 2",
+    "noise": "\x00\x01",
+    "merge": "<<: *nothing",
+    "same-key": "optimizer: {lr: 1}\noptimizer: {lr: 2}",
+    "date": "run: {steps: 2020-01-01}",
+    "infinite": "optimizer: {lr: .inf}",
+    "nan": "optimizer: {lr: .nan}",
+    "huge": "run: {steps: " + "9" * 5000 + "}",
+    "unknown": "optimiser: {lr: 1}",
+    "null": "optimizer: null",
+    "text": "optimizer: fast",
+    "negative": "run: {steps: -1}",
+    "not-utf-8": "name: \udcff",
+    "long-key": "a" * 100_000 + ": 1",
+    "float-steps": "run: {steps: 1.5}",
+    "bool-steps": "run: {steps: true}",
+    "number-text": "data: {dataset: 7}",
+    "nested-null": "data: {dataset: {a: null}}",
 }
-OPTIONS = ("--threshold", "--target-precision", "--top-k", "--sibling-margin", "--max-candidates", "--batch-size",
-           "--engine", "--seed", "--on-damage", "--template", "--linker", "--detector", "--device", "--precision",
-           "--image-column", "--calibration", "--cache")
+OPTIONS = (
+    "--threshold",
+    "--target-precision",
+    "--top-k",
+    "--sibling-margin",
+    "--max-candidates",
+    "--batch-size",
+    "--engine",
+    "--seed",
+    "--on-damage",
+    "--template",
+    "--linker",
+    "--detector",
+    "--device",
+    "--precision",
+    "--image-column",
+    "--calibration",
+    "--cache",
+)
 FOLDERS = ("o[u]t", "o::t", "o{a,b}t", "o\udcfft", "o t", "o#t?x=1", "o" * 300, "o\nt", "~", "o*t", "-")
 
 
@@ -49,8 +83,18 @@ def train(text: str, folder: Path) -> None:
 
 
 def label(bench: Workbench, options: list[str], folder: Path) -> None:
-    command("label", bench.shard, "--kb", bench.kb, "--encoder", f"hf:{bench.clip}", "-o", folder / "out", "--json",
-            *options)
+    command(
+        "label",
+        bench.shard,
+        "--kb",
+        bench.kb,
+        "--encoder",
+        f"hf:{bench.clip}",
+        "-o",
+        folder / "out",
+        "--json",
+        *options,
+    )
 
 
 def build_dataset(bench: Workbench, out: str, folder: Path) -> None:

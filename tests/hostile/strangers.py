@@ -26,10 +26,27 @@ from openmofi.mentions import open_detector
 
 MODULE = "evil_of_a_stranger"
 SIZE = 32
-_PYTHON = ("evil", "conftest", "sitecustomize", "usercustomize", "setup", "__init__", "modeling_evil",
-           "tokenization_evil", "configuration_evil", MODULE)
-_TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1, "tokenizer_kwargs": {},
-         "hf_tokenizer_name": "someone/words"}
+_PYTHON = (
+    "evil",
+    "conftest",
+    "sitecustomize",
+    "usercustomize",
+    "setup",
+    "__init__",
+    "modeling_evil",
+    "tokenization_evil",
+    "configuration_evil",
+    MODULE,
+)
+_TEXT = {
+    "context_length": 16,
+    "vocab_size": 49408,
+    "width": 32,
+    "heads": 2,
+    "layers": 1,
+    "tokenizer_kwargs": {},
+    "hf_tokenizer_name": "someone/words",
+}
 
 
 @dataclass(frozen=True)
@@ -63,6 +80,7 @@ def evil_pickle(marker: Path) -> bytes:
 
 # Sound folders.
 
+
 def _make_hf(bench: Workbench, folder: Path) -> None:
     shutil.copytree(bench.clip, folder)
 
@@ -75,8 +93,9 @@ def _make_open_clip(_: Workbench, folder: Path) -> None:
 
     folder.mkdir()
     vision = {"image_size": SIZE, "layers": 1, "width": 64, "patch_size": 16}
-    (folder / "open_clip_config.json").write_text(json.dumps({
-        "model_cfg": {"embed_dim": 16, "vision_cfg": vision, "text_cfg": _TEXT}, "preprocess_cfg": {}}))
+    (folder / "open_clip_config.json").write_text(
+        json.dumps({"model_cfg": {"embed_dim": 16, "vision_cfg": vision, "text_cfg": _TEXT}, "preprocess_cfg": {}})
+    )
     model = open_clip.create_model(f"local-dir:{folder}", load_weights=False)
     save_file(model.state_dict(), folder / "open_clip_model.safetensors")
     save_tokenizer(folder, length=16)
@@ -94,17 +113,25 @@ def _make_run(_: Workbench, folder: Path) -> None:
     from tests.encoders.conftest import save_tokenizer
 
     image = image_trunk("timm:test_vit", size=SIZE)
-    text = rebuilt({"kind": "open_clip", "name": "ViT-B-32", "side": "text", "dim": 16, "config": _TEXT,
-                    "quick_gelu": False})
+    text = rebuilt(
+        {"kind": "open_clip", "name": "ViT-B-32", "side": "text", "dim": 16, "config": _TEXT, "quick_gelu": False}
+    )
     tensors = {f"image.trunk.{name}": value for name, value in image.module.state_dict().items()}
     tensors |= {f"text.trunk.{name}": value for name, value in text.module.state_dict().items()}
     for side, trunk in (("image", image), ("text", text)):
         weight = np.random.default_rng(0).normal(size=(4, trunk.dim)).astype(np.float32)
         tensors |= {f"{side}.head.weight": _tensor(weight), f"{side}.head.bias": _tensor(np.zeros(4, np.float32))}
-    save_trained_encoder(folder, image=Side("linear", image.architecture), text=Side("linear", text.architecture),
-                         tensors=tensors, dim=4, logit_scale=2.0,
-                         preprocessing=openmofi.encoders.Preprocessing(SIZE, (0.5,) * 3, (0.5,) * 3), tokens=None,
-                         recipe={})
+    save_trained_encoder(
+        folder,
+        image=Side("linear", image.architecture),
+        text=Side("linear", text.architecture),
+        tensors=tensors,
+        dim=4,
+        logit_scale=2.0,
+        preprocessing=openmofi.encoders.Preprocessing(SIZE, (0.5,) * 3, (0.5,) * 3),
+        tokens=None,
+        recipe={},
+    )
     save_tokenizer(folder / "tokenizer", length=16)
 
 
@@ -138,11 +165,27 @@ def _make_gliner(_: Workbench, folder: Path) -> None:
     from tests.encoders.conftest import save_tokenizer
 
     save_tokenizer(folder / "words")
-    encoder = {"model_type": "bert", "vocab_size": 40, "hidden_size": 16, "num_hidden_layers": 1,
-               "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 64}
+    encoder = {
+        "model_type": "bert",
+        "vocab_size": 40,
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 64,
+    }
     made = gliner.GLiNER.from_config(
-        {"model_name": str(folder / "words"), "hidden_size": 16, "max_width": 4, "max_len": 16,
-         "span_mode": "markerV0", "dropout": 0.0, "encoder_config": encoder}, backbone_from_pretrained=False)
+        {
+            "model_name": str(folder / "words"),
+            "hidden_size": 16,
+            "max_width": 4,
+            "max_len": 16,
+            "span_mode": "markerV0",
+            "dropout": 0.0,
+            "encoder_config": encoder,
+        },
+        backbone_from_pretrained=False,
+    )
     made.save_pretrained(folder, safe_serialization=True)
 
 
@@ -176,8 +219,10 @@ def _make_saved(_: Workbench, folder: Path) -> None:
 
     records = small_records()[:4]
     features = datasets.Features({"image": datasets.Image(), "caption": datasets.Value("string")})
-    rows = {"image": [{"bytes": each.image, "path": None} for each in records],
-            "caption": [each.text for each in records]}
+    rows = {
+        "image": [{"bytes": each.image, "path": None} for each in records],
+        "caption": [each.text for each in records],
+    }
     datasets.Dataset.from_dict(rows, features).save_to_disk(folder)
 
 
@@ -196,11 +241,13 @@ def _make_store(_: Workbench, folder: Path) -> None:
 
 def _make_recipe(_: Workbench, folder: Path) -> None:
     folder.mkdir()
-    shutil.copyfile(Path(openmofi.__file__).parent / "training" / "recipes" / "clip_vit_b16.yaml",
-                    folder / "recipe.yaml")
+    shutil.copyfile(
+        Path(openmofi.__file__).parent / "training" / "recipes" / "clip_vit_b16.yaml", folder / "recipe.yaml"
+    )
 
 
 # Their use.
+
 
 def _embed(spec: str) -> None:
     encoder = open_encoder(spec)
@@ -264,10 +311,14 @@ SPECS = {
     "spacy": Spec(_make_spacy, lambda bench, folder: _detect(f"spacy:{folder}", bench)),
     "fusion": Spec(_make_fusion, lambda bench, folder: open_linker(f"fusion:{folder}", bench.open_kb())),
     "index": Spec(_make_index, _use_index),
-    "kb": Spec(lambda bench, folder: shutil.copytree(bench.kb, folder),
-               lambda _, folder: KnowledgeBase.open(folder).candidates("orange")),
-    "dataset": Spec(lambda bench, folder: shutil.copytree(bench.dataset, folder),
-                    lambda bench, folder: command("dataset", "audit", folder, "--truth", bench.truth, "--json")),
+    "kb": Spec(
+        lambda bench, folder: shutil.copytree(bench.kb, folder),
+        lambda _, folder: KnowledgeBase.open(folder).candidates("orange"),
+    ),
+    "dataset": Spec(
+        lambda bench, folder: shutil.copytree(bench.dataset, folder),
+        lambda bench, folder: command("dataset", "audit", folder, "--truth", bench.truth, "--json"),
+    ),
     "save_to_disk": Spec(_make_saved, _use_saved),
     "checkpoint": Spec(_make_checkpoint, _use_checkpoint),
     "store": Spec(_make_store, _use_store),
@@ -278,6 +329,7 @@ MODELS = ("hf", "mofi", "open_clip", "run", "onnx", "openvino", "gliner", "spacy
 
 
 # What makes them a stranger's.
+
 
 def python_beside(folder: Path, marker: Path) -> None:
     """Python under every name that somebody might import, beside each file."""
@@ -290,14 +342,24 @@ def python_beside(folder: Path, marker: Path) -> None:
 def auto_map(folder: Path, marker: Path) -> None:
     """`trust_remote_code` and `auto_map` in every object of every JSON file, and the Python that they name."""
     python_beside(folder, marker)
-    classes = ("AutoConfig", "AutoModel", "AutoProcessor", "AutoImageProcessor", "AutoModelForSeq2SeqLM",
-               "AutoModelForImageTextToText", "AutoModelForCausalLM")
+    classes = (
+        "AutoConfig",
+        "AutoModel",
+        "AutoProcessor",
+        "AutoImageProcessor",
+        "AutoModelForSeq2SeqLM",
+        "AutoModelForImageTextToText",
+        "AutoModelForCausalLM",
+    )
     names: dict[str, Any] = dict.fromkeys(classes, "evil.Evil") | {"AutoTokenizer": ["evil.Evil", "evil.Evil"]}
 
     def poisoned(value: Any) -> Any:
         if isinstance(value, dict):
-            return {**{name: poisoned(inner) for name, inner in value.items()}, "auto_map": names,
-                    "trust_remote_code": True}
+            return {
+                **{name: poisoned(inner) for name, inner in value.items()},
+                "auto_map": names,
+                "trust_remote_code": True,
+            }
         return [poisoned(inner) for inner in value] if isinstance(value, list) else value
 
     for path in folder.rglob("*.json"):
@@ -312,8 +374,11 @@ def only_auto_map(folder: Path, marker: Path) -> None:
         if not isinstance(raw, dict) or path.name in ("encoder.json", "fusion.json", "manifest.json"):
             continue
         for inner in [raw, *(value for value in raw.values() if isinstance(value, dict) and "model_type" in value)]:
-            inner["auto_map"] = {"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil",
-                                 "AutoTokenizer": ["evil.Evil", "evil.Evil"]}
+            inner["auto_map"] = {
+                "AutoConfig": "evil.Evil",
+                "AutoModel": "evil.Evil",
+                "AutoTokenizer": ["evil.Evil", "evil.Evil"],
+            }
             if path.name == "tokenizer_config.json":
                 inner["tokenizer_class"] = "Evil"
         path.write_text(json.dumps(raw))
@@ -333,8 +398,14 @@ def pickles(folder: Path, marker: Path) -> None:
     for path in [path for path in folder.rglob("*") if path.is_file()]:
         if path.suffix == ".safetensors":
             path.unlink()
-            for name in ("pytorch_model.bin", "open_clip_pytorch_model.bin", "weights.pt", "weights.pth",
-                         "weights.ckpt", "model.bin"):
+            for name in (
+                "pytorch_model.bin",
+                "open_clip_pytorch_model.bin",
+                "weights.pt",
+                "weights.pth",
+                "weights.ckpt",
+                "model.bin",
+            ):
                 (path.parent / name).write_bytes(content)
         elif path.suffix not in (".json", ".yaml", ".xml", ".cfg"):
             path.write_bytes(content)
@@ -350,7 +421,7 @@ def objects(folder: Path, marker: Path) -> None:
 def headers(folder: Path, marker: Path) -> None:
     """A header that does not fit the file's size."""
     for path in [path for path in folder.rglob("*") if path.suffix in (".safetensors", ".npy", ".onnx", ".bin")]:
-        path.write_bytes((2 ** 62).to_bytes(8, "little") + path.read_bytes()[8:])
+        path.write_bytes((2**62).to_bytes(8, "little") + path.read_bytes()[8:])
 
 
 def links(folder: Path, marker: Path) -> None:
@@ -378,5 +449,7 @@ def tags(folder: Path, marker: Path) -> None:
         path.write_text(f"{path.read_text() if path.suffix == '.yaml' else ''}seed: {call}")
 
 
-POISONS = {poison.__name__: poison for poison in (
-    python_beside, auto_map, only_auto_map, trusted, pickles, objects, headers, links, zips, tags)}
+POISONS = {
+    poison.__name__: poison
+    for poison in (python_beside, auto_map, only_auto_map, trusted, pickles, objects, headers, links, zips, tags)
+}

@@ -64,9 +64,14 @@ def label_names(bench: Workbench, name: str, folder: Path) -> None:
     text = f"a sun {name[:6]}"
     tables = {
         "x.jsonl": "\n".join(json.dumps({"file_name": each, "caption": text}) for each in names),
-        "coco.json": json.dumps({"images": [{"id": each, "file_name": each} for each in names],
-                                 "annotations": [{"image_id": each, "caption": text} for each in names]}),
-        "samples.json": json.dumps({"samples": [{"filepath": each, "caption": text} for each in names]})}
+        "coco.json": json.dumps(
+            {
+                "images": [{"id": each, "file_name": each} for each in names],
+                "annotations": [{"image_id": each, "caption": text} for each in names],
+            }
+        ),
+        "samples.json": json.dumps({"samples": [{"filepath": each, "caption": text} for each in names]}),
+    }
     for file, content in tables.items():
         (folder / file).write_text(content)
         expect(bench.label(folder / file, folder / f"out-{file}"), ROWS)
@@ -105,16 +110,27 @@ def comma_separated(draw: np.random.Generator) -> Iterator[tuple[str, str, bytes
     lines = text.splitlines(keepends=True)
     for number in range(1, ROWS + 1):
         # The quote that opens a caption, without its end: all that follows would be one field.
-        broken = [*lines[:number], f'{number - 1}.jpg,"the sun\n', *lines[number + 1:]]
+        broken = [*lines[:number], f'{number - 1}.jpg,"the sun\n', *lines[number + 1 :]]
         yield f"quote-{number}", "x.csv", "".join(broken).encode(), ROWS
     for number in map(int, draw.integers(1, ROWS, 12)):
         plain = [line.replace('"', "") for line in lines]
         plain[number] = plain[number].replace("the sun", 'the "sun')
-        yield f"quote-inside-{number}", "x.csv", written([head, *rows[:0]]).encode() + "".join(
-            f"{i}.jpg,{'a ' + chr(34) if i == number else 'a '}sun\n" for i in range(ROWS)).encode(), ROWS
+        yield (
+            f"quote-inside-{number}",
+            "x.csv",
+            written([head, *rows[:0]]).encode()
+            + "".join(f"{i}.jpg,{'a ' + chr(34) if i == number else 'a '}sun\n" for i in range(ROWS)).encode(),
+            ROWS,
+        )
     yield "tabs", "x.tsv", written([head, *rows], "\t").encode(), ROWS
-    yield "tabs-quote", "x.tsv", ("file_name\tcaption\n" + "".join(
-        f'{i}.jpg\t{chr(34) if i == 5 else ""}a sun\n' for i in range(ROWS))).encode(), ROWS
+    yield (
+        "tabs-quote",
+        "x.tsv",
+        (
+            "file_name\tcaption\n" + "".join(f"{i}.jpg\t{chr(34) if i == 5 else ''}a sun\n" for i in range(ROWS))
+        ).encode(),
+        ROWS,
+    )
     yield "bom", "x.csv", "\ufeff".encode() + text.encode(), ROWS
     yield "utf-16", "x.csv", text.encode("utf-16"), ROWS
     yield "latin", "x.csv", text.replace("sun", "s\xfcn").encode("latin-1"), ROWS
@@ -139,14 +155,34 @@ def comma_separated(draw: np.random.Generator) -> Iterator[tuple[str, str, bytes
 
 
 def json_lines(draw: np.random.Generator) -> Iterator[tuple[str, str, bytes, int | None]]:
-    values: list[object] = ["a sun", None, 7, 7.5, True, ["a", "sun"], {"en": "a sun"}, float("nan"), float("inf"), "",
-                            "\ud800", "[bold]sun[/bold]", 10 ** 400]
+    values: list[object] = [
+        "a sun",
+        None,
+        7,
+        7.5,
+        True,
+        ["a", "sun"],
+        {"en": "a sun"},
+        float("nan"),
+        float("inf"),
+        "",
+        "\ud800",
+        "[bold]sun[/bold]",
+        10**400,
+    ]
     for number, value in enumerate(values):
         rows = [json.dumps({"file_name": f"{i}.jpg", "caption": value if i % 2 else "a sun"}) for i in range(ROWS)]
         yield f"json-value-{number}", "x.jsonl", "\n".join(rows).encode("utf-8", "surrogatepass"), ROWS
     row = json.dumps({"file_name": "0.jpg", "caption": "a sun"})
-    for name, line in {"not-json": "{", "number": "7", "list": "[1]", "deep": "[" * 100_000, "empty-object": "{}",
-                       "twice": '{"caption": "a", "caption": "b", "file_name": "0.jpg"}', "cut": row[:-4]}.items():
+    for name, line in {
+        "not-json": "{",
+        "number": "7",
+        "list": "[1]",
+        "deep": "[" * 100_000,
+        "empty-object": "{}",
+        "twice": '{"caption": "a", "caption": "b", "file_name": "0.jpg"}',
+        "cut": row[:-4],
+    }.items():
         yield f"json-line-{name}", "x.jsonl", "\n".join([row] * 5 + [line] + [row] * (ROWS - 6)).encode(), ROWS
     yield "json-array", "x.jsonl", json.dumps([json.loads(row)] * ROWS, indent=1).encode(), None
 
@@ -156,12 +192,18 @@ def typed_tables() -> Iterator[tuple[str, pa.Table]]:
     sound = {"image": pa.array(images()), "caption": pa.array(["a sun"] * ROWS)}
     odd: dict[str, pa.Array] = {
         "dictionary": pa.array(["a sun"] * ROWS).dictionary_encode(),
-        "large": pa.array(["a"] * ROWS, pa.large_string()), "nan": pa.array([float("nan")] * ROWS),
-        "struct": pa.array([{"en": "a sun"}] * ROWS), "list": pa.array([["a sun", "b"]] * ROWS),
+        "large": pa.array(["a"] * ROWS, pa.large_string()),
+        "nan": pa.array([float("nan")] * ROWS),
+        "struct": pa.array([{"en": "a sun"}] * ROWS),
+        "list": pa.array([["a sun", "b"]] * ROWS),
         "map": pa.array([[("en", "a sun")]] * ROWS, pa.map_(pa.string(), pa.string())),
-        "null": pa.nulls(ROWS), "integer": pa.array(range(ROWS)), "bytes": pa.array([b"a sun \xff"] * ROWS),
-        "boolean": pa.array([True] * ROWS), "time": pa.array([0] * ROWS, pa.timestamp("us")),
-        "decimal": pa.nulls(ROWS, pa.decimal128(20, 2)), "half-null": pa.array(["a sun", None] * (ROWS // 2)),
+        "null": pa.nulls(ROWS),
+        "integer": pa.array(range(ROWS)),
+        "bytes": pa.array([b"a sun \xff"] * ROWS),
+        "boolean": pa.array([True] * ROWS),
+        "time": pa.array([0] * ROWS, pa.timestamp("us")),
+        "decimal": pa.nulls(ROWS, pa.decimal128(20, 2)),
+        "half-null": pa.array(["a sun", None] * (ROWS // 2)),
         "fixed": pa.array([b"abcd"] * ROWS, pa.binary(4)),
         "image-struct": pa.array([{"bytes": b"x", "path": None}] * ROWS),
     }

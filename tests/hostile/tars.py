@@ -29,41 +29,67 @@ def cases(bench: Workbench, seed: int) -> Iterator[Case]:
     made: list[tuple[str, str, bytes, int | None]] = []
     # Where the last pair's members lie in the zeros from end to end, what is left is a tar of a pair less, to the byte.
     fewer = {tar_of(bench, pairs): pairs for pairs in (PAIRS - 2, PAIRS - 1)}
-    made += [(f"zeros-at-{at}", "x.tar", zero, fewer.get(zero.rstrip(b"\0"), PAIRS))
-             for at in range(0, len(whole), BLOCK) for zero in [zeroed(whole, at, PAGE)]]
-    made += [(f"zero-block-at-{at}", "x.tar", zeroed(whole, at, BLOCK), PAIRS)
-             for at in map(int, draw.integers(0, len(whole) // BLOCK, 60) * BLOCK)]
+    made += [
+        (f"zeros-at-{at}", "x.tar", zero, fewer.get(zero.rstrip(b"\0"), PAIRS))
+        for at in range(0, len(whole), BLOCK)
+        for zero in [zeroed(whole, at, PAGE)]
+    ]
+    made += [
+        (f"zero-block-at-{at}", "x.tar", zeroed(whole, at, BLOCK), PAIRS)
+        for at in map(int, draw.integers(0, len(whole) // BLOCK, 60) * BLOCK)
+    ]
     made += [(f"cut-at-{at}", "x.tar", whole[:at], PAIRS) for at in range(0, len(whole), PAGE)]
     made += [(f"cut-inside-{at}", "x.tar", whole[:at], PAIRS) for at in map(int, draw.integers(1, len(whole), 30))]
-    made += [(f"flipped-{bit}", "x.tar", flipped(whole, bit), PAIRS)
-             for bit in map(int, draw.integers(0, 8 * len(whole), 80))]
+    made += [
+        (f"flipped-{bit}", "x.tar", flipped(whole, bit), PAIRS)
+        for bit in map(int, draw.integers(0, 8 * len(whole), 80))
+    ]
     for suffix, packed in compressed(whole).items():
-        made += [(f"cut{suffix}-at-{at}", f"x.tar{suffix}", packed[:at], PAIRS)
-                 for at in map(int, draw.integers(1, len(packed), 8))]
-        made += [(f"flipped{suffix}-{bit}", f"x.tar{suffix}", flipped(packed, bit), PAIRS)
-                 for bit in map(int, draw.integers(0, 8 * len(packed), 12))]
-        made += [(f"joined{suffix}", f"x.tar{suffix}", packed + packed, 2 * PAIRS),
-                 (f"tail{suffix}", f"x.tar{suffix}", packed + b"tail" * 300, PAIRS),
-                 (f"zeros-behind{suffix}", f"x.tar{suffix}", packed + bytes(5000), PAIRS),
-                 (f"called-tar{suffix}", "x.tar", packed, PAIRS)]
-    made += [("joined", "x.tar", whole + whole, 2 * PAIRS), ("joined-thrice", "x.tar", whole * 3, 3 * PAIRS),
-             ("joined-without-end", "x.tar", without_end(whole) + whole, 2 * PAIRS),
-             ("without-end", "x.tar", without_end(whole), PAIRS),
-             ("one-end-block", "x.tar", without_end(whole) + bytes(BLOCK), PAIRS),
-             ("far-end", "x.tar", whole + bytes(1 << 20), PAIRS), ("tail", "x.tar", whole + b"x" * 700, PAIRS),
-             ("tail-after-zeros", "x.tar", whole + bytes(1 << 16) + b"x", PAIRS),
-             ("bgzip", "x.tar.gz", members_of_gzip(whole, 9000), PAIRS),
-             ("gzip-crc", "x.tar.gz", bad_checksum(gzip.compress(whole)), PAIRS),
-             ("gzip-length", "x.tar.gz", gzip.compress(whole)[:-4] + b"\1\2\3\4", PAIRS),
-             ("twice-gzip", "x.tar.gz", gzip.compress(gzip.compress(whole)), PAIRS),
-             ("empty", "x.tar", b"", 0), ("zeros-only", "x.tar", bytes(10240), 0),
-             ("text", "x.tar", b"hello\n" * 999, 0), ("zip", "x.tar", b"PK\3\4" + whole, None),
-             ("half-a-block", "x.tar", whole[:300], None)]
+        made += [
+            (f"cut{suffix}-at-{at}", f"x.tar{suffix}", packed[:at], PAIRS)
+            for at in map(int, draw.integers(1, len(packed), 8))
+        ]
+        made += [
+            (f"flipped{suffix}-{bit}", f"x.tar{suffix}", flipped(packed, bit), PAIRS)
+            for bit in map(int, draw.integers(0, 8 * len(packed), 12))
+        ]
+        made += [
+            (f"joined{suffix}", f"x.tar{suffix}", packed + packed, 2 * PAIRS),
+            (f"tail{suffix}", f"x.tar{suffix}", packed + b"tail" * 300, PAIRS),
+            (f"zeros-behind{suffix}", f"x.tar{suffix}", packed + bytes(5000), PAIRS),
+            (f"called-tar{suffix}", "x.tar", packed, PAIRS),
+        ]
+    made += [
+        ("joined", "x.tar", whole + whole, 2 * PAIRS),
+        ("joined-thrice", "x.tar", whole * 3, 3 * PAIRS),
+        ("joined-without-end", "x.tar", without_end(whole) + whole, 2 * PAIRS),
+        ("without-end", "x.tar", without_end(whole), PAIRS),
+        ("one-end-block", "x.tar", without_end(whole) + bytes(BLOCK), PAIRS),
+        ("far-end", "x.tar", whole + bytes(1 << 20), PAIRS),
+        ("tail", "x.tar", whole + b"x" * 700, PAIRS),
+        ("tail-after-zeros", "x.tar", whole + bytes(1 << 16) + b"x", PAIRS),
+        ("bgzip", "x.tar.gz", members_of_gzip(whole, 9000), PAIRS),
+        ("gzip-crc", "x.tar.gz", bad_checksum(gzip.compress(whole)), PAIRS),
+        ("gzip-length", "x.tar.gz", gzip.compress(whole)[:-4] + b"\1\2\3\4", PAIRS),
+        ("twice-gzip", "x.tar.gz", gzip.compress(gzip.compress(whole)), PAIRS),
+        ("empty", "x.tar", b"", 0),
+        ("zeros-only", "x.tar", bytes(10240), 0),
+        ("text", "x.tar", b"hello\n" * 999, 0),
+        ("zip", "x.tar", b"PK\3\4" + whole, None),
+        ("half-a-block", "x.tar", whole[:300], None),
+    ]
     made += [(f"names-{name}", "x.tar", content, rows) for name, content, rows in dotted()]
-    last = tar_bytes([*((f"{number}.{extension}", b"x" * 900) for number in range(PAIRS)
-                        for extension in ("jpg", "txt")), ("z.npy", b"1" * 9000)])
-    made += [(f"zeros-behind-{size}{suffix}", f"x.tar{suffix}", pack(last.ljust(size, b"\0")), PAIRS)
-             for size in (1 << 18, 1 << 19, 1 << 22) for suffix, pack in (("", bytes), (".gz", gzip.compress))]
+    last = tar_bytes(
+        [
+            *((f"{number}.{extension}", b"x" * 900) for number in range(PAIRS) for extension in ("jpg", "txt")),
+            ("z.npy", b"1" * 9000),
+        ]
+    )
+    made += [
+        (f"zeros-behind-{size}{suffix}", f"x.tar{suffix}", pack(last.ljust(size, b"\0")), PAIRS)
+        for size in (1 << 18, 1 << 19, 1 << 22)
+        for suffix, pack in (("", bytes), (".gz", gzip.compress))
+    ]
     made += [(f"header-{name}", "x.tar", content, None) for name, content in headers(draw)]
     for name, file, content, rows in made:
         yield Case(f"tars/{name}", partial(label, bench, file, content, rows, "stop"))
@@ -78,11 +104,21 @@ def dotted() -> Iterator[tuple[str, bytes, int]]:
     """Names with dots of their own, by every habit: name, tar, and the pairs that a person sees in it."""
     records = small_records()
     for name, stem, parts in (
-            ("numbered", "sun.{}", ("jpg", "txt")), ("version", "v1.{:04d}", ("jpg", "json", "txt")),
-            ("parts", "s{}", ("image.jpg", "caption.txt")), ("dates", "IMG.2024.{:02d}", ("jpg", "txt")),
-            ("masks", "m.{}", ("jpg", "mask.png", "txt")), ("plain", "p{}", ("jpg", "cls", "txt"))):
-        members = [(f"{stem.format(number)}.{part}", record.image or b"" if part.endswith("jpg") else
-                    b"{}" if part == "json" else b"the sun") for number, record in enumerate(records) for part in parts]
+        ("numbered", "sun.{}", ("jpg", "txt")),
+        ("version", "v1.{:04d}", ("jpg", "json", "txt")),
+        ("parts", "s{}", ("image.jpg", "caption.txt")),
+        ("dates", "IMG.2024.{:02d}", ("jpg", "txt")),
+        ("masks", "m.{}", ("jpg", "mask.png", "txt")),
+        ("plain", "p{}", ("jpg", "cls", "txt")),
+    ):
+        members = [
+            (
+                f"{stem.format(number)}.{part}",
+                record.image or b"" if part.endswith("jpg") else b"{}" if part == "json" else b"the sun",
+            )
+            for number, record in enumerate(records)
+            for part in parts
+        ]
         yield name, tar_bytes(members), len(records)
         yield f"{name}-sorted", tar_bytes(sorted(members)), len(records)
 
@@ -113,7 +149,7 @@ def refused(bench: Workbench, file: str, content: Callable[[], bytes], folder: P
 
 
 def zeroed(content: bytes, start: int, size: int) -> bytes:
-    return content[:start] + bytes(len(content[start:start + size])) + content[start + size:]
+    return content[:start] + bytes(len(content[start : start + size])) + content[start + size :]
 
 
 def flipped(content: bytes, bit: int) -> bytes:
@@ -128,12 +164,12 @@ def compressed(content: bytes) -> dict[str, bytes]:
 
 def without_end(tar: bytes) -> bytes:
     """A tar without the zeros at its end."""
-    return tar[:-(-len(tar.rstrip(b"\0")) // BLOCK) * BLOCK]
+    return tar[: -(-len(tar.rstrip(b"\0")) // BLOCK) * BLOCK]
 
 
 def members_of_gzip(content: bytes, size: int) -> bytes:
     """As bgzip writes it: many members, the last one empty."""
-    pieces = [content[at:at + size] for at in range(0, len(content), size)]
+    pieces = [content[at : at + size] for at in range(0, len(content), size)]
     return b"".join(map(gzip.compress, [*pieces, b""]))
 
 
@@ -143,18 +179,23 @@ def bad_checksum(packed: bytes) -> bytes:
 
 def bombs() -> dict[str, Callable[[], bytes]]:
     """Compressed members of 1 GiB of zeros, and of nothing but zeros behind the end."""
+
     def tar(pack: Callable[[bytes], bytes]) -> bytes:
         header = tarfile.TarInfo("a.jpg")
         header.size = 1 << 30
         zeros = pack(bytes(1 << 24))
         return pack(header.tobuf()) + zeros * 64 + pack(bytes(1024))
 
-    return {".gz": partial(tar, gzip.compress), ".xz": partial(tar, partial(lzma.compress, preset=1)),
-            ".bz2": partial(tar, bz2.compress)}
+    return {
+        ".gz": partial(tar, gzip.compress),
+        ".xz": partial(tar, partial(lzma.compress, preset=1)),
+        ".bz2": partial(tar, bz2.compress),
+    }
 
 
 def headers(draw: np.random.Generator) -> Iterator[tuple[str, bytes]]:
     """Headers that claim what is not so, before and between sound members."""
+
     def info(name: str = "b.jpg", size: int = 3, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
         header = tarfile.TarInfo(name)
         header.size, header.type, header.linkname = size, kind, link
@@ -162,11 +203,20 @@ def headers(draw: np.random.Generator) -> Iterator[tuple[str, bytes]]:
 
     sound = [("a.txt", b"sun"), ("a.jpg", b"image")]
     for name, header in {
-        "huge": info(size=1 << 40), "long-name": info("n" * 5000 + ".jpg"), "pax-bomb": info(size=1 << 30, kind=b"x"),
-        "link": info(kind=tarfile.SYMTYPE, link="/etc/passwd"), "hard-link": info(kind=tarfile.LNKTYPE, link="a.jpg"),
-        "device": info(kind=tarfile.CHRTYPE), "parent": info("../../b.jpg"), "absolute": info("/etc/b.jpg"),
-        "folder": info("b.jpg/", kind=tarfile.DIRTYPE), "newline": info("b\n.jpg"), "odd": info("\udcff.jpg"),
-        "empty-name": info(".jpg"), "dots": info("....jpg"), "sparse": info(kind=tarfile.GNUTYPE_SPARSE),
+        "huge": info(size=1 << 40),
+        "long-name": info("n" * 5000 + ".jpg"),
+        "pax-bomb": info(size=1 << 30, kind=b"x"),
+        "link": info(kind=tarfile.SYMTYPE, link="/etc/passwd"),
+        "hard-link": info(kind=tarfile.LNKTYPE, link="a.jpg"),
+        "device": info(kind=tarfile.CHRTYPE),
+        "parent": info("../../b.jpg"),
+        "absolute": info("/etc/b.jpg"),
+        "folder": info("b.jpg/", kind=tarfile.DIRTYPE),
+        "newline": info("b\n.jpg"),
+        "odd": info("\udcff.jpg"),
+        "empty-name": info(".jpg"),
+        "dots": info("....jpg"),
+        "sparse": info(kind=tarfile.GNUTYPE_SPARSE),
     }.items():
         out = header.tobuf(tarfile.GNU_FORMAT, errors="surrogateescape")
         yield name, tar_bytes(sound)[:2048] + out + b"abc".ljust(BLOCK, b"\0") + tar_bytes([("c.jpg", b"x")])

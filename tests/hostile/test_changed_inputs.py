@@ -32,8 +32,16 @@ def write_shard(folder: Path, name: str, kind: str, text: str) -> Path:
     if kind == "tar":
         write_tar(place, [Record(key, image, text) for key, image in images])
     elif kind == "parquet":
-        pq.write_table(pa.table({"key": [key for key, _ in images], "image": [image for _, image in images],
-                                 "text": [text] * len(images)}), place)
+        pq.write_table(
+            pa.table(
+                {
+                    "key": [key for key, _ in images],
+                    "image": [image for _, image in images],
+                    "text": [text] * len(images),
+                }
+            ),
+            place,
+        )
     else:
         beside = place if kind == "folder" else folder
         beside.mkdir(exist_ok=True)
@@ -61,8 +69,16 @@ def changing(monkeypatch: pytest.MonkeyPatch, name: str, after: int, change: Cal
 
 
 def label(bench, shards: list[Path], out: Path, **options: object) -> openmofi.Labels:
-    return openmofi.label([str(place) for place in shards], kb=bench.open_kb(), encoder=colour_encoder(), out=out,
-                          calibration=bench.labels / "calibration.json", progress=False, engine="local", **options)
+    return openmofi.label(
+        [str(place) for place in shards],
+        kb=bench.open_kb(),
+        encoder=colour_encoder(),
+        out=out,
+        calibration=bench.labels / "calibration.json",
+        progress=False,
+        engine="local",
+        **options,
+    )
 
 
 def texts(labels: openmofi.Labels) -> list[str]:
@@ -71,8 +87,9 @@ def texts(labels: openmofi.Labels) -> list[str]:
 
 @pytest.mark.parametrize("after", [0, 20])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_shard_that_changes_while_it_is_read_is_named_and_nothing_of_it_is_kept(bench, tmp_path, monkeypatch, kind,
-                                                                                  after):
+def test_a_shard_that_changes_while_it_is_read_is_named_and_nothing_of_it_is_kept(
+    bench, tmp_path, monkeypatch, kind, after
+):
     shards = [write_shard(tmp_path, "a", "tar", OLD), write_shard(tmp_path, "b", kind, OLD)]
     changing(monkeypatch, "b", after, lambda: write_shard(tmp_path, "b", kind, NEW))
     with pytest.raises(OpenMofiError, match="has changed since the job began") as caught:

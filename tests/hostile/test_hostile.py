@@ -19,8 +19,16 @@ from hostile.runner import FAMILIES
 
 GROWTH_MIB = {"images": 1300, "encoders": 900}
 """By how much the process may grow over what a small label job takes; torch itself takes half of what is set here."""
-LEAST = {"tars": 600, "images": 80, "tables": 240, "texts": 90, "bases": 250, "folders": 220, "encoders": 150,
-         "settings": 230}
+LEAST = {
+    "tars": 600,
+    "images": 80,
+    "tables": 240,
+    "texts": 90,
+    "bases": 250,
+    "folders": 220,
+    "encoders": 150,
+    "settings": 230,
+}
 READ_WHOLE = {"images", "texts"}
 """Families of rows: a bad one has its status, a text is a text, and the job goes on. Of the others some are refused."""
 SHARE = int(os.environ.get("OPENMOFI_HOSTILE_SHARE", "3"))

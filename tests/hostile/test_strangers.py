@@ -11,8 +11,12 @@ from hostile.strangers import MODELS, MODULE, POISONS, SPECS
 from openmofi.errors import OpenMofiError
 
 UNHARMED = {"python_beside": set(SPECS)}
-REFUSED = {"links": set(MODELS), "pickles": set(SPECS) - {"recipe", "spacy"}, "trusted": {"open_clip", "run"},
-           "tags": set(SPECS) - {"timm", "kb", "index"}}
+REFUSED = {
+    "links": set(MODELS),
+    "pickles": set(SPECS) - {"recipe", "spacy"},
+    "trusted": {"open_clip", "run"},
+    "tags": set(SPECS) - {"timm", "kb", "index"},
+}
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +29,7 @@ def sound(bench, tmp_path_factory):
             made[name] = tmp_path_factory.mktemp(name) / "sound"
             SPECS[name].make(bench, made[name])
         return made[name]
+
     return folder_of
 
 

@@ -22,8 +22,20 @@ if __name__ == "__main__":
 _MODULES = ("multiprocessing", "pickle", "signal", "selectors", "tempfile", "json", "numpy", "pandas", "jobs")
 
 
-@pytest.mark.parametrize("engine", ["processes:1", pytest.param("ray:local?cpus=1", marks=[
-    pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.skipif(not find_spec("ray"), reason="an extra")])])
+@pytest.mark.parametrize(
+    "engine",
+    [
+        "processes:1",
+        pytest.param(
+            "ray:local?cpus=1",
+            marks=[
+                pytest.mark.slow,
+                pytest.mark.xdist_group("ray"),
+                pytest.mark.skipif(not find_spec("ray"), reason="an extra"),
+            ],
+        ),
+    ],
+)
 def test_workers_import_nothing_from_the_working_directory(tmp_path, engine):
     folder, tries, script, marker = (tmp_path / name for name in ("stranger", "tries", "openmofi", "ran"))
     folder.mkdir()
@@ -34,7 +46,13 @@ def test_workers_import_nothing_from_the_working_directory(tmp_path, engine):
     tests = Path(__file__).parents[1]
     places = [tests.parent / "src", tests / "engine", *filter(None, [os.environ.get("PYTHONPATH")])]
     env = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
-    done = subprocess.run([sys.executable, script, tries, engine], cwd=folder, capture_output=True, text=True,
-                          timeout=240, env=env | {"PYTHONPATH": os.pathsep.join(map(str, places))})
+    done = subprocess.run(
+        [sys.executable, script, tries, engine],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env=env | {"PYTHONPATH": os.pathsep.join(map(str, places))},
+    )
     assert not marker.exists(), marker.read_text()
     assert "'square': 9" in done.stdout, done.stderr[-2000:]

@@ -45,11 +45,16 @@ class _Handler(BaseHTTPRequestHandler):
         parts = self.path.partition("?")[0].strip("/").split("/")
         if parts[:2] == ["api", "models"] and parts[2:4] == ["stranger", "code"]:
             commit = self._commit(parts[5] if len(parts) > 5 else "main")
-            files = [str(path.relative_to(self.server.folder)) for path in sorted(self.server.folder.rglob("*"))
-                     if path.is_file()]
-            listed = ([{"type": "file", "path": name, "size": 1, "oid": "0"} for name in files]
-                      if "tree" in parts else
-                      {"id": "stranger/code", "sha": commit, "siblings": [{"rfilename": name} for name in files]})
+            files = [
+                str(path.relative_to(self.server.folder))
+                for path in sorted(self.server.folder.rglob("*"))
+                if path.is_file()
+            ]
+            listed = (
+                [{"type": "file", "path": name, "size": 1, "oid": "0"} for name in files]
+                if "tree" in parts
+                else {"id": "stranger/code", "sha": commit, "siblings": [{"rfilename": name} for name in files]}
+            )
             self._answer(json.dumps(listed).encode(), commit) if commit else self._missing("RevisionNotFound")
         elif parts[:3] == ["stranger", "code", "resolve"]:
             path, commit = self.server.folder / "/".join(parts[4:]), self._commit(parts[3])
@@ -112,8 +117,12 @@ def hub(repositories, tmp_path):
 
 
 def open_by(server, spec, home):
-    env = os.environ | {"HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}", "HF_HOME": str(home),
-                        "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1"}
+    env = os.environ | {
+        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_XET": "1",
+        "NO_PROXY": "127.0.0.1",
+    }
     done = subprocess.run([sys.executable, "-c", _OPEN, spec], env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
@@ -137,17 +146,23 @@ def test_the_commit_of_what_is_opened_is_in_the_manifest(hub, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "spec"), [("hf", "hf:stranger/code"), ("hf", "mofi:stranger/code"),
-                                            ("open_clip", "open_clip:hf-hub:stranger/code")])
+@pytest.mark.parametrize(
+    ("name", "spec"),
+    [("hf", "hf:stranger/code"), ("hf", "mofi:stranger/code"), ("open_clip", "open_clip:hf-hub:stranger/code")],
+)
 def test_no_code_is_asked_for(hub, tmp_path, name, spec):
     server, marker = hub(name), tmp_path / "ran"
     trusted(tmp_path / "served", marker)
     for path in (tmp_path / "served").glob("*config.json"):
-        path.write_text(path.read_text().replace("evil.Evil", "stranger/code--evil.Evil")
-                        .replace("someone/words", "stranger/code"))
+        path.write_text(
+            path.read_text().replace("evil.Evil", "stranger/code--evil.Evil").replace("someone/words", "stranger/code")
+        )
     open_by(server, spec, tmp_path / "home")
     assert len(server.asked) > 3
-    assert not [path for path in server.asked if "/resolve/" in path and path.partition("?")[0].endswith(
-        (".py", ".pyc", ".pth"))]
+    assert not [
+        path
+        for path in server.asked
+        if "/resolve/" in path and path.partition("?")[0].endswith((".py", ".pyc", ".pth"))
+    ]
     assert not list((tmp_path / "home").rglob("*.py"))
     assert not marker.exists()

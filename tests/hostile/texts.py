@@ -15,9 +15,31 @@ from openmofi.schema import ENTITIES, NAMES
 from openmofi.storage import write_table
 from tests.pairs.tars import tar_bytes
 
-MARKUP = ("[/ref]", "[sic]", "[bold red]sun[/]", "[link=x]", "[[sun]]", "\\[sun", ":sun:", "[@click=app.bell]x[/]", "[",
-          "]", "{name}", "%s %d", "\x1b[31msun", "<b>sun</b>", "|sun|`sun`", "$(sun)", "sun\r\nsun", "sun\0sun",
-          "\u202esun", "[/]", "[not closed", "[#ff0000]sun", "[red on blue]")
+MARKUP = (
+    "[/ref]",
+    "[sic]",
+    "[bold red]sun[/]",
+    "[link=x]",
+    "[[sun]]",
+    "\\[sun",
+    ":sun:",
+    "[@click=app.bell]x[/]",
+    "[",
+    "]",
+    "{name}",
+    "%s %d",
+    "\x1b[31msun",
+    "<b>sun</b>",
+    "|sun|`sun`",
+    "$(sun)",
+    "sun\r\nsun",
+    "sun\0sun",
+    "\u202esun",
+    "[/]",
+    "[not closed",
+    "[#ff0000]sun",
+    "[red on blue]",
+)
 A_CASE = 12
 
 
@@ -26,11 +48,17 @@ def cases(bench: Workbench, seed: int) -> Iterator[Case]:
     for number in range(60):
         yield Case(f"texts/drawn-{number}", partial(label, bench, [drawn_text(draw) for _ in range(A_CASE)]))
     yield Case("texts/markup", partial(label, bench, list(MARKUP)))
-    yield Case("texts/long", partial(label, bench, ["sun " * 2 ** power for power in range(8, 19)]))
+    yield Case("texts/long", partial(label, bench, ["sun " * 2**power for power in range(8, 19)]))
     yield Case("texts/one-word", partial(label, bench, ["s" * 1_000_000, "sun" * 300_000, "\u0301" * 200_000]))
     for number in range(12):
-        yield Case(f"texts/bytes-{number}", partial(label_bytes, bench, [
-            bytes(draw.integers(0, 256, int(draw.integers(0, 60)), dtype=np.uint8)) for _ in range(A_CASE)]))
+        yield Case(
+            f"texts/bytes-{number}",
+            partial(
+                label_bytes,
+                bench,
+                [bytes(draw.integers(0, 256, int(draw.integers(0, 60)), dtype=np.uint8)) for _ in range(A_CASE)],
+            ),
+        )
     for number, name in enumerate(MARKUP):
         yield Case(f"texts/name-{number}", partial(look_up, name))
 
@@ -43,16 +71,19 @@ def label(bench: Workbench, texts: list[str], folder: Path) -> None:
 
 def label_bytes(bench: Workbench, texts: list[bytes], folder: Path) -> None:
     image = small_records()[0].image or b""
-    members = [member for number, text in enumerate(texts)
-               for member in ((f"{number}.jpg", image), (f"{number}.txt", text))]
+    members = [
+        member for number, text in enumerate(texts) for member in ((f"{number}.jpg", image), (f"{number}.txt", text))
+    ]
     (folder / "x.tar").write_bytes(tar_bytes(members))
     expect(bench.label(folder / "x.tar", folder / "out"), len(texts))
 
 
 def look_up(name: str, folder: Path) -> None:
     """A base whose names and descriptions are `name`: what is printed holds it to the letter."""
-    rows = [{"id": f"e:{number}", "name": f"thing {name}", "description": name, "types": [], "popularity": 1.0}
-            for number in range(2)]
+    rows = [
+        {"id": f"e:{number}", "name": f"thing {name}", "description": name, "types": [], "popularity": 1.0}
+        for number in range(2)
+    ]
     write_table(folder / "source" / "entities.parquet", pa.Table.from_pylist(rows, ENTITIES))
     names = [{"name": row["name"], "entity": row["id"], "count": 1.0} for row in rows]
     write_table(folder / "source" / "names.parquet", pa.Table.from_pylist(names, NAMES))

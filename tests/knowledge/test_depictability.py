@@ -15,8 +15,10 @@ from openmofi.storage import write_table
 
 
 def base(folder, *types: list[str]) -> KnowledgeBase:
-    entities = [{"id": f"e{row}", "name": f"name {row}", "description": "", "types": of, "popularity": 1.0}
-                for row, of in enumerate(types)]
+    entities = [
+        {"id": f"e{row}", "name": f"name {row}", "description": "", "types": of, "popularity": 1.0}
+        for row, of in enumerate(types)
+    ]
     names = [{"name": entity["name"], "entity": entity["id"], "count": 1.0} for entity in entities]
     write_table(folder / "source/entities.parquet", pa.Table.from_pylist(entities, ENTITIES))
     write_table(folder / "source/names.parquet", pa.Table.from_pylist(names, NAMES))
@@ -25,8 +27,15 @@ def base(folder, *types: list[str]) -> KnowledgeBase:
 
 
 def test_the_largest_of_an_entitys_types_holds_and_unknown_ones_say_nothing(tmp_path):
-    kb = base(tmp_path, ["noun.animal"], ["noun.cognition"], ["unheard of"], [], ["noun.cognition", "emoji"],
-              ["unheard of", "noun.time"])
+    kb = base(
+        tmp_path,
+        ["noun.animal"],
+        ["noun.cognition"],
+        ["unheard of"],
+        [],
+        ["noun.cognition", "emoji"],
+        ["unheard of", "noun.time"],
+    )
     odds = type_log_odds()
     rows = kb.rows([f"e{row}" for row in range(6)])
     prior = depictability(kb, rows)

@@ -50,15 +50,26 @@ def test_every_kind_of_change_the_most_popular_first(bases, monkeypatch):
     monkeypatch.setattr(diffing, "_BLOCK", 2)
     differences = diff_kb(*bases)
     assert {kind: ids(differences, kind) for kind in diffing.KINDS} == {
-        "added": ["Q8", "Q9"], "removed": ["Q5", "Q6"], "merged": [], "renamed": ["Q2", "Q3"],
-        "described": ["Q2", "Q1"]}
+        "added": ["Q8", "Q9"],
+        "removed": ["Q5", "Q6"],
+        "merged": [],
+        "renamed": ["Q2", "Q3"],
+        "described": ["Q2", "Q1"],
+    }
     assert differences.unchanged == 1
     assert differences.first("renamed", 1) == [
-        {"change": "renamed", "id": "Q2", "name": "Crane", "before": "Tower crane", "after": "Crane"}]
+        {"change": "renamed", "id": "Q2", "name": "Crane", "before": "Tower crane", "after": "Crane"}
+    ]
     assert differences.first("described")[1] == {
-        "change": "described", "id": "Q1", "name": "Grey crane", "before": "a bird", "after": "a wading bird"}
+        "change": "described",
+        "id": "Q1",
+        "name": "Grey crane",
+        "before": "a bird",
+        "after": "a wading bird",
+    }
     assert differences.first("removed", 1) == [
-        {"change": "removed", "id": "Q5", "name": "Old", "before": None, "after": None}]
+        {"change": "removed", "id": "Q5", "name": "Old", "before": None, "after": None}
+    ]
 
 
 def test_nothing_changes_between_a_base_and_itself(bases):
@@ -75,14 +86,15 @@ def test_both_directions_mirror_each_other(bases):
 
 def test_merged_is_what_redirects_lead_to_an_entity(bases):
     def redirect(*rows):
-        write_arrow(bases[1] / "redirects.arrow", pa.table(
-            [list(column) for column in zip(*sorted(rows), strict=True)], schema=diffing.REDIRECTS))
+        write_arrow(
+            bases[1] / "redirects.arrow",
+            pa.table([list(column) for column in zip(*sorted(rows), strict=True)], schema=diffing.REDIRECTS),
+        )
         return diff_kb(*bases)
 
     merged = redirect(("Q6", "Q7"), ("Q7", "Q4"), ("Q5", "Q55"), ("Q99", "Q1"))
     assert ids(merged, "removed") == ["Q5"]
-    assert merged.first("merged") == [
-        {"change": "merged", "id": "Q6", "name": "Double", "before": None, "after": "Q4"}]
+    assert merged.first("merged") == [{"change": "merged", "id": "Q6", "name": "Double", "before": None, "after": "Q4"}]
     assert ids(redirect(("Q6", "Q5"), ("Q5", "Q6")), "removed") == ["Q5", "Q6"]  # a circle
     assert [row["after"] for row in redirect(("Q5", "Q9"), ("Q6", "Q8")).first("merged")] == ["Q9", "Q8"]
     (bases[1] / "redirects.arrow").write_bytes(b"damaged")

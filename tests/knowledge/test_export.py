@@ -19,13 +19,20 @@ from openmofi.storage import read_manifest, write_table
 
 WORDS = ("apple", "Apples", "java", "Java island", "c++", "りんご", "McDonald's", "ß", "!!")
 IDS = ("Q1", "Q2", "Q3", "Q4")
-SOURCES = st.fixed_dictionaries({
-    "own": st.lists(st.sampled_from(WORDS), min_size=4, max_size=4).filter(lambda own: set(own) != {"!!"}),
-    "names": st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from(IDS),
-                                st.one_of(st.integers(1, 9).map(float), st.floats(2 ** -10, 2 ** 20, width=32))),
-                      max_size=20),
-    "surfaces": st.dictionaries(st.sampled_from(WORDS), st.floats(0, 1, width=32)),
-})
+SOURCES = st.fixed_dictionaries(
+    {
+        "own": st.lists(st.sampled_from(WORDS), min_size=4, max_size=4).filter(lambda own: set(own) != {"!!"}),
+        "names": st.lists(
+            st.tuples(
+                st.sampled_from(WORDS),
+                st.sampled_from(IDS),
+                st.one_of(st.integers(1, 9).map(float), st.floats(2**-10, 2**20, width=32)),
+            ),
+            max_size=20,
+        ),
+        "surfaces": st.dictionaries(st.sampled_from(WORDS), st.floats(0, 1, width=32)),
+    }
+)
 
 
 def columns(rows, schema):
@@ -33,8 +40,12 @@ def columns(rows, schema):
 
 
 def write(folder: Path, source) -> Path:
-    write_table(folder / "entities.parquet", columns(
-        [(key, name, f"the {key}", ["x"], 2.0) for key, name in zip(IDS, source["own"], strict=True)], ENTITIES))
+    write_table(
+        folder / "entities.parquet",
+        columns(
+            [(key, name, f"the {key}", ["x"], 2.0) for key, name in zip(IDS, source["own"], strict=True)], ENTITIES
+        ),
+    )
     if source["names"]:
         write_table(folder / "names.parquet", columns(source["names"], NAMES))
     if source["surfaces"]:
@@ -87,8 +98,9 @@ def test_where_candidates_were_cut_those_that_stayed_keep_order_and_ratios(sourc
 
 def test_equal_commonness_in_falling_rows_keeps_its_order(tmp_path):
     names = [("apple", "Q1", 1.0), ("apple", "Q2", 1.0), ("Apples", "Q2", 1e-9), ("apple", "Q3", 1.0)]
-    first = built(write(tmp_path / "source", {"own": ["a", "b", "c", "d"], "names": names, "surfaces": {}}),
-                  tmp_path / "kb")
+    first = built(
+        write(tmp_path / "source", {"own": ["a", "b", "c", "d"], "names": names, "surfaces": {}}), tmp_path / "kb"
+    )
     order = first.ids(first.candidates("apple").rows)
     assert order == ["Q2", "Q1", "Q3"]
     assert len(set(first.candidates("apple").priors.tolist())) == 1

@@ -46,16 +46,28 @@ def numbered_source(folder: Path, ids=NUMBERED) -> Path:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.name != "manifest.json"}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "manifest.json"
+    }
 
 
 def everything(kb: KnowledgeBase) -> tuple:
     rows = np.arange(len(kb))[::-1]
     ids = kb.ids(rows)
-    return (list(kb), ids, [kb[each] for each in ids], kb.rows([*ids, "Q5", "x"]).tolist(), kb.types(rows).to_pylist(),
-            kb.entities.to_pylist(), [kb.names_of(each) for each in ids], kb.vectors(rows).tolist(),
-            [(near.entity.id, near.cosine) for near in kb.neighbours(ids[0])], kb.lookup("crane"))
+    return (
+        list(kb),
+        ids,
+        [kb[each] for each in ids],
+        kb.rows([*ids, "Q5", "x"]).tolist(),
+        kb.types(rows).to_pylist(),
+        kb.entities.to_pylist(),
+        [kb.names_of(each) for each in ids],
+        kb.vectors(rows).tolist(),
+        [(near.entity.id, near.cosine) for near in kb.neighbours(ids[0])],
+        kb.lookup("crane"),
+    )
 
 
 @pytest.mark.parametrize("make", [write_source, numbered_source])
@@ -81,13 +93,18 @@ def test_several_record_batches_are_one_base(tmp_path, monkeypatch, make):
 
 def test_a_slice_by_types_of_several_batches_has_the_entities_of_the_types(tmp_path, monkeypatch):
     monkeypatch.setattr(layout, "BATCH_ROWS", 2)
-    rows = [{"id": f"e{number}", "name": f"n{number}", "description": "", "types": types, "popularity": 1.0}
-            for number, types in enumerate([["a"], [], ["b", "a"], ["b"], ["a"], ["c"], ["b"]])]
+    rows = [
+        {"id": f"e{number}", "name": f"n{number}", "description": "", "types": types, "popularity": 1.0}
+        for number, types in enumerate([["a"], [], ["b", "a"], ["b"], ["a"], ["c"], ["b"]])
+    ]
     write_table(tmp_path / "s/entities.parquet", pa.Table.from_pylist(rows, ENTITIES))
     build_table(tmp_path / "s", tmp_path / "kb")
     kb = KnowledgeBase.open(tmp_path / "kb")
-    for types, expected in ((["a"], ["e0", "e2", "e4"]), (["b"], ["e2", "e3", "e6"]),
-                            (["c", "a"], ["e0", "e2", "e4", "e5"])):
+    for types, expected in (
+        (["a"], ["e0", "e2", "e4"]),
+        (["b"], ["e2", "e3", "e6"]),
+        (["c", "a"], ["e0", "e2", "e4", "e5"]),
+    ):
         sample(kb, tmp_path / "-".join(types), types=types)
         assert list(KnowledgeBase.open(tmp_path / "-".join(types))) == expected
 
@@ -95,18 +112,27 @@ def test_a_slice_by_types_of_several_batches_has_the_entities_of_the_types(tmp_p
 @given(st.lists(st.integers(0, 5), max_size=8), st.data())
 @settings(derandomize=True)
 def test_rows_are_taken_of_batches_of_any_sizes(sizes, data):
-    whole = pa.table([[f"v{number}" for number in range(sum(sizes))], [[number] for number in range(sum(sizes))]],
-                     names=["a", "b"])
+    whole = pa.table(
+        [[f"v{number}" for number in range(sum(sizes))], [[number] for number in range(sum(sizes))]], names=["a", "b"]
+    )
     starts = np.cumsum([0, *sizes]).tolist()
-    parts = pa.Table.from_batches([whole.slice(start, size).combine_chunks().to_batches()[0] for start, size in
-                                   zip(starts, sizes, strict=False) if size], whole.schema)
+    parts = pa.Table.from_batches(
+        [
+            whole.slice(start, size).combine_chunks().to_batches()[0]
+            for start, size in zip(starts, sizes, strict=False)
+            if size
+        ],
+        whole.schema,
+    )
     rows = data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=20)) if len(whole) else []
     assert taken(parts.column("a"), rows).to_pylist() == [f"v{row}" for row in rows]
     assert taken_table(parts, rows).to_pylist() == [{"a": f"v{row}", "b": [row]} for row in rows]
 
 
-IDS = st.one_of(st.integers(0, 2**31 + 5).map(lambda number: f"Q{number}"), st.sampled_from(
-    ["Q", "q42", "Q042", "Q-1", "Q4 2", "Q٣", "42", "", "QQ1", "Q1e3", "Q99999999999", "Q+1"]))
+IDS = st.one_of(
+    st.integers(0, 2**31 + 5).map(lambda number: f"Q{number}"),
+    st.sampled_from(["Q", "q42", "Q042", "Q-1", "Q4 2", "Q٣", "42", "", "QQ1", "Q1e3", "Q99999999999", "Q+1"]),
+)
 
 
 @given(st.sets(st.integers(1, 2**31 - 1), min_size=1, max_size=20), st.lists(IDS, max_size=20), st.randoms())
@@ -128,8 +154,11 @@ def test_numbered_ids_are_a_dictionary(numbers, others, draw):
 def test_identifiers_of_another_form_are_a_trie(tmp_path, other):
     build_table(numbered_source(tmp_path / "s", [*NUMBERED, other]), tmp_path / "kb")
     kb = KnowledgeBase.open(tmp_path / "kb")
-    assert {"ids.marisa"} == {"ids.marisa", "ids.npy"} & set(content(kb.path)) == {"ids.marisa"} & set(
-        kb.manifest.counts["files"])
+    assert (
+        {"ids.marisa"}
+        == {"ids.marisa", "ids.npy"} & set(content(kb.path))
+        == {"ids.marisa"} & set(kb.manifest.counts["files"])
+    )
     assert kb.rows([*NUMBERED, other]).tolist() == list(range(len(NUMBERED) + 1))
 
 
@@ -175,8 +204,9 @@ def test_format_1_is_refused_with_the_command_that_builds_it_again(tmp_path):
 def large_source(folder: Path) -> Path:
     draw = random.Random(0)
     ids = [f"Q{number}" for number in draw.sample(range(1, 10**6), 700)]
-    names = [(f"{draw.choice('abcdef')} {draw.randint(1, 99)}", draw.choice(ids), draw.random() + 0.1)
-             for _ in range(3000)]
+    names = [
+        (f"{draw.choice('abcdef')} {draw.randint(1, 99)}", draw.choice(ids), draw.random() + 0.1) for _ in range(3000)
+    ]
     relations = [(draw.choice(ids), "part", draw.choice(ids)) for _ in range(2000)]
     return write_source(folder, ids, names, relations, [(name, 0.5) for name, _, _ in names[::7]])
 
@@ -203,15 +233,17 @@ def test_problems_in_any_block_are_one_problem_each(tmp_path, monkeypatch):
         "names.parquet, row 6: 'name' is empty (7 more: row 8, row 10, row 12, row 14, row 16, …)",
         "names.parquet, row 21: 'count' is -1",
         "names.parquet, row 5: the entity 'nobody' is not in entities.parquet "
-        "(7 more: row 7, row 9, row 11, row 13, row 15, …)"]
+        "(7 more: row 7, row 9, row 11, row 13, row 15, …)",
+    ]
     assert check_table(source)["problems"] == [line.strip() for line in str(refused.value).splitlines()[1:]]
 
 
 def test_text_in_parquet_that_is_not_utf8_is_one_sentence(tmp_path):
     source = write_source(tmp_path / "s")
     bad = pa.StringArray.from_buffers(1, pa.array([0, 1], pa.int32()).buffers()[1], pa.py_buffer(b"\xff"))
-    pa.parquet.write_table(pa.table([bad, ["bird"], pa.array([1.0], pa.float32())], schema=NAMES),
-                           source / "names.parquet")
+    pa.parquet.write_table(
+        pa.table([bad, ["bird"], pa.array([1.0], pa.float32())], schema=NAMES), source / "names.parquet"
+    )
     with pytest.raises(OpenMofiError, match=r"^names\.parquet cannot be read: .*UTF8"):
         build_table(source, tmp_path / "kb")
 
@@ -225,13 +257,20 @@ def test_what_is_no_size_of_memory_is_refused_before_anything_is_read(tmp_path, 
 
 def test_sizes_of_memory():
     assert [memory_bytes(each) for each in ("8GB", "0.5 GiB", "512mib", "1.5TB")] == [
-        8 * 10**9, 2**29, 2**29, 15 * 10**11]
+        8 * 10**9,
+        2**29,
+        2**29,
+        15 * 10**11,
+    ]
 
 
 def test_what_needs_more_memory_is_refused_and_not_tried(tmp_path, monkeypatch):
     monkeypatch.setattr(writers, "memory_needed", lambda *_: 5 * 10**9)
-    with pytest.raises(OpenMofiError, match=r"^Vectors of 7 entities over 4 relations need 5\.3 GB of memory, and the "
-                                            r"build may use 4\.0 GB"):
+    with pytest.raises(
+        OpenMofiError,
+        match=r"^Vectors of 7 entities over 4 relations need 5\.3 GB of memory, and the "
+        r"build may use 4\.0 GB",
+    ):
         build_table(write_source(tmp_path / "s"), tmp_path / "kb")
     with pytest.raises(OpenMofiError):
         KnowledgeBase.open(tmp_path / "kb")
@@ -245,8 +284,10 @@ def test_a_build_that_was_killed_leaves_nothing_that_opens_and_goes_on(tmp_path,
     build_table(source, tmp_path / "whole")
     for step in ("write_lists", "write_vectors", "with_digests"):
         out = tmp_path / step
-        code = ("import os, sys\nfrom openmofi.knowledge.builders import build\n"
-                f"build.{step} = lambda *_: os._exit(9)\nbuild.build_table(sys.argv[1], sys.argv[2])")
+        code = (
+            "import os, sys\nfrom openmofi.knowledge.builders import build\n"
+            f"build.{step} = lambda *_: os._exit(9)\nbuild.build_table(sys.argv[1], sys.argv[2])"
+        )
         assert subprocess.run([sys.executable, "-c", code, str(source), str(out)], check=False).returncode == 9
         with pytest.raises(OpenMofiError, match="is not finished"):
             KnowledgeBase.open(out)
@@ -269,8 +310,11 @@ def test_rows_are_sorted_on_disk_where_memory_is_short(tmp_path):
 
 
 def test_a_disk_that_is_full_while_rows_are_sorted_is_one_sentence(tmp_path):
-    with small_disk(tmp_path / "disk", "2m") as disk, pytest.raises(OpenMofiError, match="The disk is full: "), \
-            connected(disk, 30_000_000) as connection:
+    with (
+        small_disk(tmp_path / "disk", "2m") as disk,
+        pytest.raises(OpenMofiError, match="The disk is full: "),
+        connected(disk, 30_000_000) as connection,
+    ):
         for _ in tables_of(connection, "SELECT md5(range::VARCHAR) AS key FROM range(2000000) ORDER BY key"):
             pass
 

@@ -25,12 +25,15 @@ def test_it_is_a_mapping_of_identifiers(kb):
     assert 2 not in kb
 
 
-@pytest.mark.parametrize(("unknown", "says"), [
-    ("storc", r"has no entity 'storc'\. Did you mean 'stork'\?"),
-    ("Cranes", r"It is a name, which may mean 'bird', 'machine': see kb\.lookup\('Cranes'\)"),
-    ("Ω", r"Its identifiers look like 'bird'"),
-    (3, r"Give its identifier as text"),
-])
+@pytest.mark.parametrize(
+    ("unknown", "says"),
+    [
+        ("storc", r"has no entity 'storc'\. Did you mean 'stork'\?"),
+        ("Cranes", r"It is a name, which may mean 'bird', 'machine': see kb\.lookup\('Cranes'\)"),
+        ("Ω", r"Its identifiers look like 'bird'"),
+        (3, r"Give its identifier as text"),
+    ],
+)
 def test_an_unknown_identifier_is_a_key_error_that_says_what_is_near(kb, unknown, says):
     for call in (lambda: kb[unknown], lambda: kb.neighbours(unknown), lambda: kb.names_of(unknown)):
         with pytest.raises(UnknownEntityError, match=says) as refused:
@@ -55,8 +58,9 @@ def test_neighbours_are_the_nearest_by_cosine(kb):
     near = kb.neighbours("bird")
     vectors = kb.vectors(range(len(kb)))
     cosines = vectors @ vectors[kb.row("bird")]
-    expected = [row for row in np.argsort(-cosines, kind="stable").tolist()
-                if kb.entity(row).id not in ("bird", "alone")]
+    expected = [
+        row for row in np.argsort(-cosines, kind="stable").tolist() if kb.entity(row).id not in ("bird", "alone")
+    ]
     assert [neighbour.entity.id for neighbour in near] == kb.ids(expected)
     assert [neighbour.cosine for neighbour in near] == pytest.approx(cosines[expected].tolist(), abs=2e-3)
     assert near[:2] == kb.neighbours("bird", limit=2)

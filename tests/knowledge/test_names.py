@@ -23,26 +23,74 @@ def test_normalising_any_single_character_twice_changes_nothing():
     assert [c for c in letters if normalise(normalise(c)) != normalise(c)] == []
 
 
-@given(st.text(alphabet="aAzZ09 _-.,;:!?&/\"()\t\n"), st.text(alphabet=" -_.,/", min_size=1))
+@given(st.text(alphabet='aAzZ09 _-.,;:!?&/"()\t\n'), st.text(alphabet=" -_.,/", min_size=1))
 def test_what_stands_between_tokens_does_not_matter(text, separator):
     assert normalise(text) == normalise(text.replace(" ", separator + " "))
 
 
-@pytest.mark.parametrize(("plural", "one"), [
-    ("cranes", "crane"), ("berries", "berry"), ("cookies", "cookie"), ("movies", "movie"), ("boxes", "box"),
-    ("churches", "church"), ("moustaches", "moustache"), ("dishes", "dish"), ("glasses", "glass"), ("buses", "bus"),
-    ("tomatoes", "tomato"), ("shoes", "shoe"), ("houses", "house"), ("viruses", "virus"), ("knives", "knife"),
-    ("gloves", "glove"), ("firemen", "fireman"), ("children", "child"), ("mice", "mouse"), ("kiwis", "kiwi"),
-    ("sushis", "sushi"), ("pandas", "panda"), ("photos", "photo"), ("pies", "pie"), ("trees", "tree"),
-    ("octopuses", "octopus"), ("lenses", "lens"), ("prizes", "prize"), ("axes", "axe"), ("hot dogs", "Hot Dog"),
-    ("sports cars", "sports car"), ("cat's", "cat"), ("McDonald’s", "mcdonalds"),
-])
+@pytest.mark.parametrize(
+    ("plural", "one"),
+    [
+        ("cranes", "crane"),
+        ("berries", "berry"),
+        ("cookies", "cookie"),
+        ("movies", "movie"),
+        ("boxes", "box"),
+        ("churches", "church"),
+        ("moustaches", "moustache"),
+        ("dishes", "dish"),
+        ("glasses", "glass"),
+        ("buses", "bus"),
+        ("tomatoes", "tomato"),
+        ("shoes", "shoe"),
+        ("houses", "house"),
+        ("viruses", "virus"),
+        ("knives", "knife"),
+        ("gloves", "glove"),
+        ("firemen", "fireman"),
+        ("children", "child"),
+        ("mice", "mouse"),
+        ("kiwis", "kiwi"),
+        ("sushis", "sushi"),
+        ("pandas", "panda"),
+        ("photos", "photo"),
+        ("pies", "pie"),
+        ("trees", "tree"),
+        ("octopuses", "octopus"),
+        ("lenses", "lens"),
+        ("prizes", "prize"),
+        ("axes", "axe"),
+        ("hot dogs", "Hot Dog"),
+        ("sports cars", "sports car"),
+        ("cat's", "cat"),
+        ("McDonald’s", "mcdonalds"),
+    ],
+)
 def test_a_plural_and_its_singular_are_one_key(plural, one):
     assert normalise(plural) == normalise(one)
 
 
-@pytest.mark.parametrize("word", ["glass", "swiss", "series", "bus", "lens", "tennis", "paris", "texas", "species",
-                                  "physics", "cactus", "chess", "gas", "iris", "specimen", "news"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "glass",
+        "swiss",
+        "series",
+        "bus",
+        "lens",
+        "tennis",
+        "paris",
+        "texas",
+        "species",
+        "physics",
+        "cactus",
+        "chess",
+        "gas",
+        "iris",
+        "specimen",
+        "news",
+    ],
+)
 def test_what_only_looks_like_a_plural_is_left_alone(word):
     assert normalise(word) == word
 
@@ -51,10 +99,21 @@ def test_words_that_are_listed_as_singular_stay_as_they_are():
     assert [word for word in {*_IRREGULAR.values(), *_KEEP} if singular(word) != word] == []
 
 
-@pytest.mark.parametrize(("one", "other"), [
-    ("T-Shirt", "t shirt"), ("ＡＰＰＬＥ", "apple"), ("cafe\u0301", "café"), ("ﬁsh", "fish"), ("Straße", "STRASSE"),
-    ("node.js", "Node JS"), ("hy\u00adphen", "hyphen"), ("ｶﾞ", "ガ"), ("AT&T", "at t"), ("İstanbul", "i̇stanbul"),
-])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("T-Shirt", "t shirt"),
+        ("ＡＰＰＬＥ", "apple"),
+        ("cafe\u0301", "café"),
+        ("ﬁsh", "fish"),
+        ("Straße", "STRASSE"),
+        ("node.js", "Node JS"),
+        ("hy\u00adphen", "hyphen"),
+        ("ｶﾞ", "ガ"),
+        ("AT&T", "at t"),
+        ("İstanbul", "i̇stanbul"),
+    ],
+)
 def test_spellings_of_one_name_are_one_key(one, other):
     assert normalise(one) == normalise(other)
 

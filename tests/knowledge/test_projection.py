@@ -24,7 +24,7 @@ def formula(bits: np.ndarray, degree: np.ndarray, tails: np.ndarray, settings: P
     size = len(degree)
     links = sparse.csr_array((np.ones(len(tails)), tails, np.concatenate([[0], np.cumsum(degree)])), (size, size))
     safe = np.maximum(degree, 1).astype(np.float64)
-    current = (np.unpackbits(bits, axis=1) * 2.0 - 1) * (safe ** settings.hub_exponent)[:, None]
+    current = (np.unpackbits(bits, axis=1) * 2.0 - 1) * (safe**settings.hub_exponent)[:, None]
     total = np.zeros_like(current)
     for hop, weight in enumerate(settings.weights):
         current = (links @ current) / safe[:, None] if hop else current
@@ -33,9 +33,16 @@ def formula(bits: np.ndarray, degree: np.ndarray, tails: np.ndarray, settings: P
     return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12)
 
 
-@pytest.mark.parametrize("settings", [
-    ProjectionSettings(), ProjectionSettings(dim=24, seed=3), ProjectionSettings(dim=1024),
-    ProjectionSettings(dim=8, weights=(1.0, 0.5)), ProjectionSettings(dim=40, hub_exponent=0.0, weights=(0.0, 1.0))])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ProjectionSettings(),
+        ProjectionSettings(dim=24, seed=3),
+        ProjectionSettings(dim=1024),
+        ProjectionSettings(dim=8, weights=(1.0, 0.5)),
+        ProjectionSettings(dim=40, hub_exponent=0.0, weights=(0.0, 1.0)),
+    ],
+)
 def test_vectors_are_those_of_the_formula_whatever_is_done_at_a_time(tmp_path: Path, settings: ProjectionSettings):
     degree, tails = graph(400, 1500, 1)
     bits = random_bits([f"Q{number}" for number in range(400)], settings)
@@ -43,7 +50,7 @@ def test_vectors_are_those_of_the_formula_whatever_is_done_at_a_time(tmp_path: P
     assert (narrow.dtype, narrow.shape) == (np.float16, (400, settings.dim))
     assert narrow.tobytes() == wide.tobytes()
     expected = formula(bits, degree, tails, settings)
-    assert np.abs(narrow.astype(np.float64) - expected).max() <= 2 ** -11 * np.abs(expected).max() + 1e-6
+    assert np.abs(narrow.astype(np.float64) - expected).max() <= 2**-11 * np.abs(expected).max() + 1e-6
     assert not narrow[degree == 0].any()
     assert (degree == 0).sum() >= 40
 

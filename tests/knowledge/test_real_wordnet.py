@@ -36,12 +36,18 @@ def test_apple_means_fruit_and_tree(kb):
 
 
 def test_crane_has_its_five_senses(kb):
-    assert sorted(lexnames(kb, "crane")) == ["noun.animal", "noun.artifact", "noun.object", "noun.person",
-                                             "noun.person"]
+    assert sorted(lexnames(kb, "crane")) == [
+        "noun.animal",
+        "noun.artifact",
+        "noun.object",
+        "noun.person",
+        "noun.person",
+    ]
 
 
 def test_related_senses_have_closer_vectors(kb):
     def vector(entity_id):
         return kb.vectors([kb.row(entity_id)])[0]
+
     bird, machine, wader = (vector(f"wn:{number}-n") for number in ("02015503", "03131358", "02003608"))
     assert bird @ wader > machine @ wader + 0.2

@@ -67,8 +67,10 @@ def test_of_types_by_the_front_door(kb, tmp_path):
     assert part.fingerprint != kb.fingerprint
 
 
-@given(ids=st.sets(st.sampled_from([*ENTITY_IDS, "unknown"]), min_size=1).filter(lambda ids: ids != {"unknown"}),
-       block=st.integers(1, 20))
+@given(
+    ids=st.sets(st.sampled_from([*ENTITY_IDS, "unknown"]), min_size=1).filter(lambda ids: ids != {"unknown"}),
+    block=st.integers(1, 20),
+)
 @settings(max_examples=40, deadline=None)
 def test_any_entities_keep_what_is_theirs(ids, block, tmp_path_factory):
     folder = tmp_path_factory.mktemp("slice")
@@ -96,8 +98,12 @@ def test_of_a_file_of_entities(kb, tmp_path, caplog):
     pq.write_table(pa.table({"a": ["Q4"], "b": ["Q1"]}), tmp_path / "two.parquet")
     (tmp_path / "empty.txt").write_text("\n")
     (tmp_path / "latin.txt").write_bytes(b"\xe9")
-    for name, says in (("two.parquet", "has no column 'id'"), ("empty.txt", "names no entity"),
-                       ("latin.txt", "cannot be read"), ("absent.txt", "cannot be read: No such file")):
+    for name, says in (
+        ("two.parquet", "has no column 'id'"),
+        ("empty.txt", "names no entity"),
+        ("latin.txt", "cannot be read"),
+        ("absent.txt", "cannot be read: No such file"),
+    ):
         with pytest.raises(OpenMofiError, match=says):
             read_ids(tmp_path / name)
 
@@ -108,31 +114,44 @@ def test_of_the_entities_of_labels(small_world, labelled, tmp_path):
     kb = KnowledgeBase.open(small_world.kb)
     assert set(labels.accepted().column("entity").to_pylist()) <= set(labels.entities()) <= set(kb)
     require_slice(openmofi.sample_kb(kb, tmp_path / "part", labels=labels), kb, labels.entities())
-    done = CliRunner().invoke(app, ["kb", "sample", str(small_world.kb), "-o", str(tmp_path / "part"), "--labels",
-                                    str(labelled), "--json"])  # it is there, and equal
+    done = CliRunner().invoke(
+        app, ["kb", "sample", str(small_world.kb), "-o", str(tmp_path / "part"), "--labels", str(labelled), "--json"]
+    )  # it is there, and equal
     assert json.loads(done.stdout)["entities"] == len(labels.entities())
 
 
 def test_the_command(kb, tmp_path):
-    done = CliRunner().invoke(app, ["kb", "sample", str(kb.path), "-o", str(tmp_path / "part"), "--types",
-                                    "bird, place", "--max", "2", "--json"])
+    done = CliRunner().invoke(
+        app,
+        ["kb", "sample", str(kb.path), "-o", str(tmp_path / "part"), "--types", "bird, place", "--max", "2", "--json"],
+    )
     assert done.exit_code == 0
     assert json.loads(done.stdout)["inputs"] == {"knowledge_base": kb.fingerprint}
     require_slice(KnowledgeBase.open(tmp_path / "part"), kb, ["Q1", "Q3"])
     assert "sample" in CliRunner().invoke(app, ["kb", "info", str(tmp_path / "part")]).stdout
-    assert "size on disk" in CliRunner().invoke(
-        app, ["kb", "sample", str(kb.path), "-o", str(tmp_path / "more"), "--types", "bird"]).stdout
+    assert (
+        "size on disk"
+        in CliRunner()
+        .invoke(app, ["kb", "sample", str(kb.path), "-o", str(tmp_path / "more"), "--types", "bird"])
+        .stdout
+    )
 
 
-@pytest.mark.parametrize(("chosen", "error", "says"), [
-    ({"types": ["brid"]}, UsageError,
-     r"has the type 'brid'\. Did you mean 'bird'\? Its commonest types are animal \(2\)"),
-    ({"entities": ["Q404"]}, OpenMofiError, "No slice is left of .*: it has none of the entities"),
-    ({"entities": ["Q5"]}, OpenMofiError, "no name may mean one of the 1 entities"),
-    ({"types": ["bird"], "most": 0}, UsageError, "would be empty"),
-    ({}, UsageError, "Give one of the three"),
-    ({"types": ["bird"], "entities": ["Q1"]}, UsageError, "Give one of the three"),
-])
+@pytest.mark.parametrize(
+    ("chosen", "error", "says"),
+    [
+        (
+            {"types": ["brid"]},
+            UsageError,
+            r"has the type 'brid'\. Did you mean 'bird'\? Its commonest types are animal \(2\)",
+        ),
+        ({"entities": ["Q404"]}, OpenMofiError, "No slice is left of .*: it has none of the entities"),
+        ({"entities": ["Q5"]}, OpenMofiError, "no name may mean one of the 1 entities"),
+        ({"types": ["bird"], "most": 0}, UsageError, "would be empty"),
+        ({}, UsageError, "Give one of the three"),
+        ({"types": ["bird"], "entities": ["Q1"]}, UsageError, "Give one of the three"),
+    ],
+)
 def test_what_gives_no_slice_is_a_sentence_and_leaves_nothing(kb, tmp_path, chosen, error, says):
     with pytest.raises(error, match=says):
         openmofi.sample_kb(kb, tmp_path / "part", **chosen)

@@ -64,8 +64,10 @@ def test_it_pickles_as_its_path_and_fingerprint(folder):
 
 
 def test_another_process_opens_it_and_sees_the_same(folder):
-    code = ("import sys; from openmofi.knowledge import KnowledgeBase; kb = KnowledgeBase.open(sys.argv[1]); "
-            "print(kb.fingerprint, kb.ids(kb.candidates('crane').rows))")
+    code = (
+        "import sys; from openmofi.knowledge import KnowledgeBase; kb = KnowledgeBase.open(sys.argv[1]); "
+        "print(kb.fingerprint, kb.ids(kb.candidates('crane').rows))"
+    )
     found = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == f"{KnowledgeBase.open(folder).fingerprint} ['bird', 'machine']"
 
@@ -86,10 +88,21 @@ def test_an_unfinished_build_is_refused_and_goes_on(folder, tmp_path):
     assert json.loads((folder / "manifest.json").read_text()) == manifest
 
 
-FILES = ["entities.arrow", "ids.marisa", "id_rows.npy", "names.marisa", "candidates/offsets.npy",
-         "candidates/rows.npy", "candidates/commonness.npy", "candidates/link_probability.npy", "vectors.npy",
-         *(f"relations/{name}" for name in ("offsets.npy", "tails.npy", "kinds.npy", "names.arrow",
-                                            "below_offsets.npy", "below.npy"))]
+FILES = [
+    "entities.arrow",
+    "ids.marisa",
+    "id_rows.npy",
+    "names.marisa",
+    "candidates/offsets.npy",
+    "candidates/rows.npy",
+    "candidates/commonness.npy",
+    "candidates/link_probability.npy",
+    "vectors.npy",
+    *(
+        f"relations/{name}"
+        for name in ("offsets.npy", "tails.npy", "kinds.npy", "names.arrow", "below_offsets.npy", "below.npy")
+    ),
+]
 
 
 def test_the_manifest_lists_every_file(folder):
@@ -100,7 +113,7 @@ def test_the_manifest_lists_every_file(folder):
 def test_a_truncated_missing_or_overwritten_file_is_one_sentence(folder, name):
     path = folder / name
     whole = path.read_bytes()
-    path.write_bytes(whole[:len(whole) // 2])
+    path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(OpenMofiError, match="damaged"):
         KnowledgeBase.open(folder)
     path.write_bytes(bytes(len(whole)))

@@ -14,7 +14,7 @@ from openmofi.knowledge.builders.source import COLUMNS, read_source, source_file
 from openmofi.knowledge.builders.tables import read_columns
 from openmofi.storage import write_table
 
-ENTITIES = "id,name,description,types,popularity\n1,Grey crane,\"a bird, \"\"grey\"\"\",bird|animal,2\n2,Elbe,,,\n"
+ENTITIES = 'id,name,description,types,popularity\n1,Grey crane,"a bird, ""grey""",bird|animal,2\n2,Elbe,,,\n'
 
 
 def message(source) -> str:
@@ -51,12 +51,21 @@ def test_entities_alone_with_id_and_name_are_enough(tmp_path):
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
 def test_every_format_gives_the_same_base(tmp_path, suffix):
     rows = {
-        "entities": [{"id": "1", "name": "Grey crane", "description": 'a bird, "grey"', "types": ["bird", "animal"],
-                      "popularity": 2.0, "aliases": ["crane"]},
-                     {"id": "2", "name": "Elbe", "description": "", "types": [], "popularity": 0.0, "aliases": []}],
+        "entities": [
+            {
+                "id": "1",
+                "name": "Grey crane",
+                "description": 'a bird, "grey"',
+                "types": ["bird", "animal"],
+                "popularity": 2.0,
+                "aliases": ["crane"],
+            },
+            {"id": "2", "name": "Elbe", "description": "", "types": [], "popularity": 0.0, "aliases": []},
+        ],
         "names": [{"name": "gray crane", "entity": "1", "count": 3.0}, {"name": "crane", "entity": "2", "count": 0.5}],
         "relations": [{"head": "1", "relation": "lives at", "tail": "2"}],
-        "surfaces": [{"name": "crane", "link_probability": 0.25}]}
+        "surfaces": [{"name": "crane", "link_probability": 0.25}],
+    }
     built = {}
     for ending in (".parquet", suffix):
         source = tmp_path / f"source{ending}"
@@ -64,8 +73,9 @@ def test_every_format_gives_the_same_base(tmp_path, suffix):
             write_rows(source / f"{name}{ending}", table, COLUMNS[name].schema)
         build_table(source, tmp_path / f"kb{ending}")
         kb = KnowledgeBase.open(tmp_path / f"kb{ending}")
-        built[ending] = {name: digest for name, digest in kb.manifest.counts["digests"].items()
-                         if name != "manifest.json"}
+        built[ending] = {
+            name: digest for name, digest in kb.manifest.counts["digests"].items() if name != "manifest.json"
+        }
         assert kb.candidates("crane").priors.tolist() == pytest.approx([1 / 1.5, 0.5 / 1.5])
         assert kb.ids(kb.candidates("crane").rows) == ["1", "2"]
     assert built[suffix] == built[".parquet"]
@@ -80,11 +90,16 @@ def write_rows(path, rows, schema):
         path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
         return
     separator = "," if path.suffix == ".csv" else "\t"
-    quoted = ['"' + ("|".join(value) if isinstance(value, list) else str(value)).replace('"', '""') + '"'
-              for row in rows for value in row.values()]
+    quoted = [
+        '"' + ("|".join(value) if isinstance(value, list) else str(value)).replace('"', '""') + '"'
+        for row in rows
+        for value in row.values()
+    ]
     width = len(rows[0])
-    lines = [separator.join(rows[0]), *(separator.join(quoted[start:start + width])
-                                        for start in range(0, len(quoted), width))]
+    lines = [
+        separator.join(rows[0]),
+        *(separator.join(quoted[start : start + width]) for start in range(0, len(quoted), width)),
+    ]
     path.write_bytes(("\ufeff" + "\r\n".join(lines)).encode())
 
 
@@ -96,14 +111,24 @@ def test_columns_in_any_order_case_and_with_spaces(tmp_path):
 
 
 def test_parquet_may_leave_optional_columns_and_values_out(tmp_path):
-    write_table(tmp_path / "entities.parquet", pa.table({
-        "name": ["Elbe", "Port"], "id": ["1", "2"], "types": [["river", None], None],
-        "aliases": ["the Elbe|Labe", None], "extra": [1, 2]}))
+    write_table(
+        tmp_path / "entities.parquet",
+        pa.table(
+            {
+                "name": ["Elbe", "Port"],
+                "id": ["1", "2"],
+                "types": [["river", None], None],
+                "aliases": ["the Elbe|Labe", None],
+                "extra": [1, 2],
+            }
+        ),
+    )
     write_table(tmp_path / "names.parquet", pa.table({"name": ["harbour"], "entity": ["2"]}))
     kb = built(tmp_path)
     assert [entity.types for entity in map(kb.entity, (0, 1))] == [("river",), ()]
     assert {name: kb.lookup(name)["candidates"][0]["prior"] for name in kb.names} == dict.fromkeys(
-        ("harbour", "elbe", "port", "the elbe", "labe"), 1.0)
+        ("harbour", "elbe", "port", "the elbe", "labe"), 1.0
+    )
     assert kb.names_of("1") == ["elbe", "labe", "the elbe"]
 
 
@@ -123,29 +148,36 @@ def test_own_names_are_added_once_and_without_letters_not_at_all(tmp_path):
     assert check_table(tmp_path)["counts"]["own_names_and_aliases_added"] == 1
 
 
-@pytest.mark.parametrize(("file", "content", "says"), [
-    ("names.csv", "name,entity,count\nx,1,many\n", "names.csv, line 2: 'count' is 'many', which is no number."),
-    ("names.csv", "name,entity,count\nx,1,0\n", "names.csv, line 2: 'count' is 0. It must be more than 0."),
-    ("names.csv", "name,entity\nx,1\n,1\n", "names.csv, line 3: 'name' is empty."),
-    ("names.csv", "name,entity\nx,1,3\n", "names.csv, line 2: has 3 values, and the header has 2 columns."),
-    ("names.csv", "name,entity\n\"a\nb\",1\nx,9\n", "names.csv, line 4: the entity '9' is not in entities.csv."),
-    ("names.csv", "name\nx\n", "names.csv cannot be read: it has no column 'entity', only 'name'."),
-    ("names.csv", "name;entity\nx;1\n", "it has no column 'name' and no column 'entity', only 'name;entity', "
-                                       "which is separated by ';': save it with commas."),
-    ("names.csv", "name,entity,name\nx,1,y\n", "names.csv, line 1: the column 'name' stands twice."),
-    ("names.csv", "name,entity\n", "names.csv has no rows."),
-    ("names.csv", "", "names.csv cannot be read: it has no column"),
-    ("names.csv", "name,entity\na,1\n\"x,1\nb,1\n", "names.csv, line 3: cannot be read from here on"),
-    ("names.csv", "name,entity\na,1\n\"x,1\nb,\"1\"\n", "names.csv, line 3: cannot be read from here on"),
-    ("names.jsonl", '{"name": "x", "entity": 1}\n[1]\n', "names.jsonl, line 2: is not a JSON object."),
-    ("names.jsonl", '{"name": {"a": 1}, "entity": 1}\n', 'line 1: {"a": 1} is no text, number or list of texts.'),
-    ("names.jsonl", '{"name": "x", "entity": 1}\n{\n', "names.jsonl, line 2: Expecting property name"),
-    ("names.jsonl", "[" * 100_000, "names.jsonl, line 1: "),
-    ("relations.csv", "head,tail\n1,9\n8,2\n", "relations.csv, line 2: the entity '9' is not in entities.csv."),
-    ("surfaces.tsv", "name\tlink_probability\nx\t2\n", "surfaces.tsv, line 2: 'link_probability' is 2."),
-    ("surfaces.tsv", "name\tlink_probability\nx\t\n", "surfaces.tsv, line 2: 'link_probability' is empty."),
-    ("entities.tsv", "id\tname\n1\tx\n", "has both entities.csv and entities.tsv."),
-])
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("names.csv", "name,entity,count\nx,1,many\n", "names.csv, line 2: 'count' is 'many', which is no number."),
+        ("names.csv", "name,entity,count\nx,1,0\n", "names.csv, line 2: 'count' is 0. It must be more than 0."),
+        ("names.csv", "name,entity\nx,1\n,1\n", "names.csv, line 3: 'name' is empty."),
+        ("names.csv", "name,entity\nx,1,3\n", "names.csv, line 2: has 3 values, and the header has 2 columns."),
+        ("names.csv", 'name,entity\n"a\nb",1\nx,9\n', "names.csv, line 4: the entity '9' is not in entities.csv."),
+        ("names.csv", "name\nx\n", "names.csv cannot be read: it has no column 'entity', only 'name'."),
+        (
+            "names.csv",
+            "name;entity\nx;1\n",
+            "it has no column 'name' and no column 'entity', only 'name;entity', "
+            "which is separated by ';': save it with commas.",
+        ),
+        ("names.csv", "name,entity,name\nx,1,y\n", "names.csv, line 1: the column 'name' stands twice."),
+        ("names.csv", "name,entity\n", "names.csv has no rows."),
+        ("names.csv", "", "names.csv cannot be read: it has no column"),
+        ("names.csv", 'name,entity\na,1\n"x,1\nb,1\n', "names.csv, line 3: cannot be read from here on"),
+        ("names.csv", 'name,entity\na,1\n"x,1\nb,"1"\n', "names.csv, line 3: cannot be read from here on"),
+        ("names.jsonl", '{"name": "x", "entity": 1}\n[1]\n', "names.jsonl, line 2: is not a JSON object."),
+        ("names.jsonl", '{"name": {"a": 1}, "entity": 1}\n', 'line 1: {"a": 1} is no text, number or list of texts.'),
+        ("names.jsonl", '{"name": "x", "entity": 1}\n{\n', "names.jsonl, line 2: Expecting property name"),
+        ("names.jsonl", "[" * 100_000, "names.jsonl, line 1: "),
+        ("relations.csv", "head,tail\n1,9\n8,2\n", "relations.csv, line 2: the entity '9' is not in entities.csv."),
+        ("surfaces.tsv", "name\tlink_probability\nx\t2\n", "surfaces.tsv, line 2: 'link_probability' is 2."),
+        ("surfaces.tsv", "name\tlink_probability\nx\t\n", "surfaces.tsv, line 2: 'link_probability' is empty."),
+        ("entities.tsv", "id\tname\n1\tx\n", "has both entities.csv and entities.tsv."),
+    ],
+)
 def test_a_problem_names_its_file_and_line(folder, file, content, says):
     (folder / file).write_text(content)
     assert says in message(folder)
@@ -173,11 +205,12 @@ def test_all_problems_are_named_at_once(folder):
         "names.csv, line 2: the entity '9' is not in entities.csv (2 more: line 3, line 5)",
         "relations.csv, line 2: has 3 values, and the header has 2 columns",
         "relations.csv, line 3: the entity '5' is not in entities.csv",
-        "surfaces.csv cannot be read: it has no column 'link_probability', only 'name', 'probability'"]
+        "surfaces.csv cannot be read: it has no column 'link_probability', only 'name', 'probability'",
+    ]
 
 
 def test_unreadable_entities_do_not_make_every_name_a_problem(folder):
-    (folder / "entities.csv").write_text("id,name\n1,\"Elbe\n2,Port\n")
+    (folder / "entities.csv").write_text('id,name\n1,"Elbe\n2,Port\n')
     (folder / "names.csv").write_text("name,entity\nx,2\n")
     assert message(folder).startswith("entities.csv, line 2: cannot be read from here on")
 
@@ -195,7 +228,8 @@ def test_what_is_ignored_is_a_warning(folder, caplog):
     (folder / "entities.csv").write_text("id,name,desciption\n1,Elbe,a river\n")
     build_table(folder, folder / "kb")
     assert [record.message for record in caplog.records] == [
-        "entities.csv: the column 'desciption' is ignored. Did you mean 'description'?"]
+        "entities.csv: the column 'desciption' is ignored. Did you mean 'description'?"
+    ]
 
 
 def test_a_change_in_the_middle_of_a_large_text_is_another_source(folder):
@@ -207,9 +241,12 @@ def test_a_change_in_the_middle_of_a_large_text_is_another_source(folder):
     assert prints[0] != prints[1]
 
 
-TEXTS = st.lists(st.sampled_from(
-    ["id,name", "id\tname", "1", ",", "\t", '"', "\n", "x", '{"id": 1, "name": "x"}', "[", "é"],
-), max_size=30).map(lambda parts: "".join(parts).encode())
+TEXTS = st.lists(
+    st.sampled_from(
+        ["id,name", "id\tname", "1", ",", "\t", '"', "\n", "x", '{"id": 1, "name": "x"}', "[", "é"],
+    ),
+    max_size=30,
+).map(lambda parts: "".join(parts).encode())
 
 
 @given(st.one_of(st.binary(max_size=200), TEXTS), st.sampled_from([".csv", ".tsv", ".jsonl", ".parquet"]))

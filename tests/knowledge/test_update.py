@@ -39,8 +39,13 @@ def thing(number: int, name: str, **more: Any) -> Entity:
     return item(number, {"en": name}, claims={"P31": [statement("P31", 50)]}, **more)
 
 
-OLD = [thing(1, "Grey crane"), thing(2, "Tower crane"), thing(3, "Crane twin", sitelinks=["enwiki"]), thing(4, "Hoax"),
-       item(50, {"en": "thing"})]
+OLD = [
+    thing(1, "Grey crane"),
+    thing(2, "Tower crane"),
+    thing(3, "Crane twin", sitelinks=["enwiki"]),
+    thing(4, "Hoax"),
+    item(50, {"en": "thing"}),
+]
 OLD[2]["sitelinks"]["enwiki"]["title"] = "Twin"
 STAYS = [thing(number, f"Same {number}") for number in range(100, 160)]
 NEW = [thing(1, "Common crane", revision=2), thing(2, "Tower crane"), thing(5, "Stork"), item(50, {"en": "thing"})]
@@ -53,16 +58,18 @@ def dumps(tmp_path: Path) -> Path:
         write_dump(tmp_path / name / "a.json.gz", entities)
         write_dump(tmp_path / name / "b.json.gz", STAYS)
     (tmp_path / "redirects.csv").write_text("Q3,Q1\n")
-    build_wikidata([tmp_path / "old"], tmp_path / "kb", WikidataSettings(external_ids=("P214",), candidates=7),
-                   workers=1)
+    build_wikidata(
+        [tmp_path / "old"], tmp_path / "kb", WikidataSettings(external_ids=("P214",), candidates=7), workers=1
+    )
     return tmp_path
 
 
 def test_what_changed_is_said_and_settings_are_kept(dumps: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = list[str]()
     monkeypatch.setattr(parts, "pieces", lambda dump, size: read.append(dump.name) or _pieces(dump, size))
-    differences = update_kb(dumps / "kb", [dumps / "new"], dumps / "next", extras=Extras.of(
-        redirects=dumps / "redirects.csv"), workers=1)
+    differences = update_kb(
+        dumps / "kb", [dumps / "new"], dumps / "next", extras=Extras.of(redirects=dumps / "redirects.csv"), workers=1
+    )
     assert read == ["a.json.gz"]  # b is the same file, and was read before
     assert differences.counts == {"added": 1, "removed": 1, "merged": 1, "renamed": 1, "described": 0}
     assert [row["name"] for row in differences.first("removed")] == ["Hoax"]
@@ -70,8 +77,13 @@ def test_what_changed_is_said_and_settings_are_kept(dumps: Path, monkeypatch: py
     base = KnowledgeBase.open(dumps / "next")
     assert (base.manifest.settings["candidates"], base.manifest.settings["external_ids"]) == (7, ["P214"])
     assert not any(verify(base.path).values())
-    build_wikidata([dumps / "new"], dumps / "anew", WikidataSettings(external_ids=("P214",), candidates=7),
-                   extras=Extras.of(redirects=dumps / "redirects.csv"), workers=1)
+    build_wikidata(
+        [dumps / "new"],
+        dumps / "anew",
+        WikidataSettings(external_ids=("P214",), candidates=7),
+        extras=Extras.of(redirects=dumps / "redirects.csv"),
+        workers=1,
+    )
     assert (dumps / "anew/manifest.json").read_text() == (dumps / "next/manifest.json").read_text()
     # The older one is as it was.
     assert KnowledgeBase.open(dumps / "kb")["Q4"].name == "Hoax"
@@ -82,35 +94,59 @@ _pieces = parts.pieces
 
 def judgement(entity: str) -> dict:
     return {field.name: None for field in JUDGEMENT} | {
-        "entity": entity, "mention": 0, "prior": 0.5, "link_score": 0.5, "image_score": 1.0, "probability": 0.9,
-        "accepted": True, "reason": "accepted"}
+        "entity": entity,
+        "mention": 0,
+        "prior": 0.5,
+        "link_score": 0.5,
+        "image_score": 1.0,
+        "probability": 0.9,
+        "accepted": True,
+        "reason": "accepted",
+    }
 
 
 @pytest.fixture
 def labels(dumps: Path) -> Path:
     """A folder of labels that the older base made: each of its entities in some images."""
     entities = ["Q1", "Q3", "Q2", "Q4", "Q100"]
-    rows = [{"key": f"k{number}", "text": "a crane", "status": "labelled",
-             "mentions": [{"start": 2, "end": 7, "surface": "crane", "detector": "gazetteer", "reason": ""}],
-             "entities": [judgement(each)] if number % 7 else [judgement("Q1"), judgement("Q3")],
-             "width": 8, "height": 8, "phash": 1 << number} for number, each in enumerate(entities * 3)]
+    rows = [
+        {
+            "key": f"k{number}",
+            "text": "a crane",
+            "status": "labelled",
+            "mentions": [{"start": 2, "end": 7, "surface": "crane", "detector": "gazetteer", "reason": ""}],
+            "entities": [judgement(each)] if number % 7 else [judgement("Q1"), judgement("Q3")],
+            "width": 8,
+            "height": 8,
+            "phash": 1 << number,
+        }
+        for number, each in enumerate(entities * 3)
+    ]
     shard, folder = Shard(str(dumps / "pairs/s.tar"), "s"), dumps / "labels"
-    manifest = claim_folder(folder, "labels", {"encoder": "drawn", "shards": [asdict(shard)], "kb": str(dumps / "kb")},
-                            {"/kb": KnowledgeBase.open(dumps / "kb").fingerprint})
+    manifest = claim_folder(
+        folder,
+        "labels",
+        {"encoder": "drawn", "shards": [asdict(shard)], "kb": str(dumps / "kb")},
+        {"/kb": KnowledgeBase.open(dumps / "kb").fingerprint},
+    )
     write_table(folder / "labels/s.parquet", pa.Table.from_pylist(rows, LABELS))
     finish_manifest(folder, manifest, {"rows": len(rows)})
     return folder
 
 
 def test_labels_of_the_older_base_are_read_with_the_newer(
-        dumps: Path, labels: Path, caplog: pytest.LogCaptureFixture) -> None:
-    old = openmofi.build_dataset(labels, out=dumps / "old-dataset", kb=dumps / "kb", min_images=1, near_duplicates=None,
-                                 report=False)
-    update_kb(dumps / "kb", [dumps / "new"], dumps / "next", extras=Extras.of(redirects=dumps / "redirects.csv"),
-              workers=1)
+    dumps: Path, labels: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = openmofi.build_dataset(
+        labels, out=dumps / "old-dataset", kb=dumps / "kb", min_images=1, near_duplicates=None, report=False
+    )
+    update_kb(
+        dumps / "kb", [dumps / "new"], dumps / "next", extras=Extras.of(redirects=dumps / "redirects.csv"), workers=1
+    )
     with caplog.at_level(logging.WARNING):
-        new = openmofi.build_dataset(labels, out=dumps / "new-dataset", kb=dumps / "next", min_images=1,
-                                     near_duplicates=None, report=False)
+        new = openmofi.build_dataset(
+            labels, out=dumps / "new-dataset", kb=dumps / "next", min_images=1, near_duplicates=None, report=False
+        )
     before, after = ({row["id"]: row for row in dataset.vocabulary().to_pylist()} for dataset in (old, new))
     assert set(before) == {"Q1", "Q2", "Q3", "Q4", "Q100"}
     assert set(after) == {"Q1", "Q2", "Q4", "Q100"}
@@ -126,10 +162,12 @@ def test_labels_of_the_older_base_are_read_with_the_newer(
 
 
 def test_what_became_of_the_entities_of_labels(dumps: Path, labels: Path) -> None:
-    update_kb(dumps / "kb", [dumps / "new"], dumps / "next", extras=Extras.of(redirects=dumps / "redirects.csv"),
-              workers=1)
-    shown = CliRunner().invoke(kb_cli.app, ["diff", str(dumps / "kb"), str(dumps / "next"), "--labels", str(labels),
-                                            "--json"])
+    update_kb(
+        dumps / "kb", [dumps / "new"], dumps / "next", extras=Extras.of(redirects=dumps / "redirects.csv"), workers=1
+    )
+    shown = CliRunner().invoke(
+        kb_cli.app, ["diff", str(dumps / "kb"), str(dumps / "next"), "--labels", str(labels), "--json"]
+    )
     assert shown.exit_code == 0, shown.output
     found = json.loads(shown.stdout)
     assert found["counts"] == {"added": 0, "removed": 1, "merged": 1, "renamed": 1, "described": 0}
@@ -157,8 +195,13 @@ def test_files_that_the_older_base_had_are_asked_for(dumps: Path) -> None:
 def test_parts_that_are_missing_are_read_again(dumps: Path) -> None:
     for path in (dumps / "kb.work").glob("parts-*/*.parquet"):
         path.unlink()
-    build_wikidata([dumps / "old"], dumps / "again", WikidataSettings(external_ids=("P214",), candidates=7),
-                   work=dumps / "kb.work", workers=1)
+    build_wikidata(
+        [dumps / "old"],
+        dumps / "again",
+        WikidataSettings(external_ids=("P214",), candidates=7),
+        work=dumps / "kb.work",
+        workers=1,
+    )
     assert (dumps / "again/manifest.json").read_text() == (dumps / "kb/manifest.json").read_text()
     shutil.rmtree(dumps / "kb.work")
     assert update_kb(dumps / "kb", [dumps / "old"], dumps / "same", workers=1).unchanged == len(OLD) + len(STAYS)

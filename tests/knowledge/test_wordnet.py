@@ -47,7 +47,8 @@ def test_synsets_are_read_with_counts_glosses_and_noun_relations(dict_folder):
 
 def test_examples_come_from_all_parts_of_speech(dict_folder):
     (dict_folder / "data.verb").write_text(
-        '01234567 30 v 01 crane 0 000 01 + 02 00 | stretch; "he craned"; "she craned"\n')
+        '01234567 30 v 01 crane 0 000 01 + 02 00 | stretch; "he craned"; "she craned"\n'
+    )
     (dict_folder / "data.adj").write_text("00000001 00 a 01 tall(p) 0 000 | high\n")
     (dict_folder / "data.adv").write_text("00000002 02 r 01 highly 0 000 | much\n")
     synsets = read_example_synsets(dict_folder)
@@ -78,10 +79,17 @@ def test_a_knowledge_base_of_wordnet_has_its_senses_by_weight(dict_folder, tmp_p
     assert kb.entity(kb.row("wn:03131358-n")).types == ("noun.artifact",)
 
 
-@pytest.mark.parametrize(("file", "content"), [
-    ("data.noun", "02015503 05 n 01 crane\n"), ("data.noun", "x\n"), ("data.noun", ""),
-    ("index.sense", "crane%1:05:00::\n"), ("index.sense", "crane%1:05:00:: 02015503 a b\n"), ("data.noun", None),
-])
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("data.noun", "02015503 05 n 01 crane\n"),
+        ("data.noun", "x\n"),
+        ("data.noun", ""),
+        ("index.sense", "crane%1:05:00::\n"),
+        ("index.sense", "crane%1:05:00:: 02015503 a b\n"),
+        ("data.noun", None),
+    ],
+)
 def test_damaged_or_missing_files_are_one_sentence(dict_folder, file, content):
     (dict_folder / file).unlink() if content is None else (dict_folder / file).write_text(content)
     with pytest.raises(OpenMofiError, match=file.replace(".", r"\.")):

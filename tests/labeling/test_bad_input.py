@@ -30,8 +30,9 @@ def label_files(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((out / "labels").glob("*.parquet"))}
 
 
-def job(world: SmallWorld, encoder: str, out: Path, *more: str | Path, shards: Path | None = None,
-        kb: Path | None = None) -> list[str | Path]:
+def job(
+    world: SmallWorld, encoder: str, out: Path, *more: str | Path, shards: Path | None = None, kb: Path | None = None
+) -> list[str | Path]:
     return ["label", shards or world.shards, "--kb", kb or world.kb, "--encoder", encoder, "-o", out, *more]
 
 
@@ -154,8 +155,9 @@ def test_no_knowledge_base(small_world, tmp_path):
     assert str(tmp_path / "none") in message
 
 
-@pytest.mark.parametrize("name", ["candidates/rows.npy", "vectors.npy", "entities.arrow", "names.marisa",
-                                  "id_rows.npy"])
+@pytest.mark.parametrize(
+    "name", ["candidates/rows.npy", "vectors.npy", "entities.arrow", "names.marisa", "id_rows.npy"]
+)
 @pytest.mark.parametrize("kind", ["cut", "pickle"])
 def test_a_damaged_knowledge_base(small_world, tmp_path, name, kind):
     mark = tmp_path / "executed"
@@ -176,15 +178,21 @@ def pickled_files(folder: Path, mark: Path) -> dict[str, str]:
     attack = pickle.dumps(Attack(mark))
     for name in ("run", "hf"):
         (folder / name).mkdir(parents=True)
-    (folder / "run/encoder.json").write_text('{"format_version": 1, "kind": "projection", "base": "sample", '
-                                             '"base_fingerprint": "", "heads_fingerprint": "", "logit_scale": 1, '
-                                             '"preprocessing": {}}')
+    (folder / "run/encoder.json").write_text(
+        '{"format_version": 1, "kind": "projection", "base": "sample", '
+        '"base_fingerprint": "", "heads_fingerprint": "", "logit_scale": 1, '
+        '"preprocessing": {}}'
+    )
     (folder / "run/heads.safetensors").write_bytes(attack)
     (folder / "hf/config.json").write_text('{"model_type": "clip"}')
     (folder / "hf/pytorch_model.bin").write_bytes(attack)
     (folder / "evil.pt").write_bytes(attack)
-    return {"run": f"run:{folder / 'run'}", "hf": f"hf:{folder / 'hf'}", "pt": f"open_clip:RN50/{folder / 'evil.pt'}",
-            "calibration": "calibration"}
+    return {
+        "run": f"run:{folder / 'run'}",
+        "hf": f"hf:{folder / 'hf'}",
+        "pt": f"open_clip:RN50/{folder / 'evil.pt'}",
+        "calibration": "calibration",
+    }
 
 
 @pytest.mark.parametrize("kind", ["run", "hf", "pt", "calibration"])
@@ -209,19 +217,22 @@ def test_a_folder_that_is_no_encoder(small_world, tmp_path):
         assert str(tmp_path) in message
 
 
-@pytest.mark.parametrize(("change", "says"), [
-    (["--encoder", "clap:x"], "clap:x"),
-    (["--threshold", "2"], "threshold"),
-    (["--top-k", "0"], "top_k"),
-    (["--batch-size", "0"], "batch_size"),
-    (["--max-candidates", "0"], "max_candidates"),
-    (["--target-precision", "1.5"], "target_precision"),
-    (["--template", "{title}"], "{title}"),
-    (["--on-damage", "ignore"], "ignore"),
-    (["--engine", "threads"], "threads"),
-    (["--detector", "guess"], "guess"),
-    (["--linker", "guess"], "guess"),
-])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (["--encoder", "clap:x"], "clap:x"),
+        (["--threshold", "2"], "threshold"),
+        (["--top-k", "0"], "top_k"),
+        (["--batch-size", "0"], "batch_size"),
+        (["--max-candidates", "0"], "max_candidates"),
+        (["--target-precision", "1.5"], "target_precision"),
+        (["--template", "{title}"], "{title}"),
+        (["--on-damage", "ignore"], "ignore"),
+        (["--engine", "threads"], "threads"),
+        (["--detector", "guess"], "guess"),
+        (["--linker", "guess"], "guess"),
+    ],
+)
 def test_wrong_use_exits_with_2(small_world, small_encoder, tmp_path, change, says):
     done = in_process(*job(small_world, small_encoder, tmp_path / "out", *change))
     assert says in sentence(done, code=2)
@@ -266,8 +277,10 @@ def test_ctrl_c_is_a_sentence_and_130(small_world, small_encoder, tmp_path, engi
     if engine != "local":
         # So few pairs would be done in the command's own process.
         program = tmp_path / "other.py"
-        program.write_text("from openmofi.cli.main import run\nfrom openmofi.engine.processes import ProcessEngine\n"
-                           "if __name__ == '__main__':\n    ProcessEngine.few = 0\n    run()\n")
+        program.write_text(
+            "from openmofi.cli.main import run\nfrom openmofi.engine.processes import ProcessEngine\n"
+            "if __name__ == '__main__':\n    ProcessEngine.few = 0\n    run()\n"
+        )
     process = Fork(program, *job(small_world, small_encoder, out, "--engine", engine), new_session=True)
     started(out, process)
     # As a terminal does: to the whole group.
@@ -282,11 +295,16 @@ def test_ctrl_c_is_a_sentence_and_130(small_world, small_encoder, tmp_path, engi
     assert not (out / "manifest.json").exists() or not read_manifest(out, "labels").finished
 
 
-def test_on_a_terminal_the_bar_is_gone_before_the_error_and_the_cursor_is_back(small_world, small_encoder, cut_tar,
-                                                                               tmp_path):
+def test_on_a_terminal_the_bar_is_gone_before_the_error_and_the_cursor_is_back(
+    small_world, small_encoder, cut_tar, tmp_path
+):
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(command(*job(small_world, small_encoder, tmp_path / "out", shards=cut_tar)),
-                               stdout=subprocess.DEVNULL, stderr=theirs, env={**os.environ, "TERM": "xterm"})
+    process = subprocess.Popen(
+        command(*job(small_world, small_encoder, tmp_path / "out", shards=cut_tar)),
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm"},
+    )
     os.close(theirs)
     seen = b""
     try:

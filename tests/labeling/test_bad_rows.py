@@ -57,8 +57,11 @@ def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tuple[str, ta
 
 def good_rows() -> list[tuple[str, bytes, str]]:
     """Pairs in which nothing is wrong, three of each thing."""
-    return [(f"{GOOD}{place}-{seed}", drawn_image(entity, np.random.default_rng(40 + seed)), f"image: {name}")
-            for place, (entity, (name, _, _)) in enumerate(SHAPES.items()) for seed in range(3)]
+    return [
+        (f"{GOOD}{place}-{seed}", drawn_image(entity, np.random.default_rng(40 + seed)), f"image: {name}")
+        for place, (entity, (name, _, _)) in enumerate(SHAPES.items())
+        for seed in range(3)
+    ]
 
 
 def bad_rows() -> list[tuple[list[tuple[str, bytes | tarfile.TarInfo]], str, PairStatus | None]]:
@@ -66,8 +69,14 @@ def bad_rows() -> list[tuple[list[tuple[str, bytes | tarfile.TarInfo]], str, Pai
     sun, jpeg = b"image: sun", drawn_image("e:sun", np.random.default_rng(1))
     rows: list[tuple[list[tuple[str, bytes | tarfile.TarInfo]], str, PairStatus | None]] = []
 
-    def row(key: str, status: PairStatus | None, image: bytes | None = jpeg, text: bytes | None = sun,
-            kind: str = "jpg", *more: tuple[str, bytes | tarfile.TarInfo]) -> None:
+    def row(
+        key: str,
+        status: PairStatus | None,
+        image: bytes | None = jpeg,
+        text: bytes | None = sun,
+        kind: str = "jpg",
+        *more: tuple[str, bytes | tarfile.TarInfo],
+    ) -> None:
         members = [(f"{key}.{kind}", image)] if image is not None else []
         members += [(f"{key}.txt", text)] if text is not None else []
         rows.append(([*members, *more], key, status))
@@ -92,16 +101,25 @@ def bad_rows() -> list[tuple[list[tuple[str, bytes | tarfile.TarInfo]], str, Pai
     row("../../etc/escape", None)
     row("/etc/openmofi-escape", None)
     row("linked-image", PairStatus.IMAGE_MISSING, None, sun, "jpg", link("linked-image.jpg", "/etc/passwd"))
-    row("linked-text", PairStatus.TEXT_MISSING, jpeg, None, "jpg",
-        link("linked-text.txt", "../../etc/passwd", tarfile.LNKTYPE))
+    row(
+        "linked-text",
+        PairStatus.TEXT_MISSING,
+        jpeg,
+        None,
+        "jpg",
+        link("linked-text.txt", "../../etc/passwd", tarfile.LNKTYPE),
+    )
     row(f"{GOOD}0-0", PairStatus.DUPLICATE_KEY)
     return rows
 
 
 def write_rows(place: Path, rows: list[tuple[str, bytes, str]]) -> Path:
     place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(tar_bytes([member for key, image, text in rows
-                                 for member in ((f"{key}.jpg", image), (f"{key}.txt", text.encode()))]))
+    place.write_bytes(
+        tar_bytes(
+            [member for key, image, text in rows for member in ((f"{key}.jpg", image), (f"{key}.txt", text.encode()))]
+        )
+    )
     return place
 
 
@@ -180,8 +198,9 @@ def test_the_good_rows_are_labelled_as_if_they_were_alone(mixed, small_world, sm
     for row in clean:
         twin = among[row["key"]]
         assert (row["status"], row["text"], row["phash"]) == (twin["status"], twin["text"], twin["phash"])
-        np.testing.assert_allclose([one["probability"] for one in row["entities"]],
-                                   [one["probability"] for one in twin["entities"]], atol=1e-3)
+        np.testing.assert_allclose(
+            [one["probability"] for one in row["entities"]], [one["probability"] for one in twin["entities"]], atol=1e-3
+        )
     assert sum(row["status"] == LabelStatus.LABELLED for row in clean) > len(clean) / 2
 
 
@@ -191,8 +210,15 @@ def test_few_pairs_are_judged_by_the_witnesses_of_the_calibration(small_world, s
     assert few.summary["calibration"]["source"] == "stored"
     assert len(Gallery.load(tmp_path / "out/gallery.npz")) > len(good_rows())
     before = rows_of(tmp_path / "out", "few")
-    openmofi.label(shard, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "again", cache=tmp_path / "out",
-                   calibration=tmp_path / "out/calibration.json", target_precision=0.9)
+    openmofi.label(
+        shard,
+        kb=small_world.kb,
+        encoder=small_encoder,
+        out=tmp_path / "again",
+        cache=tmp_path / "out",
+        calibration=tmp_path / "out/calibration.json",
+        target_precision=0.9,
+    )
     for one, other in zip(before, rows_of(tmp_path / "again", "few"), strict=True):
         assert [each["probability"] for each in one["entities"]] == [each["probability"] for each in other["entities"]]
 
@@ -240,13 +266,24 @@ def test_tables_with_columns_of_their_own_in_one_job(small_world, small_encoder,
         folder.mkdir()
         for key, image, _ in rows:
             (folder / f"{key}.jpg").write_bytes(image)
-        (folder / f"{name}.csv").write_text(",".join(columns) + "\n" + "".join(
-            f"{folder}/{key}.jpg,{text}\n" for key, _, text in rows))
+        (folder / f"{name}.csv").write_text(
+            ",".join(columns) + "\n" + "".join(f"{folder}/{key}.jpg,{text}\n" for key, _, text in rows)
+        )
     job = ["label", tmp_path / "a/a.csv", tmp_path / "b/b.csv", "--kb", small_world.kb, "--encoder", small_encoder]
     refused = in_process(*job, "-o", tmp_path / "out", "--text-column", "t")
     assert refused.returncode == 2
     assert "b.csv has no column 't' (--text-column); it has: photo-file, words" in refused.stderr
-    done = in_process(*job, "-o", tmp_path / "out2", "--text-column", "t", "--text-column", "b.csv=words",
-                   "--image-column", "b.csv=photo-file", "--json")
+    done = in_process(
+        *job,
+        "-o",
+        tmp_path / "out2",
+        "--text-column",
+        "t",
+        "--text-column",
+        "b.csv=words",
+        "--image-column",
+        "b.csv=photo-file",
+        "--json",
+    )
     assert done.returncode == 0, done.stderr
     assert "image_missing" not in json.loads(done.stdout)["status"]

@@ -40,8 +40,10 @@ def marked(worn, small_world, small_encoder, tmp_path_factory):
 
 def linked(row: dict) -> list[tuple[str, str, float]]:
     """What a row's mentions may mean."""
-    return [(row["mentions"][entity["mention"]]["surface"], entity["entity"], entity["link_score"])
-            for entity in row["entities"]]
+    return [
+        (row["mentions"][entity["mention"]]["surface"], entity["entity"], entity["link_score"])
+        for entity in row["entities"]
+    ]
 
 
 def rows_of(out):
@@ -52,7 +54,7 @@ def test_the_tail_is_marked_and_never_judged_and_the_rest_is_linked_as_without_i
     for row, before in zip(rows_of(marked), rows_of(labelled), strict=True):
         start = row["text"].find(TAIL)
         for number, mention in enumerate(row["mentions"]):
-            assert row["text"][mention["start"]:mention["end"]] == mention["surface"]
+            assert row["text"][mention["start"] : mention["end"]] == mention["surface"]
             assert bool(mention["reason"]) == (0 <= start <= mention["start"])
             if mention["reason"]:
                 assert not any(entity["mention"] == number for entity in row["entities"])
@@ -68,7 +70,7 @@ def test_the_counts_say_how_much_and_what(marked):
     rows = rows_of(marked)
     assert counts["boilerplate"]["marked"] == sum(bool(m["reason"]) for row in rows for m in row["mentions"])
     assert counts["boilerplate"]["mentions"] == sum(len(row["mentions"]) for row in rows)
-    (piece, times), = counts["boilerplate"]["pieces"]
+    ((piece, times),) = counts["boilerplate"]["pieces"]
     assert piece in TAIL.lower()
     assert times == sum(TAIL in row["text"] for row in rows)
     assert sum(counts["status"].values()) == len(rows)
@@ -77,9 +79,23 @@ def test_the_counts_say_how_much_and_what(marked):
 
 
 def test_the_command_and_the_report_say_it(worn, marked, small_world, small_encoder, tmp_path):
-    done = CliRunner().invoke(app, ["label", str(worn), "--kb", str(small_world.kb), "--encoder", small_encoder, "-o",
-                                    str(tmp_path / "out"), "--cache", str(marked)], catch_exceptions=False)
-    line, = (line for line in done.output.splitlines() if line.startswith("boilerplate: "))
+    done = CliRunner().invoke(
+        app,
+        [
+            "label",
+            str(worn),
+            "--kb",
+            str(small_world.kb),
+            "--encoder",
+            small_encoder,
+            "-o",
+            str(tmp_path / "out"),
+            "--cache",
+            str(marked),
+        ],
+        catch_exceptions=False,
+    )
+    (line,) = (line for line in done.output.splitlines() if line.startswith("boilerplate: "))
     assert "mentions; repeated most: " in line
     openmofi.build_dataset(marked, out=tmp_path / "dataset", min_images=1, kb=small_world.kb)
     page = (tmp_path / "dataset/report.html").read_text()
@@ -92,17 +108,30 @@ def test_off_marks_nothing_and_shares_features(worn, marked, small_world, small_
         return {path: path.stat().st_mtime_ns for path in marked.glob("features/*/*")}
 
     before = made()
-    labels = openmofi.label(worn, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out", cache=marked,
-                            boilerplate=False, progress=False)
-    assert labels.summary["boilerplate"] == {"mentions": labels.summary["boilerplate"]["mentions"], "marked": 0,
-                                             "reasons": {}, "pieces": []}
-    assert any(entity["mention"] for row in rows_of(tmp_path / "out") if row["text"] == TAIL
-               for entity in row["entities"])
+    labels = openmofi.label(
+        worn,
+        kb=small_world.kb,
+        encoder=small_encoder,
+        out=tmp_path / "out",
+        cache=marked,
+        boilerplate=False,
+        progress=False,
+    )
+    assert labels.summary["boilerplate"] == {
+        "mentions": labels.summary["boilerplate"]["mentions"],
+        "marked": 0,
+        "reasons": {},
+        "pieces": [],
+    }
+    assert any(
+        entity["mention"] for row in rows_of(tmp_path / "out") if row["text"] == TAIL for entity in row["entities"]
+    )
     assert made() == before
 
 
-def test_a_lost_table_is_made_again_and_the_labels_are_the_same_bytes(worn, marked, small_world, small_encoder,
-                                                                       tmp_path):
+def test_a_lost_table_is_made_again_and_the_labels_are_the_same_bytes(
+    worn, marked, small_world, small_encoder, tmp_path
+):
     expected = {path.name: path.read_bytes() for path in (marked / "labels").glob("*.parquet")}
     cache = shutil.copytree(marked, tmp_path / "cache")
     arguments = {"kb": small_world.kb, "encoder": small_encoder, "cache": cache, "progress": False}

@@ -23,8 +23,9 @@ from openmofi.labeling.read.summary import CorpusSummary
 from openmofi.storage import expand_shards, read_manifest
 
 OWN = Calibration((0.0, 1.0, 2.0), (-2.0, 0.0, 4.0), 0.6, 0.001, 10, offsets={"a": 1.0, "b": 2.0})
-STORED = Calibration((0.0, 2.0), (0.0, 2.0), 0.2, 1.0, 10, companions=0.5, log_companion=(0.0, 1.0),
-                     offsets={"b": 5.0, "c": 7.0})
+STORED = Calibration(
+    (0.0, 2.0), (0.0, 2.0), 0.2, 1.0, 10, companions=0.5, log_companion=(0.0, 1.0), offsets={"b": 5.0, "c": 7.0}
+)
 
 
 def test_a_stored_calibration_fades_with_the_number_of_candidates():
@@ -50,8 +51,16 @@ def test_offsets_are_taken_off_evidence():
 
 
 def test_everything_is_read_back(tmp_path):
-    whole = replace(STORED, log_sibling=(0.5, 0.5), report={"share": 0.5}, corpus="k", source="stored", breadth=0.5,
-                    votes=2.5, naming=Naming({"b": 0.5}, {"jaguar": {"b": 2.0}}, (1.0, 0.5)))
+    whole = replace(
+        STORED,
+        log_sibling=(0.5, 0.5),
+        report={"share": 0.5},
+        corpus="k",
+        source="stored",
+        breadth=0.5,
+        votes=2.5,
+        naming=Naming({"b": 0.5}, {"jaguar": {"b": 2.0}}, (1.0, 0.5)),
+    )
     whole.save(tmp_path / "c.json")
     assert Calibration.load(tmp_path / "c.json") == whole
 
@@ -63,8 +72,10 @@ def corpus_of(rows, late=()):
     return Corpus(None, shards, None, None, None, "", links, frozenset(late), shards)
 
 
-@pytest.mark.parametrize(("rows", "least", "most"), [
-    ([100] * 99, 99, 99), ([5_000] * 99, 50, 50), ([1_000] * 200, 50, 50), ([400] * 300, 125, 125), ([7] * 3, 3, 3)])
+@pytest.mark.parametrize(
+    ("rows", "least", "most"),
+    [([100] * 99, 99, 99), ([5_000] * 99, 50, 50), ([1_000] * 200, 50, 50), ([400] * 300, 125, 125), ([7] * 3, 3, 3)],
+)
 def test_pairs_for_a_calibration_come_from_shards_all_over_the_corpus(rows, least, most):
     sample = [shard.fingerprint for shard in corpus_of(rows).sample]
     assert least <= len(sample) <= most
@@ -116,10 +127,14 @@ def test_a_calibration_of_other_pairs_is_not_used_silently(small_world, small_en
         assert (used.log_ratio == beside.log_ratio) == (source == "stored")
         assert used.reference == beside.reference
     # What was blended for these pairs is used for them as it is.
-    openmofi.label(shards[:3], kb=small_world.kb, encoder=small_encoder, out=tmp_path / "again",
-                   calibration=tmp_path / "most/calibration.json")
-    assert Calibration.load(tmp_path / "again/calibration.json") == Calibration.load(
-        tmp_path / "most/calibration.json")
+    openmofi.label(
+        shards[:3],
+        kb=small_world.kb,
+        encoder=small_encoder,
+        out=tmp_path / "again",
+        calibration=tmp_path / "most/calibration.json",
+    )
+    assert Calibration.load(tmp_path / "again/calibration.json") == Calibration.load(tmp_path / "most/calibration.json")
 
 
 @pytest.mark.slow
@@ -133,11 +148,14 @@ def test_the_manifest_says_how_the_job_was_calibrated(labelled):
 REPORT = {"share": 0.5, "separation": 3.0, "best_precision": 0.7}
 
 
-@pytest.mark.parametrize(("change", "accepted", "words"), [
-    ({}, 3, ("50%", "3.0 SD", "0.70", "--threshold")),
-    ({"separation": 1.2}, 0, ("1.2 SD", "--adapt")),
-    ({"share": 0.03}, 9, ("3%", "other texts")),
-])
+@pytest.mark.parametrize(
+    ("change", "accepted", "words"),
+    [
+        ({}, 3, ("50%", "3.0 SD", "0.70", "--threshold")),
+        ({"separation": 1.2}, 0, ("1.2 SD", "--adapt")),
+        ({"share": 0.03}, 9, ("3%", "other texts")),
+    ],
+)
 def test_a_job_that_accepts_little_says_why_and_what_to_do(change, accepted, words):
     said = advice(REPORT | change, accepted, 1_000, 0.8)
     assert f"Only {accepted} labels for 1,000 pairs" in said

@@ -40,15 +40,37 @@ def few(small_world, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("few")
     for shard in expand_shards([str(small_world.shards)])[:2]:
         pairs = [pair for pair in read_pairs(shard) if pair.image and pair.image != b"broken"]
-        chosen = [pair for pair in pairs if "orange" in pair.text][:2] + [pair for pair in pairs if "sun" in pair.text
-                                                                        and "orange" not in pair.text][:1]
+        chosen = [pair for pair in pairs if "orange" in pair.text][:2] + [
+            pair for pair in pairs if "sun" in pair.text and "orange" not in pair.text
+        ][:1]
         write_tar(folder / f"{shard.name}.tar", [Record(pair.key, pair.image, pair.text) for pair in chosen])
     return folder
 
 
 def job(small_world, encoder, few, out, linker, *more):
-    return CliRunner().invoke(app, list(map(str, ("label", few, "--kb", small_world.kb, "--encoder", encoder, "-o",
-                                                  out, "--linker", linker, "--json", *more))), catch_exceptions=False)
+    return CliRunner().invoke(
+        app,
+        list(
+            map(
+                str,
+                (
+                    "label",
+                    few,
+                    "--kb",
+                    small_world.kb,
+                    "--encoder",
+                    encoder,
+                    "-o",
+                    out,
+                    "--linker",
+                    linker,
+                    "--json",
+                    *more,
+                ),
+            )
+        ),
+        catch_exceptions=False,
+    )
 
 
 def links_of(out: Path) -> dict[str, list[tuple[str, float, float]]]:
@@ -56,8 +78,9 @@ def links_of(out: Path) -> dict[str, list[tuple[str, float, float]]]:
     return {row["key"]: [(link["entity"], link["prior"], link["link_score"]) for link in row["links"]] for row in rows}
 
 
-def test_every_pair_is_labelled_and_only_the_ambiguous_name_is_asked(small_world, small_encoder, labelled, few, decoder,
-                                                                     tmp_path):
+def test_every_pair_is_labelled_and_only_the_ambiguous_name_is_asked(
+    small_world, small_encoder, labelled, few, decoder, tmp_path
+):
     calibration = ("--calibration", labelled / "calibration.json")
     done = job(small_world, small_encoder, few, tmp_path / "fusion", f"fusion:{decoder}", *calibration)
     assert done.exit_code == 0, done.output
@@ -77,18 +100,30 @@ def test_every_pair_is_labelled_and_only_the_ambiguous_name_is_asked(small_world
                 assert score == pytest.approx(before[entity][1], abs=1e-4)
     assert asked >= 4
     kb = KnowledgeBase.open(small_world.kb)
-    text = next(row["text"] for path in (tmp_path / "fusion/labels").glob("*.parquet")
-                for row in pq.read_table(path).to_pylist() if "orange" in row["text"])
+    text = next(
+        row["text"]
+        for path in (tmp_path / "fusion/labels").glob("*.parquet")
+        for row in pq.read_table(path).to_pylist()
+        if "orange" in row["text"]
+    )
     linker = open_linker(f"fusion:{decoder}", kb)
-    expected, = linker.link([text], open_detector("gazetteer", kb).detect([text]))
+    (expected,) = linker.link([text], open_detector("gazetteer", kb).detect([text]))
     assert [(link.entity, link.link_score) for link in expected] in [
-        [(entity, pytest.approx(score)) for entity, _, score in links] for links in fused.values()]
+        [(entity, pytest.approx(score)) for entity, _, score in links] for links in fused.values()
+    ]
 
 
 def test_a_job_knows_the_decoder_by_its_content(small_world, small_encoder, labelled, few, decoder, tmp_path):
     def label(path: Path, out: Path, **more) -> None:
-        openmofi.label(few, kb=small_world.kb, encoder=small_encoder, out=out, linker=f"fusion:{path}",
-                       calibration=labelled / "calibration.json", **more)
+        openmofi.label(
+            few,
+            kb=small_world.kb,
+            encoder=small_encoder,
+            out=out,
+            linker=f"fusion:{path}",
+            calibration=labelled / "calibration.json",
+            **more,
+        )
 
     moved = shutil.copytree(decoder, tmp_path / "moved")
     label(moved, tmp_path / "out")

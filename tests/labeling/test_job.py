@@ -87,8 +87,14 @@ def test_at_most_one_candidate_of_a_mention_is_accepted_with_a_threshold_of_half
 
 def test_a_second_run_with_another_threshold_reads_nothing_again(small_world, small_encoder, labelled, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in labelled.glob("features/*/*.arrow")}
-    strict = openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out",
-                            threshold=0.99, cache=labelled)
+    strict = openmofi.label(
+        small_world.shards,
+        kb=small_world.kb,
+        encoder=small_encoder,
+        out=tmp_path / "out",
+        threshold=0.99,
+        cache=labelled,
+    )
     assert before
     assert strict.summary["accepted"] < read_manifest(labelled, "labels").counts["accepted"]
     assert {path: path.stat().st_mtime_ns for path in labelled.glob("features/*/*.arrow")} == before
@@ -96,7 +102,8 @@ def test_a_second_run_with_another_threshold_reads_nothing_again(small_world, sm
 
 
 def test_a_finished_job_answers_from_its_manifest_until_a_table_is_gone(
-        small_world, small_encoder, labelled, tmp_path, monkeypatch):
+    small_world, small_encoder, labelled, tmp_path, monkeypatch
+):
     out, encoder = tmp_path / "out", open_encoder(small_encoder)
     first = openmofi.label(small_world.shards, kb=small_world.kb, encoder=encoder, out=out, cache=labelled)
     before = digests(out)
@@ -113,8 +120,9 @@ def test_a_finished_job_answers_from_its_manifest_until_a_table_is_gone(
 
 
 @pytest.mark.parametrize("engine", ["local", "processes:2"])
-def test_a_shard_that_cannot_be_read_is_set_aside_and_named(engine, small_world, small_encoder, tmp_path, monkeypatch,
-                                                            forked_workers):
+def test_a_shard_that_cannot_be_read_is_set_aside_and_named(
+    engine, small_world, small_encoder, tmp_path, monkeypatch, forked_workers
+):
     monkeypatch.setattr(ProcessEngine, "few", 100)
     pairs = tmp_path / "pairs"
     shutil.copytree(small_world.shards, pairs)
@@ -144,7 +152,8 @@ def test_a_corpus_is_merged_in_parts_with_the_same_outcome(small_world, small_en
 
 @pytest.mark.parametrize("more", [{}, {"target_precision": 0.97}, {"adapt": True}])
 def test_what_failed_is_tried_again_and_judged_as_the_others_were(
-        small_world, small_encoder, labelled, tmp_path, monkeypatch, more):
+    small_world, small_encoder, labelled, tmp_path, monkeypatch, more
+):
     def reads(shard, *options):
         if shard.name.endswith("2"):
             raise ConnectionError("the store is away")
@@ -176,14 +185,27 @@ def test_other_settings_in_the_same_folder_are_refused(small_world, small_encode
 
 
 def test_target_precision_chooses_the_threshold(small_world, small_encoder, labelled, tmp_path):
-    labels = openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out",
-                            target_precision=0.97, cache=labelled)
+    labels = openmofi.label(
+        small_world.shards,
+        kb=small_world.kb,
+        encoder=small_encoder,
+        out=tmp_path / "out",
+        target_precision=0.97,
+        cache=labelled,
+    )
     assert labels.summary["expected_precision"] >= 0.97 - 1e-6
 
 
 def test_top_k_keeps_the_most_probable(small_world, small_encoder, labelled, tmp_path):
-    openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out", threshold=0.01,
-                   top_k=1, cache=labelled)
+    openmofi.label(
+        small_world.shards,
+        kb=small_world.kb,
+        encoder=small_encoder,
+        out=tmp_path / "out",
+        threshold=0.01,
+        top_k=1,
+        cache=labelled,
+    )
     for rows in tables(tmp_path / "out").values():
         for row in rows:
             accepted = [e for e in row["entities"] if e["accepted"]]
@@ -193,8 +215,17 @@ def test_top_k_keeps_the_most_probable(small_world, small_encoder, labelled, tmp
 
 
 def test_an_adapter_is_fitted_stored_and_used(small_world, small_encoder, labelled, tmp_path):
-    first, again = (openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / name,
-                                   adapt=True, cache=labelled).summary for name in ("out", "other"))
+    first, again = (
+        openmofi.label(
+            small_world.shards,
+            kb=small_world.kb,
+            encoder=small_encoder,
+            out=tmp_path / name,
+            adapt=True,
+            cache=labelled,
+        ).summary
+        for name in ("out", "other")
+    )
     assert (tmp_path / "out/adapter/heads.safetensors").exists()
     assert first == again
     check = first["adapter"]
@@ -204,15 +235,23 @@ def test_an_adapter_is_fitted_stored_and_used(small_world, small_encoder, labell
     assert (tmp_path / "out/adapter/calibration.json").exists() == check["used"]
 
 
-def test_a_compiled_encoder_gives_the_same_labels_and_is_noted(small_world, small_encoder, labelled, tmp_path,
-                                                               monkeypatch):
+def test_a_compiled_encoder_gives_the_same_labels_and_is_noted(
+    small_world, small_encoder, labelled, tmp_path, monkeypatch
+):
     made = []
     monkeypatch.setattr("torch.compile", lambda network: made.append(network) or network)
     shard, found = sorted(small_world.shards.glob("*.tar"))[0], {}
     for compile in (False, True):
         out = tmp_path / str(compile)
-        openmofi.label(shard, kb=small_world.kb, encoder=small_encoder, out=out, compile=compile,
-                       calibration=labelled / "calibration.json", progress=False)
+        openmofi.label(
+            shard,
+            kb=small_world.kb,
+            encoder=small_encoder,
+            out=out,
+            compile=compile,
+            calibration=labelled / "calibration.json",
+            progress=False,
+        )
         found[compile] = (out / f"labels/{shard.stem}.parquet").read_bytes(), read_manifest(out)
     assert len(made) == 1
     assert found[True][0] == found[False][0]
@@ -222,14 +261,16 @@ def test_a_compiled_encoder_gives_the_same_labels_and_is_noted(small_world, smal
 
 def test_processes_give_the_same_labels(small_world, small_encoder, labelled, tmp_path, monkeypatch, forked_workers):
     monkeypatch.setattr("openmofi.engine.processes.ProcessEngine.few", 0)
-    openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out",
-                   engine="processes:2")
+    openmofi.label(
+        small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out", engine="processes:2"
+    )
     first, second = tables(labelled), tables(tmp_path / "out")
     for shard in first:
         for a, b in zip(first[shard], second[shard], strict=True):
             assert (a["key"], a["status"]) == (b["key"], b["status"])
-            np.testing.assert_allclose([e["probability"] for e in a["entities"]],
-                                       [e["probability"] for e in b["entities"]], atol=2e-2)
+            np.testing.assert_allclose(
+                [e["probability"] for e in a["entities"]], [e["probability"] for e in b["entities"]], atol=2e-2
+            )
 
 
 def test_killed_three_times_the_labels_are_the_same_bytes(small_world, small_encoder, labelled, tmp_path):
@@ -255,11 +296,21 @@ def test_too_few_pairs_for_a_calibration_say_so(small_world, small_encoder, tmp_
     from openmofi.encoders import Head, open_encoder, save_heads
 
     base = open_encoder("backbone:efficientnet-lite0+minilm")
-    save_heads(tmp_path / "bare", base=base, image_head=Head.initial(base.feature_dim, 16, seed=0),
-               text_head=Head.initial(base.text_feature_dim, 16, seed=1), logit_scale=10.0, settings={})
+    save_heads(
+        tmp_path / "bare",
+        base=base,
+        image_head=Head.initial(base.feature_dim, 16, seed=0),
+        text_head=Head.initial(base.text_feature_dim, 16, seed=1),
+        logit_scale=10.0,
+        settings={},
+    )
     with pytest.raises(OpenMofiError, match="too few to calibrate"):
-        openmofi.label(small_world.shards / "00000.tar", kb=small_world.kb, encoder=f"run:{tmp_path / 'bare'}",
-                       out=tmp_path / "out")
+        openmofi.label(
+            small_world.shards / "00000.tar",
+            kb=small_world.kb,
+            encoder=f"run:{tmp_path / 'bare'}",
+            out=tmp_path / "out",
+        )
 
 
 def test_the_encoders_calibration_is_used_and_copied(small_encoder, labelled):
@@ -277,11 +328,13 @@ def test_an_export_labels_as_its_original(small_world, small_encoder, labelled, 
     from openmofi.encoders.export.job import export_encoder
 
     spec, shards = f"openvino:{tmp_path / 'export'}", [str(small_world.shards)]
-    export_encoder(open_encoder(small_encoder), tmp_path / "export", ExportSettings("openvino"),
-                   samples_of(shards, 128))
+    export_encoder(
+        open_encoder(small_encoder), tmp_path / "export", ExportSettings("openvino"), samples_of(shards, 128)
+    )
     counts = openmofi.label(shards, kb=small_world.kb, encoder=spec, out=tmp_path / "out").summary
     assert counts == read_manifest(labelled, "labels").counts | {
-        "expected_precision": pytest.approx(counts["expected_precision"], abs=1e-4)}
+        "expected_precision": pytest.approx(counts["expected_precision"], abs=1e-4)
+    }
     assert Calibration.load(tmp_path / "out/calibration.json") == Calibration.load(labelled / "calibration.json")
     first, second = tables(labelled), tables(tmp_path / "out")
     assert list(first) == list(second)
@@ -290,8 +343,11 @@ def test_an_export_labels_as_its_original(small_world, small_encoder, labelled, 
         for name in ("entity", "mention", "accepted", "reason"):
             assert [e[name] for e in a["entities"]] == [e[name] for e in b["entities"]]
         for name in ("probability", "image_score"):
-            np.testing.assert_allclose([e[name] for e in b["entities"]], [e[name] for e in a["entities"]],
-                                       atol=1e-4 if name == "probability" else 1e-2)
+            np.testing.assert_allclose(
+                [e[name] for e in b["entities"]],
+                [e[name] for e in a["entities"]],
+                atol=1e-4 if name == "probability" else 1e-2,
+            )
     inputs = [read_manifest(folder, "labels").inputs["/encoder"] for folder in (labelled, tmp_path / "out")]
     assert inputs == [open_encoder(small_encoder).fingerprint, open_encoder(spec).fingerprint]
 
@@ -308,8 +364,14 @@ def test_few_pairs_are_done_here_and_that_is_said(small_world, small_encoder, la
     monkeypatch.setattr("openmofi.engine.processes.ProcessEngine.run", None)
     monkeypatch.setattr("openmofi.engine.processes._Session.run", None)
     notes = Notes()
-    openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out",
-                   engine="processes:2", progress=notes)
+    openmofi.label(
+        small_world.shards,
+        kb=small_world.kb,
+        encoder=small_encoder,
+        out=tmp_path / "out",
+        engine="processes:2",
+        progress=notes,
+    )
     assert digests(tmp_path / "out") == digests(labelled)
     assert f"{len(small_world.truth)} pairs are done in this process" in notes.said[0]
 
@@ -327,8 +389,9 @@ def test_a_job_whose_texts_name_nothing_finishes_without_labels(small_world, sma
     bare = shutil.copytree(small_encoder.removeprefix("run:"), tmp_path / "bare")
     (bare / "calibration.json").unlink()
     notes = Notes()
-    labels = openmofi.label(nameless, kb=small_world.kb, encoder=f"run:{bare}", out=tmp_path / "out", progress=notes,
-                            **more)
+    labels = openmofi.label(
+        nameless, kb=small_world.kb, encoder=f"run:{bare}", out=tmp_path / "out", progress=notes, **more
+    )
     assert (labels.summary["rows_in"], labels.summary["accepted"]) == (3, 0)
     assert labels.summary["status"] == {"no_mention": 3}
     assert labels.summary["expected_precision"] is None
@@ -351,8 +414,9 @@ def test_a_cache_that_was_cut_off_is_made_again(small_world, small_encoder, labe
     whole = path.read_bytes()
     half = whole[: len(whole) // 2]
     path.write_bytes({"half": half, "empty": b"", "zeros": half.ljust(len(whole), b"\0")}[damage])
-    openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out",
-                   cache=tmp_path / "cache")
+    openmofi.label(
+        small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out", cache=tmp_path / "cache"
+    )
     assert digests(tmp_path / "out") == digests(labelled)
     assert path.read_bytes() == whole
 
@@ -362,18 +426,23 @@ def test_links_that_are_damaged_inside_are_one_sentence(small_world, small_encod
         shutil.copytree(labelled / name, tmp_path / "cache" / name)
     path = next((tmp_path / "cache/links").rglob("*.parquet"))
     whole = path.read_bytes()
-    path.write_bytes(whole[:4] + bytes(len(whole) // 4) + whole[4 + len(whole) // 4:])
+    path.write_bytes(whole[:4] + bytes(len(whole) // 4) + whole[4 + len(whole) // 4 :])
     with pytest.raises(OpenMofiError, match="cannot be read") as raised:
-        openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out",
-                       cache=tmp_path / "cache")
+        openmofi.label(
+            small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out", cache=tmp_path / "cache"
+        )
     assert str(path) in str(raised.value)
 
 
 def test_a_calibration_says_what_it_was_fitted_for(small_world, small_encoder, labelled):
     origin = Calibration.load(labelled / "calibration.json").origin
-    assert origin == {"encoder": open_encoder(small_encoder).fingerprint, "template": DEFAULT_TEMPLATE,
-                      "kb": KnowledgeBase.open(small_world.kb).fingerprint, "detector": "gazetteer",
-                      "linker": "coherence"}
+    assert origin == {
+        "encoder": open_encoder(small_encoder).fingerprint,
+        "template": DEFAULT_TEMPLATE,
+        "kb": KnowledgeBase.open(small_world.kb).fingerprint,
+        "detector": "gazetteer",
+        "linker": "coherence",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -389,17 +458,21 @@ def other_kb(tmp_path_factory) -> Path:
 
 
 # Which encoder judges is known only when the adapter has been fitted.
-@pytest.mark.parametrize(("change", "adapt"), [
-    ("encoder", False), *((change, adapt) for change in ("kb", "template", "unsaid") for adapt in (False, True))])
+@pytest.mark.parametrize(
+    ("change", "adapt"),
+    [("encoder", False), *((change, adapt) for change in ("kb", "template", "unsaid") for adapt in (False, True))],
+)
 def test_a_calibration_of_something_else_is_refused_before_anything_is_read(
-        small_world, small_encoder, labelled, other_kb, tmp_path, change, adapt):
+    small_world, small_encoder, labelled, other_kb, tmp_path, change, adapt
+):
     path, used = labelled / "calibration.json", {"kb": small_world.kb, "encoder": small_encoder}
     origin, says = Calibration.load(path).origin, "does not say for which"
     if change == "encoder":
         base = open_encoder("backbone:efficientnet-lite0+minilm")
         heads = [Head.initial(dim, 64, seed=0) for dim in (base.feature_dim, base.text_feature_dim)]
-        save_heads(tmp_path / "untrained", base=base, image_head=heads[0], text_head=heads[1], logit_scale=10.0,
-                   settings={})
+        save_heads(
+            tmp_path / "untrained", base=base, image_head=heads[0], text_head=heads[1], logit_scale=10.0, settings={}
+        )
         used["encoder"] = f"run:{tmp_path / 'untrained'}"
         says = rf"another encoder \({origin['encoder']}\) than {used['encoder']} \("
     elif change == "kb":
@@ -423,23 +496,44 @@ def test_a_calibration_of_something_else_is_refused_before_anything_is_read(
 
 def test_an_adapter_takes_no_calibration_of_its_base(small_world, small_encoder, labelled, tmp_path):
     with pytest.raises(OpenMofiError, match=r"another encoder .* than run:.*adapter"):
-        openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out", adapt=True,
-                       cache=labelled, calibration=labelled / "calibration.json")
+        openmofi.label(
+            small_world.shards,
+            kb=small_world.kb,
+            encoder=small_encoder,
+            out=tmp_path / "out",
+            adapt=True,
+            cache=labelled,
+            calibration=labelled / "calibration.json",
+        )
 
 
 def test_an_older_calibration_still_holds_for_what_it_was_fitted_for(small_world, small_encoder, labelled, tmp_path):
     older = json.loads((labelled / "calibration.json").read_text())
     del older["origin"]
     (tmp_path / "older.json").write_text(json.dumps(older))
-    openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out", cache=labelled,
-                   calibration=tmp_path / "older.json")
+    openmofi.label(
+        small_world.shards,
+        kb=small_world.kb,
+        encoder=small_encoder,
+        out=tmp_path / "out",
+        cache=labelled,
+        calibration=tmp_path / "older.json",
+    )
     assert digests(tmp_path / "out") == digests(labelled)
 
 
 def test_another_linker_than_the_calibrations_is_said(small_world, small_encoder, labelled, tmp_path):
     notes = Notes()
-    openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out", linker="prior",
-                   cache=labelled, calibration=labelled / "calibration.json", progress=notes)
+    openmofi.label(
+        small_world.shards,
+        kb=small_world.kb,
+        encoder=small_encoder,
+        out=tmp_path / "out",
+        linker="prior",
+        cache=labelled,
+        calibration=labelled / "calibration.json",
+        progress=notes,
+    )
     assert "The calibration was fitted with the linker coherence, not prior." in notes.said
 
 

@@ -24,23 +24,38 @@ NAMES = [name for name, _, _ in SHAPES.values()]
 def table(small_world, tmp_path_factory):
     """The pairs of a shard with tags beside their texts: none, others, the same, over two lines."""
     first, *_ = expand_shards([str(small_world.shards)])
-    rows = [{"key": pair.key, "image": pair.image, "title": pair.text,
-             "tags": ["", f"{NAMES[number % 8]}\n{NAMES[number % 5]}", pair.text, None][number % 4]}
-            for number, pair in enumerate(read_pairs(first))]
+    rows = [
+        {
+            "key": pair.key,
+            "image": pair.image,
+            "title": pair.text,
+            "tags": ["", f"{NAMES[number % 8]}\n{NAMES[number % 5]}", pair.text, None][number % 4],
+        }
+        for number, pair in enumerate(read_pairs(first))
+    ]
     path = tmp_path_factory.mktemp("kinds") / "pairs.parquet"
     pq.write_table(pa.Table.from_pylist(rows), path)
     return path
 
 
 def label(table, labelled, small_world, small_encoder, out, columns):
-    return openmofi.label(table, kb=small_world.kb, encoder=small_encoder, out=out, text_column=columns, progress=False,
-                          calibration=labelled / "calibration.json", boilerplate=False)
+    return openmofi.label(
+        table,
+        kb=small_world.kb,
+        encoder=small_encoder,
+        out=out,
+        text_column=columns,
+        progress=False,
+        calibration=labelled / "calibration.json",
+        boilerplate=False,
+    )
 
 
 @pytest.fixture(scope="module")
 def labels(table, labelled, small_world, small_encoder, tmp_path_factory):
-    return label(table, labelled, small_world, small_encoder, tmp_path_factory.mktemp("of-kinds") / "labels",
-                 ["title", "tags"])
+    return label(
+        table, labelled, small_world, small_encoder, tmp_path_factory.mktemp("of-kinds") / "labels", ["title", "tags"]
+    )
 
 
 def test_a_mention_has_the_kind_of_the_text_that_it_is_found_in_alone(labels, table, small_world):
@@ -55,16 +70,18 @@ def test_a_mention_has_the_kind_of_the_text_that_it_is_found_in_alone(labels, ta
     for row, pair, of_title, of_tags in zip(rows, pairs.to_pylist(), title, tags, strict=True):
         same = pair["title"] == pair["tags"]
         expected = {"title+tags": of_title} if same else {"title": of_title, "tags": of_tags}
-        found = {kind: [mention["surface"] for mention in row["mentions"] if mention["kind"] == kind]
-                 for kind in expected}
+        found = {
+            kind: [mention["surface"] for mention in row["mentions"] if mention["kind"] == kind] for kind in expected
+        }
         assert found == expected
         assert sum(map(len, found.values())) == len(row["mentions"])
         seen |= {kind for kind, of_kind in found.items() if of_kind}
     assert seen == {"title", "tags", "title+tags"}
 
 
-def test_the_file_has_kinds_where_several_columns_are_named_and_nowhere_else(labels, table, labelled, small_world,
-                                                                             small_encoder, tmp_path):
+def test_the_file_has_kinds_where_several_columns_are_named_and_nowhere_else(
+    labels, table, labelled, small_world, small_encoder, tmp_path
+):
     def schema(folder):
         return pq.read_schema(folder / "labels/pairs.parquet").remove_metadata()
 
@@ -76,7 +93,7 @@ def test_the_file_has_kinds_where_several_columns_are_named_and_nowhere_else(lab
 
 def test_the_query_of_the_documentation_and_the_audit_count_the_same(labels, small_world, tmp_path, monkeypatch):
     monkeypatch.chdir(labels.path.parent)
-    query, = re.findall(r"```sql\n(.*?)```", (DOCS / "pairs.md").read_text("utf-8"), re.S)
+    (query,) = re.findall(r"```sql\n(.*?)```", (DOCS / "pairs.md").read_text("utf-8"), re.S)
     counted = dict(duckdb.sql(query).fetchall())
     assert set(counted) == {"title", "tags", "title+tags"}
     truth = [{"key": key, "entity": entity} for (shard, key), entity in small_world.truth.items() if shard == "00000"]

@@ -25,8 +25,13 @@ SHARDS = 4
 @pytest.fixture(scope="module")
 def near(small_world, tmp_path_factory):
     """The labels as they are made from local folders."""
-    return openmofi.label(small_world.shards, kb=small_world.kb, encoder=colour_encoder(), progress=False,
-                          out=tmp_path_factory.mktemp("near") / "labels")
+    return openmofi.label(
+        small_world.shards,
+        kb=small_world.kb,
+        encoder=colour_encoder(),
+        progress=False,
+        out=tmp_path_factory.mktemp("near") / "labels",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +55,15 @@ def store(filled, tmp_path, monkeypatch):
 
 def label(out, engine="local", encoder=None, **others):
     """By default with an encoder that takes no time: what is tested is where things lie."""
-    return openmofi.label("s3://data/pairs", kb="s3://data/kb", encoder=encoder or colour_encoder(), out=out,
-                          engine=engine, progress=False, **others)
+    return openmofi.label(
+        "s3://data/pairs",
+        kb="s3://data/kb",
+        encoder=encoder or colour_encoder(),
+        out=out,
+        engine=engine,
+        progress=False,
+        **others,
+    )
 
 
 def same(store, folder, out):
@@ -78,8 +90,10 @@ def test_labels_are_the_local_jobs_at_seven_requests_a_shard_and_then_six(store,
     again = label("s3://data/first")
     assert of_shards(store) == 0
     assert again.summary == found.summary
-    both = [openmofi.build_dataset(labels, out=tmp_path / name, kb="s3://data/kb", report=False).summary
-            for labels, name in ((found, "far"), (near, "near"))]
+    both = [
+        openmofi.build_dataset(labels, out=tmp_path / name, kb="s3://data/kb", report=False).summary
+        for labels, name in ((found, "far"), (near, "near"))
+    ]
     assert both[0] == both[1]
 
 
@@ -114,7 +128,8 @@ def test_a_shared_cache_in_the_store_is_used_by_a_local_output(store, near, tmp_
     label(tmp_path / "two", cache="s3://data/cache", threshold=0.7)
     assert not any(method == "PUT" for method, _ in store.requests)
     assert [path.read_bytes() for path in sorted((tmp_path / "one/labels").iterdir())] == [
-        path.read_bytes() for path in sorted((near.path / "labels").iterdir())]
+        path.read_bytes() for path in sorted((near.path / "labels").iterdir())
+    ]
 
 
 def test_a_twentieth_of_all_requests_may_fail(store, near):
@@ -131,8 +146,20 @@ def test_an_adapter_is_kept_in_the_store_and_opens_from_there(store, small_encod
 
 
 def started(encoder, out):
-    return Fork("openmofi", "label", "s3://data/pairs", "--kb", "s3://data/kb", "--encoder", encoder, "-o", out,
-                "--json", "--engine", "local")
+    return Fork(
+        "openmofi",
+        "label",
+        "s3://data/pairs",
+        "--kb",
+        "s3://data/kb",
+        "--encoder",
+        encoder,
+        "-o",
+        out,
+        "--json",
+        "--engine",
+        "local",
+    )
 
 
 def test_a_job_that_is_killed_amid_its_uploads_goes_on_to_the_same_bytes(store, small_encoder, labelled):
@@ -141,8 +168,10 @@ def test_a_job_that_is_killed_amid_its_uploads_goes_on_to_the_same_bytes(store, 
     for _ in range(3):
         before = sum(count for (method, _), count in store.requests.items() if method == "PUT")
         process = started(small_encoder, "s3://data/killed")
-        while process.poll() is None and sum(count for (method, _), count in store.requests.items()
-                                             if method == "PUT") < before + 9:
+        while (
+            process.poll() is None
+            and sum(count for (method, _), count in store.requests.items() if method == "PUT") < before + 9
+        ):
             time.sleep(0.01)
         process.kill()
         process.communicate()
@@ -160,8 +189,13 @@ def test_two_worker_processes(store, small_encoder, labelled, monkeypatch, forke
     near = openmofi.Labels.open(labelled)
     columns = ["key", "status"]
     assert far.to_arrow(columns).equals(near.to_arrow(columns))
-    np.testing.assert_allclose(*(pc.list_flatten(labels.to_arrow()["entities"]).combine_chunks().field("probability")
-                                 for labels in (far, near)), atol=2e-2)
+    np.testing.assert_allclose(
+        *(
+            pc.list_flatten(labels.to_arrow()["entities"]).combine_chunks().field("probability")
+            for labels in (far, near)
+        ),
+        atol=2e-2,
+    )
 
 
 def test_no_permission_is_said_before_any_work(store):

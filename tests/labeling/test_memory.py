@@ -63,8 +63,13 @@ def peak(folder: Path, rows: int) -> float:
     folder.mkdir()
     tests = str(Path(__file__).parents[1])
     program = f"import sys; sys.path.append({tests!r})\n{JOB}"
-    done = subprocess.run([sys.executable, "-c", program, str(folder), str(rows)], capture_output=True, text=True,
-                          timeout=PATIENCE, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(folder), str(rows)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
     rows_out, kib = map(int, done.stdout.split()[-2:])
     assert rows_out == rows
     return kib / 1024

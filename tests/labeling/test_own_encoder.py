@@ -37,8 +37,10 @@ class Own:
 
 
 def test_two_functions_label_as_the_object_does(small_world, tmp_path):
-    both = [openmofi.label(small_world.shards, kb=small_world.kb, encoder=encoder, out=tmp_path / name)
-            for name, encoder in (("functions", (embed_images, embed_texts)), ("object", Own()))]
+    both = [
+        openmofi.label(small_world.shards, kb=small_world.kb, encoder=encoder, out=tmp_path / name)
+        for name, encoder in (("functions", (embed_images, embed_texts)), ("object", Own()))
+    ]
     for labels in both:
         assert labels.summary["rows_in"] == labels.summary["rows_out"] == len(small_world.truth)
         accepted = labels.accepted().to_pylist()
@@ -52,8 +54,13 @@ def test_an_unknown_scale_is_fitted_to_the_jobs_pairs_and_kept(small_world, tmp_
     calibration = json.loads((tmp_path / "labels/calibration.json").read_text())
     assert calibration["logit_scale"] not in (0.0, 1.0)
     explained = openmofi.explain(
-        _moon(tmp_path), "The moon", kb=small_world.kb, encoder=(embed_images, embed_texts), cache=tmp_path,
-        calibration=tmp_path / "labels/calibration.json")
+        _moon(tmp_path),
+        "The moon",
+        kb=small_world.kb,
+        encoder=(embed_images, embed_texts),
+        cache=tmp_path,
+        calibration=tmp_path / "labels/calibration.json",
+    )
     (candidate,) = explained.candidates
     assert candidate.image_score <= calibration["logit_scale"] + 1e-4
 
@@ -65,19 +72,32 @@ def test_a_pair_is_explained_by_what_the_encoder_labelled_with(small_world, tmp_
         openmofi.explain(_moon(tmp_path), "The moon", **pair)
     assert "Label pairs with it first" in raised.value.hint
     openmofi.label(small_world.shards, kb=small_world.kb, encoder=encoder, out=tmp_path / "labels")
-    explained, given = (openmofi.explain(_moon(tmp_path), "The moon", **pair, **calibration) for calibration in (
-        {}, {"calibration": tmp_path / "labels/calibration.json"}))
+    explained, given = (
+        openmofi.explain(_moon(tmp_path), "The moon", **pair, **calibration)
+        for calibration in ({}, {"calibration": tmp_path / "labels/calibration.json"})
+    )
     assert explained == given
     with pytest.raises(OpenMofiError, match="was fitted for another encoder"):
-        openmofi.explain(_moon(tmp_path), "The moon", kb=small_world.kb, encoder=(embed_images, embed_texts),
-                         cache=tmp_path, calibration=tmp_path / "labels/calibration.json")
+        openmofi.explain(
+            _moon(tmp_path),
+            "The moon",
+            kb=small_world.kb,
+            encoder=(embed_images, embed_texts),
+            cache=tmp_path,
+            calibration=tmp_path / "labels/calibration.json",
+        )
 
 
 def test_an_encoder_that_cannot_be_sent_is_one_sentence(small_world, tmp_path, monkeypatch):
     monkeypatch.setattr("openmofi.engine.processes.ProcessEngine.few", 0)
     with pytest.raises(OpenMofiError, match="cannot be sent to other processes"):
-        openmofi.label(small_world.shards, kb=small_world.kb, out=tmp_path / "labels", engine="processes:1",
-                       encoder=(lambda images: embed_images(images), embed_texts))
+        openmofi.label(
+            small_world.shards,
+            kb=small_world.kb,
+            out=tmp_path / "labels",
+            engine="processes:1",
+            encoder=(lambda images: embed_images(images), embed_texts),
+        )
 
 
 def _moon(folder):

@@ -43,18 +43,36 @@ def test_a_calibration_is_the_same_whatever_other_entities_the_job_has(seed):
     features = 3.0 * draw.standard_normal((25, 8))[named] + draw.standard_normal((pairs, 8))
     other = draw.permutation(pairs)
     candidate = np.flatnonzero(named[other] != named)
-    evidence = Evidence(*(draw.standard_normal(n).astype(np.float32) for n in (pairs, len(candidate))),
-                        np.full(pairs, 0.8, np.float32), number, number, named * stride, candidate, other[candidate],
-                        draw.standard_normal(4 * pairs).astype(np.float32), np.tile(named, 4) * stride,
-                        np.zeros(pairs, np.int64))
+    evidence = Evidence(
+        *(draw.standard_normal(n).astype(np.float32) for n in (pairs, len(candidate))),
+        np.full(pairs, 0.8, np.float32),
+        number,
+        number,
+        named * stride,
+        candidate,
+        other[candidate],
+        draw.standard_normal(4 * pairs).astype(np.float32),
+        np.tile(named, 4) * stride,
+        np.zeros(pairs, np.int64),
+    )
     evidence = replace(evidence, real=evidence.real + 1.5)
     space, texts = Space.of(features), [f"w{n}a w{n}b w{n}c" for n in number]
     images = space.project(features).astype(np.float16)
 
     def fitted(evidence, ids):
         gallery = Gallery.of(space, images, texts, ids, number, evidence.entity, evidence.link_score)
-        return fit_rounds(Sample(evidence, ids, np.zeros(len(ids), np.float32), ["name"], np.zeros(pairs, np.int64),
-                                 number, gallery, gallery.nearest(images, gallery.words, number)))
+        return fit_rounds(
+            Sample(
+                evidence,
+                ids,
+                np.zeros(len(ids), np.float32),
+                ["name"],
+                np.zeros(pairs, np.int64),
+                number,
+                gallery,
+                gallery.nearest(images, gallery.words, number),
+            )
+        )
 
     whole, few = fitted(evidence, NAMES.to_pylist()), fitted(*renumbered(evidence, ENTITIES, None))
     assert few.calibration == whole.calibration

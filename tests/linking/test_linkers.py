@@ -1,4 +1,3 @@
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,19 +11,46 @@ from openmofi.linking import CoherenceLinker, CoherenceSettings, LinkSettings, P
 from openmofi.linking.coherence import MOST_NAMES, iterate
 from openmofi.mentions import GazetteerDetector
 
-FAMILIES = {"bird": "animal", "stork": "animal", "owl": "animal", "crane-bird": "animal", "bat-animal": "animal",
-            "hammer": "tool", "drill": "tool", "crane-machine": "tool", "bat-club": "tool", "saw": "tool"}
-NAMES = [("crane", "crane-bird", 2.0), ("crane", "crane-machine", 3.0), ("bat", "bat-animal", 1.0),
-         ("bat", "bat-club", 1.0), ("stork", "stork", 1.0), ("owl", "owl", 1.0), ("hammer", "hammer", 1.0),
-         ("drill", "drill", 1.0), ("saw", "saw", 1.0), ("bird", "bird", 1.0), ("lonely", "alone", 1.0)]
+FAMILIES = {
+    "bird": "animal",
+    "stork": "animal",
+    "owl": "animal",
+    "crane-bird": "animal",
+    "bat-animal": "animal",
+    "hammer": "tool",
+    "drill": "tool",
+    "crane-machine": "tool",
+    "bat-club": "tool",
+    "saw": "tool",
+}
+NAMES = [
+    ("crane", "crane-bird", 2.0),
+    ("crane", "crane-machine", 3.0),
+    ("bat", "bat-animal", 1.0),
+    ("bat", "bat-club", 1.0),
+    ("stork", "stork", 1.0),
+    ("owl", "owl", 1.0),
+    ("hammer", "hammer", 1.0),
+    ("drill", "drill", 1.0),
+    ("saw", "saw", 1.0),
+    ("bird", "bird", 1.0),
+    ("lonely", "alone", 1.0),
+]
 
 
 @pytest.fixture(scope="module")
 def kb(tmp_path_factory):
     folder = tmp_path_factory.mktemp("linking")
-    build_table(write_source(folder / "s", ids=[*FAMILIES, "animal", "tool", "alone"], names=NAMES,
-                             relations=[(child, "hypernym", parent) for child, parent in FAMILIES.items()],
-                             surfaces=[("saw", 0.4)]), folder / "kb")
+    build_table(
+        write_source(
+            folder / "s",
+            ids=[*FAMILIES, "animal", "tool", "alone"],
+            names=NAMES,
+            relations=[(child, "hypernym", parent) for child, parent in FAMILIES.items()],
+            surfaces=[("saw", 0.4)],
+        ),
+        folder / "kb",
+    )
     return KnowledgeBase.open(folder / "kb")
 
 
@@ -37,13 +63,14 @@ def test_the_prior_is_commonness_times_link_probability(kb):
     crane, saw = link(linker, "crane", "saw")
     assert [(one.entity, one.prior, one.link_score) for one in crane] == [
         ("crane-machine", pytest.approx(0.6), pytest.approx(0.6)),
-        ("crane-bird", pytest.approx(0.4), pytest.approx(0.4))]
+        ("crane-bird", pytest.approx(0.4), pytest.approx(0.4)),
+    ]
     assert [(one.prior, one.link_score) for one in saw] == [(1.0, pytest.approx(0.4))]
 
 
 @pytest.mark.parametrize("name", ["prior", "coherence"])
 def test_every_mention_may_be_nil(kb, name):
-    links, = link(open_linker(name, kb), "stork owl")
+    (links,) = link(open_linker(name, kb), "stork owl")
     assert all(0.9 < one.link_score < 0.9999 for one in links)
 
 
@@ -55,7 +82,7 @@ def test_context_settles_an_ambiguous_name(kb):
 
 
 def test_two_ambiguous_names_settle_each_other_with_a_third(kb):
-    links, = link(CoherenceLinker(kb), "bat crane owl")
+    (links,) = link(CoherenceLinker(kb), "bat crane owl")
     assert (best(links, 0), best(links, 1)) == ("bat-animal", "crane-bird")
 
 
@@ -68,7 +95,7 @@ def test_a_name_without_context_keeps_its_prior(kb, text):
 @pytest.mark.parametrize("name", ["prior", "coherence"])
 def test_no_known_mention_is_lost_and_unknown_ones_have_no_link(kb, name):
     words = "crane unheardof stork crane lonely 123 saw bat"
-    links, = link(open_linker(name, kb), words)
+    (links,) = link(open_linker(name, kb), words)
     assert [one.mention for one in links] == sorted(one.mention for one in links)
     assert {one.mention for one in links} == {0, 2, 3, 4, 6, 7}
     assert [len([one for one in links if one.mention == number]) for number in (0, 3, 7)] == [2, 2, 2]
@@ -104,9 +131,16 @@ def test_a_text_is_linked_the_same_in_any_batch(kb, texts):
 
 def test_a_text_with_more_names_than_take_part_loses_none(tmp_path):
     ids = [f"e{number}" for number in range(MOST_NAMES + 8)]
-    build_table(write_source(tmp_path / "s", ids=ids, names=[(one, one, 1.0) for one in ids],
-                             relations=[(ids[0], "part", one) for one in ids[1:]]), tmp_path / "kb")
-    links, = link(CoherenceLinker(KnowledgeBase.open(tmp_path / "kb")), " ".join(ids))
+    build_table(
+        write_source(
+            tmp_path / "s",
+            ids=ids,
+            names=[(one, one, 1.0) for one in ids],
+            relations=[(ids[0], "part", one) for one in ids[1:]],
+        ),
+        tmp_path / "kb",
+    )
+    (links,) = link(CoherenceLinker(KnowledgeBase.open(tmp_path / "kb")), " ".join(ids))
     assert [one.entity for one in links] == ids
 
 
@@ -116,19 +150,31 @@ def naive(prior, vectors, settings):
     for _ in range(settings.iterations):
         fresh = []
         for name in range(len(prior)):
-            context = sum((now[other][k] * vectors[other][k] for other in range(len(prior)) if other != name
-                           for k in range(len(prior[other]))), np.zeros(len(vectors[0][0])))
+            context = sum(
+                (
+                    now[other][k] * vectors[other][k]
+                    for other in range(len(prior))
+                    if other != name
+                    for k in range(len(prior[other]))
+                ),
+                np.zeros(len(vectors[0][0])),
+            )
             length = np.linalg.norm(context)
             if length < 1e-4:
                 fresh.append(list(prior[name]))
                 continue
-            weights = [p ** settings.prior_weight * np.exp(settings.coherence_weight * (v @ context) / length)
-                       for p, v in zip(prior[name], vectors[name], strict=True)]
+            weights = [
+                p**settings.prior_weight * np.exp(settings.coherence_weight * (v @ context) / length)
+                for p, v in zip(prior[name], vectors[name], strict=True)
+            ]
             nil = (1 - sum(prior[name])) ** settings.prior_weight * np.exp(
-                settings.coherence_weight * settings.nil_cosine)
+                settings.coherence_weight * settings.nil_cosine
+            )
             fresh.append([weight / (sum(weights) + nil) for weight in weights])
-        now = [[settings.damping * old + (1 - settings.damping) * new for old, new in zip(was, is_, strict=True)]
-               for was, is_ in zip(now, fresh, strict=True)]
+        now = [
+            [settings.damping * old + (1 - settings.damping) * new for old, new in zip(was, is_, strict=True)]
+            for was, is_ in zip(now, fresh, strict=True)
+        ]
     return now
 
 

@@ -1,4 +1,3 @@
-
 import pytest
 from kb_tables import write_source
 

@@ -32,12 +32,16 @@ def hashed(words):
 @settings(derandomize=True, deadline=None)
 def test_names_of_a_text_are_found_and_nothing_else(names, text):
     found = filter_of(names).names(hashed(text)).tolist()
-    expected = {first * (LONGEST + 1) + LONGEST + 1 - length for first in range(len(text))
-                for length in range(1, min(len(text) - first, LONGEST) + 1)
-                if " ".join(text[first:first + length]) in names}
+    expected = {
+        first * (LONGEST + 1) + LONGEST + 1 - length
+        for first in range(len(text))
+        for length in range(1, min(len(text) - first, LONGEST) + 1)
+        if " ".join(text[first : first + length]) in names
+    }
     beginnings = {tuple(name.split(" ")[:LONGEST]) for name in names if name.count(" ") >= LONGEST}
-    expected |= {first * (LONGEST + 1) for first in range(len(text))
-                 if tuple(text[first:first + LONGEST]) in beginnings}
+    expected |= {
+        first * (LONGEST + 1) for first in range(len(text)) if tuple(text[first : first + LONGEST]) in beginnings
+    }
     assert found == sorted(expected)
 
 
@@ -55,14 +59,15 @@ def test_runs_that_are_no_names_are_not_taken_for_one(size):
 def kb(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(name_filter, "_KEPT", 1)
-    build_table(write_source(tmp_path / "s", ids=["bird"], names=[("red crane", "bird", 1.0)], relations=()),
-                tmp_path / "kb")
+    build_table(
+        write_source(tmp_path / "s", ids=["bird"], names=[("red crane", "bird", 1.0)], relations=()), tmp_path / "kb"
+    )
     return KnowledgeBase.open(tmp_path / "kb")
 
 
 def test_that_of_a_large_base_is_kept_and_mapped(kb, tmp_path, monkeypatch):
     GazetteerDetector(kb)
-    kept, = (tmp_path / "home" / "names").glob("*.npy")
+    (kept,) = (tmp_path / "home" / "names").glob("*.npy")
     monkeypatch.setattr(name_filter, "filter_of", None)
     assert [m.surface for m in GazetteerDetector(kb).detect(["two red cranes"])[0]] == ["red cranes"]
     assert list((tmp_path / "home" / "names").glob("*.npy")) == [kept]
@@ -78,7 +83,7 @@ def test_other_settings_have_a_filter_of_their_own(kb, tmp_path):
 @pytest.mark.parametrize("damage", [b"", b"\x93NUMPY", b"no array at all", ARRAY])
 def test_a_damaged_one_is_made_anew(kb, tmp_path, damage):
     GazetteerDetector(kb)
-    kept, = (tmp_path / "home" / "names").glob("*.npy")
+    (kept,) = (tmp_path / "home" / "names").glob("*.npy")
     kept.write_bytes(damage)
     assert [m.surface for m in GazetteerDetector(kb).detect(["two red cranes"])[0]] == ["red cranes"]
     assert kept.read_bytes() != damage

@@ -29,7 +29,7 @@ def test_entities_and_noun_chunks_are_found(detector):
 @pytest.mark.slow
 def test_spans_are_the_texts_own_and_do_not_overlap(detector):
     for text, found in zip(TEXTS, detector.detect(TEXTS), strict=True):
-        assert all(text[mention.start:mention.end] == mention.surface for mention in found)
+        assert all(text[mention.start : mention.end] == mention.surface for mention in found)
         assert all(one.end <= other.start for one, other in pairwise(found))
         assert {mention.detector for mention in found} <= {"spacy"}
 
@@ -37,16 +37,18 @@ def test_spans_are_the_texts_own_and_do_not_overlap(detector):
 @pytest.mark.slow
 def test_noun_chunks_can_be_left_out():
     pytest.importorskip("spacy")
-    found, = SpacyDetector(SpacySettings(noun_chunks=False)).detect(TEXTS[:1])
+    (found,) = SpacyDetector(SpacySettings(noun_chunks=False)).detect(TEXTS[:1])
     assert "photo" not in [mention.surface for mention in found]
 
 
 @pytest.mark.slow
 def test_a_union_by_name(kb_folder, detector):
     union = open_detector("gazetteer+spacy", KnowledgeBase.open(kb_folder))
-    found, = union.detect(["Barack Obama saw two red cranes"])
+    (found,) = union.detect(["Barack Obama saw two red cranes"])
     assert [(mention.surface, mention.detector) for mention in found] == [
-        ("Barack Obama", "spacy"), ("cranes", "gazetteer")]
+        ("Barack Obama", "spacy"),
+        ("cranes", "gazetteer"),
+    ]
 
 
 def test_a_missing_package_is_one_sentence(monkeypatch):
@@ -63,6 +65,7 @@ def test_a_missing_model_is_one_sentence(monkeypatch):
 
 def test_nothing_heavy_is_imported_with_the_room():
     import subprocess
+
     code = "import sys, openmofi.mentions, openmofi.linking; print('spacy' in sys.modules, 'torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == ["False", "False"]

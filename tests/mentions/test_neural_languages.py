@@ -7,9 +7,19 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.mentions import SpacyDetector, SpacySettings, detector_fingerprint, open_detector
 
 spacy = pytest.importorskip("spacy")
-RULES = [("PER", "Angela Merkel"), ("LOC", "Köln"), ("ORG", "Bayern München"), ("MISC", "Fußball-Europameisterschaft"),
-         ("DATE", "Montag"), ("DT", "월요일"), ("LOC", "서울"), ("GPE", "北京"), ("PERSON", "محمد"),
-         ("LOC", "e\u0301vora"), ("LOC", "🗼 Tokyo")]
+RULES = [
+    ("PER", "Angela Merkel"),
+    ("LOC", "Köln"),
+    ("ORG", "Bayern München"),
+    ("MISC", "Fußball-Europameisterschaft"),
+    ("DATE", "Montag"),
+    ("DT", "월요일"),
+    ("LOC", "서울"),
+    ("GPE", "北京"),
+    ("PERSON", "محمد"),
+    ("LOC", "e\u0301vora"),
+    ("LOC", "🗼 Tokyo"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -24,39 +34,46 @@ def folder(tmp_path_factory):
             made[language] = tmp_path_factory.mktemp("spacy") / f"{language}_+model"
             pipeline.to_disk(made[language])
         return made[language]
+
     return make
 
 
-@pytest.mark.parametrize(("language", "text", "expected"), [
-    ("de", "Am Montag sah Angela Merkel in Köln Bayern München", ["Angela Merkel", "Köln", "Bayern München"]),
-    ("de", "Fußball-Europameisterschaft!", ["Fußball-Europameisterschaft"]),
-    ("zh", "我爱北京天安门", ["北京"]),
-    ("ar", "صورة محمد", ["محمد"]),
-    ("pt", "e\u0301vora, 🗼 Tokyo", ["e\u0301vora", "Tokyo"]),
-    ("xx", "Köln", ["Köln"]),
-    ("de", "", []), ("de", "  \n", []), ("de", "köln", []),
-])
+@pytest.mark.parametrize(
+    ("language", "text", "expected"),
+    [
+        ("de", "Am Montag sah Angela Merkel in Köln Bayern München", ["Angela Merkel", "Köln", "Bayern München"]),
+        ("de", "Fußball-Europameisterschaft!", ["Fußball-Europameisterschaft"]),
+        ("zh", "我爱北京天安门", ["北京"]),
+        ("ar", "صورة محمد", ["محمد"]),
+        ("pt", "e\u0301vora, 🗼 Tokyo", ["e\u0301vora", "Tokyo"]),
+        ("xx", "Köln", ["Köln"]),
+        ("de", "", []),
+        ("de", "  \n", []),
+        ("de", "köln", []),
+    ],
+)
 def test_a_pipeline_without_tagger_and_parser(folder, language, text, expected):
-    found, = SpacyDetector(SpacySettings(str(folder(language)))).detect([text])
+    (found,) = SpacyDetector(SpacySettings(str(folder(language)))).detect([text])
     assert [mention.surface for mention in found] == expected
-    assert [text[mention.start:mention.end] for mention in found] == expected
+    assert [text[mention.start : mention.end] for mention in found] == expected
 
 
 def test_a_megabyte_is_read(folder):
     text = "Köln, " * 170_000
-    found, = SpacyDetector(SpacySettings(str(folder("xx")))).detect([text])
+    (found,) = SpacyDetector(SpacySettings(str(folder("xx")))).detect([text])
     assert len(found) == 1_000_000 // 6 + 1  # "Köln" ends at the last character that the pipeline reads
     assert found[-1].surface == "Köln"
 
 
 def test_by_name_with_the_gazetteer(folder, kb_folder):
     detector = open_detector(f"gazetteer+spacy:{folder('de')}", KnowledgeBase.open(kb_folder))
-    found, = detector.detect(["Cranes in Köln"])
+    (found,) = detector.detect(["Cranes in Köln"])
     assert [(mention.surface, mention.detector) for mention in found] == [("Cranes", "gazetteer"), ("Köln", "spacy")]
 
 
 def test_a_pipeline_is_known_by_its_content(folder, tmp_path):
     import shutil
+
     shutil.copytree(folder("de"), tmp_path / "copy")
     assert detector_fingerprint(f"spacy:{folder('de')}") == detector_fingerprint(f"spacy:{tmp_path / 'copy'}")
     (tmp_path / "copy" / "entity_ruler" / "patterns.jsonl").write_text("")
@@ -75,11 +92,17 @@ def test_a_folder_that_is_no_model_is_one_sentence(tmp_path):
         SpacyDetector(SpacySettings(str(tmp_path)))
 
 
-@pytest.mark.parametrize(("old", "new"), [
-    ('lang = "de"', 'lang = "ja"'), ('factory = "entity_ruler"', 'factory = "nothing"'), ("[nlp]", "[nlp"),
-])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('lang = "de"', 'lang = "ja"'),
+        ('factory = "entity_ruler"', 'factory = "nothing"'),
+        ("[nlp]", "[nlp"),
+    ],
+)
 def test_what_cannot_be_loaded_is_one_sentence(folder, tmp_path, old, new):
     import shutil
+
     shutil.copytree(folder("de"), tmp_path / "copy")
     config = tmp_path / "copy" / "config.cfg"
     text = config.read_text().replace(old, new)
@@ -95,9 +118,14 @@ def test_function_words_that_are_seldom_names_are_no_mention(tmp_path):
     from kb_tables import write_source
 
     from openmofi.knowledge import build_table
+
     names = [(name, "bird", 1.0) for name in ("inside", "aboard", "crane")]
-    build_table(write_source(tmp_path / "s", ids=["bird"], names=names, relations=(),
-                             surfaces=[("inside", 0.3), ("crane", 0.3)]), tmp_path / "kb")
+    build_table(
+        write_source(
+            tmp_path / "s", ids=["bird"], names=names, relations=(), surfaces=[("inside", 0.3), ("crane", 0.3)]
+        ),
+        tmp_path / "kb",
+    )
     pipeline = spacy.blank("en")
     tagger = pipeline.add_pipe("attribute_ruler")
     tagger.add(patterns=[[{"LOWER": {"IN": ["inside", "aboard"]}}]], attrs={"POS": "ADP"})

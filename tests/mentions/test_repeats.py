@@ -10,12 +10,25 @@ from openmofi.mentions.repeats import RepeatMerge, Repeats, Words, least_images,
 from openmofi.schema import NGRAMS
 from openmofi.storage.tables.two_pass import merged
 
-NOUNS = [f"{first}{last}" for first in ("lo", "ma", "ti", "pe", "su", "ka") for last in (
-    "rin", "dop", "sel", "bat", "gum", "fet", "nil", "zor", "wex", "vyn")]
-FRAMES = ["a photo of {}", "{} isolated on white background", "{} by the water at night", "here you can see {} today",
-          "my favourite {} of all", "the story of {} and how it began", "buy {} for less in our shop"]
-COLLECTIONS = ["part of the wide meadow icon library, see the other icons too",
-               "gramastar. stars, shapes, magick, geometry", "licensed under terms that nobody ever reads, sorry"]
+NOUNS = [
+    f"{first}{last}"
+    for first in ("lo", "ma", "ti", "pe", "su", "ka")
+    for last in ("rin", "dop", "sel", "bat", "gum", "fet", "nil", "zor", "wex", "vyn")
+]
+FRAMES = [
+    "a photo of {}",
+    "{} isolated on white background",
+    "{} by the water at night",
+    "here you can see {} today",
+    "my favourite {} of all",
+    "the story of {} and how it began",
+    "buy {} for less in our shop",
+]
+COLLECTIONS = [
+    "part of the wide meadow icon library, see the other icons too",
+    "gramastar. stars, shapes, magick, geometry",
+    "licensed under terms that nobody ever reads, sorry",
+]
 
 
 def spread(texts: list[str], images: list[str] | None = None, shards: int = 4) -> tuple[list[list[str]], Repeats]:
@@ -36,8 +49,10 @@ def held(repeats: Repeats, text: str, word: str) -> bool:
 def captions(count: int, draw: random.Random) -> list[str]:
     """Frames with one or two nouns, the frequent ones much more often."""
     weights = [1 / (rank + 1) for rank in range(len(NOUNS))]
-    return [draw.choice(FRAMES).format(" and ".join(draw.choices(NOUNS, weights, k=draw.choice((1, 2)))))
-            for _ in range(count)]
+    return [
+        draw.choice(FRAMES).format(" and ".join(draw.choices(NOUNS, weights, k=draw.choice((1, 2)))))
+        for _ in range(count)
+    ]
 
 
 @pytest.mark.parametrize("count", [300, 3000, 20_000])
@@ -65,7 +80,7 @@ def test_what_collections_add_is_marked_and_what_they_name_is_not():
     texts = [f"{text}. {draw.choice(COLLECTIONS)}" if number % 3 == 0 else text for number, text in enumerate(plain)]
     _, repeats = spread(texts)
     for text, caption in list(zip(texts, plain, strict=True))[:600:3]:
-        added = text[len(caption) + 2:]
+        added = text[len(caption) + 2 :]
         marked = repeats.of_texts([text])[0]
         for word in added.replace(".", " ").replace(",", " ").split():
             start = text.index(word, len(caption))
@@ -153,7 +168,7 @@ def test_equal_texts_alone_are_boilerplate_from_five_words_on():
 
 
 def test_a_third_word_decides_where_two_do_not():
-    """"icons theme" and "icons device" both stand behind "computer icons"; what stands before that tells which."""
+    """ "icons theme" and "icons device" both stand behind "computer icons"; what stands before that tells which."""
     texts = [f"{noun}. sky sea action computer icons theme" for noun in NOUNS]
     texts += [f"{noun}. here is filesystem computer icons device" for noun in NOUNS]
     _, repeats = spread(texts)

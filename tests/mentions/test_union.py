@@ -15,9 +15,17 @@ class Finds:
         self.words = words
 
     def detect(self, texts):
-        return [sorted((Mention(match.start(), match.end(), match.group(), self.name)
-                        for word in self.words for match in re.finditer(word, text)), key=lambda m: m.start)
-                for text in texts]
+        return [
+            sorted(
+                (
+                    Mention(match.start(), match.end(), match.group(), self.name)
+                    for word in self.words
+                    for match in re.finditer(word, text)
+                ),
+                key=lambda m: m.start,
+            )
+            for text in texts
+        ]
 
 
 def brief(mentions):
@@ -40,11 +48,13 @@ def test_a_union_of_nothing_is_refused():
 @pytest.mark.parametrize("spec", ["", "gazeteer", "gazetteer+gazetteer", "gazetteer+nothing"])
 def test_unknown_detectors_are_one_sentence(spec, kb_folder):
     from openmofi.knowledge import KnowledgeBase
+
     with pytest.raises(UsageError, match="detector"):
         open_detector(spec, KnowledgeBase.open(kb_folder))
 
 
 def test_detectors_open_by_name(kb_folder):
     from openmofi.knowledge import KnowledgeBase
+
     detector = open_detector("gazetteer", KnowledgeBase.open(kb_folder))
     assert brief(detector.detect(["the Cranes"])[0]) == [("Cranes", "gazetteer")]

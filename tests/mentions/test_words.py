@@ -10,17 +10,73 @@ from openmofi.knowledge.plurals import ENDINGS, IRREGULAR_WORDS, singular
 from openmofi.mentions.words import END, WordReader, name_words, word_hash
 
 READER = WordReader()
-PIECES = st.sampled_from([
-    "crane", "Dogs", "mice", "oxen", "ponies", "women", "headaches", "James", "c", "C", "+", "#", "++", "'",
-    "’", "ʼ", "＇", "_", "-", " ", "\n", "é", "e\u0301", "\u0301", "\u200d", "\ufe0f", "❤", "🙂", "½", "ß", "ŉ", "İ",
-    "ς", "Σ", "ＤＯＧＳ", "①", "ﷺ", "犬", "りん", "ﾊ", "ﾞ", "ก", "็", "한", "\u1112\u1161\u11ab", "हि", "न्", "عَ",
-    "\ufb01", "𝐀", "𠀀", "\ud800", "", "9"])
+PIECES = st.sampled_from(
+    [
+        "crane",
+        "Dogs",
+        "mice",
+        "oxen",
+        "ponies",
+        "women",
+        "headaches",
+        "James",
+        "c",
+        "C",
+        "+",
+        "#",
+        "++",
+        "'",
+        "’",
+        "ʼ",
+        "＇",
+        "_",
+        "-",
+        " ",
+        "\n",
+        "é",
+        "e\u0301",
+        "\u0301",
+        "\u200d",
+        "\ufe0f",
+        "❤",
+        "🙂",
+        "½",
+        "ß",
+        "ŉ",
+        "İ",
+        "ς",
+        "Σ",
+        "ＤＯＧＳ",
+        "①",
+        "ﷺ",
+        "犬",
+        "りん",
+        "ﾊ",
+        "ﾞ",
+        "ก",
+        "็",
+        "한",
+        "\u1112\u1161\u11ab",
+        "हि",
+        "न्",
+        "عَ",
+        "\ufb01",
+        "𝐀",
+        "𠀀",
+        "\ud800",
+        "",
+        "9",
+    ]
+)
 TEXTS = st.one_of(st.lists(PIECES).map("".join), st.text())
 
 
 def expected(text):
-    return [(match.span(), word_hash(key)) for match in token_pattern(text).finditer(text)
-            for key in fold_token(match.group()).split(" ")]
+    return [
+        (match.span(), word_hash(key))
+        for match in token_pattern(text).finditer(text)
+        for key in fold_token(match.group()).split(" ")
+    ]
 
 
 @given(texts=st.lists(TEXTS, max_size=6))
@@ -33,11 +89,14 @@ def test_words_are_those_of_the_pattern_and_the_folding(texts):
             assert value == word_hash(END)
             continue
         text = texts[number]
-        assert words.text[start:end] == text[start - words.text_starts[number]:end - words.text_starts[number]]
+        assert words.text[start:end] == text[start - words.text_starts[number] : end - words.text_starts[number]]
     for number, text in enumerate(texts):
         of_text = np.flatnonzero((words.text_of == number) & (words.ends > 0))
-        spans = zip((words.starts - words.text_starts[number])[of_text].tolist(),
-                    (words.ends - words.text_starts[number])[of_text].tolist(), strict=True)
+        spans = zip(
+            (words.starts - words.text_starts[number])[of_text].tolist(),
+            (words.ends - words.text_starts[number])[of_text].tolist(),
+            strict=True,
+        )
         assert list(zip(spans, words.hashes[of_text].tolist(), strict=True)) == expected(text)
     assert np.array_equal(np.flatnonzero(words.ends == 0) + 1, np.cumsum([len(expected(text)) + 1 for text in texts]))
 
@@ -82,4 +141,4 @@ def test_the_order_of_letters_counts(letters):
 
 def test_hashes_are_the_same_in_every_process():
     # They are kept in files, so they must not hang on the salt of Python's own hash.
-    assert word_hash("crane") == 0x90d9419e4b8cb76
+    assert word_hash("crane") == 0x90D9419E4B8CB76

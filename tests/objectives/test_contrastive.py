@@ -1,4 +1,3 @@
-
 import numpy as np
 import pytest
 import torch
@@ -57,8 +56,7 @@ def test_gradient():
     image, text = (tensor.requires_grad_() for tensor in pair(4, 3))
     scale = torch.tensor(14.0, dtype=torch.float64, requires_grad=True)
     groups = torch.tensor([0, 0, -1, 2])
-    assert torch.autograd.gradcheck(
-        lambda i, t, s: contrastive_loss(i, t, s, groups), (image, text, scale))
+    assert torch.autograd.gradcheck(lambda i, t, s: contrastive_loss(i, t, s, groups), (image, text, scale))
 
 
 def test_empty_batch_is_zero():

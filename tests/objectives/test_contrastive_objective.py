@@ -27,8 +27,10 @@ def settings_of(loss: str, rule: str = "none", chunk: int = 0) -> ContrastiveSet
 
 def embeddings_of(rows: int = ROWS, dtype: torch.dtype = torch.float64, seed: int = 0) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return {side: normalize(torch.randn(rows, DIM, dtype=dtype, generator=generator), dim=1).requires_grad_()
-            for side in ("image", "text")}
+    return {
+        side: normalize(torch.randn(rows, DIM, dtype=dtype, generator=generator), dim=1).requires_grad_()
+        for side in ("image", "text")
+    }
 
 
 def batch_of(rows: int = ROWS, seed: int = 0) -> dict[str, torch.Tensor]:
@@ -174,7 +176,8 @@ def test_accuracies_count_any_positive():
     text = image[[1, 0, 2, 3]]
     alone = Contrastive(settings_of("infonce"))({"image": image, "text": text}, {}).metrics
     same = Contrastive(settings_of("infonce", "text"))(
-        {"image": image, "text": text}, {"text_id": torch.tensor([5, 5, 6, 7])}).metrics
+        {"image": image, "text": text}, {"text_id": torch.tensor([5, 5, 6, 7])}
+    ).metrics
     assert (alone["accuracy/image_to_text"], alone["accuracy/text_to_image"]) == (0.5, 0.5)
     assert (same["accuracy/image_to_text"], same["accuracy/text_to_image"]) == (1.0, 1.0)
     assert same["positives"] == 1.5

@@ -32,8 +32,9 @@ def problems(draw):
 @settings(max_examples=200, deadline=None)
 def test_equals_the_definition(problem):
     logits, bag, weights = problem
-    found = partial_label_loss(torch.tensor(logits), torch.tensor(bag),
-                               None if weights is None else torch.tensor(weights))
+    found = partial_label_loss(
+        torch.tensor(logits), torch.tensor(bag), None if weights is None else torch.tensor(weights)
+    )
     assert found.item() == pytest.approx(naive(logits, bag, weights), abs=1e-9)
 
 
@@ -44,8 +45,11 @@ def test_order_and_place_of_padding_do_not_matter(problem):
     order = np.random.default_rng(0).permutation(bag.shape[1])
     rows = np.random.default_rng(1).permutation(len(bag))
     arguments = [torch.tensor(logits), torch.tensor(bag), None if weights is None else torch.tensor(weights)]
-    moved = [torch.tensor(logits[rows]), torch.tensor(bag[rows][:, order]),
-             None if weights is None else torch.tensor(weights[rows][:, order])]
+    moved = [
+        torch.tensor(logits[rows]),
+        torch.tensor(bag[rows][:, order]),
+        None if weights is None else torch.tensor(weights[rows][:, order]),
+    ]
     assert torch.allclose(partial_label_loss(*moved), partial_label_loss(*arguments), atol=1e-12)
 
 
@@ -113,11 +117,14 @@ def test_half_precision_is_computed_in_float32():
     assert found.item() == pytest.approx(naive(logits.float().numpy(), bag.numpy()), abs=1e-5)
 
 
-@pytest.mark.parametrize(("bag", "weights"), [
-    (torch.zeros(2, 2, dtype=torch.int64), None),
-    (torch.zeros(3, dtype=torch.int64), None),
-    (torch.zeros(3, 2, dtype=torch.int64), torch.ones(3, 1)),
-])
+@pytest.mark.parametrize(
+    ("bag", "weights"),
+    [
+        (torch.zeros(2, 2, dtype=torch.int64), None),
+        (torch.zeros(3, dtype=torch.int64), None),
+        (torch.zeros(3, 2, dtype=torch.int64), torch.ones(3, 1)),
+    ],
+)
 def test_wrong_shapes(bag, weights):
     with pytest.raises(ValueError, match="bag"):
         partial_label_loss(torch.zeros(3, 4), bag, weights)

@@ -22,8 +22,11 @@ Found = dict[str, torch.Tensor]
 def global_batch() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(5)
     labels = torch.randint(-3, 7, (ROWS, 3), generator=generator).clamp(min=-1)
-    return {"inputs": torch.randn(ROWS, 2, 7, generator=generator), "labels": labels,
-            "text_id": torch.randint(-2, 6, (ROWS,), generator=generator)}
+    return {
+        "inputs": torch.randn(ROWS, 2, 7, generator=generator),
+        "labels": labels,
+        "text_id": torch.randint(-2, 6, (ROWS,), generator=generator),
+    }
 
 
 def local_batch() -> dict[str, torch.Tensor]:
@@ -51,7 +54,8 @@ def of_open_clip(losses: ModuleType, loss: str, way: str) -> Found:
     scale = module.log_scale.exp()
     if loss == "infonce":
         theirs = losses.ClipLoss(local_loss=True, gather_with_grad=True, rank=rank, world_size=world)(
-            image, text, scale)
+            image, text, scale
+        )
     else:
         theirs = losses.SigLipLoss(rank=rank, world_size=world, dist_impl=way)(image, text, scale, module.bias)
     expected = torch.autograd.grad(theirs, inputs)
@@ -69,16 +73,17 @@ def one_case(case: tuple[str, str, int]) -> Found:
     result = module({"image": image, "text": text}, batch)
     at_embeddings = torch.autograd.grad(result.loss, [image, text], retain_graph=True)
     result.loss.backward()
-    gradients = averaged({"encoder": encoder.grad,
-                          **{name: value.grad for name, value in module.named_parameters()}})
+    gradients = averaged({"encoder": encoder.grad, **{name: value.grad for name, value in module.named_parameters()}})
     found = {"loss": result.loss.detach(), **result.metrics, **{f"grad/{name}": g for name, g in gradients.items()}}
     return {**found, "at_image": at_embeddings[0] / world, "at_text": at_embeddings[1] / world}
 
 
 def all_cases(losses: ModuleType) -> tuple[list[Found], dict[tuple[str, str], Found]]:
     """What this rank finds in each case, and what open_clip finds."""
-    return ([one_case(case) for case in CASES],
-            {(loss, way): of_open_clip(losses, loss, way) for loss, ways in OPEN_CLIP.items() for way in ways})
+    return (
+        [one_case(case) for case in CASES],
+        {(loss, way): of_open_clip(losses, loss, way) for loss, ways in OPEN_CLIP.items() for way in ways},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +101,9 @@ def test_ranks_change_nothing(found, case, world):
     for one in each:
         assert one.keys() == expected.keys()
         for name in expected.keys() - {"at_image", "at_text"}:
-            torch.testing.assert_close(one[name], expected[name], rtol=1e-5, atol=1e-5,
-                                       msg=lambda text, name=name: f"{name}: {text}")
+            torch.testing.assert_close(
+                one[name], expected[name], rtol=1e-5, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
+            )
     for name in ("at_image", "at_text"):
         together = torch.cat([one[name] for one in each])
         torch.testing.assert_close(together, expected[name], rtol=1e-5, atol=1e-5)

@@ -33,8 +33,9 @@ def read_bytes(folder: Path, content: bytes, name: str = "x.tar", **settings: ob
     return list(read_pairs(Shard(str(folder / name), "x"), ReadSettings(**settings)))
 
 
-def pairs_and_error(folder: Path, content: bytes, name: str = "x.tar",
-                    **settings: object) -> tuple[list[Pair], OpenMofiError | None]:
+def pairs_and_error(
+    folder: Path, content: bytes, name: str = "x.tar", **settings: object
+) -> tuple[list[Pair], OpenMofiError | None]:
     """The pairs that come, and the error that ends them."""
     (folder / name).write_bytes(content)
     return pairs_until_error(folder / name, **settings)

@@ -21,14 +21,18 @@ from openmofi.storage import Shard, atomic
 
 
 def by_reading(shard):
-    return {pair.key: pair.image for pair in read_pairs(shard, ReadSettings(on_damage="keep"))
-            if pair.image is not None and pair.status != PairStatus.DUPLICATE_KEY}
+    return {
+        pair.key: pair.image
+        for pair in read_pairs(shard, ReadSettings(on_damage="keep"))
+        if pair.image is not None and pair.status != PairStatus.DUPLICATE_KEY
+    }
 
 
 def by_index(shard, cache, fetch=None):
     table = index_images(shard, cache)
-    found = (fetch or ImageBytes()).fetch(shard, table["file"].to_pylist(), table["offset"].to_numpy(),
-                                          table["size"].to_numpy())
+    found = (fetch or ImageBytes()).fetch(
+        shard, table["file"].to_pylist(), table["offset"].to_numpy(), table["size"].to_numpy()
+    )
     return dict(zip(table["key"].to_pylist(), found, strict=True))
 
 
@@ -46,11 +50,15 @@ def tar_of(members, form=tarfile.GNU_FORMAT):
     return out.getvalue()
 
 
-NAMES = st.builds("{}{}{}".format, st.sampled_from(["", "a/", "../", "/", "d.e/", "x" * 120 + "/"]),
-                  st.sampled_from(["1", "2", "ü", "IMG.2024", ".hidden", "\udcff"]),
-                  st.sampled_from([".jpg", ".PNG", ".txt", ".json", ".cls", ".mask.png", ".webp", ""]))
-MEMBERS = st.lists(st.tuples(NAMES, st.none() | st.binary(max_size=700) | st.just(b'{"caption": "x", "url": "u"}')),
-                   max_size=14)
+NAMES = st.builds(
+    "{}{}{}".format,
+    st.sampled_from(["", "a/", "../", "/", "d.e/", "x" * 120 + "/"]),
+    st.sampled_from(["1", "2", "ü", "IMG.2024", ".hidden", "\udcff"]),
+    st.sampled_from([".jpg", ".PNG", ".txt", ".json", ".cls", ".mask.png", ".webp", ""]),
+)
+MEMBERS = st.lists(
+    st.tuples(NAMES, st.none() | st.binary(max_size=700) | st.just(b'{"caption": "x", "url": "u"}')), max_size=14
+)
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -120,8 +128,13 @@ def parquet_of(path, form, **columns):
                 path.with_name(f"{number}.png").write_bytes(image)
         images = [None if image is None else f"{number}.png" for number, image in enumerate(images)]
     names = {"key": "key", "image": "image", "text": "text"} | columns
-    pq.write_table(pa.table({names["key"]: [key for key, _ in IMAGES], names["image"]: images,
-                             names["text"]: ["t"] * len(IMAGES)}), path, row_group_size=2)
+    pq.write_table(
+        pa.table(
+            {names["key"]: [key for key, _ in IMAGES], names["image"]: images, names["text"]: ["t"] * len(IMAGES)}
+        ),
+        path,
+        row_group_size=2,
+    )
 
 
 @pytest.mark.parametrize("form", ["bytes", "struct", "path"])
@@ -140,11 +153,16 @@ def test_columns_are_those_that_the_pairs_were_read_by(tmp_path):
     table = index_images(shard, tmp_path, ReadSettings(image_column="photo", key_column="number"))
     assert table["key"].to_pylist() == ["a", "b", "d"]
     assert index_images(shard, tmp_path, ReadSettings(image_column="photo"))["key"].to_pylist() == [
-        "000000000", "000000001", "000000003", "000000004"]
+        "000000000",
+        "000000001",
+        "000000003",
+        "000000004",
+    ]
 
 
-@pytest.mark.parametrize(("name", "mode"), [("x.tar.gz", "w:gz"), ("x.tar", "w:gz"), ("x.tar.bz2", "w:bz2"),
-                                            ("x.tar", "w:xz")])
+@pytest.mark.parametrize(
+    ("name", "mode"), [("x.tar.gz", "w:gz"), ("x.tar", "w:gz"), ("x.tar.bz2", "w:bz2"), ("x.tar", "w:xz")]
+)
 def test_compressed_tars_are_copied_once_and_again_where_the_copy_is_gone(tmp_path, name, mode, caplog):
     with tarfile.open(tmp_path / name, mode) as archive:
         for key, content in (("a.jpg", b"11"), ("a.txt", b"t"), ("b.png", os.urandom(70_000))):

@@ -41,11 +41,16 @@ def test_fingerprints_are_those_of_the_file(url, tmp_path):
     assert Shard(f"{url}/good/x.tar", "x").fingerprint == Shard(str(tmp_path / "x.tar"), "x").fingerprint
 
 
-@pytest.mark.parametrize(("kind", "reason"), [
-    ("500", r"the server answered 500 \(Internal Server Error\)"), ("403", r"the server answered 403 \(Forbidden\)"),
-    ("loop", "the server redirects without an end"), ("stalled", r"the server sent nothing for 0\.3 seconds"),
-    ("cut", "the server broke off in the middle of the file"),
-])
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("500", r"the server answered 500 \(Internal Server Error\)"),
+        ("403", r"the server answered 403 \(Forbidden\)"),
+        ("loop", "the server redirects without an end"),
+        ("stalled", r"the server sent nothing for 0\.3 seconds"),
+        ("cut", "the server broke off in the middle of the file"),
+    ],
+)
 def test_what_the_server_does_wrong_is_said(url, kind, reason, monkeypatch):
     monkeypatch.setattr(addresses, "HTTP_TIMEOUT_SECONDS", 0.3)
     address = f"{url}/{kind}/x.tar"
@@ -71,11 +76,16 @@ def test_no_server():
         expand_shards(["http://127.0.0.1:9/x.tar"])
 
 
-@pytest.mark.parametrize(("address", "package", "extra"), [
-    ("http://example.invalid/x.tar", "aiohttp", "http"), ("https://example.invalid/x.tar", "aiohttp", "http"),
-    ("simplecache::https://example.invalid/x.tar", "aiohttp", "http"), ("az://bucket/x.tar", "adlfs", "azure"),
-    ("gs://bucket/x.tar", "gcsfs", "gcs"),
-])
+@pytest.mark.parametrize(
+    ("address", "package", "extra"),
+    [
+        ("http://example.invalid/x.tar", "aiohttp", "http"),
+        ("https://example.invalid/x.tar", "aiohttp", "http"),
+        ("simplecache::https://example.invalid/x.tar", "aiohttp", "http"),
+        ("az://bucket/x.tar", "adlfs", "azure"),
+        ("gs://bucket/x.tar", "gcsfs", "gcs"),
+    ],
+)
 def test_a_missing_extra_is_named(address, package, extra, monkeypatch):
     imported = builtins.__import__
 
@@ -85,8 +95,11 @@ def test_a_missing_extra_is_named(address, package, extra, monkeypatch):
         return imported(name, *rest, **named)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    for work in (lambda: expand_shards([address]), lambda: keys(Shard(address, "x")),
-                 lambda: Shard(address, "x").fingerprint):
+    for work in (
+        lambda: expand_shards([address]),
+        lambda: keys(Shard(address, "x")),
+        lambda: Shard(address, "x").fingerprint,
+    ):
         with pytest.raises(MissingExtraError, match=f"'{package}'") as caught:
             work()
         assert f"openmofi[{extra}]" in caught.value.hint

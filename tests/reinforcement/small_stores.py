@@ -31,20 +31,38 @@ def sample(key: str, augmentations: int, captions: int) -> Sample:
     return Sample(key, PairStatus.OK, 40, 30, sum(key.encode()), tuple(map(drawn, range(augmentations))), texts)
 
 
-def write_store(folder: Path, shards: dict[str, list[Sample]], dims: tuple[int, ...] = (8,), *, augmentations: int = 2,
-                captions: int = 2, kept: int = 0, version: int = TRANSFORM_VERSION,
-                finished: bool = True) -> dict[str, np.ndarray]:
+def write_store(
+    folder: Path,
+    shards: dict[str, list[Sample]],
+    dims: tuple[int, ...] = (8,),
+    *,
+    augmentations: int = 2,
+    captions: int = 2,
+    kept: int = 0,
+    version: int = TRANSFORM_VERSION,
+    finished: bool = True,
+) -> dict[str, np.ndarray]:
     """A store of teachers `t0`, `t1` …, of which `kept` of the entities `e0` … `e9` are kept.
 
     Returns the embeddings, `SHARD/image_0` … → (usable, vectors, dim), and `SHARD/entity_0`, `SHARD/entity_score_0` …
     → (usable, augmentations, kept).
     """
-    settings = ReinforceSettings(tuple(TeacherSpec(f"t{number}", 20.0) for number in range(len(dims))),
-                                 augmentations=augmentations, captions=captions, size=32, entity_scores=kept)
+    settings = ReinforceSettings(
+        tuple(TeacherSpec(f"t{number}", 20.0) for number in range(len(dims))),
+        augmentations=augmentations,
+        captions=captions,
+        size=32,
+        entity_scores=kept,
+    )
     teachers = [Teacher(f"t{number}", f"t{number}", dim, 20.0, VIEW) for number, dim in enumerate(dims)]
-    described = {**settings.as_dict(), "teachers": [asdict(teacher) for teacher in teachers],
-                 "interpolation": "bicubic", "transform_version": version, "ops": OPS,
-                 "shards": [{"name": name, "path": f"{name}.tar"} for name in shards]}
+    described = {
+        **settings.as_dict(),
+        "teachers": [asdict(teacher) for teacher in teachers],
+        "interpolation": "bicubic",
+        "transform_version": version,
+        "ops": OPS,
+        "shards": [{"name": name, "path": f"{name}.tar"} for name in shards],
+    }
     manifest = claim_folder(folder, KIND, described)
     exact = {}
     for name, samples in shards.items():
@@ -58,8 +76,11 @@ def write_store(folder: Path, shards: dict[str, list[Sample]], dims: tuple[int, 
                 draw = np.random.default_rng(len(exact))
                 exact[f"{name}/entity_{number}"] = draw.integers(0, 10, (usable, augmentations, kept), np.int32)
                 exact[f"{name}/entity_score_{number}"] = draw.random((usable, augmentations, kept)).astype(np.float16)
-        columns |= {f"{part}_{number}": exact[f"{name}/{part}_{number}"].reshape(usable, augmentations * kept)
-                    for number in range(len(dims) if kept else 0) for part in ("entity", "entity_score")}
+        columns |= {
+            f"{part}_{number}": exact[f"{name}/{part}_{number}"].reshape(usable, augmentations * kept)
+            for number in range(len(dims) if kept else 0)
+            for part in ("entity", "entity_score")
+        }
         write_shard(shard_path(folder, name), shard_table(samples, columns, settings, {}))
     if kept:
         write_table(folder / ENTITIES_FILE, pa.table({"id": [f"e{number}" for number in range(10)]}))

@@ -35,8 +35,11 @@ def test_replayed_from_what_is_stored_is_the_generated_to_the_pixel(width, heigh
     shared = ScaledImage.of(data)
     for crop in range(3):
         drawn = draw_augmentation(AugmentSettings(), drawing(number, "s", "k", crop), width, height)
-        stored = Augmentation(tuple(np.array(drawn.crop, np.float64).tolist()), drawn.flip, tuple(
-            (OPS[OPS.index(name)], float(np.float64(value))) for name, value in drawn.ops))
+        stored = Augmentation(
+            tuple(np.array(drawn.crop, np.float64).tolist()),
+            drawn.flip,
+            tuple((OPS[OPS.index(name)], float(np.float64(value))) for name, value in drawn.ops),
+        )
         generated = np.asarray(replayed(shared, drawn, size, "bicubic"))
         assert np.array_equal(generated, augmented(data, stored, size, "bicubic"))
 
@@ -80,19 +83,29 @@ def test_ops_are_torchvisions(magnitude):
         for ours in drawn[name]:
             sign = -1.0 if ours < 0 else 1.0
             expected = theirs._apply_image_or_video_transform(
-                image, name, sign * value, interpolation=theirs.interpolation, fill=theirs._fill)
+                image, name, sign * value, interpolation=theirs.interpolation, fill=theirs._fill
+            )
             made = augmented(encoded(96, 96, "PNG"), Augmentation((0, 0, 1, 1), False, ((name, ours),)), 96, "bicubic")
             assert np.abs(made.astype(int) - np.asarray(expected)).mean() < 0.01
 
 
 def test_draws_depend_on_seed_shard_key_and_number_alone():
-    program = ("from openmofi.reinforcement.augmentation import *; "
-               "print(draw_augmentation(AugmentSettings(), drawing(3, 'shard', 'kéy', 1), 320, 200))")
+    program = (
+        "from openmofi.reinforcement.augmentation import *; "
+        "print(draw_augmentation(AugmentSettings(), drawing(3, 'shard', 'kéy', 1), 320, 200))"
+    )
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
     assert other == str(draw_augmentation(AugmentSettings(), drawing(3, "shard", "kéy", 1), 320, 200))
-    draws = {str(draw_augmentation(AugmentSettings(), drawing(*named), 320, 200)) for named in
-             ((3, "shard", "kéy", 1), (4, "shard", "kéy", 1), (3, "other", "kéy", 1), (3, "shard", "key", 1),
-              (3, "shard", "kéy", 2))}
+    draws = {
+        str(draw_augmentation(AugmentSettings(), drawing(*named), 320, 200))
+        for named in (
+            (3, "shard", "kéy", 1),
+            (4, "shard", "kéy", 1),
+            (3, "other", "kéy", 1),
+            (3, "shard", "key", 1),
+            (3, "shard", "kéy", 2),
+        )
+    }
     assert len(draws) == 5
 
 
@@ -119,8 +132,17 @@ def test_what_cannot_be_decoded_is_refused():
         augmented(b"broken", Augmentation((0, 0, 1, 1), False, ()), 32, "bicubic")
 
 
-@pytest.mark.parametrize("wrong", [{"scale": (0.0, 1.0)}, {"scale": (0.5, 0.4)}, {"ratio": (0.0, 1.0)}, {"flip": 2.0},
-                                   {"ops": -1}, {"magnitude": 31}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"scale": (0.0, 1.0)},
+        {"scale": (0.5, 0.4)},
+        {"ratio": (0.0, 1.0)},
+        {"flip": 2.0},
+        {"ops": -1},
+        {"magnitude": 31},
+    ],
+)
 def test_settings_that_cannot_be_drawn_by_are_refused(wrong):
     with pytest.raises(UsageError):
         AugmentSettings(**wrong)

@@ -20,8 +20,9 @@ WORDS = ["a", "photo", "of", "the", "crane", "bird", "red", "two"]
 
 def test_texts_are_drawn_from_templates_without_repeating():
     found = entity_captions([CRANE], len(CAPTION_TEMPLATES), drawing(0, "s", "k", -1))
-    assert sorted(found) == sorted(template.format(name="crane", description="large wading bird", type="animal")
-                                   for template in CAPTION_TEMPLATES)
+    assert sorted(found) == sorted(
+        template.format(name="crane", description="large wading bird", type="animal") for template in CAPTION_TEMPLATES
+    )
     assert entity_captions([CRANE], 2, drawing(0, "s", "k", -1)) == found[:2]
 
 
@@ -47,8 +48,17 @@ def checkpoint(tmp_path_factory):
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(
         ViTConfig(image_size=32, patch_size=16, **sizes),
-        GPT2Config(vocab_size=len(vocabulary), n_embd=16, n_layer=1, n_head=2, n_positions=64, bos_token_id=1,
-                   eos_token_id=2, pad_token_id=0))
+        GPT2Config(
+            vocab_size=len(vocabulary),
+            n_embd=16,
+            n_layer=1,
+            n_head=2,
+            n_positions=64,
+            bos_token_id=1,
+            eos_token_id=2,
+            pad_token_id=0,
+        ),
+    )
     config.decoder_start_token_id, config.pad_token_id, config.eos_token_id = 1, 0, 2
     torch.manual_seed(3)
     model = VisionEncoderDecoderModel(config)
@@ -58,8 +68,9 @@ def checkpoint(tmp_path_factory):
     model.save_pretrained(folder)
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>",
-                            unk_token="<pad>").save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", unk_token="<pad>"
+    ).save_pretrained(folder)
     ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
     return folder
 

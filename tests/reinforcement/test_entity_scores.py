@@ -41,8 +41,9 @@ def test_among_equals_the_first_comes_first():
 
 @pytest.mark.slow
 def test_the_jobs_scores_are_of_what_the_teacher_embedded(shards, labelled, small_world, small_encoder, tmp_path):
-    settings = ReinforceSettings((TeacherSpec(small_encoder, 30.0),), augmentations=2, captions=0, size=64,
-                                 entity_scores=3)
+    settings = ReinforceSettings(
+        (TeacherSpec(small_encoder, 30.0),), augmentations=2, captions=0, size=64, entity_scores=3
+    )
     reinforce(shards[:1], labelled, tmp_path, settings, kb=small_world.kb)
     knowledge, kb, encoder = Knowledge.open(tmp_path), KnowledgeBase.open(small_world.kb), open_encoder(small_encoder)
     entities = knowledge.entities()

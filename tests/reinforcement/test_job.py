@@ -30,8 +30,10 @@ def digests(folder: Path) -> dict[str, bytes]:
 
 
 def rows_of(folder: Path) -> dict[str, list[dict]]:
-    return {path.stem: pa.ipc.open_file(path).read_all().to_pylist() for path in
-            sorted((folder / "samples").glob("*.arrow"))}
+    return {
+        path.stem: pa.ipc.open_file(path).read_all().to_pylist()
+        for path in sorted((folder / "samples").glob("*.arrow"))
+    }
 
 
 def take_all(store: Path, rows: dict[str, list[dict]], augmentation=0, caption=0):
@@ -108,8 +110,9 @@ def test_a_resized_copy_is_caught(store, shards):
 
 
 def test_unknown_rows_are_zeros(store, shards):
-    found = Knowledge.open(store).take(["nowhere", shards[0].name], ["x", "no such key"], np.zeros(2, int),
-                                       np.zeros(2, int))
+    found = Knowledge.open(store).take(
+        ["nowhere", shards[0].name], ["x", "no such key"], np.zeros(2, int), np.zeros(2, int)
+    )
     assert not found.known.any()
     assert found.augmentations == [None, None]
     assert found.captions == ["", ""]
@@ -144,8 +147,9 @@ def test_precisions_agree(store, shards, teachers, labelled, small_world, tmp_pa
             np.testing.assert_allclose(getattr(found, part)[name], values, atol=6e-3)
 
 
-def test_teachers_over_one_backbone_look_and_read_once(store, shards, teachers, small_encoder, labelled, small_world,
-                                                       tmp_path, monkeypatch):
+def test_teachers_over_one_backbone_look_and_read_once(
+    store, shards, teachers, small_encoder, labelled, small_world, tmp_path, monkeypatch
+):
     from openmofi.encoders.libraries.backbones import MiniLM
     from openmofi.encoders.networks.modules import OnArrays
 
@@ -155,8 +159,9 @@ def test_teachers_over_one_backbone_look_and_read_once(store, shards, teachers, 
     monkeypatch.setattr(OnArrays, "__call__", lambda self, batch: looks.append(len(batch)) or forward(self, batch))
     monkeypatch.setattr(MiniLM, "_batch", lambda self, tokens: reads.append(len(tokens)) or read(self, tokens))
     twins = (*teachers, TeacherSpec(f"run:{tmp_path / 'twin'}", 30.0))
-    counts = reinforce(shards[:1], labelled, tmp_path / "out", ReinforceSettings(twins, augmentations=2, size=64),
-                       kb=small_world.kb)
+    counts = reinforce(
+        shards[:1], labelled, tmp_path / "out", ReinforceSettings(twins, augmentations=2, size=64), kb=small_world.kb
+    )
     assert sum(looks) == 2 * counts["status"]["ok"]
     written = [text for row in rows_of(tmp_path / "out")[shards[0].name] for text in row["texts"] or ()]
     # Each teacher is asked for one text when it is opened.
@@ -170,8 +175,14 @@ def test_teachers_over_one_backbone_look_and_read_once(store, shards, teachers, 
 
 
 def test_processes_give_the_same_store(store, shards, teachers, labelled, small_world, tmp_path, forked_workers):
-    reinforce(shards, labelled, tmp_path / "out", ReinforceSettings(teachers, augmentations=2, size=64),
-              kb=small_world.kb, engine=engine_named("processes:2"))
+    reinforce(
+        shards,
+        labelled,
+        tmp_path / "out",
+        ReinforceSettings(teachers, augmentations=2, size=64),
+        kb=small_world.kb,
+        engine=engine_named("processes:2"),
+    )
     first, second = rows_of(store), rows_of(tmp_path / "out")
     for shard, rows in first.items():
         for a, b in zip(rows, second[shard], strict=True):
@@ -185,8 +196,24 @@ def test_processes_give_the_same_store(store, shards, teachers, labelled, small_
 
 def test_killed_and_started_again_the_store_is_the_same_bytes(store, small_world, small_encoder, labelled, tmp_path):
     out = tmp_path / "out"
-    command = ["openmofi", "reinforce", small_world.shards, "--labels", labelled, "--kb", small_world.kb,
-               "--teachers", f"{small_encoder}:30", "--augs", "2", "--size", "64", "--json", "-o", out]
+    command = [
+        "openmofi",
+        "reinforce",
+        small_world.shards,
+        "--labels",
+        labelled,
+        "--kb",
+        small_world.kb,
+        "--teachers",
+        f"{small_encoder}:30",
+        "--augs",
+        "2",
+        "--size",
+        "64",
+        "--json",
+        "-o",
+        out,
+    ]
     chance = random.Random(5)
     process = Fork(*command)
     while process.poll() is None and not list(out.glob("samples/*.arrow")):
@@ -229,8 +256,9 @@ def test_another_shard_of_the_same_name_is_refused(shards, teachers, labelled, t
 def test_another_knowledge_base_than_the_labels_is_refused(shards, small_world, tmp_path):
     labels = write_labels(tmp_path / "labels", shards[:1], [[]], kb="0123456789abcdef")
     with pytest.raises(OpenMofiError, match="with another knowledge base") as error:
-        reinforce(shards[:1], labels, tmp_path / "out", ReinforceSettings((TeacherSpec("sample", 20.0),)),
-                  kb=small_world.kb)
+        reinforce(
+            shards[:1], labels, tmp_path / "out", ReinforceSettings((TeacherSpec("sample", 20.0),)), kb=small_world.kb
+        )
     assert str(small_world.kb) in error.value.message
     assert not (tmp_path / "out").exists()
 
@@ -240,14 +268,18 @@ def test_other_settings_in_the_same_folder_are_refused(store, shards, teachers, 
         reinforce(shards, labelled, store, ReinforceSettings(teachers, augmentations=3, size=64), kb=small_world.kb)
 
 
-def test_only_a_datasets_rows_are_reinforced_and_those_as_without_it(store, shards, teachers, labelled, small_world,
-                                                                     tmp_path):
+def test_only_a_datasets_rows_are_reinforced_and_those_as_without_it(
+    store, shards, teachers, labelled, small_world, tmp_path
+):
     build_dataset(labelled, tmp_path / "dataset", DatasetSettings(min_images=1), report=False)
     settings = ReinforceSettings(teachers, augmentations=2, size=64)
     counts = reinforce(shards, labelled, tmp_path / "out", settings, kb=small_world.kb, dataset=tmp_path / "dataset")
     images = tmp_path / "dataset/images"
-    wanted = {(path.stem, key) for path in images.glob("*.parquet") for key in
-              pq.read_table(path, columns=["key"])["key"].to_pylist()}
+    wanted = {
+        (path.stem, key)
+        for path in images.glob("*.parquet")
+        for key in pq.read_table(path, columns=["key"])["key"].to_pylist()
+    }
     whole, some = rows_of(store), rows_of(tmp_path / "out")
     for shard, rows in some.items():
         assert [row["key"] for row in rows] == [row["key"] for row in whole[shard]]

@@ -16,8 +16,11 @@ from openmofi.reinforcement.precision import PRECISIONS, affinity_fidelity, deco
 from openmofi.reinforcement.reinforce_settings import ReinforceSettings
 from openmofi.reinforcement.teachers import TeacherSpec
 
-vectors = arrays(np.float32, st.tuples(st.integers(0, 5), st.integers(1, 40)),
-                 elements=st.floats(-1, 1, width=32, allow_subnormal=False))
+vectors = arrays(
+    np.float32,
+    st.tuples(st.integers(0, 5), st.integers(1, 40)),
+    elements=st.floats(-1, 1, width=32, allow_subnormal=False),
+)
 
 
 def directions(count, dim, seed):
@@ -62,8 +65,10 @@ def test_fidelity_is_that_of_a_plain_computation(precision):
     text = normalised(text + image)
     kept_image, kept_text = stored(image, precision), stored(text, precision)
     kl, absolute = [], []
-    for first, second, kept_first, kept_second in ((image, text, kept_image, kept_text),
-                                                   (text, image, kept_text, kept_image)):
+    for first, second, kept_first, kept_second in (
+        (image, text, kept_image, kept_text),
+        (text, image, kept_text, kept_image),
+    ):
         for row in range(20):
             p = softmax(scale * (second.astype(float) @ first[row].astype(float)))
             q = softmax(scale * (kept_second.astype(float) @ kept_first[row].astype(float)))

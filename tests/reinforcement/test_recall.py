@@ -50,8 +50,10 @@ def test_two_teachers_of_different_dimensions_are_read_as_they_were_written(tmp_
     for number, name in enumerate(("t0", "t1")):
         for part, chosen in (("image", (2, 1, 0)), ("text", (0, 0, 0)), ("caption", (0, 1, 1))):
             values = getattr(found, part)[name]
-            wanted = [exact[f"{shard}/{part}_{number}"][row, vector] for shard, row, vector in
-                      zip("baa", (0, 1, 0), chosen, strict=True)]
+            wanted = [
+                exact[f"{shard}/{part}_{number}"][row, vector]
+                for shard, row, vector in zip("baa", (0, 1, 0), chosen, strict=True)
+            ]
             np.testing.assert_allclose(values[[0, 1, 3]], wanted, atol=1e-3)
             assert not values[2].any()
 
@@ -139,8 +141,9 @@ def test_a_manifest_that_lacks_something_is_refused(tmp_path):
     assert "cannot be read" in refused(tmp_path).message
 
 
-@pytest.mark.parametrize(("content", "says"), [
-    (None, "is missing"), (b"", "is damaged"), (b"ARROW1\0\0xx", "is damaged")])
+@pytest.mark.parametrize(
+    ("content", "says"), [(None, "is missing"), (b"", "is damaged"), (b"ARROW1\0\0xx", "is damaged")]
+)
 def test_a_shard_that_cannot_be_read_is_named(tmp_path, content, says):
     write_store(tmp_path, {"a": [sample("x", 2, 2)]})
     path = tmp_path / "samples/a.arrow"
@@ -151,17 +154,23 @@ def test_a_shard_that_cannot_be_read_is_named(tmp_path, content, says):
     assert "make it again" in error.value.hint
 
 
-@pytest.mark.parametrize(("column", "value", "says"), [
-    ("image_0", np.nan, r"an embedding \(image_0\) that is not finite"),
-    ("text_0", np.inf, r"an embedding \(text_0\) that is not finite"),
-    ("caption_0", -np.inf, r"an embedding \(caption_0\) that is not finite"),
-    ("entity_0", 10, "an entity that the store does not have"),
-    ("entity_0", -1, "an entity that the store does not have"),
-    ("entity_score_0", np.nan, "an entity score that is not between 0 and 1"),
-    ("entity_score_0", 1.5, "an entity score that is not between 0 and 1"),
-    ("crop", np.nan, "a crop beyond its image"), ("crop", 0.9, "a crop beyond its image"),
-    ("op", 99, "an unknown augmentation"), ("op", -1, "an unknown augmentation"),
-    ("magnitude", np.nan, "an unknown augmentation")])
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("image_0", np.nan, r"an embedding \(image_0\) that is not finite"),
+        ("text_0", np.inf, r"an embedding \(text_0\) that is not finite"),
+        ("caption_0", -np.inf, r"an embedding \(caption_0\) that is not finite"),
+        ("entity_0", 10, "an entity that the store does not have"),
+        ("entity_0", -1, "an entity that the store does not have"),
+        ("entity_score_0", np.nan, "an entity score that is not between 0 and 1"),
+        ("entity_score_0", 1.5, "an entity score that is not between 0 and 1"),
+        ("crop", np.nan, "a crop beyond its image"),
+        ("crop", 0.9, "a crop beyond its image"),
+        ("op", 99, "an unknown augmentation"),
+        ("op", -1, "an unknown augmentation"),
+        ("magnitude", np.nan, "an unknown augmentation"),
+    ],
+)
 def test_a_value_out_of_its_range_is_refused_with_file_and_row(tmp_path, column, value, says):
     write_store(tmp_path, {"a": [BROKEN, sample("x", 2, 2)]}, kept=3)
     path = tmp_path / "samples/a.arrow"
@@ -169,7 +178,7 @@ def test_a_value_out_of_its_range_is_refused_with_file_and_row(tmp_path, column,
         batch = pa.ipc.open_file(file).get_batch(0)
     column_type = batch.column(column).type
     flat = batch.column(column).values.to_numpy().copy()
-    flat[flat.size // 2:] = value
+    flat[flat.size // 2 :] = value
     changed = pa.FixedSizeListArray.from_arrays(pa.array(flat, column_type.value_type), column_type.list_size)
     write_shard(str(path), batch.set_column(batch.schema.get_field_index(column), batch.schema.field(column), changed))
     with pytest.raises(OpenMofiError, match=rf"^Row 1 of .*a\.arrow has {says}: the store is damaged"):
@@ -182,9 +191,13 @@ def test_a_column_that_is_missing_is_damage(tmp_path, column):
     path = tmp_path / "samples/a.arrow"
     with pa.OSFile(str(path)) as file:
         batch = pa.ipc.open_file(file).get_batch(0)
-    write_shard(str(path), pa.RecordBatch.from_arrays(
-        [batch.column(name) for name in batch.schema.names if name != column],
-        names=[name for name in batch.schema.names if name != column]))
+    write_shard(
+        str(path),
+        pa.RecordBatch.from_arrays(
+            [batch.column(name) for name in batch.schema.names if name != column],
+            names=[name for name in batch.schema.names if name != column],
+        ),
+    )
     with pytest.raises(OpenMofiError, match=r"a\.arrow is damaged"):
         Knowledge.open(tmp_path).take(["a"], ["x"], numbers(0), numbers(0))
 
@@ -226,5 +239,6 @@ def test_two_teachers_of_the_job_and_a_shard_without_rows(tmp_path):
             seen = Image.fromarray(augmented(images[key], found.augmentations[place], 64, knowledge.interpolation))
             wanted = encoder.project_images(encoder.image_features(preprocess(seen, view)[None]))[0]
             np.testing.assert_allclose(found.image[teacher.name][place], wanted, atol=2e-3)
-            np.testing.assert_allclose(found.text[teacher.name][place], encoder.embed_texts([f"text of {key}"])[0],
-                                       atol=2e-3)
+            np.testing.assert_allclose(
+                found.text[teacher.name][place], encoder.embed_texts([f"text of {key}"])[0], atol=2e-3
+            )

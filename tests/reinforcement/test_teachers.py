@@ -45,8 +45,18 @@ def test_an_encoder_without_a_joint_space_cannot_teach():
         open_teachers([TeacherSpec("backbone:efficientnet-lite0+minilm", 20.0)])
 
 
-@pytest.mark.parametrize("wrong", [{"augmentations": 0}, {"captions": -1}, {"size": -1}, {"precision": "fp8"},
-                                   {"captioner": "blip"}, {"captioner": "hf:"}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"augmentations": 0},
+        {"captions": -1},
+        {"size": -1},
+        {"precision": "fp8"},
+        {"captioner": "blip"},
+        {"captioner": "hf:"},
+        {"seed": -1},
+    ],
+)
 def test_settings_that_cannot_work_are_refused(wrong):
     with pytest.raises(UsageError):
         ReinforceSettings((TeacherSpec("sample", 20.0),), **wrong)

@@ -21,7 +21,8 @@ BROKEN = 3
 def encoded(colour: str) -> bytes:
     out = io.BytesIO()
     Image.linear_gradient("L").convert("RGB").resize((70, 60)).transform(
-        (70, 60), Image.Transform.AFFINE, (1, 0, 5 * COLOURS.index(colour), 0, 1, 0)).save(out, "PNG")
+        (70, 60), Image.Transform.AFFINE, (1, 0, 5 * COLOURS.index(colour), 0, 1, 0)
+    ).save(out, "PNG")
     return out.getvalue()
 
 
@@ -29,12 +30,21 @@ def encoded(colour: str) -> bytes:
 def test_rows_keep_what_is_theirs_and_texts_are_read_at_once(tmp_path, monkeypatch, captions):
     texts = [f"a {colour} thing, {'far ' * number}away" for number, colour in enumerate(COLOURS)]
     images = [b"broken" if number == BROKEN else encoded(colour) for number, colour in enumerate(COLOURS)]
-    write_tar(tmp_path / "00000.tar", [Record(colour, image, text)
-                                       for colour, image, text in zip(COLOURS, images, texts, strict=True)])
+    write_tar(
+        tmp_path / "00000.tar",
+        [Record(colour, image, text) for colour, image, text in zip(COLOURS, images, texts, strict=True)],
+    )
     shards = expand_shards([str(tmp_path / "00000.tar")])
-    labels = write_labels(tmp_path / "labels", shards, [[
-        {"key": colour, "text": text, "status": "no_mention", "mentions": [], "entities": []}
-        for colour, text in zip(COLOURS, texts, strict=True)]])
+    labels = write_labels(
+        tmp_path / "labels",
+        shards,
+        [
+            [
+                {"key": colour, "text": text, "status": "no_mention", "mentions": [], "entities": []}
+                for colour, text in zip(COLOURS, texts, strict=True)
+            ]
+        ],
+    )
     reads, read = [], Encoder.text_features
     monkeypatch.setattr(Encoder, "text_features", lambda self, texts: reads.append(list(texts)) or read(self, texts))
     # Four batches of two.
@@ -50,11 +60,18 @@ def test_rows_keep_what_is_theirs_and_texts_are_read_at_once(tmp_path, monkeypat
     found = knowledge.take(["00000"] * len(COLOURS), COLOURS, np.ones(len(COLOURS), int), np.zeros(len(COLOURS), int))
     assert np.flatnonzero(~found.known).tolist() == [BROKEN]
     (image,), (text,), (caption,) = (list(part.values()) for part in (found.image, found.text, found.caption))
-    pixels = [preprocess(Image.fromarray(augmented(images[number], found.augmentations[number], knowledge.size,
-                                                   knowledge.interpolation)), whole_square(encoder.preprocessing))
-              for number in usable]
-    np.testing.assert_allclose(image[usable], encoder.project_images(encoder.image_features(np.stack(pixels))),
-                               atol=2e-3)
+    pixels = [
+        preprocess(
+            Image.fromarray(
+                augmented(images[number], found.augmentations[number], knowledge.size, knowledge.interpolation)
+            ),
+            whole_square(encoder.preprocessing),
+        )
+        for number in usable
+    ]
+    np.testing.assert_allclose(
+        image[usable], encoder.project_images(encoder.image_features(np.stack(pixels))), atol=2e-3
+    )
     alone = np.concatenate([encoder.embed_texts([texts[number]]) for number in usable])
     np.testing.assert_allclose(text[usable], alone, atol=2e-3)
     if captions:

@@ -16,8 +16,9 @@ def drawn(count: int, seed: int = 0, claim: float = 1.0) -> list[Answer]:
     for _ in range(count):
         probability = np.sort(draw.beta(0.6, 1.2, 40))[::-1]
         right = draw.random(40) < probability**claim
-        found.append(Answer(right, np.ones(40, bool), probability, probability + draw.normal(0, 0.2, 40),
-                            int(right.sum()) + 2))
+        found.append(
+            Answer(right, np.ones(40, bool), probability, probability + draw.normal(0, 0.2, 40), int(right.sum()) + 2)
+        )
     return found
 
 
@@ -42,16 +43,18 @@ def test_what_claims_too_much_has_one():
 def test_figures_are_those_of_their_definitions():
     found = drawn(30, seed=3)
     figures = measured(found)
-    shown = [max(count for count in range(41) if count == 0 or each.probability[:count].mean() >= 0.8)
-             for each in found]
+    shown = [
+        max(count for count in range(41) if count == 0 or each.probability[:count].mean() >= 0.8) for each in found
+    ]
     right = sum(each.right[:count].sum() for each, count in zip(found, shown, strict=True))
     end = figures["0.8"]
     assert (end["shown"], end["lists"]) == (sum(shown), sum(count > 0 for count in shown))
     assert end["precision"] == pytest.approx(right / sum(shown), abs=1e-4)
     assert end["recall"] == pytest.approx(right / sum(each.wanted for each in found), abs=1e-4)
     # Average precision counts what is wanted and was not found, two images of each query.
-    by_cosine = np.mean([average_precision_score(each.right, each.cosine) * each.right.sum() / each.wanted
-                         for each in found])
+    by_cosine = np.mean(
+        [average_precision_score(each.right, each.cosine) * each.right.sum() / each.wanted for each in found]
+    )
     assert figures["average_precision"]["by_cosine"] == pytest.approx(by_cosine, abs=1e-4)
     all_right, all_cosine = (np.concatenate([getattr(each, name) for each in found]) for name in ("right", "cosine"))
     precision, recall, _ = precision_recall_curve(all_right, all_cosine)
@@ -61,8 +64,9 @@ def test_figures_are_those_of_their_definitions():
 
 def test_what_the_truth_does_not_know_counts_for_nothing():
     probability = np.array([0.9, 0.9, 0.8, 0.7])
-    answer = Answer(np.array([True, False, False, True]), np.array([True, False, True, True]), probability, probability,
-                    2)
+    answer = Answer(
+        np.array([True, False, False, True]), np.array([True, False, True, True]), probability, probability, 2
+    )
     assert answer.cut(0.8) == (3, pytest.approx(2.4), 2)
     assert answer.cut(0.87) == (1, pytest.approx(0.9), 1)
     assert answer.cut(0.95) == (0, 0, 0)
@@ -72,8 +76,15 @@ def test_what_the_truth_does_not_know_counts_for_nothing():
 
 def test_a_penguin_is_a_bird_and_what_may_be_one_may_be_a_bird(tmp_path):
     edges = [("penguin", "hypernym", "bird"), ("bird", "hypernym", "animal"), ("robin", "hypernym", "bird")]
-    build_table(write_source(tmp_path / "tables", ids=("animal", "bird", "penguin", "robin"),
-                             names=[("bird", "bird", 1.0)], relations=edges), tmp_path / "kb")
+    build_table(
+        write_source(
+            tmp_path / "tables",
+            ids=("animal", "bird", "penguin", "robin"),
+            names=[("bird", "bird", 1.0)],
+            relations=edges,
+        ),
+        tmp_path / "kb",
+    )
     kb = KnowledgeBase.open(tmp_path / "kb")
     shown = Shown.of(["penguin", "elsewhere"], kb, ["robin"])
     assert shown.entities == {"penguin", "elsewhere"}

@@ -15,9 +15,12 @@ PASSWORD = "s3cret/w@rd"
 
 def binaries() -> Path | None:
     """The newest version's that has pgvector."""
-    found = [path for path in SOFTWARE.glob("*/bin")
-             if Path(f"/usr/share/postgresql/{path.parent.name}/extension/vector.control").is_file()
-             and (path / "initdb").is_file()]
+    found = [
+        path
+        for path in SOFTWARE.glob("*/bin")
+        if Path(f"/usr/share/postgresql/{path.parent.name}/extension/vector.control").is_file()
+        and (path / "initdb").is_file()
+    ]
     return max(found, key=lambda path: float(path.parent.name), default=None)
 
 
@@ -50,32 +53,68 @@ class PostgresServer:
     """
 
     def __init__(self, **settings: str) -> None:
-        self.settings = {"fsync": "off", "listen_addresses": "", "shared_buffers": "32MB", "max_connections": "60",
-                         **settings}
+        self.settings = {
+            "fsync": "off",
+            "listen_addresses": "",
+            "shared_buffers": "32MB",
+            "max_connections": "60",
+            **settings,
+        }
         self.folder, self.bin = Path(tempfile.mkdtemp(prefix="omf")), binaries()
         if _user():
             shutil.chown(self.folder, _user())
-        self._run("initdb", "-D", self.folder / "data", "-U", "root", "-A", "trust", "-E", "UTF8", "--locale=C",
-                  "--no-sync", "--no-instructions")
+        self._run(
+            "initdb",
+            "-D",
+            self.folder / "data",
+            "-U",
+            "root",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+            "--no-instructions",
+        )
         (self.folder / "data/pg_hba.conf").write_text("local all guarded scram-sha-256\nlocal all all trust\n")
         self.process = None
         self.start()
-        self.psql("CREATE ROLE app LOGIN", f"CREATE ROLE guarded LOGIN PASSWORD '{PASSWORD}'", "CREATE DATABASE bare",
-                  "CREATE DATABASE images", "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0",
-                  *(f"GRANT CREATE ON DATABASE {name} TO app, guarded" for name in ("bare", "images", "latin")))
+        self.psql(
+            "CREATE ROLE app LOGIN",
+            f"CREATE ROLE guarded LOGIN PASSWORD '{PASSWORD}'",
+            "CREATE DATABASE bare",
+            "CREATE DATABASE images",
+            "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0",
+            *(f"GRANT CREATE ON DATABASE {name} TO app, guarded" for name in ("bare", "images", "latin")),
+        )
         self.psql("CREATE EXTENSION vector", database="images")
 
     def _run(self, program, *arguments):
-        subprocess.run([self.bin / program, *arguments], check=True, capture_output=True, user=_user(), cwd="/",
-                       env={"PATH": os.environ["PATH"], "LC_ALL": "C"})
+        subprocess.run(
+            [self.bin / program, *arguments],
+            check=True,
+            capture_output=True,
+            user=_user(),
+            cwd="/",
+            env={"PATH": os.environ["PATH"], "LC_ALL": "C"},
+        )
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
         settings = {**self.settings, "unix_socket_directories": self.folder}
         self.process = subprocess.Popen(
-            [self.bin / "postgres", "-D", self.folder / "data",
-             *(word for name, value in settings.items() for word in ("-c", f"{name}={value}"))],
-            user=_user(), cwd="/", stdout=subprocess.DEVNULL, stderr=(self.folder / "log").open("ab"))
+            [
+                self.bin / "postgres",
+                "-D",
+                self.folder / "data",
+                *(word for name, value in settings.items() for word in ("-c", f"{name}={value}")),
+            ],
+            user=_user(),
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            stderr=(self.folder / "log").open("ab"),
+        )
         for _ in range(200):
             if not subprocess.run([self.bin / "pg_isready", "-q", "-h", self.folder], check=False).returncode:
                 return
@@ -95,8 +134,24 @@ class PostgresServer:
     def psql(self, *statements: str, database: str = "postgres") -> list[str]:
         """Run statements as the superuser; the lines of what they give."""
         words = [word for each in statements for word in ("-c", each)]
-        done = subprocess.run([self.bin / "psql", "-qAtX", "-v", "ON_ERROR_STOP=1", "-h", self.folder, "-U", "root",
-                               "-d", database, *words], check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            [
+                self.bin / "psql",
+                "-qAtX",
+                "-v",
+                "ON_ERROR_STOP=1",
+                "-h",
+                self.folder,
+                "-U",
+                "root",
+                "-d",
+                database,
+                *words,
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
         return done.stdout.splitlines()
 
     def address(self, schema: str = "", *, user: str = "app", database: str = "images") -> str:

@@ -13,8 +13,14 @@ from openmofi.knowledge import build_table
 from openmofi.schema import ENTITIES, NAMES
 from openmofi.storage import write_table
 
-COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 40, 220), "yellow": (240, 220, 30),
-           "grey": (128, 128, 128), "white": (250, 250, 250)}
+COLOURS = {
+    "red": (220, 30, 30),
+    "green": (30, 200, 40),
+    "blue": (30, 40, 220),
+    "yellow": (240, 220, 30),
+    "grey": (128, 128, 128),
+    "white": (250, 250, 250),
+}
 _TABLE = np.array(list(COLOURS.values()), np.float32)
 
 
@@ -46,7 +52,7 @@ def coloured(colour: str, seed: int = 0, other: str = "") -> bytes:
     if other:
         pixels[:, 32:] = COLOURS[other]
     left, top = draw.integers(0, 40), draw.integers(0, 30)
-    pixels[top:top + 12, left:left + 16] *= draw.uniform(0.3, 0.8)
+    pixels[top : top + 12, left : left + 16] *= draw.uniform(0.3, 0.8)
     out = io.BytesIO()
     Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(out, "PNG")
     return out.getvalue()
@@ -65,12 +71,30 @@ def write_images(folder: Path, each: int = 5, colours=tuple(COLOURS)) -> Path:
 def write_colour_kb(folder: Path) -> Path:
     """A knowledge base of the colours."""
     source = folder.with_name(f"{folder.name}-source")
-    write_table(source / "entities.parquet", pa.Table.from_pylist(
-        [{"id": f"c:{name}", "name": name, "description": f"the colour {name}", "types": ["colour"],
-          "popularity": 1.0} for name in COLOURS], ENTITIES))
-    write_table(source / "names.parquet", pa.Table.from_pylist(
-        [{"name": name, "entity": f"c:{name}", "count": 2.0} for name in COLOURS]
-        + [{"name": "crimson", "entity": "c:red", "count": 1.0}], NAMES))
+    write_table(
+        source / "entities.parquet",
+        pa.Table.from_pylist(
+            [
+                {
+                    "id": f"c:{name}",
+                    "name": name,
+                    "description": f"the colour {name}",
+                    "types": ["colour"],
+                    "popularity": 1.0,
+                }
+                for name in COLOURS
+            ],
+            ENTITIES,
+        ),
+    )
+    write_table(
+        source / "names.parquet",
+        pa.Table.from_pylist(
+            [{"name": name, "entity": f"c:{name}", "count": 2.0} for name in COLOURS]
+            + [{"name": "crimson", "entity": "c:red", "count": 1.0}],
+            NAMES,
+        ),
+    )
     build_table(source, folder)
     return folder
 

@@ -44,8 +44,9 @@ def labelled_index(folder: Path, each: int = 5, encoder=None, place=None) -> Ind
         probability = PROBABILITIES[int(number) % len(PROBABILITIES)]
         rows.append((image, f"c:{colour}", probability, probability > 0.8, 0.5))
         rows.append((image, f"c:{names[(names.index(colour) + 1) % len(names)]}", 0.1, False, 0.1))
-    index.connection.executemany("INSERT INTO labels VALUES (?, ?, ?, ?, ?) "
-                                 "ON CONFLICT (image, entity) DO NOTHING", rows)
+    index.connection.executemany(
+        "INSERT INTO labels VALUES (?, ?, ?, ?, ?) ON CONFLICT (image, entity) DO NOTHING", rows
+    )
     return index
 
 
@@ -54,8 +55,7 @@ def served(index: Index, **settings):
     from fastapi.testclient import TestClient
 
     settings = ServeSettings(**{"no_token": not settings.get("token"), **settings})
-    return TestClient(create_app(index, settings), base_url="http://127.0.0.1:8000",
-                      raise_server_exceptions=False)
+    return TestClient(create_app(index, settings), base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
 
 
 if __name__ == "__main__":
@@ -66,5 +66,8 @@ if __name__ == "__main__":
     else:
         made = as_encoder(SlowEncoder()) if os.environ.get("SLOW") else None
         settings = {"port": 0, "no_token": True, **json.loads(os.environ.get("SETTINGS", "{}"))}
-        serve(labelled_index(Path(sys.argv[1]), encoder=made), ServeSettings(**settings),
-              on_start=lambda address: print(address, flush=True))
+        serve(
+            labelled_index(Path(sys.argv[1]), encoder=made),
+            ServeSettings(**settings),
+            on_start=lambda address: print(address, flush=True),
+        )

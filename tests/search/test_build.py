@@ -39,7 +39,9 @@ def test_a_changed_image_is_embedded_and_its_old_vector_is_dead(images, index):
     assert (changes.changed, changes.embedded, changes.unchanged) == (1, 1, 29)
     assert index.info().dead == 1
     assert {hit.image.key for hit in index.search(Query(entity="c:blue", limit=6)).hits} == {
-        "red-1", *(f"blue-{number}" for number in range(5))}
+        "red-1",
+        *(f"blue-{number}" for number in range(5)),
+    }
 
 
 def test_removed_files_go_and_come_back_only_with_their_source(images, index):
@@ -79,12 +81,21 @@ def test_what_cannot_be_decoded_is_counted_with_its_status(tmp_path, place):
 
 
 def test_rows_in_are_rows_out_of_a_tar_with_repeated_keys(tmp_path, place):
-    write_tar(tmp_path / "00.tar", [Record("a", coloured("red"), "one"), Record("b", coloured("blue"), "two"),
-                                    Pair("a", coloured("grey"), "three", PairStatus.DUPLICATE_KEY)])
+    write_tar(
+        tmp_path / "00.tar",
+        [
+            Record("a", coloured("red"), "one"),
+            Record("b", coloured("blue"), "two"),
+            Pair("a", coloured("grey"), "three", PairStatus.DUPLICATE_KEY),
+        ],
+    )
     build([str(tmp_path / "00.tar")], colour_encoder(), place)
     records = Index.open(place, ColourEncoder()).search(Query()).hits
     assert Counter((hit.image.key, hit.image.status) for hit in records) == {
-        ("a", "ok"): 1, ("b", "ok"): 1, ("a", "duplicate_key"): 1}
+        ("a", "ok"): 1,
+        ("b", "ok"): 1,
+        ("a", "duplicate_key"): 1,
+    }
 
 
 @pytest.mark.parametrize("ending", ["tar", "tar.gz"])
@@ -100,7 +111,7 @@ def test_images_of_shards_are_read_from_where_they_lie(tmp_path, ending, place):
     assert index.image_bytes(by_key["b"]) == coloured("blue")
 
 
-@pytest.mark.parametrize("name", ["zażółć gęślą.png", "日本 [1] {2} #%.png", "emoji 🦊's \"x\".png", "a\nb.png"])
+@pytest.mark.parametrize("name", ["zażółć gęślą.png", "日本 [1] {2} #%.png", 'emoji 🦊\'s "x".png', "a\nb.png"])
 def test_unicode_file_names(tmp_path, name, place):
     folder = tmp_path / "images"
     folder.mkdir()
@@ -127,14 +138,19 @@ def test_a_name_that_is_no_utf8(tmp_path, place):
 
 def test_metadata_of_a_table(tmp_path, place):
     folder = write_images(tmp_path / "images", 1, ("red", "blue"))
-    write_table_of(folder, [
-        {"file_name": "red-0.png", "text": "red one", "licence": "CC-BY-4.0", "date": "2024-05-01", "views": 3},
-        {"file_name": "blue-0.png", "text": "blue one", "licence": "CC0", "date": "2023-01-31", "odd": [1, 2]}])
+    write_table_of(
+        folder,
+        [
+            {"file_name": "red-0.png", "text": "red one", "licence": "CC-BY-4.0", "date": "2024-05-01", "views": 3},
+            {"file_name": "blue-0.png", "text": "blue one", "licence": "CC0", "date": "2023-01-31", "odd": [1, 2]},
+        ],
+    )
     build([str(folder)], colour_encoder(), place)
     index = Index.open(place, ColourEncoder())
     assert {hit.image.text: dict(hit.image.columns) for hit in index.search(Query()).hits} == {
         "red one": {"licence": "CC-BY-4.0", "date": "2024-05-01", "views": 3},
-        "blue one": {"licence": "CC0", "date": "2023-01-31"}}
+        "blue one": {"licence": "CC0", "date": "2023-01-31"},
+    }
     assert index.info().columns == ("date", "licence", "views")
 
 
@@ -205,8 +221,10 @@ def test_another_encoder_is_refused(images, index):
     class Other(ColourEncoder):
         fingerprint = "colours-2"
 
-    for use in (lambda: Index.open(index.path, Other()), lambda: build([str(images)], openmofi.encoders.as_encoder(
-            Other()), index.path)):
+    for use in (
+        lambda: Index.open(index.path, Other()),
+        lambda: build([str(images)], openmofi.encoders.as_encoder(Other()), index.path),
+    ):
         with pytest.raises(OpenMofiError, match="vectors cannot be compared"):
             use()
 

@@ -29,7 +29,8 @@ def test_margin_and_agreement_are_those_of_their_definitions(scale, known):
     others = own < scale * SAME
     assert (~others).sum() == known
     assert found[:, NAMES.index("margin")] == pytest.approx(
-        scale * cosines.astype(np.float64) - logsumexp(scores[:, others], axis=1), abs=1e-4)
+        scale * cosines.astype(np.float64) - logsumexp(scores[:, others], axis=1), abs=1e-4
+    )
     agreement = np.log(softmax(scores, axis=1) @ softmax(own))
     assert found[:, NAMES.index("agreement")] == pytest.approx(np.maximum(agreement, -20), abs=1e-4)
 
@@ -72,7 +73,7 @@ def test_what_the_nearest_images_say_of_a_candidate():
     assert of[unseen][names("behind")] == pytest.approx(0.7 - 0.9)
     assert {row[names("labelled of 50")] for row in of.values()} == {0.4}
     assert found.unnamed_features()[0, -1] == 0.4
-    assert candidates_of(image, entities, around, []).features[:, names("behind"):].max() == 0
+    assert candidates_of(image, entities, around, []).features[:, names("behind") :].max() == 0
 
 
 def test_an_entity_that_is_left_out_is_no_candidate_and_no_witness():
@@ -87,6 +88,9 @@ def test_an_entity_that_is_left_out_is_no_candidate_and_no_witness():
     both = np.isin(least.entities, alone.entities)
     assert least.entities[both].tolist() == alone.entities[kept].tolist()
     lead = OF_CANDIDATES.index("lead")
-    assert np.delete(least.features[both], lead, axis=1) == pytest.approx(
-        np.delete(alone.features[kept], lead, axis=1), abs=1e-6) or 3 in alone.entities
+    assert (
+        np.delete(least.features[both], lead, axis=1)
+        == pytest.approx(np.delete(alone.features[kept], lead, axis=1), abs=1e-6)
+        or 3 in alone.entities
+    )
     assert len(candidates_of(image, entities[:5], around, near[2:], range(5)).entities) == 0

@@ -49,8 +49,9 @@ def test_all_near_pairs_of_many_are_found_once():
         for bit in draw.choice(64, changed % 8, replace=False):
             hashes[1000 + changed] ^= np.uint64(1 << int(bit))
     left, right = near_pairs(hashes)
-    expected = {(a, b) for a, b in zip(*np.nonzero(np.bitwise_count(hashes[:, None] ^ hashes) <= 6), strict=True)
-                if a != b}
+    expected = {
+        (a, b) for a, b in zip(*np.nonzero(np.bitwise_count(hashes[:, None] ^ hashes) <= 6), strict=True) if a != b
+    }
     assert len(expected) == 2 * 875
     assert set(zip(left, right, strict=True)) == expected
     assert len(left) == len(expected)

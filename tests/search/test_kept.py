@@ -68,9 +68,19 @@ def test_pages_share_a_list_and_are_parts_of_it(index, lists):
     assert lists == [300, 1200]
 
 
-@pytest.mark.parametrize("other", [
-    {"text": "a blue square"}, {"keywords": False}, {"fold": False}, {"filters": Filters(folder="/nowhere")},
-    {"filters": Filters(columns={"author": "ann"})}, {"entity": "c:red"}, {"like": (1,)}, {"examples": (Example(1),)}])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"text": "a blue square"},
+        {"keywords": False},
+        {"fold": False},
+        {"filters": Filters(folder="/nowhere")},
+        {"filters": Filters(columns={"author": "ann"})},
+        {"entity": "c:red"},
+        {"like": (1,)},
+        {"examples": (Example(1),)},
+    ],
+)
 def test_another_query_has_another_list(index, lists, other):
     query = Query(text="a red square")
     index.search(query)
@@ -103,9 +113,15 @@ def test_what_was_embedded_is_not_embedded_again(images, index):
     counted = Counted()
     opened = Index.open(index.path, as_encoder(counted))
     data, pixels = coloured("blue", 9), np.full((20, 30, 3), 200, np.uint8)
-    queries = [Query(text="red"), Query((Example(data),)), Query((Example(data, region=Region(0, 0, 0.5, 1)),)),
-               Query((Example(pixels),)), Query((Example(pixels.reshape(30, 20, 3)),)),
-               Query((Example(pixels[:10]),)), Query(text="red", examples=(Example(data),))]
+    queries = [
+        Query(text="red"),
+        Query((Example(data),)),
+        Query((Example(data, region=Region(0, 0, 0.5, 1)),)),
+        Query((Example(pixels),)),
+        Query((Example(pixels.reshape(30, 20, 3)),)),
+        Query((Example(pixels[:10]),)),
+        Query(text="red", examples=(Example(data),)),
+    ]
     counted.images = counted.texts = 0
     first = opened.vectors_of(queries)
     assert (counted.images, counted.texts) == (6, 1)  # the last query's image came in the same batch

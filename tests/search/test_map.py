@@ -70,9 +70,14 @@ def test_too_few_images_and_a_missing_package_are_sentences(tmp_path, monkeypatc
     assert index.make_map().changed == 10
 
 
-@pytest.mark.parametrize("vectors", [
-    np.tile(np.array([[1.0, 0.0, 0.0]], np.float32), (12, 1)),
-    np.repeat(np.eye(2, dtype=np.float32), 6, axis=0), np.ones((20, 1), np.float32)])
+@pytest.mark.parametrize(
+    "vectors",
+    [
+        np.tile(np.array([[1.0, 0.0, 0.0]], np.float32), (12, 1)),
+        np.repeat(np.eye(2, dtype=np.float32), 6, axis=0),
+        np.ones((20, 1), np.float32),
+    ],
+)
 def test_images_that_are_all_the_same_have_places(vectors):
     places = placed(vectors, 0)
     assert np.isfinite(places).all()

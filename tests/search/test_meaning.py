@@ -32,8 +32,12 @@ def test_other_texts_are_no_names(index, text):
 def test_what_was_judged_is_known_of_a_name(index):
     meaning = meaning_of(index.connection, "red", [1])
     records = {image.id: image for image in index.images(list(meaning.judged))}
-    expected = {record.id: label.probability for record in records.values() for label in record.labels
-                if label.entity == "c:red"}
+    expected = {
+        record.id: label.probability
+        for record in records.values()
+        for label in record.labels
+        if label.entity == "c:red"
+    }
     assert meaning.judged == pytest.approx(expected)
     assert sorted(set(np.round(list(meaning.judged.values()), 3))) == sorted({0.1, *PROBABILITIES})
     assert (meaning.known, set(meaning.words)) == (True, set())
@@ -59,12 +63,15 @@ def test_any_other_text_is_looked_for_in_the_texts(index):
 def test_a_name_of_two_entities_means_either(index):
     index.connection.execute("INSERT INTO aliases VALUES ('c:green', 'crimson')")
     index.connection.execute("DELETE FROM names_fts WHERE rowid = (SELECT number FROM entities WHERE id = 'c:green')")
-    index.connection.execute("INSERT INTO names_fts (rowid, name, aliases) SELECT number, 'green', 'crimson' "
-                             "FROM entities WHERE id = 'c:green'")
+    index.connection.execute(
+        "INSERT INTO names_fts (rowid, name, aliases) SELECT number, 'green', 'crimson' "
+        "FROM entities WHERE id = 'c:green'"
+    )
     both = meaning_of(index.connection, "crimson", [])
     red, green = (meaning_of(index.connection, name, []).judged for name in ("red", "green"))
-    assert both.judged == pytest.approx({image: (red.get(image, 0) + green.get(image, 0)) / 2
-                                         for image in {*red, *green}})
+    assert both.judged == pytest.approx(
+        {image: (red.get(image, 0) + green.get(image, 0)) / 2 for image in {*red, *green}}
+    )
 
 
 def _curve() -> Curve:

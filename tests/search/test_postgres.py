@@ -66,10 +66,15 @@ def both(postgres, tmp_path_factory):
     folder = tmp_path_factory.mktemp("both")
     made = labelled_index(folder), labelled_index(folder, place=postgres.address("both"))
     for index in made:
-        index.add_verdicts([Verdict("images", "red-0", "c:red", "y"),
-                            Verdict("images", "red-1", "c:red", "n", "c:blue"),
-                            Verdict("images", "blue-1", "c:blue", "u"), Verdict("images", "none", "c:red", "y"),
-                            Verdict("images", "red-1", "c:red", "y", who="b")])
+        index.add_verdicts(
+            [
+                Verdict("images", "red-0", "c:red", "y"),
+                Verdict("images", "red-1", "c:red", "n", "c:blue"),
+                Verdict("images", "blue-1", "c:blue", "u"),
+                Verdict("images", "none", "c:red", "y"),
+                Verdict("images", "red-1", "c:red", "y", who="b"),
+            ]
+        )
         index.undo_verdict(4)
     yield made
     for index in made:
@@ -93,9 +98,17 @@ def test_the_same_results_as_in_a_folder_to_the_last_digit(both):
 
 def test_texts_mean_the_same_as_in_a_folder(both):
     for text in ("red", "REDS", " crimson ", "", "redd", "NOT red", '"red', "red*", "\x00", "'", "_", "a red square"):
-        names, words, meanings = zip(*(
-            (entities_named(index.connection, text), images_by_text(index.connection, text, 100, every=True),
-             meaning_of(index.connection, text, [])) for index in both), strict=True)
+        names, words, meanings = zip(
+            *(
+                (
+                    entities_named(index.connection, text),
+                    images_by_text(index.connection, text, 100, every=True),
+                    meaning_of(index.connection, text, []),
+                )
+                for index in both
+            ),
+            strict=True,
+        )
         assert names[0] == names[1] == (["c:red"] if text.strip(' "*').lower() in ("red", "reds", "crimson") else [])
         assert set(words[0]) == set(words[1])
         assert meanings[0].judged == pytest.approx(meanings[1].judged)
@@ -109,15 +122,22 @@ def _precision(index, *of):
 
 def test_the_same_entities_and_reviews_as_in_a_folder(both):
     one, other = both
-    for ask in (lambda index: index.complete("re"), lambda index: index.entities(type="colour", limit=4, offset=1),
-                lambda index: index.similar_entities("c:red"), lambda index: index.find_entity("GREEN"),
-                lambda index: index.entity_images("c:red", order="doubt"), _precision,
-                lambda index: index.entity_images("c:red", accepted=True, limit=3, offset=1),
-                lambda index: _precision(index, "c:red", None), lambda index: to_judge(index, order="doubt"),
-                lambda index: to_judge(index, "c:blue", order="sure", accepted=None),
-                lambda index: [(each.shard, each.key, each.who, each.id) for each in index.verdicts(limit=2)],
-                lambda index: index.verdict_table().drop_columns(["when"]), map_answer,
-                lambda index: replace(index.info(), path="", bytes={}, last="")):
+    for ask in (
+        lambda index: index.complete("re"),
+        lambda index: index.entities(type="colour", limit=4, offset=1),
+        lambda index: index.similar_entities("c:red"),
+        lambda index: index.find_entity("GREEN"),
+        lambda index: index.entity_images("c:red", order="doubt"),
+        _precision,
+        lambda index: index.entity_images("c:red", accepted=True, limit=3, offset=1),
+        lambda index: _precision(index, "c:red", None),
+        lambda index: to_judge(index, order="doubt"),
+        lambda index: to_judge(index, "c:blue", order="sure", accepted=None),
+        lambda index: [(each.shard, each.key, each.who, each.id) for each in index.verdicts(limit=2)],
+        lambda index: index.verdict_table().drop_columns(["when"]),
+        map_answer,
+        lambda index: replace(index.info(), path="", bytes={}, last=""),
+    ):
         assert ask(one) == ask(other)
     drawn = to_judge(other, order="active", limit=10)
     assert len({(each.image.id, each.entity.id) for each in drawn}) == 10
@@ -133,8 +153,9 @@ def test_many_images_are_recognised_by_an_index_on_a_server(both, tmp_path):
     images = Path(both[0].info().sources[0])
     tables = []
     for number, index in enumerate(both):
-        counts = openmofi.recognise(images, index=index, out=tmp_path / str(number), encoder=index.encoder,
-                                    progress=False)
+        counts = openmofi.recognise(
+            images, index=index, out=tmp_path / str(number), encoder=index.encoder, progress=False
+        )
         assert counts["rows_out"] == 30
         (file,) = (tmp_path / str(number) / "recognised").glob("*.parquet")
         tables.append(pq.read_table(file))
@@ -195,8 +216,11 @@ def test_killed_at_any_moment_of_adding_removing_and_compacting(postgres, images
     encoder = colour_encoder()
     build([str(images)], encoder, place)
     whole = _content(place)
-    work = [lambda: remove(place, [str(images / f"{colour}-1.png") for colour in COLOURS]),
-            lambda: Index.open(place, encoder).compact(), lambda: build([str(images)], encoder, place)]
+    work = [
+        lambda: remove(place, [str(images / f"{colour}-1.png") for colour in COLOURS]),
+        lambda: Index.open(place, encoder).compact(),
+        lambda: build([str(images)], encoder, place),
+    ]
     for moment in np.random.default_rng(0).uniform(0.01, 0.5, RESTARTS):
         raised = []
 
@@ -247,15 +271,20 @@ def test_the_http_api_goes_on_after_a_restart(postgres, index, caplog):
         assert client.post("/api/search", json={"text": "red"}).status_code == 200
         assert client.get("/readyz").json() == {"status": "ok"}
         postgres.stop()
-        for answer in (client.post("/api/search", json={"text": "red"}), client.get("/api/images/1"),
-                       client.get("/readyz"), client.post("/api/verdicts", json=[
-                           {"shard": "images", "key": "red-0", "entity": "c:red", "verdict": "y"}])):
+        for answer in (
+            client.post("/api/search", json={"text": "red"}),
+            client.get("/api/images/1"),
+            client.get("/readyz"),
+            client.post("/api/verdicts", json=[{"shard": "images", "key": "red-0", "entity": "c:red", "verdict": "y"}]),
+        ):
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
             assert "cannot be reached" in answer.text
             assert not any(secret in answer.text for secret in (str(postgres.folder), "postgresql:", "app@", "images?"))
             assert str(postgres.folder) in next(  # which the log says
-                record.getMessage() for record in caplog.records
-                if getattr(record, "fields", {}).get("request_id") == answer.json()["request_id"])
+                record.getMessage()
+                for record in caplog.records
+                if getattr(record, "fields", {}).get("request_id") == answer.json()["request_id"]
+            )
         assert (client.get("/healthz").status_code, client.get("/healthz").json()) == (200, {"status": "ok"})
         postgres.start()
         assert client.post("/api/search", json={"text": "red"}).json()["hits"]
@@ -264,8 +293,12 @@ def test_the_http_api_goes_on_after_a_restart(postgres, index, caplog):
 
 def test_a_second_writer_is_refused_and_says_who_writes(images, index, place):
     with only_writer(index.path):
-        for write in (lambda: build([str(images)], index.encoder, place), lambda: remove(place, ["x"]), index.compact,
-                      index.make_map):
+        for write in (
+            lambda: build([str(images)], index.encoder, place),
+            lambda: remove(place, ["x"]),
+            index.compact,
+            index.make_map,
+        ):
             with pytest.raises(OpenMofiError, match=r"is being written by process \d+ on ") as raised:
                 write()
             assert "searching is possible" in raised.value.hint
@@ -285,8 +318,9 @@ def test_who_loses_the_connection_writes_no_more(postgres, images, index, place)
 
 def test_several_reviewers_at_once(index):
     def review(who):
-        return [index.add_verdict(Verdict("images", f"red-{number % 5}", "c:red", "y", who=who)).id
-                for number in range(10)]
+        return [
+            index.add_verdict(Verdict("images", f"red-{number % 5}", "c:red", "y", who=who)).id for number in range(10)
+        ]
 
     with ThreadPoolExecutor(4) as threads:
         ids = [each for some in threads.map(review, "abcd") for each in some]
@@ -315,11 +349,12 @@ def test_a_reader_goes_on_while_segments_are_compacted(images, index, place, mon
     assert (info.dead, info.vectors) == (0, 29)
 
 
-@pytest.mark.parametrize("damage", ["UPDATE vectors SET vector = (-vector::vector)::halfvec WHERE id = ",
-                                    "DELETE FROM vectors WHERE id = "])
+@pytest.mark.parametrize(
+    "damage", ["UPDATE vectors SET vector = (-vector::vector)::halfvec WHERE id = ", "DELETE FROM vectors WHERE id = "]
+)
 def test_damaged_vectors_are_named_and_mended_from_the_images(index, place, damage):
     expected = _content(place)
-    (file,), = index.connection.execute("SELECT file FROM segments")
+    ((file,),) = index.connection.execute("SELECT file FROM segments")
     damage = damage.replace("-vector::vector", "'[0,0,1,0,0,0]'::vector")
     index.connection.execute(f"{damage} (SELECT min(id) FROM vectors)")
     assert {name for name, problem in index.verify().items() if problem} == {f"vectors/{file}"}
@@ -431,10 +466,15 @@ def test_the_command_line_never_prints_a_password(postgres, images, tmp_path, mo
     build([str(images)], colour_encoder(), place)
     index = Index.open(place, colour_encoder())
     index.add_verdict(Verdict("images", "red-0", "c:red", "y"))
-    for arguments in (["index", "info", place, "--json"], ["index", "remove", place, str(images / "red-1.png")],
-                      ["index", "remove", place, "nothing"], ["search", place, "--limit", "3"],
-                      ["index", "verdicts", place, "-o", str(tmp_path / "v.parquet")],
-                      ["search", place.replace("commands", "missing")], ["label", "x", "-o", place, "--kb", "x"]):
+    for arguments in (
+        ["index", "info", place, "--json"],
+        ["index", "remove", place, str(images / "red-1.png")],
+        ["index", "remove", place, "nothing"],
+        ["search", place, "--limit", "3"],
+        ["index", "verdicts", place, "-o", str(tmp_path / "v.parquet")],
+        ["search", place.replace("commands", "missing")],
+        ["label", "x", "-o", place, "--kb", "x"],
+    ):
         done = CliRunner().invoke(app, arguments)
         said = done.output + str(done.exception or "")
         assert secret not in said
@@ -442,8 +482,16 @@ def test_the_command_line_never_prints_a_password(postgres, images, tmp_path, mo
     assert (tmp_path / "v.parquet").is_file()
 
 
-@pytest.mark.parametrize("address", ["postgresql://u:sec/ret@h/x", "postgresql://u:sec?ret@h/x", "postgresql://u:sec#ret@h",
-                                     "postgresql://u:s@ec/ret@h/x", "postgresql://u:sec@ret@h/x"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://u:sec/ret@h/x",
+        "postgresql://u:sec?ret@h/x",
+        "postgresql://u:sec#ret@h",
+        "postgresql://u:s@ec/ret@h/x",
+        "postgresql://u:sec@ret@h/x",
+    ],
+)
 def test_a_password_that_is_no_address_is_not_shown_either(address):
     with pytest.raises(UsageError) as raised:
         place_of(address)
@@ -454,11 +502,18 @@ def test_a_password_that_is_no_address_is_not_shown_either(address):
     assert without_passwords("http://h:80/a@b and s3://b/x:y") == "http://h:80/a@b and s3://b/x:y"
 
 
-@pytest.mark.parametrize(("address", "shown", "password"), [
-    ("postgresql://ann:p%40w@db.example:5433/images", "postgresql://ann@db.example:5433/images", "p@w"),
-    ("postgres:///images?host=/tmp/x&password=pw&schema=mine", "postgresql:///images?host=/tmp/x&schema=mine", "pw"),
-    ("postgresql://h/d?sslmode=require", "postgresql://h/d", ""),
-])
+@pytest.mark.parametrize(
+    ("address", "shown", "password"),
+    [
+        ("postgresql://ann:p%40w@db.example:5433/images", "postgresql://ann@db.example:5433/images", "p@w"),
+        (
+            "postgres:///images?host=/tmp/x&password=pw&schema=mine",
+            "postgresql:///images?host=/tmp/x&schema=mine",
+            "pw",
+        ),
+        ("postgresql://h/d?sslmode=require", "postgresql://h/d", ""),
+    ],
+)
 def test_an_address_is_shown_without_its_password(address, shown, password):
     server = Server.parse(address)
     assert (str(server), server.password) == (shown, password)

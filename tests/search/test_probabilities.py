@@ -29,10 +29,13 @@ def labelled_index(labelled, small_encoder, tmp_path_factory) -> Index:
 @given(st.lists(st.floats(0, 1), max_size=30), st.floats(0.01, 1))
 def test_a_list_ends_where_no_longer_one_is_as_precise(probabilities, until):
     end = end_of(np.array(probabilities), until)
-    assert end == max((count for count in range(1, len(probabilities) + 1)
-                       if np.mean(probabilities[:count]) >= until - 1e-12), default=0) or (
+    assert end == max(
+        (count for count in range(1, len(probabilities) + 1) if np.mean(probabilities[:count]) >= until - 1e-12),
+        default=0,
+    ) or (
         # Where the mean lies at the bound itself, rounding may decide.
-        np.isclose(np.mean(probabilities[:end or 1]), until))
+        np.isclose(np.mean(probabilities[: end or 1]), until)
+    )
     assert len(expected_precision(probabilities)) == len(probabilities)
 
 
@@ -88,15 +91,22 @@ def test_what_is_not_known_of_an_image_counts_for_nothing(labelled_index):
     judged = np.array([position in known.judged for position in range(len(state.images))])
     assert (weight[~judged] == 0).all()
     assert (right[weight == 0] == 0).all()
-    shown = [(record, label) for record in labelled_index.images(state.images.tolist()) for label in record.labels
-             if label.entity == "e:sun"]
+    shown = [
+        (record, label)
+        for record in labelled_index.images(state.images.tolist())
+        for label in record.labels
+        if label.entity == "e:sun"
+    ]
     assert shown
     for image, label in shown:
         (position,) = state.positions(np.array([image.id]))
         # The label job has judged it: it is known, to this probability, and nothing of it is left open.
         assert (right[position], weight[position]) == (pytest.approx(label.probability, abs=1e-6), 1)
-    others = {image.id: sum(label.probability for label in image.labels) for image in labelled_index.images(
-        state.images.tolist()) if image.labels and "e:sun" not in {label.entity for label in image.labels}}
+    others = {
+        image.id: sum(label.probability for label in image.labels)
+        for image in labelled_index.images(state.images.tolist())
+        if image.labels and "e:sun" not in {label.entity for label in image.labels}
+    }
     positions = state.positions(np.array(list(others)))
     assert (right[positions] == 0).all()
     assert weight[positions] == pytest.approx(np.minimum(list(others.values()), 1), abs=1e-6)
@@ -111,8 +121,9 @@ def test_marks_leave_what_the_labels_say_of_an_entity(labelled_index):
         after = {hit.image.id: hit.probability for hit in refined.hits}
         assert after[first] == 1
         assert (after.get(second, 0) == 0) == bool(unlike)
-        judged = {image for image in before if any(
-            label.entity == "e:sun" for label in labelled_index.image(image).labels)} - {first, *unlike}
+        judged = {
+            image for image in before if any(label.entity == "e:sun" for label in labelled_index.image(image).labels)
+        } - {first, *unlike}
         assert len(judged) > 3
         assert {image: after[image] for image in judged} == {image: before[image] for image in judged}
 
@@ -126,7 +137,8 @@ def test_lists_end_where_they_say(labelled_index, small_world):
         assert results.expected_right == pytest.approx(sum(hit.probability for hit in results.hits))
         assert results.hits[-1].expected >= 0.9
         assert [hit.probability for hit in results.hits] == sorted(
-            (hit.probability for hit in results.hits), reverse=True)
+            (hit.probability for hit in results.hits), reverse=True
+        )
         right += [small_world.truth[hit.image.shard, hit.image.key] == entity for hit in results.hits]
         expected += [hit.probability for hit in results.hits]
     assert len(right) > 100
@@ -142,14 +154,19 @@ def test_an_entity_is_searched_by_what_the_label_job_said(labelled_index, labell
                 key = row.shard, row.key
                 said[key] = max(said.get(key, 0.0), each["probability"])
     hits = labelled_index.search(Query(entity="e:moon", limit=400, fold=False)).hits
-    judged = {(hit.image.shard, hit.image.key): hit.probability for hit in hits
-              if (hit.image.shard, hit.image.key) in said}
+    judged = {
+        (hit.image.shard, hit.image.key): hit.probability for hit in hits if (hit.image.shard, hit.image.key) in said
+    }
     assert len(judged) > 10
     assert judged == pytest.approx({key: said[key] for key in judged}, abs=1e-6)
     assert [hit.probability for hit in hits] == sorted((hit.probability for hit in hits), reverse=True)
     wrong, *_, right = (hit.image for hit in hits if (hit.image.shard, hit.image.key) in said)
-    kept = labelled_index.add_verdicts([Verdict(wrong.shard, wrong.key, "e:moon", "n", who="ann"),
-                                        Verdict(right.shard, right.key, "e:moon", "y", who="ann")])
+    kept = labelled_index.add_verdicts(
+        [
+            Verdict(wrong.shard, wrong.key, "e:moon", "n", who="ann"),
+            Verdict(right.shard, right.key, "e:moon", "y", who="ann"),
+        ]
+    )
     try:
         again = labelled_index.search(Query(entity="e:moon", limit=400, fold=False)).hits
         corrected = {hit.image.id: hit.probability for hit in again}
@@ -159,16 +176,23 @@ def test_an_entity_is_searched_by_what_the_label_job_said(labelled_index, labell
             labelled_index.undo_verdict(each.id)
     # With a text or an image beside it, another question is asked.
     beside = labelled_index.search(Query(text="a moon", entity="e:moon", keywords=False, limit=400, fold=False)).hits
-    assert any(hit.probability != pytest.approx(said[hit.image.shard, hit.image.key], abs=1e-6) for hit in beside
-               if (hit.image.shard, hit.image.key) in said)
+    assert any(
+        hit.probability != pytest.approx(said[hit.image.shard, hit.image.key], abs=1e-6)
+        for hit in beside
+        if (hit.image.shard, hit.image.key) in said
+    )
 
 
 def test_a_calibration_is_what_was_kept(labelled_index):
     ending = labelled_index.state.ending
     assert Ending.of_json(ending.to_json()) == ending
     # One of an earlier version has curves of other features: the next build fits it again.
-    assert Ending.of_json(json.dumps({key: value for key, value in json.loads(ending.to_json()).items()
-                                      if key != "version"})) is None
+    assert (
+        Ending.of_json(
+            json.dumps({key: value for key, value in json.loads(ending.to_json()).items() if key != "version"})
+        )
+        is None
+    )
 
 
 def test_recognition_names_what_is_shown_with_evidence(labelled_index, small_world):
@@ -221,11 +245,21 @@ def _clustered(draw, named: int, unnamed: int, each: int, dim: int = 32) -> tupl
     entities = draw.normal(size=(named + unnamed, dim))
     cluster = np.repeat(np.arange(named + unnamed), each)
     vectors = 2 * entities[cluster] + draw.normal(size=(len(cluster), dim))
-    vectors, entities = (np.asarray(each / np.linalg.norm(each, axis=1, keepdims=True), np.float32)
-                         for each in (vectors, entities))
+    vectors, entities = (
+        np.asarray(each / np.linalg.norm(each, axis=1, keepdims=True), np.float32) for each in (vectors, entities)
+    )
     exact = Exact([vectors])
-    state = State(1, {}, (), exact, np.arange(len(cluster)), draw.integers(0, 2**63, len(cluster)).astype(np.uint64),
-                  exact, entities[:named], tuple(f"e:{number}" for number in range(named)))
+    state = State(
+        1,
+        {},
+        (),
+        exact,
+        np.arange(len(cluster)),
+        draw.integers(0, 2**63, len(cluster)).astype(np.uint64),
+        exact,
+        entities[:named],
+        tuple(f"e:{number}" for number in range(named)),
+    )
     labelled = np.flatnonzero((cluster < named) & (draw.random(len(cluster)) < 0.8))
     judged = {place: {int(cluster[place]): 0.95} for place in labelled.tolist()}
     images = {entity: [place for place in judged if cluster[place] == entity] for entity in range(named)}
@@ -250,8 +284,10 @@ def test_images_that_show_what_no_label_names_are_told_from_others():
     ending = Ending(None, None, None, tuple(range(0, 456, 5)), tuple(range(28)), 20.0)
     around = state.around(ending)
     entity, unnamed = fit_recognition(state, known, around, np.random.default_rng(0))
-    found = {place: unnamed(candidates_of(vector, state.entities, around, near).unnamed_features())[0]
-             for place, vector, near in _seen(state, known, np.arange(456))}
+    found = {
+        place: unnamed(candidates_of(vector, state.entities, around, near).unnamed_features())[0]
+        for place, vector, near in _seen(state, known, np.arange(456))
+    }
     probabilities = np.array([found[place] for place in range(456)])
     assert probabilities[cluster >= 28].mean() > 0.9
     assert probabilities[cluster < 28].mean() < 0.1

@@ -71,7 +71,8 @@ def assert_the_same(row: dict, recognition, tolerance: float) -> None:
         if alone.probability is not None:
             assert each["probability"] == pytest.approx(alone.probability, abs=tolerance)
         assert [near["cosine"] for near in each["evidence"]] == pytest.approx(
-            [cosine for _, cosine in alone.evidence], abs=tolerance)
+            [cosine for _, cosine in alone.evidence], abs=tolerance
+        )
         # Images that are equally near, but for the rounding of features, may change places: processors round otherwise.
         cosines = {image.id: cosine for image, cosine in alone.evidence}
         least = min(cosines.values(), default=0.0)
@@ -89,8 +90,9 @@ def test_many_images_are_recognised_as_one_by_one(index, shards, tmp_path):
     for rows in found.values():
         for row in rows:
             # Features are kept as float16.
-            assert_the_same(row, index.recognise(coloured(NAMES[int(row["key"]) % 6], 100 + int(row["key"])), limit=3),
-                            2e-3)
+            assert_the_same(
+                row, index.recognise(coloured(NAMES[int(row["key"]) % 6], 100 + int(row["key"])), limit=3), 2e-3
+            )
             assert row["entities"][0]["entity"] == f"c:{NAMES[int(row['key']) % 6]}"
             assert row["entities"][0]["evidence"]
 
@@ -131,19 +133,34 @@ def test_features_that_it_makes_are_the_label_jobs(index, shards, tmp_path):
     write_tar(twice, [Record("a", coloured("red"), ""), Record("b", b"no image", "red"), Record("c", None, "red")])
     given = expand_shards([str(twice), str(shards[0])])
     openmofi.recognise([twice, shards[0]], index=index, out=tmp_path / "out", cache=tmp_path / "one")
-    read_corpus(given, KnowledgeBase.open(index.path.parent / "kb"), index.encoder, LabelSettings(), tmp_path / "two",
-                LocalEngine(), Quiet())
-    one, two = ({path.relative_to(cache).as_posix(): path.read_bytes() for path in cache.glob("features/*/*.arrow")}
-                for cache in (tmp_path / "one", tmp_path / "two"))
+    read_corpus(
+        given,
+        KnowledgeBase.open(index.path.parent / "kb"),
+        index.encoder,
+        LabelSettings(),
+        tmp_path / "two",
+        LocalEngine(),
+        Quiet(),
+    )
+    one, two = (
+        {path.relative_to(cache).as_posix(): path.read_bytes() for path in cache.glob("features/*/*.arrow")}
+        for cache in (tmp_path / "one", tmp_path / "two")
+    )
     assert len(one) == 2
     assert one == two
 
 
 def test_rows_that_cannot_be_used_stay_with_a_status(index, tmp_path):
     path = tmp_path / "odd.tar"
-    write_tar(path, [Record("broken", b"\x89PNG nothing", "red"), Record("missing", None, "red"),
-                     Record("vector", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "red"),
-                     Record("good", coloured("red"), "\x00")])
+    write_tar(
+        path,
+        [
+            Record("broken", b"\x89PNG nothing", "red"),
+            Record("missing", None, "red"),
+            Record("vector", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "red"),
+            Record("good", coloured("red"), "\x00"),
+        ],
+    )
     twice = tmp_path / "twice"
     twice.mkdir()
     for name in ("a", "b"):
@@ -154,8 +171,11 @@ def test_rows_that_cannot_be_used_stay_with_a_status(index, tmp_path):
     counts = openmofi.recognise([path, twice, empty], index=index, out=tmp_path / "out", key_column="key")
     found = tables(tmp_path / "out")
     assert {row["key"]: row["status"] for row in found["odd"]} == {
-        "broken": "image_broken", "missing": "image_missing", "vector": "image_unsupported_format",
-        "good": "uncalibrated"}
+        "broken": "image_broken",
+        "missing": "image_missing",
+        "vector": "image_unsupported_format",
+        "good": "uncalibrated",
+    }
     assert [row["status"] for row in found["twice"]] == ["uncalibrated", "duplicate_key"]
     assert found["empty"] == []
     assert all(bool(row["entities"]) == (row["status"] == "uncalibrated") for rows in found.values() for row in rows)
@@ -210,8 +230,9 @@ def test_another_state_of_the_index_is_another_job(colours, shards, tmp_path):
     index.remove([str(colours / "images/red-0.png")])
     with pytest.raises(OpenMofiError, match="made with other settings"):
         openmofi.recognise(shards, index=index, out=tmp_path / "out")
-    assert "c:red" in {each["entity"] for rows in tables(tmp_path / "out").values() for row in rows
-                       for each in row["entities"]}
+    assert "c:red" in {
+        each["entity"] for rows in tables(tmp_path / "out").values() for row in rows for each in row["entities"]
+    }
     openmofi.recognise(shards, index=index, out=tmp_path / "out", restart=True)
 
 
@@ -268,8 +289,12 @@ openmofi.recognise({shards!r}, index={index!r}, encoder=colour_encoder(), out={o
 @pytest.mark.slow
 def test_killed_it_ends_in_the_same_bytes(colours, index, shards, tmp_path):
     openmofi.recognise(shards, index=index, out=tmp_path / "whole")
-    script = _SCRIPT.format(paths=[str(Path(__file__).parent), *sys.path], shards=list(map(str, shards)),
-                            index=str(colours / "index"), out=str(tmp_path / "out"))
+    script = _SCRIPT.format(
+        paths=[str(Path(__file__).parent), *sys.path],
+        shards=list(map(str, shards)),
+        index=str(colours / "index"),
+        out=str(tmp_path / "out"),
+    )
     child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, env=os.environ)
     assert child.stdout is not None
     assert child.stdout.readline() == b"done\n"

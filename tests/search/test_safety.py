@@ -128,8 +128,11 @@ def test_killed_amid_other_writes(tmp_path, what):
 
 def test_a_second_writer_is_refused_and_says_who_writes(images, index):
     with only_writer(index.path):
-        for write in (lambda: build([str(images)], index.encoder, index.path), lambda: remove(index.path, ["x"]),
-                      index.compact):
+        for write in (
+            lambda: build([str(images)], index.encoder, index.path),
+            lambda: remove(index.path, ["x"]),
+            index.compact,
+        ):
             with pytest.raises(OpenMofiError, match="is being written by process") as raised:
                 write()
             assert "searching is possible" in raised.value.hint
@@ -141,7 +144,7 @@ def test_readers_see_the_old_or_the_new_state(images, index):
     old = _content(index.path)
     with closing(connect(index.path)) as writer:
         writer.execute("BEGIN IMMEDIATE")
-        drop_images(writer, [image for image, in writer.execute("SELECT id FROM images WHERE key LIKE 'red%'")])
+        drop_images(writer, [image for (image,) in writer.execute("SELECT id FROM images WHERE key LIKE 'red%'")])
         assert _content(index.path) == old
         writer.execute("INSERT INTO commits (made, what, changes) VALUES ('', 'test', '{}')")
         writer.execute("COMMIT")
@@ -173,8 +176,10 @@ def test_readers_beside_a_busy_writer_see_whole_states(tmp_path):
             totals = []
             while time.monotonic() < end:
                 hits = index.search(Query(text=colour, keywords=False, limit=1000, fold=False)).hits
-                keys = {hit.image.source: len([each for each in hits if each.image.source == hit.image.source])
-                        for hit in hits}
+                keys = {
+                    hit.image.source: len([each for each in hits if each.image.source == hit.image.source])
+                    for hit in hits
+                }
                 assert keys in ({str(kept): 30}, {str(kept): 30, str(others): 6})
                 totals.append(len(hits))
             return totals
@@ -239,7 +244,8 @@ def test_a_damaged_segment_is_named_and_mended_from_the_images(images, index, da
     assert not any(Index.open(index.path).verify().values())
     mended = _content(index.path)
     assert {key: value for key, value in mended.items() if key != "blue-0"} == {
-        key: value for key, value in expected.items() if key != "blue-0"}
+        key: value for key, value in expected.items() if key != "blue-0"
+    }
 
 
 def test_a_damaged_database_is_one_sentence(index):

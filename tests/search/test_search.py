@@ -59,7 +59,8 @@ def test_a_region_is_what_is_searched_by(index):
     tiny = io.BytesIO()
     Image.new("RGB", (1, 1), COLOURS["blue"]).save(tiny, "PNG")
     assert set(_colours(index.search(Query((Example(tiny.getvalue(), region=Region(0.999, 0.999, 1, 1)),))))) == {
-        "blue"}
+        "blue"
+    }
 
 
 @pytest.mark.parametrize("text", ["0.5,0,0.4,1", "0,0,1,2", "a,b", "0,0,1", "nan,0,1,1", "-.1,0,1,1"])
@@ -79,10 +80,20 @@ def test_marks_refine(index):
 
 def test_filters(tmp_path, place):
     folder = write_images(tmp_path / "images", 2, ("red", "blue"))
-    write_table_of(folder, [
-        {"file_name": f"{colour}-{number}.png", "text": f"{colour} {number}", "licence": ["CC-BY-4.0", "CC0"][number],
-         "date": f"2024-0{number + 1}-15T10:00:00", "author": "Doe [x]?"}
-        for colour in ("red", "blue") for number in range(2)])
+    write_table_of(
+        folder,
+        [
+            {
+                "file_name": f"{colour}-{number}.png",
+                "text": f"{colour} {number}",
+                "licence": ["CC-BY-4.0", "CC0"][number],
+                "date": f"2024-0{number + 1}-15T10:00:00",
+                "author": "Doe [x]?",
+            }
+            for colour in ("red", "blue")
+            for number in range(2)
+        ],
+    )
     (tmp_path / "other").mkdir()
     (tmp_path / "other/green.png").write_bytes(coloured("green"))
     build([str(folder), str(tmp_path / "other")], colour_encoder(), place)
@@ -98,7 +109,9 @@ def test_filters(tmp_path, place):
     assert len(found(columns={"author": "doe [x]?"})) == 4
     assert found(columns={"no \"such'": "x"}) == []
     assert [hit.image.text for hit in index.search(Query(text="red", filters=Filters(licence="cc0"))).hits] == [
-        "red 1", "blue 1"]
+        "red 1",
+        "blue 1",
+    ]
     with pytest.raises(UsageError, match="not a day"):
         Filters(since="yesterday")
 
@@ -107,8 +120,13 @@ def test_filters(tmp_path, place):
 @pytest.mark.parametrize("asked", ["2024-05-01", "20240501", "2024-W18-3"])
 def test_days_are_the_same_day_however_they_are_spelt(tmp_path, place, stored, asked):
     folder = write_images(tmp_path / "images", 1, ("red", "blue"))
-    write_table_of(folder, [{"file_name": "red-0.png", "text": "red", "date": stored},
-                            {"file_name": "blue-0.png", "text": "blue", "date": "2024-04-30"}])
+    write_table_of(
+        folder,
+        [
+            {"file_name": "red-0.png", "text": "red", "date": stored},
+            {"file_name": "blue-0.png", "text": "blue", "date": "2024-04-30"},
+        ],
+    )
     build([str(folder)], colour_encoder(), place)
     index = Index.open(place, colour_encoder())
     for filters in (Filters(since=asked), Filters(since=asked, until=asked)):
@@ -124,20 +142,40 @@ def test_what_is_no_day_is_refused(day):
 
 def test_columns_of_all_kinds(tmp_path, place):
     folder = write_images(tmp_path / "images", 1, ("red", "blue"))
-    write_table_of(folder, [
-        {"file_name": "red-0.png", "text": "one", "free": True, "views": 3, "ratio": 1.5, "note": "100%_sure!"},
-        {"file_name": "blue-0.png", "text": "two", "free": False, "views": 30, "ratio": 15, "note": "a\x00b",
-         "it's": 1}])
+    write_table_of(
+        folder,
+        [
+            {"file_name": "red-0.png", "text": "one", "free": True, "views": 3, "ratio": 1.5, "note": "100%_sure!"},
+            {
+                "file_name": "blue-0.png",
+                "text": "two",
+                "free": False,
+                "views": 30,
+                "ratio": 15,
+                "note": "a\x00b",
+                "it's": 1,
+            },
+        ],
+    )
     build([str(folder)], colour_encoder(), place)
     index = Index.open(place, ColourEncoder())
 
     def found(**columns):
         return {hit.image.key[:-4] for hit in index.search(Query(filters=Filters(columns=columns))).hits}
 
-    for columns, keys in (({"free": "1"}, {"red-0"}), ({"free": "0"}, {"blue-0"}), ({"views": "3"}, {"red-0"}),
-                          ({"views": "3*"}, {"red-0", "blue-0"}), ({"ratio": "1.5"}, {"red-0"}),
-                          ({"note": "100%_S*"}, {"red-0"}), ({"note": "100_*"}, set()), ({"note": "*!"}, {"red-0"}),
-                          ({"note": "a?b"}, set()), ({"it's": "1"}, {"blue-0"}), ({'no"ne': "*"}, set())):
+    for columns, keys in (
+        ({"free": "1"}, {"red-0"}),
+        ({"free": "0"}, {"blue-0"}),
+        ({"views": "3"}, {"red-0"}),
+        ({"views": "3*"}, {"red-0", "blue-0"}),
+        ({"ratio": "1.5"}, {"red-0"}),
+        ({"note": "100%_S*"}, {"red-0"}),
+        ({"note": "100_*"}, set()),
+        ({"note": "*!"}, {"red-0"}),
+        ({"note": "a?b"}, set()),
+        ({"it's": "1"}, {"blue-0"}),
+        ({'no"ne': "*"}, set()),
+    ):
         assert found(**columns) == keys, columns
 
 
@@ -149,12 +187,20 @@ def test_labels_filter_with_subtypes(small_world, labelled, small_encoder, tmp_p
     from openmofi.storage import write_table
 
     source = write_kb_source(tmp_path / "source")
-    write_table(source / "relations.parquet", pa.Table.from_pylist(
-        [{"head": "e:sun", "relation": "hypernym", "tail": "e:moon"},
-         {"head": "e:moon", "relation": "hypernym", "tail": "e:sun"},
-         {"head": "e:tent", "relation": "near", "tail": "e:moon"}], RELATIONS))
-    index = openmofi.build_index(labelled, encoder=small_encoder, out=place,
-                                 kb=openmofi.build_kb("table", source, tmp_path / "kb"))
+    write_table(
+        source / "relations.parquet",
+        pa.Table.from_pylist(
+            [
+                {"head": "e:sun", "relation": "hypernym", "tail": "e:moon"},
+                {"head": "e:moon", "relation": "hypernym", "tail": "e:sun"},
+                {"head": "e:tent", "relation": "near", "tail": "e:moon"},
+            ],
+            RELATIONS,
+        ),
+    )
+    index = openmofi.build_index(
+        labelled, encoder=small_encoder, out=place, kb=openmofi.build_kb("table", source, tmp_path / "kb")
+    )
     results = index.search(Query(filters=Filters(entity="e:moon"), limit=500, fold=False))
     labels = [{label.entity for label in hit.image.labels if label.accepted} for hit in results.hits]
     assert labels
@@ -168,8 +214,11 @@ def test_labels_filter_with_subtypes(small_world, labelled, small_encoder, tmp_p
 
 def test_pages_of_results_are_the_whole_list(index):
     whole = index.search(Query(text="red square", limit=30)).hits
-    pages = [hit for offset in (0, 7, 14, 21, 28)
-             for hit in index.search(Query(text="red square", limit=7, offset=offset)).hits]
+    pages = [
+        hit
+        for offset in (0, 7, 14, 21, 28)
+        for hit in index.search(Query(text="red square", limit=7, offset=offset)).hits
+    ]
     assert [(hit.image.id, hit.rank) for hit in pages] == [(hit.image.id, hit.rank) for hit in whole]
 
 
@@ -202,9 +251,28 @@ def test_no_query_is_syntax(shared_index, text):
     assert shared_index.complete(text) == []  # an index of images alone knows no entities
 
 
-@pytest.mark.parametrize("text", [
-    '"', "'", "red AND", "NOT red", "NEAR(red blue", "text:red", "red*", "^red", "(", "a OR", "{red}", "\0", "- red",
-    "red; DROP TABLE images", "⁂", "x" * 100_000, "red " * 5000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"',
+        "'",
+        "red AND",
+        "NOT red",
+        "NEAR(red blue",
+        "text:red",
+        "red*",
+        "^red",
+        "(",
+        "a OR",
+        "{red}",
+        "\0",
+        "- red",
+        "red; DROP TABLE images",
+        "⁂",
+        "x" * 100_000,
+        "red " * 5000,
+    ],
+)
 def test_hostile_queries(shared_index, text):
     assert shared_index.search(Query(text=text)).total == 6
 
@@ -214,13 +282,28 @@ def test_completion_and_names(index):
     assert index.complete("crim")[0].id == index.find_entity("Crimson").id == index.find_entity("c:red").id == "c:red"
 
 
-@pytest.mark.parametrize(("given", "near"), [
-    ("gren", "green (c:green)"), ("YELOW", "yellow (c:yellow)"), ("crmison", "crimson (c:red)"),
-    ("gre", "grey (c:grey)"),
-    ("c:gren", "green (c:green)"), ("wihte", "white (c:white)"), ("x" * 100_000, ""), ('"*^', ""), ("", ""), ("ü", "")])
+@pytest.mark.parametrize(
+    ("given", "near"),
+    [
+        ("gren", "green (c:green)"),
+        ("YELOW", "yellow (c:yellow)"),
+        ("crmison", "crimson (c:red)"),
+        ("gre", "grey (c:grey)"),
+        ("c:gren", "green (c:green)"),
+        ("wihte", "white (c:white)"),
+        ("x" * 100_000, ""),
+        ('"*^', ""),
+        ("", ""),
+        ("ü", ""),
+    ],
+)
 def test_an_unknown_entity_is_answered_with_those_spelt_alike(index, given, near):
-    for ask in (index.find_entity, index.entity, lambda entity: index.search(Query(entity=entity)),
-                lambda entity: index.search(Query(filters=Filters(entity)))):
+    for ask in (
+        index.find_entity,
+        index.entity,
+        lambda entity: index.search(Query(entity=entity)),
+        lambda entity: index.search(Query(filters=Filters(entity))),
+    ):
         if not given and ask not in (index.find_entity, index.entity):
             continue
         with pytest.raises(UnknownEntityError, match="knows no entity") as raised:

@@ -22,8 +22,12 @@ def _clustered(count, dim=32, seed=0):
 
 
 @settings(max_examples=60, derandomize=True)
-@given(hnp.arrays(np.float32, st.tuples(st.integers(1, 4), st.integers(0, 12)),
-                  elements=st.sampled_from([-1.0, 0.0, 0.5, 1.0])), st.integers(1, 15))
+@given(
+    hnp.arrays(
+        np.float32, st.tuples(st.integers(1, 4), st.integers(0, 12)), elements=st.sampled_from([-1.0, 0.0, 0.5, 1.0])
+    ),
+    st.integers(1, 15),
+)
 def test_best_is_a_stable_sort(scores, count):
     values, places = best(scores, count)
     for row, value, place in zip(scores, values, places, strict=True):
@@ -40,8 +44,7 @@ def test_exact_is_numpy(tmp_path):
     scores = queries @ whole.T
     assert np.array_equal(exact.search(queries, 10)[1], np.argsort(-scores, axis=1, kind="stable")[:, :10])
     filtered = np.where(allowed, scores, -np.inf)
-    assert np.array_equal(exact.search(queries, 10, allowed)[1],
-                          np.argsort(-filtered, axis=1, kind="stable")[:, :10])
+    assert np.array_equal(exact.search(queries, 10, allowed)[1], np.argsort(-filtered, axis=1, kind="stable")[:, :10])
     assert np.allclose(exact.rows(np.array([3, 99, 100, 499])), whole[[3, 99, 100, 499]])
 
 
@@ -72,15 +75,21 @@ def test_faiss_beside_exact(tmp_path, segments, monkeypatch, factory):
     queries, draw = _clustered(50, seed=9), np.random.default_rng(0)
     side = exact.rows(np.arange(6_000)) @ draw.normal(size=32).astype(np.float32)  # half of the queries lie elsewhere
     filters = {share: draw.random(6_000) < share for share in (0.6, 0.3, 0.01)}
-    for share, allowed in {"all": None, **filters, "half": side > np.median(side), "end": side > np.quantile(side, 0.9)
-                           }.items():
+    for share, allowed in {
+        "all": None,
+        **filters,
+        "half": side > np.median(side),
+        "end": side > np.quantile(side, 0.9),
+    }.items():
         scores, positions = index.search(queries, 10, allowed)
         expected = exact.search(queries, 10, allowed)
-        recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(positions.tolist(), expected[1].tolist(),
-                                                                   strict=True)])
+        recall = np.mean(
+            [len(set(a) & set(b)) / 10 for a, b in zip(positions.tolist(), expected[1].tolist(), strict=True)]
+        )
         assert recall >= 0.97, share  # the effort is for .98; of 50 queries .006 is a standard error
-        assert np.allclose(scores, np.einsum("qd,qkd->qk", queries, exact.rows(positions.ravel()).reshape(50, 10, 32)),
-                           atol=1e-5)
+        assert np.allclose(
+            scores, np.einsum("qd,qkd->qk", queries, exact.rows(positions.ravel()).reshape(50, 10, 32)), atol=1e-5
+        )
         assert allowed is None or allowed[positions].all()
 
 
@@ -107,8 +116,11 @@ def test_the_effort_is_the_least_that_reaches_the_goal():
         near = np.argsort(-np.where(allowed, given @ whole.T, -np.inf), axis=1)[:, :11]
         return np.where(np.arange(11) < (value - 1 if len(given) == 80 else value + 1), near, -1)
 
-    kinds = {"images": Asked(whole[own], own), "texts": Asked(texts, np.full(80, -1)),
-             "none": Asked(texts[:0], own[:0])}
+    kinds = {
+        "images": Asked(whole[own], own),
+        "texts": Asked(texts, np.full(80, -1)),
+        "none": Asked(texts[:0], own[:0]),
+    }
     assert least_effort(search, vectors, allowed, kinds, (8, 10, 11, 12)) == Effort(11, 1.0, 200, 300)
     assert asked == [8, 8, 10, 10, 11, 11]
     assert least_effort(search, vectors, allowed, kinds, (8, 9)) == Effort(9, 0.8, 200, 300)
@@ -148,7 +160,12 @@ def test_what_queries_find_is_measured_on_others(tmp_path, segments):
 
 def test_what_suits_how_many():
     assert [faiss_cache.factory_for(count, 256) for count in (0, 49_999, 50_000, 1_000_000, 9_000_000)] == [
-        "", "", "IVF894,RaBitQfs", "IVF4000,RaBitQfs", "IVF12000,RaBitQfs"]
+        "",
+        "",
+        "IVF894,RaBitQfs",
+        "IVF4000,RaBitQfs",
+        "IVF12000,RaBitQfs",
+    ]
     assert faiss_cache.factory_for(1_000_000, 128) == "IVF4000,SQ8"
 
 

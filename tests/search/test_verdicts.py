@@ -41,8 +41,9 @@ def test_verdicts_are_kept_together_or_not_at_all(tmp_path, place):
 
 def test_all_verdicts_are_in_the_table_with_their_labels_probability(tmp_path, place):
     index = labelled_index(tmp_path, place=place)
-    index.add_verdicts([verdict("red-0"), verdict("red-4", "n"), verdict("red-99", "u"),
-                        verdict("red-0", "n", who="b")])
+    index.add_verdicts(
+        [verdict("red-0"), verdict("red-4", "n"), verdict("red-99", "u"), verdict("red-0", "n", who="b")]
+    )
     index.undo_verdict(2)
     table = index.verdict_table()
     assert table.schema.equals(VERDICTS)
@@ -64,7 +65,8 @@ def judged(labelled, small_world, small_encoder, tmp_path_factory):
     index = openmofi.build_index(str(labelled), encoder=small_encoder, out=folder, progress=False)
     rows = index.connection.execute(
         "SELECT sources.shard, key, entity FROM labels JOIN images ON images.id = image JOIN sources ON "
-        "sources.id = source WHERE accepted OR probability >= 0.1 ORDER BY 1, 2, 3").fetchall()
+        "sources.id = source WHERE accepted OR probability >= 0.1 ORDER BY 1, 2, 3"
+    ).fetchall()
     rows = [rows[place] for place in np.random.default_rng(0).permutation(len(rows))[:100]]
     true = ["y" if small_world.truth[shard, key] == entity else "n" for shard, key, entity in rows]
     wrong = [Verdict(*row, "n" if value == "y" else "y") for row, value in list(zip(rows, true, strict=True))[:5]]
@@ -105,7 +107,8 @@ def test_the_audit_and_the_next_job_take_an_index(judged, labelled, small_world,
     run("index", "verdicts", folder, "-o", tmp_path / "v.parquet")
     by_index = json.loads(run("label", "audit", labelled, "--verdicts", folder, "--json").stdout)
     assert by_index == json.loads(
-        run("label", "audit", labelled, "--verdicts", tmp_path / "v.parquet", "--json").stdout)
+        run("label", "audit", labelled, "--verdicts", tmp_path / "v.parquet", "--json").stdout
+    )
     rows = openmofi.Labels.open(labelled).accepted().select(["shard", "key", "entity"]).to_pylist()
     accepted = {tuple(row.values()) for row in rows}
     precision = sum(small_world.truth[at[:2]] == at[2] for at in accepted) / len(accepted)
@@ -113,16 +116,33 @@ def test_the_audit_and_the_next_job_take_an_index(judged, labelled, small_world,
     assert by_index["labels"]["judged"] == sum(at in accepted for at in true)
 
     def again(name, verdicts):
-        return openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / name,
-                              cache=labelled, target_precision=0.9, verdicts=verdicts, progress=False)
+        return openmofi.label(
+            small_world.shards,
+            kb=small_world.kb,
+            encoder=small_encoder,
+            out=tmp_path / name,
+            cache=labelled,
+            target_precision=0.9,
+            verdicts=verdicts,
+            progress=False,
+        )
 
     said = again("index", folder)
     assert said.summary["verdicts"]["judged"] == len(true)
     # The same verdicts, read elsewhere, are the same input: the finished job answers.
     assert again("index", tmp_path / "v.parquet").summary == said.summary
     with pytest.raises(OpenMofiError, match="are of other labels"):
-        openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "other",
-                       cache=labelled, target_precision=0.9, verdicts=folder, template="{name}", progress=False)
+        openmofi.label(
+            small_world.shards,
+            kb=small_world.kb,
+            encoder=small_encoder,
+            out=tmp_path / "other",
+            cache=labelled,
+            target_precision=0.9,
+            verdicts=folder,
+            template="{name}",
+            progress=False,
+        )
 
 
 @pytest.mark.slow

@@ -40,8 +40,13 @@ class ObjectStore:
     def __post_init__(self):
         import boto3
 
-        self.client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{self.port}", region_name="us-east-1",
-                                   aws_access_key_id="test", aws_secret_access_key="test")
+        self.client = boto3.client(
+            "s3",
+            endpoint_url=f"http://127.0.0.1:{self.port}",
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
 
     def get(self, key):
         """The bytes of an object of the bucket `data`."""
@@ -51,8 +56,9 @@ class ObjectStore:
         """Store all files of a folder."""
         for path in sorted(folder.rglob("*")):
             if path.is_file():
-                self.client.put_object(Bucket="data", Key=f"{key}/{path.relative_to(folder).as_posix()}",
-                                       Body=path.read_bytes())
+                self.client.put_object(
+                    Bucket="data", Key=f"{key}/{path.relative_to(folder).as_posix()}", Body=path.read_bytes()
+                )
 
     def listed(self, prefix=""):
         """The keys that begin so."""
@@ -78,14 +84,18 @@ class _Proxy(BaseHTTPRequestHandler):
             return
         if self.store.refuse and (self.store.refuse_reads or self.command in ("PUT", "POST")):
             status, message = REFUSALS[self.store.refuse]
-            self._answer(status, {}, f"<Error><Code>{self.store.refuse}</Code><Message>{message}</Message></Error>"
-                         .encode())
+            self._answer(
+                status, {}, f"<Error><Code>{self.store.refuse}</Code><Message>{message}</Message></Error>".encode()
+            )
             return
         connection = http.client.HTTPConnection("127.0.0.1", self.store.port)
         connection.request(self.command, self.path, body, dict(self.headers.items()))
         answer = connection.getresponse()
-        headers = {name: value for name, value in answer.getheaders()
-                   if name.lower() not in ("content-length", "transfer-encoding", "connection")}
+        headers = {
+            name: value
+            for name, value in answer.getheaders()
+            if name.lower() not in ("content-length", "transfer-encoding", "connection")
+        }
         if self.command == "HEAD":
             headers["Content-Length"] = answer.getheader("Content-Length") or "0"
         self._answer(answer.status, headers, answer.read())
@@ -130,8 +140,11 @@ def _free_port():
 def object_store():
     """A store with the empty bucket `data`; yields it and the environment variables by which libraries find it."""
     store = ObjectStore(_free_port())
-    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-p", str(store.port)],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-p", str(store.port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     proxy = ThreadingHTTPServer(("127.0.0.1", 0), type("Proxy", (_Proxy,), {"store": store}))
     proxy.daemon_threads = True
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
@@ -144,9 +157,17 @@ def object_store():
             except OSError:
                 time.sleep(0.1)
         store.client.create_bucket(Bucket="data")
-        yield store, {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy.server_port}", "AWS_ACCESS_KEY_ID": "test",
-                      "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1",
-                      "no_proxy": "127.0.0.1", "PATH": os.environ["PATH"]}
+        yield (
+            store,
+            {
+                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{proxy.server_port}",
+                "AWS_ACCESS_KEY_ID": "test",
+                "AWS_SECRET_ACCESS_KEY": "test",
+                "AWS_DEFAULT_REGION": "us-east-1",
+                "no_proxy": "127.0.0.1",
+                "PATH": os.environ["PATH"],
+            },
+        )
     finally:
         proxy.shutdown()
         server.kill()

@@ -21,7 +21,16 @@ def test_a_slice_and_another_type_are_searched_too():
     assert places_in(strings, pa.array(["c", "d"]).dictionary_encode()).tolist() == [1, -1]
 
 
-@pytest.mark.parametrize(("strings", "expected"), [
-    ([], True), (["b"], True), (["a", "b", "ba"], True), (["a", "a"], False), (["b", "a"], False), (["é", "z"], False)])
+@pytest.mark.parametrize(
+    ("strings", "expected"),
+    [
+        ([], True),
+        (["b"], True),
+        (["a", "b", "ba"], True),
+        (["a", "a"], False),
+        (["b", "a"], False),
+        (["é", "z"], False),
+    ],
+)
 def test_ascending_means_by_bytes_and_each_once(strings, expected):
     assert is_ascending(pa.array(strings, pa.string())) == expected

@@ -12,14 +12,22 @@ from openmofi.storage.tables import blocks
 from openmofi.storage.tables.blocks import arrow_blocks, read_arrow_blocks, read_table_blocks, table_blocks
 from openmofi.storage.tables.footers import table_footer
 
-KINDS = {"parquet": (table_blocks, read_table_blocks, write_table), "arrow": (arrow_blocks, read_arrow_blocks,
-                                                                              write_arrow)}
+KINDS = {
+    "parquet": (table_blocks, read_table_blocks, write_table),
+    "arrow": (arrow_blocks, read_arrow_blocks, write_arrow),
+}
 SCHEMA = pa.schema([("a", pa.int64()), ("b", pa.list_(pa.string())), ("c", pa.uint64())])
 
 
 def table_of(rows):
-    return pa.table({"a": list(range(rows)), "b": [["x"] * (row % 3) for row in range(rows)],
-                     "c": [None if row % 4 else row for row in range(rows)]}, SCHEMA)
+    return pa.table(
+        {
+            "a": list(range(rows)),
+            "b": [["x"] * (row % 3) for row in range(rows)],
+            "c": [None if row % 4 else row for row in range(rows)],
+        },
+        SCHEMA,
+    )
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -59,8 +67,10 @@ def test_what_the_caller_raises_is_raised_and_nothing_is_left(tmp_path, kind, er
 def test_a_folder_that_cannot_be_written_and_a_damaged_file_are_one_sentence(tmp_path, kind):
     write, read, _ = KINDS[kind]
     (tmp_path / "file").write_bytes(b"x")
-    with pytest.raises(OpenMofiError, match="a file exists where a folder is needed"), \
-            write(tmp_path / "file" / "x", SCHEMA) as add:
+    with (
+        pytest.raises(OpenMofiError, match="a file exists where a folder is needed"),
+        write(tmp_path / "file" / "x", SCHEMA) as add,
+    ):
         add(table_of(3))
     with write(tmp_path / "x", SCHEMA) as add:
         add(table_of(3))

@@ -61,16 +61,22 @@ def files(folder):
 
 
 def test_other_settings_are_refused_at_once_with_the_difference_and_the_holder(tmp_path):
-    with holder(tmp_path / "out") as (process, _), pytest.raises(OpenMofiError) as caught, \
-            claim(tmp_path / "out", (("a", 2),)):
+    with (
+        holder(tmp_path / "out") as (process, _),
+        pytest.raises(OpenMofiError) as caught,
+        claim(tmp_path / "out", (("a", 2),)),
+    ):
         raise AssertionError("claimed")
     assert f"is being written with other settings (a: 1 → 2) by process {process.pid} on " in caught.value.message
     assert files(tmp_path / "out") == ["manifest.json", "rows/0.txt"]
 
 
 def test_another_kind_is_refused_at_once(tmp_path):
-    with holder(tmp_path / "out"), pytest.raises(OpenMofiError, match="holds 'labels', not 'dataset'"), \
-            claim(tmp_path / "out", kind="dataset"):
+    with (
+        holder(tmp_path / "out"),
+        pytest.raises(OpenMofiError, match="holds 'labels', not 'dataset'"),
+        claim(tmp_path / "out", kind="dataset"),
+    ):
         raise AssertionError("claimed")
 
 
@@ -210,8 +216,11 @@ def test_restart_touches_no_folder_that_is_not_of_its_kind(tmp_path, content):
 
 
 def test_restart_waits_for_nobody(tmp_path):
-    with holder(tmp_path / "out"), pytest.raises(OpenMofiError, match="is being written by process"), \
-            claim(tmp_path / "out", restart=True):
+    with (
+        holder(tmp_path / "out"),
+        pytest.raises(OpenMofiError, match="is being written by process"),
+        claim(tmp_path / "out", restart=True),
+    ):
         raise AssertionError("claimed")
     assert "rows/0.txt" in files(tmp_path / "out")
 
@@ -243,8 +252,11 @@ def test_finished_work_opens_where_nothing_can_be_written(tmp_path):
     with read_only(tmp_path / "done") as folder, claim(folder) as manifest:
         assert manifest.finished
     for name, settings in (("done", (("a", 2),)), ("half", (("a", 1),))):
-        with read_only(tmp_path / name) as folder, pytest.raises(OpenMofiError, match="cannot be written"), \
-                claim(folder, settings):
+        with (
+            read_only(tmp_path / name) as folder,
+            pytest.raises(OpenMofiError, match="cannot be written"),
+            claim(folder, settings),
+        ):
             raise AssertionError("claimed")
 
 

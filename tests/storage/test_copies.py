@@ -17,13 +17,20 @@ def home(tmp_path, monkeypatch):
     return tmp_path / "home"
 
 
-@pytest.mark.parametrize(("address", "never"), [
-    (NAMED, True), ("s3://data/repeats/0123456789abcdef.parquet", True), ("s3://d/x/0123456789abcdef/0.npy", True),
-    ("s3://data/labels/00000.parquet", False), ("s3://data/out/calibration.json", False),
-    ("s3://data/repeats/0123456789abcdef.parquet.parts/0.arrow", False),
-    ("s3://data/0123456789abcdef/deeper/x.parquet", False), ("s3://data/0123456789ABCDEF/x.parquet", False),
-    ("s3://data/features/0123456789abcdef/x.unread.json", False),
-])
+@pytest.mark.parametrize(
+    ("address", "never"),
+    [
+        (NAMED, True),
+        ("s3://data/repeats/0123456789abcdef.parquet", True),
+        ("s3://d/x/0123456789abcdef/0.npy", True),
+        ("s3://data/labels/00000.parquet", False),
+        ("s3://data/out/calibration.json", False),
+        ("s3://data/repeats/0123456789abcdef.parquet.parts/0.arrow", False),
+        ("s3://data/0123456789abcdef/deeper/x.parquet", False),
+        ("s3://data/0123456789ABCDEF/x.parquet", False),
+        ("s3://data/features/0123456789abcdef/x.unread.json", False),
+    ],
+)
 def test_what_is_named_by_its_content(address, never):
     assert never_changes(address) is never
 

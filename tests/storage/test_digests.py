@@ -38,8 +38,9 @@ def test_a_digest_is_that_of_the_whole_content(tmp_path, size, blocks):
     content = os.urandom(size)
     (tmp_path / "a").write_bytes(content)
     advanced = []
-    assert file_digest(tmp_path / "a", lambda: advanced.append(1)) == hashlib.blake2b(
-        content, digest_size=16).hexdigest()
+    assert (
+        file_digest(tmp_path / "a", lambda: advanced.append(1)) == hashlib.blake2b(content, digest_size=16).hexdigest()
+    )
     assert len(advanced) == blocks
 
 

@@ -24,15 +24,24 @@ class Hub(BaseHTTPRequestHandler):
             return self.answer(200, {"url": f"{server.address}/me/tiny"})
         if "/preupload/" in self.path:
             asked = json.loads(body)["files"]
-            return self.answer(200, {"files": [{"path": each["path"], "uploadMode": "regular", "shouldIgnore": False}
-                                               for each in asked]})
+            return self.answer(
+                200,
+                {"files": [{"path": each["path"], "uploadMode": "regular", "shouldIgnore": False} for each in asked]},
+            )
         if "/commit/" in self.path:
             for line in body.decode().splitlines():
                 entry = json.loads(line)
                 if entry["key"] == "file":
                     server.files[entry["value"]["path"]] = base64.b64decode(entry["value"]["content"])
-            return self.answer(200, {"commitUrl": f"{server.address}/me/tiny/commit/1", "commitOid": "1",
-                                     "success": True, "commitHook": ""})
+            return self.answer(
+                200,
+                {
+                    "commitUrl": f"{server.address}/me/tiny/commit/1",
+                    "commitOid": "1",
+                    "success": True,
+                    "commitHook": "",
+                },
+            )
         return self.answer(200, {})
 
     def do_GET(self):
@@ -66,8 +75,12 @@ def hub():
 
 @pytest.fixture
 def folder(tmp_path):
-    for name, content in {"README.md": b"a card", "model.safetensors": b"\0\1", "manifest.json": b"{}",
-                          ".openmofi.lock": b""}.items():
+    for name, content in {
+        "README.md": b"a card",
+        "model.safetensors": b"\0\1",
+        "manifest.json": b"{}",
+        ".openmofi.lock": b"",
+    }.items():
         (tmp_path / name).write_bytes(content)
     return tmp_path
 
@@ -90,7 +103,8 @@ def test_refusals_are_sentences(hub, folder, tmp_path):
 
 
 def test_a_hub_that_is_not_there_is_one_sentence(folder, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", lambda *_, **__: (_ for _ in ()).throw(
-        ConnectionError("refused")))
+    monkeypatch.setattr(
+        "huggingface_hub.HfApi.create_repo", lambda *_, **__: (_ for _ in ()).throw(ConnectionError("refused"))
+    )
     with pytest.raises(OpenMofiError, match="could not be uploaded: ConnectionError: refused"):
         push(folder, "me/tiny", endpoint="http://127.0.0.1:9", token="right")

@@ -53,7 +53,9 @@ def test_a_killed_process_gives_its_lock_back(tmp_path):
 
 def test_a_folder_that_is_a_file_is_told(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OpenMofiError, match="cannot be written: a file exists where a folder is needed"), \
-            locked(tmp_path / "file/x", lambda: None):
+    with (
+        pytest.raises(OpenMofiError, match="cannot be written: a file exists where a folder is needed"),
+        locked(tmp_path / "file/x", lambda: None),
+    ):
         raise AssertionError("locked")
     assert stat.S_ISREG((tmp_path / "file").stat().st_mode)

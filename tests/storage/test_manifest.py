@@ -47,11 +47,14 @@ def test_object_stores():
         claim_folder("memory://manifests/out", "labels", {"a": 2})
 
 
-@pytest.mark.parametrize(("settings", "inputs", "said"), [
-    ({"a": 2, "b": 1}, {"kb": "x"}, "a: 1 → 2"),
-    ({"a": 1}, {"kb": "x"}, "b: 1 → None"),
-    ({"a": 1, "b": 1}, {"kb": "y"}, "kb: 'x' → 'y'"),
-])
+@pytest.mark.parametrize(
+    ("settings", "inputs", "said"),
+    [
+        ({"a": 2, "b": 1}, {"kb": "x"}, "a: 1 → 2"),
+        ({"a": 1}, {"kb": "x"}, "b: 1 → None"),
+        ({"a": 1, "b": 1}, {"kb": "y"}, "kb: 'x' → 'y'"),
+    ],
+)
 def test_other_settings_or_inputs_stop_and_say_which(tmp_path, settings, inputs, said):
     claim_folder(tmp_path / "out", "labels", {"a": 1, "b": 1}, {"kb": "x"})
     with pytest.raises(OpenMofiError, match="was made with other settings") as caught:
@@ -121,12 +124,24 @@ def test_labels_of_an_earlier_version_are_told_to_be_made_again(tmp_path):
     assert "again" in caught.value.hint
 
 
-@pytest.mark.parametrize("content", [
-    b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"kind": "labels"}',
-    json.dumps({"kind": "labels", "schema_version": KIND_VERSIONS["labels"]}).encode(),
-    json.dumps({"kind": "labels", "schema_version": KIND_VERSIONS["labels"], "settings": [], "inputs": {}}).encode(),
-    json.dumps({"kind": "labels", "schema_version": KIND_VERSIONS["labels"], "settings": {}, "unknown": 1}).encode(),
-])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b'{"kind": "labels"}',
+        json.dumps({"kind": "labels", "schema_version": KIND_VERSIONS["labels"]}).encode(),
+        json.dumps(
+            {"kind": "labels", "schema_version": KIND_VERSIONS["labels"], "settings": [], "inputs": {}}
+        ).encode(),
+        json.dumps(
+            {"kind": "labels", "schema_version": KIND_VERSIONS["labels"], "settings": {}, "unknown": 1}
+        ).encode(),
+    ],
+)
 def test_a_damaged_manifest_is_one_sentence(tmp_path, content):
     (tmp_path / MANIFEST).write_bytes(content)
     with pytest.raises(OpenMofiError) as caught:

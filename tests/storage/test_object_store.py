@@ -62,8 +62,9 @@ def test_a_table_is_one_request_to_write_and_none_to_read_where_it_was_made(stor
 
 def test_elsewhere_a_footer_is_one_request_however_long_it_is(store, tmp_path):
     write_table(f"{NAMED}/t.parquet", TABLE, {"note": "n"})
-    write_table(f"{NAMED}/long.parquet", TABLE, {"note": "".join(map(chr, np.random.default_rng(0).integers(
-        32, 127, 200_000)))})
+    write_table(
+        f"{NAMED}/long.parquet", TABLE, {"note": "".join(map(chr, np.random.default_rng(0).integers(32, 127, 200_000)))}
+    )
     (tmp_path / "home").rename(tmp_path / "local")
     store.requests.clear()
     assert table_footer(f"{NAMED}/t.parquet").rows == 1000
@@ -88,7 +89,8 @@ def test_what_is_written_is_listed_at_once(store):
     for number in range(5):
         write_json(f"s3://data/out/{number}.json", number)
         assert present([f"s3://data/out/{each}.json" for each in range(6)]) == {
-            f"s3://data/out/{each}.json" for each in range(number + 1)}
+            f"s3://data/out/{each}.json" for each in range(number + 1)
+        }
 
 
 @pytest.mark.parametrize("size", [0, 1, 1 << 20, (1 << 21) + 5, (1 << 22) + 5])
@@ -226,11 +228,14 @@ def test_a_lock_beats_while_it_is_held(store):
     lock.release()
 
 
-@pytest.mark.parametrize(("refusal", "said"), [
-    ("AccessDenied", "cannot be written: Access Denied"),
-    ("RequestTimeTooSkewed", "difference between the request time and the current time is too large"),
-    ("QuotaExceeded", "quota of the bucket is used up"),
-])
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        ("AccessDenied", "cannot be written: Access Denied"),
+        ("RequestTimeTooSkewed", "difference between the request time and the current time is too large"),
+        ("QuotaExceeded", "quota of the bucket is used up"),
+    ],
+)
 def test_what_a_store_refuses_is_a_sentence(store, refusal, said):
     store.refuse = refusal
     with pytest.raises(OpenMofiError, match=said) as caught:
@@ -238,15 +243,22 @@ def test_what_a_store_refuses_is_a_sentence(store, refusal, said):
     assert "s3://data/out/a.json" in caught.value.message
 
 
-@pytest.mark.parametrize(("refusal", "said"), [
-    ("AccessDenied", "(Access Denied|Forbidden)"), ("RequestTimeTooSkewed", "(current time is too large|Forbidden)"),
-])
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        ("AccessDenied", "(Access Denied|Forbidden)"),
+        ("RequestTimeTooSkewed", "(current time is too large|Forbidden)"),
+    ],
+)
 def test_pairs_that_may_not_be_read_are_a_sentence(store, refusal, said):
     """By a list, by a request for the head of an object, whose refusal has no body, and by one for its content."""
     store.refuse, store.refuse_reads = refusal, True
-    for read in (lambda: expand_shards(["s3://data/pairs"]), lambda: expand_shards(["s3://data/pairs/a.tar"]),
-                 lambda: file_fingerprint("s3://data/pairs/a.tar"),
-                 lambda: take_fingerprints([Shard("s3://data/pairs/a.tar", "a")])):
+    for read in (
+        lambda: expand_shards(["s3://data/pairs"]),
+        lambda: expand_shards(["s3://data/pairs/a.tar"]),
+        lambda: file_fingerprint("s3://data/pairs/a.tar"),
+        lambda: take_fingerprints([Shard("s3://data/pairs/a.tar", "a")]),
+    ):
         with pytest.raises(OpenMofiError, match=said) as caught:
             read()
         assert "s3://data/pairs" in caught.value.message
@@ -300,15 +312,17 @@ def test_what_a_corpus_repeats_is_merged_in_a_store(store, monkeypatch):
     monkeypatch.setattr(two_pass, "TOGETHER", 2)
     shards = [Shard("", str(number)) for number in range(9)]
     texts = "one and the same text of many"
-    parts = [summary([f"{texts} {number % 2}"] * 4, [f"{4 * number + row:016x}" for row in range(4)])
-             for number in range(9)]
+    parts = [
+        summary([f"{texts} {number % 2}"] * 4, [f"{4 * number + row:016x}" for row in range(4)]) for number in range(9)
+    ]
 
     def blocks(shards):
         return [parts[int(shard.name)] for shard in shards]
 
     merge = RepeatMerge(36, sum(map(len, parts)))
-    found = merged_in_tasks(merge, blocks, shards, "s3://data/repeats.parts",
-                            lambda _, factory, tasks: [factory()(task) for task in tasks])
+    found = merged_in_tasks(
+        merge, blocks, shards, "s3://data/repeats.parts", lambda _, factory, tasks: [factory()(task) for task in tasks]
+    )
     assert len(found)
     assert found.equals(merged(merge, lambda: parts))
     assert not store.listed("repeats.parts")

@@ -28,7 +28,8 @@ def found(*patterns: object) -> list[str]:
 
 WORD = st.text("abc-_.", min_size=1, max_size=4)
 RANGE = st.tuples(st.integers(0, 12), st.integers(0, 12), st.integers(0, 3)).map(
-    lambda t: "{" + "..".join(str(n).zfill(t[2]) for n in sorted(t[:2])) + "}")
+    lambda t: "{" + "..".join(str(n).zfill(t[2]) for n in sorted(t[:2])) + "}"
+)
 CHOICE = st.lists(WORD, min_size=2, max_size=3).map(lambda words: "{" + ",".join(words) + "}")
 NESTED = st.tuples(WORD, CHOICE).map(lambda t: "{" + t[0] + "," + t[1] + "}")
 
@@ -53,16 +54,24 @@ def test_any_braces_give_names_or_a_usage_error(pattern):
     assert not any("{" in name or "}" in name for name in names)
 
 
-@pytest.mark.parametrize("pattern", ["a{1..", "a}b", "{5..1}.tar", "{0..99999999999}.tar",
-                                     "{0..9999}{0..9999}.tar"])
+@pytest.mark.parametrize("pattern", ["a{1..", "a}b", "{5..1}.tar", "{0..99999999999}.tar", "{0..9999}{0..9999}.tar"])
 def test_wrong_braces_are_usage_errors(pattern):
     with pytest.raises(UsageError):
         expand_braces(pattern)
 
 
 def test_a_folder_stands_for_its_shards_without_logs_and_half_written_files(tmp_path):
-    touch(tmp_path, "00000.tar", "00000.parquet", "00000_stats.json", "00001.tar.gz", "extra.parquet",
-          f"{_TEMPORARY}0-1-2.parquet", ".hidden.tar", "readme.txt")
+    touch(
+        tmp_path,
+        "00000.tar",
+        "00000.parquet",
+        "00000_stats.json",
+        "00001.tar.gz",
+        "extra.parquet",
+        f"{_TEMPORARY}0-1-2.parquet",
+        ".hidden.tar",
+        "readme.txt",
+    )
     assert found(tmp_path) == ["00000", "00001", "extra"]
     assert found(tmp_path / "*") == ["00000", "00001", "extra"]
     assert found(tmp_path / "*.parquet") == ["00000", "extra"]
@@ -71,8 +80,9 @@ def test_a_folder_stands_for_its_shards_without_logs_and_half_written_files(tmp_
 
 def test_a_folder_of_images_is_one_shard_and_an_empty_one_is_none(tmp_path):
     touch(tmp_path, "photos/a.jpg", "photos/metadata.csv")
-    assert [(shard.path, shard.name) for shard in expand_shards([str(tmp_path / "photos")])] \
-        == [(str(tmp_path / "photos"), "photos")]
+    assert [(shard.path, shard.name) for shard in expand_shards([str(tmp_path / "photos")])] == [
+        (str(tmp_path / "photos"), "photos")
+    ]
     assert found(tmp_path / "photos/metadata.csv") == ["metadata"]
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="matches nothing"):

@@ -74,7 +74,8 @@ def test_fingerprints_of_many_shards_are_taken_in_tasks(tmp_path):
     take_fingerprints(shards, run)
     assert begun == [6]
     assert {(shard.path, vars(shard)["fingerprint"]) for shard in shards} == {
-        (str(path), file_fingerprint(path)) for path in tmp_path.iterdir()}
+        (str(path), file_fingerprint(path)) for path in tmp_path.iterdir()
+    }
     missing = [Shard(str(tmp_path / "none.tar"), str(number)) for number in range(1500)]
     with pytest.raises(OpenMofiError, match=r"none\.tar cannot be read"):
         take_fingerprints(missing, run)
@@ -84,8 +85,9 @@ def test_a_large_file_is_read_again_only_where_it_has_changed(tmp_path, monkeypa
     monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     path, read = tmp_path / "a.tar", []
-    monkeypatch.setattr("openmofi.storage.shards.content_fingerprint",
-                        lambda path: read.append(path) or content_fingerprint(path))
+    monkeypatch.setattr(
+        "openmofi.storage.shards.content_fingerprint", lambda path: read.append(path) or content_fingerprint(path)
+    )
 
     def taken(name, content, age):
         if content:

@@ -51,8 +51,13 @@ def test_parts_do_not_matter(tmp_path_factory, corpus, size):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(two_pass, "PART", size)
         patch.setattr(two_pass, "TOGETHER", 3)
-        found = merged_in_tasks(Repeated(), numbers_of, shards, str(folder / "x"),
-                                lambda _, factory, tasks: [factory()(task) for task in tasks])
+        found = merged_in_tasks(
+            Repeated(),
+            numbers_of,
+            shards,
+            str(folder / "x"),
+            lambda _, factory, tasks: [factory()(task) for task in tasks],
+        )
     assert found["number"].to_pylist() == expected == merged(Repeated(), lambda: corpus)["number"].to_pylist()
     assert not list(folder.iterdir())
 

@@ -36,7 +36,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind == "good" and (span := self.headers.get("Range")):
             first, _, last = span.removeprefix("bytes=").partition("-")
             end = min(int(last or len(data)) + 1, len(data))
-            self._send(206, data[int(first):end], {"Content-Range": f"bytes {first}-{end - 1}/{len(data)}"}, body)
+            self._send(206, data[int(first) : end], {"Content-Range": f"bytes {first}-{end - 1}/{len(data)}"}, body)
         else:
             self._send(200, data, {"Accept-Ranges": "bytes"} if kind == "good" else {}, body, cut=kind == "cut")
 
@@ -46,7 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         if body:
-            self.wfile.write(data[:len(data) // 2] if cut else data)
+            self.wfile.write(data[: len(data) // 2] if cut else data)
         self.close_connection = cut or self.close_connection
 
     def log_message(self, *_):

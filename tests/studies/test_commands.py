@@ -14,8 +14,10 @@ from openmofi.cli.command import run_command
 from studies import comparison, fusion, linkers, noisy, paper, real, reinforced
 
 OPTIONS = {
-    comparison: ("--out", "--full", "--set", "--json"), fusion: ("--out", "--set", "--curve", "--json"),
-    real: ("--out", "--demo", "--json"), noisy: ("--out", "--demo", "--json"),
+    comparison: ("--out", "--full", "--set", "--json"),
+    fusion: ("--out", "--set", "--curve", "--json"),
+    real: ("--out", "--demo", "--json"),
+    noisy: ("--out", "--demo", "--json"),
     paper: ("--out", "--demo", "--set", "--engine", "--json"),
     linkers: ("--linker", "--out", "--demo", "--max-entities", "--json"),
     reinforced: ("--out", "--demo", "--set", "--max-entities", "--json"),
@@ -40,17 +42,23 @@ def test_every_help_names_its_options(study, monkeypatch: pytest.MonkeyPatch, ca
 
 def test_a_comparison_without_its_demo_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     assert left(comparison.main, monkeypatch, "-o", tmp_path) == 1
-    assert capsys.readouterr() == ("", f"error: {tmp_path}/metrics.json does not exist.\n"
-                                       f"  Run: openmofi sample demo -o {tmp_path}\n")
+    assert capsys.readouterr() == (
+        "",
+        f"error: {tmp_path}/metrics.json does not exist.\n  Run: openmofi sample demo -o {tmp_path}\n",
+    )
 
 
-@pytest.mark.parametrize(("error", "code", "message"), [
-    (KeyboardInterrupt(), 130, "interrupted: what is finished is kept; start the same command again to go on\n"),
-    (KeyboardInterrupt("add --resume"), 130, "interrupted: add --resume\n"),
-    (ValueError("x"), 1, "internal error: ValueError: x\n  Set OPENMOFI_DEBUG=1 for the traceback.\n"),
-])
-def test_errors_become_sentences_and_exit_codes(error: BaseException, code: int, message: str,
-                                                monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted: what is finished is kept; start the same command again to go on\n"),
+        (KeyboardInterrupt("add --resume"), 130, "interrupted: add --resume\n"),
+        (ValueError("x"), 1, "internal error: ValueError: x\n  Set OPENMOFI_DEBUG=1 for the traceback.\n"),
+    ],
+)
+def test_errors_become_sentences_and_exit_codes(
+    error: BaseException, code: int, message: str, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
     def fail(*arguments: object, **options: object) -> None:
         raise error
 
@@ -63,8 +71,9 @@ def test_errors_become_sentences_and_exit_codes(error: BaseException, code: int,
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_options_reach_the_study_and_json_is_all_that_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                                 capsys) -> None:
+def test_options_reach_the_study_and_json_is_all_that_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
     monkeypatch.setattr(fusion, "run_fusion", lambda out, progress, **options: {"out": str(out), **options})
     assert left(fusion.main, monkeypatch, "-o", tmp_path, "--set", "run.steps=2", "--curve", "--json") == 0
     assert json.loads(capsys.readouterr().out) == {"out": str(tmp_path), "overrides": ["run.steps=2"], "curve": True}

@@ -45,8 +45,17 @@ class Counting(Quiet):
 
 def test_the_mean_over_seeds_is_taken_image_by_image() -> None:
     entities = np.array(["a", "a", "b", "b"])
-    runs = [RetrievalValues({"map_incl_query": np.full(4, x), "map_excl_query": np.array([x, np.nan, x, x]),
-                      "zero_shot": np.full(4, x > 0.5, float)}, entities) for x in (0.2, 0.6)]
+    runs = [
+        RetrievalValues(
+            {
+                "map_incl_query": np.full(4, x),
+                "map_excl_query": np.array([x, np.nan, x, x]),
+                "zero_shot": np.full(4, x > 0.5, float),
+            },
+            entities,
+        )
+        for x in (0.2, 0.6)
+    ]
     joined = RetrievalValues.mean(runs)
     assert joined.values["map_incl_query"] == pytest.approx(np.full(4, 0.4))
     means = joined.figures()
@@ -72,8 +81,14 @@ def test_a_resumed_run_counts_the_steps_that_are_left() -> None:
 
 def figures(value: float) -> dict:
     edges = [value - 0.01, value + 0.01]
-    return {"map_excl_query": value, "map_excl_query_interval": edges, "map_incl_query": value,
-            "map_incl_query_interval": edges, "zero_shot": None, "zero_shot_interval": None}
+    return {
+        "map_excl_query": value,
+        "map_excl_query_interval": edges,
+        "map_incl_query": value,
+        "map_incl_query_interval": edges,
+        "zero_shot": None,
+        "zero_shot_interval": None,
+    }
 
 
 @pytest.mark.parametrize(("gain", "verdict"), [(0.151, "met"), (0.149, "missed")])
@@ -88,7 +103,8 @@ def test_the_report_says_whether_the_goal_is_met(gain: float, verdict: str) -> N
 
 
 def test_the_terminal_shows_labels_beside_their_goals_and_encoders(
-        capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "160")
     retrieval = {name: figures(0.3) for name in ROWS} | {"gain": {BEST: {"gain": 0.2, "gain_interval": (0.1, 0.3)}}}
     labels = {name.removeprefix("labels."): 0.85 for name in GOALS} | {"heldout_ambiguous_precision": None}
@@ -134,8 +150,9 @@ def test_the_comparison_trains_each_encoder_once(lent_demo: Path) -> None:
     retrieval = compare_encoders(lent_demo, progress, overrides=OVERRIDES)
     assert ("train", 4 * len(RECIPES)) in progress.stages
     assert set(retrieval) == {UNTRAINED, *RECIPES, "gain"}
-    assert all(0 < retrieval[name]["map_excl_query"] < retrieval[name]["map_incl_query"] < 1
-               for name in (UNTRAINED, *RECIPES))
+    assert all(
+        0 < retrieval[name]["map_excl_query"] < retrieval[name]["map_incl_query"] < 1 for name in (UNTRAINED, *RECIPES)
+    )
     assert retrieval["supervised"]["zero_shot"] is None
     assert 0 <= retrieval[BASELINE]["zero_shot"] <= 1
     weights = lent_demo / "training/multi_task/seed-0/encoder/heads.safetensors"
@@ -147,12 +164,17 @@ def test_the_comparison_trains_each_encoder_once(lent_demo: Path) -> None:
     metrics = run_comparison(lent_demo, Quiet(), overrides=OVERRIDES)
     written = json.loads((lent_demo / "metrics.json").read_text("utf-8"))
     assert written == json.loads(json.dumps(metrics))
-    assert {name: value for name, value in metrics.items() if name != "seconds"} == json.loads(json.dumps(
-        {name: value for name, value in demo.items() if name != "seconds"} | {"retrieval": retrieval}))
+    assert {name: value for name, value in metrics.items() if name != "seconds"} == json.loads(
+        json.dumps({name: value for name, value in demo.items() if name != "seconds"} | {"retrieval": retrieval})
+    )
     assert set(metrics["seconds"]) == {*demo["seconds"], "training"}
     page = (lent_demo / "report.html").read_text("utf-8")
-    titles = ("Against the truth", "What the entity labels bring: heads on cached features", "Figures and goals",
-              "Seconds")
+    titles = (
+        "Against the truth",
+        "What the entity labels bring: heads on cached features",
+        "Figures and goals",
+        "Seconds",
+    )
     assert sorted(titles, key=page.index) == list(titles)
     assert "seconds.training" in page
     results = sorted(lent_demo.glob("evaluation/*/*.json"))

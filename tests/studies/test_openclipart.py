@@ -23,8 +23,12 @@ on a mat </dc:description><rdf:Bag><rdf:li>animal</rdf:li><rdf:li> </rdf:li><rdf
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """Three drawings with both files, one without an SVG, one without a PNG."""
-    svgs = {"animals/cat.v1": METADATA, "animals/no_text": "<svg/>", "signs/stop": "<dc:title>Stop</dc:title>\xff",
-            "signs/svg_only": "<svg/>"}
+    svgs = {
+        "animals/cat.v1": METADATA,
+        "animals/no_text": "<svg/>",
+        "signs/stop": "<dc:title>Stop</dc:title>\xff",
+        "signs/svg_only": "<svg/>",
+    }
     for name, text in svgs.items():
         path = tmp_path / "svg" / f"{name}.svg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +42,10 @@ def source(tmp_path: Path) -> Path:
 
 def test_a_text_is_title_description_and_keywords(source: Path) -> None:
     assert {drawing.name: drawing.text for drawing in read_drawings(source)} == {
-        "animals/cat.v1": "A & cat. It sits on a mat. animal, pet", "animals/no_text": "", "signs/stop": "Stop"}
+        "animals/cat.v1": "A & cat. It sits on a mat. animal, pet",
+        "animals/no_text": "",
+        "signs/stop": "Stop",
+    }
 
 
 def test_shards_have_the_same_bytes_each_time_and_are_not_written_again(source: Path, tmp_path: Path) -> None:
@@ -51,18 +58,23 @@ def test_shards_have_the_same_bytes_each_time_and_are_not_written_again(source: 
         assert archive.getnames()[:4] == ["000000000.png", "000000000.txt", "000000000.json", "000000001.png"]
     pairs = list(read_pairs(expand_shards([str(shard)])[0]))
     assert [(pair.key, pair.text) for pair in pairs] == [
-        (f"00000{row:04d}", drawing.text) for row, drawing in enumerate(drawings)]
+        (f"00000{row:04d}", drawing.text) for row, drawing in enumerate(drawings)
+    ]
     before = shard.stat().st_mtime_ns
     write_pairs(drawings, tmp_path / "one", Quiet())
     assert shard.stat().st_mtime_ns == before
 
 
 def test_a_shard_has_500_pairs(source: Path, tmp_path: Path) -> None:
-    write_pairs([Drawing(str(number), source / "png/signs/stop.png", "") for number in range(501)], tmp_path / "out",
-                Quiet())
+    write_pairs(
+        [Drawing(str(number), source / "png/signs/stop.png", "") for number in range(501)], tmp_path / "out", Quiet()
+    )
     with tarfile.open(tmp_path / "out/00001.tar") as archive:
         assert json.loads(archive.extractfile("000010000.json").read()) == {
-            "key": "000010000", "caption": "", "source": "500"}
+            "key": "000010000",
+            "caption": "",
+            "source": "500",
+        }
 
 
 def test_other_drawings_than_those_judged_are_refused(source: Path) -> None:
@@ -70,16 +82,16 @@ def test_other_drawings_than_those_judged_are_refused(source: Path) -> None:
         require_known(read_drawings(source))
 
 
-def test_without_debians_tools_a_sentence_says_what_is_needed(tmp_path: Path,
-                                                              monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_debians_tools_a_sentence_says_what_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(OpenMofiError, match="comes as the Debian packages openclipart-svg and openclipart-png"):
         fetch_openclipart(Quiet(), tmp_path)
     assert not list(tmp_path.iterdir())
 
 
-def test_packages_are_fetched_once_and_a_failure_leaves_nothing(tmp_path: Path,
-                                                                monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packages_are_fetched_once_and_a_failure_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tools = {"apt-get": 'echo "$2" >> "$LOG"; echo > "$2_1_all.deb"', "dpkg": 'mkdir -p "$3/usr/share/openclipart"'}
     for name, script in tools.items():
         tool = tmp_path / "bin" / name

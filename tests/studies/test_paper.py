@@ -16,8 +16,10 @@ from studies.comparison import demo_settings
 
 def values(mean: float, seed: int) -> Values:
     draw = np.random.default_rng(seed)
-    of = {"map": np.clip(mean + 0.05 * draw.standard_normal((3, 120)), 0, 1),
-          "zero_shot": (draw.random((3, 120)) < mean).astype(float)}
+    of = {
+        "map": np.clip(mean + 0.05 * draw.standard_normal((3, 120)), 0, 1),
+        "zero_shot": (draw.random((3, 120)) < mean).astype(float),
+    }
     return Values(of, np.repeat([f"e{number}" for number in range(30)], 4), {"cpu_seconds": 1.0, "pairs": 9})
 
 
@@ -29,8 +31,10 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list:
     def do(given, engine, progress) -> list[Values]:
         asked.extend(given)
         names = [run.name.removeprefix("tune-").rpartition("-")[0] for run in given]
-        return [values(0.3 + 0.05 * list(paper.METHODS).index(name) + 150 * run.recipe.optimizer.lr, number)
-                for number, (name, run) in enumerate(zip(names, given, strict=True))]
+        return [
+            values(0.3 + 0.05 * list(paper.METHODS).index(name) + 150 * run.recipe.optimizer.lr, number)
+            for number, (name, run) in enumerate(zip(names, given, strict=True))
+        ]
 
     monkeypatch.setattr(paper, "do_runs", do)
     return asked

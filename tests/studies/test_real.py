@@ -26,11 +26,14 @@ def test_the_truth_names_rows_of_the_shards_once() -> None:
         assert not row.right & row.doubt
 
 
-def test_the_page_shows_both_runs_and_asks_the_network_for_nothing(small_world, labelled, tmp_path: Path,
-                                                                  capsys) -> None:
+def test_the_page_shows_both_runs_and_asks_the_network_for_nothing(
+    small_world, labelled, tmp_path: Path, capsys
+) -> None:
     truth = tmp_path / "truth.jsonl"
-    rows = [{"shard": shard, "key": key, "right": [entity], "doubt": []}
-            for (shard, key), entity in list(small_world.truth.items())[:200]]
+    rows = [
+        {"shard": shard, "key": key, "right": [entity], "doubt": []}
+        for (shard, key), entity in list(small_world.truth.items())[:200]
+    ]
     truth.write_text("".join(json.dumps(entry) + "\n" for entry in rows))
     kb = KnowledgeBase.open(small_world.kb)
     run = score_run(labelled, truth, kb, Kinship({}, {}))
@@ -48,8 +51,9 @@ def test_the_page_shows_both_runs_and_asks_the_network_for_nothing(small_world, 
     assert "precision" in capsys.readouterr().out
 
 
-def test_pairs_of_other_packages_stop_before_anything_is_labelled(tmp_path: Path,
-                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_of_other_packages_stop_before_anything_is_labelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(real, "fetch_openclipart", lambda progress: tmp_path / "empty")
     with pytest.raises(OpenMofiError, match="not those that were judged"):
         run_real(tmp_path / "out", tmp_path / "demo", Quiet())

@@ -40,24 +40,47 @@ def make_dataset(root: Path, sizes=SIZES, seed: int = 0, extra: int = 2) -> Path
     for number, size in enumerate(sizes):
         shard = Shard(str(root / "pairs" / f"{number:05d}.tar"), f"{number:05d}")
         keys = [f"{number:02d}{row:04d}" for row in range(size + extra)]
-        write_tar(shard.path, [Record(key, drawn_image(draw, ("JPEG", "PNG", "WEBP")[row % 3]), f"text of {key}")
-                               for row, key in enumerate(keys)])
+        write_tar(
+            shard.path,
+            [
+                Record(key, drawn_image(draw, ("JPEG", "PNG", "WEBP")[row % 3]), f"text of {key}")
+                for row, key in enumerate(keys)
+            ],
+        )
         classes = [draw.choice(CLASSES - 1, 1 + int(draw.integers(3)), replace=False).tolist() for _ in range(size)]
         counts += np.bincount([c for row in classes for c in row], minlength=CLASSES)
         scores = [np.sort(draw.random(len(row)))[::-1].tolist() for row in classes]
         chosen = sorted(draw.choice(size + extra, size, replace=False).tolist())
-        tables.append(pa.table({
-            "shard": [shard.name] * size, "key": [keys[i] for i in chosen],
-            "text": [f"text of {keys[i]}" for i in chosen], "classes": classes,
-            "entities": [[f"e{c}" for c in row] for row in classes], "scores": scores}, DATASET))
+        tables.append(
+            pa.table(
+                {
+                    "shard": [shard.name] * size,
+                    "key": [keys[i] for i in chosen],
+                    "text": [f"text of {keys[i]}" for i in chosen],
+                    "classes": classes,
+                    "entities": [[f"e{c}" for c in row] for row in classes],
+                    "scores": scores,
+                },
+                DATASET,
+            )
+        )
         shards.append(shard)
     folder = root / "dataset"
     manifest = claim_folder(folder, "dataset", {"shards": [asdict(shard) for shard in shards], "seed": seed}, {})
     for shard, table in zip(shards, tables, strict=True):
         write_table(folder / "images" / f"{shard.name}.parquet", table)
-    write_table(folder / "vocabulary.parquet", pa.table({
-        "class_id": pa.array(range(CLASSES), pa.int32()), "id": [f"e{c}" for c in range(CLASSES)],
-        "name": [f"thing {c}" for c in range(CLASSES)], "images": counts}, VOCABULARY))
+    write_table(
+        folder / "vocabulary.parquet",
+        pa.table(
+            {
+                "class_id": pa.array(range(CLASSES), pa.int32()),
+                "id": [f"e{c}" for c in range(CLASSES)],
+                "name": [f"thing {c}" for c in range(CLASSES)],
+                "images": counts,
+            },
+            VOCABULARY,
+        ),
+    )
     finish_manifest(folder, manifest, {"rows": sum(sizes)})
     return folder
 

@@ -82,8 +82,10 @@ def buffers(folder: Path, make: Maker, world: int) -> None:
 
 def evaluated_recipe(make: Maker, fsdp: bool):
     evaluate = EvaluateSettings(2, retrieval=True, knn=True, zero_shot=True, loss=True, held_out=0.5, neighbours=3)
-    return make("multi_sampled", run={"steps": 8, "fsdp": fsdp, "evaluate": evaluate, "best": "zero_shot/accuracy",
-                                      "patience": 2})
+    return make(
+        "multi_sampled",
+        run={"steps": 8, "fsdp": fsdp, "evaluate": evaluate, "best": "zero_shot/accuracy", "patience": 2},
+    )
 
 
 def evaluate(folder: Path, make: Maker, world: int) -> None:
@@ -104,8 +106,12 @@ def labels(folder: Path, make: Maker, world: int) -> None:
 
 def resumed_recipe(make: Maker):
     """Of the runs under torchrun, whose processes do not know the small model."""
-    return make("multi_sampled", image={"spec": "timm:test_vit", "drop_path": 0.2}, data={"workers": 1},
-                run={"steps": 24, "checkpoint_every": 4})
+    return make(
+        "multi_sampled",
+        image={"spec": "timm:test_vit", "drop_path": 0.2},
+        data={"workers": 1},
+        run={"steps": 24, "checkpoint_every": 4},
+    )
 
 
 def uninterrupted(folder: Path, make: Maker, world: int) -> None:
@@ -135,21 +141,28 @@ def patient(folder: Path, make: Maker, world: int) -> None:
 def main(folder: Path, make: Maker, rank: int, world: int, task: str) -> None:
     torch.set_num_threads(1)
     if world > 1:
-        dist.init_process_group("gloo", init_method=f"file://{folder}/group-{task}-{world}", rank=rank,
-                                world_size=world)
+        dist.init_process_group(
+            "gloo", init_method=f"file://{folder}/group-{task}-{world}", rank=rank, world_size=world
+        )
     if task.startswith("chain"):
         # chain:NAME:FSDP:STOP
         _, name, fsdp, stop = task.split(":")
         go_on(folder / name, chained(make, fsdp == "fsdp"), int(stop) or None)
     else:
         for part in task.split("+"):
-            {"compare": compare, "skip": skip, "buffers": buffers, "evaluate": evaluate,
-             "labels": labels, "patient": patient, "uninterrupted": uninterrupted}[part](folder, make, world)
+            {
+                "compare": compare,
+                "skip": skip,
+                "buffers": buffers,
+                "evaluate": evaluate,
+                "labels": labels,
+                "patient": patient,
+                "uninterrupted": uninterrupted,
+            }[part](folder, make, world)
     if world > 1:
         dist.barrier()
         dist.destroy_process_group()
 
 
 if __name__ == "__main__":
-
     main(Path(sys.argv[1]), Maker(sys.argv[2], sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]), sys.argv[6])

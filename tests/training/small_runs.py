@@ -55,19 +55,27 @@ class Maker:
         image = ImageModel(spec, size=0 if locked else 32)
         text = TextModel(f"encoder:hf:{self.clip}" if OBJECTIVES[kind].contrastive.weight else "none")
         return Recipe(
-            "small", DataSettings(batch_size=12, shuffle_shards=2, max_labels=2,
-                                  **{"dataset": self.dataset, "workers": 0} | changes.get("data", {})),
-            ModelSettings(replace(image, **changes.get("image", {})), text, 8), OBJECTIVES[kind],
+            "small",
+            DataSettings(
+                batch_size=12,
+                shuffle_shards=2,
+                max_labels=2,
+                **{"dataset": self.dataset, "workers": 0} | changes.get("data", {}),
+            ),
+            ModelSettings(replace(image, **changes.get("image", {})), text, 8),
+            OBJECTIVES[kind],
             replace(OPTIMIZER, **changes.get("optimizer", {})),
-            replace(RunSettings(steps=6, log_every=1, checkpoint_every=3, threads=1, curves=False),
-                    **changes.get("run", {})))
+            replace(
+                RunSettings(steps=6, log_every=1, checkpoint_every=3, threads=1, curves=False), **changes.get("run", {})
+            ),
+        )
 
 
-def trained(recipe: Recipe, out: Path, *, resume: bool = False, restart: bool = False,
-            watcher: Any = None, labels: bool = False) -> dict[str, Any]:
+def trained(
+    recipe: Recipe, out: Path, *, resume: bool = False, restart: bool = False, watcher: Any = None, labels: bool = False
+) -> dict[str, Any]:
     """What `train` gives."""
-    return run_module.train(recipe, out, resume=resume, restart=restart, watcher=watcher or Unwatched(),
-                            labels=labels)
+    return run_module.train(recipe, out, resume=resume, restart=restart, watcher=watcher or Unwatched(), labels=labels)
 
 
 def losses(out: Path) -> dict[int, float]:
@@ -87,8 +95,8 @@ def stored(out: Path, step: int, where: str = "checkpoints") -> dict[str, torch.
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     """Whether all tensors are equal to the bit, what is not a number too."""
     return one.keys() == other.keys() and all(
-        torch.equal(one[name].reshape(-1).view(torch.uint8), other[name].reshape(-1).view(torch.uint8))
-        for name in one)
+        torch.equal(one[name].reshape(-1).view(torch.uint8), other[name].reshape(-1).view(torch.uint8)) for name in one
+    )
 
 
 class InterruptAt(Unwatched):
@@ -123,8 +131,9 @@ def poisoned(steps: set[int], *, row: int = 0, name: str = "image"):
         batches = data.batches
 
         def spoiled(start: int, stop: int, *, rank: int = 0, world: int = 1, workers: int = 0):
-            for step, batch in zip(range(start, stop), batches(start, stop, rank=rank, world=world, workers=workers),
-                                   strict=True):
+            for step, batch in zip(
+                range(start, stop), batches(start, stop, rank=rank, world=world, workers=workers), strict=True
+            ):
                 size = len(batch["row"])
                 if step in steps and row // size == rank:
                     batch[name][row % size] = torch.nan

@@ -28,8 +28,11 @@ def a_state(width=3, seed=0, steps=2):
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Linear(width, 4), nn.BatchNorm1d(4))
     names, parameters = zip(*model.named_parameters(), strict=True)
-    optimizer = dense_optimizer([{"params": list(parameters), "names": list(names), "lr_scale": 1.0,
-                                  "weight_decay": 0.1}], OptimizerSettings(), 0.0)
+    optimizer = dense_optimizer(
+        [{"params": list(parameters), "names": list(names), "lr_scale": 1.0, "weight_decay": 0.1}],
+        OptimizerSettings(),
+        0.0,
+    )
     state = RunState(model, {}, {"towers": optimizer}, Ema(model, 0.9), Ranks(0, 1, torch.device("cpu"), None))
     for _ in range(steps):
         model(torch.randn(5, width)).square().sum().backward()
@@ -74,13 +77,17 @@ def test_the_weights_before_training_have_their_share_and_are_kept(tmp_path):
     assert all(torch.equal(value, weights[name]) for name, value in resumed.weights().items())
 
 
-@pytest.mark.parametrize(("best", "values", "top", "expected"), [
-    ("-loss", [3.0, 1.0, 2.0, 4.0, 1.5], 2, {2, 4, 5}),
-    ("accuracy", [0.1, 0.9, 0.2, 0.3, 0.4], 2, {2, 4, 5}),
-    ("accuracy", [0.1, 0.9, 0.2, 0.9, 0.4], 2, {2, 4, 5}),
-    ("-loss", [5.0, 4.0, 3.0, 2.0, 1.0], 5, {4, 5}),
-    ("-loss", [5.0, 1.0, None, 0.5, None], 4, {4, 5}),
-    ("missing", [5.0, 1.0, 2.0, 0.5, 0.1], None, {4, 5})])
+@pytest.mark.parametrize(
+    ("best", "values", "top", "expected"),
+    [
+        ("-loss", [3.0, 1.0, 2.0, 4.0, 1.5], 2, {2, 4, 5}),
+        ("accuracy", [0.1, 0.9, 0.2, 0.3, 0.4], 2, {2, 4, 5}),
+        ("accuracy", [0.1, 0.9, 0.2, 0.9, 0.4], 2, {2, 4, 5}),
+        ("-loss", [5.0, 4.0, 3.0, 2.0, 1.0], 5, {4, 5}),
+        ("-loss", [5.0, 1.0, None, 0.5, None], 4, {4, 5}),
+        ("missing", [5.0, 1.0, 2.0, 0.5, 0.1], None, {4, 5}),
+    ],
+)
 def test_the_last_and_the_best_stay(tmp_path, best, values, top, expected):
     kept, state, progressed = Checkpoints(tmp_path, keep=2, best=best), a_state(), Progressed(0)
     name = "other" if best == "missing" else best.removeprefix("-")
@@ -91,7 +98,10 @@ def test_the_last_and_the_best_stay(tmp_path, best, values, top, expected):
     assert (None if progressed.best is None else progressed.best[1]) == top
     if top is not None:
         assert json.loads((tmp_path / "best.json").read_text()) == {
-            "metric": name, "value": progressed.best[0], "step": top}
+            "metric": name,
+            "value": progressed.best[0],
+            "step": top,
+        }
     assert not (tmp_path / ".writing").exists()
 
 
@@ -115,11 +125,16 @@ def test_a_process_killed_while_it_writes_leaves_the_checkpoint_before(tmp_path,
     child = os.fork()
     if child == 0:
         try:
+
             def die(*_, **__):
                 os.kill(os.getpid(), signal.SIGKILL)
 
-            target, name = {"before": (checkpoint_module.dcp, "save"), "data": (os, "fsync"),
-                            "state": (checkpoint_module, "write_json"), "rename": (Path, "replace")}[where]
+            target, name = {
+                "before": (checkpoint_module.dcp, "save"),
+                "data": (os, "fsync"),
+                "state": (checkpoint_module, "write_json"),
+                "rename": (Path, "replace"),
+            }[where]
             setattr(target, name, die)
             kept.save(later, Progressed(2, {"loss": 0.5}))
         finally:

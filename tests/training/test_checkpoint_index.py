@@ -55,14 +55,18 @@ def test_the_index_is_the_one_that_pytorch_reads(saved):
     assert own.version == theirs.version
 
 
-@pytest.mark.parametrize("make", [
-    lambda metadata: Attack(os.system, "touch pwned"),
-    lambda metadata: Attack(eval, "__import__('os').system('touch pwned')"),
-    lambda metadata: Attack(open, "pwned", "w"),
-    lambda metadata: Attack(torch.load, "x"),
-    lambda metadata: setattr(metadata, "planner_data", Attack(os.system, "touch pwned")) or metadata,
-    lambda metadata: setattr(metadata.storage_meta, "modules", [Attack(os.system, "touch pwned")]) or metadata,
-    lambda metadata: metadata.state_dict_metadata.update(x=Attack(os.system, "touch pwned")) or metadata])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda metadata: Attack(os.system, "touch pwned"),
+        lambda metadata: Attack(eval, "__import__('os').system('touch pwned')"),
+        lambda metadata: Attack(open, "pwned", "w"),
+        lambda metadata: Attack(torch.load, "x"),
+        lambda metadata: setattr(metadata, "planner_data", Attack(os.system, "touch pwned")) or metadata,
+        lambda metadata: setattr(metadata.storage_meta, "modules", [Attack(os.system, "touch pwned")]) or metadata,
+        lambda metadata: metadata.state_dict_metadata.update(x=Attack(os.system, "touch pwned")) or metadata,
+    ],
+)
 @pytest.mark.parametrize("protocol", [0, 2, 5])
 def test_an_index_that_would_run_code_is_refused(saved, tmp_path, monkeypatch, make, protocol):
     monkeypatch.chdir(tmp_path)
@@ -77,8 +81,9 @@ def test_tensors_that_would_run_code_are_refused(saved, tmp_path, monkeypatch):
     torch.save({"a": Attack(os.system, "touch pwned")}, content)
     (saved.path(4) / "__0_0.distcp").write_bytes(content.getvalue())
     metadata = index_of(saved)
-    metadata.storage_data = {index: _StorageInfo("__0_0.distcp", 0, len(content.getvalue()))
-                             for index in metadata.storage_data}
+    metadata.storage_data = {
+        index: _StorageInfo("__0_0.distcp", 0, len(content.getvalue())) for index in metadata.storage_data
+    }
     with_index(saved, metadata)
     refused(saved, "step-00000004 cannot be read")
     assert not (tmp_path / "pwned").exists()
@@ -126,7 +131,8 @@ def test_odd_values_are_refused(saved):
 def test_an_attribute_set_on_a_stand_in_stays_there(saved):
     """`BUILD` may set attributes of what a pickle refers to: PyTorch's own classes are not what it refers to."""
     (saved.path(4) / ".metadata").write_bytes(
-        b"ctorch.distributed.checkpoint.metadata\nMetadata\n(N}(S'version'\nS'x'\nutb.")
+        b"ctorch.distributed.checkpoint.metadata\nMetadata\n(N}(S'version'\nS'x'\nutb."
+    )
     refused(saved, "is refused|cannot be read")
     assert dcp.metadata.Metadata.version is None
 

@@ -26,8 +26,10 @@ def test_neighbours_are_those_of_all_pairs_and_collapsed_classes_are_named():
     assert [row["images"] for row in found["collapsed"]] == [30, 20, 5]
     assert [row["class"] for row in found["neighbours"]] == [3, 9, 0, 8, 11, 7, 1, 10, 4, 5, 6]
     for row in found["neighbours"]:
-        others = sorted(((unit[row["class"]] @ unit[other], other) for other in range(12)
-                         if other not in (row["class"], 2)), reverse=True)[:5]
+        others = sorted(
+            ((unit[row["class"]] @ unit[other], other) for other in range(12) if other not in (row["class"], 2)),
+            reverse=True,
+        )[:5]
         assert [one["name"] for one in row["nearest"]] == [f"c{other}" for _, other in others]
         assert [one["cosine"] for one in row["nearest"]] == pytest.approx([cosine for cosine, _ in others], abs=1e-4)
     bands = found["bands"]
@@ -46,13 +48,14 @@ def test_too_many_classes_to_compare_have_bands_alone():
 def test_sub_centres_are_one_direction():
     rows = torch.randn(3, 2 * 5, generator=torch.Generator().manual_seed(1))
     for row, vector in zip(rows, class_vectors(rows, 5), strict=True):
-        centres = [normalize(row[start:start + 5], dim=0) for start in (0, 5)]
+        centres = [normalize(row[start : start + 5], dim=0) for start in (0, 5)]
         assert torch.allclose(vector, normalize(centres[0] + centres[1], dim=0))
 
 
 def test_recent_accuracy_is_a_moving_mean_of_answers():
-    head = MarginSoftmax(3, 2, MarginSoftmaxSettings(implementation="exact", margin=0.0), seed=0,
-                         counts=torch.tensor([5, 5, 5]))
+    head = MarginSoftmax(
+        3, 2, MarginSoftmaxSettings(implementation="exact", margin=0.0), seed=0, counts=torch.tensor([5, 5, 5])
+    )
     with torch.no_grad():
         head.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]))
     image = torch.tensor([[1.0, 0.0], [1.0, 0.1], [1.0, 0.0]])

@@ -48,8 +48,14 @@ def recipe_of(make, kind="multi_task", *, evaluate=ALL, run=(), **changes):
 
 
 def opened(recipe, cache):
-    return open_data(recipe.data, inputs_of(recipe.model), seed=recipe.run.seed, cache=cache, progress=Quiet(),
-                     evaluate=recipe.run.evaluate)
+    return open_data(
+        recipe.data,
+        inputs_of(recipe.model),
+        seed=recipe.run.seed,
+        cache=cache,
+        progress=Quiet(),
+        evaluate=recipe.run.evaluate,
+    )
 
 
 def evaluations(out):
@@ -60,11 +66,14 @@ def evaluations(out):
 def held_out_pairs(dataset, rows):
     """Key, image and best class of rows of the dataset, read by hand."""
     shards = [Shard(**shard) for shard in read_manifest(dataset, "dataset").settings["shards"]]
-    table = [(shard, row) for shard in shards
-             for row in pq.read_table(f"{dataset}/images/{shard.name}.parquet").to_pylist()]
+    table = [
+        (shard, row) for shard in shards for row in pq.read_table(f"{dataset}/images/{shard.name}.parquet").to_pylist()
+    ]
     images = {(shard.name, pair.key): pair.image for shard in shards for pair in read_pairs(shard)}
-    return [(row["key"], Image.open(io.BytesIO(images[shard.name, row["key"]])).convert("RGB"), row["classes"][0])
-            for shard, row in (table[number] for number in rows)]
+    return [
+        (row["key"], Image.open(io.BytesIO(images[shard.name, row["key"]])).convert("RGB"), row["classes"][0])
+        for shard, row in (table[number] for number in rows)
+    ]
 
 
 @pytest.mark.parametrize(("locked", "ema", "accumulate"), [(False, 0.9, 2), (True, 0.0, 1)])
@@ -92,19 +101,25 @@ def test_each_evaluator_is_its_metric_on_embeddings_computed_outside(make, tmp_p
     right = answers == labels[~gallery]
     of_bands = {}
     for number, band in enumerate(("head", "middle", "tail")):
-        for name, values, thirds in (("retrieval/map", expected.ap_excl_query, third),
-                                     ("knn/accuracy", right, third[~gallery]),
-                                     ("zero_shot/accuracy", named.correct, third)):
+        for name, values, thirds in (
+            ("retrieval/map", expected.ap_excl_query, third),
+            ("knn/accuracy", right, third[~gallery]),
+            ("zero_shot/accuracy", named.correct, third),
+        ):
             chosen = values[thirds == number].astype(float)
             if np.isfinite(chosen).any():
                 of_bands[f"{name}/{band}"] = pytest.approx(np.nanmean(chosen), abs=2e-3)
     assert any(name.endswith("/tail") for name in of_bands)
     assert logged[4] == {
-        "step": 4, **of_bands, "retrieval/map": pytest.approx(expected.map_excl_query, abs=2e-3),
+        "step": 4,
+        **of_bands,
+        "retrieval/map": pytest.approx(expected.map_excl_query, abs=2e-3),
         "retrieval/recall_at_1": pytest.approx(expected.recall_at_excl_query[1]),
         "knn/accuracy": pytest.approx((answers == labels[~gallery]).mean()),
-        "zero_shot/accuracy": pytest.approx(named.accuracy), "zero_shot/accuracy_top5": pytest.approx(1.0),
-        **{name: pytest.approx(value, rel=1e-3) for name, value in outside.items()}}
+        "zero_shot/accuracy": pytest.approx(named.accuracy),
+        "zero_shot/accuracy_top5": pytest.approx(1.0),
+        **{name: pytest.approx(value, rel=1e-3) for name, value in outside.items()},
+    }
 
 
 def loss_outside(recipe, data, encoder, tmp_path):
@@ -114,8 +129,9 @@ def loss_outside(recipe, data, encoder, tmp_path):
     means = {name: [] for name in terms}
     for name, term in terms.items():
         prefix = f"objective.{name}."
-        term.objective.load_state_dict({key[len(prefix):]: value for key, value in state.items()
-                                        if key.startswith(prefix)})
+        term.objective.load_state_dict(
+            {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+        )
     held_out = data.held_out.rows.tolist()
     batches = list(data.held_out_batches(images_only=False, rank=0, world=1, workers=0))
     assert len(batches) == -(-len(held_out) // 12)
@@ -124,13 +140,17 @@ def loss_outside(recipe, data, encoder, tmp_path):
         assert batch["row"].tolist() == rows
         pairs = held_out_pairs(recipe.data.dataset, rows)
         pixels = np.stack([encoder.preprocess(image) for _, image, _ in pairs])
-        embeddings = {"image": torch.from_numpy(encoder.project_images(encoder.image_features(pixels))),
-                      "text": torch.from_numpy(encoder.embed_texts([f"text of {key}" for key, _, _ in pairs]))}
+        embeddings = {
+            "image": torch.from_numpy(encoder.project_images(encoder.image_features(pixels))),
+            "text": torch.from_numpy(encoder.embed_texts([f"text of {key}" for key, _, _ in pairs])),
+        }
         for name, term in terms.items():
             means[name].append(float(term.objective(embeddings, batch).loss.detach()))
     means = {name: np.mean(values) for name, values in means.items()}
-    return {"held_out/loss": means["margin_softmax"] + 0.5 * means["contrastive"],
-            **{f"held_out/loss/{name}": value for name, value in means.items()}}
+    return {
+        "held_out/loss": means["margin_softmax"] + 0.5 * means["contrastive"],
+        **{f"held_out/loss/{name}": value for name, value in means.items()},
+    }
 
 
 @pytest.mark.parametrize("kind", ["multi_sampled", "exact"])
@@ -138,8 +158,10 @@ def test_evaluating_changes_nothing_of_the_training(make, tmp_path, kind):
     changes = {"image": STOCHASTIC | ({"spec": "timm:test_resnet", "drop_path": 0.0} if kind == "exact" else {})}
     for every in (1, 100):
         evaluate = replace(ALL, every=every, zero_shot=kind != "exact")
-        trained(recipe_of(make, kind, evaluate=evaluate, run={"steps": 5, "checkpoint_every": 5}, **changes),
-                tmp_path / str(every))
+        trained(
+            recipe_of(make, kind, evaluate=evaluate, run={"steps": 5, "checkpoint_every": 5}, **changes),
+            tmp_path / str(every),
+        )
     assert len(evaluations(tmp_path / "1")) == 5
     assert len(evaluations(tmp_path / "100")) == 1
     assert logged_losses(tmp_path / "1") == logged_losses(tmp_path / "100")
@@ -167,15 +189,20 @@ def test_stopped_and_resumed_it_evaluates_the_same(make, tmp_path):
         trained(replace(recipe, run=replace(recipe.run, evaluate=replace(ALL, held_out=0.4))), tmp_path / "whole")
 
 
-@pytest.mark.parametrize(("metric", "values"), [("retrieval/map", (0.1, 0.5, 0.3, 0.5, 0.9)),
-                                                ("held_out/loss", (0.9, 0.2, 0.3, 0.2, 0.1))])
+@pytest.mark.parametrize(
+    ("metric", "values"), [("retrieval/map", (0.1, 0.5, 0.3, 0.5, 0.9)), ("held_out/loss", (0.9, 0.2, 0.3, 0.2, 0.1))]
+)
 def test_the_best_is_kept_and_exported_and_the_run_ends_early(make, tmp_path, monkeypatch, metric, values):
-    monkeypatch.setattr(run_module.HeldOutEvaluator, "evaluate",
-                        lambda self, step: {metric: values[step // 2 - 1], "other": 1.0})
+    monkeypatch.setattr(
+        run_module.HeldOutEvaluator, "evaluate", lambda self, step: {metric: values[step // 2 - 1], "other": 1.0}
+    )
     watcher, said = Unwatched(), []
     watcher.say = said.append
-    recipe = recipe_of(make, optimizer={"ema": 0.0, "head_lr": 0.1},
-                       run={"steps": 20, "keep": 1, "checkpoint_every": 50, "best": metric, "patience": 2})
+    recipe = recipe_of(
+        make,
+        optimizer={"ema": 0.0, "head_lr": 0.1},
+        run={"steps": 20, "keep": 1, "checkpoint_every": 50, "best": metric, "patience": 2},
+    )
     found = trained(recipe, tmp_path, watcher=watcher)
     assert found["steps"] == 8
     assert found["best"] == {"metric": metric, "value": values[1], "step": 4}
@@ -225,7 +252,7 @@ def test_held_out_rows_never_train(make, tmp_path, sampler, by):
     assert set(rows.tolist()) == set(trained_rows)
     if sampler == "instance":
         count = len(trained_rows)
-        assert all(sorted(rows[epoch * count:(epoch + 1) * count].tolist()) == trained_rows for epoch in range(3))
+        assert all(sorted(rows[epoch * count : (epoch + 1) * count].tolist()) == trained_rows for epoch in range(3))
     labels = [batch["labels"] for batch in opened(recipe, tmp_path).batches(0, 60)]
     seen = set(torch.cat(labels).flatten().tolist()) - {-1}
     if by == "class":
@@ -266,35 +293,46 @@ def test_which_rows_are_held_out_is_a_matter_of_seed_and_key(make, tmp_path):
 
 
 def test_too_few_held_out_rows_are_refused(make, tmp_path):
-    for changes, message in (({"held_out": 1e-9}, "holds out 0 of 43 rows"),
-                             ({"held_out": 0.99999}, "holds out 43 of 43 rows"),
-                             ({"limit": 1}, "retrieval has no positives"),
-                             ({"neighbours": 40}, "fewer than run.evaluate.neighbours = 40")):
+    for changes, message in (
+        ({"held_out": 1e-9}, "holds out 0 of 43 rows"),
+        ({"held_out": 0.99999}, "holds out 43 of 43 rows"),
+        ({"limit": 1}, "retrieval has no positives"),
+        ({"neighbours": 40}, "fewer than run.evaluate.neighbours = 40"),
+    ):
         with pytest.raises(UsageError, match=message):
             opened(recipe_of(make, locked=True, evaluate=replace(ALL, **changes)), tmp_path)
 
 
-NOTHING_EVALUATED = ["run.evaluate.every=0", "run.evaluate.retrieval=false", "run.evaluate.zero_shot=false",
-                     "run.evaluate.loss=false", "run.best=-loss"]
+NOTHING_EVALUATED = [
+    "run.evaluate.every=0",
+    "run.evaluate.retrieval=false",
+    "run.evaluate.zero_shot=false",
+    "run.evaluate.loss=false",
+    "run.best=-loss",
+]
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    (["run.evaluate.every=5"], "every evaluator is off"),
-    (["run.evaluate.every=5", "run.evaluate.zero_shot=true"], "zero_shot needs texts"),
-    (["run.best=retrieval/map"], "run.best is retrieval/map, which nothing measures. Set run.evaluate.every"),
-    (["run.best=retrieval/mapp"], "unknown value 'retrieval/mapp' for run.best. Did you mean 'retrieval/map'?"),
-    (["run.best=retreival/map"], "Did you mean 'retrieval/map'?"),
-    (["run.best=-retrieval/map", "run.evaluate.every=5", "run.evaluate.retrieval=true"], "more is better"),
-    (["run.patience=2"], "run.patience counts evaluations, and run.best is -loss"),
-    (["run.evaluate.held_out=1.0"], "must be above 0 and below 1"),
-    (["run.evaluate.held_out_by=entity"], "unknown value 'entity' for run.evaluate.held_out_by; use class or row"),
-    (["run.evaluate.neighbours=0"], "run.evaluate.neighbours is 0"),
-    (["run.evaluate.retrievel=true"], "run.evaluate.retrieval"),
-])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["run.evaluate.every=5"], "every evaluator is off"),
+        (["run.evaluate.every=5", "run.evaluate.zero_shot=true"], "zero_shot needs texts"),
+        (["run.best=retrieval/map"], "run.best is retrieval/map, which nothing measures. Set run.evaluate.every"),
+        (["run.best=retrieval/mapp"], "unknown value 'retrieval/mapp' for run.best. Did you mean 'retrieval/map'?"),
+        (["run.best=retreival/map"], "Did you mean 'retrieval/map'?"),
+        (["run.best=-retrieval/map", "run.evaluate.every=5", "run.evaluate.retrieval=true"], "more is better"),
+        (["run.patience=2"], "run.patience counts evaluations, and run.best is -loss"),
+        (["run.evaluate.held_out=1.0"], "must be above 0 and below 1"),
+        (["run.evaluate.held_out_by=entity"], "unknown value 'entity' for run.evaluate.held_out_by; use class or row"),
+        (["run.evaluate.neighbours=0"], "run.evaluate.neighbours is 0"),
+        (["run.evaluate.retrievel=true"], "run.evaluate.retrieval"),
+    ],
+)
 def test_settings_that_do_not_work(settings, message):
     with pytest.raises(UsageError) as caught:
-        load_recipe("mofi_vit_b16", [*NOTHING_EVALUATED, "objectives.contrastive.weight=0", "model.text.spec=none",
-                                     *settings])
+        load_recipe(
+            "mofi_vit_b16", [*NOTHING_EVALUATED, "objectives.contrastive.weight=0", "model.text.spec=none", *settings]
+        )
     assert message in str(caught.value)
 
 

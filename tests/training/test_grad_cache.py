@@ -27,22 +27,30 @@ class TwoTowers(nn.Module):
 
     def forward(self, batch):
         self.calls += 1
-        return {"image": normalize(self.image(batch["image"]), dim=1),
-                "text": normalize(self.text(batch["text_features"]), dim=1)}
+        return {
+            "image": normalize(self.image(batch["image"]), dim=1),
+            "text": normalize(self.text(batch["text_features"]), dim=1),
+        }
 
 
 def a_batch():
     draw = torch.Generator().manual_seed(1)
-    return {"image": torch.randn(ROWS, 7, generator=draw), "text_features": torch.randn(ROWS, 4, generator=draw),
-            "labels": torch.randint(-1, CLASSES, (ROWS, 2), generator=draw),
-            "label_weights": torch.rand(ROWS, 2, generator=draw),
-            "text_id": torch.randint(0, 9, (ROWS,), generator=draw), "row": torch.arange(ROWS)}
+    return {
+        "image": torch.randn(ROWS, 7, generator=draw),
+        "text_features": torch.randn(ROWS, 4, generator=draw),
+        "labels": torch.randint(-1, CLASSES, (ROWS, 2), generator=draw),
+        "label_weights": torch.rand(ROWS, 2, generator=draw),
+        "text_id": torch.randint(0, 9, (ROWS,), generator=draw),
+        "row": torch.arange(ROWS),
+    }
 
 
 def terms_of(chunk=0, weights=(1.0, 0.3)):
     head = MarginSoftmax(CLASSES, DIM, MarginSoftmaxSettings(1.0, "exact"), seed=3)
-    return {"margin_softmax": Term(head, weights[0]),
-            "contrastive": Term(Contrastive(ContrastiveSettings(1.0, positives="entity", chunk=chunk)), weights[1])}
+    return {
+        "margin_softmax": Term(head, weights[0]),
+        "contrastive": Term(Contrastive(ContrastiveSettings(1.0, positives="entity", chunk=chunk)), weights[1]),
+    }
 
 
 def stepped(count, drop=0.0, seed=11, terms=None, **more):
@@ -180,7 +188,10 @@ def test_nested_lengths_count_alike_and_their_gradients_are_of_the_whole():
         expected = (term.objective(embeddings, a_batch()).loss + term.objective(short, a_batch()).loss) / 2
         torch.testing.assert_close(result.loss, expected)
         assert set(result.metrics) == {*term(embeddings, a_batch()).metrics, f"loss/{DIM}", "loss/3"}
-        for ours, theirs in zip(torch.autograd.grad(result.loss, embeddings["image"]),
-                                torch.autograd.grad(expected, embeddings["image"]), strict=True):
+        for ours, theirs in zip(
+            torch.autograd.grad(result.loss, embeddings["image"]),
+            torch.autograd.grad(expected, embeddings["image"]),
+            strict=True,
+        ):
             torch.testing.assert_close(ours, theirs)
         assert term.weight == terms_of()[name].weight

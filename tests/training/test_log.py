@@ -36,8 +36,9 @@ def events(folder, tag="loss"):
 
 def test_lines_and_events_hold_the_scalars(tmp_path):
     logged(tmp_path, [10, 20])
-    assert (tmp_path / LOG).read_text() == ('{"step": 10, "loss": 10.0, "loss/contrastive": 1.0}\n'
-                                            '{"step": 20, "loss": 20.0, "loss/contrastive": 1.0}\n')
+    assert (tmp_path / LOG).read_text() == (
+        '{"step": 10, "loss": 10.0, "loss/contrastive": 1.0}\n{"step": 20, "loss": 20.0, "loss/contrastive": 1.0}\n'
+    )
     assert events(tmp_path) == [(10, 10.0), (20, 20.0)]
     assert events(tmp_path, "loss/contrastive") == [(10, 1.0), (20, 1.0)]
 
@@ -103,8 +104,12 @@ def scalars(**values):
 
 def test_each_metric_is_the_mean_over_the_steps_that_have_it():
     meter = Meter(8)
-    for step in (scalars(loss=1.0, tail=0.5), scalars(loss=2.0), scalars(loss=6.0, tail=float("nan")),
-                 scalars(loss=3.0, tail=1.0)):
+    for step in (
+        scalars(loss=1.0, tail=0.5),
+        scalars(loss=2.0),
+        scalars(loss=6.0, tail=float("nan")),
+        scalars(loss=3.0, tail=1.0),
+    ):
         meter.add(step)
     found = meter.take()
     assert found["loss"] == pytest.approx(np.mean([1, 2, 6, 3]))

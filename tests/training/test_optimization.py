@@ -45,8 +45,9 @@ def torchs(steps, warm, peak, low):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize(("steps", "warm", "low"), [(20, 5, 0.0), (20, 5, 0.1), (30, 1, 0.0), (9, 0, 0.5), (2, 0, 0.0),
-                                                    (1, 0, 0.0)])
+@pytest.mark.parametrize(
+    ("steps", "warm", "low"), [(20, 5, 0.0), (20, 5, 0.1), (30, 1, 0.0), (9, 0, 0.5), (2, 0, 0.0), (1, 0, 0.0)]
+)
 def test_the_schedule_is_torchs(steps, warm, low):
     settings = OptimizerSettings(lr=3e-4, warmup=warm, min_lr=low)
     found = [learning_rate(step, steps, settings) for step in range(steps)]
@@ -60,7 +61,7 @@ def test_a_schedule_rises_to_the_peak_and_falls_to_its_end(steps, warm, low):
     top = rates.index(max(rates))
     assert all(0 <= rate <= 2.0 for rate in rates)
     assert max(rates) == pytest.approx(2.0)
-    assert rates[:top + 1] == sorted(rates[:top + 1])
+    assert rates[: top + 1] == sorted(rates[: top + 1])
     assert rates[top:] == sorted(rates[top:], reverse=True)
     assert rates[-1] == pytest.approx(2.0 * low if steps - 1 > min(warm, steps - 1) else 2.0)
 
@@ -78,8 +79,9 @@ def parameters_with_gradients(dtype=torch.float32):
 @pytest.mark.parametrize("clip", [0.0, 0.5, 100.0])
 def test_clipping_is_torchs(clip):
     ours, theirs = parameters_with_gradients(), parameters_with_gradients()
-    optimizer = dense_optimizer([{"params": ours, "names": list("abcd"), "lr_scale": 1.0, "weight_decay": 0.0}],
-                                OptimizerSettings(), clip)
+    optimizer = dense_optimizer(
+        [{"params": ours, "names": list("abcd"), "lr_scale": 1.0, "weight_decay": 0.0}], OptimizerSettings(), clip
+    )
     norm = gradient_norm(optimizer, ALONE)
     clip_gradients(optimizer, norm)
     expected = nn.utils.clip_grad_norm_(theirs, clip or torch.inf)
@@ -92,8 +94,7 @@ def test_clipping_is_torchs(clip):
 def test_sparse_rows_are_clipped_by_their_values():
     parameter = nn.Parameter(torch.zeros(9, 2))
     parameter.grad = torch.sparse_coo_tensor([[1, 4]], [[3.0, 0.0], [0.0, 4.0]], (9, 2), is_coalesced=True)
-    optimizer = sharded_optimizer([Trained("head", parameter, 9)], OptimizerSettings(head_clip=1.0),
-                                  weight_decay=0.0)
+    optimizer = sharded_optimizer([Trained("head", parameter, 9)], OptimizerSettings(head_clip=1.0), weight_decay=0.0)
     norm = gradient_norm(optimizer, ALONE)
     clip_gradients(optimizer, norm)
     assert norm == 5.0
@@ -105,8 +106,7 @@ def test_rows_that_two_losses_touch_count_once():
     parameter = nn.Parameter(torch.zeros(9, 2))
     rows = [torch.sparse_coo_tensor([[4]], [[value, 0.0]], (9, 2), is_coalesced=True) for value in (3.0, 1.0)]
     parameter.grad = rows[0] + rows[1]
-    optimizer = sharded_optimizer([Trained("head", parameter, 9)], OptimizerSettings(head_clip=1.0),
-                                  weight_decay=0.0)
+    optimizer = sharded_optimizer([Trained("head", parameter, 9)], OptimizerSettings(head_clip=1.0), weight_decay=0.0)
     norm = gradient_norm(optimizer, ALONE)
     assert norm == 4.0
     clip_gradients(optimizer, norm)
@@ -114,11 +114,14 @@ def test_rows_that_two_losses_touch_count_once():
 
 
 def test_the_head_gets_the_optimiser_and_the_rate_that_are_named():
-    for name, kind, head_lr, rate in (("row-adamw", RowAdamW, 0.0, 0.1), ("row-adamw", RowAdamW, 0.06, 0.3),
-                                      ("row-adagrad", RowAdagrad, 0.0, 0.05), ("row-adagrad", RowAdagrad, 0.002, 0.01)):
+    for name, kind, head_lr, rate in (
+        ("row-adamw", RowAdamW, 0.0, 0.1),
+        ("row-adamw", RowAdamW, 0.06, 0.3),
+        ("row-adagrad", RowAdagrad, 0.0, 0.05),
+        ("row-adagrad", RowAdagrad, 0.002, 0.01),
+    ):
         settings = OptimizerSettings(lr=0.02, head=name, head_lr=head_lr)
-        made = sharded_optimizer([Trained("head", nn.Parameter(torch.zeros(2, 2)), 2)], settings,
-                                 weight_decay=0.5)
+        made = sharded_optimizer([Trained("head", nn.Parameter(torch.zeros(2, 2)), 2)], settings, weight_decay=0.5)
         assert type(made.inner) is kind
         set_learning_rate([made], 0.1)
         group = made.inner.param_groups[0]
@@ -136,8 +139,12 @@ def test_every_trained_parameter_has_one_optimiser_and_its_share_of_the_rate(mak
     assert sorted(names) == sorted(wanted | {"objective.margin_softmax.weight", "objective.contrastive.log_scale"})
     assert [item.name for item in made["head"].trained] == ["objective.margin_softmax.weight"]
     set_learning_rate(made.values(), 1.0)
-    rates = {id(parameter): group["lr"] for optimizer in made.values() for group in optimizer.inner.param_groups
-             for parameter in group["params"]}
+    rates = {
+        id(parameter): group["lr"]
+        for optimizer in made.values()
+        for group in optimizer.inner.param_groups
+        for parameter in group["params"]
+    }
     blocks = model.image.trunk.blocks
     assert rates[id(blocks[0].norm1.weight)] == pytest.approx(0.5 * rates[id(blocks[1].norm1.weight)])
     assert rates[id(model.image.head.weight)] == 1.0

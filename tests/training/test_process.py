@@ -48,15 +48,26 @@ def hear_ctrl_c():
 
 
 def started(make, folder, workers, **run):
-    recipe = make("exact", image={"spec": "timm:test_vit"}, data={"workers": workers},
-                  run={"steps": 5000, "checkpoint_every": 4000} | run)
+    recipe = make(
+        "exact",
+        image={"spec": "timm:test_vit"},
+        data={"workers": workers},
+        run={"steps": 5000, "checkpoint_every": 4000} | run,
+    )
     (folder / "recipe.yaml").write_text(recipe_yaml(recipe))
     arguments = ("train", folder / "recipe.yaml", "-o", folder / "run")
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     if workers:
         # As a fork of the tests' server it would have that server's workers, of another group.
-        child = subprocess.Popen(command(*arguments), text=True, start_new_session=True, preexec_fn=hear_ctrl_c,
-                                 stderr=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+        child = subprocess.Popen(
+            command(*arguments),
+            text=True,
+            start_new_session=True,
+            preexec_fn=hear_ctrl_c,
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
     else:
         child = Fork("openmofi", *arguments, new_session=True, env=environment)
     while not (folder / "run/log.jsonl").is_file() or len(losses(folder / "run")) < 3:
@@ -119,8 +130,9 @@ print(int(kept), resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 def faults(mode, environment=None):
-    done = subprocess.run([sys.executable, "-c", PROGRAM, mode], check=True, capture_output=True, text=True,
-                          env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, mode], check=True, capture_output=True, text=True, env=environment
+    )
     kept, count = done.stdout.split()
     return bool(int(kept)), int(count)
 

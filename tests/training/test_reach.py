@@ -43,8 +43,11 @@ def test_expected_updates_are_those_of_drawn_batches():
     offsets, members = members_of_classes(rows, labels, 5)
     for sampler in ("sqrt", "class-balanced", "repeat-factor"):
         data = DataSettings(sampler=sampler, repeat_threshold=0.1)
-        plan = (RepeatPlan.of(rows, labels, counts, 0.1, size, 0) if sampler == "repeat-factor"
-                else ClassPlan(offsets, members, size, 0.5 if sampler == "sqrt" else 0.0, 0))
+        plan = (
+            RepeatPlan.of(rows, labels, counts, 0.1, size, 0)
+            if sampler == "repeat-factor"
+            else ClassPlan(offsets, members, size, 0.5 if sampler == "sqrt" else 0.0, 0)
+        )
         batches = labels[np.stack([plan.rows(step) for step in range(steps)])]
         drawn = [(batches == number).any(1).sum() for number in range(len(counts))]
         expected = expected_updates(class_weights(counts, data), steps=steps, batch_size=size)

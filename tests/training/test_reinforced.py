@@ -62,13 +62,22 @@ def labelled_dataset(labelled, tmp_path_factory) -> Path:
 def recipe(labelled_dataset, store, small_encoder) -> Recipe:
     """The student learns at the store's 64 pixels, with half of every part of the loss."""
     return Recipe(
-        "small", DataSettings(str(labelled_dataset), batch_size=12, shuffle_shards=2, workers=0,
-                              text=TextSource(1.0, 0.0, 0.0), reinforcement=Reinforcement(str(store))),
+        "small",
+        DataSettings(
+            str(labelled_dataset),
+            batch_size=12,
+            shuffle_shards=2,
+            workers=0,
+            text=TextSource(1.0, 0.0, 0.0),
+            reinforcement=Reinforcement(str(store)),
+        ),
         ModelSettings(ImageModel("timm:test_vit", size=64), TextModel(f"encoder:{small_encoder}"), 8),
-        Objectives(MarginSoftmaxSettings(0.5, "exact", chunk=4),
-                   reinforced=ReinforcedSettings(1.0, 0.5, positives="text")),
+        Objectives(
+            MarginSoftmaxSettings(0.5, "exact", chunk=4), reinforced=ReinforcedSettings(1.0, 0.5, positives="text")
+        ),
         OptimizerSettings(lr=3e-3, eps=1e-2, warmup=2, ema=0.9),
-        RunSettings(steps=6, log_every=1, checkpoint_every=3, threads=1))
+        RunSettings(steps=6, log_every=1, checkpoint_every=3, threads=1),
+    )
 
 
 def opened(recipe: Recipe, cache: Path):
@@ -77,8 +86,11 @@ def opened(recipe: Recipe, cache: Path):
 
 def images_of(dataset: Path) -> dict[tuple[str, str], tuple[bytes, str]]:
     settings = read_manifest(dataset, "dataset").settings
-    return {(shard["name"], pair.key): (pair.image, pair.text) for shard in settings["shards"]
-            for pair in read_pairs(expand_shards([shard["path"]])[0])}
+    return {
+        (shard["name"], pair.key): (pair.image, pair.text)
+        for shard in settings["shards"]
+        for pair in read_pairs(expand_shards([shard["path"]])[0])
+    }
 
 
 def place_of(data, row: int) -> tuple[str, str]:
@@ -94,8 +106,10 @@ def test_a_batch_holds_the_teachers_pixels_and_what_they_know_of_them(recipe, sm
     assert data.teachers == {teacher.name: teacher}
     assert teacher.scale == 30.0
     all_images = images_of(Path(recipe.data.dataset))
-    mean, deviation = (np.array(values, np.float32).reshape(1, 1, 3) for values in (
-        data.sources.inputs.preprocessing.mean, data.sources.inputs.preprocessing.std))
+    mean, deviation = (
+        np.array(values, np.float32).reshape(1, 1, 3)
+        for values in (data.sources.inputs.preprocessing.mean, data.sources.inputs.preprocessing.std)
+    )
     drawn: set[int] = set()
     second = -(-data.rows // recipe.data.batch_size)
     for batch in chain(data.batches(0, 2), data.batches(second, second + 2)):
@@ -112,10 +126,13 @@ def test_a_batch_holds_the_teachers_pixels_and_what_they_know_of_them(recipe, sm
             matching = [number for number, (equal, _) in enumerate(options) if equal]
             assert matching, "none of the stored augmentations is this image"
             drawn.update(matching)
-            assert any(np.array_equal(options[number][1], batch[f"teacher/{teacher.name}/image"][place].numpy())
-                       for number in matching)
-            np.testing.assert_allclose(batch[f"teacher/{teacher.name}/text"][place].numpy(),
-                                       encoder.embed_texts([text])[0], atol=2e-3)
+            assert any(
+                np.array_equal(options[number][1], batch[f"teacher/{teacher.name}/image"][place].numpy())
+                for number in matching
+            )
+            np.testing.assert_allclose(
+                batch[f"teacher/{teacher.name}/text"][place].numpy(), encoder.embed_texts([text])[0], atol=2e-3
+            )
     assert drawn == {0, 1}
 
 
@@ -129,10 +146,13 @@ def test_augmentations_come_in_turn_where_rows_do(recipe, tmp_path, sampler):
     for batch in data.batches(0, -(-count * data.rows // size)):
         for row, found in zip(batch["row"].tolist(), batch[f"teacher/{name}/image"].numpy(), strict=True):
             shard, key = place_of(data, row)
-            options = [knowledge.take([shard], [key], np.array([number]), np.array([0])).image[name][0]
-                       for number in range(count)]
-            seen.setdefault(row, []).append(next(number for number, one in enumerate(options)
-                                                 if np.array_equal(one, found)))
+            options = [
+                knowledge.take([shard], [key], np.array([number]), np.array([0])).image[name][0]
+                for number in range(count)
+            ]
+            seen.setdefault(row, []).append(
+                next(number for number, one in enumerate(options) if np.array_equal(one, found))
+            )
     if sampler == "instance":
         assert len(seen) == data.rows
         assert all(found[:count] == list(range(count)) for found in seen.values())
@@ -145,8 +165,10 @@ def test_captions_are_embedded_as_they_are_read(recipe, small_encoder, tmp_path)
     (batch,) = data.batches(0, 1)
     knowledge = Knowledge.open(recipe.data.reinforcement.store)
     places = [place_of(data, row) for row in batch["row"].tolist()]
-    options = [[knowledge.take([shard], [key], np.array([0]), np.array([number])).captions[0] for number in (0, 1)]
-               for shard, key in places]
+    options = [
+        [knowledge.take([shard], [key], np.array([0]), np.array([number])).captions[0] for number in (0, 1)]
+        for shard, key in places
+    ]
     for place, texts in enumerate(options):
         features = encoder.text_features(texts)
         distance = [np.abs(one - batch["caption_features"][place].numpy()).max() for one in features]
@@ -157,11 +179,17 @@ def test_captions_are_embedded_as_they_are_read(recipe, small_encoder, tmp_path)
 def test_workers_and_ranks_change_no_bit(recipe, tmp_path):
     data = opened(recipe, tmp_path)
     whole = list(data.batches(0, 3))
-    for others in (data.batches(0, 3, workers=2),
-                   ({name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-                    for parts in zip(*(data.batches(0, 3, rank=rank, world=2) for rank in range(2)), strict=True))):
-        assert all(one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
-                   for one, other in zip(whole, others, strict=True))
+    for others in (
+        data.batches(0, 3, workers=2),
+        (
+            {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+            for parts in zip(*(data.batches(0, 3, rank=rank, world=2) for rank in range(2)), strict=True)
+        ),
+    ):
+        assert all(
+            one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+            for one, other in zip(whole, others, strict=True)
+        )
 
 
 def trained_whole_and_in_parts(recipe: Recipe, folder: Path) -> Path:
@@ -183,14 +211,19 @@ def test_a_stopped_run_goes_on_to_the_bit(recipe, tmp_path, accumulate):
     assert line["reinforced/known"] == 1.0
     assert line["reinforced/distillation"] > 0
     assert {"loss/reinforced", "loss/margin_softmax", "embedding_grad_norm/reinforced"} <= line.keys()
-    assert read_manifest(tmp_path / "whole", "run").inputs["/reinforcement"] == read_manifest(
-        recipe.data.reinforcement.store, "knowledge_store").fingerprint
+    assert (
+        read_manifest(tmp_path / "whole", "run").inputs["/reinforcement"]
+        == read_manifest(recipe.data.reinforcement.store, "knowledge_store").fingerprint
+    )
 
 
 def half_resized(dataset: Path, folder: Path) -> Path:
     """The dataset over a copy of its images of which every second was made smaller, as a download would."""
-    wanted = {key for path in sorted((dataset / "images").glob("*.parquet"))
-              for key in pq.read_table(path, columns=["key"])["key"].to_pylist()}
+    wanted = {
+        key
+        for path in sorted((dataset / "images").glob("*.parquet"))
+        for key in pq.read_table(path, columns=["key"])["key"].to_pylist()
+    }
     copy = shutil.copytree(dataset, folder / "dataset")
     manifest = (copy / "manifest.json").read_text()
     for shard in read_manifest(dataset, "dataset").settings["shards"]:
@@ -249,8 +282,12 @@ def test_an_image_of_other_bytes_is_augmented_as_the_recipe_says(recipe, tmp_pat
 
 
 def test_a_store_without_synthetic_texts(recipe, small_world, small_encoder, labelled, tmp_path):
-    reinforce(expand_shards([str(small_world.shards)]), labelled, tmp_path / "store", ReinforceSettings(
-        (TeacherSpec(small_encoder, 30.0),), augmentations=1, captions=0, size=64))
+    reinforce(
+        expand_shards([str(small_world.shards)]),
+        labelled,
+        tmp_path / "store",
+        ReinforceSettings((TeacherSpec(small_encoder, 30.0),), augmentations=1, captions=0, size=64),
+    )
     data = replace(recipe.data, reinforcement=Reinforcement(str(tmp_path / "store")))
     with pytest.raises(UsageError, match="holds no synthetic texts"):
         trained(replace(recipe, data=data), tmp_path / "run")
@@ -260,13 +297,19 @@ def test_a_store_without_synthetic_texts(recipe, small_world, small_encoder, lab
 
 
 def test_what_teachers_think_an_image_shows(recipe, small_world, small_encoder, labelled, tmp_path):
-    reinforce(expand_shards([str(small_world.shards)]), labelled, tmp_path / "store", ReinforceSettings(
-        (TeacherSpec(small_encoder, 30.0),), augmentations=1, captions=1, size=64, entity_scores=3), kb=small_world.kb)
+    reinforce(
+        expand_shards([str(small_world.shards)]),
+        labelled,
+        tmp_path / "store",
+        ReinforceSettings((TeacherSpec(small_encoder, 30.0),), augmentations=1, captions=1, size=64, entity_scores=3),
+        kb=small_world.kb,
+    )
     objectives = replace(recipe.objectives, entity_distillation=EntityDistillationSettings(0.5))
     with pytest.raises(UsageError, match="holds no entity scores"):
         trained(replace(recipe, objectives=objectives), tmp_path / "without")
-    recipe = replace(recipe, objectives=objectives,
-                     data=replace(recipe.data, reinforcement=Reinforcement(str(tmp_path / "store"))))
+    recipe = replace(
+        recipe, objectives=objectives, data=replace(recipe.data, reinforcement=Reinforcement(str(tmp_path / "store")))
+    )
     data = opened(recipe, tmp_path / "cache")
     knowledge = Knowledge.open(tmp_path / "store")
     (batch,) = data.batches(0, 1)
@@ -276,8 +319,9 @@ def test_what_teachers_think_an_image_shows(recipe, small_world, small_encoder, 
         found = knowledge.take([shard], [key], np.array([0]), np.array([0]))
         names = [knowledge.entities()[number] for number in found.entity_ids[teacher.name][0]]
         assert [data.class_ids[number] for number in batch[f"teacher/{teacher.name}/entity_ids"][place]] == names
-        assert np.array_equal(batch[f"teacher/{teacher.name}/entity_scores"][place].numpy(),
-                              found.entity_scores[teacher.name][0])
+        assert np.array_equal(
+            batch[f"teacher/{teacher.name}/entity_scores"][place].numpy(), found.entity_scores[teacher.name][0]
+        )
     whole = trained_whole_and_in_parts(recipe, tmp_path)
     line = read_log(whole)[-1]
     assert line["entity_distillation/known"] == 1.0
@@ -295,8 +339,13 @@ def test_the_teachers_embeddings_of_images_teach_too(recipe, tmp_path):
 
 
 def test_another_store_does_not_go_on_with_a_run(recipe, small_world, small_encoder, labelled, tmp_path):
-    reinforce(expand_shards([str(small_world.shards)]), labelled, tmp_path / "store", ReinforceSettings(
-        (TeacherSpec(small_encoder, 20.0),), augmentations=1, size=64), kb=small_world.kb)
+    reinforce(
+        expand_shards([str(small_world.shards)]),
+        labelled,
+        tmp_path / "store",
+        ReinforceSettings((TeacherSpec(small_encoder, 20.0),), augmentations=1, size=64),
+        kb=small_world.kb,
+    )
     with pytest.raises(KeyboardInterrupt):
         trained(recipe, tmp_path / "run", watcher=InterruptAt(2))
     data = replace(recipe.data, reinforcement=Reinforcement(str(tmp_path / "store")))
@@ -304,10 +353,13 @@ def test_another_store_does_not_go_on_with_a_run(recipe, small_world, small_enco
         trained(replace(recipe, data=data), tmp_path / "run", resume=True)
 
 
-@pytest.mark.parametrize(("changes", "told"), [
-    ({"reinforcement": Reinforcement("")}, "data.reinforcement.store is empty"),
-    ({"text": TextSource(0.5, 0.5, 0.0)}, "teachers know the pairs' own texts"),
-])
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"reinforcement": Reinforcement("")}, "data.reinforcement.store is empty"),
+        ({"text": TextSource(0.5, 0.5, 0.0)}, "teachers know the pairs' own texts"),
+    ],
+)
 def test_what_does_not_fit_is_told(recipe, changes, told):
     changed = replace(recipe, data=replace(recipe.data, **changes))
     with pytest.raises(UsageError, match=told):

@@ -36,11 +36,14 @@ def whole_and_resumed(recipe, folder, stop=2, **changed):
     return [(losses(folder / name), stored(folder / name, recipe.run.steps)) for name in ("whole", "parts")]
 
 
-@pytest.mark.parametrize(("kind", "more"), [
-    ("multi_sampled", STOCHASTIC | {"run": {"accumulate": 2, "steps": 4}}),
-    ("sampled", {"locked": True, "image": {"feature_dropout": 0.3}, "optimizer": {"head": "row-adagrad"}}),
-    ("exact", {"image": {"spec": "timm:test_resnet"}, "run": {"steps": 4}}),
-])
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("multi_sampled", STOCHASTIC | {"run": {"accumulate": 2, "steps": 4}}),
+        ("sampled", {"locked": True, "image": {"feature_dropout": 0.3}, "optimizer": {"head": "row-adagrad"}}),
+        ("exact", {"image": {"spec": "timm:test_resnet"}, "run": {"steps": 4}}),
+    ],
+)
 def test_a_stopped_run_goes_on_to_the_bit(make, tmp_path, kind, more):
     whole, parts = whole_and_resumed(make(kind, **more), tmp_path)
     assert whole[0] == parts[0]
@@ -78,8 +81,17 @@ def test_the_log_goes_on_where_it_stopped(make, tmp_path):
     assert [line["loss"] for line in lines["parts"]][2:] == [line["loss"] for line in lines["whole"]][2:]
     for line in lines["whole"]:
         sampled = line["margin_softmax/sampled"]
-        assert {"lr", "images_per_s", "data_wait", "memory_mib", "skipped", "grad_norm/towers", "grad_norm/head",
-                "embedding_grad_norm/contrastive", "loss/margin_softmax"} <= line.keys()
+        assert {
+            "lr",
+            "images_per_s",
+            "data_wait",
+            "memory_mib",
+            "skipped",
+            "grad_norm/towers",
+            "grad_norm/head",
+            "embedding_grad_norm/contrastive",
+            "loss/margin_softmax",
+        } <= line.keys()
         assert line["loss"] == pytest.approx(line["loss/margin_softmax"] + 0.5 * line["loss/contrastive"], rel=1e-5)
         assert (sampled, line["skipped"]) == (2, 0)
     thirds = {name for line in lines["whole"] for name in line if name.startswith("margin_softmax/accuracy")}
@@ -93,8 +105,12 @@ def test_the_exported_encoder_is_the_model(make, tmp_path, ema, locked):
     trained(recipe, tmp_path / "run")
     state, inputs = stored(tmp_path / "run", 6), inputs_of(recipe.model)
     prefixes = ("ema.weights.", "ema.buffers.") if ema else ("model.",)
-    weights = {name.removeprefix(prefix): value for prefix in prefixes for name, value in state.items()
-               if name.startswith(prefix)}
+    weights = {
+        name.removeprefix(prefix): value
+        for prefix in prefixes
+        for name, value in state.items()
+        if name.startswith(prefix)
+    }
     model = build_model(recipe.model, inputs, seed=99)
     model.load_state_dict(weights)
     batch = next(open_data(recipe.data, inputs, seed=5, cache=tmp_path, progress=run_module.Quiet()).batches(3, 4))
@@ -204,8 +220,12 @@ def test_bf16_keeps_losses_and_weights_in_float32(make, tmp_path, monkeypatch):
     monkeypatch.setattr(loop_module, "run_loop", watched)
     for precision in ("fp32", "bf16"):
         trained(make("multi_task", run={"precision": precision}), tmp_path / precision)
-    assert seen == {("head", torch.float32), ("head", torch.bfloat16), ("image", torch.float32),
-                    ("text", torch.float32)}
+    assert seen == {
+        ("head", torch.float32),
+        ("head", torch.bfloat16),
+        ("image", torch.float32),
+        ("text", torch.float32),
+    }
     assert {value.dtype for value in stored(tmp_path / "bf16", 6).values()} == {torch.float32, torch.int64}
     half, full = losses(tmp_path / "bf16"), losses(tmp_path / "fp32")
     assert half != full
@@ -222,14 +242,17 @@ def test_gradient_checkpointing_changes_nothing_but_memory(make, tmp_path):
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_towers_learn_the_same(make, tmp_path):
     for compiled in (False, True):
-        trained(make("exact", image={"spec": "timm:test_vit"}, run={"steps": 3, "compile": compiled}),
-                tmp_path / str(compiled))
+        trained(
+            make("exact", image={"spec": "timm:test_vit"}, run={"steps": 3, "compile": compiled}),
+            tmp_path / str(compiled),
+        )
     assert losses(tmp_path / "True") == pytest.approx(losses(tmp_path / "False"), rel=1e-4)
 
 
 def test_the_best_checkpoint_is_named_and_kept(make, tmp_path):
-    recipe = make("exact", optimizer={"head_lr": 0.3},
-                  run={"steps": 6, "checkpoint_every": 1, "keep": 1, "best": "-lr"})
+    recipe = make(
+        "exact", optimizer={"head_lr": 0.3}, run={"steps": 6, "checkpoint_every": 1, "keep": 1, "best": "-lr"}
+    )
     said: list[str] = []
     watcher = Unwatched()
     watcher.say = said.append
@@ -264,8 +287,13 @@ def test_three_losses_that_are_not_finite_stop_the_run(make, tmp_path):
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_one_or_two_are_skipped_and_touch_nothing(make, tmp_path, accumulate):
-    recipe, out = make("multi_sampled", run={"steps": 6, "checkpoint_every": 1, "keep": 9, "accumulate": accumulate,
-                                             "best": "-loss"}), tmp_path / "run"
+    recipe, out = (
+        make(
+            "multi_sampled",
+            run={"steps": 6, "checkpoint_every": 1, "keep": 9, "accumulate": accumulate, "best": "-loss"},
+        ),
+        tmp_path / "run",
+    )
     seen = []
     true = loop_module.run_loop
 
@@ -286,8 +314,12 @@ def test_one_or_two_are_skipped_and_touch_nothing(make, tmp_path, accumulate):
     # What a forward pass counts: how many there were, and which classes were right.
     counted, recent = "objective.margin_softmax.step", "objective.margin_softmax.recent"
     for before, after in pairwise(seen[1:4]):
-        assert same(*({name: value for name, value in each[2].items() if name not in (counted, recent)}
-                      for each in (before, after)))
+        assert same(
+            *(
+                {name: value for name, value in each[2].items() if name not in (counted, recent)}
+                for each in (before, after)
+            )
+        )
     assert int(seen[-1][2][counted]) == 6
     assert not same(seen[3][2], seen[4][2])
     assert "loss" not in read_log(out)[2]
@@ -319,8 +351,11 @@ def test_a_gradient_that_is_not_finite_is_skipped_too(make, tmp_path, monkeypatc
     trained(make("exact", run={"steps": 4, "checkpoint_every": 1}), tmp_path / "run")
     assert [line["skipped"] for line in read_log(tmp_path / "run")] == [0, 1, 0, 0]
     # Classes without an image so far have no accuracy.
-    assert all(torch.isfinite(value).all() for name, value in stored(tmp_path / "run", 4).items()
-               if not name.endswith(".recent"))
+    assert all(
+        torch.isfinite(value).all()
+        for name, value in stored(tmp_path / "run", 4).items()
+        if not name.endswith(".recent")
+    )
 
 
 def test_a_run_that_was_killed_right_after_its_last_checkpoint_ends_alike(make, tmp_path, monkeypatch):
@@ -345,7 +380,13 @@ def test_a_run_that_was_killed_right_after_its_last_checkpoint_ends_alike(make, 
     measured = {"data_wait", "images_per_s", "memory_mib"}
     assert ended["best"] == whole["best"]
     assert {name: value for name, value in ended["metrics"].items() if name not in measured} == {
-        name: value for name, value in whole["metrics"].items() if name not in measured}
-    whole_left, left = ([sorted(path.name for path in (tmp_path / name / "checkpoints").glob("step-*")),
-                   (tmp_path / name / "checkpoints" / "best.json").read_bytes()] for name in ("whole", "killed"))
+        name: value for name, value in whole["metrics"].items() if name not in measured
+    }
+    whole_left, left = (
+        [
+            sorted(path.name for path in (tmp_path / name / "checkpoints").glob("step-*")),
+            (tmp_path / name / "checkpoints" / "best.json").read_bytes(),
+        ]
+        for name in ("whole", "killed")
+    )
     assert left == whole_left

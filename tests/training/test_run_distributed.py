@@ -27,8 +27,7 @@ SCRIPT = Path(__file__).with_name("rank_process.py")
 
 def started(folder, make, world, task):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return [Fork(SCRIPT, folder, make.dataset, make.clip, rank, world, task, env=environment)
-            for rank in range(world)]
+    return [Fork(SCRIPT, folder, make.dataset, make.clip, rank, world, task, env=environment) for rank in range(world)]
 
 
 def on_ranks(folder, make, world, task):
@@ -60,8 +59,9 @@ def test_ranks_together_learn_what_one_process_learns(ranks, make, tmp_path, kin
         found = stored(many, 4)
         assert expected.keys() == found.keys()
         for name, value in expected.items():
-            torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-5, msg=f"{world} {name}",
-                                       equal_nan=name.endswith(".recent"))
+            torch.testing.assert_close(
+                found[name], value, rtol=1e-5, atol=1e-5, msg=f"{world} {name}", equal_nan=name.endswith(".recent")
+            )
         # Gradient norms before clipping (which clips: see the optimiser) and at the embeddings, and all metrics.
         for one, other in zip(lines, read_log(many), strict=True):
             assert one.keys() == other.keys()
@@ -79,8 +79,9 @@ def test_a_loss_that_is_not_finite_on_one_rank_is_skipped_on_all(ranks, make, tm
         assert [line["skipped"] for line in read_log(out)] == [0, 1, 1, 0, 0, 0, 0]
         expected, found = stored(tmp_path, 7), stored(out, 7)
         for name, value in expected.items():
-            torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-5, msg=f"{world} {name}",
-                                       equal_nan=name.endswith(".recent"))
+            torch.testing.assert_close(
+                found[name], value, rtol=1e-5, atol=1e-5, msg=f"{world} {name}", equal_nan=name.endswith(".recent")
+            )
         told = {(ranks / f"stopped-{fsdp}-{world}-{rank}.txt").read_text()[:80] for rank in range(world)}
         assert told == {"The loss or its gradient was not finite 3 times in a row, the last time at step 4"[:80]}
         assert steps_of(ranks / f"stopped-{fsdp}-{world}") == [1]
@@ -148,8 +149,20 @@ def steps_of(out):
 
 def torchrun(recipe, out, *more):
     """Its agent is a fork, which starts the ranks' processes from nothing."""
-    return Fork("torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "openmofi", "train", recipe,
-                "-o", out, *more, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    return Fork(
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "openmofi",
+        "train",
+        recipe,
+        "-o",
+        out,
+        *more,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
 
 
 def rank_of(agent, rank, deadline=PATIENCE):

@@ -59,13 +59,17 @@ def test_wandb_offline_holds_what_was_logged(tmp_path, monkeypatch):
 def test_trackio_is_told_everything_under_one_name(tmp_path, monkeypatch):
     calls = []
     module = ModuleType("trackio")
-    module.init = lambda **named: calls.append(named) or SimpleNamespace(
-        log=lambda values, step: calls.append((step, values)), finish=lambda: calls.append("end"))
+    module.init = lambda **named: (
+        calls.append(named)
+        or SimpleNamespace(log=lambda values, step: calls.append((step, values)), finish=lambda: calls.append("end"))
+    )
     monkeypatch.setitem(sys.modules, "trackio", module)
     logged(tmp_path, "trackio", [10])
     logged(tmp_path, "trackio", [20], resume_step=10)
     assert [call for call in calls if isinstance(call, tuple)] == [
-        (10, {"loss": 10, "held_out/loss/a": 1}), (20, {"loss": 20, "held_out/loss/a": 1})]
+        (10, {"loss": 10, "held_out/loss/a": 1}),
+        (20, {"loss": 20, "held_out/loss/a": 1}),
+    ]
     first, second = (call for call in calls if isinstance(call, dict))
     assert first == second
     assert first["config"] == SETTINGS

@@ -50,14 +50,16 @@ def _relative(text: str) -> str:
 
 def _list(modules: Path, out: Path) -> str:
     rows = []
-    for package in sorted({"/".join(source.split("/")[:2 if source.startswith("@") else 1]) for source in FILES}):
+    for package in sorted({"/".join(source.split("/")[: 2 if source.startswith("@") else 1]) for source in FILES}):
         about = json.loads((modules / package / "package.json").read_text(encoding="utf-8"))
         licence = f"LICENSE-{package.removeprefix('@').replace('/', '-')}"
         shutil.copyfile(modules / package / "LICENSE", out / licence)
         files = ", ".join(f"`{name}`" for source, name in FILES.items() if source.startswith(f"{package}/"))
         rows.append(f"| {package} | {about['version']} | {about['license']} ([text]({licence})) | {files} |")
-    return ("Files of others, unchanged but for the addresses of their imports; written by `tools/page/vendor.py`.\n\n"
-            "| package | version | licence | files |\n|---|---|---|---|\n" + "\n".join(rows) + "\n")
+    return (
+        "Files of others, unchanged but for the addresses of their imports; written by `tools/page/vendor.py`.\n\n"
+        "| package | version | licence | files |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+    )
 
 
 if __name__ == "__main__":

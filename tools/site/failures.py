@@ -106,13 +106,17 @@ def main(demo: Path) -> None:
     for row in mistaken + unfound:
         (folder / f"{row['key']}.webp").write_bytes(images[row["key"]])
     for row in mistaken:
-        lines.append(f"| ![page {row['key']}](failures/{row['key']}.webp) | {cell(row['text'])} | "
-                     f"{shown(kb, row['entity'])} | {row['probability']:.2f} | {shown(kb, row['true'])} |\n")
+        lines.append(
+            f"| ![page {row['key']}](failures/{row['key']}.webp) | {cell(row['text'])} | "
+            f"{shown(kb, row['entity'])} | {row['probability']:.2f} | {shown(kb, row['true'])} |\n"
+        )
     lines.append(MISSED_HEAD)
     for row in unfound:
         other = "nothing" if row["best"] == row["true"] else shown(kb, row["best"])
-        lines.append(f"| ![page {row['key']}](failures/{row['key']}.webp) | {cell(row['text'])} | "
-                     f"{shown(kb, row['true'])} | {row['probability']:.2f} | {other} |\n")
+        lines.append(
+            f"| ![page {row['key']}](failures/{row['key']}.webp) | {cell(row['text'])} | "
+            f"{shown(kb, row['true'])} | {row['probability']:.2f} | {other} |\n"
+        )
     (DOCS / "failures.md").write_text("".join([*lines, END]), "utf-8")
 
 

@@ -16,9 +16,14 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[2]
 # A file of the repository → its page.
 PAGES = {
-    "README.md": "index.md", "CHANGELOG.md": "changelog.md", "THIRD_PARTY_NOTICES.md": "notices.md",
-    "CONTRIBUTING.md": "contributing.md", "SECURITY.md": "security.md", "benchmarks/RESULTS.md": "benchmarks.md",
-    "deploy/README.md": "deploy.md"}
+    "README.md": "index.md",
+    "CHANGELOG.md": "changelog.md",
+    "THIRD_PARTY_NOTICES.md": "notices.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+    "benchmarks/RESULTS.md": "benchmarks.md",
+    "deploy/README.md": "deploy.md",
+}
 _LINK = re.compile(r"(?P<text>!?\[[^\]]*\])\((?P<target>[^)\s#:]+)(?P<anchor>#[^)\s]*)?\)")
 
 
@@ -53,8 +58,13 @@ def command_reference() -> str:
 
     from openmofi.cli.main import app
 
-    lines = ["# Command line", "", "Made of the commands themselves; `openmofi COMMAND --help` says the same.",
-             "Exit codes: 0, 1 (failed), 2 (wrong use), 130 (interrupted).", ""]
+    lines = [
+        "# Command line",
+        "",
+        "Made of the commands themselves; `openmofi COMMAND --help` says the same.",
+        "Exit codes: 0, 1 (failed), 2 (wrong use), 130 (interrupted).",
+        "",
+    ]
     for name, command in _commands("openmofi", typer.main.get_command(app)):
         context = command.make_context(name, [], resilient_parsing=True, max_content_width=100, terminal_width=100)
         lines += [f"## {name}", "", "```text", command.get_help(context), "```", ""]
@@ -71,14 +81,21 @@ def schema_reference() -> str:
     """What `--json` prints, by command."""
     from openmofi.cli.json_schemas import schema_names, schema_of
 
-    lines = ["# JSON outputs", "", "A command with `--json` prints one JSON value. Its schema (JSON Schema 2020-12)",
-             "is in the package: `openmofi schema NAME` prints it. Keys may be added; none changes its meaning within",
-             "a version. The tests check what the commands print against these schemas.", ""]
+    lines = [
+        "# JSON outputs",
+        "",
+        "A command with `--json` prints one JSON value. Its schema (JSON Schema 2020-12)",
+        "is in the package: `openmofi schema NAME` prints it. Keys may be added; none changes its meaning within",
+        "a version. The tests check what the commands print against these schemas.",
+        "",
+    ]
     for name in schema_names():
         schema = schema_of(name)
         lines += [f"## {name}", "", schema.get("description", ""), "", "| key | type | |", "|---|---|---|"]
-        lines += [f"| `{key}` | {_type(value)} | {value.get('description', '')} |"
-                  for key, value in schema.get("properties", {}).items()]
+        lines += [
+            f"| `{key}` | {_type(value)} | {value.get('description', '')} |"
+            for key, value in schema.get("properties", {}).items()
+        ]
         lines.append("")
     return "\n".join(lines)
 

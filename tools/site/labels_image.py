@@ -30,9 +30,12 @@ STYLE = """body{margin:0;padding:18px;font:15px/1.35 'DejaVu Sans',sans-serif;ba
 
 def chosen(rows: list[dict[str, Any]], truth: dict[str, str]) -> list[dict[str, Any]]:
     """Four rows, each the first of its kind whose label, if any, is true."""
+
     def entities(row: dict[str, Any]) -> tuple[list[str], list[str]]:
-        return ([entity["entity"] for entity in row["entities"] if entity["accepted"]],
-                [entity["entity"] for entity in row["entities"] if not entity["accepted"]])
+        return (
+            [entity["entity"] for entity in row["entities"] if entity["accepted"]],
+            [entity["entity"] for entity in row["entities"] if not entity["accepted"]],
+        )
 
     def kind(row: dict[str, Any]) -> str:
         yes, no = entities(row)
@@ -55,11 +58,15 @@ def card(row: dict[str, Any], image: bytes, kb: KnowledgeBase) -> str:
     ordered = sorted(row["entities"], key=lambda entity: -entity["probability"])[:3]
     lines = "".join(
         f'<div class="row {"yes" if entity["accepted"] else "no"}"><span>'
-        f'{html.escape(kb[entity["entity"]].name)}: {html.escape(kb[entity["entity"]].description[:20])}…</span>'
-        f'<span>{entity["probability"]:.2f}</span></div>' for entity in ordered)
+        f"{html.escape(kb[entity['entity']].name)}: {html.escape(kb[entity['entity']].description[:20])}…</span>"
+        f"<span>{entity['probability']:.2f}</span></div>"
+        for entity in ordered
+    )
     data = base64.b64encode(image).decode()
-    return (f'<div class="card"><img src="data:image/webp;base64,{data}"><div class="text">“{html.escape(row["text"])}”'
-            f"</div>{lines}</div>")
+    return (
+        f'<div class="card"><img src="data:image/webp;base64,{data}"><div class="text">“{html.escape(row["text"])}”'
+        f"</div>{lines}</div>"
+    )
 
 
 def main(demo: Path) -> None:
@@ -73,8 +80,19 @@ def main(demo: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
         page.write_text(f"<meta charset=utf-8><style>{STYLE}</style>{body}", "utf-8")
-        subprocess.run(["chromium", "--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1140,420",
-                        f"--screenshot={OUT}", page.as_uri()], check=True, capture_output=True)
+        subprocess.run(
+            [
+                "chromium",
+                "--headless",
+                "--no-sandbox",
+                "--hide-scrollbars",
+                "--window-size=1140,420",
+                f"--screenshot={OUT}",
+                page.as_uri(),
+            ],
+            check=True,
+            capture_output=True,
+        )
 
 
 if __name__ == "__main__":

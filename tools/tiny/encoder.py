@@ -59,7 +59,8 @@ def taught(demo: Path, encoder: Encoder) -> tuple[list[str], Floats]:
     names = [tiny[row]["name"] for row in draw.permutation(len(tiny))[:NAMES]]
     short = list(dict.fromkeys([*names, *filter(None, captions[:NAMES])]))
     return [*texts, *short], np.concatenate(
-        [encoder.text_projection(features.astype(np.float32)), encoder.embed_texts(short)])
+        [encoder.text_projection(features.astype(np.float32)), encoder.embed_texts(short)]
+    )
 
 
 def padded(rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -73,12 +74,13 @@ def padded(rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
 def initial(inputs: Floats, ids: torch.Tensor, mask: torch.Tensor, target: Floats) -> Floats:
     """Vectors of tokens to start from: MiniLM's own, mapped so that a text's mean is near its embedding (ridge)."""
     means = np.stack([inputs[row[kept > 0]].mean(0) for row, kept in zip(ids.numpy(), mask.numpy(), strict=True)])
-    ridge = means.T @ means + 0.01 * len(means) * np.mean(means ** 2) * np.eye(means.shape[1], dtype=np.float32)
+    ridge = means.T @ means + 0.01 * len(means) * np.mean(means**2) * np.eye(means.shape[1], dtype=np.float32)
     return np.asarray(inputs @ np.linalg.solve(ridge, means.T @ target), np.float32)
 
 
-def student(texts: list[str], target: Floats, tokens: WordPieceTokens, inputs: Floats,
-            scale: float) -> tuple[Floats, Floats]:
+def student(
+    texts: list[str], target: Floats, tokens: WordPieceTokens, inputs: Floats, scale: float
+) -> tuple[Floats, Floats]:
     """A vector a token (V, DIM) and a weight a position (LENGTH,), fitted to the teacher's embeddings (n, DIM)."""
     torch.manual_seed(0)
     ids, mask = padded(tokens(texts))
@@ -113,27 +115,49 @@ def int8_rows(values: Floats) -> tuple[NDArray[np.int8], Floats]:
 def write_text_graph(table: Floats, places: Floats, path: Path) -> None:
     """The student as a graph: tokens and mask (batch, length) → joint embedding."""
     weights, scales = int8_rows(table)
-    constants = {"table": weights, "scales": scales, "places": places[:, None].astype(np.float32),
-                 "minus": np.float32(1e4), "one": np.float32(1), "zero": np.int64(0), "step": np.int64(1),
-                 "axis": np.array([1]), "tiny": np.float32(1e-12), "last": np.array([2])}
+    constants = {
+        "table": weights,
+        "scales": scales,
+        "places": places[:, None].astype(np.float32),
+        "minus": np.float32(1e4),
+        "one": np.float32(1),
+        "zero": np.int64(0),
+        "step": np.int64(1),
+        "axis": np.array([1]),
+        "tiny": np.float32(1e-12),
+        "last": np.array([2]),
+    }
     node = helper.make_node
     nodes = [
-        node("Gather", ["table", TOKENS], ["rows"]), node("Cast", ["rows"], ["floats"], to=TensorProto.FLOAT),
-        node("Gather", ["scales", TOKENS], ["scale"]), node("Unsqueeze", ["scale", "last"], ["scale3"]),
+        node("Gather", ["table", TOKENS], ["rows"]),
+        node("Cast", ["rows"], ["floats"], to=TensorProto.FLOAT),
+        node("Gather", ["scales", TOKENS], ["scale"]),
+        node("Unsqueeze", ["scale", "last"], ["scale3"]),
         node("Mul", ["floats", "scale3"], ["vectors"]),
-        node("Shape", [TOKENS], ["shape"]), node("Gather", ["shape", "step"], ["length"]),
-        node("Range", ["zero", "length", "step"], ["range"]), node("Gather", ["places", "range"], ["placed"]),
-        node("Cast", [MASK], ["masked"], to=TensorProto.FLOAT), node("Sub", ["masked", "one"], ["below"]),
-        node("Mul", ["below", "minus"], ["far"]), node("Unsqueeze", ["far", "last"], ["far3"]),
-        node("Add", ["placed", "far3"], ["logits"]), node("Softmax", ["logits"], ["weights"], axis=1),
+        node("Shape", [TOKENS], ["shape"]),
+        node("Gather", ["shape", "step"], ["length"]),
+        node("Range", ["zero", "length", "step"], ["range"]),
+        node("Gather", ["places", "range"], ["placed"]),
+        node("Cast", [MASK], ["masked"], to=TensorProto.FLOAT),
+        node("Sub", ["masked", "one"], ["below"]),
+        node("Mul", ["below", "minus"], ["far"]),
+        node("Unsqueeze", ["far", "last"], ["far3"]),
+        node("Add", ["placed", "far3"], ["logits"]),
+        node("Softmax", ["logits"], ["weights"], axis=1),
         node("Mul", ["vectors", "weights"], ["weighted"]),
         node("ReduceSum", ["weighted", "axis"], ["sum"], keepdims=0),
-        node("ReduceL2", ["sum", "axis"], ["norm"]), node("Max", ["norm", "tiny"], ["length2"]),
-        node("Div", ["sum", "length2"], [EMBEDDING])]
+        node("ReduceL2", ["sum", "axis"], ["norm"]),
+        node("Max", ["norm", "tiny"], ["length2"]),
+        node("Div", ["sum", "length2"], [EMBEDDING]),
+    ]
     tokens = [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"]) for name in (TOKENS, MASK)]
     graph = helper.make_graph(
-        nodes, "text", tokens, [helper.make_tensor_value_info(EMBEDDING, TensorProto.FLOAT, ["batch", table.shape[1]])],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()])
+        nodes,
+        "text",
+        tokens,
+        [helper.make_tensor_value_info(EMBEDDING, TensorProto.FLOAT, ["batch", table.shape[1]])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
 
 
@@ -151,11 +175,13 @@ def int8_weights(path: Path) -> None:
         weights, scales = int8_rows(values)
         name = tensor.name
         model.graph.initializer.remove(tensor)
-        model.graph.initializer.extend([numpy_helper.from_array(weights, f"{name}.int8"),
-                                        numpy_helper.from_array(scales, f"{name}.scale")])
+        model.graph.initializer.extend(
+            [numpy_helper.from_array(weights, f"{name}.int8"), numpy_helper.from_array(scales, f"{name}.scale")]
+        )
         changed[name] = f"{name}.float"
-        model.graph.node.insert(0, helper.make_node(
-            "DequantizeLinear", [f"{name}.int8", f"{name}.scale"], [changed[name]], axis=0))
+        model.graph.node.insert(
+            0, helper.make_node("DequantizeLinear", [f"{name}.int8", f"{name}.scale"], [changed[name]], axis=0)
+        )
         node.input[1] = changed[name]
     save(model, path)
 
@@ -187,25 +213,42 @@ class Projected(torch.nn.Module):
         return self.projection(self.network(pixels))
 
 
-def write(encoder: Encoder, folder: Path, projection: Floats, table: Floats, places: Floats,
-          tokens: WordPieceTokens) -> None:
+def write(
+    encoder: Encoder, folder: Path, projection: Floats, table: Floats, places: Floats, tokens: WordPieceTokens
+) -> None:
     """Write the folder of the encoder."""
     assert encoder.networks is not None
     folder.mkdir(parents=True)
     pixels = torch.zeros(2, 3, encoder.preprocessing.size, encoder.preprocessing.size)
-    write_onnx(Projected(encoder.networks.image, projection), {PIXELS: pixels}, [0], folder / "image.onnx", {},
-               EMBEDDING)
+    write_onnx(
+        Projected(encoder.networks.image, projection), {PIXELS: pixels}, [0], folder / "image.onnx", {}, EMBEDDING
+    )
     int8_weights(folder / "image.onnx")
     write_text_graph(table, places, folder / "text.onnx")
     tokens.save(folder / "tokenizer")
-    graphs = Graphs("int8", EMBEDDING, {"kind": "wordpiece", "masked": True, "length": LENGTH}, digests(folder),
-                    {"spec": "the encoder of `openmofi sample demo`", "fingerprint": encoder.fingerprint})
+    graphs = Graphs(
+        "int8",
+        EMBEDDING,
+        {"kind": "wordpiece", "masked": True, "length": LENGTH},
+        digests(folder),
+        {"spec": "the encoder of `openmofi sample demo`", "fingerprint": encoder.fingerprint},
+    )
     graph = Side(architecture={"kind": "graph"})
     write_description(
-        folder, image=graph, text=graph, dim=DIM, feature_dim=DIM, text_feature_dim=DIM,
-        logit_scale=encoder.logit_scale, preprocessing=encoder.preprocessing,
-        fingerprint=_fingerprint("onnx", DIM, graphs), style="onnx", postprocessing=POSTPROCESSING[EMBEDDING],
-        provenance=" ".join((__doc__ or "").split("\n\n")[-1].split()), **vars(graphs))
+        folder,
+        image=graph,
+        text=graph,
+        dim=DIM,
+        feature_dim=DIM,
+        text_feature_dim=DIM,
+        logit_scale=encoder.logit_scale,
+        preprocessing=encoder.preprocessing,
+        fingerprint=_fingerprint("onnx", DIM, graphs),
+        style="onnx",
+        postprocessing=POSTPROCESSING[EMBEDDING],
+        provenance=" ".join((__doc__ or "").split("\n\n")[-1].split()),
+        **vars(graphs),
+    )
 
 
 def main(demo: Path) -> None:

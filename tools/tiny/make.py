@@ -92,8 +92,12 @@ def write_truth(demo: Path, keys: list[str]) -> None:
 def write_kb_tables(demo: Path, keys: list[str]) -> None:
     """Write the tables of the knowledge base: all that the pages' texts may mean, and what that is a kind of."""
     wanted = set(keys)
-    rows = [row for path in sorted((demo / "labels-heldout/labels").glob("*.parquet"))
-            for row in pq.read_table(path, columns=["key", "entities"]).to_pylist() if row["key"] in wanted]
+    rows = [
+        row
+        for path in sorted((demo / "labels-heldout/labels").glob("*.parquet"))
+        for row in pq.read_table(path, columns=["key", "entities"]).to_pylist()
+        if row["key"] in wanted
+    ]
     kept = {entity["entity"] for row in rows for entity in row["entities"]}
     depicted = pq.read_table(demo / "world/truth.parquet")
     kept |= set(depicted.filter(pc.equal(depicted["split"], HELDOUT_PAGES))["entity"].to_pylist())
@@ -102,8 +106,10 @@ def write_kb_tables(demo: Path, keys: list[str]) -> None:
         kept |= set(relations.filter(pc.is_in(relations["head"], pa.array(sorted(kept))))["tail"].to_pylist())
     # Names of countries come under ODbL, which asks that a base made with them be passed on under it too.
     ids = pa.array(sorted(entity for entity in kept if entity and not entity.startswith(("country:", "brand:"))))
-    tables = {name: pq.read_table(demo / f"world/kb/{name}.parquet")
-              for name in ("entities", "names", "relations", "surfaces")}
+    tables = {
+        name: pq.read_table(demo / f"world/kb/{name}.parquet")
+        for name in ("entities", "names", "relations", "surfaces")
+    }
     entities = tables["entities"].filter(pc.is_in(tables["entities"]["id"], ids))
     names = tables["names"].filter(pc.is_in(tables["names"]["entity"], ids))
     pairs = relations.filter(pc.and_(pc.is_in(relations["head"], ids), pc.is_in(relations["tail"], ids)))

@@ -15,17 +15,24 @@ import typer.core
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.terminal import json_text, make_output_visible, visible
 
-Restart = Annotated[bool, typer.Option(
-    "--restart", help="Remove what this command wrote into the output before, and begin anew.")]
-OnDamage = Annotated[str, typer.Option(
-    help="A damaged shard: stop leaves it out and fails in the end, keep takes what can be read.")]
-MaxUnpackRatio = Annotated[int, typer.Option(
-    help="A compressed tar that unpacks to more than so many times its size counts as damaged.")]
+Restart = Annotated[
+    bool, typer.Option("--restart", help="Remove what this command wrote into the output before, and begin anew.")
+]
+OnDamage = Annotated[
+    str, typer.Option(help="A damaged shard: stop leaves it out and fails in the end, keep takes what can be read.")
+]
+MaxUnpackRatio = Annotated[
+    int, typer.Option(help="A compressed tar that unpacks to more than so many times its size counts as damaged.")
+]
 MaxImagePixels = Annotated[int, typer.Option(help="Larger images are refused before decoding.")]
 Device = Annotated[str, typer.Option(help="Of the encoder: auto, cpu, cuda, cuda:1 …")]
 Precision = Annotated[str, typer.Option(help="Of the encoder's towers: fp32, bf16 or fp16.")]
-EngineName = Annotated[str, typer.Option(
-    "--engine", help="auto, local, processes:N, ray or ray:ADDRESS; 'ray?gpus=0.5&cpus=2' reserves for an actor.")]
+EngineName = Annotated[
+    str,
+    typer.Option(
+        "--engine", help="auto, local, processes:N, ray or ray:ADDRESS; 'ray?gpus=0.5&cpus=2' reserves for an actor."
+    ),
+]
 CHECK_VARIABLE = "OPENMOFI_CHECK_JSON"
 """Environment variable: where set, JSON is checked against its schema when it is printed; a folder gets it instead."""
 
@@ -75,8 +82,7 @@ def input_path(text: str) -> Path:
     if not is_utf8(text):
         raise UsageError(f"{text!a} cannot be read: the name is not UTF-8.", "Rename it.")
     if is_remote(text):
-        raise UsageError(f"{text} cannot be read: this is read from a local disk.",
-                         "Copy it to a local disk first.")
+        raise UsageError(f"{text} cannot be read: this is read from a local disk.", "Copy it to a local disk first.")
     return local_path(text)
 
 
@@ -147,8 +153,12 @@ def run_app(app: Callable[[], None]) -> None:
         advice = str(error) or "what is finished is kept; start the same command again to go on"
         _fail(error, f"interrupted: {advice}", 130)
     except MemoryError as error:
-        _fail(error, f"error: out of memory{f': {error}' if str(error) else ''}.\n  Use fewer processes, a smaller "
-                     "--batch-size, or a lower OPENMOFI_DECODE_MIB.", 1)
+        _fail(
+            error,
+            f"error: out of memory{f': {error}' if str(error) else ''}.\n  Use fewer processes, a smaller "
+            "--batch-size, or a lower OPENMOFI_DECODE_MIB.",
+            1,
+        )
     except Exception as error:  # the last resort: a person sees one line, a developer asks for the traceback
         _fail(error, f"internal error: {type(error).__name__}: {error}\n  Set OPENMOFI_DEBUG=1 for the traceback.", 1)
 

@@ -13,11 +13,19 @@ _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def demo(
-    tiny: Annotated[bool, typer.Option(
-        "--tiny", help="A thousand pages that lie in the package: a minute, no network, no PyTorch.")] = False,
-    out: Annotated[Path | None, typer.Option(
-        "-o", "--out", parser=output_path, metavar="FOLDER",
-        help="Folder of the demo (default: openmofi-demo with --tiny, else runs/demo).")] = None,
+    tiny: Annotated[
+        bool, typer.Option("--tiny", help="A thousand pages that lie in the package: a minute, no network, no PyTorch.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            parser=output_path,
+            metavar="FOLDER",
+            help="Folder of the demo (default: openmofi-demo with --tiny, else runs/demo).",
+        ),
+    ] = None,
     max_entities: Annotated[int, typer.Option(min=0, help="Without --tiny: a smaller world (0: all).")] = 0,
     restart: Restart = False,
     as_json: _JSON = False,
@@ -47,11 +55,16 @@ def _print_tiny(folder: Path, metrics: dict[str, Any]) -> None:
         low, high = metrics[f"{name}_interval"]
         return f"{metrics[name]:.3f}", f"{low:.3f}–{high:.3f}"
 
-    print_table(("labels against the truth", "", "95 % interval"), [
-        ("precision: accepted labels that are true", *share("precision")),
-        ("recall: of pages that name their entity", *share("recall")),
-        ("precision of the text alone, same recall", f"{metrics['text_only_precision']:.3f}", "")], numbers=(1,),
-        title=f"{metrics['accepted']:,} labels accepted; {metrics['rows_out']:,} of {metrics['rows_in']:,} pages out")
+    print_table(
+        ("labels against the truth", "", "95 % interval"),
+        [
+            ("precision: accepted labels that are true", *share("precision")),
+            ("recall: of pages that name their entity", *share("recall")),
+            ("precision of the text alone, same recall", f"{metrics['text_only_precision']:.3f}", ""),
+        ],
+        numbers=(1,),
+        title=f"{metrics['accepted']:,} labels accepted; {metrics['rows_out']:,} of {metrics['rows_in']:,} pages out",
+    )
     print(f"expected precision without any truth: {metrics['expected_precision']:.3f}")
     print(f"look: {folder / 'report.html'}")
     print(f"search: openmofi search {folder / 'index'} --text 'a bird with open wings'")

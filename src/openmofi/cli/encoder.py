@@ -30,5 +30,13 @@ def info(
         return
     from openmofi.cli.show.tables import print_facts
 
-    print_facts({name: ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else
-                 "unknown" if value is None else str(value) for name, value in facts.items()})
+    print_facts(
+        {
+            name: ", ".join(f"{k} {v}" for k, v in value.items())
+            if isinstance(value, dict)
+            else "unknown"
+            if value is None
+            else str(value)
+            for name, value in facts.items()
+        }
+    )

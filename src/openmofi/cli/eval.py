@@ -27,8 +27,13 @@ class _Protocols(typer.core.TyperGroup):
         return name, self.commands["PROTOCOL"], rest
 
 
-app = typer.Typer(cls=_Protocols, rich_markup_mode=None, no_args_is_help=True, invoke_without_command=True,
-                  epilog="The protocols: openmofi eval --list")
+app = typer.Typer(
+    cls=_Protocols,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    invoke_without_command=True,
+    epilog="The protocols: openmofi eval --list",
+)
 
 
 @app.callback()
@@ -53,23 +58,43 @@ def run(
     context: typer.Context,
     data: Annotated[Path, typer.Option("--data", metavar="DIR", help="The data, in the protocol's layout.")],
     encoder: Annotated[str | None, typer.Option("--encoder", metavar="SPEC", help="As openmofi encoder info.")] = None,
-    linker: Annotated[str, typer.Option(
-        "--linker", metavar="SPEC", help="prior, fusion:PATH, coherence:KB; of linking: prior, coherence, fusion:PATH.",
-    )] = "",
-    out: Annotated[Path | None, typer.Option(
-        "-o", "--out", parser=output_path, metavar="DIR",
-        help="Write the result there (JSON, and Parquet of all items).")] = None,
-    cache: Annotated[Path | None, typer.Option(
-        parser=output_path, metavar="DIR",
-        help="Keeps features for all protocols (default: ~/.cache/openmofi).")] = None,
-    settings: Annotated[list[str] | None, typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change a setting of the protocol; may be repeated.")] = None,
+    linker: Annotated[
+        str,
+        typer.Option(
+            "--linker",
+            metavar="SPEC",
+            help="prior, fusion:PATH, coherence:KB; of linking: prior, coherence, fusion:PATH.",
+        ),
+    ] = "",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            parser=output_path,
+            metavar="DIR",
+            help="Write the result there (JSON, and Parquet of all items).",
+        ),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            parser=output_path, metavar="DIR", help="Keeps features for all protocols (default: ~/.cache/openmofi)."
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the protocol; may be repeated."),
+    ] = None,
     features: Annotated[str, typer.Option(help="joint, backbone, or auto: joint where there is one.")] = "auto",
     half: Annotated[bool, typer.Option("--half", help="Keep features as float16.")] = False,
     failures: Annotated[int, typer.Option(min=0, help="Worst queries on the page beside the result.")] = 20,
-    bands: Annotated[str | None, typer.Option(
-        "--bands", metavar="DATASET",
-        help="Give metrics by how many images of a class this label dataset has, too.")] = None,
+    bands: Annotated[
+        str | None,
+        typer.Option(
+            "--bands", metavar="DATASET", help="Give metrics by how many images of a class this label dataset has, too."
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="Of the encoder or linker: auto, cpu, cuda, cuda:1 …")] = "auto",
     precision: Precision = "fp32",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -79,9 +104,22 @@ def run(
     from openmofi import api
     from openmofi.evaluation.result import result_path
 
-    result = api.evaluate(name, data=data, encoder=encoder, linker=linker, out=out, cache=cache,
-                          settings=settings or (), features=features, half=half, failures=failures,
-                          device=device, precision=precision, bands=bands, progress=not as_json)
+    result = api.evaluate(
+        name,
+        data=data,
+        encoder=encoder,
+        linker=linker,
+        out=out,
+        cache=cache,
+        settings=settings or (),
+        features=features,
+        half=half,
+        failures=failures,
+        device=device,
+        precision=precision,
+        bands=bands,
+        progress=not as_json,
+    )
     plain = result.as_dict() | ({"written": str(result_path(out, result))} if out else {})
     if as_json:
         print_json(plain)
@@ -97,8 +135,10 @@ def run(
 def mteb(
     tasks: Annotated[list[str], typer.Argument(metavar="TASKS...", help="Tasks or benchmarks of mteb: 'MIEB(lite)'.")],
     encoder: Annotated[str, typer.Option("--encoder", metavar="SPEC", help="As openmofi encoder info.")],
-    out: Annotated[Path | None, typer.Option(
-        "-o", "--out", parser=output_path, metavar="DIR", help="Write a JSON of each result there.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", parser=output_path, metavar="DIR", help="Write a JSON of each result there."),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images or texts of a forward pass.")] = 32,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto",
     precision: Precision = "fp32",
@@ -108,21 +148,26 @@ def mteb(
     from openmofi.encoders import open_encoder
     from openmofi.evaluation.mteb import run_tasks
 
-    results = run_tasks(open_encoder(encoder, device=device, precision=precision), tasks, out=out,
-                        batch_size=batch_size)
+    results = run_tasks(
+        open_encoder(encoder, device=device, precision=precision), tasks, out=out, batch_size=batch_size
+    )
     if as_json:
         print_json([result.as_dict() for result in results])
         return
     for result in results:
-        typer.echo(f"{result.metrics[result.headline]:.4f}  {result.headline} "
-                   f"({result.data['split']}, {result.data['subset']})")
+        typer.echo(
+            f"{result.metrics[result.headline]:.4f}  {result.headline} "
+            f"({result.data['split']}, {result.data['subset']})"
+        )
 
 
 @app.command("sources")
 def sources(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="A dataset; all are listed without.")] = None,
-    check: Annotated[Path | None, typer.Option(
-        "--check", metavar="DIR", help="Check what is in this folder: counts, checksums of archives.")] = None,
+    check: Annotated[
+        Path | None,
+        typer.Option("--check", metavar="DIR", help="Check what is in this folder: counts, checksums of archives."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say where datasets come from, their licences and layouts; with --check, whether a folder is whole."""
@@ -139,12 +184,17 @@ def sources(
         lines = [f"{'ok ' if finding.ok else 'NOT'} {finding.what}: {finding.measured}" for finding in findings]
     elif name is not None:
         value = _source(source_named(name))
-        lines = [f"{key + ':':<11} {', '.join(entry) if isinstance(entry, tuple) else entry}"
-                 for key, entry in value.items() if entry]
+        lines = [
+            f"{key + ':':<11} {', '.join(entry) if isinstance(entry, tuple) else entry}"
+            for key, entry in value.items()
+            if entry
+        ]
     else:
         value = {key: _source(source) for key, source in SOURCES.items()}
-        lines = [f"{key:<12} {source.counts.partition(';')[0]}; {', '.join(source.protocols)}"
-                 for key, source in SOURCES.items()]
+        lines = [
+            f"{key:<12} {source.counts.partition(';')[0]}; {', '.join(source.protocols)}"
+            for key, source in SOURCES.items()
+        ]
     if as_json:
         print_json(value)
     else:
@@ -155,16 +205,28 @@ def sources(
 
 def _source(source: Any) -> dict[str, Any]:
     return {name: getattr(source, name) for name in ("protocols", "home", "licence", "layout", "counts")} | {
-        "archives": tuple(f"{file} (MD5 {digest})" for file, digest in source.archives.items())}
+        "archives": tuple(f"{file} (MD5 {digest})" for file, digest in source.archives.items())
+    }
 
 
 @app.command("compare")
 def compare(
-    results: Annotated[list[str], typer.Argument(
-        metavar="RESULTS...", help="JSON files of `openmofi eval --out`; NAME=FILE joins the seeds of one recipe.")],
-    out: Annotated[Path | None, typer.Option(
-        "-o", "--out", parser=output_path, metavar="DIR",
-        help="Write compare.md, compare.csv and an SVG for each protocol.")] = None,
+    results: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RESULTS...", help="JSON files of `openmofi eval --out`; NAME=FILE joins the seeds of one recipe."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            parser=output_path,
+            metavar="DIR",
+            help="Write compare.md, compare.csv and an SVG for each protocol.",
+        ),
+    ] = None,
     style: Annotated[str, typer.Option("--format", help="table, markdown or csv.")] = "table",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

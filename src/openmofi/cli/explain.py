@@ -20,16 +20,20 @@ def explain(
     text: Annotated[list[str], typer.Option(help="Its text; may be given again, each with a --text-column.")],
     kb: Annotated[str, typer.Option(help="Folder of the knowledge base.")],
     encoder: Annotated[str, typer.Option(help="Image–text encoder.")],
-    text_column: Annotated[list[str] | None, typer.Option(
-        metavar="NAME", help="The kind of each text, in their order, such as title and tags.")] = None,
+    text_column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="The kind of each text, in their order, such as title and tags."),
+    ] = None,
     calibration: Annotated[Path | None, typer.Option(help="A label job's calibration.json.")] = None,
-    detector: Annotated[str, typer.Option(
-        help="gazetteer, spacy[:MODEL], gliner:MODEL[?types=A,B]; several joined by +.")] = "gazetteer",
+    detector: Annotated[
+        str, typer.Option(help="gazetteer, spacy[:MODEL], gliner:MODEL[?types=A,B]; several joined by +.")
+    ] = "gazetteer",
     linker: Annotated[str, typer.Option(help="coherence, prior or fusion:PATH.")] = "coherence",
     threshold: Annotated[float, typer.Option(help="Accept from this calibrated probability on.")] = 0.8,
     template: Annotated[str, typer.Option(help="Entity text for the encoder.")] = "{name}: {description}",
-    cache: Annotated[Path | None, typer.Option(
-        parser=output_path, help="Keeps entity embeddings (default: ~/.cache/openmofi).")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(parser=output_path, help="Keeps entity embeddings (default: ~/.cache/openmofi).")
+    ] = None,
     device: Device = "auto",
     precision: Precision = "fp32",
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
@@ -38,9 +42,20 @@ def explain(
     from openmofi import api
 
     explanation = api.explain(
-        image, _texts(text, text_column or []), kb=kb, encoder=encoder, calibration=calibration, detector=detector,
-        linker=linker, threshold=threshold, template=template, cache=cache, device=device, precision=precision,
-        progress=not as_json)
+        image,
+        _texts(text, text_column or []),
+        kb=kb,
+        encoder=encoder,
+        calibration=calibration,
+        detector=detector,
+        linker=linker,
+        threshold=threshold,
+        template=template,
+        cache=cache,
+        device=device,
+        precision=precision,
+        progress=not as_json,
+    )
     if as_json:
         print_json(explanation.as_dict())
     else:
@@ -51,8 +66,10 @@ def _texts(texts: list[str], columns: list[str]) -> str | dict[str, str]:
     if len(texts) == 1 and not columns:
         return texts[0]
     if len(set(columns)) != len(texts) or len(columns) != len(texts):
-        raise UsageError(f"{len(texts)} texts, but {len(set(columns))} names of their kinds.",
-                         "Give each --text a --text-column of its own: --text '…' --text-column title.")
+        raise UsageError(
+            f"{len(texts)} texts, but {len(set(columns))} names of their kinds.",
+            "Give each --text a --text-column of its own: --text '…' --text-column title.",
+        )
     return dict(zip(columns, texts, strict=True))
 
 
@@ -66,8 +83,11 @@ def _print(explanation: Explanation) -> None:
         line.stylize("bold underline", mention.start, mention.end)
     console.print(line)
     if not explanation.candidates:
-        console.print("The text names nothing that the knowledge base knows." if not explanation.mentions
-                      else "What the text names has no candidate in the knowledge base.")
+        console.print(
+            "The text names nothing that the knowledge base knows."
+            if not explanation.mentions
+            else "What the text names has no candidate in the knowledge base."
+        )
         return
     # What may be long shares one column, so that all fits 80 columns whatever the names.
     table = Table(box=None, pad_edge=False)
@@ -78,15 +98,27 @@ def _print(explanation: Explanation) -> None:
     last = None
     for candidate in explanation.candidates:
         if candidate.mention != last:
-            table.add_row(Text(visible(candidate.mention), style="bold").append(
-                f" in {visible(candidate.kind)}" if candidate.kind else "", style="not bold dim"))
+            table.add_row(
+                Text(visible(candidate.mention), style="bold").append(
+                    f" in {visible(candidate.kind)}" if candidate.kind else "", style="not bold dim"
+                )
+            )
         last = candidate.mention
         style = "green" if candidate.reason == "accepted" else ""
         table.add_row(
             Text(visible(f"{candidate.name} ({candidate.entity})") + "\n").append(
-                visible(candidate.description), style="dim"),
-            f"{candidate.prior:.2f}", f"{candidate.link_score:.2f}", f"{candidate.image_score:.1f}",
-            f"{candidate.probability:.3f}", candidate.reason, style=style)
+                visible(candidate.description), style="dim"
+            ),
+            f"{candidate.prior:.2f}",
+            f"{candidate.link_score:.2f}",
+            f"{candidate.image_score:.1f}",
+            f"{candidate.probability:.3f}",
+            candidate.reason,
+            style=style,
+        )
     console.print(table)
-    console.print(f"prior: P(entity | name) · text: after the rest of the text · image: similarity on the encoder's "
-                  f"scale · accepted from {explanation.threshold:.2f} on", style="dim")
+    console.print(
+        f"prior: P(entity | name) · text: after the rest of the text · image: similarity on the encoder's "
+        f"scale · accepted from {explanation.threshold:.2f} on",
+        style="dim",
+    )

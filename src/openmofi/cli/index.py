@@ -25,10 +25,14 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 _PLACE = "Folder of the index, or postgresql://HOST/DATABASE."
 _Index = Annotated[Any, typer.Argument(parser=index_place, metavar="INDEX", help=_PLACE)]
-_Inputs = Annotated[list[str], typer.Argument(
-    metavar="IMAGES...", help="Folders of images, tar or Parquet, tables, globs; or folders of labels.")]
-_Kb = Annotated[str | None, typer.Option(
-    parser=input_place, metavar="KB", help="Names and types of entities (default: the labels' own).")]
+_Inputs = Annotated[
+    list[str],
+    typer.Argument(metavar="IMAGES...", help="Folders of images, tar or Parquet, tables, globs; or folders of labels."),
+]
+_Kb = Annotated[
+    str | None,
+    typer.Option(parser=input_place, metavar="KB", help="Names and types of entities (default: the labels' own)."),
+]
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -43,8 +47,9 @@ def build(
     encoder: Annotated[str, typer.Option(help="sample, open_clip:ARCH/PRETRAINED, hf:PATH-OR-ID or run:PATH.")],
     out: Annotated[Any, typer.Option("--out", "-o", parser=new_index_place, metavar="INDEX", help=_PLACE)],
     kb: _Kb = None,
-    entities: Annotated[str, typer.Option(
-        help="Which the index knows: judged by the label job, all of the knowledge base, or auto.")] = "auto",
+    entities: Annotated[
+        str, typer.Option(help="Which the index knows: judged by the label job, all of the knowledge base, or auto.")
+    ] = "auto",
     template: Annotated[str, typer.Option(help="Entity text for the encoder.")] = "{name}: {description}",
     dtype: Annotated[str, typer.Option(help="Of the vectors on disk: float16 or float32.")] = "float16",
     text_column: Annotated[list[str] | None, typer.Option(help="Of tables, see openmofi label --help.")] = None,
@@ -59,10 +64,21 @@ def build(
     from openmofi.api_index import build_index
 
     with_index = build_index(
-        images, encoder=encoder, out=out, kb=kb, entities=cast(Literal["auto", "judged", "all"], entities),
-        template=template, dtype=cast(Literal["float16", "float32"], dtype),
-        text_column=text_column or "", image_column=image_column or "", key_column=key_column or "",
-        image_root=image_root, device=device, precision=precision, progress=not as_json)
+        images,
+        encoder=encoder,
+        out=out,
+        kb=kb,
+        entities=cast(Literal["auto", "judged", "all"], entities),
+        template=template,
+        dtype=cast(Literal["float16", "float32"], dtype),
+        text_column=text_column or "",
+        image_column=image_column or "",
+        key_column=key_column or "",
+        image_root=image_root,
+        device=device,
+        precision=precision,
+        progress=not as_json,
+    )
     _print_changes(with_index.changes, out, as_json)
 
 
@@ -74,8 +90,9 @@ def add(index: _Index, images: _Inputs, kb: _Kb = None, device: Device = "auto",
     from openmofi.search import Index
 
     with shown_progress(not as_json) as progress:
-        changes = Index.open(index, device=device).add(images, kb=kb_of(kb, progress) if kb else None,
-                                                       progress=progress)
+        changes = Index.open(index, device=device).add(
+            images, kb=kb_of(kb, progress) if kb else None, progress=progress
+        )
     _print_changes(changes, index, as_json)
 
 
@@ -126,8 +143,11 @@ def compact(index: _Index, device: Device = "auto", as_json: _JSON = False) -> N
 
 
 @app.command("map")
-def map_(index: _Index, seed: Annotated[int, typer.Option(min=0, help="Another one gives another map.")] = 0,
-         as_json: _JSON = False) -> None:
+def map_(
+    index: _Index,
+    seed: Annotated[int, typer.Option(min=0, help="Another one gives another map.")] = 0,
+    as_json: _JSON = False,
+) -> None:
     """Give each image a place on a map of the collection, which the page of `openmofi serve` shows."""
     from openmofi.search import Index
 
@@ -141,10 +161,11 @@ def map_(index: _Index, seed: Annotated[int, typer.Option(min=0, help="Another o
 @app.command()
 def verdicts(
     index: _Index,
-    out: Annotated[Path, typer.Option(
-        "--out", "-o", parser=output_path, metavar="FILE.parquet", help="The table.")],
-    labels: Annotated[str, typer.Option(
-        metavar="LABELS", help="Folder of labels that they are of, where the index was built of several.")] = "",
+    out: Annotated[Path, typer.Option("--out", "-o", parser=output_path, metavar="FILE.parquet", help="The table.")],
+    labels: Annotated[
+        str,
+        typer.Option(metavar="LABELS", help="Folder of labels that they are of, where the index was built of several."),
+    ] = "",
     as_json: _JSON = False,
 ) -> None:
     """Write what people said of labels as Parquet, which `openmofi label --verdicts` takes."""

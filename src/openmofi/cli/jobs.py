@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from openmofi.storage import Manifest
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-Out = Annotated[str, typer.Argument(
-    parser=input_place, metavar="OUT", help="Folder that a job writes, or its address.")]
+Out = Annotated[
+    str, typer.Argument(parser=input_place, metavar="OUT", help="Folder that a job writes, or its address.")
+]
 
 
 @app.callback()
@@ -40,9 +41,17 @@ def status(out: Out, as_json: Annotated[bool, typer.Option("--json", help="Print
     state = _state(manifest, holder)
     failed = {**manifest.counts.get("failed", {}), **(live.failed if live else {})}
     if as_json:
-        print_json({"state": state, "kind": manifest.kind, "writer": holder, "failed": failed,
-                    "live": {**asdict(live), "rows_per_second": live.rows_per_second,
-                             "seconds_left": live.seconds_left} if live else None})
+        print_json(
+            {
+                "state": state,
+                "kind": manifest.kind,
+                "writer": holder,
+                "failed": failed,
+                "live": {**asdict(live), "rows_per_second": live.rows_per_second, "seconds_left": live.seconds_left}
+                if live
+                else None,
+            }
+        )
         return
     typer.echo(f"{out}: {manifest.kind.replace('_', ' ')}, {state}{f', by {holder}' if holder else ''}")
     if live:
@@ -69,24 +78,31 @@ def retry(out: Out) -> None:
 
     manifest, holder = read_manifest(out), _holder(out)
     if holder:
-        raise OpenMofiError(f"{out} is being written by {holder}.",
-                            f"Wait for it; openmofi jobs status {out} says how far it is.")
+        raise OpenMofiError(
+            f"{out} is being written by {holder}.", f"Wait for it; openmofi jobs status {out} says how far it is."
+        )
     if _state(manifest, holder) == "finished":
         typer.echo(f"{out} is finished, and nothing failed.")
         return
     command = Command.read(out)
     if command is None:
-        raise OpenMofiError(f"It is not recorded which command made {out}.",
-                            "Start what made it again: it goes on, and tries what failed.")
+        raise OpenMofiError(
+            f"It is not recorded which command made {out}.",
+            "Start what made it again: it goes on, and tries what failed.",
+        )
     line = visible(shlex.join(["openmofi", *command.arguments]))
     if not command.is_signed:
-        raise OpenMofiError(f"{out} was not made by a command of yours on this machine, but by: {line}",
-                            f"If you trust it, run it yourself, in {command.folder}: it goes on.")
+        raise OpenMofiError(
+            f"{out} was not made by a command of yours on this machine, but by: {line}",
+            f"If you trust it, run it yourself, in {command.folder}: it goes on.",
+        )
     try:
         os.chdir(command.folder)
     except OSError as error:
-        raise OpenMofiError(f"{command.folder}, where the command was started that made {out}, is not there: "
-                            f"{error.strerror}.", "Start the command again by hand.") from error
+        raise OpenMofiError(
+            f"{command.folder}, where the command was started that made {out}, is not there: {error.strerror}.",
+            "Start the command again by hand.",
+        ) from error
     print(line, file=sys.stderr, flush=True)
     # -P: what happens to lie in that folder is not imported.
     os.execv(sys.executable, [sys.executable, "-P", "-m", "openmofi", *command.arguments])
@@ -107,4 +123,3 @@ def _print_live(live: JobStatus) -> None:
         typer.echo(f"  {message}")
     for seconds, stage, task in live.slowest:
         typer.echo(f"slowest: {stage} {task}: {seconds:,.1f} s")
-

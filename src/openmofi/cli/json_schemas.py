@@ -33,10 +33,15 @@ def schema_of(name: str) -> dict[str, Any]:
     """
     schemas = _schemas()
     if name not in schemas:
-        raise UsageError(f"There is no schema {name!r}.{did_you_mean(name, schemas)}",
-                         "`openmofi schema` lists the commands that print JSON.")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": f"openmofi {name} --json",
-            **schemas[name]}
+        raise UsageError(
+            f"There is no schema {name!r}.{did_you_mean(name, schemas)}",
+            "`openmofi schema` lists the commands that print JSON.",
+        )
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"openmofi {name} --json",
+        **schemas[name],
+    }
 
 
 def check_printed(value: Any, record: str = "") -> None:

@@ -19,8 +19,9 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 _TYPES = 10
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_KB = Annotated[str, typer.Argument(
-    parser=input_place, help="Folder of the knowledge base, or its address.", metavar="KB")]
+_KB = Annotated[
+    str, typer.Argument(parser=input_place, help="Folder of the knowledge base, or its address.", metavar="KB")
+]
 
 
 app.add_typer(kb_build.app, name="build", help="Build a knowledge base; the same source gives the same bytes.")
@@ -28,9 +29,14 @@ app.add_typer(kb_build.app, name="build", help="Build a knowledge base; the same
 
 @app.command()
 def anchors(
-    dumps: Annotated[list[Path], typer.Argument(
-        parser=input_path, metavar="DUMP...",
-        help="pages-articles of a Wikipedia: .xml, .xml.bz2, .xml.gz or .xml.zst.")],
+    dumps: Annotated[
+        list[Path],
+        typer.Argument(
+            parser=input_path,
+            metavar="DUMP...",
+            help="pages-articles of a Wikipedia: .xml, .xml.bz2, .xml.gz or .xml.zst.",
+        ),
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Parquet file for the names.")],
     language: Annotated[str | None, typer.Option(help="The wiki's code, where a dump does not say it.")] = None,
     min_seen: Annotated[int, typer.Option(min=1, help="Find link probabilities of names seen so often.")] = 2,
@@ -65,10 +71,19 @@ def info(kb: _KB, as_json: _JSON = False) -> None:
     manifest = opened.manifest
     types = dict(islice(type_counts(opened.entities).items(), _TYPES))
     relations = opened.beside.relations
-    classes = {f"{opened.ids([row])[0]} {opened.entity(row).name}": members
-               for row, members in (relations.largest(_TYPES) if relations else {}).items()}
-    facts = {**manifest.counts, "types": types, "classes": classes, "builder": manifest.settings["builder"],
-             "dim": opened.dim, "fingerprint": manifest.fingerprint, "inputs": manifest.inputs}
+    classes = {
+        f"{opened.ids([row])[0]} {opened.entity(row).name}": members
+        for row, members in (relations.largest(_TYPES) if relations else {}).items()
+    }
+    facts = {
+        **manifest.counts,
+        "types": types,
+        "classes": classes,
+        "builder": manifest.settings["builder"],
+        "dim": opened.dim,
+        "fingerprint": manifest.fingerprint,
+        "inputs": manifest.inputs,
+    }
     if not as_json:
         facts["sizes"] = {name: f"{size / 2**20:,.1f} MiB" for name, size in manifest.counts["files"].items()}
     print_manifest_facts(facts, as_json)
@@ -90,8 +105,9 @@ def lookup(
     kb: _KB,
     name: Annotated[str, typer.Argument(help="A name, as a text would spell it.")],
     limit: Annotated[int, typer.Option(min=1, help="Most candidates to show.")] = 30,
-    language: Annotated[list[str] | None, typer.Option(
-        help="Only as a name of this language, such as en; may be given again.")] = None,
+    language: Annotated[
+        list[str] | None, typer.Option(help="Only as a name of this language, such as en; may be given again.")
+    ] = None,
     as_json: _JSON = False,
 ) -> None:
     """Show what a name may mean, commonest first; exits with 1 where it is unknown."""
@@ -106,11 +122,22 @@ def lookup(
         from openmofi.cli.show.tables import print_table
 
         known = ("from",) if "prior_from" in meanings["candidates"][0] else ()
-        print_table(("prior", *known, "id", "name", "types", "description"), [
-            (f"{row['prior']:.3f}", *(row["prior_from"] for _ in known), row["id"], row["name"],
-             ", ".join(row["types"]), row["description"])
-            for row in meanings["candidates"]], numbers=(0,),
-            title=f"{name} (key {meanings['key']!r}, link probability {meanings['link_probability']:.2f})")
+        print_table(
+            ("prior", *known, "id", "name", "types", "description"),
+            [
+                (
+                    f"{row['prior']:.3f}",
+                    *(row["prior_from"] for _ in known),
+                    row["id"],
+                    row["name"],
+                    ", ".join(row["types"]),
+                    row["description"],
+                )
+                for row in meanings["candidates"]
+            ],
+            numbers=(0,),
+            title=f"{name} (key {meanings['key']!r}, link probability {meanings['link_probability']:.2f})",
+        )
     else:
         nearest = f" Names spelt alike: {', '.join(meanings['nearest'])}." if meanings["nearest"] else ""
         typer.echo(f"The knowledge base does not know {name!r} (key {meanings['key']!r}).{nearest}")
@@ -122,10 +149,13 @@ def lookup(
 def diff(
     old: Annotated[str, typer.Argument(parser=input_place, help="Folder of the older base.", metavar="OLD")],
     new: Annotated[str, typer.Argument(parser=input_place, help="Folder of the newer base.", metavar="NEW")],
-    labels: Annotated[str | None, typer.Option(
-        parser=input_place, help="Of entities that were judged in this folder of labels alone.")] = None,
-    out: Annotated[Path | None, typer.Option(
-        "-o", "--out", parser=output_path, help="A .parquet file that gets all changes.")] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(parser=input_place, help="Of entities that were judged in this folder of labels alone."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", parser=output_path, help="A .parquet file that gets all changes.")
+    ] = None,
     as_json: _JSON = False,
 ) -> None:
     """Show what changed between two builds: entities added, removed, merged, renamed, described anew."""
@@ -142,8 +172,10 @@ def diff(
 @app.command()
 def update(
     kb: _KB,
-    dumps: Annotated[list[Path], typer.Argument(
-        parser=input_path, help="Newer JSON dumps of Wikidata, or folders of them.", metavar="DUMP...")],
+    dumps: Annotated[
+        list[Path],
+        typer.Argument(parser=input_path, help="Newer JSON dumps of Wikidata, or folders of them.", metavar="DUMP..."),
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the new base.")],
     anchors: kb_build.Anchors = None,
     pageviews: kb_build.Pageviews = None,
@@ -151,8 +183,10 @@ def update(
     columns: kb_build.Columns = None,
     memory: kb_build.Memory = "4GB",
     workers: kb_build.Workers = 0,
-    work: Annotated[Path | None, typer.Option(
-        parser=output_path, help="Folder for what was read.  [default: KB.work]", show_default=False)] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(parser=output_path, help="Folder for what was read.  [default: KB.work]", show_default=False),
+    ] = None,
     restart: Restart = False,
     as_json: _JSON = False,
 ) -> None:
@@ -165,8 +199,9 @@ def update(
 
     with shown_progress(not as_json) as progress:
         extras = Extras.of(anchors or (), pageviews, redirects, columns)
-        differences = update_kb(kb, dumps, out, extras=extras, work=work, memory=memory, workers=workers,
-                                progress=progress, restart=restart)
+        differences = update_kb(
+            kb, dumps, out, extras=extras, work=work, memory=memory, workers=workers, progress=progress, restart=restart
+        )
     _print_differences(differences, as_json)
 
 
@@ -180,8 +215,12 @@ def _print_differences(differences: Differences, as_json: bool) -> None:
     print_counts("entities", {"unchanged": differences.unchanged, **differences.counts})
     rows = [row for kind, count in differences.counts.items() if count for row in differences.first(kind)]
     if rows:
-        print_table(("change", "id", "name", "before", "after"), [
-            tuple(value or "" for value in row.values()) for row in rows], numbers=(), title="the most popular of each")
+        print_table(
+            ("change", "id", "name", "before", "after"),
+            [tuple(value or "" for value in row.values()) for row in rows],
+            numbers=(),
+            title="the most popular of each",
+        )
 
 
 @app.command()
@@ -189,10 +228,13 @@ def sample(
     kb: _KB,
     out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the slice.")],
     types: Annotated[str, typer.Option(help="Entities that have one of these types.", metavar="TYPE[,…]")] = "",
-    entities: Annotated[Path | None, typer.Option(
-        parser=input_path, help="Entities that a file names: an id a line, or a Parquet column.")] = None,
-    labels: Annotated[str | None, typer.Option(
-        parser=input_place, help="Entities that were judged in this folder of labels.")] = None,
+    entities: Annotated[
+        Path | None,
+        typer.Option(parser=input_path, help="Entities that a file names: an id a line, or a Parquet column."),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(parser=input_place, help="Entities that were judged in this folder of labels.")
+    ] = None,
     most: Annotated[int | None, typer.Option("--max", min=1, help="Keep so many, the most popular.")] = None,
     restart: Restart = False,
     as_json: _JSON = False,
@@ -201,8 +243,9 @@ def sample(
     from openmofi import api
 
     wanted = [name.strip() for name in types.split(",") if name.strip()]
-    manifest = api.sample_kb(kb, out, types=wanted, entities=entities, labels=labels, most=most,
-                             restart=restart).manifest
+    manifest = api.sample_kb(
+        kb, out, types=wanted, entities=entities, labels=labels, most=most, restart=restart
+    ).manifest
     print_manifest_facts({**manifest.counts, "fingerprint": manifest.fingerprint, "inputs": manifest.inputs}, as_json)
 
 
@@ -225,14 +268,24 @@ def export(
 
 @app.command()
 def union(
-    bases: Annotated[list[Path], typer.Argument(
-        parser=input_path, metavar="KB...", help="Folders of knowledge bases, or of the tables of one.")],
+    bases: Annotated[
+        list[Path],
+        typer.Argument(parser=input_path, metavar="KB...", help="Folders of knowledge bases, or of the tables of one."),
+    ],
     out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the union.")],
-    same_as: Annotated[Path | None, typer.Option(
-        parser=input_path, help="A table with the columns id, same_as: what one base calls same_as is id.")] = None,
+    same_as: Annotated[
+        Path | None,
+        typer.Option(
+            parser=input_path, help="A table with the columns id, same_as: what one base calls same_as is id."
+        ),
+    ] = None,
     weights: Annotated[str, typer.Option(help="Of each base's counts, such as 2,1.", metavar="W,…")] = "",
-    candidates: Annotated[int | None, typer.Option(
-        min=1, help="Most entities a name keeps.  [default: 30, or as many as a base has]", show_default=False)] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Most entities a name keeps.  [default: 30, or as many as a base has]", show_default=False
+        ),
+    ] = None,
     restart: Restart = False,
     as_json: _JSON = False,
 ) -> None:
@@ -244,6 +297,7 @@ def union(
         numbers = [float(weight) for weight in weights.split(",")] if weights else None
     except ValueError as error:
         raise UsageError(f"--weights is {weights!r}, which is no list of numbers.", "Write it as 2,1.") from error
-    manifest = openmofi.union_kb(bases, out, weights=numbers, same_as=same_as, candidates=candidates,
-                                 restart=restart).manifest
+    manifest = openmofi.union_kb(
+        bases, out, weights=numbers, same_as=same_as, candidates=candidates, restart=restart
+    ).manifest
     print_manifest_facts({**manifest.counts, "fingerprint": manifest.fingerprint}, as_json)

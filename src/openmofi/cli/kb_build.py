@@ -19,18 +19,38 @@ _Candidates = Annotated[int, typer.Option(min=1, help="Most entities a name keep
 _Memory = Annotated[str, typer.Option(help="That the build may use; the rest is on disk, in OUT.")]
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-Anchors = Annotated[list[Path] | None, typer.Option(
-    parser=input_path, help="Output of 'openmofi kb anchors', by whose links names mean what they mean; again for each "
-    "language.", metavar="FILE")]
-Pageviews = Annotated[Path | None, typer.Option(
-    parser=input_path, help="QRank's table (Entity,QRank; .csv or .csv.gz): popularity, and priors where there are no "
-    "links.", metavar="QRANK")]
-Redirects = Annotated[Path | None, typer.Option(
-    parser=input_path, help="Ids that are gone and what they were merged into: lines of Q1,Q2, or of owl:sameAs in "
-    "RDF.", metavar="FILE")]
-Columns = Annotated[Path | None, typer.Option(
-    parser=input_path, help="TOML: which columns of Parquet that others publish hold ids, labels, claims … "
-    "(docs/knowledge-base.md).", metavar="FILE")]
+Anchors = Annotated[
+    list[Path] | None,
+    typer.Option(
+        parser=input_path,
+        help="Output of 'openmofi kb anchors', by whose links names mean what they mean; again for each language.",
+        metavar="FILE",
+    ),
+]
+Pageviews = Annotated[
+    Path | None,
+    typer.Option(
+        parser=input_path,
+        help="QRank's table (Entity,QRank; .csv or .csv.gz): popularity, and priors where there are no links.",
+        metavar="QRANK",
+    ),
+]
+Redirects = Annotated[
+    Path | None,
+    typer.Option(
+        parser=input_path,
+        help="Ids that are gone and what they were merged into: lines of Q1,Q2, or of owl:sameAs in RDF.",
+        metavar="FILE",
+    ),
+]
+Columns = Annotated[
+    Path | None,
+    typer.Option(
+        parser=input_path,
+        help="TOML: which columns of Parquet that others publish hold ids, labels, claims … (docs/knowledge-base.md).",
+        metavar="FILE",
+    ),
+]
 Memory = Annotated[str, typer.Option(help="That the build may use, beside the processes that parse.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that parse; 0: one a core.")]
 
@@ -59,8 +79,9 @@ entities.csv is a whole source:
 @app.command(help=_TABLES)
 def table(
     source: _Source,
-    out: Annotated[Path | None, typer.Option(
-        "-o", "--out", parser=output_path, help="Folder of the knowledge base.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", parser=output_path, help="Folder of the knowledge base.")
+    ] = None,
     candidates: _Candidates = 30,
     memory: _Memory = "4GB",
     check: Annotated[bool, typer.Option("--check", help="Build nothing: say how the tables are understood.")] = False,
@@ -77,8 +98,14 @@ def table(
 
 
 @app.command()
-def wordnet(source: _Source, out: _Out, candidates: _Candidates = 30, memory: _Memory = "4GB",
-            restart: Restart = False, as_json: _JSON = False) -> None:
+def wordnet(
+    source: _Source,
+    out: _Out,
+    candidates: _Candidates = 30,
+    memory: _Memory = "4GB",
+    restart: Restart = False,
+    as_json: _JSON = False,
+) -> None:
     """Build a knowledge base of WordNet's nouns; SRC is its dict folder."""
     _build("wordnet", source, out, candidates, memory, restart, as_json)
 
@@ -86,9 +113,15 @@ def wordnet(source: _Source, out: _Out, candidates: _Candidates = 30, memory: _M
 @app.command()
 def starter(
     out: _Out,
-    folder: Annotated[Path | None, typer.Option(
-        "--from", parser=input_path, help="Folder with the packages' files, instead of fetching them.",
-        metavar="FOLDER")] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            parser=input_path,
+            help="Folder with the packages' files, instead of fetching them.",
+            metavar="FOLDER",
+        ),
+    ] = None,
     candidates: _Candidates = 30,
     restart: Restart = False,
     as_json: _JSON = False,
@@ -102,47 +135,70 @@ def starter(
     from openmofi.progress import shown_progress
 
     with shown_progress(not as_json) as progress:
-        manifest = openmofi.build_starter(out, folder=folder, candidates=candidates, progress=progress,
-                                          restart=restart).manifest
+        manifest = openmofi.build_starter(
+            out, folder=folder, candidates=candidates, progress=progress, restart=restart
+        ).manifest
     print_manifest_facts({**manifest.counts, "fingerprint": manifest.fingerprint}, as_json)
 
 
 @app.command()
-def sample(source: _Source, out: _Out, candidates: _Candidates = 30, memory: _Memory = "4GB",
-           restart: Restart = False, as_json: _JSON = False) -> None:
+def sample(
+    source: _Source,
+    out: _Out,
+    candidates: _Candidates = 30,
+    memory: _Memory = "4GB",
+    restart: Restart = False,
+    as_json: _JSON = False,
+) -> None:
     """Build the knowledge base of a sample world, SRC."""
     _build("table", source, out, candidates, memory, restart, as_json)
 
 
 @app.command()
 def wikidata(
-    dumps: Annotated[list[Path], typer.Argument(
-        parser=input_path, help="JSON dumps (.json.gz, .bz2, .zst or plain), whole or in parts; Parquet that "
-        "others publish; or folders of them.",
-        metavar="DUMP...")],
+    dumps: Annotated[
+        list[Path],
+        typer.Argument(
+            parser=input_path,
+            help="JSON dumps (.json.gz, .bz2, .zst or plain), whole or in parts; Parquet that "
+            "others publish; or folders of them.",
+            metavar="DUMP...",
+        ),
+    ],
     out: _Out,
-    languages: Annotated[str, typer.Option(
-        help="Of names and descriptions, such as en,de; the preferred one first.")] = "en",
-    transliterate: Annotated[str, typer.Option(
-        help="Languages such as ru,el, whose names count in Latin letters too (Москва: Moskva).")] = "",
+    languages: Annotated[
+        str, typer.Option(help="Of names and descriptions, such as en,de; the preferred one first.")
+    ] = "en",
+    transliterate: Annotated[
+        str, typer.Option(help="Languages such as ru,el, whose names count in Latin letters too (Москва: Moskva).")
+    ] = "",
     kinds: Annotated[str, typer.Option(help="Classes such as Q5,Q16521: only their members stay.")] = "",
     drop: Annotated[str, typer.Option(help="Classes that go, with those below them.")] = "",
-    visual_only: Annotated[bool, typer.Option(
-        "--visual-only", help="Drop what no image shows as itself: articles, given names, stars, genes.")] = False,
+    visual_only: Annotated[
+        bool,
+        typer.Option("--visual-only", help="Drop what no image shows as itself: articles, given names, stars, genes."),
+    ] = False,
     anchors: Anchors = None,
     pageviews: Pageviews = None,
     redirects: Redirects = None,
     columns: Columns = None,
-    external_ids: Annotated[str, typer.Option(
-        help="Properties such as P214,P227, whose values are kept in external_ids.parquet.")] = "",
+    external_ids: Annotated[
+        str, typer.Option(help="Properties such as P214,P227, whose values are kept in external_ids.parquet.")
+    ] = "",
     candidates: _Candidates = 30,
     memory: Memory = "4GB",
     workers: Workers = 0,
-    max_broken: Annotated[float, typer.Option(
-        min=0, max=1, help="Share of unreadable lines above which a dump counts as damaged.")] = 0.001,
-    work: Annotated[Path | None, typer.Option(
-        parser=output_path, help="Folder for what was read, with which later builds begin.  [default: OUT.work]",
-        show_default=False)] = None,
+    max_broken: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of unreadable lines above which a dump counts as damaged.")
+    ] = 0.001,
+    work: Annotated[
+        Path | None,
+        typer.Option(
+            parser=output_path,
+            help="Folder for what was read, with which later builds begin.  [default: OUT.work]",
+            show_default=False,
+        ),
+    ] = None,
     restart: Restart = False,
     as_json: _JSON = False,
 ) -> None:
@@ -153,13 +209,28 @@ def wikidata(
     from openmofi.knowledge import Extras, WikidataSettings, build_wikidata
     from openmofi.progress import shown_progress
 
-    settings = WikidataSettings(candidates, languages=_listed(languages), kinds=_listed(kinds), drop=_listed(drop),
-                                visual_only=visual_only, max_broken=max_broken, external_ids=_listed(external_ids),
-                                transliterate=_listed(transliterate))
+    settings = WikidataSettings(
+        candidates,
+        languages=_listed(languages),
+        kinds=_listed(kinds),
+        drop=_listed(drop),
+        visual_only=visual_only,
+        max_broken=max_broken,
+        external_ids=_listed(external_ids),
+        transliterate=_listed(transliterate),
+    )
     with shown_progress(not as_json) as progress:
         manifest = build_wikidata(
-            dumps, out, settings, extras=Extras.of(anchors or (), pageviews, redirects, columns), work=work,
-            memory=memory, workers=workers, progress=progress, restart=restart)
+            dumps,
+            out,
+            settings,
+            extras=Extras.of(anchors or (), pageviews, redirects, columns),
+            work=work,
+            memory=memory,
+            workers=workers,
+            progress=progress,
+            restart=restart,
+        )
     print_manifest_facts({**manifest.counts, "fingerprint": manifest.fingerprint}, as_json)
 
 
@@ -167,8 +238,15 @@ def _listed(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-def _build(builder: Literal["table", "wordnet"], source: Path, out: Path, candidates: int, memory: str,
-           restart: bool, as_json: bool) -> None:
+def _build(
+    builder: Literal["table", "wordnet"],
+    source: Path,
+    out: Path,
+    candidates: int,
+    memory: str,
+    restart: bool,
+    as_json: bool,
+) -> None:
     from openmofi import api
 
     manifest = api.build_kb(builder, source, out, candidates=candidates, memory=memory, restart=restart).manifest
@@ -183,14 +261,24 @@ def _print_check(source: Path, as_json: bool) -> None:
     if as_json:
         print_json(understood)
     else:
-        print_table(("table", "rows", "columns", "not given, so"), [
-            (table["file"], f"{table['rows']:,}", ", ".join(table["columns"]),
-             ", ".join(f"{column} = {default!r}" for column, default in table["defaults"].items()))
-            for table in understood["tables"].values()], numbers=(1,))
+        print_table(
+            ("table", "rows", "columns", "not given, so"),
+            [
+                (
+                    table["file"],
+                    f"{table['rows']:,}",
+                    ", ".join(table["columns"]),
+                    ", ".join(f"{column} = {default!r}" for column, default in table["defaults"].items()),
+                )
+                for table in understood["tables"].values()
+            ],
+            numbers=(1,),
+        )
         if understood["counts"]:
             typer.echo()
-            print_counts("which comes to", {name.replace("_", " "): count
-                                            for name, count in understood["counts"].items()})
+            print_counts(
+                "which comes to", {name.replace("_", " "): count for name, count in understood["counts"].items()}
+            )
         for line in (*understood["ignored"], *understood["problems"]):
             typer.echo(line)
         typer.echo(f"{len(understood['problems'])} problems" if understood["problems"] else "no problems")

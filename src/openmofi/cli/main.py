@@ -42,7 +42,11 @@ class _Commands(Commands):
 
 
 app = typer.Typer(
-    name="openmofi", cls=_Commands, no_args_is_help=True, add_completion=True, rich_markup_mode=None,
+    name="openmofi",
+    cls=_Commands,
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Noisy image–text pairs in, an entity-labelled image dataset out.",
     epilog="Start here: openmofi demo --tiny, then: openmofi explain --help",
@@ -80,8 +84,9 @@ def _version(show: bool) -> None:
 def _main(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.", envvar="OPENMOFI_DEBUG")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what the stages do.")] = False,
-    version: Annotated[bool, typer.Option(
-        "--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     # The variable is read by `openmofi.cli.command`, outside of typer.
     os.environ["OPENMOFI_DEBUG"] = "1" if debug else ""

@@ -11,8 +11,10 @@ from openmofi.errors import MissingExtraError
 
 
 def mcp(
-    index: Annotated[Any, typer.Argument(parser=index_place, metavar="INDEX",
-                                         help="Folder of the index, or postgresql://HOST/DATABASE.")],
+    index: Annotated[
+        Any,
+        typer.Argument(parser=index_place, metavar="INDEX", help="Folder of the index, or postgresql://HOST/DATABASE."),
+    ],
     encoder: Annotated[str | None, typer.Option(help="Where the one of the index has moved to.")] = None,
     device: Device = "auto",
 ) -> None:

@@ -16,12 +16,21 @@ from openmofi.errors import UsageError
 
 Value = TypeVar("Value")
 
-RecipeName = Annotated[str | None, typer.Argument(
-    metavar="RECIPE", help="A packaged recipe by name (see --list), or a YAML file.", show_default=False)]
-Set = Annotated[list[str] | None, typer.Option(
-    "--set", metavar="KEY=VALUE", help="Change a setting of the recipe, as optimizer.lr=3e-4; may be repeated.")]
-Resume = Annotated[bool, typer.Option(
-    "--resume", help="Go on from the latest checkpoint in RUN; start where there is none.")]
+RecipeName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RECIPE", help="A packaged recipe by name (see --list), or a YAML file.", show_default=False
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a setting of the recipe, as optimizer.lr=3e-4; may be repeated."
+    ),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on from the latest checkpoint in RUN; start where there is none.")
+]
 Show = Annotated[bool, typer.Option("--show", help="Print the recipe with every setting, and train nothing.")]
 ListRecipes = Annotated[bool, typer.Option("--list", help="List the packaged recipes.")]
 
@@ -40,12 +49,22 @@ def required(value: Value | None, what: str, hint: str) -> Value:
 def changes(settings: Sequence[str] | None, paths: Mapping[str, Path | None]) -> list[str]:
     """The changes to a recipe: `--set`, then the options that are short for `--set KEY=PATH`."""
     # JSON is YAML: a path with a colon or a hash in it stays one text.
-    return [*(settings or ()), *(f"{key}={json.dumps(str(path), ensure_ascii=False)}"
-                                 for key, path in paths.items() if path is not None)]
+    return [
+        *(settings or ()),
+        *(f"{key}={json.dumps(str(path), ensure_ascii=False)}" for key, path in paths.items() if path is not None),
+    ]
 
 
-def recipe_to_train(name: str | None, settings: Sequence[str], folder: Traversable,
-                    load: Callable[[str, Sequence[str]], Any], *, show: bool, list_recipes: bool, as_json: bool) -> str:
+def recipe_to_train(
+    name: str | None,
+    settings: Sequence[str],
+    folder: Traversable,
+    load: Callable[[str, Sequence[str]], Any],
+    *,
+    show: bool,
+    list_recipes: bool,
+    as_json: bool,
+) -> str:
     """The recipe's name or path; where `--list` or `--show` asks for it, print instead and end the command.
 
     Args:

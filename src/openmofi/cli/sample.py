@@ -30,8 +30,9 @@ def fetch(as_json: _JSON = False) -> None:
 def world(
     out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the world.", metavar="WORLD")],
     seed: Annotated[int | None, typer.Option(help="Seed of everything drawn.")] = None,
-    max_entities: Annotated[int, typer.Option(
-        min=0, help="Keep only so many pictured entities (0: all); a small world for trying things.")] = 0,
+    max_entities: Annotated[
+        int, typer.Option(min=0, help="Keep only so many pictured entities (0: all); a small world for trying things.")
+    ] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one a core.")] = 0,
     restart: Restart = False,
     as_json: _JSON = False,
@@ -46,8 +47,9 @@ def world(
 
     engine = engine_named(f"processes:{workers}" if workers else "processes")
     with shown_progress(not as_json) as progress:
-        manifest = build_world(packages.fetch(), out, world_settings(seed, max_entities), engine, progress,
-                               restart=restart)
+        manifest = build_world(
+            packages.fetch(), out, world_settings(seed, max_entities), engine, progress, restart=restart
+        )
     if as_json:
         print_json({"world": str(out), "fingerprint": manifest.fingerprint, **manifest.counts})
     else:
@@ -59,8 +61,9 @@ def encoder(
     shards: Annotated[list[str], typer.Argument(help="Pages to fit on: WORLD/pages/train.")],
     kb: Annotated[str, typer.Option(help="Folder of the knowledge base.")],
     out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Gets partial-labels/ and alt-text/.")],
-    cache: Annotated[Path | None, typer.Option(
-        parser=output_path, help="Shared with the label job (default: OUT/cache).")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(parser=output_path, help="Shared with the label job (default: OUT/cache).")
+    ] = None,
     restart: Restart = False,
     as_json: _JSON = False,
 ) -> None:
@@ -70,8 +73,9 @@ def encoder(
     from openmofi.storage import expand_shards
 
     with shown_progress(not as_json) as progress:
-        counts = train_sample_encoders(expand_shards(shards), kb, out, cache=cache or out / "cache",
-                                       progress=progress, restart=restart)
+        counts = train_sample_encoders(
+            expand_shards(shards), kb, out, cache=cache or out / "cache", progress=progress, restart=restart
+        )
     if as_json:
         print_json(counts)
         return
@@ -81,8 +85,9 @@ def encoder(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(
-        "-o", "--out", parser=output_path, help="Folder of the demo.")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the demo.")] = Path(
+        "runs/demo"
+    ),
     max_entities: Annotated[int, typer.Option(min=0, help="A smaller world (0: all).")] = 0,
     restart: Restart = False,
     as_json: _JSON = False,

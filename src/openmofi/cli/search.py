@@ -18,15 +18,20 @@ if TYPE_CHECKING:
 
 
 def search(
-    index: Annotated[Any, typer.Argument(parser=index_place, metavar="INDEX",
-                                         help="Folder of the index, or postgresql://HOST/DATABASE.")],
-    images: Annotated[list[Path] | None, typer.Argument(
-        parser=input_path, metavar="[IMAGE]...", help="Images to search by.")] = None,
+    index: Annotated[
+        Any,
+        typer.Argument(parser=index_place, metavar="INDEX", help="Folder of the index, or postgresql://HOST/DATABASE."),
+    ],
+    images: Annotated[
+        list[Path] | None, typer.Argument(parser=input_path, metavar="[IMAGE]...", help="Images to search by.")
+    ] = None,
     text: Annotated[str, typer.Option(help="Text: its meaning, and its words as keywords.")] = "",
     entity: Annotated[str, typer.Option(help="Entity: its identifier or name.")] = "",
     less: Annotated[list[Path] | None, typer.Option(parser=input_path, metavar="IMAGE", help="Not like this.")] = None,
-    region: Annotated[str, typer.Option(
-        metavar="LEFT,TOP,RIGHT,BOTTOM", help="The part of the first image that is meant, in fractions.")] = "",
+    region: Annotated[
+        str,
+        typer.Option(metavar="LEFT,TOP,RIGHT,BOTTOM", help="The part of the first image that is meant, in fractions."),
+    ] = "",
     like: Annotated[list[int] | None, typer.Option(help="Id of an image of the index that is right.")] = None,
     unlike: Annotated[list[int] | None, typer.Option(help="Id of one that is wrong.")] = None,
     labelled: Annotated[str, typer.Option(help="Only images labelled with this entity or a subtype.")] = "",
@@ -38,15 +43,17 @@ def search(
     licence: Annotated[str, typer.Option(help="Of the column 'licence', such as 'cc-by*'.")] = "",
     where: Annotated[list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="Of any other column.")] = None,
     keywords: Annotated[bool, typer.Option(help="Look for the text's words, too.")] = True,
-    until: Annotated[float | None, typer.Option(
-        help="End where results are expected to be right with this precision, such as .9.")] = None,
+    until: Annotated[
+        float | None, typer.Option(help="End where results are expected to be right with this precision, such as .9.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", help="Results, at most.")] = 20,
     offset: Annotated[int, typer.Option(help="Results to pass over before.")] = 0,
     fold: Annotated[bool, typer.Option(help="Show near-duplicates as one result.")] = True,
     encoder: Annotated[str | None, typer.Option(help="Where the one of the index has moved to.")] = None,
     device: Device = "auto",
-    html: Annotated[Path | None, typer.Option(parser=output_path, metavar="PAGE.html",
-                                              help="Write a contact sheet.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(parser=output_path, metavar="PAGE.html", help="Write a contact sheet.")
+    ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open a contact sheet in the browser.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -56,13 +63,34 @@ def search(
     if region and not images:
         raise UsageError("--region is given without an image.", "Name the image that it is a part of.")
     opened = Index.open(index, encoder, device=device)
-    examples = [Example(str(image), 1.0, Region.parse(region) if region and not number else None)
-                for number, image in enumerate(images or ())]
+    examples = [
+        Example(str(image), 1.0, Region.parse(region) if region and not number else None)
+        for number, image in enumerate(images or ())
+    ]
     examples += [Example(str(image), -1.0) for image in less or ()]
-    filters = Filters(_entity(opened, labelled), type, min_probability, folder, since, before, licence,
-                      dict(_pair(entry) for entry in where or ()))
-    query = Query(tuple(examples), text, _entity(opened, entity), tuple(like or ()), tuple(unlike or ()), filters,
-                  keywords, until, limit, offset, fold)
+    filters = Filters(
+        _entity(opened, labelled),
+        type,
+        min_probability,
+        folder,
+        since,
+        before,
+        licence,
+        dict(_pair(entry) for entry in where or ()),
+    )
+    query = Query(
+        tuple(examples),
+        text,
+        _entity(opened, entity),
+        tuple(like or ()),
+        tuple(unlike or ()),
+        filters,
+        keywords,
+        until,
+        limit,
+        offset,
+        fold,
+    )
     results = opened.search(query)
     if html or show:
         _sheet(opened, query, results, html, show)
@@ -104,11 +132,18 @@ def _print(results: Results, query: Query) -> None:
         image = hit.image
         labels = ", ".join(f"{label.name} {label.probability:.2f}" for label in image.labels[:3] if label.accepted)
         text = re.sub(r"\s+", " ", image.text)
-        name = f"{image.path or f'{image.shard}/{image.key}'}" + \
-            (f" (+{len(hit.duplicates)} near-duplicates)" if hit.duplicates else "")
-        rows.append((str(hit.rank), str(image.id), "" if hit.probability is None else f"{hit.probability:.2f}",
-                     "" if hit.cosine is None else f"{hit.cosine:.3f}",
-                     "\n".join(part for part in (name, text[:100], labels) if part)))
+        name = f"{image.path or f'{image.shard}/{image.key}'}" + (
+            f" (+{len(hit.duplicates)} near-duplicates)" if hit.duplicates else ""
+        )
+        rows.append(
+            (
+                str(hit.rank),
+                str(image.id),
+                "" if hit.probability is None else f"{hit.probability:.2f}",
+                "" if hit.cosine is None else f"{hit.cosine:.3f}",
+                "\n".join(part for part in (name, text[:100], labels) if part),
+            )
+        )
     if rows:
         print_table(("", "id", "P(right)", "cosine", "image"), rows, numbers=(0, 1, 2, 3), whole=(0, 1, 2, 3))
     typer.echo(_ending(results, query))
@@ -117,6 +152,8 @@ def _print(results: Results, query: Query) -> None:
 def _ending(results: Results, query: Query) -> str:
     said = f"{len(results.hits):,} of {results.total:,} ranked, {results.seconds:.2f} s."
     if results.end is not None and results.expected_right is not None:
-        said += (f" {results.end:,} {'are' if query.until else 'would be'} expected to be right with precision "
-                 f"{results.until:g}: {results.expected_right:,.0f} of them.")
+        said += (
+            f" {results.end:,} {'are' if query.until else 'would be'} expected to be right with precision "
+            f"{results.until:g}: {results.expected_right:,.0f} of them."
+        )
     return f"{said} {results.note}".strip()

@@ -23,26 +23,45 @@ def _group() -> None:
 
 @app.command("size")
 def size(
-    datasets: Annotated[list[Path], typer.Argument(
-        parser=input_path, metavar="DATASET...", help="Folders that `openmofi dataset build` wrote.")],
-    out: Annotated[Path, typer.Option(
-        "-o", "--out", parser=output_path, metavar="OUT",
-        help="Folder of the study; what was trained there is not trained again.")],
-    kb: Annotated[Path | None, typer.Option(
-        parser=input_path, metavar="DIR", help="Knowledge base, for the names of entities.")] = None,
-    recipe: Annotated[str, typer.Option(
-        metavar="RECIPE", help="Towers, optimiser and steps; objectives and texts are the study's.")] = "entity_head",
-    encoder: Annotated[str, typer.Option(
-        metavar="SPEC", help="Frozen encoder on whose features heads are trained.")] = "",
-    sizes: Annotated[str, typer.Option(
-        metavar="SHARES", help="Shares of the labelled pairs, or none.")] = "1/8,1/4,1/2,1",
-    thresholds: Annotated[str, typer.Option(
-        metavar="PROBABILITIES", help="Least probabilities of a label, or none.")] = "0.5,0.65,0.8,0.9,0.95",
+    datasets: Annotated[
+        list[Path],
+        typer.Argument(parser=input_path, metavar="DATASET...", help="Folders that `openmofi dataset build` wrote."),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--out",
+            parser=output_path,
+            metavar="OUT",
+            help="Folder of the study; what was trained there is not trained again.",
+        ),
+    ],
+    kb: Annotated[
+        Path | None, typer.Option(parser=input_path, metavar="DIR", help="Knowledge base, for the names of entities.")
+    ] = None,
+    recipe: Annotated[
+        str, typer.Option(metavar="RECIPE", help="Towers, optimiser and steps; objectives and texts are the study's.")
+    ] = "entity_head",
+    encoder: Annotated[
+        str, typer.Option(metavar="SPEC", help="Frozen encoder on whose features heads are trained.")
+    ] = "",
+    sizes: Annotated[
+        str, typer.Option(metavar="SHARES", help="Shares of the labelled pairs, or none.")
+    ] = "1/8,1/4,1/2,1",
+    thresholds: Annotated[
+        str, typer.Option(metavar="PROBABILITIES", help="Least probabilities of a label, or none.")
+    ] = "0.5,0.65,0.8,0.9,0.95",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each point.")] = 3,
-    held_out: Annotated[float, typer.Option(
-        help="Share of the entities that no run sees, and that are measured.")] = 0.1,
-    benchmark: Annotated[str, typer.Option(
-        metavar="PROTOCOL=DIR", help="Measure on the data of a retrieval protocol instead, and hold out none.")] = "",
+    held_out: Annotated[
+        float, typer.Option(help="Share of the entities that no run sees, and that are measured.")
+    ] = 0.1,
+    benchmark: Annotated[
+        str,
+        typer.Option(
+            metavar="PROTOCOL=DIR", help="Measure on the data of a retrieval protocol instead, and hold out none."
+        ),
+    ] = "",
     engine: Annotated[str, typer.Option(help="auto, local, processes:N or ray[:ADDRESS].")] = "auto",
     settings: recipes.Set = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -54,9 +73,20 @@ def size(
     from openmofi import api_training
 
     metrics = api_training.study_size(
-        datasets, out=out, kb=kb, recipe=recipe, encoder=encoder, sizes=_numbers(sizes, "--sizes"),
-        thresholds=_numbers(thresholds, "--thresholds"), seeds=seeds, held_out=held_out, benchmark=benchmark,
-        engine=engine, settings=settings or (), progress=not as_json)
+        datasets,
+        out=out,
+        kb=kb,
+        recipe=recipe,
+        encoder=encoder,
+        sizes=_numbers(sizes, "--sizes"),
+        thresholds=_numbers(thresholds, "--thresholds"),
+        seeds=seeds,
+        held_out=held_out,
+        benchmark=benchmark,
+        engine=engine,
+        settings=settings or (),
+        progress=not as_json,
+    )
     if as_json:
         print_json(metrics)
         return
@@ -81,15 +111,31 @@ def _print_curves(name: str, dataset: Mapping[str, Any]) -> None:
     titles = {"steps": "sizes, equal steps", "epochs": "sizes, equal epochs", "noise": "thresholds, equal pairs"}
     for curve, title in titles.items():
         for metric, points in ((metric, dataset.get(curve, ())) for metric in NAMES):
-            rows = [(f"{point['threshold']:g}", f"{point['pairs']:,}", f"{point['epochs']:.1f}",
-                     *(_with_interval(point[method][metric]["mean"], point[method][metric]["interval"], "")
-                       for method in TITLES),
-                     _with_interval(point["difference"][metric]["difference"],
-                                    point["difference"][metric]["difference_interval"], "+"))
-                    for point in points if metric in point["difference"]]
+            rows = [
+                (
+                    f"{point['threshold']:g}",
+                    f"{point['pairs']:,}",
+                    f"{point['epochs']:.1f}",
+                    *(
+                        _with_interval(point[method][metric]["mean"], point[method][metric]["interval"], "")
+                        for method in TITLES
+                    ),
+                    _with_interval(
+                        point["difference"][metric]["difference"],
+                        point["difference"][metric]["difference_interval"],
+                        "+",
+                    ),
+                )
+                for point in points
+                if metric in point["difference"]
+            ]
             if rows:
-                print_table(("threshold", "pairs", "epochs", *TITLES.values(), "difference"), rows,
-                            title=f"{name}: {title}: {NAMES[metric]}", numbers=range(6))
+                print_table(
+                    ("threshold", "pairs", "epochs", *TITLES.values(), "difference"),
+                    rows,
+                    title=f"{name}: {title}: {NAMES[metric]}",
+                    numbers=range(6),
+                )
 
 
 def _with_interval(mean: float, interval: tuple[float, float], sign: str) -> str:

@@ -15,22 +15,48 @@ from openmofi.cli.command import Restart, input_path, output_path, print_json
 
 def train(
     recipe: recipes.RecipeName = None,
-    out: Annotated[Path | None, typer.Option(
-        "-o", "--out", parser=output_path, metavar="RUN",
-        help="Folder of the run; the encoder opens as run:RUN/encoder.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            parser=output_path,
+            metavar="RUN",
+            help="Folder of the run; the encoder opens as run:RUN/encoder.",
+        ),
+    ] = None,
     settings: recipes.Set = None,
-    dataset: Annotated[Path | None, typer.Option(
-        parser=input_path,
-        help="Folder that `openmofi dataset build` wrote; short for --set data.dataset=DIR.", metavar="DIR")] = None,
-    labels: Annotated[Path | None, typer.Option(
-        parser=input_path, metavar="DIR",
-        help="Folder that `openmofi label` (or `dataset build`) wrote, in place of --dataset; the dataset is built in "
-             "RUN.")] = None,
-    encoder: Annotated[str, typer.Option(
-        metavar="SPEC", help="Frozen encoder on whose features heads are trained; for the recipe entity_head.")] = "",
-    kb: Annotated[Path | None, typer.Option(
-        parser=input_path,
-        help="Knowledge base, for the names of entities; short for --set data.kb=DIR.", metavar="DIR")] = None,
+    dataset: Annotated[
+        Path | None,
+        typer.Option(
+            parser=input_path,
+            help="Folder that `openmofi dataset build` wrote; short for --set data.dataset=DIR.",
+            metavar="DIR",
+        ),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            parser=input_path,
+            metavar="DIR",
+            help="Folder that `openmofi label` (or `dataset build`) wrote, in place of --dataset; the dataset is built "
+            "in RUN.",
+        ),
+    ] = None,
+    encoder: Annotated[
+        str,
+        typer.Option(
+            metavar="SPEC", help="Frozen encoder on whose features heads are trained; for the recipe entity_head."
+        ),
+    ] = "",
+    kb: Annotated[
+        Path | None,
+        typer.Option(
+            parser=input_path,
+            help="Knowledge base, for the names of entities; short for --set data.kb=DIR.",
+            metavar="DIR",
+        ),
+    ] = None,
     resume: recipes.Resume = False,
     restart: Restart = False,
     show: recipes.Show = False,
@@ -49,16 +75,25 @@ def train(
         from openmofi.training.entity_head.over import over_encoder
 
         overrides = [*over_encoder(load_recipe(recipes.named(recipe), overrides), encoder), *overrides]
-    recipe = recipes.recipe_to_train(recipe, overrides, RECIPES, load_recipe, show=show, list_recipes=list_recipes,
-                                     as_json=as_json)
+    recipe = recipes.recipe_to_train(
+        recipe, overrides, RECIPES, load_recipe, show=show, list_recipes=list_recipes, as_json=as_json
+    )
     recipes.check_start(resume=resume, restart=restart)
     from openmofi import api_training
 
     # torchrun starts this command once a rank; the first one speaks for all.
     first = os.environ.get("RANK", "0") == "0"
     with recipes.resumable():
-        run = api_training.train(recipe, out=recipes.run_folder(out), settings=overrides, labels=labels,
-                                 encoder=encoder, resume=resume, restart=restart, progress=first and not as_json)
+        run = api_training.train(
+            recipe,
+            out=recipes.run_folder(out),
+            settings=overrides,
+            labels=labels,
+            encoder=encoder,
+            resume=resume,
+            restart=restart,
+            progress=first and not as_json,
+        )
     if not first:
         return
     if as_json:
@@ -87,9 +122,16 @@ def _print_results(results: Mapping[str, Any]) -> None:
     from openmofi.cli.show.tables import print_table
 
     names = {"map_excl_query": "mAP, query excluded", "recall_at_1": "recall at 1", "zero_shot": "zero-shot"}
-    rows = [(f"{title}, {length} dimensions", *("–" if (value := figures[key]) is None else f"{value:.3f}"
-                                                for key in names))
-            for side, title in (("before", "encoder"), ("after", "with the head"))
-            for length, figures in results[side].items()]
-    print_table(("", *names.values()), rows,
-                title=f"{results['rows']:,} images of {results['entities']:,} entities that were held out")
+    rows = [
+        (
+            f"{title}, {length} dimensions",
+            *("–" if (value := figures[key]) is None else f"{value:.3f}" for key in names),
+        )
+        for side, title in (("before", "encoder"), ("after", "with the head"))
+        for length, figures in results[side].items()
+    ]
+    print_table(
+        ("", *names.values()),
+        rows,
+        title=f"{results['rows']:,} images of {results['entities']:,} entities that were held out",
+    )

@@ -16,5 +16,18 @@ from openmofi.config.fields import (
 from openmofi.config.layers import settings_from
 from openmofi.config.near import did_you_mean
 
-__all__ = ["FREE", "Fraction", "NonNegativeFloat", "NonNegativeInt", "PositiveFloat", "PositiveFraction", "PositiveInt",
-           "ProperFraction", "Settings", "check_ascending", "deciding", "did_you_mean", "settings_from"]
+__all__ = [
+    "FREE",
+    "Fraction",
+    "NonNegativeFloat",
+    "NonNegativeInt",
+    "PositiveFloat",
+    "PositiveFraction",
+    "PositiveInt",
+    "ProperFraction",
+    "Settings",
+    "check_ascending",
+    "deciding",
+    "did_you_mean",
+    "settings_from",
+]

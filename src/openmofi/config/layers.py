@@ -44,8 +44,12 @@ def _leaves(kind: type[Any], values: Any, source: str, root: type[Any], path: st
         return
     if not isinstance(values, Mapping):
         what = f"{path} is {shown(values)}; it has settings below it" if path else "not a mapping of keys to values"
-        raise UsageError(f"{source}: {what}.", f"Write one as --set {path}.NAME=VALUE." if source.startswith(_SET) else
-                         "Write `key: value`, settings below a key indented.")
+        raise UsageError(
+            f"{source}: {what}.",
+            f"Write one as --set {path}.NAME=VALUE."
+            if source.startswith(_SET)
+            else "Write `key: value`, settings below a key indented.",
+        )
     types = field_types(kind)
     for key, value in values.items():
         dotted = f"{path}.{key}" if path else str(key)
@@ -103,8 +107,10 @@ def _unknown(dotted: str, kind: type[Any], path: str, source: str, root: type[An
     near = [f"{path}.{key}" if path else key for key in difflib.get_close_matches(name, siblings, n=1)]
     near = near or [everywhere[key] for key in difflib.get_close_matches(name, everywhere, n=1)]
     guess = f"; did you mean {near[0]}?" if near else "."
-    return UsageError(f"{source}: unknown setting {dotted}{guess}",
-                      f"Settings{f' of {path}' if path else ''}: {', '.join(siblings) or 'none'}.")
+    return UsageError(
+        f"{source}: unknown setting {dotted}{guess}",
+        f"Settings{f' of {path}' if path else ''}: {', '.join(siblings) or 'none'}.",
+    )
 
 
 def _all_keys(kind: type[Any], path: str) -> list[str]:

@@ -32,8 +32,9 @@ class _Loader(yaml.SafeLoader):
             flat = [child for pair in children for child in pair] if isinstance(node, yaml.MappingNode) else children
             self._sizes[node] = 1 + sum(map(self._sizes.__getitem__, flat))
         if node not in self._sizes:
-            raise yaml.composer.ComposerError(None, None, f"*{event.anchor} stands for a value that it is in",
-                                              event.start_mark)
+            raise yaml.composer.ComposerError(
+                None, None, f"*{event.anchor} stands for a value that it is in", event.start_mark
+            )
         if self._sizes[node] > _MOST_VALUES:
             raise yaml.composer.ComposerError(None, None, f"more than {_MOST_VALUES:,} values", event.start_mark)
         return node
@@ -43,8 +44,9 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if key.value in keys:
-                    raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} stands twice",
-                                                            key.start_mark)
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} stands twice", key.start_mark
+                    )
                 keys.add(key.value)
         return super().construct_mapping(node, deep=deep)
 
@@ -56,11 +58,16 @@ class _Dumper(yaml.SafeDumper):
 for _kind in (_Loader, _Dumper):
     _kind.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
 # Short lists stand on one line, as people write them.
-_Dumper.add_representer(list, lambda dumper, value: dumper.represent_sequence(
-    "tag:yaml.org,2002:seq", value, flow_style=True))
+_Dumper.add_representer(
+    list, lambda dumper, value: dumper.represent_sequence("tag:yaml.org,2002:seq", value, flow_style=True)
+)
 # Unquoted, these would be read back as a blank, or not at all; PyYAML escapes them only where it is told to quote.
-_Dumper.add_representer(str, lambda dumper, value: dumper.represent_scalar(
-    "tag:yaml.org,2002:str", value, style='"' if _ODD_BREAKS.search(value) else None))
+_Dumper.add_representer(
+    str,
+    lambda dumper, value: dumper.represent_scalar(
+        "tag:yaml.org,2002:str", value, style='"' if _ODD_BREAKS.search(value) else None
+    ),
+)
 
 
 def parse_yaml(text: str, source: str) -> Any:

@@ -8,6 +8,14 @@ from openmofi.dataset.report.report import ReportSection, write_report
 from openmofi.dataset.statistics import Statistics, read_statistics
 
 __all__ = [
-    "Audit", "DatasetSettings", "Exclusion", "ReportSection", "Statistics", "audit", "build_dataset",
-    "parse_near_duplicates", "read_statistics", "write_report",
+    "Audit",
+    "DatasetSettings",
+    "Exclusion",
+    "ReportSection",
+    "Statistics",
+    "audit",
+    "build_dataset",
+    "parse_near_duplicates",
+    "read_statistics",
+    "write_report",
 ]

@@ -32,13 +32,30 @@ from openmofi.storage.foreign import guarded
 
 _log = logging.getLogger(__name__)
 _SHOWN = 5
-OUTPUTS = Outputs(("images/*.parquet", "vocabulary.parquet", "excluded.parquet", "statistics.json", "DATASET_CARD.md",
-                   "report.html", NOTE))
+OUTPUTS = Outputs(
+    (
+        "images/*.parquet",
+        "vocabulary.parquet",
+        "excluded.parquet",
+        "statistics.json",
+        "DATASET_CARD.md",
+        "report.html",
+        NOTE,
+    )
+)
 
 
-def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings | None = None, *,
-                  kb: KnowledgeBase | None = None, exclusion: Exclusion | None = None,
-                  encoder: EncoderLike | None = None, report: bool = True, restart: bool = False) -> Statistics:
+def build_dataset(
+    labels: str | Path,
+    out: str | Path,
+    settings: DatasetSettings | None = None,
+    *,
+    kb: KnowledgeBase | None = None,
+    exclusion: Exclusion | None = None,
+    encoder: EncoderLike | None = None,
+    report: bool = True,
+    restart: bool = False,
+) -> Statistics:
     """Build a labelled dataset from a finished labels folder.
 
     Two passes over the labels, one shard in memory at a time; between them 16 bytes a label and 20 bytes an
@@ -66,8 +83,11 @@ def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings
     source = Folder.open(labels, "labels")
     shards = [asdict(shard) for shard in source.shards]
     sets = [find_set(name, path) for name, path in exclusion.sets.items()] if exclusion else []
-    inputs = {"labels": source.manifest.fingerprint, **({"kb": kb.fingerprint} if kb else {}),
-              **{f"exclude {each.name}": each.fingerprint for each in sets}}
+    inputs = {
+        "labels": source.manifest.fingerprint,
+        **({"kb": kb.fingerprint} if kb else {}),
+        **{f"exclude {each.name}": each.fingerprint for each in sets},
+    }
     claim = {**settings.as_dict(), "shards": shards, **({"exclude": exclusion.as_dict()} if exclusion else {})}
     with claimed(out, "dataset", claim, inputs, outputs=OUTPUTS, restart=restart) as manifest:
         if manifest.finished:
@@ -77,8 +97,13 @@ def build_dataset(labels: str | Path, out: str | Path, settings: DatasetSettings
         return _build(source, out, settings, manifest, collected, excluded, kb, report=report)
 
 
-def _excluded(source: Folder, collected: Collected, sets: Sequence[EvaluationSet], exclusion: Exclusion,
-              encoder: EncoderLike | None) -> Excluded:
+def _excluded(
+    source: Folder,
+    collected: Collected,
+    sets: Sequence[EvaluationSet],
+    exclusion: Exclusion,
+    encoder: EncoderLike | None,
+) -> Excluded:
     if exclusion.settings.embedding and any(each.sources for each in sets):
         return exclude(source, collected, sets, exclusion.settings, _encoder(source, encoder))
     return exclude(source, collected, sets, exclusion.settings, None)
@@ -92,13 +117,23 @@ def _encoder(source: Folder, given: EncoderLike | None) -> Encoder:
         with guarded(str(source.path)):  # others may have labelled it: what it names is opened from this machine alone
             return open_encoder(spec)
     except OpenMofiError as error:
-        raise OpenMofiError(f"The encoder {spec!r} that {source.path} was labelled with cannot be opened: "
-                            f"{error.message}",
-                            "Name it with --encoder, or compare hashes alone with --exclude-cosine off.") from error
+        raise OpenMofiError(
+            f"The encoder {spec!r} that {source.path} was labelled with cannot be opened: {error.message}",
+            "Name it with --encoder, or compare hashes alone with --exclude-cosine off.",
+        ) from error
 
 
-def _build(source: Folder, out: str | Path, settings: DatasetSettings, manifest: Manifest, collected: Collected,
-           excluded: Excluded | None, kb: KnowledgeBase | None, *, report: bool) -> Statistics:
+def _build(
+    source: Folder,
+    out: str | Path,
+    settings: DatasetSettings,
+    manifest: Manifest,
+    collected: Collected,
+    excluded: Excluded | None,
+    kb: KnowledgeBase | None,
+    *,
+    report: bool,
+) -> Statistics:
     kept = keep(collected.labels, settings, excluded.images if excluded else None)
     if not kept.label.any():
         raise OpenMofiError(_nothing_left(source.path, collected, settings), "Lower --min-images or label more pairs.")
@@ -109,30 +144,39 @@ def _build(source: Folder, out: str | Path, settings: DatasetSettings, manifest:
     found = {name: asdict(each) for name, each in excluded.sets.items()} if excluded else {}
     if excluded:
         write_table(f"{out}/excluded.parquet", excluded.table)
-    statistics = summarise(collected.counts, collected.labels, kept, images, count_types(entities, images.tolist()),
-                           found)
+    statistics = summarise(
+        collected.counts, collected.labels, kept, images, count_types(entities, images.tolist()), found
+    )
     write_json(f"{out}/statistics.json", asdict(statistics))
     take_note_along(source.path, out)
     folder = Folder(str(out), manifest, source.shards)
     write_card(folder, source.manifest, statistics, report=report)
     if report:
         write_report(folder, source, f"{out}/report.html", kb=kb)
-    finish_manifest(out, manifest, {"rows": statistics.rows, "images": statistics.images,
-                                    "entities": statistics.entities, "labels": statistics.labels,
-                                    **({"in_evaluation_set": statistics.outcomes["in_evaluation_set"]}
-                                       if excluded else {})})
+    finish_manifest(
+        out,
+        manifest,
+        {
+            "rows": statistics.rows,
+            "images": statistics.images,
+            "entities": statistics.entities,
+            "labels": statistics.labels,
+            **({"in_evaluation_set": statistics.outcomes["in_evaluation_set"]} if excluded else {}),
+        },
+    )
     return statistics
 
 
 def _nothing_left(labels: str | Path, collected: Collected, settings: DatasetSettings) -> str:
     if not collected.labels.images:
         return f"{labels} has no accepted label among its {collected.counts.rows} rows."
-    return (f"None of the {len(collected.entities)} entities of {labels} keeps {settings.min_images} images; the "
-            f"commonest has {np.bincount(collected.labels.entity).max()} before near duplicates are dropped.")
+    return (
+        f"None of the {len(collected.entities)} entities of {labels} keeps {settings.min_images} images; the "
+        f"commonest has {np.bincount(collected.labels.entity).max()} before near duplicates are dropped."
+    )
 
 
-def _vocabulary(collected: Collected, kept: Kept,
-                kb: KnowledgeBase | None) -> tuple[list[Entity], np.ndarray, Codes]:
+def _vocabulary(collected: Collected, kept: Kept, kb: KnowledgeBase | None) -> tuple[list[Entity], np.ndarray, Codes]:
     """Classes, most images first, ties by id; their image counts; and the class of each entity code (-1: none)."""
     per_code = np.bincount(collected.labels.entity[kept.label], minlength=len(collected.entities))
     codes = sorted(np.flatnonzero(per_code).tolist(), key=lambda code: (-per_code[code], collected.entities[code]))
@@ -140,26 +184,41 @@ def _vocabulary(collected: Collected, kept: Kept,
     class_of[codes] = np.arange(len(codes), dtype=np.int32)
     names, ids = commonest(collected.surfaces), [collected.entities[code] for code in codes]
     if kb is not None and (kb.rows(ids) < 0).all():
-        raise OpenMofiError(f"The knowledge base has none of the {len(ids)} entities of the labels: it lacks "
-                            f"{ids[0]!r}, for one.", "Give the one that the pairs were labelled with.")
+        raise OpenMofiError(
+            f"The knowledge base has none of the {len(ids)} entities of the labels: it lacks {ids[0]!r}, for one.",
+            "Give the one that the pairs were labelled with.",
+        )
     if kb is not None and (gone := [ids[place] for place in np.flatnonzero(kb.rows(ids) < 0).tolist()]):
-        _log.warning("%d of %d entities are not in %s and keep their labels under their identifiers: %s%s", len(gone),
-                     len(ids), kb.path, ", ".join(gone[:_SHOWN]), ", …" if len(gone) > _SHOWN else "")
+        _log.warning(
+            "%d of %d entities are not in %s and keep their labels under their identifiers: %s%s",
+            len(gone),
+            len(ids),
+            kb.path,
+            ", ".join(gone[:_SHOWN]),
+            ", …" if len(gone) > _SHOWN else "",
+        )
     return describe(ids, kb, names), per_code[codes], class_of
 
 
 def _vocabulary_table(entities: list[Entity], images: np.ndarray) -> pa.Table:
-    return pa.table({"class_id": pa.array(range(len(entities)), pa.int32()), "id": [entity.id for entity in entities],
-                     "name": [entity.name for entity in entities], "images": images.astype(np.int64)},
-                    schema=VOCABULARY)
+    return pa.table(
+        {
+            "class_id": pa.array(range(len(entities)), pa.int32()),
+            "id": [entity.id for entity in entities],
+            "name": [entity.name for entity in entities],
+            "images": images.astype(np.int64),
+        },
+        schema=VOCABULARY,
+    )
 
 
-def _write_shard(source: Folder, shard: Shard, position: int, collected: Collected, kept: Kept, class_of: Codes,
-                 path: str) -> None:
+def _write_shard(
+    source: Folder, shard: Shard, position: int, collected: Collected, kept: Kept, class_of: Codes, path: str
+) -> None:
     if exists(path):  # files appear whole, and the manifest vouches for their settings
         return
     labels = collected.labels
-    low, high = np.searchsorted(labels.image, collected.starts[position:position + 2])
+    low, high = np.searchsorted(labels.image, collected.starts[position : position + 2])
     chosen = np.arange(low, high)[kept.label[low:high]]
     classes, scores = class_of[labels.entity[chosen]], labels.probability[chosen]
     order = np.lexsort((classes, -scores, labels.image[chosen]))  # an image's labels: best first
@@ -169,9 +228,18 @@ def _write_shard(source: Folder, shard: Shard, position: int, collected: Collect
     table = source.read(shard, ["key", "text", *SEEN]).take(pa.array(collected.row[images]))
     origin = Origin.of(source.manifest.inputs.get(shard.name, ""), table)
     ids = pa.array(collected.entities, pa.string()).take(pa.array(labels.entity[chosen]))
-    write_table(path, pa.table({
-        "shard": pa.array([shard.name] * len(table), pa.string()), "key": table["key"], "text": table["text"],
-        "classes": pa.ListArray.from_arrays(offsets, pa.array(classes, pa.int32())),
-        "entities": pa.ListArray.from_arrays(offsets, ids),
-        "scores": pa.ListArray.from_arrays(offsets, pa.array(scores, pa.float32())),
-    }, schema=DATASET), origin.metadata())
+    write_table(
+        path,
+        pa.table(
+            {
+                "shard": pa.array([shard.name] * len(table), pa.string()),
+                "key": table["key"],
+                "text": table["text"],
+                "classes": pa.ListArray.from_arrays(offsets, pa.array(classes, pa.int32())),
+                "entities": pa.ListArray.from_arrays(offsets, ids),
+                "scores": pa.ListArray.from_arrays(offsets, pa.array(scores, pa.float32())),
+            },
+            schema=DATASET,
+        ),
+        origin.metadata(),
+    )

@@ -49,8 +49,9 @@ def check_dataset(path: str, table: pa.Table, shard: str, vocabulary: Sequence[s
         OpenMofiError: a key or text is missing, a key comes twice, a row has no class, one that the vocabulary lacks,
             or another entity than its class; a score is outside of 0..1. Names the row.
     """
-    _refuse_first(path, table, _dataset_problems(table, shard, vocabulary), "the dataset is damaged",
-                  "Build the dataset again.")
+    _refuse_first(
+        path, table, _dataset_problems(table, shard, vocabulary), "the dataset is damaged", "Build the dataset again."
+    )
 
 
 def check_vocabulary(path: str, table: pa.Table) -> None:
@@ -59,6 +60,7 @@ def check_vocabulary(path: str, table: pa.Table) -> None:
     Raises:
         OpenMofiError: classes are not numbered from 0 on, an entity is missing or comes twice, a count is negative.
     """
+
     def problems() -> Masks:
         ids = table["id"]
         yield _nulls(table["class_id"]) | (_ints(table["class_id"]) != np.arange(len(table))), "is not the next class"
@@ -182,8 +184,12 @@ def _repeated(values: pa.ChunkedArray) -> NDArray[np.bool_]:
 
 def _numbers(kind: Any) -> Callable[[Any], NDArray[Any]]:
     def convert(column: Any) -> NDArray[Any]:
-        return np.asarray(pc.fill_null(column, 0).to_numpy(zero_copy_only=False)
-                          if isinstance(column, pa.Array) else pc.fill_null(column, 0).to_numpy()).astype(kind)
+        return np.asarray(
+            pc.fill_null(column, 0).to_numpy(zero_copy_only=False)
+            if isinstance(column, pa.Array)
+            else pc.fill_null(column, 0).to_numpy()
+        ).astype(kind)
+
     return convert
 
 

@@ -101,8 +101,16 @@ def collect(folder: Folder, kb: KnowledgeBase | None) -> Collected:
         rows, image = np.unique(judged.row[accepted][best], return_inverse=True)
         phash = table["phash"].to_numpy()[rows]
         salt = text_salt(phash, table["text"].take(pa.array(rows)).combine_chunks())
-        parts.append((image.astype(np.int64) + starts[-1], code[best], judged.probability[accepted][best], phash, salt,
-                      rows.astype(np.int32)))
+        parts.append(
+            (
+                image.astype(np.int64) + starts[-1],
+                code[best],
+                judged.probability[accepted][best],
+                phash,
+                salt,
+                rows.astype(np.int32),
+            )
+        )
         starts.append(starts[-1] + len(rows))
     image, code, probability, phash, salt, rows = (np.concatenate(column) for column in zip(*parts, strict=True))
     labels = LabelArrays(image, code, probability, phash, salt, len(book))

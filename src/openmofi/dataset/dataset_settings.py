@@ -32,8 +32,10 @@ class DatasetSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.max_images is not None and self.max_images < self.min_images:
-            raise UsageError(f"max_images is {self.max_images}, below min_images ({self.min_images}).",
-                             "No entity could be in the dataset; raise max_images or leave it out.")
+            raise UsageError(
+                f"max_images is {self.max_images}, below min_images ({self.min_images}).",
+                "No entity could be in the dataset; raise max_images or leave it out.",
+            )
 
 
 def parse_near_duplicates(text: str) -> int | None:

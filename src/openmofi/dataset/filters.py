@@ -88,8 +88,9 @@ def keep(labels: LabelArrays, settings: DatasetSettings, excluded: Bools | None 
         named = entered & alive[labels.entity]
         repeated = np.zeros(labels.images, bool)
         if settings.near_duplicates is not None:
-            repeated = near_duplicates(labels.image[named], labels.entity[named], labels.phash, labels.salt,
-                                       settings.near_duplicates)
+            repeated = near_duplicates(
+                labels.image[named], labels.entity[named], labels.phash, labels.salt, settings.near_duplicates
+            )
         unique = named & ~repeated[labels.image]
         kept = unique if settings.max_images is None else within_cap(labels, unique, settings.max_images)
         still = alive & (np.bincount(labels.entity[kept], minlength=labels.entities) >= settings.min_images)

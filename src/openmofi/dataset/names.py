@@ -21,8 +21,10 @@ def commonest(surfaces: Surfaces) -> dict[str, str]:
 def describe(identifiers: Sequence[str], kb: KnowledgeBase | None, names: dict[str, str]) -> list[Entity]:
     """The entities of the knowledge base; unknown ones are named by `names` or by their id."""
     rows = [-1] * len(identifiers) if kb is None else kb.rows(identifiers).tolist()
-    return [kb.entity(row) if kb and row >= 0 else Entity(identifier, names.get(identifier, identifier))
-            for identifier, row in zip(identifiers, rows, strict=True)]
+    return [
+        kb.entity(row) if kb and row >= 0 else Entity(identifier, names.get(identifier, identifier))
+        for identifier, row in zip(identifiers, rows, strict=True)
+    ]
 
 
 def count_types(entities: Iterable[Entity], images: Iterable[int]) -> dict[str, dict[str, int]]:

@@ -106,8 +106,15 @@ class Labels(_Tables):
             judged.update(lists.flatten().field("entity").unique().to_pylist())
         return sorted(judged)
 
-    def audit_page(self, out: str | Path, *, sample: int = 200, by: Sequence[str] = ("probability", "type"),
-                   seed: int = 0, kb: KnowledgeBase | None = None) -> Sample:
+    def audit_page(
+        self,
+        out: str | Path,
+        *,
+        sample: int = 200,
+        by: Sequence[str] = ("probability", "type"),
+        seed: int = 0,
+        kb: KnowledgeBase | None = None,
+    ) -> Sample:
         """Write a page on which a person judges a sample of the labels; see docs/audit.md.
 
         Args:

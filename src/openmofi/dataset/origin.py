@@ -74,8 +74,9 @@ class Origin:
             raw: Any = json.loads(metadata[_KEY.encode()])
             return cls(str(raw["fingerprint"]), tuple(Seen(*map(int, values)) for values in raw["sample"]))
         except (ValueError, KeyError, TypeError) as error:
-            raise OpenMofiError(f"{path} is damaged: what it says of its shard of pairs cannot be read.",
-                                "Build the dataset again.") from error
+            raise OpenMofiError(
+                f"{path} is damaged: what it says of its shard of pairs cannot be read.", "Build the dataset again."
+            ) from error
 
     def is_same(self, fingerprint: str) -> bool:
         """Whether a shard of this `fingerprint` is the one that was labelled, as far as is known."""
@@ -106,8 +107,11 @@ class Origin:
         other = [key for seen, key, data in compared if _looks_other(seen, data)]
         resized = [key for seen, key, data in compared if not (any_size or _has_size(seen, data))]
         if resized or 4 * len(other) > len(compared):
-            raise OpenMofiError(f"{shard.path} has other images than when it was labelled: that of the key "
-                                f"{(resized or other)[0]!r}, for one.", _AGAIN)
+            raise OpenMofiError(
+                f"{shard.path} has other images than when it was labelled: that of the key "
+                f"{(resized or other)[0]!r}, for one.",
+                _AGAIN,
+            )
 
 
 def _has_size(seen: Seen, data: bytes) -> bool:

@@ -58,29 +58,54 @@ class Statistics:
         """Read `asdict` back from JSON, whose keys are sorted by name, into the order meant for people."""
         statistics = cls(**raw)
         return replace(
-            statistics, funnel={stage: statistics.funnel[stage] for stage in STAGES},
+            statistics,
+            funnel={stage: statistics.funnel[stage] for stage in STAGES},
             entities_per_image=dict(sorted(statistics.entities_per_image.items(), key=lambda entry: int(entry[0]))),
             types=dict(sorted(statistics.types.items(), key=lambda entry: (-entry[1]["entities"], entry[0]))),
             images_per_entity={name: statistics.images_per_entity[name] for name in ("min", "median", "mean", "max")},
-            outcomes={outcome.name.lower(): statistics.outcomes.get(outcome.name.lower(), 0) for outcome in Outcome})
+            outcomes={outcome.name.lower(): statistics.outcomes.get(outcome.name.lower(), 0) for outcome in Outcome},
+        )
 
 
-def summarise(counts: Counts, labels: LabelArrays, kept: Kept, per_entity: np.ndarray,
-              types: dict[str, dict[str, int]], excluded: dict[str, dict[str, Any]] | None = None) -> Statistics:
+def summarise(
+    counts: Counts,
+    labels: LabelArrays,
+    kept: Kept,
+    per_entity: np.ndarray,
+    types: dict[str, dict[str, int]],
+    excluded: dict[str, dict[str, Any]] | None = None,
+) -> Statistics:
     """Statistics from the first pass and the filters; `per_entity` are the classes' image counts, descending."""
     per_image = np.bincount(labels.image[kept.label], minlength=labels.images)
     sizes, how_many = np.unique(per_image[per_image > 0], return_counts=True)
     outcomes = {outcome.name.lower(): int((kept.outcome == outcome).sum()) for outcome in Outcome}
     return Statistics(
-        rows=counts.rows, images=outcomes["kept"], entities=len(per_entity), labels=int(kept.label.sum()),
-        statuses=dict(sorted(counts.statuses.items())), reasons=dict(sorted(counts.reasons.items())),
+        rows=counts.rows,
+        images=outcomes["kept"],
+        entities=len(per_entity),
+        labels=int(kept.label.sum()),
+        statuses=dict(sorted(counts.statuses.items())),
+        reasons=dict(sorted(counts.reasons.items())),
         outcomes=outcomes,
-        funnel=dict(zip(STAGES, (counts.rows, counts.usable, counts.mentioned, counts.linked, labels.images,
-                                 outcomes["kept"]), strict=True)),
+        funnel=dict(
+            zip(
+                STAGES,
+                (counts.rows, counts.usable, counts.mentioned, counts.linked, labels.images, outcomes["kept"]),
+                strict=True,
+            )
+        ),
         entities_per_image={str(size): int(count) for size, count in zip(sizes, how_many, strict=True)},
-        images_per_entity={"min": float(per_entity.min()), "median": float(np.median(per_entity)),
-                           "mean": round(float(per_entity.mean()), 3), "max": float(per_entity.max())},
-        long_tail=_long_tail(per_entity), types=types, rounds=kept.rounds, excluded=excluded or {})
+        images_per_entity={
+            "min": float(per_entity.min()),
+            "median": float(np.median(per_entity)),
+            "mean": round(float(per_entity.mean()), 3),
+            "max": float(per_entity.max()),
+        },
+        long_tail=_long_tail(per_entity),
+        types=types,
+        rounds=kept.rounds,
+        excluded=excluded or {},
+    )
 
 
 def read_statistics(dataset: str | Path) -> Statistics:

@@ -63,8 +63,9 @@ class Folder:
                 range (see `dataset.checks`).
         """
         path = self.file(shard)
-        table = read_parquet(path, self.schema, columns=columns,
-                             hint="Remove it, and start the command that makes the folder again.")
+        table = read_parquet(
+            path, self.schema, columns=columns, hint="Remove it, and start the command that makes the folder again."
+        )
         if self.manifest.kind == "labels":
             check_labels(path, table)
         else:
@@ -159,8 +160,15 @@ class Judged:
         def column(name: str) -> np.ndarray:
             return flat.field(name).to_numpy(zero_copy_only=False)
 
-        return cls(row, flat.field("entity"), starts[row] + column("mention").astype(np.int64), column("prior"),
-                   column("link_score"), column("probability"), column("accepted"))
+        return cls(
+            row,
+            flat.field("entity"),
+            starts[row] + column("mention").astype(np.int64),
+            column("prior"),
+            column("link_score"),
+            column("probability"),
+            column("accepted"),
+        )
 
 
 def mention_column(table: pa.Table, name: str) -> pa.Array:

@@ -17,7 +17,21 @@ from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.encoders.registry import BACKBONE, open_encoder
 
 __all__ = [
-    "BACKBONE", "CALIBRATION_FILE", "GALLERY_FILE", "Array", "ClassVectors", "Companions", "Encoder", "EncoderLike",
-    "Folds", "Head", "ImageInput", "Preprocessing", "apply_head", "as_encoder", "open_encoder", "preprocess",
+    "BACKBONE",
+    "CALIBRATION_FILE",
+    "GALLERY_FILE",
+    "Array",
+    "ClassVectors",
+    "Companions",
+    "Encoder",
+    "EncoderLike",
+    "Folds",
+    "Head",
+    "ImageInput",
+    "Preprocessing",
+    "apply_head",
+    "as_encoder",
+    "open_encoder",
+    "preprocess",
     "save_heads",
 ]

@@ -34,8 +34,13 @@ def gathered(parts: Iterable[Array], dim: int) -> Array:
     return np.concatenate([np.zeros((0, dim), np.float32), *parts]).astype(np.float32, copy=False)
 
 
-def by_tokens(texts: Sequence[str], tokens: Callable[[list[str]], Sequence[Any]],
-              encode: Callable[[list[Any]], Array], dim: int, batch: int) -> Array:
+def by_tokens(
+    texts: Sequence[str],
+    tokens: Callable[[list[str]], Sequence[Any]],
+    encode: Callable[[list[Any]], Array],
+    dim: int,
+    batch: int,
+) -> Array:
     """Tokenise and encode distinct texts in batches of similar length; rows come back in the order of `texts`.
 
     Each distinct text is encoded once, in an order that its length and content decide, so that neither repetition

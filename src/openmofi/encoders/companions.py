@@ -21,7 +21,12 @@ from openmofi.storage import write_json, write_table
 from openmofi.storage.tables.ascending import is_ascending, places_in
 
 CALIBRATION_FILE, GALLERY_FILE, CLASSES_FILE, FOLDS_FILE, FITTED_FILE = (
-    "calibration.json", "gallery.npz", "classes.parquet", "folds.json", "folds.parquet")
+    "calibration.json",
+    "gallery.npz",
+    "classes.parquet",
+    "folds.json",
+    "folds.parquet",
+)
 FITTED = pa.schema([("shard", pa.dictionary(pa.int32(), pa.string())), ("key", pa.string()), ("fold", pa.int8())])
 """folds: the pairs that heads were fitted on, by fingerprint of their shard and key, and the fold of each."""
 
@@ -41,8 +46,12 @@ class ClassVectors:
     def save(self, folder: str | Path) -> None:
         """Write as float16 beside an encoder."""
         flat = self.vectors.astype(np.float16)
-        write_table(Path(folder) / CLASSES_FILE, pa.table({
-            "id": self.ids, "vector": pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), flat.shape[1])}))
+        write_table(
+            Path(folder) / CLASSES_FILE,
+            pa.table(
+                {"id": self.ids, "vector": pa.FixedSizeListArray.from_arrays(pa.array(flat.reshape(-1)), flat.shape[1])}
+            ),
+        )
 
     @classmethod
     def beside(cls, folder: str | Path) -> ClassVectors | None:

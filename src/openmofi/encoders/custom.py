@@ -63,22 +63,37 @@ def as_encoder(value: EncoderLike) -> Encoder:
         images, texts = (getattr(value, method, None) for method in ("embed_images", "embed_texts"))
         name = f"custom:{type(value).__name__}"
     if not callable(images) or not callable(texts):
-        raise UsageError(f"A {type(value).__name__} is not an encoder.",
-                         "Give a spec such as hf:FOLDER, an object with embed_images and embed_texts, or a pair of "
-                         "functions (images, texts).")
+        raise UsageError(
+            f"A {type(value).__name__} is not an encoder.",
+            "Give a spec such as hf:FOLDER, an object with embed_images and embed_texts, or a pair of "
+            "functions (images, texts).",
+        )
     probes = [_checked(name, images, [_probe(seed) for seed in range(2)]), _checked(name, texts, list(_TEXTS))]
     if probes[0].shape[1] != probes[1].shape[1]:
-        raise UsageError(f"The encoder {name} gives {probes[0].shape[1]} numbers an image and {probes[1].shape[1]} a "
-                         "text.", "Both sides must end in one space.")
+        raise UsageError(
+            f"The encoder {name} gives {probes[0].shape[1]} numbers an image and {probes[1].shape[1]} a text.",
+            "Both sides must end in one space.",
+        )
     scale = getattr(value, "logit_scale", None)
     scale = None if scale is None else float(scale)
     identity = getattr(value, "fingerprint", None) or fingerprint([np.round(probe, 4).tolist() for probe in probes])
     dim = probes[0].shape[1]
     return Encoder(
-        name, fingerprint([str(identity), scale]), fingerprint(str(identity)), dim, dim, dim, scale, _PREPROCESSING,
+        name,
+        fingerprint([str(identity), scale]),
+        fingerprint(str(identity)),
+        dim,
+        dim,
+        dim,
+        scale,
+        _PREPROCESSING,
         image_tower=partial(_checked, name, images),
         text_tower=lambda given: by_tokens(given, list, partial(_checked, name, texts), dim, _BATCH),
-        image_projection=normalised, text_projection=normalised, takes_images=True, reopen=partial(as_encoder, value))
+        image_projection=normalised,
+        text_projection=normalised,
+        takes_images=True,
+        reopen=partial(as_encoder, value),
+    )
 
 
 def _name(function: Callable[..., Any]) -> str:
@@ -94,8 +109,10 @@ def _checked(name: str, embed: Callable[[list[Any]], Any], items: list[Any]) -> 
     given = embed(items)
     rows = np.asarray(given.detach().float().cpu() if hasattr(given, "detach") else given, np.float32)
     if rows.ndim != 2 or len(rows) != len(items):
-        raise UsageError(f"The encoder {name} gives an array of shape {rows.shape} for {len(items)} inputs.",
-                         "Return one row of numbers an image or text, (n, dim).")
+        raise UsageError(
+            f"The encoder {name} gives an array of shape {rows.shape} for {len(items)} inputs.",
+            "Return one row of numbers an image or text, (n, dim).",
+        )
     if not np.isfinite(rows).all():
         raise OpenMofiError(f"The encoder {name} gives values that are not finite.")
     return rows

@@ -148,7 +148,7 @@ class RowLimit:
         """
         parts, start = list[Array](), 0
         while start < len(items) or not parts:
-            part = items[start:start + self.rows] if self.rows else items
+            part = items[start : start + self.rows] if self.rows else items
             try:
                 parts.append(tower(part))
                 start += max(len(part), 1)
@@ -157,13 +157,15 @@ class RowLimit:
                 if type(error).__name__ != "OutOfMemoryError":
                     raise
                 if len(part) < 2:
-                    raise OpenMofiError("The device has too little memory for a batch of one.",
-                                        "End what else runs on it, or use --device cpu, --precision bf16, or a smaller "
-                                        "encoder.") from error
+                    raise OpenMofiError(
+                        "The device has too little memory for a batch of one.",
+                        "End what else runs on it, or use --device cpu, --precision bf16, or a smaller encoder.",
+                    ) from error
                 self._halve(len(part))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _halve(self, rows: int) -> None:
         self.rows = max(1, rows // 2)
-        _log.warning("The device has too little memory for a batch of %d; batches are of %d from now on.", rows,
-                     self.rows)
+        _log.warning(
+            "The device has too little memory for a batch of %d; batches are of %d from now on.", rows, self.rows
+        )

@@ -146,12 +146,20 @@ class Encoder:
         scaled = towers.joint and (towers.text is not None or logit_scale is not None)
         projection = normalised if towers.joint else None
         return cls(
-            spec, fingerprint([features, float(logit_scale or 1.0)]) if scaled else features, features,
-            dim=towers.dim if towers.joint else 0, feature_dim=towers.dim,
+            spec,
+            fingerprint([features, float(logit_scale or 1.0)]) if scaled else features,
+            features,
+            dim=towers.dim if towers.joint else 0,
+            feature_dim=towers.dim,
             text_feature_dim=0 if towers.text is None else towers.text_dim or towers.dim,
-            logit_scale=None if logit_scale is None else float(logit_scale), preprocessing=preprocessing,
-            image_tower=towers.image, text_tower=_text_tower(towers), image_projection=projection,
-            text_projection=None if towers.text is None else projection, networks=towers.networks)
+            logit_scale=None if logit_scale is None else float(logit_scale),
+            preprocessing=preprocessing,
+            image_tower=towers.image,
+            text_tower=_text_tower(towers),
+            image_projection=projection,
+            text_projection=None if towers.text is None else projection,
+            networks=towers.networks,
+        )
 
     @property
     def has_joint_space(self) -> bool:
@@ -200,8 +208,10 @@ class Encoder:
         if len(pixels):
             require_distinct(self, "images")
         with autocast(self.device, self.precision):
-            return gathered((self.row_limit.within(self._image_batch, batch) for batch in in_batches(pixels, _BATCH)),
-                            self.feature_dim)
+            return gathered(
+                (self.row_limit.within(self._image_batch, batch) for batch in in_batches(pixels, _BATCH)),
+                self.feature_dim,
+            )
 
     def text_features(self, texts: Sequence[str]) -> Array:
         """Texts → the text tower's features, float32 (n, text_feature_dim), in the order of `texts`.
@@ -280,8 +290,13 @@ class Encoder:
         if isinstance(images, str | Path | bytes | Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
             images = [images]
         iterator = enumerate(images)
-        return gathered((self.project_images(self.image_features(self.batch(part)))
-                         for part in self._decoded(iterator, batch_size)), self.dim)
+        return gathered(
+            (
+                self.project_images(self.image_features(self.batch(part)))
+                for part in self._decoded(iterator, batch_size)
+            ),
+            self.dim,
+        )
 
     def fold(self, number: int) -> Encoder:
         """The cross-fitted copy `folds/NUMBER` beside it, over the same base object.
@@ -305,8 +320,9 @@ class Encoder:
         if self.exact is not None:
             return self.exact.with_precision(precision)
         if self.networks is None:
-            raise UsageError(f"The encoder {self.spec!r} runs no network of PyTorch; precision {precision} needs one.",
-                             "Use fp32.")
+            raise UsageError(
+                f"The encoder {self.spec!r} runs no network of PyTorch; precision {precision} needs one.", "Use fp32."
+            )
         reopen = self.reopen and partial(in_precision, self.reopen, precision)
         return replace(self._named_by(precision), precision=precision, reopen=reopen, exact=self)
 
@@ -323,13 +339,16 @@ class Encoder:
             return self
         # By what it has: what was exported runs without PyTorch.
         if not hasattr(self.image_tower, "network"):
-            raise UsageError(f"The encoder {self.spec!r} cannot be compiled: its image tower is no network of PyTorch.",
-                             "Leave out --compile.")
+            raise UsageError(
+                f"The encoder {self.spec!r} cannot be compiled: its image tower is no network of PyTorch.",
+                "Leave out --compile.",
+            )
         from openmofi.encoders.networks.compiled import CompiledTower
 
         reopen = self.reopen and partial(compiled, self.reopen)
-        return replace(self, image_tower=CompiledTower(cast("OnArrays", self.image_tower), self.spec), compiles=True,
-                       reopen=reopen)
+        return replace(
+            self, image_tower=CompiledTower(cast("OnArrays", self.image_tower), self.spec), compiles=True, reopen=reopen
+        )
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> Encoder:
         """The same encoder that prepares images in another way; it cannot be sent to another process."""
@@ -353,8 +372,18 @@ class Encoder:
 
     def describe(self) -> dict[str, Any]:
         """What identifies it and where it runs, as JSON values; `logit_scale` is `None` where it is unknown."""
-        names = ("spec", "fingerprint", "feature_fingerprint", "dim", "feature_dim", "text_feature_dim", "logit_scale",
-                 "device", "precision", "compiles")
+        names = (
+            "spec",
+            "fingerprint",
+            "feature_fingerprint",
+            "dim",
+            "feature_dim",
+            "text_feature_dim",
+            "logit_scale",
+            "device",
+            "precision",
+            "compiles",
+        )
         return {**{name: getattr(self, name) for name in names}, "preprocessing": asdict(self.preprocessing)}
 
     def __repr__(self) -> str:
@@ -362,8 +391,10 @@ class Encoder:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.reopen is None:
-            raise OpenMofiError(f"The encoder {self.spec!r} cannot be sent to another process.",
-                                "Open it with open_encoder or as_encoder.")
+            raise OpenMofiError(
+                f"The encoder {self.spec!r} cannot be sent to another process.",
+                "Open it with open_encoder or as_encoder.",
+            )
         return reopened, (self.reopen, self.spec, self.device, self.fingerprint, self.compiles)
 
     def _image_batch(self, pixels: Any) -> Array:
@@ -373,22 +404,31 @@ class Encoder:
 
     def _named_by(self, change: Any) -> Encoder:
         """With fingerprints that say what was changed about it."""
-        return replace(self, fingerprint=fingerprint([self.fingerprint, change]),
-                       feature_fingerprint=fingerprint([self.feature_fingerprint, change]))
+        return replace(
+            self,
+            fingerprint=fingerprint([self.fingerprint, change]),
+            feature_fingerprint=fingerprint([self.feature_fingerprint, change]),
+        )
 
     def _decoded(self, images: Iterator[tuple[int, ImageInput]], size: int) -> Iterator[list[Any]]:
-        while part := [self.preprocess(as_image(image, self.preprocessing, f"Image {number}"))
-                       for number, image in islice(images, size)]:
+        while part := [
+            self.preprocess(as_image(image, self.preprocessing, f"Image {number}"))
+            for number, image in islice(images, size)
+        ]:
             yield part
 
     def _lacks_texts(self) -> OpenMofiError:
-        return OpenMofiError(f"The encoder {self.spec!r} is without texts: it embeds images only.",
-                             "Choose an image–text encoder, such as hf:FOLDER of a CLIP or SigLIP; or, for an encoder "
-                             "of your own, train with a text tower (`model.text` of the recipe).")
+        return OpenMofiError(
+            f"The encoder {self.spec!r} is without texts: it embeds images only.",
+            "Choose an image–text encoder, such as hf:FOLDER of a CLIP or SigLIP; or, for an encoder "
+            "of your own, train with a text tower (`model.text` of the recipe).",
+        )
 
     def _lacks_space(self) -> OpenMofiError:
-        return OpenMofiError(f"The encoder {self.spec!r} is a pair of backbones without projection heads.",
-                             "Train heads first (`openmofi sample encoder`), or choose another encoder.")
+        return OpenMofiError(
+            f"The encoder {self.spec!r} is a pair of backbones without projection heads.",
+            "Train heads first (`openmofi sample encoder`), or choose another encoder.",
+        )
 
 
 def _text_tower(towers: Towers) -> _TextTower | None:

@@ -40,15 +40,31 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 2
 SPEC_FILE, HEADS_FILE, WEIGHTS_FILE, TOKENIZER_FOLDER = (
-    "encoder.json", "heads.safetensors", "model.safetensors", "tokenizer")
-HEAD_OUTPUTS = tuple(f"{folder}{pattern}" for folder in ("", "folds/*/")
-                     for pattern in (SPEC_FILE, HEADS_FILE, CLASSES_FILE, FITTED_FILE, FOLDS_FILE))
+    "encoder.json",
+    "heads.safetensors",
+    "model.safetensors",
+    "tokenizer",
+)
+HEAD_OUTPUTS = tuple(
+    f"{folder}{pattern}"
+    for folder in ("", "folds/*/")
+    for pattern in (SPEC_FILE, HEADS_FILE, CLASSES_FILE, FITTED_FILE, FOLDS_FILE)
+)
 """The files of heads and of their folds, as glob patterns."""
 FORMATS = ("run", "onnx", "openvino")
 AGAIN = "Train or copy the encoder again."
 _SIDES = ("image", "text")
-_FIELDS = ("format", "image", "text", "dim", "feature_dim", "text_feature_dim", "logit_scale", "preprocessing",
-           "fingerprint")
+_FIELDS = (
+    "format",
+    "image",
+    "text",
+    "dim",
+    "feature_dim",
+    "text_feature_dim",
+    "logit_scale",
+    "preprocessing",
+    "fingerprint",
+)
 _SIDE_FIELDS = ("head", "architecture", "encoder", "encoder_fingerprint")
 
 
@@ -74,9 +90,20 @@ class Side:
         return cls(head, encoder=encoder.spec, encoder_fingerprint=encoder.with_precision("fp32").feature_fingerprint)
 
 
-def write_description(folder: Path, *, image: Side, text: Side | None, dim: int, feature_dim: int,
-                      text_feature_dim: int, logit_scale: float | None, preprocessing: Preprocessing,
-                      fingerprint: str, style: str = "run", **more: Any) -> None:
+def write_description(
+    folder: Path,
+    *,
+    image: Side,
+    text: Side | None,
+    dim: int,
+    feature_dim: int,
+    text_feature_dim: int,
+    logit_scale: float | None,
+    preprocessing: Preprocessing,
+    fingerprint: str,
+    style: str = "run",
+    **more: Any,
+) -> None:
     """Write `encoder.json`; the last file to be written, so that a folder that is written half is recognised.
 
     Args:
@@ -89,10 +116,22 @@ def write_description(folder: Path, *, image: Side, text: Side | None, dim: int,
     Raises:
         OpenMofiError: the folder cannot be written.
     """
-    write_json(folder / SPEC_FILE, {
-        "format_version": FORMAT_VERSION, "format": style, "image": asdict(image), "text": text and asdict(text),
-        "dim": dim, "feature_dim": feature_dim, "text_feature_dim": text_feature_dim, "logit_scale": logit_scale,
-        "preprocessing": asdict(preprocessing), "fingerprint": fingerprint, **more})
+    write_json(
+        folder / SPEC_FILE,
+        {
+            "format_version": FORMAT_VERSION,
+            "format": style,
+            "image": asdict(image),
+            "text": text and asdict(text),
+            "dim": dim,
+            "feature_dim": feature_dim,
+            "text_feature_dim": text_feature_dim,
+            "logit_scale": logit_scale,
+            "preprocessing": asdict(preprocessing),
+            "fingerprint": fingerprint,
+            **more,
+        },
+    )
 
 
 def read_description(folder: Path, style: str | None = None) -> dict[str, Any]:
@@ -112,13 +151,17 @@ def read_description(folder: Path, style: str | None = None) -> dict[str, Any]:
         version = raw["format_version"]
         missing = set(_FIELDS) - set(raw)
     except FileNotFoundError as error:
-        raise OpenMofiError(f"{folder} is not an encoder: it has no {SPEC_FILE}.",
-                            "Give a folder that `openmofi` wrote, or hf:PATH for a transformers checkpoint.") from error
+        raise OpenMofiError(
+            f"{folder} is not an encoder: it has no {SPEC_FILE}.",
+            "Give a folder that `openmofi` wrote, or hf:PATH for a transformers checkpoint.",
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", AGAIN) from error
     if version != FORMAT_VERSION:
-        raise OpenMofiError(f"{path} has format version {version}; this OpenMOFI reads {FORMAT_VERSION}.",
-                            "Use the version that wrote it, or train it again.")
+        raise OpenMofiError(
+            f"{path} has format version {version}; this OpenMOFI reads {FORMAT_VERSION}.",
+            "Use the version that wrote it, or train it again.",
+        )
     if missing:
         raise OpenMofiError(f"{path} lacks {', '.join(sorted(missing))}.", AGAIN)
     if raw["format"] not in FORMATS:
@@ -128,9 +171,11 @@ def read_description(folder: Path, style: str | None = None) -> dict[str, Any]:
         raise UsageError(f"{folder} {what}.", f"Open it as {raw['format']}:{folder}.")
     for side in _SIDES:
         if not (isinstance(raw[side], dict) or (side == "text" and raw[side] is None)) or (
-                raw[side] and set(_SIDE_FIELDS) - set(raw[side])):
-            raise OpenMofiError(f"{path} cannot be parsed: its {side} side lacks one of {', '.join(_SIDE_FIELDS)}.",
-                                AGAIN)
+            raw[side] and set(_SIDE_FIELDS) - set(raw[side])
+        ):
+            raise OpenMofiError(
+                f"{path} cannot be parsed: its {side} side lacks one of {', '.join(_SIDE_FIELDS)}.", AGAIN
+            )
     return dict(raw)
 
 
@@ -138,7 +183,8 @@ def is_heads(raw: Mapping[str, Any]) -> bool:
     """Whether every side is a head on one and the same locked encoder."""
     sides = [raw[side] for side in _SIDES if raw[side] is not None]
     return raw["image"]["encoder"] is not None and all(
-        side["encoder"] == raw["image"]["encoder"] and side["head"] != "none" for side in sides)
+        side["encoder"] == raw["image"]["encoder"] and side["head"] != "none" for side in sides
+    )
 
 
 def read_weights(folder: Path, name: str, library: str) -> dict[str, Any]:
@@ -162,8 +208,10 @@ def part(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 def another_base(folder: Path, base: str) -> OpenMofiError:
     """What is said where the encoder underneath is not the one that this one was trained on."""
-    return OpenMofiError(f"The encoder {folder} was trained on another {base!r} than the one installed here.",
-                         "Install the versions that it was trained with, or train it again; export an export again.")
+    return OpenMofiError(
+        f"The encoder {folder} was trained on another {base!r} than the one installed here.",
+        "Install the versions that it was trained with, or train it again; export an export again.",
+    )
 
 
 def encoder_with_heads(spec: str, heads: Heads, logit_scale: float) -> Encoder:
@@ -178,22 +226,33 @@ def encoder_with_heads(spec: str, heads: Heads, logit_scale: float) -> Encoder:
         OpenMofiError: the heads do not fit the base.
     """
     base, both = heads.base, [head for head in (heads.image, heads.text) if head is not None]
-    expected = ([base.dim] * 2 if heads.adapter else [base.feature_dim, base.text_feature_dim])[:len(both)]
+    expected = ([base.dim] * 2 if heads.adapter else [base.feature_dim, base.text_feature_dim])[: len(both)]
     inputs, dims = [head.in_dim for head in both], [head.dim for head in both]
     if inputs != expected or len(set(dims)) > 1 or (heads.adapter and dims[0] != base.dim):
-        raise OpenMofiError(f"The heads of {spec!r} take {inputs} features and give {dims}; its base {base.spec!r} "
-                            f"has {expected}.")
+        raise OpenMofiError(
+            f"The heads of {spec!r} take {inputs} features and give {dims}; its base {base.spec!r} has {expected}."
+        )
     texts = heads.text is not None
     return Encoder(
-        spec, fingerprint([base.fingerprint, heads_fingerprint(heads), heads.adapter, float(logit_scale)]),
-        base.feature_fingerprint, dim=dims[0], feature_dim=base.feature_dim,
-        text_feature_dim=base.text_feature_dim if texts else 0, logit_scale=float(logit_scale),
-        preprocessing=base.preprocessing, image_tower=base.image_tower,
+        spec,
+        fingerprint([base.fingerprint, heads_fingerprint(heads), heads.adapter, float(logit_scale)]),
+        base.feature_fingerprint,
+        dim=dims[0],
+        feature_dim=base.feature_dim,
+        text_feature_dim=base.text_feature_dim if texts else 0,
+        logit_scale=float(logit_scale),
+        preprocessing=base.preprocessing,
+        image_tower=base.image_tower,
         text_tower=base.text_tower if texts else None,
         image_projection=_projection(heads.image, base.image_projection if heads.adapter else None),
-        text_projection=None if heads.text is None else _projection(
-            heads.text, base.text_projection if heads.adapter else None),
-        device=base.device, networks=_networks(heads), heads=heads, takes_images=base.takes_images)
+        text_projection=None
+        if heads.text is None
+        else _projection(heads.text, base.text_projection if heads.adapter else None),
+        device=base.device,
+        networks=_networks(heads),
+        heads=heads,
+        takes_images=base.takes_images,
+    )
 
 
 def _projection(head: Head, base: Callable[[Array], Array] | None) -> Callable[[Array], Array]:
@@ -232,13 +291,24 @@ def heads_fingerprint(heads: Heads) -> str:
 
 
 def _tensors(heads: Heads) -> dict[str, Array]:
-    return {f"{side}.{name}": np.ascontiguousarray(values, np.float32)
-            for side, head in zip(_SIDES, (heads.image, heads.text), strict=True) if head is not None
-            for name, values in sorted(head.parameters.items())}
+    return {
+        f"{side}.{name}": np.ascontiguousarray(values, np.float32)
+        for side, head in zip(_SIDES, (heads.image, heads.text), strict=True)
+        if head is not None
+        for name, values in sorted(head.parameters.items())
+    }
 
 
-def save_heads(folder: str | Path, *, base: Encoder, image_head: Head, text_head: Head | None, logit_scale: float,
-               settings: Mapping[str, Any], adapter: bool = False) -> Path:
+def save_heads(
+    folder: str | Path,
+    *,
+    base: Encoder,
+    image_head: Head,
+    text_head: Head | None,
+    logit_scale: float,
+    settings: Mapping[str, Any],
+    adapter: bool = False,
+) -> Path:
     """Write heads on a frozen encoder; equal input gives equal bytes. Returns the folder.
 
     Args:
@@ -274,17 +344,30 @@ def write_heads(folder: Path, encoder: Encoder, base: str, style: str = "run", *
     heads = encoder.heads
     assert heads is not None
     write_bytes(folder / HEADS_FILE, save(_tensors(heads)))
-    image, text = (Side("mlp" if head and "mlp_in" in head.parameters else "linear", None, base, heads.base.fingerprint)
-                   for head in (heads.image, heads.text))
-    write_description(folder, image=image, text=None if heads.text is None else text, dim=encoder.dim,
-                      feature_dim=encoder.feature_dim, text_feature_dim=encoder.text_feature_dim,
-                      logit_scale=encoder.logit_scale, preprocessing=encoder.preprocessing,
-                      fingerprint=encoder.fingerprint, style=style, adapter=heads.adapter,
-                      weights_fingerprint=heads_fingerprint(heads), **more)
+    image, text = (
+        Side("mlp" if head and "mlp_in" in head.parameters else "linear", None, base, heads.base.fingerprint)
+        for head in (heads.image, heads.text)
+    )
+    write_description(
+        folder,
+        image=image,
+        text=None if heads.text is None else text,
+        dim=encoder.dim,
+        feature_dim=encoder.feature_dim,
+        text_feature_dim=encoder.text_feature_dim,
+        logit_scale=encoder.logit_scale,
+        preprocessing=encoder.preprocessing,
+        fingerprint=encoder.fingerprint,
+        style=style,
+        adapter=heads.adapter,
+        weights_fingerprint=heads_fingerprint(heads),
+        **more,
+    )
 
 
-def open_heads(folder: Path, raw: Mapping[str, Any], spec: str, open_base: Callable[[str], Encoder],
-               bases: Sequence[Encoder] = ()) -> Encoder:
+def open_heads(
+    folder: Path, raw: Mapping[str, Any], spec: str, open_base: Callable[[str], Encoder], bases: Sequence[Encoder] = ()
+) -> Encoder:
     """Open what `write_heads` wrote.
 
     Args:
@@ -316,10 +399,14 @@ def open_heads(folder: Path, raw: Mapping[str, Any], spec: str, open_base: Calla
         source = "" if raw["format"] == "run" else str(raw["source"]["fingerprint"])
         encoder = encoder_with_heads(spec, heads, float(raw["logit_scale"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise OpenMofiError(f"{folder / SPEC_FILE} cannot be parsed ({type(error).__name__}: {error}).",
-                            AGAIN) from error
-    return replace(encoder, companions=Companions(folder, source),
-                   open_fold=partial(_open_fold, folder, str(raw["format"]), base, open_base))
+        raise OpenMofiError(
+            f"{folder / SPEC_FILE} cannot be parsed ({type(error).__name__}: {error}).", AGAIN
+        ) from error
+    return replace(
+        encoder,
+        companions=Companions(folder, source),
+        open_fold=partial(_open_fold, folder, str(raw["format"]), base, open_base),
+    )
 
 
 def _open_fold(folder: Path, style: str, base: Encoder, reopen: Callable[[str], Encoder], number: int) -> Encoder:

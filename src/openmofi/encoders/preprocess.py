@@ -24,8 +24,9 @@ _MOST_PIXELS = 1 << 22
 _MAX_STRETCH = 16
 
 
-def as_image(image: ImageInput, preprocessing: Preprocessing, name: str = "The image", *,
-             max_pixels: int = MAX_PIXELS) -> Image.Image:
+def as_image(
+    image: ImageInput, preprocessing: Preprocessing, name: str = "The image", *, max_pixels: int = MAX_PIXELS
+) -> Image.Image:
     """An image as RGB, upright; equal for a path, its bytes and Pillow's opened file (see `openmofi.pairs.decode`).
 
     Args:
@@ -39,12 +40,14 @@ def as_image(image: ImageInput, preprocessing: Preprocessing, name: str = "The i
     """
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise OpenMofiError(f"{name} is an array of {image.dtype} {image.shape}.",
-                                "Give uint8 arrays (height, width, 3).")
+            raise OpenMofiError(
+                f"{name} is an array of {image.dtype} {image.shape}.", "Give uint8 arrays (height, width, 3)."
+            )
         return Image.fromarray(image)
     if not isinstance(image, str | Path | bytes | Image.Image):
-        raise OpenMofiError(f"{name} is a {type(image).__name__}.",
-                            "Give paths, bytes, PIL images or uint8 arrays (height, width, 3).")
+        raise OpenMofiError(
+            f"{name} is a {type(image).__name__}.", "Give paths, bytes, PIL images or uint8 arrays (height, width, 3)."
+        )
     try:
         if isinstance(image, Image.Image):
             return upright(image)
@@ -126,8 +129,11 @@ def _target(size: tuple[int, int], settings: Preprocessing) -> tuple[int, int]:
 
 def _centre(pixels: NDArray[Any], settings: Preprocessing) -> NDArray[Any]:
     """The middle `size` × `size` of (height, width, channels)."""
-    return pixels[tuple(slice(start, start + settings.size)
-                        for start in (_start(length, settings) for length in pixels.shape[:2]))]
+    return pixels[
+        tuple(
+            slice(start, start + settings.size) for start in (_start(length, settings) for length in pixels.shape[:2])
+        )
+    ]
 
 
 def _start(length: int, settings: Preprocessing) -> int:
@@ -148,8 +154,13 @@ def _preprocess_tensor(image: Image.Image, settings: Preprocessing) -> Array:
 
     tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1).to(torch.float32).div(255)
     width, height = _target(image.size, settings)
-    resized = interpolate(tensor[None], size=(height, width), mode=settings.interpolation, align_corners=False,
-                          antialias=False)[0].permute(1, 2, 0).numpy()
+    resized = (
+        interpolate(
+            tensor[None], size=(height, width), mode=settings.interpolation, align_corners=False, antialias=False
+        )[0]
+        .permute(1, 2, 0)
+        .numpy()
+    )
     if settings.resize == "shortest":
         resized = _centre(resized, settings)
     mean, std = (np.array(values, np.float32) for values in (settings.mean, settings.std))
@@ -180,8 +191,9 @@ def checked(settings: Preprocessing, where: str) -> Preprocessing:
         f"resize {settings.resize!r}" if settings.resize not in ("shortest", "squash") else "",
         f"crop_rounding {settings.crop_rounding!r}" if settings.crop_rounding not in ("even", "floor") else "",
         f"size {settings.size!r}" if settings.size < 1 else "",
-        f"resize_size {settings.resize_size!r}, below size" if settings.resize_size and
-        settings.resize_size < settings.size else "",
+        f"resize_size {settings.resize_size!r}, below size"
+        if settings.resize_size and settings.resize_size < settings.size
+        else "",
         f"std {settings.std!r}" if min(settings.std) <= 0 else "",
     ]
     if problems := [problem for problem in problems if problem]:

@@ -65,7 +65,7 @@ _ALIKE = 1e-6
 _HINTS = {
     "images": "Check its weights; an encoder whose training collapsed has to be trained again.",
     "texts": "Check that its tokenizer files are there and whole, and its weights; an encoder whose training collapsed "
-             "has to be trained again.",
+    "has to be trained again.",
 }
 _passed: set[tuple[str, Side]] = set()
 _features: dict[tuple[str, str, int], Array] = {}
@@ -97,8 +97,11 @@ def _refusal(encoder: Embedding, side: Side) -> str:
     for number, group in enumerate(groups):
         key = (encoder.feature_fingerprint, side, number)
         if key not in _features:
-            _features[key] = encoder.text_features(group) if side == "texts" else encoder.image_features(
-                encoder.batch([encoder.preprocess(image) for image in group]))
+            _features[key] = (
+                encoder.text_features(group)
+                if side == "texts"
+                else encoder.image_features(encoder.batch([encoder.preprocess(image) for image in group]))
+            )
         first, second = (project or normalised)(_features[key])
         if not (np.isfinite(first).all() and np.isfinite(second).all()):
             return f"gives {side} values that are not finite"
@@ -120,7 +123,7 @@ def _drawn(group: int, size: int = 64) -> list[Image.Image]:
     """Two images: halves of two colours beside a dark slope; bright noise beside dark noise."""
     if group == 0:
         halves = np.full((size, size, 3), (230, 40, 20))
-        halves[:, size // 2:] = (20, 200, 90)
+        halves[:, size // 2 :] = (20, 200, 90)
         slope = np.linspace(0, 120, size)[:, None, None] * np.array([0.2, 0.6, 1.0]) * np.ones((1, size, 1))
         return [_image(halves), _image(slope)]
     noise = np.random.default_rng(0).integers(0, 128, (2, size, size, 3))

@@ -25,10 +25,12 @@ TINY = "tiny"
 _TINY_FOLDER = Path(__file__).parent / "tiny"
 _NAMES = {"sample": "partial-labels", "sample:alt-text": "alt-text"}
 _EXPORTED = ("onnx", "openvino")
-_EXAMPLES = ("tiny, sample, sample:alt-text, run:FOLDER, onnx:FOLDER, openvino:FOLDER, hf:FOLDER-OR-ID, "
-             "mofi:FOLDER-OR-ID, "
-             "open_clip:ARCH/PRETRAINED "
-             "(e.g. open_clip:ViT-B-16/laion2b_s34b_b88k), timm:NAME (e.g. timm:vit_small_patch14_dinov2.lvd142m)")
+_EXAMPLES = (
+    "tiny, sample, sample:alt-text, run:FOLDER, onnx:FOLDER, openvino:FOLDER, hf:FOLDER-OR-ID, "
+    "mofi:FOLDER-OR-ID, "
+    "open_clip:ARCH/PRETRAINED "
+    "(e.g. open_clip:ViT-B-16/laion2b_s34b_b88k), timm:NAME (e.g. timm:vit_small_patch14_dinov2.lvd142m)"
+)
 
 
 def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bases: Sequence[Encoder] = ()) -> Encoder:
@@ -75,8 +77,9 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
     except Exception as error:
         # Checkpoints are read by many libraries, which raise anything on files that are damaged.
         reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
-        raise OpenMofiError(f"The encoder {spec!r} cannot be opened: {reason}.",
-                            "Check that its files are whole and belong together.") from error
+        raise OpenMofiError(
+            f"The encoder {spec!r} cannot be opened: {reason}.", "Check that its files are whole and belong together."
+        ) from error
     reopen = partial(open_encoder, spec, device=device)
     return replace(encoder, device=device, reopen=reopen).with_precision(precision)
 
@@ -84,13 +87,16 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
 def _named_folder(name: str) -> Path:
     root = os.environ.get(NAMES_VARIABLE)
     if not root:
-        raise UsageError(f"The encoder {name!r} lies below the folder that {NAMES_VARIABLE} names, which is not set.",
-                         f"Set {NAMES_VARIABLE}, or give run:FOLDER.")
+        raise UsageError(
+            f"The encoder {name!r} lies below the folder that {NAMES_VARIABLE} names, which is not set.",
+            f"Set {NAMES_VARIABLE}, or give run:FOLDER.",
+        )
     folder = Path(root) / _NAMES[name]
     if not (folder / SPEC_FILE).is_file():
         raise OpenMofiError(
             f"The sample encoder has not been trained here: {folder}/{SPEC_FILE} does not exist.",
-            f"Run `make demo` or `openmofi sample encoder`, or set {NAMES_VARIABLE} to the folder it is in.")
+            f"Run `make demo` or `openmofi sample encoder`, or set {NAMES_VARIABLE} to the folder it is in.",
+        )
     return folder
 
 
@@ -128,8 +134,11 @@ def _open_library(module: str, name: str, spec: str, rest: str, device: str, _ba
 _OPENERS: dict[str, Callable[[str, str, str, Sequence[Encoder]], Encoder]] = {
     "backbone": partial(_open_library, "backbones", "open_backbones"),
     "hf": partial(_open_library, "huggingface", "open_huggingface"),
-    "mofi": partial(_open_library, "huggingface", "open_mofi"), "onnx": _open_folder,
-    "open_clip": partial(_open_library, "openclip", "open_open_clip"), "openvino": _open_folder, "run": _open_folder,
+    "mofi": partial(_open_library, "huggingface", "open_mofi"),
+    "onnx": _open_folder,
+    "open_clip": partial(_open_library, "openclip", "open_open_clip"),
+    "openvino": _open_folder,
+    "run": _open_folder,
     "timm": partial(_open_library, "timm", "open_timm"),
 }
 

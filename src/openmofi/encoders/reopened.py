@@ -48,8 +48,10 @@ def reopened(reopen: Callable[[], Kind], spec: str, device: str, expected: str, 
         return known
     encoder = reopen()
     if encoder.fingerprint != expected:
-        raise OpenMofiError(f"The encoder {encoder.spec!r} is not the same in this process: its fingerprint is "
-                            f"{encoder.fingerprint}, not {expected}.",
-                            "Put the same checkpoint on every machine, and leave it unchanged while a job runs.")
+        raise OpenMofiError(
+            f"The encoder {encoder.spec!r} is not the same in this process: its fingerprint is "
+            f"{encoder.fingerprint}, not {expected}.",
+            "Put the same checkpoint on every machine, and leave it unchanged while a job runs.",
+        )
     _HERE[spec, device, expected, compiles] = encoder
     return encoder

@@ -62,7 +62,7 @@ def fit_scale(images: Array, texts: Array, *, batch: int = 256, seed: int = 0) -
 
 def batched_cosines(images: Array, texts: Array, batch: int, seed: int) -> NDArray[np.float64]:
     """Cosines of pairs (n, dim) in shuffled batches, (n // batch, batch, batch); what is left over is left out."""
-    order = np.random.default_rng(seed).permutation(len(images))[:len(images) // batch * batch].reshape(-1, batch)
+    order = np.random.default_rng(seed).permutation(len(images))[: len(images) // batch * batch].reshape(-1, batch)
     return np.einsum("bid,bjd->bij", images[order].astype(np.float64), texts[order].astype(np.float64))
 
 
@@ -74,6 +74,10 @@ def contrastive_cross_entropy(cosines: NDArray[np.float64], scale: float) -> flo
 
 def best_scale(cosines: NDArray[np.float64]) -> tuple[float, float]:
     """The scale of the least cross-entropy and that value; convex in the scale, so that it is the only one."""
-    minimum = minimize_scalar(lambda x: contrastive_cross_entropy(cosines, math.exp(x)), method="bounded",
-                              bounds=(math.log(_LEAST), math.log(_MOST)), options={"xatol": 1e-4})
+    minimum = minimize_scalar(
+        lambda x: contrastive_cross_entropy(cosines, math.exp(x)),
+        method="bounded",
+        bounds=(math.log(_LEAST), math.log(_MOST)),
+        options={"xatol": 1e-4},
+    )
     return math.exp(float(minimum.x)), float(minimum.fun)

@@ -99,8 +99,10 @@ def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
         with guarded(f"The tower {kind}:{architecture.get('name', '')}"):
             trunk: Trunk = module.rebuilt(architecture)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, AssertionError) as error:
-        raise OpenMofiError(f"The tower {kind}:{architecture.get('name', '')} cannot be built: {error}.",
-                            "Install the versions that it was trained with.") from error
+        raise OpenMofiError(
+            f"The tower {kind}:{architecture.get('name', '')} cannot be built: {error}.",
+            "Install the versions that it was trained with.",
+        ) from error
     return trunk
 
 
@@ -129,8 +131,10 @@ def options_of(spec: str, rest: str, names: Sequence[str], hint: str) -> tuple[s
 def _module(spec: str, kinds: Mapping[str, str]) -> tuple[Any, str]:
     kind, _, rest = spec.partition(":")
     if kind not in kinds or not rest:
-        raise UsageError(f"Unknown tower {spec!r}.{did_you_mean(kind, kinds)}",
-                         f"Towers are: {', '.join(f'{kind}:…' for kind in kinds)}; encoder:SPEC is locked.")
+        raise UsageError(
+            f"Unknown tower {spec!r}.{did_you_mean(kind, kinds)}",
+            f"Towers are: {', '.join(f'{kind}:…' for kind in kinds)}; encoder:SPEC is locked.",
+        )
     try:
         return importlib.import_module(f"{_LIBRARIES}.{kinds[kind]}"), rest
     except ModuleNotFoundError as error:

@@ -39,9 +39,18 @@ _PROBE_TEXTS = ["a photo", "of two words more"]
 _Tensors = Mapping[str, torch.Tensor]
 
 
-def save_trained_encoder(folder: str | Path, *, image: Side, text: Side | None, tensors: _Tensors, dim: int,
-                         logit_scale: float, preprocessing: Preprocessing, tokens: Tokens | None,
-                         recipe: Mapping[str, Any]) -> Path:
+def save_trained_encoder(
+    folder: str | Path,
+    *,
+    image: Side,
+    text: Side | None,
+    tensors: _Tensors,
+    dim: int,
+    logit_scale: float,
+    preprocessing: Preprocessing,
+    tokens: Tokens | None,
+    recipe: Mapping[str, Any],
+) -> Path:
     """Write `encoder.json`, `model.safetensors` and, where it has files, the tokenizer; equal input, equal bytes.
 
     Args:
@@ -68,14 +77,25 @@ def save_trained_encoder(folder: str | Path, *, image: Side, text: Side | None, 
         tokens.save(folder / TOKENIZER_FOLDER)
     with atomic_path(folder / WEIGHTS_FILE) as path:
         save_file(whole, path)
-    write_description(folder, image=image, text=text, dim=dim, feature_dim=dim,
-                      text_feature_dim=0 if text is None else dim, logit_scale=logit_scale,
-                      preprocessing=preprocessing, fingerprint=named, weights_fingerprint=weights, recipe=dict(recipe))
+    write_description(
+        folder,
+        image=image,
+        text=text,
+        dim=dim,
+        feature_dim=dim,
+        text_feature_dim=0 if text is None else dim,
+        logit_scale=logit_scale,
+        preprocessing=preprocessing,
+        fingerprint=named,
+        weights_fingerprint=weights,
+        recipe=dict(recipe),
+    )
     return folder
 
 
-def open_trained(folder: Path, raw: Mapping[str, Any], spec: str, open_base: Callable[[str], Encoder],
-                 device: str) -> Encoder:
+def open_trained(
+    folder: Path, raw: Mapping[str, Any], spec: str, open_base: Callable[[str], Encoder], device: str
+) -> Encoder:
     """Open what `save_trained_encoder` wrote.
 
     Train-time branches and batch normalisation are folded where that changes nothing, see `fold.folded`; the weights
@@ -106,8 +126,9 @@ def open_trained(folder: Path, raw: Mapping[str, Any], spec: str, open_base: Cal
             text = _text_side(folder, raw["text"], part(tensors, "text."), base, device)
         named = _fingerprint(raw["image"], raw["text"], dim, raw["preprocessing"], raw["weights_fingerprint"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise OpenMofiError(f"{folder / SPEC_FILE} cannot be parsed ({type(error).__name__}: {error}).",
-                            AGAIN) from error
+        raise OpenMofiError(
+            f"{folder / SPEC_FILE} cannot be parsed ({type(error).__name__}: {error}).", AGAIN
+        ) from error
     tokenize, run = (text.tokenize, text.run) if text else (None, None)
     towers = Towers(image.run, tokenize, run, dim, named, _networks(image.network, text))
     return replace(Encoder.of(spec, towers, preprocessing, scale), companions=Companions(folder))
@@ -144,10 +165,13 @@ def _networks(image: nn.Module | None, text: _Opened | None) -> Networks | None:
 def _fingerprint(image: Any, text: Any, dim: int, preprocessing: Any, weights: str) -> str:
     # Through JSON, so that what is written and what is read back are named alike (a tuple becomes a list). Where a
     # locked encoder lies does not matter, only which it is.
-    sides = {side: value and {key: value[key] for key in value if key != "encoder"}
-             for side, value in (("image", image), ("text", text))}
-    return fingerprint(json.loads(json.dumps({
-        **sides, "dim": dim, "preprocessing": preprocessing, "weights_fingerprint": weights})))
+    sides = {
+        side: value and {key: value[key] for key in value if key != "encoder"}
+        for side, value in (("image", image), ("text", text))
+    }
+    return fingerprint(
+        json.loads(json.dumps({**sides, "dim": dim, "preprocessing": preprocessing, "weights_fingerprint": weights}))
+    )
 
 
 def _head(folder: Path, raw: Mapping[str, Any], tensors: _Tensors) -> Head | None:
@@ -165,7 +189,8 @@ def _trunk(folder: Path, raw: Mapping[str, Any], tensors: _Tensors) -> Trunk:
     except RuntimeError as error:
         raise OpenMofiError(
             f"{folder / WEIGHTS_FILE} does not fit the model that {SPEC_FILE} describes: {first_line(error)}",
-            "Install the versions that it was trained with, or train it again.") from error
+            "Install the versions that it was trained with, or train it again.",
+        ) from error
     trunk.module.eval().requires_grad_(False)
     return trunk
 
@@ -181,30 +206,38 @@ class _Opened:
     tokenizer: Mapping[str, Any] | None = None
 
 
-def _image_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: Encoder | None, device: str,
-                preprocessing: Preprocessing) -> _Opened:
+def _image_side(
+    folder: Path,
+    raw: Mapping[str, Any],
+    tensors: _Tensors,
+    base: Encoder | None,
+    device: str,
+    preprocessing: Preprocessing,
+) -> _Opened:
     head = _head(folder, raw, tensors)
     if base is not None:
         if base.preprocessing != preprocessing:
             raise another_base(folder, raw["encoder"])
         apply = head_on_arrays(head, device)
-        return _Opened(lambda pixels: apply(base.image_features(pixels)),
-                       None if base.networks is None else _with_head(base.networks.image, head))
+        return _Opened(
+            lambda pixels: apply(base.image_features(pixels)),
+            None if base.networks is None else _with_head(base.networks.image, head),
+        )
     network = _with_head(folded(_trunk(folder, raw, tensors).module, image_probe(preprocessing.size)), head).to(device)
 
     return _Opened(OnArrays(network, device), network)
 
 
-def _text_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: Encoder | None,
-               device: str) -> _Opened:
+def _text_side(folder: Path, raw: Mapping[str, Any], tensors: _Tensors, base: Encoder | None, device: str) -> _Opened:
     head = _head(folder, raw, tensors)
     if base is not None:
         apply, networks = head_on_arrays(head, device), base.networks
         opened = _Opened(lambda texts: apply(base.text_features(texts)))
         if networks is None or networks.text is None:
             return opened
-        return replace(opened, network=_with_head(networks.text, head), tokens=networks.tokens,
-                       tokenizer=networks.tokenizer)
+        return replace(
+            opened, network=_with_head(networks.text, head), tokens=networks.tokens, tokenizer=networks.tokenizer
+        )
     tokens = stored_tokens(raw["architecture"], folder / TOKENIZER_FOLDER)
     network = _with_head(folded(_trunk(folder, raw, tensors).module, tokens(_PROBE_TEXTS)), head).to(device)
 

@@ -105,8 +105,10 @@ class Actors:
         self._factory = next(self._numbers), self._ray.put(self._ray.cloudpickle.dumps(factory))
         self._wanted, self._say = tasks, say
         if not any(self._reserved.on(node["Resources"])[0] for node in self._nodes().values()):
-            raise OpenMofiError(f"No node of the Ray cluster has {self._reserved} for an actor.",
-                                "Reserve less, as in --engine 'ray?gpus=0.5&cpus=1', or add nodes.")
+            raise OpenMofiError(
+                f"No node of the Ray cluster has {self._reserved} for an actor.",
+                "Reserve less, as in --engine 'ray?gpus=0.5&cpus=1', or add nodes.",
+            )
         self._checked = -float("inf")
         self._follow()
 
@@ -125,8 +127,11 @@ class Actors:
     def wait(self, seconds: float | None) -> list[tuple[int, Outcome]]:
         """See `Workers.wait`; it returns every second, for nodes that have come."""
         ended = self._follow()
-        references = {actor.hello if actor.attempt is None else actor.reply: actor
-                      for actor in self._actors if actor.attempt is not None or not actor.name}
+        references = {
+            actor.hello if actor.attempt is None else actor.reply: actor
+            for actor in self._actors
+            if actor.attempt is not None or not actor.name
+        }
         now = time.monotonic()
         limits = [actor.pulse.heard + self._patience - now for actor in self._actors if actor.attempt is not None]
         timeout = max(min([_FOLLOW_SECONDS, *limits, *([] if seconds is None else [seconds])]), 0.0)
@@ -182,12 +187,11 @@ class Actors:
                 self._drop(actor)
             elif not self._ray.wait([actor.reply], timeout=0)[0]:  # it may have ended in time
                 ended.append(self._lost(actor, WorkerDied("its node left the cluster")))
-        room = {name: self._reserved.on(node["Resources"]) for name, node in nodes.items()
-                if name not in self._refused}
+        room = {name: self._reserved.on(node["Resources"]) for name, node in nodes.items() if name not in self._refused}
         taken = Counter(actor.node for actor in self._actors)
         # Evenly over the nodes: the first actor of each before the second of any.
         places = sorted((number, name) for name, (most, _) in room.items() for number in range(taken[name], most))
-        for _, name in places[:max(self._wanted - len(self._actors), 0)]:
+        for _, name in places[: max(self._wanted - len(self._actors), 0)]:
             self._start(name, room[name][1])
         self._require_room(bool(self._actors) or any(most for most, _ in room.values()))
         return ended
@@ -195,16 +199,21 @@ class Actors:
     def _require_room(self, room: bool) -> None:
         """Refuse a cluster whose nodes were all refused; say where the job waits for nodes to come back."""
         if not room and self._refused:
-            raise OpenMofiError("No node of the Ray cluster can work for this job.",
-                                "Install the driver's version of OpenMOFI on its nodes.")
+            raise OpenMofiError(
+                "No node of the Ray cluster can work for this job.",
+                "Install the driver's version of OpenMOFI on its nodes.",
+            )
         if not room and not self._waits:
             self._say("The cluster has no node for this job now: it waits for one.")
         self._waits = not room
 
     def _start(self, node: str, cpus: float) -> None:
         strategy = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
-        handle = self._ray.remote(concurrency_groups={_PULSE: 1})(self._class).options(
-            num_cpus=cpus, num_gpus=self._reserved.gpus, scheduling_strategy=strategy).remote()
+        handle = (
+            self._ray.remote(concurrency_groups={_PULSE: 1})(self._class)
+            .options(num_cpus=cpus, num_gpus=self._reserved.gpus, scheduling_strategy=strategy)
+            .remote()
+        )
         self._actors.append(_Actor(handle, node, handle.hello.remote(), Pulse(time.monotonic())))
 
     def _greet(self, actor: _Actor) -> None:

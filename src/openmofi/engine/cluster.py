@@ -29,8 +29,13 @@ class RayEngine:
         patience: seconds in which an actor may use no CPU time before it counts as hanging, and is replaced.
     """
 
-    def __init__(self, address: str | None = None, cpus: float | None = None, gpus: float | None = None,
-                 patience: float = PATIENCE) -> None:
+    def __init__(
+        self,
+        address: str | None = None,
+        cpus: float | None = None,
+        gpus: float | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
         self.address, self.cpus, self.gpus, self.patience = address, cpus, gpus, patience
 
     def suited(self, job: Job, progress: Progress) -> Engine:
@@ -51,8 +56,9 @@ class RayEngine:
         finally:
             session.stop()
 
-    def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress,
-            set_aside: SetAside | None = None) -> list[dict[str, Any]]:
+    def run(
+        self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress, set_aside: SetAside | None = None
+    ) -> list[dict[str, Any]]:
         """See `Engine.run`."""
         with self.session() as session:
             return session.run(factory, tasks, progress, set_aside)
@@ -73,8 +79,9 @@ class _Session:
     def session(self) -> AbstractContextManager[Engine]:
         return nullcontext(self)
 
-    def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress,
-            set_aside: SetAside | None = None) -> list[dict[str, Any]]:
+    def run(
+        self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress, set_aside: SetAside | None = None
+    ) -> list[dict[str, Any]]:
         if not tasks:
             return []
         if self._actors is None:
@@ -93,11 +100,14 @@ class _Session:
                 # Of the cluster's dashboard; where Ray is started here there is none.
                 # A command's workers import nothing from the working directory, which Ray adds for jobs of a script.
                 job = ray.job_config.JobConfig(_client_job="PYTHONSAFEPATH" in os.environ)
-                dashboard = ray.init(self._engine.address, log_to_driver=False, include_dashboard=False,
-                                     job_config=job).dashboard_url
+                dashboard = ray.init(
+                    self._engine.address, log_to_driver=False, include_dashboard=False, job_config=job
+                ).dashboard_url
             except ConnectionError as error:
-                raise OpenMofiError(f"No Ray cluster at {self._engine.address}: {error}.",
-                                    "Check the address, or leave it out to start Ray here.") from error
+                raise OpenMofiError(
+                    f"No Ray cluster at {self._engine.address}: {error}.",
+                    "Check the address, or leave it out to start Ray here.",
+                ) from error
             self._ours = True
             if dashboard:
                 progress.say(f"Ray's dashboard: {dashboard if '://' in dashboard else f'http://{dashboard}'}")

@@ -56,8 +56,9 @@ class AutoEngine:
         """See `Engine.session`."""
         return LocalEngine().session()
 
-    def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress,
-            set_aside: SetAside | None = None) -> list[dict[str, Any]]:
+    def run(
+        self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress, set_aside: SetAside | None = None
+    ) -> list[dict[str, Any]]:
         """See `Engine.run`."""
         return LocalEngine().run(factory, tasks, progress, set_aside)
 
@@ -106,15 +107,19 @@ def _reserved(spec: str, options: str | None) -> dict[str, float]:
     for option in options.split("&") if options is not None else ():
         name, _, value = option.partition("=")
         if name not in ("gpus", "cpus") or name in found:
-            raise UsageError(f"The engine {spec!r} has an option {option!r} that is not known, or is there twice.",
-                             "Use gpus=F and cpus=N, as in ray?gpus=0.5&cpus=2.")
+            raise UsageError(
+                f"The engine {spec!r} has an option {option!r} that is not known, or is there twice.",
+                "Use gpus=F and cpus=N, as in ray?gpus=0.5&cpus=2.",
+            )
         try:
             number = float(value)
         except ValueError:
             number = math.nan
         # Ray shares a GPU or a CPU among actors, or gives an actor several whole ones.
         if not (0 <= number < math.inf) or (number > 1 and number != int(number)) or (name == "cpus" and not number):
-            raise UsageError(f"The engine {spec!r} asks for {value!r} {name} an actor.",
-                             f"Give a fraction below 1 or a whole number, as in ray?{name}=0.5 or ray?{name}=2.")
+            raise UsageError(
+                f"The engine {spec!r} asks for {value!r} {name} an actor.",
+                f"Give a fraction below 1 or a whole number, as in ray?{name}=0.5 or ray?{name}=2.",
+            )
         found[name] = number
     return found

@@ -21,8 +21,9 @@ class LocalEngine:
         """See `Engine.session`."""
         return nullcontext(self)
 
-    def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress,
-            set_aside: SetAside | None = None) -> list[dict[str, Any]]:
+    def run(
+        self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress, set_aside: SetAside | None = None
+    ) -> list[dict[str, Any]]:
         """See `Engine.run`."""
         return run_tasks(_ThisProcess(factory), tasks, progress, set_aside)
 

@@ -108,8 +108,7 @@ class _Try:
 class _Run:
     """The state of `run_tasks`."""
 
-    def __init__(self, workers: Workers, tasks: Sequence[Any], progress: Progress,
-                 clock: Callable[[], float]) -> None:
+    def __init__(self, workers: Workers, tasks: Sequence[Any], progress: Progress, clock: Callable[[], float]) -> None:
         self._workers, self._tasks, self._progress, self._clock = workers, tasks, progress, clock
         self._watched = progress if isinstance(progress, TaskProgress) else None
         self._queue = deque(range(len(tasks)))
@@ -123,8 +122,9 @@ class _Run:
     def finish(self) -> None:
         """Do every task, or as many as there is hope for."""
         while left := len(self._tasks) - len(self.results) - len(self.failed):
-            self._hopeless |= (left > self._in_a_row
-                               and self._in_a_row >= (HOPELESS if self.results else HOPELESS_AT_FIRST))
+            self._hopeless |= left > self._in_a_row and self._in_a_row >= (
+                HOPELESS if self.results else HOPELESS_AT_FIRST
+            )
             if self._hopeless:
                 self._queue.clear()
                 if not self._running:
@@ -154,8 +154,14 @@ class _Run:
             return None
         limit = max(LATE_SECONDS, LATE_TIMES * statistics.median(self._seconds))
         now = self._clock()
-        return min(((this.since + limit - now, this.number) for this in self._running.values()
-                    if not self._settled(this.number) and self._copies(this.number) == 1), default=None)
+        return min(
+            (
+                (this.since + limit - now, this.number)
+                for this in self._running.values()
+                if not self._settled(this.number) and self._copies(this.number) == 1
+            ),
+            default=None,
+        )
 
     def _settled(self, number: int) -> bool:
         return number in self.results or number in self.failed
@@ -182,8 +188,9 @@ class _Run:
             self._queue.extendleft([] if again else [number])
         elif isinstance(outcome, _TRANSIENT) and (again or self._tries[number] < RETRIES):
             self._tries[number] += 1
-            self._progress.say(f"{self._tasks[number]}: {reason_of(outcome)}; "
-                               f"{'another worker does it' if again else 'trying again'}")
+            self._progress.say(
+                f"{self._tasks[number]}: {reason_of(outcome)}; {'another worker does it' if again else 'trying again'}"
+            )
             self._queue.extend([] if again else [number])
         else:
             self._fail(number, outcome)
@@ -197,8 +204,13 @@ class _Run:
             self._progress.say(f"{task} is set aside: {reason_of(error)}")
 
 
-def run_tasks(workers: Workers, tasks: Sequence[Any], progress: Progress, set_aside: SetAside | None = None,
-              clock: Callable[[], float] = time.monotonic) -> list[dict[str, Any]]:
+def run_tasks(
+    workers: Workers,
+    tasks: Sequence[Any],
+    progress: Progress,
+    set_aside: SetAside | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[dict[str, Any]]:
     """Do every task; see `Engine.run`.
 
     A task that has failed too often, or by an exception that another try would repeat, is left out, and the others go
@@ -242,14 +254,17 @@ def incomplete(failed: Mapping[str, str], tasks: int, out: object, done: str) ->
     more = f"; and {len(failed) - _NAMED} more" if len(failed) > _NAMED else ""
     return OpenMofiError(
         f"{len(failed)} of {tasks:,} shards could not be {done} ({named}{more}). The others are in {out}.",
-        f"Start the same command again: it tries these alone. A shard whose content changes is {done} by itself.")
+        f"Start the same command again: it tries these alone. A shard whose content changes is {done} by itself.",
+    )
 
 
 def _for_good(task: Any, error: Exception) -> Exception:
     if not isinstance(error, _TRANSIENT):
         return error
-    failure = OpenMofiError(f"{task} failed {RETRIES + 1} times: {reason_of(error)}.",
-                            "Finished tasks are kept; start the same command again to continue.")
+    failure = OpenMofiError(
+        f"{task} failed {RETRIES + 1} times: {reason_of(error)}.",
+        "Finished tasks are kept; start the same command again to continue.",
+    )
     failure.__cause__ = error
     return failure
 
@@ -287,8 +302,12 @@ class RemoteWorker(Worker):
             return pickled
         except Exception as error:
             kind = OSError if isinstance(outcome, _TRANSIENT) else RuntimeError
-            return pickle.dumps((kind(str(outcome) if kind is OSError else repr(outcome)),
-                                 trace or "".join(traceback.format_exception(error))))
+            return pickle.dumps(
+                (
+                    kind(str(outcome) if kind is OSError else repr(outcome)),
+                    trace or "".join(traceback.format_exception(error)),
+                )
+            )
 
 
 def unpickle_outcome(pickled: bytes) -> Outcome:

@@ -79,8 +79,9 @@ class ProcessEngine:
         finally:
             session.stop()
 
-    def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress,
-            set_aside: SetAside | None = None) -> list[dict[str, Any]]:
+    def run(
+        self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress, set_aside: SetAside | None = None
+    ) -> list[dict[str, Any]]:
         """See `Engine.run`."""
         with self.session() as session:
             return session.run(factory, tasks, progress, set_aside)
@@ -98,14 +99,16 @@ class _Session:
     def session(self) -> AbstractContextManager[Engine]:
         return nullcontext(self)
 
-    def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress,
-            set_aside: SetAside | None = None) -> list[dict[str, Any]]:
+    def run(
+        self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress, set_aside: SetAside | None = None
+    ) -> list[dict[str, Any]]:
         try:
             self._processes.factory = pickle.dumps(factory)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise OpenMofiError(f"The job cannot be sent to other processes: {error}.",
-                                "Define your own encoder in a module, outside of functions, or use the engine local."
-                                ) from error
+            raise OpenMofiError(
+                f"The job cannot be sent to other processes: {error}.",
+                "Define your own encoder in a module, outside of functions, or use the engine local.",
+            ) from error
         return run_tasks(self._processes, tasks, progress, set_aside)
 
     def stop(self) -> None:
@@ -258,8 +261,12 @@ class _Processes:
         # Listened to a few times before the worker would be given up.
         left = min(max(last_heard + self._patience - time.monotonic(), 0.0), self._patience / 4)
         # The process as well as its pipe: a grandchild may hold the pipe open beyond its death.
-        handles = set(wait([handle for process in busy for handle in (process.connection, process.process.sentinel)],
-                           left if seconds is None else min(left, max(seconds, 0.0))))
+        handles = set(
+            wait(
+                [handle for process in busy for handle in (process.connection, process.process.sentinel)],
+                left if seconds is None else min(left, max(seconds, 0.0)),
+            )
+        )
         now, ended = time.monotonic(), []
         for process in busy:
             assert process.attempt is not None

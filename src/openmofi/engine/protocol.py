@@ -90,8 +90,9 @@ class Engine(Protocol):
     def session(self) -> AbstractContextManager[Engine]:
         """The same, whose workers live on from one run to the next until the end of the block."""
 
-    def run(self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress,
-            set_aside: SetAside | None = None) -> list[dict[str, Any]]:
+    def run(
+        self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress, set_aside: SetAside | None = None
+    ) -> list[dict[str, Any]]:
         """Do every task once. A task is tried again if its worker dies or hangs, or on an input/output or memory error.
 
         One that fails for good stops no other, unless at first nothing but failures comes: see

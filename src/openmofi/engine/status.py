@@ -110,8 +110,11 @@ class Command:
         if program.stem != "openmofi" and program.parts[-2:] != ("openmofi", "__main__.py"):
             return None
         with suppress(FileNotFoundError):  # the folder was removed meanwhile
-            return cls([without_passwords(argument) for argument in sys.argv[1:] if argument != "--restart"],
-                       str(Path.cwd()), __version__)._signed()
+            return cls(
+                [without_passwords(argument) for argument in sys.argv[1:] if argument != "--restart"],
+                str(Path.cwd()),
+                __version__,
+            )._signed()
         return None
 
     @classmethod
@@ -228,8 +231,9 @@ def _remove(path: str) -> None:
 
 
 @contextmanager
-def recorded(progress: Progress, folder: str | Path, clock: Callable[[], float] = time.time,
-             every: float | None = _SECONDS) -> Generator[TaskProgress]:
+def recorded(
+    progress: Progress, folder: str | Path, clock: Callable[[], float] = time.time, every: float | None = _SECONDS
+) -> Generator[TaskProgress]:
     """The same progress, kept in a folder for as long as the block runs; a killed job leaves it there.
 
     Where this process is an `openmofi` command, that is kept too, beyond the end: `Command`.

@@ -5,6 +5,13 @@ from openmofi.evaluation.metrics.retrieval import RetrievalResult, evaluate_retr
 from openmofi.evaluation.metrics.zero_shot import ZeroShotResult, class_embeddings, evaluate_zero_shot
 
 __all__ = [
-    "Interval", "PairedDifference", "RetrievalResult", "ZeroShotResult", "bootstrap_interval", "class_embeddings",
-    "evaluate_retrieval", "evaluate_zero_shot", "paired_bootstrap",
+    "Interval",
+    "PairedDifference",
+    "RetrievalResult",
+    "ZeroShotResult",
+    "bootstrap_interval",
+    "class_embeddings",
+    "evaluate_retrieval",
+    "evaluate_zero_shot",
+    "paired_bootstrap",
 ]

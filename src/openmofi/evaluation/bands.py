@@ -54,8 +54,12 @@ class ClassCounts:
         ids, names, images = (folder.vocabulary[name].to_pylist() for name in ("id", "name", "images"))
         keys = [normalise(name) for name in names]
         often = Counter(keys)
-        return cls(folder.path, folder.manifest.fingerprint, dict(zip(ids, images, strict=True)),
-                   {key: count if often[key] == 1 else None for key, count in zip(keys, images, strict=True) if key})
+        return cls(
+            folder.path,
+            folder.manifest.fingerprint,
+            dict(zip(ids, images, strict=True)),
+            {key: count if often[key] == 1 else None for key, count in zip(keys, images, strict=True) if key},
+        )
 
     def of(self, name: str) -> int | None:
         """Images of a class, by its identifier or its name; 0 where there is none, `None` where it may be several."""
@@ -69,8 +73,11 @@ def require_classes(protocol: EvaluationProtocol) -> None:
         UsageError: they have none.
     """
     if not protocol.by_class:
-        raise UsageError(f"The protocol {protocol.name} has no classes with names or identifiers, by which a dataset "
-                         "could say how often they are seen.", "Leave --bands out.")
+        raise UsageError(
+            f"The protocol {protocol.name} has no classes with names or identifiers, by which a dataset "
+            "could say how often they are seen.",
+            "Leave --bands out.",
+        )
 
 
 def with_bands(measured: Measured, counts: ClassCounts) -> Measured:
@@ -95,13 +102,27 @@ def with_bands(measured: Measured, counts: ClassCounts) -> Measured:
     of_class = Counter(dict(zip(groups, bands.tolist(), strict=True)).values())
     if PART not in items.column_names:
         items = items.append_column(PART, pa.array(bands.tolist(), pa.string()))
-    return replace(measured, metrics=metrics, intervals=intervals, items=items,
-                   counts=measured.counts | {f"classes_{band}": of_class[band] for band in (*BANDS, UNSEEN)}
-                   | ({f"classes_{AMBIGUOUS}": of_class[AMBIGUOUS]} if of_class[AMBIGUOUS] else {}),
-                   facts=measured.facts | {"bands": {
-                       "dataset": counts.path, "fingerprint": counts.fingerprint,
-                       "images": {band: [min(known), max(known)] for band in BANDS
-                                  if (known := _images_in(band, groups, bands, images))}}})
+    return replace(
+        measured,
+        metrics=metrics,
+        intervals=intervals,
+        items=items,
+        counts=measured.counts
+        | {f"classes_{band}": of_class[band] for band in (*BANDS, UNSEEN)}
+        | ({f"classes_{AMBIGUOUS}": of_class[AMBIGUOUS]} if of_class[AMBIGUOUS] else {}),
+        facts=measured.facts
+        | {
+            "bands": {
+                "dataset": counts.path,
+                "fingerprint": counts.fingerprint,
+                "images": {
+                    band: [min(known), max(known)]
+                    for band in BANDS
+                    if (known := _images_in(band, groups, bands, images))
+                },
+            }
+        },
+    )
 
 
 def _bands(groups: Sequence[str], images: dict[str, int | None]) -> Names:

@@ -55,17 +55,31 @@ class Comparison:
         """Part → the headline of each result; NaN where a result lacks it."""
         protocol, metric = self.results[0].headline.split("/")
         names = {part: f"{protocol}/{part}/{metric}" for part in self.order}
-        return {part: [result.metrics.get(name, float("nan")) for result in self.results]
-                for part, name in names.items() if any(name in result.metrics for result in self.results)}
+        return {
+            part: [result.metrics.get(name, float("nan")) for result in self.results]
+            for part, name in names.items()
+            if any(name in result.metrics for result in self.results)
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {"protocol": self.results[0].protocol, "data": self.results[0].data["fingerprint"], "rows": [
-            {"encoder": name, "fingerprint": result.encoder.get("fingerprint"), "metrics": result.metrics,
-             "intervals": {metric: list(edges) for metric, edges in result.intervals.items()}, "against_first": against,
-             "deviations": deviations}
-            for name, result, against, deviations in zip(self.names, self.results, self.differences, self.deviations,
-                                                         strict=True)]}
+        return {
+            "protocol": self.results[0].protocol,
+            "data": self.results[0].data["fingerprint"],
+            "rows": [
+                {
+                    "encoder": name,
+                    "fingerprint": result.encoder.get("fingerprint"),
+                    "metrics": result.metrics,
+                    "intervals": {metric: list(edges) for metric, edges in result.intervals.items()},
+                    "against_first": against,
+                    "deviations": deviations,
+                }
+                for name, result, against, deviations in zip(
+                    self.names, self.results, self.differences, self.deviations, strict=True
+                )
+            ],
+        }
 
 
 @dataclass(frozen=True)
@@ -112,8 +126,9 @@ def _compare(rows: list[_Runs]) -> Comparison:
     differences: list[dict[str, dict[str, Any]]] = [{}]
     differences += [_differences(first.protocol, results[0].metrics, row.items, rows[0].items) for row in rows[1:]]
     names = _names([row.results[0] for row in rows], [row.name for row in rows])
-    return Comparison(results, names, [_deviations(row) for row in rows], differences,
-                      _parts(results, rows[0].items[0]))
+    return Comparison(
+        results, names, [_deviations(row) for row in rows], differences, _parts(results, rows[0].items[0])
+    )
 
 
 def _shared_metrics(row: _Runs) -> list[str]:
@@ -123,8 +138,9 @@ def _shared_metrics(row: _Runs) -> list[str]:
 def _deviations(row: _Runs) -> dict[str, float]:
     if len(row.results) == 1:
         return {}
-    return {name: float(np.std([result.metrics[name] for result in row.results], ddof=1))
-            for name in _shared_metrics(row)}
+    return {
+        name: float(np.std([result.metrics[name] for result in row.results], ddof=1)) for name in _shared_metrics(row)
+    }
 
 
 def _joined(row: _Runs) -> Result:
@@ -134,11 +150,17 @@ def _joined(row: _Runs) -> Result:
         return first
     metrics = {name: float(np.mean([result.metrics[name] for result in row.results])) for name in _shared_metrics(row)}
     same, groups, parts = _same_items(row.items)
-    intervals = {metric: bootstrap_interval(values[:, rows], groups[rows])
-                 for metric, values, rows in _values(first.protocol, same, parts, metrics)}
+    intervals = {
+        metric: bootstrap_interval(values[:, rows], groups[rows])
+        for metric, values, rows in _values(first.protocol, same, parts, metrics)
+    }
     fingerprints = "+".join(str(result.encoder.get("fingerprint")) for result in row.results)
-    return replace(first, metrics=metrics, intervals=intervals,
-                   encoder=first.encoder | {"fingerprint": fingerprints, "seeds": len(row.results)})
+    return replace(
+        first,
+        metrics=metrics,
+        intervals=intervals,
+        encoder=first.encoder | {"fingerprint": fingerprints, "seeds": len(row.results)},
+    )
 
 
 def _parts(results: Sequence[Result], items: pa.Table | None) -> list[str]:
@@ -148,16 +170,19 @@ def _parts(results: Sequence[Result], items: pa.Table | None) -> list[str]:
 
 
 def _check_comparable(first_path: Path, first: Result, path: Path, result: Result) -> None:
-    compared = {"version of the protocol": (first.version, result.version),
-                "settings": (first.settings, result.settings),
-                "data": (first.data["fingerprint"], result.data["fingerprint"])}
+    compared = {
+        "version of the protocol": (first.version, result.version),
+        "settings": (first.settings, result.settings),
+        "data": (first.data["fingerprint"], result.data["fingerprint"]),
+    }
     if "bands" in first.facts and "bands" in result.facts:
         compared["dataset of bands"] = (first.facts["bands"]["fingerprint"], result.facts["bands"]["fingerprint"])
     for name, (expected, value) in compared.items():
         if value != expected:
-            raise OpenMofiError(f"{path} and {first_path} do not compare: their {name} differ ({value} and "
-                                f"{expected}).",
-                                "Evaluate all encoders with one version and one set of settings, on the same data.")
+            raise OpenMofiError(
+                f"{path} and {first_path} do not compare: their {name} differ ({value} and {expected}).",
+                "Evaluate all encoders with one version and one set of settings, on the same data.",
+            )
 
 
 def _same_items(tables: Sequence[pa.Table | None]) -> tuple[list[pa.Table], NDArray[Any], NDArray[Any]]:
@@ -168,19 +193,32 @@ def _same_items(tables: Sequence[pa.Table | None]) -> tuple[list[pa.Table], NDAr
     known = np.ones(len(first), bool)
     for table in others:
         known &= pc.is_in(first[ITEM].combine_chunks(), value_set=table[ITEM].combine_chunks()).to_numpy(
-            zero_copy_only=False)
+            zero_copy_only=False
+        )
     kept = first.filter(pa.array(known))
-    same = [kept, *(table.take(pc.index_in(kept[ITEM].combine_chunks(), value_set=table[ITEM].combine_chunks()))
-                    for table in others)]
+    same = [
+        kept,
+        *(
+            table.take(pc.index_in(kept[ITEM].combine_chunks(), value_set=table[ITEM].combine_chunks()))
+            for table in others
+        ),
+    ]
     parts = kept[PART].to_pylist() if PART in kept.column_names else [""] * len(kept)
     return same, np.array(kept[GROUP].to_pylist(), str), np.array(parts, str)
 
 
-def _values(protocol: str, tables: Sequence[pa.Table], parts: NDArray[Any], metrics: Collection[str],
-            ) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.bool_]]]:
+def _values(
+    protocol: str,
+    tables: Sequence[pa.Table],
+    parts: NDArray[Any],
+    metrics: Collection[str],
+) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.bool_]]]:
     """(metric, (tables, items) values, (items,) which of them count) of the metrics that items have values for."""
-    shared = [name for name in (tables[0].column_names if tables else ()) if name not in (ITEM, GROUP, PART)
-              and all(name in table.column_names for table in tables)]
+    shared = [
+        name
+        for name in (tables[0].column_names if tables else ())
+        if name not in (ITEM, GROUP, PART) and all(name in table.column_names for table in tables)
+    ]
     for column in shared:
         values = np.stack([table[column].to_numpy().astype(np.float64) for table in tables])
         for part in ("", *dict.fromkeys(part for part in parts.tolist() if part)):
@@ -190,13 +228,14 @@ def _values(protocol: str, tables: Sequence[pa.Table], parts: NDArray[Any], metr
                 yield metric, values, rows
 
 
-def _differences(protocol: str, metrics: Collection[str], ours: list[pa.Table | None],
-                 theirs: list[pa.Table | None]) -> dict[str, dict[str, Any]]:
+def _differences(
+    protocol: str, metrics: Collection[str], ours: list[pa.Table | None], theirs: list[pa.Table | None]
+) -> dict[str, dict[str, Any]]:
     """Over the items of all; seeds are paired in the order given where both have as many, else their means are."""
     same, groups, parts = _same_items([*ours, *theirs])
     differences = {}
     for metric, values, rows in _values(protocol, same, parts, metrics):
-        mine, other = values[:len(ours), rows], values[len(ours):, rows]
+        mine, other = values[: len(ours), rows], values[len(ours) :, rows]
         if len(mine) != len(other):
             mine, other = mine.mean(axis=0, keepdims=True), other.mean(axis=0, keepdims=True)
         differences[metric] = paired_bootstrap(mine, other, groups[rows]).as_dict()
@@ -215,11 +254,17 @@ def table_rows(comparison: Comparison) -> list[list[str]]:
     """A header, then a row for each encoder: each metric, ± its deviation over seeds, its interval, its p-value."""
     metrics = comparison.metrics
     rows = [["encoder", "features", *metrics]]
-    for name, result, against, deviations in zip(comparison.names, comparison.results, comparison.differences,
-                                                 comparison.deviations, strict=True):
+    for name, result, against, deviations in zip(
+        comparison.names, comparison.results, comparison.differences, comparison.deviations, strict=True
+    ):
         features = result.features
-        rows.append([name, f"{features['choice']}, {features['normalisation']}" if features else "",
-                     *(_cell(result, metric, against, deviations) for metric in metrics)])
+        rows.append(
+            [
+                name,
+                f"{features['choice']}, {features['normalisation']}" if features else "",
+                *(_cell(result, metric, against, deviations) for metric in metrics),
+            ]
+        )
     return rows
 
 
@@ -239,9 +284,15 @@ def markdown(comparisons: Sequence[Comparison]) -> str:
     for comparison in comparisons:
         header, *rows = table_rows(comparison)
         first = comparison.results[0]
-        lines += [f"## {markdown_text(first.protocol)}", "", markdown_text(
-            f"Protocol version {first.version}; data {first.data['fingerprint']}; intervals: 95 %, bootstrap over "
-            f"{first.interval_over}; p: paired bootstrap against the first row, two-sided."), ""]
+        lines += [
+            f"## {markdown_text(first.protocol)}",
+            "",
+            markdown_text(
+                f"Protocol version {first.version}; data {first.data['fingerprint']}; intervals: 95 %, bootstrap over "
+                f"{first.interval_over}; p: paired bootstrap against the first row, two-sided."
+            ),
+            "",
+        ]
         lines += [table_row(header), "|" + "---|" * len(header), *map(table_row, rows), ""]
     return "\n".join(lines)
 
@@ -250,17 +301,36 @@ def as_csv(comparisons: Sequence[Comparison]) -> str:
     """One row for each encoder and metric, including those of parts; numbers in full precision."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["protocol", "encoder", "encoder_fingerprint", "features", "data", "metric", "value", "low", "high",
-                     "difference_to_first", "p_value"])
+    writer.writerow(
+        [
+            "protocol",
+            "encoder",
+            "encoder_fingerprint",
+            "features",
+            "data",
+            "metric",
+            "value",
+            "low",
+            "high",
+            "difference_to_first",
+            "p_value",
+        ]
+    )
     for comparison in comparisons:
         for name, result, against in zip(comparison.names, comparison.results, comparison.differences, strict=True):
-            fixed = [result.protocol, name, result.encoder.get("fingerprint", ""), result.features.get("choice", ""),
-                     result.data["fingerprint"]]
+            fixed = [
+                result.protocol,
+                name,
+                result.encoder.get("fingerprint", ""),
+                result.features.get("choice", ""),
+                result.data["fingerprint"],
+            ]
             for metric, value in result.metrics.items():
                 low, high = result.intervals.get(metric, ("", ""))
                 paired = against.get(metric, {})
-                writer.writerow([*fixed, metric, value, low, high, paired.get("difference", ""),
-                                 paired.get("p_value", "")])
+                writer.writerow(
+                    [*fixed, metric, value, low, high, paired.get("difference", ""), paired.get("p_value", "")]
+                )
     return out.getvalue()
 
 
@@ -269,6 +339,8 @@ def figure(comparison: Comparison) -> Markup:
     first, parts = comparison.results[0], comparison.parts()
     if parts:
         return grouped_bars(parts, comparison.names, first.headline)
-    metrics = {name.partition("/")[2]: [result.metrics.get(name, float("nan")) for result in comparison.results]
-               for name in comparison.metrics}
+    metrics = {
+        name.partition("/")[2]: [result.metrics.get(name, float("nan")) for result in comparison.results]
+        for name in comparison.metrics
+    }
     return grouped_bars(metrics, comparison.names, first.protocol)

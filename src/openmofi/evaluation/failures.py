@@ -18,11 +18,20 @@ def write_failures(path: str | Path, evaluated: Evaluated) -> None:
     cases = evaluated.failures
     ids = [case.image for case in cases] + [answer.image for case in cases for answer in case.answers if answer.image]
     images = evaluated.features.thumbnails(ids) if evaluated.features else {}
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-                                     lstrip_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     page = environment.from_string(files(__package__).joinpath("failures.html.j2").read_text("utf-8"))
-    write_text(path, page.render(version=__version__, result=evaluated.result, cases=cases, images=images,
-                                 score=protocol_named(evaluated.result.protocol).score))
+    write_text(
+        path,
+        page.render(
+            version=__version__,
+            result=evaluated.result,
+            cases=cases,
+            images=images,
+            score=protocol_named(evaluated.result.protocol).score,
+        ),
+    )
 
 
 def write(out: str | Path, evaluated: Evaluated) -> Path:

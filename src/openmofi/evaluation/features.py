@@ -65,16 +65,21 @@ class Features:
 
     def _embed(self, sources: Sequence[ImageSource], progress: Progress) -> EmbeddedImages:
         started = time.perf_counter()
-        images = embed_images(sources, self.encoder, self.cache, progress, backbone=self.choice == "backbone",
-                              half=self.half)
+        images = embed_images(
+            sources, self.encoder, self.cache, progress, backbone=self.choice == "backbone", half=self.half
+        )
         self.seconds += time.perf_counter() - started
         return images
 
     def describe(self) -> dict[str, Any]:
         """`Result.features`."""
-        return {"choice": self.choice, "normalisation": "l2", "dtype": "float16" if self.half else "float32",
-                "dim": self.encoder.dim if self.choice == "joint" else self.encoder.feature_dim,
-                "preprocessing": asdict(self.encoder.preprocessing)}
+        return {
+            "choice": self.choice,
+            "normalisation": "l2",
+            "dtype": "float16" if self.half else "float32",
+            "dim": self.encoder.dim if self.choice == "joint" else self.encoder.feature_dim,
+            "preprocessing": asdict(self.encoder.preprocessing),
+        }
 
     def require_texts(self, protocol: str) -> None:
         """Check that images can be compared with texts.
@@ -83,11 +88,14 @@ class Features:
             UsageError: the encoder has no text side, or backbone features were chosen.
         """
         if not self.encoder.has_texts:
-            raise UsageError(f"{protocol} compares images with texts, and the encoder {self.encoder.spec!r} embeds no "
-                             "texts.", "Choose an image–text encoder.")
+            raise UsageError(
+                f"{protocol} compares images with texts, and the encoder {self.encoder.spec!r} embeds no texts.",
+                "Choose an image–text encoder.",
+            )
         if self.choice != "joint":
-            raise UsageError(f"{protocol} compares images with texts, which needs joint features.",
-                             "Leave --features out.")
+            raise UsageError(
+                f"{protocol} compares images with texts, which needs joint features.", "Leave --features out."
+            )
 
     def thumbnails(self, ids: Iterable[ImageId]) -> dict[ImageId, str]:
         """Thumbnails as data URIs, of the images that can be shown."""
@@ -116,6 +124,12 @@ def item_names(images: EmbeddedImages) -> list[str]:
 
 def data_fingerprint(images: Sequence[EmbeddedImages], labels: Sequence[Sequence[Any]]) -> str:
     """Identifies images by their content, in order, and their labels; paths play no part."""
-    return fingerprint([[list(zip(part.keys, part.contents, map(str, classes), strict=True)),
-                         [(key, status) for _, key, status in part.refused]]
-                        for part, classes in zip(images, labels, strict=True)])
+    return fingerprint(
+        [
+            [
+                list(zip(part.keys, part.contents, map(str, classes), strict=True)),
+                [(key, status) for _, key, status in part.refused],
+            ]
+            for part, classes in zip(images, labels, strict=True)
+        ]
+    )

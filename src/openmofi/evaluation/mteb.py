@@ -51,8 +51,10 @@ def _embedded(encoder: Encoder, batch: Mapping[str, Any]) -> Floats:
         sides.append(encoder.project_images(features) if encoder.has_joint_space else normalised(features))
     if "text" in batch:
         if not encoder.has_texts:
-            raise UsageError(f"The task has texts, and the encoder {encoder.spec!r} embeds none.",
-                             "Choose tasks of images alone, or an image–text encoder.")
+            raise UsageError(
+                f"The task has texts, and the encoder {encoder.spec!r} embeds none.",
+                "Choose tasks of images alone, or an image–text encoder.",
+            )
         sides.append(encoder.embed_texts(list(batch["text"])))
     if not sides:
         raise OpenMofiError(f"The task has inputs of {', '.join(batch)}; images and texts can be embedded.")
@@ -62,15 +64,30 @@ def _embedded(encoder: Encoder, batch: Mapping[str, Any]) -> Floats:
 def _metadata(meta_class: Any, encoder: Encoder) -> Any:
     dim = encoder.dim if encoder.has_joint_space else encoder.feature_dim
     return meta_class(
-        loader=None, name=f"openmofi/{encoder.spec.replace('/', '--')}", revision=encoder.fingerprint,
-        release_date=None, languages=["eng-Latn"], n_parameters=None, memory_usage_mb=None, max_tokens=None,
-        embed_dim=dim, license=None, open_weights=None, public_training_code=None, public_training_data=None,
-        framework=["PyTorch"], similarity_fn_name="cosine", use_instructions=False, training_datasets=None,
-        modalities=["image", "text"] if encoder.has_texts else ["image"])
+        loader=None,
+        name=f"openmofi/{encoder.spec.replace('/', '--')}",
+        revision=encoder.fingerprint,
+        release_date=None,
+        languages=["eng-Latn"],
+        n_parameters=None,
+        memory_usage_mb=None,
+        max_tokens=None,
+        embed_dim=dim,
+        license=None,
+        open_weights=None,
+        public_training_code=None,
+        public_training_data=None,
+        framework=["PyTorch"],
+        similarity_fn_name="cosine",
+        use_instructions=False,
+        training_datasets=None,
+        modalities=["image", "text"] if encoder.has_texts else ["image"],
+    )
 
 
-def run_tasks(encoder: Encoder, tasks: Sequence[Any], *, out: str | Path | None = None,
-              batch_size: int = 32) -> list[Result]:
+def run_tasks(
+    encoder: Encoder, tasks: Sequence[Any], *, out: str | Path | None = None, batch_size: int = 32
+) -> list[Result]:
     """Run tasks of mteb.
 
     Args:
@@ -89,12 +106,14 @@ def run_tasks(encoder: Encoder, tasks: Sequence[Any], *, out: str | Path | None 
     import mteb
 
     try:
-        found = mteb.evaluate(adapter, [*_tasks(tasks)], cache=None, show_progress_bar=False,
-                              encode_kwargs={"batch_size": batch_size})
+        found = mteb.evaluate(
+            adapter, [*_tasks(tasks)], cache=None, show_progress_bar=False, encode_kwargs={"batch_size": batch_size}
+        )
     except ValueError as error:
         # So mteb says that a task has inputs which the encoder does not take.
-        raise UsageError(f"mteb cannot run {encoder.spec!r}: {error}",
-                         "Choose tasks of images alone, or an image–text encoder.") from error
+        raise UsageError(
+            f"mteb cannot run {encoder.spec!r}: {error}", "Choose tasks of images alone, or an image–text encoder."
+        ) from error
     results = [result for each in found.task_results for result in results_of(each, encoder)]
     for result in results if out else ():
         write_result(str(out), result, None)
@@ -114,8 +133,10 @@ def _tasks(tasks: Sequence[Any]) -> Iterator[Any]:
             try:
                 yield mteb.get_task(task)
             except (KeyError, ValueError) as error:
-                raise UsageError(f"mteb has no task or benchmark {task!r}.",
-                                 "Its lists: mteb available-tasks, mteb available-benchmarks.") from error
+                raise UsageError(
+                    f"mteb has no task or benchmark {task!r}.",
+                    "Its lists: mteb available-tasks, mteb available-benchmarks.",
+                ) from error
 
 
 def results_of(task_result: Any, encoder: Encoder) -> list[Result]:
@@ -124,17 +145,37 @@ def results_of(task_result: Any, encoder: Encoder) -> list[Result]:
     for split, scores in task_result.scores.items():
         for of_subset in scores:
             subset = str(of_subset["hf_subset"])
-            numbers = {name: float(value) for name, value in of_subset.items()
-                       if isinstance(value, int | float) and not isinstance(value, bool)}
+            numbers = {
+                name: float(value)
+                for name, value in of_subset.items()
+                if isinstance(value, int | float) and not isinstance(value, bool)
+            }
             protocol = f"mteb-{task_result.task_name}"
-            data = {"path": task_result.task_name, "fingerprint": str(task_result.dataset_revision), "split": split,
-                    "subset": subset}
-            results.append(Result(
-                protocol=protocol, version=1, metrics={f"{protocol}/{name}": value for name, value in numbers.items()},
-                intervals={}, encoder=encoder.describe(), features={}, data=data,
-                settings={"split": split, "subset": subset, "mteb": str(task_result.mteb_version)}, counts={},
-                excluded={}, headline=f"{protocol}/main_score", rule="As mteb handles them.", interval_over="",
-                seconds={"protocol": round(float(task_result.evaluation_time or 0), 3)}, versions=package_versions()))
+            data = {
+                "path": task_result.task_name,
+                "fingerprint": str(task_result.dataset_revision),
+                "split": split,
+                "subset": subset,
+            }
+            results.append(
+                Result(
+                    protocol=protocol,
+                    version=1,
+                    metrics={f"{protocol}/{name}": value for name, value in numbers.items()},
+                    intervals={},
+                    encoder=encoder.describe(),
+                    features={},
+                    data=data,
+                    settings={"split": split, "subset": subset, "mteb": str(task_result.mteb_version)},
+                    counts={},
+                    excluded={},
+                    headline=f"{protocol}/main_score",
+                    rule="As mteb handles them.",
+                    interval_over="",
+                    seconds={"protocol": round(float(task_result.evaluation_time or 0), 3)},
+                    versions=package_versions(),
+                )
+            )
     return results
 
 

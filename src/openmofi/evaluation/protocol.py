@@ -50,11 +50,14 @@ class Failure:
     answers: list[Answer]
 
 
-def nearest_answers(ids: Sequence[ImageId], names: Sequence[str], rows: Any, scores: Any,
-                    correct: Iterable[bool]) -> list[Answer]:
+def nearest_answers(
+    ids: Sequence[ImageId], names: Sequence[str], rows: Any, scores: Any, correct: Iterable[bool]
+) -> list[Answer]:
     """The answers at `rows`, (k,), of the images `ids` and their `names`; `scores` and `correct`: (k,)."""
-    return [Answer(ids[row], names[row], float(score), bool(right))
-            for row, score, right in zip(rows, scores, correct, strict=True)]
+    return [
+        Answer(ids[row], names[row], float(score), bool(right))
+        for row, score, right in zip(rows, scores, correct, strict=True)
+    ]
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,9 @@ class Result:
     @property
     def fingerprint(self) -> str:
         """Identifies the measurement; results of equal fingerprints must have equal metrics."""
-        return fingerprint([self.protocol, self.version, self.encoder, self.features, self.data.get("fingerprint"),
-                            self.settings])
+        return fingerprint(
+            [self.protocol, self.version, self.encoder, self.features, self.data.get("fingerprint"), self.settings]
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with the fingerprint."""
@@ -84,8 +85,12 @@ class Result:
         return "-".join(filter(None, (self.protocol, spec, self.fingerprint[:8])))
 
 
-def items_table(items: list[str], groups: list[str], values: Mapping[str, Any], parts: list[str] | None = None,
-                ) -> pa.Table:
+def items_table(
+    items: list[str],
+    groups: list[str],
+    values: Mapping[str, Any],
+    parts: list[str] | None = None,
+) -> pa.Table:
     """An item table.
 
     Args:
@@ -128,13 +133,14 @@ def read_result(path: str | Path) -> Result:
         raw.pop("fingerprint", None)
         unknown = set(raw) - {column.name for column in fields(Result)}
         if version != FORMAT_VERSION or unknown:
-            raise OpenMofiError(f"{path} has format {version}; this version reads {FORMAT_VERSION}.",
-                                "Evaluate again.")
+            raise OpenMofiError(f"{path} has format {version}; this version reads {FORMAT_VERSION}.", "Evaluate again.")
         raw["intervals"] = {name: (float(low), float(high)) for name, (low, high) in raw["intervals"].items()}
         return Result(**raw)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise OpenMofiError(f"{path} is not a result of `openmofi eval` ({type(error).__name__}: {error}).",
-                            "Give the .json files that it wrote with --out.") from error
+        raise OpenMofiError(
+            f"{path} is not a result of `openmofi eval` ({type(error).__name__}: {error}).",
+            "Give the .json files that it wrote with --out.",
+        ) from error
 
 
 def read_items(path: str | Path, result: Result) -> pa.Table | None:

@@ -23,26 +23,34 @@ from openmofi.evaluation.result import Result
 from openmofi.storage import package_versions
 
 PROTOCOLS: Mapping[str, tuple[str, str]] = {
-    "gpr1200": ("protocols.retrieval.gpr1200",
-                "general-purpose retrieval: 1,200 classes of 10 images in six domains; mAP"),
+    "gpr1200": (
+        "protocols.retrieval.gpr1200",
+        "general-purpose retrieval: 1,200 classes of 10 images in six domains; mAP",
+    ),
     "retrieval": ("protocols.retrieval.class_retrieval", "retrieval over any folder of class folders; mAP and recall"),
     "knn": ("protocols.knn", "weighted nearest neighbours as for DINOv2; top-1 accuracy"),
     "linear": ("protocols.linear", "logistic regression on frozen features, full or few-shot; accuracy"),
     "zeroshot": ("protocols.zeroshot", "classification by class names; folders, tar shards or a table; accuracy"),
     "vtab": ("protocols.vtab", "VTAB-1k: a linear probe on 19 tasks of 1,000 examples; mean accuracy"),
-    "revisited": ("protocols.retrieval.revisited",
-                  "Revisited Oxford or Paris, easy, medium and hard; mAP and mean precision"),
+    "revisited": (
+        "protocols.retrieval.revisited",
+        "Revisited Oxford or Paris, easy, medium and hard; mAP and mean precision",
+    ),
     "instre": ("protocols.retrieval.instre", "INSTRE: instances of 250 objects, cropped queries; mAP"),
     "gldv2": ("protocols.retrieval.gldv2", "Google Landmarks v2, retrieval; mAP@100"),
-    "ilias": ("protocols.retrieval.ilias",
-              "ILIAS: instances by image and by text among distractors out of core; mAP@1k"),
+    "ilias": (
+        "protocols.retrieval.ilias",
+        "ILIAS: instances by image and by text among distractors out of core; mAP@1k",
+    ),
     "recall": ("protocols.retrieval.recall", "SOP, CUB-200-2011 and iNaturalist 2018; recall@K"),
     "uned": ("protocols.retrieval.uned", "UnED: eight domains in one index; R@1 and mMP@5"),
     "oven": ("protocols.oven", "OVEN: the Wikipedia entity of an image, seen and unseen, both splits; accuracy"),
     "image-text": ("protocols.image_text", "captions and images of Flickr30k or COCO, both directions; recall"),
     "entity": ("protocols.entity", "which entity an image shows, by labelled images and by texts; top-1 and top-5"),
-    "sample-retrieval": ("protocols.retrieval.sample_retrieval",
-                         "the sample world's held-out entities: retrieval and zero-shot"),
+    "sample-retrieval": (
+        "protocols.retrieval.sample_retrieval",
+        "the sample world's held-out entities: retrieval and zero-shot",
+    ),
     "labels": ("protocols.labels", "labels where the truth is known; precision and recall; needs no encoder"),
     "disambiguation": ("linkers.disambiguation", "which entity a mention means, as ZELDA; accuracy; needs a linker"),
     "linking": ("linkers.linking", "texts to annotations with a knowledge base, as GERBIL; micro F1; needs a linker"),
@@ -98,9 +106,21 @@ def check_judged(protocol: EvaluationProtocol, *, encoder: bool, linker: bool) -
             raise UsageError(f"The protocol {protocol.name} needs {article} {kind}.", f"Give one with --{kind} SPEC.")
 
 
-def evaluate(name: str, encoder: Encoder | None, data: str | Path, cache: str | Path, progress: Progress, *,
-             linker: str = "", device: str = "cpu", overrides: Sequence[str] = (), choice: str = "auto",
-             half: bool = False, failures: int = 0, bands: str | Path = "") -> Evaluated:
+def evaluate(
+    name: str,
+    encoder: Encoder | None,
+    data: str | Path,
+    cache: str | Path,
+    progress: Progress,
+    *,
+    linker: str = "",
+    device: str = "cpu",
+    overrides: Sequence[str] = (),
+    choice: str = "auto",
+    half: bool = False,
+    failures: int = 0,
+    bands: str | Path = "",
+) -> Evaluated:
     """Run a protocol.
 
     Args:
@@ -136,25 +156,38 @@ def evaluate(name: str, encoder: Encoder | None, data: str | Path, cache: str | 
     if counts:
         measured = with_bands(measured, counts)
     seconds = time.perf_counter() - started
-    return Evaluated(_result(protocol, settings, measured, features, str(data), seconds), measured.items,
-                     measured.failures, features)
+    return Evaluated(
+        _result(protocol, settings, measured, features, str(data), seconds), measured.items, measured.failures, features
+    )
 
 
-def _result(protocol: EvaluationProtocol, settings: Any, measured: Measured, features: Features | None, data: str,
-            seconds: float) -> Result:
+def _result(
+    protocol: EvaluationProtocol,
+    settings: Any,
+    measured: Measured,
+    features: Features | None,
+    data: str,
+    seconds: float,
+) -> Result:
     features_seconds = features.seconds if features else 0.0
     # Settings may leave the headline out, as k=5 of knn does.
     headline = protocol.headline if protocol.headline in measured.metrics else next(iter(measured.metrics))
     excluded = {key: status for images in measured.images for _, key, status in images.refused}
     return Result(
-        protocol=protocol.name, version=protocol.version,
+        protocol=protocol.name,
+        version=protocol.version,
         metrics={f"{protocol.name}/{name}": float(value) for name, value in measured.metrics.items()},
         intervals={f"{protocol.name}/{name}": edges for name, edges in measured.intervals.items()},
         encoder=features.encoder.describe() if features else measured.encoder,
         features=features.describe() if features else {},
-        data={"path": data, "fingerprint": measured.data_fingerprint, **measured.data}, settings=asdict(settings),
+        data={"path": data, "fingerprint": measured.data_fingerprint, **measured.data},
+        settings=asdict(settings),
         counts=measured.counts | {"excluded": sum(len(images.refused) for images in measured.images)},
-        excluded=excluded, headline=f"{protocol.name}/{headline}", rule=protocol.rule,
-        interval_over=measured.interval_over, facts=measured.facts,
+        excluded=excluded,
+        headline=f"{protocol.name}/{headline}",
+        rule=protocol.rule,
+        interval_over=measured.interval_over,
+        facts=measured.facts,
         seconds={"features": round(features_seconds, 3), "protocol": round(seconds - features_seconds, 3)},
-        versions=package_versions())
+        versions=package_versions(),
+    )

@@ -7,6 +7,12 @@ from openmofi.features.store import FeatureStore, StoredFeatures
 from openmofi.features.stream import ahead
 
 __all__ = [
-    "EmbeddedImages", "EntityFeatures", "FeatureStore", "StoredFeatures", "ahead", "embed_entities", "embed_images",
+    "EmbeddedImages",
+    "EntityFeatures",
+    "FeatureStore",
+    "StoredFeatures",
+    "ahead",
+    "embed_entities",
+    "embed_images",
     "image_features_of",
 ]

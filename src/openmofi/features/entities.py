@@ -90,17 +90,33 @@ class EmbedStage:
 
     def _embed(self, block: EntityBlock) -> dict[str, Any]:
         rows = block.rows
-        parts = [self.encoder.text_features([entity_text(self.kb, row, self.template) for row in part.tolist()])
-                 for part in np.split(rows, range(_TOGETHER, len(rows), _TOGETHER))]
+        parts = [
+            self.encoder.text_features([entity_text(self.kb, row, self.template) for row in part.tolist()])
+            for part in np.split(rows, range(_TOGETHER, len(rows), _TOGETHER))
+        ]
         features = np.concatenate(parts).astype(np.float16)
-        write_table(f"{self.folder}/{_digest(rows)}.parquet", pa.table({
-            "id": self.kb.id_array(rows), "row": pa.array(rows),
-            "feature": pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), features.shape[1])}))
+        write_table(
+            f"{self.folder}/{_digest(rows)}.parquet",
+            pa.table(
+                {
+                    "id": self.kb.id_array(rows),
+                    "row": pa.array(rows),
+                    "feature": pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), features.shape[1]),
+                }
+            ),
+        )
         return {"rows": len(rows)}
 
 
-def embed_entities(kb: KnowledgeBase, encoder: Encoder, ids: Sequence[str], template: str, cache: str | Path,
-                   engine: Engine, progress: Progress) -> EntityFeatures:
+def embed_entities(
+    kb: KnowledgeBase,
+    encoder: Encoder,
+    ids: Sequence[str],
+    template: str,
+    cache: str | Path,
+    engine: Engine,
+    progress: Progress,
+) -> EntityFeatures:
     """The text features of `ids` (sorted, distinct), held in memory; embeds those that the store in `cache` lacks.
 
     Raises:
@@ -108,8 +124,10 @@ def embed_entities(kb: KnowledgeBase, encoder: Encoder, ids: Sequence[str], temp
     """
     stage, rows = EmbedStage.plan(kb, encoder, template, cache), kb.rows(ids)
     if len(unknown := np.flatnonzero(rows < 0)):
-        raise OpenMofiError(f"The entity {ids[int(unknown[0])]} is not in the knowledge base {kb.path}.",
-                            "Use the knowledge base that it is of.")
+        raise OpenMofiError(
+            f"The entity {ids[int(unknown[0])]} is not in the knowledge base {kb.path}.",
+            "Use the knowledge base that it is of.",
+        )
     features: list[NDArray[np.float16]] = []
 
     def gather(parts: Iterator[NDArray[np.float16]]) -> None:
@@ -120,8 +138,15 @@ def embed_entities(kb: KnowledgeBase, encoder: Encoder, ids: Sequence[str], temp
     return EntityFeatures.of(pa.array(ids, pa.string()), whole)
 
 
-def entity_table(kb: KnowledgeBase, encoder: Encoder, rows: Ints, template: str, cache: str | Path, engine: Engine,
-                 progress: Progress) -> EntityFeatures:
+def entity_table(
+    kb: KnowledgeBase,
+    encoder: Encoder,
+    rows: Ints,
+    template: str,
+    cache: str | Path,
+    engine: Engine,
+    progress: Progress,
+) -> EntityFeatures:
     """The text features of some entities as a mapped table, which is made where it is not there.
 
     Several processes may make it at once.
@@ -142,8 +167,13 @@ def entity_table(kb: KnowledgeBase, encoder: Encoder, rows: Ints, template: str,
         order = pc.sort_indices(ids)
         ids, ordered = ids.take(order), rows.astype(np.int32)[order.to_numpy()]
         del order
-        _gathered(stage, ordered, engine, progress,
-                  lambda features: write_entity_table(path, ids, encoder.text_feature_dim, features))
+        _gathered(
+            stage,
+            ordered,
+            engine,
+            progress,
+            lambda features: write_entity_table(path, ids, encoder.text_feature_dim, features),
+        )
     return EntityFeatures.open(path)
 
 
@@ -156,8 +186,13 @@ class _Damaged(Exception):
     """A block cannot be read and was removed."""
 
 
-def _gathered(stage: EmbedStage, rows: Rows, engine: Engine, progress: Progress,
-              use: Callable[[Iterator[NDArray[np.float16]]], None]) -> None:
+def _gathered(
+    stage: EmbedStage,
+    rows: Rows,
+    engine: Engine,
+    progress: Progress,
+    use: Callable[[Iterator[NDArray[np.float16]]], None],
+) -> None:
     """Embed what is missing of `rows` (in the order of their identifiers) and give `use` the features of all, part by
     part; once more where a block turns out to be damaged, which is then embedded again.
     """
@@ -177,7 +212,7 @@ def _gathered(stage: EmbedStage, rows: Rows, engine: Engine, progress: Progress,
 
 def _blocks(rows: Rows) -> list[EntityBlock]:
     size = _TOGETHER * min(max(len(rows) // (_TOGETHER * _TASKS), 1), _MOST)
-    return [EntityBlock(rows[start:start + size]) for start in range(0, len(rows), size)]
+    return [EntityBlock(rows[start : start + size]) for start in range(0, len(rows), size)]
 
 
 @dataclass(frozen=True)
@@ -203,14 +238,20 @@ class _Store:
         """What is there now. Of the blocks only the entities' rows are read; one that was cut off is removed."""
         filesystem, root = filesystem_of(folder)
         listed = filesystem.ls(root, detail=False) if filesystem.isdir(root) else []
-        names = sorted(str(name).rpartition("/")[2] for name in listed
-                       if str(name).endswith(".parquet") and not is_hidden(name))
+        names = sorted(
+            str(name).rpartition("/")[2] for name in listed if str(name).endswith(".parquet") and not is_hidden(name)
+        )
         held: dict[str, Rows] = {}
         for name in names:
             with suppress(_Damaged):
                 held[name] = _column(folder, name, "row", progress).to_numpy().astype(np.int32)
-        return cls(folder, progress, tuple(held), np.concatenate([np.zeros(0, np.int32), *held.values()]),
-                   np.cumsum([len(rows) for rows in held.values()], dtype=np.int64))
+        return cls(
+            folder,
+            progress,
+            tuple(held),
+            np.concatenate([np.zeros(0, np.int32), *held.values()]),
+            np.cumsum([len(rows) for rows in held.values()], dtype=np.int64),
+        )
 
     def features(self, wanted: Rows) -> Iterator[NDArray[np.float16]]:
         """The features of `wanted`, which are all there, by 16,384.
@@ -221,6 +262,7 @@ class _Store:
         Raises:
             _Damaged: a block cannot be read.
         """
+
         @lru_cache(_OPEN)
         def block(number: int) -> NDArray[np.float16]:
             column = _column(self.folder, self.names[number], "feature", self.progress)
@@ -230,7 +272,7 @@ class _Store:
         places = np.zeros(int(self.rows.max(initial=-1)) + 1, np.int64)
         places[self.rows[::-1]] = np.arange(len(self.rows))[::-1]
         for start in range(0, len(wanted), BLOCK_ROWS):
-            place = places[wanted[start:start + BLOCK_ROWS]]
+            place = places[wanted[start : start + BLOCK_ROWS]]
             of_block = np.searchsorted(self.ends, place, "right")
             features = None
             for number in np.unique(of_block).tolist():

@@ -63,10 +63,14 @@ class EntityFeatures:
         dim = column.type.list_size
         parts = tuple(chunk.flatten().to_numpy().reshape(len(chunk), dim) for chunk in column.chunks)
         if sum(map(len, parts)) != len(ids):
-            raise OpenMofiError(f"{_features(path)} has other rows than {_ids(path)}.",
-                                "Remove both and start the command again.")
-        return cls(ids.combine_chunks() if ids.num_chunks != 1 else ids.chunk(0),
-                   parts or (np.zeros((0, dim), np.float16),), path)
+            raise OpenMofiError(
+                f"{_features(path)} has other rows than {_ids(path)}.", "Remove both and start the command again."
+            )
+        return cls(
+            ids.combine_chunks() if ids.num_chunks != 1 else ids.chunk(0),
+            parts or (np.zeros((0, dim), np.float16),),
+            path,
+        )
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -88,14 +92,15 @@ class EntityFeatures:
         """
         rows = self.places(ids)
         if len(absent := np.flatnonzero(rows < 0)):
-            raise OpenMofiError(f"The entity {ids[int(absent[0])]} has no embedding.",
-                                "Remove the job's cache and start again.")
+            raise OpenMofiError(
+                f"The entity {ids[int(absent[0])]} has no embedding.", "Remove the job's cache and start again."
+            )
         return rows
 
     def block(self, number: int) -> Array:
         """float32 (≤ `BLOCK`, text_feature_dim), the features of the rows from `BLOCK` · `number` on."""
         part, start = divmod(number * BLOCK, max(len(self.parts[0]), 1))
-        return self.parts[part][start:start + BLOCK].astype(np.float32)
+        return self.parts[part][start : start + BLOCK].astype(np.float32)
 
 
 def write_entity_table(path: str, ids: pa.Array, dim: int, features: Iterable[NDArray[np.float16]]) -> None:
@@ -113,8 +118,11 @@ def write_entity_table(path: str, ids: pa.Array, dim: int, features: Iterable[ND
     schema = pa.schema([("feature", pa.list_(pa.float16(), dim))])
     with arrow_blocks(_features(path), schema) as add:
         for part in features:
-            add(pa.Table.from_arrays([pa.FixedSizeListArray.from_arrays(pa.array(part.reshape(-1)), dim)],
-                                     schema=schema))
+            add(
+                pa.Table.from_arrays(
+                    [pa.FixedSizeListArray.from_arrays(pa.array(part.reshape(-1)), dim)], schema=schema
+                )
+            )
     # Last of all: it says that the features are there.
     write_arrow(_ids(path), pa.table({"id": ids}))
 

@@ -45,8 +45,14 @@ class EmbeddedImages:
     contents: list[str] = field(default_factory=list)
 
 
-def image_features_of(sources: Sequence[Shard | ImageSource], encoder: Encoder, cache: str | Path, progress: Progress,
-                      *, half: bool = False) -> list[StoredFeatures]:
+def image_features_of(
+    sources: Sequence[Shard | ImageSource],
+    encoder: Encoder,
+    cache: str | Path,
+    progress: Progress,
+    *,
+    half: bool = False,
+) -> list[StoredFeatures]:
     """The backbone features of every image; computed where `cache` does not have them.
 
     Args:
@@ -74,8 +80,15 @@ def image_features_of(sources: Sequence[Shard | ImageSource], encoder: Encoder, 
     return features
 
 
-def embed_images(sources: Sequence[Shard | ImageSource], encoder: Encoder, cache: str | Path, progress: Progress, *,
-                 backbone: bool = False, half: bool = False) -> EmbeddedImages:
+def embed_images(
+    sources: Sequence[Shard | ImageSource],
+    encoder: Encoder,
+    cache: str | Path,
+    progress: Progress,
+    *,
+    backbone: bool = False,
+    half: bool = False,
+) -> EmbeddedImages:
     """Every usable image in the encoder's joint space.
 
     Args:
@@ -86,17 +99,23 @@ def embed_images(sources: Sequence[Shard | ImageSource], encoder: Encoder, cache
         OpenMofiError: as `image_features_of`; no image can be used; the encoder has no joint space.
     """
     parts = image_features_of(sources, encoder, cache, progress, half=half)
-    rows = [(source.name, key, status, content) for source, part in zip(sources, parts, strict=True)
-            for key, status, content in zip(*(part.table.column(name).to_pylist()
-                                              for name in ("key", "status", "content")), strict=True)]
+    rows = [
+        (source.name, key, status, content)
+        for source, part in zip(sources, parts, strict=True)
+        for key, status, content in zip(
+            *(part.table.column(name).to_pylist() for name in ("key", "status", "content")), strict=True
+        )
+    ]
     usable = [(name, key, content) for name, key, status, content in rows if status == PairStatus.OK]
     refused = [(name, key, status) for name, key, status, _ in rows if status != PairStatus.OK]
     if not usable:
-        raise OpenMofiError(f"None of the {len(refused)} images of {len(sources)} shards can be used.",
-                            "Check the path.")
+        raise OpenMofiError(
+            f"None of the {len(refused)} images of {len(sources)} shards can be used.", "Check the path."
+        )
     project = normalised if backbone else encoder.project_images
-    embeddings = gathered((project(batch) for part in parts for batch in _batches(part)),
-                          encoder.feature_dim if backbone else encoder.dim)
+    embeddings = gathered(
+        (project(batch) for part in parts for batch in _batches(part)), encoder.feature_dim if backbone else encoder.dim
+    )
     shards, keys, contents = (list(column) for column in zip(*usable, strict=True))
     return EmbeddedImages(shards, keys, embeddings, refused, contents)
 
@@ -104,7 +123,7 @@ def embed_images(sources: Sequence[Shard | ImageSource], encoder: Encoder, cache
 def _batches(part: StoredFeatures) -> Iterator[Array]:
     rows = np.flatnonzero(part.usable)
     for start in range(0, len(rows), _ROWS_AT_ONCE):
-        yield part.values[rows[start:start + _ROWS_AT_ONCE]].astype(np.float32)
+        yield part.values[rows[start : start + _ROWS_AT_ONCE]].astype(np.float32)
 
 
 def compute_features(source: ImageSource, store: FeatureStore) -> None:

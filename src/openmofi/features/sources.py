@@ -63,15 +63,26 @@ def file_sources(root: str | Path, files: Sequence[str], name: str = "files") ->
         OpenMofiError: a file cannot be looked at.
     """
     folder, settings = Path(root), ReadSettings()
-    return [_files(folder, list(files[start : start + FILES_PER_SOURCE]), f"{name}-{start // FILES_PER_SOURCE:05d}",
-                   settings.max_image_bytes) for start in range(0, len(files), FILES_PER_SOURCE)]
+    return [
+        _files(
+            folder,
+            list(files[start : start + FILES_PER_SOURCE]),
+            f"{name}-{start // FILES_PER_SOURCE:05d}",
+            settings.max_image_bytes,
+        )
+        for start in range(0, len(files), FILES_PER_SOURCE)
+    ]
 
 
 def images_in(folder: Path) -> list[str]:
     """Relative paths of the image files below `folder`, sorted; hidden files are left out."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")
-                  if path.suffix.lower() in SUFFIXES and path.is_file()
-                  and not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
 
 
 def _files(folder: Path, files: list[str], name: str, limit: int) -> ImageSource:

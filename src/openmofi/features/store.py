@@ -130,8 +130,9 @@ def _read_note(folder: str | Path) -> _Note | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, OpenMofiError) as error:
-        raise OpenMofiError(f"{folder}/{NOTE} cannot be read: {error}.",
-                            "Remove it; features are computed again.") from error
+        raise OpenMofiError(
+            f"{folder}/{NOTE} cannot be read: {error}.", "Remove it; features are computed again."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -162,8 +163,18 @@ class FeatureStore:
     @cached_property
     def folder(self) -> str:
         """Where the files of these settings are."""
-        key = fingerprint([_VERSION, self.encoder.feature_fingerprint, asdict(self.read), self.batch_size,
-                           self.max_pixels, self._size_hint, self.hashes, self.dtype])
+        key = fingerprint(
+            [
+                _VERSION,
+                self.encoder.feature_fingerprint,
+                asdict(self.read),
+                self.batch_size,
+                self.max_pixels,
+                self._size_hint,
+                self.hashes,
+                self.dtype,
+            ]
+        )
         return f"{self.cache}/features/{key}"
 
     @property
@@ -173,8 +184,10 @@ class FeatureStore:
     def note(self, folder: str | Path) -> None:
         """Write where the features are and how they were made into `folder/features.json`; see `noted`."""
         cache = self.cache if is_remote(self.cache) else str(Path(self.cache).absolute())
-        write_json(f"{folder}/{NOTE}", {"cache": cache, "read": asdict(self.read), "batch_size": self.batch_size,
-                                        "max_pixels": self.max_pixels})
+        write_json(
+            f"{folder}/{NOTE}",
+            {"cache": cache, "read": asdict(self.read), "batch_size": self.batch_size, "max_pixels": self.max_pixels},
+        )
 
     @classmethod
     def noted(cls, folder: str | Path, encoder: Encoder) -> FeatureStore | None:
@@ -208,8 +221,12 @@ class FeatureStore:
         found = {shard for shard, is_there in zip(shards, there, strict=True) if is_there}
         if heic_readable():
             unread = self.with_unread()
-            found -= {shard for shard in found if self._unread_path(shard.name, shard.fingerprint) in unread
-                      and HEIC in self.unread_formats(shard.name, shard.fingerprint)}
+            found -= {
+                shard
+                for shard in found
+                if self._unread_path(shard.name, shard.fingerprint) in unread
+                and HEIC in self.unread_formats(shard.name, shard.fingerprint)
+            }
         return found
 
     def with_unread(self) -> frozenset[str]:
@@ -261,8 +278,15 @@ class FeatureStore:
         try:
             with decoding(pair.image, max_pixels=self.max_pixels, size_hint=self._size_hint) as decoded:
                 phash = describe(decoded).phash if self.hashes else None
-                return PreparedImage(pair.key, PairStatus.OK, decoded.width, decoded.height, phash, content,
-                                     self.encoder.preprocess(decoded.image))
+                return PreparedImage(
+                    pair.key,
+                    PairStatus.OK,
+                    decoded.width,
+                    decoded.height,
+                    phash,
+                    content,
+                    self.encoder.preprocess(decoded.image),
+                )
         except ImageRefused as refused:
             return PreparedImage(pair.key, refused.status, content=content, format=refused.format)
 
@@ -275,8 +299,13 @@ class FeatureStore:
         return features
 
     @contextmanager
-    def embedding(self, name: str, stamp: str, *, first: bool = False,
-                  ) -> Generator[Callable[[Sequence[PreparedImage]], None]]:
+    def embedding(
+        self,
+        name: str,
+        stamp: str,
+        *,
+        first: bool = False,
+    ) -> Generator[Callable[[Sequence[PreparedImage]], None]]:
         """Embed a shard's images and keep their features: what is yielded takes the images in order, in batches.
 
         It waits for the encoder only where two batches are before it, and the encoder does not wait for the file.
@@ -287,11 +316,13 @@ class FeatureStore:
         Raises:
             OpenMofiError: the cache cannot be written.
         """
+
         def embedded(images: Sequence[PreparedImage]) -> tuple[list[PreparedImage], Array]:
             features = self.embed(images)
             return [replace(image, pixels=None) for image in images], features
 
         with self.writing(name, stamp, first=first) as add, lane() as write, lane() as embed:
+
             def take(images: Sequence[PreparedImage]) -> None:
                 rows = embed(embedded, images)
                 write(lambda: add(*rows.result()))
@@ -299,8 +330,13 @@ class FeatureStore:
             yield take
 
     @contextmanager
-    def writing(self, name: str, stamp: str, *, first: bool = False,
-                ) -> Generator[Callable[[Sequence[PreparedImage], Array], None]]:
+    def writing(
+        self,
+        name: str,
+        stamp: str,
+        *,
+        first: bool = False,
+    ) -> Generator[Callable[[Sequence[PreparedImage], Array], None]]:
         """Keep a shard's features: what is yielded takes its images and their features, (n, feature_dim), in order.
 
         Args:
@@ -314,10 +350,16 @@ class FeatureStore:
         schema = features_schema(dim, self.dtype)
         unread: Counter[str] = Counter()
         with arrow_blocks(self.path(name, stamp), schema) as add:
+
             def add_images(images: Sequence[PreparedImage], features: Array) -> None:
-                columns: list[list[Any]] = [[image.key for image in images], [str(image.status) for image in images],
-                                            [image.width for image in images], [image.height for image in images],
-                                            [image.phash for image in images], [image.content for image in images]]
+                columns: list[list[Any]] = [
+                    [image.key for image in images],
+                    [str(image.status) for image in images],
+                    [image.width for image in images],
+                    [image.height for image in images],
+                    [image.phash for image in images],
+                    [image.content for image in images],
+                ]
                 arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=False)]
                 flat = pa.array(features.astype(self.dtype).reshape(-1))
                 add(pa.Table.from_arrays([*arrays, pa.FixedSizeListArray.from_arrays(flat, dim)], schema=schema))

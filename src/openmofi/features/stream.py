@@ -32,8 +32,9 @@ class Lane(Protocol):
         """
 
 
-def ahead(items: Iterable[Item], work: Callable[[Item], Result], size: int, *, threads: int = 0,
-          depth: int = 2) -> Generator[list[tuple[Item, Result]]]:
+def ahead(
+    items: Iterable[Item], work: Callable[[Item], Result], size: int, *, threads: int = 0, depth: int = 2
+) -> Generator[list[tuple[Item, Result]]]:
     """Apply `work` to `items` in threads; yield batches in the order of `items`.
 
     While the caller holds one batch, the next `depth` are being prepared. Which thread does what does not change the
@@ -78,6 +79,7 @@ def lane(depth: int = 1) -> Generator[Lane]:
     """
     waiting = deque[Future[Any]]()
     with ThreadPoolExecutor(1) as pool:
+
         def bring(work: Callable[Given, Result], /, *given: Given.args, **named: Given.kwargs) -> Future[Result]:
             while waiting and (len(waiting) > depth or waiting[0].done()):
                 waiting.popleft().result()
@@ -93,8 +95,9 @@ def lane(depth: int = 1) -> Generator[Lane]:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _submitted(pool: ThreadPoolExecutor, work: Callable[Given, Result], /, *given: Given.args,
-               **named: Given.kwargs) -> Future[Result]:
+def _submitted(
+    pool: ThreadPoolExecutor, work: Callable[Given, Result], /, *given: Given.args, **named: Given.kwargs
+) -> Future[Result]:
     try:
         return pool.submit(work, *given, **named)
     except RuntimeError as error:

@@ -19,12 +19,17 @@ from numpy.typing import NDArray
 
 from openmofi.knowledge.files.tries import Names
 
-COUNTED = pa.schema([("key", pa.string()), ("row", pa.int32()), ("count", pa.float64()),
-                     ("occurrences", pa.float64())])
+COUNTED = pa.schema([("key", pa.string()), ("row", pa.int32()), ("count", pa.float64()), ("occurrences", pa.float64())])
 """counted: how often a key means an entity, and how often it occurred then; ascending by all columns."""
 
-LISTS = pa.schema([("key", pa.string()), ("link_probability", pa.float32()), ("rows", pa.list_(pa.int32())),
-                   ("commonness", pa.list_(pa.float32()))])
+LISTS = pa.schema(
+    [
+        ("key", pa.string()),
+        ("link_probability", pa.float32()),
+        ("rows", pa.list_(pa.int32())),
+        ("commonness", pa.list_(pa.float32())),
+    ]
+)
 """lists: a key with its candidates, by falling commonness, then by row; ascending by key."""
 
 
@@ -116,7 +121,12 @@ def _lists(counted: pa.Table, limit: int) -> tuple[pa.Table, int]:
     kept = rank < limit
     offsets = pa.array(np.concatenate([[0], np.cumsum(np.minimum(lengths, limit))]).astype(np.int32))
     commonness = (totals / anchors[key])[kept].astype(np.float32)
-    return pa.table([
-        pa.concat_arrays(counted.column("key").chunks).take(pa.array(first)), (anchors / seen).astype(np.float32),
-        pa.ListArray.from_arrays(offsets, pa.array(entity[kept])), pa.ListArray.from_arrays(offsets, commonness),
-    ], schema=LISTS), int((~kept).sum())
+    return pa.table(
+        [
+            pa.concat_arrays(counted.column("key").chunks).take(pa.array(first)),
+            (anchors / seen).astype(np.float32),
+            pa.ListArray.from_arrays(offsets, pa.array(entity[kept])),
+            pa.ListArray.from_arrays(offsets, commonness),
+        ],
+        schema=LISTS,
+    ), int((~kept).sum())

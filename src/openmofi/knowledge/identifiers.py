@@ -82,15 +82,23 @@ class NumberedIds:
         if number and self.row(f"Q{number}") >= 0:
             return [f"Q{number}"]
         place = int(np.searchsorted(self.numbers, np.int32(number)))
-        near = self.numbers[max(place - _COMPARED, 0):place + _COMPARED].tolist() if number else []
+        near = self.numbers[max(place - _COMPARED, 0) : place + _COMPARED].tolist() if number else []
         return difflib.get_close_matches(entity_id, [f"Q{each}" for each in near], limit)
 
     def problem(self) -> str:
         """See `Identifiers`."""
         numbers = self.numbers
-        rising = len(numbers) and numbers[0] > 0 and all(
-            (numbers[start + 1:start + _BLOCK + 1] > numbers[start:start + _BLOCK][:len(numbers) - start - 1]).all()
-            for start in range(0, len(numbers), _BLOCK))
+        rising = (
+            len(numbers)
+            and numbers[0] > 0
+            and all(
+                (
+                    numbers[start + 1 : start + _BLOCK + 1]
+                    > numbers[start : start + _BLOCK][: len(numbers) - start - 1]
+                ).all()
+                for start in range(0, len(numbers), _BLOCK)
+            )
+        )
         return "" if rising else "does not hold ascending numbers"
 
 
@@ -155,8 +163,11 @@ def numbers_of(ids: pa.ChunkedArray) -> NDArray[np.int32] | None:
     return numbers.astype(np.int32) if not len(numbers) or numbers.max() <= _LARGEST else None
 
 
-def write_ids(folder: Path, blocks: Iterator[pa.ChunkedArray],
-              ascending: Callable[[], Iterator[tuple[list[str], NDArray[np.int32]]]]) -> str:
+def write_ids(
+    folder: Path,
+    blocks: Iterator[pa.ChunkedArray],
+    ascending: Callable[[], Iterator[tuple[list[str], NDArray[np.int32]]]],
+) -> str:
     """Write the identifiers of a base.
 
     Args:

@@ -50,8 +50,15 @@ class Relation:
 def plain_candidate(entity: Entity, prior: float, details: Mapping[str, str]) -> dict[str, Any]:
     """A candidate of a name as plain data; `details` are those of `openmofi.knowledge.files.beside`, or empty."""
     known = {"prior_from": details["prior"], "image": entity.image} if details else {}
-    return {"prior": prior, "id": entity.id, "name": entity.name, "types": list(entity.types),
-            "description": entity.description, "popularity": entity.popularity, **known}
+    return {
+        "prior": prior,
+        "id": entity.id,
+        "name": entity.name,
+        "types": list(entity.types),
+        "description": entity.description,
+        "popularity": entity.popularity,
+        **known,
+    }
 
 
 def spelt_alike(beginning: Callable[[str], Iterable[str]], key: str, limit: int) -> list[str]:
@@ -71,8 +78,12 @@ def spelt_alike(beginning: Callable[[str], Iterable[str]], key: str, limit: int)
 
 def names_of(table: CandidateTable, row: int) -> list[str]:
     """Keys with the entity at `row` among their candidates, by falling commonness, then by key."""
-    places = np.concatenate([np.flatnonzero(table.rows[start:start + _ELEMENTS] == row) + start
-                             for start in range(0, len(table.rows), _ELEMENTS)])
+    places = np.concatenate(
+        [
+            np.flatnonzero(table.rows[start : start + _ELEMENTS] == row) + start
+            for start in range(0, len(table.rows), _ELEMENTS)
+        ]
+    )
     keys = [table.names.restore_key(key) for key in keys_of(table, places).tolist()]
     return [key for _, key in sorted(zip((-table.commonness[places]).tolist(), keys, strict=True))]
 
@@ -100,7 +111,7 @@ def nearest_rows(vectors: NDArray[np.float16], row: int, limit: int) -> list[tup
     best, rows = np.zeros(0, np.float32), np.zeros(0, np.int64)
     size = max(_ELEMENTS // len(query), 1)
     for start in range(0, len(vectors), size):
-        block = vectors[start:start + size].astype(np.float32)
+        block = vectors[start : start + size].astype(np.float32)
         lengths = np.sqrt(np.einsum("ij,ij->i", block, block))
         cosines = block @ query / np.maximum(lengths, 1e-12)
         kept = lengths > 0

@@ -41,7 +41,8 @@ _T = TypeVar("_T")
 def _marks() -> str:
     # The standard library's \w leaves out combining marks, which many scripts need inside a word.
     return "".join(
-        re.escape(chr(code)) for code in range(0x300, min(sys.maxunicode, 0x1F000))
+        re.escape(chr(code))
+        for code in range(0x300, min(sys.maxunicode, 0x1F000))
         if unicodedata.category(chr(code))[0] == "M"
     )
 

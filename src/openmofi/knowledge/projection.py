@@ -59,8 +59,10 @@ def random_bits(ids: Sequence[str], settings: ProjectionSettings) -> NDArray[np.
     size = _BITS_A_DIGEST // 8 if digests > 1 else dim // 8
     bits = bytearray()
     for entity_id in ids:
-        row = b"".join(hashlib.blake2b(f"{settings.seed}:{part}:{entity_id}".encode(), digest_size=size).digest()
-                       for part in range(digests))
+        row = b"".join(
+            hashlib.blake2b(f"{settings.seed}:{part}:{entity_id}".encode(), digest_size=size).digest()
+            for part in range(digests)
+        )
         bits += row[: dim // 8]
     return np.frombuffer(bits, np.uint8).reshape(len(ids), dim // 8)
 
@@ -70,8 +72,14 @@ def memory_needed(entities: int, links: int, settings: ProjectionSettings, width
     return entities * (3 * 4 * width + 4 * (len(settings.weights) + 4) + settings.dim // 8) + 8 * links
 
 
-def project(bits: NDArray[np.uint8], degree: NDArray[np.int32], tails: NDArray[np.int32],
-            settings: ProjectionSettings, work: Path, width: int = WIDTHS[0]) -> Iterator[NDArray[np.float16]]:
+def project(
+    bits: NDArray[np.uint8],
+    degree: NDArray[np.int32],
+    tails: NDArray[np.int32],
+    settings: ProjectionSettings,
+    work: Path,
+    width: int = WIDTHS[0],
+) -> Iterator[NDArray[np.float16]]:
     """The vectors, blocks of (rows, dim) float16, L2-normalised; zeros for an entity without relations.
 
     Args:
@@ -92,7 +100,7 @@ def project(bits: NDArray[np.uint8], degree: NDArray[np.int32], tails: NDArray[n
     shares = np.repeat(1.0 / np.maximum(degree, 1).astype(np.float32), degree)
     walk = sparse.csr_array((shares, tails, starts), shape=(len(degree), len(degree)))
     scale = np.maximum(degree, 1).astype(np.float32) ** np.float32(settings.hub_exponent)
-    slices = [bits[:, start:start + width // 8] for start in range(0, bits.shape[1], width // 8)]
+    slices = [bits[:, start : start + width // 8] for start in range(0, bits.shape[1], width // 8)]
     lengths = np.zeros((len(settings.weights), len(degree)), np.float32)
     for each in slices:
         for hop, current in _hops(each, scale, walk, len(settings.weights)):
@@ -114,8 +122,9 @@ def project(bits: NDArray[np.uint8], degree: NDArray[np.int32], tails: NDArray[n
     yield from _joined(paths, np.maximum(np.sqrt(squares), _LEAST))
 
 
-def _hops(bits: NDArray[np.uint8], scale: NDArray[np.float32], walk: sparse.csr_array,
-          hops: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def _hops(
+    bits: NDArray[np.uint8], scale: NDArray[np.float32], walk: sparse.csr_array, hops: int
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """U_0, U_1, … of a slice of dimensions, (n, dimensions) float32."""
     current = np.unpackbits(bits, axis=1).astype(np.float32)
     current *= 2
@@ -136,7 +145,7 @@ def _add(total: NDArray[np.float32], current: NDArray[np.float32], weights: NDAr
 
 def _add_squares(sums: NDArray[np.float32], rows: NDArray[np.float32]) -> None:
     for start in range(0, rows.shape[1], _ADDED):
-        part = rows[:, start:start + _ADDED]
+        part = rows[:, start : start + _ADDED]
         sums += np.einsum("ij,ij->i", part, part)
 
 
@@ -153,7 +162,8 @@ def _joined(paths: Sequence[Path], lengths: NDArray[np.float32]) -> Iterator[NDA
     with ExitStack() as stack:
         files = [(stack.enter_context(open(path, "rb")), path.stat().st_size // (4 * len(lengths))) for path in paths]
         for start in range(0, len(lengths), _BLOCK):
-            rows = len(lengths[start:start + _BLOCK])
-            block = np.concatenate([np.fromfile(file, np.float32, rows * width).reshape(rows, width)
-                                    for file, width in files], axis=1)
-            yield (block / lengths[start:start + rows, None]).astype(np.float16)
+            rows = len(lengths[start : start + _BLOCK])
+            block = np.concatenate(
+                [np.fromfile(file, np.float32, rows * width).reshape(rows, width) for file, width in files], axis=1
+            )
+            yield (block / lengths[start : start + rows, None]).astype(np.float16)

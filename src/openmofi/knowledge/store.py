@@ -122,12 +122,16 @@ class KnowledgeBase:
 
     def _fits(self) -> bool:
         size, names = len(self), len(self.names)
-        return (len(self._ids.rows_of) == len(self._ids) == len(self._vectors) == size
-                and len(self.link_probabilities) == names == len(self._offsets) - 1
-                and len(self._rows) == len(self._commonness) == int(self._offsets[-1])
-                and (self.beside.relations is None or self.beside.relations.fits(size))
-                and (self.languages is None or (self.languages.masks.shape == (names,)
-                     and self.languages.masks.dtype == np.uint64)))
+        return (
+            len(self._ids.rows_of) == len(self._ids) == len(self._vectors) == size
+            and len(self.link_probabilities) == names == len(self._offsets) - 1
+            and len(self._rows) == len(self._commonness) == int(self._offsets[-1])
+            and (self.beside.relations is None or self.beside.relations.fits(size))
+            and (
+                self.languages is None
+                or (self.languages.masks.shape == (names,) and self.languages.masks.dtype == np.uint64)
+            )
+        )
 
     def wrong_contents(self) -> dict[str, str]:
         """File → what cannot be in it, such as an entity row beyond the entities; all is read but the tries."""
@@ -179,8 +183,9 @@ class KnowledgeBase:
 
     def _known_row(self, entity_id: str) -> int:
         if not isinstance(entity_id, str) or (row := self._row(entity_id)) < 0:
-            raise UnknownEntityError(f"The knowledge base {self.path} has no entity {entity_id!r}.",
-                                     self._advice_on(entity_id))
+            raise UnknownEntityError(
+                f"The knowledge base {self.path} has no entity {entity_id!r}.", self._advice_on(entity_id)
+            )
         return row
 
     def _advice_on(self, entity_id: object) -> str:
@@ -207,8 +212,15 @@ class KnowledgeBase:
     def table(self) -> CandidateTable:
         """All names with their candidates, memory-mapped."""
         counts = self.manifest.counts
-        return CandidateTable(self.names, self._offsets, self._rows, self._commonness, self.link_probabilities,
-                              counts.get("unnameable", 0), counts.get("cut", 0))
+        return CandidateTable(
+            self.names,
+            self._offsets,
+            self._rows,
+            self._commonness,
+            self.link_probabilities,
+            counts.get("unnameable", 0),
+            counts.get("cut", 0),
+        )
 
     def entity(self, row: int) -> Entity:
         """The entity at `row`.
@@ -291,9 +303,13 @@ class KnowledgeBase:
         candidates = self.candidates(name, limit, languages)
         key = self.names.get(normalise(name), -1)
         return {
-            "name": name, "key": normalise(name), "link_probability": self.link_probability(name),
-            "candidates": [plain_candidate(self.entity(row), prior, self.beside.details_of(row))
-                           for row, prior in zip(candidates.rows.tolist(), candidates.priors.tolist(), strict=True)],
+            "name": name,
+            "key": normalise(name),
+            "link_probability": self.link_probability(name),
+            "candidates": [
+                plain_candidate(self.entity(row), prior, self.beside.details_of(row))
+                for row, prior in zip(candidates.rows.tolist(), candidates.priors.tolist(), strict=True)
+            ],
             **({"languages": self.languages.of_name(key)} if self.languages and key >= 0 else {}),
             **({} if len(candidates) else {"nearest": self.nearest_names(normalise(name))}),
         }
@@ -316,8 +332,10 @@ class KnowledgeBase:
         if relations is None:
             return []
         _, kinds, tails = relations.between(row, row + 1)
-        return [Relation(relations.names[kind], self.entity(tail))
-                for kind, tail in zip(kinds.tolist(), tails.tolist(), strict=True)]
+        return [
+            Relation(relations.names[kind], self.entity(tail))
+            for kind, tail in zip(kinds.tolist(), tails.tolist(), strict=True)
+        ]
 
     @property
     def has_relations(self) -> bool:
@@ -355,8 +373,7 @@ class KnowledgeBase:
             UnknownEntityError: the identifier is unknown.
         """
         row = self._known_row(entity_id)
-        return [Neighbour(self.entity(near), cosine)
-                for near, cosine in nearest_rows(self._vectors, row, limit)]
+        return [Neighbour(self.entity(near), cosine) for near, cosine in nearest_rows(self._vectors, row, limit)]
 
     def link_probability(self, name: str) -> float:
         """How often `name` in a text is a mention at all, 0..1; 0 for an unknown name."""
@@ -385,12 +402,16 @@ def opened(kb: KnowledgeBase | str | Path, progress: Progress | None = None) -> 
 def _reopen(path: str | Path, fingerprint: str, checked: str) -> KnowledgeBase:
     kb = KnowledgeBase._opened(path, Quiet(), checked)
     if kb.fingerprint != fingerprint:
-        raise OpenMofiError(f"The knowledge base {path} has changed since it was opened: its fingerprint is "
-                            f"{kb.fingerprint}, not {fingerprint}.", "Start the command again.")
+        raise OpenMofiError(
+            f"The knowledge base {path} has changed since it was opened: its fingerprint is "
+            f"{kb.fingerprint}, not {fingerprint}.",
+            "Start the command again.",
+        )
     return kb
 
 
-def look_up(kb: str | Path, name: str, limit: int = 30, languages: Sequence[str] = (), *,
-            progress: Progress | None = None) -> dict[str, Any]:
+def look_up(
+    kb: str | Path, name: str, limit: int = 30, languages: Sequence[str] = (), *, progress: Progress | None = None
+) -> dict[str, Any]:
     """`KnowledgeBase.lookup` in a folder; see `KnowledgeBase.open` for `progress` and what is raised."""
     return KnowledgeBase.open(kb, progress=progress).lookup(name, limit, languages)

@@ -12,8 +12,12 @@ DEFAULT_TEMPLATE = "{name}: {description}"
 EVALUATION_TEMPLATES = ("{name}", DEFAULT_TEMPLATE)
 """Encoders are trained on names alone or on names with descriptions; the mean of both serves either."""
 CAPTION_TEMPLATES = (
-    "a photo of {name}", "an image of {name}, {description}", DEFAULT_TEMPLATE, "{name} ({type})",
-    "a photo of {name}, a kind of {type}", "{description}",
+    "a photo of {name}",
+    "an image of {name}, {description}",
+    DEFAULT_TEMPLATE,
+    "{name} ({type})",
+    "a photo of {name}, a kind of {type}",
+    "{description}",
 )
 """Synthetic texts of reinforcement; a template is used for entities that have all its fields."""
 _HINT = "Placeholders are {name} and {description}; at least one is needed."

@@ -89,9 +89,18 @@ class Corpus:
             yield from ReadShard.blocks(self.stage, shard)
 
 
-def read_corpus(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings,
-                cache: str | Path, engine: Engine, progress: Progress, reference: Sequence[str] = (),
-                set_aside: SetAside | None = None, late: Collection[str] | None = ()) -> Corpus:
+def read_corpus(
+    shards: Sequence[Shard],
+    kb: KnowledgeBase,
+    encoder: Encoder,
+    settings: LabelSettings,
+    cache: str | Path,
+    engine: Engine,
+    progress: Progress,
+    reference: Sequence[str] = (),
+    set_aside: SetAside | None = None,
+    late: Collection[str] | None = (),
+) -> Corpus:
     """Read what has not been read yet, and embed the entities that occur and those of `reference`.
 
     Args:
@@ -117,8 +126,9 @@ def read_corpus(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, se
     return Corpus(stage, tuple(whole), kb, encoder, entities, template, links, frozenset(late), tuple(shards))
 
 
-def _read(stage: ReadStage, shards: Sequence[Shard], engine: Engine, progress: Progress,
-          set_aside: SetAside | None) -> tuple[Sequence[Shard], CorpusSummary]:
+def _read(
+    stage: ReadStage, shards: Sequence[Shard], engine: Engine, progress: Progress, set_aside: SetAside | None
+) -> tuple[Sequence[Shard], CorpusSummary]:
     """Make the tables of texts, features, repeated n-grams, links and groups that are missing.
 
     Returns:
@@ -151,8 +161,10 @@ def _read(stage: ReadStage, shards: Sequence[Shard], engine: Engine, progress: P
         set_aside(shard, error)
     links = links or stage.links_of(whole)
     if links is None:
-        raise OpenMofiError(f"The links in {Path(stage.links_path(whole[0])).parent} cannot be read.",
-                            "Start the command again: they are made again.")
+        raise OpenMofiError(
+            f"The links in {Path(stage.links_path(whole[0])).parent} cannot be read.",
+            "Start the command again: they are made again.",
+        )
     stage.find_groups(whole, sum(links.rows[shard.fingerprint] for shard in whole), run)
     return whole, links
 
@@ -168,8 +180,9 @@ class _Part:
     names: list[str]
 
 
-def corpus_sample(corpus: Corpus, scorer: Scorer, seed: int, witnesses: Gallery | None = None,
-                  space: Space | None = None) -> Sample:
+def corpus_sample(
+    corpus: Corpus, scorer: Scorer, seed: int, witnesses: Gallery | None = None, space: Space | None = None
+) -> Sample:
     """At most 50,000 pairs, drawn evenly from shards spread evenly over the corpus, with decoys and as a gallery.
 
     A decoy's image is of the same block of rows as its text.
@@ -197,8 +210,9 @@ def corpus_sample(corpus: Corpus, scorer: Scorer, seed: int, witnesses: Gallery 
     elif evidence.pairs >= FEWEST_WITNESSES:
         gallery = Gallery.of(space, images, texts, ids, evidence.pair, evidence.entity, evidence.link_score)
         nearest = gallery.nearest(images, gallery.words, np.arange(len(images)))
-    return Sample(evidence, ids, log_odds, names.tolist(), name.astype(np.int64), source, gallery, nearest,
-                  witnesses is not None)
+    return Sample(
+        evidence, ids, log_odds, names.tolist(), name.astype(np.int64), source, gallery, nearest, witnesses is not None
+    )
 
 
 def renumbered(evidence: Evidence, entities: EntityFeatures, witnesses: Gallery | None) -> tuple[Evidence, list[str]]:
@@ -206,8 +220,11 @@ def renumbered(evidence: Evidence, entities: EntityFeatures, witnesses: Gallery 
     named = entities.places(witnesses.ids) if witnesses else np.zeros(0, np.int64)
     rows = np.unique(np.concatenate([evidence.entity, evidence.random_entity, named[named >= 0]]))
     ids: list[str] = entities.ids.take(pa.array(rows)).to_pylist()
-    return replace(evidence, entity=np.searchsorted(rows, evidence.entity),
-                   random_entity=np.searchsorted(rows, evidence.random_entity)), ids
+    return replace(
+        evidence,
+        entity=np.searchsorted(rows, evidence.entity),
+        random_entity=np.searchsorted(rows, evidence.random_entity),
+    ), ids
 
 
 def image_space(corpus: Corpus) -> Space:
@@ -218,7 +235,7 @@ def image_space(corpus: Corpus) -> Space:
 
 def _part(corpus: Corpus, read: ReadShard, scorer: Scorer, space: Space, share: float, seed: list[int]) -> _Part:
     usable = np.flatnonzero(read.usable)
-    chosen = np.random.default_rng(seed).permutation(usable)[:math.ceil(share * len(usable))]
+    chosen = np.random.default_rng(seed).permutation(usable)[: math.ceil(share * len(usable))]
     rows = np.sort(chosen) if share < 1 else usable
     links, every = read.links.of_pairs(rows), np.ones(len(rows), bool)
     seen = scorer.images(read.shard, [read.keys[row] for row in rows], read.features.values[rows])
@@ -248,5 +265,6 @@ def own_scale(corpus: Corpus, encoder: Encoder, seed: int) -> float:
             break
     if len(texts) < _LEAST_SCALE_PAIRS:
         return 1.0
-    return fit_scale(encoder.project_images(np.stack(list(texts.values()))), encoder.embed_texts(list(texts)),
-                     seed=seed).scale
+    return fit_scale(
+        encoder.project_images(np.stack(list(texts.values()))), encoder.embed_texts(list(texts)), seed=seed
+    ).scale

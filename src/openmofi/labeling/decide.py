@@ -55,8 +55,13 @@ class Decision:
         self.calibration.save(f"{folder}/{CALIBRATION_FILE}")
 
 
-def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Fitted | None,
-           correction: Correction | None = None) -> Decision:
+def decide(
+    corpus: Corpus,
+    encoder: Encoder,
+    settings: LabelSettings,
+    known: Fitted | None,
+    correction: Correction | None = None,
+) -> Decision:
     """Calibration and threshold, on the job's own pairs, whose evidence is gathered once.
 
     A calibration that was fitted on these very pairs is used as it is. One of another corpus is estimated again here,
@@ -85,18 +90,29 @@ def decide(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Fit
         fitted = judged_by(sample, own.calibration, sample.gallery if sample.foreign else own.gallery)
     else:
         fitted = estimated(sample, known.calibration if known else None, rescue=RESCUE_ROUNDS if settings.rescue else 0)
-        origin = {"encoder": encoder.fingerprint, "kb": corpus.kb.fingerprint, "template": corpus.template,
-                  **_text_settings(settings)}
-        named = replace(fitted.calibration, fitted_for=calibration_key(encoder.fingerprint, corpus.kb, corpus.template),
-                        reference=tuple(reference), logit_scale=scale, origin=origin, corpus=name)
+        origin = {
+            "encoder": encoder.fingerprint,
+            "kb": corpus.kb.fingerprint,
+            "template": corpus.template,
+            **_text_settings(settings),
+        }
+        named = replace(
+            fitted.calibration,
+            fitted_for=calibration_key(encoder.fingerprint, corpus.kb, corpus.template),
+            reference=tuple(reference),
+            logit_scale=scale,
+            origin=origin,
+            corpus=name,
+        )
         fitted = replace(fitted, calibration=named)
     assert fitted.probability is not None
     threshold = threshold_of(fitted.probability, selection, correction)
     return Decision(fitted, threshold, fitted.judged(sample, threshold))
 
 
-def _sample(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Fitted | None,
-            own: Fitted | None) -> tuple[Sample, Sequence[str], float]:
+def _sample(
+    corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Fitted | None, own: Fitted | None
+) -> tuple[Sample, Sequence[str], float]:
     """The job's pairs, the reference that they are measured against, and the factor on cosines."""
     calibration = known.calibration if known else None
     scale = calibration.logit_scale if calibration else encoder.logit_scale or own_scale(corpus, encoder, settings.seed)
@@ -118,8 +134,9 @@ def _sample(corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Fi
     return sample, reference, scale
 
 
-def threshold_of(probability: NDArray[np.float64], selection: SelectionSettings,
-                 correction: Correction | None) -> float:
+def threshold_of(
+    probability: NDArray[np.float64], selection: SelectionSettings, correction: Correction | None
+) -> float:
     """The least probability of a label, given (n,) those of the pairs that the calibration was fitted on."""
     if selection.target_precision is None:
         return selection.threshold
@@ -129,8 +146,7 @@ def threshold_of(probability: NDArray[np.float64], selection: SelectionSettings,
 
 def corpus_key(corpus: Corpus, settings: LabelSettings) -> str:
     """Names the pairs and links that a calibration is estimated on."""
-    return fingerprint([corpus.content, corpus.stage.links_key,
-                        settings.text.max_candidates, settings.seed])
+    return fingerprint([corpus.content, corpus.stage.links_key, settings.text.max_candidates, settings.seed])
 
 
 def calibration_key(encoder: str, kb: KnowledgeBase, template: str) -> str:
@@ -144,8 +160,15 @@ def calibration_keys(encoder: Encoder, kb: KnowledgeBase, template: str) -> list
     return [calibration_key(judge, kb, template) for judge in judges if judge]
 
 
-def require_fitted(calibration: Calibration, path: str | Path, encoder: Encoder, kb: KnowledgeBase, template: str, *,
-                   fitted_yet: bool = True) -> Calibration:
+def require_fitted(
+    calibration: Calibration,
+    path: str | Path,
+    encoder: Encoder,
+    kb: KnowledgeBase,
+    template: str,
+    *,
+    fitted_yet: bool = True,
+) -> Calibration:
     """The calibration of the file `path`, which must have been fitted for all that is used with it.
 
     Args:
@@ -169,11 +192,15 @@ def require_fitted(calibration: Calibration, path: str | Path, encoder: Encoder,
         others.append(f"another template ({origin['template']!r}) than {template!r}")
     if origin and not fitted_yet and not others:
         return calibration
-    unsaid = (f"another encoder, knowledge base or template than {encoder.spec} ({judges[0]}), {kb.path} "
-              f"({kb.fingerprint}) and {template!r}, and does not say for which")
-    raise OpenMofiError(f"{path} was fitted for {' and for '.join(others) or unsaid}: it does not hold here.",
-                        "Give what it was fitted for (after --adapt the encoder is run:LABELS/adapter), or fit a new "
-                        "one by a label job without --calibration.")
+    unsaid = (
+        f"another encoder, knowledge base or template than {encoder.spec} ({judges[0]}), {kb.path} "
+        f"({kb.fingerprint}) and {template!r}, and does not say for which"
+    )
+    raise OpenMofiError(
+        f"{path} was fitted for {' and for '.join(others) or unsaid}: it does not hold here.",
+        "Give what it was fitted for (after --adapt the encoder is run:LABELS/adapter), or fit a new "
+        "one by a label job without --calibration.",
+    )
 
 
 def load_fitted(path: str | Path) -> Fitted:
@@ -226,11 +253,16 @@ def other_texts(calibration: Calibration, settings: LabelSettings) -> str:
     Evidence does not depend on them, and any linker's scores are probabilities, so that it holds all the same; but how
     often what a text names is shown (`Calibration.shown`) was estimated with them.
     """
-    changes = [f"the {name} {calibration.origin[name]}, not {value}" for name, value in _text_settings(settings).items()
-               if calibration.origin.get(name, value) != value]
+    changes = [
+        f"the {name} {calibration.origin[name]}, not {value}"
+        for name, value in _text_settings(settings).items()
+        if calibration.origin.get(name, value) != value
+    ]
     return f"The calibration was fitted with {' and '.join(changes)}." if changes else ""
 
 
 def _text_settings(settings: LabelSettings) -> dict[str, str]:
-    return {"detector": detector_fingerprint(settings.text.detector),
-            "linker": linker_fingerprint(settings.text.linker)}
+    return {
+        "detector": detector_fingerprint(settings.text.detector),
+        "linker": linker_fingerprint(settings.text.linker),
+    }

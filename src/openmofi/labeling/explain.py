@@ -61,9 +61,17 @@ class Explanation:
         return asdict(self)
 
 
-def explain(image: ImageInput, text: str | Mapping[str, str], kb: KnowledgeBase, encoder: Encoder,
-            settings: LabelSettings, *, cache: str | Path, progress: Progress,
-            calibration: str | Path | None = None) -> Explanation:
+def explain(
+    image: ImageInput,
+    text: str | Mapping[str, str],
+    kb: KnowledgeBase,
+    encoder: Encoder,
+    settings: LabelSettings,
+    *,
+    cache: str | Path,
+    progress: Progress,
+    calibration: str | Path | None = None,
+) -> Explanation:
     """Reason about one pair as the label job would; but a text alone has no corpus that could repeat it.
 
     Args:
@@ -84,8 +92,15 @@ def explain(image: ImageInput, text: str | Mapping[str, str], kb: KnowledgeBase,
     fitted = _calibration(encoder, kb, settings, calibration)
     decision = fitted.calibration
     linked = TextLinker(kb, settings.text).link([text])[0]
-    column = pa.array([[{"entity": link.entity, "mention": link.mention, "prior": link.prior,
-                         "link_score": link.link_score} for link in linked.links]], pa.list_(LINK))
+    column = pa.array(
+        [
+            [
+                {"entity": link.entity, "mention": link.mention, "prior": link.prior, "link_score": link.link_score}
+                for link in linked.links
+            ]
+        ],
+        pa.list_(LINK),
+    )
     arrays = link_arrays(column, settings.text.max_candidates)
     ids = sorted({*arrays.entity_ids.to_pylist(), *decision.reference})
     entities = embed_entities(kb, encoder, ids, settings.selection.template, cache, LocalEngine(), progress)
@@ -95,28 +110,53 @@ def explain(image: ImageInput, text: str | Mapping[str, str], kb: KnowledgeBase,
     names = [normalise(linked.mentions[number].surface) for number in arrays.mention]
     context = Context.of(arrays, names, decision, kb, fitted.gallery, features, [text])
     images = ImageEvidence((view,), np.zeros(1, np.int64), encoder.project_images(features))
-    judgements = judge(arrays, np.ones(1, bool), [Opinion(images, decision, context)], judged_rows(arrays, entities),
-                       settings.selection, settings.selection.threshold)
+    judgements = judge(
+        arrays,
+        np.ones(1, bool),
+        [Opinion(images, decision, context)],
+        judged_rows(arrays, entities),
+        settings.selection,
+        settings.selection.threshold,
+    )
     candidates = []
-    for row, score, probability, reason in zip(judgements.index, judgements.image_score, judgements.probability,
-                                               judgements.reason, strict=True):
+    for row, score, probability, reason in zip(
+        judgements.index, judgements.image_score, judgements.probability, judgements.reason, strict=True
+    ):
         mention = linked.mentions[arrays.mention[row]]
         entity = kb.entity(kb.row(arrays.entity_ids[int(arrays.entity[row])].as_py()))
-        candidates.append(Explained(mention.surface, mention.detector, entity.id, entity.name, entity.description,
-                                    float(arrays.prior[row]), float(arrays.link_score[row]), float(score),
-                                    float(probability), reason, kind_at(mention.start, kinds)))
+        candidates.append(
+            Explained(
+                mention.surface,
+                mention.detector,
+                entity.id,
+                entity.name,
+                entity.description,
+                float(arrays.prior[row]),
+                float(arrays.link_score[row]),
+                float(score),
+                float(probability),
+                reason,
+                kind_at(mention.start, kinds),
+            )
+        )
     return Explanation(text, tuple(linked.mentions), tuple(candidates), settings.selection.threshold)
 
 
-def _calibration(encoder: Encoder, kb: KnowledgeBase, settings: LabelSettings, given: str | Path | None,
-                 ) -> Fitted:
+def _calibration(
+    encoder: Encoder,
+    kb: KnowledgeBase,
+    settings: LabelSettings,
+    given: str | Path | None,
+) -> Fitted:
     template = settings.selection.template
     keys = calibration_keys(encoder, kb, template)
     path = given or next((path for key, path in encoder.calibrations.items() if key in keys), None)
     path = path or encoder.companions.calibration
     if path is None:
-        raise OpenMofiError(f"The encoder {encoder.spec} has no calibration for this knowledge base.",
-                            "Label pairs with it first, or give the calibration.json of a label job.")
+        raise OpenMofiError(
+            f"The encoder {encoder.spec} has no calibration for this knowledge base.",
+            "Label pairs with it first, or give the calibration.json of a label job.",
+        )
     fitted = load_fitted(path)
     require_fitted(fitted.calibration, path, encoder, kb, template)
     return fitted

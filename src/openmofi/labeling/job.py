@@ -72,17 +72,42 @@ SET_ASIDE_FILE = "set_aside.json"
 ADAPTER_SETTINGS = HeadSettings(learning_rate=5e-4)
 
 OUTPUTS = Outputs(
-    ("labels/*.parquet", CALIBRATION_FILE, GALLERY_FILE, SET_ASIDE_FILE, NOTE,
-     *(f"adapter/{pattern}" for pattern in (*HEAD_OUTPUTS, CALIBRATION_FILE, GALLERY_FILE))),
-    other=("texts/*/*.parquet", "ngrams/*/*.parquet", "repeats/*.parquet", "links/*/*.parquet",
-           "groups/*.arrow", "features/*/*.arrow", "features/*/*.unread.json",
-           "entities/*/*.parquet", "entities/*/*.arrow"))
+    (
+        "labels/*.parquet",
+        CALIBRATION_FILE,
+        GALLERY_FILE,
+        SET_ASIDE_FILE,
+        NOTE,
+        *(f"adapter/{pattern}" for pattern in (*HEAD_OUTPUTS, CALIBRATION_FILE, GALLERY_FILE)),
+    ),
+    other=(
+        "texts/*/*.parquet",
+        "ngrams/*/*.parquet",
+        "repeats/*.parquet",
+        "links/*/*.parquet",
+        "groups/*.arrow",
+        "features/*/*.arrow",
+        "features/*/*.unread.json",
+        "entities/*/*.parquet",
+        "entities/*/*.arrow",
+    ),
+)
 
 
-def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str | Path, settings: LabelSettings, *,
-          cache: str | Path | None = None, calibration: str | Path | None = None,
-          verdicts: Verdicts | None = None, engine: Engine | None = None, progress: Progress | None = None,
-          restart: bool = False) -> dict[str, Any]:
+def label(
+    shards: Sequence[Shard],
+    kb: KnowledgeBase,
+    encoder: Encoder,
+    out: str | Path,
+    settings: LabelSettings,
+    *,
+    cache: str | Path | None = None,
+    calibration: str | Path | None = None,
+    verdicts: Verdicts | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    restart: bool = False,
+) -> dict[str, Any]:
     """Label `shards` into the folder `out`; goes on where an earlier run stopped.
 
     Args:
@@ -124,16 +149,26 @@ def label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str
     given = given_calibration(calibration, kb, encoder, settings) if calibration else None
     described, inputs = _described(shards, kb, encoder, settings), _inputs(shards, kb, encoder, settings, calibration)
     correction = correction_by(verdicts, settings.selection.target_precision, described, inputs) if verdicts else None
-    with claimed(out, "labels", described, inputs, outputs=OUTPUTS, restart=restart,
-                 stores=True) as manifest:
+    with claimed(out, "labels", described, inputs, outputs=OUTPUTS, restart=restart, stores=True) as manifest:
         # The manifest alone holds them from here on: of 100,000 shards they are large.
         del described, inputs
         if manifest.finished and "failed" not in manifest.counts and manifest.outputs == output_stamp(out, *_PARTS):
             return _answered(manifest, encoder, out, progress)
         known = given or known_calibration(kb, encoder, out, settings)
         with recorded(progress, out) as recorder, engine.suited(job, recorder).session() as session:
-            counts = _label(shards, kb, encoder, out, settings, cache or out, known,
-                            calibration or f"{out}/{CALIBRATION_FILE}", session, recorder, correction)
+            counts = _label(
+                shards,
+                kb,
+                encoder,
+                out,
+                settings,
+                cache or out,
+                known,
+                calibration or f"{out}/{CALIBRATION_FILE}",
+                session,
+                recorder,
+                correction,
+            )
         finish_manifest(out, manifest, counts, output_stamp(out, *_PARTS))
     if "failed" in counts:
         raise incomplete(counts["failed"], len(shards), out, "labelled")
@@ -150,18 +185,45 @@ def _answered(manifest: Manifest, encoder: Encoder, out: str | Path, progress: P
     return dict(manifest.counts)
 
 
-def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: str | Path, settings: LabelSettings,
-           cache: str | Path, known: Fitted | None, known_path: str | Path, engine: Engine, progress: TaskProgress,
-           correction: Correction | None) -> dict[str, Any]:
+def _label(
+    shards: Sequence[Shard],
+    kb: KnowledgeBase,
+    encoder: Encoder,
+    out: str | Path,
+    settings: LabelSettings,
+    cache: str | Path,
+    known: Fitted | None,
+    known_path: str | Path,
+    engine: Engine,
+    progress: TaskProgress,
+    correction: Correction | None,
+) -> dict[str, Any]:
     failed: dict[Shard, Exception] = {}
     late = _late(out)
-    corpus = read_corpus(shards, kb, encoder, settings, cache, engine, progress,
-                         known.calibration.reference if known else (), failed.__setitem__, late)
+    corpus = read_corpus(
+        shards,
+        kb,
+        encoder,
+        settings,
+        cache,
+        engine,
+        progress,
+        known.calibration.reference if known else (),
+        failed.__setitem__,
+        late,
+    )
     if late is None and corpus.late:
         write_json(f"{out}/{SET_ASIDE_FILE}", sorted(corpus.late))
     judges, threshold, adapter = _decided(corpus, out, settings, known, known_path, progress, correction)
-    stage = JudgeStage(corpus.stage, judges, corpus.entities.path, settings.selection, threshold, str(out),
-                       corpus.stage.features.with_unread())
+    stage = JudgeStage(
+        corpus.stage,
+        judges,
+        corpus.entities.path,
+        settings.selection,
+        threshold,
+        str(out),
+        corpus.stage.features.with_unread(),
+    )
     labels, missing = stage.labels_of(corpus.shards)
     tally = Tally(progress, labels)
     if missing:
@@ -171,8 +233,11 @@ def _label(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, out: st
         raise next(iter(failed.values()))
     corpus = replace(corpus, shards=tuple(shard for shard in corpus.shards if shard not in failed))
     counts = _count(tally.labels, corpus, correction) | {
-        "device": encoder.device, "precision": encoder.precision, "entities": len(corpus.entities),
-        "threshold": threshold}
+        "device": encoder.device,
+        "precision": encoder.precision,
+        "entities": len(corpus.entities),
+        "threshold": threshold,
+    }
     if encoder.compiles:
         counts["compiled"] = True
     if adapter:
@@ -200,14 +265,27 @@ def _late(out: str | Path) -> frozenset[str] | None:
     return frozenset() if exists(f"{out}/{CALIBRATION_FILE}") else None
 
 
-def _described(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings,
-               ) -> dict[str, Any]:
-    return {"encoder": encoder.spec, **settings.as_dict(), "kb": str(kb.address),
-            "shards": [{"name": shard.name, "path": shard.path} for shard in shards]}
+def _described(
+    shards: Sequence[Shard],
+    kb: KnowledgeBase,
+    encoder: Encoder,
+    settings: LabelSettings,
+) -> dict[str, Any]:
+    return {
+        "encoder": encoder.spec,
+        **settings.as_dict(),
+        "kb": str(kb.address),
+        "shards": [{"name": shard.name, "path": shard.path} for shard in shards],
+    }
 
 
-def _inputs(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, settings: LabelSettings,
-            calibration: str | Path | None) -> dict[str, str]:
+def _inputs(
+    shards: Sequence[Shard],
+    kb: KnowledgeBase,
+    encoder: Encoder,
+    settings: LabelSettings,
+    calibration: str | Path | None,
+) -> dict[str, str]:
     """Fingerprints of all that the labels are made of."""
     inputs = {shard.name: shard.fingerprint for shard in shards}
     inputs |= {"/kb": kb.fingerprint, "/encoder": encoder.fingerprint}
@@ -220,8 +298,15 @@ def _inputs(shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, settin
     return inputs
 
 
-def _decided(corpus: Corpus, out: str | Path, settings: LabelSettings, known: Fitted | None, known_path: str | Path,
-             progress: Progress, correction: Correction | None) -> tuple[tuple[Judge, ...], float, dict[str, Any]]:
+def _decided(
+    corpus: Corpus,
+    out: str | Path,
+    settings: LabelSettings,
+    known: Fitted | None,
+    known_path: str | Path,
+    progress: Progress,
+    correction: Correction | None,
+) -> tuple[tuple[Judge, ...], float, dict[str, Any]]:
     """Who judges, from which probability on, and with an adapter the check of it.
 
     An adapter that passes the check (`openmofi.labeling.adapt.check`) joins the encoder that it stands on: the mean of
@@ -245,8 +330,11 @@ def _decided(corpus: Corpus, out: str | Path, settings: LabelSettings, known: Fi
     if not check.used:
         return (judge,), plain.threshold, asdict(check)
     both = (plain.judged.probability + decision.judged.probability) / 2
-    return (_kept(decision, adapted, f"{out}/{_ADAPTER}"), judge), threshold_of(
-        both, settings.selection, correction), asdict(check)
+    return (
+        (_kept(decision, adapted, f"{out}/{_ADAPTER}"), judge),
+        threshold_of(both, settings.selection, correction),
+        asdict(check),
+    )
 
 
 def _kept(decision: Decision, encoder: Encoder, folder: str | Path) -> Judge:
@@ -267,8 +355,9 @@ def _adapted(corpus: Corpus, out: str | Path, settings: LabelSettings, progress:
         bags = collect_bags(corpus.stage, corpus.shards, corpus.entities, ADAPTER_SETTINGS.max_pairs)
         try:
             with written_folder(folder, FOLDS_FILE) as local:
-                losses = fit_heads(corpus.encoder, bags, corpus.entities, ADAPTER_SETTINGS, local, adapter=True,
-                                   progress=progress)
+                losses = fit_heads(
+                    corpus.encoder, bags, corpus.entities, ADAPTER_SETTINGS, local, adapter=True, progress=progress
+                )
         except OpenMofiError as error:
             progress.say(f"The job goes on without an adapter: {error.message}")
             return None
@@ -279,6 +368,12 @@ def _adapted(corpus: Corpus, out: str | Path, settings: LabelSettings, progress:
 def _count(labels: LabelSummary, corpus: Corpus, correction: Correction | None) -> dict[str, Any]:
     more: dict[str, Any] = {"unread_formats": dict(sorted(labels.unread.items()))} if labels.unread else {}
     more |= correction.counts(*labels.probabilities) if correction else {}
-    return {"rows_in": sum(map(corpus.rows, corpus.shards)), "rows_out": labels.status.total(),
-            "accepted": labels.accepted, "expected_precision": labels.expected_precision,
-            "boilerplate": corpus.links.marked.as_dict(_PIECES), "status": dict(sorted(labels.status.items())), **more}
+    return {
+        "rows_in": sum(map(corpus.rows, corpus.shards)),
+        "rows_out": labels.status.total(),
+        "accepted": labels.accepted,
+        "expected_precision": labels.expected_precision,
+        "boilerplate": corpus.links.marked.as_dict(_PIECES),
+        "status": dict(sorted(labels.status.items())),
+        **more,
+    }

@@ -7,6 +7,13 @@ from openmofi.linking.prior import PriorLinker
 from openmofi.linking.protocol import Linker
 
 __all__ = [
-    "LINKERS", "CoherenceLinker", "CoherenceSettings", "LinkSettings", "Linker", "PriorLinker", "check_linker",
-    "linker_fingerprint", "open_linker",
+    "LINKERS",
+    "CoherenceLinker",
+    "CoherenceSettings",
+    "LinkSettings",
+    "Linker",
+    "PriorLinker",
+    "check_linker",
+    "linker_fingerprint",
+    "open_linker",
 ]

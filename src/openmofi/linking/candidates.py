@@ -50,8 +50,9 @@ class CandidateLookup:
 
     def of_texts(self, texts: Sequence[str], mentions: Sequence[Sequence[Mention]]) -> list[list[NameCandidates]]:
         """Candidates of each text's mentions."""
-        wanted = dict.fromkeys(mention.surface for _, of_text in zip(texts, mentions, strict=True)
-                               for mention in of_text)
+        wanted = dict.fromkeys(
+            mention.surface for _, of_text in zip(texts, mentions, strict=True) for mention in of_text
+        )
         unknown = [surface for surface in wanted if surface not in self._known]
         if len(self._known) + len(unknown) > _REMEMBERED:
             self._known.clear()
@@ -65,7 +66,7 @@ class CandidateLookup:
         ids = self._kb.ids(np.concatenate([_NO_ROWS, *(candidates.rows for candidates in found)]))
         first = 0
         for surface, candidates in zip(surfaces, found, strict=True):
-            self._known[surface] = self._named(surface, candidates, ids[first:first + len(candidates)])
+            self._known[surface] = self._named(surface, candidates, ids[first : first + len(candidates)])
             first += len(candidates)
 
     def _named(self, surface: str, candidates: Candidates, ids: list[str]) -> NameCandidates:

@@ -64,9 +64,11 @@ class CoherenceLinker:
         for bucket in self._buckets(candidates):
             for text, probabilities in zip(bucket, self._solve(bucket), strict=True):
                 for name, row in zip(text.names, probabilities, strict=False):
-                    scores[text.index][name.key] = row[:len(name.rows)]
-        return [links_of([(name, known.get(name.key)) for name in names])
-                for names, known in zip(candidates, scores, strict=True)]
+                    scores[text.index][name.key] = row[: len(name.rows)]
+        return [
+            links_of([(name, known.get(name.key)) for name in names])
+            for names, known in zip(candidates, scores, strict=True)
+        ]
 
     def _buckets(self, candidates: Sequence[Sequence[NameCandidates]]) -> list[list[_Text]]:
         """Texts with at least two names, by padded size, cut into blocks that fit the cache."""
@@ -81,7 +83,7 @@ class CoherenceLinker:
         blocks = []
         for (names_padded, width), texts in sizes.items():
             step = max(1, _BLOCK // (names_padded * width * self._kb.dim * 4))
-            blocks += [texts[start:start + step] for start in range(0, len(texts), step)]
+            blocks += [texts[start : start + step] for start in range(0, len(texts), step)]
         return blocks
 
     def _solve(self, texts: Sequence[_Text]) -> NDArray[np.float64]:
@@ -92,14 +94,16 @@ class CoherenceLinker:
         prior = np.zeros((len(texts), names, width))
         for index, text in enumerate(texts):
             for number, name in enumerate(text.names):
-                rows[index, number, :len(name.rows)] = name.rows
-                prior[index, number, :len(name.rows)] = name.prior
+                rows[index, number, : len(name.rows)] = name.rows
+                prior[index, number, : len(name.rows)] = name.prior
         vectors = self._kb.vectors(rows.reshape(-1)).reshape(*rows.shape, -1)
         return iterate(prior, vectors, self.settings)
 
 
 def iterate(
-    prior: NDArray[np.float64], vectors: NDArray[np.float32], settings: CoherenceSettings,
+    prior: NDArray[np.float64],
+    vectors: NDArray[np.float32],
+    settings: CoherenceSettings,
 ) -> NDArray[np.float64]:
     """The fixed point for a stack of texts.
 
@@ -131,12 +135,14 @@ def iterate(
         now = fresh
         if not moving.all():
             active, now, prior, base, nil, held, vectors = (
-                array[moving] for array in (active, now, prior, base, nil, held, vectors))
+                array[moving] for array in (active, now, prior, base, nil, held, vectors)
+            )
     return result
 
 
 def _cosines(
-    probability: NDArray[np.float64], vectors: NDArray[np.float32],
+    probability: NDArray[np.float64],
+    vectors: NDArray[np.float32],
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Cosine of every candidate with its name's context, and (texts, names) whether there is a context."""
     expected = np.matmul(probability.astype(np.float32)[:, :, None, :], vectors)[:, :, 0, :]

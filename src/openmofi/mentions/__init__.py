@@ -13,6 +13,16 @@ from openmofi.mentions.neural import SpacyDetector, SpacySettings
 from openmofi.mentions.zero_shot import GlinerDetector, GlinerSettings
 
 __all__ = [
-    "DETECTORS", "GazetteerDetector", "GazetteerSettings", "GlinerDetector", "GlinerSettings", "MentionDetector",
-    "SpacyDetector", "SpacySettings", "UnionDetector", "detector_fingerprint", "detector_names", "open_detector",
+    "DETECTORS",
+    "GazetteerDetector",
+    "GazetteerSettings",
+    "GlinerDetector",
+    "GlinerSettings",
+    "MentionDetector",
+    "SpacyDetector",
+    "SpacySettings",
+    "UnionDetector",
+    "detector_fingerprint",
+    "detector_names",
+    "open_detector",
 ]

@@ -36,8 +36,9 @@ class UnionDetector:
     "us", "it") and `seldom_named` says of it that it is mostly no name. Neither suffices: taggers err in short texts.
     """
 
-    def __init__(self, detectors: Sequence[MentionDetector],
-                 seldom_named: Callable[[str], bool] = lambda surface: False) -> None:
+    def __init__(
+        self, detectors: Sequence[MentionDetector], seldom_named: Callable[[str], bool] = lambda surface: False
+    ) -> None:
         if not detectors:
             raise UsageError("A union needs at least one detector.")
         self.detectors = tuple(detectors)
@@ -55,12 +56,17 @@ class UnionDetector:
                 function_words = [one | other for one, (_, other) in zip(function_words, tagged, strict=True)]
             else:
                 detected.append(detector.detect(texts))
-        return [[mention for mention in _merge(lists) if not self._is_common_word(mention, words)]
-                for *lists, words in zip(*detected, function_words, strict=True)]
+        return [
+            [mention for mention in _merge(lists) if not self._is_common_word(mention, words)]
+            for *lists, words in zip(*detected, function_words, strict=True)
+        ]
 
     def _is_common_word(self, mention: Mention, function_words: frozenset[tuple[int, int]]) -> bool:
-        return (mention.detector == GAZETTEER and (mention.start, mention.end) in function_words
-                and self._seldom_named(mention.surface))
+        return (
+            mention.detector == GAZETTEER
+            and (mention.start, mention.end) in function_words
+            and self._seldom_named(mention.surface)
+        )
 
 
 def _merge(lists: Sequence[Sequence[Mention]]) -> list[Mention]:
@@ -159,11 +165,19 @@ def _gliner_settings(rest: str) -> GlinerSettings:
     try:
         options = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=True)) if query else {}
         types = tuple(kind.strip() for kind in options.pop("types", "").split(",") if kind.strip())
-        return GlinerSettings(model, types, float(options.pop("threshold", 0.5)),
-                              int(options.pop("batch_size", 8)), options.pop("device", "cpu"), **options)
+        return GlinerSettings(
+            model,
+            types,
+            float(options.pop("threshold", 0.5)),
+            int(options.pop("batch_size", 8)),
+            options.pop("device", "cpu"),
+            **options,
+        )
     except (ValueError, TypeError) as error:
-        raise UsageError(f"gliner's options {query!r} cannot be read.",
-                         "Use types=A,B, threshold=F, batch_size=N and device=D, joined by &.") from error
+        raise UsageError(
+            f"gliner's options {query!r} cannot be read.",
+            "Use types=A,B, threshold=F, batch_size=N and device=D, joined by &.",
+        ) from error
 
 
 # Chosen on the sample world's `heldout_pages` (docs/mentions.md): from .5 to 1 the same words are left out.

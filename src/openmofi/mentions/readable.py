@@ -44,8 +44,11 @@ def readable(text: str, known: Callable[[str], bool]) -> Readable:
     """
     if not _EDITED.search(text):
         return Readable(text)
-    edits = [(match.start(), match.end(), _decoded(match.group())) for match in _ENTITY.finditer(text)
-             if match["name"].startswith("#") or f"{match['name']};" in html5]
+    edits = [
+        (match.start(), match.end(), _decoded(match.group()))
+        for match in _ENTITY.finditer(text)
+        if match["name"].startswith("#") or f"{match['name']};" in html5
+    ]
     taken = {place for start, end, _ in edits for place in range(start, end)}
     edits += [(place, place + 1, " ") for place, letter in enumerate(text) if letter == "_"]
     for word in _JOINED.finditer(text):

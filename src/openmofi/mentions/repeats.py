@@ -83,7 +83,7 @@ class Words:
     def ngrams(self, length: int) -> tuple[Hashes, Ints]:
         """Hashes of the n-grams of `length` words (2, 3 or 4), and the position of each one's first word."""
         count = max(len(self.hashes) - length + 1, 0)
-        first = np.flatnonzero(self.row[:count] == self.row[length - 1:][:count])
+        first = np.flatnonzero(self.row[:count] == self.row[length - 1 :][:count])
         total = np.full(len(first), length, np.uint64)
         for offset in range(length):
             total = (total ^ self.hashes[first + offset]) * _FACTORS[offset]
@@ -113,8 +113,11 @@ def summary(texts: Sequence[str], images: Sequence[str]) -> pa.Table:
 def _summed(ngram: Hashes, images: Ints, sketch: Hashes) -> pa.Table:
     """One row an n-gram; `ngram` is ascending."""
     starts = np.flatnonzero(np.concatenate([[True], ngram[1:] != ngram[:-1]])) if len(ngram) else np.zeros(0, np.int64)
-    columns = (ngram[starts], np.add.reduceat(images, starts) if len(starts) else images,
-               np.bitwise_or.reduceat(sketch, starts) if len(starts) else sketch)
+    columns = (
+        ngram[starts],
+        np.add.reduceat(images, starts) if len(starts) else images,
+        np.bitwise_or.reduceat(sketch, starts) if len(starts) else sketch,
+    )
     return pa.Table.from_arrays([pa.array(column) for column in columns], schema=NGRAMS)
 
 
@@ -281,7 +284,7 @@ def _runs(fixed: Bools, together: Bools, row: Ints) -> Ints:
     starts = np.flatnonzero(new)
     counts = np.diff(np.append(starts, len(place)))
     for start, count in zip(starts[counts >= RUN].tolist(), counts[counts >= RUN].tolist(), strict=True):
-        run[place[start]:place[start + count - 1] + 1] = start
+        run[place[start] : place[start + count - 1] + 1] = start
     return run
 
 
@@ -290,6 +293,6 @@ def _repeated(text: str, hashes: Hashes, before: Bools, behind: Bools, run: Ints
     pieces = []
     for number in np.unique(run[run >= 0]):
         inside = np.flatnonzero(run == number)
-        pieces.append(text[words[inside[0]][0]:words[inside[-1]][1]])
+        pieces.append(text[words[inside[0]][0] : words[inside[-1]][1]])
     template = hashlib.blake2b(hashes[before | behind].tobytes(), digest_size=8).digest()
     return RepeatedText(words, before, behind, int.from_bytes(template, "little") | 1, tuple(pieces))

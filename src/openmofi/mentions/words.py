@@ -66,12 +66,15 @@ def word_hash(word: str) -> int:
     return _mixed(total & _BITS)
 
 
-def hashes_of_spans(letters: NDArray[np.uint64], starts: NDArray[np.int64], ends: NDArray[np.int64],
-                    ) -> NDArray[np.uint64]:
+def hashes_of_spans(
+    letters: NDArray[np.uint64],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+) -> NDArray[np.uint64]:
     """(n) hashes of spans of (m) letters' random numbers."""
     powers, inverses = _powers(1 << max(len(letters).bit_length(), 12))
     sums = np.zeros(len(letters) + 1, np.uint64)
-    np.cumsum(letters * powers[:len(letters)], out=sums[1:])
+    np.cumsum(letters * powers[: len(letters)], out=sums[1:])
     return mixed((sums[ends] - sums[starts]) * inverses[starts])
 
 
@@ -151,16 +154,19 @@ class WordReader:
         last, last_but_one = self._latin[codes[ends - 1]], self._latin[codes[ends - 2]]
         odd |= (lengths > 3) & (self._endings[last_but_one, last] | self._irregular[hashes >> np.uint64(52)])
         numbers = np.flatnonzero(odd)
-        keys = [self._keys[text[start:end]] for start, end in zip(starts[numbers].tolist(), ends[numbers].tolist(),
-                                                                  strict=True)]
+        keys = [
+            self._keys[text[start:end]]
+            for start, end in zip(starts[numbers].tolist(), ends[numbers].tolist(), strict=True)
+        ]
         hashes[numbers] = np.array([key[0] for key in keys], np.uint64)
         whole = None
         if several := [(number, key) for number, key in zip(numbers.tolist(), keys, strict=True) if len(key) > 1]:
             hashes, starts, ends, whole = _spread(several, hashes, starts, ends)
         return _with_ends(text, hashes, starts, ends, text_starts, whole)
 
-    def _tokens(self, texts: Sequence[str], text_starts: NDArray[np.int64], codes: NDArray[np.int64],
-                kinds: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    def _tokens(
+        self, texts: Sequence[str], text_starts: NDArray[np.int64], codes: NDArray[np.int64], kinds: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
         """Starts and ends of the tokens, and which of them must be folded as a whole."""
         letter = (kinds == _LETTER) | (kinds == _ODD_LETTER)
         alone = (kinds == _ALONE) | (kinds == _ODD_ALONE)
@@ -172,8 +178,7 @@ class WordReader:
         odd_places = np.flatnonzero(~_PLAIN[kinds])
         if not len(odd_places):
             return starts, ends, np.zeros(len(starts), bool)
-        doubtful = odd_places[(kinds[odd_places] == _EITHER)
-                              | (kinds[odd_places] == _INSIDE) & within[odd_places - 1]]
+        doubtful = odd_places[(kinds[odd_places] == _EITHER) | (kinds[odd_places] == _INSIDE) & within[odd_places - 1]]
         if len(doubtful):
             numbers = np.unique(np.searchsorted(text_starts, doubtful, side="right") - 1)
             starts, ends = _matched(texts, text_starts, numbers, starts, ends)
@@ -189,8 +194,12 @@ class WordReader:
             letter = chr(code)
             alone, behind = bool(pattern(letter)), bool(pattern("a" + letter))
             folded = fold_token(letter) if alone else ""
-            plain = (len(folded) == 1 and bool(pattern(folded)) and bool(pattern("a" + folded)) == behind
-                     and (not behind or fold_token(f"a{letter}a") == f"a{folded}a"))
+            plain = (
+                len(folded) == 1
+                and bool(pattern(folded))
+                and bool(pattern("a" + folded)) == behind
+                and (not behind or fold_token(f"a{letter}a") == f"a{folded}a")
+            )
             if alone and behind:
                 kind = _EITHER if pattern("の" + letter) else _LETTER if plain else _ODD_LETTER
             elif alone:
@@ -207,21 +216,34 @@ def _key_hashes(token: str) -> tuple[int, ...]:
     return tuple(map(word_hash, fold_token(token).split(" ")))
 
 
-def _matched(texts: Sequence[str], text_starts: NDArray[np.int64], numbers: NDArray[np.int64],
-             starts: NDArray[np.int64], ends: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _matched(
+    texts: Sequence[str],
+    text_starts: NDArray[np.int64],
+    numbers: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Starts and ends of tokens; those of some texts are found anew, by the pattern."""
     kept = ~np.isin(np.searchsorted(text_starts, starts, side="right") - 1, numbers)
-    spans = [np.array([match.span() for match in token_pattern(texts[number]).finditer(texts[number])], np.int64)
-             .reshape(-1, 2) + text_starts[number] for number in numbers.tolist()]
+    spans = [
+        np.array([match.span() for match in token_pattern(texts[number]).finditer(texts[number])], np.int64).reshape(
+            -1, 2
+        )
+        + text_starts[number]
+        for number in numbers.tolist()
+    ]
     found = np.concatenate(spans)
     starts, ends = np.concatenate([starts[kept], found[:, 0]]), np.concatenate([ends[kept], found[:, 1]])
     order = np.argsort(starts)
     return starts[order], ends[order]
 
 
-def _spread(several: Sequence[tuple[int, tuple[int, ...]]], hashes: NDArray[np.uint64], starts: NDArray[np.int64],
-            ends: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64],
-                                              tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+def _spread(
+    several: Sequence[tuple[int, tuple[int, ...]]],
+    hashes: NDArray[np.uint64],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64], tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
     """Tokens as words, where the keys of some have several ("½" → "1 2")."""
     counts = np.ones(len(hashes), np.int64)
     counts[[number for number, _ in several]] = [len(key) for _, key in several]
@@ -229,14 +251,20 @@ def _spread(several: Sequence[tuple[int, tuple[int, ...]]], hashes: NDArray[np.u
     first = np.cumsum(counts) - counts
     spread = hashes[tokens]
     for number, key in several:
-        spread[first[number]:first[number] + len(key)] = key
+        spread[first[number] : first[number] + len(key)] = key
     begins = np.zeros(len(spread), bool)
     begins[first] = True
     return spread, starts[tokens], ends[tokens], (begins, np.roll(begins, -1))
 
 
-def _with_ends(text: str, hashes: NDArray[np.uint64], starts: NDArray[np.int64], ends: NDArray[np.int64],
-               text_starts: NDArray[np.int64], whole: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None) -> Words:
+def _with_ends(
+    text: str,
+    hashes: NDArray[np.uint64],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    text_starts: NDArray[np.int64],
+    whole: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None,
+) -> Words:
     """Words with `END` behind those of each text."""
     counts = np.diff(np.searchsorted(starts, text_starts)) + 1
     text_of = np.repeat(np.arange(len(counts)), counts)
@@ -248,5 +276,12 @@ def _with_ends(text: str, hashes: NDArray[np.uint64], starts: NDArray[np.int64],
         wide[is_word] = values
         return wide
 
-    return Words(text, widened(hashes, word_hash(END)), widened(starts, 0), widened(ends, 0), text_starts, text_of,
-                 whole and (widened(whole[0], True), widened(whole[1], True)))
+    return Words(
+        text,
+        widened(hashes, word_hash(END)),
+        widened(starts, 0),
+        widened(ends, 0),
+        text_starts,
+        text_of,
+        whole and (widened(whole[0], True), widened(whole[1], True)),
+    )

@@ -32,8 +32,11 @@ _CONFIG = "gliner_config.json"
 _READ = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt")
 _VOCABULARY = ("*.json", "*.txt", "*.model")
 # What names a backbone, what holds its configuration, and the type of a configuration that says none.
-_BACKBONES = {"model_name": ("encoder_config", "deberta-v2"), "labels_encoder": ("labels_encoder_config", "deberta-v2"),
-              "labels_decoder": ("labels_decoder_config", "gpt2")}
+_BACKBONES = {
+    "model_name": ("encoder_config", "deberta-v2"),
+    "labels_encoder": ("labels_encoder_config", "deberta-v2"),
+    "labels_decoder": ("labels_decoder_config", "gpt2"),
+}
 _SPLITTERS = ("whitespace", "mecab", "jieba", "janome", "camel", "hindi")
 _LONGEST_WORD = 200
 _TYPES = 25
@@ -62,8 +65,10 @@ class GlinerSettings:
         if not self.model:
             raise UsageError("The detector gliner needs a model.", "Use gliner:FOLDER or gliner:OWNER/NAME.")
         if not 0 <= self.threshold <= 1 or self.batch_size < 1:
-            raise UsageError(f"gliner's threshold is {self.threshold} and its batch_size {self.batch_size}.",
-                             "Use a threshold of 0 to 1 and a batch_size of 1 or more.")
+            raise UsageError(
+                f"gliner's threshold is {self.threshold} and its batch_size {self.batch_size}.",
+                "Use a threshold of 0 to 1 and a batch_size of 1 or more.",
+            )
 
 
 def top_types(kb: KnowledgeBase, limit: int = _TYPES) -> tuple[str, ...]:
@@ -87,17 +92,27 @@ class GlinerDetector:
         self.settings = settings
         self.types = settings.types or top_types(kb)
         if not self.types:
-            raise UsageError(f"gliner has no types to look for: the entities of {kb.path} have none.",
-                             f"Name some, as in 'gliner:{settings.model}?types=animal,building'.")
+            raise UsageError(
+                f"gliner has no types to look for: the entities of {kb.path} have none.",
+                f"Name some, as in 'gliner:{settings.model}?types=animal,building'.",
+            )
         self._model = load_model(settings.model, settings.device)
         self._longest = int(self._model.config.max_len)
 
     def detect(self, texts: Sequence[str]) -> list[list[Mention]]:
         """For each text its mentions, by start, none overlapping another."""
         windows = [(number, *window) for number, text in enumerate(texts) for window in self._windows(text)]
-        entities = self._model.inference(
-            [texts[number][start:end] for number, start, end, *_ in windows], list(self.types), flat_ner=True,
-            threshold=self.settings.threshold, batch_size=self.settings.batch_size) if windows else []
+        entities = (
+            self._model.inference(
+                [texts[number][start:end] for number, start, end, *_ in windows],
+                list(self.types),
+                flat_ner=True,
+                threshold=self.settings.threshold,
+                batch_size=self.settings.batch_size,
+            )
+            if windows
+            else []
+        )
         mentions: list[list[Mention]] = [[] for _ in texts]
         for (number, offset, _, own_start, own_end), of_window in zip(windows, entities, strict=True):
             text, of_text = texts[number], mentions[number]
@@ -114,10 +129,14 @@ class GlinerDetector:
             step = max(self._longest * 3 // 4, 1)
             half = (self._longest - step) // 2
             for first in range(0, max(len(run) - self._longest + step, step), step):
-                window = run[first:first + self._longest]
+                window = run[first : first + self._longest]
                 last = first + self._longest >= len(run)
-                yield (window[0][0], window[-1][1], window[half if first else 0][0],
-                       window[-1][1] if last else window[step + half][0])
+                yield (
+                    window[0][0],
+                    window[-1][1],
+                    window[half if first else 0][0],
+                    window[-1][1] if last else window[step + half][0],
+                )
 
 
 def _runs(words: Sequence[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
@@ -142,14 +161,16 @@ def model_folder(model: str) -> Path:
     folder = Path(model)
     if not folder.exists():
         if model.partition("@")[0].count("/") != 1 or model.startswith((".", "/", "~")):
-            raise OpenMofiError(f"There is no folder {model}.",
-                                "Give a folder, or OWNER/NAME[@REVISION] of the Hugging Face hub.")
+            raise OpenMofiError(
+                f"There is no folder {model}.", "Give a folder, or OWNER/NAME[@REVISION] of the Hugging Face hub."
+            )
         folder = hub_folder(model, _READ, [_CONFIG])
     require_inside(folder)
     require_own_files(folder)
     if not (folder / _CONFIG).is_file():
-        raise OpenMofiError(f"{model} holds no GLiNER model: it has no {_CONFIG}.",
-                            "Give a folder as GLiNER.save_pretrained writes it.")
+        raise OpenMofiError(
+            f"{model} holds no GLiNER model: it has no {_CONFIG}.", "Give a folder as GLiNER.save_pretrained writes it."
+        )
     return folder
 
 
@@ -174,6 +195,7 @@ def load_model(model: str, device: str = "cpu") -> GLiNER:
         raise MissingExtraError.of("gliner", GLINER)
     folder = model_folder(model)
     import torch
+
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     try:
         with tempfile.TemporaryDirectory() as staged:
@@ -183,8 +205,10 @@ def load_model(model: str, device: str = "cpu") -> GLiNER:
     except OpenMofiError:
         raise
     except Exception as error:  # of its configuration, tokenizer, weights, device
-        raise OpenMofiError(f"The GLiNER model {model} cannot be opened: {_first_line(error)}",
-                            "Check that the folder is whole, and the device.") from error
+        raise OpenMofiError(
+            f"The GLiNER model {model} cannot be opened: {_first_line(error)}",
+            "Check that the folder is whole, and the device.",
+        ) from error
 
 
 def _opened(folder: str, device: str) -> GLiNER:
@@ -213,8 +237,10 @@ def _stage(folder: Path, staged: Path, *, fetch: bool) -> None:
     raw = json.loads((folder / _CONFIG).read_text("utf-8"))
     options = allowed_options("gliner", raw, where)
     if options.get("words_splitter_type", "whitespace") not in _SPLITTERS:
-        raise OpenMofiError(f"{where} splits words by {options['words_splitter_type']!r}, which fetches models.",
-                            f"Use one of {', '.join(_SPLITTERS)}.")
+        raise OpenMofiError(
+            f"{where} splits words by {options['words_splitter_type']!r}, which fetches models.",
+            f"Use one of {', '.join(_SPLITTERS)}.",
+        )
     for name, (config, default) in _BACKBONES.items():
         if options.get(config) is not None:
             options[config] = plain_config({"model_type": default, **options[config]}, f"{where}: {config}")
@@ -234,8 +260,10 @@ def _backbone(repository: str, where: str, fetch: bool) -> Path:
     needed = ["config.json"]
     found = hub_folder(repository, _VOCABULARY, needed) if fetch else cached_folder(repository, _VOCABULARY, needed)
     if found is None:
-        raise OpenMofiError(f"{where} stands on {repository}, which is not in the hub's cache.",
-                            f"Fetch its vocabulary: hf download {repository} --include '*.json' '*.txt' '*.model'.")
+        raise OpenMofiError(
+            f"{where} stands on {repository}, which is not in the hub's cache.",
+            f"Fetch its vocabulary: hf download {repository} --include '*.json' '*.txt' '*.model'.",
+        )
     return found
 
 

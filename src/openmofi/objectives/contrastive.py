@@ -92,14 +92,22 @@ class Contrastive(LogitScale):
             raise ValueError(f"image {tuple(image.shape)} and text {tuple(text.shape)} must both be (B, D), B > 0")
         with torch.autocast(image.device.type, enabled=False):
             positives = Positives(self.settings.positives, batch, len(image), image.device)
-            hard = (HardTexts(at_least_float(embeddings["hard"]), batch["hard_class"], batch["labels"])
-                    if "hard" in embeddings else None)
-            local, counts = sum_over_chunks(self._loss, at_least_float(image), at_least_float(text), positives,
-                                            self.settings.chunk, hard)
+            hard = (
+                HardTexts(at_least_float(embeddings["hard"]), batch["hard_class"], batch["labels"])
+                if "hard" in embeddings
+                else None
+            )
+            local, counts = sum_over_chunks(
+                self._loss, at_least_float(image), at_least_float(text), positives, self.settings.chunk, hard
+            )
         loss, totals = mean_over_ranks(local, counts)
         to_text, to_image, positive = (totals / (len(image) * world_size())).float()
-        metrics = {"accuracy/image_to_text": to_text, "accuracy/text_to_image": to_image, "positives": positive,
-                   "logit_scale": self.log_scale.detach().exp()}
+        metrics = {
+            "accuracy/image_to_text": to_text,
+            "accuracy/text_to_image": to_image,
+            "positives": positive,
+            "logit_scale": self.log_scale.detach().exp(),
+        }
         if self.bias is not None:
             metrics["logit_bias"] = self.bias.detach().clone()
         return ObjectiveResult(loss, metrics)

@@ -59,8 +59,14 @@ class PairRows:
     excluded: Tensor | None = None
 
 
-def sum_over_chunks(loss_of: Callable[[PairRows], tuple[Tensor, Tensor]], image: Tensor, text: Tensor,
-                    positives: Positives, chunk: int, hard: HardTexts | None = None) -> tuple[Tensor, Tensor]:
+def sum_over_chunks(
+    loss_of: Callable[[PairRows], tuple[Tensor, Tensor]],
+    image: Tensor,
+    text: Tensor,
+    positives: Positives,
+    chunk: int,
+    hard: HardTexts | None = None,
+) -> tuple[Tensor, Tensor]:
     """Sum a loss over this rank's rows against the pairs of all ranks, which are gathered with a gradient.
 
     With chunks recomputed in the backward pass, what is kept is O(B · D), not O(B²).
@@ -91,8 +97,11 @@ def sum_over_chunks(loss_of: Callable[[PairRows], tuple[Tensor, Tensor]], image:
         part = slice(start, min(start + chunk, rows))
         arguments = image[part], text[part], every, part
         # A single chunk is as large in the backward pass as in the forward one: nothing to gain by recomputing it.
-        results.append(loss_of_part(*arguments) if chunk >= rows else checkpoint(
-            loss_of_part, *arguments, use_reentrant=False, preserve_rng_state=False))
+        results.append(
+            loss_of_part(*arguments)
+            if chunk >= rows
+            else checkpoint(loss_of_part, *arguments, use_reentrant=False, preserve_rng_state=False)
+        )
     losses, counts = zip(*results, strict=True)
     return sum(losses, start=image.new_zeros(())) / rows, torch.stack(counts).sum(0)
 
@@ -136,7 +145,7 @@ def infonce(rows: PairRows, scale: Tensor, _: Tensor | None) -> tuple[Tensor, Te
     logits = scale * (rows.image @ rows.all_text.T)
     if rows.hard is not None and rows.excluded is not None:
         logits = torch.cat([logits, (scale * (rows.image @ rows.hard.T)).masked_fill(rows.excluded, -torch.inf)], dim=1)
-    to_text = log_softmax(logits, dim=1)[:, :rows.positive.shape[1]]
+    to_text = log_softmax(logits, dim=1)[:, : rows.positive.shape[1]]
     to_image = log_softmax(scale * (rows.text @ rows.all_image.T), dim=1)
     count = rows.positive.sum(dim=1)
     means = (torch.where(rows.positive, side, 0).sum(dim=1) / count for side in (to_text, to_image))
@@ -162,7 +171,9 @@ def sigmoid(rows: PairRows, scale: Tensor, bias: Tensor | None) -> tuple[Tensor,
 
 
 PAIRWISE: dict[str, Callable[[PairRows, Tensor, Tensor | None], tuple[Tensor, Tensor]]] = {
-    "infonce": infonce, "sigmoid": sigmoid}
+    "infonce": infonce,
+    "sigmoid": sigmoid,
+}
 """Name in a recipe → loss of (rows, scale, bias of the sigmoid loss): logit = scale · cosine + bias."""
 
 

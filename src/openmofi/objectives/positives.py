@@ -11,7 +11,10 @@ from openmofi.objectives.collectives import gather, rank
 from openmofi.objectives.protocol import Batch
 
 POSITIVES: dict[str, tuple[str, ...]] = {
-    "none": (), "text": ("text_id",), "entity": ("labels",), "entity-or-text": ("labels", "text_id"),
+    "none": (),
+    "text": ("text_id",),
+    "entity": ("labels",),
+    "entity-or-text": ("labels", "text_id"),
 }
 """Name of a rule → the entries of the batch that make two pairs positives where they are equal."""
 

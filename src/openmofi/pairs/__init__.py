@@ -7,6 +7,17 @@ from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.writer import Record, write_tar
 
 __all__ = [
-    "MAX_PIXELS", "Decoded", "ImageRefused", "ReadSettings", "Record", "count_pairs", "decode", "decode_image",
-    "describe", "perceptual_hash", "read_pairs", "upright", "write_tar",
+    "MAX_PIXELS",
+    "Decoded",
+    "ImageRefused",
+    "ReadSettings",
+    "Record",
+    "count_pairs",
+    "decode",
+    "decode_image",
+    "describe",
+    "perceptual_hash",
+    "read_pairs",
+    "upright",
+    "write_tar",
 ]

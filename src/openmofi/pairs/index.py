@@ -38,8 +38,14 @@ from openmofi.storage.atomic import remove_leftovers
 from openmofi.storage.fingerprints.fingerprint import TABLES
 from openmofi.storage.shards import TARS
 
-INDEX = pa.schema([pa.field("key", pa.string()), pa.field("file", pa.binary()), pa.field("offset", pa.int64()),
-                   pa.field("size", pa.int64())])
+INDEX = pa.schema(
+    [
+        pa.field("key", pa.string()),
+        pa.field("file", pa.binary()),
+        pa.field("offset", pa.int64()),
+        pa.field("size", pa.int64()),
+    ]
+)
 """index: the image of a key is `size` bytes from `offset` on of `file` (as of `os.fsencode`); an empty `file` is the
 shard itself, a `size` of −1 the whole file."""
 
@@ -114,8 +120,10 @@ def places_of(shard: Shard, keys: pa.ChunkedArray, cache: str | Path, read: Read
     rows = pc.index_in(keys, value_set=index["key"].combine_chunks())
     if rows.null_count:
         absent = keys.filter(pc.is_null(rows))[0]
-        raise OpenMofiError(f"{shard.path} has no image of the key {absent}: it has changed since it was labelled.",
-                            "Restore the old shard, or label it and build the dataset again.")
+        raise OpenMofiError(
+            f"{shard.path} has no image of the key {absent}: it has changed since it was labelled.",
+            "Restore the old shard, or label it and build the dataset again.",
+        )
     return index.select(["file", "offset", "size"]).take(rows)
 
 
@@ -158,23 +166,28 @@ class ImageBytes:
 
     _open: OrderedDict[str, int] = field(default_factory=OrderedDict)
 
-    def fetch(self, shard: Shard, files: Sequence[bytes], offsets: NDArray[np.int64],
-              sizes: NDArray[np.int64]) -> list[bytes]:
+    def fetch(
+        self, shard: Shard, files: Sequence[bytes], offsets: NDArray[np.int64], sizes: NDArray[np.int64]
+    ) -> list[bytes]:
         """The bytes at these positions of one shard; of a remote one all at once.
 
         Raises:
             OpenMofiError: a file is missing or cannot be read.
         """
-        spans = [(os.fsdecode(file) or shard.path, int(offset), int(size))
-                  for file, offset, size in zip(files, offsets, sizes, strict=True)]
+        spans = [
+            (os.fsdecode(file) or shard.path, int(offset), int(size))
+            for file, offset, size in zip(files, offsets, sizes, strict=True)
+        ]
         try:
             # A remote shard's images may have been copied to this machine.
             if spans and is_remote(spans[0][0]):
                 return _fetch_remote(spans)
             return [self._read(*span) for span in spans]
         except OSError as error:
-            raise OpenMofiError(f"Images of {shard.path} cannot be read: {error}.",
-                                "Check that the shard is still there; it was when training started.") from error
+            raise OpenMofiError(
+                f"Images of {shard.path} cannot be read: {error}.",
+                "Check that the shard is still there; it was when training started.",
+            ) from error
 
     def _read(self, path: str, offset: int, size: int) -> bytes:
         path = path.removeprefix("file://")

@@ -22,8 +22,9 @@ from openmofi.storage.fingerprints.fingerprint import TABLES
 from openmofi.storage.shards import TARS, take_fingerprints
 
 
-def read_pairs(shard: Shard, settings: ReadSettings = ReadSettings(), *, paths_only: bool = False,
-               texts: bool = False) -> Iterator[Pair]:
+def read_pairs(
+    shard: Shard, settings: ReadSettings = ReadSettings(), *, paths_only: bool = False, texts: bool = False
+) -> Iterator[Pair]:
     """Yield the pairs of a shard in its order, streaming; nothing is dropped, `status` says what cannot be used.
 
     Every string that comes out is valid UTF-8 and can go into an Arrow table. Where several things are wrong, the
@@ -63,9 +64,10 @@ def _rows(path: str, settings: ReadSettings, paths_only: bool, texts: bool) -> I
         return read_listing(path, settings, paths_only=paths_only)
     filesystem, root = filesystem_of(path)
     if not filesystem.isdir(root):
-        raise UsageError(f"{path} is not a shard that can be read.",
-                         f"Give {', '.join(TARS)}, .parquet, {', '.join(TABLES)}, .json of COCO or FiftyOne, or a "
-                         "folder.")
+        raise UsageError(
+            f"{path} is not a shard that can be read.",
+            f"Give {', '.join(TARS)}, .parquet, {', '.join(TABLES)}, .json of COCO or FiftyOne, or a folder.",
+        )
     return read_folder(path, settings, paths_only=paths_only, texts=texts)
 
 
@@ -97,6 +99,7 @@ def identify(shards: Sequence[Shard], engine: Engine, job: Job, progress: Progre
     Raises:
         OpenMofiError: a shard cannot be read.
     """
+
     def run(factory: WorkFactory, tasks: Sequence[Any]) -> list[dict[str, Any]]:
         progress.begin("check", len(tasks))
         with engine.suited(job, Quiet()).session() as session:

@@ -96,7 +96,7 @@ def _surrogateescape_or_pass(error: UnicodeError) -> tuple[bytes, int]:
     # Names of files carry their raw bytes as U+DC80..U+DCFF; other surrogates come from JSON escapes.
     assert isinstance(error, UnicodeEncodeError)
     out = b""
-    for letter in error.object[error.start:error.end]:
+    for letter in error.object[error.start : error.end]:
         code = ord(letter)
         out += bytes([code - 0xDC00]) if 0xDC80 <= code <= 0xDCFF else letter.encode("utf-8", "surrogatepass")
     return out, error.end

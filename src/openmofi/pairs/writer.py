@@ -18,12 +18,17 @@ from openmofi.schema import Pair, PairStatus
 from openmofi.storage import atomic_path
 
 _MAGIC = (
-    (b"\xff\xd8\xff", "jpg"), (b"\x89PNG\r\n\x1a\n", "png"), (b"GIF8", "gif"), (b"BM", "bmp"),
-    (b"II*\0", "tif"), (b"MM\0*", "tif"),
+    (b"\xff\xd8\xff", "jpg"),
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"GIF8", "gif"),
+    (b"BM", "bmp"),
+    (b"II*\0", "tif"),
+    (b"MM\0*", "tif"),
 )
 
-_NOT_WRITTEN = frozenset({PairStatus.TEXT_TOO_LONG, PairStatus.TEXT_INVALID, PairStatus.IMAGE_TOO_LARGE,
-                          PairStatus.IMAGE_BROKEN})
+_NOT_WRITTEN = frozenset(
+    {PairStatus.TEXT_TOO_LONG, PairStatus.TEXT_INVALID, PairStatus.IMAGE_TOO_LARGE, PairStatus.IMAGE_BROKEN}
+)
 _log = logging.getLogger(__name__)
 
 
@@ -82,8 +87,11 @@ def write_tar(path: str | Path, pairs: Iterable[Record | Pair]) -> int:
             if isinstance(pair, Pair) and pair.status in _NOT_WRITTEN:
                 changed[pair.status] += 1
     if changed:
-        _log.warning("%s has rows that will no longer be read as %s.", path,
-                     ", ".join(f"{status} ({rows})" for status, rows in sorted(changed.items())))
+        _log.warning(
+            "%s has rows that will no longer be read as %s.",
+            path,
+            ", ".join(f"{status} ({rows})" for status, rows in sorted(changed.items())),
+        )
     return count
 
 
@@ -98,8 +106,12 @@ def _check_key(key: str, seen: set[str], known_duplicate: bool) -> None:
 def _record(pair: Pair) -> Record:
     folder, slash, name = pair.key.rpartition("/")
     text = None if pair.status is PairStatus.TEXT_MISSING else pair.text
-    return Record(f"{folder}{slash}{name.replace('.', '%2E')}".lstrip("/"), pair.image, text,
-                  {"url": pair.url} if pair.url else {})
+    return Record(
+        f"{folder}{slash}{name.replace('.', '%2E')}".lstrip("/"),
+        pair.image,
+        text,
+        {"url": pair.url} if pair.url else {},
+    )
 
 
 def _members(pair: Record) -> list[tuple[str, bytes]]:

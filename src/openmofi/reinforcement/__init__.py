@@ -16,7 +16,20 @@ from openmofi.reinforcement.table import KIND
 from openmofi.reinforcement.teachers import Teacher, TeacherSpec, parse_specs, parse_teachers
 
 __all__ = [
-    "KIND", "TRANSFORM_VERSION", "AugmentSettings", "Augmentation", "Knowledge", "Recalled", "ReinforceSettings",
-    "Teacher", "TeacherSpec", "augmented", "image_hash", "parse_specs", "parse_teachers", "reinforce", "replayed",
+    "KIND",
+    "TRANSFORM_VERSION",
+    "AugmentSettings",
+    "Augmentation",
+    "Knowledge",
+    "Recalled",
+    "ReinforceSettings",
+    "Teacher",
+    "TeacherSpec",
+    "augmented",
+    "image_hash",
+    "parse_specs",
+    "parse_teachers",
+    "reinforce",
+    "replayed",
     "tune_scale",
 ]

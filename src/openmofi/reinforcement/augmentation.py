@@ -125,8 +125,12 @@ def draw_augmentation(settings: AugmentSettings, draw: np.random.Generator, widt
     return Augmentation((left / width, top / height, across / width, down / height), flip, ops)
 
 
-def _draw_crop(settings: AugmentSettings, draw: np.random.Generator, width: int, height: int,
-               ) -> tuple[int, int, int, int]:
+def _draw_crop(
+    settings: AugmentSettings,
+    draw: np.random.Generator,
+    width: int,
+    height: int,
+) -> tuple[int, int, int, int]:
     """Left, top, width, height in whole pixels; RandomResizedCrop's ten tries, then the middle."""
     low, high = (math.log(ratio) for ratio in settings.ratio)
     for _ in range(_TRIES):
@@ -174,8 +178,12 @@ def replayed(image: ScaledImage, augmentation: Augmentation, size: int, interpol
     """
     x, y, across, down = augmentation.crop
     # On the image for which they were drawn, these are the integers that were drawn.
-    box = (round(x * image.width), round(y * image.height), max(1, round(across * image.width)),
-           max(1, round(down * image.height)))
+    box = (
+        round(x * image.width),
+        round(y * image.height),
+        max(1, round(across * image.width)),
+        max(1, round(down * image.height)),
+    )
     crop = image.cut(box, size, interpolation)
     if augmentation.flip:
         crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)

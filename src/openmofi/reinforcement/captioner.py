@@ -52,16 +52,27 @@ def open_captioner(spec: str) -> Captioner:
         with guarded(f"The captioner {spec!r}"), quiet_transformers():
             # Its annotation lacks `output_loading_info`.
             kind: Any = AutoModelForImageTextToText
-            model, report = kind.from_pretrained(folder, config=read_model_config(Path(folder)), use_safetensors=True,
-                                                 dtype=torch.float32, output_loading_info=True, **options)
+            model, report = kind.from_pretrained(
+                folder,
+                config=read_model_config(Path(folder)),
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+                **options,
+            )
             processor = AutoImageProcessor.from_pretrained(folder, **options)
             tokenizer = AutoTokenizer.from_pretrained(folder, **options)
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise OpenMofiError(f"The captioner {spec} cannot be loaded: {str(error).strip().splitlines()[0][:300]}",
-                            "Check that it is a complete image-to-text checkpoint with safetensors weights.") from error
+        raise OpenMofiError(
+            f"The captioner {spec} cannot be loaded: {str(error).strip().splitlines()[0][:300]}",
+            "Check that it is a complete image-to-text checkpoint with safetensors weights.",
+        ) from error
     if report["missing_keys"]:
-        raise OpenMofiError(f"The captioner {spec} lacks {len(report['missing_keys'])} of its weights, "
-                            f"such as {sorted(report['missing_keys'])[0]}.", "Fetch it again.")
+        raise OpenMofiError(
+            f"The captioner {spec} lacks {len(report['missing_keys'])} of its weights, "
+            f"such as {sorted(report['missing_keys'])[0]}.",
+            "Fetch it again.",
+        )
     return partial(_captions, model.eval().requires_grad_(False), processor, tokenizer)
 
 
@@ -77,7 +88,12 @@ def _captions(model: Any, processor: Any, tokenizer: Any, images: Sequence[Image
         return []
     pixels = processor(images=list(images), return_tensors="pt")["pixel_values"]
     with torch.inference_mode():
-        tokens = model.generate(pixel_values=pixels, num_beams=max(2, count), num_return_sequences=count,
-                                do_sample=False, max_new_tokens=_MAX_TOKENS)
+        tokens = model.generate(
+            pixel_values=pixels,
+            num_beams=max(2, count),
+            num_return_sequences=count,
+            do_sample=False,
+            max_new_tokens=_MAX_TOKENS,
+        )
     texts = [text.strip() for text in tokenizer.batch_decode(tokens, skip_special_tokens=True)]
-    return [texts[start:start + count] for start in range(0, len(texts), count)]
+    return [texts[start : start + count] for start in range(0, len(texts), count)]

@@ -35,8 +35,10 @@ def accepted_entities(labels: pa.Table, kb: KnowledgeBase | None) -> list[list[E
     else:
         rows = kb.rows(ids)
         if (rows < 0).any():
-            raise OpenMofiError(f"The knowledge base {kb.path} lacks the entity {ids[int(np.argmin(rows))]} of the "
-                                "labels.", "Give the one that the pairs were labelled with.")
+            raise OpenMofiError(
+                f"The knowledge base {kb.path} lacks the entity {ids[int(np.argmin(rows))]} of the labels.",
+                "Give the one that the pairs were labelled with.",
+            )
         entities = [kb.entity(row) for row in rows.tolist()]
     of_rows: list[list[Entity]] = [[] for _ in range(len(labels))]
     for row, entity in zip(judged.row[accepted].tolist(), entities, strict=True):
@@ -59,5 +61,8 @@ def _texts(entity: Entity) -> list[str]:
     # The type "noun.animal" reads "animal".
     kind = entity.types[0].rpartition(".")[2].replace("_", " ") if entity.types else ""
     values = {"name": entity.name, "description": entity.description, "type": kind}
-    return [template.format(**values) for template in CAPTION_TEMPLATES
-            if all(values[field] for _, field, _, _ in Formatter().parse(template) if field)]
+    return [
+        template.format(**values)
+        for template in CAPTION_TEMPLATES
+        if all(values[field] for _, field, _, _ in Formatter().parse(template) if field)
+    ]

@@ -42,13 +42,22 @@ def accepted_ids(labels: Folder, count: int) -> list[str]:
         judged = Judged.of(labels.read(shard, ["mentions", "entities"]))
         ids.update(judged.entity.filter(pa.array(judged.accepted)).to_pylist())
     if len(ids) < count:
-        raise UsageError(f"{labels.path} accepts {len(ids)} entities, fewer than --entity-scores {count}.",
-                         f"Set --entity-scores to {len(ids)} at most.")
+        raise UsageError(
+            f"{labels.path} accepts {len(ids)} entities, fewer than --entity-scores {count}.",
+            f"Set --entity-scores to {len(ids)} at most.",
+        )
     return sorted(ids)
 
 
-def prepare_entities(ids: Sequence[str], labels: Folder, kb: KnowledgeBase, encoders: Sequence[Encoder],
-                     out: str | Path, engine: Engine, progress: Progress) -> None:
+def prepare_entities(
+    ids: Sequence[str],
+    labels: Folder,
+    kb: KnowledgeBase,
+    encoders: Sequence[Encoder],
+    out: str | Path,
+    engine: Engine,
+    progress: Progress,
+) -> None:
     """Write `ENTITIES_FILE`, and embed the entities' texts into `OUT/entities`, which workers read.
 
     Raises:

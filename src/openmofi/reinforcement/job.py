@@ -37,10 +37,20 @@ OUTPUTS = Outputs(("samples/*.arrow", ENTITIES_FILE), other=("entities/*/*.parqu
 _NAMED = 10
 
 
-def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, settings: ReinforceSettings, *,
-              kb: str | Path | None = None, dataset: str | Path | None = None, device: str = "cpu",
-              teacher_precision: str = "fp32", engine: Engine | None = None, progress: Progress | None = None,
-              restart: bool = False) -> dict[str, Any]:
+def reinforce(
+    shards: Sequence[Shard],
+    labels: str | Path,
+    out: str | Path,
+    settings: ReinforceSettings,
+    *,
+    kb: str | Path | None = None,
+    dataset: str | Path | None = None,
+    device: str = "cpu",
+    teacher_precision: str = "fp32",
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    restart: bool = False,
+) -> dict[str, Any]:
     """Compute and store teachers' knowledge of labelled pairs; continues where an earlier run stopped.
 
     Args:
@@ -70,8 +80,10 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
     """
     engine, progress = engine or LocalEngine(), progress or Quiet()
     if settings.entity_scores and not kb:
-        raise UsageError("Scores of entities need a knowledge base that describes the entities.",
-                         "Add --kb, the one that the pairs were labelled with.")
+        raise UsageError(
+            "Scores of entities need a knowledge base that describes the entities.",
+            "Add --kb, the one that the pairs were labelled with.",
+        )
     folder = Folder.open(labels, "labels")
     inputs = _inputs(folder, shards, kb, dataset, progress)
     entities = accepted_ids(folder, settings.entity_scores) if settings.entity_scores else []
@@ -98,26 +110,50 @@ def reinforce(shards: Sequence[Shard], labels: str | Path, out: str | Path, sett
         return counts
 
 
-def _stage(labels: Folder, kb: str | Path | None, out: str | Path, settings: ReinforceSettings,
-           teachers: tuple[Teacher, ...], encoders: tuple[Encoder, ...], dataset: str | Path | None) -> ReinforceStage:
+def _stage(
+    labels: Folder,
+    kb: str | Path | None,
+    out: str | Path,
+    settings: ReinforceSettings,
+    teachers: tuple[Teacher, ...],
+    encoders: tuple[Encoder, ...],
+    dataset: str | Path | None,
+) -> ReinforceStage:
     """The job's stage, whose augmentations are of the largest teacher's size unless the settings say one."""
     largest = max((encoder.preprocessing for encoder in encoders), key=lambda preprocessing: preprocessing.size)
     read = ReadSettings(**labels.manifest.settings.get("read", {}))
     settings = replace(settings, size=settings.size or largest.size)
-    return ReinforceStage(labels.path, str(kb or ""), str(out), settings, largest.interpolation, teachers, read,
-                          encoders, str(dataset or ""))
+    return ReinforceStage(
+        labels.path,
+        str(kb or ""),
+        str(out),
+        settings,
+        largest.interpolation,
+        teachers,
+        read,
+        encoders,
+        str(dataset or ""),
+    )
 
 
 def _described(stage: ReinforceStage, shards: Sequence[Shard]) -> dict[str, Any]:
     """All that decides what is stored, beside the inputs."""
-    return {**stage.settings.as_dict(), "teachers": [asdict(teacher) for teacher in stage.teachers],
-            "interpolation": stage.interpolation, "transform_version": TRANSFORM_VERSION, "ops": OPS,
-            "labels": stage.labels, "kb": stage.kb, "dataset": stage.dataset,
-            "shards": [{"name": shard.name, "path": shard.path} for shard in shards]}
+    return {
+        **stage.settings.as_dict(),
+        "teachers": [asdict(teacher) for teacher in stage.teachers],
+        "interpolation": stage.interpolation,
+        "transform_version": TRANSFORM_VERSION,
+        "ops": OPS,
+        "labels": stage.labels,
+        "kb": stage.kb,
+        "dataset": stage.dataset,
+        "shards": [{"name": shard.name, "path": shard.path} for shard in shards],
+    }
 
 
-def _inputs(labels: Folder, shards: Sequence[Shard], kb: str | Path | None,
-            dataset: str | Path | None, progress: Progress) -> dict[str, str]:
+def _inputs(
+    labels: Folder, shards: Sequence[Shard], kb: str | Path | None, dataset: str | Path | None, progress: Progress
+) -> dict[str, str]:
     """The fingerprints of shards, labels, knowledge base and dataset.
 
     Raises:
@@ -128,22 +164,27 @@ def _inputs(labels: Folder, shards: Sequence[Shard], kb: str | Path | None,
     if kb:
         inputs["/kb"] = KnowledgeBase.open(kb, progress=progress).fingerprint
         if inputs["/kb"] != labels.manifest.inputs.get("/kb"):
-            raise OpenMofiError(f"{labels.path} was made with another knowledge base than {kb}.",
-                                f"Give that one ({labels.manifest.settings.get('kb')}), or label with this one.")
+            raise OpenMofiError(
+                f"{labels.path} was made with another knowledge base than {kb}.",
+                f"Give that one ({labels.manifest.settings.get('kb')}), or label with this one.",
+            )
     if dataset:
         manifest = Folder.open(dataset, "dataset").manifest
         inputs["/dataset"] = manifest.fingerprint
         if manifest.inputs.get("labels") != labels.manifest.fingerprint:
-            raise OpenMofiError(f"The dataset {dataset} was not built from {labels.path}.",
-                                "Give its own labels, or build it again.")
+            raise OpenMofiError(
+                f"The dataset {dataset} was not built from {labels.path}.", "Give its own labels, or build it again."
+            )
     for shard in shards:
         inputs[shard.name] = file_fingerprint(shard.path)
         labelled = labels.manifest.inputs.get(shard.name)
         if labelled is None:
             raise OpenMofiError(f"{labels.path} has no labels of {shard.path}.", "Label it first.")
         if labelled != inputs[shard.name]:
-            raise OpenMofiError(f"{labels.path} was made from another shard {shard.name} than {shard.path}.",
-                                "Give that one, or label this one.")
+            raise OpenMofiError(
+                f"{labels.path} was made from another shard {shard.name} than {shard.path}.",
+                "Give that one, or label this one.",
+            )
     return inputs
 
 
@@ -160,11 +201,20 @@ def _count(stage: ReinforceStage, shards: Sequence[Shard]) -> dict[str, Any]:
             measured.append(json.loads(reader.schema.metadata[MEASURED.encode()]))
             rows = reader.read_all().select(["key", "status"]).to_pydict()
         status.update(rows["status"])
-        refused += [f"{shard.name}/{key}: {reason}" for key, reason in zip(rows["key"], rows["status"], strict=True)
-                    if reason.startswith("image_")]
-    return {"rows": sum(status.values()), "status": dict(sorted(status.items())), "refused": refused[:_NAMED],
-            "own_texts": sum(part["own_texts"] for part in measured), "bytes": size,
-            "bytes_per_sample": round(size / max(1, status[PairStatus.OK])), **_fidelity(measured)}
+        refused += [
+            f"{shard.name}/{key}: {reason}"
+            for key, reason in zip(rows["key"], rows["status"], strict=True)
+            if reason.startswith("image_")
+        ]
+    return {
+        "rows": sum(status.values()),
+        "status": dict(sorted(status.items())),
+        "refused": refused[:_NAMED],
+        "own_texts": sum(part["own_texts"] for part in measured),
+        "bytes": size,
+        "bytes_per_sample": round(size / max(1, status[PairStatus.OK])),
+        **_fidelity(measured),
+    }
 
 
 def _fidelity(measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -175,7 +225,11 @@ def _fidelity(measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     def mean(teacher: str, precision: str, figure: str) -> float:
         return float(np.average([part[teacher][precision][figure] for part in parts], weights=weights))
 
-    fidelity = {teacher: {precision: {figure: mean(teacher, precision, figure) for figure in figures}
-                          for precision, figures in precisions.items()}
-                for teacher, precisions in (parts[0] if parts else {}).items()}
+    fidelity = {
+        teacher: {
+            precision: {figure: mean(teacher, precision, figure) for figure in figures}
+            for precision, figures in precisions.items()
+        }
+        for teacher, precisions in (parts[0] if parts else {}).items()
+    }
     return {"fidelity": fidelity, "fidelity_samples": int(weights.sum())}

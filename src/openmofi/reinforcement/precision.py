@@ -72,8 +72,10 @@ def affinity_fidelity(image: Array, text: Array, scale: float, precision: str) -
     Returns:
         `kl`: mean of KL(exact ‖ stored) over rows and columns, in nats; `absolute`: mean of |exact − stored|.
     """
-    exact, kept = (scale * a.astype(np.float64) @ b.astype(np.float64).T for a, b in (
-        (image, text), (stored(image, precision), stored(text, precision))))
+    exact, kept = (
+        scale * a.astype(np.float64) @ b.astype(np.float64).T
+        for a, b in ((image, text), (stored(image, precision), stored(text, precision)))
+    )
     divergence, difference = [], []
     for axis in (0, 1):
         p, q = log_softmax(exact, axis), log_softmax(kept, axis)

@@ -83,15 +83,17 @@ class Knowledge:
         try:
             self.teachers = tuple(
                 Teacher(**{**raw, "preprocessing": preprocessing_from_json(raw["preprocessing"], str(path))})
-                for raw in settings["teachers"])
+                for raw in settings["teachers"]
+            )
             self.augmentations, self.captions = int(settings["augmentations"]), int(settings["captions"])
             self.entity_scores = int(settings.get("entity_scores", 0))
             self.size, self.interpolation = int(settings["size"]), str(settings["interpolation"])
             self._precision, self._ops = str(settings["precision"]), int(settings["augment"]["ops"])
             self._shards = frozenset(shard["name"] for shard in settings["shards"])
         except (KeyError, TypeError, ValueError) as error:
-            raise OpenMofiError(f"The manifest of {path} cannot be read: {type(error).__name__}: {error}.",
-                                _ANEW) from error
+            raise OpenMofiError(
+                f"The manifest of {path} cannot be read: {type(error).__name__}: {error}.", _ANEW
+            ) from error
         self.fingerprint = manifest.fingerprint
         # The most recent ones stay mapped.
         self._shard = lru_cache(_OPEN_SHARDS)(lambda name: _MappedShard.open(shard_path(path, name)))
@@ -108,9 +110,11 @@ class Knowledge:
             raise OpenMofiError(f"{path} is not finished.", "Run the same 'openmofi reinforce' again; it resumes.")
         version = manifest.settings.get("transform_version")
         if version != TRANSFORM_VERSION or tuple(manifest.settings.get("ops", ())) != OPS:
-            raise OpenMofiError(f"{path} holds augmentations of version {version}; this OpenMOFI replays version "
-                                f"{TRANSFORM_VERSION}, which gives other pixels than the teachers saw.",
-                                "Make the store again with this version.")
+            raise OpenMofiError(
+                f"{path} holds augmentations of version {version}; this OpenMOFI replays version "
+                f"{TRANSFORM_VERSION}, which gives other pixels than the teachers saw.",
+                "Make the store again with this version.",
+            )
         return cls(Path(path).absolute(), manifest)
 
     def __reduce__(self) -> tuple[Any, tuple[Path]]:
@@ -133,13 +137,23 @@ class Knowledge:
         if self.captions:
             _check_numbers(caption, self.captions, "caption")
         count = len(keys)
-        image, text, synthetic = ({teacher.name: np.zeros((count, teacher.dim), np.float32)
-                                   for teacher in self.teachers} for _ in PARTS)
+        image, text, synthetic = (
+            {teacher.name: np.zeros((count, teacher.dim), np.float32) for teacher in self.teachers} for _ in PARTS
+        )
         scored, shape = self.teachers if self.entity_scores else (), (count, self.entity_scores)
-        recalled = Recalled(np.zeros(count, bool), np.zeros(count, np.int64), np.zeros(count, np.int64),
-                            np.zeros(count, np.uint64), [None] * count, [""] * count, image, text, synthetic,
-                            {teacher.name: np.full(shape, -1, np.int64) for teacher in scored},
-                            {teacher.name: np.zeros(shape, np.float32) for teacher in scored})
+        recalled = Recalled(
+            np.zeros(count, bool),
+            np.zeros(count, np.int64),
+            np.zeros(count, np.int64),
+            np.zeros(count, np.uint64),
+            [None] * count,
+            [""] * count,
+            image,
+            text,
+            synthetic,
+            {teacher.name: np.full(shape, -1, np.int64) for teacher in scored},
+            {teacher.name: np.zeros(shape, np.float32) for teacher in scored},
+        )
         indices: dict[str, list[int]] = {}
         for number, shard in enumerate(shards):
             indices.setdefault(shard, []).append(number)
@@ -176,8 +190,11 @@ class Knowledge:
         numbers = {"image": augmentation, "text": np.zeros(len(augmentation), np.int64), "caption": caption}
         for shard, index, rows in found:
             with shard.readable():
-                for name, target in (("width", recalled.widths), ("height", recalled.heights),
-                                     ("hash", recalled.hashes)):
+                for name, target in (
+                    ("width", recalled.widths),
+                    ("height", recalled.heights),
+                    ("hash", recalled.hashes),
+                ):
                     target[index] = shard.columns[name][rows]
                 if self.captions:
                     for sample, text in zip(index.tolist(), shard.texts_of(rows, caption[index]), strict=True):
@@ -187,10 +204,13 @@ class Knowledge:
         for number, teacher in enumerate(self.teachers):
             for part in PARTS if self.captions else PARTS[:2]:
                 getattr(recalled, part)[teacher.name][:] = self._vectors(
-                    found, f"{part}_{number}", teacher.dim, numbers[part])
+                    found, f"{part}_{number}", teacher.dim, numbers[part]
+                )
             if self.entity_scores:
-                ids, scores = (_gathered(found, f"{name}_{number}", self.entity_scores, augmentation)
-                               for name in ("entity", "entity_score"))
+                ids, scores = (
+                    _gathered(found, f"{name}_{number}", self.entity_scores, augmentation)
+                    for name in ("entity", "entity_score")
+                )
                 _require(found, (ids >= 0) & (ids < self._entity_count), "an entity that the store does not have")
                 _require(found, (scores >= 0) & (scores <= 1), "an entity score that is not between 0 and 1")
                 recalled.entity_ids[teacher.name][recalled.known] = ids[recalled.known]
@@ -209,16 +229,18 @@ class Knowledge:
     def _draw(self, recalled: Recalled, found: Sequence[_Found], numbers: Ints) -> None:
         """Write the chosen augmentations."""
         crops, flips, ops, magnitudes = (
-            _gathered(found, name, width, numbers) if width else np.zeros((len(numbers), 0)) for name, width in (
-                ("crop", 4), ("flip", 1), ("op", self._ops), ("magnitude", self._ops)))
+            _gathered(found, name, width, numbers) if width else np.zeros((len(numbers), 0))
+            for name, width in (("crop", 4), ("flip", 1), ("op", self._ops), ("magnitude", self._ops))
+        )
         ends = crops[:, :2] + crops[:, 2:]
         _require(found, (crops[:, :2] >= 0) & (crops[:, 2:] > 0) & (ends <= 1 + _ROUNDING), "a crop beyond its image")
         _require(found, (ops >= 0) & (ops < len(OPS)) & np.isfinite(magnitudes), "an unknown augmentation")
         parts = zip(*(values.tolist() for values in (crops, flips, ops, magnitudes)), strict=True)
         for sample, (known, (crop, flip, names, values)) in enumerate(zip(recalled.known.tolist(), parts, strict=True)):
             if known:
-                recalled.augmentations[sample] = Augmentation(tuple(crop), bool(flip[0]), tuple(
-                    (OPS[op], value) for op, value in zip(names, values, strict=True)))
+                recalled.augmentations[sample] = Augmentation(
+                    tuple(crop), bool(flip[0]), tuple((OPS[op], value) for op, value in zip(names, values, strict=True))
+                )
 
     @cached_property
     def _entity_count(self) -> int:
@@ -253,8 +275,11 @@ class _MappedShard:
         try:
             # One record batch, so that each column is one array.
             batch = pa.ipc.open_file(pa.memory_map(path)).get_batch(0)
-            columns = {name: _values(batch.column(name)) for name in batch.schema.names
-                       if name not in ("key", "status", "texts")}
+            columns = {
+                name: _values(batch.column(name))
+                for name in batch.schema.names
+                if name not in ("key", "status", "texts")
+            }
             rows = np.flatnonzero(pc.equal(batch.column("status"), str(PairStatus.OK)))
             keys = _packed(batch.column("key").take(pa.array(rows)).to_pylist())
             texts = batch.column("texts")
@@ -338,7 +363,7 @@ def _values(column: pa.Array) -> NDArray[Any]:
     """A column's buffer as numpy, without a copy; nulls hold zeros."""
     fixed = pa.types.is_fixed_size_list(column.type)
     flat = column.values if fixed else column
-    data = np.frombuffer(flat.buffers()[1], flat.type.to_pandas_dtype())[flat.offset:flat.offset + len(flat)]
+    data = np.frombuffer(flat.buffers()[1], flat.type.to_pandas_dtype())[flat.offset : flat.offset + len(flat)]
     return data.reshape(len(column), column.type.list_size) if fixed else data
 
 

@@ -65,8 +65,14 @@ class PreparedSample:
         return self.sample.status == PairStatus.OK
 
 
-def labelled_pairs(shard: Shard, read: ReadSettings, labels: Folder, dataset: str, kb: KnowledgeBase | None,
-                   settings: ReinforceSettings) -> Iterator[LabelledPair]:
+def labelled_pairs(
+    shard: Shard,
+    read: ReadSettings,
+    labels: Folder,
+    dataset: str,
+    kb: KnowledgeBase | None,
+    settings: ReinforceSettings,
+) -> Iterator[LabelledPair]:
     """The shard's pairs beside their labels, in order.
 
     Args:
@@ -82,14 +88,19 @@ def labelled_pairs(shard: Shard, read: ReadSettings, labels: Folder, dataset: st
     table = labels.read(shard, ["key", "text", "status", "mentions", "entities"])
     included = Folder.open(dataset, "dataset").read(shard, ["key"])["key"].to_pylist() if dataset else ()
     keys = frozenset(included)
-    rows = zip(*(table.column(name).to_pylist() for name in ("key", "status", "text")), accepted_entities(table, kb),
-               strict=True)
+    rows = zip(
+        *(table.column(name).to_pylist() for name in ("key", "status", "text")),
+        accepted_entities(table, kb),
+        strict=True,
+    )
     for pair, row in zip(chain(read_pairs(shard, read), [None]), chain(rows, [None]), strict=False):
         if pair is None and row is None:
             return
         if pair is None or row is None or pair.key != row[0]:
-            raise OpenMofiError(f"The rows of {shard.path} differ from those of its labels.",
-                                "It has changed since it was labelled: label it again.")
+            raise OpenMofiError(
+                f"The rows of {shard.path} differ from those of its labels.",
+                "It has changed since it was labelled: label it again.",
+            )
         key, status, text, entities = row
         if status not in tuple(LabelStatus):
             yield LabelledPair(pair, PairStatus(status), text, ())
@@ -101,8 +112,13 @@ def labelled_pairs(shard: Shard, read: ReadSettings, labels: Folder, dataset: st
             yield LabelledPair(pair, PairStatus.OK, text, texts)
 
 
-def prepared(labelled: LabelledPair, shard: str, settings: ReinforceSettings, interpolation: str,
-             backbones: Mapping[int, Preprocessing]) -> PreparedSample:
+def prepared(
+    labelled: LabelledPair,
+    shard: str,
+    settings: ReinforceSettings,
+    interpolation: str,
+    backbones: Mapping[int, Preprocessing],
+) -> PreparedSample:
     """Draw a sample's augmentations and preprocess them for each backbone; thread-safe."""
     pair = labelled.pair
     if labelled.status != PairStatus.OK:
@@ -111,15 +127,21 @@ def prepared(labelled: LabelledPair, shard: str, settings: ReinforceSettings, in
         return PreparedSample(Sample(pair.key, PairStatus.IMAGE_MISSING))
     try:
         with ScaledImage.opened(pair.image) as image:
-            drawn = tuple(draw_augmentation(settings.augment, drawing(settings.seed, shard, pair.key, number),
-                                            image.width, image.height) for number in range(settings.augmentations))
+            drawn = tuple(
+                draw_augmentation(
+                    settings.augment, drawing(settings.seed, shard, pair.key, number), image.width, image.height
+                )
+                for number in range(settings.augmentations)
+            )
             images = [replayed(image, augmentation, settings.size, interpolation) for augmentation in drawn]
         whole = decode_image(pair.image, size_hint=settings.size) if settings.captioner else None
     except ImageRefused as refused:
         return PreparedSample(Sample(pair.key, refused.status))
     sample = Sample(pair.key, PairStatus.OK, image.width, image.height, image_hash(pair.image), drawn, labelled.texts)
-    pixels = {number: np.stack([preprocess(image, preprocessing) for image in images])
-              for number, preprocessing in backbones.items()}
+    pixels = {
+        number: np.stack([preprocess(image, preprocessing) for image in images])
+        for number, preprocessing in backbones.items()
+    }
     return PreparedSample(sample, labelled.text, pixels, whole)
 
 
@@ -128,6 +150,10 @@ def with_texts(usable: Sequence[PreparedSample], captioner: Captioner | None, co
     texts: Sequence[Sequence[str]] = [item.sample.texts for item in usable]
     if captioner and count:
         texts = captioner([item.whole for item in usable if item.whole is not None], count)
-    return [replace(item, sample=replace(item.sample, texts=tuple(text or item.text for text in written)
-                                         or (item.text,) * count))
-            for item, written in zip(usable, texts, strict=True)]
+    return [
+        replace(
+            item,
+            sample=replace(item.sample, texts=tuple(text or item.text for text in written) or (item.text,) * count),
+        )
+        for item, written in zip(usable, texts, strict=True)
+    ]

@@ -20,8 +20,16 @@ _LEAST_PAIRS = 16
 _FORWARD = 64
 
 
-def tune_scale(shards: Sequence[Shard], spec: str, *, pairs: int = 4096, batch: int = 256, seed: int = 0,
-               read: ReadSettings = ReadSettings(), device: str = "cpu") -> FittedScale:
+def tune_scale(
+    shards: Sequence[Shard],
+    spec: str,
+    *,
+    pairs: int = 4096,
+    batch: int = 256,
+    seed: int = 0,
+    read: ReadSettings = ReadSettings(),
+    device: str = "cpu",
+) -> FittedScale:
     """Find a teacher's scale on pairs that it was not trained on.
 
     Args:
@@ -47,8 +55,9 @@ def tune_scale(shards: Sequence[Shard], spec: str, *, pairs: int = 4096, batch: 
         text_parts.append(encoder.embed_texts([text for _, text in portion]))
     count = sum(map(len, image_parts))
     if count < _LEAST_PAIRS:
-        raise OpenMofiError(f"{count} pairs of distinct texts can be used; a scale needs {_LEAST_PAIRS}.",
-                            "Give more held-out pairs.")
+        raise OpenMofiError(
+            f"{count} pairs of distinct texts can be used; a scale needs {_LEAST_PAIRS}.", "Give more held-out pairs."
+        )
     return fit_scale(np.concatenate(image_parts), np.concatenate(text_parts), batch=batch, seed=seed)
 
 

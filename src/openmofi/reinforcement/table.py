@@ -60,8 +60,12 @@ class Sample:
     texts: tuple[str, ...] = ()
 
 
-def shard_table(samples: Sequence[Sample], values: Mapping[str, NDArray[Any]], settings: ReinforceSettings,
-                metadata: Mapping[str, str]) -> pa.RecordBatch:
+def shard_table(
+    samples: Sequence[Sample],
+    values: Mapping[str, NDArray[Any]],
+    settings: ReinforceSettings,
+    metadata: Mapping[str, str],
+) -> pa.RecordBatch:
     """The table of a shard.
 
     Args:
@@ -88,8 +92,9 @@ def shard_table(samples: Sequence[Sample], values: Mapping[str, NDArray[Any]], s
     ):
         if size:
             columns[name] = _lists(numbers.reshape(len(usable), count * size), known)
-    columns["texts"] = pa.array([list(s.texts) if ok else None for s, ok in zip(samples, known, strict=True)],
-                                pa.list_(pa.string()))
+    columns["texts"] = pa.array(
+        [list(s.texts) if ok else None for s, ok in zip(samples, known, strict=True)], pa.list_(pa.string())
+    )
     columns |= {name: _lists(numbers, known) for name, numbers in values.items()}
     schema = pa.schema([pa.field(name, column.type) for name, column in columns.items()], dict(metadata))
     return pa.RecordBatch.from_arrays(list(columns.values()), schema=schema)

@@ -64,11 +64,16 @@ def parse_teachers(text: str) -> tuple[TeacherSpec, ...]:
         spec, colon, last = part.rpartition(":")
         scale = _number(last) if colon else None
         if scale is None:
-            raise UsageError(f"The teacher {part!r} has no scale, which its softmax over similarities needs.",
-                             f"Write SPEC:SCALE. {_TUNE.format(spec=part)}")
+            raise UsageError(
+                f"The teacher {part!r} has no scale, which its softmax over similarities needs.",
+                f"Write SPEC:SCALE. {_TUNE.format(spec=part)}",
+            )
         if not math.isfinite(scale) or scale < LEAST_SCALE:
-            raise UsageError(f"The scale of the teacher {spec!r} is {last}; it must be finite and at least "
-                             f"{LEAST_SCALE:g}, or the teacher is near uniform.", _TUNE.format(spec=spec))
+            raise UsageError(
+                f"The scale of the teacher {spec!r} is {last}; it must be finite and at least "
+                f"{LEAST_SCALE:g}, or the teacher is near uniform.",
+                _TUNE.format(spec=spec),
+            )
         specs.append(TeacherSpec(spec, scale))
     return tuple(specs)
 
@@ -79,8 +84,9 @@ def parse_specs(text: str) -> tuple[str, ...]:
     Raises:
         UsageError: no teacher, or a repeated one.
     """
-    return tuple(part.rpartition(":")[0] if _number(part.rpartition(":")[2]) is not None else part
-                 for part in _parts(text))
+    return tuple(
+        part.rpartition(":")[0] if _number(part.rpartition(":")[2]) is not None else part for part in _parts(text)
+    )
 
 
 def _parts(text: str) -> list[str]:
@@ -99,8 +105,9 @@ def _number(text: str) -> float | None:
         return None
 
 
-def open_teachers(chosen: Sequence[TeacherSpec],
-                  device: str = "cpu", precision: str = "fp32") -> tuple[tuple[Teacher, ...], tuple[Encoder, ...]]:
+def open_teachers(
+    chosen: Sequence[TeacherSpec], device: str = "cpu", precision: str = "fp32"
+) -> tuple[tuple[Teacher, ...], tuple[Encoder, ...]]:
     """Open the encoders and describe them as teachers.
 
     Args:
@@ -118,8 +125,9 @@ def open_teachers(chosen: Sequence[TeacherSpec],
         encoder = open_encoder(choice.spec, device=device, precision=precision, bases=bases)
         encoder.require_comparison()
         name = _name(choice.spec, [teacher.name for teacher in teachers])
-        teachers.append(Teacher(name, choice.spec, encoder.dim, choice.scale, encoder.preprocessing,
-                                encoder.fingerprint))
+        teachers.append(
+            Teacher(name, choice.spec, encoder.dim, choice.scale, encoder.preprocessing, encoder.fingerprint)
+        )
         encoders.append(encoder)
     return tuple(teachers), tuple(encoders)
 
@@ -141,14 +149,15 @@ class SharedBackbones:
     def __init__(self, encoders: Sequence[Encoder]) -> None:
         keys = [(encoder.feature_fingerprint, encoder.preprocessing) for encoder in encoders]
         self._encoders = [(encoder, keys.index(key)) for encoder, key in zip(encoders, keys, strict=True)]
-        self.preprocessing = {backbone: whole_square(encoders[backbone].preprocessing)
-                              for backbone in sorted({backbone for _, backbone in self._encoders})}
+        self.preprocessing = {
+            backbone: whole_square(encoders[backbone].preprocessing)
+            for backbone in sorted({backbone for _, backbone in self._encoders})
+        }
         self._texts: dict[int, dict[str, Array]] = {backbone: {} for backbone in self.preprocessing}
 
     def embed_images(self, pixels: Mapping[int, Array]) -> list[Array]:
         """Backbone → (n, 3, size, size) float32; each encoder's (n, dim) float32, L2-normalised. n is not 0."""
-        features = {backbone: self._encoders[backbone][0].image_features(values)
-                    for backbone, values in pixels.items()}
+        features = {backbone: self._encoders[backbone][0].image_features(values) for backbone, values in pixels.items()}
         return [encoder.project_images(features[backbone]) for encoder, backbone in self._encoders]
 
     def read(self, texts: Sequence[str]) -> None:
@@ -160,8 +169,10 @@ class SharedBackbones:
     def embed_texts(self, texts: Sequence[str]) -> list[Array]:
         """Each encoder's (n, dim) float32, L2-normalised; n is not 0."""
         self.read(texts)
-        return [encoder.project_texts(np.stack([self._texts[backbone][text] for text in texts]))
-                for encoder, backbone in self._encoders]
+        return [
+            encoder.project_texts(np.stack([self._texts[backbone][text] for text in texts]))
+            for encoder, backbone in self._encoders
+        ]
 
 
 def _name(spec: str, taken: Sequence[str]) -> str:

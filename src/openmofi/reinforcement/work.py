@@ -77,11 +77,23 @@ class ReinforceStage:
         return partial(_reinforce_shard, self, self.encoders, labels, kb, captioner, entities)
 
 
-def _reinforce_shard(stage: ReinforceStage, encoders: Sequence[Encoder], labels: Folder, kb: KnowledgeBase | None,
-                     captioner: Captioner | None, entities: Sequence[Array], shard: Shard) -> dict[str, Any]:
+def _reinforce_shard(
+    stage: ReinforceStage,
+    encoders: Sequence[Encoder],
+    labels: Folder,
+    kb: KnowledgeBase | None,
+    captioner: Captioner | None,
+    entities: Sequence[Array],
+    shard: Shard,
+) -> dict[str, Any]:
     settings, backbones = stage.settings, SharedBackbones(encoders)
-    prepare = partial(prepared, shard=shard.name, settings=settings, interpolation=stage.interpolation,
-                      backbones=backbones.preprocessing)
+    prepare = partial(
+        prepared,
+        shard=shard.name,
+        settings=settings,
+        interpolation=stage.interpolation,
+        backbones=backbones.preprocessing,
+    )
     pairs = labelled_pairs(shard, stage.read, labels, stage.dataset, kb, settings)
     samples: list[Sample] = []
     own: list[str] = []
@@ -101,8 +113,13 @@ def _reinforce_shard(stage: ReinforceStage, encoders: Sequence[Encoder], labels:
             own += [item.text for item in usable]
     known = [sample for sample in samples if sample.status == PairStatus.OK]
     values += [_values(stage, parts, ()) for parts in _texts(backbones, own, [sample.texts for sample in known])]
-    measured = json.dumps({**_fidelity(stage.teachers, exact, backbones, own), "own_texts": sum(
-        set(sample.texts) == {text} for sample, text in zip(known, own, strict=True))}, sort_keys=True)
+    measured = json.dumps(
+        {
+            **_fidelity(stage.teachers, exact, backbones, own),
+            "own_texts": sum(set(sample.texts) == {text} for sample, text in zip(known, own, strict=True)),
+        },
+        sort_keys=True,
+    )
     joined = {name: np.concatenate([part[name] for part in values if name in part]) for name in values[0]}
     write_shard(stage.path(shard), shard_table(samples, joined, settings, {MEASURED: measured}))
     return {"rows": len(samples)}
@@ -112,8 +129,10 @@ def _nothing(stage: ReinforceStage) -> list[dict[str, Array]]:
     """Each teacher's embeddings of no samples."""
     counts = zip(PARTS, (stage.settings.augmentations, 1, stage.settings.captions), strict=True)
     shapes = {part: count for part, count in counts if count}
-    return [{part: np.zeros((0, count, teacher.dim), np.float32) for part, count in shapes.items()}
-            for teacher in stage.teachers]
+    return [
+        {part: np.zeros((0, count, teacher.dim), np.float32) for part, count in shapes.items()}
+        for teacher in stage.teachers
+    ]
 
 
 def _images(backbones: SharedBackbones, usable: Sequence[PreparedSample]) -> list[Array]:
@@ -122,8 +141,9 @@ def _images(backbones: SharedBackbones, usable: Sequence[PreparedSample]) -> lis
     return [vectors.reshape(len(usable), -1, vectors.shape[1]) for vectors in backbones.embed_images(pixels)]
 
 
-def _texts(backbones: SharedBackbones, own: Sequence[str],
-           captions: Sequence[Sequence[str]]) -> Iterator[list[dict[str, Array]]]:
+def _texts(
+    backbones: SharedBackbones, own: Sequence[str], captions: Sequence[Sequence[str]]
+) -> Iterator[list[dict[str, Array]]]:
     """Each teacher's embeddings of own and synthetic texts, (m, 1, dim) and (m, captions, dim), in portions of samples.
 
     All texts of a shard are read at once: batches of texts of one length hold little padding.
@@ -136,13 +156,18 @@ def _texts(backbones: SharedBackbones, own: Sequence[str],
         parts = {"text": backbones.embed_texts(own[part])}
         if captions[0]:
             parts["caption"] = backbones.embed_texts([text for texts in captions[part] for text in texts])
-        yield [{name: vectors.reshape(len(own[part]), -1, vectors.shape[1])
-                for name, vectors in zip(parts, of_teacher, strict=True)}
-               for of_teacher in zip(*parts.values(), strict=True)]
+        yield [
+            {
+                name: vectors.reshape(len(own[part]), -1, vectors.shape[1])
+                for name, vectors in zip(parts, of_teacher, strict=True)
+            }
+            for of_teacher in zip(*parts.values(), strict=True)
+        ]
 
 
-def _values(stage: ReinforceStage, embeddings: Sequence[Mapping[str, Array]],
-            entities: Sequence[Array]) -> dict[str, NDArray[Any]]:
+def _values(
+    stage: ReinforceStage, embeddings: Sequence[Mapping[str, Array]], entities: Sequence[Array]
+) -> dict[str, NDArray[Any]]:
     """Columns of the shard's table, (m, values a row), from each teacher's embeddings."""
     columns: dict[str, NDArray[Any]] = {}
     for number, parts in enumerate(embeddings):
@@ -159,8 +184,9 @@ def _values(stage: ReinforceStage, embeddings: Sequence[Mapping[str, Array]],
     return columns
 
 
-def _fidelity(teachers: Sequence[Teacher], exact: Sequence[Sequence[Array]], backbones: SharedBackbones,
-              own: Sequence[str]) -> dict[str, Any]:
+def _fidelity(
+    teachers: Sequence[Teacher], exact: Sequence[Sequence[Array]], backbones: SharedBackbones, own: Sequence[str]
+) -> dict[str, Any]:
     """What each precision does to each teacher's affinities over the batches `exact` of images, beside their texts."""
     count = sum(len(batch[0]) for batch in exact)
     texts = backbones.embed_texts(own[:count]) if count else []
@@ -168,5 +194,6 @@ def _fidelity(teachers: Sequence[Teacher], exact: Sequence[Sequence[Array]], bac
     for number, text in enumerate(texts):
         image = np.concatenate([batch[number] for batch in exact])
         fidelity[teachers[number].name] = {
-            precision: affinity_fidelity(image, text, teachers[number].scale, precision) for precision in PRECISIONS}
+            precision: affinity_fidelity(image, text, teachers[number].scale, precision) for precision in PRECISIONS
+        }
     return {"fidelity": fidelity, "fidelity_samples": count}

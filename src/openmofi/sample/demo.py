@@ -62,8 +62,9 @@ class Stopwatch:
             write_json(self.path, self.seconds)
 
 
-def run_demo(out: str | Path, progress: Progress, *, settings: WorldSettings | None = None,
-             restart: bool = False) -> dict[str, Any]:
+def run_demo(
+    out: str | Path, progress: Progress, *, settings: WorldSettings | None = None, restart: bool = False
+) -> dict[str, Any]:
     """Label the sample world in `out`, measure the labels and report.
 
     Args:
@@ -79,9 +80,13 @@ def run_demo(out: str | Path, progress: Progress, *, settings: WorldSettings | N
     root = Path(out)
     watch, counts = label_world(root, progress, settings=settings, restart=restart)
     audits = watch.time("audit", lambda: audit_demo(root))
-    metrics = {"labels": label_metrics(audits) | {"expected_precision": counts["expected_precision"]},
-               "search": watch.time("search", lambda: search_metrics(root)),
-               "pairs": counts["rows_in"], "rows_in": counts["rows_in"], "rows_out": counts["rows_out"]}
+    metrics = {
+        "labels": label_metrics(audits) | {"expected_precision": counts["expected_precision"]},
+        "search": watch.time("search", lambda: search_metrics(root)),
+        "pairs": counts["rows_in"],
+        "rows_in": counts["rows_in"],
+        "rows_out": counts["rows_out"],
+    }
     return finish_demo(root, watch, metrics, audits)
 
 
@@ -94,13 +99,27 @@ def page_command(root: Path) -> str:
     else:
         program = str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
     index = str(root / "index")
-    build = [program, "index", "build", str(root / "labels"), "--encoder", f"run:{root / 'encoders' / PARTIAL_LABELS}",
-             "-o", index]
+    build = [
+        program,
+        "index",
+        "build",
+        str(root / "labels"),
+        "--encoder",
+        f"run:{root / 'encoders' / PARTIAL_LABELS}",
+        "-o",
+        index,
+    ]
     return f"{shlex.join(build)} && {shlex.join([program, 'serve', index, '--open'])}"
 
 
-def finish_demo(root: Path, watch: Stopwatch, metrics: Mapping[str, Any], audits: Mapping[str, Audit],
-                sections: Sequence[ReportSection] = (), goals: Mapping[str, float] | None = None) -> dict[str, Any]:
+def finish_demo(
+    root: Path,
+    watch: Stopwatch,
+    metrics: Mapping[str, Any],
+    audits: Mapping[str, Audit],
+    sections: Sequence[ReportSection] = (),
+    goals: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
     """Write the demo's `report.html` and `metrics.json`.
 
     Args:
@@ -116,11 +135,19 @@ def finish_demo(root: Path, watch: Stopwatch, metrics: Mapping[str, Any], audits
     """
     # What is left of an earlier run's report would be counted for this one.
     before = {step: seconds for step, seconds in watch.seconds.items() if step != "report"}
-    watch.time("report", lambda: write_report(
-        root / "dataset", root / "labels", root / "report.html", audit=audits["labels"],
-        kb=KnowledgeBase.open(root / "kb"), metrics=head_figures(metrics["labels"]),
-        sections=[*sections, figures_section(metrics, goals), seconds_section(before)],
-        compared={"contrastive on alt-text": audits["labels-alt-text"]}))
+    watch.time(
+        "report",
+        lambda: write_report(
+            root / "dataset",
+            root / "labels",
+            root / "report.html",
+            audit=audits["labels"],
+            kb=KnowledgeBase.open(root / "kb"),
+            metrics=head_figures(metrics["labels"]),
+            sections=[*sections, figures_section(metrics, goals), seconds_section(before)],
+            compared={"contrastive on alt-text": audits["labels-alt-text"]},
+        ),
+    )
     finished = {**metrics, "seconds": watch.totals()}
     write_json(root / "metrics.json", finished)
     return finished
@@ -128,13 +155,15 @@ def finish_demo(root: Path, watch: Stopwatch, metrics: Mapping[str, Any], audits
 
 def audit_demo(root: Path) -> dict[str, Audit]:
     """Audits of `labels`, `labels-heldout` and `labels-alt-text` below `root` against the world's truth."""
-    return {name: audit(root / name, root / "world/truth.parquet", at_recall=AT_RECALL)
-            for name in ("labels", "labels-heldout", "labels-alt-text")}
+    return {
+        name: audit(root / name, root / "world/truth.parquet", at_recall=AT_RECALL)
+        for name in ("labels", "labels-heldout", "labels-alt-text")
+    }
 
 
-def label_world(root: Path, progress: Progress, *,
-                settings: WorldSettings | None = None,
-                restart: bool = False) -> tuple[Stopwatch, dict[str, Any]]:
+def label_world(
+    root: Path, progress: Progress, *, settings: WorldSettings | None = None, restart: bool = False
+) -> tuple[Stopwatch, dict[str, Any]]:
     """The demo up to `root/dataset`: world, knowledge base, the sample encoders, labels, dataset; see `run_demo`.
 
     Returns the seconds so far and the counts of the label job over the training pages.
@@ -148,21 +177,31 @@ def label_world(root: Path, progress: Progress, *,
     watch.time("kb", lambda: build_table(world / "kb", kb, restart=restart))
     train, heldout = expand_shards([str(world / "pages/train")]), expand_shards([str(world / "pages/heldout_pages")])
     opened, backbone = KnowledgeBase.open(kb), open_encoder(BACKBONE)
-    watch.time("read", lambda: read_corpus(train + heldout, opened, backbone, LabelSettings(), cache, LocalEngine(),
-                                           progress))
-    watch.time("encoders", lambda: train_sample_encoders(train, kb, encoders, cache=cache, progress=progress,
-                                                         backbone=backbone, restart=restart))
+    watch.time(
+        "read", lambda: read_corpus(train + heldout, opened, backbone, LabelSettings(), cache, LocalEngine(), progress)
+    )
+    watch.time(
+        "encoders",
+        lambda: train_sample_encoders(
+            train, kb, encoders, cache=cache, progress=progress, backbone=backbone, restart=restart
+        ),
+    )
 
     def labelled(name: str, shards: list[Shard], encoder: str) -> dict[str, Any]:
         judge = open_encoder(f"run:{encoders / encoder}", bases=[backbone])
-        return watch.time(f"label-{name}", lambda: label(shards, opened, judge, root / name, LabelSettings(),
-                                                         cache=cache, progress=progress, restart=restart))
+        return watch.time(
+            f"label-{name}",
+            lambda: label(
+                shards, opened, judge, root / name, LabelSettings(), cache=cache, progress=progress, restart=restart
+            ),
+        )
 
     counts = labelled("labels", train, PARTIAL_LABELS)
     labelled("labels-heldout", heldout, PARTIAL_LABELS)
     labelled("labels-alt-text", train, ALT_TEXT)
-    watch.time("dataset", lambda: build_dataset(root / "labels", root / "dataset", kb=opened, report=False,
-                                                restart=restart))
+    watch.time(
+        "dataset", lambda: build_dataset(root / "labels", root / "dataset", kb=opened, report=False, restart=restart)
+    )
     return watch, counts
 
 
@@ -175,10 +214,14 @@ def label_metrics(audits: Mapping[str, Audit]) -> dict[str, Any]:
     ambiguous, heldout_ambiguous = (pages.groups["ambiguous"]["true"].labels for pages in (training, heldout))
     own, selectors = training.overall.labels, training.compare({"alt_text": audits["labels-alt-text"]})
     return {
-        "precision": own.precision, "precision_interval": own.precision_interval,
-        "recall": own.recall, "recall_interval": own.recall_interval,
-        "ambiguous_precision": ambiguous.precision, "ambiguous_recall": ambiguous.recall,
-        "heldout_precision": heldout.overall.labels.precision, "heldout_recall": heldout.overall.labels.recall,
+        "precision": own.precision,
+        "precision_interval": own.precision_interval,
+        "recall": own.recall,
+        "recall_interval": own.recall_interval,
+        "ambiguous_precision": ambiguous.precision,
+        "ambiguous_recall": ambiguous.recall,
+        "heldout_precision": heldout.overall.labels.precision,
+        "heldout_recall": heldout.overall.labels.recall,
         "heldout_ambiguous_precision": heldout_ambiguous.precision,
         "heldout_ambiguous_recall": heldout_ambiguous.recall,
         "text_only_precision": selectors["text_only"]["at_own_recall"],

@@ -21,15 +21,23 @@ PARTIAL_LABELS, ALT_TEXT = "partial-labels", "alt-text"
 OUTPUTS = Outputs((*HEAD_OUTPUTS, CALIBRATION_FILE, GALLERY_FILE))
 
 RECIPES: Mapping[str, HeadSettings] = {
-    PARTIAL_LABELS: HeadSettings("partial_labels"), ALT_TEXT: HeadSettings("alt_text"),
+    PARTIAL_LABELS: HeadSettings("partial_labels"),
+    ALT_TEXT: HeadSettings("alt_text"),
 }
 """Folder of an encoder → how its heads are fitted."""
 
 
-def train_sample_encoders(shards: Sequence[Shard], kb: str | Path, out: str | Path, *, cache: str | Path,
-                          progress: Progress, backbone: Encoder | None = None,
-                          recipes: Mapping[str, HeadSettings] = RECIPES,
-                          restart: bool = False) -> dict[str, dict[str, float]]:
+def train_sample_encoders(
+    shards: Sequence[Shard],
+    kb: str | Path,
+    out: str | Path,
+    *,
+    cache: str | Path,
+    progress: Progress,
+    backbone: Encoder | None = None,
+    recipes: Mapping[str, HeadSettings] = RECIPES,
+    restart: bool = False,
+) -> dict[str, dict[str, float]]:
     """Train and calibrate the sample encoders on raw pages; finished encoders are not trained again.
 
     Args:
@@ -46,19 +54,22 @@ def train_sample_encoders(shards: Sequence[Shard], kb: str | Path, out: str | Pa
         Recipe name → `loss`, `first_loss`.
     """
     settings = LabelSettings()
-    corpus = read_corpus(shards, KnowledgeBase.open(kb), backbone or open_encoder(BACKBONE), settings, cache,
-                         LocalEngine(), progress)
+    corpus = read_corpus(
+        shards, KnowledgeBase.open(kb), backbone or open_encoder(BACKBONE), settings, cache, LocalEngine(), progress
+    )
     bags = None
     results = {}
     inputs = {shard.name: shard.fingerprint for shard in shards} | {"/kb": corpus.kb.fingerprint}
     for name, heads in recipes.items():
         folder = Path(out) / name
-        with claimed(folder, "encoder", {"base": BACKBONE, **vars(heads)}, inputs, outputs=OUTPUTS,
-                     restart=restart) as manifest:
+        with claimed(
+            folder, "encoder", {"base": BACKBONE, **vars(heads)}, inputs, outputs=OUTPUTS, restart=restart
+        ) as manifest:
             if not manifest.finished:
                 bags = bags or collect_bags(corpus.stage, corpus.shards, corpus.entities, heads.max_pairs)
-                fitted = fit_heads(corpus.encoder, bags, corpus.entities, heads, folder, adapter=False,
-                                   progress=progress)
+                fitted = fit_heads(
+                    corpus.encoder, bags, corpus.entities, heads, folder, adapter=False, progress=progress
+                )
                 encoder = open_encoder(f"run:{folder}", bases=[corpus.encoder])
                 decide(corpus, encoder, settings, None).save(folder)
                 manifest = finish_manifest(folder, manifest, {**fitted, "pairs": len(bags)})

@@ -82,8 +82,13 @@ def read_truth(index: Index, truth: str | Path, kb: KnowledgeBase) -> dict[int, 
     """
     table = pq.read_table(truth, columns=["shard", "key", "entity"]).to_pydict()
     shown = {entity: Shown.of([entity] if entity else [], kb) for entity in {*table["entity"]}}
-    return by_image(index, {(shard, key): shown[entity] for shard, key, entity in zip(
-        table["shard"], table["key"], table["entity"], strict=True)})
+    return by_image(
+        index,
+        {
+            (shard, key): shown[entity]
+            for shard, key, entity in zip(table["shard"], table["key"], table["entity"], strict=True)
+        },
+    )
 
 
 def _above(entities: frozenset[str], kb: KnowledgeBase) -> frozenset[str]:
@@ -99,8 +104,9 @@ def by_image(index: Index, truth: Mapping[tuple[str, str], Shown]) -> dict[int, 
 def held_out(truth: str | Path) -> set[str]:
     """The entities that no page shows or names."""
     table = pq.read_table(truth, columns=["entity", "split"]).to_pydict()
-    return {entity for entity, split in zip(table["entity"], table["split"], strict=True)
-            if split == "heldout_entities"}
+    return {
+        entity for entity, split in zip(table["entity"], table["split"], strict=True) if split == "heldout_entities"
+    }
 
 
 def image_queries(truth: Mapping[int, Shown], index: Index, entities: Sequence[str]) -> dict[str, Query]:
@@ -110,8 +116,7 @@ def image_queries(truth: Mapping[int, Shown], index: Index, entities: Sequence[s
     for image in images[state.positions(images) >= 0].tolist():
         for entity in truth[image].entities:
             first.setdefault(entity, image)
-    return {entity: Query((Example(first[entity]),), limit=SHOWN, fold=False) for entity in entities
-            if entity in first}
+    return {entity: Query((Example(first[entity]),), limit=SHOWN, fold=False) for entity in entities if entity in first}
 
 
 def answers(index: Index, truth: Mapping[int, Shown], queries: Mapping[str, Query]) -> list[Answer]:
@@ -119,18 +124,22 @@ def answers(index: Index, truth: Mapping[int, Shown], queries: Mapping[str, Quer
     wanted = Counter(entity for shown in truth.values() for entity in shown.wider)
     items, found = list(queries.items()), []
     for start in range(0, len(items), _TOGETHER):
-        part = items[start:start + _TOGETHER]
+        part = items[start : start + _TOGETHER]
         vectors = index.vectors_of([query for _, query in part])
         for (entity, query), vector in zip(part, vectors, strict=True):
             ranking = ranked(index.state, index.connection, query, vector)
             itself = {example.image for example in query.examples}
             kept = [place for place, image in enumerate(ranking.images.tolist()) if image not in itself]
             shown = [truth.get(image) for image in ranking.images[kept].tolist()]
-            found.append(Answer(np.array([each is not None and entity in each.wider for each in shown], bool),
-                                np.array([each is not None and entity not in each.doubt for each in shown], bool),
-                                np.array([ranking.probabilities[place] or 0.0 for place in kept], np.float64),
-                                np.array([ranking.cosines[place] or -1.0 for place in kept], np.float64),
-                                wanted[entity] - len(itself)))
+            found.append(
+                Answer(
+                    np.array([each is not None and entity in each.wider for each in shown], bool),
+                    np.array([each is not None and entity not in each.doubt for each in shown], bool),
+                    np.array([ranking.probabilities[place] or 0.0 for place in kept], np.float64),
+                    np.array([ranking.cosines[place] or -1.0 for place in kept], np.float64),
+                    wanted[entity] - len(itself),
+                )
+            )
     return found
 
 
@@ -147,9 +156,14 @@ def measured(found: Sequence[Answer], seed: int = 0) -> dict[str, Any]:
     right = np.concatenate([each.right[each.known] for each in found] or [np.zeros(0, bool)])
     order = np.argsort(-np.concatenate([each.cosine[each.known] for each in found] or [np.zeros(0)]), kind="stable")
     precision = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
-    results: dict[str, Any] = {"queries": len(found), "wanted": wanted, "average_precision": {
-        name: round(float(np.mean([_average_precision(each, key(each)) for each in found] or [0.0])), 4)
-        for name, key in _ORDERS.items()}}
+    results: dict[str, Any] = {
+        "queries": len(found),
+        "wanted": wanted,
+        "average_precision": {
+            name: round(float(np.mean([_average_precision(each, key(each)) for each in found] or [0.0])), 4)
+            for name, key in _ORDERS.items()
+        },
+    }
     draw = np.random.default_rng(seed)
     for until in UNTIL:
         cuts = np.array([each.cut(until) for each in found]).reshape(-1, 3)
@@ -160,19 +174,25 @@ def measured(found: Sequence[Answer], seed: int = 0) -> dict[str, Any]:
         drawn = cuts[draw.integers(0, len(cuts), (_RESAMPLES, len(cuts)))].sum(axis=1)
         shares = drawn[drawn[:, 0] > 0]
         reached = np.flatnonzero(precision >= true / shown)
-        flat = int(right[order][:reached[-1] + 1].sum()) if len(reached) else 0
+        flat = int(right[order][: reached[-1] + 1].sum()) if len(reached) else 0
         results[str(until)] = {
-            "shown": int(shown), "lists": int((cuts[:, 0] > 0).sum()), "expected": round(expected / shown, 4),
+            "shown": int(shown),
+            "lists": int((cuts[:, 0] > 0).sum()),
+            "expected": round(expected / shown, 4),
             "precision": round(true / shown, 4),
             "interval": np.quantile(shares[:, 2] / shares[:, 0], [0.025, 0.975]).round(4).tolist(),
-            "gap": round((true - expected) / shown, 4), "recall": round(true / wanted, 4),
-            "flat_recall": round(flat / wanted, 4)}
+            "gap": round((true - expected) / shown, 4),
+            "recall": round(true / wanted, 4),
+            "flat_recall": round(flat / wanted, 4),
+        }
     return results
 
 
 _ORDERS: Mapping[str, Callable[[Answer], Doubles]] = {
-    "as_shown": lambda each: -np.arange(len(each.right), dtype=np.float64), "by_cosine": lambda each: each.cosine,
-    "by_probability": lambda each: each.probability}
+    "as_shown": lambda each: -np.arange(len(each.right), dtype=np.float64),
+    "by_cosine": lambda each: each.cosine,
+    "by_probability": lambda each: each.probability,
+}
 
 
 def _average_precision(answer: Answer, scores: Doubles) -> float:
@@ -208,7 +228,13 @@ def search_metrics(root: Path) -> dict[str, Any]:
     named = sorted({entity for shown in truth.values() for entity in shown.entities} - held)
     known = index.state.entity_numbers
     figures = {
-        "by_entity": measured(answers(index, truth, {entity: Query(entity=entity, limit=SHOWN, fold=False)
-                                                     for entity in named if entity in known})),
-        "by_image": measured(answers(index, truth, image_queries(truth, index, sorted(held))))}
+        "by_entity": measured(
+            answers(
+                index,
+                truth,
+                {entity: Query(entity=entity, limit=SHOWN, fold=False) for entity in named if entity in known},
+            )
+        ),
+        "by_image": measured(answers(index, truth, image_queries(truth, index, sorted(held)))),
+    }
     return {"calibrated_gap": largest_gap(figures["by_entity"]), **figures}

@@ -21,15 +21,23 @@ from openmofi.sample.world_settings import WorldSettings
 from openmofi.schema import TRUTH
 from openmofi.storage import Manifest, Outputs, claimed, file_fingerprint, finish_manifest, write_table
 
-ARTWORKS = pa.schema([(column, pa.string()) for column in (
-    "picture", "entity", "name", "set", "icon", "domain", "rule", "split")])
+ARTWORKS = pa.schema(
+    [(column, pa.string()) for column in ("picture", "entity", "name", "set", "icon", "domain", "rule", "split")]
+)
 """`pictures.parquet`: a row an icon that shows an entity; `rule` is how the entity was found."""
 
 OUTPUTS = Outputs(("pages/*/*.tar", "retrieval/*.tar", "kb/*.parquet", "truth.parquet", "pictures.parquet"))
 
 
-def build_world(sources: Path, out: Path, settings: WorldSettings | None = None, engine: Engine | None = None,
-                progress: Progress | None = None, *, restart: bool = False) -> Manifest:
+def build_world(
+    sources: Path,
+    out: Path,
+    settings: WorldSettings | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    *,
+    restart: bool = False,
+) -> Manifest:
     """Build the world in `out`, or go on with a stopped build.
 
     Args:
@@ -52,8 +60,9 @@ def build_world(sources: Path, out: Path, settings: WorldSettings | None = None,
         return finish_manifest(out, manifest, _build(sources, out, settings, engine, progress))
 
 
-def _build(sources: Path, out: Path, settings: WorldSettings, engine: Engine | None,
-           progress: Progress) -> dict[str, Any]:
+def _build(
+    sources: Path, out: Path, settings: WorldSettings, engine: Engine | None, progress: Progress
+) -> dict[str, Any]:
     """Write the world; its counts."""
     world = rename(gather(sources, settings))
     source = make_source(world, settings)
@@ -79,17 +88,38 @@ def _task(out: Path, shard: PlannedShard, world: World, settings: WorldSettings)
 
 
 def _write_truth(out: Path, plan: Iterable[PlannedShard]) -> None:
-    rows = [{"shard": shard.name, "key": page.key, "entity": "" if page.broken else page.entity,
-             "named": page.named and not page.broken, "ambiguous": page.ambiguous, "domain": page.domain,
-             "split": shard.split} for shard in plan for page in shard.pages]
+    rows = [
+        {
+            "shard": shard.name,
+            "key": page.key,
+            "entity": "" if page.broken else page.entity,
+            "named": page.named and not page.broken,
+            "ambiguous": page.ambiguous,
+            "domain": page.domain,
+            "split": shard.split,
+        }
+        for shard in plan
+        for page in shard.pages
+    ]
     write_table(out / "truth.parquet", pa.Table.from_pylist(rows, schema=TRUTH))
 
 
 def _write_artworks(out: Path, world: World, settings: WorldSettings) -> None:
     held = heldout_entities(world.depicted, settings)
-    rows = [{"picture": artwork.id, "entity": entity.id, "name": entity.name, "set": artwork.set, "icon": artwork.icon,
-             "domain": entity.domain, "rule": artwork.rule, "split": split_of(entity.id, artwork, held, settings)}
-            for entity in world.depicted for artwork in entity.artworks]
+    rows = [
+        {
+            "picture": artwork.id,
+            "entity": entity.id,
+            "name": entity.name,
+            "set": artwork.set,
+            "icon": artwork.icon,
+            "domain": entity.domain,
+            "rule": artwork.rule,
+            "split": split_of(entity.id, artwork, held, settings),
+        }
+        for entity in world.depicted
+        for artwork in entity.artworks
+    ]
     write_table(out / "pictures.parquet", pa.Table.from_pylist(rows, schema=ARTWORKS))
 
 
@@ -100,14 +130,16 @@ def _counts(world: World, source: KnowledgeSource, plan: list[PlannedShard], set
     return {
         "pairs": len(pages),
         "pairs_by_split": _sorted(Counter(shard.split for shard in plan for _ in shard.pages)),
-        "entities": len(world.depicted), "entities_heldout": len(held),
+        "entities": len(world.depicted),
+        "entities_heldout": len(held),
         "entities_by_domain": _sorted(Counter(entity.domain for entity in world.depicted)),
         "entities_by_kind": _sorted(Counter(entity.id.partition(":")[0] for entity in world.depicted)),
         "entities_ambiguous": sum(source.ambiguous(entity.name) for entity in world.depicted),
         "pictures": sum(rules.values()),
         "pictures_by_rule": {f"{domain}/{rule}": count for (domain, rule), count in sorted(rules.items())},
         "texts_by_kind": _sorted(Counter(str(page.text.kind) for page in pages if page.text)),
-        "broken": sum(page.broken for page in pages), "duplicates": sum(page.duplicate for page in pages),
+        "broken": sum(page.broken for page in pages),
+        "duplicates": sum(page.duplicate for page in pages),
     }
 
 

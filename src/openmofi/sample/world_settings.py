@@ -56,8 +56,10 @@ class TextNoise(Settings):
         super().__post_init__()
         kinds = self.names_truth + self.only_wrong + self.names_none + self.boilerplate
         if abs(kinds - 1) > 1e-9 or abs(sum(self.further) - 1) > 1e-9:
-            raise UsageError("The shares of a text noise model do not sum to 1.",
-                             "Check names_truth, only_wrong, names_none, boilerplate, and further.")
+            raise UsageError(
+                "The shares of a text noise model do not sum to 1.",
+                "Check names_truth, only_wrong, names_none, boilerplate, and further.",
+            )
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,23 @@ from openmofi.search.records import (
 from openmofi.search.writing.job import build, remove
 
 __all__ = [
-    "Changes", "CollectionMap", "EntityImage", "EntityRecord", "Example", "Filters", "Hit", "ImageRecord", "Index",
-    "IndexInfo", "Label", "Query", "Recognised", "Recognition", "Region", "Results", "Verdict", "build", "remove",
+    "Changes",
+    "CollectionMap",
+    "EntityImage",
+    "EntityRecord",
+    "Example",
+    "Filters",
+    "Hit",
+    "ImageRecord",
+    "Index",
+    "IndexInfo",
+    "Label",
+    "Query",
+    "Recognised",
+    "Recognition",
+    "Region",
+    "Results",
+    "Verdict",
+    "build",
+    "remove",
 ]

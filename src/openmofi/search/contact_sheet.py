@@ -26,10 +26,19 @@ def write_contact_sheet(index: Index, query: Query, results: Results, out: str |
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     page = environment.from_string(files(__package__).joinpath("contact_sheet.html.j2").read_text("utf-8"))
-    asked = [f"“{query.text}”" if query.text else "", index.entity(query.entity).name if query.entity else "",
-             f"{len(query.examples)} image{'s' * (len(query.examples) > 1)}" if query.examples else ""]
-    write_text(out, page.render(asked=", ".join(filter(None, asked)) or "all images", results=results,
-                                thumbnails=[_thumbnail(index, hit.image.id) for hit in results.hits]))
+    asked = [
+        f"“{query.text}”" if query.text else "",
+        index.entity(query.entity).name if query.entity else "",
+        f"{len(query.examples)} image{'s' * (len(query.examples) > 1)}" if query.examples else "",
+    ]
+    write_text(
+        out,
+        page.render(
+            asked=", ".join(filter(None, asked)) or "all images",
+            results=results,
+            thumbnails=[_thumbnail(index, hit.image.id) for hit in results.hits],
+        ),
+    )
 
 
 def _thumbnail(index: Index, image: int) -> str:

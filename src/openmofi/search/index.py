@@ -119,8 +119,11 @@ class Index:
                     with guarded(f"The index {self.path}"):
                         encoder = open_encoder(values["encoder"], device=self._device)
                 else:
-                    encoder = as_encoder(self._given) if not isinstance(self._given, str) else open_encoder(
-                        self._given, device=self._device)
+                    encoder = (
+                        as_encoder(self._given)
+                        if not isinstance(self._given, str)
+                        else open_encoder(self._given, device=self._device)
+                    )
                 require_encoder(self.path, values, encoder)
                 self._encoder = encoder
             return self._encoder
@@ -151,8 +154,14 @@ class Index:
         """What it holds."""
         return describe_index(self.connection, self.state)
 
-    def add(self, inputs: Sequence[str], *, kb: KnowledgeBase | None = None, read: ReadSettings = ReadSettings(),
-            progress: Progress | None = None) -> Changes:
+    def add(
+        self,
+        inputs: Sequence[str],
+        *,
+        kb: KnowledgeBase | None = None,
+        read: ReadSettings = ReadSettings(),
+        progress: Progress | None = None,
+    ) -> Changes:
         """Take in more images, or bring those of `inputs` up to date; see `openmofi.search.build`.
 
         Raises:
@@ -160,8 +169,16 @@ class Index:
         """
         values = meta(self.connection)
         dtype: Literal["float16", "float32"] = "float32" if values["dtype"] == "float32" else "float16"
-        self.changes = build(inputs, self.encoder, self.path, kb=kb, template=values["template"], dtype=dtype,
-                             read=read, progress=progress)
+        self.changes = build(
+            inputs,
+            self.encoder,
+            self.path,
+            kb=kb,
+            template=values["template"],
+            dtype=dtype,
+            read=read,
+            progress=progress,
+        )
         return self.changes
 
     def remove(self, what: Sequence[str]) -> Changes:
@@ -213,13 +230,23 @@ class Index:
         with self._reading() as state:
             found = ranked(state, self.connection, query, vector)
             records = image_records(self.connection, found.images.tolist())
-        hits = tuple(found.hit(place, records[image], query.offset)
-                     for place, image in enumerate(found.images.tolist()))
-        return Results(hits, found.total, found.until, found.end, found.expected_right, found.expected_in_all,
-                       found.note, time.monotonic() - started)
+        hits = tuple(
+            found.hit(place, records[image], query.offset) for place, image in enumerate(found.images.tolist())
+        )
+        return Results(
+            hits,
+            found.total,
+            found.until,
+            found.end,
+            found.expected_right,
+            found.expected_in_all,
+            found.note,
+            time.monotonic() - started,
+        )
 
-    def recognise(self, image: ImageInput | int, region: Region | None = None, limit: int = 10, *,
-                  unnamed: float = UNNAMED) -> Recognition:
+    def recognise(
+        self, image: ImageInput | int, region: Region | None = None, limit: int = 10, *, unnamed: float = UNNAMED
+    ) -> Recognition:
         """What an image may show, with probabilities and evidence.
 
         Args:
@@ -233,8 +260,9 @@ class Index:
             OpenMofiError: the image cannot be read, or the index knows no entities.
         """
         with self._reading() as state:
-            return recognised(state, self.connection, image, region, limit, lambda: self.encoder, self._embedded,
-                              unnamed)
+            return recognised(
+                state, self.connection, image, region, limit, lambda: self.encoder, self._embedded, unnamed
+            )
 
     def image(self, image: int) -> ImageRecord:
         """An image by its id.
@@ -326,8 +354,15 @@ class Index:
         records = entity_records(self.connection, ids)
         return [records[each] for each in ids]
 
-    def entity_images(self, entity: str, *, order: Literal["sure", "doubt"] = "sure", accepted: bool | None = None,
-                      limit: int = 100, offset: int = 0) -> list[EntityImage]:
+    def entity_images(
+        self,
+        entity: str,
+        *,
+        order: Literal["sure", "doubt"] = "sure",
+        accepted: bool | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[EntityImage]:
         """Images that were judged to show an entity.
 
         Args:
@@ -337,15 +372,18 @@ class Index:
             limit, offset: a page of them.
         """
         by = "labels.probability DESC" if order == "sure" else "abs(labels.probability - 0.5)"
-        rows = self.connection.execute(f"{ENTITY_IMAGES} ORDER BY {by}, labels.image LIMIT ? OFFSET ?",
-                                       (entity, accepted, accepted, limit, offset)).fetchall()
+        rows = self.connection.execute(
+            f"{ENTITY_IMAGES} ORDER BY {by}, labels.image LIMIT ? OFFSET ?", (entity, accepted, accepted, limit, offset)
+        ).fetchall()
         records = image_records(self.connection, [row[0] for row in rows])
-        return [EntityImage(records[image], probability, bool(label), verdict)
-                for image, probability, label, verdict in rows]
+        return [
+            EntityImage(records[image], probability, bool(label), verdict)
+            for image, probability, label, verdict in rows
+        ]
 
     def entities(self, *, type: str = "", limit: int = 100, offset: int = 0) -> list[EntityRecord]:
         """Entities, those with most labelled images first; of a type where one is given."""
-        ids = [entity for entity, in self.connection.execute(ENTITIES_BY_IMAGES, (type, type, limit, offset))]
+        ids = [entity for (entity,) in self.connection.execute(ENTITIES_BY_IMAGES, (type, type, limit, offset))]
         records = entity_records(self.connection, ids)
         return [records[entity] for entity in ids]
 

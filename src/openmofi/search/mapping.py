@@ -40,8 +40,10 @@ def make_map(place: Place, seed: int = 0) -> Changes:
         # By id, so that neither the order of segments nor `compact` moves anything.
         positions = positions[np.argsort(state.images[positions])]
         if len(positions) < LEAST:
-            raise OpenMofiError(f"{place} has {len(positions)} images with vectors, and a map takes {LEAST} or more.",
-                                "Add images with: openmofi index add INDEX IMAGES.")
+            raise OpenMofiError(
+                f"{place} has {len(positions)} images with vectors, and a map takes {LEAST} or more.",
+                "Add images with: openmofi index add INDEX IMAGES.",
+            )
         places = placed(state.exact.rows(positions), seed)
         rows = zip(state.images[positions].tolist(), *places.T.tolist(), areas_of(places, seed).tolist(), strict=True)
         with transaction(connection):
@@ -79,8 +81,13 @@ def placed(vectors: Array, seed: int) -> Doubles:
     reduced = _principal(vectors)
     begin = reduced[chosen, :2] / max(float(reduced[chosen, 0].std()), 1e-12) * 1e-4
     # One thread: sums of several would come out in another order each time.
-    embedding = TSNE(perplexity=min(_PERPLEXITY, (len(chosen) - 1) / 3), initialization=begin, random_state=seed,
-                     n_jobs=1, negative_gradient_method="auto").fit(reduced[chosen])
+    embedding = TSNE(
+        perplexity=min(_PERPLEXITY, (len(chosen) - 1) / 3),
+        initialization=begin,
+        random_state=seed,
+        n_jobs=1,
+        negative_gradient_method="auto",
+    ).fit(reduced[chosen])
     places = np.empty((len(vectors), 2))
     places[chosen] = np.asarray(embedding)
     if len(chosen) < len(vectors):
@@ -95,7 +102,7 @@ def _principal(vectors: Array) -> Doubles:
     mean = vectors.mean(0, dtype=np.float64)
     centred = vectors - mean.astype(np.float32)
     _, directions = np.linalg.eigh((centred.T @ centred).astype(np.float64))
-    directions = directions[:, ::-1][:, :max(2, min(_DIMENSIONS, *vectors.shape))]
+    directions = directions[:, ::-1][:, : max(2, min(_DIMENSIONS, *vectors.shape))]
     largest = directions[np.abs(directions).argmax(0), np.arange(directions.shape[1])]
     reduced = centred.astype(np.float64) @ (directions * np.sign(largest))
     return np.pad(reduced, ((0, 0), (0, max(0, 2 - reduced.shape[1]))))
@@ -116,9 +123,14 @@ def read_map(connection: Connection) -> CollectionMap:
     """See `Index.map`."""
     with snapshot(connection):
         known = "map" in meta(connection)
-        rows: Sequence[Any] = connection.execute(
-            "SELECT image, x, y, area FROM map ORDER BY image").fetchall() if known else ()
-        (vectors,), = connection.execute("SELECT count(*) FROM images WHERE segment IS NOT NULL")
+        rows: Sequence[Any] = (
+            connection.execute("SELECT image, x, y, area FROM map ORDER BY image").fetchall() if known else ()
+        )
+        ((vectors,),) = connection.execute("SELECT count(*) FROM images WHERE segment IS NOT NULL")
     table = np.array(rows, np.float64).reshape(-1, 4)
-    return CollectionMap(table[:, 0].astype(np.int64), table[:, 1:3].astype(np.float32), table[:, 3].astype(np.int64),
-                         int(vectors) - len(table))
+    return CollectionMap(
+        table[:, 0].astype(np.int64),
+        table[:, 1:3].astype(np.float32),
+        table[:, 3].astype(np.int64),
+        int(vectors) - len(table),
+    )

@@ -25,8 +25,10 @@ class Region:
 
     def __post_init__(self) -> None:
         if not (0 <= self.left < self.right <= 1 and 0 <= self.top < self.bottom <= 1):
-            raise UsageError(f"The region {self} does not lie in the image.",
-                             "Give left < right and top < bottom as fractions of width and height, 0 to 1.")
+            raise UsageError(
+                f"The region {self} does not lie in the image.",
+                "Give left < right and top < bottom as fractions of width and height, 0 to 1.",
+            )
 
     def __str__(self) -> str:
         return f"{self.left:g},{self.top:g},{self.right:g},{self.bottom:g}"
@@ -41,8 +43,10 @@ class Region:
         try:
             left, top, right, bottom = (float(part) for part in text.split(","))
         except ValueError as error:
-            raise UsageError(f"The region {text!r} is not four numbers.",
-                             "Write left,top,right,bottom as fractions, such as 0.1,0.2,0.6,0.9.") from error
+            raise UsageError(
+                f"The region {text!r} is not four numbers.",
+                "Write left,top,right,bottom as fractions, such as 0.1,0.2,0.6,0.9.",
+            ) from error
         return cls(left, top, right, bottom)
 
 

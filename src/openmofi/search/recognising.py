@@ -87,8 +87,15 @@ class Summary:
 
     def notes(self) -> dict[str, str]:
         """For the footer of the table."""
-        return {_NOTE: json.dumps({"status": dict(sorted(self.status.items())), "expected": self.expected,
-                                   "even": sorted(self.even.items())})}
+        return {
+            _NOTE: json.dumps(
+                {
+                    "status": dict(sorted(self.status.items())),
+                    "expected": self.expected,
+                    "even": sorted(self.even.items()),
+                }
+            )
+        }
 
     @classmethod
     def of(cls, footer: Footer | None) -> Summary | None:
@@ -136,17 +143,27 @@ class RecogniseStage:
         state = State.read(connection, hold=True)
         if content_of(connection) != self.content:
             connection.close()
-            raise OpenMofiError(f"{self.index} has changed since the job began.",
-                                "Start the command again with --restart: what was embedded is kept.")
+            raise OpenMofiError(
+                f"{self.index} has changed since the job began.",
+                "Start the command again with --restart: what was embedded is kept.",
+            )
         names = dict(connection.execute("SELECT number, name FROM entities"))
         connection.close()
         return partial(_recognise_shard, self, state, names)
 
 
-def recognise_shards(shards: Sequence[Shard], index: str | Place, encoder: Encoder, out: str | Path,
-                     settings: RecogniseSettings = RecogniseSettings(), *, cache: str | Path | None = None,
-                     engine: Engine | None = None, progress: Progress | None = None,
-                     restart: bool = False) -> dict[str, Any]:
+def recognise_shards(
+    shards: Sequence[Shard],
+    index: str | Place,
+    encoder: Encoder,
+    out: str | Path,
+    settings: RecogniseSettings = RecogniseSettings(),
+    *,
+    cache: str | Path | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    restart: bool = False,
+) -> dict[str, Any]:
     """Recognise the images of `shards`; goes on where an earlier run stopped.
 
     Args:
@@ -181,8 +198,11 @@ def recognise_shards(shards: Sequence[Shard], index: str | Place, encoder: Encod
     features = FeatureStore(str(cache or out), encoder, settings.read, settings.batch_size, settings.max_image_pixels)
     everywhere = place.absolute() if isinstance(place, Path) else place
     stage = RecogniseStage(everywhere, content, features, settings.limit, str(out), settings.unnamed)
-    described = {**asdict(settings), "index": str(place),
-                 "shards": [{"name": shard.name, "path": shard.path} for shard in shards]}
+    described = {
+        **asdict(settings),
+        "index": str(place),
+        "shards": [{"name": shard.name, "path": shard.path} for shard in shards],
+    }
     inputs = {shard.name: shard.fingerprint for shard in shards} | {"/index": content, "/encoder": encoder.fingerprint}
     with claimed(out, _KIND, described, inputs, outputs=OUTPUTS, restart=restart, stores=True) as manifest:
         if manifest.finished and "failed" not in manifest.counts and manifest.outputs == output_stamp(out, _PART):
@@ -219,8 +239,12 @@ def _run(stage: RecogniseStage, shards: Sequence[Shard], engine: Engine, progres
     whole = sum((done[shard] for shard in shards if shard in done), Summary())
     if lost := [shard for shard in shards if shard not in done and shard not in failed]:
         raise OpenMofiError(f"{stage.path(lost[0])} cannot be read.", "Start the same command again: it is made again.")
-    counts = {"rows_in": whole.status.total(), "rows_out": whole.status.total(),
-              "status": dict(sorted(whole.status.items())), "expected": round(whole.expected, 3)}
+    counts = {
+        "rows_in": whole.status.total(),
+        "rows_out": whole.status.total(),
+        "status": dict(sorted(whole.status.items())),
+        "expected": round(whole.expected, 3),
+    }
     if whole.even:
         each, images = zip(*sorted(whole.even.items()), strict=True)
         counts["unnamed"] = round(share_of(np.repeat(np.array(each) / 100, images)), 3)
@@ -233,27 +257,45 @@ def _recognise_shard(stage: RecogniseStage, state: State, names: dict[int, str],
     if not store.has(shard.name, shard.fingerprint):
         compute_features(shard_source(shard, store.read, as_labelled=True), store)
     seen: set[str] = set()
-    with closing(connect(stage.index)) as connection, \
-            table_blocks(stage.path(shard), RECOGNISED, notes) as add:
+    with closing(connect(stage.index)) as connection, table_blocks(stage.path(shard), RECOGNISED, notes) as add:
         for block in store.blocks(shard.name, shard.fingerprint):
             table = block.table
             statuses = _statuses(table, seen)
             likely: dict[int, Likely] = {}
             usable = np.flatnonzero(np.array(statuses, object) == PairStatus.OK)
             for start in range(0, len(usable), _TOGETHER):
-                rows = usable[start:start + _TOGETHER]
+                rows = usable[start : start + _TOGETHER]
                 vectors = store.encoder.project_images(block.values[rows].astype(np.float32))
-                likely |= zip(rows.tolist(), likely_entities(
-                    state, connection, vectors, stage.limit, unnamed=stage.unnamed), strict=True)
+                likely |= zip(
+                    rows.tolist(),
+                    likely_entities(state, connection, vectors, stage.limit, unnamed=stage.unnamed),
+                    strict=True,
+                )
             statuses = [_status(likely[row]) if row in likely else status for row, status in enumerate(statuses)]
             entities = [_entities(likely[row], state, names) if row in likely else [] for row in range(len(table))]
-            add(pa.Table.from_arrays(
-                [table.column("key"), pa.array(statuses, pa.string()), pa.array(entities, RECOGNISED.field(2).type),
-                 pa.array([likely[row].unnamed if row in likely else None for row in range(len(table))], pa.float32()),
-                 *(table.column(name) for name in RECOGNISED.names[4:])], schema=RECOGNISED))
-            summary += Summary(Counter(statuses), sum(each.best or 0.0 for each, status in (
-                (likely[row], statuses[row]) for row in likely) if status == RecogniseStatus.RECOGNISED),
-                               Counter(round(100 * each.even) for each in likely.values() if each.even is not None))
+            add(
+                pa.Table.from_arrays(
+                    [
+                        table.column("key"),
+                        pa.array(statuses, pa.string()),
+                        pa.array(entities, RECOGNISED.field(2).type),
+                        pa.array(
+                            [likely[row].unnamed if row in likely else None for row in range(len(table))], pa.float32()
+                        ),
+                        *(table.column(name) for name in RECOGNISED.names[4:]),
+                    ],
+                    schema=RECOGNISED,
+                )
+            )
+            summary += Summary(
+                Counter(statuses),
+                sum(
+                    each.best or 0.0
+                    for each, status in ((likely[row], statuses[row]) for row in likely)
+                    if status == RecogniseStatus.RECOGNISED
+                ),
+                Counter(round(100 * each.even) for each in likely.values() if each.even is not None),
+            )
         notes |= summary.notes()
     return {"rows": summary.status.total()}
 
@@ -275,7 +317,15 @@ def _status(likely: Likely) -> str:
 
 def _entities(likely: Likely, state: State, names: dict[int, str]) -> list[dict[str, Any]]:
     probabilities = [None] * len(likely.entities) if likely.probabilities is None else likely.probabilities.tolist()
-    return [{"entity": state.entity_ids[number], "name": names[number], "probability": probability,
-             "similarity": cosine, "evidence": [{"image": each.image, "cosine": each.cosine} for each in evidence]}
-            for number, probability, cosine, evidence in zip(likely.entities.tolist(), probabilities,
-                                                             likely.cosines.tolist(), likely.evidence, strict=True)]
+    return [
+        {
+            "entity": state.entity_ids[number],
+            "name": names[number],
+            "probability": probability,
+            "similarity": cosine,
+            "evidence": [{"image": each.image, "cosine": each.cosine} for each in evidence],
+        }
+        for number, probability, cosine, evidence in zip(
+            likely.entities.tolist(), probabilities, likely.cosines.tolist(), likely.evidence, strict=True
+        )
+    ]

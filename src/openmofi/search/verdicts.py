@@ -19,9 +19,13 @@ from openmofi.search.store.database import meta, now, set_meta, snapshot, transa
 
 BOUNDS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
 """Where strata of probability begin."""
-STRATUM = "CASE " + " ".join(
-    f"WHEN labels.probability >= {bound} THEN {number}" for number, bound in reversed(list(enumerate(BOUNDS)))
-) + " ELSE 0 END"
+STRATUM = (
+    "CASE "
+    + " ".join(
+        f"WHEN labels.probability >= {bound} THEN {number}" for number, bound in reversed(list(enumerate(BOUNDS)))
+    )
+    + " ELSE 0 END"
+)
 """Position of a label's stratum, in SQL."""
 _COUNTED = "(labels.accepted = 1 OR labels.probability >= 0.1)"
 """Labels, and the candidates that a lower threshold would make labels; as in `openmofi.dataset.review.cells`."""
@@ -49,10 +53,11 @@ def add_verdicts(connection: Connection, verdicts: Sequence[Verdict]) -> list[Ve
     made, kept = now(), []
     with transaction(connection):
         for each in verdicts:
-            (number,), = connection.execute(
+            ((number,),) = connection.execute(
                 "INSERT INTO verdicts (shard, key, entity, verdict, instead, who, made) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
-                (each.shard, each.key, each.entity, each.verdict, each.instead, each.who, made))
+                (each.shard, each.key, each.entity, each.verdict, each.instead, each.who, made),
+            )
             kept.append(replace(each, when=made, id=int(number)))
     return kept
 
@@ -65,11 +70,14 @@ def undo_verdict(connection: Connection, verdict: int) -> bool:
 
 def verdicts_of(connection: Connection, entity: str = "", limit: int = -1) -> list[Verdict]:
     """Verdicts that were not undone, latest first."""
-    return [Verdict(shard, key, of, verdict, instead, who, made, number)
-            for number, shard, key, of, verdict, instead, who, made in connection.execute(
-                "SELECT id, shard, key, entity, verdict, instead, who, made FROM verdicts "
-                "WHERE undone = 0 AND (? = '' OR entity = ?) ORDER BY id DESC LIMIT ?",
-                (entity, entity, limit if limit >= 0 else 2**62))]
+    return [
+        Verdict(shard, key, of, verdict, instead, who, made, number)
+        for number, shard, key, of, verdict, instead, who, made in connection.execute(
+            "SELECT id, shard, key, entity, verdict, instead, who, made FROM verdicts "
+            "WHERE undone = 0 AND (? = '' OR entity = ?) ORDER BY id DESC LIMIT ?",
+            (entity, entity, limit if limit >= 0 else 2**62),
+        )
+    ]
 
 
 def table_of(connection: Connection, labels: str = "", entity: str = "") -> pa.Table:
@@ -82,8 +90,9 @@ def table_of(connection: Connection, labels: str = "", entity: str = "") -> pa.T
     position = {code: number for number, code in enumerate(counts)}
     head = head and {**head, "strata": [_stratum(code, labels) for code, labels in counts.items()]}
     names = ("shard", "key", "entity", "verdict", "instead", "who", "when", "probability")
-    return verdicts_table([{**dict(zip(names, row, strict=False)), "stratum": position.get(row[-1])} for row in rows],
-                          head)
+    return verdicts_table(
+        [{**dict(zip(names, row, strict=False)), "stratum": position.get(row[-1])} for row in rows], head
+    )
 
 
 def note_labels(connection: Connection, folders: Sequence[Folder], *, taken_in: bool) -> None:
@@ -91,8 +100,12 @@ def note_labels(connection: Connection, folders: Sequence[Folder], *, taken_in: 
     heads = _heads(connection)
     for folder in folders:
         settings, inputs = folder.manifest.settings, folder.manifest.inputs
-        head = {"labels": folder.manifest.fingerprint, "basis": probability_basis(settings, inputs),
-                "encoder": inputs.get("/encoder", ""), "kb": inputs.get("/kb", "")}
+        head = {
+            "labels": folder.manifest.fingerprint,
+            "basis": probability_basis(settings, inputs),
+            "encoder": inputs.get("/encoder", ""),
+            "kb": inputs.get("/kb", ""),
+        }
         if taken_in:
             heads[folder.path] = head
         elif heads.get(folder.path) != head:
@@ -108,18 +121,25 @@ def _heads(connection: Connection) -> dict[str, dict[str, Any]]:
 
 def _labels_folder(connection: Connection, labels: str) -> str:
     """The folder of labels that is meant; "" where the index has none, or several and none is named."""
-    paths = [path for path, in connection.execute("SELECT DISTINCT labels FROM sources WHERE labels != '' ORDER BY 1")]
+    paths = [
+        path for (path,) in connection.execute("SELECT DISTINCT labels FROM sources WHERE labels != '' ORDER BY 1")
+    ]
     if not labels:
         return paths[0] if len(paths) == 1 else ""
     meant = next((path for path in paths if path == labels or Path(path).absolute() == Path(labels).absolute()), None)
     if meant is None:
-        raise UsageError(f"{connection.place} was not built of the labels {labels}.",
-                         f"It was built of {', '.join(paths) or 'images without labels'}.")
+        raise UsageError(
+            f"{connection.place} was not built of the labels {labels}.",
+            f"It was built of {', '.join(paths) or 'images without labels'}.",
+        )
     return meant
 
 
 def _stratum(code: int, labels: int) -> dict[str, Any]:
     accepted, number = divmod(code, len(BOUNDS))
     low, high = max(BOUNDS[number], 0.0 if accepted else 0.1), [*BOUNDS[1:], 1.0][number]
-    return {"name": f"{'accepted' if accepted else 'below the threshold'}, {low:.2f}–{high:.2f}",
-            "accepted": bool(accepted), "labels": labels}
+    return {
+        "name": f"{'accepted' if accepted else 'below the threshold'}, {low:.2f}–{high:.2f}",
+        "accepted": bool(accepted),
+        "labels": labels,
+    }

@@ -32,15 +32,27 @@ HTTP_TIMEOUT_SECONDS = 60.0
 _BUFFER = 1 << 20
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]*$")
 _STORE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::|://)")
-_EXTRAS = {"http": "http", "https": "http", "s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure",
-           "abfs": "azure", "abfss": "azure", "hf": "hf"}
+_EXTRAS = {
+    "http": "http",
+    "https": "http",
+    "s3": "s3",
+    "s3a": "s3",
+    "gs": "gcs",
+    "gcs": "gcs",
+    "az": "azure",
+    "abfs": "azure",
+    "abfss": "azure",
+    "hf": "hf",
+}
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf"}
 _CLIENTS = ("aiohttp", "botocore", "aiobotocore", "gcsfs", "google", "adlfs", "azure", "huggingface_hub")
 _TAIL = 1 << 16
 _TAGS = ("ETag", "etag", "md5Hash", "xet_hash", "blob_id", "Content-MD5", "Digest", "Last-Modified")
-_REASONS = {"TooManyRedirects": "the server redirects without an end",
-            "ClientPayloadError": "the server broke off in the middle of the file",
-            "ServerDisconnectedError": "the server broke off"}
+_REASONS = {
+    "TooManyRedirects": "the server redirects without an end",
+    "ClientPayloadError": "the server broke off in the middle of the file",
+    "ServerDisconnectedError": "the server broke off",
+}
 _PACKAGES = {"http": "aiohttp", "s3": "s3fs", "gcs": "gcsfs", "azure": "adlfs", "hf": "huggingface-hub"}
 
 
@@ -67,8 +79,10 @@ def require_local(path: str | Path) -> None:
         UsageError: it is the address of a store, or its name is not UTF-8.
     """
     if is_remote(path):
-        raise UsageError(f"{path} cannot be written: outputs are local.",
-                         "Choose a local output, and copy it there when it is finished.")
+        raise UsageError(
+            f"{path} cannot be written: outputs are local.",
+            "Choose a local output, and copy it there when it is finished.",
+        )
     require_writable(path)
 
 
@@ -79,8 +93,10 @@ def require_writable(path: str | Path) -> bool:
         UsageError: it is on a web server or another remote file system, or its name is not UTF-8.
     """
     if is_remote(path) and not in_object_store(path):
-        raise UsageError(f"{path} cannot be written: outputs are local, or in a store of objects (s3://…, gs://…, "
-                         "az://…).", "Choose another output with -o.")
+        raise UsageError(
+            f"{path} cannot be written: outputs are local, or in a store of objects (s3://…, gs://…, az://…).",
+            "Choose another output with -o.",
+        )
     if not is_utf8(path):
         raise UsageError(f"{str(path)!a} cannot be written: the name is not UTF-8.", "Choose another output with -o.")
     return in_object_store(path)
@@ -108,8 +124,10 @@ def filesystem_of(path: str | Path) -> tuple[Any, str]:
     extra = _EXTRAS.get(protocol, "")
     try:
         options = _http_options() if extra == "http" else {"use_listings_cache": False} if extra else {}
-        return cast("tuple[Any, str]", fsspec.core.url_to_fs(
-            str(path), **({protocol: options} if "::" in str(path) else options)))
+        return cast(
+            "tuple[Any, str]",
+            fsspec.core.url_to_fs(str(path), **({protocol: options} if "::" in str(path) else options)),
+        )
     except ImportError as error:
         if extra:
             raise MissingExtraError.of(_PACKAGES[extra], extra) from error
@@ -119,8 +137,13 @@ def filesystem_of(path: str | Path) -> tuple[Any, str]:
 def _http_options() -> dict[str, Any]:
     import aiohttp
 
-    return {"client_kwargs": {"timeout": aiohttp.ClientTimeout(
-        total=None, sock_connect=HTTP_TIMEOUT_SECONDS, sock_read=HTTP_TIMEOUT_SECONDS)}}
+    return {
+        "client_kwargs": {
+            "timeout": aiohttp.ClientTimeout(
+                total=None, sock_connect=HTTP_TIMEOUT_SECONDS, sock_read=HTTP_TIMEOUT_SECONDS
+            )
+        }
+    }
 
 
 def is_folder(filesystem: Any, name: str) -> bool:
@@ -150,8 +173,11 @@ def store_errors(path: str | Path) -> Generator[None]:
             raise _client_error(cause, path) from error
         if (status := getattr(cause, "status", 0)) in (404, 410):
             raise FileNotFoundError(f"{path} does not exist") from error
-        reason = f"the server answered {status} ({getattr(cause, 'message', '')})" if status \
+        reason = (
+            f"the server answered {status} ({getattr(cause, 'message', '')})"
+            if status
             else _REASONS.get(type(cause).__name__, f"the connection failed ({cause})")
+        )
         raise OSError(reason) from error
 
 
@@ -185,7 +211,7 @@ class _Stored(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         with store_errors(self._path):
             data = self._file.read(len(buffer))
-        buffer[:len(data)] = data
+        buffer[: len(data)] = data
         return len(data)
 
     def close(self) -> None:
@@ -237,8 +263,9 @@ def present(paths: Iterable[str]) -> set[str]:
         OSError, ValueError, MissingExtraError: see `open_address`.
     """
     asked = set(paths)
-    return asked & {f"{folder}/{name}" for folder in {path.rpartition("/")[0] for path in asked}
-                    for name in names_in(folder)}
+    return asked & {
+        f"{folder}/{name}" for folder in {path.rpartition("/")[0] for path in asked} for name in names_in(folder)
+    }
 
 
 def names_in(folder: str | Path) -> list[str]:
@@ -279,8 +306,11 @@ def versions_in(folder: str) -> dict[str, Version]:
     """
     filesystem, root = filesystem_of(folder)
     with store_errors(folder):
-        return {f"{folder}/{str(item['name']).rpartition('/')[2]}": version_of(item)
-                for item in filesystem.ls(root, detail=True) if item["type"] == "file"}
+        return {
+            f"{folder}/{str(item['name']).rpartition('/')[2]}": version_of(item)
+            for item in filesystem.ls(root, detail=True)
+            if item["type"] == "file"
+        }
 
 
 def version_of(item: Mapping[str, Any]) -> Version:

@@ -56,13 +56,16 @@ def _is_full(error: OSError, path: str | Path) -> bool:
 def write_error(error: OSError, path: str | Path) -> OpenMofiError:
     """The error for a `path` that could not be written."""
     if _is_full(error, path):
-        return OpenMofiError(f"The disk is full: {path} could not be written.",
-                             "Free some space and start the same command again; finished output is kept.")
+        return OpenMofiError(
+            f"The disk is full: {path} could not be written.",
+            "Free some space and start the same command again; finished output is kept.",
+        )
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return OpenMofiError(f"{path} cannot be written: {error.strerror or error}.", "Choose another output with -o.")
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return OpenMofiError(f"{path} cannot be written: a file exists where a folder is needed.",
-                             "Choose another output with -o.")
+        return OpenMofiError(
+            f"{path} cannot be written: a file exists where a folder is needed.", "Choose another output with -o."
+        )
     return OpenMofiError(f"{path} could not be written: {error.strerror or error}.")
 
 
@@ -139,8 +142,10 @@ def write_json(path: str | Path, content: Any) -> None:
     """Write `content` as indented JSON with sorted keys, so that equal content gives equal bytes."""
     pieces = json.JSONEncoder(indent=2, sort_keys=True, ensure_ascii=False).iterencode(content)
     # File names may contain bytes that are not UTF-8 (lone surrogates); JSON has them only escaped.
-    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace",
-                                              newline="") as handle:
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as handle,
+    ):
         handle.writelines(pieces)
         handle.write("\n")
 
@@ -162,8 +167,11 @@ def write_arrow(path: str | Path, table: pa.Table) -> None:
     """Write a table atomically as one uncompressed record batch, which can be memory-mapped; equal tables give equal
     bytes.
     """
-    with (atomic_path(path) as temporary, open(temporary, "wb") as handle,
-          pa.ipc.new_file(handle, table.schema) as writer):
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "wb") as handle,
+        pa.ipc.new_file(handle, table.schema) as writer,
+    ):
         for batch in table.combine_chunks().to_batches():
             writer.write_batch(batch)
 
@@ -207,8 +215,9 @@ def make_folder(folder: str | Path) -> None:
     try:
         local_path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OpenMofiError(f"{folder} cannot be made a folder: {error.strerror or error}.",
-                            "Give another folder.") from error
+        raise OpenMofiError(
+            f"{folder} cannot be made a folder: {error.strerror or error}.", "Give another folder."
+        ) from error
 
 
 def exists(path: str | Path) -> bool:
@@ -218,8 +227,9 @@ def exists(path: str | Path) -> bool:
         return bool(filesystem.exists(name))
 
 
-def read_parquet(path: str | Path, schema: pa.Schema, *, columns: Sequence[str] | None = None,
-                 hint: str = "Check the path.") -> pa.Table:
+def read_parquet(
+    path: str | Path, schema: pa.Schema, *, columns: Sequence[str] | None = None, hint: str = "Check the path."
+) -> pa.Table:
     """Read a Parquet file (all columns of `schema`, or some), cast to `schema`, in one chunk a column.
 
     Raises:
@@ -230,8 +240,9 @@ def read_parquet(path: str | Path, schema: pa.Schema, *, columns: Sequence[str] 
         with open_address(path) as handle, pq.ParquetFile(handle) as file:
             present = file.schema_arrow.names
             if absent := [name for name in expected.names if name not in present]:
-                raise OpenMofiError(f"{path} cannot be read: it has no column {absent[0]!r} (it has: "
-                                    f"{', '.join(present)}).", hint)
+                raise OpenMofiError(
+                    f"{path} cannot be read: it has no column {absent[0]!r} (it has: {', '.join(present)}).", hint
+                )
             table = file.read(columns=expected.names)
         columns_cast = [cast_column(path, table.column(field.name), field, hint) for field in expected]
         return pa.Table.from_arrays(columns_cast, schema=expected).combine_chunks()
@@ -254,15 +265,21 @@ def cast_column(path: str | Path, column: pa.ChunkedArray, field: pa.Field, hint
         held, wanted = _in_words(column.type), _in_words(field.type)
         what = f"holds {held}, not {wanted}" if held != wanted else f"holds other {wanted} than it should"
         value = re.search("'.*'", str(error).partition("\n")[0])
-        raise OpenMofiError(f"{path} cannot be read: its column {field.name!r} {what}"
-                            f"{f' ({value[0]})' if value else ''}.", hint) from error
+        raise OpenMofiError(
+            f"{path} cannot be read: its column {field.name!r} {what}{f' ({value[0]})' if value else ''}.", hint
+        ) from error
 
 
 def _in_words(kind: pa.DataType) -> str:
     """A type as a person would say it."""
-    words = ((pa.types.is_boolean, "yes or no"), (pa.types.is_integer, "whole numbers"),
-             (pa.types.is_floating, "numbers"), (pa.types.is_string, "text"), (pa.types.is_large_string, "text"),
-             (pa.types.is_struct, "records"))
+    words = (
+        (pa.types.is_boolean, "yes or no"),
+        (pa.types.is_integer, "whole numbers"),
+        (pa.types.is_floating, "numbers"),
+        (pa.types.is_string, "text"),
+        (pa.types.is_large_string, "text"),
+        (pa.types.is_struct, "records"),
+    )
     if pa.types.is_dictionary(kind):
         return _in_words(kind.value_type)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):

@@ -42,15 +42,30 @@ def _fetched(address: str | Path) -> Path:
     try:
         filesystem, root = filesystem_of(address)
         with store_errors(address):
-            found = {str(name)[len(root.rstrip("/")) + 1:]: info
-                     for name, info in filesystem.find(root, detail=True).items()}
+            found = {
+                str(name)[len(root.rstrip("/")) + 1 :]: info
+                for name, info in filesystem.find(root, detail=True).items()
+            }
     except (OSError, ValueError) as error:
         raise OpenMofiError(f"{address} cannot be listed: {error}.", "Check the path.") from error
     names = sorted(name for name in found if name and not any(map(is_hidden, name.split("/"))))
     if not names:
         raise OpenMofiError(f"{address} is missing: nothing is stored there.", "Check the path.")
-    stamp = fingerprint([str(address), [[name, *(str(found[name].get(key, "")) for key in (
-        "size", "ETag", "etag", "LastModified", "mtime", "last_modified"))] for name in names]])
+    stamp = fingerprint(
+        [
+            str(address),
+            [
+                [
+                    name,
+                    *(
+                        str(found[name].get(key, ""))
+                        for key in ("size", "ETag", "etag", "LastModified", "mtime", "last_modified")
+                    ),
+                ]
+                for name in names
+            ],
+        ]
+    )
     folder = cache_folder() / "folders" / stamp
     if not folder.exists():
         with locked(folder, lambda: _log.warning("%s is being fetched by another process. Waiting for it.", address)):
@@ -72,8 +87,10 @@ def _fetch(address: str, names: list[str], folder: Path) -> None:
         raise write_error(error, folder) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    others = sorted((each for each in folder.parent.iterdir() if each.is_dir() and not is_hidden(each.name)),
-                    key=lambda each: each.stat().st_mtime)
+    others = sorted(
+        (each for each in folder.parent.iterdir() if each.is_dir() and not is_hidden(each.name)),
+        key=lambda each: each.stat().st_mtime,
+    )
     for old in others[:-_KEPT]:
         shutil.rmtree(old, ignore_errors=True)
 

@@ -11,8 +11,15 @@ from openmofi.storage.manifest import MANIFEST
 _LEFT = [".*", "**/.*", MANIFEST]
 
 
-def push(folder: str | Path, repository: str, *, kind: str = "model", private: bool = False,
-         endpoint: str | None = None, token: str | None = None) -> str:
+def push(
+    folder: str | Path,
+    repository: str,
+    *,
+    kind: str = "model",
+    private: bool = False,
+    endpoint: str | None = None,
+    token: str | None = None,
+) -> str:
     """Upload a folder; the repository is made where it is missing. Returns the address of what was uploaded.
 
     Args:
@@ -38,17 +45,27 @@ def push(folder: str | Path, repository: str, *, kind: str = "model", private: b
     api: Any = HfApi(endpoint=endpoint, token=token)
     try:
         api.create_repo(repository, repo_type=kind, private=private, exist_ok=True)
-        commit = api.upload_folder(repo_id=repository, repo_type=kind, folder_path=str(folder), ignore_patterns=_LEFT,
-                                   commit_message="Exported by OpenMOFI")
+        commit = api.upload_folder(
+            repo_id=repository,
+            repo_type=kind,
+            folder_path=str(folder),
+            ignore_patterns=_LEFT,
+            commit_message="Exported by OpenMOFI",
+        )
     except HFValidationError as error:
-        raise UsageError(f"{repository!r} is no name of a repository: {_first_line(error)}",
-                         "Write OWNER/NAME.") from error
+        raise UsageError(
+            f"{repository!r} is no name of a repository: {_first_line(error)}", "Write OWNER/NAME."
+        ) from error
     except (HfHubHTTPError, LocalTokenNotFoundError) as error:
-        raise OpenMofiError(f"The hub refuses {repository}: {_first_line(error)}",
-                            "Check the name and `hf auth login`; the export itself is whole.") from error
+        raise OpenMofiError(
+            f"The hub refuses {repository}: {_first_line(error)}",
+            "Check the name and `hf auth login`; the export itself is whole.",
+        ) from error
     except Exception as error:  # its HTTP client raises classes of its own that share no base
-        raise OpenMofiError(f"{repository} could not be uploaded: {type(error).__name__}: {_first_line(error)}",
-                            "The export itself is whole; start the same command again to go on.") from error
+        raise OpenMofiError(
+            f"{repository} could not be uploaded: {type(error).__name__}: {_first_line(error)}",
+            "The export itself is whole; start the same command again to go on.",
+        ) from error
     return str(commit.commit_url)
 
 

@@ -22,12 +22,27 @@ from openmofi.storage.foreign.hub import opened_commits
 from openmofi.version import __version__
 
 MANIFEST = "manifest.json"
-MADE_BY = {"knowledge_base": "openmofi kb build", "labels": "openmofi label", "dataset": "openmofi dataset build",
-           "encoder": "openmofi export", "knowledge_store": "openmofi reinforce", "run": "openmofi train"}
+MADE_BY = {
+    "knowledge_base": "openmofi kb build",
+    "labels": "openmofi label",
+    "dataset": "openmofi dataset build",
+    "encoder": "openmofi export",
+    "knowledge_store": "openmofi reinforce",
+    "run": "openmofi train",
+}
 """What makes a folder of a kind, for people who have none yet."""
 _JSON = (str, int, float, bool, type(None))
 _PACKAGES = (
-    "numpy", "scipy", "pyarrow", "pillow", "torch", "timm", "open-clip-torch", "transformers", "marisa-trie", "spacy",
+    "numpy",
+    "scipy",
+    "pyarrow",
+    "pillow",
+    "torch",
+    "timm",
+    "open-clip-torch",
+    "transformers",
+    "marisa-trie",
+    "spacy",
 )
 
 
@@ -84,8 +99,9 @@ def _package_versions() -> dict[str, str]:
     return versions
 
 
-def read_manifest(folder: str | Path, kind: str | None = None, *,
-                  outdated: str = "Build it again with this version.") -> Manifest:
+def read_manifest(
+    folder: str | Path, kind: str | None = None, *, outdated: str = "Build it again with this version."
+) -> Manifest:
     """Read a folder's manifest.
 
     Args:
@@ -102,8 +118,10 @@ def read_manifest(folder: str | Path, kind: str | None = None, *,
     except (FileNotFoundError, NotADirectoryError) as error:
         what = _named(kind) if kind else "an OpenMOFI folder"
         maker = MADE_BY.get(kind or "")
-        raise OpenMofiError(f"{folder} is not {what}: it has no {MANIFEST}.",
-                            f"Check the path; `{maker}` makes one." if maker else "Check the path.") from error
+        raise OpenMofiError(
+            f"{folder} is not {what}: it has no {MANIFEST}.",
+            f"Check the path; `{maker}` makes one." if maker else "Check the path.",
+        ) from error
     except (ValueError, OSError, RecursionError) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Build the folder again.") from error
     return _checked(str(folder), raw, kind, outdated)
@@ -123,7 +141,9 @@ def _checked(folder: str, raw: Any, kind: str | None, outdated: str) -> Manifest
     if raw["schema_version"] != (expected := _schema_version(str(raw["kind"]))):
         raise OpenMofiError(
             f"{folder} has schema version {raw['schema_version']}; this OpenMOFI ({__version__}) "
-            f"reads version {expected}.", outdated)
+            f"reads version {expected}.",
+            outdated,
+        )
     try:
         manifest = Manifest(**raw)
     except TypeError as error:
@@ -155,8 +175,12 @@ def require_claimable(folder: str | Path, kind: str) -> Manifest | None:
 def new_manifest(kind: str, settings: Mapping[str, Any], inputs: Mapping[str, str] | None = None) -> Manifest:
     """The manifest of a stage that begins; settings go through JSON, so that they compare with what is stored."""
     plain_settings = _as_json({**settings})
-    return Manifest(kind=kind, settings=plain_settings, inputs=dict(inputs or {}),
-                    versions=package_versions() | opened_commits(plain_settings))
+    return Manifest(
+        kind=kind,
+        settings=plain_settings,
+        inputs=dict(inputs or {}),
+        versions=package_versions() | opened_commits(plain_settings),
+    )
 
 
 def _as_json(value: Any) -> Any:
@@ -185,14 +209,23 @@ def require_same(folder: str | Path, existing: Manifest, manifest: Manifest, wri
         return
     changes = differences({**existing.settings, **existing.inputs}, {**manifest.settings, **manifest.inputs})
     if writer:
-        raise OpenMofiError(f"{folder} is being written with other settings ({changes}) by {writer}.",
-                            "Choose another output with -o.")
-    raise OpenMofiError(f"{folder} was made with other settings ({changes}).",
-                        "Choose another output with -o, or add --restart to remove what was made and begin anew.")
+        raise OpenMofiError(
+            f"{folder} is being written with other settings ({changes}) by {writer}.", "Choose another output with -o."
+        )
+    raise OpenMofiError(
+        f"{folder} was made with other settings ({changes}).",
+        "Choose another output with -o, or add --restart to remove what was made and begin anew.",
+    )
 
 
-def claim_folder(folder: str | Path, kind: str, settings: Mapping[str, Any],
-                 inputs: Mapping[str, str] | None = None, *, anew: bool = False) -> Manifest:
+def claim_folder(
+    folder: str | Path,
+    kind: str,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, str] | None = None,
+    *,
+    anew: bool = False,
+) -> Manifest:
     """Write a folder's manifest, or compare the one that it has. Stages do this in `storage.claimed`, under its lock.
 
     Returns the manifest; `finished` says whether the stage has already run to its end.
@@ -252,10 +285,16 @@ def _files(folder: str) -> Iterator[tuple[str, int]]:
     if is_remote(folder):
         with store_errors(folder):
             listed = filesystem.ls(place, detail=True) if filesystem.isdir(place) else []
-        yield from ((str(file["name"]).rpartition("/")[2], int(file["size"])) for file in listed
-                    if file["type"] == "file" and not is_hidden(file["name"]))
+        yield from (
+            (str(file["name"]).rpartition("/")[2], int(file["size"]))
+            for file in listed
+            if file["type"] == "file" and not is_hidden(file["name"])
+        )
     elif Path(place).is_dir():
         # As fsspec's listing says it, whose entries take a kilobyte each.
         with os.scandir(place) as entries:
-            yield from ((entry.name, entry.stat().st_size) for entry in entries
-                        if not entry.name.startswith(".") and entry.is_file())
+            yield from (
+                (entry.name, entry.stat().st_size)
+                for entry in entries
+                if not entry.name.startswith(".") and entry.is_file()
+            )

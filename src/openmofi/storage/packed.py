@@ -65,8 +65,10 @@ def _streams(path: str | Path, chunks: Iterator[bytes], kind: str) -> Iterator[t
             try:
                 data = stream.decompress(chunk)
             except Exception as error:  # each library has errors of its own
-                raise OpenMofiError(f"{path} is damaged: its {kind} data cannot be decompressed ({error}).",
-                                    "Fetch it again and compare its checksum.") from error
+                raise OpenMofiError(
+                    f"{path} is damaged: its {kind} data cannot be decompressed ({error}).",
+                    "Fetch it again and compare its checksum.",
+                ) from error
             chunk = stream.unused_data if stream.eof else b""
             fed = not stream.eof
             if stream.eof:
@@ -74,8 +76,10 @@ def _streams(path: str | Path, chunks: Iterator[bytes], kind: str) -> Iterator[t
             yield data, taken
             taken = 0
     if fed:
-        raise OpenMofiError(f"{path} is cut off: its {kind} data does not end.",
-                            "Fetch the rest, or fetch it again; what was read of it before is kept.")
+        raise OpenMofiError(
+            f"{path} is cut off: its {kind} data does not end.",
+            "Fetch the rest, or fetch it again; what was read of it before is kept.",
+        )
 
 
 def _decompressor(kind: str) -> Callable[[], Any]:

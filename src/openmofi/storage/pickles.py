@@ -17,17 +17,23 @@ _GETS = frozenset(("GET", "BINGET", "LONG_BINGET"))
 _TUPLES = frozenset(("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "FROZENSET"))
 _MOST_IN_TUPLE = 1 << 20
 # Of each opcode whether it takes all since the last mark from the stack, how many values besides, and how many it puts.
-_EFFECTS = {opcode.name: (marked := pickletools.markobject in opcode.stack_before, opcode.stack_before.index(
-    pickletools.markobject) if marked else len(opcode.stack_before), len(opcode.stack_after))
-    for opcode in pickletools.opcodes}
+_EFFECTS = {
+    opcode.name: (
+        marked := pickletools.markobject in opcode.stack_before,
+        opcode.stack_before.index(pickletools.markobject) if marked else len(opcode.stack_before),
+        len(opcode.stack_after),
+    )
+    for opcode in pickletools.opcodes
+}
 
 
 class PickleRefused(Exception):
     """The pickle asks for more than it may."""
 
 
-def restricted_unpickle(data: bytes, stand_ins: Mapping[str, Callable[..., Any] | object], *,
-                        encoding: str = "ASCII") -> Any:
+def restricted_unpickle(
+    data: bytes, stand_ins: Mapping[str, Callable[..., Any] | object], *, encoding: str = "ASCII"
+) -> Any:
     """What a pickle holds, made of plain values and stand-ins.
 
     Args:

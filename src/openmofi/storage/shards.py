@@ -72,8 +72,10 @@ class Shard:
         if version and version.tag and version_of_path(self.path) == version:
             return
         if file_fingerprint(self.path) != self.fingerprint:
-            raise OpenMofiError(f"{self.path} has changed since the job began: nothing of it is kept.",
-                                "Let its writer finish, and start the command again with --restart.")
+            raise OpenMofiError(
+                f"{self.path} has changed since the job began: nothing of it is kept.",
+                "Let its writer finish, and start the command again with --restart.",
+            )
 
 
 Tasks = Callable[[Any, Sequence[Any]], list[dict[str, Any]]]
@@ -102,7 +104,7 @@ def take_fingerprints(shards: Sequence[Shard], run: Tasks | None = None, watch: 
     values = known_fingerprints(versions)
     unknown = [shard.path for shard in untaken if shard.path not in values]
     if run and len(unknown) >= _IN_TASKS:
-        results = run(_taking, [unknown[start:start + _OF_TASK] for start in range(0, len(unknown), _OF_TASK)])
+        results = run(_taking, [unknown[start : start + _OF_TASK] for start in range(0, len(unknown), _OF_TASK)])
         taken: Iterator[str] = chain.from_iterable(result["fingerprints"] for result in results)
     else:
         taken = _taken(unknown)
@@ -131,12 +133,18 @@ def _versions(paths: Sequence[str]) -> dict[str, Version]:
     """The versions of those that have one; of objects of a store the listings tell them."""
     stored = [path for path in paths if in_object_store(path)]
     try:
-        listed = {path: version for folder in {path.rpartition("/")[0] for path in stored}
-                  for path, version in versions_in(folder).items()}
+        listed = {
+            path: version
+            for folder in {path.rpartition("/")[0] for path in stored}
+            for path, version in versions_in(folder).items()
+        }
     except (OSError, ValueError) as error:
         raise OpenMofiError(f"{stored[0]} cannot be listed: {error}.", "Check the path.") from error
-    return {path: version for path in paths
-            if (version := listed.get(path) if in_object_store(path) else version_of_path(path))}
+    return {
+        path: version
+        for path in paths
+        if (version := listed.get(path) if in_object_store(path) else version_of_path(path))
+    }
 
 
 def expand_braces(pattern: str) -> list[str]:
@@ -152,7 +160,7 @@ def expand_braces(pattern: str) -> list[str]:
         return [pattern]
     names: dict[str, None] = {}
     for option in _options(match.group(1), pattern):
-        names.update(dict.fromkeys(expand_braces(pattern[:match.start()] + option + pattern[match.end():])))
+        names.update(dict.fromkeys(expand_braces(pattern[: match.start()] + option + pattern[match.end() :])))
         if len(names) > _MAX_SHARDS:
             raise UsageError(f"{pattern!r} names more than {_MAX_SHARDS} shards.")
     return list(names)
@@ -187,8 +195,7 @@ def _readable(names: Sequence[str]) -> list[str]:
     """The shards among files: hidden ones are half-written, a Parquet file of a tar's name is img2dataset's log."""
     shown = sorted(name for name in names if not _base(name).startswith("."))
     tars = {_stem(name) for name in shown if name.endswith(TARS)}
-    return [name for name in shown
-            if name.endswith(TARS) or (name.endswith(".parquet") and _stem(name) not in tars)]
+    return [name for name in shown if name.endswith(TARS) or (name.endswith(".parquet") and _stem(name) not in tars)]
 
 
 def _folder(filesystem: Any, path: str) -> list[str]:
@@ -200,8 +207,9 @@ def _glob(filesystem: Any, path: str) -> list[str]:
     names = [name for name in filesystem.glob(path) if not _base(name).startswith(".")]
     if path.endswith(_ENDINGS):
         return sorted(names)
-    return _readable(names) or [shard for name in sorted(names) if filesystem.isdir(name)
-                                for shard in _folder(filesystem, name)]
+    return _readable(names) or [
+        shard for name in sorted(names) if filesystem.isdir(name) for shard in _folder(filesystem, name)
+    ]
 
 
 def _is_file(filesystem: Any, path: str) -> bool:
@@ -259,8 +267,10 @@ def expand_shards(patterns: Sequence[str]) -> list[Shard]:
     ordered = sorted(dict.fromkeys(chain.from_iterable(_all_listed(pattern) for pattern in patterns)))
     stems = [_stem(path) for path in ordered]
     twins = Counter(stems)
-    names = [stem if twins[stem] == 1 else f"{PurePosixPath(path).parent.name}-{stem}"
-             for stem, path in zip(stems, ordered, strict=True)]
+    names = [
+        stem if twins[stem] == 1 else f"{PurePosixPath(path).parent.name}-{stem}"
+        for stem, path in zip(stems, ordered, strict=True)
+    ]
     doubled = [name for name, count in Counter(names).items() if count > 1]
     if doubled:
         raise UsageError(f"Two shards are both named {doubled[0]!r}.", "Give them in two jobs.")

@@ -19,6 +19,7 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
         function: thread-safe; an exception of it is raised in its item's turn.
         items: what it is called with.
     """
+
     def several(some: list[Item]) -> list[Result]:
         return [function(item) for item in some]
 

@@ -73,8 +73,10 @@ class Checkpoints:
         """
         step = self.steps()[-1] if self.steps() else 0
         if step and not resume:
-            raise OpenMofiError(f"{self.folder.parent} holds a run that was stopped at step {step}.",
-                                "Add --resume to go on, --restart to begin anew, or choose another output with -o.")
+            raise OpenMofiError(
+                f"{self.folder.parent} holds a run that was stopped at step {step}.",
+                "Add --resume to go on, --restart to begin anew, or choose another output with -o.",
+            )
         return step
 
     def best(self, progressed: Progressed) -> dict[str, Any] | None:
@@ -116,8 +118,10 @@ class Checkpoints:
             reason = "the disk is full." if full else _reason(error)
             if ranks.first:
                 shutil.rmtree(temporary, ignore_errors=True)
-            raise OpenMofiError(f"The checkpoint {path} could not be written: {reason}",
-                                "Free some room and use --resume; earlier checkpoints are kept.") from error
+            raise OpenMofiError(
+                f"The checkpoint {path} could not be written: {reason}",
+                "Free some room and use --resume; earlier checkpoints are kept.",
+            ) from error
         if ranks.first:
             shutil.rmtree(path, ignore_errors=True)
             temporary.replace(path)
@@ -139,8 +143,11 @@ class Checkpoints:
             tensors = state.tensors()
             if set(tensors) != set(stored):
                 differing = sorted(set(tensors) ^ set(stored))
-                raise OpenMofiError(f"The checkpoint {path} does not fit the recipe: {differing[0]} and "
-                                    f"{len(differing) - 1} more differ.", "Resume with the recipe of the run.")
+                raise OpenMofiError(
+                    f"The checkpoint {path} does not fit the recipe: {differing[0]} and "
+                    f"{len(differing) - 1} more differ.",
+                    "Resume with the recipe of the run.",
+                )
             with warnings.catch_warnings(action="ignore", category=UserWarning):
                 dcp.load(tensors, storage_reader=reader, no_dist=state.ranks.mesh is None)
             state.load(tensors)
@@ -149,11 +156,15 @@ class Checkpoints:
         except OpenMofiError:
             raise
         except PickleRefused as error:
-            raise OpenMofiError(f"The index of the checkpoint {path} is refused: {error}.",
-                                "It may hold code and is none that this run has written: remove its folder.") from error
+            raise OpenMofiError(
+                f"The index of the checkpoint {path} is refused: {error}.",
+                "It may hold code and is none that this run has written: remove its folder.",
+            ) from error
         except (Exception, CheckpointException) as error:
-            raise OpenMofiError(f"The checkpoint {path} cannot be read: {_reason(error)}",
-                                "Remove its folder; --resume then takes the one before.") from error
+            raise OpenMofiError(
+                f"The checkpoint {path} cannot be read: {_reason(error)}",
+                "Remove its folder; --resume then takes the one before.",
+            ) from error
 
     def tidy(self, progressed: Progressed) -> None:
         """Write which checkpoint is the best, and remove what is no longer kept; for a run that is this far.
@@ -162,7 +173,7 @@ class Checkpoints:
         """
         if best := self.best(progressed):
             write_json(self.folder / _BEST, best)
-        for step in self.steps()[:-self._keep]:
+        for step in self.steps()[: -self._keep]:
             if best is None or step != best["step"]:
                 shutil.rmtree(self.path(step))
 

@@ -47,13 +47,29 @@ class _Record:
 
 
 _RECORDS = (
-    *(f"{_MODULE}.metadata.{name}" for name in (
-        "Metadata", "TensorStorageMetadata", "TensorProperties", "ChunkStorageMetadata", "MetadataIndex", "StorageMeta",
-        "_MEM_FORMAT_ENCODING")),
-    f"{_MODULE}.filesystem._StorageInfo", "torch.Size", "torch.serialization._get_layout", "pathlib.PosixPath",
-    "pathlib.WindowsPath", "pathlib._local.PosixPath", "pathlib._local.WindowsPath")
+    *(
+        f"{_MODULE}.metadata.{name}"
+        for name in (
+            "Metadata",
+            "TensorStorageMetadata",
+            "TensorProperties",
+            "ChunkStorageMetadata",
+            "MetadataIndex",
+            "StorageMeta",
+            "_MEM_FORMAT_ENCODING",
+        )
+    ),
+    f"{_MODULE}.filesystem._StorageInfo",
+    "torch.Size",
+    "torch.serialization._get_layout",
+    "pathlib.PosixPath",
+    "pathlib.WindowsPath",
+    "pathlib._local.PosixPath",
+    "pathlib._local.WindowsPath",
+)
 _STAND_INS = dict.fromkeys(_RECORDS, _Record) | {
-    str(value): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
+    str(value): value for value in vars(torch).values() if isinstance(value, torch.dtype)
+}
 
 
 class CheckpointReader(dcp.FileSystemReader):
@@ -95,15 +111,18 @@ def _tensor(entry: _Record) -> TensorStorageMetadata:
     dtype = entry.state["properties"].state[0]
     if not isinstance(dtype, torch.dtype):
         raise TypeError(f"{dtype!r} is no number type")
-    chunks = [ChunkStorageMetadata(_size(chunk.state["offsets"]), _size(chunk.state["sizes"]))
-              for chunk in entry.state["chunks"]]
+    chunks = [
+        ChunkStorageMetadata(_size(chunk.state["offsets"]), _size(chunk.state["sizes"]))
+        for chunk in entry.state["chunks"]
+    ]
     return TensorStorageMetadata(TensorProperties(dtype=dtype), _size(entry.state["size"]), chunks)
 
 
 def _index(record: _Record) -> MetadataIndex:
     offset, index = record.state.get("offset"), record.state.get("index")
-    return MetadataIndex(_text(record.state["fqn"]), None if offset is None else _size(offset),
-                         None if index is None else _count(index))
+    return MetadataIndex(
+        _text(record.state["fqn"]), None if offset is None else _size(offset), None if index is None else _count(index)
+    )
 
 
 def _place(record: _Record) -> _StorageInfo:

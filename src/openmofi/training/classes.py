@@ -55,8 +55,9 @@ def class_vectors(weight: Tensor, dim: int) -> Tensor:
     return normalize(normalize(weight.view(len(weight), -1, dim), dim=2).mean(1), dim=1)
 
 
-def described(vectors: Tensor | None, accuracy: NDArray[np.float32], counts: NDArray[np.int64],
-              names: Sequence[str]) -> dict[str, Any]:
+def described(
+    vectors: Tensor | None, accuracy: NDArray[np.float32], counts: NDArray[np.int64], names: Sequence[str]
+) -> dict[str, Any]:
     """Bands, collapsed classes and neighbours.
 
     Args:
@@ -78,19 +79,35 @@ def described(vectors: Tensor | None, accuracy: NDArray[np.float32], counts: NDA
 
     def row(number: int) -> dict[str, Any]:
         at, value = place.get(number), float(accuracy[used[number]])
-        nearest = [] if near is None or cosines is None or at is None else [
-            {"name": names[other], "cosine": round(float(cosine), 4)}
-            for other, cosine in zip(near[at], cosines[at], strict=True)]
-        return {"class": int(used[number]), "name": names[used[number]], "images": int(counts[used[number]]),
-                "accuracy": None if np.isnan(value) else round(value, 4), "nearest": nearest}
+        nearest = (
+            []
+            if near is None or cosines is None or at is None
+            else [
+                {"name": names[other], "cosine": round(float(cosine), 4)}
+                for other, cosine in zip(near[at], cosines[at], strict=True)
+            ]
+        )
+        return {
+            "class": int(used[number]),
+            "name": names[used[number]],
+            "images": int(counts[used[number]]),
+            "accuracy": None if np.isnan(value) else round(value, 4),
+            "nearest": nearest,
+        }
 
     shown = asked[_evenly(len(asked), _SHOWN)]
-    return {"collapsed_below": BELOW, "collapsed_cosine": COSINE,
-            "bands": {name: _band(counts[used][band == number], accuracy[used][band == number],
-                                  collapsed[band == number]) for number, name in enumerate(BANDS)},
-            "collapsed_classes": int(collapsed.sum()), "compared": 0 if near is None else len(asked),
-            "collapsed": [row(int(number)) for number in np.flatnonzero(collapsed)[:_SHOWN]],
-            "neighbours": [row(int(number)) for number in shown] if near is not None else []}
+    return {
+        "collapsed_below": BELOW,
+        "collapsed_cosine": COSINE,
+        "bands": {
+            name: _band(counts[used][band == number], accuracy[used][band == number], collapsed[band == number])
+            for number, name in enumerate(BANDS)
+        },
+        "collapsed_classes": int(collapsed.sum()),
+        "compared": 0 if near is None else len(asked),
+        "collapsed": [row(int(number)) for number in np.flatnonzero(collapsed)[:_SHOWN]],
+        "neighbours": [row(int(number)) for number in shown] if near is not None else [],
+    }
 
 
 def _evenly(count: int, most: int) -> NDArray[np.int64]:
@@ -100,17 +117,22 @@ def _evenly(count: int, most: int) -> NDArray[np.int64]:
 
 def _band(counts: NDArray[np.int64], accuracy: NDArray[np.float32], collapsed: NDArray[np.bool_]) -> dict[str, Any]:
     seen = accuracy[~np.isnan(accuracy)]
-    return {"classes": len(counts), "images": int(counts.sum()), "collapsed": int(collapsed.sum()),
-            "accuracy": round(float(seen.mean()), 4) if len(seen) else None}
+    return {
+        "classes": len(counts),
+        "images": int(counts.sum()),
+        "collapsed": int(collapsed.sum()),
+        "accuracy": round(float(seen.mean()), 4) if len(seen) else None,
+    }
 
 
-def _nearest(vectors: Tensor, used: NDArray[np.int64],
-             asked: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _nearest(
+    vectors: Tensor, used: NDArray[np.int64], asked: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """(asked, k) nearest other classes of `used`, and their cosines, descending."""
     among, count = vectors[torch.from_numpy(used)], min(_NEAREST, len(used) - 1)
     rows, values = [], []
     for start in range(0, len(asked), _BLOCK):
-        block = torch.from_numpy(asked[start:start + _BLOCK])
+        block = torch.from_numpy(asked[start : start + _BLOCK])
         cosines = vectors[block] @ among.T
         cosines[block[:, None] == torch.from_numpy(used)[None]] = -torch.inf
         best = cosines.topk(count)

@@ -103,8 +103,11 @@ def joined_ranks() -> Iterator[Ranks]:
 
     CUDA and NCCL where there are GPUs, gloo elsewhere. A group that stands already is used and left standing.
     """
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() \
+    device = (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        if torch.cuda.is_available()
         else torch.device("cpu")
+    )
     if device.type == "cuda":
         torch.cuda.set_device(device)
     stood = dist.is_initialized()
@@ -144,8 +147,9 @@ def _blocks(model: nn.Module) -> list[nn.Module]:
     for module in model.modules():
         children = list(module.children()) if isinstance(module, nn.ModuleList | nn.Sequential) else []
         if len(children) > 1 and len({type(child) for child in children}) == 1 and list(children[0].parameters()):
-            blocks += [child for child in children if not any(child is inner for outer in blocks
-                                                             for inner in outer.modules())]
+            blocks += [
+                child for child in children if not any(child is inner for outer in blocks for inner in outer.modules())
+            ]
     return blocks
 
 

@@ -69,7 +69,7 @@ class HeldOutEvaluator:
             scalars = self._loss(model) if settings.loss else {}
             if settings.retrieval or settings.knn or settings.zero_shot:
                 parts = [gather(self._embed(model, batch)["image"]).cpu() for batch in self._batches(images_only=True)]
-                images = torch.cat(parts).numpy()[:len(held_out.rows)]
+                images = torch.cat(parts).numpy()[: len(held_out.rows)]
                 if ranks.first and settings.retrieval:
                     scalars |= retrieval(images, held_out)
                 if ranks.first and settings.knn:
@@ -92,8 +92,9 @@ class HeldOutEvaluator:
 
     def _batches(self, *, images_only: bool) -> Iterator[Batch]:
         ranks = self.state.ranks
-        for batch in self.data.held_out_batches(images_only=images_only, rank=ranks.rank, world=ranks.world,
-                                                workers=self.workers):
+        for batch in self.data.held_out_batches(
+            images_only=images_only, rank=ranks.rank, world=ranks.world, workers=self.workers
+        ):
             yield {name: values.to(ranks.device) for name, values in batch.items()}
 
     def _embed(self, model: nn.Module, batch: Batch) -> Embeddings:
@@ -119,8 +120,10 @@ class HeldOutEvaluator:
                 losses.setdefault(name, []).append(float(term(embeddings, batch).loss))
         modules.train()
         means = {name: float(np.mean(values)) for name, values in losses.items()}
-        return {"held_out/loss": sum(terms[name].weight * mean for name, mean in means.items()),
-                **{f"held_out/loss/{name}": mean for name, mean in means.items()}}
+        return {
+            "held_out/loss": sum(terms[name].weight * mean for name, mean in means.items()),
+            **{f"held_out/loss/{name}": mean for name, mean in means.items()},
+        }
 
 
 def retrieval(images: Floats, held_out: HeldOut) -> Scalars:
@@ -131,8 +134,11 @@ def retrieval(images: Floats, held_out: HeldOut) -> Scalars:
         held_out: their classes.
     """
     result = evaluate_retrieval(images, held_out.labels, recall_at=(1,), resamples=_RESAMPLES)
-    return {"retrieval/map": result.map_excl_query, "retrieval/recall_at_1": result.recall_at_excl_query[1],
-            **_banded("retrieval/map", result.ap_excl_query, held_out.bands)}
+    return {
+        "retrieval/map": result.map_excl_query,
+        "retrieval/recall_at_1": result.recall_at_excl_query[1],
+        **_banded("retrieval/map", result.ap_excl_query, held_out.bands),
+    }
 
 
 def knn(images: Floats, held_out: HeldOut, neighbours: int) -> Scalars:
@@ -158,8 +164,11 @@ def zero_shot(images: Floats, held_out: HeldOut, embed_texts: TextEmbedder) -> S
     labels = np.unique(held_out.labels, return_inverse=True)[1]
     sides = [class_embeddings(texts, ["{}"], lambda texts: embed_texts(list(texts))) for texts in held_out.texts]
     result = evaluate_zero_shot(images, labels, normalised(np.mean(sides, axis=0)), resamples=_RESAMPLES)
-    return {"zero_shot/accuracy": result.accuracy, "zero_shot/accuracy_top5": result.accuracy_top5,
-            **_banded("zero_shot/accuracy", result.correct, held_out.bands)}
+    return {
+        "zero_shot/accuracy": result.accuracy,
+        "zero_shot/accuracy_top5": result.accuracy_top5,
+        **_banded("zero_shot/accuracy", result.correct, held_out.bands),
+    }
 
 
 def _banded(name: str, values: NDArray[Any], bands: Ints) -> Scalars:

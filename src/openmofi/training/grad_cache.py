@@ -73,19 +73,23 @@ class StepResult:
 
 def prefixes(embeddings: Embeddings, dim: int) -> Embeddings:
     """The first `dim` dimensions of all embeddings, L2-normalised again; the whole stays as it is."""
-    return {name: values if values.shape[1] == dim else normalize(values[:, :dim], dim=1)
-            for name, values in embeddings.items()}
+    return {
+        name: values if values.shape[1] == dim else normalize(values[:, :dim], dim=1)
+        for name, values in embeddings.items()
+    }
 
 
 def micro_batches(batch: Batch, count: int) -> list[Batch]:
     """The batch cut into `count` equal parts."""
     size = len(next(iter(batch.values()))) // count
-    return [{name: values[start * size:(start + 1) * size] for name, values in batch.items()}
-            for start in range(count)]
+    return [
+        {name: values[start * size : (start + 1) * size] for name, values in batch.items()} for start in range(count)
+    ]
 
 
-def forward_backward(model: nn.Module, forward: Forward, terms: Mapping[str, Term], batch: Batch, *, count: int,
-                     seed: int) -> StepResult:
+def forward_backward(
+    model: nn.Module, forward: Forward, terms: Mapping[str, Term], batch: Batch, *, count: int, seed: int
+) -> StepResult:
     """Losses of a batch and the gradients of towers and objectives.
 
     Args:
@@ -129,15 +133,21 @@ def _losses(terms: Mapping[str, Term], leaves: Mapping[str, Tensor], batch: Batc
     return StepResult(total, results, gradients)
 
 
-def _push_back(model: nn.Module, forward: Forward, parts: Sequence[Batch], outputs: Sequence[Mapping[str, Tensor]],
-               leaves: Mapping[str, Tensor], seed: int) -> None:
+def _push_back(
+    model: nn.Module,
+    forward: Forward,
+    parts: Sequence[Batch],
+    outputs: Sequence[Mapping[str, Tensor]],
+    leaves: Mapping[str, Tensor],
+    seed: int,
+) -> None:
     gradients = {name: leaf.grad for name, leaf in leaves.items() if leaf.grad is not None}
     size = len(next(iter(leaves.values()))) // len(parts)
     if len(parts) == 1:
         _backward(outputs[0], gradients)
         return
     for number, part in enumerate(parts):
-        pieces = {name: gradient[number * size:(number + 1) * size] for name, gradient in gradients.items()}
+        pieces = {name: gradient[number * size : (number + 1) * size] for name, gradient in gradients.items()}
         torch.manual_seed(seed + number)
         with nullcontext() if number == len(parts) - 1 else without_sync(model):
             _backward(forward(part), pieces)

@@ -86,8 +86,12 @@ class Meter:
         counts = {name: int(count) for name, count in self._counts.items()}
         means = {name: float(value) / counts[name] for name, value in self._sums.items() if counts[name]}
         took = max(time.perf_counter() - self._started - self.paused, 1e-9)
-        means |= {"images_per_s": self._steps * self.batch_size / took, "data_wait": min(self.waited / took, 1.0),
-                  "memory_mib": _memory(), "skipped": float(self._steps - counts.get("loss", self._steps))}
+        means |= {
+            "images_per_s": self._steps * self.batch_size / took,
+            "data_wait": min(self.waited / took, 1.0),
+            "memory_mib": _memory(),
+            "skipped": float(self._steps - counts.get("loss", self._steps)),
+        }
         self._started, self.waited, self.paused = time.perf_counter(), 0.0, 0.0
         self._steps, self._sums, self._counts = 0, {}, {}
         return means
@@ -114,11 +118,14 @@ class RunLog:
         OpenMofiError: the folder cannot be written.
     """
 
-    def __init__(self, run: Tracked, trackers: Sequence[str] = (TENSORBOARD,),
-                 say: Callable[[str], None] = lambda message: None) -> None:
+    def __init__(
+        self, run: Tracked, trackers: Sequence[str] = (TENSORBOARD,), say: Callable[[str], None] = lambda message: None
+    ) -> None:
         self._path, self._say = run.folder / LOG, say
-        write_text(self._path, "".join(line for line in _whole_lines(self._path)
-                                       if json.loads(line)["step"] <= run.resume_step))
+        write_text(
+            self._path,
+            "".join(line for line in _whole_lines(self._path) if json.loads(line)["step"] <= run.resume_step),
+        )
         self._trackers: dict[str, Tracker] = {name: open_tracker(name, run) for name in trackers}
         self._file = self._path.open("a", encoding="utf-8")
 

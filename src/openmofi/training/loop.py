@@ -106,11 +106,13 @@ class NotFiniteError(OpenMofiError):
     def at(cls, step: int, rows: list[int], names: Sequence[str] = ()) -> NotFiniteError:
         """The error of a step, with the names of the first rows where they are known."""
         shown = names or [f"{row}" for row in rows[:_SHOWN]]
-        error = cls(f"The loss or its gradient was not finite {_NAN_LIMIT} times in a row, the last time at step "
-                    f"{step + 1}, on {'the images' if names else 'the rows'} {', '.join(shown)}"
-                    f"{', …' if len(rows) > _SHOWN else ''}.",
-                    "Start again in another folder with a lower optimizer.lr, an optimizer.clip, or "
-                    "run.precision=fp32; checkpoints from before are kept.")
+        error = cls(
+            f"The loss or its gradient was not finite {_NAN_LIMIT} times in a row, the last time at step "
+            f"{step + 1}, on {'the images' if names else 'the rows'} {', '.join(shown)}"
+            f"{', …' if len(rows) > _SHOWN else ''}.",
+            "Start again in another folder with a lower optimizer.lr, an optimizer.clip, or "
+            "run.precision=fp32; checkpoints from before are kept.",
+        )
         error.step, error.rows = step, rows
         return error
 
@@ -140,9 +142,16 @@ Batches = Callable[[int], Generator[Batch]]
 Report = Callable[[int, Mapping[str, float]], None]
 
 
-def train_loop(state: RunState, recipe: LoopSettings, out: Path, batches: Batches, forward: Forward,
-               checkpoints: Checkpoints, watcher: Watcher, evaluation: Evaluation,
-               ) -> tuple[Progressed, dict[str, float]]:
+def train_loop(
+    state: RunState,
+    recipe: LoopSettings,
+    out: Path,
+    batches: Batches,
+    forward: Forward,
+    checkpoints: Checkpoints,
+    watcher: Watcher,
+    evaluation: Evaluation,
+) -> tuple[Progressed, dict[str, float]]:
     """Train from the latest checkpoint, or the start, to the end, with a log in `out`.
 
     Args:
@@ -177,8 +186,10 @@ def train_loop(state: RunState, recipe: LoopSettings, out: Path, batches: Batche
             watcher.log(step, values)
         else:
             # Bands are for the log and its page.
-            watcher.say(f"step {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items()
-                                                     if not name.endswith(BANDS)))
+            watcher.say(
+                f"step {step}: "
+                + ", ".join(f"{name} {value:.4g}" for name, value in values.items() if not name.endswith(BANDS))
+            )
 
     if first:
         watcher.begin(run.steps, start.step)
@@ -192,15 +203,25 @@ def train_loop(state: RunState, recipe: LoopSettings, out: Path, batches: Batche
     if first and end.step < run.steps:
         watcher.say(f"{run.best} is not better for {evaluation.patience} evaluations: stopped after step {end.step}")
     if first and end.best is None and end.metrics:
-        watcher.say(f"run.best is {run.best}: no best checkpoint was kept, for that is none of "
-                    f"{', '.join(sorted(end.metrics))}.{did_you_mean(run.best.removeprefix('-'), end.metrics)}")
+        watcher.say(
+            f"run.best is {run.best}: no best checkpoint was kept, for that is none of "
+            f"{', '.join(sorted(end.metrics))}.{did_you_mean(run.best.removeprefix('-'), end.metrics)}"
+        )
     if evaluation.restores_best and end.best is not None and end.best[1] != end.step:
         checkpoints.load(state, end.best[1])
     return end, scalars
 
 
-def run_loop(state: RunState, recipe: LoopSettings, batches: Batches, forward: Forward, checkpoints: Checkpoints,
-             report: Report, start: Progressed, evaluation: Evaluation) -> Progressed:
+def run_loop(
+    state: RunState,
+    recipe: LoopSettings,
+    batches: Batches,
+    forward: Forward,
+    checkpoints: Checkpoints,
+    report: Report,
+    start: Progressed,
+    evaluation: Evaluation,
+) -> Progressed:
     """Train from `start` to the recipe's last step, or to the end that the evaluation sets.
 
     A step that is evaluated has a checkpoint, so that the best one is kept.
@@ -266,14 +287,18 @@ def _step(state: RunState, recipe: LoopSettings, forward: Forward, batch: Batch,
         optimizer.inner.zero_grad(set_to_none=True)
     # A seed of the step, not a travelling generator: a resumed run draws the same dropout without stored state.
     seed = ((recipe.run.seed * 1_000_003 + step) * 1024 + state.ranks.rank) * recipe.run.accumulate
-    result = forward_backward(state.model, forward, state.terms, batch, count=recipe.run.accumulate,
-                             seed=seed % (1 << 62))
+    result = forward_backward(
+        state.model, forward, state.terms, batch, count=recipe.run.accumulate, seed=seed % (1 << 62)
+    )
     if not result.finite:
         return result
     for term in state.terms.values():
         sharded = term.objective.sharded_parameters()
-        state.ranks.average(parameter.grad for name, parameter in term.objective.named_parameters()
-                            if name not in sharded and parameter.grad is not None)
+        state.ranks.average(
+            parameter.grad
+            for name, parameter in term.objective.named_parameters()
+            if name not in sharded and parameter.grad is not None
+        )
     result.norms.update({name: gradient_norm(optimizer, state.ranks) for name, optimizer in state.optimizers.items()})
     if not result.finite:
         return result

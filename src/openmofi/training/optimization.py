@@ -77,8 +77,10 @@ def grouped(parameters: Iterable[tuple[str, nn.Parameter, float, float]]) -> lis
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter, lr_scale, weight_decay in parameters:
         if parameter.requires_grad:
-            group = groups.setdefault((lr_scale, weight_decay), {
-                "params": [], "names": [], "lr_scale": lr_scale, "weight_decay": weight_decay})
+            group = groups.setdefault(
+                (lr_scale, weight_decay),
+                {"params": [], "names": [], "lr_scale": lr_scale, "weight_decay": weight_decay},
+            )
             group["params"].append(parameter)
             group["names"].append(name)
     return list(groups.values())
@@ -87,17 +89,26 @@ def grouped(parameters: Iterable[tuple[str, nn.Parameter, float, float]]) -> lis
 def dense_optimizer(groups: Sequence[Mapping[str, Any]], settings: OptimizerSettings, clip: float) -> Optimizer:
     """AdamW over groups of `params`, `names`, `lr_scale`, `weight_decay`."""
     inner = torch.optim.AdamW([dict(group) for group in groups], lr=settings.lr, betas=settings.betas, eps=settings.eps)
-    trained = tuple(Trained(name, parameter) for group in groups
-                    for name, parameter in zip(group["names"], group["params"], strict=True))
+    trained = tuple(
+        Trained(name, parameter)
+        for group in groups
+        for name, parameter in zip(group["names"], group["params"], strict=True)
+    )
     return Optimizer(inner, trained, clip)
 
 
 def sharded_optimizer(trained: Sequence[Trained], settings: OptimizerSettings, *, weight_decay: float) -> Optimizer:
     """The optimiser of a class head, with a learning rate of its own: `row-adamw` or `row-adagrad`."""
-    group = {"params": [item.parameter for item in trained],
-             "lr_scale": settings.class_head_lr / settings.lr, "weight_decay": weight_decay}
-    inner = (RowAdagrad([group], lr=settings.lr) if settings.head == "row-adagrad"
-             else RowAdamW([group], lr=settings.lr, betas=settings.betas, eps=settings.eps))
+    group = {
+        "params": [item.parameter for item in trained],
+        "lr_scale": settings.class_head_lr / settings.lr,
+        "weight_decay": weight_decay,
+    }
+    inner = (
+        RowAdagrad([group], lr=settings.lr)
+        if settings.head == "row-adagrad"
+        else RowAdamW([group], lr=settings.lr, betas=settings.betas, eps=settings.eps)
+    )
     return Optimizer(inner, tuple(trained), settings.head_clip)
 
 

@@ -33,8 +33,9 @@ class _RowOptimizer(torch.optim.Optimizer):
     def _initial(self, parameter: Tensor) -> dict[str, Tensor]:
         raise NotImplementedError
 
-    def _update(self, parameter: Tensor, state: dict[str, Tensor], rows: Tensor | slice, gradient: Tensor,
-                group: dict[str, Any]) -> None:
+    def _update(
+        self, parameter: Tensor, state: dict[str, Tensor], rows: Tensor | slice, gradient: Tensor, group: dict[str, Any]
+    ) -> None:
         raise NotImplementedError
 
 
@@ -48,18 +49,28 @@ class RowAdamW(_RowOptimizer):
         ValueError: a setting is out of range.
     """
 
-    def __init__(self, params: Any, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-                 weight_decay: float = 0.01) -> None:
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
         if not (lr >= 0 and eps >= 0 and weight_decay >= 0 and all(0 <= beta < 1 for beta in betas)):
             raise ValueError(f"out of range: lr {lr}, betas {betas}, eps {eps} or weight_decay {weight_decay}")
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     def _initial(self, parameter: Tensor) -> dict[str, Tensor]:
-        return {"steps": _zero_per_row(parameter), "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter)}
+        return {
+            "steps": _zero_per_row(parameter),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
 
-    def _update(self, parameter: Tensor, state: dict[str, Tensor], rows: Tensor | slice, gradient: Tensor,
-                group: dict[str, Any]) -> None:
+    def _update(
+        self, parameter: Tensor, state: dict[str, Tensor], rows: Tensor | slice, gradient: Tensor, group: dict[str, Any]
+    ) -> None:
         (beta1, beta2), along = group["betas"], (-1,) + (1,) * (parameter.ndim - 1)
         steps = state["steps"][rows] + 1
         first = state["exp_avg"][rows].lerp_(gradient, 1 - beta1)
@@ -68,8 +79,12 @@ class RowAdamW(_RowOptimizer):
         root = second.sqrt().div_((1 - beta2**steps).sqrt_().view(along)).add_(group["eps"])
         moved = parameter[rows].mul_(1 - group["lr"] * group["weight_decay"])
         moved.sub_(root.reciprocal_().mul_(first).mul_(size.view(along)))
-        for tensor, values in ((state["steps"], steps), (state["exp_avg"], first), (state["exp_avg_sq"], second),
-                               (parameter, moved)):
+        for tensor, values in (
+            (state["steps"], steps),
+            (state["exp_avg"], first),
+            (state["exp_avg_sq"], second),
+            (parameter, moved),
+        ):
             tensor[rows] = values
 
 
@@ -90,8 +105,9 @@ class RowAdagrad(_RowOptimizer):
     def _initial(self, parameter: Tensor) -> dict[str, Tensor]:
         return {"sum": _zero_per_row(parameter)}
 
-    def _update(self, parameter: Tensor, state: dict[str, Tensor], rows: Tensor | slice, gradient: Tensor,
-                group: dict[str, Any]) -> None:
+    def _update(
+        self, parameter: Tensor, state: dict[str, Tensor], rows: Tensor | slice, gradient: Tensor, group: dict[str, Any]
+    ) -> None:
         sums = state["sum"][rows] + gradient.flatten(1).square().mean(1)
         size = (group["lr"] / (sums.sqrt() + group["eps"])).view((-1,) + (1,) * (parameter.ndim - 1))
         moved = parameter[rows].mul_(1 - group["lr"] * group["weight_decay"]).sub_(gradient * size)

@@ -64,22 +64,51 @@ from openmofi.training.terms import build_optimizers, build_terms, logit_scale
 ENCODER = "encoder"
 KIND = "run"
 OUTPUTS = Outputs(
-    ("checkpoints/step-*/**/*", *(f"{model}/{pattern}" for model in (ENCODER, "linker")
-                                  for pattern in ("*.json", "*.safetensors", "tokenizer/*"))),
-    other=("checkpoints/*.json", "checkpoints/.writing/**/*", FIGURES, PAGE, LOG, CURVES, CLASSES,
-           "undecodable*.jsonl", *trackers.OUTPUTS))
+    (
+        "checkpoints/step-*/**/*",
+        *(
+            f"{model}/{pattern}"
+            for model in (ENCODER, "linker")
+            for pattern in ("*.json", "*.safetensors", "tokenizer/*")
+        ),
+    ),
+    other=(
+        "checkpoints/*.json",
+        "checkpoints/.writing/**/*",
+        FIGURES,
+        PAGE,
+        LOG,
+        CURVES,
+        CLASSES,
+        "undecodable*.jsonl",
+        *trackers.OUTPUTS,
+    ),
+)
 """Of any run; its hidden cache of features stays when it is restarted."""
 _STANDARDISED_ON = 2048
 _STARTED_ON = 32_768
 # Decide nothing where nothing is evaluated, and are left out there: runs of earlier versions, which lack them, resume.
 _EVALUATION = ("run.evaluate.", "run.patience")
 # Left out at their defaults, for the same reason.
-_LATER = {"model.start": "random", "model.start_share": 0.0, "data.min_probability": 0.0, "data.limit": 0,
-          "run.evaluate.seed": None}
+_LATER = {
+    "model.start": "random",
+    "model.start_share": 0.0,
+    "data.min_probability": 0.0,
+    "data.limit": 0,
+    "run.evaluate.seed": None,
+}
 
 
-def train(recipe: Recipe, out: str | Path, *, resume: bool = False, watcher: Watcher,
-          progress: Progress | None = None, restart: bool = False, labels: bool = False) -> dict[str, Any]:
+def train(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    watcher: Watcher,
+    progress: Progress | None = None,
+    restart: bool = False,
+    labels: bool = False,
+) -> dict[str, Any]:
     """Train as `recipe` says and write the encoder to `OUT/encoder`, which opens as `run:OUT/encoder`.
 
     Under `torchrun` every rank calls it. A finished run is not trained again. The encoder has the best checkpoint's
@@ -123,8 +152,14 @@ def train(recipe: Recipe, out: str | Path, *, resume: bool = False, watcher: Wat
             if ranks.first:
                 model = build()
                 model.load_state_dict(weights)
-                save_encoder(out / ENCODER, model.eval(), recipe.model, inputs, logit_scale=logit_scale(state.terms),
-                             recipe=recipe_dict(recipe))
+                save_encoder(
+                    out / ENCODER,
+                    model.eval(),
+                    recipe.model,
+                    inputs,
+                    logit_scale=logit_scale(state.terms),
+                    recipe=recipe_dict(recipe),
+                )
                 if recipe.run.report:
                     counts["results"] = _results(recipe, out, data, inputs)
                 finish_manifest(out, manifest, counts)
@@ -145,8 +180,9 @@ def _opened(recipe: Recipe, inputs: ModelInputs, out: Path, ranks: Ranks, progre
     cache = Path(recipe.data.cache) if recipe.data.cache else out / ".cache"
     with ranks.first_before_others():
         require_claimable(out, KIND)
-        data = open_data(recipe.data, inputs, seed=recipe.run.seed, cache=cache, progress=progress,
-                         evaluate=recipe.run.evaluate)
+        data = open_data(
+            recipe.data, inputs, seed=recipe.run.seed, cache=cache, progress=progress, evaluate=recipe.run.evaluate
+        )
     require_knowledge(recipe, data.sources.taught)
     return data
 
@@ -162,8 +198,11 @@ def _claimed(recipe: Recipe, out: Path, data: TrainingData, ranks: Ranks, *, res
         inputs["/reinforcement"] = read_manifest(recipe.data.reinforcement.store, REINFORCEMENT).fingerprint
     with ExitStack() as stack:
         with ranks.first_before_others():
-            manifest = stack.enter_context(claimed(out, KIND, settings, inputs, outputs=OUTPUTS, restart=restart)) \
-                if ranks.first else claim_folder(out, KIND, settings, inputs)
+            manifest = (
+                stack.enter_context(claimed(out, KIND, settings, inputs, outputs=OUTPUTS, restart=restart))
+                if ranks.first
+                else claim_folder(out, KIND, settings, inputs)
+            )
         yield manifest
 
 
@@ -174,8 +213,11 @@ def deciding_settings(recipe: Any) -> dict[str, Any]:
     another machine say, is marked `FREE` at its field; datasets and knowledge bases are compared by content.
     """
     off = () if recipe.run.evaluate.every else _EVALUATION
-    return {key: value for key, value in deciding(recipe)
-            if not key.startswith(off) and not (key in _LATER and value == _LATER[key])}
+    return {
+        key: value
+        for key, value in deciding(recipe)
+        if not key.startswith(off) and not (key in _LATER and value == _LATER[key])
+    }
 
 
 def _set_up(recipe: Recipe, model: DualEncoder, data: TrainingData, ranks: Ranks, *, fresh: bool) -> RunState:
@@ -202,16 +244,27 @@ def _set_up(recipe: Recipe, model: DualEncoder, data: TrainingData, ranks: Ranks
     return RunState(towers, terms, build_optimizers(recipe, model, terms), ema, ranks, start, share)
 
 
-def _train(recipe: Recipe, out: Path, data: TrainingData, state: RunState, build: Callable[[], DualEncoder],
-           checkpoints: Checkpoints, watcher: Watcher) -> dict[str, Any]:
+def _train(
+    recipe: Recipe,
+    out: Path,
+    data: TrainingData,
+    state: RunState,
+    build: Callable[[], DualEncoder],
+    checkpoints: Checkpoints,
+    watcher: Watcher,
+) -> dict[str, Any]:
     ranks, run = state.ranks, recipe.run
     forward = partial(_forward, recipe, ranks.device)
     batches = partial(data.batches, stop=run.steps, rank=ranks.rank, world=ranks.world, workers=recipe.data.workers)
     evaluation = Evaluation()
     if run.evaluate.every:
         evaluator = HeldOutEvaluator(run.evaluate, data, state, build(), forward, run.accumulate, recipe.data.workers)
-        evaluation = Evaluation(evaluator.evaluate, run.evaluate.every, run.patience,
-                                restores_best=run.best.removeprefix("-") in EVALUATION_METRICS)
+        evaluation = Evaluation(
+            evaluator.evaluate,
+            run.evaluate.every,
+            run.patience,
+            restores_best=run.best.removeprefix("-") in EVALUATION_METRICS,
+        )
     counts: dict[str, Any] = {}
     try:
         end, scalars = train_loop(state, recipe, out, batches, forward(state.model), checkpoints, watcher, evaluation)
@@ -225,8 +278,10 @@ def _train(recipe: Recipe, out: Path, data: TrainingData, state: RunState, build
             write_curves(out, recipe.name)
         if undecodable := data.faults.write(out, ranks.rank):
             counts["undecodable"] = undecodable
-            watcher.say(f"{undecodable:,} images can no longer be decoded, and others were trained on in their place: "
-                        f"{out / UNDECODABLE}")
+            watcher.say(
+                f"{undecodable:,} images can no longer be decoded, and others were trained on in their place: "
+                f"{out / UNDECODABLE}"
+            )
     return counts | {"steps": end.step, "metrics": scalars, "best": checkpoints.best(end)}
 
 

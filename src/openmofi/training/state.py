@@ -44,10 +44,14 @@ class RunState:
         """Name → tensor; sharded ones as DTensors. They share memory with the run."""
         tensors: Tensors = {f"model.{name}": value for name, value in bare(self.model).state_dict().items()}
         for objective, term in self.terms.items():
-            of_ranks = {name: self.ranks.sharded(_module(term).state_dict()[name], rows)
-                        for name, rows in term.objective.sharded_parameters().items()}
-            tensors |= {f"objective.{objective}.{name}": of_ranks.get(name, value)
-                        for name, value in _module(term).state_dict().items()}
+            of_ranks = {
+                name: self.ranks.sharded(_module(term).state_dict()[name], rows)
+                for name, rows in term.objective.sharded_parameters().items()
+            }
+            tensors |= {
+                f"objective.{objective}.{name}": of_ranks.get(name, value)
+                for name, value in _module(term).state_dict().items()
+            }
         for name, optimizer in self.optimizers.items():
             tensors |= {f"optimizer.{name}.{key}": value for key, value in self._moments(optimizer).items()}
         if self.ema is not None:
@@ -99,8 +103,9 @@ class RunState:
         bare(self.model).load_state_dict(_part(tensors, "model."))
         for name, term in self.terms.items():
             part = _part(tensors, f"objective.{name}.")
-            _module(term).load_state_dict({key: value.to_local() if isinstance(value, DTensor) else value
-                                           for key, value in part.items()})
+            _module(term).load_state_dict(
+                {key: value.to_local() if isinstance(value, DTensor) else value for key, value in part.items()}
+            )
         if self.ema is not None:
             self.ema.load_state_dict(_part(tensors, "ema."))
         for name, value in self.start.items():
@@ -113,7 +118,7 @@ def _module(term: Term) -> nn.Module:
 
 
 def _part(tensors: Mapping[str, Any], prefix: str) -> Tensors:
-    return {name[len(prefix):]: value for name, value in tensors.items() if name.startswith(prefix)}
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _room(item: Trained, shape: torch.Size, dtype: torch.dtype) -> Tensor:

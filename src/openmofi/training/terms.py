@@ -24,8 +24,9 @@ from openmofi.training.recipe.schema import Recipe
 _NO_DECAY = 0.0
 
 
-def build_terms(recipe: Recipe, counts: NDArray[np.int64], device: torch.device,
-                teachers: Mapping[str, Teacher] | None = None) -> dict[str, Term]:
+def build_terms(
+    recipe: Recipe, counts: NDArray[np.int64], device: torch.device, teachers: Mapping[str, Teacher] | None = None
+) -> dict[str, Term]:
     """The objectives whose weight is not 0, by name.
 
     Args:
@@ -39,10 +40,12 @@ def build_terms(recipe: Recipe, counts: NDArray[np.int64], device: torch.device,
     nested = recipe.model.nested
     dims = (dim, *nested) if nested else ()
     builders: dict[str, Callable[[], Any]] = {
-        "margin_softmax": lambda: MarginSoftmax(len(counts), dim, objectives.margin_softmax, seed=seed,
-                                                counts=torch.from_numpy(counts)),
+        "margin_softmax": lambda: MarginSoftmax(
+            len(counts), dim, objectives.margin_softmax, seed=seed, counts=torch.from_numpy(counts)
+        ),
         "entity_distillation": lambda: EntityDistillation(
-            cast("MarginSoftmax", terms["margin_softmax"].objective), list(teachers)),
+            cast("MarginSoftmax", terms["margin_softmax"].objective), list(teachers)
+        ),
         "contrastive": lambda: Contrastive(objectives.contrastive),
         "reinforced": lambda: Reinforced(objectives.reinforced, {name: of.scale for name, of in teachers.items()}),
         "feature_distillation": lambda: FeatureDistillation(dim, {name: of.dim for name, of in teachers.items()}, seed),
@@ -58,8 +61,11 @@ def build_optimizers(recipe: Recipe, model: DualEncoder, terms: Mapping[str, Ter
     there is something.
     """
     settings, head = recipe.optimizer, recipe.objectives.margin_softmax
-    named = [(f"objective.{name}.{key}", parameter, term.objective.sharded_parameters().get(key, 0))
-             for name, term in terms.items() for key, parameter in term.objective.named_parameters()]
+    named = [
+        (f"objective.{name}.{key}", parameter, term.objective.sharded_parameters().get(key, 0))
+        for name, term in terms.items()
+        for key, parameter in term.objective.named_parameters()
+    ]
     groups = parameter_groups(model, recipe.model, settings)
     groups += grouped((name, parameter, 1.0, _NO_DECAY) for name, parameter, rows in named if not rows)
     optimizers = {"towers": dense_optimizer(groups, settings, settings.clip)} if groups else {}

@@ -110,9 +110,16 @@ class _WandB:
         number = run.number("wandb", lambda: uuid4().hex[:8])
         # Without a key or a mode it would ask at the terminal, where nobody is.
         mode = os.environ.get("WANDB_MODE") or ("online" if _logged_in(wandb) else "offline")
-        self._run = wandb.init(project=os.environ.get("WANDB_PROJECT", run.project), name=run.name, id=number,
-                               resume="allow", dir=str(run.folder), config=dict(run.settings or {}), mode=mode,
-                               settings=wandb.Settings(silent=True, console="off", disable_git=True))
+        self._run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", run.project),
+            name=run.name,
+            id=number,
+            resume="allow",
+            dir=str(run.folder),
+            config=dict(run.settings or {}),
+            mode=mode,
+            settings=wandb.Settings(silent=True, console="off", disable_git=True),
+        )
 
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
         self._run.log(dict(scalars), step=step)
@@ -137,10 +144,13 @@ class _MLflow:
         self._client = mlflow.MlflowClient(tracking_uri=uri)
         self._number = run.number("mlflow", lambda: self._created(run))
         self._client.update_run(self._number, status="RUNNING")
-        parameters = [mlflow.entities.Param(key, str(value)[:_VALUE_LIMIT])
-                      for key, value in (run.settings or {}).items()] if not run.resume_step else []
+        parameters = (
+            [mlflow.entities.Param(key, str(value)[:_VALUE_LIMIT]) for key, value in (run.settings or {}).items()]
+            if not run.resume_step
+            else []
+        )
         for start in range(0, len(parameters), 100):
-            self._client.log_batch(self._number, params=parameters[start:start + 100])
+            self._client.log_batch(self._number, params=parameters[start : start + 100])
 
     def _created(self, run: Tracked) -> str:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", run.project)
@@ -151,8 +161,9 @@ class _MLflow:
 
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
         now = int(time.time() * 1000)
-        self._client.log_batch(self._number, metrics=[self._metric(name, value, now, step)
-                                                      for name, value in scalars.items()])
+        self._client.log_batch(
+            self._number, metrics=[self._metric(name, value, now, step) for name, value in scalars.items()]
+        )
 
     def close(self, *, finished: bool) -> None:
         self._client.set_terminated(self._number, "FINISHED" if finished else "KILLED")
@@ -162,8 +173,9 @@ class _Trackio:
     def __init__(self, run: Tracked) -> None:
         trackio = _package("trackio", "trackio")
         number = run.number("trackio", lambda: f"{run.name}-{uuid4().hex[:8]}")
-        self._run = trackio.init(project=run.project, name=number, resume="allow", config=dict(run.settings or {}),
-                                 embed=False)
+        self._run = trackio.init(
+            project=run.project, name=number, resume="allow", config=dict(run.settings or {}), embed=False
+        )
 
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
         self._run.log(dict(scalars), step=step)
@@ -173,5 +185,9 @@ class _Trackio:
 
 
 TRACKERS: dict[str, Callable[[Tracked], Tracker]] = {
-    TENSORBOARD: _TensorBoard, "wandb": _WandB, "mlflow": _MLflow, "trackio": _Trackio}
+    TENSORBOARD: _TensorBoard,
+    "wandb": _WandB,
+    "mlflow": _MLflow,
+    "trackio": _Trackio,
+}
 """Name of `run.trackers` → what opens it."""

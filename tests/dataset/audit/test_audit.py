@@ -65,8 +65,10 @@ def test_overall_and_groups_equal_the_plain_way(world, result):
     assert set(result.groups) == {"domain", "ambiguous", "split", "detector"}
     for group in ("domain", "ambiguous", "split"):
         for value, beside in result.groups[group].items():
+
             def wanted(truth, group=group, value=value):
                 return str(truth[group]).lower() == value
+
             assert four(beside.labels) == figures(world, accepted, wanted)
             assert four(beside.text_only) == figures(world, best_of_mentions, wanted)
 
@@ -74,9 +76,14 @@ def test_overall_and_groups_equal_the_plain_way(world, result):
 def test_by_detector_counts_the_labels_that_it_found(world, result):
     assert set(result.groups["detector"]) == {"gazetteer", "spacy"}
     for detector, beside in result.groups["detector"].items():
+
         def of_detector(row, detector=detector):
-            return {entity["entity"] for entity in row["entities"]
-                    if entity["accepted"] and row["mentions"][entity["mention"]]["detector"] == detector}
+            return {
+                entity["entity"]
+                for entity in row["entities"]
+                if entity["accepted"] and row["mentions"][entity["mention"]]["detector"] == detector
+            }
+
         assert four(beside.labels) == figures(world, of_detector)
 
 
@@ -150,10 +157,13 @@ def edited(world, tmp_path, change):
     return tmp_path / "truth.parquet"
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    (lambda rows: [{**row, "shard": "x"} for row in rows], "knows none of the labelled shards: it has e.g. 'x'"),
-    (lambda rows: rows + rows[:1], "names a pair twice"),
-])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda rows: [{**row, "shard": "x"} for row in rows], "knows none of the labelled shards: it has e.g. 'x'"),
+        (lambda rows: rows + rows[:1], "names a pair twice"),
+    ],
+)
 def test_a_truth_that_does_not_fit_is_said(world, tmp_path, change, said):
     with pytest.raises(OpenMofiError, match=said):
         audit(world.labels, edited(world, tmp_path, change))

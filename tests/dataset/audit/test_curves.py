@@ -60,7 +60,7 @@ def test_an_empty_curve_reaches_nothing():
 def test_calibration_is_scikit_learns():
     generator = np.random.default_rng(0)
     probability = np.r_[generator.random(2000), 0.0, 1.0].astype(np.float32)
-    correct = generator.random(2002) < probability ** 2
+    correct = generator.random(2002) < probability**2
     found = CalibrationCurve.of(probability, correct)
     observed, expected = calibration_curve(correct, probability, n_bins=10)
     np.testing.assert_allclose(found.observed, observed)
@@ -80,7 +80,7 @@ def test_figures_and_their_intervals_are_those_of_a_bootstrap_pair_by_pair():
     assert found.precision == counts[:, 1].sum() / counts[:, 0].sum()
     assert found.recall == counts[:, 3].sum() / counts[:, 2].sum()
     for interval, part, whole in ((found.precision_interval, 1, 0), (found.recall_interval, 3, 2)):
-        np.testing.assert_allclose(interval, np.quantile(draws[:, part] / draws[:, whole], [.025, .975]), atol=0.01)
+        np.testing.assert_allclose(interval, np.quantile(draws[:, part] / draws[:, whole], [0.025, 0.975]), atol=0.01)
     assert found == Figures.of(counts, resamples=4000)
 
 

@@ -14,10 +14,26 @@ from openmofi.knowledge.store import KnowledgeBase
 
 
 def mediainfo(number, *depicts, rank="normal"):
-    return {"type": "mediainfo", "id": f"M{number}", "labels": {}, "statements": {
-        "P180": [{"mainsnak": {"snaktype": "value", "property": "P180", "datavalue": {
-            "type": "wikibase-entityid", "value": {"entity-type": "item", "id": entity}}}, "rank": rank}
-            for entity in depicts]} if depicts else []}
+    return {
+        "type": "mediainfo",
+        "id": f"M{number}",
+        "labels": {},
+        "statements": {
+            "P180": [
+                {
+                    "mainsnak": {
+                        "snaktype": "value",
+                        "property": "P180",
+                        "datavalue": {"type": "wikibase-entityid", "value": {"entity-type": "item", "id": entity}},
+                    },
+                    "rank": rank,
+                }
+                for entity in depicts
+            ]
+        }
+        if depicts
+        else [],
+    }
 
 
 FILES = [mediainfo(1, "Q1", "Q2", "Q1"), mediainfo(2, "Q3", rank="deprecated"), mediainfo(3)]
@@ -41,9 +57,17 @@ def test_what_the_api_gives(tmp_path, content):
     assert read_truth_table(tmp_path / "api.json").to_pylist() == ROWS
 
 
-@pytest.mark.parametrize(("content", "says"), [
-    ("[]", "holds no files of Wikimedia Commons"), ("", "holds no files"), ('{"a": 1}', "holds no files"),
-    (dump()[:-3], "cut off"), (dump()[:80], "damaged after 0 files"), ("no json", "damaged after 0 files")])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("[]", "holds no files of Wikimedia Commons"),
+        ("", "holds no files"),
+        ('{"a": 1}', "holds no files"),
+        (dump()[:-3], "cut off"),
+        (dump()[:80], "damaged after 0 files"),
+        ("no json", "damaged after 0 files"),
+    ],
+)
 def test_anything_else_is_a_sentence(tmp_path, content, says):
     (tmp_path / "bad.json").write_text(content)
     with pytest.raises(OpenMofiError, match=says):
@@ -54,8 +78,9 @@ def test_anything_else_is_a_sentence(tmp_path, content, says):
 def birds(tmp_path_factory):
     """Q1 crane < Q2 bird < Q3 animal; Q4 machine."""
     source = tmp_path_factory.mktemp("tables")
-    (source / "entities.csv").write_text("id,name,description,types\nQ1,crane,a bird,\nQ2,bird,an animal,\n"
-                                         "Q3,animal,a being,\nQ4,machine,a thing,\n")
+    (source / "entities.csv").write_text(
+        "id,name,description,types\nQ1,crane,a bird,\nQ2,bird,an animal,\nQ3,animal,a being,\nQ4,machine,a thing,\n"
+    )
     (source / "names.csv").write_text("name,entity,count\ncrane,Q1,1\nbird,Q2,1\nanimal,Q3,1\nmachine,Q4,1\n")
     (source / "relations.csv").write_text("head,relation,tail\nQ1,subclass of,Q2\nQ2,subclass of,Q3\n")
     build_table(source, source / "kb")
@@ -65,9 +90,14 @@ def birds(tmp_path_factory):
 def test_labels_below_and_above_the_true_class_are_counted_apart(small_labels, rows, birds, tmp_path):
     mention = {"start": 0, "end": 1, "surface": "x", "detector": "gazetteer"}
     accepted = {"M1": "Q1", "M2": "Q1", "M3": "Q3", "M4": "Q4", "M5": "Q2"}
-    labels = small_labels({"a": [rows.label_row(key, "x", "labelled", [mention],
-                                                [rows.judgement(entity, 0, 0.9, True, "accepted")])
-                                 for key, entity in accepted.items()]})
+    labels = small_labels(
+        {
+            "a": [
+                rows.label_row(key, "x", "labelled", [mention], [rows.judgement(entity, 0, 0.9, True, "accepted")])
+                for key, entity in accepted.items()
+            ]
+        }
+    )
     truth = {"M1": ["Q1"], "M2": ["Q3"], "M3": ["Q2"], "M4": ["Q1"], "M5": ["Q1", "Q2"]}
     (tmp_path / "truth.json").write_text(dump([mediainfo(key[1:], *entities) for key, entities in truth.items()]))
     found = audit(labels, tmp_path / "truth.json", kb=birds, resamples=50)

@@ -78,8 +78,10 @@ def test_several_entities_a_key_come_as_rows_or_as_a_list(world, full, tmp_path)
 
 def test_keys_that_match_nothing_are_counted_or_refused(world, tmp_path):
     rows = true_rows(world, "key", "entity")
-    some = audit(world.labels, written(tmp_path / "some.csv", [*rows, {"key": "x1", "entity": "e1"},
-                                                               {"key": "x2", "entity": "e1"}]))
+    some = audit(
+        world.labels,
+        written(tmp_path / "some.csv", [*rows, {"key": "x1", "entity": "e1"}, {"key": "x2", "entity": "e1"}]),
+    )
     assert (some.keys_unmatched, some.examples) == (2, ("x1", "x2"))
     assert some.as_dict()["keys_unmatched"] == 2
     path = written(tmp_path / "none.csv", [{"key": f"x{row['key']}", "entity": "e1"} for row in rows])
@@ -123,15 +125,19 @@ def test_a_name_that_means_several_entities_is_refused(world, tmp_path):
         audit(world.labels, path, kb=kb)
 
 
-@pytest.mark.parametrize(("content", "says"), [
-    ("key,label\na,b\n", "it has no column 'entity' (it has: key, label)"),
-    ("name,entity\na,b\n", "it has no column 'key' (it has: name, entity)"),
-    ('key,entity\na,"b\nc,d\n', "unexpected end of data"),
-    ("key,entity\na\n", "line 2 has not as many values as the header"),
-    ("key,entity\na,b,c\n", "line 2 has not as many values as the header"),
-    ("key,entity\n,b\n", "The key of row 0"),
-    ("key,entity,named\na,b,maybe\n", "The column named of row 0"),
-    ("", "it has no column 'key'")])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("key,label\na,b\n", "it has no column 'entity' (it has: key, label)"),
+        ("name,entity\na,b\n", "it has no column 'key' (it has: name, entity)"),
+        ('key,entity\na,"b\nc,d\n', "unexpected end of data"),
+        ("key,entity\na\n", "line 2 has not as many values as the header"),
+        ("key,entity\na,b,c\n", "line 2 has not as many values as the header"),
+        ("key,entity\n,b\n", "The key of row 0"),
+        ("key,entity,named\na,b,maybe\n", "The column named of row 0"),
+        ("", "it has no column 'key'"),
+    ],
+)
 def test_a_table_that_is_none_is_said_in_the_users_words(tmp_path, content, says):
     (tmp_path / "t.csv").write_text(content)
     with pytest.raises(OpenMofiError, match=re.escape(says)) as caught:

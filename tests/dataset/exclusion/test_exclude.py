@@ -45,8 +45,12 @@ def texture(number):
 
 def colours(images):
     """Coarse colours, less their mean: a frozen backbone that can be read."""
-    small = np.stack([np.asarray(image.convert("RGB").resize((8, 8), Image.Resampling.BOX), np.float32).reshape(-1)
-                      for image in images])
+    small = np.stack(
+        [
+            np.asarray(image.convert("RGB").resize((8, 8), Image.Resampling.BOX), np.float32).reshape(-1)
+            for image in images
+        ]
+    )
     return small - small.mean(axis=1, keepdims=True)
 
 
@@ -66,11 +70,19 @@ def labels(rows, tmp_path, encoder):
         path = tmp_path / "pairs" / f"s{number}.tar"
         write_tar(path, [Record(f"k{row:02d}", encoded(image), "apple") for row, image in enumerate(images)])
         shards.append(Shard(str(path), f"s{number}"))
-        tables.append([rows.label_row(f"k{row:02d}", "apple", "labelled", mention, judged, perceptual_hash(image))
-                       for row, image in enumerate(images)])
+        tables.append(
+            [
+                rows.label_row(f"k{row:02d}", "apple", "labelled", mention, judged, perceptual_hash(image))
+                for row, image in enumerate(images)
+            ]
+        )
     folder = tmp_path / "labels"
-    manifest = claim_folder(folder, "labels", {"shards": [asdict(shard) for shard in shards]},
-                            {shard.name: shard.fingerprint for shard in shards})
+    manifest = claim_folder(
+        folder,
+        "labels",
+        {"shards": [asdict(shard) for shard in shards]},
+        {shard.name: shard.fingerprint for shard in shards},
+    )
     for shard, table in zip(shards, tables, strict=True):
         write_table(folder / "labels" / f"{shard.name}.parquet", pa.Table.from_pylist(table, LABELS))
     FeatureStore(str(tmp_path / "cache"), encoder).note(folder)
@@ -93,13 +105,22 @@ def photos(tmp_path):
 
 
 def built(labels, out, sets, encoder=None, **options):
-    return build_dataset(labels, out, DatasetSettings(1, None, None), exclusion=Exclusion.of(sets, **options),
-                         encoder=encoder, report=False)
+    return build_dataset(
+        labels,
+        out,
+        DatasetSettings(1, None, None),
+        exclusion=Exclusion.of(sets, **options),
+        encoder=encoder,
+        report=False,
+    )
 
 
 def kept(out):
-    return {(row["shard"], row["key"]) for shard in ("s0", "s1")
-            for row in pq.read_table(out / "images" / f"{shard}.parquet").to_pylist()}
+    return {
+        (row["shard"], row["key"])
+        for shard in ("s0", "s1")
+        for row in pq.read_table(out / "images" / f"{shard}.parquet").to_pylist()
+    }
 
 
 def test_copies_are_found_and_nothing_else(labels, photos, encoder, tmp_path):
@@ -107,9 +128,11 @@ def test_copies_are_found_and_nothing_else(labels, photos, encoder, tmp_path):
     statistics = built(labels, out, [f"eval={photos}"], encoder)
     named = pq.read_table(out / "excluded.parquet").to_pylist()
     assert {(row["key"], row["image"]) for row in named} == {
-        (f"k{number:02d}", f"copies/{kind}.png") for number, kind in enumerate(COPIES) if kind != "mirrored"}
-    assert kept(out) == {(f"s{shard}", f"k{row:02d}") for shard in range(SHARDS) for row in range(IMAGES)
-                         if shard or row > 3}
+        (f"k{number:02d}", f"copies/{kind}.png") for number, kind in enumerate(COPIES) if kind != "mirrored"
+    }
+    assert kept(out) == {
+        (f"s{shard}", f"k{row:02d}") for shard in range(SHARDS) for row in range(IMAGES) if shard or row > 3
+    }
     figures = statistics.excluded["eval"]
     assert (figures["images"], figures["unusable"], figures["removed"], figures["copied"]) == (26, 1, 4, 4)
     assert figures["removed"] == figures["by_hash"] + figures["by_embedding"] - figures["by_both"]
@@ -140,9 +163,10 @@ def test_shards_tables_of_hashes_and_labels_are_sets(labels, encoder, tmp_path):
     write_table(tmp_path / "hashes.parquet", hashes)
     sets = [str(tmp_path / name) for name in ("eval", "hashes.parquet", "unseen")]
     statistics = built(labels, tmp_path / "d", sets, encoder)
-    assert {(row["shard"], row["key"], row["set"], row["image"], row["bits"])
-            for row in pq.read_table(tmp_path / "d" / "excluded.parquet").to_pylist()} == {
-        ("s0", "k07", "eval", "x", 0), ("s1", "k01", "hashes.parquet", "m", 0)}
+    assert {
+        (row["shard"], row["key"], row["set"], row["image"], row["bits"])
+        for row in pq.read_table(tmp_path / "d" / "excluded.parquet").to_pylist()
+    } == {("s0", "k07", "eval", "x", 0), ("s1", "k01", "hashes.parquet", "m", 0)}
     figures = [(each["images"], each["unusable"], each["removed"]) for each in statistics.excluded.values()]
     assert figures == [(2, 1, 1), (2, 1, 1), (1, 0, 0)]
     with pytest.raises(OpenMofiError, match="None of the 1 entities"):
@@ -152,15 +176,28 @@ def test_shards_tables_of_hashes_and_labels_are_sets(labels, encoder, tmp_path):
 def test_an_image_left_out_keeps_no_near_duplicate_out(rows, small_labels, tmp_path):
     mention = [{"start": 0, "end": 5, "surface": "apple", "detector": "gazetteer"}]
     phash = 3**30
-    tables = {"s0": [rows.label_row(key, "apple", "labelled", mention,
-                                    [rows.judgement("a", 0, 0.9, True, "accepted")], value)
-                     for key, value in (("k0", phash), ("k1", phash ^ 0b111), ("k2", 5**20))]}
+    tables = {
+        "s0": [
+            rows.label_row(key, "apple", "labelled", mention, [rows.judgement("a", 0, 0.9, True, "accepted")], value)
+            for key, value in (("k0", phash), ("k1", phash ^ 0b111), ("k2", 5**20))
+        ]
+    }
     write_table(tmp_path / "h.parquet", pa.table({"phash": pa.array([phash ^ (0b11 << 40)], pa.uint64())}))
-    statistics = build_dataset(small_labels(tables), tmp_path / "d", DatasetSettings(1), report=False,
-                               exclusion=Exclusion.of([str(tmp_path / "h.parquet")]))
+    statistics = build_dataset(
+        small_labels(tables),
+        tmp_path / "d",
+        DatasetSettings(1),
+        report=False,
+        exclusion=Exclusion.of([str(tmp_path / "h.parquet")]),
+    )
     assert pq.read_table(tmp_path / "d" / "images" / "s0.parquet")["key"].to_pylist() == ["k1", "k2"]
-    assert statistics.outcomes == {"kept": 2, "near_duplicate": 0, "beyond_cap": 0, "below_minimum": 0,
-                                   "in_evaluation_set": 1}
+    assert statistics.outcomes == {
+        "kept": 2,
+        "near_duplicate": 0,
+        "beyond_cap": 0,
+        "below_minimum": 0,
+        "in_evaluation_set": 1,
+    }
 
 
 def test_other_sets_are_other_settings(labels, photos, tmp_path):
@@ -172,13 +209,16 @@ def test_other_sets_are_other_settings(labels, photos, tmp_path):
         built(labels, tmp_path / "d", [str(photos)], cosine="off")
 
 
-@pytest.mark.parametrize(("files", "said"), [
-    (None, "'e' is not at .*nothing is there"),
-    ({}, "'e' has no images: .* neither shards nor image files"),
-    ({"a/readme.txt": b"hello"}, "'e' has no images"),
-    ({"a/x.png": b"no image"}, "'e' has no usable image among 1"),
-    ({"e.tar": b"no tar"}, "e.tar"),
-])
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (None, "'e' is not at .*nothing is there"),
+        ({}, "'e' has no images: .* neither shards nor image files"),
+        ({"a/readme.txt": b"hello"}, "'e' has no images"),
+        ({"a/x.png": b"no image"}, "'e' has no usable image among 1"),
+        ({"e.tar": b"no tar"}, "e.tar"),
+    ],
+)
 def test_bad_sets_are_said_in_a_sentence(labels, tmp_path, files, said):
     for name, data in (files or {}).items():
         (tmp_path / "e" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -190,18 +230,26 @@ def test_bad_sets_are_said_in_a_sentence(labels, tmp_path, files, said):
     assert not (tmp_path / "d" / "statistics.json").exists()
 
 
-@pytest.mark.parametrize(("column", "said"), [
-    (pa.array([0, None], pa.uint64()), "none of the 2 rows"), (pa.array(["a"]), "phash .* is of type string")])
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [(pa.array([0, None], pa.uint64()), "none of the 2 rows"), (pa.array(["a"]), "phash .* is of type string")],
+)
 def test_bad_hashes_are_said(labels, tmp_path, column, said):
     write_table(tmp_path / "h.parquet", pa.table({"phash": column}))
     with pytest.raises(OpenMofiError, match=said):
         built(labels, tmp_path / "d", [str(tmp_path / "h.parquet")])
 
 
-@pytest.mark.parametrize(("sets", "options", "said"), [
-    (["a/x", "b/x"], {}, "both named 'x'"), (["x="], {}, "names no evaluation set"),
-    (["x"], {"cosine": "much"}, "must be a number, 'auto' or 'off'"), (["x"], {"cosine": "2"}, "cosine"),
-    (["x"], {"bits": 13}, "bits")])
+@pytest.mark.parametrize(
+    ("sets", "options", "said"),
+    [
+        (["a/x", "b/x"], {}, "both named 'x'"),
+        (["x="], {}, "names no evaluation set"),
+        (["x"], {"cosine": "much"}, "must be a number, 'auto' or 'off'"),
+        (["x"], {"cosine": "2"}, "cosine"),
+        (["x"], {"bits": 13}, "bits"),
+    ],
+)
 def test_wrong_use_is_said(sets, options, said):
     with pytest.raises(UsageError, match=said):
         Exclusion.of(sets, **options)
@@ -219,7 +267,22 @@ def test_an_encoder_that_is_not_there_is_asked_for(labels, photos, tmp_path):
 
 
 def test_by_the_command(labels, photos, tmp_path):
-    done = CliRunner().invoke(app, ["build", str(labels), "-o", str(tmp_path / "d"), "--min-images", "1", "--exclude",
-                                    f"p={photos}", "--exclude-cosine", "off", "--json"], catch_exceptions=False)
+    done = CliRunner().invoke(
+        app,
+        [
+            "build",
+            str(labels),
+            "-o",
+            str(tmp_path / "d"),
+            "--min-images",
+            "1",
+            "--exclude",
+            f"p={photos}",
+            "--exclude-cosine",
+            "off",
+            "--json",
+        ],
+        catch_exceptions=False,
+    )
     assert json.loads(done.stdout)["excluded"]["p"]["removed"] >= 2
     assert "copy of an image of an evaluation set" in (tmp_path / "d" / "report.html").read_text()

@@ -29,8 +29,11 @@ def test_the_nearest_hash_is_that_of_brute_force(lists, bits, at_once):
         patch.setattr(matching, "_PAIRS_AT_ONCE", at_once)
         found, distance = nearest_hashes(np.array(hashes, np.uint64), np.array(others, np.uint64), bits)
     for value, position, away in zip(hashes, found.tolist(), distance.tolist(), strict=True):
-        near = [((value ^ other).bit_count(), place) for place, other in enumerate(others)
-                if 8 <= value.bit_count() <= 56 and 8 <= other.bit_count() <= 56]
+        near = [
+            ((value ^ other).bit_count(), place)
+            for place, other in enumerate(others)
+            if 8 <= value.bit_count() <= 56 and 8 <= other.bit_count() <= 56
+        ]
         near = [each for each in near if each[0] <= bits]
         assert position == (min(near)[1] if near else -1)
         assert not near or away == min(near)[0]

@@ -20,26 +20,41 @@ def saved(image):
     return Image.open(data)
 
 
-KINDS = {"jpeg": saved, "smaller": lambda image: image.resize((image.width * 2 // 3, image.height * 2 // 3)),
-         "cropped": lambda image: ImageOps.crop(image, image.width // 25), "mirrored": ImageOps.mirror,
-         "grey": lambda image: image.convert("L")}
+KINDS = {
+    "jpeg": saved,
+    "smaller": lambda image: image.resize((image.width * 2 // 3, image.height * 2 // 3)),
+    "cropped": lambda image: ImageOps.crop(image, image.width // 25),
+    "mirrored": ImageOps.mirror,
+    "grey": lambda image: image.convert("L"),
+}
 
 
 @pytest.mark.slow
 @pytest.mark.xdist_group("demo")
 def test_copies_of_the_sample_world(small_demo, tmp_path):
     shard = expand_shards([str(small_demo / "world/pages/train")])[0]
-    status = dict(zip(*pq.read_table(small_demo / f"labels/labels/{shard.name}.parquet",
-                                     columns=["key", "status"]).to_pydict().values(), strict=True))
-    pairs = [pair for pair in read_pairs(shard) if status[pair.key] == "labelled"][:EACH * len(KINDS)]
+    status = dict(
+        zip(
+            *pq.read_table(small_demo / f"labels/labels/{shard.name}.parquet", columns=["key", "status"])
+            .to_pydict()
+            .values(),
+            strict=True,
+        )
+    )
+    pairs = [pair for pair in read_pairs(shard) if status[pair.key] == "labelled"][: EACH * len(KINDS)]
     for number, pair in enumerate(pairs):
         kind = list(KINDS)[number % len(KINDS)]
         (tmp_path / "copies" / kind).mkdir(parents=True, exist_ok=True)
         KINDS[kind](decode_image(pair.image)).save(tmp_path / "copies" / kind / f"{pair.key}.png")
     sets = [str(tmp_path / "copies"), f"unseen={small_demo / 'world/retrieval'}"]
-    statistics = build_dataset(small_demo / "labels", tmp_path / "d", DatasetSettings(1, None, None), report=False,
-                               exclusion=Exclusion.of(sets),
-                               encoder=open_encoder(f"run:{small_demo / 'encoders/partial-labels'}"))
+    statistics = build_dataset(
+        small_demo / "labels",
+        tmp_path / "d",
+        DatasetSettings(1, None, None),
+        report=False,
+        exclusion=Exclusion.of(sets),
+        encoder=open_encoder(f"run:{small_demo / 'encoders/partial-labels'}"),
+    )
     found = pq.read_table(tmp_path / "d" / "excluded.parquet").to_pylist()
     right = {row["image"] for row in found if row["image"].rpartition("/")[2] == f"{row['key']}.png"}
     shares = {kind: sum(image.startswith(kind) for image in right) / EACH for kind in KINDS}
@@ -53,7 +68,10 @@ def test_copies_of_the_sample_world(small_demo, tmp_path):
     truth = pq.read_table(small_demo / "world/truth.parquet").to_pylist()
     shows = {(row["shard"], row["key"]): row["entity"] for row in truth}
     own = {f"{pair.key}.png": shows[shard.name, pair.key] for pair in pairs}
-    assert all(shows[row["shard"], row["key"]] == own[row["image"].rpartition("/")[2]] for row in found
-               if row["set"] == "copies")
+    assert all(
+        shows[row["shard"], row["key"]] == own[row["image"].rpartition("/")[2]]
+        for row in found
+        if row["set"] == "copies"
+    )
     assert statistics.excluded["copies"]["removed"] <= 1.1 * len(pairs)
     assert statistics.excluded["unseen"]["removed"] <= 1

@@ -25,10 +25,17 @@ def collected():
     phash = draw.integers(0, 2**63, images, dtype=np.uint64)
     phash[1], phash[29] = phash[0] ^ np.uint64(1), phash[10] ^ np.uint64(6)
     image, entity = np.array(labels).T
-    arrays = LabelArrays(image, entity.astype(np.int32), np.ones(len(image), np.float32), phash,
-                         np.zeros(images, np.uint64), 8)
-    return Collected(arrays, np.arange(0, images + 1, ROWS // 2), np.tile(np.arange(0, ROWS, 2), SHARDS),
-                     [str(code) for code in range(8)], Counts(), Surfaces())
+    arrays = LabelArrays(
+        image, entity.astype(np.int32), np.ones(len(image), np.float32), phash, np.zeros(images, np.uint64), 8
+    )
+    return Collected(
+        arrays,
+        np.arange(0, images + 1, ROWS // 2),
+        np.tile(np.arange(0, ROWS, 2), SHARDS),
+        [str(code) for code in range(8)],
+        Counts(),
+        Surfaces(),
+    )
 
 
 @pytest.fixture
@@ -42,10 +49,20 @@ def test_it_is_the_nearest_of_no_common_entity_and_another_hash(collected, featu
     of /= np.linalg.norm(of, axis=1, keepdims=True)
     labels = collected.labels
     entities = [set(labels.entity[labels.image == image].tolist()) for image in range(labels.images)]
-    expected = [max([0.0, *(of[image] @ of[other] for other in range(labels.images)
-                            if not entities[image] & entities[other]
-                            and int(labels.phash[image] ^ labels.phash[other]).bit_count() > 10)])
-                for image in range(labels.images)]
+    expected = [
+        max(
+            [
+                0.0,
+                *(
+                    of[image] @ of[other]
+                    for other in range(labels.images)
+                    if not entities[image] & entities[other]
+                    and int(labels.phash[image] ^ labels.phash[other]).bit_count() > 10
+                ),
+            ]
+        )
+        for image in range(labels.images)
+    ]
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -61,14 +78,21 @@ def test_what_is_no_copy_bounds_the_threshold(nearest, expected, tmp_path):
         return np.stack([np.asarray(image.convert("RGB").resize((8, 8)), np.float32).reshape(-1) for image in images])
 
     encoder = as_encoder((colours, lambda texts: np.ones((len(texts), 192), np.float32)))
-    images = [Image.fromarray(np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((90, 80))
-              for seed in range(20)]
+    images = [
+        Image.fromarray(np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((90, 80))
+        for seed in range(20)
+    ]
     for number, image in enumerate(images):
         image.save(tmp_path / f"{number:02d}.png")
     values = colours(images)
     sources = file_sources(tmp_path, [f"{number:02d}.png" for number in range(20)])
-    threshold = measure_threshold(sources, range(20), values / np.linalg.norm(values, axis=1, keepdims=True),
-                                  np.full(50, nearest, np.float32), FeatureStore(str(tmp_path / "cache"), encoder))
+    threshold = measure_threshold(
+        sources,
+        range(20),
+        values / np.linalg.norm(values, axis=1, keepdims=True),
+        np.full(50, nearest, np.float32),
+        FeatureStore(str(tmp_path / "cache"), encoder),
+    )
     found = min(share for kind, share in threshold.found.items() if kind != "mirrored")
     if expected == "copies":
         assert 0.95 <= found <= 1

@@ -46,8 +46,11 @@ def rows_of_world(tmp_path_factory):
 @pytest.fixture(scope="session")
 def expected(small):
     """(shard, key) → text, classes, entities, scores."""
-    return {(row["shard"], row["key"]): row for file in sorted((small / "images").glob("*.parquet"))
-            for row in pq.read_table(file).to_pylist()}
+    return {
+        (row["shard"], row["key"]): row
+        for file in sorted((small / "images").glob("*.parquet"))
+        for row in pq.read_table(file).to_pylist()
+    }
 
 
 @pytest.fixture(scope="session")

@@ -27,8 +27,11 @@ FORMATS = ["huggingface", "webdataset", "parquet", "coco", "fiftyone", "imagefol
 
 
 def contents(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*"))
-            if path.is_file() and not path.name.startswith(".") and path.name != "manifest.json"}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(".") and path.name != "manifest.json"
+    }
 
 
 @pytest.mark.parametrize("style", FORMATS)
@@ -97,8 +100,16 @@ def test_images_that_are_files_are_linked(tmp_path, rows):
         key = f"sub/{number} ü.png"
         (tmp_path / "photos" / key).write_bytes(data)
         lines.append(f"{key},name0")
-        table.append(label_row(key, "name0", "labelled", [{"start": 0, "end": 5, "surface": "name0", "detector": "x"}],
-                               [judgement("Q1", 0, 0.9, True, "accepted")], hashed))
+        table.append(
+            label_row(
+                key,
+                "name0",
+                "labelled",
+                [{"start": 0, "end": 5, "surface": "name0", "detector": "x"}],
+                [judgement("Q1", 0, 0.9, True, "accepted")],
+                hashed,
+            )
+        )
     (tmp_path / "photos" / "metadata.csv").write_text("\n".join(lines))
     finish_labels(tmp_path / "labels", {"photos": table}, [Shard(str(tmp_path / "photos"), "photos")])
     build_dataset(tmp_path / "labels", tmp_path / "dataset", DatasetSettings(1, None, None), report=False)
@@ -115,15 +126,30 @@ def test_images_that_are_files_are_linked(tmp_path, rows):
 def test_quickstatements(tmp_path, caplog):
     from ..conftest import finish_labels, judgement, label_row
 
-    table = [label_row(key, "x", "labelled", [{"start": 0, "end": 1, "surface": "x", "detector": "x"}],
-                       [judgement(entity, 0, probability, True, "accepted")])
-             for key, entity, probability in (
-                 ("M12", "Q5", 0.9), ("M13", "Q5", 0.7), ("no id", "Q5", 0.9), ("M14", "n01234", 0.9),
-                 ("BMW-M3-2019", "Q5", 0.9), ("photos/M31", "Q5", 0.9), ("M5.jpg", "Q5", 0.9), ("M012", "Q5", 0.9))]
+    table = [
+        label_row(
+            key,
+            "x",
+            "labelled",
+            [{"start": 0, "end": 1, "surface": "x", "detector": "x"}],
+            [judgement(entity, 0, probability, True, "accepted")],
+        )
+        for key, entity, probability in (
+            ("M12", "Q5", 0.9),
+            ("M13", "Q5", 0.7),
+            ("no id", "Q5", 0.9),
+            ("M14", "n01234", 0.9),
+            ("BMW-M3-2019", "Q5", 0.9),
+            ("photos/M31", "Q5", 0.9),
+            ("M5.jpg", "Q5", 0.9),
+            ("M012", "Q5", 0.9),
+        )
+    ]
     finish_labels(tmp_path / "labels", {"commons": table})
     build_dataset(tmp_path / "labels", tmp_path / "dataset", DatasetSettings(1, None, None), report=False)
-    counts = export_dataset(tmp_path / "dataset", tmp_path / "out",
-                            DatasetExportSettings("quickstatements", min_probability=0.8))
+    counts = export_dataset(
+        tmp_path / "dataset", tmp_path / "out", DatasetExportSettings("quickstatements", min_probability=0.8)
+    )
     lines = (tmp_path / "out" / "statements.txt").read_text().splitlines()
     assert counts["images"] == len(lines) == 1
     assert lines[0].split("\t")[:3] == ["M12", "P180", "Q5"]
@@ -155,10 +181,21 @@ def test_keys_that_differ_in_a_mark_alone_are_all_exported(tmp_path, rows, style
     keys = ["a.b", "a_b", "a-b", "a b", "A_B", "a/b", "a..b"]
     images = {key: draw(number % 3 + 1, np.random.default_rng(number)) for number, key in enumerate(keys)}
     mentions = [{"start": 0, "end": 1, "surface": "x", "detector": "x"}]
-    table = [label_row(key, "x", "labelled", mentions, [judgement("Q1", 0, 0.9, True, "accepted")],
-                       perceptual_hash(Image.open(io.BytesIO(images[key])))) for key in keys]
-    pq.write_table(pa.table({"key": keys, "image": [images[key] for key in keys], "text": ["x"] * len(keys)}),
-                   tmp_path / "pairs.parquet")
+    table = [
+        label_row(
+            key,
+            "x",
+            "labelled",
+            mentions,
+            [judgement("Q1", 0, 0.9, True, "accepted")],
+            perceptual_hash(Image.open(io.BytesIO(images[key]))),
+        )
+        for key in keys
+    ]
+    pq.write_table(
+        pa.table({"key": keys, "image": [images[key] for key in keys], "text": ["x"] * len(keys)}),
+        tmp_path / "pairs.parquet",
+    )
     finish_labels(tmp_path / "labels", {"pairs": table}, [Shard(str(tmp_path / "pairs.parquet"), "pairs")])
     build_dataset(tmp_path / "labels", tmp_path / "dataset", DatasetSettings(1, None, None), report=False)
     counts = export_dataset(tmp_path / "dataset", tmp_path / "out", DatasetExportSettings(style))

@@ -86,7 +86,8 @@ def test_parquet_by_duckdb(small, expected, tmp_path):
     export_dataset(small, tmp_path / "out", DatasetExportSettings("parquet"))
     rows = duckdb.sql(f"select shard, key, labels, octet_length(image) from '{tmp_path}/out/data/*.parquet'").fetchall()
     assert {(shard, key): [label["entity"] for label in labels] for shard, key, labels, _ in rows} == {
-        pair: row["entities"] for pair, row in expected.items()}
+        pair: row["entities"] for pair, row in expected.items()
+    }
     assert all(size for *_, size in rows)
 
 

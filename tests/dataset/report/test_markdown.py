@@ -14,9 +14,24 @@ from openmofi.storage import read_manifest
 
 from ..conftest import NASTY
 
-HOSTILE = [NASTY, "a|b", "line\nbreak\r\n| x |", "`code`", "[a](javascript:alert(1))", "![a](http://x/y.png)",
-           "<img src=x onerror=alert(1)>", "*b* **c** _d_ __e__ ~~f~~", "\\| \\<script>", "&lt;script&gt;",
-           "https://evil.example/x", "www.evil.example", "a\x00b\x1b[31m", "\u2028| x", "```\n<b>", "<!-- "]
+HOSTILE = [
+    NASTY,
+    "a|b",
+    "line\nbreak\r\n| x |",
+    "`code`",
+    "[a](javascript:alert(1))",
+    "![a](http://x/y.png)",
+    "<img src=x onerror=alert(1)>",
+    "*b* **c** _d_ __e__ ~~f~~",
+    "\\| \\<script>",
+    "&lt;script&gt;",
+    "https://evil.example/x",
+    "www.evil.example",
+    "a\x00b\x1b[31m",
+    "\u2028| x",
+    "```\n<b>",
+    "<!-- ",
+]
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -6,7 +6,8 @@ from openmofi.dataset.report import plots
 
 DRAWN = {
     "precision_recall": lambda: plots.precision_recall_curve(
-        {"a & <b>": ([0.1, 0.5], [1.0, 0.8]), "dot $x_1$": ([0.4], [0.3])}, {"a & <b>": (0.5, 0.8)}, 0.75),
+        {"a & <b>": ([0.1, 0.5], [1.0, 0.8]), "dot $x_1$": ([0.4], [0.3])}, {"a & <b>": (0.5, 0.8)}, 0.75
+    ),
     "calibration": lambda: plots.calibration([0.1, 0.9], [0.2, 0.8], [3, 5]),
     "intervals": lambda: plots.calibration([0.1, 0.9], [0.2, 0.8], [3, 5], [(0.0, 0.5), (0.4, 1.0)]),
     "long_tail": lambda: plots.long_tail([[1, 50], [2, 20], [10, 5]]),

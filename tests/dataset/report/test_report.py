@@ -53,10 +53,15 @@ def dataset(world, tmp_path_factory):
 def page(world, dataset, tmp_path_factory):
     out = tmp_path_factory.mktemp("page") / "report.html"
     found = audit(world.labels, world.truth)
-    write_report(dataset, world.labels, out, audit=found,
-                 compared={"plain <contrastive> $x$": audit(world.labels, world.truth, split="train")},
-                 sections=[ReportSection("Retrieval & more", "<p id='given'>as given</p>", "held-out <entities>")],
-                 metrics={"retrieval mAP": "61.2 %"})
+    write_report(
+        dataset,
+        world.labels,
+        out,
+        audit=found,
+        compared={"plain <contrastive> $x$": audit(world.labels, world.truth, split="train")},
+        sections=[ReportSection("Retrieval & more", "<p id='given'>as given</p>", "held-out <entities>")],
+        metrics={"retrieval mAP": "61.2 %"},
+    )
     return out.read_text()
 
 
@@ -94,8 +99,16 @@ def test_names_of_a_knowledge_base_are_escaped(world, dataset, lookup, tmp_path)
 
 def test_sections_metrics_and_audit_of_the_caller_are_there(page):
     words = Page(page).words
-    for expected in ("Retrieval & more", "held-out <entities>", "as given", "61.2 %", "text-only linker",
-                     "precision at recall 0.75", "heldout_pages", "Expected calibration error"):
+    for expected in (
+        "Retrieval & more",
+        "held-out <entities>",
+        "as given",
+        "61.2 %",
+        "text-only linker",
+        "precision at recall 0.75",
+        "heldout_pages",
+        "Expected calibration error",
+    ):
         assert expected in words
 
 
@@ -110,14 +123,19 @@ def test_a_label_against_the_text_is_shown_as_settled_by_the_image(rows, small_l
     mentions = [{"start": 0, "end": 5, "surface": "apple", "detector": "gazetteer"}]
 
     def row(key, fruit_by_text):
-        judged = [rows.judgement("fruit", 0, 0.9, True, "accepted", fruit_by_text),
-                  rows.judgement("brand", 0, 0.1, False, "below_threshold", 1 - fruit_by_text)]
+        judged = [
+            rows.judgement("fruit", 0, 0.9, True, "accepted", fruit_by_text),
+            rows.judgement("brand", 0, 0.1, False, "below_threshold", 1 - fruit_by_text),
+        ]
         return rows.label_row(key, "apple", "labelled", mentions, judged)
 
     folder = Folder.open(small_labels({"s": [row("against", 0.3), row("with", 0.7)]}))
     found = examples([(folder.shards[0], folder.read(folder.shards[0]))], lambda entity: (entity, ""))
     assert {kind: [one.key for one in pairs] for kind, pairs in found.items()} == {
-        "settled": ["against"], "accepted": ["with"], "rejected": []}
+        "settled": ["against"],
+        "accepted": ["with"],
+        "rejected": [],
+    }
 
 
 def test_equal_inputs_give_equal_bytes(world, dataset, tmp_path):

@@ -25,10 +25,20 @@ class Browser:
     async def __aenter__(self):
         import aiohttp
 
-        self.process = subprocess.Popen([
-            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            "--remote-debugging-port=0", f"--user-data-dir={self.folder / 'profile'}", "about:blank"],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.process = subprocess.Popen(
+            [
+                CHROMIUM,
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-dev-shm-usage",
+                "--remote-debugging-port=0",
+                f"--user-data-dir={self.folder / 'profile'}",
+                "about:blank",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         port = self.folder / "profile" / "DevToolsActivePort"
         while not (port.exists() and "\n" in port.read_text()):
             assert self.process.poll() is None
@@ -84,8 +94,10 @@ async def look(page, folder):
         assert "0." not in await browser.value("document.body.innerText")  # no probability before the verdict
         await browser.press("y", "n", "u", "y", "ArrowLeft")
         assert await browser.text("place") == "4 of 30"
-        assert await browser.text("said") == f"you said yes; the labels gave it probability " \
+        assert (
+            await browser.text("said") == f"you said yes; the labels gave it probability "
             f"{page_data(page)['items'][3]['probability']:.2f}"
+        )
         await browser.value("""localStorage.setItem(storeName + nameOf(items[9]), '{"verdict": "y", "when": ""}')""")
         await browser.press("n", "ArrowLeft", "ArrowLeft", "ArrowRight")
         assert await browser.value("document.getElementById('n').ariaPressed") == "true"
@@ -109,6 +121,7 @@ def test_judge_reload_and_save(world, lookup, tmp_path):
     assert [verdict.verdict for verdict in read_verdicts(saved).verdicts] == ["y", "n", "u", "n", "u", "y"]
     items = page_data(page)["items"]
     assert [verdict.label for verdict in read_verdicts(saved).verdicts] == [
-        (item["shard"], item["key"], item["entity"]) for item in (*items[:5], items[9])]
+        (item["shard"], item["key"], item["entity"]) for item in (*items[:5], items[9])
+    ]
     corrected = labels.corrected(saved, kb=lookup)
     assert (corrected.unsure, corrected.unjudged) == (2, 24)

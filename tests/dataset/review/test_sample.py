@@ -54,8 +54,9 @@ def test_order_is_random_so_that_half_a_look_is_fair(folder, lookup):
 def test_every_label_of_a_stratum_is_drawn_equally_often(folder, lookup):
     drawn = Counter()
     for seed in range(150):
-        for label, entry in zip(labels_of(sample := draw(folder, Kinds(lookup), 40, (), seed)), sample.drawn,
-                                strict=True):
+        for label, entry in zip(
+            labels_of(sample := draw(folder, Kinds(lookup), 40, (), seed)), sample.drawn, strict=True
+        ):
             drawn[entry.stratum, label] += 1
     stratum = next(position for position, stratum in enumerate(sample.strata) if stratum.accepted)
     expected = 150 * sample.accepted / sample.strata[stratum].labels

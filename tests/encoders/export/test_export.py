@@ -78,8 +78,11 @@ def test_what_is_known_travels_in_the_graph_too(clip, exported):
     import onnx
 
     for side in ("image", "text"):
-        props = {one.key: json.loads(one.value) for one in onnx.load(str(exported / f"{side}.onnx")).metadata_props
-                 if one.key.startswith("openmofi.")}
+        props = {
+            one.key: json.loads(one.value)
+            for one in onnx.load(str(exported / f"{side}.onnx")).metadata_props
+            if one.key.startswith("openmofi.")
+        }
         assert props["openmofi.side"] == side
         assert props["openmofi.dim"] == clip.dim
         assert props["openmofi.preprocessing"] == json.loads(json.dumps(clip.describe()["preprocessing"]))
@@ -170,10 +173,13 @@ def test_transformers_layout(clip_folder, tmp_path):
 
 def test_damage_is_one_sentence(copy):
     raw = json.loads((copy / "encoder.json").read_text())
-    for changes, says in (({"dim": 17}, "changed after it was written"), ({"preprocessing": {}}, "preprocessing"),
-                          ({"files": {"../image.onnx": ""}}, "not what encoder.json"),
-                          ({"files": None}, "cannot be parsed"),
-                          ({"format_version": 9}, "format version 9")):
+    for changes, says in (
+        ({"dim": 17}, "changed after it was written"),
+        ({"preprocessing": {}}, "preprocessing"),
+        ({"files": {"../image.onnx": ""}}, "not what encoder.json"),
+        ({"files": None}, "cannot be parsed"),
+        ({"format_version": 9}, "format version 9"),
+    ):
         (copy / "encoder.json").write_text(json.dumps(raw | changes))
         with pytest.raises(OpenMofiError, match=says):
             open_encoder(f"onnx:{copy}")
@@ -200,15 +206,21 @@ def test_a_graph_that_the_engine_refuses(copy):
 
 
 def test_wrong_use(clip, exported, tmp_path):
-    for spec, says in ((f"openvino:{exported}", f"Open it as onnx:{exported}"),
-                       (f"run:{exported}", f"Open it as onnx:{exported}"), (f"onnx:{tmp_path}", "not an encoder")):
+    for spec, says in (
+        (f"openvino:{exported}", f"Open it as onnx:{exported}"),
+        (f"run:{exported}", f"Open it as onnx:{exported}"),
+        (f"onnx:{tmp_path}", "not an encoder"),
+    ):
         with pytest.raises(OpenMofiError, match=says):
             open_encoder(spec)
     with pytest.raises(UsageError, match="no networks of PyTorch"):
         export_encoder(open_encoder(f"onnx:{exported}"), tmp_path / "out", ExportSettings(), SAMPLES)
-    for settings, says in ((("tflite",), "unknown value 'tflite' for format"),
-                           (("onnx", "int4"), "unknown value 'int4' for precision"),
-                           (("onnx", "bf16"), "no bfloat16"), (("onnx", "fp32", float("nan")), "max_loss is nan")):
+    for settings, says in (
+        (("tflite",), "unknown value 'tflite' for format"),
+        (("onnx", "int4"), "unknown value 'int4' for precision"),
+        (("onnx", "bf16"), "no bfloat16"),
+        (("onnx", "fp32", float("nan")), "max_loss is nan"),
+    ):
         with pytest.raises(UsageError, match=says):
             ExportSettings(*settings)
 

@@ -110,8 +110,14 @@ def test_an_adapter(original, clip, kind, tmp_path):
 
 
 def test_heads_of_images_alone(clip, tmp_path):
-    save_heads(tmp_path / "run", base=clip, image_head=Head.initial(clip.feature_dim, 8, seed=0),
-                            text_head=None, logit_scale=1.0, settings={})
+    save_heads(
+        tmp_path / "run",
+        base=clip,
+        image_head=Head.initial(clip.feature_dim, 8, seed=0),
+        text_head=None,
+        logit_scale=1.0,
+        settings={},
+    )
     encoder = open_encoder(f"run:{tmp_path / 'run'}")
     export_encoder(encoder, tmp_path / "out", ExportSettings(), SAMPLES)
     found, pixels = open_encoder(f"onnx:{tmp_path / 'out'}"), pixels_of(encoder)
@@ -141,11 +147,17 @@ def test_a_pair_of_backbones(tmp_path):
 
 def test_damage_is_one_sentence(copy):
     raw = json.loads((copy / "encoder.json").read_text())
-    sides = [{side: {**raw[side], **changes} for side in ("image", "text")} for changes in (
-        {"encoder_fingerprint": "0"}, {"encoder": "elsewhere"})]
-    for changes, says in ((sides[0], "trained on another"), (sides[1], "not an encoder"),
-                          ({"weights_fingerprint": "0"}, "not what encoder.json"),
-                          ({"preprocessing": {}}, "cannot be parsed"), ({"source": None}, "cannot be parsed")):
+    sides = [
+        {side: {**raw[side], **changes} for side in ("image", "text")}
+        for changes in ({"encoder_fingerprint": "0"}, {"encoder": "elsewhere"})
+    ]
+    for changes, says in (
+        (sides[0], "trained on another"),
+        (sides[1], "not an encoder"),
+        ({"weights_fingerprint": "0"}, "not what encoder.json"),
+        ({"preprocessing": {}}, "cannot be parsed"),
+        ({"source": None}, "cannot be parsed"),
+    ):
         (copy / "encoder.json").write_text(json.dumps(raw | changes))
         with pytest.raises(OpenMofiError, match=says):
             open_encoder(f"onnx:{copy}")
@@ -159,9 +171,11 @@ def test_damage_is_one_sentence(copy):
 
 
 def test_wrong_use(exported, original, tmp_path):
-    for spec, says in ((f"openvino:{exported}", f"Open it as onnx:{exported}"),
-                       (f"run:{exported}", f"Open it as onnx:{exported}"), (original.spec.replace("run", "onnx", 1),
-                                                                            "not an exported encoder")):
+    for spec, says in (
+        (f"openvino:{exported}", f"Open it as onnx:{exported}"),
+        (f"run:{exported}", f"Open it as onnx:{exported}"),
+        (original.spec.replace("run", "onnx", 1), "not an exported encoder"),
+    ):
         with pytest.raises(OpenMofiError, match=says):
             open_encoder(spec)
     with pytest.raises(UsageError, match="no networks of PyTorch"):

@@ -51,26 +51,51 @@ def test_the_order_of_weights_is_the_right_one():
 
     from openmofi.encoders.libraries.backbones import _efficientnet_weights
 
-    theirs = roles(_efficientnet_weights(), r"_blocks\.(?P<block>\d+)\._(?P<part>\w+)\.", {
-        "expand_conv": "expand", "bn0": "expand norm", "depthwise_conv": "depthwise", "bn1": "depthwise norm",
-        "project_conv": "project", "bn2": "project norm"})
+    theirs = roles(
+        _efficientnet_weights(),
+        r"_blocks\.(?P<block>\d+)\._(?P<part>\w+)\.",
+        {
+            "expand_conv": "expand",
+            "bn0": "expand norm",
+            "depthwise_conv": "depthwise",
+            "bn1": "depthwise norm",
+            "project_conv": "project",
+            "bn2": "project norm",
+        },
+    )
     model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    flat = {name: str(row) for row, name in enumerate(
-        f"{stage}.{block}" for stage, blocks in enumerate(model.blocks) for block in range(len(blocks)))}
+    flat = {
+        name: str(row)
+        for row, name in enumerate(
+            f"{stage}.{block}" for stage, blocks in enumerate(model.blocks) for block in range(len(blocks))
+        )
+    }
     first = {"conv_dw": "depthwise", "bn1": "depthwise norm", "conv_pw": "project", "bn2": "project norm"}
-    others = {"conv_pw": "expand", "bn1": "expand norm", "conv_dw": "depthwise", "bn2": "depthwise norm",
-              "conv_pwl": "project", "bn3": "project norm"}
+    others = {
+        "conv_pw": "expand",
+        "bn1": "expand norm",
+        "conv_dw": "depthwise",
+        "bn2": "depthwise norm",
+        "conv_pwl": "project",
+        "bn3": "project norm",
+    }
     pattern = r"blocks\.(?P<block>\d+\.\d+)\.(?P<part>\w+)\."
     names = list(model.state_dict())
-    ours = [(flat[block], part, kind) for block, part, kind in (
-        roles([name], pattern, first if name.startswith("blocks.0.0.") else others)[0]
-        for name in names if name.startswith("blocks."))]
+    ours = [
+        (flat[block], part, kind)
+        for block, part, kind in (
+            roles([name], pattern, first if name.startswith("blocks.0.0.") else others)[0]
+            for name in names
+            if name.startswith("blocks.")
+        )
+    ]
     assert [role for role in theirs if isinstance(role, tuple)] == ours
     assert len(ours) == 296 - 14
     edges = [name for name in names if not name.startswith("blocks.")]
     renamed = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1", "classifier": "_fc"}
     assert [role for role in theirs if isinstance(role, str)] == [
-        f"{renamed[name.split('.')[0]]}.{name.split('.', 1)[1]}" for name in edges]
+        f"{renamed[name.split('.')[0]]}.{name.split('.', 1)[1]}" for name in edges
+    ]
 
 
 def test_text_features_equal_sentence_transformers(backbone):
@@ -90,8 +115,11 @@ def test_order_of_texts_changes_no_bit(backbone):
 
 def test_it_has_features_but_no_space(backbone):
     features = np.zeros((1, 2768), np.float32)
-    for ask in (lambda: backbone.project_images(features), lambda: backbone.project_texts(features),
-                lambda: backbone.embed_texts(["a"])):
+    for ask in (
+        lambda: backbone.project_images(features),
+        lambda: backbone.project_texts(features),
+        lambda: backbone.embed_texts(["a"]),
+    ):
         with pytest.raises(OpenMofiError, match="without projection heads"):
             ask()
 

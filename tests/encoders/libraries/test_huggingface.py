@@ -45,8 +45,10 @@ def test_preprocessing_equals_the_folders_processor(clip_folder, siglip_folder, 
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
     from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-    folder, processor = {"clip": (clip_folder, CLIPImageProcessorPil),
-                         "siglip": (siglip_folder, SiglipImageProcessorPil)}[kind]
+    folder, processor = {
+        "clip": (clip_folder, CLIPImageProcessorPil),
+        "siglip": (siglip_folder, SiglipImageProcessorPil),
+    }[kind]
     expected = processor.from_pretrained(folder)(IMAGES, return_tensors="np")["pixel_values"]
     encoder = open_encoder(f"hf:{folder}")
     assert np.abs(np.stack([encoder.preprocess(image) for image in IMAGES]) - expected).max() < 1e-5
@@ -178,7 +180,8 @@ def test_code_of_a_checkpoint_is_never_run(clip_folder, tmp_path):
     (copy / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoModel": "own.Model"}}))
     words = json.loads((copy / "tokenizer_config.json").read_text())
     (copy / "tokenizer_config.json").write_text(
-        json.dumps({**words, "auto_map": {"AutoTokenizer": ["own.Model", None]}}))
+        json.dumps({**words, "auto_map": {"AutoTokenizer": ["own.Model", None]}})
+    )
     with contextlib.suppress(OpenMofiError):
         open_encoder(f"hf:{copy}")
     assert not ran.exists()

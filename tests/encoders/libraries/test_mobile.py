@@ -56,11 +56,18 @@ def test_every_parameter_is_trained(checkpointing):
     assert [name for name, one in tower.named_parameters() if one.grad is None or not one.grad.abs().sum()] == []
 
 
-@pytest.mark.parametrize(("spec", "told"), [
-    ("mobile:mctt", "Did you mean 'mct'"), ("mobile:mct?depth=3", "option 'depth=3'"),
-    ("mobile:mct?layers=x", "layers=x"),
-    ("mobile:mct?width=100", "cannot be cut into 8 heads"), ("mobile:mct?kernel=4", "must be odd"),
-    ("mobile:mct?vocabulary=9", "vocabulary=9"), ("mobile:mct?width=0", "positive")])
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("mobile:mctt", "Did you mean 'mct'"),
+        ("mobile:mct?depth=3", "option 'depth=3'"),
+        ("mobile:mct?layers=x", "layers=x"),
+        ("mobile:mct?width=100", "cannot be cut into 8 heads"),
+        ("mobile:mct?kernel=4", "must be odd"),
+        ("mobile:mct?vocabulary=9", "vocabulary=9"),
+        ("mobile:mct?width=0", "positive"),
+    ],
+)
 def test_refused(spec, told):
     for call in (text_trunk, text_tokens):
         with pytest.raises(UsageError, match=told):

@@ -37,13 +37,23 @@ def save_tokenizer(folder: Path, *, opt: bool) -> tuple[int, int, int, int]:
         bpe.save_model(str(folder))
         words = json.loads((folder / "vocab.json").read_text()) | {"<|bos|>": bos, "<|eos|>": eos}
         (folder / "vocab.json").write_text(json.dumps(words))
-        (folder / "tokenizer_config.json").write_text(json.dumps({
-            "tokenizer_class": "GPT2Tokenizer", "add_bos_token": True, "unk_token": "<unk>", "model_max_length": LENGTH,
-            "errors": "replace", **names}))
+        (folder / "tokenizer_config.json").write_text(
+            json.dumps(
+                {
+                    "tokenizer_class": "GPT2Tokenizer",
+                    "add_bos_token": True,
+                    "unk_token": "<unk>",
+                    "model_max_length": LENGTH,
+                    "errors": "replace",
+                    **names,
+                }
+            )
+        )
     else:
         bpe.add_special_tokens(["<|bos|>", "<|eos|>"])
         bpe._tokenizer.post_processor = processors.TemplateProcessing(
-            single="<|bos|> $A <|eos|>", special_tokens=[("<|bos|>", bos), ("<|eos|>", eos)])
+            single="<|bos|> $A <|eos|>", special_tokens=[("<|bos|>", bos), ("<|eos|>", eos)]
+        )
         fast = PreTrainedTokenizerFast(tokenizer_object=bpe._tokenizer, model_max_length=LENGTH, **names)
         fast.save_pretrained(folder)
     return size + 2, bos, eos, 1
@@ -55,11 +65,27 @@ def save_mofi(folder: Path, *, opt: bool = False) -> Path:
     from transformers import CLIPConfig, CLIPModel
 
     size, bos, eos, pad = save_tokenizer(folder, opt=opt)
-    text = {"vocab_size": size, "hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2,
-            "num_attention_heads": 2, "max_position_embeddings": LENGTH, "hidden_act": "gelu_new",
-            "bos_token_id": bos, "eos_token_id": eos, "pad_token_id": pad}
-    vision = {"hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
-              "image_size": SIZE, "patch_size": 8, "hidden_act": "gelu_new"}
+    text = {
+        "vocab_size": size,
+        "hidden_size": 24,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "max_position_embeddings": LENGTH,
+        "hidden_act": "gelu_new",
+        "bos_token_id": bos,
+        "eos_token_id": eos,
+        "pad_token_id": pad,
+    }
+    vision = {
+        "hidden_size": 24,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": SIZE,
+        "patch_size": 8,
+        "hidden_act": "gelu_new",
+    }
     torch.manual_seed(0)
     CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=16)).save_pretrained(folder)
     weights = load_file(folder / "model.safetensors")
@@ -82,9 +108,12 @@ def published_pixels(images):
     """The published recipe, step by step, with torchvision."""
     from torchvision.transforms import v2
 
-    steps = [v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]),
-             v2.Resize(SIZE, v2.InterpolationMode.BILINEAR, antialias=False), v2.CenterCrop(SIZE),
-             v2.Normalize((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))]
+    steps = [
+        v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]),
+        v2.Resize(SIZE, v2.InterpolationMode.BILINEAR, antialias=False),
+        v2.CenterCrop(SIZE),
+        v2.Normalize((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    ]
     found = []
     for image in images:
         values = image.convert("RGB")
@@ -166,13 +195,16 @@ NAMES = ("poodle", "husky", "cat")
 def test_published_cosines_of_h14():
     """Images are poodle.*, husky.*, cat.*; captions.json has their published captions, by these names."""
     if not os.environ.get(CHECKPOINT) or not os.environ.get(PICTURES):
-        pytest.skip(f"needs {CHECKPOINT} (the folder of apple/mofi-h14-hf) and {PICTURES} (a folder with poodle.*, "
-                    "husky.*, cat.* and captions.json)")
+        pytest.skip(
+            f"needs {CHECKPOINT} (the folder of apple/mofi-h14-hf) and {PICTURES} (a folder with poodle.*, "
+            "husky.*, cat.* and captions.json)"
+        )
     encoder, folder = open_encoder(f"mofi:{os.environ[CHECKPOINT]}"), Path(os.environ[PICTURES])
     captions = json.loads((folder / "captions.json").read_text())
     files = [next(folder.glob(f"{name}.*")) for name in NAMES]
-    images = encoder.project_images(encoder.image_features(np.stack(
-        [encoder.preprocess(Image.open(file).convert("RGB")) for file in files])))
+    images = encoder.project_images(
+        encoder.image_features(np.stack([encoder.preprocess(Image.open(file).convert("RGB")) for file in files]))
+    )
     cosines = images @ images.T
     assert [cosines[0, 1], cosines[0, 2], cosines[1, 2]] == pytest.approx([0.2638, 0.0819, 0.1930], abs=2e-3)
     diagonal = (images * encoder.embed_texts([captions[name] for name in NAMES])).sum(1)

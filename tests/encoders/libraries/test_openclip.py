@@ -32,8 +32,14 @@ def test_equals_open_clips_own_embeddings_and_transform(tiny_open_clip):
 
 def test_preprocessing_of_a_tag_travels(monkeypatch, tiny_open_clip):
     arch, weights = tiny_open_clip
-    tag = {"hf_hub": "someone/model/", "mean": (0.5,) * 3, "std": (0.25,) * 3, "interpolation": "bilinear",
-           "resize_mode": "squash", "quick_gelu": True}
+    tag = {
+        "hf_hub": "someone/model/",
+        "mean": (0.5,) * 3,
+        "std": (0.25,) * 3,
+        "interpolation": "bilinear",
+        "resize_mode": "squash",
+        "quick_gelu": True,
+    }
     import open_clip
 
     monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda *_: tag)
@@ -65,8 +71,10 @@ def test_untrained_leaves_the_seed_alone(tiny_open_clip):
 
 def test_a_pickled_attack_is_refused(tiny_open_clip, tmp_path, capsys):
     arch, _ = tiny_open_clip
-    for name, write in (("zip.pt", lambda path: torch.save({"state_dict": Attack()}, path)),
-                        ("plain.pt", lambda path: path.write_bytes(pickle.dumps(Attack())))):
+    for name, write in (
+        ("zip.pt", lambda path: torch.save({"state_dict": Attack()}, path)),
+        ("plain.pt", lambda path: path.write_bytes(pickle.dumps(Attack()))),
+    ):
         write(tmp_path / name)
         with pytest.raises(OpenMofiError, match="never loaded"):
             open_encoder(f"open_clip:{arch}/{tmp_path / name}")

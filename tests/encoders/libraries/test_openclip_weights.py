@@ -48,8 +48,12 @@ def shrunk(monkeypatch):
         name = config["text_cfg"].get("hf_tokenizer_name")
         config |= {"embed_dim": 16, "vision_cfg": dict(VISION), "text_cfg": dict(TEXT)}
         if name:
-            config["text_cfg"] |= {"hf_tokenizer_name": name, "tokenizer_kwargs": {"clean": "canonicalize"},
-                                   "pool_type": "last", "no_causal_mask": True}
+            config["text_cfg"] |= {
+                "hf_tokenizer_name": name,
+                "tokenizer_kwargs": {"clean": "canonicalize"},
+                "pool_type": "last",
+                "no_causal_mask": True,
+            }
         monkeypatch.setitem(factory._MODEL_CONFIGS, arch, config)
         return arch
 
@@ -73,9 +77,14 @@ def assert_equals_open_clip(encoder, arch, path, tag, quick_gelu):
     """Pixels and embeddings are those of open_clip's factory with the preprocessing of `tag`."""
     settings = open_clip.get_pretrained_cfg(arch, tag)
     model, _, transform = open_clip.create_model_and_transforms(
-        arch, pretrained=str(path), force_quick_gelu=quick_gelu, image_mean=settings.get("mean"),
-        image_std=settings.get("std"), image_interpolation=settings.get("interpolation"),
-        image_resize_mode=settings.get("resize_mode"))
+        arch,
+        pretrained=str(path),
+        force_quick_gelu=quick_gelu,
+        image_mean=settings.get("mean"),
+        image_std=settings.get("std"),
+        image_interpolation=settings.get("interpolation"),
+        image_resize_mode=settings.get("resize_mode"),
+    )
     model.eval()
     pixels = np.stack([encoder.preprocess(image) for image in IMAGES])
     inputs = torch.stack([transform(image) for image in IMAGES])
@@ -121,17 +130,23 @@ def test_the_real_architectures_open_rightly(arch, tmp_path, no_network):
 def test_tags_that_differ_are_refused_with_the_choices(shrunk, tmp_path):
     arch = shrunk("ViT-L-14")
     path = write_weights(arch, tmp_path / "weights.safetensors")
-    for call in (lambda: open_encoder(f"open_clip:{arch}/{path}"),
-                 lambda: image_trunk(f"open_clip:{arch}", pretrained=str(path))):
+    for call in (
+        lambda: open_encoder(f"open_clip:{arch}/{path}"),
+        lambda: image_trunk(f"open_clip:{arch}", pretrained=str(path)),
+    ):
         with pytest.raises(UsageError, match="pretrained tags of ViT-L-14 differ") as raised:
             call()
         hint = raised.value.hint
-        assert all(part in hint for part in ("?as=TAG", "openai", "QuickGELU", "laion2b_s32b_b82k", "mean (0.5",
-                                             "open_clip_config.json"))
+        assert all(
+            part in hint
+            for part in ("?as=TAG", "openai", "QuickGELU", "laion2b_s32b_b82k", "mean (0.5", "open_clip_config.json")
+        )
 
 
-@pytest.mark.parametrize(("tag", "quick_gelu"), [("openai", True), ("dfn2b", True), ("datacomp_xl_s13b_b90k", False),
-                                                 ("laion2b_s32b_b82k", False)])
+@pytest.mark.parametrize(
+    ("tag", "quick_gelu"),
+    [("openai", True), ("dfn2b", True), ("datacomp_xl_s13b_b90k", False), ("laion2b_s32b_b82k", False)],
+)
 def test_a_tag_says_how_it_was_trained(tag, quick_gelu, shrunk, tmp_path):
     arch = shrunk("ViT-L-14")
     path = write_weights(arch, tmp_path / "weights.safetensors")
@@ -176,8 +191,9 @@ def embedded(encoder):
 
 def test_the_configuration_beside_the_file_is_read(shrunk, tmp_path):
     arch = shrunk("ViT-L-14")
-    folder = write_folder(arch, tmp_path / "model", quick_gelu=True, mean=(0.1, 0.2, 0.3), interpolation="bilinear",
-                          resize_mode="squash")
+    folder = write_folder(
+        arch, tmp_path / "model", quick_gelu=True, mean=(0.1, 0.2, 0.3), interpolation="bilinear", resize_mode="squash"
+    )
     encoder = open_encoder(f"open_clip:{arch}/{folder}/open_clip_model.safetensors")
     settings = encoder.preprocessing
     assert (settings.mean, settings.interpolation, settings.resize) == ((0.1, 0.2, 0.3), "bilinear", "squash")
@@ -202,16 +218,26 @@ def test_a_configuration_of_another_model_is_refused(side, key, value, shrunk, t
 @pytest.mark.parametrize("weights", ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"])
 @pytest.mark.parametrize("arch", ["ViT-B-32", "ViT-B-16-SigLIP"])
 def test_a_folder_opens_as_in_open_clip(arch, weights, shrunk, tmp_path, no_network):
-    folder = write_folder(shrunk(arch), tmp_path / "model", quick_gelu=arch == "ViT-B-32", weights=weights,
-                          mean=(0.1, 0.2, 0.3), resize_mode="squash")
+    folder = write_folder(
+        shrunk(arch),
+        tmp_path / "model",
+        quick_gelu=arch == "ViT-B-32",
+        weights=weights,
+        mean=(0.1, 0.2, 0.3),
+        resize_mode="squash",
+    )
     encoder = open_encoder(f"open_clip:local-dir:{folder}")
     model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
     tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
     model.eval()
     inputs = torch.stack([transform(image) for image in IMAGES])
     with torch.inference_mode():
-        expected = np.concatenate([model.encode_image(inputs, normalize=True).numpy(),
-                                   model.encode_text(tokenizer(TEXTS), normalize=True).numpy()])
+        expected = np.concatenate(
+            [
+                model.encode_image(inputs, normalize=True).numpy(),
+                model.encode_text(tokenizer(TEXTS), normalize=True).numpy(),
+            ]
+        )
     assert np.abs(embedded(encoder) - expected).max() < 1e-5
     assert encoder.logit_scale == pytest.approx(1 / 0.07)
     moved = shutil.copytree(folder, tmp_path / "elsewhere")
@@ -226,8 +252,12 @@ def test_a_repository_of_the_hub_opens_from_the_cache(shrunk, tmp_path, monkeypa
     (repository / "refs").mkdir(parents=True)
     (repository / "refs" / "main").write_text("a" * 40)
     (repository / "snapshots").mkdir()
-    folder = write_folder(shrunk("ViT-B-32"), repository / "snapshots" / ("a" * 40), mean=(0.1, 0.2, 0.3),
-                          weights="open_clip_pytorch_model.bin")
+    folder = write_folder(
+        shrunk("ViT-B-32"),
+        repository / "snapshots" / ("a" * 40),
+        mean=(0.1, 0.2, 0.3),
+        weights="open_clip_pytorch_model.bin",
+    )
     monkeypatch.setattr("huggingface_hub._snapshot_download.constants.HF_HUB_CACHE", str(tmp_path))
     encoder = open_encoder("open_clip:hf-hub:someone/clip")
     assert encoder.preprocessing.mean == (0.1, 0.2, 0.3)
@@ -236,16 +266,20 @@ def test_a_repository_of_the_hub_opens_from_the_cache(shrunk, tmp_path, monkeypa
 
 def test_folders_that_cannot_be_opened_are_one_sentence(shrunk, tmp_path):
     folder = write_folder(shrunk("ViT-B-32"), tmp_path / "model")
-    cases = {"does not exist": lambda copy: shutil.rmtree(copy),
-             r"has no open_clip_config\.json": lambda copy: (copy / "open_clip_config.json").unlink(),
-             "is not a configuration of open_clip": lambda copy: (copy / "open_clip_config.json").write_text("[1]"),
-             "configuration has no vision_cfg": lambda copy: (copy / "open_clip_config.json").write_text(
-                 json.dumps({"model_cfg": {"embed_dim": 3, "text_cfg": {}}})),
-             "has no weights file": lambda copy: (copy / "open_clip_model.safetensors").unlink(),
-             "several weights files": lambda copy: [
-                 (copy / "open_clip_model.safetensors").rename(copy / name) for name in ("a.safetensors",)]
-             + [(copy / "b.safetensors").write_bytes(b"")],
-             "cannot be loaded as weights": lambda copy: (copy / "open_clip_model.safetensors").write_bytes(b"x" * 99)}
+    cases = {
+        "does not exist": lambda copy: shutil.rmtree(copy),
+        r"has no open_clip_config\.json": lambda copy: (copy / "open_clip_config.json").unlink(),
+        "is not a configuration of open_clip": lambda copy: (copy / "open_clip_config.json").write_text("[1]"),
+        "configuration has no vision_cfg": lambda copy: (copy / "open_clip_config.json").write_text(
+            json.dumps({"model_cfg": {"embed_dim": 3, "text_cfg": {}}})
+        ),
+        "has no weights file": lambda copy: (copy / "open_clip_model.safetensors").unlink(),
+        "several weights files": lambda copy: (
+            [(copy / "open_clip_model.safetensors").rename(copy / name) for name in ("a.safetensors",)]
+            + [(copy / "b.safetensors").write_bytes(b"")]
+        ),
+        "cannot be loaded as weights": lambda copy: (copy / "open_clip_model.safetensors").write_bytes(b"x" * 99),
+    }
     for message, damage in cases.items():
         copied = shutil.copytree(folder, tmp_path / "copy")
         damage(copied)

@@ -24,7 +24,10 @@ def test_the_numbers_of_v2_are_the_order_of_the_identifiers():
     assert source == "CLIP's names of ImageNet's classes, by number"
     assert dict(zip(folders, names, strict=True)) == imagenet_numbers()
     assert (imagenet_numbers()["0"], imagenet_numbers()["1"], imagenet_numbers()["999"]) == (
-        "tench", "goldfish", "toilet paper")
+        "tench",
+        "goldfish",
+        "toilet paper",
+    )
     # Ten digits are digits.
     assert class_names([*map(str, range(10))], None)[0] == [*map(str, range(10))]
 
@@ -54,8 +57,9 @@ def objects(tmp_path):
             image.save(tmp_path / f"images/{place}/{one}.png")
     (tmp_path / "mappings").mkdir()
     (tmp_path / "mappings/folder_to_objectnet_label.json").write_text(json.dumps(folders))
-    (tmp_path / "mappings/objectnet_to_imagenet_1k.json").write_text(json.dumps(
-        {"Red thing": "tench, Tinca tinca", "Blue thing": "goldfish; cock"}))
+    (tmp_path / "mappings/objectnet_to_imagenet_1k.json").write_text(
+        json.dumps({"Red thing": "tench, Tinca tinca", "Blue thing": "goldfish; cock"})
+    )
     return tmp_path
 
 

@@ -13,7 +13,9 @@ from openmofi.evaluation.data.plain_pickle import read_plain_pickle
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
-    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner), max_leaves=12)
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner),
+    max_leaves=12,
+)
 
 
 @given(value=PLAIN, protocol=st.integers(0, pickle.HIGHEST_PROTOCOL))
@@ -24,10 +26,20 @@ def test_plain_values_come_back(tmp_path_factory, value, protocol):
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-@pytest.mark.parametrize("array", [
-    np.arange(6, dtype=np.int64), np.arange(6.0).reshape(2, 3), np.asfortranarray(np.arange(6.0).reshape(2, 3)),
-    np.array([], np.float64), np.array(["all_souls_1", "b"]), np.array([1, 2], ">i4"), np.array([True, False]),
-    np.array([b"ab", b"c"]), np.array(3.5)])
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6, dtype=np.int64),
+        np.arange(6.0).reshape(2, 3),
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        np.array([], np.float64),
+        np.array(["all_souls_1", "b"]),
+        np.array([1, 2], ">i4"),
+        np.array([True, False]),
+        np.array([b"ab", b"c"]),
+        np.array(3.5),
+    ],
+)
 def test_arrays_come_back(tmp_path, array, protocol):
     path = tmp_path / "array.pkl"
     path.write_bytes(pickle.dumps({"a": array, "s": array.ravel()[:1].tolist(), "n": np.float32(2.5)}, protocol))
@@ -89,7 +101,8 @@ def test_python_2_and_its_numpy(tmp_path):
     path.write_bytes(
         b"\x80\x02}q\x00U\x01aq\x01cnumpy.core.multiarray\n_reconstruct\nq\x02cnumpy\nndarray\nq\x03K\x00\x85U\x01b\x87R"
         b"(K\x01K\x02\x85cnumpy\ndtype\nU\x02i8K\x00K\x01\x87R"
-        b"(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x10\x07\x00\x00\x00\x00\x00\x00\x00\x09\x00\x00\x00\x00\x00\x00\x00tbs.")
+        b"(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x10\x07\x00\x00\x00\x00\x00\x00\x00\x09\x00\x00\x00\x00\x00\x00\x00tbs."
+    )
     assert read_plain_pickle(path)["a"].tolist() == [7, 9]
 
 
@@ -130,18 +143,25 @@ def test_attacks_are_refused(tmp_path, monkeypatch, number, protocol):
     assert not (tmp_path / "pwned").exists()
 
 
-@pytest.mark.parametrize("program", [
-    b"cos\nsystem\n(S'touch pwned'\ntR.",  # a call by name
-    b"(S'touch pwned'\nios\nsystem\n.",  # INST
-    b"\x80\x02cbuiltins\neval\n(U\x01atR.",
-    b"cnumpy\ndtype\nN}U\x06__call__U\x01xs\x86b.",  # change a stand-in
-    b"cnumpy\nndarray\n}(S'x'\nI1\nsb.",
-    b"cnumpy\ndtype\n(S'i8, os'\ntR.",
-    b"\x80\x04Nr\xff\xff\xff\x7f.",  # a far place in memory
-    b"\x80\x05\x96\xff\xff\xff\xff\x00\x00\x00\x00.",  # four gigabytes of bytes
-    b"Pname\n.",  # PERSID
-    b"\x80\x02\x82\x01.",  # EXT1
-    b"", b"garbage", b"\x80\x04]", b"\x80\x02](."])
+@pytest.mark.parametrize(
+    "program",
+    [
+        b"cos\nsystem\n(S'touch pwned'\ntR.",  # a call by name
+        b"(S'touch pwned'\nios\nsystem\n.",  # INST
+        b"\x80\x02cbuiltins\neval\n(U\x01atR.",
+        b"cnumpy\ndtype\nN}U\x06__call__U\x01xs\x86b.",  # change a stand-in
+        b"cnumpy\nndarray\n}(S'x'\nI1\nsb.",
+        b"cnumpy\ndtype\n(S'i8, os'\ntR.",
+        b"\x80\x04Nr\xff\xff\xff\x7f.",  # a far place in memory
+        b"\x80\x05\x96\xff\xff\xff\xff\x00\x00\x00\x00.",  # four gigabytes of bytes
+        b"Pname\n.",  # PERSID
+        b"\x80\x02\x82\x01.",  # EXT1
+        b"",
+        b"garbage",
+        b"\x80\x04]",
+        b"\x80\x02](.",
+    ],
+)
 def test_hand_made_programs_are_one_sentence(tmp_path, monkeypatch, program):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "p.pkl").write_bytes(program)

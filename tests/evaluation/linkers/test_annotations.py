@@ -10,18 +10,28 @@ from openmofi.evaluation.linkers.annotations import Annotation, Matches, MicroSc
 GOLD = [Annotation(0, 12, "Paris Hilton"), Annotation(23, 28, "Paris"), Annotation(32, 40, "New York City")]
 
 
-@pytest.mark.parametrize(("found", "strong", "weak"), [
-    (GOLD, (True, True, True), (True, True, True)),
-    (GOLD[::-1], (True, True, True), (True, True, True)),
-    ([], (False, False, False), (False, False, False)),
-    # The right entity on a shorter span is a weak match; another entity on the right span is none.
-    ([Annotation(6, 12, "Paris Hilton"), Annotation(23, 28, "Paris, Texas"), Annotation(36, 40, "New York City")],
-     (False, False, False), (True, False, True)),
-    # Spans that only touch share no character.
-    ([Annotation(12, 16, "Paris Hilton"), Annotation(28, 31, "Paris")], (False,) * 3, (False,) * 3),
-    # One annotation answers one gold annotation, the one with its span if there is one.
-    ([Annotation(0, 40, "Paris"), Annotation(23, 28, "Paris")], (False, True, False), (False, True, False)),
-])
+@pytest.mark.parametrize(
+    ("found", "strong", "weak"),
+    [
+        (GOLD, (True, True, True), (True, True, True)),
+        (GOLD[::-1], (True, True, True), (True, True, True)),
+        ([], (False, False, False), (False, False, False)),
+        # The right entity on a shorter span is a weak match; another entity on the right span is none.
+        (
+            [
+                Annotation(6, 12, "Paris Hilton"),
+                Annotation(23, 28, "Paris, Texas"),
+                Annotation(36, 40, "New York City"),
+            ],
+            (False, False, False),
+            (True, False, True),
+        ),
+        # Spans that only touch share no character.
+        ([Annotation(12, 16, "Paris Hilton"), Annotation(28, 31, "Paris")], (False,) * 3, (False,) * 3),
+        # One annotation answers one gold annotation, the one with its span if there is one.
+        ([Annotation(0, 40, "Paris"), Annotation(23, 28, "Paris")], (False, True, False), (False, True, False)),
+    ],
+)
 def test_matches_of_a_document(found, strong, weak):
     assert match_annotations(GOLD, found) == Matches(strong, len(found))
     assert match_annotations(GOLD, found, weak=True) == Matches(weak, len(found))
@@ -41,8 +51,15 @@ def test_counts_are_summed_over_documents():
     assert micro_scores([Matches((), 3)]).precision == 0.0
 
 
-spans = st.lists(st.builds(lambda start, length, entity: Annotation(start, start + length, entity),
-                           st.integers(0, 12), st.integers(1, 4), st.sampled_from("ab")), max_size=8)
+spans = st.lists(
+    st.builds(
+        lambda start, length, entity: Annotation(start, start + length, entity),
+        st.integers(0, 12),
+        st.integers(1, 4),
+        st.sampled_from("ab"),
+    ),
+    max_size=8,
+)
 
 
 @given(spans, spans)
@@ -54,5 +71,6 @@ def test_weak_is_never_below_strong_and_sides_may_be_swapped(gold, found):
 
 @given(spans)
 def test_an_annotator_that_knows_the_gold_is_perfect(gold):
-    assert match_annotations(gold, gold[::-1], weak=True).gold == match_annotations(gold, gold).gold == \
-        (True,) * len(gold)
+    assert (
+        match_annotations(gold, gold[::-1], weak=True).gold == match_annotations(gold, gold).gold == (True,) * len(gold)
+    )

@@ -21,8 +21,12 @@ from openmofi.linking.fusion.linker import answers_of
 from openmofi.linking.fusion.store import open_fusion, save_fusion
 
 IDS = ["crane-bird", "crane-machine", "stork", "steel"]
-NAMES = [("crane", "crane-bird", 3.0), ("crane", "crane-machine", 2.0), ("stork", "stork", 1.0),
-         ("steel", "steel", 1.0)]
+NAMES = [
+    ("crane", "crane-bird", 3.0),
+    ("crane", "crane-machine", 2.0),
+    ("stork", "stork", 1.0),
+    ("steel", "steel", 1.0),
+]
 RELATIONS = [("crane-bird", "hypernym", "stork"), ("crane-machine", "part", "steel")]
 CRANE = (Candidate("crane-bird", "crane", prior=0.6), Candidate("crane-machine", "crane", prior=0.4))
 
@@ -34,8 +38,10 @@ def place(tmp_path_factory):
     fusion = build_fusion(tiny(folder / "tokenizer"), seed=1)
     save_fusion(folder / "fusion", replace(fusion, nil=True))
     build_table(write_source(folder / "source", ids=IDS, names=NAMES, relations=RELATIONS), folder / "kb")
-    write_examples(folder / "examples.parquet", make_examples(30, 1, nil=0.3, split="test_a") +
-                   make_examples(20, 2, split="test_b") + make_examples(5, 3))
+    write_examples(
+        folder / "examples.parquet",
+        make_examples(30, 1, nil=0.3, split="test_a") + make_examples(20, 2, split="test_b") + make_examples(5, 3),
+    )
     return folder
 
 
@@ -43,11 +49,21 @@ def place(tmp_path_factory):
 def texts(tmp_path_factory):
     """Texts that are annotated in full, but for one that nobody annotated."""
     table = tmp_path_factory.mktemp("texts") / "e.parquet"
-    rows = [("a crane of steel", 2, 7, "crane-machine"), ("a crane of steel", 11, 16, "steel"),
-            ("the stork and the crane", 18, 23, "crane-bird"), ("the stork and the crane", 4, 9, "stork"),
-            ("a crane", 2, 7, "crane-machine"), ("the stork", 4, 9, "heron"), ("steel", 0, 5, NIL)]
-    listed = {"": (), **{gold: (Candidate(gold, gold),) for *_, gold in rows if gold},
-              "crane-bird": CRANE, "crane-machine": CRANE}
+    rows = [
+        ("a crane of steel", 2, 7, "crane-machine"),
+        ("a crane of steel", 11, 16, "steel"),
+        ("the stork and the crane", 18, 23, "crane-bird"),
+        ("the stork and the crane", 4, 9, "stork"),
+        ("a crane", 2, 7, "crane-machine"),
+        ("the stork", 4, 9, "heron"),
+        ("steel", 0, 5, NIL),
+    ]
+    listed = {
+        "": (),
+        **{gold: (Candidate(gold, gold),) for *_, gold in rows if gold},
+        "crane-bird": CRANE,
+        "crane-machine": CRANE,
+    }
     write_examples(table, [Example(text, start, end, listed[gold], gold, "test") for text, start, end, gold in rows])
     return table
 
@@ -67,11 +83,17 @@ def test_the_figures_are_those_of_the_scoring_function(place):
     assert metrics["disambiguation/shadowed_accuracy_inkb"] == expected["shadowed"]
     for split in ("test_a", "test_b"):
         assert metrics[f"disambiguation/{split}/accuracy_inkb"] == expected["splits"][split]["accuracy"]
-        assert result.intervals[f"disambiguation/{split}/accuracy_inkb"] == \
-            expected["splits"][split]["accuracy_interval"]
+        assert (
+            result.intervals[f"disambiguation/{split}/accuracy_inkb"] == expected["splits"][split]["accuracy_interval"]
+        )
     assert {name.split("/")[1] for name in metrics if "candidates" in name} == {"candidates_2-3", "candidates_4-7"}
-    assert result.counts == {"mentions": expected["mentions"], "nil": expected["nil"], "excluded": 0, "splits": 2,
-                             "shadowed": expected["shadowed_mentions"]}
+    assert result.counts == {
+        "mentions": expected["mentions"],
+        "nil": expected["nil"],
+        "excluded": 0,
+        "splits": 2,
+        "shadowed": expected["shadowed_mentions"],
+    }
     spec = f"fusion:{place / 'fusion'}"
     assert result.encoder == {"spec": spec, "fingerprint": linker_fingerprint(spec)}
     assert found.items["accuracy_inkb"].to_numpy().mean() == pytest.approx(expected["accuracy"])
@@ -88,11 +110,12 @@ def test_the_prior_is_its_own_baseline_and_compares(place, tmp_path):
     assert metrics["disambiguation/ceiling"] == 1
     fusion = run("disambiguation", table, f"fusion:{place / 'fusion'}")
     files = [write_result(tmp_path, one.result, one.items) for one in (prior, fusion)]
-    compared, = compare_results(files)
+    (compared,) = compare_results(files)
     assert compared.names == ["prior", f"fusion:{place / 'fusion'}"]
     difference = compared.differences[1]["disambiguation/accuracy_inkb"]["difference"]
-    assert difference == pytest.approx(fusion.result.metrics["disambiguation/accuracy_inkb"] -
-                                       metrics["disambiguation/accuracy_inkb"])
+    assert difference == pytest.approx(
+        fusion.result.metrics["disambiguation/accuracy_inkb"] - metrics["disambiguation/accuracy_inkb"]
+    )
     assert set(compared.parts()) == {"test_a", "test_b"}
 
 
@@ -124,7 +147,11 @@ def test_linking_end_to_end_as_counted_by_hand(place, texts):
     found = run("linking", texts, "prior", overrides=[f"kb={place / 'kb'}"]).result
     # Seven annotations in five documents; the six gold ones are met in steel, stork and the crane beside it.
     assert {name: found.counts[name] for name in ("documents", "gold", "annotations", "gold_entities_not_in_kb")} == {
-        "documents": 5, "gold": 6, "annotations": 7, "gold_entities_not_in_kb": 1}
+        "documents": 5,
+        "gold": 6,
+        "annotations": 7,
+        "gold_entities_not_in_kb": 1,
+    }
     for part in ("", "test/"):
         for way in ("strong", "weak"):
             assert found.metrics[f"linking/{part}micro_precision_{way}"] == pytest.approx(3 / 7)
@@ -148,17 +175,20 @@ def test_linking_with_the_fusion_decoder_and_a_threshold(place, texts):
         run("linking", texts, "prior", overrides=[*options, "threshold=2"])
 
 
-@pytest.mark.parametrize(("protocol", "linker", "overrides", "told"), [
-    ("disambiguation", "", [], "disambiguation needs a linker"),
-    ("disambiguation", "coherence", [], "Unknown value 'coherence' for linker, with given candidates"),
-    ("disambiguation", "fusion:", [], "Unknown value 'fusion:' for linker"),
-    ("disambiguation", "fusion:nowhere", [], "nowhere is not a fusion decoder"),
-    ("linking", "prior", [], "needs a knowledge base"),
-    ("linking", "best", ["kb=x"], "unknown value 'best' for linker"),
-    ("linking", "prior", ["kb=nowhere"], "nowhere"),
-    ("retrieval", "prior", [], "retrieval needs an encoder"),
-    ("labels", "prior", [], "labels does not judge a linker"),
-])
+@pytest.mark.parametrize(
+    ("protocol", "linker", "overrides", "told"),
+    [
+        ("disambiguation", "", [], "disambiguation needs a linker"),
+        ("disambiguation", "coherence", [], "Unknown value 'coherence' for linker, with given candidates"),
+        ("disambiguation", "fusion:", [], "Unknown value 'fusion:' for linker"),
+        ("disambiguation", "fusion:nowhere", [], "nowhere is not a fusion decoder"),
+        ("linking", "prior", [], "needs a knowledge base"),
+        ("linking", "best", ["kb=x"], "unknown value 'best' for linker"),
+        ("linking", "prior", ["kb=nowhere"], "nowhere"),
+        ("retrieval", "prior", [], "retrieval needs an encoder"),
+        ("labels", "prior", [], "labels does not judge a linker"),
+    ],
+)
 def test_what_cannot_be_judged_is_reported(place, protocol, linker, overrides, told):
     with pytest.raises(OpenMofiError, match=told):
         run(protocol, place / "examples.parquet", linker, overrides=overrides)

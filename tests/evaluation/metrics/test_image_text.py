@@ -87,7 +87,9 @@ def test_the_protocol(tmp_path, dataset):
     result = found.result
     assert result.counts == {"images": 4, "captions": 20, "excluded": 0}  # five each, of five or six
     assert {name for name in result.metrics if name.endswith("_1")} == {
-        "image-text/image_to_text_recall_at_1", "image-text/text_to_image_recall_at_1"}
+        "image-text/image_to_text_recall_at_1",
+        "image-text/text_to_image_recall_at_1",
+    }
     assert result.metrics[result.headline] == 1
     assert result.metrics["image-text/image_to_text_recall_at_1"] == 1
     assert result.facts["as_published"] is False
@@ -145,9 +147,15 @@ def test_faults_are_one_sentence(tmp_path):
         run(data, tmp_path)
 
 
-@pytest.mark.parametrize(("text", "match"), [
-    ("{", "not in the layout"), ("[]", "not in the layout"), ('{"images": [{"split": "test"}]}', "'filename'"),
-    ('{"images": [{"split": "test", "filename": "../a.jpg", "sentences": []}]}', "outside the folder")])
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("{", "not in the layout"),
+        ("[]", "not in the layout"),
+        ('{"images": [{"split": "test"}]}', "'filename'"),
+        ('{"images": [{"split": "test", "filename": "../a.jpg", "sentences": []}]}', "outside the folder"),
+    ],
+)
 def test_files_that_are_none_of_karpathys(tmp_path, text, match):
     (tmp_path / "dataset_coco.json").write_text(text)
     with pytest.raises(OpenMofiError, match=match):

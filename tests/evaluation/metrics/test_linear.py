@@ -39,16 +39,18 @@ def test_the_search_is_as_good_as_scikit_learns_grid(digits):
     features, labels = digits
     train, validation, test = slice(0, 800), slice(800, 1200), slice(1200, None)
     sweep = choose_l2((features[train], labels[train]), (features[validation], labels[validation]), 10)
-    grid = {c: LogisticRegression(C=c, max_iter=2000).fit(features[train], labels[train]) for c in
-            10.0 ** np.arange(-4, 6)}
+    grid = {
+        c: LogisticRegression(C=c, max_iter=2000).fit(features[train], labels[train]) for c in 10.0 ** np.arange(-4, 6)
+    }
     best = max(grid.values(), key=lambda model: model.score(features[validation], labels[validation]))
     assert max(sweep.tried.values()) >= best.score(features[validation], labels[validation]) - 0.003
     assert sweep.tried[sweep.best] == max(sweep.tried.values())
     assert len(sweep.tried) >= 7 + 2
     ours = fit_probe(features[:1200], labels[:1200], 10, sweep.best)
     theirs = LogisticRegression(C=1 / sweep.best, max_iter=5000).fit(features[:1200], labels[:1200])
-    assert abs((ours.predict(features[test]) == labels[test]).mean() - theirs.score(features[test], labels[test])) \
-        <= 0.003
+    assert (
+        abs((ours.predict(features[test]) == labels[test]).mean() - theirs.score(features[test], labels[test])) <= 0.003
+    )
 
 
 @pytest.mark.parametrize(("count", "seed"), [(40, 0), (200, 1), (800, 2)])
@@ -83,10 +85,14 @@ def test_blocks_of_rows_change_nothing(digits, monkeypatch):
     np.testing.assert_allclose(fit_probe(features[:300], labels[:300], 10, 1.0).weights, whole.weights, atol=2e-2)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda x, y: (x, y[:-1]), "do not fit labels"), (lambda x, y: (x, y + 1), "Labels run from"),
-    (lambda x, y: (x * np.nan, y), "not finite"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x, y: (x, y[:-1]), "do not fit labels"),
+        (lambda x, y: (x, y + 1), "Labels run from"),
+        (lambda x, y: (x * np.nan, y), "not finite"),
+    ],
+)
 def test_bad_input_is_one_clear_sentence(digits, change, message):
     with pytest.raises(OpenMofiError, match=message):
         fit_probe(*change(*digits), 10, 1.0)

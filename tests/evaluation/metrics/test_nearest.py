@@ -42,12 +42,15 @@ def test_parts_and_precisions(data):
     draw = np.random.default_rng(seed)
     count, depth = int(draw.integers(2, 60)), int(draw.integers(1, 25))
     # Half of the time products of signs, which are exact and tie.
-    base, queries = (signs(count, seed), signs(3, seed + 1)) if draw.random() < 0.5 else (
-        normalise(draw.standard_normal((count, 16))), normalise(draw.standard_normal((3, 16))))
+    base, queries = (
+        (signs(count, seed), signs(3, seed + 1))
+        if draw.random() < 0.5
+        else (normalise(draw.standard_normal((count, 16))), normalise(draw.standard_normal((3, 16))))
+    )
     nearest = Nearest(queries, depth)
     for part in np.split(base, np.sort(draw.choice(np.arange(1, count), min(3, count - 1), replace=False))):
         nearest.add(part, block_bytes=4 * 2 * len(part))
-    scores = (queries.astype(np.float64) @ base.T.astype(np.float64))
+    scores = queries.astype(np.float64) @ base.T.astype(np.float64)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :depth]
     assert nearest.count == count
     assert nearest.rows.tolist() == order.tolist()
@@ -56,10 +59,12 @@ def test_parts_and_precisions(data):
         truth = set(draw.choice(count, int(draw.integers(1, count + 1)), replace=False).tolist())
         hits = np.isin(nearest.rows[query], list(truth))
         assert average_precision_at(hits, len(truth), depth) == pytest.approx(
-            landmarks(order[query].tolist(), truth, depth))
+            landmarks(order[query].tolist(), truth, depth)
+        )
         exact = np.round(nearest.scores[query].astype(np.float64), 6)
         assert tied_average_precision_at(hits, exact, len(truth), depth) == pytest.approx(
-            ilias(np.arange(count), np.round(scores[query], 6), truth, depth))
+            ilias(np.arange(count), np.round(scores[query], 6), truth, depth)
+        )
 
 
 def test_precision_by_hand():
@@ -69,7 +74,8 @@ def test_precision_by_hand():
     assert average_precision_at(hits, 5, 3) == pytest.approx((1 + 2 / 3) / 3)
     # The two of .8 are one group, which ends at 3.
     assert tied_average_precision_at([True, True, False, True], scores, 5, 100) == pytest.approx(
-        (1 + 2 / 3 + 3 / 4) / 5)
+        (1 + 2 / 3 + 3 / 4) / 5
+    )
     assert average_precision_at([], 2, 100) == tied_average_precision_at([], [], 2, 100) == 0
 
 

@@ -74,8 +74,9 @@ def test_a_collapsed_encoder_ranks_by_index():
 @pytest.mark.parametrize("block_bytes", [1, 4 * 90 * 7, 1 << 30])
 def test_the_block_size_changes_nothing(block_bytes):
     embeddings, labels = clusters(SIZES)
-    one, other = (evaluate_retrieval(embeddings, labels, block_bytes=size, resamples=50)
-                  for size in (4 * 90 * 16, block_bytes))
+    one, other = (
+        evaluate_retrieval(embeddings, labels, block_bytes=size, resamples=50) for size in (4 * 90 * 16, block_bytes)
+    )
     np.testing.assert_array_equal(one.ap_incl_query, other.ap_incl_query)
     assert one.as_dict() == other.as_dict()
 
@@ -114,8 +115,9 @@ def test_pytorch_metric_learning_agrees():
     from pytorch_metric_learning.utils.inference import CustomKNN
 
     embeddings, labels = clusters(SIZES)
-    calculator = AccuracyCalculator(include=("mean_average_precision", "precision_at_1"), k=89,
-                                    knn_func=CustomKNN(CosineSimilarity()))
+    calculator = AccuracyCalculator(
+        include=("mean_average_precision", "precision_at_1"), k=89, knn_func=CustomKNN(CosineSimilarity())
+    )
     found = calculator.get_accuracy(torch.from_numpy(embeddings), torch.from_numpy(labels))
     result = evaluate_retrieval(embeddings, labels, resamples=10)
     assert result.map_excl_query == pytest.approx(found["mean_average_precision"], abs=1e-6)
@@ -173,14 +175,17 @@ def test_figures_are_plain_values():
     assert low < figures["map_excl_query"] < high
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda e, y: (2 * e, y), "90 of 90 embeddings are not L2-normalised: row 0 has the length 2"),
-    (lambda e, y: (np.where(np.arange(90)[:, None] == 3, np.nan, e), y), "row 3 has the length nan"),
-    (lambda e, y: (e, y[:-1]), "90 embeddings, and labels of the shape"),
-    (lambda e, y: (e, np.arange(90)), "No class has two images"),
-    (lambda e, y: (e[:0], y[:0]), "must be"),
-    (lambda e, y: (e[0], y), "must be"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda e, y: (2 * e, y), "90 of 90 embeddings are not L2-normalised: row 0 has the length 2"),
+        (lambda e, y: (np.where(np.arange(90)[:, None] == 3, np.nan, e), y), "row 3 has the length nan"),
+        (lambda e, y: (e, y[:-1]), "90 embeddings, and labels of the shape"),
+        (lambda e, y: (e, np.arange(90)), "No class has two images"),
+        (lambda e, y: (e[:0], y[:0]), "must be"),
+        (lambda e, y: (e[0], y), "must be"),
+    ],
+)
 def test_bad_input_is_one_clear_sentence(change, message):
     with pytest.raises(OpenMofiError, match=message):
         evaluate_retrieval(*change(*clusters(SIZES)))

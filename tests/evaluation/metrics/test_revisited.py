@@ -119,8 +119,12 @@ def test_random_rankings_equal_the_authors_definition(data):
         if gaps[gaps > 0].min(initial=1) < 1e-6:
             continue  # blocks of another shape may round another way
         for level, (ok, junk) in DIFFICULTIES.items():
-            expected = authors(order[number].tolist(), set(np.concatenate([query[k] for k in ok]).tolist()),
-                               set(np.concatenate([query[k] for k in junk]).tolist()), (1, 5, 10))
+            expected = authors(
+                order[number].tolist(),
+                set(np.concatenate([query[k] for k in ok]).tolist()),
+                set(np.concatenate([query[k] for k in junk]).tolist()),
+                (1, 5, 10),
+            )
             found = judged(ranks, level)
             assert found[0] == pytest.approx(expected[0], nan_ok=True)
             assert found[1] == pytest.approx(expected[1], nan_ok=True)
@@ -140,8 +144,14 @@ def write_set(folder, name="roxford5k", **changes):
         both.save(folder / f"jpg/query_{colour}.jpg", quality=95)
         qimlist.append(f"query_{colour}")
         first = 6 * number
-        gnd.append({"bbx": [0.0, 0.0, 40.0, 30.0], "easy": np.array([first, first + 1]), "hard": [first + 2, first + 3],
-                    "junk": np.array([], np.float64) if number else np.array([first + 4, first + 5])})
+        gnd.append(
+            {
+                "bbx": [0.0, 0.0, 40.0, 30.0],
+                "easy": np.array([first, first + 1]),
+                "hard": [first + 2, first + 3],
+                "junk": np.array([], np.float64) if number else np.array([first + 4, first + 5]),
+            }
+        )
     raw = {"imlist": imlist, "qimlist": qimlist, "gnd": gnd} | changes
     (folder / f"gnd_{name}.pkl").write_bytes(pickle.dumps(raw, 2))
     return folder
@@ -157,31 +167,50 @@ def test_the_protocol(tmp_path):
     result = found.result
     assert result.headline == "revisited/map_medium"
     assert result.data["dataset"] == "roxford5k"
-    assert result.counts == {"images": 24, "queries": 3, "distractors": 0, "queries_without_easy": 0,
-                             "queries_without_medium": 0, "queries_without_hard": 0, "excluded": 0}
-    assert set(result.metrics) == {f"revisited/{name}_{level}" for level in DIFFICULTIES
-                                   for name in ("map", "mp_at_1", "mp_at_5", "mp_at_10")}
+    assert result.counts == {
+        "images": 24,
+        "queries": 3,
+        "distractors": 0,
+        "queries_without_easy": 0,
+        "queries_without_medium": 0,
+        "queries_without_hard": 0,
+        "excluded": 0,
+    }
+    assert set(result.metrics) == {
+        f"revisited/{name}_{level}" for level in DIFFICULTIES for name in ("map", "mp_at_1", "mp_at_5", "mp_at_10")
+    }
     eye, truth = Eye(), read_ground_truth(data / "gnd_roxford5k.pkl")
 
     def embed(images):
         return eye.project_images(eye.image_features(np.stack([eye.preprocess(image) for image in images])))
 
-    queries = embed([Image.open(data / f"jpg/{query.name}.jpg").convert("RGB").crop((0, 0, 40, 30))
-                     for query in truth.queries])
+    queries = embed(
+        [Image.open(data / f"jpg/{query.name}.jpg").convert("RGB").crop((0, 0, 40, 30)) for query in truth.queries]
+    )
     base = embed([Image.open(data / f"jpg/{name}.jpg").convert("RGB") for name in truth.database])
     order = np.argsort(-(queries @ base.T), axis=1, kind="stable")
     for level, (ok, junk) in DIFFICULTIES.items():
-        expected = [authors(order[row].tolist(), {int(at) for kind in ok for at in query.positions[kind]},
-                            {int(at) for kind in junk for at in query.positions[kind]}, (1, 5, 10))
-                    for row, query in enumerate(truth.queries)]
+        expected = [
+            authors(
+                order[row].tolist(),
+                {int(at) for kind in ok for at in query.positions[kind]},
+                {int(at) for kind in junk for at in query.positions[kind]},
+                (1, 5, 10),
+            )
+            for row, query in enumerate(truth.queries)
+        ]
         assert result.metrics[f"revisited/map_{level}"] == pytest.approx(np.mean([ap for ap, _ in expected]))
         for place, k in enumerate((1, 5, 10)):
             assert result.metrics[f"revisited/mp_at_{k}_{level}"] == pytest.approx(
-                np.mean([at[place] for _, at in expected]))
+                np.mean([at[place] for _, at in expected])
+            )
     assert result.metrics["revisited/mp_at_1_easy"] == 1  # without the crop, queries would be of mixed colour
     assert [case.name for case in found.failures] == [
-        name.split("-", 1)[1] for name in np.array(found.items["item"].to_pylist())[
-            np.argsort(found.items["map_medium"].to_numpy(), kind="stable")[:2]]]
+        name.split("-", 1)[1]
+        for name in np.array(found.items["item"].to_pylist())[
+            np.argsort(found.items["map_medium"].to_numpy(), kind="stable")[:2]
+        ]
+    ]
 
 
 def test_distractors_are_streamed(tmp_path, monkeypatch):
@@ -225,12 +254,16 @@ def test_faults_are_one_sentence(tmp_path):
         run(write_set(tmp_path / "other"), tmp_path, overrides=[f"distractors={tmp_path / 'none'}"])
 
 
-@pytest.mark.parametrize(("changes", "match"), [
-    ({"imlist": ["../../etc/passwd"]}, "outside the folder"),
-    ({"qimlist": ["a"]}, "1 queries with 3 answers"),
-    ({"gnd": [{"bbx": [0, 0, 0, 9], "easy": [], "hard": [], "junk": []}] * 3}, "is empty"),
-    ({"gnd": [{"bbx": [0, 0, 9, 9], "easy": [99], "hard": [], "junk": []}] * 3}, "beyond the 24"),
-    ({"gnd": [{"bbx": [0, 0, 9, 9]}] * 3}, "easy")])
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"imlist": ["../../etc/passwd"]}, "outside the folder"),
+        ({"qimlist": ["a"]}, "1 queries with 3 answers"),
+        ({"gnd": [{"bbx": [0, 0, 0, 9], "easy": [], "hard": [], "junk": []}] * 3}, "is empty"),
+        ({"gnd": [{"bbx": [0, 0, 9, 9], "easy": [99], "hard": [], "junk": []}] * 3}, "beyond the 24"),
+        ({"gnd": [{"bbx": [0, 0, 9, 9]}] * 3}, "easy"),
+    ],
+)
 def test_ground_truth_that_is_none(tmp_path, changes, match):
     data = write_set(tmp_path / "set", **changes)
     with pytest.raises(OpenMofiError, match=match):

@@ -90,13 +90,16 @@ def test_the_order_of_images_and_classes_does_not_matter(seed):
     np.testing.assert_array_equal(other.rank, one.rank[rows])
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda i, y, c: (i, y, 3 * c), "text embeddings are not L2-normalised"),
-    (lambda i, y, c: (i, y, normalise(c[:, :5])), "do not compare"),
-    (lambda i, y, c: (i, y.astype(float), c), "one integer for each image"),
-    (lambda i, y, c: (i, y - 1, c), "Labels run from -1 to 18"),
-    (lambda i, y, c: (i, y, c[:4]), "Labels run from 0 to 19, and there are 4 classes"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda i, y, c: (i, y, 3 * c), "text embeddings are not L2-normalised"),
+        (lambda i, y, c: (i, y, normalise(c[:, :5])), "do not compare"),
+        (lambda i, y, c: (i, y.astype(float), c), "one integer for each image"),
+        (lambda i, y, c: (i, y - 1, c), "Labels run from -1 to 18"),
+        (lambda i, y, c: (i, y, c[:4]), "Labels run from 0 to 19, and there are 4 classes"),
+    ],
+)
 def test_bad_input_is_one_clear_sentence(change, message):
     with pytest.raises(OpenMofiError, match=message):
         evaluate_zero_shot(*change(*images_and_classes()))

@@ -29,8 +29,9 @@ def test_ranks_equal_a_plain_loop(seed):
     images, queries, texts = unit(draw, int(draw.integers(1, 20))), unit(draw, 5), unit(draw, count)
     entities = [draw.choice(count, int(draw.integers(1, min(3, count + 1))), replace=False).tolist() for _ in images]
     true = draw.integers(-1, count, 5)
-    found = recognise(queries, true, count, images, entities, texts, k=k, temperature=0.1,
-                      logit_scale=20.0, text_weight=0.3)
+    found = recognise(
+        queries, true, count, images, entities, texts, k=k, temperature=0.1, logit_scale=20.0, text_weight=0.3
+    )
     for row, query in enumerate(queries):
         cosines = images @ query
         shares = np.zeros(count)
@@ -55,8 +56,18 @@ def test_ranks_equal_a_plain_loop(seed):
 def test_without_texts_there_are_images_alone():
     draw = np.random.default_rng(0)
     labelled = unit(draw, 3)
-    found = recognise(unit(draw, 2), np.array([0, 1]), 2, labelled, [[0], [1], [0, 1]], None, k=2, temperature=0.1,
-                      logit_scale=1.0, text_weight=0.5)
+    found = recognise(
+        unit(draw, 2),
+        np.array([0, 1]),
+        2,
+        labelled,
+        [[0], [1], [0, 1]],
+        None,
+        k=2,
+        temperature=0.1,
+        logit_scale=1.0,
+        text_weight=0.5,
+    )
     assert list(found.ranks) == [IMAGES]
 
 
@@ -66,33 +77,78 @@ SEEN, UNSEEN = ("blue", "green", "red"), "yellow"
 def write_demo(folder):
     """Labelled images of three colours, a knowledge base of four, queries of all, one without truth, one broken."""
     source = folder / "source"
-    rows = [{"id": f"e:{name}", "name": name, "description": f"the colour {name}", "types": [], "popularity": 1.0}
-            for name in COLOURS]
+    rows = [
+        {"id": f"e:{name}", "name": name, "description": f"the colour {name}", "types": [], "popularity": 1.0}
+        for name in COLOURS
+    ]
     rows.append({"id": "e:other", "name": "nothing", "description": "", "types": [], "popularity": 1.0})
     write_table(source / "entities.parquet", pa.Table.from_pylist(rows, ENTITIES))
-    write_table(source / "names.parquet", pa.Table.from_pylist(
-        [{"name": row["name"], "entity": row["id"], "count": 1.0} for row in rows], NAMES))
+    write_table(
+        source / "names.parquet",
+        pa.Table.from_pylist([{"name": row["name"], "entity": row["id"], "count": 1.0} for row in rows], NAMES),
+    )
     build_table(source, folder / "kb")
-    write_tar(folder / "pages/a.tar", [Record(f"{name}{one}", drawn_image(name, one, 20), None)
-                                       for name in COLOURS for one in range(8)])
+    write_tar(
+        folder / "pages/a.tar",
+        [Record(f"{name}{one}", drawn_image(name, one, 20), None) for name in COLOURS for one in range(8)],
+    )
     shard = {"path": str(folder / "pages/a.tar"), "name": "a"}
     manifest = claim_folder(folder / "dataset", "dataset", {"shards": [shard]})
-    write_table(folder / "dataset/images/a.parquet", pa.Table.from_pylist(
-        [{"shard": "a", "key": f"{name}{one}", "text": "", "classes": [number],
-          "entities": [f"e:{name}"], "scores": [1.0]}
-         for number, name in enumerate(SEEN) for one in range(8)], DATASET))
-    write_table(folder / "dataset/vocabulary.parquet", pa.Table.from_pylist(
-        [{"class_id": number, "id": f"e:{name}", "name": name, "images": 8} for number, name in enumerate(SEEN)],
-        VOCABULARY))
+    write_table(
+        folder / "dataset/images/a.parquet",
+        pa.Table.from_pylist(
+            [
+                {
+                    "shard": "a",
+                    "key": f"{name}{one}",
+                    "text": "",
+                    "classes": [number],
+                    "entities": [f"e:{name}"],
+                    "scores": [1.0],
+                }
+                for number, name in enumerate(SEEN)
+                for one in range(8)
+            ],
+            DATASET,
+        ),
+    )
+    write_table(
+        folder / "dataset/vocabulary.parquet",
+        pa.Table.from_pylist(
+            [{"class_id": number, "id": f"e:{name}", "name": name, "images": 8} for number, name in enumerate(SEEN)],
+            VOCABULARY,
+        ),
+    )
     finish_manifest(folder / "dataset", manifest, {})
     records = [Record(f"{name}{one}", drawn_image(name, 100 + one, 20), None) for name in COLOURS for one in range(4)]
-    write_tar(folder / "world/retrieval/q.tar", [*records, Record("lost", drawn_image("red", 7), None),
-                                                 Record("broken", b"no image", None),
-                                                 Record("again", drawn_image("red", 3, 20), None)])
+    write_tar(
+        folder / "world/retrieval/q.tar",
+        [
+            *records,
+            Record("lost", drawn_image("red", 7), None),
+            Record("broken", b"no image", None),
+            Record("again", drawn_image("red", 3, 20), None),
+        ],
+    )
     truth = [(record.key, f"e:{record.key[:-1]}") for record in records] + [("again", "e:red"), ("lost", "")]
-    write_table(folder / "world/truth.parquet", pa.Table.from_pylist(
-        [{"shard": "q", "key": key, "entity": entity, "named": False, "ambiguous": False, "domain": "", "split": ""}
-         for key, entity in truth], TRUTH))
+    write_table(
+        folder / "world/truth.parquet",
+        pa.Table.from_pylist(
+            [
+                {
+                    "shard": "q",
+                    "key": key,
+                    "entity": entity,
+                    "named": False,
+                    "ambiguous": False,
+                    "domain": "",
+                    "split": "",
+                }
+                for key, entity in truth
+            ],
+            TRUTH,
+        ),
+    )
     return folder
 
 
@@ -102,16 +158,31 @@ def demo(tmp_path_factory):
 
 
 def run(data, tmp_path, encoder=None, overrides=(), **options):
-    return evaluate("entity", encoder or Eye(), data, tmp_path / "cache", Quiet(),
-                    overrides=["queries=world/retrieval", "k=5", *overrides], **options)
+    return evaluate(
+        "entity",
+        encoder or Eye(),
+        data,
+        tmp_path / "cache",
+        Quiet(),
+        overrides=["queries=world/retrieval", "k=5", *overrides],
+        **options,
+    )
 
 
 def test_the_protocol(demo, tmp_path):
     found = run(demo, tmp_path, failures=3)
     result = found.result
     assert result.counts == {
-        "queries": 17, "queries_without_truth": 1, "queries_of_unseen_entities": 4, "labelled_images": 24,
-        "entities": 4, "entities_seen": 3, "entities_not_in_kb": 0, "queries_also_labelled": 1, "excluded": 1}
+        "queries": 17,
+        "queries_without_truth": 1,
+        "queries_of_unseen_entities": 4,
+        "labelled_images": 24,
+        "entities": 4,
+        "entities_seen": 3,
+        "entities_not_in_kb": 0,
+        "queries_also_labelled": 1,
+        "excluded": 1,
+    }
     metrics = {name.removeprefix("entity/"): value for name, value in result.metrics.items()}
     assert metrics["seen/top1_images"] == 1
     assert metrics["unseen/top1_images"] == metrics["unseen/top5_images"] == 0  # no labelled image, no share
@@ -142,8 +213,15 @@ def test_an_encoder_of_images_alone(demo, tmp_path):
 
 
 def test_an_entity_that_the_knowledge_base_does_not_know_is_wrong(demo, tmp_path):
-    row = {"shard": "q", "key": "red0", "entity": "e:purple", "named": False, "ambiguous": False, "domain": "",
-           "split": ""}
+    row = {
+        "shard": "q",
+        "key": "red0",
+        "entity": "e:purple",
+        "named": False,
+        "ambiguous": False,
+        "domain": "",
+        "split": "",
+    }
     write_table(tmp_path / "truth.parquet", pa.Table.from_pylist([row], TRUTH))
     result = run(demo, tmp_path, overrides=[f"truth={tmp_path / 'truth.parquet'}"]).result
     assert result.counts["entities_not_in_kb"] == 1
@@ -160,10 +238,15 @@ def test_faults_are_one_sentence(demo, tmp_path):
     with pytest.raises(OpenMofiError, match="dataset"):
         run(demo, tmp_path, overrides=["dataset=none"])
     other = tmp_path / "source"
-    write_table(other / "entities.parquet", pa.Table.from_pylist(
-        [{"id": "e:blue", "name": "blue", "description": "", "types": [], "popularity": 1.0}], ENTITIES))
-    write_table(other / "names.parquet", pa.Table.from_pylist(
-        [{"name": "blue", "entity": "e:blue", "count": 1.0}], NAMES))
+    write_table(
+        other / "entities.parquet",
+        pa.Table.from_pylist(
+            [{"id": "e:blue", "name": "blue", "description": "", "types": [], "popularity": 1.0}], ENTITIES
+        ),
+    )
+    write_table(
+        other / "names.parquet", pa.Table.from_pylist([{"name": "blue", "entity": "e:blue", "count": 1.0}], NAMES)
+    )
     build_table(other, tmp_path / "kb")
     with pytest.raises(OpenMofiError, match=r"knowledge base .* lacks the entity 'e:green'"):
         run(demo, tmp_path, overrides=[f"kb={tmp_path / 'kb'}"])

@@ -74,10 +74,16 @@ def test_gldv2(landmarks, tmp_path, monkeypatch):
                 right += 1
                 total += right / place
         expected.append(total / min(8, 5))
-    assert found.result.metrics == pytest.approx({"gldv2/map_at_5_private": np.mean(expected[:2]),
-                                                  "gldv2/map_at_5_public": expected[2]})
-    assert found.result.counts == {"images": 32, "queries": 3, "queries_listed": 3, "positives_missing": 0,
-                                   "excluded": 0}
+    assert found.result.metrics == pytest.approx(
+        {"gldv2/map_at_5_private": np.mean(expected[:2]), "gldv2/map_at_5_public": expected[2]}
+    )
+    assert found.result.counts == {
+        "images": 32,
+        "queries": 3,
+        "queries_listed": 3,
+        "positives_missing": 0,
+        "excluded": 0,
+    }
     assert found.result.facts == {"as_published": True}
     assert [case.score for case in found.failures] == sorted(expected)[:2]
     assert run("gldv2", landmarks, tmp_path).result.headline == "gldv2/map_at_100_private"
@@ -123,8 +129,13 @@ def instances(tmp_path):
 
 def test_ilias(instances, tmp_path):
     found = run("ilias", instances, tmp_path, failures=1, overrides=["k=6"])
-    assert found.result.counts == {"image_queries": 8, "text_queries": 4, "positives": 12, "distractors": 18,
-                                   "excluded": 0}
+    assert found.result.counts == {
+        "image_queries": 8,
+        "text_queries": 4,
+        "positives": 12,
+        "distractors": 18,
+        "excluded": 0,
+    }
     core = instances / "ilias_core"
     positives = sorted(core.rglob("pos/*.jpg"))
     images = sorted(core.rglob("query/*.jpg"))
@@ -137,8 +148,10 @@ def test_ilias(instances, tmp_path):
     base = vectors([*positives, *sorted(more.iterdir())])
     names = [path.relative_to(core).parts[0] for path in positives] + [""] * 18
     expected = {}
-    for metric, paths, queries in (("map_at_6", images, vectors(images)), (
-            "text_map_at_6", texts, Eye().embed_texts([path.read_text() for path in texts]))):
+    for metric, paths, queries in (
+        ("map_at_6", images, vectors(images)),
+        ("text_map_at_6", texts, Eye().embed_texts([path.read_text() for path in texts])),
+    ):
         scores, precisions = queries @ base.T, []
         for path, of_query, order in zip(paths, scores, ranking(queries, base)[:, :6], strict=True):
             hits = np.array(names)[order] == path.relative_to(core).parts[0]
@@ -189,12 +202,18 @@ def test_instre(tmp_path):
         cell = np.empty((1, 2), object)
         cell[0, 0], cell[0, 1] = np.arange(5)[None] + 5 * number + 1, np.array([[1, 1, 5, 4]])
         cells[0, number] = cell
-    savemat(tmp_path / "gnd_instre.mat", {
-        "imlist": np.array([names], object), "qimlist": np.array([queries], object),
-        "gnd": np.array([[(cell[0, 0], cell[0, 1]) for cell in cells[0]]], [("ok", object), ("bbx", object)])})
+    savemat(
+        tmp_path / "gnd_instre.mat",
+        {
+            "imlist": np.array([names], object),
+            "qimlist": np.array([queries], object),
+            "gnd": np.array([[(cell[0, 0], cell[0, 1]) for cell in cells[0]]], [("ok", object), ("bbx", object)]),
+        },
+    )
     result = run("instre", tmp_path, tmp_path, failures=1).result
-    order = ranking(vectors([tmp_path / name for name in queries], (1, 1, 6, 5)),
-                    vectors([tmp_path / name for name in names]))
+    order = ranking(
+        vectors([tmp_path / name for name in queries], (1, 1, 6, 5)), vectors([tmp_path / name for name in names])
+    )
     expected = [trapezoid(np.flatnonzero(places // 5 == number), 5) for number, places in enumerate(order)]
     assert result.metrics == {"instre/map": pytest.approx(np.mean(expected))}
     assert result.counts == {"images": 20, "queries": 3, "objects": 3, "excluded": 0}
@@ -236,8 +255,10 @@ def species(folder):
     (folder / "Inat_dataset_splits/Inaturalist_test_set1.txt").write_text("\n".join(lines))
 
 
-@pytest.mark.parametrize(("write", "name", "classes", "published"), [
-    (products, "sop", 8, "60,502"), (birds, "cub", 5, "5,924"), (species, "inaturalist", 8, "136,093")])
+@pytest.mark.parametrize(
+    ("write", "name", "classes", "published"),
+    [(products, "sop", 8, "60,502"), (birds, "cub", 5, "5,924"), (species, "inaturalist", 8, "136,093")],
+)
 def test_recall(write, name, classes, published, tmp_path):
     (tmp_path / "data").mkdir()
     write(tmp_path / "data")
@@ -292,8 +313,11 @@ def authors_universal(relevances, positives, own):
 def test_uned(universe, tmp_path):
     root, listed = universe
     found = run("uned", root, tmp_path, overrides=["domains=cars,met,rp2k"])
-    index = [("cars", row) for row in listed["cars", "test"]] + [("met", row) for row in listed["met", "index"]] + [
-        ("rp2k", row) for row in listed["rp2k", "test"]]
+    index = (
+        [("cars", row) for row in listed["cars", "test"]]
+        + [("met", row) for row in listed["met", "index"]]
+        + [("rp2k", row) for row in listed["rp2k", "test"]]
+    )
     base = vectors([root / "images" / row["path"] for _, row in index])
     expected = {}
     for domain in ("cars", "met", "rp2k"):
@@ -333,8 +357,16 @@ def recognised(tmp_path):
                 colour = NAMES[(one * 3 + (split == "query")) % 4] if one % 2 else NAMES[int(entity[1]) % 4]
                 image = f"oven_{number:08d}"
                 write_image(tmp_path / f"oven_images/{image[-8:-6]}/{image}.JPEG", colour, number, 40)
-                rows.append({"data_id": f"{split}_{number}", "image_id": image, "question": "what is it?",
-                             "entity_id": entity, "entity_text": entities[entity], "data_split": f"val_{split}_{part}"})
+                rows.append(
+                    {
+                        "data_id": f"{split}_{number}",
+                        "image_id": image,
+                        "question": "what is it?",
+                        "entity_id": entity,
+                        "entity_text": entities[entity],
+                        "data_split": f"val_{split}_{part}",
+                    }
+                )
                 number += 1
         (tmp_path / f"oven_{split}_val.jsonl").write_text("\n".join(map(json.dumps, rows)))
     titles = [{"wikidata_id": entity, "wikipedia_title": title} for entity, title in entities.items()]
@@ -344,14 +376,18 @@ def recognised(tmp_path):
 
 def authors_oven(rows, answers):
     """`evaluate_oven_full`, in percent with two digits."""
+
     def mean(*shares):
         return len(shares) / sum(1 / (share if share != 0 else 1e-12) for share in shares)
 
     scores, parts = {}, {}
     for split in ("query", "entity"):
         for part in ("seen", "unseen"):
-            right = [answers[row["data_id"]] == row["entity_id"] for row in rows
-                     if row["data_split"] == f"val_{split}_{part}"]
+            right = [
+                answers[row["data_id"]] == row["entity_id"]
+                for row in rows
+                if row["data_split"] == f"val_{split}_{part}"
+            ]
             parts[f"{split}_{part}"] = round(sum(right) / len(right) * 100, 2)
         scores[split] = mean(parts[f"{split}_seen"], parts[f"{split}_unseen"])
     return parts, round(mean(*scores.values()), 2)
@@ -360,8 +396,11 @@ def authors_oven(rows, answers):
 def test_oven(recognised, tmp_path):
     root, entities = recognised
     found = run("oven", root, tmp_path, failures=2)
-    rows = [json.loads(line) for split in ("entity", "query")
-            for line in (root / f"oven_{split}_val.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line)
+        for split in ("entity", "query")
+        for line in (root / f"oven_{split}_val.jsonl").read_text().splitlines()
+    ]
     texts = Eye().embed_texts(list(entities.values()))
     answers = {}
     for row in rows:

@@ -68,7 +68,10 @@ def test_the_protocol(three, tmp_path):
     assert len(result.facts["missing"]) == 16
     assert result.facts["as_published"] is False
     assert [result.facts["tasks"][name]["validation_drawn_here"] for name in ("svhn", "eurosat", "resisc45")] == [
-        False, False, True]
+        False,
+        False,
+        True,
+    ]
     assert found.items["part"].to_pylist() == [NATURAL, SPECIALISED, SPECIALISED]
     assert min(per_task) > 0.5
     one = run(three, tmp_path, overrides=["tasks=svhn"]).result
@@ -83,8 +86,9 @@ def test_the_probe_is_scikit_learns(three, tmp_path):
     def features(part):
         from PIL import Image
 
-        return eye.project_images(eye.image_features(np.stack(
-            [eye.preprocess(Image.open(part.root / file)) for file in part.files])))
+        return eye.project_images(
+            eye.image_features(np.stack([eye.preprocess(Image.open(part.root / file)) for file in part.files]))
+        )
 
     train = np.concatenate([features(splits.train), features(splits.validation)])
     labels = np.concatenate([splits.train.labels, splits.validation.labels])

@@ -14,23 +14,29 @@ NAMESPACES = {
 
 def page(title, text="", *, ns=0, redirect=None):
     shown = "" if redirect is None else f"<redirect title={quoteattr(redirect)} />"
-    return (f"<page><title>{escape(title)}</title><ns>{ns}</ns><id>1</id>{shown}<revision><id>2</id>"
-            f"<contributor><username>someone</username><id>3</id></contributor><model>wikitext</model>"
-            f'<text bytes="{len(text)}" xml:space="preserve">{escape(text)}</text></revision></page>\n')
+    return (
+        f"<page><title>{escape(title)}</title><ns>{ns}</ns><id>1</id>{shown}<revision><id>2</id>"
+        f"<contributor><username>someone</username><id>3</id></contributor><model>wikitext</model>"
+        f'<text bytes="{len(text)}" xml:space="preserve">{escape(text)}</text></revision></page>\n'
+    )
 
 
 def export(pages, language="en", dbname=None):
-    spaces = "".join(f'<namespace key="{number}" case="first-letter">{name}</namespace>'
-                     for number, name in NAMESPACES.get(language, NAMESPACES["en"]).items())
-    return (f'<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11" xml:lang="{language}">\n'
-            f"<siteinfo><sitename>Wikipedia</sitename><dbname>{dbname or language + 'wiki'}</dbname>"
-            f"<case>first-letter</case><namespaces>{spaces}</namespaces></siteinfo>\n"
-            f"{''.join(pages)}</mediawiki>\n").encode()
+    spaces = "".join(
+        f'<namespace key="{number}" case="first-letter">{name}</namespace>'
+        for number, name in NAMESPACES.get(language, NAMESPACES["en"]).items()
+    )
+    return (
+        f'<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11" xml:lang="{language}">\n'
+        f"<siteinfo><sitename>Wikipedia</sitename><dbname>{dbname or language + 'wiki'}</dbname>"
+        f"<case>first-letter</case><namespaces>{spaces}</namespaces></siteinfo>\n"
+        f"{''.join(pages)}</mediawiki>\n"
+    ).encode()
 
 
 def multistream(data, cuts=3):
     size = len(data) // cuts + 1
-    return b"".join(bz2.compress(data[start:start + size]) for start in range(0, len(data), size))
+    return b"".join(bz2.compress(data[start : start + size]) for start in range(0, len(data), size))
 
 
 def zstd(data):
@@ -40,8 +46,13 @@ def zstd(data):
     return sink.getvalue().to_pybytes()
 
 
-PACKED = {".xml": bytes, ".xml.bz2": bz2.compress, ".multistream.xml.bz2": multistream, ".xml.gz": gzip.compress,
-          ".xml.zst": zstd}
+PACKED = {
+    ".xml": bytes,
+    ".xml.bz2": bz2.compress,
+    ".multistream.xml.bz2": multistream,
+    ".xml.gz": gzip.compress,
+    ".xml.zst": zstd,
+}
 
 
 def write(path, pages, language="en", **kwargs):

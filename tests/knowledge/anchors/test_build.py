@@ -24,8 +24,9 @@ PAGES = [
     page("Crane", "'''Crane''' may be:\n* [[Crane (bird)]], a [[bird]]\n* [[Tower crane]]\n* [[Lifter]]\n{{disambig}}"),
     page("Crane (bird)", "A '''crane''' is a [[bird]]. The crane flies. <!-- [[Elbe]] -->"),
     page("Tower crane", "A [[Crane (machine)|crane]] is no [[Crane (bird)|crane]] and no [[crane]]."),
-    page("Hamburg", "{{Infobox|river=[[Elbe]]}}[[File:A.jpg|thumb|[[tower crane]]s]] by the [[Elbe (river)|Elbe]]. "
-                    "Elbe!"),
+    page(
+        "Hamburg", "{{Infobox|river=[[Elbe]]}}[[File:A.jpg|thumb|[[tower crane]]s]] by the [[Elbe (river)|Elbe]]. Elbe!"
+    ),
     page("Elbe", "A river. [[Round]] [[Help:Me]]"),
     page("Lifter", redirect="Crane (machine)"),
     page("Crane (machine)", redirect="Tower crane"),
@@ -61,10 +62,13 @@ def built(dumps, out, **settings):
 def test_counts_by_hand(tmp_path):
     anchors = built([write(tmp_path / "a.xml.bz2", PAGES)], tmp_path / "out/a.parquet")
     columns = ("anchors", "redirects", "disambiguation", "titles")
-    assert {(row["name"], row["title"]): tuple(row[column] for column in columns)
-            for row in anchors.names.to_pylist()} == NAMES
-    assert {row["name"]: (row["anchors"], row["occurrences"], row["link_probability"])
-            for row in anchors.probabilities.to_pylist()} == PROBABILITIES
+    assert {
+        (row["name"], row["title"]): tuple(row[column] for column in columns) for row in anchors.names.to_pylist()
+    } == NAMES
+    assert {
+        row["name"]: (row["anchors"], row["occurrences"], row["link_probability"])
+        for row in anchors.probabilities.to_pylist()
+    } == PROBABILITIES
     assert anchors.languages() == ["en"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.link-probability.parquet", "a.parquet"]
 
@@ -102,18 +106,27 @@ def test_processes_give_the_bytes_of_one_and_name_the_line_that_is_damaged(tmp_p
     line = int(re.search(r"line (\d+)", lines["one"])[1])
     assert b"</b>" in damaged.split(b"\n")[line - 1]
     assert sorted(path.name for path in (tmp_path / "processes").iterdir()) == [
-        "x.link-probability.parquet", "x.parquet"]
+        "x.link-probability.parquet",
+        "x.parquet",
+    ]
 
 
 def test_languages_stay_apart(tmp_path):
-    german = [page("Kranich", "Ein [[vogel]]s und [[Kran (Vogel)|crane]] [[Datei:A.jpg]]"),
-              page("Kran", "* [[Kranich]]\n{{Begriffsklärung}}"), page("Kran (Vogel)", redirect="Kranich")]
+    german = [
+        page("Kranich", "Ein [[vogel]]s und [[Kran (Vogel)|crane]] [[Datei:A.jpg]]"),
+        page("Kran", "* [[Kranich]]\n{{Begriffsklärung}}"),
+        page("Kran (Vogel)", redirect="Kranich"),
+    ]
     dumps = [write(tmp_path / "en.xml", PAGES), write(tmp_path / "de.xml", german, "de")]
     both = built(dumps, tmp_path / "both.parquet")
     assert both.languages() == ["de", "en"]
-    assert both.names.to_pylist()[-len(NAMES):] == built(dumps[:1], tmp_path / "one.parquet").names.to_pylist()
+    assert both.names.to_pylist()[-len(NAMES) :] == built(dumps[:1], tmp_path / "one.parquet").names.to_pylist()
     assert [(row["name"], row["title"]) for row in both.names.to_pylist() if row["language"] == "de"] == [
-        ("Kran", "Kranich"), ("Kranich", "Kranich"), ("crane", "Kranich"), ("vogels", "Vogel")]
+        ("Kran", "Kranich"),
+        ("Kranich", "Kranich"),
+        ("crane", "Kranich"),
+        ("vogels", "Vogel"),
+    ]
     with pytest.raises(UsageError, match="2 languages: de, en"):
         names_tables(both, {})
     assert names_tables(both, {"Kranich": "Q25365"}, language="de")[0].num_rows == 3
@@ -138,22 +151,26 @@ def test_tables_for_a_knowledge_base(tmp_path):
     assert surfaces["link_probability"].to_pylist() == pytest.approx([0.4, 0.4])
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    (b"", "is empty"),
-    (b"<!DOCTYPE html><html><body>404</body></html>", "is a web page"),
-    (b"-- MySQL dump 10.19\nCREATE TABLE page", "is an SQL dump"),
-    (b"PK\x03\x04", "is no XML"),
-    (b"<feed><title>x</title></feed>", "it holds <feed>, not <mediawiki>"),
-    (b'<!DOCTYPE x [<!ENTITY a "b">]><mediawiki/>', "document type"),
-    (export(PAGES)[:-30], "is cut off: the export has no end"),
-    (export(PAGES).replace(b"</title>", b"</titel>", 1), r"line \d+: is damaged XML"),
-    (bz2.compress(export(PAGES))[:-20], "is cut off: its bzip2 data does not end"),
-    (multistream(export(PAGES))[:-20], "is cut off: its bzip2 data does not end"),
-    (PACKED[".xml.gz"](export(PAGES))[:-20], "is cut off: its gzip data does not end"),
-    (PACKED[".xml.zst"](export(PAGES))[:-20], "is cut off: its zstandard data does not end"),
-    (export([]), "has no articles"),
-    (export(PAGES, "xx"), "has the language 'xx', which no Wikipedia has"),
-], ids=lambda value: "" if isinstance(value, bytes) else None)
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"<!DOCTYPE html><html><body>404</body></html>", "is a web page"),
+        (b"-- MySQL dump 10.19\nCREATE TABLE page", "is an SQL dump"),
+        (b"PK\x03\x04", "is no XML"),
+        (b"<feed><title>x</title></feed>", "it holds <feed>, not <mediawiki>"),
+        (b'<!DOCTYPE x [<!ENTITY a "b">]><mediawiki/>', "document type"),
+        (export(PAGES)[:-30], "is cut off: the export has no end"),
+        (export(PAGES).replace(b"</title>", b"</titel>", 1), r"line \d+: is damaged XML"),
+        (bz2.compress(export(PAGES))[:-20], "is cut off: its bzip2 data does not end"),
+        (multistream(export(PAGES))[:-20], "is cut off: its bzip2 data does not end"),
+        (PACKED[".xml.gz"](export(PAGES))[:-20], "is cut off: its gzip data does not end"),
+        (PACKED[".xml.zst"](export(PAGES))[:-20], "is cut off: its zstandard data does not end"),
+        (export([]), "has no articles"),
+        (export(PAGES, "xx"), "has the language 'xx', which no Wikipedia has"),
+    ],
+    ids=lambda value: "" if isinstance(value, bytes) else None,
+)
 def test_bad_dumps_are_sentences_and_leave_nothing(tmp_path, content, message):
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(OpenMofiError, match=message):

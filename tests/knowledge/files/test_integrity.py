@@ -53,10 +53,16 @@ def folder(built, tmp_path):
 def answers(folder: Path) -> tuple:
     kb = KnowledgeBase.open(folder)
     names = ("crane", "hot dog", "stork", "steel", "unheard of")
-    return ([(kb.ids(kb.candidates(name).rows), kb.candidates(name).priors.tolist(), kb.link_probability(name))
-             for name in names], [kb.entity(row) for row in range(len(kb))], kb.rows(ENTITY_IDS).tolist(),
-            kb.vectors(range(len(kb))).tolist(),
-            [(kb.relations(entity), kb.ancestors(entity), kb.subtypes(entity)) for entity in ENTITY_IDS])
+    return (
+        [
+            (kb.ids(kb.candidates(name).rows), kb.candidates(name).priors.tolist(), kb.link_probability(name))
+            for name in names
+        ],
+        [kb.entity(row) for row in range(len(kb))],
+        kb.rows(ENTITY_IDS).tolist(),
+        kb.vectors(range(len(kb))).tolist(),
+        [(kb.relations(entity), kb.ancestors(entity), kb.subtypes(entity)) for entity in ENTITY_IDS],
+    )
 
 
 def damaged(content: bytes, draw: random.Random) -> bytes:
@@ -114,7 +120,7 @@ def test_a_damaged_manifest_is_refused_or_changes_nothing(folder):
 
 def test_the_command_says_so_in_one_sentence(folder):
     content = (folder / "names.marisa").read_bytes()
-    (folder / "names.marisa").write_bytes(bytes(len(content) // 2) + content[len(content) // 2:])
+    (folder / "names.marisa").write_bytes(bytes(len(content) // 2) + content[len(content) // 2 :])
     assert "names.marisa is not what was built" in sentence(in_process("kb", "lookup", folder, "crane"))
 
 
@@ -142,15 +148,26 @@ def set_value(path: Path, index: int, value: float) -> None:
     np.save(path, array)
 
 
-@pytest.mark.parametrize(("name", "index", "value", "says"), [
-    ("candidates/rows.npy", 0, len(ENTITY_IDS), "beyond 0 to 6"), ("candidates/rows.npy", 0, -1, "beyond 0 to 6"),
-    ("id_rows.npy", 2, 1 << 20, "beyond 0 to 6"), ("candidates/commonness.npy", 1, np.nan, "beyond 0 to"),
-    ("candidates/link_probability.npy", 1, 1.5, "beyond 0 to"), ("vectors.npy", 3, np.inf, "beyond -1.001 to"),
-    ("candidates/offsets.npy", 1, 5, "does not fit"), ("candidates/offsets.npy", 0, 1, "does not fit"),
-    ("candidates/offsets.npy", 1, 1 << 40, "beyond 0 to"), ("candidates/offsets.npy", 1, -3, "beyond 0 to"),
-    ("relations/tails.npy", 0, len(ENTITY_IDS), "beyond 0 to 6"), ("relations/kinds.npy", 0, 2, "beyond 0 to 1"),
-    ("relations/below.npy", 0, -1, "beyond 0 to 6"), ("relations/offsets.npy", 1, 4, "does not fit"),
-    ("relations/below_offsets.npy", 1, 3, "does not fit")])
+@pytest.mark.parametrize(
+    ("name", "index", "value", "says"),
+    [
+        ("candidates/rows.npy", 0, len(ENTITY_IDS), "beyond 0 to 6"),
+        ("candidates/rows.npy", 0, -1, "beyond 0 to 6"),
+        ("id_rows.npy", 2, 1 << 20, "beyond 0 to 6"),
+        ("candidates/commonness.npy", 1, np.nan, "beyond 0 to"),
+        ("candidates/link_probability.npy", 1, 1.5, "beyond 0 to"),
+        ("vectors.npy", 3, np.inf, "beyond -1.001 to"),
+        ("candidates/offsets.npy", 1, 5, "does not fit"),
+        ("candidates/offsets.npy", 0, 1, "does not fit"),
+        ("candidates/offsets.npy", 1, 1 << 40, "beyond 0 to"),
+        ("candidates/offsets.npy", 1, -3, "beyond 0 to"),
+        ("relations/tails.npy", 0, len(ENTITY_IDS), "beyond 0 to 6"),
+        ("relations/kinds.npy", 0, 2, "beyond 0 to 1"),
+        ("relations/below.npy", 0, -1, "beyond 0 to 6"),
+        ("relations/offsets.npy", 1, 4, "does not fit"),
+        ("relations/below_offsets.npy", 1, 3, "does not fit"),
+    ],
+)
 def test_values_out_of_range_are_refused_where_there_are_no_digests(folder, name, index, value, says):
     set_value(without_digests(folder) / name, index, value)
     with pytest.raises(OpenMofiError, match=f"{Path(name).name} .*{says}"):
@@ -164,8 +181,10 @@ def test_an_array_of_another_type_or_shape_is_refused(folder):
 
 
 def test_an_empty_value_of_an_entity_is_refused(folder):
-    rows = [{"id": entity, "name": None if entity == "tool" else "x", "description": "", "types": [],
-             "popularity": 0.0} for entity in ENTITY_IDS]
+    rows = [
+        {"id": entity, "name": None if entity == "tool" else "x", "description": "", "types": [], "popularity": 0.0}
+        for entity in ENTITY_IDS
+    ]
     write_arrow(without_digests(folder) / "entities.arrow", pa.Table.from_pylist(rows, ENTITIES))
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["counts"]["files"]["entities.arrow"] = (folder / "entities.arrow").stat().st_size
@@ -196,9 +215,11 @@ def test_content_is_read_once_and_again_after_a_change(folder, digested):
 
 def test_another_process_does_not_read_it_again(folder):
     KnowledgeBase.open(folder)
-    code = ("import sys; from openmofi.knowledge import KnowledgeBase\nfrom openmofi.knowledge.files import integrity\n"
-            "def refuse(*_): raise AssertionError('read again')\n"
-            "integrity.file_digest = refuse; print(len(KnowledgeBase.open(sys.argv[1])))")
+    code = (
+        "import sys; from openmofi.knowledge import KnowledgeBase\nfrom openmofi.knowledge.files import integrity\n"
+        "def refuse(*_): raise AssertionError('read again')\n"
+        "integrity.file_digest = refuse; print(len(KnowledgeBase.open(sys.argv[1])))"
+    )
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
     assert done.stdout == f"{len(ENTITY_IDS)}\n"
 
@@ -279,8 +300,10 @@ def test_a_disk_that_is_full_is_one_sentence_wherever_the_build_is(tmp_path):
                 build_table(source, disk / "kb")
                 break
             except OpenMofiError as error:
-                files.update(re.findall(r"^The disk is full: .*disk/kb/(.*) could not be written", error.message) or [
-                    error.message])
+                files.update(
+                    re.findall(r"^The disk is full: .*disk/kb/(.*) could not be written", error.message)
+                    or [error.message]
+                )
             with pytest.raises(OpenMofiError):
                 KnowledgeBase.open(disk / "kb")
             subprocess.run(["rm", "-rf", str(disk / "kb")], check=True)

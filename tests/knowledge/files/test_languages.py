@@ -7,16 +7,34 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase, build_table, export_kb, sample_entities, union_kb, verify
 from openmofi.mentions import open_detector
 
-LANGUAGES = [("crane", "en"), ("Cranes", "fr"), ("Kranich", "de"), ("grue", "fr"), ("Grus", "mul"), ("Grus", "de"),
-             ("of no entity", "de")]
+LANGUAGES = [
+    ("crane", "en"),
+    ("Cranes", "fr"),
+    ("Kranich", "de"),
+    ("grue", "fr"),
+    ("Grus", "mul"),
+    ("Grus", "de"),
+    ("of no entity", "de"),
+]
 
 
 def written(folder, languages):
-    source = write_source(folder, ids=["bird", "machine"], relations=(), names=[
-        ("crane", "bird", 3.0), ("crane", "machine", 1.0), ("Kranich", "bird", 1.0), ("grue", "bird", 1.0),
-        ("Grus", "bird", 1.0), ("grey crane", "bird", 1.0)])
-    (source / "languages.jsonl").write_text("".join(
-        json.dumps({"name": name, "language": language}) + "\n" for name, language in languages))
+    source = write_source(
+        folder,
+        ids=["bird", "machine"],
+        relations=(),
+        names=[
+            ("crane", "bird", 3.0),
+            ("crane", "machine", 1.0),
+            ("Kranich", "bird", 1.0),
+            ("grue", "bird", 1.0),
+            ("Grus", "bird", 1.0),
+            ("grey crane", "bird", 1.0),
+        ],
+    )
+    (source / "languages.jsonl").write_text(
+        "".join(json.dumps({"name": name, "language": language}) + "\n" for name, language in languages)
+    )
     return source
 
 
@@ -32,9 +50,16 @@ def kb(folder):
     return KnowledgeBase.open(folder / "kb")
 
 
-@pytest.mark.parametrize(("name", "languages"), [
-    ("crane", ["en", "fr"]), ("kranich", ["de"]), ("grue", ["fr"]), ("grus", ["de", "en", "fr"]),
-    ("grey crane", ["de", "en", "fr"])])
+@pytest.mark.parametrize(
+    ("name", "languages"),
+    [
+        ("crane", ["en", "fr"]),
+        ("kranich", ["de"]),
+        ("grue", ["fr"]),
+        ("grus", ["de", "en", "fr"]),
+        ("grey crane", ["de", "en", "fr"]),
+    ],
+)
 def test_names_know_their_languages(kb, name, languages):
     assert kb.manifest.counts["languages"] == ["de", "en", "fr"]
     assert kb.lookup(name)["languages"] == languages
@@ -43,13 +68,17 @@ def test_names_know_their_languages(kb, name, languages):
     assert kb.lookup(name, languages=["de", "en", "fr"])["candidates"] == kb.lookup(name)["candidates"]
 
 
-@pytest.mark.parametrize(("spec", "surfaces"), [
-    ("gazetteer", ["Kranich", "grey cranes", "cranes", "grue", "Grus"]),
-    ("gazetteer?languages=de", ["Kranich", "grey cranes", "Grus"]),
-    ("gazetteer?languages=en", ["grey cranes", "cranes", "Grus"]),
-    ("gazetteer?languages=de, en", ["Kranich", "grey cranes", "cranes", "Grus"])])
+@pytest.mark.parametrize(
+    ("spec", "surfaces"),
+    [
+        ("gazetteer", ["Kranich", "grey cranes", "cranes", "grue", "Grus"]),
+        ("gazetteer?languages=de", ["Kranich", "grey cranes", "Grus"]),
+        ("gazetteer?languages=en", ["grey cranes", "cranes", "Grus"]),
+        ("gazetteer?languages=de, en", ["Kranich", "grey cranes", "cranes", "Grus"]),
+    ],
+)
 def test_the_gazetteer_finds_names_of_the_languages_alone(kb, spec, surfaces):
-    found, = open_detector(spec, kb).detect(["Kranich, grey cranes, cranes; a grue of the Grus"])
+    (found,) = open_detector(spec, kb).detect(["Kranich, grey cranes, cranes; a grue of the Grus"])
     assert [mention.surface for mention in found] == surfaces
 
 
@@ -61,18 +90,23 @@ def test_what_is_made_of_a_base_keeps_them(kb, folder):
         other = KnowledgeBase.open(folder / name)
         assert set(other.names) <= set(kb.names)
         assert [other.languages.of_name(other.names[name]) for name in other.names] == [
-            kb.languages.of_name(kb.names[name]) for name in other.names]
+            kb.languages.of_name(kb.names[name]) for name in other.names
+        ]
         assert not any(verify(folder / name).values())
 
 
 def test_a_union_has_the_languages_of_all(kb, folder):
     """A name that one of the bases has without languages is of every one there."""
-    write_source(folder / "plain", ids=["bird", "boat"], relations=(), names=[
-        ("Kranich", "bird", 1.0), ("boat", "boat", 1.0), ("Boot", "boat", 1.0)])
-    other = write_source(folder / "other", ids=["boat"], relations=(), names=[
-        ("crane", "boat", 1.0), ("Boot", "boat", 1.0)])
-    (other / "languages.jsonl").write_text(
-        '{"name": "Boot", "language": "de"}\n{"name": "crane", "language": "it"}\n')
+    write_source(
+        folder / "plain",
+        ids=["bird", "boat"],
+        relations=(),
+        names=[("Kranich", "bird", 1.0), ("boat", "boat", 1.0), ("Boot", "boat", 1.0)],
+    )
+    other = write_source(
+        folder / "other", ids=["boat"], relations=(), names=[("crane", "boat", 1.0), ("Boot", "boat", 1.0)]
+    )
+    (other / "languages.jsonl").write_text('{"name": "Boot", "language": "de"}\n{"name": "crane", "language": "it"}\n')
     union_kb([folder / "kb", folder / "plain", folder / "other"], folder / "all")
     union_kb([folder / "other", folder / "plain", folder / "kb"], folder / "turned")
     union_kb([folder / "kb"], folder / "alone")
@@ -84,7 +118,8 @@ def test_a_union_has_the_languages_of_all(kb, folder):
         assert not any(verify(folder / name).values())
     alone = KnowledgeBase.open(folder / "alone")
     assert {key: alone.lookup(key)["languages"] for key in alone.names} == {
-        key: kb.lookup(key)["languages"] for key in kb.names}
+        key: kb.lookup(key)["languages"] for key in kb.names
+    }
 
 
 def test_an_unknown_language_is_refused(kb):
@@ -94,9 +129,16 @@ def test_an_unknown_language_is_refused(kb):
         open_detector("gazetteer?languages=xx", kb)
 
 
-@pytest.mark.parametrize("spec", [
-    "gazetteer?", "gazetteer?languages=", "gazetteer?language=de", "gazetteer?languages=de:x",
-    "gazetteer+gazetteer?languages=de"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "gazetteer?",
+        "gazetteer?languages=",
+        "gazetteer?language=de",
+        "gazetteer?languages=de:x",
+        "gazetteer+gazetteer?languages=de",
+    ],
+)
 def test_options_that_are_none_are_refused(kb, spec):
     with pytest.raises(UsageError):
         open_detector(spec, kb)

@@ -24,8 +24,7 @@ from openmofi.storage import read_manifest
 
 IDS = [f"Q{number}" for number in range(1, 9)]
 KINDS = ("subclass of", "instance of", "hypernym", "instance_hypernym", "parent taxon", "part of", "ähnlich")
-EDGES = st.lists(st.tuples(st.sampled_from(IDS), st.sampled_from(KINDS), st.sampled_from(IDS)), min_size=1,
-                 max_size=40)
+EDGES = st.lists(st.tuples(st.sampled_from(IDS), st.sampled_from(KINDS), st.sampled_from(IDS)), min_size=1, max_size=40)
 
 
 def built(folder: Path, edges, ids=tuple(IDS)) -> KnowledgeBase:
@@ -55,7 +54,8 @@ def test_look_ups_are_those_of_the_tables_and_the_graph(edges):
         for entity in IDS:
             there = table[table["head"] == entity].sort_values(["name", "tail"])
             assert [(each.name, each.entity.id) for each in kb.relations(entity)] == list(
-                zip(there["name"], there["tail"], strict=True))
+                zip(there["name"], there["tail"], strict=True)
+            )
             classes, members = kb.ancestors(entity), kb.subtypes(entity)
             assert set(classes) == reached[entity]
             assert set(members) == {each for each in IDS if entity in reached[each]}
@@ -114,8 +114,13 @@ def test_a_base_without_relations_opens_and_knows_none(tmp_path):
 
 
 def test_the_nearest_come_first_and_a_class_of_a_class_is_none_of_its_members(tmp_path):
-    edges = [("Q1", "instance of", "Q2"), ("Q2", "subclass of", "Q3"), ("Q3", "subclass of", "Q4"),
-             ("Q2", "instance of", "Q5"), ("Q5", "subclass of", "Q6")]
+    edges = [
+        ("Q1", "instance of", "Q2"),
+        ("Q2", "subclass of", "Q3"),
+        ("Q3", "subclass of", "Q4"),
+        ("Q2", "instance of", "Q5"),
+        ("Q5", "subclass of", "Q6"),
+    ]
     kb = built(tmp_path, edges)
     assert kb.ancestors("Q1") == ["Q2", "Q3", "Q4"]
     assert kb.ancestors("Q2") == ["Q3", "Q5", "Q4", "Q6"]

@@ -50,8 +50,11 @@ def bases(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tries")
     names = [*DEFAULT_NAMES, (LONG, "bird", 1.0), ("the grey crane", "machine", 2.0), ("Кран", "machine", 1.0)]
     source = write_source(folder / "source", names=names)
-    (source / "languages.jsonl").write_text("\n".join(
-        json.dumps({"name": name, "language": language}) for name, language in [("crane", "en"), ("Кран", "ru")]))
+    (source / "languages.jsonl").write_text(
+        "\n".join(
+            json.dumps({"name": name, "language": language}) for name, language in [("crane", "en"), ("Кран", "ru")]
+        )
+    )
     build_table(source, folder / "one")
     with patch.object(tries, "PART_KEYS", 3):
         build_table(source, folder / "several")
@@ -73,7 +76,8 @@ def test_a_base_with_several_tries_is_the_same_base(bases):
     export_kb(one, bases / "tables")
     export_kb(several, bases / "same tables")
     assert {path.name for path in (bases / "tables").glob("*.parquet")} == {
-        path.name for path in (bases / "same tables").glob("*.parquet")}
+        path.name for path in (bases / "same tables").glob("*.parquet")
+    }
 
 
 def test_a_slice_of_it_has_the_names_of_its_entities(bases):

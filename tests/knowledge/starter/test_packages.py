@@ -51,8 +51,9 @@ def test_every_package_is_pinned_with_a_licence():
         assert "CC BY-NC" not in package.licence
         assert package.credit
     # Nothing of a package is run: no source distribution, which has a setup.py, and no scripts.
-    assert all("--only-binary=:all:" in each.command or "--ignore-scripts" in each.command
-               for each in packages.pinned())
+    assert all(
+        "--only-binary=:all:" in each.command or "--ignore-scripts" in each.command for each in packages.pinned()
+    )
 
 
 def test_what_was_fetched_is_not_fetched_again(registry, tmp_path):

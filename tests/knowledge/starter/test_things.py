@@ -5,16 +5,20 @@ from openmofi.knowledge.starter.same import SameAs, found_among, is_one
 from openmofi.knowledge.starter.things import FORMER, Nouns, Thing, context_of, heads, keys_of, plain_title
 
 
-@pytest.mark.parametrize(("description", "last"), [
-    ("Capital and largest city of France", ["capital", "largest city", "city"]),
-    ("Family of large, long-legged birds", ["large"]),
-    ("Genus of disease-spreading insects", ["spreading insect", "insect"]),
-    ("1968 film by Stanley Kubrick", ["1968 film", "film"]),
-    ("American actress and model (1926–1962)", ["american actress", "actress", "model"]),
-    ("The highest mountain in Africa", ["highest mountain", "mountain"]),
-    ("Large cat native to the Americas", ["large cat", "cat"]),
-    ("Species of", []), ("", []),
-])
+@pytest.mark.parametrize(
+    ("description", "last"),
+    [
+        ("Capital and largest city of France", ["capital", "largest city", "city"]),
+        ("Family of large, long-legged birds", ["large"]),
+        ("Genus of disease-spreading insects", ["spreading insect", "insect"]),
+        ("1968 film by Stanley Kubrick", ["1968 film", "film"]),
+        ("American actress and model (1926–1962)", ["american actress", "actress", "model"]),
+        ("The highest mountain in Africa", ["highest mountain", "mountain"]),
+        ("Large cat native to the Americas", ["large cat", "cat"]),
+        ("Species of", []),
+        ("", []),
+    ],
+)
 def test_heads_say_what_a_thing_is(description, last):
     assert heads(description) == last
 
@@ -52,8 +56,9 @@ def test_what_has_two_counterparts_is_left():
 def test_preferred_names_are_looked_for_first():
     west = thing("west", "West Germany", aliases=("Federal Republic of Germany",))
     same = SameAs()
-    same.join([thing("de", "Germany", aliases=("Federal Republic of Germany",))],
-              found_among([west, thing("wn", "Germany")]))
+    same.join(
+        [thing("de", "Germany", aliases=("Federal Republic of Germany",))], found_among([west, thing("wn", "Germany")])
+    )
     assert same.into == {"de": "wn"}
 
 
@@ -61,9 +66,14 @@ def test_nouns_know_what_is_no_more_and_where_towns_lie():
     def synset(number, lemma, definition, *relations):
         return Synset(f"wn:{number}-n", ((lemma, 0),), definition, definition, "noun.location", relations, (1,))
 
-    nouns = Nouns.of([synset(1, "city", "a large town"), synset(2, "Texas", "a state"),
-                      synset(3, "Paris", "a town", ("instance_hypernym", "wn:1-n"), ("part_holonym", "wn:2-n")),
-                      synset(4, "Prussia", "a former kingdom")])
+    nouns = Nouns.of(
+        [
+            synset(1, "city", "a large town"),
+            synset(2, "Texas", "a state"),
+            synset(3, "Paris", "a town", ("instance_hypernym", "wn:1-n"), ("part_holonym", "wn:2-n")),
+            synset(4, "Prussia", "a former kingdom"),
+        ]
+    )
     paris = nouns.thing("wn:3-n")
     assert paris.place == {"texas"}
     assert paris.kinds == {"city", "noun.location"}

@@ -21,15 +21,24 @@ from openmofi.storage import fingerprint
 
 WORDS = ("apple", "Apples", "java", "Java island", "c++", "りんご")
 IDS = ("Q1", "Q2", "Q3", "Q4")
-TABLES = st.fixed_dictionaries({
-    "entities": st.dictionaries(st.sampled_from(IDS), st.tuples(
-        st.sampled_from(WORDS), st.sampled_from(("", "a", "bb")), st.sampled_from(((), ("x",), ("y", "x"))),
-        st.integers(0, 3).map(float)), min_size=1),
-    "names": st.dictionaries(st.tuples(st.sampled_from(WORDS), st.sampled_from(IDS)), st.integers(1, 9).map(float)),
-    "relations": st.sets(st.tuples(st.sampled_from(IDS), st.just("r"), st.sampled_from(IDS))),
-    "surfaces": st.dictionaries(st.sampled_from(WORDS), st.sampled_from((0.125, 0.25, 0.5, 1.0))),
-    "weight": st.sampled_from((0.5, 1.0, 2.0)),
-})
+TABLES = st.fixed_dictionaries(
+    {
+        "entities": st.dictionaries(
+            st.sampled_from(IDS),
+            st.tuples(
+                st.sampled_from(WORDS),
+                st.sampled_from(("", "a", "bb")),
+                st.sampled_from(((), ("x",), ("y", "x"))),
+                st.integers(0, 3).map(float),
+            ),
+            min_size=1,
+        ),
+        "names": st.dictionaries(st.tuples(st.sampled_from(WORDS), st.sampled_from(IDS)), st.integers(1, 9).map(float)),
+        "relations": st.sets(st.tuples(st.sampled_from(IDS), st.just("r"), st.sampled_from(IDS))),
+        "surfaces": st.dictionaries(st.sampled_from(WORDS), st.sampled_from((0.125, 0.25, 0.5, 1.0))),
+        "weight": st.sampled_from((0.5, 1.0, 2.0)),
+    }
+)
 SAME = st.sampled_from(((), (("Q1", "Q2"),), (("Q1", "Q2"), ("Q3", "Q1"))))
 
 
@@ -41,11 +50,17 @@ def part(made) -> Part:
     known = made["entities"]
     own = {(name, key): 1.0 for key, (name, *_) in known.items()}
     tables = SourceTables(
-        columns([(key, name, description, list(types), popularity)
-                 for key, (name, description, types, popularity) in known.items()], ENTITIES),
+        columns(
+            [
+                (key, name, description, list(types), popularity)
+                for key, (name, description, types, popularity) in known.items()
+            ],
+            ENTITIES,
+        ),
         columns([(name, key, count) for (name, key), count in {**own, **made["names"]}.items() if key in known], NAMES),
         columns([row for row in sorted(made["relations"]) if {row[0], row[2]} <= known.keys()], RELATIONS),
-        columns(list(made["surfaces"].items()), SURFACES))
+        columns(list(made["surfaces"].items()), SURFACES),
+    )
     return Part("part", fingerprint(sorted(map(str, made.items()))), tables, made["weight"])
 
 
@@ -127,15 +142,22 @@ def test_the_union_of_one_is_that_one(made):
 def sources(tmp_path):
     """Tables a and b, which share an identifier and a name; what b calls grue is the stork of a."""
     write_source(tmp_path / "a", surfaces=[("hot", 0.25)])
-    write_source(tmp_path / "b", ids=("bird", "grue", "auto"), names=[("crane", "auto", 2.0), ("Grue", "grue", 1.0)],
-                 relations=[("grue", "x", "auto")])
+    write_source(
+        tmp_path / "b",
+        ids=("bird", "grue", "auto"),
+        names=[("crane", "auto", 2.0), ("Grue", "grue", 1.0)],
+        relations=[("grue", "x", "auto")],
+    )
     (tmp_path / "same.csv").write_text("id,same_as\nstork,grue\n")
     return tmp_path
 
 
 def files(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*"))
-            if path.is_file() and not path.name.startswith(".") and path.name != "manifest.json"}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and not path.name.startswith(".") and path.name != "manifest.json"
+    }
 
 
 def test_bases_in_any_order_give_the_same_bytes(sources):
@@ -187,7 +209,8 @@ def test_what_two_bases_say_of_one_identifier_is_named(sources, caplog):
 
     assert pq.read_table(kb.path / "conflicts.parquet").to_pylist() == [
         {"id": "bird", "column": "description", "kept": "the long-legged bird", "other": "the bird"},
-        {"id": "bird", "column": "name", "kept": "Crane", "other": "Bird"}]
+        {"id": "bird", "column": "name", "kept": "Crane", "other": "Bird"},
+    ]
 
 
 def test_attributions_go_on(sources):
@@ -197,14 +220,17 @@ def test_attributions_go_on(sources):
     assert (kb.path / "ATTRIBUTION.md").read_text() == "By A.\n\nBy B.\n"
 
 
-@pytest.mark.parametrize(("rows", "says"), [
-    ("stork,grue\ngrue,stork", "goes round in a circle: 'grue' → 'stork' → 'grue'"),
-    ("stork,stork", "goes round in a circle: 'stork' → 'stork'"),
-    ("stork,nobody", "names 'nobody', which is in none of the bases"),
-    ("storc,grue", r"names 'storc', which is in none of the bases. Did you mean 'stork'\?"),
-    ("stork,grue\nbird,grue", "says of 'grue' that it goes by 'stork' and by 'bird'"),
-    ("stork,", "same.csv, line 2: an identifier is empty"),
-])
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ("stork,grue\ngrue,stork", "goes round in a circle: 'grue' → 'stork' → 'grue'"),
+        ("stork,stork", "goes round in a circle: 'stork' → 'stork'"),
+        ("stork,nobody", "names 'nobody', which is in none of the bases"),
+        ("storc,grue", r"names 'storc', which is in none of the bases. Did you mean 'stork'\?"),
+        ("stork,grue\nbird,grue", "says of 'grue' that it goes by 'stork' and by 'bird'"),
+        ("stork,", "same.csv, line 2: an identifier is empty"),
+    ],
+)
 def test_a_wrong_table_of_what_is_the_same_is_one_sentence(sources, rows, says):
     (sources / "same.csv").write_text(f"id,same_as\n{rows}\n")
     with pytest.raises(OpenMofiError, match=says):
@@ -216,11 +242,13 @@ def test_a_wrong_table_of_what_is_the_same_is_one_sentence(sources, rows, says):
 def test_what_cannot_be_joined_is_one_sentence(sources):
     a, kb = sources / "a", _built(sources, "b")
     for given_, more, says in (
-            ([kb, kb], {}, "are the same knowledge base"),
-            ([kb, a], {"out": kb}, "is one of the bases that are joined"),
-            ([], {}, "A union needs a knowledge base"), ([a], {"weights": [1, 2]}, "2 weights for 1"),
-            ([a], {"weights": [0]}, "The weight 0 is not above 0"),
-            ([a], {"same_as": a / "names.txt"}, r"names.txt is no table")):
+        ([kb, kb], {}, "are the same knowledge base"),
+        ([kb, a], {"out": kb}, "is one of the bases that are joined"),
+        ([], {}, "A union needs a knowledge base"),
+        ([a], {"weights": [1, 2]}, "2 weights for 1"),
+        ([a], {"weights": [0]}, "The weight 0 is not above 0"),
+        ([a], {"same_as": a / "names.txt"}, r"names.txt is no table"),
+    ):
         with pytest.raises(OpenMofiError, match=says):
             openmofi.union_kb(given_, **{"out": sources / "out", **more})
     manifest = kb / "manifest.json"

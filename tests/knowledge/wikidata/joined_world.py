@@ -28,9 +28,9 @@ UNIFORM = 0.01
 @dataclass(frozen=True)
 class World:
     """Attributes:
-        items: of the dump of items; entity n is `Q{n + 1}`.
-        pages: of each entity that has an article.
-        views: page views a year, by entity.
+    items: of the dump of items; entity n is `Q{n + 1}`.
+    pages: of each entity that has an article.
+    views: page views a year, by entity.
     """
 
     items: list[Entity]
@@ -52,17 +52,24 @@ def world(entities: int, seed: int, links_a_page: int = 8) -> World:
         # The commonest sense mostly has the plain title.
         first = articles[np.argmax(meant[articles])] if len(articles) and draw.random() < 0.7 else -1
         titles |= {int(each): f"Word{word}" if each == first else f"Word{word} (sense {each})" for each in articles}
-    items = [item(number + 1, {"en": f"word{words[number]}"}, revision=1,
-                  aliases={"en": [f"other{words[number] // 3}"]} if number % 5 == 0 else None,
-                  claims={"P18": [statement("P18", f"Thing {number}.jpg")]} if number % 4 == 0 else None,
-                  sitelinks=["enwiki", *(f"w{each}wiki" for each in range(links[number] - 1))] if links[number] else [])
-             for number in range(entities)]
+    items = [
+        item(
+            number + 1,
+            {"en": f"word{words[number]}"},
+            revision=1,
+            aliases={"en": [f"other{words[number] // 3}"]} if number % 5 == 0 else None,
+            claims={"P18": [statement("P18", f"Thing {number}.jpg")]} if number % 4 == 0 else None,
+            sitelinks=["enwiki", *(f"w{each}wiki" for each in range(links[number] - 1))] if links[number] else [],
+        )
+        for number in range(entities)
+    ]
     for number, title in titles.items():
         items[number]["sitelinks"]["enwiki"]["title"] = title
     order = draw.permutation(len(by_word))
     frequency = 1.0 / (1 + np.arange(len(by_word)))
-    chosen = np.array([*by_word])[order[draw.choice(
-        len(by_word), links_a_page * len(titles), p=frequency / frequency.sum())]]
+    chosen = np.array([*by_word])[
+        order[draw.choice(len(by_word), links_a_page * len(titles), p=frequency / frequency.sum())]
+    ]
     texts: list[list[str]] = [[] for _ in titles]
     for place, word in enumerate(chosen.tolist()):
         members = np.array([each for each in by_word[word] if each in titles])
@@ -76,10 +83,10 @@ def world(entities: int, seed: int, links_a_page: int = 8) -> World:
 @dataclass(frozen=True)
 class Files:
     """Attributes:
-        items: a dump of items.
-        anchors: counted in four fifths of the pages.
-        held_out: counted in the others.
-        pageviews: QRank's table.
+    items: a dump of items.
+    anchors: counted in four fifths of the pages.
+    held_out: counted in the others.
+    pageviews: QRank's table.
     """
 
     items: Path
@@ -95,8 +102,12 @@ def write_files(made: World, folder: Path) -> Files:
         build_anchors([write(folder / f"{name}.xml.gz", pages)], folder / f"{name}.parquet")
     views = "".join(f"{entity},{count}\n" for entity, count in made.views.items())
     (folder / "qrank.csv").write_text(f"Entity,QRank\n{views}")
-    return Files(write_dump(folder / "all.json.gz", made.items), folder / "anchors.parquet",
-                 folder / "held-out.parquet", folder / "qrank.csv")
+    return Files(
+        write_dump(folder / "all.json.gz", made.items),
+        folder / "anchors.parquet",
+        folder / "held-out.parquet",
+        folder / "qrank.csv",
+    )
 
 
 def held_out_links(files: Files, titles: Path) -> dict[str, dict[str, int]]:
@@ -124,8 +135,11 @@ def priors_of(kb: KnowledgeBase, names: Mapping[str, object]) -> dict[str, dict[
     return found
 
 
-def score(priors: Mapping[str, Mapping[str, float]], held: Mapping[str, Mapping[str, int]],
-          candidates: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+def score(
+    priors: Mapping[str, Mapping[str, float]],
+    held: Mapping[str, Mapping[str, int]],
+    candidates: Mapping[str, Mapping[str, float]],
+) -> dict[str, float]:
     """Accuracy@1 and mean log-likelihood of held-out links whose names have several candidates.
 
     Equal candidates share the first place. Each prior is mixed with `UNIFORM` of equal shares.

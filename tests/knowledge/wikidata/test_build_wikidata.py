@@ -33,11 +33,22 @@ from openmofi.mentions import open_detector
 def bird_world() -> list[Entity]:
     """Cranes of both kinds, a class hierarchy, and what is no thing."""
     return [
-        item(1, {"en": "Grey crane", "de": "Graukranich"}, descriptions={"en": "a wading bird"},
-             aliases={"en": ["crane"]}, claims={"P31": [statement("P31", 10)]}, sitelinks=["enwiki", "dewiki"]),
-        item(2, {"en": "tower crane"}, descriptions={"en": "a machine that lifts"}, aliases={"en": ["crane"]},
-             claims={"P279": [statement("P279", 11)], "P361": [statement("P361", 3)]},
-             sitelinks=["enwiki", "dewiki", "frwiki", "svwiki"]),
+        item(
+            1,
+            {"en": "Grey crane", "de": "Graukranich"},
+            descriptions={"en": "a wading bird"},
+            aliases={"en": ["crane"]},
+            claims={"P31": [statement("P31", 10)]},
+            sitelinks=["enwiki", "dewiki"],
+        ),
+        item(
+            2,
+            {"en": "tower crane"},
+            descriptions={"en": "a machine that lifts"},
+            aliases={"en": ["crane"]},
+            claims={"P279": [statement("P279", 11)], "P361": [statement("P361", 3)]},
+            sitelinks=["enwiki", "dewiki", "frwiki", "svwiki"],
+        ),
         item(3, {"en": "Port of Hamburg"}, claims={"P31": [statement("P31", 12)]}, sitelinks=["enwiki"]),
         item(4, {"en": "Crane"}, claims={"P31": [statement("P31", 4167410)]}),
         item(5, {"fr": "grue"}, claims={"P31": [statement("P31", 10)]}),
@@ -45,7 +56,8 @@ def bird_world() -> list[Entity]:
         item(7, {"en": "Review of cranes"}, claims={"P31": [statement("P31", 13)]}),
         item(8, {"en": "An untyped thing"}),
         item(10, {"en": "bird species"}, claims={"P279": [statement("P279", 14)]}),
-        item(11, {"en": "machine"}), item(12, {"en": "port"}),
+        item(11, {"en": "machine"}),
+        item(12, {"en": "port"}),
         item(13, {"en": "review article"}, claims={"P279": [statement("P279", 13442814)]}),
         item(14, {"en": "animal"}, claims={"P279": [statement("P279", 10)]}),  # a circle
     ]
@@ -65,39 +77,61 @@ def test_a_base_of_a_dump_knows_its_items(tmp_path: Path) -> None:
 
 
 def test_names_in_latin_letters_are_found_and_are_of_their_language(tmp_path: Path) -> None:
-    dump = write_dump(tmp_path / "all.json", [item(649, {"en": "Moscow", "ru": "Москва"}),
-                                              item(1899, {"en": "Kyiv", "uk": "Київ"})])
+    dump = write_dump(
+        tmp_path / "all.json", [item(649, {"en": "Moscow", "ru": "Москва"}), item(1899, {"en": "Kyiv", "uk": "Київ"})]
+    )
     languages = ("en", "ru", "uk")
     build_wikidata([dump], tmp_path / "kb", WikidataSettings(languages=languages, transliterate=("ru",)))
     kb = KnowledgeBase.open(tmp_path / "kb")
     assert kb["Q649"].name == "Moscow"
-    found, = open_detector("gazetteer", kb).detect(["Moskva and Kyiv, in winter"])
+    (found,) = open_detector("gazetteer", kb).detect(["Moskva and Kyiv, in winter"])
     assert [(mention.surface, kb.lookup(mention.surface)["candidates"][0]["id"]) for mention in found] == [
-        ("Moskva", "Q649"), ("Kyiv", "Q1899")]
+        ("Moskva", "Q649"),
+        ("Kyiv", "Q1899"),
+    ]
     assert {name: kb.lookup(name)["languages"] for name in kb.names} == {
-        "moscow": ["en"], "москва": ["ru"], "moskva": ["ru"], "kyiv": ["en"], "київ": ["uk"]}
+        "moscow": ["en"],
+        "москва": ["ru"],
+        "moskva": ["ru"],
+        "kyiv": ["en"],
+        "київ": ["uk"],
+    }
     with pytest.raises(UsageError, match=r"'el' is none of the languages \(en, ru\)"):
         build_wikidata([dump], tmp_path / "no", WikidataSettings(languages=("en", "ru"), transliterate=("el",)))
     assert not (tmp_path / "no").exists()
 
 
 def test_names_of_a_dump_know_their_languages(tmp_path: Path) -> None:
-    crane = item(1, {"en": "Grey crane", "de": "Graukranich", "fr": "Grue", "mul": "Grus grus"},
-                 aliases={"en": ["crane"], "nl": ["crane", "kraan"]})
-    build_wikidata([write_dump(tmp_path / "all.json", [crane])], tmp_path / "kb",
-                   WikidataSettings(languages=("en", "nl", "de")))
+    crane = item(
+        1,
+        {"en": "Grey crane", "de": "Graukranich", "fr": "Grue", "mul": "Grus grus"},
+        aliases={"en": ["crane"], "nl": ["crane", "kraan"]},
+    )
+    build_wikidata(
+        [write_dump(tmp_path / "all.json", [crane])], tmp_path / "kb", WikidataSettings(languages=("en", "nl", "de"))
+    )
     kb = KnowledgeBase.open(tmp_path / "kb")
     assert {name: kb.lookup(name)["languages"] for name in kb.names} == {
-        "grey crane": ["en"], "graukranich": ["de"], "crane": ["en", "nl"], "kraan": ["nl"],
-        "grus grus": ["de", "en", "nl"]}
+        "grey crane": ["en"],
+        "graukranich": ["de"],
+        "crane": ["en", "nl"],
+        "kraan": ["nl"],
+        "grus grus": ["de", "en", "nl"],
+    }
     build_wikidata([tmp_path / "all.json"], tmp_path / "one", WikidataSettings(languages=("en",)))
     assert KnowledgeBase.open(tmp_path / "one").languages is None
 
 
-@pytest.mark.parametrize(("settings", "gone"), [
-    ({}, {4, 5}), ({"visual_only": True}, {4, 5, 6, 7, 13}), ({"drop": ("Q10",)}, {1, 4, 5, 10, 14}),
-    ({"kinds": ("Q14",)}, {2, 3, 4, 5, 6, 7, 8, 11, 12, 13}), ({"languages": ("fr",)}, set(range(15)) - {5}),
-])
+@pytest.mark.parametrize(
+    ("settings", "gone"),
+    [
+        ({}, {4, 5}),
+        ({"visual_only": True}, {4, 5, 6, 7, 13}),
+        ({"drop": ("Q10",)}, {1, 4, 5, 10, 14}),
+        ({"kinds": ("Q14",)}, {2, 3, 4, 5, 6, 7, 8, 11, 12, 13}),
+        ({"languages": ("fr",)}, set(range(15)) - {5}),
+    ],
+)
 def test_rules_follow_subclasses(tmp_path: Path, settings: dict, gone: set[int]) -> None:
     dump = write_dump(tmp_path / "all.json", bird_world())
     manifest = build_wikidata([dump], tmp_path / "kb", WikidataSettings(**settings))
@@ -116,9 +150,14 @@ def selected(entities: list[Entity], folder: Path, **rules: Any) -> Selected:
 
 
 def test_types_are_in_the_order_of_the_statements_kinds_first(tmp_path: Path) -> None:
-    several = item(20, {"en": "a floating crane"}, claims={
-        "P31": [statement("P31", 12), statement("P31", 11), statement("P31", 10)],
-        "P279": [statement("P279", 10), statement("P279", 14)]})
+    several = item(
+        20,
+        {"en": "a floating crane"},
+        claims={
+            "P31": [statement("P31", 12), statement("P31", 11), statement("P31", 10)],
+            "P279": [statement("P279", 10), statement("P279", 14)],
+        },
+    )
     dump = write_dump(tmp_path / "all.json", [*bird_world(), several])
     build_wikidata([dump], tmp_path / "kb")
     (found,) = look_up(tmp_path / "kb", "a floating crane", 5)["candidates"]
@@ -134,15 +173,21 @@ def test_tables_are_those_of_pandas(tmp_path: Path) -> None:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())
-            if path.suffix in (".npy", ".arrow", ".marisa")}
+    return {
+        path.name: path.read_bytes()
+        for path in sorted(folder.iterdir())
+        if path.suffix in (".npy", ".arrow", ".marisa")
+    }
 
 
 def test_parts_in_another_order_give_the_same_bytes(tmp_path: Path) -> None:
     entities = random_items(600, seed=6)
     stale = [entity | {"lastrevid": 0, "labels": {}} for entity in entities[:50]]
-    one = [write_dump(tmp_path / "a.json.gz", entities[:300]), write_dump(tmp_path / "b.json.bz2", entities[300:]),
-           write_dump(tmp_path / "c.json", stale)]
+    one = [
+        write_dump(tmp_path / "a.json.gz", entities[:300]),
+        write_dump(tmp_path / "b.json.bz2", entities[300:]),
+        write_dump(tmp_path / "c.json", stale),
+    ]
     order = np.random.default_rng(0).permutation(len(entities))
     (tmp_path / "other").mkdir()
     two = [write_dump(tmp_path / "other/b.json", [entities[number] for number in order])]
@@ -233,13 +278,20 @@ def test_few_broken_lines_are_kept_aside_and_many_are_refused(tmp_path: Path) ->
     assert KnowledgeBase.open(tmp_path / "kb").manifest.finished
 
 
-@pytest.mark.parametrize(("settings", "error", "match"), [
-    ({"languages": ("English",)}, UsageError, "'English' is no language code"),
-    ({"kinds": ("bird",)}, UsageError, "'bird' is no item's id"),
-    ({"kinds": ("Q5",), "drop": ("Q5",)}, UsageError, "Q5 is both wanted and dropped"),
-    ({"languages": ("sv",)}, OpenMofiError, "Of 13 items none is left: 13 have no name in the languages"),
-    ({"kinds": ("Q999",)}, OpenMofiError, "Of 13 items none is left: 1 have no name in the languages and 12 are of"),
-])
+@pytest.mark.parametrize(
+    ("settings", "error", "match"),
+    [
+        ({"languages": ("English",)}, UsageError, "'English' is no language code"),
+        ({"kinds": ("bird",)}, UsageError, "'bird' is no item's id"),
+        ({"kinds": ("Q5",), "drop": ("Q5",)}, UsageError, "Q5 is both wanted and dropped"),
+        ({"languages": ("sv",)}, OpenMofiError, "Of 13 items none is left: 13 have no name in the languages"),
+        (
+            {"kinds": ("Q999",)},
+            OpenMofiError,
+            "Of 13 items none is left: 1 have no name in the languages and 12 are of",
+        ),
+    ],
+)
 def test_what_leaves_nothing_is_said(tmp_path: Path, settings: dict, error: type, match: str) -> None:
     dump = write_dump(tmp_path / "all.json", bird_world())
     with pytest.raises(error, match=match):
@@ -259,8 +311,22 @@ def test_the_command_builds_a_base(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv(CHECK_VARIABLE, "1")
     (tmp_path / "dumps").mkdir()
     write_dump(tmp_path / "dumps/all.json.bz2", bird_world())
-    built = CliRunner().invoke(app, ["kb", "build", "wikidata", str(tmp_path / "dumps"), "-o", str(tmp_path / "kb"),
-                                     "--languages", "de, en", "--kinds", "Q10", "--json"])
+    built = CliRunner().invoke(
+        app,
+        [
+            "kb",
+            "build",
+            "wikidata",
+            str(tmp_path / "dumps"),
+            "-o",
+            str(tmp_path / "kb"),
+            "--languages",
+            "de, en",
+            "--kinds",
+            "Q10",
+            "--json",
+        ],
+    )
     assert built.exit_code == 0, built.output
     assert json.loads(built.stdout)["entities"] == 3
     shown = CliRunner().invoke(app, ["kb", "lookup", str(tmp_path / "kb"), "Graukranich", "--json"])
@@ -271,8 +337,10 @@ def test_two_builds_that_share_what_was_read_wait_for_each_other(tmp_path: Path)
     dump = write_dump(tmp_path / "all.json", random_items(400, seed=9))
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.replace("sys.argv[2], workers=2)", "sys.argv[2], workers=1, work=sys.argv[3])"))
-    both = [subprocess.Popen([sys.executable, str(script), str(dump), str(tmp_path / name), str(tmp_path / "work")])
-            for name in ("one", "two")]
+    both = [
+        subprocess.Popen([sys.executable, str(script), str(dump), str(tmp_path / name), str(tmp_path / "work")])
+        for name in ("one", "two")
+    ]
     assert [process.wait() for process in both] == [0, 0]
     assert content(tmp_path / "one") == content(tmp_path / "two")
     assert content(tmp_path / "one")

@@ -19,8 +19,10 @@ KINDS = ("", ".gz", ".bz2", ".zst")
 
 
 def blocks_of(found: list[Piece]) -> list[bytes]:
-    grouped = [(number, b"".join(piece.lines for piece in group))
-               for number, group in groupby(found, lambda piece: piece.block)]
+    grouped = [
+        (number, b"".join(piece.lines for piece in group))
+        for number, group in groupby(found, lambda piece: piece.block)
+    ]
     assert [number for number, _ in grouped] == list(range(len(grouped)))
     return [lines for _, lines in grouped]
 
@@ -45,8 +47,11 @@ def test_blocks_are_the_lines_of_the_dump(tmp_path: Path, kind: str, size: int) 
 
 
 @settings(max_examples=60)
-@given(lines=some.lists(some.text(some.characters(exclude_characters="\n\r", codec="utf-8")), min_size=1),
-       size=some.integers(1, 60), ended=some.booleans())
+@given(
+    lines=some.lists(some.text(some.characters(exclude_characters="\n\r", codec="utf-8")), min_size=1),
+    size=some.integers(1, 60),
+    ended=some.booleans(),
+)
 def test_no_byte_is_lost_or_moved(tmp_path_factory, lines: list[str], size: int, ended: bool) -> None:
     content = ("[\n" + "\n".join(lines) + ("\n" if ended else "")).encode()
     path = tmp_path_factory.mktemp("dump") / "all.json"
@@ -60,7 +65,7 @@ def test_no_byte_is_lost_or_moved(tmp_path_factory, lines: list[str], size: int,
 def test_a_file_that_is_cut_off_or_damaged_is_told_from_a_whole_one(tmp_path: Path, kind: str) -> None:
     whole = write_dump(tmp_path / f"whole.json{kind}", random_items(2000, seed=2)).read_bytes()
     cut, damaged = tmp_path / f"cut.json{kind}", tmp_path / f"damaged.json{kind}"
-    cut.write_bytes(whole[:len(whole) * 2 // 3])
+    cut.write_bytes(whole[: len(whole) * 2 // 3])
     with pytest.raises(OpenMofiError, match=r"cut\.json.* is cut off: its .* data does not end"):
         list(pieces(cut))
     damaged.write_bytes(whole[:1000] + bytes(1000) + whole[2000:])
@@ -68,11 +73,15 @@ def test_a_file_that_is_cut_off_or_damaged_is_told_from_a_whole_one(tmp_path: Pa
         list(pieces(damaged))
 
 
-@pytest.mark.parametrize(("content", "shown"), [
-    (b"<!DOCTYPE html>\n<html>404</html>", "it begins with '<!DOCTYPE html>'"),
-    (b"-- MySQL dump 10.19\nINSERT INTO `page`", "it begins with '-- MySQL dump 10.19'"),
-    (b"", "is empty"), (b"PK\x03\x04", "is no JSON dump"),
-])
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        (b"<!DOCTYPE html>\n<html>404</html>", "it begins with '<!DOCTYPE html>'"),
+        (b"-- MySQL dump 10.19\nINSERT INTO `page`", "it begins with '-- MySQL dump 10.19'"),
+        (b"", "is empty"),
+        (b"PK\x03\x04", "is no JSON dump"),
+    ],
+)
 def test_a_file_that_is_no_dump_is_named(tmp_path: Path, content: bytes, shown: str) -> None:
     path = tmp_path / "all.json.gz"
     path.write_bytes(content)
@@ -86,11 +95,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_process_that_parses_imports_neither_pandas_nor_what_later_steps_need() -> None:
-    code = ("import io, sys\nfrom openmofi.knowledge.files import slots\n"
-            "from openmofi.knowledge.wikidata import parts\n"
-            "slots._begin(parts._begin, (('en',), ()))\n"
-            "line = b'{\"type\":\"item\",\"id\":\"Q1\",\"labels\":{\"en\":{\"value\":\"crane\"}}}'\n"
-            "assert parts._reader.read(io.BytesIO(line))[0]['name'].to_pylist() == ['crane']\n"
-            "print({'pandas', 'scipy', 'duckdb', 'torch'} & {*sys.modules})")
+    code = (
+        "import io, sys\nfrom openmofi.knowledge.files import slots\n"
+        "from openmofi.knowledge.wikidata import parts\n"
+        "slots._begin(parts._begin, (('en',), ()))\n"
+        'line = b\'{"type":"item","id":"Q1","labels":{"en":{"value":"crane"}}}\'\n'
+        "assert parts._reader.read(io.BytesIO(line))[0]['name'].to_pylist() == ['crane']\n"
+        "print({'pandas', 'scipy', 'duckdb', 'torch'} & {*sys.modules})"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "set()\n"), done.stderr

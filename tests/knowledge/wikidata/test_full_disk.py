@@ -14,19 +14,27 @@ from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase, build_wikidata
 from openmofi.knowledge.wikidata import build, parts
 
-_STAGES = (r"kb\.work/parts-\w+/lines-\w+/\d", r"kb\.work/parts-\w+/\w+-0000\d+\.parquet", r"kb\.work/tables-\w+",
-           r"kb/\.build/\w+(\.arrow)?", r"kb/(ids|relations/\w+)\.\w+", r"kb/(names|candidates/\w+)\.\w+",
-           r"kb/vectors\.npy")
+_STAGES = (
+    r"kb\.work/parts-\w+/lines-\w+/\d",
+    r"kb\.work/parts-\w+/\w+-0000\d+\.parquet",
+    r"kb\.work/tables-\w+",
+    r"kb/\.build/\w+(\.arrow)?",
+    r"kb/(ids|relations/\w+)\.\w+",
+    r"kb/(names|candidates/\w+)\.\w+",
+    r"kb/vectors\.npy",
+)
 """Lines on their way to workers, parts, joins, what is staged for the build, relations, the trie, vectors."""
 
 
 @pytest.mark.slow
 def test_a_full_disk_is_one_sentence_at_each_stage_and_the_same_command_goes_on(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(parts.read_parts.__kwdefaults__, "size", 40_000)
     dump = write_dump(tmp_path / "all.json.gz", random_items(60, seed=3))
     said = list[str]()
     with small_disk(tmp_path / "disk") as disk:
+
         def tried(kibibytes: int) -> bool:
             subprocess.run(["mount", "-o", f"remount,size={kibibytes}k", str(disk)], check=True)
             try:

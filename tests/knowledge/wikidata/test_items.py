@@ -23,20 +23,35 @@ def test_items_are_read_as_a_plain_reader_reads_them(languages: tuple[str, ...])
 
 
 def test_ranks_and_unknown_values_decide_what_counts() -> None:
-    entity = item(1, {"en": "a"}, claims={
-        "P31": [statement("P31", 2), statement("P31", 3, rank="preferred"), statement("P31", 4, rank="deprecated")],
-        "P279": [statement("P279", 5, snaktype="somevalue"), statement("P279", 6), statement("P279", 6)],
-        "P18": [statement("P18", "A crane.jpg"), statement("P18", "Another.jpg")]})
+    entity = item(
+        1,
+        {"en": "a"},
+        claims={
+            "P31": [statement("P31", 2), statement("P31", 3, rank="preferred"), statement("P31", 4, rank="deprecated")],
+            "P279": [statement("P279", 5, snaktype="somevalue"), statement("P279", 6), statement("P279", 6)],
+            "P18": [statement("P18", "A crane.jpg"), statement("P18", "Another.jpg")],
+        },
+    )
     row = ItemReader(["en"]).read(lines_of([entity]))[0].to_pylist()[0]
     assert (row["kinds"], row["parents"], row["image"]) == ([3], [6], "A crane.jpg")
 
 
 def test_broken_lines_are_told_apart_from_other_entities() -> None:
     whole = json.dumps(item(1, {"en": "a"}, claims={})).encode()
-    lines = [b"[", whole + b",\r", whole[:90] + b",", b'{"type":"property","id":"P31"},',
-             b'{"type":"lexeme","id":"L1"}', b"\xff\xfe,", b'{"type":"item","id":"X7"}', b'{"type":"item"}', b"", b"]",
-             b'{"type":"item","id":"Q99999999999999999999"}',
-             b'{"type":"item","id":"Q7","lastrevid":9223372036854775808}']
+    lines = [
+        b"[",
+        whole + b",\r",
+        whole[:90] + b",",
+        b'{"type":"property","id":"P31"},',
+        b'{"type":"lexeme","id":"L1"}',
+        b"\xff\xfe,",
+        b'{"type":"item","id":"X7"}',
+        b'{"type":"item"}',
+        b"",
+        b"]",
+        b'{"type":"item","id":"Q99999999999999999999"}',
+        b'{"type":"item","id":"Q7","lastrevid":9223372036854775808}',
+    ]
     table, broken, others = ItemReader(["en"]).read(lines)
     assert table.column("id").to_pylist() == [1]
     assert others == 2
@@ -56,8 +71,11 @@ def test_the_name_that_holds_in_all_languages_is_the_last_resort() -> None:
 
 
 def test_names_of_the_marked_languages_are_aliases_in_latin_letters_too() -> None:
-    moscow = item(649, {"en": "Moscow", "ru": "Москва", "el": "Μόσχα"},
-                  aliases={"ru": ["Белокаменная", "RU-MOW"], "en": ["Moskva", "Мск"], "mul": ["Первопрестольная"]})
+    moscow = item(
+        649,
+        {"en": "Moscow", "ru": "Москва", "el": "Μόσχα"},
+        aliases={"ru": ["Белокаменная", "RU-MOW"], "en": ["Moskva", "Мск"], "mul": ["Первопрестольная"]},
+    )
 
     def names(*transliterate: str) -> dict[str, str]:
         row = ItemReader(["en", "ru", "el"], transliterate=transliterate).read(lines_of([moscow]))[0].to_pylist()[0]
@@ -73,8 +91,16 @@ def test_names_of_the_marked_languages_are_aliases_in_latin_letters_too() -> Non
 
 def of_type(datatype: str, kind: str, value: object) -> Entity:
     """A statement of P361 whose value is of a type of data, as the documented format has it."""
-    return {"mainsnak": {"snaktype": "value", "property": "P361", "datatype": datatype,
-                         "datavalue": {"type": kind, "value": value}}, "type": "statement", "rank": "normal"}
+    return {
+        "mainsnak": {
+            "snaktype": "value",
+            "property": "P361",
+            "datatype": datatype,
+            "datavalue": {"type": kind, "value": value},
+        },
+        "type": "statement",
+        "rank": "normal",
+    }
 
 
 ODD = [
@@ -84,11 +110,28 @@ ODD = [
     of_type("wikibase-form", "wikibase-entityid", {"entity-type": "form", "id": "L3-F1"}),
     of_type("monolingualtext", "monolingualtext", {"text": "a", "language": "mul"}),
     of_type("quantity", "quantity", {"amount": "+10", "unit": "1", "upperBound": "+11", "lowerBound": "+9"}),
-    of_type("globe-coordinate", "globecoordinate", {"latitude": 1.5, "longitude": 2, "altitude": None,
-                                                    "precision": None, "globe": "http://www.wikidata.org/entity/Q2"}),
+    of_type(
+        "globe-coordinate",
+        "globecoordinate",
+        {
+            "latitude": 1.5,
+            "longitude": 2,
+            "altitude": None,
+            "precision": None,
+            "globe": "http://www.wikidata.org/entity/Q2",
+        },
+    ),
     of_type("commonsMedia", "string", "A.jpg"),
-    {"mainsnak": {"snaktype": "value", "property": "P361", "datatype": "bad", "datavalue": {
-        "type": "bad", "value": None, "error": "Unknown"}}, "type": "statement", "rank": "normal"},
+    {
+        "mainsnak": {
+            "snaktype": "value",
+            "property": "P361",
+            "datatype": "bad",
+            "datavalue": {"type": "bad", "value": None, "error": "Unknown"},
+        },
+        "type": "statement",
+        "rank": "normal",
+    },
 ]
 
 
@@ -98,13 +141,28 @@ def test_all_that_the_documented_format_allows_is_read() -> None:
     whole["sitelinks"] = {"enwiki": {"site": "enwiki", "title": "A", "badges": ["Q17437796"], "url": "https://…"}}
     whole["aliases"] = {"en": []}
     others: list[Entity] = [
-        {"type": "mediainfo", "id": "M7", "labels": {"en": {"language": "en", "value": "a"}}, "descriptions": [],
-         "statements": {"P180": [statement("P180", 2)]}, "lastrevid": 3},
-        {"type": "lexeme", "id": "L1", "lemmas": {"en": {"language": "en", "value": "a"}}, "lexicalCategory": "Q1",
-         "language": "Q1860", "claims": {"P361": ODD}, "forms": [], "senses": []},
-        {"type": "property", "id": "P31", "datatype": "wikibase-item", "labels": {}, "claims": {"P361": ODD}}]
+        {
+            "type": "mediainfo",
+            "id": "M7",
+            "labels": {"en": {"language": "en", "value": "a"}},
+            "descriptions": [],
+            "statements": {"P180": [statement("P180", 2)]},
+            "lastrevid": 3,
+        },
+        {
+            "type": "lexeme",
+            "id": "L1",
+            "lemmas": {"en": {"language": "en", "value": "a"}},
+            "lexicalCategory": "Q1",
+            "language": "Q1860",
+            "claims": {"P361": ODD},
+            "forms": [],
+            "senses": [],
+        },
+        {"type": "property", "id": "P31", "datatype": "wikibase-item", "labels": {}, "claims": {"P361": ODD}},
+    ]
     table, broken, count = ItemReader(["en"]).read(lines_of([whole, *others]))
     assert (broken, count) == ([], len(others))
-    row, = table.to_pylist()
+    (row,) = table.to_pylist()
     assert (row["name"], row["languages"], row["sitelinks"]) == ("a", ["mul"], 1)
     assert (len(row["description"]), row["relations"]) == (12_000_000, [{"property": 361, "item": 7}])

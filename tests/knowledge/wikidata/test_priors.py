@@ -28,10 +28,17 @@ from openmofi.storage.fingerprints.digests import file_digest
 
 def cranes() -> list[Entity]:
     """Cranes of two kinds that have articles, and one that has none."""
-    items = [item(1, {"en": "crane", "de": "Kranich"}, sitelinks=["enwiki", "dewiki", "frwiki"],
-                  claims={"P18": [statement("P18", "A crane.jpg")], "P214": [statement("P214", "123")]}),
-             item(2, {"en": "tower crane"}, aliases={"en": ["crane"]}, sitelinks=["enwiki"]),
-             item(3, {"en": "Crane"}), item(4, {"en": "Elbe"}, sitelinks=["enwiki", "dewiki"])]
+    items = [
+        item(
+            1,
+            {"en": "crane", "de": "Kranich"},
+            sitelinks=["enwiki", "dewiki", "frwiki"],
+            claims={"P18": [statement("P18", "A crane.jpg")], "P214": [statement("P214", "123")]},
+        ),
+        item(2, {"en": "tower crane"}, aliases={"en": ["crane"]}, sitelinks=["enwiki"]),
+        item(3, {"en": "Crane"}),
+        item(4, {"en": "Elbe"}, sitelinks=["enwiki", "dewiki"]),
+    ]
     for entity, title in zip(items, ("Crane (bird)", "Tower crane", None, "Elbe"), strict=True):
         if title:
             entity["sitelinks"]["enwiki"]["title"] = title
@@ -53,12 +60,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("cranes")
     build_anchors([write(folder / "en.xml.bz2", PAGES)], folder / "en.parquet")
     (folder / "qrank.csv").write_text("Entity,QRank\nQ2,400\nQ1,100\nP31,7\nQ99,5\nQ4,30\n")
-    return {"items": write_dump(folder / "all.json.gz", cranes()), "anchors": folder / "en.parquet",
-            "qrank": folder / "qrank.csv"}
+    return {
+        "items": write_dump(folder / "all.json.gz", cranes()),
+        "anchors": folder / "en.parquet",
+        "qrank": folder / "qrank.csv",
+    }
 
 
-def built(files: dict[str, Path], out: Path, settings: WikidataSettings | None = None,
-          **extras: Any) -> KnowledgeBase:
+def built(files: dict[str, Path], out: Path, settings: WikidataSettings | None = None, **extras: Any) -> KnowledgeBase:
     build_wikidata([files["items"]], out, settings, extras=Extras.of(**extras), workers=1)
     return KnowledgeBase.open(out)
 
@@ -73,7 +82,8 @@ def test_links_and_names_by_hand(files: dict[str, Path], tmp_path: Path) -> None
     bird, machine, other = 1 + (1 + 1 + 0.1) + 4 / 7, 3 + (1 + 0.1) + 2 / 7, 0 + 1 + 1 / 7
     total = bird + machine + other
     assert meant(base, "Cranes") == pytest.approx(
-        {"Q1": bird / total, "Q2": machine / total, "Q3": other / total}, abs=1e-4)
+        {"Q1": bird / total, "Q2": machine / total, "Q3": other / total}, abs=1e-4
+    )
     assert meant(base, "hammerhead") == {"Q2": 1.0}  # a redirect
     assert meant(base, "labe") == meant(base, "river") == {"Q4": 1.0}
     rows = base.lookup("crane")["candidates"]
@@ -106,19 +116,29 @@ def test_page_views_are_the_prior_where_there_are_no_links(files: dict[str, Path
     both = built(files, tmp_path / "both", anchors=[files["anchors"]], pageviews=packed)
     assert base.manifest.counts["priors"] == {"pageviews": 3, "sitelinks": 1}
     assert {row["id"]: row["prior_from"] for row in both.lookup("crane")["candidates"]} == {
-        "Q1": "links", "Q2": "links", "Q3": "sitelinks"}
+        "Q1": "links",
+        "Q2": "links",
+        "Q3": "sitelinks",
+    }
 
 
 def test_several_languages_add_up(files: dict[str, Path], tmp_path: Path) -> None:
-    german = [page("Kranich", "[[Elbe|crane]]"), page("Elbe", "Ein [[Kranich|crane]]."),
-              page("De", "[[Kranich|crane]]")]
+    german = [
+        page("Kranich", "[[Elbe|crane]]"),
+        page("Elbe", "Ein [[Kranich|crane]]."),
+        page("De", "[[Kranich|crane]]"),
+    ]
     build_anchors([write(tmp_path / "de.xml", german, "de")], tmp_path / "de.parquet")
     items = cranes()
     items[0]["sitelinks"]["dewiki"]["title"] = "Kranich"
     items[3]["sitelinks"]["dewiki"]["title"] = "Elbe"
     dump = {"items": write_dump(tmp_path / "all.json", items)}
-    base = built(dump, tmp_path / "kb", WikidataSettings(languages=("en", "de")),
-                 anchors=[files["anchors"], tmp_path / "de.parquet"])
+    base = built(
+        dump,
+        tmp_path / "kb",
+        WikidataSettings(languages=("en", "de")),
+        anchors=[files["anchors"], tmp_path / "de.parquet"],
+    )
     assert meant(base, "crane")["Q4"] > 0
     assert base.lookup("crane")["candidates"][0]["id"] == "Q1"  # three links of both languages
     assert base.link_probability("crane") > 0
@@ -128,14 +148,21 @@ def test_several_languages_add_up(files: dict[str, Path], tmp_path: Path) -> Non
 def joined(tmp_path_factory: pytest.TempPathFactory) -> tuple[Files, dict[str, KnowledgeBase], Path]:
     folder = tmp_path_factory.mktemp("joined")
     made = write_files(world(1500, seed=3), folder)
-    bases = {name: built({"items": made.items}, folder / name, **extras) for name, extras in {
-        "sitelinks": {}, "pageviews": {"pageviews": made.pageviews}, "mixed": {"anchors": [made.anchors]},
-        "all": {"anchors": [made.anchors], "pageviews": made.pageviews}}.items()}
+    bases = {
+        name: built({"items": made.items}, folder / name, **extras)
+        for name, extras in {
+            "sitelinks": {},
+            "pageviews": {"pageviews": made.pageviews},
+            "mixed": {"anchors": [made.anchors]},
+            "all": {"anchors": [made.anchors], "pageviews": made.pageviews},
+        }.items()
+    }
     return made, bases, next((folder / "mixed.work").glob("tables-*/titles.parquet"))
 
 
 def test_links_that_were_held_out_are_likeliest_under_the_mixture(
-        joined: tuple[Files, dict[str, KnowledgeBase], Path]) -> None:
+    joined: tuple[Files, dict[str, KnowledgeBase], Path],
+) -> None:
     made, bases, titles = joined
     held = held_out_links(made, titles)
     candidates = priors_of(bases["mixed"], held)
@@ -152,10 +179,12 @@ def test_links_that_were_held_out_are_likeliest_under_the_mixture(
 
 
 def test_the_same_files_give_the_same_bytes(
-        joined: tuple[Files, dict[str, KnowledgeBase], Path], tmp_path: Path) -> None:
+    joined: tuple[Files, dict[str, KnowledgeBase], Path], tmp_path: Path
+) -> None:
     made, bases, _ = joined
-    build_wikidata([made.items], tmp_path / "again", extras=Extras.of([made.anchors], made.pageviews), workers=2,
-                   memory="500MB")
+    build_wikidata(
+        [made.items], tmp_path / "again", extras=Extras.of([made.anchors], made.pageviews), workers=2, memory="500MB"
+    )
     for name, size in bases["all"].manifest.counts["files"].items():
         assert (tmp_path / "again" / name).stat().st_size == size
         assert (tmp_path / "again" / name).read_bytes() == (bases["all"].path / name).read_bytes()
@@ -165,8 +194,12 @@ def test_the_fit_is_leaving_each_link_out_in_turn() -> None:
     draw = np.random.default_rng(0)
     sizes = draw.integers(2, 5, 12)
     name = np.repeat(np.arange(12), sizes)
-    counts = Counts(name, draw.integers(0, 30, len(name)) * 1.0, draw.integers(0, 3, len(name)) * 1.0,
-                    draw.integers(0, 200, len(name)) * 1.0)
+    counts = Counts(
+        name,
+        draw.integers(0, 30, len(name)) * 1.0,
+        draw.integers(0, 3, len(name)) * 1.0,
+        draw.integers(0, 200, len(name)) * 1.0,
+    )
     counts.links[0] = 1000
 
     def left_out(weights: Weights) -> float:
@@ -227,31 +260,41 @@ def damaged(folder: Path, files: dict[str, Path], kind: str) -> dict[str, object
         (folder / "b.link-probability.parquet").write_bytes(beside.read_bytes())
         return {"anchors": [path, folder / "b.parquet"]}
     elif kind.startswith("views"):
-        views.write_text({"views html": "<!DOCTYPE html>\n<html>", "views empty": "", "views words":
-                          "Entity,QRank\nQ1,many\n", "views unknown": "Entity,QRank\nQ77,1\n"}[kind])
+        views.write_text(
+            {
+                "views html": "<!DOCTYPE html>\n<html>",
+                "views empty": "",
+                "views words": "Entity,QRank\nQ1,many\n",
+                "views unknown": "Entity,QRank\nQ77,1\n",
+            }[kind]
+        )
         return {"pageviews": views}
     return {"anchors": [path]}
 
 
-@pytest.mark.parametrize(("kind", "error", "match"), [
-    ("cut off", OpenMofiError, r"en\.parquet cannot be read: .*openmofi kb anchors"),
-    ("no file", OpenMofiError, r"en\.parquet cannot be read|en\.parquet is missing"),
-    ("text", OpenMofiError, r"en\.parquet cannot be read"),
-    ("alone", OpenMofiError, r"en\.link-probability\.parquet is missing"),
-    ("other version", OpenMofiError, "has other columns than this version of OpenMOFI writes"),
-    ("newer version", OpenMofiError, "has other columns than this version of OpenMOFI writes"),
-    ("other run", OpenMofiError, "was not written together with"),
-    ("empty", OpenMofiError, "has no names"),
-    ("other site", OpenMofiError, "None of the articles of .* is of an entity of the base"),
-    ("other language", UsageError, "has names of 'de', and the base has the languages en"),
-    ("twice", UsageError, "both have names of 'en'"),
-    ("views html", OpenMofiError, "is no table of page views: it begins with '<!DOCTYPE html>'"),
-    ("views empty", OpenMofiError, "is empty"),
-    ("views words", OpenMofiError, "cannot be read as page views"),
-    ("views unknown", OpenMofiError, "knows none of the base's entities"),
-])
+@pytest.mark.parametrize(
+    ("kind", "error", "match"),
+    [
+        ("cut off", OpenMofiError, r"en\.parquet cannot be read: .*openmofi kb anchors"),
+        ("no file", OpenMofiError, r"en\.parquet cannot be read|en\.parquet is missing"),
+        ("text", OpenMofiError, r"en\.parquet cannot be read"),
+        ("alone", OpenMofiError, r"en\.link-probability\.parquet is missing"),
+        ("other version", OpenMofiError, "has other columns than this version of OpenMOFI writes"),
+        ("newer version", OpenMofiError, "has other columns than this version of OpenMOFI writes"),
+        ("other run", OpenMofiError, "was not written together with"),
+        ("empty", OpenMofiError, "has no names"),
+        ("other site", OpenMofiError, "None of the articles of .* is of an entity of the base"),
+        ("other language", UsageError, "has names of 'de', and the base has the languages en"),
+        ("twice", UsageError, "both have names of 'en'"),
+        ("views html", OpenMofiError, "is no table of page views: it begins with '<!DOCTYPE html>'"),
+        ("views empty", OpenMofiError, "is empty"),
+        ("views words", OpenMofiError, "cannot be read as page views"),
+        ("views unknown", OpenMofiError, "knows none of the base's entities"),
+    ],
+)
 def test_wrong_files_are_a_sentence_and_leave_nothing(
-        files: dict[str, Path], tmp_path: Path, kind: str, error: type[Exception], match: str) -> None:
+    files: dict[str, Path], tmp_path: Path, kind: str, error: type[Exception], match: str
+) -> None:
     with pytest.raises(error, match=match) as refused:
         built(files, tmp_path / "kb", **damaged(tmp_path, files, kind))
     assert "\n" not in str(refused.value)
@@ -266,20 +309,36 @@ def test_another_build_into_the_same_folder_is_refused(files: dict[str, Path], t
 
 
 def test_a_language_of_no_wikipedia_is_said(
-        files: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    files: dict[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     built(files, tmp_path / "kb", WikidataSettings(languages=("en", "dee")))
     assert "'dee' is the language of no Wikipedia" in caplog.text
     assert "Did you mean" in caplog.text
 
 
 def test_the_command_takes_them_and_shows_where_priors_are_from(files: dict[str, Path], tmp_path: Path) -> None:
-    run = CliRunner().invoke(kb_cli.app, [
-        "build", "wikidata", str(files["items"]), "-o", str(tmp_path / "kb"), "--anchors", str(files["anchors"]),
-        "--pageviews", str(files["qrank"]), "--external-ids", "P214, P227", "--json"])
+    run = CliRunner().invoke(
+        kb_cli.app,
+        [
+            "build",
+            "wikidata",
+            str(files["items"]),
+            "-o",
+            str(tmp_path / "kb"),
+            "--anchors",
+            str(files["anchors"]),
+            "--pageviews",
+            str(files["qrank"]),
+            "--external-ids",
+            "P214, P227",
+            "--json",
+        ],
+    )
     assert run.exit_code == 0, run.output
     assert json.loads(run.stdout)["priors"]["links"] == 3
     assert pq.read_table(tmp_path / "kb/external_ids.parquet").to_pylist() == [
-        {"id": "Q1", "property": "P214", "value": "123"}]
+        {"id": "Q1", "property": "P214", "value": "123"}
+    ]
     shown = CliRunner().invoke(kb_cli.app, ["lookup", str(tmp_path / "kb"), "crane"])
     assert shown.exit_code == 0
     assert "links" in shown.stdout

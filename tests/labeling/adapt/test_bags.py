@@ -38,17 +38,29 @@ def test_a_group_that_holds_much_does_not_unbalance_the_folds():
 @pytest.mark.slow
 def test_bags_know_shard_and_group_of_each_pair(small_world, small_encoder, labelled):
     shards = expand_shards([str(small_world.shards)])
-    corpus = read_corpus(shards, KnowledgeBase.open(small_world.kb), open_encoder(small_encoder), LabelSettings(),
-                         labelled, LocalEngine(), Quiet())
+    corpus = read_corpus(
+        shards,
+        KnowledgeBase.open(small_world.kb),
+        open_encoder(small_encoder),
+        LabelSettings(),
+        labelled,
+        LocalEngine(),
+        Quiet(),
+    )
     bags = collect_bags(corpus.stage, corpus.shards, corpus.entities, 10**6)
-    expected = {(read.shard.fingerprint, key): group for shard in corpus.shards
-                for read in ReadShard.blocks(corpus.stage, shard)
-                for key, group, usable in zip(read.keys, read.groups, read.usable, strict=True) if usable}
+    expected = {
+        (read.shard.fingerprint, key): group
+        for shard in corpus.shards
+        for read in ReadShard.blocks(corpus.stage, shard)
+        for key, group, usable in zip(read.keys, read.groups, read.usable, strict=True)
+        if usable
+    }
     assert dict(zip(zip(bags.shards, bags.keys, strict=True), bags.groups, strict=True)) == expected
     assert len(bags) == len(expected)
     folds = open_encoder(small_encoder).companions.folds
-    fold = np.concatenate([folds.of(shard.fingerprint, [key for of, key in expected if of == shard.fingerprint])
-                           for shard in shards])
+    fold = np.concatenate(
+        [folds.of(shard.fingerprint, [key for of, key in expected if of == shard.fingerprint]) for shard in shards]
+    )
     assert np.bincount(fold).max() - np.bincount(fold).min() < 0.05 * len(bags)
     of_group = dict(zip(bags.groups.tolist(), fold.tolist(), strict=True))
     assert [of_group[number] for number in bags.groups.tolist()] == fold.tolist()

@@ -69,21 +69,37 @@ def test_pairs_of_one_group_count_as_one():
     pair = np.tile(adapted.pair, 8) + np.repeat(np.arange(8) * PAIRS, len(adapted.pair))
 
     def often(judged):
-        return replace(judged, log_ratio=np.tile(judged.log_ratio, 8), probability=np.tile(judged.probability, 8),
-                       mention=pair, pair=pair, source=np.tile(np.arange(PAIRS), 8))
+        return replace(
+            judged,
+            log_ratio=np.tile(judged.log_ratio, 8),
+            probability=np.tile(judged.probability, 8),
+            mention=pair,
+            pair=pair,
+            source=np.tile(np.arange(PAIRS), 8),
+        )
 
     check = check_adapter(often(plain), often(adapted))
     assert check.right_with == pytest.approx(8 * apart.right_with, abs=1)
     assert 7 * apart.standard_error < check.standard_error < 8.1 * apart.standard_error
 
 
-@pytest.mark.parametrize(("plain_shift", "shift", "status", "used"), [
-    (0.0, 0.3, "failed", False), (0.5, 0.9, "failed", False), (0.5, 0.55, "failed", True), (0.5, 0.2, "failed", True),
-    (-0.6, 0.05, "passed", True), (0.0, 0.9, "untested", True)])
+@pytest.mark.parametrize(
+    ("plain_shift", "shift", "status", "used"),
+    [
+        (0.0, 0.3, "failed", False),
+        (0.5, 0.9, "failed", False),
+        (0.5, 0.55, "failed", True),
+        (0.5, 0.2, "failed", True),
+        (-0.6, 0.05, "passed", True),
+        (0.0, 0.9, "untested", True),
+    ],
+)
 def test_a_materially_larger_shift_is_a_reason_and_a_failed_test_of_both_is_none(plain_shift, shift, status, used):
     (plain, _), (adapted, _) = world(2.0), world(3.0)
-    check = check_adapter(replace(plain, exchangeability=PASSED | {"shift": plain_shift}),
-                          replace(adapted, exchangeability=PASSED | {"shift": shift, "status": status}))
+    check = check_adapter(
+        replace(plain, exchangeability=PASSED | {"shift": plain_shift}),
+        replace(adapted, exchangeability=PASSED | {"shift": shift, "status": status}),
+    )
     assert check.used == used
     assert used or f"{shift:.2f} SD above its decoys, and {plain_shift:.2f} without it" in check.why
 
@@ -143,9 +159,19 @@ def test_too_little_to_check_is_a_reason_and_nothing_at_all_no_error():
 
 def test_what_is_judged_are_log_ratios_at_the_evidence():
     number, none = np.array([0, 1]), np.zeros(0)
-    evidence = Evidence(np.array([2.0, 3.0], np.float32), np.array([1.0], np.float32), np.ones(2, np.float32),
-                        np.array([0, 1]), np.array([0, 0]), np.array([1, 0]), np.array([1]), np.array([0]),
-                        none, number[:0], np.array([0, 0]))
+    evidence = Evidence(
+        np.array([2.0, 3.0], np.float32),
+        np.array([1.0], np.float32),
+        np.ones(2, np.float32),
+        np.array([0, 1]),
+        np.array([0, 0]),
+        np.array([1, 0]),
+        np.array([1]),
+        np.array([0]),
+        none,
+        number[:0],
+        np.array([0, 0]),
+    )
     calibration = Calibration((0.0, 9.0), (0.0, 18.0), 0.5, 1.0, 1, report={"exchangeability": PASSED})
     judged = Judged.of(evidence, calibration, expit(np.array([1.0, 2.0])), np.array([1.5, 3.0]), np.array([0.5]), 0.8)
     assert (judged.log_ratio.tolist(), judged.decoys.tolist()) == ([3.0, 6.0], [1.0])

@@ -26,16 +26,29 @@ def pages(count: int, seed: int = 0) -> tuple[Bags, EntityFeatures, np.ndarray]:
     features = prototypes[shown] + 0.3 * draw.standard_normal((count, FEATURES))
     bag = draw.integers(0, ENTITIES, (count, 3))
     bag[:, 0] = np.where(draw.random(count) < 0.8, shown, bag[:, 0])
-    bags = Bags(features.astype(np.float16), bag, np.full(bag.shape, 0.9, np.float32), ["text"] * count,
-                [f"{number:06d}" for number in range(count)], ["shard-fingerprint"] * count,
-                np.arange(count, dtype=np.uint64) // 4)
+    bags = Bags(
+        features.astype(np.float16),
+        bag,
+        np.full(bag.shape, 0.9, np.float32),
+        ["text"] * count,
+        [f"{number:06d}" for number in range(count)],
+        ["shard-fingerprint"] * count,
+        np.arange(count, dtype=np.uint64) // 4,
+    )
     texts = np.random.default_rng(98).standard_normal((ENTITIES, 8)).astype(np.float32)
     return bags, EntityFeatures.of(pa.array([f"e{n:02d}" for n in range(ENTITIES)]), texts), shown
 
 
 def inputs(bags: Bags, known: EntityFeatures) -> Inputs:
-    return Inputs(bags.features, known.features, None, bags, Head.initial(FEATURES, 16, seed=0),
-                  Head.initial(8, 16, seed=1), adapter=False)
+    return Inputs(
+        bags.features,
+        known.features,
+        None,
+        bags,
+        Head.initial(FEATURES, 16, seed=0),
+        Head.initial(8, 16, seed=1),
+        adapter=False,
+    )
 
 
 SETTINGS = HeadSettings(dim=16, batch_size=64, epochs=15, feature_dropout=0.1, learning_rate=1e-2, folds=0)
@@ -67,8 +80,10 @@ def fitted(tmp_path_factory):
     draw = np.random.default_rng(0)
     bags, _, _ = pages(200)
     bags = replace(bags, features=draw.standard_normal((200, base.feature_dim)).astype(np.float16))
-    known = EntityFeatures.of(pa.array([f"e{n:02d}" for n in range(ENTITIES)]),
-                           draw.standard_normal((ENTITIES, base.text_feature_dim)).astype(np.float32))
+    known = EntityFeatures.of(
+        pa.array([f"e{n:02d}" for n in range(ENTITIES)]),
+        draw.standard_normal((ENTITIES, base.text_feature_dim)).astype(np.float32),
+    )
     folder = tmp_path_factory.mktemp("fitted")
     settings = HeadSettings(dim=16, batch_size=50, epochs=1, folds=3)
     fit_heads(base, bags, known, settings, folder, adapter=False, progress=Quiet())
@@ -82,8 +97,10 @@ def test_heads_classes_and_folds_are_written_and_open(fitted):
     assert folds.count == 3
     assert sorted(np.bincount(fold)) == [64, 68, 68]
     assert (fold.reshape(-1, 4) == fold[::4, None]).all()
-    prints = {open_encoder(f"run:{place}").fingerprint
-              for place in (folder, *(folder / "folds" / str(fold) for fold in range(3)))}
+    prints = {
+        open_encoder(f"run:{place}").fingerprint
+        for place in (folder, *(folder / "folds" / str(fold) for fold in range(3)))
+    }
     assert len(prints) == 4
     assert ClassVectors.beside(folder).ids.equals(known.ids)
 
@@ -112,18 +129,26 @@ def test_heads_are_not_cross_fitted_over_pairs_of_one_group(fitted, tmp_path):
     folder, bags, known = fitted
     alike = replace(bags, groups=np.append(np.full(199, 5, np.uint64), np.uint64(6)))
     with pytest.raises(OpenMofiError, match="200 pairs to fit on share a template"):
-        fit_heads(open_encoder(f"run:{folder}"), alike, known, HeadSettings(folds=4), tmp_path, adapter=True,
-                  progress=Quiet())
+        fit_heads(
+            open_encoder(f"run:{folder}"), alike, known, HeadSettings(folds=4), tmp_path, adapter=True, progress=Quiet()
+        )
     assert not list(tmp_path.iterdir())
 
 
 def cosines_to_the_base(bags, known, stay):
     """Of the images after an adapter was fitted over their normalised features."""
-    unit = [values / np.linalg.norm(values, axis=1, keepdims=True) for values in (
-        bags.features.astype(np.float32), np.pad(known.features, [(0, 0), (0, FEATURES - 8)]))]
+    unit = [
+        values / np.linalg.norm(values, axis=1, keepdims=True)
+        for values in (bags.features.astype(np.float32), np.pad(known.features, [(0, 0), (0, FEATURES - 8)]))
+    ]
     heads = [Head.initial(FEATURES, FEATURES, seed=side, zero=True) for side in (0, 1)]
-    trained = train(Inputs(unit[0], unit[1], None, bags, heads[0], heads[1], adapter=True), np.arange(len(bags)),
-                    replace(SETTINGS, stay=stay), 0, Quiet())
+    trained = train(
+        Inputs(unit[0], unit[1], None, bags, heads[0], heads[1], adapter=True),
+        np.arange(len(bags)),
+        replace(SETTINGS, stay=stay),
+        0,
+        Quiet(),
+    )
     moved = unit[0] + head_on_arrays(trained.image)(unit[0])
     return (moved * unit[0]).sum(axis=1) / np.linalg.norm(moved, axis=1), trained
 
@@ -139,6 +164,7 @@ def test_an_adapter_is_kept_near_its_base():
 
 def test_heads_over_backbones_are_kept_near_nothing():
     bags, known, _ = pages(300)
-    first, second = (train(inputs(bags, known), np.arange(300), replace(SETTINGS, stay=stay), 0, Quiet())
-                     for stay in (0.0, 100.0))
+    first, second = (
+        train(inputs(bags, known), np.arange(300), replace(SETTINGS, stay=stay), 0, Quiet()) for stay in (0.0, 100.0)
+    )
     assert all((values == second.image.parameters[name]).all() for name, values in first.image.parameters.items())

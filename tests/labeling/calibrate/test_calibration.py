@@ -21,8 +21,12 @@ def two_groups(mentions: int, shown: float, separation: float, seed: int = 0):
     link /= np.bincount(group, link)[group]
     link *= 0.95
     start = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    pick = np.array([draw.choice(size, p=link[s:s + size] / link[s:s + size].sum())
-                     for s, size in zip(start, sizes, strict=True)])
+    pick = np.array(
+        [
+            draw.choice(size, p=link[s : s + size] / link[s : s + size].sum())
+            for s, size in zip(start, sizes, strict=True)
+        ]
+    )
     truth = np.zeros(len(group), bool)
     is_shown = draw.random(mentions) < shown * 0.95
     truth[(start + pick)[is_shown]] = True
@@ -128,15 +132,23 @@ def by_enumeration(mixture, log_ratio, log_sibling, log_companion, prior):
     """P(shown), P(losing sense), P(companion) of a pair's candidates, from every state and every set of shown ones."""
     size, group = len(mixture.link), mixture.group
     pi = float(mixture.shows(prior)[0])
-    states = [((), False, (1 - pi) * (1 - prior.companions)),
-              ((), True, (1 - pi) * prior.companions * np.exp(log_companion.sum()))]
-    sets = [chosen for count in range(1, size + 1) for chosen in combinations(range(size), count)
-            if len({group[c] for c in chosen}) == count]
+    states = [
+        ((), False, (1 - pi) * (1 - prior.companions)),
+        ((), True, (1 - pi) * prior.companions * np.exp(log_companion.sum())),
+    ]
+    sets = [
+        chosen
+        for count in range(1, size + 1)
+        for chosen in combinations(range(size), count)
+        if len({group[c] for c in chosen}) == count
+    ]
     before = [prior.together ** (len(chosen) - 1) * np.prod(mixture.link[list(chosen)]) for chosen in sets]
     for chosen, weight in zip(sets, np.array(before) / sum(before), strict=True):
         mentions = {group[c] for c in chosen}
-        log = sum(log_ratio[c] if c in chosen else log_sibling[c] if group[c] in mentions else log_companion[c]
-                  for c in range(size))
+        log = sum(
+            log_ratio[c] if c in chosen else log_sibling[c] if group[c] in mentions else log_companion[c]
+            for c in range(size)
+        )
         states.append((chosen, True, pi * weight * np.exp(log)))
     total, result = sum(weight for *_, weight in states), np.zeros((3, size))
     for chosen, of_subject, weight in states:
@@ -147,9 +159,16 @@ def by_enumeration(mixture, log_ratio, log_sibling, log_companion, prior):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 3), st.floats(0.01, 0.3), st.floats(-4, 6), st.floats(-2, 2),
-                          st.floats(-2, 2)), min_size=1, max_size=7),
-       st.sampled_from(TOGETHER), st.floats(0, 1), st.floats(0.01, 0.99))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3), st.floats(0.01, 0.3), st.floats(-4, 6), st.floats(-2, 2), st.floats(-2, 2)),
+        min_size=1,
+        max_size=7,
+    ),
+    st.sampled_from(TOGETHER),
+    st.floats(0, 1),
+    st.floats(0.01, 0.99),
+)
 def test_closed_marginals_are_those_of_all_sets(rows, together, breadth, companions):
     rows = sorted(rows)
     group = np.unique([row[0] for row in rows], return_inverse=True)[1]
@@ -182,17 +201,29 @@ def test_a_text_of_a_thousand_names_stays_finite():
     assert (found > 0.99).all()
 
 
-@pytest.mark.parametrize(("candidates", "decoys", "says"), [
-    (201, 150, "201 linked candidates, but only 150 decoys .*at least 200 decoys"),
-    (199, 500, "Only 199 linked candidates .*at least 200 linked candidates")])
+@pytest.mark.parametrize(
+    ("candidates", "decoys", "says"),
+    [
+        (201, 150, "201 linked candidates, but only 150 decoys .*at least 200 decoys"),
+        (199, 500, "Only 199 linked candidates .*at least 200 linked candidates"),
+    ],
+)
 def test_what_was_short_is_named(candidates, decoys, says):
     rows = np.arange(candidates)
     with pytest.raises(OpenMofiError, match=says):
         fit_calibration(np.zeros(candidates), np.zeros(candidates), rows, rows, np.zeros(decoys))
 
 
-@pytest.mark.parametrize("change", [{"centres": [0.0, "x"]}, {"centres": [0.0]}, {"log_ratio": [0.0, float("nan")]},
-                                    {"shown": float("inf")}, {"origin": 3}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"centres": [0.0, "x"]},
+        {"centres": [0.0]},
+        {"log_ratio": [0.0, float("nan")]},
+        {"shown": float("inf")},
+        {"origin": 3},
+    ],
+)
 def test_numbers_that_are_no_curve_are_refused(tmp_path, change):
     Calibration((0.0, 1.0), (-1.0, 2.0), 0.4, 0.1, 7, "abc", ("a", "b")).save(tmp_path / "c.json")
     (tmp_path / "c.json").write_text(json.dumps(json.loads((tmp_path / "c.json").read_text()) | change))

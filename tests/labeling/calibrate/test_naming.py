@@ -27,8 +27,9 @@ def learned(weight=None, places=None):
 
 
 def test_senses_and_entities_that_are_shown_gain():
-    factors = learned().factors(IDS, np.array([0, 1, 2]), NAMES, np.array([0, 0, 1]), np.zeros(3, np.int64),
-                                np.full(3, 1.5))
+    factors = learned().factors(
+        IDS, np.array([0, 1, 2]), NAMES, np.array([0, 0, 1]), np.zeros(3, np.int64), np.full(3, 1.5)
+    )
     assert factors[1] > 1.5
     assert max(factors[0], factors[2]) < 0.05
 
@@ -59,8 +60,12 @@ def test_a_place_whose_names_are_shown_less_counts_less():
 def test_what_is_not_known_changes_nothing():
     factors = Naming().factors(IDS, np.array([0, 2]), NAMES, np.array([0, 1]), np.array([0, 7]), np.full(3, 1.5))
     assert factors.tolist() == [1.0, 1.0]
-    assert Naming({}, {}, ()).factors([], np.zeros(0, np.int64), [], np.zeros(0, np.int64), np.zeros(0, np.int64),
-                                      np.zeros(0)).tolist() == []
+    assert (
+        Naming({}, {}, ())
+        .factors([], np.zeros(0, np.int64), [], np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+        .tolist()
+        == []
+    )
 
 
 def test_types_are_a_prior_and_no_gate():

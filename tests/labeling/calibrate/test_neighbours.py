@@ -25,8 +25,9 @@ def gallery_of(features, texts, cluster, weight=None):
     ids = [f"e{number}" for number in range(int(cluster.max()) + 1)]
     weight = np.ones(len(cluster)) if weight is None else weight
     space = Space.of(features)
-    return Gallery.of(space, space.project(features).astype(np.float16), texts, ids, np.arange(len(cluster)), cluster,
-                      weight)
+    return Gallery.of(
+        space, space.project(features).astype(np.float16), texts, ids, np.arange(len(cluster)), cluster, weight
+    )
 
 
 def own(gallery, features):
@@ -73,8 +74,10 @@ def test_an_image_is_no_witness_for_itself_nor_for_its_copy():
 
 def test_a_text_that_shares_most_of_its_words_is_no_witness():
     features, texts, cluster = world()
-    texts = [f"part of the flat collection computer {text.split()[0]}" if number % 2 else text
-             for number, text in enumerate(texts)]
+    texts = [
+        f"part of the flat collection computer {text.split()[0]}" if number % 2 else text
+        for number, text in enumerate(texts)
+    ]
     nearest = own(gallery_of(features, texts, cluster), features).toarray()
     assert nearest[1::2, 1::2].max() == 0
     assert nearest[1::2, 0::2].sum(axis=1).min() == len(cluster) // 40
@@ -122,8 +125,9 @@ def test_witnesses_of_other_entities_vote_the_same():
     row, nearest = np.arange(len(features)), own(gallery, features)
     for place, name in enumerate(["e3", "e0"]):
         entity = np.full(len(row), int(name[1:]))
-        np.testing.assert_allclose(other.votes(nearest, row, np.full(len(row), place)),
-                                   gallery.votes(nearest, row, entity), rtol=1e-6)
+        np.testing.assert_allclose(
+            other.votes(nearest, row, np.full(len(row), place)), gallery.votes(nearest, row, entity), rtol=1e-6
+        )
     assert not other.votes(nearest, row, np.full(len(row), 2)).any()
 
 
@@ -177,8 +181,15 @@ def test_any_gallery_gives_finite_votes_and_no_more_neighbours_than_it_has(pairs
     draw = np.random.default_rng(pairs)
     images = np.ones((pairs, features)) if equal else draw.standard_normal((pairs, features))
     space = Space.of(images)
-    gallery = Gallery.of(space, space.project(images).astype(np.float16), ["a b c"] * pairs, ["x", "y"],
-                         np.arange(pairs), np.arange(pairs) % 2, np.ones(pairs))
+    gallery = Gallery.of(
+        space,
+        space.project(images).astype(np.float16),
+        ["a b c"] * pairs,
+        ["x", "y"],
+        np.arange(pairs),
+        np.arange(pairs) % 2,
+        np.ones(pairs),
+    )
     nearest = own(gallery, images)
     assert nearest.sum(axis=1).max() <= min(max(FEWEST, pairs // 40), MOST, pairs - 1)
     assert np.isfinite(gallery.votes(nearest, np.arange(pairs), np.arange(pairs) % 2)).all()

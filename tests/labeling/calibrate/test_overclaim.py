@@ -70,5 +70,7 @@ def test_humility_is_taken_off_log_odds():
     plain = Calibration((-20.0, 20.0), (-20.0, 20.0), 0.5, 1.0, 100)
     modest = Calibration((-20.0, 20.0), (-20.0, 20.0), 0.5, 1.0, 100, humility=0.7)
     evidence, link = np.array([-2.0, 0.0, 1.0, 3.0]), np.full(4, 0.5)
-    np.testing.assert_allclose(logit(modest.probability(evidence, link, number, number)),
-                               logit(plain.probability(evidence, link, number, number)) - 0.7)
+    np.testing.assert_allclose(
+        logit(modest.probability(evidence, link, number, number)),
+        logit(plain.probability(evidence, link, number, number)) - 0.7,
+    )

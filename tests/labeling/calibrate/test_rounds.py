@@ -29,15 +29,33 @@ def corpus(pairs=3000, separation=1.5, share=0.6, look=3.0, seed=0):
     real = draw.standard_normal(pairs) + separation * shown
     decoys = draw.standard_normal(len(candidate)) + separation * (depicted[other] == named[candidate])
     number, texts = np.arange(pairs), [f"w{number}a w{number}b w{number}c" for number in range(pairs)]
-    evidence = Evidence(real.astype(np.float32), decoys.astype(np.float32), np.full(pairs, 0.9, np.float32), number,
-                        number, named, candidate, other, draw.standard_normal(4 * pairs).astype(np.float32),
-                        np.tile(named, 4), np.zeros(pairs, np.int64))
+    evidence = Evidence(
+        real.astype(np.float32),
+        decoys.astype(np.float32),
+        np.full(pairs, 0.9, np.float32),
+        number,
+        number,
+        named,
+        candidate,
+        other,
+        draw.standard_normal(4 * pairs).astype(np.float32),
+        np.tile(named, 4),
+        np.zeros(pairs, np.int64),
+    )
     ids = [f"e{number}" for number in range(ENTITIES)]
     space = Space.of(features)
     images = space.project(features).astype(np.float16)
     gallery = Gallery.of(space, images, texts, ids, number, named, evidence.link_score)
-    sample = Sample(evidence, ids, np.zeros(ENTITIES, np.float32), ids, named, number, gallery,
-                    gallery.nearest(images, gallery.words, number))
+    sample = Sample(
+        evidence,
+        ids,
+        np.zeros(ENTITIES, np.float32),
+        ids,
+        named,
+        number,
+        gallery,
+        gallery.nearest(images, gallery.words, number),
+    )
     return sample, shown
 
 
@@ -86,14 +104,21 @@ def test_offsets_are_taken_off_where_entities_differ():
     sample, shown = corpus(separation=3.0)
     offset = 2.0 * np.random.default_rng(5).standard_normal(ENTITIES).astype(np.float32)
     part = sample.evidence
-    shifted = replace(part, real=part.real + offset[part.entity], decoys=part.decoys + offset[part.decoy_entity],
-                      random=part.random + offset[part.random_entity])
+    shifted = replace(
+        part,
+        real=part.real + offset[part.entity],
+        decoys=part.decoys + offset[part.decoy_entity],
+        random=part.random + offset[part.random_entity],
+    )
     fitted = fit_rounds(replace(sample, evidence=shifted, gallery=None, nearest=None))
     values = np.array([fitted.calibration.offsets[name] for name in sample.ids])
     assert np.corrcoef(values, offset)[0, 1] > 0.99
     assert right(fitted, shown)[1] > 0.95
-    assert not fit_rounds(replace(sample, gallery=None, nearest=None)).calibration.offsets or np.abs(
-        list(fit_rounds(replace(sample, gallery=None, nearest=None)).calibration.offsets.values())).max() < 0.3
+    assert (
+        not fit_rounds(replace(sample, gallery=None, nearest=None)).calibration.offsets
+        or np.abs(list(fit_rounds(replace(sample, gallery=None, nearest=None)).calibration.offsets.values())).max()
+        < 0.3
+    )
 
 
 def test_few_pairs_keep_the_stored_calibration():

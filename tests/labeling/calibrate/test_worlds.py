@@ -31,9 +31,17 @@ def figures(world, seeds=3, target=0.95):
     return (right - expected) / max(accepted, 1), right / max(best, 1)
 
 
-@pytest.mark.parametrize("world", [World(10_000, 0.7, 4.0), World(10_000, 0.1, 4.0), World(10_000, 0.9, 2.0),
-                                   World(10_000, 0.5, 3.0, several=0.5), World(10_000, 0.7, 4.0, offsets=1.5)],
-                         ids=["common", "rare", "blurred", "several", "offsets"])
+@pytest.mark.parametrize(
+    "world",
+    [
+        World(10_000, 0.7, 4.0),
+        World(10_000, 0.1, 4.0),
+        World(10_000, 0.9, 2.0),
+        World(10_000, 0.5, 3.0, several=0.5),
+        World(10_000, 0.7, 4.0, offsets=1.5),
+    ],
+    ids=["common", "rare", "blurred", "several", "offsets"],
+)
 def test_expected_precision_is_reached_at_nearly_the_oracles_recall(world):
     gap, recall = figures(world)
     assert abs(gap) <= 0.03
@@ -62,9 +70,15 @@ def test_the_oracle_is_calibrated():
             assert corpus.truth[inside].mean() == pytest.approx(corpus.oracle[inside].mean(), abs=0.05)
 
 
-@pytest.mark.parametrize(("world", "status"), [
-    (World(10_000, 0.7, 4.0), "passed"), (World(10_000, 0.3, 3.0), "passed"),
-    (World(10_000, 0.7, 4.0, "pairs", 1.0), "failed"), (World(10_000, 0.7, 4.0, "all", 1.0), "failed")])
+@pytest.mark.parametrize(
+    ("world", "status"),
+    [
+        (World(10_000, 0.7, 4.0), "passed"),
+        (World(10_000, 0.3, 3.0), "passed"),
+        (World(10_000, 0.7, 4.0, "pairs", 1.0), "failed"),
+        (World(10_000, 0.7, 4.0, "all", 1.0), "failed"),
+    ],
+)
 def test_exchangeability_is_tested_on_losing_senses(world, status):
     corpus, calibration, _ = fitted(world, 0)
     report = calibration.report["exchangeability"]

@@ -60,8 +60,9 @@ def verdicts(pairs, images, entities, *, usable=None, max_candidates=8, threshol
     evidence = ImageEvidence((view,), np.zeros(len(pairs), np.int64), images)
     usable = np.ones(len(pairs), bool) if usable is None else usable
     positions = np.arange(len(links.entity_ids))
-    found = judge(links, usable, [Opinion(evidence, ALWAYS, alone(links))], positions, SelectionSettings(**selection),
-                  threshold)
+    found = judge(
+        links, usable, [Opinion(evidence, ALWAYS, alone(links))], positions, SelectionSettings(**selection), threshold
+    )
     return links, found
 
 
@@ -109,8 +110,14 @@ def test_several_entities_of_an_image_may_be_accepted_up_to_top_k():
     links = link_arrays(column(*pairs), 8)
     view = view_of(FixedEncoder(), entities, entities[3:], 10.0)
     evidence = ImageEvidence((view,), np.zeros(1, np.int64), unit(0.0))
-    found = judge(links, np.ones(1, bool), [Opinion(evidence, ALWAYS, alone(links))], np.arange(3),
-                  SelectionSettings(top_k=2), 0.5)
+    found = judge(
+        links,
+        np.ones(1, bool),
+        [Opinion(evidence, ALWAYS, alone(links))],
+        np.arange(3),
+        SelectionSettings(top_k=2),
+        0.5,
+    )
     assert found.reason == [Reason.ACCEPTED, Reason.ACCEPTED, Reason.TOP_K]
 
 
@@ -119,8 +126,10 @@ def test_several_entities_of_an_image_may_be_accepted_up_to_top_k():
 def test_link_arrays_hold_every_link(pairs):
     rows = [sorted(((e, m, 0.1) for e, m in pair), key=lambda row: row[1]) for pair in pairs]
     links = link_arrays(column(*rows), 2)
-    back = [(int(p), links.entity_ids[int(e)].as_py(), int(m))
-            for p, e, m in zip(links.pair, links.entity, links.mention, strict=True)]
+    back = [
+        (int(p), links.entity_ids[int(e)].as_py(), int(m))
+        for p, e, m in zip(links.pair, links.entity, links.mention, strict=True)
+    ]
     assert back == [(p, e, m) for p, row in enumerate(rows) for e, m, _ in row]
     groups = {(p, m) for p, row in enumerate(rows) for _, m, _ in row}
     assert len(set(links.group.tolist())) == len(groups)
@@ -193,8 +202,14 @@ class TurningEncoder(FixedEncoder):
 def test_a_page_is_judged_by_the_fold_without_it_and_what_is_new_by_the_whole():
     entities = unit(0.0)
     views = tuple(view_of(TurningEncoder(turn), entities, entities, 1.0) for turn in (0.0, 0.1, 0.2))
-    fitted = pa.Table.from_pylist([{"shard": "s", "key": "b", "fold": 0}, {"shard": "s", "key": "a", "fold": 1},
-                                   {"shard": "other", "key": "new", "fold": 1}], schema=FITTED)
+    fitted = pa.Table.from_pylist(
+        [
+            {"shard": "s", "key": "b", "fold": 0},
+            {"shard": "s", "key": "a", "fold": 1},
+            {"shard": "other", "key": "new", "fold": 1},
+        ],
+        schema=FITTED,
+    )
     scorer, features = Scorer(views, Folds(2, fitted)), np.zeros((3, 1), np.float16)
     seen = scorer.images(SimpleNamespace(fingerprint="s"), ["a", "b", "new"], features)
     np.testing.assert_allclose(seen.embeddings, unit(0.2, 0.1, 0.0), atol=1e-6)
@@ -213,9 +228,19 @@ def test_a_reference_is_seeded_sorted_and_bounded():
     assert reference_sample(ids[:10], 3) == ids[:10].to_pylist()
 
 
-@pytest.mark.parametrize("wrong", [{"threshold": 2.0}, {"top_k": 0}, {"target_precision": 1.0}, {"template": "{nom}"},
-                                   {"template": "{name.__class__}"}, {"template": "{name"}, {"template": "plain"},
-                                   {"sibling_margin": -0.1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"threshold": 2.0},
+        {"top_k": 0},
+        {"target_precision": 1.0},
+        {"template": "{nom}"},
+        {"template": "{name.__class__}"},
+        {"template": "{name"},
+        {"template": "plain"},
+        {"sibling_margin": -0.1},
+    ],
+)
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(UsageError):
         LabelSettings(selection=SelectionSettings(**wrong))
@@ -242,8 +267,9 @@ def test_the_corpus_adds_votes_and_weighs_links():
 def test_two_judges_mean_is_the_probability_and_the_firsts_score_is_shown():
     links = link_arrays(column([("a", 0, 0.5), ("b", 1, 0.5)]), 8)
     views = [view_of(FixedEncoder(), unit(*angles), unit(0.0, 3.0), 10.0) for angles in ((0.1, 1.5), (1.2, 0.3))]
-    opinions = [Opinion(ImageEvidence((view,), np.zeros(1, np.int64), unit(0.2)), ALWAYS, alone(links))
-                for view in views]
+    opinions = [
+        Opinion(ImageEvidence((view,), np.zeros(1, np.int64), unit(0.2)), ALWAYS, alone(links)) for view in views
+    ]
     alone_found = [judge(links, np.ones(1, bool), [each], np.arange(2), SelectionSettings(), 0.5) for each in opinions]
     both = judge(links, np.ones(1, bool), opinions, np.arange(2), SelectionSettings(), 0.5)
     np.testing.assert_allclose(both.probability, (alone_found[0].probability + alone_found[1].probability) / 2)

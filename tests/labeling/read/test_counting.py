@@ -14,8 +14,15 @@ from openmofi.storage.tables.blocks import read_table_blocks
 from openmofi.storage.tables.footers import table_footer
 from openmofi.storage.tables.two_pass import merged
 
-PAIRS = [Pair(f"{number}", b"", f"{number % 7} words of a text that {number % 3} repeats",
-              PairStatus.TEXT_EMPTY if number % 9 == 4 else PairStatus.OK) for number in range(50)]
+PAIRS = [
+    Pair(
+        f"{number}",
+        b"",
+        f"{number % 7} words of a text that {number % 3} repeats",
+        PairStatus.TEXT_EMPTY if number % 9 == 4 else PairStatus.OK,
+    )
+    for number in range(50)
+]
 IMAGES = [f"{number:x}" for number in range(50)]
 USABLE = [number for number, pair in enumerate(PAIRS) if pair.status == PairStatus.OK]
 
@@ -23,7 +30,7 @@ USABLE = [number for number, pair in enumerate(PAIRS) if pair.status == PairStat
 def written(path, batch: int, pairs=PAIRS, *, ngrams: bool = True) -> bytes:
     with stage.writing_texts(str(path), ngrams=ngrams) as add:
         for start in range(0, len(pairs), batch):
-            add(pairs[start:start + batch], IMAGES[start:start + batch])
+            add(pairs[start : start + batch], IMAGES[start : start + batch])
     return path.read_bytes()
 
 
@@ -58,8 +65,10 @@ def test_blocks_of_distinct_images_do_not_matter_to_what_is_repeated(tmp_path, m
         monkeypatch.setattr(module, "BLOCK_ROWS", block)
     written(tmp_path / "cut.parquet", 10)
     assert pq.read_metadata(tmp_path / "cut.parquet").num_row_groups == -(-50 // block)
-    whole, cut = (merged(RepeatMerge(50, 10_000), lambda name=name: ngram_blocks(tmp_path / f"{name}.parquet"))
-                  for name in ("whole", "cut"))
+    whole, cut = (
+        merged(RepeatMerge(50, 10_000), lambda name=name: ngram_blocks(tmp_path / f"{name}.parquet"))
+        for name in ("whole", "cut")
+    )
     assert len(whole)
     assert whole == cut
 

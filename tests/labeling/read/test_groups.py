@@ -23,22 +23,28 @@ OTHERS = [(100 + number, 1000 + number, 0) for number in range(90)]
 
 def block(*rows: tuple[int, int, int | None]) -> PairKeys:
     """Keys of (template, source, phash) a row."""
-    template, source, phash = (pa.array(column, pa.uint64()) for column in zip(*rows, strict=True)) if rows else (
-        pa.array([], pa.uint64()),) * 3
+    template, source, phash = (
+        (pa.array(column, pa.uint64()) for column in zip(*rows, strict=True))
+        if rows
+        else (pa.array([], pa.uint64()),) * 3
+    )
     return PairKeys.of(pa.table({"template": template, "source": source}), pa.table({"phash": phash}))
 
 
 def numbers(*blocks: PairKeys) -> list[list[int]]:
     """The groups of shards of one block each."""
     joined = merged(GroupMerge(sum(part.values.shape[1] for part in blocks)), lambda: blocks)
-    return [groups_of(f"shard-{number}", [f"{row}" for row in range(part.values.shape[1])], part, joined).tolist()
-            for number, part in enumerate(blocks)]
+    return [
+        groups_of(f"shard-{number}", [f"{row}" for row in range(part.values.shape[1])], part, joined).tolist()
+        for number, part in enumerate(blocks)
+    ]
 
 
 def test_a_template_a_source_and_an_image_join_also_over_shards_and_by_way_of_others():
     first, second = numbers(
         block((7, 0, HASHES[0]), (0, 5, None), (0, 0, None), *OTHERS),
-        block((7, 0, None), (0, 5, HASHES[0]), (0, 0, HASHES[1]), (0, 0, HASHES[1]), (0, 0, None)))
+        block((7, 0, None), (0, 5, HASHES[0]), (0, 0, HASHES[1]), (0, 0, HASHES[1]), (0, 0, None)),
+    )
     assert first[0] == second[0] == second[1] == first[1]
     assert second[2] == second[3]
     alone = [first[2], second[4], second[2], *first[3:]]
@@ -54,16 +60,20 @@ def test_equal_values_of_different_kinds_join_nothing():
 
 def test_any_cut_into_blocks_and_any_order_gives_the_same_numbers():
     draw = random.Random(1)
-    rows = [(draw.choice((0, *range(1, 90))), draw.choice((0, *range(1, 90))), draw.choice((None, *HASHES)))
-            for _ in range(40)] + OTHERS
+    rows = [
+        (draw.choice((0, *range(1, 90))), draw.choice((0, *range(1, 90))), draw.choice((None, *HASHES)))
+        for _ in range(40)
+    ] + OTHERS
     keys, whole = [f"{row}" for row in range(len(rows))], block(*rows)
     expected = groups_of("shard", keys, whole, merged(GroupMerge(len(rows)), lambda: [whole]))
     assert 1 < len(set(expected.tolist())) < len(rows)
     for size in (1, 7, 64):
-        parts = [block(*rows[start:start + size]) for start in range(0, len(rows), size)]
+        parts = [block(*rows[start : start + size]) for start in range(0, len(rows), size)]
         joined = merged(GroupMerge(len(rows)), lambda parts=parts: reversed(parts))
-        found = [groups_of("shard", keys[number * size:(number + 1) * size], part, joined)
-                 for number, part in enumerate(parts)]
+        found = [
+            groups_of("shard", keys[number * size : (number + 1) * size], part, joined)
+            for number, part in enumerate(parts)
+        ]
         assert np.concatenate(found).tolist() == expected.tolist()
 
 

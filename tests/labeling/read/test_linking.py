@@ -34,25 +34,37 @@ def test_plain_texts_are_linked_as_the_linker_links_them(kb):
     assert [row.links for row in linked] == links
 
 
-@pytest.mark.parametrize(("text", "surface"), [
-    ("my_red_sun_03", "sun"), ("BigSunPhoto", "Sun"), ("s&#117;n at noon", "s&#117;n"), ("moon&amp;stars", "moon"),
-    ("sun123.png", "sun"), ("TelecomCompany", "TelecomCompany"),
-])
+@pytest.mark.parametrize(
+    ("text", "surface"),
+    [
+        ("my_red_sun_03", "sun"),
+        ("BigSunPhoto", "Sun"),
+        ("s&#117;n at noon", "s&#117;n"),
+        ("moon&amp;stars", "moon"),
+        ("sun123.png", "sun"),
+        ("TelecomCompany", "TelecomCompany"),
+    ],
+)
 def test_split_and_decoded_words_are_found_where_they_stand(kb, text, surface):
-    row, = TextLinker(kb, TextSettings()).link([text])
+    (row,) = TextLinker(kb, TextSettings()).link([text])
     assert [mention.surface for mention in row.mentions if not mention.reason] == [surface]
-    assert all(text[mention.start:mention.end] == mention.surface for mention in row.mentions)
+    assert all(text[mention.start : mention.end] == mention.surface for mention in row.mentions)
     assert row.links
     assert {link.mention for link in row.links} <= set(range(len(row.mentions)))
 
 
 def test_a_mention_in_boilerplate_keeps_its_place_with_a_reason_and_gets_no_candidates(kb):
     texts = [f"{name} at {hour}. {TAIL}" for hour in range(20) for name in ("sun", "brick")]
-    on, off = (TextLinker(kb, TextSettings(boilerplate=marks), repeated(*texts) if marks else None)
-               for marks in (True, False))
+    on, off = (
+        TextLinker(kb, TextSettings(boilerplate=marks), repeated(*texts) if marks else None) for marks in (True, False)
+    )
     row, plain = on.link([texts[0]])[0], off.link([texts[0]])[0]
     assert [(mention.surface, mention.reason) for mention in row.mentions] == [
-        ("sun", ""), ("bricks", "repeated"), ("tents", "repeated"), ("moon", "repeated")]
+        ("sun", ""),
+        ("bricks", "repeated"),
+        ("tents", "repeated"),
+        ("moon", "repeated"),
+    ]
     assert {link.mention for link in row.links} == {0}
     assert [mention.surface for mention in plain.mentions] == [mention.surface for mention in row.mentions]
     assert not any(mention.reason for mention in plain.mentions)
@@ -60,7 +72,7 @@ def test_a_mention_in_boilerplate_keeps_its_place_with_a_reason_and_gets_no_cand
 
 
 def test_links_point_at_their_mentions_behind_boilerplate(kb):
-    row, = TextLinker(kb, TextSettings()).link(["photo by Brick Moon: an orange and a tent"])
+    (row,) = TextLinker(kb, TextSettings()).link(["photo by Brick Moon: an orange and a tent"])
     named = {row.mentions[link.mention].surface for link in row.links}
     assert named == {"orange", "tent"}
     assert {mention.reason for mention in row.mentions if mention.surface in ("Brick", "Moon")} == {"credit"}

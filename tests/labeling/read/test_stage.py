@@ -30,8 +30,20 @@ def features_of(pixels) -> np.ndarray:
 
 def stub(image_features, name: str = "stage") -> Encoder:
     dim = len(range(0, 3 * 16 * 16, 7))
-    return Encoder("test:stage", name, name, dim, dim, 0, None, Preprocessing(16, (0.5,) * 3, (0.5,) * 3),
-                   image_features, None, normalised, None)
+    return Encoder(
+        "test:stage",
+        name,
+        name,
+        dim,
+        dim,
+        0,
+        None,
+        Preprocessing(16, (0.5,) * 3, (0.5,) * 3),
+        image_features,
+        None,
+        normalised,
+        None,
+    )
 
 
 class Names:
@@ -91,7 +103,7 @@ def test_batches_are_those_of_the_shard_in_their_order_and_the_encoder_is_called
     sizes.clear(), threads.clear()
     read.read(shard)
     usable = [number % 10 > 0 for number in range(PAIRS)]
-    assert sizes == [sum(usable[start:start + BATCH]) for start in range(0, PAIRS, BATCH)]
+    assert sizes == [sum(usable[start : start + BATCH]) for start in range(0, PAIRS, BATCH)]
     assert len(threads) == 1
     assert threading.get_ident() not in threads
 

@@ -19,11 +19,17 @@ from openmofi.labeling.read.summary import CorpusSummary, LinkSummary
 from openmofi.storage.tables.footers import Footer, table_footer
 
 
-@given(st.lists(st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 2**16 - 2)), unique_by=lambda each: each[0]),
-       st.dictionaries(st.text(), st.integers(1, 10**9), max_size=5))
+@given(
+    st.lists(st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 2**16 - 2)), unique_by=lambda each: each[0]),
+    st.dictionaries(st.text(), st.integers(1, 10**9), max_size=5),
+)
 def test_notes_come_back(entities, pieces):
-    row, rank = (np.array(values, kind) for values, kind in zip(
-        zip(*sorted(entities), strict=True) if entities else ((), ()), (np.int32, np.uint16), strict=True))
+    row, rank = (
+        np.array(values, kind)
+        for values, kind in zip(
+            zip(*sorted(entities), strict=True) if entities else ((), ()), (np.int32, np.uint16), strict=True
+        )
+    )
     summary = LinkSummary(7, MarkedCounts(9, 4, Counter({"url": 4}), Counter(pieces)), row, rank)
     back = LinkSummary.of(Footer(7, summary.notes()))
     assert (back.rows, back.marked) == (7, summary.marked)
@@ -66,7 +72,7 @@ def test_the_footers_count_the_labels(labelled):
         assert summary.accepted == len(accepted)
         assert summary.expected_precision == pytest.approx(np.mean(accepted), abs=1e-5)
         mean, labels = summary.probabilities
-        assert np.average(mean**3, weights=labels) == pytest.approx(np.mean(np.array(accepted)**3), abs=1e-6)
+        assert np.average(mean**3, weights=labels) == pytest.approx(np.mean(np.array(accepted) ** 3), abs=1e-6)
 
 
 def test_no_labels_have_no_expected_precision():
@@ -79,9 +85,14 @@ def test_no_labels_have_no_expected_precision():
 def label_table(shares):
     """Labels of one accepted entity a row."""
     entities = [[{"probability": share, "accepted": True}] for share in shares]
-    return pa.table({"status": ["labelled"] * len(shares),
-                     "entities": pa.array(entities, pa.list_(pa.struct([("probability", pa.float32()),
-                                                                        ("accepted", pa.bool_())])))})
+    return pa.table(
+        {
+            "status": ["labelled"] * len(shares),
+            "entities": pa.array(
+                entities, pa.list_(pa.struct([("probability", pa.float32()), ("accepted", pa.bool_())]))
+            ),
+        }
+    )
 
 
 SHARDS = st.lists(st.lists(st.floats(0, 1, width=32), max_size=5), min_size=1, max_size=8)

@@ -13,13 +13,20 @@ def drawn(probability, right, size, generator):
     strata = np.digitize(probability, EDGES)
     labels = np.bincount(strata, minlength=len(EDGES) + 1)
     places = np.minimum(labels, np.maximum(2, np.round(size * labels / len(probability)).astype(int)))
-    rows = np.concatenate([generator.choice(np.flatnonzero(strata == number), count, replace=False)
-                           for number, count in enumerate(places) if count])
+    rows = np.concatenate(
+        [
+            generator.choice(np.flatnonzero(strata == number), count, replace=False)
+            for number, count in enumerate(places)
+            if count
+        ]
+    )
     return rows, (labels / np.maximum(places, 1))[strata[rows]], strata[rows]
 
 
-@pytest.mark.parametrize(("shift", "slope", "beta"), [
-    (0, 1, (4, 1)), (-1, 1, (4, 1)), (-0.5, 0.5, (4, 1)), (2, 1, (4, 1)), (-2, 1, (40, 1)), (5, 1, (8, 1))])
+@pytest.mark.parametrize(
+    ("shift", "slope", "beta"),
+    [(0, 1, (4, 1)), (-1, 1, (4, 1)), (-0.5, 0.5, (4, 1)), (2, 1, (4, 1)), (-2, 1, (40, 1)), (5, 1, (8, 1))],
+)
 @pytest.mark.parametrize("size", [60, 200])
 def test_the_estimate_is_unbiased_and_its_interval_covers(shift, slope, beta, size):
     """Whatever the probabilities are worth: too high, too low, too sure."""
@@ -59,8 +66,9 @@ def test_few_verdicts_have_the_exact_interval(right):
 
 
 def test_all_right_is_no_certainty():
-    mean, (low, _) = corrected_precision(0.97, np.full(100, 0.97), np.ones(100, bool), np.full(100, 9.0),
-                                         np.zeros(100, int))
+    mean, (low, _) = corrected_precision(
+        0.97, np.full(100, 0.97), np.ones(100, bool), np.full(100, 9.0), np.zeros(100, int)
+    )
     wilson = stats.binomtest(100, 100).proportion_ci(0.95, method="wilson")
     assert mean == 1
     assert low == pytest.approx(wilson.low, abs=0.001)

@@ -18,10 +18,20 @@ from openmofi.linking.corpora.zelda import (
     zelda_examples,
 )
 
-COUNTS = {"Paris": {"Paris": 90, "Paris,_Texas": 10}, "PARIS": {"Paris,_Texas": 5}, "U.S.": {"United_States": 7},
-          "New York": {"New_York_City": 6, "New_York_(state)": 6}, "new york": {"New_York_(state)": 1}}
-LINE = {"id": 1, "text": "Paris is in the US, they say.", "index": [[0, 5], [16, 18], [20, 24]],
-        "wikipedia_ids": [1, 2, 3], "wikipedia_titles": ["Paris,_Texas", "United States", "Them"]}
+COUNTS = {
+    "Paris": {"Paris": 90, "Paris,_Texas": 10},
+    "PARIS": {"Paris,_Texas": 5},
+    "U.S.": {"United_States": 7},
+    "New York": {"New_York_City": 6, "New_York_(state)": 6},
+    "new york": {"New_York_(state)": 1},
+}
+LINE = {
+    "id": 1,
+    "text": "Paris is in the US, they say.",
+    "index": [[0, 5], [16, 18], [20, 24]],
+    "wikipedia_ids": [1, 2, 3],
+    "wikipedia_titles": ["Paris,_Texas", "United States", "Them"],
+}
 
 
 def test_lists_are_looked_up_in_the_published_order():
@@ -49,8 +59,13 @@ def test_counts_are_never_changed_though_keys_fall_together():
     assert before == COUNTS
 
 
-@given(st.dictionaries(st.text("aA .", min_size=1, max_size=4),
-                       st.dictionaries(st.sampled_from("XYZ"), st.integers(1, 9), min_size=1), max_size=8))
+@given(
+    st.dictionaries(
+        st.text("aA .", min_size=1, max_size=4),
+        st.dictionaries(st.sampled_from("XYZ"), st.integers(1, 9), min_size=1),
+        max_size=8,
+    )
+)
 def test_no_count_is_lost_or_added_where_mentions_fall_together(counts):
     lists = CandidateLists(counts)
     for mention in counts:
@@ -68,21 +83,30 @@ def test_zelda_as_published(tmp_path):
     (tmp_path / "test_tweeki.jsonl").write_text(json.dumps(LINE) + "\n\n")
     (tmp_path / "counts.json").write_text(json.dumps(COUNTS))
     (tmp_path / "entity_descriptions.jsonl").write_text(
-        json.dumps({"wikipedia_id": 1, "wikipedia_title": "Paris", "description": "capital of France"}) + "\n")
-    found = zelda_examples(tmp_path / "test_tweeki.jsonl", CandidateLists(read_counts(tmp_path / "counts.json")),
-                           read_descriptions(tmp_path / "entity_descriptions.jsonl"), split="tweeki")
+        json.dumps({"wikipedia_id": 1, "wikipedia_title": "Paris", "description": "capital of France"}) + "\n"
+    )
+    found = zelda_examples(
+        tmp_path / "test_tweeki.jsonl",
+        CandidateLists(read_counts(tmp_path / "counts.json")),
+        read_descriptions(tmp_path / "entity_descriptions.jsonl"),
+        split="tweeki",
+    )
     assert [(one.mention, one.gold, one.reachable, one.split, one.group) for one in found] == [
-        ("Paris", "Paris, Texas", True, "tweeki", "paris"), ("US", "United States", True, "tweeki", "us"),
-        ("they", "Them", False, "tweeki", "they")]
-    assert found[0].candidates == (Candidate("Paris", "Paris", "capital of France", "", 0.9),
-                                   Candidate("Paris, Texas", "Paris, Texas", "", "", 0.1))
+        ("Paris", "Paris, Texas", True, "tweeki", "paris"),
+        ("US", "United States", True, "tweeki", "us"),
+        ("they", "Them", False, "tweeki", "they"),
+    ]
+    assert found[0].candidates == (
+        Candidate("Paris", "Paris", "capital of France", "", 0.9),
+        Candidate("Paris, Texas", "Paris, Texas", "", "", 0.1),
+    )
     assert found[0].shadowed
     assert found[2].candidates == (Candidate("Them", "Them", listed=False),)
 
 
 def test_a_span_ends_with_its_text(tmp_path):
     (tmp_path / "x.jsonl").write_text(json.dumps({**LINE, "index": [[25, 49]], "wikipedia_titles": ["X"]}))
-    one, = zelda_examples(tmp_path / "x.jsonl", CandidateLists({}), split="x")
+    (one,) = zelda_examples(tmp_path / "x.jsonl", CandidateLists({}), split="x")
     assert (one.mention, one.end) == ("say.", 29)
 
 
@@ -90,27 +114,38 @@ def test_lists_are_cut_only_as_far_as_asked(tmp_path):
     many = {"Paris": {f"Paris {number}": 100 - number for number in range(50)}}
     (tmp_path / "x.jsonl").write_text(json.dumps({**LINE, "index": [[0, 5]], "wikipedia_titles": ["Paris 45"]}))
     for limit, listed in ((30, 30), (2, 2), (None, 50)):
-        one, = zelda_examples(tmp_path / "x.jsonl", CandidateLists(many), split="x", limit=limit)
+        (one,) = zelda_examples(tmp_path / "x.jsonl", CandidateLists(many), split="x", limit=limit)
         assert (len(one.listed), one.reachable) == (listed, limit is None)
         assert one.candidates[0].prior == pytest.approx(100 / sum(many["Paris"].values()))
 
 
-@pytest.mark.parametrize(("line", "message"), [
-    ("{", "Line 2 of .* is not JSON"), ("[]", "Line 2 of .* is not a JSON object"),
-    ('{"text": "x"}', "Line 2 of .*'index'"),
-    ('{"text": "x", "index": [[1, 9]], "wikipedia_titles": ["X"]}', "Line 2 of .*span 1–1 lies outside"),
-    ('{"text": "x", "index": [[-1, 1]], "wikipedia_titles": ["X"]}', "Line 2 of .*span -1–1 lies outside"),
-    ('{"text": "x", "index": [[0, 1]], "wikipedia_titles": []}', "Line 2 of "),
-    ('{"text": "x", "index": [[0]], "wikipedia_titles": ["X"]}', "Line 2 of ")])
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "Line 2 of .* is not JSON"),
+        ("[]", "Line 2 of .* is not a JSON object"),
+        ('{"text": "x"}', "Line 2 of .*'index'"),
+        ('{"text": "x", "index": [[1, 9]], "wikipedia_titles": ["X"]}', "Line 2 of .*span 1–1 lies outside"),
+        ('{"text": "x", "index": [[-1, 1]], "wikipedia_titles": ["X"]}', "Line 2 of .*span -1–1 lies outside"),
+        ('{"text": "x", "index": [[0, 1]], "wikipedia_titles": []}', "Line 2 of "),
+        ('{"text": "x", "index": [[0]], "wikipedia_titles": ["X"]}', "Line 2 of "),
+    ],
+)
 def test_a_line_that_is_not_zeldas_is_named(tmp_path, line, message):
     (tmp_path / "bad.jsonl").write_text('{"text": "x", "index": [], "wikipedia_titles": []}\n' + line)
     with pytest.raises(OpenMofiError, match=message):
         zelda_examples(tmp_path / "bad.jsonl", CandidateLists({}), split="x")
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("[]", "is not a table of mentions"), ('{"Paris": ["Paris"]}', "candidates of 'Paris'"),
-    ('{"Paris": {"Paris": "many"}}', "candidates of 'Paris'"), ("{", "is not JSON")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[]", "is not a table of mentions"),
+        ('{"Paris": ["Paris"]}', "candidates of 'Paris'"),
+        ('{"Paris": {"Paris": "many"}}', "candidates of 'Paris'"),
+        ("{", "is not JSON"),
+    ],
+)
 def test_lists_that_are_none_are_named(tmp_path, text, message):
     (tmp_path / "counts.json").write_text(text)
     with pytest.raises(OpenMofiError, match=message):
@@ -125,24 +160,37 @@ def conll(tmp_path, text):
 
 
 def test_conll_in_aidas_columns(tmp_path):
-    found = conll(tmp_path, (
-        "-DOCSTART- (1 EU)\nIn\nNew\tB\tNew York\tNew_York_City\thttp://x\t1\t/m/1\nYork\tI\tNew York\tNew_York_City\t"
-        "http://x\t1\t/m/1\nParis\tB\tParis\t--NME--\nParis\tB\tParis\tParis\n\n.\n-DOCSTART- (2 X)\nUS\tB\tUS\t"
-        "United_States\n"))
+    found = conll(
+        tmp_path,
+        (
+            "-DOCSTART- (1 EU)\nIn\nNew\tB\tNew York\tNew_York_City\thttp://x\t1\t/m/1\nYork\tI\tNew York\t"
+            "New_York_City\thttp://x\t1\t/m/1\nParis\tB\tParis\t--NME--\nParis\tB\tParis\tParis\n\n.\n-DOCSTART- (2 X)\nUS\tB\tUS\t"
+            "United_States\n"
+        ),
+    )
     assert [(one.text, one.mention, one.gold) for one in found] == [
-        ("In New York Paris Paris .", "New York", "New York City"), ("In New York Paris Paris .", "Paris", NIL),
-        ("In New York Paris Paris .", "Paris", "Paris"), ("US", "US", "United States")]
+        ("In New York Paris Paris .", "New York", "New York City"),
+        ("In New York Paris Paris .", "Paris", NIL),
+        ("In New York Paris Paris .", "Paris", "Paris"),
+        ("US", "US", "United States"),
+    ]
     assert [one.start for one in found[1:3]] == [12, 18]
     assert found[1].candidates == found[2].candidates
 
 
 def test_conll_in_zeldas_columns_with_its_comments(tmp_path):
-    found = conll(tmp_path, (
-        "-DOCSTART-\n\n# tweet_id=1\n#\tO\tO\nIn\tO\tO\nNew\tB-1\tB-New York City\nYork\tI-1\tI-New York City\n\n"
-        "Paris\tB-2\tB-Paris,_Texas\n\n-DOCSTART-\n\n# 17\t0.3\nUS\tB-3\tB-United_States\n"))
+    found = conll(
+        tmp_path,
+        (
+            "-DOCSTART-\n\n# tweet_id=1\n#\tO\tO\nIn\tO\tO\nNew\tB-1\tB-New York City\nYork\tI-1\tI-New York City\n\n"
+            "Paris\tB-2\tB-Paris,_Texas\n\n-DOCSTART-\n\n# 17\t0.3\nUS\tB-3\tB-United_States\n"
+        ),
+    )
     assert [(one.text, one.mention, one.gold) for one in found] == [
-        ("# In New York Paris", "New York", "New York City"), ("# In New York Paris", "Paris", "Paris, Texas"),
-        ("US", "US", "United States")]
+        ("# In New York Paris", "New York", "New York City"),
+        ("# In New York Paris", "Paris", "Paris, Texas"),
+        ("US", "US", "United States"),
+    ]
 
 
 def test_an_empty_conll_file_has_no_examples(tmp_path):

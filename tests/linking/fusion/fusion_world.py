@@ -9,12 +9,45 @@ from openmofi.linking.corpora.examples import NIL, Candidate, Example
 from openmofi.linking.fusion.fusion_settings import FusionSettings
 
 NAMES = [f"name{number}" for number in range(6)]
-TOPICS = {"bird": "wing nest feather", "tool": "steel handle workshop", "city": "street mayor river",
-          "song": "melody chorus singer"}
-WORDS = sorted({*NAMES, *TOPICS, *(word for words in TOPICS.values() for word in words.split()),
-                "the", "a", "of", "near", "none", "these", "with", "(", ")", "|", ":", '"', *"123456789"})
-TINY = FusionSettings(base="scratch", context_tokens=12, candidate_tokens=8, width=32, layers=1, heads=2,
-                      feed_forward=64, decoder_layers=1, dropout=0.0, similarity=False, type=False)
+TOPICS = {
+    "bird": "wing nest feather",
+    "tool": "steel handle workshop",
+    "city": "street mayor river",
+    "song": "melody chorus singer",
+}
+WORDS = sorted(
+    {
+        *NAMES,
+        *TOPICS,
+        *(word for words in TOPICS.values() for word in words.split()),
+        "the",
+        "a",
+        "of",
+        "near",
+        "none",
+        "these",
+        "with",
+        "(",
+        ")",
+        "|",
+        ":",
+        '"',
+        *"123456789",
+    }
+)
+TINY = FusionSettings(
+    base="scratch",
+    context_tokens=12,
+    candidate_tokens=8,
+    width=32,
+    layers=1,
+    heads=2,
+    feed_forward=64,
+    decoder_layers=1,
+    dropout=0.0,
+    similarity=False,
+    type=False,
+)
 
 
 def write_tokenizer(folder, words=()):
@@ -38,8 +71,9 @@ def make_examples(count, seed=0, nil=0.0, split="train"):
         name = draw.choice(NAMES)
         topics = draw.sample(sorted(TOPICS), draw.randint(2, 4))
         right = topics[0]
-        listed = [Candidate(f"{name}/{topic}", f"{name} {topic}", TOPICS[topic], topic, 1 / len(topics))
-                  for topic in topics]
+        listed = [
+            Candidate(f"{name}/{topic}", f"{name} {topic}", TOPICS[topic], topic, 1 / len(topics)) for topic in topics
+        ]
         gold = f"{name}/{right}"
         if draw.random() < nil and len(listed) > 2:
             gold, listed = NIL, listed[1:]

@@ -14,28 +14,38 @@ from openmofi.linking.fusion.fusion_settings import FusionLinkSettings
 from openmofi.linking.fusion.linker import FusionLinker, Question, scores_of
 from openmofi.linking.fusion.store import save_fusion
 
-NAMES = [("crane", "crane-bird", 2.0), ("crane", "crane-machine", 3.0), ("owl", "owl", 1.0),
-         ("bat", "bat-animal", 99.0), ("bat", "bat-club", 1.0)]
+NAMES = [
+    ("crane", "crane-bird", 2.0),
+    ("crane", "crane-machine", 3.0),
+    ("owl", "owl", 1.0),
+    ("bat", "bat-animal", 99.0),
+    ("bat", "bat-club", 1.0),
+]
 IDS = ["crane-bird", "crane-machine", "owl", "bat-animal", "bat-club"]
 
 
 @pytest.fixture(scope="module")
 def kb(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fusion-kb")
-    build_table(write_source(folder / "s", ids=IDS, names=NAMES, relations=[("owl", "hypernym", "bat-animal")],
-                             surfaces=[("crane", 0.5)]), folder / "kb")
+    build_table(
+        write_source(
+            folder / "s", ids=IDS, names=NAMES, relations=[("owl", "hypernym", "bat-animal")], surfaces=[("crane", 0.5)]
+        ),
+        folder / "kb",
+    )
     return KnowledgeBase.open(folder / "kb")
 
 
 @pytest.fixture(scope="module")
 def fusion(tmp_path_factory):
-    return replace(build_fusion(tiny(tmp_path_factory.mktemp("tokenizer")), seed=1), nil=True, temperature=0.5,
-                   prior_weight=0.7)
+    return replace(
+        build_fusion(tiny(tmp_path_factory.mktemp("tokenizer")), seed=1), nil=True, temperature=0.5, prior_weight=0.7
+    )
 
 
 def test_only_what_leaves_doubt_is_asked(kb, fusion):
     linker = FusionLinker(kb, fusion)
-    found, = link(linker, "owl bat nothing")
+    (found,) = link(linker, "owl bat nothing")
     assert linker.asked == 0
     assert found == link(PriorLinker(kb), "owl bat nothing")[0]
     link(linker, "crane", "a crane", "a crane")
@@ -49,11 +59,12 @@ def test_only_what_leaves_doubt_is_asked(kb, fusion):
 
 def test_scores_are_the_models_probabilities_times_the_names(kb, fusion):
     linker = FusionLinker(kb, fusion)
-    found, = link(linker, "a crane")
+    (found,) = link(linker, "a crane")
     candidates = [linker._described(row) for row in kb.candidates("crane").rows.tolist()]
-    logits, = scores_of(replace(fusion, temperature=1.0, prior_weight=0.0), [
-        Question("a crane", 2, 7, tuple(candidates))])
-    weights = np.exp(logits / 0.5) * [0.6 ** 0.7, 0.4 ** 0.7, 1]
+    (logits,) = scores_of(
+        replace(fusion, temperature=1.0, prior_weight=0.0), [Question("a crane", 2, 7, tuple(candidates))]
+    )
+    weights = np.exp(logits / 0.5) * [0.6**0.7, 0.4**0.7, 1]
     expected = dict(zip([one.id for one in candidates], 0.5 * weights[:-1] / weights.sum(), strict=True))
     assert {one.entity: one.link_score for one in found} == pytest.approx(expected, abs=1e-4)
     assert [one.link_score for one in found] == sorted((one.link_score for one in found), reverse=True)

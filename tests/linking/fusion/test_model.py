@@ -25,8 +25,14 @@ def folder(tmp_path_factory):
 def bert_folder(folder):
     write_tokenizer(folder)
     torch.manual_seed(3)
-    config = BertConfig(vocab_size=60, hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
-                        intermediate_size=64, max_position_embeddings=64)
+    config = BertConfig(
+        vocab_size=60,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
     BertModel(config).save_pretrained(folder)
     return folder
 
@@ -34,8 +40,18 @@ def bert_folder(folder):
 def t5_folder(folder):
     write_tokenizer(folder)
     torch.manual_seed(4)
-    config = T5Config(vocab_size=60, d_model=32, d_kv=16, d_ff=64, num_layers=1, num_decoder_layers=2, num_heads=2,
-                      pad_token_id=0, decoder_start_token_id=0, eos_token_id=1)
+    config = T5Config(
+        vocab_size=60,
+        d_model=32,
+        d_kv=16,
+        d_ff=64,
+        num_layers=1,
+        num_decoder_layers=2,
+        num_heads=2,
+        pad_token_id=0,
+        decoder_start_token_id=0,
+        eos_token_id=1,
+    )
     T5ForConditionalGeneration(config).save_pretrained(folder)
     return folder
 
@@ -77,14 +93,15 @@ def test_fused_attention_is_that_of_the_candidates_encoded_one_by_one(folder, ki
     at = 0
     for number, one in enumerate(asked):
         memory, lengths = alone(fusion, one)
-        query = fusion.model.decoder(input_ids=torch.zeros(1, 1, dtype=torch.long),
-                                     encoder_hidden_states=memory[None]).last_hidden_state[0, 0]
+        query = fusion.model.decoder(
+            input_ids=torch.zeros(1, 1, dtype=torch.long), encoder_hidden_states=memory[None]
+        ).last_hidden_state[0, 0]
         start, index = 0, len(fusion.tokens.context(one.text, one.start, one.end))
         for length in lengths:
-            expected = query @ fusion.model.key(memory[start + index]) / 32 ** 0.5
+            expected = query @ fusion.model.key(memory[start + index]) / 32**0.5
             torch.testing.assert_close(scores[at], expected, atol=1e-5, rtol=1e-5)
             start, at = start + length, at + 1
-        expected = fusion.model.nil_score + query @ fusion.model.nil_key / 32 ** 0.5
+        expected = fusion.model.nil_score + query @ fusion.model.nil_key / 32**0.5
         torch.testing.assert_close(scores[len(packed.mention) + number], expected, atol=1e-5, rtol=1e-5)
 
 
@@ -135,10 +152,16 @@ def test_generating_is_what_transformers_generates_under_the_same_trie(folder, k
             return list(node.next) or [1]
 
         states, _ = alone(fusion, one)
-        theirs = whole.generate(encoder_outputs=BaseModelOutput(states[None].detach()), num_beams=1, do_sample=False,
-                                max_new_tokens=12, prefix_allowed_tokens_fn=allowed, use_cache=False)
+        theirs = whole.generate(
+            encoder_outputs=BaseModelOutput(states[None].detach()),
+            num_beams=1,
+            do_sample=False,
+            max_new_tokens=12,
+            prefix_allowed_tokens_fn=allowed,
+            use_cache=False,
+        )
         written = theirs[0].tolist()[1:]
-        assert written[:len(listed[answer])] == listed[answer]
+        assert written[: len(listed[answer])] == listed[answer]
 
 
 def test_scores_of_titles_are_those_of_teacher_forcing(folder):
@@ -149,16 +172,19 @@ def test_scores_of_titles_are_those_of_teacher_forcing(folder):
     for one, listed, scores in zip(asked, titles, found, strict=True):
         memory, _ = alone(fusion, one)
         for title, score in zip(listed, scores.tolist(), strict=True):
-            states = fusion.model.decoder(input_ids=torch.tensor([[0, *title[:-1]]]),
-                                          encoder_hidden_states=memory[None]).last_hidden_state[0]
+            states = fusion.model.decoder(
+                input_ids=torch.tensor([[0, *title[:-1]]]), encoder_hidden_states=memory[None]
+            ).last_hidden_state[0]
             logits = fusion.model.output(states * fusion.model.output_scale)
             expected = -torch.nn.functional.cross_entropy(logits, torch.tensor(title))
             assert score == pytest.approx(expected.item(), abs=1e-5)
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=5).map(tuple), min_size=1, max_size=8, unique=True),
-       st.integers(0, 99))
+@given(
+    st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=5).map(tuple), min_size=1, max_size=8, unique=True),
+    st.integers(0, 99),
+)
 def test_a_walk_in_the_trie_ends_at_a_listed_title(titles, seed):
     node, draw = TitleTrie.of(titles), torch.Generator().manual_seed(seed)
     walked = []
@@ -167,15 +193,26 @@ def test_a_walk_in_the_trie_ends_at_a_listed_title(titles, seed):
         walked.append(token)
         node = node.next[token]
     answer = node.only() if node.only() is not None else node.answers[0]
-    assert titles[answer][:len(walked)] == tuple(walked)
+    assert titles[answer][: len(walked)] == tuple(walked)
 
 
 def test_namesakes_have_titles_of_their_own(folder):
-    same = [Candidate("1", "crane", "a bird", "animal"), Candidate("2", "crane", "a machine", "artifact"),
-            Candidate("3", "crane", "a writer", "person"), Candidate("4", "crane", "a poet", "person"),
-            Candidate("5", "crane", "a poet", "person"), Candidate("6", "stork")]
-    assert distinct_titles(same) == ["crane (animal)", "crane (artifact)", "crane (person) (a writer)",
-                                     "crane (person) (a poet)", "crane (person) (a poet) 2", "stork"]
+    same = [
+        Candidate("1", "crane", "a bird", "animal"),
+        Candidate("2", "crane", "a machine", "artifact"),
+        Candidate("3", "crane", "a writer", "person"),
+        Candidate("4", "crane", "a poet", "person"),
+        Candidate("5", "crane", "a poet", "person"),
+        Candidate("6", "stork"),
+    ]
+    assert distinct_titles(same) == [
+        "crane (animal)",
+        "crane (artifact)",
+        "crane (person) (a writer)",
+        "crane (person) (a poet)",
+        "crane (person) (a poet) 2",
+        "stork",
+    ]
     tokens = title_tokens(fusion_of("scratch", folder).tokens, same)
     assert len({tuple(title) for title in tokens}) == 7
 
@@ -193,7 +230,10 @@ def test_packing_has_no_row_but_the_candidates():
     packed = pack([[1, 2], [3]], [[[4], [5, 6]], [[7]]], pad=0)
     assert packed.tokens.tolist() == [[1, 2, 4, 0], [1, 2, 5, 6], [3, 7, 0, 0]]
     assert (packed.mention.tolist(), packed.context.tolist(), packed.lengths.tolist()) == (
-        [0, 0, 1], [2, 2, 1], [3, 4, 2])
+        [0, 0, 1],
+        [2, 2, 1],
+        [3, 4, 2],
+    )
 
 
 @pytest.mark.parametrize("head", ["select", "generate"])
@@ -205,7 +245,7 @@ def test_no_candidates_is_nil_and_a_thousand_are_answered(folder, head):
     crowded = Example("the name0", 4, 9, many, "7")
     assert answers_of(fusion, [empty])[0] == NIL
     assert answers_of(fusion, [crowded, empty])[0] in {NIL, *(one.id for one in many)}
-    scores, = scores_of(fusion, [Question("the name0", 4, 9, many)])
+    (scores,) = scores_of(fusion, [Question("the name0", 4, 9, many)])
     assert len(scores) == len(many) + 1
     assert probabilities(scores).sum() == pytest.approx(1.0)
 
@@ -225,7 +265,7 @@ def test_the_context_keeps_the_mention_wherever_it_stands(folder):
         ids = tokens.context(text, start, start + 5)
         assert len(ids) == 12 + 2  # and two marks; the tiny tokenizer opens no sequence
         begin, end = ids.index(mark.begin), ids.index(mark.end)
-        assert ids[begin + 1:end] == tokens.plain("name1")
+        assert ids[begin + 1 : end] == tokens.plain("name1")
     assert tokens.context("name1", 0, 5) == [mark.begin, *tokens.plain("name1"), mark.end]
     endless = tokens.context(long, 0, len(long))
     assert endless.index(mark.end) - endless.index(mark.begin) == 7

@@ -40,20 +40,29 @@ def naive(head, images, batch, looked_at=None, log_probability=None):
     looked_at = range(head.classes) if looked_at is None else looked_at
     losses = []
     for row, cosine in enumerate(cosines):
-        own = {int(c): float(w) for c, w in zip(batch["labels"][row], batch["label_weights"][row], strict=True)
-               if 0 <= c < head.classes}
+        own = {
+            int(c): float(w)
+            for c, w in zip(batch["labels"][row], batch["label_weights"][row], strict=True)
+            if 0 <= c < head.classes
+        }
         if chosen.label_weights == "uniform":
             own = dict.fromkeys(own, 1.0)
-        negatives = [chosen.scale * cosine[c] - (0 if log_probability is None else log_probability[c])
-                     for c in looked_at if c not in own and cosine[c] <= chosen.negative_filter]
+        negatives = [
+            chosen.scale * cosine[c] - (0 if log_probability is None else log_probability[c])
+            for c in looked_at
+            if c not in own and cosine[c] <= chosen.negative_filter
+        ]
         terms = []
         for label, weight in own.items():
             if chosen.margin_type == "cosface":
                 target = cosine[label] - chosen.margin
             else:
                 angle = torch.acos(cosine[label])
-                target = (torch.cos(angle + chosen.margin) if angle + chosen.margin <= math.pi
-                          else cosine[label] - chosen.margin * math.sin(chosen.margin))
+                target = (
+                    torch.cos(angle + chosen.margin)
+                    if angle + chosen.margin <= math.pi
+                    else cosine[label] - chosen.margin * math.sin(chosen.margin)
+                )
             logits = torch.stack([chosen.scale * target, *negatives])
             terms.append(weight / sum(own.values()) * (logits.logsumexp(0) - logits[0]))
         if terms:
@@ -67,9 +76,15 @@ def gradients(head, loss, images):
 
 
 VARIANTS = [
-    {}, {"chunk": 100}, {"chunk": 1}, {"margin_type": "arcface", "margin": 0.5},
-    {"margin_type": "arcface", "margin": 2.5}, {"scale": 64.0, "margin": 0.4}, {"negative_filter": 0.3},
-    {"sub_centers": 3}, {"label_weights": "score"},
+    {},
+    {"chunk": 100},
+    {"chunk": 1},
+    {"margin_type": "arcface", "margin": 0.5},
+    {"margin_type": "arcface", "margin": 2.5},
+    {"scale": 64.0, "margin": 0.4},
+    {"negative_filter": 0.3},
+    {"sub_centers": 3},
+    {"label_weights": "score"},
     {"sub_centers": 2, "negative_filter": 0.2, "label_weights": "score", "margin_type": "arcface", "chunk": 5},
 ]
 
@@ -131,8 +146,11 @@ def test_equals_pytorch_metric_learning(theirs):
     images, _ = a_batch(rows=32)
     labels = torch.arange(32) % CLASSES
     head = a_head(margin_type=theirs, margin=0.4, scale=30.0)
-    peer = (CosFaceLoss(CLASSES, DIM, margin=0.4, scale=30.0) if theirs == "cosface"
-            else ArcFaceLoss(CLASSES, DIM, margin=math.degrees(0.4), scale=30.0))
+    peer = (
+        CosFaceLoss(CLASSES, DIM, margin=0.4, scale=30.0)
+        if theirs == "cosface"
+        else ArcFaceLoss(CLASSES, DIM, margin=math.degrees(0.4), scale=30.0)
+    )
     peer.W = torch.nn.Parameter(head.weight.detach().T.clone())
     expected = peer(images, labels)
     result = head({"image": images}, {"labels": labels[:, None]})
@@ -150,16 +168,22 @@ def test_margin_slopes_are_the_derivatives_and_positive_past_pi(margin):
     cosine = torch.linspace(-0.999, 0.999, 201, dtype=torch.float64, requires_grad=True)
     value, slope = margin(cosine, 0.5)
     angle = torch.acos(cosine.detach())
-    expected = cosine - 0.5 if margin is cosface else torch.where(
-        angle < math.pi - 0.5, torch.cos(angle + 0.5), cosine - 0.5 * math.sin(0.5))
+    expected = (
+        cosine - 0.5
+        if margin is cosface
+        else torch.where(angle < math.pi - 0.5, torch.cos(angle + 0.5), cosine - 0.5 * math.sin(0.5))
+    )
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(slope, torch.autograd.grad(value.sum(), cosine)[0])
     assert (slope > 0).all()
     assert margin(torch.ones(1), 0.5)[1].isfinite().all()
 
 
-@given(order=strategies.permutations(range(3)), rows=strategies.permutations(range(9)),
-       padding=strategies.lists(strategies.sampled_from([-1, -7, CLASSES, 10**9]), max_size=3))
+@given(
+    order=strategies.permutations(range(3)),
+    rows=strategies.permutations(range(9)),
+    padding=strategies.lists(strategies.sampled_from([-1, -7, CLASSES, 10**9]), max_size=3),
+)
 @settings(max_examples=20, deadline=None)
 def test_order_and_padding_of_labels_change_nothing(order, rows, padding):
     images, batch = a_batch()
@@ -167,8 +191,10 @@ def test_order_and_padding_of_labels_change_nothing(order, rows, padding):
     expected = head({"image": images}, batch).loss
     order, rows = list(order), list(rows)
     extra = torch.tensor(padding, dtype=torch.int64).expand(9, -1)
-    changed = {"labels": torch.cat([batch["labels"][rows][:, order], extra], 1),
-               "label_weights": torch.cat([batch["label_weights"][rows][:, order], torch.ones(extra.shape)], 1)}
+    changed = {
+        "labels": torch.cat([batch["labels"][rows][:, order], extra], 1),
+        "label_weights": torch.cat([batch["label_weights"][rows][:, order], torch.ones(extra.shape)], 1),
+    }
     assert head({"image": images[rows]}, changed).loss.item() == pytest.approx(expected.item(), rel=1e-12)
 
 
@@ -263,16 +289,19 @@ def gradient_cosines(logq):
     Each image lies near its class, as after some training; the corrected sum then weighs against the target.
     """
     classes, dim, generator = 40_000, 128, torch.Generator().manual_seed(5)
-    sampled = a_head(classes, dim, dtype=torch.float32, implementation="sampled", sample_rate=0.1, logq=logq,
-                     chunk=10_000)
+    sampled = a_head(
+        classes, dim, dtype=torch.float32, implementation="sampled", sample_rate=0.1, logq=logq, chunk=10_000
+    )
     full = a_head(classes, dim, dtype=torch.float32, chunk=10_000)
     labels = torch.randint(classes, (256, 1), generator=generator)
     near = normalize(full.weight.detach()[labels[:, 0]], dim=1) + torch.randn(256, dim, generator=generator) * 0.14
     images, found = normalize(near, dim=1).requires_grad_(), []
     for head in (full, sampled):
         found.append(gradients(head, head({"image": images}, {"labels": labels}).loss, images))
-    return [torch.nn.functional.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0).item()
-            for ours, theirs in zip(*found, strict=True)]
+    return [
+        torch.nn.functional.cosine_similarity(ours.flatten(), theirs.flatten(), dim=0).item()
+        for ours, theirs in zip(*found, strict=True)
+    ]
 
 
 def test_logq_brings_the_sampled_gradient_nearer_to_the_full_one():
@@ -330,11 +359,14 @@ class Largest(TorchDispatchMode):
         return returned
 
 
-@pytest.mark.parametrize(("changed", "most"), [
-    # The dense gradient is all that is as large as the weight; batch × classes would be 512,000.
-    ({"implementation": "exact", "chunk": 200}, 8000 * 16),
-    ({"implementation": "sampled", "sample_rate": 0.02}, 20_000),
-])
+@pytest.mark.parametrize(
+    ("changed", "most"),
+    [
+        # The dense gradient is all that is as large as the weight; batch × classes would be 512,000.
+        ({"implementation": "exact", "chunk": 200}, 8000 * 16),
+        ({"implementation": "sampled", "sample_rate": 0.02}, 20_000),
+    ],
+)
 def test_nothing_of_forbidden_size_is_ever_held(changed, most):
     images, batch = a_batch(rows=64, labels=1, classes=8000, dim=16, dtype=torch.float32)
     head = a_head(classes=8000, dim=16, dtype=torch.float32, **changed)
@@ -351,9 +383,19 @@ def test_initial_rows_depend_on_seed_and_row_alone():
     assert large.weight.norm(dim=1).mean().item() == pytest.approx(1, abs=0.1)
 
 
-@pytest.mark.parametrize("wrong", [{"implementation": "fast"}, {"margin_type": "sphere"}, {"label_weights": "all"},
-                                   {"scale": 0}, {"sample_rate": 0}, {"chunk": 0}, {"sub_centers": 0},
-                                   {"negative_filter": 2}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"implementation": "fast"},
+        {"margin_type": "sphere"},
+        {"label_weights": "all"},
+        {"scale": 0},
+        {"sample_rate": 0},
+        {"chunk": 0},
+        {"sub_centers": 0},
+        {"negative_filter": 2},
+    ],
+)
 def test_wrong_settings_are_named(wrong):
     with pytest.raises(UsageError, match=next(iter(wrong))):
         a_head(**wrong)
@@ -395,8 +437,9 @@ def test_a_text_is_of_its_first_label_alone(changed):
     result = head({"image": images, "text": texts}, batch)
     assert result.loss.item() == pytest.approx(expected.item(), rel=1e-12)
     inputs = [images, texts, head.weight]
-    for ours, theirs in zip(torch.autograd.grad(result.loss, inputs), torch.autograd.grad(expected, inputs),
-                            strict=True):
+    for ours, theirs in zip(
+        torch.autograd.grad(result.loss, inputs), torch.autograd.grad(expected, inputs), strict=True
+    ):
         torch.testing.assert_close(ours.to_dense(), theirs, rtol=1e-10, atol=1e-12)
 
 

@@ -66,8 +66,13 @@ def step(name, rank, world):
         found.setdefault("first_loss", result.loss.detach())
         found.setdefault("weight_gradient", head.weight.grad.to_dense().clone())
         optimizer.step()
-    return found | {"encoder_gradient": encoder.grad, "weight": head.weight.detach(), "loss": result.loss.detach(),
-                    "metrics": dict(result.metrics), "state": dict(optimizer.state[head.weight])}
+    return found | {
+        "encoder_gradient": encoder.grad,
+        "weight": head.weight.detach(),
+        "loss": result.loss.detach(),
+        "metrics": dict(result.metrics),
+        "state": dict(optimizer.state[head.weight]),
+    }
 
 
 def whole_state(found, rows):
@@ -77,14 +82,20 @@ def whole_state(found, rows):
         return parts
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     shapes = {key: torch.empty(rows, *value.shape[1:], device="meta") for key, value in parts.items()}
-    return {key: DTensor.from_local(value.detach(), mesh, [Shard(0)], run_check=False, shape=shapes[key].shape,
-                                    stride=shapes[key].stride()) for key, value in parts.items()}
+    return {
+        key: DTensor.from_local(
+            value.detach(), mesh, [Shard(0)], run_check=False, shape=shapes[key].shape, stride=shapes[key].stride()
+        )
+        for key, value in parts.items()
+    }
 
 
 def zeroed(found):
     start, stop = shard_bounds(CASES["exact"][0])
-    return {"weight": found["weight"].new_zeros(stop - start, *found["weight"].shape[1:]),
-            "state": {key: value.new_zeros(stop - start, *value.shape[1:]) for key, value in found["state"].items()}}
+    return {
+        "weight": found["weight"].new_zeros(stop - start, *found["weight"].shape[1:]),
+        "state": {key: value.new_zeros(stop - start, *value.shape[1:]) for key, value in found["state"].items()},
+    }
 
 
 def process(folder, rank):
@@ -126,7 +137,8 @@ def test_ranks_together_find_what_one_process_finds(runs, name, world):
         torch.testing.assert_close(torch.cat([rank[key] for rank in ranks]), alone[key], rtol=1e-5, atol=1e-5)
     block = -(-CASES[name][0] // world)
     assert [len(rank["weight"]) for rank in ranks] == [
-        len(range(CASES[name][0])[number * block:(number + 1) * block]) for number in range(world)]
+        len(range(CASES[name][0])[number * block : (number + 1) * block]) for number in range(world)
+    ]
 
 
 @pytest.mark.slow

@@ -24,8 +24,9 @@ Found = dict[str, torch.Tensor]
 
 def a_head(name: str) -> MarginSoftmax:
     classes, centers = CASES[name]
-    settings = MarginSoftmaxSettings(1.0, "sampled" if name == "sampled" else "exact", margin=0.3, scale=7.0,
-                                     sub_centers=centers)
+    settings = MarginSoftmaxSettings(
+        1.0, "sampled" if name == "sampled" else "exact", margin=0.3, scale=7.0, sub_centers=centers
+    )
     return MarginSoftmax(classes, DIM, settings, seed=2)
 
 
@@ -40,7 +41,8 @@ def a_batch(classes: int) -> dict[str, torch.Tensor]:
         ids[4] = -1
         batch[teacher_key(teacher, "entity_ids")] = torch.from_numpy(ids)
         batch[teacher_key(teacher, "entity_scores")] = torch.from_numpy(
-            np.sort(draw.dirichlet(np.ones(KEPT + 3), ROWS)[:, :KEPT])[:, ::-1].astype(np.float32).copy())
+            np.sort(draw.dirichlet(np.ones(KEPT + 3), ROWS)[:, :KEPT])[:, ::-1].astype(np.float32).copy()
+        )
     return batch
 
 
@@ -89,8 +91,13 @@ def reference(images: np.ndarray, weight: np.ndarray, batch: dict, centers: int,
 def test_it_is_the_definition(name):
     head = a_head(name)
     images = normalize(raw_images(), dim=1)
-    loss, known = reference(images.double().numpy(), head.weight.detach().double().numpy(), a_batch(head.classes),
-                            head.settings.sub_centers, 7.0)
+    loss, known = reference(
+        images.double().numpy(),
+        head.weight.detach().double().numpy(),
+        a_batch(head.classes),
+        head.settings.sub_centers,
+        7.0,
+    )
     found = one_case(name)
     assert found["loss"].item() == pytest.approx(loss, rel=1e-5)
     assert found["known"].item() == pytest.approx(known)
@@ -184,8 +191,13 @@ def test_ranks_change_nothing(tmp_path):
                 start, stop = found.pop("bounds").tolist()
                 for key, value in expected.items():
                     value = value[start:stop] if key == "classes" else value
-                    torch.testing.assert_close(found[key], value, rtol=1e-5, atol=1e-6,
-                                               msg=lambda text, key=key, name=name: f"{name} {key}: {text}")
+                    torch.testing.assert_close(
+                        found[key],
+                        value,
+                        rtol=1e-5,
+                        atol=1e-6,
+                        msg=lambda text, key=key, name=name: f"{name} {key}: {text}",
+                    )
 
 
 if __name__ == "__main__":

@@ -24,8 +24,11 @@ def unit(*shape: int, seed: int) -> torch.Tensor:
 def global_batch(unknown: tuple[int, ...]) -> dict[str, torch.Tensor]:
     known = torch.ones(ROWS, dtype=torch.bool)
     known[list(unknown)] = False
-    return {"known": known, "inputs": unit(ROWS, 7, seed=4), **{
-        teacher_key(teacher, "image"): unit(ROWS, dim, seed=dim) * known[:, None] for teacher, dim in DIMS.items()}}
+    return {
+        "known": known,
+        "inputs": unit(ROWS, 7, seed=4),
+        **{teacher_key(teacher, "image"): unit(ROWS, dim, seed=dim) * known[:, None] for teacher, dim in DIMS.items()},
+    }
 
 
 def one_case(unknown: tuple[int, ...]) -> Found:
@@ -46,8 +49,11 @@ def test_it_is_the_mean_cosine_distance(unknown):
     batch, image = global_batch(unknown), unit(ROWS, DIM, seed=1)
     module = FeatureDistillation(DIM, DIMS, seed=3).double()
     maps = {teacher: made(image).detach().numpy() for teacher, made in zip(DIMS, module.maps, strict=True)}
-    distances = [cosine(maps[teacher][row], batch[teacher_key(teacher, "image")][row].numpy())
-                 for row in np.flatnonzero(batch["known"].numpy()) for teacher in DIMS]
+    distances = [
+        cosine(maps[teacher][row], batch[teacher_key(teacher, "image")][row].numpy())
+        for row in np.flatnonzero(batch["known"].numpy())
+        for teacher in DIMS
+    ]
     assert module({"image": image}, batch).loss.item() == pytest.approx(np.mean(distances) if distances else 0.0)
 
 
@@ -65,8 +71,9 @@ def test_nothing_is_lost_where_the_map_gives_the_teacher():
 
 def test_gradient():
     batch, module = global_batch((2, 3)), FeatureDistillation(DIM, DIMS).double()
-    assert torch.autograd.gradcheck(lambda image: module({"image": image}, batch).loss,
-                                    unit(ROWS, DIM, seed=2).requires_grad_())
+    assert torch.autograd.gradcheck(
+        lambda image: module({"image": image}, batch).loss, unit(ROWS, DIM, seed=2).requires_grad_()
+    )
 
 
 def test_equal_seeds_give_equal_maps():

@@ -17,9 +17,11 @@ from openmofi.objectives.objective_settings import ContrastiveSettings, Reinforc
 ROWS, DIM = 12, 5
 SCALES = {"a": 40.0, "b": 9.0}
 DIMS = {"a": 6, "b": 3}
-CASES = [(share, captions, rule, chunk) for share, captions, rule in ((0.75, 1.0, "none"), (1.0, 0.5, "text"),
-                                                                       (0.3, 0.0, "entity-or-text"))
-         for chunk in (0, 3)]
+CASES = [
+    (share, captions, rule, chunk)
+    for share, captions, rule in ((0.75, 1.0, "none"), (1.0, 0.5, "text"), (0.3, 0.0, "entity-or-text"))
+    for chunk in (0, 3)
+]
 Found = dict[str, torch.Tensor]
 
 
@@ -31,10 +33,13 @@ def global_batch() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(5)
     known = torch.ones(ROWS, dtype=torch.bool)
     known[[2, 7, 8]] = False
-    batch = {"inputs": torch.randn(ROWS, 3, 7, generator=generator, dtype=torch.float64), "known": known,
-             "labels": torch.randint(-1, 5, (ROWS, 2), generator=generator),
-             "text_id": torch.randint(0, 8, (ROWS,), generator=generator),
-             "caption_id": torch.randint(0, 8, (ROWS,), generator=generator)}
+    batch = {
+        "inputs": torch.randn(ROWS, 3, 7, generator=generator, dtype=torch.float64),
+        "known": known,
+        "labels": torch.randint(-1, 5, (ROWS, 2), generator=generator),
+        "text_id": torch.randint(0, 8, (ROWS,), generator=generator),
+        "caption_id": torch.randint(0, 8, (ROWS,), generator=generator),
+    }
     for teacher, dim in DIMS.items():
         for what in ("image", "text", "caption"):
             batch[teacher_key(teacher, what)] = unit(ROWS, dim, generator=generator) * known[:, None]
@@ -76,8 +81,14 @@ def reference(embeddings: dict, batch: dict, share: float, captions: float, scal
                     loss += weight * plain / 2
                     continue
                 student = scipy_softmax(logits[row][known])
-                each = [scipy_softmax(SCALES[k] * batch[teacher_key(k, one)][row].numpy()
-                                      @ batch[teacher_key(k, other)].numpy()[known].T) for k in SCALES]
+                each = [
+                    scipy_softmax(
+                        SCALES[k]
+                        * batch[teacher_key(k, one)][row].numpy()
+                        @ batch[teacher_key(k, other)].numpy()[known].T
+                    )
+                    for k in SCALES
+                ]
                 divergence = np.mean([entropy(target, student) for target in each])
                 loss += weight * ((1 - share) * plain + share * divergence) / 2
                 constant += weight * share * np.mean([entropy(target) for target in each]) / 2
@@ -127,8 +138,9 @@ def test_a_student_that_is_the_teacher_has_the_least_loss():
 def test_targets_sum_to_one_over_what_is_known():
     batch = global_batch()
     for rows, every in (("image", "text"), ("text", "image")):
-        found = teacher_targets([(batch[teacher_key(k, rows)][:4], batch[teacher_key(k, every)], SCALES[k])
-                                 for k in SCALES], batch["known"])
+        found = teacher_targets(
+            [(batch[teacher_key(k, rows)][:4], batch[teacher_key(k, every)], SCALES[k]) for k in SCALES], batch["known"]
+        )
         torch.testing.assert_close(found.sum(1), torch.ones(4, dtype=torch.float64))
         assert (found[:, ~batch["known"]] == 0).all()
 
@@ -139,7 +151,8 @@ def test_gradient():
     module = Reinforced(ReinforcedSettings(1.0, 0.6, 0.7, scale=5.0), SCALES).double()
     inputs = [values.requires_grad_() for values in embeddings.values()]
     assert torch.autograd.gradcheck(
-        lambda image, text, caption: module({"image": image, "text": text, "caption": caption}, batch).loss, inputs)
+        lambda image, text, caption: module({"image": image, "text": text, "caption": caption}, batch).loss, inputs
+    )
 
 
 def test_the_scale_stays_below_its_greatest():
@@ -150,10 +163,15 @@ def test_the_scale_stays_below_its_greatest():
     assert float(module.log_scale.exp()) == pytest.approx(20.0)
 
 
-@pytest.mark.parametrize(("settings", "scales", "told"), [
-    ({"positives": "texts"}, SCALES, "positives"), ({}, {}, "scales"),
-    ({}, {"a": 0.0}, "scales"), ({}, {"a": float("nan")}, "scales"),
-])
+@pytest.mark.parametrize(
+    ("settings", "scales", "told"),
+    [
+        ({"positives": "texts"}, SCALES, "positives"),
+        ({}, {}, "scales"),
+        ({}, {"a": 0.0}, "scales"),
+        ({}, {"a": float("nan")}, "scales"),
+    ],
+)
 def test_what_is_refused(settings, scales, told):
     with pytest.raises(UsageError, match=told):
         Reinforced(ReinforcedSettings(**settings), scales)
@@ -167,8 +185,13 @@ def test_ranks_change_nothing(tmp_path):
                 expected = one_case(case)
                 assert found.keys() == expected.keys()
                 for name in expected:
-                    torch.testing.assert_close(found[name], expected[name], rtol=1e-5, atol=1e-6,
-                                               msg=lambda text, name=name, case=case: f"{case} {name}: {text}")
+                    torch.testing.assert_close(
+                        found[name],
+                        expected[name],
+                        rtol=1e-5,
+                        atol=1e-6,
+                        msg=lambda text, name=name, case=case: f"{case} {name}: {text}",
+                    )
 
 
 if __name__ == "__main__":

@@ -44,14 +44,14 @@ def test_zeros_at_any_place_lose_no_row_without_a_word(tmp_path, size, largest, 
     whole, regular = tar_bytes(rows), shorter_tars(rows)
     full, refused = read_bytes(tmp_path, whole), 0
     for start in range(0, len(whole), min(size, 4096)):
-        damaged = whole[:start] + bytes(min(size, len(whole) - start)) + whole[start + size:]
+        damaged = whole[:start] + bytes(min(size, len(whole) - start)) + whole[start + size :]
         if damaged.rstrip(b"\0") in regular:
             continue  # byte for byte a tar of fewer members: nobody could tell
         pairs, error = pairs_and_error(tmp_path, damaged)
         refused += error is not None
         if error is None:
             assert [pair.key for pair in pairs] == [pair.key for pair in full]
-            assert damaged == whole or size == 512 or pairs != full or not whole[start:start + size].strip(b"\0")
+            assert damaged == whole or size == 512 or pairs != full or not whole[start : start + size].strip(b"\0")
         else:
             assert pairs[:-1] == [pair for pair in full if pair in pairs[:-1]]
             assert "byte" in error.message
@@ -75,8 +75,9 @@ def test_a_page_where_a_header_should_be_names_the_offset(tmp_path):
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
 def test_tars_one_behind_another_are_read_as_one(tmp_path, pack, caplog):
     draw = random.Random(3)
-    parts = [tar_bytes([(f"{part}-{name}", content) for name, content in members(3, 2000, draw=draw)])
-             for part in range(5)]
+    parts = [
+        tar_bytes([(f"{part}-{name}", content) for name, content in members(3, 2000, draw=draw)]) for part in range(5)
+    ]
     with caplog.at_level(logging.WARNING):
         together = read_bytes(tmp_path, b"".join(map(pack, parts)))
         assert read_bytes(tmp_path, pack(b"".join(parts))) == together
@@ -105,7 +106,7 @@ def test_bytes_behind_the_end_are_no_silence(tmp_path, pack, behind, caplog):
     full = read_bytes(tmp_path, pack(tar_bytes(rows)))
     for content in (pack(tar_bytes(rows) + behind), pack(tar_bytes(rows)) + behind):
         pairs, error = pairs_and_error(tmp_path, content)
-        assert pairs == full[:len(pairs)]
+        assert pairs == full[: len(pairs)]
         assert error is not None
         with caplog.at_level(logging.WARNING):
             assert read_bytes(tmp_path, content, on_damage="keep") == full
@@ -145,18 +146,26 @@ def test_a_wrong_checksum_of_gzip_is_damage(tmp_path):
 def test_streams_of_a_few_bytes_each(tmp_path):
     # As bgzip writes them: every block is a gzip file of its own, and the last one is empty.
     whole = tar_bytes(members(3, 900, draw=random.Random(2)))
-    packed = b"".join(gzip.compress(whole[at:at + 700]) for at in range(0, len(whole), 700)) + gzip.compress(b"")
+    packed = b"".join(gzip.compress(whole[at : at + 700]) for at in range(0, len(whole), 700)) + gzip.compress(b"")
     assert read_bytes(tmp_path, packed, "x.tar.gz") == read_bytes(tmp_path, whole)
 
 
 def test_large_members_are_passed_over_and_looked_back_at(tmp_path):
-    rows = [("a.npy", bytes(700_000)), ("a.jpg", b"x" * 600_000), ("a.txt", b"t"), ("b.npy", b"1" * 1_300_000),
-            ("b.jpg", b"y" * 300_000), ("b.txt", b"u")]
+    rows = [
+        ("a.npy", bytes(700_000)),
+        ("a.jpg", b"x" * 600_000),
+        ("a.txt", b"t"),
+        ("b.npy", b"1" * 1_300_000),
+        ("b.jpg", b"y" * 300_000),
+        ("b.txt", b"u"),
+    ]
     whole = tar_bytes(rows)
     for content in (whole, gzip.compress(whole), whole + whole):
         pairs = read_bytes(tmp_path, content)
-        assert [(pair.key, len(pair.image), pair.text) for pair in pairs[:2]] == [("a", 600_000, "t"),
-                                                                                ("b", 300_000, "u")]
+        assert [(pair.key, len(pair.image), pair.text) for pair in pairs[:2]] == [
+            ("a", 600_000, "t"),
+            ("b", 300_000, "u"),
+        ]
     assert [pair.status for pair in pairs[2:]] == [PairStatus.DUPLICATE_KEY] * 2
 
 
@@ -184,4 +193,6 @@ def test_what_we_write_ends_as_others_do(tmp_path):
     assert len(whole) % tarfile.RECORDSIZE == 0
     (tmp_path / "b.tar").write_bytes(whole * 2)
     assert [pair.status for pair in read_pairs(Shard(str(tmp_path / "b.tar"), "b"))] == [
-        PairStatus.OK, PairStatus.DUPLICATE_KEY]
+        PairStatus.OK,
+        PairStatus.DUPLICATE_KEY,
+    ]

@@ -21,11 +21,17 @@ from openmofi.schema import Pair, PairStatus
 from openmofi.storage import Shard
 
 IMAGES = {"jpg", "png"}
-SUN = [(f"sun{dot}.{extension}", f"{dot}{extension}".encode())
-       for dot in ("", *(f".{number}" for number in range(2, 11))) for extension in ("jpg", "txt")]
+SUN = [
+    (f"sun{dot}.{extension}", f"{dot}{extension}".encode())
+    for dot in ("", *(f".{number}" for number in range(2, 11)))
+    for extension in ("jpg", "txt")
+]
 """Ten photographs of the sun, as a file manager numbers them."""
-VERSIONS = [(f"v1.{number:04d}.{extension}", b"{}" if extension == "json" else f"{number}".encode())
-            for number in range(1000) for extension in ("jpg", "json", "txt")]
+VERSIONS = [
+    (f"v1.{number:04d}.{extension}", b"{}" if extension == "json" else f"{number}".encode())
+    for number in range(1000)
+    for extension in ("jpg", "json", "txt")
+]
 """A thousand sound triples whose keys by WebDataset's rule are one."""
 
 
@@ -49,8 +55,10 @@ def in_folder(folder: Path, members: list[tuple[str, bytes]]) -> list[Pair]:
 
 
 def test_photographs_that_a_file_manager_numbered_are_each_a_pair(tmp_path, caplog):
-    expected = sorted((f"sun{dot}", f"{dot}jpg".encode(), f"{dot}txt", "OK")
-                      for dot in ("", *(f".{number}" for number in range(2, 11))))
+    expected = sorted(
+        (f"sun{dot}", f"{dot}jpg".encode(), f"{dot}txt", "OK")
+        for dot in ("", *(f".{number}" for number in range(2, 11)))
+    )
     assert sorted(brief(read(tmp_path, SUN))) == expected
     (tmp_path / "folder").mkdir()
     assert sorted(brief(in_folder(tmp_path / "folder", SUN))) == expected
@@ -70,39 +78,50 @@ def test_a_thousand_sound_triples_of_one_key_are_a_thousand_rows(tmp_path, monke
 def test_a_large_key_is_paired_in_parts_that_tear_no_pair(monkeypatch):
     monkeypatch.setattr(grouping, "_MAX_HELD", 5000)
     grouper, pairs, most = Grouper(ReadSettings()), [], 0
-    names = sorted(f"{stem}.{kind}" for stem in (f"v1.{n:04d}" for n in range(400))
-                   for kind in ("jpg", "mask.png", "txt"))
+    names = sorted(
+        f"{stem}.{kind}" for stem in (f"v1.{n:04d}" for n in range(400)) for kind in ("jpg", "mask.png", "txt")
+    )
     for name in names:
         pairs += grouper.add(*split_name(name), Content(name.encode() * 20), 20 * len(name))
         most = max(most, sum(len(content.data) for content in grouper._members.values()))
     pairs += grouper.close()
     assert most < 5000 + 3 * 20 * 20
     assert [(pair.key, pair.image) for pair in pairs] == [
-        (f"v1.{n:04d}", f"v1.{n:04d}.jpg".encode() * 20) for n in range(400)]
+        (f"v1.{n:04d}", f"v1.{n:04d}.jpg".encode() * 20) for n in range(400)
+    ]
     assert {pair.status for pair in pairs} == {PairStatus.OK}
     assert grouper.passed_over == {"images": 400}
 
 
 def test_the_parts_of_a_sample_may_have_names_with_dots(tmp_path, caplog):
-    members = [(f"s{number}.{extension}", f"{number}".encode()) for number in range(55)
-               for extension in ("image.jpg", "caption.txt")]
+    members = [
+        (f"s{number}.{extension}", f"{number}".encode())
+        for number in range(55)
+        for extension in ("image.jpg", "caption.txt")
+    ]
     assert brief(read(tmp_path, members)) == [(f"s{n}", f"{n}".encode(), f"{n}", "OK") for n in range(55)]
     assert not caplog.text
 
 
-@pytest.mark.parametrize(("names", "expected", "passed_over"), [
-    (["a.jpg", "a.txt", "a.2.jpg"], [("a", "a.jpg", "a.txt")], {"images": 1}),
-    (["a.jpg", "a.2.jpg", "a.2.txt"], [("a", "a.jpg", ""), ("a.2", "a.2.jpg", "a.2.txt")], {}),
-    (["a.1.jpg", "a.1.txt", "a.2.jpg"], [("a.1", "a.1.jpg", "a.1.txt"), ("a.2", "a.2.jpg", "")], {}),
-    (["a.2.mask.png", "a.2.jpg", "a.2.txt", "a.jpg", "a.txt"],
-     [("a.2", "a.2.jpg", "a.2.txt"), ("a", "a.jpg", "a.txt")], {"images": 1}),
-    (["a.front.jpg", "a.back.jpg", "a.caption.txt"], [("a", "a.front.jpg", "a.caption.txt")], {"images": 1}),
-    (["a.image.jpg", "a.image.json", "a.caption.txt"], [("a", "a.image.jpg", "a.caption.txt")], {}),
-    (["a.1.jpg", "a.2.jpg"], [("a.1", "a.1.jpg", ""), ("a.2", "a.2.jpg", "")], {}),
-    (["a.jpg", "a.cls", "a.npy", "README"], [("a", "a.jpg", "")], {"other files": 3}),
-    (["a.x.heic", "a.x.txt", "a.x.svg"], [("a.x", "a.x.heic", "a.x.txt")], {"images": 1}),
-    (["a.jpg", "b.cls", "a.txt"], [("a", "a.jpg", ""), ("a", None, "a.txt")], {"other files": 1}),
-])
+@pytest.mark.parametrize(
+    ("names", "expected", "passed_over"),
+    [
+        (["a.jpg", "a.txt", "a.2.jpg"], [("a", "a.jpg", "a.txt")], {"images": 1}),
+        (["a.jpg", "a.2.jpg", "a.2.txt"], [("a", "a.jpg", ""), ("a.2", "a.2.jpg", "a.2.txt")], {}),
+        (["a.1.jpg", "a.1.txt", "a.2.jpg"], [("a.1", "a.1.jpg", "a.1.txt"), ("a.2", "a.2.jpg", "")], {}),
+        (
+            ["a.2.mask.png", "a.2.jpg", "a.2.txt", "a.jpg", "a.txt"],
+            [("a.2", "a.2.jpg", "a.2.txt"), ("a", "a.jpg", "a.txt")],
+            {"images": 1},
+        ),
+        (["a.front.jpg", "a.back.jpg", "a.caption.txt"], [("a", "a.front.jpg", "a.caption.txt")], {"images": 1}),
+        (["a.image.jpg", "a.image.json", "a.caption.txt"], [("a", "a.image.jpg", "a.caption.txt")], {}),
+        (["a.1.jpg", "a.2.jpg"], [("a.1", "a.1.jpg", ""), ("a.2", "a.2.jpg", "")], {}),
+        (["a.jpg", "a.cls", "a.npy", "README"], [("a", "a.jpg", "")], {"other files": 3}),
+        (["a.x.heic", "a.x.txt", "a.x.svg"], [("a.x", "a.x.heic", "a.x.txt")], {"images": 1}),
+        (["a.jpg", "b.cls", "a.txt"], [("a", "a.jpg", ""), ("a", None, "a.txt")], {"other files": 1}),
+    ],
+)
 def test_names_and_their_pairs(tmp_path, caplog, names, expected, passed_over):
     with caplog.at_level(logging.INFO):
         pairs = read(tmp_path, [(name, b"{}" if name.endswith("json") else name.encode()) for name in names])
@@ -136,8 +155,14 @@ def check_against_webdataset(samples: list[dict[str, bytes]], pairs: list[Pair],
     rest = list(pairs)
     for sample in samples:
         names = [name for name in sample if name.split(".")[-1] in {*IMAGES, "txt"}]
-        count = next((place for place, pair in enumerate(rest) if split_name(f"{pair.key}.x")[0] != sample["__key__"]),
-                     len(rest)) if names else 0
+        count = (
+            next(
+                (place for place, pair in enumerate(rest) if split_name(f"{pair.key}.x")[0] != sample["__key__"]),
+                len(rest),
+            )
+            if names
+            else 0
+        )
         check_sample(sample, rest[:count])
         del rest[:count]
     assert not rest
@@ -150,8 +175,12 @@ def check_against_webdataset(samples: list[dict[str, bytes]], pairs: list[Pair],
 
 PARTS = st.sampled_from(["", "1", "2", "2.mask", "image", "caption", "10"])
 KEYS = st.sampled_from(["a", "b", "d/a", "x.y/a", "é"])
-NAMES = st.builds(lambda key, stem, last: f"{key}.{stem}.{last}".replace("..", "."), KEYS, PARTS,
-                  st.sampled_from(["jpg", "png", "txt", "cls"]))
+NAMES = st.builds(
+    lambda key, stem, last: f"{key}.{stem}.{last}".replace("..", "."),
+    KEYS,
+    PARTS,
+    st.sampled_from(["jpg", "png", "txt", "cls"]),
+)
 
 
 @settings(max_examples=300, deadline=None)

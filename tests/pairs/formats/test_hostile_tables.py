@@ -28,33 +28,58 @@ from openmofi.storage import Shard
 def column_of(kind: str) -> pa.Array:
     """Three images in a column of a kind."""
     values = [b"1", b"2", b"1"]
-    return {"dictionary": lambda: pa.array(values).dictionary_encode(),
-            "large": lambda: pa.array(values, pa.large_binary()),
-            "view": lambda: pa.array(values, pa.binary_view()), "fixed": lambda: pa.array(values, pa.binary(1)),
-            "struct": lambda: pa.array([{"bytes": value, "path": "x"} for value in values])}[kind]()
+    return {
+        "dictionary": lambda: pa.array(values).dictionary_encode(),
+        "large": lambda: pa.array(values, pa.large_binary()),
+        "view": lambda: pa.array(values, pa.binary_view()),
+        "fixed": lambda: pa.array(values, pa.binary(1)),
+        "struct": lambda: pa.array([{"bytes": value, "path": "x"} for value in values]),
+    }[kind]()
 
 
 @pytest.mark.parametrize("kind", ["dictionary", "large", "view", "fixed", "struct"])
 def test_image_bytes_of_any_encoding(tmp_path, kind):
     table = pa.table({"image": column_of(kind), "text": ["one", "two", "three"]})
     assert [(pair.image, pair.status.name) for pair in read(parquet(tmp_path, table))] == [
-        (b"1", "OK"), (b"2", "OK"), (b"1", "OK")]
+        (b"1", "OK"),
+        (b"2", "OK"),
+        (b"1", "OK"),
+    ]
 
 
-@pytest.mark.parametrize("column", [
-    pa.array(["one", None]), pa.array(["one", None]).dictionary_encode(), pa.array(["one", None], pa.large_string()),
-    pa.array(["one", None], pa.string_view()), pa.array([b"one", None]), pa.array([["one", "1"], []]),
-    pa.array([["one"], None], pa.large_list(pa.string())), pa.array([["one", "1"], None], pa.list_(pa.string(), 2)),
-    pa.array([["one"], [None]], pa.list_(pa.dictionary(pa.int32(), pa.string())))])
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(["one", None]),
+        pa.array(["one", None]).dictionary_encode(),
+        pa.array(["one", None], pa.large_string()),
+        pa.array(["one", None], pa.string_view()),
+        pa.array([b"one", None]),
+        pa.array([["one", "1"], []]),
+        pa.array([["one"], None], pa.large_list(pa.string())),
+        pa.array([["one", "1"], None], pa.list_(pa.string(), 2)),
+        pa.array([["one"], [None]], pa.list_(pa.dictionary(pa.int32(), pa.string()))),
+    ],
+)
 def test_texts_of_any_encoding(tmp_path, column):
     table = pa.table({"image": [b"1", b"2"], "text": column})
     assert [(pair.text, pair.status.name) for pair in read(parquet(tmp_path, table))] == [
-        ("one", "OK"), ("", "TEXT_MISSING")]
+        ("one", "OK"),
+        ("", "TEXT_MISSING"),
+    ]
 
 
-@pytest.mark.parametrize("column", [
-    pa.array([{"en": "one"}]), pa.array([[("en", "one")]], pa.map_(pa.string(), pa.string())), pa.array([[["one"]]]),
-    pa.array([True]), pa.array([[{"raw": "one"}]]), pa.array([0], pa.timestamp("s"))])
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([{"en": "one"}]),
+        pa.array([[("en", "one")]], pa.map_(pa.string(), pa.string())),
+        pa.array([[["one"]]]),
+        pa.array([True]),
+        pa.array([[{"raw": "one"}]]),
+        pa.array([0], pa.timestamp("s")),
+    ],
+)
 def test_a_column_that_holds_no_texts_is_refused(tmp_path, column):
     place = parquet(tmp_path, pa.table({"image": [b"1"], "caption": column}))
     with pytest.raises(UsageError, match=r"The column 'caption' of .*x\.parquet is .*, not text") as caught:
@@ -63,10 +88,14 @@ def test_a_column_that_holds_no_texts_is_refused(tmp_path, column):
 
 
 def test_nan_is_missing_and_numbers_are_digits(tmp_path):
-    table = pa.table({"image": [b"1", b"2", b"3"], "text": [1984.0, float("nan"), None],
-                      "id": [7.0, float("nan"), None]})
+    table = pa.table(
+        {"image": [b"1", b"2", b"3"], "text": [1984.0, float("nan"), None], "id": [7.0, float("nan"), None]}
+    )
     assert [(pair.key, pair.text, pair.status.name) for pair in read(parquet(tmp_path, table))] == [
-        ("7.0", "1984.0", "OK"), ("000000001", "", "TEXT_MISSING"), ("000000002", "", "TEXT_MISSING")]
+        ("7.0", "1984.0", "OK"),
+        ("000000001", "", "TEXT_MISSING"),
+        ("000000002", "", "TEXT_MISSING"),
+    ]
 
 
 def test_values_of_json_that_are_no_texts(photos):
@@ -75,7 +104,12 @@ def test_values_of_json_that_are_no_texts(photos):
     rows += [{"file_name": {"path": "a.jpg"}, "key": ["x"], "text": "t"}, {"file_name": float("nan"), "text": "t"}]
     (photos / "metadata.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     assert [(pair.text, pair.status.name) for pair in read(photos)] == [
-        ("one", "OK"), ("two", "OK"), ("1984", "OK"), *[("", "TEXT_MISSING")] * 6, *[("t", "IMAGE_MISSING")] * 2]
+        ("one", "OK"),
+        ("two", "OK"),
+        ("1984", "OK"),
+        *[("", "TEXT_MISSING")] * 6,
+        *[("t", "IMAGE_MISSING")] * 2,
+    ]
 
 
 def hundred_rows(photos: Path, wrong: str, kind: str = "csv") -> Path:
@@ -119,8 +153,10 @@ def test_quotes_that_tsv_does_not_close_are_characters(photos, caplog):
 
 
 def test_quotes_that_span_lines_of_tsv_are_read_as_people_write_them(photos, caplog):
-    (photos / "t.tsv").write_text('file_name\tkey\ttext\na.jpg\t1\t"two\nlines, ""quoted"""\na.jpg\t2\t"a\ttab"\n'
-                                  'a.jpg\t3\ta 5" disk\na.jpg\t4\t"last"\n\n')
+    (photos / "t.tsv").write_text(
+        'file_name\tkey\ttext\na.jpg\t1\t"two\nlines, ""quoted"""\na.jpg\t2\t"a\ttab"\n'
+        'a.jpg\t3\ta 5" disk\na.jpg\t4\t"last"\n\n'
+    )
     assert [pair.text for pair in read(photos)] == ['two\nlines, "quoted"', "a\ttab", 'a 5" disk', "last"]
     assert not caplog.text
 
@@ -177,13 +213,19 @@ def test_rows_whose_file_has_an_impossible_name_are_missing_an_image(photos, kin
         place.write_text("\n".join(map(json.dumps, rows)))
     elif kind == "parquet":
         names = [None if name is None else str(name).encode("utf-8", "surrogatepass") for name in NAMES]
-        place = parquet(photos, pa.table({"file_name": pa.array(names, pa.binary()).view(pa.string()),
-                                           "text": ["t"] * len(NAMES)}))
+        place = parquet(
+            photos, pa.table({"file_name": pa.array(names, pa.binary()).view(pa.string()), "text": ["t"] * len(NAMES)})
+        )
     elif kind == "coco":
         place = photos / "coco.json"
-        place.write_text(json.dumps({
-            "images": [{"id": row["key"], "file_name": row["file_name"]} for row in rows],
-            "annotations": [{"image_id": row["key"], "caption": row["text"]} for row in rows]}))
+        place.write_text(
+            json.dumps(
+                {
+                    "images": [{"id": row["key"], "file_name": row["file_name"]} for row in rows],
+                    "annotations": [{"image_id": row["key"], "caption": row["text"]} for row in rows],
+                }
+            )
+        )
     else:
         place = photos / "samples.json"
         place.write_text(json.dumps({"samples": [{"filepath": row["file_name"], "text": row["text"]} for row in rows]}))
@@ -203,8 +245,13 @@ def test_a_folder_with_pipes_and_names_that_are_not_utf_8(photos):
     (photos / "q.jpg").write_bytes(b"Q")
     (photos / "r.jpg").symlink_to("p.jpg")
     assert [(pair.key, pair.image, pair.text, pair.status.name) for pair in read(photos)] == [
-        ("a", b"A", "", "TEXT_MISSING"), ("caf\\xe9", b"t", "t", "OK"), ("in/b", b"BB", "", "TEXT_MISSING"),
-        ("p", b"", "", "TEXT_MISSING"), ("q", b"Q", "", "TEXT_EMPTY"), ("r", b"", "", "TEXT_MISSING")]
+        ("a", b"A", "", "TEXT_MISSING"),
+        ("caf\\xe9", b"t", "t", "OK"),
+        ("in/b", b"BB", "", "TEXT_MISSING"),
+        ("p", b"", "", "TEXT_MISSING"),
+        ("q", b"Q", "", "TEXT_EMPTY"),
+        ("r", b"", "", "TEXT_MISSING"),
+    ]
 
 
 @pytest.mark.parametrize("name", ["x.tar", "x.csv", "x.parquet", "x.json"])
@@ -242,8 +289,9 @@ def test_the_last_line_and_the_header_are_checked_too(photos):
 
 
 def test_quotes_as_people_write_them_are_read(photos):
-    (photos / "t.csv").write_text('file_name,key,text\na.jpg,1,"two\nlines, ""quoted"""\na.jpg,2,"so" said\n'
-                                  'a.jpg,3,a 5" disk\n\na.jpg,4,"last"')
+    (photos / "t.csv").write_text(
+        'file_name,key,text\na.jpg,1,"two\nlines, ""quoted"""\na.jpg,2,"so" said\na.jpg,3,a 5" disk\n\na.jpg,4,"last"'
+    )
     assert [pair.text for pair in read(photos)] == ['two\nlines, "quoted"', "so said", 'a 5" disk', "last"]
 
 
@@ -267,10 +315,17 @@ def test_absolute_paths_count_below_the_root_alone(photos, tmp_path, caplog):
     assert [pair.image for pair in read(tmp_path / "t.csv", image_root=str(photos))] == [b"A", None]
 
 
-@pytest.mark.parametrize(("name", "why"), [
-    ("/data/a.jpg", "/data/a.jpg leads out of {folder}/. Name a folder that all images lie below with --image-root."),
-    ("gone.jpg", "{folder}/gone.jpg cannot be read: No such file or directory."),
-    ("https://x.org/a.jpg", "https://x.org/a.jpg is an address in the web. Download the images first")])
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        (
+            "/data/a.jpg",
+            "/data/a.jpg leads out of {folder}/. Name a folder that all images lie below with --image-root.",
+        ),
+        ("gone.jpg", "{folder}/gone.jpg cannot be read: No such file or directory."),
+        ("https://x.org/a.jpg", "https://x.org/a.jpg is an address in the web. Download the images first"),
+    ],
+)
 def test_where_no_row_has_an_image_the_log_says_why(photos, caplog, name, why):
     (photos / "t.csv").write_text("file_name,key,text\n" + "".join(f"{name},k{number},t\n" for number in range(3)))
     with caplog.at_level(logging.WARNING):
@@ -290,8 +345,10 @@ def test_where_no_row_of_a_parquet_file_can_be_used_the_log_says_why(photos, cap
     assert "are text_missing. Name another column with --text-column." in caplog.text
 
 
-@pytest.mark.parametrize("name", ["filepath", "image_path", "file_name", "File Path", "ImagePath", "filename", "path",
-                                  "image-file", "img_path"])
+@pytest.mark.parametrize(
+    "name",
+    ["filepath", "image_path", "file_name", "File Path", "ImagePath", "filename", "path", "image-file", "img_path"],
+)
 def test_usual_names_of_image_columns(photos, name):
     (photos / "t.csv").write_text(f"{name},Alt-Text\na.jpg,t\n")
     assert read(photos / "t.csv")[0].image == b"A"
@@ -299,8 +356,9 @@ def test_usual_names_of_image_columns(photos, name):
 
 def test_columns_by_input(tmp_path):
     for name in ("a", "b"):
-        pq.write_table(pa.table({"one": [b"1"], "two": [b"2"], "picture=jpg": [b"3"], "t": ["t"]}),
-                       tmp_path / f"{name}.parquet")
+        pq.write_table(
+            pa.table({"one": [b"1"], "two": [b"2"], "picture=jpg": [b"3"], "t": ["t"]}), tmp_path / f"{name}.parquet"
+        )
 
     def image(name: str, *entries: str) -> bytes | None:
         return read(tmp_path / f"{name}.parquet", text_column="t", image_column=entries)[0].image
@@ -317,15 +375,18 @@ def test_columns_by_input(tmp_path):
     for entries in (("one", "b.parquet=two"), "one", ()):
         setting = column_setting(entries)
         check_patterns(ReadSettings(image_column=setting), [f"{tmp_path}/a.parquet", f"{tmp_path}/b.parquet"])
-        assert settings_from(ReadSettings(), values=json.loads(json.dumps({"image_column": setting}))
-                             ) == ReadSettings(image_column=setting)
+        assert settings_from(ReadSettings(), values=json.loads(json.dumps({"image_column": setting}))) == ReadSettings(
+            image_column=setting
+        )
     with pytest.raises(UsageError, match=r"--image-column 'c.parquet=x': none of the inputs matches 'c\.parquet'"):
         check_patterns(ReadSettings(image_column="c.parquet=x"), [f"{tmp_path}/a.parquet"])
     check_patterns(ReadSettings(image_column="metadata.csv=x"), [f"{tmp_path}/folder"])
 
 
-@pytest.mark.parametrize("error", [pa.ArrowMemoryError("malloc of size 64 failed"), MemoryError(),
-                                   OSError(errno.EMFILE, "Too many open files")])
+@pytest.mark.parametrize(
+    "error",
+    [pa.ArrowMemoryError("malloc of size 64 failed"), MemoryError(), OSError(errno.EMFILE, "Too many open files")],
+)
 def test_a_shortage_is_no_damage_of_a_table(tmp_path, monkeypatch, error):
     def fail(*_: object, **__: object) -> None:
         raise error

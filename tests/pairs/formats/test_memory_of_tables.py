@@ -32,8 +32,9 @@ LARGE = bytes(20 << 20)
 
 def measured(place: Path) -> tuple[int, int, int]:
     """Rows, MiB of their images, and MiB that reading them in a process of its own took."""
-    done = subprocess.run([sys.executable, "-c", MEASURE, str(place)], capture_output=True, text=True, timeout=PATIENCE,
-                          check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(place)], capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
     rows, size, peak = map(int, done.stdout.split())
     return rows, size, peak
 
@@ -86,8 +87,12 @@ def test_a_list_of_many_texts_is_read_to_its_first(tmp_path):
 
 def test_a_column_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet, "_ALLOWANCE", 1 << 20)
-    pq.write_table(pa.table({"image": [bytes(4 << 20)], "text": ["t"]}), tmp_path / "x.parquet", compression="zstd",
-                   use_dictionary=False)
+    pq.write_table(
+        pa.table({"image": [bytes(4 << 20)], "text": ["t"]}),
+        tmp_path / "x.parquet",
+        compression="zstd",
+        use_dictionary=False,
+    )
     _, error = pairs_until_error(tmp_path / "x.parquet")
     assert "the column 'image' of its row group 0 unpacks to more than 200 times as much" in error.message
     assert "raise --max-unpack-ratio" in error.hint

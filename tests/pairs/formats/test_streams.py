@@ -25,7 +25,7 @@ def chunks_of(content, sizes):
     at = 0
     while at < len(content):
         size = next(sizes)
-        yield content[at:at + size]
+        yield content[at : at + size]
         at += size
 
 
@@ -40,7 +40,7 @@ def test_a_forward_file_reads_what_a_file_reads():
             position = max(0, furthest - LOOK_BACK, position + step)
             file.seek(position)
             size = draw.choice([0, 1, 512, 5000, 500_000])
-            assert file.read(size) == content[position:position + size]
+            assert file.read(size) == content[position : position + size]
             position = file.tell()
             furthest = max(furthest, position)
             assert len(file._buffer) < 500_000 + LOOK_BACK + 600_000
@@ -49,8 +49,9 @@ def test_a_forward_file_reads_what_a_file_reads():
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
-@pytest.mark.parametrize("content", [b"", b"short", bytes(3_000_000), os.urandom(900_000)],
-                         ids=["none", "short", "zeros", "noise"])
+@pytest.mark.parametrize(
+    "content", [b"", b"short", bytes(3_000_000), os.urandom(900_000)], ids=["none", "short", "zeros", "noise"]
+)
 def test_all_bytes_come_out_also_of_several_streams(tmp_path, pack, content):
     packed = pack(content) + bytes(8) + pack(b"end")
     for cut in (len(packed), len(packed) - 1, len(pack(content)) - 1):
@@ -101,8 +102,13 @@ def test_unpacking_a_lot_takes_little_memory(tmp_path):
         for _ in range(256):
             file.write(packer.compress(bytes(1 << 20)))
         file.write(packer.flush())
-    done = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path / "x.tar.gz")], capture_output=True, text=True,
-                          timeout=PATIENCE, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(tmp_path / "x.tar.gz")],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
     rows, kib = map(int, done.stdout.split())
     assert rows == 1
     assert kib < 16_384

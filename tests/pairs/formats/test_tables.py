@@ -24,27 +24,47 @@ def test_parquet_with_bytes(tmp_path):
     assert read(parquet(tmp_path, table)) == [
         Pair("000000000", b"1", "a cat", PairStatus.OK, "u1"),
         Pair("000000001", b"2", "", PairStatus.TEXT_MISSING),
-        Pair("000000002", None, " ", PairStatus.IMAGE_MISSING, "u3")]
+        Pair("000000002", None, " ", PairStatus.IMAGE_MISSING, "u3"),
+    ]
     assert count_pairs(Shard(str(tmp_path / "x.parquet"), "x")) == 3
 
 
 def test_parquet_as_hugging_face_writes_it(photos):
-    image = pa.array([{"bytes": b"1", "path": "x.jpg"}, {"bytes": None, "path": "in/b.png"},
-                      {"bytes": None, "path": "../secret.jpg"}, None],
-                     pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    image = pa.array(
+        [
+            {"bytes": b"1", "path": "x.jpg"},
+            {"bytes": None, "path": "in/b.png"},
+            {"bytes": None, "path": "../secret.jpg"},
+            None,
+        ],
+        pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+    )
     table = pa.table({"image": image, "caption": [["one", "other"], ["two"], ["three"], []], "id": [7, 8, 8, None]})
     assert read(parquet(photos, table)) == [
-        Pair("7", b"1", "one"), Pair("8", b"BB", "two"), Pair("8", None, "three", PairStatus.DUPLICATE_KEY),
-        Pair("000000003", None, "", PairStatus.IMAGE_MISSING)]
+        Pair("7", b"1", "one"),
+        Pair("8", b"BB", "two"),
+        Pair("8", None, "three", PairStatus.DUPLICATE_KEY),
+        Pair("000000003", None, "", PairStatus.IMAGE_MISSING),
+    ]
 
 
-@pytest.mark.parametrize("encode", [lambda column: column, lambda column: column.dictionary_encode(),
-                                    lambda column: column.cast(pa.large_string())])
+@pytest.mark.parametrize(
+    "encode",
+    [lambda column: column, lambda column: column.dictionary_encode(), lambda column: column.cast(pa.large_string())],
+)
 def test_parquet_with_paths(photos, encode):
-    table = pa.table({"file_name": encode(pa.array(["a.jpg", "in/b.png", "none.jpg", "../secret.jpg"])),
-                      "text": encode(pa.array(["one", "two", "three", "four"]))})
+    table = pa.table(
+        {
+            "file_name": encode(pa.array(["a.jpg", "in/b.png", "none.jpg", "../secret.jpg"])),
+            "text": encode(pa.array(["one", "two", "three", "four"])),
+        }
+    )
     assert [(p.image, p.text, p.status.name) for p in read(parquet(photos, table))] == [
-        (b"A", "one", "OK"), (b"BB", "two", "OK"), (None, "three", "IMAGE_MISSING"), (None, "four", "IMAGE_MISSING")]
+        (b"A", "one", "OK"),
+        (b"BB", "two", "OK"),
+        (None, "three", "IMAGE_MISSING"),
+        (None, "four", "IMAGE_MISSING"),
+    ]
 
 
 def test_parquet_with_bytes_that_are_no_utf8_in_strings(tmp_path):
@@ -52,7 +72,9 @@ def test_parquet_with_bytes_that_are_no_utf8_in_strings(tmp_path):
     text = pa.StringArray.from_buffers(2, raw.buffers()[1], raw.buffers()[2])
     table = pa.table({"text": text, "image": [b"1", b"2"], "key": text})
     assert read(parquet(tmp_path, table)) == [
-        Pair("caf\\xe9", b"1", "caf\ufffd", PairStatus.TEXT_INVALID), Pair("ok", b"2", "ok")]
+        Pair("caf\\xe9", b"1", "caf\ufffd", PairStatus.TEXT_INVALID),
+        Pair("ok", b"2", "ok"),
+    ]
 
 
 def test_parquet_limits(tmp_path):
@@ -101,7 +123,7 @@ def damaged(folder: Path) -> Path:
     place = parquet(folder, pa.table({"text": ["t"] * 600, "image": rows}), row_group_size=200, compression="zstd")
     content = bytearray(place.read_bytes())
     start = len(content) // 2
-    content[start: start + 2000] = b"\xff" * 2000
+    content[start : start + 2000] = b"\xff" * 2000
     place.write_bytes(content)
     return place
 
@@ -128,22 +150,32 @@ def test_any_damage_to_parquet_is_one_sentence(tmp_path_factory, flips):
     assert error is None or str(place) in error.message
 
 
-@pytest.mark.parametrize(("columns", "urls"), [
-    ({"source": ["s", None], "url": ["u", None]}, ["u", ""]), ({"source": ["s", None]}, ["s", ""]),
-    ({"collection": ["c", "d"]}, ["c", "d"]), ({"source": [{"a": 1}, {"a": 2}]}, ["", ""]),
-])
+@pytest.mark.parametrize(
+    ("columns", "urls"),
+    [
+        ({"source": ["s", None], "url": ["u", None]}, ["u", ""]),
+        ({"source": ["s", None]}, ["s", ""]),
+        ({"collection": ["c", "d"]}, ["c", "d"]),
+        ({"source": [{"a": 1}, {"a": 2}]}, ["", ""]),
+    ],
+)
 def test_a_source_or_a_collection_is_where_a_row_comes_from_where_there_is_no_address(tmp_path, columns, urls):
     path = parquet(tmp_path, pa.table({"image": [b"1", b"2"], "text": ["a", "b"], **columns}))
     assert [pair.url for pair in read(path)] == urls
 
 
-@pytest.mark.parametrize(("name", "content"), [
-    ("metadata.csv", 'file_name,text,url\na.jpg,"one, two",u\nin/b.png,zwei,\n'),
-    ("captions.tsv", "image\tcaption\turl\na.jpg\tone, two\tu\nin/b.png\tzwei\t\n"),
-    ("anything.jsonl", '{"file_name": "a.jpg", "text": "one, two", "url": "u"}\n\n'
-                       '{"file_name": "in/b.png", "text": "zwei"}\n'),
-    ("bom.csv", '\ufefffile_name,text,url\r\na.jpg,"one, two",u\r\nin/b.png,zwei,\r\n'),
-])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metadata.csv", 'file_name,text,url\na.jpg,"one, two",u\nin/b.png,zwei,\n'),
+        ("captions.tsv", "image\tcaption\turl\na.jpg\tone, two\tu\nin/b.png\tzwei\t\n"),
+        (
+            "anything.jsonl",
+            '{"file_name": "a.jpg", "text": "one, two", "url": "u"}\n\n{"file_name": "in/b.png", "text": "zwei"}\n',
+        ),
+        ("bom.csv", '\ufefffile_name,text,url\r\na.jpg,"one, two",u\r\nin/b.png,zwei,\r\n'),
+    ],
+)
 def test_folders_with_a_table(photos, name, content):
     (photos / name).write_bytes(content.encode())
     expected = [Pair("a.jpg", b"A", "one, two", PairStatus.OK, "u"), Pair("in/b.png", b"BB", "zwei")]
@@ -155,20 +187,46 @@ def test_folders_with_a_table(photos, name, content):
 def test_rows_of_a_table_that_cannot_be_used_have_a_status(photos):
     (photos / "metadata.csv").write_bytes(
         b"file_name,text\na.jpg,\nnone.jpg,t\n../secret.jpg,t\n/etc/passwd,t\nfile:///etc/passwd,t\n"
-        b"a.jpg,again\n,no image\nin/b.png\nin,a folder\nin/../a.jpg,t\n./a.jpg,caf\xe9\nin/./b.png,a\0b\n")
+        b"a.jpg,again\n,no image\nin/b.png\nin,a folder\nin/../a.jpg,t\n./a.jpg,caf\xe9\nin/./b.png,a\0b\n"
+    )
     pairs = read(photos)
     assert [(pair.key, pair.status.name) for pair in pairs] == [
-        ("a.jpg", "TEXT_EMPTY"), ("none.jpg", "IMAGE_MISSING"), ("../secret.jpg", "IMAGE_MISSING"),
-        ("/etc/passwd", "IMAGE_MISSING"), ("file:///etc/passwd", "IMAGE_MISSING"), ("a.jpg", "DUPLICATE_KEY"),
-        ("000000006", "IMAGE_MISSING"), ("in/b.png", "TEXT_MISSING"), ("in", "IMAGE_MISSING"),
-        ("in/../a.jpg", "IMAGE_MISSING"), ("./a.jpg", "TEXT_INVALID"), ("in/./b.png", "OK")]
+        ("a.jpg", "TEXT_EMPTY"),
+        ("none.jpg", "IMAGE_MISSING"),
+        ("../secret.jpg", "IMAGE_MISSING"),
+        ("/etc/passwd", "IMAGE_MISSING"),
+        ("file:///etc/passwd", "IMAGE_MISSING"),
+        ("a.jpg", "DUPLICATE_KEY"),
+        ("000000006", "IMAGE_MISSING"),
+        ("in/b.png", "TEXT_MISSING"),
+        ("in", "IMAGE_MISSING"),
+        ("in/../a.jpg", "IMAGE_MISSING"),
+        ("./a.jpg", "TEXT_INVALID"),
+        ("in/./b.png", "OK"),
+    ]
     assert not any(pair.image == b"secret" for pair in pairs)
 
 
-@pytest.mark.parametrize(("path", "stays"), [
-    ("a.jpg", True), ("a/b c.jpg", True), ("a..b/c.jpg", True), ("é.jpg", True), ("", False), ("/a", False),
-    ("../a", False), ("a/../b", False), ("..\\a", False), ("\\a", False), ("C:\\a", False), ("c:/a", False),
-    ("http://x/a.jpg", False), ("memory:x", False), ("a\0.jpg", False)])
+@pytest.mark.parametrize(
+    ("path", "stays"),
+    [
+        ("a.jpg", True),
+        ("a/b c.jpg", True),
+        ("a..b/c.jpg", True),
+        ("é.jpg", True),
+        ("", False),
+        ("/a", False),
+        ("../a", False),
+        ("a/../b", False),
+        ("..\\a", False),
+        ("\\a", False),
+        ("C:\\a", False),
+        ("c:/a", False),
+        ("http://x/a.jpg", False),
+        ("memory:x", False),
+        ("a\0.jpg", False),
+    ],
+)
 def test_paths_that_stay_inside(path, stays):
     assert inside(path) is stays
 
@@ -207,7 +265,11 @@ def test_json_lines_that_are_no_objects_keep_their_rows(photos):
     lines = [json.dumps({"file_name": "a.jpg", "text": "t"}), "{broken", "[1]", json.dumps({"text": "u"})]
     (photos / "metadata.jsonl").write_text("\n".join(lines))
     assert [(pair.key, pair.status.name) for pair in read(photos)] == [
-        ("a.jpg", "OK"), ("000000001", "IMAGE_MISSING"), ("000000002", "IMAGE_MISSING"), ("000000003", "IMAGE_MISSING")]
+        ("a.jpg", "OK"),
+        ("000000001", "IMAGE_MISSING"),
+        ("000000002", "IMAGE_MISSING"),
+        ("000000003", "IMAGE_MISSING"),
+    ]
 
 
 def test_a_folder_of_images_with_texts_beside_them(photos):
@@ -231,8 +293,10 @@ def test_a_folder_of_nothing_and_files_of_no_known_kind(tmp_path):
 @given(st.binary(max_size=200), st.sampled_from(["csv", "tsv", "jsonl"]))
 def test_any_table_gives_rows_or_one_sentence(tmp_path_factory, content, ending):
     place = tmp_path_factory.getbasetemp() / f"metadata.{ending}"
-    place.write_bytes((b"" if ending == "jsonl" else b"file_name\ttext\n".replace(
-        b"\t", b"," if ending == "csv" else b"\t")) + content)
+    place.write_bytes(
+        (b"" if ending == "jsonl" else b"file_name\ttext\n".replace(b"\t", b"," if ending == "csv" else b"\t"))
+        + content
+    )
     pairs, error = pairs_until_error(place)
     assert error is None or str(place) in error.message
     assert len(pairs) <= content.count(b"\n") + content.count(b"\r") + 1

@@ -20,8 +20,14 @@ from openmofi.pairs import Record, count_pairs, read_pairs, write_tar
 from openmofi.schema import Pair, PairStatus
 from openmofi.storage import Shard
 
-THREE = [("a.jpg", b"A" * 700), ("a.txt", b"a cat"), ("b.png", b"B" * 700), ("b.txt", b"a dog"),
-         ("c.webp", b"C" * 700), ("c.txt", b"a fox")]
+THREE = [
+    ("a.jpg", b"A" * 700),
+    ("a.txt", b"a cat"),
+    ("b.png", b"B" * 700),
+    ("b.txt", b"a dog"),
+    ("c.webp", b"C" * 700),
+    ("c.txt", b"a fox"),
+]
 
 
 def brief(pairs: list[Pair]) -> list[tuple[str, str]]:
@@ -29,10 +35,13 @@ def brief(pairs: list[Pair]) -> list[tuple[str, str]]:
 
 
 def test_img2dataset_layout_as_written_by_us(tmp_path):
-    records = [Record("000000001", b"\xff\xd8\xff1", "a cat", {"url": "http://x/1"}),
-               Record("dir/000000002", b"\x89PNG\r\n\x1a\n2", "", {"width": 3}),
-               Record("000000003", b"GIF89a", "grün"), Record("000000004", None, None),
-               Record("000000005", b"RIFF0000WEBP", "w", None)]
+    records = [
+        Record("000000001", b"\xff\xd8\xff1", "a cat", {"url": "http://x/1"}),
+        Record("dir/000000002", b"\x89PNG\r\n\x1a\n2", "", {"width": 3}),
+        Record("000000003", b"GIF89a", "grün"),
+        Record("000000004", None, None),
+        Record("000000005", b"RIFF0000WEBP", "w", None),
+    ]
     assert write_tar(tmp_path / "a.tar", records) == 5
     write_tar(tmp_path / "b.tar", records)
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
@@ -43,8 +52,10 @@ def test_img2dataset_layout_as_written_by_us(tmp_path):
     assert pairs == [
         Pair("000000001", b"\xff\xd8\xff1", "a cat", PairStatus.OK, "http://x/1"),
         Pair("dir/000000002", b"\x89PNG\r\n\x1a\n2", "", PairStatus.TEXT_EMPTY),
-        Pair("000000003", b"GIF89a", "grün"), Pair("000000004", None, "", PairStatus.IMAGE_MISSING),
-        Pair("000000005", b"RIFF0000WEBP", "w")]
+        Pair("000000003", b"GIF89a", "grün"),
+        Pair("000000004", None, "", PairStatus.IMAGE_MISSING),
+        Pair("000000005", b"RIFF0000WEBP", "w"),
+    ]
     assert count_pairs(Shard(str(tmp_path / "a.tar"), "a")) == 5
 
 
@@ -61,16 +72,38 @@ def test_extensions_in_any_case(tmp_path, extension):
 
 
 def test_what_can_be_wrong_with_a_pair_has_a_status(tmp_path):
-    pairs = read(tmp_path, [
-        ("no_text.jpg", b"x"), ("no_image.txt", b"t"), ("only_json.json", b'{"caption": "t"}'),
-        ("empty.jpg", b"x"), ("empty.txt", b""), ("blank.jpg", b"x"), ("blank.txt", b" \n\t"),
-        ("latin.jpg", b"x"), ("latin.txt", b"caf\xe9"), ("long.jpg", b"x"), ("long.txt", b"y" * 1_000_000),
-        ("large.jpg", b"x" * 2001), ("large.txt", b"t"), ("zero.jpg", b""), ("zero.txt", b"t"),
-    ], max_image_bytes=2000)
+    pairs = read(
+        tmp_path,
+        [
+            ("no_text.jpg", b"x"),
+            ("no_image.txt", b"t"),
+            ("only_json.json", b'{"caption": "t"}'),
+            ("empty.jpg", b"x"),
+            ("empty.txt", b""),
+            ("blank.jpg", b"x"),
+            ("blank.txt", b" \n\t"),
+            ("latin.jpg", b"x"),
+            ("latin.txt", b"caf\xe9"),
+            ("long.jpg", b"x"),
+            ("long.txt", b"y" * 1_000_000),
+            ("large.jpg", b"x" * 2001),
+            ("large.txt", b"t"),
+            ("zero.jpg", b""),
+            ("zero.txt", b"t"),
+        ],
+        max_image_bytes=2000,
+    )
     assert brief(pairs) == [
-        ("no_text", "TEXT_MISSING"), ("no_image", "IMAGE_MISSING"), ("only_json", "IMAGE_MISSING"),
-        ("empty", "TEXT_EMPTY"), ("blank", "TEXT_EMPTY"), ("latin", "TEXT_INVALID"), ("long", "TEXT_TOO_LONG"),
-        ("large", "IMAGE_TOO_LARGE"), ("zero", "OK")]
+        ("no_text", "TEXT_MISSING"),
+        ("no_image", "IMAGE_MISSING"),
+        ("only_json", "IMAGE_MISSING"),
+        ("empty", "TEXT_EMPTY"),
+        ("blank", "TEXT_EMPTY"),
+        ("latin", "TEXT_INVALID"),
+        ("long", "TEXT_TOO_LONG"),
+        ("large", "IMAGE_TOO_LARGE"),
+        ("zero", "OK"),
+    ]
     by_key = {pair.key: pair for pair in pairs}
     assert by_key["latin"].text == "caf\ufffd"
     assert by_key["long"].text == "y" * 10_000
@@ -80,38 +113,94 @@ def test_what_can_be_wrong_with_a_pair_has_a_status(tmp_path):
 
 def test_captions_from_json_where_there_is_no_txt(tmp_path):
     about = {"caption": "from json", "url": "http://x"}
-    pairs = read(tmp_path, [
-        ("a.jpg", b"x"), ("a.json", json.dumps(about).encode()),
-        ("b.jpg", b"x"), ("b.json", json.dumps(about).encode()), ("b.txt", b"from txt"),
-        ("c.jpg", b"x"), ("c.json", b'{"caption": "\\ud800 half"}'),
-        ("d.jpg", b"x"), ("d.json", b"{broken"), ("e.jpg", b"x"), ("e.json", b"[" * 100_000),
-        ("f.jpg", b"x"), ("f.json", b'{"caption": null, "url": 7}'), ("g.jpg", b"x"), ("g.json",
-        b'{"caption": "\xe9"}'),
-    ])
+    pairs = read(
+        tmp_path,
+        [
+            ("a.jpg", b"x"),
+            ("a.json", json.dumps(about).encode()),
+            ("b.jpg", b"x"),
+            ("b.json", json.dumps(about).encode()),
+            ("b.txt", b"from txt"),
+            ("c.jpg", b"x"),
+            ("c.json", b'{"caption": "\\ud800 half"}'),
+            ("d.jpg", b"x"),
+            ("d.json", b"{broken"),
+            ("e.jpg", b"x"),
+            ("e.json", b"[" * 100_000),
+            ("f.jpg", b"x"),
+            ("f.json", b'{"caption": null, "url": 7}'),
+            ("g.jpg", b"x"),
+            ("g.json", b'{"caption": "\xe9"}'),
+        ],
+    )
     assert [(pair.text, pair.url, pair.status.name) for pair in pairs] == [
-        ("from json", "http://x", "OK"), ("from txt", "http://x", "OK"), ("\ufffd half", "", "TEXT_INVALID"),
-        ("", "", "TEXT_MISSING"), ("", "", "TEXT_MISSING"), ("", "7", "TEXT_MISSING"), ("\ufffd", "", "TEXT_INVALID")]
+        ("from json", "http://x", "OK"),
+        ("from txt", "http://x", "OK"),
+        ("\ufffd half", "", "TEXT_INVALID"),
+        ("", "", "TEXT_MISSING"),
+        ("", "", "TEXT_MISSING"),
+        ("", "7", "TEXT_MISSING"),
+        ("\ufffd", "", "TEXT_INVALID"),
+    ]
 
 
 def test_a_source_or_a_collection_says_where_a_pair_comes_from_where_no_address_does(tmp_path):
-    abouts = [{"source": "s", "collection": "c", "url": "u"}, {"source": "s", "collection": "c"}, {"collection": "c"},
-              {"source": "", "url": None, "collection": "c"}, {"source": ["s"]}, {}]
-    pairs = read(tmp_path, [member for number, about in enumerate(abouts) for member in (
-        (f"{number}.jpg", b"x"), (f"{number}.json", json.dumps({"caption": "t", **about}).encode()))])
+    abouts = [
+        {"source": "s", "collection": "c", "url": "u"},
+        {"source": "s", "collection": "c"},
+        {"collection": "c"},
+        {"source": "", "url": None, "collection": "c"},
+        {"source": ["s"]},
+        {},
+    ]
+    pairs = read(
+        tmp_path,
+        [
+            member
+            for number, about in enumerate(abouts)
+            for member in ((f"{number}.jpg", b"x"), (f"{number}.json", json.dumps({"caption": "t", **about}).encode()))
+        ],
+    )
     assert [pair.url for pair in pairs] == ["u", "s", "c", "c", "", ""]
 
 
 def test_duplicate_keys_keep_their_rows(tmp_path):
-    pairs = read(tmp_path, [("a.jpg", b"1"), ("a.txt", b"one"), ("a.jpg", b"2"), ("a.txt", b"two"),
-                            ("b.jpg", b"3"), ("b.txt", b"three"), ("a.png", b"4"), ("a.txt", b"four")])
+    pairs = read(
+        tmp_path,
+        [
+            ("a.jpg", b"1"),
+            ("a.txt", b"one"),
+            ("a.jpg", b"2"),
+            ("a.txt", b"two"),
+            ("b.jpg", b"3"),
+            ("b.txt", b"three"),
+            ("a.png", b"4"),
+            ("a.txt", b"four"),
+        ],
+    )
     assert [(p.key, p.image, p.text, p.status.name) for p in pairs] == [
-        ("a", b"1", "one", "OK"), ("a", b"2", "two", "DUPLICATE_KEY"), ("b", b"3", "three", "OK"),
-        ("a", b"4", "four", "DUPLICATE_KEY")]
+        ("a", b"1", "one", "OK"),
+        ("a", b"2", "two", "DUPLICATE_KEY"),
+        ("b", b"3", "three", "OK"),
+        ("a", b"4", "four", "DUPLICATE_KEY"),
+    ]
 
 
 def test_other_components_and_several_images_of_a_key(tmp_path):
-    pairs = read(tmp_path, [("a.depth.png", b"D"), ("a.jpg", b"J"), ("a.png", b"P"), ("a.txt", b"t"), ("a.cls", b"7"),
-                            ("README", b"x"), (".hidden.jpg", b"x"), ("__MACOSX/._a.jpg", b"x"), ("b.cls", b"1")])
+    pairs = read(
+        tmp_path,
+        [
+            ("a.depth.png", b"D"),
+            ("a.jpg", b"J"),
+            ("a.png", b"P"),
+            ("a.txt", b"t"),
+            ("a.cls", b"7"),
+            ("README", b"x"),
+            (".hidden.jpg", b"x"),
+            ("__MACOSX/._a.jpg", b"x"),
+            ("b.cls", b"1"),
+        ],
+    )
     assert pairs == [Pair("a", b"J", "t")]
 
 
@@ -142,20 +231,32 @@ def test_links_and_devices_are_never_followed(tmp_path):
     image = tarfile.TarInfo("z.jpg")
     image.type, image.linkname = tarfile.SYMTYPE, "/etc/passwd"
     pairs = read(tmp_path, [*members, ("z.jpg", image), ("z.txt", b"t")])
-    assert brief(pairs) == [("a", "IMAGE_MISSING"), *((f"k{n}", "TEXT_MISSING") for n in range(4)),
-                            ("z", "IMAGE_MISSING")]
+    assert brief(pairs) == [
+        ("a", "IMAGE_MISSING"),
+        *((f"k{n}", "TEXT_MISSING") for n in range(4)),
+        ("z", "IMAGE_MISSING"),
+    ]
     assert not any("secret" in pair.text for pair in pairs)
 
 
 def test_odd_strings_go_into_arrow(tmp_path):
-    pairs = read(tmp_path, [(os.fsdecode(b"caf\xe9.jpg"), b"x"), (os.fsdecode(b"caf\xe9.txt"), b"a\0b"),
-                            (os.fsdecode(b"caf\xe8.jpg"), b"x"), (os.fsdecode(b"caf\xe8.txt"), b"\xef\xbb\xbfbom")])
+    pairs = read(
+        tmp_path,
+        [
+            (os.fsdecode(b"caf\xe9.jpg"), b"x"),
+            (os.fsdecode(b"caf\xe9.txt"), b"a\0b"),
+            (os.fsdecode(b"caf\xe8.jpg"), b"x"),
+            (os.fsdecode(b"caf\xe8.txt"), b"\xef\xbb\xbfbom"),
+        ],
+    )
     assert [(pair.key, pair.text) for pair in pairs] == [("caf\\xe9", "a\0b"), ("caf\\xe8", "bom")]
     assert pa.array([pair.key + pair.text + pair.url for pair in pairs]).to_pylist()
 
 
-@pytest.mark.parametrize(("name", "mode"), [("x.tar.gz", "w:gz"), ("x.tgz", "w:gz"), ("x.tar.bz2", "w:bz2"),
-                                            ("x.tar.xz", "w:xz"), ("x.tar", "w:gz")])
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("x.tar.gz", "w:gz"), ("x.tgz", "w:gz"), ("x.tar.bz2", "w:bz2"), ("x.tar.xz", "w:xz"), ("x.tar", "w:gz")],
+)
 def test_compressed_tars(tmp_path, name, mode):
     assert brief(read_bytes(tmp_path, tar_bytes(THREE, mode), name)) == [("a", "OK"), ("b", "OK"), ("c", "OK")]
 
@@ -213,11 +314,13 @@ def test_a_damaged_header_in_the_middle_is_no_silent_end(tmp_path):
     with pytest.raises(OpenMofiError, match=r"after [01] pairs: bad checksum \(at byte 2,560\)"):
         read_bytes(tmp_path, bytes(whole))
     assert brief(read_bytes(tmp_path, bytes(whole), on_damage="keep")) == [
-        ("a", "OK"), ("b", "IMAGE_MISSING"), ("c", "OK")]
+        ("a", "OK"),
+        ("b", "IMAGE_MISSING"),
+        ("c", "OK"),
+    ]
 
 
-@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.GNUTYPE_SPARSE,
-                                  tarfile.REGTYPE])
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.GNUTYPE_SPARSE, tarfile.REGTYPE])
 def test_headers_that_claim_petabytes_are_damage_at_once(tmp_path, kind):
     header = tarfile.TarInfo("a.jpg")
     header.type, header.size = kind, 1 << 60
@@ -235,8 +338,9 @@ def test_a_pax_header_that_claims_petabytes_is_damage_at_once(tmp_path):
         read_bytes(tmp_path, bomb)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a tar", b"\0" * 100, os.urandom(5000)],
-                         ids=["none", "text", "zeros", "noise"])
+@pytest.mark.parametrize(
+    "content", [b"", b"not a tar", b"\0" * 100, os.urandom(5000)], ids=["none", "text", "zeros", "noise"]
+)
 def test_what_is_no_tar_is_one_sentence(tmp_path, content):
     with pytest.raises(OpenMofiError, match=r"x\.tar is truncated or damaged after 0 pairs"):
         read_bytes(tmp_path, content)
@@ -257,8 +361,12 @@ def test_a_missing_file_is_one_sentence(tmp_path):
 
 KEYS = st.sampled_from(["a", "b", "c", "d/a", "é", "x.v1", "x.v2", "../up", "A"])
 EXTENSIONS = st.sampled_from(["jpg", "JPG", "png", "txt", "json", "cls", "mask.png", "TXT"])
-CONTENTS = st.binary(max_size=40) | st.just(b'{"caption": "c", "url": "u"}') | st.just("ünï".encode()) \
+CONTENTS = (
+    st.binary(max_size=40)
+    | st.just(b'{"caption": "c", "url": "u"}')
+    | st.just("ünï".encode())
     | st.integers(0, 60).map(lambda n: b"w" * n)
+)
 MEMBERS = st.lists(st.tuples(KEYS, EXTENSIONS, CONTENTS).map(lambda t: (f"{t[0]}.{t[1]}", t[2])), max_size=25)
 
 
@@ -286,8 +394,12 @@ def stems_of_pairs(extensions: list[str]) -> list[str]:
     whole = [stem for stem in of if text in of[stem] and of[stem] & {"jpg", "png"}]
     if not whole and ("" in of or (text in lasts and {"jpg", "png"} & set(lasts))):
         return [""] if extensions else []
-    return list(dict.fromkeys(max((each for each in whole if f"{stem}.".startswith(f"{each}." if each else "")),
-                                  key=len, default=stem) for stem in stems))
+    return list(
+        dict.fromkeys(
+            max((each for each in whole if f"{stem}.".startswith(f"{each}." if each else "")), key=len, default=stem)
+            for stem in stems
+        )
+    )
 
 
 @settings(max_examples=100, deadline=None)
@@ -306,8 +418,13 @@ def test_rows_and_keys_are_as_the_oracle_says(tmp_path_factory, members):
 
 
 @settings(max_examples=120, deadline=None)
-@given(MEMBERS, st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), max_size=6),
-       st.integers(0, 1 << 16), st.sampled_from(["stop", "keep"]), st.sampled_from(["w", "w:gz", "w:xz"]))
+@given(
+    MEMBERS,
+    st.lists(st.tuples(st.integers(0, 1 << 16), st.integers(0, 255)), max_size=6),
+    st.integers(0, 1 << 16),
+    st.sampled_from(["stop", "keep"]),
+    st.sampled_from(["w", "w:gz", "w:xz"]),
+)
 def test_any_damage_gives_pairs_and_at_most_one_sentence(tmp_path_factory, members, flips, cut, mode, packing):
     content = bytearray(tar_bytes(members, packing))
     for position, value in flips:

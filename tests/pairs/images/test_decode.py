@@ -19,8 +19,15 @@ from PIL import Image, ImageOps
 from openmofi.pairs import Decoded, ImageRefused, decode, decode_image, describe, perceptual_hash
 from openmofi.schema import PairStatus
 
-KINDS = {"PNG": {}, "JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}, "BMP": {}, "TIFF": {},
-         "GIF": {}, "AVIF": {"quality": 95}}
+KINDS = {
+    "PNG": {},
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"lossless": True},
+    "BMP": {},
+    "TIFF": {},
+    "GIF": {},
+    "AVIF": {"quality": 95},
+}
 
 
 def pixels(image: Image.Image) -> np.ndarray:
@@ -39,9 +46,14 @@ def test_formats(kind):
     assert close(found.image, gradient(), 0 if kind in ("PNG", "BMP", "TIFF", "WEBP") else 8)
 
 
-@pytest.mark.parametrize(("kind", "status"), [
-    *((kind, PairStatus.IMAGE_UNSUPPORTED_FORMAT) for kind in ("ICO", "PPM", "ICNS", "JPEG2000", "DDS")),
-    ("TGA", PairStatus.IMAGE_BROKEN), ("PCX", PairStatus.IMAGE_BROKEN)])
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [
+        *((kind, PairStatus.IMAGE_UNSUPPORTED_FORMAT) for kind in ("ICO", "PPM", "ICNS", "JPEG2000", "DDS")),
+        ("TGA", PairStatus.IMAGE_BROKEN),
+        ("PCX", PairStatus.IMAGE_BROKEN),
+    ],
+)
 def test_other_formats_are_refused(kind, status):
     with pytest.raises(ImageRefused) as caught:
         decode(encode(gradient(64, 64), kind))
@@ -49,9 +61,10 @@ def test_other_formats_are_refused(kind, status):
     assert "none of JPEG, PNG" in str(caught.value)
 
 
-@pytest.mark.parametrize("data", [
-    b"", b"x", b"\0" * 1000, b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF\0\0\0\0WEBP", b"BM",
-    b"II*\0"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"x", b"\0" * 1000, b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF\0\0\0\0WEBP", b"BM", b"II*\0"],
+)
 def test_what_is_no_image_is_broken(data):
     with pytest.raises(ImageRefused) as caught:
         decode_image(data)
@@ -59,10 +72,17 @@ def test_what_is_no_image_is_broken(data):
     assert caught.value.why
 
 
-@pytest.mark.parametrize("data", [
-    png(100_000, 100_000), png(2**31 - 1, 2**31 - 1), png(100_000, 1_000), png(89_478_486, 1),
-    b"GIF89a" + struct.pack("<HHxxxcHHHHBB", 65535, 65535, b",", 0, 0, 65535, 65535, 0, 8),
-    b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, 50_000, 50_000, 1, 24, 0, 0, 0, 0, 0, 0)])
+@pytest.mark.parametrize(
+    "data",
+    [
+        png(100_000, 100_000),
+        png(2**31 - 1, 2**31 - 1),
+        png(100_000, 1_000),
+        png(89_478_486, 1),
+        b"GIF89a" + struct.pack("<HHxxxcHHHHBB", 65535, 65535, b",", 0, 0, 65535, 65535, 0, 8),
+        b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, 50_000, 50_000, 1, 24, 0, 0, 0, 0, 0, 0),
+    ],
+)
 def test_bombs_are_refused_by_their_header(data):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with warnings.catch_warnings():
@@ -218,9 +238,12 @@ def test_many_threads_see_what_one_sees():
 
 
 SEEDS = [encode(gradient(24, 16), kind, **options) for kind, options in KINDS.items()] + [
-    encode(gradient(24, 16).convert("RGBA"), "PNG"), encode(gradient(24, 16).convert("CMYK"), "JPEG"),
+    encode(gradient(24, 16).convert("RGBA"), "PNG"),
+    encode(gradient(24, 16).convert("CMYK"), "JPEG"),
     encode(gradient(24, 16).convert("P"), "GIF", save_all=True, append_images=[gradient(24, 16)]),
-    encode(gradient(24, 16), "TIFF", compression="tiff_lzw"), encode(gradient(24, 16), "JPEG", progressive=True)]
+    encode(gradient(24, 16), "TIFF", compression="tiff_lzw"),
+    encode(gradient(24, 16), "JPEG", progressive=True),
+]
 FLIPS = st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), min_size=1, max_size=8)
 
 
@@ -242,16 +265,21 @@ def test_mutated_bytes_give_an_image_or_a_refusal(seed, flips, where, cut):
         data = data[: cut % (len(data) + 1)]
     found = decoded_or_refused(bytes(data))
     if isinstance(found, ImageRefused):
-        assert found.status in (PairStatus.IMAGE_BROKEN, PairStatus.IMAGE_TOO_LARGE,
-                                PairStatus.IMAGE_UNSUPPORTED_FORMAT)
+        assert found.status in (
+            PairStatus.IMAGE_BROKEN,
+            PairStatus.IMAGE_TOO_LARGE,
+            PairStatus.IMAGE_UNSUPPORTED_FORMAT,
+        )
     else:
         assert found.image.mode == "RGB"
         assert describe(found).phash < 1 << 64
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.sampled_from([b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF", b"BM", b"II*\0", b"MM\0*"]),
-       st.binary(max_size=300))
+@given(
+    st.sampled_from([b"", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"RIFF", b"BM", b"II*\0", b"MM\0*"]),
+    st.binary(max_size=300),
+)
 def test_any_bytes_give_an_image_or_a_refusal(magic, data):
     found = decoded_or_refused(magic + data)
     assert found.why if isinstance(found, ImageRefused) else found.image.mode == "RGB"

@@ -27,15 +27,35 @@ def ftyp(*brands: bytes) -> bytes:
 OTHERS = [
     (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
     (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- made > by -->\n<!DOCTYPE svg PUBLIC 'x'>\n<svg>", "SVG"),
-    (b"<html>404</html>", "HTML"), (b"\n <!doctype html><title>Not found</title>", "HTML"),
-    (b"%PDF-1.4", "PDF"), (b"%!PS-Adobe-3.0 EPSF-3.0\n", "EPS"), (b"8BPS\0\1", "PSD"),
-    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"), (b"\xff\x4f\xff\x51\0", "JPEG 2000"),
-    (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"), (b"\xff\x0a\0", "JPEG XL"), (b"II\xbc\x01", "JPEG XR"),
-    (b"P6\n2 2\n255\n", "Netpbm"), (ftyp(b"isom", b"iso2", b"mp41"), "video"), (ftyp(b"qt  "), "video"),
-    (b"\x1aE\xdf\xa3webm", "video"), (b"RIFF\0\0\0\0AVI LIST", "video"), (ftyp(b"crx ", b"isom"), "CR3"),
+    (b"<html>404</html>", "HTML"),
+    (b"\n <!doctype html><title>Not found</title>", "HTML"),
+    (b"%PDF-1.4", "PDF"),
+    (b"%!PS-Adobe-3.0 EPSF-3.0\n", "EPS"),
+    (b"8BPS\0\1", "PSD"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51\0", "JPEG 2000"),
+    (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+    (b"\xff\x0a\0", "JPEG XL"),
+    (b"II\xbc\x01", "JPEG XR"),
+    (b"P6\n2 2\n255\n", "Netpbm"),
+    (ftyp(b"isom", b"iso2", b"mp41"), "video"),
+    (ftyp(b"qt  "), "video"),
+    (b"\x1aE\xdf\xa3webm", "video"),
+    (b"RIFF\0\0\0\0AVI LIST", "video"),
+    (ftyp(b"crx ", b"isom"), "CR3"),
 ]
-UNKNOWN = [b"", b"x", b"\0" * 100, b"<a>", b"<?xml version='1.0'?><rss>", b"Plain text", ftyp(b"avif", b"mif1"),
-           ftyp(b"mif1", b"miaf"), b"GIF89a", b"P9 "]
+UNKNOWN = [
+    b"",
+    b"x",
+    b"\0" * 100,
+    b"<a>",
+    b"<?xml version='1.0'?><rss>",
+    b"Plain text",
+    ftyp(b"avif", b"mif1"),
+    ftyp(b"mif1", b"miaf"),
+    b"GIF89a",
+    b"P9 ",
+]
 
 
 @pytest.mark.parametrize(("data", "name"), OTHERS)
@@ -95,11 +115,20 @@ def test_broken_heic_is_broken():
 
 
 def test_a_key_with_another_image_keeps_it(tmp_path):
-    members = [("a.svg", b"<svg/>"), ("a.jpg", b"JPEG"), ("a.txt", b"both"), ("b.heic", b"HEIC"), ("b.txt", b"one"),
-               ("c.psd", b"8BPS")]
+    members = [
+        ("a.svg", b"<svg/>"),
+        ("a.jpg", b"JPEG"),
+        ("a.txt", b"both"),
+        ("b.heic", b"HEIC"),
+        ("b.txt", b"one"),
+        ("c.psd", b"8BPS"),
+    ]
     pairs = read_bytes(tmp_path, tar_bytes(members))
     assert [(pair.key, pair.image, pair.status.name) for pair in pairs] == [
-        ("a", b"JPEG", "OK"), ("b", b"HEIC", "OK"), ("c", b"8BPS", "TEXT_MISSING")]
+        ("a", b"JPEG", "OK"),
+        ("b", b"HEIC", "OK"),
+        ("c", b"8BPS", "TEXT_MISSING"),
+    ]
 
 
 def test_heic_is_written_under_its_name(tmp_path):

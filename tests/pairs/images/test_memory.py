@@ -67,8 +67,9 @@ print((peak() - before) // 1024)
 
 
 def run(script: str, *arguments: object) -> str:
-    done = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True,
-                          timeout=PATIENCE)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -82,9 +83,15 @@ def test_under_a_memory_limit_no_good_image_is_refused(tmp_path, kind):
     assert outcomes.total() == 16
 
 
-@pytest.mark.parametrize("error", [
-    MemoryError(), OSError(errno.ENOMEM, "Cannot allocate memory"), OSError(errno.EMFILE, "Too many open files"),
-    OSError(errno.EIO, "Input/output error")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        OSError(errno.EMFILE, "Too many open files"),
+        OSError(errno.EIO, "Input/output error"),
+    ],
+)
 @pytest.mark.parametrize("where", ["open", "load", "exif"])
 def test_a_shortage_is_raised_wherever_it_comes_up(monkeypatch, error, where):
     def fail(*_: object, **__: object) -> None:
@@ -100,8 +107,14 @@ def test_a_shortage_is_raised_wherever_it_comes_up(monkeypatch, error, where):
     assert of_machine(caught.value)
 
 
-@pytest.mark.parametrize("says", ["out of memory error when reading image file", "could not create decoder object",
-                                  "Failed to decode frame 0: Decoding of color planes failed"])
+@pytest.mark.parametrize(
+    "says",
+    [
+        "out of memory error when reading image file",
+        "could not create decoder object",
+        "Failed to decode frame 0: Decoding of color planes failed",
+    ],
+)
 def test_what_may_have_been_a_shortage_is_one_while_memory_is_short(monkeypatch, says):
     def fail(_: object) -> None:
         raise OSError(says)
@@ -200,9 +213,17 @@ def large(kind: str, mode: str, side: int) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize(("kind", "mode", "most"), [
-    ("PNG", "I;16", 9), ("PNG", "RGBA", 11), ("PNG", "LA", 11), ("PNG", "P", 9), ("TIFF", "F", 13),
-    ("TIFF", "CMYK", 11)])
+@pytest.mark.parametrize(
+    ("kind", "mode", "most"),
+    [
+        ("PNG", "I;16", 9),
+        ("PNG", "RGBA", 11),
+        ("PNG", "LA", 11),
+        ("PNG", "P", 9),
+        ("TIFF", "F", 13),
+        ("TIFF", "CMYK", 11),
+    ],
+)
 def test_what_is_converted_takes_little_beside_the_pixels(tmp_path, kind, mode, most):
     """Bytes a pixel at the peak; 16-bit grey took 34, floats 38, transparency 20."""
     side = 3500
@@ -221,8 +242,11 @@ def test_threads_stay_within_the_budget(tmp_path, monkeypatch):
 
 
 def test_a_webp_is_refused_before_its_canvas_is_made():
-    for data in (encode(Image.new("RGB", (60, 50)), "WEBP"), encode(Image.new("RGB", (60, 50)), "WEBP", lossless=True),
-                 encode(Image.new("RGBA", (60, 50)), "WEBP")):
+    for data in (
+        encode(Image.new("RGB", (60, 50)), "WEBP"),
+        encode(Image.new("RGB", (60, 50)), "WEBP", lossless=True),
+        encode(Image.new("RGBA", (60, 50)), "WEBP"),
+    ):
         assert decode(data, max_pixels=3000).width == 60
         with pytest.raises(ImageRefused, match="60 × 50 pixels, more than 2999") as caught:
             decode(data, max_pixels=2999)

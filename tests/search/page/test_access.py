@@ -8,11 +8,15 @@ pytestmark = pytest.mark.slow
 VIEWS = {
     "search": ("#/search", ".tile-text"),
     "query": ("#/search?entity=c%3Ared&image=2*-1%400.1,0.1,0.5,0.5&more=1", ".tile-text"),
-    "image": ("#/search?show=1", "dialog .facts"), "entities": ("#/entities", ".entity-card"),
-    "entity": ("#/entity/c%3Ared", ".tile-text"), "review": ("#/review", ".entity-card"),
-    "grid": ("#/review/grid/c%3Agrey", ".judge"), "single": ("#/review/single/c%3Agrey", ".single .chips kbd"),
+    "image": ("#/search?show=1", "dialog .facts"),
+    "entities": ("#/entities", ".entity-card"),
+    "entity": ("#/entity/c%3Ared", ".tile-text"),
+    "review": ("#/review", ".entity-card"),
+    "grid": ("#/review/grid/c%3Agrey", ".judge"),
+    "single": ("#/review/single/c%3Agrey", ".single .chips kbd"),
     "map": ("#/map?area=0", ".tile-text"),
-    "nothing": ("#/search?f.type=animal", ".notice"), "error": ("#/entity/Q0", ".failure"),
+    "nothing": ("#/search?f.type=animal", ".notice"),
+    "error": ("#/entity/Q0", ".failure"),
 }
 
 
@@ -48,8 +52,11 @@ def test_axe_finds_no_violation(new_tab, scheme):
 
 
 def violations(results):
-    return [(each["id"], node["target"], node.get("any") and node["any"][0]["message"])
-            for each in results.response["violations"] for node in each["nodes"]]
+    return [
+        (each["id"], node["target"], node.get("any") and node["any"][0]["message"])
+        for each in results.response["violations"]
+        for node in each["nodes"]
+    ]
 
 
 def test_no_view_scrolls_sideways_on_a_phone(new_tab):
@@ -75,8 +82,18 @@ def test_tab_goes_from_the_head_to_the_content(tab):
     for _ in range(10):
         page.keyboard.press("Tab")
         seen.append(page.evaluate("(e => e.getAttribute('aria-label') || e.innerText)(document.activeElement)").strip())
-    assert seen == ["To the content", "OpenMOFI", "Search", "Entities", "Review", "Map", "Search images", "Image",
-                    "Search", "Filters"]
+    assert seen == [
+        "To the content",
+        "OpenMOFI",
+        "Search",
+        "Entities",
+        "Review",
+        "Map",
+        "Search images",
+        "Image",
+        "Search",
+        "Filters",
+    ]
 
 
 def test_results_are_announced(tab, whole):

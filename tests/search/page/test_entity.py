@@ -18,8 +18,10 @@ def test_what_is_known_of_it_and_its_images_from_sure_to_doubtful(tab):
     assert order == sorted(order, reverse=True)
     page.get_by_role("radio", name="Most doubtful first").check(force=True)
     page.wait_for_url("**order=doubt")
-    page.wait_for_function("""first => document.querySelector('[data-place="0"] .figure')?.textContent === first""",
-                           arg=f"{order[-1]:.0f} %")
+    page.wait_for_function(
+        """first => document.querySelector('[data-place="0"] .figure')?.textContent === first""",
+        arg=f"{order[-1]:.0f} %",
+    )
     page.get_by_role("radio", name="Below the threshold").check(force=True)
     expect(page.locator(".tile .probability").first).to_contain_text("20 %")
     expect(page.get_by_role("heading", name="It may be mistaken for")).to_be_visible()

@@ -18,8 +18,9 @@ def heap(page):
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
     session.send("HeapProfiler.collectGarbage")
-    return next(each["value"] for each in session.send("Performance.getMetrics")["metrics"]
-                if each["name"] == "JSHeapUsedSize")
+    return next(
+        each["value"] for each in session.send("Performance.getMetrics")["metrics"] if each["name"] == "JSHeapUsedSize"
+    )
 
 
 def test_a_hundred_thousand_results_are_scrolled(tab):

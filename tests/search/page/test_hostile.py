@@ -36,9 +36,12 @@ def test_refused_uploads_are_explained(tab, tmp_path, whole):
     page = tab.open()
     bomb = io.BytesIO()
     Image.new("1", (30_000, 30_000)).save(bomb, "PNG")
-    for name, data, sentence in (("large.jpg", bytes(60_000_000), "too large"), ("bomb.png", bomb.getvalue(), "pixels"),
-                                 ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "are not read"),
-                                 ("broken.jpg", b"\xff\xd8\xff\xe0 nothing", "can be read")):
+    for name, data, sentence in (
+        ("large.jpg", bytes(60_000_000), "too large"),
+        ("bomb.png", bomb.getvalue(), "pixels"),
+        ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "are not read"),
+        ("broken.jpg", b"\xff\xd8\xff\xe0 nothing", "can be read"),
+    ):
         (tmp_path / name).write_bytes(data)
         page.locator("input[type=file]").set_input_files(tmp_path / name)
         alert = page.get_by_role("alert")

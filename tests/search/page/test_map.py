@@ -141,8 +141,22 @@ def test_an_area_is_chosen_by_its_name(tab, index):
 
 def test_without_a_map_it_says_how_to_make_one(tab):
     note = "This index has no map yet. Make it with: openmofi index map INDEX."
-    tab.page.route("**/api/map", lambda route: route.fulfill(json={
-        "images": [], "x": [], "y": [], "type": [], "area": [], "types": [], "areas": [], "missing": 48, "note": note}))
+    tab.page.route(
+        "**/api/map",
+        lambda route: route.fulfill(
+            json={
+                "images": [],
+                "x": [],
+                "y": [],
+                "type": [],
+                "area": [],
+                "types": [],
+                "areas": [],
+                "missing": 48,
+                "note": note,
+            }
+        ),
+    )
     page = tab.open("#/map", ".notice")
     expect(page.get_by_text(note)).to_be_visible()
 
@@ -150,15 +164,23 @@ def test_without_a_map_it_says_how_to_make_one(tab):
 def test_a_hundred_thousand_points_are_drawn_and_chosen(tab):
     count, draw = 100_000, np.random.default_rng(0)
     types = [{"type": f"type {number}", "images": count // 7} for number in range(6)]
-    columns = {"images": list(range(1, count + 1)), "type": draw.integers(0, 8, count).tolist(),
-               "x": draw.integers(0, 65536, count).tolist(), "y": draw.integers(0, 65536, count).tolist(),
-               "area": draw.integers(0, 24, count).tolist()}
+    columns = {
+        "images": list(range(1, count + 1)),
+        "type": draw.integers(0, 8, count).tolist(),
+        "x": draw.integers(0, 65536, count).tolist(),
+        "y": draw.integers(0, 65536, count).tolist(),
+        "area": draw.integers(0, 24, count).tolist(),
+    }
     areas = [{"images": each, "entities": [], "type": ""} for each in np.bincount(columns["area"]).tolist()]
     page = tab.page
-    page.route("**/api/map", lambda route: route.fulfill(json={
-        **columns, "types": types, "areas": areas, "missing": 0, "note": ""}))
-    page.route("**/api/images", lambda route: route.fulfill(
-        json=[image_row(number) for number in route.request.post_data_json]))
+    page.route(
+        "**/api/map",
+        lambda route: route.fulfill(json={**columns, "types": types, "areas": areas, "missing": 0, "note": ""}),
+    )
+    page.route(
+        "**/api/images",
+        lambda route: route.fulfill(json=[image_row(number) for number in route.request.post_data_json]),
+    )
     page.route("**/api/images/*/thumbnail", lambda route: route.fulfill(body=png(), content_type="image/png"))
     page = tab.open("#/map", "canvas")
     assert page.locator(".legend li").count() == 8
@@ -173,11 +195,12 @@ def test_a_hundred_thousand_points_are_drawn_and_chosen(tab):
 def test_colours_can_be_told_apart_by_all():
     """Machado, Oliveira and Fernandes 2009, severity 1, in linear RGB; differences in CIELAB; 3 : 1 by WCAG 1.4.11."""
     style = (Path(openmofi.search.__file__).parent / "page/style/base.css").read_text()
-    seen = [np.eye(3), np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
-                                 [-0.003882, -0.048116, 1.051998]]),
-            np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]]),
-            np.array([[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
-                      [0.004733, 0.691367, 0.3039]])]
+    seen = [
+        np.eye(3),
+        np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]),
+        np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]]),
+        np.array([[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]]),
+    ]
     schemes = re.findall(r"--surface: (#\w+);.*?(--map-1.*?--map-rest: #\w+);", style, re.DOTALL)
     assert len(schemes) == 2
     for surface, declared in schemes:
@@ -195,7 +218,7 @@ def test_colours_can_be_told_apart_by_all():
 
 def linear(value):
     digits = value[1:] if len(value) == 7 else "".join(2 * digit for digit in value[1:])
-    channels = np.array([int(digits[at:at + 2], 16) for at in (0, 2, 4)]) / 255
+    channels = np.array([int(digits[at : at + 2], 16) for at in (0, 2, 4)]) / 255
     return np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
 
 

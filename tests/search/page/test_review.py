@@ -110,17 +110,38 @@ def test_the_entrance_leads_to_both_ways(tab):
 def test_mentions_are_marked_where_the_label_job_read_them(tab):
     text = "😀 the Kite over a kite"
     row = image_row(1, text, [{"entity": "e:bird", "name": "kite (bird)", "probability": 0.9, "accepted": True}])
-    bird = {"id": "e:bird", "name": "kite (bird)", "description": "", "types": [], "popularity": 1.0, "aliases": [],
-            "images": 1, "named": 1}
+    bird = {
+        "id": "e:bird",
+        "name": "kite (bird)",
+        "description": "",
+        "types": [],
+        "popularity": 1.0,
+        "aliases": [],
+        "images": 1,
+        "named": 1,
+    }
     judged = {"mention": 1, "prior": 0.5, "link_score": 0.5, "image_score": 0.5, "probability": 0.9, "reason": ""}
     page = tab.page
-    page.route("**/api/review?**", lambda route: route.fulfill(json=[
-        {"image": row, "entity": bird, "probability": 0.9, "accepted": True, "verdict": ""}]))
-    page.route("**/api/images/1/reading", lambda route: route.fulfill(json={
-        "text": text, "status": "labelled", "mentions": [
-            {"start": 6, "end": 10, "kind": "title"}, {"start": 18, "end": 22, "kind": "title+tags"}],
-        "candidates": [{"entity": "e:bird", "name": "kite (bird)", "accepted": True, **judged},
-                       {"entity": "e:toy", "name": "kite (toy)", "accepted": False, **judged}]}))
+    page.route(
+        "**/api/review?**",
+        lambda route: route.fulfill(
+            json=[{"image": row, "entity": bird, "probability": 0.9, "accepted": True, "verdict": ""}]
+        ),
+    )
+    page.route(
+        "**/api/images/1/reading",
+        lambda route: route.fulfill(
+            json={
+                "text": text,
+                "status": "labelled",
+                "mentions": [{"start": 6, "end": 10, "kind": "title"}, {"start": 18, "end": 22, "kind": "title+tags"}],
+                "candidates": [
+                    {"entity": "e:bird", "name": "kite (bird)", "accepted": True, **judged},
+                    {"entity": "e:toy", "name": "kite (toy)", "accepted": False, **judged},
+                ],
+            }
+        ),
+    )
     tab.open("#/review/single/e%3Abird", "mark.meant")
     assert page.locator(".caption mark.other").all_text_contents() == ["Kite"]
     assert page.locator(".caption mark.meant").all_text_contents() == ["kite"]

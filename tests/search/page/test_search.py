@@ -57,12 +57,15 @@ def test_an_image_is_chosen_dropped_and_pasted(tab):
     expect(tiles(page).first).to_contain_text("red")
     for kind, name, target in (("DragEvent", "drop", "dataTransfer"), ("ClipboardEvent", "paste", "clipboardData")):
         tab.open()
-        page.evaluate("""async ([bytes, kind, name, target]) => {
+        page.evaluate(
+            """async ([bytes, kind, name, target]) => {
             const data = new DataTransfer();
             data.items.add(new File([new Uint8Array(bytes)], "y.png", { type: "image/png" }));
             const event = { [target]: data, bubbles: true, cancelable: true };
             document.body.dispatchEvent(new globalThis[kind](name, event));
-        }""", [list(png((40, 60, 210))), kind, name, target])
+        }""",
+            [list(png((40, 60, 210))), kind, name, target],
+        )
         page.wait_for_url("**upload=**")
         expect(tiles(page).first).to_contain_text("blue")
 
@@ -77,8 +80,12 @@ def test_a_region_is_dragged_and_searched_with(tab):
     page.mouse.up()
     page.get_by_role("button", name="Search with the region").click()
     page.wait_for_url("**image=1**")
-    region = [float(part) for part in page.evaluate(
-        "new URLSearchParams(location.hash.split('?')[1]).get('image')").split("@")[1].split(",")]
+    region = [
+        float(part)
+        for part in page.evaluate("new URLSearchParams(location.hash.split('?')[1]).get('image')")
+        .split("@")[1]
+        .split(",")
+    ]
     assert region == pytest.approx([0.1, 0.2, 0.6, 0.7], abs=0.02)
     expect(page.locator("dialog")).to_have_count(0)
     expect(tiles(page).first).to_contain_text("red")

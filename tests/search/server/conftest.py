@@ -55,9 +55,14 @@ def started(world):
             if files:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
 
-        process = subprocess.Popen([sys.executable, str(PROGRAM), str(folder)], stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, text=True, preexec_fn=limit,
-                                   env={**os.environ, "SLOW": str(slow), "SETTINGS": json.dumps(settings)})
+        process = subprocess.Popen(
+            [sys.executable, str(PROGRAM), str(folder)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=limit,
+            env={**os.environ, "SLOW": str(slow), "SETTINGS": json.dumps(settings)},
+        )
         processes.append(process)
         return process, process.stdout.readline().strip()
 

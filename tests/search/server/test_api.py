@@ -36,30 +36,55 @@ def uploaded(client, data):
     return answer.json()
 
 
-@pytest.mark.parametrize(("body", "query"), [
-    ({}, Query()), ({"limit": 3, "offset": 2, "fold": False}, Query(limit=3, offset=2, fold=False)),
-    ({"text": "a red square"}, Query(text="a red square")),
-    ({"text": "red", "keywords": False, "until": 0.5}, Query(text="red", keywords=False, until=0.5)),
-    ({"entity": "c:blue"}, Query(entity="c:blue")),
-    ({"examples": [{"image": 1}, {"image": 8, "weight": -0.5}]}, Query((Example(1), Example(8, -0.5)))),
-    ({"more": [1, 2], "less": [8]}, Query(like=(1, 2), unlike=(8,))),
-    ({"examples": [{"image": 1, "region": {"left": 0.5}}]}, Query((Example(1, region=Region(left=0.5)),))),
-    ({"filters": {"entity": "c:red", "min_probability": 0.9}}, Query(filters=Filters("c:red", min_probability=0.9))),
-])
+@pytest.mark.parametrize(
+    ("body", "query"),
+    [
+        ({}, Query()),
+        ({"limit": 3, "offset": 2, "fold": False}, Query(limit=3, offset=2, fold=False)),
+        ({"text": "a red square"}, Query(text="a red square")),
+        ({"text": "red", "keywords": False, "until": 0.5}, Query(text="red", keywords=False, until=0.5)),
+        ({"entity": "c:blue"}, Query(entity="c:blue")),
+        ({"examples": [{"image": 1}, {"image": 8, "weight": -0.5}]}, Query((Example(1), Example(8, -0.5)))),
+        ({"more": [1, 2], "less": [8]}, Query(like=(1, 2), unlike=(8,))),
+        ({"examples": [{"image": 1, "region": {"left": 0.5}}]}, Query((Example(1, region=Region(left=0.5)),))),
+        (
+            {"filters": {"entity": "c:red", "min_probability": 0.9}},
+            Query(filters=Filters("c:red", min_probability=0.9)),
+        ),
+    ],
+)
 def test_a_search_is_that_of_the_index(index, client, body, query):
     assert searched(client, **body) == plain(index.search(query))
     assert searched(client, **body)["hits"]
 
 
-@pytest.mark.parametrize("body", [
-    b'{"text":"red","limit":"3","fold":"no","until":1}', b'{"filters":null}', b'{"text":"red","text":"blue"}',
-    b'{"more":["1",2.0],"less":[3]}', b'{"more":[true]}', b'{"limit":2.5}', b'{"filters":{"columns":{"a":1}}}',
-    b'{"until":Infinity}', b'"red"', b"[]", b"null", b'{"text":"\\ud83d\\ude00"}', '{"text":"red"}'.encode("utf-16"),
-    b'\xef\xbb\xbf{"text":"red"}', b'{"entity":"c:nothing"}', b'{"examples":[{"image":1,"region":{"left":2}}]}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"text":"red","limit":"3","fold":"no","until":1}',
+        b'{"filters":null}',
+        b'{"text":"red","text":"blue"}',
+        b'{"more":["1",2.0],"less":[3]}',
+        b'{"more":[true]}',
+        b'{"limit":2.5}',
+        b'{"filters":{"columns":{"a":1}}}',
+        b'{"until":Infinity}',
+        b'"red"',
+        b"[]",
+        b"null",
+        b'{"text":"\\ud83d\\ude00"}',
+        '{"text":"red"}'.encode("utf-16"),
+        b'\xef\xbb\xbf{"text":"red"}',
+        b'{"entity":"c:nothing"}',
+        b'{"examples":[{"image":1,"region":{"left":2}}]}',
+    ],
+)
 def test_json_is_read_as_fastapi_reads_it(reader, body):
     """What is not plainly `application/json` goes FastAPI's own way."""
-    answers = [reader.post("/api/search", content=body, headers={"Content-Type": kind, "X-Request-ID": "same"})
-               for kind in ("application/json", "application/json; charset=utf-8")]
+    answers = [
+        reader.post("/api/search", content=body, headers={"Content-Type": kind, "X-Request-ID": "same"})
+        for kind in ("application/json", "application/json; charset=utf-8")
+    ]
     direct, ordinary = ({**answer.json(), "seconds": 0, "status": answer.status_code} for answer in answers)
     assert direct == ordinary
 
@@ -122,7 +147,8 @@ def test_images_as_they_lie_and_small(index, client):
     again = client.get("/api/images/3/thumbnail", headers={"If-None-Match": thumbnail.headers["etag"]})
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", thumbnail.headers["etag"])
     assert client.get("/api/images/3/recognise", params={"region": "0,0,0.5,1", "limit": 2}).json() == plain(
-        index.recognise(3, Region(right=0.5), 2))
+        index.recognise(3, Region(right=0.5), 2)
+    )
 
 
 def test_an_image_that_is_gone_is_said_to_be(tmp_path):
@@ -192,14 +218,26 @@ def test_verdicts_are_kept_taken_back_and_come_out_as_a_table(client):
     assert client.delete("/api/verdicts/1").status_code == 404
     assert [each["key"] for each in client.get("/api/verdicts", params={"entity": "c:red"}).json()] == ["red-1"]
     table = pq.read_table(io.BytesIO(client.get("/api/verdicts.parquet").content)).to_pylist()
-    assert table == [{"shard": "images", "key": "red-1", "entity": "c:red", "verdict": "y", "instead": "c:blue",
-                      "who": "ann", "when": kept[1]["when"], "probability": 0.97, "stratum": None}]
+    assert table == [
+        {
+            "shard": "images",
+            "key": "red-1",
+            "entity": "c:red",
+            "verdict": "y",
+            "instead": "c:blue",
+            "who": "ann",
+            "when": kept[1]["when"],
+            "probability": 0.97,
+            "stratum": None,
+        }
+    ]
     assert client.get("/api/verdicts.parquet", params={"labels": "elsewhere"}).status_code == 422
 
 
 def test_two_reviewers_at_once_lose_nothing(tmp_path):
     index = labelled_index(tmp_path, each=20)
     with served(index, rate=0) as client:
+
         def review(who):
             judged = []
             for _ in range(6):

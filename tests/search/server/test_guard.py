@@ -80,13 +80,19 @@ def test_metrics_count_routes_not_paths(client):
         client.get(path)
     client.post("/api/search", json={"text": "red"})
     families = {family.name: family for family in text_string_to_metric_families(client.get("/metrics").text)}
-    counts = {(sample.labels["route"], sample.labels["status"]): sample.value
-              for sample in families["openmofi_requests"].samples if sample.name.endswith("_total")}
+    counts = {
+        (sample.labels["route"], sample.labels["status"]): sample.value
+        for sample in families["openmofi_requests"].samples
+        if sample.name.endswith("_total")
+    }
     assert counts["/api/images/{image}", "200"] == 2
     assert counts["/api/images/{image}", "404"] == 1
     assert counts["none", "404"] == 2
-    batches = {sample.name: sample.value for sample in families["openmofi_encoder_batch"].samples
-               if sample.name.endswith(("_count", "_sum"))}
+    batches = {
+        sample.name: sample.value
+        for sample in families["openmofi_encoder_batch"].samples
+        if sample.name.endswith(("_count", "_sum"))
+    }
     assert batches == {"openmofi_encoder_batch_count": 1, "openmofi_encoder_batch_sum": 1}
     assert any(sample.name.endswith("_bucket") for sample in families["openmofi_request_seconds"].samples)
 

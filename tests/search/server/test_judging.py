@@ -93,15 +93,20 @@ def _variance(strata, counts):
 
 
 @settings(max_examples=50, derandomize=True)
-@given(st.lists(st.tuples(st.integers(6, 500), st.floats(0, 1), st.integers(1, 4)), min_size=1, max_size=3),
-       st.integers(1, 6))
+@given(
+    st.lists(st.tuples(st.integers(6, 500), st.floats(0, 1), st.integers(1, 4)), min_size=1, max_size=3),
+    st.integers(1, 6),
+)
 def test_the_allocation_has_the_least_variance_of_all(parts, count):
     """Against every other way to share out so many labels."""
     strata = [Stratum(0, 1, labels, expected, judged, 0) for labels, expected, judged in parts]
     counts = allocation(strata, count)
     rooms = [each.labels - each.judged for each in strata]
-    others = [each for each in itertools.product(*(range(min(count, room) + 1) for room in rooms))
-              if sum(each) == min(count, sum(rooms))]
+    others = [
+        each
+        for each in itertools.product(*(range(min(count, room) + 1) for room in rooms))
+        if sum(each) == min(count, sum(rooms))
+    ]
     assert _variance(strata, counts) == pytest.approx(min(_variance(strata, each) for each in others), rel=1e-9)
 
 
@@ -118,15 +123,20 @@ def test_drawn_labels_estimate_the_truth_and_the_interval_holds_it(tmp_path):
     Of 400 draws like these, by the hash and by NumPy's generator alike, 93 and 95 % of the intervals hold the truth.
     """
     index = labelled_index(tmp_path, each=20)
-    truth = np.mean([image % 7 != 0 for image, in index.connection.execute(
-        "SELECT image FROM labels WHERE accepted")])
+    truth = np.mean(
+        [image % 7 != 0 for (image,) in index.connection.execute("SELECT image FROM labels WHERE accepted")]
+    )
     held, estimates = 0, []
     for reviewer in range(40):
-        rows = [(each.image.shard, each.image.key, each.entity.id, "n" if each.image.id % 7 == 0 else "y")
-                for each in to_judge(index, who=f"reviewer {reviewer}", limit=32)]
+        rows = [
+            (each.image.shard, each.image.key, each.entity.id, "n" if each.image.id % 7 == 0 else "y")
+            for each in to_judge(index, who=f"reviewer {reviewer}", limit=32)
+        ]
         index.connection.execute("BEGIN")
-        index.connection.executemany("INSERT INTO verdicts (shard, key, entity, verdict, instead, who, made) "
-                                     "VALUES (?, ?, ?, ?, '', '', '')", rows)
+        index.connection.executemany(
+            "INSERT INTO verdicts (shard, key, entity, verdict, instead, who, made) VALUES (?, ?, ?, ?, '', '', '')",
+            rows,
+        )
         shown = precision(index)
         index.connection.execute("ROLLBACK")
         held += shown.lower <= truth <= shown.upper

@@ -40,7 +40,8 @@ def test_search_finds_what_the_index_finds(index):
     answer = asked(index, "search", text="red", limit=3).structured_content
     assert [each["labels"][0]["entity"] for each in answer["images"]][:1] == ["c:red"]
     assert {each["image"] for each in asked(index, "search", entity="crimson").structured_content["images"]} >= {
-        each.image.id for each in index.entity_images("c:red", accepted=True)}
+        each.image.id for each in index.entity_images("c:red", accepted=True)
+    }
 
 
 def test_recognise_and_explain(index):
@@ -50,18 +51,30 @@ def test_recognise_and_explain(index):
     assert (answer["id"], answer["precision"]["judged"], len(answer["surest_images"])) == ("c:blue", 0, 4)
 
 
-@pytest.mark.parametrize(("tool", "arguments", "sentence"), [
-    ("recognise", {"image": 999}, "has no image 999"), ("explain", {"entity": "nothing"}, "knows no entity"),
-    ("search", {"text": "a", "until": 2}, "less than or equal"), ("search", {"limit": 10**9}, "less than or equal")])
+@pytest.mark.parametrize(
+    ("tool", "arguments", "sentence"),
+    [
+        ("recognise", {"image": 999}, "has no image 999"),
+        ("explain", {"entity": "nothing"}, "knows no entity"),
+        ("search", {"text": "a", "until": 2}, "less than or equal"),
+        ("search", {"limit": 10**9}, "less than or equal"),
+    ],
+)
 def test_what_cannot_be_is_said(index, tool, arguments, sentence):
     answer = asked(index, tool, **arguments)
     assert answer.is_error
     assert sentence in answer.content[0].text
 
 
-@pytest.mark.parametrize(("tool", "arguments"), [
-    ("search", {"query": "red"}), ("search", {"text": "red", "licences": "cc0"}), ("recognise", {"image": 1, "x": 1}),
-    ("explain", {"entity": "red", "Limit": 3})])
+@pytest.mark.parametrize(
+    ("tool", "arguments"),
+    [
+        ("search", {"query": "red"}),
+        ("search", {"text": "red", "licences": "cc0"}),
+        ("recognise", {"image": 1, "x": 1}),
+        ("explain", {"entity": "red", "Limit": 3}),
+    ],
+)
 def test_an_argument_that_a_tool_does_not_have_is_refused(index, tool, arguments):
     answer = asked(index, tool, **arguments)
     assert answer.is_error
@@ -79,8 +92,11 @@ def test_the_tools_say_that_they_take_no_other_arguments(index):
 
 def test_nothing_is_written_while_it_answers(index):
     def contents():
-        return {path: path.read_bytes() for path in sorted(index.path.rglob("*"))
-                if path.is_file() and not path.name.endswith(("-wal", "-shm"))}
+        return {
+            path: path.read_bytes()
+            for path in sorted(index.path.rglob("*"))
+            if path.is_file() and not path.name.endswith(("-wal", "-shm"))
+        }
 
     before = contents()
     for tool, arguments in (("search", {"text": "red"}), ("recognise", {"image": 1}), ("explain", {"entity": "red"})):
@@ -103,8 +119,9 @@ def test_a_process_over_stdio(index):
     program = Path(__file__).parents[1] / "served_world.py"
 
     async def ask():
-        server = StdioServerParameters(command=sys.executable, args=[str(program), "--mcp", str(index.path.parent)],
-                                       env=dict(os.environ))
+        server = StdioServerParameters(
+            command=sys.executable, args=[str(program), "--mcp", str(index.path.parent)], env=dict(os.environ)
+        )
         async with Client(stdio_client(server)) as client:
             return await client.call_tool("search", {"text": "green", "limit": 1})
 

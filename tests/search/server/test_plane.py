@@ -33,11 +33,17 @@ def test_colours_are_the_types_of_most_images(index, mapped):
     # Of an entity's types that of most images counts, and what no image is left of has no colour.
     assert plane["types"] == [{"type": "colour", "images": 24}]
     assert sorted(set(plane["type"])) == [0, 2]
-    labelled = {image for image, in index.connection.execute("SELECT image FROM labels WHERE accepted")}
+    labelled = {image for (image,) in index.connection.execute("SELECT image FROM labels WHERE accepted")}
     assert [code == 0 for code in plane["type"]] == [image in labelled for image in plane["images"]]
     assert sum(area["images"] for area in plane["areas"]) == 30
     assert {name for area in plane["areas"] for name in area["entities"]} == {
-        "red", "green", "blue", "yellow", "grey", "white"}
+        "red",
+        "green",
+        "blue",
+        "yellow",
+        "grey",
+        "white",
+    }
 
 
 def test_without_a_map_the_answer_says_how_to_make_one(client):

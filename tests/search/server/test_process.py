@@ -27,15 +27,18 @@ def test_stopped_in_the_middle_of_a_query_it_answers_and_leaves_with_0(started, 
         yield b'"red"}'
 
     def ask():
-        answers.append(httpx2.post(f"{address}api/search", content=body(), timeout=PATIENCE,
-                                   headers={"Content-Type": "application/json"}))
+        answers.append(
+            httpx2.post(
+                f"{address}api/search", content=body(), timeout=PATIENCE, headers={"Content-Type": "application/json"}
+            )
+        )
 
     httpx2.get(f"{address}healthz", timeout=PATIENCE)
     asking = threading.Thread(target=ask)
     asking.start()
     sent.wait(PATIENCE)
     # It is at its encoder, for a second and a half.
-    while not re.search(r'openmofi_encoder_batch_count 1', httpx2.get(f"{address}metrics", timeout=PATIENCE).text):
+    while not re.search(r"openmofi_encoder_batch_count 1", httpx2.get(f"{address}metrics", timeout=PATIENCE).text):
         pass
     process.send_signal(number)
     asking.join(PATIENCE)
@@ -62,7 +65,7 @@ def test_killed_in_the_middle_of_a_query_the_client_sees_no_answer_and_the_next_
     httpx2.get(f"{address}healthz", timeout=PATIENCE)
     asking = threading.Thread(target=ask)
     asking.start()
-    while not re.search(r'openmofi_encoder_batch_count 1', httpx2.get(f"{address}metrics", timeout=PATIENCE).text):
+    while not re.search(r"openmofi_encoder_batch_count 1", httpx2.get(f"{address}metrics", timeout=PATIENCE).text):
         pass
     process.kill()
     asking.join(PATIENCE)
@@ -108,8 +111,16 @@ def test_a_port_that_is_taken_is_said_to_be(world):
     assert "is taken" in str(result.exception)
 
 
-@pytest.mark.parametrize("options", [["--host", "0.0.0.0"], ["--host", "0.0.0.0", "--no-token"], ["--token", "short"],
-                                     ["--token-file", "/nowhere"], ["--trust-proxy", "nobody"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--host", "0.0.0.0"],
+        ["--host", "0.0.0.0", "--no-token"],
+        ["--token", "short"],
+        ["--token-file", "/nowhere"],
+        ["--trust-proxy", "nobody"],
+    ],
+)
 def test_an_unsafe_server_does_not_start(world, options):
     result = CliRunner().invoke(app, ["serve", str(world / "index"), *options])
     assert isinstance(result.exception, UsageError)

@@ -24,9 +24,10 @@ def test_mentions_and_candidates_are_those_of_the_labels(small_index, labelled):
             row = rows[record["shard"], record["key"]]
             reading = client.get(f"/api/images/{record['id']}/reading").json()
             assert reading["text"] == row["text"]
-            assert all(row["text"][each["start"]:each["end"]] == each["surface"] for each in reading["mentions"])
+            assert all(row["text"][each["start"] : each["end"]] == each["surface"] for each in reading["mentions"])
             assert {each["entity"]: each["probability"] for each in reading["candidates"]} == pytest.approx(
-                {each["entity"]: each["probability"] for each in row["entities"]})
+                {each["entity"]: each["probability"] for each in row["entities"]}
+            )
             checked += len(reading["candidates"])
         assert checked > 10
 

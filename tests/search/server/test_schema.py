@@ -15,8 +15,13 @@ from served_world import labelled_index
 
 from openmofi.search.server import ServeSettings, create_app
 
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance,
-          response_headers_conformance]
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+]
 HOST = {"Host": "127.0.0.1"}
 
 
@@ -32,8 +37,10 @@ def test_every_operation_keeps_to_the_description(tmp_path):
     operations = [each.ok() for each in schema.get_all_operations()]
     assert len(operations) > 15
     for operation in operations:
-        @settings(max_examples=8, derandomize=True, deadline=None, database=None,
-                  suppress_health_check=list(HealthCheck))
+
+        @settings(
+            max_examples=8, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        )
         @given(case=operation.as_strategy())
         def ask(case):
             case.call_and_validate(headers=HOST, checks=CHECKS)

@@ -18,15 +18,30 @@ from openmofi.search.server import ServeSettings
 from openmofi.search.server.page import page_files
 
 TOKEN = "a-token-of-thirty-two-characters"
-POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
-          "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; manifest-src 'self'")
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; manifest-src 'self'"
+)
 
 
-@pytest.mark.parametrize("path", [
-    "/static/../../../../etc/passwd", "/static/%2e%2e/%2e%2e/etc/passwd", "/static//etc/passwd", "/etc/passwd",
-    "/static/..%2f..%2fserver%2fapp.py", "/static/../server/app.py", "/api/images/../../etc/passwd",
-    "/api/images/..%2f1/original", "/api/images/%00/original", "/static/index.html%00.js", "/static/__init__.py",
-    "//etc/passwd", "/static/\\..\\..\\etc\\passwd"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../../../../etc/passwd",
+        "/static/%2e%2e/%2e%2e/etc/passwd",
+        "/static//etc/passwd",
+        "/etc/passwd",
+        "/static/..%2f..%2fserver%2fapp.py",
+        "/static/../server/app.py",
+        "/api/images/../../etc/passwd",
+        "/api/images/..%2f1/original",
+        "/api/images/%00/original",
+        "/static/index.html%00.js",
+        "/static/__init__.py",
+        "//etc/passwd",
+        "/static/\\..\\..\\etc\\passwd",
+    ],
+)
 def test_no_path_reaches_the_file_system(reader, path):
     answer = reader.get(path)
     assert answer.status_code in (404, 422), answer.text
@@ -40,8 +55,22 @@ def test_only_the_page_s_own_files_are_served(reader):
         assert reader.get(name).content == file.data
 
 
-@pytest.mark.parametrize("image", ["/etc/passwd", "file:///etc/passwd", "http://169.254.169.254/latest", "../1", 1.5,
-                                   True, [1], {"a": 1}, -1, 0, 2**63])
+@pytest.mark.parametrize(
+    "image",
+    [
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "http://169.254.169.254/latest",
+        "../1",
+        1.5,
+        True,
+        [1],
+        {"a": 1},
+        -1,
+        0,
+        2**63,
+    ],
+)
 def test_an_example_is_an_id_never_a_path_or_address(reader, image):
     answer = reader.post("/api/search", json={"examples": [{"image": image}]})
     assert answer.status_code == 422 if image is not True else answer.status_code in (200, 422)
@@ -55,29 +84,55 @@ def test_no_address_that_a_client_or_an_index_names_is_asked(tmp_path):
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/x.png"
         build([str(folder)], colour_encoder(), tmp_path / "index")
         index = Index.open(tmp_path / "index", colour_encoder())
-        index.connection.execute("UPDATE images SET url = ?, text = ?, columns = ?",
-                                 (address, address, json.dumps({"image": address, "url": address})))
+        index.connection.execute(
+            "UPDATE images SET url = ?, text = ?, columns = ?",
+            (address, address, json.dumps({"image": address, "url": address})),
+        )
         for file in folder.glob("*.png"):
             file.unlink()  # where it came from is known, and not asked instead
         with served(index, rate=0) as client:
             filters = {"folder": address, "licence": address, "columns": {"url": address, address: "*"}}
-            for path, body in (("search", {"text": address}), ("search", {"text": "a", "filters": filters}),
-                               ("search", {"entity": address}), ("search", {"examples": [{"upload": address}]}),
-                               ("recognise", {"upload": address}), ("recognise", {"image": address}),
-                               ("uploads", {"url": address}), ("session", {"token": address}),
-                               ("verdicts", [{"shard": address, "key": address, "entity": "c:red", "verdict": "y"}])):
+            for path, body in (
+                ("search", {"text": address}),
+                ("search", {"text": "a", "filters": filters}),
+                ("search", {"entity": address}),
+                ("search", {"examples": [{"upload": address}]}),
+                ("recognise", {"upload": address}),
+                ("recognise", {"image": address}),
+                ("uploads", {"url": address}),
+                ("session", {"token": address}),
+                ("verdicts", [{"shard": address, "key": address, "entity": "c:red", "verdict": "y"}]),
+            ):
                 assert client.post(f"/api/{path}", json=body).status_code < 500
-            for path in ("images/1/original", "images/1/thumbnail", "images/1/recognise", f"entities/{address}",
-                         f"entities?prefix={address}", f"review?entity={address}",
-                         f"images/1/recognise?region={address}"):
+            for path in (
+                "images/1/original",
+                "images/1/thumbnail",
+                "images/1/recognise",
+                f"entities/{address}",
+                f"entities?prefix={address}",
+                f"review?entity={address}",
+                f"images/1/recognise?region={address}",
+            ):
                 assert client.get(f"/api/{path}").status_code < 500
         listening.setblocking(False)
         with pytest.raises(BlockingIOError):
             listening.accept()
 
 
-@pytest.mark.parametrize("path", ["/", "/api/info", "/api/images/1", "/api/images/1/original", "/api/images/999",
-                                  "/nothing", "/healthz", "/metrics", "/api/openapi.json"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/api/info",
+        "/api/images/1",
+        "/api/images/1/original",
+        "/api/images/999",
+        "/nothing",
+        "/healthz",
+        "/metrics",
+        "/api/openapi.json",
+    ],
+)
 def test_every_answer_has_the_headers(reader, path):
     headers = reader.get(path).headers
     assert headers["content-security-policy"] == POLICY
@@ -89,11 +144,16 @@ def test_every_answer_has_the_headers(reader, path):
 
 def png_of(width, height):
     """A PNG that says that it is so large, and holds next to nothing."""
+
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-            + chunk(b"IDAT", zlib.compress(bytes(10**6))) + chunk(b"IEND", b""))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(bytes(10**6)))
+        + chunk(b"IEND", b"")
+    )
 
 
 def uploaded(client, data):
@@ -102,15 +162,37 @@ def uploaded(client, data):
     return answer.status_code, answer.json().get("error", "")
 
 
-@pytest.mark.parametrize(("data", "status", "sentence"), [
-    (png_of(60_000, 60_000), 413, "too many pixels"),
-    (b"GIF89a" + struct.pack("<HHBBB", 60_000, 60_000, 0, 0, 0) + b"," + struct.pack("<HHHHB", 0, 0, 60_000, 60_000, 0)
-     + b"\x08\xff" + bytes(255) + b"\x00;", 413, "too many pixels"),
-    (b"BM" + struct.pack("<IHHIIiiHHIIiiII", 154, 0, 0, 54, 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0) + bytes(99),
-     413, "too many pixels"), (png_of(2_000, 2_000), 422, "not an image"),
-    (b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>', 415, "SVG"),
-    (b"%PDF-1.4", 415, "PDF"), (b"", 422, "no bytes"), (b"GIF89a", 422, "not an image"),
-    (b"<html><script>alert(1)</script>", 415, "HTML"), (coloured("red")[:200], 422, "not an image")])
+@pytest.mark.parametrize(
+    ("data", "status", "sentence"),
+    [
+        (png_of(60_000, 60_000), 413, "too many pixels"),
+        (
+            b"GIF89a"
+            + struct.pack("<HHBBB", 60_000, 60_000, 0, 0, 0)
+            + b","
+            + struct.pack("<HHHHB", 0, 0, 60_000, 60_000, 0)
+            + b"\x08\xff"
+            + bytes(255)
+            + b"\x00;",
+            413,
+            "too many pixels",
+        ),
+        (
+            b"BM"
+            + struct.pack("<IHHIIiiHHIIiiII", 154, 0, 0, 54, 40, 60_000, 60_000, 1, 24, 0, 0, 0, 0, 0, 0)
+            + bytes(99),
+            413,
+            "too many pixels",
+        ),
+        (png_of(2_000, 2_000), 422, "not an image"),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>', 415, "SVG"),
+        (b"%PDF-1.4", 415, "PDF"),
+        (b"", 422, "no bytes"),
+        (b"GIF89a", 422, "not an image"),
+        (b"<html><script>alert(1)</script>", 415, "HTML"),
+        (coloured("red")[:200], 422, "not an image"),
+    ],
+)
 def test_what_is_no_image_is_refused_kindly(reader, data, status, sentence):
     got, error = uploaded(reader, data)
     assert got == status, error
@@ -145,13 +227,26 @@ def test_uploads_are_forgotten_the_oldest_first():
         expired.get(expired.add(data[0]).upload)
 
 
-@pytest.mark.parametrize(("body", "status"), [
-    (b"[" * 100_000, 400), (b'{"filters":{"columns":' + b'{"a":' * 5_000 + b"1" + b"}" * 5_000 + b"}}", 400),
-    (b'{"text":"' + b"a" * 2_000_000 + b'"}', 413), (b'{"text":"' + b"a" * 5_000 + b'"}', 422),
-    (json.dumps({"more": list(range(1, 5_000))}).encode(), 422), (b'{"text":"\\ud800"}', 422), (b'{"a', 400),
-    (b'{"until":NaN}', 422), (b'{"examples":[{"image":1,"weight":1e999}]}', 422), (b"\xff\xfe", 400), (b"", 422),
-    (b'{"limit":1000000000000000000000000000}', 422), (b'{"nothing":1}', 422),
-    (b'{"filters":{"since":"yesterday"}}', 422), (b'{"examples":[{"image":1,"upload":"a"}]}', 422)])
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"[" * 100_000, 400),
+        (b'{"filters":{"columns":' + b'{"a":' * 5_000 + b"1" + b"}" * 5_000 + b"}}", 400),
+        (b'{"text":"' + b"a" * 2_000_000 + b'"}', 413),
+        (b'{"text":"' + b"a" * 5_000 + b'"}', 422),
+        (json.dumps({"more": list(range(1, 5_000))}).encode(), 422),
+        (b'{"text":"\\ud800"}', 422),
+        (b'{"a', 400),
+        (b'{"until":NaN}', 422),
+        (b'{"examples":[{"image":1,"weight":1e999}]}', 422),
+        (b"\xff\xfe", 400),
+        (b"", 422),
+        (b'{"limit":1000000000000000000000000000}', 422),
+        (b'{"nothing":1}', 422),
+        (b'{"filters":{"since":"yesterday"}}', 422),
+        (b'{"examples":[{"image":1,"upload":"a"}]}', 422),
+    ],
+)
 def test_odd_json_is_refused_with_a_sentence(reader, body, status):
     answer = reader.post("/api/search", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == status, answer.text
@@ -161,8 +256,11 @@ def test_odd_json_is_refused_with_a_sentence(reader, body, status):
 
 def test_deep_and_oversized_json_is_refused_everywhere(reader):
     described = reader.get("/api/openapi.json").json()["paths"]
-    paths = [path for path, methods in described.items()
-             if "application/json" in methods.get("post", {}).get("requestBody", {}).get("content", {})]
+    paths = [
+        path
+        for path, methods in described.items()
+        if "application/json" in methods.get("post", {}).get("requestBody", {}).get("content", {})
+    ]
     assert {"/api/search", "/api/recognise", "/api/verdicts", "/api/images", "/api/session"} <= set(paths)
     for path in paths:
         for body in (b"[" * 200_000, b'{"a":' * 100_000 + b"1" + b"}" * 100_000, b"[" + b"1," * 600_000 + b"1]"):
@@ -180,12 +278,23 @@ def test_forms_are_not_read(client):
     assert client.get("/api/verdicts").json() == []
 
 
-@pytest.mark.parametrize("headers", [{"Origin": "http://evil.example"}, {"Origin": "null"},
-                                     {"Origin": "http://127.0.0.1:9000"}, {"Sec-Fetch-Site": "cross-site"},
-                                     {"Sec-Fetch-Site": "same-site"}])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:9000"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
 def test_pages_of_other_origins_cannot_write(client, headers):
-    assert client.post("/api/verdicts", json=[{"shard": "a", "key": "b", "entity": "c", "verdict": "y"}],
-                       headers=headers).status_code == 403
+    assert (
+        client.post(
+            "/api/verdicts", json=[{"shard": "a", "key": "b", "entity": "c", "verdict": "y"}], headers=headers
+        ).status_code
+        == 403
+    )
     assert client.post("/api/search", json={}, headers={"Origin": "http://127.0.0.1:8000"}).status_code == 200
 
 
@@ -206,10 +315,19 @@ def test_names_that_are_ours_are_answered(index):
 def test_the_token_is_asked_for(index):
     with served(index, host="0.0.0.0", token=TOKEN) as client:
         assert client.get("/").status_code == client.get("/healthz").status_code == 200
-        routes = [("GET", "/api/info"), ("POST", "/api/search"), ("GET", "/api/images/1/original"), ("GET", "/metrics"),
-                  ("POST", "/api/verdicts"), ("GET", "/api/openapi.json"), ("GET", "/api/nothing"),
-                  ("POST", "/api/uploads"), ("GET", "//api/info"), ("GET", "/api/verdicts.parquet"),
-                  ("DELETE", "/api/verdicts/1")]
+        routes = [
+            ("GET", "/api/info"),
+            ("POST", "/api/search"),
+            ("GET", "/api/images/1/original"),
+            ("GET", "/metrics"),
+            ("POST", "/api/verdicts"),
+            ("GET", "/api/openapi.json"),
+            ("GET", "/api/nothing"),
+            ("POST", "/api/uploads"),
+            ("GET", "//api/info"),
+            ("GET", "/api/verdicts.parquet"),
+            ("DELETE", "/api/verdicts/1"),
+        ]
         for method, path in routes:
             for given in ("", "Bearer", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Basic {TOKEN}", "Bearer \xe9"):
                 headers = {"Authorization": given.encode("latin-1")} if given else {}
@@ -247,8 +365,12 @@ def test_a_sign_out_ends_its_own_session_alone(index):
         for cookie in cookies:
             headers = {"Cookie": f"openmofi_session_8000={cookie}"}
             client.delete("/api/session", headers=headers)
-            codes.append([client.get("/api/info", headers={"Cookie": f"openmofi_session_8000={each}"}).status_code
-                          for each in cookies])
+            codes.append(
+                [
+                    client.get("/api/info", headers={"Cookie": f"openmofi_session_8000={each}"}).status_code
+                    for each in cookies
+                ]
+            )
     assert codes == [[401, 200], [401, 401]]
 
 
@@ -272,8 +394,9 @@ def test_the_page_s_address_with_the_token_begins_a_session(index):
 
 def test_guessing_tokens_by_the_page_s_address_is_slow(index):
     with served(index, token=TOKEN, rate=1) as client:
-        codes = [client.get("/", params={"token": str(number)}, follow_redirects=False).status_code
-                 for number in range(10)]
+        codes = [
+            client.get("/", params={"token": str(number)}, follow_redirects=False).status_code for number in range(10)
+        ]
     assert codes[0] == 303
     assert codes[-1] == 429
 
@@ -332,8 +455,13 @@ def test_html_in_captions_names_and_file_names_stays_text(tmp_path):
     folder = write_images(tmp_path / "images", 1)
     (folder / "red-0.png").rename(folder / f"{evil}-0.png")
     (folder / "blue-0.png").rename(folder / 'a"; filename="b.html-0.png')
-    build([str(folder)], colour_encoder(), tmp_path / "index", kb=KnowledgeBase.open(write_colour_kb(tmp_path / "kb")),
-          entities="all")
+    build(
+        [str(folder)],
+        colour_encoder(),
+        tmp_path / "index",
+        kb=KnowledgeBase.open(write_colour_kb(tmp_path / "kb")),
+        entities="all",
+    )
     index = Index.open(tmp_path / "index", colour_encoder())
     index.connection.execute("UPDATE images SET text = ?", (evil,))
     index.connection.execute("UPDATE entities SET name = ?", (evil,))

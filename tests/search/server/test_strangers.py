@@ -120,8 +120,11 @@ def test_stalled_uploads_make_room_for_those_who_ask(started):
 
 def test_a_body_that_comes_too_slowly_ends(started):
     _, address = started(body_seconds=0.5, body_bytes=1000)
-    with sent(address, "POST /api/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9000\r\n"
-                       "Content-Type: application/json\r\n\r\n") as slow:
+    with sent(
+        address,
+        "POST /api/search HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9000\r\n"
+        "Content-Type: application/json\r\n\r\n",
+    ) as slow:
         answer = trickled(slow, b" " * 9000)
     assert answer.startswith(b"HTTP/1.1 408")
 
@@ -198,8 +201,10 @@ def test_where_all_are_being_answered_others_hear_so_and_supervisors_are_answere
 def test_no_client_says_where_it_comes_from_unless_it_is_a_proxy_that_was_named(started):
     def codes(address):
         with httpx2.Client(base_url=address, timeout=PATIENCE) as client:
-            return {client.get("/api/images/1", headers={"X-Forwarded-For": f"10.0.0.{number}"}).status_code
-                    for number in range(8)}
+            return {
+                client.get("/api/images/1", headers={"X-Forwarded-For": f"10.0.0.{number}"}).status_code
+                for number in range(8)
+            }
 
     assert codes(started(rate=0.5)[1]) == {200, 429}
     assert codes(started(rate=0.5, proxies=["127.0.0.0/8"])[1]) == {200}
@@ -241,5 +246,3 @@ def test_limits_follow_the_files_that_a_process_may_open(monkeypatch):
     assert (settings.most_connections, settings.most_of_client) == (512, 128)
     monkeypatch.setattr("resource.getrlimit", lambda _: (10**6, 10**6))
     assert (settings.most_connections, settings.most_of_client) == (1000, 250)
-
-

@@ -48,8 +48,9 @@ def by_bytecode(folder):
     by_path(folder / "bytes.pyc")
 
 
-@pytest.mark.parametrize("way", [lambda folder: by_path(folder / f"{MODULE}.py"), by_name, by_bytecode],
-                         ids=["path", "name", "bytecode"])
+@pytest.mark.parametrize(
+    "way", [lambda folder: by_path(folder / f"{MODULE}.py"), by_name, by_bytecode], ids=["path", "name", "bytecode"]
+)
 def test_python_outside_of_the_packages_does_not_run(evil, way):
     with pytest.raises(OpenMofiError, match=r"The model asks to run .*, which is refused"), guarded("The model"):
         way(evil)
@@ -95,9 +96,12 @@ def test_nothing_is_unpickled(tmp_path):
     torch.save({"a": torch.ones(2)}, tmp_path / "a.pt")
     torch.save({"a": Calls()}, tmp_path / "b.pt")
     data = pickle.dumps(Calls())
-    for load in (lambda: pickle.loads(data), lambda: np.load(tmp_path / "a.npy", allow_pickle=True),
-                 lambda: torch.load(tmp_path / "a.pt", weights_only=False),
-                 lambda: torch.load(tmp_path / "b.pt", weights_only=False)):
+    for load in (
+        lambda: pickle.loads(data),
+        lambda: np.load(tmp_path / "a.npy", allow_pickle=True),
+        lambda: torch.load(tmp_path / "a.pt", weights_only=False),
+        lambda: torch.load(tmp_path / "b.pt", weights_only=False),
+    ):
         with pytest.raises(OpenMofiError, match="asks to unpickle"), guarded("The model"):
             load()
     with guarded("The model"):

@@ -44,8 +44,11 @@ def test_which_jpegs_are_decoded_directly():
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("data", [encoded(smooth(), quality=98), encoded(smooth(), "PNG"), turned(6),
-                                  encoded(smooth().convert("L"), quality=98)], ids=["jpeg", "png", "turned", "grey"])
+@pytest.mark.parametrize(
+    "data",
+    [encoded(smooth(), quality=98), encoded(smooth(), "PNG"), turned(6), encoded(smooth().convert("L"), quality=98)],
+    ids=["jpeg", "png", "turned", "grey"],
+)
 def test_crops_are_those_of_torchvision_up_to_the_scale_of_decoding(data, seed):
     augment = Augment(scale=(0.1, 0.9), flip=0.5)
     made = TrainingImages(SETTINGS, augment).batch([data], [seed])[0]
@@ -53,11 +56,15 @@ def test_crops_are_those_of_torchvision_up_to_the_scale_of_decoding(data, seed):
     if data == turned(6):
         whole = whole.transpose(Image.Transpose.ROTATE_270)
     torch.manual_seed(seed)
-    oracle = v2.Compose([
-        v2.PILToTensor(),
-        v2.RandomResizedCrop(32, (0.1, 0.9), interpolation=v2.InterpolationMode.BICUBIC, antialias=True),
-        v2.RandomHorizontalFlip(0.5), v2.ToDtype(torch.float32, scale=True),
-        v2.Normalize(list(SETTINGS.mean), list(SETTINGS.std))])
+    oracle = v2.Compose(
+        [
+            v2.PILToTensor(),
+            v2.RandomResizedCrop(32, (0.1, 0.9), interpolation=v2.InterpolationMode.BICUBIC, antialias=True),
+            v2.RandomHorizontalFlip(0.5),
+            v2.ToDtype(torch.float32, scale=True),
+            v2.Normalize(list(SETTINGS.mean), list(SETTINGS.std)),
+        ]
+    )
     # A smooth image: another scale of decoding changes it little, another crop much.
     assert (made - oracle(whole)).abs().mean() < 0.05
 
@@ -92,9 +99,16 @@ def test_extremes_are_images_too():
     assert list(caught.value.why) == [0, 2]
 
 
-@pytest.mark.parametrize(("height", "width", "scale", "ratio"), [
-    (240, 320, (0.08, 1.0), (0.75, 4 / 3)), (300, 300, (0.9, 1.0), (0.5, 2.0)), (7, 400, (0.3, 1.0), (0.75, 4 / 3)),
-    (400, 7, (0.3, 1.0), (0.75, 4 / 3)), (50, 60, (1.0, 1.0), (4.0, 5.0))])
+@pytest.mark.parametrize(
+    ("height", "width", "scale", "ratio"),
+    [
+        (240, 320, (0.08, 1.0), (0.75, 4 / 3)),
+        (300, 300, (0.9, 1.0), (0.5, 2.0)),
+        (7, 400, (0.3, 1.0), (0.75, 4 / 3)),
+        (400, 7, (0.3, 1.0), (0.75, 4 / 3)),
+        (50, 60, (1.0, 1.0), (4.0, 5.0)),
+    ],
+)
 def test_a_crop_is_drawn_as_torchvision_draws_it(height, width, scale, ratio):
     theirs = v2.RandomResizedCrop(32, scale, ratio)
     for seed in range(40):

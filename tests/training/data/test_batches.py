@@ -28,8 +28,16 @@ PLAIN = Augment(scale=(1.0, 1.0), flip=0.0)
 
 
 def opened(dataset, cache, inputs=LIVE, seed=0, evaluate=None, **settings):
-    chosen = DataSettings(**{"dataset": str(dataset), "batch_size": 12, "shuffle_shards": 2, "max_labels": 2,
-                             "text": TextSource(0.5, 0.5, 0.0), **settings})
+    chosen = DataSettings(
+        **{
+            "dataset": str(dataset),
+            "batch_size": 12,
+            "shuffle_shards": 2,
+            "max_labels": 2,
+            "text": TextSource(0.5, 0.5, 0.0),
+            **settings,
+        }
+    )
     return open_data(chosen, inputs, seed=seed, cache=cache, progress=Quiet(), evaluate=evaluate)
 
 
@@ -37,7 +45,8 @@ def same(one, other):
     one, other = list(one), list(other)
     return len(one) == len(other) and all(
         a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-        for a, b in zip(one, other, strict=True))
+        for a, b in zip(one, other, strict=True)
+    )
 
 
 def table_of(dataset):
@@ -76,8 +85,13 @@ def test_workers_change_no_bit_and_an_early_end_is_no_trouble(dataset, tmp_path,
 
 
 def test_a_batch_travels_as_one_tensor():
-    batch = {"image": torch.randn(3, 2, 5), "row": torch.arange(3), "known": torch.tensor([True, False, True]),
-             "none": torch.zeros(3, 0), "halves": torch.randn(3, 7).T.half()}
+    batch = {
+        "image": torch.randn(3, 2, 5),
+        "row": torch.arange(3),
+        "known": torch.tensor([True, False, True]),
+        "none": torch.zeros(3, 0),
+        "halves": torch.randn(3, 7).T.half(),
+    }
     whole, layout = packed(batch)
     assert same([unpacked(whole, layout)], [batch])
     assert all(values.data_ptr() % values.element_size() == 0 for values in unpacked(whole, layout).values())
@@ -100,8 +114,9 @@ def test_a_batch_holds_what_the_dataset_says(dataset, tmp_path):
         classes, scores = rows[number]["classes"][:2], rows[number]["scores"][:2]
         padding = 2 - len(classes)
         assert batch["labels"][place].tolist() == classes + [-1] * padding
-        np.testing.assert_array_equal(batch["label_weights"][place].numpy(),
-                                      np.array(scores + [0.0] * padding, np.float32))
+        np.testing.assert_array_equal(
+            batch["label_weights"][place].numpy(), np.array(scores + [0.0] * padding, np.float32)
+        )
 
 
 def test_images_of_scale_one_are_those_of_the_evaluation(dataset, tmp_path):
@@ -109,11 +124,11 @@ def test_images_of_scale_one_are_those_of_the_evaluation(dataset, tmp_path):
 
     images = {pair.key: pair.image for shard in Folder.open(dataset).shards for pair in read_pairs(shard)}
     rows = table_of(dataset)
-    for settings in (SMALL, replace(SMALL, resize="squash", interpolation="bilinear"),
-                     replace(SMALL, antialias=False)):
+    for settings in (SMALL, replace(SMALL, resize="squash", interpolation="bilinear"), replace(SMALL, antialias=False)):
         (batch,) = opened(dataset, tmp_path, ModelInputs(settings), augment=PLAIN).batches(0, 1)
-        expected = [preprocess(decode_image(images[rows[n]["key"]], size_hint=24), settings)
-                    for n in batch["row"].tolist()]
+        expected = [
+            preprocess(decode_image(images[rows[n]["key"]], size_hint=24), settings) for n in batch["row"].tolist()
+        ]
         assert np.abs(batch["image"].numpy() - np.stack(expected)).max() < 1e-5
 
 
@@ -172,8 +187,13 @@ def test_errors_say_what_to_do(dataset, dataset_maker, tmp_path):
     with pytest.raises(OpenMofiError, match=r"has no manifest"):
         opened(tmp_path / "nowhere", cache)
     text = ModelInputs(SMALL, text="tokens")
-    for source in ({"alt_text": 0}, {"alt_text": -1, "name": 2}, {"name_description": 1},
-                   {"name": 1, "templates": ("{naem}",)}, {"name": 1, "templates": ("{description}",)}):
+    for source in (
+        {"alt_text": 0},
+        {"alt_text": -1, "name": 2},
+        {"name_description": 1},
+        {"name": 1, "templates": ("{naem}",)},
+        {"name": 1, "templates": ("{description}",)},
+    ):
         with pytest.raises(UsageError):
             opened(dataset, cache, text, text=TextSource(**source))
     own = dataset_maker(tmp_path / "own", sizes=(4, 3))

@@ -48,8 +48,9 @@ def permuted(tar: Path, seed: int = 1) -> None:
     whole = np.flatnonzero([pair.image != b"broken" for pair in pairs])
     order = np.arange(len(pairs))
     order[whole] = np.random.default_rng(seed).permutation(whole)
-    write_tar(tar, [Record(pair.key, pairs[other].image or b"", pair.text)
-                    for pair, other in zip(pairs, order, strict=True)])
+    write_tar(
+        tar, [Record(pair.key, pairs[other].image or b"", pair.text) for pair, other in zip(pairs, order, strict=True)]
+    )
     os.utime(tar, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert tar.stat().st_size == before.st_size
 
@@ -95,8 +96,11 @@ def test_a_copy_with_other_times_and_a_link_elsewhere_are_the_same_shard(labelle
 def test_fingerprints_of_unchanged_shards_are_not_taken_again(labelled, tmp_path, monkeypatch):
     dataset, tars = labelled
     taken = []
-    monkeypatch.setattr(pairs_module, "file_fingerprint",
-                        lambda path, take=pairs_module.file_fingerprint: taken.append(path) or take(path))
+    monkeypatch.setattr(
+        pairs_module,
+        "file_fingerprint",
+        lambda path, take=pairs_module.file_fingerprint: taken.append(path) or take(path),
+    )
     for expected in (2, 0):
         opened(dataset, tmp_path / "cache")
         assert len(taken) == expected
@@ -118,8 +122,9 @@ def test_a_dataset_that_does_not_know_its_shards_says_so(labelled, tmp_path):
         def say(self, message):
             said.append(message)
 
-    open_data(DataSettings(str(dataset), batch_size=8, workers=0), LIVE, seed=0, cache=tmp_path / "cache",
-              progress=Heard())
+    open_data(
+        DataSettings(str(dataset), batch_size=8, workers=0), LIVE, seed=0, cache=tmp_path / "cache", progress=Heard()
+    )
     assert ["does not say which shards" in message for message in said] == [True]
 
 

@@ -40,10 +40,19 @@ def kb(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("kb")
     source = write_kb_source(folder / "source")
-    above = [("e:tent", "instance of", "e:peak"), ("e:brick", "hypernym", "e:peak"), ("e:lawn", "hypernym", "e:peak"),
-             ("e:lawn", "colour", "e:orange-firm"), ("e:orange-fruit", "colour", "e:orange-firm")]
-    write_table(source / "relations.parquet", pa.Table.from_pylist(
-        [{"head": head, "relation": relation, "tail": tail} for head, relation, tail in above], RELATIONS))
+    above = [
+        ("e:tent", "instance of", "e:peak"),
+        ("e:brick", "hypernym", "e:peak"),
+        ("e:lawn", "hypernym", "e:peak"),
+        ("e:lawn", "colour", "e:orange-firm"),
+        ("e:orange-fruit", "colour", "e:orange-firm"),
+    ]
+    write_table(
+        source / "relations.parquet",
+        pa.Table.from_pylist(
+            [{"head": head, "relation": relation, "tail": tail} for head, relation, tail in above], RELATIONS
+        ),
+    )
     build_table(source, folder / "kb")
     return KnowledgeBase.open(folder / "kb")
 
@@ -52,9 +61,13 @@ def test_they_are_the_namesakes_and_siblings_of_the_base(kb):
     ids = list(kb)
     hard = HardNegatives.of(kb, ids, 3)
     assert (hard.siblings.draw(np.arange(len(ids)), np.zeros((len(ids), 2))) >= 0).sum() == 3
-    for groups, common in ((hard.namesakes, kb.names_of),
-                           (hard.siblings, lambda entity: [relation.entity.id for relation in kb.relations(entity)
-                                                           if relation.name != "colour"])):
+    for groups, common in (
+        (hard.namesakes, kb.names_of),
+        (
+            hard.siblings,
+            lambda entity: [relation.entity.id for relation in kb.relations(entity) if relation.name != "colour"],
+        ),
+    ):
         sets = [set(common(entity)) for entity in ids]
         drawn = groups.draw(np.arange(len(ids)), np.random.default_rng(0).random((len(ids), 2)))
         for one, other in enumerate(drawn.tolist()):

@@ -36,12 +36,20 @@ def test_batches_are_the_same_to_the_bit_and_memory_is_bounded(limit):
     plain, kept = (TrainingImages(SETTINGS, Augment(scale=(0.05, 1.0)), KeptImages(bytes_)) for bytes_ in (0, limit))
     for epoch in range(4):
         seeds = [epoch * 100 + number for number in range(len(IMAGES))]
-        drawn = [draw_augmentation(AugmentSettings(), drawing(seed, "s", "k", 0), *size_of(data))
-                 if seed % 2 else None for seed, data in zip(seeds, IMAGES, strict=True)]
+        drawn = [
+            draw_augmentation(AugmentSettings(), drawing(seed, "s", "k", 0), *size_of(data)) if seed % 2 else None
+            for seed, data in zip(seeds, IMAGES, strict=True)
+        ]
         assert torch.equal(plain.batch(IMAGES, seeds, drawn), kept.batch(IMAGES, seeds, drawn))
         held = [image for image, _ in kept.kept._kept.values()]
-        taken = sum(len(image.data) + sum(decoded.width * decoded.height * 4 for decoded in (
-            [image._whole] if image._whole else image._scaled.values())) for image in held)
+        taken = sum(
+            len(image.data)
+            + sum(
+                decoded.width * decoded.height * 4
+                for decoded in ([image._whole] if image._whole else image._scaled.values())
+            )
+            for image in held
+        )
         assert taken <= limit
         assert bool(held) == (limit > 100)
     assert not plain.kept._kept
@@ -71,7 +79,9 @@ def test_a_process_begins_with_none():
     assert pickle.loads(pickle.dumps(images)).kept.limit == 1 << 30
 
 
-@pytest.mark.parametrize(("rows", "side", "keeps"), [(1000, 64, True), (10_000, 64, True), (100_000, 64, False),
-                                                     (1000, 224, True), (10_000, 224, False)])
+@pytest.mark.parametrize(
+    ("rows", "side", "keeps"),
+    [(1000, 64, True), (10_000, 64, True), (100_000, 64, False), (1000, 224, True), (10_000, 224, False)],
+)
 def test_what_would_hardly_be_met_again_is_not_kept(rows, side, keeps):
     assert bool(KeptImages.of_dataset(rows, side, 256 << 20).limit) == keeps

@@ -155,8 +155,9 @@ def test_a_held_out_row_whose_image_broke_is_grey(dataset_maker, encoder, tmp_pa
     data = opened(own, encoder, tmp_path, batch_size=10, evaluate=EvaluateSettings(every=1, loss=True, held_out=0.7))
     batch = next(iter(data.held_out_batches(images_only=True, rank=0, world=1, workers=0)))
     assert batch["row"][0] == 0
-    np.testing.assert_allclose(batch["image_features"][0], encoder.image_features(refused_pixels(encoder)[None])[0],
-                               rtol=2e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        batch["image_features"][0], encoder.image_features(refused_pixels(encoder)[None])[0], rtol=2e-3, atol=1e-3
+    )
     assert list(data.faults.why) == [0]
 
 
@@ -166,8 +167,11 @@ def test_too_many_broken_images_stop_and_whole_ones_go_on(dataset_maker, encoder
     good = [path.read_bytes() for path in shards]
     break_first(tmp_path / "own")
     shards[1].write_bytes(good[1].replace(b"\xff\xd8\xff", b"\0\0\0"))
-    with pytest.raises(OpenMofiError, match=rf"The image 01\d+ of {shards[1]} cannot be decoded: image_broken. 8 of 29 "
-                                            r"images cannot, more than data.undecodable = 0.005 allows"):
+    with pytest.raises(
+        OpenMofiError,
+        match=rf"The image 01\d+ of {shards[1]} cannot be decoded: image_broken. 8 of 29 "
+        r"images cannot, more than data.undecodable = 0.005 allows",
+    ):
         opened(own, encoder, tmp_path / "cache", undecodable=0.005)
     for path, data in zip(shards, good, strict=True):
         path.write_bytes(data)

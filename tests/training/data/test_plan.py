@@ -53,8 +53,9 @@ def test_epochs_and_seeds_differ():
     assert not np.array_equal(plan.rows(0), other.rows(0))
 
 
-@pytest.mark.parametrize(("power", "expected"), [(0.0, [0.25, 0.25, 0, 0.25, 0.25]),
-                                                 (0.5, np.sqrt([1, 4, 0, 9, 100]) / 16)])
+@pytest.mark.parametrize(
+    ("power", "expected"), [(0.0, [0.25, 0.25, 0, 0.25, 0.25]), (0.5, np.sqrt([1, 4, 0, 9, 100]) / 16)]
+)
 def test_classes_are_drawn_with_their_share_and_rows_evenly(power, expected):
     counts = [1, 4, 0, 9, 100]
     classes = np.repeat(np.arange(5), counts)
@@ -65,8 +66,10 @@ def test_classes_are_drawn_with_their_share_and_rows_evenly(power, expected):
     rows = np.concatenate([plan.rows(step) for step in range(20)])
     drawn = np.bincount([of_row[row] for row in rows.tolist()], minlength=5) / len(rows)
     np.testing.assert_allclose(drawn, expected, atol=0.01)
-    within = np.bincount([np.flatnonzero(members[offsets[3]:offsets[4]] == row)[0] for row in rows.tolist()
-                          if of_row[row] == 3], minlength=9)
+    within = np.bincount(
+        [np.flatnonzero(members[offsets[3] : offsets[4]] == row)[0] for row in rows.tolist() if of_row[row] == 3],
+        minlength=9,
+    )
     np.testing.assert_allclose(within / within.sum(), 1 / 9, atol=0.02)
     assert np.array_equal(plan.rows(7), ClassPlan(offsets, members, 2000, power, seed=4).rows(7))
 

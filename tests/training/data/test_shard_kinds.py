@@ -32,8 +32,11 @@ class Said(Quiet):
 
 def batches(dataset, cache, encoder, *, locked=False):
     settings = DataSettings(str(dataset), batch_size=12, shuffle_shards=2, text=TextSource(1, 0, 0))
-    inputs = ModelInputs(None, encoder, "features", encoder) if locked else \
-        ModelInputs(Preprocessing(24, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)), text="features", text_encoder=encoder)
+    inputs = (
+        ModelInputs(None, encoder, "features", encoder)
+        if locked
+        else ModelInputs(Preprocessing(24, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)), text="features", text_encoder=encoder)
+    )
     said = Said()
     data = open_data(settings, inputs, seed=0, cache=cache, progress=said)
     # These datasets do not say what they were labelled from, which is said too.
@@ -48,8 +51,17 @@ def as_parquet(path, pairs, image_type=None):
         for pair in pairs:
             path.with_name(f"{pair.key}.jpg").write_bytes(pair.image)
         images = [f"{pair.key}.jpg" for pair in pairs]
-    pq.write_table(pa.table({"key": [pair.key for pair in pairs], "text": [pair.text for pair in pairs],
-                             "photo" if image_type == "named" else "image": images}), path, row_group_size=5)
+    pq.write_table(
+        pa.table(
+            {
+                "key": [pair.key for pair in pairs],
+                "text": [pair.text for pair in pairs],
+                "photo" if image_type == "named" else "image": images,
+            }
+        ),
+        path,
+        row_group_size=5,
+    )
 
 
 def as_folder(path, pairs, table):
@@ -92,12 +104,15 @@ def test_batches_are_those_of_plain_tars(dataset_maker, tmp_path, encoder, kind)
         Path(shard.path).unlink()
     write_json(made / "manifest.json", manifest)
     if kind == "parquet-named":
-        write_json(made / NOTE, {"cache": "none", "batch_size": 64, "max_pixels": 1000,
-                                 "read": asdict(ReadSettings(image_column="photo"))})
+        write_json(
+            made / NOTE,
+            {"cache": "none", "batch_size": 64, "max_pixels": 1000, "read": asdict(ReadSettings(image_column="photo"))},
+        )
     for again in range(3):
         found, said = batches(made, cache, encoder)
-        assert all(torch.equal(one[name], other[name]) for one, other in zip(found, expected, strict=True)
-                   for name in one)
+        assert all(
+            torch.equal(one[name], other[name]) for one, other in zip(found, expected, strict=True) for name in one
+        )
         copies = list(cache.glob("images/*.bin"))
         # The second shard is not in the dataset, and nothing of it is copied.
         assert len(copies) == (2 if kind in COPIED else 0)

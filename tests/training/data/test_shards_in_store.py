@@ -40,8 +40,17 @@ def as_compressed(shard):
 
 def as_parquet(shard):
     pairs, out = list(read_pairs(shard)), pa.BufferOutputStream()
-    pq.write_table(pa.table({"key": [pair.key for pair in pairs], "image": [pair.image for pair in pairs],
-                             "text": [pair.text for pair in pairs]}), out, row_group_size=5)
+    pq.write_table(
+        pa.table(
+            {
+                "key": [pair.key for pair in pairs],
+                "image": [pair.image for pair in pairs],
+                "text": [pair.text for pair in pairs],
+            }
+        ),
+        out,
+        row_group_size=5,
+    )
     return ".parquet", out.getvalue().to_pybytes()
 
 
@@ -64,5 +73,6 @@ def test_batches_are_those_of_local_tars(dataset_maker, encoder, bucket, tmp_pat
     for _ in range(2):  # the second time from what is in the cache
         for inputs, wanted in zip((LIVE, locked), expected, strict=True):
             found = batches(f"s3://data/{form.__name__}/dataset", tmp_path / "cache", inputs)
-            assert all(torch.equal(one[name], other[name]) for one, other in zip(found, wanted, strict=True)
-                       for name in one)
+            assert all(
+                torch.equal(one[name], other[name]) for one, other in zip(found, wanted, strict=True) for name in one
+            )

@@ -16,8 +16,10 @@ from openmofi.training.recipe.schema import DataSettings, EvaluateSettings
 def opened(dataset, encoder, tmp_path):
     def open_with(seed=0, evaluate=None, **changes):
         settings = replace(DataSettings(str(dataset), batch_size=8), **changes)
-        return open_data(settings, ModelInputs(None, encoder), seed=seed, cache=tmp_path,
-                         progress=Quiet(), evaluate=evaluate)
+        return open_data(
+            settings, ModelInputs(None, encoder), seed=seed, cache=tmp_path, progress=Quiet(), evaluate=evaluate
+        )
+
     return open_with
 
 
@@ -41,8 +43,10 @@ def test_fewer_rows_are_a_part_of_more_and_each_comes_once_an_epoch(opened):
 def test_labels_that_are_not_sure_enough_are_as_if_they_were_not_there(opened, sampler):
     least = 0.6
     everything = opened().sources.rows.take(np.arange(43), ["classes", "scores"])
-    sure = [[label for label, score in zip(*row, strict=True) if np.float32(score) >= np.float32(least)]
-            for row in zip(everything["classes"].to_pylist(), everything["scores"].to_pylist(), strict=True)]
+    sure = [
+        [label for label, score in zip(*row, strict=True) if np.float32(score) >= np.float32(least)]
+        for row in zip(everything["classes"].to_pylist(), everything["scores"].to_pylist(), strict=True)
+    ]
     data = opened(min_probability=least, sampler=sampler, max_labels=3)
     assert data.class_counts.tolist() == np.bincount([label for row in sure for label in row], minlength=6).tolist()
     assert data.trained == sum(map(bool, sure))
@@ -50,7 +54,7 @@ def test_labels_that_are_not_sure_enough_are_as_if_they_were_not_there(opened, s
         for row, labels, weights in zip(batch["row"], batch["labels"], batch["label_weights"], strict=True):
             assert [label for label in labels.tolist() if label >= 0] == sure[row]
             assert sure[row]
-            assert all(weights[:len(sure[row])] >= np.float32(least))
+            assert all(weights[: len(sure[row])] >= np.float32(least))
     assert set(rows_of(data, 200).tolist()) == {row for row, labels in enumerate(sure) if labels}
 
 

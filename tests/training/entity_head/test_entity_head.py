@@ -19,16 +19,30 @@ from openmofi.training.model import build_model, inputs_of
 from openmofi.training.recipe.rules import load_recipe
 from openmofi.training.recipe.schema import ModelSettings
 
-SETTINGS = ["run.steps=12", "run.evaluate.every=6", "optimizer.warmup=2", "data.batch_size=32", "run.threads=1",
-            "run.evaluate.held_out=0.4", "model.nested=[32, 8]"]
+SETTINGS = [
+    "run.steps=12",
+    "run.evaluate.every=6",
+    "optimizer.warmup=2",
+    "data.batch_size=32",
+    "run.threads=1",
+    "run.evaluate.held_out=0.4",
+    "model.nested=[32, 8]",
+]
 
 
 @pytest.fixture(scope="module")
 def run(small_world, small_encoder, labelled, tmp_path_factory):
     """A few steps of the packaged recipe over the small world's encoder and label job."""
     out = tmp_path_factory.mktemp("head") / "run"
-    return openmofi.train("entity_head", out=out, labels=labelled, encoder=small_encoder, kb=small_world.kb,
-                          settings=SETTINGS, progress=False)
+    return openmofi.train(
+        "entity_head",
+        out=out,
+        labels=labelled,
+        encoder=small_encoder,
+        kb=small_world.kb,
+        settings=SETTINGS,
+        progress=False,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +86,32 @@ def test_the_trained_encoder_gives_what_was_trained_and_its_results_are_its_own(
 
 
 def test_a_run_that_starts_from_the_labels_knows_its_classes_at_once(small_encoder, small_world, labelled, tmp_path):
-    settings = ["run.steps=1", "run.log_every=1", "run.evaluate.every=0", "run.report=false", "run.best=-loss",
-                "data.batch_size=64", "run.threads=1", "model.nested=[]", "model.image.feature_dropout=0",
-                "model.image.residual=false", "model.text.residual=false", "optimizer.warmup=1"]
+    settings = [
+        "run.steps=1",
+        "run.log_every=1",
+        "run.evaluate.every=0",
+        "run.report=false",
+        "run.best=-loss",
+        "data.batch_size=64",
+        "run.threads=1",
+        "model.nested=[]",
+        "model.image.feature_dropout=0",
+        "model.image.residual=false",
+        "model.text.residual=false",
+        "optimizer.warmup=1",
+    ]
     accuracy = {}
     for start in ("random", "labels"):
         own = [f"model.start={start}", f"model.start_share={0.75 * (start == 'labels')}"]
-        run = openmofi.train("entity_head", out=tmp_path / start, labels=labelled, encoder=small_encoder,
-                             kb=small_world.kb, settings=[*settings, *own], progress=False)
+        run = openmofi.train(
+            "entity_head",
+            out=tmp_path / start,
+            labels=labelled,
+            encoder=small_encoder,
+            kb=small_world.kb,
+            settings=[*settings, *own],
+            progress=False,
+        )
         accuracy[start] = json.loads((run.path / "log.jsonl").read_text().splitlines()[0])["margin_softmax/accuracy"]
     assert accuracy["random"] < 0.3
     assert accuracy["labels"] > 0.8

@@ -30,8 +30,10 @@ HINTS = {"bird": "wing", "tool": "steel"}
 
 
 def write_kb(folder: Path, names=tuple(NAMES)) -> Path:
-    build_table(write_source(folder / "source", ids=ENTITIES, names=list(names),
-                             relations=[("bird", "hypernym", "tool")]), folder / "kb")
+    build_table(
+        write_source(folder / "source", ids=ENTITIES, names=list(names), relations=[("bird", "hypernym", "tool")]),
+        folder / "kb",
+    )
     return folder / "kb"
 
 
@@ -43,19 +45,43 @@ def kb(tmp_path_factory) -> Path:
 def row(key, text, *probabilities, reason="", name="name0", priors=(0.25, 0.75)):
     """A text with one mention, whose candidates have these probabilities."""
     start = text.index(name)
-    entities = [{"entity": entity, "mention": 0, "prior": prior, "link_score": prior / 2, "image_score": 1.0,
-                 "probability": probability, "accepted": probability > 0.8, "reason": "accepted"}
-                for entity, prior, probability in zip(ENTITIES, priors, probabilities, strict=False)]
-    mention = {"start": start, "end": start + len(name), "surface": name.upper(), "detector": "gazetteer",
-               "reason": reason}
-    return {"key": str(key), "text": text, "status": "labelled", "mentions": [mention], "entities": entities,
-            "width": 9, "height": 9, "phash": 1}
+    entities = [
+        {
+            "entity": entity,
+            "mention": 0,
+            "prior": prior,
+            "link_score": prior / 2,
+            "image_score": 1.0,
+            "probability": probability,
+            "accepted": probability > 0.8,
+            "reason": "accepted",
+        }
+        for entity, prior, probability in zip(ENTITIES, priors, probabilities, strict=False)
+    ]
+    mention = {
+        "start": start,
+        "end": start + len(name),
+        "surface": name.upper(),
+        "detector": "gazetteer",
+        "reason": reason,
+    }
+    return {
+        "key": str(key),
+        "text": text,
+        "status": "labelled",
+        "mentions": [mention],
+        "entities": entities,
+        "width": 9,
+        "height": 9,
+        "phash": 1,
+    }
 
 
 def write_labels(folder: Path, kb: Path, *tables: list[dict]) -> Path:
     shards = [asdict(Shard(f"{number}.tar", str(number))) for number in range(len(tables))]
-    manifest = claim_folder(folder, "labels", {"shards": shards, "kb": str(kb)},
-                            {"/kb": KnowledgeBase.open(kb).fingerprint})
+    manifest = claim_folder(
+        folder, "labels", {"shards": shards, "kb": str(kb)}, {"/kb": KnowledgeBase.open(kb).fingerprint}
+    )
     for number, rows in enumerate(tables):
         write_table(folder / "labels" / f"{number}.parquet", pa.Table.from_pylist(rows, LABELS))
     finish_manifest(folder, manifest, {})
@@ -67,12 +93,24 @@ def data_of(labels: Path, **changes) -> LinkData:
 
 
 def test_sure_senses_of_ambiguous_mentions_are_examples(kb, tmp_path):
-    labels = write_labels(tmp_path / "labels", kb, [
-        row(0, "a name0 wing", 0.96, 0.02), row(1, "a name0 unsure", 0.9, 0.1),
-        row(2, "a name0 credit", 0.99, 0.0, reason="credit"), row(3, "only name0", 0.99)])
-    example, = labelled_examples(data_of(labels))
+    labels = write_labels(
+        tmp_path / "labels",
+        kb,
+        [
+            row(0, "a name0 wing", 0.96, 0.02),
+            row(1, "a name0 unsure", 0.9, 0.1),
+            row(2, "a name0 credit", 0.99, 0.0, reason="credit"),
+            row(3, "only name0", 0.99),
+        ],
+    )
+    (example,) = labelled_examples(data_of(labels))
     assert (example.text, example.start, example.end, example.gold, example.group) == (
-        "a name0 wing", 2, 7, "bird", "name0")
+        "a name0 wing",
+        2,
+        7,
+        "bird",
+        "name0",
+    )
     assert [(one.id, one.prior) for one in example.candidates] == [("tool", 0.75), ("bird", 0.25)]
     assert example.shadowed
     assert len(labelled_examples(data_of(labels, sure=0.8))) == 2
@@ -81,7 +119,7 @@ def test_sure_senses_of_ambiguous_mentions_are_examples(kb, tmp_path):
 def test_a_text_of_several_images_is_one_example_and_the_surest_speaks(kb, tmp_path):
     rows = [row(0, "a name0", 0.96, 0.0), row(1, "a name0", 0.0, 0.98), row(2, "a name0", 0.97, 0.0)]
     for number, tables in enumerate(([rows], [rows[::-1]], [rows[:1], rows[1:]])):
-        example, = labelled_examples(data_of(write_labels(tmp_path / str(number), kb, *tables)))
+        (example,) = labelled_examples(data_of(write_labels(tmp_path / str(number), kb, *tables)))
         assert example.gold == "tool"
 
 
@@ -117,18 +155,27 @@ def test_what_cannot_be_learned_from_is_one_sentence(kb, tmp_path):
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, list(map(str, ("link", "train", *arguments))), catch_exceptions=False,
-                              env={"COLUMNS": "160"})
+    return CliRunner().invoke(
+        app, list(map(str, ("link", "train", *arguments))), catch_exceptions=False, env={"COLUMNS": "160"}
+    )
 
 
 def test_a_decoder_goes_on_from_another_on_labels(kb, tmp_path):
-    rows = [row(number, f"the name0 near {HINTS[right]} {number % 9 + 1} {'a ' * (number // 9)}",
-                *(0.97 if entity == right else 0.0 for entity in ENTITIES))
-            for number, right in enumerate(ENTITIES * 60)]
+    rows = [
+        row(
+            number,
+            f"the name0 near {HINTS[right]} {number % 9 + 1} {'a ' * (number // 9)}",
+            *(0.97 if entity == right else 0.0 for entity in ENTITIES),
+        )
+        for number, right in enumerate(ENTITIES * 60)
+    ]
     labels = write_labels(tmp_path / "labels", kb, rows)
     begun = save_fusion(tmp_path / "begun", build_fusion(tiny(tmp_path / "tokens"), seed=1))
-    recipe = {"data": {"batch_size": 8, "per_name": 1000}, "optimizer": {"lr": 0.01, "warmup": 1},
-              "run": {"steps": 60, "log_every": 10, "checkpoint_every": 20, "best": "validation_accuracy"}}
+    recipe = {
+        "data": {"batch_size": 8, "per_name": 1000},
+        "optimizer": {"lr": 0.01, "warmup": 1},
+        "run": {"steps": 60, "log_every": 10, "checkpoint_every": 20, "best": "validation_accuracy"},
+    }
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(recipe))
     given = (tmp_path / "mine.yaml", "--labels", labels, "--start", begun, "-o", tmp_path / "run")
     found = json.loads(run(*given, "--json").stdout)
@@ -137,9 +184,17 @@ def test_a_decoder_goes_on_from_another_on_labels(kb, tmp_path):
     assert tuned.tokens.settings == open_fusion(begun).tokens.settings
     assert (tuned.temperature, tuned.prior_weight) == (found["temperature"], found["prior_weight"])
     base = KnowledgeBase.open(kb)
-    answers = {hint: links[0].entity for hint, links in zip(HINTS, link(
-        open_linker(f"fusion:{tmp_path / 'run/linker'}", base), *(f"the name0 near {hint}" for hint in HINTS.values())),
-        strict=True)}
+    answers = {
+        hint: links[0].entity
+        for hint, links in zip(
+            HINTS,
+            link(
+                open_linker(f"fusion:{tmp_path / 'run/linker'}", base),
+                *(f"the name0 near {hint}" for hint in HINTS.values()),
+            ),
+            strict=True,
+        )
+    }
     assert answers == {"bird": "bird", "tool": "tool"}
     shown = yaml.safe_load(run(*given, "--show", "--set", "model.similarity=true").stdout)
     assert shown["model"] == asdict(tiny(tmp_path / "tokens", similarity=True))

@@ -35,11 +35,25 @@ def folder(tmp_path_factory):
 
 
 def recipe_of(folder, *, steps=60, every=20, **changes):
-    return replace(LinkRecipe(
-        "tiny", LinkData(str(folder / "examples.parquet"), batch_size=16, max_candidates=4, nil=0.1),
-        tiny(folder / "tokenizer", dropout=0.1), (), OptimizerSettings(lr=5e-3, warmup=5, weight_decay=0.01),
-        LinkStopping(limit=30), RunSettings(steps=steps, log_every=10, curves=False, checkpoint_every=every,
-                                            best="validation_accuracy", channels_last=False)), **changes)
+    return replace(
+        LinkRecipe(
+            "tiny",
+            LinkData(str(folder / "examples.parquet"), batch_size=16, max_candidates=4, nil=0.1),
+            tiny(folder / "tokenizer", dropout=0.1),
+            (),
+            OptimizerSettings(lr=5e-3, warmup=5, weight_decay=0.01),
+            LinkStopping(limit=30),
+            RunSettings(
+                steps=steps,
+                log_every=10,
+                curves=False,
+                checkpoint_every=every,
+                best="validation_accuracy",
+                channels_last=False,
+            ),
+        ),
+        **changes,
+    )
 
 
 def learning_recipe(folder):
@@ -63,6 +77,7 @@ class StopAt:
     def log(self, step, scalars):
         if step == self.step:
             import signal
+
             signal.raise_signal(signal.SIGINT)
 
     def say(self, message):
@@ -135,17 +150,27 @@ def test_it_ends_early_and_keeps_the_best(folder, tmp_path):
 
 def test_bf16_trains(folder, tmp_path):
     recipe = recipe_of(folder, steps=4, every=4)
-    found = train_linker(replace(recipe, run=replace(recipe.run, precision="bf16")), tmp_path / "r",
-                         watcher=Unwatched())
+    found = train_linker(
+        replace(recipe, run=replace(recipe.run, precision="bf16")), tmp_path / "r", watcher=Unwatched()
+    )
     assert found["steps"] == 4
 
 
 @settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 9), dropout=st.sampled_from([0.0, 0.5, 0.95]), most=st.integers(2, 6),
-       hard=st.integers(0, 3), nil=st.sampled_from([0.0, 0.5]))
+@given(
+    seed=st.integers(0, 9),
+    dropout=st.sampled_from([0.0, 0.5, 0.95]),
+    most=st.integers(2, 6),
+    hard=st.integers(0, 3),
+    nil=st.sampled_from([0.0, 0.5]),
+)
 def test_what_is_asked_holds_the_right_answer_once(tokens, seed, dropout, most, hard, nil):
-    data = LinkExamples(make_examples(40, nil=0.2), LinkData(batch_size=8, max_candidates=most, hard_negatives=hard,
-                                                             candidate_dropout=dropout, nil=nil), tokens, seed)
+    data = LinkExamples(
+        make_examples(40, nil=0.2),
+        LinkData(batch_size=8, max_candidates=most, hard_negatives=hard, candidate_dropout=dropout, nil=nil),
+        tokens,
+        seed,
+    )
     for row, example in enumerate(data.examples):
         asked = data.mention(row, 3)
         ids = [one.id for one in asked.candidates]
@@ -191,7 +216,11 @@ def test_temperature_and_weight_of_the_prior_are_those_that_answers_were_drawn_w
 def test_packaged_recipes_load(tmp_path):
     recipe = load_link_recipe("fusion_wordnet", ["run.steps=7", "data.examples=x.parquet"])
     assert (recipe.name, recipe.run.steps, recipe.optimizer.warmup, recipe.data.examples) == (
-        "fusion_wordnet", 7, 6, "x.parquet")
+        "fusion_wordnet",
+        7,
+        6,
+        "x.parquet",
+    )
     with pytest.raises(UsageError, match="fusion_wordnet"):
         load_link_recipe("fusion_wordne")
     with pytest.raises(UsageError, match=r"model\.heed"):

@@ -9,11 +9,20 @@ from openmofi.training.recipe.schema import ImageModel, ModelSettings, TextModel
 
 from ...encoders.conftest import TEXTS, clip_folder, drawn_image, siglip_folder, tiny_open_clip
 
-__all__ = ["KINDS", "TEXTS", "batch_of", "built", "clip_folder", "drawn_image", "settings_of", "siglip_folder",
-           "stirred", "tiny_open_clip"]
+__all__ = [
+    "KINDS",
+    "TEXTS",
+    "batch_of",
+    "built",
+    "clip_folder",
+    "drawn_image",
+    "settings_of",
+    "siglip_folder",
+    "stirred",
+    "tiny_open_clip",
+]
 
-KINDS = ("resnet", "vit", "open_clip", "clip", "siglip", "lite0", "mobile", "image_only", "locked_text",
-         "locked_image")
+KINDS = ("resnet", "vit", "open_clip", "clip", "siglip", "lite0", "mobile", "image_only", "locked_text", "locked_image")
 
 
 @pytest.fixture(scope="session")

@@ -31,8 +31,9 @@ def test_the_naive_formula(decay, steps):
         step(made, count)
         ema.update(made)
         now = min(decay, (1 + count) / (10 + count))
-        expected = {name: now * expected[name] + (1 - now) * value.detach().double()
-                    for name, value in made.named_parameters()}
+        expected = {
+            name: now * expected[name] + (1 - now) * value.detach().double() for name, value in made.named_parameters()
+        }
     other = model(1)
     other[2].bias.data.copy_(made[2].bias)
     other.load_state_dict(other.state_dict() | ema.averaged())

@@ -44,8 +44,9 @@ def test_the_opened_encoder_embeds_as_the_model(kind, settings_of, tmp_path):
 
 @pytest.mark.parametrize("kind", ["vit", "clip", "locked_image", "projection_image"])
 def test_equal_models_are_equal_bytes_wherever_they_lie(kind, settings_of, tmp_path):
-    first, second, other = (exported(settings_of(kind), tmp_path / name, seed)[2]
-                            for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    first, second, other = (
+        exported(settings_of(kind), tmp_path / name, seed)[2] for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
     for path in sorted((tmp_path / "a").glob("*.*")):
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
     assert first.fingerprint == second.fingerprint != other.fingerprint
@@ -57,8 +58,11 @@ def test_an_encoder_trained_here_can_be_locked_in_the_next_run(settings_of, tmp_
     exported(settings_of("vit"), tmp_path / "first")
     locked = f"encoder:run:{tmp_path / 'first'}"
     settings = settings_of("projection")
-    settings = dataclasses.replace(settings, image=dataclasses.replace(settings.image, spec=locked),
-                                   text=dataclasses.replace(settings.text, spec=locked))
+    settings = dataclasses.replace(
+        settings,
+        image=dataclasses.replace(settings.image, spec=locked),
+        text=dataclasses.replace(settings.text, spec=locked),
+    )
     model, inputs, encoder = exported(settings, tmp_path / "second")
     with torch.no_grad():
         expected = model(batch_of(inputs))["text"].numpy()
@@ -70,10 +74,24 @@ def test_a_tokenizer_with_files_travels_with_the_encoder(clip_folder, settings_o
 
     copied = shutil.copytree(clip_folder, tmp_path / "words")
     (tmp_path / "arch").mkdir()
-    (tmp_path / "arch" / "openmofi-words.json").write_text(json.dumps({
-        "embed_dim": 16, "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
-        "text_cfg": {"context_length": 9, "vocab_size": 64, "width": 32, "heads": 2, "layers": 1,
-                     "hf_tokenizer_name": str(copied), "pool_type": "last", "no_causal_mask": True}}))
+    (tmp_path / "arch" / "openmofi-words.json").write_text(
+        json.dumps(
+            {
+                "embed_dim": 16,
+                "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
+                "text_cfg": {
+                    "context_length": 9,
+                    "vocab_size": 64,
+                    "width": 32,
+                    "heads": 2,
+                    "layers": 1,
+                    "hf_tokenizer_name": str(copied),
+                    "pool_type": "last",
+                    "no_causal_mask": True,
+                },
+            }
+        )
+    )
     open_clip.add_model_config(tmp_path / "arch")
     settings = dataclasses.replace(settings_of("vit"), text=TextModel("open_clip:openmofi-words"))
     model, inputs = built(settings)

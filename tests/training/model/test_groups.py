@@ -17,15 +17,21 @@ OPTIMIZER = OptimizerSettings(weight_decay=0.1, text_lr_multiplier=0.5)
 def by_name(settings):
     model, _ = built(settings)
     groups = parameter_groups(model, settings, OPTIMIZER)
-    return model, {name: (parameter, group["lr_scale"], group["weight_decay"]) for group in groups
-                   for name, parameter in zip(group["names"], group["params"], strict=True)}
+    return model, {
+        name: (parameter, group["lr_scale"], group["weight_decay"])
+        for group in groups
+        for name, parameter in zip(group["names"], group["params"], strict=True)
+    }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_trained_parameter_is_in_one_group(kind, settings_of):
     settings = settings_of(kind)
-    settings = dataclasses.replace(settings, image=dataclasses.replace(settings.image, freeze=("head.*",))) \
-        if settings.image.head != "none" and kind != "locked_image" else settings
+    settings = (
+        dataclasses.replace(settings, image=dataclasses.replace(settings.image, freeze=("head.*",)))
+        if settings.image.head != "none" and kind != "locked_image"
+        else settings
+    )
     model, found = by_name(settings)
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
     assert sorted(found) == sorted(trained)
@@ -44,8 +50,9 @@ def test_layers_as_timm_groups_them(settings_of):
     _, found = by_name(settings)
     oracle_model = timm.create_model("test_vit", num_classes=0, img_size=32)
     names = {id(value): name for name, value in oracle_model.named_parameters()}
-    for group in param_groups_layer_decay(oracle_model, weight_decay=0.1, layer_decay=0.7,
-                                          no_weight_decay_list=oracle_model.no_weight_decay()):
+    for group in param_groups_layer_decay(
+        oracle_model, weight_decay=0.1, layer_decay=0.7, no_weight_decay_list=oracle_model.no_weight_decay()
+    ):
         for parameter in group["params"]:
             mine = found[f"image.trunk.{names[id(parameter)]}"]
             assert mine[1] == pytest.approx(group["lr_scale"])
@@ -60,15 +67,18 @@ def test_layers_by_block_where_the_library_says_nothing(kind, settings_of):
     last = max(found.values())
     assert list(found) == [name for name, _ in model.image.trunk.named_parameters()]
     assert set(found.values()) == set(range(last + 1))
-    ends = {"open_clip": ("conv1.weight", "ln_post.weight", 3), "lite0": ("conv_stem.weight", "conv_head.weight", 9),
-            "clip": ("tower.embeddings.class_embedding", "projection.weight", 4),
-            "siglip": ("tower.embeddings.position_embedding.weight", "tower.post_layernorm.weight", 4)}[kind]
+    ends = {
+        "open_clip": ("conv1.weight", "ln_post.weight", 3),
+        "lite0": ("conv_stem.weight", "conv_head.weight", 9),
+        "clip": ("tower.embeddings.class_embedding", "projection.weight", 4),
+        "siglip": ("tower.embeddings.position_embedding.weight", "tower.post_layernorm.weight", 4),
+    }[kind]
     assert (found[ends[0]], found[ends[1]], last + 1) == (0, last, ends[2])
     settings = settings_of(kind)
     settings = dataclasses.replace(settings, image=dataclasses.replace(settings.image, layer_decay=0.5))
     groups = parameter_groups(model, settings, OPTIMIZER)
     scales = {name: group["lr_scale"] for group in groups for name in group["names"]}
-    assert scales[f"image.trunk.{ends[0]}"] == 0.5 ** last
+    assert scales[f"image.trunk.{ends[0]}"] == 0.5**last
     assert scales[f"image.trunk.{ends[1]}"] == 1.0
 
 

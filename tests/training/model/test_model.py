@@ -70,8 +70,9 @@ def test_recomputed_activations_give_the_same_gradients(kind, settings_of):
     for wanted in (settings, again):
         model, inputs = built(wanted)
         calls = []
-        for block in (module for name, module in model.named_modules()
-                      if name.endswith(("blocks.0", "layers.0.mlp", "layer1.0"))):
+        for block in (
+            module for name, module in model.named_modules() if name.endswith(("blocks.0", "layers.0.mlp", "layer1.0"))
+        ):
             block.register_forward_pre_hook(lambda *_, calls=calls: calls.append(1))
         found = model(batch_of(inputs))
         (found["image"][:, 0].sum() + found["text"][:, 1].sum()).backward()
@@ -135,13 +136,19 @@ def test_features_that_never_vary_stay_finite(settings_of):
 def test_freeze_rules_and_frozen_statistics(settings_of):
     model, inputs = built(changed(settings_of("resnet"), "image", freeze=("trunk.layer[12].*", "head.bias")))
     frozen = {name for name, value in model.image.named_parameters() if not value.requires_grad}
-    assert frozen == {name for name, _ in model.image.named_parameters()
-                      if name.startswith(("trunk.layer1.", "trunk.layer2.")) or name == "head.bias"}
+    assert frozen == {
+        name
+        for name, _ in model.image.named_parameters()
+        if name.startswith(("trunk.layer1.", "trunk.layer2.")) or name == "head.bias"
+    }
     before = {name: value.clone() for name, value in model.image.named_buffers()}
     model.eval().train()
     model(batch_of(inputs))
-    moved = {name.split(".")[1] for name, value in model.image.named_buffers()
-             if name.startswith("trunk") and not torch.equal(value, before[name])}
+    moved = {
+        name.split(".")[1]
+        for name, value in model.image.named_buffers()
+        if name.startswith("trunk") and not torch.equal(value, before[name])
+    }
     assert moved == {"conv1", "bn1", "layer3", "layer4"}
 
 
@@ -181,6 +188,7 @@ def test_timms_preprocessing():
     from openmofi.encoders import preprocess
 
     from .conftest import drawn_image
+
     for name in ("resnet10t", "mobilenetv3_small_050"):
         transform = create_transform(**resolve_data_config(pretrained_cfg=get_pretrained_cfg(name).to_dict()))
         settings = ModelSettings(ImageModel(spec=f"timm:{name}"))
@@ -188,18 +196,21 @@ def test_timms_preprocessing():
         assert np.abs(transform(drawn_image(300, 250)).numpy() - mine).max() < 1e-5
 
 
-@pytest.mark.parametrize(("image", "says"), [
-    ({"spec": "tim:resnet18"}, "use timm:NAME"),
-    ({"spec": "timm:resnet1"}, "resnet10t|resnet18|resnet101"),
-    ({"spec": "timm:resnet18.nothing"}, "a1_in1k"),
-    ({"spec": "open_clip:ViT-B16"}, "ViT-B-16"),
-    ({"spec": "open_clip:coca_ViT-B-32"}, "captions"),
-    ({"spec": "backbone:other"}, "efficientnet-lite0"),
-    ({"spec": "backbone:efficientnet-lite0", "size": 32}, "64 or more"),
-    ({"spec": "backbone:efficientnet-lite0", "drop_path": 0.1}, "drop_path"),
-    ({"spec": "timm:test_vit", "head": "lineer"}, "linear, mlp or none"),
-    ({"spec": "timm:test_vit", "head": "none"}, "model.dim: 64"),
-])
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        ({"spec": "tim:resnet18"}, "use timm:NAME"),
+        ({"spec": "timm:resnet1"}, "resnet10t|resnet18|resnet101"),
+        ({"spec": "timm:resnet18.nothing"}, "a1_in1k"),
+        ({"spec": "open_clip:ViT-B16"}, "ViT-B-16"),
+        ({"spec": "open_clip:coca_ViT-B-32"}, "captions"),
+        ({"spec": "backbone:other"}, "efficientnet-lite0"),
+        ({"spec": "backbone:efficientnet-lite0", "size": 32}, "64 or more"),
+        ({"spec": "backbone:efficientnet-lite0", "drop_path": 0.1}, "drop_path"),
+        ({"spec": "timm:test_vit", "head": "lineer"}, "linear, mlp or none"),
+        ({"spec": "timm:test_vit", "head": "none"}, "model.dim: 64"),
+    ],
+)
 def test_settings_that_cannot_be_are_usage_errors(image, says):
     def build():
         settings = ModelSettings(ImageModel(**image), TextModel(), 8)
@@ -228,8 +239,9 @@ def test_weights_from_a_file(tmp_path, tiny_open_clip, settings_of):
         with pytest.raises(OpenMofiError, match=name):
             built(changed(settings, "image", pretrained=str(tmp_path / name)))
     path = tiny_open_clip[1]
-    model, _ = built(changed(changed(settings_of("open_clip"), "image", pretrained=str(path)), "text",
-                             pretrained=str(path)))
+    model, _ = built(
+        changed(changed(settings_of("open_clip"), "image", pretrained=str(path)), "text", pretrained=str(path))
+    )
     weights = load_file(path)
     assert torch.equal(model.image.trunk.conv1.weight, weights["visual.conv1.weight"])
     assert torch.equal(model.text.trunk.token_embedding.weight, weights["token_embedding.weight"])

@@ -33,8 +33,10 @@ def model_of():
 
 def batches_of(features, texts, labels):
     columns = {"image_features": features, "text_features": texts, "labels": np.c_[labels, np.full(len(labels), -1)]}
-    return [{name: torch.from_numpy(part) for name, part in zip(columns, parts, strict=True)} for parts in
-            zip(*(np.array_split(values, 3) for values in columns.values()), strict=True)]
+    return [
+        {name: torch.from_numpy(part) for name, part in zip(columns, parts, strict=True)}
+        for parts in zip(*(np.array_split(values, 3) for values in columns.values()), strict=True)
+    ]
 
 
 def test_directions_are_those_of_the_definition(rows):
@@ -63,7 +65,8 @@ def test_a_direction_weighs_by_how_much_classes_differ_along_it(rows):
     means = np.stack([projected[labels == label].mean(0) for label in labels])
     between = (means**2).mean(0)
     shrunk = ((projected - means) ** 2).sum(0) / (len(features) - 4) + SHRINKAGE * features.var(0).mean() * (
-        discriminants(features, labels, DIM) ** 2).sum(1)
+        discriminants(features, labels, DIM) ** 2
+    ).sum(1)
     ratio = between / shrunk
     np.testing.assert_allclose(between, ratio**2 / (1 + ratio), rtol=1e-3)
 

@@ -10,12 +10,31 @@ def line(step, **values):
     return {"step": step, **{name.replace("__", "/"): value for name, value in values.items()}}
 
 
-LOG = [line(10, loss=2.0, loss__contrastive=1.0, lr=0.1, images_per_s=9.0, data_wait=0.01, grad_norm__towers=1.0,
-            margin_softmax__accuracy=0.2, margin_softmax__accuracy__tail=0.1),
-       line(10, retrieval__map=0.3, retrieval__map__tail=0.1, held_out__loss=2.5),
-       line(20, loss=None, loss__contrastive=0.5, lr=0.05, images_per_s=8.0, data_wait=0.02, grad_norm__towers=2.0,
-            margin_softmax__accuracy=0.4),
-       line(20, retrieval__map=0.2, held_out__loss=2.0)]
+LOG = [
+    line(
+        10,
+        loss=2.0,
+        loss__contrastive=1.0,
+        lr=0.1,
+        images_per_s=9.0,
+        data_wait=0.01,
+        grad_norm__towers=1.0,
+        margin_softmax__accuracy=0.2,
+        margin_softmax__accuracy__tail=0.1,
+    ),
+    line(10, retrieval__map=0.3, retrieval__map__tail=0.1, held_out__loss=2.5),
+    line(
+        20,
+        loss=None,
+        loss__contrastive=0.5,
+        lr=0.05,
+        images_per_s=8.0,
+        data_wait=0.02,
+        grad_norm__towers=2.0,
+        margin_softmax__accuracy=0.4,
+    ),
+    line(20, retrieval__map=0.2, held_out__loss=2.0),
+]
 
 
 def titles(panels):
@@ -24,8 +43,14 @@ def titles(panels):
 
 def test_each_family_of_scalars_is_a_plot():
     shown = [" ".join(text for pair in found for text in pair) for found in titles(panels_of(LOG, 10))]
-    for title in ("Loss", "Held out: retrieval", "Training: margin softmax", "Norm of the gradient", "Pace",
-                  "Learning rate"):
+    for title in (
+        "Loss",
+        "Held out: retrieval",
+        "Training: margin softmax",
+        "Norm of the gradient",
+        "Pace",
+        "Learning rate",
+    ):
         assert sum(title in text for text in shown) == 1, title
     loss = next(text for text in shown if "Loss" in text)
     assert all(name in loss for name in ("loss/contrastive", "held_out/loss"))
@@ -47,9 +72,18 @@ def test_the_page_is_whole_and_loads_nothing(tmp_path):
     (tmp_path / "checkpoints/best.json").write_text('{"metric": "retrieval/map", "value": 0.3, "step": 10}')
     band = {"classes": 2, "images": 9, "accuracy": None, "collapsed": 1}
     row = {"class": 0, "name": "<b>Cat</b>", "images": 3, "accuracy": 0.5, "nearest": [{"name": "Dog", "cosine": 0.9}]}
-    (tmp_path / CLASSES).write_text(json.dumps({
-        "sampled": True, "collapsed_below": 0.05, "collapsed_cosine": 0.95, "bands": {"head": band},
-        "collapsed": [row], "neighbours": []}))
+    (tmp_path / CLASSES).write_text(
+        json.dumps(
+            {
+                "sampled": True,
+                "collapsed_below": 0.05,
+                "collapsed_cosine": 0.95,
+                "bands": {"head": band},
+                "collapsed": [row],
+                "neighbours": [],
+            }
+        )
+    )
     write_curves(tmp_path, "mine & yours")
     page = (tmp_path / CURVES).read_text()
     assert "Training of mine &amp; yours" in page

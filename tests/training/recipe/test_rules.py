@@ -29,40 +29,45 @@ def value_of(recipe: object, key: str) -> object:
     return recipe
 
 
-@pytest.mark.parametrize(("override", "told"), [
-    *((f"{key}=nonsense", f"unknown value 'nonsense' for {key}; use ") for key in CHOICES),
-    ("run.steps=0", "run.steps is 0; it must be at least 1"),
-    ("run.seed=-1", "run.seed is -1; it must be at least 0"),
-    ("optimizer.lr=0", "optimizer.lr is 0; it must be above 0"),
-    ("optimizer.lr=.nan", "optimizer.lr is nan; it must be finite"),
-    ("optimizer.betas=[0.9, 1]", "optimizer.betas[1] is 1; it must be at least 0 and below 1"),
-    ("optimizer.warmup=401", "optimizer.warmup is 401, more than run.steps = 400"),
-    ("model.image.feature_dropout=1", "model.image.feature_dropout is 1; it must be at least 0 and below 1"),
-    ("data.augment.flip=1.5", "data.augment.flip is 1.5; it must lie between 0 and 1"),
-    ("data.augment.scale=[0.5, 0.4]", "the smaller number comes first"),
-    ("data.augment.scale=[0, 1]", "data.augment.scale[0] is 0; it must be above 0 and at most 1"),
-    ("data.text.alt_text=-1", "data.text.alt_text is -1; it must be at least 0"),
-    ("data.text={alt_text: 0, name: 0, name_description: 0}", "every probability of data.text is 0"),
-    ("data.text.templates=['a {nme}']", "data.text: template 'a {nme}' has the unknown placeholder {nme}"),
-    ("data.text.templates=['a {name']", "is malformed"),
-    ("data.text.templates=[picture]", "has no placeholder"),
-    ("data.text.description_templates=[]", "data.text: description_templates is empty"),
-    ("run.accumulate=7", "data.batch_size is 512, which cannot be cut into run.accumulate = 7"),
-    ("objectives={margin_softmax: {weight: 0}, contrastive: {weight: 0}}", "trains nothing"),
-    ("objectives.contrastive.weight=0", "no objective looks at texts"),
-    ("objectives.contrastive.scale=200", "objectives.contrastive: scale is 200, above max_scale = 100"),
-    ("model.text.spec=none", "needs texts, and model.text.spec is none"),
-    ("model.text.spec=clip", "unknown value 'clip' for model.text.spec; use open_clip:ARCH"),
-    ("model.image.spec='timm:'", "unknown value 'timm:' for model.image.spec; use timm:NAME"),
-    ("model.image.spec=none", "unknown value 'none' for model.image.spec"),
-    ("objectives.margin_softmax={implementation: sampled, sample_rate: 0, min_sampled: 0}",
-     "objectives.margin_softmax.sample_rate is 0; it must be above 0 and at most 1"),
-    ("run.best='-'", "unknown value '-' for run.best; use a metric of the log"),
-    ("objectives={margin_softmax: {weight: 0}, entity_distillation: {weight: 1}}", "teaches the classes of"),
-    ("objectives.reinforced={weight: 1, scale: 200}", "objectives.reinforced: scale is 200, above max_scale"),
-    ("model.start_share=0.5", "mixes the weights before training into the encoder, and they are random"),
-    ("data.reinforcement.store=store", "whose features are computed once"),
-])
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        *((f"{key}=nonsense", f"unknown value 'nonsense' for {key}; use ") for key in CHOICES),
+        ("run.steps=0", "run.steps is 0; it must be at least 1"),
+        ("run.seed=-1", "run.seed is -1; it must be at least 0"),
+        ("optimizer.lr=0", "optimizer.lr is 0; it must be above 0"),
+        ("optimizer.lr=.nan", "optimizer.lr is nan; it must be finite"),
+        ("optimizer.betas=[0.9, 1]", "optimizer.betas[1] is 1; it must be at least 0 and below 1"),
+        ("optimizer.warmup=401", "optimizer.warmup is 401, more than run.steps = 400"),
+        ("model.image.feature_dropout=1", "model.image.feature_dropout is 1; it must be at least 0 and below 1"),
+        ("data.augment.flip=1.5", "data.augment.flip is 1.5; it must lie between 0 and 1"),
+        ("data.augment.scale=[0.5, 0.4]", "the smaller number comes first"),
+        ("data.augment.scale=[0, 1]", "data.augment.scale[0] is 0; it must be above 0 and at most 1"),
+        ("data.text.alt_text=-1", "data.text.alt_text is -1; it must be at least 0"),
+        ("data.text={alt_text: 0, name: 0, name_description: 0}", "every probability of data.text is 0"),
+        ("data.text.templates=['a {nme}']", "data.text: template 'a {nme}' has the unknown placeholder {nme}"),
+        ("data.text.templates=['a {name']", "is malformed"),
+        ("data.text.templates=[picture]", "has no placeholder"),
+        ("data.text.description_templates=[]", "data.text: description_templates is empty"),
+        ("run.accumulate=7", "data.batch_size is 512, which cannot be cut into run.accumulate = 7"),
+        ("objectives={margin_softmax: {weight: 0}, contrastive: {weight: 0}}", "trains nothing"),
+        ("objectives.contrastive.weight=0", "no objective looks at texts"),
+        ("objectives.contrastive.scale=200", "objectives.contrastive: scale is 200, above max_scale = 100"),
+        ("model.text.spec=none", "needs texts, and model.text.spec is none"),
+        ("model.text.spec=clip", "unknown value 'clip' for model.text.spec; use open_clip:ARCH"),
+        ("model.image.spec='timm:'", "unknown value 'timm:' for model.image.spec; use timm:NAME"),
+        ("model.image.spec=none", "unknown value 'none' for model.image.spec"),
+        (
+            "objectives.margin_softmax={implementation: sampled, sample_rate: 0, min_sampled: 0}",
+            "objectives.margin_softmax.sample_rate is 0; it must be above 0 and at most 1",
+        ),
+        ("run.best='-'", "unknown value '-' for run.best; use a metric of the log"),
+        ("objectives={margin_softmax: {weight: 0}, entity_distillation: {weight: 1}}", "teaches the classes of"),
+        ("objectives.reinforced={weight: 1, scale: 200}", "objectives.reinforced: scale is 200, above max_scale"),
+        ("model.start_share=0.5", "mixes the weights before training into the encoder, and they are random"),
+        ("data.reinforcement.store=store", "whose features are computed once"),
+    ],
+)
 def test_a_broken_rule_is_told(override, told):
     with pytest.raises(UsageError) as caught:
         load_recipe(recipe_path("sample_multi_task"), [override])
@@ -75,19 +80,31 @@ def test_every_name_is_taken(key, name):
 
 
 def test_every_number_has_a_range():
-    kinds = {key: {kind, *get_args(kind)} if get_origin(kind) is tuple else {kind}
-             for key, kind in annotations(Recipe).items()}
+    kinds = {
+        key: {kind, *get_args(kind)} if get_origin(kind) is tuple else {kind}
+        for key, kind in annotations(Recipe).items()
+    }
     free = {key for key, kind in kinds.items() if kind & {int, float}}
     assert free == {"objectives.contrastive.bias"}
 
 
 def test_the_choices_are_those_that_there_were():
     assert set(CHOICES) == {
-        "data.sampler", "model.image.head", "model.start", "model.text.head",
-        "objectives.margin_softmax.implementation", "objectives.margin_softmax.margin_type",
+        "data.sampler",
+        "model.image.head",
+        "model.start",
+        "model.text.head",
+        "objectives.margin_softmax.implementation",
+        "objectives.margin_softmax.margin_type",
         "objectives.margin_softmax.label_weights",
-        "objectives.contrastive.loss", "objectives.contrastive.positives", "objectives.reinforced.positives",
-        "data.reinforcement.mismatch", "optimizer.head", "run.precision", "run.evaluate.held_out_by"}
+        "objectives.contrastive.loss",
+        "objectives.contrastive.positives",
+        "objectives.reinforced.positives",
+        "data.reinforcement.mismatch",
+        "optimizer.head",
+        "run.precision",
+        "run.evaluate.held_out_by",
+    }
 
 
 def test_contrastive_names_are_those_of_the_objective():

@@ -37,16 +37,27 @@ def dataset(labelled, small_world, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def options(small_encoder, small_world, dataset):
-    return [str(dataset), "--kb", str(small_world.kb), "--encoder", small_encoder, "--held-out", "0.4",
-            "--engine", "local", *(part for change in SMALL for part in ("--set", change))]
+    return [
+        str(dataset),
+        "--kb",
+        str(small_world.kb),
+        "--encoder",
+        small_encoder,
+        "--held-out",
+        "0.4",
+        "--engine",
+        "local",
+        *(part for change in SMALL for part in ("--set", change)),
+    ]
 
 
 @pytest.fixture(scope="module")
 def study(options, tmp_path_factory):
     """Two sizes of two seeds, by the command."""
     out = tmp_path_factory.mktemp("study") / "out"
-    done = CliRunner().invoke(app, ["study", "size", *options, "-o", str(out), "--sizes", "1/4,1", "--seeds", "2",
-                                    "--thresholds", "none"])
+    done = CliRunner().invoke(
+        app, ["study", "size", *options, "-o", str(out), "--sizes", "1/4,1", "--seeds", "2", "--thresholds", "none"]
+    )
     assert done.exit_code == 0, done.output
     return out, done.output
 
@@ -82,8 +93,23 @@ def test_a_study_goes_on_and_trains_nothing_twice(study, options, monkeypatch):
     metrics = json.loads((out / "metrics.json").read_text())
     lost = sorted(before)[0]
     (out / "runs" / lost).unlink()
-    again = CliRunner().invoke(app, ["study", "size", *options, "-o", str(out), "--sizes", "1/4,1", "--seeds", "2",
-                                     "--thresholds", "none", "--json"])
+    again = CliRunner().invoke(
+        app,
+        [
+            "study",
+            "size",
+            *options,
+            "-o",
+            str(out),
+            "--sizes",
+            "1/4,1",
+            "--seeds",
+            "2",
+            "--thresholds",
+            "none",
+            "--json",
+        ],
+    )
     assert again.exit_code == 0, again.output
     after = {path.name: path.stat().st_mtime_ns for path in out.glob("runs/*.parquet")}
     assert {name for name in before if after[name] != before[name]} == {lost}
@@ -103,15 +129,20 @@ def test_held_out_images_are_measured_as_scikit_learn_does(small_encoder, small_
     encoder, sure = open_encoder(small_encoder), 0.9
     values = on_held_out(data, encoder, str(small_world.kb), sure)
     table = data.sources.rows.take(data.held_out.rows, ["classes", "scores"]).to_pylist()
-    kept = np.array([dict(zip(row["classes"], row["scores"], strict=True))[label] >= sure
-                     for row, label in zip(table, data.held_out.labels.tolist(), strict=True)])
+    kept = np.array(
+        [
+            dict(zip(row["classes"], row["scores"], strict=True))[label] >= sure
+            for row, label in zip(table, data.held_out.labels.tolist(), strict=True)
+        ]
+    )
     assert 0 < kept.sum() < len(kept)
     labels = data.held_out.labels[kept]
     assert values.entity.tolist() == [data.class_ids[label] for label in labels]
     images = encoder.project_images(data.sources.image_features.take(data.held_out.rows).numpy()[kept])
     scores = images @ images.T
-    expected = [average_precision_score(np.delete(labels == labels[i], i), np.delete(scores[i], i))
-                for i in range(len(labels))]
+    expected = [
+        average_precision_score(np.delete(labels == labels[i], i), np.delete(scores[i], i)) for i in range(len(labels))
+    ]
     np.testing.assert_allclose(values.of["map"][0], expected, atol=1e-6)
     values.write(tmp_path / "values.parquet")
     read = Values.read(tmp_path / "values.parquet")
@@ -129,8 +160,9 @@ def test_a_benchmark_is_measured_as_eval_does(small_encoder, tmp_path):
             (folder / f"{number}.jpg").write_bytes(drawn_image(entity, draw))
     encoder = openmofi.load_encoder(small_encoder)
     values = on_benchmark(Benchmark.parse(f"retrieval={tmp_path / 'images'}"), encoder, str(tmp_path / "cache"))
-    result = openmofi.evaluate("retrieval", encoder=encoder, data=tmp_path / "images", cache=tmp_path / "cache",
-                               progress=False)
+    result = openmofi.evaluate(
+        "retrieval", encoder=encoder, data=tmp_path / "images", cache=tmp_path / "cache", progress=False
+    )
     assert values.mean("map") == pytest.approx(result.metrics["retrieval/map_excl_query"])
     assert sorted(set(values.entity)) == ["brick", "sun", "tent"]
     assert set(values.of) == {"map"}
@@ -140,9 +172,12 @@ def test_noise_is_compared_at_equal_numbers_of_pairs():
     recipe = load_recipe("entity_head", ["run.steps=40", "optimizer.warmup=8"])
     best = np.array([0.62, 0.7, 0.84, 0.9, 0.97, 0.99], np.float32)
     assert _cells(best, SizeSettings(sizes=(), thresholds=(0.5, 0.6, 0.8, 0.95)), recipe) == [
-        Cell("noise", 2, threshold, 40, 8) for threshold in (0.6, 0.8, 0.95)]
+        Cell("noise", 2, threshold, 40, 8) for threshold in (0.6, 0.8, 0.95)
+    ]
     assert _cells(best, SizeSettings(sizes=(0.5,), thresholds=(0.5, 0.6)), recipe) == [
-        Cell("steps", 3, 0.0, 40, 8), Cell("epochs", 3, 0.0, 20, 4)]
+        Cell("steps", 3, 0.0, 40, 8),
+        Cell("epochs", 3, 0.0, 20, 4),
+    ]
     with pytest.raises(UsageError, match=r"No pair has a label from 0\.995 on; the surest has 0\.990"):
         _cells(best, SizeSettings(thresholds=(0.5, 0.995)), recipe)
 
@@ -180,8 +215,12 @@ def test_what_does_not_fit_is_said_before_anything_is_trained(dataset, small_wor
     with pytest.raises(OpenMofiError, match="nowhere does not exist"):
         Benchmark.parse("retrieval=nowhere")
     with pytest.raises(UsageError, match="--sizes is 'a half'"):
-        CliRunner().invoke(app, ["study", "size", str(dataset), "-o", str(tmp_path / "out"), "--sizes", "a half"],
-                           catch_exceptions=False, standalone_mode=False)
+        CliRunner().invoke(
+            app,
+            ["study", "size", str(dataset), "-o", str(tmp_path / "out"), "--sizes", "a half"],
+            catch_exceptions=False,
+            standalone_mode=False,
+        )
     assert not list(tmp_path.glob("out/runs/*.parquet"))
 
 
@@ -190,7 +229,10 @@ def test_what_decides_a_run_names_it(dataset, small_world, tmp_path):
     run = StudyRun("a", recipe, tmp_path)
     other = replace(recipe, run=replace(recipe.run, threads=3, log_every=7))
     assert StudyRun("b", replace(other, name="other"), tmp_path / "elsewhere").key == run.key
-    for changed in (replace(run, recipe=replace(recipe, run=replace(recipe.run, seed=1))), replace(run, sure=0.9),
-                    replace(run, benchmark=Benchmark("retrieval", "somewhere"))):
+    for changed in (
+        replace(run, recipe=replace(recipe, run=replace(recipe.run, seed=1))),
+        replace(run, sure=0.9),
+        replace(run, benchmark=Benchmark("retrieval", "somewhere")),
+    ):
         assert changed.key != run.key
     assert do_runs([], LocalEngine(), Quiet()) == []

@@ -12,8 +12,14 @@ from openmofi.cli.command import print_json
 from openmofi.terminal import plain_console, visible
 
 
-def print_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None,
-                numbers: Sequence[int] | None = None, whole: Sequence[int] = ()) -> None:
+def print_table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str | None = None,
+    numbers: Sequence[int] | None = None,
+    whole: Sequence[int] = (),
+) -> None:
     """Print rows of cells below the names of their columns.
 
     Args:
@@ -55,8 +61,9 @@ def print_manifest_facts(facts: Mapping[str, Any], as_json: bool) -> None:
         if name == "files":
             text["size on disk"] = f"{sum(value.values()) / 2**20:,.1f} MiB"
         elif isinstance(value, dict):
-            text[name] = "\n".join(f"{key} {part:,}" if isinstance(part, int) else f"{key} {part}"
-                                   for key, part in value.items())
+            text[name] = "\n".join(
+                f"{key} {part:,}" if isinstance(part, int) else f"{key} {part}" for key, part in value.items()
+            )
         else:
             text[name] = f"{value:,}" if isinstance(value, int) else str(value)
     print_facts(text)
@@ -77,15 +84,23 @@ def print_audit(result: Mapping[str, Any]) -> None:
     _audit_warnings(result)
     rows = [_audit_row("all", "", result["overall"])]
     for group, values in result["groups"].items():
-        rows += [_audit_row("" if position else group, value, figures)
-                 for position, (value, figures) in enumerate(values.items())]
-    print_table(("group", "", "pairs", "precision", "95 %", "recall", "text-only precision", "text-only recall"), rows,
-                numbers=range(2, 8), whole=(0, 1))
+        rows += [
+            _audit_row("" if position else group, value, figures)
+            for position, (value, figures) in enumerate(values.items())
+        ]
+    print_table(
+        ("group", "", "pairs", "precision", "95 %", "recall", "text-only precision", "text-only recall"),
+        rows,
+        numbers=range(2, 8),
+        whole=(0, 1),
+    )
     if hierarchy := result.get("hierarchy"):
-        print(f"labels that are the true class: {hierarchy['exact']:,}; below it: {hierarchy['below']:,}; above it: "
-              f"{hierarchy['above']:,}; another: {hierarchy['other']:,}; precision with those below "
-              f"{_percent(hierarchy['precision_or_below'])}, with those above as well "
-              f"{_percent(hierarchy['precision_or_related'])}")
+        print(
+            f"labels that are the true class: {hierarchy['exact']:,}; below it: {hierarchy['below']:,}; above it: "
+            f"{hierarchy['above']:,}; another: {hierarchy['other']:,}; precision with those below "
+            f"{_percent(hierarchy['precision_or_below'])}, with those above as well "
+            f"{_percent(hierarchy['precision_or_related'])}"
+        )
     for name, precision in result["precision_at_recall"].items():
         if result["curve"]:
             print(f"precision of {name} at recall {result['recall_asked']:.2f}: {_percent(precision)}")
@@ -94,12 +109,24 @@ def print_audit(result: Mapping[str, Any]) -> None:
 def print_corrected(result: Mapping[str, Any]) -> None:
     """Print labels' precision corrected by verdicts: a row a stratum."""
     rows = [("all labels", result["labels"])]
-    rows += [(f"{group} {name}", row) for group in ("probability", "type", "below")
-             for name, row in result[group].items()]
-    print_table(("", "labels", "expected", "right", "corrected", "95 %"), [
-        (name, f"{row['labels']:,}", _percent(row["expected"]), f"{row['right']:,} of {row['judged']:,}",
-         _percent(row["corrected"]), "–".join(f"{edge:.1%}" for edge in row["interval"] or ()))
-        for name, row in rows], whole=range(1, 6))
+    rows += [
+        (f"{group} {name}", row) for group in ("probability", "type", "below") for name, row in result[group].items()
+    ]
+    print_table(
+        ("", "labels", "expected", "right", "corrected", "95 %"),
+        [
+            (
+                name,
+                f"{row['labels']:,}",
+                _percent(row["expected"]),
+                f"{row['right']:,} of {row['judged']:,}",
+                _percent(row["corrected"]),
+                "–".join(f"{edge:.1%}" for edge in row["interval"] or ()),
+            )
+            for name, row in rows
+        ],
+        whole=range(1, 6),
+    )
     if result["unsure"]:
         print(f"{result['unsure']:,} unsure verdicts are left out.")
     if result["unjudged"]:
@@ -108,18 +135,31 @@ def print_corrected(result: Mapping[str, Any]) -> None:
 
 def _audit_warnings(result: Mapping[str, Any]) -> None:
     if result["keys_unmatched"]:
-        print(f"warning: {result['keys_unmatched']:,} keys of the truth are not in the labels, such as "
-              f"{', '.join(map(repr, result['examples']))}; they count as missed", file=sys.stderr)
+        print(
+            f"warning: {result['keys_unmatched']:,} keys of the truth are not in the labels, such as "
+            f"{', '.join(map(repr, result['examples']))}; they count as missed",
+            file=sys.stderr,
+        )
     if unknown := result["unknown_entities"]:
-        print(f"warning: {len(unknown):,} entities of the truth are unknown to the labels, such as "
-              f"{', '.join(map(repr, unknown[:3]))}", file=sys.stderr)
+        print(
+            f"warning: {len(unknown):,} entities of the truth are unknown to the labels, such as "
+            f"{', '.join(map(repr, unknown[:3]))}",
+            file=sys.stderr,
+        )
 
 
 def _audit_row(group: str, value: str, figures: Mapping[str, Any]) -> tuple[str, ...]:
     labels, text = figures["labels"], figures["text_only"] or {}
-    return (group, value, f"{labels['pairs']:,}", _percent(labels["precision"]),
-            "–".join(f"{edge:.0%}" for edge in labels["precision_interval"] or ()), _percent(labels["recall"]),
-            _percent(text.get("precision")), _percent(text.get("recall")))
+    return (
+        group,
+        value,
+        f"{labels['pairs']:,}",
+        _percent(labels["precision"]),
+        "–".join(f"{edge:.0%}" for edge in labels["precision_interval"] or ()),
+        _percent(labels["recall"]),
+        _percent(text.get("precision")),
+        _percent(text.get("recall")),
+    )
 
 
 def _percent(value: float | None) -> str:
@@ -136,25 +176,36 @@ def print_world(title: str, counts: Mapping[str, Any]) -> None:
         domain, _, rule = key.partition("/")
         rules.setdefault(domain, {})[rule] = count
     columns = sorted({rule for row in rules.values() for rule in row})
-    print_table(("icons by rule", *columns), [
-        (domain, *(f"{row[column]:,}" if column in row else "" for column in columns))
-        for domain, row in rules.items()])
+    print_table(
+        ("icons by rule", *columns),
+        [
+            (domain, *(f"{row[column]:,}" if column in row else "" for column in columns))
+            for domain, row in rules.items()
+        ],
+    )
 
 
 def print_demo(out: str, metrics: Mapping[str, Any]) -> None:
     """Print the demo's figures."""
     labels = metrics["labels"]
-    rows = [(name, *("–" if labels[key] is None else f"{labels[key]:.3f}" for key in keys)) for name, keys in (
-        ("all pages", ("precision", "recall")),
-        ("  ambiguous names", ("ambiguous_precision", "ambiguous_recall")),
-        ("held-out pages", ("heldout_precision", "heldout_recall")),
-        ("  ambiguous names", ("heldout_ambiguous_precision", "heldout_ambiguous_recall")),
-        ("text only, same recall", ("text_only_precision", "recall")),
-        ("contrastive on alt-text, same recall", ("alt_text_encoder_precision", "recall")))]
-    print_table(("", "precision", "recall"), rows,
-                title=f"Labels of {metrics['rows_out']:,} pages ({metrics['rows_in']:,} in)")
-    print(f"expected precision without any truth: {labels['expected_precision']:.3f}; "
-          f"{metrics['seconds']['total']:.0f} s in all; report: {out}/report.html")
+    rows = [
+        (name, *("–" if labels[key] is None else f"{labels[key]:.3f}" for key in keys))
+        for name, keys in (
+            ("all pages", ("precision", "recall")),
+            ("  ambiguous names", ("ambiguous_precision", "ambiguous_recall")),
+            ("held-out pages", ("heldout_precision", "heldout_recall")),
+            ("  ambiguous names", ("heldout_ambiguous_precision", "heldout_ambiguous_recall")),
+            ("text only, same recall", ("text_only_precision", "recall")),
+            ("contrastive on alt-text, same recall", ("alt_text_encoder_precision", "recall")),
+        )
+    ]
+    print_table(
+        ("", "precision", "recall"), rows, title=f"Labels of {metrics['rows_out']:,} pages ({metrics['rows_in']:,} in)"
+    )
+    print(
+        f"expected precision without any truth: {labels['expected_precision']:.3f}; "
+        f"{metrics['seconds']['total']:.0f} s in all; report: {out}/report.html"
+    )
 
 
 def print_evaluation(result: Mapping[str, Any]) -> None:
@@ -162,12 +213,20 @@ def print_evaluation(result: Mapping[str, Any]) -> None:
     out.
     """
     head = (f"{result['protocol']} (version {result['version']})", "value", f"95 %, over {result['interval_over']}")
-    print_table(head, [(name, f"{value:.4f}", "–".join(f"{edge:.4f}" for edge in result["intervals"].get(name) or ()))
-                       for name, value in result["metrics"].items()], numbers=(1,))
+    print_table(
+        head,
+        [
+            (name, f"{value:.4f}", "–".join(f"{edge:.4f}" for edge in result["intervals"].get(name) or ()))
+            for name, value in result["metrics"].items()
+        ],
+        numbers=(1,),
+    )
     if features := result["features"]:
         pixels = features["preprocessing"]
-        print(f"features: {features['choice']}, {features['dim']} dimensions, normalised {features['normalisation']}, "
-              f"kept as {features['dtype']}; {pixels['size']} px, {pixels['resize']}, {pixels['interpolation']}")
+        print(
+            f"features: {features['choice']}, {features['dim']} dimensions, normalised {features['normalisation']}, "
+            f"kept as {features['dtype']}; {pixels['size']} px, {pixels['resize']}, {pixels['interpolation']}"
+        )
     print(", ".join(f"{name.replace('_', ' ')} {count:,}" for name, count in result["counts"].items()))
     if excluded := result["excluded"]:
         some = ", ".join(f"{key} ({why})" for key, why in list(excluded.items())[:5])

@@ -81,8 +81,10 @@ class Audit:
     def at_recall(self, recall: float | None = None) -> dict[str, float | None]:
         """Precision of the `labels`' selector and of `text_only` at `recall` (default: `recall_asked`)."""
         target = self.recall_asked if recall is None else recall
-        return {name: _precision_at(curve, target)
-                for name, curve in (("labels", self.curve), ("text_only", self.text_only_curve))}
+        return {
+            name: _precision_at(curve, target)
+            for name, curve in (("labels", self.curve), ("text_only", self.text_only_curve))
+        }
 
     def compare(self, others: Mapping[str, Audit]) -> dict[str, dict[str, float | None]]:
         """Other selectors beside this one: name → precision at `recall_asked`, at this one's own
@@ -91,29 +93,57 @@ class Audit:
         The first row, `labels`, is this selector, the second, `text_only`, the linker.
         """
         own = self.overall.labels.recall or 0.0
-        curves = {"labels": self.curve, "text_only": self.text_only_curve,
-                  **{name: other.curve for name, other in others.items()}}
-        return {name: {"at_recall": _precision_at(curve, self.recall_asked), "at_own_recall": _precision_at(curve, own),
-                       "average_precision": curve.average_precision if curve else None}
-                for name, curve in curves.items()}
+        curves = {
+            "labels": self.curve,
+            "text_only": self.text_only_curve,
+            **{name: other.curve for name, other in others.items()},
+        }
+        return {
+            name: {
+                "at_recall": _precision_at(curve, self.recall_asked),
+                "at_own_recall": _precision_at(curve, own),
+                "average_precision": curve.average_precision if curve else None,
+            }
+            for name, curve in curves.items()
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
-            "rows": self.rows, "unmatched": self.unmatched, "keys_unmatched": self.keys_unmatched,
-            "examples": list(self.examples), "unknown_entities": list(self.unknown_entities),
+            "rows": self.rows,
+            "unmatched": self.unmatched,
+            "keys_unmatched": self.keys_unmatched,
+            "examples": list(self.examples),
+            "unknown_entities": list(self.unknown_entities),
             "overall": asdict(self.overall),
-            "groups": {group: {value: asdict(beside) for value, beside in values.items()}
-                       for group, values in self.groups.items()},
+            "groups": {
+                group: {value: asdict(beside) for value, beside in values.items()}
+                for group, values in self.groups.items()
+            },
             "hierarchy": self.hierarchy and asdict(self.hierarchy),
-            "recall_asked": self.recall_asked, "precision_at_recall": self.at_recall(),
-            **{name: value and value.as_dict() for name, value in (
-                ("curve", self.curve), ("text_only_curve", self.text_only_curve), ("calibration", self.calibration))},
+            "recall_asked": self.recall_asked,
+            "precision_at_recall": self.at_recall(),
+            **{
+                name: value and value.as_dict()
+                for name, value in (
+                    ("curve", self.curve),
+                    ("text_only_curve", self.text_only_curve),
+                    ("calibration", self.calibration),
+                )
+            },
         }
 
 
-def audit(labels: str | Path, truth: str | Path, *, at_recall: float = 0.75, split: str | None = None,
-          kb: KnowledgeBase | None = None, resamples: int = 1000, seed: int = 0) -> Audit:
+def audit(
+    labels: str | Path,
+    truth: str | Path,
+    *,
+    at_recall: float = 0.75,
+    split: str | None = None,
+    kb: KnowledgeBase | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Audit:
     """Compare labels, or a dataset, with the truth.
 
     Args:
@@ -140,12 +170,19 @@ def audit(labels: str | Path, truth: str | Path, *, at_recall: float = 0.75, spl
         if joined.kinds:
             groups["kind"] = measure.by_mention(joined.kind, joined.kinds)
     return Audit(
-        rows=joined.rows, unmatched=joined.unmatched, overall=measure.beside(None, with_text), groups=groups,
+        rows=joined.rows,
+        unmatched=joined.unmatched,
+        overall=measure.beside(None, with_text),
+        groups=groups,
         curve=measure.curve(joined.probability) if with_text else None,
         text_only_curve=measure.curve(joined.link_score) if with_text else None,
-        calibration=measure.calibration() if with_text else None, recall_asked=at_recall,
-        keys_unmatched=joined.keys_unmatched, examples=joined.examples, unknown_entities=joined.unknown_entities,
-        hierarchy=beside_classes(joined, kb, resamples=resamples, seed=seed) if kb and kb.has_relations else None)
+        calibration=measure.calibration() if with_text else None,
+        recall_asked=at_recall,
+        keys_unmatched=joined.keys_unmatched,
+        examples=joined.examples,
+        unknown_entities=joined.unknown_entities,
+        hierarchy=beside_classes(joined, kb, resamples=resamples, seed=seed) if kb and kb.has_relations else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -181,13 +218,16 @@ class _Measure:
 
     def by_mention(self, codes: Codes, names: Sequence[str]) -> dict[str, Beside]:
         """By what the mentions have: `codes` of the judged entities in `names`."""
-        return {name: self.beside(None, True, codes == code)
-                for name, code in sorted((name, code) for code, name in enumerate(names))}
+        return {
+            name: self.beside(None, True, codes == code)
+            for name, code in sorted((name, code) for code, name in enumerate(names))
+        }
 
     def curve(self, score: Floats) -> Curve:
         once = best_of_pairs(self.against.pair, self.against.entity, score)
-        return Curve.of(score[once], self.against.correct[once], self.against.recalled[once],
-                        int(self.against.named.sum()))
+        return Curve.of(
+            score[once], self.against.correct[once], self.against.recalled[once], int(self.against.named.sum())
+        )
 
     def calibration(self) -> CalibrationCurve:
         once = best_of_pairs(self.against.pair, self.against.entity, self.against.probability)

@@ -67,8 +67,12 @@ class Curve:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, thinned."""
         thin = self.shown()
-        return {"average_precision": self.average_precision, "thresholds": _rounded(thin.thresholds),
-                "precision": _rounded(thin.precision), "recall": _rounded(thin.recall)}
+        return {
+            "average_precision": self.average_precision,
+            "thresholds": _rounded(thin.thresholds),
+            "precision": _rounded(thin.precision),
+            "recall": _rounded(thin.recall),
+        }
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,12 @@ class CalibrationCurve:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
-        return {"error": self.error, "expected": _rounded(self.expected), "observed": _rounded(self.observed),
-                "counts": self.counts.tolist()}
+        return {
+            "error": self.error,
+            "expected": _rounded(self.expected),
+            "observed": _rounded(self.observed),
+            "counts": self.counts.tolist(),
+        }
 
 
 @dataclass(frozen=True)
@@ -136,8 +144,17 @@ class Figures:
         if len(per_pair):
             totals = resampled_totals(per_pair, resamples=resamples, seed=seed)
             precision, recall = _interval(totals[:, 1], totals[:, 0]), _interval(totals[:, 3], totals[:, 2])
-        return cls(len(per_pair), accepted, correct, named, found, correct / accepted if accepted else None,
-                   found / named if named else None, precision, recall)
+        return cls(
+            len(per_pair),
+            accepted,
+            correct,
+            named,
+            found,
+            correct / accepted if accepted else None,
+            found / named if named else None,
+            precision,
+            recall,
+        )
 
 
 def _interval(part: Ints, whole: Ints) -> Interval | None:

@@ -58,8 +58,11 @@ def _entities(path: Path) -> Iterator[Any]:
         if first.strip() != "[":
             whole = json.loads(first + lines.read() or "null")
             found = whole.get("entities", whole) if isinstance(whole, dict) else whole
-            yield from found.values() if isinstance(found, dict) and "id" not in found else (
-                found if isinstance(found, list) else [found])
+            yield from (
+                found.values()
+                if isinstance(found, dict) and "id" not in found
+                else (found if isinstance(found, list) else [found])
+            )
             return
         ended = False
         for line in lines:
@@ -76,6 +79,9 @@ def _depicted(entity: Mapping[str, Any]) -> list[str]:
     """Identifiers, each once."""
     statements = entity.get("statements") or entity.get("claims") or {}
     found = statements.get(DEPICTS, []) if isinstance(statements, dict) else []  # PHP writes an empty one as a list
-    values = [statement.get("mainsnak", {}).get("datavalue", {}).get("value", {}).get("id") for statement in found
-              if statement.get("rank") != "deprecated"]
+    values = [
+        statement.get("mainsnak", {}).get("datavalue", {}).get("value", {}).get("id")
+        for statement in found
+        if statement.get("rank") != "deprecated"
+    ]
     return list(dict.fromkeys(value for value in values if value))

@@ -25,8 +25,9 @@ def labels_kb(folder: Folder) -> KnowledgeBase | None:
     return kb if kb.fingerprint == fingerprint else None
 
 
-def resolved(values: Sequence[str], judged: Sequence[str], folder: Folder,
-             kb: KnowledgeBase | None) -> tuple[dict[str, str], list[str]]:
+def resolved(
+    values: Sequence[str], judged: Sequence[str], folder: Folder, kb: KnowledgeBase | None
+) -> tuple[dict[str, str], list[str]]:
     """Which entity each value means.
 
     Args:
@@ -49,17 +50,21 @@ def resolved(values: Sequence[str], judged: Sequence[str], folder: Folder,
             continue
         ids = names[normalise(value)] | (set(kb.ids(kb.candidates(value).rows)) if kb is not None else set())
         if len(ids) > 1:
-            raise OpenMofiError(f"The name {value!r} in the truth means {len(ids)} entities: "
-                                f"{', '.join(sorted(ids)[:_NAMED])}{', …' if len(ids) > _NAMED else ''}.",
-                                "Write the identifier of the one that is meant.")
+            raise OpenMofiError(
+                f"The name {value!r} in the truth means {len(ids)} entities: "
+                f"{', '.join(sorted(ids)[:_NAMED])}{', …' if len(ids) > _NAMED else ''}.",
+                "Write the identifier of the one that is meant.",
+            )
         meant[value] = next(iter(ids), value)
         if not ids:
             unknown.append(value)
     if known and values and len(unknown) == len(values):
         where = "the labels" if kb is None else "the labels or their knowledge base"
-        raise OpenMofiError(f"None of the {len(values)} entities of the truth is known to {where}: it has e.g. "
-                            f"{values[0]!r}, the labels {judged[0]!r}.",
-                            "Write identifiers, or names and give the knowledge base with --kb.")
+        raise OpenMofiError(
+            f"None of the {len(values)} entities of the truth is known to {where}: it has e.g. "
+            f"{values[0]!r}, the labels {judged[0]!r}.",
+            "Write identifiers, or names and give the knowledge base with --kb.",
+        )
     return meant, unknown
 
 

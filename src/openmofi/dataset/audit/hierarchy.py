@@ -45,6 +45,7 @@ def beside_classes(against: Against, kb: KnowledgeBase, *, resamples: int, seed:
         kb: says what is above an entity; what it does not know is above and below nothing.
         resamples, seed: of the bootstrap.
     """
+
     @lru_cache(maxsize=1 << 16)
     def above(entity: str) -> frozenset[str]:
         return frozenset(kb.ancestors(entity)) if entity in kb else frozenset()

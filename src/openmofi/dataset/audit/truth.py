@@ -79,8 +79,10 @@ class Against:
 
     def group(self, name: str) -> np.ndarray:
         """(known,) a column of the truth, `schema.TRUTH`, as an object array of strings."""
-        return np.array([str(value).lower() if isinstance(value, bool) else value or ""
-                         for value in self.known[name].to_pylist()], object)
+        return np.array(
+            [str(value).lower() if isinstance(value, bool) else value or "" for value in self.known[name].to_pylist()],
+            object,
+        )
 
 
 @dataclass(frozen=True)
@@ -132,25 +134,50 @@ def against(folder: Folder, truth: str | Path, split: str | None, kb: KnowledgeB
     absent = pairs.table["key"].filter(pa.array(shard_of < 0)).to_pylist()
     if absent and len(absent) == len(pairs.table):
         keys = folder.read(folder.shards[0], ["key"])["key"].to_pylist()
-        raise OpenMofiError(f"None of the {len(absent)} keys of {truth} is in {folder.path}: it has e.g. "
-                            f"{absent[0]!r}, the labels {next(iter(keys), '')!r}.", "Give the keys of these pairs.")
+        raise OpenMofiError(
+            f"None of the {len(absent)} keys of {truth} is in {folder.path}: it has e.g. "
+            f"{absent[0]!r}, the labels {next(iter(keys), '')!r}.",
+            "Give the keys of these pairs.",
+        )
     pair, entity, accepted, probability, link, best, detector, kind = (
-        np.concatenate(column) for column in zip(*parts, strict=True))
+        np.concatenate(column) for column in zip(*parts, strict=True)
+    )
     meant, unknown = resolved(list(dict.fromkeys(table["entity"].to_pylist())), entities.values, folder, kb)
     true = entities.encode(pa.array([meant[value] for value in table["entity"].to_pylist()], pa.string()))
     says = table["named"].to_numpy().astype(bool) if "named" in table.column_names else np.ones(len(table), bool)
     facts, judged = pairs.of_row * len(entities) + true, pair * len(entities) + entity
     if len(np.unique(facts)) < len(facts):
-        raise OpenMofiError(f"{truth} names an entity of a pair twice, by its identifier and by a name.",
-                            "Give each entity of a pair once.")
+        raise OpenMofiError(
+            f"{truth} names an entity of a pair twice, by its identifier and by a name.",
+            "Give each entity of a pair once.",
+        )
     true_of: list[list[int]] = [[] for _ in range(len(pairs.table))]
     for row, code in zip(pairs.of_row.tolist(), true.tolist(), strict=True):
         true_of[row].append(code)
     missing = [] if folder.manifest.kind == "dataset" else absent
-    return Against(pairs.table, np.bincount(pairs.of_row[says], minlength=len(pairs.table)), pair, entity,
-                   np.isin(judged, facts), np.isin(judged, facts[says]), accepted, probability, link, best, detector,
-                   detectors.values, kind, kinds.values, rows, unmatched, len(missing), tuple(missing[:_EXAMPLES]),
-                   tuple(unknown), entities.values, true_of)
+    return Against(
+        pairs.table,
+        np.bincount(pairs.of_row[says], minlength=len(pairs.table)),
+        pair,
+        entity,
+        np.isin(judged, facts),
+        np.isin(judged, facts[says]),
+        accepted,
+        probability,
+        link,
+        best,
+        detector,
+        detectors.values,
+        kind,
+        kinds.values,
+        rows,
+        unmatched,
+        len(missing),
+        tuple(missing[:_EXAMPLES]),
+        tuple(unknown),
+        entities.values,
+        true_of,
+    )
 
 
 def _note_shards(folder: Folder, truth: str | Path, pairs: _Pairs, shard_of: Ints, matched: Ints, number: int) -> None:
@@ -159,13 +186,19 @@ def _note_shards(folder: Folder, truth: str | Path, pairs: _Pairs, shard_of: Int
     if len(again):
         key = pairs.table["key"][int(again[0])].as_py()
         first = folder.shards[int(shard_of[again[0]])].name
-        raise OpenMofiError(f"The key {key!r} of {truth} is in two shards: {first} and {folder.shards[number].name}.",
-                            "Add a column shard.")
+        raise OpenMofiError(
+            f"The key {key!r} of {truth} is in two shards: {first} and {folder.shards[number].name}.",
+            "Add a column shard.",
+        )
     shard_of[matched] = number
 
 
-def _read(folder: Folder, shard: Shard, entities: Codebook, of_mentions: Mapping[str, Codebook],
-          ) -> tuple[pa.Array, tuple]:
+def _read(
+    folder: Folder,
+    shard: Shard,
+    entities: Codebook,
+    of_mentions: Mapping[str, Codebook],
+) -> tuple[pa.Array, tuple]:
     """Keys of the rows, and (row, entity, accepted, probability, link score, best of its mention, detector, kind)."""
     if folder.manifest.kind == "dataset":
         table = folder.read(shard, ["key", "entities", "scores"])
@@ -180,8 +213,20 @@ def _read(folder: Folder, shard: Shard, entities: Codebook, of_mentions: Mapping
     order = np.lexsort((np.arange(len(judged.row)), -judged.prior, -judged.link_score, judged.mention))
     best = np.zeros(len(order), bool)
     best[order[run_starts(judged.mention[order])]] = True
-    codes = {name: book.encode(mention_column(table, name).fill_null(""))[judged.mention] if len(order)
-             else np.empty(0, np.int32) for name, book in of_mentions.items()}
+    codes = {
+        name: book.encode(mention_column(table, name).fill_null(""))[judged.mention]
+        if len(order)
+        else np.empty(0, np.int32)
+        for name, book in of_mentions.items()
+    }
     kind = codes.get("kind", np.full(len(order), _NO_MENTION, np.int32))
-    return as_array(table["key"]), (judged.row, entities.encode(judged.entity), judged.accepted, judged.probability,
-                                    judged.link_score, best, codes["detector"], kind)
+    return as_array(table["key"]), (
+        judged.row,
+        entities.encode(judged.entity),
+        judged.accepted,
+        judged.probability,
+        judged.link_score,
+        best,
+        codes["detector"],
+        kind,
+    )

@@ -17,8 +17,10 @@ from openmofi.errors import OpenMofiError
 from openmofi.schema import TRUTH
 
 _REQUIRED = ("key", "entity")
-_HINT = ("A table of the truth has the columns key and entity (an identifier or a name; several as a list or as rows), "
-         "and may have shard, named, ambiguous, domain, split.")
+_HINT = (
+    "A table of the truth has the columns key and entity (an identifier or a name; several as a list or as rows), "
+    "and may have shard, named, ambiguous, domain, split."
+)
 _YES_OR_NO = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 Row = Mapping[str, Any]
@@ -35,15 +37,16 @@ def read_truth_table(path: str | Path) -> pa.Table:
         OpenMofiError: it cannot be read, lacks the key or the entity, or a row holds something else; names the row.
     """
     try:
-        names, rows = (read_depicts(Path(path)) if is_mediainfo(path) else _read(Path(path)))
+        names, rows = read_depicts(Path(path)) if is_mediainfo(path) else _read(Path(path))
     except FileNotFoundError as error:
         raise OpenMofiError(f"The truth {path} is missing.", "Check the path.") from error
     except (OSError, ValueError, csv.Error, pa.ArrowException) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise OpenMofiError(f"{path} cannot be read: {reason}.", _HINT) from error
     if absent := [name for name in _REQUIRED if name not in names]:
-        raise OpenMofiError(f"{path} cannot be read: it has no column {absent[0]!r} (it has: {', '.join(names)}).",
-                            _HINT)
+        raise OpenMofiError(
+            f"{path} cannot be read: it has no column {absent[0]!r} (it has: {', '.join(names)}).", _HINT
+        )
     present = [name for name in TRUTH.names if name in names]
     columns: dict[str, list[Any]] = {name: [] for name in present}
     for number, row in enumerate(rows):
@@ -90,8 +93,9 @@ def _value(name: str, value: Any, where: str) -> Any:
     if pa.types.is_boolean(TRUTH.field(name).type):
         answer = value if isinstance(value, bool) else _YES_OR_NO.get(str(value).strip().lower())
         if answer is None:
-            raise OpenMofiError(f"The column {name} of {where} is {value!r}, neither yes nor no.",
-                                "Write true or false.")
+            raise OpenMofiError(
+                f"The column {name} of {where} is {value!r}, neither yes nor no.", "Write true or false."
+            )
         return answer
     if name in ("shard", "key") and (value in (None, "") or not isinstance(value, str | int)):
         raise OpenMofiError(f"The {name} of {where} is {value!r}.", "Give each row the pair's as text.")
@@ -110,18 +114,23 @@ def read_truth(path: str | Path, shards: Sequence[str], split: str | None) -> pa
     if not len(inside):
         first = table["shard"][0].as_py() if named and len(table) else ""
         raise OpenMofiError(
-            f"{path} knows none of the labelled shards: it has e.g. {first!r}, the labels "
-            f"{shards[0]!r}.", "Give the truth of these pairs, or leave out the column shard.")
+            f"{path} knows none of the labelled shards: it has e.g. {first!r}, the labels {shards[0]!r}.",
+            "Give the truth of these pairs, or leave out the column shard.",
+        )
     identity = [name for name in ("shard", "key", "entity") if name in table.column_names]
     if len(inside.group_by(identity).aggregate([])) < len(inside):
-        raise OpenMofiError(f"{path} names a pair twice with the same entity ({', '.join(identity)}).",
-                            "Give each entity of a pair once.")
+        raise OpenMofiError(
+            f"{path} names a pair twice with the same entity ({', '.join(identity)}).",
+            "Give each entity of a pair once.",
+        )
     if split is not None:
         if "split" not in table.column_names:
             raise OpenMofiError(f"{path} has no column 'split'.", "Add it, or leave out --split.")
         inside = inside.filter(pc.equal(inside["split"], split))
         if not len(inside):
-            raise OpenMofiError(f"{path} has no pair of the split {split!r} in the labelled shards.",
-                                "Its splits are: " + ", ".join(sorted(set(table["split"].to_pylist()))) + ".")
+            raise OpenMofiError(
+                f"{path} has no pair of the split {split!r} in the labelled shards.",
+                "Its splits are: " + ", ".join(sorted(set(table["split"].to_pylist()))) + ".",
+            )
     known = inside.filter(pc.not_equal(inside["entity"], ""))
     return (known.sort_by("shard") if named else known).combine_chunks()

@@ -48,7 +48,10 @@ def _cropped(image: Image.Image) -> Image.Image:
 
 
 DECIDING: Mapping[str, Callable[[Image.Image], Image.Image]] = {
-    "jpeg_quality_30": _saved, "half_size": _halved, "cropped_by_a_tenth": _cropped}
+    "jpeg_quality_30": _saved,
+    "half_size": _halved,
+    "cropped_by_a_tenth": _cropped,
+}
 COPIES = {**DECIDING, "mirrored": ImageOps.mirror}
 """Kinds of copies; the first three decide."""
 
@@ -74,8 +77,14 @@ class Threshold:
         return asdict(self)
 
 
-def measure_threshold(sources: Sequence[ImageSource], rows: Sequence[int], features: Floats,
-                      nearest: Floats, store: FeatureStore, given: float | None = None) -> Threshold:
+def measure_threshold(
+    sources: Sequence[ImageSource],
+    rows: Sequence[int],
+    features: Floats,
+    nearest: Floats,
+    store: FeatureStore,
+    given: float | None = None,
+) -> Threshold:
     """The threshold of a set, and what it finds; a `given` one is only looked at.
 
     Args:
@@ -100,9 +109,12 @@ def measure_threshold(sources: Sequence[ImageSource], rows: Sequence[int], featu
             cosines[kind].append(copy @ features[place[row]])
     shown = {kind: np.array(values, np.float32) for kind, values in cosines.items()}
     cosine = given if given is not None else _threshold([shown[kind] for kind in DECIDING], nearest)
-    return Threshold(cosine, len(chosen),
-                     {kind: round(float((values >= cosine).mean()), 4) for kind, values in shown.items()},
-                     round(float((nearest >= cosine).mean()), 4))
+    return Threshold(
+        cosine,
+        len(chosen),
+        {kind: round(float((values >= cosine).mean()), 4) for kind, values in shown.items()},
+        round(float((nearest >= cosine).mean()), 4),
+    )
 
 
 def _features(images: Sequence[Image.Image], encoder: Encoder) -> Floats:

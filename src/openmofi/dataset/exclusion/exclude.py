@@ -76,8 +76,13 @@ class _Images:
     threshold: Threshold | None = None
 
 
-def exclude(source: Folder, collected: Collected, sets: Sequence[EvaluationSet], settings: ExclusionSettings,
-            encoder: Encoder | None) -> Excluded:
+def exclude(
+    source: Folder,
+    collected: Collected,
+    sets: Sequence[EvaluationSet],
+    settings: ExclusionSettings,
+    encoder: Encoder | None,
+) -> Excluded:
     """Find the labelled images that are copies of images of evaluation sets.
 
     An evaluation set's features are held in memory, 4 bytes a dimension and image, and 24 bytes a labelled image and
@@ -95,13 +100,17 @@ def exclude(source: Folder, collected: Collected, sets: Sequence[EvaluationSet],
             labelled, or it is not known how the labels' features were made.
     """
     store = _store(source, encoder) if encoder and any(each.sources for each in sets) else None
-    gallery = Gallery.of(collected, lambda number: _features_of(source, source.shards[number], store).values) if store \
+    gallery = (
+        Gallery.of(collected, lambda number: _features_of(source, source.shards[number], store).values)
+        if store
         else None
+    )
     opened = [_open(each, settings, store, gallery) for each in sets]
     bits = [nearest_hashes(collected.labels.phash, each.phash, settings.bits) for each in opened]
     nearest: list[tuple[Codes, Floats]] = [
         (np.full(collected.labels.images, NONE, np.int32), np.zeros(collected.labels.images, np.float32))
-        for _ in opened]
+        for _ in opened
+    ]
     if store is not None:
         _look_up(source, collected, store, opened, nearest)
     out, tables, figures = np.zeros(collected.labels.images, bool), [], {}
@@ -110,20 +119,38 @@ def exclude(source: Folder, collected: Collected, sets: Sequence[EvaluationSet],
         out |= found
         copied = np.union1d(hashed[hashed != NONE], seen[seen != NONE])
         figures[each.name] = ExcludedSet(
-            images.images, images.unusable, int((hashed != NONE).sum()), int((seen != NONE).sum()),
-            int(((hashed != NONE) & (seen != NONE)).sum()), int(found.sum()), len(copied), images.threshold)
+            images.images,
+            images.unusable,
+            int((hashed != NONE).sum()),
+            int((seen != NONE).sum()),
+            int(((hashed != NONE) & (seen != NONE)).sum()),
+            int(found.sum()),
+            len(copied),
+            images.threshold,
+        )
         rows = np.flatnonzero(found)
         match = np.where(seen[rows] != NONE, seen[rows], hashed[rows])
-        tables.append(pa.table({
-            "row": rows, "set": pa.array([each.name] * len(rows), pa.string()),
-            "image": pa.array([images.keys[number] for number in match.tolist()], pa.string()),
-            "bits": pa.array(distance[rows], pa.int8(), mask=hashed[rows] == NONE),
-            "cosine": pa.array(cosine[rows], pa.float32(), mask=seen[rows] == NONE)}))
+        tables.append(
+            pa.table(
+                {
+                    "row": rows,
+                    "set": pa.array([each.name] * len(rows), pa.string()),
+                    "image": pa.array([images.keys[number] for number in match.tolist()], pa.string()),
+                    "bits": pa.array(distance[rows], pa.int8(), mask=hashed[rows] == NONE),
+                    "cosine": pa.array(cosine[rows], pa.float32(), mask=seen[rows] == NONE),
+                }
+            )
+        )
     return Excluded(out, _named(source, collected, tables), figures)
 
 
-def _look_up(source: Folder, collected: Collected, store: FeatureStore, opened: Sequence[_Images],
-             nearest: Sequence[tuple[Codes, Floats]]) -> None:
+def _look_up(
+    source: Folder,
+    collected: Collected,
+    store: FeatureStore,
+    opened: Sequence[_Images],
+    nearest: Sequence[tuple[Codes, Floats]],
+) -> None:
     """Fill in the nearest image of each set, from its threshold on, and the cosine."""
     for shard, low, high in _shards(source, collected):
         values = _features_of(source, shard, store).values[collected.row[low:high]]
@@ -143,15 +170,17 @@ def _named(source: Folder, collected: Collected, tables: Sequence[pa.Table]) -> 
         if not len(part):
             continue
         keys = source.read(shard, ["key"])["key"].take(pa.array(collected.row[part["row"].to_numpy()]))
-        parts.append(pa.table([pa.array([shard.name] * len(part)), keys, *part.columns[1:]],
-                              names=EXCLUDED.names).cast(EXCLUDED))
+        parts.append(
+            pa.table([pa.array([shard.name] * len(part)), keys, *part.columns[1:]], names=EXCLUDED.names).cast(EXCLUDED)
+        )
     return pa.concat_tables(parts)
 
 
 def _shards(source: Folder, collected: Collected) -> Iterator[tuple[Shard, int, int]]:
     """Each shard that has labelled images, and the numbers of the first and past the last of them."""
-    for shard, low, high in zip(source.shards, collected.starts[:-1].tolist(), collected.starts[1:].tolist(),
-                                strict=True):
+    for shard, low, high in zip(
+        source.shards, collected.starts[:-1].tolist(), collected.starts[1:].tolist(), strict=True
+    ):
         if high > low:
             yield shard, low, high
 
@@ -159,8 +188,10 @@ def _shards(source: Folder, collected: Collected) -> Iterator[tuple[Shard, int, 
 def _store(source: Folder, encoder: Encoder) -> FeatureStore:
     store = FeatureStore.noted(source.path, encoder)
     if store is None:
-        raise OpenMofiError(f"{source.path} does not say how its features were made.",
-                            "Give --exclude-cosine off to compare hashes alone.")
+        raise OpenMofiError(
+            f"{source.path} does not say how its features were made.",
+            "Give --exclude-cosine off to compare hashes alone.",
+        )
     return store
 
 
@@ -179,8 +210,9 @@ def _computed(source: ImageSource, store: FeatureStore) -> StoredFeatures:
     return store.open(source.name, source.stamp)
 
 
-def _open(each: EvaluationSet, settings: ExclusionSettings, store: FeatureStore | None,
-          gallery: Gallery | None) -> _Images:
+def _open(
+    each: EvaluationSet, settings: ExclusionSettings, store: FeatureStore | None, gallery: Gallery | None
+) -> _Images:
     """The usable images of a set.
 
     Raises:
@@ -193,8 +225,12 @@ def _open(each: EvaluationSet, settings: ExclusionSettings, store: FeatureStore 
         hashed = list(chain.from_iterable(hash_images(source, unusable) for source in each.sources))
         refused = sum(unusable.values())
         _require_some(each, len(hashed), refused)
-        return _Images([key for key, _ in hashed], np.array([phash for _, phash in hashed], np.uint64),
-                       len(hashed) + refused, refused)
+        return _Images(
+            [key for key, _ in hashed],
+            np.array([phash for _, phash in hashed], np.uint64),
+            len(hashed) + refused,
+            refused,
+        )
     parts = [_computed(source, store) for source in each.sources]
     rows = np.flatnonzero(np.concatenate([part.usable for part in parts]))
     table = pa.concat_tables([part.table.select(["key", "status", "phash"]) for part in parts])
@@ -202,12 +238,14 @@ def _open(each: EvaluationSet, settings: ExclusionSettings, store: FeatureStore 
     usable = table.filter(pa.array(np.array(table["status"].to_pylist(), object) == PairStatus.OK))
     features = np.concatenate([normalised(part.values[part.usable].astype(np.float32)) for part in parts])
     phash = usable["phash"].fill_null(0).to_numpy()
-    threshold = measure_threshold(each.sources, rows.tolist(), features, gallery.nearest(len(rows)), store,
-                                  settings.cosine)
+    threshold = measure_threshold(
+        each.sources, rows.tolist(), features, gallery.nearest(len(rows)), store, settings.cosine
+    )
     return _Images(usable["key"].to_pylist(), phash, len(table), len(table) - len(rows), features, threshold)
 
 
 def _require_some(each: EvaluationSet, usable: int, unusable: int) -> None:
     if not usable:
-        raise OpenMofiError(f"The evaluation set {each.name!r} has no usable image among {unusable} at {each.path}.",
-                            "Check the path.")
+        raise OpenMofiError(
+            f"The evaluation set {each.name!r} has no usable image among {unusable} at {each.path}.", "Check the path."
+        )

@@ -73,13 +73,13 @@ def nearest_features(features: NDArray[np.floating[Any]], others: Floats) -> tup
     """
     position, cosine = np.zeros(len(features), np.int64), np.zeros(len(features), np.float32)
     for start in range(0, len(features), _ROWS):
-        block = normalised(features[start:start + _ROWS].astype(np.float32))
+        block = normalised(features[start : start + _ROWS].astype(np.float32))
         best, where = np.full(len(block), -np.inf, np.float32), np.zeros(len(block), np.int64)
         for left in range(0, len(others), _COLUMNS):
-            product = block @ others[left:left + _COLUMNS].T
+            product = block @ others[left : left + _COLUMNS].T
             found = product.argmax(axis=1)
             value = product[np.arange(len(block)), found]
             better = value > best
             best[better], where[better] = value[better], found[better] + left
-        position[start:start + _ROWS], cosine[start:start + _ROWS] = where, best
+        position[start : start + _ROWS], cosine[start : start + _ROWS] = where, best
     return position, cosine

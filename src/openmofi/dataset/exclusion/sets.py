@@ -79,8 +79,10 @@ def _of_sources(name: str, path: str, sources: Sequence[ImageSource]) -> Evaluat
 def _of_folder(name: str, path: str) -> EvaluationSet:
     files = images_in(Path(path))
     if not files:
-        raise OpenMofiError(f"The evaluation set {name!r} has no images: {path} has neither shards nor image files.",
-                            "Give a folder of class folders, shards of pairs, or a table of hashes.")
+        raise OpenMofiError(
+            f"The evaluation set {name!r} has no images: {path} has neither shards nor image files.",
+            "Give a folder of class folders, shards of pairs, or a table of hashes.",
+        )
     return _of_sources(name, path, file_sources(path, files, name))
 
 
@@ -109,8 +111,10 @@ def _of_hashes(name: str, path: str, mark: str, table: pa.Table) -> EvaluationSe
         raise OpenMofiError(f"The column phash of {path} is of type {column.type}.", "Give 64-bit integers.")
     hashes = column.fill_null(0).to_numpy(zero_copy_only=False).view(np.uint64)
     if not hashes.any():
-        raise OpenMofiError(f"The evaluation set {name!r} has no images: none of the {len(hashes)} rows of {path} has "
-                            "a hash.", "Check the path.")
+        raise OpenMofiError(
+            f"The evaluation set {name!r} has no images: none of the {len(hashes)} rows of {path} has a hash.",
+            "Check the path.",
+        )
     keys = map(str, table["key"].to_pylist() if "key" in table.column_names else range(len(hashes)))
     return EvaluationSet(name, path, mark, (), tuple(keys), hashes)
 

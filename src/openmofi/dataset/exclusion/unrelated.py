@@ -41,11 +41,11 @@ class Gallery:
         """
         labelled = np.flatnonzero(np.diff(collected.starts))
         shards = labelled[np.unique(np.linspace(0, len(labelled) - 1, _SHARDS).round().astype(int))]
-        images = np.concatenate([np.arange(*collected.starts[shard:shard + 2]) for shard in shards])
+        images = np.concatenate([np.arange(*collected.starts[shard : shard + 2]) for shard in shards])
         images = images[np.unique(np.linspace(0, len(images) - 1, _GALLERY).round().astype(int))]
         parts = []
         for shard in shards:
-            low, high = np.searchsorted(images, collected.starts[shard:shard + 2])
+            low, high = np.searchsorted(images, collected.starts[shard : shard + 2])
             if high > low:
                 parts.append(normalised(features_of(int(shard))[collected.row[images[low:high]]].astype(np.float32)))
         labels = collected.labels

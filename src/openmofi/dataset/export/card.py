@@ -16,10 +16,22 @@ from openmofi.dataset.tables import Folder
 from openmofi.storage import write_json, write_text
 
 CARD, CROISSANT = "README.md", "croissant.json"
-_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"),
-          (10_000_000, "1M<n<10M"), (100_000_000, "10M<n<100M"), (1_000_000_000, "100M<n<1B"))
-_LISTS = {"coco": "annotations.json", "fiftyone": "labels.json", "imagefolder": "labels.jsonl", "xmp": "labels.jsonl",
-          "quickstatements": "statements.txt"}
+_SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+    (100_000_000, "10M<n<100M"),
+    (1_000_000_000, "100M<n<1B"),
+)
+_LISTS = {
+    "coco": "annotations.json",
+    "fiftyone": "labels.json",
+    "imagefolder": "labels.jsonl",
+    "xmp": "labels.jsonl",
+    "quickstatements": "statements.txt",
+}
 _ENCODINGS = {".json": "application/json", ".jsonl": "application/jsonl", ".txt": "text/plain"}
 _READ = 1 << 20
 _OF_REPOSITORIES = "https://github.com/mlcommons/croissant/issues/80"
@@ -39,9 +51,13 @@ def write_card(out: Path, dataset: Folder, settings: DatasetExportSettings, coun
 def _header(settings: DatasetExportSettings, counts: dict[str, Any]) -> dict[str, Any]:
     size = next((name for most, name in _SIZES if counts["images"] < most), "n>1B")
     header: dict[str, Any] = {
-        "pretty_name": settings.name, "license": settings.licence, "task_categories": ["image-classification"],
-        "size_categories": [size], "tags": ["openmofi", "croissant", "entity-labels"],
-        "annotations_creators": ["machine-generated"]}
+        "pretty_name": settings.name,
+        "license": settings.licence,
+        "task_categories": ["image-classification"],
+        "size_categories": [size],
+        "tags": ["openmofi", "croissant", "entity-labels"],
+        "annotations_creators": ["machine-generated"],
+    }
     if settings.format in ("huggingface", "parquet"):
         header["configs"] = [{"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]}]
     elif settings.format == "webdataset":
@@ -53,25 +69,50 @@ def croissant(out: Path, settings: DatasetExportSettings, counts: dict[str, Any]
     """Croissant 1.0 of an export: its files, and of Parquet its fields."""
     address = f"https://huggingface.co/datasets/{settings.repository}" if settings.repository else ""
     described: dict[str, Any] = {
-        "@context": _CONTEXT, "@type": "sc:Dataset", "name": settings.name, "description": description,
-        "conformsTo": "http://mlcommons.org/croissant/1.0", "license": settings.licence, "version": "1.0.0",
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "name": settings.name,
+        "description": description,
+        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "license": settings.licence,
+        "version": "1.0.0",
         "keywords": ["image classification", "entity labels"],
-        "citeAs": f"{settings.name}: {counts['images']} images labelled by OpenMOFI.", "isLiveDataset": False,
-        **({"url": address} if address else {})}
+        "citeAs": f"{settings.name}: {counts['images']} images labelled by OpenMOFI.",
+        "isLiveDataset": False,
+        **({"url": address} if address else {}),
+    }
     if settings.format in _LISTS:
         described["distribution"] = [_object(out, _LISTS[settings.format])]
         return described
     # The hub describes its repositories so; readers of a copy say where it is (`mlcroissant.Dataset(…, mapping=…)`).
-    folder = {"@type": "cr:FileObject", "@id": "repo", "name": "repo", "contentUrl": address or ".",
-              "encodingFormat": "git+https", "sha256": _OF_REPOSITORIES}
+    folder = {
+        "@type": "cr:FileObject",
+        "@id": "repo",
+        "name": "repo",
+        "contentUrl": address or ".",
+        "encodingFormat": "git+https",
+        "sha256": _OF_REPOSITORIES,
+    }
     ending = "tar" if settings.format == "webdataset" else "parquet"
     encoding = "application/x-tar" if ending == "tar" else "application/x-parquet"
-    files_of = {"@type": "cr:FileSet", "@id": "shards", "name": "shards", "containedIn": {"@id": "repo"},
-                "encodingFormat": encoding, "includes": f"data/*.{ending}"}
+    files_of = {
+        "@type": "cr:FileSet",
+        "@id": "shards",
+        "name": "shards",
+        "containedIn": {"@id": "repo"},
+        "encodingFormat": encoding,
+        "includes": f"data/*.{ending}",
+    }
     described["distribution"] = [folder, files_of]
     if ending == "parquet":
-        described["recordSet"] = [{"@type": "cr:RecordSet", "@id": "images", "name": "images",
-                                   "field": [_field(*field) for field in _fields(settings)]}]
+        described["recordSet"] = [
+            {
+                "@type": "cr:RecordSet",
+                "@id": "images",
+                "name": "images",
+                "field": [_field(*field) for field in _fields(settings)],
+            }
+        ]
     return described
 
 
@@ -80,8 +121,14 @@ def _object(out: Path, name: str) -> dict[str, Any]:
     with open(out / name, "rb") as file:
         while block := file.read(_READ):
             digest.update(block)
-    return {"@type": "cr:FileObject", "@id": name, "name": name, "contentUrl": name,
-            "encodingFormat": _ENCODINGS[Path(name).suffix], "sha256": digest.hexdigest()}
+    return {
+        "@type": "cr:FileObject",
+        "@id": name,
+        "name": name,
+        "contentUrl": name,
+        "encodingFormat": _ENCODINGS[Path(name).suffix],
+        "sha256": digest.hexdigest(),
+    }
 
 
 def _fields(settings: DatasetExportSettings) -> list[tuple[str, str, bool, str]]:
@@ -90,26 +137,72 @@ def _fields(settings: DatasetExportSettings) -> list[tuple[str, str, bool, str]]
     if settings.format == "parquet":
         return [*plain, ("path", "sc:Text", False, "")]
     images = [] if settings.images == "reference" else [("image", "sc:ImageObject", False, "bytes")]
-    return [*images, ("label", "sc:Integer", False, ""), ("labels", "sc:Integer", True, ""),
-            ("entities", "sc:Text", True, ""), ("probabilities", "sc:Float", True, ""), *plain]
+    return [
+        *images,
+        ("label", "sc:Integer", False, ""),
+        ("labels", "sc:Integer", True, ""),
+        ("entities", "sc:Text", True, ""),
+        ("probabilities", "sc:Float", True, ""),
+        *plain,
+    ]
 
 
 def _field(column: str, kind: str, repeated: bool, path: str) -> dict[str, Any]:
     source: dict[str, Any] = {"fileSet": {"@id": "shards"}, "extract": {"column": column}}
     if path:
         source["transform"] = {"jsonPath": path}
-    return {"@type": "cr:Field", "@id": f"images/{column}", "name": column, "dataType": kind, "source": source,
-            **({"repeated": True} if repeated else {})}
+    return {
+        "@type": "cr:Field",
+        "@id": f"images/{column}",
+        "name": column,
+        "dataType": kind,
+        "source": source,
+        **({"repeated": True} if repeated else {}),
+    }
 
 
-_CR = {name: f"cr:{name}" for name in (
-    "citeAs", "column", "equivalentProperty", "extract", "field", "fileProperty", "fileObject", "fileSet", "format",
-    "includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex",
-    "repeated", "replace", "samplingRate", "separator", "source", "subField", "transform")}
+_CR = {
+    name: f"cr:{name}"
+    for name in (
+        "citeAs",
+        "column",
+        "equivalentProperty",
+        "extract",
+        "field",
+        "fileProperty",
+        "fileObject",
+        "fileSet",
+        "format",
+        "includes",
+        "isLiveDataset",
+        "jsonPath",
+        "key",
+        "md5",
+        "parentField",
+        "path",
+        "recordSet",
+        "references",
+        "regex",
+        "repeated",
+        "replace",
+        "samplingRate",
+        "separator",
+        "source",
+        "subField",
+        "transform",
+    )
+}
 _CONTEXT: dict[str, Any] = {
-    "@language": "en", "@vocab": "https://schema.org/", **_CR, "conformsTo": "dct:conformsTo",
-    "cr": "http://mlcommons.org/croissant/", "rai": "http://mlcommons.org/croissant/RAI/",
-    "data": {"@id": "cr:data", "@type": "@json"}, "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/", "examples": {"@id": "cr:examples", "@type": "@json"},
-    "sc": "https://schema.org/"}
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    **_CR,
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "sc": "https://schema.org/",
+}
 """The context of the format's own description."""

@@ -32,6 +32,7 @@ _BAD_NAME = re.compile(r"[\x00-\x1f/\\:*?\"<>|]+")
 
 def write_images(out: Path, part: str, rows: Iterable[Row], classes: Classes, *, below: str = "images") -> int:
     """Write a shard's images `below` a folder, or link to them where they are files; then its list."""
+
     def record(row: Row) -> Record:
         width, height = row.size()
         return {**row.provenance(), "file": _place_image(out, row, below), "width": width, "height": height}
@@ -55,6 +56,7 @@ def write_class_folders(out: Path, part: str, rows: Iterable[Row], classes: Clas
 
 def write_sidecars(out: Path, part: str, rows: Iterable[Row], classes: Classes) -> int:
     """Write a sidecar an image, `sidecars/SHARD/NAME.EXTENSION.xmp`; then the list."""
+
     def record(row: Row) -> Record:
         file = f"sidecars/{row.shard}/{_beside(row)}.xmp"
         _put(out / file, sidecar(row, classes).encode())
@@ -68,6 +70,7 @@ def write_statements(out: Path, part: str, rows: Iterable[Row], classes: Classes
 
     A key that merely contains such a name (`BMW-M3-2019`) says nothing of Commons: M3 is some other file there.
     """
+
     def records() -> Iterator[Record]:
         for row in rows:
             labels = [[label.entity, label.probability] for label in row.labels if _Q_ID.fullmatch(label.entity)]
@@ -117,8 +120,9 @@ def _link(target: Path, link: Path) -> None:
         link.symlink_to(target)
     except FileExistsError:
         if link.readlink() != target:
-            raise OpenMofiError(f"{link} links to another image than {target}.",
-                                "Remove it, and start the same command again.") from None
+            raise OpenMofiError(
+                f"{link} links to another image than {target}.", "Remove it, and start the same command again."
+            ) from None
 
 
 def folder_names(classes: Classes) -> list[str]:
@@ -127,8 +131,10 @@ def folder_names(classes: Classes) -> list[str]:
     folded: dict[str, int] = {}
     for name in plain:
         folded[name.casefold()] = folded.get(name.casefold(), 0) + 1
-    return [name if name and folded[name.casefold()] == 1 else f"{name} ({_BAD_NAME.sub('_', entity)})".strip()
-            for name, entity in zip(plain, classes.ids, strict=True)]
+    return [
+        name if name and folded[name.casefold()] == 1 else f"{name} ({_BAD_NAME.sub('_', entity)})".strip()
+        for name, entity in zip(plain, classes.ids, strict=True)
+    ]
 
 
 _XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
@@ -151,35 +157,64 @@ _NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 def sidecar(row: Row, classes: Classes) -> str:
     """XMP with keywords, flat and below what is above them, and with entities and probabilities."""
+
     def items(values: Iterable[str]) -> str:
         return "".join(f"<rdf:li>{escape(_NOT_XML.sub('', value))}</rdf:li>" for value in dict.fromkeys(values))
 
     def joined(mark: str) -> Iterator[str]:
         for label in row.labels:
-            yield mark.join(part.replace(mark, " ") for part in (*classes.chains[label.class_id],
-                                                                 classes.names[label.class_id]))
+            yield mark.join(
+                part.replace(mark, " ") for part in (*classes.chains[label.class_id], classes.names[label.class_id])
+            )
 
-    return _XMP.format(version=__version__, subjects=items(classes.names[label.class_id] for label in row.labels),
-                       hierarchical=items(joined("|")), tags=items(joined("/")),
-                       labels=items(f"{label.entity} {label.probability:.4f}" for label in row.labels))
+    return _XMP.format(
+        version=__version__,
+        subjects=items(classes.names[label.class_id] for label in row.labels),
+        hierarchical=items(joined("|")),
+        tags=items(joined("/")),
+        labels=items(f"{label.entity} {label.probability:.4f}" for label in row.labels),
+    )
 
 
 def join_coco(out: Path, records: Records, classes: Classes) -> None:
     """`annotations.json`: whole images as boxes, `score` their probability; categories with what is above them."""
     info = {"description": "Entity labels by OpenMOFI", "version": __version__}
-    categories = [{"id": number, "name": name, "supercategory": chain[-1] if chain else "entity",
-                   "ancestors": list(chain), "entity": entity}
-                  for number, (name, chain, entity) in enumerate(
-                      zip(classes.unique, classes.chains, classes.ids, strict=True), 1)]
+    categories = [
+        {
+            "id": number,
+            "name": name,
+            "supercategory": chain[-1] if chain else "entity",
+            "ancestors": list(chain),
+            "entity": entity,
+        }
+        for number, (name, chain, entity) in enumerate(zip(classes.unique, classes.chains, classes.ids, strict=True), 1)
+    ]
 
     def image(number: int, record: Record) -> list[Record]:
-        return [{"id": number, "file_name": record["file"], "width": record["width"], "height": record["height"],
-                 "caption": record["text"], **{name: record[name] for name in ("shard", "key", "source")}}]
+        return [
+            {
+                "id": number,
+                "file_name": record["file"],
+                "width": record["width"],
+                "height": record["height"],
+                "caption": record["text"],
+                **{name: record[name] for name in ("shard", "key", "source")},
+            }
+        ]
 
     def annotations(number: int, record: Record) -> list[Record]:
         box = [0, 0, record["width"], record["height"]]
-        return [{"image_id": number, "category_id": label["class_id"] + 1, "bbox": box, "area": box[2] * box[3],
-                 "iscrowd": 0, "score": label["probability"]} for label in record["labels"]]
+        return [
+            {
+                "image_id": number,
+                "category_id": label["class_id"] + 1,
+                "bbox": box,
+                "area": box[2] * box[3],
+                "iscrowd": 0,
+                "score": label["probability"],
+            }
+            for label in record["labels"]
+        ]
 
     with _writing(out / "annotations.json") as file:
         file.write('{"info": ' + _json(info) + ', "licenses": [],\n"categories": ' + _json(categories))
@@ -202,9 +237,19 @@ def join_fiftyone(out: Path, records: Records, classes: Classes) -> None:
     with _writing(out / "labels.json") as file:
         file.write('{"classes": ' + _json(list(classes.unique)) + ',\n"labels": {')
         for number, record in enumerate(records()):
-            labels = [{"label": label["name"], "confidence": label["probability"],
-                       "attributes": {"entity": label["entity"], "shard": record["shard"], "key": record["key"],
-                                      "text": record["text"]}} for label in record["labels"]]
+            labels = [
+                {
+                    "label": label["name"],
+                    "confidence": label["probability"],
+                    "attributes": {
+                        "entity": label["entity"],
+                        "shard": record["shard"],
+                        "key": record["key"],
+                        "text": record["text"],
+                    },
+                }
+                for label in record["labels"]
+            ]
             file.write(",\n" * (number > 0) + f"{_json(_uuid(record))}: {_json(labels)}")
         file.write("}}\n")
     with _writing(out / "data.json") as file:
@@ -236,13 +281,17 @@ def join_statements(out: Path, records: Records, classes: Classes) -> None:
         for record in records():
             for entity, probability in record["labels"]:
                 count += 1
-                file.write(f"{record['subject']}\tP180\t{entity}\t/* OpenMOFI {__version__}, probability "
-                           f"{probability:.3f} */\n")
+                file.write(
+                    f"{record['subject']}\tP180\t{entity}\t/* OpenMOFI {__version__}, probability "
+                    f"{probability:.3f} */\n"
+                )
         if not count:
-            raise OpenMofiError("No image has an M-identifier of Wikimedia Commons (M123) as its key and a label that "
-                                "is an item of Wikidata (Q42).",
-                                "Label pairs whose keys are the files' M-identifiers, with a knowledge base of "
-                                "Wikidata, or lower --min-probability.")
+            raise OpenMofiError(
+                "No image has an M-identifier of Wikimedia Commons (M123) as its key and a label that "
+                "is an item of Wikidata (Q42).",
+                "Label pairs whose keys are the files' M-identifiers, with a knowledge base of "
+                "Wikidata, or lower --min-probability.",
+            )
 
 
 def _json(value: Any) -> str:

@@ -27,16 +27,35 @@ from openmofi.storage.copies import cache_folder
 
 PARTS = "parts"
 _log = logging.getLogger(__name__)
-OUTPUTS = Outputs(("data/**/*", "images/**/*", "classes/**/*", "sidecars/**/*", f"{PARTS}/*", "annotations.json",
-                   "labels.json", "data.json", "labels.jsonl", "statements.txt", "classes.json", CARD, CROISSANT))
+OUTPUTS = Outputs(
+    (
+        "data/**/*",
+        "images/**/*",
+        "classes/**/*",
+        "sidecars/**/*",
+        f"{PARTS}/*",
+        "annotations.json",
+        "labels.json",
+        "data.json",
+        "labels.jsonl",
+        "statements.txt",
+        "classes.json",
+        CARD,
+        CROISSANT,
+    )
+)
 _TABLES: dict[str, tuple[str, Callable[..., int]]] = {
-    "huggingface": ("parquet", tables.write_huggingface), "parquet": ("parquet", tables.write_parquet),
-    "webdataset": ("tar", tables.write_webdataset)}
+    "huggingface": ("parquet", tables.write_huggingface),
+    "parquet": ("parquet", tables.write_parquet),
+    "webdataset": ("tar", tables.write_webdataset),
+}
 _FILES: dict[str, tuple[Callable[..., int], Callable[..., None]]] = {
     "coco": (files.write_images, files.join_coco),
     "fiftyone": (partial(files.write_images, below="data"), files.join_fiftyone),
-    "imagefolder": (files.write_class_folders, files.join_list), "xmp": (files.write_sidecars, files.join_list),
-    "quickstatements": (files.write_statements, files.join_statements)}
+    "imagefolder": (files.write_class_folders, files.join_list),
+    "xmp": (files.write_sidecars, files.join_list),
+    "quickstatements": (files.write_statements, files.join_statements),
+}
 
 
 @dataclass(frozen=True)
@@ -69,16 +88,24 @@ class ExportStage:
         path, style = self.path(shard), self.settings.format
         if path.exists():
             return {}
-        rows = rows_of(folder, shard, classes, self.settings, cache_folder() / "images",
-                       images=style != "quickstatements")
+        rows = rows_of(
+            folder, shard, classes, self.settings, cache_folder() / "images", images=style != "quickstatements"
+        )
         if style in _TABLES:
             return {"images": _TABLES[style][1](str(path), rows, classes)}
         return {"images": _FILES[style][0](Path(self.out), str(path), rows, classes)}
 
 
-def export_dataset(dataset: str | Path, out: str | Path, settings: DatasetExportSettings, *,
-                   kb: KnowledgeBase | None = None, engine: Engine | None = None, progress: Progress | None = None,
-                   restart: bool = False) -> dict[str, Any]:
+def export_dataset(
+    dataset: str | Path,
+    out: str | Path,
+    settings: DatasetExportSettings,
+    *,
+    kb: KnowledgeBase | None = None,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+    restart: bool = False,
+) -> dict[str, Any]:
     """Write a dataset in another tool's format, with a card and Croissant metadata.
 
     Args:
@@ -106,8 +133,10 @@ def export_dataset(dataset: str | Path, out: str | Path, settings: DatasetExport
             return dict(manifest.counts)
         missing = [shard for shard in folder.shards if not stage.path(shard).exists()]
         if missing:
-            with (recorded(progress, out) as progress,
-                  engine.suited(job_of(missing, settings.read, "cpu", None), progress).session() as session):
+            with (
+                recorded(progress, out) as progress,
+                engine.suited(job_of(missing, settings.read, "cpu", None), progress).session() as session,
+            ):
                 progress.begin("export", len(missing))
                 session.run(stage, missing, progress)
         counts = _finish(folder, stage, Path(out))
@@ -119,21 +148,31 @@ def _finish(folder: Folder, stage: ExportStage, out: Path) -> dict[str, Any]:
     classes, settings = Classes.of(folder, stage.kb), stage.settings
     images, labels = _counted(stage, folder)
     if not images:
-        raise OpenMofiError(f"No label of {folder.path} has a probability of {settings.min_probability:g} or more."
-                            if settings.format != "quickstatements" or settings.min_probability else
-                            f"No image of {folder.path} has an M-identifier of Wikimedia Commons (M123) as its key and "
-                            "a label that is an item of Wikidata (Q42).",
-                            "Lower --min-probability, or export another dataset, with --restart.")
+        raise OpenMofiError(
+            f"No label of {folder.path} has a probability of {settings.min_probability:g} or more."
+            if settings.format != "quickstatements" or settings.min_probability
+            else f"No image of {folder.path} has an M-identifier of Wikimedia Commons (M123) as its key and "
+            "a label that is an item of Wikidata (Q42).",
+            "Lower --min-probability, or export another dataset, with --restart.",
+        )
     if settings.format == "quickstatements" and (others := _above(folder, settings.min_probability)[0] - images):
-        _log.warning("%d images are not in statements.txt: their key is no M-identifier of Wikimedia Commons, or none "
-                     "of their labels is an item of Wikidata.", others)
+        _log.warning(
+            "%d images are not in statements.txt: their key is no M-identifier of Wikimedia Commons, or none "
+            "of their labels is an item of Wikidata.",
+            others,
+        )
     if settings.format in _FILES:
         _FILES[settings.format][1](out, partial(_records, stage, folder), classes)
     counts = {"images": images, "labels": labels, "classes": len(classes.ids)}
-    write_json(out / "classes.json", [
-        {"class_id": number, "entity": entity, "name": name, "folder": file, "ancestors": list(chain)}
-        for number, (entity, name, file, chain) in enumerate(zip(
-            classes.ids, classes.unique, files.folder_names(classes), classes.chains, strict=True))])
+    write_json(
+        out / "classes.json",
+        [
+            {"class_id": number, "entity": entity, "name": name, "folder": file, "ancestors": list(chain)}
+            for number, (entity, name, file, chain) in enumerate(
+                zip(classes.ids, classes.unique, files.folder_names(classes), classes.chains, strict=True)
+            )
+        ],
+    )
     write_card(out, folder, settings, counts)
     if settings.format in _FILES:
         shutil.rmtree(out / PARTS)

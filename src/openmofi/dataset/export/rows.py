@@ -83,12 +83,18 @@ class Row:
 
     def provenance(self) -> dict[str, Any]:
         """Everything but the image, as JSON values."""
-        return {"shard": self.shard, "key": self.key, "text": self.text, "source": self.source,
-                "labels": [asdict(label) for label in self.labels]}
+        return {
+            "shard": self.shard,
+            "key": self.key,
+            "text": self.text,
+            "source": self.source,
+            "labels": [asdict(label) for label in self.labels],
+        }
 
 
-def rows_of(folder: Folder, shard: Shard, classes: Classes, settings: DatasetExportSettings, cache: Path, *,
-            images: bool = True) -> Iterator[Row]:
+def rows_of(
+    folder: Folder, shard: Shard, classes: Classes, settings: DatasetExportSettings, cache: Path, *, images: bool = True
+) -> Iterator[Row]:
     """The rows of a shard in their order, some images at a time in memory.
 
     Args:
@@ -112,15 +118,26 @@ def rows_of(folder: Folder, shard: Shard, classes: Classes, settings: DatasetExp
     try:
         for start in range(0, len(table), _BATCH):
             part = table.slice(start, _BATCH).to_pylist()
-            found = _images(reader, shard, places.slice(start, _BATCH), settings) if places is not None \
+            found = (
+                _images(reader, shard, places.slice(start, _BATCH), settings)
+                if places is not None
                 else [(None, "")] * len(part)
+            )
             if images:
-                origin.require_seen(shard, {start + number: (row["key"], data) for number, (row, (data, _))
-                                            in enumerate(zip(part, found, strict=True)) if data is not None})
+                origin.require_seen(
+                    shard,
+                    {
+                        start + number: (row["key"], data)
+                        for number, (row, (data, _)) in enumerate(zip(part, found, strict=True))
+                        if data is not None
+                    },
+                )
             for row, (data, path) in zip(part, found, strict=True):
-                labels = tuple(Label(number, entity, classes.unique[number], float(score)) for number, entity, score
-                               in zip(row["classes"], row["entities"], row["scores"], strict=True)
-                               if score >= settings.min_probability)
+                labels = tuple(
+                    Label(number, entity, classes.unique[number], float(score))
+                    for number, entity, score in zip(row["classes"], row["entities"], row["scores"], strict=True)
+                    if score >= settings.min_probability
+                )
                 if labels:
                     yield Row(shard.name, row["key"], row["text"], labels, data, path, shard.path)
     finally:
@@ -133,12 +150,13 @@ def _images(reader: ImageBytes, shard: Shard, places: Any, settings: DatasetExpo
     sizes = places["size"].to_numpy()
     paths = [os.fsdecode(file) if file and size < 0 else "" for file, size in zip(files, sizes, strict=True)]
     if settings.images == "reference" and settings.format not in _BY_ADDRESS and not all(paths):
-        raise UsageError(f"The images of {shard.path} lie inside it, and {settings.format} needs files.",
-                         "Use --images embed, or --images auto.")
+        raise UsageError(
+            f"The images of {shard.path} lie inside it, and {settings.format} needs files.",
+            "Use --images embed, or --images auto.",
+        )
     fetched = [settings.images == "embed" or (settings.images == "auto" and not path) for path in paths]
     wanted = [number for number, fetch in enumerate(fetched) if fetch]
-    data = reader.fetch(shard, [files[number] for number in wanted], places["offset"].to_numpy()[wanted],
-                        sizes[wanted])
+    data = reader.fetch(shard, [files[number] for number in wanted], places["offset"].to_numpy()[wanted], sizes[wanted])
     by_number = dict(zip(wanted, data, strict=True))
     return [(by_number.get(number), path) for number, path in enumerate(paths)]
 

@@ -22,9 +22,18 @@ def write_card(dataset: Folder, labels: Manifest, statistics: Statistics, *, rep
     environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     environment.filters["text"] = markdown_text
     template = environment.from_string(files(__package__).joinpath("card.md.j2").read_text("utf-8"))
-    write_text(f"{dataset.path}/DATASET_CARD.md", template.render(
-        statistics=statistics, labels=labels, dataset=dataset.manifest, label_inputs=_inputs(labels), report=report,
-        label_settings=_settings(labels), dataset_settings=_settings(dataset.manifest)))
+    write_text(
+        f"{dataset.path}/DATASET_CARD.md",
+        template.render(
+            statistics=statistics,
+            labels=labels,
+            dataset=dataset.manifest,
+            label_inputs=_inputs(labels),
+            report=report,
+            label_settings=_settings(labels),
+            dataset_settings=_settings(dataset.manifest),
+        ),
+    )
 
 
 def _inputs(manifest: Manifest) -> dict[str, str]:

@@ -72,8 +72,9 @@ def choose_shards(folder: Folder) -> list[Shard]:
     return [folder.shards[position] for position in chosen]
 
 
-def entity_rows(images: pa.Table, vocabulary: pa.Table, describe: Describe,
-                seed: int = 0) -> dict[str, list[EntityRow]]:
+def entity_rows(
+    images: pa.Table, vocabulary: pa.Table, describe: Describe, seed: int = 0
+) -> dict[str, list[EntityRow]]:
     """Rows for `head`, `middle` and `tail` entities that have images in `images` (rows of `schema.DATASET`).
 
     Middle and tail are drawn from the entities with at least 3 images there, if there are enough of them.
@@ -85,11 +86,20 @@ def entity_rows(images: pa.Table, vocabulary: pa.Table, describe: Describe,
     several = seen[counts >= _FEW]
     third = len(seen) // 3
     generator = np.random.default_rng(seed)
-    parts = {"head": seen[:min(max(third, 1), _ENTITIES)],
-             "middle": _some(seen[max(third, 1):2 * third], several, generator),
-             "tail": _some(seen[max(2 * third, 1):], several, generator)}
-    return {part: [_entity_row(int(label), np.flatnonzero(classes == label), row, scores, images, vocabulary, describe,
-                               generator) for label in chosen] for part, chosen in parts.items()}
+    parts = {
+        "head": seen[: min(max(third, 1), _ENTITIES)],
+        "middle": _some(seen[max(third, 1) : 2 * third], several, generator),
+        "tail": _some(seen[max(2 * third, 1) :], several, generator),
+    }
+    return {
+        part: [
+            _entity_row(
+                int(label), np.flatnonzero(classes == label), row, scores, images, vocabulary, describe, generator
+            )
+            for label in chosen
+        ]
+        for part, chosen in parts.items()
+    }
 
 
 def _some(classes: np.ndarray, several: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -98,19 +108,30 @@ def _some(classes: np.ndarray, several: np.ndarray, generator: np.random.Generat
     return np.sort(generator.permutation(classes)[:_ENTITIES])
 
 
-def _entity_row(label: int, positions: np.ndarray, row: np.ndarray, scores: np.ndarray, images: pa.Table,
-                vocabulary: pa.Table, describe: Describe, generator: np.random.Generator) -> EntityRow:
+def _entity_row(
+    label: int,
+    positions: np.ndarray,
+    row: np.ndarray,
+    scores: np.ndarray,
+    images: pa.Table,
+    vocabulary: pa.Table,
+    describe: Describe,
+    generator: np.random.Generator,
+) -> EntityRow:
     shown = np.sort(generator.permutation(positions)[:_IMAGES])
     rows = images.take(pa.array(row[shown])).to_pylist()
-    examples = tuple(ExampleImage(entry["shard"], entry["key"], entry["text"][:_TEXT], float(scores[position]))
-                     for entry, position in zip(rows, shown, strict=True))
+    examples = tuple(
+        ExampleImage(entry["shard"], entry["key"], entry["text"][:_TEXT], float(scores[position]))
+        for entry, position in zip(rows, shown, strict=True)
+    )
     entry = vocabulary.slice(label, 1).to_pylist()[0]
     name, description = describe(entry["id"])
     return EntityRow(entry["id"], name or entry["name"], description, entry["images"], examples)
 
 
-def examples(tables: Sequence[tuple[Shard, pa.Table]], describe: Describe,
-             seed: int = 0) -> dict[str, list[ExamplePair]]:
+def examples(
+    tables: Sequence[tuple[Shard, pa.Table]], describe: Describe, seed: int = 0
+) -> dict[str, list[ExamplePair]]:
     """Pairs of label tables: `accepted`, `settled` (the text alone prefers another namesake) and `rejected` ones."""
     chosen: dict[str, list[ExamplePair]] = {"settled": [], "accepted": [], "rejected": []}
     generator = np.random.default_rng(seed)
@@ -130,22 +151,32 @@ def _kinds(table: pa.Table) -> dict[str, np.ndarray]:
     settled = np.zeros(len(table), bool)
     settled[judged.row[judged.accepted & (judged.link_score < preferred[judged.mention])]] = True
     labelled = status == LabelStatus.LABELLED
-    return {"settled": np.flatnonzero(labelled & settled), "accepted": np.flatnonzero(labelled & ~settled),
-            "rejected": np.flatnonzero(status == LabelStatus.REJECTED)}
+    return {
+        "settled": np.flatnonzero(labelled & settled),
+        "accepted": np.flatnonzero(labelled & ~settled),
+        "rejected": np.flatnonzero(status == LabelStatus.REJECTED),
+    }
 
 
 def _example(shard: str, row: dict, describe: Describe) -> ExamplePair:
-    best_first = sorted(row["entities"],
-                        key=lambda entity: (not entity["accepted"], -entity["probability"], entity["entity"]))
+    best_first = sorted(
+        row["entities"], key=lambda entity: (not entity["accepted"], -entity["probability"], entity["entity"])
+    )
     distinct: dict[str, dict] = {}
     for entity in best_first:  # an entity that two mentions may mean is shown once
         distinct.setdefault(entity["entity"], entity)
     candidates = []
     for entity in list(distinct.values())[:_JUDGEMENTS]:
         name, description = describe(entity["entity"])
-        candidates.append({**entity, "name": name or entity["entity"], "description": description,
-                           "surface": row["mentions"][entity["mention"]]["surface"],
-                           "kind": row["mentions"][entity["mention"]].get("kind")})
+        candidates.append(
+            {
+                **entity,
+                "name": name or entity["entity"],
+                "description": description,
+                "surface": row["mentions"][entity["mention"]]["surface"],
+                "kind": row["mentions"][entity["mention"]].get("kind"),
+            }
+        )
     return ExamplePair(shard, row["key"], _pieces(row), tuple(candidates), max(0, len(distinct) - _JUDGEMENTS))
 
 
@@ -158,8 +189,15 @@ def _pieces(row: dict) -> tuple[tuple[str, str], ...]:
         if not position <= start < end <= len(text) or end > _TEXT:
             continue
         pieces.append((text[position:start], ""))
-        kind = ("boilerplate" if mention["reason"] else "accepted" if number in accepted
-                else "rejected" if number in linked else "unlinked")
+        kind = (
+            "boilerplate"
+            if mention["reason"]
+            else "accepted"
+            if number in accepted
+            else "rejected"
+            if number in linked
+            else "unlinked"
+        )
         pieces.append((text[start:end], kind))
         position = end
     rest = text[position:]

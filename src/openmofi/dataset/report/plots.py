@@ -18,11 +18,27 @@ COLOURS = ("#0b7a75", "#d9822b", "#7157d9", "#c23b5a", "#4a6fa5", "#6b7c32")
 Points = tuple[Sequence[float], Sequence[float]]
 
 _STYLE: Any = {
-    "svg.fonttype": "none", "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 10,
-    "text.parse_math": False, "axes.edgecolor": GRID, "axes.labelcolor": SOFT, "axes.spines.top": False,
-    "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True, "grid.color": GRID, "grid.linewidth": 0.8,
-    "xtick.color": SOFT, "ytick.color": SOFT, "text.color": INK, "legend.frameon": False, "xtick.major.size": 0,
-    "ytick.major.size": 0, "xtick.minor.size": 0, "ytick.minor.size": 0,
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10,
+    "text.parse_math": False,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": SOFT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "text.color": INK,
+    "legend.frameon": False,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
 }
 
 
@@ -36,11 +52,14 @@ def _draw(name: str, paint: Callable[[Axes], None], size: tuple[float, float]) -
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
-    return Markup(svg[svg.index("<svg"):])
+    return Markup(svg[svg.index("<svg") :])
 
 
-def precision_recall_curve(curves: Mapping[str, Points], points: Mapping[str, tuple[float, float]] | None = None,
-                           at_recall: float | None = None) -> Markup:
+def precision_recall_curve(
+    curves: Mapping[str, Points],
+    points: Mapping[str, tuple[float, float]] | None = None,
+    at_recall: float | None = None,
+) -> Markup:
     """Precision over recall, one line a curve.
 
     Args:
@@ -48,6 +67,7 @@ def precision_recall_curve(curves: Mapping[str, Points], points: Mapping[str, tu
         points: name → (recall, precision) of an operating point, drawn as a dot in the curve's colour.
         at_recall: a recall to mark with a vertical line.
     """
+
     def paint(axes: Axes) -> None:
         lowest = 1.0
         for (name, (recall, precision)), colour in zip(curves.items(), _colours(len(curves)), strict=True):
@@ -55,21 +75,40 @@ def precision_recall_curve(curves: Mapping[str, Points], points: Mapping[str, tu
             lowest = min([lowest, *precision])
             if points and name in points:
                 x, y = points[name]
-                axes.plot([x], [y], linestyle="", marker="o", markersize=8, color=colour, markeredgecolor="white",
-                          zorder=5)
-                axes.annotate(f"{y:.2f} at {x:.2f}", (x, y), xytext=(-9, -13), ha="right", color=colour,
-                              textcoords="offset points", fontsize=9, fontweight="bold")
+                axes.plot(
+                    [x], [y], linestyle="", marker="o", markersize=8, color=colour, markeredgecolor="white", zorder=5
+                )
+                axes.annotate(
+                    f"{y:.2f} at {x:.2f}",
+                    (x, y),
+                    xytext=(-9, -13),
+                    ha="right",
+                    color=colour,
+                    textcoords="offset points",
+                    fontsize=9,
+                    fontweight="bold",
+                )
         if at_recall is not None:
             axes.axvline(at_recall, color=SOFT, linewidth=1, linestyle=(0, (3, 3)))
-        axes.set(xlim=(0, 1), ylim=(max(0.0, lowest - 0.08) if lowest > 0.3 else 0, 1.02),
-                 xlabel="recall", ylabel="precision")
+        axes.set(
+            xlim=(0, 1),
+            ylim=(max(0.0, lowest - 0.08) if lowest > 0.3 else 0, 1.02),
+            xlabel="recall",
+            ylabel="precision",
+        )
         axes.legend(loc="lower left")
+
     return _draw("precision-recall", paint, (5.4, 4.3))
 
 
-def calibration(expected: Sequence[float], observed: Sequence[float], counts: Sequence[int],
-                intervals: Sequence[tuple[float, float]] = ()) -> Markup:
+def calibration(
+    expected: Sequence[float],
+    observed: Sequence[float],
+    counts: Sequence[int],
+    intervals: Sequence[tuple[float, float]] = (),
+) -> Markup:
     """Observed precision over expected probability, one dot a bin, its area by the bin's share; maybe intervals."""
+
     def paint(axes: Axes) -> None:
         most = max(counts, default=1)
         axes.plot([0, 1], [0, 1], color=SOFT, linewidth=1, linestyle=(0, (3, 3)), label="perfect")
@@ -77,24 +116,39 @@ def calibration(expected: Sequence[float], observed: Sequence[float], counts: Se
         if intervals:
             lows, highs = zip(*intervals, strict=True)
             axes.vlines(expected, lows, highs, color=COLOURS[0], linewidth=1.2, label="95 %")
-        axes.scatter(expected, observed, s=[40 + 160 * count / most for count in counts], color=COLOURS[0],
-                     edgecolors="white", zorder=4, label="judged entities")
+        axes.scatter(
+            expected,
+            observed,
+            s=[40 + 160 * count / most for count in counts],
+            color=COLOURS[0],
+            edgecolors="white",
+            zorder=4,
+            label="judged entities",
+        )
         axes.set(xlim=(-0.02, 1.03), ylim=(-0.02, 1.05), xlabel="probability given", ylabel="share that is true")
         axes.legend(loc="upper left")
+
     return _draw("calibration", paint, (5.4, 4.3))
 
 
 def long_tail(points: Sequence[Sequence[int]]) -> Markup:
     """Images of an entity over its rank, from `Statistics.long_tail`; both axes logarithmic."""
+
     def paint(axes: Axes) -> None:
         ranks, images = [point[0] for point in points], [point[1] for point in points]
         axes.plot(ranks, images, color=COLOURS[0], linewidth=2, marker="o" if len(points) < 3 else "")
         axes.fill_between(ranks, images, min(images) * 0.8, color=COLOURS[0], alpha=0.12, linewidth=0)
-        axes.set(xscale="log", yscale="log", xlabel="entity, by number of images", ylabel="images",
-                 ylim=(min(images) * 0.8, max(images) * 1.3))
+        axes.set(
+            xscale="log",
+            yscale="log",
+            xlabel="entity, by number of images",
+            ylabel="images",
+            ylim=(min(images) * 0.8, max(images) * 1.3),
+        )
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(_thousands)
             axis.set_minor_formatter(_few_minor)
+
     return _draw("long-tail", paint, (5.4, 3.4))
 
 
@@ -110,11 +164,13 @@ def entities_per_image(histogram: Mapping[str, int]) -> Markup:
         axes.yaxis.set_major_formatter(_thousands)
         axes.grid(visible=False, axis="x")
         axes.margins(y=0.12)
+
     return _draw("entities-per-image", paint, (5.4, 3.4))
 
 
 def funnel(stages: Mapping[str, int]) -> Markup:
     """How many pairs reach each stage, as bars from top to bottom."""
+
     def paint(axes: Axes) -> None:
         names, counts = list(stages), list(stages.values())
         total = max(counts[0], 1)
@@ -128,6 +184,7 @@ def funnel(stages: Mapping[str, int]) -> Markup:
         axes.xaxis.set_visible(False)
         axes.grid(visible=False)
         axes.spines[["left", "bottom"]].set_visible(False)
+
     return _draw("funnel", paint, (10.6, 0.44 * len(stages) + 0.2))
 
 
@@ -147,6 +204,7 @@ def bars(values: Mapping[str, float], *, percent: bool = True) -> Markup:
         if percent:
             axes.set(xlim=(0, 1.12))
             axes.xaxis.set_major_formatter(PercentFormatter(1))
+
     return _draw("bars", paint, (6.4, 0.5 * len(values) + 0.6))
 
 
@@ -158,6 +216,7 @@ def grouped_bars(groups: Mapping[str, Sequence[float]], series: Sequence[str], t
         series: names, in the legend.
         title: of the vertical axis; also salts the identifiers of the SVG.
     """
+
     def paint(axes: Axes) -> None:
         width = 0.8 / max(len(series), 1)
         for number, (name, colour) in enumerate(zip(series, _colours(len(series)), strict=True)):
@@ -167,6 +226,7 @@ def grouped_bars(groups: Mapping[str, Sequence[float]], series: Sequence[str], t
         axes.set_ylabel(title)
         axes.grid(visible=False, axis="x")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=9)
+
     return _draw(f"grouped-bars-{title}", paint, (max(6.4, 1.1 * len(groups)), 4.2))
 
 
@@ -183,8 +243,15 @@ def lines(series: Mapping[str, Points], title: str, marked: float | None = None,
 
     def paint(axes: Axes) -> None:
         for (name, (steps, values)), colour in zip(series.items(), _colours(len(series)), strict=True):
-            axes.plot(steps, values, label=name, color=colour, linewidth=1.8, marker="o" if len(steps) < 15 else "",
-                      markersize=4)
+            axes.plot(
+                steps,
+                values,
+                label=name,
+                color=colour,
+                linewidth=1.8,
+                marker="o" if len(steps) < 15 else "",
+                markersize=4,
+            )
         if marked is not None:
             axes.axvline(marked, color=SOFT, linewidth=1, linestyle=(0, (3, 3)))
         if log:
@@ -195,6 +262,7 @@ def lines(series: Mapping[str, Points], title: str, marked: float | None = None,
         axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
         axes.set_xlabel("steps")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=8.5)
+
     return _draw(f"lines-{title}", paint, (4.6, 3.3 + 0.1 * len(series)))
 
 
@@ -218,8 +286,9 @@ class Line:
     dashed: bool = False
 
 
-def interval_lines(lines: Sequence[Line], horizontal: str, vertical: str, *, ticks: Mapping[float, str],
-                   logarithmic: bool = False) -> Markup:
+def interval_lines(
+    lines: Sequence[Line], horizontal: str, vertical: str, *, ticks: Mapping[float, str], logarithmic: bool = False
+) -> Markup:
     """Lines with their intervals as bands.
 
     Args:
@@ -228,16 +297,26 @@ def interval_lines(lines: Sequence[Line], horizontal: str, vertical: str, *, tic
         ticks: x → its name.
         logarithmic: the horizontal axis.
     """
+
     def paint(axes: Axes) -> None:
         for line in lines:
             colour, lows, highs = COLOURS[line.colour % len(COLOURS)], *zip(*line.intervals, strict=True)
-            axes.plot(line.x, line.y, color=colour, linewidth=2, marker="o", markersize=5, label=line.name,
-                      linestyle=(0, (4, 3)) if line.dashed else "-")
+            axes.plot(
+                line.x,
+                line.y,
+                color=colour,
+                linewidth=2,
+                marker="o",
+                markersize=5,
+                label=line.name,
+                linestyle=(0, (4, 3)) if line.dashed else "-",
+            )
             axes.fill_between(line.x, lows, highs, color=colour, alpha=0.07 if line.dashed else 0.13, linewidth=0)
         axes.set(xlabel=horizontal, ylabel=vertical, xscale="log" if logarithmic else "linear")
         axes.minorticks_off()
         axes.set_xticks(list(ticks), list(ticks.values()))
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=9)
+
     return _draw(f"interval-lines-{horizontal}-{vertical}", paint, (6.4, 4.4))
 
 

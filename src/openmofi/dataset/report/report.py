@@ -34,21 +34,30 @@ from openmofi.version import __version__
 STATUS_TEXTS = {
     "labelled": "has at least one accepted entity",
     "rejected": "entities were named, none is plain enough in the image",
-    "unlinked": "something was named that the knowledge base does not know", "no_mention": "the text names nothing",
+    "unlinked": "something was named that the knowledge base does not know",
+    "no_mention": "the text names nothing",
     "boilerplate": "all that is named stands in boilerplate",
-    "text_missing": "no text file", "text_empty": "empty text", "text_invalid_utf8": "text is not UTF-8",
-    "text_too_long": "text above the reader's limit", "image_missing": "no image",
-    "image_broken": "image cannot be decoded", "image_too_large": "image above the pixel limit",
+    "text_missing": "no text file",
+    "text_empty": "empty text",
+    "text_invalid_utf8": "text is not UTF-8",
+    "text_too_long": "text above the reader's limit",
+    "image_missing": "no image",
+    "image_broken": "image cannot be decoded",
+    "image_too_large": "image above the pixel limit",
     "image_unsupported_format": "image in a format that is not read",
     "duplicate_key": "key seen before in the shard",
 }
 REASON_TEXTS = {
-    "accepted": "accepted", "below_threshold": "not enough", "sibling_preferred": "namesake fits better",
+    "accepted": "accepted",
+    "below_threshold": "not enough",
+    "sibling_preferred": "namesake fits better",
     "beyond_top_k": "over the limit",
 }
 OUTCOME_TEXTS = {
-    "kept": "in the dataset", "near_duplicate": "repeats an earlier image of the same entity",
-    "beyond_cap": "its entities already have enough images", "below_minimum": "its entities have too few images",
+    "kept": "in the dataset",
+    "near_duplicate": "repeats an earlier image of the same entity",
+    "beyond_cap": "its entities already have enough images",
+    "below_minimum": "its entities have too few images",
     "in_evaluation_set": "is a copy of an image of an evaluation set",
 }
 
@@ -62,10 +71,17 @@ class ReportSection:
     text: str = ""
 
 
-def write_report(dataset: str | Path | Folder, labels: str | Path | Folder, out: str | Path, *,
-                 audit: Audit | None = None, compared: Mapping[str, Audit] | None = None,
-                 kb: KnowledgeBase | None = None, sections: Sequence[ReportSection] = (),
-                 metrics: Mapping[str, str] | None = None) -> None:
+def write_report(
+    dataset: str | Path | Folder,
+    labels: str | Path | Folder,
+    out: str | Path,
+    *,
+    audit: Audit | None = None,
+    compared: Mapping[str, Audit] | None = None,
+    kb: KnowledgeBase | None = None,
+    sections: Sequence[ReportSection] = (),
+    metrics: Mapping[str, str] | None = None,
+) -> None:
     """Write the report of a finished dataset to the file `out`; equal inputs give equal bytes.
 
     Args:
@@ -91,14 +107,27 @@ def write_report(dataset: str | Path | Folder, labels: str | Path | Folder, out:
     rows = entity_rows(pa.concat_tables([dataset.read(shard) for shard in shards]), vocabulary, name_of)
     shown = examples([(shard, labels.read(shard)) for shard in shards], name_of)
     page = _environment().from_string(files(__package__).joinpath("report.html.j2").read_text("utf-8"))
-    write_text(out, page.render(
-        version=__version__, statistics=statistics, fingerprint=dataset.manifest.fingerprint,
-        boilerplate=labels.manifest.counts.get("boilerplate"),
-        settings=_shown_settings(dataset), label_settings=_shown_settings(labels),
-        audit=audit and _audit_view(audit, compared or {}), metrics=dict(metrics or {}), plots=_plots(statistics),
-        entity_rows=rows, examples=shown, thumbnails=_thumbnails(shards, labels, rows, shown),
-        sections=[(section.title, section.text, Markup(section.body)) for section in sections],
-        status_texts=STATUS_TEXTS | _unread(labels), reason_texts=REASON_TEXTS, outcome_texts=OUTCOME_TEXTS))
+    write_text(
+        out,
+        page.render(
+            version=__version__,
+            statistics=statistics,
+            fingerprint=dataset.manifest.fingerprint,
+            boilerplate=labels.manifest.counts.get("boilerplate"),
+            settings=_shown_settings(dataset),
+            label_settings=_shown_settings(labels),
+            audit=audit and _audit_view(audit, compared or {}),
+            metrics=dict(metrics or {}),
+            plots=_plots(statistics),
+            entity_rows=rows,
+            examples=shown,
+            thumbnails=_thumbnails(shards, labels, rows, shown),
+            sections=[(section.title, section.text, Markup(section.body)) for section in sections],
+            status_texts=STATUS_TEXTS | _unread(labels),
+            reason_texts=REASON_TEXTS,
+            outcome_texts=OUTCOME_TEXTS,
+        ),
+    )
 
 
 def _unread(labels: Folder) -> dict[str, str]:
@@ -109,8 +138,9 @@ def _unread(labels: Folder) -> dict[str, str]:
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-                                     lstrip_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters["thousands"] = lambda value: f"{value:,}"
     environment.filters["percent"] = lambda value: "–" if value is None else f"{value:.1%}"
     environment.filters["interval"] = lambda value: "" if value is None else f"{value[0]:.1%} – {value[1]:.1%}"
@@ -123,33 +153,54 @@ def _shown_settings(folder: Folder) -> str:
 
 
 def _plots(statistics: Statistics) -> dict[str, Markup]:
-    return {"funnel": plots.funnel(statistics.funnel), "long_tail": plots.long_tail(statistics.long_tail),
-            "per_image": plots.entities_per_image(statistics.entities_per_image)}
+    return {
+        "funnel": plots.funnel(statistics.funnel),
+        "long_tail": plots.long_tail(statistics.long_tail),
+        "per_image": plots.entities_per_image(statistics.entities_per_image),
+    }
 
 
-def _thumbnails(shards: Sequence[Shard], labels: Folder, rows: Mapping[str, Sequence[Any]],
-                shown: Mapping[str, Sequence[ExamplePair]]) -> dict[tuple[str, str], str]:
+def _thumbnails(
+    shards: Sequence[Shard],
+    labels: Folder,
+    rows: Mapping[str, Sequence[Any]],
+    shown: Mapping[str, Sequence[ExamplePair]],
+) -> dict[tuple[str, str], str]:
     keys = [(image.shard, image.key) for part in rows.values() for row in part for image in row.examples]
     keys += [(example.shard, example.key) for kind in shown.values() for example in kind]
     read = settings_from(ReadSettings(), values=labels.manifest.settings.get("read"))
-    return {(shard.name, key): uri for shard in shards
-            for key, uri in thumbnails(shard, [key for name, key in keys if name == shard.name], read).items()}
+    return {
+        (shard.name, key): uri
+        for shard in shards
+        for key, uri in thumbnails(shard, [key for name, key in keys if name == shard.name], read).items()
+    }
 
 
 def _audit_view(audit: Audit, compared: Mapping[str, Audit]) -> dict[str, Any]:
     """What the template shows of an audit."""
     view: dict[str, Any] = {"audit": audit, "compared": audit.compare(compared), "curve": None, "calibration": None}
     if audit.curve:
-        named = {"labels (text and image)": audit.curve, "text-only linker": audit.text_only_curve,
-                 **{name: other.curve for name, other in compared.items()}}
+        named = {
+            "labels (text and image)": audit.curve,
+            "text-only linker": audit.text_only_curve,
+            **{name: other.curve for name, other in compared.items()},
+        }
         thin = {name: curve.shown() for name, curve in named.items() if curve}
-        points = {name: (figures.recall, figures.precision) for name, figures in (
-            ("labels (text and image)", audit.overall.labels), ("text-only linker", audit.overall.text_only))
-            if figures and figures.recall is not None and figures.precision is not None}
+        points = {
+            name: (figures.recall, figures.precision)
+            for name, figures in (
+                ("labels (text and image)", audit.overall.labels),
+                ("text-only linker", audit.overall.text_only),
+            )
+            if figures and figures.recall is not None and figures.precision is not None
+        }
         view["curve"] = plots.precision_recall_curve(
-            {name: (curve.recall.tolist(), curve.precision.tolist()) for name, curve in thin.items()}, points,
-            audit.recall_asked)
+            {name: (curve.recall.tolist(), curve.precision.tolist()) for name, curve in thin.items()},
+            points,
+            audit.recall_asked,
+        )
     if audit.calibration:
-        view["calibration"] = plots.calibration(audit.calibration.expected.tolist(),
-                                                audit.calibration.observed.tolist(), audit.calibration.counts.tolist())
+        view["calibration"] = plots.calibration(
+            audit.calibration.expected.tolist(), audit.calibration.observed.tolist(), audit.calibration.counts.tolist()
+        )
     return view

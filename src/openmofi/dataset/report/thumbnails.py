@@ -17,8 +17,14 @@ SIDE = 160
 _QUALITY = 82
 
 
-def thumbnails(shard: Shard, keys: Iterable[str], read: ReadSettings = ReadSettings(), *, side: int = SIDE,
-               form: Literal["JPEG", "WebP"] = "JPEG") -> dict[str, str]:
+def thumbnails(
+    shard: Shard,
+    keys: Iterable[str],
+    read: ReadSettings = ReadSettings(),
+    *,
+    side: int = SIDE,
+    form: Literal["JPEG", "WebP"] = "JPEG",
+) -> dict[str, str]:
     """Key → image of at most `side` px a side as a data URI, for those of `keys` whose image can be shown.
 
     `read` says how the pairs were read when they were labelled.

@@ -82,8 +82,12 @@ class Candidates:
         chosen = np.flatnonzero(judged.accepted | (missed & np.isin(np.arange(len(missed)), best)))
         codes = Codebook().encode(judged.entity.take(pa.array(chosen)))
         chosen = np.sort(chosen[best_of_pairs(judged.row[chosen], codes, judged.probability[chosen])])
-        return cls(judged.row[chosen], judged.entity.take(pa.array(chosen)), judged.probability[chosen],
-                   judged.accepted[chosen])
+        return cls(
+            judged.row[chosen],
+            judged.entity.take(pa.array(chosen)),
+            judged.probability[chosen],
+            judged.accepted[chosen],
+        )
 
     @property
     def ranges(self) -> Ints:
@@ -101,7 +105,7 @@ class Kinds:
     def codes(self, entities: pa.Array) -> Ints:
         """Each entity's position in `names.values`."""
         codes = self._entities.encode(entities)
-        if new := self._entities.values[len(self._known):]:
+        if new := self._entities.values[len(self._known) :]:
             kinds = pa.array(self._kinds(new), pa.string())
             self._known = np.concatenate([self._known, self.names.encode(kinds)])
         return self._known[codes]
@@ -112,8 +116,14 @@ class Kinds:
         return [kinds[0] if kinds else "no type" for kinds in types]
 
 
-def cells(folder: Folder, kinds: Kinds, *, draws: int = 0, seed: int = 0,
-          seen: Callable[[Shard, pa.Table, Candidates, Ints], None] | None = None) -> dict[Cell, Content]:
+def cells(
+    folder: Folder,
+    kinds: Kinds,
+    *,
+    draws: int = 0,
+    seed: int = 0,
+    seen: Callable[[Shard, pa.Table, Candidates, Ints], None] | None = None,
+) -> dict[Cell, Content]:
     """Read all labels once.
 
     Args:
@@ -133,9 +143,22 @@ def cells(folder: Folder, kinds: Kinds, *, draws: int = 0, seed: int = 0,
         numbers = np.random.default_rng([seed, position]).random(len(kind))
         for cell, rows in _groups(candidates, kind, kinds.names.values):
             drawn = rows[np.argsort(numbers[rows])[:draws]]
-            content = Content(len(rows), float(candidates.probability[rows].sum(dtype=np.float64)), [
-                (float(numbers[row]), Candidate(position, int(candidates.row[row]), candidates.entity[int(row)].as_py(),
-                                                float(candidates.probability[row]))) for row in drawn])
+            content = Content(
+                len(rows),
+                float(candidates.probability[rows].sum(dtype=np.float64)),
+                [
+                    (
+                        float(numbers[row]),
+                        Candidate(
+                            position,
+                            int(candidates.row[row]),
+                            candidates.entity[int(row)].as_py(),
+                            float(candidates.probability[row]),
+                        ),
+                    )
+                    for row in drawn
+                ],
+            )
             found.setdefault(cell, Content()).add(content, draws)
     common = common_kinds(found)
     return joined(found, lambda cell: (cell[0], cell[1], cell[2] if cell[2] in common else OTHER), draws)
@@ -146,8 +169,10 @@ def _groups(candidates: Candidates, kind: Ints, names: Sequence[str]) -> list[tu
     order = np.argsort(code, kind="stable")
     values, starts = np.unique(code[order], return_index=True)
     parts = np.split(order, starts)[1:]
-    return [((bool(value // len(EDGES) % 2), int(value % len(EDGES)), names[int(value) // len(EDGES) // 2]), rows)
-            for value, rows in zip(values, parts, strict=True)]
+    return [
+        ((bool(value // len(EDGES) % 2), int(value % len(EDGES)), names[int(value) // len(EDGES) // 2]), rows)
+        for value, rows in zip(values, parts, strict=True)
+    ]
 
 
 def common_kinds(found: Mapping[Cell, Content]) -> Collection[str]:

@@ -60,8 +60,11 @@ def correct(folder: Folder, verdicts: Verdicts, *, kb: KnowledgeBase | None = No
         OpenMofiError: they are of other labels.
     """
     if verdicts.labels != folder.manifest.fingerprint:
-        raise OpenMofiError(f"The verdicts of {verdicts.path} are of other labels ({verdicts.labels}) than "
-                            f"{folder.path} ({folder.manifest.fingerprint}).", _HINT)
+        raise OpenMofiError(
+            f"The verdicts of {verdicts.path} are of other labels ({verdicts.labels}) than "
+            f"{folder.path} ({folder.manifest.fingerprint}).",
+            _HINT,
+        )
     kinds, wanted = Kinds(kb or labels_kb(folder)), _by_shard(verdicts)
     judged: dict[tuple[str, str, str], tuple[Cell, float]] = {}
     candidate: set[tuple[str, str, str]] = set()
@@ -80,14 +83,22 @@ def correct(folder: Folder, verdicts: Verdicts, *, kb: KnowledgeBase | None = No
 
     content = cells(folder, kinds, seen=look)
     if odd := next((verdict for verdict in verdicts.verdicts if verdict.label not in candidate), None):
-        raise OpenMofiError(f"{verdicts.path} judges a label that {folder.path} has not: the entity {odd.entity!r} of "
-                            f"the key {odd.key!r} in the shard {odd.shard!r}.", _HINT)
+        raise OpenMofiError(
+            f"{verdicts.path} judges a label that {folder.path} has not: the entity {odd.entity!r} of "
+            f"the key {odd.key!r} in the shard {odd.shard!r}.",
+            _HINT,
+        )
     kept = tuple(each for each in verdicts.verdicts if each.label in judged)
     counted = replace(verdicts, verdicts=kept, sample=verdicts.sample - len(verdicts.verdicts) + len(kept))
     common = {cell[2] for cell in content}
-    return _Groups(content, counted, {
-        label: ((cell[0], cell[1], cell[2] if cell[2] in common else OTHER), probability)
-        for label, (cell, probability) in judged.items()}).corrected()
+    return _Groups(
+        content,
+        counted,
+        {
+            label: ((cell[0], cell[1], cell[2] if cell[2] in common else OTHER), probability)
+            for label, (cell, probability) in judged.items()
+        },
+    ).corrected()
 
 
 def _by_shard(verdicts: Verdicts) -> dict[str, dict[str, set[str]]]:
@@ -106,8 +117,10 @@ class _Groups:
 
     def corrected(self) -> Corrected:
         kinds = sorted({kind for accepted, _, kind in self.content if accepted}, key=lambda kind: (kind == OTHER, kind))
-        ranges = {side: sorted({position for accepted, position, _ in self.content if accepted is side})
-                  for side in (True, False)}
+        ranges = {
+            side: sorted({position for accepted, position, _ in self.content if accepted is side})
+            for side in (True, False)
+        }
 
         def in_range(side: bool, position: int) -> Callable[[Cell], bool]:
             return lambda cell: cell[:2] == (side, position)
@@ -115,11 +128,19 @@ class _Groups:
         def of_kind(kind: str) -> Callable[[Cell], bool]:
             return lambda cell: cell[0] and cell[2] == kind
 
-        by_range = {side: {range_name(position): self.precision(in_range(side, position))
-                           for position in ranges[side]} for side in (True, False)}
+        by_range = {
+            side: {range_name(position): self.precision(in_range(side, position)) for position in ranges[side]}
+            for side in (True, False)
+        }
         by_kind = {kind: self.precision(of_kind(kind)) for kind in kinds}
-        return Corrected(self.precision(lambda cell: cell[0]), by_range[True], by_kind, by_range[False],
-                         self.verdicts.unsure, self.verdicts.sample - len(self.verdicts.verdicts))
+        return Corrected(
+            self.precision(lambda cell: cell[0]),
+            by_range[True],
+            by_kind,
+            by_range[False],
+            self.verdicts.unsure,
+            self.verdicts.sample - len(self.verdicts.verdicts),
+        )
 
     def precision(self, which: Callable[[Cell], bool]) -> Precision:
         """Of the labels in the cells that `which` is true of."""
@@ -133,6 +154,7 @@ class _Groups:
             return counts
         # The labels' own probabilities, not the file's.
         probability = np.array([self.judged[verdict.label][1] for verdict in self.verdicts.said])[said]
-        mean, interval = corrected_precision(total / labels, probability, right, self.verdicts.weights[said],
-                                             self.verdicts.strata_said[said])
+        mean, interval = corrected_precision(
+            total / labels, probability, right, self.verdicts.weights[said], self.verdicts.strata_said[said]
+        )
         return Precision(counts.labels, counts.expected, counts.judged, counts.right, counts.unsure, mean, interval)

@@ -34,8 +34,15 @@ _BEFORE, _TEXT = 300, 1200
 _NOT_HTML = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
-def write_page(folder: Folder, out: str | Path, *, sample: int = 200, by: Sequence[str] = BY, seed: int = 0,
-               kb: KnowledgeBase | None = None) -> Sample:
+def write_page(
+    folder: Folder,
+    out: str | Path,
+    *,
+    sample: int = 200,
+    by: Sequence[str] = BY,
+    seed: int = 0,
+    kb: KnowledgeBase | None = None,
+) -> Sample:
     """Draw labels and write a page on which a person judges them; equal arguments give equal bytes.
 
     Args:
@@ -53,20 +60,34 @@ def write_page(folder: Folder, out: str | Path, *, sample: int = 200, by: Sequen
     kb = kb or labels_kb(folder)
     drawn = draw(folder, Kinds(kb), sample, by, seed)
     manifest = folder.manifest
-    saved = {"kind": KIND, "version": 1, "labels": manifest.fingerprint,
-             "basis": probability_basis(manifest.settings, manifest.inputs),
-             "encoder": manifest.inputs.get("/encoder", ""), "kb": manifest.inputs.get("/kb", ""), "by": list(by),
-             "seed": seed, "sample": len(drawn.drawn),
-             "strata": [asdict(stratum) for stratum in drawn.strata]}
+    saved = {
+        "kind": KIND,
+        "version": 1,
+        "labels": manifest.fingerprint,
+        "basis": probability_basis(manifest.settings, manifest.inputs),
+        "encoder": manifest.inputs.get("/encoder", ""),
+        "kb": manifest.inputs.get("/kb", ""),
+        "by": list(by),
+        "seed": seed,
+        "sample": len(drawn.drawn),
+        "strata": [asdict(stratum) for stratum in drawn.strata],
+    }
     data = {"file": saved, "items": _items(folder, drawn.drawn, kb)}
     script = files(__package__).joinpath("page.js").read_text("utf-8")
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(files(__package__).joinpath("page.html.j2").read_text("utf-8"))
     # A script's text is no HTML: it may not hold what would end it.
-    write_text(out, page.render(folder=Path(folder.path).name, count=len(drawn.drawn), allowed=allowed,
-                                script=Markup(script),
-                                data=Markup(json.dumps(data, ensure_ascii=False).translate(_NOT_HTML))))
+    write_text(
+        out,
+        page.render(
+            folder=Path(folder.path).name,
+            count=len(drawn.drawn),
+            allowed=allowed,
+            script=Markup(script),
+            data=Markup(json.dumps(data, ensure_ascii=False).translate(_NOT_HTML)),
+        ),
+    )
     return drawn
 
 
@@ -100,9 +121,15 @@ def _shown(row: Mapping[str, Any], drawn: Drawn, kb: KnowledgeBase | None) -> di
     claimed = {entity["mention"] for entity in row["entities"] if entity["entity"] == candidate.entity}
     surface = row["mentions"][min(claimed)]["surface"]
     entity = describe([candidate.entity], kb, {candidate.entity: surface})[0]
-    return {"key": row["key"], "entity": candidate.entity, "name": entity.name, "description": entity.description,
-            "probability": round(candidate.probability, 6), "stratum": drawn.stratum,
-            "text": _pieces(row["text"], row["mentions"], claimed)}
+    return {
+        "key": row["key"],
+        "entity": candidate.entity,
+        "name": entity.name,
+        "description": entity.description,
+        "probability": round(candidate.probability, 6),
+        "stratum": drawn.stratum,
+        "text": _pieces(row["text"], row["mentions"], claimed),
+    }
 
 
 def _pieces(text: str, mentions: Sequence[Mapping[str, Any]], claimed: set[int]) -> list[tuple[str, str]]:
@@ -113,8 +140,8 @@ def _pieces(text: str, mentions: Sequence[Mapping[str, Any]], claimed: set[int])
     ordered = sorted(enumerate(mentions), key=lambda entry: (entry[1]["start"], entry[0] not in claimed))
     for number, mention in ordered:
         if position <= mention["start"] < mention["end"] <= end:
-            pieces.append((text[position:mention["start"]], ""))
-            pieces.append((text[mention["start"]:mention["end"]], "claimed" if number in claimed else "other"))
+            pieces.append((text[position : mention["start"]], ""))
+            pieces.append((text[mention["start"] : mention["end"]], "claimed" if number in claimed else "other"))
             position = mention["end"]
     pieces += [(text[position:end], ""), ("…" if end < len(text) else "", "")]
     return [piece for piece in pieces if piece[0]]

@@ -68,26 +68,35 @@ def draw(folder: Folder, kinds: Kinds, size: int, by: Sequence[str], seed: int) 
         raise UsageError(f"Unknown strata {odd[0]!r}.", f"Use {','.join(BY)}, or one of them.")
     found = cells(folder, kinds, draws=size, seed=seed)
     if not any(accepted for accepted, _, _ in found):
-        raise OpenMofiError(f"{folder.path} has no accepted label to look at.",
-                            "Label with a lower --threshold or --target-precision first.")
+        raise OpenMofiError(
+            f"{folder.path} has no accepted label to look at.",
+            "Label with a lower --threshold or --target-precision first.",
+        )
 
     def name(cell: Cell) -> Cell:
         # Few are drawn below the threshold, so that types would leave strata without any.
         return cell[0], cell[1] if "probability" in by else -1, cell[2] if "type" in by and cell[0] else ""
 
     parts = joined(found, name, size)
-    below, above = ({cell: content for cell, content in parts.items() if cell[0] is accepted}
-                    for accepted in (False, True))
+    below, above = (
+        {cell: content for cell, content in parts.items() if cell[0] is accepted} for accepted in (False, True)
+    )
     few = min(size // _BELOW, sum(content.labels for content in below.values()))
     places = allocated(above, size - few) | allocated(below, few)
     # Places that the accepted labels cannot fill go to the others.
     left = size - sum(places.values())
     places |= allocated(below, few + left) if left else {}
-    drawn = [Drawn(candidate, position) for position, (cell, content) in enumerate(parts.items())
-             for _, candidate in content.draws[:places[cell]]]
+    drawn = [
+        Drawn(candidate, position)
+        for position, (cell, content) in enumerate(parts.items())
+        for _, candidate in content.draws[: places[cell]]
+    ]
     order = np.random.default_rng(seed).permutation(len(drawn))
-    return Sample(tuple(Stratum(_name(cell), cell[0], content.labels) for cell, content in parts.items()),
-                  tuple(drawn[position] for position in order), sum(places[cell] for cell in above))
+    return Sample(
+        tuple(Stratum(_name(cell), cell[0], content.labels) for cell, content in parts.items()),
+        tuple(drawn[position] for position in order),
+        sum(places[cell] for cell in above),
+    )
 
 
 def allocated(parts: Mapping[Cell, Content], size: int) -> dict[Cell, int]:
@@ -105,6 +114,9 @@ def allocated(parts: Mapping[Cell, Content], size: int) -> dict[Cell, int]:
 
 def _name(cell: Cell) -> str:
     accepted, position, kind = cell
-    words = ["accepted" if accepted else "below the threshold", *([range_name(position)] if position >= 0 else []),
-             *([kind] if kind else [])]
+    words = [
+        "accepted" if accepted else "below the threshold",
+        *([range_name(position)] if position >= 0 else []),
+        *([kind] if kind else []),
+    ]
     return ", ".join(words)

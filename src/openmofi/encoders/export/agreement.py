@@ -20,9 +20,20 @@ from openmofi.storage import expand_shards, fingerprint
 IMAGES = 256
 _GENERATED = 64
 _NEIGHBOURS = 10
-_TEXTS = tuple(f"{start} {thing}" for start in ("a photo of a", "two", "the logo of", "an old drawing of one")
-               for thing in ("crane, a large bird", "crane, a lifting machine", "river in the mountains", "red apple",
-                             "company that builds computers", "city in Italy", "violin", "flag with three stripes"))
+_TEXTS = tuple(
+    f"{start} {thing}"
+    for start in ("a photo of a", "two", "the logo of", "an old drawing of one")
+    for thing in (
+        "crane, a large bird",
+        "crane, a lifting machine",
+        "river in the mountains",
+        "red apple",
+        "company that builds computers",
+        "city in Italy",
+        "violin",
+        "flag with three stripes",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -44,8 +55,13 @@ class Samples:
     @property
     def fingerprint(self) -> str:
         """Identifies pixels and texts."""
-        return fingerprint([[[image.size, hashlib.blake2b(image.tobytes()).hexdigest()] for image in self.images],
-                            list(self.texts), self.paired])
+        return fingerprint(
+            [
+                [[image.size, hashlib.blake2b(image.tobytes()).hexdigest()] for image in self.images],
+                list(self.texts),
+                self.paired,
+            ]
+        )
 
 
 @dataclass(frozen=True)
@@ -106,8 +122,12 @@ def samples_of(paths: Sequence[str], size: int, *, decode_size: int | None = Non
     if not pairs:
         raise OpenMofiError(f"No image of {', '.join(paths)} can be read.", "Give other shards to --images.")
     texts, paired = [text for _, text in pairs], all(text for _, text in pairs)
-    return Samples(f"{len(pairs)} images of {', '.join(paths)}", [image for image, _ in pairs],
-                   texts if paired else _TEXTS, paired=paired)
+    return Samples(
+        f"{len(pairs)} images of {', '.join(paths)}",
+        [image for image, _ in pairs],
+        texts if paired else _TEXTS,
+        paired=paired,
+    )
 
 
 def agreement(before: Encoder, after: Encoder, samples: Samples, *, texts: bool) -> Agreement:
@@ -134,8 +154,9 @@ def compared(samples: Samples, images: Sequence[Array], texts: Sequence[Array] |
     """
     old, new = images
     cosines = (old * new).sum(1)
-    result = Agreement(samples.source, len(old), 0, float(cosines.mean()), float(cosines.min()),
-                       _kept_neighbours(old, new))
+    result = Agreement(
+        samples.source, len(old), 0, float(cosines.mean()), float(cosines.min()), _kept_neighbours(old, new)
+    )
     if texts is None:
         return result
     old_texts, new_texts = texts

@@ -36,8 +36,9 @@ class ExportSettings(Settings):
             raise UsageError("ONNX Runtime computes no bfloat16 on CPUs.", "Use --format openvino, or fp32 or int8.")
 
         if self.precision != "fp32" and self.format in LIBRARIES:
-            raise UsageError(f"A checkpoint for {self.format} is written in fp32, not {self.precision}.",
-                             "Leave --precision out.")
+            raise UsageError(
+                f"A checkpoint for {self.format} is written in fp32, not {self.precision}.", "Leave --precision out."
+            )
 
     @property
     def calibrates(self) -> bool:

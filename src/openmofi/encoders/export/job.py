@@ -59,13 +59,22 @@ BASE_FOLDER = "base"
 _PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino")}
 
 
-_FILES = ("*.onnx", "*.onnx.data", "*.xml", "*.bin", f"{TOKENIZER_FOLDER}/*", CALIBRATION_FILE,
-          GALLERY_FILE, *HEAD_OUTPUTS)
+_FILES = (
+    "*.onnx",
+    "*.onnx.data",
+    "*.xml",
+    "*.bin",
+    f"{TOKENIZER_FOLDER}/*",
+    CALIBRATION_FILE,
+    GALLERY_FILE,
+    *HEAD_OUTPUTS,
+)
 OUTPUTS = Outputs((*_FILES, *(f"{BASE_FOLDER}/**/{pattern}" for pattern in _FILES)))
 
 
-def export_encoder(encoder: Encoder, out: str | Path, settings: ExportSettings, samples: Samples, *,
-                   restart: bool = False) -> Agreement:
+def export_encoder(
+    encoder: Encoder, out: str | Path, settings: ExportSettings, samples: Samples, *, restart: bool = False
+) -> Agreement:
     """Write a folder that opens as `onnx:FOLDER` or `openvino:FOLDER`; its files: see `libraries.graphs`.
 
     The graphs are written into a hidden folder in `out`, opened, and compared with the encoder. Only where the loss is
@@ -110,8 +119,10 @@ def _export(encoder: Encoder, out: Path, settings: ExportSettings, samples: Samp
             made = _write(encoder, whole, settings, calibration, EMBEDDING)
             measured = agreement(encoder, made, judged, texts=_networks(encoder).text is not None)
             check_loss(measured, settings.max_loss)
-            write_json(whole / SPEC_FILE, read_description(whole) | {"agreement": measured.as_dict(),
-                                                                      "versions": package_versions()})
+            write_json(
+                whole / SPEC_FILE,
+                read_description(whole) | {"agreement": measured.as_dict(), "versions": package_versions()},
+            )
             _copy_companions(whole, encoder, made, settings)
             move(whole, out, SPEC_FILE)
     except OSError as error:
@@ -121,20 +132,27 @@ def _export(encoder: Encoder, out: Path, settings: ExportSettings, samples: Samp
 
 def _networks(encoder: Encoder) -> Networks:
     if not encoder.has_joint_space:
-        raise UsageError(f"The encoder {encoder.spec!r} is a pair of backbones without projection heads.",
-                         "Export an encoder that stands on it.")
+        raise UsageError(
+            f"The encoder {encoder.spec!r} is a pair of backbones without projection heads.",
+            "Export an encoder that stands on it.",
+        )
     if encoder.networks is None:
-        raise UsageError(f"The encoder {encoder.spec!r} has no networks of PyTorch, or stands on one that has none.",
-                         "Export the encoder that it was made of.")
+        raise UsageError(
+            f"The encoder {encoder.spec!r} has no networks of PyTorch, or stands on one that has none.",
+            "Export the encoder that it was made of.",
+        )
     return encoder.networks
 
 
 def _split(samples: Samples) -> tuple[Samples, Samples]:
     if len(samples.images) < 2:
-        raise UsageError("int8 for OpenVINO needs images to calibrate on and others to judge by.",
-                         "Give shards with more images to --images.")
-    judged, kept = (Samples(samples.source, samples.images[start::2], samples.texts[start::2], samples.paired)
-                    for start in (0, 1))
+        raise UsageError(
+            "int8 for OpenVINO needs images to calibrate on and others to judge by.",
+            "Give shards with more images to --images.",
+        )
+    judged, kept = (
+        Samples(samples.source, samples.images[start::2], samples.texts[start::2], samples.paired) for start in (0, 1)
+    )
     return judged, kept
 
 
@@ -182,14 +200,29 @@ def _write_graphs(encoder: Encoder, folder: Path, settings: ExportSettings, cali
     if tokens is not None and tokenizer is not None:
         tokens, tokenizer = portable_tokens(tokens, tokenizer, [*_PROBE_TEXTS, *calibration.texts])
     common: dict[str, Any] = {
-        "format": settings.format, "precision": settings.precision, "output": output, "dim": encoder.dim,
-        "feature_dim": encoder.feature_dim, "logit_scale": encoder.logit_scale,
+        "format": settings.format,
+        "precision": settings.precision,
+        "output": output,
+        "dim": encoder.dim,
+        "feature_dim": encoder.feature_dim,
+        "logit_scale": encoder.logit_scale,
         "text_feature_dim": 0 if networks.text is None else encoder.text_feature_dim,
-        "preprocessing": asdict(encoder.preprocessing), "tokenizer": tokenizer, "source": _source(encoder)}
+        "preprocessing": asdict(encoder.preprocessing),
+        "tokenizer": tokenizer,
+        "source": _source(encoder),
+    }
     count = _CALIBRATION if settings.calibrates else 0
     inputs = [{PIXELS: encoder.preprocess(image)[None]} for image in calibration.images[:count]]
-    _write_side(networks.image, {PIXELS: image_probe(encoder.preprocessing.size)}, (0,), folder, "image", settings,
-                inputs, common)
+    _write_side(
+        networks.image,
+        {PIXELS: image_probe(encoder.preprocessing.size)},
+        (0,),
+        folder,
+        "image",
+        settings,
+        inputs,
+        common,
+    )
     if networks.text is not None and tokens is not None and tokenizer is not None:
         masked = bool(tokenizer["masked"])
         rows = tokens([*_PROBE_TEXTS, *calibration.texts[:count]])
@@ -197,12 +230,24 @@ def _write_graphs(encoder: Encoder, folder: Path, settings: ExportSettings, cali
         inputs = [text_inputs([row], masked=masked) for row in rows[2:]]
         _write_side(networks.text, probe, (0, 1) if masked else (0,), folder, "text", settings, inputs, common)
         tokens.save(folder / TOKENIZER_FOLDER)
-    write_graphs_description(folder, encoder, settings.format, Graphs(
-        settings.precision, output, tokenizer, digests(folder), _source(encoder)))
+    write_graphs_description(
+        folder,
+        encoder,
+        settings.format,
+        Graphs(settings.precision, output, tokenizer, digests(folder), _source(encoder)),
+    )
 
 
-def _write_side(network: nn.Module, probe: Mapping[str, torch.Tensor], dynamic: Sequence[int], folder: Path, side: str,
-                settings: ExportSettings, calibration: Sequence[Mapping[str, Any]], common: Mapping[str, Any]) -> None:
+def _write_side(
+    network: nn.Module,
+    probe: Mapping[str, torch.Tensor],
+    dynamic: Sequence[int],
+    folder: Path,
+    side: str,
+    settings: ExportSettings,
+    calibration: Sequence[Mapping[str, Any]],
+    common: Mapping[str, Any],
+) -> None:
     metadata = {**common, "side": side, "postprocessing": POSTPROCESSING[common["output"]]}
     with tempfile.TemporaryDirectory(prefix="plain-", dir=folder.parent) as plain:
         source, target = Path(plain) / f"{side}.onnx", folder / f"{side}{GRAPHS[settings.format]}"
@@ -242,4 +287,5 @@ def check_loss(result: Agreement, most: float) -> None:
     raise OpenMofiError(
         f"The export loses {result.loss:.4f} (1 − mean cosine; {sides}) on {result.source}, more than "
         f"{most:g}: nothing was written.",
-        "Choose a higher --precision, or allow the loss with --max-loss after you have measured what it costs you.")
+        "Choose a higher --precision, or allow the loss with --max-loss after you have measured what it costs you.",
+    )

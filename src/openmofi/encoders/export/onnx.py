@@ -36,8 +36,14 @@ class _Output(nn.Module):
         return nn.functional.normalize(out, dim=1) if self.normalised else out
 
 
-def write_onnx(network: nn.Module, examples: Mapping[str, torch.Tensor], dynamic: Sequence[int], path: Path,
-               metadata: Mapping[str, Any], output: str) -> None:
+def write_onnx(
+    network: nn.Module,
+    examples: Mapping[str, torch.Tensor],
+    dynamic: Sequence[int],
+    path: Path,
+    metadata: Mapping[str, Any],
+    output: str,
+) -> None:
     """Trace a network and write its graph.
 
     Args:
@@ -60,12 +66,23 @@ def write_onnx(network: nn.Module, examples: Mapping[str, torch.Tensor], dynamic
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         with torch.no_grad(), quiet_logging(), contextlib.redirect_stdout(io.StringIO()):
-            torch.onnx.export(whole, tuple(examples.values()), str(path), dynamo=True, dynamic_shapes=shapes,
-                              input_names=list(examples), output_names=[output], opset_version=_OPSET,
-                              external_data=size > _WHOLE, verbose=False)
+            torch.onnx.export(
+                whole,
+                tuple(examples.values()),
+                str(path),
+                dynamo=True,
+                dynamic_shapes=shapes,
+                input_names=list(examples),
+                output_names=[output],
+                opset_version=_OPSET,
+                external_data=size > _WHOLE,
+                verbose=False,
+            )
     except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
-        raise OpenMofiError(f"The network cannot be exported: {first_line(error)}",
-                            "Run it again as openmofi --debug export … for the whole story.") from error
+        raise OpenMofiError(
+            f"The network cannot be exported: {first_line(error)}",
+            "Run it again as openmofi --debug export … for the whole story.",
+        ) from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
     _add_metadata(onnx, path, metadata)
@@ -84,15 +101,23 @@ def quantise_linear(source: Path, target: Path) -> int:
     onnx, quantisation = imported("onnx"), imported("onnxruntime.quantization")
     with quiet_logging():
         quantisation.quantize_dynamic(
-            str(source), str(target), op_types_to_quantize=["MatMul"], per_channel=True, reduce_range=True,
-            weight_type=quantisation.QuantType.QInt8, use_external_data_format=_has_data(source),
-            extra_options={"MatMulConstBOnly": True})
+            str(source),
+            str(target),
+            op_types_to_quantize=["MatMul"],
+            per_channel=True,
+            reduce_range=True,
+            weight_type=quantisation.QuantType.QInt8,
+            use_external_data_format=_has_data(source),
+            extra_options={"MatMulConstBOnly": True},
+        )
     graph = onnx.load(str(target), load_external_data=False).graph
     layers = sum(node.op_type in ("MatMulInteger", "DynamicQuantizeMatMul") for node in graph.node)
     if not layers:
-        raise UsageError("The network has no linear layers, whose weights alone are made int8 for ONNX Runtime: "
-                         "dynamically quantised convolutions would be slower.",
-                         "Export with --precision fp32, or --format openvino, which calibrates on images.")
+        raise UsageError(
+            "The network has no linear layers, whose weights alone are made int8 for ONNX Runtime: "
+            "dynamically quantised convolutions would be slower.",
+            "Export with --precision fp32, or --format openvino, which calibrates on images.",
+        )
     return layers
 
 
@@ -102,6 +127,7 @@ def _has_data(path: Path) -> bool:
 
 def _add_metadata(onnx: Any, path: Path, metadata: Mapping[str, Any]) -> None:
     model = onnx.load(str(path), load_external_data=False)
-    onnx.helper.set_model_props(model, {f"{PREFIX}{name}": json.dumps(value, sort_keys=True)
-                                        for name, value in metadata.items()})
+    onnx.helper.set_model_props(
+        model, {f"{PREFIX}{name}": json.dumps(value, sort_keys=True) for name, value in metadata.items()}
+    )
     onnx.save(model, str(path))

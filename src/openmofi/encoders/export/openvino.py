@@ -20,8 +20,9 @@ SECTION = "openmofi"
 _ATTENTION = ("Softmax", "ScaledDotProductAttention")
 
 
-def write_openvino(source: Path, target: Path, precision: str, calibration: Sequence[Mapping[str, Any]],
-                   metadata: Mapping[str, Any]) -> None:
+def write_openvino(
+    source: Path, target: Path, precision: str, calibration: Sequence[Mapping[str, Any]], metadata: Mapping[str, Any]
+) -> None:
     """Convert a graph.
 
     Args:
@@ -45,8 +46,9 @@ def write_openvino(source: Path, target: Path, precision: str, calibration: Sequ
             model.set_rt_info(json.dumps(value, sort_keys=True), [SECTION, name])
         openvino.save_model(model, str(target), compress_to_fp16=precision == "bf16")
     except RuntimeError as error:
-        raise OpenMofiError(f"OpenVINO cannot convert the network: {first_line(error)}",
-                            "Choose another --precision, or --format onnx.") from error
+        raise OpenMofiError(
+            f"OpenVINO cannot convert the network: {first_line(error)}", "Choose another --precision, or --format onnx."
+        ) from error
 
 
 def _calibrated(model: Any, calibration: Sequence[Mapping[str, Any]]) -> Any:
@@ -55,6 +57,10 @@ def _calibrated(model: Any, calibration: Sequence[Mapping[str, Any]]) -> Any:
     nncf = imported("nncf")
     attention = any(node.get_type_name() in _ATTENTION for node in model.get_ops())
     with signal_stack_kept(), quiet_logging(), contextlib.redirect_stdout(io.StringIO()):
-        return nncf.quantize(model, nncf.Dataset([dict(row) for row in calibration]), subset_size=len(calibration),
-                             preset=nncf.QuantizationPreset.MIXED,
-                             model_type=nncf.ModelType.TRANSFORMER if attention else None)
+        return nncf.quantize(
+            model,
+            nncf.Dataset([dict(row) for row in calibration]),
+            subset_size=len(calibration),
+            preset=nncf.QuantizationPreset.MIXED,
+            model_type=nncf.ModelType.TRANSFORMER if attention else None,
+        )

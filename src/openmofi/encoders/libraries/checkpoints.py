@@ -12,8 +12,14 @@ from openmofi.errors import OpenMofiError
 WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".bin")
 """Suffixes of weights files. All but the first are pickles, of which only tensors are loaded."""
 
-VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model",
-                "tokenizer.model")
+VOCABULARIES = (
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
 """Files that hold the vocabulary of a tokenizer of transformers; it needs one of them."""
 
 
@@ -32,13 +38,28 @@ def loading(path: Path, owner: str) -> Iterator[None]:
 
     try:
         yield
-    except (RuntimeError, KeyError, ValueError, OSError, EOFError, AttributeError, TypeError, AssertionError,
-            IndexError, pickle.UnpicklingError, SafetensorError) as error:
+    except (
+        RuntimeError,
+        KeyError,
+        ValueError,
+        OSError,
+        EOFError,
+        AttributeError,
+        TypeError,
+        AssertionError,
+        IndexError,
+        pickle.UnpicklingError,
+        SafetensorError,
+    ) as error:
         if _is_pickled_code(error):
-            raise OpenMofiError(f"{path} holds pickled code besides weights, which is never loaded.",
-                                "Save its state dict as .safetensors where you trust it, and give that.") from error
-        raise OpenMofiError(f"{path} cannot be loaded as weights of {owner}: {first_line(error)}",
-                            "Check that the file is whole and belongs to this model.") from error
+            raise OpenMofiError(
+                f"{path} holds pickled code besides weights, which is never loaded.",
+                "Save its state dict as .safetensors where you trust it, and give that.",
+            ) from error
+        raise OpenMofiError(
+            f"{path} cannot be loaded as weights of {owner}: {first_line(error)}",
+            "Check that the file is whole and belongs to this model.",
+        ) from error
 
 
 def _is_pickled_code(error: BaseException | None) -> bool:

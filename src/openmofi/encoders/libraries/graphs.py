@@ -67,10 +67,19 @@ def write_graphs_description(folder: Path, encoder: Encoder, style: str, graphs:
     """Write `encoder.json` of the graphs that `encoder` became; see `folder.write_description`."""
     graph, texts = Side(architecture={"kind": "graph"}), graphs.tokenizer is not None
     write_description(
-        folder, image=graph, text=graph if texts else None, dim=encoder.dim, feature_dim=encoder.feature_dim,
-        text_feature_dim=encoder.text_feature_dim if texts else 0, logit_scale=encoder.logit_scale,
-        preprocessing=encoder.preprocessing, fingerprint=_fingerprint(style, encoder.dim, graphs), style=style,
-        postprocessing=POSTPROCESSING[graphs.output], **vars(graphs))
+        folder,
+        image=graph,
+        text=graph if texts else None,
+        dim=encoder.dim,
+        feature_dim=encoder.feature_dim,
+        text_feature_dim=encoder.text_feature_dim if texts else 0,
+        logit_scale=encoder.logit_scale,
+        preprocessing=encoder.preprocessing,
+        fingerprint=_fingerprint(style, encoder.dim, graphs),
+        style=style,
+        postprocessing=POSTPROCESSING[graphs.output],
+        **vars(graphs),
+    )
 
 
 def _fingerprint(style: str, dim: int, graphs: Graphs) -> str:
@@ -104,10 +113,20 @@ def open_graphs(folder: Path, raw: Mapping[str, Any], spec: str) -> Encoder:
         def text(rows: list[Any]) -> Array:
             return graph(text_inputs(rows, masked=masked))
 
-    towers = Towers(lambda pixels: image({PIXELS: np.ascontiguousarray(pixels, np.float32)}), tokens, text,
-                    raw["feature_dim"], str(raw["fingerprint"]), None, raw["text_feature_dim"], bool(raw["dim"]))
-    return replace(Encoder.of(spec, towers, preprocessing, raw["logit_scale"] if tokens else None),
-                   companions=Companions(folder, str(graphs.source["fingerprint"])))
+    towers = Towers(
+        lambda pixels: image({PIXELS: np.ascontiguousarray(pixels, np.float32)}),
+        tokens,
+        text,
+        raw["feature_dim"],
+        str(raw["fingerprint"]),
+        None,
+        raw["text_feature_dim"],
+        bool(raw["dim"]),
+    )
+    return replace(
+        Encoder.of(spec, towers, preprocessing, raw["logit_scale"] if tokens else None),
+        companions=Companions(folder, str(graphs.source["fingerprint"])),
+    )
 
 
 def text_inputs(rows: Sequence[Any], *, masked: bool) -> dict[str, Any]:
@@ -118,8 +137,11 @@ def text_inputs(rows: Sequence[Any], *, masked: bool) -> dict[str, Any]:
 
 def digests(folder: Path) -> dict[str, str]:
     """Every file below a folder but `encoder.json` → 16 hexadecimal digits for its bytes."""
-    return {str(path.relative_to(folder)): _digest(path) for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.name != SPEC_FILE}
+    return {
+        str(path.relative_to(folder)): _digest(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != SPEC_FILE
+    }
 
 
 def imported(module: str) -> Any:
@@ -140,13 +162,16 @@ def _checked(folder: Path, raw: Mapping[str, Any]) -> Graphs:
         wrong = [name for name, digest in graphs.files.items() if not _inside(name) or _digest(folder / name) != digest]
         if wrong:
             raise OpenMofiError(f"{folder / wrong[0]} is not what {SPEC_FILE} beside it describes.", _AGAIN)
-        if (_fingerprint(raw["format"], raw["dim"], graphs) != raw["fingerprint"]
-                or f"image{GRAPHS[raw['format']]}" not in graphs.files):
+        if (
+            _fingerprint(raw["format"], raw["dim"], graphs) != raw["fingerprint"]
+            or f"image{GRAPHS[raw['format']]}" not in graphs.files
+        ):
             raise OpenMofiError(f"{folder / SPEC_FILE} was changed after it was written.", _AGAIN)
         graphs.source["fingerprint"]
     except (KeyError, TypeError, AttributeError) as error:
-        raise OpenMofiError(f"{folder / SPEC_FILE} cannot be parsed ({type(error).__name__}: {error}).",
-                            _AGAIN) from error
+        raise OpenMofiError(
+            f"{folder / SPEC_FILE} cannot be parsed ({type(error).__name__}: {error}).", _AGAIN
+        ) from error
     except OSError as error:
         raise OpenMofiError(f"{folder} is not whole: {error}.", _AGAIN) from error
     return graphs
@@ -167,8 +192,11 @@ def _digest(path: Path) -> str:
 
 def _graph(folder: Path, side: str, style: str, graphs: Graphs, dim: int) -> Graph:
     path, threads = folder / f"{side}{GRAPHS[style]}", cores()
-    engine = (_onnx(path, graphs.output, threads) if style == "onnx"
-              else _openvino(path, graphs.output, graphs.precision, threads))
+    engine = (
+        _onnx(path, graphs.output, threads)
+        if style == "onnx"
+        else _openvino(path, graphs.output, graphs.precision, threads)
+    )
 
     def run(inputs: Mapping[str, Any]) -> Array:
         rows = np.asarray(engine(inputs), np.float32)
@@ -195,8 +223,13 @@ def _onnx(path: Path, output: str, threads: int) -> Graph:
 
 def _openvino(path: Path, name: str, precision: str, threads: int) -> Graph:
     # On processors that have bfloat16 OpenVINO would use it unasked, so the precision is always said.
-    settings = {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32", "INFERENCE_NUM_THREADS": threads,
-                "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
+    settings = {
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,
+    }
     try:
         with signal_stack_kept():
             compiled = imported("openvino").Core().compile_model(str(path), "CPU", settings)
@@ -207,5 +240,7 @@ def _openvino(path: Path, name: str, precision: str, threads: int) -> Graph:
 
 
 def _refused(path: Path, error: Exception) -> OpenMofiError:
-    return OpenMofiError(f"{path} cannot be opened: {first_line(error)}",
-                         "Install the versions that it was exported with, or export it again.")
+    return OpenMofiError(
+        f"{path} cannot be opened: {first_line(error)}",
+        "Install the versions that it was exported with, or export it again.",
+    )

@@ -84,15 +84,22 @@ def _open_clip(spec: str, location: str, option: str, device: str, *, ids_alone:
     end = None if siglip else _added_end(tokenizer, model)
     tokens = _cut_tokens(tokenizer, model.config.text_config.max_position_embeddings, end)
     _require_range(tokens, int(model.config.text_config.vocab_size))
-    networks = Networks(Called(model, "get_image_features", "pixel_values"),
-                        Called(model, "get_text_features", "input_ids"), tokens,
-                        {"kind": "transformers", "masked": False, "length": tokens.length, "end": end})
+    networks = Networks(
+        Called(model, "get_image_features", "pixel_values"),
+        Called(model, "get_text_features", "input_ids"),
+        tokens,
+        {"kind": "transformers", "masked": False, "length": tokens.length, "end": end},
+    )
     # SigLIP was trained on texts padded to full length, without a mask.
     rows: Callable[[list[str]], Any] = tokens if siglip else tokens.rows
-    towers = Towers(OnArrays(networks.image, device), rows,
-                    on_tokens(Called(model, "get_text_features", "input_ids"), device, filler=tokens.filler,
-                              masked=masked),
-                    dimension_of(model), _fingerprint(folder, config, model), networks)
+    towers = Towers(
+        OnArrays(networks.image, device),
+        rows,
+        on_tokens(Called(model, "get_text_features", "input_ids"), device, filler=tokens.filler, masked=masked),
+        dimension_of(model),
+        _fingerprint(folder, config, model),
+        networks,
+    )
     return Encoder.of(spec, towers, preprocessing, _logit_scale(folder, model, missing))
 
 
@@ -111,8 +118,10 @@ def _open_images(spec: str, folder: Path, config: Mapping[str, Any], option: str
     preprocessing = read_preprocessing(folder, str(config["model_type"]), 0)
     patch = int(getattr(model.config, "patch_size", 1))
     if preprocessing.size % patch:
-        raise OpenMofiError(f"{folder} makes images of {preprocessing.size} px, no multiple of its patches' {patch}.",
-                            "Correct its preprocessor_config.json.")
+        raise OpenMofiError(
+            f"{folder} makes images of {preprocessing.size} px, no multiple of its patches' {patch}.",
+            "Correct its preprocessor_config.json.",
+        )
 
     network = Called(module, "forward", "pixel_values")
     sizes = getattr(model.config, "hidden_sizes", None) or [model.config.hidden_size]
@@ -140,8 +149,10 @@ def checkpoint_folder(location: str) -> Path:
         return folder
     # A mistyped path below a folder that exists here ("runs/clpi") is no repository's name.
     if folder.exists() or folder.parent.is_dir() or location.partition("@")[0].count("/") != 1:
-        raise OpenMofiError(f"The folder {location} does not exist.",
-                            "Check the path, or name a repository as hf:OWNER/NAME[@REVISION].")
+        raise OpenMofiError(
+            f"The folder {location} does not exist.",
+            "Check the path, or name a repository as hf:OWNER/NAME[@REVISION].",
+        )
     return weights_folder(location, _PATTERNS, "config.json", ["model*.safetensors", _PICKLES])
 
 
@@ -151,8 +162,10 @@ def read_config(folder: Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
         config.get("model_type")
     except FileNotFoundError as error:
-        raise OpenMofiError(f"{folder} is not a transformers checkpoint: it has no config.json.",
-                            "For an encoder that openmofi wrote use run:FOLDER.") from error
+        raise OpenMofiError(
+            f"{folder} is not a transformers checkpoint: it has no config.json.",
+            "For an encoder that openmofi wrote use run:FOLDER.",
+        ) from error
     except (OSError, ValueError, AttributeError) as error:
         raise OpenMofiError(f"{folder}/config.json cannot be read: {error}.") from error
     return config
@@ -163,16 +176,20 @@ def checkpoint_config(folder: Path) -> dict[str, Any]:
     config = read_config(folder)
     kind = config.get("model_type")
     if kind not in ("clip", "siglip"):
-        raise OpenMofiError(f"{folder} is a {kind!r} model; hf: opens 'clip' and 'siglip', and for images alone "
-                            "DINOv2 and DINOv3.", "Use open_clip:ARCH/PRETRAINED or timm:NAME for other families.")
+        raise OpenMofiError(
+            f"{folder} is a {kind!r} model; hf: opens 'clip' and 'siglip', and for images alone DINOv2 and DINOv3.",
+            "Use open_clip:ARCH/PRETRAINED or timm:NAME for other families.",
+        )
     return {"text_config": {}, **config, "vision_config": config.get("vision_config") or {}}
 
 
 def require_safetensors(folder: Path) -> None:
     """Raise unless the checkpoint has weights that are no pickle."""
     if not any(folder.glob("*.safetensors")):
-        raise OpenMofiError(f"{folder} has no safetensors weights.",
-                            "Convert them: load it where you trust it, then save_pretrained(FOLDER).")
+        raise OpenMofiError(
+            f"{folder} has no safetensors weights.",
+            "Convert them: load it where you trust it, then save_pretrained(FOLDER).",
+        )
 
 
 def _load_clip(folder: Path, config: Mapping[str, Any]) -> tuple[Any, list[str]]:
@@ -190,27 +207,37 @@ def _load(model_class: Any, folder: Path, kind: str, optional: tuple[str, ...] =
     """The model of a local checkpoint, and which of the `optional` weights it lacks."""
     safe = any(folder.glob("*.safetensors"))
     if not safe and not any(folder.glob(_PICKLES)):
-        raise OpenMofiError(f"{folder} has no weights: neither *.safetensors nor pytorch_model.bin.",
-                            "Copy the whole checkpoint.")
+        raise OpenMofiError(
+            f"{folder} has no weights: neither *.safetensors nor pytorch_model.bin.", "Copy the whole checkpoint."
+        )
     require_own_files(folder)
     raw = read_config(folder)
     with quiet_transformers(), quiet_logging(), loading(folder, f"a {kind} model of transformers"):
         # Without safetensors transformers reads by torch.load(weights_only=True), which runs no code.
         model, report = model_class.from_pretrained(
-            str(folder), config=config_of(raw, f"{folder}/config.json"), local_files_only=True, use_safetensors=safe,
-            trust_remote_code=False, dtype=torch.float32, output_loading_info=True)
+            str(folder),
+            config=config_of(raw, f"{folder}/config.json"),
+            local_files_only=True,
+            use_safetensors=safe,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
     missing = sorted(set(report["missing_keys"]) - set(optional))
     if missing:
-        raise OpenMofiError(f"{folder} lacks {len(missing)} of the model's weights, {missing[0]} the first.",
-                            "Fetch it again.")
+        raise OpenMofiError(
+            f"{folder} lacks {len(missing)} of the model's weights, {missing[0]} the first.", "Fetch it again."
+        )
     return model, [name for name in optional if name in report["missing_keys"]]
 
 
 def _tokenizer(folder: Path) -> Any:
     if not has_vocabulary(folder):
         # transformers would open an empty vocabulary, by which all texts embed alike.
-        raise OpenMofiError(f"{folder} has no tokenizer files.",
-                            f"Put tokenizer_config.json and a vocabulary there: one of {', '.join(VOCABULARIES)}.")
+        raise OpenMofiError(
+            f"{folder} has no tokenizer files.",
+            f"Put tokenizer_config.json and a vocabulary there: one of {', '.join(VOCABULARIES)}.",
+        )
     return opened_tokenizer(folder)
 
 
@@ -269,8 +296,10 @@ def preprocessing(rest: str, _pretrained: str, size: int) -> Preprocessing:
     config = checkpoint_config(folder)
     own = _image_size(config)
     if size not in (0, own):
-        raise UsageError(f"hf:{location} takes images of {own} px; model.image.size is {size}.",
-                         "Set it to 0, or choose a timm or open_clip model.")
+        raise UsageError(
+            f"hf:{location} takes images of {own} px; model.image.size is {size}.",
+            "Set it to 0, or choose a timm or open_clip model.",
+        )
     return _preprocessing(folder, config, option)
 
 
@@ -315,8 +344,10 @@ def stored_tokens(architecture: Mapping[str, Any], folder: Path) -> HuggingFaceT
 def _cut_tokens(tokenizer: Any, positions: int, end: int | None = None) -> HuggingFaceTokens:
     length = min(int(tokenizer.model_max_length), int(positions))
     if length < 2:
-        raise OpenMofiError(f"The tokenizer in {tokenizer.name_or_path} cuts texts to {length} tokens.",
-                            "Correct model_max_length in its tokenizer_config.json.")
+        raise OpenMofiError(
+            f"The tokenizer in {tokenizer.name_or_path} cuts texts to {length} tokens.",
+            "Correct model_max_length in its tokenizer_config.json.",
+        )
     return HuggingFaceTokens(tokenizer, length, end)
 
 
@@ -324,14 +355,19 @@ def _require_range(tokens: HuggingFaceTokens, size: int) -> None:
     """Check that the tokenizer's special tokens, and those of a text, are in a vocabulary of `size` tokens."""
     ids = {*tokens.tokenizer.all_special_ids, tokens.filler, *tokens.rows(["a photo of a crane"])[0]}
     if beyond := sorted(number for number in ids if not 0 <= number < size):
-        raise OpenMofiError(f"The tokenizer in {tokens.tokenizer.name_or_path} gives the token {beyond[0]}; the model "
-                            f"knows {size} tokens.", "Put the tokenizer files there that belong to the weights.")
+        raise OpenMofiError(
+            f"The tokenizer in {tokens.tokenizer.name_or_path} gives the token {beyond[0]}; the model "
+            f"knows {size} tokens.",
+            "Put the tokenizer files there that belong to the weights.",
+        )
 
 
 def _half(rest: str, pretrained: str, side: str) -> Trunk:
     if pretrained not in ("", "default"):
-        raise UsageError(f"hf:{rest} names its weights; {pretrained!r} cannot stand in for them.",
-                         f"Leave model.{side}.pretrained empty.")
+        raise UsageError(
+            f"hf:{rest} names its weights; {pretrained!r} cannot stand in for them.",
+            f"Leave model.{side}.pretrained empty.",
+        )
     folder = checkpoint_folder(options_of(f"hf:{rest}", rest)[0])
     config = checkpoint_config(folder)
     model, _ = _load_clip(folder, config)
@@ -341,6 +377,7 @@ def _half(rest: str, pretrained: str, side: str) -> Trunk:
 
 
 def _trunk(model: Any, side: str, architecture: Mapping[str, Any]) -> Trunk:
-    tower, projection = ((model.vision_model, "visual_projection") if side == "image"
-                         else (model.text_model, "text_projection"))
+    tower, projection = (
+        (model.vision_model, "visual_projection") if side == "image" else (model.text_model, "text_projection")
+    )
     return Trunk(HalfClip(tower, getattr(model, projection, None)), dimension_of(model), architecture)

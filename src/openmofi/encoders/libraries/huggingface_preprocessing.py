@@ -38,8 +38,10 @@ def read_preprocessing(folder: Path, model_type: str, size: int, option: str = "
     except (KeyError, TypeError, ValueError) as error:
         raise OpenMofiError(f"{path}: the preprocessing cannot be parsed ({error}).") from error
     if size and settings.size != size:
-        raise OpenMofiError(f"{path} makes images of {settings.size} px; the model takes {size} px.",
-                            "Correct the file, or use ?preprocessing=clip or =mofi.")
+        raise OpenMofiError(
+            f"{path} makes images of {settings.size} px; the model takes {size} px.",
+            "Correct the file, or use ?preprocessing=clip or =mofi.",
+        )
     return checked(settings, str(path))
 
 
@@ -55,8 +57,10 @@ def _read(folder: Path) -> tuple[Mapping[str, Any], Path]:
         processor = raw.get("image_processor", raw) if isinstance(raw, dict) else None
         if isinstance(processor, dict):
             return processor, path
-    raise OpenMofiError(f"{folder} has no preprocessor_config.json, and preprocessing is never guessed.",
-                        "Add the file, or say which: hf:FOLDER?preprocessing=clip, or =mofi for MOFI's checkpoints.")
+    raise OpenMofiError(
+        f"{folder} has no preprocessor_config.json, and preprocessing is never guessed.",
+        "Add the file, or say which: hf:FOLDER?preprocessing=clip, or =mofi for MOFI's checkpoints.",
+    )
 
 
 def _of(raw: Mapping[str, Any], model_type: str) -> Preprocessing:
@@ -77,9 +81,16 @@ def _of(raw: Mapping[str, Any], model_type: str) -> Preprocessing:
     mean = three(raw.get("image_mean", _CLIP_MEAN if clip else _HALF)) if normalise else (0.0, 0.0, 0.0)
     std = three(raw.get("image_std", _CLIP_STD if clip else _HALF)) if normalise else (1.0, 1.0, 1.0)
     resample = int(raw.get("resample", 3))
-    return Preprocessing(size, mean, std, _FILTERS.get(resample, f"number {resample}"), resize,
-                         antialias=bool(raw.get("antialias", True)),
-                         resize_size=resized if resized != size else 0, crop_rounding="floor")
+    return Preprocessing(
+        size,
+        mean,
+        std,
+        _FILTERS.get(resample, f"number {resample}"),
+        resize,
+        antialias=bool(raw.get("antialias", True)),
+        resize_size=resized if resized != size else 0,
+        crop_rounding="floor",
+    )
 
 
 def _resize(size: Any, clip: bool) -> tuple[str, int]:

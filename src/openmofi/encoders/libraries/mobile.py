@@ -115,8 +115,11 @@ class TextRepMixer(nn.Module):
         width, kernel = conv.in_channels, int(conv.kernel_size[0])
         identity = torch.zeros_like(conv.weight)
         identity[:, :, kernel // 2] = 1
-        parts = [_fused(conv.weight, self.mixer.bn), _fused(identity * self.point.conv.weight, self.point.bn),
-                 _fused(identity, self.skip)]
+        parts = [
+            _fused(conv.weight, self.mixer.bn),
+            _fused(identity * self.point.conv.weight, self.point.bn),
+            _fused(identity, self.skip),
+        ]
         norm_weight, norm_bias = _fused(identity, self.norm)
         weight = sum((part[0] for part in parts), -norm_weight)
         bias = sum((part[1] for part in parts), -norm_bias)
@@ -157,8 +160,9 @@ class MobileText(nn.Module):
         self.token_embedding = nn.Embedding(settings.vocabulary, width)
         self.positional_embedding = nn.Parameter(torch.empty(settings.context, width))
         self.first = MixerBlock(width, settings.kernel)
-        self.blocks = nn.ModuleList(Block(width, settings.heads, _MLP_RATIO, qkv_bias=True)
-                                    for _ in range(settings.layers))
+        self.blocks = nn.ModuleList(
+            Block(width, settings.heads, _MLP_RATIO, qkv_bias=True) for _ in range(settings.layers)
+        )
         self.last = MixerBlock(width, settings.kernel)
         self.ln_final = nn.LayerNorm(width)
         self.checkpointing = False
@@ -195,8 +199,9 @@ def _fused(weight: torch.Tensor, norm: nn.BatchNorm1d) -> tuple[torch.Tensor, to
     """Weight (C, 1, K) and bias (C,) of a convolution without bias that `norm` follows."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    fused, bias = fuse_conv_bn_weights(weight, None, norm.running_mean, norm.running_var, norm.eps, norm.weight,
-                                      norm.bias)
+    fused, bias = fuse_conv_bn_weights(
+        weight, None, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+    )
     return fused.detach(), bias.detach()
 
 
@@ -230,11 +235,13 @@ def _tokens(context: int) -> OpenClipTokens:
 
 
 def _settings(rest: str) -> tuple[str, MobileTextSettings]:
-    name, options = options_of(f"mobile:{rest}", rest, _OPTIONS,
-                               f"Give whole numbers for any of {', '.join(_OPTIONS)}.")
+    name, options = options_of(
+        f"mobile:{rest}", rest, _OPTIONS, f"Give whole numbers for any of {', '.join(_OPTIONS)}."
+    )
     if name not in PRESETS:
-        raise UsageError(f"Unknown text tower mobile:{name}.{did_you_mean(name, PRESETS)}",
-                         f"Use one of: {', '.join(PRESETS)}.")
+        raise UsageError(
+            f"Unknown text tower mobile:{name}.{did_you_mean(name, PRESETS)}", f"Use one of: {', '.join(PRESETS)}."
+        )
     try:
         return name, replace(PRESETS[name], **options)
     except ValueError as error:

@@ -70,35 +70,54 @@ def open_open_clip(spec: str, rest: str, device: str) -> Encoder:
     model = model.eval().requires_grad_(False).to(device)
     tokens = OpenClipTokens(tokenizer, bool(source.text.get("hf_tokenizer_name")))
     architecture = {"kind": "open_clip", "name": source.name, "config": source.text}
-    networks = Networks(Called(model, "encode_image", "image"), Called(model, "encode_text", "text"), tokens,
-                        {"kind": "tower", "masked": False, "architecture": architecture})
-    towers = Towers(OnArrays(model.encode_image, device), tokenizer, OnArrays(model.encode_text, device),
-                    int(source.config["embed_dim"]),
-                    fingerprint([*_identity(source), weights_fingerprint(model.state_dict())]), networks)
-    return Encoder.of(spec, towers, preprocessing_of(model.visual.preprocess_cfg, spec),
-                      float(model.logit_scale.detach().exp()))
+    networks = Networks(
+        Called(model, "encode_image", "image"),
+        Called(model, "encode_text", "text"),
+        tokens,
+        {"kind": "tower", "masked": False, "architecture": architecture},
+    )
+    towers = Towers(
+        OnArrays(model.encode_image, device),
+        tokenizer,
+        OnArrays(model.encode_text, device),
+        int(source.config["embed_dim"]),
+        fingerprint([*_identity(source), weights_fingerprint(model.state_dict())]),
+        networks,
+    )
+    return Encoder.of(
+        spec, towers, preprocessing_of(model.visual.preprocess_cfg, spec), float(model.logit_scale.detach().exp())
+    )
 
 
 def _require_towers(model: Any, spec: str) -> None:
     if not all(hasattr(model, part) for part in ("visual", "encode_image", "encode_text", "logit_scale")):
-        raise UsageError(f"{spec} has no image and text towers that end in one space.",
-                         "Choose a CLIP or SigLIP of open_clip.")
+        raise UsageError(
+            f"{spec} has no image and text towers that end in one space.", "Choose a CLIP or SigLIP of open_clip."
+        )
 
 
 def _identity(source: ModelSource) -> list[Any]:
     """What decides the result besides weights and preprocessing."""
     name = source.config if is_folder(source.name) else source.name
     beside = tokenizer_folder(source)
-    files = {} if beside is None else {file: file_fingerprint(beside / file) for file in VOCABULARIES
-                                       if (beside / file).is_file()}
+    files = (
+        {}
+        if beside is None
+        else {file: file_fingerprint(beside / file) for file in VOCABULARIES if (beside / file).is_file()}
+    )
     return [name, bool(source.config.get("quick_gelu")), *([files] if files else [])]
 
 
 def build(source: ModelSource, **options: Any) -> Any:
     """The model with its weights; `options` go to open_clip's `create_model`."""
-    settings: dict[str, Any] = {"pretrained_text": False, "pretrained_image": False, "weights_only": True,
-                                "force_quick_gelu": bool(source.config.get("quick_gelu")),
-                                "force_preprocess_cfg": dict(source.preprocess), **options}
+    settings: dict[str, Any] = {
+        "pretrained_text": False,
+        "pretrained_image": False,
+        "weights_only": True,
+        "force_quick_gelu": bool(source.config.get("quick_gelu")),
+        "force_preprocess_cfg": dict(source.preprocess),
+        **options,
+    }
     _fetch_text_config(source)
     if not source.hub and source.file is None:
         with torch.random.fork_rng(devices=[]):
@@ -119,8 +138,11 @@ def _fetch_text_config(source: ModelSource) -> None:
     if name and not source.local:
         hub_folder(name, needed, needed)
     elif name and cached_folder(name, needed, needed) is None:
-        raise OpenMofiError(f"The text tower of {source.name} is built by the configuration of {name}, which is not in "
-                            "the hub's cache.", f"Fetch it: hf download {name} config.json.")
+        raise OpenMofiError(
+            f"The text tower of {source.name} is built by the configuration of {name}, which is not in "
+            "the hub's cache.",
+            f"Fetch it: hf download {name} config.json.",
+        )
 
 
 def _fetched(location: str) -> Path:
@@ -142,25 +164,34 @@ def tokenizer_of(source: ModelSource) -> Callable[[list[str]], Sequence[Any]]:
     if folder is None and source.local and source.file is not None:
         folder = cached_folder(name, TOKENIZER_PATTERNS, ["tokenizer*"])
         if folder is None:
-            raise OpenMofiError(f"{source.file.parent} has no tokenizer files, which {source.name} needs.",
-                                f"Put tokenizer.json and tokenizer_config.json of {name} beside the weights.")
+            raise OpenMofiError(
+                f"{source.file.parent} has no tokenizer files, which {source.name} needs.",
+                f"Put tokenizer.json and tokenizer_config.json of {name} beside the weights.",
+            )
     return _huggingface_tokenizer(folder or hub_folder(name, TOKENIZER_PATTERNS, ["tokenizer*"]), text)
 
 
 def _huggingface_tokenizer(folder: Path, text: Mapping[str, Any]) -> Callable[[list[str]], Sequence[Any]]:
     require_own_files(folder)
     try:
-        return HFTokenizer(str(folder), context_length=text.get("context_length", 77),
-                           tokenizer_mode=text.get("tokenizer_mode"), local_files_only=True, trust_remote_code=False,
-                           **_tokenizer_options(text, folder))
+        return HFTokenizer(
+            str(folder),
+            context_length=text.get("context_length", 77),
+            tokenizer_mode=text.get("tokenizer_mode"),
+            local_files_only=True,
+            trust_remote_code=False,
+            **_tokenizer_options(text, folder),
+        )
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
-        raise OpenMofiError(f"The tokenizer in {folder} cannot be opened: {first_line(error)}",
-                            "Copy its files again.") from error
+        raise OpenMofiError(
+            f"The tokenizer in {folder} cannot be opened: {first_line(error)}", "Copy its files again."
+        ) from error
 
 
 def _tokenizer_options(text: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    return allowed_options("open_clip.tokenizer_kwargs", text.get("tokenizer_kwargs") or {},
-                           f"The tokenizer in {folder}: tokenizer_kwargs")
+    return allowed_options(
+        "open_clip.tokenizer_kwargs", text.get("tokenizer_kwargs") or {}, f"The tokenizer in {folder}: tokenizer_kwargs"
+    )
 
 
 def preprocessing_of(raw: Mapping[str, Any], where: str) -> Preprocessing:
@@ -169,8 +200,10 @@ def preprocessing_of(raw: Mapping[str, Any], where: str) -> Preprocessing:
     height, width = size if isinstance(size, tuple | list) else (size, size)
     if height != width:
         raise OpenMofiError(f"{where} takes images of {height} × {width}; only square ones are supported.")
-    return checked(Preprocessing(int(height), three(raw["mean"]), three(raw["std"]), raw["interpolation"],
-                                 raw["resize_mode"]), where)
+    return checked(
+        Preprocessing(int(height), three(raw["mean"]), three(raw["std"]), raw["interpolation"], raw["resize_mode"]),
+        where,
+    )
 
 
 def preprocessing(arch: str, pretrained: str, size: int) -> Preprocessing:
@@ -191,8 +224,11 @@ def text(arch: str, pretrained: str) -> Trunk:
     """See `towers.text_trunk`."""
     source = _tower_source(arch, pretrained)
     if source.text.get("hf_model_name"):
-        raise UsageError(f"The text tower of open_clip:{arch} is transformers' {source.text['hf_model_name']}, "
-                         "which cannot be trained here.", "Lock it: encoder:open_clip:ARCH/PRETRAINED.")
+        raise UsageError(
+            f"The text tower of open_clip:{arch} is transformers' {source.text['hf_model_name']}, "
+            "which cannot be trained here.",
+            "Lock it: encoder:open_clip:ARCH/PRETRAINED.",
+        )
     return _tower(source, pretrained, "text", dict(source.text), {})
 
 
@@ -208,13 +244,17 @@ def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
     is_image = architecture["side"] == "image"
     # A tokenizer's files travel with the tower: where they came from does not matter here.
     half = {name: copy.deepcopy(value) for name, value in architecture["config"].items() if name != "hf_tokenizer_name"}
-    half = checked_side(half, "vision_cfg" if is_image else "text_cfg",
-                        f"The description of the tower open_clip:{architecture['name']}")
+    half = checked_side(
+        half, "vision_cfg" if is_image else "text_cfg", f"The description of the tower open_clip:{architecture['name']}"
+    )
     half |= {"timm_model_pretrained": False} if is_image else {"hf_model_name": None}
     with quiet_logging():
         model = open_clip.CustomTextCLIP(
-            architecture["dim"], half if is_image else _NO_VISION, _NO_TEXT if is_image else half,
-            quick_gelu=architecture["quick_gelu"])
+            architecture["dim"],
+            half if is_image else _NO_VISION,
+            _NO_TEXT if is_image else half,
+            quick_gelu=architecture["quick_gelu"],
+        )
     return Trunk(model.visual if is_image else model.text, int(architecture["dim"]), architecture)
 
 
@@ -227,13 +267,25 @@ def stored_tokens(architecture: Mapping[str, Any], folder: Path) -> OpenClipToke
         with quiet_logging():
             return OpenClipTokens(_huggingface_tokenizer(folder, config), True)
     with quiet_logging():
-        return OpenClipTokens(open_clip.SimpleTokenizer(context_length=config.get("context_length", 77),
-                                                        **_tokenizer_options(config, folder)), False)
+        return OpenClipTokens(
+            open_clip.SimpleTokenizer(
+                context_length=config.get("context_length", 77), **_tokenizer_options(config, folder)
+            ),
+            False,
+        )
 
 
 def _tower(source: ModelSource, pretrained: str, side: str, half: dict[str, Any], options: Mapping[str, Any]) -> Trunk:
-    trunk = rebuilt({"kind": "open_clip", "name": source.name, "side": side, "dim": int(source.config["embed_dim"]),
-                     "config": half, "quick_gelu": bool(source.config.get("quick_gelu"))})
+    trunk = rebuilt(
+        {
+            "kind": "open_clip",
+            "name": source.name,
+            "side": side,
+            "dim": int(source.config["embed_dim"]),
+            "config": half,
+            "quick_gelu": bool(source.config.get("quick_gelu")),
+        }
+    )
     if pretrained:
         with quiet_logging(), torch.random.fork_rng(devices=[]):
             model = build(source, force_custom_text=True, **options)
@@ -244,7 +296,8 @@ def _tower(source: ModelSource, pretrained: str, side: str, half: dict[str, Any]
 def _tower_source(arch: str, pretrained: str) -> ModelSource:
     source = source_of(arch, pretrained) if pretrained else ModelSource(arch, model_config(arch))
     if "multimodal_cfg" in source.config:
-        raise UsageError(f"open_clip:{arch} writes captions besides; its towers cannot be trained here.",
-                         "Choose a contrastive model.")
+        raise UsageError(
+            f"open_clip:{arch} writes captions besides; its towers cannot be trained here.",
+            "Choose a contrastive model.",
+        )
     return source
-

@@ -26,8 +26,12 @@ from openmofi.storage.foreign.hub import weights_folder
 
 _PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
 _CONFIG_FILE = "open_clip_config.json"
-_FOLDER_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin",
-                 "open_clip_pytorch_model.pth")
+_FOLDER_FILES = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "open_clip_pytorch_model.pth",
+)
 TOKENIZER_PATTERNS = ("*.json", "*.txt", "*.model")
 _UNTRAINED = "none?seed="
 _SIDES = ("vision_cfg", "text_cfg")
@@ -73,16 +77,20 @@ def model_config(arch: str) -> dict[str, Any]:
     config = None if is_folder(arch) else open_clip.get_model_config(arch)
     if config is None:
         near = difflib.get_close_matches(arch, open_clip.list_models(), n=3)
-        raise UsageError(f"open_clip has no architecture {arch!r}.",
-                         f"Did you mean {' or '.join(near)}?" if near else "See open_clip.list_models().")
+        raise UsageError(
+            f"open_clip has no architecture {arch!r}.",
+            f"Did you mean {' or '.join(near)}?" if near else "See open_clip.list_models().",
+        )
     return _checked_config(dict(config), f"open_clip:{arch}")
 
 
 def _checked_config(config: dict[str, Any], where: str) -> dict[str, Any]:
     missing = [key for key in ("embed_dim", "vision_cfg", "text_cfg") if key not in config]
     if missing:
-        raise UsageError(f"{where} is not a model of images and texts: its configuration has no {missing[0]}.",
-                         "Choose a CLIP or SigLIP of open_clip.")
+        raise UsageError(
+            f"{where} is not a model of images and texts: its configuration has no {missing[0]}.",
+            "Choose a CLIP or SigLIP of open_clip.",
+        )
     return config
 
 
@@ -98,8 +106,9 @@ def source_of(arch: str, weights: str) -> ModelSource:
     tag = open_clip.get_pretrained_cfg(arch, name)
     if tag:
         repository, _, file = str(tag["hf_hub"]).rpartition("/")
-        return ModelSource(arch, _activated(config, tag), _preprocess(tag),
-                           hub=repository and f"{repository}{at}{revision}/{file}")
+        return ModelSource(
+            arch, _activated(config, tag), _preprocess(tag), hub=repository and f"{repository}{at}{revision}/{file}"
+        )
     location, mark, option = weights.partition("?")
     if mark and not option.startswith("as="):
         raise UsageError(f"The option {option!r} of {weights!r} is unknown.", "Use ?as=TAG, or leave it out.")
@@ -128,16 +137,21 @@ def _settings(arch: str, config: Mapping[str, Any], path: Path, tag: str) -> Map
     if beside.is_file():
         model, preprocess = _read_config(beside)
         if other := _differences(config, model):
-            raise UsageError(f"{beside} describes another model than {arch}: {other}.",
-                             f"Open its folder as it is: open_clip:local-dir:{path.parent}.")
+            raise UsageError(
+                f"{beside} describes another model than {arch}: {other}.",
+                f"Open its folder as it is: open_clip:local-dir:{path.parent}.",
+            )
         return {**preprocess, "quick_gelu": model.get("quick_gelu")}
     variants = _variants(arch, config)
     if len(variants) > 1:
-        choices = "; ".join(f"{', '.join(tags[:2])}{' …' if len(tags) > 2 else ''} ({name})"
-                            for name, tags in _named(variants).items())
-        raise UsageError(f"{path} does not say how it was trained, and the pretrained tags of {arch} differ.",
-                         f"Add the tag that it was trained like, as in open_clip:{arch}/{path.name}?as=TAG: {choices}; "
-                         f"or put its {_CONFIG_FILE} beside it.")
+        choices = "; ".join(
+            f"{', '.join(tags[:2])}{' …' if len(tags) > 2 else ''} ({name})" for name, tags in _named(variants).items()
+        )
+        raise UsageError(
+            f"{path} does not say how it was trained, and the pretrained tags of {arch} differ.",
+            f"Add the tag that it was trained like, as in open_clip:{arch}/{path.name}?as=TAG: {choices}; "
+            f"or put its {_CONFIG_FILE} beside it.",
+        )
     return open_clip.get_pretrained_cfg(arch, variants[0][1][0]) if variants else {}
 
 
@@ -148,9 +162,16 @@ def _differences(config: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     """
     pairs = [("", config, other), *((f"{side}.", config.get(side), other.get(side)) for side in _SIDES)]
     return ", ".join(
-        f"{prefix}{key} {theirs[key]}, not {ours[key]}" for prefix, ours, theirs in pairs if ours and theirs
-        for key in ours if key in theirs and key not in (*_SIDES, "quick_gelu", "custom_text")
-        and "pretrained" not in key and "tokenizer" not in key and theirs[key] != ours[key])
+        f"{prefix}{key} {theirs[key]}, not {ours[key]}"
+        for prefix, ours, theirs in pairs
+        if ours and theirs
+        for key in ours
+        if key in theirs
+        and key not in (*_SIDES, "quick_gelu", "custom_text")
+        and "pretrained" not in key
+        and "tokenizer" not in key
+        and theirs[key] != ours[key]
+    )
 
 
 def _variants(arch: str, config: Mapping[str, Any]) -> list[_Variant]:
@@ -158,8 +179,10 @@ def _variants(arch: str, config: Mapping[str, Any]) -> list[_Variant]:
     variants: list[_Variant] = []
     for tag in open_clip.list_pretrained_tags_by_model(arch):
         raw = open_clip.get_pretrained_cfg(arch, tag)
-        values = {key: tuple(value) if isinstance(value, list | tuple) else value
-                  for key, value in (asdict(PreprocessCfg()) | _preprocess(raw)).items()}
+        values = {
+            key: tuple(value) if isinstance(value, list | tuple) else value
+            for key, value in (asdict(PreprocessCfg()) | _preprocess(raw)).items()
+        }
         values["activation"] = "QuickGELU" if _activated(config, raw).get("quick_gelu") else "GELU"
         tags = next((tags for other, tags in variants if other == values), None)
         if tags is None:
@@ -173,8 +196,10 @@ def _named(variants: Sequence[_Variant]) -> dict[str, list[str]]:
     """Variants by the values in which they differ."""
     first = variants[0][0]
     keys = [key for key in first if any(values[key] != first[key] for values, _ in variants)]
-    return {", ".join(str(values[key]) if key == "activation" else f"{key} {values[key]}" for key in keys): tags
-            for values, tags in variants}
+    return {
+        ", ".join(str(values[key]) if key == "activation" else f"{key} {values[key]}" for key in keys): tags
+        for values, tags in variants
+    }
 
 
 def is_folder(rest: str) -> bool:
@@ -193,14 +218,22 @@ def folder_source(rest: str) -> ModelSource:
     if not location:
         raise UsageError(f"open_clip:{rest} names nothing.", "Write local-dir:FOLDER or hf-hub:OWNER/NAME[@REVISION].")
     local = kind == "local-dir"
-    folder = Path(location).expanduser() if local else weights_folder(
-        location, [_CONFIG_FILE, *TOKENIZER_PATTERNS], _CONFIG_FILE, ["open_clip_model.safetensors",
-                                                                    "open_clip_pytorch_model.bin"])
+    folder = (
+        Path(location).expanduser()
+        if local
+        else weights_folder(
+            location,
+            [_CONFIG_FILE, *TOKENIZER_PATTERNS],
+            _CONFIG_FILE,
+            ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"],
+        )
+    )
     if not folder.is_dir():
         raise OpenMofiError(f"The folder {location} does not exist.", "Check the path, or use hf-hub:OWNER/NAME.")
     if not (folder / _CONFIG_FILE).is_file():
-        raise OpenMofiError(f"{location} has no {_CONFIG_FILE}.",
-                            "Name the architecture and the file: open_clip:ARCH/FILE.safetensors.")
+        raise OpenMofiError(
+            f"{location} has no {_CONFIG_FILE}.", "Name the architecture and the file: open_clip:ARCH/FILE.safetensors."
+        )
     require_inside(folder)
     config, preprocess = _read_config(folder / _CONFIG_FILE)
     return ModelSource(f"local-dir:{folder}", config, _preprocess(preprocess), _weights_in(folder), local=local)
@@ -212,8 +245,10 @@ def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raw = json.loads(path.read_text("utf-8"))
         model, preprocess = dict(raw["model_cfg"]), dict(raw.get("preprocess_cfg") or {})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise OpenMofiError(f"{path} is not a configuration of open_clip: {first_line(error)}",
-                            "Copy the file that belongs to the weights.") from error
+        raise OpenMofiError(
+            f"{path} is not a configuration of open_clip: {first_line(error)}",
+            "Copy the file that belongs to the weights.",
+        ) from error
     return _allowed_model(_checked_config(model, str(path)), str(path)), preprocess
 
 
@@ -244,8 +279,10 @@ def checked_side(half: Any, side: str, where: str) -> dict[str, Any]:
         raise OpenMofiError(f"{where}: timm has no model {name!r}.", "Install the version that it was trained with.")
     for option in ("hf_tokenizer_name", "hf_model_name"):
         if half.get(option) and not _REPOSITORY.fullmatch(str(half[option])):
-            raise OpenMofiError(f"{where}: {side}.{option} is {half[option]!r}, which no repository of the hub is "
-                                "called.", "Put the name of the repository there.")
+            raise OpenMofiError(
+                f"{where}: {side}.{option} is {half[option]!r}, which no repository of the hub is called.",
+                "Put the name of the repository there.",
+            )
     return half
 
 
@@ -254,8 +291,10 @@ def _weights_in(folder: Path) -> Path:
     known = [folder / name for name in _FOLDER_FILES if (folder / name).is_file()]
     if not known and len(files) != 1:
         names = ", ".join(path.name for path in files[:4])
-        raise OpenMofiError(f"{folder} has {f'several weights files: {names}' if files else 'no weights file'}.",
-                            f"Name the one to open {_FOLDER_FILES[0]}.")
+        raise OpenMofiError(
+            f"{folder} has {f'several weights files: {names}' if files else 'no weights file'}.",
+            f"Name the one to open {_FOLDER_FILES[0]}.",
+        )
     return (known or files)[0]
 
 
@@ -269,8 +308,10 @@ def _seed(weights: str) -> int:
 def _local_file(arch: str, location: str) -> Path:
     path = Path(location).expanduser()
     if path.suffix not in WEIGHT_FILES:
-        raise UsageError(f"open_clip has no weights {location!r} for {arch}.",
-                         f"{_tags_hint(arch, location)} Or give a file: open_clip:{arch}/FILE.safetensors.")
+        raise UsageError(
+            f"open_clip has no weights {location!r} for {arch}.",
+            f"{_tags_hint(arch, location)} Or give a file: open_clip:{arch}/FILE.safetensors.",
+        )
     if not path.is_file():
         raise OpenMofiError(f"The weights file {path} does not exist.", "Check the path.")
     return path

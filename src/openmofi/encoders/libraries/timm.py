@@ -39,8 +39,9 @@ def open_timm(spec: str, rest: str, device: str) -> Encoder:
         UsageError: no such model, tag or option.
         OpenMofiError: the weights cannot be fetched, are damaged, do not fit, or would have to be unpickled.
     """
-    location, options = options_of(spec, rest, ("size", "seed"),
-                                   "Use ?size=PIXELS, or /none?seed=N for random weights.")
+    location, options = options_of(
+        spec, rest, ("size", "seed"), "Use ?size=PIXELS, or /none?seed=N for random weights."
+    )
     name, _, source = location.partition("/")
     if source == "none":
         pretrained = ""
@@ -69,8 +70,17 @@ def preprocessing(name: str, _pretrained: str, size: int) -> Preprocessing:
     side = size or int(config["input_size"][1])
     resize = _RESIZE.get(config["crop_mode"], config["crop_mode"])
     resized = int(side / config["crop_pct"]) if resize == "shortest" else side
-    return checked(Preprocessing(side, three(config["mean"]), three(config["std"]), config["interpolation"], resize,
-                                 resize_size=resized if resized != side else 0), f"timm:{name}")
+    return checked(
+        Preprocessing(
+            side,
+            three(config["mean"]),
+            three(config["std"]),
+            config["interpolation"],
+            resize,
+            resize_size=resized if resized != side else 0,
+        ),
+        f"timm:{name}",
+    )
 
 
 def image(name: str, pretrained: str, size: int, drop_path: float) -> Trunk:
@@ -84,8 +94,10 @@ def image(name: str, pretrained: str, size: int, drop_path: float) -> Trunk:
     try:
         module = timm.create_model(name, pretrained=False, num_classes=0, **options)
     except (TypeError, AssertionError, RuntimeError, ValueError) as error:
-        raise UsageError(f"timm:{name} cannot be built with {options}: {first_line(error)}",
-                         "Check model.image.size and model.image.drop_path.") from error
+        raise UsageError(
+            f"timm:{name} cannot be built with {options}: {first_line(error)}",
+            "Check model.image.size and model.image.drop_path.",
+        ) from error
     if size:
         _check_size(module, name, size)
     if pretrained:
@@ -100,8 +112,9 @@ def _check_size(module: Any, name: str, size: int) -> None:
         with torch.no_grad():
             module.eval()(torch.zeros(1, 3, size, size))
     except (AssertionError, RuntimeError, ValueError) as error:
-        raise UsageError(f"timm:{name} takes no images of {size} px: {first_line(error)}",
-                         "Choose another model.image.size.") from error
+        raise UsageError(
+            f"timm:{name} takes no images of {size} px: {first_line(error)}", "Choose another model.image.size."
+        ) from error
     module.train(training)
 
 
@@ -123,8 +136,9 @@ def _trunk(module: Any, architecture: Mapping[str, Any]) -> Trunk:
 def _config(name: str) -> Any:
     if not timm.is_model(name.partition(".")[0]):
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
-        raise UsageError(f"timm has no model {name!r}.",
-                         f"Did you mean {' or '.join(near)}?" if near else "See timm.list_models().")
+        raise UsageError(
+            f"timm has no model {name!r}.", f"Did you mean {' or '.join(near)}?" if near else "See timm.list_models()."
+        )
     try:
         return timm.models.get_pretrained_cfg(name, allow_unregistered=False)
     except RuntimeError as error:
@@ -141,8 +155,10 @@ def _file(name: str, pretrained: str) -> Path:
         return hub_file(f"{repository}{at}{revision}", _FILES)
     path = Path(pretrained).expanduser()
     if not path.is_file():
-        raise OpenMofiError(f"The weights file {path} of timm:{name} does not exist.",
-                            "Give a file, `default` for timm's own weights, or nothing for random ones.")
+        raise OpenMofiError(
+            f"The weights file {path} of timm:{name} does not exist.",
+            "Give a file, `default` for timm's own weights, or nothing for random ones.",
+        )
     return path
 
 
@@ -158,7 +174,8 @@ def _weights(name: str, path: Path, options: Mapping[str, Any]) -> dict[str, tor
         head = state.get(f"{first}.weight")
         classes = 0 if head is None else int(head.shape[0])
         overlay = {"state_dict": state, "num_classes": classes, "label_offset": 0, "custom_load": False}
-        model: Any = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=classes,
-                                       **options)
+        model: Any = timm.create_model(
+            name, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=classes, **options
+        )
     model.reset_classifier(0)
     return dict(model.state_dict())

@@ -46,8 +46,10 @@ class CompiledTower:
             if type(error).__name__ == "OutOfMemoryError":
                 raise
             reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise UsageError(f"The encoder {self._spec!r} cannot be compiled here: {reason.rstrip('.')}.",
-                             "Leave out --compile; torch.compile needs a C++ compiler, and on a GPU Triton.") from error
+            raise UsageError(
+                f"The encoder {self._spec!r} cannot be compiled here: {reason.rstrip('.')}.",
+                "Leave out --compile; torch.compile needs a C++ compiler, and on a GPU Triton.",
+            ) from error
         self._require_equal(features, expected)
         self._compared = True
         return features
@@ -56,5 +58,8 @@ class CompiledTower:
         bound = LOW_BOUND if torch.is_autocast_enabled(torch.device(self._tower.device).type) else BOUND
         difference = float(np.abs(features - expected).max(initial=0.0) / max(np.abs(expected).max(initial=0.0), 1e-30))
         if not difference <= bound:  # also where it is no number
-            raise UsageError(f"The encoder {self._spec!r}, compiled, gives other features: they differ by "
-                             f"{difference:.2g} of the greatest, more than {bound:g}.", "Leave out --compile.")
+            raise UsageError(
+                f"The encoder {self._spec!r}, compiled, gives other features: they differ by "
+                f"{difference:.2g} of the greatest, more than {bound:g}.",
+                "Leave out --compile.",
+            )

@@ -27,8 +27,8 @@ def fold_batch_norm(module: nn.Module) -> nn.Module:
             if child.running_mean is None or child.running_var is None:
                 raise ValueError(f"batch normalisation {name!r} keeps no statistics")
             before.weight, before.bias = fuse_conv_bn_weights(
-                before.weight, before.bias, child.running_mean, child.running_var, child.eps, child.weight,
-                child.bias)
+                before.weight, before.bias, child.running_mean, child.running_var, child.eps, child.weight, child.bias
+            )
             setattr(module, name, getattr(child, "act", nn.Identity()))
             before = None
         elif isinstance(child, _Convolution):
@@ -86,8 +86,9 @@ def _norms_alone(module: nn.Module) -> nn.Module:
     return fold_batch_norm(copy.deepcopy(module))
 
 
-def _tried(step: Callable[[nn.Module], nn.Module], module: nn.Module, probe: torch.Tensor,
-           expected: torch.Tensor) -> nn.Module | None:
+def _tried(
+    step: Callable[[nn.Module], nn.Module], module: nn.Module, probe: torch.Tensor, expected: torch.Tensor
+) -> nn.Module | None:
     try:
         made = step(module).eval().requires_grad_(False)
         if probe.ndim == 4:

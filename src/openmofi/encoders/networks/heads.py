@@ -47,8 +47,17 @@ class Head:
         return int(self.parameters["weight"].shape[0])
 
     @classmethod
-    def initial(cls, in_dim: int, dim: int, *, seed: int, hidden: int = 0, mean: Array | None = None,
-                std: Array | None = None, zero: bool = False) -> Head:
+    def initial(
+        cls,
+        in_dim: int,
+        dim: int,
+        *,
+        seed: int,
+        hidden: int = 0,
+        mean: Array | None = None,
+        std: Array | None = None,
+        zero: bool = False,
+    ) -> Head:
         """A head before training: seeded normal weights of variance 1/in, the residual layer's output zero.
 
         With `zero` the linear layer is zero as well, which makes an adapter that changes nothing yet.
@@ -58,20 +67,27 @@ class Head:
         def normal(rows: int, columns: int) -> Array:
             return (draw.standard_normal((rows, columns)) / np.sqrt(columns)).astype(np.float32)
 
-        made = {"weight": np.zeros((dim, in_dim), np.float32) if zero else normal(dim, in_dim),
-                "bias": np.zeros(dim, np.float32)}
+        made = {
+            "weight": np.zeros((dim, in_dim), np.float32) if zero else normal(dim, in_dim),
+            "bias": np.zeros(dim, np.float32),
+        }
         if mean is not None and std is not None:
             made |= {"mean": np.asarray(mean, np.float32), "std": np.asarray(std, np.float32)}
         if hidden:
-            made |= {"mlp_in": normal(hidden, dim), "mlp_in_bias": np.zeros(hidden, np.float32),
-                     "mlp_out": np.zeros((dim, hidden), np.float32), "mlp_out_bias": np.zeros(dim, np.float32)}
+            made |= {
+                "mlp_in": normal(hidden, dim),
+                "mlp_in_bias": np.zeros(hidden, np.float32),
+                "mlp_out": np.zeros((dim, hidden), np.float32),
+                "mlp_out_bias": np.zeros(dim, np.float32),
+            }
         return cls(made)
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, torch.Tensor]) -> Head:
         """The head whose parameters are `tensors`, after training."""
-        return cls({name: np.array(tensor.detach().float().cpu().numpy(), np.float32)
-                    for name, tensor in tensors.items()})
+        return cls(
+            {name: np.array(tensor.detach().float().cpu().numpy(), np.float32) for name, tensor in tensors.items()}
+        )
 
     def tensors(self, device: str = "cpu") -> dict[str, torch.Tensor]:
         """Copies of the parameters as tensors, for `apply_head`; `trainable` names those to train."""
@@ -133,15 +149,26 @@ def _check(parameters: Mapping[str, Array]) -> None:
     unknown = sorted(set(parameters) - {*_REQUIRED, *_OPTIONAL})
     missing = [name for name in _REQUIRED if name not in parameters]
     if unknown or missing:
-        raise OpenMofiError(f"A projection head has no {missing or unknown} as it should." if missing
-                            else f"A projection head has unknown parameters: {unknown}.")
+        raise OpenMofiError(
+            f"A projection head has no {missing or unknown} as it should."
+            if missing
+            else f"A projection head has unknown parameters: {unknown}."
+        )
     for group in (("mean", "std"), ("mlp_in", "mlp_in_bias", "mlp_out", "mlp_out_bias")):
         if len(present := [name for name in group if name in parameters]) not in (0, len(group)):
             raise OpenMofiError(f"A projection head has {present} alone; {list(group)} belong together.")
     dim, features = parameters["weight"].shape
     hidden = len(parameters["mlp_in_bias"]) if "mlp_in_bias" in parameters else 0
-    shapes = {"weight": (dim, features), "bias": (dim,), "mean": (features,), "std": (features,),
-              "mlp_in": (hidden, dim), "mlp_in_bias": (hidden,), "mlp_out": (dim, hidden), "mlp_out_bias": (dim,)}
+    shapes = {
+        "weight": (dim, features),
+        "bias": (dim,),
+        "mean": (features,),
+        "std": (features,),
+        "mlp_in": (hidden, dim),
+        "mlp_in_bias": (hidden,),
+        "mlp_out": (dim, hidden),
+        "mlp_out_bias": (dim,),
+    }
     for name, values in parameters.items():
         if values.shape != shapes[name]:
             raise OpenMofiError(f"The projection head's {name!r} has shape {values.shape}, not {shapes[name]}.")

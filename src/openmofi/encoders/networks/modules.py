@@ -76,8 +76,9 @@ class OnArrays:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def on_tokens(network: Callable[..., torch.Tensor], device: str, *, filler: int = 0,
-              masked: bool = True) -> Callable[[list[Any]], Array]:
+def on_tokens(
+    network: Callable[..., torch.Tensor], device: str, *, filler: int = 0, masked: bool = True
+) -> Callable[[list[Any]], Array]:
     """A network as a function of token sequences, padded with `filler` → float32 (n, dim).
 
     Args:

@@ -41,9 +41,12 @@ class ClipTokens:
         merges = sorted(simple.bpe_ranks, key=simple.bpe_ranks.__getitem__)
         made = Tokenizer(models.BPE(vocab=dict(simple.encoder), merges=merges, end_of_word_suffix="</w>"))
         made.add_special_tokens([simple.decoder[simple.sot_token_id], simple.decoder[simple.eot_token_id]])
-        made.pre_tokenizer = pre_tokenizers.Sequence([
-            pre_tokenizers.Split(Regex(f"(?i:{simple.pat.pattern})"), behavior="removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+        made.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(f"(?i:{simple.pat.pattern})"), behavior="removed", invert=True),
+                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+            ]
+        )
         return cls(made, int(simple.context_length), int(simple.sot_token_id), int(simple.eot_token_id))
 
     @classmethod
@@ -100,8 +103,9 @@ class FileTokenizer:
         try:
             raw = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
         except (OSError, ValueError) as error:
-            raise OpenMofiError(f"{folder / 'tokenizer_config.json'} cannot be read: {error}.",
-                                "Copy the encoder again.") from error
+            raise OpenMofiError(
+                f"{folder / 'tokenizer_config.json'} cannot be read: {error}.", "Copy the encoder again."
+            ) from error
 
         def token(name: str) -> int | None:
             value = raw.get(name)

@@ -121,8 +121,9 @@ def opened_tokenizer(folder: Path) -> Any:
             tokenizer("a")  # some damage shows only in use
     except Exception as error:  # the library raises bare exceptions
         reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
-        raise OpenMofiError(f"The tokenizer in {folder} cannot be opened: {reason}.",
-                            "Train or copy the encoder again.") from error
+        raise OpenMofiError(
+            f"The tokenizer in {folder} cannot be opened: {reason}.", "Train or copy the encoder again."
+        ) from error
     tokenizer.padding_side = "right"
     return tokenizer
 
@@ -135,13 +136,17 @@ def opened_tokens(tokenizer: Mapping[str, Any], folder: Path) -> Tokens:
     """
     opener = _TOKENIZERS.get(str(tokenizer.get("kind")))
     if opener is None:
-        raise OpenMofiError(f"Unknown kind of tokenizer {tokenizer.get('kind')!r}.",
-                            "Use the version of OpenMOFI that wrote it.")
+        raise OpenMofiError(
+            f"Unknown kind of tokenizer {tokenizer.get('kind')!r}.", "Use the version of OpenMOFI that wrote it."
+        )
     return opener(tokenizer, folder)
 
 
-def portable_tokens(tokens: Tokens, tokenizer: Mapping[str, Any], texts: Sequence[str],
-                    ) -> tuple[Tokens, Mapping[str, Any]]:
+def portable_tokens(
+    tokens: Tokens,
+    tokenizer: Mapping[str, Any],
+    texts: Sequence[str],
+) -> tuple[Tokens, Mapping[str, Any]]:
     """What stands for a tokenizer where PyTorch is not installed, and its description; itself where nothing does.
 
     Args:
@@ -149,8 +154,11 @@ def portable_tokens(tokens: Tokens, tokenizer: Mapping[str, Any], texts: Sequenc
         texts: on which both have to agree.
     """
     simple = tokens.tokenizer if isinstance(tokens, OpenClipTokens) and not tokens.files else None
-    if simple is None or simple.reduction_fn is not None or not all(
-            hasattr(simple, name) for name in ("bpe_ranks", "encoder", "pat")):
+    if (
+        simple is None
+        or simple.reduction_fn is not None
+        or not all(hasattr(simple, name) for name in ("bpe_ranks", "encoder", "pat"))
+    ):
         return tokens, tokenizer
     made = ClipTokens.of(simple)
     return (made, made.described()) if np.array_equal(made(texts), tokens(texts).numpy()) else (tokens, tokenizer)

@@ -39,8 +39,10 @@ def class_names(folders: Sequence[str], beside: Path | None) -> tuple[list[str],
         known = imagenet_names()
         unknown = [name for name in folders if name not in known]
         if unknown:
-            raise OpenMofiError(f"Classes that are not among ImageNet's 1,000: {listed(unknown)}.",
-                                f"Put their names into {NAME_FILES[0]}: FOLDER<tab>NAME on each line.")
+            raise OpenMofiError(
+                f"Classes that are not among ImageNet's 1,000: {listed(unknown)}.",
+                f"Put their names into {NAME_FILES[0]}: FOLDER<tab>NAME on each line.",
+            )
         return [known[name] for name in folders], _CLIPS
     if set(folders) == set(imagenet_numbers()):
         numbers = imagenet_numbers()
@@ -96,8 +98,10 @@ def templates_named(name: str, beside: Path | None) -> tuple[list[str], str]:
         return text.splitlines(), name
     if Path(name).is_file():
         return _lines(Path(name)), Path(name).name
-    raise UsageError(f"Unknown value {name!r} for templates.{did_you_mean(name, packaged_templates())}",
-                     f"Use {', '.join(packaged_templates())}, or a file with one template a line.")
+    raise UsageError(
+        f"Unknown value {name!r} for templates.{did_you_mean(name, packaged_templates())}",
+        f"Use {', '.join(packaged_templates())}, or a file with one template a line.",
+    )
 
 
 @cache
@@ -139,6 +143,8 @@ def _from_file(file: Path, folders: Sequence[str]) -> list[str]:
             raise OpenMofiError(f"{file} lacks names of the classes {listed(missing)}.", "Add a line for each.")
         return [known[name] for name in folders]
     if len(lines) != len(folders):
-        raise OpenMofiError(f"{file} has {len(lines)} names for {len(folders)} class folders.",
-                            "Write a line for each class, in the order of the sorted folders.")
+        raise OpenMofiError(
+            f"{file} has {len(lines)} names for {len(folders)} class folders.",
+            "Write a line for each class, in the order of the sorted folders.",
+        )
     return lines

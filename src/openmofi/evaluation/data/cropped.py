@@ -24,6 +24,7 @@ def cropped(source: ImageSource, mark: object, box_of: Callable[[str, tuple[int,
         mark: identifies the boxes; JSON values.
         box_of: key and (width, height) → the box.
     """
+
     def read() -> Iterator[tuple[str, Load]]:
         for key, load in source.read():
             yield key, partial(_crop, load, partial(box_of, key))

@@ -60,8 +60,10 @@ def class_folders(root: str | Path) -> ClassifiedFiles:
     files = [[f"{name}/{file}" for file in images_in(folder / name)] for name in names]
     empty = [name for name, of_class in zip(names, files, strict=True) if not of_class]
     if empty:
-        raise OpenMofiError(f"Class folders of {root} without images: {listed(empty)}.",
-                            f"Images end in {', '.join(SUFFIXES)}; remove folders that are not classes.")
+        raise OpenMofiError(
+            f"Class folders of {root} without images: {listed(empty)}.",
+            f"Images end in {', '.join(SUFFIXES)}; remove folders that are not classes.",
+        )
     labels = np.repeat(np.arange(len(names), dtype=np.int64), [len(of_class) for of_class in files])
     return ClassifiedFiles(folder, [file for of_class in files for file in of_class], labels, names)
 
@@ -92,8 +94,10 @@ def required_split(data: str | Path, names: Sequence[str]) -> ClassifiedFiles:
     """
     folder = split_folder(data, names)
     if folder is None:
-        raise OpenMofiError(f"{data} has no folder {' or '.join(repr(name) for name in names)}.",
-                            "The layout is SPLIT/CLASS/IMAGE, with the splits train and val or test.")
+        raise OpenMofiError(
+            f"{data} has no folder {' or '.join(repr(name) for name in names)}.",
+            "The layout is SPLIT/CLASS/IMAGE, with the splits train and val or test.",
+        )
     return class_folders(folder)
 
 
@@ -105,8 +109,10 @@ def same_classes(train: ClassifiedFiles, test: ClassifiedFiles) -> ClassifiedFil
     """
     missing = sorted(set(test.classes) - set(train.classes))
     if missing:
-        raise OpenMofiError(f"Classes of {test.root} that {train.root} lacks: {listed(missing)}.",
-                            "Both splits need the same class folders.")
+        raise OpenMofiError(
+            f"Classes of {test.root} that {train.root} lacks: {listed(missing)}.",
+            "Both splits need the same class folders.",
+        )
     number = np.array([train.classes.index(name) for name in test.classes], np.int64)
     return replace(test, labels=number[test.labels], classes=train.classes)
 
@@ -120,8 +126,10 @@ def check_all_classes(classes: Sequence[str], labels: Ints, where: Path) -> None
     present = set(labels.tolist())
     missing = [name for number, name in enumerate(classes) if number not in present]
     if missing:
-        raise OpenMofiError(f"Classes of {where} without a readable image: {listed(missing)}.",
-                            "Restore the images, or remove the class from all splits.")
+        raise OpenMofiError(
+            f"Classes of {where} without a readable image: {listed(missing)}.",
+            "Restore the images, or remove the class from all splits.",
+        )
 
 
 def listed(names: Iterable[str]) -> str:

@@ -29,15 +29,20 @@ def read_karpathy(path: str | Path, split: str, captions: int) -> dict[str, list
     except OSError as error:
         raise OpenMofiError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise OpenMofiError(f"{path} is not in the layout of Karpathy's splits ({type(error).__name__}: {error}).",
-                            "It has images, each with filename, split and sentences with raw.") from error
+        raise OpenMofiError(
+            f"{path} is not in the layout of Karpathy's splits ({type(error).__name__}: {error}).",
+            "It has images, each with filename, split and sentences with raw.",
+        ) from error
     if not images:
-        raise OpenMofiError(f"{path} has no images of the split {split!r}; it has {', '.join(names)}.",
-                            "Set split=NAME.")
+        raise OpenMofiError(
+            f"{path} has no images of the split {split!r}; it has {', '.join(names)}.", "Set split=NAME."
+        )
     for file, texts in images:
         if len(texts) < max(captions, 1):
-            raise OpenMofiError(f"{file} has {len(texts)} captions in {path}, not {captions or 'any'}.",
-                                "Set captions=0 to use all captions of each image.")
+            raise OpenMofiError(
+                f"{file} has {len(texts)} captions in {path}, not {captions or 'any'}.",
+                "Set captions=0 to use all captions of each image.",
+            )
     if len(dict(images)) < len(images):
         raise OpenMofiError(f"{path} lists an image twice.", "Download the file again.")
     return dict(images)

@@ -81,26 +81,33 @@ def _folders(data: Path, split: Path) -> LabelledImages:
 def _tars(data: Path, tars: Sequence[Path]) -> LabelledImages:
     names = names_file(data)
     if names is None:
-        raise OpenMofiError(f"{data} has tar shards, but no file of class names.",
-                            f"Add {NAME_FILES[0]} with a line for each class number.")
+        raise OpenMofiError(
+            f"{data} has tar shards, but no file of class names.",
+            f"Add {NAME_FILES[0]} with a line for each class number.",
+        )
     shards = expand_shards([str(tar) for tar in tars])
     labels: dict[tuple[str, str], int] = {}
     for shard in shards:
         for key, number in _numbers(Path(shard.path)).items():
             if not 0 <= number < len(names):
-                raise OpenMofiError(f"{key} of {shard.path} has the class {number}, but there are {len(names)} names.",
-                                    "Complete the file of class names.")
+                raise OpenMofiError(
+                    f"{key} of {shard.path} has the class {number}, but there are {len(names)} names.",
+                    "Complete the file of class names.",
+                )
             labels[shard.name, key] = number
-    return LabelledImages([shard_source(shard) for shard in shards], names, partial(_labels_of, labels),
-                          "file of class names", data)
+    return LabelledImages(
+        [shard_source(shard) for shard in shards], names, partial(_labels_of, labels), "file of class names", data
+    )
 
 
 def _labels_of(labels: Mapping[tuple[str, str], int], images: EmbeddedImages) -> Ints:
     ids = list(zip(images.shards, images.keys, strict=True))
     missing = [image for image in ids if image not in labels]
     if missing:
-        raise OpenMofiError(f"{len(missing)} images have no class, e.g. {missing[0][1]} of {missing[0][0]}.",
-                            "Each image of a tar needs a KEY.cls with its class number.")
+        raise OpenMofiError(
+            f"{len(missing)} images have no class, e.g. {missing[0][1]} of {missing[0][0]}.",
+            "Each image of a tar needs a KEY.cls with its class number.",
+        )
     return np.array([labels[image] for image in ids], np.int64)
 
 
@@ -114,8 +121,9 @@ def _numbers(path: Path) -> dict[str, int]:
                 if parts and parts[1] == "cls" and (content := archive.extractfile(member)):
                     numbers[parts[0]] = int(content.read(32))
     except (OSError, tarfile.TarError, ValueError) as error:
-        raise OpenMofiError(f"The classes in {path} cannot be read: {error}.",
-                            "Each KEY.cls holds one number.") from error
+        raise OpenMofiError(
+            f"The classes in {path} cannot be read: {error}.", "Each KEY.cls holds one number."
+        ) from error
     return numbers
 
 
@@ -127,26 +135,38 @@ def _table(path: Path) -> LabelledImages:
             columns = list(reader.fieldnames or ())
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise OpenMofiError(f"{path} cannot be read: {error}.",
-                            "Write it as CSV in UTF-8, with a header and closed quotes.") from error
+        raise OpenMofiError(
+            f"{path} cannot be read: {error}.", "Write it as CSV in UTF-8, with a header and closed quotes."
+        ) from error
     paths, classes = _column(path, columns, PATH_COLUMNS), _column(path, columns, CLASS_COLUMNS)
     files = [str(row[paths] or "") for row in rows]
-    wrong = next((number for number, (file, row) in enumerate(zip(files, rows, strict=True), 2)
-                  if not inside(file) or not (row[classes] or "").strip()), None)
+    wrong = next(
+        (
+            number
+            for number, (file, row) in enumerate(zip(files, rows, strict=True), 2)
+            if not inside(file) or not (row[classes] or "").strip()
+        ),
+        None,
+    )
     if wrong is not None:
-        raise OpenMofiError(f"Line {wrong} of {path} has no class, or a path outside the table's folder.",
-                            "Give paths relative to the table.")
+        raise OpenMofiError(
+            f"Line {wrong} of {path} has no class, or a path outside the table's folder.",
+            "Give paths relative to the table.",
+        )
     if not files or len(set(files)) < len(files):
         raise OpenMofiError(f"{path} has no rows, or lists an image twice.", "Give one row for each image.")
     names, labels = np.unique([row[classes].strip() for row in rows], return_inverse=True)
     labelled = folders.ClassifiedFiles(path.parent, files, labels, names.tolist())
-    return LabelledImages(labelled.sources(path.stem), labelled.classes, labelled.labels_of, f"column {classes!r}",
-                          path.parent)
+    return LabelledImages(
+        labelled.sources(path.stem), labelled.classes, labelled.labels_of, f"column {classes!r}", path.parent
+    )
 
 
 def _column(path: Path, columns: Sequence[str], accepted: Sequence[str]) -> str:
     column = next((name for lower in accepted for name in columns if name.lower() == lower), None)
     if column is None:
-        raise UsageError(f"{path} has no column {' or '.join(accepted[:3])}; it has {', '.join(columns) or 'none'}.",
-                         "Name the columns image and class.")
+        raise UsageError(
+            f"{path} has no column {' or '.join(accepted[:3])}; it has {', '.join(columns) or 'none'}.",
+            "Name the columns image and class.",
+        )
     return column

@@ -37,8 +37,9 @@ def overlapping(folder: Path) -> dict[str, str]:
     names, overlap = (_mapping(folder / path) for path in (FOLDERS, OVERLAP))
     unknown = set(overlap) - set(names.values())
     if unknown:
-        raise OpenMofiError(f"{folder / FOLDERS} lacks the class {sorted(unknown)[0]!r} of {OVERLAP}.",
-                            "Unpack ObjectNet again.")
+        raise OpenMofiError(
+            f"{folder / FOLDERS} lacks the class {sorted(unknown)[0]!r} of {OVERLAP}.", "Unpack ObjectNet again."
+        )
     return {place: name.lower() for place, name in names.items() if name in overlap}
 
 
@@ -52,16 +53,18 @@ def objectnet(folder: Path) -> tuple[list[ImageSource], ClassifiedFiles, list[st
     files = class_folders(folder / "images")
     missing = sorted(set(names) - set(files.classes))
     if missing:
-        raise OpenMofiError(f"{folder / 'images'} has no images of the class {missing[0]!r}.",
-                            "Unpack ObjectNet again.")
+        raise OpenMofiError(
+            f"{folder / 'images'} has no images of the class {missing[0]!r}.", "Unpack ObjectNet again."
+        )
     kept = [number for number, place in enumerate(files.classes) if place in names]
     chosen = files.take(np.flatnonzero(np.isin(files.labels, kept)))
     number_of = np.zeros(len(files.classes), np.int64)
     number_of[kept] = np.arange(len(kept))
     classes = [files.classes[number] for number in kept]
     judged = ClassifiedFiles(chosen.root, chosen.files, number_of[chosen.labels], classes)
-    sources = [cropped(source, f"border-{_BORDER}", lambda _, size: _inner(size))
-               for source in judged.sources("objectnet")]
+    sources = [
+        cropped(source, f"border-{_BORDER}", lambda _, size: _inner(size)) for source in judged.sources("objectnet")
+    ]
     return sources, judged, [names[place] for place in classes]
 
 

@@ -39,9 +39,11 @@ def read_plain_pickle(path: str | Path, *, max_bytes: int | None = None) -> Any:
     except OSError as error:
         raise OpenMofiError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
     except PickleRefused as error:
-        raise OpenMofiError(f"{path} is refused: {error}.",
-                            "Pickles may hold code; only plain lists, numbers and strings are accepted. Download "
-                            "the file from its authors again.") from error
+        raise OpenMofiError(
+            f"{path} is refused: {error}.",
+            "Pickles may hold code; only plain lists, numbers and strings are accepted. Download "
+            "the file from its authors again.",
+        ) from error
     except Exception as error:
         # A damaged pickle may raise any exception.
         raise OpenMofiError(f"{path} is a damaged pickle ({type(error).__name__}).", "Download it again.") from error
@@ -93,9 +95,14 @@ def _latin1(text: str = "", encoding: str = "latin1") -> bytes:
 
 
 _NUMPY: dict[str, Callable[..., Any]] = {
-    "numpy.core.multiarray._reconstruct": _Array, "numpy.core.multiarray.scalar": _scalar,
-    "numpy.core.numeric._frombuffer": _array, "numpy.ndarray": _Array, "numpy.dtype": _Dtype,
-    "_codecs.encode": _latin1, "__builtin__.bytes": _latin1, "builtins.bytes": _latin1,
+    "numpy.core.multiarray._reconstruct": _Array,
+    "numpy.core.multiarray.scalar": _scalar,
+    "numpy.core.numeric._frombuffer": _array,
+    "numpy.ndarray": _Array,
+    "numpy.dtype": _Dtype,
+    "_codecs.encode": _latin1,
+    "__builtin__.bytes": _latin1,
+    "builtins.bytes": _latin1,
 }
 
 

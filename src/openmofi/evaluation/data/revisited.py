@@ -49,11 +49,15 @@ def read_ground_truth(path: str | Path) -> GroundTruth:
         database, names, answers = _names(raw["imlist"]), _names(raw["qimlist"]), raw["gnd"]
         if not names or len(names) != len(answers) or not database:
             raise ValueError(f"{len(names)} queries with {len(answers)} answers")
-        queries = [Query(name, _box(answer["bbx"]), {kind: _positions(answer[kind], len(database)) for kind in KINDS})
-                   for name, answer in zip(names, answers, strict=True)]
+        queries = [
+            Query(name, _box(answer["bbx"]), {kind: _positions(answer[kind], len(database)) for kind in KINDS})
+            for name, answer in zip(names, answers, strict=True)
+        ]
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise OpenMofiError(f"{path} is not a ground truth of Revisited Oxford or Paris: {error}.",
-                            "It has imlist, qimlist and gnd, with bbx, easy, hard and junk for each query.") from error
+        raise OpenMofiError(
+            f"{path} is not a ground truth of Revisited Oxford or Paris: {error}.",
+            "It has imlist, qimlist and gnd, with bbx, easy, hard and junk for each query.",
+        ) from error
     return GroundTruth(database, queries)
 
 

@@ -22,8 +22,9 @@ def entities_of(truth: str | Path, shards: Iterable[str]) -> dict[tuple[str, str
     entities: dict[tuple[str, str], str] = {}
     for shard, key, entity in zip(*(table[name].to_pylist() for name in ("shard", "key", "entity")), strict=True):
         if entities.setdefault((shard, key), entity) != entity:
-            raise OpenMofiError(f"{truth} gives the image {key!r} of the shard {shard!r} two entities.",
-                                "Give each image one here.")
+            raise OpenMofiError(
+                f"{truth} gives the image {key!r} of the shard {shard!r} two entities.", "Give each image one here."
+            )
     return entities
 
 
@@ -37,6 +38,8 @@ def true_entities(truth: str | Path, images: EmbeddedImages) -> list[str]:
     ids = list(zip(images.shards, images.keys, strict=True))
     absent = next((image for image in ids if image not in entity_of), None)
     if absent:
-        raise OpenMofiError(f"{truth} does not know the image {absent[1]!r} of the shard {absent[0]!r}.",
-                            "Give the truth of these images.")
+        raise OpenMofiError(
+            f"{truth} does not know the image {absent[1]!r} of the shard {absent[0]!r}.",
+            "Give the truth of these images.",
+        )
     return [entity_of[image] for image in ids]

@@ -59,14 +59,24 @@ TASKS = (
     Task("clevr_distance", STRUCTURED, 6, 15000, ("clevr_distance", "clevr_dist", "clevr_closest_object_distance")),
     Task("dmlab", STRUCTURED, 6, 22735, ("dmlab",)),
     Task("kitti_distance", STRUCTURED, 4, 711, ("kitti_distance", "kitti", "kitti_closest_vehicle_distance")),
-    Task("dsprites_location", STRUCTURED, 16, 73728,
-         ("dsprites_location", "dsprites_loc", "dsprites_label_x_position")),
-    Task("dsprites_orientation", STRUCTURED, 16, 73728,
-         ("dsprites_orientation", "dsprites_ori", "dsprites_label_orientation")),
-    Task("smallnorb_azimuth", STRUCTURED, 18, 12150,
-         ("smallnorb_azimuth", "smallnorb_azi", "smallnorb_label_azimuth")),
-    Task("smallnorb_elevation", STRUCTURED, 9, 12150,
-         ("smallnorb_elevation", "smallnorb_ele", "smallnorb_label_elevation")),
+    Task(
+        "dsprites_location", STRUCTURED, 16, 73728, ("dsprites_location", "dsprites_loc", "dsprites_label_x_position")
+    ),
+    Task(
+        "dsprites_orientation",
+        STRUCTURED,
+        16,
+        73728,
+        ("dsprites_orientation", "dsprites_ori", "dsprites_label_orientation"),
+    ),
+    Task("smallnorb_azimuth", STRUCTURED, 18, 12150, ("smallnorb_azimuth", "smallnorb_azi", "smallnorb_label_azimuth")),
+    Task(
+        "smallnorb_elevation",
+        STRUCTURED,
+        9,
+        12150,
+        ("smallnorb_elevation", "smallnorb_ele", "smallnorb_label_elevation"),
+    ),
 )
 
 
@@ -111,8 +121,10 @@ def open_task(task: Task, folder: Path, seed: int) -> Splits:
     elif (folder / "train800val200").is_dir():
         splits = _drawn(folder, seed)
     else:
-        raise OpenMofiError(f"{folder} has neither train800.txt, nor train800 or train800val200 with class folders.",
-                            "Use one of the layouts of openmofi eval sources vtab.")
+        raise OpenMofiError(
+            f"{folder} has neither train800.txt, nor train800 or train800val200 with class folders.",
+            "Use one of the layouts of openmofi eval sources vtab.",
+        )
     _check(task, folder, splits)
     return splits
 
@@ -123,30 +135,42 @@ def _from_list(folder: Path, name: str) -> ClassifiedFiles:
         lines = [line.rsplit(maxsplit=1) for line in path.read_text("utf-8").splitlines() if line.strip()]
         files, labels = [file for file, _ in lines], np.array([int(label) for _, label in lines], np.int64)
     except (OSError, ValueError) as error:
-        raise OpenMofiError(f"{path} cannot be read as lines of a path and a class number: {error}.",
-                            "Download VTAB-1k again.") from error
+        raise OpenMofiError(
+            f"{path} cannot be read as lines of a path and a class number: {error}.", "Download VTAB-1k again."
+        ) from error
     outside = next((file for file in files if not inside(file)), None)
     if outside is not None or len(set(files)) < len(files):
-        raise OpenMofiError(f"{path} lists an image twice, or outside its folder{f': {outside}' if outside else ''}.",
-                            "Download VTAB-1k again.")
+        raise OpenMofiError(
+            f"{path} lists an image twice, or outside its folder{f': {outside}' if outside else ''}.",
+            "Download VTAB-1k again.",
+        )
     return ClassifiedFiles(folder, files, labels, [])
 
 
 def _drawn(folder: Path, seed: int) -> Splits:
     both = class_folders(folder / "train800val200")
     order = np.random.default_rng(seed).permutation(len(both.files))
-    return Splits(both.take(np.sort(order[VALIDATION:])), both.take(np.sort(order[:VALIDATION])),
-                  same_classes(both, class_folders(folder / "test")), drawn=True)
+    return Splits(
+        both.take(np.sort(order[VALIDATION:])),
+        both.take(np.sort(order[:VALIDATION])),
+        same_classes(both, class_folders(folder / "test")),
+        drawn=True,
+    )
 
 
 def _check(task: Task, folder: Path, splits: Splits) -> None:
     counts = len(splits.train.files), len(splits.validation.files)
     if counts != (TRAIN, VALIDATION):
-        raise OpenMofiError(f"{folder} has {counts[0]:,} training and {counts[1]:,} validation images; VTAB-1k has "
-                            f"{TRAIN} and {VALIDATION}.", "Give the published split.")
+        raise OpenMofiError(
+            f"{folder} has {counts[0]:,} training and {counts[1]:,} validation images; VTAB-1k has "
+            f"{TRAIN} and {VALIDATION}.",
+            "Give the published split.",
+        )
     if not splits.test.files:
         raise OpenMofiError(f"{folder} has no test images.", "Complete the task, or remove its folder.")
     labels = np.concatenate([part.labels for part in splits.parts])
     if labels.max() >= task.classes or labels.min() < 0:
-        raise OpenMofiError(f"{folder} has {labels.max() + 1} classes; {task.name} has {task.classes}, numbered from "
-                            "0.", "Check that this is the right task.")
+        raise OpenMofiError(
+            f"{folder} has {labels.max() + 1} classes; {task.name} has {task.classes}, numbered from 0.",
+            "Check that this is the right task.",
+        )

@@ -55,8 +55,10 @@ class JudgedMentions:
 
 def prior_answers(examples: Sequence[Example]) -> list[str]:
     """Each example's most common listed candidate, the first of equals; `NIL` without candidates."""
-    return [max(listed, key=lambda candidate: candidate.prior).id if (listed := example.listed) else NIL
-            for example in examples]
+    return [
+        max(listed, key=lambda candidate: candidate.prior).id if (listed := example.listed) else NIL
+        for example in examples
+    ]
 
 
 def judge(examples: Sequence[Example], answers: Sequence[str]) -> JudgedMentions:
@@ -66,17 +68,23 @@ def judge(examples: Sequence[Example], answers: Sequence[str]) -> JudgedMentions
         OpenMofiError: no example has a gold entity, or the number of answers differs.
     """
     if len(answers) != len(examples):
-        raise OpenMofiError(f"There are {len(answers):,} answers to {len(examples):,} examples.",
-                            "Give one answer for each example, in order.")
+        raise OpenMofiError(
+            f"There are {len(answers):,} answers to {len(examples):,} examples.",
+            "Give one answer for each example, in order.",
+        )
     require_gold(example.gold != NIL for example in examples)
     rows = [row for row, example in enumerate(examples) if example.gold != NIL]
     judged = [examples[row] for row in rows]
     golds, priors = np.array([example.gold for example in judged]), np.array(prior_answers(judged))
     return JudgedMentions(
-        np.array(rows, np.int64), np.array([example.split for example in judged]),
+        np.array(rows, np.int64),
+        np.array([example.split for example in judged]),
         np.array([len(example.listed) for example in judged], np.int64),
-        np.array([answers[row] for row in rows]) == golds, priors == golds,
-        np.array([example.reachable for example in judged]), np.array([example.shadowed for example in judged]))
+        np.array([answers[row] for row in rows]) == golds,
+        priors == golds,
+        np.array([example.reachable for example in judged]),
+        np.array([example.shadowed for example in judged]),
+    )
 
 
 def require_gold(golds: Iterable[object]) -> None:
@@ -86,8 +94,10 @@ def require_gold(golds: Iterable[object]) -> None:
         OpenMofiError: there is none.
     """
     if not any(golds):
-        raise OpenMofiError("No example has a gold entity, so there is nothing to judge.",
-                            "Give examples whose gold is one of their candidates.")
+        raise OpenMofiError(
+            "No example has a gold entity, so there is nothing to judge.",
+            "Give examples whose gold is one of their candidates.",
+        )
 
 
 def disambiguation_scores(examples: Sequence[Example], answers: Sequence[str]) -> dict[str, Any]:
@@ -126,9 +136,12 @@ def scores_of_judged(judged: JudgedMentions) -> dict[str, Any]:
 def _scores(judged: JudgedMentions) -> dict[str, Any]:
     shadowed = judged.correct[judged.shadowed]
     return {
-        "mentions": len(judged.rows), "accuracy": float(judged.correct.mean()),
-        "accuracy_interval": _interval(judged.correct), "ceiling": float(judged.reachable.mean()),
-        "prior": float(judged.prior.mean()), "shadowed_mentions": len(shadowed),
+        "mentions": len(judged.rows),
+        "accuracy": float(judged.correct.mean()),
+        "accuracy_interval": _interval(judged.correct),
+        "ceiling": float(judged.reachable.mean()),
+        "prior": float(judged.prior.mean()),
+        "shadowed_mentions": len(shadowed),
         "shadowed": float(shadowed.mean()) if len(shadowed) else None,
         "shadowed_interval": _interval(shadowed) if len(shadowed) else None,
     }
@@ -144,6 +157,8 @@ def _interval(correct: Bools) -> Interval:
 
 def _buckets(judged: JudgedMentions) -> list[tuple[str, Bools]]:
     last = BUCKETS[-1]
-    buckets = [(str(low) if high == low + 1 else f"{low}-{high - 1}",
-                (judged.candidates >= low) & (judged.candidates < high)) for low, high in pairwise(BUCKETS)]
+    buckets = [
+        (str(low) if high == low + 1 else f"{low}-{high - 1}", (judged.candidates >= low) & (judged.candidates < high))
+        for low, high in pairwise(BUCKETS)
+    ]
     return [*buckets, (f"{last}+", judged.candidates >= last)]

@@ -62,8 +62,11 @@ def match_annotations(gold: Sequence[Annotation], predicted: Sequence[Annotation
     # The same spans first: a neighbour that merely overlaps must not take their match.
     for overlap in (False, True) if weak else (False,):
         for number in sorted(range(len(gold)), key=lambda number: _span(gold[number])):
-            match = None if matched[number] else next(
-                (annotation for annotation in free if _fits(gold[number], annotation, overlap)), None)
+            match = (
+                None
+                if matched[number]
+                else next((annotation for annotation in free if _fits(gold[number], annotation, overlap)), None)
+            )
             if match is not None:
                 free.remove(match)
                 matched[number] = True

@@ -53,8 +53,10 @@ def judged_examples(data: str | Path, splits: Sequence[str] = (), *, candidates:
     chosen = list(splits) or [split for split in present if split not in NOT_JUDGED]
     absent = next((split for split in chosen if split not in present), None)
     if absent is not None or not chosen:
-        raise UsageError(f"{data} has no examples {f'of the split {absent!r}' if absent else 'to judge a linker on'}.",
-                         f"It has the splits {', '.join(present) or '(none)'}; choose some with splits=A,B.")
+        raise UsageError(
+            f"{data} has no examples {f'of the split {absent!r}' if absent else 'to judge a linker on'}.",
+            f"It has the splits {', '.join(present) or '(none)'}; choose some with splits=A,B.",
+        )
     return [_cut(example, candidates) for example in examples if example.split in chosen]
 
 
@@ -77,8 +79,9 @@ def zelda_files(folder: str | Path) -> ZeldaFiles:
     """ZELDA's files in a folder, in the layout of its archive (zelda_full.zip) or of its repository."""
     root = Path(folder)
     tests = next((files for name in _TESTS if (files := sorted((root / name).glob("test_*.jsonl")))), [])
-    return ZeldaFiles({file.stem.removeprefix("test_"): file for file in tests}, _first(root, _LISTS),
-                      _first(root, (_DESCRIPTIONS,)))
+    return ZeldaFiles(
+        {file.stem.removeprefix("test_"): file for file in tests}, _first(root, _LISTS), _first(root, (_DESCRIPTIONS,))
+    )
 
 
 def read_zelda(folder: str | Path) -> list[Example]:
@@ -90,12 +93,17 @@ def read_zelda(folder: str | Path) -> list[Example]:
     files = zelda_files(folder)
     if not files.tests or files.lists is None:
         absent = f"other/{_LISTS[0]}" if files.tests else "test_data/jsonl/test_*.jsonl"
-        raise OpenMofiError(f"{folder} is not ZELDA as published: it has no {absent}.",
-                            "Unpack zelda_full.zip there, or give a table of `openmofi link examples`.")
+        raise OpenMofiError(
+            f"{folder} is not ZELDA as published: it has no {absent}.",
+            "Unpack zelda_full.zip there, or give a table of `openmofi link examples`.",
+        )
     descriptions = read_descriptions(files.descriptions) if files.descriptions else None
     lists = CandidateLists(read_candidate_counts(files.lists))
-    return [example for split, file in files.tests.items()
-            for example in zelda_examples(file, lists, descriptions, split=split, limit=None)]
+    return [
+        example
+        for split, file in files.tests.items()
+        for example in zelda_examples(file, lists, descriptions, split=split, limit=None)
+    ]
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:
@@ -107,5 +115,9 @@ def _cut(example: Example, limit: int) -> Example:
     if not limit or len(listed) <= limit:
         return example
     kept = {candidate.id for candidate in sorted(listed, key=lambda candidate: -candidate.prior)[:limit]}
-    return replace(example, candidates=tuple(candidate if candidate.id in kept else replace(candidate, listed=False)
-                                             for candidate in example.candidates))
+    return replace(
+        example,
+        candidates=tuple(
+            candidate if candidate.id in kept else replace(candidate, listed=False) for candidate in example.candidates
+        ),
+    )

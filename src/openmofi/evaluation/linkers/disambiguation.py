@@ -47,27 +47,36 @@ class DisambiguationSettings(Settings):
     detector: str = "gazetteer"
 
 
-
 def measure(subject: Subject) -> Measured:
     """See the module."""
     settings: DisambiguationSettings = subject.settings
     linker = open_disambiguator(subject.linker, detector=settings.detector, device=subject.device)
     examples = judged_examples(subject.data, settings.splits, candidates=settings.candidates)
     if linker.kb is not None:
-        count_unknown(linker.kb, (candidate.id for example in examples for candidate in example.listed),
-                      "candidates")
+        count_unknown(linker.kb, (candidate.id for example in examples for candidate in example.listed), "candidates")
     answers = in_parts(subject, list(_parts(examples)), linker.answers)
     judged = judge(examples, answers)
     scores = scores_of_judged(judged)
     metrics, intervals = _metrics(scores)
     return Measured(
-        metrics=metrics, intervals=intervals, interval_over="mentions",
-        counts={"mentions": scores["mentions"], "nil": len(examples) - scores["mentions"],
-                "shadowed": scores["shadowed_mentions"], "splits": len(scores["splits"])},
+        metrics=metrics,
+        intervals=intervals,
+        interval_over="mentions",
+        counts={
+            "mentions": scores["mentions"],
+            "nil": len(examples) - scores["mentions"],
+            "shadowed": scores["shadowed_mentions"],
+            "splits": len(scores["splits"]),
+        },
         data_fingerprint=fingerprint([asdict(example) for example in examples]),
-        items=_items(judged), encoder={"spec": linker.spec, "fingerprint": linker.fingerprint},
-        facts={"splits": scores["splits"], "by_candidates": scores["by_candidates"],
-               "wrong": _wrong(judged, examples, answers, subject.failures)})
+        items=_items(judged),
+        encoder={"spec": linker.spec, "fingerprint": linker.fingerprint},
+        facts={
+            "splits": scores["splits"],
+            "by_candidates": scores["by_candidates"],
+            "wrong": _wrong(judged, examples, answers, subject.failures),
+        },
+    )
 
 
 def _parts(examples: Sequence[Example]) -> Iterator[list[Example]]:
@@ -83,19 +92,27 @@ def _parts(examples: Sequence[Example]) -> Iterator[list[Example]]:
 
 
 def _metrics(scores: dict[str, Any]) -> tuple[dict[str, float], dict[str, Interval]]:
-    metrics = {ACCURACY: scores["accuracy"], f"macro_{ACCURACY}": scores["macro_accuracy"],
-               "macro_ceiling": scores["macro_ceiling"], "macro_prior": scores["macro_prior"]}
+    metrics = {
+        ACCURACY: scores["accuracy"],
+        f"macro_{ACCURACY}": scores["macro_accuracy"],
+        "macro_ceiling": scores["macro_ceiling"],
+        "macro_prior": scores["macro_prior"],
+    }
     intervals: dict[str, Interval] = {f"macro_{ACCURACY}": scores["macro_accuracy_interval"]}
     parts = {"": scores, **{f"{split}/": values for split, values in scores["splits"].items()}}
     for part, values in parts.items():
-        metrics |= {f"{part}{ACCURACY}": values["accuracy"], f"{part}ceiling": values["ceiling"],
-                    f"{part}prior": values["prior"]}
+        metrics |= {
+            f"{part}{ACCURACY}": values["accuracy"],
+            f"{part}ceiling": values["ceiling"],
+            f"{part}prior": values["prior"],
+        }
         intervals[f"{part}{ACCURACY}"] = values["accuracy_interval"]
         if values["shadowed"] is not None:
             metrics[f"{part}{SHADOWED}"] = values["shadowed"]
             intervals[f"{part}{SHADOWED}"] = values["shadowed_interval"]
-    metrics |= {f"candidates_{bucket}/{ACCURACY}": values["accuracy"]
-                for bucket, values in scores["by_candidates"].items()}
+    metrics |= {
+        f"candidates_{bucket}/{ACCURACY}": values["accuracy"] for bucket, values in scores["by_candidates"].items()
+    }
     return metrics, intervals
 
 
@@ -105,16 +122,30 @@ def _items(judged: JudgedMentions) -> Any:
     return items_table(names, names, {ACCURACY: judged.correct, SHADOWED: shadowed}, judged.splits.tolist())
 
 
-def _wrong(judged: JudgedMentions, examples: Sequence[Example], answers: Sequence[str],
-           count: int) -> list[dict[str, Any]]:
+def _wrong(
+    judged: JudgedMentions, examples: Sequence[Example], answers: Sequence[str], count: int
+) -> list[dict[str, Any]]:
     """At most `count` wrong answers to mentions whose gold is listed, evenly spread."""
     rows = judged.rows[judged.reachable & ~judged.correct].tolist()
     step = max(1, len(rows) // count) if count else 1
-    return [{"text": examples[row].text, "mention": examples[row].mention, "start": examples[row].start,
-             "gold": examples[row].gold, "answer": answers[row]} for row in rows[::step][:count]]
+    return [
+        {
+            "text": examples[row].text,
+            "mention": examples[row].mention,
+            "start": examples[row].start,
+            "gold": examples[row].gold,
+            "answer": answers[row],
+        }
+        for row in rows[::step][:count]
+    ]
 
 
 PROTOCOL = EvaluationProtocol(
-    name="disambiguation", version=1, headline=ACCURACY, settings=DisambiguationSettings, measure=measure,
+    name="disambiguation",
+    version=1,
+    headline=ACCURACY,
+    settings=DisambiguationSettings,
+    measure=measure,
     judges=LINKER,
-    rule="Mentions whose gold is not an entity (NIL) are left out; one whose gold is not listed is wrong.")
+    rule="Mentions whose gold is not an entity (NIL) are left out; one whose gold is not listed is wrong.",
+)

@@ -50,7 +50,6 @@ class LinkingSettings(Settings):
     splits: tuple[str, ...] = ()
 
 
-
 @dataclass(frozen=True)
 class _Document:
     """A text of a split with its gold annotations (InKB)."""
@@ -65,26 +64,44 @@ def measure(subject: Subject) -> Measured:
     settings: LinkingSettings = subject.settings
     if not settings.kb:
         raise UsageError("End-to-end linking needs a knowledge base.", "Add --set kb=DIR.")
-    annotator = open_annotator(subject.linker, settings.kb, detector=settings.detector, threshold=settings.threshold,
-                               device=subject.device)
+    annotator = open_annotator(
+        subject.linker, settings.kb, detector=settings.detector, threshold=settings.threshold, device=subject.device
+    )
     documents = _documents(judged_examples(subject.data, settings.splits))
     golds = {annotation.entity for document in documents for annotation in document.gold}
     unknown = count_unknown(annotator.kb, golds, "gold entities")
     texts = [document.text for document in documents]
-    predicted = in_parts(subject, [texts[start : start + _PART] for start in range(0, len(texts), _PART)],
-                         annotator.annotate)
-    matches = {way: [match_annotations(document.gold, annotations, weak=way == WEAK)
-                     for document, annotations in zip(documents, predicted, strict=True)] for way in (STRONG, WEAK)}
+    predicted = in_parts(
+        subject, [texts[start : start + _PART] for start in range(0, len(texts), _PART)], annotator.annotate
+    )
+    matches = {
+        way: [
+            match_annotations(document.gold, annotations, weak=way == WEAK)
+            for document, annotations in zip(documents, predicted, strict=True)
+        ]
+        for way in (STRONG, WEAK)
+    }
     metrics, intervals = _metrics(matches, [document.split for document in documents])
     return Measured(
-        metrics=metrics, intervals=intervals, interval_over="documents",
-        counts={"documents": len(documents), "gold": sum(len(document.gold) for document in documents),
-                "annotations": sum(map(len, predicted)), "gold_entities": len(golds),
-                "gold_entities_not_in_kb": unknown},
-        data_fingerprint=fingerprint([[document.split, document.text,
-                                       [[gold.start, gold.end, gold.entity] for gold in document.gold]]
-                                      for document in documents]),
-        items=_items(documents, matches), encoder={"spec": subject.linker, "fingerprint": annotator.fingerprint})
+        metrics=metrics,
+        intervals=intervals,
+        interval_over="documents",
+        counts={
+            "documents": len(documents),
+            "gold": sum(len(document.gold) for document in documents),
+            "annotations": sum(map(len, predicted)),
+            "gold_entities": len(golds),
+            "gold_entities_not_in_kb": unknown,
+        },
+        data_fingerprint=fingerprint(
+            [
+                [document.split, document.text, [[gold.start, gold.end, gold.entity] for gold in document.gold]]
+                for document in documents
+            ]
+        ),
+        items=_items(documents, matches),
+        encoder={"spec": subject.linker, "fingerprint": annotator.fingerprint},
+    )
 
 
 def _documents(examples: Sequence[Example]) -> list[_Document]:
@@ -101,15 +118,20 @@ def _metrics(matches: dict[str, list[Matches]], splits: list[str]) -> tuple[dict
     metrics: dict[str, float] = {}
     intervals: dict[str, Interval] = {}
     for way, of_all in matches.items():
-        parts = {"": of_all} | {f"{name}/": [document for document, split in zip(of_all, splits, strict=True)
-                                             if split == name] for name in dict.fromkeys(splits)}
+        parts = {"": of_all} | {
+            f"{name}/": [document for document, split in zip(of_all, splits, strict=True) if split == name]
+            for name in dict.fromkeys(splits)
+        }
         for part, documents in parts.items():
             scores = micro_scores(documents)
-            correct, gold, predicted = np.array([[document.correct, len(document.gold), document.predicted]
-                                                 for document in documents]).T
+            correct, gold, predicted = np.array(
+                [[document.correct, len(document.gold), document.predicted] for document in documents]
+            ).T
             for name, value, numerators, denominators in (
-                    ("f1", scores.f1, 2 * correct, gold + predicted),
-                    ("precision", scores.precision, correct, predicted), ("recall", scores.recall, correct, gold)):
+                ("f1", scores.f1, 2 * correct, gold + predicted),
+                ("precision", scores.precision, correct, predicted),
+                ("recall", scores.recall, correct, gold),
+            ):
                 metrics[f"{part}micro_{name}_{way}"] = value
                 if denominators.any():
                     intervals[f"{part}micro_{name}_{way}"] = ratio_interval(numerators, denominators)
@@ -119,13 +141,24 @@ def _metrics(matches: dict[str, list[Matches]], splits: list[str]) -> tuple[dict
 def _items(documents: Sequence[_Document], matches: dict[str, list[Matches]]) -> Any:
     """Gold annotations: their mean is the recall."""
     golds = [(number, gold) for number, document in enumerate(documents) for gold in document.gold]
-    return items_table([f"{number}:{gold.start}-{gold.end}:{gold.entity}" for number, gold in golds],
-                       [str(number) for number, _ in golds],
-                       {f"micro_recall_{way}": [hit for document in of_all for hit in document.gold]
-                        for way, of_all in matches.items()}, [documents[number].split for number, _ in golds])
+    return items_table(
+        [f"{number}:{gold.start}-{gold.end}:{gold.entity}" for number, gold in golds],
+        [str(number) for number, _ in golds],
+        {
+            f"micro_recall_{way}": [hit for document in of_all for hit in document.gold]
+            for way, of_all in matches.items()
+        },
+        [documents[number].split for number, _ in golds],
+    )
 
 
 PROTOCOL = EvaluationProtocol(
-    name="linking", version=1, headline=f"micro_f1_{STRONG}", settings=LinkingSettings, measure=measure, judges=LINKER,
+    name="linking",
+    version=1,
+    headline=f"micro_f1_{STRONG}",
+    settings=LinkingSettings,
+    measure=measure,
+    judges=LINKER,
     rule="Gold annotations without an entity (NIL) are left out (InKB); entities that the knowledge base lacks count "
-         "as missed.")
+    "as missed.",
+)

@@ -68,8 +68,7 @@ def open_disambiguator(spec: str, *, detector: str = "gazetteer", device: str = 
         kb = KnowledgeBase.open(rest)
         identity = fingerprint([kind, kb.fingerprint, asdict(CoherenceSettings()), detector_fingerprint(detector)])
         return Disambiguator(spec, identity, partial(coherence_answers, kb, open_detector(detector, kb)), kb)
-    raise UsageError(f"Unknown value {spec!r} for linker, with given candidates.",
-                     f"Use {', '.join(DISAMBIGUATORS)}.")
+    raise UsageError(f"Unknown value {spec!r} for linker, with given candidates.", f"Use {', '.join(DISAMBIGUATORS)}.")
 
 
 def coherence_answers(kb: KnowledgeBase, detector: MentionDetector, examples: Sequence[Example]) -> list[str]:
@@ -83,15 +82,18 @@ def coherence_answers(kb: KnowledgeBase, detector: MentionDetector, examples: Se
     spans: dict[str, set[tuple[int, int]]] = {text: set() for text in texts}
     for example in examples:
         spans[example.text].add((example.start, example.end))
-    mentions = [_with_given(text, spans[text], detected)
-                for text, detected in zip(texts, detector.detect(texts), strict=True)]
+    mentions = [
+        _with_given(text, spans[text], detected) for text, detected in zip(texts, detector.detect(texts), strict=True)
+    ]
     links_of: dict[tuple[str, int, int], list[Link]] = {}
     for text, of_text, links in zip(texts, mentions, CoherenceLinker(kb).link(texts, mentions), strict=True):
         for link in links:
             mention = of_text[link.mention]
             links_of.setdefault((text, mention.start, mention.end), []).append(link)
-    return [_listed_answer(example, links_of.get((example.text, example.start, example.end), []), prior)
-            for example, prior in zip(examples, prior_answers(examples), strict=True)]
+    return [
+        _listed_answer(example, links_of.get((example.text, example.start, example.end), []), prior)
+        for example, prior in zip(examples, prior_answers(examples), strict=True)
+    ]
 
 
 def count_unknown(kb: KnowledgeBase, entities: Iterable[str], what: str) -> int:
@@ -103,8 +105,10 @@ def count_unknown(kb: KnowledgeBase, entities: Iterable[str], what: str) -> int:
     distinct = sorted(set(entities))
     unknown = int((kb.rows(distinct) < 0).sum())
     if distinct and unknown == len(distinct):
-        raise OpenMofiError(f"The knowledge base {kb.path} has none of the {unknown:,} {what}.",
-                            "Give the knowledge base whose identifiers the examples use.")
+        raise OpenMofiError(
+            f"The knowledge base {kb.path} has none of the {unknown:,} {what}.",
+            "Give the knowledge base whose identifiers the examples use.",
+        )
     return unknown
 
 
@@ -120,8 +124,9 @@ def in_parts(subject: Subject, parts: Sequence[Any], link: Callable[[Any], list[
 
 def _with_given(text: str, given: set[tuple[int, int]], detected: Sequence[Mention]) -> list[Mention]:
     """The given spans, and detected mentions that overlap none of them."""
-    others = [mention for mention in detected
-              if all(mention.end <= start or end <= mention.start for start, end in given)]
+    others = [
+        mention for mention in detected if all(mention.end <= start or end <= mention.start for start, end in given)
+    ]
     mentions = [Mention(start, end, text[start:end], _GIVEN) for start, end in given]
     return sorted([*others, *mentions], key=lambda mention: (mention.start, mention.end))
 
@@ -150,9 +155,13 @@ class Annotator:
     def annotate(self, texts: Sequence[str]) -> list[list[Annotation]]:
         """The annotations of each text."""
         mentions = self.detector.detect(texts)
-        return [[Annotation(of_text[link.mention].start, of_text[link.mention].end, link.entity)
-                 for link in self._kept(links)]
-                for of_text, links in zip(mentions, self.linker.link(texts, mentions), strict=True)]
+        return [
+            [
+                Annotation(of_text[link.mention].start, of_text[link.mention].end, link.entity)
+                for link in self._kept(links)
+            ]
+            for of_text, links in zip(mentions, self.linker.link(texts, mentions), strict=True)
+        ]
 
     def _kept(self, links: Sequence[Link]) -> list[Link]:
         """The best link of each mention, if its score suffices."""

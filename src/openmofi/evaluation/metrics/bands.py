@@ -35,5 +35,8 @@ def by_band(values: NDArray[Any], bands: Ints) -> dict[str, float]:
         bands: (n,) positions in `BANDS`.
     """
     known = ~np.isnan(values.astype(np.float64))
-    return {name: float(values[known & (bands == number)].mean()) for number, name in enumerate(BANDS)
-            if (known & (bands == number)).any()}
+    return {
+        name: float(values[known & (bands == number)].mean())
+        for number, name in enumerate(BANDS)
+        if (known & (bands == number)).any()
+    }

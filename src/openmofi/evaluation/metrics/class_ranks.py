@@ -54,14 +54,14 @@ def _by_symmetry(vectors: Floats, sizes: Ints, block_bytes: int) -> Iterator[tup
     for stripe in stripes:
         start, stop = int(stripe[0]), int(stripe[-1])
         scores = vectors[start:stop] @ vectors[start:].T
-        later = scores[:, stop - start:]
+        later = scores[:, stop - start :]
         for member in range(len(own)):
             above[member, stop:] += (later >= own[member, stop:]).view(np.uint8).sum(axis=0, dtype=np.uint8)
         for first, last in zip(stripe[:-1].tolist(), stripe[1:].tolist(), strict=True):
             members, places = np.arange(first, last), np.arange(first - start, last - start)
-            scores[first - start:last - start, places] = own[:last - first, first:last].T
+            scores[first - start : last - start, places] = own[: last - first, first:last].T
             for query in range(first, last):
-                yield query, members, 1 + above[:last - first, query] + _above(scores[query - start], places)
+                yield query, members, 1 + above[: last - first, query] + _above(scores[query - start], places)
 
 
 def _stripes(bounds: Ints, longest: int) -> list[Ints]:
@@ -69,7 +69,7 @@ def _stripes(bounds: Ints, longest: int) -> list[Ints]:
     stripes, first = [], 0
     while first < len(bounds) - 1:
         last = int(np.searchsorted(bounds, bounds[first] + longest, "right")) - 1
-        stripes.append(bounds[first:last + 1])
+        stripes.append(bounds[first : last + 1])
         first = last
     return stripes
 
@@ -79,15 +79,16 @@ def _own_scores(vectors: Floats, bounds: Ints, stripes: list[Ints], largest: int
     own = np.full((largest, bounds[-1]), np.inf, np.float32)
     for stripe in stripes:
         start = int(stripe[0])
-        rows = vectors[start:int(stripe[-1])]
+        rows = vectors[start : int(stripe[-1])]
         scores = rows @ rows.T
         for first, last in zip(stripe[:-1].tolist(), stripe[1:].tolist(), strict=True):
-            own[:last - first, first:last] = scores[first - start:last - start, first - start:last - start].T
+            own[: last - first, first:last] = scores[first - start : last - start, first - start : last - start].T
     return own
 
 
 def _above(scores: Floats, places: Ints) -> NDArray[np.int64]:
     """How many of a query's scores are above each of those at `places`, or the same and before it."""
     count = np.count_nonzero
-    return np.array([count(scores > scores[place]) + count(scores[:place] == scores[place])
-                     for place in places.tolist()], np.int64)
+    return np.array(
+        [count(scores > scores[place]) + count(scores[:place] == scores[place]) for place in places.tolist()], np.int64
+    )

@@ -40,9 +40,20 @@ class Recognised:
     first: dict[str, tuple[Ints, NDArray[np.float64]]]
 
 
-def recognise(queries: Floats, true: Ints, count: int, labelled: Floats, codes: Sequence[Sequence[int]],
-              texts: Floats | None, *, k: int, temperature: float, logit_scale: float, text_weight: float,
-              few: int = 5) -> Recognised:
+def recognise(
+    queries: Floats,
+    true: Ints,
+    count: int,
+    labelled: Floats,
+    codes: Sequence[Sequence[int]],
+    texts: Floats | None,
+    *,
+    k: int,
+    temperature: float,
+    logit_scale: float,
+    text_weight: float,
+    few: int = 5,
+) -> Recognised:
     """Rank the entities for each query.
 
     Args:
@@ -63,8 +74,11 @@ def recognise(queries: Floats, true: Ints, count: int, labelled: Floats, codes: 
     first: dict[str, list[tuple[Ints, NDArray[Any]]]] = {}
     for start in range(0, len(queries), block):
         rows = slice(start, start + block)
-        ways = {IMAGES: np.concatenate([_shares(scores, codes, count, k, temperature)
-                                        for _, scores in index.blocks(queries[rows])])}
+        ways = {
+            IMAGES: np.concatenate(
+                [_shares(scores, codes, count, k, temperature) for _, scores in index.blocks(queries[rows])]
+            )
+        }
         if texts is not None:
             ways[TEXT] = softmax((queries[rows] @ texts.T).astype(np.float64) * logit_scale, axis=1)
             ways[BOTH] = (1 - text_weight) * ways[IMAGES] + text_weight * ways[TEXT]
@@ -74,19 +88,31 @@ def recognise(queries: Floats, true: Ints, count: int, labelled: Floats, codes: 
             ranks.setdefault(way, []).append(np.where(ranked, own_ranks(shares, np.maximum(true[rows], 0)), 0))
             nearest, best = nearest_rows(shares, few)
             first.setdefault(way, []).append((np.where(best > 0, nearest, -1), best))
-    return Recognised({way: np.concatenate(parts) for way, parts in ranks.items()},
-                      {way: (np.concatenate([rows for rows, _ in parts]), np.concatenate([best for _, best in parts]))
-                       for way, parts in first.items()})
+    return Recognised(
+        {way: np.concatenate(parts) for way, parts in ranks.items()},
+        {
+            way: (np.concatenate([rows for rows, _ in parts]), np.concatenate([best for _, best in parts]))
+            for way, parts in first.items()
+        },
+    )
 
 
-def _shares(scores: Floats, codes: Sequence[Sequence[int]], count: int, k: int, temperature: float,
-            ) -> NDArray[np.float64]:
+def _shares(
+    scores: Floats,
+    codes: Sequence[Sequence[int]],
+    count: int,
+    k: int,
+    temperature: float,
+) -> NDArray[np.float64]:
     """(rows, images) cosines → (rows, count) each entity's share of the total weight."""
     rows, cosines = nearest_rows(scores, k)
     weights = np.exp((cosines - cosines[:, :1]).astype(np.float64) / temperature)
     shares = np.zeros((len(scores), count))
     for row, (neighbours, weight) in enumerate(zip(rows.tolist(), weights, strict=True)):
         of_neighbours = [codes[neighbour] for neighbour in neighbours]
-        np.add.at(shares[row], np.concatenate(of_neighbours).astype(np.int64),
-                  np.repeat(weight, [len(of_image) for of_image in of_neighbours]))
+        np.add.at(
+            shares[row],
+            np.concatenate(of_neighbours).astype(np.int64),
+            np.repeat(weight, [len(of_image) for of_image in of_neighbours]),
+        )
     return np.asarray(shares / shares.sum(axis=1, keepdims=True))

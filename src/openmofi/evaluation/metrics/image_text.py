@@ -39,5 +39,11 @@ def first_ranks(images: ArrayLike, texts: ArrayLike, image_of: ArrayLike) -> tup
 
 def _first(queries: np.ndarray, database: np.ndarray, positives: list[Ints]) -> Ints:
     """(q,) rank of each query's first positive; `positives`: (q,) rows of `database`, ascending."""
-    return np.array([ranks_of(scores, positives[query]).min() for start, block in Index.of(database).blocks(queries)
-                     for query, scores in enumerate(block, start)], np.int64)
+    return np.array(
+        [
+            ranks_of(scores, positives[query]).min()
+            for start, block in Index.of(database).blocks(queries)
+            for query, scores in enumerate(block, start)
+        ],
+        np.int64,
+    )

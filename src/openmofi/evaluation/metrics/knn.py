@@ -35,8 +35,15 @@ class Neighbours:
     similarities: Floats
 
 
-def nearest_neighbours(train: ArrayLike, labels: ArrayLike, queries: ArrayLike, *, k: Sequence[int] = NEIGHBOURS,
-                       temperature: float = TEMPERATURE, block_bytes: int = BLOCK_BYTES) -> Neighbours:
+def nearest_neighbours(
+    train: ArrayLike,
+    labels: ArrayLike,
+    queries: ArrayLike,
+    *,
+    k: Sequence[int] = NEIGHBOURS,
+    temperature: float = TEMPERATURE,
+    block_bytes: int = BLOCK_BYTES,
+) -> Neighbours:
     """Classify each query.
 
     Args:
@@ -55,8 +62,10 @@ def nearest_neighbours(train: ArrayLike, labels: ArrayLike, queries: ArrayLike, 
     classes = np.asarray(labels, np.int64)
     if max(k) > len(vectors):
         fitting = [str(count) for count in k if count <= len(vectors)]
-        raise UsageError(f"k={max(k)} neighbours is more than the {len(vectors)} training images.",
-                         f"Set e.g. k={','.join(fitting) or '1'}.")
+        raise UsageError(
+            f"k={max(k)} neighbours is more than the {len(vectors)} training images.",
+            f"Set e.g. k={','.join(fitting) or '1'}.",
+        )
     if min(k) < 1 or temperature <= 0:
         raise UsageError("k must be at least 1, and temperature above 0.")
     blocks = [nearest_rows(scores, max(k)) for _, scores in Index.of(vectors).blocks(query_vectors, block_bytes)]

@@ -65,8 +65,15 @@ class Sweep:
     tried: dict[float, float]
 
 
-def fit_probe(features: ArrayLike, labels: ArrayLike, classes: int, l2: float, *,
-              max_iterations: int = MAX_ITERATIONS, tolerance: float = TOLERANCE) -> Probe:
+def fit_probe(
+    features: ArrayLike,
+    labels: ArrayLike,
+    classes: int,
+    l2: float,
+    *,
+    max_iterations: int = MAX_ITERATIONS,
+    tolerance: float = TOLERANCE,
+) -> Probe:
     """Fit a probe.
 
     Args:
@@ -87,15 +94,31 @@ def fit_probe(features: ArrayLike, labels: ArrayLike, classes: int, l2: float, *
     def objective(flat: Doubles) -> tuple[float, Doubles]:
         return _loss(flat.reshape(size), values, true, l2)
 
-    fit: Any = minimize(objective, np.zeros(size[0] * size[1]), jac=True, method="L-BFGS-B",
-                        options={"maxiter": max_iterations, "maxcor": 10, "gtol": tolerance, "ftol": 1e-14,
-                                 "maxls": 50, "maxfun": 2 * max_iterations})
+    fit: Any = minimize(
+        objective,
+        np.zeros(size[0] * size[1]),
+        jac=True,
+        method="L-BFGS-B",
+        options={
+            "maxiter": max_iterations,
+            "maxcor": 10,
+            "gtol": tolerance,
+            "ftol": 1e-14,
+            "maxls": 50,
+            "maxfun": 2 * max_iterations,
+        },
+    )
     solution = fit.x.reshape(size).astype(np.float32)
     return Probe(solution[:-1], solution[-1], bool(fit.success))
 
 
-def tuned_probe(train: Split, validation: Split, classes: int, *, max_iterations: int = MAX_ITERATIONS,
-                ) -> tuple[Sweep, Probe]:
+def tuned_probe(
+    train: Split,
+    validation: Split,
+    classes: int,
+    *,
+    max_iterations: int = MAX_ITERATIONS,
+) -> tuple[Sweep, Probe]:
     """Choose λ on the validation split, then fit a probe on both splits; see `choose_l2` and `fit_probe`."""
     sweep = choose_l2(train, validation, classes, max_iterations=max_iterations)
     features = np.concatenate([train.features, validation.features])
@@ -103,8 +126,13 @@ def tuned_probe(train: Split, validation: Split, classes: int, *, max_iterations
     return sweep, fit_probe(features, labels, classes, sweep.best, max_iterations=max_iterations)
 
 
-def choose_l2(train: tuple[ArrayLike, ArrayLike], validation: tuple[ArrayLike, ArrayLike], classes: int, *,
-              max_iterations: int = MAX_ITERATIONS) -> Sweep:
+def choose_l2(
+    train: tuple[ArrayLike, ArrayLike],
+    validation: tuple[ArrayLike, ArrayLike],
+    classes: int,
+    *,
+    max_iterations: int = MAX_ITERATIONS,
+) -> Sweep:
     """The λ of the best accuracy on the validation split; of equal ones the largest, which is the simplest probe.
 
     Args:
@@ -157,8 +185,10 @@ def _loss(weights: Doubles, features: Floats, labels: Ints, l2: float) -> tuple[
 def _checked(features: ArrayLike, labels: ArrayLike, classes: int) -> tuple[Floats, Ints]:
     values, true = np.asarray(features, np.float32), np.asarray(labels, np.int64)
     if values.ndim != 2 or true.shape != (len(values),) or not len(values):
-        raise OpenMofiError(f"Features of shape {values.shape} do not fit labels of shape {true.shape}.",
-                            "Give a row of features and a class for each image.")
+        raise OpenMofiError(
+            f"Features of shape {values.shape} do not fit labels of shape {true.shape}.",
+            "Give a row of features and a class for each image.",
+        )
     if true.min() < 0 or true.max() >= classes:
         raise OpenMofiError(f"Labels run from {true.min()} to {true.max()}, and there are {classes} classes.")
     if not np.isfinite(values).all():

@@ -41,8 +41,11 @@ def checked_embeddings(embeddings: ArrayLike, what: str = "embeddings") -> Float
     wrong = ~(np.abs(lengths - 1) <= _NORM_TOLERANCE)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        raise OpenMofiError(f"{int(wrong.sum())} of {len(values)} {what} are not L2-normalised: row {row} has the "
-                            f"length {lengths[row]:.4g}.", "This protocol ranks by cosine; normalise them first.")
+        raise OpenMofiError(
+            f"{int(wrong.sum())} of {len(values)} {what} are not L2-normalised: row {row} has the "
+            f"length {lengths[row]:.4g}.",
+            "This protocol ranks by cosine; normalise them first.",
+        )
     return values
 
 
@@ -104,8 +107,13 @@ def ranks_of(scores: Floats, rows: Ints) -> Ints:
     own = scores[rows]
     if len(rows) <= _FEW:
         count = np.count_nonzero
-        return np.array([1 + count(scores > score) + count(scores[:row] == score)
-                         for score, row in zip(own, rows.tolist(), strict=True)], np.int64)
+        return np.array(
+            [
+                1 + count(scores > score) + count(scores[:row] == score)
+                for score, row in zip(own, rows.tolist(), strict=True)
+            ],
+            np.int64,
+        )
     ascending = np.sort(scores)
     above = len(scores) - np.searchsorted(ascending, own, "right")
     equal = len(scores) - above - np.searchsorted(ascending, own, "left")

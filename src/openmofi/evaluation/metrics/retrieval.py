@@ -62,13 +62,23 @@ class RetrievalResult:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values, without the arrays."""
-        values = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()
-                  if not isinstance(value, np.ndarray | Mapping)}
+        values = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in vars(self).items()
+            if not isinstance(value, np.ndarray | Mapping)
+        }
         return values | {f"recall_at_{k}_excl_query": value for k, value in self.recall_at_excl_query.items()}
 
 
-def evaluate_retrieval(embeddings: ArrayLike, labels: ArrayLike, *, recall_at: Sequence[int] = RECALLS,
-                       resamples: int = RESAMPLES, seed: int = 0, block_bytes: int = BLOCK_BYTES) -> RetrievalResult:
+def evaluate_retrieval(
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    *,
+    recall_at: Sequence[int] = RECALLS,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    block_bytes: int = BLOCK_BYTES,
+) -> RetrievalResult:
     """Rank all images for each of them, by cosine.
 
     Args:
@@ -84,12 +94,15 @@ def evaluate_retrieval(embeddings: ArrayLike, labels: ArrayLike, *, recall_at: S
     vectors = checked_embeddings(embeddings)
     values = np.asarray(labels)
     if values.shape != (len(vectors),):
-        raise OpenMofiError(f"There are {len(vectors)} embeddings, and labels of the shape {values.shape}.",
-                            "Give one class for each embedding.")
+        raise OpenMofiError(
+            f"There are {len(vectors)} embeddings, and labels of the shape {values.shape}.",
+            "Give one class for each embedding.",
+        )
     names, class_of = np.unique(values, return_inverse=True)
     if len(names) == len(vectors):
-        raise OpenMofiError("No class has two images, so no query has a positive.",
-                            "Give at least two images of a class.")
+        raise OpenMofiError(
+            "No class has two images, so no query has a positive.", "Give at least two images of a class."
+        )
     incl, excl, first = _precisions(vectors, class_of, block_bytes)
     known = ~np.isnan(excl)
     return RetrievalResult(
@@ -98,12 +111,21 @@ def evaluate_retrieval(embeddings: ArrayLike, labels: ArrayLike, *, recall_at: S
         map_excl_query=float(excl[known].mean()),
         map_excl_query_interval=bootstrap_interval(excl, class_of, resamples=resamples, seed=seed),
         recall_at_excl_query={k: float((first[known] <= k).mean()) for k in sorted(set(recall_at))},
-        images=len(vectors), classes=len(names), queries_without_positives=int((~known).sum()),
-        ap_incl_query=incl, ap_excl_query=excl, first_excl_query=first, class_of=class_of)
+        images=len(vectors),
+        classes=len(names),
+        queries_without_positives=int((~known).sum()),
+        ap_incl_query=incl,
+        ap_excl_query=excl,
+        first_excl_query=first,
+        class_of=class_of,
+    )
 
 
-def _precisions(vectors: Floats, class_of: Ints, block_bytes: int,
-                ) -> tuple[NDArray[np.float64], NDArray[np.float64], Ints]:
+def _precisions(
+    vectors: Floats,
+    class_of: Ints,
+    block_bytes: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], Ints]:
     """(n,) AP with and without the query, and the rank of the first positive without it (0 where there is none)."""
     incl, excl = np.empty(len(vectors)), np.full(len(vectors), np.nan)
     first = np.zeros(len(vectors), np.int64)

@@ -23,8 +23,11 @@ from numpy.typing import ArrayLike, NDArray
 from openmofi.evaluation.metrics.ranking import Floats, Index, Ints, ranks_of
 
 KINDS = ("easy", "hard", "junk")
-DIFFICULTIES = {"easy": (("easy",), ("junk", "hard")), "medium": (("easy", "hard"), ("junk",)),
-                "hard": (("hard",), ("junk", "easy"))}
+DIFFICULTIES = {
+    "easy": (("easy",), ("junk", "hard")),
+    "medium": (("easy", "hard"), ("junk",)),
+    "hard": (("hard",), ("junk", "easy")),
+}
 """Difficulty → (kinds that are positives, kinds that are junk)."""
 
 
@@ -95,9 +98,10 @@ class Ranking:
 
     def ranks(self) -> list[QueryRanks]:
         """(q,) of each query."""
-        return [QueryRanks({kind: ranks[kinds == kind] for kind in KINDS},
-                           {kind: len(positions[kind]) for kind in KINDS})
-                for ranks, kinds, positions in zip(self._ranks, self._kinds, self._truth, strict=True)]
+        return [
+            QueryRanks({kind: ranks[kinds == kind] for kind in KINDS}, {kind: len(positions[kind]) for kind in KINDS})
+            for ranks, kinds, positions in zip(self._ranks, self._kinds, self._truth, strict=True)
+        ]
 
 
 def _readable(positions: Mapping[str, Ints], rows: Ints) -> tuple[Ints, NDArray[Any]]:

@@ -52,8 +52,9 @@ class ZeroShotResult:
         return (self.rank == 1).astype(np.float64)
 
 
-def class_embeddings(names: Sequence[str], templates: Sequence[str],
-                     embed_texts: Callable[[Sequence[str]], ArrayLike]) -> Floats:
+def class_embeddings(
+    names: Sequence[str], templates: Sequence[str], embed_texts: Callable[[Sequence[str]], ArrayLike]
+) -> Floats:
     """The text embedding of each class, float32 (classes, d), L2-normalised.
 
     Args:
@@ -77,16 +78,19 @@ def class_embeddings(names: Sequence[str], templates: Sequence[str],
     return np.concatenate(parts)
 
 
-def entity_embeddings(entities: Sequence[tuple[str, str]],
-                      embed_texts: Callable[[Sequence[str]], ArrayLike]) -> Floats:
+def entity_embeddings(entities: Sequence[tuple[str, str]], embed_texts: Callable[[Sequence[str]], ArrayLike]) -> Floats:
     """The text embedding of each entity, float32 (n, d), L2-normalised: the mean over `EVALUATION_TEMPLATES`.
 
     Args:
         entities: (n,) names and descriptions.
         embed_texts: see `class_embeddings`.
     """
-    sides = [class_embeddings([text.format(name=name, description=description) for name, description in entities],
-                              ["{}"], embed_texts) for text in EVALUATION_TEMPLATES]
+    sides = [
+        class_embeddings(
+            [text.format(name=name, description=description) for name, description in entities], ["{}"], embed_texts
+        )
+        for text in EVALUATION_TEMPLATES
+    ]
     return normalised(np.mean(sides, axis=0, dtype=np.float32))
 
 
@@ -94,15 +98,23 @@ def _filler(template: str) -> Callable[[str], str]:
     try:
         filled = template.format("\0", name="\0")
     except (IndexError, KeyError, ValueError) as error:
-        raise UsageError(f"The template {template!r} cannot be filled ({error}).",
-                         "Write {} or {name} where the class name goes.") from error
+        raise UsageError(
+            f"The template {template!r} cannot be filled ({error}).", "Write {} or {name} where the class name goes."
+        ) from error
     if "\0" not in filled:
         raise UsageError(f"The template {template!r} has no place for the class name.", "Write {} or {name} there.")
     return lambda name: template.format(name, name=name)
 
 
-def evaluate_zero_shot(images: ArrayLike, labels: ArrayLike, classes: ArrayLike, *, resamples: int = RESAMPLES,
-                       seed: int = 0, block_bytes: int = BLOCK_BYTES) -> ZeroShotResult:
+def evaluate_zero_shot(
+    images: ArrayLike,
+    labels: ArrayLike,
+    classes: ArrayLike,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    block_bytes: int = BLOCK_BYTES,
+) -> ZeroShotResult:
     """Classify each image by the nearest text embedding.
 
     Args:
@@ -118,23 +130,38 @@ def evaluate_zero_shot(images: ArrayLike, labels: ArrayLike, classes: ArrayLike,
     vectors, texts = checked_embeddings(images, "image embeddings"), checked_embeddings(classes, "text embeddings")
     true = np.asarray(labels)
     if vectors.shape[1] != texts.shape[1]:
-        raise OpenMofiError(f"Image embeddings of dimension {vectors.shape[1]} do not compare with text embeddings "
-                            f"of dimension {texts.shape[1]}.", "Embed both with one encoder.")
+        raise OpenMofiError(
+            f"Image embeddings of dimension {vectors.shape[1]} do not compare with text embeddings "
+            f"of dimension {texts.shape[1]}.",
+            "Embed both with one encoder.",
+        )
     if true.shape != (len(vectors),) or not np.issubdtype(true.dtype, np.integer):
-        raise OpenMofiError(f"Labels of shape {true.shape} and type {true.dtype} do not fit {len(vectors)} "
-                            "images.", "Give one integer for each image: the row of its class.")
+        raise OpenMofiError(
+            f"Labels of shape {true.shape} and type {true.dtype} do not fit {len(vectors)} images.",
+            "Give one integer for each image: the row of its class.",
+        )
     true = true.astype(np.int64)
     if true.min() < 0 or true.max() >= len(texts):
         raise OpenMofiError(f"Labels run from {true.min()} to {true.max()}, and there are {len(texts)} classes.")
-    rank = np.concatenate([own_ranks(scores, true[start : start + len(scores)])
-                           for start, scores in Index.of(texts).blocks(vectors, block_bytes)])
+    rank = np.concatenate(
+        [
+            own_ranks(scores, true[start : start + len(scores)])
+            for start, scores in Index.of(texts).blocks(vectors, block_bytes)
+        ]
+    )
     top1, top5 = rank <= 1, rank <= 5
     counts = np.bincount(true, minlength=len(texts))
     with np.errstate(invalid="ignore"):
         class_accuracy = np.bincount(true, weights=top1, minlength=len(texts)) / counts
     return ZeroShotResult(
-        accuracy=float(top1.mean()), accuracy_interval=bootstrap_interval(top1, true, resamples=resamples, seed=seed),
+        accuracy=float(top1.mean()),
+        accuracy_interval=bootstrap_interval(top1, true, resamples=resamples, seed=seed),
         accuracy_top5=float(top5.mean()),
         accuracy_top5_interval=bootstrap_interval(top5, true, resamples=resamples, seed=seed),
-        mean_class_accuracy=float(np.nanmean(class_accuracy)), images=len(vectors), classes=len(texts),
-        class_accuracy=class_accuracy, rank=rank, class_of=true)
+        mean_class_accuracy=float(np.nanmean(class_accuracy)),
+        images=len(vectors),
+        classes=len(texts),
+        class_accuracy=class_accuracy,
+        rank=rank,
+        class_of=true,
+    )

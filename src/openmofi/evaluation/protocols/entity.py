@@ -65,7 +65,6 @@ class EntitySettings(Settings):
     text_weight: Fraction = 0.5
 
 
-
 def measure(subject: Subject) -> Measured:
     """See the module."""
     settings: EntitySettings = subject.settings
@@ -77,25 +76,45 @@ def measure(subject: Subject) -> Measured:
     texts = _texts(subject, kb, list(codes))
     scale = settings.logit_scale or float(subject.encoder.logit_scale or _SCALE)
     recognised = recognise(
-        queries.embeddings, np.array([codes.get(entity, -1) for entity in entities]), len(codes),
-        labelled.embeddings, [[codes[entity] for entity in of_image] for of_image in labels], texts, k=settings.k,
-        temperature=settings.temperature, logit_scale=scale, text_weight=settings.text_weight)
+        queries.embeddings,
+        np.array([codes.get(entity, -1) for entity in entities]),
+        len(codes),
+        labelled.embeddings,
+        [[codes[entity] for entity in of_image] for of_image in labels],
+        texts,
+        k=settings.k,
+        temperature=settings.temperature,
+        logit_scale=scale,
+        text_weight=settings.text_weight,
+    )
     parts = np.array([SEEN if entity in seen else UNSEEN for entity in entities])
-    values = {f"top{k}_{way}": ((ranks > 0) & (ranks <= k)).astype(np.float64)
-              for way, ranks in recognised.ranks.items() for k in (1, 5)}
+    values = {
+        f"top{k}_{way}": ((ranks > 0) & (ranks <= k)).astype(np.float64)
+        for way, ranks in recognised.ranks.items()
+        for k in (1, 5)
+    }
     ids, contents = image_ids(queries), set(labelled.contents)
     return Measured(
-        **_metrics(values, parts, entities), interval_over="entities",
+        **_metrics(values, parts, entities),
+        interval_over="entities",
         items=items_table([f"{source}/{key}" for source, key in ids], entities, values, parts.tolist()),
-        counts={"queries": len(ids), "queries_without_truth": len(embedded.keys) - len(ids),
-                "queries_of_unseen_entities": int((parts == UNSEEN).sum()),
-                "labelled_images": len(labelled.keys), "entities": len(codes), "entities_seen": len(seen),
-                "entities_not_in_kb": sum(entity not in codes for entity in set(entities)),
-                "queries_also_labelled": sum(content in contents for content in queries.contents)},
-        data_fingerprint=fingerprint([data_fingerprint([queries, labelled], [entities, labels]), kb.fingerprint,
-                                      settings.candidates]),
-        images=[embedded, labelled], facts={"texts": texts is not None, "logit_scale": scale},
-        failures=_worst(ids, entities, recognised, list(codes), kb, subject.failures))
+        counts={
+            "queries": len(ids),
+            "queries_without_truth": len(embedded.keys) - len(ids),
+            "queries_of_unseen_entities": int((parts == UNSEEN).sum()),
+            "labelled_images": len(labelled.keys),
+            "entities": len(codes),
+            "entities_seen": len(seen),
+            "entities_not_in_kb": sum(entity not in codes for entity in set(entities)),
+            "queries_also_labelled": sum(content in contents for content in queries.contents),
+        },
+        data_fingerprint=fingerprint(
+            [data_fingerprint([queries, labelled], [entities, labels]), kb.fingerprint, settings.candidates]
+        ),
+        images=[embedded, labelled],
+        facts={"texts": texts is not None, "logit_scale": scale},
+        failures=_worst(ids, entities, recognised, list(codes), kb, subject.failures),
+    )
 
 
 def _queries(subject: Subject, settings: EntitySettings) -> tuple[EmbeddedImages, EmbeddedImages, list[str]]:
@@ -107,8 +126,13 @@ def _queries(subject: Subject, settings: EntitySettings) -> tuple[EmbeddedImages
     rows = [row for row, image in enumerate(ids) if image in truth]
     if not rows:
         raise OpenMofiError(f"{path} has none of the {len(ids):,} images.", "Give the truth table of these images.")
-    known = EmbeddedImages([images.shards[row] for row in rows], [images.keys[row] for row in rows],
-                           images.embeddings[rows], images.refused, [images.contents[row] for row in rows])
+    known = EmbeddedImages(
+        [images.shards[row] for row in rows],
+        [images.keys[row] for row in rows],
+        images.embeddings[rows],
+        images.refused,
+        [images.contents[row] for row in rows],
+    )
     return images, known, [truth[ids[row]] for row in rows]
 
 
@@ -150,8 +174,10 @@ def _candidates(kb: KnowledgeBase, seen: set[str], queried: set[str], candidates
     rows = kb.rows(names)
     missing = next((name for name, row in zip(names, rows.tolist(), strict=True) if row < 0 and name in seen), None)
     if missing is not None:
-        raise OpenMofiError(f"The knowledge base {kb.path} lacks the entity {missing!r} of the dataset.",
-                            "Give the knowledge base that the dataset was labelled with.")
+        raise OpenMofiError(
+            f"The knowledge base {kb.path} lacks the entity {missing!r} of the dataset.",
+            "Give the knowledge base that the dataset was labelled with.",
+        )
     chosen = np.arange(len(kb)) if candidates == "kb" else np.unique(rows[rows >= 0])
     return {entity: code for code, entity in enumerate(kb.ids(chosen))}
 
@@ -161,8 +187,9 @@ def _texts(subject: Subject, kb: KnowledgeBase, ids: list[str]) -> Floats | None
     if subject.features.choice != "joint" or not subject.encoder.has_texts:
         return None
     entities = [kb.entity(row) for row in kb.rows(ids).tolist()]
-    return entity_embeddings([(entity.name, entity.description or entity.name) for entity in entities],
-                             subject.encoder.embed_texts)
+    return entity_embeddings(
+        [(entity.name, entity.description or entity.name) for entity in entities], subject.encoder.embed_texts
+    )
 
 
 def _metrics(values: dict[str, Doubles], parts: np.ndarray, entities: list[str]) -> dict[str, Any]:
@@ -182,16 +209,26 @@ def _metrics(values: dict[str, Doubles], parts: np.ndarray, entities: list[str])
     return {"metrics": metrics, "intervals": intervals}
 
 
-def _worst(ids: list[ImageId], true: list[str], recognised: Recognised, entities: list[str], kb: KnowledgeBase,
-           count: int) -> list[Failure]:
+def _worst(
+    ids: list[ImageId], true: list[str], recognised: Recognised, entities: list[str], kb: KnowledgeBase, count: int
+) -> list[Failure]:
     """The queries whose entity ranks last in the last of the ways; unranked entities come first."""
     way = next(reversed(recognised.ranks))
     ranks = np.where(recognised.ranks[way] > 0, recognised.ranks[way], len(entities) + 1)
     codes, shares = recognised.first[way]
-    return [Failure(ids[row], _name(kb, true[row]), float(-ranks[row]), [
+    return [
+        Failure(
+            ids[row],
+            _name(kb, true[row]),
+            float(-ranks[row]),
+            [
                 Answer(None, _name(kb, entities[code]), float(share), entities[code] == true[row])
-                for code, share in zip(codes[row].tolist(), shares[row].tolist(), strict=True) if code >= 0])
-            for row in np.argsort(-ranks, kind="stable")[:count].tolist()]
+                for code, share in zip(codes[row].tolist(), shares[row].tolist(), strict=True)
+                if code >= 0
+            ],
+        )
+        for row in np.argsort(-ranks, kind="stable")[:count].tolist()
+    ]
 
 
 def _name(kb: KnowledgeBase, entity: str) -> str:
@@ -200,7 +237,13 @@ def _name(kb: KnowledgeBase, entity: str) -> str:
 
 
 PROTOCOL = EvaluationProtocol(
-    name="entity", version=1, headline=f"top1_{IMAGES}", settings=EntitySettings, measure=measure,
-    score="rank of its entity, negated", by_class=True,
+    name="entity",
+    version=1,
+    headline=f"top1_{IMAGES}",
+    settings=EntitySettings,
+    measure=measure,
+    score="rank of its entity, negated",
+    by_class=True,
     rule="Images that cannot be read are neither queries nor in the index; queries without truth are left out. A "
-         "query whose entity is not among the candidates counts as wrong.")
+    "query whose entity is not among the candidates counts as wrong.",
+)

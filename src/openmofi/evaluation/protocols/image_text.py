@@ -57,7 +57,6 @@ class ImageTextSettings(Settings):
     prompt: Annotated[str, Meta(pattern=r"\{\}", description="text with {} for the caption")] = "{}"
 
 
-
 def measure(subject: Subject) -> Measured:
     """See the module."""
     settings: ImageTextSettings = subject.settings
@@ -71,19 +70,31 @@ def measure(subject: Subject) -> Measured:
     image_of = np.repeat(np.arange(len(captions)), [len(of_image) for of_image in captions])
     embeddings = subject.encoder.embed_texts(texts)
     to_text, to_image = first_ranks(images.embeddings, embeddings, image_of)
-    hits = {f"{name}_recall_at_{k}": ranks <= k for name, ranks in ((_TO_TEXT, to_text), (_TO_IMAGE, to_image))
-            for k in sorted(set(settings.recall_at))}
+    hits = {
+        f"{name}_recall_at_{k}": ranks <= k
+        for name, ranks in ((_TO_TEXT, to_text), (_TO_IMAGE, to_image))
+        for k in sorted(set(settings.recall_at))
+    }
     groups = {_TO_TEXT: np.arange(len(captions)), _TO_IMAGE: image_of}
     return Measured(
         metrics={name: float(values.mean()) for name, values in hits.items()},
-        intervals={name: bootstrap_interval(values, groups[name.partition("_recall")[0]])
-                   for name, values in hits.items()},
-        interval_over="images", counts={"images": len(captions), "captions": len(texts)},
-        data_fingerprint=fingerprint([data_fingerprint([images], [images.keys]), captions]), images=[images],
-        data={"file": file.name, "split": settings.split}, items=_items(images.keys, image_of, hits),
-        facts={"as_published": settings.split == "test" and settings.captions == 5 and not images.refused
-               and len(captions) == PUBLISHED.get(file.name)},
-        failures=_worst(images, embeddings, texts, image_of, to_image, subject.failures))
+        intervals={
+            name: bootstrap_interval(values, groups[name.partition("_recall")[0]]) for name, values in hits.items()
+        },
+        interval_over="images",
+        counts={"images": len(captions), "captions": len(texts)},
+        data_fingerprint=fingerprint([data_fingerprint([images], [images.keys]), captions]),
+        images=[images],
+        data={"file": file.name, "split": settings.split},
+        items=_items(images.keys, image_of, hits),
+        facts={
+            "as_published": settings.split == "test"
+            and settings.captions == 5
+            and not images.refused
+            and len(captions) == PUBLISHED.get(file.name)
+        },
+        failures=_worst(images, embeddings, texts, image_of, to_image, subject.failures),
+    )
 
 
 def _file(data: Path) -> Path:
@@ -91,20 +102,26 @@ def _file(data: Path) -> Path:
         return data
     files = [data / name for name in FILES if (data / name).is_file()]
     if len(files) != 1:
-        raise OpenMofiError(f"{data} has {'none' if not files else 'more than one'} of {', '.join(FILES)}.",
-                            "Give one of Karpathy's files, or a folder that holds one.")
+        raise OpenMofiError(
+            f"{data} has {'none' if not files else 'more than one'} of {', '.join(FILES)}.",
+            "Give one of Karpathy's files, or a folder that holds one.",
+        )
     return files[0]
 
 
 def _folder(root: Path, listed: list[str]) -> Path:
     folder = next((root / name for name in FOLDERS if any((root / name / image).is_file() for image in listed)), None)
     if folder is None:
-        raise OpenMofiError(f"None of the {len(listed):,} images is in {root}, e.g. {listed[0]}.",
-                            f"Put them into {root} or its folder {' or '.join(FOLDERS[1:3])}.")
+        raise OpenMofiError(
+            f"None of the {len(listed):,} images is in {root}, e.g. {listed[0]}.",
+            f"Put them into {root} or its folder {' or '.join(FOLDERS[1:3])}.",
+        )
     missing = [image for image in listed if not (folder / image).is_file()]
     if missing:
-        raise OpenMofiError(f"{len(missing):,} of {len(listed):,} images are not in {folder}, e.g. {missing[0]}.",
-                            "Complete the images.")
+        raise OpenMofiError(
+            f"{len(missing):,} of {len(listed):,} images are not in {folder}, e.g. {missing[0]}.",
+            "Complete the images.",
+        )
     return folder
 
 
@@ -113,25 +130,41 @@ def _items(keys: list[str], image_of: Ints, hits: dict[str, np.ndarray]) -> pa.T
     numbers = np.arange(len(image_of)) - np.searchsorted(image_of, image_of)
     of_captions = [keys[row] for row in image_of.tolist()]
     names = [f"{key}#{number}" for key, number in zip(of_captions, numbers.tolist(), strict=True)]
-    values = {name: np.concatenate([np.full(len(keys), np.nan), side] if name.startswith(_TO_IMAGE) else
-                                   [side, np.full(len(names), np.nan)]) for name, side in hits.items()}
+    values = {
+        name: np.concatenate(
+            [np.full(len(keys), np.nan), side] if name.startswith(_TO_IMAGE) else [side, np.full(len(names), np.nan)]
+        )
+        for name, side in hits.items()
+    }
     return items_table([*keys, *names], [*keys, *of_captions], values)
 
 
-def _worst(images: EmbeddedImages, texts: Floats, captions: list[str], image_of: Ints, ranks: Ints,
-           count: int) -> list[Failure]:
+def _worst(
+    images: EmbeddedImages, texts: Floats, captions: list[str], image_of: Ints, ranks: Ints, count: int
+) -> list[Failure]:
     """The captions whose image ranks last, at most one per image."""
     order = np.argsort(-ranks, kind="stable")
     _, first = np.unique(image_of[order], return_index=True)
     ids, failures = image_ids(images), []
     for caption in order[np.sort(first)][:count].tolist():
         rows, scores = nearest_rows((texts[caption] @ images.embeddings.T)[None], _ANSWERS_SHOWN)
-        failures.append(Failure(ids[image_of[caption]], captions[caption], float(-ranks[caption]), nearest_answers(
-            ids, images.keys, rows[0], scores[0], rows[0] == image_of[caption])))
+        failures.append(
+            Failure(
+                ids[image_of[caption]],
+                captions[caption],
+                float(-ranks[caption]),
+                nearest_answers(ids, images.keys, rows[0], scores[0], rows[0] == image_of[caption]),
+            )
+        )
     return failures
 
 
 PROTOCOL = EvaluationProtocol(
-    name="image-text", version=1, headline="text_to_image_recall_at_1", settings=ImageTextSettings, measure=measure,
+    name="image-text",
+    version=1,
+    headline="text_to_image_recall_at_1",
+    settings=ImageTextSettings,
+    measure=measure,
     score="rank of its image, negated",
-    rule="Images that cannot be read are left out with their captions, and are no answers.")
+    rule="Images that cannot be read are left out with their captions, and are no answers.",
+)

@@ -39,12 +39,18 @@ class KnnSettings(Settings):
     preprocessing: Literal["encoder", "dinov2"] = "encoder"
 
 
-
 def prepare(encoder: Encoder, settings: KnnSettings) -> Encoder:
     """The encoder with the preprocessing of the settings."""
     own = encoder.preprocessing
-    return encoder if settings.preprocessing == "encoder" else encoder.with_preprocessing(replace(
-        own, resize_size=round(own.size * 256 / 224), interpolation="bicubic", resize="shortest", antialias=True))
+    return (
+        encoder
+        if settings.preprocessing == "encoder"
+        else encoder.with_preprocessing(
+            replace(
+                own, resize_size=round(own.size * 256 / 224), interpolation="bicubic", resize="shortest", antialias=True
+            )
+        )
+    )
 
 
 def measure(subject: Subject) -> Measured:
@@ -55,27 +61,49 @@ def measure(subject: Subject) -> Measured:
     base, queries = subject.features.embed(train.sources()), subject.features.embed(test.sources())
     base_labels, labels = train.labels_of(base), test.labels_of(queries)
     check_all_classes(train.classes, base_labels, train.root)
-    neighbours = nearest_neighbours(base.embeddings, base_labels, queries.embeddings, k=settings.k,
-                                    temperature=settings.temperature)
+    neighbours = nearest_neighbours(
+        base.embeddings, base_labels, queries.embeddings, k=settings.k, temperature=settings.temperature
+    )
     values = {f"top1_k{k}": (answers == labels).astype(np.float64) for k, answers in neighbours.answers.items()}
     names, base_names = ([train.classes[label] for label in side.tolist()] for side in (labels, base_labels))
     # The worst queries: those whose own class has the smallest share of the neighbours' similarities.
     correct = base_labels[neighbours.rows] == labels[:, None]
     share = (correct * neighbours.similarities).sum(axis=1) / np.abs(neighbours.similarities).sum(axis=1)
     ids, base_ids, shown = image_ids(queries), image_ids(base), slice(NEIGHBOURS_SHOWN)
-    failures = [Failure(ids[row], names[row], float(share[row]), nearest_answers(
-                    base_ids, base_names, neighbours.rows[row, shown], neighbours.similarities[row, shown],
-                    correct[row, shown]))
-                for row in np.argsort(share, kind="stable")[: subject.failures].tolist()]
+    failures = [
+        Failure(
+            ids[row],
+            names[row],
+            float(share[row]),
+            nearest_answers(
+                base_ids,
+                base_names,
+                neighbours.rows[row, shown],
+                neighbours.similarities[row, shown],
+                correct[row, shown],
+            ),
+        )
+        for row in np.argsort(share, kind="stable")[: subject.failures].tolist()
+    ]
     return Measured(
         metrics={name: float(hits.mean()) for name, hits in values.items()},
         intervals={name: bootstrap_interval(hits, labels) for name, hits in values.items()},
         counts={"train": len(base.keys), "images": len(queries.keys), "classes": len(train.classes)},
         data_fingerprint=data_fingerprint([base, queries], [base_labels.tolist(), labels.tolist()]),
-        images=[base, queries], items=items_table(queries.keys, names, values), failures=failures)
+        images=[base, queries],
+        items=items_table(queries.keys, names, values),
+        failures=failures,
+    )
 
 
 PROTOCOL = EvaluationProtocol(
-    name="knn", version=1, headline="top1_k10", settings=KnnSettings, measure=measure, prepare=prepare,
-    score="share of its class in the neighbours' similarities", by_class=True,
-    rule="Images that cannot be read are left out of both splits; accuracy is over those that could be read.")
+    name="knn",
+    version=1,
+    headline="top1_k10",
+    settings=KnnSettings,
+    measure=measure,
+    prepare=prepare,
+    score="share of its class in the neighbours' similarities",
+    by_class=True,
+    rule="Images that cannot be read are left out of both splits; accuracy is over those that could be read.",
+)

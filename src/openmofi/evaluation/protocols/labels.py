@@ -35,7 +35,6 @@ class LabelsSettings(Settings):
     split: str = ""
 
 
-
 def measure(subject: Subject) -> Measured:
     """See `openmofi.dataset.audit.audit` for the definitions."""
     settings: LabelsSettings = subject.settings
@@ -44,36 +43,60 @@ def measure(subject: Subject) -> Measured:
     result = audit(subject.data, truth, at_recall=settings.at_recall, split=settings.split or None)
     metrics, intervals = _values(result)
     return Measured(
-        metrics=metrics, intervals=intervals, interval_over="pairs",
+        metrics=metrics,
+        intervals=intervals,
+        interval_over="pairs",
         counts={"rows": result.rows, "rows_without_truth": result.unmatched, "images": result.overall.labels.pairs},
         data_fingerprint=fingerprint([file_fingerprint(truth), settings.split]),
-        data={"truth": str(truth), "split": settings.split}, facts={"audit": result.as_dict()},
-        encoder={"spec": str(manifest.settings.get("encoder") or manifest.kind), "fingerprint": manifest.fingerprint})
+        data={"truth": str(truth), "split": settings.split},
+        facts={"audit": result.as_dict()},
+        encoder={"spec": str(manifest.settings.get("encoder") or manifest.kind), "fingerprint": manifest.fingerprint},
+    )
 
 
 def _truth(folder: Path, given: str) -> Path:
     paths = [Path(given)] if given else [folder / "truth.parquet", folder.parent / "world/truth.parquet"]
     truth = next((path for path in paths if path.is_file()), None)
     if truth is None:
-        raise UsageError(f"Truth table not found: {' or '.join(map(str, paths))}.",
-                         "Set truth=FILE, a table with the columns key and entity.")
+        raise UsageError(
+            f"Truth table not found: {' or '.join(map(str, paths))}.",
+            "Set truth=FILE, a table with the columns key and entity.",
+        )
     return truth
 
 
 def _values(result: Audit) -> tuple[dict[str, float], dict[str, Interval]]:
     sides = {"": result.overall.labels, "text_only_": result.overall.text_only}
-    edges = {f"{prefix}{name}": getattr(figures, f"{name}_interval")
-             for prefix, figures in sides.items() if figures for name in _NAMES}
-    values = {f"{prefix}{name}": getattr(figures, name) for prefix, figures in sides.items() if figures
-              for name in _NAMES}
-    values |= {f"{'' if selector == 'labels' else 'text_only_'}precision_at_recall": value
-               for selector, value in result.at_recall().items()}
-    values |= {f"{domain}/{name}": getattr(beside.labels, name)
-               for domain, beside in result.groups.get("domain", {}).items() for name in _NAMES}
-    return ({name: value for name, value in values.items() if value is not None},
-            {name: interval for name, interval in edges.items() if interval is not None})
+    edges = {
+        f"{prefix}{name}": getattr(figures, f"{name}_interval")
+        for prefix, figures in sides.items()
+        if figures
+        for name in _NAMES
+    }
+    values = {
+        f"{prefix}{name}": getattr(figures, name) for prefix, figures in sides.items() if figures for name in _NAMES
+    }
+    values |= {
+        f"{'' if selector == 'labels' else 'text_only_'}precision_at_recall": value
+        for selector, value in result.at_recall().items()
+    }
+    values |= {
+        f"{domain}/{name}": getattr(beside.labels, name)
+        for domain, beside in result.groups.get("domain", {}).items()
+        for name in _NAMES
+    }
+    return (
+        {name: value for name, value in values.items() if value is not None},
+        {name: interval for name, interval in edges.items() if interval is not None},
+    )
 
 
 PROTOCOL = EvaluationProtocol(
-    name="labels", version=1, headline="precision", settings=LabelsSettings, measure=measure, judges=NEITHER,
-    rule="Pairs whose image cannot be read count as missed: they lower the recall.")
+    name="labels",
+    version=1,
+    headline="precision",
+    settings=LabelsSettings,
+    measure=measure,
+    judges=NEITHER,
+    rule="Pairs whose image cannot be read count as missed: they lower the recall.",
+)

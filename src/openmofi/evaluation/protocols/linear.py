@@ -54,15 +54,17 @@ def measure(subject: Subject) -> Measured:
     """See the module."""
     settings: LinearSettings = subject.settings
     train_files = folders.required_split(subject.data, folders.TRAIN)
-    validation_folder, test_folder = (folders.split_folder(subject.data, names)
-                                      for names in (folders.VALIDATION, folders.TEST))
+    validation_folder, test_folder = (
+        folders.split_folder(subject.data, names) for names in (folders.VALIDATION, folders.TEST)
+    )
     test_files = folders.required_split(subject.data, folders.TEST if test_folder else folders.VALIDATION)
     parts = [train_files, folders.same_classes(train_files, test_files)]
     if validation_folder and test_folder:
         parts.append(folders.same_classes(train_files, folders.class_folders(validation_folder)))
     embedded = [subject.features.embed(part.sources()) for part in parts]
-    whole, test, *given = (Split(images.embeddings, part.labels_of(images))
-                           for images, part in zip(embedded, parts, strict=True))
+    whole, test, *given = (
+        Split(images.embeddings, part.labels_of(images)) for images, part in zip(embedded, parts, strict=True)
+    )
     classes = train_files.classes
     folders.check_all_classes(classes, whole.labels, train_files.root)
     train, validation = split_train(whole, given[0] if given else None, settings)
@@ -73,17 +75,32 @@ def measure(subject: Subject) -> Measured:
     return Measured(
         metrics={"accuracy": float(correct.mean()), "mean_class_accuracy": float(np.mean(of_class))},
         intervals={"accuracy": bootstrap_interval(correct, test.labels)},
-        counts={"train": len(train.labels), "validation": len(validation.labels), "images": len(test.labels),
-                "classes": len(classes)},
+        counts={
+            "train": len(train.labels),
+            "validation": len(validation.labels),
+            "images": len(test.labels),
+            "classes": len(classes),
+        },
         data_fingerprint=data_fingerprint(embedded, [split.labels.tolist() for split in (whole, test, *given)]),
-        images=embedded, items=items_table(embedded[1].keys, names, {"accuracy": correct}),
-        facts={"l2": sweep.best, "validation_accuracy": {f"{l2:.6g}": value for l2, value in sweep.tried.items()},
-               "validation_split": "val" if given else "drawn from train", "converged": probe.converged},
-        failures=_worst(probe, classes, (embedded[0], whole), (embedded[1], test), subject.failures))
+        images=embedded,
+        items=items_table(embedded[1].keys, names, {"accuracy": correct}),
+        facts={
+            "l2": sweep.best,
+            "validation_accuracy": {f"{l2:.6g}": value for l2, value in sweep.tried.items()},
+            "validation_split": "val" if given else "drawn from train",
+            "converged": probe.converged,
+        },
+        failures=_worst(probe, classes, (embedded[0], whole), (embedded[1], test), subject.failures),
+    )
 
 
-def _worst(probe: Probe, classes: Sequence[str], train: tuple[EmbeddedImages, Split],
-           test: tuple[EmbeddedImages, Split], count: int) -> list[Failure]:
+def _worst(
+    probe: Probe,
+    classes: Sequence[str],
+    train: tuple[EmbeddedImages, Split],
+    test: tuple[EmbeddedImages, Split],
+    count: int,
+) -> list[Failure]:
     """The test images whose class has the lowest probability; answers: the most probable classes, each with its
     nearest training image.
     """
@@ -98,8 +115,9 @@ def _worst(probe: Probe, classes: Sequence[str], train: tuple[EmbeddedImages, Sp
         for label in np.argsort(-shares[row], kind="stable")[:CLASSES_SHOWN].tolist():
             members = np.flatnonzero(split.labels == label)
             nearest = int(members[(split.features[members] @ features[row]).argmax()])
-            answers.append(Answer(train_ids[nearest], classes[label], float(shares[row, label]),
-                                  label == int(labels[row])))
+            answers.append(
+                Answer(train_ids[nearest], classes[label], float(shares[row, label]), label == int(labels[row]))
+            )
         failures.append(Failure(test_ids[row], classes[labels[row]], float(own[row]), answers))
     return failures
 
@@ -120,15 +138,23 @@ def split_train(train: Split, given: Split | None, settings: LinearSettings) -> 
         held_out = 0 if given is not None else few or max(1, round(settings.validation * len(rows)))
         least = shots + held_out if settings.shots else 1 + held_out
         if len(rows) < least:
-            raise OpenMofiError(f"A class has {len(rows)} training images; training and validation need {least}.",
-                                "Use fewer shots, or add a val split.")
+            raise OpenMofiError(
+                f"A class has {len(rows)} training images; training and validation need {least}.",
+                "Use fewer shots, or add a val split.",
+            )
         validation_rows.append(rows[:held_out])
         train_rows.append(rows[held_out : held_out + shots])
     if given is None:
         return train.take(_sorted(train_rows)), train.take(_sorted(validation_rows))
     if few:
-        given = given.take(_sorted([generator.permutation(np.flatnonzero(given.labels == label))[:few]
-                                    for label in np.unique(given.labels)]))
+        given = given.take(
+            _sorted(
+                [
+                    generator.permutation(np.flatnonzero(given.labels == label))[:few]
+                    for label in np.unique(given.labels)
+                ]
+            )
+        )
     return train.take(_sorted(train_rows)), given
 
 
@@ -137,6 +163,12 @@ def _sorted(rows: list[Ints]) -> Ints:
 
 
 PROTOCOL = EvaluationProtocol(
-    name="linear", version=2, headline="accuracy", settings=LinearSettings, measure=measure,
-    score="probability of its class", by_class=True,
-    rule="Images that cannot be read are left out of all splits; accuracy is over those that could be read.")
+    name="linear",
+    version=2,
+    headline="accuracy",
+    settings=LinearSettings,
+    measure=measure,
+    score="probability of its class",
+    by_class=True,
+    rule="Images that cannot be read are left out of all splits; accuracy is over those that could be read.",
+)

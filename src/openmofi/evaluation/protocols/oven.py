@@ -80,9 +80,18 @@ def read_questions(path: Path, split: str) -> list[Question]:
     Raises:
         OpenMofiError: it cannot be read, or a row lacks a field.
     """
-    return [Question(str(row["data_id"]), str(row["image_id"]), str(row["question"]), str(row["entity_id"]),
-                     str(row["entity_text"]), split, _part(path, number, str(row["data_split"])))
-            for number, row in _rows(path, _FIELDS)]
+    return [
+        Question(
+            str(row["data_id"]),
+            str(row["image_id"]),
+            str(row["question"]),
+            str(row["entity_id"]),
+            str(row["entity_text"]),
+            split,
+            _part(path, number, str(row["data_split"])),
+        )
+        for number, row in _rows(path, _FIELDS)
+    ]
 
 
 def _part(path: Path, number: int, name: str) -> str:
@@ -101,8 +110,10 @@ def _rows(path: Path, fields: tuple[str, ...]) -> Iterator[tuple[int, dict[str, 
                     row = json.loads(line)
                     missing = [name for name in fields if name not in row]
                     if missing:
-                        raise OpenMofiError(f"Line {number} of {path} lacks {', '.join(missing)}.",
-                                            "The answers of the test split are the authors' alone; use split=val.")
+                        raise OpenMofiError(
+                            f"Line {number} of {path} lacks {', '.join(missing)}.",
+                            "The answers of the test split are the authors' alone; use split=val.",
+                        )
                     yield number, row
     except (OSError, ValueError, TypeError) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Download the authors' file again.") from error
@@ -118,8 +129,11 @@ def measure(subject: Subject) -> Measured:
     settings: OvenSettings = subject.settings
     subject.features.require_texts("oven")
     folder = require_folder(subject.data)
-    questions = [question for split in SPLITS
-                 for question in read_questions(folder / f"oven_{split}_{settings.split}.jsonl", split)]
+    questions = [
+        question
+        for split in SPLITS
+        for question in read_questions(folder / f"oven_{split}_{settings.split}.jsonl", split)
+    ]
     path_of = _images(folder / "oven_images", {question.image for question in questions})
     images = subject.features.embed(file_sources(folder / "oven_images", sorted(set(path_of.values())), "oven"))
     row_of = {key: row for row, key in enumerate(images.keys)}
@@ -139,21 +153,51 @@ def measure(subject: Subject) -> Measured:
     answers = np.array(ids, object)[nearest.rows]
     right = answers == np.array([question.entity for question in asked], object)[:, None]
     hits = right[:, 0].astype(np.float64)
-    worst = np.argsort(right.any(axis=1) * 1.0 + hits, kind="stable")[:subject.failures].tolist()
+    worst = np.argsort(right.any(axis=1) * 1.0 + hits, kind="stable")[: subject.failures].tolist()
     known = image_ids(images)
     return Measured(
-        **_metrics(hits, asked), interval_over="entities", images=[images],
-        data_fingerprint=fingerprint([data_fingerprint([images], [images.keys]), ids and fingerprint(ids), [
-            [question.id, question.image, question.entity] for question in asked]]),
-        counts={"questions": len(asked), "questions_listed": len(questions), "images": len(images.keys),
-                "candidates": len(ids), "entities_not_candidates": len({q.entity for q in asked} - set(ids))},
-        facts={"as_published": settings.candidates == "wikipedia" and len(asked) == len(questions),
-               "templates": templates_from},
-        items=items_table([question.id for question in asked], [question.entity for question in asked],
-                          {"accuracy": hits}, [f"{question.split}_{question.part}" for question in asked]),
-        failures=[Failure(known[rows[row]], asked[row].title, float(hits[row]), [
-            Answer(None, titles[place], float(score), bool(correct)) for place, score, correct in zip(
-                nearest.rows[row].tolist(), nearest.scores[row], right[row], strict=True)]) for row in worst])
+        **_metrics(hits, asked),
+        interval_over="entities",
+        images=[images],
+        data_fingerprint=fingerprint(
+            [
+                data_fingerprint([images], [images.keys]),
+                ids and fingerprint(ids),
+                [[question.id, question.image, question.entity] for question in asked],
+            ]
+        ),
+        counts={
+            "questions": len(asked),
+            "questions_listed": len(questions),
+            "images": len(images.keys),
+            "candidates": len(ids),
+            "entities_not_candidates": len({q.entity for q in asked} - set(ids)),
+        },
+        facts={
+            "as_published": settings.candidates == "wikipedia" and len(asked) == len(questions),
+            "templates": templates_from,
+        },
+        items=items_table(
+            [question.id for question in asked],
+            [question.entity for question in asked],
+            {"accuracy": hits},
+            [f"{question.split}_{question.part}" for question in asked],
+        ),
+        failures=[
+            Failure(
+                known[rows[row]],
+                asked[row].title,
+                float(hits[row]),
+                [
+                    Answer(None, titles[place], float(score), bool(correct))
+                    for place, score, correct in zip(
+                        nearest.rows[row].tolist(), nearest.scores[row], right[row], strict=True
+                    )
+                ],
+            )
+            for row in worst
+        ],
+    )
 
 
 def _images(folder: Path, wanted: set[str]) -> dict[str, str]:
@@ -192,13 +236,21 @@ def _metrics(hits: Doubles, asked: list[Question]) -> dict[str, Any]:
             intervals[f"{name}/accuracy"] = bootstrap_interval(hits[rows], groups[rows])
     means: Mapping[str, float] = {
         f"{split}_harmonic_mean": harmonic_mean(*(metrics[f"{split}_{part}/accuracy"] for part in PARTS))
-        for split in SPLITS if all(f"{split}_{part}/accuracy" in metrics for part in PARTS)}
+        for split in SPLITS
+        if all(f"{split}_{part}/accuracy" in metrics for part in PARTS)
+    }
     whole = {"harmonic_mean": harmonic_mean(*means.values())} if len(means) == len(SPLITS) else {}
     return {"metrics": whole | dict(means) | metrics, "intervals": intervals}
 
 
 PROTOCOL = EvaluationProtocol(
-    name="oven", version=1, headline="harmonic_mean", settings=OvenSettings, measure=measure,
-    score="1 if the answer is right", by_class=True,
+    name="oven",
+    version=1,
+    headline="harmonic_mean",
+    settings=OvenSettings,
+    measure=measure,
+    score="1 if the answer is right",
+    by_class=True,
     rule="Questions whose image is missing or cannot be read are left out (facts.as_published is then false). A "
-         "question whose entity is not among the candidates counts as wrong.")
+    "question whose entity is not among the candidates counts as wrong.",
+)

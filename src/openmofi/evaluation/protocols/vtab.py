@@ -60,8 +60,10 @@ def measure(subject: Subject) -> Measured:
     tasks = [task for task in TASKS if task.name in settings.tasks] or list(folders)
     absent = next((task for task in tasks if task not in folders), None)
     if absent is not None or not tasks:
-        raise OpenMofiError(f"{subject.data} has no folder of {f'the task {absent.name}' if absent else 'any task'}.",
-                            f"A task's folder is named e.g. {TASKS[0].folders[0]}; see openmofi eval sources vtab.")
+        raise OpenMofiError(
+            f"{subject.data} has no folder of {f'the task {absent.name}' if absent else 'any task'}.",
+            f"A task's folder is named e.g. {TASKS[0].folders[0]}; see openmofi eval sources vtab.",
+        )
     results = {task: _run(subject, task, open_task(task, folders[task], settings.seed)) for task in tasks}
     facts = {task.name: of_task for task, (of_task, *_) in results.items()}
     accuracies = np.array([of_task["accuracy"] for of_task in facts.values()])
@@ -74,33 +76,52 @@ def measure(subject: Subject) -> Measured:
             metrics[f"{group}/{MEAN}"] = float(accuracies[groups == group].mean())
     metrics |= {f"{name}/accuracy": of_task["accuracy"] for name, of_task in facts.items()}
     return Measured(
-        metrics=metrics, intervals={MEAN: bootstrap_interval(accuracies, names)}, interval_over="tasks",
+        metrics=metrics,
+        intervals={MEAN: bootstrap_interval(accuracies, names)},
+        interval_over="tasks",
         counts={"tasks": len(tasks), "images": sum(of_task["test"] for of_task in facts.values())},
         data_fingerprint=fingerprint([[task.name, identity] for task, (_, _, identity) in results.items()]),
         images=[images for _, of_task, _ in results.values() for images in of_task],
         items=items_table(names, names, {MEAN: accuracies}, groups.tolist()),
-        facts={"missing": [task.name for task in TASKS if task not in tasks],
-               "solver": "logistic regression, L-BFGS; λ chosen on val200, then fitted on all 1,000",
-               "tasks": facts,
-               "as_published": len(tasks) == len(TASKS) and all(of_task["as_published"] for of_task in facts.values())})
+        facts={
+            "missing": [task.name for task in TASKS if task not in tasks],
+            "solver": "logistic regression, L-BFGS; λ chosen on val200, then fitted on all 1,000",
+            "tasks": facts,
+            "as_published": len(tasks) == len(TASKS) and all(of_task["as_published"] for of_task in facts.values()),
+        },
+    )
 
 
 def _run(subject: Subject, task: Task, splits: Splits) -> tuple[dict[str, Any], list[EmbeddedImages], str]:
     """A task's facts, images, and the fingerprint of its data."""
     # Names of sources must be unique in a run, and tasks share file names.
-    images = [subject.features.embed(part.sources(f"{task.name}-{name}"))
-              for name, part in zip(("train", "val", "test"), splits.parts, strict=True)]
-    train, validation, test = (Split(embedded.embeddings, part.labels_of(embedded))
-                               for embedded, part in zip(images, splits.parts, strict=True))
+    images = [
+        subject.features.embed(part.sources(f"{task.name}-{name}"))
+        for name, part in zip(("train", "val", "test"), splits.parts, strict=True)
+    ]
+    train, validation, test = (
+        Split(embedded.embeddings, part.labels_of(embedded))
+        for embedded, part in zip(images, splits.parts, strict=True)
+    )
     sweep, probe = tuned_probe(train, validation, task.classes, max_iterations=subject.settings.max_iterations)
     refused = sum(len(embedded.refused) for embedded in images)
-    facts = {"accuracy": float((probe.predict(test.features) == test.labels).mean()), "l2": sweep.best,
-             "test": len(test.labels), "validation_drawn_here": splits.drawn, "converged": probe.converged,
-             "as_published": not splits.drawn and not refused and len(test.labels) == task.test}
+    facts = {
+        "accuracy": float((probe.predict(test.features) == test.labels).mean()),
+        "l2": sweep.best,
+        "test": len(test.labels),
+        "validation_drawn_here": splits.drawn,
+        "converged": probe.converged,
+        "as_published": not splits.drawn and not refused and len(test.labels) == task.test,
+    }
     labels = [split.labels.tolist() for split in (train, validation, test)]
     return facts, images, data_fingerprint(images, labels)
 
 
 PROTOCOL = EvaluationProtocol(
-    name="vtab", version=2, headline=MEAN, settings=VtabSettings, measure=measure,
-    rule="Images that cannot be read are left out of all splits; accuracy is over those that could be read.")
+    name="vtab",
+    version=2,
+    headline=MEAN,
+    settings=VtabSettings,
+    measure=measure,
+    rule="Images that cannot be read are left out of all splits; accuracy is over those that could be read.",
+)

@@ -50,19 +50,32 @@ def measure(subject: Subject) -> Measured:
     names = [data.names[label] for label in labels.tolist()]
     ids, (rows, scores) = image_ids(images), _worst(images.embeddings, texts, labels, subject.failures)
     return Measured(
-        metrics={"accuracy": zero_shot.accuracy, "accuracy_top5": zero_shot.accuracy_top5,
-                 "mean_class_accuracy": zero_shot.mean_class_accuracy},
+        metrics={
+            "accuracy": zero_shot.accuracy,
+            "accuracy_top5": zero_shot.accuracy_top5,
+            "mean_class_accuracy": zero_shot.mean_class_accuracy,
+        },
         intervals={"accuracy": zero_shot.accuracy_interval, "accuracy_top5": zero_shot.accuracy_top5_interval},
-        counts={"images": zero_shot.images, "classes": zero_shot.classes,
-                "classes_with_images": int((~np.isnan(zero_shot.class_accuracy)).sum())},
-        data_fingerprint=data_fingerprint([images], [names]), images=[images],
+        counts={
+            "images": zero_shot.images,
+            "classes": zero_shot.classes,
+            "classes_with_images": int((~np.isnan(zero_shot.class_accuracy)).sum()),
+        },
+        data_fingerprint=data_fingerprint([images], [names]),
+        images=[images],
         items=items_table(item_names(images), names, values),
-        facts={"templates": templates_from, "templates_count": len(templates),
-               "templates_fingerprint": fingerprint(templates),
-               "class_names": data.names_from, "class_names_fingerprint": fingerprint(data.names)},
-        failures=[Failure(ids[row], names[row], score,
-                          _answers(images.embeddings[row], texts, int(labels[row]), data.names))
-                  for row, score in zip(rows.tolist(), scores.tolist(), strict=True)])
+        facts={
+            "templates": templates_from,
+            "templates_count": len(templates),
+            "templates_fingerprint": fingerprint(templates),
+            "class_names": data.names_from,
+            "class_names_fingerprint": fingerprint(data.names),
+        },
+        failures=[
+            Failure(ids[row], names[row], score, _answers(images.embeddings[row], texts, int(labels[row]), data.names))
+            for row, score in zip(rows.tolist(), scores.tolist(), strict=True)
+        ],
+    )
 
 
 def _worst(embeddings: Floats, texts: Floats, labels: Ints, count: int) -> tuple[Ints, Floats]:
@@ -77,11 +90,19 @@ def _worst(embeddings: Floats, texts: Floats, labels: Ints, count: int) -> tuple
 
 def _answers(embedding: Floats, texts: Floats, label: int, names: list[str]) -> list[Answer]:
     classes, scores = nearest_rows((texts @ embedding)[None], _ANSWERS_SHOWN)
-    return [Answer(None, names[code], score, code == label)
-            for code, score in zip(classes[0].tolist(), scores[0].tolist(), strict=True)]
+    return [
+        Answer(None, names[code], score, code == label)
+        for code, score in zip(classes[0].tolist(), scores[0].tolist(), strict=True)
+    ]
 
 
 PROTOCOL = EvaluationProtocol(
-    name="zeroshot", version=1, headline="accuracy", settings=ZeroShotSettings, measure=measure,
-    score="cosine of its class less that of the first", by_class=True,
-    rule="Images that cannot be read are left out; accuracy is over those that could be read.")
+    name="zeroshot",
+    version=1,
+    headline="accuracy",
+    settings=ZeroShotSettings,
+    measure=measure,
+    score="cosine of its class less that of the first",
+    by_class=True,
+    rule="Images that cannot be read are left out; accuracy is over those that could be read.",
+)

@@ -3,5 +3,12 @@
 from openmofi.knowledge.anchors.build import AnchorSettings, build_anchors
 from openmofi.knowledge.anchors.tables import ANCHORS, LINK_PROBABILITIES, Anchors, names_tables, probabilities_path
 
-__all__ = ["ANCHORS", "LINK_PROBABILITIES", "AnchorSettings", "Anchors", "build_anchors", "names_tables",
-           "probabilities_path"]
+__all__ = [
+    "ANCHORS",
+    "LINK_PROBABILITIES",
+    "AnchorSettings",
+    "Anchors",
+    "build_anchors",
+    "names_tables",
+    "probabilities_path",
+]

@@ -58,8 +58,14 @@ class AnchorSettings(Settings):
     memory_mib: PositiveInt = 2048
 
 
-def build_anchors(dumps: Sequence[str | Path], out: str | Path, settings: AnchorSettings | None = None, *,
-                  workers: int = 0, progress: Progress | None = None) -> dict[str, int]:
+def build_anchors(
+    dumps: Sequence[str | Path],
+    out: str | Path,
+    settings: AnchorSettings | None = None,
+    *,
+    workers: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, int]:
     """Count the names by which links, redirects and disambiguation pages call articles.
 
     The dumps are read twice. The same pages give the same bytes, in whatever files and order they stand.
@@ -109,8 +115,9 @@ def _work_folder(out: Path) -> tempfile.TemporaryDirectory[str]:
         out.parent.mkdir(parents=True, exist_ok=True)
         return tempfile.TemporaryDirectory(prefix=".openmofi-anchors-", dir=out.parent)
     except OSError as error:
-        raise OpenMofiError(f"{out} cannot be written: {error.strerror or error}.",
-                            "Choose another output with -o.") from error
+        raise OpenMofiError(
+            f"{out} cannot be written: {error.strerror or error}.", "Choose another output with -o."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -142,8 +149,13 @@ class _Job:
         for written, path in ((probabilities, probabilities_path(self.out)), (names, self.out)):
             with atomic_path(path) as temporary:
                 shutil.move(written, temporary)
-        return {"pages": articles, "redirects": redirects, "disambiguations": disambiguations,
-                "names": rows, "link_probabilities": probable}
+        return {
+            "pages": articles,
+            "redirects": redirects,
+            "disambiguations": disambiguations,
+            "names": rows,
+            "link_probabilities": probable,
+        }
 
     def _read(self, stage: str, pool: Slots, done: Done, task: Callable[..., Any], *arguments: object) -> None:
         """Have a task read each block of pages; what it returns is `done`."""
@@ -160,8 +172,13 @@ class _Job:
     def _occurrences(self, sums: Sums, folder: Path, pool: Slots) -> dict[str, _Counted]:
         found = dict[str, _Counted]()
         for language, rows in groupby(
-                ((language, name) for table in self._wanted(sums) for language, name in zip(
-                    table["language"].to_pylist(), table["name"].to_pylist(), strict=True)), key=lambda row: row[0]):
+            (
+                (language, name)
+                for table in self._wanted(sums)
+                for language, name in zip(table["language"].to_pylist(), table["name"].to_pylist(), strict=True)
+            ),
+            key=lambda row: row[0],
+        ):
             trie = built_trie(name for _, name in rows)
             save_trie(_trie_path(folder, language), trie)
             found[language] = _Counted(trie, np.zeros(len(trie), np.int64))
@@ -191,8 +208,16 @@ class _Job:
             # Each link is an occurrence, also where the text around it hides that.
             occurrences = np.maximum(counted, anchors)
             share = np.divide(anchors, occurrences, out=np.zeros(len(table)), where=occurrences > 0)
-            yield pa.table([table["name"], table["language"], anchors, occurrences,
-                            pa.array(share.astype(np.float32), mask=occurrences == 0)], schema=LINK_PROBABILITIES)
+            yield pa.table(
+                [
+                    table["name"],
+                    table["language"],
+                    anchors,
+                    occurrences,
+                    pa.array(share.astype(np.float32), mask=occurrences == 0),
+                ],
+                schema=LINK_PROBABILITIES,
+            )
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,15 @@ if TYPE_CHECKING:
     import duckdb
 
 _PAIRS = pa.schema([("language", pa.string()), ("name", pa.string()), ("title", pa.string()), ("count", pa.int64())])
-_PAGES = pa.schema([("language", pa.string()), ("title", pa.string()), ("name", pa.string()), ("target", pa.string()),
-                    ("disambiguation", pa.bool_())])
+_PAGES = pa.schema(
+    [
+        ("language", pa.string()),
+        ("title", pa.string()),
+        ("name", pa.string()),
+        ("target", pa.string()),
+        ("disambiguation", pa.bool_()),
+    ]
+)
 _DOUBLINGS = 6
 """Redirects are followed over 2 to the power of this."""
 
@@ -54,8 +61,9 @@ class Counts:
             self._count("entries", ((site.language, name, entry) for entry in entries(page.text, site)))
         else:
             self.pages += 1
-            self._count("links", ((site.language, link.anchor, link.target) for link in links(page.text, site)
-                                  if link.anchor))
+            self._count(
+                "links", ((site.language, link.anchor, link.target) for link in links(page.text, site) if link.anchor)
+            )
         self._pages.append((site.language, page.title, name, target, disambiguation))
         if len(self._pages) >= self._bound:
             self._write_pages()
@@ -102,15 +110,22 @@ def summed(folder: Path, memory_mib: int) -> Iterator[Sums]:
     """
     import duckdb
 
-    connection = duckdb.connect(config={
-        "memory_limit": f"{memory_mib}MiB", "temp_directory": str(folder / "duckdb"),
-        "autoinstall_known_extensions": "false", "preserve_insertion_order": "false"})
+    connection = duckdb.connect(
+        config={
+            "memory_limit": f"{memory_mib}MiB",
+            "temp_directory": str(folder / "duckdb"),
+            "autoinstall_known_extensions": "false",
+            "preserve_insertion_order": "false",
+        }
+    )
     connection.execute("SET enable_progress_bar = false")
     try:
         yield Sums(connection, folder)
     except duckdb.Error as error:
-        raise OpenMofiError(f"The counts could not be summed up: {str(error).partition(chr(10))[0].rstrip('.')}.",
-                            "Free memory or disk space, or raise --memory.") from error
+        raise OpenMofiError(
+            f"The counts could not be summed up: {str(error).partition(chr(10))[0].rstrip('.')}.",
+            "Free memory or disk space, or raise --memory.",
+        ) from error
     finally:
         connection.close()
 
@@ -123,10 +138,13 @@ class Sums:
         for kind in ("links", "entries", "pages"):
             files = str(folder / f"{kind}-*.parquet").replace("'", "''")
             self._run(f"CREATE VIEW {kind} AS SELECT * FROM read_parquet('{files}')")
-        if twice := self._run("SELECT language, title FROM pages GROUP BY ALL HAVING count(*) > 1 "
-                              "ORDER BY ALL LIMIT 1").fetchone():
-            raise OpenMofiError(f"The page {twice[1]!r} ({twice[0]}) stands in the dumps twice, so its links "
-                                "would count twice.", "Give every page once: either the whole dump or its parts.")
+        if twice := self._run(
+            "SELECT language, title FROM pages GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
+        ).fetchone():
+            raise OpenMofiError(
+                f"The page {twice[1]!r} ({twice[0]}) stands in the dumps twice, so its links would count twice.",
+                "Give every page once: either the whole dump or its parts.",
+            )
         self._resolve()
 
     def _run(self, query: str) -> Any:
@@ -136,16 +154,22 @@ class Sums:
         """The table `resolved`: each title that is no article → the article that it leads to; null where none is."""
         self._run("CREATE TABLE hops AS SELECT language, title, target FROM pages WHERE target IS NOT NULL")
         for _ in range(_DOUBLINGS):
-            self._run("CREATE OR REPLACE TABLE hops AS SELECT h.language, h.title, "
-                      "coalesce(n.target, h.target) AS target FROM hops h LEFT JOIN hops n "
-                      "ON n.language = h.language AND n.title = h.target")
+            self._run(
+                "CREATE OR REPLACE TABLE hops AS SELECT h.language, h.title, "
+                "coalesce(n.target, h.target) AS target FROM hops h LEFT JOIN hops n "
+                "ON n.language = h.language AND n.title = h.target"
+            )
         # What still leads to a redirect goes round in a circle.
-        self._run("CREATE TABLE gone AS SELECT language, title FROM pages WHERE disambiguation "
-                  "UNION ALL SELECT language, title FROM hops")
-        self._run("CREATE TABLE resolved AS SELECT h.language, h.title, CASE WHEN g.title IS NULL THEN "
-                  "nullif(h.target, '') END AS target FROM hops h LEFT JOIN gone g "
-                  "ON g.language = h.language AND g.title = h.target "
-                  "UNION ALL SELECT language, title, NULL FROM pages WHERE disambiguation")
+        self._run(
+            "CREATE TABLE gone AS SELECT language, title FROM pages WHERE disambiguation "
+            "UNION ALL SELECT language, title FROM hops"
+        )
+        self._run(
+            "CREATE TABLE resolved AS SELECT h.language, h.title, CASE WHEN g.title IS NULL THEN "
+            "nullif(h.target, '') END AS target FROM hops h LEFT JOIN gone g "
+            "ON g.language = h.language AND g.title = h.target "
+            "UNION ALL SELECT language, title, NULL FROM pages WHERE disambiguation"
+        )
 
     def names(self) -> Iterator[pa.Table]:
         """The rows of `ANCHORS`, ascending by language, name and title, in tables."""

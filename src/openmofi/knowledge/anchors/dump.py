@@ -62,8 +62,9 @@ class Place:
     line: int
 
 
-def page_blocks(path: Path, language: str | None = None, read: Read = lambda _: None,
-                size: int = BLOCK) -> Iterator[tuple[Place, bytes]]:
+def page_blocks(
+    path: Path, language: str | None = None, read: Read = lambda _: None, size: int = BLOCK
+) -> Iterator[tuple[Place, bytes]]:
     """The pages of a dump in blocks; one ends with the first page that makes `size` bytes of it.
 
     Args:
@@ -195,8 +196,10 @@ class _Parser:
         except expat.ExpatError as error:
             if final:
                 raise OpenMofiError(f"{self._path} is cut off: the export has no end.", _AGAIN) from error
-            raise OpenMofiError(f"{self._path}, line {error.lineno + self.line}: is damaged XML "
-                                f"({expat.ErrorString(error.code)}).", _AGAIN) from error
+            raise OpenMofiError(
+                f"{self._path}, line {error.lineno + self.line}: is damaged XML ({expat.ErrorString(error.code)}).",
+                _AGAIN,
+            ) from error
 
     def _refuse_doctype(self, *_: object) -> None:
         raise OpenMofiError(f"{self._path} is no page dump: an export has no document type.", _DUMP)
@@ -239,8 +242,7 @@ class _Parser:
         if self._fields.get("ns", "0") != "0":
             return
         assert self.site is not None
-        self._whole.append(Page(self.site, self._fields.get("title", ""), self._redirect,
-                                self._fields.get("text", "")))
+        self._whole.append(Page(self.site, self._fields.get("title", ""), self._redirect, self._fields.get("text", "")))
 
     def found_site(self) -> Site:
         """The wiki, as the dump's head says."""

@@ -49,13 +49,15 @@ class Occurrences:
             piece = text[start:end]
             if not (role := roles[piece]):
                 continue
-            for name in prefixes(text[start:start + LONGEST]) if role == 2 else (piece,):
+            for name in prefixes(text[start : start + LONGEST]) if role == 2 else (piece,):
                 if start + len(name) in ends:
                     held[name] = held.get(name, 0) + 1
 
     def taken(self) -> Found:
         """What was counted since the last call."""
-        found = (np.fromiter((self._trie[name] for name in self._held), np.int64, len(self._held)),
-                 np.fromiter(self._held.values(), np.int64, len(self._held)))
+        found = (
+            np.fromiter((self._trie[name] for name in self._held), np.int64, len(self._held)),
+            np.fromiter(self._held.values(), np.int64, len(self._held)),
+        )
         self._held.clear()
         return found

@@ -50,9 +50,10 @@ def require_language(code: str, where: str) -> None:
         UsageError: it is unknown; names the nearest.
     """
     if code not in language_codes():
-        raise UsageError(f"{where} has the language {code!r}, which no Wikipedia has."
-                         f"{did_you_mean(code, sorted(language_codes()))}",
-                         "Give the code in the wiki's address, such as de or zh-yue, with --language.")
+        raise UsageError(
+            f"{where} has the language {code!r}, which no Wikipedia has.{did_you_mean(code, sorted(language_codes()))}",
+            "Give the code in the wiki's address, such as de or zh-yue, with --language.",
+        )
 
 
 def without_qualifier(title: str) -> str:
@@ -79,8 +80,11 @@ class Site:
         """What stands before a colon in links that lead to no article, in lower case."""
         known = languages()
         own = known.get(self.language, {}).get("namespaces", "")
-        listed = [*known["namespaces"].replace("\n", "|").split("|"), *own.split("|"),
-                  *(name for number, name in self.namespaces.items() if number)]
+        listed = [
+            *known["namespaces"].replace("\n", "|").split("|"),
+            *own.split("|"),
+            *(name for number, name in self.namespaces.items() if number),
+        ]
         return frozenset(name.lower() for name in listed if name) | language_codes() | set(known["prefixes"].split())
 
     @cached_property
@@ -94,8 +98,9 @@ class Site:
         """Finds, in wikitext, the templates by which a page says that it is a disambiguation page."""
         known = languages()
         names = [*known["disambiguation"], *known.get(self.language, {}).get("disambiguation", ())]
-        one_of = "|".join(sorted(re.escape(name).replace(r"\*", r"[^{}|\n]*").replace(r"\ ", "[ _]+")
-                                 for name in set(names)))
+        one_of = "|".join(
+            sorted(re.escape(name).replace(r"\*", r"[^{}|\n]*").replace(r"\ ", "[ _]+") for name in set(names))
+        )
         return re.compile(rf"\{{\{{\s*(?:template:\s*)?(?:{one_of})\s*[|}}\n]|__DISAMBIG__", re.IGNORECASE)
 
     def is_category(self, text: str) -> bool:
@@ -128,8 +133,12 @@ class Site:
         if text.startswith(":"):
             text = text[1:].lstrip()
         prefix, colon, _ = text.partition(":")
-        if (colon and (prefix.rstrip().lower() in self.elsewhere or not prefix)) or not text or _INVALID.search(text) \
-                or len(text.encode()) > _MAX_BYTES:
+        if (
+            (colon and (prefix.rstrip().lower() in self.elsewhere or not prefix))
+            or not text
+            or _INVALID.search(text)
+            or len(text.encode()) > _MAX_BYTES
+        ):
             return ""
         return self._capitalised(text) if self.first_letter else text
 

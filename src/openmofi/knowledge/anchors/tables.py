@@ -18,9 +18,17 @@ from openmofi.storage import read_parquet
 from openmofi.storage.fingerprints.digests import file_digest
 from openmofi.storage.tables.footers import require_footer
 
-ANCHORS = pa.schema([
-    ("name", pa.string()), ("title", pa.string()), ("language", pa.string()), ("anchors", pa.int64()),
-    ("redirects", pa.int64()), ("disambiguation", pa.int64()), ("titles", pa.int64())])
+ANCHORS = pa.schema(
+    [
+        ("name", pa.string()),
+        ("title", pa.string()),
+        ("language", pa.string()),
+        ("anchors", pa.int64()),
+        ("redirects", pa.int64()),
+        ("disambiguation", pa.int64()),
+        ("titles", pa.int64()),
+    ]
+)
 """A name and an article that it may mean, ascending by language, name and title; redirects are resolved.
 
 - name: as it stands in texts; of titles without their qualifier in parentheses.
@@ -30,9 +38,15 @@ ANCHORS = pa.schema([
 - titles: 1 where the article itself is called so.
 """
 
-LINK_PROBABILITIES = pa.schema([
-    ("name", pa.string()), ("language", pa.string()), ("anchors", pa.int64()), ("occurrences", pa.int64()),
-    ("link_probability", pa.float32())])
+LINK_PROBABILITIES = pa.schema(
+    [
+        ("name", pa.string()),
+        ("language", pa.string()),
+        ("anchors", pa.int64()),
+        ("occurrences", pa.int64()),
+        ("link_probability", pa.float32()),
+    ]
+)
 """How often a name is a link, ascending by language and name.
 
 - anchors: links with this text, to whatever article.
@@ -87,8 +101,9 @@ def anchor_languages(path: str | Path) -> list[str]:
     Raises:
         OpenMofiError: see `Anchors.open`; or it has no names.
     """
-    languages = [_languages(file, schema) for file, schema in (
-        (path, ANCHORS), (probabilities_path(path), LINK_PROBABILITIES))]
+    languages = [
+        _languages(file, schema) for file, schema in ((path, ANCHORS), (probabilities_path(path), LINK_PROBABILITIES))
+    ]
     _require_together(path)
     if not languages[0]:
         raise OpenMofiError(f"{path} has no names.", "Count them in the whole dump: `openmofi kb anchors`.")
@@ -108,8 +123,9 @@ def _require_together(path: str | Path) -> None:
         raise OpenMofiError(f"{beside} was not written together with {path}.", _AGAIN)
 
 
-def names_tables(anchors: Anchors, titles: Mapping[str, str], *, language: str | None = None,
-                 disambiguation_weight: float = 0.1) -> tuple[pa.Table, pa.Table]:
+def names_tables(
+    anchors: Anchors, titles: Mapping[str, str], *, language: str | None = None, disambiguation_weight: float = 0.1
+) -> tuple[pa.Table, pa.Table]:
     """The tables `names` and `surfaces` of a knowledge base's source (`openmofi kb build table`).
 
     A name counts for an entity as often as it is a link to its article, once more for each redirect that is called
@@ -137,8 +153,12 @@ def names_tables(anchors: Anchors, titles: Mapping[str, str], *, language: str |
     count = pc.add(links, pc.multiply(names["disambiguation"].cast(pa.float64()), disambiguation_weight))
     counted = pa.table([names["name"], names["entity"], count], names=["name", "entity", "count"])
     counted = counted.filter(pc.greater(count, 0.0)).group_by(["name", "entity"]).aggregate([("count", "sum")])
-    counted = counted.sort_by([("name", "ascending"), ("entity", "ascending")]).rename_columns(
-        {"count_sum": "count"}).select(NAMES.names).cast(NAMES)
+    counted = (
+        counted.sort_by([("name", "ascending"), ("entity", "ascending")])
+        .rename_columns({"count_sum": "count"})
+        .select(NAMES.names)
+        .cast(NAMES)
+    )
     return counted, _surfaces(anchors, language, counted["name"])
 
 
@@ -158,7 +178,8 @@ def _surfaces(anchors: Anchors, language: str, names: pa.ChunkedArray) -> pa.Tab
     table = table.append_column("key", pa.array(map(normalise, table["name"].to_pylist()), pa.string()))
     sums = table.group_by("key").aggregate([("anchors", "sum"), ("occurrences", "sum")])
     table = table.select(["name", "key"]).join(sums, "key")
-    table = table.filter(pc.and_(pc.is_in(table["name"], value_set=pc.unique(names)),
-                                 pc.greater(table["occurrences_sum"], 0))).sort_by("name")
+    table = table.filter(
+        pc.and_(pc.is_in(table["name"], value_set=pc.unique(names)), pc.greater(table["occurrences_sum"], 0))
+    ).sort_by("name")
     share = np.divide(table["anchors_sum"].to_numpy(), table["occurrences_sum"].to_numpy())
     return pa.table([table["name"], share.astype(np.float32)], schema=SURFACES)

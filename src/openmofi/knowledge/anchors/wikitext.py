@@ -15,8 +15,10 @@ from dataclasses import dataclass
 
 from openmofi.knowledge.anchors.site import Site
 
-_SKIPPED = ("nowiki|math|chem|ce|pre|syntaxhighlight|source|score|timeline|graph|hiero|templatedata|mapframe|maplink|"
-            "templatestyles|imagemap")
+_SKIPPED = (
+    "nowiki|math|chem|ce|pre|syntaxhighlight|source|score|timeline|graph|hiero|templatedata|mapframe|maplink|"
+    "templatestyles|imagemap"
+)
 _HIDDEN = re.compile(rf"<!--|<({_SKIPPED})(?:\s[^<>]*+)?+>", re.IGNORECASE)
 _ENDS = {tag: re.compile(rf"</{tag}\s*+>", re.IGNORECASE) for tag in _SKIPPED.split("|")}
 # A link without a link in it. Atomic groups: the time is linear, whatever stands there.
@@ -64,7 +66,7 @@ def without_hidden(text: str) -> str:
         return text
     parts, done, endless = [], 0, set()
     while match := _HIDDEN.search(text, done):
-        parts.append(text[done:match.start()])
+        parts.append(text[done : match.start()])
         tag = (match[1] or "").lower()
         if not tag:
             end = text.find("-->", match.end())
@@ -104,7 +106,7 @@ def _anchor(match: re.Match[str], text: str, site: Site) -> tuple[str, int]:
         return "", end
     elif text.startswith("]", end) and "[" in shown:
         shown, end = shown + "]", end + 1
-    if text[end:end + 1].isalpha() and (trail := site.trail.match(text, end)):
+    if text[end : end + 1].isalpha() and (trail := site.trail.match(text, end)):
         shown, end = shown + trail[0], trail.end()
     return clean(shown), end
 
@@ -155,7 +157,7 @@ def _marked(text: str, site: Site) -> Iterator[str]:
     for match in _LINK.finditer(text):
         if site.titles[match[1]]:
             shown, end = _anchor(match, text, site)
-            yield text[done:match.start()]
+            yield text[done : match.start()]
             yield f"{_OPEN}{html.escape(shown, quote=False)}{_CLOSE}"
             done = end
     yield text[done:]
@@ -178,6 +180,7 @@ def _links_alone(text: str) -> str:
 
 def _captions_out(text: str, site: Site) -> str:
     """Wikitext in which files, and links that lead elsewhere, are what is shown of them."""
+
     def shown(match: re.Match[str]) -> str:
         options, _, caption = ("" if site.is_category(match[1]) else match[2] or "").rpartition("|")
         return f"{_links_alone(options)}{caption}\n"

@@ -43,9 +43,17 @@ class BuildSettings:
     projection: ProjectionSettings = field(default_factory=ProjectionSettings)
 
 
-def build(builder: str, read: Callable[[], ReadSource], inputs: Mapping[str, str], out: str | Path,
-          settings: BuildSettings, *, write_beside: Callable[[Path], dict[str, Any]] | None = None,
-          memory: str = MEMORY, restart: bool = False) -> Manifest:
+def build(
+    builder: str,
+    read: Callable[[], ReadSource],
+    inputs: Mapping[str, str],
+    out: str | Path,
+    settings: BuildSettings,
+    *,
+    write_beside: Callable[[Path], dict[str, Any]] | None = None,
+    memory: str = MEMORY,
+    restart: bool = False,
+) -> Manifest:
     """Build the folder `out` from the tables of a source; if it is finished already, nothing is read.
 
     Args:
@@ -66,8 +74,9 @@ def build(builder: str, read: Callable[[], ReadSource], inputs: Mapping[str, str
     require_local(out)
     allowed = memory_bytes(memory)
     folder = mappable(out)
-    with claimed(folder, layout.KIND, {"builder": builder, **asdict(settings)}, inputs,
-                 outputs=layout.OUTPUTS, restart=restart) as manifest:
+    with claimed(
+        folder, layout.KIND, {"builder": builder, **asdict(settings)}, inputs, outputs=layout.OUTPUTS, restart=restart
+    ) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", folder)
             return manifest
@@ -105,9 +114,14 @@ def _build(source: ReadSource, folder: Path, settings: BuildSettings, work: Path
         _log.info("names of %d entities", entities)
         counts = write_lists(connection, lists, settings.candidates)
         unnameable = number_of(connection, "SELECT count(*) FROM name WHERE key = ''")
-        ids = write_ids(folder, (block.column("id") for block in read_arrow_blocks(tables.entities)), lambda: (
-            (part.column("id").to_pylist(), part.column("row").to_numpy())
-            for part in tables_of(connection, "SELECT id, row FROM entity ORDER BY id")))
+        ids = write_ids(
+            folder,
+            (block.column("id") for block in read_arrow_blocks(tables.entities)),
+            lambda: (
+                (part.column("id").to_pylist(), part.column("row").to_numpy())
+                for part in tables_of(connection, "SELECT id, row FROM entity ORDER BY id")
+            ),
+        )
         write_relations(connection, folder, entities)
         degree = write_links(connection, entities, tails)
         codes = gather_languages(connection, work / "languages_of_keys.parquet")
@@ -120,13 +134,25 @@ def _build(source: ReadSource, folder: Path, settings: BuildSettings, work: Path
         tables.entities.replace(folder / layout.ENTITIES_ARROW)
     except OSError as error:
         raise write_error(error, folder / layout.ENTITIES_ARROW) from error
-    return {**counts, **parts, **({"languages": codes} if codes else {}), "entities": entities,
-            "unnameable": unnameable, "relations": tables.rows["relations"],
-            "files": layout.file_sizes(folder, ids, parts)}
+    return {
+        **counts,
+        **parts,
+        **({"languages": codes} if codes else {}),
+        "entities": entities,
+        "unnameable": unnameable,
+        "relations": tables.rows["relations"],
+        "files": layout.file_sizes(folder, ids, parts),
+    }
 
 
-def build_table(source: str | Path, out: str | Path, settings: BuildSettings | None = None, *, memory: str = MEMORY,
-                restart: bool = False) -> Manifest:
+def build_table(
+    source: str | Path,
+    out: str | Path,
+    settings: BuildSettings | None = None,
+    *,
+    memory: str = MEMORY,
+    restart: bool = False,
+) -> Manifest:
     """Build a knowledge base of tables: Parquet, CSV, TSV or JSON lines (docs/knowledge-base.md).
 
     The same tables give the same bytes; an `ATTRIBUTION.md` beside them goes with the base. A finished `out` of the
@@ -149,5 +175,13 @@ def build_table(source: str | Path, out: str | Path, settings: BuildSettings | N
         beside.keep_attribution(folder, base)
         return {}
 
-    return build("table", lambda: read_source(source), source_fingerprints(files), out, settings or BuildSettings(),
-                 write_beside=write_beside, memory=memory, restart=restart)
+    return build(
+        "table",
+        lambda: read_source(source),
+        source_fingerprints(files),
+        out,
+        settings or BuildSettings(),
+        write_beside=write_beside,
+        memory=memory,
+        restart=restart,
+    )

@@ -46,15 +46,32 @@ def check_table(source: str | Path) -> dict[str, Any]:
     with TemporaryDirectory() as work, staged(read, Path(work), int(memory_bytes(MEMORY) * JOINED)) as checked:
         rows, problems = checked.rows, checked.problems
         counts = {} if problems else _counts(checked)
-    tables = {name: {"file": table.name, "rows": rows[name], "columns": list(table.given),
-                     "defaults": {column: default for column, default in COLUMNS[name].defaults.items()
-                                  if table.given and column not in table.given}}
-              for name, table in read.tables.items()}
-    return {"tables": tables, "counts": counts,
-            "problems": [f"{problem.message} {problem.hint}" for problem in problems], "ignored": read.notes()}
+    tables = {
+        name: {
+            "file": table.name,
+            "rows": rows[name],
+            "columns": list(table.given),
+            "defaults": {
+                column: default
+                for column, default in COLUMNS[name].defaults.items()
+                if table.given and column not in table.given
+            },
+        }
+        for name, table in read.tables.items()
+    }
+    return {
+        "tables": tables,
+        "counts": counts,
+        "problems": [f"{problem.message} {problem.hint}" for problem in problems],
+        "ignored": read.notes(),
+    }
 
 
 def _counts(checked: Staged) -> dict[str, int]:
     counts = {name: number_of(checked.connection, query) for name, query in _COUNTS.items()}
-    return {"entities": checked.rows["entities"], "relations": checked.rows["relations"],
-            "entities_without_a_description": checked.undescribed, **counts}
+    return {
+        "entities": checked.rows["entities"],
+        "relations": checked.rows["relations"],
+        "entities_without_a_description": checked.undescribed,
+        **counts,
+    }

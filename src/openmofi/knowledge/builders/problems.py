@@ -42,28 +42,37 @@ class Findings:
 
     def __init__(self, source: ReadSource) -> None:
         self.tables = source.tables
-        self._problems = [(Check.READ, problem) for problem in [
-            *source.problems, *(problem for read in source.tables.values() for problem in read.problems)]]
+        self._problems = [
+            (Check.READ, problem)
+            for problem in [
+                *source.problems,
+                *(problem for read in source.tables.values() for problem in read.problems),
+            ]
+        ]
         self._found: dict[tuple[str, Check, str], _Found] = {}
 
     def add(self, problem: Problem) -> None:
         """A problem of a whole table."""
         self._problems.append((Check.READ, problem))
 
-    def rows(self, table: str, check: Check, column: str, rows: list[int], what: str, hint: str,
-             more: int = 0) -> None:
+    def rows(self, table: str, check: Check, column: str, rows: list[int], what: str, hint: str, more: int = 0) -> None:
         """Rows that fail a check, ascending, and `more` that follow; `what` and `hint` are of the first."""
         found = self._found.setdefault((table, check, column), _Found(self.tables[table], what, hint))
-        found.rows += rows[:SHOWN + 1 - len(found.rows)]
+        found.rows += rows[: SHOWN + 1 - len(found.rows)]
         found.count += len(rows) + more
 
     def sorted(self) -> list[Problem]:
         """All of them by file, then by check."""
-        problems = [*self._problems, *(
-            (check, found.read.problem(found.rows, found.what, found.hint, found.count - len(found.rows)))
-            for (_, check, _), found in self._found.items())]
-        return [problem for _, problem in sorted(
-            problems, key=lambda each: (each[1].places[0].partition(",")[0], each[0]))]
+        problems = [
+            *self._problems,
+            *(
+                (check, found.read.problem(found.rows, found.what, found.hint, found.count - len(found.rows)))
+                for (_, check, _), found in self._found.items()
+            ),
+        ]
+        return [
+            problem for _, problem in sorted(problems, key=lambda each: (each[1].places[0].partition(",")[0], each[0]))
+        ]
 
 
 @dataclass(frozen=True)
@@ -85,8 +94,9 @@ class Block:
     def _add(self, check: Check, column: str, mask: Any, what: str, hint: str) -> None:
         rows = np.flatnonzero(np.asarray(mask)) + self.start
         if len(rows):
-            self.findings.rows(self.table, check, column, rows[:SHOWN + 1].tolist(), what, hint,
-                               max(len(rows) - SHOWN - 1, 0))
+            self.findings.rows(
+                self.table, check, column, rows[: SHOWN + 1].tolist(), what, hint, max(len(rows) - SHOWN - 1, 0)
+            )
 
     def filled(self, *columns: str) -> None:
         """Check that texts are not empty."""
@@ -101,8 +111,13 @@ class Block:
         bad = ~np.isfinite(values) & ~missing | (values > high) | ((values <= low) if open_low else (values < low))
         allowed = f"{'more than' if open_low else 'at least'} {low:g}"
         allowed += f" and at most {high:g}" if np.isfinite(high) else ""
-        self._add(Check.NUMBER, column, bad, f"{column!r} is {values[bad.argmax()]:g}" if bad.any() else "",
-                  f"It must be {allowed}.")
+        self._add(
+            Check.NUMBER,
+            column,
+            bad,
+            f"{column!r} is {values[bad.argmax()]:g}" if bad.any() else "",
+            f"It must be {allowed}.",
+        )
 
 
 def blank(texts: pa.ChunkedArray) -> NDArray[np.bool_]:

@@ -63,12 +63,16 @@ class ReadSource:
 
     def notes(self) -> list[str]:
         """What is ignored, a sentence each."""
-        notes = [f"{self.path / name} is ignored: tables are {', '.join(COLUMNS)}."
-                 f"{did_you_mean(Path(name).stem, COLUMNS)}" for name in self.ignored]
+        notes = [
+            f"{self.path / name} is ignored: tables are {', '.join(COLUMNS)}.{did_you_mean(Path(name).stem, COLUMNS)}"
+            for name in self.ignored
+        ]
         for name, read in self.tables.items():
             absent = [column for column in COLUMNS[name].schema.names if column not in read.given]
-            notes += [f"{read.name}: the column {column!r} is ignored.{did_you_mean(column, absent)}"
-                      for column in read.ignored]
+            notes += [
+                f"{read.name}: the column {column!r} is ignored.{did_you_mean(column, absent)}"
+                for column in read.ignored
+            ]
         return notes
 
 
@@ -82,19 +86,24 @@ def source_files(source: str | Path) -> tuple[Path, dict[str, list[Path]]]:
     if path.is_file() and path.suffix in FORMATS:
         return path, {"entities": [path]}
     for folder in (path, path / "kb"):
-        files = {name: [file for suffix in FORMATS if (file := folder / f"{name}{suffix}").is_file()]
-                 for name in COLUMNS}
+        files = {
+            name: [file for suffix in FORMATS if (file := folder / f"{name}{suffix}").is_file()] for name in COLUMNS
+        }
         if files["entities"]:
             return folder, {name: there for name, there in files.items() if there}
-    raise OpenMofiError(f"{source} has no entities.parquet and no entities.csv, .tsv or .jsonl.",
-                        f"Give the folder with the entities and optionally {', '.join([*COLUMNS][1:])}, or one file "
-                        "with entities.")
+    raise OpenMofiError(
+        f"{source} has no entities.parquet and no entities.csv, .tsv or .jsonl.",
+        f"Give the folder with the entities and optionally {', '.join([*COLUMNS][1:])}, or one file with entities.",
+    )
 
 
 def source_fingerprints(files: Mapping[str, list[Path]]) -> dict[str, str]:
     """Name of a file → its fingerprint; text is read whole, since it has no statistics that change with it."""
-    return {path.name: file_fingerprint(path) if path.suffix == ".parquet" else file_digest(path)
-            for paths in files.values() for path in paths}
+    return {
+        path.name: file_fingerprint(path) if path.suffix == ".parquet" else file_digest(path)
+        for paths in files.values()
+        for path in paths
+    }
 
 
 def read_source(source: str | Path) -> ReadSource:
@@ -104,18 +113,29 @@ def read_source(source: str | Path) -> ReadSource:
         OpenMofiError: see `source_files`.
     """
     path, files = source_files(source)
-    problems = [Problem((str(path),), f"has both {' and '.join(file.name for file in there)}", "Keep one of them.")
-                for there in files.values() if len(there) > 1]
+    problems = [
+        Problem((str(path),), f"has both {' and '.join(file.name for file in there)}", "Keep one of them.")
+        for there in files.values()
+        if len(there) > 1
+    ]
     tables = {name: read_columns(there[0], COLUMNS[name]) for name, there in files.items()}
     used = {file.name for there in files.values() for file in there}
-    others = [] if path.is_file() else sorted(
-        file.name for file in path.iterdir() if file.suffix in FORMATS and file.name not in used)
+    others = (
+        []
+        if path.is_file()
+        else sorted(file.name for file in path.iterdir() if file.suffix in FORMATS and file.name not in used)
+    )
     return ReadSource(path, tables, tuple(problems), tuple(others))
 
 
 def source_of(tables: SourceTables, path: Path) -> ReadSource:
     """The source that tables of another origin are, to be checked."""
-    read = {"entities": tables.entities.append_column(ALIASES, pa.array([[]] * len(tables.entities), ALIASES.type)),
-            "names": tables.names, "relations": tables.relations, "surfaces": tables.surfaces}
-    return ReadSource(path, {name: ReadTable(name, blocks_of(table), given=tuple(table.column_names))
-                             for name, table in read.items()})
+    read = {
+        "entities": tables.entities.append_column(ALIASES, pa.array([[]] * len(tables.entities), ALIASES.type)),
+        "names": tables.names,
+        "relations": tables.relations,
+        "surfaces": tables.surfaces,
+    }
+    return ReadSource(
+        path, {name: ReadTable(name, blocks_of(table), given=tuple(table.column_names)) for name, table in read.items()}
+    )

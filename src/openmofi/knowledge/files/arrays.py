@@ -36,8 +36,9 @@ def appended(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> Iterator[A
     It is no map that is written to: where the disk is full, that would end the process.
     """
     with atomic_path(path) as temporary, open(temporary, "wb") as handle:
-        np.lib.format.write_array_header_1_0(handle, {
-            "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape})
+        np.lib.format.write_array_header_1_0(
+            handle, {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+        )
         handle.flush()  # or a disk that is full would be told of when the file is closed, in place of another's error
 
         def append(block: NDArray[Any]) -> None:
@@ -55,7 +56,7 @@ def outside(array: NDArray[Any], kind: Any, shape: tuple[int, ...], low: float, 
         return f"holds {array.dtype} of shape {array.shape} and should hold {np.dtype(kind)} of shape {shape}"
     rows = max(_ELEMENTS // max(int(np.prod(shape[1:])), 1), 1)
     for start in range(0, len(array), rows):
-        block = array[start:start + rows]
+        block = array[start : start + rows]
         if not ((block >= low) & (block <= high)).all():  # a NaN is neither
             return f"holds values beyond {low:g} to {high:g}"
     return ""
@@ -65,6 +66,8 @@ def bad_offsets(offsets: NDArray[Any], size: int, last: int) -> str:
     """What is wrong with offsets of lists, `size` + 1 that rise from 0 to `last`; else `""`."""
     if problem := outside(offsets, np.int64, (size + 1,), 0, last):
         return problem
-    rising = all((offsets[start + 1:start + _ELEMENTS + 1] >= offsets[start:start + _ELEMENTS][:size - start]).all()
-                 for start in range(0, size, _ELEMENTS))
+    rising = all(
+        (offsets[start + 1 : start + _ELEMENTS + 1] >= offsets[start : start + _ELEMENTS][: size - start]).all()
+        for start in range(0, size, _ELEMENTS)
+    )
     return "" if rising and offsets[0] == 0 and offsets[-1] == last else "does not fit the lists"

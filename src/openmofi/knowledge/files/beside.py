@@ -61,13 +61,20 @@ class Beside:
         Raises:
             ValueError: one of them is not what was written.
         """
-        return cls(folder, _mapped(folder / DETAILS_FILE, DETAILS), _mapped(folder / REDIRECTS_FILE, REDIRECTS),
-                   Relations.of(folder))
+        return cls(
+            folder,
+            _mapped(folder / DETAILS_FILE, DETAILS),
+            _mapped(folder / REDIRECTS_FILE, REDIRECTS),
+            Relations.of(folder),
+        )
 
     def details_of(self, row: int) -> Mapping[str, Any]:
         """`image` and `prior` of an entity, where the base has them."""
-        return {} if self.details is None else {
-            name: self.details.column(name)[row].as_py() or "" for name in DETAILS.names}
+        return (
+            {}
+            if self.details is None
+            else {name: self.details.column(name)[row].as_py() or "" for name in DETAILS.names}
+        )
 
     def into(self, entity_id: str) -> str | None:
         """The identifier that one which is gone was merged into."""
@@ -102,8 +109,9 @@ class Beside:
         if self.details is not None:
             write_arrow(folder / DETAILS_FILE, self.details.take(pa.array(rows)))
         if self.redirects is not None:
-            write_arrow(folder / REDIRECTS_FILE, self.redirects.filter(
-                pc.is_in(self.redirects.column("into"), value_set=ids)))
+            write_arrow(
+                folder / REDIRECTS_FILE, self.redirects.filter(pc.is_in(self.redirects.column("into"), value_set=ids))
+            )
         if (self.folder / EXTERNAL_IDS_FILE).is_file():
             with table_blocks(folder / EXTERNAL_IDS_FILE, EXTERNAL_IDS) as add:
                 for table in self.external_ids():

@@ -61,10 +61,15 @@ def connected(folder: Path, memory: int) -> Iterator[DuckDBPyConnection]:
 
     spilled = folder / "spilled"
     try:
-        with duckdb.connect(config={
-                "memory_limit": f"{memory // 10**6}MB", "temp_directory": str(spilled),
+        with duckdb.connect(
+            config={
+                "memory_limit": f"{memory // 10**6}MB",
+                "temp_directory": str(spilled),
                 "threads": max(min(cores(), memory // _A_THREAD), 1),
-                "preserve_insertion_order": False, "autoinstall_known_extensions": False}) as connection:
+                "preserve_insertion_order": False,
+                "autoinstall_known_extensions": False,
+            }
+        ) as connection:
             connection.execute("SET enable_progress_bar = false")
             try:
                 yield connection
@@ -79,8 +84,9 @@ def connected(folder: Path, memory: int) -> Iterator[DuckDBPyConnection]:
 def _said(error: Exception, folder: Path) -> OpenMofiError:
     reason = str(error).partition("\n")[0].rstrip(".")
     if any(sign in reason.lower() for sign in _FULL) or shutil.disk_usage(folder).free < _NO_ROOM:
-        return OpenMofiError(f"The disk is full: {folder} could not be written.",
-                             "Free some space and start the same command again.")
+        return OpenMofiError(
+            f"The disk is full: {folder} could not be written.", "Free some space and start the same command again."
+        )
     return OpenMofiError(f"{folder} could not be joined: {reason}.", "Give more --memory, and start the command again.")
 
 

@@ -66,19 +66,24 @@ def listed_files(folder: Path, manifest: Manifest, needed: tuple[str, ...], eith
             of `either`, and those that may lie beside them.
     """
     if not manifest.finished:
-        raise OpenMofiError(f"{folder} is not finished: its build was interrupted.",
-                            "Start the same 'openmofi kb build' again.")
+        raise OpenMofiError(
+            f"{folder} is not finished: its build was interrupted.", "Start the same 'openmofi kb build' again."
+        )
     counts = dict(manifest.counts)
     digests = counts.pop(_DIGESTS, None)
     files = counts.get("files")
     if digests is not None:
-        others = {name: digest for name, digest in digests.items() if name != MANIFEST} if isinstance(
-            digests, dict) else {}
+        others = (
+            {name: digest for name, digest in digests.items() if name != MANIFEST} if isinstance(digests, dict) else {}
+        )
         if not others or digests.get(MANIFEST) != _manifest_digest(manifest, counts, others):
             raise OpenMofiError(f"{folder / MANIFEST} is not what was built: its content has changed.", _HINT)
     whole = [{*needed, each} for each in either]
-    if not isinstance(files, dict) or set(files) - {*beside.FILES} not in whole or not all(
-            isinstance(size, int) for size in files.values()):
+    if (
+        not isinstance(files, dict)
+        or set(files) - {*beside.FILES} not in whole
+        or not all(isinstance(size, int) for size in files.values())
+    ):
         raise OpenMofiError(f"The manifest of {folder} does not list its files.", "Build the knowledge base again.")
     return files
 
@@ -90,9 +95,11 @@ def require_digests(folder: Path, manifest: Manifest) -> None:
         OpenMofiError: it was written before there were any.
     """
     if _DIGESTS not in manifest.counts:
-        raise OpenMofiError(f"{folder} has no digests: it was built by an earlier version, and whether its content "
-                            "has changed since cannot be known.",
-                            "Build it again, into a new folder, to have it verified.")
+        raise OpenMofiError(
+            f"{folder} has no digests: it was built by an earlier version, and whether its content "
+            "has changed since cannot be known.",
+            "Build it again, into a new folder, to have it verified.",
+        )
 
 
 def wrong_sizes(folder: Path, files: Mapping[str, int]) -> dict[str, str]:
@@ -110,12 +117,16 @@ def wrong_digests(folder: Path, manifest: Manifest, files: Mapping[str, int], pr
     """File → what is wrong, of files whose content is not what was built; all of it is read."""
     digests = manifest.counts.get(_DIGESTS)
     if digests is None:
-        _log.warning("%s was built by an earlier version and has no digests: damage may not be seen; build it again",
-                     folder)
+        _log.warning(
+            "%s was built by an earlier version and has no digests: damage may not be seen; build it again", folder
+        )
         return {}
     blocks = _Blocks(progress, sum(-(-size // BLOCK) for size in files.values()))
-    return {name: "is not what was built: its content has changed" for name in files
-            if file_digest(folder / name, blocks.advance) != digests.get(name)}
+    return {
+        name: "is not what was built: its content has changed"
+        for name in files
+        if file_digest(folder / name, blocks.advance) != digests.get(name)
+    }
 
 
 class _Blocks:

@@ -54,8 +54,10 @@ class Languages:
         """
         for code in wanted:
             if code not in self.codes:
-                raise UsageError(f"The knowledge base has no names of the language {code!r}; it has those of "
-                                 f"{', '.join(self.codes)}.{did_you_mean(code, self.codes)}")
+                raise UsageError(
+                    f"The knowledge base has no names of the language {code!r}; it has those of "
+                    f"{', '.join(self.codes)}.{did_you_mean(code, self.codes)}"
+                )
         return np.uint64(sum(1 << self.codes.index(code) for code in set(wanted)))
 
     def of_name(self, number: int) -> list[str]:
@@ -71,8 +73,10 @@ def mask_of(languages: Languages | None, wanted: Sequence[str], base: Path) -> n
         UsageError: see there; the base does not know the languages of its names.
     """
     if languages is None:
-        raise UsageError(f"The knowledge base {base} does not know which languages its names are of.",
-                         "Build it with a table of languages, or of Wikidata with several --languages.")
+        raise UsageError(
+            f"The knowledge base {base} does not know which languages its names are of.",
+            "Build it with a table of languages, or of Wikidata with several --languages.",
+        )
     return languages.mask(wanted)
 
 
@@ -119,8 +123,10 @@ def write_languages(folder: Path, names: Names, gathered: Path, memory: int) -> 
         for part in read_table_blocks(gathered):
             ids = pa.array([names.get(key) for key in part.column("key").to_pylist()], pa.int64())
             add(pa.table([ids, part.column("mask")], schema=_PLACED).filter(pc.is_valid(ids)))
-    with (connected(gathered.parent, memory) as connection,
-          appended(folder / LANGUAGES_FILE, np.uint64, (len(names),)) as append):
+    with (
+        connected(gathered.parent, memory) as connection,
+        appended(folder / LANGUAGES_FILE, np.uint64, (len(names),)) as append,
+    ):
         begin = 0
         for part in tables_of(connection, f"SELECT * FROM read_parquet({quoted(placed)}) ORDER BY id"):
             ids = part.column("id").to_numpy()

@@ -25,8 +25,9 @@ from openmofi.storage import read_arrow, write_arrow
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-OFFSETS, TAILS, KINDS, NAMES = (f"relations/{name}" for name in (
-    "offsets.npy", "tails.npy", "kinds.npy", "names.arrow"))
+OFFSETS, TAILS, KINDS, NAMES = (
+    f"relations/{name}" for name in ("offsets.npy", "tails.npy", "kinds.npy", "names.arrow")
+)
 BELOW_OFFSETS, BELOW = "relations/below_offsets.npy", "relations/below.npy"
 FILES = (OFFSETS, TAILS, KINDS, NAMES, BELOW_OFFSETS, BELOW)
 """A base has all of them, or none: one without relations, or of an earlier version."""
@@ -75,35 +76,47 @@ class Relations:
             raise ValueError(f"{NAMES} has other columns")
         names.validate(full=True)
         arrays = {name: mapped(folder / name) for name in FILES if name != NAMES}
-        return cls(arrays[OFFSETS], arrays[TAILS], arrays[KINDS], tuple(names.column(0).to_pylist()),
-                   arrays[BELOW_OFFSETS], arrays[BELOW])
+        return cls(
+            arrays[OFFSETS],
+            arrays[TAILS],
+            arrays[KINDS],
+            tuple(names.column(0).to_pylist()),
+            arrays[BELOW_OFFSETS],
+            arrays[BELOW],
+        )
 
     def fits(self, size: int) -> bool:
         """Whether the files fit together, and a base of so many entities."""
-        return (len(self.offsets) == size + 1 and len(self.below_offsets) == 2 * size + 1
-                and len(self.tails) == len(self.kinds) == self.offsets[-1]
-                and len(self.below) == self.below_offsets[-1])
+        return (
+            len(self.offsets) == size + 1
+            and len(self.below_offsets) == 2 * size + 1
+            and len(self.tails) == len(self.kinds) == self.offsets[-1]
+            and len(self.below) == self.below_offsets[-1]
+        )
 
     def wrong_contents(self, size: int) -> dict[str, str]:
         """File → what cannot be in it, `""` for nothing, of a base of so many entities."""
         count, names = len(self.tails), len(self.names)
-        return {OFFSETS: bad_offsets(self.offsets, size, count),
-                TAILS: outside(self.tails, np.int32, (count,), 0, size - 1),
-                KINDS: outside(self.kinds, _kind_type(names), (count,), 0, names - 1),
-                BELOW_OFFSETS: bad_offsets(self.below_offsets, 2 * size, len(self.below)),
-                BELOW: outside(self.below, np.int32, (len(self.below),), 0, size - 1)}
+        return {
+            OFFSETS: bad_offsets(self.offsets, size, count),
+            TAILS: outside(self.tails, np.int32, (count,), 0, size - 1),
+            KINDS: outside(self.kinds, _kind_type(names), (count,), 0, names - 1),
+            BELOW_OFFSETS: bad_offsets(self.below_offsets, 2 * size, len(self.below)),
+            BELOW: outside(self.below, np.int32, (len(self.below),), 0, size - 1),
+        }
 
     def between(self, start: int, stop: int) -> tuple[Rows, NDArray[Any], NDArray[np.int32]]:
         """Heads, kinds and tails of the relations of the entities at rows `start` to `stop`, in order."""
-        lengths = np.diff(self.offsets[start:stop + 1])
+        lengths = np.diff(self.offsets[start : stop + 1])
         places = slice(int(self.offsets[start]), int(self.offsets[stop]))
         return np.repeat(np.arange(start, stop), lengths), self.kinds[places], self.tails[places]
 
     def above(self, row: int) -> Rows:
         """Rows of the classes that an entity belongs to, without itself, the nearest first, then by row."""
         subclass = self._is_subclass
-        return _closed(self._tails(np.array([row]), subclass | self._is_instance),
-                       lambda rows: self._tails(rows, subclass), row)
+        return _closed(
+            self._tails(np.array([row]), subclass | self._is_instance), lambda rows: self._tails(rows, subclass), row
+        )
 
     @cached_property
     def _is_subclass(self) -> NDArray[np.bool_]:
@@ -165,15 +178,23 @@ def write_relations(connection: DuckDBPyConnection, folder: Path, entities: int)
     """
     names = [name for _, name in connection.execute("SELECT kind, name FROM kind ORDER BY kind").fetchall()]
     connection.execute("CREATE TABLE related AS SELECT DISTINCT head, kind, tail FROM edge")
-    connection.execute("""
+    connection.execute(
+        """
         CREATE TABLE below AS SELECT DISTINCT 2 * tail::BIGINT + list_contains(?, name)::BIGINT AS list, head
         FROM related JOIN kind USING (kind) WHERE head <> tail AND list_contains(?, name)""",
-                       [list(INSTANCE), [*SUBCLASS, *INSTANCE]])
+        [list(INSTANCE), [*SUBCLASS, *INSTANCE]],
+    )
     related, below = (number_of(connection, f"SELECT count(*) FROM {name}") for name in ("related", "below"))
     if related:
-        _write(folder, entities, names, related,
-               _arrays(connection, "SELECT head, kind, tail FROM related ORDER BY head, kind, tail"), below,
-               _arrays(connection, "SELECT list, head FROM below ORDER BY list, head"))
+        _write(
+            folder,
+            entities,
+            names,
+            related,
+            _arrays(connection, "SELECT head, kind, tail FROM related ORDER BY head, kind, tail"),
+            below,
+            _arrays(connection, "SELECT list, head FROM below ORDER BY list, head"),
+        )
 
 
 def _arrays(connection: DuckDBPyConnection, query: str) -> Blocks:
@@ -181,8 +202,9 @@ def _arrays(connection: DuckDBPyConnection, query: str) -> Blocks:
         yield tuple(column.to_numpy() for column in part.columns)
 
 
-def _write(folder: Path, size: int, names: Sequence[str], count: int, related: Blocks, count_below: int,
-           below: Blocks) -> None:
+def _write(
+    folder: Path, size: int, names: Sequence[str], count: int, related: Blocks, count_below: int, below: Blocks
+) -> None:
     """Write the files.
 
     Args:
@@ -197,8 +219,9 @@ def _write(folder: Path, size: int, names: Sequence[str], count: int, related: B
     _write_lists(folder, BELOW_OFFSETS, 2 * size, {BELOW: np.int32}, count_below, below)
 
 
-def _write_lists(folder: Path, offsets: str, size: int, columns: dict[str, DTypeLike], count: int,
-                 blocks: Blocks) -> None:
+def _write_lists(
+    folder: Path, offsets: str, size: int, columns: dict[str, DTypeLike], count: int, blocks: Blocks
+) -> None:
     ends = np.zeros(size + 1, np.int64)
     with ExitStack() as stack:
         appends = [stack.enter_context(appended(folder / name, kind, (count,))) for name, kind in columns.items()]

@@ -18,8 +18,10 @@ def taken(column: pa.ChunkedArray, rows: ArrayLike) -> pa.Array:
     batch = np.searchsorted(starts, wanted, "right") - 1
     order = np.argsort(batch, kind="stable")
     numbers, first = np.unique(batch[order], return_index=True)
-    parts = [column.chunk(number).take(pa.array(wanted[places] - starts[number]))
-             for number, places in zip(numbers.tolist(), np.split(order, first[1:]), strict=True)]
+    parts = [
+        column.chunk(number).take(pa.array(wanted[places] - starts[number]))
+        for number, places in zip(numbers.tolist(), np.split(order, first[1:]), strict=True)
+    ]
     back = np.empty(len(order), np.int64)
     back[order] = np.arange(len(order))
     return pa.concat_arrays(parts).take(pa.array(back))

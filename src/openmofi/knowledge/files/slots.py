@@ -34,8 +34,14 @@ class Slots:
         self._executor, self._free = executor, slots
         self._running: dict[Future[Any], tuple[Path, Done]] = {}
 
-    def run(self, done: Done, data: Iterable[bytes], task: Callable[Concatenate[IO[bytes], Given], Any],
-            *arguments: Given.args, **named: Given.kwargs) -> None:
+    def run(
+        self,
+        done: Done,
+        data: Iterable[bytes],
+        task: Callable[Concatenate[IO[bytes], Given], Any],
+        *arguments: Given.args,
+        **named: Given.kwargs,
+    ) -> None:
         """Have a task read these bytes; what it returns is `done`. Waits while all slots are in use."""
         while not self._free:
             self._collect()
@@ -72,8 +78,14 @@ class Here(Slots):
     def __init__(self) -> None:
         pass
 
-    def run(self, done: Done, data: Iterable[bytes], task: Callable[Concatenate[IO[bytes], Given], Any],
-            *arguments: Given.args, **named: Given.kwargs) -> None:
+    def run(
+        self,
+        done: Done,
+        data: Iterable[bytes],
+        task: Callable[Concatenate[IO[bytes], Given], Any],
+        *arguments: Given.args,
+        **named: Given.kwargs,
+    ) -> None:
         """See `Slots`."""
         done(task(io.BytesIO(b"".join(data)), *arguments, **named))
 
@@ -82,8 +94,9 @@ class Here(Slots):
 
 
 @contextmanager
-def slots(folder: Path, workers: int, begin: Callable[..., None] | None = None,
-          arguments: tuple[Any, ...] = ()) -> Iterator[Slots]:
+def slots(
+    folder: Path, workers: int, begin: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()
+) -> Iterator[Slots]:
     """Workers that read what is handed over.
 
     Args:
@@ -121,5 +134,7 @@ def _read(slot: Path, task: Callable[..., Any], arguments: tuple[Any, ...], name
 
 
 def _died() -> OpenMofiError:
-    return OpenMofiError("A process that reads the dump died (out of memory?).",
-                         "Start the command again: it goes on with what has not been read yet.")
+    return OpenMofiError(
+        "A process that reads the dump died (out of memory?).",
+        "Start the command again: it goes on with what has not been read yet.",
+    )

@@ -110,8 +110,9 @@ def built_trie(keys: Iterable[str]) -> marisa_trie.Trie:
 def built_names(keys: Sequence[str]) -> Names:
     """Names of keys, which are distinct and ascending."""
     firsts = keys[PART_KEYS::PART_KEYS]
-    return _one_or_several([built_trie(keys[start:start + PART_KEYS])
-                            for start in range(0, max(len(keys), 1), PART_KEYS)], firsts)
+    return _one_or_several(
+        [built_trie(keys[start : start + PART_KEYS]) for start in range(0, max(len(keys), 1), PART_KEYS)], firsts
+    )
 
 
 def save_names(folder: Path, names: Names) -> dict[str, list[str]]:
@@ -131,8 +132,9 @@ def open_names(folder: Path, counts: Mapping[str, Any]) -> Names:
         counts: with `PARTS` where there are several tries.
     """
     firsts = counts.get(PARTS, [])
-    return _one_or_several([marisa_trie.Trie().mmap(str(folder / trie_file(number)))
-                            for number in range(len(firsts) + 1)], firsts)
+    return _one_or_several(
+        [marisa_trie.Trie().mmap(str(folder / trie_file(number))) for number in range(len(firsts) + 1)], firsts
+    )
 
 
 def further_files(counts: Mapping[str, Any]) -> list[str]:

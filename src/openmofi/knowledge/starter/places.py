@@ -41,8 +41,14 @@ def read_countries(pycountry: Path, geonames: Path) -> dict[str, Thing]:
         continent = continents.get(other.get("continentcode"), {}).get("name", "")
         description = f"country in {continent}" if continent else "country"
         countries[code] = Thing(
-            f"country:{code}", name, description, (LOCATION, "country"),
-            aliases=tuple(alias for alias in aliases if alias != name), kinds=COUNTRY, context=context_of(description))
+            f"country:{code}",
+            name,
+            description,
+            (LOCATION, "country"),
+            aliases=tuple(alias for alias in aliases if alias != name),
+            kinds=COUNTRY,
+            context=context_of(description),
+        )
     return countries
 
 
@@ -56,10 +62,21 @@ def read_subdivisions(pycountry: Path, countries: Mapping[str, Thing]) -> list[T
         found = _BRACKETS.match(row["name"])
         name, alias = (found.group(1), found.group(2)) if found else (row["name"], "")
         description = f"{row['type'].lower()} of {country.name}"
-        things.append(Thing(
-            f"iso3166-2:{row['code']}", name, description, (LOCATION, "subdivision"), _SUBDIVISION,
-            aliases=(alias,) if alias else (), relations=(("part_holonym", country.id),), kinds=_DISTRICT,
-            no_kinds=CITY | COUNTRY, place=country.name_keys, context=context_of(description)))
+        things.append(
+            Thing(
+                f"iso3166-2:{row['code']}",
+                name,
+                description,
+                (LOCATION, "subdivision"),
+                _SUBDIVISION,
+                aliases=(alias,) if alias else (),
+                relations=(("part_holonym", country.id),),
+                kinds=_DISTRICT,
+                no_kinds=CITY | COUNTRY,
+                place=country.name_keys,
+                context=context_of(description),
+            )
+        )
     return things
 
 
@@ -75,28 +92,53 @@ def read_cities(geonames: Path, countries: Mapping[str, Thing]) -> list[Thing]:
         where = f"{state['name']}, {country.name}" if state else country.name
         description = f"city in {where}"
         plain = _unaccented(name)
-        things.append(Thing(
-            f"geonames:{row['geonameid']}", name, description, (LOCATION, "city"),
-            max(row["population"] / _UNITS, _LEAST), aliases=(plain,) if plain != name else (),
-            relations=(("part_holonym", country.id),), kinds=CITY,
-            place=keys_of((state["name"],)) if state else country.name_keys, context=context_of(description)))
+        things.append(
+            Thing(
+                f"geonames:{row['geonameid']}",
+                name,
+                description,
+                (LOCATION, "city"),
+                max(row["population"] / _UNITS, _LEAST),
+                aliases=(plain,) if plain != name else (),
+                relations=(("part_holonym", country.id),),
+                kinds=CITY,
+                place=keys_of((state["name"],)) if state else country.name_keys,
+                context=context_of(description),
+            )
+        )
     return things
 
 
 def read_languages(pycountry: Path) -> list[Thing]:
     """Languages with a two-letter code."""
-    return [Thing(f"iso639-3:{row['alpha_3']}", _before_parentheses(row["name"]), "language",
-                  ("noun.communication", "language"), kinds=keys_of(("language",)), context=context_of("language"))
-            for row in _database(pycountry, "iso639-3", "639-3") if row.get("alpha_2")]
+    return [
+        Thing(
+            f"iso639-3:{row['alpha_3']}",
+            _before_parentheses(row["name"]),
+            "language",
+            ("noun.communication", "language"),
+            kinds=keys_of(("language",)),
+            context=context_of("language"),
+        )
+        for row in _database(pycountry, "iso639-3", "639-3")
+        if row.get("alpha_2")
+    ]
 
 
 def read_currencies(pycountry: Path) -> list[Thing]:
     """Currencies of ISO 4217 but for precious metals, funds and codes of tests."""
-    return [Thing(f"iso4217:{row['alpha_3']}", row["name"], f"currency with the code {row['alpha_3']}",
-                  ("noun.quantity", "currency"), kinds=keys_of(("monetary unit", "currency")),
-                  context=context_of("currency"))
-            for row in _database(pycountry, "iso4217", "4217")
-            if not row["alpha_3"].startswith("X") or row["alpha_3"] in ("XAF", "XCD", "XOF", "XPF")]
+    return [
+        Thing(
+            f"iso4217:{row['alpha_3']}",
+            row["name"],
+            f"currency with the code {row['alpha_3']}",
+            ("noun.quantity", "currency"),
+            kinds=keys_of(("monetary unit", "currency")),
+            context=context_of("currency"),
+        )
+        for row in _database(pycountry, "iso4217", "4217")
+        if not row["alpha_3"].startswith("X") or row["alpha_3"] in ("XAF", "XCD", "XOF", "XPF")
+    ]
 
 
 def _before_parentheses(name: str) -> str:

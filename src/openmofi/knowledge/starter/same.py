@@ -18,8 +18,13 @@ Find = Callable[[str], list[Thing]]
 
 def is_one(left: Thing, right: Thing) -> bool:
     """Whether two things that share a name may be one."""
-    return bool(left.kinds & right.kinds and not left.no_kinds & right.kinds and not right.no_kinds & left.kinds
-                and _lies(left, right) and _lies(right, left))
+    return bool(
+        left.kinds & right.kinds
+        and not left.no_kinds & right.kinds
+        and not right.no_kinds & left.kinds
+        and _lies(left, right)
+        and _lies(right, left)
+    )
 
 
 def _lies(place: Thing, other: Thing) -> bool:
@@ -46,15 +51,23 @@ class SameAs:
         lefts = [left for left in lefts if left.id not in self.into]
         for left in lefts:
             # By other names only what the preferred one does not find: West Germany is one of Germany's.
-            found[left.id] = next(filter(None, (
-                {self.kept(right.id) for key in keys for right in find(key) if is_one(left, right)}
-                for keys in (keys_of((left.name,)), keys_of(left.aliases)))), set())
+            found[left.id] = next(
+                filter(
+                    None,
+                    (
+                        {self.kept(right.id) for key in keys for right in find(key) if is_one(left, right)}
+                        for keys in (keys_of((left.name,)), keys_of(left.aliases))
+                    ),
+                ),
+                set(),
+            )
         claims: dict[str, int] = {}
         for rights in found.values():
             for right in rights:
                 claims[right] = claims.get(right, 0) + 1
-        self.into |= {left: right for left, rights in found.items() if len(rights) == 1
-                      for right in rights if claims[right] == 1}
+        self.into |= {
+            left: right for left, rights in found.items() if len(rights) == 1 for right in rights if claims[right] == 1
+        }
 
     def pairs(self) -> list[tuple[str, str]]:
         """Rows (identifier that is kept, identifier that goes)."""
@@ -76,7 +89,10 @@ def found_in(nouns: Nouns, taken: Iterable[str] = ()) -> Find:
     gone = set(taken)
 
     def find(key: str) -> list[Thing]:
-        return [things[each] if each in things else things.setdefault(each, nouns.thing(each))
-                for each in nouns.by_key.get(key, ()) if each not in gone]
+        return [
+            things[each] if each in things else things.setdefault(each, nouns.thing(each))
+            for each in nouns.by_key.get(key, ())
+            if each not in gone
+        ]
 
     return find

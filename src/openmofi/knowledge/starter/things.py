@@ -11,10 +11,29 @@ from typing import Self
 from openmofi.knowledge.builders.wordnet import Synset
 from openmofi.knowledge.names import normalise
 
-CITY = frozenset(map(normalise, (
-    "city", "town", "village", "municipality", "capital", "national capital", "state capital", "provincial capital",
-    "capital city", "metropolis", "urban area", "borough", "port city", "county seat", "city state", "commune",
-)))
+CITY = frozenset(
+    map(
+        normalise,
+        (
+            "city",
+            "town",
+            "village",
+            "municipality",
+            "capital",
+            "national capital",
+            "state capital",
+            "provincial capital",
+            "capital city",
+            "metropolis",
+            "urban area",
+            "borough",
+            "port city",
+            "county seat",
+            "city state",
+            "commune",
+        ),
+    )
+)
 """Kinds of what is a town, whatever its size."""
 
 _HYPERNYMS = ("hypernym", "instance_hypernym")
@@ -25,11 +44,40 @@ _HEAD_ENDS = re.compile(
     r"made|known|based|founded|published|written|born|having|is|was|not|than|under|over|around|native|endemic|found|"
     r"living|involving|consisting|containing|related|belonging|produced|designed|intended|capable|occurring|using|"
     r"formed|caused|developed|derived|played|held|during|through|within|against|into|since|until|after|before|across|"
-    r"linking|adapted|worn|taking|trying|performed|done|characterized|characterised)\b|[,;:–—]")
+    r"linking|adapted|worn|taking|trying|performed|done|characterized|characterised)\b|[,;:–—]"
+)
 _AND = re.compile(r"\band\b|\bor\b|[/&]")
-_RANKS = frozenset(("species", "genus", "family", "order", "class", "subspecies", "breed", "type", "group", "kind",
-                    "form", "variety", "suborder", "clade", "series", "set", "phylum", "tribe", "superfamily",
-                    "subfamily", "infraorder", "subclass", "member", "name", "part", "range", "branch"))
+_RANKS = frozenset(
+    (
+        "species",
+        "genus",
+        "family",
+        "order",
+        "class",
+        "subspecies",
+        "breed",
+        "type",
+        "group",
+        "kind",
+        "form",
+        "variety",
+        "suborder",
+        "clade",
+        "series",
+        "set",
+        "phylum",
+        "tribe",
+        "superfamily",
+        "subfamily",
+        "infraorder",
+        "subclass",
+        "member",
+        "name",
+        "part",
+        "range",
+        "branch",
+    )
+)
 _FORMER = re.compile(r"^(?:an? |the )?(?:former|formerly|ancient|historical)\b")
 FORMER = "of the past"
 """The kind of what WordNet says to be no more."""
@@ -100,7 +148,7 @@ def heads(description: str) -> list[str]:
 def _first_phrase(text: str) -> tuple[str, str, str]:
     """The words before the first preposition or verb, that word, and the rest."""
     end = _HEAD_ENDS.search(text.lower())
-    return (text, "", "") if end is None else (text[:end.start()], end.group(), text[end.end():])
+    return (text, "", "") if end is None else (text[: end.start()], end.group(), text[end.end() :])
 
 
 def plain_title(title: str) -> tuple[str, str]:
@@ -153,9 +201,12 @@ class Nouns:
     def closure(self, synset_id: str) -> frozenset[str]:
         """Keys of the names of all that a synset is a kind or an instance of."""
         if synset_id not in self._closures:
-            self._closures[synset_id] = frozenset().union(*(
-                {*keys_of(lemma for lemma, _ in self.synsets[above].lemmas)} for above in
-                self._followed(synset_id, _HYPERNYMS)))
+            self._closures[synset_id] = frozenset().union(
+                *(
+                    {*keys_of(lemma for lemma, _ in self.synsets[above].lemmas)}
+                    for above in self._followed(synset_id, _HYPERNYMS)
+                )
+            )
         return self._closures[synset_id]
 
     def thing(self, synset_id: str) -> Thing:
@@ -165,9 +216,16 @@ class Nouns:
         kinds = above | {synset.lexname, *([FORMER] if _FORMER.match(synset.definition) else ())}
         wholes = [lemma for whole in self._followed(synset_id, _WHOLES) for lemma, _ in self.synsets[whole].lemmas]
         names = [lemma for lemma, _ in synset.lemmas]
-        return Thing(synset_id, names[0], synset.definition, (synset.lexname,), aliases=tuple(names[1:]),
-                     kinds=kinds, place=keys_of(wholes) if above & CITY else frozenset(),
-                     context=context_of(synset.definition, *wholes))
+        return Thing(
+            synset_id,
+            names[0],
+            synset.definition,
+            (synset.lexname,),
+            aliases=tuple(names[1:]),
+            kinds=kinds,
+            place=keys_of(wholes) if above & CITY else frozenset(),
+            context=context_of(synset.definition, *wholes),
+        )
 
     def _followed(self, synset_id: str, relations: tuple[str, ...]) -> list[str]:
         found: dict[str, None] = {}
@@ -182,5 +240,3 @@ class Nouns:
     def kind_of(self, description: str) -> Synset | None:
         """The synset of what a description says that a thing is: its last head that WordNet has as a noun."""
         return next((sense for head in heads(description) if (sense := self.first_senses.get(head))), None)
-
-

@@ -67,8 +67,15 @@ Make = Callable[[], tuple[United, str]]
 """Makes the tables of a union, and the text of its `ATTRIBUTION.md`; `""`: none."""
 
 
-def union_kb(sources: Sequence[str | Path], out: str | Path, *, weights: Sequence[float] | None = None,
-             same_as: str | Path | None = None, candidates: int | None = None, restart: bool = False) -> KnowledgeBase:
+def union_kb(
+    sources: Sequence[str | Path],
+    out: str | Path,
+    *,
+    weights: Sequence[float] | None = None,
+    same_as: str | Path | None = None,
+    candidates: int | None = None,
+    restart: bool = False,
+) -> KnowledgeBase:
     """Build one knowledge base of several; the order in which they are given does not matter.
 
     How names, priors and entities are joined: `openmofi.knowledge.union.tables`. The tables of the union are kept in
@@ -91,34 +98,51 @@ def union_kb(sources: Sequence[str | Path], out: str | Path, *, weights: Sequenc
     if any(Path(source).resolve() == Path(out).resolve() for source in sources):
         raise UsageError(f"{out} is one of the bases that are joined.", "Choose another output with -o.")
     bases = {source: KnowledgeBase.open(source) for source in sources if _is_base(source)}
-    prints = {source: bases[source].fingerprint if source in bases else
-              fingerprint(source_fingerprints(source_files(source)[1])) for source in sources}
+    prints = {
+        source: bases[source].fingerprint
+        if source in bases
+        else fingerprint(source_fingerprints(source_files(source)[1]))
+        for source in sources
+    }
     for place, source in enumerate(sources):
         for earlier in sources[:place]:
             if prints[earlier] == prints[source]:
                 raise UsageError(f"{earlier} and {source} are the same knowledge base.", "Give it once.")
     pairs = read_same_as(same_as) if same_as else []
-    settings = {"builder": "union", "weights": [weight for _, weight in sorted(zip(prints.values(), weights,
-                                                                                    strict=True))],
-                "same_as": fingerprint(sorted(pairs)) if pairs else ""}
+    settings = {
+        "builder": "union",
+        "weights": [weight for _, weight in sorted(zip(prints.values(), weights, strict=True))],
+        "same_as": fingerprint(sorted(pairs)) if pairs else "",
+    }
     inputs = {f"source {number}": each for number, each in enumerate(sorted(prints.values()), 1)}
     most = candidates or max([_MOST_CANDIDATES, *(_longest(base) for base in bases.values())])
 
     def make() -> tuple[United, str]:
         with ExitStack() as stack:
-            parts = [Part(str(source), prints[source], _tables_of(source, bases.get(source), stack, out), weight)
-                     for source, weight in zip(sources, weights, strict=True)]
+            parts = [
+                Part(str(source), prints[source], _tables_of(source, bases.get(source), stack, out), weight)
+                for source, weight in zip(sources, weights, strict=True)
+            ]
             united = unite(parts, pairs, str(same_as))
-        of_bases = sorted(((weight, bases[source]) for source, weight in zip(sources, weights, strict=True)
-                           if source in bases), key=lambda each: (-each[0], each[1].fingerprint))
+        of_bases = sorted(
+            ((weight, bases[source]) for source, weight in zip(sources, weights, strict=True) if source in bases),
+            key=lambda each: (-each[0], each[1].fingerprint),
+        )
         return _with_beside(united, [base for _, base in of_bases]), _attributions(sources)
 
     build_united(make, out, settings, inputs, BuildSettings(candidates=most), restart=restart)
     return KnowledgeBase.open(out)
 
 
-def build_united(make: Make, out: str | Path, settings: Mapping[str, Any], inputs: Mapping[str, str],
-                 build: BuildSettings, *, restart: bool = False) -> Manifest:
+def build_united(
+    make: Make,
+    out: str | Path,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    build: BuildSettings,
+    *,
+    restart: bool = False,
+) -> Manifest:
     """Write the tables of a union to `OUT.tables` unless they are there, and build `out` of them.
 
     Args:
@@ -149,8 +173,15 @@ def build_united(make: Make, out: str | Path, settings: Mapping[str, Any], input
         write_arrow(base / REDIRECTS_FILE, redirects)
         return {"redirects": len(redirects)}
 
-    return build_base("table", lambda: read_source(tables), source_fingerprints(source_files(tables)[1]), out, build,
-                      write_beside=write_beside, restart=restart)
+    return build_base(
+        "table",
+        lambda: read_source(tables),
+        source_fingerprints(source_files(tables)[1]),
+        out,
+        build,
+        write_beside=write_beside,
+        restart=restart,
+    )
 
 
 def _write(folder: Path, united: United, attribution: str) -> None:
@@ -159,8 +190,10 @@ def _write(folder: Path, united: United, attribution: str) -> None:
         if len(table):
             write_table(folder / f"{name}.parquet", table)
     redirects = sorted(united.redirects.items())
-    write_table(folder / _NOTES / _REDIRECTS, pa.table(
-        [[gone for gone, _ in redirects], [kept for _, kept in redirects]], schema=REDIRECTS))
+    write_table(
+        folder / _NOTES / _REDIRECTS,
+        pa.table([[gone for gone, _ in redirects], [kept for _, kept in redirects]], schema=REDIRECTS),
+    )
     write_table(folder / _NOTES / _CONFLICTS_FILE, united.conflicts)
     for name, table in ((_DETAILS, united.details), (EXTERNAL_IDS_FILE, united.external_ids)):
         if table is not None:
@@ -169,15 +202,26 @@ def _write(folder: Path, united: United, attribution: str) -> None:
         write_text(folder / ATTRIBUTION, attribution)
     if len(united.conflicts):
         first = united.conflicts.slice(0, 1).to_pylist()[0]
-        _log.warning("%d contradictions between the sources, such as the %s of %r: %r is kept, %r is not; all are in "
-                     "%s", len(united.conflicts), first["column"], first["id"], first["kept"], first["other"],
-                     _CONFLICTS_FILE)
+        _log.warning(
+            "%d contradictions between the sources, such as the %s of %r: %r is kept, %r is not; all are in %s",
+            len(united.conflicts),
+            first["column"],
+            first["id"],
+            first["kept"],
+            first["other"],
+            _CONFLICTS_FILE,
+        )
 
 
 def _counts(united: United) -> dict[str, Any]:
     tables = united.tables
-    return {"entities": len(tables.entities), "names": len(tables.names), "relations": len(tables.relations),
-            "merged": len(united.redirects), "conflicts": len(united.conflicts)}
+    return {
+        "entities": len(tables.entities),
+        "names": len(tables.names),
+        "relations": len(tables.relations),
+        "merged": len(united.redirects),
+        "conflicts": len(united.conflicts),
+    }
 
 
 def _checked_weights(sources: Sequence[str | Path], weights: Sequence[float] | None) -> Sequence[float]:
@@ -216,9 +260,12 @@ def _with_beside(united: United, bases: Sequence[KnowledgeBase]) -> United:
         if (table := base.beside.redirects) is not None:
             ids, into = (table.column(name).to_pylist() for name in REDIRECTS.names)
             earlier |= {gone: united.redirects.get(kept, kept) for gone, kept in zip(ids, into, strict=True)}
-    return replace(united, redirects={**earlier, **united.redirects},
-                   details=joined_details(bases, united.redirects, united.tables.entities.column("id")),
-                   external_ids=joined_external_ids(bases, united.redirects))
+    return replace(
+        united,
+        redirects={**earlier, **united.redirects},
+        details=joined_details(bases, united.redirects, united.tables.entities.column("id")),
+        external_ids=joined_external_ids(bases, united.redirects),
+    )
 
 
 def _attributions(sources: Sequence[str | Path]) -> str:
@@ -232,5 +279,3 @@ def _attributions(sources: Sequence[str | Path]) -> str:
             except (OSError, UnicodeDecodeError) as error:
                 raise OpenMofiError(f"{path} cannot be read: {error}.", "Build the knowledge base again.") from error
     return "\n".join(sorted(texts))
-
-

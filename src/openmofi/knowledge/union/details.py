@@ -27,15 +27,17 @@ def joined_details(bases: Sequence[KnowledgeBase], into: Mapping[str, str], ids:
         own = base.entities.column("id")
         for there in (own, kept_of(own, into)):
             rows = pc.index_in(ids, value_set=there)
-            columns = {name: pc.coalesce(column, details.column(name).take(rows))
-                       for name, column in columns.items()}
+            columns = {name: pc.coalesce(column, details.column(name).take(rows)) for name, column in columns.items()}
     return pa.table(columns, schema=DETAILS) if known else None
 
 
 def joined_external_ids(bases: Sequence[KnowledgeBase], into: Mapping[str, str]) -> pa.Table | None:
     """Ids elsewhere (`EXTERNAL_IDS`), each once, in order; `None` where no base has any."""
-    tables = [table.set_column(0, "id", kept_of(table.column("id"), into))
-              for base in bases for table in base.beside.external_ids()]
+    tables = [
+        table.set_column(0, "id", kept_of(table.column("id"), into))
+        for base in bases
+        for table in base.beside.external_ids()
+    ]
     if not tables:
         return None
     distinct = pa.concat_tables(tables).group_by(EXTERNAL_IDS.names, use_threads=False).aggregate([])

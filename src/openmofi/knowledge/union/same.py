@@ -25,8 +25,10 @@ def read_same_as(path: str | Path) -> list[tuple[str, str]]:
         OpenMofiError: the file cannot be read or has an empty cell.
     """
     if Path(path).suffix not in FORMATS:
-        raise OpenMofiError(f"{path} is no table.", f"Give a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file with the "
-                            "columns 'id' and 'same_as'.")
+        raise OpenMofiError(
+            f"{path} is no table.",
+            f"Give a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file with the columns 'id' and 'same_as'.",
+        )
     read = read_columns(Path(path), _COLUMNS)
     rows = rows_of(read, SAME_AS)
     pairs = list(zip(*(rows.column(name).to_pylist() for name in SAME_AS.names), strict=True))
@@ -55,11 +57,15 @@ def kept_ids(same_as: Iterable[tuple[str, str]], known: pa.Array, where: str = "
     for kept, gone in same_as:
         for each in (kept, gone):
             if each not in there:
-                raise OpenMofiError(f"{where} names {each!r}, which is in none of the bases."
-                                    f"{did_you_mean(each, there)}", "Correct the identifier or leave the row out.")
+                raise OpenMofiError(
+                    f"{where} names {each!r}, which is in none of the bases.{did_you_mean(each, there)}",
+                    "Correct the identifier or leave the row out.",
+                )
         if into.setdefault(gone, kept) != kept:
-            raise OpenMofiError(f"{where} says of {gone!r} that it goes by {into[gone]!r} and by {kept!r}.",
-                                f"Say which is kept: {kept!r} same as {into[gone]!r}, or the other way round.")
+            raise OpenMofiError(
+                f"{where} says of {gone!r} that it goes by {into[gone]!r} and by {kept!r}.",
+                f"Say which is kept: {kept!r} same as {into[gone]!r}, or the other way round.",
+            )
     return {gone: _followed(gone, into, where) for gone in into}
 
 
@@ -67,7 +73,7 @@ def _followed(gone: str, into: Mapping[str, str], where: str) -> str:
     passed = [gone]
     while (following := into.get(passed[-1])) is not None:
         if following in passed:
-            circle = " → ".join(map(repr, [*passed[passed.index(following):], following]))
+            circle = " → ".join(map(repr, [*passed[passed.index(following) :], following]))
             raise OpenMofiError(f"{where} goes round in a circle: {circle}.", "Remove one of these rows.")
         passed.append(following)
     return passed[-1]

@@ -126,21 +126,38 @@ def _entities(parts: Sequence[Part], into: Mapping[str, str]) -> tuple[pa.Table,
     return taken, pa.Table.from_pylist(sorted(conflicts, key=lambda row: (row["id"], row["column"])), CONFLICTS)
 
 
-def _merged(rows: Sequence[tuple[float, dict[str, Any]]], into: Mapping[str, str],
-            conflicts: list[dict[str, str]]) -> dict[str, Any]:
+def _merged(
+    rows: Sequence[tuple[float, dict[str, Any]]], into: Mapping[str, str], conflicts: list[dict[str, str]]
+) -> dict[str, Any]:
     """One row of several of an entity; where rows of one identifier contradict each other, it is noted."""
     kept = into.get(rows[0][1]["id"], rows[0][1]["id"])
-    ordered = [row for _, row in sorted(rows, key=lambda pair: (
-        pair[1]["id"] != kept, -pair[0], -len(pair[1]["description"]), pair[1]["name"], pair[1]["description"],
-        pair[1]["types"], pair[1]["id"]))]
+    ordered = [
+        row
+        for _, row in sorted(
+            rows,
+            key=lambda pair: (
+                pair[1]["id"] != kept,
+                -pair[0],
+                -len(pair[1]["description"]),
+                pair[1]["name"],
+                pair[1]["description"],
+                pair[1]["types"],
+                pair[1]["id"],
+            ),
+        )
+    ]
     chosen = ordered[0]
     for column in ("name", "description"):
         others = sorted({row[column] for row in ordered[1:] if row["id"] == kept} - {chosen[column], ""})
         conflicts += [{"id": kept, "column": column, "kept": chosen[column], "other": other} for other in others]
     described = next((row["description"] for row in ordered if row["description"]), "")
-    return {"id": kept, "name": chosen["name"], "description": described,
-            "types": list(dict.fromkeys(kind for row in ordered for kind in row["types"])),
-            "popularity": max(row["popularity"] for row in ordered)}
+    return {
+        "id": kept,
+        "name": chosen["name"],
+        "description": described,
+        "types": list(dict.fromkeys(kind for row in ordered for kind in row["types"])),
+        "popularity": max(row["popularity"] for row in ordered),
+    }
 
 
 def _names(parts: Sequence[Part], into: Mapping[str, str]) -> tuple[pa.Table, pa.Table]:
@@ -151,15 +168,27 @@ def _names(parts: Sequence[Part], into: Mapping[str, str]) -> tuple[pa.Table, pa
         counts = part.weight * names.column("count").to_numpy().astype(np.float64)
         occurred = counts / _link_probability(names, part.tables.surfaces)
         linked = linked or len(part.tables.surfaces) > 0
-        tables.append(pa.table({
-            "name": names.column("name").combine_chunks(), "entity": kept_of(names.column("entity"), into),
-            "count": counts, "occurred": occurred}))
+        tables.append(
+            pa.table(
+                {
+                    "name": names.column("name").combine_chunks(),
+                    "entity": kept_of(names.column("entity"), into),
+                    "count": counts,
+                    "occurred": occurred,
+                }
+            )
+        )
     every = pa.concat_tables(tables)
     # In one thread, so that sums of floating-point numbers are the same each time.
     summed = every.group_by(["name", "entity"], use_threads=False).aggregate([("count", "sum")])
-    names = pa.table([summed.column("name"), summed.column("entity"),
-                      pc.cast(pc.max_element_wise(summed.column("count_sum"), _LEAST_COUNT), pa.float32())],
-                     schema=NAMES)
+    names = pa.table(
+        [
+            summed.column("name"),
+            summed.column("entity"),
+            pc.cast(pc.max_element_wise(summed.column("count_sum"), _LEAST_COUNT), pa.float32()),
+        ],
+        schema=NAMES,
+    )
     if not linked:
         return names, SURFACES.empty_table()
     by_name = every.group_by(["name"], use_threads=False).aggregate([("count", "sum"), ("occurred", "sum")])
@@ -177,16 +206,26 @@ def _link_probability(names: pa.Table, surfaces: pa.Table) -> NDArray[np.float64
         key = normalise(name)
         of_key[key] = min(probability, of_key.get(key, 1.0))
     encoded = names.column("name").combine_chunks().dictionary_encode()
-    distinct = np.array([given[name] if name in given else of_key.get(normalise(name), 1.0)
-                         for name in encoded.dictionary.to_pylist()], np.float64)
+    distinct = np.array(
+        [given[name] if name in given else of_key.get(normalise(name), 1.0) for name in encoded.dictionary.to_pylist()],
+        np.float64,
+    )
     return np.maximum(distinct[encoded.indices.to_numpy()], _LEAST)
 
 
 def _relations(parts: Sequence[Part], into: Mapping[str, str]) -> pa.Table:
     """All relations once; what relates an entity to itself, now that two are one, goes."""
-    tables = [pa.table([
-        kept_of(part.tables.relations.column("head"), into), part.tables.relations.column("relation"),
-        kept_of(part.tables.relations.column("tail"), into)], schema=RELATIONS) for part in parts]
+    tables = [
+        pa.table(
+            [
+                kept_of(part.tables.relations.column("head"), into),
+                part.tables.relations.column("relation"),
+                kept_of(part.tables.relations.column("tail"), into),
+            ],
+            schema=RELATIONS,
+        )
+        for part in parts
+    ]
     every = pa.concat_tables(tables)
     every = every.filter(pc.not_equal(every.column("head"), every.column("tail")))
     return every.group_by(RELATIONS.names, use_threads=False).aggregate([])

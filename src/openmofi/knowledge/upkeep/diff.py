@@ -19,8 +19,15 @@ from openmofi.knowledge.store import KnowledgeBase, opened
 from openmofi.storage import write_table
 
 KINDS = ("added", "removed", "merged", "renamed", "described")
-CHANGES = pa.schema([("change", pa.string()), ("id", pa.string()), ("name", pa.string()), ("before", pa.string()),
-                     ("after", pa.string())])
+CHANGES = pa.schema(
+    [
+        ("change", pa.string()),
+        ("id", pa.string()),
+        ("name", pa.string()),
+        ("before", pa.string()),
+        ("after", pa.string()),
+    ]
+)
 """changes: one row a change of an entity, by kind as in `KINDS`, then by falling popularity, then by `id`.
 
 `name` is the newest; `before` and `after` are names of what is renamed, descriptions of what is described anew, and
@@ -58,15 +65,25 @@ class Differences:
 
     def plain(self, limit: int = 5) -> dict[str, Any]:
         """For JSON: fingerprints, counts, and the first changes of each kind."""
-        return {"old": self.old, "new": self.new, "unchanged": self.unchanged, "counts": self.counts,
-                "first": {kind: self.first(kind, limit) for kind in KINDS}}
+        return {
+            "old": self.old,
+            "new": self.new,
+            "unchanged": self.unchanged,
+            "counts": self.counts,
+            "first": {kind: self.first(kind, limit) for kind in KINDS},
+        }
 
     def _of(self, kind: str) -> pa.Table:
         return self.changes.filter(pc.equal(self.changes.column("change"), kind))
 
 
-def diff_kb(old: KnowledgeBase | str | Path, new: KnowledgeBase | str | Path, *,
-            ids: Sequence[str] | None = None, out: str | Path | None = None) -> Differences:
+def diff_kb(
+    old: KnowledgeBase | str | Path,
+    new: KnowledgeBase | str | Path,
+    *,
+    ids: Sequence[str] | None = None,
+    out: str | Path | None = None,
+) -> Differences:
     """What changed between two builds: entities added, removed, merged, renamed, described anew.
 
     An entity is the same in both if its identifier is. What is gone counts as merged where `new` has a table of
@@ -94,44 +111,67 @@ def diff_kb(old: KnowledgeBase | str | Path, new: KnowledgeBase | str | Path, *,
     into = _redirected(after, old_ids.take(pa.array(gone)), new_ids)
     merged = pc.is_valid(into).to_numpy(zero_copy_only=False)
     added, common = np.flatnonzero(was < 0), np.flatnonzero(was >= 0)
-    parts = [_part("added", after, added), _part("removed", before, gone[~merged]),
-             _part("merged", before, gone[merged], after=into.drop_null())]
+    parts = [
+        _part("added", after, added),
+        _part("removed", before, gone[~merged]),
+        _part("merged", before, gone[merged], after=into.drop_null()),
+    ]
     changed = np.zeros(len(after), np.bool_)
     for kind, column in (("renamed", "name"), ("described", "description")):
         rows = np.concatenate([np.zeros(0, np.int64), *_unequal(before, after, was, common, column)])
         changed[rows] = True
-        parts.append(_part(kind, after, rows, taken(before.entities.column(column), was[rows]),
-                           taken(after.entities.column(column), rows)))
+        parts.append(
+            _part(
+                kind,
+                after,
+                rows,
+                taken(before.entities.column(column), was[rows]),
+                taken(after.entities.column(column), rows),
+            )
+        )
     changes, same = pa.concat_tables(parts).combine_chunks(), common[~changed[common]]
     if ids is not None:
         wanted = pc.unique(before.current(pa.array(ids, pa.string())))
-        changes = changes.filter(pc.and_(pc.is_in(changes.column("id"), value_set=wanted),
-                                         pc.not_equal(changes.column("change"), "added")))
+        changes = changes.filter(
+            pc.and_(pc.is_in(changes.column("id"), value_set=wanted), pc.not_equal(changes.column("change"), "added"))
+        )
         same = same[np.isin(same, pc.drop_null(pc.index_in(wanted, value_set=new_ids)).to_numpy())]
     if out is not None:
         write_table(out, changes)
     return Differences(before.fingerprint, after.fingerprint, len(same), changes)
 
 
-def _unequal(before: KnowledgeBase, after: KnowledgeBase, was: NDArray[np.integer], rows: NDArray[np.int64],
-             column: str) -> Iterator[NDArray[np.int64]]:
+def _unequal(
+    before: KnowledgeBase, after: KnowledgeBase, was: NDArray[np.integer], rows: NDArray[np.int64], column: str
+) -> Iterator[NDArray[np.int64]]:
     """Those of `rows`, of `after`, whose text in `column` was another one in `before`."""
     old, new = (kb.entities.column(column) for kb in (before, after))
     for start in range(0, len(rows), _BLOCK):
-        block = rows[start:start + _BLOCK]
+        block = rows[start : start + _BLOCK]
         unequal = pc.not_equal(taken(old, was[block]), taken(new, block))
         yield block[unequal.to_numpy(zero_copy_only=False)]
 
 
-def _part(kind: str, kb: KnowledgeBase, rows: NDArray[np.int64], before: pa.Array | None = None,
-          after: pa.Array | None = None) -> pa.Table:
+def _part(
+    kind: str, kb: KnowledgeBase, rows: NDArray[np.int64], before: pa.Array | None = None, after: pa.Array | None = None
+) -> pa.Table:
     """The changes of a kind: entities of `kb`, with what they were and are."""
     entities = taken_table(kb.entities.select(["id", "name", "popularity"]), rows)
     nothing = pa.nulls(len(rows), pa.string())
-    table = pa.table([pa.array([kind] * len(rows), pa.string()), entities.column("id"), entities.column("name"),
-                      nothing if before is None else before, nothing if after is None else after], schema=CHANGES)
-    order = pc.sort_indices(table.append_column("popularity", entities.column("popularity")),
-                            sort_keys=[("popularity", "descending"), ("id", "ascending")])
+    table = pa.table(
+        [
+            pa.array([kind] * len(rows), pa.string()),
+            entities.column("id"),
+            entities.column("name"),
+            nothing if before is None else before,
+            nothing if after is None else after,
+        ],
+        schema=CHANGES,
+    )
+    order = pc.sort_indices(
+        table.append_column("popularity", entities.column("popularity")),
+        sort_keys=[("popularity", "descending"), ("id", "ascending")],
+    )
     return table.take(order)
 
 

@@ -53,15 +53,23 @@ def export_kb(kb: KnowledgeBase | str | Path, out: str | Path, *, restart: bool 
     """
     require_local(out)
     source = opened(kb)
-    with claimed(out, KIND, {"tables": list(FILES)}, {"knowledge_base": source.fingerprint},
-                 outputs=Outputs((*FILES, RELATIONS_FILE, LANGUAGES_TABLE, EXTERNAL_IDS_FILE, ATTRIBUTION)),
-                 restart=restart) as manifest:
+    with claimed(
+        out,
+        KIND,
+        {"tables": list(FILES)},
+        {"knowledge_base": source.fingerprint},
+        outputs=Outputs((*FILES, RELATIONS_FILE, LANGUAGES_TABLE, EXTERNAL_IDS_FILE, ATTRIBUTION)),
+        restart=restart,
+    ) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", out)
             return manifest
         with_images = source.beside.details is not None
-        tables = [(FILES[0], ENTITIES.append(IMAGE) if with_images else ENTITIES, _entities(source)),
-                  (FILES[1], NAMES, _names(source)), (FILES[2], SURFACES, _surfaces(source.table))]
+        tables = [
+            (FILES[0], ENTITIES.append(IMAGE) if with_images else ENTITIES, _entities(source)),
+            (FILES[1], NAMES, _names(source)),
+            (FILES[2], SURFACES, _surfaces(source.table)),
+        ]
         if source.languages is not None:
             tables.append((LANGUAGES_TABLE, LANGUAGES, _languages(source, source.languages)))
         if source.beside.relations is not None:
@@ -80,10 +88,14 @@ def export_kb(kb: KnowledgeBase | str | Path, out: str | Path, *, restart: bool 
 def _counts(kb: KnowledgeBase) -> dict[str, Any]:
     table = kb.table
     relations = kb.beside.relations
-    return {"entities": len(kb), "names": len(table.names), "candidates": len(table.rows),
-            "most_candidates": int(np.diff(table.offsets).max()),
-            "incomplete_names": int((_missing(table) > 1e-5).sum()),
-            "relations": 0 if relations is None else len(relations.tails)}
+    return {
+        "entities": len(kb),
+        "names": len(table.names),
+        "candidates": len(table.rows),
+        "most_candidates": int(np.diff(table.offsets).max()),
+        "incomplete_names": int((_missing(table) > 1e-5).sum()),
+        "relations": 0 if relations is None else len(relations.tails),
+    }
 
 
 def _missing(table: CandidateTable) -> NDArray[np.float64]:
@@ -139,7 +151,7 @@ def _own_names_cut(kb: KnowledgeBase, counts: NDArray[np.float32]) -> pa.Table:
     for start in range(0, len(kb), _BLOCK):
         for row, name in enumerate(kb.entities.column("name").slice(start, _BLOCK).to_pylist(), start):
             key = table.names.get(normalise(name), -1)
-            if key >= 0 and row not in table.rows[table.offsets[key]:table.offsets[key + 1]]:
+            if key >= 0 and row not in table.rows[table.offsets[key] : table.offsets[key + 1]]:
                 keys.append(key)
                 rows.append(row)
     if not keys:
@@ -150,8 +162,9 @@ def _own_names_cut(kb: KnowledgeBase, counts: NDArray[np.float32]) -> pa.Table:
     return _named(kb, of, np.array(rows, np.int64), np.clip(share, 1e-9 * least, least).astype(np.float32))
 
 
-def _named(kb: KnowledgeBase, keys: NDArray[np.int64], rows: NDArray[np.integer],
-           counts: NDArray[np.float32]) -> pa.Table:
+def _named(
+    kb: KnowledgeBase, keys: NDArray[np.int64], rows: NDArray[np.integer], counts: NDArray[np.float32]
+) -> pa.Table:
     distinct, position = np.unique(keys, return_inverse=True)
     names = pa.array([kb.names.restore_key(key) for key in distinct.tolist()], pa.string())
     return pa.table([names.take(pa.array(position)), kb.id_array(rows), pa.array(counts)], schema=NAMES)
@@ -159,17 +172,24 @@ def _named(kb: KnowledgeBase, keys: NDArray[np.int64], rows: NDArray[np.integer]
 
 def _surfaces(table: CandidateTable) -> Iterator[pa.Table]:
     for start in range(0, len(table.names), _BLOCK):
-        probabilities = table.link_probability[start:start + _BLOCK]
-        yield pa.table([[table.names.restore_key(start + place) for place in range(len(probabilities))],
-                        pa.array(probabilities)], schema=SURFACES)
+        probabilities = table.link_probability[start : start + _BLOCK]
+        yield pa.table(
+            [[table.names.restore_key(start + place) for place in range(len(probabilities))], pa.array(probabilities)],
+            schema=SURFACES,
+        )
 
 
 def _languages(kb: KnowledgeBase, languages: Languages) -> Iterator[pa.Table]:
     """Names of all languages are left out: absent ones may be of any."""
     for start in range(0, len(kb.names), _BLOCK):
-        masks = languages.masks[start:start + _BLOCK]
+        masks = languages.masks[start : start + _BLOCK]
         known = np.flatnonzero(masks != np.uint64(2**64 - 1))
         codes = [languages.of_name(start + number) for number in known.tolist()]
         names = [kb.names.restore_key(start + number) for number in known.tolist()]
-        yield pa.table([[name for name, own in zip(names, codes, strict=True) for _ in own],
-                        [code for own in codes for code in own]], schema=LANGUAGES)
+        yield pa.table(
+            [
+                [name for name, own in zip(names, codes, strict=True) for _ in own],
+                [code for own in codes for code in own],
+            ],
+            schema=LANGUAGES,
+        )

@@ -33,8 +33,15 @@ _BLOCK = 1 << 22
 _SHOWN_TYPES = 5
 
 
-def sample_entities(kb: KnowledgeBase, out: str | Path, *, types: Sequence[str] = (),
-                    ids: Sequence[str] | None = None, most: int | None = None, restart: bool = False) -> Manifest:
+def sample_entities(
+    kb: KnowledgeBase,
+    out: str | Path,
+    *,
+    types: Sequence[str] = (),
+    ids: Sequence[str] | None = None,
+    most: int | None = None,
+    restart: bool = False,
+) -> Manifest:
     """Write a knowledge base of some entities of another one, which says in its manifest what it was sampled from.
 
     Names with a candidate among the entities stay with their link probabilities, and so do commonness and vectors, bit
@@ -66,8 +73,7 @@ def sample_entities(kb: KnowledgeBase, out: str | Path, *, types: Sequence[str] 
     inputs = {"knowledge_base": kb.fingerprint}
     if ids is not None:
         inputs["entities"] = fingerprint(sorted(set(ids)))
-    with claimed(folder, layout.KIND, settings, inputs, outputs=layout.OUTPUTS,
-                 restart=restart) as manifest:
+    with claimed(folder, layout.KIND, settings, inputs, outputs=layout.OUTPUTS, restart=restart) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", folder)
             return manifest
@@ -85,8 +91,10 @@ def _of_types(kb: KnowledgeBase, types: Sequence[str]) -> NDArray[np.int64]:
         common = sorted(known, key=lambda name: (-known[name], name))[:_SHOWN_TYPES]
         raise UsageError(
             f"No entity of {kb.path} has the type {unknown[0]!r}.{did_you_mean(unknown[0], known)}",
-            f"Its commonest types are {', '.join(f'{name} ({known[name]:,})' for name in common)}." if known else
-            "Its entities have no types: name the entities themselves.")
+            f"Its commonest types are {', '.join(f'{name} ({known[name]:,})' for name in common)}."
+            if known
+            else "Its entities have no types: name the entities themselves.",
+        )
     parents = pc.list_parent_indices(lists).filter(pc.is_in(flat, value_set=pa.array(list(types), pa.string())))
     return np.unique(parents.to_numpy(zero_copy_only=False)).astype(np.int64)
 
@@ -95,8 +103,13 @@ def _of_ids(kb: KnowledgeBase, ids: Sequence[str]) -> NDArray[np.int64]:
     """Rows of identifiers, ascending; those that are unknown are logged."""
     rows = kb.rows(ids)
     if (unknown := rows < 0).any():
-        _log.warning("%d of %d entities are not in %s, such as %r", int(unknown.sum()), len(ids), kb.path,
-                     ids[int(unknown.argmax())])
+        _log.warning(
+            "%d of %d entities are not in %s, such as %r",
+            int(unknown.sum()),
+            len(ids),
+            kb.path,
+            ids[int(unknown.argmax())],
+        )
     return np.unique(rows[~unknown]).astype(np.int64)
 
 
@@ -107,8 +120,10 @@ def _most_popular(kb: KnowledgeBase, rows: NDArray[np.int64], most: int | None) 
         OpenMofiError: there are none.
     """
     if not len(rows):
-        raise OpenMofiError(f"No slice is left of {kb.path}: it has none of the entities.",
-                            "Check that the entities are of this knowledge base.")
+        raise OpenMofiError(
+            f"No slice is left of {kb.path}: it has none of the entities.",
+            "Check that the entities are of this knowledge base.",
+        )
     if most is None or len(rows) <= most:
         return rows
     popularity = taken(kb.entities.column("popularity"), rows).to_numpy()
@@ -119,12 +134,18 @@ def _write(kb: KnowledgeBase, rows: NDArray[np.int64], folder: Path) -> dict[str
     """Write the files of a slice; its counts."""
     table = _candidates_of(kb.table, rows, len(kb))
     if not len(table.names):
-        raise OpenMofiError(f"No slice is left of {kb.path}: no name may mean one of the {len(rows):,} entities.",
-                            "Choose other entities.")
+        raise OpenMofiError(
+            f"No slice is left of {kb.path}: no name may mean one of the {len(rows):,} entities.",
+            "Choose other entities.",
+        )
     parts = save_names(folder, table.names)
-    for name, array in ((layout.OFFSETS, table.offsets), (layout.ROWS, table.rows),
-                        (layout.COMMONNESS, table.commonness),
-                        (layout.LINK_PROBABILITY, table.link_probability), (layout.VECTORS, kb.stored_vectors(rows))):
+    for name, array in (
+        (layout.OFFSETS, table.offsets),
+        (layout.ROWS, table.rows),
+        (layout.COMMONNESS, table.commonness),
+        (layout.LINK_PROBABILITY, table.link_probability),
+        (layout.VECTORS, kb.stored_vectors(rows)),
+    ):
         save_array(folder / name, array)
     if kb.languages is not None:
         old = [kb.names[table.names.restore_key(number)] for number in range(len(table.names))]
@@ -137,20 +158,37 @@ def _write(kb: KnowledgeBase, rows: NDArray[np.int64], folder: Path) -> dict[str
     written = write_ids(folder, iter([entities.column("id")]), lambda: iter([(ids[order].tolist(), order)]))
     _log.info("%d of %d entities, %d of %d names", len(rows), len(kb), len(table.names), len(kb.names))
     files = layout.file_sizes(folder, written, parts) | kb.beside.write_slice(
-        folder, entities.column("id").combine_chunks(), rows)
+        folder, entities.column("id").combine_chunks(), rows
+    )
     languages = {} if kb.languages is None else {"languages": list(kb.languages.codes)}
-    return {**parts, **languages, "entities": len(rows), "names": len(table.names), "candidates": len(table.rows),
-            "ambiguous_names": int((np.diff(table.offsets) > 1).sum()), "unnameable": 0, "cut": 0,
-            "source_entities": len(kb), "source_names": len(kb.names), "files": files}
+    return {
+        **parts,
+        **languages,
+        "entities": len(rows),
+        "names": len(table.names),
+        "candidates": len(table.rows),
+        "ambiguous_names": int((np.diff(table.offsets) > 1).sum()),
+        "unnameable": 0,
+        "cut": 0,
+        "source_entities": len(kb),
+        "source_names": len(kb.names),
+        "files": files,
+    }
 
 
 def _candidates_of(table: CandidateTable, rows: NDArray[np.int64], size: int) -> CandidateTable:
     """The candidates that are among `rows`, numbered by their places there; names without one are left out."""
     place = np.full(size, -1, np.int32)
     place[rows] = np.arange(len(rows), dtype=np.int32)
-    kept = np.concatenate([np.zeros(0, np.int64), *(
-        np.flatnonzero(place[table.rows[start:start + _BLOCK]] >= 0) + start
-        for start in range(0, len(table.rows), _BLOCK))])
+    kept = np.concatenate(
+        [
+            np.zeros(0, np.int64),
+            *(
+                np.flatnonzero(place[table.rows[start : start + _BLOCK]] >= 0) + start
+                for start in range(0, len(table.rows), _BLOCK)
+            ),
+        ]
+    )
     old, key, lengths = np.unique(keys_of(table, kept), return_inverse=True, return_counts=True)
     keys = [table.names.restore_key(each) for each in old.tolist()]
     names = built_names(sorted(keys))
@@ -160,8 +198,15 @@ def _candidates_of(table: CandidateTable, rows: NDArray[np.int64], size: int) ->
     offsets[new + 1] = lengths
     probabilities = np.zeros(len(keys), np.float32)
     probabilities[new] = table.link_probability[old]
-    return CandidateTable(names, np.cumsum(offsets), place[table.rows[kept]][order], table.commonness[kept][order],
-                          probabilities, unnameable=0, cut=0)
+    return CandidateTable(
+        names,
+        np.cumsum(offsets),
+        place[table.rows[kept]][order],
+        table.commonness[kept][order],
+        probabilities,
+        unnameable=0,
+        cut=0,
+    )
 
 
 def read_ids(path: str | Path) -> list[str]:

@@ -16,9 +16,18 @@ from openmofi.knowledge.wikidata.build import BUILDER, Extras, WikidataSettings,
 from openmofi.storage import Manifest
 
 
-def update_kb(kb: KnowledgeBase | str | Path, dumps: Sequence[str | Path], out: str | Path, *,
-              extras: Extras | None = None, work: str | Path | None = None, memory: str = "4GB", workers: int = 0,
-              progress: Progress | None = None, restart: bool = False) -> Differences:
+def update_kb(
+    kb: KnowledgeBase | str | Path,
+    dumps: Sequence[str | Path],
+    out: str | Path,
+    *,
+    extras: Extras | None = None,
+    work: str | Path | None = None,
+    memory: str = "4GB",
+    workers: int = 0,
+    progress: Progress | None = None,
+    restart: bool = False,
+) -> Differences:
     """Build a base of newer dumps under the settings of an older one, and compare them.
 
     The older base stays as it is. Of dumps that are the same file nothing is read again.
@@ -42,20 +51,34 @@ def update_kb(kb: KnowledgeBase | str | Path, dumps: Sequence[str | Path], out: 
     for name in old.manifest.inputs:
         kind, slash, file = name.partition("/")
         if slash and kind not in given:
-            raise UsageError(f"{old.path} was built with --{kind} {file}, and none is given.",
-                             f"Give the newest with --{kind}, or build anew without: openmofi kb build wikidata.")
-    build_wikidata(dumps, out, settings, extras=extras, work=work or f"{old.path}.work", memory=memory, workers=workers,
-                   progress=progress, restart=restart)
+            raise UsageError(
+                f"{old.path} was built with --{kind} {file}, and none is given.",
+                f"Give the newest with --{kind}, or build anew without: openmofi kb build wikidata.",
+            )
+    build_wikidata(
+        dumps,
+        out,
+        settings,
+        extras=extras,
+        work=work or f"{old.path}.work",
+        memory=memory,
+        workers=workers,
+        progress=progress,
+        restart=restart,
+    )
     return diff_kb(old, out)
 
 
 def _settings_of(manifest: Manifest, path: Path) -> WikidataSettings:
     kept: dict[str, Any] = dict(manifest.settings)
     if kept.pop("builder", "") != BUILDER:
-        raise UsageError(f"{path} is not of Wikidata: its builder is {manifest.settings.get('builder')!r}.",
-                         "Build it again from its source, and compare: openmofi kb diff OLD NEW.")
+        raise UsageError(
+            f"{path} is not of Wikidata: its builder is {manifest.settings.get('builder')!r}.",
+            "Build it again from its source, and compare: openmofi kb diff OLD NEW.",
+        )
     known = {field.name for field in fields(WikidataSettings)}
     kept["projection"] = ProjectionSettings(**kept["projection"])
-    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value
-                              for name, value in kept.items() if name in known}
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in kept.items() if name in known
+    }
     return WikidataSettings(**values)

@@ -35,7 +35,9 @@ def verify(kb: str | Path, progress: Progress | None = None) -> dict[str, str]:
     if not problems:
         let_settle(folder, files)
         stamp = integrity.stamp_of(folder, manifest, files)
-        problems = (integrity.wrong_digests(folder, manifest, files, progress or Quiet())
-                    or KnowledgeBase(folder, manifest).wrong_contents())
+        problems = (
+            integrity.wrong_digests(folder, manifest, files, progress or Quiet())
+            or KnowledgeBase(folder, manifest).wrong_contents()
+        )
         note_checked(stamp, passed=not problems)
     return {name: problems.get(name, "") for name in files}

@@ -85,11 +85,19 @@ class Extras:
     columns: Path | None = None
 
     @classmethod
-    def of(cls, anchors: Sequence[str | Path] = (), pageviews: str | Path | None = None,
-           redirects: str | Path | None = None, columns: str | Path | None = None) -> Extras:
+    def of(
+        cls,
+        anchors: Sequence[str | Path] = (),
+        pageviews: str | Path | None = None,
+        redirects: str | Path | None = None,
+        columns: str | Path | None = None,
+    ) -> Extras:
         """Of paths as callers have them."""
-        return cls(PriorSources(tuple(map(Path, anchors)), Path(pageviews) if pageviews else None),
-                   Path(redirects) if redirects else None, Path(columns) if columns else None)
+        return cls(
+            PriorSources(tuple(map(Path, anchors)), Path(pageviews) if pageviews else None),
+            Path(redirects) if redirects else None,
+            Path(columns) if columns else None,
+        )
 
     def inputs(self) -> dict[str, str]:
         """Name of a file, with what it is → its fingerprint."""
@@ -99,9 +107,18 @@ class Extras:
         return {**self.priors.inputs(), **own}
 
 
-def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: WikidataSettings | None = None, *,
-                   extras: Extras | None = None, work: str | Path | None = None, memory: str = MEMORY, workers: int = 0,
-                   progress: Progress | None = None, restart: bool = False) -> Manifest:
+def build_wikidata(
+    dumps: Sequence[str | Path],
+    out: str | Path,
+    settings: WikidataSettings | None = None,
+    *,
+    extras: Extras | None = None,
+    work: str | Path | None = None,
+    memory: str = MEMORY,
+    workers: int = 0,
+    progress: Progress | None = None,
+    restart: bool = False,
+) -> Manifest:
     """Build a knowledge base of dumps of Wikidata; the same dumps give the same bytes, in any order.
 
     Args:
@@ -138,27 +155,66 @@ def build_wikidata(dumps: Sequence[str | Path], out: str | Path, settings: Wikid
     inputs = {**{file.name: own for own, file in files.items()}, **extras.inputs()}
     extras.priors.require_readable(settings.languages)
     folder = Path(work) if work else Path(f"{str(out).rstrip('/')}.work")
-    key = fingerprint([settings.languages, settings.external_ids, ITEMS.names, list(RELATIONS), BLOCK,
-                       *([columns.names] if published else []),
-                       *([{"transliterate": sorted(settings.transliterate)}] if settings.transliterate else [])])
+    key = fingerprint(
+        [
+            settings.languages,
+            settings.external_ids,
+            ITEMS.names,
+            list(RELATIONS),
+            BLOCK,
+            *([columns.names] if published else []),
+            *([{"transliterate": sorted(settings.transliterate)}] if settings.transliterate else []),
+        ]
+    )
     selected: list[tuple[Parts, Selected]] = []
 
     def read() -> ReadSource:
         redirects = read_redirects(extras.redirects) if extras.redirects else None
         with locked(folder / "build", lambda: progress.say(f"Another build reads the dumps into {folder}. Waiting.")):
-            parts = read_parts(files, folder / f"parts-{key}", settings.languages, progress, workers=workers,
-                               external=settings.external_ids, transliterate=settings.transliterate, columns=columns,
-                               max_broken=settings.max_broken)
+            parts = read_parts(
+                files,
+                folder / f"parts-{key}",
+                settings.languages,
+                progress,
+                workers=workers,
+                external=settings.external_ids,
+                transliterate=settings.transliterate,
+                columns=columns,
+                max_broken=settings.max_broken,
+            )
             tables = folder / f"tables-{fingerprint([key, asdict(rules), sorted(inputs.items())])}"
-            tabled = select_tables(parts.paths, rules, tables, sources=extras.priors, redirects=redirects,
-                                   memory=joined, languages=settings.languages)
-            progress.say(", ".join(f"{name} {count:,}" for name, count in {
-                **tabled.counts, "of other kinds": parts.others, "lines that cannot be read": parts.broken}.items()))
+            tabled = select_tables(
+                parts.paths,
+                rules,
+                tables,
+                sources=extras.priors,
+                redirects=redirects,
+                memory=joined,
+                languages=settings.languages,
+            )
+            progress.say(
+                ", ".join(
+                    f"{name} {count:,}"
+                    for name, count in {
+                        **tabled.counts,
+                        "of other kinds": parts.others,
+                        "lines that cannot be read": parts.broken,
+                    }.items()
+                )
+            )
             selected.append((parts, tabled))
             return read_source(tabled.source)
 
-    return build(BUILDER, read, inputs, out, settings, memory=memory,
-                 write_beside=lambda base: _write_beside(base, selected[0][1]), restart=restart)
+    return build(
+        BUILDER,
+        read,
+        inputs,
+        out,
+        settings,
+        memory=memory,
+        write_beside=lambda base: _write_beside(base, selected[0][1]),
+        restart=restart,
+    )
 
 
 def _require_known(settings: WikidataSettings) -> None:
@@ -167,11 +223,16 @@ def _require_known(settings: WikidataSettings) -> None:
         if not (0 < len(language) <= _LANGUAGE and language.replace("-", "").isalpha() and language.islower()):
             raise UsageError(f"{language!r} is no language code.", "Codes are such as en, de or zh-hant.")
         if language.partition("-")[0] not in {*language_codes(), "nb"}:  # labels of the Norwegian Wikipedia's items
-            _log.warning("%r is the language of no Wikipedia: few items have names in it, or none.%s", language,
-                         did_you_mean(language, sorted(language_codes())))
+            _log.warning(
+                "%r is the language of no Wikipedia: few items have names in it, or none.%s",
+                language,
+                did_you_mean(language, sorted(language_codes())),
+            )
     if unknown := [code for code in settings.transliterate if code not in settings.languages]:
-        raise UsageError(f"{unknown[0]!r} is none of the languages ({', '.join(settings.languages)}).",
-                         "Transliterate languages that names are taken of.")
+        raise UsageError(
+            f"{unknown[0]!r} is none of the languages ({', '.join(settings.languages)}).",
+            "Transliterate languages that names are taken of.",
+        )
     if settings.transliterate:
         latin_letters()
     try:
@@ -208,8 +269,10 @@ def dump_files(dumps: Sequence[str | Path]) -> list[Path]:
     for dump in map(Path, dumps):
         found = [file for pattern in DUMP_FILES for file in dump.glob(pattern)] if dump.is_dir() else [dump]
         if not found or not found[0].is_file():
-            raise OpenMofiError(f"{dump} {'has no dump' if dump.is_dir() else 'is no file'}.",
-                                f"Dumps are named {', '.join(DUMP_FILES)}.")
+            raise OpenMofiError(
+                f"{dump} {'has no dump' if dump.is_dir() else 'is no file'}.",
+                f"Dumps are named {', '.join(DUMP_FILES)}.",
+            )
         files += sorted(found)
     names = [file.name for file in files]
     if twice := next((name for name in names if names.count(name) > 1), None):

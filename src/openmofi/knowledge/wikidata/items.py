@@ -20,25 +20,49 @@ KIND, PARENT, IMAGE = "P31", "P279", "P18"
 DEFAULT_LANGUAGE = "mul"
 """Language code of the labels and aliases that hold in all languages."""
 
-ITEMS = pa.schema([
-    ("id", pa.int64()), ("revision", pa.int64()), ("name", pa.string()), ("description", pa.string()),
-    ("aliases", pa.list_(pa.string())), ("languages", pa.list_(pa.string())), ("kinds", pa.list_(pa.int64())),
-    ("parents", pa.list_(pa.int64())),
-    ("relations", pa.list_(pa.struct([("property", pa.int64()), ("item", pa.int64())]))),
-    ("sitelinks", pa.int32()), ("image", pa.string()),
-    ("titles", pa.list_(pa.struct([("language", pa.string()), ("title", pa.string())]))),
-    ("external", pa.list_(pa.struct([("property", pa.int64()), ("value", pa.string())]))),
-])
+ITEMS = pa.schema(
+    [
+        ("id", pa.int64()),
+        ("revision", pa.int64()),
+        ("name", pa.string()),
+        ("description", pa.string()),
+        ("aliases", pa.list_(pa.string())),
+        ("languages", pa.list_(pa.string())),
+        ("kinds", pa.list_(pa.int64())),
+        ("parents", pa.list_(pa.int64())),
+        ("relations", pa.list_(pa.struct([("property", pa.int64()), ("item", pa.int64())]))),
+        ("sitelinks", pa.int32()),
+        ("image", pa.string()),
+        ("titles", pa.list_(pa.struct([("language", pa.string()), ("title", pa.string())]))),
+        ("external", pa.list_(pa.struct([("property", pa.int64()), ("value", pa.string())]))),
+    ]
+)
 """items: what was read of a dump's items. `name` is empty where none of the languages has one; `languages` are, of the
 name and of each alias, the codes of those that call it so, with spaces between; `titles` are of the
 languages' Wikipedias, `external` of the properties that were asked for."""
 
 RELATIONS = {
-    "P361": "part of", "P527": "has part", "P17": "country", "P131": "located in", "P276": "location",
-    "P170": "creator", "P50": "author", "P57": "director", "P106": "occupation", "P27": "citizenship",
-    "P641": "sport", "P171": "parent taxon",
-    "P176": "manufacturer", "P127": "owned by", "P186": "made from", "P180": "depicts", "P921": "main subject",
-    "P136": "genre", "P161": "cast member", "P54": "member of sports team", "P1889": "different from",
+    "P361": "part of",
+    "P527": "has part",
+    "P17": "country",
+    "P131": "located in",
+    "P276": "location",
+    "P170": "creator",
+    "P50": "author",
+    "P57": "director",
+    "P106": "occupation",
+    "P27": "citizenship",
+    "P641": "sport",
+    "P171": "parent taxon",
+    "P176": "manufacturer",
+    "P127": "owned by",
+    "P186": "made from",
+    "P180": "depicts",
+    "P921": "main subject",
+    "P136": "genre",
+    "P161": "cast member",
+    "P54": "member of sports team",
+    "P1889": "different from",
 }
 """Properties whose items are related closely enough for the coherence of a text, beside P31 and P279."""
 
@@ -95,8 +119,9 @@ def _entity_with(external: Sequence[str]) -> type[_Entity]:
     """An entity whose claims have these properties too; what is not named is skipped by the parser."""
     names = dict.fromkeys((KIND, PARENT, IMAGE, *RELATIONS, *external))
     claims: Any = msgspec.defstruct("_Claims", [(name, list[_Statement], ()) for name in names], gc=False)
-    entity: Any = msgspec.defstruct("_ReadEntity", [
-        ("claims", claims | _Empty, msgspec.field(default_factory=list))], bases=(_Entity,), gc=False)
+    entity: Any = msgspec.defstruct(
+        "_ReadEntity", [("claims", claims | _Empty, msgspec.field(default_factory=list))], bases=(_Entity,), gc=False
+    )
     return entity
 
 
@@ -127,8 +152,9 @@ class ItemReader:
         MissingExtraError: `anyascii`, which writes them in Latin letters, is not installed.
     """
 
-    def __init__(self, languages: Sequence[str], external: Sequence[str] = (),
-                 transliterate: Sequence[str] = ()) -> None:
+    def __init__(
+        self, languages: Sequence[str], external: Sequence[str] = (), transliterate: Sequence[str] = ()
+    ) -> None:
         self._languages = (*languages, DEFAULT_LANGUAGE)
         self._transliterated = frozenset(transliterate)
         self._latin = latin_letters() if transliterate else str
@@ -146,7 +172,8 @@ class ItemReader:
         return self._read(
             ((number, text) for number, text in texts if text and text not in (b"[", b"]")),
             lambda text: self._decoder.decode(text.removeprefix(b"[").removesuffix(b"]")),
-            lambda text: text[:80].decode("utf-8", "replace"))
+            lambda text: text[:80].decode("utf-8", "replace"),
+        )
 
     def read_objects(self, rows: Iterable[Row], entity: Callable[[Row], Any]) -> tuple[pa.Table, list[Broken], int]:
         """As `read`, of what is no text of a dump.
@@ -156,11 +183,13 @@ class ItemReader:
             entity: makes of a row what a dump's JSON would be, parsed, and the number of sitelinks, `sitelink_count`,
                 where that is all that is known of them.
         """
-        return self._read(enumerate(rows), lambda row: msgspec.convert(entity(row), self._kind),
-                          lambda row: str(row)[:80])
+        return self._read(
+            enumerate(rows), lambda row: msgspec.convert(entity(row), self._kind), lambda row: str(row)[:80]
+        )
 
-    def _read(self, numbered: Iterable[tuple[int, Row]], parse: Callable[[Row], _Entity],
-              shown: Callable[[Row], str]) -> tuple[pa.Table, list[Broken], int]:
+    def _read(
+        self, numbered: Iterable[tuple[int, Row]], parse: Callable[[Row], _Entity], shown: Callable[[Row], str]
+    ) -> tuple[pa.Table, list[Broken], int]:
         rows, tables, broken, others = list[dict[str, Any]](), [ITEMS.empty_table()], list[Broken](), 0
         for number, given in numbered:
             if len(rows) == _ROWS:  # dicts take ten times the table's memory
@@ -181,8 +210,12 @@ class ItemReader:
             return None
         labels, aliases = _mapped(entity.labels), _mapped(entity.aliases)
         own = [(labels[language].value, language) for language in self._languages if language in labels]
-        other = [(alias.value, language) for language in self._languages if language in aliases
-                 for alias in aliases[language]]
+        other = [
+            (alias.value, language)
+            for language in self._languages
+            if language in aliases
+            for alias in aliases[language]
+        ]
         called = dict[str, str]()
         for text, language in (*own, *other):
             if name := _plain(text):
@@ -194,22 +227,38 @@ class ItemReader:
         names = list(called)
         descriptions, links = _mapped(entity.descriptions), _mapped(entity.sitelinks)
         claims: tuple[Sequence[_Statement], ...] = (
-            _NO_CLAIMS if isinstance(entity.claims, list) else astuple(entity.claims))
+            _NO_CLAIMS if isinstance(entity.claims, list) else astuple(entity.claims)
+        )
         kinds, parents, images, *related = claims
         return {
-            "id": item_number(entity.id), "revision": entity.lastrevid, "name": names[0] if own and names else "",
-            "description": next((_plain(descriptions[language].value) for language in self._languages
-                                 if language in descriptions), ""),
-            "aliases": names[1:] if own else names, "languages": list(called.values()), "kinds": _items(kinds),
+            "id": item_number(entity.id),
+            "revision": entity.lastrevid,
+            "name": names[0] if own and names else "",
+            "description": next(
+                (_plain(descriptions[language].value) for language in self._languages if language in descriptions), ""
+            ),
+            "aliases": names[1:] if own else names,
+            "languages": list(called.values()),
+            "kinds": _items(kinds),
             "parents": _items(parents),
-            "relations": [{"property": number, "item": item}
-                          for number, statements in zip(_RELATED, related, strict=False) if statements
-                          for item in _items(statements)],
-            "sitelinks": len(links) or entity.sitelink_count, "image": next(iter(_texts(images)), None),
-            "titles": [{"language": language, "title": links[wiki].title}
-                       for wiki, language in self._wikis.items() if wiki in links],
-            "external": [{"property": number, "value": value} for name, number in self._external
-                         for value in dict.fromkeys(_texts(getattr(entity.claims, name, ())))],
+            "relations": [
+                {"property": number, "item": item}
+                for number, statements in zip(_RELATED, related, strict=False)
+                if statements
+                for item in _items(statements)
+            ],
+            "sitelinks": len(links) or entity.sitelink_count,
+            "image": next(iter(_texts(images)), None),
+            "titles": [
+                {"language": language, "title": links[wiki].title}
+                for wiki, language in self._wikis.items()
+                if wiki in links
+            ],
+            "external": [
+                {"property": number, "value": value}
+                for name, number in self._external
+                for value in dict.fromkeys(_texts(getattr(entity.claims, name, ())))
+            ],
         }
 
 
@@ -254,14 +303,20 @@ def best(statements: Sequence[_Statement]) -> list[_Value | str | int | float | 
     if len(statements) > 1:
         preferred = [each for each in statements if each.rank == "preferred"]
         statements = preferred or [each for each in statements if each.rank == "normal"]
-    return [each.mainsnak.datavalue.value for each in statements if each.rank != "deprecated"
-            and each.mainsnak.snaktype == "value" and each.mainsnak.datavalue is not None]
+    return [
+        each.mainsnak.datavalue.value
+        for each in statements
+        if each.rank != "deprecated" and each.mainsnak.snaktype == "value" and each.mainsnak.datavalue is not None
+    ]
 
 
 def _items(statements: Sequence[_Statement]) -> list[int]:
     """The items among the values, each once."""
-    numbers = [item_number(value.id) for value in best(statements)
-               if isinstance(value, _Value) and value.id[:1] == "Q"] if statements else []
+    numbers = (
+        [item_number(value.id) for value in best(statements) if isinstance(value, _Value) and value.id[:1] == "Q"]
+        if statements
+        else []
+    )
     return numbers if len(numbers) < 2 else list(dict.fromkeys(numbers))
 
 

@@ -51,10 +51,19 @@ class Parts:
     broken: int
 
 
-def read_parts(dumps: Mapping[str, Path], folder: Path, languages: Sequence[str], progress: Progress, *,
-               external: Sequence[str] = (), transliterate: Sequence[str] = (),
-               columns: PublishedColumns | None = None, workers: int = 0, max_broken: float = 0.001,
-               size: int = BLOCK) -> Parts:
+def read_parts(
+    dumps: Mapping[str, Path],
+    folder: Path,
+    languages: Sequence[str],
+    progress: Progress,
+    *,
+    external: Sequence[str] = (),
+    transliterate: Sequence[str] = (),
+    columns: PublishedColumns | None = None,
+    workers: int = 0,
+    max_broken: float = 0.001,
+    size: int = BLOCK,
+) -> Parts:
     """Parse what has not been parsed yet into `folder`.
 
     Args:
@@ -81,8 +90,11 @@ def read_parts(dumps: Mapping[str, Path], folder: Path, languages: Sequence[str]
                 paths += map(str, _there(folder, own))
                 continue
             published = dump.suffix == PARQUET
-            fresh = (partial(published_blocks, dump, columns or PublishedColumns.read(None)) if published else
-                     partial(pieces, dump, size))
+            fresh = (
+                partial(published_blocks, dump, columns or PublishedColumns.read(None))
+                if published
+                else partial(pieces, dump, size)
+            )
             count, read = 0, _shown(_unread(folder, own, fresh, paths), dump, progress)
             for number, block in groupby(read, lambda piece: piece.block):
                 path = _part(folder, own, number)
@@ -99,8 +111,9 @@ def read_parts(dumps: Mapping[str, Path], folder: Path, languages: Sequence[str]
     return parts
 
 
-def _read_side_by_side(dumps: Mapping[str, Path], folder: Path, pool: Slots, workers: int, progress: Progress,
-                       size: int) -> set[str]:
+def _read_side_by_side(
+    dumps: Mapping[str, Path], folder: Path, pool: Slots, workers: int, progress: Progress, size: int
+) -> set[str]:
     """Have each worker read files of its own, the largest first, where there are enough of them; which were read."""
     fresh = {own: dump for own, dump in dumps.items() if dump.suffix != PARQUET and not _there(folder, own)}
     if not 1 < workers <= len(fresh):
@@ -172,7 +185,8 @@ def _damaged(parts: Parts, allowed: float) -> OpenMofiError:
     return OpenMofiError(
         f"{parts.broken:,} of {total:,} lines cannot be read ({'; '.join(examples[:_SHOWN])}).",
         f"That is more than {allowed:.2%}: fetch the dump again. The lines are beside the parts in "
-        f"{Path(parts.paths[0]).parent}.")
+        f"{Path(parts.paths[0]).parent}.",
+    )
 
 
 def _kept_aside(path: str | Path) -> Path:
@@ -209,6 +223,5 @@ def _parse(handle: IO[bytes], path: str, *, published: bool) -> None:
 
 def _write(path: str, items: pa.Table, broken: Sequence[Broken], others: int) -> None:
     if broken:
-        write_text(_kept_aside(path), "".join(
-            json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in broken))
+        write_text(_kept_aside(path), "".join(json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in broken))
     write_table(path, items, {"others": str(others), "broken": str(len(broken))})

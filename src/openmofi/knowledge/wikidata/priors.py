@@ -57,8 +57,9 @@ class PriorSources:
         files += [("pageviews", self.pageviews)] if self.pageviews else []
         names = [f"{kind}/{path.name}" for kind, path in files]
         if twice := next((name for name in names if names.count(name) > 1), None):
-            raise OpenMofiError(f"Two files are named {twice.partition('/')[2]}.", "Give each once; rename them where "
-                                "they differ.")
+            raise OpenMofiError(
+                f"Two files are named {twice.partition('/')[2]}.", "Give each once; rename them where they differ."
+            )
         return {name: file_fingerprint(path) for name, (_, path) in zip(names, files, strict=True)}
 
     def require_readable(self, languages: Sequence[str]) -> None:
@@ -73,11 +74,15 @@ class PriorSources:
             own = anchor_languages(path)
             for language in own:
                 if language not in languages:
-                    raise UsageError(f"{path} has names of {language!r}, and the base has the languages "
-                                     f"{', '.join(languages)}.", f"Add {language} to --languages, or leave it out.")
+                    raise UsageError(
+                        f"{path} has names of {language!r}, and the base has the languages {', '.join(languages)}.",
+                        f"Add {language} to --languages, or leave it out.",
+                    )
                 if language in known:
-                    raise UsageError(f"{known[language]} and {path} both have names of {language!r}.",
-                                     "Give one file a language: counts of both would add up.")
+                    raise UsageError(
+                        f"{known[language]} and {path} both have names of {language!r}.",
+                        "Give one file a language: counts of both would add up.",
+                    )
                 known[language] = path
         if self.pageviews:
             header = next(unpacked(self.pageviews, _QRANK))[0].partition(b"\n")[0].strip()
@@ -96,19 +101,24 @@ def load_popularity(connection: DuckDBPyConnection, pageviews: Path | None) -> i
         OpenMofiError: the file is no table of QRank, or knows none of the items.
     """
     if pageviews is None:
-        connection.execute("CREATE TABLE popular AS SELECT id, sitelinks::DOUBLE AS popularity, false AS viewed "
-                           "FROM kept")
+        connection.execute(
+            "CREATE TABLE popular AS SELECT id, sitelinks::DOUBLE AS popularity, false AS viewed FROM kept"
+        )
         return 0
     _read_pageviews(connection, pageviews)
-    found = connection.execute("SELECT count(*), median(views / (sitelinks + 1)) FROM kept JOIN viewed USING (id)"
-                               ).fetchone()
+    found = connection.execute(
+        "SELECT count(*), median(views / (sitelinks + 1)) FROM kept JOIN viewed USING (id)"
+    ).fetchone()
     assert found
     if not found[0]:
         raise OpenMofiError(f"{pageviews} knows none of the base's entities.", _QRANK)
-    connection.execute("""
+    connection.execute(
+        """
         CREATE TABLE popular AS
         SELECT id, coalesce(views::DOUBLE, round((sitelinks + 1) * ?)) AS popularity, views IS NOT NULL AS viewed
-        FROM kept LEFT JOIN viewed USING (id)""", [found[1]])
+        FROM kept LEFT JOIN viewed USING (id)""",
+        [found[1]],
+    )
     return int(found[0])
 
 
@@ -117,12 +127,14 @@ def _read_pageviews(connection: DuckDBPyConnection, path: Path) -> None:
     import duckdb
 
     try:
-        connection.execute(r"""
+        connection.execute(
+            r"""
             CREATE TABLE viewed AS
             SELECT substr(Entity, 2)::BIGINT AS id, max(QRank::BIGINT) AS views
             FROM read_csv(?, header = true, all_varchar = true, delim = ',', compression = ?)
-            WHERE regexp_full_match(Entity, 'Q[0-9]{1,18}') GROUP BY id""", [
-                str(path), "gzip" if packed_by(path) == "gzip" else "none"])
+            WHERE regexp_full_match(Entity, 'Q[0-9]{1,18}') GROUP BY id""",
+            [str(path), "gzip" if packed_by(path) == "gzip" else "none"],
+        )
     except duckdb.OutOfMemoryException:
         raise
     except duckdb.Error as error:
@@ -153,13 +165,16 @@ def load_names(connection: DuckDBPyConnection, anchors: Sequence[Path]) -> dict[
     _count(connection, anchors)
     fit = fit_weights(_ambiguous(connection))
     weights = fit.weights
-    connection.execute(f"""
+    connection.execute(
+        f"""
         CREATE TABLE named AS
         WITH share AS (
             SELECT key, id, name, links, called, round((popularity + 1) ^ $beta * {_UNIT})::HUGEINT AS share
             FROM counted JOIN popular USING (id))
         SELECT name, id, links + $gamma * called + $alpha * share / sum(share) OVER (PARTITION BY key) AS count
-        FROM share""", asdict(weights))
+        FROM share""",
+        asdict(weights),
+    )
     return _facts(connection, fit)
 
 
@@ -168,7 +183,8 @@ def _count(connection: DuckDBPyConnection, anchors: Sequence[Path]) -> None:
     vectorised: Any = "arrow"  # its enumeration is in other places in other versions
     connection.create_function("key_of", _keys, ["VARCHAR"], "VARCHAR", type=vectorised)
     files, beside = [str(path) for path in anchors], [str(probabilities_path(path)) for path in anchors]
-    connection.execute("""
+    connection.execute(
+        """
         CREATE TABLE naming AS
         WITH title AS (
             SELECT language, title, min(id) AS id
@@ -177,25 +193,35 @@ def _count(connection: DuckDBPyConnection, anchors: Sequence[Path]) -> None:
         FROM (SELECT id, name, unnest(list_distinct(list_prepend(name, aliases))) AS aliased FROM kept) AS kept
         UNION ALL
         SELECT id, name, true, anchors, redirects + titles, disambiguation
-        FROM read_parquet(?) JOIN title USING (language, title)""", [files])
+        FROM read_parquet(?) JOIN title USING (language, title)""",
+        [files],
+    )
     known = connection.execute("SELECT count(*) FROM naming WHERE anchors > 0").fetchone()
     assert known
     if not known[0]:
-        raise OpenMofiError(f"None of the articles of {', '.join(files)} is of an entity of the base.",
-                            "Give the anchors of the Wikipedias of its languages, and dumps of about the same day.")
-    connection.execute("""
+        raise OpenMofiError(
+            f"None of the articles of {', '.join(files)} is of an entity of the base.",
+            "Give the anchors of the Wikipedias of its languages, and dumps of about the same day.",
+        )
+    connection.execute(
+        """
         CREATE TABLE spelt AS SELECT name, key_of(name) AS key
-        FROM (SELECT name FROM naming UNION SELECT name FROM read_parquet(?))""", [beside])
+        FROM (SELECT name FROM naming UNION SELECT name FROM read_parquet(?))""",
+        [beside],
+    )
     connection.execute(f"""
         CREATE TABLE counted AS
         SELECT key, id, min({{'other': other, 'name': name}}).name AS name, sum(anchors)::DOUBLE AS links,
                sum(called) + {_DISAMBIGUATION} * sum(listed) AS called
         FROM naming JOIN spelt USING (name) WHERE key <> '' GROUP BY key, id""")
-    connection.execute("""
+    connection.execute(
+        """
         CREATE TABLE surface AS
         SELECT key AS name, (sum(anchors) / sum(occurrences))::FLOAT AS link_probability
         FROM read_parquet(?) JOIN spelt USING (name) WHERE key IN (SELECT key FROM counted)
-        GROUP BY key HAVING sum(occurrences) > 0""", [beside])
+        GROUP BY key HAVING sum(occurrences) > 0""",
+        [beside],
+    )
     connection.execute("CREATE TABLE linked AS SELECT id FROM counted GROUP BY id HAVING sum(links) > 0")
 
 
@@ -217,8 +243,18 @@ def _facts(connection: DuckDBPyConnection, fit: Fit) -> dict[str, Any]:
     ((names, linked),) = connection.execute("""
         SELECT count(*), count(*) FILTER (links > 0)
         FROM (SELECT sum(links) AS links FROM counted GROUP BY key)""").fetchall()
-    found = {} if fit.weights == Weights() and np.isnan(fit.log_likelihood) else {
-        "log_likelihood": round(float(fit.log_likelihood), 4),
-        "popularity_alone": round(float(fit.popularity_alone), 4)}
-    return {"names_with_links": linked, "names_without": names - linked, "links_fitted_on": fit.links,
-            **asdict(fit.weights), **found}
+    found = (
+        {}
+        if fit.weights == Weights() and np.isnan(fit.log_likelihood)
+        else {
+            "log_likelihood": round(float(fit.log_likelihood), 4),
+            "popularity_alone": round(float(fit.popularity_alone), 4),
+        }
+    )
+    return {
+        "names_with_links": linked,
+        "names_without": names - linked,
+        "links_fitted_on": fit.links,
+        **asdict(fit.weights),
+        **found,
+    }

@@ -21,8 +21,13 @@ FIELDS = ("id", "labels", "descriptions", "aliases", "sitelinks", "claims", "rev
 """What a file of columns may name; `id` and `labels` are needed."""
 ROWS = 2048
 """Rows that are handed over together."""
-_BY_KEY = {"labels": "language", "descriptions": "language", "aliases": "language", "claims": "property",
-           "sitelinks": "site"}
+_BY_KEY = {
+    "labels": "language",
+    "descriptions": "language",
+    "aliases": "language",
+    "claims": "property",
+    "sitelinks": "site",
+}
 _ITEMS = {KIND, PARENT, *RELATIONS}
 _HINT = "docs/knowledge-base.md#parquet-of-others says what a file of --columns looks like."
 
@@ -58,8 +63,10 @@ class PublishedColumns:
         names: dict[str, str] = {}
         for field, columns in given.items():
             if field not in FIELDS:
-                raise UsageError(f"{path} names columns for {field!r}.{did_you_mean(field, FIELDS)}",
-                                 f"It may name {', '.join(FIELDS)}.")
+                raise UsageError(
+                    f"{path} names columns for {field!r}.{did_you_mean(field, FIELDS)}",
+                    f"It may name {', '.join(FIELDS)}.",
+                )
             tables = isinstance(columns, dict) and (field in _BY_KEY and field != "sitelinks")
             each = {f"{field}/{key}": column for key, column in columns.items()} if tables else {field: columns}
             if wrong := [name for name, column in each.items() if not isinstance(column, str)]:
@@ -91,7 +98,8 @@ class PublishedColumns:
                 raise OpenMofiError(
                     f"{path} has no column {column!r} for {name.replace('/', '.')}; its columns are "
                     f"{', '.join(there)}.{did_you_mean(column, there)}",
-                    "Correct the file of --columns." if self.needed else f"Name them with --columns FILE; {_HINT}")
+                    "Correct the file of --columns." if self.needed else f"Name them with --columns FILE; {_HINT}",
+                )
         return {name: column for name, column in self.names.items() if column in there}
 
 
@@ -150,14 +158,21 @@ def entity_of(row: Mapping[str, Any]) -> dict[str, Any]:
         links = len(links)
     counted = links if isinstance(links, int) else 0
     return {
-        "id": number, "type": "item" if number[:1] == "Q" else "other", "lastrevid": int(fields.get("revision") or 0),
+        "id": number,
+        "type": "item" if number[:1] == "Q" else "other",
+        "lastrevid": int(fields.get("revision") or 0),
         "labels": {key: _text(value) for key, value in _by_key("labels", fields).items()},
         "descriptions": {key: _text(value) for key, value in _by_key("descriptions", fields).items()},
         "aliases": {key: [_text(each) for each in _listed(value)] for key, value in _by_key("aliases", fields).items()},
-        "claims": {key: [_statement(key, each) for each in _listed(value)]
-                   for key, value in _by_key("claims", fields).items()},
-        "sitelinks": {} if isinstance(links, int) else {key: {"title": value} if isinstance(value, str) else value
-                                                        for key, value in _by_key("sitelinks", fields).items()},
+        "claims": {
+            key: [_statement(key, each) for each in _listed(value)] for key, value in _by_key("claims", fields).items()
+        },
+        "sitelinks": {}
+        if isinstance(links, int)
+        else {
+            key: {"title": value} if isinstance(value, str) else value
+            for key, value in _by_key("sitelinks", fields).items()
+        },
         "sitelink_count": counted,
     }
 

@@ -16,11 +16,18 @@ REDIRECTED = pa.schema([("old", pa.int64()), ("new", pa.int64())])
 """redirects as read: numbers of items; one may be a redirect itself."""
 
 _ENTITY = rb"[<\"]*(?:wd:|https?://www\.wikidata\.org/entity/)?([A-Z]\d+)[>\"]*"
-_LINE = re.compile(rb"\s*" + _ENTITY + rb"(?:\s+(?:<http://www\.w3\.org/2002/07/owl#sameAs>|owl:sameAs)\s+|\s*[,\t]\s*)"
-                   + _ENTITY + rb"\s*\.?\s*")
+_LINE = re.compile(
+    rb"\s*"
+    + _ENTITY
+    + rb"(?:\s+(?:<http://www\.w3\.org/2002/07/owl#sameAs>|owl:sameAs)\s+|\s*[,\t]\s*)"
+    + _ENTITY
+    + rb"\s*\.?\s*"
+)
 _OTHER = re.compile(rb"\s*(?:[@#].*)?")
-_HINT = ("Give lines such as Q1,Q2 (the one that is gone, the one it was merged into), or those of an RDF dump with "
-         "owl:sameAs: `zgrep owl#sameAs latest-all.nt.gz`.")
+_HINT = (
+    "Give lines such as Q1,Q2 (the one that is gone, the one it was merged into), or those of an RDF dump with "
+    "owl:sameAs: `zgrep owl#sameAs latest-all.nt.gz`."
+)
 
 
 def read_redirects(path: str | Path) -> pa.Table:

@@ -55,8 +55,16 @@ class Selected:
     priors: dict[str, Any]
 
 
-def select_tables(parts: Sequence[str], rules: ClassRules, folder: Path, *, sources: PriorSources | None = None,
-                  redirects: pa.Table | None = None, memory: int, languages: Sequence[str] = ()) -> Selected:
+def select_tables(
+    parts: Sequence[str],
+    rules: ClassRules,
+    folder: Path,
+    *,
+    sources: PriorSources | None = None,
+    redirects: pa.Table | None = None,
+    memory: int,
+    languages: Sequence[str] = (),
+) -> Selected:
     """Write the tables of the items that stay, by ascending id.
 
     An item that several dumps have is taken as its last revision says. It goes where all of its classes (instance of;
@@ -86,7 +94,9 @@ def select_tables(parts: Sequence[str], rules: ClassRules, folder: Path, *, sour
         if not counts["kept"]:
             raise OpenMofiError(
                 f"Of {counts['items']:,} items none is left: {counts['unnamed']:,} have no name in the languages and "
-                f"{counts['dropped']:,} are of classes that go.", "Name other languages, or other --kinds and --drop.")
+                f"{counts['dropped']:,} are of classes that go.",
+                "Name other languages, or other --kinds and --drop.",
+            )
         load_popularity(connection, sources.pageviews)
         priors = load_names(connection, sources.anchors)
         make_folder(folder / SOURCE)
@@ -98,10 +108,16 @@ def select_tables(parts: Sequence[str], rules: ClassRules, folder: Path, *, sour
         external = _counted(connection, f"SELECT property, count(*) FROM ({_BESIDE['external_ids']}) GROUP BY property")
         (images,) = _counted(connection, "SELECT 'images', count(image) FROM kept").values()
     return Selected(
-        folder / SOURCE, details=folder / "details.parquet", titles=folder / "titles.parquet",
+        folder / SOURCE,
+        details=folder / "details.parquet",
+        titles=folder / "titles.parquet",
         external_ids=folder / "external_ids.parquet" if external else None,
-        redirects=folder / "redirects.parquet" if redirects is not None else None, images=images,
-        external_counts=external, counts=counts, priors={**by_source, **priors})
+        redirects=folder / "redirects.parquet" if redirects is not None else None,
+        images=images,
+        external_counts=external,
+        counts=counts,
+        priors={**by_source, **priors},
+    )
 
 
 def _counted(connection: DuckDBPyConnection, query: str) -> dict[str, int]:
@@ -123,23 +139,33 @@ def _follow(connection: DuckDBPyConnection, redirects: pa.Table | None) -> None:
 
 
 def _load(connection: DuckDBPyConnection, parts: Sequence[str]) -> None:
-    connection.execute("""
+    connection.execute(
+        """
         CREATE TABLE item AS
         SELECT *, list_concat(kinds, list_filter(parents, lambda class: NOT list_contains(kinds, class))) AS classes
         FROM read_parquet(?)
-        QUALIFY row_number() OVER (PARTITION BY id ORDER BY revision DESC, name, description) = 1""", [list(parts)])
-    connection.execute("CREATE TABLE below AS SELECT child, now(class) AS class FROM "
-                       "(SELECT id AS child, unnest(parents) AS class FROM item)")
-    connection.execute("CREATE TABLE property AS SELECT unnest(?) AS number, unnest(?) AS name", [
-        [int(name[1:]) for name in RELATIONS], list(RELATIONS.values())])
+        QUALIFY row_number() OVER (PARTITION BY id ORDER BY revision DESC, name, description) = 1""",
+        [list(parts)],
+    )
+    connection.execute(
+        "CREATE TABLE below AS SELECT child, now(class) AS class FROM "
+        "(SELECT id AS child, unnest(parents) AS class FROM item)"
+    )
+    connection.execute(
+        "CREATE TABLE property AS SELECT unnest(?) AS number, unnest(?) AS name",
+        [[int(name[1:]) for name in RELATIONS], list(RELATIONS.values())],
+    )
 
 
 def _closed(connection: DuckDBPyConnection, name: str, roots: Sequence[int]) -> None:
     """A table of classes and all that are below them, also where they go round in a circle."""
-    connection.execute(f"""
+    connection.execute(
+        f"""
         CREATE TABLE {name} AS WITH RECURSIVE down(id) AS (
             SELECT unnest(?::BIGINT[]) UNION SELECT child FROM below JOIN down ON class = down.id)
-        SELECT id FROM down""", [list(roots)])
+        SELECT id FROM down""",
+        [list(roots)],
+    )
 
 
 def _kept(connection: DuckDBPyConnection, *, wanted: bool) -> dict[str, int]:
@@ -154,17 +180,22 @@ def _kept(connection: DuckDBPyConnection, *, wanted: bool) -> dict[str, int]:
     connection.execute(f"""
         CREATE TABLE kept AS SELECT item.* FROM item LEFT JOIN classed USING (id)
         WHERE item.name <> '' AND {stays}""")
-    items, unnamed, kept = (number_of(connection, f"SELECT count(*) FROM {rows}") for rows in (
-        "item", "item WHERE name = ''", "kept"))
+    items, unnamed, kept = (
+        number_of(connection, f"SELECT count(*) FROM {rows}") for rows in ("item", "item WHERE name = ''", "kept")
+    )
     return {"items": items, "unnamed": unnamed, "dropped": items - unnamed - kept, "kept": kept}
 
 
 def _spoken(anchors: Sequence[Path]) -> str:
     """The query for names with the languages that they come from."""
-    linked = f"""
-        UNION SELECT name, language FROM read_parquet([{', '.join(map(quoted, anchors))}]) JOIN (
+    linked = (
+        f"""
+        UNION SELECT name, language FROM read_parquet([{", ".join(map(quoted, anchors))}]) JOIN (
             SELECT DISTINCT language, title FROM (SELECT unnest(titles, recursive := true) FROM kept))
-        USING (language, title)""" if anchors else ""
+        USING (language, title)"""
+        if anchors
+        else ""
+    )
     return f"""
         SELECT name, language FROM (
             SELECT DISTINCT name, unnest(string_split(codes, ' ')) AS language FROM (

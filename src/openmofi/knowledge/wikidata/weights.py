@@ -18,7 +18,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-ALPHAS = tuple(float(2.0 ** power) for power in range(-5, 8))
+ALPHAS = tuple(float(2.0**power) for power in range(-5, 8))
 BETAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 GAMMAS = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 LEAST_LINKS = 1000

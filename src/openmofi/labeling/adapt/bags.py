@@ -44,8 +44,10 @@ class Bags:
 
     def fitted(self, fold: NDArray[np.int64]) -> pa.Table:
         """What is written down of them (`FITTED`); `fold` (n,) is the fold of each."""
-        return pa.Table.from_arrays([pa.array(self.shards).dictionary_encode(), pa.array(self.keys, pa.string()),
-                                     pa.array(fold, pa.int8())], schema=FITTED)
+        return pa.Table.from_arrays(
+            [pa.array(self.shards).dictionary_encode(), pa.array(self.keys, pa.string()), pa.array(fold, pa.int8())],
+            schema=FITTED,
+        )
 
     def __len__(self) -> int:
         return len(self.features)
@@ -59,18 +61,28 @@ def collect_bags(stage: ReadStage, shards: Sequence[Shard], entities: EntityFeat
     parts: list[Bags] = []
     total = 0
     for read in (block for shard in shards for block in ReadShard.blocks(stage, shard)):
-        rows = np.flatnonzero(read.usable)[:max_pairs - total]
+        rows = np.flatnonzero(read.usable)[: max_pairs - total]
         bag, weight = _padded(read.links, entities, len(read.table))
         texts, keys = (read.table.column(name).take(pa.array(rows)).to_pylist() for name in ("text", "key"))
-        parts.append(Bags(read.features.values[rows].astype(np.float16), bag[rows], weight[rows], texts, keys,
-                          [read.shard.fingerprint] * len(rows), read.groups[rows]))
+        parts.append(
+            Bags(
+                read.features.values[rows].astype(np.float16),
+                bag[rows],
+                weight[rows],
+                texts,
+                keys,
+                [read.shard.fingerprint] * len(rows),
+                read.groups[rows],
+            )
+        )
         total += len(rows)
         if total >= max_pairs:
             break
     arrays = ([getattr(part, name) for part in parts] for name in ("features", "bag", "weight", "groups"))
     features, bags, weights, groups = map(np.concatenate, arrays)
-    texts, keys, fingerprints = (list(chain.from_iterable(getattr(part, name) for part in parts))
-                                 for name in ("texts", "keys", "shards"))
+    texts, keys, fingerprints = (
+        list(chain.from_iterable(getattr(part, name) for part in parts)) for name in ("texts", "keys", "shards")
+    )
     return Bags(features, bags, weights, texts, keys, fingerprints, groups)
 
 

@@ -55,25 +55,38 @@ def check_adapter(without: Judged, adapted: Judged) -> AdapterCheck:
     shift_without, shift_with = _shift(without), _shift(adapted)
     labels = max(int(adapted.accepted.sum()), 1)
     expected = right_with / labels
-    checked, decoys = min(((expected - excess / labels, name) for name, excess in excesses(adapted, _ERRORS)),
-                          default=(0.0, "none"))
+    checked, decoys = min(
+        ((expected - excess / labels, name) for name, excess in excesses(adapted, _ERRORS)), default=(0.0, "none")
+    )
     tolerance = max(_SHIFT, _ERRORS * np.hypot(_shift_error(without), _shift_error(adapted)))
-    gain = (f"{right_with:,.0f} labels are expected to be right with it and {right_without:,.0f} without "
-            f"(standard error of the difference {error:,.0f})")
+    gain = (
+        f"{right_with:,.0f} labels are expected to be right with it and {right_without:,.0f} without "
+        f"(standard error of the difference {error:,.0f})"
+    )
     why = ""
     if right_with - right_without <= _ERRORS * error:
         why = f"{gain}, which is no clear gain"
     elif max(shift_with, 0.0) - max(shift_without, 0.0) > tolerance:
-        why = (f"what is named and not shown lies {shift_with:.2f} SD above its decoys, and {shift_without:.2f} "
-               "without it")
+        why = (
+            f"what is named and not shown lies {shift_with:.2f} SD above its decoys, and {shift_without:.2f} without it"
+        )
     elif decoys == "none":
         why = f"there are fewer than {LEAST} decoys to check its precision by"
     elif checked < expected - _PRECISION:
         why = f"it expects a precision of {expected:.3f}, and by {decoys} reaches {checked:.3f} at most"
     used = f"The adapter is used: {gain}, and by {decoys} it reaches the precision of {expected:.3f} that it expects."
-    return AdapterCheck(not why, f"The adapter is not used: {why}." if why else used, round(right_without, 1),
-                        round(right_with, 1), round(error, 1), shift_without, shift_with, round(expected, 4),
-                        round(checked, 4), decoys)
+    return AdapterCheck(
+        not why,
+        f"The adapter is not used: {why}." if why else used,
+        round(right_without, 1),
+        round(right_with, 1),
+        round(error, 1),
+        shift_without,
+        shift_with,
+        round(expected, 4),
+        round(checked, 4),
+        decoys,
+    )
 
 
 def _error(without: Judged, adapted: Judged) -> float:

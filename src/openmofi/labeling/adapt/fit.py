@@ -19,8 +19,16 @@ from openmofi.labeling.adapt.bags import Bags, balanced_folds
 from openmofi.labeling.adapt.inputs import HeadSettings, Inputs
 
 
-def fit_heads(encoder: Encoder, bags: Bags, entities: EntityFeatures, settings: HeadSettings, folder: str | Path, *,
-              adapter: bool, progress: Progress) -> dict[str, float]:
+def fit_heads(
+    encoder: Encoder,
+    bags: Bags,
+    entities: EntityFeatures,
+    settings: HeadSettings,
+    folder: str | Path,
+    *,
+    adapter: bool,
+    progress: Progress,
+) -> dict[str, float]:
     """Train heads over `encoder` and write them as a `run:` encoder, with its folds, to `folder`.
 
     With `adapter` the heads start as a change of nothing over the encoder's own joint space.
@@ -49,8 +57,11 @@ def fit_heads(encoder: Encoder, bags: Bags, entities: EntityFeatures, settings: 
     rows = np.flatnonzero(linked) if inputs.captions is None else np.arange(len(bags))
     fold = balanced_folds(bags.groups, settings.folds) if settings.folds else np.zeros(len(bags), np.int64)
     if settings.folds and len(rows) - np.bincount(fold[rows]).max() < 2:
-        raise OpenMofiError(f"The {len(rows)} pairs to fit on share a template or the image: heads that were fitted "
-                            "on some of them cannot judge the others.", "Give pairs of more sources, or do not adapt.")
+        raise OpenMofiError(
+            f"The {len(rows)} pairs to fit on share a template or the image: heads that were fitted "
+            "on some of them cannot judge the others.",
+            "Give pairs of more sources, or do not adapt.",
+        )
     progress.begin("heads", settings.epochs * (settings.folds + 1))
     results = {}
     for part in range(-1, settings.folds):
@@ -59,8 +70,15 @@ def fit_heads(encoder: Encoder, bags: Bags, entities: EntityFeatures, settings: 
         trained = train(inputs, chosen, settings, settings.seed + part + 1, progress)
         if trained.classes is not None:
             ClassVectors(entities.ids, trained.classes).save(path)
-        save_heads(path, base=encoder, image_head=trained.image, text_head=trained.text, logit_scale=trained.scale,
-                   settings=asdict(settings), adapter=adapter)
+        save_heads(
+            path,
+            base=encoder,
+            image_head=trained.image,
+            text_head=trained.text,
+            logit_scale=trained.scale,
+            settings=asdict(settings),
+            adapter=adapter,
+        )
         if part < 0:
             results = {"loss": trained.loss, "first_loss": trained.first_loss}
     if settings.folds:
@@ -78,7 +96,12 @@ def _inputs(encoder: Encoder, bags: Bags, entities: EntityFeatures, settings: He
         heads = [Head.initial(dim, dim, seed=settings.seed + side, zero=True) for side in (0, 1)]
         return Inputs(images, texts, captions, bags, heads[0], heads[1], adapter)
     sample = bags.features[:: max(1, len(bags) // 50_000)].astype(np.float32)
-    image_head = Head.initial(sample.shape[1], settings.dim, seed=settings.seed, mean=sample.mean(axis=0),
-                              std=sample.std(axis=0) + np.float32(1e-3))
+    image_head = Head.initial(
+        sample.shape[1],
+        settings.dim,
+        seed=settings.seed,
+        mean=sample.mean(axis=0),
+        std=sample.std(axis=0) + np.float32(1e-3),
+    )
     text_head = Head.initial(entities.features.shape[1], settings.dim, seed=settings.seed + 1)
     return Inputs(bags.features, entities.features, captions, bags, image_head, text_head, adapter)

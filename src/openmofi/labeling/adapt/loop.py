@@ -69,8 +69,9 @@ def train(inputs: Inputs, rows: np.ndarray, settings: HeadSettings, seed: int, p
     size = min(settings.batch_size, len(rows))
     steps = settings.epochs * (len(rows) // size)
     # Of exactly ten steps a tenth is one, over which OneCycleLR divides by zero.
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.learning_rate, total_steps=steps,
-                                                   pct_start=0.2 if steps == 10 else 0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, settings.learning_rate, total_steps=steps, pct_start=0.2 if steps == 10 else 0.1
+    )
     whole_captions = inputs.captions is not None
     loss_of = _alt_text(parameters, inputs) if whole_captions else _partial(parameters, inputs, settings, seed)
     means = []
@@ -90,36 +91,51 @@ def train(inputs: Inputs, rows: np.ndarray, settings: HeadSettings, seed: int, p
         means.append(float(np.mean(losses)))
         progress.advance({})
     classes = None if parameters.classes is None else parameters.classes.detach().numpy()
-    return TrainedHeads(Head.from_tensors(parameters.image), Head.from_tensors(parameters.text), classes,
-                   float(parameters.log_scale.detach().exp().clamp(max=MAX_SCALE)), means[-1], means[0])
+    return TrainedHeads(
+        Head.from_tensors(parameters.image),
+        Head.from_tensors(parameters.text),
+        classes,
+        float(parameters.log_scale.detach().exp().clamp(max=MAX_SCALE)),
+        means[-1],
+        means[0],
+    )
 
 
 def _start(inputs: Inputs, settings: HeadSettings) -> _Parameters:
     learns_classes = settings.class_vectors and inputs.captions is None
     dim = inputs.image_head.dim
-    return _Parameters(inputs.image_head.tensors(), inputs.text_head.tensors(),
-                       torch.zeros(len(inputs.texts), dim) if learns_classes else None,
-                       torch.tensor(math.log(settings.scale)), inputs.adapter)
+    return _Parameters(
+        inputs.image_head.tensors(),
+        inputs.text_head.tensors(),
+        torch.zeros(len(inputs.texts), dim) if learns_classes else None,
+        torch.tensor(math.log(settings.scale)),
+        inputs.adapter,
+    )
 
 
 def _optimiser(parameters: _Parameters, inputs: Inputs, settings: HeadSettings) -> torch.optim.Optimizer:
-    weights = [side[name] for side, head in ((parameters.image, inputs.image_head), (parameters.text, inputs.text_head))
-               for name in head.trainable]
+    weights = [
+        side[name]
+        for side, head in ((parameters.image, inputs.image_head), (parameters.text, inputs.text_head))
+        for name in head.trainable
+    ]
     weights += [parameters.classes] if parameters.classes is not None else []
     for weight in (*weights, parameters.log_scale):
         weight.requires_grad_()
     decayed = [weight for weight in weights if weight.ndim > 1]
     plain = [weight for weight in weights if weight.ndim < 2] + [parameters.log_scale]
-    return torch.optim.AdamW([{"params": decayed, "weight_decay": settings.weight_decay},
-                              {"params": plain, "weight_decay": 0.0}],
-                             lr=settings.learning_rate, betas=(0.9, 0.98))
+    return torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+        lr=settings.learning_rate,
+        betas=(0.9, 0.98),
+    )
 
 
 def _epochs(rows: np.ndarray, size: int, epochs: int, seed: int) -> Iterator[Iterator[np.ndarray]]:
     draw = np.random.default_rng(seed)
     for _ in range(epochs):
         order = draw.permutation(rows)
-        yield (order[start:start + size] for start in range(0, len(order) - size + 1, size))
+        yield (order[start : start + size] for start in range(0, len(order) - size + 1, size))
 
 
 _Loss = Callable[[Tensor, np.ndarray, Tensor], Tensor]

@@ -49,8 +49,10 @@ class Bins:
         levels = np.concatenate([np.linspace(0, 1, bins + 1), 1 - _FINER / bins])
         edges = np.unique(np.quantile(pooled, np.sort(levels)))
         if len(edges) < 3:
-            raise OpenMofiError("The encoder scores every image and entity alike: nothing can be calibrated.",
-                                "Check the encoder's weights and preprocessing.")
+            raise OpenMofiError(
+                "The encoder scores every image and entity alike: nothing can be calibrated.",
+                "Check the encoder's weights and preprocessing.",
+            )
         number = np.clip(np.searchsorted(edges, pooled, "right") - 1, 0, len(edges) - 2)
         count = np.bincount(number, minlength=len(edges) - 1)
         centres = np.bincount(number, pooled, len(edges) - 1) / np.maximum(count, 1)
@@ -86,7 +88,13 @@ def _normal_scores(centres: Doubles, decoys: Doubles) -> Doubles:
     below = (np.searchsorted(decoys, centres, "left") + np.searchsorted(decoys, centres, "right")) / (2 * len(decoys))
     low, middle, high = np.quantile(decoys, [_TAIL, 0.5, 1 - _TAIL])
     reach = float(ndtri(1 - _TAIL))
-    linear = np.where(centres > middle, (centres - middle) / max(high - middle, 1e-12),
-                      (centres - middle) / max(middle - low, 1e-12)) * reach
+    linear = (
+        np.where(
+            centres > middle,
+            (centres - middle) / max(high - middle, 1e-12),
+            (centres - middle) / max(middle - low, 1e-12),
+        )
+        * reach
+    )
     inside = (below > _TAIL) & (below < 1 - _TAIL)
     return np.asarray(np.where(inside, ndtri(np.clip(below, _TAIL, 1 - _TAIL)), linear))

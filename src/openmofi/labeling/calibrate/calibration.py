@@ -125,10 +125,18 @@ class Calibration:
         weight = candidates / (candidates + _WORTH)
         ratio, sibling, companion = (
             _plain(weight * own + (1 - weight) * np.interp(self.centres, stored.centres, other))
-            for own, other in zip(self._curves(), stored._curves(), strict=True))
+            for own, other in zip(self._curves(), stored._curves(), strict=True)
+        )
         shown = expit(weight * logit(self.shown) + (1 - weight) * logit(np.clip(stored.shown, 1e-4, 0.9999)))
-        return replace(self, log_ratio=ratio, log_sibling=sibling, log_companion=companion, shown=float(shown),
-                       companions=weight * self.companions + (1 - weight) * stored.companions, source="blended")
+        return replace(
+            self,
+            log_ratio=ratio,
+            log_sibling=sibling,
+            log_companion=companion,
+            shown=float(shown),
+            companions=weight * self.companions + (1 - weight) * stored.companions,
+            source="blended",
+        )
 
     def save(self, path: str | Path) -> None:
         """Write as JSON."""
@@ -148,24 +156,50 @@ class Calibration:
             if len(centres) != len(log_ratio) or not np.isfinite([*centres, *log_ratio, *numbers]).all():
                 raise ValueError("no finite curve")
             beside = {name: tuple(map(float, raw.get(name, ()))) for name in ("log_companion", "log_sibling")}
-            return cls(centres, log_ratio, *numbers, int(raw["pairs"]), str(raw["fitted_for"]), tuple(raw["reference"]),
-                       float(raw.get("logit_scale", 1.0)), dict(raw.get("origin", {})), float(raw.get("breadth", 1.0)),
-                       float(raw.get("companions", 0.0)), beside["log_companion"], beside["log_sibling"],
-                       dict(raw.get("offsets", {})), float(raw.get("votes", 0.0)),
-                       Naming.of_json(raw.get("naming", {})), float(raw.get("humility", 0.0)),
-                       dict(raw.get("report", {})),
-                       str(raw.get("corpus", "")), str(raw.get("source", "fitted")))
+            return cls(
+                centres,
+                log_ratio,
+                *numbers,
+                int(raw["pairs"]),
+                str(raw["fitted_for"]),
+                tuple(raw["reference"]),
+                float(raw.get("logit_scale", 1.0)),
+                dict(raw.get("origin", {})),
+                float(raw.get("breadth", 1.0)),
+                float(raw.get("companions", 0.0)),
+                beside["log_companion"],
+                beside["log_sibling"],
+                dict(raw.get("offsets", {})),
+                float(raw.get("votes", 0.0)),
+                Naming.of_json(raw.get("naming", {})),
+                float(raw.get("humility", 0.0)),
+                dict(raw.get("report", {})),
+                str(raw.get("corpus", "")),
+                str(raw.get("source", "fitted")),
+            )
         except OSError as error:
-            raise OpenMofiError(f"The calibration {path} cannot be read: {error.strerror}.",
-                                "Check the path.") from error
+            raise OpenMofiError(
+                f"The calibration {path} cannot be read: {error.strerror}.", "Check the path."
+            ) from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise OpenMofiError(f"{path} is not a calibration, or is damaged.",
-                                "Give a calibration.json that a label job wrote, or none to fit a new one.") from error
+            raise OpenMofiError(
+                f"{path} is not a calibration, or is damaged.",
+                "Give a calibration.json that a label job wrote, or none to fit a new one.",
+            ) from error
 
 
-def fit_calibration(evidence: Floats, link_score: Floats, group: Ints, pair: Ints, decoys: Floats, *,
-                    fitted_for: str = "", reference: Sequence[str] = (), logit_scale: float = 1.0,
-                    origin: Mapping[str, str] = MappingProxyType({})) -> Calibration:
+def fit_calibration(
+    evidence: Floats,
+    link_score: Floats,
+    group: Ints,
+    pair: Ints,
+    decoys: Floats,
+    *,
+    fitted_for: str = "",
+    reference: Sequence[str] = (),
+    logit_scale: float = 1.0,
+    origin: Mapping[str, str] = MappingProxyType({}),
+) -> Calibration:
     """Estimate ratio and shares from real pairs and decoys; no labels.
 
     Args:
@@ -181,8 +215,11 @@ def fit_calibration(evidence: Floats, link_score: Floats, group: Ints, pair: Int
     if len(evidence) < MINIMUM:
         raise _too_few(f"Only {len(evidence)} linked candidates with a usable image: too few", "linked candidates")
     if len(decoys) < MINIMUM:
-        raise _too_few(f"{len(evidence)} linked candidates, but only {len(decoys)} decoys (other pairs' images, whose "
-                       "texts do not name the candidate): too few", "decoys")
+        raise _too_few(
+            f"{len(evidence)} linked candidates, but only {len(decoys)} decoys (other pairs' images, whose "
+            "texts do not name the candidate): too few",
+            "decoys",
+        )
     bins = Bins.of(evidence, decoys)
     mixture = Mixture(link_score.astype(np.float64), group, pair)
     problem = Problem(bins.number(evidence), mixture, bins.absent, bins.score)
@@ -191,10 +228,22 @@ def fit_calibration(evidence: Floats, link_score: Floats, group: Ints, pair: Int
     # A mixture is surer of the pairs that it was fitted on than it may be, the more so the fewer show something.
     caution = min(_CAUTION / np.sqrt(max(report["share"] * len(np.unique(pair)), 1.0)), _MOST_CAUTION)
     shown = float(expit(logit(prior.shown) - caution))
-    return Calibration(_plain(bins.centres), _plain(estimate.log_ratio), shown, prior.together,
-                       len(np.unique(pair)), fitted_for, tuple(reference), logit_scale, dict(origin), prior.breadth,
-                       prior.companions, _plain(estimate.companion.log_ratio), _plain(estimate.sibling.log_ratio),
-                       report=report)
+    return Calibration(
+        _plain(bins.centres),
+        _plain(estimate.log_ratio),
+        shown,
+        prior.together,
+        len(np.unique(pair)),
+        fitted_for,
+        tuple(reference),
+        logit_scale,
+        dict(origin),
+        prior.breadth,
+        prior.companions,
+        _plain(estimate.companion.log_ratio),
+        _plain(estimate.sibling.log_ratio),
+        report=report,
+    )
 
 
 def humbled(probability: Doubles, humility: float) -> Doubles:
@@ -210,8 +259,10 @@ def _plain(values: Doubles) -> tuple[float, ...]:
 
 
 def _too_few(what: str, short: str) -> OpenMofiError:
-    return OpenMofiError(f"{what} to calibrate the encoder on (at least {MINIMUM} {short} are needed).",
-                         "Label more pairs at once, or give a calibration of this encoder with --calibration.")
+    return OpenMofiError(
+        f"{what} to calibrate the encoder on (at least {MINIMUM} {short} are needed).",
+        "Label more pairs at once, or give a calibration of this encoder with --calibration.",
+    )
 
 
 def threshold_for_precision(probability: Floats, target: float) -> float:

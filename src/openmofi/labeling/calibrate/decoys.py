@@ -42,10 +42,10 @@ class Kinship:
         count = min(NEIGHBOURS, len(among))
         result = np.empty((len(entities), count), np.int64)
         for start in range(0, len(entities), _ROWS):
-            block = entities[start:start + _ROWS]
+            block = entities[start : start + _ROWS]
             distance = -self._similarity(block, among) + _JITTER * draw.random((len(block), len(among)), np.float32)
             distance[block[:, None] == among[None, :]] = np.inf
-            result[start:start + _ROWS] = np.argpartition(distance, count - 1, axis=1)[:, :count]
+            result[start : start + _ROWS] = np.argpartition(distance, count - 1, axis=1)[:, :count]
         return result
 
     def _similarity(self, entities: Ints, among: Ints) -> Floats:
@@ -56,8 +56,14 @@ class Kinship:
         return similarity
 
 
-def draw_decoys(pair: Ints, entity: Ints, mention: Ints, kinship: Kinship, source: Ints | None, seed: int,
-                ) -> tuple[Ints, Ints]:
+def draw_decoys(
+    pair: Ints,
+    entity: Ints,
+    mention: Ints,
+    kinship: Kinship,
+    source: Ints | None,
+    seed: int,
+) -> tuple[Ints, Ints]:
     """Decoys of a shard's candidates.
 
     Args:

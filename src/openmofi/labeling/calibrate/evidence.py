@@ -61,8 +61,9 @@ class View:
     scale: float
 
     @classmethod
-    def of(cls, encoder: Encoder, entities: EntityFeatures, reference: Sequence[str], scale: float,
-           views: int = 1) -> View:
+    def of(
+        cls, encoder: Encoder, entities: EntityFeatures, reference: Sequence[str], scale: float, views: int = 1
+    ) -> View:
         """Of the entities only the reference is projected at once; one of so many `views` that share memory."""
         embeddings = EntityEmbeddings(encoder, entities, KEPT_BYTES // views)
         return cls(encoder, embeddings, embeddings.of(entities.rows(pa.array(reference, pa.string()))), scale)
@@ -73,9 +74,9 @@ class View:
         if not len(self.reference):
             return result
         for start in range(0, len(images), _ROWS):
-            scores = self.scale * (images[start:start + _ROWS] @ self.reference.T)
+            scores = self.scale * (images[start : start + _ROWS] @ self.reference.T)
             peak = scores.max(axis=1, keepdims=True)
-            result[start:start + _ROWS] = np.log(np.exp(scores - peak).mean(axis=1)) + peak[:, 0]
+            result[start : start + _ROWS] = np.log(np.exp(scores - peak).mean(axis=1)) + peak[:, 0]
         return result
 
     def scores(self, images: Array, row: Ints, entity: Ints) -> NDArray[np.float32]:
@@ -111,8 +112,10 @@ class Scorer:
         """
         folds = encoder.companions.folds
         encoders = [encoder, *(encoder.fold(number) for number in range(folds.count if folds else 0))]
-        return cls(tuple(View.of(copy, entities, reference, copy.logit_scale or scale, len(encoders))
-                         for copy in encoders), folds)
+        return cls(
+            tuple(View.of(copy, entities, reference, copy.logit_scale or scale, len(encoders)) for copy in encoders),
+            folds,
+        )
 
     def images(self, shard: Shard, keys: Sequence[str], features: NDArray[np.floating[Any]]) -> ImageEvidence:
         """Embed a shard's images, each by the view that may judge it."""
@@ -204,8 +207,15 @@ def judged_once(links: LinkArrays, usable: NDArray[np.bool_]) -> Ints:
     return index[first_of_each(links.pair[index], links.entity[index])[0]]
 
 
-def gather_evidence(links: LinkArrays, usable: NDArray[np.bool_], images: ImageEvidence, rows: Ints,
-                    vectors: NDArray[np.float32], seed: int, source: Ints | None = None) -> Evidence:
+def gather_evidence(
+    links: LinkArrays,
+    usable: NDArray[np.bool_],
+    images: ImageEvidence,
+    rows: Ints,
+    vectors: NDArray[np.float32],
+    seed: int,
+    source: Ints | None = None,
+) -> Evidence:
     """The evidence of a shard's pairs and of their decoys.
 
     Args:
@@ -223,8 +233,19 @@ def gather_evidence(links: LinkArrays, usable: NDArray[np.bool_], images: ImageE
     decoys = images.scores(other, rows[entity[candidate]]) - background[other]
     anyone, image = draw_random(pair, entity, _RANDOM, seed)
     random = images.scores(image, rows[entity[anyone]]) - background[image]
-    return Evidence(real, decoys, links.link_score[index], group, renumbered(pair), rows[entity], candidate,
-                    np.searchsorted(np.unique(pair), other), random, rows[entity[anyone]], places_of(links)[index])
+    return Evidence(
+        real,
+        decoys,
+        links.link_score[index],
+        group,
+        renumbered(pair),
+        rows[entity],
+        candidate,
+        np.searchsorted(np.unique(pair), other),
+        random,
+        rows[entity[anyone]],
+        places_of(links)[index],
+    )
 
 
 PLACES = 8
@@ -238,8 +259,9 @@ def places_of(links: LinkArrays) -> Ints:
         return links.pair
     first = starts_of(links.group)
     rank = rank_in_run(starts_of(links.pair[first]))[links.group]
-    _, position, count = np.unique(np.stack([links.pair, links.entity]), axis=1, return_inverse=True,
-                                   return_counts=True)
+    _, position, count = np.unique(
+        np.stack([links.pair, links.entity]), axis=1, return_inverse=True, return_counts=True
+    )
     return np.searchsorted([1, 2, 4], rank, "right") * 2 + (count[position.ravel()] > 1)
 
 
@@ -247,8 +269,16 @@ def joined(parts: Sequence[Evidence]) -> Evidence:
     """The evidence of several shards, candidates, mentions and pairs numbered on."""
     shifted, candidates, groups, pairs = [], 0, 0, 0
     for part in parts:
-        shifted.append(replace(part, group=part.group + groups, pair=part.pair + pairs,
-                               candidate=part.candidate + candidates, other=part.other + pairs))
+        shifted.append(
+            replace(
+                part,
+                group=part.group + groups,
+                pair=part.pair + pairs,
+                candidate=part.candidate + candidates,
+                other=part.other + pairs,
+            )
+        )
         candidates, groups, pairs = candidates + len(part.real), groups + part.mentions, pairs + part.pairs
-    return Evidence(**{field.name: np.concatenate([getattr(part, field.name) for part in shifted])
-                       for field in fields(Evidence)})
+    return Evidence(
+        **{field.name: np.concatenate([getattr(part, field.name) for part in shifted]) for field in fields(Evidence)}
+    )

@@ -109,8 +109,12 @@ class Problem:
 
     def posterior(self, state: Estimate, prior: Prior | None = None) -> Posterior:
         """Of the candidates, with another prior if given."""
-        return self.mixture.posterior(state.log_ratio[self.bin_of], state.sibling.log_ratio[self.bin_of],
-                                      state.companion.log_ratio[self.bin_of], prior or state.prior)
+        return self.mixture.posterior(
+            state.log_ratio[self.bin_of],
+            state.sibling.log_ratio[self.bin_of],
+            state.companion.log_ratio[self.bin_of],
+            prior or state.prior,
+        )
 
     def counts(self, weight: Doubles) -> Doubles:
         """(bins,) sums of (n,) weights."""

@@ -103,7 +103,7 @@ class Mixture:
     def shows(self, prior: Prior) -> Doubles:
         """(pairs,) π."""
         some, mentions = self._meant
-        return np.asarray(some * -np.expm1(mentions ** prior.breadth * np.log1p(-min(prior.shown, 1 - 1e-9))))
+        return np.asarray(some * -np.expm1(mentions**prior.breadth * np.log1p(-min(prior.shown, 1 - 1e-9))))
 
     def posterior(self, log_ratio: Doubles, log_sibling: Doubles, log_companion: Doubles, prior: Prior) -> Posterior:
         """Of evidence with the (n,) log R, log S and log K."""
@@ -121,14 +121,25 @@ class Mixture:
         # A pair whose every link score is 0 cannot show anything.
         gain = np.where(np.isfinite(log_sum_before), log_sum - np.nan_to_num(log_sum_before, neginf=0.0), 0.0)
         of_companions = np.bincount(pair, log_companion)
-        states = np.stack([log_others + log_companions[0], log_others + log_companions[1] + of_companions,
-                           log_shown + of_companions + gain])
+        states = np.stack(
+            [
+                log_others + log_companions[0],
+                log_others + log_companions[1] + of_companions,
+                log_shown + of_companions + gain,
+            ]
+        )
         total = np.logaddexp.reduce(states, axis=0)
         companion, shown = np.exp(states[1:] - total)
         candidate = shown[pair] * marginal
         mention = np.bincount(group, candidate)[group]
-        return Posterior(candidate, np.maximum(mention - candidate, 0.0),
-                         np.maximum(companion[pair] + shown[pair] - mention, 0.0), shown, companion, float(total.sum()))
+        return Posterior(
+            candidate,
+            np.maximum(mention - candidate, 0.0),
+            np.maximum(companion[pair] + shown[pair] - mention, 0.0),
+            shown,
+            companion,
+            float(total.sum()),
+        )
 
     def _sums_before(self, together: float) -> Doubles:
         """(pairs,) log Q°."""

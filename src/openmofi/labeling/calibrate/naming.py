@@ -51,13 +51,16 @@ class Naming:
     @classmethod
     def of_json(cls, raw: Mapping[str, Any]) -> Naming:
         """Back from JSON; empty where there is nothing."""
-        senses = {name: {entity: float(factor) for entity, factor in of_name.items()}
-                  for name, of_name in raw.get("senses", {}).items()}
+        senses = {
+            name: {entity: float(factor) for entity, factor in of_name.items()}
+            for name, of_name in raw.get("senses", {}).items()
+        }
         entities = {entity: float(factor) for entity, factor in raw.get("entities", {}).items()}
         return cls(entities, senses, tuple(map(float, raw.get("places", ()))))
 
-    def factors(self, ids: Sequence[str], entity: Ints, names: Sequence[str], name: Ints, place: Ints,
-                log_odds: Floats) -> Doubles:
+    def factors(
+        self, ids: Sequence[str], entity: Ints, names: Sequence[str], name: Ints, place: Ints, log_odds: Floats
+    ) -> Doubles:
         """(n,) the factor on each candidate's link score.
 
         Args:
@@ -86,8 +89,16 @@ def capped(link: Floats, group: Ints) -> Doubles:
     return values / np.maximum(np.bincount(group, values), 1.0)[group] if len(values) else values
 
 
-def learned_naming(link: Floats, shown: Doubles, weight: Floats, ids: Sequence[str], entity: Ints,
-                   names: Sequence[str], name: Ints, place: Ints) -> Naming:
+def learned_naming(
+    link: Floats,
+    shown: Doubles,
+    weight: Floats,
+    ids: Sequence[str],
+    entity: Ints,
+    names: Sequence[str],
+    name: Ints,
+    place: Ints,
+) -> Naming:
     """Count what a corpus' images say.
 
     Args:

@@ -117,8 +117,16 @@ class Gallery:
     weights: csr_array
 
     @classmethod
-    def of(cls, space: Space, vectors: NDArray[np.float16], texts: Sequence[str], ids: Sequence[str], pair: Ints,
-           entity: Ints, weight: Floats) -> Gallery:
+    def of(
+        cls,
+        space: Space,
+        vectors: NDArray[np.float16],
+        texts: Sequence[str],
+        ids: Sequence[str],
+        pair: Ints,
+        entity: Ints,
+        weight: Floats,
+    ) -> Gallery:
         """Of (g, d) images in a space and their texts; `pair`, `entity` (rows of both) and `weight` of candidates."""
         nothing = csr_array((len(texts), len(ids)), dtype=np.float32)
         gallery = cls(space, vectors, hashed_words(texts), pa.array(ids, pa.string()), nothing)
@@ -184,12 +192,15 @@ class Gallery:
             row, entity: (n,) the images' candidates, see `votes`.
         """
         known = entity >= 0
-        named = csr_array((np.ones(int(known.sum()), np.float32), (row[known], entity[known])),
-                          shape=(nearest.shape[0], self.weights.shape[1]))
+        named = csr_array(
+            (np.ones(int(known.sum()), np.float32), (row[known], entity[known])),
+            shape=(nearest.shape[0], self.weights.shape[1]),
+        )
         named.data[:] = 1.0
         nearest = csr_array(nearest)
-        given = _shared(named, np.repeat(np.arange(nearest.shape[0]), np.diff(nearest.indptr)), self.weights,
-                        nearest.indices)
+        given = _shared(
+            named, np.repeat(np.arange(nearest.shape[0]), np.diff(nearest.indptr)), self.weights, nearest.indices
+        )
         return csr_array((nearest.data / np.maximum(given, 1.0), nearest.indices, nearest.indptr), shape=nearest.shape)
 
     def votes(self, nearest: csr_array, row: Ints, entity: Ints, without: Ints | None = None) -> Doubles:
@@ -204,7 +215,7 @@ class Gallery:
         given = np.zeros(len(row))
         for start in range(0, nearest.shape[0], _VOTE_ROWS):
             inside = np.flatnonzero((row >= start) & (row < start + _VOTE_ROWS) & (entity >= 0))
-            given[inside] = _at(nearest[start:start + _VOTE_ROWS] @ self.weights, row[inside] - start, entity[inside])
+            given[inside] = _at(nearest[start : start + _VOTE_ROWS] @ self.weights, row[inside] - start, entity[inside])
         if without is not None:
             given -= _at(nearest, row, without) * _at(self.weights, without, entity)
         share = np.asarray(self.weights.sum(axis=0)).ravel() / max(len(self), 1)
@@ -219,9 +230,18 @@ class Gallery:
         """Write as one file, atomically."""
         ids = self.ids.to_pylist()
         with atomic_path(path) as temporary, open(temporary, "wb") as handle:
-            np.savez(handle, mean=self.space.mean, axes=self.space.axes, vectors=self.vectors, ids=np.array(ids, "U"),
-                     **{f"{name}_{part}": getattr(table, part) for name, table in self._tables().items()
-                        for part in ("data", "indices", "indptr", "shape")})
+            np.savez(
+                handle,
+                mean=self.space.mean,
+                axes=self.space.axes,
+                vectors=self.vectors,
+                ids=np.array(ids, "U"),
+                **{
+                    f"{name}_{part}": getattr(table, part)
+                    for name, table in self._tables().items()
+                    for part in ("data", "indices", "indptr", "shape")
+                },
+            )
 
     def _tables(self) -> dict[str, csr_array]:
         return {"words": self.words, "weights": self.weights}
@@ -235,13 +255,24 @@ class Gallery:
         """
         try:
             with open_address(path) as file, np.load(file, allow_pickle=False) as raw:
-                words, weights = (csr_array((raw[f"{name}_data"], raw[f"{name}_indices"], raw[f"{name}_indptr"]),
-                                            shape=tuple(raw[f"{name}_shape"])) for name in ("words", "weights"))
-                return cls(Space(raw["mean"], raw["axes"]), raw["vectors"], words,
-                           pa.array(raw["ids"].tolist(), pa.string()), weights)
+                words, weights = (
+                    csr_array(
+                        (raw[f"{name}_data"], raw[f"{name}_indices"], raw[f"{name}_indptr"]),
+                        shape=tuple(raw[f"{name}_shape"]),
+                    )
+                    for name in ("words", "weights")
+                )
+                return cls(
+                    Space(raw["mean"], raw["axes"]),
+                    raw["vectors"],
+                    words,
+                    pa.array(raw["ids"].tolist(), pa.string()),
+                    weights,
+                )
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise OpenMofiError(f"{path} cannot be read, or is damaged.",
-                                "Label again with --restart; what was read is kept.") from error
+            raise OpenMofiError(
+                f"{path} cannot be read, or is damaged.", "Label again with --restart; what was read is kept."
+            ) from error
 
 
 def greatest(values: NDArray[np.float32], count: int) -> Ints:
@@ -255,7 +286,7 @@ def greatest(values: NDArray[np.float32], count: int) -> Ints:
     rows, width = values.shape
     size = max(1, width // (_GROUPS * count))
     groups = width // size
-    maxima = values[:, :size * groups].reshape(rows, size, groups).max(axis=1)
+    maxima = values[:, : size * groups].reshape(rows, size, groups).max(axis=1)
     least = np.partition(maxima, groups - count, axis=1)[:, groups - count, None]
     row, column = np.divmod(np.flatnonzero(~(values < least)), width)
     order = np.lexsort((-values[row, column], row))
@@ -267,8 +298,16 @@ def greatest(values: NDArray[np.float32], count: int) -> Ints:
 
 def hashed_words(texts: Sequence[str]) -> csr_array:
     """(n, 2^20) float32, 1 at the hashes of the content words of each text."""
-    rows = [sorted({zlib.crc32(word.encode()) >> (32 - _WORD_BITS) for word in _WORD.findall(text.lower())
-                    if word not in STOP_NAMES}) for text in texts]
+    rows = [
+        sorted(
+            {
+                zlib.crc32(word.encode()) >> (32 - _WORD_BITS)
+                for word in _WORD.findall(text.lower())
+                if word not in STOP_NAMES
+            }
+        )
+        for text in texts
+    ]
     indptr = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
     indices = np.array([word for row in rows for word in row], np.int64)
     return csr_array((np.ones(len(indices), np.float32), indices, indptr), shape=(len(texts), 1 << _WORD_BITS))

@@ -54,12 +54,30 @@ class Judged:
     near: Bools | None = None
 
     @classmethod
-    def of(cls, evidence: Evidence, calibration: Calibration, probability: Floats, real: Floats, decoys: Floats,
-           threshold: float, source: NDArray[Any] | None = None, near: Bools | None = None) -> Judged:
+    def of(
+        cls,
+        evidence: Evidence,
+        calibration: Calibration,
+        probability: Floats,
+        real: Floats,
+        decoys: Floats,
+        threshold: float,
+        source: NDArray[Any] | None = None,
+        near: Bools | None = None,
+    ) -> Judged:
         """Of (n,) and (m,) evidence without offsets and with votes, and what the calibration makes of it."""
         own, others = (np.interp(values, calibration.centres, calibration.log_ratio) for values in (real, decoys))
-        return cls(probability, own, evidence.group, evidence.pair, others, threshold,
-                   calibration.report.get("exchangeability", {}), source, near)
+        return cls(
+            probability,
+            own,
+            evidence.group,
+            evidence.pair,
+            others,
+            threshold,
+            calibration.report.get("exchangeability", {}),
+            source,
+            near,
+        )
 
     @property
     def accepted(self) -> Bools:
@@ -121,8 +139,10 @@ def excesses(judged: Judged, errors: float) -> Iterator[tuple[str, float]]:
     claimed = float((1 - judged.probability)[judged.accepted].sum())
     senses = _wrong(judged.log_ratio, rivals, needed, losing)
     for name, samples in kinds:
-        parts = [senses, *(_wrong(sample, np.ones(len(sample)), needed[like], (unshown - losing)[like])
-                           for sample, like in samples)]
+        parts = [
+            senses,
+            *(_wrong(sample, np.ones(len(sample)), needed[like], (unshown - losing)[like]) for sample, like in samples),
+        ]
         total, variance = (sum(values) for values in zip(*parts, strict=True))
         yield name, total - errors * float(np.sqrt(variance)) - claimed
 

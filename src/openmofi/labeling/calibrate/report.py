@@ -25,11 +25,14 @@ def describe(problem: Problem, estimate: Estimate) -> dict[str, Any]:
     """
     posterior = problem.posterior(estimate)
     best = np.sort(posterior.shown)[-_BEST:]
-    return {"share": round(float(posterior.pair_shown.mean()), 4),
-            "separation": round(float((estimate.present - problem.absent) @ problem.score), 3),
-            "best_precision": round(float(best.mean()), 4), "candidates": len(posterior.shown),
-            "log_likelihood": round(posterior.log_likelihood, 1),
-            "exchangeability": exchangeability(problem, posterior, estimate)}
+    return {
+        "share": round(float(posterior.pair_shown.mean()), 4),
+        "separation": round(float((estimate.present - problem.absent) @ problem.score), 3),
+        "best_precision": round(float(best.mean()), 4),
+        "candidates": len(posterior.shown),
+        "log_likelihood": round(posterior.log_likelihood, 1),
+        "exchangeability": exchangeability(problem, posterior, estimate),
+    }
 
 
 def exchangeability(problem: Problem, posterior: Posterior, estimate: Estimate) -> dict[str, Any]:
@@ -53,8 +56,13 @@ def exchangeability(problem: Problem, posterior: Posterior, estimate: Estimate) 
     failed = shift > _ERRORS * error and shift > _SHIFT
     companions = float((problem.absent * np.exp(estimate.companion.log_ratio)) @ problem.score) - base
     status = "untested" if effective < _LEAST_SENSES else "failed" if failed else "passed"
-    return {"status": status, "losing_senses": round(effective), "shift": round(shift, 3),
-            "standard_error": round(error, 3), "companions_shift": round(companions, 3)}
+    return {
+        "status": status,
+        "losing_senses": round(effective),
+        "shift": round(shift, 3),
+        "standard_error": round(error, 3),
+        "companions_shift": round(companions, 3),
+    }
 
 
 def advice(report: Mapping[str, Any], accepted: int, pairs: int, threshold: float) -> str:
@@ -69,9 +77,11 @@ def advice(report: Mapping[str, Any], accepted: int, pairs: int, threshold: floa
     if not report or accepted >= _FEW * pairs:
         return ""
     share, separation, best = (float(report[name]) for name in ("share", "separation", "best_precision"))
-    why = (f"Only {accepted:,} labels for {pairs:,} pairs: {share:.0%} of the pairs seem to show something that they "
-           f"name, what is shown lies {separation:.1f} SD above what is not, and the most probable labels are expected "
-           f"to be right with {best:.2f}, where {threshold:.2f} is asked for.")
+    why = (
+        f"Only {accepted:,} labels for {pairs:,} pairs: {share:.0%} of the pairs seem to show something that they "
+        f"name, what is shown lies {separation:.1f} SD above what is not, and the most probable labels are expected "
+        f"to be right with {best:.2f}, where {threshold:.2f} is asked for."
+    )
     if separation < _BLIND:
         return f"{why} The encoder hardly tells them apart: try another encoder, or --adapt."
     if share < _RARE:

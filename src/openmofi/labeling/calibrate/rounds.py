@@ -101,8 +101,16 @@ class Fitted:
         assert self.probability is not None
         assert self.real is not None
         assert self.decoys is not None
-        return Judged.of(sample.evidence, self.calibration, self.probability, self.real, self.decoys, threshold,
-                         sample.source, sample.near)
+        return Judged.of(
+            sample.evidence,
+            self.calibration,
+            self.probability,
+            self.real,
+            self.decoys,
+            threshold,
+            sample.source,
+            sample.near,
+        )
 
 
 @dataclass(frozen=True)
@@ -140,8 +148,9 @@ def fit_rounds(sample: Sample, *, rescue: int = 2) -> Fitted:
     best = _fit(sample, real, decoys, link, gallery, *votes)
     rounds = [_told("votes" if gallery else "evidence", best, True)]
     weight = sample.weight[evidence.pair]
-    naming = learned_naming(link, best.probability, weight, sample.ids, evidence.entity, sample.names, sample.name,
-                            evidence.place)
+    naming = learned_naming(
+        link, best.probability, weight, sample.ids, evidence.entity, sample.names, sample.name, evidence.place
+    )
     factors = naming.factors(sample.ids, evidence.entity, sample.names, sample.name, evidence.place, sample.log_odds)
     best = _fit(sample, real, decoys, capped(evidence.link_score * factors, evidence.group), best.gallery, *votes)
     rounds.append(_told("naming", best, True))
@@ -154,14 +163,21 @@ def fit_rounds(sample: Sample, *, rescue: int = 2) -> Fitted:
         if not kept:
             break
         best = tried
-    values = {sample.ids[number]: float(value)
-              for number, value in zip(offsets.entity, offsets.value, strict=True) if value}
+    values = {
+        sample.ids[number]: float(value) for number, value in zip(offsets.entity, offsets.value, strict=True) if value
+    }
     report = {**best.calibration.report, "rounds": rounds}
-    found = Fitted(replace(best.calibration, offsets=values, naming=naming, report=report), best.gallery,
-                   best.probability, best.real, best.decoys)
+    found = Fitted(
+        replace(best.calibration, offsets=values, naming=naming, report=report),
+        best.gallery,
+        best.probability,
+        best.real,
+        best.decoys,
+    )
     modest = humility(found.judged(sample, 0.5))
-    return replace(found, calibration=replace(found.calibration, humility=modest),
-                   probability=humbled(best.probability, modest))
+    return replace(
+        found, calibration=replace(found.calibration, humility=modest), probability=humbled(best.probability, modest)
+    )
 
 
 def judged_by(sample: Sample, calibration: Calibration, gallery: Gallery | None) -> Fitted:
@@ -171,8 +187,9 @@ def judged_by(sample: Sample, calibration: Calibration, gallery: Gallery | None)
     if gallery is not None and calibration.votes:
         votes, decoy_votes = _votes(sample, gallery)
         real, decoys = real + calibration.votes * votes, decoys + calibration.votes * decoy_votes
-    factors = calibration.naming.factors(sample.ids, evidence.entity, sample.names, sample.name, evidence.place,
-                                         sample.log_odds)
+    factors = calibration.naming.factors(
+        sample.ids, evidence.entity, sample.names, sample.name, evidence.place, sample.log_odds
+    )
     link = capped(evidence.link_score * factors, evidence.group)
     probability = calibration.probability(real, link, evidence.group, evidence.pair)
     return Fitted(calibration, gallery, probability, real, decoys)
@@ -206,8 +223,12 @@ def _without_votes(sample: Sample, link: Doubles) -> tuple[Offsets, Calibration]
 
     def fitted(tried: Offsets) -> Calibration:
         return fit_calibration(
-            evidence.real[:end] - tried.of(evidence.entity[:end]), link[:end], evidence.group[:end],
-            evidence.pair[:end], evidence.decoys[decoys] - tried.of(evidence.decoy_entity[decoys]))
+            evidence.real[:end] - tried.of(evidence.entity[:end]),
+            link[:end],
+            evidence.group[:end],
+            evidence.pair[:end],
+            evidence.decoys[decoys] - tried.of(evidence.decoy_entity[decoys]),
+        )
 
     none = Offsets(found.entity[:0], found.value[:0])
     tries = [(tried, fitted(tried)) for tried in ((none, found) if found.value.any() else (none,))]
@@ -220,20 +241,34 @@ def _votes(sample: Sample, gallery: Gallery) -> tuple[Doubles, Doubles]:
     assert sample.nearest is not None
     nearest = gallery.split(sample.nearest, evidence.pair, evidence.entity)
     own = None if sample.foreign else evidence.pair[evidence.candidate]
-    return (gallery.votes(nearest, evidence.pair, evidence.entity),
-            gallery.votes(nearest, evidence.other, evidence.decoy_entity, own))
+    return (
+        gallery.votes(nearest, evidence.pair, evidence.entity),
+        gallery.votes(nearest, evidence.other, evidence.decoy_entity, own),
+    )
 
 
-def _fit(sample: Sample, real: Doubles, decoys: Doubles, link: Doubles, gallery: Gallery | None, votes: Doubles,
-         decoy_votes: Doubles) -> _Try:
+def _fit(
+    sample: Sample,
+    real: Doubles,
+    decoys: Doubles,
+    link: Doubles,
+    gallery: Gallery | None,
+    votes: Doubles,
+    decoy_votes: Doubles,
+) -> _Try:
     evidence = sample.evidence
     weight = VOTES * float(decoys.std()) if gallery else 0.0
     combined, others = real + weight * votes, decoys + weight * decoy_votes
     fitted = replace(fit_calibration(combined, link, evidence.group, evidence.pair, others), votes=weight)
-    return _Try(fitted, fitted.probability(combined, link, evidence.group, evidence.pair), gallery, combined, others,
-                link)
+    return _Try(
+        fitted, fitted.probability(combined, link, evidence.group, evidence.pair), gallery, combined, others, link
+    )
 
 
 def _told(step: str, tried: _Try, kept: bool) -> dict[str, Any]:
-    return {"step": step, "log_likelihood": tried.log_likelihood,
-            "expected_right": round(float(tried.probability[tried.probability >= 0.5].sum()), 1), "kept": kept}
+    return {
+        "step": step,
+        "log_likelihood": tried.log_likelihood,
+        "expected_right": round(float(tried.probability[tried.probability >= 0.5].sum()), 1),
+        "kept": kept,
+    }

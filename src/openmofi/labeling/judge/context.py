@@ -31,8 +31,16 @@ class Context:
     votes: Doubles
 
     @classmethod
-    def of(cls, links: LinkArrays, names: Sequence[str], calibration: Calibration, kb: KnowledgeBase,
-           gallery: Gallery | None, features: NDArray[np.floating[Any]], texts: Sequence[str]) -> Context:
+    def of(
+        cls,
+        links: LinkArrays,
+        names: Sequence[str],
+        calibration: Calibration,
+        kb: KnowledgeBase,
+        gallery: Gallery | None,
+        features: NDArray[np.floating[Any]],
+        texts: Sequence[str],
+    ) -> Context:
         """Look up what the corpus said.
 
         Args:
@@ -46,8 +54,9 @@ class Context:
         ids = links.entity_ids.to_pylist()
         distinct, name = np.unique(np.array(names, object), return_inverse=True)
         odds = depictability(kb, kb.rows(ids)) if ids else np.zeros(0, np.float32)
-        factor = calibration.naming.factors(ids, links.entity, distinct.tolist(), name.astype(np.int64),
-                                            places_of(links), odds)
+        factor = calibration.naming.factors(
+            ids, links.entity, distinct.tolist(), name.astype(np.int64), places_of(links), odds
+        )
         if gallery is None or not calibration.votes or not len(links):
             return cls(factor, np.zeros(len(links)))
         return cls(factor, _votes(links, gallery, features, texts))

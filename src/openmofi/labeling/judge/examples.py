@@ -29,8 +29,16 @@ def examples_of(labels: pa.Table, kb: KnowledgeBase, most: int = EXAMPLES) -> li
     rows = labelled[np.unique(np.linspace(0, len(labelled) - 1, most).astype(np.int64))]
     shown = []
     for row in labels.select(["key", "text", "entities"]).take(pa.array(rows)).to_pylist():
-        best = max((entity for entity in row["entities"] if entity["accepted"]),
-                   key=lambda entity: float(entity["probability"]))
-        shown.append({"key": row["key"], "text": row["text"][:_TEXT], "name": kb[best["entity"]].name,
-                      "probability": float(best["probability"])})
+        best = max(
+            (entity for entity in row["entities"] if entity["accepted"]),
+            key=lambda entity: float(entity["probability"]),
+        )
+        shown.append(
+            {
+                "key": row["key"],
+                "text": row["text"][:_TEXT],
+                "name": kb[best["entity"]].name,
+                "probability": float(best["probability"]),
+            }
+        )
     return shown

@@ -59,14 +59,19 @@ class Opinion:
         """(n,) P(shown) of the candidates at `index`, each once a pair, whose raw scores are `score`."""
         pair, group = links.pair[index], renumbered(links.group[index])
         offsets = self.calibration.offsets_of(links.entity_ids.to_pylist())[links.entity[index]]
-        evidence = (score - self.images.background()[pair] - offsets
-                    + self.calibration.votes * self.context.votes[index])
+        evidence = score - self.images.background()[pair] - offsets + self.calibration.votes * self.context.votes[index]
         link = capped(links.link_score[index] * self.context.factor[index], group)
         return self.calibration.probability(evidence, link, group, pair)
 
 
-def judge(links: LinkArrays, usable: NDArray[np.bool_], opinions: Sequence[Opinion], rows: Ints,
-          settings: SelectionSettings, threshold: float) -> Judgements:
+def judge(
+    links: LinkArrays,
+    usable: NDArray[np.bool_],
+    opinions: Sequence[Opinion],
+    rows: Ints,
+    settings: SelectionSettings,
+    threshold: float,
+) -> Judgements:
     """Judge the candidates of the pairs whose image is usable.
 
     Args:
@@ -82,8 +87,13 @@ def judge(links: LinkArrays, usable: NDArray[np.bool_], opinions: Sequence[Opini
     scores = [opinion.images.scores(pair, rows[entity]) for opinion in opinions]
     # An entity that a text names twice is one candidate: its two mentions would else compete with each other.
     first, twin = first_of_each(pair, entity)
-    probability = np.mean([opinion.probability(links, index[first], score[first])
-                           for opinion, score in zip(opinions, scores, strict=True)], axis=0)
+    probability = np.mean(
+        [
+            opinion.probability(links, index[first], score[first])
+            for opinion, score in zip(opinions, scores, strict=True)
+        ],
+        axis=0,
+    )
     group = renumbered(links.group[index[first]])
     reason = np.full(len(first), Reason.BELOW_THRESHOLD, dtype=object)
     reason[probability >= threshold] = Reason.ACCEPTED

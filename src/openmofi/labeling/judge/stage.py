@@ -138,8 +138,10 @@ class ShardJudge:
     def __init__(self, stage: JudgeStage) -> None:
         self.stage = stage
         self.entities = EntityFeatures.open(stage.entities)
-        self.scorers = [Scorer.of(judge.encoder, self.entities, judge.calibration.reference,
-                                  judge.calibration.logit_scale) for judge in stage.judges]
+        self.scorers = [
+            Scorer.of(judge.encoder, self.entities, judge.calibration.reference, judge.calibration.logit_scale)
+            for judge in stage.judges
+        ]
         self.galleries = [Gallery.load(judge.gallery) if judge.gallery else None for judge in stage.judges]
 
     def judge(self, shard: Shard) -> dict[str, Any]:
@@ -158,41 +160,71 @@ class ShardJudge:
                 summary += LabelSummary.of_table(labels)
             notes |= summary.notes()
         status = summary.status
-        return {"rows": status.total(), "labelled": status[LabelStatus.LABELLED], "status": dict(status),
-                "notes": summary.notes(), "examples": examples}
+        return {
+            "rows": status.total(),
+            "labelled": status[LabelStatus.LABELLED],
+            "status": dict(status),
+            "notes": summary.notes(),
+            "examples": examples,
+        }
 
     def _labels(self, read: ReadShard, schema: pa.Schema) -> pa.Table:
         links, texts = read.links, read.table.column("text").to_pylist()
         names = mention_names(read.table.column("mentions"), links.pair, links.mention)
         opinions = [
-            Opinion(scorer.images(read.shard, read.keys, read.features.values), who.calibration,
-                    Context.of(links, names, who.calibration, self.stage.read.kb, gallery, read.features.values, texts))
-            for who, scorer, gallery in zip(self.stage.judges, self.scorers, self.galleries, strict=True)]
-        return _label_table(read, judge(links, read.usable, opinions, judged_rows(links, self.entities),
-                                        self.stage.selection, self.stage.threshold), schema)
+            Opinion(
+                scorer.images(read.shard, read.keys, read.features.values),
+                who.calibration,
+                Context.of(links, names, who.calibration, self.stage.read.kb, gallery, read.features.values, texts),
+            )
+            for who, scorer, gallery in zip(self.stage.judges, self.scorers, self.galleries, strict=True)
+        ]
+        return _label_table(
+            read,
+            judge(
+                links,
+                read.usable,
+                opinions,
+                judged_rows(links, self.entities),
+                self.stage.selection,
+                self.stage.threshold,
+            ),
+            schema,
+        )
 
 
 def _label_table(read: ReadShard, judgements: Judgements, schema: pa.Schema) -> pa.Table:
     links, index, accepted = read.links, judgements.index, judgements.accepted
-    structs = pa.StructArray.from_arrays([
-        links.entity_ids.take(pa.array(links.entity[index])).cast(pa.string()),
-        pa.array(links.mention[index], pa.int32()),
-        pa.array(links.prior[index], pa.float32()),
-        pa.array(links.link_score[index], pa.float32()),
-        pa.array(judgements.image_score, pa.float32()),
-        pa.array(judgements.probability, pa.float32()),
-        pa.array(accepted, pa.bool_()),
-        pa.array([str(reason) for reason in judgements.reason], pa.string()),
-    ], fields=list(JUDGEMENT))
+    structs = pa.StructArray.from_arrays(
+        [
+            links.entity_ids.take(pa.array(links.entity[index])).cast(pa.string()),
+            pa.array(links.mention[index], pa.int32()),
+            pa.array(links.prior[index], pa.float32()),
+            pa.array(links.link_score[index], pa.float32()),
+            pa.array(judgements.image_score, pa.float32()),
+            pa.array(judgements.probability, pa.float32()),
+            pa.array(accepted, pa.bool_()),
+            pa.array([str(reason) for reason in judgements.reason], pa.string()),
+        ],
+        fields=list(JUDGEMENT),
+    )
     counts = np.bincount(links.pair[index], minlength=len(read.table))
     entities = pa.ListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32()), structs)
     images = read.features.table
     # An image without pixels has no hash; the table of labels says 0.
-    return pa.Table.from_arrays([
-        read.table.column("key"), read.table.column("text"), pa.array(_statuses(read, index, accepted)),
-        read.table.column("mentions"), entities,
-        images.column("width"), images.column("height"), images.column("phash").fill_null(0),
-    ], schema=schema)
+    return pa.Table.from_arrays(
+        [
+            read.table.column("key"),
+            read.table.column("text"),
+            pa.array(_statuses(read, index, accepted)),
+            read.table.column("mentions"),
+            entities,
+            images.column("width"),
+            images.column("height"),
+            images.column("phash").fill_null(0),
+        ],
+        schema=schema,
+    )
 
 
 def _statuses(read: ReadShard, index: NDArray[np.int64], accepted: NDArray[np.bool_]) -> list[str]:
@@ -202,9 +234,22 @@ def _statuses(read: ReadShard, index: NDArray[np.int64], accepted: NDArray[np.bo
     mentioned, boilerplate = np.array([bool(of) for of in reasons], bool), np.array([all(of) for of in reasons], bool)
     linked = np.bincount(pair, minlength=rows) > 0
     labelled = np.bincount(pair[index], accepted, rows) > 0
-    judged = np.select([labelled, linked, ~mentioned, boilerplate],
-                       [str(LabelStatus.LABELLED), str(LabelStatus.REJECTED), str(LabelStatus.NO_MENTION),
-                        str(LabelStatus.BOILERPLATE)], str(LabelStatus.UNLINKED))
-    return [text if text != PairStatus.OK else image if image != PairStatus.OK else str(status)
-            for text, image, status in zip(read.table.column("status").to_pylist(),
-                                           read.features.table.column("status").to_pylist(), judged, strict=True)]
+    judged = np.select(
+        [labelled, linked, ~mentioned, boilerplate],
+        [
+            str(LabelStatus.LABELLED),
+            str(LabelStatus.REJECTED),
+            str(LabelStatus.NO_MENTION),
+            str(LabelStatus.BOILERPLATE),
+        ],
+        str(LabelStatus.UNLINKED),
+    )
+    return [
+        text if text != PairStatus.OK else image if image != PairStatus.OK else str(status)
+        for text, image, status in zip(
+            read.table.column("status").to_pylist(),
+            read.features.table.column("status").to_pylist(),
+            judged,
+            strict=True,
+        )
+    ]

@@ -43,12 +43,16 @@ class LabelSummary:
         entities = table.column("entities").combine_chunks().flatten()
         probability = entities.field("probability").filter(entities.field("accepted")).to_numpy().astype(np.float64)
         bins = np.clip((probability * _BINS).astype(np.int64), 0, _BINS - 1)
-        return cls(Counter(table.column("status").to_pylist()), np.bincount(bins, minlength=_BINS).astype(np.int64),
-                   np.rint(np.bincount(bins, probability, _BINS) * _UNITS).astype(np.int64))
+        return cls(
+            Counter(table.column("status").to_pylist()),
+            np.bincount(bins, minlength=_BINS).astype(np.int64),
+            np.rint(np.bincount(bins, probability, _BINS) * _UNITS).astype(np.int64),
+        )
 
     def __add__(self, other: LabelSummary) -> LabelSummary:
-        return LabelSummary(self.status + other.status, self.labels + other.labels, self.sums + other.sums,
-                            self.unread + other.unread)
+        return LabelSummary(
+            self.status + other.status, self.labels + other.labels, self.sums + other.sums, self.unread + other.unread
+        )
 
     @property
     def accepted(self) -> int:
@@ -69,8 +73,11 @@ class LabelSummary:
     def notes(self) -> dict[str, str]:
         """For the footer of the table."""
         held = np.flatnonzero(self.labels)
-        plain = {"status": dict(sorted(self.status.items())), "unread": dict(sorted(self.unread.items())),
-                 "bins": [[int(place), int(self.labels[place]), int(self.sums[place])] for place in held]}
+        plain = {
+            "status": dict(sorted(self.status.items())),
+            "unread": dict(sorted(self.unread.items())),
+            "bins": [[int(place), int(self.labels[place]), int(self.sums[place])] for place in held],
+        }
         return {_NOTE: json.dumps(plain)}
 
     @classmethod

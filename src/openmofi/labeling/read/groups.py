@@ -65,7 +65,7 @@ def source_key(key: str, url: str) -> int:
     """
     begin = url.find("://")
     end = _BEHIND_HOST.search(url, begin + 3) if begin >= 0 else None
-    source = _host(url[:end.start()] if end else url) or url.rpartition("/")[0] or url or key.rpartition("/")[0]
+    source = _host(url[: end.start()] if end else url) or url.rpartition("/")[0] or url or key.rpartition("/")[0]
     return _source_hash(source) if source else 0
 
 
@@ -179,8 +179,12 @@ class GroupMerge:
 
     def joined(self, parts: Iterable[pa.Table]) -> pa.Table:
         """Those of a group have one number (`openmofi.schema.GROUPS`)."""
-        return _joined(*_summed([(np.stack([part[kind].to_numpy() for kind in _KINDS]), part["pairs"].to_numpy())
-                                 for part in parts]), LARGEST * self.pairs)
+        return _joined(
+            *_summed(
+                [(np.stack([part[kind].to_numpy() for kind in _KINDS]), part["pairs"].to_numpy()) for part in parts]
+            ),
+            LARGEST * self.pairs,
+        )
 
 
 def _joined(keys: Hashes, pairs: Ints, largest: float) -> pa.Table:

@@ -70,18 +70,32 @@ class TextLinker:
         words = [read.text for read in as_read]
         detected = self._detector.detect(words)
         repeated = self._repeats.of_texts(texts)
-        mentions = [self._marked(text, read, spans, repeated.get(number))
-                    for number, (text, read, spans) in enumerate(zip(texts, as_read, detected, strict=True))]
+        mentions = [
+            self._marked(text, read, spans, repeated.get(number))
+            for number, (text, read, spans) in enumerate(zip(texts, as_read, detected, strict=True))
+        ]
         kept = [[number for number, mention in enumerate(of_text) if not mention.reason] for of_text in mentions]
-        links = self._linker.link(words, [[of_text[number] for number in numbers]
-                                          for of_text, numbers in zip(detected, kept, strict=True)])
-        return [LinkedText(of_text, of_kept if len(numbers) == len(of_text)
-                           else [replace(link, mention=numbers[link.mention]) for link in of_kept],
-                           repeated.get(number))
-                for number, (of_text, numbers, of_kept) in enumerate(zip(mentions, kept, links, strict=True))]
+        links = self._linker.link(
+            words, [[of_text[number] for number in numbers] for of_text, numbers in zip(detected, kept, strict=True)]
+        )
+        return [
+            LinkedText(
+                of_text,
+                of_kept
+                if len(numbers) == len(of_text)
+                else [replace(link, mention=numbers[link.mention]) for link in of_kept],
+                repeated.get(number),
+            )
+            for number, (of_text, numbers, of_kept) in enumerate(zip(mentions, kept, links, strict=True))
+        ]
 
-    def _marked(self, text: str, read: Readable, detected: Sequence[Mention], repeated: RepeatedText | None,
-                ) -> list[Mention]:
+    def _marked(
+        self,
+        text: str,
+        read: Readable,
+        detected: Sequence[Mention],
+        repeated: RepeatedText | None,
+    ) -> list[Mention]:
         """The mentions in the characters of `text`, with the reason of those that are boilerplate."""
         spans = pattern_spans(text) if self._marks and detected else []
         marked = []
@@ -147,27 +161,36 @@ class ShardLinker:
     def _block(self, table: pa.Table, best: BestRanks) -> tuple[pa.Table, MarkedCounts]:
         keys, texts, statuses, urls = (table[name].to_pylist() for name in _COLUMNS)
         usable = [text if status == PairStatus.OK else "" for text, status in zip(texts, statuses, strict=True)]
-        linked = [row for start in range(0, len(usable), _BATCH)
-                  for row in self.linker.link(usable[start:start + _BATCH])]
+        linked = [
+            row for start in range(0, len(usable), _BATCH) for row in self.linker.link(usable[start : start + _BATCH])
+        ]
         for row in linked:
             best.add(row.links)
         mentions = _lists([row.mentions for row in linked], LINKS.field("mentions").type)
-        links = pa.Table.from_arrays([
-            *(table[name] for name in ("key", "text", "status")),
-            _of_kinds(mentions, linked, table[_KINDS].to_pylist(), self.schema) if self.kinds else mentions,
-            _lists([row.links for row in linked], LINKS.field("links").type),
-            pa.array([template_key(text, row.repeated) for text, row in zip(usable, linked, strict=True)], pa.uint64()),
-            pa.array([source_key(key, url) for key, url in zip(keys, urls, strict=True)], pa.uint64()),
-        ], schema=self.schema)
+        links = pa.Table.from_arrays(
+            [
+                *(table[name] for name in ("key", "text", "status")),
+                _of_kinds(mentions, linked, table[_KINDS].to_pylist(), self.schema) if self.kinds else mentions,
+                _lists([row.links for row in linked], LINKS.field("links").type),
+                pa.array(
+                    [template_key(text, row.repeated) for text, row in zip(usable, linked, strict=True)], pa.uint64()
+                ),
+                pa.array([source_key(key, url) for key, url in zip(keys, urls, strict=True)], pa.uint64()),
+            ],
+            schema=self.schema,
+        )
         return links, _counted(linked)
 
 
-def _of_kinds(mentions: pa.ListArray, linked: Sequence[LinkedText], kinds: Sequence[Sequence[dict[str, Any]]],
-              schema: pa.Schema) -> pa.ListArray:
+def _of_kinds(
+    mentions: pa.ListArray, linked: Sequence[LinkedText], kinds: Sequence[Sequence[dict[str, Any]]], schema: pa.Schema
+) -> pa.ListArray:
     """The mentions with the kind of the text that each begins in; "" where that is unknown."""
     ends = [[(part["kind"], part["end"]) for part in parts] for parts in kinds]
-    column = pa.array([kind_at(mention.start, parts) for row, parts in zip(linked, ends, strict=True)
-                       for mention in row.mentions], pa.string())
+    column = pa.array(
+        [kind_at(mention.start, parts) for row, parts in zip(linked, ends, strict=True) for mention in row.mentions],
+        pa.string(),
+    )
     kind = schema.field("mentions").type
     structs = pa.StructArray.from_arrays([*mentions.flatten().flatten(), column], fields=list(kind.value_type))
     return pa.ListArray.from_arrays(mentions.offsets, structs, type=kind)
@@ -181,8 +204,12 @@ def kind_at(place: int, kinds: Iterable[tuple[str, int]]) -> str:
 def _counted(linked: Sequence[LinkedText]) -> MarkedCounts:
     reasons = Counter(mention.reason for row in linked for mention in row.mentions)
     total, plain = reasons.total(), reasons.pop("", 0)
-    pieces = Counter(piece for row in linked if row.repeated
-                     for piece in {piece.lower()[:_PIECE_CHARS] for piece in row.repeated.pieces})
+    pieces = Counter(
+        piece
+        for row in linked
+        if row.repeated
+        for piece in {piece.lower()[:_PIECE_CHARS] for piece in row.repeated.pieces}
+    )
     return MarkedCounts(total, total - plain, reasons, pieces)
 
 

@@ -76,8 +76,15 @@ def link_arrays(links: pa.ListArray | pa.ChunkedArray, max_candidates: int) -> L
     entity = pc.index_in(ids, value_set=distinct).to_numpy(zero_copy_only=False).astype(np.int64)
     new = np.ones(len(pair), bool)
     new[1:] = (np.diff(pair) != 0) | (np.diff(mention) != 0)
-    return LinkArrays(distinct, pair, mention, entity, flat.field("prior").to_numpy(),
-                      flat.field("link_score").to_numpy(), rank_in_run(new) < max_candidates)
+    return LinkArrays(
+        distinct,
+        pair,
+        mention,
+        entity,
+        flat.field("prior").to_numpy(),
+        flat.field("link_score").to_numpy(),
+        rank_in_run(new) < max_candidates,
+    )
 
 
 @dataclass(frozen=True)
@@ -111,12 +118,19 @@ class ReadShard:
         tables = read_table_blocks(stage.links_path(shard))
         for table, features in zip_longest(tables, stage.features.blocks(shard.name, shard.fingerprint)):
             if table is None or features is None or len(table) != len(features.table):
-                raise OpenMofiError(f"The links and features of {shard.path} have other rows.",
-                                    "Remove the job's cache and start again.")
+                raise OpenMofiError(
+                    f"The links and features of {shard.path} have other rows.",
+                    "Remove the job's cache and start again.",
+                )
             texts = np.array(table.column("status").to_pylist(), object) == PairStatus.OK
-            yield cls(shard, table, features, link_arrays(table.column("links"), stage.text.max_candidates),
-                      texts & features.usable, groups_of(shard.name, table.column("key").to_pylist(),
-                                                         PairKeys.of(table, features.table), joined))
+            yield cls(
+                shard,
+                table,
+                features,
+                link_arrays(table.column("links"), stage.text.max_candidates),
+                texts & features.usable,
+                groups_of(shard.name, table.column("key").to_pylist(), PairKeys.of(table, features.table), joined),
+            )
 
     @property
     def keys(self) -> list[str]:

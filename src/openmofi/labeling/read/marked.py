@@ -30,13 +30,18 @@ class MarkedCounts:
         pieces = self.pieces + other.pieces
         if len(pieces) > _MOST_PIECES:
             pieces = Counter(dict(_commonest(pieces, _MOST_PIECES // 2)))
-        return MarkedCounts(self.mentions + other.mentions, self.marked + other.marked, self.reasons + other.reasons,
-                            pieces)
+        return MarkedCounts(
+            self.mentions + other.mentions, self.marked + other.marked, self.reasons + other.reasons, pieces
+        )
 
     def as_dict(self, pieces: int = _PIECES) -> dict[str, Any]:
         """Plain values; the commonest `pieces` only."""
-        return {"mentions": self.mentions, "marked": self.marked, "reasons": dict(sorted(self.reasons.items())),
-                "pieces": [list(item) for item in _commonest(self.pieces, pieces)]}
+        return {
+            "mentions": self.mentions,
+            "marked": self.marked,
+            "reasons": dict(sorted(self.reasons.items())),
+            "pieces": [list(item) for item in _commonest(self.pieces, pieces)],
+        }
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> MarkedCounts:

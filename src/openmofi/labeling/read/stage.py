@@ -69,8 +69,17 @@ class ReadStage:
         read, content = asdict(features.read), sorted(shard.fingerprint for shard in shards)
         corpus = fingerprint([_VERSION, read, content]) if text.boilerplate else ""
         kinds = ["kinds"] if features.read.has_kinds else []  # earlier caches had none
-        links = fingerprint([_VERSION, kb.fingerprint, detector_fingerprint(text.detector),
-                             linker_fingerprint(text.linker), read, corpus, *kinds])
+        links = fingerprint(
+            [
+                _VERSION,
+                kb.fingerprint,
+                detector_fingerprint(text.detector),
+                linker_fingerprint(text.linker),
+                read,
+                corpus,
+                *kinds,
+            ]
+        )
         groups = fingerprint([_VERSION, links, features.folder.rpartition("/")[2], content])
         texts = fingerprint([_VERSION, read, text.boilerplate, *kinds])
         return cls(kb, text, features, texts, corpus, links, groups)
@@ -107,8 +116,11 @@ class ReadStage:
 
     def unlinked(self, shards: Sequence[Shard]) -> list[Shard]:
         """The shards whose links have still to be made."""
-        return [shard for shard, footer in zip(shards, footers(self.links_path, shards), strict=True)
-                if LinkSummary.of(footer) is None]
+        return [
+            shard
+            for shard, footer in zip(shards, footers(self.links_path, shards), strict=True)
+            if LinkSummary.of(footer) is None
+        ]
 
     def has_texts(self, shard: Shard) -> bool:
         """Whether the shard's texts have been read."""
@@ -146,8 +158,10 @@ class ReadStage:
         for shard, footer in zip(shards, footers(self.texts_path, shards), strict=True):
             noted = (footer or require_footer(self.texts_path(shard))).notes
             pairs, ngrams = pairs + int(noted[_USABLE]), ngrams + int(noted[_NGRAMS])
-        write_table(self.repeats_path, merged_in_tasks(
-            RepeatMerge(pairs, ngrams), self.ngram_blocks, shards, f"{self.repeats_path}.parts", run))
+        write_table(
+            self.repeats_path,
+            merged_in_tasks(RepeatMerge(pairs, ngrams), self.ngram_blocks, shards, f"{self.repeats_path}.parts", run),
+        )
 
     def ngram_blocks(self, shards: Sequence[Shard]) -> Iterator[pa.Table]:
         """The n-grams of some shards."""
@@ -163,8 +177,10 @@ class ReadStage:
     def find_groups(self, shards: Sequence[Shard], pairs: int, run: Run) -> None:
         """Find which of the `pairs` of `shards`, which have been linked, belong together, if not yet done."""
         if not is_whole(self.groups_path):
-            write_arrow(self.groups_path, merged_in_tasks(
-                GroupMerge(pairs), self.key_blocks, shards, f"{self.groups_path}.parts", run))
+            write_arrow(
+                self.groups_path,
+                merged_in_tasks(GroupMerge(pairs), self.key_blocks, shards, f"{self.groups_path}.parts", run),
+            )
 
     def key_blocks(self, shards: Sequence[Shard]) -> Iterator[PairKeys]:
         """The keys of the pairs of some shards."""
@@ -188,18 +204,26 @@ class ShardReader:
     def read(self, shard: Shard) -> dict[str, Any]:
         """Write the shard's texts, n-grams and features where they are missing; returns its row count."""
         fresh = self.stage.fresh
-        needs_texts, needs_features = (fresh or not self.stage.has_texts(shard),
-                                       fresh or not self.stage.has_features(shard))
+        needs_texts, needs_features = (
+            fresh or not self.stage.has_texts(shard),
+            fresh or not self.stage.has_features(shard),
+        )
         if not needs_texts and not needs_features:
             return {"rows": 0}
         store, rows = self.stage.features, 0
         prepare = store.prepare if needs_features else _undecoded
         with ExitStack() as stack:
             # The texts' tables are finished while the encoder is busy with the last images.
-            embed = stack.enter_context(store.embedding(
-                shard.name, shard.fingerprint, first=fresh)) if needs_features else None
-            add_texts = stack.enter_context(writing_texts(
-                self.stage.texts_path(shard), ngrams=self.stage.text.boilerplate)) if needs_texts else None
+            embed = (
+                stack.enter_context(store.embedding(shard.name, shard.fingerprint, first=fresh))
+                if needs_features
+                else None
+            )
+            add_texts = (
+                stack.enter_context(writing_texts(self.stage.texts_path(shard), ngrams=self.stage.text.boilerplate))
+                if needs_texts
+                else None
+            )
             write = stack.enter_context(lane())
             batches = stack.enter_context(closing(ahead(read_pairs(shard, store.read), prepare, store.batch_size)))
             for batch in batches:
@@ -223,6 +247,7 @@ def writing_texts(path: str, *, ngrams: bool) -> Generator[Callable[[Sequence[Pa
     held: list[tuple[Any, ...]] = []
     usable = counted = 0
     with table_blocks(path, TEXTS, notes) as write:
+
         def write_block() -> None:
             nonlocal usable, counted
             rows, held[:BLOCK_ROWS] = held[:BLOCK_ROWS], []
@@ -232,8 +257,10 @@ def writing_texts(path: str, *, ngrams: bool) -> Generator[Callable[[Sequence[Pa
             write(_texts_table(rows, table))
 
         def add(pairs: Sequence[Pair], images: Sequence[str]) -> None:
-            held.extend((pair.key, pair.text, str(pair.status), pair.url, pair.kinds, image)
-                        for pair, image in zip(pairs, images, strict=True))
+            held.extend(
+                (pair.key, pair.text, str(pair.status), pair.url, pair.kinds, image)
+                for pair, image in zip(pairs, images, strict=True)
+            )
             while len(held) >= BLOCK_ROWS:
                 write_block()
 
@@ -249,8 +276,13 @@ def _texts_table(rows: Sequence[tuple[Any, ...]], ngrams: pa.Table) -> pa.Table:
     offsets = np.full(len(rows) + 1, len(ngrams), np.int32)
     offsets[0] = 0
     lists = pa.ListArray.from_arrays(offsets, ngrams.combine_chunks().to_struct_array().combine_chunks())
-    return pa.Table.from_arrays([*(pa.array(column, field.type) for column, field in zip(columns, TEXTS, strict=False)),
-                                 lists.cast(TEXTS.field("ngrams").type)], schema=TEXTS)
+    return pa.Table.from_arrays(
+        [
+            *(pa.array(column, field.type) for column, field in zip(columns, TEXTS, strict=False)),
+            lists.cast(TEXTS.field("ngrams").type),
+        ],
+        schema=TEXTS,
+    )
 
 
 def _undecoded(pair: Pair) -> PreparedImage:

@@ -39,8 +39,11 @@ class LinkSummary:
 
     def notes(self) -> dict[str, str]:
         """For the footer of the table."""
-        return {_MARKED: json.dumps(self.marked.as_dict(), sort_keys=True),
-                _ENTITIES: _packed(np.diff(self.entities, prepend=np.int32(0))), _RANKS: _packed(self.ranks)}
+        return {
+            _MARKED: json.dumps(self.marked.as_dict(), sort_keys=True),
+            _ENTITIES: _packed(np.diff(self.entities, prepend=np.int32(0))),
+            _RANKS: _packed(self.ranks),
+        }
 
     @classmethod
     def of(cls, footer: Footer | None) -> LinkSummary | None:
@@ -49,8 +52,12 @@ class LinkSummary:
             return None
         try:
             entities = np.cumsum(_unpacked(footer.notes[_ENTITIES], "<i4"), dtype=np.int32)
-            return cls(footer.rows, MarkedCounts.of(json.loads(footer.notes[_MARKED])), entities,
-                       _unpacked(footer.notes[_RANKS], "<u2").astype(np.uint16))
+            return cls(
+                footer.rows,
+                MarkedCounts.of(json.loads(footer.notes[_MARKED])),
+                entities,
+                _unpacked(footer.notes[_RANKS], "<u2").astype(np.uint16),
+            )
         except (KeyError, ValueError, TypeError, zlib.error):
             return None
 
@@ -72,7 +79,7 @@ class BestRanks:
     def summary(self, kb: KnowledgeBase, rows: int, marked: MarkedCounts) -> LinkSummary:
         """Of them and the counts of the shard."""
         entities = kb.rows(list(self.ranks))
-        order = np.argsort(entities, kind="stable")[int((entities < 0).sum()):]
+        order = np.argsort(entities, kind="stable")[int((entities < 0).sum()) :]
         ranks = np.minimum(np.fromiter(self.ranks.values(), np.int64, len(entities)), _NOWHERE - 1)
         return LinkSummary(rows, marked, entities[order], ranks[order].astype(np.uint16))
 

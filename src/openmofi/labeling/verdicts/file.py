@@ -199,15 +199,18 @@ def verdicts_of_table(table: pa.Table, path: str | Path) -> Verdicts:
     """
     head = (table.schema.metadata or {}).get(_HEAD)
     if head is None:
-        raise OpenMofiError(f"{path} does not say what labels its verdicts are of.",
-                            "Build the index of one folder of labels, or name one: openmofi index verdicts INDEX "
-                            "--labels LABELS -o FILE.parquet.")
+        raise OpenMofiError(
+            f"{path} does not say what labels its verdicts are of.",
+            "Build the index of one folder of labels, or name one: openmofi index verdicts INDEX "
+            "--labels LABELS -o FILE.parquet.",
+        )
     columns = ["shard", "key", "entity", "verdict", "probability", "stratum"]
     try:
         last = {(row["shard"], row["key"], row["entity"]): row for row in table.select(columns).to_pylist()}
         rows = [row for row in last.values() if row["stratum"] is not None]
-        verdicts = msgspec.convert({**msgspec.json.decode(head), "verdicts": rows, "sample": len(rows),
-                                    "path": str(path)}, Verdicts)
+        verdicts = msgspec.convert(
+            {**msgspec.json.decode(head), "verdicts": rows, "sample": len(rows), "path": str(path)}, Verdicts
+        )
     except (ValueError, TypeError, KeyError) as error:
         raise OpenMofiError(f"{path} cannot be read as verdicts: {error}.", _AGAIN) from error
     return _checked(verdicts)
@@ -216,11 +219,14 @@ def verdicts_of_table(table: pa.Table, path: str | Path) -> Verdicts:
 def _checked(verdicts: Verdicts) -> Verdicts:
     path = verdicts.path
     if not verdicts.said:
-        raise OpenMofiError(f"{path} has no verdict yes or no ({verdicts.unsure} unsure).",
-                            "Judge some labels with y and n, then save again.")
+        raise OpenMofiError(
+            f"{path} has no verdict yes or no ({verdicts.unsure} unsure).",
+            "Judge some labels with y and n, then save again.",
+        )
     if (last := max(verdict.stratum for verdict in verdicts.verdicts)) >= len(verdicts.strata):
-        raise OpenMofiError(f"{path} is damaged: it has {len(verdicts.strata)} strata, and a verdict of the stratum "
-                            f"{last}.", _AGAIN)
+        raise OpenMofiError(
+            f"{path} is damaged: it has {len(verdicts.strata)} strata, and a verdict of the stratum {last}.", _AGAIN
+        )
     if len({verdict.label for verdict in verdicts.verdicts}) < len(verdicts.verdicts):
         raise OpenMofiError(f"{path} is damaged: a label is judged twice in it.", _AGAIN)
     if (verdicts.weights < 1).any():
@@ -252,10 +258,12 @@ def require_same_basis(verdicts: Verdicts, settings: Mapping[str, Any], inputs: 
     if verdicts.basis == probability_basis(settings, inputs):
         return
     marks = (("encoder", verdicts.encoder, "/encoder"), ("knowledge base", verdicts.kb, "/kb"))
-    others = [f"another {what} ({said}, here {inputs.get(name)})"
-              for what, said, name in marks if said != inputs.get(name)]
+    others = [
+        f"another {what} ({said}, here {inputs.get(name)})" for what, said, name in marks if said != inputs.get(name)
+    ]
     raise OpenMofiError(
         f"The verdicts of {verdicts.path} are of other labels: of "
         f"{' and '.join(others) or 'other pairs or other settings'}.",
         "Label these pairs as the labels that were looked at (thresholds may differ), or look at labels of this job: "
-        "openmofi label audit LABELS -o PAGE.html.")
+        "openmofi label audit LABELS -o PAGE.html.",
+    )

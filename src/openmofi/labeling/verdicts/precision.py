@@ -44,8 +44,9 @@ class Precision:
     interval: tuple[float, float] | None = None
 
 
-def corrected_precision(expected: float, probability: Doubles, right: Bools, weights: Doubles,
-                        strata: Ints) -> tuple[float, tuple[float, float]]:
+def corrected_precision(
+    expected: float, probability: Doubles, right: Bools, weights: Doubles, strata: Ints
+) -> tuple[float, tuple[float, float]]:
     """The precision of labels of which some were looked at, and its interval.
 
     Args:
@@ -66,7 +67,7 @@ def corrected_precision(expected: float, probability: Doubles, right: Bools, wei
     # Where hardly any label is wrong, the spread of few residuals says too little: what the design is worth by the
     # probabilities is the most.
     plain = (share * len(right) + 2) / (len(right) + 4)
-    model = float(np.sum(weights**2 * probability * (1 - probability)) / weights.sum()**2)
+    model = float(np.sum(weights**2 * probability * (1 - probability)) / weights.sum() ** 2)
     typical = float(np.average(probability, weights=weights))
     worth = typical * (1 - typical) / model if model > 0 else float(len(right))
     return mean, wilson_interval(mean, min(plain * (1 - plain) / variance, worth))
@@ -81,11 +82,11 @@ def _variance(residual: Doubles, weights: Doubles, strata: Ints) -> float:
     pooled = float(np.average(centred**2, weights=weights))
     spread = (np.bincount(codes, centred**2) + pooled) / count
     drawn = np.clip(1 - 1 / weights, 0, 1)
-    return float(np.sum(weights**2 * drawn * spread[codes]) / weights.sum()**2)
+    return float(np.sum(weights**2 * drawn * spread[codes]) / weights.sum() ** 2)
 
 
 def _kish(weights: Doubles) -> float:
-    return float(weights.sum()**2 / np.sum(weights**2))
+    return float(weights.sum() ** 2 / np.sum(weights**2))
 
 
 def _clopper_pearson(share: float, count: float) -> tuple[float, float]:

@@ -48,8 +48,10 @@ class Recalibration:
             scores = shift + slope * odds
             wrong = counts * (expit(scores) - right)
             value = np.sum(counts * (np.logaddexp(0, scores) - right * scores))
-            return (float(value + (shift / _SHIFT)**2 / 2 + ((slope - 1) / _SLOPE)**2 / 2),
-                    np.array([wrong.sum() + shift / _SHIFT**2, (wrong * odds).sum() + (slope - 1) / _SLOPE**2]))
+            return (
+                float(value + (shift / _SHIFT) ** 2 / 2 + ((slope - 1) / _SLOPE) ** 2 / 2),
+                np.array([wrong.sum() + shift / _SHIFT**2, (wrong * odds).sum() + (slope - 1) / _SLOPE**2]),
+            )
 
         fitted = minimize(loss, np.array([0.0, 1.0]), jac=True, method="L-BFGS-B", bounds=[(None, None), (0.05, None)])
         return cls(float(fitted.x[0]), float(fitted.x[1]))
@@ -59,8 +61,9 @@ class Recalibration:
         return np.asarray(expit(self.shift + self.slope * _odds(probability)), np.float64)
 
 
-def threshold_by_verdicts(probability: Doubles, judged: Doubles, right: Bools, weights: Doubles,
-                          target: float) -> float:
+def threshold_by_verdicts(
+    probability: Doubles, judged: Doubles, right: Bools, weights: Doubles, target: float
+) -> float:
     """The lowest threshold from which the corrected precision, its mean, reaches `target`; 1.0 where none does.
 
     The mean and not its lower bound, as a job's expected precision is a mean, too; `label audit --verdicts` has the
@@ -101,13 +104,18 @@ class Correction:
     def counts(self, probability: Doubles, labels: Doubles) -> dict[str, Any]:
         """For the manifest, from (n,) probabilities and how many accepted labels have each."""
         corrected = self.recalibration(probability)
-        return {"verdicts": {"judged": len(self.verdicts.said), "unsure": self.verdicts.unsure,
-                             "corrected_precision": float(np.average(corrected, weights=labels)) if len(labels)
-                             else None}}
+        return {
+            "verdicts": {
+                "judged": len(self.verdicts.said),
+                "unsure": self.verdicts.unsure,
+                "corrected_precision": float(np.average(corrected, weights=labels)) if len(labels) else None,
+            }
+        }
 
 
-def correction_by(verdicts: Verdicts, target: float | None, settings: Mapping[str, Any],
-                  inputs: dict[str, str]) -> Correction:
+def correction_by(
+    verdicts: Verdicts, target: float | None, settings: Mapping[str, Any], inputs: dict[str, str]
+) -> Correction:
     """The correction of a label job by verdicts.
 
     Args:
@@ -121,8 +129,10 @@ def correction_by(verdicts: Verdicts, target: float | None, settings: Mapping[st
         OpenMofiError: they are of labels with other probabilities.
     """
     if target is None:
-        raise UsageError("Verdicts choose the threshold for a target precision, and none is given.",
-                         "Add --target-precision, e.g. 0.95.")
+        raise UsageError(
+            "Verdicts choose the threshold for a target precision, and none is given.",
+            "Add --target-precision, e.g. 0.95.",
+        )
     require_same_basis(verdicts, settings, inputs)
     inputs["/verdicts"] = fingerprint(asdict(replace(verdicts, path="")))
     return Correction(verdicts, Recalibration.of(verdicts.probability, verdicts.right, verdicts.weights))

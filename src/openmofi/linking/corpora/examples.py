@@ -61,7 +61,7 @@ class Example:
     @property
     def mention(self) -> str:
         """The span's text."""
-        return self.text[self.start:self.end]
+        return self.text[self.start : self.end]
 
     @property
     def listed(self) -> tuple[Candidate, ...]:
@@ -80,11 +80,27 @@ class Example:
         return self.gold != NIL and bool(listed) and max(listed, key=lambda candidate: candidate.prior).id != self.gold
 
 
-_CANDIDATE = pa.struct([("id", pa.string()), ("title", pa.string()), ("description", pa.string()),
-                        ("type", pa.string()), ("prior", pa.float32()), ("listed", pa.bool_())])
-EXAMPLES = pa.schema([("text", pa.string()), ("start", pa.int32()), ("end", pa.int32()),
-                      ("candidates", pa.list_(_CANDIDATE)), ("gold", pa.string()), ("split", pa.string()),
-                      ("group", pa.string())])
+_CANDIDATE = pa.struct(
+    [
+        ("id", pa.string()),
+        ("title", pa.string()),
+        ("description", pa.string()),
+        ("type", pa.string()),
+        ("prior", pa.float32()),
+        ("listed", pa.bool_()),
+    ]
+)
+EXAMPLES = pa.schema(
+    [
+        ("text", pa.string()),
+        ("start", pa.int32()),
+        ("end", pa.int32()),
+        ("candidates", pa.list_(_CANDIDATE)),
+        ("gold", pa.string()),
+        ("split", pa.string()),
+        ("group", pa.string()),
+    ]
+)
 """Schema of a table of examples: one row a mention."""
 
 
@@ -128,19 +144,27 @@ def read_examples(path: str | Path, splits: Sequence[str] | None = None) -> list
 
 def _check(example: Example, where: str) -> None:
     values = {name: getattr(example, name) for name in ("text", "start", "end", "split")}
-    values |= {f"candidates.{name}": None for candidate in example.candidates for name in ("id", "title", "prior")
-               if getattr(candidate, name) is None}
+    values |= {
+        f"candidates.{name}": None
+        for candidate in example.candidates
+        for name in ("id", "title", "prior")
+        if getattr(candidate, name) is None
+    }
     absent = next((name for name, value in values.items() if value is None), None)
     if absent:
         raise OpenMofiError(f"The {absent} of {where} is missing.", "Give each row a value.")
     if any(not 0 <= candidate.prior <= 1 for candidate in example.candidates):
         raise OpenMofiError(f"A candidate's prior of {where} is not between 0 and 1.", "Priors are P(entity | name).")
     if not 0 <= example.start < example.end <= len(example.text):
-        raise OpenMofiError(f"The span {example.start}–{example.end} of {where} lies outside its text.",
-                            "start and end count characters; end is exclusive.")
+        raise OpenMofiError(
+            f"The span {example.start}–{example.end} of {where} lies outside its text.",
+            "start and end count characters; end is exclusive.",
+        )
     ids = [candidate.id for candidate in example.candidates]
     if len(set(ids)) < len(ids):
         raise OpenMofiError(f"Two candidates of {where} have the same id.", "List each id once.")
     if example.gold != NIL and example.gold not in ids:
-        raise OpenMofiError(f"The gold {example.gold!r} of {where} is not among its candidates.",
-                            "Add it with listed = false if the candidate list does not have it.")
+        raise OpenMofiError(
+            f"The gold {example.gold!r} of {where} is not among its candidates.",
+            "Add it with listed = false if the candidate list does not have it.",
+        )

@@ -50,8 +50,9 @@ def wordnet_examples(dict_folder: str | Path, *, parts: str = "nvar") -> list[Ex
     return _divided([example for example in mentions if example is not None])
 
 
-def _mention(sentence: str, synset: ExampleSynset,
-             meanings: dict[tuple[str, str], list[tuple[float, ExampleSynset]]]) -> Example | None:
+def _mention(
+    sentence: str, synset: ExampleSynset, meanings: dict[tuple[str, str], list[tuple[float, ExampleSynset]]]
+) -> Example | None:
     """The first ambiguous lemma of the synset in the sentence."""
     for lemma in synset.lemmas:
         senses = meanings[lemma.lower(), synset.part]
@@ -64,8 +65,16 @@ def _mention(sentence: str, synset: ExampleSynset,
 def _candidates(senses: Sequence[tuple[float, ExampleSynset]]) -> tuple[Candidate, ...]:
     total = sum(weight for weight, _ in senses)
     ranked = sorted(senses, key=lambda sense: (-sense[0], sense[1].id))
-    return tuple(Candidate(synset.id, ", ".join(synset.lemmas), synset.definition, _PART_NAMES.get(synset.part)
-                           or LEXNAMES[synset.lexfile - _FIRST_NOUN_FILE], weight / total) for weight, synset in ranked)
+    return tuple(
+        Candidate(
+            synset.id,
+            ", ".join(synset.lemmas),
+            synset.definition,
+            _PART_NAMES.get(synset.part) or LEXNAMES[synset.lexfile - _FIRST_NOUN_FILE],
+            weight / total,
+        )
+        for weight, synset in ranked
+    )
 
 
 def find_lemma(sentence: str, lemma: str, part: str) -> tuple[int, int] | None:
@@ -112,12 +121,16 @@ def _divided(examples: Sequence[Example]) -> list[Example]:
         return _share("lemma", example.group.rpartition(".")[0]) < _UNSEEN_LEMMAS
 
     held_back = {example.gold for example in examples if unseen(example)}
-    divided = [replace(example, split=UNSEEN if unseen(example) else _synset_split(example.gold, held_back))
-              for example in examples]
+    divided = [
+        replace(example, split=UNSEEN if unseen(example) else _synset_split(example.gold, held_back))
+        for example in examples
+    ]
     trained = {example.group for example in divided if example.split == TRAIN}
     # A lemma without a trained synset is unseen, though it was not drawn.
-    return [replace(example, split=UNSEEN) if example.split == SEEN and example.group not in trained else example
-            for example in divided]
+    return [
+        replace(example, split=UNSEEN) if example.split == SEEN and example.group not in trained else example
+        for example in divided
+    ]
 
 
 def _synset_split(synset: str, held_back: set[str]) -> str:

@@ -38,8 +38,12 @@ class CandidateLists:
 
     def __call__(self, mention: str) -> dict[str, int]:
         """Title → count, commonest first; equal counts by title; empty for an unknown mention."""
-        titles: Mapping[str, int] = self._exact.get(mention) or self._spaceless.get(_spaceless(mention)) \
-            or self._reduced.get(_reduced(mention)) or {}
+        titles: Mapping[str, int] = (
+            self._exact.get(mention)
+            or self._spaceless.get(_spaceless(mention))
+            or self._reduced.get(_reduced(mention))
+            or {}
+        )
         return dict(sorted(titles.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
@@ -56,8 +60,9 @@ def read_counts(path: str | Path) -> dict[str, dict[str, int]]:
         raise OpenMofiError(f"{path} is not a table of mentions with counts.", "It must be {mention: {title: count}}.")
     for mention, titles in raw.items():
         if not isinstance(titles, dict) or not all(isinstance(count, int) for count in titles.values()):
-            raise OpenMofiError(f"The candidates of {mention!r} in {path} are not counts.",
-                                "It must be {mention: {title: count}}.")
+            raise OpenMofiError(
+                f"The candidates of {mention!r} in {path} are not counts.", "It must be {mention: {title: count}}."
+            )
     return raw
 
 
@@ -70,8 +75,14 @@ def read_descriptions(path: str | Path) -> dict[str, str]:
     return descriptions
 
 
-def zelda_examples(path: str | Path, lists: CandidateLists, descriptions: Mapping[str, str] | None = None, *,
-                   split: str, limit: int | None = 30) -> list[Example]:
+def zelda_examples(
+    path: str | Path,
+    lists: CandidateLists,
+    descriptions: Mapping[str, str] | None = None,
+    *,
+    split: str,
+    limit: int | None = 30,
+) -> list[Example]:
     """The mentions of a jsonl file of ZELDA.
 
     Args:
@@ -95,13 +106,21 @@ def zelda_examples(path: str | Path, lists: CandidateLists, descriptions: Mappin
                     raise ValueError(f"the span {start}–{end} lies outside the text")
                 examples.append(_example(text, start, end, title, lists, descriptions or {}, split, limit))
         except (KeyError, TypeError, ValueError) as error:
-            raise OpenMofiError(f"Line {number} of {path} is not in ZELDA's format: {error}.",
-                                "A line has text, index and wikipedia_titles.") from error
+            raise OpenMofiError(
+                f"Line {number} of {path} is not in ZELDA's format: {error}.",
+                "A line has text, index and wikipedia_titles.",
+            ) from error
     return examples
 
 
-def conll_examples(path: str | Path, lists: CandidateLists, descriptions: Mapping[str, str] | None = None, *,
-                   split: str, limit: int | None = 30) -> list[Example]:
+def conll_examples(
+    path: str | Path,
+    lists: CandidateLists,
+    descriptions: Mapping[str, str] | None = None,
+    *,
+    split: str,
+    limit: int | None = 30,
+) -> list[Example]:
     """The mentions of an AIDA-style CoNLL file: a token a line, tab-separated, documents separated by `-DOCSTART-`.
 
     Two layouts are read, recognised by their columns: AIDA's (token, B/I, whole mention, entity, …) and ZELDA's
@@ -116,13 +135,22 @@ def conll_examples(path: str | Path, lists: CandidateLists, descriptions: Mappin
         text = " ".join(token for token, _, _ in tokens)
         starts = list(accumulate((len(token) + 1 for token, _, _ in tokens), initial=0))
         for first, last, title in _conll_spans(tokens):
-            examples.append(_example(text, starts[first], starts[last + 1] - 1, title, lists, descriptions or {}, split,
-                                     limit))
+            examples.append(
+                _example(text, starts[first], starts[last + 1] - 1, title, lists, descriptions or {}, split, limit)
+            )
     return examples
 
 
-def _example(text: str, start: int, end: int, title: str, lists: CandidateLists, descriptions: Mapping[str, str],
-             split: str, limit: int | None) -> Example:
+def _example(
+    text: str,
+    start: int,
+    end: int,
+    title: str,
+    lists: CandidateLists,
+    descriptions: Mapping[str, str],
+    split: str,
+    limit: int | None,
+) -> Example:
     mention = text[start:end]
     counts, gold = lists(mention), title.replace("_", " ")
     total = sum(counts.values())

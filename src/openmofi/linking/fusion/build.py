@@ -55,8 +55,11 @@ def build_fusion(settings: FusionSettings, *, seed: int = 0) -> Fusion:
         MissingExtraError: it is in a package that is not installed.
     """
     path = settings.base.partition(":")[2]
-    folder = minilm_folder() if "minilm" in (settings.base, settings.base == "scratch" and settings.tokenizer) \
+    folder = (
+        minilm_folder()
+        if "minilm" in (settings.base, settings.base == "scratch" and settings.tokenizer)
         else Path(path or settings.tokenizer)
+    )
     tokens = FusionTokens(load_tokenizer(folder), settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -81,10 +84,19 @@ def minilm_folder() -> Path:
 
 
 def _t5_config(settings: FusionSettings, width: int, vocabulary: int, layers: int) -> dict[str, Any]:
-    return {"d_model": width, "d_kv": max(width // settings.heads, 1), "d_ff": settings.feed_forward,
-            "num_layers": layers, "num_decoder_layers": settings.decoder_layers, "num_heads": settings.heads,
-            "vocab_size": vocabulary, "dropout_rate": settings.dropout, "pad_token_id": 0,
-            "decoder_start_token_id": 0, "tie_word_embeddings": True}
+    return {
+        "d_model": width,
+        "d_kv": max(width // settings.heads, 1),
+        "d_ff": settings.feed_forward,
+        "num_layers": layers,
+        "num_decoder_layers": settings.decoder_layers,
+        "num_heads": settings.heads,
+        "vocab_size": vocabulary,
+        "dropout_rate": settings.dropout,
+        "pad_token_id": 0,
+        "decoder_start_token_id": 0,
+        "tie_word_embeddings": True,
+    }
 
 
 def model_of_configs(settings: FusionSettings, configs: Mapping[str, Any]) -> FusionModel:
@@ -103,8 +115,12 @@ def _pretrained(settings: FusionSettings, folder: Path, tokens: FusionTokens) ->
     from transformers import AutoModel, AutoModelForSeq2SeqLM
 
     require_inside(folder)
-    weights: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False, "use_safetensors": True,
-                               "dtype": torch.float32}
+    weights: dict[str, Any] = {
+        "local_files_only": True,
+        "trust_remote_code": False,
+        "use_safetensors": True,
+        "dtype": torch.float32,
+    }
     try:
         with guarded(f"The model {folder}"), quiet_transformers():
             config = read_config(folder)
@@ -116,8 +132,10 @@ def _pretrained(settings: FusionSettings, folder: Path, tokens: FusionTokens) ->
             config.update(rates)
             encoder = AutoModel.from_pretrained(str(folder), config=config, **weights)
     except (OSError, ValueError, KeyError) as error:
-        raise OpenMofiError(f"{folder} cannot be read as a model: {error}.",
-                            "Give a local folder of transformers with config.json and model.safetensors.") from error
+        raise OpenMofiError(
+            f"{folder} cannot be read as a model: {error}.",
+            "Give a local folder of transformers with config.json and model.safetensors.",
+        ) from error
     decoder = _t5_config(settings, config.hidden_size, tokens.tokenizer.get_vocab_size(), settings.decoder_layers)
     model = _over_encoder(settings, encoder, decoder)
     _initialise_markers(model, tokens)
@@ -128,8 +146,14 @@ def _over_t5(settings: FusionSettings, whole: Any) -> FusionModel:
     tied = whole.lm_head.weight is whole.shared.weight
     scaled = bool(getattr(whole.config, "scale_decoder_outputs", tied))
     whole.decoder.config._attn_implementation = _ATTENTION
-    return FusionModel(whole.encoder, whole.decoder, whole.shared, whole.lm_head, settings,
-                       output_scale=whole.config.d_model ** -0.5 if scaled else 1.0)
+    return FusionModel(
+        whole.encoder,
+        whole.decoder,
+        whole.shared,
+        whole.lm_head,
+        settings,
+        output_scale=whole.config.d_model**-0.5 if scaled else 1.0,
+    )
 
 
 def _over_encoder(settings: FusionSettings, encoder: Any, decoder_config: Mapping[str, Any]) -> FusionModel:
@@ -150,14 +174,18 @@ def _over_encoder(settings: FusionSettings, encoder: Any, decoder_config: Mappin
         encoder.pooler = None
     output = nn.Linear(embedding.embedding_dim, embedding.num_embeddings, bias=False)
     output.weight = embedding.weight
-    return FusionModel(encoder, decoder, embedding, output, settings, output_scale=embedding.embedding_dim ** -0.5)
+    return FusionModel(encoder, decoder, embedding, output, settings, output_scale=embedding.embedding_dim**-0.5)
 
 
 def _initialise_markers(model: FusionModel, tokens: FusionTokens) -> None:
     """Initialise the markers, spare tokens that were never trained, as quotation marks and separators."""
     quote, mark = tokens.tokenizer.token_to_id('"'), tokens.markers
-    likely = {mark.begin: quote, mark.end: quote, mark.split: tokens.tokenizer.token_to_id(":"),
-              mark.index: mark.last[0] if mark.last else quote}
+    likely = {
+        mark.begin: quote,
+        mark.end: quote,
+        mark.split: tokens.tokenizer.token_to_id(":"),
+        mark.index: mark.last[0] if mark.last else quote,
+    }
     with torch.no_grad():
         for marker, like in likely.items():
             if like is not None:

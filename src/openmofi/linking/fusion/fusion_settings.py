@@ -33,8 +33,9 @@ class FusionSettings(Settings):
         dropout: in training; a T5 given by `hf:` keeps its own.
     """
 
-    base: Annotated[str, Meta(
-        pattern="^(minilm$|scratch$|hf:.)", description="minilm, scratch or hf:FOLDER")] = "minilm"
+    base: Annotated[str, Meta(pattern="^(minilm$|scratch$|hf:.)", description="minilm, scratch or hf:FOLDER")] = (
+        "minilm"
+    )
     tokenizer: str = "minilm"
     head: Literal["select", "generate"] = "select"
     context_tokens: PositiveInt = 128

@@ -46,9 +46,11 @@ class Question:
 def packed_questions(fusion: Fusion, questions: Sequence[Question]) -> Packed:
     """The questions as the model reads them."""
     tokens = fusion.tokens
-    return pack([tokens.context(question.text, question.start, question.end) for question in questions],
-                [[tokens.candidate(candidate) for candidate in question.candidates] for question in questions],
-                tokens.markers.pad)
+    return pack(
+        [tokens.context(question.text, question.start, question.end) for question in questions],
+        [[tokens.candidate(candidate) for candidate in question.candidates] for question in questions],
+        tokens.markers.pad,
+    )
 
 
 @torch.no_grad()
@@ -74,8 +76,9 @@ def scores_of(fusion: Fusion, questions: Sequence[Question], *, at_once: int = 3
         for number, of_question in zip(batch, _scores(fusion, [questions[number] for number in batch]), strict=True):
             if not fusion.nil:
                 of_question[-1] = -np.inf
-            scores[number] = of_question / fusion.temperature \
-                + fusion.prior_weight * log_priors(questions[number].candidates)
+            scores[number] = of_question / fusion.temperature + fusion.prior_weight * log_priors(
+                questions[number].candidates
+            )
     return scores
 
 
@@ -88,8 +91,10 @@ def answers_of(fusion: Fusion, examples: Sequence[Example], *, at_once: int = 32
     """The model's answer for each example, among its listed candidates: an identifier, or `NIL`."""
     questions = [Question(example.text, example.start, example.end, example.listed) for example in examples]
     ids = [[*(candidate.id for candidate in question.candidates), NIL] for question in questions]
-    return [choices[int(scores.argmax())] for choices, scores in zip(
-        ids, scores_of(fusion, questions, at_once=at_once), strict=True)]
+    return [
+        choices[int(scores.argmax())]
+        for choices, scores in zip(ids, scores_of(fusion, questions, at_once=at_once), strict=True)
+    ]
 
 
 def probabilities(scores: Floats) -> Floats:
@@ -135,8 +140,9 @@ class FusionLinker:
 
     name = "fusion"
 
-    def __init__(self, kb: KnowledgeBase, model: str | Path | Fusion,
-                 settings: FusionLinkSettings | None = None) -> None:
+    def __init__(
+        self, kb: KnowledgeBase, model: str | Path | Fusion, settings: FusionLinkSettings | None = None
+    ) -> None:
         self.settings = settings or FusionLinkSettings()
         self.fusion = model if isinstance(model, Fusion) else open_fusion(model)
         self.asked = 0
@@ -147,14 +153,24 @@ class FusionLinker:
 
     def link(self, texts: Sequence[str], mentions: Sequence[Sequence[Mention]]) -> list[list[Link]]:
         """See `Linker.link`."""
-        keyed = [[((text, mention.start, mention.end), candidates) for mention, candidates in zip(
-            of_text, names, strict=True)] for text, of_text, names in zip(
-                texts, mentions, self._lookup.of_texts(texts, mentions), strict=True)]
-        new = {key: candidates for of_text in keyed for key, candidates in of_text
-               if key not in self._known and not self.settled(candidates)}
+        keyed = [
+            [
+                ((text, mention.start, mention.end), candidates)
+                for mention, candidates in zip(of_text, names, strict=True)
+            ]
+            for text, of_text, names in zip(texts, mentions, self._lookup.of_texts(texts, mentions), strict=True)
+        ]
+        new = {
+            key: candidates
+            for of_text in keyed
+            for key, candidates in of_text
+            if key not in self._known and not self.settled(candidates)
+        }
         answers = self._known | self._answered(new) if new else self._known
-        return [links_of([(candidates, self._linked(candidates, answers.get(key))) for key, candidates in of_text],
-                         _DIGITS) for of_text in keyed]
+        return [
+            links_of([(candidates, self._linked(candidates, answers.get(key))) for key, candidates in of_text], _DIGITS)
+            for of_text in keyed
+        ]
 
     def settled(self, candidates: NameCandidates) -> bool:
         """Whether the prior decides, without the model."""
@@ -162,14 +178,22 @@ class FusionLinker:
         return len(common) < 2 or common[0] - common[1] >= self.settings.prior_margin
 
     def _answered(self, mentions: dict[tuple[str, int, int], NameCandidates]) -> dict[tuple[str, int, int], Floats]:
-        questions = [Question(*key, tuple(replace(self._described(row), prior=prior) for row, prior in zip(
-            candidates.rows.tolist(), candidates.commonness, strict=True))) for key, candidates in mentions.items()]
+        questions = [
+            Question(
+                *key,
+                tuple(
+                    replace(self._described(row), prior=prior)
+                    for row, prior in zip(candidates.rows.tolist(), candidates.commonness, strict=True)
+                ),
+            )
+            for key, candidates in mentions.items()
+        ]
         self.asked += len(questions)
         scores = scores_of(self.fusion, questions, at_once=self.settings.mentions_at_once)
         fresh = {key: probabilities(of_mention) for key, of_mention in zip(mentions, scores, strict=True)}
         if len(self._known) + len(fresh) > self.settings.cache:
             self._known.clear()
-        self._known.update(list(fresh.items())[:self.settings.cache])
+        self._known.update(list(fresh.items())[: self.settings.cache])
         return fresh
 
     def _linked(self, candidates: NameCandidates, answer: Floats | None) -> Floats | None:

@@ -32,8 +32,16 @@ class FusionModel(nn.Module):
         output_scale: factor of the states before `output` (T5 with tied embeddings has D^-0.5).
     """
 
-    def __init__(self, encoder: nn.Module, decoder: nn.Module, embedding: nn.Embedding, output: nn.Linear,
-                 settings: FusionSettings, *, output_scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        decoder: nn.Module,
+        embedding: nn.Embedding,
+        output: nn.Linear,
+        settings: FusionSettings,
+        *,
+        output_scale: float = 1.0,
+    ) -> None:
         super().__init__()
         self.encoder, self.decoder, self.embedding, self.output = encoder, decoder, embedding, output
         self.settings, self.output_scale = settings, output_scale
@@ -76,7 +84,7 @@ class FusionModel(nn.Module):
         pieces = []
         for chunk in order.split(_AT_ONCE_CPU if order.device.type == "cpu" else _AT_ONCE):
             lengths = packed.lengths[chunk]
-            tokens = packed.tokens[chunk, :int(lengths.max())]
+            tokens = packed.tokens[chunk, : int(lengths.max())]
             mask = torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None]
             states = self.encoder(input_ids=tokens, attention_mask=mask.long()).last_hidden_state
             pieces.append(states[mask])
@@ -86,8 +94,15 @@ class FusionModel(nn.Module):
         row, position = token_positions(packed.lengths)
         return torch.cat(pieces)[starts[row] + position]
 
-    def titles(self, packed: Packed, prefixes: Tensor, owner: Tensor, states: Tensor | None = None, *,
-               mention_of: Tensor | None = None) -> Tensor:
+    def titles(
+        self,
+        packed: Packed,
+        prefixes: Tensor,
+        owner: Tensor,
+        states: Tensor | None = None,
+        *,
+        mention_of: Tensor | None = None,
+    ) -> Tensor:
         """(P, V) float32 logits of the next tokens.
 
         Args:
@@ -105,8 +120,9 @@ class FusionModel(nn.Module):
         decoded = self._decode(prefixes, owner, memory, held, seen)
         return self.output(decoded * self.output_scale).float()
 
-    def _memory(self, states: Tensor, packed: Packed, row: Tensor, *,
-                fused: bool = False) -> tuple[Tensor, Tensor, int]:
+    def _memory(
+        self, states: Tensor, packed: Packed, row: Tensor, *, fused: bool = False
+    ) -> tuple[Tensor, Tensor, int]:
         """The states to attend to, the group that may see each of them, and the number of groups."""
         if not (self.settings.fusion or fused):
             return states, row, len(packed.mention)
@@ -114,8 +130,9 @@ class FusionModel(nn.Module):
         owner = torch.cat([packed.mention[row], torch.arange(packed.mentions, device=row.device)])
         return torch.cat([states, nil]), owner, packed.mentions
 
-    def _decode(self, tokens: Tensor, owner: Tensor, memory: Tensor, held: Tensor,
-                seen: Tensor | None = None) -> Tensor:
+    def _decode(
+        self, tokens: Tensor, owner: Tensor, memory: Tensor, held: Tensor, seen: Tensor | None = None
+    ) -> Tensor:
         """(P,) tokens of several groups, in blocks → (P, D) states; a token sees its block's past, and the memory of
         the group `seen` (its block's own number by default).
         """
@@ -124,10 +141,13 @@ class FusionModel(nn.Module):
         groups = owner if seen is None else seen
         inputs = self.embedding(tokens)[None]
         decoder: Any = self.decoder
-        return decoder(inputs_embeds=inputs, attention_mask=_additive(itself, memory.dtype),
-                       encoder_hidden_states=memory[None],
-                       encoder_attention_mask=_additive(groups[:, None] == held[None], memory.dtype),
-                       use_cache=False).last_hidden_state[0]
+        return decoder(
+            inputs_embeds=inputs,
+            attention_mask=_additive(itself, memory.dtype),
+            encoder_hidden_states=memory[None],
+            encoder_attention_mask=_additive(groups[:, None] == held[None], memory.dtype),
+            use_cache=False,
+        ).last_hidden_state[0]
 
     @staticmethod
     def _similarity(states: Tensor, packed: Packed, row: Tensor, position: Tensor) -> Tensor:
@@ -142,5 +162,6 @@ class FusionModel(nn.Module):
 def _additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
     """A mask of transformers: (1, 1, P, T), 0 where allowed and very low elsewhere."""
     dtype = dtype if dtype.is_floating_point else torch.float32
-    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(
-        ~allowed, torch.finfo(dtype).min)[None, None]
+    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(~allowed, torch.finfo(dtype).min)[
+        None, None
+    ]

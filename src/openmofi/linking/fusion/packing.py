@@ -30,8 +30,9 @@ class Packed:
 
     def to(self, device: torch.device) -> Packed:
         """The same on `device`."""
-        tokens, lengths, context, mention = (value.to(device, non_blocking=True) for value in (
-            self.tokens, self.lengths, self.context, self.mention))
+        tokens, lengths, context, mention = (
+            value.to(device, non_blocking=True) for value in (self.tokens, self.lengths, self.context, self.mention)
+        )
         return Packed(tokens, lengths, context, mention, self.mentions)
 
 
@@ -43,12 +44,19 @@ def pack(contexts: Sequence[Sequence[int]], candidates: Sequence[Sequence[Sequen
         candidates: for each mention the tokens of its candidates; at least one.
         pad: the padding token.
     """
-    rows = [(number, context, candidate) for number, (context, of_mention) in enumerate(
-        zip(contexts, candidates, strict=True)) for candidate in of_mention]
+    rows = [
+        (number, context, candidate)
+        for number, (context, of_mention) in enumerate(zip(contexts, candidates, strict=True))
+        for candidate in of_mention
+    ]
     sequences = [torch.tensor([*context, *candidate]) for _, context, candidate in rows]
-    return Packed(pad_sequence(sequences, batch_first=True, padding_value=pad), torch.tensor(list(map(len, sequences))),
-                  torch.tensor([len(context) for _, context, _ in rows]),
-                  torch.tensor([number for number, _, _ in rows]), len(contexts))
+    return Packed(
+        pad_sequence(sequences, batch_first=True, padding_value=pad),
+        torch.tensor(list(map(len, sequences))),
+        torch.tensor([len(context) for _, context, _ in rows]),
+        torch.tensor([number for number, _, _ in rows]),
+        len(contexts),
+    )
 
 
 def token_positions(lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -41,10 +41,19 @@ def save_fusion(folder: str | Path, fusion: Fusion, recipe: Mapping[str, Any] | 
     with atomic_path(folder / TOKENIZER_FILE) as path:
         path.write_text(fusion.tokens.tokenizer.to_str(), "utf-8")
     # Last: it names the weights, so that a partly written folder is recognised.
-    write_json(folder / SPEC_FILE, {
-        "format_version": FORMAT_VERSION, "settings": asdict(fusion.tokens.settings), "configs": dict(fusion.configs),
-        "temperature": fusion.temperature, "prior_weight": fusion.prior_weight, "nil": fusion.nil,
-        "recipe": dict(recipe or {}), "weights": file_fingerprint(folder / WEIGHTS_FILE)})
+    write_json(
+        folder / SPEC_FILE,
+        {
+            "format_version": FORMAT_VERSION,
+            "settings": asdict(fusion.tokens.settings),
+            "configs": dict(fusion.configs),
+            "temperature": fusion.temperature,
+            "prior_weight": fusion.prior_weight,
+            "nil": fusion.nil,
+            "recipe": dict(recipe or {}),
+            "weights": file_fingerprint(folder / WEIGHTS_FILE),
+        },
+    )
     return folder
 
 
@@ -71,8 +80,14 @@ def open_fusion(folder: str | Path, settings: FusionSettings | None = None) -> F
         odd = [name for name in missing if name in _weights(model)] + list(unexpected)
         if odd:
             raise ValueError(f"its weights do not fit: {odd[0]}")
-        return Fusion(model.eval(), FusionTokens(tokenizer, settings), raw["configs"], float(raw["temperature"]),
-                      float(raw.get("prior_weight", 0.0)), bool(raw["nil"]))
+        return Fusion(
+            model.eval(),
+            FusionTokens(tokenizer, settings),
+            raw["configs"],
+            float(raw["temperature"]),
+            float(raw.get("prior_weight", 0.0)),
+            bool(raw["nil"]),
+        )
     except OpenMofiError:
         raise
     except Exception as error:  # the library of tokenizers raises bare exceptions
@@ -112,13 +127,16 @@ def _read_spec(folder: Path) -> dict[str, Any]:
     try:
         raw = json.loads((folder / SPEC_FILE).read_text("utf-8"))
     except FileNotFoundError as error:
-        raise OpenMofiError(f"{folder} is not a fusion decoder: it has no {SPEC_FILE}.",
-                            "Train one with `openmofi link train`; it is RUN/linker.") from error
+        raise OpenMofiError(
+            f"{folder} is not a fusion decoder: it has no {SPEC_FILE}.",
+            "Train one with `openmofi link train`; it is RUN/linker.",
+        ) from error
     except (OSError, ValueError) as error:
         raise OpenMofiError(f"{folder / SPEC_FILE} cannot be read: {error}.", "Train or copy it again.") from error
     if not isinstance(raw, dict) or raw.get("format_version") != FORMAT_VERSION:
-        raise OpenMofiError(f"{folder} has a format that this version does not read.",
-                            f"It reads format {FORMAT_VERSION}.")
+        raise OpenMofiError(
+            f"{folder} has a format that this version does not read.", f"It reads format {FORMAT_VERSION}."
+        )
     return raw
 
 

@@ -54,13 +54,20 @@ def load_tokenizer(folder: str | Path) -> Any:
     require_own_files(Path(folder))
     try:
         with guarded(f"The tokenizer of {folder}"):
-            tokenizer = Tokenizer.from_file(str(file)) if file.is_file() else AutoTokenizer.from_pretrained(
-                str(folder), local_files_only=True, trust_remote_code=False).backend_tokenizer
+            tokenizer = (
+                Tokenizer.from_file(str(file))
+                if file.is_file()
+                else AutoTokenizer.from_pretrained(
+                    str(folder), local_files_only=True, trust_remote_code=False
+                ).backend_tokenizer
+            )
     except OpenMofiError:
         raise
     except Exception as error:  # tokenizers raises bare Exceptions
-        raise OpenMofiError(f"The tokenizer of {folder} cannot be read: {error}.",
-                            "Give a local folder of transformers with a tokenizer.json.") from error
+        raise OpenMofiError(
+            f"The tokenizer of {folder} cannot be read: {error}.",
+            "Give a local folder of transformers with a tokenizer.json.",
+        ) from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
@@ -75,8 +82,10 @@ def find_markers(tokenizer: Any) -> Markers:
     spare = next((ids for names in _SPARE if None not in (ids := tuple(map(tokenizer.token_to_id, names)))), None)
     pad = _known(tokenizer, _PAD)
     if spare is None or not pad:
-        raise OpenMofiError("The tokenizer has no tokens for marking mentions.",
-                            "It needs <extra_id_0> to <extra_id_3>, or [unused0] to [unused3], and one for padding.")
+        raise OpenMofiError(
+            "The tokenizer has no tokens for marking mentions.",
+            "It needs <extra_id_0> to <extra_id_3>, or [unused0] to [unused3], and one for padding.",
+        )
     begin, end, split, index = spare
     return Markers(begin, end, split, index, _known(tokenizer, _FIRST), _known(tokenizer, _LAST), pad[0])
 
@@ -104,7 +113,7 @@ class FusionTokens:
 
     def title(self, text: str) -> list[int]:
         """Tokens of a title as it is generated, with the closing token."""
-        return [*self.plain(text)[:self.settings.candidate_tokens], *self.markers.last]
+        return [*self.plain(text)[: self.settings.candidate_tokens], *self.markers.last]
 
     def context(self, text: str, start: int, end: int) -> list[int]:
         """The marked mention with as much of the text on both sides as fits.
@@ -112,15 +121,15 @@ class FusionTokens:
         A mention takes at most half of the room. What one side does not need, the other side gets.
         """
         room = self.settings.context_tokens
-        mention = self.plain(text[start:end])[:max(1, room // 2)]
+        mention = self.plain(text[start:end])[: max(1, room // 2)]
         # Text farther away than 16 characters a token is not encoded: it does not fit.
         reach = 16 * room
-        left, right = self.plain(text[max(0, start - reach):start]), self.plain(text[end:end + reach])
+        left, right = self.plain(text[max(0, start - reach) : start]), self.plain(text[end : end + reach])
         room -= len(mention)
         before = min(len(left), max(room // 2, room - len(right)))
         after = min(len(right), room - before)
         mark = self.markers
-        return [*mark.first, *left[len(left) - before:], mark.begin, *mention, mark.end, *right[:after]]
+        return [*mark.first, *left[len(left) - before :], mark.begin, *mention, mark.end, *right[:after]]
 
     def candidate(self, candidate: Candidate) -> tuple[int, ...]:
         """Index token, title, description and type, cut to fit; a long description leaves room for the type."""
@@ -129,8 +138,8 @@ class FusionTokens:
     def _candidate_ids(self, title: str, description: str, kind: str) -> tuple[int, ...]:
         room, mark = self.settings.candidate_tokens, self.markers
         name = self.plain(title)[:room]
-        last = self.plain(kind)[:room - len(name)] if self.settings.type and kind else []
-        middle = self.plain(description)[:room - len(name) - len(last)] if self.settings.description else []
+        last = self.plain(kind)[: room - len(name)] if self.settings.type and kind else []
+        middle = self.plain(description)[: room - len(name) - len(last)] if self.settings.description else []
         parts = [part for part in (name, middle, last) if part]
         joined = [token for part in parts for token in (mark.split, *part)][1:]
         return (mark.index, *joined, *mark.last)

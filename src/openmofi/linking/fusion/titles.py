@@ -50,8 +50,10 @@ def distinct_titles(candidates: Sequence[Candidate]) -> list[str]:
     """Distinct titles: namesakes get their type, else their description, else a number."""
     titles = [candidate.title for candidate in candidates]
     for more in (attrgetter("type"), attrgetter("description")):
-        titles = [f"{title} ({more(candidate)})" if titles.count(title) > 1 and more(candidate) else title
-                  for title, candidate in zip(titles, candidates, strict=True)]
+        titles = [
+            f"{title} ({more(candidate)})" if titles.count(title) > 1 and more(candidate) else title
+            for title, candidate in zip(titles, candidates, strict=True)
+        ]
     seen: dict[str, int] = {}
     distinct = []
     for title in titles:
@@ -101,8 +103,9 @@ def generate(model: FusionModel, packed: Packed, titles: Sequence[Sequence[Seque
             _follow(mention, row, nodes, written, answers)
 
 
-def _follow(mention: int, logits: Tensor, nodes: list[TitleTrie], written: list[list[int]],
-            answers: dict[int, int]) -> None:
+def _follow(
+    mention: int, logits: Tensor, nodes: list[TitleTrie], written: list[list[int]], answers: dict[int, int]
+) -> None:
     """Take the likeliest token that the trie allows; a title that is a prefix of another may end here."""
     node = nodes[mention]
     allowed = list(node.next)
@@ -116,8 +119,14 @@ def _follow(mention: int, logits: Tensor, nodes: list[TitleTrie], written: list[
     nodes[mention] = node.next[token]
 
 
-def title_losses(model: FusionModel, packed: Packed, titles: Sequence[Sequence[int]], start: int, *,
-                 mention_of: Sequence[int] | None = None) -> Tensor:
+def title_losses(
+    model: FusionModel,
+    packed: Packed,
+    titles: Sequence[Sequence[int]],
+    start: int,
+    *,
+    mention_of: Sequence[int] | None = None,
+) -> Tensor:
     """(titles,) float32 mean cross-entropy of each title's tokens, teacher-forced.
 
     Args:
@@ -138,9 +147,15 @@ def title_losses(model: FusionModel, packed: Packed, titles: Sequence[Sequence[i
 
 
 @torch.no_grad()
-def title_scores(model: FusionModel, packed: Packed, titles: Sequence[Sequence[Sequence[int]]],
-                 start: int) -> list[Tensor]:
+def title_scores(
+    model: FusionModel, packed: Packed, titles: Sequence[Sequence[Sequence[int]]], start: int
+) -> list[Tensor]:
     """For each mention the mean log-probability of each of its titles, teacher-forced: the confidence of `generate`."""
-    losses = title_losses(model, packed, [title for of_mention in titles for title in of_mention], start,
-                          mention_of=[mention for mention, of_mention in enumerate(titles) for _ in of_mention])
+    losses = title_losses(
+        model,
+        packed,
+        [title for of_mention in titles for title in of_mention],
+        start,
+        mention_of=[mention for mention, of_mention in enumerate(titles) for _ in of_mention],
+    )
     return list((-losses).split([len(of_mention) for of_mention in titles]))

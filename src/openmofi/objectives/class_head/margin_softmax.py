@@ -53,8 +53,9 @@ class MarginSoftmax(nn.Module):
     thirds: Tensor | None
     recent: Tensor | None
 
-    def __init__(self, classes: int, dim: int, settings: MarginSoftmaxSettings, *, seed: int,
-                 counts: Tensor | None = None) -> None:
+    def __init__(
+        self, classes: int, dim: int, settings: MarginSoftmaxSettings, *, seed: int, counts: Tensor | None = None
+    ) -> None:
         super().__init__()
         if classes < 1:
             raise UsageError("There is no class to train on.", "Check the dataset's vocabulary.")
@@ -106,8 +107,9 @@ class MarginSoftmax(nn.Module):
         """
         images, labels = embeddings["image"], batch["labels"]
         if images.ndim != 2 or not 0 < images.shape[1] <= self.dim or labels.ndim != 2 or len(labels) != len(images):
-            raise ValueError(f"image {tuple(images.shape)} and labels {tuple(labels.shape)} must be "
-                             f"(B, {self.dim}) and (B, K)")
+            raise ValueError(
+                f"image {tuple(images.shape)} and labels {tuple(labels.shape)} must be (B, {self.dim}) and (B, K)"
+            )
         given = batch["label_weights"] if self.settings.label_weights == "score" else None
         with torch.autocast(images.device.type, enabled=False):
             images = images if images.dtype == torch.float64 else images.float()
@@ -117,8 +119,9 @@ class MarginSoftmax(nn.Module):
             columns = len(self.weight) if targets.rows is None else len(targets.rows)
             keep = columns <= self.settings.chunk or (count > 0 and len(labels) * columns <= _KEPT_LOGITS)
             loss, cosine, hardest = margin_softmax(images, self.weight, targets, self.settings, keep)
-            metrics = self._metrics(cosine.detach(), hardest.detach(), labels, weights, count,
-                                    whole=images.shape[1] == self.dim)
+            metrics = self._metrics(
+                cosine.detach(), hardest.detach(), labels, weights, count, whole=images.shape[1] == self.dim
+            )
             if self.settings.texts:
                 of_texts, metrics["text_cosine"] = self._texts(embeddings["text"].to(images.dtype), targets, keep)
                 loss = loss + self.settings.texts * of_texts
@@ -161,14 +164,16 @@ class MarginSoftmax(nn.Module):
             hard = gather(hard.long())
             own = torch.cat([own, hard[(hard >= self.first) & (hard < stop)] - self.first])
         own = own.unique()
-        rows, log_probability = join_classes(drawn[low:high].to(own.device) - self.first,
-                                             log_probability[low:high].to(own.device), own)
+        rows, log_probability = join_classes(
+            drawn[low:high].to(own.device) - self.first, log_probability[low:high].to(own.device), own
+        )
         columns = torch.where(local >= 0, torch.searchsorted(rows, local.clamp(min=0)), -1)
         return Targets(columns, weights, rows, log_probability if self.settings.logq else None)
 
     @torch.no_grad()
-    def _metrics(self, cosine: Tensor, hardest: Tensor, labels: Tensor, weights: Tensor,
-                 count: int, *, whole: bool) -> dict[str, Tensor]:
+    def _metrics(
+        self, cosine: Tensor, hardest: Tensor, labels: Tensor, weights: Tensor, count: int, *, whole: bool
+    ) -> dict[str, Tensor]:
         labelled = weights.sum(1) > 0
         rows = labelled.sum().clamp(min=1)
         best = cosine.masked_fill(labels < 0, -torch.inf).amax(1)
@@ -186,7 +191,6 @@ class MarginSoftmax(nn.Module):
                 if bool((third == number).any()):
                     metrics[f"{name}/{part}"] = right[third == number].float().mean()
         return metrics
-
 
     def _remember(self, classes: Tensor, right: Tensor) -> None:
         """Take a batch's answers into `recent`."""

@@ -33,8 +33,10 @@ def draw_classes(classes: int, count: int, generator: torch.Generator) -> tuple[
     drawn = edges[:-1] + torch.minimum(within, length - 1) + start
     log_probability = -length.float().log()
     wrapped = int((drawn >= classes).sum())
-    return (torch.roll(torch.where(drawn >= classes, drawn - classes, drawn), wrapped),
-            torch.roll(log_probability, wrapped))
+    return (
+        torch.roll(torch.where(drawn >= classes, drawn - classes, drawn), wrapped),
+        torch.roll(log_probability, wrapped),
+    )
 
 
 def join_classes(drawn: Tensor, log_probability: Tensor, certain: Tensor) -> tuple[Tensor, Tensor]:

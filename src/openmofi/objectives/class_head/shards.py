@@ -25,5 +25,5 @@ def random_rows(start: int, stop: int, width: int, deviation: float, seed: int) 
     for block in range(start // _BLOCK, math.ceil(stop / _BLOCK)):
         drawn = torch.empty(_BLOCK, width).normal_(std=deviation, generator=seeded(seed, block))
         first, last = max(start, block * _BLOCK), min(stop, (block + 1) * _BLOCK)
-        rows[first - start:last - start] = drawn[first - block * _BLOCK:last - block * _BLOCK]
+        rows[first - start : last - start] = drawn[first - block * _BLOCK : last - block * _BLOCK]
     return rows

@@ -63,8 +63,9 @@ class _Tile:
     hardest: Tensor
 
 
-def margin_softmax(embeddings: Tensor, weight: Tensor, targets: Targets, settings: MarginSoftmaxSettings,
-                   keep: bool) -> tuple[Tensor, Tensor, Tensor]:
+def margin_softmax(
+    embeddings: Tensor, weight: Tensor, targets: Targets, settings: MarginSoftmaxSettings, keep: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     """The loss of the global batch against the classes of every rank.
 
     Args:
@@ -84,8 +85,9 @@ def margin_softmax(embeddings: Tensor, weight: Tensor, targets: Targets, setting
 
 class _MarginSoftmax(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, embeddings: Tensor, weight: Tensor, targets: Targets, settings: MarginSoftmaxSettings,
-                keep: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        context: Any, embeddings: Tensor, weight: Tensor, targets: Targets, settings: MarginSoftmaxSettings, keep: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
         images = gather(embeddings) * settings.scale
         target = images.new_zeros(targets.columns.shape)
         hardest, top, total = (images.new_full(images.shape[:1], value) for value in (_LOWEST, _LOWEST, 0.0))
@@ -122,23 +124,27 @@ class _MarginSoftmax(torch.autograd.Function):
         whole = weight.shape[1] == images.shape[1] * settings.sub_centers
         of_rows = (images.new_empty if whole else images.new_zeros)(rows, weight.shape[1])
         of_whole = of_rows.view(rows * settings.sub_centers, weight.shape[1] // settings.sub_centers)
-        of_centers = of_whole[:, :images.shape[1]]
+        of_centers = of_whole[:, : images.shape[1]]
         of_images = torch.zeros_like(images)
         tensors = iter(kept)
         for start, stop in _steps(weight, targets, settings):
-            tile = (_Tile(*islice(tensors, len(fields(_Tile)))) if kept
-                    else _tile(images, weight, targets, settings, start, stop))
+            tile = (
+                _Tile(*islice(tensors, len(fields(_Tile))))
+                if kept
+                else _tile(images, weight, targets, settings, start, stop)
+            )
             of_logits = _logit_gradient(tile, context.row, context.target)
             of_images.addmm_(of_logits, tile.unit)
             # The gradient at the tile's rows, through the division by their length.
-            of_tile = of_centers[start * settings.sub_centers:stop * settings.sub_centers]
+            of_tile = of_centers[start * settings.sub_centers : stop * settings.sub_centers]
             torch.mm(of_logits.T, weighted, out=of_tile)
             along = torch.bmm(of_tile[:, None], tile.unit[:, :, None])[:, 0]
             of_tile.addcmul_(tile.unit, along, value=-1).div_(tile.length)
         of_rows = of_rows.to(weight.dtype)
         if targets.rows is not None:
-            of_rows = torch.sparse_coo_tensor(targets.rows[None], of_rows, weight.shape, is_coalesced=True,
-                                              check_invariants=False)
+            of_rows = torch.sparse_coo_tensor(
+                targets.rows[None], of_rows, weight.shape, is_coalesced=True, check_invariants=False
+            )
         return scatter_sum(of_images * factor) * world_size(), of_rows, None, None, None
 
 
@@ -148,12 +154,13 @@ def _steps(weight: Tensor, targets: Targets, settings: MarginSoftmaxSettings) ->
     return [(start, min(start + settings.chunk, columns)) for start in range(0, columns, settings.chunk)]
 
 
-def _tile(images: Tensor, weight: Tensor, targets: Targets, settings: MarginSoftmaxSettings, start: int,
-          stop: int) -> _Tile:
+def _tile(
+    images: Tensor, weight: Tensor, targets: Targets, settings: MarginSoftmaxSettings, start: int, stop: int
+) -> _Tile:
     """The logits of columns `start` to `stop`; `images` already carry the scale."""
     rows = weight[start:stop] if targets.rows is None else weight.index_select(0, targets.rows[start:stop])
     whole = rows.reshape(len(rows) * settings.sub_centers, rows.shape[1] // settings.sub_centers)
-    centers = whole[:, :images.shape[1]].to(images.dtype)
+    centers = whole[:, : images.shape[1]].to(images.dtype)
     length = centers.norm(dim=1, keepdim=True).clamp_(min=torch.finfo(images.dtype).tiny ** 0.5)
     unit = centers / length
     logits, best = images @ unit.T, None
@@ -172,8 +179,9 @@ def _tile(images: Tensor, weight: Tensor, targets: Targets, settings: MarginSoft
     return _Tile(unit, length, logits, best, image, slot, column, target, hardest)
 
 
-def _joined(cosine: Tensor, negatives: Tensor, weights: Tensor,
-            settings: MarginSoftmaxSettings) -> tuple[Tensor, Tensor, Tensor]:
+def _joined(
+    cosine: Tensor, negatives: Tensor, weights: Tensor, settings: MarginSoftmaxSettings
+) -> tuple[Tensor, Tensor, Tensor]:
     """The loss, from the targets' cosines (B, L) and the negatives' log-sum-exp (B,).
 
     Returns:

@@ -39,8 +39,9 @@ class EntityDistillation(Replicated, nn.Module):
     def __init__(self, head: MarginSoftmax, teachers: Sequence[str]) -> None:
         super().__init__()
         if not teachers:
-            raise UsageError("objectives.entity_distillation has no teacher.",
-                             "Give a store that was made with --entity-scores.")
+            raise UsageError(
+                "objectives.entity_distillation has no teacher.", "Give a store that was made with --entity-scores."
+            )
         # In a tuple: as a submodule its parameters would be this objective's as well.
         self._head = (head,)
         self.teachers = tuple(teachers)
@@ -69,8 +70,9 @@ class EntityDistillation(Replicated, nn.Module):
 
     def _teacher(self, teacher: str, images: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Loss, share of known rows, and share of these where student and teacher agree."""
-        ids, scores = (gather(batch[teacher_key(teacher, what)].to(images.device))
-                       for what in ("entity_ids", "entity_scores"))
+        ids, scores = (
+            gather(batch[teacher_key(teacher, what)].to(images.device)) for what in ("entity_ids", "entity_scores")
+        )
         valid = (ids >= 0) & (ids < self._head[0].classes) & (scores > 0)
         target = torch.where(valid, scores.to(images.dtype), 0)
         known = valid.any(1)
@@ -98,4 +100,3 @@ class EntityDistillation(Replicated, nn.Module):
         own = torch.where(local, cosines * head.settings.scale, 0)
         # The sum over the ranks. A class lies on one rank, so that the gradient is that of the local part.
         return own + (sum_over_ranks(own) - own).detach()
-

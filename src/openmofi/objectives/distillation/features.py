@@ -58,9 +58,13 @@ class FeatureDistillation(Replicated, nn.Module):
         known = batch[KNOWN].to(image.device)
         with torch.autocast(image.device.type, enabled=False):
             image = at_least_float(image)
-            cosines = [(normalize(linear(image), dim=1)
-                        * at_least_float(batch[teacher_key(teacher, "image")].to(image.device))).sum(1)
-                       for teacher, linear in zip(self.teachers, self.maps, strict=True)]
+            cosines = [
+                (
+                    normalize(linear(image), dim=1)
+                    * at_least_float(batch[teacher_key(teacher, "image")].to(image.device))
+                ).sum(1)
+                for teacher, linear in zip(self.teachers, self.maps, strict=True)
+            ]
             distances = (1 - torch.stack(cosines)).mean(0) * known
         totals = sum_over_ranks(torch.stack([distances.sum(), known.to(distances.dtype).sum()]).double())
         rows = totals[1].clamp_min(1).to(distances.dtype)

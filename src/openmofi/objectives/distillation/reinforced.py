@@ -51,8 +51,10 @@ class Reinforced(LogitScale):
 
     def __init__(self, settings: ReinforcedSettings, scales: Mapping[str, float]) -> None:
         if not scales or not all(math.isfinite(scale) and scale > 0 for scale in scales.values()):
-            raise UsageError(f"The scales of objectives.reinforced's teachers are {dict(scales)}.",
-                             "Give at least one teacher, each with a positive scale.")
+            raise UsageError(
+                f"The scales of objectives.reinforced's teachers are {dict(scales)}.",
+                "Give at least one teacher, each with a positive scale.",
+            )
         super().__init__(settings.scale, settings.max_scale)
         self.settings, self.scales = settings, dict(scales)
 
@@ -76,9 +78,15 @@ class Reinforced(LogitScale):
         local = sum((weight * loss for weight, loss, _ in parts), start=image.new_zeros(()))
         loss, totals = mean_over_ranks(local, torch.stack([sums for _, _, sums in parts]).sum(0))
         plain, taught, known, rows = totals
-        return ObjectiveResult(loss, {
-            "contrastive": (plain / rows).float(), "distillation": (taught / known.clamp_min(1)).float(),
-            "known": (known / rows).float(), "logit_scale": self.log_scale.detach().exp()})
+        return ObjectiveResult(
+            loss,
+            {
+                "contrastive": (plain / rows).float(),
+                "distillation": (taught / known.clamp_min(1)).float(),
+                "known": (known / rows).float(),
+                "logit_scale": self.log_scale.detach().exp(),
+            },
+        )
 
     def _with_texts(self, kind: str, embeddings: Embeddings, batch: Batch) -> tuple[Tensor, Tensor]:
         """The mean loss of this rank's rows with one kind of text; sums of contrastive, distillation, known, rows."""
@@ -88,31 +96,40 @@ class Reinforced(LogitScale):
         images: _Rows = []
         texts: _Rows = []
         for name, scale in self.scales.items():
-            of_images, of_texts = (at_least_float(batch[teacher_key(name, what)].to(image.device))
-                                   for what in ("image", kind))
+            of_images, of_texts = (
+                at_least_float(batch[teacher_key(name, what)].to(image.device)) for what in ("image", kind)
+            )
             texts.append((of_texts, gather(of_images), scale))
             images.append((of_images, gather(of_texts), scale))
         ids = {**batch, "text_id": batch[_IDS[kind]]} if _IDS[kind] in batch else batch
         positives = Positives(self.settings.positives, ids, len(image), image.device)
-        return sum_over_chunks(lambda rows: self._loss(rows, images, texts, known[rows.part], all_known), image,
-                               text, positives, self.settings.chunk)
+        return sum_over_chunks(
+            lambda rows: self._loss(rows, images, texts, known[rows.part], all_known),
+            image,
+            text,
+            positives,
+            self.settings.chunk,
+        )
 
-    def _loss(self, rows: PairRows, images: _Rows, texts: _Rows, known: Tensor,
-              all_known: Tensor) -> tuple[Tensor, Tensor]:
+    def _loss(
+        self, rows: PairRows, images: _Rows, texts: _Rows, known: Tensor, all_known: Tensor
+    ) -> tuple[Tensor, Tensor]:
         scale = self.log_scale.exp()
         contrastive, distilled = [], []
         for own, every, teachers in ((rows.image, rows.all_text, images), (rows.text, rows.all_image, texts)):
             logits = scale * (own @ every.T)
-            target = teacher_targets([(of_own[rows.part], of_every, factor) for of_own, of_every, factor in teachers],
-                                     all_known)
+            target = teacher_targets(
+                [(of_own[rows.part], of_every, factor) for of_own, of_every, factor in teachers], all_known
+            )
             student = log_softmax(logits.masked_fill(~all_known, LOWEST), dim=1)
             contrastive.append(-torch.where(rows.positive, log_softmax(logits, dim=1), 0).sum(1) / rows.positive.sum(1))
             distilled.append(-(target * student).sum(1))
         plain, taught = (contrastive[0] + contrastive[1]) / 2, (distilled[0] + distilled[1]) / 2
         share = self.settings.share * known.to(plain.dtype)
         loss = ((1 - share) * plain + share * taught).sum()
-        sums = torch.stack([plain.sum(), (taught * known).sum(), known.to(plain.dtype).sum(),
-                            plain.new_tensor(len(plain))])
+        sums = torch.stack(
+            [plain.sum(), (taught * known).sum(), known.to(plain.dtype).sum(), plain.new_tensor(len(plain))]
+        )
         return loss, sums.detach().double()
 
 

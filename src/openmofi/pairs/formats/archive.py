@@ -25,13 +25,19 @@ _ZEROS = bytes(_CHUNK)
 _MAGIC, _MAGIC_AT = b"ustar", 257
 _MAX_EXTENDED = 1 << 20
 _MAX_MEMBER = 1 << 36
-_EXTENDED = (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE,
-             tarfile.SOLARIS_XHDTYPE)
+_EXTENDED = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
 _NEVER_END_IN_ZEROS = frozenset({".txt", ".json", ".jpg", ".jpeg", ".png", ".gif", ".webp", ".avif"})
 # What the standard library raises at the end, which its stubs leave out, and on headers that are none; pax headers
 # fail in ways of their own.
 _ZERO_HEADER, _NO_HEADER, _CUT_HEADER = (
-    getattr(tarfile, f"{kind}HeaderError") for kind in ("EOF", "Empty", "Truncated"))
+    getattr(tarfile, f"{kind}HeaderError") for kind in ("EOF", "Empty", "Truncated")
+)
 _BAD_HEADER = (tarfile.TarError, ValueError, IndexError, KeyError, OverflowError, RecursionError)
 _M = TypeVar("_M", bound=tarfile.TarInfo)
 
@@ -64,8 +70,12 @@ class Archive(tarfile.TarFile):
     fileobj: IO[bytes] | ForwardFile  # type: ignore[assignment]
     firstmember: tarfile.TarInfo | None
 
-    def __init__(self, file: IO[bytes] | ForwardFile, on_damage: Callable[[str], None], note: Callable[[str], None],
-                 ) -> None:
+    def __init__(
+        self,
+        file: IO[bytes] | ForwardFile,
+        on_damage: Callable[[str], None],
+        note: Callable[[str], None],
+    ) -> None:
         """Open a tar.
 
         Args:
@@ -123,8 +133,9 @@ class Archive(tarfile.TarFile):
         if not behind:
             name = self._last.name if self._last else ""
             if before and PurePosixPath(name.lower()).suffix in _NEVER_END_IN_ZEROS:
-                self._on_damage(f"the content of its last member, {name}, ends in zeros before byte {start:,}, and so "
-                                "does the file")
+                self._on_damage(
+                    f"the content of its last member, {name}, ends in zeros before byte {start:,}, and so does the file"
+                )
             elif end - start > _RECORD + 2 * _BLOCK:
                 self._note(f"has {end - start:,} bytes of zeros behind its last member")
             return False
@@ -185,7 +196,7 @@ def _end_of_zeros(file: IO[bytes] | ForwardFile, start: int) -> tuple[int, bool]
     """The first byte from `start` on that is not zero and `True`, or the end of the file and `False`."""
     file.seek(start)
     while chunk := file.read(_CHUNK):
-        if chunk != _ZEROS[:len(chunk)]:
+        if chunk != _ZEROS[: len(chunk)]:
             return start + len(chunk) - len(chunk.lstrip(b"\0")), True
         start += len(chunk)
     return start, False
@@ -198,7 +209,7 @@ def _next_header(file: IO[bytes] | ForwardFile, start: int) -> int | None:
         at = chunk.find(_MAGIC)
         while at >= 0:
             block = at - _MAGIC_AT
-            if block >= 0 and block % _BLOCK == 0 and _parses(chunk[block:block + _BLOCK]):
+            if block >= 0 and block % _BLOCK == 0 and _parses(chunk[block : block + _BLOCK]):
                 return start + block
             at = chunk.find(_MAGIC, at + 1)
         start += len(chunk)

@@ -14,11 +14,50 @@ from openmofi.errors import UsageError
 from openmofi.pairs.read_settings import ColumnNames, ReadSettings
 from openmofi.pairs.text import Parts, from_value
 
-TEXT = ("caption", "text", "alt", "alt_text", "sentence", "description", "title", "captions", "label_text",
-        "txt", "image_caption", "caption_text", "raw_caption", "text_caption", "sentences", "prompt")
-IMAGE = ("image", "image_bytes", "img", "jpg", "jpeg", "png", "webp", "bytes", "file_name", "filename", "image_path",
-         "path", "file", "filepath", "file_path", "image_file", "image_filename", "image_name", "img_path", "img_bytes",
-         "img_file", "local_path", "picture", "photo")
+TEXT = (
+    "caption",
+    "text",
+    "alt",
+    "alt_text",
+    "sentence",
+    "description",
+    "title",
+    "captions",
+    "label_text",
+    "txt",
+    "image_caption",
+    "caption_text",
+    "raw_caption",
+    "text_caption",
+    "sentences",
+    "prompt",
+)
+IMAGE = (
+    "image",
+    "image_bytes",
+    "img",
+    "jpg",
+    "jpeg",
+    "png",
+    "webp",
+    "bytes",
+    "file_name",
+    "filename",
+    "image_path",
+    "path",
+    "file",
+    "filepath",
+    "file_path",
+    "image_file",
+    "image_filename",
+    "image_name",
+    "img_path",
+    "img_bytes",
+    "img_file",
+    "local_path",
+    "picture",
+    "photo",
+)
 KEY = ("key", "__key__", "id", "image_id", "sample_id", "uid")
 URL = ("url", "image_url", "img_url")
 COLLECTION = ("source", "collection")
@@ -52,8 +91,9 @@ class Columns:
 
     def all(self) -> list[str]:
         """Those that must be read, each once."""
-        return list(dict.fromkeys(name for name in (self.text, *self.more_texts, self.image, self.key, self.url)
-                                  if name))
+        return list(
+            dict.fromkeys(name for name in (self.text, *self.more_texts, self.image, self.key, self.url) if name)
+        )
 
 
 def joined_texts(texts: Mapping[str, str]) -> tuple[str, tuple[tuple[str, int], ...]]:
@@ -80,15 +120,16 @@ def find_columns(path: str, names: Sequence[str], settings: ReadSettings) -> Col
     image = _find(path, names, settings.image_column, IMAGE, "image", forgiving=True)
     for what, column in (("text", text), ("image", image)):
         if column is None:
-            raise UsageError(f"{path} has no {what} column of a known name; it has: {_list(names)}.",
-                             name_it(what, path))
+            raise UsageError(
+                f"{path} has no {what} column of a known name; it has: {_list(names)}.", name_it(what, path)
+            )
     assert text is not None
     assert image is not None
     key = _find(path, names, settings.key_column, KEY, "key")
     url = _find(path, names, settings.url_column, URL, "url") or next(
-        (name for name in COLLECTION if list(names).count(name) == 1), None)
-    columns = Columns(text, image, key, url, _more(path, names, settings.text_column, text),
-                      settings.has_kinds)
+        (name for name in COLLECTION if list(names).count(name) == 1), None
+    )
+    columns = Columns(text, image, key, url, _more(path, names, settings.text_column, text), settings.has_kinds)
     if twice := next((name for name in columns.all() if list(names).count(name) > 1), None):
         raise UsageError(f"{path} has more than one column {twice!r}.", "Rename one of them.")
     return columns
@@ -116,8 +157,10 @@ def check_patterns(settings: ReadSettings, paths: Sequence[str]) -> None:
             pattern, equals, _ = entry.rpartition("=")
             # A folder's table has a name that is not among the paths.
             if equals and not any(_matches(path, pattern) or not PurePosixPath(path).suffix for path in paths):
-                raise UsageError(f"--{what}-column {entry!r}: none of the inputs matches {pattern!r}.",
-                                 "Write it as 'PATTERN=COLUMN', where PATTERN is the name of a file or folder.")
+                raise UsageError(
+                    f"--{what}-column {entry!r}: none of the inputs matches {pattern!r}.",
+                    "Write it as 'PATTERN=COLUMN', where PATTERN is the name of a file or folder.",
+                )
 
 
 def _list(names: Sequence[str]) -> str:
@@ -159,8 +202,9 @@ def _more(path: str, names: Sequence[str], setting: ColumnNames, text: str) -> t
     return tuple(dict.fromkeys(name for name in plain if name != text))
 
 
-def _find(path: str, names: Sequence[str], setting: ColumnNames, common: Sequence[str], what: str, *,
-          forgiving: bool = False) -> str | None:
+def _find(
+    path: str, names: Sequence[str], setting: ColumnNames, common: Sequence[str], what: str, *, forgiving: bool = False
+) -> str | None:
     if named := _named(path, names, setting):
         if named not in names:
             raise UsageError(f"{path} has no column {named!r} (--{what}-column); it has: {_list(names)}.")
@@ -168,4 +212,5 @@ def _find(path: str, names: Sequence[str], setting: ColumnNames, common: Sequenc
     lower = {name.lower(): name for name in reversed(names)}
     plain = {_NO_LETTER.sub("", name): column for name, column in lower.items()} if forgiving else {}
     return next((lower[name] for name in common if name in lower), None) or next(
-        (plain[name] for name in (_NO_LETTER.sub("", name) for name in common) if name in plain), None)
+        (plain[name] for name in (_NO_LETTER.sub("", name) for name in common) if name in plain), None
+    )

@@ -50,8 +50,9 @@ def _bounded(path: str, lines: io.TextIOWrapper) -> Iterator[str]:
             line += '"' * (line.count('"') % 2 and quotes % 2) + "\n"
         yield line
     if cut:
-        _log.warning("%d lines of %s have more than %s characters; the rest of each is passed over.", cut, path,
-                     f"{_MAX_LINE:,}")
+        _log.warning(
+            "%d lines of %s have more than %s characters; the rest of each is passed over.", cut, path, f"{_MAX_LINE:,}"
+        )
 
 
 @dataclass
@@ -115,19 +116,33 @@ def _delimited(path: str, source: Iterator[str], settings: ReadSettings) -> Iter
             lines.record.clear()
             if any(row.pop(None, None) or ()) and not too_many:
                 too_many = True
-                report_damage(f"Line {first} of {path} has more than the {len(names)} fields of the header.", settings,
-                              csv.Error("too many fields"), "Put texts that contain the delimiter into quotes")
+                report_damage(
+                    f"Line {first} of {path} has more than the {len(names)} fields of the header.",
+                    settings,
+                    csv.Error("too many fields"),
+                    "Put texts that contain the delimiter into quotes",
+                )
             yield names, row
     except csv.Error as error:
         first = reader.reader.line_num - len(lines.record) + 1
         if '"' in "".join(lines.record):
-            report_damage(f"{path} cannot be read beyond line {first}: the quote that opens in line "
-                          f"{first + lines.open_quote()} is not closed ({error}).", settings, error, _QUOTES)
+            report_damage(
+                f"{path} cannot be read beyond line {first}: the quote that opens in line "
+                f"{first + lines.open_quote()} is not closed ({error}).",
+                settings,
+                error,
+                _QUOTES,
+            )
         else:
             report_damage(f"{path} cannot be read beyond line {first}: {error}.", settings, error, "Correct that line")
     if doubtful:
-        _log.warning("%d rows of %s are in quotes that span lines, each of which could be a row (the first from line "
-                     "%d on): check whether two quotes are missing.", len(doubtful), path, doubtful[0])
+        _log.warning(
+            "%d rows of %s are in quotes that span lines, each of which could be a row (the first from line "
+            "%d on): check whether two quotes are missing.",
+            len(doubtful),
+            path,
+            doubtful[0],
+        )
 
 
 def _without_open_quotes(path: str, source: Iterator[str]) -> Iterator[str]:
@@ -136,8 +151,10 @@ def _without_open_quotes(path: str, source: Iterator[str]) -> Iterator[str]:
     fields, in_quotes, escaped = _Fields("\t", line.count("\t") + 1), False, 0
     while line:
         behind = next(source, "")
-        opens = line.count('"') % 2 == 1 and (in_quotes or any(
-            field.startswith('"') and field.count('"') % 2 for field in line.rstrip("\r\n").split("\t")))
+        opens = line.count('"') % 2 == 1 and (
+            in_quotes
+            or any(field.startswith('"') and field.count('"') % 2 for field in line.rstrip("\r\n").split("\t"))
+        )
         if opens and not in_quotes and fields.in_line(line) and (not behind.strip() or fields.in_line(behind)):
             escaped += 1
             line = "\t".join(f'"{field}"' for field in line.rstrip("\r\n").replace('"', '""').split("\t")) + "\n"

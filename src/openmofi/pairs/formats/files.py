@@ -20,8 +20,13 @@ _WEB = re.compile(r"^https?://", re.IGNORECASE)
 def inside(path: str) -> bool:
     """Whether a path that a table names stays in the table's folder (URLs, drives, absolute paths, `..` do not)."""
     plain = path.replace("\\", "/")
-    return bool(plain) and "\0" not in plain and not _ELSEWHERE.match(plain) and not plain.startswith("/") \
+    return (
+        bool(plain)
+        and "\0" not in plain
+        and not _ELSEWHERE.match(plain)
+        and not plain.startswith("/")
         and ".." not in PurePosixPath(plain).parts
+    )
 
 
 class ImageFiles:
@@ -56,8 +61,9 @@ class ImageFiles:
         if _WEB.match(path):
             self._note(f"{path} is an address in the web. Download the images first, e.g. with img2dataset.")
         else:
-            self._note(f"{path} leads out of {self._above[0]}. Name a folder that all images lie below with "
-                       "--image-root.")
+            self._note(
+                f"{path} leads out of {self._above[0]}. Name a folder that all images lie below with --image-root."
+            )
         return None
 
     def image(self, path: str) -> Content | None:
@@ -75,8 +81,10 @@ class ImageFiles:
             with self._filesystem.open(name, "rb") if is_remote(location) else open_regular(name) as handle:
                 data = handle.read(self._limit + 1)
         except NO_FILE as error:
-            self._note(f"{location} cannot be read: {error.strerror or 'there is no such file'}. Paths are relative to "
-                       f"{self._above[0]}; name another folder with --image-root.")
+            self._note(
+                f"{location} cannot be read: {error.strerror or 'there is no such file'}. Paths are relative to "
+                f"{self._above[0]}; name another folder with --image-root."
+            )
             return None
         return self.within_limit(data)
 

@@ -69,8 +69,10 @@ def table_of(path: str, inside: list[str]) -> str | None:
     usual = [name for name in _USUAL if name in tables]
     if usual or len(tables) < 2:
         return next(iter(usual or tables), None)
-    raise UsageError(f"{path} has several tables: {', '.join(tables[:5])}.",
-                     "Name the table itself as the shard, or call it metadata.csv.")
+    raise UsageError(
+        f"{path} has several tables: {', '.join(tables[:5])}.",
+        "Name the table itself as the shard, or call it metadata.csv.",
+    )
 
 
 def _beside(path: str, settings: ReadSettings, paths_only: bool, texts: bool) -> Iterator[Pair]:
@@ -92,8 +94,10 @@ def _beside(path: str, settings: ReadSettings, paths_only: bool, texts: bool) ->
     yield from grouper.close()
     grouper.report_passed_over(path)
     if not grouper.keys:
-        raise OpenMofiError(f"{path} has no table and no images with texts.",
-                            "Give .tar or .parquet files, or a folder with images and a metadata.csv.")
+        raise OpenMofiError(
+            f"{path} has no table and no images with texts.",
+            "Give .tar or .parquet files, or a folder with images and a metadata.csv.",
+        )
 
 
 def _content(address: str, limit: int | None) -> Content:
@@ -110,8 +114,13 @@ def _content(address: str, limit: int | None) -> Content:
         return Content(None)
 
 
-def read_table(path: str, settings: ReadSettings, *, paths_only: bool = False, beside: Iterable[str] = (),
-               ) -> Iterator[Pair]:
+def read_table(
+    path: str,
+    settings: ReadSettings,
+    *,
+    paths_only: bool = False,
+    beside: Iterable[str] = (),
+) -> Iterator[Pair]:
     """Yield the rows of a CSV or TSV (with a header) or of a JSON-lines file, in order.
 
     The image column holds paths, see `ImageFiles`; a path that leaves the folder, or does not exist, gives
@@ -132,9 +141,15 @@ def read_table(path: str, settings: ReadSettings, *, paths_only: bool = False, b
         image = files.image(str(image_path)) if image_path is not None else None
         unnamed.discard(os.path.normpath(str(image_path)))
         url = row.get(columns.url) if columns.url else None
-        yield rows.pair(printable(key) if key else f"{number:09d}", image,
-                        columns.text_in(row, settings.max_text_chars), url)
+        yield rows.pair(
+            printable(key) if key else f"{number:09d}", image, columns.text_in(row, settings.max_text_chars), url
+        )
     rows.report_useless(path, files.unread)
     if unnamed and len(unnamed) < len(images):
-        _log.warning("%s does not name %d of the %d images beside it, such as %s: they are left out.",
-                     path, len(unnamed), len(images), printable(min(unnamed)))
+        _log.warning(
+            "%s does not name %d of the %d images beside it, such as %s: they are left out.",
+            path,
+            len(unnamed),
+            len(images),
+            printable(min(unnamed)),
+        )

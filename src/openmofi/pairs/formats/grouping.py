@@ -36,7 +36,8 @@ from openmofi.schema import Pair, PairStatus
 
 IMAGE_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"})
 OTHER_IMAGE_EXTENSIONS = frozenset(
-    {"heic", "heif", "hif", "svg", "jp2", "j2k", "jpx", "jxl", "jxr", "psd", "eps", "ico"})
+    {"heic", "heif", "hif", "svg", "jp2", "j2k", "jpx", "jxl", "jxr", "psd", "eps", "ico"}
+)
 """Images that are read with an extra, or not at all: they count where a key has no other image."""
 
 _log = logging.getLogger(__name__)
@@ -107,9 +108,14 @@ class RowPairs:
             status = image.status if image.status is not PairStatus.OK else judged.status
         self.keys.add(key)
         self.statuses[status] += 1
-        return Pair(key, image.data if image else None, judged.text, status,
-                    printable(url) if url and identifier(url) is not None else "",
-                    tuple((kind, len(judged.text) if end is None else end) for kind, end in parts.kinds))
+        return Pair(
+            key,
+            image.data if image else None,
+            judged.text,
+            status,
+            printable(url) if url and identifier(url) is not None else "",
+            tuple((kind, len(judged.text) if end is None else end) for kind, end in parts.kinds),
+        )
 
     def report_useless(self, path: str, unread: str) -> None:
         """Say in the log why no row of a table can be used, where all have the same fault.
@@ -119,8 +125,10 @@ class RowPairs:
         status, count = next(iter(self.statuses.items()), (PairStatus.OK, 0))
         if status is PairStatus.OK or len(self.statuses) > 1:
             return
-        why = {PairStatus.IMAGE_MISSING: unread or "Name another column with --image-column.",
-               PairStatus.TEXT_MISSING: "Name another column with --text-column."}.get(status, "")
+        why = {
+            PairStatus.IMAGE_MISSING: unread or "Name another column with --image-column.",
+            PairStatus.TEXT_MISSING: "Name another column with --text-column.",
+        }.get(status, "")
         _log.warning("All %d rows of %s are %s. %s", count, path, status, why)
 
 
@@ -174,8 +182,13 @@ class Grouper(RowPairs):
         whats = [what for what in ("images", "texts", "other files") if self.passed_over[what]]
         if whats:
             counts = ", ".join(f"{self.passed_over[what]:,} {what}" for what in whats)
-            _log.log(logging.INFO if whats == ["other files"] else logging.WARNING,
-                     "No pair of %s holds %s, such as %s.", path, counts, printable(self._examples[whats[0]]))
+            _log.log(
+                logging.INFO if whats == ["other files"] else logging.WARNING,
+                "No pair of %s holds %s, such as %s.",
+                path,
+                counts,
+                printable(self._examples[whats[0]]),
+            )
 
     def _take(self) -> Iterator[Pair]:
         members, self._members, self._held = self._members, {}, 0

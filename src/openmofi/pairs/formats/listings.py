@@ -30,8 +30,13 @@ _Entry = tuple[Any, Any, Any, Any]
 
 def listing_of(inside: Sequence[str]) -> str | None:
     """The file that lists a folder's images, of the names `inside` it; `None` where another tool wrote the folder."""
-    for name, beside in ((_STATE, "dataset_info.json"), (_SPLITS, _SPLITS), (_SAMPLES, "metadata.json"),
-                         (_LABELS, _DATA), (_LABELS, "data")):
+    for name, beside in (
+        (_STATE, "dataset_info.json"),
+        (_SPLITS, _SPLITS),
+        (_SAMPLES, "metadata.json"),
+        (_LABELS, _DATA),
+        (_LABELS, "data"),
+    ):
         if name in inside and beside in inside:
             return name
     return None
@@ -56,8 +61,10 @@ def read_listing(path: str, settings: ReadSettings, *, paths_only: bool = False)
     raw = _json(path)
     if name == _SPLITS:
         splits = raw.get("splits", [])
-        raise UsageError(f"{path.rpartition('/')[0]} holds the splits {', '.join(map(str, splits))}.",
-                         "Give the folder of each split.")
+        raise UsageError(
+            f"{path.rpartition('/')[0]} holds the splits {', '.join(map(str, splits))}.",
+            "Give the folder of each split.",
+        )
     rows, files = RowPairs(settings), ImageFiles(path, settings, paths_only=paths_only)
     for key, place, text, url in _entries(path, raw, settings):
         location = identifier(place)
@@ -80,8 +87,10 @@ def _json(path: str) -> Mapping[str, Any]:
 
 
 def _foreign(path: str) -> OpenMofiError:
-    return OpenMofiError(f"{path} is neither COCO's captions (images, annotations) nor an export of FiftyOne (samples, "
-                         "labels).", "Convert it to a CSV or JSON-lines table of image and caption.")
+    return OpenMofiError(
+        f"{path} is neither COCO's captions (images, annotations) nor an export of FiftyOne (samples, labels).",
+        "Convert it to a CSV or JSON-lines table of image and caption.",
+    )
 
 
 def _entries(path: str, raw: Mapping[str, Any], settings: ReadSettings) -> Iterator[_Entry]:
@@ -95,8 +104,10 @@ def _entries(path: str, raw: Mapping[str, Any], settings: ReadSettings) -> Itera
         else:
             raise _foreign(path)
     except (KeyError, TypeError, AttributeError) as error:
-        raise OpenMofiError(f"{path} has an entry of another schema ({type(error).__name__}: {error}).",
-                            "Export it again by its own tool.") from error
+        raise OpenMofiError(
+            f"{path} has an entry of another schema ({type(error).__name__}: {error}).",
+            "Export it again by its own tool.",
+        ) from error
 
 
 def _coco(raw: Mapping[str, Any]) -> Iterator[_Entry]:
@@ -115,12 +126,21 @@ def _coco(raw: Mapping[str, Any]) -> Iterator[_Entry]:
 def _samples(path: str, samples: Sequence[Mapping[str, Any]], settings: ReadSettings) -> Iterator[_Entry]:
     named = settings.text_column if isinstance(settings.text_column, str) else settings.text_column[0]
     if named and samples and not any(named in sample for sample in samples):
-        raise UsageError(f"{path} has no field {named!r} (--text-column); it has: "
-                         f"{', '.join(sorted(name for name in samples[0] if not name.startswith('_')))}.")
+        raise UsageError(
+            f"{path} has no field {named!r} (--text-column); it has: "
+            f"{', '.join(sorted(name for name in samples[0] if not name.startswith('_')))}."
+        )
     for sample in samples:
         field = named or next((name for name in TEXT if name in sample), "")
-        text = _text(sample.get(field)) if field else "\n".join(dict.fromkeys(
-            text for value in sample.values() if (text := _text(value) if isinstance(value, dict) else "")))
+        text = (
+            _text(sample.get(field))
+            if field
+            else "\n".join(
+                dict.fromkeys(
+                    text for value in sample.values() if (text := _text(value) if isinstance(value, dict) else "")
+                )
+            )
+        )
         yield sample["filepath"], sample["filepath"], text, None
 
 
@@ -184,8 +204,10 @@ def _saved(path: str, settings: ReadSettings) -> Iterator[Pair]:
     """What `Dataset.save_to_disk` wrote: Arrow's streams, in the order of `state.json`."""
     folder, count = path.rpartition("/")[0] or ".", 0
     listed = _json(path).get("_data_files")
-    names = [each.get("filename") if isinstance(each, dict) else None
-             for each in (listed if isinstance(listed, list) else ())]
+    names = [
+        each.get("filename") if isinstance(each, dict) else None
+        for each in (listed if isinstance(listed, list) else ())
+    ]
     if not names or not all(isinstance(name, str) for name in names):
         raise OpenMofiError(f"{path} does not name the files of its data.", "Save the dataset again.")
     rows, files = RowPairs(settings), ImageFiles(path, settings)

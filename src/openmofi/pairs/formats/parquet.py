@@ -55,8 +55,9 @@ def read_parquet(path: str, settings: ReadSettings, *, paths_only: bool = False)
             columns = find_columns(path, table.schema_arrow.names, settings)
             read = Batches.of(path, table.schema_arrow, columns, settings)
             for group in range(table.num_row_groups):
-                for batch in table.iter_batches(_rows_at_once(table, group, columns, settings), [group], columns.all(),
-                                                use_threads=False):
+                for batch in table.iter_batches(
+                    _rows_at_once(table, group, columns, settings), [group], columns.all(), use_threads=False
+                ):
                     for row in read.rows(batch, count, files):
                         yield rows.pair(*row)
                         count += 1
@@ -81,16 +82,26 @@ def _rows_at_once(table: pq.ParquetFile, group: int, columns: Columns, settings:
     meta, most = table.metadata.row_group(group), _MOST_ROWS
     for number in range(meta.num_columns):
         chunk = meta.column(number)
-        name = next((name for name in columns.all()
-                     if chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}.")), None)
+        name = next(
+            (
+                name
+                for name in columns.all()
+                if chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}.")
+            ),
+            None,
+        )
         if name is None:
             continue
         size, packed = max(chunk.total_uncompressed_size, 1), max(chunk.total_compressed_size, 0)
         if size > max(_ALLOWANCE, settings.max_unpack_ratio * packed):
-            raise Damage(f"the column {name!r} of its row group {group} unpacks to more than "
-                         f"{settings.max_unpack_ratio} times as much", RAISE_RATIO)
+            raise Damage(
+                f"the column {name!r} of its row group {group} unpacks to more than "
+                f"{settings.max_unpack_ratio} times as much",
+                RAISE_RATIO,
+            )
         repeats = any("DICTIONARY" in encoding for encoding in chunk.encodings) and not pa.types.is_dictionary(
-            table.schema_arrow.field(name).type)
+            table.schema_arrow.field(name).type
+        )
         of_row = size if repeats or size > _LARGE else size // max(meta.num_rows, 1)
         most = min(most, _HELD // max(of_row, 1))
     return max(most, 1)
@@ -121,8 +132,12 @@ class Batches:
         for values in zip(*(_cells(batch.column(name)) for name in names), strict=True):
             row = dict(zip(names, values, strict=True))
             key, url = (identifier(row[name]) if name else None for name in (columns.key, columns.url))
-            yield (f"{number:09d}" if key is None else printable(key),
-                   _image(row[columns.image], self.by_path, files), columns.text_in(row, self.max_text_chars), url)
+            yield (
+                f"{number:09d}" if key is None else printable(key),
+                _image(row[columns.image], self.by_path, files),
+                columns.text_in(row, self.max_text_chars),
+                url,
+            )
             number += 1
 
 
@@ -182,15 +197,20 @@ def _by_path(path: str, field: pa.Field) -> bool:
     kind = _value_type(field.type)
     if pa.types.is_struct(kind):
         types = {kind.field(i).name: _value_type(kind.field(i).type) for i in range(kind.num_fields)}
-        if types.keys() & {"bytes", "path"} and _is_bytes(types.get("bytes", pa.null())) \
-                and _is_text(types.get("path", pa.null())):
+        if (
+            types.keys() & {"bytes", "path"}
+            and _is_bytes(types.get("bytes", pa.null()))
+            and _is_text(types.get("path", pa.null()))
+        ):
             return False
     elif pa.types.is_null(kind) or _is_bytes(kind):
         return False
     elif _is_text(kind):
         return True
-    raise UsageError(f"The column {field.name!r} of {path} is {field.type}, not bytes, a path or {{bytes, path}}.",
-                     name_it("image", path))
+    raise UsageError(
+        f"The column {field.name!r} of {path} is {field.type}, not bytes, a path or {{bytes, path}}.",
+        name_it("image", path),
+    )
 
 
 def _check_types(path: str, schema: pa.Schema, columns: Columns) -> None:
@@ -198,12 +218,16 @@ def _check_types(path: str, schema: pa.Schema, columns: Columns) -> None:
         kind = schema.field(text).type
         single = _value_type(kind.value_type if _is_list(kind) else kind)
         if not (_is_text(single) or pa.types.is_integer(single) or pa.types.is_floating(single)):
-            raise UsageError(f"The column {text!r} of {path} is {kind}, not text, a number or a list of texts.",
-                             name_it("text", path))
+            raise UsageError(
+                f"The column {text!r} of {path} is {kind}, not text, a number or a list of texts.",
+                name_it("text", path),
+            )
     for what, name in (("key", columns.key), ("url", columns.url)):
         if name and name not in COLLECTION and pa.types.is_nested(schema.field(name).type):
-            raise UsageError(f"The column {name!r} of {path} is {schema.field(name).type}, not text or a number.",
-                             name_it(what, path))
+            raise UsageError(
+                f"The column {name!r} of {path} is {schema.field(name).type}, not text or a number.",
+                name_it(what, path),
+            )
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -214,14 +238,23 @@ def _is_list(kind: pa.DataType) -> bool:
 def _is_text(kind: pa.DataType) -> bool:
     """Strings, bytes that are read as UTF-8, or nothing at all."""
     types = pa.types
-    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) \
-        or types.is_null(kind) or _is_bytes(kind)
+    return (
+        types.is_string(kind)
+        or types.is_large_string(kind)
+        or types.is_string_view(kind)
+        or types.is_null(kind)
+        or _is_bytes(kind)
+    )
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
     types = pa.types
-    return types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind) \
+    return (
+        types.is_binary(kind)
+        or types.is_large_binary(kind)
+        or types.is_binary_view(kind)
         or types.is_fixed_size_binary(kind)
+    )
 
 
 def _value_type(kind: pa.DataType) -> pa.DataType:
@@ -252,8 +285,11 @@ def _as_bytes(kind: pa.DataType) -> pa.DataType:
         return pa.large_binary()
     if _is_list(kind):
         value = kind.field(0).with_type(_as_bytes(kind.value_type))
-        return pa.large_list(value) if types.is_large_list(kind) else pa.list_(
-            value, kind.list_size if types.is_fixed_size_list(kind) else -1)
+        return (
+            pa.large_list(value)
+            if types.is_large_list(kind)
+            else pa.list_(value, kind.list_size if types.is_fixed_size_list(kind) else -1)
+        )
     if types.is_struct(kind):
         return pa.struct([kind.field(i).with_type(_as_bytes(kind.field(i).type)) for i in range(kind.num_fields)])
     return kind

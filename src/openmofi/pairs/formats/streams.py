@@ -61,7 +61,10 @@ def _xz() -> _Decompressor:
 
 
 _COMPRESSIONS: tuple[tuple[bytes, str, Callable[[], _Decompressor]], ...] = (
-    (b"\x1f\x8b", "gzip", _Gzip), (b"BZh", "bzip2", bz2.BZ2Decompressor), (b"\xfd7zXZ\x00", "xz", _xz))
+    (b"\x1f\x8b", "gzip", _Gzip),
+    (b"BZh", "bzip2", bz2.BZ2Decompressor),
+    (b"\xfd7zXZ\x00", "xz", _xz),
+)
 
 
 def compression_of(start: bytes) -> str | None:
@@ -97,7 +100,7 @@ class ForwardFile:
         if at + size > len(self._buffer):
             self._fill(self._position + size)
             at = self._position - self._start
-        data = self._buffer[at:at + size]
+        data = self._buffer[at : at + size]
         self._position += len(data)
         return data
 
@@ -146,8 +149,7 @@ def _bounded(chunks: Iterator[bytes], name: str, new: Callable[[], _Decompressor
     for block in _unpacked(counted(), name, new):
         unpacked += len(block)
         if unpacked > max(_ALLOWANCE, ratio * packed):
-            raise Damage(f"its first {packed:,} bytes unpack to more than {ratio} times as many",
-                         RAISE_RATIO)
+            raise Damage(f"its first {packed:,} bytes unpack to more than {ratio} times as many", RAISE_RATIO)
         yield block
 
 

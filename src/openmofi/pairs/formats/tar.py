@@ -59,8 +59,9 @@ def _go_on(path: str, damage: str) -> None:
     _log.warning("%s is damaged: %s. What follows is read.", path, damage)
 
 
-def _pairs(path: str, file: IO[bytes] | ForwardFile, grouper: Grouper, content_of: ContentOf,
-           on_damage: Callable[[str], None]) -> Iterator[Pair]:
+def _pairs(
+    path: str, file: IO[bytes] | ForwardFile, grouper: Grouper, content_of: ContentOf, on_damage: Callable[[str], None]
+) -> Iterator[Pair]:
     archive = Archive(file, on_damage, partial(_log.warning, "%s %s.", path))
     for member in archive:
         parts = split_name(member.name)
@@ -101,8 +102,11 @@ def locate_images(path: str) -> Iterator[tuple[str, int, int]]:
 
 
 def _spans(pairs: Iterator[Pair]) -> Iterator[tuple[str, int, int]]:
-    return ((pair.key, *_SPAN.unpack(pair.image)) for pair in pairs
-            if pair.image is not None and pair.status != PairStatus.DUPLICATE_KEY)
+    return (
+        (pair.key, *_SPAN.unpack(pair.image))
+        for pair in pairs
+        if pair.image is not None and pair.status != PairStatus.DUPLICATE_KEY
+    )
 
 
 def _span(end: int, _: Archive, member: tarfile.TarInfo, extension: str) -> tuple[Content, None]:
@@ -113,8 +117,9 @@ def _span(end: int, _: Archive, member: tarfile.TarInfo, extension: str) -> tupl
     return Content(b"" if extension.endswith(_TEXT_EXTENSIONS) else span), None
 
 
-def _content(settings: ReadSettings, archive: Archive, member: tarfile.TarInfo,
-             extension: str) -> tuple[Content, Damage | None]:
+def _content(
+    settings: ReadSettings, archive: Archive, member: tarfile.TarInfo, extension: str
+) -> tuple[Content, Damage | None]:
     if not member.isreg():
         return Content(None), None
     limit = read_limit(extension, member.size, settings)

@@ -23,8 +23,12 @@ MAX_PIXELS = 89_478_485
 _ORIENTATION = 0x0112
 _TIFF_BITS, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 258, 322, 323
 _TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
 _STRIP = 1 << 20
@@ -168,8 +172,7 @@ class _Decoding:
 
     def _check_pixels(self, size: tuple[int, int]) -> None:
         if math.prod(size) > self.max_pixels:
-            raise ImageRefused(PairStatus.IMAGE_TOO_LARGE,
-                               f"{size[0]} × {size[1]} pixels, more than {self.max_pixels}")
+            raise ImageRefused(PairStatus.IMAGE_TOO_LARGE, f"{size[0]} × {size[1]} pixels, more than {self.max_pixels}")
 
     def _admit(self, size: tuple[int, int], kind: str, more: int = 0) -> None:
         """Check the number of pixels, and hold the memory that decoding them takes, and `more` bytes."""

@@ -103,7 +103,8 @@ class Budget:
         self._waiting.append(ticket)
         try:
             self._changed.wait_for(
-                lambda: self._waiting[0] is ticket and (self._used + share <= limit or not self._used))
+                lambda: self._waiting[0] is ticket and (self._used + share <= limit or not self._used)
+            )
         finally:
             self._waiting.remove(ticket)
 

@@ -93,8 +93,14 @@ class ScaledImage:
         if self._whole is not None:
             return self._whole
         height, width = math.ceil(self.height * share), math.ceil(self.width * share)
-        eighths = next((number for number in range(1, 8) if self._side(self.height, number) >= height
-                        and self._side(self.width, number) >= width), 8)
+        eighths = next(
+            (
+                number
+                for number in range(1, 8)
+                if self._side(self.height, number) >= height and self._side(self.width, number) >= width
+            ),
+            8,
+        )
         if eighths not in self._scaled:
             self._scaled[eighths] = self._decode(eighths)
         return self._scaled[eighths]
@@ -107,7 +113,8 @@ class ScaledImage:
     def _decode(self, eighths: int) -> Image.Image:
         try:
             pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
-                self.data, min_height=self._side(self.height, eighths), min_width=self._side(self.width, eighths))
+                self.data, min_height=self._side(self.height, eighths), min_width=self._side(self.width, eighths)
+            )
         except ValueError as error:
             if "memory" in str(error).lower():
                 raise MemoryError(f"too little memory is left to decode an image: {error}") from error

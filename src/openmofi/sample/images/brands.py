@@ -81,8 +81,9 @@ def _titles(row: Mapping[str, Any]) -> tuple[str, ...]:
     return unique([row["title"], *aliases.get("aka", ()), *aliases.get("loc", {}).values()])
 
 
-def read_brands(sources: Path, sets: Iterable[IconSet], nouns: Nouns,
-                corrections: Mapping[str, str]) -> list[DepictedEntity]:
+def read_brands(
+    sources: Path, sets: Iterable[IconSet], nouns: Nouns, corrections: Mapping[str, str]
+) -> list[DepictedEntity]:
     """Brands with their logos. A correction's key is a brand key or `set:icon`; its entity another brand or `drop`."""
     titles = Titles(sources)
     artworks: dict[str, list[Artwork]] = {}
@@ -102,8 +103,9 @@ def read_brands(sources: Path, sets: Iterable[IconSet], nouns: Nouns,
             continue
         names = titles.names(key) or (" ".join(part.capitalize() for part in _stem(spellings[key])),)
         description = f"{names[0]}: brand of software or of a company; its logo"
-        brands.append(DepictedEntity(f"brand:{key}", names[0], "brand", description, {"en": names}, _kind(nouns),
-                                     tuple(shown)))
+        brands.append(
+            DepictedEntity(f"brand:{key}", names[0], "brand", description, {"en": names}, _kind(nouns), tuple(shown))
+        )
     return brands
 
 

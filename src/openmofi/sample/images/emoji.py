@@ -11,8 +11,31 @@ from typing import Any
 
 from openmofi.sample.images.icons import IconSet, read_json
 
-LANGUAGES = ("bn", "da", "de", "es", "et", "fi", "fr", "hi", "hu", "it", "ja", "ko", "lt", "nb", "nl", "pl", "pt", "ru",
-             "sv", "th", "uk", "vi", "zh")
+LANGUAGES = (
+    "bn",
+    "da",
+    "de",
+    "es",
+    "et",
+    "fi",
+    "fr",
+    "hi",
+    "hu",
+    "it",
+    "ja",
+    "ko",
+    "lt",
+    "nb",
+    "nl",
+    "pl",
+    "pt",
+    "ru",
+    "sv",
+    "th",
+    "uk",
+    "vi",
+    "zh",
+)
 """Languages of emojibase that are used beside English (regional doublets are left out)."""
 
 _PRESENTATION = "fe0f"
@@ -83,18 +106,28 @@ def read_concepts(sources: Path) -> list[Concept]:
     messages = read_json(sources / "emojibase-data" / "en" / "messages.json")
     # Two subgroups share an order number in emojibase 17; the last one listed is the one that has emoji.
     groups, subgroups = ({entry["order"]: entry["key"] for entry in messages[name]} for name in ("groups", "subgroups"))
-    rows = [row for row in emoji_rows(sources, "en")
-            if subgroups.get(row.get("subgroup"), "country-flag") not in _UNUSED_SUBGROUPS]
+    rows = [
+        row
+        for row in emoji_rows(sources, "en")
+        if subgroups.get(row.get("subgroup"), "country-flag") not in _UNUSED_SUBGROUPS
+    ]
     members: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: row["order"]):
         members[fold(plain_code(row["hexcode"]), row["label"])].append(row)
-    foreign = {language: {plain_code(row["hexcode"]): row["label"] for row in emoji_rows(sources, language)}
-               for language in LANGUAGES}
+    foreign = {
+        language: {plain_code(row["hexcode"]): row["label"] for row in emoji_rows(sources, language)}
+        for language in LANGUAGES
+    }
     return [_concept(code, group, groups, subgroups, foreign) for code, group in members.items()]
 
 
-def _concept(code: str, rows: list[dict[str, Any]], groups: Mapping[int, str], subgroups: Mapping[int, str],
-             foreign: Mapping[str, Mapping[str, str]]) -> Concept:
+def _concept(
+    code: str,
+    rows: list[dict[str, Any]],
+    groups: Mapping[int, str],
+    subgroups: Mapping[int, str],
+    foreign: Mapping[str, Mapping[str, str]],
+) -> Concept:
     # A folded concept is named by the emoji that stands for it; where only gendered ones exist, by the first.
     head = next((row for row in rows if plain_code(row["hexcode"]) == code), rows[0])
     own = plain_code(head["hexcode"])
@@ -103,8 +136,15 @@ def _concept(code: str, rows: list[dict[str, Any]], groups: Mapping[int, str], s
     else:
         label = re.sub(r"^(person|man|woman): ", "", head["label"])
         labels = {language: (table[own],) for language, table in foreign.items() if table.get(own)}
-    return Concept(code, label, tuple(head.get("tags", ())), subgroups[head["subgroup"]], groups[head["group"]],
-                   tuple(plain_code(row["hexcode"]) for row in rows), labels)
+    return Concept(
+        code,
+        label,
+        tuple(head.get("tags", ())),
+        subgroups[head["subgroup"]],
+        groups[head["group"]],
+        tuple(plain_code(row["hexcode"]) for row in rows),
+        labels,
+    )
 
 
 def code_of_names(sets: Iterable[IconSet], concepts: Iterable[Concept]) -> dict[str, str]:

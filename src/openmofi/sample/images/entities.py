@@ -70,10 +70,16 @@ def merge(entities: Iterable[DepictedEntity]) -> list[DepictedEntity]:
         if first is None:
             merged[entity.id] = entity
             continue
-        names = {language: unique([*first.names.get(language, ()), *entity.names.get(language, ())])
-                 for language in {**first.names, **entity.names}}
-        merged[entity.id] = replace(first, names=names, relations=unique([*first.relations, *entity.relations]),
-                                    artworks=unique([*first.artworks, *entity.artworks]))
+        names = {
+            language: unique([*first.names.get(language, ()), *entity.names.get(language, ())])
+            for language in {**first.names, **entity.names}
+        }
+        merged[entity.id] = replace(
+            first,
+            names=names,
+            relations=unique([*first.relations, *entity.relations]),
+            artworks=unique([*first.artworks, *entity.artworks]),
+        )
     return list(merged.values())
 
 

@@ -16,11 +16,31 @@ from openmofi.sample.images.rules import Nouns
 
 _REGIONAL_A = 0x1F1E6
 _TAG_BASE = 0xE0000
-_THREE_LETTERS = {"deu": "de", "est": "et", "fin": "fi", "fra": "fr", "hun": "hu", "ita": "it", "jpn": "ja",
-                  "kor": "ko", "nld": "nl", "pol": "pl", "por": "pt", "rus": "ru", "spa": "es", "swe": "sv",
-                  "zho": "zh"}
-_CONTINENTS = {"Africa": "Africa", "Americas": "America", "Asia": "Asia", "Europe": "Europe", "Oceania": "Oceania",
-               "Antarctic": "Antarctica"}
+_THREE_LETTERS = {
+    "deu": "de",
+    "est": "et",
+    "fin": "fi",
+    "fra": "fr",
+    "hun": "hu",
+    "ita": "it",
+    "jpn": "ja",
+    "kor": "ko",
+    "nld": "nl",
+    "pol": "pl",
+    "por": "pt",
+    "rus": "ru",
+    "spa": "es",
+    "swe": "sv",
+    "zho": "zh",
+}
+_CONTINENTS = {
+    "Africa": "Africa",
+    "Americas": "America",
+    "Asia": "Asia",
+    "Europe": "Europe",
+    "Oceania": "Oceania",
+    "Antarctic": "Antarctica",
+}
 
 
 def iso_code(hexcode: str) -> str | None:
@@ -34,8 +54,11 @@ def iso_code(hexcode: str) -> str | None:
 
 def _flag_labels(sources: Path, language: str) -> dict[str, str]:
     # "flag: France", "drapeau : France", "旗: 法国": the name stands after the colon.
-    return {code: re.split(r"[:：]\s*", row["label"])[-1].strip() for row in emoji_rows(sources, language)
-            if (code := iso_code(plain_code(row["hexcode"])))}
+    return {
+        code: re.split(r"[:：]\s*", row["label"])[-1].strip()
+        for row in emoji_rows(sources, language)
+        if (code := iso_code(plain_code(row["hexcode"])))
+    }
 
 
 def _names(code: str, row: Mapping[str, Any], labels: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, ...]]:
@@ -43,14 +66,20 @@ def _names(code: str, row: Mapping[str, Any], labels: Mapping[str, Mapping[str, 
     label = labels["en"].get(code)
     name = common or label or code
     demonym = row.get("demonyms", {}).get("eng", {}).get("m", "")
-    english = [name, label or name, row.get("name", {}).get("official", name),
-               *(spelling for spelling in row.get("altSpellings", ()) if len(spelling) > 3 and spelling.isascii()),
-               f"flag of {name}", *([f"{demonym} flag"] if demonym else [])]
+    english = [
+        name,
+        label or name,
+        row.get("name", {}).get("official", name),
+        *(spelling for spelling in row.get("altSpellings", ()) if len(spelling) > 3 and spelling.isascii()),
+        f"flag of {name}",
+        *([f"{demonym} flag"] if demonym else []),
+    ]
     names = {"en": unique(english)}
     for language in LANGUAGES:
         spellings = [labels[language].get(code)]
-        spellings += [entry["common"] for key, entry in row.get("translations", {}).items()
-                      if _THREE_LETTERS.get(key) == language]
+        spellings += [
+            entry["common"] for key, entry in row.get("translations", {}).items() if _THREE_LETTERS.get(key) == language
+        ]
         if kept := unique([spelling for spelling in spellings if spelling]):
             names[language] = kept
     return names
@@ -59,17 +88,26 @@ def _names(code: str, row: Mapping[str, Any], labels: Mapping[str, Mapping[str, 
 def synset_of_country(nouns: Nouns, names: Iterable[str]) -> str | None:
     """The WordNet synset of a country: of the places so named the one that is a country, else an island or region."""
     names = list(names)
-    senses = [sense for file in ("noun.location", "noun.object") for name in names
-              for sense in nouns.all_senses(name, file)]
+    senses = [
+        sense for file in ("noun.location", "noun.object") for name in names for sense in nouns.all_senses(name, file)
+    ]
     countries = (sense for sense in senses if nouns.is_a(sense, ("country", "noun.location")))
-    lands = (sense for sense in senses if (nouns.is_a(sense, ("island", "noun.object"))
-                                           or nouns.is_a(sense, ("district", "noun.location")))
-             and not nouns.is_a(sense, ("American state", "noun.location")))
+    lands = (
+        sense
+        for sense in senses
+        if (nouns.is_a(sense, ("island", "noun.object")) or nouns.is_a(sense, ("district", "noun.location")))
+        and not nouns.is_a(sense, ("American state", "noun.location"))
+    )
     return next(chain(countries, lands), None)
 
 
-def read_countries(sources: Path, emoji_sets: Iterable[tuple[IconSet, Mapping[str, str]]], flag_sets: Iterable[IconSet],
-                   nouns: Nouns, corrections: Mapping[str, str]) -> tuple[list[DepictedEntity], dict[str, str]]:
+def read_countries(
+    sources: Path,
+    emoji_sets: Iterable[tuple[IconSet, Mapping[str, str]]],
+    flag_sets: Iterable[IconSet],
+    nouns: Nouns,
+    corrections: Mapping[str, str],
+) -> tuple[list[DepictedEntity], dict[str, str]]:
     """Countries with their flags, and WordNet synset → country id for those that WordNet has too.
 
     Args:
@@ -90,7 +128,8 @@ def read_countries(sources: Path, emoji_sets: Iterable[tuple[IconSet, Mapping[st
         row = rows.get(code, {})
         names = _names(code, row, labels)
         synset = corrections.get(identifier) or synset_of_country(
-            nouns, [name for name in names["en"] if "flag" not in name.split()])
+            nouns, [name for name in names["en"] if "flag" not in name.split()]
+        )
         if synset and synset not in same:
             same[synset] = identifier
             names["en"] = unique([*names["en"], *(lemma for lemma, _ in nouns.by_id[synset].lemmas)])
@@ -98,8 +137,11 @@ def read_countries(sources: Path, emoji_sets: Iterable[tuple[IconSet, Mapping[st
         description = f"{'country or territory' if row else 'place'}{region and f' in {region}'}; shown by its flag"
         continent = nouns.within(_CONTINENTS.get(row.get("region", ""), ""), ("noun.object", "noun.location"))
         relations = ((("part_holonym", continent),) if continent else ()) + _kind(nouns)
-        countries.append(DepictedEntity(identifier, names["en"][0], "country", description, names, relations,
-                                        tuple(artworks.get(code, ()))))
+        countries.append(
+            DepictedEntity(
+                identifier, names["en"][0], "country", description, names, relations, tuple(artworks.get(code, ()))
+            )
+        )
     return countries, same
 
 
@@ -108,8 +150,9 @@ def _kind(nouns: Nouns) -> tuple[tuple[str, str], ...]:
     return (("instance_hypernym", country),) if country else ()
 
 
-def _flag_artworks(emoji_sets: Iterable[tuple[IconSet, Mapping[str, str]]],
-                   flag_sets: Iterable[IconSet]) -> dict[str, list[Artwork]]:
+def _flag_artworks(
+    emoji_sets: Iterable[tuple[IconSet, Mapping[str, str]]], flag_sets: Iterable[IconSet]
+) -> dict[str, list[Artwork]]:
     artworks: defaultdict[str, list[Artwork]] = defaultdict(list)
     for icons, by_code in emoji_sets:
         for hexcode, icon in by_code.items():

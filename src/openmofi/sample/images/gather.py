@@ -18,8 +18,15 @@ from openmofi.sample.seeds import share_of
 from openmofi.sample.world_settings import WorldSettings
 
 _DOMAINS: Mapping[str, str] = {
-    "smileys-emotion": "face", "people-body": "person", "animals-nature": "nature", "food-drink": "food",
-    "travel-places": "travel", "activities": "activity", "objects": "object", "symbols": "symbol", "flags": "symbol",
+    "smileys-emotion": "face",
+    "people-body": "person",
+    "animals-nature": "nature",
+    "food-drink": "food",
+    "travel-places": "travel",
+    "activities": "activity",
+    "objects": "object",
+    "symbols": "symbol",
+    "flags": "symbol",
 }
 
 
@@ -53,8 +60,11 @@ def gather(sources: Path, settings: WorldSettings) -> World:
     emoji_sets = [icons[name] for name in EMOJI_SETS]
     codes = code_of_names(emoji_sets, concepts)
     by_code = [(icon_set, icons_of_codes(icon_set, codes)) for icon_set in emoji_sets]
-    shown = [entity for concept in concepts
-             if (entity := _of_concept(concept, by_code, nouns, corrections)) and entity.sets >= settings.min_sets[0]]
+    shown = [
+        entity
+        for concept in concepts
+        if (entity := _of_concept(concept, by_code, nouns, corrections)) and entity.sets >= settings.min_sets[0]
+    ]
     countries, same = read_countries(sources, by_code, [icons[name] for name in FLAG_SETS], nouns, corrections)
     shown += [entity for entity in countries if entity.sets >= settings.min_sets[1]]
     brands = read_brands(sources, [icons[name] for name in BRAND_SETS], nouns, corrections)
@@ -70,8 +80,9 @@ def _reduced(depicted: list[DepictedEntity], settings: WorldSettings) -> list[De
     return sorted(ordered[: settings.max_entities], key=lambda entity: entity.id)
 
 
-def _of_concept(concept: Concept, by_code: list[tuple[IconSet, dict[str, str]]], nouns: Nouns,
-                corrections: Mapping[str, str]) -> DepictedEntity | None:
+def _of_concept(
+    concept: Concept, by_code: list[tuple[IconSet, dict[str, str]]], nouns: Nouns, corrections: Mapping[str, str]
+) -> DepictedEntity | None:
     corrected = corrections.get(concept.code)
     if corrected == DROP:
         return None
@@ -80,24 +91,40 @@ def _of_concept(concept: Concept, by_code: list[tuple[IconSet, dict[str, str]]],
         synset, how = match(nouns, concept.label, rule) or (None, "own")
     else:
         synset, how = None if corrected == OWN else corrected, "correction"
-    artworks = unique([Artwork(icons.name, table[code], how) for icons, table in by_code
-                       for code in concept.members if code in table])
+    artworks = unique(
+        [Artwork(icons.name, table[code], how) for icons, table in by_code for code in concept.members if code in table]
+    )
     domain = _DOMAINS[concept.group]
     names = {"en": (concept.label,), **concept.labels}
     if synset:
         return _of_synset(nouns, synset, concept, domain, names, artworks)
     tags = ", ".join(tag for tag in concept.tags if tag != concept.label)[:120]
     kind = nouns.commonest(*rule.kind)
-    return DepictedEntity(f"emoji:{concept.code.upper()}", concept.label, domain, f"emoji of {concept.label}: {tags}",
-                          names, (("hypernym", kind),) if kind else (), artworks)
+    return DepictedEntity(
+        f"emoji:{concept.code.upper()}",
+        concept.label,
+        domain,
+        f"emoji of {concept.label}: {tags}",
+        names,
+        (("hypernym", kind),) if kind else (),
+        artworks,
+    )
 
 
-def _of_synset(nouns: Nouns, identifier: str, concept: Concept, domain: str, names: Mapping[str, tuple[str, ...]],
-               artworks: tuple[Artwork, ...]) -> DepictedEntity:
+def _of_synset(
+    nouns: Nouns,
+    identifier: str,
+    concept: Concept,
+    domain: str,
+    names: Mapping[str, tuple[str, ...]],
+    artworks: tuple[Artwork, ...],
+) -> DepictedEntity:
     synset = nouns.by_id.get(identifier)
     if synset is None:
-        raise OpenMofiError(f"The corrections name {identifier} for {concept.label!r}, which WordNet lacks.",
-                            "Correct the row in corrections.csv.")
+        raise OpenMofiError(
+            f"The corrections name {identifier} for {concept.label!r}, which WordNet lacks.",
+            "Correct the row in corrections.csv.",
+        )
     lemmas = [lemma for lemma, _ in sorted(synset.lemmas, key=lambda pair: -pair[1])]
     spoken = next((lemma for lemma in lemmas if lemma.lower() == concept.label.lower()), None)
     spoken = spoken or next((lemma for lemma in lemmas if lemma.lower() in concept.label.lower().split()), lemmas[0])
@@ -107,10 +134,16 @@ def _of_synset(nouns: Nouns, identifier: str, concept: Concept, domain: str, nam
 
 def rename(world: World) -> World:
     """The world with its countries' ids also where WordNet's relations and those of entities name them."""
-    synsets = tuple(replace(synset, id=world.same.get(synset.id, synset.id),
-                            relations=tuple((kind, world.same.get(tail, tail)) for kind, tail in synset.relations))
-                    for synset in world.synsets)
+    synsets = tuple(
+        replace(
+            synset,
+            id=world.same.get(synset.id, synset.id),
+            relations=tuple((kind, world.same.get(tail, tail)) for kind, tail in synset.relations),
+        )
+        for synset in world.synsets
+    )
     depicted = tuple(
         replace(entity, relations=tuple((kind, world.same.get(tail, tail)) for kind, tail in entity.relations))
-        for entity in world.depicted)
+        for entity in world.depicted
+    )
     return replace(world, synsets=synsets, depicted=depicted)

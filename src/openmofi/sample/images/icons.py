@@ -50,11 +50,17 @@ class IconSet:
     def svg(self, icon: str) -> str:
         """The icon as an SVG document; `currentColor` is a dark ink."""
         entry = self.icons[icon]
-        box = (entry.get("left", 0), entry.get("top", 0), entry.get("width", self.size[0]),
-               entry.get("height", self.size[1]))
+        box = (
+            entry.get("left", 0),
+            entry.get("top", 0),
+            entry.get("width", self.size[0]),
+            entry.get("height", self.size[1]),
+        )
         body = entry["body"].replace("currentColor", _INK)
-        return (f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-                f'width="{box[2]}" height="{box[3]}" viewBox="{" ".join(map(str, box))}">{body}</svg>')
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+            f'width="{box[2]}" height="{box[3]}" viewBox="{" ".join(map(str, box))}">{body}</svg>'
+        )
 
 
 def open_set(sources: Path, name: str) -> IconSet:
@@ -66,7 +72,13 @@ def open_set(sources: Path, name: str) -> IconSet:
     folder = sources / "@iconify-json" / name
     raw = read_json(folder / "icons.json")
     chars = folder / "chars.json"
-    aliases = {alias: entry["parent"] for alias, entry in raw.get("aliases", {}).items()
-               if set(entry) <= {"parent", "hidden"}}
-    return IconSet(name, raw["icons"], aliases, read_json(chars) if chars.exists() else {},
-                   (raw.get("width", _DEFAULT_SIDE), raw.get("height", _DEFAULT_SIDE)))
+    aliases = {
+        alias: entry["parent"] for alias, entry in raw.get("aliases", {}).items() if set(entry) <= {"parent", "hidden"}
+    }
+    return IconSet(
+        name,
+        raw["icons"],
+        aliases,
+        read_json(chars) if chars.exists() else {},
+        (raw.get("width", _DEFAULT_SIDE), raw.get("height", _DEFAULT_SIDE)),
+    )

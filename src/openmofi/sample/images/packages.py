@@ -35,8 +35,10 @@ def fetch(home: Path | None = None) -> Path:
     if target.is_dir():
         return target
     if shutil.which("npm") is None:
-        raise OpenMofiError("The sample world needs npm, which is not on the PATH.",
-                            "Install Node.js 18 or newer; nothing else of OpenMOFI needs it.")
+        raise OpenMofiError(
+            "The sample world needs npm, which is not on the PATH.",
+            "Install Node.js 18 or newer; nothing else of OpenMOFI needs it.",
+        )
     shelf = target.parent.parent
     shelf.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=shelf, prefix=".fetching-") as name:
@@ -47,8 +49,9 @@ def fetch(home: Path | None = None) -> Path:
         done = subprocess.run(_NPM_CI, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
             why = next((line for line in done.stderr.splitlines() if line.strip()), f"exit code {done.returncode}")
-            raise OpenMofiError(f"npm ci failed: {why}.",
-                                "Check the network and `npm config get registry`, then try again.")
+            raise OpenMofiError(
+                f"npm ci failed: {why}.", "Check the network and `npm config get registry`, then try again."
+            )
         try:
             folder.rename(target.parent)
         except OSError:

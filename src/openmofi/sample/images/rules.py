@@ -33,16 +33,37 @@ class Rule:
 def _read_rules() -> dict[str, Rule]:
     with open(Path(__file__).with_name("rules.csv"), newline="", encoding="utf-8") as handle:
         rows = list(csv.DictReader(handle))
-    return {subgroup: Rule(tuple(row["files"].split()), (row["kind"], row["kind_file"]), bool(row["by_head"]))
-            for row in rows for subgroup in row["subgroups"].split()}
+    return {
+        subgroup: Rule(tuple(row["files"].split()), (row["kind"], row["kind_file"]), bool(row["by_head"]))
+        for row in rows
+        for subgroup in row["subgroups"].split()
+    }
 
 
 RULES: Mapping[str, Rule] = _read_rules()
 """Subgroup → its rule, from `rules.csv`."""
 
-_DEPICTABLE = tuple(f"noun.{name}" for name in (
-    "act", "animal", "artifact", "body", "communication", "event", "food", "group", "location", "object", "person",
-    "phenomenon", "plant", "shape", "substance", "time"))
+_DEPICTABLE = tuple(
+    f"noun.{name}"
+    for name in (
+        "act",
+        "animal",
+        "artifact",
+        "body",
+        "communication",
+        "event",
+        "food",
+        "group",
+        "location",
+        "object",
+        "person",
+        "phenomenon",
+        "plant",
+        "shape",
+        "substance",
+        "time",
+    )
+)
 
 _DECORATION = re.compile(r"^(?:front-facing |spouting |two-hump |red |green |black |white )|(?: face| emoji)$")
 
@@ -78,8 +99,11 @@ class Nouns:
                 return True
             if current not in seen:
                 seen.add(current)
-                front += [tail for relation, tail in self.by_id[current].relations
-                          if relation in ("hypernym", "instance_hypernym")]
+                front += [
+                    tail
+                    for relation, tail in self.by_id[current].relations
+                    if relation in ("hypernym", "instance_hypernym")
+                ]
         return False
 
     def namesake(self, lemma: str) -> str | None:

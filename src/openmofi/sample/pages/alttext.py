@@ -56,17 +56,25 @@ class AltTexts:
         keys: the knowledge base's normalisation; no further entity shares a key with the truth.
     """
 
-    def __init__(self, noise: TextNoise, depicted: Sequence[DepictedEntity],
-                 undepicted: Sequence[tuple[str, tuple[str, ...]]], keys: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        noise: TextNoise,
+        depicted: Sequence[DepictedEntity],
+        undepicted: Sequence[tuple[str, tuple[str, ...]]],
+        keys: Callable[[str], str],
+    ) -> None:
         self._noise = noise
         self._depicted = list(depicted)
-        self._undepicted = [DepictedEntity(identifier, names[0], "", "", {"en": names})
-                            for identifier, names in undepicted]
+        self._undepicted = [
+            DepictedEntity(identifier, names[0], "", "", {"en": names}) for identifier, names in undepicted
+        ]
         self._domains: dict[str, list[DepictedEntity]] = {}
         for entity in depicted:
             self._domains.setdefault(entity.domain, []).append(entity)
-        self._keys = {entity.id: {keys(name) for names in entity.names.values() for name in names}
-                      for entity in [*self._depicted, *self._undepicted]}
+        self._keys = {
+            entity.id: {keys(name) for names in entity.names.values() for name in names}
+            for entity in [*self._depicted, *self._undepicted]
+        }
 
     def write(self, truth: DepictedEntity, rng: random.Random) -> AltText:
         """A text for an artwork of `truth`; draws only from `rng`."""
@@ -138,9 +146,25 @@ def _join(names: Sequence[str], joins: Sequence[str], rng: random.Random) -> str
 
 
 _IRREGULAR: Mapping[str, str] = {
-    "man": "men", "woman": "women", "person": "people", "child": "children", "mouse": "mice", "goose": "geese",
-    "foot": "feet", "tooth": "teeth", "sheep": "sheep", "fish": "fish", "deer": "deer", "ox": "oxen", "leaf": "leaves",
-    "wolf": "wolves", "knife": "knives", "loaf": "loaves", "scissors": "scissors", "calf": "calves", "elf": "elves",
+    "man": "men",
+    "woman": "women",
+    "person": "people",
+    "child": "children",
+    "mouse": "mice",
+    "goose": "geese",
+    "foot": "feet",
+    "tooth": "teeth",
+    "sheep": "sheep",
+    "fish": "fish",
+    "deer": "deer",
+    "ox": "oxen",
+    "leaf": "leaves",
+    "wolf": "wolves",
+    "knife": "knives",
+    "loaf": "loaves",
+    "scissors": "scissors",
+    "calf": "calves",
+    "elf": "elves",
 }
 
 

@@ -68,8 +68,11 @@ def _bytes(page: Page, artwork: Image.Image, settings: WorldSettings) -> bytes:
 def _record(page: Page, image: bytes) -> Record:
     if page.text is None:
         return Record(page.key, image, None, {"entity": page.entity, "domain": page.domain, "picture": page.artwork.id})
-    about: dict[str, Any] = {"url": f"https://sample.invalid/{page.key}", "status": "success",
-                             "sha256": hashlib.sha256(image).hexdigest()}
+    about: dict[str, Any] = {
+        "url": f"https://sample.invalid/{page.key}",
+        "status": "success",
+        "sha256": hashlib.sha256(image).hexdigest(),
+    }
     if not page.broken:
         with Image.open(io.BytesIO(image)) as opened:
             about["width"], about["height"] = opened.size

@@ -83,8 +83,12 @@ def split_of(entity: str, artwork: Artwork, held: frozenset[str], settings: Worl
 def make_plan(world: World, source: KnowledgeSource, settings: WorldSettings) -> list[PlannedShard]:
     """All shards of the world."""
     held = heldout_entities(world.depicted, settings)
-    writer = AltTexts(settings.text, [entity for entity in world.depicted if entity.id not in held],
-                      _undepicted(world, source, held), normalise)
+    writer = AltTexts(
+        settings.text,
+        [entity for entity in world.depicted if entity.id not in held],
+        _undepicted(world, source, held),
+        normalise,
+    )
     pages: dict[str, list[list[Page]]] = {TRAIN: [], HELDOUT_PAGES: [], HELDOUT_ENTITIES: []}
     for entity, artwork in _in_drawn_order(world, settings):
         split = split_of(entity.id, artwork, held, settings)
@@ -103,8 +107,13 @@ def _in_drawn_order(world: World, settings: WorldSettings) -> list[tuple[Depicte
 def _undepicted(world: World, source: KnowledgeSource, held: frozenset[str]) -> list[tuple[str, tuple[str, ...]]]:
     """Common concrete nouns without artwork that share no name with a held-out entity."""
     depicted = {entity.id for entity in world.depicted}
-    hidden = {normalise(name) for entity in world.depicted if entity.id in held
-              for names in entity.names.values() for name in names}
+    hidden = {
+        normalise(name)
+        for entity in world.depicted
+        if entity.id in held
+        for names in entity.names.values()
+        for name in names
+    }
     nouns = []
     for synset in source.synsets:
         if synset.id in depicted or synset.lexname not in _CONCRETE or sum(n for _, n in synset.lemmas) < _COMMON:
@@ -115,15 +124,25 @@ def _undepicted(world: World, source: KnowledgeSource, held: frozenset[str]) -> 
     return nouns
 
 
-def _pages(entity: DepictedEntity, artwork: Artwork, writer: AltTexts, source: KnowledgeSource,
-           settings: WorldSettings) -> list[Page]:
+def _pages(
+    entity: DepictedEntity, artwork: Artwork, writer: AltTexts, source: KnowledgeSource, settings: WorldSettings
+) -> list[Page]:
     rng = rng_of(settings.seed, "picture", entity.id, artwork.id)
     pages = []
     for number in range(1 + pick(rng, settings.page.pages)):
         text = writer.write(entity, rng_of(settings.seed, "text", entity.id, artwork.id, number))
-        pages.append(Page("", artwork, number, entity.id, entity.domain, text,
-                          broken=rng.random() < settings.page.broken,
-                          ambiguous=bool(text.surface) and source.ambiguous(text.surface)))
+        pages.append(
+            Page(
+                "",
+                artwork,
+                number,
+                entity.id,
+                entity.domain,
+                text,
+                broken=rng.random() < settings.page.broken,
+                ambiguous=bool(text.surface) and source.ambiguous(text.surface),
+            )
+        )
         if rng.random() < settings.page.duplicates:
             pages.append(replace(pages[-1], duplicate=True))
     return pages

@@ -102,15 +102,25 @@ def write_source(folder: Path, world: World, source: KnowledgeSource) -> dict[st
         popularity[identifier] += count
     entities = _entities(world, source.synsets, popularity)
     known = {row["id"] for row in entities}
-    relations = [{"head": head, "relation": kind, "tail": tail}
-                 for head, kind, tail in _relations(world, source.synsets)
-                 if tail in known and head != tail]
-    names = [{"name": name, "entity": identifier, "count": count}
-             for (name, identifier), count in sorted(source.counts.items())]
-    surfaces = [{"name": name, "link_probability": probability}
-                for name, probability in sorted(link_probabilities(world.dict_folder, source.by_key).items())]
-    tables = {"entities": (entities, ENTITIES), "names": (names, NAMES), "relations": (relations, RELATIONS),
-              "surfaces": (surfaces, SURFACES)}
+    relations = [
+        {"head": head, "relation": kind, "tail": tail}
+        for head, kind, tail in _relations(world, source.synsets)
+        if tail in known and head != tail
+    ]
+    names = [
+        {"name": name, "entity": identifier, "count": count}
+        for (name, identifier), count in sorted(source.counts.items())
+    ]
+    surfaces = [
+        {"name": name, "link_probability": probability}
+        for name, probability in sorted(link_probabilities(world.dict_folder, source.by_key).items())
+    ]
+    tables = {
+        "entities": (entities, ENTITIES),
+        "names": (names, NAMES),
+        "relations": (relations, RELATIONS),
+        "surfaces": (surfaces, SURFACES),
+    }
     for name, (rows, schema) in tables.items():
         write_table(folder / f"{name}.parquet", pa.Table.from_pylist(rows, schema=schema))
     return {name: len(rows) for name, (rows, _) in tables.items()}
@@ -121,11 +131,25 @@ def _entities(world: World, synsets: Iterable[Synset], popularity: Mapping[str, 
     rows: list[dict[str, Any]] = []
     for synset in synsets:
         shown = depicted.pop(synset.id, None)
-        rows.append({"id": synset.id, "name": shown.name if shown else synset.lemmas[0][0],
-                     "description": synset.definition, "types": [synset.lexname, *_types(shown)],
-                     "popularity": popularity[synset.id]})
-    rows += [{"id": entity.id, "name": entity.name, "description": entity.description, "types": _types(entity),
-              "popularity": popularity[entity.id]} for entity in depicted.values()]
+        rows.append(
+            {
+                "id": synset.id,
+                "name": shown.name if shown else synset.lemmas[0][0],
+                "description": synset.definition,
+                "types": [synset.lexname, *_types(shown)],
+                "popularity": popularity[synset.id],
+            }
+        )
+    rows += [
+        {
+            "id": entity.id,
+            "name": entity.name,
+            "description": entity.description,
+            "types": _types(entity),
+            "popularity": popularity[entity.id],
+        }
+        for entity in depicted.values()
+    ]
     return sorted(rows, key=lambda row: row["id"])
 
 

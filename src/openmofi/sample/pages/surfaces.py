@@ -28,11 +28,15 @@ def link_probabilities(dict_folder: Path, names: Container[str]) -> dict[str, fl
         dict_folder: WordNet's dict files.
         names: normalised names of the knowledge base.
     """
-    probabilities = {key: share for word, share in _noun_shares(dict_folder).items()
-                     if share < 1 and (key := normalise(word)) in names}
+    probabilities = {
+        key: share
+        for word, share in _noun_shares(dict_folder).items()
+        if share < 1 and (key := normalise(word)) in names
+    }
     for table in tomllib.loads(_FORMS.read_text("utf-8")).values():
-        probabilities.update({key: table["link_probability"] for word in table["words"].split()
-                              if (key := normalise(word)) in names})
+        probabilities.update(
+            {key: table["link_probability"] for word in table["words"].split() if (key := normalise(word)) in names}
+        )
     return probabilities
 
 

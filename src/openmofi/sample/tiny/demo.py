@@ -47,18 +47,31 @@ def run_tiny(out: str | Path, progress: Progress, *, restart: bool = False) -> d
             write_bytes(path, (FILES / name).read_bytes())
     build_table(FILES / "kb", root / "kb", restart=restart)
     kb, encoder = KnowledgeBase.open(root / "kb"), open_encoder(TINY)
-    counts = label(expand_shards([str(root / "pages")]), kb, encoder, root / "labels", LabelSettings(),
-                   progress=progress, restart=restart)
-    build_dataset(root / "labels", root / "dataset", DatasetSettings(min_images=_MIN_IMAGES), kb=kb, report=False,
-                  restart=restart)
+    counts = label(
+        expand_shards([str(root / "pages")]),
+        kb,
+        encoder,
+        root / "labels",
+        LabelSettings(),
+        progress=progress,
+        restart=restart,
+    )
+    build_dataset(
+        root / "labels", root / "dataset", DatasetSettings(min_images=_MIN_IMAGES), kb=kb, report=False, restart=restart
+    )
     judged = audit(root / "labels", root / "truth.parquet", kb=kb)
     own = judged.overall.labels
     metrics = {
-        "rows_in": counts["rows_in"], "rows_out": counts["rows_out"], "accepted": counts["accepted"],
+        "rows_in": counts["rows_in"],
+        "rows_out": counts["rows_out"],
+        "accepted": counts["accepted"],
         "expected_precision": counts["expected_precision"],
-        "precision": own.precision, "precision_interval": own.precision_interval,
-        "recall": own.recall, "recall_interval": own.recall_interval,
-        "text_only_precision": judged.compare({})["text_only"]["at_own_recall"]}
+        "precision": own.precision,
+        "precision_interval": own.precision_interval,
+        "recall": own.recall,
+        "recall_interval": own.recall_interval,
+        "text_only_precision": judged.compare({})["text_only"]["at_own_recall"],
+    }
     build([str(root / "labels")], encoder, root / "index", kb=kb, progress=progress)
     write_report(root / "dataset", root / "labels", root / "report.html", audit=judged, kb=kb)
     write_json(root / "metrics.json", metrics)

@@ -69,9 +69,9 @@ class Ending:
             return None
         text, image, entity, unnamed = (
             Curve(**{name: tuple(values) for name, values in curve.items()}) if curve else None
-            for curve in (raw[kind] for kind in ("text", "image", "entity", "unnamed")))
-        return cls(text, image, entity, tuple(raw["background"]), tuple(raw["reference"]), float(raw["scale"]),
-                   unnamed)
+            for curve in (raw[kind] for kind in ("text", "image", "entity", "unnamed"))
+        )
+        return cls(text, image, entity, tuple(raw["background"]), tuple(raw["reference"]), float(raw["scale"]), unnamed)
 
 
 def design_of(features: Doubles, mean: Doubles, deviation: Doubles) -> Doubles:

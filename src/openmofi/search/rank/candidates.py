@@ -22,8 +22,18 @@ from openmofi.search.rank.features import SAME, Surroundings
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
-NAMES = ("z", "margin", "lead", "votes", "best margin", "behind", "behind ten", "votes of all", "labelled of 50",
-         "labelled of 10")
+NAMES = (
+    "z",
+    "margin",
+    "lead",
+    "votes",
+    "best margin",
+    "behind",
+    "behind ten",
+    "votes of all",
+    "labelled of 50",
+    "labelled of 10",
+)
 NEAREST = 50
 """Images that may be witnesses."""
 LOOKED_AT = 4 * NEAREST
@@ -56,8 +66,13 @@ class Candidates:
         return np.delete(most, NAMES.index("lead"))[None]
 
 
-def candidates_of(image: Array, entities: Array, around: Surroundings, near: Sequence[tuple[float, Sequence[int]]],
-                  without: Collection[int] = ()) -> Candidates:
+def candidates_of(
+    image: Array,
+    entities: Array,
+    around: Surroundings,
+    near: Sequence[tuple[float, Sequence[int]]],
+    without: Collection[int] = (),
+) -> Candidates:
     """The candidates of an image.
 
     Args:
@@ -73,24 +88,29 @@ def candidates_of(image: Array, entities: Array, around: Surroundings, near: Seq
     votes = _votes(witnesses)
     allowed = similarity.copy()
     allowed[list(without)] = -np.inf
-    by_text = np.argsort(-allowed, kind="stable")[:min(_BY_TEXT, len(entities) - len(without))]
+    by_text = np.argsort(-allowed, kind="stable")[: min(_BY_TEXT, len(entities) - len(without))]
     chosen = np.unique(np.concatenate([by_text, np.array(list(votes), np.int64)])).astype(np.int64)
     chosen = chosen[np.argsort(-similarity[chosen], kind="stable")]
     cosines = similarity[chosen]
-    usual = (around.background @ entities[chosen].T).astype(np.float64) if len(around.background) else \
-        np.zeros((1, len(chosen)))
+    usual = (
+        (around.background @ entities[chosen].T).astype(np.float64)
+        if len(around.background)
+        else np.zeros((1, len(chosen)))
+    )
     z = (cosines - usual.mean(axis=0)) / np.maximum(usual.std(axis=0), 1e-6)
     margin = around.scale * cosines - _others(image, entities[chosen], around)
-    lead = around.scale * (cosines - np.array([np.max(np.delete(cosines, place), initial=-1.0)
-                                               for place in range(len(cosines))]))
+    lead = around.scale * (
+        cosines - np.array([np.max(np.delete(cosines, place), initial=-1.0) for place in range(len(cosines))])
+    )
     share = np.log(np.array([votes.get(entity, 0.0) for entity in chosen.tolist()]) + _LEAST)
     best = np.full(len(chosen), margin.max(initial=_FLOOR))
     features = np.stack([z, margin, lead, share, best], axis=1)
     return Candidates(chosen, cosines, np.hstack([features, _beside(chosen.tolist(), near, witnesses)]))
 
 
-def _beside(chosen: Sequence[int], near: Sequence[tuple[float, Sequence[int]]],
-            witnesses: Sequence[tuple[float, Sequence[int]]]) -> Doubles:
+def _beside(
+    chosen: Sequence[int], near: Sequence[tuple[float, Sequence[int]]], witnesses: Sequence[tuple[float, Sequence[int]]]
+) -> Doubles:
     """(n, 5) what the nearest images say, labelled or not."""
     if not near:
         return np.zeros((len(chosen), 5))
@@ -100,8 +120,9 @@ def _beside(chosen: Sequence[int], near: Sequence[tuple[float, Sequence[int]]],
         for entity in shown:
             nearest.setdefault(entity, cosine)
     # Of what no witness shows, it is not nearer than the last one.
-    own = np.array([nearest.get(entity, float(cosines[-1]) if not witnesses else witnesses[-1][0])
-                    for entity in chosen])
+    own = np.array(
+        [nearest.get(entity, float(cosines[-1]) if not witnesses else witnesses[-1][0]) for entity in chosen]
+    )
     votes = _votes(near[:NEAREST])
     of_all = np.log(np.array([votes.get(entity, 0.0) for entity in chosen]) + _LEAST)
     labelled = np.array([bool(shown) for _, shown in near[:NEAREST]])

@@ -41,8 +41,13 @@ class Asked:
         return Asked(self.queries[:count], self.own[:count])
 
 
-def least_effort(search: Callable[[Array, int, int], Ints], vectors: Vectors, allowed: Bools | None,
-                 kinds: Mapping[str, Asked], values: Sequence[int]) -> Effort:
+def least_effort(
+    search: Callable[[Array, int, int], Ints],
+    vectors: Vectors,
+    allowed: Bools | None,
+    kinds: Mapping[str, Asked],
+    values: Sequence[int],
+) -> Effort:
     """The least effort whose recall@10 is .98, with 95 % confidence, for each kind of query; else the last one.
 
     Args:
@@ -57,8 +62,10 @@ def least_effort(search: Callable[[Array, int, int], Ints], vectors: Vectors, al
     truth = {kind: nearest(vectors, some, among) for kind, some in asked.items()}
     least = 0.0
     for value in values:
-        shares = [_shares(_others(search(some.queries, COUNT + 1, value), some.own), truth[kind])
-                  for kind, some in asked.items()]
+        shares = [
+            _shares(_others(search(some.queries, COUNT + 1, value), some.own), truth[kind])
+            for kind, some in asked.items()
+        ]
         least = min((float(share.mean()) for share in shares), default=0.0)
         if all(share.mean() - _SURE * share.std() / len(share) ** 0.5 >= GOAL for share in shares):
             break
@@ -70,7 +77,7 @@ def nearest(vectors: Vectors, asked: Asked, allowed: Bools) -> Ints:
     count = len(asked.queries)
     values, positions = np.full((count, 0), -np.inf, np.float32), np.zeros((count, 0), np.int64)
     for start in range(0, len(vectors), _ROWS):
-        rows = start + np.flatnonzero(allowed[start:start + _ROWS])
+        rows = start + np.flatnonzero(allowed[start : start + _ROWS])
         scores, places = best(asked.queries @ vectors.rows(rows).T, min(COUNT + 1, len(rows)))
         known = np.concatenate([positions, rows[places]], axis=1)
         values, order = best(np.concatenate([values, scores], axis=1), min(COUNT + 1, known.shape[1]))

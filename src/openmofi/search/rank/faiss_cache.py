@@ -37,8 +37,32 @@ _SHARES = (0.5, 0.1, 0.02)
 """Shares of allowed vectors for which is measured how far a query has to look, falling."""
 _FILTERED_QUERIES = 200
 """Of each kind, that measure it."""
-_EFFORTS = (16, 24, 32, 48, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 1024, 1280, 1536, 2048, 3072,
-            4096, 8192)
+_EFFORTS = (
+    16,
+    24,
+    32,
+    48,
+    64,
+    96,
+    128,
+    160,
+    192,
+    224,
+    256,
+    320,
+    384,
+    448,
+    512,
+    640,
+    768,
+    1024,
+    1280,
+    1536,
+    2048,
+    3072,
+    4096,
+    8192,
+)
 """Cells that a query looks into: values that are tried, as far as there are so many."""
 _GROWN = 1.25
 """Times as many vectors as when it was made, from which on it is made again: cells are of what there was."""
@@ -95,21 +119,33 @@ class Layered:
             there = candidates[place] >= 0
             scores[place, there] = self.exact.rows(candidates[place, there]) @ query
         values, places = best(scores, count)
-        positions = np.where(np.isfinite(values), np.take_along_axis(
-            candidates, np.minimum(np.maximum(places, 0), candidates.shape[1] - 1), axis=1), -1)
+        positions = np.where(
+            np.isfinite(values),
+            np.take_along_axis(candidates, np.minimum(np.maximum(places, 0), candidates.shape[1] - 1), axis=1),
+            -1,
+        )
         return values, positions
 
     def measured(self, kinds: Mapping[str, Asked]) -> Layered:
         """With the efforts that queries need; see `least_effort`."""
+
         def effort(allowed: Bools | None, most: int) -> Effort:
             def search(queries: Array, count: int, cells: int) -> Ints:
                 return self._search(queries, count, allowed, cells)[1]
 
-            return least_effort(search, self.exact, allowed, {kind: asked.first(most) for kind, asked in kinds.items()},
-                                [*(cells for cells in _EFFORTS if cells < self.index.nlist), self.index.nlist])
+            return least_effort(
+                search,
+                self.exact,
+                allowed,
+                {kind: asked.first(most) for kind, asked in kinds.items()},
+                [*(cells for cells in _EFFORTS if cells < self.index.nlist), self.index.nlist],
+            )
 
-        return replace(self, effort=effort(None, QUERIES), filtered=tuple(
-            effort(self._of_cells(share), _FILTERED_QUERIES) for share in _SHARES))
+        return replace(
+            self,
+            effort=effort(None, QUERIES),
+            filtered=tuple(effort(self._of_cells(share), _FILTERED_QUERIES) for share in _SHARES),
+        )
 
     def _of_cells(self, share: float) -> Bools:
         """(n,) the vectors of so many cells by chance that they hold a share of all."""
@@ -125,7 +161,7 @@ class Layered:
 
     def _cells(self, allowed: Bools | None) -> int:
         """How many a query looks into: what is not allowed is passed by, and the allowed ones may lie far from it."""
-        share = 1.0 if allowed is None else float(allowed[:self.covered].mean())
+        share = 1.0 if allowed is None else float(allowed[: self.covered].mean())
         if share > _NEARLY_ALL:
             return int(self.effort.value / share)
         enough = (effort.value for least, effort in zip(_SHARES, self.filtered, strict=True) if share >= least)
@@ -134,7 +170,7 @@ class Layered:
     def _nearest(self, queries: Array, count: int, allowed: Bools | None, cells: int) -> Ints:
         faiss, chosen = _faiss(), None
         if allowed is not None:
-            chosen = faiss.IDSelectorBitmap(np.packbits(allowed[:self.covered], bitorder="little"))
+            chosen = faiss.IDSelectorBitmap(np.packbits(allowed[: self.covered], bitorder="little"))
         parameters = faiss.SearchParametersIVF(sel=chosen, nprobe=cells)
         # Where another library has loaded FAISS's helpers for torch, `search` takes no parameters.
         search = getattr(self.index, "search_numpy", self.index.search)
@@ -207,12 +243,13 @@ def _made(exact: Exact, factory: str, texts: Array) -> Layered:
     # Of vectors of length 1 the nearest are those of the largest inner product; cells and bits are truer so.
     index = faiss.index_factory(exact.parts[0].shape[1], factory, faiss.METRIC_L2)
     order = draw.permutation(count)
-    own, others = order[:QUERIES], order[QUERIES:][:_TRAINED * index.nlist]
+    own, others = order[:QUERIES], order[QUERIES:][: _TRAINED * index.nlist]
     index.train(exact.rows(np.sort(others)))
     _add(index, exact, 0)
     some = draw.permutation(texts)[:QUERIES]
     return Layered(exact, count, index, factory, _UNKNOWN, ()).measured(
-        {"images": Asked(exact.rows(own), own), "texts": Asked(some, np.full(len(some), -1))})
+        {"images": Asked(exact.rows(own), own), "texts": Asked(some, np.full(len(some), -1))}
+    )
 
 
 def _add(index: Any, exact: Exact, first: int) -> None:
@@ -236,4 +273,3 @@ def _cached(folder: Path, segments: Sequence[Segment]) -> tuple[Path | None, int
         if path := files.get(_key(segments[:count])):
             return path, sum(segment.rows for segment in segments[:count])
     return None, 0
-

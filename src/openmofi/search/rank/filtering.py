@@ -32,8 +32,10 @@ def images_within(connection: Connection, filters: Filters) -> NDArray[np.int64]
     if filters.folder:
         folder = filters.folder.rstrip("/")
         path = os.fsencode(folder)
-        conditions.append("(images.file >= :first AND images.file < :last OR sources.path = :folder "
-                          "OR sources.path >= :folder || '/' AND sources.path < :folder || '0')")
+        conditions.append(
+            "(images.file >= :first AND images.file < :last OR sources.path = :folder "
+            "OR sources.path >= :folder || '/' AND sources.path < :folder || '0')"
+        )
         values |= {"first": path + b"/", "last": path + b"0", "folder": folder}
     for number, (names, pattern) in enumerate(_columns(filters)):
         columns = [connection.column(f"name{number}_{place}") for place in range(len(names))]
@@ -47,9 +49,13 @@ def images_within(connection: Connection, filters: Filters) -> NDArray[np.int64]
             digits = f"replace(replace({connection.column('date')}, '-', ''), ':', '')"
             conditions.append(f"substr({digits}, 1, 8) {operator} :{bound}")
             values |= {bound: day.replace("-", ""), "date": "date"}
-    rows = connection.execute("SELECT images.id FROM images JOIN sources ON sources.id = images.source WHERE "
-                              + " AND ".join(conditions) + " ORDER BY images.id", values)
-    return np.fromiter((image for image, in rows), np.int64)
+    rows = connection.execute(
+        "SELECT images.id FROM images JOIN sources ON sources.id = images.source WHERE "
+        + " AND ".join(conditions)
+        + " ORDER BY images.id",
+        values,
+    )
+    return np.fromiter((image for (image,) in rows), np.int64)
 
 
 def _labelled(filters: Filters) -> str:
@@ -57,7 +63,8 @@ def _labelled(filters: Filters) -> str:
     conditions = ["labels.probability >= :probability" if filters.min_probability else "labels.accepted = 1"]
     if filters.entity:
         conditions.append(
-            "(labels.entity = :entity OR labels.entity IN (SELECT entity FROM supertypes WHERE above = :entity))")
+            "(labels.entity = :entity OR labels.entity IN (SELECT entity FROM supertypes WHERE above = :entity))"
+        )
     if filters.type:
         conditions.append("labels.entity IN (SELECT entity FROM types WHERE type = :type)")
     return "SELECT labels.image FROM labels WHERE " + " AND ".join(conditions)

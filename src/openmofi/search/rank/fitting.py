@@ -94,16 +94,19 @@ class Known:
 
     def showing(self, entity: int) -> list[int]:
         """Positions of the images that may show the entity."""
-        return [position for each in self.below.get(entity, frozenset((entity,)))
-                for position in self.images.get(each, ())]
+        return [
+            position for each in self.below.get(entity, frozenset((entity,))) for position in self.images.get(each, ())
+        ]
 
     def right(self, entity: int, positions: Ints) -> tuple[Doubles, Doubles]:
         """(n,) probability that these images show the entity, and (n,) weights: 1 where the label job judged the image
         for it, else how much is known of the image, which is then something else.
         """
         meant = self.below.get(entity, frozenset((entity,)))
-        judged = [[probability for each, probability in self.judged.get(position, {}).items() if each in meant]
-                  for position in positions.tolist()]
+        judged = [
+            [probability for each, probability in self.judged.get(position, {}).items() if each in meant]
+            for position in positions.tolist()
+        ]
         shown = np.array([min(sum(each), 1.0) for each in judged])
         return shown, np.where([bool(each) for each in judged], 1.0, self.mass[positions])
 
@@ -156,8 +159,14 @@ def fit_ending(state: State, connection: Connection, encoder: Encoder, seed: int
     background = np.sort(draw.choice(alive, min(_BACKGROUND, len(alive)), replace=False)) if len(alive) else alive
     named = np.array(sorted({entity for entities in known.judged.values() for entity in entities}), np.int64)
     reference = np.sort(draw.permutation(named)[:_REFERENCE]) if len(state.entities) else named[:0]
-    ending = Ending(None, None, None, tuple(state.images[background].tolist()), tuple(reference.tolist()),
-                    float(encoder.logit_scale or 30.0))
+    ending = Ending(
+        None,
+        None,
+        None,
+        tuple(state.images[background].tolist()),
+        tuple(reference.tolist()),
+        float(encoder.logit_scale or 30.0),
+    )
     around = state.around(ending)
     text = image = entity = unnamed = None
     if len(state.entities) and len(named):
@@ -169,12 +178,13 @@ def fit_ending(state: State, connection: Connection, encoder: Encoder, seed: int
     return replace(ending, text=text, image=image, entity=entity, unnamed=unnamed)
 
 
-def _text_queries(state: State, connection: Connection, encoder: Encoder, named: Ints,
-                  draw: np.random.Generator) -> list[Asked]:
+def _text_queries(
+    state: State, connection: Connection, encoder: Encoder, named: Ints, draw: np.random.Generator
+) -> list[Asked]:
     """Entities by their texts and by their bare names; half of these are no names to the index, so that it learns what
     keywords are worth.
     """
-    asked = np.sort(draw.permutation(named)[:_QUERIES // 2])
+    asked = np.sort(draw.permutation(named)[: _QUERIES // 2])
     count = len(asked)
     unnamed = np.setdiff1d(np.arange(len(state.entities)), named)
     if len(unnamed):
@@ -189,28 +199,37 @@ def _text_queries(state: State, connection: Connection, encoder: Encoder, named:
     for place, (number, vector) in enumerate(zip(numbers, vectors, strict=True)):
         words = images_by_text(connection, names[number], _RESULTS, every=True)
         meaning = meaning_of(connection, names[number], words) if place % 2 else Meaning(words=frozenset(words))
-        queries += [Asked(number, state.entities[number], decoy=place >= count, meaning=Meaning()),
-                    Asked(number, vector, decoy=place >= count, meaning=meaning)]
+        queries += [
+            Asked(number, state.entities[number], decoy=place >= count, meaning=Meaning()),
+            Asked(number, vector, decoy=place >= count, meaning=meaning),
+        ]
     return queries
 
 
 def _image_queries(state: State, known: Known, draw: np.random.Generator) -> list[Asked]:
     """Images by how likely they show what they were judged for, each as itself and as a decoy."""
-    pairs = [(position, entity, probability) for position, entities in sorted(known.judged.items())
-             for entity, probability in sorted(entities.items()) if probability > 0]
+    pairs = [
+        (position, entity, probability)
+        for position, entities in sorted(known.judged.items())
+        for entity, probability in sorted(entities.items())
+        if probability > 0
+    ]
     if not pairs:
         return []
     chances = np.array([probability for *_, probability in pairs])
     chosen = np.sort(draw.choice(len(pairs), min(_QUERIES, len(pairs)), replace=False, p=chances / chances.sum()))
-    return [Asked(entity, state.exact.rows(np.array([position]))[0], probability, position, decoy)
-            for decoy in (False, True) for position, entity, probability in (pairs[place] for place in chosen.tolist())]
+    return [
+        Asked(entity, state.exact.rows(np.array([position]))[0], probability, position, decoy)
+        for decoy in (False, True)
+        for position, entity, probability in (pairs[place] for place in chosen.tolist())
+    ]
 
 
 def _results(state: State, known: Known, around: Surroundings, queries: Sequence[Asked]) -> Rows:
     """The best results of queries; of an image without itself. A decoy does not find what may be right."""
     parts: list[tuple[Doubles, Doubles, Doubles]] = []
     for start in range(0, len(queries), _TOGETHER):
-        together = queries[start:start + _TOGETHER]
+        together = queries[start : start + _TOGETHER]
         scores = state.exact.scores(np.stack([query.vector for query in together]))
         scores[:, ~state.alive] = -np.inf
         for query, score in zip(together, scores, strict=True):
@@ -230,15 +249,19 @@ def _results(state: State, known: Known, around: Surroundings, queries: Sequence
             # What an image shows need not be among the reference: else agreement would be trusted where it is not.
             seen = around if query.meaning or not len(state.entities) else around.without(state.entities[query.entity])
             features = seen.features(query.vector, state.exact.rows(found), score[found])
-            features = (np.hstack([features, query.meaning.features(state.images[found].tolist())]) if query.meaning
-                        else features[:, :OF_IMAGES])
+            features = (
+                np.hstack([features, query.meaning.features(state.images[found].tolist())])
+                if query.meaning
+                else features[:, :OF_IMAGES]
+            )
             right, weight = known.right(query.entity, found)
             parts.append((features, right, np.ones(len(found)) if query.decoy else query.chance * weight))
     return _rows(parts)
 
 
-def fit_recognition(state: State, known: Known, around: Surroundings,
-                    draw: np.random.Generator) -> tuple[Curve | None, Curve | None]:
+def fit_recognition(
+    state: State, known: Known, around: Surroundings, draw: np.random.Generator
+) -> tuple[Curve | None, Curve | None]:
     """`entity` and `unnamed` of an `Ending`."""
     surest = {position: max(entities.items(), key=lambda item: item[1]) for position, entities in known.judged.items()}
     sure = np.array([position for position, (_, probability) in surest.items() if probability >= _MASS], np.int64)
@@ -250,14 +273,26 @@ def fit_recognition(state: State, known: Known, around: Surroundings,
     for position, vector, near in _seen(state, known, np.array(sorted(wanted | told), np.int64)):
         found = candidates_of(vector, state.entities, around, near)
         if position in wanted:
-            candidates.append((found.features, known.named_right(found.entities, position),
-                               np.full(len(found.entities), known.mass[position])))
+            candidates.append(
+                (
+                    found.features,
+                    known.named_right(found.entities, position),
+                    np.full(len(found.entities), known.mass[position]),
+                )
+            )
         if position in told:
             entity = surest[position][0]
-            hidden = candidates_of(vector, state.entities, around.without(state.entities[entity]), near,
-                                   known.below.get(entity, frozenset((entity,))))
-            named += [(found.unnamed_features(), np.zeros(1), np.ones(1)),
-                      (hidden.unnamed_features(), np.ones(1), np.ones(1))]
+            hidden = candidates_of(
+                vector,
+                state.entities,
+                around.without(state.entities[entity]),
+                near,
+                known.below.get(entity, frozenset((entity,))),
+            )
+            named += [
+                (found.unnamed_features(), np.zeros(1), np.ones(1)),
+                (hidden.unnamed_features(), np.ones(1), np.ones(1)),
+            ]
     return _curve(_rows(candidates)), _curve(_rows(named))
 
 
@@ -265,18 +300,27 @@ def _seen(state: State, known: Known, images: Ints) -> Iterator[tuple[int, Array
     """Of images at these positions the vector and the nearest other images with what they are labelled with; what looks
     the same is none.
     """
-    labelled = {position: [entity for entity, probability in entities.items() if probability >= _MASS]
-                for position, entities in known.judged.items()}
+    labelled = {
+        position: [entity for entity, probability in entities.items() if probability >= _MASS]
+        for position, entities in known.judged.items()
+    }
     for start in range(0, len(images), _TOGETHER):
-        together = images[start:start + _TOGETHER]
+        together = images[start : start + _TOGETHER]
         vectors = state.exact.rows(together)
         scores = state.exact.scores(vectors)
         scores[:, ~state.alive] = -np.inf
         scores[np.bitwise_count(state.phash[None] ^ state.phash[together, None]) <= _ALIKE] = -np.inf
         cosines, near = best(scores, min(LOOKED_AT, len(state.images)))
         for position, vector, *found in zip(together.tolist(), vectors, cosines.tolist(), near.tolist(), strict=True):
-            yield position, vector, [(cosine, labelled.get(place, [])) for cosine, place in zip(*found, strict=True)
-                                     if np.isfinite(cosine)]
+            yield (
+                position,
+                vector,
+                [
+                    (cosine, labelled.get(place, []))
+                    for cosine, place in zip(*found, strict=True)
+                    if np.isfinite(cosine)
+                ],
+            )
 
 
 def _rows(parts: Sequence[tuple[Doubles, Doubles, Doubles]]) -> Rows:
@@ -301,8 +345,12 @@ def _curve(rows: Rows) -> Curve | None:
         return value + _PENALTY * float(shrunk @ shrunk), gradient + 2 * _PENALTY * shrunk
 
     weights = minimize(loss, np.zeros(design.shape[1]), jac=True, method="L-BFGS-B").x
-    return Curve(*(tuple(map(float, values)) for values in (
-        mean, deviation, weights, *_monotone(design @ weights, right, weight))))
+    return Curve(
+        *(
+            tuple(map(float, values))
+            for values in (mean, deviation, weights, *_monotone(design @ weights, right, weight))
+        )
+    )
 
 
 def _monotone(score: Doubles, right: Doubles, weight: Doubles) -> tuple[Doubles, Doubles]:

@@ -40,7 +40,7 @@ def folded_into(hashes: Hashes) -> Ints:
     near = np.flatnonzero(np.diff(ends) > 0)
     shown[near] = len(hashes)  # until it is known
     for each in near[np.argsort(first[near])].tolist():
-        earliest = int(shown[right[ends[each]:ends[each + 1]]].min())
+        earliest = int(shown[right[ends[each] : ends[each + 1]]].min())
         if foldable[each] and earliest < first[each]:
             into[each] = earliest
         else:
@@ -72,8 +72,9 @@ def _compared(hashes: Hashes) -> Iterator[Ints]:
             for first, last in _blocks(np.cumsum(end - start)):
                 counts = (end - start)[first:last]
                 offset = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-                pairs = np.stack([np.repeat(some[first:last], counts),
-                                  order[np.repeat(start[first:last], counts) + offset]])
+                pairs = np.stack(
+                    [np.repeat(some[first:last], counts), order[np.repeat(start[first:last], counts) + offset]]
+                )
                 yield _near(hashes, pairs if change else pairs[:, pairs[0] < pairs[1]], quarter)
 
 

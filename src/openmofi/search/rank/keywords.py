@@ -55,12 +55,14 @@ def unknown_entity(connection: Connection, given: str) -> UnknownEntityError:
                 yield name.casefold()
 
     def identifiers(beginning: str) -> Iterator[str]:
-        for entity, name in connection.execute("SELECT id, name FROM entities WHERE id >= ? AND id < ?",
-                                               (beginning, f"{beginning}\U0010ffff")):
+        for entity, name in connection.execute(
+            "SELECT id, name FROM entities WHERE id >= ? AND id < ?", (beginning, f"{beginning}\U0010ffff")
+        ):
             found[entity] = f"{name} ({entity})"
             yield entity
 
     near = spelt_alike(names, key, _NEAR) or spelt_alike(identifiers, given[:_MOST_LENGTH], _NEAR)
     said = ", ".join(dict.fromkeys(found[each] for each in near))
-    return UnknownEntityError(f"The index knows no entity {given!r}.",
-                              f"Did you mean {said}?" if said else "Search by text instead.")
+    return UnknownEntityError(
+        f"The index knows no entity {given!r}.", f"Did you mean {said}?" if said else "Search by text instead."
+    )

@@ -101,8 +101,10 @@ class InDatabase:
             parts.append((positions[kept], vectors[kept]))
             if sum(len(some) for some, _ in parts) >= wanted:
                 break
-        return (np.concatenate([np.zeros(0, np.int64), *(some for some, _ in parts)]),
-                np.concatenate([np.zeros((0, self.dim), np.float32), *(theirs for _, theirs in parts)]))
+        return (
+            np.concatenate([np.zeros(0, np.int64), *(some for some, _ in parts)]),
+            np.concatenate([np.zeros((0, self.dim), np.float32), *(theirs for _, theirs in parts)]),
+        )
 
     def _ids(self, positions: Ints) -> Ints:
         firsts, starts, _ = self._bounds()
@@ -125,8 +127,15 @@ class InDatabase:
 assert FROM < 1 << ROWS
 
 
-def open_vectors(connection: Connection, segments: Sequence[Segment], dim: int, connected: Callable[[], Connection],
-                 held: dict[str, Floats], *, hold: bool) -> tuple[Vectors, VectorIndex]:
+def open_vectors(
+    connection: Connection,
+    segments: Sequence[Segment],
+    dim: int,
+    connected: Callable[[], Connection],
+    held: dict[str, Floats],
+    *,
+    hold: bool,
+) -> tuple[Vectors, VectorIndex]:
     """The vectors of a commit, and what searches them.
 
     Args:
@@ -150,8 +159,7 @@ def open_vectors(connection: Connection, segments: Sequence[Segment], dim: int, 
     return exact, faiss_cache.vector_index(place, segments, exact) if isinstance(place, Path) else exact
 
 
-def refresh_cache(connection: Connection, segments: Sequence[Segment], vectors: Vectors,
-                  texts: Array) -> None:
+def refresh_cache(connection: Connection, segments: Sequence[Segment], vectors: Vectors, texts: Array) -> None:
     """Make what makes searches fast, or add to it what it does not have.
 
     Args:

@@ -58,8 +58,15 @@ class Ranking:
 
     def hit(self, place: int, image: ImageRecord, offset: int) -> Hit:
         """The result at a place of the page, which begins at `offset`."""
-        return Hit(image, offset + place + 1, self.cosines[place], self.keywords[place], self.probabilities[place],
-                   self.expected[place], self.duplicates[place])
+        return Hit(
+            image,
+            offset + place + 1,
+            self.cosines[place],
+            self.keywords[place],
+            self.probabilities[place],
+            self.expected[place],
+            self.duplicates[place],
+        )
 
 
 @dataclass(frozen=True)
@@ -79,8 +86,11 @@ class _Listed:
     @cached_property
     def known(self) -> Doubles:
         """(n,) probabilities; 0 where there is none."""
-        return np.array([self.probabilities.get(image, 0.0) for image in self.images.tolist()]) \
-            if self.probabilities else np.zeros(len(self.images))
+        return (
+            np.array([self.probabilities.get(image, 0.0) for image in self.images.tolist()])
+            if self.probabilities
+            else np.zeros(len(self.images))
+        )
 
 
 def ranked(state: State, connection: Connection, query: Query, vector: Array | None) -> Ranking:
@@ -105,28 +115,48 @@ def ranked(state: State, connection: Connection, query: Query, vector: Array | N
 
 def _asked(connection: Connection, query: Query, vector: Array | None) -> tuple[Hashable, ...]:
     """What a list depends on beside the commit: the query but for its page, and verdicts, which are no commits."""
-    filters = (*(getattr(query.filters, each.name) for each in fields(query.filters) if each.name != "columns"),
-               *sorted(query.filters.columns.items()))
+    filters = (
+        *(getattr(query.filters, each.name) for each in fields(query.filters) if each.name != "columns"),
+        *sorted(query.filters.columns.items()),
+    )
     verdicts = connection.execute("SELECT max(id), sum(undone) FROM verdicts").fetchone()
-    return (query.text, query.keywords, query.entity, bool(query.examples), query.like, query.unlike, query.fold,
-            filters, None if vector is None else vector.tobytes(), tuple(verdicts))
+    return (
+        query.text,
+        query.keywords,
+        query.entity,
+        bool(query.examples),
+        query.like,
+        query.unlike,
+        query.fold,
+        filters,
+        None if vector is None else vector.tobytes(),
+        tuple(verdicts),
+    )
 
 
 def _page(listed: _Listed, query: Query, until: float, end: int | None) -> Ranking:
     known = listed.known
-    shown = slice(query.offset, query.offset + query.limit if query.until is None or end is None else
-                  min(end, query.offset + query.limit))
+    shown = slice(
+        query.offset,
+        query.offset + query.limit if query.until is None or end is None else min(end, query.offset + query.limit),
+    )
     expected = expected_precision(known)
     images = listed.images[shown]
     calibrated = end is not None
     return Ranking(
-        images, [listed.cosines.get(image) for image in images.tolist()],
+        images,
+        [listed.cosines.get(image) for image in images.tolist()],
         [listed.keywords.get(image) for image in images.tolist()],
         [listed.probabilities.get(image) for image in images.tolist()],
         [float(each) if calibrated else None for each in expected[shown]],
-        listed.duplicates[shown], len(listed.images), until, end,
-        float(known[:end].sum()) if end is not None else None, float(known.sum()) if calibrated else None,
-        _note(listed, known, calibrated))
+        listed.duplicates[shown],
+        len(listed.images),
+        until,
+        end,
+        float(known[:end].sum()) if end is not None else None,
+        float(known.sum()) if calibrated else None,
+        _note(listed, known, calibrated),
+    )
 
 
 def _note(listed: _Listed, known: Doubles, calibrated: bool) -> str:
@@ -137,8 +167,9 @@ def _note(listed: _Listed, known: Doubles, calibrated: bool) -> str:
     return ""
 
 
-def _listed(state: State, connection: Connection, query: Query, vector: Array | None, within: Ints | None,
-            depth: int) -> _Listed:
+def _listed(
+    state: State, connection: Connection, query: Query, vector: Array | None, within: Ints | None, depth: int
+) -> _Listed:
     cosines = _nearest(state, vector, depth, within) if vector is not None else {}
     nearest = list(cosines)
     keywords = _by_keywords(connection, query, depth, within)
@@ -160,8 +191,9 @@ def _listed(state: State, connection: Connection, query: Query, vector: Array | 
         # Equal probabilities keep the order of their cosines and keywords.
         order = sorted(order, key=lambda image: -probabilities.get(image, -1.0))
     folded = _folded(state, order, query.fold)
-    return _Listed(np.array(list(folded), np.int64), list(folded.values()), cosines, keywords, probabilities,
-                   len(order))
+    return _Listed(
+        np.array(list(folded), np.int64), list(folded.values()), cosines, keywords, probabilities, len(order)
+    )
 
 
 def _meaning(connection: Connection, query: Query, depth: int) -> Meaning | None:
@@ -197,8 +229,13 @@ def _cosines(state: State, vector: Array | None, ids: Sequence[int]) -> dict[int
     return dict(zip(np.array(ids)[there].tolist(), values.tolist(), strict=True))
 
 
-def _probabilities(state: State, query: Query, vector: Array, cosines: dict[int, float], meaning: Meaning | None,
-                   ) -> dict[int, float]:
+def _probabilities(
+    state: State,
+    query: Query,
+    vector: Array,
+    cosines: dict[int, float],
+    meaning: Meaning | None,
+) -> dict[int, float]:
     """Id → probability; nothing where the index is not calibrated for such queries."""
     ending = state.ending
     by_image = bool(query.examples or query.like)
@@ -245,7 +282,7 @@ def _by_keywords(connection: Connection, query: Query, depth: int, within: Ints 
 
 
 def _all(connection: Connection) -> Ints:
-    return np.fromiter((image for image, in connection.execute("SELECT id FROM images ORDER BY id")), np.int64)
+    return np.fromiter((image for (image,) in connection.execute("SELECT id FROM images ORDER BY id")), np.int64)
 
 
 def _folded(state: State, order: Sequence[int], fold: bool) -> dict[int, tuple[int, ...]]:
@@ -254,8 +291,11 @@ def _folded(state: State, order: Sequence[int], fold: bool) -> dict[int, tuple[i
         return dict.fromkeys(order, ())
     ids = np.array(order, np.int64)
     positions = state.positions(ids)
-    hashes = np.where(positions >= 0, state.phash[np.maximum(positions, 0)], 0) if len(state.phash) else \
-        np.zeros(len(order), np.uint64)
+    hashes = (
+        np.where(positions >= 0, state.phash[np.maximum(positions, 0)], 0)
+        if len(state.phash)
+        else np.zeros(len(order), np.uint64)
+    )
     into = folded_into(hashes)
     itself = into == np.arange(len(order))
     folded: dict[int, tuple[int, ...]] = dict.fromkeys(ids[itself].tolist(), ())

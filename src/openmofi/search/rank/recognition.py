@@ -70,8 +70,9 @@ class Likely:
         return None if self.probabilities is None else float(self.probabilities.max(initial=0.0))
 
 
-def likely_entities(state: State, connection: Connection, vectors: Array, limit: int,
-                    itself: int = -1, unnamed: float = UNNAMED) -> list[Likely]:
+def likely_entities(
+    state: State, connection: Connection, vectors: Array, limit: int, itself: int = -1, unnamed: float = UNNAMED
+) -> list[Likely]:
     """What images may show.
 
     Args:
@@ -85,8 +86,10 @@ def likely_entities(state: State, connection: Connection, vectors: Array, limit:
         OpenMofiError: the index knows no entities.
     """
     if not len(state.entities):
-        raise OpenMofiError("The index knows no entities that its encoder can compare images with.",
-                            "Build it of labels, or with --kb KB --entities all.")
+        raise OpenMofiError(
+            "The index knows no entities that its encoder can compare images with.",
+            "Build it of labels, or with --kb KB --entities all.",
+        )
     curve = state.ending.entity if state.ending else None
     none = state.ending.unnamed if state.ending and curve else None
     around = state.surroundings if state.ending else Surroundings(vectors[:0], state.entities[:0], 1.0)
@@ -98,22 +101,36 @@ def likely_entities(state: State, connection: Connection, vectors: Array, limit:
         probabilities = curve(found.features) * (1 - (unknown or 0.0)) if curve else None
         order = np.argsort(-(found.cosines if probabilities is None else probabilities), kind="stable")[:limit]
         entities = found.entities[order]
-        likely.append(Likely(entities, None if probabilities is None else probabilities[order], found.cosines[order],
-                             tuple(tuple(each for each in near if entity in each.entities)[:_EVIDENCE]
-                                   for entity in entities.tolist()),
-                             None if even is None else float(even[0]), unknown))
+        likely.append(
+            Likely(
+                entities,
+                None if probabilities is None else probabilities[order],
+                found.cosines[order],
+                tuple(
+                    tuple(each for each in near if entity in each.entities)[:_EVIDENCE] for entity in entities.tolist()
+                ),
+                None if even is None else float(even[0]),
+                unknown,
+            )
+        )
     return likely
 
 
-def recognised(state: State, connection: Connection, image: ImageInput | int, region: Region | None,
-               limit: int, encoder: Callable[[], Encoder], kept: Kept[Array],
-               unnamed: float) -> Recognition:
+def recognised(
+    state: State,
+    connection: Connection,
+    image: ImageInput | int,
+    region: Region | None,
+    limit: int,
+    encoder: Callable[[], Encoder],
+    kept: Kept[Array],
+    unnamed: float,
+) -> Recognition:
     """See `Index.recognise`; `kept` are embeddings of the encoder."""
     if not 0 <= unnamed < 1:
         raise UsageError(f"unnamed is {unnamed}.", "It is a share of images, from 0 up to 1.")
     vectors = image_vectors(state, connection, [Example(image, region=region)], encoder, kept)
-    (found,) = likely_entities(state, connection, vectors, limit, image if isinstance(image, int) else -1,
-                               unnamed)
+    (found,) = likely_entities(state, connection, vectors, limit, image if isinstance(image, int) else -1, unnamed)
     ids = [state.entity_ids[number] for number in found.entities.tolist()]
     siblings = {entity: _siblings(state, entity) for entity in ids}
     records = entity_records(connection, [*ids, *(other for others in siblings.values() for other in others)])
@@ -121,8 +138,10 @@ def recognised(state: State, connection: Connection, image: ImageInput | int, re
     probabilities = [None] * len(ids) if found.probabilities is None else found.probabilities.tolist()
     entities = tuple(
         Recognised(records[entity], probability, cosine, _shown(evidence, images), _records(siblings[entity], records))
-        for entity, probability, cosine, evidence in zip(ids, probabilities, found.cosines.tolist(), found.evidence,
-                                                         strict=True))
+        for entity, probability, cosine, evidence in zip(
+            ids, probabilities, found.cosines.tolist(), found.evidence, strict=True
+        )
+    )
     likely = found.best is None or found.best >= LIKELY
     note = "" if likely else "Nothing that the index knows is likely to be shown."
     if found.unnamed is not None and found.unnamed >= LIKELY:
@@ -134,8 +153,14 @@ def _nearest(state: State, connection: Connection, vectors: Array, itself: int) 
     """Of each image the nearest ones."""
     allowed = None if state.alive.all() else state.alive
     scores, positions = state.vectors.search(vectors, min(LOOKED_AT, len(state.vectors)), allowed)
-    near = [[(int(state.images[position]), float(score)) for score, position in zip(*found, strict=True)
-             if position >= 0 and state.images[position] != itself] for found in zip(scores, positions, strict=True)]
+    near = [
+        [
+            (int(state.images[position]), float(score))
+            for score, position in zip(*found, strict=True)
+            if position >= 0 and state.images[position] != itself
+        ]
+        for found in zip(scores, positions, strict=True)
+    ]
     shown = _labelled(state, connection, sorted({image for found in near for image, _ in found}))
     return [[Witness(image, cosine, shown.get(image, ())) for image, cosine in found] for found in near]
 
@@ -145,7 +170,8 @@ def _labelled(state: State, connection: Connection, images: Sequence[int]) -> di
     shown: dict[int, tuple[int, ...]] = {}
     for part in in_chunks(images):
         for image, entity in connection.execute(
-                f"SELECT image, entity FROM labels WHERE accepted = 1 AND image IN ({marks(part)})", list(part)):
+            f"SELECT image, entity FROM labels WHERE accepted = 1 AND image IN ({marks(part)})", list(part)
+        ):
             if entity in state.entity_numbers:
                 shown[image] = (*shown.get(image, ()), state.entity_numbers[entity])
     return shown
@@ -158,7 +184,7 @@ def _shown(evidence: Sequence[Witness], images: dict[int, ImageRecord]) -> tuple
 def _siblings(state: State, entity: str) -> list[str]:
     """Entities whose texts are most alike to the encoder."""
     number = state.entity_numbers[entity]
-    order = np.argsort(-(state.entities @ state.entities[number]), kind="stable")[:_SIBLINGS + 1]
+    order = np.argsort(-(state.entities @ state.entities[number]), kind="stable")[: _SIBLINGS + 1]
     return [state.entity_ids[place] for place in order.tolist() if place != number][:_SIBLINGS]
 
 

@@ -83,8 +83,11 @@ class State:
     def around(self, ending: Ending) -> Surroundings:
         """What results are seen against, by an ending that is perhaps not the index's yet."""
         positions = self.positions(np.array(ending.background, np.int64))
-        return Surroundings(self.exact.rows(positions[positions >= 0]),
-                            self.entities[np.array(ending.reference, np.int64)], ending.scale)
+        return Surroundings(
+            self.exact.rows(positions[positions >= 0]),
+            self.entities[np.array(ending.reference, np.int64)],
+            ending.scale,
+        )
 
     @cached_property
     def _order(self) -> Ints:
@@ -102,8 +105,14 @@ class State:
         return np.where(ordered[places] == ids, self._order[places], -1) if len(ordered) else np.full(len(ids), -1)
 
     @classmethod
-    def read(cls, connection: Connection, connected: Callable[[], Connection] | None = None,
-             before: State | None = None, *, hold: bool = False) -> State:
+    def read(
+        cls,
+        connection: Connection,
+        connected: Callable[[], Connection] | None = None,
+        before: State | None = None,
+        *,
+        hold: bool = False,
+    ) -> State:
         """The last commit's.
 
         Args:
@@ -128,18 +137,29 @@ class State:
                     raise damaged(str(error.filename), connection.place, "the file is missing") from error
 
     @classmethod
-    def _read(cls, connection: Connection, connected: Callable[[], Connection], before: State | None, hold: bool,
-              ) -> State:
+    def _read(
+        cls,
+        connection: Connection,
+        connected: Callable[[], Connection],
+        before: State | None,
+        hold: bool,
+    ) -> State:
         with snapshot(connection):
             commit, values, segments = last_commit(connection), meta(connection), segments_of(connection)
             table = _table(connection.execute("SELECT segment, row, id, phash FROM images WHERE segment IS NOT NULL"))
-            ids = tuple(entity for entity, in connection.execute("SELECT id FROM entities ORDER BY number"))
+            ids = tuple(entity for (entity,) in connection.execute("SELECT id FROM entities ORDER BY number"))
             dim, of_entities = int(values["dim"]), entity_segment(connection)
-            held = dict(zip((each.file for each in before.segments), before.exact.parts, strict=True)) \
-                if before and isinstance(before.exact, Exact) else {}
+            held = (
+                dict(zip((each.file for each in before.segments), before.exact.parts, strict=True))
+                if before and isinstance(before.exact, Exact)
+                else {}
+            )
             exact, searched = open_vectors(connection, segments, dim, connected, held, hold=hold)
-            entities = vectors_in(connection).read(of_entities, dim).astype(np.float32) if of_entities else \
-                np.zeros((0, dim), np.float32)
+            entities = (
+                vectors_in(connection).read(of_entities, dim).astype(np.float32)
+                if of_entities
+                else np.zeros((0, dim), np.float32)
+            )
         counts = [segment.rows for segment in segments]
         start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         numbers = np.array([segment.id for segment in segments], np.int64)

@@ -23,8 +23,9 @@ from openmofi.search.store.places import image_bytes
 _RIDGE = 0.1
 
 
-def vectors_of(state: State, connection: Connection, queries: Sequence[Query],
-               encoder: Callable[[], Encoder], kept: Kept[Array]) -> list[Array | None]:
+def vectors_of(
+    state: State, connection: Connection, queries: Sequence[Query], encoder: Callable[[], Encoder], kept: Kept[Array]
+) -> list[Array | None]:
     """See `Index.vectors_of`; `kept` are embeddings of the encoder."""
     pixels = [(number, example) for number, query in enumerate(queries) for example in query.examples]
     texts = [(number, query.text) for number, query in enumerate(queries) if query.text]
@@ -38,8 +39,9 @@ def vectors_of(state: State, connection: Connection, queries: Sequence[Query],
     for (number, example), vector in zip(pixels, images, strict=True):
         add(number, example.weight * vector)
     if texts and encoder().has_texts:
-        for number, vector in zip([number for number, _ in texts],
-                                  text_vectors([text for _, text in texts], encoder, kept), strict=True):
+        for number, vector in zip(
+            [number for number, _ in texts], text_vectors([text for _, text in texts], encoder, kept), strict=True
+        ):
             add(number, vector)
     for number, query in enumerate(queries):
         if query.entity:
@@ -58,8 +60,9 @@ def text_vectors(texts: Sequence[str], encoder: Callable[[], Encoder], kept: Kep
     return [vector for text in texts if (vector := known[text]) is not None]
 
 
-def image_vectors(state: State, connection: Connection, examples: Sequence[Example],
-                  encoder: Callable[[], Encoder], kept: Kept[Array]) -> Array:
+def image_vectors(
+    state: State, connection: Connection, examples: Sequence[Example], encoder: Callable[[], Encoder], kept: Kept[Array]
+) -> Array:
     """(n, dim) L2-normalised; a whole image of the index, and what was embedded before, is not embedded again."""
     vectors: list[Array | None] = []
     waiting: list[tuple[int, Image.Image]] = []
@@ -80,8 +83,11 @@ def image_vectors(state: State, connection: Connection, examples: Sequence[Examp
         embedded = encoder().embed_images([image for _, image in waiting])
         for (place, _), vector in zip(waiting, embedded, strict=True):
             vectors[place] = kept.put(keys[place], vector) if keys[place] else vector
-    return np.stack([vector for vector in vectors if vector is not None]) if vectors else \
-        np.zeros((0, int(state.meta["dim"])), np.float32)
+    return (
+        np.stack([vector for vector in vectors if vector is not None])
+        if vectors
+        else np.zeros((0, int(state.meta["dim"])), np.float32)
+    )
 
 
 def _key(example: Example) -> Hashable:
@@ -97,8 +103,9 @@ def cropped(image: Image.Image, region: Region | None) -> Image.Image:
     """The part of an upright image that is meant; at least a pixel."""
     if region is None:
         return image
-    left, top = (min(int(part * size), size - 1) for part, size in zip((region.left, region.top), image.size,
-                                                                        strict=True))
+    left, top = (
+        min(int(part * size), size - 1) for part, size in zip((region.left, region.top), image.size, strict=True)
+    )
     right, bottom = (round(part * size) for part, size in zip((region.right, region.bottom), image.size, strict=True))
     return image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
 
@@ -113,8 +120,9 @@ def entity_vector(state: State, connection: Connection, entity: str) -> Array:
     if entity not in state.entity_numbers:
         raise unknown_entity(connection, entity)
     if not len(state.entities):
-        raise OpenMofiError("The index has no entity vectors, since its encoder embeds images only.",
-                            "Filter by the entity instead.")
+        raise OpenMofiError(
+            "The index has no entity vectors, since its encoder embeds images only.", "Filter by the entity instead."
+        )
     vector: Array = state.entities[state.entity_numbers[entity]]
     return vector
 

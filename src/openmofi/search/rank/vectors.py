@@ -98,8 +98,14 @@ class Exact:
         """See `Vectors.scores`."""
         if not len(self):
             return np.zeros((len(queries), 0), np.float32)
-        return np.concatenate([queries @ part[start:start + _ROWS].astype(np.float32).T
-                               for part in self.parts for start in range(0, len(part), _ROWS)], axis=1)
+        return np.concatenate(
+            [
+                queries @ part[start : start + _ROWS].astype(np.float32).T
+                for part in self.parts
+                for start in range(0, len(part), _ROWS)
+            ],
+            axis=1,
+        )
 
     def rows(self, positions: Ints) -> Array:
         """See `Vectors.rows`."""
@@ -153,5 +159,5 @@ def _best_places(scores: Array, count: int) -> Ints:
         return np.argsort(-scores, kind="stable")[:count]
     least = np.partition(scores, len(scores) - count)[len(scores) - count]
     above = np.flatnonzero(scores > least)
-    chosen = np.concatenate([above, np.flatnonzero(scores == least)[:count - len(above)]])
+    chosen = np.concatenate([above, np.flatnonzero(scores == least)[: count - len(above)]])
     return chosen[np.lexsort((chosen, -scores[chosen]))]

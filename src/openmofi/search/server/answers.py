@@ -62,14 +62,16 @@ class Refused(OpenMofiError):
         self.headers = dict(headers or {})
 
 
-def error_answer(request_id: str, status: int, error: str, hint: str = "",
-                 headers: Mapping[str, str] | None = None) -> Response:
+def error_answer(
+    request_id: str, status: int, error: str, hint: str = "", headers: Mapping[str, str] | None = None
+) -> Response:
     """A failed request's answer."""
     return answer(ErrorAnswer(error, hint, request_id), status, headers)
 
 
 def register(app: FastAPI) -> None:
     """Let all errors of an application be answered so."""
+
     async def known(request: Request, error: Exception) -> Response:
         if isinstance(error, UnavailableError):
             error = unavailable(request, error)
@@ -84,9 +86,12 @@ def unavailable(request: Request, error: OpenMofiError) -> Refused:
     """503 for an index that cannot be read now. Why, and where it is, is for the log alone."""
     request_id = request.state.request_id
     logger.error("the index's database cannot be reached: %s", error, extra={"fields": {"request_id": request_id}})
-    return Refused(503, "The index's database cannot be reached at the moment.",
-                   f"Try again in {_RETRY_SECONDS} seconds; the server's log says more under {request_id}.",
-                   {"Retry-After": str(_RETRY_SECONDS)})
+    return Refused(
+        503,
+        "The index's database cannot be reached at the moment.",
+        f"Try again in {_RETRY_SECONDS} seconds; the server's log says more under {request_id}.",
+        {"Retry-After": str(_RETRY_SECONDS)},
+    )
 
 
 def _of(error: Exception) -> tuple[int, str, str, Mapping[str, str]]:
@@ -102,8 +107,11 @@ def _of(error: Exception) -> tuple[int, str, str, Mapping[str, str]]:
     assert isinstance(error, HTTPException)
     if error.status_code == 400:
         return 400, _NOT_JSON, _DESCRIBED, {}
-    message = error.detail if error.detail != HTTPStatus(error.status_code).phrase else _PHRASES.get(
-        error.status_code, error.detail)
+    message = (
+        error.detail
+        if error.detail != HTTPStatus(error.status_code).phrase
+        else _PHRASES.get(error.status_code, error.detail)
+    )
     return error.status_code, message, "", error.headers or {}
 
 

@@ -22,11 +22,21 @@ from openmofi.search.server.settings import ServeSettings
 from openmofi.version import __version__
 
 _ERRORS: dict[int | str, dict[str, object]] = {
-    status: {"model": ErrorAnswer, "description": text} for status, text in (
-        (400, "What was sent is not JSON."), (401, "The token is missing or wrong."), (403, "Of another origin."),
-        (404, "There is no such thing."), (408, "It did not arrive in time."), (409, "The index cannot answer this."),
-        (413, "Too large."), (415, "Not a format that is read."), (422, "A value out of its range."),
-        (429, "Too many requests."), (503, "Busy, or the index's database is not there; see Retry-After."))}
+    status: {"model": ErrorAnswer, "description": text}
+    for status, text in (
+        (400, "What was sent is not JSON."),
+        (401, "The token is missing or wrong."),
+        (403, "Of another origin."),
+        (404, "There is no such thing."),
+        (408, "It did not arrive in time."),
+        (409, "The index cannot answer this."),
+        (413, "Too large."),
+        (415, "Not a format that is read."),
+        (422, "A value out of its range."),
+        (429, "Too many requests."),
+        (503, "Busy, or the index's database is not there; see Retry-After."),
+    )
+}
 
 
 def create_app(index: Index, settings: ServeSettings | None = None) -> FastAPI:
@@ -47,10 +57,18 @@ def create_app(index: Index, settings: ServeSettings | None = None) -> FastAPI:
         context.encoder.close()
         context.searching.shutdown(wait=False, cancel_futures=True)
 
-    app = FastAPI(title="OpenMOFI", version=__version__, summary="Search, recognition and review over an index.",
-                  openapi_url="/api/openapi.json", docs_url=None, redoc_url=None, lifespan=lifespan,
-                  redirect_slashes=False, responses=_ERRORS,
-                  telemetry={"tracing": False, "metrics": False, "logs": False})
+    app = FastAPI(
+        title="OpenMOFI",
+        version=__version__,
+        summary="Search, recognition and review over an index.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        responses=_ERRORS,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
     app.state.context = context
     register(app)
     for router in ROUTERS:

@@ -60,7 +60,7 @@ class EncoderQueue:
         while self._waiting:
             # Whoever has gone away meanwhile needs no vector.
             batch = [(query, future) for query, future in self._waiting if not future.cancelled()]
-            batch, self._waiting = batch[:self._batch], batch[self._batch:]
+            batch, self._waiting = batch[: self._batch], batch[self._batch :]
             if batch:
                 await self._compute(batch)
 

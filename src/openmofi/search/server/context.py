@@ -90,8 +90,11 @@ class Context:
             return Example(self.pixels(upload, lambda: data, region))
         known = self.image(image)
         # The index has the vector of a whole image.
-        return Example(known.id if region is None else self.pixels(
-            f"image {known.content}", lambda: self.index.image_bytes(known.id), region))
+        return Example(
+            known.id
+            if region is None
+            else self.pixels(f"image {known.content}", lambda: self.index.image_bytes(known.id), region)
+        )
 
     async def recognised(self, image: int | None, upload: str, region: Region | None, limit: int) -> Recognition:
         """What an image may show.
@@ -109,8 +112,13 @@ class Context:
     def of(cls, index: Index, settings: ServeSettings) -> Context:
         """Of a server that is to begin."""
         metrics = Metrics()
-        return cls(index, settings, metrics, Uploads(settings.max_upload_pixels),
-                   EncoderQueue(index, settings.batch, settings.wait, metrics.batches.observe))
+        return cls(
+            index,
+            settings,
+            metrics,
+            Uploads(settings.max_upload_pixels),
+            EncoderQueue(index, settings.batch, settings.wait, metrics.batches.observe),
+        )
 
     def image(self, image: int) -> ImageRecord:
         """An image by its id.
@@ -132,6 +140,11 @@ async def context_of(request: Request) -> Context:
 
 def with_session(response: Response, request: Request, context: Context) -> Response:
     """A response that begins a session: the one who asks has shown the token."""
-    response.set_cookie(cookie_name(request.scope["server"][1]), context.sessions.begin(), httponly=True,
-                        samesite="strict", secure=request.url.scheme == "https")
+    response.set_cookie(
+        cookie_name(request.scope["server"][1]),
+        context.sessions.begin(),
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
     return response

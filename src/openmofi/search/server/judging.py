@@ -107,18 +107,33 @@ def precision(index: Index, entity: str = "", accepted: bool | None = True) -> P
     weights = [each.labels / labels for each in strata]
     points = [each.expected if each.precision is None else each.precision for each in strata]
     point = math.fsum(weight * each for weight, each in zip(weights, points, strict=True))
-    below = math.hypot(*(weight * (each - stratum.lower)
-                         for weight, each, stratum in zip(weights, points, strata, strict=True)))
-    above = math.hypot(*(weight * (stratum.upper - each)
-                         for weight, each, stratum in zip(weights, points, strata, strict=True)))
-    return Precision(labels, math.fsum(w * each.expected for w, each in zip(weights, strata, strict=True)), judged,
-                     sum(each.right for each in strata), point if judged else None,
-                     max(0.0, point - below) if judged else 0.0, min(1.0, point + above) if judged else 1.0,
-                     tuple(strata))
+    below = math.hypot(
+        *(weight * (each - stratum.lower) for weight, each, stratum in zip(weights, points, strata, strict=True))
+    )
+    above = math.hypot(
+        *(weight * (stratum.upper - each) for weight, each, stratum in zip(weights, points, strata, strict=True))
+    )
+    return Precision(
+        labels,
+        math.fsum(w * each.expected for w, each in zip(weights, strata, strict=True)),
+        judged,
+        sum(each.right for each in strata),
+        point if judged else None,
+        max(0.0, point - below) if judged else 0.0,
+        min(1.0, point + above) if judged else 1.0,
+        tuple(strata),
+    )
 
 
-def to_judge(index: Index, entity: str = "", *, order: Literal["active", "doubt", "sure"] = "active",
-             accepted: bool | None = True, who: str = "", limit: int = 50) -> list[ToJudge]:
+def to_judge(
+    index: Index,
+    entity: str = "",
+    *,
+    order: Literal["active", "doubt", "sure"] = "active",
+    accepted: bool | None = True,
+    who: str = "",
+    limit: int = 50,
+) -> list[ToJudge]:
     """Labels that nobody has judged yet, those first that say most.
 
     Args:
@@ -134,16 +149,22 @@ def to_judge(index: Index, entity: str = "", *, order: Literal["active", "doubt"
     judged = set(connection.execute(f"SELECT image, entity FROM ({_LAST}) AS last", values))
     if order == "active":
         strata = _strata(connection, entity, accepted)
-        drawn = [_unjudged(connection, values, _drawn(who), count, judged, each)
-                 for each, count in zip(strata, allocation(strata, limit), strict=True) if count]
+        drawn = [
+            _unjudged(connection, values, _drawn(who), count, judged, each)
+            for each, count in zip(strata, allocation(strata, limit), strict=True)
+            if count
+        ]
         rows = [row for part in itertools.zip_longest(*drawn) for row in part if row]
     else:
         by = "labels.probability DESC" if order == "sure" else "abs(labels.probability - 0.5)"
         rows = _unjudged(connection, values, by, limit, judged)
     images = {each.id: each for each in index.images([row[0] for row in rows])}
     entities = {of: index.entity(of) for of in dict.fromkeys(row[1] for row in rows) if _known(connection, of)}
-    return [ToJudge(images[image], entities.get(of, EntityRecord(of, of)), probability, bool(label))
-            for image, of, probability, label in rows if image in images]
+    return [
+        ToJudge(images[image], entities.get(of, EntityRecord(of, of)), probability, bool(label))
+        for image, of, probability, label in rows
+        if image in images
+    ]
 
 
 def allocation(strata: Sequence[Stratum], count: int) -> list[int]:
@@ -177,8 +198,10 @@ def _drawn(who: str) -> str:
 
     Squares modulo a prime: what is linear in the images' ids would go along with any pattern that these have.
     """
-    step, start = (int.from_bytes(blake2b(who.encode(), digest_size=4, salt=salt).digest(), "big") % _PRIME
-                   for salt in (b"step", b"start"))
+    step, start = (
+        int.from_bytes(blake2b(who.encode(), digest_size=4, salt=salt).digest(), "big") % _PRIME
+        for salt in (b"step", b"start")
+    )
     value = f"(labels.image % {_PRIME} * {step} + CAST(labels.probability * {_PRIME} AS INTEGER) + {start}) % {_PRIME}"
     for _ in range(2):
         value = f"(({value}) * ({value}) + {step}) % {_PRIME}"
@@ -192,21 +215,34 @@ def _strata(connection: Connection, entity: str, accepted: bool | None) -> list[
     ends = [*BOUNDS[1:], 1.0]
     strata = [Stratum(low, high, 0, 0.0) for low, high in zip(BOUNDS, ends, strict=True)]
     for number, labels, mean in connection.execute(
-            f"SELECT {STRATUM} AS stratum, count(*), avg(probability) FROM labels WHERE {_WITHIN} GROUP BY stratum",
-            values):
+        f"SELECT {STRATUM} AS stratum, count(*), avg(probability) FROM labels WHERE {_WITHIN} GROUP BY stratum", values
+    ):
         strata[number] = replace(strata[number], labels=labels, expected=mean)
     for number, judged, right in connection.execute(
-            f"SELECT stratum, count(*), count(CASE WHEN verdict = 'y' THEN 1 END) FROM ({_LAST}) AS last "
-            "WHERE verdict != 'u' GROUP BY stratum",
-            values):
+        f"SELECT stratum, count(*), count(CASE WHEN verdict = 'y' THEN 1 END) FROM ({_LAST}) AS last "
+        "WHERE verdict != 'u' GROUP BY stratum",
+        values,
+    ):
         interval = binomtest(right, judged).proportion_ci(0.95, "wilson")
-        strata[number] = replace(strata[number], judged=judged, right=right, precision=right / judged,
-                                 lower=float(interval.low), upper=float(interval.high))
+        strata[number] = replace(
+            strata[number],
+            judged=judged,
+            right=right,
+            precision=right / judged,
+            lower=float(interval.low),
+            upper=float(interval.high),
+        )
     return strata
 
 
-def _unjudged(connection: Connection, values: Mapping[str, object], by: str, limit: int,
-              judged: Set[tuple[int, str]], within: Stratum | None = None) -> list[tuple[int, str, float, int]]:
+def _unjudged(
+    connection: Connection,
+    values: Mapping[str, object],
+    by: str,
+    limit: int,
+    judged: Set[tuple[int, str]],
+    within: Stratum | None = None,
+) -> list[tuple[int, str, float, int]]:
     """The first labels in an order that are not among those that were judged."""
     low, high = (within.low, within.high) if within else (0.0, 1.0)
     # The last stratum has its end in it.
@@ -214,7 +250,8 @@ def _unjudged(connection: Connection, values: Mapping[str, object], by: str, lim
         f"SELECT labels.image, labels.entity, labels.probability, labels.accepted FROM labels WHERE {_WITHIN} "
         "AND labels.probability >= :low AND (labels.probability < :high OR :high = 1) "
         f"ORDER BY {by}, labels.image, labels.entity LIMIT :most",
-        {**values, "low": low, "high": high, "most": limit + len(judged)})
+        {**values, "low": low, "high": high, "most": limit + len(judged)},
+    )
     return [row for row in rows if row[:2] not in judged][:limit]
 
 

@@ -26,8 +26,10 @@ from openmofi.version import __version__
 P = ParamSpec("P")
 R = TypeVar("R")
 _READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
-_INSTRUCTIONS = ("Search and recognition over a collection of images. Probabilities are calibrated; null means that "
-                 "the index cannot say. Images are named by their ids, entities by their identifiers or names.")
+_INSTRUCTIONS = (
+    "Search and recognition over a collection of images. Probabilities are calibrated; null means that "
+    "the index cannot say. Images are named by their ids, entities by their identifiers or names."
+)
 Few = Annotated[int, Field(ge=1, le=50)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 ImageId = Annotated[int, Field(ge=1, le=2**63 - 1)]
@@ -69,20 +71,38 @@ def tools_of(index: Index) -> MCPServer[Any]:
     tools = list[Tool]()
 
     @_tool(tools)
-    def search(text: str = "", entity: str = "", like_image: ImageId | None = None, type: str = "",
-               min_probability: Annotated[float, Field(ge=0, le=1)] = 0.0, licence: str = "",
-               until: Fraction | None = None, limit: Few = 10) -> dict[str, Any]:
+    def search(
+        text: str = "",
+        entity: str = "",
+        like_image: ImageId | None = None,
+        type: str = "",
+        min_probability: Annotated[float, Field(ge=0, le=1)] = 0.0,
+        licence: str = "",
+        until: Fraction | None = None,
+        limit: Few = 10,
+    ) -> dict[str, Any]:
         """Find images by text, by an entity that they show, by an image that they are like, or several of these.
 
         type: only images that show an entity of this type. min_probability: of that label. licence: such as cc-by*.
         until: end where results are expected to be right with this precision, such as 0.9.
         """
         examples = () if like_image is None else (Example(like_image),)
-        results = index.search(Query(examples, text, index.find_entity(entity).id if entity else "",
-                                     filters=Filters(type=type, min_probability=min_probability, licence=licence),
-                                     until=until, limit=limit))
-        return {"total": results.total, "expected_right": results.expected_right, "note": results.note,
-                "images": [_hit(hit) for hit in results.hits]}
+        results = index.search(
+            Query(
+                examples,
+                text,
+                index.find_entity(entity).id if entity else "",
+                filters=Filters(type=type, min_probability=min_probability, licence=licence),
+                until=until,
+                limit=limit,
+            )
+        )
+        return {
+            "total": results.total,
+            "expected_right": results.expected_right,
+            "note": results.note,
+            "images": [_hit(hit) for hit in results.hits],
+        }
 
     @_tool(tools)
     def recognise(image: ImageId, region: str = "", limit: Few = 5) -> dict[str, Any]:
@@ -91,11 +111,22 @@ def tools_of(index: Index) -> MCPServer[Any]:
         unnamed: probability that no label names what is shown.
         """
         recognition = index.recognise(index.image(image).id, Region.parse(region) if region else None, limit)
-        return {"note": recognition.note, "unnamed": recognition.unnamed, "entities": [
-            {**_short(each.entity), "probability": each.probability, "similarity": each.similarity,
-             "may_be_instead": [_short(other) for other in each.siblings],
-             "evidence": [{"image": near.id, "text": near.text, "cosine": cosine} for near, cosine in each.evidence]}
-            for each in recognition.entities]}
+        return {
+            "note": recognition.note,
+            "unnamed": recognition.unnamed,
+            "entities": [
+                {
+                    **_short(each.entity),
+                    "probability": each.probability,
+                    "similarity": each.similarity,
+                    "may_be_instead": [_short(other) for other in each.siblings],
+                    "evidence": [
+                        {"image": near.id, "text": near.text, "cosine": cosine} for near, cosine in each.evidence
+                    ],
+                }
+                for each in recognition.entities
+            ],
+        }
 
     @_tool(tools)
     def explain(entity: str, limit: Few = 5) -> dict[str, Any]:
@@ -105,12 +136,21 @@ def tools_of(index: Index) -> MCPServer[Any]:
         """
         record = index.find_entity(entity)
         judged = precision(index, record.id)
-        return {**msgspec.to_builtins(record),
-                "surest_images": [{**_shown(each.image), "probability": each.probability, "verdict": each.verdict}
-                                  for each in index.entity_images(record.id, accepted=True, limit=limit)],
-                "similar": [_short(each) for each in index.similar_entities(record.id, limit)],
-                "precision": {"expected": judged.expected, "judged": judged.judged, "right": judged.right,
-                              "lower": judged.lower, "upper": judged.upper}}
+        return {
+            **msgspec.to_builtins(record),
+            "surest_images": [
+                {**_shown(each.image), "probability": each.probability, "verdict": each.verdict}
+                for each in index.entity_images(record.id, accepted=True, limit=limit)
+            ],
+            "similar": [_short(each) for each in index.similar_entities(record.id, limit)],
+            "precision": {
+                "expected": judged.expected,
+                "judged": judged.judged,
+                "right": judged.right,
+                "lower": judged.lower,
+                "upper": judged.upper,
+            },
+        }
 
     return MCPServer("openmofi", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING", tools=tools)
 
@@ -137,14 +177,28 @@ def _tool(tools: list[Tool]) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def _hit(hit: Hit) -> dict[str, Any]:
-    return {**_shown(hit.image), "rank": hit.rank, "cosine": hit.cosine, "probability": hit.probability,
-            "expected_precision": hit.expected, "duplicates": list(hit.duplicates)}
+    return {
+        **_shown(hit.image),
+        "rank": hit.rank,
+        "cosine": hit.cosine,
+        "probability": hit.probability,
+        "expected_precision": hit.expected,
+        "duplicates": list(hit.duplicates),
+    }
 
 
 def _shown(image: ImageRecord) -> dict[str, Any]:
-    return {"image": image.id, "text": image.text, "width": image.width, "height": image.height,
-            "labels": [{"entity": each.entity, "name": each.name, "probability": each.probability}
-                       for each in image.labels if each.accepted]}
+    return {
+        "image": image.id,
+        "text": image.text,
+        "width": image.width,
+        "height": image.height,
+        "labels": [
+            {"entity": each.entity, "name": each.name, "probability": each.probability}
+            for each in image.labels
+            if each.accepted
+        ],
+    }
 
 
 def _short(entity: EntityRecord) -> dict[str, Any]:

@@ -18,12 +18,22 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self.requests = Counter("openmofi_requests", "Requests answered.", ["method", "route", "status"],
-                                registry=self._registry)
-        self.seconds = Histogram("openmofi_request_seconds", "From request to the end of its answer.",
-                                 ["method", "route"], buckets=_SECONDS, registry=self._registry)
-        self.batches = Histogram("openmofi_encoder_batch", "Queries that went through the encoder together.",
-                                 buckets=(1, 2, 4, 8, 16, 32, 64), registry=self._registry)
+        self.requests = Counter(
+            "openmofi_requests", "Requests answered.", ["method", "route", "status"], registry=self._registry
+        )
+        self.seconds = Histogram(
+            "openmofi_request_seconds",
+            "From request to the end of its answer.",
+            ["method", "route"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self.batches = Histogram(
+            "openmofi_encoder_batch",
+            "Queries that went through the encoder together.",
+            buckets=(1, 2, 4, 8, 16, 32, 64),
+            registry=self._registry,
+        )
 
     def text(self) -> bytes:
         """In Prometheus' text format."""
@@ -35,9 +45,11 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        line: dict[str, Any] = {"time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-                                + f".{record.msecs:03.0f}Z",
-                                "level": record.levelname.lower(), "message": record.getMessage()}
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{record.msecs:03.0f}Z",
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
         line |= getattr(record, "fields", {})
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)

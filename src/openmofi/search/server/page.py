@@ -8,11 +8,18 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 TYPES = {
-    ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8",
-    ".mjs": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
-    ".json": "application/json", ".svg": "image/svg+xml", ".png": "image/png",
-    ".webp": "image/webp", ".ico": "image/x-icon", ".webmanifest": "application/manifest+json",
-    ".txt": "text/plain; charset=utf-8", ".woff2": "font/woff2",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".ico": "image/x-icon",
+    ".webmanifest": "application/manifest+json",
+    ".txt": "text/plain; charset=utf-8",
+    ".woff2": "font/woff2",
 }
 _NO_PAGE = b"<!doctype html><title>OpenMOFI</title><p>This build has no page; the API is at /api/openapi.json."
 

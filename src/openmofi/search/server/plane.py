@@ -80,9 +80,12 @@ def map_answer(index: Index) -> MapAnswer:
     connection = index.connection
     with snapshot(connection):
         plane = index.map()
-        tops = dict(connection.execute(
-            "SELECT image, entity FROM (SELECT image, entity, row_number() OVER (PARTITION BY image ORDER BY "
-            "probability DESC, entity) AS place FROM labels WHERE accepted = 1) AS ranked WHERE place = 1"))
+        tops = dict(
+            connection.execute(
+                "SELECT image, entity FROM (SELECT image, entity, row_number() OVER (PARTITION BY image ORDER BY "
+                "probability DESC, entity) AS place FROM labels WHERE accepted = 1) AS ranked WHERE place = 1"
+            )
+        )
         kinds: dict[str, list[str]] = {}
         for entity, kind in connection.execute("SELECT entity, type FROM types ORDER BY entity, type"):
             kinds.setdefault(entity, []).append(kind)
@@ -93,8 +96,16 @@ def map_answer(index: Index) -> MapAnswer:
     types, codes = _typed(labels, kinds)
     whole = np.rint((plane.places * [1, -1] + 1) / 2 * SIDE).astype(int).clip(0, SIDE)
     x, y = whole.T.tolist()
-    return MapAnswer(plane.images.tolist(), x, y, codes, plane.areas.tolist(), types,
-                     _areas(plane, labels, codes, types, names), plane.missing)
+    return MapAnswer(
+        plane.images.tolist(),
+        x,
+        y,
+        codes,
+        plane.areas.tolist(),
+        types,
+        _areas(plane, labels, codes, types, names),
+        plane.missing,
+    )
 
 
 def _typed(labels: list[str], kinds: Mapping[str, list[str]]) -> tuple[list[MapType], list[int]]:
@@ -117,18 +128,21 @@ def _typed(labels: list[str], kinds: Mapping[str, list[str]]) -> tuple[list[MapT
     return [MapType(kind, shown[kind]) for kind in common], [code[entity] for entity in labels]
 
 
-def _areas(plane: CollectionMap, labels: list[str], codes: list[int], types: list[MapType],
-           names: Mapping[str, str]) -> list[MapArea]:
+def _areas(
+    plane: CollectionMap, labels: list[str], codes: list[int], types: list[MapType], names: Mapping[str, str]
+) -> list[MapArea]:
     entities: list[Counter[str]] = [Counter() for _ in range(int(plane.areas.max()) + 1)]
     colours: list[Counter[int]] = [Counter() for _ in entities]
     for area, entity, code in zip(plane.areas.tolist(), labels, codes, strict=True):
         entities[area][entity] += 1
         colours[area][code] += 1
-    named = [tuple(names.get(entity, entity) for entity, _ in each.most_common() if entity)[:_NAMED]
-             for each in entities]
-    return [MapArea(each.total(), some,
-                    types[top].type if (top := colour.most_common(1)[0][0]) < len(types) else "")
-            for each, some, colour in zip(entities, named, colours, strict=True)]
+    named = [
+        tuple(names.get(entity, entity) for entity, _ in each.most_common() if entity)[:_NAMED] for each in entities
+    ]
+    return [
+        MapArea(each.total(), some, types[top].type if (top := colour.most_common(1)[0][0]) < len(types) else "")
+        for each, some, colour in zip(entities, named, colours, strict=True)
+    ]
 
 
 def _names(connection: Connection, entities: set[str]) -> dict[str, str]:

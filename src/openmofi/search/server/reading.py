@@ -83,8 +83,9 @@ def reading_of(index: Index, image: int, labels: str = "") -> TextReading:
         OpenMofiError: the labels cannot be read.
     """
     record = index.image(image)
-    (built,), = index.connection.execute(
-        "SELECT labels FROM sources JOIN images ON images.source = sources.id WHERE images.id = ?", (image,))
+    ((built,),) = index.connection.execute(
+        "SELECT labels FROM sources JOIN images ON images.source = sources.id WHERE images.id = ?", (image,)
+    )
     if not (labels or built):
         raise Refused(404, f"Image {image} is not of a folder of labels.", "Build the index of labels.")
     folder = Folder.open(labels or built, "labels")
@@ -95,11 +96,34 @@ def reading_of(index: Index, image: int, labels: str = "") -> TextReading:
         raise Refused(404, f"{folder.path} has no row {record.shard}/{record.key}.", "Bring the index up to date.")
     candidates = sorted(row["entities"] or (), key=lambda each: -(each["probability"] or 0.0))
     known = entity_records(index.connection, [each["entity"] for each in candidates])
-    return TextReading(row["text"] or "", row["status"], tuple(
-        Mention(each["start"], each["end"], each["surface"], each["detector"], each["reason"] or "",
-                each.get("kind") or "")
-        for each in row["mentions"] or ()), tuple(
-        Candidate(each["entity"], entity.name, entity.description, each["mention"], each["prior"], each["link_score"],
-                  each["image_score"], each["probability"], bool(each["accepted"]), each["reason"] or "")
-        for each in candidates
-        for entity in [known.get(each["entity"], EntityRecord(each["entity"], each["entity"]))]))
+    return TextReading(
+        row["text"] or "",
+        row["status"],
+        tuple(
+            Mention(
+                each["start"],
+                each["end"],
+                each["surface"],
+                each["detector"],
+                each["reason"] or "",
+                each.get("kind") or "",
+            )
+            for each in row["mentions"] or ()
+        ),
+        tuple(
+            Candidate(
+                each["entity"],
+                entity.name,
+                entity.description,
+                each["mention"],
+                each["prior"],
+                each["link_score"],
+                each["image_score"],
+                each["probability"],
+                bool(each["accepted"]),
+                each["reason"] or "",
+            )
+            for each in candidates
+            for entity in [known.get(each["entity"], EntityRecord(each["entity"], each["entity"]))]
+        ),
+    )

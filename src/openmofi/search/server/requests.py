@@ -80,13 +80,34 @@ class SearchBody:
         Raises:
             UsageError: a region is empty, a day is none, or what `example` raises.
         """
-        examples = tuple(replace(example(each.image, each.upload, region_of(each.region)), weight=each.weight)
-                         for each in self.examples)
+        examples = tuple(
+            replace(example(each.image, each.upload, region_of(each.region)), weight=each.weight)
+            for each in self.examples
+        )
         given = self.filters
-        filters = Filters(given.entity, given.type, given.min_probability, given.folder, given.since, given.until,
-                          given.licence, given.columns)
-        return Query(examples, self.text, self.entity, self.more, self.less, filters, self.keywords, self.until,
-                     self.limit, self.offset, self.fold)
+        filters = Filters(
+            given.entity,
+            given.type,
+            given.min_probability,
+            given.folder,
+            given.since,
+            given.until,
+            given.licence,
+            given.columns,
+        )
+        return Query(
+            examples,
+            self.text,
+            self.entity,
+            self.more,
+            self.less,
+            filters,
+            self.keywords,
+            self.until,
+            self.limit,
+            self.offset,
+            self.fold,
+        )
 
 
 @dataclass(frozen=True, config=_STRICT)

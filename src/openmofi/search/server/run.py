@@ -38,8 +38,13 @@ class _Server(uvicorn.Server):
             each.listen(_BACKLOG)
 
 
-def serve(index: Index, settings: ServeSettings | None = None, *, on_start: Callable[[str], None] | None = None,
-          open_page: bool = False) -> None:
+def serve(
+    index: Index,
+    settings: ServeSettings | None = None,
+    *,
+    on_start: Callable[[str], None] | None = None,
+    open_page: bool = False,
+) -> None:
     """Serve an index until SIGINT or SIGTERM; requests in progress are answered before it ends.
 
     Args:
@@ -56,16 +61,28 @@ def serve(index: Index, settings: ServeSettings | None = None, *, on_start: Call
     index.info()
     _log_as_json()
     http = partial(Connection, connections=Connections(settings))
-    config = uvicorn.Config(create_app(index, settings), host=settings.host, port=settings.port, log_config=None,
-                            access_log=False, server_header=False, timeout_graceful_shutdown=int(settings.grace),
-                            http=cast(type[asyncio.Protocol], http), loop="asyncio", backlog=_ACCEPTED,
-                            proxy_headers=bool(settings.proxies), forwarded_allow_ips=list(settings.proxies),
-                            h11_max_incomplete_event_size=64 << 10)
+    config = uvicorn.Config(
+        create_app(index, settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.grace),
+        http=cast(type[asyncio.Protocol], http),
+        loop="asyncio",
+        backlog=_ACCEPTED,
+        proxy_headers=bool(settings.proxies),
+        forwarded_allow_ips=list(settings.proxies),
+        h11_max_incomplete_event_size=64 << 10,
+    )
     try:
         listening = config.bind_socket()
     except SystemExit as error:
-        raise OpenMofiError(f"{settings.host}:{settings.port} cannot be listened on: it is taken, or not this "
-                            "machine's.", "Give another --port or --host.") from error
+        raise OpenMofiError(
+            f"{settings.host}:{settings.port} cannot be listened on: it is taken, or not this machine's.",
+            "Give another --port or --host.",
+        ) from error
     listening.listen(_BACKLOG)  # so that whoever is told the address can connect
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     address = f"http://{host}:{listening.getsockname()[1]}/"

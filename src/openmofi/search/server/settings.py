@@ -76,16 +76,21 @@ class ServeSettings:
             try:
                 ip_network(each)
             except ValueError as error:
-                raise UsageError(f"The proxy {each!r} is not an address.",
-                                 "Write an address or a network, such as 10.0.0.2 or 10.0.0.0/24.") from error
+                raise UsageError(
+                    f"The proxy {each!r} is not an address.",
+                    "Write an address or a network, such as 10.0.0.2 or 10.0.0.0/24.",
+                ) from error
         if not self.token and not self.loopback:
-            raise UsageError(f"Without a token, a server does not listen on {self.host}: anyone there could see the "
-                             "images and write verdicts.", "Give --token-file FILE, or listen on 127.0.0.1.")
-        if self.token and (len(self.token) < _LEAST_TOKEN or not self.token.isascii()
-                           or not self.token.isprintable()):
-            raise UsageError(f"The token is too short or has odd characters: at least {_LEAST_TOKEN} printable ASCII "
-                             "characters.",
-                             "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'.")
+            raise UsageError(
+                f"Without a token, a server does not listen on {self.host}: anyone there could see the "
+                "images and write verdicts.",
+                "Give --token-file FILE, or listen on 127.0.0.1.",
+            )
+        if self.token and (len(self.token) < _LEAST_TOKEN or not self.token.isascii() or not self.token.isprintable()):
+            raise UsageError(
+                f"The token is too short or has odd characters: at least {_LEAST_TOKEN} printable ASCII characters.",
+                "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'.",
+            )
 
     @property
     def loopback(self) -> bool:

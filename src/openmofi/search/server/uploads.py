@@ -86,5 +86,6 @@ class Uploads:
 def _refusal(refused: ImageRefused) -> Refused:
     status = _STATUS.get(refused.status, 422)
     sentence = {413: "This image has too many pixels", 415: "Images of this format are not read"}.get(
-        status, "This is not an image that can be read")
+        status, "This is not an image that can be read"
+    )
     return Refused(status, f"{sentence}: {refused.why}.", "Send a JPEG, PNG, WebP, GIF, AVIF, BMP or TIFF.")

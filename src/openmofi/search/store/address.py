@@ -46,23 +46,37 @@ class Server:
         login, _, host = parts.netloc.rpartition("@")
         user, _, password = login.partition(":")
         if "#" in address or any(mark in login for mark in "@[]") or address.count("@") != bool(login):
-            raise UsageError("The address of the PostgreSQL server cannot be understood: its user or password has a "
-                             "mark that means something else there.",
-                             "Write such marks as %40 (@), %23 (#), %2F (/), or keep the password in ~/.pgpass.")
+            raise UsageError(
+                "The address of the PostgreSQL server cannot be understood: its user or password has a "
+                "mark that means something else there.",
+                "Write such marks as %40 (@), %23 (#), %2F (/), or keep the password in ~/.pgpass.",
+            )
         given = dict(parse_qsl(parts.query, keep_blank_values=True))
         schema = given.pop("schema", "openmofi")
         if not _SCHEMA.fullmatch(schema):
-            raise UsageError(f"{schema!r} cannot be the schema of an index.",
-                             "Write small letters, digits and _, at most 63.")
+            raise UsageError(
+                f"{schema!r} cannot be the schema of an index.", "Write small letters, digits and _, at most 63."
+            )
         seen = {name: value for name, value in given.items() if name in _SHOWN}
         if schema != "openmofi":
             seen["schema"] = schema
-        shown = urlunsplit(("postgresql", f"{user}@{host}" if user else host, parts.path,
-                            urlencode(seen, quote_via=quote, safe="/"), ""))
+        shown = urlunsplit(
+            (
+                "postgresql",
+                f"{user}@{host}" if user else host,
+                parts.path,
+                urlencode(seen, quote_via=quote, safe="/"),
+                "",
+            )
+        )
         if not parts.netloc:  # urlunsplit leaves the slashes out
             shown = f"postgresql://{shown.removeprefix('postgresql:').removeprefix('//')}"
-        return cls(f"postgresql://{parts.netloc}{parts.path}?{urlencode(given, quote_via=quote)}",
-                   unquote(password) or given.get("password", ""), shown, schema)
+        return cls(
+            f"postgresql://{parts.netloc}{parts.path}?{urlencode(given, quote_via=quote)}",
+            unquote(password) or given.get("password", ""),
+            shown,
+            schema,
+        )
 
 
 Place = Path | Server
@@ -84,8 +98,10 @@ def place_of(given: str | Place) -> Place:
     if is_server(given):
         return Server.parse(str(given))
     if str(given).startswith(("postgresql:/", "postgres:/")):
-        raise UsageError("The address of the PostgreSQL server has lost a slash: it was made a path.",
-                         "Give it as text: 'postgresql://HOST/DATABASE'.")
+        raise UsageError(
+            "The address of the PostgreSQL server has lost a slash: it was made a path.",
+            "Give it as text: 'postgresql://HOST/DATABASE'.",
+        )
     if is_remote(given):
         raise UsageError(f"{given} cannot be an index.", "Name a local folder, or postgresql://HOST/DATABASE.")
     return local_path(given)

@@ -23,7 +23,8 @@ from openmofi.storage import fingerprint
 _VERSION = "2"
 _ADVICE = {
     sqlite3.SQLITE_READONLY: "allow writing to its folder, or write to a copy of it that may be written",
-    sqlite3.SQLITE_BUSY: "another process is writing, so try again when it has finished"}
+    sqlite3.SQLITE_BUSY: "another process is writing, so try again when it has finished",
+}
 """SQLite's primary result codes → what to do."""
 
 
@@ -70,8 +71,10 @@ def _require_version(connection: Connection) -> None:
     version = meta(connection).get("version", "")
     if version != _VERSION:
         connection.close()
-        raise OpenMofiError(f"{connection.place} has index version {version or 'unknown'}, not {_VERSION}.",
-                            "Build it again with this version of openmofi.")
+        raise OpenMofiError(
+            f"{connection.place} has index version {version or 'unknown'}, not {_VERSION}.",
+            "Build it again with this version of openmofi.",
+        )
 
 
 @contextmanager
@@ -89,8 +92,9 @@ def transaction(connection: Connection) -> Generator[Connection]:
     except sqlite3.OperationalError as error:
         connection.roll_back()
         hint = _ADVICE.get(error.sqlite_errorcode & 0xFF, "check the disk and start the command again")
-        raise OpenMofiError(f"The index cannot be written: {error}.",
-                            f"What was committed before is kept; {hint}.") from error
+        raise OpenMofiError(
+            f"The index cannot be written: {error}.", f"What was committed before is kept; {hint}."
+        ) from error
     except BaseException:
         connection.roll_back()
         raise
@@ -121,15 +125,19 @@ def require_encoder(place: Place, values: dict[str, str], encoder: Encoder) -> N
         OpenMofiError: its fingerprint is another.
     """
     if encoder.fingerprint != values["fingerprint"]:
-        raise OpenMofiError(f"{place} was built with the encoder {values['encoder']!r} (fingerprint "
-                            f"{values['fingerprint']}), not with {encoder.spec!r} ({encoder.fingerprint}): their "
-                            "vectors cannot be compared.", "Use that encoder, or build another index.")
+        raise OpenMofiError(
+            f"{place} was built with the encoder {values['encoder']!r} (fingerprint "
+            f"{values['fingerprint']}), not with {encoder.spec!r} ({encoder.fingerprint}): their "
+            "vectors cannot be compared.",
+            "Use that encoder, or build another index.",
+        )
 
 
 def set_meta(connection: Connection, values: Mapping[str, str]) -> None:
     """Set values that hold for the whole index."""
-    connection.executemany("INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                           list(values.items()))
+    connection.executemany(
+        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", list(values.items())
+    )
 
 
 def now() -> str:
@@ -139,8 +147,9 @@ def now() -> str:
 
 def note_commit(connection: Connection, what: str, changes: Changes) -> None:
     """Let readers see, at the end of the transaction, that there is another state."""
-    connection.execute("INSERT INTO commits (made, what, changes) VALUES (?, ?, ?)",
-                       (now(), what, json.dumps(asdict(changes))))
+    connection.execute(
+        "INSERT INTO commits (made, what, changes) VALUES (?, ?, ?)", (now(), what, json.dumps(asdict(changes)))
+    )
 
 
 def last_commit(connection: Connection) -> int:
@@ -150,14 +159,15 @@ def last_commit(connection: Connection) -> int:
 
 def content_of(connection: Connection) -> str:
     """Identifies what searches answer by: another one after every commit but those of maps."""
-    row = connection.execute("SELECT id, made, what, changes FROM commits WHERE what != 'map' "
-                             "ORDER BY id DESC LIMIT 1").fetchone()
+    row = connection.execute(
+        "SELECT id, made, what, changes FROM commits WHERE what != 'map' ORDER BY id DESC LIMIT 1"
+    ).fetchone()
     return fingerprint([meta(connection)["fingerprint"], row])
 
 
 def in_chunks(values: Sequence[Any], size: int = 500) -> Iterable[Sequence[Any]]:
     """Parts that fit as parameters into a statement."""
-    return (values[start:start + size] for start in range(0, len(values), size))
+    return (values[start : start + size] for start in range(0, len(values), size))
 
 
 def marks(values: Sequence[Any]) -> str:

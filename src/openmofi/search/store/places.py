@@ -21,8 +21,10 @@ def image_bytes(connection: Connection, image: int) -> bytes:
         OpenMofiError: there is no such image, or it is no longer there, or other bytes are.
     """
     row = connection.execute(
-        "SELECT sources.path, sources.shard, sources.reading, key, images.file, size, \"offset\", content FROM images "
-        "JOIN sources ON sources.id = images.source WHERE images.id = ?", (image,)).fetchone()
+        'SELECT sources.path, sources.shard, sources.reading, key, images.file, size, "offset", content FROM images '
+        "JOIN sources ON sources.id = images.source WHERE images.id = ?",
+        (image,),
+    ).fetchone()
     if row is None:
         raise OpenMofiError(f"The index has no image {image}.", "It may have been removed.")
     path, shard, reading, key, file, size, offset, content = row
@@ -39,9 +41,12 @@ def image_bytes(connection: Connection, image: int) -> bytes:
             settings = settings_from(ReadSettings(), values=json.loads(reading))
             data = next((pair.image for pair in read_pairs(Shard(path, shard), settings) if pair.key == key), None)
     except OSError as error:
-        raise OpenMofiError(f"{where} cannot be read: {error.strerror}.",
-                            "Put it back, or bring the index up to date with openmofi index add.") from error
+        raise OpenMofiError(
+            f"{where} cannot be read: {error.strerror}.",
+            "Put it back, or bring the index up to date with openmofi index add.",
+        ) from error
     if data is None or content_digits(data) != content:
-        raise OpenMofiError(f"{where} has changed since it was indexed.",
-                            "Bring the index up to date with openmofi index add.")
+        raise OpenMofiError(
+            f"{where} has changed since it was indexed.", "Bring the index up to date with openmofi index add."
+        )
     return data

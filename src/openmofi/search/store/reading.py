@@ -42,17 +42,34 @@ def image_records(connection: Connection, ids: Sequence[int]) -> dict[int, Image
     for part in in_chunks(list(dict.fromkeys(ids))):
         labels: defaultdict[int, list[Label]] = defaultdict(list)
         for image, entity, name, probability, accepted in connection.execute(
-                "SELECT labels.image, labels.entity, coalesce(entities.name, labels.entity), labels.probability, "
-                "labels.accepted FROM labels LEFT JOIN entities ON entities.id = labels.entity "
-                f"WHERE labels.image IN ({marks(part)}) ORDER BY labels.probability DESC, labels.entity", list(part)):
+            "SELECT labels.image, labels.entity, coalesce(entities.name, labels.entity), labels.probability, "
+            "labels.accepted FROM labels LEFT JOIN entities ON entities.id = labels.entity "
+            f"WHERE labels.image IN ({marks(part)}) ORDER BY labels.probability DESC, labels.entity",
+            list(part),
+        ):
             labels[image].append(Label(entity, name, probability, bool(accepted)))
         for row in connection.execute(
-                "SELECT images.id, sources.path, sources.shard, key, images.file, status, content, width, height, "
-                "text, url, columns FROM images JOIN sources ON sources.id = images.source "
-                f"WHERE images.id IN ({marks(part)})", list(part)):
+            "SELECT images.id, sources.path, sources.shard, key, images.file, status, content, width, height, "
+            "text, url, columns FROM images JOIN sources ON sources.id = images.source "
+            f"WHERE images.id IN ({marks(part)})",
+            list(part),
+        ):
             image, source, shard, key, file, status, content, width, height, text, url, columns = row
-            records[image] = ImageRecord(image, source, shard, key, os.fsdecode(file) if file else "", status, content,
-                                         width, height, text, url, _decoded(columns), tuple(labels[image]))
+            records[image] = ImageRecord(
+                image,
+                source,
+                shard,
+                key,
+                os.fsdecode(file) if file else "",
+                status,
+                content,
+                width,
+                height,
+                text,
+                url,
+                _decoded(columns),
+                tuple(labels[image]),
+            )
     return records
 
 
@@ -75,14 +92,26 @@ def entity_records(connection: Connection, ids: Sequence[str]) -> dict[str, Enti
         for table, column in (("types", "type"), ("aliases", "name")):
             several[table] = defaultdict(list)
             for entity, value in connection.execute(
-                    f"SELECT entity, {column} FROM {table} WHERE entity IN ({marks(part)}) ORDER BY 1, 2",
-                    list(part)):
+                f"SELECT entity, {column} FROM {table} WHERE entity IN ({marks(part)}) ORDER BY 1, 2", list(part)
+            ):
                 several[table][entity].append(value)
-        counts = {entity: (images, named) for entity, images, named in connection.execute(
-            f"SELECT entity, sum(accepted), count(*) FROM labels WHERE entity IN ({marks(part)}) GROUP BY entity",
-            list(part))}
+        counts = {
+            entity: (images, named)
+            for entity, images, named in connection.execute(
+                f"SELECT entity, sum(accepted), count(*) FROM labels WHERE entity IN ({marks(part)}) GROUP BY entity",
+                list(part),
+            )
+        }
         for entity, name, description, popularity in connection.execute(
-                f"SELECT id, name, description, popularity FROM entities WHERE id IN ({marks(part)})", list(part)):
-            records[entity] = EntityRecord(entity, name, description, tuple(several["types"][entity]), popularity,
-                                           tuple(several["aliases"][entity]), *counts.get(entity, (0, 0)))
+            f"SELECT id, name, description, popularity FROM entities WHERE id IN ({marks(part)})", list(part)
+        ):
+            records[entity] = EntityRecord(
+                entity,
+                name,
+                description,
+                tuple(several["types"][entity]),
+                popularity,
+                tuple(several["aliases"][entity]),
+                *counts.get(entity, (0, 0)),
+            )
     return records

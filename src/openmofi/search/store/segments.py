@@ -130,8 +130,10 @@ class VectorFiles:
 
 def damaged(vectors: str, place: Place, why: str) -> OpenMofiError:
     """The error for a segment that cannot be used."""
-    return OpenMofiError(f"The vectors {vectors} are damaged: {why}.",
-                         f"Run: openmofi index compact {place}; it embeds their images again.")
+    return OpenMofiError(
+        f"The vectors {vectors} are damaged: {why}.",
+        f"Run: openmofi index compact {place}; it embeds their images again.",
+    )
 
 
 def write_segment(folder: Path, vectors: Array, dtype: str) -> tuple[str, int, str]:
@@ -159,8 +161,9 @@ def segments_of(connection: Connection) -> list[Segment]:
 
 def remove_unnamed(connection: Connection, vectors: VectorStore) -> None:
     """Remove what no commit names."""
-    vectors.keep_only({segment.file for segment in segments_of(connection)}
-                      | {meta(connection).get("entity_vectors", "")})
+    vectors.keep_only(
+        {segment.file for segment in segments_of(connection)} | {meta(connection).get("entity_vectors", "")}
+    )
 
 
 def entity_segment(connection: Connection) -> Segment | None:

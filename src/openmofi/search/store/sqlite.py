@@ -86,9 +86,13 @@ class SQLite(sqlite3.Connection):
 
     def texts_with(self, words: Sequence[str], operator: str, limit: int) -> list[int]:
         """See `Connection.texts_with`; by BM25."""
-        return [image for image, in self.execute(
-            "SELECT rowid FROM texts_fts WHERE texts_fts MATCH ? ORDER BY rank, rowid LIMIT ?",
-            (match_of(words, operator), limit))]
+        return [
+            image
+            for (image,) in self.execute(
+                "SELECT rowid FROM texts_fts WHERE texts_fts MATCH ? ORDER BY rank, rowid LIMIT ?",
+                (match_of(words, operator), limit),
+            )
+        ]
 
     def entities_named(self, words: Sequence[str], prefix: bool, name: str, limit: int) -> list[str]:
         """See `Connection.entities_named`."""
@@ -97,13 +101,16 @@ class SQLite(sqlite3.Connection):
             "(SELECT count(*) FROM labels WHERE labels.entity = entities.id AND accepted = 1) AS images "
             "FROM names_fts JOIN entities ON entities.number = names_fts.rowid WHERE names_fts MATCH :words "
             f"ORDER BY {named_so(prefix)}, images DESC, popularity DESC, score, entities.id LIMIT :most",
-            {"words": match_of(words, "AND", prefix=prefix), "name": name, "most": limit})
+            {"words": match_of(words, "AND", prefix=prefix), "name": name, "most": limit},
+        )
         return [entity for entity, *_ in rows]
 
     def names_with(self, words: Sequence[str], alias: str) -> sqlite3.Cursor:
         """See `Connection.names_with`."""
-        return self.execute(NAMES.format(named="SELECT rowid AS number FROM names_fts WHERE names_fts MATCH :words"),
-                            {"words": match_of(words, "AND"), "alias": alias})
+        return self.execute(
+            NAMES.format(named="SELECT rowid AS number FROM names_fts WHERE names_fts MATCH :words"),
+            {"words": match_of(words, "AND"), "alias": alias},
+        )
 
     def problem(self) -> str:
         """See `Connection.problem`."""
@@ -112,15 +119,16 @@ class SQLite(sqlite3.Connection):
 
     def sizes(self) -> dict[str, int]:
         """See `Connection.sizes`."""
-        return {part: sum(path.stat().st_size for path in self.place.glob(pattern))
-                for part, pattern in _PARTS.items()}
+        return {part: sum(path.stat().st_size for path in self.place.glob(pattern)) for part, pattern in _PARTS.items()}
 
 
 def _refuse_full(error: sqlite3.OperationalError, folder: Path) -> None:
     """Say so where the disk is full; WAL's shared memory takes 32 KB of it, also of those who only read."""
     if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE):
-        raise OpenMofiError(f"The disk is full, so that {folder} can be neither written nor opened.",
-                            "Make room and start the command again; what was committed before is kept.") from error
+        raise OpenMofiError(
+            f"The disk is full, so that {folder} can be neither written nor opened.",
+            "Make room and start the command again; what was committed before is kept.",
+        ) from error
 
 
 def match_of(words: Sequence[str], operator: str, *, prefix: bool = False) -> str:
@@ -139,14 +147,17 @@ def connect(folder: Path) -> SQLite:
     """
     path = folder / DATABASE
     if not path.is_file():
-        raise OpenMofiError(f"{folder} is not an index: it has no {DATABASE}.",
-                            "Build one with: openmofi index build IMAGES --encoder SPEC -o INDEX.")
+        raise OpenMofiError(
+            f"{folder} is not an index: it has no {DATABASE}.",
+            "Build one with: openmofi index build IMAGES --encoder SPEC -o INDEX.",
+        )
     try:
         connection = open_existing(path)
         connection.execute("SELECT 1 FROM meta LIMIT 1")
     except sqlite3.DatabaseError as error:
-        raise OpenMofiError(f"{path} cannot be read: {error}.",
-                            "If the file is damaged, remove the folder and build the index again.") from error
+        raise OpenMofiError(
+            f"{path} cannot be read: {error}.", "If the file is damaged, remove the folder and build the index again."
+        ) from error
     return connection
 
 
@@ -196,8 +207,11 @@ def create(folder: Path, values: Mapping[str, str]) -> None:
     """
     temporary = folder / f".{DATABASE}.new"
     try:
-        for leftover in (temporary, temporary.with_name(f"{temporary.name}-wal"),
-                         temporary.with_name(f"{temporary.name}-shm")):
+        for leftover in (
+            temporary,
+            temporary.with_name(f"{temporary.name}-wal"),
+            temporary.with_name(f"{temporary.name}-shm"),
+        ):
             leftover.unlink(missing_ok=True)
         connection = opened(temporary.absolute().as_uri(), folder)
         connection.execute("PRAGMA journal_mode = WAL")
@@ -214,8 +228,9 @@ def create(folder: Path, values: Mapping[str, str]) -> None:
 
 def opened(uri: str, folder: Path, *, shared: bool = True) -> SQLite:
     """A connection to a file; one that is not `shared` uses no shared memory."""
-    connection = sqlite3.connect(uri, uri=True, timeout=_WAIT, isolation_level=None, check_same_thread=False,
-                                 factory=SQLite)
+    connection = sqlite3.connect(
+        uri, uri=True, timeout=_WAIT, isolation_level=None, check_same_thread=False, factory=SQLite
+    )
     connection.place = folder
     if not shared:  # before the first statement that reads
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -235,8 +250,10 @@ def locked(folder: Path) -> Generator[None]:
     """
     lock = FolderLock(folder)
     if not lock.acquire():
-        raise OpenMofiError(f"{folder} is being written by {lock.holder() or 'another process'}.",
-                            "Wait until it ends; searching is possible meanwhile.")
+        raise OpenMofiError(
+            f"{folder} is being written by {lock.holder() or 'another process'}.",
+            "Wait until it ends; searching is possible meanwhile.",
+        )
     try:
         lock.introduce()
         yield

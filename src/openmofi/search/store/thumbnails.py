@@ -70,20 +70,28 @@ class Thumbnails:
         with transaction(self._connection):
             self._connection.executemany(
                 "INSERT INTO thumbnails VALUES (?, ?) ON CONFLICT (content) DO UPDATE SET webp = excluded.webp",
-                list(thumbnails.items()))
+                list(thumbnails.items()),
+            )
 
     def missing(self, contents: Sequence[str]) -> set[str]:
         """Those of `contents` of which there is none."""
         there: set[str] = set()
         for part in in_chunks(contents):
-            there.update(content for content, in self._connection.execute(
-                f"SELECT content FROM thumbnails WHERE content IN ({marks(part)})", list(part)))
+            there.update(
+                content
+                for (content,) in self._connection.execute(
+                    f"SELECT content FROM thumbnails WHERE content IN ({marks(part)})", list(part)
+                )
+            )
         return set(contents) - there
 
     def keep_only(self, contents: set[str]) -> None:
         """Remove all others, and give their room back."""
-        gone = [(content,) for content, in self._connection.execute("SELECT content FROM thumbnails")
-                if content not in contents]
+        gone = [
+            (content,)
+            for (content,) in self._connection.execute("SELECT content FROM thumbnails")
+            if content not in contents
+        ]
         with transaction(self._connection):
             self._connection.executemany("DELETE FROM thumbnails WHERE content = ?", gone)
         if gone and self._own:

@@ -45,7 +45,7 @@ def vectors_in(connection: Connection) -> VectorStore:
 
 def first_id(file: str) -> int:
     """Id of the first vector of a segment."""
-    return int(file[-_BITS // 4:], 16) << ROWS
+    return int(file[-_BITS // 4 :], 16) << ROWS
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,11 @@ class VectorTable:
 
         kind, made = ("halfvec", HalfVector) if dtype == "float16" else ("vector", Vector)
         stored, file = vectors.astype(dtype), f"{'e' * entities}{secrets.randbits(_BITS):010x}"
-        with self.connection.explained(), self.connection.raw.cursor() as cursor, cursor.copy(
-                f"COPY {_table(file)} (id, vector) FROM STDIN WITH (FORMAT BINARY)") as copy:
+        with (
+            self.connection.explained(),
+            self.connection.raw.cursor() as cursor,
+            cursor.copy(f"COPY {_table(file)} (id, vector) FROM STDIN WITH (FORMAT BINARY)") as copy,
+        ):
             copy.set_types(["int8", kind])
             for number, vector in enumerate(stored, first_id(file)):
                 copy.write_row((number, made(vector)))
@@ -104,8 +107,12 @@ class VectorTable:
 
     def nearest_of(self, query: Array, count: int, ids: Ints) -> tuple[Ints, Array]:
         """The nearest of these ids, each of which is compared: (k,) ids, and (k, dim) float32 vectors."""
-        rows = list(self.fetched("SELECT id, vector FROM vectors WHERE id = ANY(%s) "
-                                 "ORDER BY vector::vector <#> %s LIMIT %s", (ids.tolist(), _vector(query), count)))
+        rows = list(
+            self.fetched(
+                "SELECT id, vector FROM vectors WHERE id = ANY(%s) ORDER BY vector::vector <#> %s LIMIT %s",
+                (ids.tolist(), _vector(query), count),
+            )
+        )
         return _columns(rows, len(query))
 
     def nearest(self, query: Array, effort: int) -> Iterator[tuple[Ints, Array]]:
@@ -120,12 +127,19 @@ class VectorTable:
         most = min(max(effort, _LEAST_EFFORT), _MOST_EFFORT)
         with self.connection.explained():
             # The planner takes the graph for the whole table's order only where it is told to.
-            for name, value in (("hnsw.ef_search", str(most)), ("hnsw.iterative_scan", "strict_order"),
-                                ("hnsw.max_scan_tuples", str(_MOST_SCANNED)), ("enable_seqscan", "off")):
+            for name, value in (
+                ("hnsw.ef_search", str(most)),
+                ("hnsw.iterative_scan", "strict_order"),
+                ("hnsw.max_scan_tuples", str(_MOST_SCANNED)),
+                ("enable_seqscan", "off"),
+            ):
                 self.connection.raw.execute("SELECT set_config(%s, %s, true)", (name, value))
             with ServerCursor(self.connection.raw, f"near_{secrets.token_hex(4)}") as cursor:
-                cursor.execute(f"SELECT id, vector FROM vectors ORDER BY {self._graphed()} <#> "
-                               f"%s::halfvec({len(query)})", (_vector(query),), binary=True)
+                cursor.execute(
+                    f"SELECT id, vector FROM vectors ORDER BY {self._graphed()} <#> %s::halfvec({len(query)})",
+                    (_vector(query),),
+                    binary=True,
+                )
                 self.connection.raw.execute("SET LOCAL enable_seqscan = on")
                 while rows := cursor.fetchmany(min(max(effort, 32), most)):
                     yield _columns(rows, len(query))
@@ -139,8 +153,10 @@ class VectorTable:
         if self._kind()[0] > _HALF_DIM:
             return
         self.connection.execute("SET maintenance_work_mem = '1GB'")
-        self.connection.execute(f"CREATE INDEX IF NOT EXISTS vectors_near ON vectors USING hnsw "
-                                f"(({self._graphed()}) halfvec_ip_ops) {_GRAPH}")
+        self.connection.execute(
+            f"CREATE INDEX IF NOT EXISTS vectors_near ON vectors USING hnsw "
+            f"(({self._graphed()}) halfvec_ip_ops) {_GRAPH}"
+        )
         self.connection.execute("RESET maintenance_work_mem")
         self.connection.execute("ANALYZE vectors")
 
@@ -157,8 +173,11 @@ class VectorTable:
         first = first_id(segment.file)
         table, (dim, dtype) = _table(segment.file), self._kind()
         rows = self.fetched(_COPIED.format(table=table), (first, first + (1 << ROWS)))
-        return _stacked([vector for vector, in rows]).reshape(-1, dim).astype(
-            dtype if table == "vectors" else "float16", copy=False)
+        return (
+            _stacked([vector for (vector,) in rows])
+            .reshape(-1, dim)
+            .astype(dtype if table == "vectors" else "float16", copy=False)
+        )
 
     def fetched(self, statement: str, values: Sequence[Any]) -> list[Any]:
         """Rows of psycopg's statement, sent as bytes."""

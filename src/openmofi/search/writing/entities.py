@@ -31,19 +31,27 @@ _ALL = 50_000
 _ASKED, _NEAR = 400, 4
 
 
-def keep_entities(connection: Connection, encoder: Encoder, labels: Sequence[Folder],
-                  kb: KnowledgeBase | None, which: Literal["auto", "judged", "all"]) -> None:
+def keep_entities(
+    connection: Connection,
+    encoder: Encoder,
+    labels: Sequence[Folder],
+    kb: KnowledgeBase | None,
+    which: Literal["auto", "judged", "all"],
+) -> None:
     """Keep what is known of the entities that the labels judge, or of all; nothing where it is as it was."""
     kb = kb or next((found for found in map(labels_kb, labels) if found), None)
-    judged = {entity for entity, in connection.execute("SELECT DISTINCT entity FROM labels")}
+    judged = {entity for (entity,) in connection.execute("SELECT DISTINCT entity FROM labels")}
     whole = kb is not None and (which == "all" or (which == "auto" and len(kb) <= _ALL))
     ids = sorted(judged | (set() if kb is None else set(kb) if whole else _siblings(kb, judged)))
     related = kb is not None and kb.beside.relations is not None
     key = fingerprint([ids, kb.fingerprint if kb else "", related, encoder.fingerprint])
     if not ids and kb is not None:
-        _log.warning("no label names an entity, and the knowledge base has %s, more than the %s that an index takes of "
-                     "itself: it knows none now. Give a slice of the base (openmofi kb sample), or --entities all.",
-                     f"{len(kb):,}", f"{_ALL:,}")
+        _log.warning(
+            "no label names an entity, and the knowledge base has %s, more than the %s that an index takes of "
+            "itself: it knows none now. Give a slice of the base (openmofi kb sample), or --entities all.",
+            f"{len(kb):,}",
+            f"{_ALL:,}",
+        )
     if not ids or meta(connection).get("entities") == key:
         return
     rows = [] if kb is None else kb.rows(ids).tolist()
@@ -53,22 +61,41 @@ def keep_entities(connection: Connection, encoder: Encoder, labels: Sequence[Fol
     vectors = _vectors(connection.place, encoder, labels, kb, ids, set(known), template)
     file = vectors_in(connection).write(vectors, "float16", entities=True)
     records = [(number, entity, known.get(entity)) for number, entity in enumerate(ids)]
-    names = [(number, each.name if each else entity, " \n ".join(aliases.get(entity, [])))
-             for number, entity, each in records]
+    names = [
+        (number, each.name if each else entity, " \n ".join(aliases.get(entity, [])))
+        for number, entity, each in records
+    ]
     rows_of: Mapping[str, Sequence[tuple[object, ...]]] = {
-        "entities": [(entity, number, each.name if each else entity, each.description if each else "",
-                      each.popularity if each else 0.0) for number, entity, each in records],
+        "entities": [
+            (
+                entity,
+                number,
+                each.name if each else entity,
+                each.description if each else "",
+                each.popularity if each else 0.0,
+            )
+            for number, entity, each in records
+        ],
         "aliases": [(entity, alias) for entity in ids for alias in aliases.get(entity, [])],
         "types": [(entity, kind) for _, entity, each in records for kind in dict.fromkeys(each.types if each else ())],
-        "supertypes": [(entity, above) for _, entity, each in records if kb and each for above in kb.ancestors(entity)]}
+        "supertypes": [(entity, above) for _, entity, each in records if kb and each for above in kb.ancestors(entity)],
+    }
     with transaction(connection):
         for table, values in rows_of.items():
             connection.execute(f"DELETE FROM {table}")
             if values:
                 connection.executemany(f"INSERT INTO {table} VALUES ({marks(values[0])})", values)
         connection.keep_names(names)
-        set_meta(connection, {"entities": key, "entity_vectors": file[0], "entity_vectors_digest": file[2],
-                              "kb": str(kb.address) if kb else "", "kb_fingerprint": kb.fingerprint if kb else ""})
+        set_meta(
+            connection,
+            {
+                "entities": key,
+                "entity_vectors": file[0],
+                "entity_vectors_digest": file[2],
+                "kb": str(kb.address) if kb else "",
+                "kb_fingerprint": kb.fingerprint if kb else "",
+            },
+        )
         note_commit(connection, "entities", Changes())
 
 
@@ -80,8 +107,15 @@ def _siblings(kb: KnowledgeBase, judged: set[str]) -> set[str]:
     return {entity for entity in near if entity not in judged}
 
 
-def _vectors(place: Place, encoder: Encoder, labels: Sequence[Folder], kb: KnowledgeBase | None, ids: Sequence[str],
-             known: set[str], template: str) -> Array:
+def _vectors(
+    place: Place,
+    encoder: Encoder,
+    labels: Sequence[Folder],
+    kb: KnowledgeBase | None,
+    ids: Sequence[str],
+    known: set[str],
+    template: str,
+) -> Array:
     """(len(ids), dim) of the entities' texts; none where the encoder has no texts. What the label job embedded is taken
     from its cache.
     """

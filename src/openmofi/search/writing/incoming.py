@@ -118,8 +118,20 @@ class Source:
             copy = copies[item.key]
             copies[item.key] += 1
             entities = labels.get(item.key, ()) if not copy else ()
-            yield Incoming(item.key, copy, item.text, item.url, described.get(item.key, {}) if not copy else {},
-                           item.status, item.file, item.size, item.mtime, item.offset, item.read, entities)
+            yield Incoming(
+                item.key,
+                copy,
+                item.text,
+                item.url,
+                described.get(item.key, {}) if not copy else {},
+                item.status,
+                item.file,
+                item.size,
+                item.mtime,
+                item.offset,
+                item.read,
+                entities,
+            )
 
     def _files(self) -> Iterator[Incoming]:
         for pair in read_pairs(self.shard, self.settings, paths_only=True, texts=True):
@@ -159,8 +171,9 @@ def _labelled(folder: Folder) -> list[Source]:
     read = settings_from(ReadSettings(), values=folder.manifest.settings.get("read"))
     for shard in folder.shards:
         if folder.manifest.inputs.get(shard.name, shard.fingerprint) != shard.fingerprint:
-            raise OpenMofiError(f"{shard.path} has changed since it was labelled.",
-                                "Put the old shard back, or label the pairs again.")
+            raise OpenMofiError(
+                f"{shard.path} has changed since it was labelled.", "Put the old shard back, or label the pairs again."
+            )
     return [Source(shard, read, folder) for shard in folder.shards]
 
 
@@ -206,8 +219,11 @@ def _parquet_metadata(path: str, settings: ReadSettings) -> dict[str, dict[str, 
         try:
             table = pq.ParquetFile(handle)
             columns = find_columns(path, table.schema_arrow.names, settings)
-            others = [field.name for field in table.schema_arrow
-                      if field.name not in columns.all() and _holds_plain(field.type)]
+            others = [
+                field.name
+                for field in table.schema_arrow
+                if field.name not in columns.all() and _holds_plain(field.type)
+            ]
             for batch in table.iter_batches(columns=others + ([columns.key] if columns.key else [])) if others else ():
                 for row in batch.to_pylist():
                     key = str(row[columns.key]) if columns.key else f"{len(rows):09d}"
@@ -221,8 +237,14 @@ def _parquet_metadata(path: str, settings: ReadSettings) -> dict[str, dict[str, 
 def _holds_plain(kind: pa.DataType) -> bool:
     """Whether a column may hold what `_is_plain`: images in further columns are not read for it."""
     kind, types = kind.value_type if pa.types.is_dictionary(kind) else kind, pa.types
-    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) \
-        or types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+    return (
+        types.is_string(kind)
+        or types.is_large_string(kind)
+        or types.is_string_view(kind)
+        or types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_boolean(kind)
+    )
 
 
 def _is_plain(value: Any) -> bool:
@@ -241,8 +263,15 @@ def _offsets(path: str) -> dict[str, tuple[int, int]]:
     return {key: (offset, size) for key, offset, size in locate_images(path)}
 
 
-def _item(pair: Pair, status: PairStatus, file: bytes | None, size: int, mtime: int, offset: int,
-          read: Callable[[], bytes | PairStatus]) -> Incoming:
+def _item(
+    pair: Pair,
+    status: PairStatus,
+    file: bytes | None,
+    size: int,
+    mtime: int,
+    offset: int,
+    read: Callable[[], bytes | PairStatus],
+) -> Incoming:
     return Incoming(pair.key, 0, pair.text, pair.url, {}, status, file, size, mtime, offset, read)
 
 

@@ -39,10 +39,18 @@ from openmofi.search.writing.writer import Writer, drop_images
 from openmofi.storage import make_folder, require_local
 
 
-def build(inputs: Sequence[str], encoder: Encoder, out: str | Place, *, kb: KnowledgeBase | None = None,
-          entities: Literal["auto", "judged", "all"] = "auto",
-          template: str = DEFAULT_TEMPLATE, dtype: Literal["float16", "float32"] = "float16",
-          read: ReadSettings = ReadSettings(), progress: Progress | None = None) -> Changes:
+def build(
+    inputs: Sequence[str],
+    encoder: Encoder,
+    out: str | Place,
+    *,
+    kb: KnowledgeBase | None = None,
+    entities: Literal["auto", "judged", "all"] = "auto",
+    template: str = DEFAULT_TEMPLATE,
+    dtype: Literal["float16", "float32"] = "float16",
+    read: ReadSettings = ReadSettings(),
+    progress: Progress | None = None,
+) -> Changes:
     """Build an index of images, or bring one that is there up to date with `inputs`.
 
     Images stay where they are. Those that have not changed are not embedded again: by size and time of a file, else by
@@ -68,15 +76,22 @@ def build(inputs: Sequence[str], encoder: Encoder, out: str | Place, *, kb: Know
     place = place_of(out)
     check_template(template)
     if not encoder.has_joint_space:
-        raise UsageError(f"The encoder {encoder.spec!r} has no joint space: images cannot be compared by it.",
-                         "Choose an encoder with one.")
+        raise UsageError(
+            f"The encoder {encoder.spec!r} has no joint space: images cannot be compared by it.",
+            "Choose an encoder with one.",
+        )
     progress = progress or Quiet()
     sources = sources_of(inputs, read)
     if isinstance(place, Path):
         require_local(place)
         make_folder(place / FOLDER)
-    new = {"encoder": encoder.spec, "fingerprint": encoder.fingerprint, "dim": str(encoder.dim), "dtype": dtype,
-           "template": template}
+    new = {
+        "encoder": encoder.spec,
+        "fingerprint": encoder.fingerprint,
+        "dim": str(encoder.dim),
+        "dtype": dtype,
+        "template": template,
+    }
     with only_writer(place, new) as connection:
         require_encoder(place, meta(connection), encoder)
         _require_same(place, meta(connection), new)
@@ -96,8 +111,10 @@ def build(inputs: Sequence[str], encoder: Encoder, out: str | Place, *, kb: Know
 def _require_same(place: Place, built: Mapping[str, str], asked: Mapping[str, str]) -> None:
     for name in ("dtype", "template"):
         if built[name] != asked[name]:
-            raise UsageError(f"{place} was built with {name} {built[name]!r}, not with {asked[name]!r}.",
-                             f"Give --{name} {shlex.quote(built[name])}, or build another index.")
+            raise UsageError(
+                f"{place} was built with {name} {built[name]!r}, not with {asked[name]!r}.",
+                f"Give --{name} {shlex.quote(built[name])}, or build another index.",
+            )
 
 
 def settle(connection: Connection, encoder: Encoder) -> None:
@@ -133,11 +150,14 @@ def remove(index: str | Place, what: Sequence[str]) -> Changes:
             with transaction(connection):
                 images = _matching(connection, each)
                 if not images:
-                    raise UsageError(f"{each} matches nothing in {connection.place}.",
-                                     "Give a source (openmofi index info lists them), an image's path, or SHARD/KEY.")
+                    raise UsageError(
+                        f"{each} matches nothing in {connection.place}.",
+                        "Give a source (openmofi index info lists them), an image's path, or SHARD/KEY.",
+                    )
                 drop_images(connection, images)
-                connection.execute("DELETE FROM sources WHERE id NOT IN (SELECT source FROM images) AND path = ?",
-                                   (each,))
+                connection.execute(
+                    "DELETE FROM sources WHERE id NOT IN (SELECT source FROM images) AND path = ?", (each,)
+                )
                 # What was removed comes back only when its source is added again.
                 connection.execute("UPDATE sources SET stamp = ''")
                 removed += len(images)
@@ -152,5 +172,6 @@ def _matching(connection: Connection, what: str) -> list[int]:
         "SELECT images.id FROM images JOIN sources ON sources.id = images.source WHERE sources.path = :path "
         "OR images.file = :file OR (images.file >= :first AND images.file < :last) "
         "OR (sources.shard = :shard AND images.key = :key)",
-        {"path": what, "file": file, "first": file + b"/", "last": file + b"0", "shard": shard, "key": key})
-    return [image for image, in rows]
+        {"path": what, "file": file, "first": file + b"/", "last": file + b"0", "shard": shard, "key": key},
+    )
+    return [image for (image,) in rows]

@@ -71,8 +71,11 @@ class _Mending:
             return images, stored[rows].astype(np.float32)
         kept, parts = [], []
         for start in range(0, len(images), _BATCH):
-            decoded = [(image, pixels) for image in images[start:start + _BATCH].tolist()
-                       if (pixels := self._decoded(image)) is not None]
+            decoded = [
+                (image, pixels)
+                for image in images[start : start + _BATCH].tolist()
+                if (pixels := self._decoded(image)) is not None
+            ]
             if decoded:
                 kept += [image for image, _ in decoded]
                 parts.append(self.encoder().embed_images([pixels for _, pixels in decoded]))
@@ -82,8 +85,7 @@ class _Mending:
 
     def _decoded(self, image: int) -> Image.Image | None:
         try:
-            return decode_image(image_bytes(self.connection, image),
-                                size_hint=self.encoder().preprocessing.decode_size)
+            return decode_image(image_bytes(self.connection, image), size_hint=self.encoder().preprocessing.decode_size)
         except (OpenMofiError, ImageRefused):
             self.lost.append(image)
             return None
@@ -104,30 +106,44 @@ def compact(place: Place, encoder: Callable[[], Encoder], progress: Progress | N
         with transaction(connection):
             connection.execute("UPDATE images SET segment = NULL, row = NULL")
             for segment, images in written:
-                (number,), = connection.execute(
-                    "INSERT INTO segments (file, rows, digest) VALUES (?, ?, ?) RETURNING id", segment)
-                connection.executemany("UPDATE images SET segment = ?, row = ? WHERE id = ?",
-                                       [(number, row, image) for row, image in enumerate(images.tolist())])
+                ((number,),) = connection.execute(
+                    "INSERT INTO segments (file, rows, digest) VALUES (?, ?, ?) RETURNING id", segment
+                )
+                connection.executemany(
+                    "UPDATE images SET segment = ?, row = ? WHERE id = ?",
+                    [(number, row, image) for row, image in enumerate(images.tolist())],
+                )
             connection.executemany("DELETE FROM segments WHERE id = ?", [(each.id,) for each in segments])
             # They are looked at again when their source is added again.
-            connection.executemany("UPDATE images SET content = '', status = 'image_missing', mtime = 0 WHERE id = ?",
-                                   [(image,) for image in mending.lost])
+            connection.executemany(
+                "UPDATE images SET content = '', status = 'image_missing', mtime = 0 WHERE id = ?",
+                [(image,) for image in mending.lost],
+            )
             if mending.lost:
                 connection.execute("UPDATE sources SET stamp = ''")
-            changes = Changes(embedded=mending.embedded, changed=len(mending.lost),
-                              statuses={"image_missing": len(mending.lost)} if mending.lost else {})
+            changes = Changes(
+                embedded=mending.embedded,
+                changed=len(mending.lost),
+                statuses={"image_missing": len(mending.lost)} if mending.lost else {},
+            )
             note_commit(connection, "compact", changes)
         remove_unnamed(connection, vectors_of)
         with closing(Thumbnails(connection)) as thumbnails:
-            thumbnails.keep_only({content for content, in connection.execute("SELECT DISTINCT content FROM images")})
+            thumbnails.keep_only({content for (content,) in connection.execute("SELECT DISTINCT content FROM images")})
         return changes
 
 
-def _read(connection: Connection, mending: _Mending, segments: Sequence[Segment], progress: Progress,
-          ) -> Iterator[tuple[Ints, Array]]:
+def _read(
+    connection: Connection,
+    mending: _Mending,
+    segments: Sequence[Segment],
+    progress: Progress,
+) -> Iterator[tuple[Ints, Array]]:
     for segment in segments:
-        rows = np.array(connection.execute("SELECT id, row FROM images WHERE segment = ? ORDER BY row",
-                                           (segment.id,)).fetchall(), np.int64).reshape(-1, 2)
+        rows = np.array(
+            connection.execute("SELECT id, row FROM images WHERE segment = ? ORDER BY row", (segment.id,)).fetchall(),
+            np.int64,
+        ).reshape(-1, 2)
         yield mending.vectors(segment, rows[:, 0], rows[:, 1])
         progress.advance({"rows": len(rows)})
 

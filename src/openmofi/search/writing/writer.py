@@ -143,12 +143,15 @@ class Writer:
             self.connection.execute(
                 "INSERT INTO sources (path, shard, stamp, reading, labels) VALUES (?, ?, '', ?, ?) "
                 "ON CONFLICT (path) DO UPDATE SET reading = excluded.reading, labels = excluded.labels",
-                (shard.path, shard.name, json.dumps(asdict(source.settings)), labels))
+                (shard.path, shard.name, json.dumps(asdict(source.settings)), labels),
+            )
         return int(self.connection.execute("SELECT id FROM sources WHERE path = ?", (shard.path,)).fetchone()[0])
 
     def _with_known(self, number: int, source: Source) -> Iterator[tuple[Incoming, _Known | None]]:
         with self._lock:
-            (any_known,), = self.connection.execute("SELECT EXISTS (SELECT 1 FROM images WHERE source = ?)", (number,))
+            ((any_known,),) = self.connection.execute(
+                "SELECT EXISTS (SELECT 1 FROM images WHERE source = ?)", (number,)
+            )
         for item in source.images():
             if not any_known:
                 yield item, None
@@ -156,7 +159,9 @@ class Writer:
             with self._lock:
                 row = self.connection.execute(
                     "SELECT id, size, mtime, content, status, text, columns FROM images "
-                    "WHERE source = ? AND key = ? AND copy = ?", (number, item.key, item.copy)).fetchone()
+                    "WHERE source = ? AND key = ? AND copy = ?",
+                    (number, item.key, item.copy),
+                ).fetchone()
             yield item, None if row is None else _Known(*row)
 
     def _look(self, given: tuple[Incoming, _Known | None]) -> _Looked:
@@ -180,8 +185,18 @@ class Writer:
             with decoding(data, max_pixels=self.max_pixels, size_hint=hint and max(hint, SIDE)) as decoded:
                 seen = describe(decoded)
                 pixels = self.encoder.preprocess(decoded.image) if feature is None else None
-                return _Looked(item, known, PairStatus.OK, content, decoded.width, decoded.height, seen.phash, pixels,
-                               feature=feature, thumbnail=encoded(decoded.image))
+                return _Looked(
+                    item,
+                    known,
+                    PairStatus.OK,
+                    content,
+                    decoded.width,
+                    decoded.height,
+                    seen.phash,
+                    pixels,
+                    feature=feature,
+                    thumbnail=encoded(decoded.image),
+                )
         except ImageRefused as refused:
             return _Looked(item, known, refused.status, content)
 
@@ -190,19 +205,28 @@ class Writer:
         with self._lock:
             row: tuple[int, int, int, int, int] | None = self.connection.execute(
                 "SELECT segment, row, width, height, phash FROM images WHERE content = ? AND segment IS NOT NULL "
-                "LIMIT 1", (content,)).fetchone()
+                "LIMIT 1",
+                (content,),
+            ).fetchone()
         return row
 
     def _vectors(self, looked: Sequence[_Looked]) -> Array:
         """(n, dim) of those of a batch that get a vector: embedded, or of their twin."""
         fresh = [each.pixels for each in looked if each.pixels is not None]
         kept = [each.feature for each in looked if each.feature is not None]
-        embedded = iter(self.encoder.project_images(self.encoder.image_features(self.encoder.batch(fresh)))
-                        if fresh else ())
-        projected = iter(self.encoder.project_images(self._features.values[kept].astype(np.float32))
-                         if kept and self._features else ())
-        rows = [self._stored(*each.vector) if each.vector else next(projected if each.pixels is None else embedded)
-                for each in looked if each.vector or each.pixels is not None or each.feature is not None]
+        embedded = iter(
+            self.encoder.project_images(self.encoder.image_features(self.encoder.batch(fresh))) if fresh else ()
+        )
+        projected = iter(
+            self.encoder.project_images(self._features.values[kept].astype(np.float32))
+            if kept and self._features
+            else ()
+        )
+        rows = [
+            self._stored(*each.vector) if each.vector else next(projected if each.pixels is None else embedded)
+            for each in looked
+            if each.vector or each.pixels is not None or each.feature is not None
+        ]
         self.changes = replace(self.changes, embedded=self.changes.embedded + len(fresh))
         return np.stack(rows) if rows else self._none()
 
@@ -214,8 +238,9 @@ class Writer:
     def _none(self) -> Array:
         return np.zeros((0, self.encoder.dim), np.float32)
 
-    def _commit(self, number: int, looked: Sequence[_Looked], vectors: Array, *, stamp: str = "",
-                whole: bool = False) -> None:
+    def _commit(
+        self, number: int, looked: Sequence[_Looked], vectors: Array, *, stamp: str = "", whole: bool = False
+    ) -> None:
         """Write vectors, then thumbnails, then all that names them, at once."""
         segment = vectors_in(self.connection).write(vectors, self.dtype) if len(vectors) else None
         with closing(Thumbnails(self.connection)) as thumbnails:
@@ -224,8 +249,9 @@ class Writer:
         with self._lock, transaction(self.connection) as connection:
             segment_id = None
             if segment:
-                (segment_id,), = connection.execute(
-                    "INSERT INTO segments (file, rows, digest) VALUES (?, ?, ?) RETURNING id", segment)
+                ((segment_id,),) = connection.execute(
+                    "INSERT INTO segments (file, rows, digest) VALUES (?, ?, ?) RETURNING id", segment
+                )
             _keep(connection, number, looked, segment_id)
             self.changes = _counted(before, looked)
             if whole:
@@ -235,8 +261,12 @@ class Writer:
 
     def _finish(self, connection: Connection, number: int, stamp: str) -> None:
         """The source has been read to its end: what was not seen is no longer there."""
-        gone = [image for image, in connection.execute(
-            "SELECT id FROM images WHERE source = ? AND id NOT IN (SELECT image FROM seen)", (number,))]
+        gone = [
+            image
+            for (image,) in connection.execute(
+                "SELECT id FROM images WHERE source = ? AND id NOT IN (SELECT image FROM seen)", (number,)
+            )
+        ]
         drop_images(connection, gone)
         connection.execute("UPDATE sources SET stamp = ? WHERE id = ?", (stamp, number))
         self.changes = replace(self.changes, removed=self.changes.removed + len(gone))
@@ -252,33 +282,50 @@ def drop_images(connection: Connection, images: Sequence[int]) -> None:
 def _keep(connection: Connection, number: int, looked: Sequence[_Looked], segment: int | None) -> None:
     """Rows of images, their labels and texts: few statements, since each goes all the way to a server."""
     has_vector = [each.content != "" and each.status is PairStatus.OK and not each.unchanged for each in looked]
-    places = [(segment, row) if there else (None, None)
-              for there, row in zip(has_vector, (np.cumsum(has_vector) - 1).tolist(), strict=True)]
+    places = [
+        (segment, row) if there else (None, None)
+        for there, row in zip(has_vector, (np.cumsum(has_vector) - 1).tolist(), strict=True)
+    ]
     last = connection.execute("SELECT coalesce(max(id), 0) FROM images").fetchone()[0]
     connection.executemany(
         'INSERT INTO images (source, key, copy, text, url, columns, file, size, mtime, "offset", status, content, '
         "width, height, phash, segment, row) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [(number, each.item.key, each.item.copy, *_said(each.item), *_seen(each), *place)
-         for each, place in zip(looked, places, strict=True) if each.known is None])
+        [
+            (number, each.item.key, each.item.copy, *_said(each.item), *_seen(each), *place)
+            for each, place in zip(looked, places, strict=True)
+            if each.known is None
+        ],
+    )
     # Numbers rise, in the order of the rows; this is the only writer.
-    new = iter([image for image, in connection.execute("SELECT id FROM images WHERE id > ? ORDER BY id", (last,))])
+    new = iter([image for (image,) in connection.execute("SELECT id FROM images WHERE id > ? ORDER BY id", (last,))])
     images = [next(new) if each.known is None else each.known.id for each in looked]
     old = [(image, each, place) for image, each, place in zip(images, looked, places, strict=True) if each.known]
     connection.executemany(
         'UPDATE images SET text = ?, url = ?, columns = ?, file = ?, size = ?, mtime = ?, "offset" = ? WHERE id = ?',
-        [(*_said(each.item), image) for image, each, _ in old])
+        [(*_said(each.item), image) for image, each, _ in old],
+    )
     connection.executemany(
         "UPDATE images SET status = ?, content = ?, width = ?, height = ?, phash = ?, segment = ?, row = ? "
         "WHERE id = ?",
-        [(*_seen(each), *place, image) for image, each, place in old if not each.unchanged])
+        [(*_seen(each), *place, image) for image, each, place in old if not each.unchanged],
+    )
     connection.executemany("DELETE FROM labels WHERE image = ?", [(image,) for image, *_ in old])
     connection.executemany("INSERT INTO seen VALUES (?) ON CONFLICT DO NOTHING", [(image,) for image in images])
     connection.executemany(
         "INSERT INTO labels VALUES (?, ?, ?, ?, ?)",
-        [(image, label.entity, label.probability, label.accepted, label.link_score)
-         for image, each in zip(images, looked, strict=True) for label in each.item.labels])
-    connection.keep_texts([(image, each.item.text) for image, each in zip(images, looked, strict=True)
-                           if each.known is None or each.known.text != each.item.text])
+        [
+            (image, label.entity, label.probability, label.accepted, label.link_score)
+            for image, each in zip(images, looked, strict=True)
+            for label in each.item.labels
+        ],
+    )
+    connection.keep_texts(
+        [
+            (image, each.item.text)
+            for image, each in zip(images, looked, strict=True)
+            if each.known is None or each.known.text != each.item.text
+        ]
+    )
 
 
 def _said(item: Incoming) -> tuple[object, ...]:
@@ -301,6 +348,10 @@ def _signed(phash: int | None) -> int | None:
 def _counted(before: Changes, looked: Sequence[_Looked]) -> Changes:
     fresh = [each for each in looked if not each.unchanged]
     statuses = Counter(before.statuses) + Counter(str(each.status) for each in fresh)
-    return replace(before, added=before.added + sum(each.known is None for each in fresh),
-                   changed=before.changed + sum(each.known is not None for each in fresh),
-                   unchanged=before.unchanged + len(looked) - len(fresh), statuses=dict(statuses))
+    return replace(
+        before,
+        added=before.added + sum(each.known is None for each in fresh),
+        changed=before.changed + sum(each.known is not None for each in fresh),
+        unchanged=before.unchanged + len(looked) - len(fresh),
+        statuses=dict(statuses),
+    )

@@ -68,12 +68,20 @@ def _matching(folder: Place, pattern: str) -> Iterator[Place]:
         return
     filesystem, root = filesystem_of(folder)
     with store_errors(folder):
-        yield from (f"{folder}{name[len(root):]}" for name in filesystem.glob(f"{root}/{pattern}"))
+        yield from (f"{folder}{name[len(root) :]}" for name in filesystem.glob(f"{root}/{pattern}"))
 
 
 @contextmanager
-def claimed(folder: str | Path, kind: str, settings: Mapping[str, Any], inputs: Mapping[str, str] | None = None, *,
-            outputs: Outputs, restart: bool = False, stores: bool = False) -> Generator[Manifest]:
+def claimed(
+    folder: str | Path,
+    kind: str,
+    settings: Mapping[str, Any],
+    inputs: Mapping[str, str] | None = None,
+    *,
+    outputs: Outputs,
+    restart: bool = False,
+    stores: bool = False,
+) -> Generator[Manifest]:
     """Be the only one who writes `folder`, for as long as the block runs.
 
     Another process or thread that claims the folder meanwhile waits if its settings and inputs are the same, and is
@@ -166,8 +174,9 @@ def _acquire(lock: FolderLock | StoreLock, folder: str | Path, wanted: Manifest,
         # It introduces itself once its manifest is there.
         if holder := lock.holder():
             if restart:
-                raise OpenMofiError(f"{folder} is being written by {holder}.",
-                                    "Wait for it or stop it before you begin anew.")
+                raise OpenMofiError(
+                    f"{folder} is being written by {holder}.", "Wait for it or stop it before you begin anew."
+                )
             if exists(f"{folder}/{MANIFEST}"):
                 require_same(folder, read_manifest(folder, wanted.kind), wanted, holder)
             if not waiting:
@@ -198,8 +207,16 @@ def _remove(folder: Place, kind: str, outputs: Outputs) -> None:
     except OSError as error:
         raise write_error(error, folder) from error
     remove_leftovers(folder)
-    _remove_empty({parent for path in written if isinstance(path, Path) and isinstance(folder, Path)
-                   for parent in path.parents if parent.is_relative_to(folder)} - {folder})
+    _remove_empty(
+        {
+            parent
+            for path in written
+            if isinstance(path, Path) and isinstance(folder, Path)
+            for parent in path.parents
+            if parent.is_relative_to(folder)
+        }
+        - {folder}
+    )
 
 
 def _unlink(path: Place) -> None:
@@ -215,12 +232,18 @@ def _withdraw(folder: Place) -> None:
     """Give up a claim under which nothing was written."""
     with suppress(OSError, OpenMofiError):
         if not isinstance(folder, Path):
-            if all(name == MANIFEST or is_hidden(name) for name in names_in(folder)) and not read_manifest(
-                    folder).finished:
+            if (
+                all(name == MANIFEST or is_hidden(name) for name in names_in(folder))
+                and not read_manifest(folder).finished
+            ):
                 _unlink(f"{folder}/{MANIFEST}")
             return
-        inside = [path for entry in folder.iterdir() if entry.name != MANIFEST and not is_hidden(entry.name)
-                  for path in (entry, *entry.rglob("*"))]
+        inside = [
+            path
+            for entry in folder.iterdir()
+            if entry.name != MANIFEST and not is_hidden(entry.name)
+            for path in (entry, *entry.rglob("*"))
+        ]
         if all(path.is_dir() for path in inside) and not read_manifest(folder).finished:
             (folder / MANIFEST).unlink()
             _remove_empty(set(inside))

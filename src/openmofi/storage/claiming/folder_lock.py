@@ -44,8 +44,12 @@ os.register_at_fork(after_in_child=_close_inherited)
 def introduction() -> dict[str, Any]:
     """What a process writes into its lock of itself."""
     command = without_passwords(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
-    return {"process": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-            "command": command if len(command) <= _COMMAND else f"{command[:_COMMAND]}…"}
+    return {
+        "process": os.getpid(),
+        "host": socket.gethostname(),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "command": command if len(command) <= _COMMAND else f"{command[:_COMMAND]}…",
+    }
 
 
 def holder_in(lock: bytes) -> str:
@@ -107,8 +111,9 @@ class FolderLock:
                     if error.errno not in _NO_LOCKS:
                         os.close(descriptor)
                         raise
-                    _log.warning("%s: this file system has no locks; start no second command with this output.",
-                                 self._folder)
+                    _log.warning(
+                        "%s: this file system has no locks; start no second command with this output.", self._folder
+                    )
                 # Whoever had the lock has removed its file.
                 if os.fstat(descriptor).st_nlink:
                     os.ftruncate(descriptor, 0)

@@ -84,8 +84,9 @@ class StoreLock:
         return self._owns(self._read())
 
     def _note(self, beat: int) -> bytes:
-        return json.dumps({"lock": self._mine, "beat": beat, "host": socket.gethostname(), "process": os.getpid(),
-                           **self._introduced}).encode()
+        return json.dumps(
+            {"lock": self._mine, "beat": beat, "host": socket.gethostname(), "process": os.getpid(), **self._introduced}
+        ).encode()
 
     def _read(self) -> bytes:
         filesystem, name = filesystem_of(self._address)
@@ -131,8 +132,11 @@ class StoreLock:
             OpenMofiError: somebody has.
         """
         if self._lost:
-            raise OpenMofiError(f"{self._folder} was taken over by {self.holder() or 'another process'}: this one gave "
-                                f"no sign of life for {self._lease:g} seconds.", "What was finished is kept.")
+            raise OpenMofiError(
+                f"{self._folder} was taken over by {self.holder() or 'another process'}: this one gave "
+                f"no sign of life for {self._lease:g} seconds.",
+                "What was finished is kept.",
+            )
 
     def introduce(self) -> None:
         """Let the others read who holds the lock, from now on."""

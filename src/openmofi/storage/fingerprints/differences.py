@@ -13,8 +13,11 @@ _ENTRIES = 3
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """`name: old → new` for each setting that differs, nested ones by dotted names; of long values what differs."""
     before, after = _flat(old), _flat(new)
-    return "; ".join(f"{key}: {_change(before.get(key), after.get(key))}"
-                     for key in sorted({*before, *after}) if before.get(key) != after.get(key))
+    return "; ".join(
+        f"{key}: {_change(before.get(key), after.get(key))}"
+        for key in sorted({*before, *after})
+        if before.get(key) != after.get(key)
+    )
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -36,13 +39,18 @@ def _change(old: Any, new: Any) -> str:
 
 def _changed_entries(old: list[Any], new: list[Any]) -> str:
     start, end = _common(old, new)
-    before, after = old[start:len(old) - end], new[start:len(new) - end]
+    before, after = old[start : len(old) - end], new[start : len(new) - end]
     if len(before) == len(after) <= _ENTRIES:
-        return ", ".join(f"[{start + position}] {_entry(one, other)}"
-                         for position, (one, other) in enumerate(zip(before, after, strict=True)) if one != other)
+        return ", ".join(
+            f"[{start + position}] {_entry(one, other)}"
+            for position, (one, other) in enumerate(zip(before, after, strict=True))
+            if one != other
+        )
     listed = " → ".join(_cut(repr(part[0])) if part else "nothing" for part in (before, after))
-    return (f"{len(old):,} → {len(new):,} entries; from [{start}] on {len(before):,} → {len(after):,} differ, "
-            f"first {listed}")
+    return (
+        f"{len(old):,} → {len(new):,} entries; from [{start}] on {len(before):,} → {len(after):,} differ, "
+        f"first {listed}"
+    )
 
 
 def _entry(old: Any, new: Any) -> str:
@@ -67,4 +75,4 @@ def _part(text: str, start: int, end: int) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _WHOLE else f"{text[:_WHOLE - 1]}…"
+    return text if len(text) <= _WHOLE else f"{text[: _WHOLE - 1]}…"

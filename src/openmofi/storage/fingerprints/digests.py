@@ -55,9 +55,13 @@ def file_stamp(folder: Path, names: Iterable[str], expected: Any = None) -> str:
         expected: what they are checked against, a JSON-like value.
     """
     infos = {name: (folder / name).stat() for name in names}
-    return fingerprint([str(folder.resolve()), expected,
-                        [[name, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino]
-                         for name, info in infos.items()]])
+    return fingerprint(
+        [
+            str(folder.resolve()),
+            expected,
+            [[name, info.st_size, info.st_mtime_ns, info.st_ctime_ns, info.st_ino] for name, info in infos.items()],
+        ]
+    )
 
 
 def let_settle(folder: Path, names: Iterable[str]) -> None:

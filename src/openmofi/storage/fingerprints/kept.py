@@ -40,8 +40,10 @@ def known_fingerprints(versions: Mapping[str, Version]) -> dict[str, str]:
         return known
     with suppress(sqlite3.Error, OSError), _opened() as table:
         for address, version in asked:
-            if row := table.execute("SELECT fingerprint FROM taken WHERE address = ? AND size = ? AND tag = ?",
-                                    (_kept_as(address), version.size, version.tag)).fetchone():
+            if row := table.execute(
+                "SELECT fingerprint FROM taken WHERE address = ? AND size = ? AND tag = ?",
+                (_kept_as(address), version.size, version.tag),
+            ).fetchone():
                 known[address] = str(row[0])
     return known
 
@@ -50,9 +52,13 @@ def keep_fingerprints(versions: Mapping[str, Version], taken: Mapping[str, str])
     """Keep fingerprints for `known_fingerprints`, but of files that have changed while they were read; where the cache
     cannot be written they are taken again.
     """
-    rows = [(_kept_as(address), version.size, version.tag, taken[address]) for address, version in versions.items()
-            if address in taken and _is_kept(address, version)
-            and (is_remote(address) or version_of_path(address) == version)]
+    rows = [
+        (_kept_as(address), version.size, version.tag, taken[address])
+        for address, version in versions.items()
+        if address in taken
+        and _is_kept(address, version)
+        and (is_remote(address) or version_of_path(address) == version)
+    ]
     if not rows:
         return
     with suppress(sqlite3.Error, OSError), _opened() as table, table:
@@ -82,8 +88,11 @@ def _stored_version(filesystem: Any, root: str) -> Version | None:
     if not is_folder(filesystem, root):
         return version_of(filesystem.info(root))
     versions = [(inner, version_of(info)) for inner, _, info in files_below(filesystem, root)]
-    return Version(sum(version.size for _, version in versions), fingerprint(versions)) if versions and all(
-        version.tag for _, version in versions) else None
+    return (
+        Version(sum(version.size for _, version in versions), fingerprint(versions))
+        if versions and all(version.tag for _, version in versions)
+        else None
+    )
 
 
 def _local_version(filesystem: Any, root: str) -> Version:
@@ -91,9 +100,17 @@ def _local_version(filesystem: Any, root: str) -> Version:
     if stat.S_ISDIR(entries[0][1].st_mode):
         entries = [(inner, Path(name).stat()) for inner, name, _ in files_below(filesystem, root)]
     newest = max((max(entry.st_ctime, entry.st_mtime) for _, entry in entries), default=0.0)
-    return Version(sum(entry.st_size for _, entry in entries), fingerprint([
-        [inner, entry.st_dev, entry.st_ino, entry.st_size, entry.st_mtime_ns, entry.st_ctime_ns]
-        for inner, entry in entries]) if time.time() - newest > _SETTLED_SECONDS else "")
+    return Version(
+        sum(entry.st_size for _, entry in entries),
+        fingerprint(
+            [
+                [inner, entry.st_dev, entry.st_ino, entry.st_size, entry.st_mtime_ns, entry.st_ctime_ns]
+                for inner, entry in entries
+            ]
+        )
+        if time.time() - newest > _SETTLED_SECONDS
+        else "",
+    )
 
 
 def file_fingerprint(path: str | Path) -> str:
@@ -122,6 +139,7 @@ def _opened() -> Generator[sqlite3.Connection]:
     path: Path = cache_folder() / "fingerprints.sqlite"
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(path, timeout=30)) as table:
-        table.execute("CREATE TABLE IF NOT EXISTS taken (address TEXT PRIMARY KEY, size INT, tag TEXT, "
-                      "fingerprint TEXT)")
+        table.execute(
+            "CREATE TABLE IF NOT EXISTS taken (address TEXT PRIMARY KEY, size INT, tag TEXT, fingerprint TEXT)"
+        )
         yield table

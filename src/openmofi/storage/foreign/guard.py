@@ -25,10 +25,14 @@ from typing import Any
 
 from openmofi.errors import OpenMofiError
 
-_HINT = ("OpenMOFI runs no code of others' files. Use a model that needs none, or open it by code of your own where "
-         "you trust it, and give that.")
-_OFFLINE_HINT = ("Where you trust it, name it yourself (--encoder), or fetch it, and put it beside the model or into "
-                 "the hub's cache.")
+_HINT = (
+    "OpenMOFI runs no code of others' files. Use a model that needs none, or open it by code of your own where "
+    "you trust it, and give that."
+)
+_OFFLINE_HINT = (
+    "Where you trust it, name it yourself (--encoder), or fetch it, and put it beside the model or into "
+    "the hub's cache."
+)
 
 
 class _Guard:
@@ -159,8 +163,13 @@ def _check_lookup(guard: _Guard, host: Any, *_: Any) -> None:
 
 
 _CHECKS: dict[str, Callable[..., None]] = {
-    "exec": _check_code, "import": _check_library, "open": _check_bytecode, "pickle.find_class": _check_pickle,
-    "builtins.input": _check_prompt, "socket.connect": _check_network, "socket.getaddrinfo": _check_lookup,
+    "exec": _check_code,
+    "import": _check_library,
+    "open": _check_bytecode,
+    "pickle.find_class": _check_pickle,
+    "builtins.input": _check_prompt,
+    "socket.connect": _check_network,
+    "socket.getaddrinfo": _check_lookup,
     "socket.gethostbyname": _check_lookup,
 }
 
@@ -180,13 +189,24 @@ def _roots() -> tuple[str, ...]:
     script = getattr(sys.modules.get("__main__"), "__file__", None)
     # transformers copies the Python of models into its folder, and puts that on the path.
     copies = getattr(sys.modules.get("transformers.utils.hub"), "HF_MODULES_CACHE", None)
-    excluded = [Path().resolve(), Path(script).resolve().parent if script else None,
-                Path(copies).resolve() if copies else None]
-    installed = [*(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-                 *site.getsitepackages(), site.getusersitepackages(), str(Path(__file__).parents[2]),
-                 sys.pycache_prefix]
-    return _ended([*(folder for folder in installed if folder),
-                   *(entry for entry in _PATH_AT_START if Path(entry).resolve() not in excluded)])
+    excluded = [
+        Path().resolve(),
+        Path(script).resolve().parent if script else None,
+        Path(copies).resolve() if copies else None,
+    ]
+    installed = [
+        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+        *site.getsitepackages(),
+        site.getusersitepackages(),
+        str(Path(__file__).parents[2]),
+        sys.pycache_prefix,
+    ]
+    return _ended(
+        [
+            *(folder for folder in installed if folder),
+            *(entry for entry in _PATH_AT_START if Path(entry).resolve() not in excluded),
+        ]
+    )
 
 
 @functools.cache

@@ -19,8 +19,10 @@ from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.storage.foreign.guard import network_allowed, spec_in_opening
 
 _TIMEOUT_SECONDS = 5.0
-_ALTERNATIVES = ("Use a local checkpoint (hf:FOLDER, open_clip:ARCH/FILE.safetensors), an encoder of your own "
-                 "(run:FOLDER), or `sample`; or try again with a connection.")
+_ALTERNATIVES = (
+    "Use a local checkpoint (hf:FOLDER, open_clip:ARCH/FILE.safetensors), an encoder of your own "
+    "(run:FOLDER), or `sample`; or try again with a connection."
+)
 _Result = TypeVar("_Result")
 _opened: dict[str, tuple[str, str]] = {}
 
@@ -34,8 +36,11 @@ def opened_commits(settings: Any) -> dict[str, str]:
     if not _opened:
         return {}
     text = json.dumps(settings, ensure_ascii=False, default=str)
-    return {f"hub:{name}": commit for name, (commit, spec) in sorted(_opened.items())
-            if name in text or (spec and spec in text)}
+    return {
+        f"hub:{name}": commit
+        for name, (commit, spec) in sorted(_opened.items())
+        if name in text or (spec and spec in text)
+    }
 
 
 def hub_file(repository: str, names: Sequence[str]) -> Path:
@@ -55,8 +60,9 @@ def hub_file(repository: str, names: Sequence[str]) -> Path:
     _check_reachable(repository)
     for name in names:
         try:
-            return _pinned(owner_name, Path(_download(
-                repository, partial(hf_hub_download, owner_name, name, revision=revision))))
+            return _pinned(
+                owner_name, Path(_download(repository, partial(hf_hub_download, owner_name, name, revision=revision)))
+            )
         except EntryNotFoundError:
             continue
     raise OpenMofiError(f"{repository} on the Hugging Face hub has none of {', '.join(names)}.", _ALTERNATIVES)
@@ -77,8 +83,14 @@ def hub_folder(repository: str, patterns: Sequence[str], needed: Sequence[str]) 
 
     owner_name, revision = _parts(repository)
     _check_reachable(repository)
-    return _pinned(owner_name, Path(_download(repository, lambda: snapshot_download(
-        owner_name, revision=revision, allow_patterns=list(patterns)))))
+    return _pinned(
+        owner_name,
+        Path(
+            _download(
+                repository, lambda: snapshot_download(owner_name, revision=revision, allow_patterns=list(patterns))
+            )
+        ),
+    )
 
 
 def cached_folder(repository: str, patterns: Sequence[str], needed: Sequence[str]) -> Path | None:
@@ -93,11 +105,13 @@ def cached_folder(repository: str, patterns: Sequence[str], needed: Sequence[str
 
     owner_name, revision = _parts(repository)
     try:
-        folder = Path(snapshot_download(owner_name, revision=revision, allow_patterns=list(patterns),
-                                        local_files_only=True))
+        folder = Path(
+            snapshot_download(owner_name, revision=revision, allow_patterns=list(patterns), local_files_only=True)
+        )
     except HFValidationError as error:
-        raise OpenMofiError(f"{repository!r} is neither a folder nor a repository name on the Hugging Face hub.",
-                            "Check the path.") from error
+        raise OpenMofiError(
+            f"{repository!r} is neither a folder nor a repository name on the Hugging Face hub.", "Check the path."
+        ) from error
     except LocalEntryNotFoundError:
         return None
     return _pinned(owner_name, folder) if all(any(folder.glob(pattern)) for pattern in needed) else None
@@ -156,14 +170,18 @@ def _download(repository: str, download: Callable[[], _Result]) -> _Result:
     except errors.EntryNotFoundError:
         raise
     except errors.GatedRepoError as error:
-        raise OpenMofiError(f"{repository} on the Hugging Face hub asks for a login or an agreement.",
-                            "Accept its terms and run `hf auth login`, or use another encoder.") from error
+        raise OpenMofiError(
+            f"{repository} on the Hugging Face hub asks for a login or an agreement.",
+            "Accept its terms and run `hf auth login`, or use another encoder.",
+        ) from error
     except errors.RevisionNotFoundError as error:
-        raise OpenMofiError(f"The Hugging Face hub has no such revision: {repository}.",
-                            "Give a commit, a tag or a branch of it.") from error
+        raise OpenMofiError(
+            f"The Hugging Face hub has no such revision: {repository}.", "Give a commit, a tag or a branch of it."
+        ) from error
     except errors.RepositoryNotFoundError as error:
-        raise OpenMofiError(f"The Hugging Face hub has no repository {repository!r} (or it is private).",
-                            "Check the name.") from error
+        raise OpenMofiError(
+            f"The Hugging Face hub has no repository {repository!r} (or it is private).", "Check the name."
+        ) from error
     except (errors.HfHubHTTPError, OSError) as error:
         raise _unreachable(repository) from error
 
@@ -184,5 +202,6 @@ def _check_reachable(repository: str) -> None:
 
 
 def _unreachable(repository: str) -> OpenMofiError:
-    return OpenMofiError(f"The Hugging Face hub cannot be reached, and {repository} is not in the local cache.",
-                         _ALTERNATIVES)
+    return OpenMofiError(
+        f"The Hugging Face hub cannot be reached, and {repository} is not in the local cache.", _ALTERNATIVES
+    )

@@ -21,5 +21,7 @@ def require_inside(folder: Path) -> None:
     for parent, folders, files in os.walk(folder):
         for path in (Path(parent, name) for name in (*folders, *files)):
             if path.is_symlink() and not (target := path.resolve()).is_relative_to(root):
-                raise OpenMofiError(f"{path} is a link out of its folder, to {target}.",
-                                    "Put a copy in its place, if the file belongs there.")
+                raise OpenMofiError(
+                    f"{path} is a link out of its folder, to {target}.",
+                    "Put a copy in its place, if the file belongs there.",
+                )

@@ -27,9 +27,11 @@ def allowed_options(section: str, options: Any, where: str) -> dict[str, Any]:
     passed, ignored = table()[section]
     unknown = next((str(name) for name in options if name not in passed and name not in ignored), None)
     if unknown is not None:
-        raise OpenMofiError(f"{where} sets {unknown[:80]!r}, which no file of others may set.",
-                            "Take the option out, if the model does without it; its code or its files are never run "
-                            "or fetched because a file says so.")
+        raise OpenMofiError(
+            f"{where} sets {unknown[:80]!r}, which no file of others may set.",
+            "Take the option out, if the model does without it; its code or its files are never run "
+            "or fetched because a file says so.",
+        )
     return {name: value for name, value in options.items() if name in passed}
 
 
@@ -37,5 +39,7 @@ def allowed_options(section: str, options: Any, where: str) -> dict[str, Any]:
 def table() -> dict[str, tuple[frozenset[str], frozenset[str]]]:
     """`options.toml`: of each section the options that are passed, and those that are ignored."""
     text = Path(__file__).with_name("options.toml").read_text("utf-8")
-    return {name: (frozenset(entry["passed"]), frozenset(entry.get("ignored", ())))
-            for name, entry in tomllib.loads(text).items()}
+    return {
+        name: (frozenset(entry["passed"]), frozenset(entry.get("ignored", ())))
+        for name, entry in tomllib.loads(text).items()
+    }

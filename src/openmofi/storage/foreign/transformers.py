@@ -49,11 +49,16 @@ def require_own_files(folder: Path) -> None:
         vocabulary = [raw[name] for name in ("vocab", "merges") if isinstance(raw.get(name), str)]
         elsewhere = [name for name in weights.values() if not isinstance(name, str) or Path(name).name != name]
         # `tokenizer_file` often says where its maker had it, which releases before 5.12 would open where it is there.
-        elsewhere += [name for key, name in raw.items() if key.endswith("_file") and isinstance(name, str)
-                      and Path(name).name != name and (folder / name).exists()]
+        elsewhere += [
+            name
+            for key, name in raw.items()
+            if key.endswith("_file") and isinstance(name, str) and Path(name).name != name and (folder / name).exists()
+        ]
         for name in (*vocabulary, *(raw.get("init_inputs") or ()), *elsewhere):
-            raise OpenMofiError(f"{path} names {str(name)[:80]!r}, which no file of others may.",
-                                "Put the file beside it, under the name that transformers gives it.")
+            raise OpenMofiError(
+                f"{path} names {str(name)[:80]!r}, which no file of others may.",
+                "Put the file beside it, under the name that transformers gives it.",
+            )
 
 
 def config_of(raw: Any, where: str) -> Any:
@@ -85,9 +90,10 @@ def plain_config(raw: Any, where: str, config_class: Any = None) -> dict[str, An
     if isinstance(kind, str) and kind in CONFIG_MAPPING:
         config_class = CONFIG_MAPPING[kind]
     elif config_class is None or not isinstance(raw, Mapping):
-        raise OpenMofiError(f"{where}: transformers has no model of the type {str(kind)[:80]!r}.",
-                            "Install the version that it was made with; models that bring code of their own are not "
-                            "opened.")
+        raise OpenMofiError(
+            f"{where}: transformers has no model of the type {str(kind)[:80]!r}.",
+            "Install the version that it was made with; models that bring code of their own are not opened.",
+        )
     parts = getattr(config_class, "sub_configs", {})
     passed, ignored = table()["transformers.config"]
     declared, plain = _declared(config_class) | passed, {}
@@ -105,9 +111,13 @@ def plain_config(raw: Any, where: str, config_class: Any = None) -> dict[str, An
 @cache
 def _declared(config_class: Any) -> frozenset[str]:
     """The options that a class of configurations declares, by their public names."""
-    names = {parameter.name for base in config_class.__mro__ if "__init__" in vars(base)
-             for parameter in inspect.signature(base.__init__).parameters.values()
-             if parameter.kind is parameter.POSITIONAL_OR_KEYWORD or parameter.kind is parameter.KEYWORD_ONLY}
+    names = {
+        parameter.name
+        for base in config_class.__mro__
+        if "__init__" in vars(base)
+        for parameter in inspect.signature(base.__init__).parameters.values()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD or parameter.kind is parameter.KEYWORD_ONLY
+    }
     if is_dataclass(config_class):
         names |= {field.name for field in fields(config_class)}
     names |= set(getattr(config_class, "attribute_map", {}))

@@ -45,8 +45,7 @@ def table_blocks(path: str | Path, schema: pa.Schema, notes: Mapping[str, str] |
     Raises:
         OpenMofiError: `path` cannot be written.
     """
-    with _through(), atomic_path(path) as temporary, \
-            pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+    with _through(), atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         with _collected(path, schema, writer.write_table, BLOCK_ROWS, empty=True) as add:
             yield add
         writer.add_key_value_metadata(dict(notes or {}))
@@ -60,8 +59,12 @@ def arrow_blocks(path: str | Path, schema: pa.Schema, rows: int = 0) -> Generato
     Raises:
         OpenMofiError: `path` cannot be written.
     """
-    with _through(), atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), schema) as writer, \
-            _collected(path, schema, writer.write_table, rows or BLOCK_ROWS, empty=False) as add:
+    with (
+        _through(),
+        atomic_path(path) as temporary,
+        pa.ipc.new_file(str(temporary), schema) as writer,
+        _collected(path, schema, writer.write_table, rows or BLOCK_ROWS, empty=False) as add,
+    ):
         yield add
 
 
@@ -74,8 +77,9 @@ def _through() -> Generator[None]:
 
 
 @contextmanager
-def _collected(path: str | Path, schema: pa.Schema, write: Callable[[pa.Table], None], size: int, *,
-               empty: bool) -> Generator[Add]:
+def _collected(
+    path: str | Path, schema: pa.Schema, write: Callable[[pa.Table], None], size: int, *, empty: bool
+) -> Generator[Add]:
     """Collect parts into blocks of `size` rows; `empty` says whether a table without rows is written as a block."""
     parts: list[pa.Table] = []
     rows = 0
@@ -127,8 +131,9 @@ def parquet_blocks(path: str | Path, schema: pa.Schema, rows: int, *, hint: str)
             for batch in file.iter_batches(rows, columns=schema.names, use_threads=False):
                 batch.validate(full=True)
                 table = pa.Table.from_batches([batch])
-                yield pa.table([cast_column(path, table.column(field.name), field, hint) for field in schema],
-                               schema=schema)
+                yield pa.table(
+                    [cast_column(path, table.column(field.name), field, hint) for field in schema], schema=schema
+                )
     except FileNotFoundError as error:
         raise OpenMofiError(f"{path} is missing.", hint) from error
     except (pa.ArrowException, OSError) as error:

@@ -81,8 +81,10 @@ def table_footer(path: str | Path) -> Footer | None:
             raise
         return None
     notes = metadata.metadata or {}
-    return Footer(int(metadata.num_rows), {key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
-                                           for key, value in notes.items()})
+    return Footer(
+        int(metadata.num_rows),
+        {key.decode("utf-8", "replace"): value.decode("utf-8", "replace") for key, value in notes.items()},
+    )
 
 
 def parquet_metadata(path: str | Path) -> pq.FileMetaData:
@@ -108,8 +110,9 @@ def footers(path_of: Callable[[Item], str], items: Iterable[Item]) -> Iterator[F
         path_of, items: see `whole`.
     """
     there = present(path for path in map(path_of, items) if in_object_store(path))
-    return in_threads(lambda path: None if in_object_store(path) and path not in there else table_footer(path),
-                      map(path_of, items))
+    return in_threads(
+        lambda path: None if in_object_store(path) and path not in there else table_footer(path), map(path_of, items)
+    )
 
 
 def require_footer(path: str | Path) -> Footer:

@@ -113,8 +113,7 @@ def merged(merge: TwoPass[Block], blocks: Callable[[], Iterable[Block]]) -> pa.T
     return merge.joined([merge.kept(blocks(), merge.sketch(blocks()))])
 
 
-def merged_in_tasks(merge: TwoPass[Any], blocks: Blocks, shards: Sequence[Shard], folder: str,
-                    run: Run) -> pa.Table:
+def merged_in_tasks(merge: TwoPass[Any], blocks: Blocks, shards: Sequence[Shard], folder: str, run: Run) -> pa.Table:
     """The outcome for the blocks of all shards.
 
     Args:
@@ -125,8 +124,9 @@ def merged_in_tasks(merge: TwoPass[Any], blocks: Blocks, shards: Sequence[Shard]
         run: does the parts.
     """
     size = max(PART, math.ceil(len(shards) / PARTS))
-    parts = [_Part(number, tuple(shards[start:start + size]))
-             for number, start in enumerate(range(0, len(shards), size))]
+    parts = [
+        _Part(number, tuple(shards[start : start + size])) for number, start in enumerate(range(0, len(shards), size))
+    ]
     if len(parts) < 2:
         return merged(merge, lambda: blocks(shards))
     remove_folder(folder)
@@ -134,7 +134,7 @@ def merged_in_tasks(merge: TwoPass[Any], blocks: Blocks, shards: Sequence[Shard]
         run("count", _Pass(merge, blocks, folder, second=False), parts)
         names = [str(part.number) for part in parts]
         while len(names) > TOGETHER:
-            some = [tuple(names[start:start + TOGETHER]) for start in range(0, len(names), TOGETHER)]
+            some = [tuple(names[start : start + TOGETHER]) for start in range(0, len(names), TOGETHER)]
             run("combine", _Combining(merge, folder), some)
             names = list(map(_combined_name, some))
         run("combine", _Combining(merge, folder, last=True), [tuple(names)])
@@ -146,8 +146,11 @@ def merged_in_tasks(merge: TwoPass[Any], blocks: Blocks, shards: Sequence[Shard]
 
 def _save(path: str, sketch: Sketch) -> None:
     """Compressed: most cells of a part's sketch are empty."""
-    with (atomic_path(path) as temporary, open(temporary, "wb") as handle,
-          pa.CompressedOutputStream(handle, "zstd") as packed):
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "wb") as handle,
+        pa.CompressedOutputStream(handle, "zstd") as packed,
+    ):
         write_array(packed, sketch, allow_pickle=False)
 
 

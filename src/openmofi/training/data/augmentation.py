@@ -56,8 +56,9 @@ class TrainingImages:
     augment: Augment
     kept: KeptImages = field(default_factory=KeptImages)
 
-    def batch(self, images: Sequence[bytes], seeds: Sequence[int],
-              replayed: Sequence[Augmentation | None] | None = None) -> Tensor:
+    def batch(
+        self, images: Sequence[bytes], seeds: Sequence[int], replayed: Sequence[Augmentation | None] | None = None
+    ) -> Tensor:
         """Encoded images → (n, 3, size, size) float32, normalised.
 
         Args:
@@ -72,7 +73,8 @@ class TrainingImages:
         refused: dict[int, str] = {}
         with torch.random.fork_rng(devices=[]):
             for position, (data, seed, known) in enumerate(
-                    zip(images, seeds, replayed or [None] * len(images), strict=True)):
+                zip(images, seeds, replayed or [None] * len(images), strict=True)
+            ):
                 torch.default_generator.manual_seed(int(seed))
                 try:
                     tensors.append(self._replayed(data, known) if known else self.image(data))
@@ -168,4 +170,3 @@ def transforms_of(augment: Augment) -> list[Any]:
     if augment.rand_augment:
         transforms.append(v2.RandAugment(augment.rand_augment, augment.rand_augment_magnitude))
     return transforms
-

@@ -20,8 +20,10 @@ _OTHERS = 7  # sets these random numbers apart from those of plans, texts, image
 _TRIES = 100
 _AT_LEAST = 1000
 UNDECODABLE = "undecodable.jsonl"
-GREY = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de"
-                     "0000000c49444154789c636868680000030401814bd3d2100000000049454e44ae426082")
+GREY = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de"
+    "0000000c49444154789c636868680000030401814bd3d2100000000049454e44ae426082"
+)
 """A PNG of one grey pixel, which stands for a held-out image."""
 
 
@@ -43,8 +45,10 @@ def other_row(plan: Plan, seed: int, step: int, position: int, refused: dict[int
         row = int(draw.choice(plan.rows(int(draw.integers(steps)))))
         if row not in refused:
             return row
-    raise OpenMofiError(f"{len(refused):,} images of the dataset can no longer be decoded; no other row is found to "
-                        "train on.", "Put the old shards back, or label them and build the dataset again.")
+    raise OpenMofiError(
+        f"{len(refused):,} images of the dataset can no longer be decoded; no other row is found to train on.",
+        "Put the old shards back, or label them and build the dataset again.",
+    )
 
 
 @dataclass
@@ -79,7 +83,8 @@ class Faults:
                 f"The image {self.named([row])[0]} cannot be decoded: {why}. {self.replaced:,} of {self.seen:,} images "
                 f"cannot, more than data.undecodable = {self.limit:g} allows.",
                 "They could be when they were labelled: put the old shards back, label them and build the dataset "
-                "again, or set a greater data.undecodable.")
+                "again, or set a greater data.undecodable.",
+            )
 
     def note_held_out(self, images: int, refused: Refused) -> None:
         """Remember what cannot be decoded of a held-out batch, which ends no run."""
@@ -89,8 +94,10 @@ class Faults:
         """Write the images to `undecodable.jsonl` in `out` (`undecodable-RANK.jsonl` of other ranks); how many."""
         if self.why:
             rows = sorted(self.why)
-            lines = [json.dumps({"row": row, "image": name, "why": self.why[row]}, ensure_ascii=False)
-                     for row, name in zip(rows, self.named(rows), strict=True)]
+            lines = [
+                json.dumps({"row": row, "image": name, "why": self.why[row]}, ensure_ascii=False)
+                for row, name in zip(rows, self.named(rows), strict=True)
+            ]
             name = UNDECODABLE if not rank else UNDECODABLE.replace(".", f"-{rank}.", 1)
             write_text(out / name, "".join(f"{line}\n" for line in lines))
         return len(self.why)

@@ -85,9 +85,16 @@ class HardNegatives:
         class_of = np.full(len(kb), -1, np.int64)
         class_of[rows[known]] = known
         table = kb.table
-        names = np.concatenate([np.zeros((2, 0), np.int64), *(
-            _named(class_of, table.rows[start:start + _BLOCK], table.offsets, start)
-            for start in range(0, len(table.rows), _BLOCK))], axis=1)
+        names = np.concatenate(
+            [
+                np.zeros((2, 0), np.int64),
+                *(
+                    _named(class_of, table.rows[start : start + _BLOCK], table.offsets, start)
+                    for start in range(0, len(table.rows), _BLOCK)
+                ),
+            ],
+            axis=1,
+        )
         above = np.zeros((2, 0), np.int64)
         if (relations := kb.beside.relations) is not None:
             kinds = np.flatnonzero([name in SUBCLASS + INSTANCE for name in relations.names])

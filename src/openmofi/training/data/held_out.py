@@ -38,8 +38,15 @@ class HeldOut:
     bands: Ints
 
 
-def hold_out(rows: Rows, settings: EvaluateSettings, class_ids: Sequence[str], counts: Ints, names: Sequence[str],
-             templates: Sequence[str], seed: int) -> HeldOut:
+def hold_out(
+    rows: Rows,
+    settings: EvaluateSettings,
+    class_ids: Sequence[str],
+    counts: Ints,
+    names: Sequence[str],
+    templates: Sequence[str],
+    seed: int,
+) -> HeldOut:
     """Choose the rows that are held out: of all rows or classes those with the lowest draws.
 
     Args:
@@ -57,7 +64,7 @@ def hold_out(rows: Rows, settings: EvaluateSettings, class_ids: Sequence[str], c
     if settings.held_out_by == "row":
         keys = (key for shard in range(len(rows.starts) - 1) for key in rows.batch(shard)["key"].to_pylist())
         draws = draws_of(keys, seed)
-        lowest = np.argsort(draws, kind="stable")[:settings.limit]
+        lowest = np.argsort(draws, kind="stable")[: settings.limit]
         chosen, eligible = np.sort(lowest[draws[lowest] < settings.held_out]), np.arange(len(class_ids))
     else:
         draws = draws_of(class_ids, seed)
@@ -66,8 +73,10 @@ def hold_out(rows: Rows, settings: EvaluateSettings, class_ids: Sequence[str], c
         row, label, _ = labels_of(rows)
         chosen = np.unique(row[np.isin(label, eligible)])
     if len(chosen) in (0, rows.starts[-1]):
-        raise UsageError(f"run.evaluate.held_out is {settings.held_out:g}, which holds out {len(chosen)} of "
-                         f"{rows.starts[-1]} rows.", "Set another share, run.evaluate.held_out_by or limit.")
+        raise UsageError(
+            f"run.evaluate.held_out is {settings.held_out:g}, which holds out {len(chosen)} of {rows.starts[-1]} rows.",
+            "Set another share, run.evaluate.held_out_by or limit.",
+        )
     table = rows.take(chosen, ["key", "classes"])
     lengths, classes = flat_lists(table["classes"])
     kept = np.isin(classes, eligible)
@@ -75,12 +84,16 @@ def hold_out(rows: Rows, settings: EvaluateSettings, class_ids: Sequence[str], c
     labels = classes[kept][first].astype(np.int64)
     gallery = draws_of(table["key"].to_pylist(), seed, _GALLERY) < 0.5
     if settings.retrieval and len(np.unique(labels)) == len(labels):
-        raise UsageError(f"Of {len(chosen)} held-out rows no two have one class, so that retrieval has no positives.",
-                         "Set a greater run.evaluate.held_out, or run.evaluate.held_out_by: class.")
+        raise UsageError(
+            f"Of {len(chosen)} held-out rows no two have one class, so that retrieval has no positives.",
+            "Set a greater run.evaluate.held_out, or run.evaluate.held_out_by: class.",
+        )
     if settings.knn and (gallery.all() or gallery.sum() < settings.neighbours):
-        raise UsageError(f"Of {len(chosen)} held-out rows {gallery.sum()} are kNN's labelled images, fewer than "
-                         f"run.evaluate.neighbours = {settings.neighbours}, or all.",
-                         "Set a greater run.evaluate.held_out, or fewer neighbours.")
+        raise UsageError(
+            f"Of {len(chosen)} held-out rows {gallery.sum()} are kNN's labelled images, fewer than "
+            f"run.evaluate.neighbours = {settings.neighbours}, or all.",
+            "Set a greater run.evaluate.held_out, or fewer neighbours.",
+        )
     usable = [template for template in templates if "{description}" not in template] or ["{name}"]
     texts = [[filled(template, names[label], "") for label in np.unique(labels)] for template in usable]
     return HeldOut(chosen, labels, gallery, texts, thirds_of(labels, counts))

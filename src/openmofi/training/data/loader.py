@@ -83,8 +83,11 @@ class Sources:
         planned = self.plan.rows(step)[share]
         while True:
             # Known from earlier steps, or from the last try.
-            chosen, refused = replaced(planned, self._refused, lambda position: self._other(
-                step, share.start + position, int(planned[position])))
+            chosen, refused = replaced(
+                planned,
+                self._refused,
+                lambda position: self._other(step, share.start + position, int(planned[position])),
+            )
             try:
                 batch = self._batch(step, share, chosen)
             except UndecodableError as error:
@@ -105,12 +108,23 @@ class Sources:
         return self.rows.names(rows, self.shards)
 
     def _batch(self, step: int, share: slice, chosen: Ints) -> Batch:
-        table = self.rows.take(chosen, ["key", "classes", "scores", *(["text"] if self.texts else []),
-                                        *(["file", "offset", "size"] if self.images else [])])
+        table = self.rows.take(
+            chosen,
+            [
+                "key",
+                "classes",
+                "scores",
+                *(["text"] if self.texts else []),
+                *(["file", "offset", "size"] if self.images else []),
+            ],
+        )
         labels, weights = padded_labels(table, self.max_labels)
         labels[weights < np.float32(self.min_probability)] = -1
-        batch = {"row": torch.from_numpy(chosen.copy()), "labels": torch.from_numpy(labels),
-                 "label_weights": torch.from_numpy(weights)}
+        batch = {
+            "row": torch.from_numpy(chosen.copy()),
+            "labels": torch.from_numpy(labels),
+            "label_weights": torch.from_numpy(weights),
+        }
         own: list[str] = []
         if self.image_features is not None:
             batch["image_features"] = self.image_features.take(chosen)
@@ -136,8 +150,16 @@ class Sources:
             batch.update(self.text_batch(texts, "hard"))
         return batch
 
-    def _seen(self, images: TrainingImages, step: int, share: slice, chosen: Ints, table: Any,
-              seeds: NDArray[np.int64], own: list[str]) -> Batch:
+    def _seen(
+        self,
+        images: TrainingImages,
+        step: int,
+        share: slice,
+        chosen: Ints,
+        table: Any,
+        seeds: NDArray[np.int64],
+        own: list[str],
+    ) -> Batch:
         """The images, and what teachers know of them."""
         data = self._bytes_of(chosen, table)
         if self.taught is None:
@@ -224,10 +246,16 @@ class TrainingData:
             OpenMofiError: an image cannot be read; too many cannot be decoded.
         """
         if world < 1 or not 0 <= rank < world or self.sources.batch_size % world:
-            raise UsageError(f"A batch of {self.sources.batch_size} cannot be shared by {world} ranks.",
-                             "Set data.batch_size to a multiple of the number of ranks.")
-        return _followed(made_by_workers(self.sources.batch, range(start, stop), rank, world, workers,
-                                         self.sources.batch_size // world), self.faults.note)
+            raise UsageError(
+                f"A batch of {self.sources.batch_size} cannot be shared by {world} ranks.",
+                "Set data.batch_size to a multiple of the number of ranks.",
+            )
+        return _followed(
+            made_by_workers(
+                self.sources.batch, range(start, stop), rank, world, workers, self.sources.batch_size // world
+            ),
+            self.faults.note,
+        )
 
     def held_out_batches(self, *, images_only: bool, rank: int, world: int, workers: int) -> Iterator[Batch]:
         """The held-out rows in their order, in batches as of `batches`; the last one is filled up with the first rows.
@@ -245,8 +273,10 @@ class TrainingData:
         sources = replace(sources, plan=plan, images=images, blank=True)
         if images_only:
             sources = replace(sources, texts=None, taught=None, hard=None)
-        return _followed(made_by_workers(sources.batch, range(plan.steps), rank, world, workers,
-                                         sources.batch_size // world), self.faults.note_held_out)
+        return _followed(
+            made_by_workers(sources.batch, range(plan.steps), rank, world, workers, sources.batch_size // world),
+            self.faults.note_held_out,
+        )
 
 
 def _followed(made: Generator[Made], note: Callable[[int, Refused], None]) -> Generator[Batch]:

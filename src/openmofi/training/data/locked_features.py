@@ -28,8 +28,15 @@ from openmofi.training.data.stored import Halves, Part, StoredArray, stored_feat
 _AGAIN = "Put the old shard back, or label it and build the dataset again."
 
 
-def image_features(dataset: Folder, origins: Sequence[Origin], rows: Rows, encoder: Encoder, cache: Path,
-                   progress: Progress, undecodable: float = 0.0) -> StoredArray:
+def image_features(
+    dataset: Folder,
+    origins: Sequence[Origin],
+    rows: Rows,
+    encoder: Encoder,
+    cache: Path,
+    progress: Progress,
+    undecodable: float = 0.0,
+) -> StoredArray:
     """(rows, feature_dim) float16, in the order of the dataset's rows.
 
     They are kept in `CACHE/image_features` under the fingerprints of encoder and dataset. What the dataset's label job
@@ -69,12 +76,15 @@ def image_features(dataset: Folder, origins: Sequence[Origin], rows: Rows, encod
         return features, refused
 
     path = cache / "image_features" / f"{key}.npy"
-    features = stored_features(path, np.diff(rows.starts).tolist(), encoder.feature_dim, shard, "embed images",
-                               progress)
+    features = stored_features(
+        path, np.diff(rows.starts).tolist(), encoder.feature_dim, shard, "embed images", progress
+    )
     if refused := features.refused:
-        progress.say(f"{len(refused):,} of {int(rows.starts[-1]):,} images can no longer be decoded, "
-                     f"{rows.names([min(refused)], dataset.shards)[0]} for one: others are trained on in their place. "
-                     f"Remove {path} when they are whole again")
+        progress.say(
+            f"{len(refused):,} of {int(rows.starts[-1]):,} images can no longer be decoded, "
+            f"{rows.names([min(refused)], dataset.shards)[0]} for one: others are trained on in their place. "
+            f"Remove {path} when they are whole again"
+        )
     return features
 
 
@@ -92,8 +102,9 @@ def _stored(store: FeatureStore, shard: Shard, keys: pa.Array) -> Halves | None:
     return values
 
 
-def _computed(store: FeatureStore, shard: Shard, origin: Origin, keys: list[str],
-              read: ReadSettings) -> tuple[Array, dict[int, str]]:
+def _computed(
+    store: FeatureStore, shard: Shard, origin: Origin, keys: list[str], read: ReadSettings
+) -> tuple[Array, dict[int, str]]:
     """Embed the wanted rows alone, and say which could not be decoded, and why.
 
     Batches do not cross shards, nor depend on a restart.
@@ -105,17 +116,23 @@ def _computed(store: FeatureStore, shard: Shard, origin: Origin, keys: list[str]
     row_of = {key: row for row, key in enumerate(keys)}
     result = np.zeros((len(keys), store.encoder.feature_dim), np.float32)
     done = np.zeros(len(keys), bool)
-    pairs = (pair for pair in read_pairs(shard, read)
-             if pair.key in row_of and pair.image is not None and pair.status != PairStatus.DUPLICATE_KEY)
+    pairs = (
+        pair
+        for pair in read_pairs(shard, read)
+        if pair.key in row_of and pair.image is not None and pair.status != PairStatus.DUPLICATE_KEY
+    )
     for batch in ahead(pairs, store.prepare, store.batch_size):
         rows = [row_of[pair.key] for pair, _ in batch]
         refused |= {row: str(image.status) for row, (_, image) in zip(rows, batch, strict=True) if image.pixels is None}
         result[rows] = store.embed([grey if image.pixels is None else image for _, image in batch])
         done[rows] = True
-        seen |= {row: (pair.key, pair.image or b"") for row, (pair, _) in zip(rows, batch, strict=True)
-                 if row in sample}
+        seen |= {
+            row: (pair.key, pair.image or b"") for row, (pair, _) in zip(rows, batch, strict=True) if row in sample
+        }
     if not done.all():
-        raise OpenMofiError(f"{shard.path} has no image of the key {keys[int(np.argmin(done))]}: it has changed "
-                            "since it was labelled.", _AGAIN)
+        raise OpenMofiError(
+            f"{shard.path} has no image of the key {keys[int(np.argmin(done))]}: it has changed since it was labelled.",
+            _AGAIN,
+        )
     origin.require_seen(shard, seen)
     return result, refused

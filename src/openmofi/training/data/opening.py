@@ -43,8 +43,15 @@ _KEPT_BYTES = 256 << 20
 """Of decoded images, in each process that makes batches."""
 
 
-def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: str | Path, progress: Progress,
-              evaluate: EvaluateSettings | None = None) -> TrainingData:
+def open_data(
+    settings: DataSettings,
+    inputs: ModelInputs,
+    *,
+    seed: int,
+    cache: str | Path,
+    progress: Progress,
+    evaluate: EvaluateSettings | None = None,
+) -> TrainingData:
     """Open `settings.dataset` for a model that takes `inputs`.
 
     What is computed once (where the images lie; features of locked encoders) is kept in `cache`. Of ranks and runs of
@@ -79,30 +86,62 @@ def open_data(settings: DataSettings, inputs: ModelInputs, *, seed: int, cache: 
         # Where teachers know the images, each one's bytes are compared, and `mismatch` says what becomes of others.
         copies = require_labelled_images(dataset, origins, sources, rows, copies=bool(settings.reinforcement.store))
         if copies:
-            progress.say(f"{copies} of {len(origins)} shards have other bytes than when they were labelled; a sample "
-                         "of their images looks the same")
+            progress.say(
+                f"{copies} of {len(origins)} shards have other bytes than when they were labelled; a sample "
+                "of their images looks the same"
+            )
     if not all(origin.fingerprint for origin in origins):
-        progress.say(f"{dataset.path} does not say which shards it was labelled from: whether they have changed since "
-                     "is not checked; build it again to have it checked")
+        progress.say(
+            f"{dataset.path} does not say which shards it was labelled from: whether they have changed since "
+            "is not checked; build it again to have it checked"
+        )
     texts = None if inputs.text == "none" else plan_texts(settings.text, settings.kb, class_ids, names, seed)
     held_out = None
     if evaluate and evaluate.every:
-        held_out = hold_out(rows, evaluate, class_ids, counts, names, settings.text.templates,
-                            seed if evaluate.seed is None else evaluate.seed)
+        held_out = hold_out(
+            rows,
+            evaluate,
+            class_ids,
+            counts,
+            names,
+            settings.text.templates,
+            seed if evaluate.seed is None else evaluate.seed,
+        )
     plan, trained, left = _plan(settings, rows, counts, held_out.rows if held_out else np.zeros(0, np.int64), seed)
     taught = _taught(settings, class_ids, seed, left)
     # Workers of the loader get these, and would open the encoders again.
     loaded = replace(inputs, image_encoder=None, text_encoder=None)
     batches = Sources(
-        rows, plan, dataset.shards, settings.batch_size, settings.max_labels, seed, loaded,
+        rows,
+        plan,
+        dataset.shards,
+        settings.batch_size,
+        settings.max_labels,
+        seed,
+        loaded,
         images=_images(inputs.preprocessing, settings, left) if inputs.preprocessing else None,
-        image_features=None if inputs.image_encoder is None else image_features(
-            dataset, origins, rows, inputs.image_encoder, folder, progress, settings.undecodable),
-        texts=texts, text_features=_text_features(texts, rows, inputs, taught, held_out, folder, progress),
-        taught=taught, hard=_hard_negatives(settings, class_ids, seed), min_probability=settings.min_probability)
-    return TrainingData(int(starts[-1]), left, len(class_ids), class_ids, trained, dataset.manifest.fingerprint,
-                        {} if taught is None else {teacher.name: teacher for teacher in taught.knowledge.teachers},
-                        batches, held_out, Faults(settings.undecodable, batches.names), names)
+        image_features=None
+        if inputs.image_encoder is None
+        else image_features(dataset, origins, rows, inputs.image_encoder, folder, progress, settings.undecodable),
+        texts=texts,
+        text_features=_text_features(texts, rows, inputs, taught, held_out, folder, progress),
+        taught=taught,
+        hard=_hard_negatives(settings, class_ids, seed),
+        min_probability=settings.min_probability,
+    )
+    return TrainingData(
+        int(starts[-1]),
+        left,
+        len(class_ids),
+        class_ids,
+        trained,
+        dataset.manifest.fingerprint,
+        {} if taught is None else {teacher.name: teacher for teacher in taught.knowledge.teachers},
+        batches,
+        held_out,
+        Faults(settings.undecodable, batches.names),
+        names,
+    )
 
 
 def _images(preprocessing: Preprocessing, settings: DataSettings, rows: int) -> TrainingImages:
@@ -132,8 +171,10 @@ def _hard_negatives(settings: DataSettings, class_ids: list[str], seed: int) -> 
     if not settings.hard_negatives:
         return None
     if not settings.kb:
-        raise UsageError("data.hard_negatives looks for namesakes and siblings, and data.kb is empty.",
-                         "Add --kb DIR, the knowledge base that the dataset was labelled with.")
+        raise UsageError(
+            "data.hard_negatives looks for namesakes and siblings, and data.kb is empty.",
+            "Add --kb DIR, the knowledge base that the dataset was labelled with.",
+        )
     return HardNegatives.of(KnowledgeBase.open(settings.kb), class_ids, seed)
 
 
@@ -142,12 +183,24 @@ def _taught(settings: DataSettings, class_ids: list[str], seed: int, rows: int) 
     if not stored.store:
         return None
     knowledge = Knowledge.open(stored.store)
-    return Taught(knowledge, seed, stored.mismatch == "stop", classes_of(knowledge.entities(), class_ids),
-                  rows if settings.sampler == "instance" else 0)
+    return Taught(
+        knowledge,
+        seed,
+        stored.mismatch == "stop",
+        classes_of(knowledge.entities(), class_ids),
+        rows if settings.sampler == "instance" else 0,
+    )
 
 
-def _text_features(texts: TextPlan | None, rows: Rows, inputs: ModelInputs, taught: Taught | None,
-                   held_out: HeldOut | None, cache: Path, progress: Progress) -> TextFeatures | None:
+def _text_features(
+    texts: TextPlan | None,
+    rows: Rows,
+    inputs: ModelInputs,
+    taught: Taught | None,
+    held_out: HeldOut | None,
+    cache: Path,
+    progress: Progress,
+) -> TextFeatures | None:
     if texts is None or inputs.text_encoder is None:
         return None
     synthetic = taught.knowledge.texts() if taught is not None and taught.knowledge.captions else ()

@@ -80,16 +80,21 @@ def shard_fingerprints(dataset: Folder, cache: Path) -> list[str]:
     except OpenMofiError as error:
         raise OpenMofiError(
             f"The images of {dataset.path} are not where they were labelled: {error.message}",
-            "Put them or a link to them there, or label and build again from where they are now.") from error
-    fresh = {shard.path: [mark, value] for shard, mark, value in zip(dataset.shards, marks, prints, strict=True)
-             if mark and known.get(shard.path) != [mark, value]}
+            "Put them or a link to them there, or label and build again from where they are now.",
+        ) from error
+    fresh = {
+        shard.path: [mark, value]
+        for shard, mark, value in zip(dataset.shards, marks, prints, strict=True)
+        if mark and known.get(shard.path) != [mark, value]
+    }
     if fresh:
         write_json(path, known | fresh)
     return prints
 
 
-def require_labelled_images(dataset: Folder, origins: Sequence[Origin], fingerprints: Sequence[str], rows: Rows, *,
-                            copies: bool) -> int:
+def require_labelled_images(
+    dataset: Folder, origins: Sequence[Origin], fingerprints: Sequence[str], rows: Rows, *, copies: bool
+) -> int:
     """Compare the shards with those that were labelled, and some images with how they looked then.
 
     Args:
@@ -108,18 +113,23 @@ def require_labelled_images(dataset: Folder, origins: Sequence[Origin], fingerpr
     if not copies:
         for shard, origin, value in zip(dataset.shards, origins, fingerprints, strict=True):
             origin.require_same(shard, value)
-    changed = {number for number, (origin, value) in enumerate(zip(origins, fingerprints, strict=True))
-               if not origin.is_same(value)}
+    changed = {
+        number
+        for number, (origin, value) in enumerate(zip(origins, fingerprints, strict=True))
+        if not origin.is_same(value)
+    }
     same = [number for number, origin in enumerate(origins) if origin.sample and number not in changed]
-    few = same[::-(-len(same) // _COMPARED) or 1]
+    few = same[:: -(-len(same) // _COMPARED) or 1]
     reader = ImageBytes()
     for number in [*sorted(changed), *few]:
         sample = origins[number].sample
-        within = [seen.row for seen in sample[::1 if number in changed else -(-len(sample) * len(few) // _COMPARED)]]
-        places = rows.batch(number).select(["key", "file", "offset", "size"]).take(
-            pa.array(within, pa.int64())).to_pydict()
-        data = reader.fetch(dataset.shards[number], places["file"], np.array(places["offset"]),
-                            np.array(places["size"]))
+        within = [seen.row for seen in sample[:: 1 if number in changed else -(-len(sample) * len(few) // _COMPARED)]]
+        places = (
+            rows.batch(number).select(["key", "file", "offset", "size"]).take(pa.array(within, pa.int64())).to_pydict()
+        )
+        data = reader.fetch(
+            dataset.shards[number], places["file"], np.array(places["offset"]), np.array(places["size"])
+        )
         images = dict(zip(within, zip(places["key"], data, strict=True), strict=True))
         origins[number].require_seen(dataset.shards[number], images, any_size=number in changed)
     reader.close()

@@ -23,12 +23,19 @@ from openmofi.training.data.plan import Ints
 _VERSION = 2
 _COLUMNS = ("key", "text", "classes", "scores")
 _PLACES = pa.schema([pa.field("file", pa.binary()), pa.field("offset", pa.int64()), pa.field("size", pa.int64())])
-_SCHEMA = pa.schema([pa.field("key", pa.string()), pa.field("text", pa.string()),
-                     pa.field("classes", pa.list_(pa.int32())), pa.field("scores", pa.list_(pa.float32()))])
+_SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string()),
+        pa.field("text", pa.string()),
+        pa.field("classes", pa.list_(pa.int32())),
+        pa.field("scores", pa.list_(pa.float32())),
+    ]
+)
 
 
-def open_rows(dataset: Folder, starts: Ints, tables: str, sources: Sequence[str], cache: Path,
-              progress: Progress) -> Rows:
+def open_rows(
+    dataset: Folder, starts: Ints, tables: str, sources: Sequence[str], cache: Path, progress: Progress
+) -> Rows:
     """Map the rows of a dataset; the file is written to the cache for a new dataset or shard.
 
     Args:
@@ -45,14 +52,23 @@ def open_rows(dataset: Folder, starts: Ints, tables: str, sources: Sequence[str]
     places, read = bool(sources), noted_read(dataset.path)
     used = [shard for shard, rows in zip(dataset.shards, np.diff(starts), strict=True) if rows]
     copies = [copy_of_images(shard, cache, read) for shard in used] if places else []
-    made_of = [_VERSION, dataset.manifest.fingerprint, starts.tolist(), tables, list(sources), read,
-               list(map(str, copies))]
+    made_of = [
+        _VERSION,
+        dataset.manifest.fingerprint,
+        starts.tolist(),
+        tables,
+        list(sources),
+        read,
+        list(map(str, copies)),
+    ]
     path = cache / "rows" / f"{fingerprint(made_of)}.arrow"
     missing = [copy for copy in copies if copy and not copy.exists()]
     if missing or not path.exists():
         if missing:
-            progress.say(f"{len(missing)} of {len(copies)} shards are Parquet or compressed tars: their images are "
-                         f"copied once to {missing[0].parent}, where training can read single ones")
+            progress.say(
+                f"{len(missing)} of {len(copies)} shards are Parquet or compressed tars: their images are "
+                f"copied once to {missing[0].parent}, where training can read single ones"
+            )
         progress.begin("index", len(dataset.shards))
         _write(path, dataset, cache, progress, read if places else None)
     return Rows(path, starts)
@@ -112,8 +128,10 @@ class Rows:
     def names(self, rows: Sequence[int], shards: Sequence[Shard]) -> list[str]:
         """What messages call the images of rows, which lie in these shards of pairs."""
         chosen = np.array(rows, np.int64)
-        return [f"{key} of {shards[shard].path}" for key, shard in
-                zip(self.take(chosen, ["key"])["key"].to_pylist(), self.shards(chosen), strict=True)]
+        return [
+            f"{key} of {shards[shard].path}"
+            for key, shard in zip(self.take(chosen, ["key"])["key"].to_pylist(), self.shards(chosen), strict=True)
+        ]
 
     def take(self, rows: Ints, columns: Sequence[str]) -> pa.Table:
         """The rows in the order of `rows`, of these columns."""
@@ -131,8 +149,9 @@ def flat_lists(column: pa.Array | pa.ChunkedArray) -> tuple[Ints, NDArray[Any]]:
 def labels_of(rows: Rows) -> tuple[Ints, Ints, NDArray[np.float32]]:
     """Each label of the dataset: its row and its class, (labels,) int64, and its probability, float32."""
     batches = [rows.batch(shard) for shard in range(len(rows.starts) - 1)]
-    lengths, classes = (np.concatenate(part) for part in zip(*(flat_lists(batch["classes"]) for batch in batches),
-                                                             strict=True))
+    lengths, classes = (
+        np.concatenate(part) for part in zip(*(flat_lists(batch["classes"]) for batch in batches), strict=True)
+    )
     scores = np.concatenate([flat_lists(batch["scores"])[1] for batch in batches])
     return np.repeat(np.arange(len(lengths)), lengths), classes.astype(np.int64), scores.astype(np.float32)
 

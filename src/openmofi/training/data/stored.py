@@ -55,8 +55,9 @@ class StoredArray:
         return torch.from_numpy(np.asarray(self.values[rows])).float()
 
 
-def stored_features(path: Path, sizes: Sequence[int], dim: int, part: Callable[[int], Part], stage: str,
-                    progress: Progress) -> StoredArray:
+def stored_features(
+    path: Path, sizes: Sequence[int], dim: int, part: Callable[[int], Part], stage: str, progress: Progress
+) -> StoredArray:
     """The array (sum of sizes, dim) float16 at `path`; computed part by part where it is missing.
 
     A part is kept as soon as it is computed: a run that was killed resumes after the last one and ends in the same
@@ -81,8 +82,9 @@ def stored_features(path: Path, sizes: Sequence[int], dim: int, part: Callable[[
     return StoredArray(path, _refused(path))
 
 
-def _compute(path: Path, sizes: Sequence[int], dim: int, part: Callable[[int], Part], stage: str,
-             progress: Progress) -> None:
+def _compute(
+    path: Path, sizes: Sequence[int], dim: int, part: Callable[[int], Part], stage: str, progress: Progress
+) -> None:
     parts = path.with_suffix(".parts")
     progress.begin(stage, len(sizes))
     for number, size in enumerate(sizes):
@@ -93,18 +95,28 @@ def _compute(path: Path, sizes: Sequence[int], dim: int, part: Callable[[int], P
                 rows = values.astype(np.float16)
             if not np.isfinite(rows).all():
                 row = int(np.argmin(np.isfinite(rows).all(1)))
-                raise OpenMofiError(f"{stage}: the encoder's features of row {row} of part {number} are not finite, or "
-                                    f"beyond {_GREATEST:,.0f}.", "Use another encoder, or train on live images.")
+                raise OpenMofiError(
+                    f"{stage}: the encoder's features of row {row} of part {number} are not finite, or "
+                    f"beyond {_GREATEST:,.0f}.",
+                    "Use another encoder, or train on live images.",
+                )
             _write_refused(part_path, refused)
             with atomic_path(part_path) as temporary, open(temporary, "wb") as handle:
                 np.save(handle, rows, allow_pickle=False)
         progress.advance({"rows": size})
     starts = np.cumsum([0, *sizes]).tolist()
-    _write_refused(path, {start + row: why for number, start in enumerate(starts[:-1])
-                          for row, why in _refused(parts / f"{number:06d}.npy").items()})
+    _write_refused(
+        path,
+        {
+            start + row: why
+            for number, start in enumerate(starts[:-1])
+            for row, why in _refused(parts / f"{number:06d}.npy").items()
+        },
+    )
     with atomic_path(path) as temporary, open(temporary, "wb") as handle:
         np.lib.format.write_array_header_2_0(
-            handle, {"descr": "<f2", "fortran_order": False, "shape": (int(sum(sizes)), dim)})
+            handle, {"descr": "<f2", "fortran_order": False, "shape": (int(sum(sizes)), dim)}
+        )
         for number in range(len(sizes)):
             rows = np.load(parts / f"{number:06d}.npy", allow_pickle=False)
             handle.write(np.ascontiguousarray(rows, "<f2").data)

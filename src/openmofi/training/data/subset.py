@@ -45,11 +45,15 @@ def subset_of(rows: Rows, held_out: Ints, min_probability: float, limit: int, se
     kept = (probability >= np.float32(min_probability)) & ~np.isin(row, held_out)
     chosen = np.unique(row[kept])
     if not len(chosen):
-        raise UsageError(f"data.min_probability is {min_probability:g}, which leaves no row to train on.",
-                         f"The greatest probability of a label is {probability.max():.3f}.")
+        raise UsageError(
+            f"data.min_probability is {min_probability:g}, which leaves no row to train on.",
+            f"The greatest probability of a label is {probability.max():.3f}.",
+        )
     if limit > len(chosen):
-        raise UsageError(f"data.limit is {limit:,}, and there are {len(chosen):,} rows to train on.",
-                         "Set a lower one, or 0 for all.")
+        raise UsageError(
+            f"data.limit is {limit:,}, and there are {len(chosen):,} rows to train on.",
+            "Set a lower one, or 0 for all.",
+        )
     if limit:
         draws = draws_of(rows.take(chosen, ["key"])["key"].to_pylist(), seed, _LIMIT)
         chosen = np.sort(chosen[np.argsort(draws, kind="stable")[:limit]])

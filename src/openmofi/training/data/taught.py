@@ -72,10 +72,14 @@ class Taught:
         if self.strict and not known.all():
             first = int(np.argmin(known))
             why = "is not the one that was reinforced" if recalled.known[first] else "was not reinforced"
-            raise OpenMofiError(f"The image {name(first)} {why}.",
-                                "Reinforce the dataset as it is now, or set data.reinforcement.mismatch: plain.")
-        augmentations = [augmentation if is_known else None
-                         for augmentation, is_known in zip(recalled.augmentations, known.tolist(), strict=True)]
+            raise OpenMofiError(
+                f"The image {name(first)} {why}.",
+                "Reinforce the dataset as it is now, or set data.reinforcement.mismatch: plain.",
+            )
+        augmentations = [
+            augmentation if is_known else None
+            for augmentation, is_known in zip(recalled.augmentations, known.tolist(), strict=True)
+        ]
         # Of other bytes nothing is known; what is not known has no class. −1 is the last of `classes`.
         ids = {name: np.where(known[:, None], self.classes[rows], -1) for name, rows in recalled.entity_ids.items()}
         return replace(recalled, known=known, augmentations=augmentations, entity_ids=ids)
@@ -96,12 +100,17 @@ def require_knowledge(recipe: Recipe, taught: Taught | None) -> None:
     if taught is None:
         return
     if recipe.objectives.entity_distillation.weight and not taught.knowledge.entity_scores:
-        raise UsageError(f"objectives.entity_distillation has a weight, and {taught.knowledge.path} holds no entity "
-                         "scores.", "Set it to 0, or reinforce with --entity-scores 8.")
+        raise UsageError(
+            f"objectives.entity_distillation has a weight, and {taught.knowledge.path} holds no entity scores.",
+            "Set it to 0, or reinforce with --entity-scores 8.",
+        )
     reinforced = recipe.objectives.reinforced
     if reinforced.weight and reinforced.captions and not taught.knowledge.captions:
-        raise UsageError(f"objectives.reinforced.captions is {reinforced.captions:g}, and {taught.knowledge.path} "
-                         "holds no synthetic texts.", "Set it to 0, or reinforce with --captions.")
+        raise UsageError(
+            f"objectives.reinforced.captions is {reinforced.captions:g}, and {taught.knowledge.path} "
+            "holds no synthetic texts.",
+            "Set it to 0, or reinforce with --captions.",
+        )
 
 
 def taught_tensors(recalled: Recalled) -> dict[str, Tensor]:

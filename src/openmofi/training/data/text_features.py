@@ -39,8 +39,9 @@ class TextFeatures:
         return self.features.take(np.searchsorted(self.ids, ids))
 
 
-def text_features(plan: TextPlan, rows: Rows, encoder: Encoder, cache: Path, progress: Progress,
-                  more: Iterable[str] = ()) -> TextFeatures:
+def text_features(
+    plan: TextPlan, rows: Rows, encoder: Encoder, cache: Path, progress: Progress, more: Iterable[str] = ()
+) -> TextFeatures:
     """Embed the distinct texts that `plan` can draw, and `more`; kept in `CACHE/text_features` by encoder and texts.
 
     The texts are held in memory while they are embedded: alt-texts of very large datasets are better trained on with
@@ -62,6 +63,7 @@ def text_features(plan: TextPlan, rows: Rows, encoder: Encoder, cache: Path, pro
     def part(number: int) -> Part:
         return encoder.text_features([texts[i] for i in ids[number * _PART : (number + 1) * _PART].tolist()]), {}
 
-    features = stored_features(cache / "text_features" / f"{key}.npy", sizes, encoder.text_feature_dim, part,
-                               "embed texts", progress)
+    features = stored_features(
+        cache / "text_features" / f"{key}.npy", sizes, encoder.text_feature_dim, part, "embed texts", progress
+    )
     return TextFeatures(ids, features)

@@ -62,8 +62,10 @@ class TextPlan:
             own: (n,) the pairs' texts.
         """
         numbers = classes * self.templates + choices - 1
-        return [self.texts[number] if choice else text.as_py()
-                for choice, number, text in zip(choices.tolist(), numbers.tolist(), own, strict=True)]
+        return [
+            self.texts[number] if choice else text.as_py()
+            for choice, number, text in zip(choices.tolist(), numbers.tolist(), own, strict=True)
+        ]
 
 
 def plan_texts(source: TextSource, kb: str, class_ids: Sequence[str], names: Sequence[str], seed: int) -> TextPlan:
@@ -85,8 +87,10 @@ def plan_texts(source: TextSource, kb: str, class_ids: Sequence[str], names: Seq
             templates += kind
             probabilities += [share / total / len(kind)] * len(kind)
     if not kb and any("{description" in template for template in templates):
-        raise UsageError("data.text needs descriptions, and data.kb is empty.",
-                         "Set data.kb to the knowledge base's folder, or data.text.name_description to 0.")
+        raise UsageError(
+            "data.text needs descriptions, and data.kb is empty.",
+            "Set data.kb to the knowledge base's folder, or data.text.name_description to 0.",
+        )
     pairs = described(kb, class_ids) if kb and templates else [(name, "") for name in names]
     texts = tuple(filled(template, name, description) for name, description in pairs for template in templates)
     return TextPlan(texts, tuple(np.cumsum(probabilities).tolist()), seed)
@@ -101,7 +105,9 @@ def described(folder: str, class_ids: Sequence[str]) -> list[tuple[str, str]]:
     kb = KnowledgeBase.open(folder)
     rows = kb.rows(class_ids)
     if (rows < 0).any():
-        raise OpenMofiError(f"The knowledge base {folder} does not have the entity {class_ids[int(np.argmin(rows))]} "
-                            "of the dataset.", "Set data.kb to the one that the pairs were labelled with.")
+        raise OpenMofiError(
+            f"The knowledge base {folder} does not have the entity {class_ids[int(np.argmin(rows))]} of the dataset.",
+            "Set data.kb to the one that the pairs were labelled with.",
+        )
     entities = [kb.entity(row) for row in rows.tolist()]
     return [(entity.name, entity.description) for entity in entities]

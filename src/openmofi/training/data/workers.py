@@ -57,9 +57,15 @@ def made_by_workers(make: Make, steps: range, rank: int, world: int, workers: in
     # A generator of its own: the loader would draw from the trainer's random numbers, and dropout would differ
     # after a resume.
     loader: DataLoader[Any] = DataLoader(
-        cast("Dataset[int]", range(steps.start * shares, steps.stop * shares)), batch_size=None,
-        collate_fn=partial(_share, make, rank, world, shares, bool(workers)), num_workers=workers,
-        worker_init_fn=_begin_worker, pin_memory=torch.cuda.is_available(), generator=torch.Generator(), **more)
+        cast("Dataset[int]", range(steps.start * shares, steps.stop * shares)),
+        batch_size=None,
+        collate_fn=partial(_share, make, rank, world, shares, bool(workers)),
+        num_workers=workers,
+        worker_init_fn=_begin_worker,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator(),
+        **more,
+    )
     found = iter(loader)
     waiting: list[Made] = []
     try:
@@ -94,7 +100,7 @@ def packed(batch: Batch) -> tuple[Tensor, _Layout]:
         size += -(-values.nbytes // _ALIGNED) * _ALIGNED
     whole = torch.empty(size, dtype=torch.uint8)
     for (_, _, _, start), values in zip(layout, batch.values(), strict=True):
-        whole[start:start + values.nbytes] = values.reshape(-1).view(torch.uint8)
+        whole[start : start + values.nbytes] = values.reshape(-1).view(torch.uint8)
     return whole, layout
 
 
@@ -103,7 +109,7 @@ def unpacked(whole: Tensor, layout: _Layout) -> Batch:
     batch = {}
     for name, dtype, shape, start in layout:
         size = torch.Size(shape).numel() * dtype.itemsize
-        batch[name] = whole[start:start + size].view(dtype).view(*shape)
+        batch[name] = whole[start : start + size].view(dtype).view(*shape)
     return batch
 
 

@@ -33,17 +33,25 @@ def over_encoder(recipe: Recipe, spec: str) -> list[str]:
     residual, texts = encoder.has_joint_space, bool(encoder.text_feature_dim)
     dim = encoder.dim if residual else _DIM
     locked = f"encoder:{spec}"
-    both = {"model.image.spec": locked, "model.image.residual": residual, "model.dim": dim,
-            "model.nested": [length for length in recipe.model.nested if length < dim],
-            "model.start": "random" if residual else recipe.model.start,
-            "model.start_share": 0.0 if residual else recipe.model.start_share,
-            "model.text.spec": locked if texts else "none", "model.text.residual": residual and texts}
+    both = {
+        "model.image.spec": locked,
+        "model.image.residual": residual,
+        "model.dim": dim,
+        "model.nested": [length for length in recipe.model.nested if length < dim],
+        "model.start": "random" if residual else recipe.model.start,
+        "model.start_share": 0.0 if residual else recipe.model.start_share,
+        "model.text.spec": locked if texts else "none",
+        "model.text.residual": residual and texts,
+    }
     if residual:
         # An embedding has no outliers to standardise, and a small change of it needs all of it.
         both |= {"model.image.standardise": False, "model.image.feature_dropout": 0.0}
     if not texts:
-        both |= {"objectives.contrastive.weight": 0.0, "objectives.margin_softmax.texts": 0.0,
-                 "run.evaluate.zero_shot": False}
+        both |= {
+            "objectives.contrastive.weight": 0.0,
+            "objectives.margin_softmax.texts": 0.0,
+            "run.evaluate.zero_shot": False,
+        }
     return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in both.items()]
 
 
@@ -64,9 +72,10 @@ def dataset_of(labels: str | Path, kb: str | Path | None, out: str | Path, *, re
     if kind == "dataset":
         return Path(labels)
     if kind != "labels":
-        raise UsageError(f"{labels} holds {kind!r}, neither labels nor a dataset.",
-                         "Give what `openmofi label` or `openmofi dataset build` wrote.")
+        raise UsageError(
+            f"{labels} holds {kind!r}, neither labels nor a dataset.",
+            "Give what `openmofi label` or `openmofi dataset build` wrote.",
+        )
     folder = Path(out) / _BUILT
-    build_dataset(labels, folder, kb=KnowledgeBase.open(kb) if kb else None, report=False,
-                  restart=restart)
+    build_dataset(labels, folder, kb=KnowledgeBase.open(kb) if kb else None, report=False, restart=restart)
     return folder

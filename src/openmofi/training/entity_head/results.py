@@ -26,8 +26,9 @@ FIGURES, PAGE = "results.json", "report.html"
 _EACH = ("map_incl_query", "map_excl_query", "recall_at_1", "zero_shot")
 
 
-def write_results(out: Path, data: TrainingData, base: Encoder, encoder: Encoder, dims: Sequence[int],
-                  name: str) -> dict[str, Any]:
+def write_results(
+    out: Path, data: TrainingData, base: Encoder, encoder: Encoder, dims: Sequence[int], name: str
+) -> dict[str, Any]:
     """Measure both encoders on the held-out rows, and write `results.json` and `report.html`.
 
     Args:
@@ -46,16 +47,21 @@ def write_results(out: Path, data: TrainingData, base: Encoder, encoder: Encoder
     features = data.sources.image_features.take(data.held_out.rows).numpy()
     counts = data.class_counts + np.bincount(data.held_out.labels, minlength=data.classes)
     figures = measure(data.held_out, counts, features, base, encoder, dims)
-    figures["training"] = {key: value for line in read_log(out)[-2:] for key, value in line.items()
-                           if key == "step" or key == "loss" or "accuracy" in key}
+    figures["training"] = {
+        key: value
+        for line in read_log(out)[-2:]
+        for key, value in line.items()
+        if key == "step" or key == "loss" or "accuracy" in key
+    }
     write_json(out / FIGURES, figures)
     with atomic_path(out / PAGE) as temporary:
         Path(temporary).write_text(_page(figures, base, name), "utf-8")
     return figures
 
 
-def measure(held_out: HeldOut, counts: NDArray[np.int64], features: Array, base: Encoder, encoder: Encoder,
-            dims: Sequence[int]) -> dict[str, Any]:
+def measure(
+    held_out: HeldOut, counts: NDArray[np.int64], features: Array, base: Encoder, encoder: Encoder, dims: Sequence[int]
+) -> dict[str, Any]:
     """Retrieval and zero-shot classification of the held-out rows, before and after.
 
     Without a joint space the base is measured by its image features, and does not classify.
@@ -79,8 +85,11 @@ def measure(held_out: HeldOut, counts: NDArray[np.int64], features: Array, base:
             retrieval, zero_shot = _measured(images, classes, held_out.labels, length)
             of_length[str(length)] = _figures(retrieval, zero_shot, np.ones(len(images), bool))
             if length == images.shape[1]:
-                figures["bands"][side] = {name: _figures(retrieval, zero_shot, band == number)
-                                          for number, name in enumerate(BANDS) if (band == number).any()}
+                figures["bands"][side] = {
+                    name: _figures(retrieval, zero_shot, band == number)
+                    for number, name in enumerate(BANDS)
+                    if (band == number).any()
+                }
         figures[side] = of_length
     return figures
 
@@ -92,8 +101,9 @@ def _texts(encoder: Encoder, held_out: HeldOut) -> Array | None:
     return normalised(np.mean([encoder.embed_texts(list(texts)) for texts in held_out.texts], axis=0))
 
 
-def _measured(images: Array, classes: Array | None, labels: NDArray[np.int64],
-              length: int) -> tuple[RetrievalResult, ZeroShotResult | None]:
+def _measured(
+    images: Array, classes: Array | None, labels: NDArray[np.int64], length: int
+) -> tuple[RetrievalResult, ZeroShotResult | None]:
     codes = np.unique(labels, return_inverse=True)[1]
     short = normalised(images[:, :length])
     zero_shot = None
@@ -102,23 +112,29 @@ def _measured(images: Array, classes: Array | None, labels: NDArray[np.int64],
     return evaluate_retrieval(short, labels, recall_at=(1,), resamples=1), zero_shot
 
 
-def _figures(retrieval: RetrievalResult, zero_shot: ZeroShotResult | None,
-             rows: NDArray[np.bool_]) -> dict[str, float | None]:
+def _figures(
+    retrieval: RetrievalResult, zero_shot: ZeroShotResult | None, rows: NDArray[np.bool_]
+) -> dict[str, float | None]:
     queries = rows & ~np.isnan(retrieval.ap_excl_query)
     if not queries.any():
         return dict.fromkeys(_EACH)
-    return {"map_incl_query": float(retrieval.ap_incl_query[rows].mean()),
-            "map_excl_query": float(retrieval.ap_excl_query[queries].mean()),
-            "recall_at_1": float((retrieval.first_excl_query[queries] == 1).mean()),
-            "zero_shot": None if zero_shot is None else float(zero_shot.correct[rows].mean())}
+    return {
+        "map_incl_query": float(retrieval.ap_incl_query[rows].mean()),
+        "map_excl_query": float(retrieval.ap_excl_query[queries].mean()),
+        "recall_at_1": float((retrieval.first_excl_query[queries] == 1).mean()),
+        "zero_shot": None if zero_shot is None else float(zero_shot.correct[rows].mean()),
+    }
 
 
 def _page(figures: dict[str, Any], base: Encoder, name: str) -> str:
     lengths = sorted({*figures["before"], *figures["after"]}, key=int, reverse=True)
-    curves = {key: _curve(figures, lengths, key, title) for key, title in (
-        ("map_excl_query", "mAP, query excluded"), ("zero_shot", "zero-shot accuracy"))}
-    return render("head", figures=figures, base=base.spec, name=name, lengths=lengths, bands=BANDS, each=_EACH,
-                  curves=curves)
+    curves = {
+        key: _curve(figures, lengths, key, title)
+        for key, title in (("map_excl_query", "mAP, query excluded"), ("zero_shot", "zero-shot accuracy"))
+    }
+    return render(
+        "head", figures=figures, base=base.spec, name=name, lengths=lengths, bands=BANDS, each=_EACH, curves=curves
+    )
 
 
 def _curve(figures: dict[str, Any], lengths: Sequence[str], key: str, title: str) -> Markup:
@@ -126,5 +142,8 @@ def _curve(figures: dict[str, Any], lengths: Sequence[str], key: str, title: str
         found = figures[side].get(length, {}).get(key)
         return float("nan") if found is None else float(found)
 
-    return grouped_bars({length: [value("before", length), value("after", length)] for length in lengths},
-                        ("encoder", "with the head"), title)
+    return grouped_bars(
+        {length: [value("before", length), value("after", length)] for length in lengths},
+        ("encoder", "with the head"),
+        title,
+    )

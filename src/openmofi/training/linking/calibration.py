@@ -13,8 +13,9 @@ from openmofi.linking.fusion.linker import Floats
 _LOG_TEMPERATURE, _PRIOR_WEIGHT = (-4.0, 4.0), (0.0, 3.0)
 
 
-def fitted_calibration(logits: Sequence[Floats], priors: Sequence[Floats], targets: Sequence[int], *,
-                       nil: bool) -> tuple[float, float]:
+def fitted_calibration(
+    logits: Sequence[Floats], priors: Sequence[Floats], targets: Sequence[int], *, nil: bool
+) -> tuple[float, float]:
     """T and α of logits / T + α · log prior at which the right answers are likeliest; 1 and 0 without any example.
 
     With α = 0 this is temperature scaling (Guo et al., arXiv 1706.04599).
@@ -25,15 +26,17 @@ def fitted_calibration(logits: Sequence[Floats], priors: Sequence[Floats], targe
         targets: the position of the right one.
         nil: whether NIL takes part; if not, its logits are left out.
     """
-    kept = [(of_mention, of_names, target) if nil else (of_mention[:-1], of_names[:-1], target)
-            for of_mention, of_names, target in zip(logits, priors, targets, strict=True)
-            if nil or target < len(of_mention) - 1]
+    kept = [
+        (of_mention, of_names, target) if nil else (of_mention[:-1], of_names[:-1], target)
+        for of_mention, of_names, target in zip(logits, priors, targets, strict=True)
+        if nil or target < len(of_mention) - 1
+    ]
     if not kept:
         return 1.0, 0.0
     width = max(len(of_mention) for of_mention, _, _ in kept)
     first, second = np.full((len(kept), width), -np.inf), np.zeros((len(kept), width))
     for row, (of_mention, of_names, _) in enumerate(kept):
-        first[row, :len(of_mention)], second[row, :len(of_names)] = of_mention, of_names
+        first[row, : len(of_mention)], second[row, : len(of_names)] = of_mention, of_names
     right = np.arange(len(kept)), np.array([target for _, _, target in kept])
 
     def loss(parameters: Floats) -> float:

@@ -47,13 +47,17 @@ class LinkExamples:
 
     def __init__(self, examples: Sequence[Example], settings: LinkData, tokens: FusionTokens, seed: int) -> None:
         # A choice needs at least one wrong candidate.
-        usable = [example for example in examples if any(candidate.id != example.gold
-                                                                    for candidate in example.candidates)]
-        drawn = np.random.default_rng([seed, 1]).permutation(len(usable))[:max(1, round(settings.share * len(usable)))]
+        usable = [
+            example for example in examples if any(candidate.id != example.gold for candidate in example.candidates)
+        ]
+        drawn = np.random.default_rng([seed, 1]).permutation(len(usable))[: max(1, round(settings.share * len(usable)))]
         self.examples = [usable[index] for index in sorted(drawn)]
         if len(self.examples) < settings.batch_size:
-            raise OpenMofiError(f"There are {len(self.examples)} usable training examples, fewer than a batch of "
-                                f"{settings.batch_size}.", "Lower data.batch_size, or name other splits in data.train.")
+            raise OpenMofiError(
+                f"There are {len(self.examples)} usable training examples, fewer than a batch of "
+                f"{settings.batch_size}.",
+                "Lower data.batch_size, or name other splits in data.train.",
+            )
         self._settings, self._tokens, self._seed = settings, tokens, seed
         self.nil = settings.nil > 0 or any(example.gold == NIL for example in self.examples)
         self._contexts = [tokens.context(example.text, example.start, example.end) for example in self.examples]
@@ -66,8 +70,9 @@ class LinkExamples:
         for step in range(start, stop):
             positions = np.arange(step * size, (step + 1) * size)
             epochs, inner = positions // count, positions % count
-            orders = {epoch: orders[epoch] if epoch in orders else self._order(epoch)
-                      for epoch in np.unique(epochs).tolist()}
+            orders = {
+                epoch: orders[epoch] if epoch in orders else self._order(epoch) for epoch in np.unique(epochs).tolist()
+            }
             rows = np.array([orders[epoch][index] for epoch, index in zip(epochs.tolist(), inner, strict=True)])
             yield {"row": torch.from_numpy(rows), "epoch": torch.from_numpy(epochs)}
 

@@ -48,20 +48,27 @@ def labelled_examples(data: LinkData) -> list[Example]:
             if len(of_name) > data.per_name:
                 del of_name[max(of_name)]
     if not kept:
-        raise OpenMofiError(f"{data.labels} has no ambiguous mention with a sense of probability {data.sure:g}.",
-                            "Label more pairs, or lower data.sure.")
-    return [_example(kb, name, place, *of_place) for name in sorted(kept)
-            for place, of_place in sorted(kept[name].items())]
+        raise OpenMofiError(
+            f"{data.labels} has no ambiguous mention with a sense of probability {data.sure:g}.",
+            "Label more pairs, or lower data.sure.",
+        )
+    return [
+        _example(kb, name, place, *of_place) for name in sorted(kept) for place, of_place in sorted(kept[name].items())
+    ]
 
 
 def _kb_of(folder: Folder, path: str) -> KnowledgeBase:
     kb = KnowledgeBase.open(path) if path else labels_kb(folder)
     if kb is None:
-        raise OpenMofiError(f"The knowledge base of {folder.path} is no longer where it was, or has changed.",
-                            "Give it with --kb, or label again.")
+        raise OpenMofiError(
+            f"The knowledge base of {folder.path} is no longer where it was, or has changed.",
+            "Give it with --kb, or label again.",
+        )
     if kb.fingerprint != folder.manifest.inputs.get("/kb"):
-        raise OpenMofiError(f"{folder.path} was made with another knowledge base than {path}.",
-                            f"Give that one ({folder.manifest.settings.get('kb')}), or label with this one.")
+        raise OpenMofiError(
+            f"{folder.path} was made with another knowledge base than {path}.",
+            f"Give that one ({folder.manifest.settings.get('kb')}), or label with this one.",
+        )
     return kb
 
 
@@ -84,11 +91,16 @@ def _hash(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
-def _example(kb: KnowledgeBase, name: str, place: Place, probability: float, gold: str, text: str,
-             judged: list[dict[str, Any]]) -> Example:
+def _example(
+    kb: KnowledgeBase, name: str, place: Place, probability: float, gold: str, text: str, judged: list[dict[str, Any]]
+) -> Example:
     digest, start, end = place
     judged = sorted(judged, key=lambda candidate: (-candidate["prior"], candidate["entity"]))
     entities = [kb.entity(row) for row in kb.rows([candidate["entity"] for candidate in judged]).tolist()]
-    candidates = tuple(Candidate(entity.id, entity.name, entity.description, entity.types[0] if entity.types else "",
-                                 candidate["prior"]) for entity, candidate in zip(entities, judged, strict=True))
+    candidates = tuple(
+        Candidate(
+            entity.id, entity.name, entity.description, entity.types[0] if entity.types else "", candidate["prior"]
+        )
+        for entity, candidate in zip(entities, judged, strict=True)
+    )
     return Example(text, start, end, candidates, gold, TRAIN if int(digest, 16) % _ONE_IN else HELD_OUT, name)

@@ -91,8 +91,9 @@ class LinkRecipe(Settings):
     freeze: tuple[str, ...] = ()
     optimizer: OptimizerSettings = field(default_factory=lambda: OptimizerSettings(weight_decay=0.01, warmup=100))
     stopping: LinkStopping = field(default_factory=LinkStopping)
-    run: RunSettings = field(default_factory=lambda: RunSettings(steps=1000, best="validation_accuracy",
-                                                                 channels_last=False))
+    run: RunSettings = field(
+        default_factory=lambda: RunSettings(steps=1000, best="validation_accuracy", channels_last=False)
+    )
     start: Annotated[str, FREE] = ""
 
 
@@ -112,6 +113,8 @@ def load_link_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) ->
     optimizer, run = recipe.optimizer, recipe.run
     check_micro_batches(recipe.data.batch_size, run)
     if run.fsdp or run.compile or optimizer.ema or run.evaluate.every or run.patience or run.report:
-        raise UsageError("Linkers take no run.fsdp, run.compile, run.evaluate, run.patience, run.report or "
-                         "optimizer.ema.", "Leave them off; stopping evaluates and ends a linker's training.")
+        raise UsageError(
+            "Linkers take no run.fsdp, run.compile, run.evaluate, run.patience, run.report or optimizer.ema.",
+            "Leave them off; stopping evaluates and ends a linker's training.",
+        )
     return replace(recipe, optimizer=replace(optimizer, warmup=min(optimizer.warmup, run.steps - 1)))

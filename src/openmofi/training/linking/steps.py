@@ -63,7 +63,7 @@ def select_losses(scores: Tensor, mention: Tensor, mentions: list[TrainingMentio
         nil: whether NIL takes part.
     """
     count, device = len(mentions), scores.device
-    flat = scores.float() if nil else scores[:len(mention)].float()
+    flat = scores.float() if nil else scores[: len(mention)].float()
     segment = torch.cat([mention, torch.arange(count, device=device)]) if nil else mention
     logs = segment_log_softmax(flat, segment, count)
     sizes = torch.tensor([len(drawn.candidates) for drawn in mentions])
@@ -85,7 +85,13 @@ def fusion_optimizer(fusion: Fusion, recipe: LinkRecipe) -> Optimizer:
     settings = recipe.optimizer
     whole = recipe.model.base.startswith("hf:") and "t5" in fusion.configs
     pretrained = () if recipe.model.base == "scratch" else (*_PRETRAINED, *(("decoder.", "output.") if whole else ()))
-    groups = grouped((name, parameter, settings.text_lr_multiplier if name.startswith(pretrained) else 1.0,
-                      settings.weight_decay if parameter.ndim > 1 else 0.0)
-                     for name, parameter in fusion.model.named_parameters())
+    groups = grouped(
+        (
+            name,
+            parameter,
+            settings.text_lr_multiplier if name.startswith(pretrained) else 1.0,
+            settings.weight_decay if parameter.ndim > 1 else 0.0,
+        )
+        for name, parameter in fusion.model.named_parameters()
+    )
     return dense_optimizer(groups, settings, settings.clip)

@@ -7,5 +7,15 @@ from openmofi.training.model.groups import parameter_groups
 from openmofi.training.model.start import start_from_labels
 from openmofi.training.model.towers import DualEncoder, Tower, TrainedHead, standardise
 
-__all__ = ["DualEncoder", "Ema", "Tower", "TrainedHead", "build_model", "inputs_of", "parameter_groups",
-           "save_encoder", "standardise", "start_from_labels"]
+__all__ = [
+    "DualEncoder",
+    "Ema",
+    "Tower",
+    "TrainedHead",
+    "build_model",
+    "inputs_of",
+    "parameter_groups",
+    "save_encoder",
+    "standardise",
+    "start_from_labels",
+]

@@ -60,14 +60,29 @@ def build_model(settings: ModelSettings, inputs: ModelInputs, *, seed: int) -> D
     _check_residual(settings, inputs)
     encoder = inputs.image_encoder
     locked_image = None if encoder is None else _Locked(encoder.feature_dim, encoder.image_projection)
-    image_tower = _tower(image, settings.dim, "model.image", seeds[:2], locked_image, partial(
-        image_trunk, image.spec, pretrained=image.pretrained, size=image.size, drop_path=image.drop_path))
+    image_tower = _tower(
+        image,
+        settings.dim,
+        "model.image",
+        seeds[:2],
+        locked_image,
+        partial(image_trunk, image.spec, pretrained=image.pretrained, size=image.size, drop_path=image.drop_path),
+    )
     if inputs.text == "none":
         return DualEncoder(image_tower, None).train()
     encoder = inputs.text_encoder
     locked_text = None if encoder is None else _Locked(encoder.text_feature_dim, encoder.text_projection)
-    return DualEncoder(image_tower, _tower(text, settings.dim, "model.text", seeds[2:], locked_text, partial(
-        text_trunk, text.spec, pretrained=text.pretrained))).train()
+    return DualEncoder(
+        image_tower,
+        _tower(
+            text,
+            settings.dim,
+            "model.text",
+            seeds[2:],
+            locked_text,
+            partial(text_trunk, text.spec, pretrained=text.pretrained),
+        ),
+    ).train()
 
 
 @dataclass(frozen=True)
@@ -89,21 +104,34 @@ def _check_residual(settings: ModelSettings, inputs: ModelInputs) -> None:
         return
     same = inputs.text == "none" or inputs.text_encoder is base
     if base is None or not base.has_joint_space or not same or "none" in (image.head, text.head):
-        raise UsageError("model.image.residual adds a head to the embedding of one locked encoder, which "
-                         f"{image.spec} {'and ' + text.spec if not same else ''} does not give.",
-                         "Set model.image.residual and model.text.residual to false.")
+        raise UsageError(
+            "model.image.residual adds a head to the embedding of one locked encoder, which "
+            f"{image.spec} {'and ' + text.spec if not same else ''} does not give.",
+            "Set model.image.residual and model.text.residual to false.",
+        )
     if base.dim != settings.dim:
-        raise UsageError(f"model.image.residual needs model.dim = {base.dim}, the dimension of {image.spec}; it is "
-                         f"{settings.dim}.", f"Set model.dim: {base.dim}.")
+        raise UsageError(
+            f"model.image.residual needs model.dim = {base.dim}, the dimension of {image.spec}; it is {settings.dim}.",
+            f"Set model.dim: {base.dim}.",
+        )
 
 
-def _tower(side: ImageModel | TextModel, dim: int, setting: str, seeds: Sequence[int], locked: _Locked | None,
-           make_trunk: Callable[[], Trunk]) -> Tower:
+def _tower(
+    side: ImageModel | TextModel,
+    dim: int,
+    setting: str,
+    seeds: Sequence[int],
+    locked: _Locked | None,
+    make_trunk: Callable[[], Trunk],
+) -> Tower:
     """A tower; `locked` is a side of a locked encoder, in place of a trunk."""
     if locked is not None:
         projection = locked.projection if side.residual else None
-        tower = Tower(nn.Identity() if projection is None else Projected(projection),
-                      _head(dim if side.residual else locked.features, side, dim, seeds[1], setting), None)
+        tower = Tower(
+            nn.Identity() if projection is None else Projected(projection),
+            _head(dim if side.residual else locked.features, side, dim, seeds[1], setting),
+            None,
+        )
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seeds[0])
@@ -120,9 +148,11 @@ def _head(features: int, side: ImageModel | TextModel, dim: int, seed: int, sett
     dropout = side.feature_dropout if isinstance(side, ImageModel) else 0.0
     if side.head == "none":
         if features != dim or standardised or dropout:
-            raise UsageError(f"{setting}.head is none, so model.dim must be the tower's {features}, and there is "
-                             "nothing to standardise or to drop features before.",
-                             f"Set model.dim: {features}, or {setting}.head: linear.")
+            raise UsageError(
+                f"{setting}.head is none, so model.dim must be the tower's {features}, and there is "
+                "nothing to standardise or to drop features before.",
+                f"Set model.dim: {features}, or {setting}.head: linear.",
+            )
         return nn.Identity()
     hidden = (side.head_hidden or dim) if side.head == "mlp" else 0
     mean, std = (np.zeros(features, np.float32), np.ones(features, np.float32)) if standardised else (None, None)
@@ -135,8 +165,10 @@ def _checkpoint_gradients(trunk: Any, setting: str) -> None:
         try:
             trunk.set_grad_checkpointing(True)
         except (AssertionError, NotImplementedError) as error:
-            raise UsageError(f"{setting}: this model cannot recompute its activations.",
-                             f"Set {setting}.gradient_checkpointing: false.") from error
+            raise UsageError(
+                f"{setting}: this model cannot recompute its activations.",
+                f"Set {setting}.gradient_checkpointing: false.",
+            ) from error
         return
     # transformers asks its layers, and enables it from the whole model only, of which a tower is a part.
     for layer in trunk.modules():

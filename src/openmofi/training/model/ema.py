@@ -35,8 +35,9 @@ class Ema:
         decay = min(self.decay, (1 + count) / (10 + count))
         current = _trained(model)
         if current:
-            torch._foreach_lerp_(list(self._weights.values()), [current[name].detach() for name in self._weights],
-                                 1 - decay)
+            torch._foreach_lerp_(
+                list(self._weights.values()), [current[name].detach() for name in self._weights], 1 - decay
+            )
         for name, value in model.named_buffers():
             self._buffers[name].copy_(value)
         self._updates += 1
@@ -47,9 +48,11 @@ class Ema:
 
     def state_dict(self) -> dict[str, Tensor]:
         """Name → tensor, sharing memory: `updates`, `weights.…` and `buffers.…`."""
-        return {"updates": self._updates,
-                **{f"weights.{name}": value for name, value in self._weights.items()},
-                **{f"buffers.{name}": value for name, value in self._buffers.items()}}
+        return {
+            "updates": self._updates,
+            **{f"weights.{name}": value for name, value in self._weights.items()},
+            **{f"buffers.{name}": value for name, value in self._buffers.items()},
+        }
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:

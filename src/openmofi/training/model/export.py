@@ -15,8 +15,15 @@ from openmofi.training.model.towers import DualEncoder, Tower
 from openmofi.training.recipe.schema import ModelSettings
 
 
-def save_encoder(folder: str | Path, model: DualEncoder, settings: ModelSettings, inputs: ModelInputs, *,
-                 logit_scale: float, recipe: Mapping[str, Any]) -> Path:
+def save_encoder(
+    folder: str | Path,
+    model: DualEncoder,
+    settings: ModelSettings,
+    inputs: ModelInputs,
+    *,
+    logit_scale: float,
+    recipe: Mapping[str, Any],
+) -> Path:
     """Write the model, whose embeddings the opened encoder gives.
 
     Two heads on one locked encoder (or an image head alone) become a projection over that encoder, a folder of a few
@@ -37,16 +44,27 @@ def save_encoder(folder: str | Path, model: DualEncoder, settings: ModelSettings
     heads = {settings.image.head} | ({settings.text.head} if model.text is not None else set())
     if base is not None and "none" not in heads and (model.text is None or text_base is base):
         return save_heads(
-            folder, base=base, image_head=Head.from_tensors(model.image.head.state_dict()),
+            folder,
+            base=base,
+            image_head=Head.from_tensors(model.image.head.state_dict()),
             text_head=None if model.text is None else Head.from_tensors(model.text.head.state_dict()),
-            logit_scale=logit_scale, settings=recipe, adapter=settings.image.residual)
+            logit_scale=logit_scale,
+            settings=recipe,
+            adapter=settings.image.residual,
+        )
     preprocessing = base.preprocessing if base is not None else inputs.preprocessing
     assert preprocessing is not None
     return save_trained_encoder(
-        folder, image=_side(settings.image.head, model.image, base),
+        folder,
+        image=_side(settings.image.head, model.image, base),
         text=None if model.text is None else _side(settings.text.head, model.text, text_base),
-        tensors=model.state_dict(), dim=settings.dim, logit_scale=logit_scale, preprocessing=preprocessing,
-        tokens=cast("Tokens | None", inputs.tokenize), recipe=recipe)
+        tensors=model.state_dict(),
+        dim=settings.dim,
+        logit_scale=logit_scale,
+        preprocessing=preprocessing,
+        tokens=cast("Tokens | None", inputs.tokenize),
+        recipe=recipe,
+    )
 
 
 def _side(head: str, tower: Tower, base: Encoder | None) -> Side:

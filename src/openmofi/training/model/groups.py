@@ -11,12 +11,16 @@ from openmofi.training.recipe.schema import ModelSettings, OptimizerSettings
 
 # The blocks of transformers and convolutional nets as open_clip, transformers and timm name them.
 _BLOCK = re.compile(r"(?:^|\.)(?:blocks|resblocks|layers|stages|layer(?=\d))\.?(\d+)\.")
-_STEM = re.compile(r"(?:^|\.)(?:conv1|conv_stem|bn1|stem|patch_embed\w*|patch_embedding|patchnorm_pre_ln|ln_pre|"
-                   r"pre_layrnorm|embeddings|token_embedding|class_embedding|positional_embedding|pos_embed|cls_token|"
-                   r"reg_token)(?:\.|$)")
+_STEM = re.compile(
+    r"(?:^|\.)(?:conv1|conv_stem|bn1|stem|patch_embed\w*|patch_embedding|patchnorm_pre_ln|ln_pre|"
+    r"pre_layrnorm|embeddings|token_embedding|class_embedding|positional_embedding|pos_embed|cls_token|"
+    r"reg_token)(?:\.|$)"
+)
 # Positions and special tokens; timm's own lists say the same and more.
-_UNDECAYED = re.compile(r"(?:^|\.)(?:pos_embed\w*|positional_embedding|position_embedding|cls_token|reg_token|"
-                        r"dist_token|class_embedding|relative_position_bias_table|logit_scale|probe)(?:\.|$)")
+_UNDECAYED = re.compile(
+    r"(?:^|\.)(?:pos_embed\w*|positional_embedding|position_embedding|cls_token|reg_token|"
+    r"dist_token|class_embedding|relative_position_bias_table|logit_scale|probe)(?:\.|$)"
+)
 
 
 def parameter_groups(model: DualEncoder, settings: ModelSettings, optimizer: OptimizerSettings) -> list[dict[str, Any]]:
@@ -37,9 +41,15 @@ def parameter_groups(model: DualEncoder, settings: ModelSettings, optimizer: Opt
     for side, tower, decay, factor in sides:
         layers = {f"trunk.{name}": layer for name, layer in layer_ids(tower.trunk).items()} if decay != 1.0 else {}
         last, undecayed = max(layers.values(), default=0), _undecayed(tower)
-        groups += grouped((f"{side}.{name}", parameter, factor * decay ** (last - layers.get(name, last)),
-                           0.0 if parameter.ndim <= 1 or name in undecayed else optimizer.weight_decay)
-                          for name, parameter in tower.named_parameters())
+        groups += grouped(
+            (
+                f"{side}.{name}",
+                parameter,
+                factor * decay ** (last - layers.get(name, last)),
+                0.0 if parameter.ndim <= 1 or name in undecayed else optimizer.weight_decay,
+            )
+            for name, parameter in tower.named_parameters()
+        )
     return groups
 
 

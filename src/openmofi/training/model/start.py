@@ -49,18 +49,25 @@ def start_from_labels(model: DualEncoder, batches: Iterable[Batch], classes: int
         UsageError: the labels are of fewer than two classes.
     """
     image = cast("TrainedHead", model.image.head)
-    rows = [{name: values[batch["labels"][:, 0] >= 0] for name, values in batch.items()
-             if name in ("image_features", "text_features", "labels")} for batch in batches]
+    rows = [
+        {
+            name: values[batch["labels"][:, 0] >= 0]
+            for name, values in batch.items()
+            if name in ("image_features", "text_features", "labels")
+        }
+        for batch in batches
+    ]
     labels = torch.cat([row["labels"][:, 0] for row in rows]).long() if rows else torch.zeros(0, dtype=torch.long)
     if len(labels.unique()) < 2:
-        raise UsageError("model.start is labels, and the dataset's labels are of fewer than two classes.",
-                         "Set model.start: random.")
+        raise UsageError(
+            "model.start is labels, and the dataset's labels are of fewer than two classes.", "Set model.start: random."
+        )
     features = torch.cat([row["image_features"] for row in rows]).float()
     if image.standardised:
         features = (features - image.mean) / image.std
     mean = features.mean(0)
     found = torch.from_numpy(discriminants((features - mean).numpy(), labels.numpy(), len(image.weight)))
-    image.weight.mul_(_UNUSED)[:len(found)] = found
+    image.weight.mul_(_UNUSED)[: len(found)] = found
     # Embeddings as long as those of random weights: a learning rate then turns them as far.
     image.weight.mul_((len(image.weight) / (features @ image.weight.T).square().sum(1).mean()).sqrt())
     image.bias.copy_(-(image.weight @ mean))

@@ -43,8 +43,10 @@ def standardise(model: DualEncoder, batches: Iterable[Batch]) -> None:
             total, squares = total + features.sum(0), squares + features.square().sum(0)
     model.train(training)
     if not count:
-        raise UsageError("There are no images to find the mean and deviation of the features on.",
-                         "Check data.dataset, or set model.image.standardise: false.")
+        raise UsageError(
+            "There are no images to find the mean and deviation of the features on.",
+            "Check data.dataset, or set model.image.standardise: false.",
+        )
     mean = total / count
     std = (squares / count - mean.square()).clamp_min(0).sqrt()
     head.mean.copy_(mean)
@@ -149,7 +151,10 @@ class DualEncoder(nn.Module):
         super().train(mode)
         for module in self.modules():
             parameters = list(module.parameters(recurse=False))
-            if isinstance(module, nn.modules.batchnorm._BatchNorm) and parameters \
-                    and not any(parameter.requires_grad for parameter in parameters):
+            if (
+                isinstance(module, nn.modules.batchnorm._BatchNorm)
+                and parameters
+                and not any(parameter.requires_grad for parameter in parameters)
+            ):
                 module.eval()
         return self

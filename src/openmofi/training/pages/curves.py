@@ -33,8 +33,18 @@ def write_curves(out: Path, name: str) -> None:
     if log := read_log(out):
         best = _json(out / "checkpoints/best.json")
         panels = panels_of(log, best["step"] if best else None)
-        write_text(out / CURVES, render("curves", name=name, steps=log[-1]["step"], best=best, panels=panels,
-                                        measured=measured(log, best), classes=_json(out / CLASSES)))
+        write_text(
+            out / CURVES,
+            render(
+                "curves",
+                name=name,
+                steps=log[-1]["step"],
+                best=best,
+                panels=panels,
+                measured=measured(log, best),
+                classes=_json(out / CLASSES),
+            ),
+        )
 
 
 def measured(log: Log, best: Mapping[str, Any] | None) -> list[dict[str, Any]]:
@@ -57,8 +67,9 @@ def panels_of(log: Log, best: int | None) -> list[Markup]:
     """
     names = _names(log)
     found = {name for line in log if "lr" not in line for name in line}
-    families: dict[str, list[str]] = {"Loss": [name for name in names if name == "loss" or name.startswith("loss/")
-                                               or name == "held_out/loss"]}
+    families: dict[str, list[str]] = {
+        "Loss": [name for name in names if name == "loss" or name.startswith("loss/") or name == "held_out/loss"]
+    }
     for name in names:
         family, _, rest = name.partition("/")
         if name in found and family != "held_out":
@@ -67,11 +78,16 @@ def panels_of(log: Log, best: int | None) -> list[Markup]:
         elif "accuracy" in rest:
             families.setdefault(f"Training: {family}".replace("_", " "), []).append(name)
     families["Norm of the gradient"] = [name for name in names if "grad_norm" in name]
-    plots = [_panel(log, {_short(name, title): name for name in chosen}, title, best,
-                    log_scale=title.startswith("Norm"))
-             for title, chosen in families.items() if chosen]
-    plots += [_panel(log, _PACE, "Pace", best), _panel(log, _SHARES, "Share of the time, of the images", best),
-              _panel(log, {"learning rate": "lr"}, "Learning rate", best)]
+    plots = [
+        _panel(log, {_short(name, title): name for name in chosen}, title, best, log_scale=title.startswith("Norm"))
+        for title, chosen in families.items()
+        if chosen
+    ]
+    plots += [
+        _panel(log, _PACE, "Pace", best),
+        _panel(log, _SHARES, "Share of the time, of the images", best),
+        _panel(log, {"learning rate": "lr"}, "Learning rate", best),
+    ]
     return [plot for plot in plots if plot]
 
 

@@ -49,8 +49,10 @@ def validate(recipe: Recipe) -> None:
     _check_start(recipe.model)
     check_micro_batches(recipe.data.batch_size, recipe.run)
     if recipe.optimizer.warmup > recipe.run.steps:
-        raise UsageError(f"optimizer.warmup is {recipe.optimizer.warmup}, more than run.steps = {recipe.run.steps}.",
-                         "Set optimizer.warmup too where steps are few.")
+        raise UsageError(
+            f"optimizer.warmup is {recipe.optimizer.warmup}, more than run.steps = {recipe.run.steps}.",
+            "Set optimizer.warmup too where steps are few.",
+        )
     check_evaluation(recipe.run, texts=recipe.model.text.spec != "none")
 
 
@@ -61,15 +63,21 @@ def require_data(recipe: Recipe) -> None:
         UsageError: it has no dataset; or its texts are entities' names, and it has no knowledge base.
     """
     if not recipe.data.dataset:
-        raise UsageError("The recipe does not say what to train on: data.dataset is empty.",
-                         "Add --dataset DIR, a folder that `openmofi dataset build` wrote, or --labels LABELS.")
+        raise UsageError(
+            "The recipe does not say what to train on: data.dataset is empty.",
+            "Add --dataset DIR, a folder that `openmofi dataset build` wrote, or --labels LABELS.",
+        )
     if _from_teachers(recipe) and not recipe.data.reinforcement.store:
-        raise UsageError("The recipe learns from teachers, and data.reinforcement.store is empty.",
-                         "Add --set data.reinforcement.store=DIR, what `openmofi reinforce` wrote of the dataset.")
+        raise UsageError(
+            "The recipe learns from teachers, and data.reinforcement.store is empty.",
+            "Add --set data.reinforcement.store=DIR, what `openmofi reinforce` wrote of the dataset.",
+        )
     text = recipe.data.text
     if recipe.model.text.spec != "none" and text.name + text.name_description > 0 and not recipe.data.kb:
-        raise UsageError("The recipe trains on the names of entities, and data.kb is empty.",
-                         "Add --kb DIR, the knowledge base that the dataset was labelled with.")
+        raise UsageError(
+            "The recipe trains on the names of entities, and data.kb is empty.",
+            "Add --kb DIR, the knowledge base that the dataset was labelled with.",
+        )
 
 
 def check_micro_batches(batch_size: int, run: RunSettings) -> None:
@@ -79,8 +87,9 @@ def check_micro_batches(batch_size: int, run: RunSettings) -> None:
         UsageError: `run.accumulate` does not divide `batch_size`.
     """
     if batch_size % run.accumulate:
-        raise UsageError(f"data.batch_size is {batch_size}, which cannot be cut into run.accumulate = "
-                         f"{run.accumulate} equal parts.")
+        raise UsageError(
+            f"data.batch_size is {batch_size}, which cannot be cut into run.accumulate = {run.accumulate} equal parts."
+        )
 
 
 def _check_objectives(recipe: Recipe) -> None:
@@ -88,50 +97,75 @@ def _check_objectives(recipe: Recipe) -> None:
     with_texts = [name for name in ("contrastive", "reinforced") if getattr(objectives, name).weight]
     classed = objectives.margin_softmax.weight and objectives.margin_softmax.texts
     if not objectives.margin_softmax.weight and not with_texts:
-        raise UsageError("The recipe trains nothing: the weight of every objective is 0.",
-                         "Set objectives.margin_softmax.weight or objectives.contrastive.weight.")
+        raise UsageError(
+            "The recipe trains nothing: the weight of every objective is 0.",
+            "Set objectives.margin_softmax.weight or objectives.contrastive.weight.",
+        )
     if with_texts and text_tower == "none":
-        raise UsageError(f"objectives.{with_texts[0]} needs texts, and model.text.spec is none.",
-                         f"Set model.text.spec, to open_clip:ViT-B-16 say, or objectives.{with_texts[0]}.weight to 0.")
+        raise UsageError(
+            f"objectives.{with_texts[0]} needs texts, and model.text.spec is none.",
+            f"Set model.text.spec, to open_clip:ViT-B-16 say, or objectives.{with_texts[0]}.weight to 0.",
+        )
     if not with_texts and not classed and text_tower != "none":
-        raise UsageError(f"model.text.spec is {text_tower!r}, and no objective looks at texts.",
-                         "Set model.text.spec to none, or give objectives.contrastive a weight.")
+        raise UsageError(
+            f"model.text.spec is {text_tower!r}, and no objective looks at texts.",
+            "Set model.text.spec to none, or give objectives.contrastive a weight.",
+        )
 
 
 def _check_teachers(recipe: Recipe) -> None:
     if recipe.objectives.entity_distillation.weight and not recipe.objectives.margin_softmax.weight:
-        raise UsageError("objectives.entity_distillation teaches the classes of objectives.margin_softmax, whose "
-                         "weight is 0.", "Give objectives.margin_softmax a weight.")
+        raise UsageError(
+            "objectives.entity_distillation teaches the classes of objectives.margin_softmax, whose weight is 0.",
+            "Give objectives.margin_softmax a weight.",
+        )
     if not (_from_teachers(recipe) or recipe.data.reinforcement.store):
         return
     if recipe.model.image.spec.startswith("encoder:"):
-        raise UsageError(f"data.reinforcement replays images, and model.image.spec is {recipe.model.image.spec!r}, "
-                         "whose features are computed once.", "Train an image tower: timm:NAME, say.")
+        raise UsageError(
+            f"data.reinforcement replays images, and model.image.spec is {recipe.model.image.spec!r}, "
+            "whose features are computed once.",
+            "Train an image tower: timm:NAME, say.",
+        )
     if recipe.objectives.reinforced.weight and recipe.data.text.name + recipe.data.text.name_description > 0:
-        raise UsageError("objectives.reinforced: teachers know the pairs' own texts and the store's synthetic ones, "
-                         "and data.text asks for others.", "Set data.text.alt_text to 1, and the others to 0.")
+        raise UsageError(
+            "objectives.reinforced: teachers know the pairs' own texts and the store's synthetic ones, "
+            "and data.text asks for others.",
+            "Set data.text.alt_text to 1, and the others to 0.",
+        )
 
 
 def _from_teachers(recipe: Recipe) -> bool:
     objectives = recipe.objectives
-    return max(objectives.reinforced.weight, objectives.entity_distillation.weight,
-               objectives.feature_distillation.weight) > 0
+    return (
+        max(objectives.reinforced.weight, objectives.entity_distillation.weight, objectives.feature_distillation.weight)
+        > 0
+    )
 
 
 def _check_heads(recipe: Recipe) -> None:
     objectives, locked = recipe.objectives, recipe.model.image.spec.startswith("encoder:")
     if recipe.model.nested and _from_teachers(recipe):
-        raise UsageError("model.nested trains prefixes of embeddings, and teachers' knowledge is of whole ones.",
-                         "Set model.nested: [], or leave out the objectives that learn from teachers.")
+        raise UsageError(
+            "model.nested trains prefixes of embeddings, and teachers' knowledge is of whole ones.",
+            "Set model.nested: [], or leave out the objectives that learn from teachers.",
+        )
     if recipe.run.report and not (locked and recipe.run.evaluate.every):
-        raise UsageError("run.report measures a head on held-out rows beside its locked encoder.",
-                         "Set model.image.spec: encoder:SPEC and run.evaluate.every, or run.report: false.")
+        raise UsageError(
+            "run.report measures a head on held-out rows beside its locked encoder.",
+            "Set model.image.spec: encoder:SPEC and run.evaluate.every, or run.report: false.",
+        )
     if recipe.model.image.residual and not locked:
-        raise UsageError(f"model.image.residual adds a head to a locked encoder's embedding, and model.image.spec is "
-                         f"{recipe.model.image.spec!r}.", "Set model.image.spec: encoder:SPEC, or residual: false.")
+        raise UsageError(
+            f"model.image.residual adds a head to a locked encoder's embedding, and model.image.spec is "
+            f"{recipe.model.image.spec!r}.",
+            "Set model.image.spec: encoder:SPEC, or residual: false.",
+        )
     if objectives.margin_softmax.texts and recipe.model.text.spec == "none":
-        raise UsageError("objectives.margin_softmax.texts needs texts, and model.text.spec is none.",
-                         "Set model.text.spec, or objectives.margin_softmax.texts: 0.")
+        raise UsageError(
+            "objectives.margin_softmax.texts needs texts, and model.text.spec is none.",
+            "Set model.text.spec, or objectives.margin_softmax.texts: 0.",
+        )
 
 
 def _check_start(model: ModelSettings) -> None:
@@ -141,20 +175,25 @@ def _check_start(model: ModelSettings) -> None:
         sides["text"] = model.text
     for name, side in sides.items() if model.start == "labels" else ():
         if not side.spec.startswith("encoder:") or side.residual or side.head == "none":
-            raise UsageError(f"model.start: labels is of a head over a locked encoder that is not residual, and "
-                             f"model.{name} is not one.",
-                             f"Set model.start: random, or model.{name}'s spec: encoder:SPEC, residual: false and "
-                             "head: linear.")
+            raise UsageError(
+                f"model.start: labels is of a head over a locked encoder that is not residual, and "
+                f"model.{name} is not one.",
+                f"Set model.start: random, or model.{name}'s spec: encoder:SPEC, residual: false and head: linear.",
+            )
     if model.start_share and model.start == "random" and not model.image.residual:
-        raise UsageError("model.start_share mixes the weights before training into the encoder, and they are random.",
-                         "Set model.start: labels, or model.start_share: 0.")
+        raise UsageError(
+            "model.start_share mixes the weights before training into the encoder, and they are random.",
+            "Set model.start: labels, or model.start_share: 0.",
+        )
 
 
 def _check_texts(recipe: Recipe) -> None:
     text = recipe.data.text
     if recipe.model.text.spec != "none" and text.alt_text + text.name + text.name_description <= 0:
-        raise UsageError("A text tower is trained, and every probability of data.text is 0.",
-                         "Set data.text.alt_text, data.text.name or data.text.name_description.")
+        raise UsageError(
+            "A text tower is trained, and every probability of data.text is 0.",
+            "Set data.text.alt_text, data.text.name or data.text.name_description.",
+        )
 
 
 def check_evaluation(run: RunSettings, *, texts: bool) -> None:
@@ -170,21 +209,31 @@ def check_evaluation(run: RunSettings, *, texts: bool) -> None:
     settings, best = run.evaluate, run.best.removeprefix("-")
     prefix = "run.evaluate"
     if settings.every and not settings.names:
-        raise UsageError(f"{prefix}.every is {settings.every}, and every evaluator is off.",
-                         f"Set {prefix}.retrieval: true, say.")
+        raise UsageError(
+            f"{prefix}.every is {settings.every}, and every evaluator is off.", f"Set {prefix}.retrieval: true, say."
+        )
     if settings.every and settings.zero_shot and not texts:
-        raise UsageError(f"{prefix}.zero_shot needs texts, and model.text.spec is none.",
-                         f"Set model.text.spec, or {prefix}.zero_shot: false.")
+        raise UsageError(
+            f"{prefix}.zero_shot needs texts, and model.text.spec is none.",
+            f"Set model.text.spec, or {prefix}.zero_shot: false.",
+        )
     if best in EVALUATION_METRICS and best not in settings.names:
-        raise UsageError(f"run.best is {best}, which nothing measures.",
-                         f"Set {prefix}.every, and {prefix}.{EVALUATION_METRICS[best][0]}: true.")
+        raise UsageError(
+            f"run.best is {best}, which nothing measures.",
+            f"Set {prefix}.every, and {prefix}.{EVALUATION_METRICS[best][0]}: true.",
+        )
     if best in EVALUATION_METRICS and EVALUATION_METRICS[best][1] and run.best.startswith("-"):
         raise UsageError(f"run.best is {run.best}, and of {best} more is better.", f"Set run.best: {best}.")
     families = {name.partition("/")[0] for name in EVALUATION_METRICS}
     close = difflib.get_close_matches(best, EVALUATION_METRICS, n=1, cutoff=0.8)
     if best not in EVALUATION_METRICS and (close or best.partition("/")[0] in families):
-        raise UsageError(f"unknown value {run.best!r} for run.best.{did_you_mean(best, EVALUATION_METRICS)}",
-                         f"Evaluators measure {', '.join(EVALUATION_METRICS)}.")
+        raise UsageError(
+            f"unknown value {run.best!r} for run.best.{did_you_mean(best, EVALUATION_METRICS)}",
+            f"Evaluators measure {', '.join(EVALUATION_METRICS)}.",
+        )
     if run.patience and best not in settings.names:
-        raise UsageError(f"run.patience counts evaluations, and run.best is {run.best}, which none measures"
-                         f".{did_you_mean(best, EVALUATION_METRICS)}", "Set run.best: retrieval/map, say.")
+        raise UsageError(
+            f"run.patience counts evaluations, and run.best is {run.best}, which none measures"
+            f".{did_you_mean(best, EVALUATION_METRICS)}",
+            "Set run.best: retrieval/map, say.",
+        )

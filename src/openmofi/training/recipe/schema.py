@@ -56,10 +56,13 @@ class ImageModel(Settings):
         drop_path: stochastic depth (timm only).
     """
 
-    spec: Annotated[str, Meta(
-        pattern="^(timm|open_clip|hf|encoder|backbone):.",
-        description="timm:NAME, open_clip:ARCH, hf:PATH-OR-ID, encoder:SPEC or backbone:NAME",
-    )] = "timm:vit_base_patch16_224"
+    spec: Annotated[
+        str,
+        Meta(
+            pattern="^(timm|open_clip|hf|encoder|backbone):.",
+            description="timm:NAME, open_clip:ARCH, hf:PATH-OR-ID, encoder:SPEC or backbone:NAME",
+        ),
+    ] = "timm:vit_base_patch16_224"
     pretrained: str = ""
     size: NonNegativeInt = 0
     head: Literal["linear", "mlp", "none"] = "linear"
@@ -84,10 +87,13 @@ class TextModel(Settings):
         pretrained, head, head_hidden, residual, freeze, gradient_checkpointing: as of `ImageModel`.
     """
 
-    spec: Annotated[str, Meta(
-        pattern="^((open_clip|hf|mobile|encoder):.|none$)",
-        description="open_clip:ARCH, hf:PATH-OR-ID, mobile:mct, encoder:SPEC or none",
-    )] = "none"
+    spec: Annotated[
+        str,
+        Meta(
+            pattern="^((open_clip|hf|mobile|encoder):.|none$)",
+            description="open_clip:ARCH, hf:PATH-OR-ID, mobile:mct, encoder:SPEC or none",
+        ),
+    ] = "none"
     pretrained: str = ""
     head: Literal["linear", "mlp", "none"] = "linear"
     head_hidden: NonNegativeInt = 0
@@ -122,8 +128,10 @@ class ModelSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if list(self.nested) != sorted(set(self.nested), reverse=True) or max(self.nested, default=0) >= self.dim:
-            raise UsageError(f"model.nested is {list(self.nested)}; it must fall, from below model.dim = {self.dim}.",
-                             "Set model.nested: [256, 128, 64, 32], say.")
+            raise UsageError(
+                f"model.nested is {list(self.nested)}; it must fall, from below model.dim = {self.dim}.",
+                "Set model.nested: [256, 128, 64, 32], say.",
+            )
 
 
 @dataclass(frozen=True)
@@ -295,8 +303,11 @@ class OptimizerSettings(Settings):
 
 
 EVALUATION_METRICS = {
-    "retrieval/map": ("retrieval", True), "retrieval/recall_at_1": ("retrieval", True), "knn/accuracy": ("knn", True),
-    "zero_shot/accuracy": ("zero_shot", True), "zero_shot/accuracy_top5": ("zero_shot", True),
+    "retrieval/map": ("retrieval", True),
+    "retrieval/recall_at_1": ("retrieval", True),
+    "knn/accuracy": ("knn", True),
+    "zero_shot/accuracy": ("zero_shot", True),
+    "zero_shot/accuracy_top5": ("zero_shot", True),
     "held_out/loss": ("loss", False),
 }
 """Metric of an evaluator → its setting in `EvaluateSettings`, and whether more is better."""

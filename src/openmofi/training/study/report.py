@@ -19,13 +19,20 @@ _CURVES: Mapping[str, str] = {"steps": "equal steps", "epochs": "equal epochs", 
 
 def size_page(metrics: Mapping[str, Any]) -> str:
     """`report.html` of what `metrics.json` holds; equal metrics give equal bytes."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-                                     lstrip_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters |= {"number": _number, "interval": _interval, "signed": lambda value: f"{value:+.3f}"}
     page = environment.from_string(files(__package__).joinpath("size.html.j2").read_text("utf-8"))
-    shown = {name: {"facts": found, "match": matching_pairs(found), "plots": _plots(found),
-                    "curves": {curve: found[curve] for curve in _CURVES if curve in found}}
-             for name, found in metrics["datasets"].items()}
+    shown = {
+        name: {
+            "facts": found,
+            "match": matching_pairs(found),
+            "plots": _plots(found),
+            "curves": {curve: found[curve] for curve in _CURVES if curve in found},
+        }
+        for name, found in metrics["datasets"].items()
+    }
     return page.render(metrics=metrics, datasets=shown, methods=TITLES, names=NAMES, curves=_CURVES)
 
 
@@ -35,16 +42,20 @@ def matching_pairs(dataset: Mapping[str, Any], metric: str = "map") -> Mapping[s
     for curve in ("steps", "epochs"):
         if points := dataset.get(curve):
             goal = points[-1]["alt_text"].get(metric, {}).get("mean")
-            found[curve] = next((point["pairs"] for point in points if goal is not None
-                                 and point["entities"][metric]["mean"] >= goal), None)
+            found[curve] = next(
+                (point["pairs"] for point in points if goal is not None and point["entities"][metric]["mean"] >= goal),
+                None,
+            )
     return found
 
 
 def _plots(dataset: Mapping[str, Any]) -> list[Markup]:
     plots = []
     for metric in METRICS:
-        for curves, along, title in ((("steps", "epochs"), "pairs", "pairs trained on"),
-                                     (("noise",), "threshold", "least probability of a label")):
+        for curves, along, title in (
+            (("steps", "epochs"), "pairs", "pairs trained on"),
+            (("noise",), "threshold", "least probability of a label"),
+        ):
             lines = _lines(dataset, curves, along, metric)
             if lines:
                 ticks = {x: f"{x:,}" if along == "pairs" else f"{x:g}" for x in lines[0].x}
@@ -53,11 +64,20 @@ def _plots(dataset: Mapping[str, Any]) -> list[Markup]:
 
 
 def _lines(dataset: Mapping[str, Any], curves: Sequence[str], along: str, metric: str) -> list[Line]:
-    return [Line(f"{TITLES[method]}, {_CURVES[curve]}", [point[along] for point in points],
-                 [point[method][metric]["mean"] for point in points],
-                 [point[method][metric]["interval"] for point in points], colour, dashed=curve == "epochs")
-            for colour, method in enumerate(TITLES) for curve in curves if (points := dataset.get(curve))
-            if metric in points[0][method]]
+    return [
+        Line(
+            f"{TITLES[method]}, {_CURVES[curve]}",
+            [point[along] for point in points],
+            [point[method][metric]["mean"] for point in points],
+            [point[method][metric]["interval"] for point in points],
+            colour,
+            dashed=curve == "epochs",
+        )
+        for colour, method in enumerate(TITLES)
+        for curve in curves
+        if (points := dataset.get(curve))
+        if metric in points[0][method]
+    ]
 
 
 def _number(value: float | None) -> str:

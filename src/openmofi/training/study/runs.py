@@ -63,8 +63,10 @@ class Benchmark:
         """
         protocol, _, data = text.partition("=")
         if not data or protocol not in PROTOCOLS:
-            raise UsageError(f"The benchmark {text!r} is not of the form PROTOCOL=DIR.",
-                             f"Name one of {', '.join(PROTOCOLS)}, as in --benchmark retrieval=FOLDER.")
+            raise UsageError(
+                f"The benchmark {text!r} is not of the form PROTOCOL=DIR.",
+                f"Name one of {', '.join(PROTOCOLS)}, as in --benchmark retrieval=FOLDER.",
+            )
         if not Path(data).exists():
             raise OpenMofiError(f"The benchmark's folder {data} does not exist.", "Check the path.")
         return cls(protocol, data)
@@ -125,8 +127,9 @@ def do_runs(runs: Sequence[StudyRun], engine: Engine, progress: Progress) -> lis
         device = "cuda" if _on_gpu() else "cpu"
         engine = engine.suited(Job(device, lambda limit: limit), progress)
         threads = max(1, cores() // min(len(missing), int(getattr(engine, "workers", 1))))
-        tasks = [replace(run, recipe=replace(run.recipe, run=replace(run.recipe.run, threads=threads)))
-                 for run in missing]
+        tasks = [
+            replace(run, recipe=replace(run.recipe, run=replace(run.recipe.run, threads=threads))) for run in missing
+        ]
         progress.begin("train", len(tasks))
         engine.run(_worker, tasks, progress)
     return [Values.read(run.path) for run in runs]
@@ -157,8 +160,12 @@ def _do(run: StudyRun) -> dict[str, Any]:
         values = measured(run, folder)
     pairs = int(values.facts["pairs"])
     steps, batch = run.recipe.run.steps, run.recipe.data.batch_size
-    facts = {"pairs": pairs, "steps": steps, "epochs": steps * batch / pairs,
-             "cpu_seconds": round(time.process_time() - started, 1)}
+    facts = {
+        "pairs": pairs,
+        "steps": steps,
+        "epochs": steps * batch / pairs,
+        "cpu_seconds": round(time.process_time() - started, 1),
+    }
     replace(values, facts=facts).write(run.path)
     shutil.rmtree(folder)
     return {"runs": 1}
@@ -174,8 +181,14 @@ def measured(run: StudyRun, folder: Path) -> Values:
     recipe = run.recipe
     inputs = inputs_of(recipe.model)
     encoder = open_encoder(f"run:{folder / ENCODER}", bases=[inputs.image_encoder] if inputs.image_encoder else [])
-    data = open_data(recipe.data, inputs, seed=recipe.run.seed, cache=recipe.data.cache, progress=Quiet(),
-                     evaluate=recipe.run.evaluate)
+    data = open_data(
+        recipe.data,
+        inputs,
+        seed=recipe.run.seed,
+        cache=recipe.data.cache,
+        progress=Quiet(),
+        evaluate=recipe.run.evaluate,
+    )
     if run.benchmark:
         values = on_benchmark(run.benchmark, encoder, recipe.data.cache)
     else:
@@ -188,8 +201,14 @@ def on_benchmark(benchmark: Benchmark, encoder: Encoder, cache: str) -> Values:
     items = evaluate(benchmark.protocol, encoder, benchmark.data, cache, Quiet()).items
     assert items is not None, "these protocols give their items"
     names = {MAP: EXCL, ZERO_SHOT: ZERO_SHOT}
-    return Values({name: items[column].to_numpy().astype(np.float64)[None] for name, column in names.items()
-                   if column in items.column_names}, np.array(items[GROUP].to_pylist()))
+    return Values(
+        {
+            name: items[column].to_numpy().astype(np.float64)[None]
+            for name, column in names.items()
+            if column in items.column_names
+        },
+        np.array(items[GROUP].to_pylist()),
+    )
 
 
 def on_held_out(data: TrainingData, encoder: Encoder, kb: str, sure: float = 0.0) -> Values:
@@ -203,15 +222,18 @@ def on_held_out(data: TrainingData, encoder: Encoder, kb: str, sure: float = 0.0
     """
     held_out = data.held_out
     assert held_out is not None
-    features = [batch["image_features"].numpy() if "image_features" in batch
-                else encoder.image_features(batch["image"].numpy())
-                for batch in data.held_out_batches(images_only=True, rank=0, world=1, workers=0)]
+    features = [
+        batch["image_features"].numpy() if "image_features" in batch else encoder.image_features(batch["image"].numpy())
+        for batch in data.held_out_batches(images_only=True, rank=0, world=1, workers=0)
+    ]
     kept = _probabilities(data, held_out) >= np.float32(sure)
-    images, labels = encoder.project_images(np.concatenate(features)[:len(kept)][kept]), held_out.labels[kept]
+    images, labels = encoder.project_images(np.concatenate(features)[: len(kept)][kept]), held_out.labels[kept]
     classes, codes = np.unique(labels, return_inverse=True)
     if len(classes) in (0, len(labels)):
-        raise OpenMofiError(f"Of {len(labels)} held-out images with labels from {sure:g} on no two show one entity.",
-                            "Hold out more entities with --held-out, or leave out the highest thresholds.")
+        raise OpenMofiError(
+            f"Of {len(labels)} held-out images with labels from {sure:g} on no two show one entity.",
+            "Hold out more entities with --held-out, or leave out the highest thresholds.",
+        )
     ids = [data.class_ids[number] for number in classes.tolist()]
     values: dict[str, Any] = {MAP: evaluate_retrieval(images, codes, resamples=1).ap_excl_query}
     if encoder.has_texts:
@@ -229,4 +251,3 @@ def _probabilities(data: TrainingData, held_out: HeldOut) -> NDArray[np.float32]
     found = np.zeros(len(lengths), np.float32)
     np.maximum.at(found, row[own], flat_lists(table["scores"])[1][own])
     return found
-

@@ -60,8 +60,9 @@ class Values:
         """
         first = runs[0]
         if any(not np.array_equal(run.entity, first.entity) or set(run.of) != set(first.of) for run in runs):
-            raise OpenMofiError("The runs of a study were measured on different images.",
-                                "Start the study again with another -o.")
+            raise OpenMofiError(
+                "The runs of a study were measured on different images.", "Start the study again with another -o."
+            )
         of = {name: np.concatenate([run.of[name] for run in runs]) for name in first.of}
         return cls(of, first.entity, first.facts)
 
@@ -71,8 +72,14 @@ class Values:
 
     def figures(self) -> dict[str, Any]:
         """JSON: of each metric the mean, its 95 % interval over seeds and entities, and the mean of each seed."""
-        return {metric: {"mean": self.mean(metric), "interval": list(bootstrap_interval(values, self.entity)),
-                         "seeds": np.nanmean(values, axis=1).tolist()} for metric, values in self.of.items()}
+        return {
+            metric: {
+                "mean": self.mean(metric),
+                "interval": list(bootstrap_interval(values, self.entity)),
+                "seeds": np.nanmean(values, axis=1).tolist(),
+            }
+            for metric, values in self.of.items()
+        }
 
     def over(self, other: Values, metric: str, *, resamples: int = 1000) -> dict[str, Any]:
         """The paired difference to another run of the same seeds; see `openmofi.bootstrap.PairedDifference`."""

@@ -33,12 +33,19 @@ def headed(base, folder, dim=12, *, text=True, bias=0.5, **options):
     draw = np.random.default_rng(3)
 
     def head(size):
-        made = Head.initial(size, dim, seed=size, mean=draw.normal(size=size), std=draw.uniform(0.5, 2, size),
-                            **options)
+        made = Head.initial(
+            size, dim, seed=size, mean=draw.normal(size=size), std=draw.uniform(0.5, 2, size), **options
+        )
         return Head({**made.parameters, "bias": draw.normal(size=dim).astype(np.float32) * bias})
 
-    save_heads(folder, base=base, image_head=head(base.feature_dim), logit_scale=20.0, settings={},
-               text_head=head(base.text_feature_dim) if text else None)
+    save_heads(
+        folder,
+        base=base,
+        image_head=head(base.feature_dim),
+        logit_scale=20.0,
+        settings={},
+        text_head=head(base.text_feature_dim) if text else None,
+    )
     return open_encoder(f"run:{folder}")
 
 
@@ -96,8 +103,9 @@ def test_transformers_clip(clip_folder, tmp_path, heads):
     base = open_encoder(f"hf:{clip_folder}")
     encoder = headed(base, tmp_path / "heads") if heads else base
     export(encoder, tmp_path / "out", "transformers")
-    model, processor, tokenizer = (kind.from_pretrained(tmp_path / "out")
-                                   for kind in (AutoModel, AutoImageProcessor, AutoTokenizer))
+    model, processor, tokenizer = (
+        kind.from_pretrained(tmp_path / "out") for kind in (AutoModel, AutoImageProcessor, AutoTokenizer)
+    )
     check_images(encoder, model.get_image_features, processed(processor))
     found = vectors(model.get_text_features(**tokenizer(TEXTS, padding=True, return_tensors="pt")))
     assert np.abs(found - encoder.embed_texts(TEXTS)).max() < 1e-4
@@ -119,11 +127,21 @@ def test_transformers_dinov2(tmp_path, heads):
     from transformers import Dinov2Config, Dinov2Model
 
     torch.manual_seed(0)
-    Dinov2Model(Dinov2Config(hidden_size=24, num_hidden_layers=2, num_attention_heads=2, image_size=SIZE,
-                             patch_size=8)).save_pretrained(tmp_path / "dino")
-    (tmp_path / "dino" / "preprocessor_config.json").write_text(json.dumps({
-        "image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 40}, "resample": 3,
-        "crop_size": {"height": SIZE, "width": SIZE}, "image_mean": [0.5] * 3, "image_std": [0.25] * 3}))
+    Dinov2Model(
+        Dinov2Config(hidden_size=24, num_hidden_layers=2, num_attention_heads=2, image_size=SIZE, patch_size=8)
+    ).save_pretrained(tmp_path / "dino")
+    (tmp_path / "dino" / "preprocessor_config.json").write_text(
+        json.dumps(
+            {
+                "image_processor_type": "BitImageProcessor",
+                "size": {"shortest_edge": 40},
+                "resample": 3,
+                "crop_size": {"height": SIZE, "width": SIZE},
+                "image_mean": [0.5] * 3,
+                "image_std": [0.25] * 3,
+            }
+        )
+    )
     encoder = open_encoder(f"hf:{tmp_path / 'dino'}")
     if heads:
         encoder = headed(encoder, tmp_path / "heads", text=False)
@@ -139,9 +157,16 @@ def test_timm(vit, tmp_path, heads):
     export(encoder, tmp_path / "out", "timm")
     by_folder = timm.create_model(f"local-dir:{tmp_path / 'out'}", pretrained=True)
     config = json.loads((tmp_path / "out" / "config.json").read_text())
-    by_name = timm.create_model("test_vit", pretrained=True, num_classes=config["num_classes"],
-                                pretrained_cfg_overlay={"file": str(tmp_path / "out" / "model.safetensors"),
-                                                        "num_classes": config["num_classes"], "custom_load": False})
+    by_name = timm.create_model(
+        "test_vit",
+        pretrained=True,
+        num_classes=config["num_classes"],
+        pretrained_cfg_overlay={
+            "file": str(tmp_path / "out" / "model.safetensors"),
+            "num_classes": config["num_classes"],
+            "custom_load": False,
+        },
+    )
     transform = timm.data.create_transform(**timm.data.resolve_model_data_config(by_folder))
     for model in (by_folder, by_name):
         check_images(encoder, model.eval(), stacked(transform))
@@ -153,9 +178,17 @@ def test_a_convolutional_tower_of_timm_with_a_head(tmp_path):
 
 
 def test_the_card_is_read_by_the_hub(clip, tmp_path):
-    (tmp_path / "result.json").write_text(json.dumps({
-        "protocol": "gpr1200", "headline": "gpr1200/map", "metrics": {"gpr1200/map": 0.75}, "data": {"path": "x/gpr"},
-        "intervals": {"gpr1200/map": [0.7, 0.8]}}))
+    (tmp_path / "result.json").write_text(
+        json.dumps(
+            {
+                "protocol": "gpr1200",
+                "headline": "gpr1200/map",
+                "metrics": {"gpr1200/map": 0.75},
+                "data": {"path": "x/gpr"},
+                "intervals": {"gpr1200/map": [0.7, 0.8]},
+            }
+        )
+    )
     facts = CardFacts("tiny", "apache-2.0", ("shapes",), ("By OpenMOFI.",), read_metrics([tmp_path / "result.json"]))
     assert facts.metrics == (Metric("gpr1200", "gpr", "gpr1200/map", 0.75, (0.7, 0.8)),)
     export(clip, tmp_path / "out", "open_clip", facts)
@@ -190,9 +223,14 @@ def test_what_embeds_otherwise_is_not_written(clip, tmp_path, monkeypatch):
     assert not any(path.name[0] != "." for path in (tmp_path / "out").glob("*"))
 
 
-@pytest.mark.parametrize(("style", "spec", "says"), [
-    ("timm", "clip", "no model of timm"), ("transformers", "clip", "no tower of the kind 'open_clip'"),
-    ("open_clip", "vit", "no text side")])
+@pytest.mark.parametrize(
+    ("style", "spec", "says"),
+    [
+        ("timm", "clip", "no model of timm"),
+        ("transformers", "clip", "no tower of the kind 'open_clip'"),
+        ("open_clip", "vit", "no text side"),
+    ],
+)
 def test_towers_of_another_library_are_refused(clip, vit, tmp_path, style, spec, says):
     with pytest.raises(UsageError, match=says):
         export({"clip": clip, "vit": vit}[spec], tmp_path / "out", style)

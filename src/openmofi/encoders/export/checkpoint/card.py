@@ -54,8 +54,14 @@ class CardFacts:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values, for a manifest."""
-        return {"name": self.name, "licence": self.licence, "datasets": list(self.datasets),
-                "labels": list(self.labels), "metrics": [vars(metric) for metric in self.metrics], "use": self.use}
+        return {
+            "name": self.name,
+            "licence": self.licence,
+            "datasets": list(self.datasets),
+            "labels": list(self.labels),
+            "metrics": [vars(metric) for metric in self.metrics],
+            "use": self.use,
+        }
 
 
 def read_metrics(paths: Sequence[str | Path]) -> tuple[Metric, ...]:
@@ -70,11 +76,20 @@ def read_metrics(paths: Sequence[str | Path]) -> tuple[Metric, ...]:
             raw = json.loads(path.read_text("utf-8"))
             name = str(raw["headline"])
             interval = raw.get("intervals", {}).get(name)
-            metrics.append(Metric(str(raw["protocol"]), Path(str(raw["data"]["path"])).name, name,
-                                  float(raw["metrics"][name]), interval and (float(interval[0]), float(interval[1]))))
+            metrics.append(
+                Metric(
+                    str(raw["protocol"]),
+                    Path(str(raw["data"]["path"])).name,
+                    name,
+                    float(raw["metrics"][name]),
+                    interval and (float(interval[0]), float(interval[1])),
+                )
+            )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            raise OpenMofiError(f"{path} is no result of an evaluation ({type(error).__name__}: {error}).",
-                                "Give a JSON file that `openmofi eval -o` wrote.") from error
+            raise OpenMofiError(
+                f"{path} is no result of an evaluation ({type(error).__name__}: {error}).",
+                "Give a JSON file that `openmofi eval -o` wrote.",
+            ) from error
     return tuple(metrics)
 
 
@@ -83,21 +98,43 @@ def write_card(folder: Path, encoder: Encoder, library: str, facts: CardFacts, a
     name = facts.name or _NAME.sub("-", encoder.spec).strip("-")
     environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     template = environment.from_string(files(__package__).joinpath("card.md.j2").read_text("utf-8"))
-    (folder / CARD).write_text(template.render(
-        header=_header(name, library, facts, texts=encoder.has_texts), name=name, encoder=encoder, library=library,
-        facts=facts, agreement=agreement, versions=package_versions()), "utf-8")
+    (folder / CARD).write_text(
+        template.render(
+            header=_header(name, library, facts, texts=encoder.has_texts),
+            name=name,
+            encoder=encoder,
+            library=library,
+            facts=facts,
+            agreement=agreement,
+            versions=package_versions(),
+        ),
+        "utf-8",
+    )
 
 
 def _header(name: str, library: str, facts: CardFacts, *, texts: bool) -> str:
     """The card's data as the hub's own library writes them."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    results = [EvalResult(task_type=metric.protocol, dataset_type=metric.data, dataset_name=metric.data,
-                          metric_type=metric.name.rpartition("/")[2], metric_name=metric.name,
-                          metric_value=metric.value) for metric in facts.metrics]
+    results = [
+        EvalResult(
+            task_type=metric.protocol,
+            dataset_type=metric.data,
+            dataset_name=metric.data,
+            metric_type=metric.name.rpartition("/")[2],
+            metric_name=metric.name,
+            metric_value=metric.value,
+        )
+        for metric in facts.metrics
+    ]
     data = ModelCardData(
-        license=facts.licence, library_name=library, tags=["openmofi", "image-embeddings"],
+        license=facts.licence,
+        library_name=library,
+        tags=["openmofi", "image-embeddings"],
         pipeline_tag="zero-shot-image-classification" if texts else "image-feature-extraction",
-        datasets=list(facts.datasets) or None, model_name=name if results else None, eval_results=results or None,
-        metrics=sorted({metric.name.rpartition("/")[2] for metric in facts.metrics}) or None)
+        datasets=list(facts.datasets) or None,
+        model_name=name if results else None,
+        eval_results=results or None,
+        metrics=sorted({metric.name.rpartition("/")[2] for metric in facts.metrics}) or None,
+    )
     return str(data.to_yaml()).strip()

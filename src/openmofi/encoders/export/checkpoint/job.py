@@ -18,14 +18,37 @@ from openmofi.storage.atomic import temporary_folder, write_error
 MOST_LOSS = 1e-3
 """Greatest 1 − mean cosine of a checkpoint: libraries resize images a little differently, and nothing else differs."""
 _MODULES = {"open_clip": "openclip", "timm": "timm", "transformers": "transformers"}
-_TOKENIZER = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt", "*.jinja",
-              *VOCABULARIES)
-OUTPUTS = Outputs((CARD, "config.json", "preprocessor_config.json", "generation_config.json", "open_clip_*",
-                   "*.safetensors", "*.safetensors.index.json", *_TOKENIZER))
+_TOKENIZER = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "merges.txt",
+    "*.jinja",
+    *VOCABULARIES,
+)
+OUTPUTS = Outputs(
+    (
+        CARD,
+        "config.json",
+        "preprocessor_config.json",
+        "generation_config.json",
+        "open_clip_*",
+        "*.safetensors",
+        "*.safetensors.index.json",
+        *_TOKENIZER,
+    )
+)
 
 
-def export_checkpoint(encoder: Encoder, out: str | Path, settings: ExportSettings, samples: Samples,
-                      facts: CardFacts = CardFacts(), *, restart: bool = False) -> Agreement:
+def export_checkpoint(
+    encoder: Encoder,
+    out: str | Path,
+    settings: ExportSettings,
+    samples: Samples,
+    facts: CardFacts = CardFacts(),
+    *,
+    restart: bool = False,
+) -> Agreement:
     """Write a folder that `settings.format` opens by itself, with preprocessing, tokenizer and card.
 
     Heads on a tower become part of its last projection; what they cannot be folded into is refused. The folder is

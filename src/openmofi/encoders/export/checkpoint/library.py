@@ -35,7 +35,8 @@ def batched(embed: Callable[[list[Any]], Any]) -> Embed:
 
     @torch.inference_mode()
     def run(items: Sequence[Any]) -> Array:
-        return normalised(np.concatenate([np.asarray(pooled(embed(list(part))).float())
-                                          for part in in_batches(list(items), _BATCH)]))
+        return normalised(
+            np.concatenate([np.asarray(pooled(embed(list(part))).float()) for part in in_batches(list(items), _BATCH)])
+        )
 
     return run

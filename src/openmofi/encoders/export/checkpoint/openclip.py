@@ -34,21 +34,37 @@ def write(encoder: Encoder, folder: Path) -> None:
     """
     image, text = side_of(encoder, "image"), side_of(encoder, "text")
     if image is None or text is None:
-        raise UsageError(f"{encoder.spec!r} has no text side, and open_clip's models have both.",
-                         "Use --format timm or transformers.")
+        raise UsageError(
+            f"{encoder.spec!r} has no text side, and open_clip's models have both.",
+            "Use --format timm or transformers.",
+        )
     vision_cfg, visual, quick = _image_half(image, encoder)
     text_cfg, textual, quick_text = _text_half(text)
     if quick != quick_text and image.kind == "open_clip":
-        raise UsageError("One tower has QuickGELU activations and the other has not; open_clip's models share them.",
-                         "Export it for onnx or openvino.")
-    config = {"embed_dim": encoder.dim, "vision_cfg": vision_cfg, "text_cfg": text_cfg, "custom_text": True,
-              **({"quick_gelu": True} if quick_text else {})}
+        raise UsageError(
+            "One tower has QuickGELU activations and the other has not; open_clip's models share them.",
+            "Export it for onnx or openvino.",
+        )
+    config = {
+        "embed_dim": encoder.dim,
+        "vision_cfg": vision_cfg,
+        "text_cfg": text_cfg,
+        "custom_text": True,
+        **({"quick_gelu": True} if quick_text else {}),
+    }
     scale = torch.tensor(math.log(encoder.logit_scale or 1.0))
-    state = {**{f"visual.{name}": value for name, value in visual.items()},
-             **{f"text.{name}": value for name, value in textual.items()}, "logit_scale": scale}
+    state = {
+        **{f"visual.{name}": value for name, value in visual.items()},
+        **{f"text.{name}": value for name, value in textual.items()},
+        "logit_scale": scale,
+    }
     save_file({name: value.detach().contiguous().clone() for name, value in state.items()}, folder / FILES[0])
-    (folder / FILES[1]).write_text(json.dumps(
-        {"model_cfg": config, "preprocess_cfg": _preprocess(encoder.preprocessing)}, indent=2, sort_keys=True), "utf-8")
+    (folder / FILES[1]).write_text(
+        json.dumps(
+            {"model_cfg": config, "preprocess_cfg": _preprocess(encoder.preprocessing)}, indent=2, sort_keys=True
+        ),
+        "utf-8",
+    )
     tokens = encoder.networks.tokens if encoder.networks else None
     if tokens is not None:
         tokens.save(folder)
@@ -60,38 +76,55 @@ def opened(folder: Path) -> Opened:
         model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
         tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
     model.eval()
-    return Opened(batched(lambda images: model.encode_image(torch.stack([transform(image) for image in images]))),
-                  batched(lambda texts: model.encode_text(tokenizer(texts))))
+    return Opened(
+        batched(lambda images: model.encode_image(torch.stack([transform(image) for image in images]))),
+        batched(lambda texts: model.encode_text(tokenizer(texts))),
+    )
 
 
 def _source(side: Side) -> ModelSource:
     arch, _, weights = side.rest.partition("/")
     source = folder_source(side.rest) if is_folder(side.rest) else source_of(arch, weights)
     if "multimodal_cfg" in source.config:
-        raise UsageError(f"{side.spec} writes captions besides, which its towers alone cannot.",
-                         "Choose a contrastive model.")
+        raise UsageError(
+            f"{side.spec} writes captions besides, which its towers alone cannot.", "Choose a contrastive model."
+        )
     return source
 
 
 def _preprocess(settings: Preprocessing) -> dict[str, Any]:
     if settings.resize_size not in (0, settings.size):
-        raise UsageError(f"The encoder's images are resized to {settings.resize_size} px and cropped to "
-                         f"{settings.size}; open_clip knows one size.", "Use --format timm or transformers.")
-    return {"size": [settings.size, settings.size], "mode": "RGB", "mean": list(settings.mean),
-            "std": list(settings.std), "interpolation": settings.interpolation, "resize_mode": settings.resize,
-            "fill_color": 0}
+        raise UsageError(
+            f"The encoder's images are resized to {settings.resize_size} px and cropped to "
+            f"{settings.size}; open_clip knows one size.",
+            "Use --format timm or transformers.",
+        )
+    return {
+        "size": [settings.size, settings.size],
+        "mode": "RGB",
+        "mean": list(settings.mean),
+        "std": list(settings.std),
+        "interpolation": settings.interpolation,
+        "resize_mode": settings.resize,
+        "fill_color": 0,
+    }
 
 
 def _image_half(side: Side, encoder: Encoder) -> _Half:
     if side.kind == "timm":
         return _of_timm(side, encoder)
     if side.kind != "open_clip":
-        raise UsageError(f"open_clip has no tower of the kind {side.kind!r}.",
-                         "Use --format transformers for towers of transformers, onnx or openvino for others.")
+        raise UsageError(
+            f"open_clip has no tower of the kind {side.kind!r}.",
+            "Use --format transformers for towers of transformers, onnx or openvino for others.",
+        )
     if side.spec:
         source = _source(side)
-        config, visual, quick = dict(source.config["vision_cfg"]), side.module.visual, bool(
-            source.config.get("quick_gelu"))
+        config, visual, quick = (
+            dict(source.config["vision_cfg"]),
+            side.module.visual,
+            bool(source.config.get("quick_gelu")),
+        )
     else:
         config, visual = dict(side.architecture["config"]), side.module
         quick = bool(side.architecture["quick_gelu"])
@@ -116,8 +149,10 @@ def _fold_image(visual: Any, side: Affine) -> Mapping[str, Any]:
     if hasattr(visual, "trunk") and isinstance(getattr(head, "proj", None), nn.Linear):
         head.proj = into_linear(head.proj, side)
         return {"timm_proj_bias": True}
-    raise UsageError("The image tower ends in no projection that a head folds into.",
-                     "Export it for onnx or openvino, which take heads as they are.")
+    raise UsageError(
+        "The image tower ends in no projection that a head folds into.",
+        "Export it for onnx or openvino, which take heads as they are.",
+    )
 
 
 def _of_timm(side: Side, encoder: Encoder) -> _Half:
@@ -129,16 +164,24 @@ def _of_timm(side: Side, encoder: Encoder) -> _Half:
     name, options = arguments(side, encoder.preprocessing.size)
     if options:
         raise UsageError(f"open_clip builds timm's {name} for its own image size alone.", "Use --format timm.")
-    config = {"timm_model_name": name, "timm_model_pretrained": False, "timm_pool": "", "timm_proj": "linear",
-              "timm_proj_bias": True, "image_size": encoder.preprocessing.size}
+    config = {
+        "timm_model_name": name,
+        "timm_model_pretrained": False,
+        "timm_pool": "",
+        "timm_proj": "linear",
+        "timm_proj_bias": True,
+        "image_size": encoder.preprocessing.size,
+    }
     state = {f"trunk.{key}": value for key, value in side.module.state_dict().items()}
     return config, state | {"head.proj.weight": behind.weight.float(), "head.proj.bias": behind.bias.float()}, False
 
 
 def _text_half(side: Side) -> _Half:
     if side.kind != "open_clip":
-        raise UsageError(f"open_clip has no text tower of the kind {side.kind!r}.",
-                         "Use --format transformers for towers of transformers, onnx or openvino for others.")
+        raise UsageError(
+            f"open_clip has no text tower of the kind {side.kind!r}.",
+            "Use --format transformers for towers of transformers, onnx or openvino for others.",
+        )
     if side.spec:
         source = _source(side)
         config, quick = dict(source.text), bool(source.config.get("quick_gelu"))
@@ -159,8 +202,10 @@ def _fold_text(config: dict[str, Any], state: dict[str, torch.Tensor], side: Aff
         weight = state.pop("text_projection").double().T
         bias = torch.zeros(len(weight), dtype=torch.float64)
     else:
-        raise UsageError("The text tower ends in no projection that a head folds into.",
-                         "Export it for onnx or openvino, which take heads as they are.")
+        raise UsageError(
+            "The text tower ends in no projection that a head folds into.",
+            "Export it for onnx or openvino, which take heads as they are.",
+        )
     folded = side.after(Affine(weight, bias))
     state |= {"text_projection.weight": folded.weight.float(), "text_projection.bias": folded.bias.float()}
     return {**config, "proj_bias": True}

@@ -45,8 +45,9 @@ class Affine:
             return cls(weight, bias)
         # e/|e| + W e/|e| + b has the direction of (1 + W) e where b is 0, and depends on |e| where it is not.
         if float(bias.abs().max()) > _EXACT * float(weight.abs().max()):
-            raise UsageError("An adapter with a bias folds into no projection: it depends on the embedding's length.",
-                             _ELSE)
+            raise UsageError(
+                "An adapter with a bias folds into no projection: it depends on the embedding's length.", _ELSE
+            )
         return cls(weight + torch.eye(len(weight), dtype=torch.float64), torch.zeros_like(bias))
 
     def after(self, first: Affine | None) -> Affine:
@@ -98,8 +99,10 @@ def side_of(encoder: Encoder, name: str) -> Side | None:
     if encoder.spec.startswith("run:") and encoder.companions.folder is not None:
         return _trained(encoder, name)
     if encoder.networks is None:
-        raise UsageError(f"The encoder {encoder.spec!r} has no networks of PyTorch, or stands on one that has none.",
-                         "Export the encoder that it was made of.")
+        raise UsageError(
+            f"The encoder {encoder.spec!r} has no networks of PyTorch, or stands on one that has none.",
+            "Export the encoder that it was made of.",
+        )
     network = getattr(encoder.networks, name)
     return network and Side(getattr(network, "model", network), encoder.spec, {})
 
@@ -140,8 +143,11 @@ def into_projection(projection: torch.Tensor, norm: nn.LayerNorm, side: Affine) 
     shift = torch.linalg.pinv(folded.T) @ side.bias
     missing = float((shift @ folded - side.bias).norm())
     if norm.bias is None or missing > _EXACT * float(1 + side.bias.norm()):
-        raise UsageError("The bias of the head does not fold into the tower: its output has more dimensions than the "
-                         "tower's projection.", _ELSE)
+        raise UsageError(
+            "The bias of the head does not fold into the tower: its output has more dimensions than the "
+            "tower's projection.",
+            _ELSE,
+        )
     with torch.no_grad():
         norm.bias.add_(shift.to(norm.bias))
     return folded.to(projection)

@@ -21,8 +21,10 @@ from openmofi.quiet import quiet_transformers
 FILES = ("model.safetensors", "config.json", "preprocessor_config.json")
 _RESAMPLE = {"bilinear": 2, "bicubic": 3}
 _ELSE = "Export it for onnx or openvino, which take heads as they are."
-_CLASSIFIERS = {"dinov2": "Dinov2ForImageClassification",
-                "dinov2_with_registers": "Dinov2WithRegistersForImageClassification"}
+_CLASSIFIERS = {
+    "dinov2": "Dinov2ForImageClassification",
+    "dinov2_with_registers": "Dinov2WithRegistersForImageClassification",
+}
 
 
 def write(encoder: Encoder, folder: Path) -> None:
@@ -37,13 +39,17 @@ def write(encoder: Encoder, folder: Path) -> None:
     image, text = side_of(encoder, "image"), side_of(encoder, "text")
     for side in (image, text):
         if side is not None and side.kind != "hf":
-            raise UsageError(f"transformers has no tower of the kind {side.kind!r}.",
-                             "Use --format open_clip or timm, as its towers are theirs.")
+            raise UsageError(
+                f"transformers has no tower of the kind {side.kind!r}.",
+                "Use --format open_clip or timm, as its towers are theirs.",
+            )
     assert image is not None
     tokens = encoder.networks.tokens if encoder.networks else None
     if getattr(tokens, "end", None) is not None:
-        raise UsageError("The tokenizer of this checkpoint does not end texts where its model reads them.",
-                         "Correct the tokenizer's files first: transformers would read them as they are.")
+        raise UsageError(
+            "The tokenizer of this checkpoint does not end texts where its model reads them.",
+            "Correct the tokenizer's files first: transformers would read them as they are.",
+        )
     with quiet_transformers():
         model = _images_alone(image) if text is None else _both(image, text, encoder)
         model.save_pretrained(str(folder), safe_serialization=True)
@@ -106,8 +112,10 @@ def _images_alone(side: Side) -> Any:
     import transformers
 
     if not side.spec:
-        raise UsageError("transformers has no model of a CLIP's image tower with its projection alone.",
-                         "Train it with a text tower, or export it for onnx or openvino.")
+        raise UsageError(
+            "transformers has no model of a CLIP's image tower with its projection alone.",
+            "Train it with a text tower, or export it for onnx or openvino.",
+        )
     if side.map is None:
         return side.module
     kind = side.module.config.model_type
@@ -123,7 +131,7 @@ def _classifier(model_class: Any, backbone: Any, side: Affine) -> Any:
     getattr(model, model.base_model_prefix).load_state_dict(backbone.state_dict())
     with torch.no_grad():
         model.classifier.weight.zero_()
-        model.classifier.weight[:, :side.weight.shape[1]] = side.weight
+        model.classifier.weight[:, : side.weight.shape[1]] = side.weight
         model.classifier.bias.copy_(side.bias)
     return model
 
@@ -131,11 +139,20 @@ def _classifier(model_class: Any, backbone: Any, side: Affine) -> Any:
 def _processor(settings: Preprocessing) -> dict[str, Any]:
     square = {"height": settings.size, "width": settings.size}
     crops = settings.resize == "shortest"
-    return {"image_processor_type": "CLIPImageProcessor", "do_convert_rgb": True, "do_resize": True,
-            "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True,
-            "size": {"shortest_edge": settings.resize_size or settings.size} if crops else square,
-            "do_center_crop": crops, "crop_size": square, "resample": _RESAMPLE[settings.interpolation],
-            "image_mean": list(settings.mean), "image_std": list(settings.std)}
+    return {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "size": {"shortest_edge": settings.resize_size or settings.size} if crops else square,
+        "do_center_crop": crops,
+        "crop_size": square,
+        "resample": _RESAMPLE[settings.interpolation],
+        "image_mean": list(settings.mean),
+        "image_std": list(settings.std),
+    }
 
 
 def opened(folder: Path) -> Opened:
@@ -159,5 +176,9 @@ def opened(folder: Path) -> Opened:
     padding = "max_length" if model.config.model_type == "siglip" else True
     return Opened(
         batched(lambda images: model.get_image_features(pixel_values=pixels(images))),
-        batched(lambda texts: model.get_text_features(
-            **tokenizer(texts, padding=padding, truncation=True, return_tensors="pt"))))
+        batched(
+            lambda texts: model.get_text_features(
+                **tokenizer(texts, padding=padding, truncation=True, return_tensors="pt")
+            )
+        ),
+    )

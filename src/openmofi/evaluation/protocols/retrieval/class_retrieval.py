@@ -19,5 +19,12 @@ def measure(subject: Subject) -> Measured:
 
 
 PROTOCOL = EvaluationProtocol(
-    name="retrieval", version=1, headline=EXCL, settings=RetrievalSettings, measure=measure, score=SCORE, by_class=True,
-    rule="Images that cannot be read are neither queries nor in the index.")
+    name="retrieval",
+    version=1,
+    headline=EXCL,
+    settings=RetrievalSettings,
+    measure=measure,
+    score=SCORE,
+    by_class=True,
+    rule="Images that cannot be read are neither queries nor in the index.",
+)

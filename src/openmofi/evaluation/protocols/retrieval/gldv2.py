@@ -66,8 +66,10 @@ def read_solution(path: Path) -> Landmarks:
         judged = [row for row in rows if row["Usage"] != "Ignored"]
         positives = {row["id"]: set(row["images"].split()) for row in judged}
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, AttributeError) as error:
-        raise OpenMofiError(f"{path} is not a solution of GLDv2's retrieval ({type(error).__name__}: {error}).",
-                            f"Give the folder with the authors' {SOLUTION}.") from error
+        raise OpenMofiError(
+            f"{path} is not a solution of GLDv2's retrieval ({type(error).__name__}: {error}).",
+            f"Give the folder with the authors' {SOLUTION}.",
+        ) from error
     if wrong is not None or not judged or not all(positives.values()):
         fault = f"an unknown usage in line {wrong}" if wrong else "queries without images"
         raise OpenMofiError(f"{path} has {fault}.", "Download it again.")
@@ -86,11 +88,17 @@ def measure(subject: Subject) -> Measured:
     path_of = {Path(file).stem: file for file in files}
     queries = [Path(key).stem for key in images.keys]
     positives = [{path_of.get(image, image) for image in truth.positives[query]} for query in queries]
-    found = search(subject.features, images.embeddings, file_sources(folder / "index", files, "gldv2-index"),
-                   set().union(*positives), k)
+    found = search(
+        subject.features,
+        images.embeddings,
+        file_sources(folder / "index", files, "gldv2-index"),
+        set().union(*positives),
+        k,
+    )
     relevant = found.relevant(positives)
-    values = np.array([average_precision_at(hits, len(of_query), k)
-                       for hits, of_query in zip(relevant, positives, strict=True)])
+    values = np.array(
+        [average_precision_at(hits, len(of_query), k) for hits, of_query in zip(relevant, positives, strict=True)]
+    )
     usage = np.array([truth.usage[query] for query in queries])
     columns = {f"map_at_{k}_{part}": np.where(usage == part, values, np.nan) for part in ("private", "public")}
     columns = {name: numbers for name, numbers in columns.items() if not np.isnan(numbers).all()}
@@ -99,17 +107,29 @@ def measure(subject: Subject) -> Measured:
         metrics={name: float(np.nanmean(numbers)) for name, numbers in columns.items()},
         intervals={name: bootstrap_interval(numbers, queries) for name, numbers in columns.items()},
         interval_over="queries",
-        data_fingerprint=fingerprint([data_fingerprint([images], [queries]), found.prints,
-                                      [sorted(of_query) for of_query in positives]]),
-        counts={"images": found.count, "queries": len(queries), "queries_listed": len(truth.positives),
-                "positives_missing": len(listed - set(path_of))},
+        data_fingerprint=fingerprint(
+            [data_fingerprint([images], [queries]), found.prints, [sorted(of_query) for of_query in positives]]
+        ),
+        counts={
+            "images": found.count,
+            "queries": len(queries),
+            "queries_listed": len(truth.positives),
+            "positives_missing": len(listed - set(path_of)),
+        },
         facts={"as_published": len(queries) == len(truth.positives) and listed <= set(path_of)},
-        images=[images, *found.refused], items=items_table(queries, queries, columns),
-        failures=worst(image_ids(images), queries, values, found, relevant, subject.failures))
+        images=[images, *found.refused],
+        items=items_table(queries, queries, columns),
+        failures=worst(image_ids(images), queries, values, found, relevant, subject.failures),
+    )
 
 
 PROTOCOL = EvaluationProtocol(
-    name="gldv2", version=1, headline="map_at_100_private", settings=Gldv2Settings, measure=measure,
+    name="gldv2",
+    version=1,
+    headline="map_at_100_private",
+    settings=Gldv2Settings,
+    measure=measure,
     score="average precision over the first k",
     rule="A query that cannot be read is left out (facts.as_published is then false). A positive that cannot be read "
-         "is never found, and stays among its queries' positives.")
+    "is never found, and stays among its queries' positives.",
+)

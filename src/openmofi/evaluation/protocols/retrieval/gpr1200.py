@@ -49,17 +49,24 @@ def list_gpr1200(folder: str | Path) -> dict[str, int]:
     for name in names:
         match = _PREFIX.match(name)
         if match is None:
-            raise OpenMofiError(f"{root / name} has no class in its name.",
-                                "GPR1200's images are named CLASS_NAME, e.g. 17_apple.jpg.")
+            raise OpenMofiError(
+                f"{root / name} has no class in its name.", "GPR1200's images are named CLASS_NAME, e.g. 17_apple.jpg."
+            )
         classes[name] = int(match[1])
     counts, published = Counter(classes.values()), len(DOMAINS) * CLASSES_PER_DOMAIN
     if len(counts) != published:
-        raise OpenMofiError(f"{root} has {len(counts):,} classes in {len(names):,} images; GPR1200 has {published:,} "
-                            f"classes of {IMAGES_PER_CLASS}.", "Give the folder of its 12,000 images.")
+        raise OpenMofiError(
+            f"{root} has {len(counts):,} classes in {len(names):,} images; GPR1200 has {published:,} "
+            f"classes of {IMAGES_PER_CLASS}.",
+            "Give the folder of its 12,000 images.",
+        )
     wrong = [(name, count) for name, count in sorted(counts.items()) if count != IMAGES_PER_CLASS]
     if wrong:
-        raise OpenMofiError(f"{len(wrong)} classes of {root} do not have {IMAGES_PER_CLASS} images, e.g. class "
-                            f"{wrong[0][0]} has {wrong[0][1]}.", "Unpack GPR1200 again.")
+        raise OpenMofiError(
+            f"{len(wrong)} classes of {root} do not have {IMAGES_PER_CLASS} images, e.g. class "
+            f"{wrong[0][0]} has {wrong[0][1]}.",
+            "Unpack GPR1200 again.",
+        )
     return dict(sorted(classes.items(), key=lambda pair: (pair[1], pair[0])))
 
 
@@ -68,15 +75,25 @@ def measure(subject: Subject) -> Measured:
     root = subject.data / "images" if (subject.data / "images").is_dir() else subject.data
     classes = list_gpr1200(root)
     images = subject.features.embed(file_sources(root, list(classes), "gpr1200"))
-    domains = {name: DOMAINS[number // CLASSES_PER_DOMAIN]
-               for number, name in enumerate(sorted(set(classes.values())))}
+    domains = {name: DOMAINS[number // CLASSES_PER_DOMAIN] for number, name in enumerate(sorted(set(classes.values())))}
     labels = [f"{classes[key]:04d}" for key in images.keys]
-    measured = measure_ranking(images, labels, subject.settings.recall_at, subject.failures,
-                               parts=[domains[classes[key]] for key in images.keys])
+    measured = measure_ranking(
+        images,
+        labels,
+        subject.settings.recall_at,
+        subject.failures,
+        parts=[domains[classes[key]] for key in images.keys],
+    )
     return replace(measured, facts={"as_published": not images.refused})
 
 
 PROTOCOL = EvaluationProtocol(
-    name="gpr1200", version=1, headline=INCL, settings=Gpr1200Settings, measure=measure, score=SCORE,
+    name="gpr1200",
+    version=1,
+    headline=INCL,
+    settings=Gpr1200Settings,
+    measure=measure,
+    score=SCORE,
     rule="Images that cannot be read are neither queries nor in the index; their class then has fewer positives, "
-         "and the result does not compare with published ones (facts.as_published).")
+    "and the result does not compare with published ones (facts.as_published).",
+)

@@ -31,8 +31,11 @@ from openmofi.evaluation.result import items_table
 from openmofi.features.sources import file_sources, shard_source
 from openmofi.storage import expand_shards, fingerprint
 
-IDS = {"images": "image_ids/image_query_ids.txt", "texts": "image_ids/text_query_ids.txt",
-       "positives": "image_ids/positive_ids.txt"}
+IDS = {
+    "images": "image_ids/image_query_ids.txt",
+    "texts": "image_ids/text_query_ids.txt",
+    "positives": "image_ids/positive_ids.txt",
+}
 DISTRACTORS = 100_000_000
 
 
@@ -61,8 +64,10 @@ def read_ids(path: Path) -> list[str]:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Download ILIAS's image_ids.") from error
     wrong = next((name for name in ids if name.count("/") != 2 or ".." in name.split("/")), None)
     if wrong is not None or not ids:
-        raise OpenMofiError(f"{path} has {f'a line that is no identifier: {wrong!r}' if ids else 'no identifiers'}.",
-                            "Identifiers are OBJECT/query/FILE or OBJECT/pos/FILE.")
+        raise OpenMofiError(
+            f"{path} has {f'a line that is no identifier: {wrong!r}' if ids else 'no identifiers'}.",
+            "Identifiers are OBJECT/query/FILE or OBJECT/pos/FILE.",
+        )
     return sorted(ids)
 
 
@@ -84,14 +89,20 @@ def measure(subject: Subject) -> Measured:
     if texts:
         vectors.append(normalised(np.asarray(subject.encoder.embed_texts(_texts(core, texts)), np.float32)))
     shards = sorted(str(path) for path in (folder / settings.distractors).glob("*.tar")) if settings.distractors else []
-    sources = [*file_sources(core, ids["positives"], "ilias-positives"),
-               *(shard_source(shard) for shard in (expand_shards(shards) if shards else ()))]
+    sources = [
+        *file_sources(core, ids["positives"], "ilias-positives"),
+        *(shard_source(shard) for shard in (expand_shards(shards) if shards else ())),
+    ]
     found = search(subject.features, np.concatenate(vectors), sources, set(ids["positives"]), settings.k)
     queries = [*images.keys, *texts]
     objects = [_object(query) for query in queries]
     relevant = found.relevant([positives[name] for name in objects])
-    values = np.array([tied_average_precision_at(hits, scores, len(positives[name]), settings.k)
-                       for hits, scores, name in zip(relevant, found.scores, objects, strict=True)])
+    values = np.array(
+        [
+            tied_average_precision_at(hits, scores, len(positives[name]), settings.k)
+            for hits, scores, name in zip(relevant, found.scores, objects, strict=True)
+        ]
+    )
     columns = _columns(values, len(images.keys), settings.k)
     of_images = slice(len(images.keys))
     return Measured(
@@ -99,11 +110,17 @@ def measure(subject: Subject) -> Measured:
         intervals={name: bootstrap_interval(numbers, objects) for name, numbers in columns.items()},
         interval_over="objects",
         data_fingerprint=fingerprint([data_fingerprint([images], [images.keys]), texts, found.prints]),
-        counts={"image_queries": len(images.keys), "text_queries": len(texts), "positives": len(found.row_of),
-                "distractors": found.count - len(found.row_of)},
-        facts={"distractors_published": DISTRACTORS}, images=[images, *found.refused],
+        counts={
+            "image_queries": len(images.keys),
+            "text_queries": len(texts),
+            "positives": len(found.row_of),
+            "distractors": found.count - len(found.row_of),
+        },
+        facts={"distractors_published": DISTRACTORS},
+        images=[images, *found.refused],
         items=items_table(queries, objects, columns),
-        failures=worst(image_ids(images), images.keys, values[of_images], found, relevant, subject.failures))
+        failures=worst(image_ids(images), images.keys, values[of_images], found, relevant, subject.failures),
+    )
 
 
 def _object(image: str) -> str:
@@ -119,13 +136,20 @@ def _texts(core: Path, files: Sequence[str]) -> list[str]:
 
 def _columns(values: Doubles, images: int, k: int) -> dict[str, Doubles]:
     of_image = np.arange(len(values)) < images
-    columns = {f"map_at_{k}": np.where(of_image, values, np.nan),
-               f"text_map_at_{k}": np.where(of_image, np.nan, values)}
+    columns = {
+        f"map_at_{k}": np.where(of_image, values, np.nan),
+        f"text_map_at_{k}": np.where(of_image, np.nan, values),
+    }
     return {name: numbers for name, numbers in columns.items() if not np.isnan(numbers).all()}
 
 
 PROTOCOL = EvaluationProtocol(
-    name="ilias", version=1, headline="map_at_1000", settings=IliasSettings, measure=measure,
+    name="ilias",
+    version=1,
+    headline="map_at_1000",
+    settings=IliasSettings,
+    measure=measure,
     score="average precision over the first k",
     rule="A query that cannot be read is left out. A positive that cannot be read is never found, and stays among its "
-         "queries' positives; a distractor that cannot be read is left out.")
+    "queries' positives; a distractor that cannot be read is left out.",
+)

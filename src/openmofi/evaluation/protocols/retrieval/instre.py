@@ -47,24 +47,38 @@ def read_instre(path: Path) -> GroundTruth:
 
     try:
         raw = loadmat(path)
-        database, names = ([str(np.ravel(entry)[0]) for entry in np.ravel(raw[field])]
-                           for field in ("imlist", "qimlist"))
-        answers = [(np.ravel(entry[0]).astype(np.int64) - 1, np.ravel(entry[1]).astype(np.float64))
-                   for entry in np.ravel(raw["gnd"])]
-        fits = len(answers) == len(names) > 0 and all(len(box) == 4 and len(at) and at.min() >= 0 and at.max() < len(
-            database) for at, box in answers)
+        database, names = (
+            [str(np.ravel(entry)[0]) for entry in np.ravel(raw[field])] for field in ("imlist", "qimlist")
+        )
+        answers = [
+            (np.ravel(entry[0]).astype(np.int64) - 1, np.ravel(entry[1]).astype(np.float64))
+            for entry in np.ravel(raw["gnd"])
+        ]
+        fits = len(answers) == len(names) > 0 and all(
+            len(box) == 4 and len(at) and at.min() >= 0 and at.max() < len(database) for at, box in answers
+        )
     except Exception as error:  # loadmat raises what a damaged file leads it to
-        raise OpenMofiError(f"{path} is not INSTRE's ground truth ({type(error).__name__}: {error}).",
-                            "Download it again.") from error
+        raise OpenMofiError(
+            f"{path} is not INSTRE's ground truth ({type(error).__name__}: {error}).", "Download it again."
+        ) from error
     if not fits or not all(inside(name) for name in [*database, *names]):
-        raise OpenMofiError(f"{path} is not INSTRE's ground truth: queries, boxes and positives do not fit together.",
-                            "Download it again.")
+        raise OpenMofiError(
+            f"{path} is not INSTRE's ground truth: queries, boxes and positives do not fit together.",
+            "Download it again.",
+        )
     empty = np.zeros(0, np.int64)
     # MATLAB counts from 1; boxes are left, upper, width, height.
-    return GroundTruth(database, [
-        Query(name, (box[0], box[1], box[0] + box[2], box[1] + box[3]),
-              {"easy": np.unique(at), "hard": empty, "junk": empty})
-        for name, (at, box) in zip(names, answers, strict=True)])
+    return GroundTruth(
+        database,
+        [
+            Query(
+                name,
+                (box[0], box[1], box[0] + box[2], box[1] + box[3]),
+                {"easy": np.unique(at), "hard": empty, "junk": empty},
+            )
+            for name, (at, box) in zip(names, answers, strict=True)
+        ],
+    )
 
 
 def measure(subject: Subject) -> Measured:
@@ -80,16 +94,29 @@ def measure(subject: Subject) -> Measured:
     values = np.array([average_precision(*of_query.positives("easy")) for of_query in ranking.ranks()])
     objects = [str(Path(query.name).parent) for query in queries]
     return Measured(
-        metrics={"map": float(values.mean())}, intervals={"map": bootstrap_interval(values, objects)},
+        metrics={"map": float(values.mean())},
+        intervals={"map": bootstrap_interval(values, objects)},
         interval_over="objects",
-        data_fingerprint=fingerprint([data_fingerprint([images, database], [images.keys, database.keys]), [
-            [query.box, query.positions["easy"].tolist()] for query in queries]]),
+        data_fingerprint=fingerprint(
+            [
+                data_fingerprint([images, database], [images.keys, database.keys]),
+                [[query.box, query.positions["easy"].tolist()] for query in queries],
+            ]
+        ),
         counts={"images": len(database.keys), "queries": len(queries), "objects": len(set(objects))},
-        images=[images, database], items=items_table(images.keys, objects, {"map": values}),
-        failures=worst_queries(values, image_ids(images), images.embeddings, queries, rows, database, subject.failures))
+        images=[images, database],
+        items=items_table(images.keys, objects, {"map": values}),
+        failures=worst_queries(values, image_ids(images), images.embeddings, queries, rows, database, subject.failures),
+    )
 
 
 PROTOCOL = EvaluationProtocol(
-    name="instre", version=1, headline="map", settings=InstreSettings, measure=measure, score="average precision",
+    name="instre",
+    version=1,
+    headline="map",
+    settings=InstreSettings,
+    measure=measure,
+    score="average precision",
     rule="A query that cannot be read is left out. A database image that cannot be read is never found, and stays "
-         "among its queries' positives.")
+    "among its queries' positives.",
+)

@@ -40,8 +40,12 @@ class Searched:
 
     def relevant(self, positives: Sequence[Set[str]]) -> NDArray[np.bool_]:
         """(q, k) whether each is among the query's positives, (q,) sets of keys."""
-        return np.stack([np.isin(rows, [self.row_of[key] for key in keys if key in self.row_of])
-                         for rows, keys in zip(self.rows, positives, strict=True)])
+        return np.stack(
+            [
+                np.isin(rows, [self.row_of[key] for key in keys if key in self.row_of])
+                for rows, keys in zip(self.rows, positives, strict=True)
+            ]
+        )
 
 
 def search(features: Features, queries: Floats, sources: Sequence[ImageSource], listed: Set[str], k: int) -> Searched:
@@ -64,18 +68,37 @@ def search(features: Features, queries: Floats, sources: Sequence[ImageSource], 
         prints.append(data_fingerprint([part], [part.keys]))
         refused.append(replace(part, shards=[], keys=[], contents=[], embeddings=part.embeddings[:0].copy()))
     if not row_of:
-        raise OpenMofiError("None of the images that queries look for can be read.",
-                            "Check the folder of the database.")
+        raise OpenMofiError(
+            "None of the images that queries look for can be read.", "Check the folder of the database."
+        )
     return Searched(nearest.rows, nearest.scores, row_of, nearest.count, refused, prints)
 
 
-def worst(ids: Sequence[ImageId], names: Sequence[str], values: Doubles, searched: Searched,
-          relevant: NDArray[np.bool_], count: int) -> list[Failure]:
+def worst(
+    ids: Sequence[ImageId],
+    names: Sequence[str],
+    values: Doubles,
+    searched: Searched,
+    relevant: NDArray[np.bool_],
+    count: int,
+) -> list[Failure]:
     """The queries of the lowest values, with the names of their nearest images as far as they are listed."""
     name_of = {row: key for key, row in searched.row_of.items()} if count else {}
     shown = slice(NEIGHBOURS_SHOWN)
-    return [Failure(ids[query], names[query], float(values[query]), [
+    return [
+        Failure(
+            ids[query],
+            names[query],
+            float(values[query]),
+            [
                 Answer(None, name_of.get(row, "an image that no query looks for"), float(score), bool(right))
-                for row, score, right in zip(searched.rows[query, shown].tolist(), searched.scores[query, shown],
-                                             relevant[query, shown], strict=True)])
-            for query in np.argsort(values, kind="stable")[:count].tolist()]
+                for row, score, right in zip(
+                    searched.rows[query, shown].tolist(),
+                    searched.scores[query, shown],
+                    relevant[query, shown],
+                    strict=True,
+                )
+            ],
+        )
+        for query in np.argsort(values, kind="stable")[:count].tolist()
+    ]

@@ -32,9 +32,16 @@ class RetrievalSettings(Settings):
     recall_at: tuple[PositiveInt, ...] = (1, 5, 10)
 
 
-def measure_ranking(images: EmbeddedImages, classes: Sequence[str], recall_at: Sequence[int], failures: int, *,
-                    parts: Sequence[str] | None = None, names: Mapping[str, str] | None = None,
-                    further: Mapping[str, Doubles] | None = None) -> Measured:
+def measure_ranking(
+    images: EmbeddedImages,
+    classes: Sequence[str],
+    recall_at: Sequence[int],
+    failures: int,
+    *,
+    parts: Sequence[str] | None = None,
+    names: Mapping[str, str] | None = None,
+    further: Mapping[str, Doubles] | None = None,
+) -> Measured:
     """Rank all images for each of them; see `evaluate_retrieval`.
 
     Args:
@@ -64,12 +71,18 @@ def measure_ranking(images: EmbeddedImages, classes: Sequence[str], recall_at: S
                 metrics[f"{part}/{metric}"] = float(np.nanmean(numbers))
                 intervals[f"{part}/{metric}"] = bootstrap_interval(numbers, retrieval.class_of[rows])
     return Measured(
-        metrics=metrics, intervals=intervals,
-        counts={"images": retrieval.images, "classes": retrieval.classes,
-                "queries_without_positives": retrieval.queries_without_positives},
-        data_fingerprint=data_fingerprint([images], [classes]), images=[images],
+        metrics=metrics,
+        intervals=intervals,
+        counts={
+            "images": retrieval.images,
+            "classes": retrieval.classes,
+            "queries_without_positives": retrieval.queries_without_positives,
+        },
+        data_fingerprint=data_fingerprint([images], [classes]),
+        images=[images],
         items=items_table(item_names(images), list(classes), values, list(parts) if parts else None),
-        failures=_worst(images, [(names or {}).get(name, name) for name in classes], retrieval, failures))
+        failures=_worst(images, [(names or {}).get(name, name) for name in classes], retrieval, failures),
+    )
 
 
 def _worst(images: EmbeddedImages, names: list[str], retrieval: RetrievalResult, count: int) -> list[Failure]:
@@ -84,6 +97,12 @@ def _worst(images: EmbeddedImages, names: list[str], retrieval: RetrievalResult,
     neighbours, similarities = nearest_rows(scores, min(NEIGHBOURS_SHOWN, len(names) - 1))
     correct = retrieval.class_of[neighbours] == retrieval.class_of[rows, None]
     ids = image_ids(images)
-    return [Failure(ids[row], names[row], float(precisions[row]),
-                    nearest_answers(ids, names, neighbours[query], similarities[query], correct[query]))
-            for query, row in enumerate(rows.tolist())]
+    return [
+        Failure(
+            ids[row],
+            names[row],
+            float(precisions[row]),
+            nearest_answers(ids, names, neighbours[query], similarities[query], correct[query]),
+        )
+        for query, row in enumerate(rows.tolist())
+    ]

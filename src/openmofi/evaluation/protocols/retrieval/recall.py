@@ -70,12 +70,15 @@ def _sop(folder: Path) -> dict[str, str]:
 
 def _cub(folder: Path) -> dict[str, str]:
     class_of = {number: int(name) for number, name in _fields(folder / "image_class_labels.txt", 2)}
-    return {f"images/{path}": str(class_of[number]) for number, path in _fields(folder / "images.txt", 2)
-            if class_of.get(number, 0) >= _FIRST_TEST_CLASS_OF_CUB}
+    return {
+        f"images/{path}": str(class_of[number])
+        for number, path in _fields(folder / "images.txt", 2)
+        if class_of.get(number, 0) >= _FIRST_TEST_CLASS_OF_CUB
+    }
 
 
 def _inaturalist(folder: Path) -> dict[str, str]:
-    paths = [path for path, in _fields(folder / SETS["inaturalist"].marker, 1)]
+    paths = [path for (path,) in _fields(folder / SETS["inaturalist"].marker, 1)]
     return {path: str(Path(path).parent) for path in paths}
 
 
@@ -107,13 +110,16 @@ def split_of(data: str | Path) -> tuple[str, dict[str, str]]:
     folder = require_folder(data)
     name = next((name for name, layout in SETS.items() if (folder / layout.marker).is_file()), None)
     if name is None:
-        raise OpenMofiError(f"{data} has none of {', '.join(layout.marker for layout in SETS.values())}.",
-                            "Give the folder of SOP, CUB-200-2011 or iNaturalist 2018; see `openmofi eval sources`.")
+        raise OpenMofiError(
+            f"{data} has none of {', '.join(layout.marker for layout in SETS.values())}.",
+            "Give the folder of SOP, CUB-200-2011 or iNaturalist 2018; see `openmofi eval sources`.",
+        )
     classes = SETS[name].read(folder)
     outside = next((path for path in classes if not inside(path)), None)
     if outside is not None or not classes:
-        raise OpenMofiError(f"The test split of {data} {f'names {outside!r}' if outside else 'is empty'}.",
-                            "Unpack the dataset again.")
+        raise OpenMofiError(
+            f"The test split of {data} {f'names {outside!r}' if outside else 'is empty'}.", "Unpack the dataset again."
+        )
     return name, classes
 
 
@@ -125,8 +131,9 @@ def measure(subject: Subject) -> Measured:
     classes = [class_of[key] for key in images.keys]
     _, codes, sizes = np.unique(classes, return_inverse=True, return_counts=True)
     if max(recall_at) >= len(classes):
-        raise UsageError(f"recall_at={max(recall_at)} is more than the {len(classes) - 1} other images.",
-                         "Set smaller values.")
+        raise UsageError(
+            f"recall_at={max(recall_at)} is more than the {len(classes) - 1} other images.", "Set smaller values."
+        )
     nearest = Nearest(checked_embeddings(images.embeddings), max(*recall_at, NEIGHBOURS_SHOWN) + 1)
     nearest.add(images.embeddings)
     rows, scores = without_own(nearest, np.arange(len(classes)))
@@ -135,18 +142,34 @@ def measure(subject: Subject) -> Measured:
     values = {f"recall_at_{k}": np.where(lonely, np.nan, correct[:, :k].any(axis=1)) for k in recall_at}
     first = np.where(correct.any(axis=1), correct.argmax(axis=1), correct.shape[1])
     ids, shown = image_ids(images), slice(NEIGHBOURS_SHOWN)
-    worst = np.argsort(np.where(lonely, -1, first), kind="stable")[::-1][:subject.failures]
+    worst = np.argsort(np.where(lonely, -1, first), kind="stable")[::-1][: subject.failures]
     return Measured(
         metrics={metric: float(np.nanmean(hits)) for metric, hits in values.items()},
         intervals={metric: bootstrap_interval(hits, codes) for metric, hits in values.items()},
-        data={"dataset": name}, data_fingerprint=data_fingerprint([images], [classes]), images=[images],
+        data={"dataset": name},
+        data_fingerprint=data_fingerprint([images], [classes]),
+        images=[images],
         counts={"images": len(classes), "classes": len(sizes), "queries_without_positives": int(lonely.sum())},
         items=items_table(images.keys, classes, values),
-        failures=[Failure(ids[row], classes[row], -float(first[row] + 1), nearest_answers(
-            ids, classes, rows[row, shown], scores[row, shown], correct[row, shown])) for row in worst.tolist()])
+        failures=[
+            Failure(
+                ids[row],
+                classes[row],
+                -float(first[row] + 1),
+                nearest_answers(ids, classes, rows[row, shown], scores[row, shown], correct[row, shown]),
+            )
+            for row in worst.tolist()
+        ],
+    )
 
 
 PROTOCOL = EvaluationProtocol(
-    name="recall", version=1, headline="recall_at_1", settings=RecallSettings, measure=measure,
-    score="rank of the first image of its class, negated", by_class=True,
-    rule="Images that cannot be read are neither queries nor in the index; images alone in their class are no queries.")
+    name="recall",
+    version=1,
+    headline="recall_at_1",
+    settings=RecallSettings,
+    measure=measure,
+    score="rank of the first image of its class, negated",
+    by_class=True,
+    rule="Images that cannot be read are neither queries nor in the index; images alone in their class are no queries.",
+)

@@ -49,7 +49,6 @@ class RevisitedSettings(Settings):
     precision_at: tuple[PositiveInt, ...] = (1, 5, 10)
 
 
-
 def measure(subject: Subject) -> Measured:
     """See the module."""
     settings: RevisitedSettings = subject.settings
@@ -67,31 +66,49 @@ def measure(subject: Subject) -> Measured:
     return Measured(
         metrics={metric: float(np.nanmean(numbers)) for metric, numbers in known.items()},
         intervals={metric: bootstrap_interval(numbers, images.keys) for metric, numbers in known.items()},
-        interval_over="queries", data={"dataset": name},
-        data_fingerprint=fingerprint([data_fingerprint([images, database], [images.keys, database.keys]), parts, [
-            [query.box, {kind: of_kind.tolist() for kind, of_kind in query.positions.items()}]
-            for query in truth.queries]]),
-        counts={"images": len(database.keys), "queries": len(images.keys),
-                "distractors": sum(count for count, _ in parts),
-                **{f"queries_without_{level}": int(np.isnan(values[f"map_{level}"]).sum()) for level in DIFFICULTIES}},
-        images=[images, database, *distractors], items=items_table(images.keys, images.keys, known),
-        failures=worst_queries(values[HEADLINE], image_ids(images), images.embeddings, queries, rows, database,
-                               subject.failures))
+        interval_over="queries",
+        data={"dataset": name},
+        data_fingerprint=fingerprint(
+            [
+                data_fingerprint([images, database], [images.keys, database.keys]),
+                parts,
+                [
+                    [query.box, {kind: of_kind.tolist() for kind, of_kind in query.positions.items()}]
+                    for query in truth.queries
+                ],
+            ]
+        ),
+        counts={
+            "images": len(database.keys),
+            "queries": len(images.keys),
+            "distractors": sum(count for count, _ in parts),
+            **{f"queries_without_{level}": int(np.isnan(values[f"map_{level}"]).sum()) for level in DIFFICULTIES},
+        },
+        images=[images, database, *distractors],
+        items=items_table(images.keys, images.keys, known),
+        failures=worst_queries(
+            values[HEADLINE], image_ids(images), images.embeddings, queries, rows, database, subject.failures
+        ),
+    )
 
 
 def _ground_truth(data: Path) -> tuple[str, GroundTruth]:
     folder = require_folder(data)
     names = [name for name in DATASETS if (folder / f"gnd_{name}.pkl").is_file()]
     if len(names) != 1:
-        raise OpenMofiError(f"{data} has {'no' if not names else 'more than one'} ground truth "
-                            f"{' or '.join(f'gnd_{name}.pkl' for name in DATASETS)}.",
-                            "Give the folder of one dataset, with its pickle and its images in jpg/.")
+        raise OpenMofiError(
+            f"{data} has {'no' if not names else 'more than one'} ground truth "
+            f"{' or '.join(f'gnd_{name}.pkl' for name in DATASETS)}.",
+            "Give the folder of one dataset, with its pickle and its images in jpg/.",
+        )
     truth = read_ground_truth(folder / f"gnd_{names[0]}.pkl")
     images = dict.fromkeys([*truth.database, *(query.name for query in truth.queries)])
     missing = [image for image in images if not (folder / "jpg" / f"{image}{SUFFIX}").is_file()]
     if missing:
-        raise OpenMofiError(f"{len(missing):,} of {len(images):,} images are not in {folder / 'jpg'}, e.g. {missing[0]}"
-                            f"{SUFFIX}.", "Unpack the dataset's images there, without subfolders.")
+        raise OpenMofiError(
+            f"{len(missing):,} of {len(images):,} images are not in {folder / 'jpg'}, e.g. {missing[0]}{SUFFIX}.",
+            "Unpack the dataset's images there, without subfolders.",
+        )
     return names[0], truth
 
 
@@ -108,16 +125,23 @@ def query_source(root: Path, queries: Sequence[Query], suffix: str, name: str) -
 
     def read() -> Iterator[tuple[str, Load]]:
         loads = (load for part in parts for _, load in part.read())
-        yield from ((f"{number}-{query.name}", load)
-                    for number, (query, load) in enumerate(zip(queries, loads, strict=True)))
+        yield from (
+            (f"{number}-{query.name}", load) for number, (query, load) in enumerate(zip(queries, loads, strict=True))
+        )
 
     boxes = [query.box for query in queries]
-    return cropped(ImageSource(name, fingerprint([part.stamp for part in parts]), read), boxes,
-                   lambda key, _: boxes[int(key.split("-")[0])])
+    return cropped(
+        ImageSource(name, fingerprint([part.stamp for part in parts]), read),
+        boxes,
+        lambda key, _: boxes[int(key.split("-")[0])],
+    )
 
 
-def _add_distractors(subject: Subject, folder: str, ranking: Ranking,
-                     ) -> tuple[list[EmbeddedImages], list[tuple[int, str]]]:
+def _add_distractors(
+    subject: Subject,
+    folder: str,
+    ranking: Ranking,
+) -> tuple[list[EmbeddedImages], list[tuple[int, str]]]:
     """Rank the distractors. Returns the refused images, and (images, fingerprint) of each part."""
     if not folder:
         return [], []
@@ -146,8 +170,15 @@ def _values(ranking: Ranking, settings: RevisitedSettings) -> dict[str, np.ndarr
     return {name: np.array(numbers) for name, numbers in sorted(values.items())}
 
 
-def worst_queries(precisions: np.ndarray, ids: Sequence[ImageId], embeddings: Floats, queries: Sequence[Query],
-                  rows: Ints, database: EmbeddedImages, count: int) -> list[Failure]:
+def worst_queries(
+    precisions: np.ndarray,
+    ids: Sequence[ImageId],
+    embeddings: Floats,
+    queries: Sequence[Query],
+    rows: Ints,
+    database: EmbeddedImages,
+    count: int,
+) -> list[Failure]:
     """The queries of the lowest AP, with their nearest images of the database that are not junk.
 
     Args:
@@ -169,13 +200,24 @@ def worst_queries(precisions: np.ndarray, ids: Sequence[ImageId], embeddings: Fl
         nearest, near = (side[0] for side in nearest_rows(of_query[None], NEIGHBOURS_SHOWN))
         nearest, near = nearest[np.isfinite(near)], near[np.isfinite(near)]
         positives = np.concatenate([readable[kind] for kind in DIFFICULTIES["medium"][0]])
-        failures.append(Failure(ids[row], queries[row].name, float(precisions[row]), nearest_answers(
-            database_ids, names, nearest, near, np.isin(nearest, positives))))
+        failures.append(
+            Failure(
+                ids[row],
+                queries[row].name,
+                float(precisions[row]),
+                nearest_answers(database_ids, names, nearest, near, np.isin(nearest, positives)),
+            )
+        )
     return failures
 
 
 PROTOCOL = EvaluationProtocol(
-    name="revisited", version=1, headline=HEADLINE, settings=RevisitedSettings, measure=measure,
+    name="revisited",
+    version=1,
+    headline=HEADLINE,
+    settings=RevisitedSettings,
+    measure=measure,
     score="average precision, medium",
     rule="A query that cannot be read is left out. A database image that cannot be read is never found, and stays "
-         "among its queries' positives.")
+    "among its queries' positives.",
+)

@@ -44,10 +44,20 @@ def measure(subject: Subject) -> Measured:
         classes = entity_embeddings(list(texts.values()), subject.encoder.embed_texts)
         labels = np.searchsorted(list(texts), entities)
         further[ZERO_SHOT] = evaluate_zero_shot(images.embeddings, labels, classes).correct
-    measured = measure_ranking(images, entities, subject.settings.recall_at, subject.failures,
-                               parts=_domains(world, entities), names=names, further=further)
-    return replace(measured, interval_over="entities",
-                   facts={"texts": bool(further), "frozen": measured.data_fingerprint == FROZEN})
+    measured = measure_ranking(
+        images,
+        entities,
+        subject.settings.recall_at,
+        subject.failures,
+        parts=_domains(world, entities),
+        names=names,
+        further=further,
+    )
+    return replace(
+        measured,
+        interval_over="entities",
+        facts={"texts": bool(further), "frozen": measured.data_fingerprint == FROZEN},
+    )
 
 
 def _world(data: Path) -> Path:
@@ -63,8 +73,10 @@ def _texts(world: Path, entities: list[str]) -> dict[str, tuple[str, str]]:
     table = read_parquet(path, ENTITIES, columns=["id", "name", "description"], hint="Build the sample world again.")
     rows = pc.index_in(pa.array(entities), value_set=table["id"].combine_chunks())
     if rows.null_count:
-        raise OpenMofiError(f"{path} lacks the entity {entities[rows.is_null().index(True).as_py()]!r}.",
-                            "Build the sample world again.")
+        raise OpenMofiError(
+            f"{path} lacks the entity {entities[rows.is_null().index(True).as_py()]!r}.",
+            "Build the sample world again.",
+        )
     names, descriptions = (table[column].take(rows).to_pylist() for column in ("name", "description"))
     return dict(zip(entities, zip(names, descriptions, strict=True), strict=True))
 
@@ -76,6 +88,12 @@ def _domains(world: Path, entities: list[str]) -> list[str]:
 
 
 PROTOCOL = EvaluationProtocol(
-    name="sample-retrieval", version=1, headline=EXCL, settings=RetrievalSettings, measure=measure, score=SCORE,
+    name="sample-retrieval",
+    version=1,
+    headline=EXCL,
+    settings=RetrievalSettings,
+    measure=measure,
+    score=SCORE,
     by_class=True,
-    rule="Images that cannot be read are neither queries nor in the index.")
+    rule="Images that cannot be read are neither queries nor in the index.",
+)

@@ -41,8 +41,15 @@ from openmofi.pairs.formats.files import inside
 from openmofi.storage import fingerprint
 
 SIZES: Mapping[str, tuple[int, int]] = {
-    "cars": (8131, 0), "sop": (60_502, 0), "inshop": (14_218, 12_612), "inat": (136_093, 0), "met": (1003, 397_121),
-    "gldv2": (1129, 761_757), "food2k": (9979, 0), "rp2k": (10_931, 0)}
+    "cars": (8131, 0),
+    "sop": (60_502, 0),
+    "inshop": (14_218, 12_612),
+    "inat": (136_093, 0),
+    "met": (1003, 397_121),
+    "gldv2": (1129, 761_757),
+    "food2k": (9979, 0),
+    "rp2k": (10_931, 0),
+}
 """Domain → queries, and images of an index of its own (0: the queries are the index)."""
 
 DOMAINS = tuple(SIZES)
@@ -77,12 +84,14 @@ def read_split(path: Path) -> Split:
         rows = json.loads(path.read_text("utf-8"))
         classes = {str(row["path"]): _classes(row["class_id"]) for row in rows}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OpenMofiError(f"{path} is no split of UnED ({type(error).__name__}: {error}).",
-                            "Unpack info_files.zip again.") from error
+        raise OpenMofiError(
+            f"{path} is no split of UnED ({type(error).__name__}: {error}).", "Unpack info_files.zip again."
+        ) from error
     outside = next((name for name in classes if not inside(name)), None)
     if outside is not None or not classes:
-        raise OpenMofiError(f"{path} {f'names {outside!r}' if outside else 'is empty'}.",
-                            "Unpack info_files.zip again.")
+        raise OpenMofiError(
+            f"{path} {f'names {outside!r}' if outside else 'is empty'}.", "Unpack info_files.zip again."
+        )
     return Split(classes)
 
 
@@ -108,10 +117,19 @@ def measure(subject: Subject) -> Measured:
     unknown = set(domains) - set(DOMAINS)
     if unknown or not domains:
         raise OpenMofiError(f"Unknown domains {', '.join(sorted(unknown)) or '(none)'}.", f"Use {', '.join(DOMAINS)}.")
-    splits = {name: {kind: read_split(folder / f"info_files/{name}/{kind}.json")
-                     for kind in (("test", "index") if SIZES[name][1] else ("test",))} for name in domains}
-    queries = {name: subject.features.embed(file_sources(folder / "images", list(splits[name]["test"].classes),
-                                                         f"uned-{name}-test")) for name in domains}
+    splits = {
+        name: {
+            kind: read_split(folder / f"info_files/{name}/{kind}.json")
+            for kind in (("test", "index") if SIZES[name][1] else ("test",))
+        }
+        for name in domains
+    }
+    queries = {
+        name: subject.features.embed(
+            file_sources(folder / "images", list(splits[name]["test"].classes), f"uned-{name}-test")
+        )
+        for name in domains
+    }
     codes: dict[tuple[str, str], int] = {}
     nearest = Nearest(np.concatenate([images.embeddings for images in queries.values()]), DEPTH + 1)
     of_index, refused, prints = [], [], []
@@ -128,9 +146,15 @@ def measure(subject: Subject) -> Measured:
     return _measured(queries, splits, codes, np.array(of_index, np.int64), nearest, prints, refused)
 
 
-def _measured(queries: Mapping[str, EmbeddedImages], splits: Mapping[str, Mapping[str, Split]],
-              codes: Mapping[tuple[str, str], int], of_index: Ints, nearest: Nearest, prints: list[str],
-              refused: list[EmbeddedImages]) -> Measured:
+def _measured(
+    queries: Mapping[str, EmbeddedImages],
+    splits: Mapping[str, Mapping[str, Split]],
+    codes: Mapping[tuple[str, str], int],
+    of_index: Ints,
+    nearest: Nearest,
+    prints: list[str],
+    refused: list[EmbeddedImages],
+) -> Measured:
     sizes, labels = Counter(of_index.tolist()), of_index[nearest.rows]
     keys, groups, parts, first, mmp = [], [], [], [], []
     row = 0
@@ -150,13 +174,21 @@ def _measured(queries: Mapping[str, EmbeddedImages], splits: Mapping[str, Mappin
     values = {"recall_at_1": np.array(first), f"mmp_at_{DEPTH}": np.array(mmp)}
     metrics, intervals = _means(values, np.array(parts), np.array(groups))
     return Measured(
-        metrics=metrics, intervals=intervals,
-        data_fingerprint=fingerprint([*(data_fingerprint([images], [images.keys]) for images in queries.values()),
-                                      prints]),
-        counts={"queries": len(keys), "images": nearest.count, "domains": len(queries),
-                "queries_without_positives": int(np.isnan(values["recall_at_1"]).sum())},
-        facts={"as_published": set(queries) == set(DOMAINS)}, images=[*queries.values(), *refused],
-        items=items_table(keys, groups, values, parts))
+        metrics=metrics,
+        intervals=intervals,
+        data_fingerprint=fingerprint(
+            [*(data_fingerprint([images], [images.keys]) for images in queries.values()), prints]
+        ),
+        counts={
+            "queries": len(keys),
+            "images": nearest.count,
+            "domains": len(queries),
+            "queries_without_positives": int(np.isnan(values["recall_at_1"]).sum()),
+        },
+        facts={"as_published": set(queries) == set(DOMAINS)},
+        images=[*queries.values(), *refused],
+        items=items_table(keys, groups, values, parts),
+    )
 
 
 def _means(values: Mapping[str, Doubles], parts: Any, groups: Any) -> tuple[dict[str, float], dict[str, Any]]:
@@ -176,6 +208,11 @@ def _means(values: Mapping[str, Doubles], parts: Any, groups: Any) -> tuple[dict
 
 
 PROTOCOL = EvaluationProtocol(
-    name="uned", version=1, headline="recall_at_1", settings=UnedSettings, measure=measure,
+    name="uned",
+    version=1,
+    headline="recall_at_1",
+    settings=UnedSettings,
+    measure=measure,
     rule="Images that cannot be read are neither queries nor in the index; queries whose class is not in the index are "
-         "left out.")
+    "left out.",
+)

@@ -57,8 +57,7 @@ class Bodies:
             # Of an upload that is too large the rest is forgotten as it comes.
             more = min(size, settings.max_upload_bytes) - held
             if self._held + more > self._held_bytes:
-                raise HTTPException(503, "Too much is being sent at once.",
-                                    {"Connection": "close", "Retry-After": "5"})
+                raise HTTPException(503, "Too much is being sent at once.", {"Connection": "close", "Retry-After": "5"})
             held += more
             self._held += more
             return message

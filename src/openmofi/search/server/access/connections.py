@@ -97,8 +97,10 @@ class Connections:
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         now, settings = loop.time(), self._settings
         for connection in [each for mine in self._by_client.values() for each in mine]:
-            if connection.unread_for(now) > settings.unread_seconds \
-                    or now - (connection.header_began or now) > settings.header_seconds:
+            if (
+                connection.unread_for(now) > settings.unread_seconds
+                or now - (connection.header_began or now) > settings.header_seconds
+            ):
                 connection.transport.abort()
         self._sweeping = False
         if self._by_client:
@@ -188,6 +190,7 @@ class SeldomLogged:
             return
         self._count += 1
         if (now := time.monotonic()) - self._said >= _LOG_SECONDS:
-            logger.error("no connection can be accepted: %s (%d times); raise the limit (ulimit -n)", error,
-                         self._count)
+            logger.error(
+                "no connection can be accepted: %s (%d times); raise the limit (ulimit -n)", error, self._count
+            )
             self._said, self._count = now, 0

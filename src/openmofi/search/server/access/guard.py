@@ -115,8 +115,9 @@ class Guard:
             logger.exception("internal error", extra={"fields": {"request_id": request_id}})
             if status:
                 raise  # the connection ends, so that nobody takes half an answer for a whole one
-            await error_answer(request_id, 500, "Something went wrong inside the server.",
-                               f"Its log says more under {request_id}.")(scope, receive, guarded)
+            await error_answer(
+                request_id, 500, "Something went wrong inside the server.", f"Its log says more under {request_id}."
+            )(scope, receive, guarded)
         finally:
             self._note(scope, request_id, status, time.monotonic() - started)
 
@@ -131,8 +132,12 @@ class Guard:
         if path == "/healthz":  # supervisors are always answered
             return None
         if SPARE in scope["state"]:
-            return (503, "The server is answering as many requests as it can.", "Try again in a second.",
-                    {"Retry-After": "1", "Connection": "close"})
+            return (
+                503,
+                "The server is answering as many requests as it can.",
+                "Try again in a second.",
+                {"Retry-After": "1", "Connection": "close"},
+            )
         client = scope["client"][0] if scope.get("client") else ""
         if seconds := self._limits.take(client, _cost(scope, path)):
             return 429, "Too many requests.", f"Try again in {seconds} seconds.", {"Retry-After": str(seconds)}
@@ -140,8 +145,12 @@ class Guard:
         if not _LENGTH.fullmatch(length) or int(length) > self._most(scope):
             return 413, TOO_LARGE, "", {"Connection": "close"}
         if self._settings.token and _is_private(path) and not self._is_known(scope, headers):
-            return (401, "This server asks for its token.", "Send it as Authorization: Bearer TOKEN.",
-                    {"WWW-Authenticate": "Bearer"})
+            return (
+                401,
+                "This server asks for its token.",
+                "Send it as Authorization: Bearer TOKEN.",
+                {"WWW-Authenticate": "Bearer"},
+            )
         return None
 
     def _most(self, scope: Scope) -> int:
@@ -161,9 +170,20 @@ class Guard:
         method = scope["method"] if scope["method"] in ("GET", "POST", "DELETE", "HEAD", "OPTIONS") else "other"
         self._metrics.requests.labels(method, route, str(status)).inc()
         self._metrics.seconds.labels(method, route).observe(seconds)
-        logger.info("request", extra={"fields": {
-            "request_id": request_id, "method": scope["method"], "path": scope["path"], "route": route,
-            "status": status, "ms": round(seconds * 1000, 1), "client": (scope.get("client") or [""])[0]}})
+        logger.info(
+            "request",
+            extra={
+                "fields": {
+                    "request_id": request_id,
+                    "method": scope["method"],
+                    "path": scope["path"],
+                    "route": route,
+                    "status": status,
+                    "ms": round(seconds * 1000, 1),
+                    "client": (scope.get("client") or [""])[0],
+                }
+            },
+        )
 
 
 def _cost(scope: Scope, path: str) -> int:
@@ -180,8 +200,9 @@ def _is_private(path: str) -> bool:
 def _of_other_origin(headers: Headers, host: str) -> bool:
     """Whether a browser says that a page of another origin asks."""
     origin = headers.get("origin")
-    return (origin is not None and origin.partition("://")[2] != host) or \
-        headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none")
+    return (origin is not None and origin.partition("://")[2] != host) or headers.get(
+        "sec-fetch-site", "same-origin"
+    ) not in ("same-origin", "none")
 
 
 def _add_headers(headers: MutableHeaders, request_id: str) -> None:

@@ -24,8 +24,14 @@ def listed(context: Shared, prefix: Short = "", type: Short = "", limit: Limit =
 
 
 @router.get("/{entity:path}/images", response_model=list[EntityImage])
-def images(entity: EntityId, context: Shared, order: Literal["sure", "doubt"] = "sure", accepted: bool | None = None,
-           limit: Limit = 100, offset: Offset = 0) -> Response:
+def images(
+    entity: EntityId,
+    context: Shared,
+    order: Literal["sure", "doubt"] = "sure",
+    accepted: bool | None = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> Response:
     """Images that were judged to show it."""
     context.index.entity(entity)
     return answer(context.index.entity_images(entity, order=order, accepted=accepted, limit=limit, offset=offset))

@@ -15,8 +15,12 @@ from openmofi.search.server.routes.shared import Few, ImageId, Shared, Short
 
 router = APIRouter(prefix="/api/images")
 # What browsers show as an image and can't run; anything else is saved to a file.
-_MAGIC = ((b"\xff\xd8\xff", "image/jpeg", "jpg"), (b"\x89PNG\r\n\x1a\n", "image/png", "png"),
-          (b"GIF8", "image/gif", "gif"), (b"BM", "image/bmp", "bmp"))
+_MAGIC = (
+    (b"\xff\xd8\xff", "image/jpeg", "jpg"),
+    (b"\x89PNG\r\n\x1a\n", "image/png", "png"),
+    (b"GIF8", "image/gif", "gif"),
+    (b"BM", "image/bmp", "bmp"),
+)
 
 
 @router.get("/{image}", response_model=ImageRecord)

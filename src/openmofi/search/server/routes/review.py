@@ -23,8 +23,12 @@ Verdicts = Annotated[list[VerdictBody], Field(min_length=1, max_length=1000), Bo
 @router.post("/verdicts", response_model=list[Verdict], status_code=201)
 def add(body: Verdicts, context: Shared) -> Response:
     """Keep verdicts, all of them or none; of several on one label the last counts."""
-    return answer(context.index.add_verdicts([
-        Verdict(each.shard, each.key, each.entity, each.verdict, each.instead, each.who) for each in body]), 201)
+    return answer(
+        context.index.add_verdicts(
+            [Verdict(each.shard, each.key, each.entity, each.verdict, each.instead, each.who) for each in body]
+        ),
+        201,
+    )
 
 
 @router.get("/verdicts", response_model=list[Verdict])
@@ -38,8 +42,11 @@ def exported(context: Shared, entity: Short = "", labels: Long = "") -> Response
     """All verdicts that were not taken back, as the table that `openmofi label --verdicts` takes."""
     buffer = io.BytesIO()
     pq.write_table(context.index.verdict_table(labels, entity), buffer, compression="zstd")
-    return Response(buffer.getvalue(), media_type="application/vnd.apache.parquet",
-                    headers={"Content-Disposition": 'attachment; filename="verdicts.parquet"'})
+    return Response(
+        buffer.getvalue(),
+        media_type="application/vnd.apache.parquet",
+        headers={"Content-Disposition": 'attachment; filename="verdicts.parquet"'},
+    )
 
 
 @router.delete("/verdicts/{verdict}", status_code=204)
@@ -51,8 +58,14 @@ def undo(verdict: Number, context: Shared) -> Response:
 
 
 @router.get("/review", response_model=list[ToJudge])
-def proposed(context: Shared, entity: Short = "", order: Literal["active", "doubt", "sure"] = "active",
-             accepted: bool | None = None, who: Short = "", limit: Limit = 50) -> Response:
+def proposed(
+    context: Shared,
+    entity: Short = "",
+    order: Literal["active", "doubt", "sure"] = "active",
+    accepted: bool | None = None,
+    who: Short = "",
+    limit: Limit = 50,
+) -> Response:
     """Labels that nobody has judged yet, those first that say most."""
     return answer(to_judge(context.index, entity, order=order, accepted=accepted, who=who, limit=limit))
 

@@ -45,7 +45,8 @@ async def search(body: SearchBody, context: Shared) -> Response:
     query = await run_in_threadpool(body.query, context.example) if body.examples else body.query(context.example)
     vector = await context.encoder.vector(query) if query.has_vector else None
     return await asyncio.get_running_loop().run_in_executor(
-        context.searching, lambda: answer(context.index.search(query, vector)))
+        context.searching, lambda: answer(context.index.search(query, vector))
+    )
 
 
 router.add_api_route("/search", search, methods=["POST"], response_model=Results, route_class_override=Direct)
@@ -55,10 +56,16 @@ router.add_api_route("/search", search, methods=["POST"], response_model=Results
 def info(context: Shared) -> Response:
     """What the index holds."""
     held, settings = context.index.info(), context.settings
-    return answer(ServerInfo(
-        **{each.name: getattr(held, each.name) for each in fields(IndexInfo)}, version=__version__,
-        token=bool(settings.token), map="map" in meta(context.index.connection),
-        max_upload_bytes=settings.max_upload_bytes, max_upload_pixels=settings.max_upload_pixels))
+    return answer(
+        ServerInfo(
+            **{each.name: getattr(held, each.name) for each in fields(IndexInfo)},
+            version=__version__,
+            token=bool(settings.token),
+            map="map" in meta(context.index.connection),
+            max_upload_bytes=settings.max_upload_bytes,
+            max_upload_pixels=settings.max_upload_pixels,
+        )
+    )
 
 
 @router.post("/recognise", response_model=Recognition)
@@ -74,8 +81,9 @@ async def upload(request: Request, context: Shared) -> Response:
         async with asyncio.timeout(_PATIENCE):
             data = await _received(request, context.settings.max_upload_bytes)
     except TimeoutError as error:
-        raise Refused(408, f"The image did not arrive within {_PATIENCE} seconds.", "Try again.",
-                      {"Connection": "close"}) from error
+        raise Refused(
+            408, f"The image did not arrive within {_PATIENCE} seconds.", "Try again.", {"Connection": "close"}
+        ) from error
     async with context.decoding:
         return answer(await run_in_threadpool(context.uploads.add, data), 201)
 
@@ -90,6 +98,7 @@ async def _received(request: Request, most: int) -> bytes:
         else:
             parts.clear()
     if size > most:
-        raise Refused(413, f"This file has {size / 1e6:.0f} MB, more than {most / 1e6:.0f} MB.",
-                      "Send a smaller image.")
+        raise Refused(
+            413, f"This file has {size / 1e6:.0f} MB, more than {most / 1e6:.0f} MB.", "Send a smaller image."
+        )
     return b"".join(parts)
