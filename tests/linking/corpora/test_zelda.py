@@ -164,8 +164,8 @@ def test_conll_in_aidas_columns(tmp_path):
         tmp_path,
         (
             "-DOCSTART- (1 EU)\nIn\nNew\tB\tNew York\tNew_York_City\thttp://x\t1\t/m/1\nYork\tI\tNew York\t"
-            "New_York_City\thttp://x\t1\t/m/1\nParis\tB\tParis\t--NME--\nParis\tB\tParis\tParis\n\n.\n-DOCSTART- (2 X)\n"
-            "US\tB\tUS\tUnited_States\n"
+            "New_York_City\thttp://x\t1\t/m/1\nParis\tB\tParis\t--NME--\nParis\tB\tParis\tParis\n\n.\n"
+            "-DOCSTART- (2 X)\nUS\tB\tUS\tUnited_States\n"
         ),
     )
     assert [(one.text, one.mention, one.gold) for one in found] == [
