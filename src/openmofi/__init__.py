@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from openmofi.dataset.objects import Dataset, Labels
     from openmofi.encoders import Encoder
     from openmofi.errors import OpenMofiError
-    from openmofi.knowledge import KnowledgeBase, build_starter, diff_kb, export_kb, union_kb
+    from openmofi.knowledge import KnowledgeBase, diff_kb, export_kb, union_kb
     from openmofi.labeling.explain import Explanation
     from openmofi.search import Index
     from openmofi.training.outcome import Run
@@ -44,7 +44,6 @@ __all__ = [
     "build_dataset",
     "build_index",
     "build_kb",
-    "build_starter",
     "diff_kb",
     "evaluate",
     "explain",
@@ -71,7 +70,6 @@ _MODULES = {
     "OpenMofiError": "errors",
     "Run": "training.outcome",
     "build_index": "api_index",
-    "build_starter": "knowledge",
     "diff_kb": "knowledge",
     "export": "api_export",
     "export_dataset": "api_export",

@@ -11,12 +11,10 @@ from openmofi.given import Folder, Pairs, encoder_of, kb_of, place_of
 from openmofi.progress import shown_progress
 
 if TYPE_CHECKING:
-    from openmofi.dataset.export.export_settings import Format as DatasetFormat
     from openmofi.dataset.objects import Dataset
     from openmofi.encoders import EncoderLike
     from openmofi.encoders.export.agreement import Agreement
     from openmofi.encoders.export.checkpoint.card import CardFacts
-    from openmofi.encoders.export.export_settings import Format
     from openmofi.engine import Progress
     from openmofi.knowledge import KnowledgeBase
 
@@ -49,7 +47,7 @@ def export(
     encoder: EncoderLike,
     out: Folder,
     *,
-    format: Format = "onnx",
+    format: str = "onnx",
     precision: Literal["fp32", "bf16", "int8"] = "fp32",
     images: Pairs = (),
     max_loss: float = 0.01,
@@ -109,7 +107,7 @@ def export_dataset(
     dataset: Dataset | Folder,
     out: Folder,
     *,
-    format: DatasetFormat,
+    format: str,
     images: Literal["auto", "embed", "reference"] = "auto",
     min_probability: float = 0.0,
     kb: KnowledgeBase | Folder | None = None,

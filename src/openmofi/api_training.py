@@ -149,7 +149,7 @@ def study_size(
         encoder: spec of a frozen encoder on which heads are trained.
         benchmark: `PROTOCOL=DIR`, data of a retrieval protocol that is measured in place of held-out entities.
         engine, progress: as of `openmofi.label`.
-        varied: of `openmofi.training.study.size.SizeSettings`, e.g. `sizes=(0.5, 1.0)`.
+        varied: of `studies.size.size.SizeSettings`, e.g. `sizes=(0.5, 1.0)`.
 
     Returns:
         What `OUT/metrics.json` holds: of each dataset its curves.
@@ -160,8 +160,8 @@ def study_size(
     """
     from openmofi.engine import engine_named
     from openmofi.training.recipe.rules import load_recipe
-    from openmofi.training.study.runs import Benchmark
-    from openmofi.training.study.size import SizeSettings, run_size_study
+    from studies.size.runs import Benchmark
+    from studies.size.size import SizeSettings, run_size_study
 
     changed = overrides_of(settings)
     if encoder:

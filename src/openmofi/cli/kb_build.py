@@ -206,7 +206,7 @@ def wikidata(
 
     Dumps: https://dumps.wikimedia.org/wikidatawiki/entities/
     """
-    from openmofi.knowledge import Extras, WikidataSettings, build_wikidata
+    from openmofi.plugins.wikidata.build import Extras, WikidataSettings, build_wikidata
     from openmofi.progress import shown_progress
 
     settings = WikidataSettings(

@@ -16,29 +16,22 @@ if TYPE_CHECKING:
     from openmofi.knowledge.lookup import Neighbour, Relation
     from openmofi.knowledge.names import normalise
     from openmofi.knowledge.projection import ProjectionSettings
-    from openmofi.knowledge.starter.build import build_starter
     from openmofi.knowledge.store import KnowledgeBase, look_up
     from openmofi.knowledge.union.build import union_kb
     from openmofi.knowledge.upkeep.diff import Differences, diff_kb
     from openmofi.knowledge.upkeep.export import export_kb
     from openmofi.knowledge.upkeep.sample import read_ids, sample_entities
-    from openmofi.knowledge.upkeep.update import update_kb
     from openmofi.knowledge.upkeep.verify import verify
-    from openmofi.knowledge.wikidata.build import Extras, WikidataSettings, build_wikidata
 
 __all__ = [
     "BuildSettings",
     "Candidates",
     "Differences",
-    "Extras",
     "KnowledgeBase",
     "Neighbour",
     "ProjectionSettings",
     "Relation",
-    "WikidataSettings",
-    "build_starter",
     "build_table",
-    "build_wikidata",
     "build_wordnet",
     "check_table",
     "depictability",
@@ -49,7 +42,6 @@ __all__ = [
     "read_ids",
     "sample_entities",
     "union_kb",
-    "update_kb",
     "verify",
 ]
 
@@ -57,15 +49,11 @@ _MODULES = {
     "BuildSettings": "builders.build",
     "Candidates": "candidates",
     "Differences": "upkeep.diff",
-    "Extras": "wikidata.build",
     "KnowledgeBase": "store",
     "Neighbour": "lookup",
     "ProjectionSettings": "projection",
     "Relation": "lookup",
-    "WikidataSettings": "wikidata.build",
-    "build_starter": "starter.build",
     "build_table": "builders.build",
-    "build_wikidata": "wikidata.build",
     "build_wordnet": "builders.wordnet",
     "check_table": "builders.check",
     "diff_kb": "upkeep.diff",
@@ -75,7 +63,6 @@ _MODULES = {
     "read_ids": "upkeep.sample",
     "sample_entities": "upkeep.sample",
     "union_kb": "union.build",
-    "update_kb": "upkeep.update",
     "verify": "upkeep.verify",
 }
 

@@ -1,19 +1,20 @@
-"""Which entity a mention means, from the text alone: candidates, context coherence, the fusion decoder."""
+"""Which entity a mention means, from the text alone: candidates, context coherence."""
 
 from openmofi.linking.coherence import CoherenceLinker
 from openmofi.linking.link_settings import CoherenceSettings, LinkSettings
-from openmofi.linking.linkers import LINKERS, check_linker, linker_fingerprint, open_linker
+from openmofi.linking.linkers import LinkerKind, check_linker, linker_fingerprint, linker_forms, open_linker
 from openmofi.linking.prior import PriorLinker
 from openmofi.linking.protocol import Linker
 
 __all__ = [
-    "LINKERS",
     "CoherenceLinker",
     "CoherenceSettings",
     "LinkSettings",
     "Linker",
+    "LinkerKind",
     "PriorLinker",
     "check_linker",
     "linker_fingerprint",
+    "linker_forms",
     "open_linker",
 ]

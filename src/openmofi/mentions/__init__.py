@@ -1,28 +1,26 @@
 """Where a text names something; does not decide which entity is meant."""
 
 from openmofi.mentions.detectors import (
-    DETECTORS,
+    DetectorKind,
     MentionDetector,
+    Tagger,
     UnionDetector,
     detector_fingerprint,
+    detector_forms,
     detector_names,
     open_detector,
 )
 from openmofi.mentions.gazetteer import GazetteerDetector, GazetteerSettings
-from openmofi.mentions.neural import SpacyDetector, SpacySettings
-from openmofi.mentions.zero_shot import GlinerDetector, GlinerSettings
 
 __all__ = [
-    "DETECTORS",
+    "DetectorKind",
     "GazetteerDetector",
     "GazetteerSettings",
-    "GlinerDetector",
-    "GlinerSettings",
     "MentionDetector",
-    "SpacyDetector",
-    "SpacySettings",
+    "Tagger",
     "UnionDetector",
     "detector_fingerprint",
+    "detector_forms",
     "detector_names",
     "open_detector",
 ]
