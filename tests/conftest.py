@@ -175,3 +175,15 @@ def sources() -> Path:
         return fetch()
     except OpenMofiError as error:
         pytest.skip(f"the sample world's packages are not here: {error}")
+
+
+@pytest.fixture(scope="session")
+def kb_folder(tmp_path_factory):
+    """A knowledge base of two meanings of each name."""
+    from kb_tables import write_source
+
+    from openmofi.knowledge import build_table
+
+    folder = tmp_path_factory.mktemp("mentions")
+    build_table(write_source(folder / "source"), folder / "kb")
+    return folder / "kb"

@@ -35,7 +35,7 @@ _TABLES: dict[str, tuple[str, Callable[..., int], bool]] = {
 """Format → (ending of its files, what writes one, whether its rows can name a shard and a key in place of a file)."""
 
 
-def exportexport_outputs() -> Outputs:
+def export_outputs() -> Outputs:
     """Return the files that an export of any format may write."""
     listed = {pattern for style in files.file_formats() for pattern in style.outputs}
     return Outputs(("data/**/*", f"{PARTS}/*", "classes.json", CARD, CROISSANT, *sorted(listed)))
