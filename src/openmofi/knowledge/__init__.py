@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from openmofi.knowledge.projection import ProjectionSettings
     from openmofi.knowledge.store import KnowledgeBase, look_up
     from openmofi.knowledge.union.build import union_kb
-    from openmofi.knowledge.upkeep.diff import Differences, diff_kb
+    from openmofi.knowledge.upkeep.diff import Differences, diff_kb, verify
     from openmofi.knowledge.upkeep.export import export_kb
     from openmofi.knowledge.upkeep.sample import read_ids, sample_entities
-    from openmofi.knowledge.upkeep.verify import verify
 
 __all__ = [
     "BuildSettings",

@@ -20,7 +20,7 @@ from openmofi.knowledge.files.tries import NAMES_MARISA, further_files
 from openmofi.knowledge.layout import LINK_PROBABILITY
 from openmofi.knowledge.names import fold_token
 from openmofi.mentions.name_filter import LONGEST, open_filter
-from openmofi.mentions.stopwords import STOP_NAMES
+from openmofi.mentions.patterns import STOP_NAMES
 from openmofi.mentions.words import WordReader, Words
 from openmofi.schema import Mention
 from openmofi.storage import fingerprint

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from openmofi.errors import OpenMofiError
 from openmofi.mentions.words import mixed, name_words
 from openmofi.storage import atomic_path
+from openmofi.storage.atomic import locked
 from openmofi.storage.copies import cache_folder
-from openmofi.storage.locks import locked
 
 LONGEST = 5
 """Words of the longest run that is asked for as a whole; of longer names the first `LONGEST` words are."""

@@ -16,8 +16,7 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ImageRefused, ReadSettings, decode_image, read_pairs
 from openmofi.pairs.images.scaled import ScaledImage
 from openmofi.reinforcement.augmentation import draw_augmentation, drawing, image_hash, replayed
-from openmofi.reinforcement.captioner import Captioner
-from openmofi.reinforcement.captions import accepted_entities, entity_captions
+from openmofi.reinforcement.captioner import Captioner, accepted_entities, entity_captions
 from openmofi.reinforcement.reinforce_settings import ReinforceSettings
 from openmofi.reinforcement.table import Sample, StoreStatus
 from openmofi.schema import LabelStatus, Pair, PairStatus

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.nn.functional import normalize
 
-from openmofi.evaluation.metrics.bands import BANDS
+from openmofi.evaluation.bands import BANDS
 from openmofi.objectives.class_head.margin_softmax import MarginSoftmax, thirds_by_count
 from openmofi.training.state import RunState
 

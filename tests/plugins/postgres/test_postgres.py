@@ -26,8 +26,7 @@ from openmofi.plugins.postgres import vector_table
 from openmofi.plugins.postgres.searched import InDatabase
 from openmofi.plugins.postgres.vector_table import VectorTable
 from openmofi.search import Example, Filters, Index, Query, Verdict, build, remove
-from openmofi.search.rank.keywords import images_by_text
-from openmofi.search.rank.meaning import entities_named, meaning_of
+from openmofi.search.rank.keywords import entities_named, images_by_text, meaning_of
 from openmofi.search.server.judging import precision, to_judge
 from openmofi.search.server.plane import map_answer
 from openmofi.search.store.address import Server, place_of

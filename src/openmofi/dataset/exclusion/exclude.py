@@ -20,8 +20,7 @@ from openmofi.dataset.collect import Collected
 from openmofi.dataset.duplicates import Hashes
 from openmofi.dataset.exclusion.copies import Threshold, measure_threshold
 from openmofi.dataset.exclusion.matching import NONE, nearest_features, nearest_hashes
-from openmofi.dataset.exclusion.sets import EvaluationSet, hash_images
-from openmofi.dataset.exclusion.settings import ExclusionSettings
+from openmofi.dataset.exclusion.sets import EvaluationSet, ExclusionSettings, hash_images
 from openmofi.dataset.exclusion.unrelated import Gallery
 from openmofi.dataset.origin import Origin
 from openmofi.dataset.tables import Bools, Codes, Floats, Folder

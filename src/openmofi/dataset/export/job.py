@@ -13,9 +13,7 @@ from typing import Any
 
 from openmofi.dataset.export import files, tables
 from openmofi.dataset.export.card import CARD, CROISSANT, write_card
-from openmofi.dataset.export.classes import Classes
-from openmofi.dataset.export.export_settings import DatasetExportSettings
-from openmofi.dataset.export.rows import rows_of
+from openmofi.dataset.export.rows import Classes, DatasetExportSettings, rows_of
 from openmofi.dataset.tables import Folder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
 from openmofi.engine.status import recorded

@@ -11,8 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from openmofi.dataset.export.classes import Classes
-from openmofi.dataset.export.rows import Row, require_files
+from openmofi.dataset.export.rows import Classes, Row, require_files
 from openmofi.pairs import Record, write_tar
 from openmofi.storage import atomic_path
 

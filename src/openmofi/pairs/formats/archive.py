@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 from typing import IO, Self, TypeVar
 
 from openmofi.pairs.formats.streams import LOOK_BACK, ForwardFile
-from openmofi.pairs.source import Damage
+from openmofi.pairs.read_settings import Damage
 
 _BLOCK, _RECORD, _PAGE, _CHUNK = tarfile.BLOCKSIZE, tarfile.RECORDSIZE, 4096, LOOK_BACK // 2
 _ZEROS = bytes(_CHUNK)

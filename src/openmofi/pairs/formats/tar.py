@@ -12,8 +12,7 @@ from typing import IO, NoReturn
 from openmofi.pairs.formats.archive import Archive
 from openmofi.pairs.formats.grouping import Content, Grouper, read_limit, split_name
 from openmofi.pairs.formats.streams import ForwardFile, open_stream
-from openmofi.pairs.read_settings import ReadSettings
-from openmofi.pairs.source import Damage, open_source, report_damage
+from openmofi.pairs.read_settings import Damage, ReadSettings, open_source, report_damage
 from openmofi.schema import Pair, PairStatus
 
 _SPAN = struct.Struct("<qq")

@@ -18,8 +18,8 @@ import numpy as np
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import PositiveInt, Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.cropped import cropped
 from openmofi.evaluation.data.folders import require_folder
+from openmofi.evaluation.data.objectnet import cropped
 from openmofi.evaluation.features import ImageId, data_fingerprint, image_ids
 from openmofi.evaluation.metrics.ranking import Floats, Index, Ints, nearest_rows
 from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject, nearest_answers

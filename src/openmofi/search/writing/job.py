@@ -16,8 +16,7 @@ from openmofi.knowledge.texts import DEFAULT_TEMPLATE, check_template
 from openmofi.pairs import ReadSettings
 from openmofi.search.rank.calibration import Ending
 from openmofi.search.rank.fitting import fit_ending
-from openmofi.search.rank.opening import refresh_cache
-from openmofi.search.rank.state import State
+from openmofi.search.rank.state import State, refresh_cache
 from openmofi.search.records import Changes
 from openmofi.search.store.address import Place, place_of
 from openmofi.search.store.connection import Connection

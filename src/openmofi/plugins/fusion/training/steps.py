@@ -14,7 +14,7 @@ from openmofi.plugins.fusion.titles import title_losses
 from openmofi.plugins.fusion.training.data import LinkExamples, TrainingMention
 from openmofi.plugins.fusion.training.recipe import LinkRecipe
 from openmofi.training.grad_cache import Forward
-from openmofi.training.model.freeze import freeze
+from openmofi.training.model.build import freeze
 from openmofi.training.optimization import Optimizer, dense_optimizer, grouped
 
 _PRETRAINED = ("encoder.", "embedding.")
