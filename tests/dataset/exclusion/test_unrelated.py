@@ -6,7 +6,7 @@ from PIL import Image
 
 from openmofi.dataset.collect import Collected, Counts
 from openmofi.dataset.exclusion.copies import measure_threshold
-from openmofi.dataset.exclusion.unrelated import Gallery
+from openmofi.dataset.exclusion.matching import Gallery
 from openmofi.dataset.filters import LabelArrays
 from openmofi.dataset.tables import Surfaces
 from openmofi.encoders import as_encoder

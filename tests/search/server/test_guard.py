@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from served_world import served
 
-from openmofi.search.server.access.guard import JsonLines, Limits
+from openmofi.search.server.access.guard import Limits
+from openmofi.search.server.observe import JsonLines
 
 
 @settings(max_examples=100, derandomize=True)

@@ -19,9 +19,8 @@ import pyarrow as pa
 from openmofi.dataset.collect import Collected
 from openmofi.dataset.duplicates import Hashes
 from openmofi.dataset.exclusion.copies import Threshold, measure_threshold
-from openmofi.dataset.exclusion.matching import NONE, nearest_features, nearest_hashes
+from openmofi.dataset.exclusion.matching import NONE, Gallery, nearest_features, nearest_hashes
 from openmofi.dataset.exclusion.sets import EvaluationSet, ExclusionSettings, hash_images
-from openmofi.dataset.exclusion.unrelated import Gallery
 from openmofi.dataset.origin import Origin
 from openmofi.dataset.tables import Bools, Codes, Floats, Folder
 from openmofi.encoders import Encoder

@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from openmofi.errors import OpenMofiError, UnknownEntityError, UsageError
-from openmofi.search.server.access.guard import logger
+from openmofi.search.server.observe import logger
 from openmofi.search.store.connection import UnavailableError
 
 

@@ -15,10 +15,11 @@ from starlette.responses import RedirectResponse, Response
 
 from openmofi.errors import OpenMofiError
 from openmofi.search.index import Index
-from openmofi.search.server.access.guard import Guard, logger
+from openmofi.search.server.access.guard import Guard
 from openmofi.search.server.access.sessions import equal
 from openmofi.search.server.answers import ErrorAnswer, Refused, register
 from openmofi.search.server.context import Context, with_session
+from openmofi.search.server.observe import logger
 from openmofi.search.server.routes import ROUTERS
 from openmofi.search.server.settings import ServeSettings
 from openmofi.version import __version__

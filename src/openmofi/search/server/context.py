@@ -23,9 +23,9 @@ from openmofi.search.query import Example, Query, Region
 from openmofi.search.rank.state import Kept
 from openmofi.search.rank.vectorise import cropped
 from openmofi.search.records import ImageRecord, Recognition
-from openmofi.search.server.access.guard import Metrics
 from openmofi.search.server.access.sessions import Sessions, cookie_name
 from openmofi.search.server.answers import Refused
+from openmofi.search.server.observe import Metrics
 from openmofi.search.server.settings import ServeSettings
 from openmofi.search.server.uploads import Uploads
 

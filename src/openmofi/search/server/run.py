@@ -22,8 +22,8 @@ import uvicorn
 from openmofi.errors import OpenMofiError
 from openmofi.search.index import Index
 from openmofi.search.server.access.connections import Connection, Connections, SeldomLogged
-from openmofi.search.server.access.guard import JsonLines, logger
 from openmofi.search.server.app import create_app
+from openmofi.search.server.observe import JsonLines, logger
 from openmofi.search.server.settings import ServeSettings
 
 _BACKLOG, _ACCEPTED = 2048, 16

@@ -14,7 +14,7 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from openmofi.search.server.access.guard import logger
+from openmofi.search.server.observe import logger
 from openmofi.search.server.settings import ServeSettings
 
 SPARE = "spare"

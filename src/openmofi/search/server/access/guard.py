@@ -5,17 +5,13 @@ An ASGI middleware (https://asgi.readthedocs.io/en/latest/specs/www.html), outsi
 
 from __future__ import annotations
 
-import json
-import logging
 import math
 import re
 import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,54 +20,8 @@ from openmofi.search.server.access.bodies import TOO_LARGE, Bodies
 from openmofi.search.server.access.connections import SPARE
 from openmofi.search.server.access.sessions import Sessions, cookie_name, equal
 from openmofi.search.server.answers import error_answer
+from openmofi.search.server.observe import Metrics, logger
 from openmofi.search.server.settings import ServeSettings
-
-logger = logging.getLogger("openmofi.serve")
-_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-
-
-class Metrics:
-    """Counters of one server."""
-
-    def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        self.requests = Counter(
-            "openmofi_requests", "Requests answered.", ["method", "route", "status"], registry=self._registry
-        )
-        self.seconds = Histogram(
-            "openmofi_request_seconds",
-            "From request to the end of its answer.",
-            ["method", "route"],
-            buckets=_SECONDS,
-            registry=self._registry,
-        )
-        self.batches = Histogram(
-            "openmofi_encoder_batch",
-            "Queries that went through the encoder together.",
-            buckets=(1, 2, 4, 8, 16, 32, 64),
-            registry=self._registry,
-        )
-
-    def text(self) -> bytes:
-        """In Prometheus' text format."""
-        return generate_latest(self._registry)
-
-
-class JsonLines(logging.Formatter):
-    """A line of JSON for each record; what `extra={"fields": …}` gives is in it."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line."""
-        line: dict[str, Any] = {
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{record.msecs:03.0f}Z",
-            "level": record.levelname.lower(),
-            "message": record.getMessage(),
-        }
-        line |= getattr(record, "fields", {})
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line)
-
 
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
