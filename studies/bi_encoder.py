@@ -22,8 +22,7 @@ from openmofi.plugins.fusion.packing import segment_log_softmax
 from openmofi.plugins.fusion.text import FusionTokens, load_tokenizer
 from openmofi.plugins.fusion.training.data import LinkExamples
 from openmofi.plugins.fusion.training.recipe import LinkRecipe
-from openmofi.plugins.fusion.training.run import split_examples, train_linker_state
-from openmofi.plugins.fusion.training.steps import MeanLoss
+from openmofi.plugins.fusion.training.run import MeanLoss, split_examples, train_linker_state
 from openmofi.quiet import quiet_transformers
 from openmofi.storage import claimed, file_fingerprint, finish_manifest
 from openmofi.training.grad_cache import Term

@@ -6,7 +6,7 @@ The names below are loaded when they are first used: a process that parses a dum
 from typing import TYPE_CHECKING, Any
 
 # Here already, since a module of this package has its name.
-from openmofi.knowledge.depictability import depictability
+from openmofi.knowledge.projection import depictability
 
 if TYPE_CHECKING:
     from openmofi.knowledge.builders.build import BuildSettings, build_table

@@ -33,7 +33,7 @@ from openmofi.storage import (
 )
 from openmofi.training import tracking
 from openmofi.training.checkpoint import Checkpoints
-from openmofi.training.classes import class_report
+from openmofi.training.classes import class_report, stuck_head
 from openmofi.training.data import TrainingData, open_data
 from openmofi.training.data.faults import UNDECODABLE
 from openmofi.training.data.taught import require_knowledge
@@ -56,7 +56,6 @@ from openmofi.training.model import (
 from openmofi.training.model.towers import ModelInputs
 from openmofi.training.pages.curves import CLASSES, CURVES, write_curves
 from openmofi.training.process import training_process
-from openmofi.training.reach import stuck_head
 from openmofi.training.recipe.schema import EVALUATION_METRICS, Recipe
 from openmofi.training.state import RunState, build_optimizers, build_terms, logit_scale
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from openmofi.dataset.collect import Collected, Counts
-from openmofi.dataset.exclusion.copies import measure_threshold
+from openmofi.dataset.exclusion.exclude import measure_threshold
 from openmofi.dataset.exclusion.matching import Gallery
 from openmofi.dataset.filters import LabelArrays
 from openmofi.dataset.tables import Surfaces

@@ -27,7 +27,7 @@ from openmofi.plugins.postgres.vector_table import InDatabase, VectorTable
 from openmofi.search import Example, Filters, Index, Query, Verdict, build, remove
 from openmofi.search.rank.keywords import entities_named, images_by_text, meaning_of
 from openmofi.search.server.judging import precision, to_judge
-from openmofi.search.server.plane import map_answer
+from openmofi.search.server.routes.plane import map_answer
 from openmofi.search.store.address import Server, place_of
 from openmofi.search.store.database import connect, only_writer
 from openmofi.search.store.segments import Segment
