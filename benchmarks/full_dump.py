@@ -107,8 +107,7 @@ def unpack(dump: str, _: str) -> dict[str, Any]:
 def select(_: str, work: str, memory: str) -> dict[str, Any]:
     """Join what was read into tables."""
     from openmofi.knowledge.files.database import JOINED, memory_bytes
-    from openmofi.plugins.wikidata.classes import class_rules
-    from openmofi.plugins.wikidata.select import select_tables
+    from openmofi.plugins.wikidata.select import class_rules, select_tables
 
     folder = Path(work)
     return select_tables(
@@ -272,9 +271,8 @@ def equal(root: Path, items: int) -> tuple[list[harness.Row], dict[str, float]]:
     from plain_reader import differing_tables
 
     from openmofi.engine import Quiet
-    from openmofi.plugins.wikidata.classes import class_rules, known_classes
     from openmofi.plugins.wikidata.parts import read_parts
-    from openmofi.plugins.wikidata.select import select_tables
+    from openmofi.plugins.wikidata.select import class_rules, known_classes, select_tables
 
     dump = root / "equal.json"
     lines = b"".join(_lines(items, lean=False)).splitlines()

@@ -139,8 +139,7 @@ def joined(folder: Path, memory: str) -> dict[str, float]:
     import pyarrow.parquet as pq
 
     from openmofi.knowledge.files.database import memory_bytes
-    from openmofi.plugins.wikidata.classes import class_rules
-    from openmofi.plugins.wikidata.select import select_tables
+    from openmofi.plugins.wikidata.select import class_rules, select_tables
 
     start = time.perf_counter()
     selected = select_tables(

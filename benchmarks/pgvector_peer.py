@@ -100,7 +100,7 @@ def main() -> None:
 
     from openmofi.plugins.postgres.vector_table import vectors_in
     from openmofi.search.rank import faiss_cache
-    from openmofi.search.rank.opening import InDatabase
+    from openmofi.search.rank.state import InDatabase
     from openmofi.search.store.address import place_of
     from openmofi.search.store.database import connect, only_writer
     from openmofi.search.store.segments import Segment, write_segment

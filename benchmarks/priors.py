@@ -2,7 +2,7 @@
 
 On a generated world (`tests/plugins/wikidata/joined_world.py`) whose dumps of items and pages belong together:
 anchors are counted in four fifths of the pages, and the links of the others are predicted. The weights of the mixture
-are found by the build, from the counted four fifths (`openmofi.plugins.wikidata.weights`).
+are found by the build, from the counted four fifths (`openmofi.plugins.wikidata.priors`).
 """
 
 from __future__ import annotations

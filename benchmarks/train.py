@@ -51,7 +51,7 @@ def bare_seconds(recipe: Any, steps: int) -> float:
     import numpy as np
 
     from openmofi.training.model import build_model, inputs_of
-    from openmofi.training.terms import build_optimizers, build_terms
+    from openmofi.training.state import build_optimizers, build_terms
 
     inputs = inputs_of(recipe.model)
     model = build_model(recipe.model, inputs, seed=0).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

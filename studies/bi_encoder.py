@@ -22,13 +22,12 @@ from openmofi.plugins.fusion.packing import segment_log_softmax
 from openmofi.plugins.fusion.text import FusionTokens, load_tokenizer
 from openmofi.plugins.fusion.training.data import LinkExamples
 from openmofi.plugins.fusion.training.recipe import LinkRecipe
-from openmofi.plugins.fusion.training.run import split_examples, train_linker_state
-from openmofi.plugins.fusion.training.steps import MeanLoss
+from openmofi.plugins.fusion.training.run import MeanLoss, split_examples, train_linker_state
 from openmofi.quiet import quiet_transformers
 from openmofi.storage import claimed, file_fingerprint, finish_manifest
 from openmofi.training.grad_cache import Term
 from openmofi.training.log import Watcher
-from openmofi.training.model.freeze import freeze
+from openmofi.training.model.build import freeze
 from openmofi.training.optimization import dense_optimizer
 from openmofi.training.process import training_process
 from openmofi.training.run import OUTPUTS, deciding_settings

@@ -33,7 +33,7 @@ def card_facts(
     Raises:
         OpenMofiError: a dataset or a result cannot be read.
     """
-    from openmofi.dataset.provenance import how_labelled
+    from openmofi.dataset.origin import how_labelled
     from openmofi.encoders.export.checkpoint.card import CardFacts, read_metrics
 
     folders = [place for place in datasets if Path(place).is_dir()]
@@ -76,8 +76,7 @@ def export(
         OpenMofiError: the export is further from the original, `out` was made with other settings, or the hub refuses.
     """
     from openmofi.encoders.export.agreement import samples_of
-    from openmofi.encoders.export.export_settings import LIBRARIES, ExportSettings
-    from openmofi.encoders.export.job import export_encoder
+    from openmofi.encoders.export.job import LIBRARIES, ExportSettings, export_encoder
 
     settings, opened = ExportSettings(format, precision, max_loss), encoder_of(encoder, "cpu")
     patterns = [images] if isinstance(images, str | Path) else list(images)
@@ -147,8 +146,8 @@ def export_dataset(
         OpenMofiError: the dataset is unfinished or damaged, a shard has changed, nothing is left, `out` was made with
             other settings, or the hub refuses.
     """
-    from openmofi.dataset.export.export_settings import DatasetExportSettings
     from openmofi.dataset.export.job import export_dataset as run_export
+    from openmofi.dataset.export.rows import DatasetExportSettings
     from openmofi.engine import engine_named
     from openmofi.pairs import ReadSettings
     from openmofi.pairs.formats.columns import column_setting

@@ -120,7 +120,7 @@ class Mention:
 
     Attributes:
         start, end: in characters (code points) of the text, end exclusive.
-        surface: what stands there; while detectors read a text (`openmofi.mentions.readable`), as they read it.
+        surface: what stands there; while detectors read a text (`openmofi.mentions.patterns`), as they read it.
         detector: what detected it.
         reason: a `Boilerplate` where it is no mention of what the image may show, which gives it no candidates; or "".
     """

@@ -14,8 +14,8 @@ from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation import class_embeddings, evaluate_retrieval, evaluate_zero_shot
 from openmofi.evaluation.data.class_names import imagenet_names, packaged_templates, templates_named
-from openmofi.evaluation.data.labelled import labelled_images
-from openmofi.evaluation.data.truth import true_entities
+from openmofi.evaluation.protocols.labels import true_entities
+from openmofi.evaluation.protocols.zeroshot import labelled_images
 from openmofi.evaluation.run import evaluate, protocol_named, protocols
 from openmofi.features import embed_images
 from openmofi.pairs import Record, write_tar

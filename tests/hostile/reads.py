@@ -33,7 +33,7 @@ import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import ReadSettings, read_pairs
-from openmofi.plugins.wikidata.packed import unpacked
+from openmofi.plugins.wikidata.slots import unpacked
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard
 from tests.pairs.tars import tar_bytes

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmofi.mentions.readable import readable
+from openmofi.mentions.patterns import readable
 
 
 def read(text: str, *known: str) -> str:

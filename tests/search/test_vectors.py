@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from openmofi.search.rank import faiss_cache
-from openmofi.search.rank.effort import Asked, least_effort, nearest
+from openmofi.search.rank.faiss_cache import Asked, least_effort, nearest
 from openmofi.search.store.segments import Segment, write_segment
 from openmofi.search.vectors import Effort, Exact, as_floats, best
 

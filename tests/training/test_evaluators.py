@@ -30,7 +30,7 @@ from openmofi.training.log import Unwatched, read_log
 from openmofi.training.model import inputs_of
 from openmofi.training.recipe.rules import load_recipe, validate
 from openmofi.training.recipe.schema import EVALUATION_METRICS, EvaluateSettings
-from openmofi.training.terms import build_terms
+from openmofi.training.state import build_terms
 
 from .small_runs import InterruptAt, same, stored, trained
 

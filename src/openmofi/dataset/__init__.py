@@ -2,8 +2,8 @@
 
 from openmofi.dataset.audit.audit import Audit, audit
 from openmofi.dataset.build import build_dataset
-from openmofi.dataset.dataset_settings import DatasetSettings, parse_near_duplicates
-from openmofi.dataset.exclusion.settings import Exclusion
+from openmofi.dataset.exclusion.sets import Exclusion
+from openmofi.dataset.filters import DatasetSettings, parse_near_duplicates
 from openmofi.dataset.report.report import ReportSection, write_report
 from openmofi.dataset.statistics import Statistics, read_statistics
 

@@ -8,13 +8,12 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from openmofi.encoders.companions import CALIBRATION_FILE, GALLERY_FILE, ClassVectors, Companions, Folds
-from openmofi.encoders.custom import EncoderLike, as_encoder
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import save_heads
 from openmofi.encoders.networks.heads import Head, apply_head
 from openmofi.encoders.preprocess import ImageInput, preprocess
 from openmofi.encoders.protocol import Array, Preprocessing
-from openmofi.encoders.registry import BACKBONE, open_encoder
+from openmofi.encoders.registry import BACKBONE, EncoderLike, as_encoder, open_encoder
 
 __all__ = [
     "BACKBONE",

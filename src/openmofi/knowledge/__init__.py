@@ -6,7 +6,7 @@ The names below are loaded when they are first used: a process that parses a dum
 from typing import TYPE_CHECKING, Any
 
 # Here already, since a module of this package has its name.
-from openmofi.knowledge.depictability import depictability
+from openmofi.knowledge.projection import depictability
 
 if TYPE_CHECKING:
     from openmofi.knowledge.builders.build import BuildSettings, build_table
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from openmofi.knowledge.projection import ProjectionSettings
     from openmofi.knowledge.store import KnowledgeBase, look_up
     from openmofi.knowledge.union.build import union_kb
-    from openmofi.knowledge.upkeep.diff import Differences, diff_kb
+    from openmofi.knowledge.upkeep.diff import Differences, diff_kb, verify
     from openmofi.knowledge.upkeep.export import export_kb
     from openmofi.knowledge.upkeep.sample import read_ids, sample_entities
-    from openmofi.knowledge.upkeep.verify import verify
 
 __all__ = [
     "BuildSettings",

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from openmofi.errors import UsageError
 from openmofi.extensions import extension, extension_names
 from openmofi.knowledge import KnowledgeBase
+from openmofi.linking.candidates import PriorLinker
 from openmofi.linking.coherence import CoherenceLinker
-from openmofi.linking.prior import PriorLinker
 from openmofi.linking.protocol import Linker
 
 _GROUP = "linkers"

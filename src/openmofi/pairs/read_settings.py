@@ -2,10 +2,100 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
+import stat
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import IO, Literal
 
 from openmofi.config import PositiveInt, Settings
+from openmofi.errors import OpenMofiError
+from openmofi.storage.addresses import is_remote, local_path, open_address
+
+_log = logging.getLogger(__name__)
+_NO_WAITING = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+RAISE_RATIO = "If it is meant to be so, raise --max-unpack-ratio"
+"""What helps where something unpacks to far more than its own size."""
+
+
+class IrregularFileError(OSError):
+    """There is no file under a name, but a pipe, a socket or a device, which may never end or never begin."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(errno.EINVAL, "it is not a regular file", str(path))
+
+
+NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError, IrregularFileError)
+"""What a system raises where there is no such file for us; other errors of reading may pass."""
+
+
+class Damage(Exception):
+    """A shard cannot be read on from here.
+
+    Attributes:
+        hint: what helps, the beginning of a sentence.
+    """
+
+    def __init__(self, message: str, hint: str = "Fetch the file again") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+def open_regular(path: str | Path) -> IO[bytes]:
+    """Open a local file for reading bytes, without waiting: opening a pipe waits until somebody writes into it.
+
+    Raises:
+        OSError: one of `NO_FILE` where there is no such file for us.
+    """
+    try:
+        descriptor = os.open(path, _NO_WAITING)
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO):  # no file can have this name; a socket
+            raise FileNotFoundError(error.errno, error.strerror, str(path)) from error
+        raise
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise IrregularFileError(path)
+        return open(descriptor, "rb")
+    except OSError:
+        os.close(descriptor)
+        raise
+
+
+def open_source(path: str) -> IO[bytes]:
+    """Open a local path or fsspec URL for reading bytes.
+
+    Raises:
+        OpenMofiError: it does not exist, may not be read, or its protocol is unknown; trying again cannot help.
+        OSError: anything else; reading may raise it too.
+    """
+    try:
+        return open_address(path) if is_remote(path) else open_regular(local_path(path))
+    except FileNotFoundError as error:
+        raise OpenMofiError(f"{path} does not exist.", "Check the path.") from error
+    except NO_FILE as error:
+        raise OpenMofiError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
+    except ValueError as error:
+        raise OpenMofiError(f"{path} cannot be opened: {error}.") from error
+
+
+def report_damage(message: str, settings: ReadSettings, error: Exception, hint: str = "Fetch the file again") -> None:
+    """What `on_damage` says: raise `message`, or log it and let the reader keep what it has read.
+
+    Raises:
+        OpenMofiError: `on_damage` is `stop`.
+    """
+    if settings.on_damage == "stop":
+        raise OpenMofiError(message, f"{hint}, or use --on-damage keep to take what can be read.") from error
+    _log.warning("%s What can be read is kept.", message)
+
 
 ColumnNames = str | tuple[str, ...]
 """A column's name, or several entries, each a name or `PATTERN=NAME`."""

@@ -9,9 +9,9 @@ from openmofi.reinforcement.augmentation import (
     replayed,
 )
 from openmofi.reinforcement.job import reinforce
+from openmofi.reinforcement.precision import tune_scale
 from openmofi.reinforcement.recall import Knowledge, Recalled
 from openmofi.reinforcement.reinforce_settings import ReinforceSettings
-from openmofi.reinforcement.scale import tune_scale
 from openmofi.reinforcement.table import KIND
 from openmofi.reinforcement.teachers import Teacher, TeacherSpec, parse_specs, parse_teachers
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from openmofi.config import deciding, did_you_mean
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.metrics.bands import BANDS
+from openmofi.evaluation.bands import BANDS
 from openmofi.objectives.protocol import Batch
 from openmofi.training.checkpoint import Checkpoints, Progressed
 from openmofi.training.distributed import bare

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.run import evaluate
-from openmofi.plugins.benchmarks.image_text_metrics import first_ranks
-from openmofi.plugins.benchmarks.karpathy import read_karpathy
+from openmofi.plugins.benchmarks.image_text import first_ranks, read_karpathy
 
 
 def unit(draw, count, dim):

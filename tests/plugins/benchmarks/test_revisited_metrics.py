@@ -13,13 +13,13 @@ from PIL import Image
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.run import evaluate
-from openmofi.plugins.benchmarks.revisited_data import read_ground_truth
-from openmofi.plugins.benchmarks.revisited_metrics import (
+from openmofi.plugins.benchmarks.revisited import (
     DIFFICULTIES,
     KINDS,
     Ranking,
     average_precision,
     precision_at,
+    read_ground_truth,
 )
 
 

@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.run import evaluate
-from openmofi.plugins.benchmarks.vtab_tasks import NATURAL, SPECIALISED, STRUCTURED, TASKS, open_task
+from openmofi.plugins.benchmarks.vtab import NATURAL, SPECIALISED, STRUCTURED, TASKS, open_task
 
 NAMES = list(COLOURS)
 

@@ -23,14 +23,12 @@ import openmofi
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError, UnknownEntityError, UsageError, without_passwords
 from openmofi.plugins.postgres import vector_table
-from openmofi.plugins.postgres.searched import InDatabase
-from openmofi.plugins.postgres.vector_table import VectorTable
+from openmofi.plugins.postgres.vector_table import InDatabase, VectorTable
 from openmofi.search import Example, Filters, Index, Query, Verdict, build, remove
-from openmofi.search.rank.keywords import images_by_text
-from openmofi.search.rank.meaning import entities_named, meaning_of
+from openmofi.search.rank.keywords import entities_named, images_by_text, meaning_of
 from openmofi.search.server.judging import precision, to_judge
-from openmofi.search.server.plane import map_answer
-from openmofi.search.store.address import Server, place_of
+from openmofi.search.server.routes.plane import map_answer
+from openmofi.search.store.address import place_of
 from openmofi.search.store.database import connect, only_writer
 from openmofi.search.store.segments import Segment
 from openmofi.search.vectors import Exact
@@ -515,10 +513,10 @@ def test_a_password_that_is_no_address_is_not_shown_either(address):
     ],
 )
 def test_an_address_is_shown_without_its_password(address, shown, password):
-    server = Server.parse(address)
+    server = PostgresServer.parse(address)
     assert (str(server), server.password) == (shown, password)
     assert not password or password not in repr(server)
-    assert str(Server.parse(shown)) == shown
+    assert str(PostgresServer.parse(shown)) == shown
 
 
 def test_without_the_package_it_is_a_sentence(monkeypatch):

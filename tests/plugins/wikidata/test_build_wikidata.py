@@ -26,9 +26,8 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase, look_up, verify
 from openmofi.mentions import open_detector
 from openmofi.plugins.wikidata.build import WikidataSettings, build_wikidata
-from openmofi.plugins.wikidata.classes import class_rules, known_classes
 from openmofi.plugins.wikidata.parts import read_parts
-from openmofi.plugins.wikidata.select import Selected, select_tables
+from openmofi.plugins.wikidata.select import Selected, class_rules, known_classes, select_tables
 
 
 def bird_world() -> list[Entity]:

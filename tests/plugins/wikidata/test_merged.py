@@ -16,7 +16,7 @@ import openmofi
 from openmofi.errors import OpenMofiError, UnknownEntityError, UsageError
 from openmofi.knowledge import KnowledgeBase, sample_entities, verify
 from openmofi.plugins.wikidata.build import Extras, WikidataSettings, build_wikidata
-from openmofi.plugins.wikidata.redirects import read_redirects
+from openmofi.plugins.wikidata.select import read_redirects
 
 REDIRECTS = "old,new\nQ90,Q1\nQ91,Q92\nQ92,Q93\nQ93,Q2\nQ94,Q95\nQ95,Q94\nQ96,Q77\nQ3,Q1\nQ98,Q10\n"
 

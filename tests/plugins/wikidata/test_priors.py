@@ -22,7 +22,7 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.plugins.wikidata.anchors import Anchors, build_anchors, names_tables, probabilities_path
 from openmofi.plugins.wikidata.anchors.tables import ANCHORS_DIGEST
 from openmofi.plugins.wikidata.build import Extras, WikidataSettings, build_wikidata
-from openmofi.plugins.wikidata.weights import ALPHAS, BETAS, GAMMAS, Counts, Weights, commonness, fit_weights
+from openmofi.plugins.wikidata.priors import ALPHAS, BETAS, GAMMAS, Counts, Weights, commonness, fit_weights
 from openmofi.storage import write_table
 from openmofi.storage.fingerprints.digests import file_digest
 

@@ -6,22 +6,113 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pyarrow.parquet as pq
+from msgspec import Meta
 from PIL import Image, UnidentifiedImageError
 
-from openmofi.dataset.export.classes import Classes
-from openmofi.dataset.export.export_settings import DatasetExportSettings
+from openmofi.config import Settings, did_you_mean
 from openmofi.dataset.origin import Origin
 from openmofi.dataset.tables import Folder
 from openmofi.errors import UsageError
+from openmofi.extensions import extension_names
+from openmofi.knowledge import KnowledgeBase
+from openmofi.pairs import ReadSettings
 from openmofi.pairs.index import ImageBytes, places_of
 from openmofi.pairs.writer import extension_of
 from openmofi.storage import Shard
+
+GROUP = "dataset_formats"
+_FORMATS = ("huggingface", "webdataset", "parquet", "coco", "imagefolder")
+
+
+def format_names() -> list[str]:
+    """Return the names of all formats, those that packages add among them."""
+    return [*_FORMATS, *extension_names(GROUP)]
+
+
+@dataclass(frozen=True)
+class DatasetExportSettings(Settings):
+    """What is exported.
+
+    Attributes:
+        format: one of `format_names()`; see docs/dataset-export.md.
+        images: `auto` refers to images that are files of their own and takes those inside tars or Parquet along;
+            `embed` takes all along; `reference` takes none, and is refused where a format needs files and has none.
+        min_probability: labels below it are left out, and images that then have none.
+        read: which columns of the tables of pairs are what.
+        licence: of the images, by its name on the hub; for the card.
+        name: of the dataset; for the card.
+        repository: OWNER/NAME on the hub that it is meant for, for its addresses; empty for none.
+    """
+
+    format: str
+    images: Literal["auto", "embed", "reference"] = "auto"
+    min_probability: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    read: ReadSettings = field(default_factory=ReadSettings)
+    licence: str = "unknown"
+    name: str = "openmofi-dataset"
+    repository: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.format not in (names := format_names()):
+            raise UsageError(
+                f"Unknown format {self.format!r}.{did_you_mean(self.format, names)}", f"Use {', '.join(names)}."
+            )
+
+
+_DEPTH = 8
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes, by their numbers.
+
+    Attributes:
+        ids: identifiers of the entities.
+        names: as the vocabulary has them.
+        unique: the same, with the identifier behind names that several have: for tools that tell classes by name.
+        chains: names of what is above each class, the topmost first; empty without a knowledge base.
+    """
+
+    ids: Sequence[str]
+    names: Sequence[str]
+    unique: Sequence[str]
+    chains: Sequence[tuple[str, ...]]
+
+    @classmethod
+    def of(cls, folder: Folder, kb: KnowledgeBase | None) -> Classes:
+        """The vocabulary of a dataset."""
+        table = folder.vocabulary
+        ids = table["id"].to_pylist()
+        names = [name or entity for name, entity in zip(table["name"].to_pylist(), ids, strict=True)]
+        seen = Counter(names)
+        unique = [name if seen[name] == 1 else f"{name} ({entity})" for name, entity in zip(names, ids, strict=True)]
+        taken = Counter(unique)
+        unique = [name if taken[name] == 1 else entity for name, entity in zip(unique, ids, strict=True)]
+        chains = [() if kb is None else _chain(kb, entity) for entity in ids]
+        return cls(ids, names, unique, chains)
+
+
+def _chain(kb: KnowledgeBase, entity: str) -> tuple[str, ...]:
+    """One line of classes above an entity: each time the nearest, which is the first that the base has."""
+    line: list[str] = []
+    seen, here = {entity}, entity
+    while here in kb and len(line) < _DEPTH:
+        above = next((each for each in kb.ancestors(here) if each not in seen), None)
+        if above is None:
+            break
+        seen.add(above)
+        line.append(kb[above].name)
+        here = above
+    return tuple(reversed(line))
+
 
 _BATCH = 128
 _NOT_PLAIN = re.compile(r"[^\w-]+")

@@ -8,7 +8,7 @@ shrunk to what is known without them: expected counts E under the prior and the 
     (O + a) / (E + a)
 
 on the link scores. Pairs of one group count as one in all, since they repeat each other. The prior by type is
-`openmofi.knowledge.depictability`.
+`openmofi.knowledge.projection`.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Sample:
     Attributes:
         evidence: of them; its pairs are the gallery's.
         ids: the entities that `evidence.entity` numbers.
-        log_odds: (ids,) float32 by type, see `openmofi.knowledge.depictability`.
+        log_odds: (ids,) float32 by type, see `openmofi.knowledge.projection`.
         names: normalised names.
         name: (n,) number of each candidate's.
         source: (pairs,) number of each pair's group.

@@ -1,6 +1,6 @@
 """From texts to links: mentions, which of them are boilerplate, and the others' candidate entities.
 
-Detectors and linkers read a text as `openmofi.mentions.readable` gives it; the tables keep the text as it is, and their
+Detectors and linkers read a text as `openmofi.mentions.patterns` gives it; the tables keep the text as it is, and their
 spans count its characters.
 """
 
@@ -26,8 +26,7 @@ from openmofi.labeling.read.stage import ReadStage
 from openmofi.labeling.read.summary import BestRanks
 from openmofi.linking import open_linker
 from openmofi.mentions import open_detector
-from openmofi.mentions.patterns import MarkedSpan, pattern_spans
-from openmofi.mentions.readable import Readable, readable
+from openmofi.mentions.patterns import MarkedSpan, Readable, pattern_spans, readable
 from openmofi.mentions.repeats import RepeatedText, Repeats
 from openmofi.schema import LINKS, NGRAMS, Boilerplate, Link, Mention, PairStatus, with_kinds
 from openmofi.storage import Shard

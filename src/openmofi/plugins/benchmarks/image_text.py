@@ -1,4 +1,4 @@
-"""Image–text retrieval on Flickr30k or COCO; see `openmofi.plugins.benchmarks.image_text_metrics` for the formulas.
+"""Image–text retrieval on Flickr30k or COCO; see `openmofi.plugins.benchmarks.image_text` for the formulas.
 
 The test splits are Karpathy's: 1,000 images of Flickr30k, 5,000 of COCO ("COCO 5k"). Some images of COCO have six
 or seven captions; the first five are used, as in published results.
@@ -10,26 +10,114 @@ eval sources coco.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 from msgspec import Meta
+from numpy.typing import ArrayLike
 
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import NonNegativeInt, PositiveInt, Settings
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.features import data_fingerprint, image_ids
-from openmofi.evaluation.metrics.ranking import Floats, Ints, nearest_rows
+from openmofi.evaluation.metrics.ranking import Floats, Index, Ints, checked_embeddings, nearest_rows, ranks_of
 from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject, nearest_answers
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages
 from openmofi.features.sources import file_sources
-from openmofi.plugins.benchmarks.image_text_metrics import first_ranks
-from openmofi.plugins.benchmarks.karpathy import read_karpathy
+from openmofi.pairs.formats.files import inside
 from openmofi.storage import fingerprint
+
+
+def read_karpathy(path: str | Path, split: str, captions: int) -> dict[str, list[str]]:
+    """The images of a split, relative to the folder of images, in the file's order → their first captions.
+
+    Args:
+        path: the file.
+        split: `train`, `restval`, `val` or `test`.
+        captions: number of captions per image; 0 for all.
+
+    Raises:
+        OpenMofiError: it cannot be read, has another layout, no such split, or an image with fewer captions.
+    """
+    try:
+        raw = json.loads(Path(path).read_text("utf-8"))["images"]
+        images = [_captioned(image, captions) for image in raw if image["split"] == split]
+        names = sorted({str(image["split"]) for image in raw})
+    except OSError as error:
+        raise OpenMofiError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise OpenMofiError(
+            f"{path} is not in the layout of Karpathy's splits ({type(error).__name__}: {error}).",
+            "It has images, each with filename, split and sentences with raw.",
+        ) from error
+    if not images:
+        raise OpenMofiError(
+            f"{path} has no images of the split {split!r}; it has {', '.join(names)}.", "Set split=NAME."
+        )
+    for file, texts in images:
+        if len(texts) < max(captions, 1):
+            raise OpenMofiError(
+                f"{file} has {len(texts)} captions in {path}, not {captions or 'any'}.",
+                "Set captions=0 to use all captions of each image.",
+            )
+    if len(dict(images)) < len(images):
+        raise OpenMofiError(f"{path} lists an image twice.", "Download the file again.")
+    return dict(images)
+
+
+def _captioned(image: Mapping[str, Any], captions: int) -> tuple[str, list[str]]:
+    file = "/".join(filter(None, (str(image.get("filepath") or ""), str(image["filename"]))))
+    if not inside(file):
+        raise ValueError(f"the image {file!r} lies outside the folder")
+    texts = [" ".join(str(sentence["raw"]).split()) for sentence in image["sentences"]]
+    return file, texts[: captions or None]
+
+
+# Text to image: the share of captions whose image is among the first k images. Image to text: the share of images
+# with a caption among the first k captions (Karpathy and Fei-Fei 2015; torchmetrics calls this a hit rate: its recall
+# would be the share of an image's captions). Ties: see `openmofi.evaluation.metrics.ranking`.
+
+
+def first_ranks(images: ArrayLike, texts: ArrayLike, image_of: ArrayLike) -> tuple[Ints, Ints]:
+    """Rank captions for each image, and images for each caption, by cosine.
+
+    Args:
+        images: (n, d) L2-normalised.
+        texts: (m, d) L2-normalised.
+        image_of: (m,) row of each caption's image.
+
+    Returns:
+        (n,) rank from 1 of each image's first own caption, and (m,) rank from 1 of each caption's image.
+
+    Raises:
+        OpenMofiError: an image without a caption, or embeddings that are not normalised.
+    """
+    vectors, captions = checked_embeddings(images), checked_embeddings(texts, "text embeddings")
+    owners = np.asarray(image_of, np.int64)
+    if len(np.unique(owners)) != len(vectors):
+        raise OpenMofiError("There are images without a caption.", "Leave them out.")
+    order = np.argsort(owners, kind="stable")
+    own = np.split(order, np.flatnonzero(np.diff(owners[order])) + 1)
+    return _first(vectors, captions, own), _first(captions, vectors, list(owners[:, None]))
+
+
+def _first(queries: np.ndarray, database: np.ndarray, positives: list[Ints]) -> Ints:
+    """(q,) rank of each query's first positive; `positives`: (q,) rows of `database`, ascending."""
+    return np.array(
+        [
+            ranks_of(scores, positives[query]).min()
+            for start, block in Index.of(database).blocks(queries)
+            for query, scores in enumerate(block, start)
+        ],
+        np.int64,
+    )
+
 
 FILES = ("dataset_flickr30k.json", "dataset_coco.json", "dataset_flickr8k.json")
 FOLDERS = ("", "images", "flickr30k-images", "flickr30k_images", "Flicker8k_Dataset", "flickr8k-images")

@@ -1,7 +1,7 @@
 """INSTRE (Wang, Jiang, ACM TOMM 2015) in the split of Iscen et al. (CVPR 2017): mAP over the full ranking.
 
 1,250 queries, cropped to their box, look for images of their object among 27,293. Average precision is the trapezoidal
-one of Oxford and Paris, see `openmofi.plugins.benchmarks.revisited_metrics`; there is no junk.
+one of Oxford and Paris, see `openmofi.plugins.benchmarks.revisited`; there is no junk.
 
 Data: https://cmp.felk.cvut.cz/~iscenahm/code.html (ground truth and images). Layout: DIR/gnd_instre.mat,
 DIR/INSTRE-S1/…, DIR/INSTRE-S2/…, DIR/INSTRE-M/…; openmofi eval sources instre.
@@ -24,9 +24,14 @@ from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
 from openmofi.evaluation.result import items_table
 from openmofi.features.sources import file_sources
 from openmofi.pairs.formats.files import inside
-from openmofi.plugins.benchmarks.revisited import query_source, worst_queries
-from openmofi.plugins.benchmarks.revisited_data import GroundTruth, Query
-from openmofi.plugins.benchmarks.revisited_metrics import Ranking, average_precision
+from openmofi.plugins.benchmarks.revisited import (
+    GroundTruth,
+    Query,
+    Ranking,
+    average_precision,
+    query_source,
+    worst_queries,
+)
 from openmofi.storage import fingerprint
 
 TRUTH = "gnd_instre.mat"

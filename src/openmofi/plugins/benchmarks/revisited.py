@@ -1,4 +1,4 @@
-"""Revisited Oxford and Revisited Paris; see `openmofi.plugins.benchmarks.revisited_metrics` for the definitions.
+"""Revisited Oxford and Revisited Paris; see `openmofi.plugins.benchmarks.revisited` for the definitions.
 
 Queries are cropped to their box before the encoder's preprocessing, and are not in the database. Distractors, a million
 in the paper, are embedded in parts of some thousand images, of which only the ranks are kept.
@@ -9,27 +9,201 @@ DIR/gnd_roxford5k.pkl or DIR/gnd_rparis6k.pkl, DIR/jpg/NAME.jpg; openmofi eval s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import PositiveInt, Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.cropped import cropped
 from openmofi.evaluation.data.folders import require_folder
+from openmofi.evaluation.data.objectnet import cropped
+from openmofi.evaluation.data.plain_pickle import read_plain_pickle
 from openmofi.evaluation.features import ImageId, data_fingerprint, image_ids
-from openmofi.evaluation.metrics.ranking import Floats, Index, Ints, nearest_rows
+from openmofi.evaluation.metrics.ranking import Floats, Index, Ints, nearest_rows, ranks_of
 from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject, nearest_answers
 from openmofi.evaluation.protocols.retrieval.ranked import NEIGHBOURS_SHOWN
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages
 from openmofi.features.sources import ImageSource, Load, file_sources, images_in
-from openmofi.plugins.benchmarks.revisited_data import GroundTruth, Query, read_ground_truth
-from openmofi.plugins.benchmarks.revisited_metrics import DIFFICULTIES, Ranking, average_precision, precision_at
+from openmofi.pairs.formats.files import inside
 from openmofi.storage import fingerprint
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query.
+
+    Attributes:
+        name: of its image, without the suffix.
+        box: left, upper, right and lower edge of the queried part, in pixels.
+        positions: kind (`KINDS`) → positions in `GroundTruth.database`, ascending int64.
+    """
+
+    name: str
+    box: tuple[float, float, float, float]
+    positions: dict[str, NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """Names of the database's images, without suffix, and the queries."""
+
+    database: list[str]
+    queries: list[Query]
+
+
+def read_ground_truth(path: str | Path) -> GroundTruth:
+    """Read a `gnd_*.pkl` without running code; see `read_plain_pickle`.
+
+    Raises:
+        OpenMofiError: it has another layout, or refers to images that are not in its list.
+    """
+    raw = read_plain_pickle(path)
+    try:
+        database, names, answers = _names(raw["imlist"]), _names(raw["qimlist"]), raw["gnd"]
+        if not names or len(names) != len(answers) or not database:
+            raise ValueError(f"{len(names)} queries with {len(answers)} answers")
+        queries = [
+            Query(name, _box(answer["bbx"]), {kind: _positions(answer[kind], len(database)) for kind in KINDS})
+            for name, answer in zip(names, answers, strict=True)
+        ]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise OpenMofiError(
+            f"{path} is not a ground truth of Revisited Oxford or Paris: {error}.",
+            "It has imlist, qimlist and gnd, with bbx, easy, hard and junk for each query.",
+        ) from error
+    return GroundTruth(database, queries)
+
+
+def _names(values: Any) -> list[str]:
+    names = [str(value) for value in values]
+    outside = next((name for name in names if not inside(name)), None)
+    if outside is not None:
+        raise ValueError(f"the image {outside!r} lies outside the folder")
+    return names
+
+
+def _box(values: Any) -> tuple[float, float, float, float]:
+    left, upper, right, lower = (float(value) for value in np.asarray(values, np.float64).ravel())
+    if not (np.isfinite([left, upper, right, lower]).all() and left < right and upper < lower):
+        raise ValueError(f"the box {values} is empty")
+    return left, upper, right, lower
+
+
+def _positions(values: Any, count: int) -> NDArray[np.int64]:
+    # The authors' empty lists have a floating type.
+    positions = np.asarray(values).ravel()
+    integers = positions.astype(np.int64)
+    if len(positions) and (np.any(integers != positions) or integers.min() < 0 or integers.max() >= count):
+        raise ValueError(f"a position beyond the {count} images of the database")
+    return np.unique(integers)
+
+
+# For each query the database holds easy, hard and junk images. Easy: positives are the easy ones, junk are junk and
+# hard. Medium: positives are easy and hard, junk is junk. Hard: positives are the hard ones, junk are junk and easy.
+# Junk is removed from the ranking. AP is the trapezoidal area under precision over recall:
+#
+#     AP = Σ_j (p0 + p1) / (2 n),  p0 = j / rank_j (1 where rank_j = 0),  p1 = (j + 1) / (rank_j + 1),  ranks from 0.
+#
+# P@k = positives among the first k' / k', where k' = min(k, rank of the last positive, from 1). Queries without
+# positives are not counted. Ties: see `openmofi.evaluation.metrics.ranking`; a distractor ranks after a database image
+# with the same score.
+
+KINDS = ("easy", "hard", "junk")
+DIFFICULTIES = {
+    "easy": (("easy",), ("junk", "hard")),
+    "medium": (("easy", "hard"), ("junk",)),
+    "hard": (("hard",), ("junk", "easy")),
+}
+"""Difficulty → (kinds that are positives, kinds that are junk)."""
+
+
+def average_precision(ranks: ArrayLike, positives: int) -> float:
+    """The trapezoidal AP of positives at `ranks` (from 0, ascending, junk removed) out of `positives`."""
+    at = np.asarray(ranks, np.float64)
+    order = np.arange(len(at))
+    before = np.where(at == 0, 1.0, order / np.maximum(at, 1))
+    return float(((before + (order + 1) / (at + 1)) / (2 * positives)).sum())
+
+
+def precision_at(ranks: ArrayLike, k: int) -> float:
+    """P@k of positives at `ranks` (from 0, ascending, junk removed); 0 without ranks."""
+    at = np.asarray(ranks) + 1
+    if not len(at):
+        return 0.0
+    depth = min(int(at.max()), k)
+    return int((at <= depth).sum()) / depth
+
+
+@dataclass(frozen=True)
+class QueryRanks:
+    """The ranks of one query's images, from 0; distractors and junk are in the ranking.
+
+    Attributes:
+        ranks: kind → (readable,) ranks, unordered.
+        counts: kind → number of images, readable or not.
+    """
+
+    ranks: dict[str, Ints]
+    counts: dict[str, int]
+
+    def positives(self, difficulty: str) -> tuple[Ints, int]:
+        """Ranks of the positives, ascending, with junk removed; and the number of positives, readable or not."""
+        positive, junk = DIFFICULTIES[difficulty]
+        ranks = np.sort(np.concatenate([self.ranks[kind] for kind in positive]))
+        removed = np.sort(np.concatenate([self.ranks[kind] for kind in junk]))
+        return ranks - np.searchsorted(removed, ranks), sum(self.counts[kind] for kind in positive)
+
+
+class Ranking:
+    """Ranks each query's images in the database, then moves them down by the distractors that score higher.
+
+    Args:
+        queries: (q, d) L2-normalised.
+        database: (n, d) L2-normalised.
+        truth: (q,) of each query: kind → positions in the ground truth's list.
+        rows: (listed,) position in the ground truth's list → row of `database`; −1 where the image cannot be read.
+    """
+
+    def __init__(self, queries: Floats, database: Floats, truth: Sequence[Mapping[str, Ints]], rows: Ints) -> None:
+        self._queries, self._truth = queries, truth
+        self._ranks: list[Ints] = []
+        self._scores: list[Floats] = []
+        self._kinds: list[NDArray[Any]] = []
+        for start, block in Index.of(database).blocks(queries):
+            for scores, positions in zip(block, truth[start:], strict=False):
+                query_rows, kinds = _readable(positions, rows)
+                self._kinds.append(kinds)
+                self._scores.append(scores[query_rows])
+                self._ranks.append(ranks_of(scores, query_rows) - 1)
+
+    def add(self, distractors: Floats) -> None:
+        """Add (m, d) further images, all negatives, to the database."""
+        for start, block in Index.of(distractors).blocks(self._queries):
+            for query, scores in enumerate(block, start):
+                self._ranks[query] += len(scores) - np.searchsorted(np.sort(scores), self._scores[query], "right")
+
+    def ranks(self) -> list[QueryRanks]:
+        """(q,) of each query."""
+        return [
+            QueryRanks({kind: ranks[kinds == kind] for kind in KINDS}, {kind: len(positions[kind]) for kind in KINDS})
+            for ranks, kinds, positions in zip(self._ranks, self._kinds, self._truth, strict=True)
+        ]
+
+
+def _readable(positions: Mapping[str, Ints], rows: Ints) -> tuple[Ints, NDArray[Any]]:
+    """Rows of a query's readable images, ascending, and the kind of each."""
+    listed = np.concatenate([rows[positions[kind]] for kind in KINDS])
+    kinds = np.repeat(np.array(KINDS, object), [len(positions[kind]) for kind in KINDS])
+    readable = np.flatnonzero(listed >= 0)
+    order = readable[np.argsort(listed[readable], kind="stable")]
+    return listed[order], kinds[order]
+
 
 DATASETS = ("roxford5k", "rparis6k")
 SUFFIX = ".jpg"

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from openmofi.config import Fraction, PositiveInt, ProperFraction, Settings
-from openmofi.linking.link_settings import LinkSettings
+from openmofi.linking.protocol import LinkSettings
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from openmofi.dataset.export.classes import Classes
 from openmofi.dataset.export.files import (
     FileFormat,
     Record,
@@ -20,7 +19,7 @@ from openmofi.dataset.export.files import (
     write_list,
     writing,
 )
-from openmofi.dataset.export.rows import Row
+from openmofi.dataset.export.rows import Classes, Row
 from openmofi.errors import OpenMofiError
 from openmofi.version import __version__
 

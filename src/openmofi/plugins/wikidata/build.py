@@ -20,14 +20,12 @@ from openmofi.knowledge.builders.source import ReadSource, read_source
 from openmofi.knowledge.files import beside
 from openmofi.knowledge.files.database import JOINED, MEMORY, memory_bytes
 from openmofi.plugins.wikidata.anchors.site import language_codes
-from openmofi.plugins.wikidata.classes import class_rules
 from openmofi.plugins.wikidata.dump import BLOCK
 from openmofi.plugins.wikidata.items import ITEMS, RELATIONS, latin_letters, property_number
 from openmofi.plugins.wikidata.parts import PARQUET, Parts, read_parts
 from openmofi.plugins.wikidata.priors import PriorSources
 from openmofi.plugins.wikidata.published import PublishedColumns
-from openmofi.plugins.wikidata.redirects import read_redirects
-from openmofi.plugins.wikidata.select import Selected, select_tables
+from openmofi.plugins.wikidata.select import Selected, class_rules, read_redirects, select_tables
 from openmofi.storage import (
     Manifest,
     atomic_path,

@@ -2,23 +2,138 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
-from openmofi.errors import OpenMofiError
+from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.files.database import connected, number_of, quoted
-from openmofi.plugins.wikidata.classes import ClassRules
-from openmofi.plugins.wikidata.items import RELATIONS
+from openmofi.plugins.wikidata.items import RELATIONS, item_number
 from openmofi.plugins.wikidata.priors import LINKS, PAGEVIEWS, SITELINKS, PriorSources, load_names, load_popularity
-from openmofi.plugins.wikidata.redirects import REDIRECTED
+from openmofi.plugins.wikidata.slots import unpacked
 from openmofi.storage import make_folder
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+
+REDIRECTED = pa.schema([("old", pa.int64()), ("new", pa.int64())])
+"""redirects as read: numbers of items; one may be a redirect itself."""
+
+_ENTITY = rb"[<\"]*(?:wd:|https?://www\.wikidata\.org/entity/)?([A-Z]\d+)[>\"]*"
+_LINE = re.compile(
+    rb"\s*"
+    + _ENTITY
+    + rb"(?:\s+(?:<http://www\.w3\.org/2002/07/owl#sameAs>|owl:sameAs)\s+|\s*[,\t]\s*)"
+    + _ENTITY
+    + rb"\s*\.?\s*"
+)
+_OTHER = re.compile(rb"\s*(?:[@#].*)?")
+_HINT = (
+    "Give lines such as Q1,Q2 (the one that is gone, the one it was merged into), or those of an RDF dump with "
+    "owl:sameAs: `zgrep owl#sameAs latest-all.nt.gz`."
+)
+
+
+def read_redirects(path: str | Path) -> pa.Table:
+    """The redirects of a file (`REDIRECTED`), those of other entities than items left out.
+
+    Args:
+        path: lines of two ids, by comma or tab, with or without a header; or of RDF, as N-Triples or Turtle, where
+            redirects are owl:sameAs (https://www.mediawiki.org/wiki/Wikibase/Indexing/RDF_Dump_Format). Ids may be
+            addresses. Plain, or compressed by gzip, bzip2 or zstandard.
+
+    Raises:
+        OpenMofiError: the file is missing, damaged or empty, or a line is no redirect.
+    """
+    old, new = list[np.ndarray](), list[np.ndarray]()
+    pairs: list[tuple[int, int]] = []
+    for number, line in enumerate(_lines(path), 1):
+        match = _LINE.fullmatch(line)
+        if not match:
+            # A header has no ids.
+            if _OTHER.fullmatch(line) or (number == 1 and not re.search(rb"[QPL]\d", line)):
+                continue
+            shown = line[:60].decode("utf-8", "replace")
+            raise OpenMofiError(f"{path}, line {number}: {shown!r} is no redirect.", _HINT)
+        one, other = match.groups()
+        if one.startswith(b"Q") and other.startswith(b"Q"):
+            pairs.append((int(one[1:]), int(other[1:])))
+        if len(pairs) == 1 << 20:
+            _collect(pairs, old, new)
+    _collect(pairs, old, new)
+    table = pa.table([np.concatenate(old), np.concatenate(new)], schema=REDIRECTED)
+    if not len(table):
+        raise OpenMofiError(f"{path} has no redirect of an item.", _HINT)
+    return table
+
+
+def _collect(pairs: list[tuple[int, int]], old: list[np.ndarray], new: list[np.ndarray]) -> None:
+    """Move pairs to arrays, which take a tenth of the memory."""
+    both = np.array(pairs, np.int64).reshape(-1, 2)
+    old.append(both[:, 0])
+    new.append(both[:, 1])
+    pairs.clear()
+
+
+def _lines(path: str | Path) -> Iterator[bytes]:
+    rest = b""
+    for data, _ in unpacked(path, _HINT):
+        *lines, rest = (rest + data).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest
+
+
+@dataclass(frozen=True)
+class ClassRules:
+    """Which items stay.
+
+    Attributes:
+        kinds: classes, of which an item must be; all where empty.
+        drop: classes that go: an item whose classes are all dropped goes.
+    """
+
+    kinds: tuple[int, ...]
+    drop: tuple[int, ...]
+
+
+@cache
+def known_classes() -> dict[str, dict[str, Any]]:
+    """Class id → `why` it is dropped, and whether it is `internal`, as in `classes.toml`."""
+    return tomllib.loads(Path(__file__).with_name("classes.toml").read_text("utf-8"))
+
+
+def class_rules(kinds: Sequence[str] = (), drop: Sequence[str] = (), *, visual_only: bool = False) -> ClassRules:
+    """The rules that a caller names, beside those that always hold.
+
+    Args:
+        kinds, drop: ids such as `Q5`.
+        visual_only: drop what no image shows as itself, too.
+
+    Raises:
+        UsageError: an id is none, or a class is both wanted and dropped.
+    """
+    own = [name for name, rule in known_classes().items() if rule.get("internal") or visual_only]
+    wanted, dropped = _numbers(kinds), {*_numbers(own), *_numbers(drop)}
+    if both := sorted(wanted & _numbers(drop)):
+        raise UsageError(f"Q{both[0]} is both wanted and dropped.", "Name it once.")
+    return ClassRules(tuple(sorted(wanted)), tuple(sorted(dropped - wanted)))
+
+
+def _numbers(ids: Sequence[str]) -> set[int]:
+    try:
+        return {item_number(each) for each in ids}
+    except ValueError as error:
+        raise UsageError(f"{error}.", "Classes are named by ids such as Q5 (human).") from error
+
 
 SOURCE = "source"
 _DOUBLINGS = 5
@@ -75,7 +190,7 @@ def select_tables(
         rules: see there.
         folder: gets the tables, and DuckDB's own files while it works.
         sources: of priors, beside sitelinks.
-        redirects: `openmofi.plugins.wikidata.redirects.REDIRECTED`; what statements say of an item that is gone is
+        redirects: `openmofi.plugins.wikidata.select.REDIRECTED`; what statements say of an item that is gone is
             said of the one that it was merged into.
         memory: bytes that DuckDB may use.
         languages: of the names; of several it is kept which a name comes from.

@@ -19,7 +19,7 @@ from openmofi.search.records import Changes
 from openmofi.search.store.address import Place
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import DATABASE, meta, note_commit, only_writer, snapshot, transaction
-from openmofi.search.store.places import image_bytes
+from openmofi.search.store.reading import image_bytes
 from openmofi.search.store.segments import (
     FOLDER,
     Segment,

@@ -19,7 +19,7 @@ from openmofi.linking import open_linker
 from openmofi.plugins.fusion.build import build_fusion
 from openmofi.plugins.fusion.corpora.examples import write_examples
 from openmofi.plugins.fusion.store import open_fusion, save_fusion
-from openmofi.plugins.fusion.training.labelled import HELD_OUT, labelled_examples
+from openmofi.plugins.fusion.training.data import HELD_OUT, labelled_examples
 from openmofi.plugins.fusion.training.recipe import LinkData
 from openmofi.schema import LABELS
 from openmofi.storage import Shard, claim_folder, finish_manifest, write_table

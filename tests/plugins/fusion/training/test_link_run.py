@@ -14,10 +14,9 @@ from openmofi.plugins.fusion.build import build_fusion
 from openmofi.plugins.fusion.corpora.examples import NIL, read_examples, write_examples
 from openmofi.plugins.fusion.linker import answers_of
 from openmofi.plugins.fusion.store import open_fusion
-from openmofi.plugins.fusion.training.calibration import fitted_calibration
 from openmofi.plugins.fusion.training.data import LinkExamples
 from openmofi.plugins.fusion.training.recipe import LinkData, LinkRecipe, LinkStopping, load_link_recipe
-from openmofi.plugins.fusion.training.run import train_linker
+from openmofi.plugins.fusion.training.run import fitted_calibration, train_linker
 from openmofi.training.log import Unwatched, read_log
 from openmofi.training.recipe.schema import OptimizerSettings, RunSettings
 from openmofi.training.run import OUTPUTS

@@ -1,6 +1,6 @@
 """End-to-end linking: a detector and a linker annotate texts with entities.
 
-See `openmofi.plugins.fusion.evaluation.annotations` for the definitions, which are GERBIL's. The documents are the
+See `openmofi.plugins.fusion.evaluation.open` for the definitions, which are GERBIL's. The documents are the
 texts of a table of examples; the examples of a text are its gold annotations; entities are identifiers of the
 knowledge base.
 Precision is meaningful only where texts are fully annotated.
@@ -24,9 +24,16 @@ from openmofi.evaluation.protocol import LINKER, EvaluationProtocol, Measured, S
 from openmofi.evaluation.result import items_table
 from openmofi.plugins.fusion.corpora.examples import NIL, Example
 from openmofi.plugins.fusion.evaluation.accuracy import require_gold
-from openmofi.plugins.fusion.evaluation.annotations import Annotation, Matches, match_annotations, micro_scores
 from openmofi.plugins.fusion.evaluation.data import judged_examples
-from openmofi.plugins.fusion.evaluation.open import count_unknown, in_parts, open_annotator
+from openmofi.plugins.fusion.evaluation.open import (
+    Annotation,
+    Matches,
+    count_unknown,
+    in_parts,
+    match_annotations,
+    micro_scores,
+    open_annotator,
+)
 from openmofi.storage import fingerprint
 
 STRONG, WEAK = "strong", "weak"

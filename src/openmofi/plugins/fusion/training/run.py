@@ -2,32 +2,157 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from scipy.special import logsumexp
+from torch import Tensor, nn
+
 from openmofi.config.recipes import recipe_dict
 from openmofi.errors import UsageError
+from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
 from openmofi.plugins.fusion.build import Fusion, build_fusion
 from openmofi.plugins.fusion.corpora.examples import NIL, Example, read_examples
-from openmofi.plugins.fusion.linker import Question, answers_of, log_priors, scores_of
+from openmofi.plugins.fusion.linker import Floats, Question, answers_of, log_priors, scores_of
+from openmofi.plugins.fusion.packing import segment_log_softmax
 from openmofi.plugins.fusion.store import fusion_fingerprint, open_fusion, save_fusion
-from openmofi.plugins.fusion.training.calibration import fitted_calibration
-from openmofi.plugins.fusion.training.data import LinkExamples
-from openmofi.plugins.fusion.training.labelled import labelled_examples
+from openmofi.plugins.fusion.titles import title_losses
+from openmofi.plugins.fusion.training.data import LinkExamples, TrainingMention, labelled_examples
 from openmofi.plugins.fusion.training.recipe import LinkRecipe
-from openmofi.plugins.fusion.training.steps import MeanLoss, fusion_forward, fusion_optimizer
 from openmofi.storage import claimed, file_fingerprint, finish_manifest, read_manifest
 from openmofi.training.checkpoint import Checkpoints
 from openmofi.training.grad_cache import Forward, Term
 from openmofi.training.log import Watcher
 from openmofi.training.loop import Evaluation, train_loop
+from openmofi.training.model.build import freeze
+from openmofi.training.optimization import Optimizer, dense_optimizer, grouped
 from openmofi.training.pages.curves import write_curves
 from openmofi.training.process import training_process
 from openmofi.training.run import OUTPUTS, deciding_settings
 from openmofi.training.state import RunState
+
+_PRETRAINED = ("encoder.", "embedding.")
+
+
+class MeanLoss(nn.Module):
+    """The mean of the mentions' losses, which are the model's outputs; an `Objective`."""
+
+    def forward(self, embeddings: Embeddings, batch: Batch) -> ObjectiveResult:
+        """`loss` and `right`: (B,)."""
+        return ObjectiveResult(embeddings["loss"].mean(), {"accuracy": embeddings["right"].detach().mean()})
+
+    def sharded_parameters(self) -> dict[str, int]:
+        """None."""
+        return {}
+
+    def after_step(self) -> None:
+        """Nothing."""
+
+
+def fusion_forward(fusion: Fusion, data: LinkExamples, device: torch.device, *, bf16: bool) -> Forward:
+    """Batch of rows → `loss` (B,) float32, `right` (B,): 1 where the answer is right (`select` only)."""
+    generates = fusion.tokens.settings.head == "generate"
+    pad = fusion.tokens.markers.pad
+
+    def forward(batch: Batch) -> Mapping[str, Tensor]:
+        packed, mentions = data.packed(batch)
+        packed = packed.to(device)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16):
+            if generates:
+                loss = title_losses(fusion.model, packed, data.titles(mentions), pad)
+                return {"loss": loss, "right": torch.full_like(loss, torch.nan)}
+            scores = fusion.model(packed, pad)
+        return select_losses(scores, packed.mention, mentions, nil=data.nil)
+
+    return forward
+
+
+def select_losses(scores: Tensor, mention: Tensor, mentions: list[TrainingMention], *, nil: bool) -> dict[str, Tensor]:
+    """Softmax cross-entropy of each mention over its candidates and, if there are such mentions, NIL.
+
+    Args:
+        scores: (N + M,), see `FusionModel.select`.
+        mention: (N,) int64.
+        asked: the M mentions.
+        nil: whether NIL takes part.
+    """
+    count, device = len(mentions), scores.device
+    flat = scores.float() if nil else scores[: len(mention)].float()
+    segment = torch.cat([mention, torch.arange(count, device=device)]) if nil else mention
+    logs = segment_log_softmax(flat, segment, count)
+    sizes = torch.tensor([len(drawn.candidates) for drawn in mentions])
+    index = sizes.cumsum(0) - sizes + torch.tensor([drawn.target for drawn in mentions])
+    is_nil = torch.tensor([drawn.target for drawn in mentions]) == sizes
+    index = torch.where(is_nil, len(mention) + torch.arange(count), index).to(device)
+    best = logs.new_full((count,), -torch.inf).scatter_reduce(0, segment, logs.detach(), "amax")
+    chosen = logs[index]
+    return {"loss": -chosen, "right": (chosen.detach() >= best).float()}
+
+
+def fusion_optimizer(fusion: Fusion, recipe: LinkRecipe) -> Optimizer:
+    """AdamW; what was pretrained learns at `text_lr_multiplier` of the rate, and what has one dimension is not decayed.
+
+    Raises:
+        UsageError: a pattern of `freeze` matches nothing.
+    """
+    freeze(fusion.model, recipe.freeze, "freeze")
+    settings = recipe.optimizer
+    whole = recipe.model.base.startswith("hf:") and "t5" in fusion.configs
+    pretrained = () if recipe.model.base == "scratch" else (*_PRETRAINED, *(("decoder.", "output.") if whole else ()))
+    groups = grouped(
+        (
+            name,
+            parameter,
+            settings.text_lr_multiplier if name.startswith(pretrained) else 1.0,
+            settings.weight_decay if parameter.ndim > 1 else 0.0,
+        )
+        for name, parameter in fusion.model.named_parameters()
+    )
+    return dense_optimizer(groups, settings, settings.clip)
+
+
+_LOG_TEMPERATURE, _PRIOR_WEIGHT = (-4.0, 4.0), (0.0, 3.0)
+
+
+def fitted_calibration(
+    logits: Sequence[Floats], priors: Sequence[Floats], targets: Sequence[int], *, nil: bool
+) -> tuple[float, float]:
+    """T and α of logits / T + α · log prior at which the right answers are likeliest; 1 and 0 without any example.
+
+    With α = 0 this is temperature scaling (Guo et al., arXiv 1706.04599).
+
+    Args:
+        logits: of candidates and NIL, each.
+        priors: logarithms, see `openmofi.plugins.fusion.linker.log_priors`.
+        targets: the position of the right one.
+        nil: whether NIL takes part; if not, its logits are left out.
+    """
+    kept = [
+        (of_mention, of_names, target) if nil else (of_mention[:-1], of_names[:-1], target)
+        for of_mention, of_names, target in zip(logits, priors, targets, strict=True)
+        if nil or target < len(of_mention) - 1
+    ]
+    if not kept:
+        return 1.0, 0.0
+    width = max(len(of_mention) for of_mention, _, _ in kept)
+    first, second = np.full((len(kept), width), -np.inf), np.zeros((len(kept), width))
+    for row, (of_mention, of_names, _) in enumerate(kept):
+        first[row, : len(of_mention)], second[row, : len(of_names)] = of_mention, of_names
+    right = np.arange(len(kept)), np.array([target for _, _, target in kept])
+
+    def loss(parameters: Floats) -> float:
+        scores = first * np.exp(-parameters[0]) + parameters[1] * second
+        return float(np.mean(logsumexp(scores, axis=1) - scores[right]))
+
+    found = minimize(loss, np.zeros(2), bounds=[_LOG_TEMPERATURE, _PRIOR_WEIGHT]).x
+    return round(float(np.exp(found[0])), 4), round(float(found[1]), 4)
+
 
 LINKER = "linker"
 ACCURACY = "validation_accuracy"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,9 +22,9 @@ from openmofi.engine.cores import cores
 from openmofi.engine.protocol import Progress, Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.files.tries import built_trie, save_trie
+from openmofi.knowledge.names import Memo, piece_pattern
 from openmofi.plugins.wikidata.anchors.counts import Counts, Sums, summed
 from openmofi.plugins.wikidata.anchors.dump import BLOCK, Place, page_blocks, pages
-from openmofi.plugins.wikidata.anchors.occurrences import Found, Occurrences, words
 from openmofi.plugins.wikidata.anchors.site import require_language
 from openmofi.plugins.wikidata.anchors.tables import ANCHORS, ANCHORS_DIGEST, LINK_PROBABILITIES, probabilities_path
 from openmofi.plugins.wikidata.anchors.wikitext import is_disambiguation, plain_text
@@ -33,6 +33,59 @@ from openmofi.storage import atomic_path, require_local
 from openmofi.storage.addresses import local_path
 from openmofi.storage.fingerprints.digests import file_digest
 from openmofi.storage.tables.blocks import table_blocks
+
+LONGEST = 120
+"""Characters of a name; longer ones are not looked for."""
+Found = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""(n) ids of names in their trie, (n) how often each was counted."""
+
+
+def words(name: str) -> int:
+    """How many words a name has; what is written without spaces is one."""
+    return len("".join(letter if letter.isalnum() else " " for letter in name).split())
+
+
+class Occurrences:
+    """Counts the names of one language in texts, as they are spelt, also those that overlap or stand in longer ones.
+
+    A name begins and ends where a word, a letter of a script without spaces, or a sign does.
+
+    Args:
+        names: as texts spell them, single spaces between words; no two alike.
+    """
+
+    def __init__(self, names: marisa_trie.Trie) -> None:
+        self._trie = names
+        self._held: dict[str, int] = {}
+        self._roles = Memo(self._role_of)
+
+    def _role_of(self, piece: str) -> int:
+        """0: no name begins so; 1: it is a name, and begins no other; 2: it begins others."""
+        names = [*islice(self._trie.iterkeys(piece), 2)]
+        return 1 if names == [piece] else 2 if names else 0
+
+    def add(self, text: str) -> None:
+        """Count the names in a text."""
+        spans = [match.span() for match in piece_pattern().finditer(text)]
+        ends = {end for _, end in spans}
+        roles, prefixes, held = self._roles, self._trie.prefixes, self._held
+        for start, end in spans:
+            piece = text[start:end]
+            if not (role := roles[piece]):
+                continue
+            for name in prefixes(text[start : start + LONGEST]) if role == 2 else (piece,):
+                if start + len(name) in ends:
+                    held[name] = held.get(name, 0) + 1
+
+    def taken(self) -> Found:
+        """What was counted since the last call."""
+        found = (
+            np.fromiter((self._trie[name] for name in self._held), np.int64, len(self._held)),
+            np.fromiter(self._held.values(), np.int64, len(self._held)),
+        )
+        self._held.clear()
+        return found
+
 
 _MIB = 1 << 20
 

@@ -14,7 +14,7 @@ from xml.parsers import expat
 
 from openmofi.errors import OpenMofiError
 from openmofi.plugins.wikidata.anchors.site import Site, language_codes, require_language
-from openmofi.plugins.wikidata.packed import unpacked
+from openmofi.plugins.wikidata.slots import unpacked
 
 _DUMP = "Give pages-articles.xml.bz2 (or .xml, .xml.gz, .xml.zst) of a Wikipedia, from dumps.wikimedia.org."
 _AGAIN = "Fetch it again, and compare it with the checksums beside it."
