@@ -23,6 +23,7 @@ import openmofi
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError, UnknownEntityError, UsageError, without_passwords
 from openmofi.plugins.postgres import vector_table
+from openmofi.plugins.postgres.address import PostgresServer
 from openmofi.plugins.postgres.vector_table import InDatabase, VectorTable
 from openmofi.search import Example, Filters, Index, Query, Verdict, build, remove
 from openmofi.search.rank.keywords import entities_named, images_by_text, meaning_of
