@@ -17,6 +17,7 @@ from openmofi.search.rank.features import Surroundings
 from openmofi.search.rank.kept import Kept
 from openmofi.search.rank.state import State
 from openmofi.search.rank.vectorise import image_vectors
+from openmofi.search.recognise_settings import UNNAMED
 from openmofi.search.records import EntityRecord, ImageRecord, Recognised, Recognition
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import in_chunks, marks
@@ -24,8 +25,6 @@ from openmofi.search.store.reading import entity_records, image_records
 
 LIKELY = 0.5
 """From this probability on an entity is likely to be shown."""
-UNNAMED = 0.1
-"""Share of images that show what no label names, where nothing else is said."""
 _EVIDENCE, _SIBLINGS = 5, 3
 
 
