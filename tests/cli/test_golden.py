@@ -1,6 +1,6 @@
 """The command line as it was agreed on: `--help` of each command, the schemas of `--json`, exit codes of wrong use.
 
-`OPENMOFI_WRITE_GOLDEN=1 pytest tests/cli/test_golden.py` writes the files anew: look at the difference before it is kept.
+With OPENMOFI_WRITE_GOLDEN=1 it writes the files anew: look at the difference before you keep it.
 """
 
 import hashlib
@@ -8,11 +8,10 @@ import os
 from pathlib import Path
 
 import pytest
-import typer.main
 from typer.testing import CliRunner
 
-from openmofi.cli.json_schemas import schema_names
-from openmofi.cli.main import app
+from openmofi.cli.main import app, commands
+from openmofi.cli.schemas import schema_names
 from terminal import in_process
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -131,19 +130,15 @@ def compare(name: str, text: str) -> None:
     assert text == path.read_text("utf-8")
 
 
-def commands(command, name=()):
-    yield name
-    for part in getattr(command, "commands", {}):
-        yield from commands(command.get_command(None, part), (*name, part))
-
-
-@pytest.mark.parametrize("verb", sorted({name[0] for name in commands(typer.main.get_command(app)) if name}))
+@pytest.mark.parametrize("verb", sorted({name[0] for name, _ in commands() if name}))
 def test_helps(verb, monkeypatch):
     monkeypatch.delenv("OPENMOFI_TOKEN", raising=False)
     texts = []
-    for name in commands(typer.main.get_command(app)):
+    for name, _ in commands():
         if name[:1] == (verb,):
-            done = CliRunner().invoke(app, [*name, "--help"], env={"COLUMNS": "200", "TERM": "dumb"}, terminal_width=200)
+            done = CliRunner().invoke(
+                app, [*name, "--help"], env={"COLUMNS": "200", "TERM": "dumb"}, terminal_width=200
+            )
             texts.append(f"$ openmofi {' '.join(name)} --help\n{done.output}")
     compare(f"help_{verb.replace(' ', '_')}.txt", "\n".join(texts))
 

@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 import typer.core
@@ -18,21 +18,8 @@ from openmofi.terminal import json_text, make_output_visible, visible
 Restart = Annotated[
     bool, typer.Option("--restart", help="Remove what this command wrote into the output before, and begin anew.")
 ]
-OnDamage = Annotated[
-    str, typer.Option(help="A damaged shard: stop leaves it out and fails in the end, keep takes what can be read.")
-]
-MaxUnpackRatio = Annotated[
-    int, typer.Option(help="A compressed tar that unpacks to more than so many times its size counts as damaged.")
-]
-MaxImagePixels = Annotated[int, typer.Option(help="Larger images are refused before decoding.")]
 Device = Annotated[str, typer.Option(help="Of the encoder: auto, cpu, cuda, cuda:1 …")]
-Precision = Annotated[str, typer.Option(help="Of the encoder's towers: fp32, bf16 or fp16.")]
-EngineName = Annotated[
-    str,
-    typer.Option(
-        "--engine", help="auto, local, processes:N, ray or ray:ADDRESS; 'ray?gpus=0.5&cpus=2' reserves for an actor."
-    ),
-]
+F = TypeVar("F", bound=Callable[..., Any])
 CHECK_VARIABLE = "OPENMOFI_CHECK_JSON"
 """Environment variable: where set, JSON is checked against its schema when it is printed; a folder gets it instead."""
 
@@ -112,20 +99,48 @@ class _Interrupted(Exception):
     """Ctrl-C, under a name that typer passes on: a KeyboardInterrupt it would end with "Aborted!"."""
 
 
-class _PassesInterrupts:
+class _InGroups:
+    """Help that lists options in their named groups, and cuts nothing; Ctrl-C passes."""
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)  # type: ignore[misc]
         except KeyboardInterrupt as error:
             raise _Interrupted(*error.args) from error
 
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):  # type: ignore[attr-defined]
+            group = "Arguments" if parameter.param_type_name == "argument" else parameter.rich_help_panel or "Options"
+            if record := parameter.get_help_record(ctx):
+                groups.setdefault(group, []).append(record)
+        commands = [(name, self.help_of(ctx, name)) for name in getattr(self, "list_commands", lambda _: ())(ctx)]
+        for title, records in {**groups, "Commands": commands}.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
 
-class Commands(_PassesInterrupts, typer.core.TyperGroup):
+    def help_of(self, ctx: Any, name: str) -> str:
+        """What the list of commands says of one: the first paragraph of its help."""
+        return " ".join((self.get_command(ctx, name).help or "").partition("\n\n")[0].split())  # type: ignore[attr-defined]
+
+
+class Commands(_InGroups, typer.core.TyperGroup):
     """A group of commands, for `typer.Typer(cls=…)`."""
 
 
-class Command(_PassesInterrupts, typer.core.TyperCommand):
+class Command(_InGroups, typer.core.TyperCommand):
     """A single command, for `app.command(cls=…)`."""
+
+
+def group(help: str, cls: type[Commands] = Commands, **options: Any) -> typer.Typer:
+    """A group of commands that are registered with `command`."""
+    return typer.Typer(cls=cls, no_args_is_help=True, rich_markup_mode=None, help=help, **options)
+
+
+def command(app: typer.Typer, name: str | None = None, **options: Any) -> Callable[[F], F]:
+    """Register a function as a command of a group."""
+    return app.command(name, cls=Command, **options)
 
 
 def run_command(function: Callable[..., None]) -> None:
@@ -164,9 +179,9 @@ def run_app(app: Callable[[], None]) -> None:
 
 
 def print_json(value: Any, *, checked: bool = True) -> None:
-    """Print a command's result for programs; its schema is published, see `cli.json_schemas`."""
+    """Print a command's result for programs; its schema is published, see `openmofi.cli.schemas`."""
     if checked and (check := os.environ.get(CHECK_VARIABLE)):
-        from openmofi.cli.json_schemas import check_printed
+        from openmofi.cli.schemas import check_printed
 
         check_printed(value, record=check if Path(check).is_dir() else "")
     typer.echo(json_text(value))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
-from openmofi.config import PositiveInt, Settings
+from msgspec import Meta
+
+from openmofi.config import NonNegativeFloat, NonNegativeInt, PositiveInt, Settings
 
 
 @dataclass(frozen=True)
@@ -18,10 +21,10 @@ class ProjectionSettings(Settings):
         seed: another seed gives other, equally good vectors.
     """
 
-    dim: int = 128
-    weights: tuple[float, ...] = (0.3, 0.6, 1.0, 1.0, 1.0, 1.0)
-    hub_exponent: float = -0.25
-    seed: int = 0
+    dim: PositiveInt = 128
+    weights: tuple[NonNegativeFloat, ...] = (0.3, 0.6, 1.0, 1.0, 1.0, 1.0)
+    hub_exponent: Annotated[float, Meta(ge=-1, le=1)] = -0.25
+    seed: NonNegativeInt = 0
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ class ReadSettings(Settings):
             names. `PATTERN=COLUMN` is for the inputs that PATTERN matches: a path, or the name of a file or folder,
             perhaps with `*`; the last one that matches counts. Several columns without a pattern are several texts of
             an image, joined a line each.
-        image_column: column with the image or its path, likewise.
-        key_column: column with the key, likewise.
-        url_column: column with the image's address, likewise.
+        image_column: column of tables with the image or its path, as a name or `PATTERN=COLUMN`.
+        key_column: column of tables with the key, as a name or `PATTERN=COLUMN`.
+        url_column: column of tables with the image's address, as a name or `PATTERN=COLUMN`.
         image_root: folder that the images of tables lie below: paths are relative to it, or absolute and below it;
             empty is the table's own folder.
     """
@@ -46,6 +46,13 @@ class ReadSettings(Settings):
     key_column: ColumnNames = ""
     url_column: ColumnNames = ""
     image_root: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("text_column", "image_column", "key_column", "url_column"):
+            entries = getattr(self, name)
+            if not isinstance(entries, str) and len(entries) < 2:
+                object.__setattr__(self, name, "".join(entries))
 
     @property
     def has_kinds(self) -> bool:

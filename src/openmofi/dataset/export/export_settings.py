@@ -18,13 +18,13 @@ class DatasetExportSettings(Settings):
     """What is exported.
 
     Attributes:
-        format: see docs/dataset-export.md.
+        format: what opens it, see docs/dataset-export.md.
         images: `auto` refers to images that are files of their own and takes those inside tars or Parquet along;
             `embed` takes all along; `reference` takes none, and is refused where a format needs files and has none.
         min_probability: labels below it are left out, and images that then have none.
-        read: which columns of the tables of pairs are what.
-        licence: of the images, by its name on the hub; for the card.
-        name: of the dataset; for the card.
+        read: Reading pairs.
+        licence: for the card: the licence of the images, by its name on the hub.
+        name: for the card: of the dataset.
         repository: OWNER/NAME on the hub that it is meant for, for its addresses; empty for none.
     """
 

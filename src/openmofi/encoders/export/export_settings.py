@@ -20,10 +20,10 @@ class ExportSettings(Settings):
     """What is exported.
 
     Attributes:
-        format: graphs for `onnx` or `openvino`, or a checkpoint for one of `LIBRARIES`.
-        precision: `fp32`; `bf16` (OpenVINO); `int8`: see `onnx.quantise_linear` and
-            `export_openvino.write_openvino`.
-        max_loss: greatest 1 − mean cosine between the original's and the export's embeddings, of the worse side.
+        format: what runs it: graphs for `onnx` or `openvino`, or a checkpoint of `open_clip`, `timm` or `transformers`.
+        precision: `fp32`, `int8` (graphs) or `bf16` (OpenVINO).
+        max_loss: greatest 1 − mean cosine between original and export, of the worse side; above it nothing is written.
+            Checkpoints of libraries lose at most 0.001.
     """
 
     format: Format = "onnx"

@@ -1,4 +1,7 @@
-"""The published schemas (JSON Schema 2020-12) of what commands print with `--json`: `json_schemas.json`, by command."""
+"""`openmofi schema`: the published schemas (JSON Schema 2020-12) of what commands print with `--json`.
+
+They are in `json_schemas.json`, by command.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ from importlib import import_module
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from openmofi.config.near import did_you_mean
+import typer
+
+from openmofi.cli.command import print_json
 from openmofi.errors import UsageError
 
 
@@ -33,6 +38,8 @@ def schema_of(name: str) -> dict[str, Any]:
     """
     schemas = _schemas()
     if name not in schemas:
+        from openmofi.config.near import did_you_mean
+
         raise UsageError(
             f"There is no schema {name!r}.{did_you_mean(name, schemas)}",
             "`openmofi schema` lists the commands that print JSON.",
@@ -73,3 +80,12 @@ def _running_command() -> str:
     if names[:1] == ["eval"] and names[1:] not in ([], ["sources"], ["compare"]):
         return "eval PROTOCOL"
     return " ".join(names)
+
+
+def schema(command: Annotated[list[str] | None, typer.Argument(help="Such as: label, or kb lookup.")] = None) -> None:
+    """Print the JSON Schema of what a command prints with --json; without a command, list those that have one."""
+    if command:
+        print_json(schema_of(" ".join(command)), checked=False)
+    else:
+        for name in schema_names():
+            typer.echo(name)
