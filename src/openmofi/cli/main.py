@@ -14,7 +14,7 @@ import typer
 import typer.core
 import typer.main
 
-from openmofi.cli.command import Command, Commands, run_app
+from openmofi.cli.command import Command, Commands, print_json, run_app
 from openmofi.terminal import VisibleLines
 from openmofi.version import __version__
 
@@ -40,7 +40,7 @@ VERBS = {
     "recognise": ("search:recognise", "Say what many images may show, by an index."),
     "serve": ("serve:serve", "Serve an index: the page to search, recognise and review on, and its HTTP API."),
     "mcp": ("serve:mcp", "Offer search and recognition over an index as MCP tools, over stdio."),
-    "schema": ("schemas:schema", "Print the JSON Schema of what a command prints with --json."),
+    "schema": ("main:schema", "Print the JSON Schema of what a command prints with --json."),
     "jobs": ("jobs:app", "Look at jobs that run; go on with what failed."),
     "sample": ("sample:app", "The sample world: real images with known truth, and its encoder."),
 }
@@ -109,6 +109,17 @@ def commands(command: Any = None, name: tuple[str, ...] = ()) -> Iterator[tuple[
     if isinstance(command, typer.core.TyperGroup):
         for part in command.list_commands(None):  # type: ignore[arg-type]
             yield from commands(command.get_command(None, part), (*name, part))  # type: ignore[arg-type]
+
+
+def schema(command: Annotated[list[str] | None, typer.Argument(help="Such as: label, or kb lookup.")] = None) -> None:
+    """Print the JSON Schema of what a command prints with --json; without a command, list those that have one."""
+    from openmofi.cli.schemas import schema_names, schema_of
+
+    if command:
+        print_json(schema_of(" ".join(command)), checked=False)
+    else:
+        for name in schema_names():
+            typer.echo(name)
 
 
 def _version(show: bool) -> None:

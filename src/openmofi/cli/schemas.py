@@ -12,11 +12,8 @@ from importlib import import_module
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from openmofi.cli.command import print_json
 from openmofi.errors import UsageError
 
 
@@ -80,12 +77,3 @@ def _running_command() -> str:
     if names[:1] == ["eval"] and names[1:] not in ([], ["sources"], ["compare"]):
         return "eval PROTOCOL"
     return " ".join(names)
-
-
-def schema(command: Annotated[list[str] | None, typer.Argument(help="Such as: label, or kb lookup.")] = None) -> None:
-    """Print the JSON Schema of what a command prints with --json; without a command, list those that have one."""
-    if command:
-        print_json(schema_of(" ".join(command)), checked=False)
-    else:
-        for name in schema_names():
-            typer.echo(name)
