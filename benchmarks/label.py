@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 def prepare(root: Path, entities: int) -> None:
     """A small world with its knowledge base and encoder, by the demo."""
     from openmofi.engine import Quiet
-    from openmofi.sample.demo import label_world
-    from openmofi.sample.world_settings import world_settings
+    from studies.world.demo import label_world
+    from studies.world.world_settings import world_settings
 
     label_world(root, Quiet(), settings=world_settings(None, entities))
 

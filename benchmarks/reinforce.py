@@ -50,8 +50,8 @@ def prepare(world: Path, entities: int) -> None:
     if (world / "dataset/manifest.json").exists():
         return
     from openmofi.engine import Quiet
-    from openmofi.sample.demo import label_world
-    from openmofi.sample.world_settings import world_settings
+    from studies.world.demo import label_world
+    from studies.world.world_settings import world_settings
 
     label_world(world, Quiet(), settings=world_settings(None, entities))
 

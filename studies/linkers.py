@@ -26,12 +26,12 @@ from openmofi.labeling.corpus import read_corpus
 from openmofi.labeling.decide import decide
 from openmofi.labeling.label_settings import TextSettings
 from openmofi.linking import check_linker
-from openmofi.sample.demo import Stopwatch, label_world
-from openmofi.sample.encoder import PARTIAL_LABELS
-from openmofi.sample.world_settings import WorldSettings, world_settings
 from openmofi.storage import Shard, expand_shards, write_json
 from studies.command import Demo, Json, MaxEntities, Out, run_study
 from studies.report import Table, number
+from studies.world.demo import Stopwatch, label_world
+from studies.world.encoder import PARTIAL_LABELS
+from studies.world.world_settings import WorldSettings, world_settings
 
 PAGES: Mapping[str, str] = {"training": "pages/train", "heldout": "pages/heldout_pages"}
 

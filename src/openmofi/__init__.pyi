@@ -10,7 +10,6 @@ from .encoders import Encoder as Encoder
 from .errors import OpenMofiError as OpenMofiError
 from .knowledge import (
     KnowledgeBase as KnowledgeBase,
-    build_starter as build_starter,
     diff_kb as diff_kb,
     export_kb as export_kb,
     union_kb as union_kb,

@@ -17,7 +17,7 @@ from openmofi.search.rank.candidates import candidates_of
 from openmofi.search.rank.fitting import Known, Rows, _curve, _image_queries, _monotone, _seen, fit_recognition
 from openmofi.search.rank.recognition import likely_entities
 from openmofi.search.rank.state import State
-from openmofi.search.rank.vectors import Exact
+from openmofi.search.vectors import Exact
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from openmofi.api.given import Folder, kb_of, place_of, public
 from openmofi.config import changed
 from openmofi.dataset.dataset_settings import DatasetSettings
-from openmofi.dataset.export.export_settings import DatasetExportSettings, Format
+from openmofi.dataset.export.export_settings import DatasetExportSettings
 from openmofi.progress import shown_progress
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def export_dataset(
     dataset: Dataset | Folder,
     out: Folder,
     *,
-    format: Format,
+    format: str,
     name: str = "",
     kb: KnowledgeBase | Folder | None = None,
     push: str = "",
@@ -129,7 +129,8 @@ def export_dataset(
         dataset: folder of a dataset; its shards of pairs must be where they were. In Python also what `build_dataset`
             returned.
         out: the folder to write.
-        format: what opens it, see docs/dataset-export.md.
+        format: what opens it: `huggingface`, `webdataset`, `parquet`, `coco`, `imagefolder`, `fiftyone`,
+            `quickstatements`, `xmp`, or what a package adds; see docs/dataset-export.md.
         name: for the card; by default the folder's name.
         kb: gives what is above a class, for COCO's supercategories and hierarchical keywords.
         push: OWNER/NAME of a dataset repository on the Hugging Face hub that the folder is uploaded to.

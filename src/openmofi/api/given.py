@@ -74,10 +74,10 @@ def verdicts_of(given: Any) -> Verdicts:
         OpenMofiError: see `openmofi.labeling.verdicts.file.read_verdicts`, or the folder is no index.
     """
     from openmofi.labeling.verdicts.file import read_verdicts, verdicts_of_table
+    from openmofi.search.store.address import is_server
     from openmofi.storage.addresses import is_remote
 
-    server = str(given).startswith(("postgresql://", "postgres://"))
-    if not server and (is_remote(given) or not Path(given).is_dir()):
+    if not is_server(given) and (is_remote(given) or not Path(given).is_dir()):
         return read_verdicts(given)
     from openmofi.search import Index
 

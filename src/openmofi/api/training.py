@@ -152,16 +152,25 @@ def study_size(
 ) -> Mapping[str, Any]:
     """Compare entities with alt-text at equal numbers of pairs, and of equally sure labels; see docs/training.md.
 
-    What is varied is changed by keyword: fields of `openmofi.training.study.size.SizeSettings`, as `sizes=(0.5, 1.0)`.
+    What is varied is changed by keyword: fields of `studies.size.size.SizeSettings`, as `sizes=(0.5, 1.0)`.
 
     Args:
         datasets: folders that `openmofi dataset build` wrote. In Python also what `build_dataset` returned.
         out: folder of the study; what was trained there is not trained again.
+    <<<<<<< HEAD:src/openmofi/api/training.py
         kb: knowledge base, for the names of entities.
         recipe: towers, optimiser and steps; objectives and texts are the study's.
         overrides: changes to the recipe, as `KEY=VALUE`.
         encoder: frozen encoder on whose features heads are trained.
         benchmark: `PROTOCOL=DIR`: measure on the data of a retrieval protocol instead, and hold out no entities.
+    =======
+        kb: names of entities.
+        recipe, settings: towers, optimiser and steps, as of `train`; objectives and texts are the study's.
+        encoder: spec of a frozen encoder on which heads are trained.
+        benchmark: `PROTOCOL=DIR`, data of a retrieval protocol that is measured in place of held-out entities.
+        engine, progress: as of `openmofi.label`.
+        varied: of `studies.size.size.SizeSettings`, e.g. `sizes=(0.5, 1.0)`.
+    >>>>>>> main:src/openmofi/api_training.py
 
     Returns:
         What `OUT/metrics.json` holds: of each dataset its curves.
@@ -172,8 +181,8 @@ def study_size(
     """
     from openmofi.engine import engine_named
     from openmofi.training.recipe.rules import load_recipe
-    from openmofi.training.study.runs import Benchmark
-    from openmofi.training.study.size import SizeSettings, run_size_study
+    from studies.size.runs import Benchmark
+    from studies.size.size import SizeSettings, run_size_study
 
     lines = list(overrides)
     if encoder:

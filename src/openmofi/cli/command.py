@@ -79,11 +79,9 @@ def index_place(text: str) -> Any:
     Raises:
         UsageError: as `input_path`, or the address cannot be understood.
     """
-    if not text.startswith(("postgresql://", "postgres://")):
-        return input_path(text)
-    from openmofi.search.store.address import Server
+    from openmofi.search.store.address import is_server, place_of
 
-    return Server.parse(text)
+    return place_of(text) if is_server(text) else input_path(text)
 
 
 def new_index_place(text: str) -> Any:
@@ -92,7 +90,9 @@ def new_index_place(text: str) -> Any:
     Raises:
         UsageError: as `output_path`, or the address cannot be understood.
     """
-    return index_place(text) if text.startswith(("postgresql://", "postgres://")) else output_path(text)
+    from openmofi.search.store.address import is_server, place_of
+
+    return place_of(text) if is_server(text) else output_path(text)
 
 
 class _Interrupted(Exception):

@@ -35,8 +35,8 @@ def demo(
 
         whole(out=out or Path("runs/demo"), max_entities=max_entities, restart=restart, as_json=as_json)
         return
+    from openmofi.demo.demo import run_tiny
     from openmofi.progress import shown_progress
-    from openmofi.sample.tiny.demo import run_tiny
 
     folder = out or Path("openmofi-demo")
     with shown_progress(not as_json) as progress:

@@ -45,9 +45,9 @@ def _group(
     """Judge an encoder or a linker as the papers do, and compare results."""
     if list_protocols:
         from openmofi.cli.tables import print_names
-        from openmofi.evaluation.run import PROTOCOLS
+        from openmofi.evaluation.run import protocols
 
-        print_names({name: what for name, (_, what) in PROTOCOLS.items()}, as_json)
+        print_names({name: what for name, (_, what) in protocols().items()}, as_json)
         raise typer.Exit
     if context.invoked_subcommand is None:
         raise UsageError("No protocol is given.", "Name one; openmofi eval --list shows them.")
@@ -132,7 +132,7 @@ def sources(
     as_json: Json = False,
 ) -> None:
     """Say where datasets come from, their licences and layouts; with --check, whether a folder is whole."""
-    from openmofi.evaluation.sources import SOURCES, check_source, source_named
+    from openmofi.evaluation.sources import check_source, data_sources, source_named
 
     value: dict[str, Any]
     whole = True
@@ -151,10 +151,10 @@ def sources(
             if entry
         ]
     else:
-        value = {key: _source(source) for key, source in SOURCES.items()}
+        value = {key: _source(source) for key, source in data_sources().items()}
         lines = [
             f"{key:<12} {source.counts.partition(';')[0]}; {', '.join(source.protocols)}"
-            for key, source in SOURCES.items()
+            for key, source in data_sources().items()
         ]
     if as_json:
         print_json(value)

@@ -58,7 +58,7 @@ def anchors(
 
     The link probabilities are written beside the names: names.parquet, names.link-probability.parquet.
     """
-    from openmofi.knowledge.anchors import AnchorSettings, build_anchors, probabilities_path
+    from openmofi.plugins.wikidata.anchors import AnchorSettings, build_anchors, probabilities_path
     from openmofi.progress import shown_progress
 
     settings = AnchorSettings(language, min_seen, memory_mib=memory)
@@ -204,7 +204,8 @@ def update(
 
     Files that are the same are not read again; KB stays as it is. Priors and redirects need their files anew.
     """
-    from openmofi.knowledge import Extras, update_kb
+    from openmofi.plugins.wikidata.build import Extras
+    from openmofi.plugins.wikidata.update import update_kb
     from openmofi.progress import shown_progress
 
     with shown_progress(not as_json) as progress:

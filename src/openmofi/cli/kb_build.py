@@ -141,11 +141,11 @@ def starter(
     WordNet's nouns, countries, cities, languages, currencies, brands, birds, and what Wikipedia lists as vital: people,
     works, landmarks. Sources and licences: ATTRIBUTION.md in OUT, docs/knowledge-base.md.
     """
-    import openmofi
+    from openmofi.plugins.starter.build import build_starter
     from openmofi.progress import shown_progress
 
     with shown_progress(not as_json) as progress:
-        kb = openmofi.build_starter(out, folder=folder, candidates=candidates, progress=progress, restart=restart)
+        kb = build_starter(out, folder=folder, candidates=candidates, progress=progress, restart=restart)
     _print_built(kb, as_json)
 
 
@@ -201,7 +201,7 @@ def wikidata(
 
     Dumps: https://dumps.wikimedia.org/wikidatawiki/entities/
     """
-    from openmofi.knowledge import Extras, WikidataSettings, build_wikidata
+    from openmofi.plugins.wikidata.build import Extras, WikidataSettings, build_wikidata
     from openmofi.progress import shown_progress
 
     settings = WikidataSettings(

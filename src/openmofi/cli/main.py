@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +14,7 @@ import typer.core
 import typer.main
 
 from openmofi.cli.command import Command, Commands, print_json, run_app
+from openmofi.extensions import extension, extension_names
 from openmofi.terminal import VisibleLines
 from openmofi.version import __version__
 
@@ -45,26 +45,21 @@ VERBS = {
     "sample": ("sample:app", "The sample world: real images with known truth, and its encoder."),
 }
 """Verb → `module:attribute` in this folder, and what `openmofi --help` says of it."""
-PLUG_INS = "openmofi.commands"
-"""Entry points of plug-ins: `verb = "package.module:attribute"`, a function or a `typer.Typer`. The list of commands
-imports that module for its help, so heavy imports stand inside its functions."""
-
-
-@cache
-def plug_ins() -> dict[str, EntryPoint]:
-    """The verbs that other packages bring, by name; none in place of one of `VERBS`."""
-    return {each.name: each for each in entry_points(group=PLUG_INS) if each.name not in VERBS}
+PLUG_INS = "commands"
+"""Extensions: `verb = "package.module:attribute"`, a function or what `openmofi.cli.command.group` returns. The list of
+commands imports that module for its help, so heavy imports stand inside its functions."""
 
 
 class _Verbs(Commands):
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*VERBS, *plug_ins()]
+        return [*VERBS, *(name for name in extension_names(PLUG_INS) if name not in VERBS)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name in VERBS:
             module, _, attribute = VERBS[cmd_name][0].partition(":")
             return _loaded(cmd_name, getattr(import_module(f"openmofi.cli.{module}"), attribute))
-        return _loaded(cmd_name, plug_ins()[cmd_name].load()) if cmd_name in plug_ins() else None
+        verb = extension(PLUG_INS, cmd_name)
+        return verb and _loaded(cmd_name, verb)
 
     def help_of(self, ctx: Any, name: str) -> str:
         if name in VERBS:
@@ -72,7 +67,7 @@ class _Verbs(Commands):
         try:
             return super().help_of(ctx, name)
         except Exception as error:  # another package's fault is no reason to show no help at all
-            return f"Cannot be loaded from {plug_ins()[name].value}: {error}"
+            return str(error)
 
     # `label` takes shards, so no group can stand there: `label audit` is a command whose name has two words.
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

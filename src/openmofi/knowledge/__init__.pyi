@@ -6,12 +6,9 @@ from .builders.wordnet import build_wordnet as build_wordnet
 from .candidates import Candidates as Candidates
 from .lookup import Neighbour as Neighbour, Relation as Relation
 from .names import normalise as normalise
-from .starter.build import build_starter as build_starter
 from .store import KnowledgeBase as KnowledgeBase, look_up as look_up
 from .union.build import union_kb as union_kb
 from .upkeep.diff import Differences as Differences, diff_kb as diff_kb
 from .upkeep.export import export_kb as export_kb
 from .upkeep.sample import read_ids as read_ids, sample_entities as sample_entities
-from .upkeep.update import update_kb as update_kb
 from .upkeep.verify import verify as verify
-from .wikidata.build import Extras as Extras, WikidataSettings as WikidataSettings, build_wikidata as build_wikidata

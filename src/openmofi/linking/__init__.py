@@ -1,4 +1,4 @@
-"""Which entity a mention means, from the text alone: candidates, context coherence, the fusion decoder."""
+"""Which entity a mention means, from the text alone: candidates, context coherence."""
 
 import lazy_loader
 

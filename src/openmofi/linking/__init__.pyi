@@ -1,9 +1,10 @@
 from .coherence import CoherenceLinker as CoherenceLinker
 from .link_settings import CoherenceSettings as CoherenceSettings, LinkSettings as LinkSettings
 from .linkers import (
-    LINKERS as LINKERS,
+    LinkerKind as LinkerKind,
     check_linker as check_linker,
     linker_fingerprint as linker_fingerprint,
+    linker_forms as linker_forms,
     open_linker as open_linker,
 )
 from .prior import PriorLinker as PriorLinker

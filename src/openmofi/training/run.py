@@ -31,7 +31,7 @@ from openmofi.storage import (
     require_claimable,
     write_json,
 )
-from openmofi.training import trackers
+from openmofi.training import tracking
 from openmofi.training.checkpoint import Checkpoints
 from openmofi.training.classes import class_report
 from openmofi.training.data import TrainingData, open_data
@@ -81,7 +81,7 @@ OUTPUTS = Outputs(
         CURVES,
         CLASSES,
         "undecodable*.jsonl",
-        *trackers.OUTPUTS,
+        *tracking.OUTPUTS,
     ),
 )
 """Of any run; its hidden cache of features stays when it is restarted."""

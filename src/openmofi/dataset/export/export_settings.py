@@ -7,10 +7,18 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from openmofi.config import Settings
+from openmofi.config import Settings, did_you_mean
+from openmofi.errors import UsageError
+from openmofi.extensions import extension_names
 from openmofi.pairs import ReadSettings
 
-Format = Literal["huggingface", "webdataset", "parquet", "coco", "fiftyone", "imagefolder", "quickstatements", "xmp"]
+GROUP = "dataset_formats"
+_FORMATS = ("huggingface", "webdataset", "parquet", "coco", "imagefolder")
+
+
+def format_names() -> list[str]:
+    """Return the names of all formats, those that packages add among them."""
+    return [*_FORMATS, *extension_names(GROUP)]
 
 
 @dataclass(frozen=True)
@@ -28,10 +36,17 @@ class DatasetExportSettings(Settings):
         repository: OWNER/NAME on the hub that it is meant for, for its addresses; empty for none.
     """
 
-    format: Format
+    format: str
     images: Literal["auto", "embed", "reference"] = "auto"
     min_probability: Annotated[float, Meta(ge=0, le=1)] = 0.0
     read: ReadSettings = field(default_factory=ReadSettings)
     licence: str = "unknown"
     name: str = "openmofi-dataset"
     repository: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.format not in (names := format_names()):
+            raise UsageError(
+                f"Unknown format {self.format!r}.{did_you_mean(self.format, names)}", f"Use {', '.join(names)}."
+            )

@@ -27,35 +27,18 @@ from openmofi.storage.copies import cache_folder
 
 PARTS = "parts"
 _log = logging.getLogger(__name__)
-OUTPUTS = Outputs(
-    (
-        "data/**/*",
-        "images/**/*",
-        "classes/**/*",
-        "sidecars/**/*",
-        f"{PARTS}/*",
-        "annotations.json",
-        "labels.json",
-        "data.json",
-        "labels.jsonl",
-        "statements.txt",
-        "classes.json",
-        CARD,
-        CROISSANT,
-    )
-)
-_TABLES: dict[str, tuple[str, Callable[..., int]]] = {
-    "huggingface": ("parquet", tables.write_huggingface),
-    "parquet": ("parquet", tables.write_parquet),
-    "webdataset": ("tar", tables.write_webdataset),
+_TABLES: dict[str, tuple[str, Callable[..., int], bool]] = {
+    "huggingface": ("parquet", tables.write_huggingface, True),
+    "parquet": ("parquet", tables.write_parquet, True),
+    "webdataset": ("tar", tables.write_webdataset, False),
 }
-_FILES: dict[str, tuple[Callable[..., int], Callable[..., None]]] = {
-    "coco": (files.write_images, files.join_coco),
-    "fiftyone": (partial(files.write_images, below="data"), files.join_fiftyone),
-    "imagefolder": (files.write_class_folders, files.join_list),
-    "xmp": (files.write_sidecars, files.join_list),
-    "quickstatements": (files.write_statements, files.join_statements),
-}
+"""Format → (ending of its files, what writes one, whether its rows can name a shard and a key in place of a file)."""
+
+
+def export_outputs() -> Outputs:
+    """Return the files that an export of any format may write."""
+    listed = {pattern for style in files.file_formats() for pattern in style.outputs}
+    return Outputs(("data/**/*", f"{PARTS}/*", "classes.json", CARD, CROISSANT, *sorted(listed)))
 
 
 @dataclass(frozen=True)
@@ -85,15 +68,22 @@ class ExportStage:
         return Path(self.out) / PARTS / f"{shard.name}.jsonl"
 
     def _export(self, folder: Folder, classes: Classes, shard: Shard) -> dict[str, Any]:
-        path, style = self.path(shard), self.settings.format
+        path = self.path(shard)
         if path.exists():
             return {}
+        style = files.file_format(self.settings.format)
         rows = rows_of(
-            folder, shard, classes, self.settings, cache_folder() / "images", images=style != "quickstatements"
+            folder,
+            shard,
+            classes,
+            self.settings,
+            cache_folder() / "images",
+            images=style is None or style.images,
+            by_address=style.by_address if style else _TABLES[self.settings.format][2],
         )
-        if style in _TABLES:
-            return {"images": _TABLES[style][1](str(path), rows, classes)}
-        return {"images": _FILES[style][0](Path(self.out), str(path), rows, classes)}
+        if style is None:
+            return {"images": _TABLES[self.settings.format][1](str(path), rows, classes)}
+        return {"images": style.write(Path(self.out), str(path), rows, classes)}
 
 
 def export_dataset(
@@ -128,7 +118,9 @@ def export_dataset(
     folder = Folder.open(dataset, "dataset")
     stage = ExportStage(str(dataset), str(out), settings, kb)
     inputs = {"dataset": folder.manifest.fingerprint, **({"kb": kb.fingerprint} if kb else {})}
-    with claimed(out, "dataset-export", settings.as_dict(), inputs, outputs=OUTPUTS, restart=restart) as manifest:
+    with claimed(
+        out, "dataset-export", settings.as_dict(), inputs, outputs=export_outputs(), restart=restart
+    ) as manifest:
         if manifest.finished:
             return dict(manifest.counts)
         missing = [shard for shard in folder.shards if not stage.path(shard).exists()]
@@ -145,24 +137,19 @@ def export_dataset(
 
 
 def _finish(folder: Folder, stage: ExportStage, out: Path) -> dict[str, Any]:
-    classes, settings = Classes.of(folder, stage.kb), stage.settings
+    classes, settings, style = Classes.of(folder, stage.kb), stage.settings, files.file_format(stage.settings.format)
     images, labels = _counted(stage, folder)
     if not images:
         raise OpenMofiError(
-            f"No label of {folder.path} has a probability of {settings.min_probability:g} or more."
-            if settings.format != "quickstatements" or settings.min_probability
-            else f"No image of {folder.path} has an M-identifier of Wikimedia Commons (M123) as its key and "
-            "a label that is an item of Wikidata (Q42).",
+            f"No image of {folder.path} {style.nothing}"
+            if style and style.nothing and not settings.min_probability
+            else f"No label of {folder.path} has a probability of {settings.min_probability:g} or more.",
             "Lower --min-probability, or export another dataset, with --restart.",
         )
-    if settings.format == "quickstatements" and (others := _above(folder, settings.min_probability)[0] - images):
-        _log.warning(
-            "%d images are not in statements.txt: their key is no M-identifier of Wikimedia Commons, or none "
-            "of their labels is an item of Wikidata.",
-            others,
-        )
-    if settings.format in _FILES:
-        _FILES[settings.format][1](out, partial(_records, stage, folder), classes)
+    if style and style.left_out and (others := _above(folder, settings.min_probability)[0] - images):
+        _log.warning(style.left_out, others)
+    if style:
+        style.join(out, partial(_records, stage, folder), classes)
     counts = {"images": images, "labels": labels, "classes": len(classes.ids)}
     write_json(
         out / "classes.json",
@@ -174,7 +161,7 @@ def _finish(folder: Folder, stage: ExportStage, out: Path) -> dict[str, Any]:
         ],
     )
     write_card(out, folder, settings, counts)
-    if settings.format in _FILES:
+    if style:
         shutil.rmtree(out / PARTS)
     return counts
 
@@ -187,7 +174,7 @@ def _records(stage: ExportStage, folder: Folder) -> Iterator[dict[str, Any]]:
 
 def _counted(stage: ExportStage, folder: Folder) -> tuple[int, int]:
     """Return the numbers of images and labels that are exported."""
-    if stage.settings.format in _FILES:
+    if stage.settings.format not in _TABLES:
         counts = [len(record["labels"]) for record in _records(stage, folder)]
         return len(counts), sum(counts)
     return _above(folder, stage.settings.min_probability)

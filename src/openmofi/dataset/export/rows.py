@@ -93,7 +93,14 @@ class Row:
 
 
 def rows_of(
-    folder: Folder, shard: Shard, classes: Classes, settings: DatasetExportSettings, cache: Path, *, images: bool = True
+    folder: Folder,
+    shard: Shard,
+    classes: Classes,
+    settings: DatasetExportSettings,
+    cache: Path,
+    *,
+    images: bool,
+    by_address: bool,
 ) -> Iterator[Row]:
     """The rows of a shard in their order, some images at a time in memory.
 
@@ -104,6 +111,7 @@ def rows_of(
         settings: see there.
         cache: for the positions of images.
         images: whether the format takes images; without, `image` and `path` are empty and the shard is not read.
+        by_address: whether a row can name a shard and a key in place of a file.
 
     Raises:
         UsageError: images are to be referred to and lie inside a shard, where the format needs files.
@@ -119,7 +127,7 @@ def rows_of(
         for start in range(0, len(table), _BATCH):
             part = table.slice(start, _BATCH).to_pylist()
             found = (
-                _images(reader, shard, places.slice(start, _BATCH), settings)
+                _images(reader, shard, places.slice(start, _BATCH), settings, by_address)
                 if places is not None
                 else [(None, "")] * len(part)
             )
@@ -144,12 +152,14 @@ def rows_of(
         reader.close()
 
 
-def _images(reader: ImageBytes, shard: Shard, places: Any, settings: DatasetExportSettings) -> list[tuple[Any, str]]:
+def _images(
+    reader: ImageBytes, shard: Shard, places: Any, settings: DatasetExportSettings, by_address: bool
+) -> list[tuple[Any, str]]:
     """(bytes, path) of each image; bytes are `None` where it is referred to."""
     files = places["file"].to_pylist()
     sizes = places["size"].to_numpy()
     paths = [os.fsdecode(file) if file and size < 0 else "" for file, size in zip(files, sizes, strict=True)]
-    if settings.images == "reference" and settings.format not in _BY_ADDRESS and not all(paths):
+    if settings.images == "reference" and not by_address and not all(paths):
         raise UsageError(
             f"The images of {shard.path} lie inside it, and {settings.format} needs files.",
             "Use --images embed, or --images auto.",
@@ -159,10 +169,6 @@ def _images(reader: ImageBytes, shard: Shard, places: Any, settings: DatasetExpo
     data = reader.fetch(shard, [files[number] for number in wanted], places["offset"].to_numpy()[wanted], sizes[wanted])
     by_number = dict(zip(wanted, data, strict=True))
     return [(by_number.get(number), path) for number, path in enumerate(paths)]
-
-
-_BY_ADDRESS = ("huggingface", "parquet", "quickstatements")
-"""Formats whose rows can name a shard and a key in place of a file."""
 
 
 def require_files(row: Row) -> Row:

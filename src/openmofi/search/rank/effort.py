@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.encoders import Array
-from openmofi.search.rank.vectors import Bools, Effort, Ints, Vectors, best
+from openmofi.search.vectors import Bools, Effort, Ints, Vectors, best
 
 QUERIES = 500
 """Of each kind, at most."""

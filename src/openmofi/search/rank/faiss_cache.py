@@ -21,8 +21,8 @@ import numpy as np
 
 from openmofi.encoders import Array
 from openmofi.search.rank.effort import QUERIES, Asked, least_effort
-from openmofi.search.rank.vectors import Bools, Effort, Exact, Ints, VectorIndex, best
 from openmofi.search.store.segments import CACHE, Segment
+from openmofi.search.vectors import Bools, Effort, Exact, Ints, VectorIndex, best
 from openmofi.storage import atomic_path, fingerprint, write_json
 
 FROM = 50_000

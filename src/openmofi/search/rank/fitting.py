@@ -35,8 +35,8 @@ from openmofi.search.rank.features import NAMES, OF_IMAGES, Surroundings
 from openmofi.search.rank.keywords import images_by_text
 from openmofi.search.rank.meaning import Meaning, meaning_of
 from openmofi.search.rank.state import State
-from openmofi.search.rank.vectors import best
 from openmofi.search.store.connection import Connection
+from openmofi.search.vectors import best
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -15,11 +15,10 @@ from openmofi.search.rank.calibration import Ending
 from openmofi.search.rank.features import Surroundings
 from openmofi.search.rank.kept import Kept
 from openmofi.search.rank.opening import open_vectors
-from openmofi.search.rank.vectors import Exact, VectorIndex, Vectors
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import last_commit, meta, snapshot
 from openmofi.search.store.segments import Segment, damaged, entity_segment, segments_of
-from openmofi.search.store.vector_table import vectors_in
+from openmofi.search.vectors import Exact, VectorIndex, Vectors
 
 Ints = NDArray[np.int64]
 _ROWS = 65_536
@@ -156,7 +155,7 @@ class State:
             )
             exact, searched = open_vectors(connection, segments, dim, connected, held, hold=hold)
             entities = (
-                vectors_in(connection).read(of_entities, dim).astype(np.float32)
+                connection.vectors().read(of_entities, dim).astype(np.float32)
                 if of_entities
                 else np.zeros((0, dim), np.float32)
             )

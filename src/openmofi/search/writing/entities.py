@@ -23,7 +23,6 @@ from openmofi.search.store.address import Place
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import marks, meta, note_commit, set_meta, transaction
 from openmofi.search.store.segments import CACHE
-from openmofi.search.store.vector_table import vectors_in
 from openmofi.storage import fingerprint
 
 _log = logging.getLogger(__name__)
@@ -59,7 +58,7 @@ def keep_entities(
     aliases = _aliases(kb, ids) if kb else {}
     template = meta(connection)["template"]
     vectors = _vectors(connection.place, encoder, labels, kb, ids, set(known), template)
-    file = vectors_in(connection).write(vectors, "float16", entities=True)
+    file = connection.vectors().write(vectors, "float16", entities=True)
     records = [(number, entity, known.get(entity)) for number, entity in enumerate(ids)]
     names = [
         (number, each.name if each else entity, " \n ".join(aliases.get(entity, [])))

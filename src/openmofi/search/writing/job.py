@@ -31,7 +31,6 @@ from openmofi.search.store.database import (
     transaction,
 )
 from openmofi.search.store.segments import FOLDER, remove_unnamed
-from openmofi.search.store.vector_table import vectors_in
 from openmofi.search.verdicts import note_labels
 from openmofi.search.writing.entities import keep_entities
 from openmofi.search.writing.incoming import sources_of
@@ -95,7 +94,7 @@ def build(
     with only_writer(place, new) as connection:
         require_encoder(place, meta(connection), encoder)
         _require_same(place, meta(connection), new)
-        remove_unnamed(connection, vectors_in(connection))
+        remove_unnamed(connection, connection.vectors())
         writer = Writer(connection, encoder, meta(connection)["dtype"], progress)
         folders = list({source.labels.path: source.labels for source in sources if source.labels}.values())
         note_labels(connection, folders, taken_in=False)

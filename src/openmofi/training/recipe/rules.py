@@ -19,6 +19,7 @@ from openmofi.training.recipe.schema import (
     RunSettings,
     TextModel,
 )
+from openmofi.training.tracking import check_trackers
 
 RECIPES = resources.files("openmofi.training") / "recipes"
 """The packaged recipes."""
@@ -65,6 +66,7 @@ def validate(recipe: Recipe) -> None:
             f"optimizer.warmup is {recipe.optimizer.warmup}, more than run.steps = {recipe.run.steps}.",
             "Set optimizer.warmup too where steps are few.",
         )
+    check_trackers(recipe.run.trackers)
     check_evaluation(recipe.run, texts=recipe.model.text.spec != "none")
 
 
