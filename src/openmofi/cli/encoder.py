@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from openmofi.api import encoders as api
 from openmofi.cli.command import command, group, print_json
 from openmofi.cli.options import Call, Json, made_of
-from openmofi.encoders.export.export_settings import LIBRARIES
+from openmofi.encoders.export.export_settings import LIBRARIES, ExportSettings
 
 app = group("Look into image–text encoders.")
 
@@ -55,6 +55,7 @@ def export(
     encoder: str,
     out: Path,
     format: str,
+    precision: Literal["fp32", "bf16", "int8"],
     images: list[str] | None,
     push: str,
     name: Annotated[str, typer.Option(help="For the card of a checkpoint: the model's name.")] = "",
@@ -76,7 +77,8 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Export an encoder: graphs open as onnx:DIR or openvino:DIR; checkpoints by open_clip, timm or transformers."""
-    library = format in LIBRARIES
+    # Checked before the encoder is opened.
+    library = ExportSettings(format, precision).format in LIBRARIES
     card = (
         api.card_facts(name=name, licence=licence, datasets=dataset or (), results=results or ()) if library else None
     )
