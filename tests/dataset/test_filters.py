@@ -79,6 +79,3 @@ def test_the_cap_keeps_the_most_probable_and_then_the_first():
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(UsageError, match=next(iter(wrong))):
         DatasetSettings(**wrong)
-
-
-def test_near_duplicates_are_written_as_bits_or_off():

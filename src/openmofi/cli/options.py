@@ -163,6 +163,8 @@ def command_text(text: str, names: Collection[str] = ()) -> str:
 
 def _evaluated(each: inspect.Parameter, function: Callable[..., Any]) -> Any:
     """The annotation; text where it names what is not imported."""
+    if not isinstance(each.annotation, str):
+        return each.annotation
     try:
         return eval(each.annotation, inspect.getmodule(function).__dict__)
     except NameError:
