@@ -68,3 +68,10 @@ def test_what_is_wrong_is_said_before_anything_is_made(call, says, tmp_path):
     with pytest.raises(openmofi.OpenMofiError, match=says):
         call(tmp_path)
     assert not (tmp_path / "made").exists()
+
+
+def test_type_checkers_know_what_is_changed_by_keyword():
+    """`python tools/changes.py` writes the stub anew."""
+    from tools.changes import STUB, stub
+
+    assert STUB.read_text("utf-8") == stub()

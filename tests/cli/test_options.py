@@ -1,7 +1,10 @@
 """Commands made of functions: what the command line gives, what a file gives, and what nobody gave."""
 
+import re
+import sys
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
+from types import SimpleNamespace
 from typing import Annotated, Literal
 
 import pytest
@@ -61,7 +64,7 @@ def work(source: str, *, names: tuple[str, ...] = (), settings: Whole | None = N
     return changed(settings or Whole(), changes)
 
 
-app = group("Works.")
+app = group("work", "Works.")
 
 
 @command(app)
@@ -130,17 +133,21 @@ class TestPlugIns:
             EntryPoint("work", "test_options_plug_in:app", "openmofi.commands"),
             EntryPoint("broken", "no_such_module:app", "openmofi.commands"),
             EntryPoint("label", "test_options_plug_in:app", "openmofi.commands"),
+            EntryPoint("kb.build.work", "test_options_plug_in:do", "openmofi.commands"),
         ]
         monkeypatch.setattr("openmofi.extensions._all", lambda: {"commands": {point.name: point for point in points}})
-        monkeypatch.setitem(
-            __import__("sys").modules, "test_options_plug_in", __import__("types").SimpleNamespace(app=app)
-        )
+        monkeypatch.setitem(sys.modules, "test_options_plug_in", SimpleNamespace(app=app, do=do))
 
     def test_they_are_listed_and_run(self):
         listed = in_process("--help").stdout
         assert "  work         Works." in listed
         assert "The extension 'broken' of the package no_such_module cannot be loaded" in " ".join(listed.split())
         assert in_process("work", "do", "x").stdout.startswith("x Whole(")
+
+    def test_a_group_gets_commands_too(self):
+        assert re.search(r"(?m)^  work +Do the work\.$", in_process("kb", "build", "--help").stdout)
+        assert "Do the work" not in in_process("kb", "--help").stdout
+        assert in_process("kb", "build", "work", "x").stdout.startswith("x Whole(")
 
     def test_none_stands_in_place_of_a_verb(self):
         assert in_process("--help").stdout.count("\n  label  ") == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from openmofi.api.given import Folder, kb_of, place_of, public
 from openmofi.config import changed
@@ -13,6 +13,7 @@ from openmofi.dataset.export.export_settings import DatasetExportSettings
 from openmofi.progress import shown_progress
 
 if TYPE_CHECKING:
+    from openmofi.api.changes import BuildDatasetChanges, ExportDatasetChanges
     from openmofi.dataset.audit.audit import Audit
     from openmofi.dataset.objects import Dataset, Labels
     from openmofi.encoders import EncoderLike
@@ -33,7 +34,7 @@ def build_dataset(
     encoder: EncoderLike | None = None,
     report: bool = True,
     restart: bool = False,
-    **changes: Any,
+    **changes: Unpack[BuildDatasetChanges],
 ) -> Dataset:
     """Build a labelled dataset: rare entities and near-duplicates out, vocabulary, card, report; no image is copied.
 
@@ -121,7 +122,7 @@ def export_dataset(
     engine: str = "auto",
     restart: bool = False,
     progress: bool | Progress | None = None,
-    **changes: Any,
+    **changes: Unpack[ExportDatasetChanges],
 ) -> Mapping[str, Any]:
     """Write a dataset in a format that other tools open, with a card and Croissant metadata; goes on if stopped.
 

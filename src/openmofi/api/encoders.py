@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from openmofi.api.given import Folder, Pairs, encoder_of, public
 from openmofi.config import changed
@@ -12,6 +12,7 @@ from openmofi.encoders.export.export_settings import LIBRARIES, ExportSettings
 from openmofi.errors import UsageError
 
 if TYPE_CHECKING:
+    from openmofi.api.changes import ExportChanges
     from openmofi.encoders import Encoder, EncoderLike
     from openmofi.encoders.export.agreement import Agreement
     from openmofi.encoders.export.checkpoint.card import CardFacts
@@ -69,7 +70,7 @@ def export(
     push: str = "",
     private: bool = False,
     restart: bool = False,
-    **changes: Any,
+    **changes: Unpack[ExportChanges],
 ) -> Agreement:
     """Export an encoder: as graphs that open as `onnx:OUT` or `openvino:OUT`, or as a checkpoint of a library.
 

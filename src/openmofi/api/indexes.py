@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from openmofi.api.given import Folder, Pairs, check_placement, encoder_of, kb_of, place_of, public, shards_of
 from openmofi.config import changed
@@ -14,6 +14,7 @@ from openmofi.progress import shown_progress
 from openmofi.search.recognise_settings import RecogniseSettings
 
 if TYPE_CHECKING:
+    from openmofi.api.changes import BuildIndexChanges, RecogniseChanges
     from openmofi.encoders import EncoderLike
     from openmofi.engine import Progress
     from openmofi.knowledge import KnowledgeBase
@@ -34,7 +35,7 @@ def build_index(
     device: str = "auto",
     precision: str = "fp32",
     progress: bool | Progress | None = None,
-    **changes: Any,
+    **changes: Unpack[BuildIndexChanges],
 ) -> Index:
     """Build an index of images, or go on with one: images that have not changed are not embedded again.
 
@@ -89,7 +90,7 @@ def recognise(
     engine: str = "auto",
     restart: bool = False,
     progress: bool | Progress | None = None,
-    **changes: Any,
+    **changes: Unpack[RecogniseChanges],
 ) -> Mapping[str, Any]:
     """Say what many images may show, by an index, with probabilities and evidence; goes on where a call stopped.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
 from openmofi.api.given import Folder, kb_of, place_of, public
 from openmofi.config import changed
@@ -12,6 +12,7 @@ from openmofi.errors import UsageError
 from openmofi.knowledge.build_settings import BuildSettings
 
 if TYPE_CHECKING:
+    from openmofi.api.changes import BuildKbChanges
     from openmofi.dataset.objects import Labels
     from openmofi.knowledge import KnowledgeBase
 
@@ -25,7 +26,7 @@ def build_kb(
     settings: BuildSettings | None = None,
     memory: str = "4GB",
     restart: bool = False,
-    **changes: Any,
+    **changes: Unpack[BuildKbChanges],
 ) -> KnowledgeBase:
     """Build a knowledge base; the same source gives the same bytes.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from openmofi.api.given import Folder, Pairs, check_placement, encoder_of, kb_of, public, shards_of, verdicts_of
 from openmofi.config import changed
@@ -12,6 +12,7 @@ from openmofi.labeling.label_settings import LabelSettings
 from openmofi.progress import shown_progress
 
 if TYPE_CHECKING:
+    from openmofi.api.changes import ExplainChanges, LabelChanges
     from openmofi.dataset.objects import Labels
     from openmofi.encoders import EncoderLike, ImageInput
     from openmofi.engine import Progress
@@ -36,7 +37,7 @@ def label(
     engine: str = "auto",
     restart: bool = False,
     progress: bool | Progress | None = None,
-    **changes: Any,
+    **changes: Unpack[LabelChanges],
 ) -> Labels:
     """Label image–text pairs with the entities that their images show; goes on where an earlier call stopped.
 
@@ -96,7 +97,7 @@ def explain(
     device: str = "auto",
     precision: str = "fp32",
     progress: bool | Progress | None = None,
-    **changes: Any,
+    **changes: Unpack[ExplainChanges],
 ) -> Explanation:
     """Explain one pair: its mentions, their candidates, what the image says of each, and the verdict.
 

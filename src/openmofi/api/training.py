@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from openmofi.api.given import Folder, Pairs, check_placement, place_of, public, shards_of
 from openmofi.config import changed
@@ -13,6 +13,7 @@ from openmofi.progress import shown_progress
 from openmofi.reinforcement.reinforce_settings import ReinforceSettings
 
 if TYPE_CHECKING:
+    from openmofi.api.changes import ReinforceChanges
     from openmofi.dataset.objects import Dataset, Labels
     from openmofi.engine import Progress
     from openmofi.knowledge import KnowledgeBase
@@ -35,7 +36,7 @@ def reinforce(
     engine: str = "auto",
     restart: bool = False,
     progress: bool | Progress | None = None,
-    **changes: Any,
+    **changes: Unpack[ReinforceChanges],
 ) -> Mapping[str, Any]:
     """Store augmentations, synthetic texts and teachers' embeddings of labelled pairs; no image is copied.
 

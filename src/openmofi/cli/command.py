@@ -6,13 +6,16 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
 import typer.core
+import typer.main
 
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.extensions import extension, extension_names
 from openmofi.terminal import json_text, make_output_visible, visible
 
 Restart = Annotated[
@@ -121,26 +124,74 @@ class _InGroups:
                     formatter.write_dl(records)
 
     def help_of(self, ctx: Any, name: str) -> str:
-        """What the list of commands says of one: the first paragraph of its help."""
+        """Return what the list of commands says of one: the first paragraph of its help."""
         return " ".join((self.get_command(ctx, name).help or "").partition("\n\n")[0].split())  # type: ignore[attr-defined]
 
 
 class Commands(_InGroups, typer.core.TyperGroup):
-    """A group of commands, for `typer.Typer(cls=…)`."""
+    """A group of commands, for `typer.Typer(cls=…)`; packages may add some.
+
+    A package adds `openmofi kb NAME` by the entry point `kb.NAME = "package.module:attribute"` in the group
+    `openmofi.commands`, a function as typer reads it or what `group` returns. None takes the place of a command that is
+    there. The list of commands imports that module for its help: heavy imports stand inside its functions.
+    """
+
+    path = ""
+    """The words that call the group, each with a dot behind it."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands, those that packages add last."""
+        names = super().list_commands(ctx)
+        added = [name.removeprefix(self.path) for name in extension_names("commands") if name.startswith(self.path)]
+        return [*names, *(name for name in added if name not in names and "." not in name)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command by its name; `None` where there is none."""
+        if (command := super().get_command(ctx, cmd_name)) is not None:
+            return command
+        added = extension("commands", f"{self.path}{cmd_name}")
+        return added and click_command(cmd_name, added)
+
+    def help_of(self, ctx: Any, name: str) -> str:
+        """Return what the list says of a command, or why it cannot be loaded."""
+        try:
+            return super().help_of(ctx, name)
+        except OpenMofiError as error:  # another package's fault is no reason to show no help at all
+            return error.message
 
 
 class Command(_InGroups, typer.core.TyperCommand):
     """A single command, for `app.command(cls=…)`."""
 
 
-def group(help: str, cls: type[Commands] = Commands, **options: Any) -> typer.Typer:
-    """A group of commands that are registered with `command`."""
-    return typer.Typer(cls=cls, no_args_is_help=True, rich_markup_mode=None, help=help, **options)
+def group(words: str, help: str, cls: type[Commands] = Commands, **options: Any) -> typer.Typer:
+    """Return a group of commands that are registered with `command`.
+
+    Args:
+        words: that call it, such as `kb build`.
+        help: what it is for.
+        cls: its class.
+        options: of `typer.Typer`.
+    """
+    placed = type(cls.__name__, (cls,), {"path": "".join(f"{word}." for word in words.split())})
+    return typer.Typer(cls=placed, no_args_is_help=True, rich_markup_mode=None, help=help, **options)
 
 
 def command(app: typer.Typer, name: str | None = None, **options: Any) -> Callable[[F], F]:
     """Register a function as a command of a group."""
     return app.command(name, cls=Command, **options)
+
+
+@cache
+def click_command(name: str, verb: typer.Typer | Callable[..., None]) -> Any:
+    """Return a group, or a function, as the command that it is under a name."""
+    if not isinstance(verb, typer.Typer):
+        single = typer.Typer(add_completion=False, rich_markup_mode=None)
+        command(single, name)(verb)
+        return typer.main.get_command(single)
+    made = typer.main.get_group(verb)
+    made.name = name
+    return made
 
 
 def run_command(function: Callable[..., None]) -> None:

@@ -11,7 +11,7 @@ from openmofi.api import datasets as api
 from openmofi.cli.command import command, group, output_path, print_json
 from openmofi.cli.options import LICENCE, MANY, Call, Json, made_of
 
-app = group("Turn labels into a dataset, report on it, audit it.")
+app = group("dataset", "Turn labels into a dataset, report on it, audit it.")
 
 
 @command(app)

@@ -12,7 +12,7 @@ from openmofi.cli.command import command, group, print_json
 from openmofi.cli.options import Call, Json, made_of
 from openmofi.encoders.export.export_settings import LIBRARIES, ExportSettings
 
-app = group("Look into image–text encoders.")
+app = group("encoder", "Look into image–text encoders.")
 
 
 @app.callback()

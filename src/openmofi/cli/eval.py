@@ -29,6 +29,7 @@ class _Protocols(Commands):
 
 
 app = group(
+    "eval",
     "Judge an encoder or a linker as the papers do, and compare results.",
     _Protocols,
     invoke_without_command=True,

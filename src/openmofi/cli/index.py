@@ -24,7 +24,7 @@ from openmofi.cli.options import OUT_INDEX, Call, Json, made_of
 if TYPE_CHECKING:
     from openmofi.search import Changes
 
-app = group("Build an index over images, keep it up to date and whole.")
+app = group("index", "Build an index over images, keep it up to date and whole.")
 _PLACE = "Folder of the index, or postgresql://HOST/DATABASE."
 _Index = Annotated[Any, typer.Argument(parser=index_place, metavar="INDEX", help=_PLACE)]
 IMAGES = Annotated[list[str], typer.Argument(metavar="IMAGES...")]

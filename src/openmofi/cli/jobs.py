@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from openmofi.engine.status import JobStatus
     from openmofi.storage import Manifest
 
-app = group("Look at jobs that run; go on with what failed.")
+app = group("jobs", "Look at jobs that run; go on with what failed.")
 Out = Annotated[
     str, typer.Argument(parser=input_place, metavar="OUT", help="Folder that a job writes, or its address.")
 ]

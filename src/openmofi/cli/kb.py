@@ -26,7 +26,7 @@ from openmofi.cli.tables import print_manifest_facts
 if TYPE_CHECKING:
     from openmofi.knowledge import Differences
 
-app = group("Build knowledge bases, look into them, compare, slice and export them.")
+app = group("kb", "Build knowledge bases, look into them, compare, slice and export them.")
 
 _TYPES = 10
 _KB = Annotated[

@@ -16,7 +16,7 @@ from openmofi.errors import UsageError
 if TYPE_CHECKING:
     from openmofi.knowledge import KnowledgeBase
 
-app = group("Build a knowledge base; the same source gives the same bytes.")
+app = group("kb build", "Build a knowledge base; the same source gives the same bytes.")
 
 _Source = Annotated[Path, typer.Argument(parser=input_path, metavar="SRC")]
 _Out = Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the knowledge base.")]

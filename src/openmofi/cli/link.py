@@ -12,7 +12,7 @@ from openmofi.cli import recipes
 from openmofi.cli.command import Restart, command, group, output_path, print_json
 from openmofi.errors import UsageError
 
-app = group("Train linkers: which entity a mention means.")
+app = group("link", "Train linkers: which entity a mention means.")
 
 
 @command(app, "examples")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -13,8 +12,7 @@ import typer
 import typer.core
 import typer.main
 
-from openmofi.cli.command import Command, Commands, print_json, run_app
-from openmofi.extensions import extension, extension_names
+from openmofi.cli.command import Commands, click_command, print_json, run_app
 from openmofi.terminal import VisibleLines
 from openmofi.version import __version__
 
@@ -45,44 +43,24 @@ VERBS = {
     "sample": ("sample:app", "The sample world: real images with known truth, and its encoder."),
 }
 """Verb → `module:attribute` in this folder, and what `openmofi --help` says of it."""
-PLUG_INS = "commands"
-"""Extensions: `verb = "package.module:attribute"`, a function or what `openmofi.cli.command.group` returns. The list of
-commands imports that module for its help, so heavy imports stand inside its functions."""
 
 
 class _Verbs(Commands):
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*VERBS, *(name for name in extension_names(PLUG_INS) if name not in VERBS)]
+        return [*VERBS, *(name for name in super().list_commands(ctx) if name not in VERBS)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name in VERBS:
-            module, _, attribute = VERBS[cmd_name][0].partition(":")
-            return _loaded(cmd_name, getattr(import_module(f"openmofi.cli.{module}"), attribute))
-        verb = extension(PLUG_INS, cmd_name)
-        return verb and _loaded(cmd_name, verb)
+        if cmd_name not in VERBS:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = VERBS[cmd_name][0].partition(":")
+        return click_command(cmd_name, getattr(import_module(f"openmofi.cli.{module}"), attribute))
 
     def help_of(self, ctx: Any, name: str) -> str:
-        if name in VERBS:
-            return VERBS[name][1]
-        try:
-            return super().help_of(ctx, name)
-        except Exception as error:  # another package's fault is no reason to show no help at all
-            return str(error)
+        return VERBS[name][1] if name in VERBS else super().help_of(ctx, name)
 
     # `label` takes shards, so no group can stand there: `label audit` is a command whose name has two words.
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         return super().resolve_command(ctx, ["label audit", *args[2:]] if args[:2] == ["label", "audit"] else args)
-
-
-@cache
-def _loaded(name: str, verb: typer.Typer | Callable[..., None]) -> Any:
-    if not isinstance(verb, typer.Typer):
-        single = typer.Typer(add_completion=False, rich_markup_mode=None)
-        single.command(name, cls=Command)(verb)
-        return typer.main.get_command(single)
-    made = typer.main.get_group(verb)
-    made.name = name
-    return made
 
 
 app = typer.Typer(

@@ -9,7 +9,7 @@ import typer
 
 from openmofi.cli.command import Restart, command, group, output_path, print_json
 
-app = group("The sample world: real images with known truth, and its encoder.")
+app = group("sample", "The sample world: real images with known truth, and its encoder.")
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

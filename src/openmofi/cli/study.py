@@ -13,7 +13,7 @@ from openmofi.cli import recipes
 from openmofi.cli.command import command, group, input_path, output_path, print_json
 from openmofi.errors import UsageError
 
-app = group("Compare ways to train on a dataset, with size and noise held equal.")
+app = group("study", "Compare ways to train on a dataset, with size and noise held equal.")
 
 
 @app.callback()

@@ -104,8 +104,8 @@ def with_settings(
         texts = entries(function.__doc__, "Args")
         written = {name: texts.get(name) or (shared or {}).get(name, "") for name in given}
         written |= {name: option.help for name, option in options.items()}
-        function.__signature__ = signature.replace(parameters=[*given.values(), *made])  # type: ignore[attr-defined]
-        function.__options__, function.__texts__ = options, written  # type: ignore[attr-defined]
+        vars(function).update(__signature__=signature.replace(parameters=[*given.values(), *made]))
+        vars(function).update(__settings__=settings, __options__=options, __texts__=written)
         listed = "".join(
             textwrap.fill(f"{name}: {text}", 100, initial_indent=" " * 4, subsequent_indent=" " * 8) + "\n"
             for name, text in written.items()
