@@ -47,7 +47,7 @@ def typed(function: Callable[..., Any]) -> str:
 def written(annotation: Any) -> str:
     """Return an annotation as a stub has it; a list may stand for a tuple."""
     text = annotation.__name__ if isinstance(annotation, type) and "[" not in str(annotation) else str(annotation)
-    return re.sub(r"tuple\[(\w+), \.\.\.\]", r"Sequence[\1]", text.replace("typing.", ""))
+    return re.sub(r"tuple\[(\w+), \.\.\.\]", r"Sequence[\1]", text.replace("typing.", "").replace("'", '"'))
 
 
 if __name__ == "__main__":
