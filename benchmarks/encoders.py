@@ -50,7 +50,8 @@ def contenders(spec: str, samples: Any, folder: Path) -> list[Contender]:
     import torch
 
     from openmofi.encoders import open_encoder
-    from openmofi.encoders.export.job import ExportSettings, export_encoder
+    from openmofi.encoders.export.export_settings import ExportSettings
+    from openmofi.encoders.export.job import export_encoder
     from openmofi.encoders.networks.fold import folded, image_probe
     from openmofi.errors import UsageError
 

@@ -324,7 +324,8 @@ def test_an_export_labels_as_its_original(small_world, small_encoder, labelled, 
     pytest.importorskip("openvino")
     from openmofi.encoders import open_encoder
     from openmofi.encoders.export.agreement import samples_of
-    from openmofi.encoders.export.job import ExportSettings, export_encoder
+    from openmofi.encoders.export.export_settings import ExportSettings
+    from openmofi.encoders.export.job import export_encoder
 
     spec, shards = f"openvino:{tmp_path / 'export'}", [str(small_world.shards)]
     export_encoder(

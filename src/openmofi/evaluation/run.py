@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from openmofi.config import did_you_mean, settings_from
+from openmofi.config import Settings, did_you_mean, settings_from
 from openmofi.encoders import Encoder
 from openmofi.encoders.devices import device_named
 from openmofi.engine import Progress
@@ -120,6 +120,7 @@ def evaluate(
     *,
     linker: str = "",
     device: str = "cpu",
+    settings: Settings | None = None,
     overrides: Sequence[str] = (),
     choice: str = "auto",
     half: bool = False,
@@ -135,7 +136,8 @@ def evaluate(
         cache: folder that keeps features.
         progress: receives the progress.
         linker, device: see `Subject`; `auto` is CUDA where there is one.
-        overrides: `KEY=VALUE` of the protocol's settings.
+        settings: of the protocol; its defaults where not given.
+        overrides: changes to them, as `KEY=VALUE`.
         choice, half: see `Features`.
         failures: number of worst queries to return.
         bands: a label dataset, by whose counts of images the metrics are given too; see `openmofi.evaluation.bands`.
@@ -145,7 +147,7 @@ def evaluate(
         OpenMofiError: the data are not in the protocol's layout.
     """
     protocol = protocol_named(name)
-    settings = settings_from(protocol.settings(), overrides)
+    settings = settings_from(settings or protocol.settings(), overrides)
     check_judged(protocol, encoder=encoder is not None, linker=bool(linker))
     counts = None
     if bands:

@@ -14,7 +14,6 @@ import hashlib
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
+from openmofi.knowledge.build_settings import ProjectionSettings
 from openmofi.storage.atomic import write_error
 
 if TYPE_CHECKING:
@@ -76,23 +76,6 @@ _ADDED = 8
 """Squares are added up for so many dimensions at once, whatever is done at a time."""
 _BLOCK = 1 << 15
 _LEAST = np.float32(1e-12)
-
-
-@dataclass(frozen=True)
-class ProjectionSettings:
-    """How the vectors are made. The defaults were chosen on WordNet's glosses (which name is a gloss about?).
-
-    Attributes:
-        dim: length of a vector; a multiple of 8.
-        weights: w_0, w_1, …: of the entity's own random vector and of the entities 1, 2, … steps away.
-        hub_exponent: β; negative, so that a hub with thousands of neighbours weighs little.
-        seed: another seed gives other, equally good vectors.
-    """
-
-    dim: int = 128
-    weights: tuple[float, ...] = (0.3, 0.6, 1.0, 1.0, 1.0, 1.0)
-    hub_exponent: float = -0.25
-    seed: int = 0
 
 
 def random_bits(ids: Sequence[str], settings: ProjectionSettings) -> NDArray[np.uint8]:

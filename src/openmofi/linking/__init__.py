@@ -1,19 +1,5 @@
 """Which entity a mention means, from the text alone: candidates, context coherence."""
 
-from openmofi.linking.candidates import PriorLinker
-from openmofi.linking.coherence import CoherenceLinker
-from openmofi.linking.linkers import LinkerKind, check_linker, linker_fingerprint, linker_forms, open_linker
-from openmofi.linking.protocol import CoherenceSettings, Linker, LinkSettings
+import lazy_loader
 
-__all__ = [
-    "CoherenceLinker",
-    "CoherenceSettings",
-    "LinkSettings",
-    "Linker",
-    "LinkerKind",
-    "PriorLinker",
-    "check_linker",
-    "linker_fingerprint",
-    "linker_forms",
-    "open_linker",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

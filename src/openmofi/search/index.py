@@ -21,9 +21,10 @@ from openmofi.search.query import Query, Region
 from openmofi.search.rank.info import describe_index
 from openmofi.search.rank.keywords import entities_by_name, unknown_entity
 from openmofi.search.rank.ranking import ranked
-from openmofi.search.rank.recognition import UNNAMED, recognised
+from openmofi.search.rank.recognition import recognised
 from openmofi.search.rank.state import Kept, State
 from openmofi.search.rank.vectorise import vectors_of
+from openmofi.search.recognise_settings import UNNAMED
 from openmofi.search.records import (
     Changes,
     CollectionMap,

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from openmofi.config import PositiveInt, ProperFraction, Settings
 from openmofi.encoders import Encoder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
 from openmofi.engine.loop import incomplete, reason_of
@@ -29,12 +28,12 @@ from openmofi.errors import OpenMofiError
 from openmofi.features.images import compute_features
 from openmofi.features.sources import shard_source
 from openmofi.features.store import FeatureStore
-from openmofi.pairs import MAX_PIXELS, ReadSettings
 from openmofi.pairs.read import identify, job_of
 from openmofi.schema import RECOGNISED, PairStatus, RecogniseStatus
 from openmofi.search.rank.calibration import share_of
-from openmofi.search.rank.recognition import LIKELY, UNNAMED, Likely, likely_entities
+from openmofi.search.rank.recognition import LIKELY, Likely, likely_entities
 from openmofi.search.rank.state import State
+from openmofi.search.recognise_settings import UNNAMED, RecogniseSettings
 from openmofi.search.store.address import Place, place_of
 from openmofi.search.store.database import connect, content_of, meta, require_encoder
 from openmofi.storage import Outputs, Shard, claimed, finish_manifest
@@ -47,25 +46,6 @@ from openmofi.storage.tables.footers import Footer, footers
 OUTPUTS = Outputs(("recognised/*.parquet",), other=("features/*/*.arrow", "features/*/*.unread.json"))
 _KIND, _PART, _NOTE = "recognised", "recognised", "openmofi.recognised"
 _TOGETHER = 64
-
-
-@dataclass(frozen=True)
-class RecogniseSettings(Settings):
-    """The recognition job.
-
-    Attributes:
-        limit: entities of an image, at most.
-        batch_size: images a forward pass; part of the settings because it may change the last bits of an embedding.
-        max_image_pixels: larger images are refused before they are decoded.
-        read: see `openmofi.pairs.ReadSettings`.
-        unnamed: share of the images that show what no label of the index names.
-    """
-
-    limit: PositiveInt = 5
-    batch_size: PositiveInt = 64
-    max_image_pixels: PositiveInt = MAX_PIXELS
-    read: ReadSettings = ReadSettings()
-    unnamed: ProperFraction = UNNAMED
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from PIL import Image
 
 from openmofi.dataset import DatasetSettings, build_dataset
 from openmofi.dataset.export import files
+from openmofi.dataset.export.export_settings import DatasetExportSettings
 from openmofi.dataset.export.job import export_dataset, export_outputs
-from openmofi.dataset.export.rows import Classes, DatasetExportSettings, Label, Row
+from openmofi.dataset.export.rows import Classes, Label, Row
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import Record, perceptual_hash, write_tar
 from openmofi.plugins import photo_tools

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from openmofi.dataset.export.export_settings import DatasetExportSettings
 from openmofi.dataset.export.job import export_dataset
-from openmofi.dataset.export.rows import DatasetExportSettings
 
 CLOSE = 1e-6
 

@@ -9,7 +9,7 @@ import pytest
 
 from openmofi.encoders import open_encoder
 from openmofi.encoders.export.agreement import Agreement, Samples, agreement, samples_of
-from openmofi.encoders.export.job import ExportSettings
+from openmofi.encoders.export.export_settings import ExportSettings
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 
 from ..conftest import SIZE, TEXTS, drawn_image

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from openmofi.encoders import Head, open_encoder, save_heads
-from openmofi.encoders.export.job import ExportSettings
+from openmofi.encoders.export.export_settings import ExportSettings
 from openmofi.errors import OpenMofiError, UsageError
 
 from .test_export import SAMPLES, check_equal, pixels_of

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from msgspec import Meta
 
 from openmofi.config import Settings
+from openmofi.dataset.dataset_settings import MAX_BITS
 from openmofi.dataset.duplicates import Hashes
-from openmofi.dataset.filters import MAX_BITS
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.sources import ImageSource, Load, file_sources, images_in, shard_source

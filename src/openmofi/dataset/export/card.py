@@ -10,8 +10,8 @@ from typing import Any
 import jinja2
 import yaml
 
+from openmofi.dataset.export.export_settings import DatasetExportSettings
 from openmofi.dataset.export.files import file_format
-from openmofi.dataset.export.rows import DatasetExportSettings
 from openmofi.dataset.origin import how_labelled
 from openmofi.dataset.tables import Folder
 from openmofi.storage import write_json, write_text

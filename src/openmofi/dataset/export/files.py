@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from openmofi.dataset.export.rows import GROUP, Classes, Row
+from openmofi.dataset.export.export_settings import GROUP
+from openmofi.dataset.export.rows import Classes, Row
 from openmofi.errors import OpenMofiError
 from openmofi.extensions import extension, extension_names
 from openmofi.storage import atomic_path

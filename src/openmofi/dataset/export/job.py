@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 
 from openmofi.dataset.export import files
 from openmofi.dataset.export.card import CARD, CROISSANT, write_card
-from openmofi.dataset.export.rows import Classes, DatasetExportSettings, Row, require_files, rows_of
+from openmofi.dataset.export.export_settings import DatasetExportSettings
+from openmofi.dataset.export.rows import Classes, Row, require_files, rows_of
 from openmofi.dataset.tables import Folder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
 from openmofi.engine.status import recorded

@@ -11,18 +11,17 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from msgspec import Meta
 from torch import nn
 
-from openmofi.config import Settings, did_you_mean
 from openmofi.encoders.companions import CALIBRATION_FILE, CLASSES_FILE, GALLERY_FILE
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.export.agreement import Agreement, Samples, agreement
+from openmofi.encoders.export.export_settings import ExportSettings
 from openmofi.encoders.export.onnx import quantise_linear, write_onnx
 from openmofi.encoders.folder import (
     HEAD_OUTPUTS,
@@ -50,52 +49,10 @@ from openmofi.encoders.networks.modules import Networks
 from openmofi.encoders.registry import open_encoder
 from openmofi.encoders.texts.tokens import portable_tokens
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.extensions import extension_names
 from openmofi.storage import Outputs, claimed, finish_manifest, package_versions, write_json
 from openmofi.storage.atomic import temporary_folder, write_error
 
-LIBRARIES = ("open_clip", "timm", "transformers")
 """Formats that are checkpoints of a library, in 32 bits."""
-
-
-def format_names() -> list[str]:
-    """Return the names of all formats, those that packages add among them."""
-    return ["onnx", *extension_names("graph_formats"), *LIBRARIES]
-
-
-@dataclass(frozen=True)
-class ExportSettings(Settings):
-    """What is exported.
-
-    Attributes:
-        format: graphs for `onnx`, or a format that a package adds, such as `openvino`; or a checkpoint for one of
-            `LIBRARIES`.
-        precision: `fp32`; `bf16` (OpenVINO); `int8`: see `onnx.quantise_linear` and `openmofi.plugins.openvino`.
-        max_loss: greatest 1 − mean cosine between the original's and the export's embeddings, of the worse side.
-    """
-
-    format: str = "onnx"
-    precision: Literal["fp32", "bf16", "int8"] = "fp32"
-    max_loss: Annotated[float, Meta(ge=0, le=2)] = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.format not in (names := format_names()):
-            raise UsageError(
-                f"Unknown format {self.format!r}.{did_you_mean(self.format, names)}", f"Use {', '.join(names)}."
-            )
-        if self.precision == "bf16" and self.format == "onnx":
-            raise UsageError("ONNX Runtime computes no bfloat16 on CPUs.", "Use --format openvino, or fp32 or int8.")
-
-        if self.precision != "fp32" and self.format in LIBRARIES:
-            raise UsageError(
-                f"A checkpoint for {self.format} is written in fp32, not {self.precision}.", "Leave --precision out."
-            )
-
-    @property
-    def calibrates(self) -> bool:
-        """Whether activations are quantised with fixed ranges, which images must give."""
-        return self.precision == "int8" and self.format != "onnx"
 
 
 _PROBE_TEXTS = ["a photo of a crane", "two words"]

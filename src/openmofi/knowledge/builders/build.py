@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import layout
+from openmofi.knowledge.build_settings import BuildSettings, ProjectionSettings
 from openmofi.knowledge.builders.source import ReadSource, read_source, source_files, source_fingerprints
 from openmofi.knowledge.builders.staging import staged
 from openmofi.knowledge.builders.tables import refusal
@@ -28,7 +29,7 @@ from openmofi.knowledge.files.languages import gather_languages, write_languages
 from openmofi.knowledge.files.relations import write_relations
 from openmofi.knowledge.files.tries import open_names
 from openmofi.knowledge.identifiers import write_ids
-from openmofi.knowledge.projection import WIDTHS, ProjectionSettings, memory_needed, project, random_bits
+from openmofi.knowledge.projection import WIDTHS, memory_needed, project, random_bits
 from openmofi.storage import Manifest, claimed, finish_manifest, make_folder, require_local
 from openmofi.storage.atomic import remove_folder, write_error
 from openmofi.storage.tables.blocks import read_arrow_blocks, read_table_blocks, rows_at_a_time
@@ -208,19 +209,6 @@ def _require_memory(memory: int, needed: int, what: str) -> None:
 
 _log = logging.getLogger(__name__)
 _WORK = ".build"
-
-
-@dataclass(frozen=True)
-class BuildSettings:
-    """How a knowledge base is built.
-
-    Attributes:
-        candidates: most entities a name keeps.
-        projection: how coherence vectors are made.
-    """
-
-    candidates: int = 30
-    projection: ProjectionSettings = field(default_factory=ProjectionSettings)
 
 
 def build(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openmofi.errors import OpenMofiError
-from openmofi.plugins.wikidata.packed import unpacked
+from openmofi.plugins.wikidata.slots import unpacked
 
 BLOCK = 32 << 20
 """Bytes of lines that are parsed together: a part has some 2,000 of the real dump's items."""

@@ -14,6 +14,7 @@ from openmofi.search.query import Example, Region
 from openmofi.search.rank.calibration import SAME, Surroundings, with_share
 from openmofi.search.rank.state import Kept, State
 from openmofi.search.rank.vectorise import image_vectors
+from openmofi.search.recognise_settings import UNNAMED
 from openmofi.search.records import EntityRecord, ImageRecord, Recognised, Recognition
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import in_chunks, marks
@@ -163,8 +164,6 @@ def _votes(witnesses: Sequence[tuple[float, Sequence[int]]]) -> Mapping[int, flo
 
 LIKELY = 0.5
 """From this probability on an entity is likely to be shown."""
-UNNAMED = 0.1
-"""Share of images that show what no label names, where nothing else is said."""
 _EVIDENCE, _SIBLINGS = 5, 3
 
 

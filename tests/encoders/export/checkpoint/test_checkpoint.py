@@ -15,7 +15,7 @@ from openmofi.encoders import open_encoder
 from openmofi.encoders.export.agreement import Samples
 from openmofi.encoders.export.checkpoint.card import CARD, CardFacts, Metric, read_metrics
 from openmofi.encoders.export.checkpoint.job import OUTPUTS, export_checkpoint
-from openmofi.encoders.export.job import ExportSettings
+from openmofi.encoders.export.export_settings import ExportSettings
 from openmofi.encoders.folder import save_heads
 from openmofi.encoders.networks.heads import Head
 from openmofi.errors import OpenMofiError, UsageError

@@ -9,7 +9,8 @@ from typing import Any
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.export.agreement import Agreement, Samples, compared
 from openmofi.encoders.export.checkpoint.card import CARD, CardFacts, write_card
-from openmofi.encoders.export.job import ExportSettings, check_loss, move
+from openmofi.encoders.export.export_settings import ExportSettings
+from openmofi.encoders.export.job import check_loss, move
 from openmofi.encoders.libraries.checkpoints import VOCABULARIES
 from openmofi.storage import Outputs, claimed, finish_manifest
 from openmofi.storage.atomic import temporary_folder, write_error

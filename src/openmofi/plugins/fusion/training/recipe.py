@@ -17,7 +17,7 @@ from openmofi.plugins.fusion.fusion_settings import FusionSettings
 from openmofi.training.recipe.rules import check_micro_batches
 from openmofi.training.recipe.schema import OptimizerSettings, RunSettings
 
-LINK_RECIPES = resources.files("openmofi.training") / "link_recipes"
+LINK_RECIPES = resources.files("openmofi.plugins.fusion") / "recipes"
 
 
 @dataclass(frozen=True)

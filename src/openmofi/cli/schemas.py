@@ -1,4 +1,7 @@
-"""The published schemas (JSON Schema 2020-12) of what commands print with `--json`: `json_schemas.json`, by command."""
+"""`openmofi schema`: the published schemas (JSON Schema 2020-12) of what commands print with `--json`.
+
+They are in `json_schemas.json`, by command.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from openmofi.config.near import did_you_mean
 from openmofi.errors import UsageError
 
 
@@ -33,6 +35,8 @@ def schema_of(name: str) -> dict[str, Any]:
     """
     schemas = _schemas()
     if name not in schemas:
+        from openmofi.config.near import did_you_mean
+
         raise UsageError(
             f"There is no schema {name!r}.{did_you_mean(name, schemas)}",
             "`openmofi schema` lists the commands that print JSON.",

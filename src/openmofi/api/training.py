@@ -1,22 +1,27 @@
-"""The front door of training, beside `openmofi.api`: `openmofi.train`, `openmofi.reinforce`, `study_size`."""
+"""`openmofi.train`, `openmofi.reinforce` and `openmofi.study_size`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
+from openmofi.api.given import Folder, Pairs, check_placement, place_of, public, shards_of
+from openmofi.config import changed
 from openmofi.errors import UsageError
-from openmofi.given import Folder, Pairs, check_placement, overrides_of, place_of, shards_of
 from openmofi.progress import shown_progress
+from openmofi.reinforcement.reinforce_settings import ReinforceSettings
 
 if TYPE_CHECKING:
+    from openmofi.api.changes import ReinforceChanges
     from openmofi.dataset.objects import Dataset, Labels
     from openmofi.engine import Progress
     from openmofi.knowledge import KnowledgeBase
     from openmofi.training.outcome import Run
+    from openmofi.training.recipe.schema import Recipe
 
 
+@public(ReinforceSettings, without=("teachers", "augment"))
 def reinforce(
     pairs: Pairs,
     *,
@@ -25,42 +30,45 @@ def reinforce(
     out: Folder,
     kb: KnowledgeBase | Folder | None = None,
     dataset: Dataset | Folder | None = None,
+    settings: ReinforceSettings | None = None,
     device: str = "auto",
     teacher_precision: str = "fp32",
     engine: str = "auto",
     restart: bool = False,
     progress: bool | Progress | None = None,
-    **settings: Any,
+    **changes: Unpack[ReinforceChanges],
 ) -> Mapping[str, Any]:
-    """Store augmentations, synthetic captions and teachers' embeddings of labelled pairs; no image is copied.
+    """Store augmentations, synthetic texts and teachers' embeddings of labelled pairs; no image is copied.
 
     Args:
-        pairs: as of `openmofi.label`.
-        labels: what `openmofi.label` returned for them.
-        teachers: `SPEC:SCALE[,…]`, encoders with their own scales.
+        pairs: shards of pairs, as `label` took them.
+        labels: folder of their labels. In Python also what `label` returned.
+        teachers: `SPEC:SCALE[,…]`, encoders, each with its own scale.
         out: folder of the store.
-        kb: describes the entities in the synthetic captions.
-        dataset: only the rows of this dataset.
-        device, teacher_precision: of the teachers, as of `openmofi.load_encoder`.
-        engine, restart, progress: as of `openmofi.label`.
-        settings: of `openmofi.reinforcement.ReinforceSettings`, e.g. `augmentations=5`.
+        kb: knowledge base of the labels; describes entities in the synthetic texts.
+        dataset: only the rows of this dataset, built of the labels; by default every usable pair.
+        device: of the teachers: `cpu`, `cuda`, `cuda:1` …; `auto` is `cuda` where there is one.
+        teacher_precision: of the teachers' towers: `fp32`, `bf16` or `fp16`.
 
     Returns:
         Counts: `rows`, `status`, `bytes_per_sample`, `fidelity` …
 
     Raises:
+        UsageError: a setting is unknown or out of its range.
         OpenMofiError: the labels are of other pairs, or a teacher cannot be opened.
     """
     from openmofi import reinforcement
     from openmofi.engine import engine_named
 
     check_placement(device, teacher_precision)
+    specs = reinforcement.parse_teachers(teachers)
+    settings = changed(settings or ReinforceSettings(specs), {**changes, "teachers": specs})
     with shown_progress(progress) as shown:
         return reinforcement.reinforce(
             shards_of(pairs),
             place_of(labels),
             out,
-            reinforcement.ReinforceSettings(reinforcement.parse_teachers(teachers), **settings),
+            settings,
             kb=None if kb is None else place_of(kb),
             dataset=None if dataset is None else place_of(dataset),
             device=device,
@@ -71,32 +79,35 @@ def reinforce(
         )
 
 
+@public()
 def train(
-    recipe: str | Path,
+    recipe: str | Path | Recipe,
     *,
     out: Folder,
     dataset: Dataset | Folder | None = None,
     labels: Labels | Folder | None = None,
     encoder: str = "",
     kb: KnowledgeBase | Folder | None = None,
-    settings: Mapping[str, Any] | Sequence[str] = (),
     resume: bool = False,
     restart: bool = False,
     progress: bool | Progress | None = None,
+    **changes: Any,
 ) -> Run:
-    """Train an encoder on a labelled dataset, as a recipe says.
+    """Train an image encoder on a labelled dataset, as a recipe says.
+
+    Settings of the recipe are changed by keyword: a section, as `optimizer={"lr": 3e-4}`; a setting that has its name
+    alone, as `steps=500`; or its path, as `**{"optimizer.lr": 3e-4}`.
 
     Args:
-        recipe: a packaged recipe by name, or a YAML file.
-        out: folder of the run.
-        dataset: what `openmofi.build_dataset` returned, or its folder.
-        labels: what `openmofi.label` returned, or its folder (or a dataset's), in place of `dataset`, which is built in
-            `out`.
-        encoder: spec of a frozen encoder on which heads are trained, see `openmofi.load_encoder`.
-        kb: names of entities.
-        settings: changes to the recipe, as `{"optimizer.lr": 3e-4}` or `["optimizer.lr=3e-4"]`.
-        resume: go on from the latest checkpoint in `out`.
-        restart, progress: see `openmofi.api`.
+        recipe: a packaged recipe by name (`openmofi train --list` shows them), or a YAML file. In Python also a
+            `Recipe`.
+        out: folder of the run; the encoder opens as `run:OUT/encoder`.
+        dataset: folder that `openmofi dataset build` wrote. In Python also what `build_dataset` returned.
+        labels: folder that `openmofi label` (or `dataset build`) wrote, in place of `dataset`; the dataset is built in
+            the run's folder. In Python also what `label` returned.
+        encoder: frozen encoder on whose features heads are trained; for the recipe entity_head.
+        kb: knowledge base, for the names of entities.
+        resume: go on from the latest checkpoint of the run; start where there is none.
 
     Raises:
         UsageError: an unknown recipe or setting, or settings that contradict each other.
@@ -108,48 +119,59 @@ def train(
     if labels is not None and dataset is not None:
         raise UsageError("labels and a dataset are given.", "Give one of them.")
     given = {"data.dataset": labels if dataset is None else dataset, "data.kb": kb}
-    folders = overrides_of({key: str(place_of(value)) for key, value in given.items() if value is not None})
-    changed = overrides_of(settings)
+    folders = {key: str(place_of(value)) for key, value in given.items() if value is not None}
+    heads: Sequence[str] = ()
     if encoder:
         from openmofi.training.entity_head.over import over_encoder
 
-        changed = [*over_encoder(load_recipe(recipe, changed), encoder), *changed]
-    loaded = load_recipe(recipe, [*changed, *folders])
+        heads = over_encoder(load_recipe(recipe, changes=changes), encoder)
+    loaded = load_recipe(recipe, heads, changes | folders)
     require_data(loaded)
     from openmofi.training.outcome import Run
-    from openmofi.training.run import train as run_training
+    from openmofi.training.run import train
 
     with shown_training(progress) as (watcher, shown):
-        summary = run_training(
+        summary = train(
             loaded, out, resume=resume, watcher=watcher, progress=shown, restart=restart, labels=labels is not None
         )
     return Run(Path(out), summary)
 
 
+@public()
 def study_size(
     datasets: Sequence[Dataset | Folder],
     *,
     out: Folder,
     kb: KnowledgeBase | Folder | None = None,
     recipe: str | Path = "entity_head",
+    overrides: Sequence[str] = (),
     encoder: str = "",
     benchmark: str = "",
     engine: str = "auto",
-    settings: Mapping[str, Any] | Sequence[str] = (),
     progress: bool | Progress | None = None,
-    **varied: Any,
+    **changes: Any,
 ) -> Mapping[str, Any]:
     """Compare entities with alt-text at equal numbers of pairs, and of equally sure labels; see docs/training.md.
 
+    What is varied is changed by keyword: fields of `studies.size.size.SizeSettings`, as `sizes=(0.5, 1.0)`.
+
     Args:
-        datasets: what `openmofi.build_dataset` returned, or folders.
+        datasets: folders that `openmofi dataset build` wrote. In Python also what `build_dataset` returned.
         out: folder of the study; what was trained there is not trained again.
+    <<<<<<< HEAD:src/openmofi/api/training.py
+        kb: knowledge base, for the names of entities.
+        recipe: towers, optimiser and steps; objectives and texts are the study's.
+        overrides: changes to the recipe, as `KEY=VALUE`.
+        encoder: frozen encoder on whose features heads are trained.
+        benchmark: `PROTOCOL=DIR`: measure on the data of a retrieval protocol instead, and hold out no entities.
+    =======
         kb: names of entities.
         recipe, settings: towers, optimiser and steps, as of `train`; objectives and texts are the study's.
         encoder: spec of a frozen encoder on which heads are trained.
         benchmark: `PROTOCOL=DIR`, data of a retrieval protocol that is measured in place of held-out entities.
         engine, progress: as of `openmofi.label`.
         varied: of `studies.size.size.SizeSettings`, e.g. `sizes=(0.5, 1.0)`.
+    >>>>>>> main:src/openmofi/api_training.py
 
     Returns:
         What `OUT/metrics.json` holds: of each dataset its curves.
@@ -163,21 +185,21 @@ def study_size(
     from studies.size.runs import Benchmark
     from studies.size.size import SizeSettings, run_size_study
 
-    changed = overrides_of(settings)
+    lines = list(overrides)
     if encoder:
         from openmofi.training.entity_head.over import over_encoder
 
-        changed = [*over_encoder(load_recipe(recipe, changed), encoder), *changed]
+        lines = [*over_encoder(load_recipe(recipe, lines), encoder), *lines]
     if kb is not None:
-        changed = [*changed, *overrides_of({"data.kb": str(place_of(kb))})]
+        lines.append(f'data.kb="{place_of(kb)}"')
     with shown_progress(progress) as shown:
         return run_size_study(
             [place_of(dataset) for dataset in datasets],
             out,
-            SizeSettings(**varied),
+            changed(SizeSettings(), changes),
             shown,
             engine=engine_named(engine),
             recipe=recipe,
-            overrides=changed,
+            overrides=lines,
             benchmark=Benchmark.parse(benchmark) if benchmark else None,
         )

@@ -1,10 +1,13 @@
-"""What callers of the front door give, opened: names or objects, one or several."""
+"""What callers of the front door give: names or objects, one or several; and what is said of parameters they share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from openmofi.config import with_settings
 
 if TYPE_CHECKING:
     from openmofi.encoders import Encoder, EncoderLike
@@ -18,6 +21,29 @@ Pairs = str | Path | Sequence[str | Path]
 
 Folder = str | Path
 
+public = partial(
+    with_settings,
+    shared={
+        "pairs": "tar or Parquet shards, folders, globs, ranges such as `pairs-{000..099}.tar`, URLs.",
+        "kb": "knowledge base: its folder or its address. In Python also a `KnowledgeBase`.",
+        "encoder": "`open_clip:ARCH/PRETRAINED`, `hf:PATH-OR-ID`, `mofi:PATH-OR-ID`, `timm:NAME`, `run:PATH`, "
+        "`onnx:PATH`, `openvino:PATH`; see docs/encoders.md. In Python also an `Encoder`, or one of your own (see "
+        "`openmofi.encoders.as_encoder`).",
+        "settings": "all settings at once; keywords change single ones.",
+        "cache": "folder that keeps links, features and entity embeddings, shared by jobs; the output where not given.",
+        "device": "of the encoder: `cpu`, `cuda`, `cuda:1` …; `auto` is `cuda` where there is one.",
+        "precision": "of the encoder's towers: `fp32`, `bf16` or `fp16`; embeddings are float32 in any case.",
+        "engine": "`auto` chooses by device, pairs and cores; `local`, `processes:N`, `ray` or `ray:ADDRESS`; "
+        "`ray?gpus=0.5&cpus=2` reserves for an actor. See docs/scale.md.",
+        "licence": "for the card: the licence by its name on the hub, such as `apache-2.0`.",
+        "private": "a repository that `push` makes is private.",
+        "restart": "remove what was written into the output before, and begin anew, instead of going on.",
+        "progress": "`True` draws it anywhere, `False` nowhere, `None` on a terminal and in a notebook; an object with "
+        "`openmofi.engine.Progress`'s methods is called instead.",
+    },
+)
+"""Completes a function of the front door: see `openmofi.config.options.with_settings`."""
+
 
 def shards_of(pairs: Pairs) -> Sequence[Shard]:
     """The shards that were named.
@@ -28,18 +54,6 @@ def shards_of(pairs: Pairs) -> Sequence[Shard]:
     from openmofi.storage import expand_shards
 
     return expand_shards([str(pattern) for pattern in ([pairs] if isinstance(pairs, str | Path) else pairs)])
-
-
-def overrides_of(settings: Mapping[str, Any] | Sequence[str]) -> list[str]:
-    """Changes to settings, as `KEY=VALUE`."""
-    import json
-
-    def plain(value: Any) -> Any:
-        return value.item() if hasattr(value, "item") else str(value)
-
-    if isinstance(settings, Mapping):
-        return [f"{key}={json.dumps(value, ensure_ascii=False, default=plain)}" for key, value in settings.items()]
-    return [settings] if isinstance(settings, str) else list(settings)
 
 
 def kb_of(kb: KnowledgeBase | Folder, progress: Progress | None = None) -> KnowledgeBase:

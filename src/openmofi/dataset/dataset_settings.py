@@ -1,0 +1,37 @@
+"""Settings of the dataset. Everything here is in the manifest: equal settings and inputs make the same bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
+
+from openmofi.config import PositiveInt, Settings
+from openmofi.errors import UsageError
+
+MAX_BITS = 12
+
+
+@dataclass(frozen=True)
+class DatasetSettings(Settings):
+    """Which labelled images become the dataset.
+
+    Attributes:
+        min_images: drop entities with fewer images (MOFI keeps entities with about 5 and more).
+        max_images: keep an entity's most probable images, at most so many; by default all.
+        near_duplicates: drop images of one entity whose 64-bit perceptual hashes differ in at most so many bits, 0..12;
+            `off` keeps them.
+    """
+
+    min_images: PositiveInt = 5
+    max_images: PositiveInt | None = None
+    near_duplicates: Annotated[int, Meta(ge=0, le=MAX_BITS)] | None = 3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_images is not None and self.max_images < self.min_images:
+            raise UsageError(
+                f"max_images is {self.max_images}, below min_images ({self.min_images}).",
+                "No entity could be in the dataset; raise max_images or leave it out.",
+            )
