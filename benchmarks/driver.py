@@ -92,9 +92,9 @@ class FreeTasks:
     def run(self, factory: Any, tasks: Sequence[Any], progress: Any, set_aside: Any = None) -> list[dict[str, Any]]:
         """See `openmofi.engine.protocol.Engine.run`."""
         from openmofi.engine import Quiet
-        from openmofi.labeling.judge.stage import JudgeStage
-        from openmofi.labeling.read.linking import LinkStage
-        from openmofi.labeling.read.stage import ReadStage
+        from openmofi.labeling.judge import JudgeStage
+        from openmofi.labeling.link import LinkStage
+        from openmofi.labeling.read import ReadStage
         from openmofi.storage import shards
         from openmofi.storage.tables import two_pass
 

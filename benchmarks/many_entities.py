@@ -112,8 +112,7 @@ def drive(cache: Path, entities: int, dim: int) -> dict[str, Any]:
     """The driver's part: seconds and MiB of summing the links, making the table, and finding it again."""
     from openmofi.engine import LocalEngine, Quiet
     from openmofi.features.entities import entity_table
-    from openmofi.labeling.read.marked import MarkedCounts
-    from openmofi.labeling.read.summary import CorpusSummary, LinkSummary
+    from openmofi.labeling.summaries import CorpusSummary, LinkSummary, MarkedCounts
 
     kb, encoder, draw = SimulatedKnowledgeBase(entities), encoder_of(dim), np.random.default_rng(1)
     every = np.arange(entities, dtype=np.int32)

@@ -25,7 +25,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-_VARY = {*"created finished at seconds host process signature versions package_versions arguments".split()}
+_VARY = {"created", "finished", "at", "seconds", "signature", "versions", "package_versions", "arguments"}
 _HIDDEN = re.compile(r"(^|/)\.(?!openmofi\.command)|__pycache__")
 _EXPORTS = ("huggingface", "webdataset", "parquet", "coco", "imagefolder")
 _DATA = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.S)
@@ -123,8 +123,8 @@ _JOBS = {
     "index": "index build local --encoder tiny --kb demo/kb -o index",
     "recognised": "recognise shards --index index --encoder tiny -o recognised --engine local",
     "searched": "search index --text map",
-    "reinforced": "reinforce shards/part-0.tar --teachers tiny:50 --labels local --kb demo/kb -o store --augs 2 --captions 1 "
-    "--entity-scores 3 --engine local",
+    "reinforced": "reinforce shards/part-0.tar --teachers tiny:50 --labels local --kb demo/kb -o store "
+    "--augs 2 --captions 1 --entity-scores 3 --engine local",
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 from test_engines import Notes
 
 from openmofi.engine import Job, LocalEngine, engine_named
-from openmofi.engine import cores as machine
+from openmofi.engine import protocol as machine
 from openmofi.engine.actors import Reserved
 from openmofi.engine.cluster import RayEngine
 from openmofi.engine.engines import AutoEngine

@@ -12,14 +12,12 @@ from openmofi.encoders import open_encoder
 from openmofi.engine import LocalEngine, Quiet
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling import corpus as corpus_module
-from openmofi.labeling.calibrate.calibration import Calibration
+from openmofi.labeling.calibrate.calibration import Calibration, advice
 from openmofi.labeling.calibrate.evidence import Scorer, reference_sample
 from openmofi.labeling.calibrate.naming import Naming
-from openmofi.labeling.calibrate.report import advice
 from openmofi.labeling.corpus import Corpus, corpus_sample, read_corpus
 from openmofi.labeling.label_settings import LabelSettings
-from openmofi.labeling.read.marked import MarkedCounts
-from openmofi.labeling.read.summary import CorpusSummary
+from openmofi.labeling.summaries import CorpusSummary, MarkedCounts
 from openmofi.storage import expand_shards, read_manifest
 
 OWN = Calibration((0.0, 1.0, 2.0), (-2.0, 0.0, 4.0), 0.6, 0.001, 10, offsets={"a": 1.0, "b": 2.0})

@@ -20,8 +20,8 @@ from openmofi.engine.processes import ProcessEngine
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE
+from openmofi.labeling import read as stage_module
 from openmofi.labeling.calibrate.calibration import Calibration
-from openmofi.labeling.read import stage as stage_module
 from openmofi.pairs import Record, write_tar
 from openmofi.schema import LABELS, LabelStatus, PairStatus
 from openmofi.storage import read_manifest, write_table

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from openmofi.engine.cluster import RayEngine
-from openmofi.engine.cores import cores
-from openmofi.engine.local import LocalEngine
+from openmofi.engine.loop import LocalEngine
 from openmofi.engine.processes import ProcessEngine
-from openmofi.engine.protocol import Engine, Job, Progress, SetAside, WorkFactory
+from openmofi.engine.protocol import Engine, Job, Progress, SetAside, WorkFactory, cores
 from openmofi.errors import UsageError
 
 ENGINES = "auto, local, processes:N or ray[:ADDRESS][?gpus=F&cpus=N]"

@@ -21,10 +21,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from openmofi.engine.cores import cores
-from openmofi.engine.local import LocalEngine
 from openmofi.engine.loop import (
     PATIENCE,
+    LocalEngine,
     NotBegun,
     Outcome,
     Pulse,
@@ -35,7 +34,7 @@ from openmofi.engine.loop import (
     thread_seconds,
     unpickle_outcome,
 )
-from openmofi.engine.protocol import Engine, Job, Progress, SetAside, WorkFactory
+from openmofi.engine.protocol import Engine, Job, Progress, SetAside, WorkFactory, cores
 from openmofi.errors import OpenMofiError
 
 _JOIN_SECONDS = 5.0

@@ -26,10 +26,10 @@ from openmofi.labeling.calibrate.evidence import Evidence, Scorer, gather_eviden
 from openmofi.labeling.calibrate.neighbours import FEWEST_WITNESSES, FITTED_ON, Gallery, Space, hashed_words
 from openmofi.labeling.calibrate.rounds import Sample
 from openmofi.labeling.label_settings import LabelSettings
-from openmofi.labeling.read.linking import LinkStage
-from openmofi.labeling.read.links import ReadShard, judged_rows, mention_names
-from openmofi.labeling.read.stage import ReadStage
-from openmofi.labeling.read.summary import CorpusSummary
+from openmofi.labeling.link import LinkStage
+from openmofi.labeling.links import ReadShard, judged_rows, mention_names
+from openmofi.labeling.read import ReadStage
+from openmofi.labeling.summaries import CorpusSummary
 from openmofi.storage import Shard
 from openmofi.storage.atomic import remove_leftovers
 

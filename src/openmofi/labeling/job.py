@@ -23,12 +23,9 @@ from openmofi.engine.status import recorded
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.store import NOTE
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.adapt.bags import collect_bags
-from openmofi.labeling.adapt.check import check_adapter
-from openmofi.labeling.adapt.fit import fit_heads
-from openmofi.labeling.adapt.inputs import HeadSettings
-from openmofi.labeling.calibrate.calibration import Calibration
-from openmofi.labeling.calibrate.report import advice
+from openmofi.labeling.adapt import HeadSettings, collect_bags, fit_heads
+from openmofi.labeling.calibrate.calibration import Calibration, advice
+from openmofi.labeling.calibrate.overclaim import check_adapter
 from openmofi.labeling.calibrate.rounds import Fitted
 from openmofi.labeling.corpus import Corpus, read_corpus
 from openmofi.labeling.decide import (
@@ -41,9 +38,9 @@ from openmofi.labeling.decide import (
     require_fitted,
     threshold_of,
 )
-from openmofi.labeling.judge.stage import Judge, JudgeStage, Tally
-from openmofi.labeling.judge.summary import LabelSummary
+from openmofi.labeling.judge import Judge, JudgeStage, Tally
 from openmofi.labeling.label_settings import LabelSettings
+from openmofi.labeling.summaries import LabelSummary
 from openmofi.labeling.verdicts.file import Verdicts
 from openmofi.labeling.verdicts.threshold import Correction, correction_by
 from openmofi.linking import linker_fingerprint
@@ -127,9 +124,9 @@ def label(
         `rows_in`, `rows_out`, `status` (status → rows), `accepted` labels, `expected_precision` of these (the mean
         of their probabilities), `boilerplate` (`mentions`, of these `marked`, by `reasons`, and the commonest repeated
         `pieces` with their rows), `entities` that were judged, `threshold`, `calibration` (`source`: `fitted` on these
-        pairs, `stored` of others, or `blended`; and `openmofi.labeling.calibrate.report.describe`'s), `advice` where
+        pairs, `stored` of others, or `blended`; and `openmofi.labeling.calibrate.calibration.describe`'s), `advice` where
         hardly anything was accepted; the encoder's `device` and `precision`, and `compiled` where it was; with an
-        adapter `adapter` (see `openmofi.labeling.adapt.check.AdapterCheck`); with verdicts `verdicts`; where images
+        adapter `adapter` (see `openmofi.labeling.calibrate.overclaim.AdapterCheck`); with verdicts `verdicts`; where images
         are of formats that are not read, `unread_formats` (name → images).
 
     Raises:
@@ -309,7 +306,7 @@ def _decided(
 ) -> tuple[tuple[Judge, ...], float, dict[str, Any]]:
     """Who judges, from which probability on, and with an adapter the check of it.
 
-    An adapter that passes the check (`openmofi.labeling.adapt.check`) joins the encoder that it stands on: the mean of
+    An adapter that passes the check (`openmofi.labeling.calibrate.overclaim`) joins the encoder that it stands on: the mean of
     their probabilities claims less than its own, which are fitted on what it has learned from.
     """
     if known and (note := other_texts(known.calibration, settings)):

@@ -9,9 +9,7 @@ from openmofi.encoders import BACKBONE, CALIBRATION_FILE, GALLERY_FILE, Encoder,
 from openmofi.encoders.folder import HEAD_OUTPUTS
 from openmofi.engine import LocalEngine, Progress
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.adapt.bags import collect_bags
-from openmofi.labeling.adapt.fit import fit_heads
-from openmofi.labeling.adapt.inputs import HeadSettings
+from openmofi.labeling.adapt import HeadSettings, collect_bags, fit_heads
 from openmofi.labeling.corpus import read_corpus
 from openmofi.labeling.decide import decide
 from openmofi.labeling.label_settings import LabelSettings

@@ -31,7 +31,7 @@ from openmofi.encoders.libraries.checkpoints import first_line
 from openmofi.encoders.libraries.signal_stack import signal_stack_kept
 from openmofi.encoders.preprocess import preprocessing_from_json
 from openmofi.encoders.protocol import Array, Preprocessing
-from openmofi.engine.cores import cores
+from openmofi.engine.protocol import cores
 from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.storage import fingerprint
 
@@ -90,7 +90,7 @@ def _fingerprint(style: str, dim: int, graphs: Graphs) -> str:
 def open_graphs(folder: Path, raw: Mapping[str, Any], spec: str) -> Encoder:
     """Open exported graphs with their engine, on the CPU.
 
-    As many threads are used as `openmofi.engine.cores` says.
+    As many threads are used as `openmofi.engine.protocol` says.
 
     Args:
         folder: of the encoder.

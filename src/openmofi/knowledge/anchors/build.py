@@ -18,8 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from openmofi.config import PositiveInt, Settings
-from openmofi.engine.cores import cores
-from openmofi.engine.protocol import Progress, Quiet
+from openmofi.engine.protocol import Progress, Quiet, cores
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.anchors.counts import Counts, Sums, summed
 from openmofi.knowledge.anchors.dump import BLOCK, Place, page_blocks, pages

@@ -18,8 +18,7 @@ from typing import IO
 
 import pyarrow as pa
 
-from openmofi.engine.cores import cores
-from openmofi.engine.protocol import Progress
+from openmofi.engine.protocol import Progress, cores
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge.files.slots import Slots, slots
 from openmofi.knowledge.wikidata.dump import BLOCK, Piece, pieces

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from openmofi.encoders.preprocess import as_image, bounded
-from openmofi.engine.cores import cores
+from openmofi.engine.protocol import cores
 from openmofi.errors import UsageError
 from openmofi.search.index import Index
 from openmofi.search.query import Example, Region

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from openmofi.labeling.adapt.check import Judged, check_adapter
 from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.evidence import Evidence
+from openmofi.labeling.calibrate.overclaim import Judged, check_adapter
 
 PASSED = {"status": "passed", "shift": 0.02, "standard_error": 0.02}
 PAIRS = 4000

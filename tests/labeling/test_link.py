@@ -6,7 +6,7 @@ import pytest
 
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.label_settings import TextSettings
-from openmofi.labeling.read.linking import MarkedCounts, TextLinker
+from openmofi.labeling.link import MarkedCounts, TextLinker
 from openmofi.linking import open_linker
 from openmofi.mentions import open_detector
 from openmofi.mentions.repeats import RepeatMerge, Repeats, summary

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmofi.labeling.read import groups
-from openmofi.labeling.read.groups import GroupMerge, PairKeys, groups_of, source_key, template_key
+from openmofi.labeling import groups
+from openmofi.labeling.groups import GroupMerge, PairKeys, groups_of, source_key, template_key
 from openmofi.mentions.repeats import hash64
 from openmofi.storage.tables.two_pass import merged
 

@@ -19,11 +19,10 @@ import pyarrow as pa
 from openmofi.engine.protocol import Work
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.names import fold_token
+from openmofi.labeling.groups import source_key, template_key
 from openmofi.labeling.label_settings import TextSettings
-from openmofi.labeling.read.groups import source_key, template_key
-from openmofi.labeling.read.marked import MarkedCounts
-from openmofi.labeling.read.stage import ReadStage
-from openmofi.labeling.read.summary import BestRanks
+from openmofi.labeling.read import ReadStage
+from openmofi.labeling.summaries import BestRanks, MarkedCounts
 from openmofi.linking import open_linker
 from openmofi.mentions import open_detector
 from openmofi.mentions.patterns import MarkedSpan, pattern_spans

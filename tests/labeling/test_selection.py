@@ -12,10 +12,9 @@ from openmofi.errors import UsageError
 from openmofi.features.entity_table import EntityEmbeddings, EntityFeatures
 from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.evidence import ImageEvidence, Scorer, View, gather_evidence, reference_sample
-from openmofi.labeling.judge.context import Context
-from openmofi.labeling.judge.selection import Opinion, judge
 from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
-from openmofi.labeling.read.links import first_of_each, link_arrays
+from openmofi.labeling.links import first_of_each, link_arrays
+from openmofi.labeling.selection import Context, Opinion, judge
 from openmofi.schema import LINK, Reason
 
 

@@ -17,13 +17,11 @@ from openmofi.features.entity_table import EntityFeatures
 from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.evidence import Scorer
 from openmofi.labeling.calibrate.neighbours import Gallery
-from openmofi.labeling.judge.context import Context
-from openmofi.labeling.judge.examples import examples_of
-from openmofi.labeling.judge.selection import Judgements, Opinion, judge
-from openmofi.labeling.judge.summary import LabelSummary
 from openmofi.labeling.label_settings import SelectionSettings
-from openmofi.labeling.read.links import ReadShard, judged_rows, mention_names
-from openmofi.labeling.read.stage import ReadStage
+from openmofi.labeling.links import ReadShard, judged_rows, mention_names
+from openmofi.labeling.read import ReadStage
+from openmofi.labeling.selection import Context, Judgements, Opinion, judge
+from openmofi.labeling.summaries import LabelSummary, examples_of
 from openmofi.schema import JUDGEMENT, LABELS, LabelStatus, PairStatus, with_kinds
 from openmofi.storage import Shard
 from openmofi.storage.tables.blocks import table_blocks

@@ -11,11 +11,9 @@ from hypothesis import strategies as st
 
 from openmofi.engine import Quiet
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.judge.stage import Tally
-from openmofi.labeling.judge.summary import LabelSummary
-from openmofi.labeling.read.links import link_arrays
-from openmofi.labeling.read.marked import MarkedCounts
-from openmofi.labeling.read.summary import CorpusSummary, LinkSummary
+from openmofi.labeling.judge import Tally
+from openmofi.labeling.links import link_arrays
+from openmofi.labeling.summaries import CorpusSummary, LabelSummary, LinkSummary, MarkedCounts
 from openmofi.storage.tables.footers import Footer, table_footer
 
 

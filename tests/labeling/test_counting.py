@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from openmofi.labeling.read import stage
+from openmofi.labeling import read as stage
 from openmofi.mentions.repeats import RepeatMerge, summary
 from openmofi.schema import NGRAMS, Pair, PairStatus
 from openmofi.storage.tables import blocks

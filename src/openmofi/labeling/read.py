@@ -21,9 +21,9 @@ from openmofi.engine.protocol import Work
 from openmofi.features.store import FeatureStore, PreparedImage, content_digits
 from openmofi.features.stream import ahead, lane
 from openmofi.knowledge import KnowledgeBase
+from openmofi.labeling.groups import GroupMerge, PairKeys
 from openmofi.labeling.label_settings import TextSettings
-from openmofi.labeling.read.groups import GroupMerge, PairKeys
-from openmofi.labeling.read.summary import CorpusSummary, LinkSummary
+from openmofi.labeling.summaries import CorpusSummary, LinkSummary
 from openmofi.linking import linker_fingerprint
 from openmofi.mentions import detector_fingerprint
 from openmofi.mentions.repeats import RepeatMerge, Repeats, summary

@@ -15,8 +15,8 @@ from openmofi.errors import OpenMofiError
 from openmofi.features.entity_table import EntityFeatures
 from openmofi.features.store import StoredFeatures
 from openmofi.knowledge.names import normalise
-from openmofi.labeling.read.groups import PairKeys, groups_of
-from openmofi.labeling.read.stage import ReadStage
+from openmofi.labeling.groups import PairKeys, groups_of
+from openmofi.labeling.read import ReadStage
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard
 from openmofi.storage.tables.blocks import read_table_blocks
@@ -97,7 +97,7 @@ class ReadShard:
         features: of the images, in the same order.
         links: the table's links as arrays.
         usable: (pairs,) whether text and image can both be used.
-        groups: (pairs,) uint64 numbers of groups over the whole corpus, see `openmofi.labeling.read.groups.groups_of`.
+        groups: (pairs,) uint64 numbers of groups over the whole corpus, see `openmofi.labeling.groups.groups_of`.
     """
 
     shard: Shard

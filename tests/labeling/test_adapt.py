@@ -10,10 +10,8 @@ from openmofi.encoders.networks.heads import head_on_arrays
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.entity_table import EntityFeatures
-from openmofi.labeling.adapt.bags import Bags
-from openmofi.labeling.adapt.fit import fit_heads
-from openmofi.labeling.adapt.inputs import HeadSettings, Inputs
-from openmofi.labeling.adapt.loop import train
+from openmofi.labeling.adapt import Bags, HeadSettings, Inputs, fit_heads
+from openmofi.labeling.adapt_loop import train
 
 ENTITIES, FEATURES = 12, 24
 

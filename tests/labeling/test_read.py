@@ -14,7 +14,7 @@ from openmofi.encoders.arrays import normalised
 from openmofi.encoders.protocol import Preprocessing
 from openmofi.features.store import FeatureStore
 from openmofi.labeling.label_settings import TextSettings
-from openmofi.labeling.read.stage import ReadStage, ShardReader
+from openmofi.labeling.read import ReadStage, ShardReader
 from openmofi.pairs import read_pairs
 from openmofi.pairs.writer import write_tar
 from openmofi.schema import Pair
@@ -146,7 +146,7 @@ def test_an_interrupt_ends_reading_before_what_waits_is_embedded(shard, tmp_path
     encoder = read.stage.features.encoder
     encoder.image_features(np.zeros((1, 3, 16, 16), np.float32))
     store = replace(read.stage.features, encoder=replace(encoder, image_tower=waits))
-    monkeypatch.setattr("openmofi.labeling.read.stage.read_pairs", interrupted)
+    monkeypatch.setattr("openmofi.labeling.read.read_pairs", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ShardReader(replace(read.stage, features=store)).read(shard)
     assert len(calls) <= 1

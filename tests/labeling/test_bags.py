@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from openmofi.encoders import open_encoder
 from openmofi.engine import LocalEngine, Quiet
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.adapt.bags import balanced_folds, collect_bags
+from openmofi.labeling.adapt import balanced_folds, collect_bags
 from openmofi.labeling.corpus import read_corpus
 from openmofi.labeling.label_settings import LabelSettings
-from openmofi.labeling.read.links import ReadShard
+from openmofi.labeling.links import ReadShard
 from openmofi.storage import expand_shards
 
 groups = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 6), max_size=80)
