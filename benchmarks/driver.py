@@ -91,12 +91,11 @@ class FreeTasks:
 
     def run(self, factory: Any, tasks: Sequence[Any], progress: Any, set_aside: Any = None) -> list[dict[str, Any]]:
         """See `openmofi.engine.protocol.Engine.run`."""
-        from openmofi.engine import Quiet
+        from openmofi.engine import Quiet, two_pass
         from openmofi.labeling.judge import JudgeStage
         from openmofi.labeling.link import LinkStage
         from openmofi.labeling.read import ReadStage
         from openmofi.storage import shards
-        from openmofi.storage.tables import two_pass
 
         with self.taken:
             if factory is shards._taking:

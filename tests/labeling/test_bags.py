@@ -7,7 +7,7 @@ from openmofi.encoders import open_encoder
 from openmofi.engine import LocalEngine, Quiet
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.adapt import balanced_folds, collect_bags
-from openmofi.labeling.corpus import read_corpus
+from openmofi.labeling.job import read_corpus
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.links import ReadShard
 from openmofi.storage import expand_shards
@@ -47,11 +47,11 @@ def test_bags_know_shard_and_group_of_each_pair(small_world, small_encoder, labe
         LocalEngine(),
         Quiet(),
     )
-    bags = collect_bags(corpus.stage, corpus.shards, corpus.entities, 10**6)
+    bags = collect_bags(corpus.tables, corpus.shards, corpus.entities, 10**6)
     expected = {
         (read.shard.fingerprint, key): group
         for shard in corpus.shards
-        for read in ReadShard.blocks(corpus.stage, shard)
+        for read in ReadShard.blocks(corpus.tables, shard)
         for key, group, usable in zip(read.keys, read.groups, read.usable, strict=True)
         if usable
     }

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from openmofi.labeling.corpus import Corpus, corpus_sample, read_corpus
 
 import openmofi
 from openmofi.encoders import open_encoder
@@ -15,7 +16,6 @@ from openmofi.labeling import corpus as corpus_module
 from openmofi.labeling.calibrate.calibration import Calibration, advice
 from openmofi.labeling.calibrate.evidence import Scorer, reference_sample
 from openmofi.labeling.calibrate.naming import Naming
-from openmofi.labeling.corpus import Corpus, corpus_sample, read_corpus
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.summaries import CorpusSummary, MarkedCounts
 from openmofi.storage import expand_shards, read_manifest

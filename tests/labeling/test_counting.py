@@ -6,13 +6,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from openmofi.engine.two_pass import merged
 from openmofi.labeling import read as stage
 from openmofi.mentions.repeats import RepeatMerge, summary
 from openmofi.schema import NGRAMS, Pair, PairStatus
 from openmofi.storage.tables import blocks
 from openmofi.storage.tables.blocks import read_table_blocks
 from openmofi.storage.tables.footers import table_footer
-from openmofi.storage.tables.two_pass import merged
 
 PAIRS = [
     Pair(

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from openmofi.engine.two_pass import merged
 from openmofi.labeling import groups
 from openmofi.labeling.groups import GroupMerge, PairKeys, groups_of, source_key, template_key
 from openmofi.mentions.repeats import hash64
-from openmofi.storage.tables.two_pass import merged
 
 HASHES = [0x0F0F0F0F0F0F0F0F, 0x3333333333333333, 0x5555555555555555]
 OTHERS = [(100 + number, 1000 + number, 0) for number in range(90)]

@@ -142,7 +142,7 @@ def test_a_shard_that_cannot_be_read_is_set_aside_and_named(
 
 
 def test_a_corpus_is_merged_in_parts_with_the_same_outcome(small_world, small_encoder, labelled, tmp_path, monkeypatch):
-    monkeypatch.setattr("openmofi.storage.tables.two_pass.PART", 1)
+    monkeypatch.setattr("openmofi.engine.two_pass.PART", 1)
     openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out")
     assert digests(tmp_path / "out") == digests(labelled)
     for kind in ("repeats", "groups"):

@@ -4,13 +4,13 @@ from collections import Counter
 
 import pytest
 
+from openmofi.engine.two_pass import merged
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.label_settings import TextSettings
 from openmofi.labeling.link import MarkedCounts, TextLinker
 from openmofi.linking import open_linker
 from openmofi.mentions import open_detector
 from openmofi.mentions.repeats import RepeatMerge, Repeats, summary
-from openmofi.storage.tables.two_pass import merged
 
 TAIL = "bricks and tents by our friends of the moon club"
 

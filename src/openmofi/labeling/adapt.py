@@ -1,11 +1,7 @@
-"""The job's own links and features as training data: what a caption names is a bag, its image shows some of it.
+"""A light adapter over an encoder, or projection heads over frozen backbones, fitted on the job's own links.
 
-What heads are fitted on, and how.
-
-Fits the light part of an encoder on the job's own links: projection heads over frozen backbones, or an adapter.
-
-Two objectives over the same pages, neither of which sees a truth: `partial_labels` (MIL-NCE: the caption's linked
-entities are the bag) and `alt_text` (plain contrastive on the captions, as in the paper).
+Two objectives over the same pages, neither of which sees a truth: `partial_labels` (MIL-NCE: what a caption names is a
+bag, its image shows some of it) and `alt_text` (plain contrastive on the captions, as in the paper).
 """
 
 from __future__ import annotations
@@ -23,14 +19,17 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from openmofi.config import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ProperFraction, Settings
-from openmofi.encoders import Array, ClassVectors, Encoder, Folds, Head, save_heads
-from openmofi.encoders.companions import FITTED
+from openmofi.encoders import Array, ClassVectors, Encoder, Folds, Head, open_encoder, save_heads
+from openmofi.encoders.companions import FITTED, FOLDS_FILE
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.features.entity_table import EntityFeatures
+from openmofi.labeling.decide import ADAPTER, other_texts
+from openmofi.labeling.label_job import LabelJob
 from openmofi.labeling.links import LinkArrays, ReadShard, judged_rows, rank_in_run, starts_of
-from openmofi.labeling.read import ReadStage
-from openmofi.storage import Shard
+from openmofi.labeling.tables import Tables
+from openmofi.storage import Shard, exists
+from openmofi.storage.folders import written_folder
 
 _BAG = 24
 
@@ -68,14 +67,14 @@ class Bags:
         return len(self.features)
 
 
-def collect_bags(stage: ReadStage, shards: Sequence[Shard], entities: EntityFeatures, max_pairs: int) -> Bags:
+def collect_bags(tables: Tables, shards: Sequence[Shard], entities: EntityFeatures, max_pairs: int) -> Bags:
     """Read back the links and features of `shards`, as many pairs as `max_pairs`, shard by shard in order.
 
     Pairs whose text names nothing keep an empty bag: an objective on whole captions uses them all the same.
     """
     parts: list[Bags] = []
     total = 0
-    for read in (block for shard in shards for block in ReadShard.blocks(stage, shard)):
+    for read in (block for shard in shards for block in ReadShard.blocks(tables, shard)):
         rows = np.flatnonzero(read.usable)[: max_pairs - total]
         bag, weight = _padded(read.links, entities, len(read.table))
         texts, keys = (read.table.column(name).take(pa.array(rows)).to_pylist() for name in ("text", "key"))
@@ -165,6 +164,9 @@ class HeadSettings(Settings):
     seed: NonNegativeInt = 0
 
 
+ADAPTER_SETTINGS = HeadSettings(learning_rate=5e-4)
+
+
 @dataclass(frozen=True)
 class Inputs:
     """What heads are fitted on.
@@ -185,6 +187,30 @@ class Inputs:
     image_head: Head
     text_head: Head
     adapter: bool
+
+
+def adapt(job: LabelJob) -> None:
+    """Fit a light adapter over the encoder on the job's own links, where one is asked for; fitted once, then opened.
+
+    Where the pairs do not allow one, the job says so and goes on without.
+    """
+    if job.known and (note := other_texts(job.known.calibration, job.settings)):
+        job.running.progress.say(note)
+    if not job.settings.adapt or not len(job.entities):
+        return
+    folder, progress = f"{job.out}/{ADAPTER}", job.running.progress
+    if not exists(f"{folder}/{FOLDS_FILE}"):
+        bags = collect_bags(job.tables, job.shards, job.entities, ADAPTER_SETTINGS.max_pairs)
+        try:
+            with written_folder(folder, FOLDS_FILE) as local:
+                losses = fit_heads(
+                    job.encoder, bags, job.entities, ADAPTER_SETTINGS, local, adapter=True, progress=progress
+                )
+        except OpenMofiError as error:
+            progress.say(f"The job goes on without an adapter: {error.message}")
+            return
+        progress.say(f"adapter: loss {losses['first_loss']:.3f} → {losses['loss']:.3f} on {len(bags):,} pairs")
+    job.adapted = open_encoder(f"run:{folder}", bases=[job.encoder])
 
 
 def fit_heads(

@@ -22,7 +22,7 @@ from openmofi.labeling.decide import calibration_keys, load_fitted, require_fitt
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.link import TextLinker, kind_at
 from openmofi.labeling.links import judged_rows, link_arrays
-from openmofi.labeling.selection import Context, Opinion, judge
+from openmofi.labeling.selection import Context, Opinion, select
 from openmofi.pairs.formats.columns import joined_texts
 from openmofi.schema import LINK, Mention, Reason
 
@@ -109,7 +109,7 @@ def explain(
     names = [normalise(linked.mentions[number].surface) for number in arrays.mention]
     context = Context.of(arrays, names, decision, kb, fitted.gallery, features, [text])
     images = ImageEvidence((view,), np.zeros(1, np.int64), encoder.project_images(features))
-    judgements = judge(
+    judgements = select(
         arrays,
         np.ones(1, bool),
         [Opinion(images, decision, context)],

@@ -15,7 +15,7 @@ pairs of any block by itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -29,8 +29,11 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from openmofi.labeling.tables import Tables
 from openmofi.mentions.repeats import RepeatedText, hash64
 from openmofi.schema import GROUPS
+from openmofi.storage import Shard
+from openmofi.storage.tables.blocks import read_table_blocks
 
 LARGEST = 0.05
 """Share of the pairs. A larger source forms no group: it says no more than that they are of this corpus. And no source
@@ -79,6 +82,15 @@ def _host(url: str) -> str:
         return (urlsplit(url).hostname or "").removeprefix("www.")
     except ValueError:
         return ""
+
+
+def key_blocks(tables: Tables, shards: Sequence[Shard]) -> Iterator[PairKeys]:
+    """Read the keys of the pairs of some shards."""
+    for shard in shards:
+        links = read_table_blocks(tables.links(shard), ["template", "source"])
+        features = tables.features.blocks(shard.name, shard.fingerprint)
+        for table, images in zip(links, features, strict=True):
+            yield PairKeys.of(table, images.table)
 
 
 @dataclass(frozen=True)
@@ -132,7 +144,7 @@ def groups_of(shard: str, keys: Sequence[str], shared: PairKeys, joined: pa.Tabl
 
 @dataclass(frozen=True)
 class GroupMerge:
-    """From the pairs' keys to which of these belong together; a `openmofi.storage.tables.two_pass.TwoPass`.
+    """From the pairs' keys to which of these belong together; a `openmofi.engine.two_pass.TwoPass`.
 
     Memory grows with the keys that several pairs share; a sketch of a fixed size (16 MiB a bitmap at most) leaves out
     nearly all that one pair alone has.

@@ -2,62 +2,44 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.encoders import Encoder
-from openmofi.engine.protocol import TaskProgress, Work
+from openmofi.engine.steps import Step
 from openmofi.features.entity_table import EntityFeatures
-from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.evidence import Scorer
 from openmofi.labeling.calibrate.neighbours import Gallery
+from openmofi.labeling.label_job import Judge, LabelJob
 from openmofi.labeling.label_settings import SelectionSettings
 from openmofi.labeling.links import ReadShard, judged_rows, mention_names
-from openmofi.labeling.read import ReadStage
-from openmofi.labeling.selection import Context, Judgements, Opinion, judge
+from openmofi.labeling.selection import Context, Judgements, Opinion, select
 from openmofi.labeling.summaries import LabelSummary, examples_of
+from openmofi.labeling.tables import Tables
 from openmofi.schema import JUDGEMENT, LABELS, LabelStatus, PairStatus, with_kinds
 from openmofi.storage import Shard
 from openmofi.storage.tables.blocks import table_blocks
-from openmofi.storage.tables.footers import Footer, footers
 
 
 @dataclass(frozen=True)
-class Judge:
-    """Who judges.
+class Judging:
+    """How shards are judged. Workers get it.
 
     Attributes:
-        encoder: has the feature fingerprint of what was read.
-        calibration: of that encoder.
-        gallery: file of the witnesses (`openmofi.labeling.calibrate.neighbours`), or "".
-    """
-
-    encoder: Encoder
-    calibration: Calibration
-    gallery: str = ""
-
-
-@dataclass(frozen=True)
-class JudgeStage:
-    """Judges shards that were read; a `WorkFactory`.
-
-    Attributes:
-        read: names the links and features.
-        judges: whose probabilities are averaged; an adapter goes first, the encoder that it stands on second.
-        entities: where the table of the entities that occur is, see `openmofi.features.entities.entity_table`.
+        tables: names the links and features.
+        judges: whose probabilities are averaged.
+        entities: path of the table of the entities that occur, see `openmofi.features.entities.entity_table`.
         selection: see `SelectionSettings`.
         threshold: least probability of a label.
-        out: folder of the label tables.
+        out: folder of the labels.
         unread: which shards have images in formats that are not read (`openmofi.features.store`).
     """
 
-    read: ReadStage
+    tables: Tables
     judges: tuple[Judge, ...]
     entities: str
     selection: SelectionSettings
@@ -66,105 +48,54 @@ class JudgeStage:
     unread: frozenset[str] = frozenset()
 
     def path(self, shard: Shard) -> str:
-        """Where the shard's labels are kept."""
+        """Return the path of a shard's labels."""
         return f"{self.out}/labels/{shard.name}.parquet"
 
-    def labels_of(self, shards: Sequence[Shard]) -> tuple[LabelSummary, list[Shard]]:
-        """What the labels of shards say on the whole, and the shards whose labels have not been made.
 
-        A table that was cut off is made again.
-        """
-        labels, missing = LabelSummary(), []
-        for shard, footer in zip(shards, footers(self.path, shards), strict=True):
-            if (summary := LabelSummary.of(footer)) is None:
-                missing.append(shard)
-            else:
-                labels += summary
-        return labels, missing
-
-    def __call__(self) -> Work:
-        """Map the entities, and project the reference, once a worker."""
-        return ShardJudge(self).judge
-
-
-@dataclass
-class Tally:
-    """A progress that sums up what judged shards say as they come, and leaves nothing of it with the engine.
-
-    So a job's memory does not grow with the histograms of its shards.
-
-    Attributes:
-        progress: receives everything.
-        labels: of the shards so far.
-    """
-
-    progress: TaskProgress
-    labels: LabelSummary = field(default_factory=LabelSummary)
-
-    def begin(self, stage: str, total: int) -> None:
-        """See `openmofi.engine.Progress`, as the others."""
-        self.progress.begin(stage, total)
-
-    def advance(self, counts: dict[str, Any]) -> None:
-        """Take the counts of a shard, which are empty afterwards."""
-        summary = LabelSummary.of(Footer(counts["rows"], counts["notes"]))
-        assert summary is not None
-        self.labels += summary
-        self.progress.advance(counts)
-        counts.clear()
-
-    def say(self, message: str) -> None:
-        """See there."""
-        self.progress.say(message)
-
-    def starts(self, worker: str, task: Any) -> None:
-        """See `openmofi.engine.protocol.TaskProgress`, as the others."""
-        self.progress.starts(worker, task)
-
-    def ends(self, worker: str) -> None:
-        """See there."""
-        self.progress.ends(worker)
-
-    def fails(self, task: Any, reason: str) -> None:
-        """See there."""
-        self.progress.fails(task, reason)
+def judge(job: LabelJob) -> None:
+    """Judge the shards whose labels are missing, and add up what the labels of all say."""
+    judging = Judging(
+        job.tables,
+        job.judges,
+        job.entities.path,
+        job.settings.selection,
+        job.threshold,
+        job.out,
+        job.tables.features.with_unread(),
+    )
+    step = Step("judge", judging.path, partial(ShardJudge, judging), LabelSummary)
+    job.labels = sum(job.running.complete(step, job.shards), LabelSummary())
+    job.shards = job.running.left(job.shards)
 
 
 class ShardJudge:
-    """Does `JudgeStage`'s work for one shard after another."""
+    """Judges one shard after another; maps the entities, and projects the reference, once a worker."""
 
-    def __init__(self, stage: JudgeStage) -> None:
-        self.stage = stage
-        self.entities = EntityFeatures.open(stage.entities)
+    def __init__(self, judging: Judging) -> None:
+        self.judging = judging
+        self.entities = EntityFeatures.open(judging.entities)
         self.scorers = [
             Scorer.of(judge.encoder, self.entities, judge.calibration.reference, judge.calibration.logit_scale)
-            for judge in stage.judges
+            for judge in judging.judges
         ]
-        self.galleries = [Gallery.load(judge.gallery) if judge.gallery else None for judge in stage.judges]
+        self.galleries = [Gallery.load(judge.gallery) if judge.gallery else None for judge in judging.judges]
 
-    def judge(self, shard: Shard) -> dict[str, Any]:
-        """Write the shard's label table; returns `rows`, `labelled`, the count of each status, `notes`, which say all
-        of it, and `examples` of labels for people who watch.
-        """
-        unread = self.stage.read.features.unread_formats(shard.name, shard.fingerprint, self.stage.unread)
-        notes, summary = dict[str, str](), LabelSummary(unread=Counter(unread))
+    def __call__(self, shard: Shard) -> dict[str, Any]:
+        """Write the shard's label table; returns `rows`, `labelled`, and `examples` of labels for people who watch."""
+        tables = self.judging.tables
+        unread = tables.features.unread_formats(shard.name, shard.fingerprint, self.judging.unread)
+        notes, summary = dict[str, str](), LabelSummary(unread=dict(sorted(unread.items())))
         examples: list[dict[str, Any]] = []
-        schema = with_kinds(LABELS) if self.stage.read.features.read.has_kinds else LABELS
-        with table_blocks(self.stage.path(shard), schema, notes) as add:
-            for read in ReadShard.blocks(self.stage.read, shard):
+        schema = with_kinds(LABELS) if tables.features.read.has_kinds else LABELS
+        with table_blocks(self.judging.path(shard), schema, notes) as add:
+            for read in ReadShard.blocks(tables, shard):
                 labels = self._labels(read, schema)
                 add(labels)
-                examples = examples or examples_of(labels, self.stage.read.kb)
+                examples = examples or examples_of(labels, tables.kb)
                 summary += LabelSummary.of_table(labels)
             notes |= summary.notes()
-        status = summary.status
-        return {
-            "rows": status.total(),
-            "labelled": status[LabelStatus.LABELLED],
-            "status": dict(status),
-            "notes": summary.notes(),
-            "examples": examples,
-        }
+        labelled = summary.status.get(LabelStatus.LABELLED, 0)
+        return {"rows": summary.rows, "labelled": labelled, "examples": examples}
 
     def _labels(self, read: ReadShard, schema: pa.Schema) -> pa.Table:
         links, texts = read.links, read.table.column("text").to_pylist()
@@ -173,19 +104,19 @@ class ShardJudge:
             Opinion(
                 scorer.images(read.shard, read.keys, read.features.values),
                 who.calibration,
-                Context.of(links, names, who.calibration, self.stage.read.kb, gallery, read.features.values, texts),
+                Context.of(links, names, who.calibration, self.judging.tables.kb, gallery, read.features.values, texts),
             )
-            for who, scorer, gallery in zip(self.stage.judges, self.scorers, self.galleries, strict=True)
+            for who, scorer, gallery in zip(self.judging.judges, self.scorers, self.galleries, strict=True)
         ]
         return _label_table(
             read,
-            judge(
+            select(
                 links,
                 read.usable,
                 opinions,
                 judged_rows(links, self.entities),
-                self.stage.selection,
-                self.stage.threshold,
+                self.judging.selection,
+                self.judging.threshold,
             ),
             schema,
         )

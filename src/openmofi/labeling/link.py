@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from operator import attrgetter
 from typing import Any
@@ -16,20 +17,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from openmofi.engine.protocol import Work
+from openmofi.engine.steps import Step
 from openmofi.knowledge import KnowledgeBase
-from openmofi.knowledge.names import fold_token
 from openmofi.labeling.groups import source_key, template_key
+from openmofi.labeling.label_job import SET_ASIDE_FILE, LabelJob
 from openmofi.labeling.label_settings import TextSettings
-from openmofi.labeling.read import ReadStage
-from openmofi.labeling.summaries import BestRanks, MarkedCounts
+from openmofi.labeling.summaries import BestRanks, CorpusSummary, LinkSummary, MarkedCounts
+from openmofi.labeling.tables import Tables
 from openmofi.linking import open_linker
 from openmofi.mentions import open_detector
 from openmofi.mentions.patterns import MarkedSpan, pattern_spans
 from openmofi.mentions.readable import Readable, readable
 from openmofi.mentions.repeats import RepeatedText, Repeats
 from openmofi.schema import LINKS, NGRAMS, Boilerplate, Link, Mention, PairStatus, with_kinds
-from openmofi.storage import Shard
+from openmofi.storage import Shard, read_parquet, write_json
 from openmofi.storage.tables.blocks import read_table_blocks, table_blocks
 
 _PIECE_CHARS = 120
@@ -65,7 +66,7 @@ class TextLinker:
 
     def link(self, texts: Sequence[str]) -> list[LinkedText]:
         """Mentions and links of texts; an empty text has none."""
-        as_read = [readable(text, self._is_name) for text in texts]
+        as_read = [readable(text, self._names) for text in texts]
         words = [read.text for read in as_read]
         detected = self._detector.detect(words)
         repeated = self._repeats.of_texts(texts)
@@ -104,9 +105,6 @@ class TextLinker:
             marked.append(Mention(start, end, text[start:end], mention.detector, reason))
         return marked
 
-    def _is_name(self, word: str) -> bool:
-        return self._names.get(fold_token(word), -1) >= 0
-
 
 def _reason(start: int, end: int, spans: Sequence[MarkedSpan], repeated: RepeatedText | None) -> str:
     for span in spans:
@@ -120,41 +118,48 @@ def _is_address(start: int, end: int, span: MarkedSpan) -> bool:
     return span.reason is Boilerplate.URL and (start, end) == (span.start, span.end)
 
 
-@dataclass(frozen=True)
-class LinkStage:
-    """Links the texts of shards that were read; a `WorkFactory`.
+def link(job: LabelJob) -> None:
+    """Link the texts of the shards whose links are missing; from here on the job goes on without those that failed."""
+    step, running = link_step(job.tables), job.running
+    running.do_shards(step.name, step.run, [shard for shard in job.unlinked if shard not in running.failed])
+    job.shards = running.left(job.shards)
+    if job.late is None:
+        job.late = frozenset(shard.name for shard in running.failed)
+        if job.late:
+            write_json(f"{job.out}/{SET_ASIDE_FILE}", sorted(job.late))
+    job.links = CorpusSummary.of_none(len(job.kb))
+    for shard, links in zip(job.shards, step.finished(job.shards), strict=True):
+        job.links.add(shard.fingerprint, links)
 
-    Attributes:
-        read: names the texts, what is repeated in them, and the links.
-    """
 
-    read: ReadStage
-
-    def __call__(self) -> Work:
-        """Open detector and linker, once a worker."""
-        return ShardLinker(self.read).link
+def link_step(tables: Tables) -> Step[LinkSummary]:
+    """Return the step that makes the links of a shard."""
+    return Step("link", tables.links, partial(ShardLinker, tables), LinkSummary)
 
 
 class ShardLinker:
-    """Does `LinkStage`'s work for one shard after another."""
+    """Links the texts of one shard after another; opens detector and linker, once a worker."""
 
-    def __init__(self, read: ReadStage) -> None:
-        self.read = read
-        self.linker = TextLinker(read.kb, read.text, read.repeats())
-        self.kinds = read.features.read.has_kinds
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        ngrams = NGRAMS.empty_table()
+        if tables.repeats:
+            ngrams = read_parquet(tables.repeats, NGRAMS, hint="Remove it and start the command again.")
+        self.linker = TextLinker(tables.kb, tables.text, Repeats(ngrams))
+        self.kinds = tables.features.read.has_kinds
         self.schema = with_kinds(LINKS) if self.kinds else LINKS
 
-    def link(self, shard: Shard) -> dict[str, Any]:
+    def __call__(self, shard: Shard) -> dict[str, Any]:
         """Write the shard's links, a block of rows at a time; returns its row count."""
         rows, marked, best = 0, MarkedCounts(), BestRanks()
         notes: dict[str, str] = {}
         columns = [*_COLUMNS, *([_KINDS] if self.kinds else [])]
-        with table_blocks(self.read.links_path(shard), self.schema, notes) as write:
-            for table in read_table_blocks(self.read.texts_path(shard), columns):
+        with table_blocks(self.tables.links(shard), self.schema, notes) as write:
+            for table in read_table_blocks(self.tables.texts(shard), columns):
                 links, counts = self._block(table, best)
                 write(links)
                 rows, marked = rows + len(links), marked + counts
-            notes |= best.summary(self.read.kb, rows, marked).notes()
+            notes |= LinkSummary.of_ranks(self.tables.kb, rows, marked, best).notes()
         return {"rows": rows}
 
     def _block(self, table: pa.Table, best: BestRanks) -> tuple[pa.Table, MarkedCounts]:
@@ -209,7 +214,7 @@ def _counted(linked: Sequence[LinkedText]) -> MarkedCounts:
         if row.repeated
         for piece in {piece.lower()[:_PIECE_CHARS] for piece in row.repeated.pieces}
     )
-    return MarkedCounts(total, total - plain, reasons, pieces)
+    return MarkedCounts(total, total - plain, dict(reasons), dict(pieces))
 
 
 def _lists(rows: Sequence[Sequence[Mention | Link]], kind: pa.ListType) -> pa.ListArray:

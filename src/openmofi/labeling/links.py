@@ -16,9 +16,9 @@ from openmofi.features.entity_table import EntityFeatures
 from openmofi.features.store import StoredFeatures
 from openmofi.knowledge.names import normalise
 from openmofi.labeling.groups import PairKeys, groups_of
-from openmofi.labeling.read import ReadStage
+from openmofi.labeling.tables import Tables
 from openmofi.schema import PairStatus
-from openmofi.storage import Shard
+from openmofi.storage import Shard, read_arrow
 from openmofi.storage.tables.blocks import read_table_blocks
 
 Ints = NDArray[np.int64]
@@ -108,15 +108,15 @@ class ReadShard:
     groups: NDArray[np.uint64]
 
     @classmethod
-    def blocks(cls, stage: ReadStage, shard: Shard) -> Iterator[ReadShard]:
-        """Read back what `stage` wrote, a block of rows at a time, in order; an empty one of a shard without rows.
+    def blocks(cls, tables: Tables, shard: Shard) -> Iterator[ReadShard]:
+        """Read the links and features of a shard, a block of rows at a time; one empty block where it has no rows.
 
         Raises:
             OpenMofiError: the cache is damaged.
         """
-        joined = stage.joined()
-        tables = read_table_blocks(stage.links_path(shard))
-        for table, features in zip_longest(tables, stage.features.blocks(shard.name, shard.fingerprint)):
+        joined, store = read_arrow(tables.groups), tables.features
+        linked = read_table_blocks(tables.links(shard))
+        for table, features in zip_longest(linked, store.blocks(shard.name, shard.fingerprint)):
             if table is None or features is None or len(table) != len(features.table):
                 raise OpenMofiError(
                     f"The links and features of {shard.path} have other rows.",
@@ -127,7 +127,7 @@ class ReadShard:
                 shard,
                 table,
                 features,
-                link_arrays(table.column("links"), stage.text.max_candidates),
+                link_arrays(table.column("links"), tables.text.max_candidates),
                 texts & features.usable,
                 groups_of(shard.name, table.column("key").to_pylist(), PairKeys.of(table, features.table), joined),
             )

@@ -102,7 +102,7 @@ class Judgements:
 
 @dataclass(frozen=True)
 class Opinion:
-    """One judge's view of some pairs; see `judge`.
+    """One judge's view of some pairs; see `select`.
 
     Attributes:
         images: the pairs' images in the space of the views that judge them.
@@ -123,7 +123,7 @@ class Opinion:
         return self.calibration.probability(evidence, link, group, pair)
 
 
-def judge(
+def select(
     links: LinkArrays,
     usable: NDArray[np.bool_],
     opinions: Sequence[Opinion],

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmofi.engine import Quiet, engine_named
+from openmofi.engine import Quiet, engine_named, two_pass
+from openmofi.engine.two_pass import merged, merged_in_tasks
 from openmofi.storage import Shard
-from openmofi.storage.tables import two_pass
-from openmofi.storage.tables.two_pass import merged, merged_in_tasks
 
 
 class Repeated:

@@ -19,6 +19,7 @@ import pyarrow as pa
 from numpy.lib.format import read_array, write_array
 from numpy.typing import NDArray
 
+from openmofi.engine.steps import Running
 from openmofi.storage.addresses import is_remote, local_path, open_address
 from openmofi.storage.atomic import atomic_path, read_arrow, remove_folder, write_arrow
 from openmofi.storage.shards import Shard
@@ -26,8 +27,6 @@ from openmofi.storage.shards import Shard
 Block = TypeVar("Block", contravariant=True)
 Sketch = NDArray[Any]
 Blocks = Callable[[Sequence[Shard]], Iterable[Any]]
-Run = Callable[[str, Any, Sequence[Any]], object]
-"""Does tasks (`openmofi.engine.protocol.Engine.run`): a name for the progress, a `WorkFactory`, the tasks."""
 PART, PARTS, TOGETHER = 64, 64, 8
 """Shards of a part, at least; parts, at most; and sketches that a task makes one."""
 
@@ -113,7 +112,9 @@ def merged(merge: TwoPass[Block], blocks: Callable[[], Iterable[Block]]) -> pa.T
     return merge.joined([merge.kept(blocks(), merge.sketch(blocks()))])
 
 
-def merged_in_tasks(merge: TwoPass[Any], blocks: Blocks, shards: Sequence[Shard], folder: str, run: Run) -> pa.Table:
+def merged_in_tasks(
+    merge: TwoPass[Any], blocks: Blocks, shards: Sequence[Shard], folder: str, running: Running
+) -> pa.Table:
     """The outcome for the blocks of all shards.
 
     Args:
@@ -121,7 +122,7 @@ def merged_in_tasks(merge: TwoPass[Any], blocks: Blocks, shards: Sequence[Shard]
         blocks: gives those of some shards.
         shards: all of them; up to 64 are one part, which is done here.
         folder: for sketches and rows of the parts; it is gone in the end.
-        run: does the parts.
+        running: does the parts.
     """
     size = max(PART, math.ceil(len(shards) / PARTS))
     parts = [
@@ -131,14 +132,14 @@ def merged_in_tasks(merge: TwoPass[Any], blocks: Blocks, shards: Sequence[Shard]
         return merged(merge, lambda: blocks(shards))
     remove_folder(folder)
     try:
-        run("count", _Pass(merge, blocks, folder, second=False), parts)
+        running.do("count", _Pass(merge, blocks, folder, second=False), parts)
         names = [str(part.number) for part in parts]
         while len(names) > TOGETHER:
             some = [tuple(names[start : start + TOGETHER]) for start in range(0, len(names), TOGETHER)]
-            run("combine", _Combining(merge, folder), some)
+            running.do("combine", _Combining(merge, folder), some)
             names = list(map(_combined_name, some))
-        run("combine", _Combining(merge, folder, last=True), [tuple(names)])
-        run("collect", _Pass(merge, blocks, folder, second=True), parts)
+        running.do("combine", _Combining(merge, folder, last=True), [tuple(names)])
+        running.do("collect", _Pass(merge, blocks, folder, second=True), parts)
         return merge.joined(read_arrow(f"{folder}/{part.number}.arrow") for part in parts)
     finally:
         remove_folder(folder)
