@@ -4,7 +4,8 @@
 
 Each tree makes the demo, labels (one process, two, with an adapter, with verdicts, gone on after an interruption),
 datasets and their exports, recognition, reinforcement, an index and evaluations, in a folder of the same name, so that
-paths are equal too. Of JSON files the fields in `_VARY` are left out; of SQLite files the tables are compared.
+paths are equal too. Of JSON files the fields in `_VARY` are left out; of SQLite files the tables are compared, and of
+texts and links in a cache, whose footers hold notes of the job's own, the rows.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
 
 _VARY = {"created", "finished", "at", "seconds", "signature", "versions", "package_versions", "arguments"}
 _HIDDEN = re.compile(r"(^|/)\.(?!openmofi\.command)|__pycache__")
@@ -83,6 +86,8 @@ def content(path: Path) -> Any:
     """Return what is compared of a file: its bytes, or its values where some of them vary."""
     if path.suffix == ".json":
         return _steady(json.loads(path.read_bytes()))
+    if path.suffix == ".parquet" and path.parts[-3] in ("texts", "links"):
+        return pq.read_table(path).replace_schema_metadata(None)
     if path.read_bytes()[:16] == b"SQLite format 3\0":
         with contextlib.closing(sqlite3.connect(path)) as connection:
             return re.sub(r"\d{10}\.\d+|\d{4}-\d\d-\d\d[T ][\d:.+Z]+", "TIME", "\n".join(connection.iterdump()))

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmofi.engine import Quiet, engine_named, two_pass
+from openmofi.engine import LocalEngine, Quiet, engine_named, two_pass
+from openmofi.engine.steps import Running
 from openmofi.engine.two_pass import merged, merged_in_tasks
 from openmofi.storage import Shard
 
@@ -55,7 +56,7 @@ def test_parts_do_not_matter(tmp_path_factory, corpus, size):
             numbers_of,
             shards,
             str(folder / "x"),
-            lambda _, factory, tasks: [factory()(task) for task in tasks],
+            Running(LocalEngine(), Quiet()),
         )
     assert found["number"].to_pylist() == expected == merged(Repeated(), lambda: corpus)["number"].to_pylist()
     assert not list(folder.iterdir())
@@ -66,10 +67,11 @@ def test_many_shards_are_few_tasks_of_an_engine(tmp_path):
     shards = [Shard("", f"{number} {number % 7}") for number in range(1000)]
     begun = []
 
-    def run(name, factory, tasks):
-        begun.append((name, len(tasks)))
-        engine_named("processes:2").run(factory, tasks, Quiet())
+    class Begun(Quiet):
+        def begin(self, stage, total):
+            begun.append((stage, total))
 
-    found = merged_in_tasks(Repeated(), numbers_of, shards, str(tmp_path / "x"), run)
+    running = Running(engine_named("processes:2"), Begun())
+    found = merged_in_tasks(Repeated(), numbers_of, shards, str(tmp_path / "x"), running)
     assert found["number"].to_pylist() == list(range(7))
     assert begun == [("count", 16), ("combine", 2), ("combine", 1), ("collect", 16)]

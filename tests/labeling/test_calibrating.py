@@ -6,17 +6,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from openmofi.labeling.corpus import Corpus, corpus_sample, read_corpus
 
 import openmofi
 from openmofi.encoders import open_encoder
 from openmofi.engine import LocalEngine, Quiet
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling import corpus as corpus_module
+from openmofi.labeling import sampling
 from openmofi.labeling.calibrate.calibration import Calibration, advice
 from openmofi.labeling.calibrate.evidence import Scorer, reference_sample
 from openmofi.labeling.calibrate.naming import Naming
+from openmofi.labeling.job import read_corpus
+from openmofi.labeling.label_job import LabelJob
 from openmofi.labeling.label_settings import LabelSettings
+from openmofi.labeling.sampling import corpus_sample
 from openmofi.labeling.summaries import CorpusSummary, MarkedCounts
 from openmofi.storage import expand_shards, read_manifest
 
@@ -67,7 +69,9 @@ def corpus_of(rows, late=()):
     """A corpus of which only the numbers of rows exist."""
     shards = tuple(SimpleNamespace(fingerprint=number, name=str(number)) for number in range(len(rows)))
     links = CorpusSummary(dict(enumerate(rows)), MarkedCounts(), None)
-    return Corpus(None, shards, None, None, None, "", links, frozenset(late), shards)
+    job = LabelJob(shards, None, None, None, None, late=frozenset(late))
+    job.links = links
+    return job
 
 
 @pytest.mark.parametrize(
@@ -95,11 +99,11 @@ def test_too_many_pairs_are_drawn_from_every_shard_alike(small_world, small_enco
     corpus = read_corpus(shards, kb, encoder, settings, labelled, LocalEngine(), Quiet())
     scorer = Scorer.of(encoder, corpus.entities, reference_sample(corpus.entities.ids, 0), 10.0)
     parts = []
-    gather = corpus_module.gather_evidence
-    monkeypatch.setattr(corpus_module, "gather_evidence", lambda *given: parts.append(gather(*given)) or parts[-1])
+    gather = sampling.gather_evidence
+    monkeypatch.setattr(sampling, "gather_evidence", lambda *given: parts.append(gather(*given)) or parts[-1])
     whole = corpus_sample(corpus, scorer, 0)
     parts.clear()
-    monkeypatch.setattr(corpus_module, "CALIBRATION_PAIRS", 100)
+    monkeypatch.setattr(sampling, "CALIBRATION_PAIRS", 100)
     few = corpus_sample(corpus, scorer, 0)
     assert len(parts) == len(corpus.shards)
     assert min(part.pairs for part in parts) > 10

@@ -1,17 +1,14 @@
 """The n-grams of a shard are counted in blocks, whatever the batches that its pairs come in."""
 
-from collections.abc import Iterator
-
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from openmofi.engine.two_pass import merged
 from openmofi.labeling import read as stage
-from openmofi.mentions.repeats import RepeatMerge, summary
-from openmofi.schema import NGRAMS, Pair, PairStatus
+from openmofi.labeling.summaries import TextSummary
+from openmofi.mentions.repeats import RepeatMerge, ngram_blocks, summary
+from openmofi.schema import Pair, PairStatus
 from openmofi.storage.tables import blocks
-from openmofi.storage.tables.blocks import read_table_blocks
 from openmofi.storage.tables.footers import table_footer
 
 PAIRS = [
@@ -34,15 +31,10 @@ def written(path, batch: int, pairs=PAIRS, *, ngrams: bool = True) -> bytes:
     return path.read_bytes()
 
 
-def ngram_blocks(path) -> Iterator[pa.Table]:
-    for block in read_table_blocks(path, ["ngrams"]):
-        yield pa.Table.from_arrays(block["ngrams"].combine_chunks().flatten().flatten(), schema=NGRAMS)
-
-
 def test_batches_do_not_matter(tmp_path, monkeypatch):
     monkeypatch.setattr(stage, "BLOCK_ROWS", 16)
     first = written(tmp_path / "1.parquet", 1)
-    assert table_footer(tmp_path / "1.parquet").notes["openmofi.usable"] == str(len(USABLE))
+    assert TextSummary.of(table_footer(tmp_path / "1.parquet")).usable == len(USABLE)
     assert all(written(tmp_path / f"{batch}.parquet", batch) == first for batch in (3, 16, 40, 100))
 
 
@@ -52,10 +44,10 @@ def test_a_table_holds_the_pairs_and_the_ngrams_of_those_that_are_usable(tmp_pat
     assert table["text"].to_pylist() == [pair.text for pair in PAIRS]
     assert [len(row) > 0 for row in table["ngrams"].to_pylist()] == [True] + [False] * 49
     expected = summary([PAIRS[number].text for number in USABLE], [IMAGES[number] for number in USABLE])
-    assert next(ngram_blocks(tmp_path / "a.parquet")) == expected
-    assert table_footer(tmp_path / "a.parquet").notes["openmofi.ngrams"] == str(len(expected))
+    assert next(ngram_blocks([str(tmp_path / "a.parquet")])) == expected
+    assert TextSummary.of(table_footer(tmp_path / "a.parquet")).ngrams == len(expected)
     written(tmp_path / "b.parquet", 7, ngrams=False)
-    assert [len(block) for block in ngram_blocks(tmp_path / "b.parquet")] == [0]
+    assert [len(block) for block in ngram_blocks([str(tmp_path / "b.parquet")])] == [0]
 
 
 @pytest.mark.parametrize("block", [1, 16, 1000])
@@ -66,7 +58,7 @@ def test_blocks_of_distinct_images_do_not_matter_to_what_is_repeated(tmp_path, m
     written(tmp_path / "cut.parquet", 10)
     assert pq.read_metadata(tmp_path / "cut.parquet").num_row_groups == -(-50 // block)
     whole, cut = (
-        merged(RepeatMerge(50, 10_000), lambda name=name: ngram_blocks(tmp_path / f"{name}.parquet"))
+        merged(RepeatMerge(50, 10_000), lambda name=name: ngram_blocks([str(tmp_path / f"{name}.parquet")]))
         for name in ("whole", "cut")
     )
     assert len(whole)
@@ -76,4 +68,4 @@ def test_blocks_of_distinct_images_do_not_matter_to_what_is_repeated(tmp_path, m
 @pytest.mark.parametrize("pairs", [[], [Pair("a", None, "", PairStatus.TEXT_EMPTY)]])
 def test_a_shard_without_usable_texts_has_no_ngrams(tmp_path, pairs):
     written(tmp_path / "none.parquet", 1, pairs)
-    assert [len(table) for table in ngram_blocks(tmp_path / "none.parquet")] == [0]
+    assert [len(table) for table in ngram_blocks([str(tmp_path / "none.parquet")])] == [0]

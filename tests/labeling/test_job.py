@@ -109,7 +109,7 @@ def test_a_finished_job_answers_from_its_manifest_until_a_table_is_gone(
     before = digests(out)
     encoder.calibrations.clear()
     with monkeypatch.context() as patch:
-        patch.setattr("openmofi.labeling.job.read_corpus", None)
+        patch.setattr("openmofi.labeling.job.STEPS", None)
         again = openmofi.label(small_world.shards, kb=small_world.kb, encoder=encoder, out=out, cache=labelled)
     assert again.summary == first.summary
     assert encoder.calibrations == {Calibration.load(out / "calibration.json").fitted_for: f"{out}/calibration.json"}

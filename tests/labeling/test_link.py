@@ -1,7 +1,5 @@
 """Mentions of texts as they stand in pairs: places, reasons, and links of those that are no boilerplate only."""
 
-from collections import Counter
-
 import pytest
 
 from openmofi.engine.two_pass import merged
@@ -86,6 +84,6 @@ def test_context_does_not_come_from_boilerplate(kb):
 
 
 def test_counts_add_up_and_survive_json():
-    first = MarkedCounts(5, 2, Counter(["url", "url"]), Counter(["a b c"]))
+    first = MarkedCounts(5, 2, {"url": 2}, {"a b c": 1})
     both = first + first + MarkedCounts()
     assert both.as_dict(1) == {"mentions": 10, "marked": 4, "reasons": {"url": 4}, "pieces": [["a b c", 2]]}

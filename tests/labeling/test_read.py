@@ -14,7 +14,8 @@ from openmofi.encoders.arrays import normalised
 from openmofi.encoders.protocol import Preprocessing
 from openmofi.features.store import FeatureStore
 from openmofi.labeling.label_settings import TextSettings
-from openmofi.labeling.read import ReadStage, ShardReader
+from openmofi.labeling.read import ShardReader
+from openmofi.labeling.tables import Tables
 from openmofi.pairs import read_pairs
 from openmofi.pairs.writer import write_tar
 from openmofi.schema import Pair
@@ -67,7 +68,7 @@ def shard(tmp_path_factory):
 
 def reader(shard, cache, image_features) -> ShardReader:
     store = FeatureStore(str(cache), stub(image_features), batch_size=BATCH)
-    return ShardReader(ReadStage.plan(Names(), TextSettings(), store, [shard]))
+    return ShardReader(Tables.of(Names(), TextSettings(), store, [shard]))
 
 
 def files(folder) -> dict[str, bytes]:
@@ -80,14 +81,14 @@ def test_a_slow_encoder_and_a_fast_one_leave_the_same_bytes(shard, tmp_path):
         return features_of(pixels)
 
     for name, image_features in (("fast", features_of), ("slow", slow)):
-        assert reader(shard, tmp_path / name, image_features).read(shard) == {"rows": PAIRS}
+        assert reader(shard, tmp_path / name, image_features)(shard) == {"rows": PAIRS}
     made = files(tmp_path / "fast")
     assert made == files(tmp_path / "slow")
     assert len([name for name in made if name.endswith((".parquet", ".arrow"))]) == 2
-    stage = reader(shard, tmp_path / "fast", features_of).stage
-    table = read_arrow(stage.features.path(shard.name, shard.fingerprint))
+    tables = reader(shard, tmp_path / "fast", features_of).tables
+    table = read_arrow(tables.features.path(shard.name, shard.fingerprint))
     assert table.column("key").to_pylist() == [f"{number:03}" for number in range(PAIRS)]
-    assert reader(shard, tmp_path / "fast", features_of).read(shard) == {"rows": 0}
+    assert reader(shard, tmp_path / "fast", features_of)(shard) == {"rows": 0}
 
 
 def test_batches_are_those_of_the_shard_in_their_order_and_the_encoder_is_called_by_one_thread(shard, tmp_path):
@@ -99,9 +100,9 @@ def test_batches_are_those_of_the_shard_in_their_order_and_the_encoder_is_called
         return features_of(pixels)
 
     read = reader(shard, tmp_path, seen)
-    read.stage.features.encoder.image_features(np.zeros((1, 3, 16, 16), np.float32))  # asks whether it tells apart
+    read.tables.features.encoder.image_features(np.zeros((1, 3, 16, 16), np.float32))  # asks whether it tells apart
     sizes.clear(), threads.clear()
-    read.read(shard)
+    read(shard)
     usable = [number % 10 > 0 for number in range(PAIRS)]
     assert sizes == [sum(usable[start : start + BATCH]) for start in range(0, PAIRS, BATCH)]
     assert len(threads) == 1
@@ -120,7 +121,7 @@ def test_an_error_of_the_encoder_is_the_readers_and_leaves_no_table_of_features(
 
     before = threading.active_count()
     with pytest.raises(type(error), match=str(error.args[-1])):
-        reader(shard, tmp_path, failing).read(shard)
+        reader(shard, tmp_path, failing)(shard)
     assert not list(tmp_path.rglob("*.arrow"))
     assert not [path for path in tmp_path.rglob("*") if "openmofi-tmp" in path.name]
     assert threading.active_count() == before
@@ -143,11 +144,11 @@ def test_an_interrupt_ends_reading_before_what_waits_is_embedded(shard, tmp_path
             yield pair
 
     read = reader(shard, tmp_path, features_of)
-    encoder = read.stage.features.encoder
+    encoder = read.tables.features.encoder
     encoder.image_features(np.zeros((1, 3, 16, 16), np.float32))
-    store = replace(read.stage.features, encoder=replace(encoder, image_tower=waits))
+    store = replace(read.tables.features, encoder=replace(encoder, image_tower=waits))
     monkeypatch.setattr("openmofi.labeling.read.read_pairs", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        ShardReader(replace(read.stage, features=store)).read(shard)
+        ShardReader(replace(read.tables, features=store))(shard)
     assert len(calls) <= 1
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -14,7 +14,7 @@ from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.evidence import ImageEvidence, Scorer, View, gather_evidence, reference_sample
 from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
 from openmofi.labeling.links import first_of_each, link_arrays
-from openmofi.labeling.selection import Context, Opinion, judge
+from openmofi.labeling.selection import Context, Opinion, select
 from openmofi.schema import LINK, Reason
 
 
@@ -59,7 +59,7 @@ def verdicts(pairs, images, entities, *, usable=None, max_candidates=8, threshol
     evidence = ImageEvidence((view,), np.zeros(len(pairs), np.int64), images)
     usable = np.ones(len(pairs), bool) if usable is None else usable
     positions = np.arange(len(links.entity_ids))
-    found = judge(
+    found = select(
         links, usable, [Opinion(evidence, ALWAYS, alone(links))], positions, SelectionSettings(**selection), threshold
     )
     return links, found
@@ -109,7 +109,7 @@ def test_several_entities_of_an_image_may_be_accepted_up_to_top_k():
     links = link_arrays(column(*pairs), 8)
     view = view_of(FixedEncoder(), entities, entities[3:], 10.0)
     evidence = ImageEvidence((view,), np.zeros(1, np.int64), unit(0.0))
-    found = judge(
+    found = select(
         links,
         np.ones(1, bool),
         [Opinion(evidence, ALWAYS, alone(links))],
@@ -253,7 +253,7 @@ def test_the_corpus_adds_votes_and_weighs_links():
 
     def probability(factor, votes):
         opinion = Opinion(evidence, calibration, alone(links, factor, votes))
-        return float(judge(links, np.ones(1, bool), [opinion], np.arange(1), SelectionSettings(), 0.5).probability[0])
+        return float(select(links, np.ones(1, bool), [opinion], np.arange(1), SelectionSettings(), 0.5).probability[0])
 
     def odds(value):
         return value / (1 - value)
@@ -269,7 +269,7 @@ def test_two_judges_mean_is_the_probability_and_the_firsts_score_is_shown():
     opinions = [
         Opinion(ImageEvidence((view,), np.zeros(1, np.int64), unit(0.2)), ALWAYS, alone(links)) for view in views
     ]
-    alone_found = [judge(links, np.ones(1, bool), [each], np.arange(2), SelectionSettings(), 0.5) for each in opinions]
-    both = judge(links, np.ones(1, bool), opinions, np.arange(2), SelectionSettings(), 0.5)
+    alone_found = [select(links, np.ones(1, bool), [each], np.arange(2), SelectionSettings(), 0.5) for each in opinions]
+    both = select(links, np.ones(1, bool), opinions, np.arange(2), SelectionSettings(), 0.5)
     np.testing.assert_allclose(both.probability, (alone_found[0].probability + alone_found[1].probability) / 2)
     np.testing.assert_array_equal(both.image_score, alone_found[0].image_score)

@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmofi.engine import Quiet
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.judge import Tally
 from openmofi.labeling.links import link_arrays
 from openmofi.labeling.summaries import CorpusSummary, LabelSummary, LinkSummary, MarkedCounts
 from openmofi.storage.tables.footers import Footer, table_footer
@@ -28,19 +26,18 @@ def test_notes_come_back(entities, pieces):
             zip(*sorted(entities), strict=True) if entities else ((), ()), (np.int32, np.uint16), strict=True
         )
     )
-    summary = LinkSummary(7, MarkedCounts(9, 4, Counter({"url": 4}), Counter(pieces)), row, rank)
+    summary = LinkSummary.packed(7, MarkedCounts(9, 4, {"url": 4}, pieces), row, rank)
     back = LinkSummary.of(Footer(7, summary.notes()))
     assert (back.rows, back.marked) == (7, summary.marked)
-    np.testing.assert_array_equal(back.entities, row)
-    np.testing.assert_array_equal(back.ranks, rank)
+    for values, expected in zip(back.unpacked(), (row, rank), strict=True):
+        np.testing.assert_array_equal(values, expected)
 
 
 @pytest.mark.parametrize("damage", [lambda text: "", lambda text: text[:-3], lambda text: "[]", lambda text: "Zm9v"])
-@pytest.mark.parametrize("note", ["openmofi.marked", "openmofi.entities", "openmofi.ranks"])
-def test_damaged_notes_are_none(note, damage):
-    notes = LinkSummary(1, MarkedCounts(), np.arange(3, dtype=np.int32), np.zeros(3, np.uint16)).notes()
+def test_damaged_notes_are_none(damage):
+    notes = LinkSummary.packed(1, MarkedCounts(), np.arange(3), np.zeros(3, np.uint16)).notes()
     assert LinkSummary.of(Footer(1, notes))
-    assert LinkSummary.of(Footer(1, {**notes, note: damage(notes[note])})) is None
+    assert LinkSummary.of(Footer(1, {note: damage(text) for note, text in notes.items()})) is None
     assert LinkSummary.of(Footer(1, {})) is None
     assert LinkSummary.of(None) is None
 
@@ -97,26 +94,11 @@ SHARDS = st.lists(st.lists(st.floats(0, 1, width=32), max_size=5), min_size=1, m
 
 
 @given(SHARDS, st.randoms())
-def test_in_whatever_order_shards_come_their_sum_is_the_same_and_the_engine_keeps_nothing(shards, random):
-    counts = [{"rows": len(shard), "notes": LabelSummary.of_table(label_table(shard)).notes()} for shard in shards]
-    sums = []
-    for _ in range(2):
-        tally, results = Tally(Watched()), [dict(each) for each in counts]
-        for result in random.sample(results, len(results)):
-            tally.advance(result)
-        assert tally.progress.rows == sum(map(len, shards))
-        assert not any(results)
-        sums.append(tally.labels.notes())
-    assert sums[0] == sums[1]
+def test_in_whatever_order_shards_come_their_sum_is_the_same(shards, random):
+    summaries = [LabelSummary.of_table(label_table(shard)) for shard in shards]
+    first, second = (sum(random.sample(summaries, len(summaries)), LabelSummary()) for _ in range(2))
+    assert first.notes() == second.notes()
+    assert first.rows == first.accepted == sum(map(len, shards))
     every = np.array([share for shard in shards for share in shard], np.float64)
-    expected = tally.labels.expected_precision
+    expected = first.expected_precision
     assert expected is None if not len(every) else expected == pytest.approx(every.mean(), abs=1e-5)
-
-
-class Watched(Quiet):
-    """Counts rows."""
-
-    rows = 0
-
-    def advance(self, counts):
-        self.rows += counts["rows"]

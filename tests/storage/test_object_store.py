@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from openmofi.engine import two_pass
+from openmofi.engine import LocalEngine, Quiet, two_pass
+from openmofi.engine.steps import Running
 from openmofi.engine.two_pass import merged, merged_in_tasks
 from openmofi.errors import OpenMofiError
 from openmofi.mentions.repeats import RepeatMerge, summary
@@ -320,9 +321,7 @@ def test_what_a_corpus_repeats_is_merged_in_a_store(store, monkeypatch):
         return [parts[int(shard.name)] for shard in shards]
 
     merge = RepeatMerge(36, sum(map(len, parts)))
-    found = merged_in_tasks(
-        merge, blocks, shards, "s3://data/repeats.parts", lambda _, factory, tasks: [factory()(task) for task in tasks]
-    )
+    found = merged_in_tasks(merge, blocks, shards, "s3://data/repeats.parts", Running(LocalEngine(), Quiet()))
     assert len(found)
     assert found.equals(merged(merge, lambda: parts))
     assert not store.listed("repeats.parts")

@@ -159,7 +159,7 @@ class ShardLinker:
                 links, counts = self._block(table, best)
                 write(links)
                 rows, marked = rows + len(links), marked + counts
-            notes |= LinkSummary.of_ranks(self.tables.kb, rows, marked, best).notes()
+            notes |= best.summary(self.tables.kb, rows, marked).notes()
         return {"rows": rows}
 
     def _block(self, table: pa.Table, best: BestRanks) -> tuple[pa.Table, MarkedCounts]:

@@ -87,14 +87,18 @@ class LinkSummary(Summary, frozen=True):
     ranks: bytes
 
     @classmethod
-    def of_ranks(cls, kb: KnowledgeBase, rows: int, marked: MarkedCounts, best: BestRanks) -> LinkSummary:
-        """Summarise a shard."""
-        entities = kb.rows(list(best.ranks))
-        order = np.argsort(entities, kind="stable")[int((entities < 0).sum()) :]
-        ranks = np.minimum(np.fromiter(best.ranks.values(), np.int64, len(entities)), _NOWHERE - 1)
-        differences = np.diff(entities[order], prepend=0).astype("<i4")
-        packed = (zlib.compress(values.tobytes()) for values in (differences, ranks[order].astype("<u2")))
+    def packed(
+        cls, rows: int, marked: MarkedCounts, entities: NDArray[np.integer[Any]], ranks: NDArray[np.integer[Any]]
+    ) -> LinkSummary:
+        """Pack entities, ascending, and their ranks."""
+        differences = np.diff(entities, prepend=0).astype("<i4")
+        packed = (zlib.compress(values.tobytes()) for values in (differences, ranks.astype("<u2")))
         return cls(rows, marked.commonest(), *packed)
+
+    def unpacked(self) -> tuple[NDArray[np.integer[Any]], NDArray[np.integer[Any]]]:
+        """Return the entities and their ranks."""
+        differences, ranks = (zlib.decompress(packed) for packed in (self.entities, self.ranks))
+        return np.cumsum(np.frombuffer(differences, "<i4"), dtype=np.int64), np.frombuffer(ranks, "<u2")
 
 
 @dataclass
@@ -110,6 +114,13 @@ class BestRanks:
             rank = rank + 1 if link.mention == mention else 0
             mention = link.mention
             self.ranks[link.entity] = min(rank, self.ranks.get(link.entity, rank))
+
+    def summary(self, kb: KnowledgeBase, rows: int, marked: MarkedCounts) -> LinkSummary:
+        """Summarise the shard."""
+        entities = kb.rows(list(self.ranks))
+        order = np.argsort(entities, kind="stable")[int((entities < 0).sum()) :]
+        ranks = np.minimum(np.fromiter(self.ranks.values(), np.int64, len(entities)), _NOWHERE - 1)
+        return LinkSummary.packed(rows, marked, entities[order], ranks[order])
 
 
 @dataclass
@@ -135,8 +146,7 @@ class CorpusSummary:
         """Add a shard, by its fingerprint. What is counted of pieces depends on the order, where there are many."""
         self.rows[shard] = links.rows
         self.marked += links.marked
-        entities = np.cumsum(np.frombuffer(zlib.decompress(links.entities), "<i4"), dtype=np.int64)
-        ranks = np.frombuffer(zlib.decompress(links.ranks), "<u2")
+        entities, ranks = links.unpacked()
         self.best[entities] = np.minimum(self.best[entities], ranks)
 
     def judged(self, max_candidates: int) -> NDArray[np.int64]:
