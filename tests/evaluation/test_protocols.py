@@ -18,7 +18,7 @@ from openmofi.evaluation.data.labelled import labelled_images
 from openmofi.evaluation.data.truth import true_entities
 from openmofi.evaluation.protocols.retrieval import sample_retrieval
 from openmofi.evaluation.run import PROTOCOLS, evaluate, protocol_named
-from openmofi.features import embed_images
+from openmofi.features.images import embed_images
 from openmofi.pairs import Record, write_tar
 from openmofi.schema import ENTITIES, TRUTH
 from openmofi.storage import claim_folder, expand_shards, finish_manifest, write_table

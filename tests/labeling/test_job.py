@@ -362,7 +362,7 @@ class Notes(Quiet):
 
 def test_few_pairs_are_done_here_and_that_is_said(small_world, small_encoder, labelled, tmp_path, monkeypatch):
     monkeypatch.setattr("openmofi.engine.processes.ProcessEngine.run", None)
-    monkeypatch.setattr("openmofi.engine.processes._Session.run", None)
+    monkeypatch.setattr("openmofi.engine.loop.Session.run", None)
     notes = Notes()
     openmofi.label(
         small_world.shards,

@@ -71,8 +71,8 @@ def test_the_footers_count_the_labels(labelled):
 
 
 def test_no_labels_have_no_expected_precision():
-    assert (LabelSummary() + LabelSummary()).expected_precision is None
-    assert LabelSummary.of(Footer(0, LabelSummary().notes())).accepted == 0
+    assert (LabelSummary({}, {}, []) + LabelSummary({}, {}, [])).expected_precision is None
+    assert LabelSummary.of(Footer(0, LabelSummary({}, {}, []).notes())).accepted == 0
     for damage in ("", "[]", "{}", '{"status": {}, "unread": {}, "bins": [[2000, 1, 1]]}'):
         assert LabelSummary.of(Footer(0, {"openmofi.labels.2": damage})) is None
 
@@ -96,7 +96,7 @@ SHARDS = st.lists(st.lists(st.floats(0, 1, width=32), max_size=5), min_size=1, m
 @given(SHARDS, st.randoms())
 def test_in_whatever_order_shards_come_their_sum_is_the_same(shards, random):
     summaries = [LabelSummary.of_table(label_table(shard)) for shard in shards]
-    first, second = (sum(random.sample(summaries, len(summaries)), LabelSummary()) for _ in range(2))
+    first, second = (sum(random.sample(summaries, len(summaries)), LabelSummary({}, {}, [])) for _ in range(2))
     assert first.notes() == second.notes()
     assert first.rows == first.accepted == sum(map(len, shards))
     every = np.array([share for shard in shards for share in shard], np.float64)

@@ -1,6 +1,6 @@
 """The loop that all engines share: it hands tasks to workers, tries failed tasks again, runs late ones twice.
 
-The engine that needs no other process.
+`LocalEngine` is the engine that needs no other process.
 """
 
 from __future__ import annotations
@@ -98,6 +98,44 @@ class Workers(Protocol):
 
     def abandon(self) -> None:
         """End what still runs: nobody takes its outcome."""
+
+
+class StandingWorkers(Workers, Protocol):
+    """Workers that live on from run to run."""
+
+    def begin(self, factory: WorkFactory, tasks: int, say: Callable[[str], None]) -> None:
+        """Prepare for a run of so many tasks.
+
+        Raises:
+            OpenMofiError: the factory cannot be sent to the workers, or there is no room for them.
+        """
+
+    def stop(self) -> None:
+        """End all."""
+
+
+class Session:
+    """An engine whose workers are started when there is work for them, and live until `stop`."""
+
+    def __init__(self, workers: StandingWorkers) -> None:
+        self._workers = workers
+
+    def suited(self, job: Job, progress: Progress) -> Engine:
+        """Return itself: it was chosen already."""
+        return self
+
+    def session(self) -> AbstractContextManager[Engine]:
+        """Return itself: the session goes on."""
+        return nullcontext(self)
+
+    def run(
+        self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress, set_aside: SetAside | None = None
+    ) -> list[dict[str, Any]]:
+        """Do every task, see `Engine.run`."""
+        if not tasks:
+            return []
+        self._workers.begin(factory, len(tasks), progress.say)
+        return run_tasks(self._workers, tasks, progress, set_aside)
 
 
 @dataclass(frozen=True)

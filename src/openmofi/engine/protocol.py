@@ -1,7 +1,4 @@
-"""How many cores a process may use: the one place that asks the machine.
-
-The protocols of the engine: work, progress, engines.
-"""
+"""The protocols of the engine: work, progress, engines; and how many cores a process may use."""
 
 from __future__ import annotations
 

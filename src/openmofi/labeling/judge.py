@@ -64,7 +64,7 @@ def judge(job: LabelJob) -> None:
         job.tables.features.with_unread(),
     )
     step = Step("judge", judging.path, partial(ShardJudge, judging), LabelSummary)
-    job.labels = sum(job.running.complete(step, job.shards), LabelSummary())
+    job.labels = sum(job.running.complete(step, job.shards), LabelSummary({}, {}, []))
     job.shards = job.running.left(job.shards)
 
 
@@ -84,7 +84,7 @@ class ShardJudge:
         """Write the shard's label table; returns `rows`, `labelled`, and `examples` of labels for people who watch."""
         tables = self.judging.tables
         unread = tables.features.unread_formats(shard.name, shard.fingerprint, self.judging.unread)
-        notes, summary = dict[str, str](), LabelSummary(unread=dict(sorted(unread.items())))
+        notes, summary = dict[str, str](), LabelSummary({}, dict(sorted(unread.items())), [])
         examples: list[dict[str, Any]] = []
         schema = with_kinds(LABELS) if tables.features.read.has_kinds else LABELS
         with table_blocks(self.judging.path(shard), schema, notes) as add:

@@ -89,7 +89,7 @@ class LabelJob:
     judges: tuple[Judge, ...] = ()
     threshold: float = 1.0
     check: dict[str, Any] = field(default_factory=dict)
-    labels: LabelSummary = LabelSummary()
+    labels: LabelSummary = field(init=False)
 
     def __post_init__(self) -> None:
         self.shards = self.planned

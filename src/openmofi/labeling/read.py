@@ -56,7 +56,7 @@ def repeats(job: LabelJob) -> None:
     tables = job.tables
     if job.unlinked and tables.repeats and not is_whole(tables.repeats):
         shards = job.running.left(job.shards)
-        total = sum(_texts(tables).finished(shards), TextSummary())
+        total = sum(_texts(tables).finished(shards), TextSummary(0, 0))
         merge, parts = RepeatMerge(total.usable, total.ngrams), f"{tables.repeats}.parts"
         write_table(tables.repeats, merged_in_tasks(merge, partial(_ngrams, tables), shards, parts, job.running))
 

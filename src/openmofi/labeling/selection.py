@@ -1,6 +1,6 @@
-"""What judging a candidate takes from the rest of its corpus: factors on link scores, and votes of neighbours.
+"""Which of the entities that a text names the image shows.
 
-Which of the entities that a text names the image shows.
+`Context` is what judging a candidate takes from the rest of its corpus: factors on link scores, and votes of neighbours.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ class TextSummary(Summary, frozen=True):
     """The texts of a shard: usable pairs, and rows of n-grams."""
 
     NOTE = "openmofi.texts"
-    usable: int = 0
-    ngrams: int = 0
+    usable: int
+    ngrams: int
 
 
 class MarkedCounts(Summary, frozen=True):
@@ -164,9 +164,9 @@ class LabelSummary(Summary, frozen=True):
     """
 
     NOTE = "openmofi.labels.2"
-    status: dict[str, int] = msgspec.field(default_factory=dict)
-    unread: dict[str, int] = msgspec.field(default_factory=dict)
-    bins: list[tuple[Annotated[int, Meta(ge=0, lt=_BINS)], int, int]] = msgspec.field(default_factory=list)
+    status: dict[str, int]
+    unread: dict[str, int]
+    bins: list[tuple[Annotated[int, Meta(ge=0, lt=_BINS)], int, int]]
 
     @classmethod
     def of_table(cls, table: pa.Table) -> LabelSummary:

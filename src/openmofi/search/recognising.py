@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from msgspec import field
 
 from openmofi.config import PositiveInt, ProperFraction, Settings
 from openmofi.encoders import Encoder
@@ -78,9 +77,9 @@ class RecogniseSummary(Summary, frozen=True):
     """
 
     NOTE = "openmofi.recognised"
-    status: dict[str, int] = field(default_factory=dict)
-    expected: float = 0.0
-    even: list[tuple[int, int]] = field(default_factory=list)
+    status: dict[str, int]
+    expected: float
+    even: list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -199,7 +198,7 @@ def _checked(place: Place, encoder: Encoder) -> str:
 def _run(stage: RecogniseStage, shards: Sequence[Shard], running: Running) -> dict[str, Any]:
     step = Step("recognise", stage.path, stage, RecogniseSummary)
     remove_leftovers(stage.features.cache)
-    whole = sum(running.complete(step, shards), RecogniseSummary())
+    whole = sum(running.complete(step, shards), RecogniseSummary({}, 0.0, []))
     rows = sum(whole.status.values())
     counts = {"rows_in": rows, "rows_out": rows, "status": whole.status, "expected": round(whole.expected, 3)}
     if whole.even:
@@ -210,7 +209,7 @@ def _run(stage: RecogniseStage, shards: Sequence[Shard], running: Running) -> di
 
 def _recognise_shard(stage: RecogniseStage, state: State, names: dict[int, str], shard: Shard) -> dict[str, Any]:
     """Write the shard's table."""
-    store, notes, summary = stage.features, dict[str, str](), RecogniseSummary()
+    store, notes, summary = stage.features, dict[str, str](), RecogniseSummary({}, 0.0, [])
     if not store.has(shard.name, shard.fingerprint):
         compute_features(shard_source(shard, store.read, as_labelled=True), store)
     seen: set[str] = set()

@@ -1,6 +1,4 @@
-"""What a calibration says of itself: how much is shown, how well that is told apart, and whether decoys were fair.
-
-From raw similarities to probabilities, fitted on unlabelled pairs alone.
+"""From raw similarities to probabilities, fitted on unlabelled pairs alone.
 
 Raw cosines differ between encoders, so a threshold on them means nothing. What can be had without a label is the
 distribution of an image's evidence for entities that it does not show: give each pair the image of another one whose
@@ -16,13 +14,13 @@ likely shows how its losing senses lie. `openmofi.labeling.calibrate.mixture` ho
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
@@ -229,38 +227,16 @@ class Calibration:
             OpenMofiError: it cannot be read.
         """
         try:
-            raw = json.loads(read_text(path))
-            centres, log_ratio = (tuple(map(float, raw[name])) for name in ("centres", "log_ratio"))
-            numbers = float(raw["shown"]), float(raw["together"])
-            if len(centres) != len(log_ratio) or not np.isfinite([*centres, *log_ratio, *numbers]).all():
+            calibration = msgspec.json.decode(read_text(path), type=cls)
+            curve = calibration.centres, calibration.log_ratio
+            if len(curve[0]) != len(curve[1]) or not np.isfinite(curve).all():
                 raise ValueError("no finite curve")
-            beside = {name: tuple(map(float, raw.get(name, ()))) for name in ("log_companion", "log_sibling")}
-            return cls(
-                centres,
-                log_ratio,
-                *numbers,
-                int(raw["pairs"]),
-                str(raw["fitted_for"]),
-                tuple(raw["reference"]),
-                float(raw.get("logit_scale", 1.0)),
-                dict(raw.get("origin", {})),
-                float(raw.get("breadth", 1.0)),
-                float(raw.get("companions", 0.0)),
-                beside["log_companion"],
-                beside["log_sibling"],
-                dict(raw.get("offsets", {})),
-                float(raw.get("votes", 0.0)),
-                Naming.of_json(raw.get("naming", {})),
-                float(raw.get("humility", 0.0)),
-                dict(raw.get("report", {})),
-                str(raw.get("corpus", "")),
-                str(raw.get("source", "fitted")),
-            )
+            return calibration
         except OSError as error:
             raise OpenMofiError(
                 f"The calibration {path} cannot be read: {error.strerror}.", "Check the path."
             ) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except ValueError as error:
             raise OpenMofiError(
                 f"{path} is not a calibration, or is damaged.",
                 "Give a calibration.json that a label job wrote, or none to fit a new one.",

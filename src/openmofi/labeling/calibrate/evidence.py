@@ -1,12 +1,4 @@
-"""Images that stand for what does not show an entity: of other pairs, whose texts do not name it.
-
-What a text names beside the thing shown is rarely random: it is of the same kind (a caption of a lion names the zebra).
-So a decoy is the image of a pair whose text names one of the entity's nearest neighbours: in the knowledge base's
-graph, or by the entities' texts where an entity has no relations, or any where texts do not tell entities apart
-either. Random images would be too easy to tell apart, and the probabilities too high. Where pairs form groups (a
-source, a template), a second decoy is of the pair's own group: it shares the style that all of its images have.
-
-How strongly an image speaks for an entity.
+"""How strongly an image speaks for an entity; and decoys, images that show something else.
 
 A raw similarity depends on the image (some are close to every text) and on the entity (some texts are close to every
 image). The evidence is therefore relative to a fixed reference set of entities, as the softmax of training is:
@@ -18,8 +10,12 @@ Such an encoder carries folds: heads that were fitted without one part of the pa
 page that was fitted on is judged by the fold that has not seen it, any other page by the heads that were fitted on all
 (cross-fitting).
 
-A calibration is fitted on evidence of real pairs beside that of decoys, which certainly show something else; see
-`openmofi.labeling.calibrate.evidence`.
+A calibration is fitted on the evidence of real pairs beside that of decoys: images of other pairs, whose texts do not
+name the entity. What a text names beside the thing shown is rarely random: it is of the same kind (a caption of a lion names the zebra).
+So a decoy is the image of a pair whose text names one of the entity's nearest neighbours: in the knowledge base's
+graph, or by the entities' texts where an entity has no relations, or any where texts do not tell entities apart
+either. Random images would be too easy to tell apart, and the probabilities too high. Where pairs form groups (a
+source, a template), a second decoy is of the pair's own group: it shares the style that all of its images have.
 """
 
 from __future__ import annotations

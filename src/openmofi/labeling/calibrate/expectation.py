@@ -1,7 +1,4 @@
-"""Evidence in bins, and the decoys' distribution over them.
-
-Expectation–maximisation for `openmofi.labeling.calibrate.calibration`: densities over bins, and the shares.
-"""
+"""Expectation–maximisation for `openmofi.labeling.calibrate.calibration`: densities over bins of evidence, and shares."""
 
 from __future__ import annotations
 

@@ -1,10 +1,4 @@
-"""What an entity adds to all of its evidence: some texts are close to every image.
-
-The mean evidence of an entity for images at random, shrunk to the mean of all by how few they are (empirical Bayes:
-between and within variances by moments). The images of an entity's kin would not do: they are close to it for what
-they show, and entities with much kin would be judged too hard.
-
-How probably what a text names is also shown: by type, by place in the text, by entity, and by name.
+"""How probably what a text names is also shown: by type, by place in the text, by entity, and by name.
 
 "Subject", "geography" and "free" are named with every kind of image and shown by few; "jaguar" means the car in one
 corpus and the animal in another; a title names what is shown more often than the tail of a list of keywords. What the
@@ -15,6 +9,10 @@ shrunk to what is known without them: expected counts E under the prior and the 
 
 on the link scores. Pairs of one group count as one in all, since they repeat each other. The prior by type is
 `openmofi.knowledge.depictability`.
+
+`Offsets` are what an entity adds to all of its evidence, since some texts are close to every image. The mean evidence of an entity for images at random, shrunk to the mean of all by how few they are (empirical Bayes:
+between and within variances by moments). The images of an entity's kin would not do: they are close to it for what
+they show, and entities with much kin would be judged too hard.
 """
 
 from __future__ import annotations
@@ -92,16 +90,6 @@ class Naming:
     entities: Mapping[str, float] = field(default_factory=dict)
     senses: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     places: tuple[float, ...] = ()
-
-    @classmethod
-    def of_json(cls, raw: Mapping[str, Any]) -> Naming:
-        """Back from JSON; empty where there is nothing."""
-        senses = {
-            name: {entity: float(factor) for entity, factor in of_name.items()}
-            for name, of_name in raw.get("senses", {}).items()
-        }
-        entities = {entity: float(factor) for entity, factor in raw.get("entities", {}).items()}
-        return cls(entities, senses, tuple(map(float, raw.get("places", ()))))
 
     def factors(
         self, ids: Sequence[str], entity: Ints, names: Sequence[str], name: Ints, place: Ints, log_odds: Floats

@@ -15,7 +15,8 @@ from openmofi.dataset.audit.entities import labels_kb
 from openmofi.dataset.tables import Folder
 from openmofi.encoders import Array, Encoder
 from openmofi.engine import LocalEngine, Quiet
-from openmofi.features import FeatureStore, embed_entities
+from openmofi.features.entities import embed_entities
+from openmofi.features.store import FeatureStore
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.lookup import keys_of
 from openmofi.search.records import Changes
