@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -28,8 +29,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-_VARY = {"created", "finished", "at", "seconds", "signature", "versions", "package_versions", "arguments"}
+_VARY = {"/index", "created", "finished", "at", "seconds", "signature", "versions", "package_versions", "arguments"}
 _HIDDEN = re.compile(r"(^|/)\.(?!openmofi\.command)|__pycache__")
+_RANDOM = re.compile(r"\d{10}\.\d+|\d{4}-\d\d-\d\d[T ][\d:.+Z]+|[0-9a-f]{16}(?=\.npy|')")
 _EXPORTS = ("huggingface", "webdataset", "parquet", "coco", "imagefolder")
 _DATA = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.S)
 _SHARDS = 4
@@ -66,13 +68,16 @@ def main() -> None:
 
 def differences(first: Path, second: Path) -> list[str]:
     """Return a line for each file that differs or is missing on one side."""
-    old, new = files_in(first), files_in(second)
+    before, after = (
+        {steady_name(folder, name): folder / name for name in files_in(folder)} for folder in (first, second)
+    )
+    old, new = before.keys(), after.keys()
     lines = [f"only in the first: {name}" for name in sorted(old - new)]
     lines += [f"only in the second: {name}" for name in sorted(new - old)]
     for name in sorted(old & new):
-        before, after = content(first / name), content(second / name)
-        if before != after:
-            lines.append(f"differs: {name}{_where(before, after)}")
+        was, is_now = content(before[name]), content(after[name])
+        if was != is_now:
+            lines.append(f"differs: {name}{_where(was, is_now)}")
     return lines
 
 
@@ -82,15 +87,23 @@ def files_in(folder: Path) -> set[str]:
     return {name for name in names if not _HIDDEN.search(name) and not name.endswith(("-wal", "-shm"))}
 
 
+def steady_name(folder: Path, name: str) -> str:
+    """Return the name of a file; the vectors of an index, whose names are random, are named by their bytes."""
+    path = Path(name)
+    if path.parent.name != "vectors":
+        return name
+    return str(path.with_name(hashlib.sha256((folder / name).read_bytes()).hexdigest()))
+
+
 def content(path: Path) -> Any:
     """Return what is compared of a file: its bytes, or its values where some of them vary."""
-    if path.suffix == ".json":
+    if path.suffix == ".json" or path.parent.name == "printed":
         return _steady(json.loads(path.read_bytes()))
     if path.suffix == ".parquet" and path.parts[-3] in ("texts", "links"):
         return pq.read_table(path).replace_schema_metadata(None)
     if path.read_bytes()[:16] == b"SQLite format 3\0":
         with contextlib.closing(sqlite3.connect(path)) as connection:
-            return re.sub(r"\d{10}\.\d+|\d{4}-\d\d-\d\d[T ][\d:.+Z]+", "TIME", "\n".join(connection.iterdump()))
+            return _RANDOM.sub("", "\n".join(connection.iterdump()))
     return path.read_bytes()
 
 

@@ -9,7 +9,7 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.adapt import balanced_folds, collect_bags
 from openmofi.labeling.job import read_corpus
 from openmofi.labeling.label_settings import LabelSettings
-from openmofi.labeling.links import ReadShard
+from openmofi.labeling.tables import ReadShard
 from openmofi.storage import expand_shards
 
 groups = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 6), max_size=80)

@@ -11,14 +11,13 @@ import openmofi
 from openmofi.encoders import open_encoder
 from openmofi.engine import LocalEngine, Quiet
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling import sampling
+from openmofi.labeling import label_job as sampling
 from openmofi.labeling.calibrate.calibration import Calibration, advice
 from openmofi.labeling.calibrate.evidence import Scorer, reference_sample
 from openmofi.labeling.calibrate.naming import Naming
 from openmofi.labeling.job import read_corpus
-from openmofi.labeling.label_job import LabelJob
+from openmofi.labeling.label_job import LabelJob, corpus_sample
 from openmofi.labeling.label_settings import LabelSettings
-from openmofi.labeling.sampling import corpus_sample
 from openmofi.labeling.summaries import CorpusSummary, MarkedCounts
 from openmofi.storage import expand_shards, read_manifest
 

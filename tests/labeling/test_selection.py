@@ -12,9 +12,9 @@ from openmofi.errors import UsageError
 from openmofi.features.entity_table import EntityEmbeddings, EntityFeatures
 from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.evidence import ImageEvidence, Scorer, View, gather_evidence, reference_sample
+from openmofi.labeling.judge import Context, Opinion, select
 from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
-from openmofi.labeling.links import first_of_each, link_arrays
-from openmofi.labeling.selection import Context, Opinion, select
+from openmofi.labeling.tables import first_of_each, link_arrays
 from openmofi.schema import LINK, Reason
 
 

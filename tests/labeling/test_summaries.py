@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.links import link_arrays
 from openmofi.labeling.summaries import CorpusSummary, LabelSummary, LinkSummary, MarkedCounts
+from openmofi.labeling.tables import link_arrays
 from openmofi.storage.tables.footers import Footer, table_footer
 
 

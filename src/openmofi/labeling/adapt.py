@@ -26,8 +26,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.features.entity_table import EntityFeatures
 from openmofi.labeling.decide import ADAPTER, other_texts
 from openmofi.labeling.label_job import LabelJob
-from openmofi.labeling.links import LinkArrays, ReadShard, judged_rows, rank_in_run, starts_of
-from openmofi.labeling.tables import Tables
+from openmofi.labeling.tables import LinkArrays, ReadShard, Tables, judged_rows, rank_in_run, starts_of
 from openmofi.storage import Shard, exists
 from openmofi.storage.folders import written_folder
 

@@ -17,9 +17,8 @@ from openmofi.labeling.calibrate.evidence import Scorer, reference_sample
 from openmofi.labeling.calibrate.neighbours import Gallery, Space
 from openmofi.labeling.calibrate.overclaim import Judged, check_adapter
 from openmofi.labeling.calibrate.rounds import Fitted, Sample, estimated, judged_by
-from openmofi.labeling.label_job import Judge, LabelJob
+from openmofi.labeling.label_job import Judge, LabelJob, corpus_sample, own_scale
 from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
-from openmofi.labeling.sampling import corpus_sample, own_scale
 from openmofi.labeling.verdicts.threshold import Correction
 from openmofi.linking import linker_fingerprint
 from openmofi.mentions import detector_fingerprint

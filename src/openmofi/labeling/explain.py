@@ -19,10 +19,10 @@ from openmofi.knowledge import KnowledgeBase, normalise
 from openmofi.labeling.calibrate.evidence import ImageEvidence, View
 from openmofi.labeling.calibrate.rounds import Fitted
 from openmofi.labeling.decide import calibration_keys, load_fitted, require_fitted
+from openmofi.labeling.judge import Context, Opinion, select
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.link import TextLinker, kind_at
-from openmofi.labeling.links import judged_rows, link_arrays
-from openmofi.labeling.selection import Context, Opinion, select
+from openmofi.labeling.tables import judged_rows, link_arrays
 from openmofi.pairs.formats.columns import joined_texts
 from openmofi.schema import LINK, Mention, Reason
 

@@ -15,7 +15,7 @@ pairs of any block by itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
@@ -29,11 +29,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from openmofi.labeling.tables import Tables
 from openmofi.mentions.repeats import RepeatedText, hash64
 from openmofi.schema import GROUPS
-from openmofi.storage import Shard
-from openmofi.storage.tables.blocks import read_table_blocks
 
 LARGEST = 0.05
 """Share of the pairs. A larger source forms no group: it says no more than that they are of this corpus. And no source
@@ -82,15 +79,6 @@ def _host(url: str) -> str:
         return (urlsplit(url).hostname or "").removeprefix("www.")
     except ValueError:
         return ""
-
-
-def key_blocks(tables: Tables, shards: Sequence[Shard]) -> Iterator[PairKeys]:
-    """Read the keys of the pairs of some shards."""
-    for shard in shards:
-        links = read_table_blocks(tables.links(shard), ["template", "source"])
-        features = tables.features.blocks(shard.name, shard.fingerprint)
-        for table, images in zip(links, features, strict=True):
-            yield PairKeys.of(table, images.table)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from openmofi.engine.steps import Step
 from openmofi.engine.two_pass import merged_in_tasks
 from openmofi.features.store import PreparedImage, content_digits
 from openmofi.features.stream import ahead, lane
-from openmofi.labeling.groups import GroupMerge, key_blocks
+from openmofi.labeling.groups import GroupMerge, PairKeys
 from openmofi.labeling.label_job import LabelJob
 from openmofi.labeling.link import link_step
 from openmofi.labeling.summaries import TextSummary
@@ -30,7 +30,7 @@ from openmofi.pairs import read_pairs
 from openmofi.schema import NGRAMS, TEXTS, Pair, PairStatus
 from openmofi.storage import Shard, write_arrow, write_table
 from openmofi.storage.atomic import remove_leftovers
-from openmofi.storage.tables.blocks import BLOCK_ROWS, table_blocks
+from openmofi.storage.tables.blocks import BLOCK_ROWS, read_table_blocks, table_blocks
 from openmofi.storage.tables.footers import is_whole, table_footer
 
 
@@ -65,7 +65,7 @@ def groups(job: LabelJob) -> None:
     """Find which pairs of the corpus belong together."""
     path, pairs = job.tables.groups, sum(map(job.rows, job.shards))
     if not is_whole(path):
-        blocks, parts = partial(key_blocks, job.tables), f"{path}.parts"
+        blocks, parts = partial(_keys, job.tables), f"{path}.parts"
         write_arrow(path, merged_in_tasks(GroupMerge(pairs), blocks, job.shards, parts, job.running))
 
 
@@ -75,6 +75,15 @@ def _texts(tables: Tables) -> Step[TextSummary]:
 
 def _ngrams(tables: Tables, shards: Sequence[Shard]) -> Iterator[pa.Table]:
     return ngram_blocks([tables.texts(shard) for shard in shards])
+
+
+def _keys(tables: Tables, shards: Sequence[Shard]) -> Iterator[PairKeys]:
+    """Read the keys of the pairs of some shards."""
+    for shard in shards:
+        links = read_table_blocks(tables.links(shard), ["template", "source"])
+        features = tables.features.blocks(shard.name, shard.fingerprint)
+        for table, images in zip(links, features, strict=True):
+            yield PairKeys.of(table, images.table)
 
 
 @dataclass(frozen=True)

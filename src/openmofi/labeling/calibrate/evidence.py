@@ -11,11 +11,12 @@ page that was fitted on is judged by the fold that has not seen it, any other pa
 (cross-fitting).
 
 A calibration is fitted on the evidence of real pairs beside that of decoys: images of other pairs, whose texts do not
-name the entity. What a text names beside the thing shown is rarely random: it is of the same kind (a caption of a lion names the zebra).
-So a decoy is the image of a pair whose text names one of the entity's nearest neighbours: in the knowledge base's
-graph, or by the entities' texts where an entity has no relations, or any where texts do not tell entities apart
-either. Random images would be too easy to tell apart, and the probabilities too high. Where pairs form groups (a
-source, a template), a second decoy is of the pair's own group: it shares the style that all of its images have.
+name the entity. What a text names beside the thing shown is rarely random: it is of the same kind (a caption of a lion
+names the zebra). So a decoy is the image of a pair whose text names one of the entity's nearest neighbours: in the
+knowledge base's graph, or by the entities' texts where an entity has no relations, or any where texts do not tell
+entities apart either. Random images would be too easy to tell apart, and the probabilities too high. Where pairs form
+groups (a source, a template), a second decoy is of the pair's own group: it shares the style that all of its images
+have.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from numpy.typing import NDArray
 
 from openmofi.encoders import Array, Encoder, Folds
 from openmofi.features.entity_table import KEPT_BYTES, EntityEmbeddings, EntityFeatures
-from openmofi.labeling.links import LinkArrays, first_of_each, rank_in_run, renumbered, starts_of
+from openmofi.labeling.tables import LinkArrays, first_of_each, rank_in_run, renumbered, starts_of
 from openmofi.storage import Shard
 
 NEIGHBOURS = 16
@@ -327,7 +328,7 @@ def gather_evidence(
     """The evidence of a shard's pairs and of their decoys.
 
     Args:
-        links, usable, images, rows: as of `openmofi.labeling.selection.judge`.
+        links, usable, images, rows: as of `openmofi.labeling.judge.judge`.
         vectors: (len(links.entity_ids), dim) graph vectors, L2-normalised, zeros where an entity has none.
         seed: of the choice of decoys.
         source: (pairs,) number of each pair's group, where pairs form groups.

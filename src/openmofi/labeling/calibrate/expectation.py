@@ -1,4 +1,4 @@
-"""Expectation–maximisation for `openmofi.labeling.calibrate.calibration`: densities over bins of evidence, and shares."""
+"""Expectation–maximisation for a calibration: the shares, and densities over bins of evidence."""
 
 from __future__ import annotations
 

@@ -2,17 +2,18 @@
 
 "Subject", "geography" and "free" are named with every kind of image and shown by few; "jaguar" means the car in one
 corpus and the animal in another; a title names what is shown more often than the tail of a list of keywords. What the
-images of a corpus say of an entity, or of a sense of a name, is counted and
-shrunk to what is known without them: expected counts E under the prior and the posterior's counts O make a factor
+images of a corpus say of an entity, or of a sense of a name, is counted and shrunk to what is known without them:
+expected counts E under the prior and the posterior's counts O make a factor
 
     (O + a) / (E + a)
 
 on the link scores. Pairs of one group count as one in all, since they repeat each other. The prior by type is
 `openmofi.knowledge.depictability`.
 
-`Offsets` are what an entity adds to all of its evidence, since some texts are close to every image. The mean evidence of an entity for images at random, shrunk to the mean of all by how few they are (empirical Bayes:
-between and within variances by moments). The images of an entity's kin would not do: they are close to it for what
-they show, and entities with much kin would be judged too hard.
+`Offsets` are what an entity adds to all of its evidence, since some texts are close to every image. The mean evidence
+of an entity for images at random, shrunk to the mean of all by how few they are (empirical Bayes: between and within
+variances by moments). The images of an entity's kin would not do: they are close to it for what they show, and
+entities with much kin would be judged too hard.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """Estimate how over-confident a calibration is, from decoys; and decide by that whether an adapter judges.
 
-A calibration's probabilities say how many of its labels are wrong. So does what is not shown: how often its evidence, in the place
-of a candidate's own, would make a label, times how probably that candidate is not shown by all but its own evidence.
-Where a rival is shown, losing senses of mentions stand for it; elsewhere decoys do, or where a pair has a group, decoys
-of that group, which share what was learned of a source. No truth is asked for.
+A calibration's probabilities say how many of its labels are wrong. So does what is not shown: how often its evidence,
+in the place of a candidate's own, would make a label, times how probably that candidate is not shown by all but its
+own evidence. Where a rival is shown, losing senses of mentions stand for it; elsewhere decoys do, or where a pair has
+a group, decoys of that group, which share what was learned of a source. No truth is asked for.
 
-An adapter judges, and not only the encoder that it stands on, where all of this holds. Evidence of both is cross-fitted by groups (`openmofi.labeling.calibrate.evidence.Scorer`), so that an adapter is asked
-about groups that its heads have not seen.
+An adapter judges, and not only the encoder that it stands on, where all of this holds. Evidence of both is cross-
+fitted by groups (`openmofi.labeling.calibrate.evidence.Scorer`), so that an adapter is asked about groups that its
+heads have not seen.
 
 1. More labels are expected to be right than without it, by more than twice the standard error of the difference, for
    which the pairs of a group count as one.
