@@ -160,7 +160,7 @@ def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
     from openmofi.encoders import as_encoder
     from openmofi.engine import Quiet
     from openmofi.knowledge import KnowledgeBase, build_table
-    from openmofi.labeling import LabelSettings, label, label_job, sampling
+    from openmofi.labeling import LabelSettings, label, label_job
     from openmofi.labeling import job as job_module
     from openmofi.labeling.decide import decide
     from openmofi.pairs import Record, write_tar
@@ -195,7 +195,7 @@ def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
             return decide(*given)
 
     job_module.STEPS = tuple(timed if step is decide else step for step in job_module.STEPS)
-    label_job.CALIBRATION_PAIRS = sampling.CALIBRATION_PAIRS = _CALIBRATION_PAIRS
+    label_job.CALIBRATION_PAIRS = _CALIBRATION_PAIRS
     encoder = as_encoder((image_features, features))
     found = expand_shards([str(folder)])
     kb, settings = KnowledgeBase.open(root / "kb"), LabelSettings()

@@ -10,8 +10,9 @@ from openmofi.encoders.networks.heads import head_on_arrays
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.entity_table import EntityFeatures
-from openmofi.labeling.adapt import Bags, HeadSettings, Inputs, fit_heads
+from openmofi.labeling.adapt import fit_heads
 from openmofi.labeling.adapt_loop import train
+from openmofi.labeling.bags import Bags, HeadSettings, Inputs
 
 ENTITIES, FEATURES = 12, 24
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from openmofi.encoders import open_encoder
 from openmofi.engine import LocalEngine, Quiet
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.adapt import balanced_folds, collect_bags
+from openmofi.labeling.bags import balanced_folds, collect_bags
 from openmofi.labeling.job import read_corpus
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.tables import ReadShard

@@ -11,7 +11,7 @@ import openmofi
 from openmofi.encoders import open_encoder
 from openmofi.engine import LocalEngine, Quiet
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling import label_job as sampling
+from openmofi.labeling import label_job
 from openmofi.labeling.calibrate.calibration import Calibration, advice
 from openmofi.labeling.calibrate.evidence import Scorer, reference_sample
 from openmofi.labeling.calibrate.naming import Naming
@@ -98,11 +98,11 @@ def test_too_many_pairs_are_drawn_from_every_shard_alike(small_world, small_enco
     corpus = read_corpus(shards, kb, encoder, settings, labelled, LocalEngine(), Quiet())
     scorer = Scorer.of(encoder, corpus.entities, reference_sample(corpus.entities.ids, 0), 10.0)
     parts = []
-    gather = sampling.gather_evidence
-    monkeypatch.setattr(sampling, "gather_evidence", lambda *given: parts.append(gather(*given)) or parts[-1])
+    gather = label_job.gather_evidence
+    monkeypatch.setattr(label_job, "gather_evidence", lambda *given: parts.append(gather(*given)) or parts[-1])
     whole = corpus_sample(corpus, scorer, 0)
     parts.clear()
-    monkeypatch.setattr(sampling, "CALIBRATION_PAIRS", 100)
+    monkeypatch.setattr(label_job, "CALIBRATION_PAIRS", 100)
     few = corpus_sample(corpus, scorer, 0)
     assert len(parts) == len(corpus.shards)
     assert min(part.pairs for part in parts) > 10

@@ -10,7 +10,7 @@ import pytest
 from conftest import made_once
 from openmofi.engine import LocalEngine, Quiet
 from openmofi.knowledge import build_table
-from openmofi.labeling.adapt import HeadSettings
+from openmofi.labeling.bags import HeadSettings
 from openmofi.pairs import read_pairs
 from openmofi.sample.encoder import PARTIAL_LABELS, train_sample_encoders
 from openmofi.sample.world import build_world

@@ -13,7 +13,7 @@ from torch.nn.functional import dropout, normalize
 
 from openmofi.encoders import Array, Head, apply_head
 from openmofi.engine import Progress
-from openmofi.labeling.adapt import HeadSettings, Inputs
+from openmofi.labeling.bags import HeadSettings, Inputs
 from openmofi.objectives.contrastive import MAX_SCALE, contrastive_loss
 from openmofi.objectives.partial_labels import partial_label_loss
 
