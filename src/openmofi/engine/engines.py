@@ -6,21 +6,20 @@ import math
 import os
 import pickle
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from openmofi.engine.cluster import RayEngine
 from openmofi.engine.loop import LocalEngine
 from openmofi.engine.processes import ProcessEngine
-from openmofi.engine.protocol import Engine, Job, Progress, SetAside, WorkFactory, cores
+from openmofi.engine.protocol import Engine, Job, Progress, cores
 from openmofi.errors import UsageError
 
 ENGINES = "auto, local, processes:N or ray[:ADDRESS][?gpus=F&cpus=N]"
 
 
-class AutoEngine:
+class AutoEngine(LocalEngine):
     """Chooses by the job (`suited`); without one it is this process.
 
     - Ray where RAY_ADDRESS names a cluster;
@@ -50,16 +49,6 @@ class AutoEngine:
         if reason := _bound_here(job.carried):
             return LocalEngine(), f"local: {reason}"
         return ProcessEngine(), f"processes:{cores()}: a worker a core"
-
-    def session(self) -> AbstractContextManager[Engine]:
-        """See `Engine.session`."""
-        return LocalEngine().session()
-
-    def run(
-        self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress, set_aside: SetAside | None = None
-    ) -> list[dict[str, Any]]:
-        """See `Engine.run`."""
-        return LocalEngine().run(factory, tasks, progress, set_aside)
 
 
 def _bound_here(carried: Any) -> str:
