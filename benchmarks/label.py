@@ -134,7 +134,8 @@ def over_stub(world: Path, throughput: int, seconds: float, rounds: int) -> tupl
     """Rows and ratios of the job over a stub, and of decoding alone."""
     import stub
     from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE
-    from openmofi.features import FeatureStore, ahead
+    from openmofi.features.store import FeatureStore
+    from openmofi.features.stream import ahead
     from openmofi.pairs import read_pairs
 
     encoder, kb, sources = opened(world)

@@ -22,8 +22,8 @@ from openmofi.engine import LocalEngine, Progress
 from openmofi.errors import UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling import LabelSettings, label
-from openmofi.labeling.corpus import read_corpus
-from openmofi.labeling.decide import decide
+from openmofi.labeling.decide import decision_of
+from openmofi.labeling.job import read_corpus
 from openmofi.labeling.label_settings import TextSettings
 from openmofi.linking import check_linker
 from openmofi.storage import Shard, expand_shards, write_json
@@ -96,7 +96,7 @@ def _label(demo: Path, out: Path, linker: str, progress: Progress) -> None:
     }
     if not calibration.exists():
         corpus = read_corpus(shards["training"], kb, encoder, settings, cache, LocalEngine(), progress)
-        decide(corpus, encoder, settings, None).calibration.save(calibration)
+        decision_of(corpus, encoder, None).calibration.save(calibration)
     for pages, listed in shards.items():
         label(listed, kb, encoder, out / pages, settings, cache=cache, calibration=calibration, progress=progress)
 

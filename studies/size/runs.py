@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from openmofi.encoders import Encoder, open_encoder
 from openmofi.engine import Engine, Progress
-from openmofi.engine.cores import cores
-from openmofi.engine.protocol import Job, Quiet, Work
+from openmofi.engine.protocol import Job, Quiet, Work, cores
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.metrics.retrieval import evaluate_retrieval
 from openmofi.evaluation.metrics.zero_shot import entity_embeddings, evaluate_zero_shot

@@ -21,7 +21,7 @@ from openmofi.encoders import BACKBONE, open_encoder
 from openmofi.engine import LocalEngine, Progress
 from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.labeling import LabelSettings, label
-from openmofi.labeling.corpus import read_corpus
+from openmofi.labeling.job import read_corpus
 from openmofi.storage import Shard, expand_shards, write_json
 from studies.world.encoder import ALT_TEXT, PARTIAL_LABELS, train_sample_encoders
 from studies.world.ends import search_metrics

@@ -9,11 +9,10 @@ from openmofi.encoders import BACKBONE, CALIBRATION_FILE, GALLERY_FILE, Encoder,
 from openmofi.encoders.folder import HEAD_OUTPUTS
 from openmofi.engine import LocalEngine, Progress
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.adapt.bags import collect_bags
-from openmofi.labeling.adapt.fit import fit_heads
-from openmofi.labeling.adapt.inputs import HeadSettings
-from openmofi.labeling.corpus import read_corpus
-from openmofi.labeling.decide import decide
+from openmofi.labeling.adapt import fit_heads
+from openmofi.labeling.bags import HeadSettings, collect_bags
+from openmofi.labeling.decide import decision_of
+from openmofi.labeling.job import read_corpus
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.storage import Outputs, Shard, claimed, finish_manifest
 
@@ -66,12 +65,12 @@ def train_sample_encoders(
             folder, "encoder", {"base": BACKBONE, **vars(heads)}, inputs, outputs=OUTPUTS, restart=restart
         ) as manifest:
             if not manifest.finished:
-                bags = bags or collect_bags(corpus.stage, corpus.shards, corpus.entities, heads.max_pairs)
+                bags = bags or collect_bags(corpus.tables, corpus.shards, corpus.entities, heads.max_pairs)
                 fitted = fit_heads(
                     corpus.encoder, bags, corpus.entities, heads, folder, adapter=False, progress=progress
                 )
                 encoder = open_encoder(f"run:{folder}", bases=[corpus.encoder])
-                decide(corpus, encoder, settings, None).save(folder)
+                decision_of(corpus, encoder, None).save(folder)
                 manifest = finish_manifest(folder, manifest, {**fitted, "pairs": len(bags)})
         results[name] = dict(manifest.counts)
     return results

@@ -7,7 +7,7 @@ import pytest
 from test_engines import Notes
 
 from openmofi.engine import Job, LocalEngine, engine_named
-from openmofi.engine import cores as machine
+from openmofi.engine import protocol as machine
 from openmofi.engine.engines import AutoEngine
 from openmofi.engine.processes import ProcessEngine
 from openmofi.errors import UsageError

@@ -17,7 +17,7 @@ from openmofi.evaluation.data.class_names import imagenet_names, packaged_templa
 from openmofi.evaluation.protocols.labels import true_entities
 from openmofi.evaluation.protocols.zeroshot import labelled_images
 from openmofi.evaluation.run import evaluate, protocol_named, protocols
-from openmofi.features import embed_images
+from openmofi.features.images import embed_images
 from openmofi.pairs import Record, write_tar
 from openmofi.schema import ENTITIES, TRUTH
 from openmofi.storage import claim_folder, expand_shards, finish_manifest, write_table

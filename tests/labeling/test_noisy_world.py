@@ -10,7 +10,7 @@ import pytest
 from conftest import made_once
 from openmofi.engine import LocalEngine, Quiet
 from openmofi.knowledge import build_table
-from openmofi.labeling.adapt.inputs import HeadSettings
+from openmofi.labeling.bags import HeadSettings
 from openmofi.pairs import read_pairs
 from openmofi.storage import Shard, expand_shards
 from studies.noisy import WAYS, claim, noisy_table, run_noisy

@@ -126,7 +126,7 @@ def test_features_that_it_makes_are_the_label_jobs(index, shards, tmp_path):
     from openmofi.engine import LocalEngine, Quiet
     from openmofi.knowledge import KnowledgeBase
     from openmofi.labeling import LabelSettings
-    from openmofi.labeling.corpus import read_corpus
+    from openmofi.labeling.job import read_corpus
     from openmofi.storage import expand_shards
 
     twice = tmp_path / "twice.tar"

@@ -93,7 +93,7 @@ class ClassVectors:
 class Folds:
     """Cross-fitted copies of an encoder in `folds/0`, `folds/1` …, each fitted without the pairs of its fold.
 
-    Which pairs are in a fold is written down, since they are chosen by groups (`openmofi.labeling.read.groups`), which
+    Which pairs are in a fold is written down, since they are chosen by groups (`openmofi.labeling.groups`), which
     are others in another corpus.
 
     Attributes:

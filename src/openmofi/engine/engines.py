@@ -6,22 +6,20 @@ import os
 import pickle
 import re
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from openmofi.engine.cores import cores
-from openmofi.engine.local import LocalEngine
+from openmofi.engine.loop import LocalEngine
 from openmofi.engine.processes import ProcessEngine
-from openmofi.engine.protocol import Engine, Job, Progress, SetAside, WorkFactory
+from openmofi.engine.protocol import Engine, Job, Progress, cores
 from openmofi.errors import UsageError
 from openmofi.extensions import extension, extension_names
 
 _GROUP = "engines"
 
 
-class AutoEngine:
+class AutoEngine(LocalEngine):
     """Chooses by the job (`suited`); without one it is this process.
 
     - Ray where RAY_ADDRESS names a cluster;
@@ -52,16 +50,6 @@ class AutoEngine:
         if reason := _bound_here(job.carried):
             return LocalEngine(), f"local: {reason}"
         return ProcessEngine(), f"processes:{cores()}: a worker a core"
-
-    def session(self) -> AbstractContextManager[Engine]:
-        """See `Engine.session`."""
-        return LocalEngine().session()
-
-    def run(
-        self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress, set_aside: SetAside | None = None
-    ) -> list[dict[str, Any]]:
-        """See `Engine.run`."""
-        return LocalEngine().run(factory, tasks, progress, set_aside)
 
 
 def _bound_here(carried: Any) -> str:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from html.entities import html5
+from typing import Protocol
 
 from openmofi.knowledge import normalise
+from openmofi.knowledge.names import fold_token
 from openmofi.schema import Boilerplate
 
 # The prefix catches what was escaped twice (`&amp;quot;`).
@@ -21,6 +22,13 @@ _EDITED = re.compile(r"_|&[#a-zA-Z]|[a-z]{2}[A-Z][a-z]|[a-zA-Z]{3}[0-9]")
 _JOINED = re.compile(r"(?<![^\W_])[a-zA-Z][a-zA-Z0-9]*(?![^\W_])")
 # Two letters before the capital keep McDonald and iPhone; three before the digit keep MP3 and F16.
 _SEAM = re.compile(r"(?<=[a-z]{2})(?=[A-Z][a-z])|(?<=[a-zA-Z]{3})(?=[0-9])")
+
+
+class Names(Protocol):
+    """Names with their rows."""
+
+    def get(self, name: str, default: int, /) -> int:
+        """Return the row of a name, or the default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +50,12 @@ class Readable:
         return (self.starts[start], self.ends[end - 1]) if self.starts else (start, end)
 
 
-def readable(text: str, known: Callable[[str], bool]) -> Readable:
+def readable(text: str, names: Names) -> Readable:
     """What detectors read of `text`.
 
     Args:
         text: as it stands in the pair.
-        known: whether a word is a name of the knowledge base as it is; such a word is never split.
+        names: of the knowledge base, see `openmofi.knowledge.KnowledgeBase.names`; a word that is one is never split.
     """
     if not _EDITED.search(text):
         return Readable(text)
@@ -60,7 +68,7 @@ def readable(text: str, known: Callable[[str], bool]) -> Readable:
     edits += [(place, place + 1, " ") for place, letter in enumerate(text) if letter == "_"]
     for word in _JOINED.finditer(text):
         seams = [seam.start() + word.start() for seam in _SEAM.finditer(word.group())]
-        if seams and word.start() not in taken and not known(word.group()):
+        if seams and word.start() not in taken and names.get(fold_token(word.group()), -1) < 0:
             edits += [(seam, seam, " ") for seam in seams]
     return _edited(text, sorted(edits)) if edits else Readable(text)
 

@@ -339,6 +339,6 @@ def test_the_dashboards_address_is_said(monkeypatch):
     monkeypatch.setattr(ray, "init", lambda *given, **options: Context())
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     monkeypatch.setattr(Actors, "begin", lambda self, *given: None)
-    monkeypatch.setattr("openmofi.plugins.ray.run_tasks", lambda *given: [])
+    monkeypatch.setattr("openmofi.engine.loop.run_tasks", lambda *given: [])
     RayEngine().run(Waits(""), [1], notes := Notes())
     assert notes.said == ["Ray's dashboard: http://10.0.0.1:8265"]

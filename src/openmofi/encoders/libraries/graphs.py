@@ -30,7 +30,7 @@ from openmofi.encoders.folder import SPEC_FILE, TOKENIZER_FOLDER, Side, write_de
 from openmofi.encoders.libraries.checkpoints import first_line
 from openmofi.encoders.preprocess import preprocessing_from_json
 from openmofi.encoders.protocol import Array, Preprocessing
-from openmofi.engine.cores import cores
+from openmofi.engine.protocol import cores
 from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.extensions import extension
 from openmofi.storage import fingerprint
@@ -111,7 +111,7 @@ def _fingerprint(style: str, dim: int, graphs: Graphs) -> str:
 def open_graphs(folder: Path, raw: Mapping[str, Any], spec: str) -> Encoder:
     """Open exported graphs with their engine, on the CPU.
 
-    As many threads are used as `openmofi.engine.cores` says.
+    As many threads are used as `openmofi.engine.protocol` says.
 
     Args:
         folder: of the encoder.

@@ -23,9 +23,8 @@ from scipy.sparse import csr_array
 
 from openmofi.labeling.calibrate.calibration import MINIMUM, Calibration, fit_calibration, humbled
 from openmofi.labeling.calibrate.evidence import Evidence
-from openmofi.labeling.calibrate.naming import capped, learned_naming, type_factor
+from openmofi.labeling.calibrate.naming import Offsets, capped, entity_offsets, learned_naming, type_factor
 from openmofi.labeling.calibrate.neighbours import Gallery
-from openmofi.labeling.calibrate.offsets import Offsets, entity_offsets
 from openmofi.labeling.calibrate.overclaim import Judged, humility
 
 Doubles = NDArray[np.float64]

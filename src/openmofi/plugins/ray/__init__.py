@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
-from openmofi.engine.loop import PATIENCE, run_tasks
+from openmofi.engine.loop import PATIENCE, Session
 from openmofi.engine.protocol import Engine, EngineKind, Job, Progress, SetAside, WorkFactory
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.plugins.ray.actors import Actors, Reserved
@@ -65,7 +65,7 @@ class RayEngine:
             return session.run(factory, tasks, progress, set_aside)
 
 
-class _Session:
+class _Session(Session):
     """Connects when there is work."""
 
     def __init__(self, engine: RayEngine) -> None:
@@ -74,21 +74,14 @@ class _Session:
         self._ours = False
         self._actors: Actors | None = None
 
-    def suited(self, job: Job, progress: Progress) -> Engine:
-        return self
-
-    def session(self) -> AbstractContextManager[Engine]:
-        return nullcontext(self)
-
     def run(
         self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress, set_aside: SetAside | None = None
     ) -> list[dict[str, Any]]:
         if not tasks:
             return []
         if self._actors is None:
-            self._actors = self._connected(progress)
-        self._actors.begin(factory, len(tasks), progress.say)
-        return run_tasks(self._actors, tasks, progress, set_aside)
+            self._workers = self._actors = self._connected(progress)
+        return super().run(factory, tasks, progress, set_aside)
 
     def _connected(self, progress: Progress) -> Actors:
         try:

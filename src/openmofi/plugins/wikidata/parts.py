@@ -18,8 +18,7 @@ from typing import IO
 
 import pyarrow as pa
 
-from openmofi.engine.cores import cores
-from openmofi.engine.protocol import Progress
+from openmofi.engine.protocol import Progress, cores
 from openmofi.errors import OpenMofiError
 from openmofi.plugins.wikidata.dump import BLOCK, Piece, pieces
 from openmofi.plugins.wikidata.items import Broken, ItemReader
@@ -163,7 +162,7 @@ def _part(folder: Path, own: str, block: int) -> Path:
 
 def _summed(paths: Sequence[str]) -> Parts:
     items = others = broken = 0
-    for path, end in zip(paths, footers(str, paths), strict=True):
+    for path, end in zip(paths, footers(paths), strict=True):
         if end is None:
             raise OpenMofiError(f"{path} is damaged.", "Remove it and start the command again: it is read anew.")
         items, others, broken = (items + end.rows, others + _noted(end, "others"), broken + _noted(end, "broken"))

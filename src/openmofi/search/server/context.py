@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from openmofi.encoders import Array
 from openmofi.encoders.preprocess import as_image, bounded
-from openmofi.engine.cores import cores
+from openmofi.engine.protocol import cores
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.search.index import Index
 from openmofi.search.query import Example, Query, Region

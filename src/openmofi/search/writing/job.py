@@ -18,7 +18,8 @@ from openmofi.dataset.tables import Folder
 from openmofi.encoders import Array, Encoder
 from openmofi.engine import LocalEngine, Progress, Quiet
 from openmofi.errors import UsageError
-from openmofi.features import FeatureStore, embed_entities
+from openmofi.features.entities import embed_entities
+from openmofi.features.store import FeatureStore
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.lookup import keys_of
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE, check_template

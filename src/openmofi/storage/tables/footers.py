@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -51,9 +51,6 @@ def _compared(compare: Any, strings: pa.Array, places: NDArray[np.int64], wanted
     return compared
 
 
-Item = TypeVar("Item")
-
-
 def is_whole(path: str | Path) -> bool:
     """Whether a file that `write_table` (.parquet) or `write_arrow` (.arrow) wrote is there, with its end.
 
@@ -75,15 +72,10 @@ def is_whole(path: str | Path) -> bool:
     return True
 
 
-def whole(path_of: Callable[[Item], str], items: Iterable[Item]) -> Iterator[bool]:
-    """Whether the file of each item is there with its end, see `is_whole`; objects are asked for by listings.
-
-    Args:
-        path_of: of an item; called when it is wanted, so that the paths of many items are not held.
-        items: may be gone through twice.
-    """
-    there = present(path for path in map(path_of, items) if in_object_store(path))
-    return in_threads(lambda path: path in there if in_object_store(path) else is_whole(path), map(path_of, items))
+def whole(paths: Sequence[str]) -> Iterator[bool]:
+    """Whether each file is there with its end, see `is_whole`; objects are asked for by listings."""
+    there = present(path for path in paths if in_object_store(path))
+    return in_threads(lambda path: path in there if in_object_store(path) else is_whole(path), paths)
 
 
 def is_damage(error: Exception) -> bool:
@@ -138,16 +130,10 @@ def parquet_metadata(path: str | Path) -> pq.FileMetaData:
         return pq.read_metadata(handle)
 
 
-def footers(path_of: Callable[[Item], str], items: Iterable[Item]) -> Iterator[Footer | None]:
-    """`table_footer` of the file of each item, many at a time; of objects those that there are, by listings.
-
-    Args:
-        path_of, items: see `whole`.
-    """
-    there = present(path for path in map(path_of, items) if in_object_store(path))
-    return in_threads(
-        lambda path: None if in_object_store(path) and path not in there else table_footer(path), map(path_of, items)
-    )
+def footers(paths: Sequence[str]) -> Iterator[Footer | None]:
+    """`table_footer` of each file, many at a time; of objects those that there are, by listings."""
+    there = present(path for path in paths if in_object_store(path))
+    return in_threads(lambda path: None if in_object_store(path) and path not in there else table_footer(path), paths)
 
 
 def require_footer(path: str | Path) -> Footer:

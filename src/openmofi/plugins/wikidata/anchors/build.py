@@ -18,8 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from openmofi.config import PositiveInt, Settings
-from openmofi.engine.cores import cores
-from openmofi.engine.protocol import Progress, Quiet
+from openmofi.engine.protocol import Progress, Quiet, cores
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.files.tries import built_trie, save_trie
 from openmofi.knowledge.names import Memo, piece_pattern
