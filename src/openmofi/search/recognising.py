@@ -47,7 +47,6 @@ _KIND, _PART = "recognised", "recognised"
 _TOGETHER = 64
 
 
-@dataclass(frozen=True)
 class RecogniseSummary(Summary, frozen=True):
     """What a table says on the whole.
 
