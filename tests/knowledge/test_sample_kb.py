@@ -152,7 +152,7 @@ def test_the_command(kb, tmp_path):
         ({"types": ["bird"], "entities": ["Q1"]}, UsageError, "Give one of the three"),
     ],
 )
-def test_what_gives_no_slice_is_a_sentence_and_leaves_nothing(kb, tmp_path, chosen, error, says):
+def test_what_gives_no_slice_leaves_nothing(kb, tmp_path, chosen, error, says):
     with pytest.raises(error, match=says):
         openmofi.sample_kb(kb, tmp_path / "part", **chosen)
     assert not [path for path in (tmp_path / "part").glob("*") if not path.name.startswith(".")]
