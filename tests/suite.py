@@ -1,7 +1,7 @@
-"""How the suite is run: which slow tests `make test` keeps, what runs in one process, what starts first, what was skipped.
+"""How the suite is run: which slow tests `make test` has, what shares a process, what starts first, what was skipped.
 
-`chosen.txt` names the slow tests that `make test` runs too. `durations.json` says how long the others take: seconds of a
-test function with all its cases. `make test-durations` measures them anew.
+`chosen.txt` names the slow tests that `make test` runs too. `durations.json` holds the seconds that each test function
+takes with all its cases; `make test-durations` measures them anew.
 """
 
 from __future__ import annotations
@@ -110,9 +110,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def _same_surroundings() -> Iterator[None]:
     """A test leaves environment and working folder to others as it found them."""
-    before, folder = dict(os.environ), os.getcwd()
+    before, folder = dict(os.environ), Path.cwd()
     yield
-    after, there = dict(os.environ), os.getcwd()
+    after, there = dict(os.environ), Path.cwd()
     changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
     for name in changed:
         os.environ.pop(name, None)

@@ -79,11 +79,14 @@ def test_any_entities_keep_what_is_theirs(ids, block, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sampling, "_BLOCK", block)
         sample_entities(kb, folder / "part", ids=sorted(ids))
-    require_slice(KnowledgeBase.open(folder / "part"), kb, ids)
+    part = KnowledgeBase.open(folder / "part")
+    assert set(part) == ids - {"unknown"}
+    require_slice(part, kb, ids)
 
 
 def test_most_keeps_the_most_popular(kb, tmp_path):
     part = openmofi.sample_kb(kb, tmp_path / "part", types=["bird", "machine", "place"], most=2)
+    assert set(part) == {"Q2", "Q3"}
     require_slice(part, kb, ["Q2", "Q3"])
 
 
