@@ -21,6 +21,8 @@ TESTS = Path(__file__).parent
 CHOSEN, DURATIONS = TESTS / "chosen.txt", TESTS / "durations.json"
 COSTLY = {"small_encoder", "small_demo", "sources"}
 """What is made by them, or from them, takes five seconds or more."""
+LONG = 10.0
+"""Seconds of a case above which it is slow, marked or not."""
 LONGEST_NAME = 100
 LONGEST_VALUE = 20
 WORTH_STORING = 1.0
@@ -56,19 +58,18 @@ def group_of(item: pytest.Item) -> str:
 
 @pytest.hookimpl(tryfirst=True)  # before markers select, and before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if long := [item.nodeid for item in items if len(item.name) > LONGEST_NAME]:
-        raise pytest.UsageError(f"Names of tests have at most {LONGEST_NAME} characters; give ids: {long[0][:300]} …")
+    if long := [item.name for item in items if len(item.name) > LONGEST_NAME]:
+        names = "\n".join(f"  {name[:LONGEST_NAME]}…" for name in long)
+        raise pytest.UsageError(f"Names of tests have at most {LONGEST_NAME} characters; give ids:\n{names}")
     chosen = {line for line in CHOSEN.read_text().splitlines() if line and not line.startswith("#")}
+    stored, cases = json.loads(DURATIONS.read_text()), Counter(map(function_of, items))
     for item in items:
-        if not COSTLY.isdisjoint(getattr(item, "fixturenames", ())):
+        each = stored.get(name := function_of(item), 0.0) / cases[name]
+        if each > LONG or not COSTLY.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)
-        names = {item.name, getattr(item, "originalname", item.name)} & chosen
-        if names and item.get_closest_marker("slow"):
+        if item.get_closest_marker("slow") and {item.name, item.name.partition("[")[0]} & chosen:
             item.add_marker(pytest.mark.chosen)
         item.add_marker(pytest.mark.xdist_group(group_of(item)))
-    whole = set(config.args) <= {"tests", str(TESTS)}
-    if whole and (idle := chosen - {name for item in items for name in (item.name, getattr(item, "originalname", ""))}):
-        raise pytest.UsageError(f"{CHOSEN} names no tests: {', '.join(sorted(idle))}")
 
 
 class LongestFirst:
@@ -91,7 +92,8 @@ class Durations:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         file, _, name = report.nodeid.partition("::")
-        self.seconds[f"{Path(file).name}::{name.split('[')[0].split('@')[0]}"] += report.duration
+        name = name.split("[")[0].split("@")[0].rpartition("::")[2]
+        self.seconds[f"{Path(file).name}::{name}"] += report.duration
 
     def pytest_sessionfinish(self) -> None:
         rows = json.loads(DURATIONS.read_text()) | self.seconds
