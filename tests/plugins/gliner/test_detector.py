@@ -212,7 +212,7 @@ def _drop_weights(path):
         ("gliner:x?batch_size=0", "batch_size"),
         ("gliner:x?", "no folder"),
         ("gliner:./nothing/here", "no folder"),
-        ("gliner:x/y+gliner:x/z", "repeat"),
+        ("gliner:x/y+gliner:x/y", "repeat"),
         ("gazetteer:x", "Unknown"),
     ],
 )

@@ -96,7 +96,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_a_process_that_parses_imports_neither_pandas_nor_what_later_steps_need() -> None:
     code = (
-        "import io, sys\nfrom openmofi.knowledge.files import slots\n"
+        "import io, sys\nfrom openmofi.plugins.wikidata import slots\n"
         "from openmofi.plugins.wikidata import parts\n"
         "slots._begin(parts._begin, (('en',), ()))\n"
         'line = b\'{"type":"item","id":"Q1","labels":{"en":{"value":"crane"}}}\'\n'
