@@ -12,7 +12,7 @@ from openmofi.mentions import gazetteer as name_filter
 from openmofi.mentions.gazetteer import LONGEST, filter_of
 from openmofi.mentions.words import END, word_hash
 
-WORDS = st.sampled_from(["a", "b", "crane", "york", "犬", "½", "", "\n"])
+WORDS = st.sampled_from(["a", "b", "crane", "york", "犬", "½", "\n"])  # a word of a text is never empty
 NAMES = st.sets(st.lists(WORDS.filter(str.strip), min_size=1, max_size=8).map(" ".join), min_size=1, max_size=30)
 
 
