@@ -35,7 +35,7 @@ $(VENV)/.sample: pyproject.toml $(wildcard requirements/*.txt) | $(BIN)/python
 	$(LOCKED)/build.txt
 	$(TORCH)
 	$(LOCKED)/sample.txt
-	$(PIP) --editable .
+	$(PIP) --editable . --editable studies
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.sample
@@ -105,7 +105,7 @@ test-openclip4: $(VENV4)/.done
 fuzz: $(VENV)/.dev
 	PYTHONPATH=src:.:tests $(BIN)/python -m hostile.fuzz
 	OPENMOFI_RACES=200 $(BIN)/python -m pytest tests/dataset/test_race.py
-	OPENMOFI_INDEX_KILLS=100 $(BIN)/python -m pytest -n 0 -k killed tests/search/test_safety.py tests/search/test_postgres.py
+	OPENMOFI_INDEX_KILLS=100 $(BIN)/python -m pytest -n 0 -k killed tests/search/test_safety.py tests/plugins/postgres/test_postgres.py
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -64,7 +64,7 @@ def work(base: str, captions: str, count: int) -> dict[str, Any]:
     """What a worker does with captions, the first thousand to warm up."""
     from openmofi.knowledge import KnowledgeBase
     from openmofi.labeling.label_settings import TextSettings
-    from openmofi.labeling.read.linking import TextLinker
+    from openmofi.labeling.link import TextLinker
 
     texts = Path(captions).read_text("utf-8").split("\n")[:count]
     before = _memory()

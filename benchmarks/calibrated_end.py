@@ -35,7 +35,14 @@ import openmofi
 from openmofi.bootstrap import wilson_interval
 from openmofi.config import settings_from
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE, entity_text
-from openmofi.sample.ends import (
+from openmofi.search import Index, Query
+from openmofi.search.rank.calibration import share_of, with_share
+from openmofi.search.rank.fitting import Known, fit_recognition
+from openmofi.search.rank.recognition import likely_entities
+from openmofi.search.rank.state import State
+from openmofi.storage import read_manifest
+from studies.scoring import read_truth as read_judged
+from studies.world.ends import (
     SHOWN,
     UNTIL,
     Shown,
@@ -47,18 +54,11 @@ from openmofi.sample.ends import (
     measured,
     read_truth,
 )
-from openmofi.sample.images.gather import gather, rename
-from openmofi.sample.images.packages import fetch
-from openmofi.sample.pages.plan import make_plan
-from openmofi.sample.pages.source import make_source
-from openmofi.sample.world_settings import WorldSettings
-from openmofi.search import Index, Query
-from openmofi.search.rank.calibration import share_of, with_share
-from openmofi.search.rank.fitting import Known, fit_recognition
-from openmofi.search.rank.recognition import likely_entities
-from openmofi.search.rank.state import State
-from openmofi.storage import read_manifest
-from studies.scoring import read_truth as read_judged
+from studies.world.images.gather import gather, rename
+from studies.world.images.packages import fetch
+from studies.world.pages.plan import make_plan
+from studies.world.pages.source import make_source
+from studies.world.world_settings import WorldSettings
 
 KINDS = ("entity", "name", "text", "image")
 _BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 1.0)

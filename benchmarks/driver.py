@@ -32,6 +32,7 @@ import time
 import zlib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -91,22 +92,22 @@ class FreeTasks:
 
     def run(self, factory: Any, tasks: Sequence[Any], progress: Any, set_aside: Any = None) -> list[dict[str, Any]]:
         """See `openmofi.engine.protocol.Engine.run`."""
-        from openmofi.engine import Quiet
-        from openmofi.labeling.judge.stage import JudgeStage
-        from openmofi.labeling.read.linking import LinkStage
-        from openmofi.labeling.read.stage import ReadStage
+        from openmofi.engine import Quiet, two_pass
+        from openmofi.labeling.judge import ShardJudge
+        from openmofi.labeling.link import ShardLinker
+        from openmofi.labeling.read import ShardReader
         from openmofi.storage import shards
-        from openmofi.storage.tables import two_pass
 
         with self.taken:
             if factory is shards._taking:
                 return [{"fingerprints": [f"{next(self._numbers):016x}" for _ in task]} for task in tasks]
-            if isinstance(factory, ReadStage):
-                paths = [factory.texts_path, lambda shard: factory.features.path(shard.name, shard.fingerprint)]
-            elif isinstance(factory, LinkStage):
-                paths = [factory.read.links_path]
-            elif isinstance(factory, JudgeStage):
-                paths = [factory.path]
+            opened, given = (factory.func, factory.args[0]) if isinstance(factory, partial) else (None, None)
+            if opened is ShardReader:
+                paths = [given.texts, lambda shard: given.features.path(shard.name, shard.fingerprint)]
+            elif opened is ShardLinker:
+                paths = [given.links]
+            elif opened is ShardJudge:
+                paths = [given.path]
             elif isinstance(factory, two_pass._Pass):
                 ending = "arrow" if factory.second else "zst"
                 paths = [lambda part: f"{factory.folder}/{part.number}.{ending}"]
@@ -159,8 +160,9 @@ def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
     from openmofi.encoders import as_encoder
     from openmofi.engine import Quiet
     from openmofi.knowledge import KnowledgeBase, build_table
-    from openmofi.labeling import LabelSettings, corpus, label
+    from openmofi.labeling import LabelSettings, label, label_job
     from openmofi.labeling import job as job_module
+    from openmofi.labeling.decide import decide
     from openmofi.pairs import Record, write_tar
     from openmofi.storage import expand_shards
 
@@ -186,13 +188,14 @@ def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
     write_tar(folder / "s000000.tar", records)
     spread(str(folder / "s000000.tar"), [str(folder / f"s{number:06d}.tar") for number in range(1, shards)])
 
-    decide, deciding = job_module.decide, Taken()
+    deciding = Taken()
 
     def timed(*given: Any) -> Any:
         with deciding:
             return decide(*given)
 
-    job_module.decide, corpus.CALIBRATION_PAIRS = timed, _CALIBRATION_PAIRS
+    job_module.STEPS = tuple(timed if step is decide else step for step in job_module.STEPS)
+    label_job.CALIBRATION_PAIRS = _CALIBRATION_PAIRS
     encoder = as_encoder((image_features, features))
     found = expand_shards([str(folder)])
     kb, settings = KnowledgeBase.open(root / "kb"), LabelSettings()

@@ -223,7 +223,7 @@ class VitB32:
 
 def embedding(encoder: Any, folder: Path, world: Path, rounds: int) -> dict[str, harness.Row]:
     from openmofi.engine import Quiet
-    from openmofi.features import image_features_of
+    from openmofi.features.images import image_features_of
     from openmofi.pairs import ImageRefused, decode_image, read_pairs
     from openmofi.storage import expand_shards
 

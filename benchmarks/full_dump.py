@@ -91,7 +91,7 @@ def _template(entity: dict[str, Any], lean: bool) -> tuple[bytes, list[int], lis
 def read(dump: str, work: str) -> dict[str, Any]:
     """Read a dump into parts by one worker."""
     from openmofi.engine import Quiet
-    from openmofi.knowledge.wikidata.parts import read_parts
+    from openmofi.plugins.wikidata.parts import read_parts
 
     parts = read_parts({"dump": Path(dump)}, Path(work) / "parts", ("en", "de"), Quiet(), workers=1)
     return {"items": parts.items}
@@ -99,7 +99,7 @@ def read(dump: str, work: str) -> dict[str, Any]:
 
 def unpack(dump: str, _: str) -> dict[str, Any]:
     """Unpack a dump and find the ends of blocks, and nothing else."""
-    from openmofi.knowledge.wikidata.dump import pieces
+    from openmofi.plugins.wikidata.dump import pieces
 
     return {"bytes": sum(len(piece.lines) for piece in pieces(dump))}
 
@@ -107,8 +107,7 @@ def unpack(dump: str, _: str) -> dict[str, Any]:
 def select(_: str, work: str, memory: str) -> dict[str, Any]:
     """Join what was read into tables."""
     from openmofi.knowledge.files.database import JOINED, memory_bytes
-    from openmofi.knowledge.wikidata.classes import class_rules
-    from openmofi.knowledge.wikidata.select import select_tables
+    from openmofi.plugins.wikidata.select import class_rules, select_tables
 
     folder = Path(work)
     return select_tables(
@@ -272,9 +271,8 @@ def equal(root: Path, items: int) -> tuple[list[harness.Row], dict[str, float]]:
     from plain_reader import differing_tables
 
     from openmofi.engine import Quiet
-    from openmofi.knowledge.wikidata.classes import class_rules, known_classes
-    from openmofi.knowledge.wikidata.parts import read_parts
-    from openmofi.knowledge.wikidata.select import select_tables
+    from openmofi.plugins.wikidata.parts import read_parts
+    from openmofi.plugins.wikidata.select import class_rules, known_classes, select_tables
 
     dump = root / "equal.json"
     lines = b"".join(_lines(items, lean=False)).splitlines()

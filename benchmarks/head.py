@@ -65,7 +65,7 @@ def ours(contender: str, classes: int, dim: int) -> tuple[Loss, torch.optim.Opti
 
     from openmofi.objectives.class_head.margin_softmax import MarginSoftmax
     from openmofi.objectives.objective_settings import MarginSoftmaxSettings
-    from openmofi.training.row_optimizers import RowAdagrad, RowAdamW
+    from openmofi.training.optimization import RowAdagrad, RowAdamW
 
     settings = MarginSoftmaxSettings(
         implementation=contender.split()[0],

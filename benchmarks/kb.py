@@ -36,7 +36,7 @@ import big_base
 import full_dump
 import harness
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests/knowledge/wikidata"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests/plugins/wikidata"))
 _SEEDS = 500
 
 
@@ -75,7 +75,7 @@ def compress(plain: Path) -> dict[str, Path]:
 
 def bare(dump: Path) -> int:
     """Decompress and split."""
-    from openmofi.knowledge.wikidata.dump import pieces
+    from openmofi.plugins.wikidata.dump import pieces
 
     return sum(len(piece.lines.split(b"\n")) for piece in pieces(dump))
 
@@ -83,7 +83,7 @@ def bare(dump: Path) -> int:
 def read(dump: Path, folder: Path) -> Any:
     """Read into parts, anew."""
     from openmofi.engine import Quiet
-    from openmofi.knowledge.wikidata.parts import read_parts
+    from openmofi.plugins.wikidata.parts import read_parts
 
     shutil.rmtree(folder, ignore_errors=True)
     return read_parts({dump.name: dump}, folder, ("en", "de"), Quiet())
@@ -101,7 +101,7 @@ def halved(plain: Path) -> Path:
 def seconds_of(root: Path, dump: Path, halves: Sequence[Path], rounds: int) -> dict[str, float]:
     """Median processor seconds of this process and its workers, by contender, in turns."""
     from openmofi.engine import Quiet
-    from openmofi.knowledge.wikidata.parts import read_parts
+    from openmofi.plugins.wikidata.parts import read_parts
 
     def side_by_side() -> None:
         shutil.rmtree(root / "parts", ignore_errors=True)
@@ -139,8 +139,7 @@ def joined(folder: Path, memory: str) -> dict[str, float]:
     import pyarrow.parquet as pq
 
     from openmofi.knowledge.files.database import memory_bytes
-    from openmofi.knowledge.wikidata.classes import class_rules
-    from openmofi.knowledge.wikidata.select import select_tables
+    from openmofi.plugins.wikidata.select import class_rules, select_tables
 
     start = time.perf_counter()
     selected = select_tables(

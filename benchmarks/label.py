@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 def prepare(root: Path, entities: int) -> None:
     """A small world with its knowledge base and encoder, by the demo."""
     from openmofi.engine import Quiet
-    from openmofi.sample.demo import label_world
-    from openmofi.sample.world_settings import world_settings
+    from studies.world.demo import label_world
+    from studies.world.world_settings import world_settings
 
     label_world(root, Quiet(), settings=world_settings(None, entities))
 
@@ -134,7 +134,8 @@ def over_stub(world: Path, throughput: int, seconds: float, rounds: int) -> tupl
     """Rows and ratios of the job over a stub, and of decoding alone."""
     import stub
     from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE
-    from openmofi.features import FeatureStore, ahead
+    from openmofi.features.store import FeatureStore
+    from openmofi.features.stream import ahead
     from openmofi.pairs import read_pairs
 
     encoder, kb, sources = opened(world)

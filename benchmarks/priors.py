@@ -1,8 +1,8 @@
 """Which priors make links likeliest that were held out: links alone, sitelinks or page views alone, or mixed.
 
-On a generated world (`tests/knowledge/wikidata/joined_world.py`) whose dumps of items and pages belong together:
+On a generated world (`tests/plugins/wikidata/joined_world.py`) whose dumps of items and pages belong together:
 anchors are counted in four fifths of the pages, and the links of the others are predicted. The weights of the mixture
-are found by the build, from the counted four fifths (`openmofi.knowledge.wikidata.weights`).
+are found by the build, from the counted four fifths (`openmofi.plugins.wikidata.priors`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ def compare(folder: Path, entities: int, seed: int) -> list[dict[str, Any]]:
     """A row a prior: accuracy@1 and mean log-likelihood of the links, and the weights that the build found."""
     from joined_world import held_out_links, linked_priors, priors_of, score, world, write_files
 
-    from openmofi.knowledge import Extras, KnowledgeBase, build_wikidata
+    from openmofi.knowledge import KnowledgeBase
+    from openmofi.plugins.wikidata.build import Extras, build_wikidata
 
     files = write_files(world(entities, seed), folder)
     bases = {}

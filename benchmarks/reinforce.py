@@ -50,8 +50,8 @@ def prepare(world: Path, entities: int) -> None:
     if (world / "dataset/manifest.json").exists():
         return
     from openmofi.engine import Quiet
-    from openmofi.sample.demo import label_world
-    from openmofi.sample.world_settings import world_settings
+    from studies.world.demo import label_world
+    from studies.world.world_settings import world_settings
 
     label_world(world, Quiet(), settings=world_settings(None, entities))
 
@@ -103,7 +103,7 @@ def seen(store: Path, shards: Sequence[Any]) -> tuple[list[Any], list[str]]:
 
 def exported(teacher: Any, out: Path, shards: Sequence[Any]) -> Any:
     """The same teacher as ONNX graphs in 32 bits."""
-    from openmofi.api_export import export
+    from openmofi.api.encoders import export
     from openmofi.reinforcement import TeacherSpec
 
     export(teacher.spec, out, format="onnx", images=[shards[0].path])

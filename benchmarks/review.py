@@ -27,10 +27,10 @@ import numpy as np
 
 import harness
 from openmofi.knowledge import KnowledgeBase
-from openmofi.sample.ends import Shown, read_truth
 from openmofi.search import Index, Verdict
 from openmofi.search.server import ServeSettings, serve
 from openmofi.search.server.judging import precision, to_judge
+from studies.world.ends import Shown, read_truth
 
 KEY, POINT, CLICK, FIXATION, DECISION, WORD, THINK = 0.28, 1.1, 0.2, 0.23, 0.07, 0.25, 1.35
 """Seconds: a key; pointing at a target; press and release; a glance at an image; recognising what it is; reading a word

@@ -51,7 +51,7 @@ def bare_seconds(recipe: Any, steps: int) -> float:
     import numpy as np
 
     from openmofi.training.model import build_model, inputs_of
-    from openmofi.training.terms import build_optimizers, build_terms
+    from openmofi.training.state import build_optimizers, build_terms
 
     inputs = inputs_of(recipe.model)
     model = build_model(recipe.model, inputs, seed=0).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -131,9 +131,9 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="A setting of the recipe.")
     arguments = parser.parse_args()
     from openmofi.engine import Quiet
-    from openmofi.sample.demo import label_world
-    from openmofi.sample.world_settings import world_settings
     from openmofi.training.process import keep_freed_memory
+    from studies.world.demo import label_world
+    from studies.world.world_settings import world_settings
 
     keep_freed_memory()
     label_world(arguments.world, Quiet(), settings=world_settings(None, arguments.entities))

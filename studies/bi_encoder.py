@@ -14,28 +14,27 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from openmofi.linking.corpora.examples import NIL, Candidate, Example
-from openmofi.linking.fusion.build import minilm_folder
-from openmofi.linking.fusion.fusion_settings import FusionSettings
-from openmofi.linking.fusion.packing import segment_log_softmax
-from openmofi.linking.fusion.text import FusionTokens, load_tokenizer
 from openmofi.objectives.protocol import Batch
+from openmofi.plugins.fusion.build import minilm_folder
+from openmofi.plugins.fusion.corpora.examples import NIL, Candidate, Example
+from openmofi.plugins.fusion.fusion_settings import FusionSettings
+from openmofi.plugins.fusion.packing import segment_log_softmax
+from openmofi.plugins.fusion.text import FusionTokens, load_tokenizer
+from openmofi.plugins.fusion.training.data import LinkExamples
+from openmofi.plugins.fusion.training.recipe import LinkRecipe
+from openmofi.plugins.fusion.training.run import MeanLoss, split_examples, train_linker_state
 from openmofi.quiet import quiet_transformers
 from openmofi.storage import claimed, file_fingerprint, finish_manifest
 from openmofi.training.grad_cache import Term
-from openmofi.training.linking.data import LinkExamples
-from openmofi.training.linking.recipe import LinkRecipe
-from openmofi.training.linking.run import split_examples, train_linker_state
-from openmofi.training.linking.steps import MeanLoss
 from openmofi.training.log import Watcher
-from openmofi.training.model.freeze import freeze
+from openmofi.training.model.build import freeze
 from openmofi.training.optimization import dense_optimizer
 from openmofi.training.process import training_process
 from openmofi.training.run import OUTPUTS, deciding_settings
 from openmofi.training.state import RunState
 
 _MAX_TOKENS = 128
-# Texts of like lengths that pass the encoder together; see `openmofi.linking.fusion.model`.
+# Texts of like lengths that pass the encoder together; see `openmofi.plugins.fusion.model`.
 _AT_ONCE, _AT_ONCE_CPU = 128, 16
 _SCALE = 20.0
 

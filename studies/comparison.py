@@ -32,16 +32,16 @@ from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation import bootstrap_interval, paired_bootstrap
 from openmofi.evaluation.protocols.retrieval.ranked import EXCL, INCL
-from openmofi.evaluation.protocols.retrieval.sample_retrieval import ZERO_SHOT
 from openmofi.evaluation.result import GROUP, write_result
 from openmofi.evaluation.run import evaluate
-from openmofi.sample.demo import Stopwatch, audit_demo, finish_demo, page_command
-from openmofi.sample.ends import search_metrics
 from openmofi.training.recipe.rules import load_recipe
 from studies import recipe_path
 from studies.command import Json, Out, Set, run_study
 from studies.report import Table, encoder_table, number, print_end, verdict
 from studies.training import TrainingRun, train_side_by_side
+from studies.world.demo import Stopwatch, audit_demo, finish_demo, page_command
+from studies.world.ends import search_metrics
+from studies.world.sample_retrieval import ZERO_SHOT
 
 UNTRAINED = "untrained"
 BASELINE, BEST = "alt_text", "multi_task"

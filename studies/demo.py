@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from openmofi.engine import Progress
-from openmofi.sample.demo import label_world
-from openmofi.sample.encoder import PARTIAL_LABELS
 from openmofi.storage import read_manifest
+from studies.world.demo import label_world
+from studies.world.encoder import PARTIAL_LABELS
 
 
 def demo_encoder(demo: Path, progress: Progress) -> Path:

@@ -24,18 +24,18 @@ from openmofi.cli.command import run_command
 from openmofi.cli.recipes import changes
 from openmofi.engine import Progress
 from openmofi.evaluation import bootstrap_interval, paired_bootstrap
-from openmofi.evaluation.linkers.accuracy import disambiguation_scores, prior_answers
-from openmofi.linking.corpora.examples import Example, read_examples, write_examples
-from openmofi.linking.corpora.wordnet import SEEN, UNSEEN, wordnet_examples
-from openmofi.sample.demo import Stopwatch
-from openmofi.sample.images.packages import fetch
+from openmofi.plugins.fusion.corpora.examples import Example, read_examples, write_examples
+from openmofi.plugins.fusion.corpora.wordnet import SEEN, UNSEEN, wordnet_examples
+from openmofi.plugins.fusion.evaluation.accuracy import disambiguation_scores, prior_answers
+from openmofi.plugins.fusion.training.recipe import LinkRecipe, load_link_recipe
+from openmofi.plugins.fusion.training.run import LINKER, train_linker
 from openmofi.storage import file_fingerprint, fingerprint, read_manifest, write_json, write_text
-from openmofi.training.linking.recipe import LinkRecipe, load_link_recipe
-from openmofi.training.linking.run import LINKER, train_linker
 from openmofi.training.run import deciding_settings
 from studies.command import Json, Out, Set, run_study
 from studies.fusion_figures import fusion_report, print_fusion
 from studies.training import ProgressWatcher
+from studies.world.demo import Stopwatch
+from studies.world.images.packages import fetch
 
 EXAMPLES = "examples.parquet"
 RECIPE, BI_ENCODER, UNTRAINED, PRIOR, REFERENCE = "select", "bi_encoder", "bi_encoder_untrained", "prior", "reference"
@@ -159,8 +159,8 @@ def _fusion_answers(study: FusionStudy, name: str, tests: Sequence[Example], *se
     recipe, folder = study.recipe(*settings), study.root / name
 
     def answer() -> list[str]:
-        from openmofi.linking.fusion.linker import answers_of
-        from openmofi.linking.fusion.store import open_fusion
+        from openmofi.plugins.fusion.linker import answers_of
+        from openmofi.plugins.fusion.store import open_fusion
 
         study.watch.time(
             f"train-{name}",
@@ -175,8 +175,8 @@ def _no_prior_answers(study: FusionStudy, tests: Sequence[Example]) -> list[str]
     """What the trained `select` answers if the weight of the prior, which is fitted after training, is 0."""
 
     def answer() -> list[str]:
-        from openmofi.linking.fusion.linker import answers_of
-        from openmofi.linking.fusion.store import open_fusion
+        from openmofi.plugins.fusion.linker import answers_of
+        from openmofi.plugins.fusion.store import open_fusion
 
         fusion = replace(open_fusion(study.root / RECIPE / LINKER), prior_weight=0.0)
         return study.answers(NO_PRIOR, lambda: answers_of(fusion, tests))

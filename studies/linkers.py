@@ -22,16 +22,16 @@ from openmofi.engine import LocalEngine, Progress
 from openmofi.errors import UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling import LabelSettings, label
-from openmofi.labeling.corpus import read_corpus
-from openmofi.labeling.decide import decide
+from openmofi.labeling.decide import decision_of
+from openmofi.labeling.job import read_corpus
 from openmofi.labeling.label_settings import TextSettings
 from openmofi.linking import check_linker
-from openmofi.sample.demo import Stopwatch, label_world
-from openmofi.sample.encoder import PARTIAL_LABELS
-from openmofi.sample.world_settings import WorldSettings, world_settings
 from openmofi.storage import Shard, expand_shards, write_json
 from studies.command import Demo, Json, MaxEntities, Out, run_study
 from studies.report import Table, number
+from studies.world.demo import Stopwatch, label_world
+from studies.world.encoder import PARTIAL_LABELS
+from studies.world.world_settings import WorldSettings, world_settings
 
 PAGES: Mapping[str, str] = {"training": "pages/train", "heldout": "pages/heldout_pages"}
 
@@ -96,7 +96,7 @@ def _label(demo: Path, out: Path, linker: str, progress: Progress) -> None:
     }
     if not calibration.exists():
         corpus = read_corpus(shards["training"], kb, encoder, settings, cache, LocalEngine(), progress)
-        decide(corpus, encoder, settings, None).calibration.save(calibration)
+        decision_of(corpus, encoder, None).calibration.save(calibration)
     for pages, listed in shards.items():
         label(listed, kb, encoder, out / pages, settings, cache=cache, calibration=calibration, progress=progress)
 

@@ -19,13 +19,13 @@ from openmofi.encoders import CALIBRATION_FILE, Encoder, open_encoder
 from openmofi.engine import Progress, Quiet
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling import LabelSettings, SelectionSettings, label
-from openmofi.sample.encoder import PARTIAL_LABELS
 from openmofi.storage import Shard, expand_shards, write_json
 from studies.command import Demo, Json, Out, run_study
 from studies.demo import demo_encoder
 from studies.noisy_world import NOISES, NoisyWorld, write_corpus
 from studies.report import Table, interval, number, signed
 from studies.scoring import precision_figures, scored_rows
+from studies.world.encoder import PARTIAL_LABELS
 
 STORED = "stored calibration"
 WAYS: Mapping[str, LabelSettings] = {

@@ -18,11 +18,11 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageOps
 
 from openmofi.pairs import ImageRefused, Record, decode_image, read_pairs, write_tar
-from openmofi.sample.seeds import rng_of, share_of
 from openmofi.schema import ENTITIES, TRUTH, Pair
 from openmofi.storage import Shard, read_parquet
 from studies.label_errors import Kinship
 from studies.scoring import Truth
+from studies.world.seeds import rng_of, share_of
 
 _COLLECTIONS = ("Halvard", "Tessaro", "Quimbel", "Velmont", "Ordwick", "Brunnish")
 _TOPICS, _TOPICS_A_PAGE = 4, 2

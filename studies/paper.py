@@ -25,12 +25,12 @@ from openmofi.engine import Engine, Progress, engine_named
 from openmofi.storage import write_json, write_text
 from openmofi.training.recipe.rules import load_recipe
 from openmofi.training.recipe.schema import EvaluateSettings, Recipe
-from openmofi.training.study.runs import Benchmark, StudyRun, do_runs
-from openmofi.training.study.values import MAP, METRICS, ZERO_SHOT, Values
 from studies import recipe_path
 from studies.command import Json, Out, Set, run_study
 from studies.comparison import PROTOCOL, demo_settings
 from studies.report import Table, interval, number, signed, study_page
+from studies.size.runs import Benchmark, StudyRun, do_runs
+from studies.size.values import MAP, METRICS, ZERO_SHOT, Values
 
 SEEDS = (0, 1, 2)
 RATES = ("optimizer.lr=1e-3", "optimizer.lr=2e-3")

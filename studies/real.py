@@ -18,7 +18,6 @@ from openmofi.encoders import open_encoder
 from openmofi.engine import Progress
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling import LabelSettings, label
-from openmofi.sample.demo import Stopwatch
 from openmofi.storage import expand_shards, write_json, write_text
 from studies.command import Demo, Json, Out, run_study
 from studies.demo import demo_encoder
@@ -26,6 +25,7 @@ from studies.label_errors import MISSED_KINDS, WRONG_KINDS, Kinship, count_kinds
 from studies.openclipart import fetch_openclipart, read_drawings, require_known, write_pairs
 from studies.real_figures import ScoredRun, print_real, real_report
 from studies.scoring import label_figures, read_truth, scored_rows
+from studies.world.demo import Stopwatch
 
 TRUTH = Path(__file__).with_name("truth_openclipart.jsonl")
 RUNS: Mapping[str, LabelSettings] = {"default": LabelSettings(), "adapt": LabelSettings(adapt=True)}

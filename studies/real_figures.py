@@ -9,8 +9,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from openmofi.dataset.report.examples import thumbnails
 from openmofi.dataset.report.plots import calibration
-from openmofi.dataset.report.thumbnails import thumbnails
 from openmofi.dataset.tables import Folder
 from openmofi.knowledge import KnowledgeBase
 from studies.label_errors import MISSED_KINDS, WRONG_KINDS, LabelError

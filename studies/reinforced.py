@@ -19,12 +19,8 @@ from openmofi.cli.recipes import changes
 from openmofi.encoders import open_encoder
 from openmofi.engine import Progress, engine_named
 from openmofi.evaluation.protocols.retrieval.ranked import EXCL
-from openmofi.evaluation.protocols.retrieval.sample_retrieval import ZERO_SHOT
 from openmofi.reinforcement import AugmentSettings, ReinforceSettings, TeacherSpec, reinforce, tune_scale
 from openmofi.reinforcement.teachers import LEAST_SCALE
-from openmofi.sample.demo import Stopwatch, label_world
-from openmofi.sample.encoder import PARTIAL_LABELS
-from openmofi.sample.world_settings import WorldSettings, world_settings
 from openmofi.storage import Shard, expand_shards, file_fingerprint, read_manifest, write_json, write_text
 from openmofi.training.recipe.rules import load_recipe
 from studies import recipe_path
@@ -32,6 +28,10 @@ from studies.command import Demo, Json, MaxEntities, Out, Set, run_study
 from studies.comparison import BEST, RetrievalValues, compared_run, demo_settings, measure_encoder
 from studies.reinforced_figures import print_reinforced, reinforced_report, replayed_samples
 from studies.training import TrainingRun, train_side_by_side
+from studies.world.demo import Stopwatch, label_world
+from studies.world.encoder import PARTIAL_LABELS
+from studies.world.sample_retrieval import ZERO_SHOT
+from studies.world.world_settings import WorldSettings, world_settings
 
 CONTRASTIVE, MULTI_TASK = "contrastive", "multi_task"
 REINFORCED, REINFORCED_CONTRASTIVE = "reinforced", "reinforced_contrastive"

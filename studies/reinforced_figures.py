@@ -13,8 +13,8 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
+from openmofi.dataset.report.examples import thumbnail
 from openmofi.dataset.report.plots import bars
-from openmofi.dataset.report.thumbnails import thumbnail
 from openmofi.pairs import read_pairs
 from openmofi.reinforcement import Knowledge, augmented
 from openmofi.schema import Pair

@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from openmofi.cli.show.tables import print_table
-from openmofi.sample.figures import html_table
+from openmofi.cli.tables import print_table
+from studies.world.figures import html_table
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">

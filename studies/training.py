@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from openmofi.engine import Progress
-from openmofi.engine.cores import cores
 from openmofi.engine.processes import ProcessEngine
-from openmofi.engine.protocol import Quiet, Work
+from openmofi.engine.protocol import Quiet, Work, cores
 from openmofi.training.log import Unwatched, read_log
 from openmofi.training.recipe.rules import Recipe
 from openmofi.training.run import ENCODER, train

@@ -47,9 +47,9 @@ def small_world(tmp_path_factory) -> SmallWorld:
 def small_encoder(small_world, tmp_path_factory) -> str:
     """An encoder trained on the small world's links, calibrated there; its spec."""
     from openmofi.engine import Quiet
-    from openmofi.labeling.adapt.inputs import HeadSettings
-    from openmofi.sample.encoder import train_sample_encoders
+    from openmofi.labeling.bags import HeadSettings
     from openmofi.storage import expand_shards
+    from studies.world.encoder import train_sample_encoders
 
     def train(folder: Path) -> None:
         recipes = {"heads": HeadSettings(batch_size=64, epochs=30, dim=64)}
@@ -122,8 +122,8 @@ def forked_workers(monkeypatch) -> None:
 def small_demo(tmp_path_factory) -> Path:
     """The demo of a world of 60 entities, up to its dataset. Tests that write into it are of the xdist group `demo`."""
     from openmofi.engine import Quiet
-    from openmofi.sample.demo import label_world
-    from openmofi.sample.world_settings import world_settings
+    from studies.world.demo import label_world
+    from studies.world.world_settings import world_settings
 
     return made_once(
         tmp_path_factory, "small-demo", lambda folder: label_world(folder, Quiet(), settings=world_settings(None, 60))
@@ -146,9 +146,21 @@ def lent_demo(small_demo) -> Iterator[Path]:
 def sources() -> Path:
     """The sample world's packages, as they were fetched."""
     from openmofi.errors import OpenMofiError
-    from openmofi.sample.images.packages import fetch
+    from studies.world.images.packages import fetch
 
     try:
         return fetch()
     except OpenMofiError as error:
         pytest.skip(f"the sample world's packages are not here: {error}")
+
+
+@pytest.fixture(scope="session")
+def kb_folder(tmp_path_factory):
+    """A knowledge base of two meanings of each name."""
+    from kb_tables import write_source
+
+    from openmofi.knowledge import build_table
+
+    folder = tmp_path_factory.mktemp("mentions")
+    build_table(write_source(folder / "source"), folder / "kb")
+    return folder / "kb"

@@ -12,8 +12,8 @@ from openmofi.errors import OpenMofiError
 from openmofi.knowledge.layout import OUTPUTS as BASE
 from openmofi.labeling.job import OUTPUTS as LABELS
 from openmofi.reinforcement.job import OUTPUTS as STORE
-from openmofi.sample.encoder import OUTPUTS as ENCODER
-from openmofi.sample.world import OUTPUTS as WORLD
+from studies.world.encoder import OUTPUTS as ENCODER
+from studies.world.world import OUTPUTS as WORLD
 
 pytestmark = pytest.mark.slow
 

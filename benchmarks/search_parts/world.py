@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from openmofi.search.rank.opening import refresh_cache
-from openmofi.search.rank.state import State
+from openmofi.search.rank.state import State, refresh_cache
 from openmofi.search.records import Changes
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import connect, note_commit, only_writer, transaction

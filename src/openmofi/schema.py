@@ -120,7 +120,7 @@ class Mention:
 
     Attributes:
         start, end: in characters (code points) of the text, end exclusive.
-        surface: what stands there; while detectors read a text (`openmofi.mentions.readable`), as they read it.
+        surface: what stands there; while detectors read a text (`openmofi.mentions.patterns`), as they read it.
         detector: what detected it.
         reason: a `Boilerplate` where it is no mention of what the image may show, which gives it no candidates; or "".
     """
@@ -226,7 +226,7 @@ is empty.
 
 GROUPS = pa.schema([("key", pa.uint64()), ("group", pa.uint64())])
 """groups: a hash of what several pairs of a corpus share, and the number of their group
-(`openmofi.labeling.read.groups`); ascending by hash."""
+(`openmofi.labeling.groups`); ascending by hash."""
 
 LINKS = pa.schema(
     [
@@ -240,7 +240,7 @@ LINKS = pa.schema(
     ]
 )
 """links: a pair's text, its mentions and their candidate entities, and hashes of what it shares with other pairs
-(`openmofi.labeling.read.groups`; 0 for nothing); one file a shard of pairs."""
+(`openmofi.labeling.groups`; 0 for nothing); one file a shard of pairs."""
 
 
 def with_kinds(schema: pa.Schema) -> pa.Schema:

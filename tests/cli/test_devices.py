@@ -2,7 +2,8 @@
 
 import pytest
 
-from openmofi import api_export, encoders
+from openmofi import encoders
+from openmofi.api.encoders import export
 from openmofi.cli.main import app
 from openmofi.errors import UsageError
 
@@ -49,7 +50,7 @@ def test_an_export_is_made_on_the_cpu_wherever_the_encoder_runs(monkeypatch, tmp
 
     monkeypatch.setattr(encoders, "open_encoder", opened)
     with pytest.raises(Opened):
-        api_export.export("run:nowhere", tmp_path / "out")
+        export("run:nowhere", tmp_path / "out")
     with pytest.raises(Opened):
         app(["export", "run:nowhere", "-o", str(tmp_path / "out")], standalone_mode=False)
     assert placed == ["cpu", "cpu"]

@@ -13,9 +13,8 @@ from typer.testing import CliRunner
 
 import openmofi
 from openmofi import progress
-from openmofi.cli import command, explain
+from openmofi.cli import command, label, tables
 from openmofi.cli.main import app
-from openmofi.cli.show import tables
 from openmofi.errors import OpenMofiError
 from openmofi.labeling.explain import Explained, Explanation
 from openmofi.schema import Mention, Reason
@@ -29,7 +28,7 @@ import logging, sys
 import typer
 from openmofi.cli.command import print_json, run_app
 from openmofi.cli.main import VisibleLines
-from openmofi.cli.show.tables import print_table
+from openmofi.cli.tables import print_table
 from openmofi.errors import OpenMofiError
 from openmofi.progress import ConsoleProgress
 
@@ -117,7 +116,7 @@ def stream(request, monkeypatch):
 
 
 def print_explanation() -> None:
-    explain._print(
+    label.print_explanation(
         Explanation(
             HOSTILE,
             (Mention(2, 8, HOSTILE[2:8], "gazetteer"),),
@@ -196,7 +195,7 @@ def test_every_table_prints_what_it_is_given(show, stream, capsys):
 
 def test_a_terminal_is_not_controlled_by_data(stream, capsys):
     tables.print_table(("what",), [(f"x{CONTROLS}y\nz",)], title=CONTROLS)
-    explain._print(Explanation(CONTROLS, (), (), 0.8))
+    label.print_explanation(Explanation(CONTROLS, (), (), 0.8))
     shown = capsys.readouterr().out
     assert not {"\x07", "\x9b"} & set(shown)
     assert "\x1b[2J" not in shown

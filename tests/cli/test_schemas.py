@@ -6,22 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer.main
 from jsonschema import Draft202012Validator, ValidationError
 from typer.testing import CliRunner
 
 from openmofi.cli.command import CHECK_VARIABLE, print_json
-from openmofi.cli.json_schemas import schema_names, schema_of
-from openmofi.cli.main import app
+from openmofi.cli.main import app, commands
+from openmofi.cli.schemas import schema_names, schema_of
 from small_world import drawn_image
 
 
-def with_json(command=None, name=""):
-    command = command or typer.main.get_command(app)
-    if any("--json" in getattr(option, "opts", ()) for option in command.params):
-        yield name
-    for part, child in getattr(command, "commands", {}).items():
-        yield from with_json(child, f"{name} {part}".strip())
+def with_json():
+    for name, command in commands():
+        if any("--json" in getattr(option, "opts", ()) for option in command.params):
+            yield " ".join(name)
 
 
 def test_every_command_that_prints_json_has_a_schema_and_no_other_has():
@@ -45,7 +42,7 @@ def test_an_unknown_command_is_named():
 
 def test_what_differs_from_its_schema_is_refused(monkeypatch):
     monkeypatch.setenv(CHECK_VARIABLE, "1")
-    monkeypatch.setattr("openmofi.cli.json_schemas._running_command", lambda: "kb lookup")
+    monkeypatch.setattr("openmofi.cli.schemas._running_command", lambda: "kb lookup")
     with pytest.raises(ValidationError):
         print_json({"name": 7, "key": "moon", "link_probability": 1.0, "candidates": []})
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmofi.dataset import DatasetSettings, parse_near_duplicates
+from openmofi.dataset import DatasetSettings
 from openmofi.dataset.filters import LabelArrays, Outcome, keep
 from openmofi.errors import UsageError
 
@@ -79,10 +79,3 @@ def test_the_cap_keeps_the_most_probable_and_then_the_first():
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(UsageError, match=next(iter(wrong))):
         DatasetSettings(**wrong)
-
-
-def test_near_duplicates_are_written_as_bits_or_off():
-    assert parse_near_duplicates("off") is None
-    assert parse_near_duplicates("4") == 4
-    with pytest.raises(UsageError, match="off"):
-        parse_near_duplicates("some")

@@ -7,12 +7,12 @@ import pytest
 from test_engines import Notes
 
 from openmofi.engine import Job, LocalEngine, engine_named
-from openmofi.engine import cores as machine
-from openmofi.engine.actors import Reserved
-from openmofi.engine.cluster import RayEngine
+from openmofi.engine import protocol as machine
 from openmofi.engine.engines import AutoEngine
 from openmofi.engine.processes import ProcessEngine
 from openmofi.errors import UsageError
+from openmofi.plugins.ray import RayEngine
+from openmofi.plugins.ray.actors import Reserved
 
 
 def test_names_of_engines():

@@ -2,9 +2,8 @@ import os
 
 import pytest
 
-from openmofi.engine.cores import cores
 from openmofi.engine.processes import ProcessEngine
-from openmofi.engine.protocol import Quiet
+from openmofi.engine.protocol import Quiet, cores
 
 
 @pytest.mark.parametrize(("share", "expected"), [("3", 3), ("0", None), ("many", None), ("", None)])

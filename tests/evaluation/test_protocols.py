@@ -14,21 +14,21 @@ from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation import class_embeddings, evaluate_retrieval, evaluate_zero_shot
 from openmofi.evaluation.data.class_names import imagenet_names, packaged_templates, templates_named
-from openmofi.evaluation.data.labelled import labelled_images
-from openmofi.evaluation.data.truth import true_entities
-from openmofi.evaluation.protocols.retrieval import sample_retrieval
-from openmofi.evaluation.run import PROTOCOLS, evaluate, protocol_named
-from openmofi.features import embed_images
+from openmofi.evaluation.protocols.labels import true_entities
+from openmofi.evaluation.protocols.zeroshot import labelled_images
+from openmofi.evaluation.run import evaluate, protocol_named, protocols
+from openmofi.features.images import embed_images
 from openmofi.pairs import Record, write_tar
 from openmofi.schema import ENTITIES, TRUTH
 from openmofi.storage import claim_folder, expand_shards, finish_manifest, write_table
+from studies.world import sample_retrieval
 
 
 def run(protocol, data, tmp_path, encoder=None, **options):
     return evaluate(protocol, encoder or Eye(), data, tmp_path / "cache", Quiet(), **options)
 
 
-@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.parametrize("name", protocols())
 def test_the_registry_leads_to_each(name):
     protocol = protocol_named(name)
     assert protocol.name == name

@@ -33,9 +33,9 @@ import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import ReadSettings, read_pairs
+from openmofi.plugins.wikidata.slots import unpacked
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard
-from openmofi.storage.packed import unpacked
 from tests.pairs.tars import tar_bytes
 
 ROWS = 24

@@ -14,7 +14,7 @@ import pytest
 import openmofi
 from hostile.workbench import colour_encoder, small_records
 from openmofi.errors import OpenMofiError
-from openmofi.labeling.read import stage
+from openmofi.labeling import read as stage
 from openmofi.pairs import ReadSettings, Record, read_pairs, write_tar
 from openmofi.schema import Pair
 from openmofi.storage import Shard

@@ -1,6 +1,6 @@
 """A disk that is really full, at ever later moments: one sentence, and the same command goes on to the same bytes.
 
-The index's is in tests/search/test_safety.py, Wikidata's in tests/knowledge/wikidata/test_full_disk.py.
+The index's is in tests/search/test_safety.py, Wikidata's in tests/plugins/wikidata/test_full_disk.py.
 """
 
 import shutil

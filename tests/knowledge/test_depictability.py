@@ -9,7 +9,7 @@ import pyarrow as pa
 import openmofi.knowledge
 from openmofi.knowledge import KnowledgeBase, build_table, depictability
 from openmofi.knowledge.builders.wordnet import LEXNAMES
-from openmofi.knowledge.depictability import type_log_odds
+from openmofi.knowledge.projection import type_log_odds
 from openmofi.schema import ENTITIES, NAMES
 from openmofi.storage import write_table
 

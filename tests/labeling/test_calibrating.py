@@ -11,15 +11,14 @@ import openmofi
 from openmofi.encoders import open_encoder
 from openmofi.engine import LocalEngine, Quiet
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling import corpus as corpus_module
-from openmofi.labeling.calibrate.calibration import Calibration
+from openmofi.labeling import label_job
+from openmofi.labeling.calibrate.calibration import Calibration, advice
 from openmofi.labeling.calibrate.evidence import Scorer, reference_sample
 from openmofi.labeling.calibrate.naming import Naming
-from openmofi.labeling.calibrate.report import advice
-from openmofi.labeling.corpus import Corpus, corpus_sample, read_corpus
+from openmofi.labeling.job import read_corpus
+from openmofi.labeling.label_job import LabelJob, corpus_sample
 from openmofi.labeling.label_settings import LabelSettings
-from openmofi.labeling.read.marked import MarkedCounts
-from openmofi.labeling.read.summary import CorpusSummary
+from openmofi.labeling.summaries import CorpusSummary, MarkedCounts
 from openmofi.storage import expand_shards, read_manifest
 
 OWN = Calibration((0.0, 1.0, 2.0), (-2.0, 0.0, 4.0), 0.6, 0.001, 10, offsets={"a": 1.0, "b": 2.0})
@@ -69,7 +68,9 @@ def corpus_of(rows, late=()):
     """A corpus of which only the numbers of rows exist."""
     shards = tuple(SimpleNamespace(fingerprint=number, name=str(number)) for number in range(len(rows)))
     links = CorpusSummary(dict(enumerate(rows)), MarkedCounts(), None)
-    return Corpus(None, shards, None, None, None, "", links, frozenset(late), shards)
+    job = LabelJob(shards, None, None, None, None, late=frozenset(late))
+    job.links = links
+    return job
 
 
 @pytest.mark.parametrize(
@@ -97,11 +98,11 @@ def test_too_many_pairs_are_drawn_from_every_shard_alike(small_world, small_enco
     corpus = read_corpus(shards, kb, encoder, settings, labelled, LocalEngine(), Quiet())
     scorer = Scorer.of(encoder, corpus.entities, reference_sample(corpus.entities.ids, 0), 10.0)
     parts = []
-    gather = corpus_module.gather_evidence
-    monkeypatch.setattr(corpus_module, "gather_evidence", lambda *given: parts.append(gather(*given)) or parts[-1])
+    gather = label_job.gather_evidence
+    monkeypatch.setattr(label_job, "gather_evidence", lambda *given: parts.append(gather(*given)) or parts[-1])
     whole = corpus_sample(corpus, scorer, 0)
     parts.clear()
-    monkeypatch.setattr(corpus_module, "CALIBRATION_PAIRS", 100)
+    monkeypatch.setattr(label_job, "CALIBRATION_PAIRS", 100)
     few = corpus_sample(corpus, scorer, 0)
     assert len(parts) == len(corpus.shards)
     assert min(part.pairs for part in parts) > 10

@@ -20,8 +20,8 @@ from openmofi.engine.processes import ProcessEngine
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE
+from openmofi.labeling import read as stage_module
 from openmofi.labeling.calibrate.calibration import Calibration
-from openmofi.labeling.read import stage as stage_module
 from openmofi.pairs import Record, write_tar
 from openmofi.schema import LABELS, LabelStatus, PairStatus
 from openmofi.storage import read_manifest, write_table
@@ -109,7 +109,7 @@ def test_a_finished_job_answers_from_its_manifest_until_a_table_is_gone(
     before = digests(out)
     encoder.calibrations.clear()
     with monkeypatch.context() as patch:
-        patch.setattr("openmofi.labeling.job.read_corpus", None)
+        patch.setattr("openmofi.labeling.job.STEPS", None)
         again = openmofi.label(small_world.shards, kb=small_world.kb, encoder=encoder, out=out, cache=labelled)
     assert again.summary == first.summary
     assert encoder.calibrations == {Calibration.load(out / "calibration.json").fitted_for: f"{out}/calibration.json"}
@@ -142,7 +142,7 @@ def test_a_shard_that_cannot_be_read_is_set_aside_and_named(
 
 
 def test_a_corpus_is_merged_in_parts_with_the_same_outcome(small_world, small_encoder, labelled, tmp_path, monkeypatch):
-    monkeypatch.setattr("openmofi.storage.tables.two_pass.PART", 1)
+    monkeypatch.setattr("openmofi.engine.two_pass.PART", 1)
     openmofi.label(small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out")
     assert digests(tmp_path / "out") == digests(labelled)
     for kind in ("repeats", "groups"):
@@ -362,7 +362,7 @@ class Notes(Quiet):
 
 def test_few_pairs_are_done_here_and_that_is_said(small_world, small_encoder, labelled, tmp_path, monkeypatch):
     monkeypatch.setattr("openmofi.engine.processes.ProcessEngine.run", None)
-    monkeypatch.setattr("openmofi.engine.processes._Session.run", None)
+    monkeypatch.setattr("openmofi.engine.loop.Session.run", None)
     notes = Notes()
     openmofi.label(
         small_world.shards,

@@ -10,7 +10,7 @@ import pytest
 
 import openmofi
 from openmofi.labeling.label_settings import TextSettings
-from openmofi.labeling.read.linking import TextLinker
+from openmofi.labeling.link import TextLinker
 from openmofi.pairs import read_pairs
 from openmofi.schema import LABELS, with_kinds
 from openmofi.storage import expand_shards

@@ -10,14 +10,14 @@ import pytest
 from conftest import made_once
 from openmofi.engine import LocalEngine, Quiet
 from openmofi.knowledge import build_table
-from openmofi.labeling.adapt.inputs import HeadSettings
+from openmofi.labeling.bags import HeadSettings
 from openmofi.pairs import read_pairs
-from openmofi.sample.encoder import PARTIAL_LABELS, train_sample_encoders
-from openmofi.sample.world import build_world
-from openmofi.sample.world_settings import world_settings
 from openmofi.storage import Shard, expand_shards
 from studies.noisy import WAYS, claim, noisy_table, run_noisy
 from studies.noisy_world import NOISES, Noise, NoisyWorld, write_corpus
+from studies.world.encoder import PARTIAL_LABELS, train_sample_encoders
+from studies.world.world import build_world
+from studies.world.world_settings import world_settings
 
 pytestmark = pytest.mark.slow
 HEADS = HeadSettings(batch_size=128, epochs=20, dim=256, folds=2)

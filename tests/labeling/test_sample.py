@@ -13,7 +13,7 @@ from openmofi.features.entity_table import EntityFeatures
 from openmofi.labeling.calibrate.evidence import Evidence
 from openmofi.labeling.calibrate.neighbours import Gallery, Space
 from openmofi.labeling.calibrate.rounds import Sample, fit_rounds
-from openmofi.labeling.corpus import renumbered
+from openmofi.labeling.label_job import renumbered
 
 NAMES = pa.array([f"e{number:03d}" for number in range(100)])
 ENTITIES = EntityFeatures.of(NAMES, np.zeros((100, 2), np.float16))

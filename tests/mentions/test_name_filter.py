@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from kb_tables import write_source
 
 from openmofi.knowledge import KnowledgeBase, build_table
-from openmofi.mentions import GazetteerDetector, GazetteerSettings, name_filter
-from openmofi.mentions.name_filter import LONGEST, filter_of
+from openmofi.mentions import GazetteerDetector, GazetteerSettings
+from openmofi.mentions import gazetteer as name_filter
+from openmofi.mentions.gazetteer import LONGEST, filter_of
 from openmofi.mentions.words import END, word_hash
 
 WORDS = st.sampled_from(["a", "b", "crane", "york", "犬", "½", "", "\n"])

@@ -4,7 +4,8 @@ import pytest
 
 from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.knowledge import KnowledgeBase
-from openmofi.mentions import SpacyDetector, SpacySettings, detector_fingerprint, open_detector
+from openmofi.mentions import detector_fingerprint, open_detector
+from openmofi.plugins.spacy import SpacyDetector, SpacySettings
 
 spacy = pytest.importorskip("spacy")
 RULES = [

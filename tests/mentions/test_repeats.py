@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from openmofi.engine.two_pass import merged
 from openmofi.mentions.repeats import RepeatMerge, Repeats, Words, least_images, summary
 from openmofi.schema import NGRAMS
-from openmofi.storage.tables.two_pass import merged
 
 NOUNS = [
     f"{first}{last}"

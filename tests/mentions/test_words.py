@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmofi.knowledge.names import fold_token, token_pattern
-from openmofi.knowledge.plurals import ENDINGS, IRREGULAR_WORDS, singular
+from openmofi.knowledge.names import ENDINGS, IRREGULAR_WORDS, fold_token, singular, token_pattern
 from openmofi.mentions.words import END, WordReader, name_words, word_hash
 
 READER = WordReader()

@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from openmofi.errors import UsageError
 from openmofi.objectives.contrastive import Contrastive, contrastive_loss
 from openmofi.objectives.objective_settings import ContrastiveSettings
-from openmofi.objectives.positives import POSITIVES, Positives
+from openmofi.objectives.pairwise import POSITIVES, Positives
 
 ROWS, DIM = 13, 5
 LOSSES = ("infonce", "sigmoid")

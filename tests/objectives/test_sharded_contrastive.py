@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from openmofi.objectives.contrastive import Contrastive
 from openmofi.objectives.objective_settings import ContrastiveSettings
-from openmofi.objectives.positives import POSITIVES
+from openmofi.objectives.pairwise import POSITIVES
 
 ROWS, DIM = 12, 5
 OPEN_CLIP = {"infonce": ("local",), "sigmoid": ("bidir", "shift", "reduce", "gather")}

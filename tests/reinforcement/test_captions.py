@@ -10,8 +10,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.knowledge.texts import CAPTION_TEMPLATES
 from openmofi.reinforcement import ReinforceSettings, reinforce
 from openmofi.reinforcement.augmentation import drawing
-from openmofi.reinforcement.captioner import captioner_fingerprint, open_captioner
-from openmofi.reinforcement.captions import entity_captions
+from openmofi.reinforcement.captioner import captioner_fingerprint, entity_captions, open_captioner
 from openmofi.schema import Entity
 
 CRANE = Entity("e:crane", "crane", "large wading bird", ("noun.animal",))

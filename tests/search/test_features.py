@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp, softmax
 
-from openmofi.search.rank.candidates import NAMES as OF_CANDIDATES
-from openmofi.search.rank.candidates import candidates_of
-from openmofi.search.rank.features import NAMES, SAME, Surroundings
+from openmofi.search.rank.calibration import NAMES, SAME, Surroundings
+from openmofi.search.rank.recognition import NAMES as OF_CANDIDATES
+from openmofi.search.rank.recognition import candidates_of
 
 
 def unit(draw, count: int, dim: int = 24) -> np.ndarray:

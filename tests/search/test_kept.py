@@ -11,7 +11,7 @@ from search_world import ColourEncoder, colour_encoder, coloured, write_images
 from openmofi.encoders import as_encoder
 from openmofi.search import Example, Filters, Index, Query, Region, Verdict, build, remove
 from openmofi.search.rank import ranking
-from openmofi.search.rank.kept import Kept
+from openmofi.search.rank.state import Kept
 
 
 @settings(max_examples=100, derandomize=True)

@@ -8,10 +8,9 @@ from search_world import colour_encoder
 from served_world import PROBABILITIES, labelled_index
 
 from openmofi.search import Filters, Query, Verdict
+from openmofi.search.rank.calibration import NAMES as VECTORS
 from openmofi.search.rank.calibration import Curve, Ending
-from openmofi.search.rank.features import NAMES as VECTORS
-from openmofi.search.rank.keywords import images_by_text
-from openmofi.search.rank.meaning import NAMES, Meaning, entities_named, meaning_of
+from openmofi.search.rank.keywords import NAMES, Meaning, entities_named, images_by_text, meaning_of
 
 
 @pytest.fixture(scope="module")

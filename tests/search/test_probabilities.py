@@ -13,11 +13,10 @@ from sklearn.isotonic import IsotonicRegression
 import openmofi
 from openmofi.search import Example, Index, Query, Verdict
 from openmofi.search.rank.calibration import Ending, end_of, expected_precision, share_of, with_share
-from openmofi.search.rank.candidates import candidates_of
 from openmofi.search.rank.fitting import Known, Rows, _curve, _image_queries, _monotone, _seen, fit_recognition
-from openmofi.search.rank.recognition import likely_entities
+from openmofi.search.rank.recognition import candidates_of, likely_entities
 from openmofi.search.rank.state import State
-from openmofi.search.rank.vectors import Exact
+from openmofi.search.vectors import Exact
 
 
 @pytest.fixture(scope="module")

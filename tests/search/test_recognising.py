@@ -126,7 +126,7 @@ def test_features_that_it_makes_are_the_label_jobs(index, shards, tmp_path):
     from openmofi.engine import LocalEngine, Quiet
     from openmofi.knowledge import KnowledgeBase
     from openmofi.labeling import LabelSettings
-    from openmofi.labeling.corpus import read_corpus
+    from openmofi.labeling.job import read_corpus
     from openmofi.storage import expand_shards
 
     twice = tmp_path / "twice.tar"
@@ -260,7 +260,7 @@ def test_what_cannot_be_used_is_refused(index, colours, shards, tmp_path):
 
 
 def test_the_command(colours, index, shards, tmp_path, monkeypatch):
-    monkeypatch.setattr("openmofi.api_index.encoder_of", lambda *_: index.encoder)
+    monkeypatch.setattr("openmofi.api.indexes.encoder_of", lambda *_: index.encoder)
     given = ["recognise", *map(str, shards), "--index", str(colours / "index"), "-o", str(tmp_path / "out")]
     said = CliRunner().invoke(app, [*given, "--json"], catch_exceptions=False)
     assert json.loads(said.stdout)["status"] == {"uncalibrated": 30}

@@ -10,9 +10,9 @@ from served_world import labelled_index
 from typer.testing import CliRunner
 
 import openmofi
+from openmofi.api.given import verdicts_of
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.given import verdicts_of
 from openmofi.labeling.verdicts.file import read_verdicts
 from openmofi.schema import VERDICTS
 from openmofi.search import Index, Verdict

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from openmofi.storage.fingerprints.differences import differences
+from openmofi.storage.manifest import differences
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_a_corrected_caption_in_the_middle_is_seen_whatever_the_times_say(tmp_pa
     os.utime(place, (1000, 1000))
     settle(monkeypatch, place)
     first = file_fingerprint(place)
-    monkeypatch.setattr("openmofi.storage.fingerprints.kept.content_fingerprint", lambda _: pytest.fail("read again"))
+    monkeypatch.setattr("openmofi.storage.shards.content_fingerprint", lambda _: pytest.fail("read again"))
     assert file_fingerprint(place) == first
     monkeypatch.undo()
     monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path / "home"))

@@ -10,6 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from openmofi.engine import LocalEngine, Quiet, two_pass
+from openmofi.engine.steps import Running
+from openmofi.engine.two_pass import merged, merged_in_tasks
 from openmofi.errors import OpenMofiError
 from openmofi.mentions.repeats import RepeatMerge, summary
 from openmofi.storage import (
@@ -29,9 +32,7 @@ from openmofi.storage.addresses import present
 from openmofi.storage.claiming.store_lock import StoreLock
 from openmofi.storage.folders import local_folder, written_folder
 from openmofi.storage.shards import take_fingerprints
-from openmofi.storage.tables import two_pass
 from openmofi.storage.tables.footers import footers, table_footer, whole
-from openmofi.storage.tables.two_pass import merged, merged_in_tasks
 
 pytestmark = pytest.mark.slow
 
@@ -79,8 +80,8 @@ def test_files_are_asked_for_by_listings(store):
         write_table(path, TABLE)
     store.requests.clear()
     assert present(paths) == set(paths[::2])
-    assert list(whole(str, paths)) == [True, False] * 6
-    assert [footer is not None for footer in footers(str, paths)] == [True, False] * 6
+    assert list(whole(paths)) == [True, False] * 6
+    assert [footer is not None for footer in footers(paths)] == [True, False] * 6
     assert asked(store) == 3
     assert present(["s3://data/nowhere/x.parquet"]) == set()
 
@@ -320,9 +321,7 @@ def test_what_a_corpus_repeats_is_merged_in_a_store(store, monkeypatch):
         return [parts[int(shard.name)] for shard in shards]
 
     merge = RepeatMerge(36, sum(map(len, parts)))
-    found = merged_in_tasks(
-        merge, blocks, shards, "s3://data/repeats.parts", lambda _, factory, tasks: [factory()(task) for task in tasks]
-    )
+    found = merged_in_tasks(merge, blocks, shards, "s3://data/repeats.parts", Running(LocalEngine(), Quiet()))
     assert len(found)
     assert found.equals(merged(merge, lambda: parts))
     assert not store.listed("repeats.parts")

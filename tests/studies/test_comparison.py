@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 
 from openmofi.engine import Quiet
 from openmofi.evaluation.compare import compare_results
-from openmofi.sample.demo import page_command
 from studies.comparison import (
     BASELINE,
     BEST,
@@ -27,6 +26,7 @@ from studies.comparison import (
     run_comparison,
 )
 from studies.training import ProgressWatcher
+from studies.world.demo import page_command
 
 OVERRIDES = ("run.steps=4", "data.batch_size=32", "optimizer.warmup=1", "model.dim=16", "model.nested=[]")
 
@@ -140,8 +140,8 @@ def check_page_command(shown: str, root: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.xdist_group("demo")
 def test_the_comparison_trains_each_encoder_once(lent_demo: Path) -> None:
-    from openmofi.sample.demo import run_demo
-    from openmofi.sample.world_settings import world_settings
+    from studies.world.demo import run_demo
+    from studies.world.world_settings import world_settings
 
     demo = run_demo(lent_demo, Quiet(), settings=world_settings(None, 60))
     check_page_command(page_command(lent_demo), lent_demo)

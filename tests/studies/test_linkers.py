@@ -8,10 +8,10 @@ from fusion_world import tiny
 
 from openmofi.engine import Quiet
 from openmofi.errors import UsageError
-from openmofi.linking.fusion.build import build_fusion
-from openmofi.linking.fusion.store import save_fusion
-from openmofi.sample.world_settings import world_settings
+from openmofi.plugins.fusion.build import build_fusion
+from openmofi.plugins.fusion.store import save_fusion
 from studies.linkers import compare_linkers
+from studies.world.world_settings import world_settings
 
 
 def test_two_linkers_of_one_kind_are_refused(tmp_path: Path) -> None:

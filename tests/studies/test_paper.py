@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from openmofi.bootstrap import holm, paired_bootstrap
-from openmofi.training.study.values import Values
 from studies import paper
 from studies.comparison import demo_settings
+from studies.size.values import Values
 
 
 def values(mean: float, seed: int) -> Values:

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 from openmofi.engine import LocalEngine, Quiet
-from openmofi.sample.encoder import PARTIAL_LABELS
-from openmofi.sample.world_settings import world_settings
 from openmofi.storage import expand_shards
 from openmofi.training.log import Unwatched
 from openmofi.training.recipe.rules import load_recipe
@@ -25,6 +23,8 @@ from studies.reinforced_figures import (
     replayed_samples,
 )
 from studies.training import TrainingRun
+from studies.world.encoder import PARTIAL_LABELS
+from studies.world.world_settings import world_settings
 
 ENTITIES = np.repeat([f"e{number}" for number in range(20)], 3)
 

@@ -13,8 +13,7 @@ from torch.distributed.checkpoint.metadata import BytesStorageMetadata, Metadata
 
 from openmofi.errors import OpenMofiError
 from openmofi.storage.pickles import PickleRefused
-from openmofi.training.checkpoint import Checkpoints, Progressed
-from openmofi.training.checkpoint_index import CheckpointReader, read_index
+from openmofi.training.checkpoint import CheckpointReader, Checkpoints, Progressed, read_index
 
 from .test_checkpoint import a_state, bits
 

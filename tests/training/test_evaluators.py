@@ -22,15 +22,15 @@ from openmofi.evaluation.metrics.knn import nearest_neighbours
 from openmofi.evaluation.metrics.retrieval import evaluate_retrieval
 from openmofi.evaluation.metrics.zero_shot import class_embeddings, evaluate_zero_shot
 from openmofi.pairs import read_pairs
+from openmofi.plugins.fusion.training.recipe import load_link_recipe
 from openmofi.storage import Shard, read_manifest
 from openmofi.training.data import open_data
 from openmofi.training.data.held_out import hold_out
-from openmofi.training.linking.recipe import load_link_recipe
 from openmofi.training.log import Unwatched, read_log
 from openmofi.training.model import inputs_of
 from openmofi.training.recipe.rules import load_recipe, validate
 from openmofi.training.recipe.schema import EVALUATION_METRICS, EvaluateSettings
-from openmofi.training.terms import build_terms
+from openmofi.training.state import build_terms
 
 from .small_runs import InterruptAt, same, stored, trained
 

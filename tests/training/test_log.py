@@ -12,7 +12,7 @@ from tensorboard.summary.writer import event_file_writer
 
 from openmofi.errors import MissingExtraError
 from openmofi.training.log import LOG, Meter, RunLog, Unwatched, read_log
-from openmofi.training.trackers import TENSORBOARD, Tracked
+from openmofi.training.tracking import TENSORBOARD, Tracked
 
 
 @pytest.fixture(autouse=True)

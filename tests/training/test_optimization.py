@@ -13,6 +13,8 @@ from openmofi.training.distributed import Ranks
 from openmofi.training.loop import buffers_of, restore_buffers
 from openmofi.training.model import build_model, inputs_of
 from openmofi.training.optimization import (
+    RowAdagrad,
+    RowAdamW,
     Trained,
     clip_gradients,
     dense_optimizer,
@@ -22,8 +24,7 @@ from openmofi.training.optimization import (
     sharded_optimizer,
 )
 from openmofi.training.recipe.schema import ImageModel, OptimizerSettings
-from openmofi.training.row_optimizers import RowAdagrad, RowAdamW
-from openmofi.training.terms import build_optimizers, build_terms, logit_scale
+from openmofi.training.state import build_optimizers, build_terms, logit_scale
 
 ALONE = Ranks(0, 1, torch.device("cpu"), None)
 

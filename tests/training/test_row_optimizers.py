@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from openmofi.training.row_optimizers import RowAdagrad, RowAdamW
+from openmofi.training.optimization import RowAdagrad, RowAdamW
 
 
 def sparse(rows, values, shape):

@@ -6,7 +6,6 @@ MkDocs calls `on_files` and `on_page_markdown` (`hooks` in mkdocs.yml).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from posixpath import dirname, normpath, relpath
 from typing import Any
@@ -54,9 +53,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
 def command_reference() -> str:
     """Every command with its options, as `--help` says them."""
-    import typer.main
-
-    from openmofi.cli.main import app
+    from openmofi.cli.main import commands
 
     lines = [
         "# Command line",
@@ -65,21 +62,16 @@ def command_reference() -> str:
         "Exit codes: 0, 1 (failed), 2 (wrong use), 130 (interrupted).",
         "",
     ]
-    for name, command in _commands("openmofi", typer.main.get_command(app)):
+    for words, command in commands():
+        name = " ".join(("openmofi", *words))
         context = command.make_context(name, [], resilient_parsing=True, max_content_width=100, terminal_width=100)
         lines += [f"## {name}", "", "```text", command.get_help(context), "```", ""]
     return "\n".join(lines)
 
 
-def _commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
-    yield name, command
-    for part, child in getattr(command, "commands", {}).items():
-        yield from _commands(f"{name} {part}", child)
-
-
 def schema_reference() -> str:
     """What `--json` prints, by command."""
-    from openmofi.cli.json_schemas import schema_names, schema_of
+    from openmofi.cli.schemas import schema_names, schema_of
 
     lines = [
         "# JSON outputs",

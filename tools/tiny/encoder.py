@@ -39,7 +39,7 @@ from openmofi.encoders.libraries.graphs import (
 from openmofi.encoders.texts.tokens import WordPieceTokens
 
 DATA = Path(__file__).parents[2] / "src/openmofi/encoders/tiny"
-TABLES = Path(__file__).parents[2] / "src/openmofi/sample/tiny/data/kb"
+TABLES = Path(__file__).parents[2] / "src/openmofi/demo/data/kb"
 DIM, LENGTH, NAMES = 96, 64, 500
 STEPS, BATCH, RATE = 200, 256, 0.006
 Floats = NDArray[np.float32]

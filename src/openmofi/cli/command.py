@@ -6,33 +6,23 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 import typer.core
+import typer.main
 
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.extensions import extension, extension_names
 from openmofi.terminal import json_text, make_output_visible, visible
 
 Restart = Annotated[
     bool, typer.Option("--restart", help="Remove what this command wrote into the output before, and begin anew.")
 ]
-OnDamage = Annotated[
-    str, typer.Option(help="A damaged shard: stop leaves it out and fails in the end, keep takes what can be read.")
-]
-MaxUnpackRatio = Annotated[
-    int, typer.Option(help="A compressed tar that unpacks to more than so many times its size counts as damaged.")
-]
-MaxImagePixels = Annotated[int, typer.Option(help="Larger images are refused before decoding.")]
 Device = Annotated[str, typer.Option(help="Of the encoder: auto, cpu, cuda, cuda:1 …")]
-Precision = Annotated[str, typer.Option(help="Of the encoder's towers: fp32, bf16 or fp16.")]
-EngineName = Annotated[
-    str,
-    typer.Option(
-        "--engine", help="auto, local, processes:N, ray or ray:ADDRESS; 'ray?gpus=0.5&cpus=2' reserves for an actor."
-    ),
-]
+F = TypeVar("F", bound=Callable[..., Any])
 CHECK_VARIABLE = "OPENMOFI_CHECK_JSON"
 """Environment variable: where set, JSON is checked against its schema when it is printed; a folder gets it instead."""
 
@@ -92,11 +82,9 @@ def index_place(text: str) -> Any:
     Raises:
         UsageError: as `input_path`, or the address cannot be understood.
     """
-    if not text.startswith(("postgresql://", "postgres://")):
-        return input_path(text)
-    from openmofi.search.store.address import Server
+    from openmofi.search.store.address import is_server, place_of
 
-    return Server.parse(text)
+    return place_of(text) if is_server(text) else input_path(text)
 
 
 def new_index_place(text: str) -> Any:
@@ -105,27 +93,105 @@ def new_index_place(text: str) -> Any:
     Raises:
         UsageError: as `output_path`, or the address cannot be understood.
     """
-    return index_place(text) if text.startswith(("postgresql://", "postgres://")) else output_path(text)
+    from openmofi.search.store.address import is_server, place_of
+
+    return place_of(text) if is_server(text) else output_path(text)
 
 
 class _Interrupted(Exception):
     """Ctrl-C, under a name that typer passes on: a KeyboardInterrupt it would end with "Aborted!"."""
 
 
-class _PassesInterrupts:
+class _InGroups:
+    """Help that lists options in their named groups, and cuts nothing; Ctrl-C passes."""
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)  # type: ignore[misc]
         except KeyboardInterrupt as error:
             raise _Interrupted(*error.args) from error
 
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):  # type: ignore[attr-defined]
+            group = "Arguments" if parameter.param_type_name == "argument" else parameter.rich_help_panel or "Options"
+            if record := parameter.get_help_record(ctx):
+                groups.setdefault(group, []).append(record)
+        commands = [(name, self.help_of(ctx, name)) for name in getattr(self, "list_commands", lambda _: ())(ctx)]
+        for title, records in {**groups, "Commands": commands}.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
 
-class Commands(_PassesInterrupts, typer.core.TyperGroup):
-    """A group of commands, for `typer.Typer(cls=…)`."""
+    def help_of(self, ctx: Any, name: str) -> str:
+        """Return what the list of commands says of one: the first paragraph of its help."""
+        return " ".join((self.get_command(ctx, name).help or "").partition("\n\n")[0].split())  # type: ignore[attr-defined]
 
 
-class Command(_PassesInterrupts, typer.core.TyperCommand):
+class Commands(_InGroups, typer.core.TyperGroup):
+    """A group of commands, for `typer.Typer(cls=…)`; packages may add some.
+
+    A package adds `openmofi kb NAME` by the entry point `kb.NAME = "package.module:attribute"` in the group
+    `openmofi.commands`, a function as typer reads it or what `group` returns. None takes the place of a command that is
+    there. The list of commands imports that module for its help: heavy imports stand inside its functions.
+    """
+
+    path = ""
+    """The words that call the group, each with a dot behind it."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands, those that packages add last."""
+        names = super().list_commands(ctx)
+        added = [name.removeprefix(self.path) for name in extension_names("commands") if name.startswith(self.path)]
+        return [*names, *(name for name in added if name not in names and "." not in name)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command by its name; `None` where there is none."""
+        if (command := super().get_command(ctx, cmd_name)) is not None:
+            return command
+        added = extension("commands", f"{self.path}{cmd_name}")
+        return added and click_command(cmd_name, added)
+
+    def help_of(self, ctx: Any, name: str) -> str:
+        """Return what the list says of a command, or why it cannot be loaded."""
+        try:
+            return super().help_of(ctx, name)
+        except OpenMofiError as error:  # another package's fault is no reason to show no help at all
+            return error.message
+
+
+class Command(_InGroups, typer.core.TyperCommand):
     """A single command, for `app.command(cls=…)`."""
+
+
+def group(words: str, help: str, cls: type[Commands] = Commands, **options: Any) -> typer.Typer:
+    """Return a group of commands that are registered with `command`.
+
+    Args:
+        words: that call it, such as `kb build`.
+        help: what it is for.
+        cls: its class.
+        options: of `typer.Typer`.
+    """
+    placed = type(cls.__name__, (cls,), {"path": "".join(f"{word}." for word in words.split())})
+    return typer.Typer(cls=placed, no_args_is_help=True, rich_markup_mode=None, help=help, **options)
+
+
+def command(app: typer.Typer, name: str | None = None, **options: Any) -> Callable[[F], F]:
+    """Register a function as a command of a group."""
+    return app.command(name, cls=Command, **options)
+
+
+@cache
+def click_command(name: str, verb: typer.Typer | Callable[..., None]) -> Any:
+    """Return a group, or a function, as the command that it is under a name."""
+    if not isinstance(verb, typer.Typer):
+        single = typer.Typer(add_completion=False, rich_markup_mode=None)
+        command(single, name)(verb)
+        return typer.main.get_command(single)
+    made = typer.main.get_group(verb)
+    made.name = name
+    return made
 
 
 def run_command(function: Callable[..., None]) -> None:
@@ -164,9 +230,9 @@ def run_app(app: Callable[[], None]) -> None:
 
 
 def print_json(value: Any, *, checked: bool = True) -> None:
-    """Print a command's result for programs; its schema is published, see `cli.json_schemas`."""
+    """Print a command's result for programs; its schema is published, see `openmofi.cli.schemas`."""
     if checked and (check := os.environ.get(CHECK_VARIABLE)):
-        from openmofi.cli.json_schemas import check_printed
+        from openmofi.cli.schemas import check_printed
 
         check_printed(value, record=check if Path(check).is_dir() else "")
     typer.echo(json_text(value))

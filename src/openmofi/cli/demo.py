@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from openmofi.cli.command import Restart, output_path, print_json
-
-_JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+from openmofi.cli.options import Json
+from openmofi.errors import UsageError
+from openmofi.extensions import extension
 
 
 def demo(
@@ -28,16 +29,20 @@ def demo(
     ] = None,
     max_entities: Annotated[int, typer.Option(min=0, help="Without --tiny: a smaller world (0: all).")] = 0,
     restart: Restart = False,
-    as_json: _JSON = False,
+    as_json: Json = False,
 ) -> None:
     """Label images with known truth and say how good the labels are; goes on where it was stopped."""
     if not tiny:
-        from openmofi.cli.sample import demo as whole
-
+        whole = extension("demos", "sample")
+        if whole is None:
+            raise UsageError(
+                "The whole demo builds the sample world, which is no part of the package.",
+                "Run openmofi demo --tiny, or make demo in a checkout.",
+            )
         whole(out=out or Path("runs/demo"), max_entities=max_entities, restart=restart, as_json=as_json)
         return
+    from openmofi.demo.demo import run_tiny
     from openmofi.progress import shown_progress
-    from openmofi.sample.tiny.demo import run_tiny
 
     folder = out or Path("openmofi-demo")
     with shown_progress(not as_json) as progress:
@@ -49,7 +54,7 @@ def demo(
 
 
 def _print_tiny(folder: Path, metrics: dict[str, Any]) -> None:
-    from openmofi.cli.show.tables import print_table
+    from openmofi.cli.tables import print_table
 
     def share(name: str) -> tuple[str, str]:
         low, high = metrics[f"{name}_interval"]

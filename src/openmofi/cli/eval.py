@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import typer.core
 
-from openmofi.cli.command import Precision, output_path, print_json
+from openmofi.api import evaluation as api
+from openmofi.cli.command import Commands, command, group, output_path, print_json
+from openmofi.cli.options import Call, Json, made_of
 from openmofi.errors import UsageError
 
 
-class _Protocols(typer.core.TyperGroup):
+class _Protocols(Commands):
     """Each protocol is a command; they share one function, which finds its own name in the context."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -27,10 +28,10 @@ class _Protocols(typer.core.TyperGroup):
         return name, self.commands["PROTOCOL"], rest
 
 
-app = typer.Typer(
-    cls=_Protocols,
-    rich_markup_mode=None,
-    no_args_is_help=True,
+app = group(
+    "eval",
+    "Judge an encoder or a linker as the papers do, and compare results.",
+    _Protocols,
     invoke_without_command=True,
     epilog="The protocols: openmofi eval --list",
 )
@@ -44,94 +45,55 @@ def _group(
 ) -> None:
     """Judge an encoder or a linker as the papers do, and compare results."""
     if list_protocols:
-        from openmofi.cli.show.tables import print_names
-        from openmofi.evaluation.run import PROTOCOLS
+        from openmofi.cli.tables import print_names
+        from openmofi.evaluation.run import protocols
 
-        print_names({name: what for name, (_, what) in PROTOCOLS.items()}, as_json)
+        print_names({name: what for name, (_, what) in protocols().items()}, as_json)
         raise typer.Exit
     if context.invoked_subcommand is None:
         raise UsageError("No protocol is given.", "Name one; openmofi eval --list shows them.")
 
 
-@app.command("PROTOCOL")
+@command(app, "PROTOCOL")
+@made_of(
+    api.evaluate,
+    first=("data", "encoder", "linker", "out"),
+    protocol=None,
+    data=Annotated[Path, typer.Option(metavar="DIR")],
+    out=Annotated[Path | None, typer.Option("-o", "--out", parser=output_path, metavar="DIR")],
+    failures=Annotated[int, typer.Option(min=0)],
+    bands=Annotated[str | None, typer.Option(metavar="DATASET")],
+)
 def run(
+    call: Call,
     context: typer.Context,
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="The data, in the protocol's layout.")],
-    encoder: Annotated[str | None, typer.Option("--encoder", metavar="SPEC", help="As openmofi encoder info.")] = None,
-    linker: Annotated[
-        str,
-        typer.Option(
-            "--linker",
-            metavar="SPEC",
-            help="prior, fusion:PATH, coherence:KB; of linking: prior, coherence, fusion:PATH.",
-        ),
-    ] = "",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--out",
-            parser=output_path,
-            metavar="DIR",
-            help="Write the result there (JSON, and Parquet of all items).",
-        ),
-    ] = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            parser=output_path, metavar="DIR", help="Keeps features for all protocols (default: ~/.cache/openmofi)."
-        ),
-    ] = None,
-    settings: Annotated[
+    out: Path | None,
+    changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the protocol; may be repeated."),
     ] = None,
-    features: Annotated[str, typer.Option(help="joint, backbone, or auto: joint where there is one.")] = "auto",
-    half: Annotated[bool, typer.Option("--half", help="Keep features as float16.")] = False,
-    failures: Annotated[int, typer.Option(min=0, help="Worst queries on the page beside the result.")] = 20,
-    bands: Annotated[
-        str | None,
-        typer.Option(
-            "--bands", metavar="DATASET", help="Give metrics by how many images of a class this label dataset has, too."
-        ),
-    ] = None,
-    device: Annotated[str, typer.Option(help="Of the encoder or linker: auto, cpu, cuda, cuda:1 …")] = "auto",
-    precision: Precision = "fp32",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Evaluate an encoder, or a linker, by a protocol of `openmofi eval --list`, named in place of PROTOCOL."""
-    name = str(context.info_name)
-    from openmofi import api
+    from openmofi.config import settings_from
     from openmofi.evaluation.result import result_path
+    from openmofi.evaluation.run import protocol_named
 
-    result = api.evaluate(
-        name,
-        data=data,
-        encoder=encoder,
-        linker=linker,
-        out=out,
-        cache=cache,
-        settings=settings or (),
-        features=features,
-        half=half,
-        failures=failures,
-        device=device,
-        precision=precision,
-        bands=bands,
-        progress=not as_json,
-    )
+    name = str(context.info_name)
+    settings = settings_from(protocol_named(name).settings(), changes or ())
+    result = call(name, settings=settings, progress=not as_json)
     plain = result.as_dict() | ({"written": str(result_path(out, result))} if out else {})
     if as_json:
         print_json(plain)
         return
-    from openmofi.cli.show.tables import print_evaluation
+    from openmofi.cli.tables import print_evaluation
 
     print_evaluation(plain)
     if out:
         typer.echo(f"written: {plain['written']}")
 
 
-@app.command("mteb")
+@command(app)
 def mteb(
     tasks: Annotated[list[str], typer.Argument(metavar="TASKS...", help="Tasks or benchmarks of mteb: 'MIEB(lite)'.")],
     encoder: Annotated[str, typer.Option("--encoder", metavar="SPEC", help="As openmofi encoder info.")],
@@ -141,8 +103,8 @@ def mteb(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images or texts of a forward pass.")] = 32,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto",
-    precision: Precision = "fp32",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    precision: Annotated[str, typer.Option(help="Of the encoder's towers: fp32, bf16 or fp16.")] = "fp32",
+    as_json: Json = False,
 ) -> None:
     """Run image tasks of mteb (openmofi[mteb]), which downloads their data itself; compare reads the results."""
     from openmofi.encoders import open_encoder
@@ -161,17 +123,17 @@ def mteb(
         )
 
 
-@app.command("sources")
+@command(app)
 def sources(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="A dataset; all are listed without.")] = None,
     check: Annotated[
         Path | None,
         typer.Option("--check", metavar="DIR", help="Check what is in this folder: counts, checksums of archives."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Say where datasets come from, their licences and layouts; with --check, whether a folder is whole."""
-    from openmofi.evaluation.sources import SOURCES, check_source, source_named
+    from openmofi.evaluation.sources import check_source, data_sources, source_named
 
     value: dict[str, Any]
     whole = True
@@ -190,10 +152,10 @@ def sources(
             if entry
         ]
     else:
-        value = {key: _source(source) for key, source in SOURCES.items()}
+        value = {key: _source(source) for key, source in data_sources().items()}
         lines = [
             f"{key:<12} {source.counts.partition(';')[0]}; {', '.join(source.protocols)}"
-            for key, source in SOURCES.items()
+            for key, source in data_sources().items()
         ]
     if as_json:
         print_json(value)
@@ -209,7 +171,7 @@ def _source(source: Any) -> dict[str, Any]:
     }
 
 
-@app.command("compare")
+@command(app)
 def compare(
     results: Annotated[
         list[str],
@@ -228,7 +190,7 @@ def compare(
         ),
     ] = None,
     style: Annotated[str, typer.Option("--format", help="table, markdown or csv.")] = "table",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Print encoders side by side, with p-values of paired bootstraps against the first of each protocol."""
     from openmofi.evaluation import compare as comparing
@@ -247,7 +209,7 @@ def compare(
     if as_json:
         print_json([protocol.as_dict() for protocol in compared])
     elif style == "table":
-        from openmofi.cli.show.tables import print_comparison
+        from openmofi.cli.tables import print_comparison
 
         for protocol in compared:
             print_comparison(protocol.results[0].protocol, comparing.table_rows(protocol))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmofi.cli.command import input_place, print_json
+from openmofi.cli.command import command, group, input_place, print_json
 from openmofi.errors import OpenMofiError
 from openmofi.terminal import visible
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from openmofi.engine.status import JobStatus
     from openmofi.storage import Manifest
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = group("jobs", "Look at jobs that run; go on with what failed.")
 Out = Annotated[
     str, typer.Argument(parser=input_place, metavar="OUT", help="Folder that a job writes, or its address.")
 ]
@@ -31,7 +31,7 @@ def _group() -> None:
     """Look at jobs that run, and go on with what failed."""
 
 
-@app.command("status")
+@command(app, "status")
 def status(out: Out, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Say how far a job is, what each worker does, what it said, which shards failed, and which tasks were slowest."""
     from openmofi.engine.status import JobStatus
@@ -70,7 +70,7 @@ def _holder(out: str) -> str:
     return StoreLock(out).live_holder() if in_object_store(out) else holder_of(Path(out))
 
 
-@app.command("retry")
+@command(app, "retry")
 def retry(out: Out) -> None:
     """Start the command again by which you made a folder: it does what failed and what is missing, and nothing else."""
     from openmofi.engine.status import Command

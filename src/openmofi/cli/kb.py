@@ -8,18 +8,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from openmofi.api import knowledge as api
 from openmofi.cli import kb_build
-from openmofi.cli.command import Restart, input_path, input_place, output_path, print_checked, print_json
-from openmofi.cli.show.tables import print_manifest_facts
+from openmofi.cli.command import (
+    Restart,
+    command,
+    group,
+    input_path,
+    input_place,
+    output_path,
+    print_checked,
+    print_json,
+)
+from openmofi.cli.options import Call, Json, made_of
+from openmofi.cli.tables import print_manifest_facts
 
 if TYPE_CHECKING:
     from openmofi.knowledge import Differences
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = group("kb", "Build knowledge bases, look into them, compare, slice and export them.")
 
 _TYPES = 10
-_JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_KB = Annotated[
+KB = Annotated[
     str, typer.Argument(parser=input_place, help="Folder of the knowledge base, or its address.", metavar="KB")
 ]
 
@@ -27,38 +37,8 @@ _KB = Annotated[
 app.add_typer(kb_build.app, name="build", help="Build a knowledge base; the same source gives the same bytes.")
 
 
-@app.command()
-def anchors(
-    dumps: Annotated[
-        list[Path],
-        typer.Argument(
-            parser=input_path,
-            metavar="DUMP...",
-            help="pages-articles of a Wikipedia: .xml, .xml.bz2, .xml.gz or .xml.zst.",
-        ),
-    ],
-    out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Parquet file for the names.")],
-    language: Annotated[str | None, typer.Option(help="The wiki's code, where a dump does not say it.")] = None,
-    min_seen: Annotated[int, typer.Option(min=1, help="Find link probabilities of names seen so often.")] = 2,
-    memory: Annotated[int, typer.Option(min=64, help="MiB in which the counts are summed up.")] = 2048,
-    workers: kb_build.Workers = 0,
-    as_json: _JSON = False,
-) -> None:
-    """Count by which names Wikipedia's links call its articles, and how often a name is a link at all.
-
-    The link probabilities are written beside the names: names.parquet, names.link-probability.parquet.
-    """
-    from openmofi.knowledge.anchors import AnchorSettings, build_anchors, probabilities_path
-    from openmofi.progress import shown_progress
-
-    settings = AnchorSettings(language, min_seen, memory_mib=memory)
-    with shown_progress(False if as_json else None) as progress:
-        counts = build_anchors(dumps, out, settings, workers=workers, progress=progress)
-    print_manifest_facts({**counts, "written": f"{out}\n{probabilities_path(out)}"}, as_json)
-
-
-@app.command()
-def info(kb: _KB, as_json: _JSON = False) -> None:
+@command(app)
+def info(kb: KB, as_json: Json = False) -> None:
     """Show what a knowledge base holds and what made it: counts, commonest types, classes with all that belongs to
     them, sizes of files, sources of priors.
     """
@@ -89,8 +69,8 @@ def info(kb: _KB, as_json: _JSON = False) -> None:
     print_manifest_facts(facts, as_json)
 
 
-@app.command()
-def verify(kb: _KB, as_json: _JSON = False) -> None:
+@command(app)
+def verify(kb: KB, as_json: Json = False) -> None:
     """Read all of a knowledge base and compare it with what was built; exits with 1 where a file is damaged."""
     from openmofi.knowledge import verify as verify_kb
     from openmofi.progress import shown_progress
@@ -100,15 +80,15 @@ def verify(kb: _KB, as_json: _JSON = False) -> None:
     print_checked(problems, as_json)
 
 
-@app.command()
+@command(app)
 def lookup(
-    kb: _KB,
+    kb: KB,
     name: Annotated[str, typer.Argument(help="A name, as a text would spell it.")],
     limit: Annotated[int, typer.Option(min=1, help="Most candidates to show.")] = 30,
     language: Annotated[
         list[str] | None, typer.Option(help="Only as a name of this language, such as en; may be given again.")
     ] = None,
-    as_json: _JSON = False,
+    as_json: Json = False,
 ) -> None:
     """Show what a name may mean, commonest first; exits with 1 where it is unknown."""
     from openmofi.knowledge import look_up
@@ -119,7 +99,7 @@ def lookup(
     if as_json:
         print_json(meanings)
     elif meanings["candidates"]:
-        from openmofi.cli.show.tables import print_table
+        from openmofi.cli.tables import print_table
 
         known = ("from",) if "prior_from" in meanings["candidates"][0] else ()
         print_table(
@@ -145,7 +125,7 @@ def lookup(
         raise typer.Exit(1)
 
 
-@app.command()
+@command(app)
 def diff(
     old: Annotated[str, typer.Argument(parser=input_place, help="Folder of the older base.", metavar="OLD")],
     new: Annotated[str, typer.Argument(parser=input_place, help="Folder of the newer base.", metavar="NEW")],
@@ -156,7 +136,7 @@ def diff(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", parser=output_path, help="A .parquet file that gets all changes.")
     ] = None,
-    as_json: _JSON = False,
+    as_json: Json = False,
 ) -> None:
     """Show what changed between two builds: entities added, removed, merged, renamed, described anew."""
     import openmofi
@@ -166,51 +146,15 @@ def diff(
         from openmofi.dataset.objects import Labels
 
         ids = Labels.open(labels).entities()
-    _print_differences(openmofi.diff_kb(old, new, ids=ids, out=out), as_json)
+    print_differences(openmofi.diff_kb(old, new, ids=ids, out=out), as_json)
 
 
-@app.command()
-def update(
-    kb: _KB,
-    dumps: Annotated[
-        list[Path],
-        typer.Argument(parser=input_path, help="Newer JSON dumps of Wikidata, or folders of them.", metavar="DUMP..."),
-    ],
-    out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the new base.")],
-    anchors: kb_build.Anchors = None,
-    pageviews: kb_build.Pageviews = None,
-    redirects: kb_build.Redirects = None,
-    columns: kb_build.Columns = None,
-    memory: kb_build.Memory = "4GB",
-    workers: kb_build.Workers = 0,
-    work: Annotated[
-        Path | None,
-        typer.Option(parser=output_path, help="Folder for what was read.  [default: KB.work]", show_default=False),
-    ] = None,
-    restart: Restart = False,
-    as_json: _JSON = False,
-) -> None:
-    """Build a base of Wikidata again from newer dumps, under its own settings, and show what changed.
-
-    Files that are the same are not read again; KB stays as it is. Priors and redirects need their files anew.
-    """
-    from openmofi.knowledge import Extras, update_kb
-    from openmofi.progress import shown_progress
-
-    with shown_progress(not as_json) as progress:
-        extras = Extras.of(anchors or (), pageviews, redirects, columns)
-        differences = update_kb(
-            kb, dumps, out, extras=extras, work=work, memory=memory, workers=workers, progress=progress, restart=restart
-        )
-    _print_differences(differences, as_json)
-
-
-def _print_differences(differences: Differences, as_json: bool) -> None:
-    """Counts, and the first changes of each kind."""
+def print_differences(differences: Differences, as_json: bool) -> None:
+    """Print counts, and the first changes of each kind."""
     if as_json:
         print_json(differences.plain())
         return
-    from openmofi.cli.show.tables import print_counts, print_table
+    from openmofi.cli.tables import print_counts, print_table
 
     print_counts("entities", {"unchanged": differences.unchanged, **differences.counts})
     rows = [row for kind, count in differences.counts.items() if count for row in differences.first(kind)]
@@ -223,38 +167,25 @@ def _print_differences(differences: Differences, as_json: bool) -> None:
         )
 
 
-@app.command()
-def sample(
-    kb: _KB,
-    out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the slice.")],
-    types: Annotated[str, typer.Option(help="Entities that have one of these types.", metavar="TYPE[,…]")] = "",
-    entities: Annotated[
-        Path | None,
-        typer.Option(parser=input_path, help="Entities that a file names: an id a line, or a Parquet column."),
-    ] = None,
-    labels: Annotated[
-        str | None, typer.Option(parser=input_place, help="Entities that were judged in this folder of labels.")
-    ] = None,
-    most: Annotated[int | None, typer.Option("--max", min=1, help="Keep so many, the most popular.")] = None,
-    restart: Restart = False,
-    as_json: _JSON = False,
-) -> None:
+@command(app)
+@made_of(
+    api.sample_kb,
+    types=Annotated[str, typer.Option(metavar="TYPE[,…]")],
+    entities=Annotated[Path | None, typer.Option(parser=input_path, metavar="FILE")],
+    most=Annotated[int | None, typer.Option("--max", min=1)],
+)
+def sample(call: Call, types: str, as_json: Json = False) -> None:
     """Write a slice of a knowledge base: some entities, and their names, priors and vectors as they are."""
-    from openmofi import api
-
-    wanted = [name.strip() for name in types.split(",") if name.strip()]
-    manifest = api.sample_kb(
-        kb, out, types=wanted, entities=entities, labels=labels, most=most, restart=restart
-    ).manifest
+    manifest = call(types=[name.strip() for name in types.split(",") if name.strip()]).manifest
     print_manifest_facts({**manifest.counts, "fingerprint": manifest.fingerprint, "inputs": manifest.inputs}, as_json)
 
 
-@app.command()
+@command(app)
 def export(
-    kb: _KB,
+    kb: KB,
     out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the tables.")],
     restart: Restart = False,
-    as_json: _JSON = False,
+    as_json: Json = False,
 ) -> None:
     """Write a knowledge base as the Parquet tables that 'kb build table' takes."""
     import openmofi
@@ -266,7 +197,7 @@ def export(
         typer.echo(f"\nTo build it again: openmofi kb build table {out} --candidates {most} -o KB")
 
 
-@app.command()
+@command(app)
 def union(
     bases: Annotated[
         list[Path],
@@ -287,7 +218,7 @@ def union(
         ),
     ] = None,
     restart: Restart = False,
-    as_json: _JSON = False,
+    as_json: Json = False,
 ) -> None:
     """Build one knowledge base of several, in whatever order; its tables stay in OUT.tables."""
     import openmofi

@@ -1,146 +1,38 @@
-"""`openmofi label`: the main job; `openmofi label audit`: a look by a person at what it made."""
+"""`openmofi label`: the main job; `label audit`: a look by a person at what it made; `explain`: one pair."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import shorten
-from typing import Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from openmofi.cli.command import (
-    Device,
-    EngineName,
-    MaxImagePixels,
-    MaxUnpackRatio,
-    OnDamage,
-    Precision,
-    Restart,
-    index_place,
-    input_path,
-    output_path,
-    output_place,
-    print_json,
-)
+from openmofi.api import labels as api
+from openmofi.cli.command import index_place, input_path, output_path, print_json
+from openmofi.cli.options import FILE, INDEX, OUT_STORE, SHARDS, TEXT, Call, Json, made_of
 from openmofi.errors import UsageError
+from openmofi.terminal import plain_console, visible
+
+if TYPE_CHECKING:
+    from openmofi.labeling import Explanation
+
+_FIRST = ("kb", "encoder", "out", "threshold", "target_precision", "detector", "linker", "device")
 
 
+@made_of(api.label, first=_FIRST, groups=True, pairs=SHARDS, kb=TEXT, out=OUT_STORE, calibration=FILE, verdicts=INDEX)
 def label(
-    shards: Annotated[list[str], typer.Argument(help="Tar or Parquet, folders, globs, '{00..09}' ranges, URLs.")],
-    kb: Annotated[str, typer.Option(help="Folder of the knowledge base, or its address.")],
-    encoder: Annotated[str, typer.Option(help="sample, open_clip:ARCH/PRETRAINED, hf:PATH-OR-ID or run:PATH.")],
-    out: Annotated[
-        str,
-        typer.Option(
-            "--out",
-            "-o",
-            parser=output_place,
-            metavar="FOLDER",
-            help="Folder of the labels, also s3://… and other stores.",
-        ),
-    ],
-    detector: Annotated[
-        str,
-        typer.Option(help="gazetteer[?languages=A,B], spacy[:MODEL], gliner:MODEL[?types=A,B]; several joined by +."),
-    ] = "gazetteer",
-    linker: Annotated[str, typer.Option(help="coherence, prior or fusion:PATH.")] = "coherence",
-    threshold: Annotated[float, typer.Option(help="Accept from this calibrated probability on.")] = 0.8,
-    target_precision: Annotated[float | None, typer.Option(help="Choose the threshold for this precision.")] = None,
-    top_k: Annotated[int, typer.Option(help="Labels an image, at most.")] = 5,
-    sibling_margin: Annotated[float, typer.Option(help="Lead over the mention's second candidate.")] = 0.0,
-    template: Annotated[str, typer.Option(help="Entity text for the encoder.")] = "{name}: {description}",
-    max_candidates: Annotated[int, typer.Option(help="Candidates a mention that the image judges.")] = 8,
-    boilerplate: Annotated[
-        bool, typer.Option(help="Mark what texts repeat whatever is shown, credits, addresses, dates, file names.")
-    ] = True,
-    adapt: Annotated[
-        bool,
-        typer.Option("--adapt", help="Fit a light adapter on the job's own links; used where a check finds it better."),
-    ] = False,
-    rescue: Annotated[bool, typer.Option("--rescue", help="Judge again with what was found as witnesses.")] = False,
-    calibration: Annotated[Path | None, typer.Option(help="Use this calibration.json.")] = None,
-    verdicts: Annotated[
-        Any,
-        typer.Option(
-            parser=index_place,
-            metavar="FILE",
-            help="Choose the threshold for --target-precision by verdicts: those of `openmofi label audit`, or of an "
-            "index (its folder or address, or what `openmofi index verdicts` wrote).",
-        ),
-    ] = None,
-    cache: Annotated[
-        str | None,
-        typer.Option(
-            parser=output_place, metavar="FOLDER", help="Shared by jobs: links, features (default: the output)."
-        ),
-    ] = None,
-    on_damage: OnDamage = "stop",
-    max_unpack_ratio: MaxUnpackRatio = 200,
-    text_column: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Column of tables with the text (default: a common name), or 'PATTERN=COLUMN' for some inputs."
-        ),
-    ] = None,
-    image_column: Annotated[list[str] | None, typer.Option(help="With the image or its path, likewise.")] = None,
-    key_column: Annotated[list[str] | None, typer.Option(help="With the key, likewise.")] = None,
-    image_root: Annotated[
-        str, typer.Option(help="Folder that the images of tables lie below (default: the table's own).")
-    ] = "",
-    max_image_pixels: MaxImagePixels = 89_478_485,
-    batch_size: Annotated[int, typer.Option(help="Images a forward pass.")] = 64,
-    device: Device = "auto",
-    precision: Precision = "fp32",
-    compile: Annotated[
-        bool, typer.Option("--compile", help="Compile the encoder's image side by torch.compile; pays on long jobs.")
-    ] = False,
-    engine: EngineName = "auto",
-    seed: Annotated[int, typer.Option(help="Of the calibration's shuffles and the adapter.")] = 0,
-    restart: Restart = False,
+    call: Call,
+    out: str,
     watch: Annotated[bool, typer.Option("--watch", help="Show some accepted labels as they come.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Label image–text pairs: one label Parquet a shard, rows in = rows out. Then: openmofi label audit --help."""
-    from openmofi import api
     from openmofi.progress import shown_progress, watched_progress
 
     with watched_progress() if watch else shown_progress(not as_json) as progress:
-        labels = api.label(
-            shards,
-            kb=kb,
-            encoder=encoder,
-            out=out,
-            detector=detector,
-            linker=linker,
-            threshold=threshold,
-            target_precision=target_precision,
-            top_k=top_k,
-            sibling_margin=sibling_margin,
-            template=template,
-            max_candidates=max_candidates,
-            boilerplate=boilerplate,
-            adapt=adapt,
-            rescue=rescue,
-            calibration=calibration,
-            verdicts=verdicts,
-            cache=cache,
-            on_damage=cast(Literal["stop", "keep"], on_damage),
-            max_unpack_ratio=max_unpack_ratio,
-            text_column=text_column or "",
-            image_column=image_column or "",
-            key_column=key_column or "",
-            image_root=image_root,
-            max_image_pixels=max_image_pixels,
-            batch_size=batch_size,
-            device=device,
-            precision=precision,
-            compile=compile,
-            engine=engine,
-            seed=seed,
-            restart=restart,
-            progress=progress,
-        )
+        labels = call(progress=progress)
     if as_json:
         print_json(labels.summary)
     else:
@@ -148,7 +40,7 @@ def label(
 
 
 def _print_counts(counts: Mapping[str, Any], out: str) -> None:
-    from openmofi.cli.show.tables import print_table
+    from openmofi.cli.tables import print_table
 
     print_table(
         ("status", "pairs"),
@@ -206,20 +98,20 @@ def audit(
         Path | None,
         typer.Option(parser=input_path, help="Knowledge base: names, descriptions, types; by default the labels' own."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Draw labels for a page on which a person judges them, or correct the labels' precision by the verdicts."""
     if (out is None) == (verdicts is None):
         raise UsageError(
             "A look at labels writes a page or reads what it saved.", "Give -o PAGE.html, or --verdicts FILE."
         )
-    from openmofi.cli.show.tables import print_corrected
+    from openmofi.cli.tables import print_corrected
     from openmofi.dataset.objects import Labels
     from openmofi.knowledge import KnowledgeBase
 
     opened, known = Labels.open(labels), KnowledgeBase.open(kb) if kb else None
     if verdicts:
-        from openmofi.given import verdicts_of
+        from openmofi.api.given import verdicts_of
 
         corrected = opened.corrected(verdicts_of(verdicts), kb=known).as_dict()
         if as_json:
@@ -246,3 +138,91 @@ def audit(
         f"of {len(drawn.strata):,} strata" + ("; there are no more" if size < sample else "")
     )
     typer.echo(f"Judge them in a browser, save, then: openmofi label audit {labels} --verdicts verdicts.json")
+
+
+@made_of(
+    api.explain,
+    config=None,
+    image=Annotated[Path, typer.Option()],
+    text=Annotated[list[str], typer.Option()],
+    kb=TEXT,
+    calibration=FILE,
+)
+def explain(
+    call: Call,
+    text: list[str],
+    text_column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="The kind of each text, in their order, such as title and tags."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show mentions, candidates with priors, coherence and image scores, and the verdict with its reason."""
+    explanation = call(text=_texts(text, text_column or []), progress=not as_json)
+    if as_json:
+        print_json(explanation.as_dict())
+    else:
+        print_explanation(explanation)
+
+
+def _texts(texts: list[str], columns: list[str]) -> str | dict[str, str]:
+    if len(texts) == 1 and not columns:
+        return texts[0]
+    if len(set(columns)) != len(texts) or len(columns) != len(texts):
+        raise UsageError(
+            f"{len(texts)} texts, but {len(set(columns))} names of their kinds.",
+            "Give each --text a --text-column of its own: --text '…' --text-column title.",
+        )
+    return dict(zip(columns, texts, strict=True))
+
+
+def print_explanation(explanation: Explanation) -> None:
+    """Print an explanation as a table."""
+    from rich.table import Table
+    from rich.text import Text
+
+    console = plain_console()
+    line = Text(visible(explanation.text))
+    for mention in explanation.mentions:
+        line.stylize("bold underline", mention.start, mention.end)
+    console.print(line)
+    if not explanation.candidates:
+        console.print(
+            "The text names nothing that the knowledge base knows."
+            if not explanation.mentions
+            else "What the text names has no candidate in the knowledge base."
+        )
+        return
+    # What may be long shares one column, so that all fits 80 columns whatever the names.
+    table = Table(box=None, pad_edge=False)
+    table.add_column("mention, candidates", overflow="fold", ratio=1)
+    for column in ("prior", "text", "image", "P(shown)"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    last = None
+    for candidate in explanation.candidates:
+        if candidate.mention != last:
+            table.add_row(
+                Text(visible(candidate.mention), style="bold").append(
+                    f" in {visible(candidate.kind)}" if candidate.kind else "", style="not bold dim"
+                )
+            )
+        last = candidate.mention
+        style = "green" if candidate.reason == "accepted" else ""
+        table.add_row(
+            Text(visible(f"{candidate.name} ({candidate.entity})") + "\n").append(
+                visible(candidate.description), style="dim"
+            ),
+            f"{candidate.prior:.2f}",
+            f"{candidate.link_score:.2f}",
+            f"{candidate.image_score:.1f}",
+            f"{candidate.probability:.3f}",
+            candidate.reason,
+            style=style,
+        )
+    console.print(table)
+    console.print(
+        f"prior: P(entity | name) · text: after the rest of the text · image: similarity on the encoder's "
+        f"scale · accepted from {explanation.threshold:.2f} on",
+        style="dim",
+    )

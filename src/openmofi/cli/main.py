@@ -1,41 +1,60 @@
-"""The `openmofi` command: registers the verbs."""
+"""The `openmofi` command: its verbs, each loaded when it is named."""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
+import typer.core
+import typer.main
 
-from openmofi.cli import (
-    dataset,
-    demo,
-    encoder,
-    eval,
-    explain,
-    export,
-    index,
-    jobs,
-    kb,
-    label,
-    link,
-    mcp,
-    recognise,
-    reinforce,
-    sample,
-    schema,
-    search,
-    serve,
-    study,
-    train,
-)
-from openmofi.cli.command import Commands, run_app
+from openmofi.cli.command import Commands, click_command, print_json, run_app
 from openmofi.terminal import VisibleLines
 from openmofi.version import __version__
 
+VERBS = {
+    "demo": ("demo:demo", "Label images with known truth and say how good the labels are."),
+    "kb": ("kb:app", "Build knowledge bases, look into them, compare, slice and export them."),
+    "label": ("label:label", "Label image–text pairs with the entities that their images show."),
+    "label audit": ("label:audit", "Let a person judge drawn labels; correct their precision by it."),
+    "explain": ("label:explain", "Show the whole reasoning for one image and its text."),
+    "dataset": ("dataset:app", "Turn labels into a dataset, report on it, audit it."),
+    "reinforce": (
+        "train:reinforce",
+        "Store augmentations, synthetic texts and teachers' embeddings of labelled pairs.",
+    ),
+    "train": ("train:train", "Train an image encoder on a labelled dataset, as a recipe says."),
+    "eval": ("eval:app", "Judge an encoder or a linker as the papers do, and compare results."),
+    "encoder": ("encoder:app", "Look into image–text encoders."),
+    "export": ("encoder:export", "Export an encoder for ONNX, OpenVINO or its library, where it agrees."),
+    "index": ("index:app", "Build an index over images, keep it up to date and whole."),
+    "search": ("search:search", "Search an index by image, text and entity."),
+    "recognise": ("search:recognise", "Say what many images may show, by an index."),
+    "serve": ("serve:serve", "Serve an index: the page to search, recognise and review on, and its HTTP API."),
+    "mcp": ("serve:mcp", "Offer search and recognition over an index as MCP tools, over stdio."),
+    "schema": ("main:schema", "Print the JSON Schema of what a command prints with --json."),
+    "jobs": ("jobs:app", "Look at jobs that run; go on with what failed."),
+}
+"""Verb → `module:attribute` in this folder, and what `openmofi --help` says of it."""
 
-class _Commands(Commands):
+
+class _Verbs(Commands):
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*VERBS, *(name for name in super().list_commands(ctx) if name not in VERBS)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in VERBS:
+            return super().get_command(ctx, cmd_name)
+        module, _, attribute = VERBS[cmd_name][0].partition(":")
+        return click_command(cmd_name, getattr(import_module(f"openmofi.cli.{module}"), attribute))
+
+    def help_of(self, ctx: Any, name: str) -> str:
+        return VERBS[name][1] if name in VERBS else super().help_of(ctx, name)
+
     # `label` takes shards, so no group can stand there: `label audit` is a command whose name has two words.
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         return super().resolve_command(ctx, ["label audit", *args[2:]] if args[:2] == ["label", "audit"] else args)
@@ -43,7 +62,7 @@ class _Commands(Commands):
 
 app = typer.Typer(
     name="openmofi",
-    cls=_Commands,
+    cls=_Verbs,
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode=None,
@@ -51,27 +70,26 @@ app = typer.Typer(
     help="Noisy image–text pairs in, an entity-labelled image dataset out.",
     epilog="Start here: openmofi demo --tiny, then: openmofi explain --help",
 )
-app.command("demo")(demo.demo)
-app.add_typer(kb.app, name="kb", help="Build knowledge bases, look into them, compare, slice and export them.")
-app.command("label", help="Label image–text pairs with the entities that their images show.")(label.label)
-app.command("label audit", help="Let a person judge drawn labels; correct their precision by it.")(label.audit)
-app.command("explain", help="Show the whole reasoning for one image and its text.")(explain.explain)
-app.add_typer(dataset.app, name="dataset", help="Turn labels into a dataset, report on it, audit it.")
-app.command("reinforce")(reinforce.reinforce)
-app.command("train")(train.train)
-app.add_typer(study.app, name="study", help="Compare ways to train on a dataset, with size and noise held equal.")
-app.add_typer(link.app, name="link", help="Train linkers: which entity a mention means.")
-app.add_typer(eval.app, name="eval")
-app.add_typer(encoder.app, name="encoder", help="Look into image–text encoders.")
-app.command("export", help="Export an encoder for ONNX, OpenVINO or its library, where it agrees.")(export.export)
-app.add_typer(index.app, name="index", help="Build an index over images, keep it up to date and whole.")
-app.command("search", help="Search an index by image, text and entity.")(search.search)
-app.command("recognise", help="Say what many images may show, by an index.")(recognise.recognise)
-app.command("serve", help="Serve an index: the page to search, recognise and review on, and its HTTP API.")(serve.serve)
-app.command("mcp", help="Offer search and recognition over an index as MCP tools, over stdio.")(mcp.mcp)
-app.command("schema")(schema.schema)
-app.add_typer(jobs.app, name="jobs", help="Look at jobs that run; go on with what failed.")
-app.add_typer(sample.app, name="sample", help="The sample world: real images with known truth, and its encoder.")
+
+
+def commands(command: Any = None, name: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command with the words that call it, depth first; groups, and `openmofi` itself, are commands too."""
+    command = command or typer.main.get_command(app)
+    yield name, command
+    if isinstance(command, typer.core.TyperGroup):
+        for part in command.list_commands(None):  # type: ignore[arg-type]
+            yield from commands(command.get_command(None, part), (*name, part))  # type: ignore[arg-type]
+
+
+def schema(command: Annotated[list[str] | None, typer.Argument(help="Such as: label, or kb lookup.")] = None) -> None:
+    """Print the JSON Schema of what a command prints with --json; without a command, list those that have one."""
+    from openmofi.cli.schemas import schema_names, schema_of
+
+    if command:
+        print_json(schema_of(" ".join(command)), checked=False)
+    else:
+        for name in schema_names():
+            typer.echo(name)
 
 
 def _version(show: bool) -> None:

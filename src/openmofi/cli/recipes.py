@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from openmofi.cli.command import print_json
+from openmofi.cli.command import output_path, print_json
 from openmofi.errors import UsageError
 
 Value = TypeVar("Value")
@@ -22,6 +22,7 @@ RecipeName = Annotated[
         metavar="RECIPE", help="A packaged recipe by name (see --list), or a YAML file.", show_default=False
     ),
 ]
+Run = Annotated[Path | None, typer.Option("-o", "--out", parser=output_path, metavar="RUN")]
 Set = Annotated[
     list[str] | None,
     typer.Option(
@@ -77,7 +78,7 @@ def recipe_to_train(
     Raises:
         UsageError: no recipe is named, or what `load` raises.
     """
-    from openmofi.cli.show.tables import print_names
+    from openmofi.cli.tables import print_names
     from openmofi.config.recipes import recipe_dict, recipe_names, recipe_yaml
 
     if list_recipes:

@@ -1,15 +1,18 @@
-"""`openmofi search`: images of an index by image, text and entity."""
+"""`openmofi search`: images of an index by image, text and entity; `recognise`: what many images show, by an index."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from openmofi.api import indexes as api
 from openmofi.cli.command import Device, index_place, input_path, output_path, print_json
+from openmofi.cli.options import INDEX, OUT_STORE, SHARDS, Call, Json, made_of
 from openmofi.errors import UsageError
 from openmofi.terminal import visible
 
@@ -55,7 +58,7 @@ def search(
         Path | None, typer.Option(parser=output_path, metavar="PAGE.html", help="Write a contact sheet.")
     ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open a contact sheet in the browser.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Search an index by images, text and entity, joined; without any, its images are listed."""
     from openmofi.search import Example, Filters, Index, Query, Region
@@ -125,7 +128,7 @@ def _sheet(index: Index, query: Query, results: Results, html: Path | None, show
 
 
 def _print(results: Results, query: Query) -> None:
-    from openmofi.cli.show.tables import print_table
+    from openmofi.cli.tables import print_table
 
     rows = []
     for hit in results.hits:
@@ -157,3 +160,38 @@ def _ending(results: Results, query: Query) -> str:
             f"{results.until:g}: {results.expected_right:,.0f} of them."
         )
     return f"{said} {results.note}".strip()
+
+
+@made_of(
+    api.recognise,
+    first=("index", "out", "limit", "unnamed", "encoder"),
+    groups=True,
+    images=SHARDS,
+    index=INDEX,
+    out=OUT_STORE,
+    limit=Annotated[int, typer.Option("--limit", "-n")],
+)
+def recognise(call: Call, out: str, as_json: Json = False) -> None:
+    """Say what many images may show, with probabilities and evidence: a row an image, rows in = rows out."""
+    counts = call(progress=not as_json)
+    if as_json:
+        print_json(counts)
+    else:
+        _print_recognised(counts, out)
+
+
+def _print_recognised(counts: Mapping[str, Any], out: str) -> None:
+    from openmofi.cli.tables import print_table
+
+    print_table(
+        ("status", "images"),
+        [(status, f"{count:,}") for status, count in sorted(counts["status"].items(), key=lambda item: -item[1])],
+        title=f"{counts['rows_out']:,} images in {out}",
+    )
+    if named := counts["status"].get("recognised"):
+        typer.echo(f"of the likeliest entities of {named:,} images {counts['expected']:,.0f} are expected to be right")
+    if "unnamed" in counts:
+        typer.echo(
+            f"the share that shows what no label names is at most {counts['unnamed']:.0%} by how these images "
+            "look (--unnamed)"
+        )

@@ -1,4 +1,4 @@
-"""`openmofi serve`: an index as a page and an HTTP API."""
+"""`openmofi serve`: an index as a page and an HTTP API; `openmofi mcp`: as tools of the Model Context Protocol."""
 
 from __future__ import annotations
 
@@ -75,3 +75,20 @@ def serve(
         open_page=show,
         on_start=lambda address: typer.echo(visible(f"{index} is served at {address} (Ctrl-C stops)"), err=True),
     )
+
+
+def mcp(
+    index: Annotated[
+        Any,
+        typer.Argument(parser=index_place, metavar="INDEX", help="Folder of the index, or postgresql://HOST/DATABASE."),
+    ],
+    encoder: Annotated[str | None, typer.Option(help="Where the one of the index has moved to.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Offer search and recognition as tools over standard input and output; nothing can be changed."""
+    try:
+        from openmofi.search.server.mcp import serve_tools
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(error.name or "mcp", "mcp") from error
+
+    serve_tools(index, encoder, device)

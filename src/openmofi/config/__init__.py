@@ -15,6 +15,7 @@ from openmofi.config.fields import (
 )
 from openmofi.config.layers import settings_from
 from openmofi.config.near import did_you_mean
+from openmofi.config.options import changed, with_settings
 
 __all__ = [
     "FREE",
@@ -26,8 +27,10 @@ __all__ = [
     "PositiveInt",
     "ProperFraction",
     "Settings",
+    "changed",
     "check_ascending",
     "deciding",
     "did_you_mean",
     "settings_from",
+    "with_settings",
 ]

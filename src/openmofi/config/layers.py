@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass, replace
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -32,16 +32,36 @@ def settings_from(base: S, overrides: Sequence[str] = (), values: Any = None, so
             contradict each other.
     """
     kind = type(base)
-    leaves = dict(_leaves(kind, values, source, kind))
+    return replaced(base, section_leaves(kind, values, source, kind) | leaves_of(kind, overrides))
+
+
+def leaves_of(kind: type[Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Dotted key → value of each `KEY=VALUE`; see `settings_from`.
+
+    Raises:
+        UsageError: see there.
+    """
+    leaves: dict[str, Any] = {}
     for override in overrides:
-        leaves.update(_leaves(kind, _nested(kind, override), f"{_SET}{override}", kind))
-    return _replaced(base, leaves, "")
+        leaves |= section_leaves(kind, _nested(kind, override), f"{_SET}{override}", kind)
+    return leaves
 
 
-def _leaves(kind: type[Any], values: Any, source: str, root: type[Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted key and converted value of all that `values` sets."""
+def section_leaves(kind: type[Any], values: Any, source: str, root: type[Any], path: str = "") -> dict[str, Any]:
+    """Dotted key → converted value of all that nested mappings set.
+
+    Args:
+        kind: the settings that `values` are of.
+        values: `None` sets nothing.
+        source: where they come from, for messages.
+        root: the outermost settings.
+        path: of `kind` in `root`.
+
+    Raises:
+        UsageError: a key is unknown (names the nearest one), or a value breaks the constraint of its field.
+    """
     if values is None:
-        return
+        return {}
     if not isinstance(values, Mapping):
         what = f"{path} is {shown(values)}; it has settings below it" if path else "not a mapping of keys to values"
         raise UsageError(
@@ -50,18 +70,19 @@ def _leaves(kind: type[Any], values: Any, source: str, root: type[Any], path: st
             if source.startswith(_SET)
             else "Write `key: value`, settings below a key indented.",
         )
-    types = field_types(kind)
+    types, leaves = field_types(kind), dict[str, Any]()
     for key, value in values.items():
         dotted = f"{path}.{key}" if path else str(key)
         if key not in types:
-            raise _unknown(dotted, kind, path, source, root)
+            raise _unknown(dotted, kind, root, path, source)
         if is_dataclass(types[key]):
-            yield from _leaves(types[key], value, source, root, dotted)
+            leaves |= section_leaves(types[key], value, source, root, dotted)
             continue
         try:
-            yield dotted, converted(value, types[key], dotted)
+            leaves[dotted] = converted(value, types[key], dotted)
         except UsageError as error:
             raise UsageError(f"{source}: {error.message}", error.hint) from None
+    return leaves
 
 
 def _nested(kind: Any, override: str) -> Any:
@@ -88,20 +109,31 @@ def _parsed(kind: Any, text: str, source: str) -> Any:
     return parse_yaml(text, source)
 
 
-def _replaced(base: S, leaves: Mapping[str, Any], path: str) -> S:
+def replaced(base: S, leaves: Mapping[str, Any], path: str = "", *, named: bool = True) -> S:
+    """`base` with other values of the fields whose dotted keys `leaves` has.
+
+    Args:
+        base: stays as it is.
+        leaves: dotted key → converted value.
+        path: of `base` in the outermost settings, with a dot at its end.
+        named: whether a message names the section.
+
+    Raises:
+        UsageError: the values contradict each other.
+    """
     changes: dict[str, Any] = {}
     for name, kind in field_types(type(base)).items():
         if is_dataclass(kind):
-            changes[name] = _replaced(getattr(base, name), leaves, f"{path}{name}.")
+            changes[name] = replaced(getattr(base, name), leaves, f"{path}{name}.", named=named)
         elif f"{path}{name}" in leaves:
             changes[name] = leaves[f"{path}{name}"]
     try:
         return replace(base, **changes)
     except UsageError as error:
-        raise UsageError(f"{path[:-1]}: {error.message}" if path else error.message, error.hint) from error
+        raise UsageError(f"{path[:-1]}: {error.message}" if path and named else error.message, error.hint) from error
 
 
-def _unknown(dotted: str, kind: type[Any], path: str, source: str, root: type[Any]) -> UsageError:
+def _unknown(dotted: str, kind: type[Any], root: type[Any], path: str, source: str) -> UsageError:
     name, siblings = dotted.rpartition(".")[2], list(field_types(kind))
     everywhere = {key.rpartition(".")[2]: key for key in _all_keys(root, "")}
     near = [f"{path}.{key}" if path else key for key in difflib.get_close_matches(name, siblings, n=1)]

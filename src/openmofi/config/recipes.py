@@ -45,6 +45,21 @@ def read_recipe(base: S, name_or_path: str | Path, overrides: Sequence[str], fol
     return settings_from(named, overrides, parse_yaml(text, name), name)
 
 
+def read_values(path: Path) -> dict[str, Any]:
+    """The settings that a YAML file of a user holds, for `openmofi.config.changed`.
+
+    Raises:
+        UsageError: it cannot be read, or holds something else.
+    """
+    try:
+        values = parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"The settings {path} cannot be read: {error}.") from error
+    if not isinstance(values, dict | None):
+        raise UsageError(f"{path} is not a mapping of settings to values.", "Write `key: value`, one a line.")
+    return {str(key): value for key, value in (values or {}).items()}
+
+
 def recipe_names(folder: Traversable) -> dict[str, str]:
     """The recipes of a folder by name, each with the first line of its comment."""
     files = sorted((file for file in folder.iterdir() if file.name.endswith(_SUFFIXES)), key=lambda file: file.name)

@@ -1,21 +1,5 @@
 """The labelled dataset: filters, class vocabulary, statistics, audit, report. Refers to images, never copies them."""
 
-from openmofi.dataset.audit.audit import Audit, audit
-from openmofi.dataset.build import build_dataset
-from openmofi.dataset.dataset_settings import DatasetSettings, parse_near_duplicates
-from openmofi.dataset.exclusion.settings import Exclusion
-from openmofi.dataset.report.report import ReportSection, write_report
-from openmofi.dataset.statistics import Statistics, read_statistics
+import lazy_loader
 
-__all__ = [
-    "Audit",
-    "DatasetSettings",
-    "Exclusion",
-    "ReportSection",
-    "Statistics",
-    "audit",
-    "build_dataset",
-    "parse_near_duplicates",
-    "read_statistics",
-    "write_report",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -11,8 +11,7 @@ import pyarrow.compute as pc
 
 from openmofi.dataset.duplicates import text_salt
 from openmofi.dataset.filters import LabelArrays
-from openmofi.dataset.names import Surfaces
-from openmofi.dataset.tables import Codebook, Folder, Ints, Judged, best_of_pairs, mention_column
+from openmofi.dataset.tables import Codebook, Folder, Ints, Judged, Surfaces, best_of_pairs, mention_column
 from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import LabelStatus
 

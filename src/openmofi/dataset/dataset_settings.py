@@ -18,11 +18,10 @@ class DatasetSettings(Settings):
     """Which labelled images become the dataset.
 
     Attributes:
-        min_images: an entity with fewer images is dropped (MOFI keeps entities with about 5 and more).
-        max_images: images an entity keeps at most, the most probable ones; `None` for no cap.
-        near_duplicates: an image is dropped when an earlier kept one shares an accepted entity and their
-            64-bit perceptual hashes differ in at most so many bits, 0..12; `None` keeps them all. See
-            `duplicates`.
+        min_images: drop entities with fewer images (MOFI keeps entities with about 5 and more).
+        max_images: keep an entity's most probable images, at most so many; by default all.
+        near_duplicates: drop images of one entity whose 64-bit perceptual hashes differ in at most so many bits, 0..12;
+            `off` keeps them.
     """
 
     min_images: PositiveInt = 5
@@ -36,17 +35,3 @@ class DatasetSettings(Settings):
                 f"max_images is {self.max_images}, below min_images ({self.min_images}).",
                 "No entity could be in the dataset; raise max_images or leave it out.",
             )
-
-
-def parse_near_duplicates(text: str) -> int | None:
-    """`"off"` → `None`, `"3"` → 3.
-
-    Raises:
-        UsageError: neither a number nor `off`.
-    """
-    if text.strip().lower() == "off":
-        return None
-    try:
-        return int(text)
-    except ValueError as error:
-        raise UsageError(f"near-duplicates is {text!r}; it must be a number of bits or 'off'.") from error

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from openmofi.encoders.protocol import Array
 from openmofi.errors import OpenMofiError
 from openmofi.storage import write_json, write_table
-from openmofi.storage.tables.ascending import is_ascending, places_in
+from openmofi.storage.tables.footers import is_ascending, places_in
 
 CALIBRATION_FILE, GALLERY_FILE, CLASSES_FILE, FOLDS_FILE, FITTED_FILE = (
     "calibration.json",
@@ -93,7 +93,7 @@ class ClassVectors:
 class Folds:
     """Cross-fitted copies of an encoder in `folds/0`, `folds/1` …, each fitted without the pairs of its fold.
 
-    Which pairs are in a fold is written down, since they are chosen by groups (`openmofi.labeling.read.groups`), which
+    Which pairs are in a fold is written down, since they are chosen by groups (`openmofi.labeling.groups`), which
     are others in another corpus.
 
     Attributes:

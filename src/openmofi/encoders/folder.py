@@ -33,6 +33,7 @@ from openmofi.encoders.networks.heads import Head, head_on_arrays
 from openmofi.encoders.preprocess import preprocessing_from_json
 from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.extensions import extension_names
 from openmofi.storage import fingerprint, write_bytes, write_json
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ HEAD_OUTPUTS = tuple(
     for pattern in (SPEC_FILE, HEADS_FILE, CLASSES_FILE, FITTED_FILE, FOLDS_FILE)
 )
 """The files of heads and of their folds, as glob patterns."""
-FORMATS = ("run", "onnx", "openvino")
 AGAIN = "Train or copy the encoder again."
 _SIDES = ("image", "text")
 _FIELDS = (
@@ -164,8 +164,9 @@ def read_description(folder: Path, style: str | None = None) -> dict[str, Any]:
         )
     if missing:
         raise OpenMofiError(f"{path} lacks {', '.join(sorted(missing))}.", AGAIN)
-    if raw["format"] not in FORMATS:
-        raise OpenMofiError(f"{path} is of unknown format {raw['format']!r}; known are {', '.join(FORMATS)}.", AGAIN)
+    formats = ("run", "onnx", *extension_names("graph_formats"))
+    if raw["format"] not in formats:
+        raise OpenMofiError(f"{path} is of unknown format {raw['format']!r}; known are {', '.join(formats)}.", AGAIN)
     if style not in (None, raw["format"]):
         what = "is not an exported encoder" if raw["format"] == "run" else f"is an encoder exported for {raw['format']}"
         raise UsageError(f"{folder} {what}.", f"Open it as {raw['format']}:{folder}.")

@@ -8,23 +8,132 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from PIL import Image
 
 from openmofi.config.near import did_you_mean
+from openmofi.encoders.arrays import by_tokens, normalised
 from openmofi.encoders.devices import check_precision, device_named
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import SPEC_FILE, is_heads, open_heads, read_description
+from openmofi.encoders.protocol import Array, Preprocessing
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
+from openmofi.extensions import extension, extension_names
+from openmofi.storage import fingerprint
 from openmofi.storage.folders import local_folder
 from openmofi.storage.foreign import guarded, require_inside
+
+_BATCH = 64
+_SIZE = 224
+_TEXTS = ("a photo of a crane", "two", "a red apple on a table")
+# What a user's encoder does to images is its own; JPEG files are decoded at twice this size or more.
+_PREPROCESSING = Preprocessing(_SIZE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+class CustomEncoder(Protocol):
+    """What a user's encoder has. Optional attributes: `logit_scale` (float), `fingerprint` (str)."""
+
+    def embed_images(self, images: list[Image.Image]) -> Any:
+        """RGB images → (n, dim) numbers, normalised or not."""
+
+    def embed_texts(self, texts: list[str]) -> Any:
+        """Texts → (n, dim) numbers, normalised or not."""
+
+
+EncoderLike: TypeAlias = str | Encoder | CustomEncoder | tuple[Callable[..., Any], Callable[..., Any]]
+
+
+def as_encoder(value: EncoderLike) -> Encoder:
+    """An encoder of whatever stands for one.
+
+    Args:
+        value: a spec (see `open_encoder`); an `Encoder`, which is returned as it is; an object with
+            `embed_images(list of RGB PIL images)` and `embed_texts(list of str)`, each → (n, dim) arrays; or a pair of
+            such functions. Images of more than 4 megapixels come made smaller by a whole factor. An object's
+            attribute `logit_scale` is the factor on cosines of its training, and `fingerprint`
+            identifies its weights; without it, a hash of what it gives for fixed inputs does.
+
+    Raises:
+        UsageError: it is none of these, or what it gives has not the shape (n, dim).
+        OpenMofiError: see `open_encoder`.
+    """
+    if isinstance(value, Encoder):
+        return value
+    if isinstance(value, str):
+        return open_encoder(value)
+    images: Any
+    texts: Any
+    if isinstance(value, tuple) and len(value) == 2 and all(map(callable, value)):
+        images, texts = value
+        name = f"custom:{_name(images)}+{_name(texts)}"
+    else:
+        images, texts = (getattr(value, method, None) for method in ("embed_images", "embed_texts"))
+        name = f"custom:{type(value).__name__}"
+    if not callable(images) or not callable(texts):
+        raise UsageError(
+            f"A {type(value).__name__} is not an encoder.",
+            "Give a spec such as hf:FOLDER, an object with embed_images and embed_texts, or a pair of "
+            "functions (images, texts).",
+        )
+    probes = [_checked(name, images, [_probe(seed) for seed in range(2)]), _checked(name, texts, list(_TEXTS))]
+    if probes[0].shape[1] != probes[1].shape[1]:
+        raise UsageError(
+            f"The encoder {name} gives {probes[0].shape[1]} numbers an image and {probes[1].shape[1]} a text.",
+            "Both sides must end in one space.",
+        )
+    scale = getattr(value, "logit_scale", None)
+    scale = None if scale is None else float(scale)
+    identity = getattr(value, "fingerprint", None) or fingerprint([np.round(probe, 4).tolist() for probe in probes])
+    dim = probes[0].shape[1]
+    return Encoder(
+        name,
+        fingerprint([str(identity), scale]),
+        fingerprint(str(identity)),
+        dim,
+        dim,
+        dim,
+        scale,
+        _PREPROCESSING,
+        image_tower=partial(_checked, name, images),
+        text_tower=lambda given: by_tokens(given, list, partial(_checked, name, texts), dim, _BATCH),
+        image_projection=normalised,
+        text_projection=normalised,
+        takes_images=True,
+        reopen=partial(as_encoder, value),
+    )
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _probe(seed: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (_SIZE, _SIZE, 3)).astype(np.uint8))
+
+
+def _checked(name: str, embed: Callable[[list[Any]], Any], items: list[Any]) -> Array:
+    """What a user's function gives, float32 (n, dim); tensors of PyTorch on any device are taken too."""
+    given = embed(items)
+    rows = np.asarray(given.detach().float().cpu() if hasattr(given, "detach") else given, np.float32)
+    if rows.ndim != 2 or len(rows) != len(items):
+        raise UsageError(
+            f"The encoder {name} gives an array of shape {rows.shape} for {len(items)} inputs.",
+            "Return one row of numbers an image or text, (n, dim).",
+        )
+    if not np.isfinite(rows).all():
+        raise OpenMofiError(f"The encoder {name} gives values that are not finite.")
+    return rows
+
 
 BACKBONE = "backbone:efficientnet-lite0+minilm"
 NAMES_VARIABLE = "OPENMOFI_SAMPLE_ENCODERS"
 """Environment variable: the folder below which the named encoders lie; the command line sets it."""
 TINY = "tiny"
-"""The encoder in the package: ONNX graphs of a few MB, for the tiny demo; see `openmofi.sample.tiny`."""
+"""The encoder in the package: ONNX graphs of a few MB, for the tiny demo; see `openmofi.demo`."""
 _TINY_FOLDER = Path(__file__).parent / "tiny"
 _NAMES = {"sample": "partial-labels", "sample:alt-text": "alt-text"}
-_EXPORTED = ("onnx", "openvino")
 _EXAMPLES = (
     "tiny, sample, sample:alt-text, run:FOLDER, onnx:FOLDER, openvino:FOLDER, hf:FOLDER-OR-ID, "
     "mofi:FOLDER-OR-ID, "
@@ -61,13 +170,14 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
         prefix, rest = "run", str(_named_folder(spec))
     elif spec == TINY:
         prefix, rest = "onnx", str(_TINY_FOLDER)
-    opener = _OPENERS.get(prefix)
+    graphs = ["onnx", *extension_names("graph_formats")]
+    opener = _open_folder if prefix in graphs else _OPENERS.get(prefix) or _added(prefix)
     if opener is None or not rest:
         raise _unknown(spec, prefix)
     check_precision(precision)
     try:
         # What was exported runs on the CPU, and needs no PyTorch to say so.
-        device = "cpu" if device == "auto" and prefix in _EXPORTED else device_named(device)
+        device = "cpu" if device == "auto" and prefix in graphs else device_named(device)
         with guarded(f"The encoder {spec!r}", spec):
             encoder = opener(spec, rest, device, bases)
     except ModuleNotFoundError as error:
@@ -125,6 +235,12 @@ def _open_base(spec: str, *, device: str) -> Encoder:
         return open_encoder(spec, device=device)
 
 
+def _added(prefix: str) -> Callable[[str, str, str, Sequence[Encoder]], Encoder] | None:
+    """Return the opener that a package adds to the entry points `openmofi.encoders`: takes argument and device."""
+    opener: Callable[[str, str], Encoder] | None = extension("encoders", prefix)
+    return opener and (lambda spec, argument, device, bases: opener(argument, device))
+
+
 def _open_library(module: str, name: str, spec: str, rest: str, device: str, _bases: Sequence[Encoder]) -> Encoder:
     opener = getattr(importlib.import_module(f"openmofi.encoders.libraries.{module}"), name)
     encoder: Encoder = opener(spec, rest, device)
@@ -135,14 +251,15 @@ _OPENERS: dict[str, Callable[[str, str, str, Sequence[Encoder]], Encoder]] = {
     "backbone": partial(_open_library, "backbones", "open_backbones"),
     "hf": partial(_open_library, "huggingface", "open_huggingface"),
     "mofi": partial(_open_library, "huggingface", "open_mofi"),
-    "onnx": _open_folder,
     "open_clip": partial(_open_library, "openclip", "open_open_clip"),
-    "openvino": _open_folder,
     "run": _open_folder,
     "timm": partial(_open_library, "timm", "open_timm"),
 }
 
 
 def _unknown(spec: str, prefix: str) -> UsageError:
-    guess = did_you_mean(spec if ":" not in spec else prefix, [*_OPENERS, *_NAMES, TINY])
+    guess = did_you_mean(
+        spec if ":" not in spec else prefix,
+        [*_OPENERS, "onnx", *extension_names("graph_formats"), *extension_names("encoders"), *_NAMES, TINY],
+    )
     return UsageError(f"Unknown encoder {spec!r}.{guess}", f"Encoders are: {_EXAMPLES}.")

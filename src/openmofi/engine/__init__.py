@@ -1,7 +1,7 @@
-"""Runs one stage over many shards: in this process, in processes, on a Ray cluster. Knows no stage."""
+"""Runs one stage over many shards: in this process, in processes, or by another package's engine. Knows no stage."""
 
 from openmofi.engine.engines import engine_named
-from openmofi.engine.local import LocalEngine
-from openmofi.engine.protocol import Engine, Job, Progress, Quiet, WorkFactory
+from openmofi.engine.loop import LocalEngine
+from openmofi.engine.protocol import Engine, EngineKind, Job, Progress, Quiet, WorkFactory
 
-__all__ = ["Engine", "Job", "LocalEngine", "Progress", "Quiet", "WorkFactory", "engine_named"]
+__all__ = ["Engine", "EngineKind", "Job", "LocalEngine", "Progress", "Quiet", "WorkFactory", "engine_named"]

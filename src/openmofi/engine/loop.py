@@ -1,4 +1,7 @@
-"""The loop that all engines share: it hands tasks to workers, tries failed tasks again, runs late ones twice."""
+"""The loop that all engines share: it hands tasks to workers, tries failed tasks again, runs late ones twice.
+
+`LocalEngine` is the engine that needs no other process.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import count, islice
 from typing import Any, Protocol
 
-from openmofi.engine.protocol import Progress, SetAside, TaskProgress, Work
+from openmofi.engine.protocol import Engine, Job, Progress, SetAside, TaskProgress, Work, WorkFactory
 from openmofi.errors import OpenMofiError, UsageError
 
 RETRIES = 2
@@ -94,6 +98,44 @@ class Workers(Protocol):
 
     def abandon(self) -> None:
         """End what still runs: nobody takes its outcome."""
+
+
+class StandingWorkers(Workers, Protocol):
+    """Workers that live on from run to run."""
+
+    def begin(self, factory: WorkFactory, tasks: int, say: Callable[[str], None]) -> None:
+        """Prepare for a run of so many tasks.
+
+        Raises:
+            OpenMofiError: the factory cannot be sent to the workers, or there is no room for them.
+        """
+
+    def stop(self) -> None:
+        """End all."""
+
+
+class Session:
+    """An engine whose workers are started when there is work for them, and live until `stop`."""
+
+    def __init__(self, workers: StandingWorkers) -> None:
+        self._workers = workers
+
+    def suited(self, job: Job, progress: Progress) -> Engine:
+        """Return itself: it was chosen already."""
+        return self
+
+    def session(self) -> AbstractContextManager[Engine]:
+        """Return itself: the session goes on."""
+        return nullcontext(self)
+
+    def run(
+        self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress, set_aside: SetAside | None = None
+    ) -> list[dict[str, Any]]:
+        """Do every task, see `Engine.run`."""
+        if not tasks:
+            return []
+        self._workers.begin(factory, len(tasks), progress.say)
+        return run_tasks(self._workers, tasks, progress, set_aside)
 
 
 @dataclass(frozen=True)
@@ -317,3 +359,41 @@ def unpickle_outcome(pickled: bytes) -> Outcome:
     if isinstance(outcome, Exception) and not isinstance(outcome, OpenMofiError):
         outcome.__cause__ = RuntimeError(f"in a worker process:\n{trace}")
     return outcome
+
+
+class LocalEngine:
+    """Does the tasks one after another in this process: right for work that uses every core by itself."""
+
+    def suited(self, job: Job, progress: Progress) -> Engine:
+        """Itself, for every job."""
+        return self
+
+    def session(self) -> AbstractContextManager[Engine]:
+        """See `Engine.session`."""
+        return nullcontext(self)
+
+    def run(
+        self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress, set_aside: SetAside | None = None
+    ) -> list[dict[str, Any]]:
+        """See `Engine.run`."""
+        return run_tasks(_ThisProcess(factory), tasks, progress, set_aside)
+
+
+class _ThisProcess:
+    def __init__(self, factory: WorkFactory) -> None:
+        self._worker = Worker(factory)
+        self._submitted: list[tuple[int, Any]] = []
+
+    def idle(self) -> bool:
+        return not self._submitted
+
+    def submit(self, attempt: int, task: Any) -> str:
+        self._submitted.append((attempt, task))
+        return "this process"
+
+    def wait(self, seconds: float | None) -> Iterable[tuple[int, Outcome]]:
+        submitted, self._submitted = self._submitted, []
+        return [(attempt, self._worker.do(task)) for attempt, task in submitted]
+
+    def abandon(self) -> None:
+        self._submitted = []

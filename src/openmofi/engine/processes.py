@@ -14,28 +14,27 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from openmofi.engine.cores import cores
-from openmofi.engine.local import LocalEngine
 from openmofi.engine.loop import (
     PATIENCE,
+    LocalEngine,
     NotBegun,
     Outcome,
     Pulse,
     RemoteWorker,
+    Session,
     WorkerDied,
     hung,
-    run_tasks,
     thread_seconds,
     unpickle_outcome,
 )
-from openmofi.engine.protocol import Engine, Job, Progress, SetAside, WorkFactory
+from openmofi.engine.protocol import Engine, Job, Progress, SetAside, WorkFactory, cores
 from openmofi.errors import OpenMofiError
 
 _JOIN_SECONDS = 5.0
@@ -73,11 +72,11 @@ class ProcessEngine:
     @contextmanager
     def session(self) -> Generator[Engine]:
         """See `Engine.session`."""
-        session = _Session(self.workers, self.patience)
+        workers = _Processes(self.workers, self.patience)
         try:
-            yield session
+            yield Session(workers)
         finally:
-            session.stop()
+            workers.stop()
 
     def run(
         self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress, set_aside: SetAside | None = None
@@ -85,35 +84,6 @@ class ProcessEngine:
         """See `Engine.run`."""
         with self.session() as session:
             return session.run(factory, tasks, progress, set_aside)
-
-
-class _Session:
-    """Processes that are started when there is work for them, and live until `stop`."""
-
-    def __init__(self, workers: int, patience: float) -> None:
-        self._processes = _Processes(workers, patience)
-
-    def suited(self, job: Job, progress: Progress) -> Engine:
-        return self
-
-    def session(self) -> AbstractContextManager[Engine]:
-        return nullcontext(self)
-
-    def run(
-        self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress, set_aside: SetAside | None = None
-    ) -> list[dict[str, Any]]:
-        try:
-            self._processes.factory = pickle.dumps(factory)
-        except (pickle.PicklingError, AttributeError, TypeError) as error:
-            raise OpenMofiError(
-                f"The job cannot be sent to other processes: {error}.",
-                "Define your own encoder in a module, outside of functions, or use the engine local.",
-            ) from error
-        return run_tasks(self._processes, tasks, progress, set_aside)
-
-    def stop(self) -> None:
-        while self._processes.started:
-            self._processes.started.pop().stop()
 
 
 def _serve(connection: Connection, threads: int, used: Any) -> None:
@@ -237,6 +207,19 @@ class _Processes:
         self.factory = b""
         self._limit = limit
         self._threads = max(1, cores() // limit)
+
+    def begin(self, factory: WorkFactory, tasks: int, say: Callable[[str], None]) -> None:
+        try:
+            self.factory = pickle.dumps(factory)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise OpenMofiError(
+                f"The job cannot be sent to other processes: {error}.",
+                "Define your own encoder in a module, outside of functions, or use the engine local.",
+            ) from error
+
+    def stop(self) -> None:
+        while self.started:
+            self.started.pop().stop()
 
     def idle(self) -> bool:
         return len(self.started) < self._limit or any(process.attempt is None for process in self.started)

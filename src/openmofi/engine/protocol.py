@@ -1,11 +1,25 @@
-"""The protocols of the engine: work, progress, engines."""
+"""The protocols of the engine: work, progress, engines; and how many cores a process may use."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
+
+
+def cores() -> int:
+    """Cores for this process, at least 1: its share where OMP_NUM_THREADS says one, else those it may run on.
+
+    The engines give every worker its share by that variable (`processes:N` sets it, Ray does too), and schedulers of
+    clusters set it for their jobs.
+    """
+    share = os.environ.get("OMP_NUM_THREADS", "")
+    if share.isdecimal() and int(share):
+        return int(share)
+    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
 
 Work = Callable[[Any], dict[str, Any]]
 """Does one task and returns its counts (small, picklable). Idempotent: a task may be tried more than once."""
@@ -109,3 +123,16 @@ class Engine(Protocol):
             OpenMofiError: a task failed for good, at the end; what other tasks finished is kept on disk. An exception
                 that is not ours is raised as it is.
         """
+
+
+@dataclass(frozen=True)
+class EngineKind:
+    """An engine that a package adds as an entry point of `openmofi.engines`.
+
+    Attributes:
+        form: its spec for people, such as `ray[:ADDRESS]`.
+        open: opens it, given its spec; raises a `UsageError` where the spec cannot be read.
+    """
+
+    form: str
+    open: Callable[[str], Engine]

@@ -166,6 +166,7 @@ class _Recorder:
 
     def advance(self, counts: dict[str, Any]) -> None:
         self._progress.advance(counts)
+        counts.pop("examples", None)  # for people who watch; the engine keeps the counts until the end
         with self._lock:
             self._status.done += 1
             self._status.rows += int(counts.get("rows", 0))

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from openmofi.dataset.report.thumbnails import thumbnail
+from openmofi.dataset.report.examples import thumbnail
 from openmofi.encoders import Encoder
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import UsageError

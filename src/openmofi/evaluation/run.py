@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from openmofi.config import did_you_mean, settings_from
+from openmofi.config import Settings, did_you_mean, settings_from
 from openmofi.encoders import Encoder
 from openmofi.encoders.devices import device_named
 from openmofi.engine import Progress
@@ -20,42 +22,45 @@ from openmofi.evaluation.bands import ClassCounts, require_classes, with_bands
 from openmofi.evaluation.features import Features
 from openmofi.evaluation.protocol import ENCODER, LINKER, NEITHER, EvaluationProtocol, Failure, Measured, Subject
 from openmofi.evaluation.result import Result
+from openmofi.extensions import extension, extension_names
 from openmofi.storage import package_versions
 
-PROTOCOLS: Mapping[str, tuple[str, str]] = {
+_PROTOCOLS: Mapping[str, tuple[str, str]] = {
     "gpr1200": (
-        "protocols.retrieval.gpr1200",
+        "openmofi.evaluation.protocols.retrieval.gpr1200",
         "general-purpose retrieval: 1,200 classes of 10 images in six domains; mAP",
     ),
-    "retrieval": ("protocols.retrieval.class_retrieval", "retrieval over any folder of class folders; mAP and recall"),
-    "knn": ("protocols.knn", "weighted nearest neighbours as for DINOv2; top-1 accuracy"),
-    "linear": ("protocols.linear", "logistic regression on frozen features, full or few-shot; accuracy"),
-    "zeroshot": ("protocols.zeroshot", "classification by class names; folders, tar shards or a table; accuracy"),
-    "vtab": ("protocols.vtab", "VTAB-1k: a linear probe on 19 tasks of 1,000 examples; mean accuracy"),
-    "revisited": (
-        "protocols.retrieval.revisited",
-        "Revisited Oxford or Paris, easy, medium and hard; mAP and mean precision",
+    "retrieval": (
+        "openmofi.evaluation.protocols.retrieval.class_retrieval",
+        "retrieval over any folder of class folders; mAP and recall",
     ),
-    "instre": ("protocols.retrieval.instre", "INSTRE: instances of 250 objects, cropped queries; mAP"),
-    "gldv2": ("protocols.retrieval.gldv2", "Google Landmarks v2, retrieval; mAP@100"),
-    "ilias": (
-        "protocols.retrieval.ilias",
-        "ILIAS: instances by image and by text among distractors out of core; mAP@1k",
+    "knn": ("openmofi.evaluation.protocols.knn", "weighted nearest neighbours as for DINOv2; top-1 accuracy"),
+    "linear": (
+        "openmofi.evaluation.protocols.linear",
+        "logistic regression on frozen features, full or few-shot; accuracy",
     ),
-    "recall": ("protocols.retrieval.recall", "SOP, CUB-200-2011 and iNaturalist 2018; recall@K"),
-    "uned": ("protocols.retrieval.uned", "UnED: eight domains in one index; R@1 and mMP@5"),
-    "oven": ("protocols.oven", "OVEN: the Wikipedia entity of an image, seen and unseen, both splits; accuracy"),
-    "image-text": ("protocols.image_text", "captions and images of Flickr30k or COCO, both directions; recall"),
-    "entity": ("protocols.entity", "which entity an image shows, by labelled images and by texts; top-1 and top-5"),
-    "sample-retrieval": (
-        "protocols.retrieval.sample_retrieval",
-        "the sample world's held-out entities: retrieval and zero-shot",
+    "zeroshot": (
+        "openmofi.evaluation.protocols.zeroshot",
+        "classification by class names; folders, tar shards or a table; accuracy",
     ),
-    "labels": ("protocols.labels", "labels where the truth is known; precision and recall; needs no encoder"),
-    "disambiguation": ("linkers.disambiguation", "which entity a mention means, as ZELDA; accuracy; needs a linker"),
-    "linking": ("linkers.linking", "texts to annotations with a knowledge base, as GERBIL; micro F1; needs a linker"),
+    "entity": (
+        "openmofi.evaluation.protocols.entity",
+        "which entity an image shows, by labelled images and by texts; top-1 and top-5",
+    ),
+    "labels": (
+        "openmofi.evaluation.protocols.labels",
+        "labels where the truth is known; precision and recall; needs no encoder",
+    ),
 }
-"""Name → (module in `openmofi.evaluation`, description in one line)."""
+
+
+@cache
+def protocols() -> Mapping[str, tuple[str, str]]:
+    """Return name → (module whose `PROTOCOL` it is, description in one line): the core's, then what packages add to
+    the entry points `openmofi.protocols`, each a mapping of the same form.
+    """
+    added = [extension("protocols", package).items() for package in extension_names("protocols")]
+    return dict(chain(_PROTOCOLS.items(), *added))
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,8 @@ def check_protocol(name: str) -> None:
     Raises:
         UsageError: it is unknown.
     """
-    if name not in PROTOCOLS:
-        raise UsageError(f"Unknown protocol {name!r}.{did_you_mean(name, PROTOCOLS)}", f"Use {', '.join(PROTOCOLS)}.")
+    if name not in (known := protocols()):
+        raise UsageError(f"Unknown protocol {name!r}.{did_you_mean(name, known)}", f"Use {', '.join(known)}.")
 
 
 def protocol_named(name: str) -> EvaluationProtocol:
@@ -85,7 +90,7 @@ def protocol_named(name: str) -> EvaluationProtocol:
         UsageError: it is unknown.
     """
     check_protocol(name)
-    protocol: EvaluationProtocol = import_module(f"openmofi.evaluation.{PROTOCOLS[name][0]}").PROTOCOL
+    protocol: EvaluationProtocol = import_module(protocols()[name][0]).PROTOCOL
     return protocol
 
 
@@ -115,6 +120,7 @@ def evaluate(
     *,
     linker: str = "",
     device: str = "cpu",
+    settings: Settings | None = None,
     overrides: Sequence[str] = (),
     choice: str = "auto",
     half: bool = False,
@@ -130,7 +136,8 @@ def evaluate(
         cache: folder that keeps features.
         progress: receives the progress.
         linker, device: see `Subject`; `auto` is CUDA where there is one.
-        overrides: `KEY=VALUE` of the protocol's settings.
+        settings: of the protocol; its defaults where not given.
+        overrides: changes to them, as `KEY=VALUE`.
         choice, half: see `Features`.
         failures: number of worst queries to return.
         bands: a label dataset, by whose counts of images the metrics are given too; see `openmofi.evaluation.bands`.
@@ -140,7 +147,7 @@ def evaluate(
         OpenMofiError: the data are not in the protocol's layout.
     """
     protocol = protocol_named(name)
-    settings = settings_from(protocol.settings(), overrides)
+    settings = settings_from(settings or protocol.settings(), overrides)
     check_judged(protocol, encoder=encoder is not None, linker=bool(linker))
     counts = None
     if bands:

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from openmofi.encoders import Array, Encoder
 from openmofi.errors import OpenMofiError
 from openmofi.storage import read_arrow, write_arrow
-from openmofi.storage.tables.ascending import places_in
 from openmofi.storage.tables.blocks import arrow_blocks
-from openmofi.storage.tables.footers import is_whole
+from openmofi.storage.tables.footers import is_whole, places_in
 
 BLOCK = 16
 """Entities that are projected together. A matrix product may give a row other last bits in a batch of another size or

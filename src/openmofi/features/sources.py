@@ -9,7 +9,7 @@ from pathlib import Path
 
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import ReadSettings, read_pairs
-from openmofi.pairs.source import NO_FILE, open_regular
+from openmofi.pairs.read_settings import NO_FILE, open_regular
 from openmofi.schema import Pair, PairStatus
 from openmofi.storage import Shard, fingerprint
 

@@ -217,7 +217,7 @@ class FeatureStore:
 
     def having(self, shards: Sequence[Shard]) -> set[Shard]:
         """The shards of which `has` is true; asked for by a listing where the cache is in a store."""
-        there = whole(lambda shard: self.path(shard.name, shard.fingerprint), shards)
+        there = whole([self.path(shard.name, shard.fingerprint) for shard in shards])
         found = {shard for shard, is_there in zip(shards, there, strict=True) if is_there}
         if heic_readable():
             unread = self.with_unread()

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from openmofi.engine.cores import cores
+from openmofi.engine.protocol import cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

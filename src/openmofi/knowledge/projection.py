@@ -11,19 +11,61 @@ A slice of dimensions is done at a time, in two passes: the lengths |U_k| are th
 from __future__ import annotations
 
 import hashlib
+import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
 
+from openmofi.knowledge.build_settings import ProjectionSettings
 from openmofi.storage.atomic import write_error
 
 if TYPE_CHECKING:
     from scipy import sparse
+
+    from openmofi.knowledge.store import KnowledgeBase
+
+
+# A prior for those who have no data of the entity yet (`depictability.toml`, with a reason for each type), never a
+# gate:
+# images that show a rare exception outweigh it. Hypernyms are not looked at: a built knowledge base does not keep
+# them,
+# and WordNet's lexicographer files are their coarse form.
+
+
+@cache
+def type_log_odds() -> dict[str, float]:
+    """Type → prior log-odds, as in `depictability.toml`."""
+    table = tomllib.loads(Path(__file__).with_name("depictability.toml").read_text("utf-8"))
+    return {name: float(entry["log_odds"]) for name, entry in table.items()}
+
+
+def depictability(kb: KnowledgeBase, rows: ArrayLike) -> NDArray[np.float32]:
+    """Prior log-odds that an image shows an entity which its text names, relative to an entity of unknown type.
+
+    Args:
+        kb: the knowledge base.
+        rows: (n,) entity rows.
+
+    Returns:
+        (n,) float32 natural log-odds: the largest of the entity's types that have a value, 0 where none has.
+    """
+    from pyarrow import compute as pc
+
+    odds = type_log_odds()
+    types = kb.types(rows)
+    known = pc.index_in(types.flatten(), value_set=pa.array(list(odds))).to_numpy(zero_copy_only=False)
+    entity = pc.list_parent_indices(types).to_numpy(zero_copy_only=False)
+    held = ~np.isnan(known)
+    prior = np.full(len(types), -np.inf, np.float32)
+    np.maximum.at(prior, entity[held], np.array(list(odds.values()), np.float32)[known[held].astype(np.int64)])
+    return np.where(np.isneginf(prior), np.float32(0), prior)
+
 
 _BITS_A_DIGEST = 512
 WIDTHS = (16, 8)
@@ -34,23 +76,6 @@ _ADDED = 8
 """Squares are added up for so many dimensions at once, whatever is done at a time."""
 _BLOCK = 1 << 15
 _LEAST = np.float32(1e-12)
-
-
-@dataclass(frozen=True)
-class ProjectionSettings:
-    """How the vectors are made. The defaults were chosen on WordNet's glosses (which name is a gloss about?).
-
-    Attributes:
-        dim: length of a vector; a multiple of 8.
-        weights: w_0, w_1, …: of the entity's own random vector and of the entities 1, 2, … steps away.
-        hub_exponent: β; negative, so that a hub with thousands of neighbours weighs little.
-        seed: another seed gives other, equally good vectors.
-    """
-
-    dim: int = 128
-    weights: tuple[float, ...] = (0.3, 0.6, 1.0, 1.0, 1.0, 1.0)
-    hub_exponent: float = -0.25
-    seed: int = 0
 
 
 def random_bits(ids: Sequence[str], settings: ProjectionSettings) -> NDArray[np.uint8]:

@@ -15,9 +15,8 @@ from openmofi.errors import OpenMofiError, UnknownEntityError
 from openmofi.knowledge import identifiers
 from openmofi.knowledge.candidates import Candidates, CandidateTable
 from openmofi.knowledge.files import beside, integrity
-from openmofi.knowledge.files.arrays import bad_offsets, mapped, outside
+from openmofi.knowledge.files.arrays import bad_offsets, mapped, outside, taken
 from openmofi.knowledge.files.languages import Languages, mask_of
-from openmofi.knowledge.files.rows import taken
 from openmofi.knowledge.files.tries import further_files, open_names
 from openmofi.knowledge.layout import (
     COMMONNESS,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from string import Formatter
+from typing import TYPE_CHECKING
 
 from openmofi.errors import UsageError
-from openmofi.knowledge.store import KnowledgeBase
+
+if TYPE_CHECKING:
+    from openmofi.knowledge.store import KnowledgeBase
 
 DEFAULT_TEMPLATE = "{name}: {description}"
-"""By which a label job's encoder knows an entity; the front door and the commands repeat it, for they load nothing."""
+"""By which a label job's encoder knows an entity."""
 EVALUATION_TEMPLATES = ("{name}", DEFAULT_TEMPLATE)
 """Encoders are trained on names alone or on names with descriptions; the mean of both serves either."""
 CAPTION_TEMPLATES = (

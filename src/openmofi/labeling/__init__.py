@@ -1,7 +1,5 @@
 """Which entities an image shows: calibration, light heads, selection; joins the stages into the label job."""
 
-from openmofi.labeling.explain import Explanation, explain
-from openmofi.labeling.job import label
-from openmofi.labeling.label_settings import LabelSettings, SelectionSettings, TextSettings
+import lazy_loader
 
-__all__ = ["Explanation", "LabelSettings", "SelectionSettings", "TextSettings", "explain", "label"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,9 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.calibrate.calibration import ENOUGH, Calibration, threshold_for_precision
 from openmofi.labeling.calibrate.evidence import Scorer, reference_sample
 from openmofi.labeling.calibrate.neighbours import Gallery, Space
-from openmofi.labeling.calibrate.overclaim import Judged
+from openmofi.labeling.calibrate.overclaim import Judged, check_adapter
 from openmofi.labeling.calibrate.rounds import Fitted, Sample, estimated, judged_by
-from openmofi.labeling.corpus import Corpus, corpus_sample, own_scale
+from openmofi.labeling.label_job import Judge, LabelJob, corpus_sample, own_scale
 from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
 from openmofi.labeling.verdicts.threshold import Correction
 from openmofi.linking import linker_fingerprint
@@ -25,6 +25,7 @@ from openmofi.mentions import detector_fingerprint
 from openmofi.storage import exists, fingerprint
 
 RESCUE_ROUNDS = 2
+ADAPTER = "adapter"
 NOTHING = Calibration((0.0,), (0.0,), shown=0.0, together=1.0, pairs=0)
 """Of a job none of whose texts names an entity: there is nothing to fit, and nothing to judge."""
 
@@ -49,56 +50,82 @@ class Decision:
         return self.fitted.calibration
 
     def save(self, folder: str | Path) -> None:
-        """Keep it in the job's output, the witnesses first."""
+        """Keep it beside an encoder: the witnesses first, since the calibration says that they are there."""
         if self.fitted.gallery is not None:
             self.fitted.gallery.save(f"{folder}/{GALLERY_FILE}")
         self.calibration.save(f"{folder}/{CALIBRATION_FILE}")
 
 
-def decide(
-    corpus: Corpus,
-    encoder: Encoder,
-    settings: LabelSettings,
-    known: Fitted | None,
-    correction: Correction | None = None,
-) -> Decision:
+def decide(job: LabelJob) -> None:
+    """Choose who judges, and from which probability on.
+
+    An adapter that passes the check (`openmofi.labeling.calibrate.overclaim.check_adapter`) joins the encoder that it
+    stands on: the mean of their probabilities claims less than its own, which are fitted on what it has learned from.
+    """
+    known, adapted = job.known, job.adapted
+    if known:
+        require_fitted(known.calibration, job.known_path, adapted or job.encoder, job.kb, job.template)
+    plain = decision_of(job, job.encoder, None if adapted else known)
+    job.judges, job.threshold = (_judge(plain, job.encoder, job.out),), plain.threshold
+    if adapted is None:
+        return
+    decision = decision_of(job, adapted, known)
+    assert plain.judged is not None
+    assert decision.judged is not None
+    check = check_adapter(plain.judged, decision.judged)
+    job.running.progress.say(check.why)
+    job.check = asdict(check)
+    if check.used:
+        both = (plain.judged.probability + decision.judged.probability) / 2
+        job.judges = (_judge(decision, adapted, f"{job.out}/{ADAPTER}"), *job.judges)
+        job.threshold = threshold_of(both, job.settings.selection, job.correction)
+
+
+def _judge(decision: Decision, encoder: Encoder, folder: str) -> Judge:
+    """Keep a decision in a folder, and tell the encoder of it."""
+    gallery = decision.fitted.gallery
+    if decision.calibration is not NOTHING:
+        decision.save(folder)
+        encoder.calibrations[decision.calibration.fitted_for] = f"{folder}/{CALIBRATION_FILE}"
+    return Judge(encoder, decision.calibration, "" if gallery is None else f"{folder}/{GALLERY_FILE}")
+
+
+def decision_of(job: LabelJob, encoder: Encoder, known: Fitted | None) -> Decision:
     """Calibration and threshold, on the job's own pairs, whose evidence is gathered once.
 
     A calibration that was fitted on these very pairs is used as it is. One of another corpus is estimated again here,
     and the two are blended, see `openmofi.labeling.calibrate.rounds.estimated`.
 
     Args:
-        corpus: the pairs.
+        job: gives the pairs.
         encoder: judges them.
-        settings: whose threshold or target precision holds.
         known: a calibration of that encoder, if there is one.
-        correction: by verdicts, which then choose the threshold for the target precision.
 
     Raises:
         OpenMofiError: too few linked candidates, but some, and no calibration.
     """
-    selection = settings.selection
-    if not len(corpus.entities):
+    settings, selection = job.settings, job.settings.selection
+    if not len(job.entities):
         return Decision(Fitted(NOTHING), selection.threshold if selection.target_precision is None else 1.0)
-    name, own = corpus_key(corpus, settings), None
+    name, own = corpus_key(job), None
     if known and known.calibration.corpus == name and (known.gallery is not None or not known.calibration.votes):
         own = known
     if own and selection.target_precision is None and not settings.adapt:
         return Decision(own, selection.threshold)
-    sample, reference, scale = _sample(corpus, encoder, settings, known, own)
+    sample, reference, scale = _sample(job, encoder, known, own)
     if own:
         fitted = judged_by(sample, own.calibration, sample.gallery if sample.foreign else own.gallery)
     else:
         fitted = estimated(sample, known.calibration if known else None, rescue=RESCUE_ROUNDS if settings.rescue else 0)
         origin = {
             "encoder": encoder.fingerprint,
-            "kb": corpus.kb.fingerprint,
-            "template": corpus.template,
+            "kb": job.kb.fingerprint,
+            "template": job.template,
             **_text_settings(settings),
         }
         named = replace(
             fitted.calibration,
-            fitted_for=calibration_key(encoder.fingerprint, corpus.kb, corpus.template),
+            fitted_for=calibration_key(encoder.fingerprint, job.kb, job.template),
             reference=tuple(reference),
             logit_scale=scale,
             origin=origin,
@@ -106,25 +133,25 @@ def decide(
         )
         fitted = replace(fitted, calibration=named)
     assert fitted.probability is not None
-    threshold = threshold_of(fitted.probability, selection, correction)
+    threshold = threshold_of(fitted.probability, selection, job.correction)
     return Decision(fitted, threshold, fitted.judged(sample, threshold))
 
 
 def _sample(
-    corpus: Corpus, encoder: Encoder, settings: LabelSettings, known: Fitted | None, own: Fitted | None
+    job: LabelJob, encoder: Encoder, known: Fitted | None, own: Fitted | None
 ) -> tuple[Sample, Sequence[str], float]:
     """The job's pairs, the reference that they are measured against, and the factor on cosines."""
-    calibration = known.calibration if known else None
-    scale = calibration.logit_scale if calibration else encoder.logit_scale or own_scale(corpus, encoder, settings.seed)
+    calibration, seed = known.calibration if known else None, job.settings.seed
+    scale = calibration.logit_scale if calibration else encoder.logit_scale or own_scale(job, encoder, seed)
 
     def sampled(reference: Sequence[str], witnesses: Gallery | None, space: Space | None = None) -> Sample:
-        scorer = Scorer.of(encoder, corpus.entities, reference, scale)
-        return corpus_sample(corpus, scorer, settings.seed, witnesses, space)
+        scorer = Scorer.of(encoder, job.entities, reference, scale)
+        return corpus_sample(job, scorer, seed, witnesses, space)
 
     if own:
         reference: Sequence[str] = own.calibration.reference
         return sampled(reference, own.gallery if own.calibration.source == "stored" else None), reference, scale
-    reference = reference_sample(corpus.entities.ids, settings.seed)
+    reference = reference_sample(job.entities.ids, seed)
     sample = sampled(reference, None)
     if known and len(sample.evidence.real) < ENOUGH:
         # What is blended with a stored calibration is measured as it was; by its witnesses where it stays as it is.
@@ -144,9 +171,9 @@ def threshold_of(
     return choose(probability, selection.target_precision)
 
 
-def corpus_key(corpus: Corpus, settings: LabelSettings) -> str:
+def corpus_key(job: LabelJob) -> str:
     """Names the pairs and links that a calibration is estimated on."""
-    return fingerprint([corpus.content, corpus.stage.links_key, settings.text.max_candidates, settings.seed])
+    return fingerprint([job.content, job.tables.links_key, job.settings.text.max_candidates, job.settings.seed])
 
 
 def calibration_key(encoder: str, kb: KnowledgeBase, template: str) -> str:

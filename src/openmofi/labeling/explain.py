@@ -19,11 +19,10 @@ from openmofi.knowledge import KnowledgeBase, normalise
 from openmofi.labeling.calibrate.evidence import ImageEvidence, View
 from openmofi.labeling.calibrate.rounds import Fitted
 from openmofi.labeling.decide import calibration_keys, load_fitted, require_fitted
-from openmofi.labeling.judge.context import Context
-from openmofi.labeling.judge.selection import Opinion, judge
+from openmofi.labeling.judge import Context, Opinion, select
 from openmofi.labeling.label_settings import LabelSettings
-from openmofi.labeling.read.linking import TextLinker, kind_at
-from openmofi.labeling.read.links import judged_rows, link_arrays
+from openmofi.labeling.link import TextLinker, kind_at
+from openmofi.labeling.tables import judged_rows, link_arrays
 from openmofi.pairs.formats.columns import joined_texts
 from openmofi.schema import LINK, Mention, Reason
 
@@ -110,7 +109,7 @@ def explain(
     names = [normalise(linked.mentions[number].surface) for number in arrays.mention]
     context = Context.of(arrays, names, decision, kb, fitted.gallery, features, [text])
     images = ImageEvidence((view,), np.zeros(1, np.int64), encoder.project_images(features))
-    judgements = judge(
+    judgements = select(
         arrays,
         np.ones(1, bool),
         [Opinion(images, decision, context)],

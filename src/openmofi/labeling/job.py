@@ -9,67 +9,42 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE, Encoder, open_encoder
-from openmofi.encoders.companions import FOLDS_FILE
+import numpy as np
+
+from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE, Encoder
 from openmofi.encoders.folder import HEAD_OUTPUTS
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
-from openmofi.engine.loop import incomplete, reason_of
-from openmofi.engine.protocol import TaskProgress
+from openmofi.engine.loop import incomplete
 from openmofi.engine.status import recorded
+from openmofi.engine.steps import Running
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.features.store import NOTE
+from openmofi.features.entities import entity_table
+from openmofi.features.store import NOTE, FeatureStore
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.adapt.bags import collect_bags
-from openmofi.labeling.adapt.check import check_adapter
-from openmofi.labeling.adapt.fit import fit_heads
-from openmofi.labeling.adapt.inputs import HeadSettings
-from openmofi.labeling.calibrate.calibration import Calibration
-from openmofi.labeling.calibrate.report import advice
-from openmofi.labeling.calibrate.rounds import Fitted
-from openmofi.labeling.corpus import Corpus, read_corpus
-from openmofi.labeling.decide import (
-    NOTHING,
-    Decision,
-    decide,
-    given_calibration,
-    known_calibration,
-    other_texts,
-    require_fitted,
-    threshold_of,
-)
-from openmofi.labeling.judge.stage import Judge, JudgeStage, Tally
-from openmofi.labeling.judge.summary import LabelSummary
+from openmofi.labeling.adapt import adapt
+from openmofi.labeling.calibrate.calibration import Calibration, advice
+from openmofi.labeling.decide import ADAPTER, decide, given_calibration, known_calibration
+from openmofi.labeling.judge import judge
+from openmofi.labeling.label_job import SET_ASIDE_FILE, LabelJob
 from openmofi.labeling.label_settings import LabelSettings
+from openmofi.labeling.link import link
+from openmofi.labeling.read import groups, read, repeats
+from openmofi.labeling.tables import Tables
 from openmofi.labeling.verdicts.file import Verdicts
-from openmofi.labeling.verdicts.threshold import Correction, correction_by
+from openmofi.labeling.verdicts.threshold import correction_by
 from openmofi.linking import linker_fingerprint
 from openmofi.mentions import detector_fingerprint
 from openmofi.pairs.read import identify, job_of
 from openmofi.schema import LabelStatus
-from openmofi.storage import (
-    Manifest,
-    Outputs,
-    Shard,
-    claimed,
-    exists,
-    file_fingerprint,
-    finish_manifest,
-    write_json,
-)
+from openmofi.storage import Manifest, Outputs, Shard, claimed, exists, file_fingerprint, finish_manifest
 from openmofi.storage.addresses import is_utf8, read_text, require_writable
-from openmofi.storage.folders import written_folder
 from openmofi.storage.manifest import output_stamp
 
 _PIECES = 20
-_ADAPTER = "adapter"
-_PARTS = ("labels", _ADAPTER)
-SET_ASIDE_FILE = "set_aside.json"
-"""Names of shards that could not be read when calibration and threshold were decided: they have no part in these."""
-ADAPTER_SETTINGS = HeadSettings(learning_rate=5e-4)
+_PARTS = ("labels", ADAPTER)
 
 OUTPUTS = Outputs(
     (
@@ -127,10 +102,10 @@ def label(
         `rows_in`, `rows_out`, `status` (status → rows), `accepted` labels, `expected_precision` of these (the mean
         of their probabilities), `boilerplate` (`mentions`, of these `marked`, by `reasons`, and the commonest repeated
         `pieces` with their rows), `entities` that were judged, `threshold`, `calibration` (`source`: `fitted` on these
-        pairs, `stored` of others, or `blended`; and `openmofi.labeling.calibrate.report.describe`'s), `advice` where
-        hardly anything was accepted; the encoder's `device` and `precision`, and `compiled` where it was; with an
-        adapter `adapter` (see `openmofi.labeling.adapt.check.AdapterCheck`); with verdicts `verdicts`; where images
-        are of formats that are not read, `unread_formats` (name → images).
+        pairs, `stored` of others, or `blended`; and `describe`'s in `openmofi.labeling.calibrate.calibration`),
+        `advice` where hardly anything was accepted; the encoder's `device` and `precision`, and `compiled` where it
+        was; with an adapter `adapter` (see `AdapterCheck` in `openmofi.labeling.calibrate.overclaim`); with verdicts
+        `verdicts`; where images are of formats that are not read, `unread_formats` (name → images).
 
     Raises:
         UsageError: the output or the cache is neither local nor in a store of objects, or a name is not UTF-8.
@@ -154,20 +129,21 @@ def label(
         del described, inputs
         if manifest.finished and "failed" not in manifest.counts and manifest.outputs == output_stamp(out, *_PARTS):
             return _answered(manifest, encoder, out, progress)
-        known = given or known_calibration(kb, encoder, out, settings)
         with recorded(progress, out) as recorder, engine.suited(job, recorder).session() as session:
-            counts = _label(
-                shards,
-                kb,
-                encoder,
-                out,
-                settings,
-                cache or out,
-                known,
-                calibration or f"{out}/{CALIBRATION_FILE}",
-                session,
-                recorder,
-                correction,
+            counts = _made(
+                _job(
+                    shards,
+                    kb,
+                    encoder,
+                    settings,
+                    cache or out,
+                    Running(session, recorder),
+                    out=str(out),
+                    known=given or known_calibration(kb, encoder, out, settings),
+                    known_path=str(calibration or f"{out}/{CALIBRATION_FILE}"),
+                    correction=correction,
+                    late=_late(out),
+                )
             )
         finish_manifest(out, manifest, counts, output_stamp(out, *_PARTS))
     if "failed" in counts:
@@ -185,73 +161,66 @@ def _answered(manifest: Manifest, encoder: Encoder, out: str | Path, progress: P
     return dict(manifest.counts)
 
 
-def _label(
+def _made(job: LabelJob) -> dict[str, Any]:
+    """Take the steps, and return the counts."""
+    for step in STEPS:
+        step(job)
+    counts = _counts(job)
+    if hint := counts.get("advice"):
+        job.running.progress.say(hint)
+    job.tables.features.note(job.out)
+    return counts
+
+
+def entities(job: LabelJob) -> None:
+    """Embed the texts of the entities that occur, and those of the known reference set."""
+    occurring = job.links.judged(job.settings.text.max_candidates)
+    progress, kb = job.running.progress, job.kb
+    if not len(occurring):
+        progress.say(f"None of the texts names an entity of the knowledge base {kb.path}: nothing can be labelled.")
+    rows = np.union1d(occurring, kb.rows(job.known.calibration.reference if job.known else ()))
+    cache = job.tables.features.cache
+    job.entities = entity_table(kb, job.encoder, rows, job.template, cache, job.running.engine, progress)
+
+
+READ = (read, repeats, link, groups, entities)
+STEPS = (*READ, adapt, decide, judge)
+"""Each reads the tables of those before it, and writes its own; what is there already is not made again."""
+
+
+def read_corpus(
     shards: Sequence[Shard],
     kb: KnowledgeBase,
     encoder: Encoder,
-    out: str | Path,
     settings: LabelSettings,
     cache: str | Path,
-    known: Fitted | None,
-    known_path: str | Path,
     engine: Engine,
-    progress: TaskProgress,
-    correction: Correction | None,
-) -> dict[str, Any]:
-    failed: dict[Shard, Exception] = {}
-    late = _late(out)
-    corpus = read_corpus(
-        shards,
-        kb,
-        encoder,
-        settings,
-        cache,
-        engine,
-        progress,
-        known.calibration.reference if known else (),
-        failed.__setitem__,
-        late,
-    )
-    if late is None and corpus.late:
-        write_json(f"{out}/{SET_ASIDE_FILE}", sorted(corpus.late))
-    judges, threshold, adapter = _decided(corpus, out, settings, known, known_path, progress, correction)
-    stage = JudgeStage(
-        corpus.stage,
-        judges,
-        corpus.entities.path,
-        settings.selection,
-        threshold,
-        str(out),
-        corpus.stage.features.with_unread(),
-    )
-    labels, missing = stage.labels_of(corpus.shards)
-    tally = Tally(progress, labels)
-    if missing:
-        progress.begin("judge", len(missing))
-        engine.run(stage, missing, tally, failed.__setitem__)
-    if failed and len(failed) == len(shards):
-        raise next(iter(failed.values()))
-    corpus = replace(corpus, shards=tuple(shard for shard in corpus.shards if shard not in failed))
-    counts = _count(tally.labels, corpus, correction) | {
-        "device": encoder.device,
-        "precision": encoder.precision,
-        "entities": len(corpus.entities),
-        "threshold": threshold,
-    }
-    if encoder.compiles:
-        counts["compiled"] = True
-    if adapter:
-        counts["adapter"] = adapter
-    calibration = judges[0].calibration
-    counts["calibration"] = {"source": calibration.source, **calibration.report}
-    judged = sum(counts["status"].get(status, 0) for status in (LabelStatus.LABELLED, LabelStatus.REJECTED))
-    if hint := advice(calibration.report, counts["accepted"], judged, threshold):
-        counts["advice"] = hint
-        progress.say(hint)
-    corpus.stage.features.note(out)
-    if failed:
-        counts["failed"] = {shard.name: reason_of(error) for shard, error in failed.items()}
-    return counts
+    progress: Progress,
+) -> LabelJob:
+    """Read and link shards without labelling them.
+
+    Raises:
+        OpenMofiError: a shard cannot be read, or the cache cannot be written.
+    """
+    job = _job(shards, kb, encoder, settings, cache, Running(engine, progress))
+    for step in READ:
+        step(job)
+        for error in job.running.failed.values():
+            raise error
+    return job
+
+
+def _job(
+    shards: Sequence[Shard],
+    kb: KnowledgeBase,
+    encoder: Encoder,
+    settings: LabelSettings,
+    cache: str | Path,
+    running: Running,
+    **more: Any,
+) -> LabelJob:
+    features = FeatureStore(str(cache), encoder, settings.read, settings.batch_size, settings.max_image_pixels)
+    return LabelJob(tuple(shards), Tables.of(kb, settings.text, features, shards), encoder, settings, running, **more)
 
 
 def _late(out: str | Path) -> frozenset[str] | None:
@@ -298,82 +267,35 @@ def _inputs(
     return inputs
 
 
-def _decided(
-    corpus: Corpus,
-    out: str | Path,
-    settings: LabelSettings,
-    known: Fitted | None,
-    known_path: str | Path,
-    progress: Progress,
-    correction: Correction | None,
-) -> tuple[tuple[Judge, ...], float, dict[str, Any]]:
-    """Who judges, from which probability on, and with an adapter the check of it.
-
-    An adapter that passes the check (`openmofi.labeling.adapt.check`) joins the encoder that it stands on: the mean of
-    their probabilities claims less than its own, which are fitted on what it has learned from.
-    """
-    if known and (note := other_texts(known.calibration, settings)):
-        progress.say(note)
-    encoder = corpus.encoder
-    adapted = _adapted(corpus, out, settings, progress) if settings.adapt and len(corpus.entities) else None
-    if known:
-        require_fitted(known.calibration, known_path, adapted or encoder, corpus.kb, settings.selection.template)
-    plain = decide(corpus, encoder, settings, None if adapted else known, correction)
-    judge = _kept(plain, encoder, out)
-    if adapted is None:
-        return (judge,), plain.threshold, {}
-    decision = decide(corpus, adapted, settings, known, correction)
-    assert plain.judged is not None
-    assert decision.judged is not None
-    check = check_adapter(plain.judged, decision.judged)
-    progress.say(check.why)
-    if not check.used:
-        return (judge,), plain.threshold, asdict(check)
-    both = (plain.judged.probability + decision.judged.probability) / 2
-    return (
-        (_kept(decision, adapted, f"{out}/{_ADAPTER}"), judge),
-        threshold_of(both, settings.selection, correction),
-        asdict(check),
-    )
-
-
-def _kept(decision: Decision, encoder: Encoder, folder: str | Path) -> Judge:
-    if decision.calibration is not NOTHING:
-        decision.save(folder)
-        encoder.calibrations[decision.calibration.fitted_for] = f"{folder}/{CALIBRATION_FILE}"
-    gallery = "" if decision.fitted.gallery is None else f"{folder}/{GALLERY_FILE}"
-    return Judge(encoder, decision.calibration, gallery)
-
-
-def _adapted(corpus: Corpus, out: str | Path, settings: LabelSettings, progress: Progress) -> Encoder | None:
-    """A light adapter over the corpus' encoder, fitted on the job's own links; fitted once, then opened.
-
-    None where the pairs do not allow one, which is said.
-    """
-    folder = f"{out}/{_ADAPTER}"
-    if not exists(f"{folder}/{FOLDS_FILE}"):
-        bags = collect_bags(corpus.stage, corpus.shards, corpus.entities, ADAPTER_SETTINGS.max_pairs)
-        try:
-            with written_folder(folder, FOLDS_FILE) as local:
-                losses = fit_heads(
-                    corpus.encoder, bags, corpus.entities, ADAPTER_SETTINGS, local, adapter=True, progress=progress
-                )
-        except OpenMofiError as error:
-            progress.say(f"The job goes on without an adapter: {error.message}")
-            return None
-        progress.say(f"adapter: loss {losses['first_loss']:.3f} → {losses['loss']:.3f} on {len(bags):,} pairs")
-    return open_encoder(f"run:{folder}", bases=[corpus.encoder])
-
-
-def _count(labels: LabelSummary, corpus: Corpus, correction: Correction | None) -> dict[str, Any]:
-    more: dict[str, Any] = {"unread_formats": dict(sorted(labels.unread.items()))} if labels.unread else {}
-    more |= correction.counts(*labels.probabilities) if correction else {}
-    return {
-        "rows_in": sum(map(corpus.rows, corpus.shards)),
-        "rows_out": labels.status.total(),
+def _counts(job: LabelJob) -> dict[str, Any]:
+    """Return what `label` answers."""
+    labels, calibration = job.labels, job.judges[0].calibration
+    counts: dict[str, Any] = {
+        "rows_in": sum(map(job.rows, job.shards)),
+        "rows_out": labels.rows,
         "accepted": labels.accepted,
         "expected_precision": labels.expected_precision,
-        "boilerplate": corpus.links.marked.as_dict(_PIECES),
-        "status": dict(sorted(labels.status.items())),
-        **more,
+        "boilerplate": job.links.marked.as_dict(_PIECES),
+        "status": labels.status,
     }
+    if labels.unread:
+        counts["unread_formats"] = labels.unread
+    if job.correction:
+        counts |= job.correction.counts(*labels.probabilities)
+    counts |= {
+        "device": job.encoder.device,
+        "precision": job.encoder.precision,
+        "entities": len(job.entities),
+        "threshold": job.threshold,
+    }
+    if job.encoder.compiles:
+        counts["compiled"] = True
+    if job.check:
+        counts["adapter"] = job.check
+    counts["calibration"] = {"source": calibration.source, **calibration.report}
+    judged = sum(labels.status.get(status, 0) for status in (LabelStatus.LABELLED, LabelStatus.REJECTED))
+    if hint := advice(calibration.report, labels.accepted, judged, job.threshold):
+        counts["advice"] = hint
+    if job.running.failed:
+        counts["failed"] = job.running.reasons()
+    return counts

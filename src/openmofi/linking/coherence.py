@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from openmofi.knowledge import KnowledgeBase
 from openmofi.linking.candidates import CandidateLookup, NameCandidates, links_of
-from openmofi.linking.link_settings import CoherenceSettings
+from openmofi.linking.protocol import CoherenceSettings
 from openmofi.schema import Link, Mention
 
 _LEAST = 1e-12

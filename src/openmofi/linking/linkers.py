@@ -1,55 +1,77 @@
-"""Linkers by name."""
+"""Opens linkers by name: those of the core, and those that installed packages add."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from openmofi.errors import UsageError
+from openmofi.extensions import extension, extension_names
 from openmofi.knowledge import KnowledgeBase
+from openmofi.linking.candidates import PriorLinker
 from openmofi.linking.coherence import CoherenceLinker
-from openmofi.linking.prior import PriorLinker
 from openmofi.linking.protocol import Linker
 
-LINKERS = ("prior", "coherence", "fusion:PATH")
-_FUSION = "fusion:"
+_GROUP = "linkers"
+_CORE: dict[str, Callable[[KnowledgeBase], Linker]] = {"prior": PriorLinker, "coherence": CoherenceLinker}
 
 
-def open_linker(name: str, kb: KnowledgeBase) -> Linker:
-    """A linker with default settings.
+@dataclass(frozen=True)
+class LinkerKind:
+    """A linker that a package adds as an entry point of `openmofi.linkers`; its spec is `NAME:ARGUMENT`.
+
+    Attributes:
+        argument: what stands behind the colon, for people, such as PATH.
+        open: opens the linker for a knowledge base, given the argument.
+        fingerprint: identifies the linker's content, given the argument; equal content, equal links.
+    """
+
+    argument: str
+    open: Callable[[KnowledgeBase, str], Linker]
+    fingerprint: Callable[[str], str]
+
+
+def linker_forms() -> list[str]:
+    """Return the specs of all linkers, as in `fusion:PATH`."""
+    return [*_CORE, *(f"{name}:{extension(_GROUP, name).argument}" for name in extension_names(_GROUP))]
+
+
+def open_linker(spec: str, kb: KnowledgeBase) -> Linker:
+    """Open a linker with default settings.
 
     Raises:
         UsageError: the name is unknown.
-        OpenMofiError: its path holds no fusion decoder.
+        OpenMofiError: its argument names nothing that can be opened.
     """
-    check_linker(name)
-    if name.startswith(_FUSION):
-        from openmofi.linking.fusion.linker import FusionLinker
+    check_linker(spec)
+    if spec in _CORE:
+        return _CORE[spec](kb)
+    name, _, argument = spec.partition(":")
+    linker: Linker = extension(_GROUP, name).open(kb, argument)
+    return linker
 
-        return FusionLinker(kb, Path(name.removeprefix(_FUSION)))
-    return PriorLinker(kb) if name == "prior" else CoherenceLinker(kb)
 
-
-def check_linker(name: str) -> None:
-    """Check a linker's name without opening it.
+def check_linker(spec: str) -> None:
+    """Check the spec of a linker without opening it.
 
     Raises:
         UsageError: the name is unknown.
     """
-    fusion = name.startswith(_FUSION) and name != _FUSION
-    if name not in LINKERS[:2] and not fusion:
-        raise UsageError(f"unknown value {name!r} for linker; use {LINKERS[0]}, {LINKERS[1]} or {LINKERS[2]}.")
+    name, _, argument = spec.partition(":")
+    if spec not in _CORE and not (argument and name in extension_names(_GROUP)):
+        *others, last = linker_forms()
+        raise UsageError(f"unknown value {spec!r} for linker; use {', '.join(others)} or {last}.")
 
 
-def linker_fingerprint(name: str) -> str:
-    """Identifies a linker by its name, a fusion decoder by its content instead of its path.
+def linker_fingerprint(spec: str) -> str:
+    """Identify a linker by its name, and one that a package adds by its content instead of its path.
 
     Raises:
         UsageError: the name is unknown.
-        OpenMofiError: its path holds no fusion decoder.
+        OpenMofiError: its argument names nothing that can be opened.
     """
-    check_linker(name)
-    if not name.startswith(_FUSION):
-        return name
-    from openmofi.linking.fusion.store import fusion_fingerprint
-
-    return _FUSION + fusion_fingerprint(name.removeprefix(_FUSION))
+    check_linker(spec)
+    if spec in _CORE:
+        return spec
+    name, _, argument = spec.partition(":")
+    return f"{name}:{extension(_GROUP, name).fingerprint(argument)}"

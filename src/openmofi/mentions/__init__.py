@@ -1,28 +1,5 @@
 """Where a text names something; does not decide which entity is meant."""
 
-from openmofi.mentions.detectors import (
-    DETECTORS,
-    MentionDetector,
-    UnionDetector,
-    detector_fingerprint,
-    detector_names,
-    open_detector,
-)
-from openmofi.mentions.gazetteer import GazetteerDetector, GazetteerSettings
-from openmofi.mentions.neural import SpacyDetector, SpacySettings
-from openmofi.mentions.zero_shot import GlinerDetector, GlinerSettings
+import lazy_loader
 
-__all__ = [
-    "DETECTORS",
-    "GazetteerDetector",
-    "GazetteerSettings",
-    "GlinerDetector",
-    "GlinerSettings",
-    "MentionDetector",
-    "SpacyDetector",
-    "SpacySettings",
-    "UnionDetector",
-    "detector_fingerprint",
-    "detector_names",
-    "open_detector",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

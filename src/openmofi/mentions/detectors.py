@@ -5,16 +5,14 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Sequence
-from typing import Protocol
-from urllib.parse import parse_qsl
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from openmofi.errors import UsageError
+from openmofi.extensions import extension, extension_names
 from openmofi.knowledge import KnowledgeBase
 from openmofi.mentions.gazetteer import GAZETTEER, GazetteerDetector, GazetteerSettings
-from openmofi.mentions.neural import SPACY, SpacyDetector, SpacySettings, pipeline_fingerprint
-from openmofi.mentions.zero_shot import GLINER, GlinerDetector, GlinerSettings, model_fingerprint
 from openmofi.schema import Mention
-from openmofi.storage import fingerprint
 
 
 class MentionDetector(Protocol):
@@ -26,13 +24,38 @@ class MentionDetector(Protocol):
         """For each text its mentions, sorted by start, none overlapping another; empty texts give none."""
 
 
+@runtime_checkable
+class Tagger(MentionDetector, Protocol):
+    """A detector that also says which words are function words."""
+
+    def tagged(self, texts: Sequence[str]) -> list[tuple[list[Mention], frozenset[tuple[int, int]]]]:
+        """For each text its mentions, and the (start, end) of words in lower case that are function words."""
+
+
+@dataclass(frozen=True)
+class DetectorKind:
+    """A detector that a package adds as an entry point of `openmofi.detectors`; its spec is `NAME:ARGUMENT`.
+
+    Attributes:
+        form: the spec for people, such as `spacy[:MODEL]`.
+        check: raises a `UsageError` for an argument ("" for none) that cannot be used, without opening anything.
+        open: opens the detector for a knowledge base, given the argument.
+        fingerprint: identifies the detector's content, given the argument; "" where its name says all.
+    """
+
+    form: str
+    check: Callable[[str], None]
+    open: Callable[[KnowledgeBase, str], MentionDetector]
+    fingerprint: Callable[[str], str]
+
+
 class UnionDetector:
     """The mentions of several detectors; `detector` names all that found a span, e.g. `"gazetteer+spacy"`.
 
     **Overlaps**: the detector named first wins; a later one adds what overlaps nothing yet. (Not the longest span: the
     noun chunk "red cranes" would swallow the name "cranes", and the knowledge base knows only the latter.)
 
-    **Common words**: what the gazetteer alone found is left out where spaCy takes it for a function word ("inside",
+    **Common words**: what the gazetteer alone found is left out where a tagger takes it for a function word ("inside",
     "us", "it") and `seldom_named` says of it that it is mostly no name. Neither suffices: taggers err in short texts.
     """
 
@@ -50,7 +73,7 @@ class UnionDetector:
         detected: list[list[list[Mention]]] = []
         function_words = [frozenset[tuple[int, int]]()] * len(texts)
         for detector in self.detectors:
-            if isinstance(detector, SpacyDetector):
+            if isinstance(detector, Tagger):
                 tagged = detector.tagged(texts)
                 detected.append([mentions for mentions, _ in tagged])
                 function_words = [one | other for one, (_, other) in zip(function_words, tagged, strict=True)]
@@ -102,35 +125,37 @@ def open_detector(spec: str, kb: KnowledgeBase) -> MentionDetector:
     return UnionDetector(detectors, lambda surface: kb.link_probability(surface) < _SELDOM_NAMED)
 
 
-def _open(kind: str, rest: str, kb: KnowledgeBase) -> MentionDetector:
+def _open(kind: str, argument: str, kb: KnowledgeBase) -> MentionDetector:
     if kind.startswith(GAZETTEER):
         return GazetteerDetector(kb, GazetteerSettings(languages=_languages(kind)))
-    return SpacyDetector(SpacySettings(rest)) if kind == SPACY else GlinerDetector(kb, _gliner_settings(rest))
+    detector: MentionDetector = extension(_GROUP, kind).open(kb, argument)
+    return detector
 
 
 def detector_names(spec: str) -> list[str]:
-    """The detectors that `spec` names, with their models, without opening them.
+    """Split a spec into the detectors that it names, with their models, without opening them.
 
     Raises:
         UsageError: a name or option is unknown, or a name is repeated.
     """
-    names = [name.strip() for name in _SEPARATOR.split(spec)]
+    names = [name.strip() for name in _separator().split(spec)]
+    kinds = []
     for name in names:
-        kind, colon, rest = name.partition(":")
-        if kind.startswith(f"{GAZETTEER}?") and not colon:
+        kind, _, argument = name.partition(":")
+        if name == GAZETTEER or (kind == name and name.startswith(f"{GAZETTEER}?")):
             _languages(kind)
-        elif kind not in (GAZETTEER, SPACY, GLINER) or (colon and (kind == GAZETTEER or not rest)):
-            raise UsageError(f"Unknown mention detector {name!r}.", f"Use {DETECTORS}.")
-        if kind == GLINER:
-            _gliner_settings(rest)
-    kinds = [name if name.startswith(SPACY) else re.split("[:?]", name)[0] for name in names]
+        elif kind not in extension_names(_GROUP) or (":" in name and not argument):
+            raise UsageError(f"Unknown mention detector {name!r}.", f"Use {detector_forms()}.")
+        else:
+            extension(_GROUP, kind).check(argument)
+        kinds.append(GAZETTEER if kind.startswith(GAZETTEER) else name)
     if len(set(kinds)) < len(kinds):
         raise UsageError(f"The detectors {spec!r} repeat a name.")
     return names
 
 
 def detector_fingerprint(spec: str) -> str:
-    """Identifies detectors by their names; models by their content instead of their paths.
+    """Identify detectors by their names, and models by their content instead of their paths.
 
     Raises:
         UsageError: see `detector_names`.
@@ -140,14 +165,14 @@ def detector_fingerprint(spec: str) -> str:
 
 
 def _identity(name: str) -> str:
-    kind, _, rest = name.partition(":")
-    if not rest:
-        return name
-    if kind == SPACY:
-        return f"{kind}:{pipeline_fingerprint(rest)}"
-    settings = _gliner_settings(rest)
-    # Where and how many at once it computes changes no more than the last bits of a score.
-    return f"{kind}:{fingerprint([model_fingerprint(settings.model), settings.types, settings.threshold])}"
+    kind, _, argument = name.partition(":")
+    return f"{kind}:{extension(_GROUP, kind).fingerprint(argument)}" if argument else name
+
+
+def detector_forms() -> str:
+    """Return the specs of all detectors, for people."""
+    forms = [f"{GAZETTEER}[?languages=A,B]", *(extension(_GROUP, name).form for name in extension_names(_GROUP))]
+    return f"{', '.join(forms)}, or several, joined by +"
 
 
 def _languages(name: str) -> tuple[str, ...]:
@@ -160,28 +185,12 @@ def _languages(name: str) -> tuple[str, ...]:
     return languages
 
 
-def _gliner_settings(rest: str) -> GlinerSettings:
-    model, _, query = rest.partition("?")
-    try:
-        options = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=True)) if query else {}
-        types = tuple(kind.strip() for kind in options.pop("types", "").split(",") if kind.strip())
-        return GlinerSettings(
-            model,
-            types,
-            float(options.pop("threshold", 0.5)),
-            int(options.pop("batch_size", 8)),
-            options.pop("device", "cpu"),
-            **options,
-        )
-    except (ValueError, TypeError) as error:
-        raise UsageError(
-            f"gliner's options {query!r} cannot be read.",
-            "Use types=A,B, threshold=F, batch_size=N and device=D, joined by &.",
-        ) from error
+def _separator() -> re.Pattern[str]:
+    """Match a "+" between detectors; a path may hold one too."""
+    kinds = "|".join(map(re.escape, [GAZETTEER, *extension_names(_GROUP)]))
+    return re.compile(rf"\+(?=\s*(?:{kinds})\s*(?:[:+?]|$))")
 
 
 # Chosen on the sample world's `heldout_pages` (docs/mentions.md): from .5 to 1 the same words are left out.
 _SELDOM_NAMED = 0.5
-# A path may hold a "+" too.
-_SEPARATOR = re.compile(rf"\+(?=\s*(?:{GAZETTEER}|{SPACY}|{GLINER})\s*(?:[:+?]|$))")
-DETECTORS = "gazetteer[?languages=A,B], spacy[:MODEL], gliner:MODEL[?types=A,B], or several, as in gazetteer+spacy"
+_GROUP = "detectors"

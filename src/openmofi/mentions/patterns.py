@@ -6,10 +6,123 @@ is marked whole. An author is a name with capitals behind "by" and the like: "ho
 
 from __future__ import annotations
 
+import html
 import re
 from dataclasses import dataclass
+from html.entities import html5
+from typing import Protocol
 
+from openmofi.knowledge import normalise
+from openmofi.knowledge.names import fold_token
 from openmofi.schema import Boilerplate
+
+# The prefix catches what was escaped twice (`&amp;quot;`).
+_ENTITY = re.compile(r"&(?:amp;){0,3}(?P<name>#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
+_EDITED = re.compile(r"_|&[#a-zA-Z]|[a-z]{2}[A-Z][a-z]|[a-zA-Z]{3}[0-9]")
+_JOINED = re.compile(r"(?<![^\W_])[a-zA-Z][a-zA-Z0-9]*(?![^\W_])")
+# Two letters before the capital keep McDonald and iPhone; three before the digit keep MP3 and F16.
+_SEAM = re.compile(r"(?<=[a-z]{2})(?=[A-Z][a-z])|(?<=[a-zA-Z]{3})(?=[0-9])")
+
+
+class Names(Protocol):
+    """Names with their rows."""
+
+    def get(self, name: str, default: int, /) -> int:
+        """Return the row of a name, or the default."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """A text for detectors.
+
+    Attributes:
+        text: what they read.
+        starts, ends: for each of its characters the span of the original text that it comes from (an empty one for a
+            space that parts CamelCase); no numbers at all where both texts are the same.
+    """
+
+    text: str
+    starts: tuple[int, ...] = ()
+    ends: tuple[int, ...] = ()
+
+    def original(self, start: int, end: int) -> tuple[int, int]:
+        """The span of the original text that a span of `text` comes from, which holds something but such spaces."""
+        return (self.starts[start], self.ends[end - 1]) if self.starts else (start, end)
+
+
+def readable(text: str, names: Names) -> Readable:
+    """What detectors read of `text`.
+
+    Args:
+        text: as it stands in the pair.
+        names: of the knowledge base, see `openmofi.knowledge.KnowledgeBase.names`; a word that is one is never split.
+    """
+    if not _EDITED.search(text):
+        return Readable(text)
+    edits = [
+        (match.start(), match.end(), _decoded(match.group()))
+        for match in _ENTITY.finditer(text)
+        if match["name"].startswith("#") or f"{match['name']};" in html5
+    ]
+    taken = {place for start, end, _ in edits for place in range(start, end)}
+    edits += [(place, place + 1, " ") for place, letter in enumerate(text) if letter == "_"]
+    for word in _JOINED.finditer(text):
+        seams = [seam.start() + word.start() for seam in _SEAM.finditer(word.group())]
+        if seams and word.start() not in taken and names.get(fold_token(word.group()), -1) < 0:
+            edits += [(seam, seam, " ") for seam in seams]
+    return _edited(text, sorted(edits)) if edits else Readable(text)
+
+
+def _decoded(entity: str) -> str:
+    for _ in range(3):
+        entity = html.unescape(entity)
+    return entity
+
+
+def _edited(text: str, edits: list[tuple[int, int, str]]) -> Readable:
+    pieces: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    done = 0
+    for start, end, piece in [*edits, (len(text), len(text), "")]:
+        pieces += [text[done:start], piece]
+        starts += [*range(done, start), *[start] * len(piece)]
+        ends += [*range(done + 1, start + 1), *[end] * len(piece)]
+        done = end
+    return Readable("".join(pieces), tuple(starts), tuple(ends))
+
+
+_ENGLISH = """
+a about above after again against all almost alone along already also although always am among an and another any
+anyone anything are around as at away back be because been before behind being below beside besides best better
+between beyond both but by can cannot could did do does doing done down during each either else enough etc even ever
+every everyone everything few first for from further get gets getting give given go goes going gone got had has have
+having he hence her here hers herself him himself his how however i if in indeed instead into is it its itself just
+last least less let like likely ll lot made make makes making many may maybe me might mine more most much must my
+myself near nearly need neither never next no nobody none nor not nothing now of off often on once one ones only onto
+or other others our ours ourselves out over own per perhaps please put quite rather re really s same seen several shall
+she should show showing shown shows since so some someone something soon still such t take taken takes taking than
+that the their theirs them themselves then there these they thing this those though through thus to together too
+toward towards under until up upon us use used uses using ve very via was way we well were what whatever when where
+whether which while who whole whom whose why will with within without would yes yet you your yours yourself
+vs won wow
+two three four five six seven eight nine ten second third new old good great nice big small little
+"""
+_IMAGE_WORDS = """
+image photo photograph photography image pic pics illustration icon logo clipart clip art vector drawing cartoon
+emoji emoticon symbol sign graphic sticker wallpaper screenshot thumbnail background close up closeup view stock free
+download png jpg jpeg svg gif webp img copyright isolated white transparent set design art print
+"""
+_OTHER_LANGUAGES = """
+al con da das de dei del della dem den der des di die do dos du e ein eine el en es et fur für i il im la las le les lo
+los les mit na o och og os para por pour se sur um una und une uno van von y à
+avec aus bei com como dans est mais oder ohne pas por qui que sans sobre sur sous zu zum zur 的
+"""
+
+STOP_NAMES: frozenset[str] = frozenset(
+    normalise(word) for word in f"{_ENGLISH} {_IMAGE_WORDS} {_OTHER_LANGUAGES}".split()
+) | {normalise(name) for name in ("close up", "clip art")}
+"""English function words, words for the image itself, articles of other languages; as keys."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from openmofi.knowledge.names import Memo
 from openmofi.schema import NGRAMS
+from openmofi.storage.tables.blocks import read_table_blocks
 
 FIXED = 0.9
 """Least share of the occurrences of two or three words that the same word stands beside."""
@@ -121,11 +122,18 @@ def _summed(ngram: Hashes, images: Ints, sketch: Hashes) -> pa.Table:
     return pa.Table.from_arrays([pa.array(column) for column in columns], schema=NGRAMS)
 
 
+def ngram_blocks(paths: Sequence[str]) -> Iterator[pa.Table]:
+    """Read the n-grams of tables of texts (`openmofi.schema.TEXTS`)."""
+    for path in paths:
+        for block in read_table_blocks(path, ["ngrams"]):
+            yield pa.Table.from_arrays(block["ngrams"].combine_chunks().flatten().flatten(), schema=NGRAMS)
+
+
 @dataclass(frozen=True)
 class RepeatMerge:
     """From the shards' summaries to the n-grams that are repeated in the whole corpus; memory does not grow with it.
 
-    A `openmofi.storage.tables.two_pass.TwoPass`.
+    A `openmofi.engine.two_pass.TwoPass`.
 
     Attributes:
         pairs: usable ones of the corpus.

@@ -21,8 +21,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from openmofi.knowledge.names import Memo, fold_token, token_pattern
-from openmofi.knowledge.plurals import ENDINGS, IRREGULAR_WORDS
+from openmofi.knowledge.names import ENDINGS, IRREGULAR_WORDS, Memo, fold_token, token_pattern
 
 _T = TypeVar("_T", bound=np.generic)
 END = "\n"

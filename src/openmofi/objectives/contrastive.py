@@ -13,11 +13,11 @@ from openmofi.objectives.pairwise import (
     HardTexts,
     LogitScale,
     PairRows,
+    Positives,
     at_least_float,
     mean_over_ranks,
     sum_over_chunks,
 )
-from openmofi.objectives.positives import Positives
 from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
 
 MAX_SCALE = 100.0

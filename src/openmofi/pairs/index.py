@@ -29,8 +29,7 @@ from openmofi.pairs.formats.parquet import names_files
 from openmofi.pairs.formats.streams import compression_of
 from openmofi.pairs.formats.tar import locate_images
 from openmofi.pairs.read import read_pairs
-from openmofi.pairs.read_settings import ReadSettings
-from openmofi.pairs.source import open_regular, open_source
+from openmofi.pairs.read_settings import ReadSettings, open_regular, open_source
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard, atomic_path, file_fingerprint, fingerprint, locked, write_table
 from openmofi.storage.addresses import filesystem_of, is_remote

@@ -13,8 +13,7 @@ from openmofi.pairs.formats.folder import read_folder, read_table
 from openmofi.pairs.formats.listings import read_listing
 from openmofi.pairs.formats.parquet import count_parquet, read_parquet
 from openmofi.pairs.formats.tar import read_tar
-from openmofi.pairs.read_settings import ReadSettings
-from openmofi.pairs.source import report_damage
+from openmofi.pairs.read_settings import ReadSettings, report_damage
 from openmofi.schema import Pair
 from openmofi.storage import Shard
 from openmofi.storage.addresses import filesystem_of

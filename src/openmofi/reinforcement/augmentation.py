@@ -10,22 +10,19 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
-from msgspec import Meta
 from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
-from openmofi.config import Fraction, NonNegativeInt, PositiveFloat, PositiveFraction, Settings, check_ascending
 from openmofi.pairs.images.scaled import ScaledImage
+from openmofi.reinforcement.reinforce_settings import RANDAUGMENT_BINS, AugmentSettings
 
 TRANSFORM_VERSION = 1
 """Of the mapping from an `Augmentation` to pixels; a store of another version is refused."""
 
 _TRIES = 10
-_BINS = 31  # as torchvision: the greatest magnitude is 30
 
 
 @dataclass(frozen=True)
@@ -42,27 +39,6 @@ class Augmentation:
     crop: tuple[float, float, float, float]
     flip: bool
     ops: tuple[tuple[str, float], ...]
-
-
-@dataclass(frozen=True)
-class AugmentSettings(Settings):
-    """How augmentations are drawn; torchvision's meanings.
-
-    Attributes:
-        scale, ratio: of RandomResizedCrop: share of the image's area, and width by height.
-        flip: probability.
-        ops, magnitude: of RandAugment: how many ops, and 0..30.
-    """
-
-    scale: tuple[PositiveFraction, PositiveFraction] = (0.08, 1.0)
-    ratio: tuple[PositiveFloat, PositiveFloat] = (3 / 4, 4 / 3)
-    flip: Fraction = 0.5
-    ops: NonNegativeInt = 2
-    magnitude: Annotated[int, Meta(ge=0, lt=_BINS)] = 9
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_ascending(scale=self.scale, ratio=self.ratio)
 
 
 @dataclass(frozen=True)
@@ -146,7 +122,7 @@ def _draw_crop(
 def _draw_op(magnitude: int, draw: np.random.Generator) -> tuple[str, float]:
     name = OPS[int(draw.integers(len(OPS)))]
     op = _SPACE[name]
-    value = op.least + (op.greatest - op.least) * magnitude / (_BINS - 1)
+    value = op.least + (op.greatest - op.least) * magnitude / (RANDAUGMENT_BINS - 1)
     if name == "Posterize":
         value = float(round(value))
     return name, -value if op.signed and draw.random() < 0.5 else value

@@ -19,6 +19,7 @@ from openmofi.dataset.tables import Folder
 from openmofi.encoders import Encoder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
 from openmofi.engine.status import recorded
+from openmofi.engine.steps import Running
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ReadSettings
@@ -101,8 +102,7 @@ def reinforce(
                 if embed and kb:
                     prepare_entities(entities, folder, KnowledgeBase.open(kb), encoders, out, session, progress)
                 if missing:
-                    progress.begin("reinforce", len(missing))
-                    session.run(stage, missing, progress)
+                    Running(session, progress).do("reinforce", stage, missing)
         # What was stored before was made where it says.
         earlier = None if missing else manifest.counts.get("device")
         counts = {**_count(stage, shards), "device": earlier or encoders[0].device}

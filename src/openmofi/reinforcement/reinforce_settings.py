@@ -7,9 +7,52 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from openmofi.config import NonNegativeInt, PositiveInt, Settings
-from openmofi.reinforcement.augmentation import AugmentSettings
-from openmofi.reinforcement.teachers import TeacherSpec
+from openmofi.config import (
+    Fraction,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveFraction,
+    PositiveInt,
+    Settings,
+    check_ascending,
+)
+
+RANDAUGMENT_BINS = 31
+"""As torchvision: the greatest magnitude is 30."""
+
+
+@dataclass(frozen=True)
+class TeacherSpec:
+    """A teacher as a user names it.
+
+    Attributes:
+        spec: see `openmofi.encoders.open_encoder`.
+        scale: the factor on cosines in its softmax.
+    """
+
+    spec: str
+    scale: float
+
+
+@dataclass(frozen=True)
+class AugmentSettings(Settings):
+    """How augmentations are drawn; torchvision's meanings.
+
+    Attributes:
+        scale, ratio: of RandomResizedCrop: share of the image's area, and width by height.
+        flip: probability.
+        ops, magnitude: of RandAugment: how many ops, and 0..30.
+    """
+
+    scale: tuple[PositiveFraction, PositiveFraction] = (0.08, 1.0)
+    ratio: tuple[PositiveFloat, PositiveFloat] = (3 / 4, 4 / 3)
+    flip: Fraction = 0.5
+    ops: NonNegativeInt = 2
+    magnitude: Annotated[int, Meta(ge=0, lt=RANDAUGMENT_BINS)] = 9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_ascending(scale=self.scale, ratio=self.ratio)
 
 
 @dataclass(frozen=True)
@@ -18,19 +61,20 @@ class ReinforceSettings(Settings):
 
     Attributes:
         teachers: their specs and scales.
-        augmentations: augmentations a sample; the gain saturates at 5 (MobileCLIP §4).
-        captions: synthetic texts a sample; the gain saturates at 2.
-        precision: `fp16`, `bf16` or `int8` with a scale a vector.
+        augmentations: augmentations of a sample.
+        captions: synthetic texts of a sample.
+        precision: of the stored embeddings; `int8` has a scale a vector.
         size: height and width of the augmentations in pixels; 0 takes that of the largest teacher.
-        captioner: `hf:PATH-OR-ID` of an image-to-text model; `""` writes texts from the accepted entities.
-        augment: how augmentations are drawn.
-        batch_size: augmentations a forward pass, about; it may change the last bits of an embedding.
+        captioner: `hf:PATH-OR-ID` of an image-to-text model; where empty, texts are made of the accepted entities.
+        augment: How augmentations are drawn.
+        batch_size: augmentations a forward pass, about. It may change the last bits of an embedding.
         seed: of the augmentations and the texts.
-        entity_scores: how many of the likeliest entities of each augmentation are kept of each teacher, among those
-            that the labels accepted; 0 keeps none.
+        entity_scores: keep each teacher's so many likeliest of the accepted entities for each augmentation; 0 keeps
+            none.
     """
 
     teachers: Annotated[tuple[TeacherSpec, ...], Meta(min_length=1)]
+    # The gain saturates at 5 augmentations and 2 texts (MobileCLIP §4).
     augmentations: PositiveInt = 5
     captions: NonNegativeInt = 2
     precision: Literal["fp16", "bf16", "int8"] = "fp16"

@@ -11,25 +11,13 @@ import numpy as np
 
 from openmofi.encoders import Array, Encoder, Preprocessing, open_encoder
 from openmofi.errors import UsageError
+from openmofi.reinforcement.reinforce_settings import TeacherSpec
 
 LEAST_SCALE = 5.0
 """A teacher with a smaller scale is refused: softmax(1.0 · cosines) is nearly uniform over any batch, and a student
 silently learns nothing from it. Trained image–text encoders have scales of 20 to 100."""
 
 _TUNE = "Find it on held-out pairs with: openmofi reinforce PAIRS --teachers {spec} --tune-scale"
-
-
-@dataclass(frozen=True)
-class TeacherSpec:
-    """A teacher as a user names it.
-
-    Attributes:
-        spec: see `openmofi.encoders.open_encoder`.
-        scale: the factor on cosines in its softmax.
-    """
-
-    spec: str
-    scale: float
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ from openmofi.pairs import ImageRefused, ReadSettings, decode_image
 from openmofi.search.mapping import make_map, read_map
 from openmofi.search.query import Query, Region
 from openmofi.search.rank.info import describe_index
-from openmofi.search.rank.kept import Kept
 from openmofi.search.rank.keywords import entities_by_name, unknown_entity
 from openmofi.search.rank.ranking import ranked
-from openmofi.search.rank.recognition import UNNAMED, recognised
-from openmofi.search.rank.state import State
+from openmofi.search.rank.recognition import recognised
+from openmofi.search.rank.state import Kept, State
 from openmofi.search.rank.vectorise import vectors_of
+from openmofi.search.recognise_settings import UNNAMED
 from openmofi.search.records import (
     Changes,
     CollectionMap,
@@ -39,11 +39,11 @@ from openmofi.search.records import (
 from openmofi.search.store.address import Place, place_of
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import connect, last_commit, meta, require_encoder, snapshot
-from openmofi.search.store.places import image_bytes
 from openmofi.search.store.reading import (
     ENTITIES_BY_IMAGES,
     ENTITY_IMAGES,
     entity_records,
+    image_bytes,
     image_records,
 )
 from openmofi.search.store.thumbnails import cached, encoded

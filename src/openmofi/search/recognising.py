@@ -7,11 +7,10 @@ A shard's table is renamed into place when it is whole, so a job that was killed
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,22 +18,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from openmofi.config import PositiveInt, ProperFraction, Settings
 from openmofi.encoders import Encoder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
-from openmofi.engine.loop import incomplete, reason_of
+from openmofi.engine.loop import incomplete
 from openmofi.engine.protocol import Work
 from openmofi.engine.status import recorded
+from openmofi.engine.steps import Running, Step, Summary
 from openmofi.errors import OpenMofiError
 from openmofi.features.images import compute_features
 from openmofi.features.sources import shard_source
 from openmofi.features.store import FeatureStore
-from openmofi.pairs import MAX_PIXELS, ReadSettings
 from openmofi.pairs.read import identify, job_of
 from openmofi.schema import RECOGNISED, PairStatus, RecogniseStatus
 from openmofi.search.rank.calibration import share_of
-from openmofi.search.rank.recognition import LIKELY, UNNAMED, Likely, likely_entities
+from openmofi.search.rank.recognition import LIKELY, Likely, likely_entities
 from openmofi.search.rank.state import State
+from openmofi.search.recognise_settings import UNNAMED, RecogniseSettings
 from openmofi.search.store.address import Place, place_of
 from openmofi.search.store.database import connect, content_of, meta, require_encoder
 from openmofi.storage import Outputs, Shard, claimed, finish_manifest
@@ -42,69 +41,25 @@ from openmofi.storage.addresses import require_writable
 from openmofi.storage.atomic import remove_leftovers
 from openmofi.storage.manifest import output_stamp
 from openmofi.storage.tables.blocks import table_blocks
-from openmofi.storage.tables.footers import Footer, footers
 
 OUTPUTS = Outputs(("recognised/*.parquet",), other=("features/*/*.arrow", "features/*/*.unread.json"))
-_KIND, _PART, _NOTE = "recognised", "recognised", "openmofi.recognised"
+_KIND, _PART = "recognised", "recognised"
 _TOGETHER = 64
 
 
-@dataclass(frozen=True)
-class RecogniseSettings(Settings):
-    """The recognition job.
-
-    Attributes:
-        limit: entities of an image, at most.
-        batch_size: images a forward pass; part of the settings because it may change the last bits of an embedding.
-        max_image_pixels: larger images are refused before they are decoded.
-        read: see `openmofi.pairs.ReadSettings`.
-        unnamed: share of the images that show what no label of the index names.
-    """
-
-    limit: PositiveInt = 5
-    batch_size: PositiveInt = 64
-    max_image_pixels: PositiveInt = MAX_PIXELS
-    read: ReadSettings = ReadSettings()
-    unnamed: ProperFraction = UNNAMED
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a table says on the whole; noted in its footer.
+class RecogniseSummary(Summary, frozen=True):
+    """What a table says on the whole.
 
     Attributes:
         status: `RecogniseStatus` or `PairStatus` → rows.
         expected: of the rows that are `recognised`, the sum of their best probabilities.
-        even: `Likely.even` in per cent → images.
+        even: `Likely.even` in per cent, and images.
     """
 
-    status: Counter[str] = field(default_factory=Counter)
-    expected: float = 0.0
-    even: Counter[int] = field(default_factory=Counter)
-
-    def __add__(self, other: Summary) -> Summary:
-        return Summary(self.status + other.status, self.expected + other.expected, self.even + other.even)
-
-    def notes(self) -> dict[str, str]:
-        """For the footer of the table."""
-        return {
-            _NOTE: json.dumps(
-                {
-                    "status": dict(sorted(self.status.items())),
-                    "expected": self.expected,
-                    "even": sorted(self.even.items()),
-                }
-            )
-        }
-
-    @classmethod
-    def of(cls, footer: Footer | None) -> Summary | None:
-        """What `notes` wrote; `None` where it is not there or not whole."""
-        try:
-            raw = json.loads(footer.notes[_NOTE]) if footer else {}
-            return cls(Counter(raw["status"]), float(raw["expected"]), Counter(dict(raw["even"])))
-        except (KeyError, ValueError, TypeError):
-            return None
+    NOTE = "openmofi.recognised"
+    status: dict[str, int]
+    expected: float
+    even: list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -130,11 +85,6 @@ class RecogniseStage:
     def path(self, shard: Shard) -> str:
         """Where the shard's table is kept."""
         return f"{self.out}/{_PART}/{shard.name}.parquet"
-
-    def done(self, shards: Sequence[Shard]) -> dict[Shard, Summary]:
-        """The shards whose tables are whole, and what they say."""
-        ends = zip(shards, footers(self.path, shards), strict=True)
-        return {shard: summary for shard, footer in ends if (summary := Summary.of(footer)) is not None}
 
     def __call__(self) -> Work:
         """Open the index, once a worker."""
@@ -208,7 +158,7 @@ def recognise_shards(
         if manifest.finished and "failed" not in manifest.counts and manifest.outputs == output_stamp(out, _PART):
             return dict(manifest.counts)
         with recorded(progress, out) as progress, engine.suited(job, progress).session() as session:
-            counts = _run(stage, shards, session, progress)
+            counts = _run(stage, shards, Running(session, progress))
         counts |= {"device": encoder.device, "precision": encoder.precision}
         finish_manifest(out, manifest, counts, output_stamp(out, _PART))
     if "failed" in counts:
@@ -225,35 +175,21 @@ def _checked(place: Place, encoder: Encoder) -> str:
         return content_of(connection)
 
 
-def _run(stage: RecogniseStage, shards: Sequence[Shard], engine: Engine, progress: Progress) -> dict[str, Any]:
-    failed: dict[Shard, Exception] = {}
-    done = stage.done(shards)
-    if missing := [shard for shard in shards if shard not in done]:
-        remove_leftovers(stage.features.cache)
-        progress.begin("recognise", len(missing))
-        engine.run(stage, missing, progress, failed.__setitem__)
-        if len(failed) == len(shards):
-            raise next(iter(failed.values()))
-        done = stage.done([shard for shard in shards if shard not in failed])
-    # In the order of the shards, since sums of probabilities depend on it.
-    whole = sum((done[shard] for shard in shards if shard in done), Summary())
-    if lost := [shard for shard in shards if shard not in done and shard not in failed]:
-        raise OpenMofiError(f"{stage.path(lost[0])} cannot be read.", "Start the same command again: it is made again.")
-    counts = {
-        "rows_in": whole.status.total(),
-        "rows_out": whole.status.total(),
-        "status": dict(sorted(whole.status.items())),
-        "expected": round(whole.expected, 3),
-    }
+def _run(stage: RecogniseStage, shards: Sequence[Shard], running: Running) -> dict[str, Any]:
+    step = Step("recognise", stage.path, stage, RecogniseSummary)
+    remove_leftovers(stage.features.cache)
+    whole = sum(running.complete(step, shards), RecogniseSummary({}, 0.0, []))
+    rows = sum(whole.status.values())
+    counts = {"rows_in": rows, "rows_out": rows, "status": whole.status, "expected": round(whole.expected, 3)}
     if whole.even:
-        each, images = zip(*sorted(whole.even.items()), strict=True)
+        each, images = zip(*whole.even, strict=True)
         counts["unnamed"] = round(share_of(np.repeat(np.array(each) / 100, images)), 3)
-    return counts | ({"failed": {shard.name: reason_of(error) for shard, error in failed.items()}} if failed else {})
+    return counts | ({"failed": running.reasons()} if running.failed else {})
 
 
 def _recognise_shard(stage: RecogniseStage, state: State, names: dict[int, str], shard: Shard) -> dict[str, Any]:
     """Write the shard's table."""
-    store, notes, summary = stage.features, dict[str, str](), Summary()
+    store, notes, summary = stage.features, dict[str, str](), RecogniseSummary({}, 0.0, [])
     if not store.has(shard.name, shard.fingerprint):
         compute_features(shard_source(shard, store.read, as_labelled=True), store)
     seen: set[str] = set()
@@ -287,17 +223,17 @@ def _recognise_shard(stage: RecogniseStage, state: State, names: dict[int, str],
                     schema=RECOGNISED,
                 )
             )
-            summary += Summary(
-                Counter(statuses),
+            summary += RecogniseSummary(
+                dict(sorted(Counter(statuses).items())),
                 sum(
                     each.best or 0.0
                     for each, status in ((likely[row], statuses[row]) for row in likely)
                     if status == RecogniseStatus.RECOGNISED
                 ),
-                Counter(round(100 * each.even) for each in likely.values() if each.even is not None),
+                sorted(Counter(round(100 * each.even) for each in likely.values() if each.even is not None).items()),
             )
         notes |= summary.notes()
-    return {"rows": summary.status.total()}
+    return {"rows": sum(summary.status.values())}
 
 
 def _statuses(table: pa.Table, seen: set[str]) -> list[str]:

@@ -4,6 +4,7 @@ from openmofi.storage.addresses import require_local
 from openmofi.storage.atomic import (
     atomic_path,
     exists,
+    locked,
     make_folder,
     read_arrow,
     read_parquet,
@@ -15,8 +16,6 @@ from openmofi.storage.atomic import (
 )
 from openmofi.storage.claiming.claims import Outputs, claimed, written_together
 from openmofi.storage.fingerprints.fingerprint import fingerprint
-from openmofi.storage.fingerprints.kept import file_fingerprint
-from openmofi.storage.locks import locked
 from openmofi.storage.manifest import (
     Manifest,
     claim_folder,
@@ -25,7 +24,7 @@ from openmofi.storage.manifest import (
     read_manifest,
     require_claimable,
 )
-from openmofi.storage.shards import Shard, expand_shards
+from openmofi.storage.shards import Shard, expand_shards, file_fingerprint
 
 __all__ = [
     "Manifest",

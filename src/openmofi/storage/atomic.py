@@ -17,13 +17,14 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
 from openmofi.errors import OpenMofiError
 from openmofi.storage.addresses import (
@@ -36,6 +37,34 @@ from openmofi.storage.addresses import (
     store_errors,
 )
 from openmofi.storage.copies import copy_of, keep_copy, never_changes
+
+
+@contextmanager
+def locked(path: Path, wait: Callable[[], None]) -> Generator[None]:
+    """Hold the only lock on `path` among all processes; a process that dies gives its lock back.
+
+    Args:
+        path: a local file, which may be missing; the lock is beside it, as `.NAME.lock`.
+        wait: called once where another process holds the lock, before waiting for it.
+
+    Raises:
+        OpenMofiError: the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_name(f".{path.name}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            wait()
+            lock.acquire()
+    except OSError as error:
+        raise write_error(error, path) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
 
 Item = TypeVar("Item")
 _TEMPORARY = ".openmofi-tmp-"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from openmofi.encoders.arrays import normalised
-from openmofi.evaluation.metrics.bands import by_band
+from openmofi.evaluation.bands import by_band
 from openmofi.evaluation.metrics.knn import nearest_neighbours
 from openmofi.evaluation.metrics.ranking import Floats
 from openmofi.evaluation.metrics.retrieval import evaluate_retrieval

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from openmofi.storage import write_text
-from openmofi.training.trackers import TENSORBOARD, Tracked, Tracker, open_tracker
+from openmofi.training.tracking import TENSORBOARD, Tracked, Tracker, open_tracker
 
 LOG = "log.jsonl"
 

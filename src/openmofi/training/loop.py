@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from openmofi.config import deciding, did_you_mean
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.metrics.bands import BANDS
+from openmofi.evaluation.bands import BANDS
 from openmofi.objectives.protocol import Batch
 from openmofi.training.checkpoint import Checkpoints, Progressed
 from openmofi.training.distributed import bare
@@ -24,7 +24,7 @@ from openmofi.training.optimization import clip_gradients, gradient_norm, learni
 from openmofi.training.process import stop_requested
 from openmofi.training.recipe.schema import OptimizerSettings, RunSettings
 from openmofi.training.state import RunState
-from openmofi.training.trackers import Tracked
+from openmofi.training.tracking import Tracked
 
 _NAN_LIMIT = 3
 _SHOWN = 8

@@ -31,9 +31,9 @@ from openmofi.storage import (
     require_claimable,
     write_json,
 )
-from openmofi.training import trackers
+from openmofi.training import tracking
 from openmofi.training.checkpoint import Checkpoints
-from openmofi.training.classes import class_report
+from openmofi.training.classes import class_report, stuck_head
 from openmofi.training.data import TrainingData, open_data
 from openmofi.training.data.faults import UNDECODABLE
 from openmofi.training.data.taught import require_knowledge
@@ -42,7 +42,6 @@ from openmofi.training.entity_head.over import dataset_of
 from openmofi.training.entity_head.results import FIGURES, PAGE, write_results
 from openmofi.training.evaluators import HeldOutEvaluator
 from openmofi.training.grad_cache import Forward
-from openmofi.training.inputs import ModelInputs
 from openmofi.training.log import LOG, Watcher
 from openmofi.training.loop import Evaluation, NotFiniteError, train_loop
 from openmofi.training.model import (
@@ -54,12 +53,11 @@ from openmofi.training.model import (
     standardise,
     start_from_labels,
 )
+from openmofi.training.model.towers import ModelInputs
 from openmofi.training.pages.curves import CLASSES, CURVES, write_curves
 from openmofi.training.process import training_process
-from openmofi.training.reach import stuck_head
 from openmofi.training.recipe.schema import EVALUATION_METRICS, Recipe
-from openmofi.training.state import RunState
-from openmofi.training.terms import build_optimizers, build_terms, logit_scale
+from openmofi.training.state import RunState, build_optimizers, build_terms, logit_scale
 
 ENCODER = "encoder"
 KIND = "run"
@@ -81,7 +79,7 @@ OUTPUTS = Outputs(
         CURVES,
         CLASSES,
         "undecodable*.jsonl",
-        *trackers.OUTPUTS,
+        *tracking.OUTPUTS,
     ),
 )
 """Of any run; its hidden cache of features stays when it is restarted."""

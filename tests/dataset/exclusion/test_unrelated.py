@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from openmofi.dataset.collect import Collected, Counts
-from openmofi.dataset.exclusion.copies import measure_threshold
-from openmofi.dataset.exclusion.unrelated import Gallery
+from openmofi.dataset.exclusion.exclude import measure_threshold
+from openmofi.dataset.exclusion.matching import Gallery
 from openmofi.dataset.filters import LabelArrays
-from openmofi.dataset.names import Surfaces
+from openmofi.dataset.tables import Surfaces
 from openmofi.encoders import as_encoder
 from openmofi.features.sources import file_sources
 from openmofi.features.store import FeatureStore

@@ -15,12 +15,12 @@ from PIL import Image
 
 from openmofi.dataset import DatasetSettings, build_dataset
 from openmofi.dataset.export import files
-from openmofi.dataset.export.classes import Classes
 from openmofi.dataset.export.export_settings import DatasetExportSettings
-from openmofi.dataset.export.job import OUTPUTS, export_dataset
-from openmofi.dataset.export.rows import Label, Row
+from openmofi.dataset.export.job import export_dataset, export_outputs
+from openmofi.dataset.export.rows import Classes, Label, Row
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import Record, perceptual_hash, write_tar
+from openmofi.plugins import photo_tools
 from openmofi.storage import Shard
 
 FORMATS = ["huggingface", "webdataset", "parquet", "coco", "fiftyone", "imagefolder", "xmp"]
@@ -53,7 +53,7 @@ def test_an_interrupted_export_goes_on_to_the_same_bytes(small, rows_of_world, t
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     monkeypatch.setattr("openmofi.dataset.export.job.rows_of", lambda *_, **__: pytest.fail("again"))
     assert export_dataset(small, tmp_path / "out", settings) == counts
-    written = {os.fspath(path) for path in OUTPUTS.files(tmp_path / "out")}
+    written = {os.fspath(path) for path in export_outputs().files(tmp_path / "out")}
     assert {str(tmp_path / "out" / name) for name in contents(tmp_path / "out")} <= written
 
 
@@ -169,7 +169,7 @@ def test_keywords_are_escaped_and_marks_in_names_are_no_levels():
     row = Row("s", "k", "t", (Label(0, "Q1", "x", 0.5),), None, "", "s.tar")
     import xml.etree.ElementTree as ElementTree
 
-    text = [each.text for each in ElementTree.fromstring(files.sidecar(row, classes)).iter() if each.text]
+    text = [each.text for each in ElementTree.fromstring(photo_tools.sidecar(row, classes)).iter() if each.text]
     assert "<a|b/c> & " in text
     assert "up per|<a b/c> & " in text
 

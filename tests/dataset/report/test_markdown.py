@@ -6,8 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from openmofi.dataset import DatasetSettings, build_dataset
-from openmofi.dataset.report.card import write_card
-from openmofi.dataset.report.markdown import markdown_text, table_row
+from openmofi.dataset.report.card import markdown_text, table_row, write_card
 from openmofi.dataset.statistics import read_statistics
 from openmofi.dataset.tables import Folder
 from openmofi.storage import read_manifest

@@ -4,7 +4,7 @@ from clusters import signs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmofi.evaluation.metrics.class_ranks import class_ranks
+from openmofi.evaluation.metrics.retrieval import class_ranks
 
 
 def by_definition(vectors, labels):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.metrics.entities import BOTH, IMAGES, TEXT, recognise
+from openmofi.evaluation.protocols.entity import BOTH, IMAGES, TEXT, recognise
 from openmofi.evaluation.run import evaluate
 from openmofi.knowledge import build_table
 from openmofi.pairs import Record, write_tar

@@ -1,6 +1,6 @@
 import numpy as np
 
-from openmofi.labeling.calibrate.decoys import Kinship, draw_decoys, draw_random
+from openmofi.labeling.calibrate.evidence import Kinship, draw_decoys, draw_random
 
 
 def unit(rows):

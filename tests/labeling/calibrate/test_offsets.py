@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmofi.labeling.calibrate.offsets import entity_offsets
+from openmofi.labeling.calibrate.naming import entity_offsets
 
 
 def drawn(counts, spread, seed=0):

@@ -8,9 +8,15 @@ from torch.nn.functional import normalize
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from openmofi.errors import UsageError
-from openmofi.objectives.class_head.margin_softmax import MarginSoftmax, thirds_by_count
-from openmofi.objectives.class_head.margins import arcface, cosface
-from openmofi.objectives.class_head.sampling import draw_classes, join_classes, sample_size, seeded
+from openmofi.objectives.class_head.margin_softmax import (
+    MarginSoftmax,
+    draw_classes,
+    join_classes,
+    sample_size,
+    seeded,
+    thirds_by_count,
+)
+from openmofi.objectives.class_head.tiles import arcface, cosface
 from openmofi.objectives.objective_settings import MarginSoftmaxSettings
 
 CLASSES, DIM = 23, 6

@@ -9,9 +9,8 @@ from scipy.special import log_softmax as scipy_log_softmax
 from torch.nn.functional import normalize
 
 from openmofi.errors import UsageError
-from openmofi.objectives.class_head.margin_softmax import MarginSoftmax
-from openmofi.objectives.class_head.shards import shard_bounds
-from openmofi.objectives.distillation.entities import EntityDistillation
+from openmofi.objectives.class_head.margin_softmax import MarginSoftmax, shard_bounds
+from openmofi.objectives.distillation.features import EntityDistillation
 from openmofi.objectives.distillation.reinforced import teacher_key
 from openmofi.objectives.objective_settings import MarginSoftmaxSettings
 

@@ -18,7 +18,7 @@ from tars import pairs_until_error
 from openmofi.config import settings_from
 from openmofi.errors import UsageError
 from openmofi.pairs import ReadSettings, count_pairs, read_pairs
-from openmofi.pairs.formats.columns import check_patterns, column_setting
+from openmofi.pairs.formats.columns import check_patterns
 from openmofi.pairs.formats.delimited import read_records
 from openmofi.pairs.read import job_of
 from openmofi.schema import Pair
@@ -373,11 +373,11 @@ def test_columns_by_input(tmp_path):
     with pytest.raises(UsageError, match=r"has no column 'three' \(--image-column\)"):
         image("a", "a.parquet=three")
     for entries in (("one", "b.parquet=two"), "one", ()):
-        setting = column_setting(entries)
-        check_patterns(ReadSettings(image_column=setting), [f"{tmp_path}/a.parquet", f"{tmp_path}/b.parquet"])
-        assert settings_from(ReadSettings(), values=json.loads(json.dumps({"image_column": setting}))) == ReadSettings(
-            image_column=setting
-        )
+        settings = ReadSettings(image_column=entries)
+        check_patterns(settings, [f"{tmp_path}/a.parquet", f"{tmp_path}/b.parquet"])
+        written = json.loads(json.dumps({"image_column": settings.image_column}))
+        assert settings_from(ReadSettings(), values=written) == settings
+    assert [ReadSettings(image_column=entries).image_column for entries in (("one",), ())] == ["one", ""]
     with pytest.raises(UsageError, match=r"--image-column 'c.parquet=x': none of the inputs matches 'c\.parquet'"):
         check_patterns(ReadSettings(image_column="c.parquet=x"), [f"{tmp_path}/a.parquet"])
     check_patterns(ReadSettings(image_column="metadata.csv=x"), [f"{tmp_path}/folder"])

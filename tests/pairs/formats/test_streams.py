@@ -17,7 +17,7 @@ from tars import read_bytes, tar_bytes
 from openmofi.errors import OpenMofiError
 from openmofi.pairs.formats import streams
 from openmofi.pairs.formats.streams import LOOK_BACK, ForwardFile, open_stream
-from openmofi.pairs.source import Damage
+from openmofi.pairs.read_settings import Damage
 from terminal import PATIENCE
 
 

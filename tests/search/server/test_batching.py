@@ -10,7 +10,7 @@ from served_world import served
 
 from openmofi.errors import OpenMofiError
 from openmofi.search import Query
-from openmofi.search.server.batching import EncoderQueue
+from openmofi.search.server.context import EncoderQueue
 
 
 class Recorded:

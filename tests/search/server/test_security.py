@@ -15,7 +15,7 @@ from openmofi.errors import UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.search import Index, build
 from openmofi.search.server import ServeSettings
-from openmofi.search.server.page import page_files
+from openmofi.search.server.app import page_files
 
 TOKEN = "a-token-of-thirty-two-characters"
 POLICY = (

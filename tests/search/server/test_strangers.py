@@ -16,8 +16,8 @@ from search_world import coloured
 from starlette.exceptions import HTTPException
 
 from openmofi.search.server import ServeSettings
-from openmofi.search.server.access.bodies import Bodies
 from openmofi.search.server.access.connections import SeldomLogged
+from openmofi.search.server.access.guard import Bodies
 from terminal import PATIENCE
 
 

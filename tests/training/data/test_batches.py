@@ -16,7 +16,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import decode_image, read_pairs
 from openmofi.training.data import open_data
 from openmofi.training.data.workers import joined, packed, unpacked
-from openmofi.training.inputs import ModelInputs
+from openmofi.training.model.towers import ModelInputs
 from openmofi.training.recipe.schema import Augment, DataSettings, EvaluateSettings, TextSource
 
 from ..small_runs import break_first

@@ -16,7 +16,7 @@ from openmofi.pairs import ReadSettings, decode_image, read_pairs
 from openmofi.schema import PairStatus
 from openmofi.training.data import open_data
 from openmofi.training.data.faults import GREY
-from openmofi.training.inputs import ModelInputs
+from openmofi.training.model.towers import ModelInputs
 from openmofi.training.recipe.schema import DataSettings, EvaluateSettings, TextSource
 
 from ..small_runs import break_first

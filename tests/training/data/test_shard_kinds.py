@@ -18,7 +18,7 @@ from openmofi.features.store import NOTE
 from openmofi.pairs import ReadSettings, read_pairs, write_tar
 from openmofi.storage import write_json
 from openmofi.training.data import open_data
-from openmofi.training.inputs import ModelInputs
+from openmofi.training.model.towers import ModelInputs
 from openmofi.training.recipe.schema import DataSettings, TextSource
 
 

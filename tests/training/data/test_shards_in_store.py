@@ -17,7 +17,7 @@ from openmofi.engine import Quiet
 from openmofi.pairs import read_pairs
 from openmofi.storage import Shard, write_json
 from openmofi.training.data import open_data
-from openmofi.training.inputs import ModelInputs
+from openmofi.training.model.towers import ModelInputs
 from openmofi.training.recipe.schema import DataSettings, TextSource
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 from openmofi.engine import Quiet
 from openmofi.errors import UsageError
 from openmofi.training.data import open_data
-from openmofi.training.inputs import ModelInputs
+from openmofi.training.model.towers import ModelInputs
 from openmofi.training.recipe.schema import DataSettings, EvaluateSettings
 
 

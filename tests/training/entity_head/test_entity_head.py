@@ -86,31 +86,33 @@ def test_the_trained_encoder_gives_what_was_trained_and_its_results_are_its_own(
 
 
 def test_a_run_that_starts_from_the_labels_knows_its_classes_at_once(small_encoder, small_world, labelled, tmp_path):
-    settings = [
-        "run.steps=1",
-        "run.log_every=1",
-        "run.evaluate.every=0",
-        "run.report=false",
-        "run.best=-loss",
-        "data.batch_size=64",
-        "run.threads=1",
-        "model.nested=[]",
-        "model.image.feature_dropout=0",
-        "model.image.residual=false",
-        "model.text.residual=false",
-        "optimizer.warmup=1",
-    ]
+    settings = {
+        "run": {
+            "steps": 1,
+            "log_every": 1,
+            "evaluate": {"every": 0},
+            "report": False,
+            "best": "-loss",
+            "threads": 1,
+        },
+        "batch_size": 64,
+        "nested": (),
+        "feature_dropout": 0,
+        "model.image.residual": False,
+        "model.text.residual": False,
+        "warmup": 1,
+    }
     accuracy = {}
     for start in ("random", "labels"):
-        own = [f"model.start={start}", f"model.start_share={0.75 * (start == 'labels')}"]
         run = openmofi.train(
             "entity_head",
             out=tmp_path / start,
             labels=labelled,
             encoder=small_encoder,
             kb=small_world.kb,
-            settings=[*settings, *own],
             progress=False,
+            model={"start": start, "start_share": 0.75 * (start == "labels")},
+            **settings,
         )
         accuracy[start] = json.loads((run.path / "log.jsonl").read_text().splitlines()[0])["margin_softmax/accuracy"]
     assert accuracy["random"] < 0.3

@@ -6,7 +6,7 @@ import torch
 from timm.optim import param_groups_layer_decay
 
 from openmofi.training.model import parameter_groups
-from openmofi.training.model.groups import layer_ids
+from openmofi.training.model.build import layer_ids
 from openmofi.training.recipe.schema import OptimizerSettings
 
 from .conftest import KINDS, built

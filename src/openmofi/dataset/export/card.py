@@ -11,7 +11,8 @@ import jinja2
 import yaml
 
 from openmofi.dataset.export.export_settings import DatasetExportSettings
-from openmofi.dataset.provenance import how_labelled
+from openmofi.dataset.export.files import file_format
+from openmofi.dataset.origin import how_labelled
 from openmofi.dataset.tables import Folder
 from openmofi.storage import write_json, write_text
 
@@ -25,13 +26,6 @@ _SIZES = (
     (100_000_000, "10M<n<100M"),
     (1_000_000_000, "100M<n<1B"),
 )
-_LISTS = {
-    "coco": "annotations.json",
-    "fiftyone": "labels.json",
-    "imagefolder": "labels.jsonl",
-    "xmp": "labels.jsonl",
-    "quickstatements": "statements.txt",
-}
 _ENCODINGS = {".json": "application/json", ".jsonl": "application/jsonl", ".txt": "text/plain"}
 _READ = 1 << 20
 _OF_REPOSITORIES = "https://github.com/mlcommons/croissant/issues/80"
@@ -81,8 +75,8 @@ def croissant(out: Path, settings: DatasetExportSettings, counts: dict[str, Any]
         "isLiveDataset": False,
         **({"url": address} if address else {}),
     }
-    if settings.format in _LISTS:
-        described["distribution"] = [_object(out, _LISTS[settings.format])]
+    if style := file_format(settings.format):
+        described["distribution"] = [_object(out, style.listing)]
         return described
     # The hub describes its repositories so; readers of a copy say where it is (`mlcroissant.Dataset(…, mapping=…)`).
     folder = {

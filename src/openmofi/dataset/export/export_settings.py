@@ -7,10 +7,18 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from openmofi.config import Settings
+from openmofi.config import Settings, did_you_mean
+from openmofi.errors import UsageError
+from openmofi.extensions import extension_names
 from openmofi.pairs import ReadSettings
 
-Format = Literal["huggingface", "webdataset", "parquet", "coco", "fiftyone", "imagefolder", "quickstatements", "xmp"]
+GROUP = "dataset_formats"
+_FORMATS = ("huggingface", "webdataset", "parquet", "coco", "imagefolder")
+
+
+def format_names() -> list[str]:
+    """Return the names of all formats, those that packages add among them."""
+    return [*_FORMATS, *extension_names(GROUP)]
 
 
 @dataclass(frozen=True)
@@ -18,20 +26,27 @@ class DatasetExportSettings(Settings):
     """What is exported.
 
     Attributes:
-        format: see docs/dataset-export.md.
+        format: what opens it, see docs/dataset-export.md.
         images: `auto` refers to images that are files of their own and takes those inside tars or Parquet along;
             `embed` takes all along; `reference` takes none, and is refused where a format needs files and has none.
         min_probability: labels below it are left out, and images that then have none.
-        read: which columns of the tables of pairs are what.
-        licence: of the images, by its name on the hub; for the card.
-        name: of the dataset; for the card.
+        read: Reading pairs.
+        licence: for the card: the licence of the images, by its name on the hub.
+        name: for the card: of the dataset.
         repository: OWNER/NAME on the hub that it is meant for, for its addresses; empty for none.
     """
 
-    format: Format
+    format: str
     images: Literal["auto", "embed", "reference"] = "auto"
     min_probability: Annotated[float, Meta(ge=0, le=1)] = 0.0
     read: ReadSettings = field(default_factory=ReadSettings)
     licence: str = "unknown"
     name: str = "openmofi-dataset"
     repository: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.format not in (names := format_names()):
+            raise UsageError(
+                f"Unknown format {self.format!r}.{did_you_mean(self.format, names)}", f"Use {', '.join(names)}."
+            )

@@ -1,4 +1,4 @@
-"""Formats of files and one list: COCO, FiftyOne, folders by class, XMP sidecars, QuickStatements.
+"""Formats of files and one list: COCO, folders by class, and those that packages add.
 
 A shard's images (or sidecars) are written first, then its part of the list, which says that the shard is done; the
 parts are joined at the end, a record in memory at a time.
@@ -11,21 +11,20 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
-from xml.sax.saxutils import escape
 
-from openmofi.dataset.export.classes import Classes
-from openmofi.dataset.export.rows import Row
+from openmofi.dataset.export.export_settings import GROUP
+from openmofi.dataset.export.rows import Classes, Row
 from openmofi.errors import OpenMofiError
+from openmofi.extensions import extension, extension_names
 from openmofi.storage import atomic_path
 from openmofi.version import __version__
 
 Record = dict[str, Any]
 Records = Callable[[], Iterator[Record]]
 """Reads the joined list from its beginning, each time it is called."""
-_M_ID = re.compile(r"M[1-9]\d*")
-_Q_ID = re.compile(r"Q[1-9]\d*")
 _LONGEST = 60
 _BAD_NAME = re.compile(r"[\x00-\x1f/\\:*?\"<>|]+")
 
@@ -37,7 +36,7 @@ def write_images(out: Path, part: str, rows: Iterable[Row], classes: Classes, *,
         width, height = row.size()
         return {**row.provenance(), "file": _place_image(out, row, below), "width": width, "height": height}
 
-    return _write_list(part, map(record, rows))
+    return write_list(part, map(record, rows))
 
 
 def write_class_folders(out: Path, part: str, rows: Iterable[Row], classes: Classes) -> int:
@@ -51,36 +50,11 @@ def write_class_folders(out: Path, part: str, rows: Iterable[Row], classes: Clas
             _link(Path(os.path.relpath(out / file, link.parent)), link)
         return {**row.provenance(), "file": file}
 
-    return _write_list(part, map(record, rows))
+    return write_list(part, map(record, rows))
 
 
-def write_sidecars(out: Path, part: str, rows: Iterable[Row], classes: Classes) -> int:
-    """Write a sidecar an image, `sidecars/SHARD/NAME.EXTENSION.xmp`; then the list."""
-
-    def record(row: Row) -> Record:
-        file = f"sidecars/{row.shard}/{_beside(row)}.xmp"
-        _put(out / file, sidecar(row, classes).encode())
-        return {**row.provenance(), "file": file, "image": row.path or f"{row.source}#{row.key}"}
-
-    return _write_list(part, map(record, rows))
-
-
-def write_statements(out: Path, part: str, rows: Iterable[Row], classes: Classes) -> int:
-    """Write the list of images whose key is an identifier of Commons (`M123`) and that have labels of Wikidata.
-
-    A key that merely contains such a name (`BMW-M3-2019`) says nothing of Commons: M3 is some other file there.
-    """
-
-    def records() -> Iterator[Record]:
-        for row in rows:
-            labels = [[label.entity, label.probability] for label in row.labels if _Q_ID.fullmatch(label.entity)]
-            if labels and _M_ID.fullmatch(row.key):
-                yield {"subject": row.key, "labels": labels}
-
-    return _write_list(part, records())
-
-
-def _write_list(part: str, records: Iterable[Record]) -> int:
+def write_list(part: str, records: Iterable[Record]) -> int:
+    """Write the records of a shard's part of the list; returns their number."""
     count = 0
     with atomic_path(part) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as lines:
         for record in records:
@@ -92,21 +66,13 @@ def _write_list(part: str, records: Iterable[Record]) -> int:
 def _place_image(out: Path, row: Row, below: str = "images") -> str:
     file = f"{below}/{row.shard}/{row.stem}.{row.extension}"
     if row.image is not None:
-        _put(out / file, row.image)
+        write_image(out / file, row.image)
     else:
         _link(Path(row.path).absolute(), out / file)
     return file
 
 
-def _beside(row: Row) -> str:
-    """An image's path below the folder of its shard, where it is a file there, or a name."""
-    root = Path(row.source) if Path(row.source).is_dir() else Path(row.source).parent
-    if row.path and Path(row.path).is_relative_to(root) and ".." not in Path(row.path).parts:
-        return str(Path(row.path).relative_to(root))
-    return f"{row.stem}.{row.extension}"
-
-
-def _put(path: Path, data: bytes) -> None:
+def write_image(path: Path, data: bytes) -> None:
     """Write a file that appears whole; unlike other outputs it is not synced, since the list that names it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".openmofi-tmp-{os.getpid()}-{path.name[-100:]}")
@@ -135,45 +101,6 @@ def folder_names(classes: Classes) -> list[str]:
         name if name and folded[name.casefold()] == 1 else f"{name} ({_BAD_NAME.sub('_', entity)})".strip()
         for name, entity in zip(plain, classes.ids, strict=True)
     ]
-
-
-_XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
-<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="OpenMOFI {version}">
- <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-  <rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/"
-    xmlns:lr="http://ns.adobe.com/lightroom/1.0/" xmlns:digiKam="http://www.digikam.org/ns/1.0/"
-    xmlns:openmofi="https://openmofi.org/ns/1.0/">
-   <dc:subject><rdf:Bag>{subjects}</rdf:Bag></dc:subject>
-   <lr:hierarchicalSubject><rdf:Bag>{hierarchical}</rdf:Bag></lr:hierarchicalSubject>
-   <digiKam:TagsList><rdf:Seq>{tags}</rdf:Seq></digiKam:TagsList>
-   <openmofi:labels><rdf:Seq>{labels}</rdf:Seq></openmofi:labels>
-  </rdf:Description>
- </rdf:RDF>
-</x:xmpmeta>
-<?xpacket end="w"?>
-"""
-_NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-
-
-def sidecar(row: Row, classes: Classes) -> str:
-    """XMP with keywords, flat and below what is above them, and with entities and probabilities."""
-
-    def items(values: Iterable[str]) -> str:
-        return "".join(f"<rdf:li>{escape(_NOT_XML.sub('', value))}</rdf:li>" for value in dict.fromkeys(values))
-
-    def joined(mark: str) -> Iterator[str]:
-        for label in row.labels:
-            yield mark.join(
-                part.replace(mark, " ") for part in (*classes.chains[label.class_id], classes.names[label.class_id])
-            )
-
-    return _XMP.format(
-        version=__version__,
-        subjects=items(classes.names[label.class_id] for label in row.labels),
-        hierarchical=items(joined("|")),
-        tags=items(joined("/")),
-        labels=items(f"{label.entity} {label.probability:.4f}" for label in row.labels),
-    )
 
 
 def join_coco(out: Path, records: Records, classes: Classes) -> None:
@@ -216,89 +143,78 @@ def join_coco(out: Path, records: Records, classes: Classes) -> None:
             for label in record["labels"]
         ]
 
-    with _writing(out / "annotations.json") as file:
-        file.write('{"info": ' + _json(info) + ', "licenses": [],\n"categories": ' + _json(categories))
+    with writing(out / "annotations.json") as file:
+        file.write('{"info": ' + as_json(info) + ', "licenses": [],\n"categories": ' + as_json(categories))
         for name, made in (("images", image), ("annotations", annotations)):
             file.write(f',\n"{name}": [')
             count = 0
             for number, record in enumerate(records(), 1):
                 for entry in made(number, record):
                     count += 1
-                    file.write(",\n" * (count > 1) + _json({"id": count, **entry}))
+                    file.write(",\n" * (count > 1) + as_json({"id": count, **entry}))
             file.write("]")
         file.write("}\n")
 
 
-def join_fiftyone(out: Path, records: Records, classes: Classes) -> None:
-    """`labels.json` and `data.json` of a `FiftyOneImageClassificationDataset`, several labels an image.
-
-    FiftyOne 1.22 looks for the images in `data/` and reads no `data.json` unless it is named; other readers do.
-    """
-    with _writing(out / "labels.json") as file:
-        file.write('{"classes": ' + _json(list(classes.unique)) + ',\n"labels": {')
-        for number, record in enumerate(records()):
-            labels = [
-                {
-                    "label": label["name"],
-                    "confidence": label["probability"],
-                    "attributes": {
-                        "entity": label["entity"],
-                        "shard": record["shard"],
-                        "key": record["key"],
-                        "text": record["text"],
-                    },
-                }
-                for label in record["labels"]
-            ]
-            file.write(",\n" * (number > 0) + f"{_json(_uuid(record))}: {_json(labels)}")
-        file.write("}}\n")
-    with _writing(out / "data.json") as file:
-        file.write("{")
-        for number, record in enumerate(records()):
-            file.write(",\n" * (number > 0) + f"{_json(_uuid(record))}: {_json(record['file'])}")
-        file.write("}\n")
-
-
-def _uuid(record: Record) -> str:
-    return str(record["file"]).partition("/")[2].rpartition(".")[0]
-
-
 def join_list(out: Path, records: Records, classes: Classes) -> None:
     """`labels.jsonl`: a record a line, with probabilities and where the image comes from."""
-    with _writing(out / "labels.jsonl") as file:
+    with writing(out / "labels.jsonl") as file:
         for record in records():
-            file.write(_json(record) + "\n")
+            file.write(as_json(record) + "\n")
 
 
-def join_statements(out: Path, records: Records, classes: Classes) -> None:
-    """`statements.txt` of QuickStatements: `M… P180 Q…`, a tab between, the probability as a comment.
-
-    Raises:
-        OpenMofiError: no image has an identifier of Commons and a label of Wikidata.
-    """
-    count = 0
-    with _writing(out / "statements.txt") as file:
-        for record in records():
-            for entity, probability in record["labels"]:
-                count += 1
-                file.write(
-                    f"{record['subject']}\tP180\t{entity}\t/* OpenMOFI {__version__}, probability "
-                    f"{probability:.3f} */\n"
-                )
-        if not count:
-            raise OpenMofiError(
-                "No image has an M-identifier of Wikimedia Commons (M123) as its key and a label that "
-                "is an item of Wikidata (Q42).",
-                "Label pairs whose keys are the files' M-identifiers, with a knowledge base of "
-                "Wikidata, or lower --min-probability.",
-            )
-
-
-def _json(value: Any) -> str:
+def as_json(value: Any) -> str:
+    """One line of JSON with sorted keys."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 @contextmanager
-def _writing(path: Path) -> Iterator[TextIO]:
+def writing(path: Path) -> Iterator[TextIO]:
+    """Open a text file that appears whole or not at all."""
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", errors="backslashreplace") as file:
         yield file
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """A format of files and one list; a package adds one as an entry point of `openmofi.dataset_formats`.
+
+    Attributes:
+        write: writes a shard's files and its part of the list, given the folder, the part, rows and classes; returns
+            the number of images.
+        join: writes the list, given the folder, the parts' records and the classes.
+        listing: name of the list's file.
+        outputs: patterns of the files that it writes.
+        by_address: an image may be referred to by its shard and key in place of a file.
+        images: whether it needs the images at all.
+        nothing: the error where no image can be exported; "" for the usual one.
+        left_out: the warning, with `%d` for the number of images, where some cannot be exported.
+    """
+
+    write: Callable[[Path, str, Iterable[Row], Classes], int]
+    join: Callable[[Path, Records, Classes], None]
+    listing: str
+    outputs: tuple[str, ...]
+    by_address: bool = False
+    images: bool = True
+    nothing: str = ""
+    left_out: str = ""
+
+
+_FORMATS = {
+    "coco": FileFormat(write_images, join_coco, "annotations.json", ("images/**/*", "annotations.json")),
+    "imagefolder": FileFormat(
+        write_class_folders, join_list, "labels.jsonl", ("images/**/*", "classes/**/*", "labels.jsonl")
+    ),
+}
+
+
+def file_format(name: str) -> FileFormat | None:
+    """Return the format of this name; `None` for the formats of tables."""
+    kind: FileFormat | None = _FORMATS.get(name) or extension(GROUP, name)
+    return kind
+
+
+def file_formats() -> list[FileFormat]:
+    """Return the formats of the core and of packages."""
+    return [*_FORMATS.values(), *(extension(GROUP, name) for name in extension_names(GROUP))]

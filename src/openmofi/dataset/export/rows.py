@@ -6,7 +6,8 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,61 @@ from typing import Any
 import pyarrow.parquet as pq
 from PIL import Image, UnidentifiedImageError
 
-from openmofi.dataset.export.classes import Classes
 from openmofi.dataset.export.export_settings import DatasetExportSettings
 from openmofi.dataset.origin import Origin
 from openmofi.dataset.tables import Folder
 from openmofi.errors import UsageError
+from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.index import ImageBytes, places_of
 from openmofi.pairs.writer import extension_of
 from openmofi.storage import Shard
+
+_DEPTH = 8
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes, by their numbers.
+
+    Attributes:
+        ids: identifiers of the entities.
+        names: as the vocabulary has them.
+        unique: the same, with the identifier behind names that several have: for tools that tell classes by name.
+        chains: names of what is above each class, the topmost first; empty without a knowledge base.
+    """
+
+    ids: Sequence[str]
+    names: Sequence[str]
+    unique: Sequence[str]
+    chains: Sequence[tuple[str, ...]]
+
+    @classmethod
+    def of(cls, folder: Folder, kb: KnowledgeBase | None) -> Classes:
+        """The vocabulary of a dataset."""
+        table = folder.vocabulary
+        ids = table["id"].to_pylist()
+        names = [name or entity for name, entity in zip(table["name"].to_pylist(), ids, strict=True)]
+        seen = Counter(names)
+        unique = [name if seen[name] == 1 else f"{name} ({entity})" for name, entity in zip(names, ids, strict=True)]
+        taken = Counter(unique)
+        unique = [name if taken[name] == 1 else entity for name, entity in zip(unique, ids, strict=True)]
+        chains = [() if kb is None else _chain(kb, entity) for entity in ids]
+        return cls(ids, names, unique, chains)
+
+
+def _chain(kb: KnowledgeBase, entity: str) -> tuple[str, ...]:
+    """One line of classes above an entity: each time the nearest, which is the first that the base has."""
+    line: list[str] = []
+    seen, here = {entity}, entity
+    while here in kb and len(line) < _DEPTH:
+        above = next((each for each in kb.ancestors(here) if each not in seen), None)
+        if above is None:
+            break
+        seen.add(above)
+        line.append(kb[above].name)
+        here = above
+    return tuple(reversed(line))
+
 
 _BATCH = 128
 _NOT_PLAIN = re.compile(r"[^\w-]+")
@@ -93,7 +141,14 @@ class Row:
 
 
 def rows_of(
-    folder: Folder, shard: Shard, classes: Classes, settings: DatasetExportSettings, cache: Path, *, images: bool = True
+    folder: Folder,
+    shard: Shard,
+    classes: Classes,
+    settings: DatasetExportSettings,
+    cache: Path,
+    *,
+    images: bool,
+    by_address: bool,
 ) -> Iterator[Row]:
     """The rows of a shard in their order, some images at a time in memory.
 
@@ -104,6 +159,7 @@ def rows_of(
         settings: see there.
         cache: for the positions of images.
         images: whether the format takes images; without, `image` and `path` are empty and the shard is not read.
+        by_address: whether a row can name a shard and a key in place of a file.
 
     Raises:
         UsageError: images are to be referred to and lie inside a shard, where the format needs files.
@@ -119,7 +175,7 @@ def rows_of(
         for start in range(0, len(table), _BATCH):
             part = table.slice(start, _BATCH).to_pylist()
             found = (
-                _images(reader, shard, places.slice(start, _BATCH), settings)
+                _images(reader, shard, places.slice(start, _BATCH), settings, by_address)
                 if places is not None
                 else [(None, "")] * len(part)
             )
@@ -144,12 +200,14 @@ def rows_of(
         reader.close()
 
 
-def _images(reader: ImageBytes, shard: Shard, places: Any, settings: DatasetExportSettings) -> list[tuple[Any, str]]:
+def _images(
+    reader: ImageBytes, shard: Shard, places: Any, settings: DatasetExportSettings, by_address: bool
+) -> list[tuple[Any, str]]:
     """(bytes, path) of each image; bytes are `None` where it is referred to."""
     files = places["file"].to_pylist()
     sizes = places["size"].to_numpy()
     paths = [os.fsdecode(file) if file and size < 0 else "" for file, size in zip(files, sizes, strict=True)]
-    if settings.images == "reference" and settings.format not in _BY_ADDRESS and not all(paths):
+    if settings.images == "reference" and not by_address and not all(paths):
         raise UsageError(
             f"The images of {shard.path} lie inside it, and {settings.format} needs files.",
             "Use --images embed, or --images auto.",
@@ -159,10 +217,6 @@ def _images(reader: ImageBytes, shard: Shard, places: Any, settings: DatasetExpo
     data = reader.fetch(shard, [files[number] for number in wanted], places["offset"].to_numpy()[wanted], sizes[wanted])
     by_number = dict(zip(wanted, data, strict=True))
     return [(by_number.get(number), path) for number, path in enumerate(paths)]
-
-
-_BY_ADDRESS = ("huggingface", "parquet", "quickstatements")
-"""Formats whose rows can name a shard and a key in place of a file."""
 
 
 def require_files(row: Row) -> Row:

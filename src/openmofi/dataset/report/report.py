@@ -19,12 +19,10 @@ from markupsafe import Markup
 
 from openmofi.config import settings_from
 from openmofi.dataset.audit.audit import Audit
-from openmofi.dataset.names import describe
 from openmofi.dataset.report import plots
-from openmofi.dataset.report.examples import ExamplePair, choose_shards, entity_rows, examples
-from openmofi.dataset.report.thumbnails import thumbnails
+from openmofi.dataset.report.examples import ExamplePair, choose_shards, entity_rows, examples, thumbnails
 from openmofi.dataset.statistics import Statistics, read_statistics
-from openmofi.dataset.tables import Folder
+from openmofi.dataset.tables import Folder, describe
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ReadSettings
 from openmofi.pairs.images.formats import shown_formats

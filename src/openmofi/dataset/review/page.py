@@ -16,11 +16,10 @@ from markupsafe import Markup
 
 from openmofi.config import settings_from
 from openmofi.dataset.audit.entities import labels_kb
-from openmofi.dataset.names import describe
-from openmofi.dataset.report.thumbnails import thumbnails
+from openmofi.dataset.report.examples import thumbnails
 from openmofi.dataset.review.cells import Kinds
 from openmofi.dataset.review.sample import BY, Drawn, Sample, draw
-from openmofi.dataset.tables import Folder
+from openmofi.dataset.tables import Folder, describe
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.verdicts.file import KIND, probability_basis

@@ -23,7 +23,6 @@ from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.export.agreement import Agreement, Samples, agreement
 from openmofi.encoders.export.export_settings import ExportSettings
 from openmofi.encoders.export.onnx import quantise_linear, write_onnx
-from openmofi.encoders.export.openvino import write_openvino
 from openmofi.encoders.folder import (
     HEAD_OUTPUTS,
     SPEC_FILE,
@@ -35,12 +34,12 @@ from openmofi.encoders.folder import (
 from openmofi.encoders.libraries.graphs import (
     EMBEDDING,
     FEATURES,
-    GRAPHS,
     MASK,
     PIXELS,
     POSTPROCESSING,
     Graphs,
     digests,
+    graph_format,
     imported,
     text_inputs,
     write_graphs_description,
@@ -53,10 +52,12 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import Outputs, claimed, finish_manifest, package_versions, write_json
 from openmofi.storage.atomic import temporary_folder, write_error
 
+"""Formats that are checkpoints of a library, in 32 bits."""
+
+
 _PROBE_TEXTS = ["a photo of a crane", "two words"]
 _CALIBRATION = 128
 BASE_FOLDER = "base"
-_PACKAGES = {"onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("onnx", "onnxscript", "openvino")}
 
 
 _FILES = (
@@ -95,7 +96,7 @@ def export_encoder(
         OpenMofiError: the loss is too great, `out` was made with other settings, holds something else, or cannot be
             written.
     """
-    for package in _PACKAGES[settings.format]:
+    for package in graph_format(settings.format).packages:
         imported(package)
     encoder = encoder.to("cpu")
     _networks(encoder)
@@ -249,12 +250,13 @@ def _write_side(
     common: Mapping[str, Any],
 ) -> None:
     metadata = {**common, "side": side, "postprocessing": POSTPROCESSING[common["output"]]}
+    style = graph_format(settings.format)
     with tempfile.TemporaryDirectory(prefix="plain-", dir=folder.parent) as plain:
-        source, target = Path(plain) / f"{side}.onnx", folder / f"{side}{GRAPHS[settings.format]}"
+        source, target = Path(plain) / f"{side}.onnx", folder / f"{side}{style.suffix}"
         network = folded(network, next(iter(probe.values()))) if MASK not in probe else network
         write_onnx(network, probe, dynamic, source, metadata, common["output"])
-        if settings.format == "openvino":
-            write_openvino(source, target, settings.precision, calibration, metadata)
+        if style.write is not None:
+            style.write(source, target, settings.precision, calibration, metadata)
         elif settings.precision == "int8":
             quantise_linear(source, target)
         else:

@@ -28,20 +28,41 @@ from openmofi.encoders.companions import Companions
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.folder import SPEC_FILE, TOKENIZER_FOLDER, Side, write_description
 from openmofi.encoders.libraries.checkpoints import first_line
-from openmofi.encoders.libraries.signal_stack import signal_stack_kept
 from openmofi.encoders.preprocess import preprocessing_from_json
 from openmofi.encoders.protocol import Array, Preprocessing
-from openmofi.engine.cores import cores
+from openmofi.engine.protocol import cores
 from openmofi.errors import MissingExtraError, OpenMofiError
+from openmofi.extensions import extension
 from openmofi.storage import fingerprint
 
-GRAPHS = {"onnx": ".onnx", "openvino": ".xml"}
+_GROUP = "graph_formats"
 # PyTorch names values after operators, `embedding` among them, and names must differ.
 PIXELS, TOKENS, MASK, EMBEDDING, FEATURES = "pixels", "tokens", "mask", "joint_embedding", "features"
 POSTPROCESSING = {EMBEDDING: "L2-normalised, in the graph", FEATURES: "none: features, which heads take"}
 _AGAIN = "Export it again."
 _READ = 1 << 20
 Graph = Callable[[Mapping[str, Any]], Array]
+
+
+Write = Callable[[Path, Path, str, Sequence[Mapping[str, Any]], Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class GraphFormat:
+    """A format of graphs; a package adds one as an entry point of `openmofi.graph_formats`.
+
+    Attributes:
+        suffix: of a graph's file.
+        packages: that have to be installed to write one.
+        open: opens a graph, given its file, the name of the output, the precision and the number of threads.
+        write: makes one of an ONNX graph in fp32, given both files, the precision, inputs to calibrate `int8` on, and
+            JSON values to store in the graph; `None` for ONNX itself.
+    """
+
+    suffix: str
+    packages: tuple[str, ...]
+    open: Callable[[Path, str, str, int], Graph]
+    write: Write | None
 
 
 @dataclass(frozen=True)
@@ -90,7 +111,7 @@ def _fingerprint(style: str, dim: int, graphs: Graphs) -> str:
 def open_graphs(folder: Path, raw: Mapping[str, Any], spec: str) -> Encoder:
     """Open exported graphs with their engine, on the CPU.
 
-    As many threads are used as `openmofi.engine.cores` says.
+    As many threads are used as `openmofi.engine.protocol` says.
 
     Args:
         folder: of the encoder.
@@ -164,7 +185,7 @@ def _checked(folder: Path, raw: Mapping[str, Any]) -> Graphs:
             raise OpenMofiError(f"{folder / wrong[0]} is not what {SPEC_FILE} beside it describes.", _AGAIN)
         if (
             _fingerprint(raw["format"], raw["dim"], graphs) != raw["fingerprint"]
-            or f"image{GRAPHS[raw['format']]}" not in graphs.files
+            or f"image{graph_format(raw['format']).suffix}" not in graphs.files
         ):
             raise OpenMofiError(f"{folder / SPEC_FILE} was changed after it was written.", _AGAIN)
         graphs.source["fingerprint"]
@@ -191,12 +212,8 @@ def _digest(path: Path) -> str:
 
 
 def _graph(folder: Path, side: str, style: str, graphs: Graphs, dim: int) -> Graph:
-    path, threads = folder / f"{side}{GRAPHS[style]}", cores()
-    engine = (
-        _onnx(path, graphs.output, threads)
-        if style == "onnx"
-        else _openvino(path, graphs.output, graphs.precision, threads)
-    )
+    path, threads = folder / f"{side}{graph_format(style).suffix}", cores()
+    engine = graph_format(style).open(path, graphs.output, graphs.precision, threads)
 
     def run(inputs: Mapping[str, Any]) -> Array:
         rows = np.asarray(engine(inputs), np.float32)
@@ -207,7 +224,7 @@ def _graph(folder: Path, side: str, style: str, graphs: Graphs, dim: int) -> Gra
     return run
 
 
-def _onnx(path: Path, output: str, threads: int) -> Graph:
+def _onnx(path: Path, output: str, precision: str, threads: int) -> Graph:
     runtime = imported("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
@@ -217,30 +234,22 @@ def _onnx(path: Path, output: str, threads: int) -> Graph:
     try:
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the engine raises classes of its own that share no base but this
-        raise _refused(path, error) from error
+        raise refused(path, error) from error
     return lambda inputs: session.run([output], dict(inputs))[0]
 
 
-def _openvino(path: Path, name: str, precision: str, threads: int) -> Graph:
-    # On processors that have bfloat16 OpenVINO would use it unasked, so the precision is always said.
-    settings = {
-        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
-        "INFERENCE_NUM_THREADS": threads,
-        "PERFORMANCE_HINT": "LATENCY",
-        "NUM_STREAMS": 1,
-        "ENABLE_CPU_PINNING": False,
-    }
-    try:
-        with signal_stack_kept():
-            compiled = imported("openvino").Core().compile_model(str(path), "CPU", settings)
-        output = compiled.output(name)
-    except RuntimeError as error:
-        raise _refused(path, error) from error
-    return lambda inputs: compiled(dict(inputs))[output]
-
-
-def _refused(path: Path, error: Exception) -> OpenMofiError:
+def refused(path: Path, error: Exception) -> OpenMofiError:
+    """Return the error for a graph that an engine does not open."""
     return OpenMofiError(
         f"{path} cannot be opened: {first_line(error)}",
         "Install the versions that it was exported with, or export it again.",
     )
+
+
+_ONNX = GraphFormat(".onnx", ("onnx", "onnxscript", "onnxruntime"), _onnx, None)
+
+
+def graph_format(name: str) -> GraphFormat:
+    """Return the format of this name."""
+    style: GraphFormat = _ONNX if name == "onnx" else extension(_GROUP, name)
+    return style

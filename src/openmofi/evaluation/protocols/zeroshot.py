@@ -1,26 +1,186 @@
 """Zero-shot classification by class names; see `openmofi.evaluation.metrics.zero_shot` for the formula and
-`openmofi.evaluation.data.labelled` for the layouts.
+`openmofi.evaluation.protocols.zeroshot` for the layouts.
 
 Data: Any classification data with class names. Layout: class folders, WebDataset tars with classnames.txt, or a CSV;
-see openmofi.evaluation.data.labelled.
+see openmofi.evaluation.protocols.zeroshot.
 """
 
 from __future__ import annotations
 
+import csv
+import tarfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from openmofi.config import Settings
 from openmofi.encoders.arrays import in_batches
-from openmofi.evaluation.data.class_names import templates_named
-from openmofi.evaluation.data.labelled import labelled_images
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.evaluation.data import folders
+from openmofi.evaluation.data.class_names import NAME_FILES, class_names, names_file, templates_named
+from openmofi.evaluation.data.objectnet import is_objectnet, objectnet
 from openmofi.evaluation.features import data_fingerprint, image_ids, item_names
 from openmofi.evaluation.metrics.ranking import Floats, Ints, nearest_rows
 from openmofi.evaluation.metrics.zero_shot import class_embeddings, evaluate_zero_shot
 from openmofi.evaluation.protocol import Answer, EvaluationProtocol, Failure, Measured, Subject
 from openmofi.evaluation.result import items_table
-from openmofi.storage import fingerprint
+from openmofi.features.images import EmbeddedImages
+from openmofi.features.sources import ImageSource, shard_source
+from openmofi.pairs.formats.files import inside
+from openmofi.pairs.formats.grouping import split_name
+from openmofi.storage import expand_shards, fingerprint
+
+# - class folders: DIR/CLASS/IMAGE, or DIR/test or DIR/val with these;
+# - tar shards (WebDataset, as clip_benchmark writes them): DIR/*.tar or DIR/test/*.tar with `KEY.cls`, a class number,
+#   beside each image, and DIR/classnames.txt;
+# - ObjectNet as published: DIR/images/CLASS/IMAGE with DIR/mappings, see `openmofi.evaluation.data.objectnet`;
+# - a table: a CSV or TSV with a column of paths, relative to the file, and a column of class names.
+
+PATH_COLUMNS = ("image", "path", "filepath", "file", "filename", "image_path")
+CLASS_COLUMNS = ("class", "class_name", "label", "category", "name")
+_TABLES = (".csv", ".tsv")
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images and their classes.
+
+    Attributes:
+        sources: the images.
+        names: (classes,) their names.
+        labels_of: embedded images → (n,) their classes; raises `OpenMofiError` if an image has none.
+        names_from: source of the names, for reports.
+        folder: of the data, which may hold templates.
+    """
+
+    sources: list[ImageSource]
+    names: list[str]
+    labels_of: Callable[[EmbeddedImages], Ints]
+    names_from: str
+    folder: Path
+
+
+def labelled_images(data: str | Path) -> LabelledImages:
+    """Detect the layout, and read classes and names.
+
+    Raises:
+        UsageError: a table lacks a column.
+        OpenMofiError: the data are in none of the layouts, or have faults.
+    """
+    path = Path(data)
+    if path.is_file() and path.suffix.lower() in _TABLES:
+        return _table(path)
+    folder = folders.require_folder(path)
+    if is_objectnet(folder):
+        sources, files, names = objectnet(folder)
+        return LabelledImages(sources, names, files.labels_of, "ObjectNet's own names", folder)
+    split = folders.split_folder(folder, (*folders.TEST, *folders.VALIDATION)) or folder
+    tars = sorted(split.glob("*.tar"))
+    return _tars(folder, tars) if tars else _folders(folder, split)
+
+
+def _folders(data: Path, split: Path) -> LabelledImages:
+    files = folders.class_folders(split)
+    names, names_from = class_names(files.classes, data)
+    return LabelledImages(files.sources(), names, files.labels_of, names_from, data)
+
+
+def _tars(data: Path, tars: Sequence[Path]) -> LabelledImages:
+    names = names_file(data)
+    if names is None:
+        raise OpenMofiError(
+            f"{data} has tar shards, but no file of class names.",
+            f"Add {NAME_FILES[0]} with a line for each class number.",
+        )
+    shards = expand_shards([str(tar) for tar in tars])
+    labels: dict[tuple[str, str], int] = {}
+    for shard in shards:
+        for key, number in _numbers(Path(shard.path)).items():
+            if not 0 <= number < len(names):
+                raise OpenMofiError(
+                    f"{key} of {shard.path} has the class {number}, but there are {len(names)} names.",
+                    "Complete the file of class names.",
+                )
+            labels[shard.name, key] = number
+    return LabelledImages(
+        [shard_source(shard) for shard in shards], names, partial(_labels_of, labels), "file of class names", data
+    )
+
+
+def _labels_of(labels: Mapping[tuple[str, str], int], images: EmbeddedImages) -> Ints:
+    ids = list(zip(images.shards, images.keys, strict=True))
+    missing = [image for image in ids if image not in labels]
+    if missing:
+        raise OpenMofiError(
+            f"{len(missing)} images have no class, e.g. {missing[0][1]} of {missing[0][0]}.",
+            "Each image of a tar needs a KEY.cls with its class number.",
+        )
+    return np.array([labels[image] for image in ids], np.int64)
+
+
+def _numbers(path: Path) -> dict[str, int]:
+    """Key → the number in its `.cls`."""
+    numbers = {}
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                parts = split_name(member.name)
+                if parts and parts[1] == "cls" and (content := archive.extractfile(member)):
+                    numbers[parts[0]] = int(content.read(32))
+    except (OSError, tarfile.TarError, ValueError) as error:
+        raise OpenMofiError(
+            f"The classes in {path} cannot be read: {error}.", "Each KEY.cls holds one number."
+        ) from error
+    return numbers
+
+
+def _table(path: Path) -> LabelledImages:
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as handle:
+            # Strict, since a quote that is not closed would swallow rows.
+            reader = csv.DictReader(handle, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
+            columns = list(reader.fieldnames or ())
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise OpenMofiError(
+            f"{path} cannot be read: {error}.", "Write it as CSV in UTF-8, with a header and closed quotes."
+        ) from error
+    paths, classes = _column(path, columns, PATH_COLUMNS), _column(path, columns, CLASS_COLUMNS)
+    files = [str(row[paths] or "") for row in rows]
+    wrong = next(
+        (
+            number
+            for number, (file, row) in enumerate(zip(files, rows, strict=True), 2)
+            if not inside(file) or not (row[classes] or "").strip()
+        ),
+        None,
+    )
+    if wrong is not None:
+        raise OpenMofiError(
+            f"Line {wrong} of {path} has no class, or a path outside the table's folder.",
+            "Give paths relative to the table.",
+        )
+    if not files or len(set(files)) < len(files):
+        raise OpenMofiError(f"{path} has no rows, or lists an image twice.", "Give one row for each image.")
+    names, labels = np.unique([row[classes].strip() for row in rows], return_inverse=True)
+    labelled = folders.ClassifiedFiles(path.parent, files, labels, names.tolist())
+    return LabelledImages(
+        labelled.sources(path.stem), labelled.classes, labelled.labels_of, f"column {classes!r}", path.parent
+    )
+
+
+def _column(path: Path, columns: Sequence[str], accepted: Sequence[str]) -> str:
+    column = next((name for lower in accepted for name in columns if name.lower() == lower), None)
+    if column is None:
+        raise UsageError(
+            f"{path} has no column {' or '.join(accepted[:3])}; it has {', '.join(columns) or 'none'}.",
+            "Name the columns image and class.",
+        )
+    return column
+
 
 _ANSWERS_SHOWN = 5
 

@@ -4,43 +4,211 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from openmofi.errors import OpenMofiError
 from openmofi.knowledge import layout
+from openmofi.knowledge.build_settings import BuildSettings, ProjectionSettings
 from openmofi.knowledge.builders.source import ReadSource, read_source, source_files, source_fingerprints
 from openmofi.knowledge.builders.staging import staged
 from openmofi.knowledge.builders.tables import refusal
-from openmofi.knowledge.builders.writers import write_candidates, write_links, write_lists, write_vectors
-from openmofi.knowledge.files import beside
-from openmofi.knowledge.files.database import JOINED, MEMORY, memory_bytes, number_of, tables_of
+from openmofi.knowledge.candidates import LISTS, candidate_lists
+from openmofi.knowledge.files import beside, tries
+from openmofi.knowledge.files.arrays import appended
+from openmofi.knowledge.files.database import JOINED, MEMORY, memory_bytes, number_of, part_file, tables_of
 from openmofi.knowledge.files.integrity import mappable, with_digests
 from openmofi.knowledge.files.languages import gather_languages, write_languages
 from openmofi.knowledge.files.relations import write_relations
 from openmofi.knowledge.files.tries import open_names
 from openmofi.knowledge.identifiers import write_ids
-from openmofi.knowledge.projection import ProjectionSettings
+from openmofi.knowledge.projection import WIDTHS, memory_needed, project, random_bits
 from openmofi.storage import Manifest, claimed, finish_manifest, make_folder, require_local
 from openmofi.storage.atomic import remove_folder, write_error
-from openmofi.storage.tables.blocks import read_arrow_blocks
+from openmofi.storage.tables.blocks import read_arrow_blocks, read_table_blocks, rows_at_a_time
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+_TEXTS = 1 << 14
+_OWN = 300_000_000
+"""Bytes of the libraries and of the blocks that are held."""
+
+
+def write_lists(connection: DuckDBPyConnection, path: Path, limit: int) -> dict[str, int]:
+    """Write the candidate lists of the keys that are counted in `name` and `added`, by key.
+
+    Args:
+        connection: see `openmofi.knowledge.builders.staging.Staged`.
+        path: gets `LISTS`, a Parquet file.
+        limit: most candidates of a key.
+
+    Returns:
+        counts: `names`, `candidates`, `ambiguous_names`, `cut`.
+
+    Raises:
+        OpenMofiError: no name has a letter or a digit; the disk is full.
+    """
+    counted = tables_of(
+        connection,
+        """
+        SELECT key, row, count, occurrences
+        FROM (SELECT key, row, count, occurrences FROM name WHERE key <> '' UNION ALL SELECT * FROM added)
+        ORDER BY key, row, count, occurrences""",
+    )
+    counts = dict.fromkeys(("names", "candidates", "ambiguous_names", "cut"), 0)
+    with part_file(path, LISTS) as add:
+        for lists, cut in candidate_lists(counted, limit):
+            lengths = pc.list_value_length(lists.column("rows")).to_numpy()
+            counts["names"] += len(lists)
+            counts["candidates"] += int(lengths.sum())
+            counts["ambiguous_names"] += int((lengths > 1).sum())
+            counts["cut"] += cut
+            add(lists)
+    if not counts["names"]:
+        raise OpenMofiError("No name of the source has a letter or a digit.", "Check the table of names.")
+    return counts
+
+
+def write_candidates(folder: Path, lists: Path, counts: dict[str, int]) -> dict[str, list[str]]:
+    """Write the tries of names and the arrays of candidates, a trie at a time.
+
+    Args:
+        folder: of the base.
+        lists: what `write_lists` wrote.
+        counts: what that returned.
+
+    Returns:
+        what `openmofi.knowledge.files.tries.open_names` is to be given.
+
+    Raises:
+        OpenMofiError: the disk is full.
+    """
+    names, candidates = counts["names"], counts["candidates"]
+    firsts = list[str]()
+    with ExitStack() as stack:
+        offsets, rows, commonness, probabilities = (
+            stack.enter_context(appended(folder / name, kind, (size,)))
+            for name, kind, size in (
+                (layout.OFFSETS, np.int64, names + 1),
+                (layout.ROWS, np.int32, candidates),
+                (layout.COMMONNESS, np.float32, candidates),
+                (layout.LINK_PROBABILITY, np.float32, names),
+            )
+        )
+        last = 0
+        offsets(np.zeros(1, np.int64))
+        for number, part in enumerate(rows_at_a_time(read_table_blocks(lists), tries.PART_KEYS)):
+            # In the order of the keys, so that the trie's bytes do not depend on the order of the source.
+            trie = tries.built_trie(_texts(part.column("key")))
+            tries.save_trie(folder / tries.trie_file(number), trie)
+            firsts += [part.column("key")[0].as_py()] if number else []
+            ids = np.fromiter((trie[key] for key in _texts(part.column("key"))), np.int64, len(part))
+            part = part.drop_columns("key").take(np.argsort(ids))
+            ends = last + np.cumsum(pc.list_value_length(part.column("rows")).to_numpy(), dtype=np.int64)
+            last = int(ends[-1])
+            offsets(ends)
+            for append, column in ((rows, "rows"), (commonness, "commonness")):
+                append(pc.list_flatten(part.column(column)).to_numpy())
+            probabilities(part.column("link_probability").to_numpy())
+    return {tries.PARTS: firsts} if firsts else {}
+
+
+def write_links(connection: DuckDBPyConnection, entities: int, path: Path) -> NDArray[np.int32]:
+    """Write the graph of the relations in `edge`, without direction, repetition and loops.
+
+    Args:
+        connection: see `openmofi.knowledge.builders.staging.Staged`.
+        entities: how many there are.
+        path: gets the rows of each entity's neighbours, ascending, of one entity after another: int32.
+
+    Returns:
+        (entities) int32, how many neighbours each has.
+
+    Raises:
+        OpenMofiError: the disk is full.
+    """
+    degree = np.zeros(entities, np.int32)
+    parts = tables_of(
+        connection,
+        """
+        SELECT DISTINCT head, tail FROM (SELECT head, tail FROM edge UNION ALL SELECT tail, head FROM edge)
+        WHERE head <> tail ORDER BY head, tail""",
+    )
+    try:
+        with open(path, "wb") as handle:
+            for part in parts:
+                heads, counts = np.unique(part.column("head").to_numpy(), return_counts=True)
+                degree[heads] += counts.astype(np.int32)
+                handle.write(part.column("tail").to_numpy().data)
+    except OSError as error:
+        raise write_error(error, path) from error
+    return degree
+
+
+def write_vectors(
+    folder: Path, entities: Path, degree: NDArray[np.int32], tails: Path, settings: ProjectionSettings, memory: int
+) -> None:
+    """Write the coherence vectors.
+
+    Args:
+        folder: of the base.
+        entities: `schema.ENTITIES`, an Arrow file.
+        degree, tails: see `write_links`; the folder of `tails` gets what is made on the way.
+        settings: of the vectors.
+        memory: bytes that the build may use.
+
+    Raises:
+        OpenMofiError: the vectors need more memory; the disk is full.
+    """
+    links = tails.stat().st_size // 4
+    _require_memory(
+        memory,
+        memory_needed(len(degree), links, settings),
+        f"Vectors of {len(degree):,} entities over {links // 2:,} relations",
+    )
+    width = next(
+        (width for width in WIDTHS if _OWN + memory_needed(len(degree), links, settings, width) <= memory), WIDTHS[-1]
+    )
+    bits = np.empty((len(degree), settings.dim // 8), np.uint8)
+    start = 0
+    for ids in _ids(entities):
+        bits[start : start + len(ids)] = random_bits(ids, settings)
+        start += len(ids)
+    with appended(folder / layout.VECTORS, np.float16, (len(degree), settings.dim)) as append:
+        for block in project(bits, degree, np.fromfile(tails, np.int32), settings, tails.parent, width):
+            append(block)
+
+
+def _texts(column: pa.ChunkedArray) -> Iterator[str]:
+    """The texts of a column, of which some thousand are objects of Python at a time."""
+    for start in range(0, len(column), _TEXTS):
+        yield from column.slice(start, _TEXTS).to_pylist()
+
+
+def _ids(entities: Path) -> Iterator[list[str]]:
+    for block in read_arrow_blocks(entities):
+        yield block.column("id").to_pylist()
+
+
+def _require_memory(memory: int, needed: int, what: str) -> None:
+    if _OWN + needed > memory:
+        raise OpenMofiError(
+            f"{what} need {(_OWN + needed) / 1e9:.1f} GB of memory, and the build may use {memory / 1e9:.1f} GB.",
+            "Give more --memory, or build of fewer.",
+        )
+
 
 _log = logging.getLogger(__name__)
 _WORK = ".build"
-
-
-@dataclass(frozen=True)
-class BuildSettings:
-    """How a knowledge base is built.
-
-    Attributes:
-        candidates: most entities a name keeps.
-        projection: how coherence vectors are made.
-    """
-
-    candidates: int = 30
-    projection: ProjectionSettings = field(default_factory=ProjectionSettings)
 
 
 def build(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from openmofi.engine.cores import cores
+from openmofi.engine.protocol import cores
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage.atomic import write_error
 

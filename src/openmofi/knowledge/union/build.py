@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.builders.build import BuildSettings
@@ -27,6 +28,7 @@ from openmofi.knowledge.files.beside import (
     ATTRIBUTION,
     DETAILS,
     DETAILS_FILE,
+    EXTERNAL_IDS,
     EXTERNAL_IDS_FILE,
     REDIRECTS,
     REDIRECTS_FILE,
@@ -34,10 +36,7 @@ from openmofi.knowledge.files.beside import (
 )
 from openmofi.knowledge.layout import KIND as BASE
 from openmofi.knowledge.store import KnowledgeBase
-from openmofi.knowledge.union.details import joined_details, joined_external_ids
-from openmofi.knowledge.union.read import read_whole
-from openmofi.knowledge.union.same import read_same_as
-from openmofi.knowledge.union.tables import Part, United, unite
+from openmofi.knowledge.union.tables import Part, United, kept_of, read_same_as, read_whole, unite
 from openmofi.knowledge.upkeep.export import KIND as TABLES
 from openmofi.knowledge.upkeep.export import export_kb
 from openmofi.storage import (
@@ -56,6 +55,39 @@ from openmofi.storage import (
     write_text,
 )
 from openmofi.storage.manifest import MANIFEST
+
+
+def joined_details(bases: Sequence[KnowledgeBase], into: Mapping[str, str], ids: pa.ChunkedArray) -> pa.Table | None:
+    """Images and what priors are known by (`DETAILS`), each of the first base that has it; `None` where none has any.
+
+    Args:
+        bases: in the order of their weights.
+        into: identifier that is gone → the one that it goes by.
+        ids: of the union's entities, in order.
+    """
+    columns = dict.fromkeys(DETAILS.names, pa.nulls(len(ids), pa.string()))
+    known = [(base, base.beside.details) for base in bases if base.beside.details is not None]
+    for base, details in known:
+        # An entity's own row stands before those of what was merged into it.
+        own = base.entities.column("id")
+        for there in (own, kept_of(own, into)):
+            rows = pc.index_in(ids, value_set=there)
+            columns = {name: pc.coalesce(column, details.column(name).take(rows)) for name, column in columns.items()}
+    return pa.table(columns, schema=DETAILS) if known else None
+
+
+def joined_external_ids(bases: Sequence[KnowledgeBase], into: Mapping[str, str]) -> pa.Table | None:
+    """Ids elsewhere (`EXTERNAL_IDS`), each once, in order; `None` where no base has any."""
+    tables = [
+        table.set_column(0, "id", kept_of(table.column("id"), into))
+        for base in bases
+        for table in base.beside.external_ids()
+    ]
+    if not tables:
+        return None
+    distinct = pa.concat_tables(tables).group_by(EXTERNAL_IDS.names, use_threads=False).aggregate([])
+    return distinct.sort_by([(name, "ascending") for name in EXTERNAL_IDS.names]).cast(EXTERNAL_IDS)
+
 
 _log = logging.getLogger(__name__)
 _CONFLICTS_FILE, _REDIRECTS, _DETAILS = "conflicts.parquet", "redirects.parquet", "details.parquet"

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,124 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from openmofi.knowledge.builders.source import SourceTables
+from openmofi.config import did_you_mean
+from openmofi.errors import OpenMofiError
+from openmofi.knowledge.builders.check import check_table
+from openmofi.knowledge.builders.source import COLUMNS, SourceTables, read_source
+from openmofi.knowledge.builders.tables import FORMATS, Columns, ReadTable, read_columns, refusal
 from openmofi.knowledge.files.languages import EVERY
 from openmofi.knowledge.names import normalise
-from openmofi.knowledge.union.same import kept_ids
 from openmofi.schema import ENTITIES, LANGUAGES, NAMES, RELATIONS, SURFACES
+
+
+def read_whole(source: str | Path) -> SourceTables:
+    """The tables of a source as of `build_table`, entities' own names and aliases among its names.
+
+    Raises:
+        OpenMofiError: a table cannot be used; every problem is named.
+    """
+    if problems := check_table(source)["problems"]:
+        raise OpenMofiError(
+            problems[0] if len(problems) == 1 else "\n  ".join([f"{source} has {len(problems)} problems:", *problems])
+        )
+    read = read_source(source).tables
+    tables = {
+        name: rows_of(read[name], columns.schema) if name in read else columns.schema.empty_table()
+        for name, columns in COLUMNS.items()
+    }
+    rows = tables["entities"].to_pylist()
+    entities = pa.Table.from_pylist(
+        [{**row, "types": [kind for kind in row["types"] if kind]} for row in rows], ENTITIES
+    )
+    names = tables["names"]
+    known = set(zip(map(normalise, names.column("name").to_pylist()), names.column("entity").to_pylist(), strict=True))
+    own = {
+        (key, row["id"]): name
+        for row in reversed(rows)
+        for name in reversed((row["name"], *row["aliases"]))
+        if name and (key := normalise(name)) and (key, row["id"]) not in known
+    }
+    added = [{"name": name, "entity": entity, "count": 1.0} for (_, entity), name in own.items()]
+    return SourceTables(
+        entities,
+        pa.concat_tables([names, pa.Table.from_pylist(added, NAMES)]),
+        tables["relations"],
+        tables["surfaces"],
+        tables["languages"],
+    )
+
+
+def rows_of(read: ReadTable, schema: pa.Schema) -> pa.Table:
+    """All rows of a table that was read, which has the schema."""
+    return pa.concat_tables([schema.empty_table(), *read.blocks()])
+
+
+SAME_AS = pa.schema([("id", pa.string()), ("same_as", pa.string())])
+"""same_as: the entity that one base knows as `same_as` goes by `id` from now on."""
+
+_COLUMNS = Columns(SAME_AS, {})
+
+
+def read_same_as(path: str | Path) -> list[tuple[str, str]]:
+    """The rows (identifier that is kept, identifier that goes) of a table in any of `FORMATS`.
+
+    Raises:
+        OpenMofiError: the file cannot be read or has an empty cell.
+    """
+    if Path(path).suffix not in FORMATS:
+        raise OpenMofiError(
+            f"{path} is no table.",
+            f"Give a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file with the columns 'id' and 'same_as'.",
+        )
+    read = read_columns(Path(path), _COLUMNS)
+    rows = rows_of(read, SAME_AS)
+    pairs = list(zip(*(rows.column(name).to_pylist() for name in SAME_AS.names), strict=True))
+    empty = [row for row, pair in enumerate(pairs) if not all(pair)]
+    problems = list(read.problems)
+    if empty:
+        problems.append(read.problem(empty, "an identifier is empty", "Fill it or leave the row out."))
+    if problems:
+        raise refusal(str(path), problems)
+    return pairs
+
+
+def kept_ids(same_as: Iterable[tuple[str, str]], known: pa.Array, where: str = "The table") -> dict[str, str]:
+    """Identifier that goes → identifier that is kept, in the end.
+
+    Args:
+        same_as: rows as of `read_same_as`.
+        known: all identifiers of the bases.
+        where: names the table in errors.
+
+    Raises:
+        OpenMofiError: an identifier is unknown, goes to two others, or comes back to itself.
+    """
+    into: dict[str, str] = {}
+    there = set(known.to_pylist())
+    for kept, gone in same_as:
+        for each in (kept, gone):
+            if each not in there:
+                raise OpenMofiError(
+                    f"{where} names {each!r}, which is in none of the bases.{did_you_mean(each, there)}",
+                    "Correct the identifier or leave the row out.",
+                )
+        if into.setdefault(gone, kept) != kept:
+            raise OpenMofiError(
+                f"{where} says of {gone!r} that it goes by {into[gone]!r} and by {kept!r}.",
+                f"Say which is kept: {kept!r} same as {into[gone]!r}, or the other way round.",
+            )
+    return {gone: _followed(gone, into, where) for gone in into}
+
+
+def _followed(gone: str, into: Mapping[str, str], where: str) -> str:
+    passed = [gone]
+    while (following := into.get(passed[-1])) is not None:
+        if following in passed:
+            circle = " → ".join(map(repr, [*passed[passed.index(following) :], following]))
+            raise OpenMofiError(f"{where} goes round in a circle: {circle}.", "Remove one of these rows.")
+        passed.append(following)
+    return passed[-1]
+
 
 CONFLICTS = pa.schema([("id", pa.string()), ("column", pa.string()), ("kept", pa.string()), ("other", pa.string())])
 """conflicts: a column of an entity that two sources know by one identifier, and of which they say different things."""

@@ -17,10 +17,9 @@ from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import layout
 from openmofi.knowledge.candidates import CandidateTable
-from openmofi.knowledge.files.arrays import save_array
+from openmofi.knowledge.files.arrays import save_array, taken, taken_table
 from openmofi.knowledge.files.integrity import mappable, with_digests
 from openmofi.knowledge.files.languages import LANGUAGES_FILE
-from openmofi.knowledge.files.rows import taken, taken_table
 from openmofi.knowledge.files.tries import built_names, save_names
 from openmofi.knowledge.identifiers import write_ids
 from openmofi.knowledge.lookup import keys_of

@@ -14,26 +14,103 @@ likely shows how its losing senses lie. `openmofi.labeling.calibrate.mixture` ho
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from openmofi.errors import OpenMofiError
-from openmofi.labeling.calibrate.bins import Bins
 from openmofi.labeling.calibrate.evidence import Evidence
-from openmofi.labeling.calibrate.expectation import TOGETHER, Problem, expectation_maximisation
-from openmofi.labeling.calibrate.mixture import Mixture, Prior
+from openmofi.labeling.calibrate.expectation import TOGETHER, Bins, Estimate, Problem, expectation_maximisation
+from openmofi.labeling.calibrate.mixture import Mixture, Posterior, Prior
 from openmofi.labeling.calibrate.naming import Naming
-from openmofi.labeling.calibrate.report import describe
 from openmofi.storage import write_json
 from openmofi.storage.addresses import read_text
+
+_BEST = 20
+_LEAST_SENSES, _ERRORS, _SHIFT = 30.0, 3.0, 0.1
+_FEW, _BLIND, _RARE = 0.01, 2.0, 0.1
+
+
+def describe(problem: Problem, estimate: Estimate) -> dict[str, Any]:
+    """Figures of a fit.
+
+    Returns:
+        `share` of the pairs that show something that they name, `separation` of what is shown from decoys in SD of
+        these, `best_precision` expected of the 20 most probable candidates, `candidates`, `log_likelihood` beside that
+        of decoys, and `exchangeability`; see there.
+    """
+    posterior = problem.posterior(estimate)
+    best = np.sort(posterior.shown)[-_BEST:]
+    return {
+        "share": round(float(posterior.pair_shown.mean()), 4),
+        "separation": round(float((estimate.present - problem.absent) @ problem.score), 3),
+        "best_precision": round(float(best.mean()), 4),
+        "candidates": len(posterior.shown),
+        "log_likelihood": round(posterior.log_likelihood, 1),
+        "exchangeability": exchangeability(problem, posterior, estimate),
+    }
+
+
+def exchangeability(problem: Problem, posterior: Posterior, estimate: Estimate) -> dict[str, Any]:
+    """Whether what is named and not shown is like the decoys: the losing senses of shown mentions beside these.
+
+    The mean score of candidates, each weighted by the probability that another sense of its mention is shown, is
+    unbiased for the losing senses': weight and evidence meet in the posterior alone.
+
+    Returns:
+        `status`: `passed`; `failed`: they lie significantly and by more than 0.1 SD higher, and probabilities are the
+        lower for it; `untested`: fewer than 30 losing senses. `losing_senses`, how many; `shift` of theirs in SD of
+        the decoys, with its `standard_error`; `companions_shift`, as the mixture has it for other named entities.
+    """
+    weight, score = posterior.sibling, problem.score[problem.bin_of]
+    total = max(float(weight.sum()), 1e-9)
+    effective = total**2 / max(float((weight**2).sum()), 1e-9)
+    mean = float(weight @ score) / total
+    error = float(np.sqrt((weight**2 * (score - mean) ** 2).sum())) / total
+    base = float(problem.absent @ problem.score)
+    shift = mean - base
+    failed = shift > _ERRORS * error and shift > _SHIFT
+    companions = float((problem.absent * np.exp(estimate.companion.log_ratio)) @ problem.score) - base
+    status = "untested" if effective < _LEAST_SENSES else "failed" if failed else "passed"
+    return {
+        "status": status,
+        "losing_senses": round(effective),
+        "shift": round(shift, 3),
+        "standard_error": round(error, 3),
+        "companions_shift": round(companions, 3),
+    }
+
+
+def advice(report: Mapping[str, Any], accepted: int, pairs: int, threshold: float) -> str:
+    """Why a job accepts little, and what to do; empty where it accepts labels for 1 % of its pairs or more.
+
+    Args:
+        report: see `describe`; empty where nothing was fitted.
+        accepted: labels.
+        pairs: that could be judged.
+        threshold: least probability of a label.
+    """
+    if not report or accepted >= _FEW * pairs:
+        return ""
+    share, separation, best = (float(report[name]) for name in ("share", "separation", "best_precision"))
+    why = (
+        f"Only {accepted:,} labels for {pairs:,} pairs: {share:.0%} of the pairs seem to show something that they "
+        f"name, what is shown lies {separation:.1f} SD above what is not, and the most probable labels are expected "
+        f"to be right with {best:.2f}, where {threshold:.2f} is asked for."
+    )
+    if separation < _BLIND:
+        return f"{why} The encoder hardly tells them apart: try another encoder, or --adapt."
+    if share < _RARE:
+        return f"{why} The texts rarely name what their images show: try other texts, or another knowledge base."
+    return f"{why} A lower --threshold accepts more; more pairs in one job make probabilities surer."
+
 
 __all__ = ["MINIMUM", "TOGETHER", "Calibration", "fit_calibration", "threshold_for_precision"]
 Floats = NDArray[np.floating[Any]]
@@ -62,11 +139,11 @@ class Calibration:
             a version that did not say.
         breadth, companions: see `openmofi.labeling.calibrate.mixture.Prior`.
         log_companion, log_sibling: log K and log S at `centres`; empty where they are like decoys.
-        offsets: entity → what its evidence lies above others'; see `openmofi.labeling.calibrate.offsets`.
+        offsets: entity → what its evidence lies above others'; see `openmofi.labeling.calibrate.naming`.
         votes: the weight of neighbours' votes in evidence; see `openmofi.labeling.calibrate.neighbours`.
         naming: how probably what a text names is shown; see `openmofi.labeling.calibrate.naming`.
         humility: what is taken off all log odds; see `openmofi.labeling.calibrate.overclaim`.
-        report: what the fit says of itself; see `openmofi.labeling.calibrate.report`.
+        report: what the fit says of itself; see `openmofi.labeling.calibrate.calibration`.
         corpus: names the pairs that it was estimated on or is used for.
         source: `fitted` on that corpus, `stored` (of another), or `blended` of both.
     """
@@ -150,38 +227,16 @@ class Calibration:
             OpenMofiError: it cannot be read.
         """
         try:
-            raw = json.loads(read_text(path))
-            centres, log_ratio = (tuple(map(float, raw[name])) for name in ("centres", "log_ratio"))
-            numbers = float(raw["shown"]), float(raw["together"])
-            if len(centres) != len(log_ratio) or not np.isfinite([*centres, *log_ratio, *numbers]).all():
+            calibration = msgspec.json.decode(read_text(path), type=cls)
+            curve = calibration.centres, calibration.log_ratio
+            if len(curve[0]) != len(curve[1]) or not np.isfinite(curve).all():
                 raise ValueError("no finite curve")
-            beside = {name: tuple(map(float, raw.get(name, ()))) for name in ("log_companion", "log_sibling")}
-            return cls(
-                centres,
-                log_ratio,
-                *numbers,
-                int(raw["pairs"]),
-                str(raw["fitted_for"]),
-                tuple(raw["reference"]),
-                float(raw.get("logit_scale", 1.0)),
-                dict(raw.get("origin", {})),
-                float(raw.get("breadth", 1.0)),
-                float(raw.get("companions", 0.0)),
-                beside["log_companion"],
-                beside["log_sibling"],
-                dict(raw.get("offsets", {})),
-                float(raw.get("votes", 0.0)),
-                Naming.of_json(raw.get("naming", {})),
-                float(raw.get("humility", 0.0)),
-                dict(raw.get("report", {})),
-                str(raw.get("corpus", "")),
-                str(raw.get("source", "fitted")),
-            )
+            return calibration
         except OSError as error:
             raise OpenMofiError(
                 f"The calibration {path} cannot be read: {error.strerror}.", "Check the path."
             ) from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except ValueError as error:
             raise OpenMofiError(
                 f"{path} is not a calibration, or is damaged.",
                 "Give a calibration.json that a label job wrote, or none to fit a new one.",

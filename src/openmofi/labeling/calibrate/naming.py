@@ -2,13 +2,18 @@
 
 "Subject", "geography" and "free" are named with every kind of image and shown by few; "jaguar" means the car in one
 corpus and the animal in another; a title names what is shown more often than the tail of a list of keywords. What the
-images of a corpus say of an entity, or of a sense of a name, is counted and
-shrunk to what is known without them: expected counts E under the prior and the posterior's counts O make a factor
+images of a corpus say of an entity, or of a sense of a name, is counted and shrunk to what is known without them:
+expected counts E under the prior and the posterior's counts O make a factor
 
     (O + a) / (E + a)
 
 on the link scores. Pairs of one group count as one in all, since they repeat each other. The prior by type is
-`openmofi.knowledge.depictability`.
+`openmofi.knowledge.projection`.
+
+`Offsets` are what an entity adds to all of its evidence, since some texts are close to every image. The mean evidence
+of an entity for images at random, shrunk to the mean of all by how few they are (empirical Bayes: between and within
+variances by moments). The images of an entity's kin would not do: they are close to it for what they show, and
+entities with much kin would be judged too hard.
 """
 
 from __future__ import annotations
@@ -25,6 +30,45 @@ from openmofi.labeling.calibrate.evidence import PLACES
 Floats = NDArray[np.floating[Any]]
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """By entity, beyond the mean of all.
+
+    Attributes:
+        entity: (e,) numbers of the entities that were drawn, ascending.
+        value: (e,) what to subtract from their evidence.
+    """
+
+    entity: Ints
+    value: Doubles
+
+    def of(self, entity: Ints) -> Doubles:
+        """(n,) of each entity; 0 where it is unknown."""
+        if not len(self.entity):
+            return np.zeros(len(entity))
+        place = np.minimum(np.searchsorted(self.entity, entity), len(self.entity) - 1)
+        return np.where(self.entity[place] == entity, self.value[place], 0.0)
+
+
+def entity_offsets(evidence: Floats, entity: Ints) -> Offsets:
+    """Estimate them from (m,) evidence of the entities `entity` for images at random."""
+    values = evidence.astype(np.float64)
+    distinct, position, count = np.unique(entity, return_inverse=True, return_counts=True)
+    if len(distinct) < 3 or len(values) <= len(distinct):
+        return Offsets(distinct, np.zeros(len(distinct)))
+    centred = values - values.mean()
+    total = np.bincount(position, centred)
+    mean = total / count
+    within = float(((centred - mean[position]) ** 2).sum() / (len(values) - len(distinct)))
+    # E Σ n·mean² = within·(e − 1) + between·(m − Σ n² / m)
+    spread = len(values) - float((count.astype(np.float64) ** 2).sum()) / len(values)
+    between = max((float((count * mean**2).sum()) - within * (len(distinct) - 1)) / max(spread, 1e-12), 0.0)
+    if between < 1e-9 * max(within, 1e-300):
+        return Offsets(distinct, np.zeros(len(distinct)))
+    return Offsets(distinct, total / (count + max(within / between, 1e-6)))
+
 
 TYPE_STRENGTH = 0.3
 """Part of the log odds by type that is believed; of 0, 0.3 and 0.6 the likeliest on two corpora."""
@@ -47,16 +91,6 @@ class Naming:
     entities: Mapping[str, float] = field(default_factory=dict)
     senses: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     places: tuple[float, ...] = ()
-
-    @classmethod
-    def of_json(cls, raw: Mapping[str, Any]) -> Naming:
-        """Back from JSON; empty where there is nothing."""
-        senses = {
-            name: {entity: float(factor) for entity, factor in of_name.items()}
-            for name, of_name in raw.get("senses", {}).items()
-        }
-        entities = {entity: float(factor) for entity, factor in raw.get("entities", {}).items()}
-        return cls(entities, senses, tuple(map(float, raw.get("places", ()))))
 
     def factors(
         self, ids: Sequence[str], entity: Ints, names: Sequence[str], name: Ints, place: Ints, log_odds: Floats

@@ -30,7 +30,7 @@ from scipy.linalg import eigh
 from scipy.sparse import csr_array
 
 from openmofi.errors import OpenMofiError
-from openmofi.mentions.stopwords import STOP_NAMES
+from openmofi.mentions.patterns import STOP_NAMES
 from openmofi.storage.addresses import open_address
 from openmofi.storage.atomic import atomic_path
 

@@ -23,9 +23,8 @@ from scipy.sparse import csr_array
 
 from openmofi.labeling.calibrate.calibration import MINIMUM, Calibration, fit_calibration, humbled
 from openmofi.labeling.calibrate.evidence import Evidence
-from openmofi.labeling.calibrate.naming import capped, learned_naming, type_factor
+from openmofi.labeling.calibrate.naming import Offsets, capped, entity_offsets, learned_naming, type_factor
 from openmofi.labeling.calibrate.neighbours import Gallery
-from openmofi.labeling.calibrate.offsets import Offsets, entity_offsets
 from openmofi.labeling.calibrate.overclaim import Judged, humility
 
 Doubles = NDArray[np.float64]
@@ -43,7 +42,7 @@ class Sample:
     Attributes:
         evidence: of them; its pairs are the gallery's.
         ids: the entities that `evidence.entity` numbers.
-        log_odds: (ids,) float32 by type, see `openmofi.knowledge.depictability`.
+        log_odds: (ids,) float32 by type, see `openmofi.knowledge.projection`.
         names: normalised names.
         name: (n,) number of each candidate's.
         source: (pairs,) number of each pair's group.

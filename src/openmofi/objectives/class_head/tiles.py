@@ -7,6 +7,7 @@ N = log Σ_{n∉P} exp z_n. The margin never enters a log-sum-exp, from which it
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Any
@@ -16,9 +17,35 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import logsigmoid
 
-from openmofi.objectives.class_head.margins import MARGINS
 from openmofi.objectives.collectives import gather, max_over_ranks, scatter_sum, sum_over_ranks, world_size
 from openmofi.objectives.objective_settings import MarginSoftmaxSettings
+
+_LEAST_SQUARED_SINE = 1e-6
+
+
+def cosface(cosine: Tensor, margin: float) -> tuple[Tensor, Tensor]:
+    """CosFace, cos θ − m (arXiv 1801.09414, equation 4), and its slope in cos θ, both of the cosine's shape."""
+    return cosine - margin, torch.ones_like(cosine)
+
+
+def arcface(cosine: Tensor, margin: float) -> tuple[Tensor, Tensor]:
+    """ArcFace, cos(θ + m) (arXiv 1801.07698, equation 3), and its true slope in cos θ, both of the cosine's shape.
+
+    Past θ + m = π, where cos(θ + m) would rise again, it is cos θ − m·sin m, as in the authors' code (insightface)
+    and in pytorch-metric-learning. The slope, which has a pole at cos θ = 1, is bounded there.
+    """
+    squared_sine = 1 - cosine * cosine
+    sine = squared_sine.clamp(min=_LEAST_SQUARED_SINE).sqrt()
+    turned = cosine * math.cos(margin) - sine * math.sin(margin)
+    slope = math.cos(margin) + torch.where(squared_sine > _LEAST_SQUARED_SINE, cosine / sine, 0) * math.sin(margin)
+    before = cosine > math.cos(math.pi - margin)
+    past = cosine - margin * math.sin(margin)
+    return torch.where(before, turned, past), torch.where(before, slope, 1)
+
+
+MARGINS = {"cosface": cosface, "arcface": arcface}
+"""Margin type of the settings → function."""
+
 
 _LOWEST = -1e30
 

@@ -12,8 +12,14 @@ from torch.nn.functional import log_softmax, softmax
 from openmofi.errors import UsageError
 from openmofi.objectives.collectives import gather
 from openmofi.objectives.objective_settings import ReinforcedSettings
-from openmofi.objectives.pairwise import LogitScale, PairRows, at_least_float, mean_over_ranks, sum_over_chunks
-from openmofi.objectives.positives import Positives
+from openmofi.objectives.pairwise import (
+    LogitScale,
+    PairRows,
+    Positives,
+    at_least_float,
+    mean_over_ranks,
+    sum_over_chunks,
+)
 from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
 
 KNOWN = "known"

@@ -141,11 +141,6 @@ def name_it(what: str, path: str) -> str:
     return f"Name it with {option} NAME, or for this input alone with {option} '{PurePosixPath(path).name}=NAME'."
 
 
-def column_setting(entries: str | Sequence[str]) -> ColumnNames:
-    """Entries of an option that may be given more than once, as a setting."""
-    return entries if isinstance(entries, str) else entries[0] if len(entries) == 1 else tuple(entries) or ""
-
-
 def check_patterns(settings: ReadSettings, paths: Sequence[str]) -> None:
     """Check that each `PATTERN=COLUMN` of the settings is about one of the inputs.
 

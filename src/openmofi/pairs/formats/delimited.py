@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from openmofi.pairs.read_settings import ReadSettings
-from openmofi.pairs.source import open_source, report_damage
+from openmofi.pairs.read_settings import ReadSettings, open_source, report_damage
 from openmofi.pairs.text import json_object
 
 _log = logging.getLogger(__name__)

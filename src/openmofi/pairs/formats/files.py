@@ -7,8 +7,7 @@ import re
 from pathlib import PurePosixPath
 
 from openmofi.pairs.formats.grouping import Content
-from openmofi.pairs.read_settings import ReadSettings
-from openmofi.pairs.source import NO_FILE, open_regular
+from openmofi.pairs.read_settings import NO_FILE, ReadSettings, open_regular
 from openmofi.pairs.text import printable
 from openmofi.schema import PairStatus
 from openmofi.storage.addresses import filesystem_of, is_remote

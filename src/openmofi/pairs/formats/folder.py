@@ -19,8 +19,7 @@ from openmofi.pairs.formats.grouping import (
     split_name,
 )
 from openmofi.pairs.formats.listings import listing_of, read_listing
-from openmofi.pairs.read_settings import ReadSettings
-from openmofi.pairs.source import NO_FILE, open_regular
+from openmofi.pairs.read_settings import NO_FILE, ReadSettings, open_regular
 from openmofi.pairs.text import identifier, printable
 from openmofi.schema import Pair, PairStatus
 from openmofi.storage.addresses import filesystem_of, is_remote

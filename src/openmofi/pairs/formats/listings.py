@@ -17,8 +17,7 @@ from openmofi.pairs.formats.columns import TEXT, find_columns
 from openmofi.pairs.formats.files import ImageFiles
 from openmofi.pairs.formats.grouping import RowPairs
 from openmofi.pairs.formats.parquet import DAMAGE, Batches, believable_size, raise_if_of_machine, require_sound
-from openmofi.pairs.read_settings import ReadSettings
-from openmofi.pairs.source import open_source, report_damage
+from openmofi.pairs.read_settings import ReadSettings, open_source, report_damage
 from openmofi.pairs.text import identifier, printable
 from openmofi.schema import Pair
 from openmofi.storage.addresses import filesystem_of

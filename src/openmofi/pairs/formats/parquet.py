@@ -15,8 +15,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.columns import COLLECTION, Columns, find_columns, name_it
 from openmofi.pairs.formats.files import ImageFiles
 from openmofi.pairs.formats.grouping import Content, RowPairs
-from openmofi.pairs.read_settings import ReadSettings
-from openmofi.pairs.source import RAISE_RATIO, Damage, open_source, report_damage
+from openmofi.pairs.read_settings import RAISE_RATIO, Damage, ReadSettings, open_source, report_damage
 from openmofi.pairs.text import identifier, printable
 from openmofi.schema import Pair
 

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import IO, Protocol
 
-from openmofi.pairs.source import RAISE_RATIO, Damage
+from openmofi.pairs.read_settings import RAISE_RATIO, Damage
 
 _CHUNK = 1 << 18
 LOOK_BACK = 1 << 17

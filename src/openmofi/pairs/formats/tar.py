@@ -7,14 +7,219 @@ import struct
 import tarfile
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import IO, NoReturn
+from pathlib import PurePosixPath
+from typing import IO, NoReturn, Self, TypeVar
 
-from openmofi.pairs.formats.archive import Archive
 from openmofi.pairs.formats.grouping import Content, Grouper, read_limit, split_name
-from openmofi.pairs.formats.streams import ForwardFile, open_stream
-from openmofi.pairs.read_settings import ReadSettings
-from openmofi.pairs.source import Damage, open_source, report_damage
+from openmofi.pairs.formats.streams import LOOK_BACK, ForwardFile, open_stream
+from openmofi.pairs.read_settings import Damage, ReadSettings, open_source, report_damage
 from openmofi.schema import Pair, PairStatus
+
+# A tar ends with two blocks of zeros or more, and zeros are also what a page is that never reached the disk. Zeros
+# inside
+# a member are invisible here; zeros where a header should be are judged:
+#
+# * Up to the end of the file they are its end, unless the member before them ends in a page of zeros and is of a kind
+#   that never does.
+# * Before another header they are the seam of two tars (`cat a.tar b.tar`), if they are as long as the end of a tar is
+#   and cannot be pages: pages begin and end at multiples of 4 KiB.
+# * Everything else is damage: an error, or a warning, and reading goes on at the next header.
+
+_BLOCK, _RECORD, _PAGE, _CHUNK = tarfile.BLOCKSIZE, tarfile.RECORDSIZE, 4096, LOOK_BACK // 2
+_ZEROS = bytes(_CHUNK)
+_MAGIC, _MAGIC_AT = b"ustar", 257
+_MAX_EXTENDED = 1 << 20
+_MAX_MEMBER = 1 << 36
+_EXTENDED = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+_NEVER_END_IN_ZEROS = frozenset({".txt", ".json", ".jpg", ".jpeg", ".png", ".gif", ".webp", ".avif"})
+# What the standard library raises at the end, which its stubs leave out, and on headers that are none; pax headers
+# fail in ways of their own.
+_ZERO_HEADER, _NO_HEADER, _CUT_HEADER = (
+    getattr(tarfile, f"{kind}HeaderError") for kind in ("EOF", "Empty", "Truncated")
+)
+_BAD_HEADER = (tarfile.TarError, ValueError, IndexError, KeyError, OverflowError, RecursionError)
+_M = TypeVar("_M", bound=tarfile.TarInfo)
+
+
+class _Member(tarfile.TarInfo):
+    """A member of plausible size."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        member = super().frombuf(buf, encoding, errors)
+        # Long names and PAX headers are read whole before anyone can object to their size.
+        return _plausible(member, _MAX_EXTENDED if member.type in _EXTENDED else _MAX_MEMBER)
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
+        # A PAX header may have given the member another size.
+        return _plausible(super().fromtarfile(tarfile), _MAX_MEMBER)
+
+
+def _plausible(member: _M, limit: int) -> _M:
+    # Skipping bytes that do not exist takes the standard library minutes a terabyte.
+    if not 0 <= member.size <= limit:
+        raise tarfile.HeaderError(f"a header claims {member.size} bytes")
+    return member
+
+
+class Archive(tarfile.TarFile):
+    """Its iterator yields members; read a member's content before the next one."""
+
+    fileobj: IO[bytes] | ForwardFile  # type: ignore[assignment]
+    firstmember: tarfile.TarInfo | None
+
+    def __init__(
+        self,
+        file: IO[bytes] | ForwardFile,
+        on_damage: Callable[[str], None],
+        note: Callable[[str], None],
+    ) -> None:
+        """Open a tar.
+
+        Args:
+            file: read forwards; seeking back by `streams.LOOK_BACK` bytes must work.
+            on_damage: told of damage behind which reading can go on; may raise.
+            note: told what else there is to say.
+        """
+        self._on_damage, self._note = on_damage, note
+        self._last: tarfile.TarInfo | None = None
+        self._origin = self._seams = 0
+        super().__init__(fileobj=file, mode="r", tarinfo=_Member, errors="surrogateescape")  # type: ignore[arg-type]
+
+    def next(self) -> tarfile.TarInfo | None:
+        """The next member, or `None` at the end of the file.
+
+        Raises:
+            Damage: the file ends in the middle, or what `on_damage` raises.
+        """
+        # The base class reads the first member when it opens, and keeps it here.
+        first, self.firstmember = self.firstmember, None
+        if first is not None:
+            return first
+        self._skip_content()
+        while not self._loaded:  # type: ignore[has-type]
+            start = self.offset
+            try:
+                self._last = self.tarinfo.fromtarfile(self)
+                return self._last
+            except _ZERO_HEADER:
+                goes_on = self._pass_zeros(start)
+            except (_NO_HEADER, _CUT_HEADER) as error:
+                raise Damage("it ends in the middle") from error
+            except _BAD_HEADER as error:
+                goes_on = self._resume(start, f"{error} (at byte {start:,})")
+            self._loaded = not goes_on
+        if self._seams:
+            self._note(f"is {self._seams + 1} tars one behind another; all of them are read")
+        return None
+
+    def __iter__(self) -> Iterator[tarfile.TarInfo]:
+        while (member := self.next()) is not None:
+            yield member
+
+    def _skip_content(self) -> None:
+        # Going behind the end of a file is no error; reading there tells.
+        if not self._loaded and self.offset != self.fileobj.tell():
+            self.fileobj.seek(self.offset - 1)
+            if not self.fileobj.read(1):
+                raise Damage("it ends in the middle of a member")
+
+    def _pass_zeros(self, start: int) -> bool:
+        """Pass the zeros from `start` on; whether there is a member behind them."""
+        before = self._zeros_before(start)  # first: behind many zeros a stream cannot look back so far
+        end, behind = _end_of_zeros(self.fileobj, start)
+        if not behind:
+            name = self._last.name if self._last else ""
+            if before and PurePosixPath(name.lower()).suffix in _NEVER_END_IN_ZEROS:
+                self._on_damage(
+                    f"the content of its last member, {name}, ends in zeros before byte {start:,}, and so does the file"
+                )
+            elif end - start > _RECORD + 2 * _BLOCK:
+                self._note(f"has {end - start:,} bytes of zeros behind its last member")
+            return False
+        end -= end % _BLOCK
+        zeros = f"{end - start:,} bytes of zeros from byte {start:,} on"
+        if not self._is_header(end):
+            return self._resume(end, f"{zeros}, and behind them no header")
+        paged = before or (start % _PAGE == 0 and (end - start) % _PAGE == 0)
+        if paged or not self._is_seam(start, end):
+            self._on_damage(f"{zeros}, and behind them a header: a part may be lost")
+        else:
+            self._seams, self._origin = self._seams + 1, end
+        self._go_to(end)
+        return True
+
+    def _zeros_before(self, start: int) -> bool:
+        """Whether the page that ends at `start`, or reaches beyond it, has nothing but zeros of content before it."""
+        page = (start - 1) // _PAGE * _PAGE
+        if self._last is None or page < self._last.offset_data:
+            return False
+        self.fileobj.seek(page)
+        return not self.fileobj.read(start - page).strip(b"\0")
+
+    def _is_seam(self, start: int, end: int) -> bool:
+        """Whether zeros are what a writer puts behind its last member: two blocks, and more to fill a record."""
+        return 2 * _BLOCK <= end - start < _RECORD + 2 * _BLOCK and (end - self._origin) % _RECORD == 0
+
+    def _is_header(self, offset: int) -> bool:
+        self.fileobj.seek(offset)
+        return _parses(self.fileobj.read(_BLOCK))
+
+    def _resume(self, start: int, damage: str) -> bool:
+        """Report damage and go to the next header, if there is one.
+
+        What was read as a header is not read again, so that the time stays linear.
+        """
+        after = max(start + _BLOCK, self.fileobj.tell() // _BLOCK * _BLOCK)
+        self._on_damage(damage)
+        offset = _next_header(self.fileobj, after)
+        if offset is not None:
+            self._go_to(offset)
+        return offset is not None
+
+    def _go_to(self, offset: int) -> None:
+        self.fileobj.seek(offset)
+        self.offset = offset
+
+
+def _parses(block: bytes) -> bool:
+    try:
+        _Member.frombuf(block, "utf-8", "surrogateescape")
+    except _BAD_HEADER:
+        return False
+    return True
+
+
+def _end_of_zeros(file: IO[bytes] | ForwardFile, start: int) -> tuple[int, bool]:
+    """The first byte from `start` on that is not zero and `True`, or the end of the file and `False`."""
+    file.seek(start)
+    while chunk := file.read(_CHUNK):
+        if chunk != _ZEROS[: len(chunk)]:
+            return start + len(chunk) - len(chunk.lstrip(b"\0")), True
+        start += len(chunk)
+    return start, False
+
+
+def _next_header(file: IO[bytes] | ForwardFile, start: int) -> int | None:
+    """The offset of the first block from `start` on that is a header beyond doubt: its magic and checksum are right."""
+    file.seek(start)
+    while chunk := file.read(_CHUNK):
+        at = chunk.find(_MAGIC)
+        while at >= 0:
+            block = at - _MAGIC_AT
+            if block >= 0 and block % _BLOCK == 0 and _parses(chunk[block : block + _BLOCK]):
+                return start + block
+            at = chunk.find(_MAGIC, at + 1)
+        start += len(chunk)
+    return None
+
 
 _SPAN = struct.Struct("<qq")
 _TEXT_EXTENSIONS = ("txt", "json")

@@ -15,10 +15,8 @@ from PIL import Image
 
 from openmofi.pairs.images.formats import FORMATS, readable_formats, unread_format
 from openmofi.pairs.images.memory import DECODING, memory_left, of_machine
+from openmofi.pairs.read_settings import MAX_PIXELS
 from openmofi.schema import PairStatus
-
-MAX_PIXELS = 89_478_485
-"""Pillow's own bound against decompression bombs: a quarter of a gigabyte of RGB."""
 
 _ORIENTATION = 0x0112
 _TIFF_BITS, _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 258, 322, 323

@@ -4,13 +4,95 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from openmofi.encoders import Array
+
+# A cosine alone says little: some queries are near to every image, and some images to every query. So a result of a
+# query q has, for the image i,
+#
+# - z, its cosine in standard deviations of q's cosines with images at random;
+# - the margin d = s(q, i) − log Σ_e exp s(e, i), where s is the logit scale × cosine and e are reference entities that
+#   are not q itself: what else the image may show;
+# - the agreement log Σ_e P(e | q) P(e | i), where P is the softmax over the reference: whether both show the same;
+# - z and d of the query's best results, which say whether there is an answer at all;
+# - how near the image is to its own nearest ones among images at random: where images lie close together, a high cosine
+#   says less (Conneau et al. 2018, "Word translation without parallel data", CSLS).
+#
+# Queries by image are judged by the first three alone, which carry over to what no text names.
+
 Doubles = NDArray[np.float64]
+Ints = NDArray[np.int64]
+NAMES = ("z", "margin", "agreement", "best z", "best margin", "density")
+OF_IMAGES = 3
+SAME = 0.9
+"""Cosine from which on a reference entity means what the query means."""
+_BEST, _CLOSE = 3, 10
+_FLOOR = -20.0
+_LEAST = 1e-37
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What results are seen against.
+
+    Attributes:
+        background: (b, dim) vectors of images at random.
+        reference: (r, dim) vectors of entities; none where the index knows none.
+        scale: the factor on cosines.
+    """
+
+    background: Array
+    reference: Array
+    scale: float
+
+    def without(self, entity: Array) -> Surroundings:
+        """The same without the reference entities that mean what this one means, (dim,)."""
+        return replace(self, reference=self.reference[self.reference @ entity < SAME])
+
+    def features(self, query: Array, images: Array, cosines: Array) -> Doubles:
+        """(n, 6) of a query's results, best first; see `NAMES`.
+
+        Args:
+            query: (dim,) L2-normalised.
+            images: (n, dim) vectors of the results.
+            cosines: (n,) of the two.
+        """
+        usual = self.background @ query if len(self.background) else np.zeros(1, np.float32)
+        z = (cosines.astype(np.float64) - usual.mean()) / max(float(usual.std()), 1e-6)
+        margin, agreement = self._among_entities(query, images, cosines.astype(np.float64))
+        best = np.full(len(z), z[:_BEST].mean() if len(z) else 0.0)
+        best_margin = np.full(len(z), margin[:_BEST].mean() if len(z) else 0.0)
+        return np.stack([z, margin, agreement, best, best_margin, self._density(images)], axis=1)
+
+    def _density(self, images: Array) -> Doubles:
+        """(n,) mean cosine with the ten nearest images at random."""
+        if len(self.background) <= _CLOSE:
+            return np.zeros(len(images))
+        near = np.partition(images @ self.background.T, -_CLOSE, axis=1)[:, -_CLOSE:]
+        return near.mean(axis=1).astype(np.float64)
+
+    def _among_entities(self, query: Array, images: Array, cosines: Doubles) -> tuple[Doubles, Doubles]:
+        if not len(self.reference):
+            return np.zeros(len(images)), np.zeros(len(images))
+        own = self.scale * (self.reference @ query).astype(np.float64)
+        theirs = images @ self.reference.T
+        theirs *= np.float32(self.scale)
+        peak = theirs.max(axis=1)
+        theirs -= peak[:, None]
+        # One exponential of each pair, whose sums over all, over the others and beside the query are products.
+        likely = np.exp(theirs, out=theirs)
+        others = own < self.scale * SAME
+        beside = np.stack([np.ones(len(own)), others, np.exp(own - own.max())], axis=1)
+        sums = np.log(np.maximum((likely @ beside.astype(np.float32)).astype(np.float64), _LEAST))
+        margin = self.scale * cosines - (sums[:, 1] + peak if others.any() else 0.0)
+        return margin, np.maximum(sums[:, 2] - sums[:, 0] - np.log(beside[:, 2].sum()), _FLOOR)
+
+
 _VERSION = 3
 
 

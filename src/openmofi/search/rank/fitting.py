@@ -29,14 +29,12 @@ from scipy.special import expit
 
 from openmofi.encoders import Array, Encoder
 from openmofi.knowledge.texts import filled
-from openmofi.search.rank.calibration import Curve, Ending, design_of
-from openmofi.search.rank.candidates import LOOKED_AT, candidates_of
-from openmofi.search.rank.features import NAMES, OF_IMAGES, Surroundings
-from openmofi.search.rank.keywords import images_by_text
-from openmofi.search.rank.meaning import Meaning, meaning_of
+from openmofi.search.rank.calibration import NAMES, OF_IMAGES, Curve, Ending, Surroundings, design_of
+from openmofi.search.rank.keywords import Meaning, images_by_text, meaning_of
+from openmofi.search.rank.recognition import LOOKED_AT, candidates_of
 from openmofi.search.rank.state import State
-from openmofi.search.rank.vectors import best
 from openmofi.search.store.connection import Connection
+from openmofi.search.vectors import best
 
 Doubles = NDArray[np.float64]
 Ints = NDArray[np.int64]

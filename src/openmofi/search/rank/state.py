@@ -2,24 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sized
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
+from threading import Lock
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.encoders import Array
-from openmofi.search.rank.calibration import Ending
-from openmofi.search.rank.features import Surroundings
-from openmofi.search.rank.kept import Kept
-from openmofi.search.rank.opening import open_vectors
-from openmofi.search.rank.vectors import Exact, VectorIndex, Vectors
+from openmofi.search.rank import faiss_cache
+from openmofi.search.rank.calibration import Ending, Surroundings
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import last_commit, meta, snapshot
 from openmofi.search.store.segments import Segment, damaged, entity_segment, segments_of
-from openmofi.search.store.vector_table import vectors_in
+from openmofi.search.vectors import Exact, Floats, VectorIndex, Vectors
+
+
+def open_vectors(
+    connection: Connection,
+    segments: Sequence[Segment],
+    dim: int,
+    connected: Callable[[], Connection],
+    held: dict[str, Floats],
+    *,
+    hold: bool,
+) -> tuple[Vectors, VectorIndex]:
+    """The vectors of a commit, and what searches them.
+
+    Args:
+        connection: that the commit is read by.
+        segments: its segments.
+        dim: of their vectors.
+        connected: the calling thread's connection, later.
+        held: segments that are in memory already, by name.
+        hold: whether all are needed in memory, however many they are.
+
+    Raises:
+        FileNotFoundError: a segment is missing, perhaps since the index was compacted.
+        OpenMofiError: one is damaged.
+    """
+    store = connection.vectors()
+    if not hold and (there := store.searched(segments, dim, connected)) is not None:
+        return there, there
+    exact = Exact([held[each.file] if each.file in held else store.read(each, dim) for each in segments])
+    place = connection.place
+    return exact, faiss_cache.vector_index(place, segments, exact) if isinstance(place, Path) else exact
+
+
+def refresh_cache(connection: Connection, segments: Sequence[Segment], vectors: Vectors, texts: Array) -> None:
+    """Make what makes searches fast, or add to it what it does not have.
+
+    Args:
+        connection: to the index, which this process writes.
+        segments: of the vectors.
+        vectors: of the images.
+        texts: (e, dim) of entities; further queries by which is measured what is found.
+
+    Raises:
+        OpenMofiError: it cannot be written.
+    """
+    if connection.vectors().refresh(len(vectors)):
+        return
+    if isinstance(vectors, Exact) and isinstance(connection.place, Path):
+        faiss_cache.refresh(connection.place, segments, vectors, texts)
+
+
+V = TypeVar("V")
+
+
+class Kept(Generic[V]):
+    """Values by keys, those that were asked for last; threads may share it.
+
+    Args:
+        most: weight of all values, at most; the latest one is kept whatever it weighs.
+        weight: of a value; each counts one where not given.
+    """
+
+    def __init__(self, most: int, weight: Callable[[V], int] = lambda value: 1) -> None:
+        self._most, self._weight = most, weight
+        self._values: OrderedDict[Hashable, V] = OrderedDict()
+        self._sum = 0
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def get(self, key: Hashable) -> V | None:
+        """The value of a key, or `None`."""
+        with self._lock:
+            if key not in self._values:
+                return None
+            self._values.move_to_end(key)
+            return self._values[key]
+
+    def put(self, key: Hashable, value: V) -> V:
+        """Keep a value, and return it."""
+        with self._lock:
+            if key in self._values:
+                self._sum -= self._weight(self._values.pop(key))
+            self._values[key] = value
+            self._sum += self._weight(value)
+            while self._sum > self._most and len(self._values) > 1:
+                self._sum -= self._weight(self._values.popitem(last=False)[1])
+            return value
+
 
 Ints = NDArray[np.int64]
 _ROWS = 65_536
@@ -156,7 +247,7 @@ class State:
             )
             exact, searched = open_vectors(connection, segments, dim, connected, held, hold=hold)
             entities = (
-                vectors_in(connection).read(of_entities, dim).astype(np.float32)
+                connection.vectors().read(of_entities, dim).astype(np.float32)
                 if of_entities
                 else np.zeros((0, dim), np.float32)
             )

@@ -14,11 +14,10 @@ from openmofi.encoders.preprocess import as_image
 from openmofi.errors import OpenMofiError
 from openmofi.features.store import content_digits
 from openmofi.search.query import Example, Query, Region
-from openmofi.search.rank.kept import Kept
 from openmofi.search.rank.keywords import unknown_entity
-from openmofi.search.rank.state import State
+from openmofi.search.rank.state import Kept, State
 from openmofi.search.store.connection import Connection
-from openmofi.search.store.places import image_bytes
+from openmofi.search.store.reading import image_bytes
 
 _RIDGE = 0.1
 

@@ -1,7 +1,5 @@
 """A server over an index: an HTTP API and the page, and the tools of MCP."""
 
-from openmofi.search.server.app import create_app
-from openmofi.search.server.run import serve
-from openmofi.search.server.settings import ServeSettings
+import lazy_loader
 
-__all__ = ["ServeSettings", "create_app", "serve"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from openmofi.errors import OpenMofiError
 from openmofi.search.store.address import Place
+
+if TYPE_CHECKING:
+    from openmofi.search.store.segments import VectorStore
 
 NAMES = """
     WITH named AS ({named})
@@ -70,6 +73,9 @@ class Connection(Protocol):
     def executemany(self, statement: str, values: Iterable[Sequence[Any]], /) -> object:
         """Run a statement for each of several rows of values."""
 
+    def vectors(self) -> VectorStore:
+        """Where the index's segments of vectors are."""
+
     def begin(self, *, write: bool) -> None:
         """Begin a transaction; of one that reads, all statements see the same state."""
 
@@ -113,3 +119,8 @@ class Connection(Protocol):
 
     def sizes(self) -> dict[str, int]:
         """Part of the index → bytes."""
+
+
+def meta(connection: Connection) -> dict[str, str]:
+    """Name → value of what holds for the whole index."""
+    return dict(connection.execute("SELECT name, value FROM meta"))

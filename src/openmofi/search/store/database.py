@@ -1,4 +1,4 @@
-"""The database of an index: the one source of truth, in SQLite or PostgreSQL (`connection.py`)."""
+"""The database of an index: the one source of truth, in SQLite or in a server."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any
 from openmofi.encoders import Encoder
 from openmofi.errors import OpenMofiError
 from openmofi.search.records import Changes
-from openmofi.search.store import postgres, sqlite
+from openmofi.search.store import sqlite
 from openmofi.search.store.address import Place
-from openmofi.search.store.connection import Connection
+from openmofi.search.store.connection import Connection, meta
 from openmofi.search.store.sqlite import DATABASE
 from openmofi.storage import fingerprint
 
@@ -34,7 +34,7 @@ def connect(place: Place) -> Connection:
     Raises:
         OpenMofiError: there is none, it is damaged, or of another version; or the server cannot be reached.
     """
-    connection = sqlite.connect(place) if isinstance(place, Path) else postgres.connect(place)
+    connection = sqlite.connect(place) if isinstance(place, Path) else place.kind.connect(place)
     _require_version(connection)
     return connection
 
@@ -58,11 +58,7 @@ def only_writer(place: Place, new: Mapping[str, str] | None = None) -> Generator
             with closing(connect(place)) as connection:
                 yield connection
         return
-    if values is None:
-        connect(place).close()  # says so where there is no index
-    with postgres.locked(place) as connection:
-        if values is not None:
-            connection.create(values)
+    with place.kind.locked(place, values) as connection:
         _require_version(connection)
         yield connection
 
@@ -111,11 +107,6 @@ def snapshot(connection: Connection) -> Generator[None]:
         yield
     finally:
         connection.roll_back()
-
-
-def meta(connection: Connection) -> dict[str, str]:
-    """Name → value of what holds for the whole index."""
-    return dict(connection.execute("SELECT name, value FROM meta"))
 
 
 def require_encoder(place: Place, values: dict[str, str], encoder: Encoder) -> None:

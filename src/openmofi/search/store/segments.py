@@ -1,6 +1,6 @@
 """Vectors in immutable segments of float16 or float32, one row an image, L2-normalised; never changed once named.
 
-In a folder each is a file; in PostgreSQL they are rows of a table of pgvector's (`vector_table.py`).
+In a folder each is a file; a database server may have tables of its own for them.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,8 +19,8 @@ from numpy.typing import NDArray
 from openmofi.encoders import Array
 from openmofi.errors import OpenMofiError
 from openmofi.search.store.address import Place
-from openmofi.search.store.connection import Connection
-from openmofi.search.store.database import meta
+from openmofi.search.store.connection import Connection, meta
+from openmofi.search.vectors import Vectors
 from openmofi.storage import write_bytes
 
 FOLDER, CACHE = "vectors", "cache"
@@ -97,6 +98,18 @@ class VectorStore(Protocol):
     def keep_only(self, files: set[str]) -> None:
         """Remove all others: those of a process that was killed before its commit, or of old commits."""
 
+    def searched(self, segments: Sequence[Segment], dim: int, connected: Callable[[], Connection]) -> Vectors | None:
+        """What searches the segments where they are; `None` where they are to be opened, and searched here.
+
+        Args:
+            segments: one behind another.
+            dim: of a vector.
+            connected: the calling thread's connection, later.
+        """
+
+    def refresh(self, count: int) -> bool:
+        """Make what makes searches of so many vectors fast where they are; `False` where that is done here."""
+
 
 @dataclass(frozen=True)
 class VectorFiles:
@@ -126,6 +139,13 @@ class VectorFiles:
         for path in (self.folder / FOLDER).glob("*"):
             if path.name not in files:
                 path.unlink(missing_ok=True)
+
+    def searched(self, segments: Sequence[Segment], dim: int, connected: Callable[[], Connection]) -> None:
+        """See `VectorStore.searched`."""
+
+    def refresh(self, count: int) -> bool:
+        """See `VectorStore.refresh`."""
+        return False
 
 
 def damaged(vectors: str, place: Place, why: str) -> OpenMofiError:

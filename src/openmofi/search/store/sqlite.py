@@ -12,6 +12,7 @@ from typing import Any
 
 from openmofi.errors import OpenMofiError
 from openmofi.search.store.connection import NAMES, named_so
+from openmofi.search.store.segments import VectorFiles
 from openmofi.storage.atomic import write_error
 from openmofi.storage.claiming.folder_lock import FolderLock
 
@@ -52,6 +53,10 @@ class SQLite(sqlite3.Connection):
     def outdated(self) -> bool:
         """See `Connection.outdated`: whether the files have changed that are read without locks."""
         return bool(self._stamp) and self._stamp != _stamp_of(self.place / DATABASE)
+
+    def vectors(self) -> VectorFiles:
+        """See `Connection.vectors`."""
+        return VectorFiles(self.place)
 
     def begin(self, *, write: bool) -> None:
         """See `Connection.begin`."""

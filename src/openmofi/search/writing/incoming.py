@@ -25,7 +25,7 @@ from openmofi.pairs.formats.folder import table_of
 from openmofi.pairs.formats.parquet import DAMAGE, names_files, raise_if_of_machine
 from openmofi.pairs.formats.streams import compression_of
 from openmofi.pairs.formats.tar import locate_images
-from openmofi.pairs.source import open_source
+from openmofi.pairs.read_settings import open_source
 from openmofi.schema import Pair, PairStatus
 from openmofi.storage import Shard, expand_shards, file_fingerprint, fingerprint
 from openmofi.storage.addresses import is_remote

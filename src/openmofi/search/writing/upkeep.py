@@ -19,7 +19,7 @@ from openmofi.search.records import Changes
 from openmofi.search.store.address import Place
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import DATABASE, meta, note_commit, only_writer, snapshot, transaction
-from openmofi.search.store.places import image_bytes
+from openmofi.search.store.reading import image_bytes
 from openmofi.search.store.segments import (
     FOLDER,
     Segment,
@@ -29,7 +29,6 @@ from openmofi.search.store.segments import (
     segments_of,
 )
 from openmofi.search.store.thumbnails import Thumbnails
-from openmofi.search.store.vector_table import vectors_in
 
 ROWS = 262_144
 """Vectors of a segment after `compact`, at most."""
@@ -39,7 +38,7 @@ Ints = NDArray[np.int64]
 
 def verify(connection: Connection) -> dict[str, str]:
     """See `Index.verify`."""
-    vectors = vectors_in(connection)
+    vectors = connection.vectors()
     tables = {DATABASE if isinstance(connection.place, Path) else "tables": connection.problem()}
     with snapshot(connection):
         of_entities = entity_segment(connection)
@@ -95,7 +94,7 @@ def compact(place: Place, encoder: Callable[[], Encoder], progress: Progress | N
     """See `Index.compact`."""
     progress = progress or Quiet()
     with only_writer(place) as connection:
-        vectors_of = vectors_in(connection)
+        vectors_of = connection.vectors()
         remove_unnamed(connection, vectors_of)
         mending = _Mending(connection, vectors_of, encoder, [])
         segments = segments_of(connection)

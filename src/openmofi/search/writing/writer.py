@@ -23,7 +23,6 @@ from openmofi.search.records import Changes
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import note_commit, transaction
 from openmofi.search.store.thumbnails import SIDE, Thumbnails, encoded
-from openmofi.search.store.vector_table import vectors_in
 from openmofi.search.writing.incoming import Incoming, Source
 
 COMMIT_ROWS = 4096
@@ -233,7 +232,7 @@ class Writer:
     def _stored(self, segment: int, row: int) -> Array:
         with self._lock:
             name = self.connection.execute("SELECT file FROM segments WHERE id = ?", (segment,)).fetchone()[0]
-            return vectors_in(self.connection).row(name, row)
+            return self.connection.vectors().row(name, row)
 
     def _none(self) -> Array:
         return np.zeros((0, self.encoder.dim), np.float32)
@@ -242,7 +241,7 @@ class Writer:
         self, number: int, looked: Sequence[_Looked], vectors: Array, *, stamp: str = "", whole: bool = False
     ) -> None:
         """Write vectors, then thumbnails, then all that names them, at once."""
-        segment = vectors_in(self.connection).write(vectors, self.dtype) if len(vectors) else None
+        segment = self.connection.vectors().write(vectors, self.dtype) if len(vectors) else None
         with closing(Thumbnails(self.connection)) as thumbnails:
             thumbnails.put({each.content: each.thumbnail for each in looked if each.thumbnail is not None})
         before = self.changes

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from openmofi.errors import OpenMofiError
+from openmofi.storage.atomic import locked
 from openmofi.storage.copies import cache_folder
 from openmofi.storage.fingerprints.fingerprint import fingerprint
-from openmofi.storage.locks import locked
 
 BLOCK = 1 << 22
 _KEPT_SECONDS = 90 * 86_400.0

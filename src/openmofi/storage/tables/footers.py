@@ -3,20 +3,52 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from openmofi.errors import OpenMofiError
 from openmofi.storage.addresses import in_object_store, open_address, open_end, present
 from openmofi.storage.atomic import exists
 from openmofi.storage.threads import in_threads
 
-Item = TypeVar("Item")
+
+def is_ascending(strings: pa.Array) -> bool:
+    """Whether each of them is greater than the one before it, by bytes of UTF-8."""
+    return len(strings) < 2 or bool(pc.all(pc.less(strings[:-1], strings[1:])).as_py())
+
+
+def places_in(strings: pa.Array, wanted: pa.Array) -> NDArray[np.int64]:
+    """(len(wanted),) the place of each in `strings`, −1 where it is not there.
+
+    All are looked for at once, by halves: of n strings log₂ n are read for each.
+
+    Args:
+        strings: ascending, without nulls.
+        wanted: in any order, without nulls.
+    """
+    wanted = wanted.cast(strings.type)
+    low, high = np.zeros(len(wanted), np.int64), np.full(len(wanted), len(strings), np.int64)
+    while (searching := low < high).any():
+        middle = (low + high) // 2
+        less = _compared(pc.less, strings, middle, wanted)
+        low, high = np.where(searching & less, middle + 1, low), np.where(searching & ~less, middle, high)
+    if not len(strings):
+        return low - 1
+    return np.where((low < len(strings)) & _compared(pc.equal, strings, low, wanted), low, -1)
+
+
+def _compared(compare: Any, strings: pa.Array, places: NDArray[np.int64], wanted: pa.Array) -> NDArray[np.bool_]:
+    read = strings.take(pa.array(np.minimum(places, len(strings) - 1)))
+    compared: NDArray[np.bool_] = compare(read, wanted).to_numpy(zero_copy_only=False)
+    return compared
 
 
 def is_whole(path: str | Path) -> bool:
@@ -40,15 +72,10 @@ def is_whole(path: str | Path) -> bool:
     return True
 
 
-def whole(path_of: Callable[[Item], str], items: Iterable[Item]) -> Iterator[bool]:
-    """Whether the file of each item is there with its end, see `is_whole`; objects are asked for by listings.
-
-    Args:
-        path_of: of an item; called when it is wanted, so that the paths of many items are not held.
-        items: may be gone through twice.
-    """
-    there = present(path for path in map(path_of, items) if in_object_store(path))
-    return in_threads(lambda path: path in there if in_object_store(path) else is_whole(path), map(path_of, items))
+def whole(paths: Sequence[str]) -> Iterator[bool]:
+    """Whether each file is there with its end, see `is_whole`; objects are asked for by listings."""
+    there = present(path for path in paths if in_object_store(path))
+    return in_threads(lambda path: path in there if in_object_store(path) else is_whole(path), paths)
 
 
 def is_damage(error: Exception) -> bool:
@@ -103,16 +130,10 @@ def parquet_metadata(path: str | Path) -> pq.FileMetaData:
         return pq.read_metadata(handle)
 
 
-def footers(path_of: Callable[[Item], str], items: Iterable[Item]) -> Iterator[Footer | None]:
-    """`table_footer` of the file of each item, many at a time; of objects those that there are, by listings.
-
-    Args:
-        path_of, items: see `whole`.
-    """
-    there = present(path for path in map(path_of, items) if in_object_store(path))
-    return in_threads(
-        lambda path: None if in_object_store(path) and path not in there else table_footer(path), map(path_of, items)
-    )
+def footers(paths: Sequence[str]) -> Iterator[Footer | None]:
+    """`table_footer` of each file, many at a time; of objects those that there are, by listings."""
+    there = present(path for path in paths if in_object_store(path))
+    return in_threads(lambda path: None if in_object_store(path) and path not in there else table_footer(path), paths)
 
 
 def require_footer(path: str | Path) -> Footer:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.errors import UsageError
-from openmofi.evaluation.metrics.bands import thirds_of
+from openmofi.evaluation.bands import thirds_of
 from openmofi.knowledge.texts import filled
 from openmofi.training.data.plan import Ints
 from openmofi.training.data.rows import Rows, flat_lists, labels_of

@@ -19,14 +19,14 @@ from openmofi.training.data.augmentation import NO_AUGMENTATION, TrainingImages,
 from openmofi.training.data.faults import GREY, Faults, Refused, other_row, replaced
 from openmofi.training.data.hard_negatives import HardNegatives
 from openmofi.training.data.held_out import HeldOut
+from openmofi.training.data.locked_features import TextFeatures
 from openmofi.training.data.plan import Ints, Plan, SequencePlan
 from openmofi.training.data.rows import Rows, padded_labels
 from openmofi.training.data.stored import StoredArray
 from openmofi.training.data.taught import Taught, taught_tensors
-from openmofi.training.data.text_features import TextFeatures
 from openmofi.training.data.texts import TextPlan, text_id
 from openmofi.training.data.workers import Made, made_by_workers
-from openmofi.training.inputs import ModelInputs
+from openmofi.training.model.towers import ModelInputs
 
 if TYPE_CHECKING:
     from openmofi.objectives.protocol import Batch

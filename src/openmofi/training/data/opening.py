@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,12 @@ from openmofi.errors import UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.reinforcement import Knowledge
 from openmofi.storage.addresses import is_remote
-from openmofi.training.data.augmentation import TrainingImages
+from openmofi.training.data.augmentation import KeptImages, TrainingImages
 from openmofi.training.data.faults import Faults
 from openmofi.training.data.hard_negatives import HardNegatives
-from openmofi.training.data.held_out import HeldOut, hold_out
-from openmofi.training.data.kept_images import KeptImages
+from openmofi.training.data.held_out import HeldOut, draws_of, hold_out
 from openmofi.training.data.loader import Sources, TrainingData
-from openmofi.training.data.locked_features import image_features
+from openmofi.training.data.locked_features import TextFeatures, image_features, text_features
 from openmofi.training.data.pairs import read_footers, require_labelled_images, shard_fingerprints
 from openmofi.training.data.plan import (
     ClassPlan,
@@ -31,13 +30,61 @@ from openmofi.training.data.plan import (
     TrainingPlan,
     members_of_classes,
 )
-from openmofi.training.data.rows import Rows, open_rows
-from openmofi.training.data.subset import subset_of
+from openmofi.training.data.rows import Rows, labels_of, open_rows
 from openmofi.training.data.taught import Taught, classes_of
-from openmofi.training.data.text_features import TextFeatures, text_features
 from openmofi.training.data.texts import TextPlan, plan_texts
-from openmofi.training.inputs import ModelInputs
+from openmofi.training.model.towers import ModelInputs
 from openmofi.training.recipe.schema import DataSettings, EvaluateSettings
+
+_LIMIT = "limit"
+
+
+@dataclass(frozen=True)
+class Subset:
+    """The rows that are trained on, and their labels.
+
+    Attributes:
+        rows, classes: (labels,) int64 of each label, ordered by rows.
+        left_out: (m,) int64 all other rows, ascending.
+    """
+
+    rows: Ints
+    classes: Ints
+    left_out: Ints
+
+
+def subset_of(rows: Rows, held_out: Ints, min_probability: float, limit: int, seed: int) -> Subset:
+    """Choose the rows.
+
+    Args:
+        rows: of the dataset.
+        held_out: (n,) rows that are not trained on.
+        min_probability: labels below it do not count.
+        limit: most rows, those whose keys have the lowest draws; 0 for all.
+        seed: of the draws.
+
+    Raises:
+        UsageError: no row is left, or fewer than `limit`.
+    """
+    row, label, probability = labels_of(rows)
+    kept = (probability >= np.float32(min_probability)) & ~np.isin(row, held_out)
+    chosen = np.unique(row[kept])
+    if not len(chosen):
+        raise UsageError(
+            f"data.min_probability is {min_probability:g}, which leaves no row to train on.",
+            f"The greatest probability of a label is {probability.max():.3f}.",
+        )
+    if limit > len(chosen):
+        raise UsageError(
+            f"data.limit is {limit:,}, and there are {len(chosen):,} rows to train on.",
+            "Set a lower one, or 0 for all.",
+        )
+    if limit:
+        draws = draws_of(rows.take(chosen, ["key"])["key"].to_pylist(), seed, _LIMIT)
+        chosen = np.sort(chosen[np.argsort(draws, kind="stable")[:limit]])
+        kept &= np.isin(row, chosen)
+    return Subset(row[kept], label[kept], np.setdiff1d(np.arange(rows.starts[-1]), chosen))
+
 
 _KEPT_BYTES = 256 << 20
 """Of decoded images, in each process that makes batches."""

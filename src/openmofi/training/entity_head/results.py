@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from openmofi.dataset.report.plots import grouped_bars
 from openmofi.encoders import Array, Encoder
 from openmofi.encoders.arrays import normalised
-from openmofi.evaluation.metrics.bands import BANDS, thirds_of
+from openmofi.evaluation.bands import BANDS, thirds_of
 from openmofi.evaluation.metrics.retrieval import RetrievalResult, evaluate_retrieval
 from openmofi.evaluation.metrics.zero_shot import ZeroShotResult, evaluate_zero_shot
 from openmofi.storage import atomic_path, write_json

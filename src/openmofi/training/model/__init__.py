@@ -1,9 +1,6 @@
 """The model that is trained: an image tower, a text tower, and heads to their joint space."""
 
-from openmofi.training.model.build import build_model, inputs_of
-from openmofi.training.model.ema import Ema
-from openmofi.training.model.export import save_encoder
-from openmofi.training.model.groups import parameter_groups
+from openmofi.training.model.build import Ema, build_model, inputs_of, parameter_groups, save_encoder
 from openmofi.training.model.start import start_from_labels
 from openmofi.training.model.towers import DualEncoder, Tower, TrainedHead, standardise
 

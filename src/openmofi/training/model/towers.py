@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, normalize
 
-from openmofi.encoders import Array, Head, apply_head
+from openmofi.encoders import Array, Encoder, Head, Preprocessing, apply_head
 from openmofi.errors import UsageError
 from openmofi.objectives.protocol import Batch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """How images and texts become the tensors of a batch (`objectives.protocol.Batch`).
+
+    Attributes:
+        preprocessing: of live images (`image`); `None` where the image side is locked.
+        image_encoder: the locked image encoder, whose features are `image_features`; else `None`.
+        text: `none`, `tokens` (`text_tokens`, by `tokenize`) or `features` (`text_features` of `text_encoder`).
+        text_encoder: the locked text encoder (the image encoder itself where it is the same), else `None`.
+        tokenize: n texts → (n, L) int64; it can be pickled, since workers call it.
+    """
+
+    preprocessing: Preprocessing | None
+    image_encoder: Encoder | None = None
+    text: str = "none"
+    text_encoder: Encoder | None = None
+    tokenize: Callable[[Sequence[str]], Tensor] | None = None
+
 
 _STATISTICS = ("mean", "std")
 _LEAST_STD = 1e-6

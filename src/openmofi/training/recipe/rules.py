@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from openmofi.config import did_you_mean
+from openmofi.config import changed, did_you_mean, settings_from
 from openmofi.config.recipes import read_recipe
 from openmofi.errors import UsageError
 from openmofi.training.recipe.schema import (
@@ -18,22 +19,34 @@ from openmofi.training.recipe.schema import (
     RunSettings,
     TextModel,
 )
+from openmofi.training.tracking import check_trackers
 
 RECIPES = resources.files("openmofi.training") / "recipes"
 """The packaged recipes."""
 
 
-def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe and check that its settings fit each other; see `openmofi.config.recipes.read_recipe`.
+def load_recipe(
+    recipe: str | Path | Recipe, overrides: Sequence[str] = (), changes: Mapping[str, Any] | None = None
+) -> Recipe:
+    """Read a recipe, change settings of it, and check that they fit each other.
 
     Paths stay as they are written: they are relative to where the command is run.
 
+    Args:
+        recipe: its name or path, see `openmofi.config.recipes.read_recipe`; or a recipe.
+        overrides: changes as `KEY=VALUE`.
+        changes: changes by name, made after those; see `openmofi.config.changed`.
+
     Raises:
-        UsageError: see there, and `validate`.
+        UsageError: see `read_recipe`, `changed` and `validate`.
     """
-    recipe = read_recipe(Recipe(), name_or_path, overrides, RECIPES)
-    validate(recipe)
-    return recipe
+    if isinstance(recipe, Recipe):
+        loaded = settings_from(recipe, overrides)
+    else:
+        loaded = read_recipe(Recipe(), recipe, overrides, RECIPES)
+    loaded = changed(loaded, changes or {})
+    validate(loaded)
+    return loaded
 
 
 def validate(recipe: Recipe) -> None:
@@ -53,6 +66,7 @@ def validate(recipe: Recipe) -> None:
             f"optimizer.warmup is {recipe.optimizer.warmup}, more than run.steps = {recipe.run.steps}.",
             "Set optimizer.warmup too where steps are few.",
         )
+    check_trackers(recipe.run.trackers)
     check_evaluation(recipe.run, texts=recipe.model.text.spec != "none")
 
 

@@ -366,7 +366,8 @@ class RunSettings(Settings):
         best: metric by which a checkpoint is the best: an evaluator's, such as `retrieval/map`, and the best checkpoint
             becomes the encoder; or one of the log's means, with `-` in front where less is better.
         threads: of torch, a process; 0 leaves its choice.
-        trackers: what gets the scalars of the log beside `log.jsonl`: `tensorboard`, `wandb`, `mlflow`, `trackio`.
+        trackers: what gets the scalars of the log beside `log.jsonl`: `tensorboard`, `wandb`, `mlflow`,
+            `trackio`, or what a package adds.
         project: of the trackers; groups runs.
         curves: write `curves.html`, a page of the learning curves, when the run ends or is stopped.
         report: measure the head of a locked encoder on the held-out rows beside the encoder itself, by length of the
@@ -387,7 +388,7 @@ class RunSettings(Settings):
     keep: Annotated[PositiveInt, FREE] = 3
     best: Annotated[str, Meta(pattern="^(-.|[^-])", description="a metric of the log, such as -loss")] = "-loss"
     threads: Annotated[NonNegativeInt, FREE] = 0
-    trackers: Annotated[tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...], FREE] = ("tensorboard",)
+    trackers: Annotated[tuple[str, ...], FREE] = ("tensorboard",)
     project: Annotated[str, FREE] = "openmofi"
     curves: Annotated[bool, FREE] = True
     report: Annotated[bool, FREE] = False

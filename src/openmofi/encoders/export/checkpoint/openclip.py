@@ -15,8 +15,15 @@ from safetensors.torch import save_file
 from torch import nn
 
 from openmofi.encoders.encoder import Encoder
-from openmofi.encoders.export.checkpoint.library import Opened, batched
-from openmofi.encoders.export.checkpoint.sides import Affine, Side, into_linear, into_projection, side_of
+from openmofi.encoders.export.checkpoint.sides import (
+    Affine,
+    Opened,
+    Side,
+    batched,
+    into_linear,
+    into_projection,
+    side_of,
+)
 from openmofi.encoders.libraries.openclip_sources import ModelSource, folder_source, is_folder, source_of
 from openmofi.encoders.protocol import Preprocessing
 from openmofi.errors import UsageError

@@ -12,8 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from openmofi.encoders.encoder import Encoder
-from openmofi.encoders.export.checkpoint.library import Opened, batched
-from openmofi.encoders.export.checkpoint.sides import Side, linear, side_of
+from openmofi.encoders.export.checkpoint.sides import Opened, Side, batched, linear, side_of
 from openmofi.encoders.protocol import Preprocessing
 from openmofi.errors import UsageError
 from openmofi.quiet import quiet_logging

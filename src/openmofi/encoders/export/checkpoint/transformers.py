@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 from openmofi.encoders.encoder import Encoder
-from openmofi.encoders.export.checkpoint.library import Opened, batched
-from openmofi.encoders.export.checkpoint.sides import Affine, Side, into_projection, side_of
+from openmofi.encoders.export.checkpoint.sides import Affine, Opened, Side, batched, into_projection, side_of
 from openmofi.encoders.protocol import Preprocessing
 from openmofi.encoders.texts.tokens import HuggingFaceTokens
 from openmofi.errors import UsageError

@@ -1,0 +1,96 @@
+"""What the front door takes as `**changes`; made of the fields of settings by tools/changes.py."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
+from openmofi.config import Settings
+
+class BuildDatasetChanges(TypedDict, total=False):
+    min_images: int
+    max_images: int | None
+    near_duplicates: int | None
+
+class BuildIndexChanges(TypedDict, total=False):
+    text_column: str | Sequence[str]
+    image_column: str | Sequence[str]
+    key_column: str | Sequence[str]
+    image_root: str
+
+class BuildKbChanges(TypedDict, total=False):
+    candidates: int
+
+class ExplainChanges(TypedDict, total=False):
+    detector: str
+    linker: str
+    max_candidates: int
+    boilerplate: bool
+    template: str
+    threshold: float
+    top_k: int
+    sibling_margin: float
+    selection: Mapping[str, Any] | Settings
+
+class ExportChanges(TypedDict, total=False):
+    format: str
+    precision: Literal["fp32", "bf16", "int8"]
+    max_loss: float
+
+class ExportDatasetChanges(TypedDict, total=False):
+    images: Literal["auto", "embed", "reference"]
+    min_probability: float
+    image_column: str | Sequence[str]
+    key_column: str | Sequence[str]
+    image_root: str
+    licence: str
+    read: Mapping[str, Any] | Settings
+
+class LabelChanges(TypedDict, total=False):
+    detector: str
+    linker: str
+    max_candidates: int
+    boilerplate: bool
+    template: str
+    threshold: float
+    target_precision: float | None
+    top_k: int
+    sibling_margin: float
+    adapt: bool
+    rescue: bool
+    batch_size: int
+    max_image_pixels: int
+    max_text_chars: int
+    max_image_bytes: int
+    on_damage: Literal["stop", "keep"]
+    max_unpack_ratio: int
+    text_column: str | Sequence[str]
+    image_column: str | Sequence[str]
+    key_column: str | Sequence[str]
+    url_column: str | Sequence[str]
+    image_root: str
+    seed: int
+    text: Mapping[str, Any] | Settings
+    selection: Mapping[str, Any] | Settings
+    read: Mapping[str, Any] | Settings
+
+class RecogniseChanges(TypedDict, total=False):
+    limit: int
+    batch_size: int
+    max_image_pixels: int
+    on_damage: Literal["stop", "keep"]
+    max_unpack_ratio: int
+    text_column: str | Sequence[str]
+    image_column: str | Sequence[str]
+    key_column: str | Sequence[str]
+    image_root: str
+    unnamed: float
+    read: Mapping[str, Any] | Settings
+
+class ReinforceChanges(TypedDict, total=False):
+    augmentations: int
+    captions: int
+    precision: Literal["fp16", "bf16", "int8"]
+    size: int
+    captioner: str
+    batch_size: int
+    seed: int
+    entity_scores: int

@@ -1,0 +1,168 @@
+"""Tables of a whole corpus, merged in tasks: a sketch says what is worth keeping, and a second pass keeps that.
+
+What a corpus repeats, or what its rows share, is little, but which rows it is only all of them together say. Each part
+of the shards gives a sketch of a fixed size; the sketches become one, eight at a time in tasks; by that each part gives
+the few rows that may count, and these are joined. So the process that drives a job reads one small file a part, and
+neither a sketch nor the tables of the shards.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.lib.format import read_array, write_array
+from numpy.typing import NDArray
+
+from openmofi.engine.steps import Running
+from openmofi.storage.addresses import is_remote, local_path, open_address
+from openmofi.storage.atomic import atomic_path, read_arrow, remove_folder, write_arrow
+from openmofi.storage.shards import Shard
+
+Block = TypeVar("Block", contravariant=True)
+Sketch = NDArray[Any]
+Blocks = Callable[[Sequence[Shard]], Iterable[Any]]
+PART, PARTS, TOGETHER = 64, 64, 8
+"""Shards of a part, at least; parts, at most; and sketches that a task makes one."""
+
+
+class TwoPass(Protocol[Block]):
+    """What is merged, and how. Parts may be cut anywhere, and come in any order: the outcome is the same."""
+
+    def sketch(self, blocks: Iterable[Block]) -> Sketch:
+        """Of a part."""
+
+    def combined(self, first: Sketch, second: Sketch) -> Sketch:
+        """The sketch of two parts; may change `first`. In whatever order parts are combined, the last is the same."""
+
+    def kept(self, blocks: Iterable[Block], sketch: Sketch) -> pa.Table:
+        """The rows of a part that may count by the sketch of all parts."""
+
+    def joined(self, parts: Iterable[pa.Table]) -> pa.Table:
+        """The outcome."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    number: int
+    shards: tuple[Shard, ...]
+
+    def __str__(self) -> str:
+        return f"{self.shards[0]} to {self.shards[-1]}"
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """One of the two passes over a part; a `WorkFactory`."""
+
+    merge: TwoPass[Any]
+    blocks: Blocks
+    folder: str
+    second: bool
+
+    def __call__(self) -> Callable[[_Part], dict[str, Any]]:
+        return self._kept if self.second else self._sketched
+
+    def _sketched(self, part: _Part) -> dict[str, Any]:
+        _save(f"{self.folder}/{part.number}.zst", self.merge.sketch(self.blocks(part.shards)))
+        return {"shards": len(part.shards)}
+
+    def _kept(self, part: _Part) -> dict[str, Any]:
+        sketch = _mapped(f"{self.folder}/all.npy")
+        write_arrow(f"{self.folder}/{part.number}.arrow", self.merge.kept(self.blocks(part.shards), sketch))
+        return {"shards": len(part.shards)}
+
+
+@dataclass(frozen=True)
+class _Combining:
+    """Makes some sketches one, and the last of them the one that is mapped; a `WorkFactory`.
+
+    Its tasks are the sketches' names.
+    """
+
+    merge: TwoPass[Any]
+    folder: str
+    last: bool = False
+
+    def __call__(self) -> Callable[[tuple[str, ...]], dict[str, Any]]:
+        return self._combined
+
+    def _combined(self, names: tuple[str, ...]) -> dict[str, Any]:
+        sketch = reduce(self.merge.combined, (_load(f"{self.folder}/{name}.zst") for name in names))
+        if self.last:
+            with atomic_path(f"{self.folder}/all.npy") as temporary, open(temporary, "wb") as handle:
+                np.save(handle, sketch, allow_pickle=False)
+        else:
+            _save(f"{self.folder}/{_combined_name(names)}.zst", sketch)
+        return {"sketches": len(names)}
+
+
+def _combined_name(names: Sequence[str]) -> str:
+    """The name of what some sketches become."""
+    return f"from-{names[0]}"
+
+
+def merged(merge: TwoPass[Block], blocks: Callable[[], Iterable[Block]]) -> pa.Table:
+    """The outcome for one part, which is everything."""
+    return merge.joined([merge.kept(blocks(), merge.sketch(blocks()))])
+
+
+def merged_in_tasks(
+    merge: TwoPass[Any], blocks: Blocks, shards: Sequence[Shard], folder: str, running: Running
+) -> pa.Table:
+    """The outcome for the blocks of all shards.
+
+    Args:
+        merge: what is merged; travels to the workers, as `blocks` does.
+        blocks: gives those of some shards.
+        shards: all of them; up to 64 are one part, which is done here.
+        folder: for sketches and rows of the parts; it is gone in the end.
+        running: does the parts.
+    """
+    size = max(PART, math.ceil(len(shards) / PARTS))
+    parts = [
+        _Part(number, tuple(shards[start : start + size])) for number, start in enumerate(range(0, len(shards), size))
+    ]
+    if len(parts) < 2:
+        return merged(merge, lambda: blocks(shards))
+    remove_folder(folder)
+    try:
+        running.do("count", _Pass(merge, blocks, folder, second=False), parts)
+        names = [str(part.number) for part in parts]
+        while len(names) > TOGETHER:
+            some = [tuple(names[start : start + TOGETHER]) for start in range(0, len(names), TOGETHER)]
+            running.do("combine", _Combining(merge, folder), some)
+            names = list(map(_combined_name, some))
+        running.do("combine", _Combining(merge, folder, last=True), [tuple(names)])
+        running.do("collect", _Pass(merge, blocks, folder, second=True), parts)
+        return merge.joined(read_arrow(f"{folder}/{part.number}.arrow") for part in parts)
+    finally:
+        remove_folder(folder)
+
+
+def _save(path: str, sketch: Sketch) -> None:
+    """Compressed: most cells of a part's sketch are empty."""
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "wb") as handle,
+        pa.CompressedOutputStream(handle, "zstd") as packed,
+    ):
+        write_array(packed, sketch, allow_pickle=False)
+
+
+def _load(path: str) -> Sketch:
+    with open_address(path) as handle, pa.CompressedInputStream(handle, "zstd") as packed:
+        return read_array(packed, allow_pickle=False)
+
+
+def _mapped(path: str) -> Sketch:
+    """Read an array; only look at it where it is local, since all workers of a machine share one."""
+    if not is_remote(path):
+        return np.load(local_path(path), mmap_mode="r", allow_pickle=False)
+    with open_address(path) as handle:
+        return np.load(handle, allow_pickle=False)

@@ -1,0 +1,50 @@
+"""What installed packages add to OpenMOFI, found by their entry points.
+
+A package names what it adds in its `pyproject.toml`, as in `[project.entry-points."openmofi.detectors"]`; the plug-ins
+that lie in this package do the same. Nothing is imported before it is asked for (docs/extending.md).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from openmofi.errors import OpenMofiError
+
+
+@cache
+def _all() -> dict[str, dict[str, EntryPoint]]:
+    groups: dict[str, dict[str, EntryPoint]] = {}
+    points = entry_points()
+    for group in points.groups:
+        if group.startswith("openmofi."):
+            groups[group.removeprefix("openmofi.")] = {point.name: point for point in points.select(group=group)}
+    return groups
+
+
+def extension_names(group: str) -> list[str]:
+    """Return the sorted names that installed packages add to `openmofi.GROUP`; imports nothing."""
+    return sorted(_all().get(group, {}))
+
+
+def extension(group: str, name: str) -> Any:
+    """Return what an installed package adds to `openmofi.GROUP` under a name; `None` where none does.
+
+    Raises:
+        MissingExtraError: it needs a package that is not installed, and says so.
+        OpenMofiError: it cannot be imported.
+    """
+    point = _all().get(group, {}).get(name)
+    if point is None:
+        return None
+    try:
+        return point.load()
+    except OpenMofiError:
+        raise
+    except (ImportError, AttributeError) as error:
+        package = point.dist.name if point.dist else point.module
+        raise OpenMofiError(
+            f"The extension {name!r} of the package {package} cannot be loaded: {error}.",
+            f"Install its dependencies, or remove it with: pip uninstall {package}.",
+        ) from error

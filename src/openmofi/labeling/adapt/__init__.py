@@ -1,1 +1,0 @@
-"""An adapter fitted on the job's own links."""

@@ -1,1 +1,0 @@
-"""Which entities an image shows: a calibration put to use on every shard."""

@@ -1,0 +1,237 @@
+"""A label job that runs: what it was given, what its steps have made so far, and the sample that it decides by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from openmofi.encoders import Encoder
+from openmofi.encoders.scale import fit_scale
+from openmofi.engine.steps import Running
+from openmofi.features.entity_table import EntityFeatures
+from openmofi.knowledge import KnowledgeBase, depictability
+from openmofi.labeling.calibrate.calibration import Calibration
+from openmofi.labeling.calibrate.evidence import Evidence, Scorer, gather_evidence, joined, judged_once
+from openmofi.labeling.calibrate.neighbours import FEWEST_WITNESSES, FITTED_ON, Gallery, Space, hashed_words
+from openmofi.labeling.calibrate.rounds import Fitted, Sample
+from openmofi.labeling.label_settings import LabelSettings
+from openmofi.labeling.summaries import CorpusSummary, LabelSummary
+from openmofi.labeling.tables import ReadShard, Tables, judged_rows, mention_names
+from openmofi.labeling.verdicts.threshold import Correction
+from openmofi.storage import Shard
+
+SET_ASIDE_FILE = "set_aside.json"
+"""Names of shards that could not be read when calibration and threshold were decided: they have no part in these."""
+CALIBRATION_PAIRS = 50_000
+_CALIBRATION_SHARDS = 50
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Who judges.
+
+    Attributes:
+        encoder: has the feature fingerprint of what was read.
+        calibration: of that encoder.
+        gallery: file of the witnesses (`openmofi.labeling.calibrate.neighbours`), or "".
+    """
+
+    encoder: Encoder
+    calibration: Calibration
+    gallery: str = ""
+
+
+@dataclass(eq=False)
+class LabelJob:
+    """What the steps of a label job share. No step asks another for its files: `tables` names them.
+
+    Attributes:
+        planned: all shards of the job.
+        tables: names their tables.
+        encoder: the one that features are of; an adapter over it may judge.
+        settings: see `LabelSettings`.
+        running: the engine, the progress, and the shards that failed.
+        out: folder of the labels.
+        known: a calibration that was given, or that an earlier try or the encoder left.
+        known_path: its file.
+        correction: by verdicts.
+        late: names of shards that are judged, and decide nothing: the decisions were taken without them; `None` where
+            nothing has been decided yet, until it is seen which cannot be read.
+        shards: those that have not failed.
+        unlinked: those whose links have still to be made.
+        links: what the links of all shards say.
+        entities: text features of the entities that occur, and of a known reference set.
+        adapted: the adapter over the encoder; `None` without one.
+        judges: whose probabilities are averaged; an adapter goes first, the encoder that it stands on second.
+        threshold: least probability of a label.
+        check: whether the adapter judges, and why; empty without one.
+        labels: what the labels say.
+    """
+
+    planned: tuple[Shard, ...]
+    tables: Tables
+    encoder: Encoder
+    settings: LabelSettings
+    running: Running
+    out: str = ""
+    known: Fitted | None = None
+    known_path: str = ""
+    correction: Correction | None = None
+    late: frozenset[str] | None = frozenset()
+    shards: Sequence[Shard] = ()
+    unlinked: Sequence[Shard] = ()
+    links: CorpusSummary = field(init=False)
+    entities: EntityFeatures = field(init=False)
+    adapted: Encoder | None = None
+    judges: tuple[Judge, ...] = ()
+    threshold: float = 1.0
+    check: dict[str, Any] = field(default_factory=dict)
+    labels: LabelSummary = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shards = self.planned
+
+    @property
+    def kb(self) -> KnowledgeBase:
+        """The knowledge base."""
+        return self.tables.kb
+
+    @property
+    def template(self) -> str:
+        """The template of the entities' texts."""
+        return self.settings.selection.template
+
+    @property
+    def content(self) -> list[str]:
+        """Fingerprints of the shards that decide."""
+        return [shard.fingerprint for shard in self.planned if shard.name not in (self.late or ())]
+
+    def rows(self, shard: Shard) -> int:
+        """Return how many pairs a shard has."""
+        return self.links.rows[shard.fingerprint]
+
+    @cached_property
+    def sample(self) -> tuple[Shard, ...]:
+        """What decisions are fitted on: shards spread evenly, at least 50 and so many as hold 50,000 pairs, or all."""
+        shards = [shard for shard in self.shards if shard.name not in (self.late or ())]
+        count = len(shards)
+        if count > _CALIBRATION_SHARDS:
+            mean = max(sum(map(self.rows, shards)) / count, 1.0)
+            count = min(count, max(_CALIBRATION_SHARDS, math.ceil(CALIBRATION_PAIRS / mean)))
+        return tuple(shards[number] for number in np.linspace(0, len(shards) - 1, count).round().astype(int))
+
+    def blocks(self) -> Iterator[ReadShard]:
+        """Read the links and features of the shards of `sample`."""
+        for shard in self.sample:
+            yield from ReadShard.blocks(self.tables, shard)
+
+
+_SCALE_PAIRS, _LEAST_SCALE_PAIRS = 2048, 16
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What a block of rows adds to a sample."""
+
+    evidence: Evidence
+    images: NDArray[np.float16]
+    texts: list[str]
+    groups: NDArray[np.uint64]
+    names: list[str]
+
+
+def corpus_sample(
+    job: LabelJob, scorer: Scorer, seed: int, witnesses: Gallery | None = None, space: Space | None = None
+) -> Sample:
+    """At most 50,000 pairs, drawn evenly from shards spread evenly over the corpus, with decoys and as a gallery.
+
+    A decoy's image is of the same block of rows as its text.
+
+    Args:
+        job: gives the pairs.
+        scorer: gives the evidence.
+        seed: of what is drawn.
+        witnesses: of another corpus, where the pairs are not to be their own.
+        space: of the images, where it is known already: `image_space`.
+    """
+    share = min(1.0, CALIBRATION_PAIRS / max(sum(map(job.rows, job.sample)), 1))
+    space = witnesses.space if witnesses else space or image_space(job)
+    parts = [_part(job, read, scorer, space, share, [seed, number]) for number, read in enumerate(job.blocks())]
+    evidence, ids = renumbered(joined([part.evidence for part in parts]), job.entities, witnesses)
+    names, name = np.unique(np.array([name for part in parts for name in part.names], object), return_inverse=True)
+    source = np.unique(np.concatenate([part.groups for part in parts]), return_inverse=True)[1].astype(np.int64)
+    log_odds = depictability(job.kb, job.kb.rows(ids))
+    images = np.concatenate([part.images for part in parts])
+    texts = [text for part in parts for text in part.texts]
+    gallery, nearest = None, None
+    if witnesses:
+        gallery = witnesses.naming(ids)
+        nearest = gallery.nearest(images, hashed_words(texts))
+    elif evidence.pairs >= FEWEST_WITNESSES:
+        gallery = Gallery.of(space, images, texts, ids, evidence.pair, evidence.entity, evidence.link_score)
+        nearest = gallery.nearest(images, gallery.words, np.arange(len(images)))
+    return Sample(
+        evidence, ids, log_odds, names.tolist(), name.astype(np.int64), source, gallery, nearest, witnesses is not None
+    )
+
+
+def renumbered(evidence: Evidence, entities: EntityFeatures, witnesses: Gallery | None) -> tuple[Evidence, list[str]]:
+    """The evidence with the entities of the sample, and those that `witnesses` name, as 0, 1, 2 …; and these."""
+    named = entities.places(witnesses.ids) if witnesses else np.zeros(0, np.int64)
+    rows = np.unique(np.concatenate([evidence.entity, evidence.random_entity, named[named >= 0]]))
+    ids: list[str] = entities.ids.take(pa.array(rows)).to_pylist()
+    return replace(
+        evidence,
+        entity=np.searchsorted(rows, evidence.entity),
+        random_entity=np.searchsorted(rows, evidence.random_entity),
+    ), ids
+
+
+def image_space(job: LabelJob) -> Space:
+    """Of some 3,072 of the images, since features are too large to be held of all pairs at once."""
+    step = math.ceil(max(sum(map(job.rows, job.sample)), 1) / FITTED_ON)
+    return Space.of(np.concatenate([read.features.values[read.usable][::step] for read in job.blocks()]))
+
+
+def _part(job: LabelJob, read: ReadShard, scorer: Scorer, space: Space, share: float, seed: list[int]) -> _Part:
+    usable = np.flatnonzero(read.usable)
+    chosen = np.random.default_rng(seed).permutation(usable)[: math.ceil(share * len(usable))]
+    rows = np.sort(chosen) if share < 1 else usable
+    links, every = read.links.of_pairs(rows), np.ones(len(rows), bool)
+    seen = scorer.images(read.shard, [read.keys[row] for row in rows], read.features.values[rows])
+    vectors = job.kb.vectors(job.kb.rows(links.entity_ids.to_pylist()))
+    source = np.unique(read.groups[rows], return_inverse=True)[1].astype(np.int64)
+    evidence = gather_evidence(links, every, seen, judged_rows(read.links, job.entities), vectors, seed[0], source)
+    judged = judged_once(links, every)
+    named = rows[np.unique(links.pair[judged])]
+    texts = read.table.column("text").take(pa.array(named)).to_pylist()
+    names = mention_names(read.table.column("mentions"), rows[links.pair[judged]], links.mention[judged])
+    images = space.project(read.features.values[named]).astype(np.float16)
+    return _Part(evidence, images, texts, read.groups[named], names)
+
+
+def own_scale(job: LabelJob, encoder: Encoder, seed: int) -> float:
+    """The factor on cosines of an encoder whose own is unknown, fitted to at most 2,048 of the job's pairs.
+
+    Pairs have distinct texts, see `openmofi.encoders.scale`. With fewer than 16 it stays 1.
+    """
+    texts: dict[str, NDArray[np.floating[Any]]] = {}
+    for read in job.blocks():
+        captions = read.table.column("text").to_pylist()
+        for row in np.flatnonzero(read.usable):
+            if len(texts) < _SCALE_PAIRS:
+                texts.setdefault(captions[row], read.features.values[row].astype(np.float32))
+        if len(texts) >= _SCALE_PAIRS:
+            break
+    if len(texts) < _LEAST_SCALE_PAIRS:
+        return 1.0
+    return fit_scale(
+        encoder.project_images(np.stack(list(texts.values()))), encoder.embed_texts(list(texts)), seed=seed
+    ).scale

@@ -1,0 +1,182 @@
+"""The first steps of the label job: one pass over a shard gives its texts, their n-grams and its images' features.
+
+Image bytes are read once and never copied. Decoding runs in threads, the encoder in one of its own, and the tables are
+written in others; all overlap, since Pillow, torch and Arrow release Python's lock. Mentions are looked for in a second
+pass, over the texts alone (`link.py`), when it is known what the whole corpus repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from openmofi.engine.steps import Step
+from openmofi.engine.two_pass import merged_in_tasks
+from openmofi.features.store import PreparedImage, content_digits
+from openmofi.features.stream import ahead, lane
+from openmofi.labeling.groups import GroupMerge, PairKeys
+from openmofi.labeling.label_job import LabelJob
+from openmofi.labeling.link import link_step
+from openmofi.labeling.summaries import TextSummary
+from openmofi.labeling.tables import Tables
+from openmofi.mentions.repeats import RepeatMerge, ngram_blocks, summary
+from openmofi.pairs import read_pairs
+from openmofi.schema import NGRAMS, TEXTS, Pair, PairStatus
+from openmofi.storage import Shard, write_arrow, write_table
+from openmofi.storage.atomic import remove_leftovers
+from openmofi.storage.tables.blocks import BLOCK_ROWS, read_table_blocks, table_blocks
+from openmofi.storage.tables.footers import is_whole, table_footer
+
+
+def read(job: LabelJob) -> None:
+    """Read the shards whose features are missing, or whose texts are while some links have still to be made."""
+    tables = job.tables
+    job.unlinked = link_step(tables).missing(job.shards)
+    embedded = tables.features.having(job.shards)
+    if not job.unlinked and len(embedded) == len(job.shards):
+        return
+    # A killed job's half-written tables may be as large as its shards.
+    remove_leftovers(tables.features.cache)
+    untexted = set(_texts(tables).missing(job.shards))
+    needed = untexted if job.unlinked else set()
+    unread = [shard for shard in job.shards if shard in needed or shard not in embedded]
+    fresh = all(shard in untexted and shard not in embedded for shard in unread)
+    job.running.do_shards("read", partial(ShardReader, tables, fresh), unread)
+    job.running.left(job.shards)
+
+
+def repeats(job: LabelJob) -> None:
+    """Find what the texts of the corpus repeat, where links have still to be made."""
+    tables = job.tables
+    if job.unlinked and tables.repeats and not is_whole(tables.repeats):
+        shards = job.running.left(job.shards)
+        total = sum(_texts(tables).finished(shards), TextSummary(0, 0))
+        merge, parts = RepeatMerge(total.usable, total.ngrams), f"{tables.repeats}.parts"
+        write_table(tables.repeats, merged_in_tasks(merge, partial(_ngrams, tables), shards, parts, job.running))
+
+
+def groups(job: LabelJob) -> None:
+    """Find which pairs of the corpus belong together."""
+    path, pairs = job.tables.groups, sum(map(job.rows, job.shards))
+    if not is_whole(path):
+        blocks, parts = partial(_keys, job.tables), f"{path}.parts"
+        write_arrow(path, merged_in_tasks(GroupMerge(pairs), blocks, job.shards, parts, job.running))
+
+
+def _texts(tables: Tables) -> Step[TextSummary]:
+    return Step("read", tables.texts, partial(ShardReader, tables), TextSummary)
+
+
+def _ngrams(tables: Tables, shards: Sequence[Shard]) -> Iterator[pa.Table]:
+    return ngram_blocks([tables.texts(shard) for shard in shards])
+
+
+def _keys(tables: Tables, shards: Sequence[Shard]) -> Iterator[PairKeys]:
+    """Read the keys of the pairs of some shards."""
+    for shard in shards:
+        links = read_table_blocks(tables.links(shard), ["template", "source"])
+        features = tables.features.blocks(shard.name, shard.fingerprint)
+        for table, images in zip(links, features, strict=True):
+            yield PairKeys.of(table, images.table)
+
+
+@dataclass(frozen=True)
+class ShardReader:
+    """Reads one shard after another.
+
+    Attributes:
+        tables: names what it writes.
+        fresh: whether nothing of its shards is there, so that it need not look.
+    """
+
+    tables: Tables
+    fresh: bool = False
+
+    def __call__(self, shard: Shard) -> dict[str, Any]:
+        """Write the shard's texts, n-grams and features where they are missing; returns its row count."""
+        store, path = self.tables.features, self.tables.texts(shard)
+        needs_texts = self.fresh or TextSummary.of(table_footer(path)) is None
+        needs_features = self.fresh or not store.has(shard.name, shard.fingerprint)
+        if not needs_texts and not needs_features:
+            return {"rows": 0}
+        rows = 0
+        prepare = store.prepare if needs_features else _undecoded
+        with ExitStack() as stack:
+            # The texts' tables are finished while the encoder is busy with the last images.
+            embed = (
+                stack.enter_context(store.embedding(shard.name, shard.fingerprint, first=self.fresh))
+                if needs_features
+                else None
+            )
+            add_texts = (
+                stack.enter_context(writing_texts(path, ngrams=self.tables.text.boilerplate)) if needs_texts else None
+            )
+            write = stack.enter_context(lane())
+            batches = stack.enter_context(closing(ahead(read_pairs(shard, store.read), prepare, store.batch_size)))
+            for batch in batches:
+                rows += len(batch)
+                images = [image for _, image in batch]
+                if add_texts:
+                    write(add_texts, [pair for pair, _ in batch], [image.content for image in images])
+                if embed:
+                    embed(images)
+        return {"rows": rows}
+
+
+@contextmanager
+def writing_texts(path: str, *, ngrams: bool) -> Generator[Callable[[Sequence[Pair], Sequence[str]], None]]:
+    """Write the texts of a shard, and where they are asked for their n-grams (`openmofi.schema.TEXTS`).
+
+    What is yielded takes the shard's pairs in order, and the digits of each one's image. N-grams are counted in blocks
+    of rows, whatever the batches that these come in.
+    """
+    notes: dict[str, str] = {}
+    held: list[tuple[Any, ...]] = []
+    usable = counted = 0
+    with table_blocks(path, TEXTS, notes) as write:
+
+        def write_block() -> None:
+            nonlocal usable, counted
+            rows, held[:BLOCK_ROWS] = held[:BLOCK_ROWS], []
+            texts = [(text, image) for _, text, status, _, _, image in rows if status == PairStatus.OK]
+            table = summary(*zip(*texts, strict=True)) if ngrams and texts else NGRAMS.empty_table()
+            usable, counted = usable + len(texts), counted + len(table)
+            write(_texts_table(rows, table))
+
+        def add(pairs: Sequence[Pair], images: Sequence[str]) -> None:
+            held.extend(
+                (pair.key, pair.text, str(pair.status), pair.url, pair.kinds, image)
+                for pair, image in zip(pairs, images, strict=True)
+            )
+            while len(held) >= BLOCK_ROWS:
+                write_block()
+
+        yield add
+        if held:
+            write_block()
+        notes |= TextSummary(usable, counted).notes()
+
+
+def _texts_table(rows: Sequence[tuple[Any, ...]], ngrams: pa.Table) -> pa.Table:
+    """A block of `TEXTS` with its n-grams in the first row; after the columns, `rows` have their images' digits."""
+    *columns, _ = zip(*rows, strict=True)
+    offsets = np.full(len(rows) + 1, len(ngrams), np.int32)
+    offsets[0] = 0
+    lists = pa.ListArray.from_arrays(offsets, ngrams.combine_chunks().to_struct_array().combine_chunks())
+    return pa.Table.from_arrays(
+        [
+            *(pa.array(column, field.type) for column, field in zip(columns, TEXTS, strict=False)),
+            lists.cast(TEXTS.field("ngrams").type),
+        ],
+        schema=TEXTS,
+    )
+
+
+def _undecoded(pair: Pair) -> PreparedImage:
+    return PreparedImage(pair.key, pair.status, content=content_digits(pair.image))

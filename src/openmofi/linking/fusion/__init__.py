@@ -1,1 +1,0 @@
-"""The fusion decoder: reads a text with all candidates and chooses one."""

@@ -1,0 +1,1 @@
+"""FusionED: a decoder that reads a text with all candidates and chooses one; how it is trained and evaluated."""

@@ -1,0 +1,278 @@
+"""A knowledge base of Wikidata: dumps in, the memory-mapped folder out."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from openmofi.config import did_you_mean
+from openmofi.engine.protocol import Progress, Quiet
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.knowledge.builders.build import BuildSettings, build
+from openmofi.knowledge.builders.source import ReadSource, read_source
+from openmofi.knowledge.files import beside
+from openmofi.knowledge.files.database import JOINED, MEMORY, memory_bytes
+from openmofi.plugins.wikidata.anchors.site import language_codes
+from openmofi.plugins.wikidata.dump import BLOCK
+from openmofi.plugins.wikidata.items import ITEMS, RELATIONS, latin_letters, property_number
+from openmofi.plugins.wikidata.parts import PARQUET, Parts, read_parts
+from openmofi.plugins.wikidata.priors import PriorSources
+from openmofi.plugins.wikidata.published import PublishedColumns
+from openmofi.plugins.wikidata.select import Selected, class_rules, read_redirects, select_tables
+from openmofi.storage import (
+    Manifest,
+    atomic_path,
+    file_fingerprint,
+    fingerprint,
+    locked,
+    read_parquet,
+    require_local,
+    write_arrow,
+)
+from openmofi.storage.fingerprints.digests import file_digest
+from openmofi.storage.tables.blocks import arrow_blocks
+
+_log = logging.getLogger(__name__)
+_LANGUAGE = 20
+DUMP_FILES = ("*.json", "*.json.gz", "*.json.bz2", "*.json.zst", f"*{PARQUET}")
+BUILDER = "wikidata"
+
+
+@dataclass(frozen=True)
+class WikidataSettings(BuildSettings):
+    """How a knowledge base of Wikidata is built, beside what holds for all.
+
+    Attributes:
+        languages: of names and descriptions, the preferred one first.
+        kinds: ids of classes; only their members stay. All where empty.
+        drop: ids of classes that go, with their subclasses.
+        visual_only: drop classes that no image shows as themselves, too (`classes.toml`).
+        max_broken: the share of lines that cannot be read from which on a dump counts as damaged.
+        external_ids: properties such as `P214`, whose values are kept beside the base.
+        transliterate: those of `languages` whose labels and aliases are names in Latin letters too.
+    """
+
+    languages: tuple[str, ...] = ("en",)
+    kinds: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    visual_only: bool = False
+    max_broken: float = 0.001
+    external_ids: tuple[str, ...] = ()
+    transliterate: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Extras:
+    """Files beside the dumps.
+
+    Attributes:
+        priors: what names mean, counted elsewhere.
+        redirects: items that were merged into others; see `read_redirects`.
+        columns: of Parquet that others publish; see `PublishedColumns.read`.
+    """
+
+    priors: PriorSources = field(default_factory=PriorSources)
+    redirects: Path | None = None
+    columns: Path | None = None
+
+    @classmethod
+    def of(
+        cls,
+        anchors: Sequence[str | Path] = (),
+        pageviews: str | Path | None = None,
+        redirects: str | Path | None = None,
+        columns: str | Path | None = None,
+    ) -> Extras:
+        """Of paths as callers have them."""
+        return cls(
+            PriorSources(tuple(map(Path, anchors)), Path(pageviews) if pageviews else None),
+            Path(redirects) if redirects else None,
+            Path(columns) if columns else None,
+        )
+
+    def inputs(self) -> dict[str, str]:
+        """Name of a file, with what it is → its fingerprint."""
+        own = {f"redirects/{self.redirects.name}": file_fingerprint(self.redirects)} if self.redirects else {}
+        if self.columns:
+            own[f"columns/{self.columns.name}"] = file_digest(self.columns)
+        return {**self.priors.inputs(), **own}
+
+
+def build_wikidata(
+    dumps: Sequence[str | Path],
+    out: str | Path,
+    settings: WikidataSettings | None = None,
+    *,
+    extras: Extras | None = None,
+    work: str | Path | None = None,
+    memory: str = MEMORY,
+    workers: int = 0,
+    progress: Progress | None = None,
+    restart: bool = False,
+) -> Manifest:
+    """Build a knowledge base of dumps of Wikidata; the same dumps give the same bytes, in any order.
+
+    Args:
+        dumps: JSON dumps as Wikidata publishes them (`wikidata-DATE-all.json.gz`, .bz2, .zst or plain), also cut into
+            parts of whole lines; Parquet as others publish it; or folders of these.
+        out: folder of the knowledge base.
+        settings: see there.
+        extras: anchors, page views, redirects, and which columns of Parquet hold what.
+        work: folder for what has been read, which a later build that has some of the same files begins with;
+            `OUT.work` where not given. It can be removed once the base is built.
+        memory: that the build may use beside the processes that parse, such as `8GB`.
+        workers: processes that parse; one a core where 0.
+        progress: receives each step.
+        restart: see `openmofi.knowledge.builders.build.build`; what was read is kept.
+
+    Raises:
+        UsageError: a language, class or property is none, or the anchors are of other languages.
+        MissingExtraError: a library of the extra `wikidata` is missing.
+        OpenMofiError: a dump is missing, damaged or cut off, or a file of `extras` is none; no item is left; `out`
+            holds something else.
+    """
+    settings, extras, progress = settings or WikidataSettings(), extras or Extras(), progress or Quiet()
+    rules = class_rules(settings.kinds, settings.drop, visual_only=settings.visual_only)
+    _require_known(settings)
+    require_local(out)
+    joined = int(memory_bytes(memory) * JOINED)
+    columns = PublishedColumns.read(extras.columns)
+    found = dump_files(dumps)
+    published = [columns.of(file) for file in found if file.suffix == PARQUET]
+    if extras.columns and not published:
+        raise UsageError(f"{extras.columns} names columns, and no dump is a Parquet file.", "Leave --columns out.")
+    files = {file_fingerprint(file): file for file in found}
+    files = dict(sorted(files.items()))
+    inputs = {**{file.name: own for own, file in files.items()}, **extras.inputs()}
+    extras.priors.require_readable(settings.languages)
+    folder = Path(work) if work else Path(f"{str(out).rstrip('/')}.work")
+    key = fingerprint(
+        [
+            settings.languages,
+            settings.external_ids,
+            ITEMS.names,
+            list(RELATIONS),
+            BLOCK,
+            *([columns.names] if published else []),
+            *([{"transliterate": sorted(settings.transliterate)}] if settings.transliterate else []),
+        ]
+    )
+    selected: list[tuple[Parts, Selected]] = []
+
+    def read() -> ReadSource:
+        redirects = read_redirects(extras.redirects) if extras.redirects else None
+        with locked(folder / "build", lambda: progress.say(f"Another build reads the dumps into {folder}. Waiting.")):
+            parts = read_parts(
+                files,
+                folder / f"parts-{key}",
+                settings.languages,
+                progress,
+                workers=workers,
+                external=settings.external_ids,
+                transliterate=settings.transliterate,
+                columns=columns,
+                max_broken=settings.max_broken,
+            )
+            tables = folder / f"tables-{fingerprint([key, asdict(rules), sorted(inputs.items())])}"
+            tabled = select_tables(
+                parts.paths,
+                rules,
+                tables,
+                sources=extras.priors,
+                redirects=redirects,
+                memory=joined,
+                languages=settings.languages,
+            )
+            progress.say(
+                ", ".join(
+                    f"{name} {count:,}"
+                    for name, count in {
+                        **tabled.counts,
+                        "of other kinds": parts.others,
+                        "lines that cannot be read": parts.broken,
+                    }.items()
+                )
+            )
+            selected.append((parts, tabled))
+            return read_source(tabled.source)
+
+    return build(
+        BUILDER,
+        read,
+        inputs,
+        out,
+        settings,
+        memory=memory,
+        write_beside=lambda base: _write_beside(base, selected[0][1]),
+        restart=restart,
+    )
+
+
+def _require_known(settings: WikidataSettings) -> None:
+    """Refuse codes and ids that are none."""
+    for language in settings.languages or ("",):
+        if not (0 < len(language) <= _LANGUAGE and language.replace("-", "").isalpha() and language.islower()):
+            raise UsageError(f"{language!r} is no language code.", "Codes are such as en, de or zh-hant.")
+        if language.partition("-")[0] not in {*language_codes(), "nb"}:  # labels of the Norwegian Wikipedia's items
+            _log.warning(
+                "%r is the language of no Wikipedia: few items have names in it, or none.%s",
+                language,
+                did_you_mean(language, sorted(language_codes())),
+            )
+    if unknown := [code for code in settings.transliterate if code not in settings.languages]:
+        raise UsageError(
+            f"{unknown[0]!r} is none of the languages ({', '.join(settings.languages)}).",
+            "Transliterate languages that names are taken of.",
+        )
+    if settings.transliterate:
+        latin_letters()
+    try:
+        for name in settings.external_ids:
+            property_number(name)
+    except ValueError as error:
+        raise UsageError(f"{error}.", "External ids are properties such as P214 (VIAF).") from error
+
+
+def _write_beside(base: Path, selected: Selected) -> dict[str, Any]:
+    """Write details, external ids and redirects; counts for the manifest."""
+    with arrow_blocks(base / beside.DETAILS_FILE, beside.DETAILS) as add, pq.ParquetFile(selected.details) as details:
+        for batch in details.iter_batches():
+            add(pa.Table.from_batches([batch]).cast(beside.DETAILS))
+    counts: dict[str, Any] = {"images": selected.images, "priors": selected.priors}
+    if selected.external_ids:
+        with atomic_path(base / beside.EXTERNAL_IDS_FILE) as temporary:
+            shutil.copyfile(selected.external_ids, temporary)
+        counts["external_ids"] = selected.external_counts
+    if selected.redirects:
+        redirects = read_parquet(selected.redirects, beside.REDIRECTS)
+        write_arrow(base / beside.REDIRECTS_FILE, redirects)
+        counts["redirects"] = len(redirects)
+    return counts
+
+
+def dump_files(dumps: Sequence[str | Path]) -> list[Path]:
+    """The files that are named, and those of folders.
+
+    Raises:
+        OpenMofiError: there is none, or two have the same name.
+    """
+    files = list[Path]()
+    for dump in map(Path, dumps):
+        found = [file for pattern in DUMP_FILES for file in dump.glob(pattern)] if dump.is_dir() else [dump]
+        if not found or not found[0].is_file():
+            raise OpenMofiError(
+                f"{dump} {'has no dump' if dump.is_dir() else 'is no file'}.",
+                f"Dumps are named {', '.join(DUMP_FILES)}.",
+            )
+        files += sorted(found)
+    names = [file.name for file in files]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise OpenMofiError(f"Two dumps are named {twice}.", "Give each once; rename them where they differ.")
+    return files

@@ -1,0 +1,226 @@
+"""The items of dumps as Parquet parts: one process decompresses, workers parse, and nothing is parsed twice.
+
+Of as many files as there are workers, or more, each worker decompresses and parses its own.
+
+A part is what a block of lines holds. Its name says the file, by its fingerprint, and the block, so a run that was
+stopped goes on, and one of other dumps too: what is there is not parsed again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import IO
+
+import pyarrow as pa
+
+from openmofi.engine.protocol import Progress, cores
+from openmofi.errors import OpenMofiError
+from openmofi.plugins.wikidata.dump import BLOCK, Piece, pieces
+from openmofi.plugins.wikidata.items import Broken, ItemReader
+from openmofi.plugins.wikidata.published import PublishedColumns, published_blocks, read_published
+from openmofi.plugins.wikidata.slots import Slots, slots
+from openmofi.storage import make_folder, write_table, write_text
+from openmofi.storage.tables.footers import Footer, footers
+
+_MIB = 1 << 20
+_SHOWN = 3
+PARQUET = ".parquet"
+_reader: ItemReader
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What was read of the dumps.
+
+    Attributes:
+        paths: of the parts, `openmofi.plugins.wikidata.items.ITEMS`, in the order of files and blocks.
+        items: how many they hold.
+        others: entities that are no items: properties, lexemes.
+        broken: lines that cannot be read.
+    """
+
+    paths: tuple[str, ...]
+    items: int
+    others: int
+    broken: int
+
+
+def read_parts(
+    dumps: Mapping[str, Path],
+    folder: Path,
+    languages: Sequence[str],
+    progress: Progress,
+    *,
+    external: Sequence[str] = (),
+    transliterate: Sequence[str] = (),
+    columns: PublishedColumns | None = None,
+    workers: int = 0,
+    max_broken: float = 0.001,
+    size: int = BLOCK,
+) -> Parts:
+    """Parse what has not been parsed yet into `folder`.
+
+    Args:
+        dumps: fingerprint → file.
+        folder: gets `<fingerprint>-<block>.parquet` and, where lines are broken, `<fingerprint>-<block>.broken.jsonl`.
+        languages, external, transliterate: see `ItemReader`; another folder is for others.
+        columns: of Parquet files; another folder is for others.
+        progress: is advanced by MiB of the files.
+        workers: processes that parse; one a core where 0.
+        max_broken: the share of broken lines from which on the dump counts as damaged.
+        size: bytes of a block.
+
+    Raises:
+        OpenMofiError: see `pieces`; too many lines are broken; a worker died.
+    """
+    make_folder(folder)
+    progress.begin("read", sum(-(-dump.stat().st_size // _MIB) for dump in dumps.values()))
+    paths: list[str] = []
+    workers = workers or cores()
+    with slots(folder, workers, _begin, (tuple(languages), tuple(external), tuple(transliterate))) as pool:
+        read_already = _read_side_by_side(dumps, folder, pool, workers, progress, size)
+        for own, dump in dumps.items():
+            if own in read_already:
+                paths += map(str, _there(folder, own))
+                continue
+            published = dump.suffix == PARQUET
+            fresh = (
+                partial(published_blocks, dump, columns or PublishedColumns.read(None))
+                if published
+                else partial(pieces, dump, size)
+            )
+            count, read = 0, _shown(_unread(folder, own, fresh, paths), dump, progress)
+            for number, block in groupby(read, lambda piece: piece.block):
+                path = _part(folder, own, number)
+                paths.append(str(path))
+                count += 1
+                if not path.exists():
+                    pool.run(lambda _: None, (piece.lines for piece in block), _parse, str(path), published=published)
+            pool.finish()
+            if count:
+                write_text(folder / f"{own}.blocks", str(count))
+    parts = _summed(paths)
+    if parts.broken > max_broken * (parts.items + parts.others + parts.broken):
+        raise _damaged(parts, max_broken)
+    return parts
+
+
+def _read_side_by_side(
+    dumps: Mapping[str, Path], folder: Path, pool: Slots, workers: int, progress: Progress, size: int
+) -> set[str]:
+    """Have each worker read files of its own, the largest first, where there are enough of them; which were read."""
+    fresh = {own: dump for own, dump in dumps.items() if dump.suffix != PARQUET and not _there(folder, own)}
+    if not 1 < workers <= len(fresh):
+        return set()
+
+    def done(own: str, blocks: int) -> None:
+        write_text(folder / f"{own}.blocks", str(blocks))
+        for _ in range(-(-fresh[own].stat().st_size // _MIB)):
+            progress.advance({})
+
+    for own, dump in sorted(fresh.items(), key=lambda each: -each[1].stat().st_size):
+        pool.run(partial(done, own), (), _read_file, dump, folder, own, size)
+    pool.finish()
+    return set(fresh)
+
+
+def _shown(read: Iterator[Piece], dump: Path, progress: Progress) -> Iterator[Piece]:
+    """Tells of each MiB of a file, of all of them in the end."""
+    advanced = 0
+    for piece in read:
+        yield piece
+        for _ in range(piece.read // _MIB - advanced):
+            progress.advance({})
+        advanced = piece.read // _MIB
+    for _ in range(-(-dump.stat().st_size // _MIB) - advanced):
+        progress.advance({})
+
+
+def _unread(folder: Path, own: str, fresh: Callable[[], Iterator[Piece]], paths: list[str]) -> Iterator[Piece]:
+    """The pieces of a dump; none, and its parts' paths, where all of it was read before."""
+    if there := _there(folder, own):
+        paths += map(str, there)
+    else:
+        yield from fresh()
+
+
+def _there(folder: Path, own: str) -> list[Path]:
+    """The parts of a dump of which all was read before; else none."""
+    noted = folder / f"{own}.blocks"
+    parts = [_part(folder, own, number) for number in range(int(noted.read_text()))] if noted.exists() else []
+    return parts if all(path.exists() for path in parts) else []
+
+
+def _part(folder: Path, own: str, block: int) -> Path:
+    return folder / f"{own}-{block:07}.parquet"
+
+
+def _summed(paths: Sequence[str]) -> Parts:
+    items = others = broken = 0
+    for path, end in zip(paths, footers(paths), strict=True):
+        if end is None:
+            raise OpenMofiError(f"{path} is damaged.", "Remove it and start the command again: it is read anew.")
+        items, others, broken = (items + end.rows, others + _noted(end, "others"), broken + _noted(end, "broken"))
+    return Parts(tuple(paths), items, others, broken)
+
+
+def _noted(end: Footer, name: str) -> int:
+    return int(end.notes.get(name, 0))
+
+
+def _damaged(parts: Parts, allowed: float) -> OpenMofiError:
+    total, examples = parts.items + parts.others + parts.broken, list[str]()
+    for path in parts.paths:
+        kept = _kept_aside(path)
+        if kept.exists():
+            examples += [json.loads(line)["why"] for line in kept.read_text("utf-8").splitlines()]
+        if len(examples) >= _SHOWN:
+            break
+    return OpenMofiError(
+        f"{parts.broken:,} of {total:,} lines cannot be read ({'; '.join(examples[:_SHOWN])}).",
+        f"That is more than {allowed:.2%}: fetch the dump again. The lines are beside the parts in "
+        f"{Path(parts.paths[0]).parent}.",
+    )
+
+
+def _kept_aside(path: str | Path) -> Path:
+    return Path(path).with_suffix(".broken.jsonl")
+
+
+def _begin(languages: tuple[str, ...], external: tuple[str, ...], transliterate: tuple[str, ...] = ()) -> None:
+    global _reader
+    _reader = ItemReader(languages, external, transliterate)
+
+
+def _read_file(_: IO[bytes], dump: Path, folder: Path, own: str, size: int) -> int:
+    """A worker's task: a whole dump to its parts; how many there are."""
+    number = -1
+    for number, block in groupby(pieces(dump, size), lambda piece: piece.block):
+        if not (path := _part(folder, own, number)).exists():
+            _write(str(path), *_reader.read(_lines(block)))
+    return number + 1
+
+
+def _lines(block: Iterable[Piece]) -> Iterator[bytes]:
+    begun = b""
+    for piece in block:
+        *lines, begun = (begun + piece.lines).split(b"\n")
+        yield from lines
+    if begun:
+        yield begun
+
+
+def _parse(handle: IO[bytes], path: str, *, published: bool) -> None:
+    """A worker's task: the lines of a file, or published rows, to their part."""
+    _write(path, *(read_published(_reader, handle) if published else _reader.read(handle)))
+
+
+def _write(path: str, items: pa.Table, broken: Sequence[Broken], others: int) -> None:
+    if broken:
+        write_text(_kept_aside(path), "".join(json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in broken))
+    write_table(path, items, {"others": str(others), "broken": str(len(broken))})

@@ -1,0 +1,239 @@
+"""Wikidata as others publish it, in Parquet: which column holds what, and a row as the dumps' JSON would have it."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from openmofi.config import did_you_mean
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.plugins.wikidata.dump import Piece
+from openmofi.plugins.wikidata.items import KIND, PARENT, RELATIONS, ItemReader, property_number
+
+FIELDS = ("id", "labels", "descriptions", "aliases", "sitelinks", "claims", "revision")
+"""What a file of columns may name; `id` and `labels` are needed."""
+ROWS = 2048
+"""Rows that are handed over together."""
+_BY_KEY = {
+    "labels": "language",
+    "descriptions": "language",
+    "aliases": "language",
+    "claims": "property",
+    "sitelinks": "site",
+}
+_ITEMS = {KIND, PARENT, *RELATIONS}
+_HINT = "docs/knowledge-base.md#parquet-of-others says what a file of --columns looks like."
+
+
+@dataclass(frozen=True)
+class PublishedColumns:
+    """Which column holds what.
+
+    Attributes:
+        names: field of `FIELDS`, or `field/key` with a language or property as key → the column's name.
+        needed: whether all of them have to be there; else only `id` and `labels`.
+    """
+
+    names: Mapping[str, str]
+    needed: bool
+
+    @classmethod
+    def read(cls, path: Path | None) -> PublishedColumns:
+        """Of a TOML file: a field = a column, or a table of languages or properties = columns. Without a file columns
+        are called as `FIELDS`.
+
+        Raises:
+            OpenMofiError: the file cannot be read, or names no `id` or no `labels`.
+            UsageError: it names something else than `FIELDS`, or a property that is none.
+        """
+        if path is None:
+            return cls({field: field for field in FIELDS}, needed=False)
+        try:
+            given = tomllib.loads(path.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            raise OpenMofiError(f"{path} cannot be read as TOML: {reason}.", _HINT) from error
+        names: dict[str, str] = {}
+        for field, columns in given.items():
+            if field not in FIELDS:
+                raise UsageError(
+                    f"{path} names columns for {field!r}.{did_you_mean(field, FIELDS)}",
+                    f"It may name {', '.join(FIELDS)}.",
+                )
+            tables = isinstance(columns, dict) and (field in _BY_KEY and field != "sitelinks")
+            each = {f"{field}/{key}": column for key, column in columns.items()} if tables else {field: columns}
+            if wrong := [name for name, column in each.items() if not isinstance(column, str)]:
+                raise UsageError(f"{path} names no column for {wrong[0]!r}.", _HINT)
+            names |= each
+        try:
+            for key in given["claims"] if isinstance(given.get("claims"), dict) else ():
+                property_number(key)
+        except ValueError as error:
+            raise UsageError(f"{path}: {error}.", "Claims are named by properties such as P31.") from error
+        for field in ("id", "labels"):
+            if not any(name.partition("/")[0] == field for name in names):
+                raise OpenMofiError(f"{path} names no column for {field!r}.", _HINT)
+        return cls(names, needed=True)
+
+    def of(self, path: Path) -> dict[str, str]:
+        """The columns' names, of those that a Parquet file has.
+
+        Raises:
+            OpenMofiError: the file is none, or lacks a column that it should have.
+        """
+        try:
+            there = pq.read_schema(path).names
+        except (OSError, pa.ArrowException) as error:
+            reason = str(error).partition("\n")[0].rstrip(".")
+            raise OpenMofiError(f"{path} cannot be read as Parquet: {reason}.", "Fetch it again.") from error
+        for name, column in self.names.items():
+            if column not in there and (self.needed or name in ("id", "labels")):
+                raise OpenMofiError(
+                    f"{path} has no column {column!r} for {name.replace('/', '.')}; its columns are "
+                    f"{', '.join(there)}.{did_you_mean(column, there)}",
+                    "Correct the file of --columns." if self.needed else f"Name them with --columns FILE; {_HINT}",
+                )
+        return {name: column for name, column in self.names.items() if column in there}
+
+
+def published_blocks(path: Path, columns: PublishedColumns) -> Iterator[Piece]:
+    """The rows of a Parquet file: blocks of one piece, which `read_published` takes; always the same ones.
+
+    Raises:
+        OpenMofiError: see `PublishedColumns.of`; the file is damaged.
+    """
+    names = columns.of(path)
+    done, size = 0, path.stat().st_size
+    try:
+        with pq.ParquetFile(path) as file:
+            rows = max(file.metadata.num_rows, 1)
+            for number, batch in enumerate(file.iter_batches(ROWS, columns=sorted(set(names.values())))):
+                table = pa.table({name: batch.column(column) for name, column in names.items()})
+                sink = pa.BufferOutputStream()
+                with pa.ipc.new_stream(sink, table.schema) as writer:
+                    writer.write_table(table)
+                done += len(table)
+                yield Piece(number, sink.getvalue().to_pybytes(), size * done // rows)
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise OpenMofiError(f"{path} is damaged: {reason}.", "Fetch it again.") from error
+
+
+def read_published(reader: ItemReader, handle: IO[bytes]) -> tuple[pa.Table, list[Any], int]:
+    """The items of a block of `published_blocks`; see `ItemReader.read`."""
+    with pa.ipc.open_stream(handle) as stream:
+        return reader.read_objects((row for batch in stream for row in batch.to_pylist()), entity_of)
+
+
+def entity_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as the dumps' JSON would have it.
+
+    What goes by a language, a property or a wiki may be a map, a struct, a list of structs that say it (`language`,
+    `property`, `site`), JSON text of these, or a column each. A text may be a struct with `value`; a statement may be a
+    value, a struct with `value` and `rank`, or one as in the dumps.
+
+    Args:
+        row: name as of `PublishedColumns` → value.
+
+    Raises:
+        ValueError: a value is of none of these forms.
+    """
+    fields: dict[str, Any] = {}
+    for name, value in row.items():
+        field, _, key = name.partition("/")
+        if key:
+            fields.setdefault(field, {})[key] = value
+        else:
+            fields[field] = _parsed(field, value)
+    number = _entity_id(fields.get("id"))
+    links = fields.get("sitelinks")
+    if isinstance(links, list) and all(isinstance(each, str) for each in links):
+        links = len(links)
+    counted = links if isinstance(links, int) else 0
+    return {
+        "id": number,
+        "type": "item" if number[:1] == "Q" else "other",
+        "lastrevid": int(fields.get("revision") or 0),
+        "labels": {key: _text(value) for key, value in _by_key("labels", fields).items()},
+        "descriptions": {key: _text(value) for key, value in _by_key("descriptions", fields).items()},
+        "aliases": {key: [_text(each) for each in _listed(value)] for key, value in _by_key("aliases", fields).items()},
+        "claims": {
+            key: [_statement(key, each) for each in _listed(value)] for key, value in _by_key("claims", fields).items()
+        },
+        "sitelinks": {}
+        if isinstance(links, int)
+        else {
+            key: {"title": value} if isinstance(value, str) else value
+            for key, value in _by_key("sitelinks", fields).items()
+        },
+        "sitelink_count": counted,
+    }
+
+
+def _parsed(field: str, value: Any) -> Any:
+    if not isinstance(value, str) or field not in _BY_KEY:
+        return value
+    try:
+        return msgspec.json.decode(value)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"{field} is text and no JSON: name a column a {_BY_KEY[field]}") from error
+
+
+def _by_key(field: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Language, property or wiki → what is there; nulls are left out."""
+    value, key = fields.get(field), _BY_KEY[field]
+    if isinstance(value, list) and all(isinstance(each, dict) for each in value):
+        grouped: dict[str, list[Any]] = {}
+        for each in value:
+            if key not in each:
+                raise ValueError(f"{field} has an entry without {key!r}")
+            grouped.setdefault(each[key], []).append(each)
+        return {name: group if field in ("aliases", "claims") else group[0] for name, group in grouped.items()}
+    pairs = value.items() if isinstance(value, dict) else value or ()  # a map is a list of pairs
+    try:
+        return {name: _whole(there) for name, there in pairs if there is not None}
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{field} is no map, struct or list of structs") from error
+
+
+def _whole(value: Any) -> Any:
+    """Without the nulls of structs, whose fields are optional in the dumps' JSON."""
+    if isinstance(value, dict):
+        return {name: _whole(each) for name, each in value.items() if each is not None}
+    return [_whole(each) for each in value if each is not None] if isinstance(value, list) else value
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _text(value: Any) -> Any:
+    return {"value": value} if isinstance(value, str) else value
+
+
+def _statement(name: str, given: Any) -> dict[str, Any]:
+    given = _whole(given)
+    if isinstance(given, dict) and "mainsnak" in given:
+        return given
+    value, rank = (given.get("value"), given.get("rank", "normal")) if isinstance(given, dict) else (given, "normal")
+    if value is None:
+        return {"mainsnak": {"snaktype": "novalue"}, "rank": rank}
+    if name in _ITEMS and not isinstance(value, dict):
+        value = {"id": _entity_id(value)}
+    return {"mainsnak": {"datavalue": {"value": value}}, "rank": rank}
+
+
+def _entity_id(value: Any) -> str:
+    """`Q42` of that, of its number, or of its address."""
+    if isinstance(value, int):
+        return f"Q{value}"
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{value!r} is no id")
+    return value.rpartition("/")[2]

@@ -1,0 +1,88 @@
+"""The page of the size study: curves with intervals, and the figures below them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from openmofi.dataset.report.plots import Line, interval_lines
+from studies.size.values import METRICS
+
+TITLES: Mapping[str, str] = {"alt_text": "alt-text", "entities": "entities"}
+NAMES: Mapping[str, str] = {"map": "mAP, query excluded", "zero_shot": "zero-shot accuracy"}
+_CURVES: Mapping[str, str] = {"steps": "equal steps", "epochs": "equal epochs", "noise": "equal number of pairs"}
+
+
+def size_page(metrics: Mapping[str, Any]) -> str:
+    """`report.html` of what `metrics.json` holds; equal metrics give equal bytes."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"number": _number, "interval": _interval, "signed": lambda value: f"{value:+.3f}"}
+    page = environment.from_string(files(__package__).joinpath("size.html.j2").read_text("utf-8"))
+    shown = {
+        name: {
+            "facts": found,
+            "match": matching_pairs(found),
+            "plots": _plots(found),
+            "curves": {curve: found[curve] for curve in _CURVES if curve in found},
+        }
+        for name, found in metrics["datasets"].items()
+    }
+    return page.render(metrics=metrics, datasets=shown, methods=TITLES, names=NAMES, curves=_CURVES)
+
+
+def matching_pairs(dataset: Mapping[str, Any], metric: str = "map") -> Mapping[str, int | None]:
+    """Curve of sizes → the fewest pairs with which entities reach what alt-text reaches on all of them, if any do."""
+    found = {}
+    for curve in ("steps", "epochs"):
+        if points := dataset.get(curve):
+            goal = points[-1]["alt_text"].get(metric, {}).get("mean")
+            found[curve] = next(
+                (point["pairs"] for point in points if goal is not None and point["entities"][metric]["mean"] >= goal),
+                None,
+            )
+    return found
+
+
+def _plots(dataset: Mapping[str, Any]) -> list[Markup]:
+    plots = []
+    for metric in METRICS:
+        for curves, along, title in (
+            (("steps", "epochs"), "pairs", "pairs trained on"),
+            (("noise",), "threshold", "least probability of a label"),
+        ):
+            lines = _lines(dataset, curves, along, metric)
+            if lines:
+                ticks = {x: f"{x:,}" if along == "pairs" else f"{x:g}" for x in lines[0].x}
+                plots.append(interval_lines(lines, title, NAMES[metric], ticks=ticks, logarithmic=along == "pairs"))
+    return plots
+
+
+def _lines(dataset: Mapping[str, Any], curves: Sequence[str], along: str, metric: str) -> list[Line]:
+    return [
+        Line(
+            f"{TITLES[method]}, {_CURVES[curve]}",
+            [point[along] for point in points],
+            [point[method][metric]["mean"] for point in points],
+            [point[method][metric]["interval"] for point in points],
+            colour,
+            dashed=curve == "epochs",
+        )
+        for colour, method in enumerate(TITLES)
+        for curve in curves
+        if (points := dataset.get(curve))
+        if metric in points[0][method]
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _interval(edges: Sequence[float]) -> str:
+    return f"{edges[0]:.3f}–{edges[1]:.3f}"

@@ -1,0 +1,10 @@
+from index_fixtures import (  # noqa: F401
+    backend,
+    colour_kb,
+    images,
+    index,
+    new_place,
+    place,
+    postgres,
+    pytest_generate_tests,
+)

@@ -1,0 +1,77 @@
+"""The package of docs/extending.md: built and installed as it stands there, found, and used by the commands."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from terminal import PATIENCE
+
+PAGE = (Path(__file__).parents[1] / "docs" / "extending.md").read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Where the page's package is installed."""
+    folder = tmp_path_factory.mktemp("hashtags")
+    files = dict(re.findall(r"`([\w.]+)`:\n\n```\w+\n(.*?)```", PAGE, re.DOTALL))
+    assert set(files) == {"pyproject.toml", "hashtags.py"}
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    install = "-m pip install --quiet --no-deps --no-build-isolation --no-index --disable-pip-version-check --target"
+    subprocess.run([sys.executable, *install.split(), folder / "site", folder], check=True, timeout=PATIENCE)
+    return folder / "site"
+
+
+def run(site, *arguments, code=0):
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))}
+    done = subprocess.run([sys.executable, "-m", "openmofi", *map(str, arguments)], capture_output=True, text=True,
+                          env=env, timeout=PATIENCE)  # fmt: skip
+    assert done.returncode == code, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def labels(site, small_world, tmp_path_factory):
+    out = tmp_path_factory.mktemp("labels") / "labels"
+    arguments = [
+        "--kb",
+        small_world.kb,
+        "--encoder",
+        "tiny",
+        "--detector",
+        "gazetteer+hashtags",
+        "--linker",
+        "popular:2",
+    ]
+    run(site, "label", small_world.shards, *arguments, "-o", out, "--engine", "local", "--json")
+    return out
+
+
+def test_its_detector_and_linker_label(labels):
+    manifest = json.loads((labels / "manifest.json").read_text())
+    assert "gazetteer+hashtags" in json.dumps(manifest)
+    assert "popular:2" in json.dumps(manifest)
+
+
+def test_its_format_is_exported(site, labels, tmp_path):
+    run(site, "dataset", "build", labels, "-o", tmp_path / "dataset", "--min-images", "1", "--json")
+    run(site, "dataset", "export", tmp_path / "dataset", "--format", "csv", "-o", tmp_path / "out", "--json")
+    lines = (tmp_path / "out" / "labels.csv").read_text().splitlines()
+    assert lines
+    assert all(re.fullmatch(r"[^,]+,[^,]+", line) for line in lines)
+
+
+def test_its_protocol_is_run(site, tmp_path):
+    (tmp_path / "a.png").touch()
+    done = run(site, "eval", "image-count", "--data", tmp_path, "--json")
+    assert json.loads(done.stdout)["metrics"]["image-count/images"] == 1
+
+
+def test_without_it_the_names_are_unknown(tmp_path):
+    done = run("", "eval", "image-count", "--data", tmp_path, code=2)
+    assert "Unknown protocol 'image-count'" in done.stderr
