@@ -53,7 +53,7 @@ def function_of(item: pytest.Item) -> str:
 def group_of(item: pytest.Item) -> str:
     """The tests that run in one process, so that their fixtures are made once: a file, or what a marker names."""
     marker = item.get_closest_marker("xdist_group")
-    return marker.args[0] if marker else item.path.relative_to(TESTS).with_suffix("").as_posix()
+    return marker.args[0] if marker else item.nodeid.partition("::")[0]
 
 
 @pytest.hookimpl(tryfirst=True)  # before markers select, and before xdist reads the groups
