@@ -327,7 +327,7 @@ VERDICTS = pa.schema(
 """verdicts: a person's word on a label (`y`, `n` or `u`), earliest first; the last one of a label counts.
 
 `instead` is what it is instead, or empty, `when` ISO time in UTC. `probability` is the label's, and `stratum` the
-position of its stratum among those that the file's metadata describe (`openmofi.labeling.verdicts.file`); both are
+position of its stratum among those that the file's metadata describe (`openmofi.review.verdicts`); both are
 null where the label is not counted in any.
 """
 

@@ -13,7 +13,7 @@ import openmofi
 from openmofi.api.given import verdicts_of
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.labeling.verdicts.file import read_verdicts
+from openmofi.review.verdicts import read_verdicts
 from openmofi.schema import VERDICTS
 from openmofi.search import Index, Verdict
 

@@ -95,8 +95,10 @@ def test_a_large_file_is_read_again_only_where_it_has_changed(tmp_path, monkeypa
         monkeypatch.setattr("time.time", lambda: path.stat().st_ctime + age)
         shard = Shard(name, "a")
         take_fingerprints([shard])
+        times = len(read)
         assert shard.fingerprint == file_fingerprint(path)
-        return len(read)
+        del read[times:]  # that one was the test's
+        return times
 
     large = b"a" * (3 << 20)
     assert taken("a.tar", large, age=10) == 1

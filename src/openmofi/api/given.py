@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from openmofi.encoders import Encoder, EncoderLike
     from openmofi.engine import Progress
     from openmofi.knowledge import KnowledgeBase
-    from openmofi.labeling.verdicts.file import Verdicts
+    from openmofi.review.verdicts import Verdicts
     from openmofi.storage import Shard
 
 Pairs = str | Path | Sequence[str | Path]
@@ -71,9 +71,9 @@ def verdicts_of(given: Any) -> Verdicts:
     """Verdicts of a file, or those that an index holds where its folder or address was given.
 
     Raises:
-        OpenMofiError: see `openmofi.labeling.verdicts.file.read_verdicts`, or the folder is no index.
+        OpenMofiError: see `openmofi.review.verdicts.read_verdicts`, or the folder is no index.
     """
-    from openmofi.labeling.verdicts.file import read_verdicts, verdicts_of_table
+    from openmofi.review.verdicts import read_verdicts, verdicts_of_table
     from openmofi.search.store.address import is_server
     from openmofi.storage.addresses import is_remote
 

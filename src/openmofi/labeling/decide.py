@@ -17,9 +17,9 @@ from openmofi.labeling.calibrate.evidence import Scorer, reference_sample
 from openmofi.labeling.calibrate.neighbours import Gallery, Space
 from openmofi.labeling.calibrate.overclaim import Judged, check_adapter
 from openmofi.labeling.calibrate.rounds import Fitted, Sample, estimated, judged_by
+from openmofi.labeling.correction import Correction
 from openmofi.labeling.label_job import Judge, LabelJob, corpus_sample, own_scale
 from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
-from openmofi.labeling.verdicts.threshold import Correction
 from openmofi.linking import linker_fingerprint
 from openmofi.mentions import detector_fingerprint
 from openmofi.storage import exists, fingerprint
@@ -167,7 +167,7 @@ def threshold_of(
     """The least probability of a label, given (n,) those of the pairs that the calibration was fitted on."""
     if selection.target_precision is None:
         return selection.threshold
-    choose = correction.threshold if correction else threshold_for_precision
+    choose = correction.recalibration.threshold if correction else threshold_for_precision
     return choose(probability, selection.target_precision)
 
 

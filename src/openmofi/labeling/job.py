@@ -26,6 +26,7 @@ from openmofi.features.store import NOTE, FeatureStore
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.adapt import adapt
 from openmofi.labeling.calibrate.calibration import Calibration, advice
+from openmofi.labeling.correction import correction_by
 from openmofi.labeling.decide import ADAPTER, decide, given_calibration, known_calibration
 from openmofi.labeling.judge import judge
 from openmofi.labeling.label_job import SET_ASIDE_FILE, LabelJob
@@ -33,11 +34,10 @@ from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.link import link
 from openmofi.labeling.read import groups, read, repeats
 from openmofi.labeling.tables import Tables
-from openmofi.labeling.verdicts.file import Verdicts
-from openmofi.labeling.verdicts.threshold import correction_by
 from openmofi.linking import linker_fingerprint
 from openmofi.mentions import detector_fingerprint
 from openmofi.pairs.read import identify, job_of
+from openmofi.review.verdicts import Verdicts
 from openmofi.schema import LabelStatus
 from openmofi.storage import Manifest, Outputs, Shard, claimed, exists, file_fingerprint, finish_manifest
 from openmofi.storage.addresses import is_utf8, read_text, require_writable
@@ -281,7 +281,7 @@ def _counts(job: LabelJob) -> dict[str, Any]:
     if labels.unread:
         counts["unread_formats"] = labels.unread
     if job.correction:
-        counts |= job.correction.counts(*labels.probabilities)
+        counts |= job.correction.counts(labels.accepted, labels.expected_precision, job.threshold)
     counts |= {
         "device": job.encoder.device,
         "precision": job.encoder.precision,

@@ -21,10 +21,10 @@ from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.evidence import Evidence, Scorer, gather_evidence, joined, judged_once
 from openmofi.labeling.calibrate.neighbours import FEWEST_WITNESSES, FITTED_ON, Gallery, Space, hashed_words
 from openmofi.labeling.calibrate.rounds import Fitted, Sample
+from openmofi.labeling.correction import Correction
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.summaries import CorpusSummary, LabelSummary
 from openmofi.labeling.tables import ReadShard, Tables, judged_rows, mention_names
-from openmofi.labeling.verdicts.threshold import Correction
 from openmofi.storage import Shard
 
 SET_ASIDE_FILE = "set_aside.json"

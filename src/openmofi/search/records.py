@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 VerdictValue = Literal["y", "n", "u"]
-"""The image shows the entity, does not, or who looked cannot say; as in `openmofi.labeling.verdicts`."""
+"""The image shows the entity, does not, or who looked cannot say; as in `openmofi.review.verdicts`."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Verdicts of people in an index: kept, taken back, and as the table that the label job takes."""
+"""Verdicts of people in an index: written, taken back, counted by strata, and as the table that the label job takes."""
 
 from __future__ import annotations
 
@@ -8,33 +8,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from openmofi.dataset.tables import Folder
 from openmofi.errors import UsageError
-from openmofi.labeling.verdicts.file import probability_basis, verdicts_table
+from openmofi.review.sampling import EDGES, stratum_name
+from openmofi.review.verdicts import probability_basis, verdicts_table
 from openmofi.search.records import Verdict
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import meta, now, set_meta, snapshot, transaction
 
-BOUNDS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
-"""Where strata of probability begin."""
-STRATUM = (
-    "CASE "
-    + " ".join(
-        f"WHEN labels.probability >= {bound} THEN {number}" for number, bound in reversed(list(enumerate(BOUNDS)))
-    )
-    + " ELSE 0 END"
+_RANGE = " ".join(
+    f"WHEN labels.probability >= {float(np.float32(edge))} THEN {position}"
+    for position, edge in reversed(list(enumerate(EDGES)))
 )
-"""Position of a label's stratum, in SQL."""
-_COUNTED = "(labels.accepted = 1 OR labels.probability >= 0.1)"
-"""Labels, and the candidates that a lower threshold would make labels; as in `openmofi.dataset.review.cells`."""
+STRATUM = f"(labels.accepted * {len(EDGES)} + CASE {_RANGE} ELSE 0 END)"
+"""A label's stratum as a number, in SQL: `divmod(number, len(EDGES))` is (accepted, position of its range)."""
+_FIRST_COUNTED = 1
+"""The table leaves out the stratum 0: candidates of a probability that no lower threshold would make labels."""
 _HEADS = "label_folders"
 """Name in `meta` of what the index's folders of labels were when it took them in: path → head of `verdicts_table`."""
 _ROWS = f"""
-    SELECT shard, key, entity, verdict, instead, who, made, probability, code FROM (
-      SELECT verdicts.*, labels.probability,
-        CASE WHEN {_COUNTED} THEN labels.accepted * {len(BOUNDS)} + {STRATUM} END AS code,
+    SELECT shard, key, entity, verdict, instead, who, made, probability, stratum FROM (
+      SELECT verdicts.*, labels.probability, {STRATUM} AS stratum,
         row_number() OVER (PARTITION BY verdicts.id ORDER BY coalesce(labels.probability, -1) DESC) AS place
       FROM verdicts
       LEFT JOIN sources ON sources.shard = verdicts.shard AND (:labels = '' OR sources.labels = :labels)
@@ -43,9 +40,10 @@ _ROWS = f"""
       WHERE undone = 0 AND (:entity = '' OR verdicts.entity = :entity)) AS likeliest
     WHERE place = 1 ORDER BY id"""
 _STRATA = f"""
-    SELECT labels.accepted * {len(BOUNDS)} + {STRATUM} AS code, count(*) FROM labels
+    SELECT {STRATUM} AS stratum, count(*), avg(probability) FROM labels
     JOIN images ON images.id = labels.image JOIN sources ON sources.id = images.source
-    WHERE sources.labels = ? AND {_COUNTED} GROUP BY code ORDER BY code"""
+    WHERE (:labels = '' OR sources.labels = :labels) AND (:entity = '' OR labels.entity = :entity)
+    GROUP BY stratum ORDER BY stratum"""
 
 
 def add_verdicts(connection: Connection, verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -80,19 +78,47 @@ def verdicts_of(connection: Connection, entity: str = "", limit: int = -1) -> li
     ]
 
 
+def strata_of(connection: Connection, labels: str = "", entity: str = "") -> dict[int, tuple[int, float]]:
+    """Return how many labels each stratum has, and the mean of their probabilities, by its number (see `STRATUM`).
+
+    Args:
+        connection: of the index.
+        labels: a folder of labels that the index was built of; of all where it is empty.
+        entity: of its labels alone.
+    """
+    rows = connection.execute(_STRATA, {"labels": labels, "entity": entity})
+    return {stratum: (count, mean) for stratum, count, mean in rows}
+
+
+def verdict_rows(connection: Connection, labels: str = "", entity: str = "") -> list[dict[str, Any]]:
+    """Return verdicts that were not taken back, earliest first, as rows of `openmofi.schema.VERDICTS`.
+
+    `stratum` is the number of `STRATUM`, and `None` as `probability` is, where the index has no such label; see
+    `strata_of` for the arguments.
+    """
+    names = ("shard", "key", "entity", "verdict", "instead", "who", "when", "probability", "stratum")
+    rows = connection.execute(_ROWS, {"labels": labels, "entity": entity})
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
 def table_of(connection: Connection, labels: str = "", entity: str = "") -> pa.Table:
     """See `Index.verdict_table`."""
     with snapshot(connection):
         path = _labels_folder(connection, labels)
         head = _heads(connection).get(path)
-        rows = connection.execute(_ROWS, {"labels": path, "entity": entity}).fetchall()
-        counts = dict(connection.execute(_STRATA, (path,))) if head else {}
-    position = {code: number for number, code in enumerate(counts)}
-    head = head and {**head, "strata": [_stratum(code, labels) for code, labels in counts.items()]}
-    names = ("shard", "key", "entity", "verdict", "instead", "who", "when", "probability")
-    return verdicts_table(
-        [{**dict(zip(names, row, strict=False)), "stratum": position.get(row[-1])} for row in rows], head
-    )
+        rows = verdict_rows(connection, path, entity)
+        strata = strata_of(connection, path) if head else {}
+    counted = [number for number in strata if number >= _FIRST_COUNTED]
+    if head is not None:
+        described = [(*divmod(number, len(EDGES)), strata[number][0]) for number in counted]
+        head = head | {
+            "strata": [
+                {"name": stratum_name(bool(accepted), position), "accepted": bool(accepted), "labels": count}
+                for accepted, position, count in described
+            ]
+        }
+    positions = {number: position for position, number in enumerate(counted)}
+    return verdicts_table([{**row, "stratum": positions.get(row["stratum"])} for row in rows], head)
 
 
 def note_labels(connection: Connection, folders: Sequence[Folder], *, taken_in: bool) -> None:
@@ -133,13 +159,3 @@ def _labels_folder(connection: Connection, labels: str) -> str:
             f"It was built of {', '.join(paths) or 'images without labels'}.",
         )
     return meant
-
-
-def _stratum(code: int, labels: int) -> dict[str, Any]:
-    accepted, number = divmod(code, len(BOUNDS))
-    low, high = max(BOUNDS[number], 0.0 if accepted else 0.1), [*BOUNDS[1:], 1.0][number]
-    return {
-        "name": f"{'accepted' if accepted else 'below the threshold'}, {low:.2f}–{high:.2f}",
-        "accepted": bool(accepted),
-        "labels": labels,
-    }

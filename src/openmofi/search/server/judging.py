@@ -3,65 +3,60 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Literal
+from typing import Any, Literal
 
+from openmofi.review.precision import precision_by
+from openmofi.review.sampling import EDGES, allocation, stratum_name
+from openmofi.review.verdicts import KIND, Stratum, Verdicts
+from openmofi.review.verdicts import Verdict as CountedVerdict
 from openmofi.search.index import Index
 from openmofi.search.records import EntityRecord, ImageRecord
 from openmofi.search.store.connection import Connection
-from openmofi.search.verdicts import BOUNDS, STRATUM
+from openmofi.search.verdicts import STRATUM, strata_of, verdict_rows
 
 _PRIME = 2**31 - 1
 _WITHIN = "(:entity = '' OR labels.entity = :entity) AND (:accepted IS NULL OR labels.accepted = :accepted)"
-_LAST = f"""
-    SELECT labels.image, labels.entity, verdict, {STRATUM} AS stratum FROM verdicts
-    CROSS JOIN images ON images.key = verdicts.key
+_JUDGED = """
+    SELECT DISTINCT images.id, verdicts.entity FROM verdicts CROSS JOIN images ON images.key = verdicts.key
     CROSS JOIN sources ON sources.id = images.source AND sources.shard = verdicts.shard
-    CROSS JOIN labels ON labels.image = images.id AND labels.entity = verdicts.entity
-    WHERE undone = 0 AND {_WITHIN} AND NOT EXISTS (
-      SELECT 1 FROM verdicts AS later WHERE later.shard = verdicts.shard AND later.key = verdicts.key
-      AND later.entity = verdicts.entity AND later.id > verdicts.id AND later.undone = 0)
-"""
-"""The last verdict of each label that has one. CROSS JOIN keeps SQLite from beginning with the many labels."""
+    WHERE undone = 0 AND (:entity = '' OR verdicts.entity = :entity)"""
+"""The labels that have a verdict. CROSS JOIN keeps SQLite from beginning with the many images."""
 
 
 @dataclass(frozen=True)
-class Stratum:
-    """Labels of alike probability.
+class RangePrecision:
+    """What verdicts say of the labels, or of the candidates below the threshold, in a range of probability.
 
     Attributes:
-        low, high: bounds of their probability.
+        low, high: ends of the range.
         labels: how many there are.
         expected: their mean probability.
         judged, right: verdicts that are not `u`, and those of them that are `y`.
-        precision: right of judged; `None` while none is.
-        lower, upper: Wilson's interval of 95 %; 0..1 while none is judged.
+        precision: by the verdicts, see `openmofi.review.precision.precision_by`; `None` while none is judged.
+        lower, upper: its interval of 95 %; 0..1 while none is judged.
     """
 
     low: float
     high: float
     labels: int
     expected: float
-    judged: int = 0
-    right: int = 0
-    precision: float | None = None
-    lower: float = 0.0
-    upper: float = 1.0
+    judged: int
+    right: int
+    precision: float | None
+    lower: float
+    upper: float
 
 
 @dataclass(frozen=True)
-class Precision:
+class ReviewedPrecision:
     """What verdicts say of labels.
 
     Attributes:
-        labels, expected, judged, right: see `Stratum`, of all.
-        precision: of all labels: the strata's, weighted by their labels; where a stratum has no verdict, its expected
-            one. `None` while nothing is judged.
-        lower, upper: of 95 %, the strata's intervals put together by the method of variance estimates recovery (Zou
-            and Donner 2008, https://doi.org/10.1002/sim.3095).
+        labels, expected, judged, right, precision, lower, upper: see `RangePrecision`, of all.
         strata: those that have labels.
     """
 
@@ -72,7 +67,7 @@ class Precision:
     precision: float | None
     lower: float
     upper: float
-    strata: tuple[Stratum, ...]
+    strata: tuple[RangePrecision, ...]
 
 
 @dataclass(frozen=True)
@@ -92,36 +87,40 @@ class ToJudge:
     verdict: str = ""
 
 
-def precision(index: Index, entity: str = "", accepted: bool | None = True) -> Precision:
-    """The precision of labels, as far as verdicts show it.
+def precision(index: Index, entity: str = "", accepted: bool | None = True) -> ReviewedPrecision:
+    """Return the precision of labels, as far as verdicts show it.
 
     Args:
         index: whose.
         entity: of its labels alone.
         accepted: labels, or candidates below the threshold; both for `None`.
     """
-    strata = [stratum for stratum in _strata(index.connection, entity, accepted) if stratum.labels]
-    labels, judged = sum(each.labels for each in strata), sum(each.judged for each in strata)
-    if not labels:
-        return Precision(0, 0.0, 0, 0, None, 0.0, 1.0, ())
-    weights = [each.labels / labels for each in strata]
-    points = [each.expected if each.precision is None else each.precision for each in strata]
-    point = math.fsum(weight * each for weight, each in zip(weights, points, strict=True))
-    below = math.hypot(
-        *(weight * (each - stratum.lower) for weight, each, stratum in zip(weights, points, strata, strict=True))
+    strata = _strata(index.connection, entity, accepted)
+    numbers = list(strata)
+    said = tuple(
+        CountedVerdict(*label, row["verdict"], row["probability"], numbers.index(row["stratum"]))
+        for label, row in _last_rows(index.connection, entity).items()
+        if row["stratum"] in strata
     )
-    above = math.hypot(
-        *(weight * (stratum.upper - each) for weight, each, stratum in zip(weights, points, strata, strict=True))
+    parts = tuple(
+        Stratum(stratum_name(number >= len(EDGES), number % len(EDGES)), number >= len(EDGES), labels)
+        for number, (labels, _) in strata.items()
     )
-    return Precision(
-        labels,
-        math.fsum(w * each.expected for w, each in zip(weights, strata, strict=True)),
-        judged,
-        sum(each.right for each in strata),
-        point if judged else None,
-        max(0.0, point - below) if judged else 0.0,
-        min(1.0, point + above) if judged else 1.0,
-        tuple(strata),
+    verdicts = Verdicts(KIND, 1, "", "", "", "", ("probability",), 0, len(said), parts, said)
+
+    def figures(chosen: Set[int]) -> tuple[int, float, int, int, float | None, float, float]:
+        labels = sum(strata[number][0] for number in chosen)
+        mean = sum(count * mean for count, mean in map(strata.__getitem__, chosen)) / max(labels, 1)
+        result = precision_by(verdicts, labels, mean, [numbers[each.stratum] in chosen for each in said])
+        return labels, mean, result.judged, result.right, result.corrected, *(result.interval or (0.0, 1.0))
+
+    ends = [*EDGES, 1.0]
+    return ReviewedPrecision(
+        *figures(strata.keys()),
+        tuple(
+            RangePrecision(ends[position], ends[position + 1], *figures({number}))
+            for number, position in ((number, number % len(EDGES)) for number in numbers)
+        ),
     )
 
 
@@ -146,12 +145,15 @@ def to_judge(
         limit: how many.
     """
     connection, values = index.connection, {"entity": entity, "accepted": accepted}
-    judged = set(connection.execute(f"SELECT image, entity FROM ({_LAST}) AS last", values))
+    judged = set(connection.execute(_JUDGED, {"entity": entity}))
     if order == "active":
         strata = _strata(connection, entity, accepted)
+        before = Counter(row["stratum"] for row in _last_rows(connection, entity).values())
+        labels, means = zip(*strata.values(), strict=True) if strata else ((), ())
+        counts = allocation(labels, means, limit, [before[number] for number in strata])
         drawn = [
-            _unjudged(connection, values, _drawn(who), count, judged, each)
-            for each, count in zip(strata, allocation(strata, limit), strict=True)
+            _unjudged(connection, values, _drawn(who), int(count), judged, number)
+            for number, count in zip(strata, counts, strict=True)
             if count
         ]
         rows = [row for part in itertools.zip_longest(*drawn) for row in part if row]
@@ -165,32 +167,6 @@ def to_judge(
         for image, of, probability, label in rows
         if image in images
     ]
-
-
-def allocation(strata: Sequence[Stratum], count: int) -> list[int]:
-    """How many labels of each stratum to judge next, so that the variance of the whole becomes least.
-
-    Each goes to the stratum where it lowers the variance most (Wright 2012, https://doi.org/10.1198/tas.2012.11208);
-    the variance inside of one is that of its verdicts so far and of two more at its expected precision.
-    """
-    deviations = []
-    for each in strata:
-        share = (each.right + 2 * each.expected) / (each.judged + 2)
-        deviations.append(each.labels * math.sqrt(max(share * (1 - share), 1e-4)))
-    counts = [0] * len(strata)
-    for _ in range(count):
-        best, most = -1, 0.0
-        for number, each in enumerate(strata):
-            judged = each.judged + counts[number]
-            if counts[number] >= each.labels - each.judged or not each.labels:
-                continue
-            gain = deviations[number] / math.sqrt(judged * (judged + 1)) if judged else math.inf
-            if gain > most:
-                best, most = number, gain
-        if best < 0:
-            break
-        counts[best] += 1
-    return counts
 
 
 def _drawn(who: str) -> str:
@@ -208,31 +184,15 @@ def _drawn(who: str) -> str:
     return value
 
 
-def _strata(connection: Connection, entity: str, accepted: bool | None) -> list[Stratum]:
-    from scipy.stats import binomtest  # takes half a second to import
+def _strata(connection: Connection, entity: str, accepted: bool | None) -> dict[int, tuple[int, float]]:
+    """`strata_of`, of the labels, of the candidates below the threshold, or of both."""
+    strata = strata_of(connection, entity=entity)
+    return {number: each for number, each in strata.items() if accepted in (None, number >= len(EDGES))}
 
-    values = {"entity": entity, "accepted": accepted}
-    ends = [*BOUNDS[1:], 1.0]
-    strata = [Stratum(low, high, 0, 0.0) for low, high in zip(BOUNDS, ends, strict=True)]
-    for number, labels, mean in connection.execute(
-        f"SELECT {STRATUM} AS stratum, count(*), avg(probability) FROM labels WHERE {_WITHIN} GROUP BY stratum", values
-    ):
-        strata[number] = replace(strata[number], labels=labels, expected=mean)
-    for number, judged, right in connection.execute(
-        f"SELECT stratum, count(*), count(CASE WHEN verdict = 'y' THEN 1 END) FROM ({_LAST}) AS last "
-        "WHERE verdict != 'u' GROUP BY stratum",
-        values,
-    ):
-        interval = binomtest(right, judged).proportion_ci(0.95, "wilson")
-        strata[number] = replace(
-            strata[number],
-            judged=judged,
-            right=right,
-            precision=right / judged,
-            lower=float(interval.low),
-            upper=float(interval.high),
-        )
-    return strata
+
+def _last_rows(connection: Connection, entity: str) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """The last verdict of each label."""
+    return {(row["shard"], row["key"], row["entity"]): row for row in verdict_rows(connection, entity=entity)}
 
 
 def _unjudged(
@@ -241,16 +201,13 @@ def _unjudged(
     by: str,
     limit: int,
     judged: Set[tuple[int, str]],
-    within: Stratum | None = None,
+    stratum: int = -1,
 ) -> list[tuple[int, str, float, int]]:
-    """The first labels in an order that are not among those that were judged."""
-    low, high = (within.low, within.high) if within else (0.0, 1.0)
-    # The last stratum has its end in it.
+    """The first labels in an order, of a stratum or of all, that are not among those that were judged."""
     rows = connection.execute(
         f"SELECT labels.image, labels.entity, labels.probability, labels.accepted FROM labels WHERE {_WITHIN} "
-        "AND labels.probability >= :low AND (labels.probability < :high OR :high = 1) "
-        f"ORDER BY {by}, labels.image, labels.entity LIMIT :most",
-        {**values, "low": low, "high": high, "most": limit + len(judged)},
+        f"AND (:stratum < 0 OR {STRATUM} = :stratum) ORDER BY {by}, labels.image, labels.entity LIMIT :most",
+        {**values, "stratum": stratum, "most": limit + len(judged)},
     )
     return [row for row in rows if row[:2] not in judged][:limit]
 

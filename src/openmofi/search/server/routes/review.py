@@ -11,7 +11,7 @@ from pydantic import Field
 
 from openmofi.search.records import Verdict
 from openmofi.search.server.answers import Refused, answer
-from openmofi.search.server.judging import Precision, ToJudge, precision, to_judge
+from openmofi.search.server.judging import ReviewedPrecision, ToJudge, precision, to_judge
 from openmofi.search.server.requests import VerdictBody
 from openmofi.search.server.routes.shared import Limit, Number, Shared, Short
 
@@ -70,7 +70,7 @@ def proposed(
     return answer(to_judge(context.index, entity, order=order, accepted=accepted, who=who, limit=limit))
 
 
-@router.get("/review/precision", response_model=Precision)
+@router.get("/review/precision", response_model=ReviewedPrecision)
 def shown_precision(context: Shared, entity: Short = "", accepted: bool | None = True) -> Response:
-    """The precision that the verdicts so far show, by strata of probability, with Wilson's intervals."""
+    """The precision that the verdicts so far show, by strata of probability, with intervals."""
     return answer(precision(context.index, entity, accepted))

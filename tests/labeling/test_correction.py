@@ -3,7 +3,11 @@ import pytest
 from scipy.special import expit, logit
 
 from openmofi.labeling.calibrate.calibration import threshold_for_precision
-from openmofi.labeling.verdicts.threshold import Recalibration, threshold_by_verdicts
+from openmofi.labeling.correction import Recalibration
+
+
+def threshold_by_verdicts(probability, judged, right, weights, target):
+    return Recalibration.of(judged, right, weights).threshold(probability, target)
 
 
 def world(generator, shift, slope, size=20_000):

@@ -6,13 +6,15 @@ were looked at: unbiased whatever the probabilities are worth, and narrower than
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from openmofi.bootstrap import LEVEL, wilson_interval
+from openmofi.review.verdicts import Verdicts
 
 Doubles = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -42,6 +44,25 @@ class Precision:
     unsure: int
     corrected: float | None = None
     interval: tuple[float, float] | None = None
+
+
+def precision_by(verdicts: Verdicts, labels: int, expected: float | None, on: Sequence[bool]) -> Precision:
+    """Return the precision of labels by the verdicts on some of them.
+
+    Args:
+        verdicts: with the strata that they were drawn from.
+        labels, expected: how many labels there are, and the mean of their probabilities.
+        on: (verdicts,) whether each is on one of these labels.
+    """
+    said = np.array([chosen for chosen, each in zip(on, verdicts.verdicts, strict=True) if each.verdict != "u"], bool)
+    right = verdicts.right[said]
+    counts = Precision(labels, expected, len(right), int(right.sum()), sum(on) - len(right))
+    if expected is None or not len(right):
+        return counts
+    mean, interval = corrected_precision(
+        expected, verdicts.probability[said], right, verdicts.weights[said], verdicts.strata_said[said]
+    )
+    return replace(counts, corrected=mean, interval=interval)
 
 
 def corrected_precision(

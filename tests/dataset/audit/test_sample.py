@@ -3,8 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from openmofi.dataset.review.cells import Content, Kinds, cells
-from openmofi.dataset.review.sample import allocated, draw
+from openmofi.dataset.audit.sample import Kinds, cells, draw
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError, UsageError
 
@@ -73,16 +72,6 @@ def test_a_sample_larger_than_the_labels_is_all_of_them(folder, lookup):
 
 def test_without_a_knowledge_base_there_is_one_type(folder):
     assert {cell[2] for cell in cells(folder, Kinds(None))} == {"no type"}
-
-
-def test_places_go_by_labels_and_spread():
-    parts = {(True, 1, ""): Content(1000, 500.0), (True, 2, ""): Content(1000, 990.0), (True, 3, ""): Content(3, 2.0)}
-    places = list(allocated(parts, 100).values())
-    assert sum(places) == 100
-    assert places[0] > 2 * places[1] > 10
-    assert places[2] == 2
-    assert list(allocated(parts, 5).values()) == [3, 1, 1]
-    assert list(allocated(parts, 5000).values()) == [1000, 1000, 3]
 
 
 @pytest.mark.parametrize(("size", "by", "says"), [(0, BOTH, "A sample of 0"), (10, ("colour",), "'colour'")])

@@ -11,7 +11,7 @@ import pytest
 
 from judged_page import page_data
 from openmofi.dataset.objects import Labels
-from openmofi.labeling.verdicts.file import read_verdicts
+from openmofi.review.verdicts import read_verdicts
 from terminal import PATIENCE
 
 CHROMIUM = os.environ.get("OPENMOFI_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome") or ""

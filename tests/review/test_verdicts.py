@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from openmofi.errors import OpenMofiError
-from openmofi.labeling.verdicts.file import probability_basis, read_verdicts, require_same_basis
+from openmofi.review.verdicts import probability_basis, read_verdicts, require_same_basis
 
 STRATA = [
     {"name": "below", "accepted": False, "labels": 100},

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 from scipy.special import expit, logit
 
-from openmofi.labeling.verdicts.precision import corrected_precision
+from openmofi.review.precision import corrected_precision
 
 EDGES = np.array([0.65, 0.8, 0.9, 0.95, 0.99])
 

@@ -16,14 +16,13 @@ from markupsafe import Markup
 
 from openmofi.config import settings_from
 from openmofi.dataset.audit.entities import labels_kb
+from openmofi.dataset.audit.sample import BY, Drawn, Kinds, Sample, draw
 from openmofi.dataset.report.examples import thumbnails
-from openmofi.dataset.review.cells import Kinds
-from openmofi.dataset.review.sample import BY, Drawn, Sample, draw
 from openmofi.dataset.tables import Folder, describe
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.verdicts.file import KIND, probability_basis
 from openmofi.pairs import ReadSettings
+from openmofi.review.verdicts import KIND, probability_basis
 from openmofi.storage import Shard, write_text
 
 _SIDE = 480
@@ -125,7 +124,7 @@ def _shown(row: Mapping[str, Any], drawn: Drawn, kb: KnowledgeBase | None) -> di
         "entity": candidate.entity,
         "name": entity.name,
         "description": entity.description,
-        "probability": round(candidate.probability, 6),
+        "probability": candidate.probability,
         "stratum": drawn.stratum,
         "text": _pieces(row["text"], row["mentions"], claimed),
     }

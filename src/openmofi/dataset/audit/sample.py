@@ -1,8 +1,8 @@
-"""All labels in cells of like ones: how many, what their probabilities expect, and a few drawn from each.
+"""Labels drawn for people to look at: by strata, seeded; in random order, so that half a look is fair, too.
 
-A cell is (accepted or not, a range of probability, a type of entity). Labels are accepted candidates. Of the others,
-those of probability ≥ .1 count that are the best of their mention and miss the threshold alone: they would be labels
-under a lower one, so looking at some of them says what the threshold costs.
+All labels lie in cells of like ones: (accepted or not, a range of probability, a type of entity). Labels are accepted
+candidates. Of the others, those of probability ≥ .1 count that are the best of their mention and miss the threshold
+alone: they would be labels under a lower one, so looking at some of them says what the threshold costs.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openmofi.dataset.tables import Bools, Codebook, Floats, Folder, Ints, Judged, as_array, best_of_pairs
+from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
+from openmofi.review.sampling import CONSIDERED, EDGES, allocation, ranges, stratum_name
+from openmofi.review.verdicts import Stratum
 from openmofi.schema import Reason
 from openmofi.storage import Shard
 
-EDGES = (0.0, 0.1, 0.3, 0.5, 0.65, 0.8, 0.9, 0.95, 0.99)
+BY = ("probability", "type")
 OTHER = "other types"
-_CONSIDERED = 0.1
-"""Least probability of a candidate below the threshold that is drawn."""
-
 _LARGEST = 6
+_BELOW = 5
+"""One label in five is a candidate below the threshold."""
 
 Cell = tuple[bool, int, str]
 """Accepted, the range of probability (position of its lower edge), the type."""
@@ -77,7 +79,7 @@ class Candidates:
         judged = Judged.of(table)
         reason = as_array(table["entities"]).flatten().field("reason")
         missed = pc.equal(reason, str(Reason.BELOW_THRESHOLD)).to_numpy(zero_copy_only=False)
-        missed = missed & (judged.probability >= _CONSIDERED)
+        missed = missed & (judged.probability >= CONSIDERED)
         best = best_of_pairs(judged.mention, np.zeros_like(judged.mention), judged.probability)
         chosen = np.flatnonzero(judged.accepted | (missed & np.isin(np.arange(len(missed)), best)))
         codes = Codebook().encode(judged.entity.take(pa.array(chosen)))
@@ -89,10 +91,15 @@ class Candidates:
             judged.accepted[chosen],
         )
 
+    def candidate(self, shard: int, position: int) -> Candidate:
+        """Return one of them, of the shard of that position."""
+        entity, probability = self.entity[position].as_py(), float(self.probability[position])
+        return Candidate(shard, int(self.row[position]), entity, probability)
+
     @property
     def ranges(self) -> Ints:
         """Position of the range of each probability."""
-        return np.searchsorted(np.array(EDGES, np.float32), self.probability, "right") - 1
+        return ranges(self.probability)
 
 
 class Kinds:
@@ -133,7 +140,7 @@ def cells(
         seed: of the draws.
         seen: is given each shard's table, candidates, and their types as positions in `kinds.names.values`.
     """
-    found: dict[Cell, Content] = {}
+    parts: dict[Cell, Content] = {}
     for position, shard in enumerate(folder.shards):
         table = folder.read(shard, ["key", "mentions", "entities"])
         candidates = Candidates.of(table)
@@ -142,26 +149,14 @@ def cells(
             seen(shard, table, candidates, kind)
         numbers = np.random.default_rng([seed, position]).random(len(kind))
         for cell, rows in _groups(candidates, kind, kinds.names.values):
-            drawn = rows[np.argsort(numbers[rows])[:draws]]
-            content = Content(
-                len(rows),
-                float(candidates.probability[rows].sum(dtype=np.float64)),
-                [
-                    (
-                        float(numbers[row]),
-                        Candidate(
-                            position,
-                            int(candidates.row[row]),
-                            candidates.entity[int(row)].as_py(),
-                            float(candidates.probability[row]),
-                        ),
-                    )
-                    for row in drawn
-                ],
-            )
-            found.setdefault(cell, Content()).add(content, draws)
-    common = common_kinds(found)
-    return joined(found, lambda cell: (cell[0], cell[1], cell[2] if cell[2] in common else OTHER), draws)
+            drawn = [
+                (float(numbers[row]), candidates.candidate(position, int(row)))
+                for row in rows[np.argsort(numbers[rows])[:draws]]
+            ]
+            expected = float(candidates.probability[rows].sum(dtype=np.float64))
+            parts.setdefault(cell, Content()).add(Content(len(rows), expected, drawn), draws)
+    common = common_kinds(parts)
+    return joined(parts, lambda cell: (cell[0], cell[1], cell[2] if cell[2] in common else OTHER), draws)
 
 
 def _groups(candidates: Candidates, kind: Ints, names: Sequence[str]) -> list[tuple[Cell, Ints]]:
@@ -175,23 +170,93 @@ def _groups(candidates: Candidates, kind: Ints, names: Sequence[str]) -> list[tu
     ]
 
 
-def common_kinds(found: Mapping[Cell, Content]) -> Collection[str]:
+def common_kinds(cells: Mapping[Cell, Content]) -> Collection[str]:
     """The types of most labels."""
     labels: Counter[str] = Counter()
-    for (accepted, _, kind), content in found.items():
+    for (accepted, _, kind), content in cells.items():
         labels[kind] += content.labels if accepted else 0
     ordered = sorted(labels, key=lambda kind: (-labels[kind], kind))
     return set(ordered[:_LARGEST] if len(ordered) > _LARGEST + 1 else ordered)
 
 
-def joined(found: Mapping[Cell, Content], name: Callable[[Cell], Cell], draws: int) -> dict[Cell, Content]:
+def joined(cells: Mapping[Cell, Content], name: Callable[[Cell], Cell], draws: int) -> dict[Cell, Content]:
     """The cells that have the same name as one; sorted, so that neighbours are alike."""
     parts: dict[Cell, Content] = {}
-    for cell, content in found.items():
+    for cell, content in cells.items():
         parts.setdefault(name(cell), Content()).add(content, draws)
     return dict(sorted(parts.items()))
 
 
-def range_name(position: int) -> str:
-    """A range of probability, for people."""
-    return f"{EDGES[position]:.2f}–{[*EDGES, 1.0][position + 1]:.2f}"
+@dataclass(frozen=True)
+class Drawn:
+    """A label to look at and the position of its stratum."""
+
+    candidate: Candidate
+    stratum: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was drawn.
+
+    Attributes:
+        strata: what from.
+        drawn: in random order.
+        accepted: how many of them are accepted labels; the others are below the threshold.
+    """
+
+    strata: tuple[Stratum, ...]
+    drawn: tuple[Drawn, ...]
+    accepted: int
+
+
+def draw(folder: Folder, kinds: Kinds, size: int, by: Sequence[str], seed: int) -> Sample:
+    """Draw labels; all of them where there are not more than `size`.
+
+    Four fifths are accepted labels and one fifth candidates below the threshold, where there are such; how many of each
+    stratum, see `openmofi.review.sampling.allocation`.
+
+    Args:
+        folder: of labels.
+        kinds: types of entities.
+        size: how many.
+        by: of `BY`.
+        seed: equal ones draw equally.
+
+    Raises:
+        UsageError: `size` is not positive, or `by` has another value.
+        OpenMofiError: no label is accepted.
+    """
+    if size < 1:
+        raise UsageError(f"A sample of {size} is none.", "Give --sample 200, say.")
+    if odd := [part for part in by if part not in BY]:
+        raise UsageError(f"Unknown strata {odd[0]!r}.", f"Use {','.join(BY)}, or one of them.")
+    whole = cells(folder, kinds, draws=size, seed=seed)
+    if not any(accepted for accepted, _, _ in whole):
+        raise OpenMofiError(
+            f"{folder.path} has no accepted label to look at.",
+            "Label with a lower --threshold or --target-precision first.",
+        )
+
+    def name(cell: Cell) -> Cell:
+        # Few are drawn below the threshold, so that types would leave strata without any.
+        return cell[0], cell[1] if "probability" in by else -1, cell[2] if "type" in by and cell[0] else ""
+
+    strata = joined(whole, name, size)
+    accepted = np.array([cell[0] for cell in strata], bool)
+    labels = np.array([content.labels for content in strata.values()], np.int64)
+    mean = np.array([content.expected for content in strata.values()]) / labels
+    few = min(size // _BELOW, int(labels[~accepted].sum()))
+    above = allocation(labels * accepted, mean, size - few)
+    # Places that the accepted labels cannot fill go to the others.
+    places = above + allocation(labels * ~accepted, mean, size - int(above.sum()))
+    drawn = [
+        Drawn(candidate, position)
+        for position, content in enumerate(strata.values())
+        for _, candidate in content.draws[: places[position]]
+    ]
+    return Sample(
+        tuple(Stratum(stratum_name(*cell), cell[0], content.labels) for cell, content in strata.items()),
+        tuple(drawn[position] for position in np.random.default_rng(seed).permutation(len(drawn))),
+        int(above.sum()),
+    )

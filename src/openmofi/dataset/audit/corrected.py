@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openmofi.dataset.audit.entities import labels_kb
-from openmofi.dataset.review.cells import OTHER, Candidates, Cell, Content, Kinds, cells, range_name
+from openmofi.dataset.audit.sample import OTHER, Candidates, Cell, Content, Kinds, cells
 from openmofi.dataset.tables import Folder, Ints
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.verdicts.file import Verdicts
-from openmofi.labeling.verdicts.precision import Precision, corrected_precision
+from openmofi.review.precision import Precision, precision_by
+from openmofi.review.sampling import range_name
+from openmofi.review.verdicts import Verdicts
 from openmofi.storage import Shard
 
 _HINT = "Give the file that the page of these labels saved: openmofi label audit LABELS -o PAGE.html."
@@ -81,24 +82,25 @@ def correct(folder: Folder, verdicts: Verdicts, *, kb: KnowledgeBase | None = No
                 cell = (bool(candidates.accepted[row]), int(candidates.ranges[row]), kinds.names.values[kind[row]])
                 judged[shard.name, name, entity] = cell, float(candidates.probability[row])
 
-    content = cells(folder, kinds, seen=look)
+    parts = cells(folder, kinds, seen=look)
     if odd := next((verdict for verdict in verdicts.verdicts if verdict.label not in candidate), None):
         raise OpenMofiError(
             f"{verdicts.path} judges a label that {folder.path} has not: the entity {odd.entity!r} of "
             f"the key {odd.key!r} in the shard {odd.shard!r}.",
             _HINT,
         )
-    kept = tuple(each for each in verdicts.verdicts if each.label in judged)
-    counted = replace(verdicts, verdicts=kept, sample=verdicts.sample - len(verdicts.verdicts) + len(kept))
-    common = {cell[2] for cell in content}
-    return _Groups(
-        content,
-        counted,
-        {
-            label: ((cell[0], cell[1], cell[2] if cell[2] in common else OTHER), probability)
-            for label, (cell, probability) in judged.items()
-        },
-    ).corrected()
+    # The labels' own probabilities, not the file's.
+    counted = tuple(
+        replace(each, probability=judged[each.label][1]) for each in verdicts.verdicts if each.label in judged
+    )
+    unjudged = verdicts.sample - len(verdicts.verdicts)
+    common = {kind for _, _, kind in parts}
+    return _by_groups(
+        parts,
+        replace(verdicts, verdicts=counted),
+        [(*cell[:2], cell[2] if cell[2] in common else OTHER) for cell in (judged[each.label][0] for each in counted)],
+        unjudged,
+    )
 
 
 def _by_shard(verdicts: Verdicts) -> dict[str, dict[str, set[str]]]:
@@ -109,52 +111,24 @@ def _by_shard(verdicts: Verdicts) -> dict[str, dict[str, set[str]]]:
     return wanted
 
 
-@dataclass(frozen=True)
-class _Groups:
-    content: Mapping[Cell, Content]
-    verdicts: Verdicts
-    judged: Mapping[tuple[str, str, str], tuple[Cell, float]]
+def _by_groups(parts: Mapping[Cell, Content], verdicts: Verdicts, cell_of: Sequence[Cell], unjudged: int) -> Corrected:
+    """Return the precision of all labels and of groups; `cell_of` has each verdict's cell."""
 
-    def corrected(self) -> Corrected:
-        kinds = sorted({kind for accepted, _, kind in self.content if accepted}, key=lambda kind: (kind == OTHER, kind))
-        ranges = {
-            side: sorted({position for accepted, position, _ in self.content if accepted is side})
-            for side in (True, False)
-        }
+    def precision(which: Callable[[Cell], bool]) -> Precision:
+        chosen = [content for cell, content in parts.items() if which(cell)]
+        labels, total = sum(content.labels for content in chosen), sum(content.expected for content in chosen)
+        return precision_by(verdicts, labels, total / labels if labels else None, [which(cell) for cell in cell_of])
 
-        def in_range(side: bool, position: int) -> Callable[[Cell], bool]:
-            return lambda cell: cell[:2] == (side, position)
+    def by_range(accepted: bool) -> dict[str, Precision]:
+        positions = sorted({cell[1] for cell in parts if cell[0] is accepted})
+        return {range_name(each): precision(lambda cell, each=each: cell[:2] == (accepted, each)) for each in positions}
 
-        def of_kind(kind: str) -> Callable[[Cell], bool]:
-            return lambda cell: cell[0] and cell[2] == kind
-
-        by_range = {
-            side: {range_name(position): self.precision(in_range(side, position)) for position in ranges[side]}
-            for side in (True, False)
-        }
-        by_kind = {kind: self.precision(of_kind(kind)) for kind in kinds}
-        return Corrected(
-            self.precision(lambda cell: cell[0]),
-            by_range[True],
-            by_kind,
-            by_range[False],
-            self.verdicts.unsure,
-            self.verdicts.sample - len(self.verdicts.verdicts),
-        )
-
-    def precision(self, which: Callable[[Cell], bool]) -> Precision:
-        """Of the labels in the cells that `which` is true of."""
-        labels = sum(content.labels for cell, content in self.content.items() if which(cell))
-        total = sum(content.expected for cell, content in self.content.items() if which(cell))
-        said = np.array([which(self.judged[verdict.label][0]) for verdict in self.verdicts.said], bool)
-        unsure = sum(which(self.judged[verdict.label][0]) for verdict in self.verdicts.verdicts) - int(said.sum())
-        right = self.verdicts.right[said]
-        counts = Precision(labels, total / labels if labels else None, len(right), int(right.sum()), unsure)
-        if not len(right):
-            return counts
-        # The labels' own probabilities, not the file's.
-        probability = np.array([self.judged[verdict.label][1] for verdict in self.verdicts.said])[said]
-        mean, interval = corrected_precision(
-            total / labels, probability, right, self.verdicts.weights[said], self.verdicts.strata_said[said]
-        )
-        return Precision(counts.labels, counts.expected, counts.judged, counts.right, counts.unsure, mean, interval)
+    kinds = sorted({kind for accepted, _, kind in parts if accepted}, key=lambda kind: (kind == OTHER, kind))
+    return Corrected(
+        precision(lambda cell: cell[0]),
+        by_range(True),
+        {kind: precision(lambda cell, kind=kind: cell[0] and cell[2] == kind) for kind in kinds},
+        by_range(False),
+        verdicts.unsure,
+        unjudged,
+    )

@@ -17,7 +17,8 @@ from scipy.special import expit, logit
 
 from openmofi.errors import UsageError
 from openmofi.labeling.calibrate.calibration import threshold_for_precision
-from openmofi.labeling.verdicts.file import Verdicts, require_same_basis
+from openmofi.review.precision import precision_by
+from openmofi.review.verdicts import Verdicts, require_same_basis
 from openmofi.storage import fingerprint
 
 Doubles = NDArray[np.float64]
@@ -60,29 +61,15 @@ class Recalibration:
         """Rises with `probability`, so that the order of labels stays."""
         return np.asarray(expit(self.shift + self.slope * _odds(probability)), np.float64)
 
+    def threshold(self, probability: Doubles, target: float) -> float:
+        """Return the lowest of (n,) probabilities from which the recalibrated mean reaches `target`; 1.0 if none does.
 
-def threshold_by_verdicts(
-    probability: Doubles, judged: Doubles, right: Bools, weights: Doubles, target: float
-) -> float:
-    """The lowest threshold from which the corrected precision, its mean, reaches `target`; 1.0 where none does.
-
-    The mean and not its lower bound, as a job's expected precision is a mean, too; `label audit --verdicts` has the
-    interval.
-
-    Args:
-        probability: (n,) of all candidates.
-        judged, right, weights: (m,) of those that were looked at: their probability, whether the image shows the
-            entity, and how many candidates each stands for.
-        target: 0..1.
-    """
-    return _lowest(probability, Recalibration.of(judged, right, weights), target)
-
-
-def _lowest(probability: Doubles, recalibration: Recalibration, target: float) -> float:
-    corrected = recalibration(probability)
-    threshold = threshold_for_precision(corrected, target)
-    reached = probability[corrected >= threshold]
-    return float(reached.min()) if len(reached) else 1.0
+        The mean and not its lower bound, as a job's expected precision is a mean, too; `label audit --verdicts` has the
+        interval.
+        """
+        recalibrated = self(probability)
+        reached = probability[recalibrated >= threshold_for_precision(recalibrated, target)]
+        return float(reached.min()) if len(reached) else 1.0
 
 
 @dataclass(frozen=True)
@@ -97,18 +84,26 @@ class Correction:
     verdicts: Verdicts
     recalibration: Recalibration
 
-    def threshold(self, probability: Doubles, target: float) -> float:
-        """See `threshold_by_verdicts`."""
-        return _lowest(probability, self.recalibration, target)
+    def counts(self, labels: int, expected: float | None, threshold: float) -> dict[str, Any]:
+        """Return what the manifest says of the precision of a job's labels, as `openmofi label audit` estimates it.
 
-    def counts(self, probability: Doubles, labels: Doubles) -> dict[str, Any]:
-        """For the manifest, from (n,) probabilities and how many accepted labels have each."""
-        corrected = self.recalibration(probability)
+        Args:
+            labels, expected: how many labels the job has accepted, and the mean of their probabilities.
+            threshold: from which on candidates are labels.
+        """
+        verdicts = self.verdicts
+        probability = np.array([each.probability for each in verdicts.verdicts], np.float32)
+        accepted = np.array([verdicts.strata[each.stratum].accepted for each in verdicts.verdicts], bool)
+        # A candidate that is likelier than labels that were accepted missed more than the threshold.
+        missed = ~accepted & (probability >= probability[accepted].min(initial=1))
+        on = (probability >= threshold) & ~missed
+        precision = precision_by(verdicts, labels, expected, on.tolist())
         return {
             "verdicts": {
-                "judged": len(self.verdicts.said),
-                "unsure": self.verdicts.unsure,
-                "corrected_precision": float(np.average(corrected, weights=labels)) if len(labels) else None,
+                "judged": len(verdicts.said),
+                "unsure": verdicts.unsure,
+                "corrected_precision": precision.corrected,
+                "interval": precision.interval,
             }
         }
 

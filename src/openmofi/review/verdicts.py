@@ -1,4 +1,4 @@
-"""What a person said of labels: `verdicts.json` of the page of `openmofi label audit`, or the table of an index."""
+"""Verdicts of people on labels: `verdicts.json` of the page of `openmofi label audit`, or the table of an index."""
 
 from __future__ import annotations
 
@@ -113,12 +113,12 @@ class Verdicts:
         """How many could not say."""
         return len(self.verdicts) - len(self.said)
 
-    @property
+    @cached_property
     def right(self) -> Bools:
         """(said,) whether the label is right."""
         return np.array([verdict.verdict == "y" for verdict in self.said], bool)
 
-    @property
+    @cached_property
     def probability(self) -> Doubles:
         """(said,) the label's."""
         return np.array([verdict.probability for verdict in self.said], np.float64)
@@ -129,7 +129,7 @@ class Verdicts:
         stratum = np.array([verdict.stratum for verdict in self.said], np.int64)
         return self._joined[stratum]
 
-    @property
+    @cached_property
     def weights(self) -> Doubles:
         """(said,) how many labels each stands for."""
         stratum = self.strata_said
