@@ -25,11 +25,13 @@ from openmofi.storage.manifest import (
     require_claimable,
 )
 from openmofi.storage.shards import Shard, expand_shards, file_fingerprint
+from openmofi.storage.typed_json import as_type, parse_json, read_json
 
 __all__ = [
     "Manifest",
     "Outputs",
     "Shard",
+    "as_type",
     "atomic_path",
     "claim_folder",
     "claimed",
@@ -41,7 +43,9 @@ __all__ = [
     "locked",
     "make_folder",
     "package_versions",
+    "parse_json",
     "read_arrow",
+    "read_json",
     "read_manifest",
     "read_parquet",
     "require_claimable",
