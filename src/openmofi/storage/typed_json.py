@@ -69,9 +69,18 @@ def as_type(value: Any, kind: type[T], where: str, hint: str) -> T:
         OpenMofiError: they are of another type; names `where`.
     """
     try:
-        unknown = is_dataclass(kind) and isinstance(value, dict) and value.keys() - {each.name for each in fields(kind)}
-        if unknown:
-            raise ValueError(f"it has the unknown key {min(unknown)!r}")
-        return msgspec.convert(value, kind, str_keys=True)
+        made = msgspec.convert(value, kind, str_keys=True)
+        if unknown := _unknown_key(value, made):
+            raise ValueError(f"it has the unknown key {unknown!r}")
+        return made
     except (ValueError, RecursionError) as error:
         raise OpenMofiError(f"{where} cannot be read: {error}.", hint) from error
+
+
+def _unknown_key(value: Any, made: Any) -> str:
+    """A key of `value` that no dataclass has which it became, and those within it; empty where there is none."""
+    if not (is_dataclass(made) and isinstance(value, dict)):
+        return ""
+    if unknown := value.keys() - {each.name for each in fields(made)}:
+        return str(min(unknown))
+    return next(filter(None, (_unknown_key(inner, getattr(made, name)) for name, inner in value.items())), "")
