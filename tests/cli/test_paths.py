@@ -43,7 +43,7 @@ def run(*arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("names", [ODD[place::3] for place in range(3)], ids=" ".join)
+@pytest.mark.parametrize("names", [ODD[start::3] for start in range(3)])
 def test_the_whole_job_in_folders_of_odd_names(small_world, small_encoder, tmp_path, monkeypatch, names):
     """The folders lie one in another, and each name is one of a shard too."""
     folder = tmp_path.joinpath(*names)

@@ -122,7 +122,7 @@ def test_auto_chooses_by_the_job_and_says_so(device, pairs, cores, address, expe
         (None, "__main__", "is defined here"),
     ],
 )
-def test_auto_stays_here_where_other_processes_could_not_do_the_job(script, carried, why, tmp_path, monkeypatch):
+def test_auto_stays_here_where_processes_cannot_help(script, carried, why, tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     main = ModuleType("__main__")

@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from forked import Fork
 from hostile.kills import STAGES
 from hostile.reads import fuzz_reads
 from hostile.runner import FAMILIES
@@ -29,16 +30,9 @@ ENVIRONMENT = {
 }
 
 
-def python(module: str, *arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a module of these tests in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=os.environ | ENVIRONMENT,
-        timeout=3000,
-        cwd=folder,
-    )
+def python(module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a module of these tests in a process of its own, which has the libraries loaded."""
+    return Fork(module, *arguments, env=os.environ | ENVIRONMENT).finish(3000)
 
 
 def run_family(
@@ -56,7 +50,7 @@ def run_family(
         AssertionError: one did; the message has its name and what it said.
     """
     results = folder / f"{family}-{seed}.jsonl"
-    done = python("hostile.runner", bench.root, family, results, "--seed", seed, "--share", share, folder=folder)
+    done = python("hostile.runner", bench.root, family, results, "--seed", seed, "--share", share)
     rows = [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
     assert done.returncode == 0, f"{rows[-1:]} ended the process: {done.stderr[-3000:]}"
     assert rows[-1]["end"]
@@ -87,7 +81,7 @@ def main() -> None:
                     failed = True
                     print(f"{family} {seed}: BROKEN\n{error}", flush=True)
         for stage in STAGES:
-            done = python("hostile.kills", bench.root, stage, options.kills, folder=folder)
+            done = python("hostile.kills", bench.root, stage, options.kills)
             failed |= done.returncode != 0
             print(done.stdout + (done.stderr if done.returncode else ""), end="", flush=True)
     sys.exit(failed)

@@ -28,12 +28,14 @@ from openmofi.errors import OpenMofiError
 FAMILIES = ("tars", "images", "tables", "texts", "bases", "folders", "encoders", "settings")
 SECONDS = 60
 """Longest time of a case; most take a tenth of one."""
+EVERY = "every"
+"""The cases of all families."""
 
 
 def cases_of(family: str, bench: Workbench, seed: int) -> Iterator[Case]:
     """The cases of a family; those that are drawn depend on the seed."""
-    cases: Iterator[Case] = importlib.import_module(f"hostile.{family}").cases(bench, seed)
-    return cases
+    for name in FAMILIES if family == EVERY else (family,):
+        yield from importlib.import_module(f"hostile.{name}").cases(bench, seed)
 
 
 def run_case(case: Case, folder: Path) -> dict[str, str]:
@@ -53,7 +55,7 @@ def run_case(case: Case, folder: Path) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("workbench", type=Path)
-    parser.add_argument("family", choices=FAMILIES)
+    parser.add_argument("family", choices=(*FAMILIES, EVERY))
     parser.add_argument("results", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--share", type=int, default=1)

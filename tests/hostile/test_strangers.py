@@ -19,20 +19,6 @@ REFUSED = {
 }
 
 
-@pytest.fixture(scope="session")
-def sound(bench, tmp_path_factory):
-    """Makes a sound folder of a spec, once."""
-    made = {}
-
-    def folder_of(name):
-        if name not in made:
-            made[name] = tmp_path_factory.mktemp(name) / "sound"
-            SPECS[name].make(bench, made[name])
-        return made[name]
-
-    return folder_of
-
-
 @pytest.mark.parametrize("poison", POISONS)
 @pytest.mark.parametrize("name", SPECS)
 def test_nothing_runs(name, poison, sound, bench, tmp_path, monkeypatch):

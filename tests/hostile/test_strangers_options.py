@@ -16,19 +16,6 @@ from openmofi.errors import OpenMofiError
 EVIL = {"AutoConfig": "evil.Evil", "AutoModel": "evil.Evil", "AutoTokenizer": ["evil.Evil", "evil.Evil"]}
 
 
-@pytest.fixture(scope="module")
-def sound(bench, tmp_path_factory):
-    made = {}
-
-    def folder_of(name):
-        if name not in made:
-            made[name] = tmp_path_factory.mktemp(name) / "sound"
-            SPECS[name].make(bench, made[name])
-        return made[name]
-
-    return folder_of
-
-
 def changed(file, *keys, **values):
     """Sets keys of the object at the path `keys` in a JSON file."""
 

@@ -79,11 +79,14 @@ def test_any_entities_keep_what_is_theirs(ids, block, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sampling, "_BLOCK", block)
         sample_entities(kb, folder / "part", ids=sorted(ids))
-    require_slice(KnowledgeBase.open(folder / "part"), kb, ids)
+    part = KnowledgeBase.open(folder / "part")
+    assert set(part) == ids - {"unknown"}
+    require_slice(part, kb, ids)
 
 
 def test_most_keeps_the_most_popular(kb, tmp_path):
     part = openmofi.sample_kb(kb, tmp_path / "part", types=["bird", "machine", "place"], most=2)
+    assert set(part) == {"Q2", "Q3"}
     require_slice(part, kb, ["Q2", "Q3"])
 
 
@@ -152,7 +155,7 @@ def test_the_command(kb, tmp_path):
         ({"types": ["bird"], "entities": ["Q1"]}, UsageError, "Give one of the three"),
     ],
 )
-def test_what_gives_no_slice_is_a_sentence_and_leaves_nothing(kb, tmp_path, chosen, error, says):
+def test_what_gives_no_slice_leaves_nothing(kb, tmp_path, chosen, error, says):
     with pytest.raises(error, match=says):
         openmofi.sample_kb(kb, tmp_path / "part", **chosen)
     assert not [path for path in (tmp_path / "part").glob("*") if not path.name.startswith(".")]

@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -49,7 +50,9 @@ def _killed(work, after):
         except BaseException:
             os._exit(1)
         os._exit(0)
-    time.sleep(after)
+    ended = os.pidfd_open(child)
+    select.select([ended], [], [], after)
+    os.close(ended)
     os.kill(child, signal.SIGKILL)
     return os.waitpid(child, 0)[1] == 0
 

@@ -92,11 +92,18 @@ def stored(out: Path, step: int, where: str = "checkpoints") -> dict[str, torch.
     return found
 
 
+def differences(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> list[str]:
+    """Names of the tensors that are not equal to the bit; what is not a number may be."""
+    return sorted(one.keys() ^ other.keys()) + [
+        name
+        for name in one.keys() & other.keys()
+        if not torch.equal(one[name].reshape(-1).view(torch.uint8), other[name].reshape(-1).view(torch.uint8))
+    ]
+
+
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    """Whether all tensors are equal to the bit, what is not a number too."""
-    return one.keys() == other.keys() and all(
-        torch.equal(one[name].reshape(-1).view(torch.uint8), other[name].reshape(-1).view(torch.uint8)) for name in one
-    )
+    """Whether all tensors are equal to the bit."""
+    return not differences(one, other)
 
 
 class InterruptAt(Unwatched):

@@ -1,4 +1,4 @@
-"""`openmofi.train`, `openmofi.reinforce` and `openmofi.study_size`."""
+"""`openmofi.train` and `openmofi.reinforce`."""
 
 from __future__ import annotations
 
@@ -135,71 +135,3 @@ def train(
             loaded, out, resume=resume, watcher=watcher, progress=shown, restart=restart, labels=labels is not None
         )
     return Run(Path(out), summary)
-
-
-@public()
-def study_size(
-    datasets: Sequence[Dataset | Folder],
-    *,
-    out: Folder,
-    kb: KnowledgeBase | Folder | None = None,
-    recipe: str | Path = "entity_head",
-    overrides: Sequence[str] = (),
-    encoder: str = "",
-    benchmark: str = "",
-    engine: str = "auto",
-    progress: bool | Progress | None = None,
-    **changes: Any,
-) -> Mapping[str, Any]:
-    """Compare entities with alt-text at equal numbers of pairs, and of equally sure labels; see docs/training.md.
-
-    What is varied is changed by keyword: fields of `studies.size.size.SizeSettings`, as `sizes=(0.5, 1.0)`.
-
-    Args:
-        datasets: folders that `openmofi dataset build` wrote. In Python also what `build_dataset` returned.
-        out: folder of the study; what was trained there is not trained again.
-    <<<<<<< HEAD:src/openmofi/api/training.py
-        kb: knowledge base, for the names of entities.
-        recipe: towers, optimiser and steps; objectives and texts are the study's.
-        overrides: changes to the recipe, as `KEY=VALUE`.
-        encoder: frozen encoder on whose features heads are trained.
-        benchmark: `PROTOCOL=DIR`: measure on the data of a retrieval protocol instead, and hold out no entities.
-    =======
-        kb: names of entities.
-        recipe, settings: towers, optimiser and steps, as of `train`; objectives and texts are the study's.
-        encoder: spec of a frozen encoder on which heads are trained.
-        benchmark: `PROTOCOL=DIR`, data of a retrieval protocol that is measured in place of held-out entities.
-        engine, progress: as of `openmofi.label`.
-        varied: of `studies.size.size.SizeSettings`, e.g. `sizes=(0.5, 1.0)`.
-    >>>>>>> main:src/openmofi/api_training.py
-
-    Returns:
-        What `OUT/metrics.json` holds: of each dataset its curves.
-
-    Raises:
-        UsageError: settings that do not fit each other or the datasets.
-        OpenMofiError: data are missing; a run failed, and the others are kept.
-    """
-    from openmofi.engine import engine_named
-    from openmofi.training.recipe.rules import load_recipe
-    from studies.size.runs import Benchmark
-    from studies.size.size import SizeSettings, run_size_study
-
-    lines = list(overrides)
-    if encoder:
-        from openmofi.training.entity_head.over import over_encoder
-
-        lines = [*over_encoder(load_recipe(recipe, lines), encoder), *lines]
-    if kb is not None:
-        lines.append(f'data.kb="{place_of(kb)}"')
-    with shown_progress(progress) as shown:
-        return run_size_study(
-            [place_of(dataset) for dataset in datasets],
-            out,
-            changed(SizeSettings(), changes),
-            shown,
-            engine=engine_named(engine),
-            recipe=recipe,
-            overrides=lines,
-            benchmark=Benchmark.parse(benchmark) if benchmark else None,
-        )

@@ -9,6 +9,8 @@ import typer
 
 from openmofi.cli.command import Restart, output_path, print_json
 from openmofi.cli.options import Json
+from openmofi.errors import UsageError
+from openmofi.extensions import extension
 
 
 def demo(
@@ -31,8 +33,12 @@ def demo(
 ) -> None:
     """Label images with known truth and say how good the labels are; goes on where it was stopped."""
     if not tiny:
-        from openmofi.cli.sample import demo as whole
-
+        whole = extension("demos", "sample")
+        if whole is None:
+            raise UsageError(
+                "The whole demo builds the sample world, which is no part of the package.",
+                "Run openmofi demo --tiny, or make demo in a checkout.",
+            )
         whole(out=out or Path("runs/demo"), max_entities=max_entities, restart=restart, as_json=as_json)
         return
     from openmofi.demo.demo import run_tiny

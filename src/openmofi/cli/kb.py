@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 app = group("kb", "Build knowledge bases, look into them, compare, slice and export them.")
 
 _TYPES = 10
-_KB = Annotated[
+KB = Annotated[
     str, typer.Argument(parser=input_place, help="Folder of the knowledge base, or its address.", metavar="KB")
 ]
 
@@ -38,37 +38,7 @@ app.add_typer(kb_build.app, name="build", help="Build a knowledge base; the same
 
 
 @command(app)
-def anchors(
-    dumps: Annotated[
-        list[Path],
-        typer.Argument(
-            parser=input_path,
-            metavar="DUMP...",
-            help="pages-articles of a Wikipedia: .xml, .xml.bz2, .xml.gz or .xml.zst.",
-        ),
-    ],
-    out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Parquet file for the names.")],
-    language: Annotated[str | None, typer.Option(help="The wiki's code, where a dump does not say it.")] = None,
-    min_seen: Annotated[int, typer.Option(min=1, help="Find link probabilities of names seen so often.")] = 2,
-    memory: Annotated[int, typer.Option(min=64, help="MiB in which the counts are summed up.")] = 2048,
-    workers: kb_build.Workers = 0,
-    as_json: Json = False,
-) -> None:
-    """Count by which names Wikipedia's links call its articles, and how often a name is a link at all.
-
-    The link probabilities are written beside the names: names.parquet, names.link-probability.parquet.
-    """
-    from openmofi.plugins.wikidata.anchors import AnchorSettings, build_anchors, probabilities_path
-    from openmofi.progress import shown_progress
-
-    settings = AnchorSettings(language, min_seen, memory_mib=memory)
-    with shown_progress(False if as_json else None) as progress:
-        counts = build_anchors(dumps, out, settings, workers=workers, progress=progress)
-    print_manifest_facts({**counts, "written": f"{out}\n{probabilities_path(out)}"}, as_json)
-
-
-@command(app)
-def info(kb: _KB, as_json: Json = False) -> None:
+def info(kb: KB, as_json: Json = False) -> None:
     """Show what a knowledge base holds and what made it: counts, commonest types, classes with all that belongs to
     them, sizes of files, sources of priors.
     """
@@ -100,7 +70,7 @@ def info(kb: _KB, as_json: Json = False) -> None:
 
 
 @command(app)
-def verify(kb: _KB, as_json: Json = False) -> None:
+def verify(kb: KB, as_json: Json = False) -> None:
     """Read all of a knowledge base and compare it with what was built; exits with 1 where a file is damaged."""
     from openmofi.knowledge import verify as verify_kb
     from openmofi.progress import shown_progress
@@ -112,7 +82,7 @@ def verify(kb: _KB, as_json: Json = False) -> None:
 
 @command(app)
 def lookup(
-    kb: _KB,
+    kb: KB,
     name: Annotated[str, typer.Argument(help="A name, as a text would spell it.")],
     limit: Annotated[int, typer.Option(min=1, help="Most candidates to show.")] = 30,
     language: Annotated[
@@ -176,48 +146,11 @@ def diff(
         from openmofi.dataset.objects import Labels
 
         ids = Labels.open(labels).entities()
-    _print_differences(openmofi.diff_kb(old, new, ids=ids, out=out), as_json)
+    print_differences(openmofi.diff_kb(old, new, ids=ids, out=out), as_json)
 
 
-@command(app)
-def update(
-    kb: _KB,
-    dumps: Annotated[
-        list[Path],
-        typer.Argument(parser=input_path, help="Newer JSON dumps of Wikidata, or folders of them.", metavar="DUMP..."),
-    ],
-    out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the new base.")],
-    anchors: kb_build.Anchors = None,
-    pageviews: kb_build.Pageviews = None,
-    redirects: kb_build.Redirects = None,
-    columns: kb_build.Columns = None,
-    memory: kb_build.Memory = "4GB",
-    workers: kb_build.Workers = 0,
-    work: Annotated[
-        Path | None,
-        typer.Option(parser=output_path, help="Folder for what was read.  [default: KB.work]", show_default=False),
-    ] = None,
-    restart: Restart = False,
-    as_json: Json = False,
-) -> None:
-    """Build a base of Wikidata again from newer dumps, under its own settings, and show what changed.
-
-    Files that are the same are not read again; KB stays as it is. Priors and redirects need their files anew.
-    """
-    from openmofi.plugins.wikidata.build import Extras
-    from openmofi.plugins.wikidata.update import update_kb
-    from openmofi.progress import shown_progress
-
-    with shown_progress(not as_json) as progress:
-        extras = Extras.of(anchors or (), pageviews, redirects, columns)
-        differences = update_kb(
-            kb, dumps, out, extras=extras, work=work, memory=memory, workers=workers, progress=progress, restart=restart
-        )
-    _print_differences(differences, as_json)
-
-
-def _print_differences(differences: Differences, as_json: bool) -> None:
-    """Counts, and the first changes of each kind."""
+def print_differences(differences: Differences, as_json: bool) -> None:
+    """Print counts, and the first changes of each kind."""
     if as_json:
         print_json(differences.plain())
         return
@@ -249,7 +182,7 @@ def sample(call: Call, types: str, as_json: Json = False) -> None:
 
 @command(app)
 def export(
-    kb: _KB,
+    kb: KB,
     out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the tables.")],
     restart: Restart = False,
     as_json: Json = False,

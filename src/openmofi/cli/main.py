@@ -28,8 +28,6 @@ VERBS = {
         "Store augmentations, synthetic texts and teachers' embeddings of labelled pairs.",
     ),
     "train": ("train:train", "Train an image encoder on a labelled dataset, as a recipe says."),
-    "study": ("study:app", "Compare ways to train on a dataset, with size and noise held equal."),
-    "link": ("link:app", "Train linkers: which entity a mention means."),
     "eval": ("eval:app", "Judge an encoder or a linker as the papers do, and compare results."),
     "encoder": ("encoder:app", "Look into image–text encoders."),
     "export": ("encoder:export", "Export an encoder for ONNX, OpenVINO or its library, where it agrees."),
@@ -40,7 +38,6 @@ VERBS = {
     "mcp": ("serve:mcp", "Offer search and recognition over an index as MCP tools, over stdio."),
     "schema": ("main:schema", "Print the JSON Schema of what a command prints with --json."),
     "jobs": ("jobs:app", "Look at jobs that run; go on with what failed."),
-    "sample": ("sample:app", "The sample world: real images with known truth, and its encoder."),
 }
 """Verb → `module:attribute` in this folder, and what `openmofi --help` says of it."""
 

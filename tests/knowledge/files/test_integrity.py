@@ -168,7 +168,7 @@ def set_value(path: Path, index: int, value: float) -> None:
         ("relations/below_offsets.npy", 1, 3, "does not fit"),
     ],
 )
-def test_values_out_of_range_are_refused_where_there_are_no_digests(folder, name, index, value, says):
+def test_values_out_of_range_are_refused(folder, name, index, value, says):
     set_value(without_digests(folder) / name, index, value)
     with pytest.raises(OpenMofiError, match=f"{Path(name).name} .*{says}"):
         KnowledgeBase.open(folder)

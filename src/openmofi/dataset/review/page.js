@@ -5,18 +5,30 @@ const nameOf = item => JSON.stringify([item.shard, item.key, item.entity]);
 const part = id => document.getElementById(id);
 const words = { y: "yes", n: "no", u: "unsure" };
 
-// An entry a label: another page of the same labels has these verdicts too, and two tabs do not overwrite each other's.
-const judged = {};
+// Verdicts are stored twice. localStorage has an entry a label: other pages of the same labels read them too, and two tabs
+// do not overwrite each other's. The tab's history has them all: now and then Chromium gives a page that is reloaded an
+// empty localStorage which forgets what is written to it.
+const judged = history.state?.[storeName] ?? {};
 let stored = true;
 function load(item) {
   try {
-    const entry = localStorage.getItem(storeName + nameOf(item));
-    if (entry) judged[nameOf(item)] = JSON.parse(entry);
+    const entry = JSON.parse(localStorage.getItem(storeName + nameOf(item)));
+    if (entry && !(judged[nameOf(item)]?.when > entry.when)) judged[nameOf(item)] = entry;
+    return Boolean(entry);
   } catch {
     stored = false;
   }
 }
-items.forEach(load);
+function store(name) {
+  try {
+    localStorage.setItem(storeName + name, JSON.stringify(judged[name]));
+  } catch {
+    stored = false;
+  }
+}
+const remembered = Object.keys(judged);
+if (!items.map(load).some(Boolean) && remembered.length) stored = false;
+remembered.forEach(store);
 const verdictOf = item => judged[nameOf(item)];
 const firstOpen = () => items.findIndex(item => !verdictOf(item));
 let position = firstOpen() < 0 ? items.length : firstOpen();
@@ -25,10 +37,11 @@ function judge(verdict) {
   if (position >= items.length) return;
   const name = nameOf(items[position]);
   judged[name] = { verdict, when: new Date().toISOString() };
+  store(name);
   try {
-    localStorage.setItem(storeName + name, JSON.stringify(judged[name]));
+    history.replaceState({ [storeName]: judged }, "");
   } catch {
-    stored = false;
+    // Safari takes a hundred in half a minute; the next one has this verdict too.
   }
   move(1);
 }

@@ -189,7 +189,7 @@ def test_linking_with_the_fusion_decoder_and_a_threshold(place, texts):
         ("labels", "prior", [], "labels does not judge a linker"),
     ],
 )
-def test_what_cannot_be_judged_is_reported(place, protocol, linker, overrides, told):
+def test_what_cannot_be_judged_is_told(place, protocol, linker, overrides, told):
     with pytest.raises(OpenMofiError, match=told):
         run(protocol, place / "examples.parquet", linker, overrides=overrides)
 

@@ -70,7 +70,7 @@ def size(
 
     Each run is kept when it is measured: the same command goes on, also with more sizes, thresholds or seeds.
     """
-    from openmofi.api.training import study_size
+    from studies.size.size import study_size
 
     metrics = study_size(
         datasets,

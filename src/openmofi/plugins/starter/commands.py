@@ -1,0 +1,40 @@
+"""`openmofi kb build starter`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from openmofi.cli.command import Restart, input_path
+from openmofi.cli.kb_build import CandidatesOption, Out, print_built
+from openmofi.cli.options import Json
+
+
+def starter(
+    out: Out,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            parser=input_path,
+            help="Folder with the packages' files, instead of fetching them.",
+            metavar="FOLDER",
+        ),
+    ] = None,
+    candidates: CandidatesOption = 30,
+    restart: Restart = False,
+    as_json: Json = False,
+) -> None:
+    """Build a general knowledge base, of packages of PyPI and npm that it fetches (90 MB, with pip and npm).
+
+    WordNet's nouns, countries, cities, languages, currencies, brands, birds, and what Wikipedia lists as vital: people,
+    works, landmarks. Sources and licences: ATTRIBUTION.md in OUT, docs/knowledge-base.md.
+    """
+    from openmofi.plugins.starter.build import build_starter
+    from openmofi.progress import shown_progress
+
+    with shown_progress(not as_json) as progress:
+        kb = build_starter(out, folder=folder, candidates=candidates, progress=progress, restart=restart)
+    print_built(kb, as_json)
