@@ -168,7 +168,7 @@ def test_labels_without_any_accepted_label_are_said(rows, small_labels, tmp_path
     [
         (lambda folder: json_edit(folder, finished=False), "is not finished"),
         (lambda folder: json_edit(folder, kind="world"), "holds 'world'"),
-        (lambda folder: json_edit(folder, settings={}), "lists no shards"),
+        (lambda folder: json_edit(folder, settings={}), "list of shards in .* cannot be read"),
         (lambda folder: json_edit(folder, settings={"shards": []}), "has no shards"),
         (lambda folder: (folder / "labels" / "pairs-001.parquet").unlink(), "pairs-001.parquet is missing"),
         (lambda folder: (folder / "labels" / "pairs-001.parquet").write_bytes(b"PAR1"), "cannot be read"),

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -21,7 +21,7 @@ from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import MAX_PIXELS, ImageRefused, decode
 from openmofi.pairs.images.phash import hashes_differ
-from openmofi.storage import Shard
+from openmofi.storage import Shard, parse_json
 from openmofi.version import __version__
 
 
@@ -52,8 +52,7 @@ _SAMPLE = 16
 _AGAIN = "Put the old shard back, or label it and build the dataset again."
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True, array_like=True):
     """An image as it was when it was labelled: its row of the dataset's table, its size in pixels, its hash."""
 
     row: int
@@ -83,7 +82,7 @@ class Origin:
 
     def metadata(self) -> dict[str, str]:
         """For `storage.write_table`."""
-        return {_KEY: json.dumps({"fingerprint": self.fingerprint, "sample": [astuple(seen) for seen in self.sample]})}
+        return {_KEY: json.dumps(msgspec.to_builtins(self))}
 
     @classmethod
     def parse(cls, path: str, metadata: Mapping[bytes, bytes] | None) -> Origin:
@@ -94,13 +93,7 @@ class Origin:
         """
         if not metadata or _KEY.encode() not in metadata:
             return cls()
-        try:
-            raw: Any = json.loads(metadata[_KEY.encode()])
-            return cls(str(raw["fingerprint"]), tuple(Seen(*map(int, values)) for values in raw["sample"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise OpenMofiError(
-                f"{path} is damaged: what it says of its shard of pairs cannot be read.", "Build the dataset again."
-            ) from error
+        return parse_json(metadata[_KEY.encode()], cls, f"What {path} says of its shard", "Build the dataset again.")
 
     def is_same(self, fingerprint: str) -> bool:
         """Whether a shard of this `fingerprint` is the one that was labelled, as far as is known."""

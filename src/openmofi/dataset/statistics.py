@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 from openmofi.dataset.collect import Counts
 from openmofi.dataset.filters import Kept, LabelArrays, Outcome
 from openmofi.errors import OpenMofiError
-from openmofi.storage.addresses import read_text
+from openmofi.storage import read_json
 
 STAGES = ("pairs", "usable", "with mentions", "linked", "labelled", "dataset")
 _CURVE_POINTS = 200
@@ -53,17 +52,15 @@ class Statistics:
     rounds: int
     excluded: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    @classmethod
-    def parse(cls, raw: dict[str, Any]) -> Statistics:
-        """Read `asdict` back from JSON, whose keys are sorted by name, into the order meant for people."""
-        statistics = cls(**raw)
+    def in_order(self) -> Statistics:
+        """The same in the order meant for people; JSON is sorted by name."""
         return replace(
-            statistics,
-            funnel={stage: statistics.funnel[stage] for stage in STAGES},
-            entities_per_image=dict(sorted(statistics.entities_per_image.items(), key=lambda entry: int(entry[0]))),
-            types=dict(sorted(statistics.types.items(), key=lambda entry: (-entry[1]["entities"], entry[0]))),
-            images_per_entity={name: statistics.images_per_entity[name] for name in ("min", "median", "mean", "max")},
-            outcomes={outcome.name.lower(): statistics.outcomes.get(outcome.name.lower(), 0) for outcome in Outcome},
+            self,
+            funnel={stage: self.funnel[stage] for stage in STAGES},
+            entities_per_image=dict(sorted(self.entities_per_image.items(), key=lambda entry: int(entry[0]))),
+            types=dict(sorted(self.types.items(), key=lambda entry: (-entry[1]["entities"], entry[0]))),
+            images_per_entity={name: self.images_per_entity[name] for name in ("min", "median", "mean", "max")},
+            outcomes={outcome.name.lower(): self.outcomes.get(outcome.name.lower(), 0) for outcome in Outcome},
         )
 
 
@@ -114,11 +111,12 @@ def read_statistics(dataset: str | Path) -> Statistics:
     Raises:
         OpenMofiError: it is missing or damaged.
     """
-    path = f"{dataset}/statistics.json"
+    path, hint = f"{dataset}/statistics.json", "Build the dataset again."
+    statistics = read_json(path, Statistics, hint)
     try:
-        return Statistics.parse(json.loads(read_text(path)))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise OpenMofiError(f"{path} cannot be read: {error}.", "Build the dataset again.") from error
+        return statistics.in_order()
+    except (KeyError, ValueError) as error:
+        raise OpenMofiError(f"{path} cannot be read: it lacks {error}.", hint) from error
 
 
 def _long_tail(descending: np.ndarray) -> list[list[int]]:

@@ -18,7 +18,7 @@ from openmofi.dataset.checks import check_dataset, check_labels, check_vocabular
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import DATASET, LABELS, VOCABULARY, Entity, with_kinds
-from openmofi.storage import Manifest, Shard, read_manifest, read_parquet
+from openmofi.storage import Manifest, Shard, as_type, read_manifest, read_parquet
 
 Surfaces = Counter[tuple[str, str]]
 """How often texts use a surface form for an entity: (identifier, surface form) → times."""
@@ -79,11 +79,13 @@ class Folder:
             raise OpenMofiError(f"{path} contains {manifest.kind!r}, neither labels nor a dataset.", "Check the path.")
         if not manifest.finished:
             raise OpenMofiError(f"{path} is not finished.", "Start the command that makes it again; it continues.")
-        try:
-            failed = manifest.counts.get("failed", {})
-            shards = tuple(Shard(**shard) for shard in manifest.settings["shards"] if shard["name"] not in failed)
-        except (KeyError, TypeError) as error:
-            raise OpenMofiError(f"The manifest of {path} lists no shards.", "Make the folder again.") from error
+        listed = as_type(
+            manifest.settings.get("shards"),
+            list[Shard],
+            f"The list of shards in {path}/manifest.json",
+            "Make the folder again.",
+        )
+        shards = tuple(shard for shard in listed if shard.name not in manifest.counts.get("failed", {}))
         if not shards:
             raise OpenMofiError(f"{path} has no shards.", "Label some pairs first.")
         return cls(str(path), manifest, shards)

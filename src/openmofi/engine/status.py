@@ -18,8 +18,8 @@ from typing import Any
 
 from openmofi.engine.protocol import Progress, TaskProgress
 from openmofi.errors import OpenMofiError, without_passwords
-from openmofi.storage import write_json
-from openmofi.storage.addresses import filesystem_of, is_remote, read_text
+from openmofi.storage import read_json, write_json
+from openmofi.storage.addresses import filesystem_of, is_remote
 from openmofi.storage.copies import cache_folder
 from openmofi.version import __version__
 
@@ -68,8 +68,8 @@ class JobStatus:
     def read(cls, folder: str | Path) -> JobStatus | None:
         """What the job that writes a folder wrote last; `None` where none does, or it has not begun."""
         try:
-            return cls(**json.loads(read_text(f"{folder}/{STATUS_FILE}")))
-        except (OpenMofiError, OSError, ValueError, TypeError):
+            return read_json(f"{folder}/{STATUS_FILE}", cls, "")
+        except OpenMofiError:
             return None
 
 
@@ -121,10 +121,9 @@ class Command:
     def read(cls, folder: str | Path) -> Command | None:
         """The one that wrote a folder last; `None` where that is not recorded."""
         try:
-            command = cls(**json.loads(read_text(f"{folder}/{COMMAND_FILE}")))
-            texts = [*command.arguments, command.folder, command.version, command.signature]
-            return command if command.arguments and all(isinstance(text, str) for text in texts) else None
-        except (OpenMofiError, OSError, ValueError, TypeError):
+            command = read_json(f"{folder}/{COMMAND_FILE}", cls, "")
+            return command if command.arguments else None
+        except OpenMofiError:
             return None
 
 

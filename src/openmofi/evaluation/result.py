@@ -6,7 +6,6 @@ between: `gpr1200/landmarks/map_incl_query`.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -18,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
-from openmofi.storage import fingerprint, write_json, write_table
+from openmofi.storage import as_type, fingerprint, read_json, write_json, write_table
 
 ITEM, GROUP, PART = "item", "group", "part"
 """Columns of an item table; all others are metrics: float64, null where an item has no value."""
@@ -127,20 +126,15 @@ def read_result(path: str | Path) -> Result:
     Raises:
         OpenMofiError: it does not exist, is not a result, or has another format.
     """
-    try:
-        raw = json.loads(Path(path).read_text("utf-8"))
-        version = raw.pop("format_version")
-        raw.pop("fingerprint", None)
-        unknown = set(raw) - {column.name for column in fields(Result)}
-        if version != FORMAT_VERSION or unknown:
-            raise OpenMofiError(f"{path} has format {version}; this version reads {FORMAT_VERSION}.", "Evaluate again.")
-        raw["intervals"] = {name: (float(low), float(high)) for name, (low, high) in raw["intervals"].items()}
-        return Result(**raw)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    hint = "Give the .json files that `openmofi eval` wrote with --out."
+    raw = read_json(path, dict[str, Any], hint)
+    raw.pop("fingerprint", None)
+    unknown = set(raw) - {column.name for column in fields(Result)}
+    if raw.get("format_version") != FORMAT_VERSION or unknown:
         raise OpenMofiError(
-            f"{path} is not a result of `openmofi eval` ({type(error).__name__}: {error}).",
-            "Give the .json files that it wrote with --out.",
-        ) from error
+            f"{path} has format {raw.get('format_version')}; this version reads {FORMAT_VERSION}.", "Evaluate again."
+        )
+    return as_type(raw, Result, str(path), hint)
 
 
 def read_items(path: str | Path, result: Result) -> pa.Table | None:

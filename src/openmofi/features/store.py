@@ -10,7 +10,6 @@ are Arrow IPC, uncompressed: they are memory-mapped, not read.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,16 +22,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.config import settings_from
 from openmofi.encoders import Array, Encoder
-from openmofi.errors import OpenMofiError
 from openmofi.features.stream import lane
 from openmofi.pairs import ImageRefused, ReadSettings, describe
 from openmofi.pairs.images.decode import MAX_PIXELS, decoding
 from openmofi.pairs.images.formats import HEIC, heic_readable
 from openmofi.schema import Pair, PairStatus, features_schema
-from openmofi.storage import Shard, exists, fingerprint, read_arrow, write_bytes, write_json
-from openmofi.storage.addresses import filesystem_of, is_remote, names_in, open_address, read_text
+from openmofi.storage import Shard, exists, fingerprint, read_arrow, read_json, write_bytes, write_json
+from openmofi.storage.addresses import filesystem_of, is_remote, names_in, open_address
 from openmofi.storage.tables.blocks import arrow_blocks, read_arrow_blocks
 from openmofi.storage.tables.footers import is_whole, whole
 
@@ -123,16 +120,8 @@ class _Note:
 
 
 def _read_note(folder: str | Path) -> _Note | None:
-    try:
-        note = json.loads(read_text(f"{folder}/{NOTE}"))
-        read = settings_from(ReadSettings(), values=note["read"])
-        return _Note(str(note["cache"]), read, int(note["batch_size"]), int(note["max_pixels"]))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, OpenMofiError) as error:
-        raise OpenMofiError(
-            f"{folder}/{NOTE} cannot be read: {error}.", "Remove it; features are computed again."
-        ) from error
+    path = f"{folder}/{NOTE}"
+    return read_json(path, _Note, "Remove it; features are computed again.") if exists(path) else None
 
 
 @dataclass(frozen=True)
@@ -256,11 +245,8 @@ class FeatureStore:
         """
         if among is not None and self._unread_path(name, stamp) not in among:
             return {}
-        try:
-            counts = json.loads(read_text(self._unread_path(name, stamp)))
-        except FileNotFoundError:
-            return {}
-        return {str(kind): int(count) for kind, count in counts.items()}
+        path = self._unread_path(name, stamp)
+        return read_json(path, dict[str, int], "Remove it; features are computed again.", missing={})
 
     def _unread_path(self, name: str, stamp: str) -> str:
         return self.path(name, stamp).removesuffix(".arrow") + _UNREAD

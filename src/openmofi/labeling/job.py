@@ -7,7 +7,6 @@ Each arrow is a table on disk, so a job that was killed goes on where it was and
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from openmofi.engine import Engine, LocalEngine, Progress, Quiet
 from openmofi.engine.loop import incomplete
 from openmofi.engine.status import recorded
 from openmofi.engine.steps import Running
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import UsageError
 from openmofi.features.entities import entity_table
 from openmofi.features.store import NOTE, FeatureStore
 from openmofi.knowledge import KnowledgeBase
@@ -39,8 +38,8 @@ from openmofi.mentions import detector_fingerprint
 from openmofi.pairs.read import identify, job_of
 from openmofi.review.verdicts import Verdicts
 from openmofi.schema import LabelStatus
-from openmofi.storage import Manifest, Outputs, Shard, claimed, exists, file_fingerprint, finish_manifest
-from openmofi.storage.addresses import is_utf8, read_text, require_writable
+from openmofi.storage import Manifest, Outputs, Shard, claimed, exists, file_fingerprint, finish_manifest, read_json
+from openmofi.storage.addresses import is_utf8, require_writable
 from openmofi.storage.manifest import output_stamp
 
 _PIECES = 20
@@ -227,10 +226,7 @@ def _late(out: str | Path) -> frozenset[str] | None:
     """The shards without which an earlier try of the job decided; `None` where nothing has been decided."""
     path = f"{out}/{SET_ASIDE_FILE}"
     if exists(path):
-        try:
-            return frozenset(map(str, json.loads(read_text(path))))
-        except (ValueError, TypeError) as error:
-            raise OpenMofiError(f"{path} is damaged.", "Add --restart to begin anew; what was read is kept.") from error
+        return read_json(path, frozenset[str], "Add --restart to begin anew; what was read is kept.")
     return frozenset() if exists(f"{out}/{CALIBRATION_FILE}") else None
 
 

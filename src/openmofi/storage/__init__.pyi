@@ -23,3 +23,4 @@ from .manifest import (
     require_claimable as require_claimable,
 )
 from .shards import Shard as Shard, expand_shards as expand_shards, file_fingerprint as file_fingerprint
+from .typed_json import as_type as as_type, parse_json as parse_json, read_json as read_json

@@ -14,10 +14,11 @@ from typing import Any
 
 from openmofi.errors import OpenMofiError
 from openmofi.schema import KIND_VERSIONS, SCHEMA_VERSION
-from openmofi.storage.addresses import filesystem_of, is_remote, names_in, read_text, store_errors
+from openmofi.storage.addresses import filesystem_of, is_remote, names_in, store_errors
 from openmofi.storage.atomic import exists, remove_leftovers, write_json
 from openmofi.storage.fingerprints.fingerprint import fingerprint, plain
 from openmofi.storage.foreign.hub import opened_commits
+from openmofi.storage.typed_json import as_type, read_json
 from openmofi.version import __version__
 
 _WHOLE = 120
@@ -185,45 +186,29 @@ def read_manifest(
         OpenMofiError: it is missing, damaged, of another kind, or of another schema version.
     """
     path = f"{folder}/{MANIFEST}"
-    try:
-        raw = json.loads(read_text(path))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        what = _named(kind) if kind else "an OpenMOFI folder"
-        maker = MADE_BY.get(kind or "")
-        raise OpenMofiError(
-            f"{folder} is not {what}: it has no {MANIFEST}.",
-            f"Check the path; `{maker}` makes one." if maker else "Check the path.",
-        ) from error
-    except (ValueError, OSError, RecursionError) as error:
-        raise OpenMofiError(f"{path} cannot be read: {error}.", "Build the folder again.") from error
-    return _checked(str(folder), raw, kind, outdated)
-
-
-def _named(kind: str) -> str:
-    name = kind.replace("_", " ") + (" folder" if kind.endswith("s") else "")
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
-
-
-def _checked(folder: str, raw: Any, kind: str | None, outdated: str) -> Manifest:
+    maker = MADE_BY.get(kind or "")
+    missing = OpenMofiError(
+        f"{folder} is not {_named(kind) if kind else 'an OpenMOFI folder'}: it has no {MANIFEST}.",
+        f"Check the path; `{maker}` makes one." if maker else "Check the path.",
+    )
+    raw = read_json(path, object, "Build the folder again.", missing=missing)
     # Kind and version come first: a manifest of another version may have other fields.
     if not isinstance(raw, dict) or "schema_version" not in raw or not isinstance(raw.get("kind"), str):
-        raise OpenMofiError(f"{folder}/{MANIFEST} is not a manifest of OpenMOFI.", "Check the path.")
+        raise OpenMofiError(f"{path} is not a manifest of OpenMOFI.", "Check the path.")
     if kind and raw["kind"] != kind:
         raise OpenMofiError(f"{folder} holds {raw['kind']!r}, not {kind!r}.", "Check the path.")
-    if raw["schema_version"] != (expected := _schema_version(str(raw["kind"]))):
+    if raw["schema_version"] != (expected := _schema_version(raw["kind"])):
         raise OpenMofiError(
             f"{folder} has schema version {raw['schema_version']}; this OpenMOFI ({__version__}) "
             f"reads version {expected}.",
             outdated,
         )
-    try:
-        manifest = Manifest(**raw)
-    except TypeError as error:
-        raise OpenMofiError(f"{folder}/{MANIFEST} is damaged: {error}.", "Build the folder again.") from error
-    tables = (manifest.settings, manifest.inputs, manifest.counts, manifest.versions)
-    if not all(isinstance(table, dict) for table in tables):
-        raise OpenMofiError(f"{folder}/{MANIFEST} is damaged.", "Build the folder again.")
-    return manifest
+    return as_type(raw, Manifest, path, "Build the folder again.")
+
+
+def _named(kind: str) -> str:
+    name = kind.replace("_", " ") + (" folder" if kind.endswith("s") else "")
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def require_claimable(folder: str | Path, kind: str) -> Manifest | None:

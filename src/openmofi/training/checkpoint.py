@@ -6,7 +6,6 @@ Reading one runs no code, whoever made it (`checkpoint_index.py`).
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import warnings
@@ -31,7 +30,7 @@ from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.futures import Future
 
 from openmofi.errors import OpenMofiError
-from openmofi.storage import write_json
+from openmofi.storage import read_json, write_json
 from openmofi.storage.foreign import guarded
 from openmofi.storage.pickles import PickleRefused, restricted_unpickle
 from openmofi.training.recipe.schema import EVALUATION_METRICS
@@ -287,8 +286,7 @@ class Checkpoints:
             with warnings.catch_warnings(action="ignore", category=UserWarning):
                 dcp.load(tensors, storage_reader=reader, no_dist=state.ranks.mesh is None)
             state.load(tensors)
-            raw = json.loads((path / _STATE).read_text("utf-8"))
-            return Progressed(int(raw["step"]), raw["metrics"], tuple(raw["best"]) if raw["best"] else None)
+            return read_json(path / _STATE, Progressed, "Remove its folder; --resume then takes the one before.")
         except OpenMofiError:
             raise
         except PickleRefused as error:

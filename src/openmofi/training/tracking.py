@@ -6,7 +6,6 @@ The number of a run at a tracker is stored in `trackers.json`, so that a resumed
 from __future__ import annotations
 
 import importlib
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any, Protocol
 
 from openmofi.errors import MissingExtraError, UsageError
 from openmofi.extensions import extension, extension_names
-from openmofi.storage import write_json
+from openmofi.storage import read_json, write_json
 
 TENSORBOARD = "tensorboard"
 NUMBERS = "trackers.json"
@@ -55,7 +54,7 @@ class Tracked:
     def number(self, tracker: str, new: Callable[[], str]) -> str:
         """The run's number at a tracker: that of the run that is resumed, or a new one."""
         path = self.folder / NUMBERS
-        numbers: dict[str, str] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        numbers = read_json(path, dict[str, str], "Remove it; trackers then begin a new run.", missing={})
         if not self.resume_step or tracker not in numbers:
             numbers[tracker] = new()
             write_json(path, numbers)

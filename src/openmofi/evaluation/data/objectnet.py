@@ -7,8 +7,7 @@ judge them. The authors ask to cut off the red border; like their loader this le
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from openmofi.evaluation.data.folders import ClassifiedFiles, class_folders
 from openmofi.features.sources import ImageSource, Load
 from openmofi.pairs import ImageRefused, decode_image
 from openmofi.schema import Pair
-from openmofi.storage import fingerprint
+from openmofi.storage import fingerprint, read_json
 
 Box = tuple[float, float, float, float]
 """Left, upper, right and lower edge, in pixels."""
@@ -73,7 +72,9 @@ def overlapping(folder: Path) -> dict[str, str]:
     Raises:
         OpenMofiError: a mapping is missing or damaged, or they do not fit together.
     """
-    names, overlap = (_mapping(folder / path) for path in (FOLDERS, OVERLAP))
+    names, overlap = (
+        read_json(folder / path, dict[str, str], "Unpack ObjectNet again.") for path in (FOLDERS, OVERLAP)
+    )
     unknown = set(overlap) - set(names.values())
     if unknown:
         raise OpenMofiError(
@@ -110,13 +111,3 @@ def objectnet(folder: Path) -> tuple[list[ImageSource], ClassifiedFiles, list[st
 def _inner(size: tuple[int, int]) -> Box:
     width, height = size
     return _BORDER, _BORDER, width - _BORDER, height - _BORDER
-
-
-def _mapping(path: Path) -> Mapping[str, str]:
-    try:
-        raw = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise OpenMofiError(f"{path} cannot be read: {error}.", "Unpack ObjectNet again.") from error
-    if not isinstance(raw, dict) or not all(isinstance(value, str) for value in raw.values()):
-        raise OpenMofiError(f"{path} is no mapping of names.", "Unpack ObjectNet again.")
-    return raw

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.encoders import Array
+from openmofi.storage import as_type
 
 # A cosine alone says little: some queries are near to every image, and some images to every query. So a result of a
 # query q has, for the image i,
@@ -146,14 +146,10 @@ class Ending:
     @classmethod
     def of_json(cls, stored: str) -> Ending | None:
         """What `to_json` made; `None` where another version did, whose curves are of other features."""
-        raw: dict[str, Any] = json.loads(stored)
-        if raw.get("version") != _VERSION:
+        raw = json.loads(stored)
+        if raw.pop("version", None) != _VERSION:
             return None
-        text, image, entity, unnamed = (
-            Curve(**{name: tuple(values) for name, values in curve.items()}) if curve else None
-            for curve in (raw[kind] for kind in ("text", "image", "entity", "unnamed"))
-        )
-        return cls(text, image, entity, tuple(raw["background"]), tuple(raw["reference"]), float(raw["scale"]), unnamed)
+        return as_type(raw, cls, "The calibration of the index", "Bring the index up to date with openmofi index add.")
 
 
 def design_of(features: Doubles, mean: Doubles, deviation: Doubles) -> Doubles:

@@ -9,7 +9,6 @@ made (`effort.py`), without a filter and with filters of whole cells. `benchmark
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
@@ -21,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.encoders import Array
+from openmofi.errors import OpenMofiError
 from openmofi.search.store.segments import CACHE, Segment
 from openmofi.search.vectors import Bools, Effort, Exact, Ints, VectorIndex, Vectors, best
-from openmofi.storage import atomic_path, fingerprint, write_json
+from openmofi.storage import atomic_path, fingerprint, read_json, write_json
 
 # It depends on the vectors, so that no constant suits: it is measured when the index is made, by queries that are some
 # of its own vectors, each of which is then no answer to itself, and by texts of entities, which lie elsewhere.
@@ -276,17 +276,23 @@ def vector_index(folder: Path, segments: Sequence[Segment], exact: Exact) -> Vec
     return (path and _opened(path, covered, exact)) or exact
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """What the JSON file beside the cache says."""
+
+    effort: Effort
+    filtered: tuple[Effort, ...]
+
+
 def _opened(path: Path, covered: int, exact: Exact) -> Layered | None:
     """A cache of so many vectors; `None` where it is damaged."""
     try:
         index = _faiss().read_index(str(path))
-        noted = json.loads(path.with_suffix(".json").read_text())
-        effort = Effort(**noted["effort"])
-        filtered = tuple(Effort(**each) for each in noted["filtered"])
-    except (ImportError, RuntimeError, OSError, ValueError, KeyError, TypeError):  # FAISS raises the second
+        measured = read_json(path.with_suffix(".json"), _Measured, "")
+    except (ImportError, RuntimeError, OpenMofiError):  # FAISS raises the second
         return None
-    made = Layered(exact, covered, index, path.name.split("-")[1], effort, filtered)
-    return made if index.ntotal == covered and len(filtered) == len(_SHARES) else None
+    made = Layered(exact, covered, index, path.name.split("-")[1], measured.effort, measured.filtered)
+    return made if index.ntotal == covered and len(measured.filtered) == len(_SHARES) else None
 
 
 def refresh(folder: Path, segments: Sequence[Segment], exact: Exact, texts: Array) -> None:

@@ -20,8 +20,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from openmofi.errors import OpenMofiError, without_passwords
 from openmofi.storage.atomic import write_error
+from openmofi.storage.typed_json import parse_json
 
 LOCK_FILE = ".openmofi.lock"
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -41,6 +44,24 @@ def _close_inherited() -> None:
 os.register_at_fork(after_in_child=_close_inherited)
 
 
+class LockNote(msgspec.Struct):
+    """The content of a lock.
+
+    Attributes:
+        process, host: of the holder.
+        since, command: when it took the lock and what it runs; empty before it introduces itself.
+        lock: names the holder of a lock of a store.
+        beat: counts its signs of life.
+    """
+
+    process: int
+    host: str
+    since: str = ""
+    command: str = ""
+    lock: str = ""
+    beat: int = 0
+
+
 def introduction() -> dict[str, Any]:
     """What a process writes into its lock of itself."""
     command = without_passwords(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
@@ -55,10 +76,10 @@ def introduction() -> dict[str, Any]:
 def holder_in(lock: bytes) -> str:
     """The process that has introduced itself in the content of a lock, for people; empty where none has."""
     try:
-        note = json.loads(lock)
-        return f"process {note['process']} on {note['host']} ({note['command']}, since {note['since']})"
-    except (ValueError, LookupError, TypeError):
+        note = parse_json(lock, LockNote, "", "")
+    except OpenMofiError:
         return ""
+    return f"process {note.process} on {note.host} ({note.command}, since {note.since})" if note.since else ""
 
 
 def holder_of(folder: Path) -> str:

@@ -19,7 +19,8 @@ from typing import Any
 from openmofi.errors import OpenMofiError
 from openmofi.storage.addresses import filesystem_of, store_errors
 from openmofi.storage.atomic import write_error
-from openmofi.storage.claiming.folder_lock import LOCK_FILE, holder_in, introduction
+from openmofi.storage.claiming.folder_lock import LOCK_FILE, LockNote, holder_in, introduction
+from openmofi.storage.typed_json import parse_json
 
 BEAT_SECONDS, LEASE_SECONDS = 20.0, 120.0
 
@@ -97,17 +98,17 @@ class StoreLock:
             return b""
 
     def _owns(self, note: bytes) -> bool:
-        with suppress(ValueError, LookupError, TypeError):
-            return bool(json.loads(note)["lock"] == self._mine)
+        with suppress(OpenMofiError):
+            return parse_json(note, LockNote, "", "").lock == self._mine
         return False
 
     def _is_dead(self, note: bytes) -> bool:
         """Whether the holder has ended on this machine, or its note stays as it is."""
-        with suppress(ValueError, LookupError, TypeError, PermissionError):
-            said = json.loads(note)
-            if said["host"] == socket.gethostname():
+        with suppress(OpenMofiError, PermissionError, OverflowError):
+            holder = parse_json(note, LockNote, "", "")
+            if holder.host == socket.gethostname():
                 try:
-                    os.kill(int(said["process"]), 0)
+                    os.kill(holder.process, 0)
                 except ProcessLookupError:
                     return True
         if note != self._seen[0]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 from openmofi.errors import OpenMofiError
 from openmofi.storage.foreign.options import table
+from openmofi.storage.typed_json import as_type, read_json
 
 _log = logging.getLogger(__name__)
 
@@ -26,11 +26,7 @@ def read_config(folder: Path) -> Any:
     """
     require_own_files(folder)
     path = folder / "config.json"
-    try:
-        raw = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise OpenMofiError(f"{path} cannot be read: {error}.", "Copy the whole checkpoint.") from error
-    return config_of(raw, str(path))
+    return config_of(read_json(path, object, "Copy the whole checkpoint."), str(path))
 
 
 def require_own_files(folder: Path) -> None:
@@ -40,11 +36,8 @@ def require_own_files(folder: Path) -> None:
         OpenMofiError: it does, or one of these files is damaged.
     """
     for path in (*folder.glob("*.index.json"), *folder.glob("tokenizer_config.json")):
-        try:
-            raw = json.loads(path.read_text("utf-8"))
-            weights = dict(raw.get("weight_map") or {})
-        except (OSError, ValueError, AttributeError, TypeError) as error:
-            raise OpenMofiError(f"{path} cannot be read: {error}.", "Copy the whole checkpoint.") from error
+        raw = read_json(path, dict[str, Any], "Copy the whole checkpoint.")
+        weights = as_type(raw.get("weight_map") or {}, dict[str, Any], str(path), "Copy the whole checkpoint.")
         # A vocabulary may be given as such, or as a path; positional arguments begin with it.
         vocabulary = [raw[name] for name in ("vocab", "merges") if isinstance(raw.get(name), str)]
         elsewhere = [name for name in weights.values() if not isinstance(name, str) or Path(name).name != name]

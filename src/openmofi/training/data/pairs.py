@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +16,7 @@ from openmofi.dataset.origin import Origin
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError
 from openmofi.pairs.index import ImageBytes
-from openmofi.storage import Shard, file_fingerprint, fingerprint, write_json
+from openmofi.storage import Shard, file_fingerprint, fingerprint, read_json, write_json
 from openmofi.storage.addresses import is_remote
 from openmofi.storage.tables.footers import parquet_metadata
 from openmofi.storage.threads import in_threads
@@ -154,7 +153,6 @@ def _mark(path: str) -> str:
 def _known(path: Path) -> dict[str, Any]:
     """Path → its mark and fingerprint, as an earlier run wrote them; nothing where the file is missing or damaged."""
     try:
-        raw = json.loads(path.read_text("utf-8"))
-        return {name: [str(mark), str(value)] for name, (mark, value) in raw.items()}
-    except (OSError, ValueError, AttributeError, TypeError):
+        return read_json(path, dict[str, tuple[str, str]], "", missing={})
+    except OpenMofiError:
         return {}

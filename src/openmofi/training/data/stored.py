@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from torch import Tensor
 
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
-from openmofi.storage import atomic_path, locked, write_json
+from openmofi.storage import atomic_path, locked, read_json, write_json
 
 Halves = NDArray[np.float16]
 Part = tuple[NDArray[Any], Mapping[int, str]]
@@ -124,8 +123,9 @@ def _compute(
 
 
 def _refused(path: Path) -> dict[int, str]:
-    beside = path.with_suffix(_REFUSED)
-    return {int(row): why for row, why in json.loads(beside.read_text("utf-8")).items()} if beside.exists() else {}
+    return read_json(
+        path.with_suffix(_REFUSED), dict[int, str], "Remove the features; they are made again.", missing={}
+    )
 
 
 def _write_refused(path: Path, refused: Mapping[int, str]) -> None:
