@@ -17,12 +17,12 @@ help:
 	@echo "make fusion     the fusion decoder beside its rivals; runs/fusion/report.html"
 	@echo "make reinforced small encoders that learn from stored teachers; runs/reinforced/report.html"
 	@echo "make real       Openclipart's drawings labelled, against a truth made by hand (Debian); runs/real/report.html"
-	@echo "make test       the tests in ten minutes   make test-all  every test; REST=1 for those that make test leaves out"
+	@echo "make test       the tests in ten minutes   make test-all  every test; REST=1 those that make test leaves out, SHARD=1/6 a sixth"
 	@echo "make test-needs what tests need besides Python: Chromium, PostgreSQL with pgvector (Debian, as root), WordNet, artwork"
 	@echo "make test-durations  how long each test takes, anew, in tests/durations.json"
 	@echo "make test-openclip4  the tests of encoders and towers with open_clip 4; OPEN_CLIP4=… names what pip installs"
 	@echo "make fuzz       20,000 damaged shards, hostile inputs with other seeds, two hundred races, a hundred kills a stage and write"
-	@echo "make lint       ruff, mypy, import contracts"
+	@echo "make lint       ruff, codespell, mypy, import contracts"
 	@echo "make lock       requirements/ anew from pyproject.toml, with hashes; UPGRADE=--upgrade for the newest releases"
 	@echo "make docs       the documentation site, in site/; a broken link fails"
 	@echo "make wheel      wheel and sdist, in dist/; the tiny demo from the wheel alone, in an empty environment"
@@ -76,7 +76,7 @@ test: $(VENV)/.dev
 
 test-all: $(VENV)/.dev
 	$(BIN)/openmofi sample fetch
-	$(PYTEST) $(if $(REST),-m 'slow and not chosen')
+	$(PYTEST) $(if $(REST),-m 'slow and not chosen') $(if $(SHARD),--shard $(SHARD))
 
 test-durations: $(VENV)/.dev
 	$(PYTEST) --store-durations
@@ -107,9 +107,11 @@ fuzz: $(VENV)/.dev
 	OPENMOFI_RACES=200 $(BIN)/python -m pytest tests/dataset/test_race.py
 	OPENMOFI_INDEX_KILLS=100 $(BIN)/python -m pytest -n 0 -k killed tests/search/test_safety.py tests/plugins/postgres/test_postgres.py
 
+SPELT := src docs tests studies benchmarks tools deploy .github README.md CONTRIBUTING.md SECURITY.md CHANGELOG.md Makefile
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell $(SPELT)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

@@ -173,7 +173,7 @@ def _child(
     warm: list[str],
 ) -> None:
     # What is imported once for all contenders is no index.
-    import openmofi.knowledge
+    import openmofi.knowledge  # noqa: F401
     import openmofi.mentions  # noqa: F401
 
     if make is gazetteer:

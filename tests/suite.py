@@ -11,7 +11,7 @@ import os
 import re
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ LONG = 10.0
 LONGEST_NAME = 100
 LONGEST_VALUE = 20
 WORTH_STORING = 1.0
+UNSTORED = 0.1
+"""Seconds of a test function whose duration is not stored."""
 NEEDS = re.compile("Chromium|PostgreSQL|psycopg|WordNet|packages are not here|npm|could not import")
 """Reasons to skip a test that `make test-needs` removes."""
 OF_PROCESSES = re.compile(
@@ -36,6 +38,7 @@ OF_PROCESSES = re.compile(
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--store-durations", action="store_true", help=f"write how long tests took to {DURATIONS.name}")
+    parser.addoption("--shard", metavar="NUMBER/COUNT", help="run one of COUNT parts of about equal durations")
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
@@ -72,16 +75,50 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.xdist_group(group_of(item)))
 
 
+def group_seconds(items: list[pytest.Item]) -> dict[str, float]:
+    """How long each group takes by the stored durations; a test without one counts a little."""
+    stored, cases = json.loads(DURATIONS.read_text()), Counter(map(function_of, items))
+    seconds: dict[str, float] = defaultdict(float)
+    for item in items:
+        seconds[group_of(item)] += stored.get(name := function_of(item), UNSTORED) / cases[name]
+    return dict(seconds)
+
+
 class LongestFirst:
     """Sorts what was selected: groups by their stored durations, so that at the end nobody waits for a long one."""
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        stored, cases = json.loads(DURATIONS.read_text()), Counter(map(function_of, items))
-        seconds: dict[str, float] = defaultdict(float)
-        for item in items:
-            seconds[group_of(item)] += stored.get(name := function_of(item), 0.0) / cases[name]
+        seconds = group_seconds(items)
         items.sort(key=lambda item: (-seconds[group := group_of(item)], group))
+
+
+def parts(seconds: Mapping[str, float], count: int) -> list[set[str]]:
+    """Split groups into parts of about equal durations: the longest first, each into the shortest part so far."""
+    split: list[set[str]] = [set() for _ in range(count)]
+    totals = [0.0] * count
+    for group in sorted(seconds, key=lambda group: (-seconds[group], group)):
+        shortest = totals.index(min(totals))
+        split[shortest].add(group)
+        totals[shortest] += seconds[group]
+    return split
+
+
+class Shard:
+    """Selects one of several parts of the suite, so that as many machines share it; a group stays together."""
+
+    def __init__(self, shard: str) -> None:
+        number, _, count = shard.partition("/")
+        if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+            raise pytest.UsageError(f"--shard {shard} is not a number and a count, such as 1/6.")
+        self.number, self.count = int(number), int(count)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        part = parts(group_seconds(items), self.count)[self.number - 1]
+        selected = [item for item in items if group_of(item) in part]
+        config.hook.pytest_deselected(items=[item for item in items if group_of(item) not in part])
+        items[:] = selected
 
 
 class Durations:
@@ -103,6 +140,8 @@ class Durations:
 
 def pytest_configure(config: pytest.Config) -> None:
     worker = hasattr(config, "workerinput")
+    if shard := config.getoption("--shard"):
+        config.pluginmanager.register(Shard(shard))
     if worker:
         config.pluginmanager.register(LongestFirst())
     elif config.getoption("--store-durations"):

@@ -5,6 +5,8 @@ What a page names and a test cannot have is replaced by something small that can
 
 import re
 import shutil
+import tomllib
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -110,3 +112,83 @@ def test_what_is_installed_is_named_with_its_hash_and_bases_with_their_digest():
         for line in (ROOT / "Makefile").read_text("utf-8").splitlines()
         if line.startswith("LOCKED")
     )
+
+
+PACKAGE = ROOT / "src/openmofi"
+
+
+def test_the_tree_in_the_readme_has_every_room_from_the_ground_up():
+    """Rooms and plug-ins as they lie in the package; the rooms in the order of the import contract."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    (tree,) = re.findall(r"^```text\n(src/openmofi/ .*?)^```", readme, re.M | re.S)
+    lines = re.findall(r"^( *)(\w+(?:/|\.py)) +\S", tree.partition("\n")[2], re.M)
+    assert len(lines) == tree.count("\n") - 1
+    assert all((ROOT / name).is_dir() for indent, name in lines if not indent)
+    rooms = [name for indent, name in lines if indent == "  "]
+    plugins = [name for indent, name in lines if indent == "    "]
+    assert sorted(rooms) == _listed(PACKAGE)
+    assert plugins == _listed(PACKAGE / "plugins")
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    floors = [
+        {room.strip().rpartition(".")[2] for room in floor.split("|")}
+        for floor in reversed(contracts[0]["layers"])
+        if floor != "studies"
+    ]
+    stems = iter(name.removesuffix("/").removesuffix(".py") for name in rooms)
+    assert [set(islice(stems, len(floor))) for floor in floors] == floors
+
+
+def _listed(folder):
+    """What the tree names of a folder: its packages and modules."""
+    names = [f"{path.name}/" for path in folder.iterdir() if (path / "__init__.py").exists()]
+    return sorted(names + [path.name for path in folder.glob("*.py") if not path.name.startswith("__")])
+
+
+def test_architecture_names_files_and_functions_that_exist():
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    named = re.findall(r"`([\w/]+\.(?:py|toml)|[\w/]+/)(?::([\w.]+))?`", text)
+    assert sum(bool(name) for _, name in named) > 40
+    outputs = {
+        "texts/",
+        "features/",
+        "repeats/",
+        "links/",
+        "groups/",
+        "entities/",
+        "adapter/",
+        "labels/",
+        "src/openmofi/",
+    }
+    missing = {path for path, _ in named if path not in outputs and not (PACKAGE / path).exists()}
+    assert not missing
+    for path, name in named:
+        source = (PACKAGE / path).read_text("utf-8") if name else ""
+        gone = [
+            part
+            for part in name.split(".")
+            if part and not re.search(rf"^ *(async )?(def|class) {part}\b", source, re.M)
+        ]
+        assert not gone, f"{path}:{name}"
+    assert len(text.split()) <= 1200
+
+
+@pytest.mark.parametrize("plugin", _listed(PACKAGE / "plugins"))
+def test_each_plugin_says_what_it_adds(plugin):
+    """Its entry points, its extra and the folder or file of its tests are those that exist."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    text = (PACKAGE / "plugins" / plugin / "README.md").read_text("utf-8")
+    module = f"openmofi.plugins.{plugin.removesuffix('/')}"
+    added = {
+        (group, name)
+        for group, points in project["entry-points"].items()
+        for name, target in points.items()
+        if re.match(rf"{module}\b", target)
+    }
+    said = re.findall(r"`(openmofi\.\w+)`((?: `[\w.]+`,?)+)", text)
+    assert {(group, name) for group, names in said for name in re.findall(r"[\w.]+", names)} == added
+    extras = re.findall(r"openmofi\[(\w+)\]", text)
+    assert set(extras) <= set(project["optional-dependencies"])
+    tests = re.findall(r"`(tests/[\w/.]+)`", text)
+    assert tests
+    assert all((ROOT / path).exists() for path in tests)
+    assert len(text.splitlines()) <= 14

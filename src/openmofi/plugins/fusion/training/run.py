@@ -79,7 +79,7 @@ def select_losses(scores: Tensor, mention: Tensor, mentions: list[TrainingMentio
     Args:
         scores: (N + M,), see `FusionModel.select`.
         mention: (N,) int64.
-        asked: the M mentions.
+        mentions: the M mentions.
         nil: whether NIL takes part.
     """
     count, device = len(mentions), scores.device
