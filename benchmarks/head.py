@@ -63,7 +63,7 @@ def dense(classes: int, dim: int) -> tuple[Loss, torch.optim.Optimizer]:
 def ours(contender: str, classes: int, dim: int) -> tuple[Loss, torch.optim.Optimizer]:
     import torch
 
-    from openmofi.objectives.class_head.margin_softmax import MarginSoftmax
+    from openmofi.objectives.margin_softmax import MarginSoftmax
     from openmofi.objectives.objective_settings import MarginSoftmaxSettings
     from openmofi.training.optimization import RowAdagrad, RowAdamW
 

@@ -217,7 +217,7 @@ def asked_online(knowledge: Any, texts: Mapping[int, str]) -> Iterator[None]:
     from torch.nn.functional import interpolate
 
     from openmofi.encoders import open_encoder
-    from openmofi.objectives.distillation.reinforced import teacher_key
+    from openmofi.objectives.reinforced import teacher_key
     from openmofi.reinforcement.teachers import SharedBackbones
     from openmofi.training.data import TrainingData
 

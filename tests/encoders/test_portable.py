@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmofi.encoders.texts.tokens import ClipTokens, FileTokenizer, OpenClipTokens, opened_tokens, portable_tokens
+from openmofi.encoders.tokens import ClipTokens, FileTokenizer, OpenClipTokens, opened_tokens, portable_tokens
 from openmofi.errors import OpenMofiError
 
 open_clip = pytest.importorskip("open_clip")

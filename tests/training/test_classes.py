@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import normalize
 
 from openmofi.evaluation.bands import by_band, thirds_of
-from openmofi.objectives.class_head.margin_softmax import MarginSoftmax
+from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.objectives.objective_settings import MarginSoftmaxSettings
 from openmofi.training.classes import class_vectors, described
 

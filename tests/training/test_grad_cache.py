@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from openmofi.objectives.class_head.margin_softmax import MarginSoftmax
 from openmofi.objectives.contrastive import Contrastive
+from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.objectives.objective_settings import ContrastiveSettings, MarginSoftmaxSettings
 from openmofi.training.grad_cache import Term, forward_backward, micro_batches
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from openmofi.objectives.class_head.margin_softmax import MarginSoftmax
+from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.objectives.objective_settings import MarginSoftmaxSettings
 from openmofi.training.classes import class_weights, expected_updates, greatest_move, stuck_head
 from openmofi.training.data.plan import ClassPlan, RepeatPlan, members_of_classes

@@ -36,7 +36,7 @@ from openmofi.encoders.libraries.graphs import (
     _fingerprint,
     digests,
 )
-from openmofi.encoders.texts.tokens import WordPieceTokens
+from openmofi.encoders.tokens import WordPieceTokens
 
 DATA = Path(__file__).parents[2] / "src/openmofi/encoders/tiny"
 TABLES = Path(__file__).parents[2] / "src/openmofi/demo/data/kb"

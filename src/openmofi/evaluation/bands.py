@@ -24,7 +24,7 @@ from openmofi.evaluation.metrics.ranking import Ints
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured
 from openmofi.evaluation.result import GROUP, ITEM, PART
 from openmofi.knowledge.names import normalise
-from openmofi.objectives.class_head.margin_softmax import thirds_by_count
+from openmofi.objectives.margin_softmax import thirds_by_count
 
 BANDS = ("head", "middle", "tail")
 """Thirds of the classes, by their number of images."""

@@ -27,11 +27,11 @@ from openmofi.storage import package_versions
 
 _PROTOCOLS: Mapping[str, tuple[str, str]] = {
     "gpr1200": (
-        "openmofi.evaluation.protocols.retrieval.gpr1200",
+        "openmofi.evaluation.protocols.gpr1200",
         "general-purpose retrieval: 1,200 classes of 10 images in six domains; mAP",
     ),
     "retrieval": (
-        "openmofi.evaluation.protocols.retrieval.class_retrieval",
+        "openmofi.evaluation.protocols.class_retrieval",
         "retrieval over any folder of class folders; mAP and recall",
     ),
     "knn": ("openmofi.evaluation.protocols.knn", "weighted nearest neighbours as for DINOv2; top-1 accuracy"),

@@ -13,7 +13,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.functional import normalize
 
 from openmofi.evaluation.bands import BANDS
-from openmofi.objectives.class_head.margin_softmax import MarginSoftmax, thirds_by_count
+from openmofi.objectives.margin_softmax import MarginSoftmax, thirds_by_count
 from openmofi.training.data.plan import repeat_factors
 from openmofi.training.optimization import learning_rate
 from openmofi.training.state import RunState

@@ -18,7 +18,7 @@ from openmofi.config.recipes import recipe_dict
 from openmofi.encoders import open_encoder
 from openmofi.engine import Progress
 from openmofi.engine.protocol import Quiet
-from openmofi.objectives.class_head.margin_softmax import MarginSoftmax
+from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.objectives.protocol import Batch
 from openmofi.reinforcement import KIND as REINFORCEMENT
 from openmofi.storage import (

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.tensor import DTensor
 
-from openmofi.objectives.class_head.margin_softmax import MarginSoftmax
 from openmofi.objectives.contrastive import Contrastive
-from openmofi.objectives.distillation.features import EntityDistillation, FeatureDistillation
-from openmofi.objectives.distillation.reinforced import Reinforced
+from openmofi.objectives.distilled import EntityDistillation, FeatureDistillation
+from openmofi.objectives.margin_softmax import MarginSoftmax
+from openmofi.objectives.reinforced import Reinforced
 from openmofi.reinforcement import Teacher
 from openmofi.training.distributed import Ranks, bare
 from openmofi.training.grad_cache import Term

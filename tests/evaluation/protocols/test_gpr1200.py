@@ -11,7 +11,7 @@ from PIL import Image
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation import evaluate_retrieval
-from openmofi.evaluation.protocols.retrieval.gpr1200 import DOMAINS, list_gpr1200
+from openmofi.evaluation.protocols.gpr1200 import DOMAINS, list_gpr1200
 from openmofi.evaluation.run import evaluate
 
 CLASSES = np.repeat(np.arange(1200), 10)

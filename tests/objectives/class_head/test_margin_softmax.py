@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from openmofi.errors import UsageError
-from openmofi.objectives.class_head.margin_softmax import (
+from openmofi.objectives.margin_softmax import (
     MarginSoftmax,
     draw_classes,
     join_classes,
@@ -16,8 +16,8 @@ from openmofi.objectives.class_head.margin_softmax import (
     seeded,
     thirds_by_count,
 )
-from openmofi.objectives.class_head.tiles import arcface, cosface
 from openmofi.objectives.objective_settings import MarginSoftmaxSettings
+from openmofi.objectives.tiles import arcface, cosface
 
 CLASSES, DIM = 23, 6
 

@@ -12,7 +12,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
 from torch.nn.functional import normalize
 
-from openmofi.objectives.class_head.margin_softmax import MarginSoftmax, shard_bounds
+from openmofi.objectives.margin_softmax import MarginSoftmax, shard_bounds
 from openmofi.objectives.objective_settings import MarginSoftmaxSettings
 from openmofi.training.optimization import RowAdagrad, RowAdamW
 
@@ -160,8 +160,8 @@ def test_initial_rows_are_the_same_on_any_number_of_ranks(monkeypatch):
     for world in (2, 3):
         parts = []
         for rank in range(world):
-            monkeypatch.setattr("openmofi.objectives.class_head.margin_softmax.world_size", lambda world=world: world)
-            monkeypatch.setattr("openmofi.objectives.class_head.margin_softmax.rank", lambda rank=rank: rank)
+            monkeypatch.setattr("openmofi.objectives.margin_softmax.world_size", lambda world=world: world)
+            monkeypatch.setattr("openmofi.objectives.margin_softmax.rank", lambda rank=rank: rank)
             parts.append(a_head("sampled").weight)
         assert torch.equal(torch.cat(parts), whole)
 

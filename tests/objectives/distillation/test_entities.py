@@ -9,10 +9,10 @@ from scipy.special import log_softmax as scipy_log_softmax
 from torch.nn.functional import normalize
 
 from openmofi.errors import UsageError
-from openmofi.objectives.class_head.margin_softmax import MarginSoftmax, shard_bounds
-from openmofi.objectives.distillation.features import EntityDistillation
-from openmofi.objectives.distillation.reinforced import teacher_key
+from openmofi.objectives.distilled import EntityDistillation
+from openmofi.objectives.margin_softmax import MarginSoftmax, shard_bounds
 from openmofi.objectives.objective_settings import MarginSoftmaxSettings
+from openmofi.objectives.reinforced import teacher_key
 
 ROWS, DIM, KEPT = 12, 5, 4
 TEACHERS = ("a", "b")

@@ -8,8 +8,8 @@ from scipy.spatial.distance import cosine
 from torch.nn.functional import normalize
 
 from openmofi.errors import UsageError
-from openmofi.objectives.distillation.features import FeatureDistillation
-from openmofi.objectives.distillation.reinforced import teacher_key
+from openmofi.objectives.distilled import FeatureDistillation
+from openmofi.objectives.reinforced import teacher_key
 
 ROWS, DIM = 12, 5
 DIMS = {"a.b/c": 6, "b": 3}  # a teacher's name may hold dots and slashes

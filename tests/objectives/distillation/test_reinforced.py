@@ -11,8 +11,8 @@ from torch.nn.functional import normalize
 
 from openmofi.errors import UsageError
 from openmofi.objectives.contrastive import Contrastive
-from openmofi.objectives.distillation.reinforced import Reinforced, teacher_key, teacher_targets
 from openmofi.objectives.objective_settings import ContrastiveSettings, ReinforcedSettings
+from openmofi.objectives.reinforced import Reinforced, teacher_key, teacher_targets
 
 ROWS, DIM = 12, 5
 SCALES = {"a": 40.0, "b": 9.0}

@@ -26,7 +26,7 @@ _SIZES = (
     (100_000_000, "10M<n<100M"),
     (1_000_000_000, "100M<n<1B"),
 )
-_ENCODINGS = {".json": "application/json", ".jsonl": "application/jsonl", ".txt": "text/plain"}
+_ENCODINGS = {".json": "application/json", ".jsonl": "application/jsonl", ".csv": "text/csv"}
 _READ = 1 << 20
 _OF_REPOSITORIES = "https://github.com/mlcommons/croissant/issues/80"
 """Stands for the digest of a repository, which has none; the hub writes the same."""
@@ -120,7 +120,7 @@ def _object(out: Path, name: str) -> dict[str, Any]:
         "@id": name,
         "name": name,
         "contentUrl": name,
-        "encodingFormat": _ENCODINGS[Path(name).suffix],
+        "encodingFormat": _ENCODINGS.get(Path(name).suffix, "text/plain"),
         "sha256": digest.hexdigest(),
     }
 

@@ -47,7 +47,7 @@ from openmofi.encoders.libraries.graphs import (
 from openmofi.encoders.networks.fold import folded, image_probe
 from openmofi.encoders.networks.modules import Networks
 from openmofi.encoders.registry import open_encoder
-from openmofi.encoders.texts.tokens import portable_tokens
+from openmofi.encoders.tokens import portable_tokens
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import Outputs, claimed, finish_manifest, package_versions, write_json
 from openmofi.storage.atomic import temporary_folder, write_error

@@ -20,7 +20,7 @@ from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.networks.fold import fold_batch_norm
 from openmofi.encoders.networks.modules import Networks, OnArrays
 from openmofi.encoders.protocol import Array, Preprocessing
-from openmofi.encoders.texts.tokens import TOKENIZER_FILE, WordPieceTokens
+from openmofi.encoders.tokens import TOKENIZER_FILE, WordPieceTokens
 from openmofi.encoders.towers import Trunk
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.quiet import quiet_transformers

@@ -126,7 +126,7 @@ def open_graphs(folder: Path, raw: Mapping[str, Any], spec: str) -> Encoder:
     preprocessing: Preprocessing = preprocessing_from_json(raw["preprocessing"], str(folder / SPEC_FILE))
     image, tokens, text = _graph(folder, "image", style, graphs, raw["feature_dim"]), None, None
     if graphs.tokenizer is not None:
-        from openmofi.encoders.texts.tokens import opened_tokens
+        from openmofi.encoders.tokens import opened_tokens
 
         graph, masked = _graph(folder, "text", style, graphs, raw["text_feature_dim"]), bool(graphs.tokenizer["masked"])
         tokens = opened_tokens(graphs.tokenizer, folder / TOKENIZER_FOLDER)

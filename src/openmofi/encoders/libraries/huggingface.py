@@ -21,7 +21,7 @@ from openmofi.encoders.libraries.checkpoints import VOCABULARIES, has_vocabulary
 from openmofi.encoders.libraries.huggingface_preprocessing import read_preprocessing
 from openmofi.encoders.networks.modules import Called, Networks, OnArrays, on_tokens, pooled
 from openmofi.encoders.protocol import Preprocessing
-from openmofi.encoders.texts.tokens import HuggingFaceTokens, opened_tokenizer
+from openmofi.encoders.tokens import HuggingFaceTokens, opened_tokenizer
 from openmofi.encoders.towers import Trunk
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging, quiet_transformers

@@ -24,7 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.checkpoint import checkpoint
 
 from openmofi.config.near import did_you_mean
-from openmofi.encoders.texts.tokens import OpenClipTokens
+from openmofi.encoders.tokens import OpenClipTokens
 from openmofi.encoders.towers import Trunk, options_of
 from openmofi.errors import UsageError
 from openmofi.quiet import quiet_logging

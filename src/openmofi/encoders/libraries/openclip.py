@@ -32,7 +32,7 @@ from openmofi.encoders.libraries.openclip_sources import (
 from openmofi.encoders.networks.modules import Called, Networks, OnArrays
 from openmofi.encoders.preprocess import checked, three
 from openmofi.encoders.protocol import Preprocessing
-from openmofi.encoders.texts.tokens import OpenClipTokens
+from openmofi.encoders.tokens import OpenClipTokens
 from openmofi.encoders.towers import Trunk
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging

@@ -19,7 +19,7 @@ from openmofi.evaluation.data.folders import TEST, TRAIN, VALIDATION, check_all_
 from openmofi.evaluation.features import data_fingerprint, image_ids
 from openmofi.evaluation.metrics.knn import NEIGHBOURS, TEMPERATURE, nearest_neighbours
 from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject, nearest_answers
-from openmofi.evaluation.protocols.retrieval.ranked import NEIGHBOURS_SHOWN
+from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
 from openmofi.evaluation.result import items_table
 
 

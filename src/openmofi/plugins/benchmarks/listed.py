@@ -14,7 +14,7 @@ from openmofi.evaluation.features import Features, ImageId, data_fingerprint
 from openmofi.evaluation.metrics.nearest import Nearest
 from openmofi.evaluation.metrics.ranking import Floats, Ints
 from openmofi.evaluation.protocol import Answer, Failure
-from openmofi.evaluation.protocols.retrieval.ranked import NEIGHBOURS_SHOWN
+from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
 from openmofi.features.images import EmbeddedImages
 from openmofi.features.sources import ImageSource
 

@@ -31,7 +31,7 @@ from openmofi.evaluation.features import data_fingerprint, image_ids
 from openmofi.evaluation.metrics.nearest import Nearest
 from openmofi.evaluation.metrics.zero_shot import class_embeddings
 from openmofi.evaluation.protocol import Answer, EvaluationProtocol, Failure, Measured, Subject
-from openmofi.evaluation.protocols.retrieval.ranked import NEIGHBOURS_SHOWN
+from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
 from openmofi.evaluation.result import items_table
 from openmofi.features.sources import SUFFIXES, file_sources
 from openmofi.storage import fingerprint

@@ -27,7 +27,7 @@ from openmofi.evaluation.features import data_fingerprint, image_ids
 from openmofi.evaluation.metrics.nearest import Nearest, without_own
 from openmofi.evaluation.metrics.ranking import checked_embeddings
 from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject, nearest_answers
-from openmofi.evaluation.protocols.retrieval.ranked import NEIGHBOURS_SHOWN
+from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
 from openmofi.evaluation.result import items_table
 from openmofi.features.sources import file_sources
 from openmofi.pairs.formats.files import inside

@@ -26,7 +26,7 @@ from openmofi.evaluation.data.plain_pickle import read_plain_pickle
 from openmofi.evaluation.features import ImageId, data_fingerprint, image_ids
 from openmofi.evaluation.metrics.ranking import Floats, Index, Ints, nearest_rows, ranks_of
 from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject, nearest_answers
-from openmofi.evaluation.protocols.retrieval.ranked import NEIGHBOURS_SHOWN
+from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages
 from openmofi.features.sources import ImageSource, Load, file_sources, images_in

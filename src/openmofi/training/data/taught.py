@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.objectives.distillation.reinforced import KNOWN, teacher_key
+from openmofi.objectives.reinforced import KNOWN, teacher_key
 from openmofi.reinforcement import Knowledge, Recalled, image_hash
 from openmofi.training.data.plan import Ints
 from openmofi.training.recipe.schema import Recipe

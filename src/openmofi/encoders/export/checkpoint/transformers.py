@@ -13,7 +13,7 @@ from torch import nn
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.export.checkpoint.sides import Affine, Opened, Side, batched, into_projection, side_of
 from openmofi.encoders.protocol import Preprocessing
-from openmofi.encoders.texts.tokens import HuggingFaceTokens
+from openmofi.encoders.tokens import HuggingFaceTokens
 from openmofi.errors import UsageError
 from openmofi.quiet import quiet_transformers
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from openmofi.evaluation.data.folders import class_folders
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.protocols.retrieval.ranked import EXCL, SCORE, RetrievalSettings, measure_ranking
+from openmofi.evaluation.protocols.ranked import EXCL, SCORE, RetrievalSettings, measure_ranking
 
 
 def measure(subject: Subject) -> Measured:

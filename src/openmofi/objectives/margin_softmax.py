@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from openmofi.errors import UsageError
-from openmofi.objectives.class_head.tiles import Targets, margin_softmax
 from openmofi.objectives.collectives import gather, rank, world_size
 from openmofi.objectives.objective_settings import MarginSoftmaxSettings
 from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
+from openmofi.objectives.tiles import Targets, margin_softmax
 
 _BLOCK = 1024
 

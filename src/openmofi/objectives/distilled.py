@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, log_softmax, normalize
 
 from openmofi.errors import UsageError
-from openmofi.objectives.class_head.margin_softmax import MarginSoftmax
 from openmofi.objectives.collectives import gather, gather_with_gradient, sum_over_ranks, world_size
-from openmofi.objectives.distillation.reinforced import KNOWN, LOWEST, teacher_key
+from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.objectives.pairwise import at_least_float
 from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult, Replicated
+from openmofi.objectives.reinforced import KNOWN, LOWEST, teacher_key
 
 # arXiv 2311.17049, §3.3, with entities in place of the batch's texts).
 

@@ -1,1 +1,0 @@
-"""Tokenizers: of towers that are trained, and of exported encoders without PyTorch."""

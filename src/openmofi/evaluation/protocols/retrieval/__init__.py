@@ -1,1 +1,0 @@
-"""Retrieval: one file a protocol, and what these share."""

@@ -1,1 +1,0 @@
-"""Margin softmax over millions of classes, sharded, exact or sampled."""
