@@ -1,4 +1,4 @@
-"""How many labels of each stratum to look at, against every other way to share them out; what the draw estimates."""
+"""How many labels of each stratum to look at, and what a draw in batches estimates, against a known truth."""
 
 import itertools
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from openmofi.api.given import Folder, kb_of, place_of, public
+from openmofi.api.given import Folder, kb_of, place_of, public, verdicts_of
 from openmofi.config import changed
 from openmofi.dataset.dataset_settings import DatasetSettings
 from openmofi.dataset.export.export_settings import DatasetExportSettings
@@ -15,6 +15,7 @@ from openmofi.progress import shown_progress
 if TYPE_CHECKING:
     from openmofi.api.changes import BuildDatasetChanges, ExportDatasetChanges
     from openmofi.dataset.audit.audit import Audit
+    from openmofi.dataset.audit.corrected import Corrected
     from openmofi.dataset.objects import Dataset, Labels
     from openmofi.encoders import EncoderLike
     from openmofi.engine import Progress
@@ -79,13 +80,14 @@ def audit(
     at_recall: float = 0.75,
     split: str | None = None,
     kb: KnowledgeBase | Folder | None = None,
-) -> Audit:
+) -> Audit | Corrected:
     """Compare labels, or a dataset, with the truth: precision, recall, calibration, the text-only linker beside them.
 
     Args:
         labels: folder of labels or of a dataset. In Python also what `label` or `build_dataset` returned.
         truth: what images show: a CSV, TSV, JSON-lines or Parquet table with the columns key and entity, and any of the
-            others of `openmofi.schema.TRUTH`.
+            others of `openmofi.schema.TRUTH`. Or verdicts on labels (the file of `openmofi label audit`, an index):
+            then the answer is `Labels.corrected`'s.
         at_recall: recall at which precision is compared with the text-only linker's.
         split: only the pairs of this split of the truth.
         kb: knowledge base for the names of entities in the truth; by default the labels' own.
@@ -94,7 +96,12 @@ def audit(
         OpenMofiError: the truth cannot be read, or does not match.
     """
     from openmofi.dataset.audit.audit import audit
+    from openmofi.dataset.objects import Labels
+    from openmofi.review.verdicts import holds_verdicts
 
+    if (Path(truth) / "index.db").exists() or holds_verdicts(truth):
+        opened = Labels.open(place_of(labels))
+        return opened.corrected(verdicts_of(truth), kb=kb_of(kb) if kb else None)
     return audit(place_of(labels), truth, at_recall=at_recall, split=split, kb=kb_of(kb) if kb else None)
 
 

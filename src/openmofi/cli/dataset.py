@@ -55,7 +55,7 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """Compare labels with the truth: precision, recall, groups, the text-only linker beside it."""
-    from openmofi.cli.tables import print_audit
+    from openmofi.cli.tables import print_audit, print_corrected
     from openmofi.storage import write_json
 
     result = call().as_dict()
@@ -64,4 +64,4 @@ def audit(
     if as_json:
         print_json(result)
     else:
-        print_audit(result)
+        (print_audit if "overall" in result else print_corrected)(result)

@@ -6,11 +6,13 @@ hundred verdicts has steps, and the lowest threshold that reaches a target would
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
@@ -19,7 +21,8 @@ from openmofi.errors import UsageError
 from openmofi.labeling.calibrate.calibration import threshold_for_precision
 from openmofi.review.precision import precision_by
 from openmofi.review.verdicts import Verdicts, require_same_basis
-from openmofi.storage import fingerprint
+from openmofi.schema import LABELS
+from openmofi.storage import fingerprint, read_parquet
 
 Doubles = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -84,26 +87,36 @@ class Correction:
     verdicts: Verdicts
     recalibration: Recalibration
 
-    def counts(self, labels: int, expected: float | None, threshold: float) -> dict[str, Any]:
+    def counts(self, tables: Iterable[str], threshold: float) -> dict[str, Any]:
         """Return what the manifest says of the precision of a job's labels, as `openmofi label audit` estimates it.
 
         Args:
-            labels, expected: how many labels the job has accepted, and the mean of their probabilities.
+            tables: paths of the labels (`schema.LABELS`). An entity that a text names twice is one label of its pair.
             threshold: from which on candidates are labels.
         """
+        labels, total = 0, 0.0
+        for path in tables:
+            entities = read_parquet(path, LABELS, columns=["entities"])["entities"].combine_chunks()
+            rows, judged = pc.list_parent_indices(entities), entities.flatten()
+            pairs = pa.table(
+                {"row": rows, "entity": judged.field("entity"), "probability": judged.field("probability")}
+            )
+            likeliest = pairs.filter(judged.field("accepted")).group_by(["row", "entity"])
+            probability = likeliest.aggregate([("probability", "max")])["probability_max"].to_numpy()
+            labels, total = labels + len(probability), total + float(probability.sum(dtype=np.float64))
         verdicts = self.verdicts
         probability = np.array([each.probability for each in verdicts.verdicts], np.float32)
         accepted = np.array([verdicts.strata[each.stratum].accepted for each in verdicts.verdicts], bool)
         # A candidate that is likelier than labels that were accepted missed more than the threshold.
         missed = ~accepted & (probability >= probability[accepted].min(initial=1))
         on = (probability >= threshold) & ~missed
-        precision = precision_by(verdicts, labels, expected, on.tolist())
+        precision = precision_by(verdicts, labels, total / labels if labels else None, on.tolist())
         return {
             "verdicts": {
                 "judged": len(verdicts.said),
                 "unsure": verdicts.unsure,
                 "corrected_precision": precision.corrected,
-                "interval": precision.interval,
+                "interval": precision.interval and list(precision.interval),
             }
         }
 

@@ -277,7 +277,8 @@ def _counts(job: LabelJob) -> dict[str, Any]:
     if labels.unread:
         counts["unread_formats"] = labels.unread
     if job.correction:
-        counts |= job.correction.counts(labels.accepted, labels.expected_precision, job.threshold)
+        paths = (f"{job.out}/labels/{shard.name}.parquet" for shard in job.shards)
+        counts |= job.correction.counts(filter(exists, paths), job.threshold)
     counts |= {
         "device": job.encoder.device,
         "precision": job.encoder.precision,

@@ -194,12 +194,6 @@ class LabelSummary(Summary, frozen=True):
         """The mean of the labels' probabilities; `None` without labels."""
         return float(sum(total for _, _, total in self.bins) / _UNITS / self.accepted) if self.bins else None
 
-    @property
-    def probabilities(self) -> tuple[Doubles, Doubles]:
-        """(k,) the means of the bins that hold labels, and how many each holds."""
-        _, labels, sums = np.array(self.bins, np.int64).reshape(-1, 3).T
-        return sums / _UNITS / labels, labels.astype(np.float64)
-
 
 def examples_of(labels: pa.Table, kb: KnowledgeBase, most: int = _EXAMPLES) -> list[dict[str, Any]]:
     """Labelled pairs, evenly spread over a table of labels, for people who watch a job.

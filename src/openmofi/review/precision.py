@@ -91,7 +91,9 @@ def corrected_precision(
     model = float(np.sum(weights**2 * probability * (1 - probability)) / weights.sum() ** 2)
     typical = float(np.average(probability, weights=weights))
     worth = typical * (1 - typical) / model if model > 0 else float(len(right))
-    return mean, wilson_interval(mean, min(plain * (1 - plain) / variance, worth))
+    low, high = wilson_interval(mean, min(plain * (1 - plain) / variance, worth))
+    # Verdicts of which none is no do not show that any label is wrong, nor does the other side.
+    return mean, (low if right.any() else 0.0, 1.0 if right.all() else high)
 
 
 def _variance(residual: Doubles, weights: Doubles, strata: Ints) -> float:

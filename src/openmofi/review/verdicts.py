@@ -155,6 +155,16 @@ class Verdicts:
         return joined
 
 
+def holds_verdicts(path: str | Path) -> bool:
+    """Return whether a file, by its beginning or its columns, is one of verdicts."""
+    try:
+        with open_address(path) as file:
+            start = file.read(200)
+            return KIND.encode() in start if start[:4] != _PARQUET else "verdict" in pq.read_schema(file).names
+    except (OSError, pa.ArrowException):
+        return False
+
+
 def read_verdicts(path: str | Path) -> Verdicts:
     """Read a file of verdicts: JSON as the page of `openmofi label audit` saves it, or Parquet as an index writes it.
 
