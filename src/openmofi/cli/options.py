@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
@@ -137,6 +137,8 @@ def _parameter(each: inspect.Parameter, function: Callable[..., Any], kind: Any,
         annotation, default = _read_as(option.kind if option else _evaluated(each, function), default)
         flag = [f"--{each.name.replace('_', '-')}"] if annotation is bool and default is False else []
         info = typer.Argument() if each.kind is each.POSITIONAL_OR_KEYWORD else typer.Option(*flag)
+        if option and get_origin(annotation) is Literal:  # checked by the settings, whose sentence names what there is
+            annotation, info.metavar = str, f"<{'|'.join(get_args(annotation))}>"
     else:
         annotation, info = get_args(kind)
         info = copy(info)
