@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openmofi.dataset.audit.entities import labels_kb
-from openmofi.dataset.audit.sample import OTHER, Candidates, Cell, Content, Kinds, cells
+from openmofi.dataset.report.sample import OTHER, Candidates, Cell, Content, Kinds, cells
 from openmofi.dataset.tables import Folder, Ints
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
