@@ -15,8 +15,8 @@ from openmofi.progress import shown_progress
 if TYPE_CHECKING:
     from openmofi.api.changes import BuildDatasetChanges, ExportDatasetChanges
     from openmofi.dataset.audit.audit import Audit
-    from openmofi.dataset.audit.corrected import Corrected
     from openmofi.dataset.objects import Dataset, Labels
+    from openmofi.dataset.report.corrected import Corrected
     from openmofi.encoders import EncoderLike
     from openmofi.engine import Progress
     from openmofi.knowledge import KnowledgeBase

@@ -18,8 +18,8 @@ from openmofi.storage.addresses import is_remote
 if TYPE_CHECKING:
     import pandas
 
-    from openmofi.dataset.audit.corrected import Corrected
-    from openmofi.dataset.audit.sample import Sample
+    from openmofi.dataset.report.corrected import Corrected
+    from openmofi.dataset.report.sample import Sample
     from openmofi.knowledge import KnowledgeBase
     from openmofi.review.verdicts import Verdicts
 
@@ -128,7 +128,7 @@ class Labels(_Tables):
             UsageError: `sample` is not positive, or `by` has another value.
             OpenMofiError: no label is accepted, or a shard of pairs has moved or changed.
         """
-        from openmofi.dataset.audit.page import write_page
+        from openmofi.dataset.report.page import write_page
 
         return write_page(self.folder, out, sample=sample, by=by, seed=seed, kb=kb)
 
@@ -142,7 +142,7 @@ class Labels(_Tables):
         Raises:
             OpenMofiError: the file is damaged or of other labels.
         """
-        from openmofi.dataset.audit.corrected import correct
+        from openmofi.dataset.report.corrected import correct
         from openmofi.review.verdicts import Verdicts, read_verdicts
 
         read = verdicts if isinstance(verdicts, Verdicts) else read_verdicts(verdicts)

@@ -24,7 +24,6 @@ _NOWHERE = np.iinfo(np.uint16).max
 _BINS = 1000
 _UNITS = 1e6
 _EXAMPLES, _EXAMPLE_CHARS = 3, 200
-Doubles = NDArray[np.float64]
 
 
 class TextSummary(Summary, frozen=True):

@@ -50,12 +50,12 @@ def allocation(labels: ArrayLike, expected: ArrayLike, count: int, judged: Array
         count: how many to look at; fewer where there are not so many.
         judged: (strata,) how many were looked at before.
     """
-    labels, expected = np.asarray(labels, np.int64), np.asarray(expected, np.float64)
-    judged = np.minimum(np.broadcast_to(judged, labels.shape), labels)
-    spread = labels * np.sqrt(np.maximum(expected * (1 - expected), _SPREAD))
-    least = max(1, min(_LEAST, (count + int(judged.sum())) // max(1, np.count_nonzero(labels))))
-    after = judged.copy()
-    for _ in range(min(count, int((labels - judged).sum()))):
+    rooms, mean = np.asarray(labels, np.int64), np.asarray(expected, np.float64)
+    before = np.minimum(np.broadcast_to(np.asarray(judged, np.int64), rooms.shape), rooms)
+    spread = rooms * np.sqrt(np.maximum(mean * (1 - mean), _SPREAD))
+    least = max(1, min(_LEAST, (count + int(before.sum())) // max(1, int(np.count_nonzero(rooms)))))
+    after = before.copy()
+    for _ in range(min(count, int((rooms - before).sum()))):
         gain = np.where(after < least, _FIRST, 1 / np.sqrt(np.maximum(after * (after + 1), 1)))
-        after[np.argmax(np.where(after < labels, spread * gain, -1.0))] += 1
-    return after - judged
+        after[np.argmax(np.where(after < rooms, spread * gain, -1.0))] += 1
+    return np.asarray(after - before, np.int64)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -20,7 +20,7 @@ from openmofi.schema import VERDICTS
 from openmofi.storage import fingerprint
 from openmofi.storage.addresses import open_address
 
-KIND = "openmofi-verdicts"
+KIND: Final = "openmofi-verdicts"
 _PARQUET = b"PAR1"
 _HEAD = b"openmofi-verdicts"
 """Key of a table's metadata: `Verdicts` as JSON, without the verdicts."""

@@ -49,7 +49,7 @@ def test_text_of_data_is_no_markup(page, rows):
 
 
 def test_a_long_text_is_shown_around_the_mention(small_labels, rows, tmp_path, world):
-    from openmofi.dataset.audit.page import _pieces
+    from openmofi.dataset.report.page import _pieces
 
     text = "x" * 5000 + "sun" + "y" * 5000
     pieces = _pieces(text, [{"start": 5000, "end": 5003}], {0})

@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from openmofi.dataset.audit.sample import Kinds, cells, draw
+from openmofi.dataset.report.sample import Kinds, cells, draw
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError, UsageError
 

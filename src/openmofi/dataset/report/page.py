@@ -16,8 +16,8 @@ from markupsafe import Markup
 
 from openmofi.config import settings_from
 from openmofi.dataset.audit.entities import labels_kb
-from openmofi.dataset.audit.sample import BY, Drawn, Kinds, Sample, draw
 from openmofi.dataset.report.examples import thumbnails
+from openmofi.dataset.report.sample import BY, Drawn, Kinds, Sample, draw
 from openmofi.dataset.tables import Folder, describe
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase

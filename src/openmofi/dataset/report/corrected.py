@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openmofi.dataset.audit.entities import labels_kb
-from openmofi.dataset.audit.sample import OTHER, Candidates, Cell, Content, Kinds, cells
+from openmofi.dataset.report.sample import OTHER, Candidates, Cell, Content, Kinds, cells
 from openmofi.dataset.tables import Folder, Ints
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
@@ -121,14 +122,22 @@ def _by_groups(parts: Mapping[Cell, Content], verdicts: Verdicts, cell_of: Seque
 
     def by_range(accepted: bool) -> dict[str, Precision]:
         positions = sorted({cell[1] for cell in parts if cell[0] is accepted})
-        return {range_name(each): precision(lambda cell, each=each: cell[:2] == (accepted, each)) for each in positions}
+        return {range_name(each): precision(partial(_in_range, accepted, each)) for each in positions}
 
     kinds = sorted({kind for accepted, _, kind in parts if accepted}, key=lambda kind: (kind == OTHER, kind))
     return Corrected(
         precision(lambda cell: cell[0]),
         by_range(True),
-        {kind: precision(lambda cell, kind=kind: cell[0] and cell[2] == kind) for kind in kinds},
+        {kind: precision(partial(_of_kind, kind)) for kind in kinds},
         by_range(False),
         verdicts.unsure,
         unjudged,
     )
+
+
+def _in_range(accepted: bool, position: int, cell: Cell) -> bool:
+    return cell[:2] == (accepted, position)
+
+
+def _of_kind(kind: str, cell: Cell) -> bool:
+    return cell[0] and cell[2] == kind
