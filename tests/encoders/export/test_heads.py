@@ -155,7 +155,7 @@ def test_damage_is_one_sentence(copy):
         (sides[0], "trained on another"),
         (sides[1], "not an encoder"),
         ({"weights_fingerprint": "0"}, "not what encoder.json"),
-        ({"preprocessing": {}}, "cannot be parsed"),
+        ({"preprocessing": {}}, "cannot be read"),
         ({"source": None}, "cannot be parsed"),
     ):
         (copy / "encoder.json").write_text(json.dumps(raw | changes))
