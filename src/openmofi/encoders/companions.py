@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from openmofi.encoders.protocol import Array
+from openmofi.arrays import Array
 from openmofi.errors import OpenMofiError
 from openmofi.storage import read_json, read_parquet, write_json, write_table
 from openmofi.storage.tables.footers import is_ascending, places_in

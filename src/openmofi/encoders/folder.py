@@ -26,12 +26,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from openmofi.arrays import Array
 from openmofi.encoders.arrays import normalised
 from openmofi.encoders.companions import CLASSES_FILE, FITTED_FILE, FOLDS_FILE, Companions
 from openmofi.encoders.encoder import Encoder, Heads
 from openmofi.encoders.networks.heads import Head, head_on_arrays
 from openmofi.encoders.preprocess import preprocessing_from_json
-from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.encoders.protocol import Preprocessing
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.extensions import extension_names
 from openmofi.storage import fingerprint, write_bytes, write_json

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.arrays import Array
+from openmofi.encoders.protocol import Preprocessing
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import MAX_PIXELS, ImageRefused, decode_image, upright
 from openmofi.storage import as_type

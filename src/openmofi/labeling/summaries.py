@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from openmofi.arrays import Doubles
 from openmofi.engine.steps import Summary
 from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import LabelStatus, Link
@@ -24,7 +25,6 @@ _NOWHERE = np.iinfo(np.uint16).max
 _BINS = 1000
 _UNITS = 1e6
 _EXAMPLES, _EXAMPLE_CHARS = 3, 200
-Doubles = NDArray[np.float64]
 
 
 class TextSummary(Summary, frozen=True):

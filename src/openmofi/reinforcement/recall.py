@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from openmofi.arrays import Floats, Ints
 from openmofi.encoders.preprocess import checked
 from openmofi.errors import OpenMofiError
 from openmofi.reinforcement.augmentation import OPS, TRANSFORM_VERSION, Augmentation
@@ -25,9 +26,6 @@ from openmofi.reinforcement.table import KIND, PARTS, shard_path
 from openmofi.reinforcement.teachers import Teacher
 from openmofi.schema import PairStatus
 from openmofi.storage import Manifest, Shard, as_type, read_manifest
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 
 _OPEN_SHARDS = 256
 _ANEW = "Remove the store and make it again."

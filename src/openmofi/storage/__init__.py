@@ -15,7 +15,7 @@ from openmofi.storage.atomic import (
     write_text,
 )
 from openmofi.storage.claiming.claims import Outputs, claimed, written_together
-from openmofi.storage.fingerprints.fingerprint import fingerprint
+from openmofi.storage.fingerprints.fingerprint import digits64, fingerprint, hash64
 from openmofi.storage.manifest import (
     Manifest,
     claim_folder,
@@ -35,11 +35,13 @@ __all__ = [
     "atomic_path",
     "claim_folder",
     "claimed",
+    "digits64",
     "exists",
     "expand_shards",
     "file_fingerprint",
     "fingerprint",
     "finish_manifest",
+    "hash64",
     "locked",
     "make_folder",
     "package_versions",

@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from openmofi.arrays import Ints
 from openmofi.dataset.audit.entities import labels_kb
 from openmofi.dataset.review.cells import OTHER, Candidates, Cell, Content, Kinds, cells, range_name
-from openmofi.dataset.tables import Folder, Ints
+from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.verdicts.file import Verdicts

@@ -9,14 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import betaincinv
 
+from openmofi.arrays import Bools, Doubles, Ints
 from openmofi.bootstrap import LEVEL, wilson_interval
-
-Doubles = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 _FEW = 30
 """Below so many verdicts the probabilities are left alone: the share of right ones, with Clopper–Pearson's interval."""

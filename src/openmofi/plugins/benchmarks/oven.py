@@ -21,7 +21,8 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import numpy as np
 
-from openmofi.bootstrap import Doubles, bootstrap_interval
+from openmofi.arrays import Doubles
+from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import Fraction, Settings
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError

@@ -26,13 +26,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from openmofi.bootstrap import Doubles, bootstrap_interval
+from openmofi.arrays import Doubles, Ints
+from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import Settings
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.data.folders import require_folder
 from openmofi.evaluation.features import data_fingerprint
 from openmofi.evaluation.metrics.nearest import Nearest
-from openmofi.evaluation.metrics.ranking import Ints
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages
