@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from openmofi.encoders import Array, Companions, Encoder
+from openmofi.arrays import Array
+from openmofi.encoders import Companions, Encoder
 from openmofi.pairs import read_pairs
 from openmofi.pairs.writer import write_tar
 from openmofi.schema import Pair

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from openmofi.arrays import Doubles
 from openmofi.errors import OpenMofiError
 
 RESAMPLES = 1000
 LEVEL = 0.95
 Interval = tuple[float, float]
-Doubles = NDArray[np.float64]
 _DRAWS_PER_BLOCK = 1 << 21
 _SEEDS = 1  # sets the draws of seeds apart from those of groups
 

@@ -113,7 +113,9 @@ def test_a_place_that_is_no_folder_is_told_before_the_work(tmp_path, option):
 def test_errors_are_sentences(tmp_path):
     done = in_process("eval", "knn", "--data", tmp_path)
     assert sentence(done, 2) == "The protocol knn needs an encoder."
-    assert "is not a result of" in sentence(in_process("eval", "compare", tmp_path / "x.json"))
+    assert "x.json cannot be read: No such file or directory" in sentence(
+        in_process("eval", "compare", tmp_path / "x.json")
+    )
     assert in_process("eval", "knn").returncode == 2
 
 

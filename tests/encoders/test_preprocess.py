@@ -138,7 +138,7 @@ def test_what_cannot_be_followed_is_refused(change):
     ],
 )
 def test_damaged_json_is_one_sentence(raw):
-    with pytest.raises(OpenMofiError, match=r"encoder\.json.*cannot be parsed"):
+    with pytest.raises(OpenMofiError, match=r"encoder\.json.*cannot be read"):
         preprocessing_from_json(raw, "encoder.json")
 
 

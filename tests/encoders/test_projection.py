@@ -132,7 +132,7 @@ def test_damage_is_one_sentence(folder, tmp_path):
         ("[]", "cannot be read"),
         ('{"format_version": 99}', "version 99"),
         ('{"format_version": 1}', "version 1"),
-        ('{"format_version": 2}', "lacks"),
+        ('{"format_version": 2}', "required field"),
         (spec.replace('"format": "run"', '"format": "magic"'), "unknown format"),
         (spec.replace('"encoder_fingerprint"', '"x"'), "side lacks"),
     ):

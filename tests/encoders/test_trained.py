@@ -97,9 +97,9 @@ def test_wrong_descriptions_are_one_sentence(folder):
     for changes, says in (
         ({"format_version": 3}, "format version 3"),
         ({"format": "other"}, "unknown format"),
-        ({"image": None}, "cannot be parsed"),
+        ({"image": None}, "cannot be read"),
         ({"image": {**image, "head": "none"}}, "disagree about the head"),
-        ({"image": {"head": "linear"}}, "cannot be parsed"),
+        ({"image": {"head": "linear"}}, "cannot be read"),
         ({"image": {**image, "architecture": {"kind": "other"}}}, "Unknown kind of tower"),
         ({"image": {**image, "architecture": {**image["architecture"], "name": "no_such"}}}, "cannot be built"),
         ({"image": {**image, "architecture": {**image["architecture"], "name": "test_vit2"}}}, "does not fit"),

@@ -57,9 +57,9 @@ def test_it_says_what_each_worker_does_what_failed_and_what_was_slowest(tmp_path
         time += 30
         progress.starts("process 2", "b.tar")
         status = JobStatus.read(tmp_path)
-        assert status.workers == {"process 1": ["a.tar", 236.0 - 28], "process 2": ["b.tar", 238.0]}
+        assert status.workers == {"process 1": ("a.tar", 236.0 - 28), "process 2": ("b.tar", 238.0)}
         assert status.failed == {"7.tar": "it is damaged"}
-        assert status.slowest == [[10.0 + number, "read", f"{number}.tar"] for number in (7, 6, 5, 4, 3)]
+        assert status.slowest == [(10.0 + number, "read", f"{number}.tar") for number in (7, 6, 5, 4, 3)]
 
 
 def test_a_change_is_written_though_nothing_else_happens(tmp_path):

@@ -175,7 +175,7 @@ def test_a_path_with_an_equals_sign_is_a_path(written, tmp_path):
     copy = folder / written[0].name
     copy.write_bytes(written[0].read_bytes())
     assert compare_results([copy])[0].names == ["eye"]
-    with pytest.raises(OpenMofiError, match="is not a result"):
+    with pytest.raises(OpenMofiError, match=r"Give the \.json files"):
         compare_results(["name=nosuch.json"])
 
 
@@ -195,7 +195,7 @@ def changed(path, folder, change):
         (lambda raw: raw.update(version=9), "do not compare: their version of the protocol differ"),
         (lambda raw: raw["settings"].update(recall_at=[3]), "do not compare: their settings differ"),
         (lambda raw: raw.update(format_version=9), "has format 9"),
-        (lambda raw: raw.pop("metrics"), "is not a result"),
+        (lambda raw: raw.pop("metrics"), "Give the .json files"),
         (lambda raw: raw.update(more=1), "has format"),
     ],
 )
@@ -207,7 +207,7 @@ def test_what_does_not_compare(written, tmp_path, change, message):
 def test_files_that_are_no_results(written, tmp_path):
     (tmp_path / "a.json").write_text("[1]")
     for name in ("a.json", "nosuch.json"):
-        with pytest.raises(OpenMofiError, match="is not a result of `openmofi eval`"):
+        with pytest.raises(OpenMofiError, match=r"Give the \.json files that `openmofi eval` wrote"):
             compare_results([tmp_path / name])
     copy = changed(written[0], tmp_path / "copy", lambda raw: None)
     copy.with_suffix(".parquet").write_bytes(written[1].with_suffix(".parquet").read_bytes())

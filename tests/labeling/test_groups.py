@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from openmofi.engine.two_pass import merged
 from openmofi.labeling import groups
 from openmofi.labeling.groups import GroupMerge, PairKeys, groups_of, source_key, template_key
-from openmofi.mentions.repeats import hash64
+from openmofi.mentions.repeats import text_hash
 
 HASHES = [0x0F0F0F0F0F0F0F0F, 0x3333333333333333, 0x5555555555555555]
 OTHERS = [(100 + number, 1000 + number, 0) for number in range(90)]
@@ -127,4 +127,4 @@ def test_a_source_is_the_host_of_the_whole_address(url):
     except ValueError:
         host = ""
     source = host or url.rpartition("/")[0] or url
-    assert source_key("", url) == (hash64(source) if source else 0)
+    assert source_key("", url) == (text_hash(source) if source else 0)

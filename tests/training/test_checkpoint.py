@@ -170,7 +170,7 @@ def test_a_damaged_checkpoint_is_told_in_a_sentence(tmp_path, how):
     kept = Checkpoints(tmp_path, keep=2, best="-loss")
     kept.save(a_state(), Progressed(4))
     damaged(kept.path(4), how)
-    with pytest.raises(OpenMofiError, match=r"step-00000004 cannot be read: .*\.$") as caught:
+    with pytest.raises(OpenMofiError, match=r"step-00000004.* cannot be read: .*\.$") as caught:
         kept.load(a_state(), 4)
     assert "\n" not in str(caught.value)
     assert "Traceback" not in str(caught.value)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from openmofi.arrays import Codes
 from openmofi.dataset.collect import Collected, collect
 from openmofi.dataset.dataset_settings import DatasetSettings
 from openmofi.dataset.exclusion.exclude import Excluded, exclude
@@ -19,7 +20,7 @@ from openmofi.dataset.origin import SEEN, Origin
 from openmofi.dataset.report.card import write_card
 from openmofi.dataset.report.report import write_report
 from openmofi.dataset.statistics import Statistics, read_statistics, summarise
-from openmofi.dataset.tables import Codes, Folder, commonest, count_types, describe
+from openmofi.dataset.tables import Folder, commonest, count_types, describe
 from openmofi.encoders import Encoder, EncoderLike, as_encoder, open_encoder
 from openmofi.errors import OpenMofiError
 from openmofi.features.store import NOTE, take_note_along

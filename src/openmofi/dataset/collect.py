@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from openmofi.arrays import Ints
 from openmofi.dataset.duplicates import text_salt
 from openmofi.dataset.filters import LabelArrays
-from openmofi.dataset.tables import Codebook, Folder, Ints, Judged, Surfaces, best_of_pairs, mention_column
+from openmofi.dataset.tables import Codebook, Folder, Judged, Surfaces, best_of_pairs, mention_column
 from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import LabelStatus
 

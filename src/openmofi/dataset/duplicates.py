@@ -21,7 +21,6 @@ comparisons: linear up to n ≈ 65,000 at 3 bits.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -29,9 +28,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.dataset.tables import Bools, Ints, run_starts
-
-Hashes = NDArray[np.uint64]
+from openmofi.arrays import Bools, Hashes, Ints
+from openmofi.dataset.tables import run_starts
+from openmofi.storage import hash64
 
 _BITS_SET = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
 SAYS_LITTLE = 8
@@ -49,8 +48,7 @@ def text_salt(phash: Hashes, text: pa.Array) -> Hashes:
     vague = np.flatnonzero((count < SAYS_LITTLE) | (count > 64 - SAYS_LITTLE))
     salt = np.zeros(len(phash), np.uint64)
     for position in vague:
-        digest = hashlib.blake2b(text[int(position)].as_py().encode(), digest_size=8).digest()
-        salt[position] = int.from_bytes(digest, "little") | 1
+        salt[position] = hash64(text[int(position)].as_py().encode()) | 1
     return salt
 
 

@@ -8,9 +8,10 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from openmofi.arrays import Bools, Codes, Floats, Hashes, Ints
 from openmofi.dataset.dataset_settings import DatasetSettings
-from openmofi.dataset.duplicates import Hashes, near_duplicates
-from openmofi.dataset.tables import Bools, Codes, Floats, Ints, run_starts
+from openmofi.dataset.duplicates import near_duplicates
+from openmofi.dataset.tables import run_starts
 
 
 class Outcome(IntEnum):

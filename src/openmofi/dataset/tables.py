@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from openmofi.arrays import Bools, Codes, Floats, Ints
 from openmofi.dataset.checks import check_dataset, check_labels, check_vocabulary
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
@@ -50,11 +51,6 @@ def count_types(entities: Iterable[Entity], images: Iterable[int]) -> dict[str, 
     ordered = sorted(classes, key=lambda kind: (-classes[kind], kind))
     return {kind: {"entities": classes[kind], "labels": labels[kind]} for kind in ordered}
 
-
-Ints = NDArray[np.int64]
-Codes = NDArray[np.int32]
-Floats = NDArray[np.float32]
-Bools = NDArray[np.bool_]
 
 _LAYOUT = {"labels": ("labels", LABELS), "dataset": ("images", DATASET)}
 

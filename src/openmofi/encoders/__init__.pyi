@@ -10,5 +10,5 @@ from .encoder import Encoder as Encoder
 from .folder import save_heads as save_heads
 from .networks.heads import Head as Head, apply_head as apply_head
 from .preprocess import ImageInput as ImageInput, preprocess as preprocess
-from .protocol import Array as Array, Preprocessing as Preprocessing
+from .protocol import Preprocessing as Preprocessing
 from .registry import BACKBONE as BACKBONE, open_encoder as open_encoder

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from openmofi.encoders.protocol import Array
+from openmofi.arrays import Array
 
 if TYPE_CHECKING:
     import torch

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from openmofi.encoders.protocol import Array
+from openmofi.arrays import Array
 from openmofi.errors import OpenMofiError
-from openmofi.storage import write_json, write_table
+from openmofi.storage import read_json, read_parquet, write_json, write_table
 from openmofi.storage.tables.footers import is_ascending, places_in
 
 CALIBRATION_FILE, GALLERY_FILE, CLASSES_FILE, FOLDS_FILE, FITTED_FILE = (
@@ -132,15 +132,16 @@ class Folds:
         path = Path(folder) / FOLDS_FILE
         if not path.exists():
             return None
-        try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-            count, seen = int(raw["count"]), tuple(raw["seen"])
-            if seen:
-                return cls(count, None, seen)
-            path = path.with_name(FITTED_FILE)
-            return cls(count, pq.read_table(path).cast(FITTED))
-        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-            raise OpenMofiError(f"{path} cannot be read: {error!r}.", "Train or copy the encoder again.") from error
+        hint = "Train or copy the encoder again."
+        noted = read_json(path, _FoldsFile, hint)
+        if noted.seen:
+            return cls(noted.count, None, noted.seen)
+        return cls(noted.count, read_parquet(path.with_name(FITTED_FILE), FITTED, hint=hint).cast(FITTED))
+
+
+class _FoldsFile(msgspec.Struct, forbid_unknown_fields=True):
+    count: int
+    seen: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from openmofi.arrays import Array
 from openmofi.encoders.preprocess import byte_values
-from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.encoders.protocol import Preprocessing
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 
 if TYPE_CHECKING:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from PIL import Image
 
+from openmofi.arrays import Array
 from openmofi.encoders.arrays import by_tokens, gathered, in_batches, normalised
 from openmofi.encoders.companions import Companions
 from openmofi.encoders.devices import RowLimit, autocast, check_precision, normalised_on
 from openmofi.encoders.preprocess import ImageInput, as_bytes, as_image, bounded, preprocess
 from openmofi.encoders.probe import compiled, in_precision, reopened, require_distinct
-from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.encoders.protocol import Preprocessing
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import fingerprint
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,17 +23,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
+from openmofi.arrays import Array
 from openmofi.encoders.arrays import normalised
 from openmofi.encoders.companions import CLASSES_FILE, FITTED_FILE, FOLDS_FILE, Companions
 from openmofi.encoders.encoder import Encoder, Heads
 from openmofi.encoders.networks.heads import Head, head_on_arrays
 from openmofi.encoders.preprocess import preprocessing_from_json
-from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.encoders.protocol import Preprocessing
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.extensions import extension_names
-from openmofi.storage import fingerprint, write_bytes, write_json
+from openmofi.storage import as_type, fingerprint, read_json, write_bytes, write_json
 
 if TYPE_CHECKING:
     from openmofi.encoders.networks.modules import Networks
@@ -54,18 +55,6 @@ HEAD_OUTPUTS = tuple(
 """The files of heads and of their folds, as glob patterns."""
 AGAIN = "Train or copy the encoder again."
 _SIDES = ("image", "text")
-_FIELDS = (
-    "format",
-    "image",
-    "text",
-    "dim",
-    "feature_dim",
-    "text_feature_dim",
-    "logit_scale",
-    "preprocessing",
-    "fingerprint",
-)
-_SIDE_FIELDS = ("head", "architecture", "encoder", "encoder_fingerprint")
 
 
 @dataclass(frozen=True)
@@ -146,38 +135,46 @@ def read_description(folder: Path, style: str | None = None) -> dict[str, Any]:
         UsageError: it is of another format than `style`.
     """
     path = folder / SPEC_FILE
-    try:
-        raw = json.loads(path.read_text("utf-8"))
-        version = raw["format_version"]
-        missing = set(_FIELDS) - set(raw)
-    except FileNotFoundError as error:
-        raise OpenMofiError(
-            f"{folder} is not an encoder: it has no {SPEC_FILE}.",
-            "Give a folder that `openmofi` wrote, or hf:PATH for a transformers checkpoint.",
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OpenMofiError(f"{path} cannot be read: {error}.", AGAIN) from error
+    missing = OpenMofiError(
+        f"{folder} is not an encoder: it has no {SPEC_FILE}.",
+        "Give a folder that `openmofi` wrote, or hf:PATH for a transformers checkpoint.",
+    )
+    raw = read_json(path, dict[str, Any], AGAIN, missing=missing)
+    version = raw.get("format_version")
     if version != FORMAT_VERSION:
         raise OpenMofiError(
             f"{path} has format version {version}; this OpenMOFI reads {FORMAT_VERSION}.",
             "Use the version that wrote it, or train it again.",
         )
-    if missing:
-        raise OpenMofiError(f"{path} lacks {', '.join(sorted(missing))}.", AGAIN)
+    described = as_type(raw, _Description, str(path), AGAIN)
     formats = ("run", "onnx", *extension_names("graph_formats"))
-    if raw["format"] not in formats:
+    if described.format not in formats:
         raise OpenMofiError(f"{path} is of unknown format {raw['format']!r}; known are {', '.join(formats)}.", AGAIN)
     if style not in (None, raw["format"]):
         what = "is not an exported encoder" if raw["format"] == "run" else f"is an encoder exported for {raw['format']}"
         raise UsageError(f"{folder} {what}.", f"Open it as {raw['format']}:{folder}.")
-    for side in _SIDES:
-        if not (isinstance(raw[side], dict) or (side == "text" and raw[side] is None)) or (
-            raw[side] and set(_SIDE_FIELDS) - set(raw[side])
-        ):
-            raise OpenMofiError(
-                f"{path} cannot be parsed: its {side} side lacks one of {', '.join(_SIDE_FIELDS)}.", AGAIN
-            )
-    return dict(raw)
+    return raw
+
+
+class _Side(msgspec.Struct):
+    head: str
+    architecture: dict[str, Any] | None
+    encoder: str | None
+    encoder_fingerprint: str | None
+
+
+class _Description(msgspec.Struct):
+    """What `encoder.json` says of every encoder; each format adds more."""
+
+    format: str
+    image: _Side
+    text: _Side | None
+    dim: int
+    feature_dim: int
+    text_feature_dim: int
+    logit_scale: float | None
+    preprocessing: dict[str, Any]
+    fingerprint: str
 
 
 def is_heads(raw: Mapping[str, Any]) -> bool:

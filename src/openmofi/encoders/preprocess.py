@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.arrays import Array
+from openmofi.encoders.protocol import Preprocessing
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import MAX_PIXELS, ImageRefused, decode_image, upright
+from openmofi.storage import as_type
 
 ImageInput: TypeAlias = str | Path | bytes | Image.Image | NDArray[np.uint8]
 
@@ -173,11 +175,7 @@ def preprocessing_from_json(raw: Mapping[str, Any], where: str) -> Preprocessing
     Raises:
         OpenMofiError: a field is missing, unknown or of a value that cannot be computed; names `where`.
     """
-    try:
-        made = Preprocessing(**{**raw, "mean": three(raw["mean"]), "std": three(raw["std"])})
-    except (KeyError, TypeError, ValueError) as error:
-        raise OpenMofiError(f"{where}: the preprocessing cannot be parsed ({error}).") from error
-    return checked(made, where)
+    return checked(as_type(raw, Preprocessing, f"{where}: the preprocessing", "Copy the file again."), where)
 
 
 def checked(settings: Preprocessing, where: str) -> Preprocessing:

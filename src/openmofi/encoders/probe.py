@@ -15,8 +15,8 @@ from weakref import WeakValueDictionary
 import numpy as np
 from PIL import Image
 
+from openmofi.arrays import Array
 from openmofi.encoders.arrays import normalised
-from openmofi.encoders.protocol import Array
 from openmofi.errors import OpenMofiError
 
 

@@ -13,12 +13,13 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from PIL import Image
 
+from openmofi.arrays import Array
 from openmofi.config.near import did_you_mean
 from openmofi.encoders.arrays import by_tokens, normalised
 from openmofi.encoders.devices import check_precision, device_named
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import SPEC_FILE, is_heads, open_heads, read_description
-from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.encoders.protocol import Preprocessing
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.extensions import extension, extension_names
 from openmofi.storage import fingerprint

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from openmofi.encoders.protocol import Array
+from openmofi.arrays import Array
 
 _LEAST, _MOST = 0.1, 1000.0
 

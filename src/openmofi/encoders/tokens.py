@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -18,6 +17,7 @@ from openmofi.encoders.protocol import Tokens
 from openmofi.encoders.towers import stored_tokens
 from openmofi.errors import OpenMofiError
 from openmofi.quiet import quiet_transformers
+from openmofi.storage import read_json
 from openmofi.storage.foreign.transformers import require_own_files
 
 if TYPE_CHECKING:
@@ -110,12 +110,7 @@ class FileTokenizer:
             OpenMofiError: the files are missing or damaged.
         """
         tokenizer = opened_file(folder / TOKENIZER_FILE)
-        try:
-            raw = json.loads((folder / "tokenizer_config.json").read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise OpenMofiError(
-                f"{folder / 'tokenizer_config.json'} cannot be read: {error}.", "Copy the encoder again."
-            ) from error
+        raw = read_json(folder / "tokenizer_config.json", dict[str, Any], "Copy the encoder again.")
 
         def token(name: str) -> int | None:
             value = raw.get(name)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from openmofi.arrays import Array
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.companions import Companions
 from openmofi.encoders.encoder import Encoder, Towers
@@ -30,7 +31,7 @@ from openmofi.encoders.networks.fold import folded, image_probe
 from openmofi.encoders.networks.heads import Head, head_on_arrays
 from openmofi.encoders.networks.modules import Headed, Networks, OnArrays
 from openmofi.encoders.preprocess import preprocessing_from_json
-from openmofi.encoders.protocol import Array, Preprocessing, Tokens
+from openmofi.encoders.protocol import Preprocessing, Tokens
 from openmofi.encoders.towers import Trunk, rebuilt, stored_tokens
 from openmofi.errors import OpenMofiError
 from openmofi.storage import atomic_path, fingerprint

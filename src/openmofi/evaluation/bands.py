@@ -17,10 +17,10 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from openmofi.arrays import Ints
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.dataset.tables import Folder
 from openmofi.errors import UsageError
-from openmofi.evaluation.metrics.ranking import Ints
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured
 from openmofi.evaluation.result import GROUP, ITEM, PART
 from openmofi.knowledge.names import normalise

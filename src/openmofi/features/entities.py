@@ -11,7 +11,6 @@ workers map: see `openmofi.features.entity_table`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from openmofi.arrays import Ints
 from openmofi.encoders import Encoder
 from openmofi.engine import Engine, Progress
 from openmofi.engine.protocol import Work
@@ -32,7 +32,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.features.entity_table import EntityFeatures, has_entity_table, write_entity_table
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.texts import entity_text
-from openmofi.storage import fingerprint, write_table
+from openmofi.storage import digits64, fingerprint, write_table
 from openmofi.storage.addresses import filesystem_of, open_address
 from openmofi.storage.manifest import is_hidden
 from openmofi.storage.tables.blocks import BLOCK_ROWS
@@ -44,7 +44,6 @@ _TOGETHER = 1024
 _TASKS, _MOST = 64, 16
 """Tasks that a job is cut into before they grow, and how often `_TOGETHER` a task has at most."""
 _OPEN = 16
-Ints = NDArray[np.int64]
 Rows = NDArray[np.int32]
 
 
@@ -179,7 +178,7 @@ def entity_table(
 
 def _digest(rows: Rows) -> str:
     """16 hexadecimal digits of rows of a knowledge base."""
-    return hashlib.blake2b(rows.astype("<i4").tobytes(), digest_size=8).hexdigest()
+    return digits64(rows.astype("<i4").tobytes())
 
 
 class _Damaged(Exception):

@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.encoders import Array, Encoder
+from openmofi.arrays import Array, Ints
+from openmofi.encoders import Encoder
 from openmofi.errors import OpenMofiError
 from openmofi.storage import read_arrow, write_arrow
 from openmofi.storage.tables.blocks import arrow_blocks
@@ -26,7 +27,6 @@ BLOCK = 16
 at another place in it: by blocks of the table, an embedding depends on the table alone, and not on who is asked for."""
 KEPT_BYTES = 1 << 28
 """Of embeddings that are kept for an encoder and its folds together."""
-Ints = NDArray[np.int64]
 Halves = NDArray[np.floating[Any]]
 
 

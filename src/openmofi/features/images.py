@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from openmofi.encoders import Array, Encoder
+from openmofi.arrays import Array
+from openmofi.encoders import Encoder
 from openmofi.encoders.arrays import gathered, normalised
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError

@@ -9,7 +9,6 @@ are Arrow IPC, uncompressed: they are memory-mapped, not read.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,13 +21,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.encoders import Array, Encoder
+from openmofi.arrays import Array
+from openmofi.encoders import Encoder
 from openmofi.features.stream import lane
 from openmofi.pairs import ImageRefused, ReadSettings, describe
 from openmofi.pairs.images.decode import MAX_PIXELS, decoding
 from openmofi.pairs.images.formats import HEIC, heic_readable
 from openmofi.schema import Pair, PairStatus, features_schema
-from openmofi.storage import Shard, exists, fingerprint, read_arrow, read_json, write_bytes, write_json
+from openmofi.storage import Shard, digits64, exists, fingerprint, read_arrow, read_json, write_bytes, write_json
 from openmofi.storage.addresses import filesystem_of, is_remote, names_in, open_address
 from openmofi.storage.tables.blocks import arrow_blocks, read_arrow_blocks
 from openmofi.storage.tables.footers import is_whole, whole
@@ -91,7 +91,7 @@ class StoredFeatures:
 
 def content_digits(image: bytes | None) -> str:
     """16 hexadecimal digits of an image's encoded bytes; none where there are none."""
-    return "" if image is None else hashlib.blake2b(image, digest_size=8).hexdigest()
+    return "" if image is None else digits64(image)
 
 
 def take_note_along(source: str | Path, folder: str | Path) -> None:

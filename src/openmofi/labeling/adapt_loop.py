@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import dropout, normalize
 
-from openmofi.encoders import Array, Head, apply_head
+from openmofi.arrays import Array
+from openmofi.encoders import Head, apply_head
 from openmofi.engine import Progress
 from openmofi.labeling.bags import HeadSettings, Inputs
 from openmofi.objectives.contrastive import MAX_SCALE, contrastive_loss

@@ -13,8 +13,9 @@ import pyarrow as pa
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from openmofi.arrays import Array
 from openmofi.config import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ProperFraction, Settings
-from openmofi.encoders import Array, Head
+from openmofi.encoders import Head
 from openmofi.encoders.companions import FITTED
 from openmofi.features.entity_table import EntityFeatures
 from openmofi.labeling.tables import LinkArrays, ReadShard, Tables, judged_rows, rank_in_run, starts_of

@@ -13,19 +13,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
+from openmofi.arrays import Bools, Doubles
 from openmofi.errors import UsageError
 from openmofi.labeling.calibrate.calibration import threshold_for_precision
 from openmofi.review.precision import precision_by
 from openmofi.review.verdicts import Verdicts, require_same_basis
 from openmofi.schema import LABELS
 from openmofi.storage import fingerprint, read_parquet
-
-Doubles = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 _SHIFT, _SLOPE = 1.0, 0.5
 """Standard deviations of the shift around 0 and the slope around 1: with few verdicts the calibration's own holds."""

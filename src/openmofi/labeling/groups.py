@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from openmofi.mentions.repeats import RepeatedText, hash64
+from openmofi.arrays import Hashes, Ints
+from openmofi.mentions.repeats import RepeatedText, text_hash
 from openmofi.schema import GROUPS
 
 LARGEST = 0.05
@@ -44,8 +45,6 @@ _HELD = 1 << 20
 """Columns that are gathered at least before equal ones are made one."""
 _SALTS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
 _FACTOR = np.uint64(0xD6E8FEB86659FD93)
-Hashes = NDArray[np.uint64]
-Ints = NDArray[np.int64]
 
 
 def template_key(text: str, repeated: RepeatedText | None) -> int:
@@ -53,7 +52,7 @@ def template_key(text: str, repeated: RepeatedText | None) -> int:
     if repeated:
         return repeated.template
     words = text.lower().split()
-    return hash64(" ".join(words)) if len(words) >= _LEAST_WORDS else 0
+    return text_hash(" ".join(words)) if len(words) >= _LEAST_WORDS else 0
 
 
 def source_key(key: str, url: str) -> int:
@@ -69,7 +68,7 @@ def source_key(key: str, url: str) -> int:
     return _source_hash(source) if source else 0
 
 
-_source_hash = lru_cache(maxsize=1 << 14)(hash64)
+_source_hash = lru_cache(maxsize=1 << 14)(text_hash)
 
 
 @lru_cache(maxsize=1 << 14)
@@ -119,7 +118,7 @@ def groups_of(shard: str, keys: Sequence[str], shared: PairKeys, joined: pa.Tabl
     Returns:
         (pairs,) uint64.
     """
-    groups = np.array([hash64(f"{shard}\n{key}") for key in keys], np.uint64)
+    groups = np.array([text_hash(f"{shard}\n{key}") for key in keys], np.uint64)
     known, number = joined["key"].to_numpy(), joined["group"].to_numpy()
     if not len(known):
         return groups

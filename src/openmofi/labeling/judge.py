@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from openmofi.arrays import Doubles, Ints
 from openmofi.engine.steps import Step
 from openmofi.features.entity_table import EntityFeatures
 from openmofi.knowledge import KnowledgeBase, depictability
@@ -26,7 +27,6 @@ from openmofi.labeling.label_job import Judge, LabelJob
 from openmofi.labeling.label_settings import SelectionSettings
 from openmofi.labeling.summaries import LabelSummary, examples_of
 from openmofi.labeling.tables import (
-    Ints,
     LinkArrays,
     ReadShard,
     Tables,
@@ -40,8 +40,6 @@ from openmofi.labeling.tables import (
 from openmofi.schema import JUDGEMENT, LABELS, LabelStatus, PairStatus, Reason, with_kinds
 from openmofi.storage import Shard
 from openmofi.storage.tables.blocks import table_blocks
-
-Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

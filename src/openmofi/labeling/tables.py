@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from openmofi.arrays import Floats, Ints
 from openmofi.errors import OpenMofiError
 from openmofi.features.entity_table import EntityFeatures
 from openmofi.features.store import FeatureStore, StoredFeatures
@@ -79,10 +80,6 @@ class Tables:
     def links(self, shard: Shard) -> str:
         """Return the path of a shard's links."""
         return f"{self.features.cache}/links/{self.links_key}/{shard.name}-{shard.fingerprint}.parquet"
-
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

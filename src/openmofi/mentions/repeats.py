@@ -15,7 +15,6 @@ in other shards are told by a 64-bit sketch of the images' hashes (linear counti
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,8 +26,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from openmofi.arrays import Bools, Hashes, Ints
 from openmofi.knowledge.names import Memo
 from openmofi.schema import NGRAMS
+from openmofi.storage import hash64
 from openmofi.storage.tables.blocks import read_table_blocks
 
 FIXED = 0.9
@@ -40,9 +41,6 @@ _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 _SKETCH_BITS = (16, 24)
 _FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], np.uint64)
 _LENGTHS = (2, 3, 4)
-Hashes = NDArray[np.uint64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 def least_images(rows: int) -> int:
@@ -54,12 +52,12 @@ def least_images(rows: int) -> int:
     return max(_LEAST_IMAGES, math.ceil(math.sqrt(rows) / 3))
 
 
-def hash64(text: str) -> int:
+def text_hash(text: str) -> int:
     """64 bits of a text's BLAKE2b, never 0."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") | 1
+    return hash64(text.encode()) | 1
 
 
-_HASHES = Memo(lambda word: hash64("0" if word.isdigit() else word.lower()))
+_HASHES = Memo(lambda word: text_hash("0" if word.isdigit() else word.lower()))
 
 
 @dataclass(frozen=True)
@@ -302,5 +300,5 @@ def _repeated(text: str, hashes: Hashes, before: Bools, behind: Bools, run: Ints
     for number in np.unique(run[run >= 0]):
         inside = np.flatnonzero(run == number)
         pieces.append(text[words[inside[0]][0] : words[inside[-1]][1]])
-    template = hashlib.blake2b(hashes[before | behind].tobytes(), digest_size=8).digest()
-    return RepeatedText(words, before, behind, int.from_bytes(template, "little") | 1, tuple(pieces))
+    template = hash64(hashes[before | behind].tobytes()) | 1
+    return RepeatedText(words, before, behind, template, tuple(pieces))

@@ -18,6 +18,7 @@ from torchvision.transforms.v2 import functional as F
 
 from openmofi.pairs.images.scaled import ScaledImage
 from openmofi.reinforcement.reinforce_settings import RANDAUGMENT_BINS, AugmentSettings
+from openmofi.storage import hash64
 
 TRANSFORM_VERSION = 1
 """Of the mapping from an `Augmentation` to pixels; a store of another version is refused."""
@@ -84,7 +85,7 @@ OPS = tuple(_SPACE)
 
 def image_hash(data: bytes) -> int:
     """Unsigned 64-bit hash (BLAKE2b) of the encoded bytes."""
-    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
+    return hash64(data)
 
 
 def drawing(seed: int, shard: str, key: str, number: int) -> np.random.Generator:

@@ -14,8 +14,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from openmofi.arrays import Array
 from openmofi.dataset.tables import Folder, Judged
-from openmofi.encoders import Array, Encoder
+from openmofi.encoders import Encoder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
 from openmofi.errors import UsageError
 from openmofi.features.entities import embed_entities

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.special import log_softmax
 
-from openmofi.encoders import Array, open_encoder
+from openmofi.arrays import Array
+from openmofi.encoders import open_encoder
 from openmofi.encoders.scale import FittedScale, fit_scale
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import ImageRefused, ReadSettings, decode_image, read_pairs

@@ -9,23 +9,23 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from openmofi.encoders.preprocess import preprocessing_from_json
+from openmofi.arrays import Floats, Ints
+from openmofi.encoders.preprocess import checked
 from openmofi.errors import OpenMofiError
 from openmofi.reinforcement.augmentation import OPS, TRANSFORM_VERSION, Augmentation
 from openmofi.reinforcement.entity_scores import read_entities
 from openmofi.reinforcement.precision import decode, normalised
+from openmofi.reinforcement.reinforce_settings import AugmentSettings
 from openmofi.reinforcement.table import KIND, PARTS, shard_path
 from openmofi.reinforcement.teachers import Teacher
 from openmofi.schema import PairStatus
-from openmofi.storage import Manifest, read_manifest
-
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
+from openmofi.storage import Manifest, Shard, as_type, read_manifest
 
 _OPEN_SHARDS = 256
 _ANEW = "Remove the store and make it again."
@@ -63,6 +63,20 @@ class Recalled:
     entity_scores: dict[str, Floats] = field(default_factory=dict)
 
 
+class _Described(msgspec.Struct):
+    """What the manifest of a store says of it."""
+
+    teachers: tuple[Teacher, ...]
+    augmentations: int
+    captions: int
+    size: int
+    interpolation: str
+    precision: str
+    augment: AugmentSettings
+    shards: list[Shard]
+    entity_scores: int = 0
+
+
 class Knowledge:
     """A store of teachers' knowledge of a dataset; read-only. It pickles as its path; processes share the mapped pages.
 
@@ -78,22 +92,14 @@ class Knowledge:
     """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
-        settings = manifest.settings
-        self.path = path
-        try:
-            self.teachers = tuple(
-                Teacher(**{**raw, "preprocessing": preprocessing_from_json(raw["preprocessing"], str(path))})
-                for raw in settings["teachers"]
-            )
-            self.augmentations, self.captions = int(settings["augmentations"]), int(settings["captions"])
-            self.entity_scores = int(settings.get("entity_scores", 0))
-            self.size, self.interpolation = int(settings["size"]), str(settings["interpolation"])
-            self._precision, self._ops = str(settings["precision"]), int(settings["augment"]["ops"])
-            self._shards = frozenset(shard["name"] for shard in settings["shards"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise OpenMofiError(
-                f"The manifest of {path} cannot be read: {type(error).__name__}: {error}.", _ANEW
-            ) from error
+        described = as_type(manifest.settings, _Described, f"The manifest of {path}", _ANEW)
+        self.path, self.teachers = path, described.teachers
+        for teacher in self.teachers:
+            checked(teacher.preprocessing, str(path))
+        self.augmentations, self.captions = described.augmentations, described.captions
+        self.entity_scores, self.size = described.entity_scores, described.size
+        self.interpolation, self._precision = described.interpolation, described.precision
+        self._ops, self._shards = described.augment.ops, frozenset(shard.name for shard in described.shards)
         self.fingerprint = manifest.fingerprint
         # The most recent ones stay mapped.
         self._shard = lru_cache(_OPEN_SHARDS)(lambda name: _MappedShard.open(shard_path(path, name)))

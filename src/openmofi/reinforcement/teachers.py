@@ -9,7 +9,8 @@ from itertools import chain, count
 
 import numpy as np
 
-from openmofi.encoders import Array, Encoder, Preprocessing, open_encoder
+from openmofi.arrays import Array
+from openmofi.encoders import Encoder, Preprocessing, open_encoder
 from openmofi.errors import UsageError
 from openmofi.reinforcement.reinforce_settings import TeacherSpec
 

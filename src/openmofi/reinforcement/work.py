@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from openmofi.arrays import Array
 from openmofi.dataset.tables import Folder
-from openmofi.encoders import Array, Encoder, Preprocessing, preprocess
+from openmofi.encoders import Encoder, Preprocessing, preprocess
 from openmofi.engine.protocol import Work
 from openmofi.errors import OpenMofiError
 from openmofi.features.stream import ahead

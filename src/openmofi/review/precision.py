@@ -10,15 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import betaincinv
 
+from openmofi.arrays import Bools, Doubles, Ints
 from openmofi.bootstrap import LEVEL, wilson_interval
 from openmofi.review.verdicts import Verdicts
-
-Doubles = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 _FEW = 30
 """Below so many verdicts the probabilities are left alone: the share of right ones, with Clopper–Pearson's interval."""

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Meta
-from numpy.typing import NDArray
 
+from openmofi.arrays import Bools, Doubles, Ints
 from openmofi.errors import OpenMofiError
 from openmofi.schema import VERDICTS
 from openmofi.storage import fingerprint
@@ -30,10 +30,6 @@ _LEAST = 2
 
 _CHOOSES = ("threshold", "target_precision", "top_k", "sibling_margin")
 """Settings of the selection that leave probabilities as they are."""
-
-Doubles = NDArray[np.float64]
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

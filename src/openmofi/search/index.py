@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from openmofi.encoders import Array, Encoder, EncoderLike, ImageInput, as_encoder, open_encoder
+from openmofi.arrays import Array
+from openmofi.encoders import Encoder, EncoderLike, ImageInput, as_encoder, open_encoder
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase

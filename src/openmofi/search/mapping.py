@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2, vq
 
-from openmofi.encoders import Array
+from openmofi.arrays import Array, Doubles, Ints
 from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.search.rank.state import State
 from openmofi.search.records import Changes, CollectionMap
@@ -18,8 +17,6 @@ from openmofi.search.store.address import Place
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import meta, note_commit, only_writer, set_meta, snapshot, transaction
 
-Ints = NDArray[np.int64]
-Doubles = NDArray[np.float64]
 LEAST = 10
 """Images of a map, at least."""
 MOST = 100_000

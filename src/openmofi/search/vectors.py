@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from openmofi.encoders import Array
+from openmofi.arrays import Array, Bools, Floats, Ints
 
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.floating[Any]]
 _ROWS = 16_384
 _NO_SIGN_COPIES, _BIAS = np.int32(-0x70000001), np.float32(2.0 ** (127 - 15))
 

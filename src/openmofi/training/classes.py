@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.nn.functional import normalize
 
+from openmofi.arrays import Doubles
 from openmofi.evaluation.bands import BANDS
 from openmofi.objectives.margin_softmax import MarginSoftmax, thirds_by_count
 from openmofi.training.data.plan import repeat_factors
@@ -28,20 +29,19 @@ if TYPE_CHECKING:
 # earlier squares, so n updates with gradients of one size move a row of D weights by no more than
 # lr · √D · Σ 1/√i ≈ 2 · lr · √(D · n); AdamW moves every weight by up to lr in each, a row by lr · √D · n.
 
-Floats = NDArray[np.float64]
 _POWER = {"instance": 1.0, "sqrt": 0.5, "class-balanced": 0.0}
 _NEEDED = 1.0
 _STEPS_LOOKED_AT = 1000
 
 
-def class_weights(counts: NDArray[np.int64], data: DataSettings) -> Floats:
+def class_weights(counts: NDArray[np.int64], data: DataSettings) -> Doubles:
     """(classes,) how often each class is drawn, relative to the others, by `data.sampler`."""
     if data.sampler == "repeat-factor":
         return counts * repeat_factors(counts, int(counts.sum()), data.repeat_threshold)
     return np.where(counts > 0, counts.astype(np.float64) ** _POWER[data.sampler], 0.0)
 
 
-def expected_updates(weights: Floats, *, steps: int, batch_size: int) -> Floats:
+def expected_updates(weights: Doubles, *, steps: int, batch_size: int) -> Doubles:
     """In how many steps of a run the batch is expected to hold an image of each class.
 
     Args:
@@ -53,11 +53,11 @@ def expected_updates(weights: Floats, *, steps: int, batch_size: int) -> Floats:
         (classes,) float64; several images in one batch are one update.
     """
     share = weights / weights.sum()
-    updates: Floats = steps * -np.expm1(-batch_size * share)
+    updates: Doubles = steps * -np.expm1(-batch_size * share)
     return updates
 
 
-def greatest_move(updates: Floats, dim: int, steps: int, settings: OptimizerSettings) -> Floats:
+def greatest_move(updates: Doubles, dim: int, steps: int, settings: OptimizerSettings) -> Doubles:
     """The bound of the module's head on how far a row moves, in units of its first length.
 
     Args:
@@ -78,7 +78,7 @@ def greatest_move(updates: Floats, dim: int, steps: int, settings: OptimizerSett
         factor = float(np.mean(rates / np.sqrt(done))) * np.sqrt(updates)
     else:
         factor = float(np.mean(rates)) * updates
-    moves: Floats = np.sqrt(dim) * factor
+    moves: Doubles = np.sqrt(dim) * factor
     return moves
 
 

@@ -17,17 +17,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from openmofi.arrays import Floats, Ints
 from openmofi.encoders.arrays import normalised
 from openmofi.evaluation.bands import by_band
 from openmofi.evaluation.metrics.knn import nearest_neighbours
-from openmofi.evaluation.metrics.ranking import Floats
 from openmofi.evaluation.metrics.retrieval import evaluate_retrieval
 from openmofi.evaluation.metrics.zero_shot import class_embeddings, evaluate_zero_shot
 from openmofi.objectives.collectives import gather
 from openmofi.objectives.protocol import Batch, Embeddings
 from openmofi.training.data import TrainingData
 from openmofi.training.data.held_out import HeldOut
-from openmofi.training.data.plan import Ints
 from openmofi.training.grad_cache import Forward, micro_batches
 from openmofi.training.model import DualEncoder
 from openmofi.training.recipe.schema import EvaluateSettings

@@ -177,7 +177,7 @@ def test_damage_is_one_sentence(copy):
         ({"dim": 17}, "changed after it was written"),
         ({"preprocessing": {}}, "preprocessing"),
         ({"files": {"../image.onnx": ""}}, "not what encoder.json"),
-        ({"files": None}, "cannot be parsed"),
+        ({"files": None}, "cannot be read"),
         ({"format_version": 9}, "format version 9"),
     ):
         (copy / "encoder.json").write_text(json.dumps(raw | changes))

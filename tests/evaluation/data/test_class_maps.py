@@ -85,7 +85,7 @@ def test_objectnet_with_faults(objects):
     with pytest.raises(OpenMofiError, match="lacks the class 'Cloud'"):
         labelled_images(objects)
     path.write_text("[]")
-    with pytest.raises(OpenMofiError, match="is no mapping of names"):
+    with pytest.raises(OpenMofiError, match="cannot be read: Expected `object`"):
         labelled_images(objects)
 
 

@@ -427,7 +427,7 @@ def test_oven_with_faults(recognised, tmp_path):
     path = root / "oven_query_val.jsonl"
     row = json.loads(path.read_text().splitlines()[0])
     path.write_text(json.dumps({name: value for name, value in row.items() if name != "entity_id"}))
-    with pytest.raises(OpenMofiError, match=r"Line 1 of .* lacks entity_id"):
+    with pytest.raises(OpenMofiError, match=r"Line 1 of .* cannot be read: .*`entity_id`"):
         run("oven", root, tmp_path)
     path.write_text(json.dumps(row | {"data_split": "val_query"}))
     with pytest.raises(OpenMofiError, match="has the data_split 'val_query'"):

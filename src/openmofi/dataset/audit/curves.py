@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from openmofi.arrays import Bools, Doubles, Floats, Ints
 from openmofi.bootstrap import RESAMPLES, Interval, percentiles, resampled_totals
-from openmofi.dataset.tables import Bools, Floats, Ints, run_starts
-
-Doubles = NDArray[np.float64]
+from openmofi.dataset.tables import run_starts
 
 _SHOWN = 200
 

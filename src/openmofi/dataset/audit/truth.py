@@ -10,20 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from openmofi.arrays import Bools, Codes, Floats, Ints
 from openmofi.dataset.audit.entities import resolved
 from openmofi.dataset.audit.truth_table import read_truth
-from openmofi.dataset.tables import (
-    Bools,
-    Codebook,
-    Codes,
-    Floats,
-    Folder,
-    Ints,
-    Judged,
-    as_array,
-    mention_column,
-    run_starts,
-)
+from openmofi.dataset.tables import Codebook, Folder, Judged, as_array, mention_column, run_starts
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.storage import Shard

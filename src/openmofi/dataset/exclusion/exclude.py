@@ -20,12 +20,12 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageOps
 
+from openmofi.arrays import Bools, Codes, Floats, Hashes
 from openmofi.dataset.collect import Collected
-from openmofi.dataset.duplicates import Hashes
 from openmofi.dataset.exclusion.matching import NONE, Gallery, nearest_features, nearest_hashes
 from openmofi.dataset.exclusion.sets import EvaluationSet, ExclusionSettings, hash_images, some_images
 from openmofi.dataset.origin import Origin
-from openmofi.dataset.tables import Bools, Codes, Floats, Folder
+from openmofi.dataset.tables import Folder
 from openmofi.encoders import Encoder
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from openmofi.arrays import Bools, Codes, Floats, Hashes, Ints
 from openmofi.dataset.collect import Collected
-from openmofi.dataset.duplicates import SAYS_LITTLE, Hashes, bands, bit_count
-from openmofi.dataset.tables import Bools, Codes, Floats, Ints
+from openmofi.dataset.duplicates import SAYS_LITTLE, bands, bit_count
 from openmofi.encoders.arrays import normalised
 
 _UNRELATED_ROWS, _GALLERY, _SHARDS = 1000, 8192, 16

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Meta
 
+from openmofi.arrays import Hashes
 from openmofi.config import Settings
 from openmofi.dataset.dataset_settings import MAX_BITS
-from openmofi.dataset.duplicates import Hashes
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.sources import ImageSource, Load, file_sources, images_in, shard_source

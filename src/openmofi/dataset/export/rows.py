@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import re
@@ -22,7 +21,7 @@ from openmofi.errors import UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.index import ImageBytes, places_of
 from openmofi.pairs.writer import extension_of
-from openmofi.storage import Shard
+from openmofi.storage import Shard, digits64
 
 _DEPTH = 8
 
@@ -112,7 +111,7 @@ class Row:
         plain = _NOT_PLAIN.sub("_", self.key).strip("_")[:_MOST]
         if plain and plain == self.key:
             return plain
-        return f"{plain}-{hashlib.blake2b(os.fsencode(self.key), digest_size=8).hexdigest()}"
+        return f"{plain}-{digits64(os.fsencode(self.key))}"
 
     @property
     def extension(self) -> str:

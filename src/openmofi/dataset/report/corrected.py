@@ -11,9 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from openmofi.arrays import Ints
 from openmofi.dataset.audit.entities import labels_kb
 from openmofi.dataset.report.sample import OTHER, Candidates, Cell, Content, Kinds, cells
-from openmofi.dataset.tables import Folder, Ints
+from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.review.precision import Precision, precision_by

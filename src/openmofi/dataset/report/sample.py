@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from openmofi.dataset.tables import Bools, Codebook, Floats, Folder, Ints, Judged, as_array, best_of_pairs
+from openmofi.arrays import Bools, Floats, Ints
+from openmofi.dataset.tables import Codebook, Folder, Judged, as_array, best_of_pairs
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.review.sampling import CONSIDERED, EDGES, allocation, ranges, stratum_name

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from openmofi.arrays import Array
 from openmofi.encoders.encoder import Encoder
-from openmofi.encoders.protocol import Array
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import ImageRefused, decode_image, read_pairs
 from openmofi.storage import expand_shards, fingerprint

@@ -38,6 +38,7 @@ from openmofi.encoders.libraries.graphs import (
     PIXELS,
     POSTPROCESSING,
     Graphs,
+    Source,
     digests,
     graph_format,
     imported,
@@ -235,7 +236,7 @@ def _write_graphs(encoder: Encoder, folder: Path, settings: ExportSettings, cali
         folder,
         encoder,
         settings.format,
-        Graphs(settings.precision, output, tokenizer, digests(folder), _source(encoder)),
+        Graphs(settings.precision, output, tokenizer, digests(folder), Source(encoder.spec, encoder.fingerprint)),
     )
 
 

@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from openmofi.arrays import Array
 from openmofi.encoders.arrays import by_tokens, numpy_of, padded, weights_fingerprint
 from openmofi.encoders.devices import on_device
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.networks.fold import fold_batch_norm
 from openmofi.encoders.networks.modules import Networks, OnArrays
-from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.encoders.protocol import Preprocessing
 from openmofi.encoders.tokens import TOKENIZER_FILE, WordPieceTokens
 from openmofi.encoders.towers import Trunk
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError

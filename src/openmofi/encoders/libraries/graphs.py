@@ -17,23 +17,24 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from openmofi.arrays import Array
 from openmofi.encoders.arrays import padded
 from openmofi.encoders.companions import Companions
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.folder import SPEC_FILE, TOKENIZER_FOLDER, Side, write_description
 from openmofi.encoders.libraries.checkpoints import first_line
 from openmofi.encoders.preprocess import preprocessing_from_json
-from openmofi.encoders.protocol import Array, Preprocessing
+from openmofi.encoders.protocol import Preprocessing
 from openmofi.engine.protocol import cores
 from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.extensions import extension
-from openmofi.storage import fingerprint
+from openmofi.storage import as_type, fingerprint
 
 _GROUP = "graph_formats"
 # PyTorch names values after operators, `embedding` among them, and names must differ.
@@ -66,6 +67,14 @@ class GraphFormat:
 
 
 @dataclass(frozen=True)
+class Source:
+    """The encoder that graphs were made of."""
+
+    spec: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
 class Graphs:
     """What `encoder.json` says of graphs, besides what it says of every encoder.
 
@@ -81,7 +90,7 @@ class Graphs:
     output: str
     tokenizer: Mapping[str, Any] | None
     files: Mapping[str, str]
-    source: Mapping[str, str]
+    source: Source
 
 
 def write_graphs_description(folder: Path, encoder: Encoder, style: str, graphs: Graphs) -> None:
@@ -99,7 +108,7 @@ def write_graphs_description(folder: Path, encoder: Encoder, style: str, graphs:
         fingerprint=_fingerprint(style, encoder.dim, graphs),
         style=style,
         postprocessing=POSTPROCESSING[graphs.output],
-        **vars(graphs),
+        **asdict(graphs),
     )
 
 
@@ -146,7 +155,7 @@ def open_graphs(folder: Path, raw: Mapping[str, Any], spec: str) -> Encoder:
     )
     return replace(
         Encoder.of(spec, towers, preprocessing, raw["logit_scale"] if tokens else None),
-        companions=Companions(folder, str(graphs.source["fingerprint"])),
+        companions=Companions(folder, str(graphs.source.fingerprint)),
     )
 
 
@@ -178,8 +187,9 @@ def imported(module: str) -> Any:
 
 
 def _checked(folder: Path, raw: Mapping[str, Any]) -> Graphs:
+    described = {name: raw[name] for name in Graphs.__dataclass_fields__ if name in raw}
+    graphs = as_type(described, Graphs, str(folder / SPEC_FILE), _AGAIN)
     try:
-        graphs = Graphs(**{name: raw[name] for name in Graphs.__dataclass_fields__})
         wrong = [name for name, digest in graphs.files.items() if not _inside(name) or _digest(folder / name) != digest]
         if wrong:
             raise OpenMofiError(f"{folder / wrong[0]} is not what {SPEC_FILE} beside it describes.", _AGAIN)
@@ -188,11 +198,6 @@ def _checked(folder: Path, raw: Mapping[str, Any]) -> Graphs:
             or f"image{graph_format(raw['format']).suffix}" not in graphs.files
         ):
             raise OpenMofiError(f"{folder / SPEC_FILE} was changed after it was written.", _AGAIN)
-        graphs.source["fingerprint"]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise OpenMofiError(
-            f"{folder / SPEC_FILE} cannot be parsed ({type(error).__name__}: {error}).", _AGAIN
-        ) from error
     except OSError as error:
         raise OpenMofiError(f"{folder} is not whole: {error}.", _AGAIN) from error
     return graphs

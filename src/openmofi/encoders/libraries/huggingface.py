@@ -25,7 +25,7 @@ from openmofi.encoders.tokens import HuggingFaceTokens, opened_tokenizer
 from openmofi.encoders.towers import Trunk
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging, quiet_transformers
-from openmofi.storage import file_fingerprint, fingerprint
+from openmofi.storage import file_fingerprint, fingerprint, read_json
 from openmofi.storage.foreign import require_inside
 from openmofi.storage.foreign.hub import weights_folder
 from openmofi.storage.foreign.transformers import config_of, require_own_files
@@ -158,17 +158,11 @@ def checkpoint_folder(location: str) -> Path:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The `config.json` of a checkpoint of any kind."""
-    try:
-        config: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
-        config.get("model_type")
-    except FileNotFoundError as error:
-        raise OpenMofiError(
-            f"{folder} is not a transformers checkpoint: it has no config.json.",
-            "For an encoder that openmofi wrote use run:FOLDER.",
-        ) from error
-    except (OSError, ValueError, AttributeError) as error:
-        raise OpenMofiError(f"{folder}/config.json cannot be read: {error}.") from error
-    return config
+    missing = OpenMofiError(
+        f"{folder} is not a transformers checkpoint: it has no config.json.",
+        "For an encoder that openmofi wrote use run:FOLDER.",
+    )
+    return read_json(folder / "config.json", dict[str, Any], "Copy the whole checkpoint.", missing=missing)
 
 
 def checkpoint_config(folder: Path) -> dict[str, Any]:

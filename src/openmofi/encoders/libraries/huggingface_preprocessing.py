@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from openmofi.encoders.preprocess import checked, three
 from openmofi.encoders.protocol import Preprocessing
 from openmofi.errors import OpenMofiError
+from openmofi.storage import read_json
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -50,10 +50,7 @@ def _read(folder: Path) -> tuple[Mapping[str, Any], Path]:
         path = folder / name
         if not path.is_file():
             continue
-        try:
-            raw = json.loads(path.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise OpenMofiError(f"{path} cannot be read: {error}.") from error
+        raw = read_json(path, object, "Copy the whole checkpoint.")
         processor = raw.get("image_processor", raw) if isinstance(raw, dict) else None
         if isinstance(processor, dict):
             return processor, path

@@ -8,19 +8,20 @@ is silently less accurate. What is right for local weights is taken, in this ord
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import open_clip
 import timm
 from open_clip.transform import PreprocessCfg
 
-from openmofi.encoders.libraries.checkpoints import WEIGHT_FILES, first_line, has_vocabulary
+from openmofi.encoders.libraries.checkpoints import WEIGHT_FILES, has_vocabulary
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.storage import read_json
 from openmofi.storage.foreign import allowed_options, require_inside
 from openmofi.storage.foreign.hub import weights_folder
 
@@ -241,15 +242,13 @@ def folder_source(rest: str) -> ModelSource:
 
 def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Model and preprocessing of an `open_clip_config.json`."""
-    try:
-        raw = json.loads(path.read_text("utf-8"))
-        model, preprocess = dict(raw["model_cfg"]), dict(raw.get("preprocess_cfg") or {})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise OpenMofiError(
-            f"{path} is not a configuration of open_clip: {first_line(error)}",
-            "Copy the file that belongs to the weights.",
-        ) from error
-    return _allowed_model(_checked_config(model, str(path)), str(path)), preprocess
+    config = read_json(path, _Config, "Copy the file of open_clip that belongs to the weights.")
+    return _allowed_model(_checked_config(config.model_cfg, str(path)), str(path)), config.preprocess_cfg or {}
+
+
+class _Config(msgspec.Struct):
+    model_cfg: dict[str, Any]
+    preprocess_cfg: dict[str, Any] | None = None
 
 
 def _allowed_model(config: dict[str, Any], where: str) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from openmofi.arrays import Array
 from openmofi.encoders.networks.modules import OnArrays
-from openmofi.encoders.protocol import Array
 from openmofi.errors import UsageError
 
 BOUND, LOW_BOUND = 1e-3, 5e-2

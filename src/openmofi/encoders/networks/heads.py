@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from openmofi.arrays import Array
 from openmofi.encoders.arrays import numpy_of
 from openmofi.encoders.devices import on_device
-from openmofi.encoders.protocol import Array
 from openmofi.errors import OpenMofiError
 
 if TYPE_CHECKING:

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from openmofi.arrays import Array
 from openmofi.encoders.arrays import numpy_of, padded
 from openmofi.encoders.devices import on_device
 from openmofi.encoders.networks.heads import Head, apply_head
-from openmofi.encoders.protocol import Array, Tokens
+from openmofi.encoders.protocol import Tokens
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from openmofi.arrays import Ints
 from openmofi.errors import OpenMofiError
 from openmofi.features.images import EmbeddedImages
 from openmofi.features.sources import SUFFIXES, ImageSource, file_sources, images_in
 
-Ints = NDArray[np.int64]
 TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "validation", "valid"), ("test", "testing")
 
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from openmofi.arrays import Floats, Ints
 from openmofi.errors import UsageError
-from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, Floats, Index, Ints, checked_embeddings, nearest_rows
+from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, Index, checked_embeddings, nearest_rows
 
 NEIGHBOURS = (10, 20, 100, 200)
 TEMPERATURE = 0.07

@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from openmofi.bootstrap import Doubles
+from openmofi.arrays import Doubles, Floats, Ints
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.metrics.ranking import Floats, Ints
 
 COARSE = tuple(float(power) for power in range(-6, 7, 2))
 """Exponents of 10 of the first values of λ."""

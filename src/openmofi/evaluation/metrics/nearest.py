@@ -17,7 +17,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, Floats, Index, Ints, nearest_rows
+from openmofi.arrays import Floats, Ints
+from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, Index, nearest_rows
 
 
 class Nearest:

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from openmofi.arrays import Floats, Ints
 from openmofi.errors import OpenMofiError
 
-Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 BLOCK_BYTES = 32 << 20
 """Memory of a block of scores."""
 

@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from openmofi.arrays import Floats, Ints
 from openmofi.bootstrap import RESAMPLES, Interval, bootstrap_interval
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, Floats, Index, Ints, checked_embeddings, ranks_of
+from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, Index, checked_embeddings, ranks_of
 
 # The general way ranks blocks of complete rows. Where the images lie class by class, no class is large and no embedding
 # repeats, the symmetry of the cosine halves the product, which costs most: a stripe of rows is multiplied with itself

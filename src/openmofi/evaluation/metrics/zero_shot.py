@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from openmofi.arrays import Floats, Ints
 from openmofi.bootstrap import RESAMPLES, Interval, bootstrap_interval
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, Floats, Index, Ints, checked_embeddings, own_ranks
+from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, Index, checked_embeddings, own_ranks
 from openmofi.knowledge.texts import EVALUATION_TEMPLATES
 
 _TEXTS_PER_BLOCK = 4096

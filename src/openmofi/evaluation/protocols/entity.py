@@ -19,12 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from openmofi.bootstrap import Doubles, bootstrap_interval
+from openmofi.arrays import Doubles, Floats, Ints
+from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Settings
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.features import ImageId, data_fingerprint, image_ids
-from openmofi.evaluation.metrics.ranking import Floats, Index, Ints, nearest_rows, own_ranks
+from openmofi.evaluation.metrics.ranking import Index, nearest_rows, own_ranks
 from openmofi.evaluation.metrics.zero_shot import entity_embeddings
 from openmofi.evaluation.protocol import Answer, EvaluationProtocol, Failure, Measured, Subject
 from openmofi.evaluation.protocols.labels import entities_of

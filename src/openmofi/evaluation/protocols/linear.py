@@ -18,13 +18,13 @@ import numpy as np
 from msgspec import Meta
 from scipy.special import softmax
 
+from openmofi.arrays import Ints
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import NonNegativeInt, PositiveInt, Settings
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.data import folders
 from openmofi.evaluation.features import data_fingerprint, image_ids
 from openmofi.evaluation.metrics.linear import MAX_ITERATIONS, Probe, Split, tuned_probe
-from openmofi.evaluation.metrics.ranking import Ints
 from openmofi.evaluation.protocol import Answer, EvaluationProtocol, Failure, Measured, Subject
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openmofi.bootstrap import Doubles, bootstrap_interval
+from openmofi.arrays import Doubles
+from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import PositiveInt, Settings
 from openmofi.evaluation.features import data_fingerprint, image_ids, item_names
 from openmofi.evaluation.metrics.ranking import Index, nearest_rows

@@ -22,9 +22,9 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from openmofi.arrays import Doubles, Floats, Ints
 from openmofi.errors import OpenMofiError
 from openmofi.labeling.calibrate.evidence import Evidence
 from openmofi.labeling.calibrate.expectation import TOGETHER, Bins, Estimate, Problem, expectation_maximisation
@@ -113,9 +113,6 @@ def advice(report: Mapping[str, Any], accepted: int, pairs: int, threshold: floa
 
 
 __all__ = ["MINIMUM", "TOGETHER", "Calibration", "fit_calibration", "threshold_for_precision"]
-Floats = NDArray[np.floating[Any]]
-Doubles = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 MINIMUM = 200
 ENOUGH, _WORTH = 10_000, 1_000

@@ -29,7 +29,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.encoders import Array, Encoder, Folds
+from openmofi.arrays import Array, Floats, Ints
+from openmofi.encoders import Encoder, Folds
 from openmofi.features.entity_table import KEPT_BYTES, EntityEmbeddings, EntityFeatures
 from openmofi.labeling.tables import LinkArrays, first_of_each, rank_in_run, renumbered, starts_of
 from openmofi.storage import Shard
@@ -38,8 +39,6 @@ NEIGHBOURS = 16
 """Nearest entities from which a decoy is drawn, at most."""
 _KIN_ROWS = 2048
 _JITTER = 1e-4
-Floats = NDArray[np.floating[Any]]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 from scipy.special import log_ndtr, ndtri
 
+from openmofi.arrays import Doubles, Floats, Ints
 from openmofi.errors import OpenMofiError
 from openmofi.labeling.calibrate.mixture import Mixture, Posterior, Prior
-
-Floats = NDArray[np.floating[Any]]
-Doubles = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 _CANDIDATES_A_BIN, _FEWEST_BINS, _MOST_BINS = 60, 20, 400
 _FINER = 0.5 ** np.arange(1, 4)

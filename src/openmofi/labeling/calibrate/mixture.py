@@ -24,14 +24,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.floating[Any]]
-Doubles = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from openmofi.arrays import Doubles, Ints
 
 
 @dataclass(frozen=True)

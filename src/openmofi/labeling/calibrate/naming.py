@@ -20,16 +20,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from openmofi.arrays import Doubles, Floats, Ints
 from openmofi.labeling.calibrate.evidence import PLACES
-
-Floats = NDArray[np.floating[Any]]
-Doubles = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -29,14 +28,11 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 from scipy.sparse import csr_array
 
+from openmofi.arrays import Doubles, Floats, Ints
 from openmofi.errors import OpenMofiError
 from openmofi.mentions.patterns import STOP_NAMES
 from openmofi.storage.addresses import open_address
 from openmofi.storage.atomic import atomic_path
-
-Floats = NDArray[np.floating[Any]]
-Doubles = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 MOST, FEWEST, PART = 50, 5, 40
 """Neighbours of an image: a fortieth of the gallery, at least 5 and at most 50."""

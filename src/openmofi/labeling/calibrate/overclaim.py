@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
+from openmofi.arrays import Bools, Floats
 from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.evidence import Evidence
 
@@ -34,8 +35,6 @@ _THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 LEAST = 30
 _MOST = 3.0
 _TINY = 1e-12
-Floats = NDArray[np.floating[Any]]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from openmofi.arrays import Doubles, Ints
 from openmofi.labeling.calibrate.calibration import MINIMUM, Calibration, fit_calibration, humbled
 from openmofi.labeling.calibrate.evidence import Evidence
 from openmofi.labeling.calibrate.naming import Offsets, capped, entity_offsets, learned_naming, type_factor
 from openmofi.labeling.calibrate.neighbours import Gallery
 from openmofi.labeling.calibrate.overclaim import Judged, humility
-
-Doubles = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 VOTES = 1.5
 """Weight of a unit of votes, in SD of the decoys' evidence."""

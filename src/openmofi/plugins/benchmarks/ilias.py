@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from openmofi.bootstrap import Doubles, bootstrap_interval
+from openmofi.arrays import Doubles
+from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import PositiveInt, Settings
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError

@@ -10,28 +10,28 @@ eval sources coco.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 from msgspec import Meta
 from numpy.typing import ArrayLike
 
+from openmofi.arrays import Floats, Ints
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import NonNegativeInt, PositiveInt, Settings
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.features import data_fingerprint, image_ids
-from openmofi.evaluation.metrics.ranking import Floats, Index, Ints, checked_embeddings, nearest_rows, ranks_of
+from openmofi.evaluation.metrics.ranking import Index, checked_embeddings, nearest_rows, ranks_of
 from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject, nearest_answers
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages
 from openmofi.features.sources import file_sources
 from openmofi.pairs.formats.files import inside
-from openmofi.storage import fingerprint
+from openmofi.storage import fingerprint, read_json
 
 
 def read_karpathy(path: str | Path, split: str, captions: int) -> dict[str, list[str]]:
@@ -45,17 +45,9 @@ def read_karpathy(path: str | Path, split: str, captions: int) -> dict[str, list
     Raises:
         OpenMofiError: it cannot be read, has another layout, no such split, or an image with fewer captions.
     """
-    try:
-        raw = json.loads(Path(path).read_text("utf-8"))["images"]
-        images = [_captioned(image, captions) for image in raw if image["split"] == split]
-        names = sorted({str(image["split"]) for image in raw})
-    except OSError as error:
-        raise OpenMofiError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise OpenMofiError(
-            f"{path} is not in the layout of Karpathy's splits ({type(error).__name__}: {error}).",
-            "It has images, each with filename, split and sentences with raw.",
-        ) from error
+    rows = read_json(path, _Karpathy, "It must have the layout of Karpathy's splits.").images
+    images = [(_below(path, image), _captions(image, captions)) for image in rows if image.split == split]
+    names = sorted({image.split for image in rows})
     if not images:
         raise OpenMofiError(
             f"{path} has no images of the split {split!r}; it has {', '.join(names)}.", "Set split=NAME."
@@ -71,12 +63,30 @@ def read_karpathy(path: str | Path, split: str, captions: int) -> dict[str, list
     return dict(images)
 
 
-def _captioned(image: Mapping[str, Any], captions: int) -> tuple[str, list[str]]:
-    file = "/".join(filter(None, (str(image.get("filepath") or ""), str(image["filename"]))))
+class _Sentence(msgspec.Struct):
+    raw: str
+
+
+class _Image(msgspec.Struct):
+    filename: str
+    split: str
+    sentences: list[_Sentence]
+    filepath: str | None = None
+
+
+class _Karpathy(msgspec.Struct):
+    images: list[_Image]
+
+
+def _below(path: str | Path, image: _Image) -> str:
+    file = "/".join(filter(None, (image.filepath, image.filename)))
     if not inside(file):
-        raise ValueError(f"the image {file!r} lies outside the folder")
-    texts = [" ".join(str(sentence["raw"]).split()) for sentence in image["sentences"]]
-    return file, texts[: captions or None]
+        raise OpenMofiError(f"{path} names the image {file!r}, which lies outside the folder.", "Download it again.")
+    return file
+
+
+def _captions(image: _Image, count: int) -> list[str]:
+    return [" ".join(sentence.raw.split()) for sentence in image.sentences][: count or None]
 
 
 # Text to image: the share of captions whose image is among the first k images. Image to text: the share of images

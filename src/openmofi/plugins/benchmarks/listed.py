@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from openmofi.bootstrap import Doubles
+from openmofi.arrays import Doubles, Floats, Ints
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.features import Features, ImageId, data_fingerprint
 from openmofi.evaluation.metrics.nearest import Nearest
-from openmofi.evaluation.metrics.ranking import Floats, Ints
 from openmofi.evaluation.protocol import Answer, Failure
 from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
 from openmofi.features.images import EmbeddedImages

@@ -12,16 +12,17 @@ DIR/oven_images/NN/oven_NNNNNNNN.EXT, DIR/Wiki6M_ver_1_0_title_only.jsonl; openm
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+import msgspec
 import numpy as np
 
-from openmofi.bootstrap import Doubles, bootstrap_interval
+from openmofi.arrays import Doubles
+from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import Fraction, Settings
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError
@@ -34,11 +35,10 @@ from openmofi.evaluation.protocol import Answer, EvaluationProtocol, Failure, Me
 from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
 from openmofi.evaluation.result import items_table
 from openmofi.features.sources import SUFFIXES, file_sources
-from openmofi.storage import fingerprint
+from openmofi.storage import fingerprint, parse_json
 
 SPLITS, PARTS = ("entity", "query"), ("seen", "unseen")
 TITLES = "Wiki6M_ver_1_0_title_only.jsonl"
-_FIELDS = ("data_id", "image_id", "question", "entity_id", "entity_text", "data_split")
 _ZERO = 1e-14
 _AT_ONCE = 65_536
 
@@ -74,6 +74,23 @@ class Question:
     part: str
 
 
+class _Row(msgspec.Struct):
+    data_id: str
+    image_id: str
+    question: str
+    entity_id: str
+    entity_text: str
+    data_split: str
+
+
+class _Title(msgspec.Struct):
+    wikidata_id: str
+    wikipedia_title: str
+
+
+T = TypeVar("T")
+
+
 def read_questions(path: Path, split: str) -> list[Question]:
     """Read `oven_{entity,query}_{val,test}.jsonl`.
 
@@ -82,15 +99,15 @@ def read_questions(path: Path, split: str) -> list[Question]:
     """
     return [
         Question(
-            str(row["data_id"]),
-            str(row["image_id"]),
-            str(row["question"]),
-            str(row["entity_id"]),
-            str(row["entity_text"]),
-            split,
-            _part(path, number, str(row["data_split"])),
+            id=row.data_id,
+            image=row.image_id,
+            text=row.question,
+            entity=row.entity_id,
+            title=row.entity_text,
+            split=split,
+            part=_part(path, number, row.data_split),
         )
-        for number, row in _rows(path, _FIELDS)
+        for number, row in _rows(path, _Row, "The authors alone have the answers of the test split; use split=val.")
     ]
 
 
@@ -102,20 +119,13 @@ def _part(path: Path, number: int, name: str) -> str:
     raise OpenMofiError(f"Line {number} of {path} has the data_split {name!r}.", "It ends in _seen or _unseen.")
 
 
-def _rows(path: Path, fields: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _rows(path: Path, kind: type[T], hint: str = "Download the authors' file again.") -> Iterator[tuple[int, T]]:
     try:
         with open(path, encoding="utf-8") as handle:
             for number, line in enumerate(handle, 1):
                 if line.strip():
-                    row = json.loads(line)
-                    missing = [name for name in fields if name not in row]
-                    if missing:
-                        raise OpenMofiError(
-                            f"Line {number} of {path} lacks {', '.join(missing)}.",
-                            "The answers of the test split are the authors' alone; use split=val.",
-                        )
-                    yield number, row
-    except (OSError, ValueError, TypeError) as error:
+                    yield number, parse_json(line, kind, f"Line {number} of {path}", hint)
+    except (OSError, ValueError) as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", "Download the authors' file again.") from error
 
 
@@ -220,8 +230,8 @@ def _candidates(folder: Path, candidates: str, questions: list[Question]) -> Ite
     if candidates == "known":
         yield from dict(sorted((question.entity, question.title) for question in questions)).items()
         return
-    for _, row in _rows(folder / TITLES, ("wikidata_id", "wikipedia_title")):
-        yield str(row["wikidata_id"]), str(row["wikipedia_title"])
+    for _, row in _rows(folder / TITLES, _Title):
+        yield row.wikidata_id, row.wikipedia_title
 
 
 def _metrics(hits: Doubles, asked: list[Question]) -> dict[str, Any]:

@@ -17,28 +17,28 @@ DIR/info_files/DOMAIN/test.json and, for inshop, met and gldv2, index.json; DIR/
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
-from openmofi.bootstrap import Doubles, bootstrap_interval
+from openmofi.arrays import Doubles, Ints
+from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import Settings
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.data.folders import require_folder
 from openmofi.evaluation.features import data_fingerprint
 from openmofi.evaluation.metrics.nearest import Nearest
-from openmofi.evaluation.metrics.ranking import Ints
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages
 from openmofi.features.sources import file_sources
 from openmofi.pairs.formats.files import inside
-from openmofi.storage import fingerprint
+from openmofi.storage import fingerprint, read_json
 
 SIZES: Mapping[str, tuple[int, int]] = {
     "cars": (8131, 0),
@@ -80,13 +80,10 @@ def read_split(path: Path) -> Split:
     Raises:
         OpenMofiError: it cannot be read, or has another layout.
     """
-    try:
-        rows = json.loads(path.read_text("utf-8"))
-        classes = {str(row["path"]): _classes(row["class_id"]) for row in rows}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OpenMofiError(
-            f"{path} is no split of UnED ({type(error).__name__}: {error}).", "Unpack info_files.zip again."
-        ) from error
+    rows = read_json(path, list[_Row], "It is no split of UnED: unpack info_files.zip again.")
+    classes = {
+        row.path: tuple(map(str, row.class_id if isinstance(row.class_id, list) else [row.class_id])) for row in rows
+    }
     outside = next((name for name in classes if not inside(name)), None)
     if outside is not None or not classes:
         raise OpenMofiError(
@@ -95,8 +92,9 @@ def read_split(path: Path) -> Split:
     return Split(classes)
 
 
-def _classes(raw: Any) -> tuple[str, ...]:
-    return tuple(str(each) for each in raw) if isinstance(raw, list) else (str(raw),)
+class _Row(msgspec.Struct):
+    path: str
+    class_id: int | str | list[int | str]
 
 
 def mmp_at(relevant: Sequence[bool], positives: int, *, own: bool) -> float:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from openmofi.arrays import Doubles
 from openmofi.knowledge import KnowledgeBase
 from openmofi.linking.candidates import CandidateLookup, NameCandidates, links_of
 from openmofi.plugins.fusion.build import Fusion
@@ -21,7 +21,6 @@ from openmofi.plugins.fusion.store import open_fusion
 from openmofi.plugins.fusion.titles import title_scores, title_tokens
 from openmofi.schema import Link, Mention
 
-Floats = NDArray[np.float64]
 _SEQUENCES_AT_ONCE = 2048
 _DIGITS = 4  # of scores; another batch could change further ones
 _LEAST_PRIOR = 1e-4  # of a candidate that was never seen under the name
@@ -54,7 +53,7 @@ def packed_questions(fusion: Fusion, questions: Sequence[Question]) -> Packed:
 
 
 @torch.no_grad()
-def scores_of(fusion: Fusion, questions: Sequence[Question], *, at_once: int = 32) -> list[Floats]:
+def scores_of(fusion: Fusion, questions: Sequence[Question], *, at_once: int = 32) -> list[Doubles]:
     """Scores of each question's candidates and, last, of NIL; questions without candidates have NIL's 0 alone.
 
     A score is logit / temperature + prior weight · log commonness; their softmax are the calibrated probabilities.
@@ -69,7 +68,7 @@ def scores_of(fusion: Fusion, questions: Sequence[Question], *, at_once: int = 3
     answerable = [number for number, question in enumerate(questions) if question.candidates]
     # Mentions of similar sizes together: a pass then has little padding.
     answerable.sort(key=lambda number: len(questions[number].candidates))
-    scores: list[Floats] = [np.zeros(1)] * len(questions)
+    scores: list[Doubles] = [np.zeros(1)] * len(questions)
     # `generate` scores the titles of all candidates at once: memory grows with the square of their number.
     at_once = max(1, at_once // 8) if fusion.tokens.settings.head == "generate" else at_once
     for batch in _batches(answerable, questions, at_once):
@@ -82,7 +81,7 @@ def scores_of(fusion: Fusion, questions: Sequence[Question], *, at_once: int = 3
     return scores
 
 
-def log_priors(candidates: Sequence[Candidate]) -> Floats:
+def log_priors(candidates: Sequence[Candidate]) -> Doubles:
     """Logarithms of the candidates' commonness and, last, NIL's 0."""
     return np.log([*(max(candidate.prior, _LEAST_PRIOR) for candidate in candidates), 1.0])
 
@@ -97,9 +96,9 @@ def answers_of(fusion: Fusion, examples: Sequence[Example], *, at_once: int = 32
     ]
 
 
-def probabilities(scores: Floats) -> Floats:
+def probabilities(scores: Doubles) -> Doubles:
     """Calibrated probabilities of candidates and NIL: the softmax of their scores."""
-    weights: Floats = np.exp(scores - scores.max())
+    weights: Doubles = np.exp(scores - scores.max())
     return weights / weights.sum()
 
 
@@ -116,7 +115,7 @@ def _batches(order: Sequence[int], questions: Sequence[Question], at_once: int) 
     return batches
 
 
-def _scores(fusion: Fusion, questions: Sequence[Question]) -> list[Floats]:
+def _scores(fusion: Fusion, questions: Sequence[Question]) -> list[Doubles]:
     packed = packed_questions(fusion, questions).to(fusion.model.nil_key.device)
     pad = fusion.tokens.markers.pad
     if fusion.tokens.settings.head == "generate":
@@ -148,7 +147,7 @@ class FusionLinker:
         self.asked = 0
         self._kb = kb
         self._lookup = CandidateLookup(kb, self.settings)
-        self._known: dict[tuple[str, int, int], Floats] = {}
+        self._known: dict[tuple[str, int, int], Doubles] = {}
         self._described = lru_cache(maxsize=self.settings.cache)(self._candidate)
 
     def link(self, texts: Sequence[str], mentions: Sequence[Sequence[Mention]]) -> list[list[Link]]:
@@ -177,7 +176,7 @@ class FusionLinker:
         common = candidates.commonness
         return len(common) < 2 or common[0] - common[1] >= self.settings.prior_margin
 
-    def _answered(self, mentions: dict[tuple[str, int, int], NameCandidates]) -> dict[tuple[str, int, int], Floats]:
+    def _answered(self, mentions: dict[tuple[str, int, int], NameCandidates]) -> dict[tuple[str, int, int], Doubles]:
         questions = [
             Question(
                 *key,
@@ -196,7 +195,7 @@ class FusionLinker:
         self._known.update(list(fresh.items())[: self.settings.cache])
         return fresh
 
-    def _linked(self, candidates: NameCandidates, answer: Floats | None) -> Floats | None:
+    def _linked(self, candidates: NameCandidates, answer: Doubles | None) -> Doubles | None:
         """Scores of the candidates; `None` where the prior decides."""
         return None if answer is None or self.settled(candidates) else candidates.prior.sum() * answer[:-1]
 

@@ -6,7 +6,6 @@ A saved one is a folder: `fusion.json` (settings, configurations of transformers
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +19,7 @@ from openmofi.plugins.fusion.build import Fusion, model_of_configs
 from openmofi.plugins.fusion.fusion_settings import FusionSettings
 from openmofi.plugins.fusion.model import FusionModel
 from openmofi.plugins.fusion.text import FusionTokens
-from openmofi.storage import atomic_path, file_fingerprint, fingerprint, write_json
+from openmofi.storage import atomic_path, file_fingerprint, fingerprint, read_json, write_json
 from openmofi.storage.foreign import guarded, require_inside
 
 SPEC_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "fusion.json", "model.safetensors", "tokenizer.json"
@@ -124,15 +123,11 @@ def _damaged(folder: str | Path, error: Exception) -> OpenMofiError:
 
 def _read_spec(folder: Path) -> dict[str, Any]:
     require_inside(folder)
-    try:
-        raw = json.loads((folder / SPEC_FILE).read_text("utf-8"))
-    except FileNotFoundError as error:
-        raise OpenMofiError(
-            f"{folder} is not a fusion decoder: it has no {SPEC_FILE}.",
-            "Train one with `openmofi link train`; it is RUN/linker.",
-        ) from error
-    except (OSError, ValueError) as error:
-        raise OpenMofiError(f"{folder / SPEC_FILE} cannot be read: {error}.", "Train or copy it again.") from error
+    missing = OpenMofiError(
+        f"{folder} is not a fusion decoder: it has no {SPEC_FILE}.",
+        "Train one with `openmofi link train`; it is RUN/linker.",
+    )
+    raw = read_json(folder / SPEC_FILE, object, "Train or copy it again.", missing=missing)
     if not isinstance(raw, dict) or raw.get("format_version") != FORMAT_VERSION:
         raise OpenMofiError(
             f"{folder} has a format that this version does not read.", f"It reads format {FORMAT_VERSION}."

@@ -6,7 +6,6 @@ NAACL 2024, arXiv 2311.08526; the models are those of the package `gliner`.
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.mentions import DetectorKind, MentionDetector
 from openmofi.schema import Mention
-from openmofi.storage import file_fingerprint, fingerprint, write_json
+from openmofi.storage import file_fingerprint, fingerprint, read_json, write_json
 from openmofi.storage.foreign import allowed_options, guarded, require_inside
 from openmofi.storage.foreign.hub import cached_folder, hub_folder
 from openmofi.storage.foreign.transformers import plain_config, require_own_files
@@ -236,7 +235,7 @@ def _stage(folder: Path, staged: Path, *, fetch: bool) -> None:
             the hub's cache and may not be fetched.
     """
     where = str(folder / _CONFIG)
-    raw = json.loads((folder / _CONFIG).read_text("utf-8"))
+    raw = read_json(folder / _CONFIG, dict[str, Any], "Copy the whole model.")
     options = allowed_options("gliner", raw, where)
     if options.get("words_splitter_type", "whitespace") not in _SPLITTERS:
         raise OpenMofiError(

@@ -9,18 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from openmofi.encoders import Array
+from openmofi.arrays import Array, Bools, Floats, Ints
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import snapshot
-from openmofi.search.store.segments import (
-    Floats,
-    Ints,
-    Segment,
-    content_of,
-    damaged,
-    digest_of,
-)
-from openmofi.search.vectors import Bools, Exact, Vectors, best
+from openmofi.search.store.segments import Segment, content_of, damaged, digest_of
+from openmofi.search.vectors import Exact, Vectors, best
 
 if TYPE_CHECKING:
     from openmofi.plugins.postgres.database import Postgres

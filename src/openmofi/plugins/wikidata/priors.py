@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from openmofi.arrays import Doubles
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.names import normalise
 from openmofi.plugins.wikidata.anchors.tables import anchor_languages, probabilities_path
@@ -42,8 +43,6 @@ GAMMAS = (0.0, 0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 LEAST_LINKS = 1000
 """Below so many links of ambiguous names the weights stay as they are by default."""
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class Counts:
@@ -56,9 +55,9 @@ class Counts:
     """
 
     name: NDArray[np.int64]
-    links: Floats
-    called: Floats
-    popularity: Floats
+    links: Doubles
+    called: Doubles
+    popularity: Doubles
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Fit:
     popularity_alone: float
 
 
-def commonness(counts: Counts, weights: Weights, *, links: bool = True) -> Floats:
+def commonness(counts: Counts, weights: Weights, *, links: bool = True) -> Doubles:
     """P(e | n) of each row.
 
     Args:
@@ -129,8 +128,8 @@ def fit_weights(counts: Counts) -> Fit:
     return Fit(found, int(total), best, alone)
 
 
-def _shares(counts: Counts, beta: float) -> Floats:
-    weight: Floats = (counts.popularity + 1.0) ** beta
+def _shares(counts: Counts, beta: float) -> Doubles:
+    weight: Doubles = (counts.popularity + 1.0) ** beta
     return weight / np.bincount(counts.name, weight)[counts.name]
 
 

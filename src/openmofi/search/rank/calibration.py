@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from openmofi.encoders import Array
+from openmofi.arrays import Array, Doubles
 from openmofi.storage import as_type
 
 # A cosine alone says little: some queries are near to every image, and some images to every query. So a result of a
@@ -25,8 +24,6 @@ from openmofi.storage import as_type
 #
 # Queries by image are judged by the first three alone, which carry over to what no text names.
 
-Doubles = NDArray[np.float64]
-Ints = NDArray[np.int64]
 NAMES = ("z", "margin", "agreement", "best z", "best margin", "density")
 OF_IMAGES = 3
 SAME = 0.9

@@ -23,11 +23,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression, minimize
 from scipy.special import expit
 
-from openmofi.encoders import Array, Encoder
+from openmofi.arrays import Array, Doubles, Ints
+from openmofi.encoders import Encoder
 from openmofi.knowledge.texts import filled
 from openmofi.search.rank.calibration import NAMES, OF_IMAGES, Curve, Ending, Surroundings, design_of
 from openmofi.search.rank.keywords import Meaning, images_by_text, meaning_of
@@ -36,8 +36,6 @@ from openmofi.search.rank.state import State
 from openmofi.search.store.connection import Connection
 from openmofi.search.vectors import best
 
-Doubles = NDArray[np.float64]
-Ints = NDArray[np.int64]
 MINIMUM = 200
 """Results that are known to be right, at least, by the sum of their probabilities."""
 _QUERIES = 400

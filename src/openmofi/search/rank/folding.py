@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
-Hashes = NDArray[np.uint64]
+from openmofi.arrays import Hashes, Ints
+
 NEAR = 6
 """Bits in which the perceptual hashes of near-duplicates differ, at most, of 64."""
 PLAIN = 8

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from openmofi.encoders import Array
+from openmofi.arrays import Array, Doubles, Ints
 from openmofi.search.query import Filters, Query
 from openmofi.search.rank.calibration import OF_IMAGES, end_of, expected_precision
 from openmofi.search.rank.folding import folded_into
@@ -84,8 +84,6 @@ def _columns(filters: Filters) -> list[tuple[tuple[str, ...], str]]:
     return [*licence, *(((name,), value) for name, value in filters.columns.items())]
 
 
-Ints = NDArray[np.int64]
-Doubles = NDArray[np.float64]
 FUSION = 60
 """k of reciprocal rank fusion: a result counts 1 / (k + rank) in each list (Cormack, Clarke and Büttcher 2009)."""
 DEPTH = 300

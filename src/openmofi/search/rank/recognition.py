@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from openmofi.encoders import Array, Encoder, ImageInput
+from openmofi.arrays import Array, Doubles, Ints
+from openmofi.encoders import Encoder, ImageInput
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.search.query import Example, Region
 from openmofi.search.rank.calibration import SAME, Surroundings, with_share
@@ -28,8 +29,6 @@ from openmofi.search.store.reading import entity_records, image_records
 # ten nearest. What an image shows may be named by no label (`unnamed_features`): then its nearest images tend to have
 # none, or others that do not agree.
 
-Doubles = NDArray[np.float64]
-Ints = NDArray[np.int64]
 NAMES = (
     "z",
     "margin",

@@ -14,13 +14,13 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from openmofi.encoders import Array
+from openmofi.arrays import Array, Floats, Ints
 from openmofi.search.rank import faiss_cache
 from openmofi.search.rank.calibration import Ending, Surroundings
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import last_commit, meta, snapshot
 from openmofi.search.store.segments import Segment, damaged, entity_segment, segments_of
-from openmofi.search.vectors import Exact, Floats, VectorIndex, Vectors
+from openmofi.search.vectors import Exact, VectorIndex, Vectors
 
 
 def open_vectors(
@@ -112,7 +112,6 @@ class Kept(Generic[V]):
             return value
 
 
-Ints = NDArray[np.int64]
 _ROWS = 65_536
 _LISTED = 400_000
 """Images in the lists that are kept, of all queries together: some 100 MB."""

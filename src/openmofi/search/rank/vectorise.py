@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from openmofi.encoders import Array, Encoder, ImageInput
+from openmofi.arrays import Array
+from openmofi.encoders import Encoder, ImageInput
 from openmofi.encoders.arrays import normalised
 from openmofi.encoders.preprocess import as_image
 from openmofi.errors import OpenMofiError

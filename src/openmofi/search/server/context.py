@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from openmofi.encoders import Array
+from openmofi.arrays import Array
 from openmofi.encoders.preprocess import as_image, bounded
 from openmofi.engine.protocol import cores
 from openmofi.errors import OpenMofiError, UsageError

@@ -11,12 +11,11 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from openmofi.encoders import Array
+from openmofi.arrays import Array, Floats
 from openmofi.errors import OpenMofiError
 from openmofi.search.store.address import Place
 from openmofi.search.store.connection import Connection, meta
@@ -24,8 +23,6 @@ from openmofi.search.vectors import Vectors
 from openmofi.storage import write_bytes
 
 FOLDER, CACHE = "vectors", "cache"
-Floats = NDArray[np.floating[Any]]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

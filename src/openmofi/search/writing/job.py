@@ -13,9 +13,10 @@ from typing import Literal
 
 import numpy as np
 
+from openmofi.arrays import Array
 from openmofi.dataset.audit.entities import labels_kb
 from openmofi.dataset.tables import Folder
-from openmofi.encoders import Array, Encoder
+from openmofi.encoders import Encoder
 from openmofi.engine import LocalEngine, Progress, Quiet
 from openmofi.errors import UsageError
 from openmofi.features.entities import embed_entities

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from openmofi.encoders import Array, Encoder
+from openmofi.arrays import Array, Ints
+from openmofi.encoders import Encoder
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import ImageRefused, decode_image
@@ -33,7 +33,6 @@ from openmofi.search.store.thumbnails import Thumbnails
 ROWS = 262_144
 """Vectors of a segment after `compact`, at most."""
 _BATCH = 64
-Ints = NDArray[np.int64]
 
 
 def verify(connection: Connection) -> dict[str, str]:

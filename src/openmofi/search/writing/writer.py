@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from openmofi.encoders import Array, Encoder
+from openmofi.arrays import Array
+from openmofi.encoders import Encoder
 from openmofi.engine import Progress
 from openmofi.features.store import FeatureStore, StoredFeatures, content_digits
 from openmofi.features.stream import ahead

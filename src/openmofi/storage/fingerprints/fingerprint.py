@@ -34,7 +34,17 @@ def plain(value: Any) -> Any:
 def fingerprint(value: Any) -> str:
     """16 hexadecimal digits for any JSON-like value or dataclass; the order of dictionary keys does not matter."""
     text = json.dumps(value, sort_keys=True, default=plain)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return digits64(text.encode())
+
+
+def digits64(content: bytes) -> str:
+    """16 hexadecimal digits for bytes: BLAKE2b of 64 bits."""
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+def hash64(content: bytes, *, signed: bool = False) -> int:
+    """A number of 64 bits for bytes: BLAKE2b, the lowest byte first."""
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little", signed=signed)
 
 
 def content_fingerprint(path: str | Path) -> str:

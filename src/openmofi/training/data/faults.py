@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from openmofi.arrays import Ints
 from openmofi.errors import OpenMofiError
 from openmofi.storage import write_text
-from openmofi.training.data.plan import Ints, Plan
+from openmofi.training.data.plan import Plan
 
 Refused = list[tuple[int, str]]
 """Rows whose images could not be decoded, and why; a row once for each time that it was drawn."""

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from openmofi.arrays import Ints
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.files.relations import INSTANCE, SUBCLASS
-from openmofi.training.data.plan import Ints, members_of_classes
+from openmofi.training.data.plan import members_of_classes
 
 _HARD = 6  # sets these random numbers apart from those of `plan`, `texts` and `loader`
 _BLOCK = 1 << 22

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from openmofi.arrays import Ints
 from openmofi.errors import UsageError
 from openmofi.evaluation.bands import thirds_of
 from openmofi.knowledge.texts import filled
-from openmofi.training.data.plan import Ints
+from openmofi.storage import hash64
 from openmofi.training.data.rows import Rows, flat_lists, labels_of
 from openmofi.training.recipe.schema import EvaluateSettings
 
@@ -112,5 +112,5 @@ def _within(classes: Ints, counts: Ints, limit: int) -> Ints:
 def draws_of(keys: Iterable[str], seed: int, purpose: str = "") -> NDArray[np.float64]:
     """A number of [0, 1) for each key, by its hash."""
     salt = f"{seed}/{purpose}/".encode()
-    hashes = (int.from_bytes(hashlib.blake2b(salt + key.encode(), digest_size=8).digest(), "little") for key in keys)
+    hashes = (hash64(salt + key.encode()) for key in keys)
     return np.fromiter(hashes, np.uint64) / 2.0**64

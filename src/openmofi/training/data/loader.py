@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from openmofi.arrays import Ints
 from openmofi.errors import UsageError
 from openmofi.pairs.index import ImageBytes
 from openmofi.reinforcement import Teacher
@@ -20,7 +21,7 @@ from openmofi.training.data.faults import GREY, Faults, Refused, other_row, repl
 from openmofi.training.data.hard_negatives import HardNegatives
 from openmofi.training.data.held_out import HeldOut
 from openmofi.training.data.locked_features import TextFeatures
-from openmofi.training.data.plan import Ints, Plan, SequencePlan
+from openmofi.training.data.plan import Plan, SequencePlan
 from openmofi.training.data.rows import Rows, padded_labels
 from openmofi.training.data.stored import StoredArray
 from openmofi.training.data.taught import Taught, taught_tensors

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,18 +12,18 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
+from openmofi.arrays import Array, Ints
 from openmofi.dataset.origin import Origin
 from openmofi.dataset.tables import Folder
-from openmofi.encoders import Array, Encoder
+from openmofi.encoders import Encoder
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.features.store import FeatureStore, noted_read
 from openmofi.features.stream import ahead
 from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.schema import Pair, PairStatus
-from openmofi.storage import Shard, fingerprint
+from openmofi.storage import Shard, digits64, fingerprint
 from openmofi.training.data.faults import GREY, Faults
-from openmofi.training.data.plan import Ints
 from openmofi.training.data.rows import Rows
 from openmofi.training.data.stored import Halves, Part, StoredArray, stored_features
 from openmofi.training.data.texts import TextPlan, text_id
@@ -67,7 +66,7 @@ def text_features(
             texts.update((text_id(text), text) for text in set(rows.batch(shard)["text"].to_pylist()))
     texts.update((text_id(text), text) for text in more)
     ids = np.sort(np.fromiter(texts, np.int64, len(texts)))
-    key = fingerprint([encoder.feature_fingerprint, hashlib.blake2b(ids.tobytes(), digest_size=8).hexdigest()])
+    key = fingerprint([encoder.feature_fingerprint, digits64(ids.tobytes())])
     sizes = [len(ids[start : start + _PART]) for start in range(0, len(ids), _PART)]
 
     def part(number: int) -> Part:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from openmofi.arrays import Ints
 from openmofi.dataset.tables import Folder
 from openmofi.encoders import Preprocessing
 from openmofi.engine import Progress
@@ -21,15 +22,7 @@ from openmofi.training.data.held_out import HeldOut, draws_of, hold_out
 from openmofi.training.data.loader import Sources, TrainingData
 from openmofi.training.data.locked_features import TextFeatures, image_features, text_features
 from openmofi.training.data.pairs import read_footers, require_labelled_images, shard_fingerprints
-from openmofi.training.data.plan import (
-    ClassPlan,
-    InstancePlan,
-    Ints,
-    Plan,
-    RepeatPlan,
-    TrainingPlan,
-    members_of_classes,
-)
+from openmofi.training.data.plan import ClassPlan, InstancePlan, Plan, RepeatPlan, TrainingPlan, members_of_classes
 from openmofi.training.data.rows import Rows, labels_of, open_rows
 from openmofi.training.data.taught import Taught, classes_of
 from openmofi.training.data.texts import TextPlan, plan_texts

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from openmofi.arrays import Ints
 from openmofi.dataset.origin import Origin
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError
@@ -20,7 +21,6 @@ from openmofi.storage import Shard, file_fingerprint, fingerprint, read_json, wr
 from openmofi.storage.addresses import is_remote
 from openmofi.storage.tables.footers import parquet_metadata
 from openmofi.storage.threads import in_threads
-from openmofi.training.data.plan import Ints
 from openmofi.training.data.rows import Rows
 
 _KNOWN = "shards.json"

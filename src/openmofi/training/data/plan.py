@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from openmofi.arrays import Ints
 
 _SHARDS, _ROWS, _CLASSES = 1, 2, 3  # apart, so that no two draws of a seed share their random numbers
 _WINDOWS_KEPT = 4

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from openmofi.arrays import Ints
 from openmofi.dataset.tables import Folder
 from openmofi.engine import Progress
 from openmofi.features.store import noted_read
 from openmofi.pairs import ReadSettings
 from openmofi.pairs.index import copy_of_images, places_of
 from openmofi.storage import Shard, atomic_path, fingerprint
-from openmofi.training.data.plan import Ints
 
 _VERSION = 2
 _COLUMNS = ("key", "text", "classes", "scores")

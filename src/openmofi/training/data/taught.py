@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from openmofi.arrays import Ints
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.objectives.reinforced import KNOWN, teacher_key
 from openmofi.reinforcement import Knowledge, Recalled, image_hash
-from openmofi.training.data.plan import Ints
 from openmofi.training.recipe.schema import Recipe
 
 _TAUGHT = 6  # sets these random numbers apart from those of `plan`, `texts` and the images

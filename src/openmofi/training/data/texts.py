@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
+from openmofi.arrays import Ints
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.texts import filled
-from openmofi.training.data.plan import Ints
+from openmofi.storage import hash64
 from openmofi.training.recipe.schema import TextSource
 
 _TEXTS = 4  # sets these random numbers apart from those of `plan`
@@ -20,7 +20,7 @@ _TEXTS = 4  # sets these random numbers apart from those of `plan`
 
 def text_id(text: str) -> int:
     """A signed 64-bit number, equal where the texts are equal."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
+    return hash64(text.encode(), signed=True)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from openmofi.arrays import Array
 from openmofi.dataset.report.plots import grouped_bars
-from openmofi.encoders import Array, Encoder
+from openmofi.encoders import Encoder
 from openmofi.encoders.arrays import normalised
 from openmofi.evaluation.bands import BANDS, thirds_of
 from openmofi.evaluation.metrics.retrieval import RetrievalResult, evaluate_retrieval

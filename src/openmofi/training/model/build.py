@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from openmofi.encoders import Array, Encoder, Head, open_encoder, save_heads
+from openmofi.arrays import Array
+from openmofi.encoders import Encoder, Head, open_encoder, save_heads
 from openmofi.encoders.folder import Side
 from openmofi.encoders.protocol import Tokens
 from openmofi.encoders.towers import Trunk, image_preprocessing, image_trunk, text_tokens, text_trunk

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from openmofi.encoders import Array
+from openmofi.arrays import Array
 from openmofi.errors import UsageError
 from openmofi.objectives.protocol import Batch
 from openmofi.training.model.towers import DualEncoder, TrainedHead

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout, normalize
 
-from openmofi.encoders import Array, Encoder, Head, Preprocessing, apply_head
+from openmofi.arrays import Array
+from openmofi.encoders import Encoder, Head, Preprocessing, apply_head
 from openmofi.errors import UsageError
 from openmofi.objectives.protocol import Batch
 

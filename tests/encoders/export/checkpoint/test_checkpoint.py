@@ -199,7 +199,7 @@ def test_the_card_is_read_by_the_hub(clip, tmp_path):
     assert "0.7000–0.8000" in card.text
     assert "By OpenMOFI." in card.text
     (tmp_path / "bad.json").write_text('{"headline": 3}')
-    with pytest.raises(OpenMofiError, match=r"bad\.json is no result"):
+    with pytest.raises(OpenMofiError, match=r"bad\.json cannot be read"):
         read_metrics([tmp_path / "bad.json"])
 
 

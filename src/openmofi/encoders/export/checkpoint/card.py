@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import msgspec
 
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.export.agreement import Agreement
 from openmofi.errors import OpenMofiError
-from openmofi.storage import package_versions
+from openmofi.storage import package_versions, read_json
 
 CARD = "README.md"
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
@@ -72,25 +72,27 @@ def read_metrics(paths: Sequence[str | Path]) -> tuple[Metric, ...]:
     """
     metrics = []
     for path in map(Path, paths):
-        try:
-            raw = json.loads(path.read_text("utf-8"))
-            name = str(raw["headline"])
-            interval = raw.get("intervals", {}).get(name)
-            metrics.append(
-                Metric(
-                    str(raw["protocol"]),
-                    Path(str(raw["data"]["path"])).name,
-                    name,
-                    float(raw["metrics"][name]),
-                    interval and (float(interval[0]), float(interval[1])),
-                )
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            raise OpenMofiError(
-                f"{path} is no result of an evaluation ({type(error).__name__}: {error}).",
-                "Give a JSON file that `openmofi eval -o` wrote.",
-            ) from error
+        result = read_json(path, _Result, hint := "Give a JSON file that `openmofi eval -o` wrote.")
+        name = result.headline
+        if name not in result.metrics:
+            raise OpenMofiError(f"{path} cannot be read: it has no metric {name!r}.", hint)
+        interval = result.intervals.get(name)
+        metrics.append(Metric(result.protocol, Path(result.data.path).name, name, result.metrics[name], interval))
     return tuple(metrics)
+
+
+class _Data(msgspec.Struct):
+    path: str
+
+
+class _Result(msgspec.Struct):
+    """What a card needs of a result; see `openmofi.evaluation.result`, which this room does not know."""
+
+    protocol: str
+    headline: str
+    data: _Data
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float] | None] = {}
 
 
 def write_card(folder: Path, encoder: Encoder, library: str, facts: CardFacts, agreement: Agreement) -> None:

@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from openmofi.arrays import Bools
 from openmofi.bootstrap import Interval, bootstrap_interval, macro_interval
 from openmofi.errors import OpenMofiError
 from openmofi.plugins.fusion.corpora.examples import NIL, Example
 
 BUCKETS = (0, 1, 2, 4, 8, 16)
 """Smallest number of candidates of each bucket."""
-
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from openmofi.plugins.fusion.packing import Packed, pack
 from openmofi.plugins.fusion.text import FusionTokens
 from openmofi.plugins.fusion.titles import title_tokens
 from openmofi.plugins.fusion.training.recipe import LinkData
+from openmofi.storage import digits64
 
 TRAIN, HELD_OUT = "train", "validation"
 _ONE_IN = 5  # texts are held out
@@ -95,7 +95,7 @@ def _sure_mentions(table: pa.Table, sure: float) -> Iterator[tuple[str, dict[str
 
 
 def _hash(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return digits64(text.encode())
 
 
 def _example(

@@ -14,12 +14,13 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 from torch import Tensor, nn
 
+from openmofi.arrays import Doubles
 from openmofi.config.recipes import recipe_dict
 from openmofi.errors import UsageError
 from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
 from openmofi.plugins.fusion.build import Fusion, build_fusion
 from openmofi.plugins.fusion.corpora.examples import NIL, Example, read_examples
-from openmofi.plugins.fusion.linker import Floats, Question, answers_of, log_priors, scores_of
+from openmofi.plugins.fusion.linker import Question, answers_of, log_priors, scores_of
 from openmofi.plugins.fusion.packing import segment_log_softmax
 from openmofi.plugins.fusion.store import fusion_fingerprint, open_fusion, save_fusion
 from openmofi.plugins.fusion.titles import title_losses
@@ -121,7 +122,7 @@ _LOG_TEMPERATURE, _PRIOR_WEIGHT = (-4.0, 4.0), (0.0, 3.0)
 
 
 def fitted_calibration(
-    logits: Sequence[Floats], priors: Sequence[Floats], targets: Sequence[int], *, nil: bool
+    logits: Sequence[Doubles], priors: Sequence[Doubles], targets: Sequence[int], *, nil: bool
 ) -> tuple[float, float]:
     """T and α of logits / T + α · log prior at which the right answers are likeliest; 1 and 0 without any example.
 
@@ -146,7 +147,7 @@ def fitted_calibration(
         first[row, : len(of_mention)], second[row, : len(of_names)] = of_mention, of_names
     right = np.arange(len(kept)), np.array([target for _, _, target in kept])
 
-    def loss(parameters: Floats) -> float:
+    def loss(parameters: Doubles) -> float:
         scores = first * np.exp(-parameters[0]) + parameters[1] * second
         return float(np.mean(logsumexp(scores, axis=1) - scores[right]))
 

@@ -1,0 +1,17 @@
+"""The few types of arrays; docstrings give shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+Codes = NDArray[np.int32]
+Doubles = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
+"""Of any precision."""
+Hashes = NDArray[np.uint64]
+Ints = NDArray[np.int64]
