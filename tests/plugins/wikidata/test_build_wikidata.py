@@ -199,7 +199,7 @@ def test_parts_in_another_order_give_the_same_bytes(tmp_path: Path) -> None:
 
 SCRIPT = """
 import sys
-from openmofi.knowledge import build_wikidata
+from openmofi.plugins.wikidata.build import build_wikidata
 from openmofi.plugins.wikidata import parts
 parts.BLOCK = parts.read_parts.__kwdefaults__["size"] = 60_000
 if __name__ == "__main__":
