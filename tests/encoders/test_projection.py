@@ -134,7 +134,7 @@ def test_damage_is_one_sentence(folder, tmp_path):
         ('{"format_version": 1}', "version 1"),
         ('{"format_version": 2}', "required field"),
         (spec.replace('"format": "run"', '"format": "magic"'), "unknown format"),
-        (spec.replace('"encoder_fingerprint"', '"x"'), "side lacks"),
+        (spec.replace('"encoder_fingerprint"', '"x"'), "missing required field `encoder_fingerprint`"),
     ):
         spec_file.write_text(text)
         with pytest.raises(OpenMofiError, match=message):

@@ -269,7 +269,9 @@ def test_folders_that_cannot_be_opened_are_one_sentence(shrunk, tmp_path):
     cases = {
         "does not exist": lambda copy: shutil.rmtree(copy),
         r"has no open_clip_config\.json": lambda copy: (copy / "open_clip_config.json").unlink(),
-        "is not a configuration of open_clip": lambda copy: (copy / "open_clip_config.json").write_text("[1]"),
+        "open_clip_config.json cannot be read: Expected .object., got .array.": lambda copy: (
+            copy / "open_clip_config.json"
+        ).write_text("[1]"),
         "configuration has no vision_cfg": lambda copy: (copy / "open_clip_config.json").write_text(
             json.dumps({"model_cfg": {"embed_dim": 3, "text_cfg": {}}})
         ),
