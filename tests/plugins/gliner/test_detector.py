@@ -177,7 +177,7 @@ def test_a_union_with_the_gazetteer(model, kb):
     ("damage", "sentence"),
     [
         (lambda folder: (folder / "gliner_config.json").unlink(), "holds no GLiNER model"),
-        (lambda folder: (folder / "gliner_config.json").write_text("{"), "cannot be opened"),
+        (lambda folder: (folder / "gliner_config.json").write_text("{"), "gliner_config.json cannot be read"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"short"), "cannot be opened"),
         (lambda folder: (folder / "model.safetensors").unlink(), "cannot be opened"),
         (lambda folder: _drop_weights(folder / "model.safetensors"), "cannot be opened"),
