@@ -53,7 +53,7 @@ def test_the_entrypoint_is_a_label_job_on_ray(job):
     (entry,) = commands(job["spec"]["entrypoint"])
     found = parsed(entry)
     assert engine_named(found["engine"]).gpus == 1
-    assert len(expand_braces(found["shards"][0])) == 10_000
+    assert len(expand_braces(found["pairs"][0])) == 10_000
     assert {Path(found[name]).parts[1] for name in ("out", "cache", "kb")} == {"shared"}
 
 

@@ -149,9 +149,9 @@ def test_faults_are_one_sentence(tmp_path):
 @pytest.mark.parametrize(
     ("text", "match"),
     [
-        ("{", "not in the layout"),
-        ("[]", "not in the layout"),
-        ('{"images": [{"split": "test"}]}', "'filename'"),
+        ("{", "cannot be read.*layout of Karpathy"),
+        ("[]", "Expected `object`.*layout of Karpathy"),
+        ('{"images": [{"split": "test"}]}', "`filename`"),
         ('{"images": [{"split": "test", "filename": "../a.jpg", "sentences": []}]}', "outside the folder"),
     ],
 )

@@ -32,7 +32,7 @@ from small_world import make_small_world
 
 # One process of xdist does them all: there is one cluster.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 STORE = 80 * 2**20
 NODE = {"num_cpus": 1, "object_store_memory": STORE}
 
@@ -43,7 +43,10 @@ def cluster():
     from ray.cluster_utils import Cluster
 
     before = os.environ.get("PYTHONPATH")
-    places = [*map(str, (ROOT / "src", ROOT / "tests", ROOT / "tests/engine")), *([before] if before else [])]
+    places = [
+        *map(str, (ROOT / "src", ROOT / "tests", ROOT / "tests/engine", ROOT / "tests/plugins/ray")),
+        *([before] if before else []),
+    ]
     os.environ["PYTHONPATH"] = os.pathsep.join(places)  # of the nodes' processes
     cluster = Cluster(
         initialize_head=True,
