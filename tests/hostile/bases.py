@@ -46,6 +46,11 @@ def cases(bench: Workbench, seed: int) -> Iterator[Case]:
         for number, value in enumerate((None, 7, "x", [], {}, -1)):
             changed = json.dumps({**manifest, key: value}).encode()
             yield Case(f"bases/manifest-{key}-{number}", partial(use, bench, {"manifest.json": changed}))
+    for indent in range(1, 7):  # the same, written otherwise
+        yield Case(
+            f"bases/manifest-indent-{indent}",
+            partial(use, bench, {"manifest.json": json.dumps(manifest, indent=indent).encode()}),
+        )
     for number, content in enumerate((b"[" * 100_000, b"{}", b"null", b"\xff\xfe", b'{"kind": NaN}')):
         yield Case(f"bases/manifest-{number}", partial(use, bench, {"manifest.json": content}))
 
