@@ -216,7 +216,7 @@ def test_wrong_use(clip, exported, tmp_path):
     with pytest.raises(UsageError, match="no networks of PyTorch"):
         export_encoder(open_encoder(f"onnx:{exported}"), tmp_path / "out", ExportSettings(), SAMPLES)
     for settings, says in (
-        (("tflite",), "unknown value 'tflite' for format"),
+        (("tflite",), "Unknown format 'tflite'"),
         (("onnx", "int4"), "unknown value 'int4' for precision"),
         (("onnx", "bf16"), "no bfloat16"),
         (("onnx", "fp32", float("nan")), "max_loss is nan"),
