@@ -53,7 +53,7 @@ def cluster():
         head_node_args={
             **NODE,
             "include_dashboard": False,
-            # A node that is gone is noticed in five seconds instead of fifteen; in two a busy one would be taken for gone.
+            # A node that is gone is noticed in five seconds, not fifteen; in two a busy one would be taken for gone.
             "_system_config": {
                 "health_check_initial_delay_ms": 500,
                 "health_check_period_ms": 500,
