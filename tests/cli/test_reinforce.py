@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from openmofi.cli.main import app
 from openmofi.errors import UsageError
 from openmofi.reinforcement import Knowledge
+from terminal import in_process, sentence
 
 pytestmark = pytest.mark.slow
 
@@ -99,6 +100,6 @@ def test_what_is_missing_is_said(small_world, arguments, hint):
 
 
 def test_other_precisions_are_refused(small_world):
-    done = run(small_world.shards, "--teachers", "sample:20", "--labels", "x", "-o", "y", "--precision", "fp8")
-    assert done.exit_code == 2
-    assert "'fp8' is not one of 'fp16', 'bf16', 'int8'" in done.output
+    given = ("--teachers", "sample:20", "--labels", "x", "-o", "y", "--precision", "fp8")
+    message = sentence(in_process("reinforce", small_world.shards, *given), code=2)
+    assert message == "unknown value 'fp8' for precision; use bf16, fp16 or int8."
