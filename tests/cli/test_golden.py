@@ -5,6 +5,7 @@ With OPENMOFI_WRITE_GOLDEN=1 it writes the files anew: look at the difference be
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from openmofi.cli.schemas import schema_names
 from terminal import in_process
 
 GOLDEN = Path(__file__).parent / "golden"
+PROGRAM = re.compile("Usage: .*?openmofi")
+"""How click names what pytest or its workers have started."""
 WRONG = """
 nosuch
 label
@@ -161,6 +164,8 @@ def test_exit_codes_of_wrong_use(tmp_path, monkeypatch):
     for wrong in WRONG:
         done = in_process(*wrong.split(), cwd=tmp_path)
         said = [line for line in done.stderr.splitlines() if line.lower().startswith(("error", "internal", "usage"))]
-        lines.append(f"{done.returncode} {wrong}\n  {(said or ['-'])[-1].replace(str(tmp_path), 'TMP')}\n")
+        lines.append(
+            f"{done.returncode} {wrong}\n  {PROGRAM.sub('Usage: openmofi', (said or ['-'])[-1]).replace(str(tmp_path), 'TMP')}\n"
+        )
         assert not list(tmp_path.rglob("*.parquet")), wrong
     compare("exits.txt", "".join(lines))
