@@ -164,8 +164,7 @@ def test_exit_codes_of_wrong_use(tmp_path, monkeypatch):
     for wrong in WRONG:
         done = in_process(*wrong.split(), cwd=tmp_path)
         said = [line for line in done.stderr.splitlines() if line.lower().startswith(("error", "internal", "usage"))]
-        lines.append(
-            f"{done.returncode} {wrong}\n  {PROGRAM.sub('Usage: openmofi', (said or ['-'])[-1]).replace(str(tmp_path), 'TMP')}\n"
-        )
+        last = PROGRAM.sub("Usage: openmofi", said[-1] if said else "-").replace(str(tmp_path), "TMP")
+        lines.append(f"{done.returncode} {wrong}\n  {last}\n")
         assert not list(tmp_path.rglob("*.parquet")), wrong
     compare("exits.txt", "".join(lines))
