@@ -1,4 +1,4 @@
-"""Names as keys: the one normalisation that building, look-up and the gazetteer share.
+"""Names as keys: the one normalisation, plurals included, that building, look-up and the gazetteer share.
 
 A text is cut into tokens; a token is folded (Unicode NFKC, case-fold, English plurals); a key is the folded tokens
 with single spaces between. What stands between tokens (space, hyphen, punctuation, symbols) never matters:

@@ -1,4 +1,4 @@
-"""Coherence vectors: fast random projection over the graph of relations.
+"""Coherence vectors, by random projection over the graph of relations; and how likely images show a type of entity.
 
 Chen, Sultan, Tian, Chen, Skiena: Fast and Accurate Network Embeddings via Very Sparse Random Projection, CIKM 2019.
 Each entity has a random vector R; U_k = (D⁻¹A)^k · D^β · R sums those of the entities k steps away, and a vector is

@@ -1,4 +1,4 @@
-"""Candidates of surface forms, looked up once for each form, and links from their scores."""
+"""Candidates of surface forms, looked up once for each form; the linker by their prior alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The interface of linkers."""
+"""The interface of linkers, and their settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fixed patterns of boilerplate: what speaks of an image's page, file or author, and never of what it shows.
+"""Texts as detectors read them: entities of HTML resolved, names joined by _ split; boilerplate by fixed patterns.
 
 A file name made of words ("red_apple.jpg") names something, so only its ending is marked; a camera's ("IMG_0042.JPG")
 is marked whole. An author is a name with capitals behind "by" and the like: "house by the lake" is none.

@@ -1,4 +1,4 @@
-"""How pairs are read."""
+"""How pairs are read: their settings, and where the source of a row is."""
 
 from __future__ import annotations
 

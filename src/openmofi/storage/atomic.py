@@ -1,4 +1,4 @@
-"""Atomic writes: a reader sees the old file or the whole new one, never a part.
+"""Atomic writes and locks: a reader sees the old file or the whole new one, never a part.
 
 Local files are written under a temporary name beside their path, fsynced and renamed. On object stores (any
 other fsspec protocol) an object appears only when its upload has ended, which is the same promise.

@@ -1,4 +1,4 @@
-"""`manifest.json`: what a folder holds, what made it, from what, with which settings."""
+"""`manifest.json`: what a folder holds, what made it, of what, with which settings; how two settings differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shards: what a user names on the command line, expanded to a sorted list of inputs."""
+"""Shards: what a user names, expanded to a sorted list of inputs; their fingerprints, stored for the next command."""
 
 from __future__ import annotations
 

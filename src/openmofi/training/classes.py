@@ -1,4 +1,4 @@
-"""What a class head has learned of each class: accuracy by frequency, collapsed classes, neighbours."""
+"""What a class head can and did learn of each class: updates that rows get, accuracy by frequency, neighbours."""
 
 from __future__ import annotations
 

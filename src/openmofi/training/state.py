@@ -1,4 +1,4 @@
-"""Everything that a run has learned, as named tensors: what a checkpoint holds."""
+"""What a run learns: its loss terms and optimisers, and everything as named tensors, which a checkpoint holds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of a dataset with their images, streaming: what every format is written from."""
+"""The rows of a dataset with their images, streaming, and its classes: what every format is written from."""
 
 from __future__ import annotations
 

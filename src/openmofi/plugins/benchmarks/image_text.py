@@ -1,4 +1,4 @@
-"""Image–text retrieval on Flickr30k or COCO; see `openmofi.plugins.benchmarks.image_text` for the formulas.
+"""Image–text retrieval on Flickr30k or COCO: recall in both directions, on Karpathy's splits.
 
 The test splits are Karpathy's: 1,000 images of Flickr30k, 5,000 of COCO ("COCO 5k"). Some images of COCO have six
 or seven captions; the first five are used, as in published results.

@@ -1,4 +1,4 @@
-"""Revisited Oxford and Revisited Paris; see `openmofi.plugins.benchmarks.revisited` for the definitions.
+"""Revisited Oxford and Revisited Paris, and INSTRE: their ground truth, metrics and protocols.
 
 Queries are cropped to their box before the encoder's preprocessing, and are not in the database. Distractors, a million
 in the paper, are embedded in parts of some thousand images, of which only the ranks are kept.

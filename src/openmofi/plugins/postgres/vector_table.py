@@ -1,4 +1,4 @@
-"""Segments of vectors as rows of pgvector's tables, and the nearest of them."""
+"""Segments of vectors as rows of pgvector's tables, and searching them there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From items to the tables of a knowledge base: which stay, what they are called, how they are related."""
+"""From items to the tables of a knowledge base: classes that stay, names, relations, redirects."""
 
 from __future__ import annotations
 

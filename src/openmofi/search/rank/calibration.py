@@ -1,4 +1,4 @@
-"""Scores as probabilities, so that a search can end; `fitting.py` says how they are made."""
+"""Features of hits and their probabilities, so that a search can end; `fitting.py` fits them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether files were written to their ends, and what stands there: Parquet's footers, read without rows."""
+"""Parquet's footers, read without rows: whether files are whole, and their notes; look-ups in sorted strings."""
 
 from __future__ import annotations
 
