@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
 from openmofi.errors import OpenMofiError
@@ -19,8 +20,14 @@ def _all() -> dict[str, dict[str, EntryPoint]]:
     points = entry_points()
     for group in points.groups:
         if group.startswith("openmofi."):
-            groups[group.removeprefix("openmofi.")] = {point.name: point for point in points.select(group=group)}
+            installed = (point for point in points.select(group=group) if not _in_working_directory(point))
+            groups[group.removeprefix("openmofi.")] = {point.name: point for point in installed}
     return groups
+
+
+def _in_working_directory(point: EntryPoint) -> bool:
+    """Whether the package lies there, as in a stranger's folder from which Python was started: none is installed so."""
+    return point.dist is not None and Path(str(point.dist.locate_file(""))).resolve() == Path.cwd()
 
 
 def extension_names(group: str) -> list[str]:

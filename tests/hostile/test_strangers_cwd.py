@@ -56,3 +56,18 @@ def test_workers_import_nothing_from_the_working_directory(tmp_path, engine):
     )
     assert not marker.exists(), marker.read_text()
     assert "'square': 9" in done.stdout, done.stderr[-2000:]
+
+
+def test_a_package_in_the_working_directory_extends_nothing(tmp_path):
+    """`python -m openmofi` puts the working directory first on the path, entry points of what lies there included."""
+    marker, names = tmp_path / "ran", tmp_path / "evil-1.dist-info"
+    names.mkdir()
+    (names / "METADATA").write_text("Metadata-Version: 2.1\nName: evil\nVersion: 1\n")
+    (names / "entry_points.txt").write_text("[openmofi.protocols]\nevil = evil:PROTOCOLS\n")
+    (tmp_path / "evil.py").write_text(f"open({str(marker)!r}, 'w').close()\nPROTOCOLS = {{'evil': ('evil', 'evil')}}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "openmofi", "eval", "--list"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert "gpr1200" in done.stdout, done.stderr
+    assert "evil" not in done.stdout
+    assert not marker.exists()

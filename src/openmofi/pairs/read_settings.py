@@ -1,4 +1,4 @@
-"""How pairs are read: their settings, and where the source of a row is."""
+"""How pairs are read: the settings, sources opened as files, and what is said of damage."""
 
 from __future__ import annotations
 
