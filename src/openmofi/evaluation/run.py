@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import import_module
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +58,11 @@ def protocols() -> Mapping[str, tuple[str, str]]:
     """Return name → (module whose `PROTOCOL` it is, description in one line): the core's, then what packages add to
     the entry points `openmofi.protocols`, each a mapping of the same form.
     """
-    added = [extension("protocols", package).items() for package in extension_names("protocols")]
-    return dict(chain(_PROTOCOLS.items(), *added))
+    listed = dict(_PROTOCOLS)
+    for package in extension_names("protocols"):
+        for name, entry in extension("protocols", package).items():
+            listed.setdefault(name, entry)
+    return listed
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ from openmofi.extensions import extension_names
 from openmofi.pairs import ReadSettings
 
 GROUP = "dataset_formats"
-_FORMATS = ("huggingface", "webdataset", "parquet", "coco", "imagefolder")
+TABLES = ("huggingface", "webdataset", "parquet")
+"""Formats whose shards are tables or tars of their own, and no files beside a list."""
+_FORMATS = (*TABLES, "coco", "imagefolder")
 
 
 def format_names() -> list[str]:

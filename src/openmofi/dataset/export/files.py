@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from openmofi.dataset.export.export_settings import GROUP
+from openmofi.dataset.export.export_settings import GROUP, TABLES
 from openmofi.dataset.export.rows import Classes, Row
 from openmofi.errors import OpenMofiError
 from openmofi.extensions import extension, extension_names
@@ -211,7 +211,7 @@ _FORMATS = {
 
 def file_format(name: str) -> FileFormat | None:
     """Return the format of this name; `None` for the formats of tables."""
-    kind: FileFormat | None = _FORMATS.get(name) or extension(GROUP, name)
+    kind: FileFormat | None = None if name in TABLES else _FORMATS.get(name) or extension(GROUP, name)
     return kind
 
 
