@@ -4,7 +4,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from openmofi.plugins.wikidata.anchors.site import Site, without_qualifier
@@ -174,6 +174,7 @@ def test_the_oracle_finds_the_same_links(text):
 
 @settings(max_examples=100, deadline=None)
 @given(wikitext())
+@example("[[!!!]] is a band.\n[[A|\n* \n]] [[B|#]]")
 def test_each_anchor_stands_in_the_plain_text(text):
     plain = " ".join(plain_text(text, EN).split())
     for _, anchor in pairs(text):

@@ -135,7 +135,6 @@ def plain_text(text: str, site: Site) -> str:
     line break is where no name goes on.
     """
     text = _captions_out(_templates_out("".join(_marked(without_hidden(text), site))), site)
-    text = text.replace(_OPEN, "").replace(_CLOSE, "")
     text = _EXTERNAL.sub(r"\1", _REF.sub("\n", text))
     text = _TAG.sub("", _URL.sub("\n", text))
     table = "{|" in text
@@ -143,11 +142,12 @@ def plain_text(text: str, site: Site) -> str:
     if table:
         text = _ATTRIBUTES.sub("\n", _CELL.sub("\n", text))
     text = _QUOTES.sub("", _SWITCH.sub("\n", _HEADING.sub("\n", text)))
-    return _BLANKS.sub(" ", html.unescape(text).replace(_GAP, "\n"))
+    text = html.unescape(text).replace(_OPEN, "").replace(_CLOSE, "")  # so late: no link's text is markup, as of [[!!!]]
+    return _BLANKS.sub(" ", text.replace(_GAP, "\n"))
 
 
 _OPEN, _CLOSE = "\x02", "\x03"
-"""Around the text of links while templates and captions are taken out."""
+"""Around the text of links while markup is taken out."""
 _MARKED = re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}")
 
 
