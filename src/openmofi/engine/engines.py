@@ -26,9 +26,7 @@ class AutoEngine(LocalEngine):
     - this process where the job computes on a GPU, which one process keeps busy; where there is one core; where the
       pairs are too few for the start of others (`ProcessEngine.few`); and where other processes cannot do it, since
       they would run the caller's script again, or cannot open its encoder;
-    - else a process a core. How much that gains, `benchmarks/engines.py` measures: on text alone two workers do 1.8
-      times what one does; with an encoder, which uses both cores in one process too, they are .91 as fast as one
-      process over 2,561 pairs, their start included.
+    - else a process a core.
     """
 
     def suited(self, job: Job, progress: Progress) -> Engine:
