@@ -34,7 +34,7 @@ from scipy.stats import norm
 import harness
 from openmofi.labeling.calibrate.calibration import threshold_for_precision
 from openmofi.labeling.calibrate.evidence import Evidence
-from openmofi.labeling.calibrate.rounds import Sample, fit_rounds
+from openmofi.labeling.calibrate.rounds import CalibrationSample, fit_rounds
 
 TARGET = 0.95
 _ENOUGH, _COUNTED = 400, 50
@@ -64,7 +64,7 @@ class World:
 class Corpus:
     """What was drawn: the sample, (n,) the truth and (n,) the oracle's posterior."""
 
-    sample: Sample
+    sample: CalibrationSample
     truth: NDArray[np.bool_]
     oracle: Floats
 
@@ -169,7 +169,9 @@ def simulate(world: World, seed: int) -> Corpus:
     )
     ids = [str(number) for number in range(len(offset))]
     # Every entity has one name, and no image looks like another's.
-    sample = Sample(evidence, ids, np.zeros(len(ids), np.float32), ids, texts.entity, _source(texts), None, None)
+    sample = CalibrationSample(
+        evidence, ids, np.zeros(len(ids), np.float32), ids, texts.entity, _source(texts), None, None
+    )
     oracle = np.where(template >= 0, 0.0, _oracle(world, texts, own))
     return Corpus(sample, truth, oracle)
 

@@ -7,7 +7,7 @@ import pytest
 from test_engines import Notes
 
 from openmofi.engine import Quiet
-from openmofi.engine.status import COMMAND_FILE, STATUS_FILE, Command, JobStatus, recorded
+from openmofi.engine.status import COMMAND_FILE, STATUS_FILE, JobStatus, StartedCommand, recorded
 
 
 def test_a_job_says_where_it_is(tmp_path):
@@ -86,7 +86,7 @@ def test_the_command_is_kept_beyond_the_end_where_it_is_ours(tmp_path, monkeypat
     with recorded(Quiet(), tmp_path) as progress:
         assert (tmp_path / COMMAND_FILE).read_text() == "of another time"
         progress.begin("read", 1)
-    command = Command.read(tmp_path)
+    command = StartedCommand.read(tmp_path)
     assert (command and command.arguments) == expected
     assert [path.name for path in tmp_path.iterdir()] == [COMMAND_FILE] * bool(expected)
     assert command is None or command.folder == str(Path.cwd())
@@ -104,7 +104,7 @@ def test_the_command_is_kept_beyond_the_end_where_it_is_ours(tmp_path, monkeypat
 )
 def test_a_damaged_command_is_none(tmp_path, content):
     (tmp_path / COMMAND_FILE).write_text(content)
-    assert Command.read(tmp_path) is None
+    assert StartedCommand.read(tmp_path) is None
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"stage": 1, "other": 2}'])

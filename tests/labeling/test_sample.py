@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from openmofi.features.entity_table import EntityFeatures
 from openmofi.labeling.calibrate.evidence import Evidence
 from openmofi.labeling.calibrate.neighbours import Gallery, Space
-from openmofi.labeling.calibrate.rounds import Sample, fit_rounds
+from openmofi.labeling.calibrate.rounds import CalibrationSample, fit_rounds
 from openmofi.labeling.label_job import renumbered
 
 NAMES = pa.array([f"e{number:03d}" for number in range(100)])
@@ -62,7 +62,7 @@ def test_a_calibration_is_the_same_whatever_other_entities_the_job_has(seed):
     def fitted(evidence, ids):
         gallery = Gallery.of(space, images, texts, ids, number, evidence.entity, evidence.link_score)
         return fit_rounds(
-            Sample(
+            CalibrationSample(
                 evidence,
                 ids,
                 np.zeros(len(ids), np.float32),

@@ -12,7 +12,7 @@ from openmofi.errors import UsageError
 from openmofi.features.entity_table import EntityEmbeddings, EntityFeatures
 from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.evidence import ImageEvidence, Scorer, View, gather_evidence, reference_sample
-from openmofi.labeling.judge import Context, Opinion, select
+from openmofi.labeling.judge import CorpusContext, Opinion, select
 from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
 from openmofi.labeling.tables import first_of_each, link_arrays
 from openmofi.schema import LINK, Reason
@@ -50,7 +50,7 @@ ALWAYS = Calibration((-20.0, 20.0), (-20.0, 20.0), 0.5, 1.0, 100)
 
 
 def alone(links, factor=1.0, votes=0.0):
-    return Context(np.full(len(links), factor), np.full(len(links), votes))
+    return CorpusContext(np.full(len(links), factor), np.full(len(links), votes))
 
 
 def verdicts(pairs, images, entities, *, usable=None, max_candidates=8, threshold=0.5, **selection):

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from openmofi.engine.two_pass import merged
-from openmofi.mentions.repeats import RepeatMerge, Repeats, Words, least_images, summary
+from openmofi.mentions.repeats import RepeatMerge, Repeats, WordHashes, least_images, summary
 from openmofi.schema import NGRAMS
 
 NOUNS = [
@@ -177,7 +177,7 @@ def test_a_third_word_decides_where_two_do_not():
 
 
 def test_ngrams_stay_within_their_text():
-    words = Words.of(["a b c", "d", "", "e f g h"])
+    words = WordHashes.of(["a b c", "d", "", "e f g h"])
     assert words.row.tolist() == [0, 0, 0, 1, 3, 3, 3, 3]
     assert words.ngrams(3)[1].tolist() == [0, 4, 5]
     assert words.ngrams(2)[1].tolist() == [0, 1, 4, 5, 6]

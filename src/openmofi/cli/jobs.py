@@ -73,7 +73,7 @@ def _holder(out: str) -> str:
 @command(app, "retry")
 def retry(out: Out) -> None:
     """Start the command again by which you made a folder: it does what failed and what is missing, and nothing else."""
-    from openmofi.engine.status import Command
+    from openmofi.engine.status import StartedCommand
     from openmofi.storage import read_manifest
 
     manifest, holder = read_manifest(out), _holder(out)
@@ -84,7 +84,7 @@ def retry(out: Out) -> None:
     if _state(manifest, holder) == "finished":
         typer.echo(f"{out} is finished, and nothing failed.")
         return
-    command = Command.read(out)
+    command = StartedCommand.read(out)
     if command is None:
         raise OpenMofiError(
             f"It is not recorded which command made {out}.",

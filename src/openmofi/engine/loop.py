@@ -139,7 +139,7 @@ class Session:
 
 
 @dataclass(frozen=True)
-class _Try:
+class _Attempt:
     """A task at a worker, since a time of the clock."""
 
     number: int
@@ -155,7 +155,7 @@ class _Run:
         self._watched = progress if isinstance(progress, TaskProgress) else None
         self._queue = deque(range(len(tasks)))
         self._tries = [0] * len(tasks)
-        self._running: dict[int, _Try] = {}
+        self._running: dict[int, _Attempt] = {}
         self._seconds: list[float] = []
         self._in_a_row, self._hopeless = 0, False
         self.results: dict[int, dict[str, Any]] = {}
@@ -182,7 +182,7 @@ class _Run:
 
     def _start(self, number: int) -> None:
         attempt, since = next(_attempts), self._clock()
-        self._running[attempt] = this = _Try(number, self._workers.submit(attempt, self._tasks[number]), since)
+        self._running[attempt] = this = _Attempt(number, self._workers.submit(attempt, self._tasks[number]), since)
         if self._watched:
             self._watched.starts(this.worker, self._tasks[number])
 

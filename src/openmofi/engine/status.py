@@ -74,7 +74,7 @@ class JobStatus:
 
 
 @dataclass(frozen=True)
-class Command:
+class StartedCommand:
     """The `openmofi` command that made a folder.
 
     Attributes:
@@ -94,7 +94,7 @@ class Command:
         """Whether this user started the command, with the cache that he has now."""
         return hmac.compare_digest(self.signature, self._signed().signature) and bool(self.signature)
 
-    def _signed(self) -> Command:
+    def _signed(self) -> StartedCommand:
         """The same with this user's signature; without one where his cache cannot be written."""
         try:
             key = _key()
@@ -104,7 +104,7 @@ class Command:
         return replace(self, signature=hmac.new(key, content, "sha256").hexdigest())
 
     @classmethod
-    def of_this_process(cls) -> Command | None:
+    def of_this_process(cls) -> StartedCommand | None:
         """The one that this process is; `None` where it is another program."""
         program = Path(sys.argv[0])
         if program.stem != "openmofi" and program.parts[-2:] != ("openmofi", "__main__.py"):
@@ -118,7 +118,7 @@ class Command:
         return None
 
     @classmethod
-    def read(cls, folder: str | Path) -> Command | None:
+    def read(cls, folder: str | Path) -> StartedCommand | None:
         """The one that wrote a folder last; `None` where that is not recorded."""
         try:
             command = read_json(f"{folder}/{COMMAND_FILE}", cls, "")
@@ -218,7 +218,7 @@ class _Recorder:
 
 def _keep_command(folder: str) -> None:
     with suppress(Exception):
-        if command := Command.of_this_process():
+        if command := StartedCommand.of_this_process():
             write_json(f"{folder}/{COMMAND_FILE}", asdict(command))
         else:
             _remove(f"{folder}/{COMMAND_FILE}")
@@ -236,7 +236,7 @@ def recorded(
 ) -> Generator[TaskProgress]:
     """The same progress, kept in a folder for as long as the block runs; a killed job leaves it there.
 
-    Where this process is an `openmofi` command, that is kept too, beyond the end: `Command`.
+    Where this process is an `openmofi` command, that is kept too, beyond the end: `StartedCommand`.
 
     Args:
         progress: receives everything.

@@ -15,8 +15,8 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.calibrate.calibration import ENOUGH, Calibration, threshold_for_precision
 from openmofi.labeling.calibrate.evidence import Scorer, reference_sample
 from openmofi.labeling.calibrate.neighbours import Gallery, Space
-from openmofi.labeling.calibrate.overclaim import Judged, check_adapter
-from openmofi.labeling.calibrate.rounds import Fitted, Sample, estimated, judged_by
+from openmofi.labeling.calibrate.overclaim import JudgedSample, check_adapter
+from openmofi.labeling.calibrate.rounds import CalibrationSample, Fitted, estimated, judged_by
 from openmofi.labeling.correction import Correction
 from openmofi.labeling.label_job import Judge, LabelJob, corpus_sample, own_scale
 from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
@@ -42,7 +42,7 @@ class Decision:
 
     fitted: Fitted
     threshold: float
-    judged: Judged | None = None
+    judged: JudgedSample | None = None
 
     @property
     def calibration(self) -> Calibration:
@@ -139,12 +139,12 @@ def decision_of(job: LabelJob, encoder: Encoder, known: Fitted | None) -> Decisi
 
 def _sample(
     job: LabelJob, encoder: Encoder, known: Fitted | None, own: Fitted | None
-) -> tuple[Sample, Sequence[str], float]:
+) -> tuple[CalibrationSample, Sequence[str], float]:
     """The job's pairs, the reference that they are measured against, and the factor on cosines."""
     calibration, seed = known.calibration if known else None, job.settings.seed
     scale = calibration.logit_scale if calibration else encoder.logit_scale or own_scale(job, encoder, seed)
 
-    def sampled(reference: Sequence[str], witnesses: Gallery | None, space: Space | None = None) -> Sample:
+    def sampled(reference: Sequence[str], witnesses: Gallery | None, space: Space | None = None) -> CalibrationSample:
         scorer = Scorer.of(encoder, job.entities, reference, scale)
         return corpus_sample(job, scorer, seed, witnesses, space)
 

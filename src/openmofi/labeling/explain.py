@@ -19,7 +19,7 @@ from openmofi.knowledge import KnowledgeBase, normalise
 from openmofi.labeling.calibrate.evidence import ImageEvidence, View
 from openmofi.labeling.calibrate.rounds import Fitted
 from openmofi.labeling.decide import calibration_keys, load_fitted, require_fitted
-from openmofi.labeling.judge import Context, Opinion, select
+from openmofi.labeling.judge import CorpusContext, Opinion, select
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.link import TextLinker, kind_at
 from openmofi.labeling.tables import judged_rows, link_arrays
@@ -107,7 +107,7 @@ def explain(
     view = View.of(encoder, entities, decision.reference, encoder.logit_scale or decision.logit_scale)
     features = encoder.image_features(encoder.batch([pixels]))
     names = [normalise(linked.mentions[number].surface) for number in arrays.mention]
-    context = Context.of(arrays, names, decision, kb, fitted.gallery, features, [text])
+    context = CorpusContext.of(arrays, names, decision, kb, fitted.gallery, features, [text])
     images = ImageEvidence((view,), np.zeros(1, np.int64), encoder.project_images(features))
     judgements = select(
         arrays,

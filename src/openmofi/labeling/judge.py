@@ -1,6 +1,6 @@
 """The last step of the label job: which of the entities that a text names the image shows.
 
-`Context` is what judging a candidate takes from the rest of its corpus: factors on link scores, and votes of
+`CorpusContext` is what judging a candidate takes from the rest of its corpus: factors on link scores, and votes of
 neighbours.
 """
 
@@ -43,7 +43,7 @@ from openmofi.storage.tables.blocks import table_blocks
 
 
 @dataclass(frozen=True)
-class Context:
+class CorpusContext:
     """Of each element of a `LinkArrays`.
 
     Attributes:
@@ -64,7 +64,7 @@ class Context:
         gallery: Gallery | None,
         features: NDArray[np.floating[Any]],
         texts: Sequence[str],
-    ) -> Context:
+    ) -> CorpusContext:
         """Look up what the corpus said.
 
         Args:
@@ -130,7 +130,7 @@ class Opinion:
 
     images: ImageEvidence
     calibration: Calibration
-    context: Context
+    context: CorpusContext
 
     def probability(self, links: LinkArrays, index: Ints, score: NDArray[np.float32]) -> NDArray[np.float64]:
         """(n,) P(shown) of the candidates at `index`, each once a pair, whose raw scores are `score`."""
@@ -277,7 +277,9 @@ class ShardJudge:
             Opinion(
                 scorer.images(read.shard, read.keys, read.features.values),
                 who.calibration,
-                Context.of(links, names, who.calibration, self.judging.tables.kb, gallery, read.features.values, texts),
+                CorpusContext.of(
+                    links, names, who.calibration, self.judging.tables.kb, gallery, read.features.values, texts
+                ),
             )
             for who, scorer, gallery in zip(self.judging.judges, self.scorers, self.galleries, strict=True)
         ]

@@ -20,7 +20,7 @@ from openmofi.knowledge import KnowledgeBase, depictability
 from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.evidence import Evidence, Scorer, gather_evidence, joined, judged_once
 from openmofi.labeling.calibrate.neighbours import FEWEST_WITNESSES, FITTED_ON, Gallery, Space, hashed_words
-from openmofi.labeling.calibrate.rounds import Fitted, Sample
+from openmofi.labeling.calibrate.rounds import CalibrationSample, Fitted
 from openmofi.labeling.correction import Correction
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.summaries import CorpusSummary, LabelSummary
@@ -137,7 +137,7 @@ _SCALE_PAIRS, _LEAST_SCALE_PAIRS = 2048, 16
 
 
 @dataclass(frozen=True)
-class _Part:
+class _SampleBlock:
     """What a block of rows adds to a sample."""
 
     evidence: Evidence
@@ -149,7 +149,7 @@ class _Part:
 
 def corpus_sample(
     job: LabelJob, scorer: Scorer, seed: int, witnesses: Gallery | None = None, space: Space | None = None
-) -> Sample:
+) -> CalibrationSample:
     """At most 50,000 pairs, drawn evenly from shards spread evenly over the corpus, with decoys and as a gallery.
 
     A decoy's image is of the same block of rows as its text.
@@ -177,7 +177,7 @@ def corpus_sample(
     elif evidence.pairs >= FEWEST_WITNESSES:
         gallery = Gallery.of(space, images, texts, ids, evidence.pair, evidence.entity, evidence.link_score)
         nearest = gallery.nearest(images, gallery.words, np.arange(len(images)))
-    return Sample(
+    return CalibrationSample(
         evidence, ids, log_odds, names.tolist(), name.astype(np.int64), source, gallery, nearest, witnesses is not None
     )
 
@@ -200,7 +200,7 @@ def image_space(job: LabelJob) -> Space:
     return Space.of(np.concatenate([read.features.values[read.usable][::step] for read in job.blocks()]))
 
 
-def _part(job: LabelJob, read: ReadShard, scorer: Scorer, space: Space, share: float, seed: list[int]) -> _Part:
+def _part(job: LabelJob, read: ReadShard, scorer: Scorer, space: Space, share: float, seed: list[int]) -> _SampleBlock:
     usable = np.flatnonzero(read.usable)
     chosen = np.random.default_rng(seed).permutation(usable)[: math.ceil(share * len(usable))]
     rows = np.sort(chosen) if share < 1 else usable
@@ -214,7 +214,7 @@ def _part(job: LabelJob, read: ReadShard, scorer: Scorer, space: Space, share: f
     texts = read.table.column("text").take(pa.array(named)).to_pylist()
     names = mention_names(read.table.column("mentions"), rows[links.pair[judged]], links.mention[judged])
     images = space.project(read.features.values[named]).astype(np.float16)
-    return _Part(evidence, images, texts, read.groups[named], names)
+    return _SampleBlock(evidence, images, texts, read.groups[named], names)
 
 
 def own_scale(job: LabelJob, encoder: Encoder, seed: int) -> float:

@@ -25,7 +25,7 @@ from openmofi.knowledge.files.tries import NAMES_MARISA, further_files
 from openmofi.knowledge.layout import LINK_PROBABILITY
 from openmofi.knowledge.names import fold_token
 from openmofi.mentions.patterns import STOP_NAMES
-from openmofi.mentions.words import WordReader, Words, mixed, name_words
+from openmofi.mentions.words import BlockWords, WordReader, mixed, name_words
 from openmofi.schema import Mention
 from openmofi.storage import atomic_path, fingerprint
 from openmofi.storage.atomic import locked
@@ -270,7 +270,7 @@ class GazetteerDetector:
         cuts = np.searchsorted(text_of, np.arange(len(texts) + 1)).tolist()
         return [mentions[first:last] for first, last in pairwise(cuts)]
 
-    def _spans(self, words: Words) -> list[tuple[int, int]]:
+    def _spans(self, words: BlockWords) -> list[tuple[int, int]]:
         """(first word, last word) of each mention."""
         first, shorter = np.divmod(self._filter.names(words.hashes), LONGEST + 1)
         last = first + (LONGEST - shorter)
@@ -286,7 +286,7 @@ class GazetteerDetector:
                 spans.append((start, end))
         return spans
 
-    def _longer(self, words: Words, first: int) -> int:
+    def _longer(self, words: BlockWords, first: int) -> int:
         """The last word of the longest name, of more than `LONGEST` words, that begins with a word; else 0."""
         beyond = min(
             first + self.settings.max_name_length,

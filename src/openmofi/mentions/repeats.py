@@ -61,7 +61,7 @@ _HASHES = Memo(lambda word: text_hash("0" if word.isdigit() else word.lower()))
 
 
 @dataclass(frozen=True)
-class Words:
+class WordHashes:
     """The words of many texts, one after another.
 
     Attributes:
@@ -73,7 +73,7 @@ class Words:
     row: Ints
 
     @classmethod
-    def of(cls, texts: Sequence[str]) -> Words:
+    def of(cls, texts: Sequence[str]) -> WordHashes:
         """Cut texts into words."""
         cut = [_WORD.findall(text) for text in texts]
         hashes = [_HASHES[word] for words in cut for word in words]
@@ -96,7 +96,7 @@ def summary(texts: Sequence[str], images: Sequence[str]) -> pa.Table:
         texts: of the usable pairs.
         images: hexadecimal digits of each one's image; equal ones count once.
     """
-    words = Words.of(texts)
+    words = WordHashes.of(texts)
     distinct, image = np.unique(np.array(images, "U16"), return_inverse=True)
     bits = np.array([1 << (int(digits or "0", 16) % 64) for digits in distinct], np.uint64)
     parts = [words.ngrams(length) for length in _LENGTHS]
@@ -244,7 +244,7 @@ class Repeats:
 
     def of_texts(self, texts: Sequence[str]) -> dict[int, RepeatedText]:
         """What is repeated in texts: number of a text → its share; texts without are left out."""
-        words = Words.of(texts)
+        words = WordHashes.of(texts)
         before, behind, together = self._fixed(words)
         run = _runs(before | behind, together, words.row)
         before, behind = before & (run >= 0), behind & (run >= 0)
@@ -255,7 +255,7 @@ class Repeats:
             marked[row] = _repeated(texts[row], words.hashes[part], before[part], behind[part], run[part])
         return marked
 
-    def _fixed(self, words: Words) -> tuple[Bools, Bools, Bools]:
+    def _fixed(self, words: WordHashes) -> tuple[Bools, Bools, Bools]:
         """(words,) whether the two or three words before fix each one, whether those behind do, and whether it and the
         next one are a repeated bigram.
         """

@@ -102,7 +102,7 @@ def _codes(text: str) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class Words:
+class BlockWords:
     """The words of a block of texts, with a word `END` behind those of each text.
 
     Attributes:
@@ -138,7 +138,7 @@ class WordReader:
         self._irregular[[word_hash(word) >> 52 for word in IRREGULAR_WORDS]] = True
         self._learn(np.arange(128))
 
-    def read(self, texts: Sequence[str]) -> Words:
+    def read(self, texts: Sequence[str]) -> BlockWords:
         """The words of texts."""
         text = END.join((*texts, ""))
         codes = _codes(text)
@@ -263,7 +263,7 @@ def _with_ends(
     ends: NDArray[np.int64],
     text_starts: NDArray[np.int64],
     whole: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None,
-) -> Words:
+) -> BlockWords:
     """Words with `END` behind those of each text."""
     counts = np.diff(np.searchsorted(starts, text_starts)) + 1
     text_of = np.repeat(np.arange(len(counts)), counts)
@@ -275,7 +275,7 @@ def _with_ends(
         wide[is_word] = values
         return wide
 
-    return Words(
+    return BlockWords(
         text,
         widened(hashes, word_hash(END)),
         widened(starts, 0),

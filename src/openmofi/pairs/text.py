@@ -21,7 +21,7 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class TextParts:
     """What a row has in columns of texts.
 
     Attributes:

@@ -8,7 +8,7 @@ from scipy.special import expit
 
 from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.evidence import Evidence
-from openmofi.labeling.calibrate.overclaim import Judged, check_adapter
+from openmofi.labeling.calibrate.overclaim import JudgedSample, check_adapter
 
 PASSED = {"status": "passed", "shift": 0.02, "standard_error": 0.02}
 PAIRS = 4000
@@ -27,7 +27,7 @@ def world(separation, *, seed=0, absent=0.0, share=0.5, claimed=0.5, pairs=PAIRS
     probability = odds / (1 + odds.sum(axis=1, keepdims=True))
     pair = np.repeat(np.arange(pairs), 2)
     decoys = log_ratio_of(draw.standard_normal(2 * pairs), separation)
-    judged = Judged(probability.ravel(), log_ratio.ravel(), pair, pair, decoys, threshold, PASSED)
+    judged = JudgedSample(probability.ravel(), log_ratio.ravel(), pair, pair, decoys, threshold, PASSED)
     return judged, shown.ravel()
 
 
@@ -153,7 +153,7 @@ def test_too_little_to_check_is_a_reason_and_nothing_at_all_no_error():
     assert not check.used
     assert "fewer than 30 decoys" in check.why
     none, number = np.zeros(0), np.zeros(0, np.int64)
-    nothing = Judged(none, none, number, number, none, 0.8, {})
+    nothing = JudgedSample(none, none, number, number, none, 0.8, {})
     assert not check_adapter(nothing, nothing).used
 
 
@@ -173,7 +173,9 @@ def test_what_is_judged_are_log_ratios_at_the_evidence():
         np.array([0, 0]),
     )
     calibration = Calibration((0.0, 9.0), (0.0, 18.0), 0.5, 1.0, 1, report={"exchangeability": PASSED})
-    judged = Judged.of(evidence, calibration, expit(np.array([1.0, 2.0])), np.array([1.5, 3.0]), np.array([0.5]), 0.8)
+    judged = JudgedSample.of(
+        evidence, calibration, expit(np.array([1.0, 2.0])), np.array([1.5, 3.0]), np.array([0.5]), 0.8
+    )
     assert (judged.log_ratio.tolist(), judged.decoys.tolist()) == ([3.0, 6.0], [1.0])
     assert (judged.mention.tolist(), judged.accepted.tolist()) == ([0, 1], [False, True])
     assert judged.exchangeability == PASSED

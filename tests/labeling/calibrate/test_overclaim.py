@@ -5,7 +5,7 @@ import pytest
 from scipy.special import expit, logit
 
 from openmofi.labeling.calibrate.calibration import Calibration, humbled
-from openmofi.labeling.calibrate.overclaim import Judged, excesses, humility
+from openmofi.labeling.calibrate.overclaim import JudgedSample, excesses, humility
 
 
 def world(pairs=20_000, separation=3.0, share=0.4, boast=0.0, seed=0):
@@ -17,7 +17,7 @@ def world(pairs=20_000, separation=3.0, share=0.4, boast=0.0, seed=0):
     ratio = [separation * values - separation**2 / 2 for values in (evidence, decoys)]
     number = np.arange(pairs)
     probability = expit(ratio[0] + logit(share) + boast)
-    return Judged(probability, ratio[0], number, number, ratio[1], 0.8, {}), shown
+    return JudgedSample(probability, ratio[0], number, number, ratio[1], 0.8, {}), shown
 
 
 def test_fair_probabilities_are_left_alone():
@@ -39,7 +39,9 @@ def test_probabilities_that_boast_are_taken_back_half_way_or_more(boast):
 
 def test_more_wrong_labels_are_found_where_decoys_lie_higher():
     judged, _ = world()
-    higher = Judged(judged.probability, judged.log_ratio, judged.mention, judged.pair, judged.decoys + 1.0, 0.8, {})
+    higher = JudgedSample(
+        judged.probability, judged.log_ratio, judged.mention, judged.pair, judged.decoys + 1.0, 0.8, {}
+    )
     found = [dict(excesses(each, 0.0))["decoys"] for each in (judged, higher)]
     assert abs(found[0]) < 0.02 * judged.accepted.sum() < found[1]
     assert humility(higher) > 0.3
@@ -50,7 +52,9 @@ def test_decoys_of_the_own_group_are_a_kind_of_their_own():
     source = np.arange(2_000) // 10
     near = np.arange(2_000) % 2 == 0
     decoys = judged.decoys + 2.0 * near
-    grouped = Judged(judged.probability, judged.log_ratio, judged.mention, judged.pair, decoys, 0.8, {}, source, near)
+    grouped = JudgedSample(
+        judged.probability, judged.log_ratio, judged.mention, judged.pair, decoys, 0.8, {}, source, near
+    )
     found = dict(excesses(grouped, 0.0))
     assert found["decoys of the same group"] > found["decoys"]
     assert humility(grouped) > humility(judged)

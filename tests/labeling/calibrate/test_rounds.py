@@ -9,7 +9,7 @@ import pytest
 from openmofi.labeling.calibrate.calibration import MINIMUM, Calibration
 from openmofi.labeling.calibrate.evidence import Evidence
 from openmofi.labeling.calibrate.neighbours import Gallery, Space
-from openmofi.labeling.calibrate.rounds import Sample, estimated, fit_rounds, judged_by
+from openmofi.labeling.calibrate.rounds import CalibrationSample, estimated, fit_rounds, judged_by
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +46,7 @@ def corpus(pairs=3000, separation=1.5, share=0.6, look=3.0, seed=0):
     space = Space.of(features)
     images = space.project(features).astype(np.float16)
     gallery = Gallery.of(space, images, texts, ids, number, named, evidence.link_score)
-    sample = Sample(
+    sample = CalibrationSample(
         evidence,
         ids,
         np.zeros(ENTITIES, np.float32),

@@ -15,7 +15,7 @@ from webdataset.tariterators import group_by_keys, tar_file_iterator
 
 from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.pairs.formats import grouping
-from openmofi.pairs.formats.grouping import Content, Grouper, split_name
+from openmofi.pairs.formats.grouping import Grouper, MemberContent, split_name
 from openmofi.pairs.formats.tar import locate_images
 from openmofi.schema import Pair, PairStatus
 from openmofi.storage import Shard
@@ -44,7 +44,7 @@ def grouped(members: list[tuple[str, bytes]]) -> tuple[list[Pair], Grouper]:
     grouper, pairs = Grouper(ReadSettings()), []
     for name, data in members:
         if parts := split_name(name):
-            pairs += grouper.add(*parts, Content(data), len(data))
+            pairs += grouper.add(*parts, MemberContent(data), len(data))
     return [*pairs, *grouper.close()], grouper
 
 
@@ -82,7 +82,7 @@ def test_a_large_key_is_paired_in_parts_that_tear_no_pair(monkeypatch):
         f"{stem}.{kind}" for stem in (f"v1.{n:04d}" for n in range(400)) for kind in ("jpg", "mask.png", "txt")
     )
     for name in names:
-        pairs += grouper.add(*split_name(name), Content(name.encode() * 20), 20 * len(name))
+        pairs += grouper.add(*split_name(name), MemberContent(name.encode() * 20), 20 * len(name))
         most = max(most, sum(len(content.data) for content in grouper._members.values()))
     pairs += grouper.close()
     assert most < 5000 + 3 * 20 * 20

@@ -27,7 +27,13 @@ from scipy.special import expit, logit
 from openmofi.arrays import Doubles, Floats, Ints
 from openmofi.errors import OpenMofiError
 from openmofi.labeling.calibrate.evidence import Evidence
-from openmofi.labeling.calibrate.expectation import TOGETHER, Bins, Estimate, Problem, expectation_maximisation
+from openmofi.labeling.calibrate.expectation import (
+    TOGETHER,
+    Bins,
+    Estimate,
+    ExpectationProblem,
+    expectation_maximisation,
+)
 from openmofi.labeling.calibrate.mixture import Mixture, Posterior, Prior
 from openmofi.labeling.calibrate.naming import Naming
 from openmofi.storage import write_json
@@ -38,7 +44,7 @@ _LEAST_SENSES, _ERRORS, _SHIFT = 30.0, 3.0, 0.1
 _FEW, _BLIND, _RARE = 0.01, 2.0, 0.1
 
 
-def describe(problem: Problem, estimate: Estimate) -> dict[str, Any]:
+def describe(problem: ExpectationProblem, estimate: Estimate) -> dict[str, Any]:
     """Figures of a fit.
 
     Returns:
@@ -58,7 +64,7 @@ def describe(problem: Problem, estimate: Estimate) -> dict[str, Any]:
     }
 
 
-def exchangeability(problem: Problem, posterior: Posterior, estimate: Estimate) -> dict[str, Any]:
+def exchangeability(problem: ExpectationProblem, posterior: Posterior, estimate: Estimate) -> dict[str, Any]:
     """Whether what is named and not shown is like the decoys: the losing senses of shown mentions beside these.
 
     The mean score of candidates, each weighted by the probability that another sense of its mention is shown, is
@@ -274,7 +280,7 @@ def fit_calibration(
         )
     bins = Bins.of(evidence, decoys)
     mixture = Mixture(link_score.astype(np.float64), group, pair)
-    problem = Problem(bins.number(evidence), mixture, bins.absent, bins.score)
+    problem = ExpectationProblem(bins.number(evidence), mixture, bins.absent, bins.score)
     estimate = expectation_maximisation(problem)
     report, prior = describe(problem, estimate), estimate.prior
     # A mixture is surer of the pairs that it was fitted on than it may be, the more so the fewer show something.

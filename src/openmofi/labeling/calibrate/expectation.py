@@ -175,7 +175,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Problem:
+class ExpectationProblem:
     """What is known.
 
     Attributes:
@@ -204,7 +204,7 @@ class Problem:
         return np.bincount(self.bin_of, weight, len(self.absent)).astype(np.float64)
 
 
-def expectation_maximisation(problem: Problem) -> Estimate:
+def expectation_maximisation(problem: ExpectationProblem) -> Estimate:
     """The likeliest of what three starts lead to: companions like decoys, all of them far above these, and
     many entities shown together.
     """
@@ -212,13 +212,13 @@ def expectation_maximisation(problem: Problem) -> Estimate:
     return _run(problem, max(trials, key=lambda state: state.log_likelihood), range(_TRIAL, _STEPS))
 
 
-def _start(problem: Problem, shown: float, together: float, companions: float, tilt: float) -> Estimate:
+def _start(problem: ExpectationProblem, shown: float, together: float, companions: float, tilt: float) -> Estimate:
     beside = Tilted.of_tilt(tilt, 0.5, problem.absent, problem.score)
     log_ratio = np.linspace(-4.0, 4.0, len(problem.absent)) + np.maximum(beside.log_ratio, 0.0)
     return Estimate(log_ratio, problem.absent, beside, beside, Prior(shown, together, 0.0, companions))
 
 
-def _run(problem: Problem, state: Estimate, steps: range) -> Estimate:
+def _run(problem: ExpectationProblem, state: Estimate, steps: range) -> Estimate:
     for step in steps:
         if step in _CHOICES:
             together = TOGETHER if step > _TRIAL else (state.prior.together,)
@@ -231,7 +231,7 @@ def _run(problem: Problem, state: Estimate, steps: range) -> Estimate:
     return state
 
 
-def _step(problem: Problem, state: Estimate) -> Estimate:
+def _step(problem: ExpectationProblem, state: Estimate) -> Estimate:
     absent, score, posterior = problem.absent, problem.score, problem.posterior(state)
     present = _present(problem.counts(posterior.shown), absent, score)
     # What is shown can lie among what is not by any share, unless some evidence is impossible for it.
@@ -269,7 +269,7 @@ def _updated(prior: Prior, posterior: Posterior, mixture: Mixture, hidden: float
     return replace(prior, shown=float(np.clip(shown, *_SHARES)), companions=float(np.clip(companions, *_SHARES)))
 
 
-def _likeliest(problem: Problem, state: Estimate, together: tuple[float, ...]) -> Prior:
+def _likeliest(problem: ExpectationProblem, state: Estimate, together: tuple[float, ...]) -> Prior:
     """The likeliest t and breadth; the lowest that are as good."""
     best, least = state.prior, -np.inf
     for choice in (replace(state.prior, together=value, breadth=breadth) for value in together for breadth in BREADTH):

@@ -38,7 +38,7 @@ _TINY = 1e-12
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedSample:
     """What an encoder makes of the pairs that a calibration is fitted on.
 
     Attributes:
@@ -73,7 +73,7 @@ class Judged:
         threshold: float,
         source: NDArray[Any] | None = None,
         near: Bools | None = None,
-    ) -> Judged:
+    ) -> JudgedSample:
         """Of (n,) and (m,) evidence without offsets and with votes, and what the calibration makes of it."""
         own, others = (np.interp(values, calibration.centres, calibration.log_ratio) for values in (real, decoys))
         return cls(
@@ -99,7 +99,7 @@ class Judged:
         return np.where(self.accepted, self.probability, 0.0)
 
 
-def humility(judged: Judged) -> float:
+def humility(judged: JudgedSample) -> float:
     """What to take off all log odds, so that labels are claimed to be right no more often than that; 0 or more.
 
     The most that it takes at thresholds from .5 to .9, of those with at least 30 labels: a claim holds at each.
@@ -126,7 +126,7 @@ def _shift_for(labels: Floats, right: float) -> float:
     return _MOST if surplus(_MOST) >= 0 else float(brentq(surplus, 0.0, _MOST))
 
 
-def excesses(judged: Judged, errors: float) -> Iterator[tuple[str, float]]:
+def excesses(judged: JudgedSample, errors: float) -> Iterator[tuple[str, float]]:
     """Each kind of decoys, and how many more labels than claimed are wrong by it, less `errors` standard errors.
 
     Nothing where there are fewer than 30 decoys.
@@ -156,7 +156,7 @@ def excesses(judged: Judged, errors: float) -> Iterator[tuple[str, float]]:
         yield name, total - errors * float(np.sqrt(variance)) - claimed
 
 
-def _of_groups(judged: Judged) -> Bools:
+def _of_groups(judged: JudgedSample) -> Bools:
     """(n,) whether another pair with candidates is in a candidate's group."""
     if judged.source is None:
         return np.ones(len(judged.pair), bool)
@@ -211,7 +211,7 @@ class AdapterCheck:
     decoys: str
 
 
-def check_adapter(without: Judged, adapted: Judged) -> AdapterCheck:
+def check_adapter(without: JudgedSample, adapted: JudgedSample) -> AdapterCheck:
     """Decide whether `adapted` judges, instead of the encoder without it; both of the same candidates."""
     right_without, right_with, error = float(without.right.sum()), float(adapted.right.sum()), _error(without, adapted)
     shift_without, shift_with = _shift(without), _shift(adapted)
@@ -251,7 +251,7 @@ def check_adapter(without: Judged, adapted: Judged) -> AdapterCheck:
     )
 
 
-def _error(without: Judged, adapted: Judged) -> float:
+def _error(without: JudgedSample, adapted: JudgedSample) -> float:
     """Standard error of the difference of right labels: over groups, and of the labels that one alone has."""
     cluster = adapted.pair if adapted.source is None else adapted.source[adapted.pair]
     number = np.unique(cluster, return_inverse=True)[1]
@@ -261,10 +261,10 @@ def _error(without: Judged, adapted: Judged) -> float:
     return float(np.sqrt(len(difference) * difference.var() + chance)) if len(difference) else 0.0
 
 
-def _shift(judged: Judged) -> float:
+def _shift(judged: JudgedSample) -> float:
     tested = judged.exchangeability.get("status", "untested") != "untested"
     return float(judged.exchangeability["shift"]) if tested else 0.0
 
 
-def _shift_error(judged: Judged) -> float:
+def _shift_error(judged: JudgedSample) -> float:
     return float(judged.exchangeability.get("standard_error", 0.0))

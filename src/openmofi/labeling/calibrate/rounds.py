@@ -26,7 +26,7 @@ from openmofi.labeling.calibrate.calibration import MINIMUM, Calibration, fit_ca
 from openmofi.labeling.calibrate.evidence import Evidence
 from openmofi.labeling.calibrate.naming import Offsets, capped, entity_offsets, learned_naming, type_factor
 from openmofi.labeling.calibrate.neighbours import Gallery
-from openmofi.labeling.calibrate.overclaim import Judged, humility
+from openmofi.labeling.calibrate.overclaim import JudgedSample, humility
 
 VOTES = 1.5
 """Weight of a unit of votes, in SD of the decoys' evidence."""
@@ -34,7 +34,7 @@ _TRIED_ON = 20_000
 
 
 @dataclass(frozen=True)
-class Sample:
+class CalibrationSample:
     """Pairs that a calibration is estimated on.
 
     Attributes:
@@ -93,12 +93,12 @@ class Fitted:
     real: Doubles | None = None
     decoys: Doubles | None = None
 
-    def judged(self, sample: Sample, threshold: float) -> Judged:
+    def judged(self, sample: CalibrationSample, threshold: float) -> JudgedSample:
         """What it makes of the sample, for `openmofi.labeling.calibrate.overclaim`; with its probabilities."""
         assert self.probability is not None
         assert self.real is not None
         assert self.decoys is not None
-        return Judged.of(
+        return JudgedSample.of(
             sample.evidence,
             self.calibration,
             self.probability,
@@ -111,7 +111,7 @@ class Fitted:
 
 
 @dataclass(frozen=True)
-class _Try:
+class _Fit:
     """One fit and what it was made of."""
 
     calibration: Calibration
@@ -126,7 +126,7 @@ class _Try:
         return float(self.calibration.report["log_likelihood"])
 
 
-def fit_rounds(sample: Sample, *, rescue: int = 2) -> Fitted:
+def fit_rounds(sample: CalibrationSample, *, rescue: int = 2) -> Fitted:
     """Estimate everything on a sample.
 
     Args:
@@ -177,7 +177,7 @@ def fit_rounds(sample: Sample, *, rescue: int = 2) -> Fitted:
     )
 
 
-def judged_by(sample: Sample, calibration: Calibration, gallery: Gallery | None) -> Fitted:
+def judged_by(sample: CalibrationSample, calibration: Calibration, gallery: Gallery | None) -> Fitted:
     """A sample judged by what is known already; `gallery` is the sample's, with weights of its own."""
     evidence, offsets = sample.evidence, calibration.offsets_of(sample.ids)
     real, decoys = evidence.real - offsets[evidence.entity], evidence.decoys - offsets[evidence.decoy_entity]
@@ -192,7 +192,7 @@ def judged_by(sample: Sample, calibration: Calibration, gallery: Gallery | None)
     return Fitted(calibration, gallery, probability, real, decoys)
 
 
-def estimated(sample: Sample, known: Calibration | None, *, rescue: int = 2) -> Fitted:
+def estimated(sample: CalibrationSample, known: Calibration | None, *, rescue: int = 2) -> Fitted:
     """Of the sample, blended with a calibration of another corpus where there is one.
 
     Below 200 candidates or decoys the other one stays as it is; from 10,000 on nothing of it is left.
@@ -209,7 +209,7 @@ def estimated(sample: Sample, known: Calibration | None, *, rescue: int = 2) -> 
     return own if blended is own.calibration else judged_by(sample, blended, own.gallery)
 
 
-def _without_votes(sample: Sample, link: Doubles) -> tuple[Offsets, Calibration]:
+def _without_votes(sample: CalibrationSample, link: Doubles) -> tuple[Offsets, Calibration]:
     """The offsets, or none where that is likelier, and a calibration without votes; of at most 20,000 candidates."""
     evidence = sample.evidence
     found = entity_offsets(evidence.random, evidence.random_entity)
@@ -232,7 +232,7 @@ def _without_votes(sample: Sample, link: Doubles) -> tuple[Offsets, Calibration]
     return max(tries, key=lambda each: float(each[1].report["log_likelihood"]))
 
 
-def _votes(sample: Sample, gallery: Gallery) -> tuple[Doubles, Doubles]:
+def _votes(sample: CalibrationSample, gallery: Gallery) -> tuple[Doubles, Doubles]:
     """Of the real candidates, and of the decoys without their own pair's vote."""
     evidence = sample.evidence
     assert sample.nearest is not None
@@ -245,24 +245,24 @@ def _votes(sample: Sample, gallery: Gallery) -> tuple[Doubles, Doubles]:
 
 
 def _fit(
-    sample: Sample,
+    sample: CalibrationSample,
     real: Doubles,
     decoys: Doubles,
     link: Doubles,
     gallery: Gallery | None,
     votes: Doubles,
     decoy_votes: Doubles,
-) -> _Try:
+) -> _Fit:
     evidence = sample.evidence
     weight = VOTES * float(decoys.std()) if gallery else 0.0
     combined, others = real + weight * votes, decoys + weight * decoy_votes
     fitted = replace(fit_calibration(combined, link, evidence.group, evidence.pair, others), votes=weight)
-    return _Try(
+    return _Fit(
         fitted, fitted.probability(combined, link, evidence.group, evidence.pair), gallery, combined, others, link
     )
 
 
-def _told(step: str, tried: _Try, kept: bool) -> dict[str, Any]:
+def _told(step: str, tried: _Fit, kept: bool) -> dict[str, Any]:
     return {
         "step": step,
         "log_likelihood": tried.log_likelihood,

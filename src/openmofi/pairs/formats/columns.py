@@ -12,7 +12,7 @@ from typing import Any
 
 from openmofi.errors import UsageError
 from openmofi.pairs.read_settings import ColumnNames, ReadSettings
-from openmofi.pairs.text import Parts, from_value
+from openmofi.pairs.text import TextParts, from_value
 
 TEXT = (
     "caption",
@@ -67,7 +67,7 @@ _NO_LETTER = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class PairColumns:
     """Names of a table's columns; `None` where it has none of a kind.
 
     A pair's text is that of `text` and, where several were named, of `more_texts`, a line each. `kinds` says whether it
@@ -81,13 +81,13 @@ class Columns:
     more_texts: tuple[str, ...] = ()
     kinds: bool = False
 
-    def text_in(self, row: Mapping[str, Any], max_chars: int) -> Parts:
+    def text_in(self, row: Mapping[str, Any], max_chars: int) -> TextParts:
         """What a row has as its text: of several columns those that hold one, a line each where they differ."""
         if not self.more_texts:
-            return Parts(row.get(self.text), ((self.text, None),) if self.kinds else ())
+            return TextParts(row.get(self.text), ((self.text, None),) if self.kinds else ())
         names = (self.text, *self.more_texts)
         text, kinds = joined_texts({name: from_value(row.get(name), max_chars).text for name in names})
-        return Parts(text, kinds) if kinds else Parts(row.get(self.text))
+        return TextParts(text, kinds) if kinds else TextParts(row.get(self.text))
 
     def all(self) -> list[str]:
         """Those that must be read, each once."""
@@ -108,7 +108,7 @@ def joined_texts(texts: Mapping[str, str]) -> tuple[str, tuple[tuple[str, int], 
     return "\n".join(names), tuple(zip(map("+".join, names.values()), [*ends][1:], strict=True))
 
 
-def find_columns(path: str, names: Sequence[str], settings: ReadSettings) -> Columns:
+def find_columns(path: str, names: Sequence[str], settings: ReadSettings) -> PairColumns:
     """Take the columns that the settings name, or else the first of the common names.
 
     The case of a common name does not matter, nor do its `_`, `-` and blanks where nothing else was recognised.
@@ -129,7 +129,7 @@ def find_columns(path: str, names: Sequence[str], settings: ReadSettings) -> Col
     url = _find(path, names, settings.url_column, URL, "url") or next(
         (name for name in COLLECTION if list(names).count(name) == 1), None
     )
-    columns = Columns(text, image, key, url, _more(path, names, settings.text_column, text), settings.has_kinds)
+    columns = PairColumns(text, image, key, url, _more(path, names, settings.text_column, text), settings.has_kinds)
     if twice := next((name for name in columns.all() if list(names).count(name) > 1), None):
         raise UsageError(f"{path} has more than one column {twice!r}.", "Rename one of them.")
     return columns

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import PurePosixPath
 
-from openmofi.pairs.formats.grouping import Content
+from openmofi.pairs.formats.grouping import MemberContent
 from openmofi.pairs.read_settings import NO_FILE, ReadSettings, open_regular
 from openmofi.pairs.text import printable
 from openmofi.schema import PairStatus
@@ -65,7 +65,7 @@ class ImageFiles:
             )
         return None
 
-    def image(self, path: str) -> Content | None:
+    def image(self, path: str) -> MemberContent | None:
         """The image's bytes; `None` where it does not exist or its path leaves the folder.
 
         Raises:
@@ -74,7 +74,7 @@ class ImageFiles:
         if (location := self.location(path)) is None:
             return None
         if self._paths_only:
-            return Content(os.fsencode(location))
+            return MemberContent(os.fsencode(location))
         try:
             name = self._filesystem._strip_protocol(location)
             with self._filesystem.open(name, "rb") if is_remote(location) else open_regular(name) as handle:
@@ -87,9 +87,9 @@ class ImageFiles:
             return None
         return self.within_limit(data)
 
-    def within_limit(self, data: bytes) -> Content:
+    def within_limit(self, data: bytes) -> MemberContent:
         """Image bytes that a table holds itself."""
-        return Content(data) if len(data) <= self._limit else Content(None, PairStatus.IMAGE_TOO_LARGE)
+        return MemberContent(data) if len(data) <= self._limit else MemberContent(None, PairStatus.IMAGE_TOO_LARGE)
 
     def _note(self, fault: str) -> None:
         # Names of files may hold bytes that are not UTF-8.

@@ -12,8 +12,8 @@ from openmofi.pairs.formats.delimited import read_records
 from openmofi.pairs.formats.files import ImageFiles
 from openmofi.pairs.formats.grouping import (
     IMAGE_EXTENSIONS,
-    Content,
     Grouper,
+    MemberContent,
     RowPairs,
     read_limit,
     split_name,
@@ -86,7 +86,7 @@ def _beside(path: str, settings: ReadSettings, paths_only: bool, texts: bool) ->
     for key, extension, name, size in sorted(members):
         address = filesystem.unstrip_protocol(name) if is_remote(path) else name
         if paths_only and not (texts and extension.endswith(("txt", "json"))):
-            content = Content(os.fsencode(address))
+            content = MemberContent(os.fsencode(address))
         else:
             content = _content(address, read_limit(extension, size, settings))
         yield from grouper.add(key, extension, content, size)
@@ -99,18 +99,18 @@ def _beside(path: str, settings: ReadSettings, paths_only: bool, texts: bool) ->
         )
 
 
-def _content(address: str, limit: int | None) -> Content:
+def _content(address: str, limit: int | None) -> MemberContent:
     """A file's first `limit` bytes."""
     if not limit:
-        return Content(None, PairStatus.IMAGE_TOO_LARGE) if limit is None else Content(b"")
+        return MemberContent(None, PairStatus.IMAGE_TOO_LARGE) if limit is None else MemberContent(b"")
     if is_remote(address):
         filesystem, name = filesystem_of(address)
-        return Content(filesystem.cat_file(name, start=0, end=limit))
+        return MemberContent(filesystem.cat_file(name, start=0, end=limit))
     try:
         with open_regular(address) as handle:
-            return Content(handle.read(limit))
+            return MemberContent(handle.read(limit))
     except NO_FILE:  # it has gone since, or is a pipe
-        return Content(None)
+        return MemberContent(None)
 
 
 def read_table(

@@ -31,7 +31,7 @@ from dataclasses import dataclass, field
 
 from openmofi.pairs.formats.columns import COLLECTION
 from openmofi.pairs.read_settings import ReadSettings
-from openmofi.pairs.text import Parts, byte_limit, from_value, identifier, json_object, printable
+from openmofi.pairs.text import TextParts, byte_limit, from_value, identifier, json_object, printable
 from openmofi.schema import Pair, PairStatus
 
 IMAGE_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"})
@@ -66,7 +66,7 @@ def _kind(extension: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class MemberContent:
     """A member's bytes, as far as they were read.
 
     Attributes:
@@ -96,9 +96,9 @@ class RowPairs:
     keys: set[str] = field(default_factory=set)
     statuses: Counter[PairStatus] = field(default_factory=Counter)
 
-    def pair(self, key: str, image: Content | None, text: object, url: object) -> Pair:
-        """A row's pair with its status; `image` is `None` where the row has none, `text` is `Parts` or a value."""
-        parts = text if isinstance(text, Parts) else Parts(text)
+    def pair(self, key: str, image: MemberContent | None, text: object, url: object) -> Pair:
+        """A row's pair with its status; `image` is `None` where the row has none, `text` is `TextParts` or a value."""
+        parts = text if isinstance(text, TextParts) else TextParts(text)
         judged = from_value(parts.value, self.settings.max_text_chars)
         if key in self.keys:
             status = PairStatus.DUPLICATE_KEY
@@ -139,12 +139,12 @@ class Grouper(RowPairs):
     passed_over: Counter[str] = field(default_factory=Counter)
     _examples: dict[str, str] = field(default_factory=dict)
     _key: str = ""
-    _members: dict[str, Content] = field(default_factory=dict)
+    _members: dict[str, MemberContent] = field(default_factory=dict)
     _held: int = 0
     _root: str = ""
     _is_part: bool = False
 
-    def add(self, key: str, extension: str, content: Content, size: int) -> Iterator[Pair]:
+    def add(self, key: str, extension: str, content: MemberContent, size: int) -> Iterator[Pair]:
         """Take the next member, of `size` bytes in the shard; yields the pairs that are now complete."""
         if key != self._key or extension in self._members:
             yield from self.close()
@@ -197,7 +197,7 @@ class Grouper(RowPairs):
         for stem, sample in self._samples(members).items():
             yield self._pair(f"{self._key}.{stem}" if stem else self._key, stem, sample)
 
-    def _samples(self, members: dict[str, Content]) -> dict[str, dict[str, Content]]:
+    def _samples(self, members: dict[str, MemberContent]) -> dict[str, dict[str, MemberContent]]:
         """The members of each pair, by the stem that names it."""
         kinds: dict[str, set[str]] = {}
         for extension in members:
@@ -207,12 +207,12 @@ class Grouper(RowPairs):
         whole = {stem for stem, inside in kinds.items() if {"image", text} <= inside}
         if not whole and not self._is_part and ("" in kinds or {"image", text} <= every):
             return {"": members}
-        samples: dict[str, dict[str, Content]] = {}
+        samples: dict[str, dict[str, MemberContent]] = {}
         for extension, content in members.items():
             samples.setdefault(_whole_above(_stem(extension), whole), {})[extension] = content
         return samples
 
-    def _pair(self, key: str, stem: str, members: dict[str, Content]) -> Pair:
+    def _pair(self, key: str, stem: str, members: dict[str, MemberContent]) -> Pair:
         chosen: dict[str, str] = {}
         for extension in sorted(members, key=lambda extension: _stem(extension) != stem):
             chosen.setdefault(_kind(extension), extension)

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.pairs.formats.columns import COLLECTION, Columns, find_columns, name_it
+from openmofi.pairs.formats.columns import COLLECTION, PairColumns, find_columns, name_it
 from openmofi.pairs.formats.files import ImageFiles
-from openmofi.pairs.formats.grouping import Content, RowPairs
+from openmofi.pairs.formats.grouping import MemberContent, RowPairs
 from openmofi.pairs.read_settings import RAISE_RATIO, Damage, ReadSettings, open_source, report_damage
 from openmofi.pairs.text import identifier, printable
 from openmofi.schema import Pair
@@ -26,7 +26,7 @@ _LARGE = 1 << 30
 _STREAMED = 1 << 20
 _ALLOWANCE = 64 << 20
 _ASKED = re.compile(r"of size (\d+) failed")
-_Row = tuple[str, Content | None, Any, Any]
+_Row = tuple[str, MemberContent | None, Any, Any]
 # Names of columns that are not UTF-8 come as a plain ValueError.
 DAMAGE = (pa.ArrowException, OSError, ValueError, OverflowError)
 """What Arrow raises where a file is damaged."""
@@ -70,7 +70,7 @@ def read_parquet(path: str, settings: ReadSettings, *, paths_only: bool = False)
             report_damage(f"{path} is damaged after {count} pairs: {error}.", settings, error)
 
 
-def _rows_at_once(table: pq.ParquetFile, group: int, columns: Columns, settings: ReadSettings) -> int:
+def _rows_at_once(table: pq.ParquetFile, group: int, columns: PairColumns, settings: ReadSettings) -> int:
     """How many rows of a row group to read at once, so that they take no more than `_HELD` where one takes no more.
 
     A value in a dictionary of the file takes its size once there, and as often as it stands in the rows here.
@@ -110,12 +110,12 @@ def _rows_at_once(table: pq.ParquetFile, group: int, columns: Columns, settings:
 class Batches:
     """Reads Arrow's batches of one schema as rows of pairs."""
 
-    columns: Columns
+    columns: PairColumns
     by_path: bool
     max_text_chars: int
 
     @classmethod
-    def of(cls, path: str, schema: pa.Schema, columns: Columns, settings: ReadSettings) -> Batches:
+    def of(cls, path: str, schema: pa.Schema, columns: PairColumns, settings: ReadSettings) -> Batches:
         """Check the columns' types.
 
         Raises:
@@ -212,7 +212,7 @@ def _by_path(path: str, field: pa.Field) -> bool:
     )
 
 
-def _check_types(path: str, schema: pa.Schema, columns: Columns) -> None:
+def _check_types(path: str, schema: pa.Schema, columns: PairColumns) -> None:
     for text in (columns.text, *columns.more_texts):
         kind = schema.field(text).type
         single = _value_type(kind.value_type if _is_list(kind) else kind)
@@ -325,7 +325,7 @@ def _cell(scalar: pa.Scalar) -> Any:
     return {} if pa.types.is_nested(kind) else scalar.as_py()
 
 
-def _image(value: Any, by_path: bool, files: ImageFiles) -> Content | None:
+def _image(value: Any, by_path: bool, files: ImageFiles) -> MemberContent | None:
     if isinstance(value, dict):
         data, path = value.get("bytes"), value.get("path")
     else:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import IO, NoReturn, Self, TypeVar
 
-from openmofi.pairs.formats.grouping import Content, Grouper, read_limit, split_name
+from openmofi.pairs.formats.grouping import Grouper, MemberContent, read_limit, split_name
 from openmofi.pairs.formats.streams import LOOK_BACK, ForwardFile, open_stream
 from openmofi.pairs.read_settings import Damage, ReadSettings, open_source, report_damage
 from openmofi.schema import Pair, PairStatus
@@ -225,7 +225,7 @@ _SPAN = struct.Struct("<qq")
 _TEXT_EXTENSIONS = ("txt", "json")
 _log = logging.getLogger(__name__)
 
-ContentOf = Callable[[Archive, tarfile.TarInfo, str], tuple[Content, Damage | None]]
+ContentOf = Callable[[Archive, tarfile.TarInfo, str], tuple[MemberContent, Damage | None]]
 """(archive, member, extension) → its content, and the damage after which nothing more can be read."""
 
 
@@ -314,31 +314,31 @@ def _spans(pairs: Iterator[Pair]) -> Iterator[tuple[str, int, int]]:
     )
 
 
-def _span(end: int, _: Archive, member: tarfile.TarInfo, extension: str) -> tuple[Content, None]:
+def _span(end: int, _: Archive, member: tarfile.TarInfo, extension: str) -> tuple[MemberContent, None]:
     """The offset and size of an image in a file of `end` bytes, instead of its bytes: grouping looks at no image."""
     whole = member.isreg() and not member.issparse() and member.offset_data + member.size <= end
     span = _SPAN.pack(member.offset_data, member.size) if whole else None
     # The text plays no part in which image counts.
-    return Content(b"" if extension.endswith(_TEXT_EXTENSIONS) else span), None
+    return MemberContent(b"" if extension.endswith(_TEXT_EXTENSIONS) else span), None
 
 
 def _content(
     settings: ReadSettings, archive: Archive, member: tarfile.TarInfo, extension: str
-) -> tuple[Content, Damage | None]:
+) -> tuple[MemberContent, Damage | None]:
     if not member.isreg():
-        return Content(None), None
+        return MemberContent(None), None
     limit = read_limit(extension, member.size, settings)
     if limit is None:
-        return Content(None, PairStatus.IMAGE_TOO_LARGE), None
+        return MemberContent(None, PairStatus.IMAGE_TOO_LARGE), None
     if limit == 0:
-        return Content(b""), None
+        return MemberContent(b""), None
     try:
         data = _read(archive, member, limit)
     except Damage as damage:
-        return Content(None, PairStatus.IMAGE_BROKEN), damage
+        return MemberContent(None, PairStatus.IMAGE_BROKEN), damage
     if len(data) < limit:
-        return Content(None, PairStatus.IMAGE_BROKEN), Damage("it ends in the middle of a member")
-    return Content(data), None
+        return MemberContent(None, PairStatus.IMAGE_BROKEN), Damage("it ends in the middle of a member")
+    return MemberContent(data), None
 
 
 def _read(archive: Archive, member: tarfile.TarInfo, limit: int) -> bytes:
