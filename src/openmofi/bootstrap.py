@@ -199,11 +199,11 @@ def _resampled_sums(
             f"Values of shapes {[np.shape(column) for column in columns]} do not fit groups of shape {names.shape}.",
             "Give one number and one group for each row.",
         )
-    known = ~np.isnan(np.stack(values)).any(axis=(0, 1))
-    if not known.any():
+    measured = ~np.isnan(np.stack(values)).any(axis=(0, 1))
+    if not measured.any():
         raise OpenMofiError("There are no values to average.", "At least one row must have a value.")
-    codes = np.unique(names[known], return_inverse=True)[1]
-    weights = [*(value[:, known] for value in values), np.ones((1, len(codes)))]
+    codes = np.unique(names[measured], return_inverse=True)[1]
+    weights = [*(value[:, measured] for value in values), np.ones((1, len(codes)))]
     sums = [np.stack([np.asarray(np.bincount(codes, weight), np.float64) for weight in each]) for each in weights]
     count, generator, drawn = sums[-1].size, np.random.default_rng(seed), []
     seeds = np.random.default_rng([seed, _SEEDS]).integers(0, shape[0], (resamples, shape[0]))

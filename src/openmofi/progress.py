@@ -37,21 +37,21 @@ def shown_progress(progress: bool | Progress | None) -> Iterator[Progress]:
     if not progress:
         yield Quiet()
         return
-    shown = ConsoleProgress()
+    console = ConsoleProgress()
     try:
-        yield shown
+        yield console
     finally:
-        shown.end()
+        console.end()
 
 
 @contextmanager
 def watched_progress() -> Iterator[Progress]:
     """A progress that shows accepted labels as they come; see `shown_progress`."""
-    shown = ConsoleProgress(watch=True)
+    console = ConsoleProgress(watch=True)
     try:
-        yield shown
+        yield console
     finally:
-        shown.end()
+        console.end()
 
 
 @contextmanager

@@ -27,7 +27,7 @@ class Repeated:
     def combined(self, first, second):
         return first + second
 
-    def kept(self, blocks, sketch):
+    def counted(self, blocks, sketch):
         counts = Counter(number for block in blocks for number in block if sketch[number % 8] >= 3)
         return pa.table({"number": pa.array(list(counts), pa.int64()), "count": pa.array(counts.values(), pa.int64())})
 

@@ -65,13 +65,13 @@ def evaluate(
     for folder in (out, cache):
         if folder:
             make_folder(folder)
-    with shown_progress(progress) as shown:
+    with shown_progress(progress) as console:
         evaluated = evaluate(
             protocol,
             encoder_of(encoder, device, precision) if encoder else None,
             data,
             cache or cache_folder() / "evaluation",
-            shown,
+            console,
             settings=chosen,
             linker=linker,
             device=device,

@@ -115,5 +115,5 @@ def place_of(value: Any) -> str | Path:
     """Where a folder lies that was given as a path, an address or an object with a `path`."""
     from openmofi.storage.addresses import is_remote
 
-    place = value if isinstance(value, str | Path) else value.path
-    return str(place) if is_remote(place) else Path(place)
+    address = value if isinstance(value, str | Path) else value.path
+    return str(address) if is_remote(address) else Path(address)

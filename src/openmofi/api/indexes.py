@@ -59,17 +59,17 @@ def build_index(
     check_placement(device, precision)
     read = changed(settings or ReadSettings(), changes)
     opened = encoder_of(encoder, device, precision)
-    with shown_progress(progress) as shown:
+    with shown_progress(progress) as console:
         index_changes = build(
             [str(each) for each in ([images] if isinstance(images, str | Path) else images)],
             opened,
             out,
-            kb=kb_of(kb, shown) if kb else None,
+            kb=kb_of(kb, console) if kb else None,
             entities=entities,
             template=template,
             dtype=dtype,
             read=read,
-            progress=shown,
+            progress=console,
         )
     index = Index.open(out, opened)
     index.changes = index_changes
@@ -127,7 +127,7 @@ def recognise(
         judge = opened.encoder
     else:
         judge = encoder_of(opened.info().encoder if encoder is None else encoder, device, precision)
-    with shown_progress(progress) as shown:
+    with shown_progress(progress) as console:
         return recognise_shards(
             shards,
             opened.path,
@@ -136,6 +136,6 @@ def recognise(
             settings,
             cache=cache,
             engine=engine_named(engine),
-            progress=shown,
+            progress=console,
             restart=restart,
         )

@@ -63,8 +63,8 @@ def label(
     settings = changed(settings or LabelSettings(), changes)
     shards = shards_of(pairs)
     check_patterns(settings.read, [shard.path for shard in shards])
-    with shown_progress(progress) as shown:
-        opened, judge = kb_of(kb, shown), encoder_of(encoder, device, precision)
+    with shown_progress(progress) as console:
+        opened, judge = kb_of(kb, console), encoder_of(encoder, device, precision)
         labeling.label(
             shards,
             opened,
@@ -75,7 +75,7 @@ def label(
             calibration=calibration,
             verdicts=verdicts_of(verdicts) if verdicts else None,
             engine=engine_named(engine),
-            progress=shown,
+            progress=console,
             restart=restart,
         )
     return Labels.open(out)
@@ -118,14 +118,14 @@ def explain(
 
     check_placement(device, precision)
     settings = changed(settings or LabelSettings(), changes)
-    with shown_progress(progress) as shown:
+    with shown_progress(progress) as console:
         return labeling.explain(
             image,
             text,
-            kb_of(kb, shown),
+            kb_of(kb, console),
             encoder_of(encoder, device, precision),
             settings,
             cache=Path(cache) if cache else cache_folder(),
             calibration=calibration,
-            progress=shown,
+            progress=console,
         )

@@ -63,7 +63,7 @@ def reinforce(
     check_placement(device, teacher_precision)
     specs = reinforcement.parse_teachers(teachers)
     settings = changed(settings or ReinforceSettings(specs), {**changes, "teachers": specs})
-    with shown_progress(progress) as shown:
+    with shown_progress(progress) as console:
         return reinforcement.reinforce(
             shards_of(pairs),
             place_of(labels),
@@ -74,7 +74,7 @@ def reinforce(
             device=device,
             teacher_precision=teacher_precision,
             engine=engine_named(engine),
-            progress=shown,
+            progress=console,
             restart=restart,
         )
 
@@ -130,8 +130,8 @@ def train(
     from openmofi.training.outcome import Run
     from openmofi.training.run import train
 
-    with shown_training(progress) as (watcher, shown):
+    with shown_training(progress) as (watcher, console):
         summary = train(
-            loaded, out, resume=resume, watcher=watcher, progress=shown, restart=restart, labels=labels is not None
+            loaded, out, resume=resume, watcher=watcher, progress=console, restart=restart, labels=labels is not None
         )
     return Run(Path(out), summary)

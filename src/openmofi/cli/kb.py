@@ -101,13 +101,13 @@ def lookup(
     elif meanings["candidates"]:
         from openmofi.cli.tables import print_table
 
-        known = ("from",) if "prior_from" in meanings["candidates"][0] else ()
+        columns = ("from",) if "prior_from" in meanings["candidates"][0] else ()
         print_table(
-            ("prior", *known, "id", "name", "types", "description"),
+            ("prior", *columns, "id", "name", "types", "description"),
             [
                 (
                     f"{row['prior']:.3f}",
-                    *(row["prior_from"] for _ in known),
+                    *(row["prior_from"] for _ in columns),
                     row["id"],
                     row["name"],
                     ", ".join(row["types"]),

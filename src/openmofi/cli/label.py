@@ -109,18 +109,18 @@ def audit(
     from openmofi.dataset.objects import Labels
     from openmofi.knowledge import KnowledgeBase
 
-    opened, known = Labels.open(labels), KnowledgeBase.open(kb) if kb else None
+    opened, base = Labels.open(labels), KnowledgeBase.open(kb) if kb else None
     if verdicts:
         from openmofi.api.given import verdicts_of
 
-        corrected = opened.corrected(verdicts_of(verdicts), kb=known).as_dict()
+        corrected = opened.corrected(verdicts_of(verdicts), kb=base).as_dict()
         if as_json:
             print_json(corrected)
         else:
             print_corrected(corrected)
         return
     assert out is not None
-    drawn = opened.audit_page(out, sample=sample, by=[part.strip() for part in by.split(",")], seed=seed, kb=known)
+    drawn = opened.audit_page(out, sample=sample, by=[part.strip() for part in by.split(",")], seed=seed, kb=base)
     size, below = len(drawn.drawn), len(drawn.drawn) - drawn.accepted
     if as_json:
         print_json(

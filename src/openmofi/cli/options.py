@@ -68,7 +68,7 @@ def made_of(
     """
 
     def command(shown: Callable[..., None]) -> Callable[..., None]:
-        signature, own = inspect.signature(function), inspect.signature(shown, eval_str=True).parameters
+        signature, shown_parameters = inspect.signature(function), inspect.signature(shown, eval_str=True).parameters
         options: Mapping[str, Option] = function.__options__  # type: ignore[attr-defined]
         taken = {
             name: _parameter(each, function, kinds.get(name), groups and name not in first)
@@ -76,7 +76,7 @@ def made_of(
             if name not in _LEFT_OUT and kinds.get(name, each) is not None
         }
         config = {"config": _CONFIG} if options and kinds.get("config", True) else {}
-        extra = {name: each for name, each in own.items() if name not in ("call", "context", *taken)}
+        extra = {name: each for name, each in shown_parameters.items() if name not in ("call", "context", *taken)}
 
         def run(context: typer.Context, **values: Any) -> None:
             given = {
@@ -89,7 +89,10 @@ def made_of(
 
                 given = {**read_values(file), **given}
             values["context"] = context
-            shown(call=partial(function, **given), **{name: value for name, value in values.items() if name in own})
+            shown(
+                call=partial(function, **given),
+                **{name: value for name, value in values.items() if name in shown_parameters},
+            )
 
         order = {name: place for place, name in enumerate(first)}
         parameters = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]

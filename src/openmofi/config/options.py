@@ -158,8 +158,8 @@ def _field(kind: type[Any], name: str) -> tuple[str, Any]:
     paths = [name] if name in everywhere else [path for path in everywhere if path.rpartition(".")[2] == name]
     if not paths:
         names = list(dict.fromkeys(path.rpartition(".")[2] for path in everywhere))
-        shown = names if len(names) <= _MOST_NAMES else field_types(kind)
-        raise UsageError(f"Unknown setting {name!r}.{did_you_mean(name, names)}", f"Settings: {', '.join(shown)}.")
+        choices = names if len(names) <= _MOST_NAMES else field_types(kind)
+        raise UsageError(f"Unknown setting {name!r}.{did_you_mean(name, names)}", f"Settings: {', '.join(choices)}.")
     if len(paths) > 1:
         raise UsageError(f"{name} stands for several settings: {', '.join(paths)}.", "Write the path of one of them.")
     return paths[0], everywhere[paths[0]]

@@ -34,10 +34,10 @@ def read_recipe(base: S, name_or_path: str | Path, overrides: Sequence[str], fol
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        known = recipe_names(folder)
+        recipes = recipe_names(folder)
         raise UsageError(
-            f"The recipe {name!r} does not exist.{'' if is_file else did_you_mean(name, known)}",
-            f"Give a YAML file, or one of: {', '.join(known)}.",
+            f"The recipe {name!r} does not exist.{'' if is_file else did_you_mean(name, recipes)}",
+            f"Give a YAML file, or one of: {', '.join(recipes)}.",
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"The recipe {name} cannot be read: {error}.") from error

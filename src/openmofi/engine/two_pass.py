@@ -35,16 +35,16 @@ class TwoPass(Protocol[Block]):
     """What is merged, and how. Parts may be cut anywhere, and come in any order: the outcome is the same."""
 
     def sketch(self, blocks: Iterable[Block]) -> Sketch:
-        """Of a part."""
+        """Sketch the blocks of a part."""
 
     def combined(self, first: Sketch, second: Sketch) -> Sketch:
         """The sketch of two parts; may change `first`. In whatever order parts are combined, the last is the same."""
 
-    def kept(self, blocks: Iterable[Block], sketch: Sketch) -> pa.Table:
+    def counted(self, blocks: Iterable[Block], sketch: Sketch) -> pa.Table:
         """The rows of a part that may count by the sketch of all parts."""
 
     def joined(self, parts: Iterable[pa.Table]) -> pa.Table:
-        """The outcome."""
+        """Join the counted rows of all parts into the outcome."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,15 @@ class _Pass:
     second: bool
 
     def __call__(self) -> Callable[[_Part], dict[str, Any]]:
-        return self._kept if self.second else self._sketched
+        return self._counted if self.second else self._sketched
 
     def _sketched(self, part: _Part) -> dict[str, Any]:
         _save(f"{self.folder}/{part.number}.zst", self.merge.sketch(self.blocks(part.shards)))
         return {"shards": len(part.shards)}
 
-    def _kept(self, part: _Part) -> dict[str, Any]:
+    def _counted(self, part: _Part) -> dict[str, Any]:
         sketch = _mapped(f"{self.folder}/all.npy")
-        write_arrow(f"{self.folder}/{part.number}.arrow", self.merge.kept(self.blocks(part.shards), sketch))
+        write_arrow(f"{self.folder}/{part.number}.arrow", self.merge.counted(self.blocks(part.shards), sketch))
         return {"shards": len(part.shards)}
 
 
@@ -109,7 +109,7 @@ def _combined_name(names: Sequence[str]) -> str:
 
 def merged(merge: TwoPass[Block], blocks: Callable[[], Iterable[Block]]) -> pa.Table:
     """The outcome for one part, which is everything."""
-    return merge.joined([merge.kept(blocks(), merge.sketch(blocks()))])
+    return merge.joined([merge.counted(blocks(), merge.sketch(blocks()))])
 
 
 def merged_in_tasks(

@@ -119,13 +119,13 @@ def groups_of(shard: str, keys: Sequence[str], shared: PairKeys, joined: pa.Tabl
         (pairs,) uint64.
     """
     groups = np.array([text_hash(f"{shard}\n{key}") for key in keys], np.uint64)
-    known, number = joined["key"].to_numpy(), joined["group"].to_numpy()
-    if not len(known):
+    shared_keys, number = joined["key"].to_numpy(), joined["group"].to_numpy()
+    if not len(shared_keys):
         return groups
     # The source first: what a template or an image says comes before it.
     for of_kind in shared.values:
-        position = np.minimum(np.searchsorted(known, of_kind), len(known) - 1)
-        groups = np.where((known[position] == of_kind) & (of_kind > 0), number[position], groups)
+        position = np.minimum(np.searchsorted(shared_keys, of_kind), len(shared_keys) - 1)
+        groups = np.where((shared_keys[position] == of_kind) & (of_kind > 0), number[position], groups)
     return groups
 
 
@@ -163,7 +163,7 @@ class GroupMerge:
         first[0] |= second[0]
         return first
 
-    def kept(self, blocks: Iterable[PairKeys], sketch: NDArray[Any]) -> pa.Table:
+    def counted(self, blocks: Iterable[PairKeys], sketch: NDArray[Any]) -> pa.Table:
         """Distinct keys of pairs, 0 for those of cells that are not shared, and how many pairs have them."""
         parts, held, shared = [(np.zeros((3, 0), np.uint64), np.zeros(0, np.int64))], 0, sketch[1]
         for block in blocks:
@@ -217,12 +217,12 @@ def _summed(parts: Sequence[tuple[Hashes, Ints]]) -> tuple[Hashes, Ints]:
 
 def _joining(keys: Hashes, pairs: Ints, most: float) -> Hashes:
     """`keys` without those of one pair only, and without sources of more than `most` pairs."""
-    kept = []
+    joining = []
     for kind, of_kind in enumerate(keys):
         _, inverse = np.unique(of_kind, return_inverse=True)
         count = np.bincount(inverse, pairs)[inverse] if len(pairs) else pairs
-        kept.append(np.where((count > 1) & ((kind > 0) | (count <= most)), of_kind, np.uint64(0)))
-    return np.stack(kept)
+        joining.append(np.where((count > 1) & ((kind > 0) | (count <= most)), of_kind, np.uint64(0)))
+    return np.stack(joining)
 
 
 def _joined_by_sources(source: Ints, strong: Ints, label: Ints, size: Ints, most: float) -> Ints:

@@ -73,9 +73,10 @@ class TextLinker:
             self._marked(text, read, spans, repeated.get(number))
             for number, (text, read, spans) in enumerate(zip(texts, as_read, detected, strict=True))
         ]
-        kept = [[number for number, mention in enumerate(of_text) if not mention.reason] for of_text in mentions]
+        unmarked = [[number for number, mention in enumerate(of_text) if not mention.reason] for of_text in mentions]
         links = self._linker.link(
-            words, [[of_text[number] for number in numbers] for of_text, numbers in zip(detected, kept, strict=True)]
+            words,
+            [[of_text[number] for number in numbers] for of_text, numbers in zip(detected, unmarked, strict=True)],
         )
         return [
             LinkedText(
@@ -85,7 +86,7 @@ class TextLinker:
                 else [replace(link, mention=numbers[link.mention]) for link in of_kept],
                 repeated.get(number),
             )
-            for number, (of_text, numbers, of_kept) in enumerate(zip(mentions, kept, links, strict=True))
+            for number, (of_text, numbers, of_kept) in enumerate(zip(mentions, unmarked, links, strict=True))
         ]
 
     def _marked(

@@ -116,10 +116,10 @@ class LinkArrays:
 
     def of_pairs(self, rows: Ints) -> LinkArrays:
         """The links of the pairs `rows` (ascending), which become 0, 1, 2 …"""
-        place = np.searchsorted(rows, self.pair)
-        kept = rows[np.minimum(place, len(rows) - 1)] == self.pair if len(rows) else np.zeros(len(self), bool)
-        others = (getattr(self, field.name)[kept] for field in fields(self)[2:])
-        return LinkArrays(self.entity_ids, place[kept], *others)
+        position = np.searchsorted(rows, self.pair)
+        selected = rows[np.minimum(position, len(rows) - 1)] == self.pair if len(rows) else np.zeros(len(self), bool)
+        others = (getattr(self, field.name)[selected] for field in fields(self)[2:])
+        return LinkArrays(self.entity_ids, position[selected], *others)
 
 
 def link_arrays(links: pa.ListArray | pa.ChunkedArray, max_candidates: int) -> LinkArrays:

@@ -66,8 +66,8 @@ class CoherenceLinker:
                 for name, row in zip(text.names, probabilities, strict=False):
                     scores[text.index][name.key] = row[: len(name.rows)]
         return [
-            links_of([(name, known.get(name.key)) for name in names])
-            for names, known in zip(candidates, scores, strict=True)
+            links_of([(name, scored.get(name.key)) for name in names])
+            for names, scored in zip(candidates, scores, strict=True)
         ]
 
     def _buckets(self, candidates: Sequence[Sequence[NameCandidates]]) -> list[list[_Text]]:
@@ -77,9 +77,9 @@ class CoherenceLinker:
             names = {name.key: name for name in of_text if len(name.rows)}
             if len(names) < 2:
                 continue
-            kept = list(names.values())[:MOST_NAMES]
-            widest = max(len(name.rows) for name in kept)
-            sizes.setdefault((_padded(len(kept)), _padded(widest)), []).append(_Text(index, kept))
+            mentions = list(names.values())[:MOST_NAMES]
+            widest = max(len(name.rows) for name in mentions)
+            sizes.setdefault((_padded(len(mentions)), _padded(widest)), []).append(_Text(index, mentions))
         blocks = []
         for (names_padded, width), texts in sizes.items():
             step = max(1, _BLOCK // (names_padded * width * self._kb.dim * 4))

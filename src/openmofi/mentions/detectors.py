@@ -76,7 +76,9 @@ class UnionDetector:
             if isinstance(detector, Tagger):
                 tagged = detector.tagged(texts)
                 detected.append([mentions for mentions, _ in tagged])
-                function_words = [one | other for one, (_, other) in zip(function_words, tagged, strict=True)]
+                function_words = [
+                    words_before | other for words_before, (_, other) in zip(function_words, tagged, strict=True)
+                ]
             else:
                 detected.append(detector.detect(texts))
         return [
@@ -97,11 +99,13 @@ def _merge(lists: Sequence[Sequence[Mention]]) -> list[Mention]:
     spans: dict[tuple[int, int], list[Mention]] = {}
     for mention in itertools.chain.from_iterable(lists):
         spans.setdefault((mention.start, mention.end), []).append(mention)
-    kept: list[Mention] = []
+    merged: list[Mention] = []
     for (start, end), same_span in spans.items():  # in order of the first detector that found it, then by start
-        if all(end <= other.start or other.end <= start for other in kept):
-            kept.append(Mention(start, end, same_span[0].surface, "+".join(mention.detector for mention in same_span)))
-    return sorted(kept, key=lambda mention: mention.start)
+        if all(end <= other.start or other.end <= start for other in merged):
+            merged.append(
+                Mention(start, end, same_span[0].surface, "+".join(mention.detector for mention in same_span))
+            )
+    return sorted(merged, key=lambda mention: mention.start)
 
 
 def open_detector(spec: str, kb: KnowledgeBase) -> MentionDetector:
@@ -177,10 +181,10 @@ def detector_forms() -> str:
 
 def _languages(name: str) -> tuple[str, ...]:
     """The languages of `gazetteer?languages=A,B`; none of `gazetteer`."""
-    _, asked, query = name.partition("?")
+    _, has_query, query = name.partition("?")
     option, _, listed = query.partition("=")
     languages = tuple(code.strip() for code in listed.split(",") if code.strip())
-    if asked and (option != "languages" or not languages):
+    if has_query and (option != "languages" or not languages):
         raise UsageError(f"gazetteer's options {query!r} cannot be read.", "Use gazetteer?languages=en,de.")
     return languages
 

@@ -78,30 +78,30 @@ class NameFilter:
 
         Sorted by the first word, the longest first; length `LONGEST + 1` says that a longer name may begin there.
         """
-        asked = list(runs(words))
-        asked.append(asked[-1] * _LONGER)
-        run = np.concatenate(asked)
-        place = np.concatenate(
-            [np.arange(len(of_length)) * (LONGEST + 1) + LONGEST - number for number, of_length in enumerate(asked)]
+        by_length = list(runs(words))
+        by_length.append(by_length[-1] * _LONGER)
+        run = np.concatenate(by_length)
+        position = np.concatenate(
+            [np.arange(len(of_length)) * (LONGEST + 1) + LONGEST - number for number, of_length in enumerate(by_length)]
         )
         may_be = np.flatnonzero(self._may_hold(run))
-        found: NDArray[np.int64] = np.sort(place[may_be[self._holds(run[may_be])]])
-        return found
+        matching: NDArray[np.int64] = np.sort(position[may_be[self._holds(run[may_be])]])
+        return matching
 
     def _may_hold(self, runs: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        places = _first_bits(runs, len(self.bits) * 8)
-        return (self.bits[places >> 3] >> (places & 7).astype(np.uint8)) & 1 == 1
+        bit = _first_bits(runs, len(self.bits) * 8)
+        return (self.bits[bit >> 3] >> (bit & 7).astype(np.uint8)) & 1 == 1
 
     def _holds(self, runs: NDArray[np.uint64]) -> NDArray[np.bool_]:
         held = np.zeros(len(runs), bool)
         bucket = _first_bits(runs, len(self.buckets) - 1)
-        place, end = self.buckets[bucket].astype(np.int64), self.buckets[bucket + 1]
-        asked = np.flatnonzero(place < end)
-        while len(asked):
-            there = self.hashes[place[asked]]
-            held[asked] = there == runs[asked]
-            place[asked] += 1
-            asked = asked[(there < runs[asked]) & (place[asked] < end[asked])]
+        position, end = self.buckets[bucket].astype(np.int64), self.buckets[bucket + 1]
+        open_rows = np.flatnonzero(position < end)
+        while len(open_rows):
+            there = self.hashes[position[open_rows]]
+            held[open_rows] = there == runs[open_rows]
+            position[open_rows] += 1
+            open_rows = open_rows[(there < runs[open_rows]) & (position[open_rows] < end[open_rows])]
         return held
 
 
@@ -111,19 +111,19 @@ def _first_bits(runs: NDArray[np.uint64], count: int) -> NDArray[np.int64]:
 
 def filter_of(names: Iterable[str]) -> NameFilter:
     """The filter of names: 10 to 13 bytes a name, and about a second a million."""
-    names, found = iter(names), [np.zeros(0, np.uint64)]
+    names, hashed = iter(names), [np.zeros(0, np.uint64)]
     while block := list(islice(names, _BLOCK)):
         words, first, lengths = name_words(block)
         for length, run in enumerate(runs(words), 1):
-            found.append(run[first[lengths == length]])
-        found.append(run[first[lengths > LONGEST]] * _LONGER)
-    hashes = np.concatenate(found)
+            hashed.append(run[first[lengths == length]])
+        hashed.append(run[first[lengths > LONGEST]] * _LONGER)
+    hashes = np.concatenate(hashed)
     hashes.sort()  # numpy's own `unique` would hash them
     hashes = hashes[np.diff(hashes, prepend=hashes[:1] ^ np.uint64(1)) != 0]
     count = max(len(hashes), 1)
     bits = np.zeros(1 << max((count * _BITS_A_NAME).bit_length() - 3, 3), np.uint8)
-    places = _first_bits(hashes, len(bits) * 8)
-    np.bitwise_or.at(bits, places >> 3, np.uint8(1) << (places & 7).astype(np.uint8))
+    bit = _first_bits(hashes, len(bits) * 8)
+    np.bitwise_or.at(bits, bit >> 3, np.uint8(1) << (bit & 7).astype(np.uint8))
     size = 2 << (count // _NAMES_A_BUCKET).bit_length()
     buckets = np.searchsorted(_first_bits(hashes, size), np.arange(size + 1)).astype(np.uint32)
     return NameFilter(bits, buckets, hashes)
@@ -142,11 +142,11 @@ def open_filter(names: Callable[[], Iterator[str]], count: int, key: str) -> Nam
     if count >= _KEPT and key:
         with suppress(OpenMofiError, OSError, RuntimeError):  # a RuntimeError where there is no home
             path = cache_folder() / "names" / f"{key}-{_VERSION}.npy"
-            if kept := _mapped(path):
-                return kept
+            if stored := _mapped(path):
+                return stored
             with locked(path, lambda: _log.info("another process makes the filter of names; waiting")):
-                if kept := _mapped(path):
-                    return kept
+                if stored := _mapped(path):
+                    return stored
                 _log.info("a filter of %d names is made, once a machine", count)
                 made = filter_of(names())
                 with atomic_path(path) as temporary, open(temporary, "wb") as handle:
@@ -276,8 +276,8 @@ class GazetteerDetector:
         last = first + (LONGEST - shorter)
         if words.whole:  # a word of a token of several is none by itself
             begins, ends = words.whole
-            kept = begins[first] & (ends[last] | (shorter == 0))
-            first, last = first[kept], last[kept]
+            begins_and_ends = begins[first] & (ends[last] | (shorter == 0))
+            first, last = first[begins_and_ends], last[begins_and_ends]
         spans = []
         free = 0
         for start, end in zip(first.tolist(), last.tolist(), strict=True):
@@ -311,13 +311,13 @@ def _filter_key(kb: KnowledgeBase, settings: GazetteerSettings) -> str:
     digests = kb.manifest.counts.get("digests", {})
     if NAMES_MARISA not in digests or LINK_PROBABILITY not in digests:
         return ""
-    own = [
+    settings_of_filter = [
         digests.get(file, "")
         for file in (NAMES_MARISA, *further_files(kb.manifest.counts), LINK_PROBABILITY, LANGUAGES_FILE)
     ]
     return fingerprint(
         [
-            own,
+            settings_of_filter,
             settings.min_link_probability,
             sorted(settings.stop_names),
             settings.max_name_length,
@@ -329,10 +329,10 @@ def _filter_key(kb: KnowledgeBase, settings: GazetteerSettings) -> str:
 def _blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
     """Texts in blocks that are read at once; a longer text than such a block is one."""
     start = characters = 0
-    for place, text in enumerate(texts):
-        if place - start == _TEXTS or characters > _CHARACTERS:
-            yield texts[start:place]
-            start, characters = place, 0
+    for number, text in enumerate(texts):
+        if number - start == _TEXTS or characters > _CHARACTERS:
+            yield texts[start:number]
+            start, characters = number, 0
         characters += len(text)
     if start < len(texts):
         yield texts[start:]

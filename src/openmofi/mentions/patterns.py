@@ -64,8 +64,8 @@ def readable(text: str, names: Names) -> Readable:
         for match in _ENTITY.finditer(text)
         if match["name"].startswith("#") or f"{match['name']};" in html5
     ]
-    taken = {place for start, end, _ in edits for place in range(start, end)}
-    edits += [(place, place + 1, " ") for place, letter in enumerate(text) if letter == "_"]
+    taken = {position for start, end, _ in edits for position in range(start, end)}
+    edits += [(position, position + 1, " ") for position, letter in enumerate(text) if letter == "_"]
     for word in _JOINED.finditer(text):
         seams = [seam.start() + word.start() for seam in _SEAM.finditer(word.group())]
         if seams and word.start() not in taken and names.get(fold_token(word.group()), -1) < 0:

@@ -101,12 +101,12 @@ def summary(texts: Sequence[str], images: Sequence[str]) -> pa.Table:
     bits = np.array([1 << (int(digits or "0", 16) % 64) for digits in distinct], np.uint64)
     parts = [words.ngrams(length) for length in _LENGTHS]
     ngram = np.concatenate([hashes for hashes, _ in parts])
-    shown = image[words.row[np.concatenate([first for _, first in parts])]] if len(ngram) else np.zeros(0, np.int64)
-    order = np.lexsort((shown, ngram))
-    ngram, shown = ngram[order], shown[order]
+    image_of = image[words.row[np.concatenate([first for _, first in parts])]] if len(ngram) else np.zeros(0, np.int64)
+    order = np.lexsort((image_of, ngram))
+    ngram, image_of = ngram[order], image_of[order]
     new = np.ones(len(ngram), bool)
-    new[1:] = (ngram[1:] != ngram[:-1]) | (shown[1:] != shown[:-1])
-    return _summed(ngram[new], np.ones(int(new.sum()), np.int64), bits[shown[new]])
+    new[1:] = (ngram[1:] != ngram[:-1]) | (image_of[1:] != image_of[:-1])
+    return _summed(ngram[new], np.ones(int(new.sum()), np.int64), bits[image_of[new]])
 
 
 def _summed(ngram: Hashes, images: Ints, sketch: Hashes) -> pa.Table:
@@ -161,18 +161,18 @@ class RepeatMerge:
         first[first < second] = np.iinfo(np.uint32).max
         return first
 
-    def kept(self, blocks: Iterable[pa.Table], sketch: NDArray[Any]) -> pa.Table:
+    def counted(self, blocks: Iterable[pa.Table], sketch: NDArray[Any]) -> pa.Table:
         """N-grams that may stand with enough images."""
         least, bits = least_images(self.pairs), self._bits
-        kept, held = [NGRAMS.empty_table()], 0
+        tables, held = [NGRAMS.empty_table()], 0
         for table in blocks:
             ngram = table["ngram"].to_numpy()
             estimate = np.minimum(*(sketch[number][_cell(ngram, number, bits)] for number in range(2)))
-            kept.append(table.filter(pa.array(estimate >= least)))
-            held += len(kept[-1])
-            if held >= max(_HELD_ROWS, len(kept[0])):
-                kept, held = [_joined(kept)], 0
-        return _joined(kept)
+            tables.append(table.filter(pa.array(estimate >= least)))
+            held += len(tables[-1])
+            if held >= max(_HELD_ROWS, len(tables[0])):
+                tables, held = [_joined(tables)], 0
+        return _joined(tables)
 
     def joined(self, parts: Iterable[pa.Table]) -> pa.Table:
         """N-grams that stand with enough images, which are distinct enough."""
@@ -236,11 +236,11 @@ class Repeats:
 
     def _images(self, ngram: Hashes) -> Ints:
         """In how many images' texts; 0 for what is not repeated."""
-        known, images = self._ngrams
-        if not len(known):
+        ngrams, images = self._ngrams
+        if not len(ngrams):
             return np.zeros(len(ngram), np.int64)
-        position = np.minimum(np.searchsorted(known, ngram), len(known) - 1)
-        return np.where(known[position] == ngram, images[position], 0)
+        position = np.minimum(np.searchsorted(ngrams, ngram), len(ngrams) - 1)
+        return np.where(ngrams[position] == ngram, images[position], 0)
 
     def of_texts(self, texts: Sequence[str]) -> dict[int, RepeatedText]:
         """What is repeated in texts: number of a text → its share; texts without are left out."""
@@ -281,16 +281,16 @@ def _runs(fixed: Bools, together: Bools, row: Ints) -> Ints:
     A phrase of a run may also stand freely beside one: neighbours that are no repeated bigram are of two runs.
     """
     run = np.full(len(fixed), -1, np.int64)
-    place = np.flatnonzero(fixed)
-    if not len(place):
+    position = np.flatnonzero(fixed)
+    if not len(position):
         return run
-    gap = np.diff(place)
-    apart = (gap > 2) | ((gap == 1) & ~together[place[:-1]]) | (np.diff(row[place]) != 0)
+    gap = np.diff(position)
+    apart = (gap > 2) | ((gap == 1) & ~together[position[:-1]]) | (np.diff(row[position]) != 0)
     new = np.concatenate([[True], apart])
     starts = np.flatnonzero(new)
-    counts = np.diff(np.append(starts, len(place)))
+    counts = np.diff(np.append(starts, len(position)))
     for start, count in zip(starts[counts >= RUN].tolist(), counts[counts >= RUN].tolist(), strict=True):
-        run[place[start] : place[start + count - 1] + 1] = start
+        run[position[start] : position[start + count - 1] + 1] = start
     return run
 
 

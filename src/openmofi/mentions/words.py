@@ -223,7 +223,7 @@ def _matched(
     ends: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Starts and ends of tokens; those of some texts are found anew, by the pattern."""
-    kept = ~np.isin(np.searchsorted(text_starts, starts, side="right") - 1, numbers)
+    unchanged = ~np.isin(np.searchsorted(text_starts, starts, side="right") - 1, numbers)
     spans = [
         np.array([match.span() for match in token_pattern(texts[number]).finditer(texts[number])], np.int64).reshape(
             -1, 2
@@ -231,8 +231,8 @@ def _matched(
         + text_starts[number]
         for number in numbers.tolist()
     ]
-    found = np.concatenate(spans)
-    starts, ends = np.concatenate([starts[kept], found[:, 0]]), np.concatenate([ends[kept], found[:, 1]])
+    matched = np.concatenate(spans)
+    starts, ends = np.concatenate([starts[unchanged], matched[:, 0]]), np.concatenate([ends[unchanged], matched[:, 1]])
     order = np.argsort(starts)
     return starts[order], ends[order]
 

@@ -262,9 +262,9 @@ def present(paths: Iterable[str]) -> set[str]:
     Raises:
         OSError, ValueError, MissingExtraError: see `open_address`.
     """
-    asked = set(paths)
-    return asked & {
-        f"{folder}/{name}" for folder in {path.rpartition("/")[0] for path in asked} for name in names_in(folder)
+    wanted = set(paths)
+    return wanted & {
+        f"{folder}/{name}" for folder in {path.rpartition("/")[0] for path in wanted} for name in names_in(folder)
     }
 
 

@@ -185,8 +185,8 @@ def write_table(path: str | Path, table: pa.Table, notes: Mapping[str, str] | No
     `notes` are added to the file's schema metadata; `footers.table_footer` reads them back without reading rows.
     """
     if notes:
-        kept = {**(table.schema.metadata or {}), **{k.encode(): v.encode() for k, v in notes.items()}}
-        table = table.replace_schema_metadata(kept)
+        metadata = {**(table.schema.metadata or {}), **{k.encode(): v.encode() for k, v in notes.items()}}
+        table = table.replace_schema_metadata(metadata)
     # Arrow takes a path only where it is UTF-8.
     with atomic_path(path) as temporary, open(temporary, "wb") as handle:
         pq.write_table(table, handle, compression="zstd")

@@ -81,13 +81,13 @@ def _make_room(size: int) -> None:
         return
     _written = 0
     limit = float(os.environ.get("OPENMOFI_COPIES_GIB") or _GIB) * 2**30
-    found = []
+    copies = []
     with os.scandir(cache_folder() / "copies") as entries:
         for entry in entries:
             with suppress(OSError):  # another process has removed it
-                found.append((entry.stat().st_mtime, entry.stat().st_size, entry.path))
-    total = size + sum(size for _, size, _ in found)
-    for _, freed, path in sorted(found):
+                copies.append((entry.stat().st_mtime, entry.stat().st_size, entry.path))
+    total = size + sum(size for _, size, _ in copies)
+    for _, freed, path in sorted(copies):
         if total <= limit:
             return
         with suppress(OSError):

@@ -41,13 +41,13 @@ def _fetched(address: str | Path) -> Path:
     try:
         filesystem, root = filesystem_of(address)
         with store_errors(address):
-            found = {
+            fetched = {
                 str(name)[len(root.rstrip("/")) + 1 :]: info
                 for name, info in filesystem.find(root, detail=True).items()
             }
     except (OSError, ValueError) as error:
         raise OpenMofiError(f"{address} cannot be listed: {error}.", "Check the path.") from error
-    names = sorted(name for name in found if name and not any(map(is_hidden, name.split("/"))))
+    names = sorted(name for name in fetched if name and not any(map(is_hidden, name.split("/"))))
     if not names:
         raise OpenMofiError(f"{address} is missing: nothing is stored there.", "Check the path.")
     stamp = fingerprint(
@@ -57,7 +57,7 @@ def _fetched(address: str | Path) -> Path:
                 [
                     name,
                     *(
-                        str(found[name].get(key, ""))
+                        str(fetched[name].get(key, ""))
                         for key in ("size", "ETag", "etag", "LastModified", "mtime", "last_modified")
                     ),
                 ]

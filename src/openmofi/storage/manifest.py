@@ -332,24 +332,24 @@ def finish_manifest(folder: str | Path, manifest: Manifest, counts: Mapping[str,
 
 def output_stamp(folder: str | Path, *parts: str) -> str:
     """Fingerprint of the names and sizes of the files in `folder` and in its sub-folders `parts`: a listing each."""
-    found = [(part, name, size) for part in ("", *parts) for name, size in _files(f"{folder}/{part}".rstrip("/"))]
-    return fingerprint(sorted(each for each in found if each[1] != MANIFEST))
+    listed = [(part, name, size) for part in ("", *parts) for name, size in _files(f"{folder}/{part}".rstrip("/"))]
+    return fingerprint(sorted(each for each in listed if each[1] != MANIFEST))
 
 
 def _files(folder: str) -> Iterator[tuple[str, int]]:
     """Names and sizes of the files in a folder, which need not exist; hidden ones left out."""
-    filesystem, place = filesystem_of(folder)
+    filesystem, root = filesystem_of(folder)
     if is_remote(folder):
         with store_errors(folder):
-            listed = filesystem.ls(place, detail=True) if filesystem.isdir(place) else []
+            listed = filesystem.ls(root, detail=True) if filesystem.isdir(root) else []
         yield from (
             (str(file["name"]).rpartition("/")[2], int(file["size"]))
             for file in listed
             if file["type"] == "file" and not is_hidden(file["name"])
         )
-    elif Path(place).is_dir():
+    elif Path(root).is_dir():
         # As fsspec's listing says it, whose entries take a kilobyte each.
-        with os.scandir(place) as entries:
+        with os.scandir(root) as entries:
             yield from (
                 (entry.name, entry.stat().st_size)
                 for entry in entries

@@ -41,18 +41,18 @@ _SETTLED_SECONDS = 2.0
 
 def known_fingerprints(versions: Mapping[str, Version]) -> dict[str, str]:
     """Address → fingerprint, of what has still the version that it was taken of."""
-    known: dict[str, str] = {}
-    asked = [(address, version) for address, version in versions.items() if _is_kept(address, version)]
-    if not asked:
-        return known
+    fingerprints: dict[str, str] = {}
+    cached = [(address, version) for address, version in versions.items() if _is_kept(address, version)]
+    if not cached:
+        return fingerprints
     with suppress(sqlite3.Error, OSError), _opened() as table:
-        for address, version in asked:
+        for address, version in cached:
             if row := table.execute(
                 "SELECT fingerprint FROM taken WHERE address = ? AND size = ? AND tag = ?",
                 (_kept_as(address), version.size, version.tag),
             ).fetchone():
-                known[address] = str(row[0])
-    return known
+                fingerprints[address] = str(row[0])
+    return fingerprints
 
 
 def keep_fingerprints(versions: Mapping[str, Version], taken: Mapping[str, str]) -> None:
@@ -130,8 +130,8 @@ def file_fingerprint(path: str | Path) -> str:
     """
     version = version_of_path(path)
     versions = {str(path): version} if version else {}
-    if known := known_fingerprints(versions):
-        return known[str(path)]
+    if fingerprints := known_fingerprints(versions):
+        return fingerprints[str(path)]
     value = content_fingerprint(path)
     keep_fingerprints(versions, {str(path): value})
     return value
@@ -316,9 +316,9 @@ def _stem(name: str) -> str:
 
 def _readable(names: Sequence[str]) -> list[str]:
     """The shards among files: hidden ones are half-written, a Parquet file of a tar's name is img2dataset's log."""
-    shown = sorted(name for name in names if not _base(name).startswith("."))
-    tars = {_stem(name) for name in shown if name.endswith(TARS)}
-    return [name for name in shown if name.endswith(TARS) or (name.endswith(".parquet") and _stem(name) not in tars)]
+    visible = sorted(name for name in names if not _base(name).startswith("."))
+    tars = {_stem(name) for name in visible if name.endswith(TARS)}
+    return [name for name in visible if name.endswith(TARS) or (name.endswith(".parquet") and _stem(name) not in tars)]
 
 
 def _folder(filesystem: Any, path: str) -> list[str]:

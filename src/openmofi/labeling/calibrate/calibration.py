@@ -204,8 +204,8 @@ class Calibration:
             return self
         weight = candidates / (candidates + _WORTH)
         ratio, sibling, companion = (
-            _plain(weight * own + (1 - weight) * np.interp(self.centres, stored.centres, other))
-            for own, other in zip(self._curves(), stored._curves(), strict=True)
+            _plain(weight * mine + (1 - weight) * np.interp(self.centres, stored.centres, other))
+            for mine, other in zip(self._curves(), stored._curves(), strict=True)
         )
         shown = expit(weight * logit(self.shown) + (1 - weight) * logit(np.clip(stored.shown, 1e-4, 0.9999)))
         return replace(

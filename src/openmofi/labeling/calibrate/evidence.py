@@ -135,8 +135,8 @@ def _of_source(pair: Ints, source: Ints, draw: np.random.Generator) -> Ints:
     group = np.searchsorted(np.unique(source[pairs]), source[pair])
     candidates = np.flatnonzero(counts[group] > 1)
     of_group = group[candidates]
-    place = starts[of_group] + (draw.random(len(candidates)) * counts[of_group]).astype(np.int64)
-    return np.stack([candidates, pairs[place]])
+    chosen = starts[of_group] + (draw.random(len(candidates)) * counts[of_group]).astype(np.int64)
+    return np.stack([candidates, pairs[chosen]])
 
 
 REFERENCE = 2048

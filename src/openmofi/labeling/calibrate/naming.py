@@ -43,8 +43,8 @@ class Offsets:
         """(n,) of each entity; 0 where it is unknown."""
         if not len(self.entity):
             return np.zeros(len(entity))
-        place = np.minimum(np.searchsorted(self.entity, entity), len(self.entity) - 1)
-        return np.where(self.entity[place] == entity, self.value[place], 0.0)
+        position = np.minimum(np.searchsorted(self.entity, entity), len(self.entity) - 1)
+        return np.where(self.entity[position] == entity, self.value[position], 0.0)
 
 
 def entity_offsets(evidence: Floats, entity: Ints) -> Offsets:
@@ -99,10 +99,10 @@ class Naming:
         """
         by_entity = np.array([self.entities.get(identifier, 1.0) for identifier in ids], np.float64)
         factor = (by_entity * type_factor(log_odds))[entity] if len(ids) else np.zeros(0)
-        known = np.array([text in self.senses for text in names], bool)
+        has_sense = np.array([text in self.senses for text in names], bool)
         if len(self.places):
             factor = factor * np.array(self.places, np.float64)[place]
-        for row in np.flatnonzero(known[name]) if len(names) else ():
+        for row in np.flatnonzero(has_sense[name]) if len(names) else ():
             factor[row] *= self.senses[names[name[row]]].get(ids[entity[row]], 1.0)
         return factor
 
@@ -136,13 +136,13 @@ def learned_naming(
         weight: (n,) of each candidate's pair.
         ids, entity, names, name, place: see `Naming.factors`.
     """
-    found, expected = shown * weight, np.asarray(link, np.float64) * weight
-    expected *= found.sum() / max(float(expected.sum()), 1e-9)
-    by_place = _factor(found, expected, place, PLACES, _PLACE_COUNT)
+    shown_weight, expected = shown * weight, np.asarray(link, np.float64) * weight
+    expected *= shown_weight.sum() / max(float(expected.sum()), 1e-9)
+    by_place = _factor(shown_weight, expected, place, PLACES, _PLACE_COUNT)
     expected *= by_place[place]
-    by_entity = _factor(found, expected, entity, len(ids), _ENTITY_COUNT)
+    by_entity = _factor(shown_weight, expected, entity, len(ids), _ENTITY_COUNT)
     distinct, sense = np.unique(name * max(len(ids), 1) + entity, return_inverse=True)
-    by_sense = _factor(found, expected * by_entity[entity], sense, len(distinct), _SENSE_COUNT)
+    by_sense = _factor(shown_weight, expected * by_entity[entity], sense, len(distinct), _SENSE_COUNT)
     senses: dict[str, dict[str, float]] = {}
     for code, factor in zip(distinct.tolist(), by_sense.tolist(), strict=True):
         if abs(np.log(factor)) > _WORTH:

@@ -83,14 +83,14 @@ def _components(centred: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDAr
     there are fewer images than directions, the axes beyond their span are 0.
     """
     rows, size = centred.shape
-    kept = min(size, _DIMENSIONS)
+    dimensions = min(size, _DIMENSIONS)
     if rows > size:
-        variance, axes = eigh(centred.T @ centred / np.float32(rows), subset_by_index=(size - kept, size - 1))
+        variance, axes = eigh(centred.T @ centred / np.float32(rows), subset_by_index=(size - dimensions, size - 1))
         return np.sqrt(np.maximum(variance[::-1], 0.0)), axes[:, ::-1]
     _, singular, directions = np.linalg.svd(centred, full_matrices=False)
-    deviation, axes = np.zeros(kept, np.float32), np.zeros((size, kept), np.float32)
-    found = min(rows, kept)
-    deviation[:found], axes[:, :found] = singular[:found] / np.sqrt(rows), directions[:found].T
+    deviation, axes = np.zeros(dimensions, np.float32), np.zeros((size, dimensions), np.float32)
+    available = min(rows, dimensions)
+    deviation[:available], axes[:, :available] = singular[:available] / np.sqrt(rows), directions[:available].T
     return deviation, axes
 
 
@@ -137,10 +137,12 @@ class Gallery:
 
     def naming(self, ids: Sequence[str]) -> Gallery:
         """The same witnesses, of these entities."""
-        place = self.places(pa.array(ids, pa.string()))
-        column = np.flatnonzero(place >= 0)
-        kept = self.weights.tocsc()[:, place[column]].tocoo()
-        weights = csr_array((kept.data, (kept.coords[0], column[kept.coords[1]])), shape=(len(self), len(ids)))
+        column_of_id = self.places(pa.array(ids, pa.string()))
+        column = np.flatnonzero(column_of_id >= 0)
+        selected = self.weights.tocsc()[:, column_of_id[column]].tocoo()
+        weights = csr_array(
+            (selected.data, (selected.coords[0], column[selected.coords[1]])), shape=(len(self), len(ids))
+        )
         return replace(self, ids=pa.array(ids, pa.string()), weights=weights)
 
     def nearest(self, images: Floats, words: csr_array, own: Ints | None = None) -> csr_array:
@@ -172,9 +174,9 @@ class Gallery:
             least = np.minimum(np.diff(words[part].indptr)[row], size[best.ravel()])
             alike = (shared >= _SHARED_WORDS) & (shared > _SHARED_PART * least)
             usable = ~alike.reshape(best.shape) & (np.take_along_axis(similarity, best, axis=1) > -2.0)
-            chosen, place = np.nonzero(usable & (np.cumsum(usable, axis=1) <= count))
+            chosen, position = np.nonzero(usable & (np.cumsum(usable, axis=1) <= count))
             rows.append(chosen + start)
-            columns.append(best[chosen, place])
+            columns.append(best[chosen, position])
         row, column = np.concatenate(rows), np.concatenate(columns)
         return csr_array((np.ones(len(row), np.float32), (row, column)), shape=(len(images), len(self)))
 
@@ -187,9 +189,9 @@ class Gallery:
             nearest: see there.
             row, entity: (n,) the images' candidates, see `votes`.
         """
-        known = entity >= 0
+        in_gallery = entity >= 0
         named = csr_array(
-            (np.ones(int(known.sum()), np.float32), (row[known], entity[known])),
+            (np.ones(int(in_gallery.sum()), np.float32), (row[in_gallery], entity[in_gallery])),
             shape=(nearest.shape[0], self.weights.shape[1]),
         )
         named.data[:] = 1.0
@@ -288,8 +290,8 @@ def greatest(values: NDArray[np.float32], count: int) -> Ints:
     order = np.lexsort((-values[row, column], row))
     starts = np.searchsorted(row, np.arange(rows))
     # `row` is ascending, and stays so.
-    kept = np.arange(len(row)) - starts[row] < count
-    return column[order][kept].reshape(rows, count)
+    among_first = np.arange(len(row)) - starts[row] < count
+    return column[order][among_first].reshape(rows, count)
 
 
 def hashed_words(texts: Sequence[str]) -> csr_array:
@@ -324,5 +326,5 @@ def _at(table: csr_array, row: Ints, column: Ints) -> Floats:
     width = table.shape[1]
     held = np.repeat(np.arange(table.shape[0]), np.diff(table.indptr)) * width + table.indices
     wanted = row * width + column
-    place = np.minimum(np.searchsorted(held, wanted), len(held) - 1)
-    return np.where(held[place] == wanted, table.data[place], 0.0) if len(held) else np.zeros(len(row))
+    position = np.minimum(np.searchsorted(held, wanted), len(held) - 1)
+    return np.where(held[position] == wanted, table.data[position], 0.0) if len(held) else np.zeros(len(row))

@@ -75,10 +75,12 @@ class JudgedSample:
         near: Bools | None = None,
     ) -> JudgedSample:
         """Of (n,) and (m,) evidence without offsets and with votes, and what the calibration makes of it."""
-        own, others = (np.interp(values, calibration.centres, calibration.log_ratio) for values in (real, decoys))
+        candidates, others = (
+            np.interp(values, calibration.centres, calibration.log_ratio) for values in (real, decoys)
+        )
         return cls(
             probability,
-            own,
+            candidates,
             evidence.group,
             evidence.pair,
             others,

@@ -155,25 +155,25 @@ def fit_rounds(sample: CalibrationSample, *, rescue: int = 2) -> Fitted:
         assert gallery is not None
         gallery = gallery.weighing(evidence.pair, evidence.entity, best.probability)
         tried = _fit(sample, real, decoys, best.link, gallery, *_votes(sample, gallery))
-        kept = tried.log_likelihood > best.log_likelihood
-        rounds.append(_told(f"rescue {number + 1}", tried, kept))
-        if not kept:
+        is_better = tried.log_likelihood > best.log_likelihood
+        rounds.append(_told(f"rescue {number + 1}", tried, is_better))
+        if not is_better:
             break
         best = tried
     values = {
         sample.ids[number]: float(value) for number, value in zip(offsets.entity, offsets.value, strict=True) if value
     }
     report = {**best.calibration.report, "rounds": rounds}
-    found = Fitted(
+    fitted = Fitted(
         replace(best.calibration, offsets=values, naming=naming, report=report),
         best.gallery,
         best.probability,
         best.real,
         best.decoys,
     )
-    modest = humility(found.judged(sample, 0.5))
+    modest = humility(fitted.judged(sample, 0.5))
     return replace(
-        found, calibration=replace(found.calibration, humility=modest), probability=humbled(best.probability, modest)
+        fitted, calibration=replace(fitted.calibration, humility=modest), probability=humbled(best.probability, modest)
     )
 
 
@@ -202,17 +202,17 @@ def estimated(sample: CalibrationSample, known: Calibration | None, *, rescue: i
     """
     if known and not sample.enough:
         return judged_by(sample, replace(known, source="stored"), sample.gallery)
-    own = fit_rounds(sample, rescue=rescue)
+    fresh = fit_rounds(sample, rescue=rescue)
     if not known:
-        return own
-    blended = own.calibration.blended(known, len(sample.evidence.real))
-    return own if blended is own.calibration else judged_by(sample, blended, own.gallery)
+        return fresh
+    blended = fresh.calibration.blended(known, len(sample.evidence.real))
+    return fresh if blended is fresh.calibration else judged_by(sample, blended, fresh.gallery)
 
 
 def _without_votes(sample: CalibrationSample, link: Doubles) -> tuple[Offsets, Calibration]:
     """The offsets, or none where that is likelier, and a calibration without votes; of at most 20,000 candidates."""
     evidence = sample.evidence
-    found = entity_offsets(evidence.random, evidence.random_entity)
+    offsets = entity_offsets(evidence.random, evidence.random_entity)
     end = int(np.searchsorted(evidence.group, evidence.group[min(len(evidence.real), _TRIED_ON) - 1], "right"))
     decoys = np.flatnonzero(evidence.candidate < end)
     if len(decoys) < MINIMUM:
@@ -227,8 +227,8 @@ def _without_votes(sample: CalibrationSample, link: Doubles) -> tuple[Offsets, C
             evidence.decoys[decoys] - tried.of(evidence.decoy_entity[decoys]),
         )
 
-    none = Offsets(found.entity[:0], found.value[:0])
-    tries = [(tried, fitted(tried)) for tried in ((none, found) if found.value.any() else (none,))]
+    none = Offsets(offsets.entity[:0], offsets.value[:0])
+    tries = [(tried, fitted(tried)) for tried in ((none, offsets) if offsets.value.any() else (none,))]
     return max(tries, key=lambda each: float(each[1].report["log_likelihood"]))
 
 
@@ -237,10 +237,10 @@ def _votes(sample: CalibrationSample, gallery: Gallery) -> tuple[Doubles, Double
     evidence = sample.evidence
     assert sample.nearest is not None
     nearest = gallery.split(sample.nearest, evidence.pair, evidence.entity)
-    own = None if sample.foreign else evidence.pair[evidence.candidate]
+    own_pair = None if sample.foreign else evidence.pair[evidence.candidate]
     return (
         gallery.votes(nearest, evidence.pair, evidence.entity),
-        gallery.votes(nearest, evidence.other, evidence.decoy_entity, own),
+        gallery.votes(nearest, evidence.other, evidence.decoy_entity, own_pair),
     )
 
 

@@ -65,8 +65,8 @@ def read_listing(path: str, settings: ReadSettings, *, paths_only: bool = False)
             "Give the folder of each split.",
         )
     rows, files = RowPairs(settings), ImageFiles(path, settings, paths_only=paths_only)
-    for key, place, text, url in _entries(path, raw, settings):
-        location = identifier(place)
+    for key, address, text, url in _entries(path, raw, settings):
+        location = identifier(address)
         image = None if location is None else files.image(str(location))
         if image is None and location is not None and "info" in raw and not paths_only:
             image = files.image(f"images/{location}")
@@ -155,15 +155,15 @@ def _classified(path: str, labels: Mapping[str, Any]) -> Iterator[_Entry]:
     """Of a `FiftyOneImageClassificationDataset`: the text that we export, or else the labels."""
     folder = path.rpartition("/")[0] or "."
     try:
-        places: Mapping[str, Any] = _json(f"{folder}/{_DATA}")
+        folders: Mapping[str, Any] = _json(f"{folder}/{_DATA}")
     except OpenMofiError:
-        places = {}
-    beside = {} if places else {PurePosixPath(name).stem: f"data/{name}" for name in _names(f"{folder}/data")}
+        folders = {}
+    beside = {} if folders else {PurePosixPath(name).stem: f"data/{name}" for name in _names(f"{folder}/data")}
     for name, value in labels.items():
         given = [each for each in (value if isinstance(value, list) else [value]) if each is not None]
         about = given[0].get("attributes", {}) if given and isinstance(given[0], dict) else {}
         text = about.get("text") or "\n".join(str(each["label"] if isinstance(each, dict) else each) for each in given)
-        yield name, places.get(name) or beside.get(name), text or None, None
+        yield name, folders.get(name) or beside.get(name), text or None, None
 
 
 def _names(folder: str) -> list[str]:

@@ -179,8 +179,8 @@ def raise_if_of_machine(error: Exception, believable: int | None = None) -> None
     """
     # Arrow reports damaged pages as OSError too, but without an error number of the system.
     if isinstance(error, MemoryError):
-        asked = _ASKED.search(str(error))
-        if believable is None or asked is None or int(asked[1]) <= believable:
+        allocation = _ASKED.search(str(error))
+        if believable is None or allocation is None or int(allocation[1]) <= believable:
             raise error
     if isinstance(error, OSError) and error.errno is not None:
         raise error
