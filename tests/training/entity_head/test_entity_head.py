@@ -19,15 +19,15 @@ from openmofi.training.model import build_model, inputs_of
 from openmofi.training.recipe.rules import load_recipe
 from openmofi.training.recipe.schema import ModelSettings
 
-SETTINGS = [
-    "run.steps=12",
-    "run.evaluate.every=6",
-    "optimizer.warmup=2",
-    "data.batch_size=32",
-    "run.threads=1",
-    "run.evaluate.held_out=0.4",
-    "model.nested=[32, 8]",
-]
+SETTINGS = {
+    "steps": 12,
+    "run.evaluate.every": 6,
+    "warmup": 2,
+    "batch_size": 32,
+    "run.threads": 1,
+    "held_out": 0.4,
+    "nested": (32, 8),
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +40,8 @@ def run(small_world, small_encoder, labelled, tmp_path_factory):
         labels=labelled,
         encoder=small_encoder,
         kb=small_world.kb,
-        settings=SETTINGS,
         progress=False,
+        **SETTINGS,
     )
 
 
