@@ -26,7 +26,7 @@ def _all() -> dict[str, dict[str, EntryPoint]]:
 
 
 def _in_working_directory(point: EntryPoint) -> bool:
-    """Whether the package lies there, as in a stranger's folder from which Python was started: none is installed so."""
+    """Whether the package lies there, as in a stranger's folder; an installed one never does."""
     return point.dist is not None and Path(str(point.dist.locate_file(""))).resolve() == Path.cwd()
 
 

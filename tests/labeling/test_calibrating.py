@@ -13,7 +13,7 @@ from openmofi.engine import LocalEngine, Quiet
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling import label_job
 from openmofi.labeling.calibrate.calibration import Calibration, advice
-from openmofi.labeling.calibrate.evidence import Scorer, reference_sample
+from openmofi.labeling.calibrate.evidence import Scorer, reference_entities
 from openmofi.labeling.calibrate.naming import Naming
 from openmofi.labeling.job import read_corpus
 from openmofi.labeling.label_job import LabelJob, corpus_sample
@@ -96,7 +96,7 @@ def test_too_many_pairs_are_drawn_from_every_shard_alike(small_world, small_enco
     encoder, settings = open_encoder(small_encoder), LabelSettings()
     shards, kb = expand_shards([str(small_world.shards)]), KnowledgeBase.open(small_world.kb)
     corpus = read_corpus(shards, kb, encoder, settings, labelled, LocalEngine(), Quiet())
-    scorer = Scorer.of(encoder, corpus.entities, reference_sample(corpus.entities.ids, 0), 10.0)
+    scorer = Scorer.of(encoder, corpus.entities, reference_entities(corpus.entities.ids, 0), 10.0)
     parts = []
     gather = label_job.gather_evidence
     monkeypatch.setattr(label_job, "gather_evidence", lambda *given: parts.append(gather(*given)) or parts[-1])

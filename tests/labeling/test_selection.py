@@ -11,7 +11,7 @@ from openmofi.encoders.companions import FITTED, ClassVectors, Companions, Folds
 from openmofi.errors import UsageError
 from openmofi.features.entity_table import EntityEmbeddings, EntityFeatures
 from openmofi.labeling.calibrate.calibration import Calibration
-from openmofi.labeling.calibrate.evidence import ImageEvidence, Scorer, View, gather_evidence, reference_sample
+from openmofi.labeling.calibrate.evidence import ImageEvidence, Scorer, View, gather_evidence, reference_entities
 from openmofi.labeling.judge import CorpusContext, Opinion, select
 from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
 from openmofi.labeling.tables import first_of_each, link_arrays
@@ -221,10 +221,10 @@ def test_a_page_is_judged_by_the_fold_without_it_and_what_is_new_by_the_whole():
 
 def test_a_reference_is_seeded_sorted_and_bounded():
     ids = pa.array([f"e{number:05d}" for number in range(5000)])
-    found = reference_sample(ids, 3)
-    assert found == reference_sample(ids, 3) == sorted(found)
+    found = reference_entities(ids, 3)
+    assert found == reference_entities(ids, 3) == sorted(found)
     assert len(found) == 2048
-    assert reference_sample(ids[:10], 3) == ids[:10].to_pylist()
+    assert reference_entities(ids[:10], 3) == ids[:10].to_pylist()
 
 
 @pytest.mark.parametrize(

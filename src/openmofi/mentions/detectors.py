@@ -21,7 +21,11 @@ class MentionDetector(Protocol):
     name: str
 
     def detect(self, texts: Sequence[str]) -> list[list[Mention]]:
-        """For each text its mentions, sorted by start, none overlapping another; empty texts give none."""
+        """For each text its mentions, sorted by start, none overlapping another; empty texts give none.
+
+        Texts come as `openmofi.mentions.patterns.readable` gives them: HTML entities are resolved, CamelCase is split,
+        and `_` is a space; mentions are spans of these.
+        """
 
 
 @runtime_checkable
@@ -37,7 +41,7 @@ class DetectorKind:
     """A detector that a package adds as an entry point of `openmofi.detectors`; its spec is `NAME:ARGUMENT`.
 
     Attributes:
-        form: the spec for people, such as `spacy[:MODEL]`.
+        form: the spec for people, such as `spacy[:MODEL]`; what counts is the entry point's name.
         check: raises a `UsageError` for an argument ("" for none) that cannot be used, without opening anything.
         open: opens the detector for a knowledge base, given the argument.
         fingerprint: identifies the detector's content, given the argument; "" where its name says all.
@@ -130,7 +134,7 @@ def open_detector(spec: str, kb: KnowledgeBase) -> MentionDetector:
 
 
 def _open(kind: str, argument: str, kb: KnowledgeBase) -> MentionDetector:
-    if kind.startswith(GAZETTEER):
+    if _is_gazetteer(kind):
         return GazetteerDetector(kb, GazetteerSettings(languages=_languages(kind)))
     detector: MentionDetector = extension(_GROUP, kind).open(kb, argument)
     return detector
@@ -152,7 +156,7 @@ def detector_names(spec: str) -> list[str]:
             raise UsageError(f"Unknown mention detector {name!r}.", f"Use {detector_forms()}.")
         else:
             extension(_GROUP, kind).check(argument)
-        kinds.append(GAZETTEER if kind.startswith(GAZETTEER) else name)
+        kinds.append(GAZETTEER if _is_gazetteer(kind) else name)
     if len(set(kinds)) < len(kinds):
         raise UsageError(f"The detectors {spec!r} repeat a name.")
     return names
@@ -170,7 +174,14 @@ def detector_fingerprint(spec: str) -> str:
 
 def _identity(name: str) -> str:
     kind, _, argument = name.partition(":")
-    return f"{kind}:{extension(_GROUP, kind).fingerprint(argument)}" if argument else name
+    if _is_gazetteer(kind):
+        return name
+    content = extension(_GROUP, kind).fingerprint(argument)
+    return f"{kind}:{content}" if content else kind
+
+
+def _is_gazetteer(kind: str) -> bool:
+    return kind.partition("?")[0] == GAZETTEER
 
 
 def detector_forms() -> str:

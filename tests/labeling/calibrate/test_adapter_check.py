@@ -75,7 +75,7 @@ def test_pairs_of_one_group_count_as_one():
             probability=np.tile(judged.probability, 8),
             mention=pair,
             pair=pair,
-            source=np.tile(np.arange(PAIRS), 8),
+            pair_group=np.tile(np.arange(PAIRS), 8),
         )
 
     check = check_adapter(often(plain), often(adapted))

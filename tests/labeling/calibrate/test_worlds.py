@@ -85,7 +85,7 @@ def test_exchangeability_is_tested_on_losing_senses(world, status):
     assert report["status"] == status
     # Of truth: how far the losing senses lie above the decoys.
     part = corpus.sample.evidence
-    losing = ~corpus.truth & (np.bincount(part.group, corpus.truth)[part.group] > 0)
+    losing = ~corpus.truth & (np.bincount(part.mention, corpus.truth)[part.mention] > 0)
     shift = (part.real[losing].mean() - part.decoys.mean()) / part.decoys.std()
     assert report["shift"] == pytest.approx(shift, abs=0.15)
 

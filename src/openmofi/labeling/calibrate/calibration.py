@@ -174,7 +174,7 @@ class Calibration:
 
     def of(self, evidence: Evidence) -> Doubles:
         """(n,) P(shown) of each real candidate of `evidence`, without offsets, votes and naming."""
-        return self.probability(evidence.real, evidence.link_score, evidence.group, evidence.pair)
+        return self.probability(evidence.real, evidence.link_score, evidence.mention, evidence.pair)
 
     def offsets_of(self, ids: Sequence[str]) -> Doubles:
         """(len(ids),) what to subtract from each entity's evidence."""

@@ -1,4 +1,4 @@
-"""How strongly an image speaks for an entity; and decoys, images that show something else.
+"""How strongly an image speaks for an entity; and decoys: other pairs' images, as examples of "named, but not shown".
 
 A raw similarity depends on the image (some are close to every text) and on the entity (some texts are close to every
 image). The evidence is therefore relative to a fixed reference set of entities, as the softmax of training is:
@@ -13,8 +13,8 @@ page that was fitted on is judged by the fold that has not seen it, any other pa
 A calibration is fitted on the evidence of real pairs beside that of decoys: images of other pairs, whose texts do not
 name the entity. What a text names beside the thing shown is rarely random: it is of the same kind (a caption of a lion
 names the zebra). So a decoy is the image of a pair whose text names one of the entity's nearest neighbours: in the
-knowledge base's graph, or by the entities' texts where an entity has no relations, or any where texts do not tell
-entities apart either. Random images would be too easy to tell apart, and the probabilities too high. Where pairs form
+knowledge base's graph, or by the entities' texts where an entity has no relations, or any entity where texts cannot
+tell them apart either. Random images would be too easy to tell apart, and the probabilities too high. Where pairs form
 groups (a source, a template), a second decoy is of the pair's own group: it shares the style that all of its images
 have.
 """
@@ -77,15 +77,15 @@ def draw_decoys(
     entity: Ints,
     mention: Ints,
     kinship: Kinship,
-    source: Ints | None,
+    pair_group: Ints | None,
     seed: int,
 ) -> tuple[Ints, Ints]:
-    """Decoys of a shard's candidates.
+    """Draw the decoys of the candidates of a block of pairs.
 
     Args:
         pair, entity, mention: (n,) of each candidate; `pair` and `mention` non-decreasing, `entity` a row of `kinship`.
         kinship: finds neighbours.
-        source: (pairs,) number of each pair's group, or `None`.
+        pair_group: (pairs,) number of each pair's group, or `None`.
         seed: of the draws.
 
     Returns:
@@ -95,13 +95,17 @@ def draw_decoys(
     if not len(pair):
         return pair, pair
     drawn = [np.stack([np.arange(len(pair)), _kin(pair, entity, mention, kinship, draw)])]
-    if source is not None:
-        drawn.append(_of_source(pair, source, draw))
+    if pair_group is not None:
+        drawn.append(_of_group(pair, pair_group, draw))
     return _honest(pair, entity, *np.concatenate(drawn, axis=1))
 
 
 def draw_random(pair: Ints, entity: Ints, count: int, seed: int) -> tuple[Ints, Ints]:
-    """`count` images at random for each candidate, of pairs that do not name it; see `draw_decoys`."""
+    """Draw `count` images at random for each candidate, of pairs that do not name it.
+
+    They are no decoys: by them `openmofi.labeling.calibrate.naming.entity_offsets` tells entities that are close to
+    every image. Returns as `draw_decoys`.
+    """
     if not len(pair):
         return pair, pair
     candidate = np.repeat(np.arange(len(pair)), count)
@@ -109,7 +113,7 @@ def draw_random(pair: Ints, entity: Ints, count: int, seed: int) -> tuple[Ints, 
 
 
 def _honest(pair: Ints, entity: Ints, candidate: Ints, other: Ints) -> tuple[Ints, Ints]:
-    """Without those whose text names the entity."""
+    """Drop the decoys whose text names the entity, and with them the candidate's own pair."""
     width = int(entity.max()) + 1
     honest = ~np.isin(other * width + entity[candidate], pair * width + entity)
     return candidate[honest], other[honest]
@@ -120,19 +124,19 @@ def _kin(pair: Ints, entity: Ints, mention: Ints, kinship: Kinship, draw: np.ran
     first = starts_of(mention)
     order = np.argsort(entity[first], kind="stable")
     meant, pairs = entity[first][order], pair[first][order]
-    shown, starts, counts = np.unique(meant, return_index=True, return_counts=True)
+    first_meant, starts, counts = np.unique(meant, return_index=True, return_counts=True)
     distinct, position = np.unique(entity, return_inverse=True)
-    nearest = kinship.nearest(distinct, shown, draw)
+    nearest = kinship.nearest(distinct, first_meant, draw)
     pick = nearest[position, draw.integers(0, nearest.shape[1], len(entity))]
     return pairs[starts[pick] + (draw.random(len(entity)) * counts[pick]).astype(np.int64)]
 
 
-def _of_source(pair: Ints, source: Ints, draw: np.random.Generator) -> Ints:
+def _of_group(pair: Ints, pair_group: Ints, draw: np.random.Generator) -> Ints:
     """(2, m) candidates, and for each a pair of its own pair's group that also has candidates; not of groups of one."""
     pairs = np.unique(pair)
-    pairs = pairs[np.argsort(source[pairs], kind="stable")]
-    _, starts, counts = np.unique(source[pairs], return_index=True, return_counts=True)
-    group = np.searchsorted(np.unique(source[pairs]), source[pair])
+    pairs = pairs[np.argsort(pair_group[pairs], kind="stable")]
+    _, starts, counts = np.unique(pair_group[pairs], return_index=True, return_counts=True)
+    group = np.searchsorted(np.unique(pair_group[pairs]), pair_group[pair])
     candidates = np.flatnonzero(counts[group] > 1)
     of_group = group[candidates]
     chosen = starts[of_group] + (draw.random(len(candidates)) * counts[of_group]).astype(np.int64)
@@ -145,7 +149,7 @@ _ROWS = 1024
 _RANDOM = 4
 
 
-def reference_sample(ids: pa.Array, seed: int) -> list[str]:
+def reference_entities(ids: pa.Array, seed: int) -> list[str]:
     """A seeded sample of at most 2,048 of `ids`, sorted: what a new calibration measures evidence against."""
     order = np.random.default_rng(seed).permutation(len(ids))[:REFERENCE]
     sample: list[str] = ids.take(pa.array(np.sort(order))).to_pylist()
@@ -274,7 +278,7 @@ class Evidence:
         real: (n,) float32 evidence of candidates for the image of their own pair.
         decoys: (m,) float32 evidence of the same candidates for another pair's image, whose text does not name them.
         link_score: (n,) float32.
-        group, pair: (n,) int64 number of the candidate's mention and pair.
+        mention, pair: (n,) int64 number of the candidate's mention and pair.
         entity: (n,) int64 row of the entity, see `ImageEvidence.scores`.
         candidate, other: (m,) int64, whose decoy each one is (of the n) and the pair whose image it is.
         random, random_entity: (k,) float32 evidence of entities for images at random, and int64 these entities' rows.
@@ -284,7 +288,7 @@ class Evidence:
     real: NDArray[np.float32]
     decoys: NDArray[np.float32]
     link_score: NDArray[np.float32]
-    group: Ints
+    mention: Ints
     pair: Ints
     entity: Ints
     candidate: Ints
@@ -296,7 +300,7 @@ class Evidence:
     @property
     def mentions(self) -> int:
         """How many mentions there are."""
-        return int(self.group[-1]) + 1 if len(self.group) else 0
+        return int(self.mention[-1]) + 1 if len(self.mention) else 0
 
     @property
     def pairs(self) -> int:
@@ -322,22 +326,23 @@ def gather_evidence(
     rows: Ints,
     vectors: NDArray[np.float32],
     seed: int,
-    source: Ints | None = None,
+    pair_group: Ints | None = None,
 ) -> Evidence:
-    """The evidence of a shard's pairs and of their decoys.
+    """Gather the evidence of a block of pairs and of their decoys.
 
     Args:
-        links, usable, images, rows: as of `openmofi.labeling.judge.judge`.
+        links, usable, rows: as of `openmofi.labeling.judge.select`.
+        images: the pairs', in the spaces of the views that judge them.
         vectors: (len(links.entity_ids), dim) graph vectors, L2-normalised, zeros where an entity has none.
         seed: of the choice of decoys.
-        source: (pairs,) number of each pair's group, where pairs form groups.
+        pair_group: (pairs,) number of each pair's group, where pairs form groups.
     """
     index = judged_once(links, usable)
-    pair, entity, group = links.pair[index], links.entity[index], renumbered(links.group[index])
+    pair, entity, mention = links.pair[index], links.entity[index], renumbered(links.group[index])
     background = images.background()
     real = images.scores(pair, rows[entity]) - background[pair]
     kinship = Kinship(vectors, images.views[0].entities.of(np.maximum(rows, 0)))
-    candidate, other = draw_decoys(pair, entity, group, kinship, source, seed)
+    candidate, other = draw_decoys(pair, entity, mention, kinship, pair_group, seed)
     decoys = images.scores(other, rows[entity[candidate]]) - background[other]
     anyone, image = draw_random(pair, entity, _RANDOM, seed)
     random = images.scores(image, rows[entity[anyone]]) - background[image]
@@ -345,7 +350,7 @@ def gather_evidence(
         real,
         decoys,
         links.link_score[index],
-        group,
+        mention,
         renumbered(pair),
         rows[entity],
         candidate,
@@ -374,19 +379,19 @@ def places_of(links: LinkArrays) -> Ints:
 
 
 def joined(parts: Sequence[Evidence]) -> Evidence:
-    """The evidence of several shards, candidates, mentions and pairs numbered on."""
-    shifted, candidates, groups, pairs = [], 0, 0, 0
+    """Join the evidence of several blocks, candidates, mentions and pairs numbered on."""
+    shifted, candidates, mentions, pairs = [], 0, 0, 0
     for part in parts:
         shifted.append(
             replace(
                 part,
-                group=part.group + groups,
+                mention=part.mention + mentions,
                 pair=part.pair + pairs,
                 candidate=part.candidate + candidates,
                 other=part.other + pairs,
             )
         )
-        candidates, groups, pairs = candidates + len(part.real), groups + part.mentions, pairs + part.pairs
+        candidates, mentions, pairs = candidates + len(part.real), mentions + part.mentions, pairs + part.pairs
     return Evidence(
         **{field.name: np.concatenate([getattr(part, field.name) for part in shifted]) for field in fields(Evidence)}
     )

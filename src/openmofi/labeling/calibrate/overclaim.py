@@ -48,7 +48,7 @@ class JudgedSample:
         decoys: (m,) log ratios of decoys.
         threshold: least probability of a label.
         exchangeability: see `openmofi.labeling.calibrate.calibration.exchangeability`; empty where it was not tested.
-        source: (pairs,) number of each pair's group, by `pair`; `None` where it is not known.
+        pair_group: (pairs,) number of each pair's group, by `pair`; `None` where it is not known.
         near: (m,) whether a decoy's image is of its pair's own group; `None` where it is not known.
     """
 
@@ -59,7 +59,7 @@ class JudgedSample:
     decoys: Floats
     threshold: float
     exchangeability: Mapping[str, Any]
-    source: NDArray[Any] | None = None
+    pair_group: NDArray[Any] | None = None
     near: Bools | None = None
 
     @classmethod
@@ -71,7 +71,7 @@ class JudgedSample:
         real: Floats,
         decoys: Floats,
         threshold: float,
-        source: NDArray[Any] | None = None,
+        pair_group: NDArray[Any] | None = None,
         near: Bools | None = None,
     ) -> JudgedSample:
         """Of (n,) and (m,) evidence without offsets and with votes, and what the calibration makes of it."""
@@ -81,12 +81,12 @@ class JudgedSample:
         return cls(
             probability,
             candidates,
-            evidence.group,
+            evidence.mention,
             evidence.pair,
             others,
             threshold,
             calibration.report.get("exchangeability", {}),
-            source,
+            pair_group,
             near,
         )
 
@@ -160,9 +160,9 @@ def excesses(judged: JudgedSample, errors: float) -> Iterator[tuple[str, float]]
 
 def _of_groups(judged: JudgedSample) -> Bools:
     """(n,) whether another pair with candidates is in a candidate's group."""
-    if judged.source is None:
+    if judged.pair_group is None:
         return np.ones(len(judged.pair), bool)
-    _, number, counts = np.unique(judged.source[np.unique(judged.pair)], return_inverse=True, return_counts=True)
+    _, number, counts = np.unique(judged.pair_group[np.unique(judged.pair)], return_inverse=True, return_counts=True)
     return counts[number][np.unique(judged.pair, return_inverse=True)[1]] > 1
 
 
@@ -255,7 +255,7 @@ def check_adapter(without: JudgedSample, adapted: JudgedSample) -> AdapterCheck:
 
 def _error(without: JudgedSample, adapted: JudgedSample) -> float:
     """Standard error of the difference of right labels: over groups, and of the labels that one alone has."""
-    cluster = adapted.pair if adapted.source is None else adapted.source[adapted.pair]
+    cluster = adapted.pair if adapted.pair_group is None else adapted.pair_group[adapted.pair]
     number = np.unique(cluster, return_inverse=True)[1]
     difference = np.bincount(number, adapted.right - without.right)
     alone = adapted.accepted != without.accepted

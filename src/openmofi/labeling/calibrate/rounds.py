@@ -43,7 +43,7 @@ class CalibrationSample:
         log_odds: (ids,) float32 by type, see `openmofi.knowledge.projection`.
         names: normalised names.
         name: (n,) number of each candidate's.
-        source: (pairs,) number of each pair's group.
+        pair_group: (pairs,) number of each pair's group.
         gallery: the pairs as witnesses, by their link scores, or others; `None` for no votes.
         nearest: (pairs, gallery) their neighbours in it.
         foreign: whether the gallery is of other pairs.
@@ -54,7 +54,7 @@ class CalibrationSample:
     log_odds: NDArray[np.float32]
     names: Sequence[str]
     name: Ints
-    source: Ints
+    pair_group: Ints
     gallery: Gallery | None
     nearest: csr_array | None
     foreign: bool = False
@@ -62,13 +62,13 @@ class CalibrationSample:
     @property
     def weight(self) -> Doubles:
         """(pairs,) one by the size of the pair's group."""
-        return 1.0 / np.bincount(self.source)[self.source]
+        return 1.0 / np.bincount(self.pair_group)[self.pair_group]
 
     @property
     def near(self) -> NDArray[np.bool_]:
         """(m,) whether a decoy's image is of its pair's own group."""
         evidence = self.evidence
-        return self.source[evidence.other] == self.source[evidence.pair[evidence.candidate]]
+        return self.pair_group[evidence.other] == self.pair_group[evidence.pair[evidence.candidate]]
 
     @property
     def enough(self) -> bool:
@@ -105,7 +105,7 @@ class Fitted:
             self.real,
             self.decoys,
             threshold,
-            sample.source,
+            sample.pair_group,
             sample.near,
         )
 
@@ -134,12 +134,12 @@ def fit_rounds(sample: CalibrationSample, *, rescue: int = 2) -> Fitted:
         rescue: how many rounds of votes by what was found there may be.
     """
     evidence = sample.evidence
-    link = capped(evidence.link_score * type_factor(sample.log_odds)[evidence.entity], evidence.group)
+    link = capped(evidence.link_score * type_factor(sample.log_odds)[evidence.entity], evidence.mention)
     offsets, alone = _without_votes(sample, link)
     real, decoys = evidence.real - offsets.of(evidence.entity), evidence.decoys - offsets.of(evidence.decoy_entity)
     gallery, votes = sample.gallery, (np.zeros(len(real)), np.zeros(len(decoys)))
     if gallery:
-        image = alone.probability(real, link, evidence.group, evidence.pair)
+        image = alone.probability(real, link, evidence.mention, evidence.pair)
         gallery = gallery.weighing(evidence.pair, evidence.entity, np.sqrt(image * evidence.link_score))
         votes = _votes(sample, gallery)
     best = _fit(sample, real, decoys, link, gallery, *votes)
@@ -149,7 +149,7 @@ def fit_rounds(sample: CalibrationSample, *, rescue: int = 2) -> Fitted:
         link, best.probability, weight, sample.ids, evidence.entity, sample.names, sample.name, evidence.place
     )
     factors = naming.factors(sample.ids, evidence.entity, sample.names, sample.name, evidence.place, sample.log_odds)
-    best = _fit(sample, real, decoys, capped(evidence.link_score * factors, evidence.group), best.gallery, *votes)
+    best = _fit(sample, real, decoys, capped(evidence.link_score * factors, evidence.mention), best.gallery, *votes)
     rounds.append(_told("naming", best, True))
     for number in range(rescue if gallery else 0):
         assert gallery is not None
@@ -187,8 +187,8 @@ def judged_by(sample: CalibrationSample, calibration: Calibration, gallery: Gall
     factors = calibration.naming.factors(
         sample.ids, evidence.entity, sample.names, sample.name, evidence.place, sample.log_odds
     )
-    link = capped(evidence.link_score * factors, evidence.group)
-    probability = calibration.probability(real, link, evidence.group, evidence.pair)
+    link = capped(evidence.link_score * factors, evidence.mention)
+    probability = calibration.probability(real, link, evidence.mention, evidence.pair)
     return Fitted(calibration, gallery, probability, real, decoys)
 
 
@@ -213,7 +213,7 @@ def _without_votes(sample: CalibrationSample, link: Doubles) -> tuple[Offsets, C
     """The offsets, or none where that is likelier, and a calibration without votes; of at most 20,000 candidates."""
     evidence = sample.evidence
     offsets = entity_offsets(evidence.random, evidence.random_entity)
-    end = int(np.searchsorted(evidence.group, evidence.group[min(len(evidence.real), _TRIED_ON) - 1], "right"))
+    end = int(np.searchsorted(evidence.mention, evidence.mention[min(len(evidence.real), _TRIED_ON) - 1], "right"))
     decoys = np.flatnonzero(evidence.candidate < end)
     if len(decoys) < MINIMUM:
         end, decoys = len(evidence.real), np.arange(len(evidence.decoys))
@@ -222,7 +222,7 @@ def _without_votes(sample: CalibrationSample, link: Doubles) -> tuple[Offsets, C
         return fit_calibration(
             evidence.real[:end] - tried.of(evidence.entity[:end]),
             link[:end],
-            evidence.group[:end],
+            evidence.mention[:end],
             evidence.pair[:end],
             evidence.decoys[decoys] - tried.of(evidence.decoy_entity[decoys]),
         )
@@ -256,9 +256,9 @@ def _fit(
     evidence = sample.evidence
     weight = VOTES * float(decoys.std()) if gallery else 0.0
     combined, others = real + weight * votes, decoys + weight * decoy_votes
-    fitted = replace(fit_calibration(combined, link, evidence.group, evidence.pair, others), votes=weight)
+    fitted = replace(fit_calibration(combined, link, evidence.mention, evidence.pair, others), votes=weight)
     return _Fit(
-        fitted, fitted.probability(combined, link, evidence.group, evidence.pair), gallery, combined, others, link
+        fitted, fitted.probability(combined, link, evidence.mention, evidence.pair), gallery, combined, others, link
     )
 
 

@@ -142,7 +142,7 @@ def _functions(value: Any) -> Iterator[tuple[str, str]]:
 
 
 def _is_folder(model: str) -> bool:
-    return "/" in model or "\\" in model or Path(model, "config.cfg").is_file()
+    return bool(model) and ("/" in model or "\\" in model or Path(model, "config.cfg").is_file())
 
 
 def _package(model: str) -> str:
@@ -160,10 +160,11 @@ def _package(model: str) -> str:
 
 
 def pipeline_fingerprint(model: str) -> str:
-    """Identifies a pipeline: a package by its name and version, a folder by its files.
+    """Identify a pipeline: a package by its name and version, a folder by its files; "" is the default package.
 
     Raises:
         OpenMofiError: there is no such folder.
+        MissingExtraError: the default package is not installed.
     """
     if _is_folder(model):
         if not Path(model, "config.cfg").is_file():
@@ -172,6 +173,7 @@ def pipeline_fingerprint(model: str) -> str:
                 "Give a folder as Language.to_disk writes it, or a package's name.",
             )
         return file_fingerprint(model)
+    model = model or _package("")
     try:
         return f"{model}-{version(model)}"
     except PackageNotFoundError:
