@@ -17,7 +17,7 @@ from openmofi.search.rank.state import State, refresh_cache
 from openmofi.search.records import Changes
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import connect, note_commit, only_writer, transaction
-from openmofi.search.store.segments import FOLDER, write_segment
+from openmofi.search.store.vectors import FOLDER, write_segment
 from openmofi.storage import fingerprint
 
 DIM, QUERIES, NEAREST = 256, 1000, 100

@@ -8,8 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from openmofi.search.rank import faiss_cache
 from openmofi.search.rank.faiss_cache import Asked, least_effort, nearest
-from openmofi.search.store.segments import Segment, write_segment
-from openmofi.search.vectors import Effort, Exact, as_floats, best
+from openmofi.search.store.vectors import Effort, Exact, Segment, as_floats, best, write_segment
 
 NO_TEXTS = np.zeros((0, 32), np.float32)
 

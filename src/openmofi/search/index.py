@@ -17,14 +17,13 @@ from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ImageRefused, ReadSettings, decode_image
+from openmofi.search.building import build, remove
 from openmofi.search.mapping import make_map, read_map
 from openmofi.search.query import Query, Region
-from openmofi.search.rank.info import describe_index
-from openmofi.search.rank.keywords import entities_by_name, unknown_entity
+from openmofi.search.rank.queries import entities_by_name, unknown_entity, vectors_of
 from openmofi.search.rank.ranking import ranked
 from openmofi.search.rank.recognition import recognised
 from openmofi.search.rank.state import Kept, State
-from openmofi.search.rank.vectorise import vectors_of
 from openmofi.search.recognise_settings import UNNAMED
 from openmofi.search.records import (
     Changes,
@@ -37,21 +36,58 @@ from openmofi.search.records import (
     Results,
     Verdict,
 )
-from openmofi.search.store.address import Place, place_of
-from openmofi.search.store.connection import Connection
+from openmofi.search.store.connection import Connection, Place, place_of
 from openmofi.search.store.database import connect, last_commit, meta, require_encoder, snapshot
 from openmofi.search.store.reading import (
     ENTITIES_BY_IMAGES,
     ENTITY_IMAGES,
+    cached,
+    encoded,
     entity_records,
     image_bytes,
     image_records,
 )
-from openmofi.search.store.thumbnails import cached, encoded
+from openmofi.search.upkeep import compact, verify
 from openmofi.search.verdicts import add_verdicts, table_of, undo_verdict, verdicts_of
-from openmofi.search.writing.job import build, remove
-from openmofi.search.writing.upkeep import compact, verify
 from openmofi.storage.foreign import guarded
+
+
+def describe_index(connection: Connection, state: State) -> IndexInfo:
+    """See `Index.info`."""
+
+    def count(query: str) -> int:
+        return int(connection.execute(query).fetchone()[0])
+
+    statuses = dict(connection.execute("SELECT status, count(*) FROM images GROUP BY status ORDER BY status"))
+    columns = tuple(name for (name,) in connection.execute(connection.column_names))
+    last = connection.execute("SELECT made FROM commits ORDER BY id DESC LIMIT 1").fetchone()
+    effort = state.vectors.effort
+    alive = int(state.alive.sum())
+    return IndexInfo(
+        str(connection.place),
+        sum(statuses.values()),
+        statuses,
+        alive,
+        int(state.meta["dim"]),
+        state.meta["dtype"],
+        len(state.segments),
+        len(state.images) - alive,
+        count("SELECT count(*) FROM labels WHERE accepted = 1"),
+        count("SELECT count(*) FROM entities"),
+        count("SELECT count(*) FROM verdicts WHERE undone = 0"),
+        state.meta["encoder"],
+        state.meta["fingerprint"],
+        tuple(path for (path,) in connection.execute("SELECT path FROM sources ORDER BY path")),
+        columns,
+        bool(state.ending and (state.ending.text or state.ending.image)),
+        state.vectors.name,
+        effort.value if effort else 0,
+        effort.recall if effort else None,
+        state.commit,
+        last[0] if last else "",
+        connection.sizes(),
+    )
+
 
 _EMBEDDED = 4096
 """Texts and images of queries whose embeddings are kept."""

@@ -34,7 +34,7 @@ from openmofi.search.rank.calibration import share_of
 from openmofi.search.rank.recognition import LIKELY, Likely, likely_entities
 from openmofi.search.rank.state import State
 from openmofi.search.recognise_settings import UNNAMED, RecogniseSettings
-from openmofi.search.store.address import Place, place_of
+from openmofi.search.store.connection import Place, place_of
 from openmofi.search.store.database import connect, content_of, meta, require_encoder
 from openmofi.storage import Outputs, Shard, claimed, finish_manifest
 from openmofi.storage.addresses import require_writable

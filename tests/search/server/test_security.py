@@ -214,7 +214,7 @@ def test_an_upload_that_is_too_large_is_refused_and_not_kept(index):
 
 def test_uploads_are_forgotten_the_oldest_first():
     from openmofi.search.server.answers import Refused
-    from openmofi.search.server.uploads import Uploads
+    from openmofi.search.server.context import Uploads
 
     data = [coloured("red", seed) for seed in range(3)]
     uploads = Uploads(10**6, kept_bytes=len(data[1]) + len(data[2]) + 10)
@@ -476,7 +476,7 @@ def test_html_in_captions_names_and_file_names_stays_text(tmp_path):
 
 
 def test_an_image_that_is_html_is_never_shown_as_a_page():
-    from openmofi.search.server.routes.images import _type
+    from openmofi.search.server.routes import _type
 
     for data in (b"<html><script>alert(1)</script>", b"<svg onload=alert(1)>", b"", b"\x00" * 20):
         assert _type(data) == ("application/octet-stream", "bin")

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from openmofi.arrays import Array, Bools, Ints
 from openmofi.errors import OpenMofiError
-from openmofi.search.store.segments import CACHE, Segment
-from openmofi.search.vectors import Effort, Exact, VectorIndex, Vectors, best
+from openmofi.search.store.vectors import CACHE, Effort, Exact, Segment, VectorIndex, Vectors, best
 from openmofi.storage import atomic_path, fingerprint, read_json, write_json
 
 # It depends on the vectors, so that no constant suits: it is measured when the index is made, by queries that are some

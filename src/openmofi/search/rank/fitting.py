@@ -30,11 +30,11 @@ from openmofi.arrays import Array, Doubles, Ints
 from openmofi.encoders import Encoder
 from openmofi.knowledge.texts import filled
 from openmofi.search.rank.calibration import NAMES, OF_IMAGES, Curve, Ending, Surroundings, design_of
-from openmofi.search.rank.keywords import Meaning, images_by_text, meaning_of
+from openmofi.search.rank.queries import Meaning, images_by_text, meaning_of
 from openmofi.search.rank.recognition import LOOKED_AT, candidates_of
 from openmofi.search.rank.state import State
 from openmofi.search.store.connection import Connection
-from openmofi.search.vectors import best
+from openmofi.search.store.vectors import best
 
 MINIMUM = 200
 """Results that are known to be right, at least, by the sum of their probabilities."""

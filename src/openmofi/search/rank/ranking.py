@@ -15,7 +15,7 @@ from openmofi.arrays import Array, Doubles, Ints
 from openmofi.search.query import Filters, Query
 from openmofi.search.rank.calibration import OF_IMAGES, end_of, expected_precision
 from openmofi.search.rank.folding import folded_into
-from openmofi.search.rank.keywords import Meaning, images_by_text, judged_for, meaning_of, unknown_entity
+from openmofi.search.rank.queries import Meaning, images_by_text, judged_for, meaning_of, unknown_entity
 from openmofi.search.rank.state import State
 from openmofi.search.records import Hit, ImageRecord
 from openmofi.search.store.connection import Connection

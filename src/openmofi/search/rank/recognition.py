@@ -13,8 +13,8 @@ from openmofi.encoders import Encoder, ImageInput
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.search.query import Example, Region
 from openmofi.search.rank.calibration import SAME, Surroundings, with_share
+from openmofi.search.rank.queries import image_vectors
 from openmofi.search.rank.state import Kept, State
-from openmofi.search.rank.vectorise import image_vectors
 from openmofi.search.recognise_settings import UNNAMED
 from openmofi.search.records import EntityRecord, ImageRecord, Recognised, Recognition
 from openmofi.search.store.connection import Connection

@@ -19,8 +19,7 @@ from openmofi.search.rank import faiss_cache
 from openmofi.search.rank.calibration import Ending, Surroundings
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import last_commit, meta, snapshot
-from openmofi.search.store.segments import Segment, damaged, entity_segment, segments_of
-from openmofi.search.vectors import Exact, VectorIndex, Vectors
+from openmofi.search.store.vectors import Exact, Segment, VectorIndex, Vectors, damaged, entity_segment, segments_of
 
 
 def open_vectors(

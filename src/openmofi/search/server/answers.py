@@ -3,20 +3,67 @@
 from __future__ import annotations
 
 import json
+import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from starlette.exceptions import HTTPException
 
 from openmofi.errors import OpenMofiError, UnknownEntityError, UsageError
-from openmofi.search.server.observe import logger
 from openmofi.search.store.connection import UnavailableError
+
+logger = logging.getLogger("openmofi.serve")
+_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """Counters of one server."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "openmofi_requests", "Requests answered.", ["method", "route", "status"], registry=self._registry
+        )
+        self.seconds = Histogram(
+            "openmofi_request_seconds",
+            "From request to the end of its answer.",
+            ["method", "route"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self.batches = Histogram(
+            "openmofi_encoder_batch",
+            "Queries that went through the encoder together.",
+            buckets=(1, 2, 4, 8, 16, 32, 64),
+            registry=self._registry,
+        )
+
+    def text(self) -> bytes:
+        """In Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class JsonLines(logging.Formatter):
+    """A line of JSON for each record; what `extra={"fields": …}` gives is in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        line: dict[str, Any] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{record.msecs:03.0f}Z",
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        line |= getattr(record, "fields", {})
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line)
 
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -31,6 +78,13 @@ def encoded(value: Any) -> bytes:
     except UnicodeEncodeError:
         text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False)
         return msgspec.json.encode(json.loads(text.encode("utf-8", "replace")))
+
+
+def not_modified(request: Request, headers: Mapping[str, str]) -> Response | None:
+    """304 where the client has what these headers' ETag names."""
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return None
 
 
 @dataclass(frozen=True)
@@ -62,24 +116,19 @@ class Refused(OpenMofiError):
         self.headers = dict(headers or {})
 
 
-def error_answer(
-    request_id: str, status: int, error: str, hint: str = "", headers: Mapping[str, str] | None = None
-) -> Response:
+def error_answer(request_id: str, refused: Refused) -> Response:
     """A failed request's answer."""
-    return answer(ErrorAnswer(error, hint, request_id), status, headers)
+    return answer(ErrorAnswer(refused.message, refused.hint, request_id), refused.status, refused.headers)
 
 
 def register(app: FastAPI) -> None:
     """Let all errors of an application be answered so."""
 
-    async def known(request: Request, error: Exception) -> Response:
-        if isinstance(error, UnavailableError):
-            error = unavailable(request, error)
-        status, message, hint, headers = _of(error)
-        return error_answer(request.state.request_id, status, message, hint, headers)
+    async def answered(request: Request, error: Exception) -> Response:
+        return error_answer(request.state.request_id, _refused(request, error))
 
     for kind in (OpenMofiError, HTTPException, RequestValidationError):
-        app.add_exception_handler(kind, known)
+        app.add_exception_handler(kind, answered)
 
 
 def unavailable(request: Request, error: OpenMofiError) -> Refused:
@@ -94,34 +143,25 @@ def unavailable(request: Request, error: OpenMofiError) -> Refused:
     )
 
 
-def _of(error: Exception) -> tuple[int, str, str, Mapping[str, str]]:
+def _refused(request: Request, error: Exception) -> Refused:
     if isinstance(error, Refused):
-        return error.status, error.message, error.hint, error.headers
+        return error
+    if isinstance(error, UnavailableError):
+        return unavailable(request, error)
     if isinstance(error, OpenMofiError):
         status = 404 if isinstance(error, UnknownEntityError) else 422 if isinstance(error, UsageError) else 409
-        return status, error.message, error.hint, {}
+        return Refused(status, error.message, error.hint)
     if isinstance(error, RequestValidationError):
-        if any(each["type"] == "json_invalid" for each in error.errors()):
-            return 400, _NOT_JSON, _DESCRIBED, {}
-        return 422, "; ".join(_sentence(each) for each in error.errors()[:5]) + ".", _DESCRIBED, {}
+        return Refused(422, "; ".join(map(_sentence, error.errors()[:5])) + ".", DESCRIBED)
     assert isinstance(error, HTTPException)
-    if error.status_code == 400:
-        return 400, _NOT_JSON, _DESCRIBED, {}
-    message = (
-        error.detail
-        if error.detail != HTTPStatus(error.status_code).phrase
-        else _PHRASES.get(error.status_code, error.detail)
-    )
-    return error.status_code, message, "", error.headers or {}
+    return Refused(error.status_code, _PHRASES.get(error.status_code, error.detail), headers=error.headers)
 
 
 _RETRY_SECONDS = 5
 _PHRASES = {404: "There is nothing at this address.", 405: "This address does not take this method."}
-_DESCRIBED = "See /api/openapi.json."
-_NOT_JSON = "What was sent is not JSON that can be read."
+DESCRIBED = "See /api/openapi.json."
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
-    """What is wrong with which field; what was sent is not repeated."""
-    where = ".".join(str(part) for part in error["loc"] if part != "body")
-    return f"{where or 'the request'}: {error['msg'][0].lower()}{error['msg'][1:]}"
+    """What is wrong with which parameter; what was sent is not repeated."""
+    return f"{'.'.join(map(str, error['loc']))}: {error['msg'][0].lower()}{error['msg'][1:]}"

@@ -18,9 +18,8 @@ from openmofi.errors import OpenMofiError
 from openmofi.search.index import Index
 from openmofi.search.query import Example, Filters, Query, Region
 from openmofi.search.records import EntityRecord, Hit, ImageRecord
-from openmofi.search.server.judging import precision
-from openmofi.search.store.address import Place
-from openmofi.search.store.connection import Connection
+from openmofi.search.store.connection import Connection, Place
+from openmofi.search.verdicts import precision
 from openmofi.version import __version__
 
 P = ParamSpec("P")

@@ -15,8 +15,7 @@ from openmofi.encoders import Encoder
 from openmofi.errors import OpenMofiError
 from openmofi.search.records import Changes
 from openmofi.search.store import sqlite
-from openmofi.search.store.address import Place
-from openmofi.search.store.connection import Connection, meta
+from openmofi.search.store.connection import Connection, Place, meta
 from openmofi.search.store.sqlite import DATABASE
 from openmofi.storage import fingerprint
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from openmofi.errors import OpenMofiError
 from openmofi.search.store.connection import NAMES, named_so
-from openmofi.search.store.segments import VectorFiles
+from openmofi.search.store.vectors import VectorFiles
 from openmofi.storage.atomic import write_error
 from openmofi.storage.claiming.folder_lock import FolderLock
 

@@ -20,11 +20,11 @@ from openmofi.features.stream import ahead
 from openmofi.pairs import ImageRefused, describe
 from openmofi.pairs.images.decode import MAX_PIXELS, decoding
 from openmofi.schema import PairStatus
+from openmofi.search.incoming import Incoming, Source
 from openmofi.search.records import Changes
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import note_commit, transaction
-from openmofi.search.store.thumbnails import SIDE, Thumbnails, encoded
-from openmofi.search.writing.incoming import Incoming, Source
+from openmofi.search.store.reading import SIDE, Thumbnails, encoded
 
 COMMIT_ROWS = 4096
 """Images of a commit, and so vectors of a segment at most."""

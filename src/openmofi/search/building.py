@@ -25,12 +25,12 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.lookup import keys_of
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE, check_template
 from openmofi.pairs import ReadSettings
+from openmofi.search.incoming import sources_of
 from openmofi.search.rank.calibration import Ending
 from openmofi.search.rank.fitting import fit_ending
 from openmofi.search.rank.state import State, refresh_cache
 from openmofi.search.records import Changes
-from openmofi.search.store.address import Place, place_of
-from openmofi.search.store.connection import Connection
+from openmofi.search.store.connection import Connection, Place, place_of
 from openmofi.search.store.database import (
     last_commit,
     marks,
@@ -41,10 +41,9 @@ from openmofi.search.store.database import (
     set_meta,
     transaction,
 )
-from openmofi.search.store.segments import CACHE, FOLDER, remove_unnamed
+from openmofi.search.store.vectors import CACHE, FOLDER, remove_unnamed
 from openmofi.search.verdicts import note_labels
-from openmofi.search.writing.incoming import sources_of
-from openmofi.search.writing.writer import Writer, drop_images
+from openmofi.search.writer import Writer, drop_images
 from openmofi.storage import fingerprint, make_folder, require_local
 
 _log = logging.getLogger(__name__)

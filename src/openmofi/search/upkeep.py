@@ -16,11 +16,10 @@ from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import ImageRefused, decode_image
 from openmofi.search.records import Changes
-from openmofi.search.store.address import Place
-from openmofi.search.store.connection import Connection
+from openmofi.search.store.connection import Connection, Place
 from openmofi.search.store.database import DATABASE, meta, note_commit, only_writer, snapshot, transaction
-from openmofi.search.store.reading import image_bytes
-from openmofi.search.store.segments import (
+from openmofi.search.store.reading import Thumbnails, image_bytes
+from openmofi.search.store.vectors import (
     FOLDER,
     Segment,
     VectorStore,
@@ -28,7 +27,6 @@ from openmofi.search.store.segments import (
     remove_unnamed,
     segments_of,
 )
-from openmofi.search.store.thumbnails import Thumbnails
 
 ROWS = 262_144
 """Vectors of a segment after `compact`, at most."""
