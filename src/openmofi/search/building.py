@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -43,7 +42,7 @@ from openmofi.search.store.database import (
 )
 from openmofi.search.store.vectors import CACHE, FOLDER, remove_unnamed
 from openmofi.search.verdicts import note_labels
-from openmofi.search.writer import Writer, drop_images
+from openmofi.search.writer import Writer
 from openmofi.storage import fingerprint, make_folder, require_local
 
 _log = logging.getLogger(__name__)
@@ -258,47 +257,3 @@ def settle(connection: Connection, encoder: Encoder) -> None:
     with transaction(connection):
         note_commit(connection, "calibrate", Changes())
         set_meta(connection, {"ending": ending, "ending_commit": str(last_commit(connection))})
-
-
-def remove(index: str | Place, what: Sequence[str]) -> Changes:
-    """Remove images from an index; the images themselves stay.
-
-    Args:
-        index: its folder, or its address in PostgreSQL.
-        what: each a source's path, a folder or file of images, or `SHARD/KEY`.
-
-    Raises:
-        UsageError: one of them matches nothing.
-        OpenMofiError: another process writes the index.
-    """
-    with only_writer(place_of(index)) as connection:
-        removed = 0
-        for each in what:
-            with transaction(connection):
-                images = _matching(connection, each)
-                if not images:
-                    raise UsageError(
-                        f"{each} matches nothing in {connection.place}.",
-                        "Give a source (openmofi index info lists them), an image's path, or SHARD/KEY.",
-                    )
-                drop_images(connection, images)
-                connection.execute(
-                    "DELETE FROM sources WHERE id NOT IN (SELECT source FROM images) AND path = ?", (each,)
-                )
-                # What was removed comes back only when its source is added again.
-                connection.execute("UPDATE sources SET stamp = ''")
-                removed += len(images)
-                note_commit(connection, "remove", Changes(removed=len(images)))
-        return Changes(removed=removed)
-
-
-def _matching(connection: Connection, what: str) -> list[int]:
-    file = os.fsencode(what.rstrip("/"))
-    shard, _, key = what.partition("/")
-    rows = connection.execute(
-        "SELECT images.id FROM images JOIN sources ON sources.id = images.source WHERE sources.path = :path "
-        "OR images.file = :file OR (images.file >= :first AND images.file < :last) "
-        "OR (sources.shard = :shard AND images.key = :key)",
-        {"path": what, "file": file, "first": file + b"/", "last": file + b"0", "shard": shard, "key": key},
-    )
-    return [image for (image,) in rows]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Lock, local
 from typing import Literal
 
@@ -17,7 +18,7 @@ from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ImageRefused, ReadSettings, decode_image
-from openmofi.search.building import build, remove
+from openmofi.search.building import build
 from openmofi.search.mapping import make_map, read_map
 from openmofi.search.query import Query, Region
 from openmofi.search.rank.queries import entities_by_name, unknown_entity, vectors_of
@@ -47,47 +48,9 @@ from openmofi.search.store.reading import (
     image_bytes,
     image_records,
 )
-from openmofi.search.upkeep import compact, verify
+from openmofi.search.upkeep import compact, remove, verify
 from openmofi.search.verdicts import add_verdicts, table_of, undo_verdict, verdicts_of
 from openmofi.storage.foreign import guarded
-
-
-def describe_index(connection: Connection, state: State) -> IndexInfo:
-    """See `Index.info`."""
-
-    def count(query: str) -> int:
-        return int(connection.execute(query).fetchone()[0])
-
-    statuses = dict(connection.execute("SELECT status, count(*) FROM images GROUP BY status ORDER BY status"))
-    columns = tuple(name for (name,) in connection.execute(connection.column_names))
-    last = connection.execute("SELECT made FROM commits ORDER BY id DESC LIMIT 1").fetchone()
-    effort = state.vectors.effort
-    alive = int(state.alive.sum())
-    return IndexInfo(
-        str(connection.place),
-        sum(statuses.values()),
-        statuses,
-        alive,
-        int(state.meta["dim"]),
-        state.meta["dtype"],
-        len(state.segments),
-        len(state.images) - alive,
-        count("SELECT count(*) FROM labels WHERE accepted = 1"),
-        count("SELECT count(*) FROM entities"),
-        count("SELECT count(*) FROM verdicts WHERE undone = 0"),
-        state.meta["encoder"],
-        state.meta["fingerprint"],
-        tuple(path for (path,) in connection.execute("SELECT path FROM sources ORDER BY path")),
-        columns,
-        bool(state.ending and (state.ending.text or state.ending.image)),
-        state.vectors.name,
-        effort.value if effort else 0,
-        effort.recall if effort else None,
-        state.commit,
-        last[0] if last else "",
-        connection.sizes(),
-    )
-
 
 _EMBEDDED = 4096
 """Texts and images of queries whose embeddings are kept."""
@@ -155,12 +118,10 @@ class Index:
                     # Others may have built it: what it names is opened from this machine alone.
                     with guarded(f"The index {self.path}"):
                         encoder = open_encoder(values["encoder"], device=self._device)
+                elif isinstance(self._given, str):
+                    encoder = open_encoder(self._given, device=self._device)
                 else:
-                    encoder = (
-                        as_encoder(self._given)
-                        if not isinstance(self._given, str)
-                        else open_encoder(self._given, device=self._device)
-                    )
+                    encoder = as_encoder(self._given)
                 require_encoder(self.path, values, encoder)
                 self._encoder = encoder
             return self._encoder
@@ -189,7 +150,43 @@ class Index:
 
     def info(self) -> IndexInfo:
         """What it holds."""
-        return describe_index(self.connection, self.state)
+        connection, state = self.connection, self.state
+
+        def count(query: str) -> int:
+            return int(connection.execute(query).fetchone()[0])
+
+        statuses = dict(connection.execute("SELECT status, count(*) FROM images GROUP BY status ORDER BY status"))
+        columns = tuple(name for (name,) in connection.execute(connection.column_names))
+        last = connection.execute("SELECT made FROM commits ORDER BY id DESC LIMIT 1").fetchone()
+        effort = state.vectors.effort
+        alive = int(state.alive.sum())
+        return IndexInfo(
+            str(connection.place),
+            sum(statuses.values()),
+            statuses,
+            alive,
+            int(state.meta["dim"]),
+            state.meta["dtype"],
+            len(state.segments),
+            len(state.images) - alive,
+            count("SELECT count(*) FROM labels WHERE accepted = 1"),
+            count("SELECT count(*) FROM entities"),
+            count("SELECT count(*) FROM verdicts WHERE undone = 0"),
+            state.meta["encoder"],
+            state.meta["fingerprint"],
+            tuple(path for (path,) in connection.execute("SELECT path FROM sources ORDER BY path")),
+            columns,
+            bool(state.ending and (state.ending.text or state.ending.image)),
+            state.vectors.name,
+            effort.value if effort else 0,
+            effort.recall if effort else None,
+            state.commit,
+            last[0] if last else "",
+            connection.sizes(),
+        )
+
+    _EMBEDDED = 4096
+    """Texts and images of queries whose embeddings are kept."""
 
     def add(
         self,
@@ -265,21 +262,8 @@ class Index:
         if vector is None and query.has_vector:
             (vector,) = self.vectors_of([query])
         with self._reading() as state:
-            found = ranked(state, self.connection, query, vector)
-            records = image_records(self.connection, found.images.tolist())
-        hits = tuple(
-            found.hit(place, records[image], query.offset) for place, image in enumerate(found.images.tolist())
-        )
-        return Results(
-            hits,
-            found.total,
-            found.until,
-            found.end,
-            found.expected_right,
-            found.expected_in_all,
-            found.note,
-            time.monotonic() - started,
-        )
+            results = ranked(state, self.connection, query, vector)
+        return replace(results, seconds=time.monotonic() - started)
 
     def recognise(
         self, image: ImageInput | int, region: Region | None = None, limit: int = 10, *, unnamed: float = UNNAMED
@@ -371,9 +355,7 @@ class Index:
         """Entities whose name or alias begins so, those of such a name first, then those with most images; for
         completion while typing.
         """
-        ids = entities_by_name(self.connection, text, limit, prefix=True)
-        records = entity_records(self.connection, ids)
-        return [records[entity] for entity in ids]
+        return self._entities(entities_by_name(self.connection, text, limit, prefix=True))
 
     def similar_entities(self, entity: str, limit: int = 10) -> list[EntityRecord]:
         """Entities whose texts are alike to the encoder, most alike first: those that may be mistaken for it.
@@ -382,14 +364,7 @@ class Index:
             UnknownEntityError: the index does not know it.
         """
         self.entity(entity)
-        state = self.state
-        if not len(state.entities):
-            return []
-        number = state.entity_numbers[entity]
-        order = np.argsort(-(state.entities @ state.entities[number]), kind="stable")
-        ids = [state.entity_ids[place] for place in order.tolist() if place != number][:limit]
-        records = entity_records(self.connection, ids)
-        return [records[each] for each in ids]
+        return self._entities(self.state.alike(entity, limit))
 
     def entity_images(
         self,
@@ -420,7 +395,10 @@ class Index:
 
     def entities(self, *, type: str = "", limit: int = 100, offset: int = 0) -> list[EntityRecord]:
         """Entities, those with most labelled images first; of a type where one is given."""
-        ids = [entity for (entity,) in self.connection.execute(ENTITIES_BY_IMAGES, (type, type, limit, offset))]
+        rows = self.connection.execute(ENTITIES_BY_IMAGES, (type, type, limit, offset))
+        return self._entities([entity for (entity,) in rows])
+
+    def _entities(self, ids: Sequence[str]) -> list[EntityRecord]:
         records = entity_records(self.connection, ids)
         return [records[entity] for entity in ids]
 

@@ -1,7 +1,8 @@
-"""Keeping an index whole: what is damaged is named, and mended from the images; what was removed is dropped."""
+"""Keeping an index whole: images are removed; what is damaged is named, and mended from the images."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,10 +14,10 @@ from PIL import Image
 from openmofi.arrays import Array, Ints
 from openmofi.encoders import Encoder
 from openmofi.engine import Progress, Quiet
-from openmofi.errors import OpenMofiError
+from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import ImageRefused, decode_image
 from openmofi.search.records import Changes
-from openmofi.search.store.connection import Connection, Place
+from openmofi.search.store.connection import Connection, Place, place_of
 from openmofi.search.store.database import DATABASE, meta, note_commit, only_writer, snapshot, transaction
 from openmofi.search.store.reading import Thumbnails, image_bytes
 from openmofi.search.store.vectors import (
@@ -27,6 +28,7 @@ from openmofi.search.store.vectors import (
     remove_unnamed,
     segments_of,
 )
+from openmofi.search.writer import drop_images
 
 ROWS = 262_144
 """Vectors of a segment after `compact`, at most."""
@@ -157,3 +159,47 @@ def _joined(parts: Iterator[tuple[Ints, Array]]) -> Iterator[tuple[Ints, Array]]
             vectors.append(theirs)
     if images:
         yield np.concatenate(images), np.concatenate(vectors)
+
+
+def remove(index: str | Place, what: Sequence[str]) -> Changes:
+    """Remove images from an index; the images themselves stay.
+
+    Args:
+        index: its folder, or its address in PostgreSQL.
+        what: each a source's path, a folder or file of images, or `SHARD/KEY`.
+
+    Raises:
+        UsageError: one of them matches nothing.
+        OpenMofiError: another process writes the index.
+    """
+    with only_writer(place_of(index)) as connection:
+        removed = 0
+        for each in what:
+            with transaction(connection):
+                images = _matching(connection, each)
+                if not images:
+                    raise UsageError(
+                        f"{each} matches nothing in {connection.place}.",
+                        "Give a source (openmofi index info lists them), an image's path, or SHARD/KEY.",
+                    )
+                drop_images(connection, images)
+                connection.execute(
+                    "DELETE FROM sources WHERE id NOT IN (SELECT source FROM images) AND path = ?", (each,)
+                )
+                # What was removed comes back only when its source is added again.
+                connection.execute("UPDATE sources SET stamp = ''")
+                removed += len(images)
+                note_commit(connection, "remove", Changes(removed=len(images)))
+        return Changes(removed=removed)
+
+
+def _matching(connection: Connection, what: str) -> list[int]:
+    file = os.fsencode(what.rstrip("/"))
+    shard, _, key = what.partition("/")
+    rows = connection.execute(
+        "SELECT images.id FROM images JOIN sources ON sources.id = images.source WHERE sources.path = :path "
+        "OR images.file = :file OR (images.file >= :first AND images.file < :last) "
+        "OR (sources.shard = :shard AND images.key = :key)",
+        {"path": what, "file": file, "first": file + b"/", "last": file + b"0", "shard": shard, "key": key},
+    )
+    return [image for (image,) in rows]

@@ -18,7 +18,7 @@ from openmofi.search.rank.state import Kept, State
 from openmofi.search.recognise_settings import UNNAMED
 from openmofi.search.records import EntityRecord, ImageRecord, Recognised, Recognition
 from openmofi.search.store.connection import Connection
-from openmofi.search.store.database import in_chunks, marks
+from openmofi.search.store.database import rows_in
 from openmofi.search.store.reading import entity_records, image_records
 
 # Features of a candidate e for an image i, see `NAMES`: z, their cosine in standard deviations of what e has with
@@ -269,7 +269,7 @@ def recognised(
     vectors = image_vectors(state, connection, [Example(image, region=region)], encoder, kept)
     (found,) = likely_entities(state, connection, vectors, limit, image if isinstance(image, int) else -1, unnamed)
     ids = [state.entity_ids[number] for number in found.entities.tolist()]
-    siblings = {entity: _siblings(state, entity) for entity in ids}
+    siblings = {entity: state.alike(entity, _SIBLINGS) for entity in ids}
     records = entity_records(connection, [*ids, *(other for others in siblings.values() for other in others)])
     images = image_records(connection, [each.image for evidence in found.evidence for each in evidence])
     probabilities = [None] * len(ids) if found.probabilities is None else found.probabilities.tolist()
@@ -305,24 +305,15 @@ def _nearest(state: State, connection: Connection, vectors: Array, itself: int) 
 def _labelled(state: State, connection: Connection, images: Sequence[int]) -> dict[int, tuple[int, ...]]:
     """Id → numbers of the entities that it is labelled with, where there are some."""
     shown: dict[int, tuple[int, ...]] = {}
-    for part in in_chunks(images):
-        for image, entity in connection.execute(
-            f"SELECT image, entity FROM labels WHERE accepted = 1 AND image IN ({marks(part)})", list(part)
-        ):
-            if entity in state.entity_numbers:
-                shown[image] = (*shown.get(image, ()), state.entity_numbers[entity])
+    statement = "SELECT image, entity FROM labels WHERE accepted = 1 AND image IN ({})"
+    for image, entity in rows_in(connection, statement, images):
+        if entity in state.entity_numbers:
+            shown[image] = (*shown.get(image, ()), state.entity_numbers[entity])
     return shown
 
 
 def _shown(evidence: Sequence[Witness], images: dict[int, ImageRecord]) -> tuple[tuple[ImageRecord, float], ...]:
     return tuple((images[each.image], each.cosine) for each in evidence if each.image in images)
-
-
-def _siblings(state: State, entity: str) -> list[str]:
-    """Entities whose texts are most alike to the encoder."""
-    number = state.entity_numbers[entity]
-    order = np.argsort(-(state.entities @ state.entities[number]), kind="stable")[: _SIBLINGS + 1]
-    return [state.entity_ids[place] for place in order.tolist() if place != number][:_SIBLINGS]
 
 
 def _records(ids: list[str], records: dict[str, EntityRecord]) -> tuple[EntityRecord, ...]:

@@ -22,37 +22,6 @@ from openmofi.search.store.database import last_commit, meta, snapshot
 from openmofi.search.store.vectors import Exact, Segment, VectorIndex, Vectors, damaged, entity_segment, segments_of
 
 
-def open_vectors(
-    connection: Connection,
-    segments: Sequence[Segment],
-    dim: int,
-    connected: Callable[[], Connection],
-    held: dict[str, Floats],
-    *,
-    hold: bool,
-) -> tuple[Vectors, VectorIndex]:
-    """The vectors of a commit, and what searches them.
-
-    Args:
-        connection: that the commit is read by.
-        segments: its segments.
-        dim: of their vectors.
-        connected: the calling thread's connection, later.
-        held: segments that are in memory already, by name.
-        hold: whether all are needed in memory, however many they are.
-
-    Raises:
-        FileNotFoundError: a segment is missing, perhaps since the index was compacted.
-        OpenMofiError: one is damaged.
-    """
-    store = connection.vectors()
-    if not hold and (there := store.searched(segments, dim, connected)) is not None:
-        return there, there
-    exact = Exact([held[each.file] if each.file in held else store.read(each, dim) for each in segments])
-    place = connection.place
-    return exact, faiss_cache.vector_index(place, segments, exact) if isinstance(place, Path) else exact
-
-
 def refresh_cache(connection: Connection, segments: Sequence[Segment], vectors: Vectors, texts: Array) -> None:
     """Make what makes searches fast, or add to it what it does not have.
 
@@ -152,6 +121,14 @@ class State:
         """Identifier → row of `entities`."""
         return {entity: number for number, entity in enumerate(self.entity_ids)}
 
+    def alike(self, entity: str, count: int) -> list[str]:
+        """The entities whose texts are most alike to the encoder, most alike first."""
+        if not len(self.entities):
+            return []
+        number = self.entity_numbers[entity]
+        order = np.argsort(-(self.entities @ self.entities[number]), kind="stable")[: count + 1]
+        return [self.entity_ids[place] for place in order.tolist() if place != number][:count]
+
     @cached_property
     def listings(self) -> Kept[Sized]:
         """Ranked images of the queries that came last, for their further pages; another commit has others."""
@@ -238,16 +215,20 @@ class State:
             table = _table(connection.execute("SELECT segment, row, id, phash FROM images WHERE segment IS NOT NULL"))
             ids = tuple(entity for (entity,) in connection.execute("SELECT id FROM entities ORDER BY number"))
             dim, of_entities = int(values["dim"]), entity_segment(connection)
-            held = (
-                dict(zip((each.file for each in before.segments), before.exact.parts, strict=True))
-                if before and isinstance(before.exact, Exact)
-                else {}
-            )
-            exact, searched = open_vectors(connection, segments, dim, connected, held, hold=hold)
+            store, place, held = connection.vectors(), connection.place, dict[str, Floats]()
+            entities = np.zeros((0, dim), np.float32)
+            if of_entities:
+                entities = store.read(of_entities, dim).astype(np.float32)
+            there = None if hold else store.searched(segments, dim, connected)
+            if before and isinstance(before.exact, Exact):
+                held = dict(zip((each.file for each in before.segments), before.exact.parts, strict=True))
+            if there is not None:
+                exact, searched = there, there
+            else:
+                exact = Exact([held[each.file] if each.file in held else store.read(each, dim) for each in segments])
+                searched = faiss_cache.vector_index(place, segments, exact) if isinstance(place, Path) else exact
             entities = (
-                connection.vectors().read(of_entities, dim).astype(np.float32)
-                if of_entities
-                else np.zeros((0, dim), np.float32)
+                store.read(of_entities, dim).astype(np.float32) if of_entities else np.zeros((0, dim), np.float32)
             )
         counts = [segment.rows for segment in segments]
         start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

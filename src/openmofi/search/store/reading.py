@@ -22,7 +22,7 @@ from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.pairs.read_settings import open_source
 from openmofi.search.records import EntityRecord, ImageRecord, Label
 from openmofi.search.store.connection import Connection
-from openmofi.search.store.database import in_chunks, marks, transaction
+from openmofi.search.store.database import rows_in, transaction
 from openmofi.search.store.sqlite import SQLite, open_existing, opened
 from openmofi.storage import Shard
 
@@ -89,39 +89,27 @@ ENTITIES_BY_IMAGES = """
 
 def image_records(connection: Connection, ids: Sequence[int]) -> dict[int, ImageRecord]:
     """Id → image, of those that there are."""
-    records: dict[int, ImageRecord] = {}
-    for part in in_chunks(list(dict.fromkeys(ids))):
-        labels: defaultdict[int, list[Label]] = defaultdict(list)
-        for image, entity, name, probability, accepted in connection.execute(
-            "SELECT labels.image, labels.entity, coalesce(entities.name, labels.entity), labels.probability, "
-            "labels.accepted FROM labels LEFT JOIN entities ON entities.id = labels.entity "
-            f"WHERE labels.image IN ({marks(part)}) ORDER BY labels.probability DESC, labels.entity",
-            list(part),
-        ):
-            labels[image].append(Label(entity, name, probability, bool(accepted)))
-        for row in connection.execute(
-            "SELECT images.id, sources.path, sources.shard, key, images.file, status, content, width, height, "
-            "text, url, columns FROM images JOIN sources ON sources.id = images.source "
-            f"WHERE images.id IN ({marks(part)})",
-            list(part),
-        ):
-            image, source, shard, key, file, status, content, width, height, text, url, columns = row
-            records[image] = ImageRecord(
-                image,
-                source,
-                shard,
-                key,
-                os.fsdecode(file) if file else "",
-                status,
-                content,
-                width,
-                height,
-                text,
-                url,
-                _decoded(columns),
-                tuple(labels[image]),
-            )
-    return records
+    ids, labels = list(dict.fromkeys(ids)), defaultdict[int, list[Label]](list)
+    for image, entity, name, probability, accepted in rows_in(
+        connection,
+        "SELECT labels.image, labels.entity, coalesce(entities.name, labels.entity), labels.probability, "
+        "labels.accepted FROM labels LEFT JOIN entities ON entities.id = labels.entity "
+        "WHERE labels.image IN ({}) ORDER BY labels.probability DESC, labels.entity",
+        ids,
+    ):
+        labels[image].append(Label(entity, name, probability, bool(accepted)))
+    rows = rows_in(
+        connection,
+        "SELECT images.id, sources.path, sources.shard, key, images.file, status, content, width, height, "
+        "text, url, columns FROM images JOIN sources ON sources.id = images.source WHERE images.id IN ({})",
+        ids,
+    )
+    return {
+        image: ImageRecord(
+            image, *source, os.fsdecode(file) if file else "", *seen, _decoded(columns), tuple(labels[image])
+        )
+        for (image, *source, file), seen, columns in ((row[:5], row[5:-1], row[-1]) for row in rows)
+    }
 
 
 def _decoded(columns: str) -> dict[str, Any]:
@@ -137,35 +125,26 @@ def _decoded(columns: str) -> dict[str, Any]:
 
 def entity_records(connection: Connection, ids: Sequence[str]) -> dict[str, EntityRecord]:
     """Id → entity, of those that the index knows."""
-    records: dict[str, EntityRecord] = {}
-    for part in in_chunks(list(dict.fromkeys(ids))):
-        several: dict[str, defaultdict[str, list[str]]] = {}
-        for table, column in (("types", "type"), ("aliases", "name")):
-            several[table] = defaultdict(list)
-            for entity, value in connection.execute(
-                f"SELECT entity, {column} FROM {table} WHERE entity IN ({marks(part)}) ORDER BY 1, 2", list(part)
-            ):
-                several[table][entity].append(value)
-        counts = {
-            entity: (images, named)
-            for entity, images, named in connection.execute(
-                f"SELECT entity, sum(accepted), count(*) FROM labels WHERE entity IN ({marks(part)}) GROUP BY entity",
-                list(part),
-            )
-        }
-        for entity, name, description, popularity in connection.execute(
-            f"SELECT id, name, description, popularity FROM entities WHERE id IN ({marks(part)})", list(part)
-        ):
-            records[entity] = EntityRecord(
-                entity,
-                name,
-                description,
-                tuple(several["types"][entity]),
-                popularity,
-                tuple(several["aliases"][entity]),
-                *counts.get(entity, (0, 0)),
-            )
-    return records
+    ids, types, aliases = list(dict.fromkeys(ids)), defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
+    for several, table, column in ((types, "types", "type"), (aliases, "aliases", "name")):
+        statement = f"SELECT entity, {column} FROM {table} WHERE entity IN ({{}}) ORDER BY 1, 2"
+        for entity, value in rows_in(connection, statement, ids):
+            several[entity].append(value)
+    labelled = "SELECT entity, sum(accepted), count(*) FROM labels WHERE entity IN ({}) GROUP BY entity"
+    counts = {entity: counted for entity, *counted in rows_in(connection, labelled, ids)}
+    known = "SELECT id, name, description, popularity FROM entities WHERE id IN ({})"
+    return {
+        entity: EntityRecord(
+            entity,
+            name,
+            description,
+            tuple(types[entity]),
+            popularity,
+            tuple(aliases[entity]),
+            *counts.get(entity, (0, 0)),
+        )
+        for entity, name, description, popularity in rows_in(connection, known, ids)
+    }
 
 
 FILE = "thumbnails.db"
@@ -226,18 +205,6 @@ class Thumbnails:
                 "INSERT INTO thumbnails VALUES (?, ?) ON CONFLICT (content) DO UPDATE SET webp = excluded.webp",
                 list(thumbnails.items()),
             )
-
-    def missing(self, contents: Sequence[str]) -> set[str]:
-        """Those of `contents` of which there is none."""
-        there: set[str] = set()
-        for part in in_chunks(contents):
-            there.update(
-                content
-                for (content,) in self._connection.execute(
-                    f"SELECT content FROM thumbnails WHERE content IN ({marks(part)})", list(part)
-                )
-            )
-        return set(contents) - there
 
     def keep_only(self, contents: set[str]) -> None:
         """Remove all others, and give their room back."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from openmofi.arrays import Array, Bools, Floats, Ints
 from openmofi.errors import OpenMofiError
+from openmofi.evaluation.metrics.ranking import nearest_rows
 from openmofi.search.store.connection import Connection, Place, meta
 from openmofi.storage import write_bytes
 
@@ -151,22 +152,10 @@ def as_floats(vectors: Floats) -> Array:
 
 def best(scores: Array, count: int) -> tuple[Array, Ints]:
     """(q, n) scores → the (q, count) best, falling, and their places; equal ones by place; −inf and −1 at the end."""
-    kept = min(count, scores.shape[1])
     values, places = np.full((len(scores), count), -np.inf, np.float32), np.full((len(scores), count), -1, np.int64)
-    for number, row in enumerate(scores):
-        places[number, :kept] = _best_places(row, kept)
-        values[number, :kept] = row[places[number, :kept]]
+    if kept := min(count, scores.shape[1]):
+        places[:, :kept], values[:, :kept] = nearest_rows(scores, kept)
     return values, places
-
-
-def _best_places(scores: Array, count: int) -> Ints:
-    """Of equal scores at the end of the list those that come first, which a partition alone does not see to."""
-    if count in (0, len(scores)):
-        return np.argsort(-scores, kind="stable")[:count]
-    least = np.partition(scores, len(scores) - count)[len(scores) - count]
-    above = np.flatnonzero(scores > least)
-    chosen = np.concatenate([above, np.flatnonzero(scores == least)[: count - len(above)]])
-    return chosen[np.lexsort((chosen, -scores[chosen]))]
 
 
 FOLDER, CACHE = "vectors", "cache"
@@ -187,32 +176,6 @@ class Segment:
     file: str
     rows: int
     digest: str
-
-    def open(self, folder: Path, dim: int) -> Floats:
-        """(rows, dim), memory-mapped.
-
-        Raises:
-            OpenMofiError: the file is missing or of another shape.
-        """
-        path = folder / FOLDER / self.file
-        try:
-            vectors: Floats = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # numpy parses a header as Python: what a damaged one raises is of many kinds
-            raise damaged(str(path), folder, str(error)) from error
-        rows = len(vectors) if self.rows < 0 else self.rows
-        if vectors.shape != (rows, dim):
-            raise damaged(str(path), folder, f"its shape is {vectors.shape}, not {(rows, dim)}")
-        return vectors
-
-    def problem(self, folder: Path) -> str:
-        """What is wrong with the file, all of which is read; or ""."""
-        try:
-            content = (folder / FOLDER / self.file).read_bytes()
-        except OSError as error:
-            return error.strerror or str(error)
-        return "" if digest_of(content) == self.digest else "its bytes are not those that were written"
 
 
 class VectorStore(Protocol):
@@ -263,11 +226,23 @@ class VectorFiles:
 
     def write(self, vectors: Array, dtype: str, *, entities: bool = False) -> tuple[str, int, str]:
         """See `VectorStore.write`."""
-        return write_segment(self.folder, vectors, dtype)
+        name, content = f"{secrets.token_hex(8)}.npy", content_of(vectors.astype(dtype))
+        write_bytes(self.folder / FOLDER / name, content)
+        return name, len(vectors), digest_of(content)
 
     def read(self, segment: Segment, dim: int) -> Floats:
-        """See `VectorStore.read`."""
-        return segment.open(self.folder, dim)
+        """See `VectorStore.read`; memory-mapped."""
+        path = self.folder / FOLDER / segment.file
+        try:
+            vectors: Floats = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # numpy parses a header as Python: what a damaged one raises is of many kinds
+            raise damaged(str(path), self.folder, str(error)) from error
+        rows = len(vectors) if segment.rows < 0 else segment.rows
+        if vectors.shape != (rows, dim):
+            raise damaged(str(path), self.folder, f"its shape is {vectors.shape}, not {(rows, dim)}")
+        return vectors
 
     def row(self, file: str, row: int) -> Array:
         """See `VectorStore.row`."""
@@ -276,7 +251,11 @@ class VectorFiles:
 
     def problem(self, segment: Segment) -> str:
         """See `VectorStore.problem`."""
-        return segment.problem(self.folder)
+        try:
+            content = (self.folder / FOLDER / segment.file).read_bytes()
+        except OSError as error:
+            return error.strerror or str(error)
+        return "" if digest_of(content) == segment.digest else "its bytes are not those that were written"
 
     def keep_only(self, files: set[str]) -> None:
         """See `VectorStore.keep_only`."""
@@ -298,17 +277,6 @@ def damaged(vectors: str, place: Place, why: str) -> OpenMofiError:
         f"The vectors {vectors} are damaged: {why}.",
         f"Run: openmofi index compact {place}; it embeds their images again.",
     )
-
-
-def write_segment(folder: Path, vectors: Array, dtype: str) -> tuple[str, int, str]:
-    """Write (n, dim) L2-normalised vectors; file, rows and digest for the database. Readers do not know it yet.
-
-    Raises:
-        OpenMofiError: the folder cannot be written.
-    """
-    name, content = f"{secrets.token_hex(8)}.npy", content_of(vectors.astype(dtype))
-    write_bytes(folder / FOLDER / name, content)
-    return name, len(vectors), digest_of(content)
 
 
 def content_of(vectors: Floats) -> bytes:
