@@ -38,7 +38,7 @@ from openmofi.search.records import (
     Verdict,
 )
 from openmofi.search.store.connection import Connection, Place, place_of
-from openmofi.search.store.database import connect, last_commit, meta, require_encoder, snapshot
+from openmofi.search.store.database import column_of, connect, last_commit, meta, require_encoder, snapshot
 from openmofi.search.store.reading import (
     ENTITIES_BY_IMAGES,
     ENTITY_IMAGES,
@@ -156,7 +156,6 @@ class Index:
             return int(connection.execute(query).fetchone()[0])
 
         statuses = dict(connection.execute("SELECT status, count(*) FROM images GROUP BY status ORDER BY status"))
-        columns = tuple(name for (name,) in connection.execute(connection.column_names))
         last = connection.execute("SELECT made FROM commits ORDER BY id DESC LIMIT 1").fetchone()
         effort = state.vectors.effort
         alive = int(state.alive.sum())
@@ -174,8 +173,8 @@ class Index:
             count("SELECT count(*) FROM verdicts WHERE undone = 0"),
             state.meta["encoder"],
             state.meta["fingerprint"],
-            tuple(path for (path,) in connection.execute("SELECT path FROM sources ORDER BY path")),
-            columns,
+            tuple(column_of(connection, "SELECT path FROM sources ORDER BY path")),
+            tuple(column_of(connection, connection.column_names)),
             bool(state.ending and (state.ending.text or state.ending.image)),
             state.vectors.name,
             effort.value if effort else 0,
@@ -395,8 +394,7 @@ class Index:
 
     def entities(self, *, type: str = "", limit: int = 100, offset: int = 0) -> list[EntityRecord]:
         """Entities, those with most labelled images first; of a type where one is given."""
-        rows = self.connection.execute(ENTITIES_BY_IMAGES, (type, type, limit, offset))
-        return self._entities([entity for (entity,) in rows])
+        return self._entities(column_of(self.connection, ENTITIES_BY_IMAGES, (type, type, limit, offset)))
 
     def _entities(self, ids: Sequence[str]) -> list[EntityRecord]:
         records = entity_records(self.connection, ids)

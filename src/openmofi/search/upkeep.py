@@ -18,13 +18,14 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import ImageRefused, decode_image
 from openmofi.search.records import Changes
 from openmofi.search.store.connection import Connection, Place, place_of
-from openmofi.search.store.database import DATABASE, meta, note_commit, only_writer, snapshot, transaction
+from openmofi.search.store.database import DATABASE, column_of, meta, note_commit, only_writer, snapshot, transaction
 from openmofi.search.store.reading import Thumbnails, image_bytes
 from openmofi.search.store.vectors import (
     FOLDER,
     Segment,
     VectorStore,
     entity_segment,
+    note_segment,
     remove_unnamed,
     segments_of,
 )
@@ -104,9 +105,7 @@ def compact(place: Place, encoder: Callable[[], Encoder], progress: Progress | N
         with transaction(connection):
             connection.execute("UPDATE images SET segment = NULL, row = NULL")
             for segment, images in written:
-                ((number,),) = connection.execute(
-                    "INSERT INTO segments (file, rows, digest) VALUES (?, ?, ?) RETURNING id", segment
-                )
+                number = note_segment(connection, *segment)
                 connection.executemany(
                     "UPDATE images SET segment = ?, row = ? WHERE id = ?",
                     [(number, row, image) for row, image in enumerate(images.tolist())],
@@ -127,7 +126,7 @@ def compact(place: Place, encoder: Callable[[], Encoder], progress: Progress | N
             note_commit(connection, "compact", changes)
         remove_unnamed(connection, vectors_of)
         with closing(Thumbnails(connection)) as thumbnails:
-            thumbnails.keep_only({content for (content,) in connection.execute("SELECT DISTINCT content FROM images")})
+            thumbnails.keep_only(set(column_of(connection, "SELECT DISTINCT content FROM images")))
         return changes
 
 
@@ -196,10 +195,10 @@ def remove(index: str | Place, what: Sequence[str]) -> Changes:
 def _matching(connection: Connection, what: str) -> list[int]:
     file = os.fsencode(what.rstrip("/"))
     shard, _, key = what.partition("/")
-    rows = connection.execute(
+    return column_of(
+        connection,
         "SELECT images.id FROM images JOIN sources ON sources.id = images.source WHERE sources.path = :path "
         "OR images.file = :file OR (images.file >= :first AND images.file < :last) "
         "OR (sources.shard = :shard AND images.key = :key)",
         {"path": what, "file": file, "first": file + b"/", "last": file + b"0", "shard": shard, "key": key},
     )
-    return [image for (image,) in rows]

@@ -22,7 +22,8 @@ from openmofi.review.verdicts import KIND, Stratum, Verdicts, probability_basis,
 from openmofi.review.verdicts import Verdict as CountedVerdict
 from openmofi.search.records import EntityRecord, ImageRecord, Verdict
 from openmofi.search.store.connection import Connection
-from openmofi.search.store.database import meta, now, set_meta, snapshot, transaction
+from openmofi.search.store.database import column_of, meta, now, set_meta, snapshot, transaction
+from openmofi.search.store.reading import entity_records, image_records
 
 if TYPE_CHECKING:
     from openmofi.search.index import Index
@@ -155,9 +156,7 @@ def _heads(connection: Connection) -> dict[str, dict[str, Any]]:
 
 def _labels_folder(connection: Connection, labels: str) -> str:
     """The folder of labels that is meant; "" where the index has none, or several and none is named."""
-    paths = [
-        path for (path,) in connection.execute("SELECT DISTINCT labels FROM sources WHERE labels != '' ORDER BY 1")
-    ]
+    paths = column_of(connection, "SELECT DISTINCT labels FROM sources WHERE labels != '' ORDER BY 1")
     if not labels:
         return paths[0] if len(paths) == 1 else ""
     meant = next((path for path in paths if path == labels or Path(path).absolute() == Path(labels).absolute()), None)
@@ -179,11 +178,10 @@ _JUDGED = """
 
 
 @dataclass(frozen=True)
-class RangePrecision:
-    """What verdicts say of the labels, or of the candidates below the threshold, in a range of probability.
+class JudgedLabels:
+    """What verdicts say of labels, or of candidates below the threshold.
 
     Attributes:
-        low, high: ends of the range.
         labels: how many there are.
         expected: their mean probability.
         judged, right: verdicts that are not `u`, and those of them that are `y`.
@@ -191,8 +189,6 @@ class RangePrecision:
         lower, upper: its interval of 95 %; 0..1 while none is judged.
     """
 
-    low: float
-    high: float
     labels: int
     expected: float
     judged: int
@@ -203,21 +199,25 @@ class RangePrecision:
 
 
 @dataclass(frozen=True)
-class ReviewedPrecision:
-    """What verdicts say of labels.
+class RangePrecision(JudgedLabels):
+    """The same of those in a range of probability.
 
     Attributes:
-        labels, expected, judged, right, precision, lower, upper: see `RangePrecision`, of all.
+        low, high: ends of the range.
+    """
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ReviewedPrecision(JudgedLabels):
+    """The same of all.
+
+    Attributes:
         strata: those that have labels.
     """
 
-    labels: int
-    expected: float
-    judged: int
-    right: int
-    precision: float | None
-    lower: float
-    upper: float
     strata: tuple[RangePrecision, ...]
 
 
@@ -266,12 +266,10 @@ def precision(index: Index, entity: str = "", accepted: bool | None = True) -> R
         return labels, mean, result.judged, result.right, result.corrected, *(result.interval or (0.0, 1.0))
 
     ends = [*EDGES, 1.0]
+    ranges = [(number, number % len(EDGES)) for number in numbers]
     return ReviewedPrecision(
         *figures(strata.keys()),
-        tuple(
-            RangePrecision(ends[position], ends[position + 1], *figures({number}))
-            for number, position in ((number, number % len(EDGES)) for number in numbers)
-        ),
+        tuple(RangePrecision(*figures({number}), ends[place], ends[place + 1]) for number, place in ranges),
     )
 
 
@@ -311,8 +309,8 @@ def to_judge(
     else:
         by = "labels.probability DESC" if order == "sure" else "abs(labels.probability - 0.5)"
         rows = _unjudged(connection, values, by, limit, judged)
-    images = {each.id: each for each in index.images([row[0] for row in rows])}
-    entities = {of: index.entity(of) for of in dict.fromkeys(row[1] for row in rows) if _known(connection, of)}
+    images = image_records(connection, [row[0] for row in rows])
+    entities = entity_records(connection, [row[1] for row in rows])
     return [
         ToJudge(images[image], entities.get(of, EntityRecord(of, of)), probability, bool(label))
         for image, of, probability, label in rows
@@ -361,7 +359,3 @@ def _unjudged(
         {**values, "stratum": stratum, "most": limit + len(judged)},
     )
     return [row for row in rows if row[:2] not in judged][:limit]
-
-
-def _known(connection: Connection, entity: str) -> bool:
-    return connection.execute("SELECT 1 FROM entities WHERE id = ?", (entity,)).fetchone() is not None

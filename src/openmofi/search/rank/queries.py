@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from openmofi.arrays import Array
-from openmofi.encoders import Encoder, ImageInput
+from openmofi.encoders import Encoder
 from openmofi.encoders.arrays import normalised
 from openmofi.encoders.preprocess import as_image
 from openmofi.errors import OpenMofiError, UnknownEntityError
@@ -147,67 +147,57 @@ def vectors_of(
     state: State, connection: Connection, queries: Sequence[Query], encoder: Callable[[], Encoder], kept: Kept[Array]
 ) -> list[Array | None]:
     """See `Index.vectors_of`; `kept` are embeddings of the encoder."""
-    pixels = [(number, example) for number, query in enumerate(queries) for example in query.examples]
-    texts = [(number, query.text) for number, query in enumerate(queries) if query.text]
-    sums: list[Array | None] = [None] * len(queries)
-
-    def add(number: int, vector: Array) -> None:
-        held = sums[number]
-        sums[number] = vector if held is None else held + vector
-
-    images = image_vectors(state, connection, [example for _, example in pixels], encoder, kept)
-    for (number, example), vector in zip(pixels, images, strict=True):
-        add(number, example.weight * vector)
-    if texts and encoder().has_texts:
-        for number, vector in zip(
-            [number for number, _ in texts], text_vectors([text for _, text in texts], encoder, kept), strict=True
-        ):
-            add(number, vector)
-    for number, query in enumerate(queries):
+    examples = [example for query in queries for example in query.examples]
+    images = iter(image_vectors(state, connection, examples, encoder, kept))
+    texts = [query.text for query in queries if query.text]
+    embedded = iter(text_vectors(texts, encoder, kept) if texts and encoder().has_texts else [])
+    vectors: list[Array | None] = []
+    for query in queries:
+        parts = [example.weight * next(images) for example in query.examples]
+        if query.text and (vector := next(embedded, None)) is not None:
+            parts.append(vector)
         if query.entity:
-            add(number, entity_vector(state, connection, query.entity))
+            parts.append(entity_vector(state, connection, query.entity))
         if query.like:
-            add(number, marked_vector(state, query))
-    return [None if vector is None else normalised(vector[None])[0] for vector in sums]
+            parts.append(marked_vector(state, query))
+        vectors.append(normalised(sum(parts[1:], parts[0])[None])[0] if parts else None)
+    return vectors
 
 
 def text_vectors(texts: Sequence[str], encoder: Callable[[], Encoder], kept: Kept[Array]) -> list[Array]:
     """(dim,) each; what was embedded before is not embedded again."""
-    known = {text: kept.get(text) for text in texts}
-    if missing := [text for text, vector in known.items() if vector is None]:
+    vectors = {text: vector for text in texts if (vector := kept.get(text)) is not None}
+    if missing := [text for text in dict.fromkeys(texts) if text not in vectors]:
         for text, vector in zip(missing, encoder().embed_texts(missing), strict=True):
-            known[text] = kept.put(text, vector)
-    return [vector for text in texts if (vector := known[text]) is not None]
+            vectors[text] = kept.put(text, vector)
+    return [vectors[text] for text in texts]
 
 
 def image_vectors(
     state: State, connection: Connection, examples: Sequence[Example], encoder: Callable[[], Encoder], kept: Kept[Array]
 ) -> Array:
     """(n, dim) L2-normalised; a whole image of the index, and what was embedded before, is not embedded again."""
-    vectors: list[Array | None] = []
-    waiting: list[tuple[int, Image.Image]] = []
-    keys = [_key(example) for example in examples]
+    vectors = np.zeros((len(examples), int(state.meta["dim"])), np.float32)
+    waiting: list[tuple[int, Hashable, Image.Image]] = []
     for place, example in enumerate(examples):
+        image, key = example.image, _key(example)
         position = -1
-        if isinstance(example.image, int):
-            position = int(state.positions(np.array([example.image]))[0])
-        if position >= 0 and example.region is None:
-            vectors.append(state.exact.rows(np.array([position]))[0])
-            continue
-        vectors.append(kept.get(keys[place]) if keys[place] else None)
-        if vectors[-1] is not None:
-            continue
-        source: ImageInput = image_bytes(connection, example.image) if isinstance(example.image, int) else example.image
-        waiting.append((place, cropped(as_image(source, encoder().preprocessing, _named(source)), example.region)))
+        if isinstance(image, int) and example.region is None:
+            position = int(state.positions(np.array([image]))[0])
+        if position >= 0:
+            vectors[place] = state.exact.rows(np.array([position]))[0]
+        elif key and (before := kept.get(key)) is not None:
+            vectors[place] = before
+        else:
+            source = image_bytes(connection, image) if isinstance(image, int) else image
+            named = str(source) if isinstance(source, str | Path) else "The image of the query"
+            whole = as_image(source, encoder().preprocessing, named)
+            waiting.append((place, key, cropped(whole, example.region)))
     if waiting:
-        embedded = encoder().embed_images([image for _, image in waiting])
-        for (place, _), vector in zip(waiting, embedded, strict=True):
-            vectors[place] = kept.put(keys[place], vector) if keys[place] else vector
-    return (
-        np.stack([vector for vector in vectors if vector is not None])
-        if vectors
-        else np.zeros((0, int(state.meta["dim"])), np.float32)
-    )
+        embedded = encoder().embed_images([image for *_, image in waiting])
+        for (place, key, _), vector in zip(waiting, embedded, strict=True):
+            vectors[place] = kept.put(key, vector) if key else vector
+    return vectors
 
 
 def _key(example: Example) -> Hashable:
@@ -259,7 +249,3 @@ def marked_vector(state: State, query: Query) -> Array:
     # In the space of the marked images: as many unknowns as marks, whatever the dimension.
     weights = np.linalg.solve(vectors @ vectors.T + _RIDGE * np.eye(len(vectors), dtype=np.float32), sign)
     return normalised((weights @ vectors).astype(np.float32)[None])[0]
-
-
-def _named(source: ImageInput) -> str:
-    return str(source) if isinstance(source, str | Path) else "The image of the query"

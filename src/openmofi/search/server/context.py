@@ -35,7 +35,10 @@ from openmofi.search.server.guard import Sessions, cookie_name
 from openmofi.search.server.settings import ServeSettings
 
 KEPT_BYTES, KEPT_SECONDS = 512 << 20, 3600.0
-_STATUS = {PairStatus.IMAGE_TOO_LARGE: 413, PairStatus.IMAGE_UNSUPPORTED_FORMAT: 415}
+_REFUSALS = {
+    PairStatus.IMAGE_TOO_LARGE: (413, "This image has too many pixels"),
+    PairStatus.IMAGE_UNSUPPORTED_FORMAT: (415, "Images of this format are not read"),
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,9 @@ class Uploads:
             with decoding(data, max_pixels=self._max_pixels) as decoded:
                 upload = Upload(secrets.token_urlsafe(16), decoded.width, decoded.height)
         except ImageRefused as refused:
-            raise _refusal(refused) from refused
+            status, what = _REFUSALS.get(refused.status, (422, "This is not an image that can be read"))
+            hint = "Send a JPEG, PNG, WebP, GIF, AVIF, BMP or TIFF."
+            raise Refused(status, f"{what}: {refused.why}.", hint) from refused
         with self._lock:
             self._held[upload.upload] = (time.monotonic(), data)
             self._forget()
@@ -102,14 +107,6 @@ class Uploads:
                 return
             self._held.popitem(last=False)
             total -= len(data)
-
-
-def _refusal(refused: ImageRefused) -> Refused:
-    status = _STATUS.get(refused.status, 422)
-    sentence = {413: "This image has too many pixels", 415: "Images of this format are not read"}.get(
-        status, "This is not an image that can be read"
-    )
-    return Refused(status, f"{sentence}: {refused.why}.", "Send a JPEG, PNG, WebP, GIF, AVIF, BMP or TIFF.")
 
 
 T = TypeVar("T")

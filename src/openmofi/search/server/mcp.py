@@ -142,13 +142,7 @@ def tools_of(index: Index) -> MCPServer[Any]:
                 for each in index.entity_images(record.id, accepted=True, limit=limit)
             ],
             "similar": [_short(each) for each in index.similar_entities(record.id, limit)],
-            "precision": {
-                "expected": judged.expected,
-                "judged": judged.judged,
-                "right": judged.right,
-                "lower": judged.lower,
-                "upper": judged.upper,
-            },
+            "precision": {name: getattr(judged, name) for name in ("expected", "judged", "right", "lower", "upper")},
         }
 
     return MCPServer("openmofi", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING", tools=tools)

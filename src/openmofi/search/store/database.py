@@ -156,6 +156,11 @@ def content_of(connection: Connection) -> str:
     return fingerprint([meta(connection)["fingerprint"], row])
 
 
+def column_of(connection: Connection, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
+    """The values of a statement whose rows have one."""
+    return [value for (value,) in connection.execute(statement, values)]
+
+
 def rows_in(connection: Connection, statement: str, values: Sequence[Any]) -> Iterator[Any]:
     """The rows of a statement whose `{}` stands for the values, at most 500 of them at a time."""
     for start in range(0, len(values), _MOST_VALUES):

@@ -208,11 +208,8 @@ class Thumbnails:
 
     def keep_only(self, contents: set[str]) -> None:
         """Remove all others, and give their room back."""
-        gone = [
-            (content,)
-            for (content,) in self._connection.execute("SELECT content FROM thumbnails")
-            if content not in contents
-        ]
+        held = self._connection.execute("SELECT content FROM thumbnails").fetchall()
+        gone = [row for row in held if row[0] not in contents]
         with transaction(self._connection):
             self._connection.executemany("DELETE FROM thumbnails WHERE content = ?", gone)
         if gone and self._own:

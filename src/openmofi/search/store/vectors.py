@@ -286,6 +286,13 @@ def content_of(vectors: Floats) -> bytes:
     return buffer.getvalue()
 
 
+def note_segment(connection: Connection, file: str, rows: int, digest: str) -> int:
+    """Name a segment that was written in the database; its number there."""
+    statement = "INSERT INTO segments (file, rows, digest) VALUES (?, ?, ?) RETURNING id"
+    ((number,),) = connection.execute(statement, (file, rows, digest))
+    return int(number)
+
+
 def segments_of(connection: Connection) -> list[Segment]:
     """Those of the last commit, by id."""
     return [Segment(*row) for row in connection.execute("SELECT id, file, rows, digest FROM segments ORDER BY id")]
