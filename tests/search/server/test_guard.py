@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from served_world import served
 
-from openmofi.search.server.answers import JsonLines
+from openmofi.search.server.messages import JsonLines
 from openmofi.search.server.guard import Limits
 
 

@@ -213,7 +213,7 @@ def test_an_upload_that_is_too_large_is_refused_and_not_kept(index):
 
 
 def test_uploads_are_forgotten_the_oldest_first():
-    from openmofi.search.server.answers import Refused
+    from openmofi.search.server.messages import Refused
     from openmofi.search.server.context import Uploads
 
     data = [coloured("red", seed) for seed in range(3)]

@@ -15,7 +15,7 @@ import pytest
 from search_world import coloured
 
 from openmofi.search.server import ServeSettings
-from openmofi.search.server.answers import Refused
+from openmofi.search.server.messages import Refused
 from openmofi.search.server.guard import Bodies
 from openmofi.search.server.run import SeldomLogged
 from terminal import PATIENCE

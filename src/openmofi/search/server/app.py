@@ -15,9 +15,9 @@ from starlette.responses import RedirectResponse, Response
 
 from openmofi.errors import OpenMofiError
 from openmofi.search.index import Index
-from openmofi.search.server.answers import ErrorAnswer, Refused, logger, not_modified, register
 from openmofi.search.server.context import Context, with_session
 from openmofi.search.server.guard import Guard, equal
+from openmofi.search.server.messages import ErrorAnswer, Refused, logger, not_modified, register
 from openmofi.search.server.routes import router
 from openmofi.search.server.settings import ServeSettings
 from openmofi.version import __version__

@@ -30,8 +30,8 @@ from openmofi.search.query import Example, Query, Region
 from openmofi.search.rank.queries import cropped
 from openmofi.search.rank.state import Kept
 from openmofi.search.records import ImageRecord, Recognition
-from openmofi.search.server.answers import Metrics, Refused
 from openmofi.search.server.guard import Sessions, cookie_name
+from openmofi.search.server.messages import Metrics, Refused
 from openmofi.search.server.settings import ServeSettings
 
 KEPT_BYTES, KEPT_SECONDS = 512 << 20, 3600.0

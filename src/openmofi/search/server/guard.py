@@ -19,7 +19,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from openmofi.search.server.answers import Metrics, Refused, error_answer, logger
+from openmofi.search.server.messages import Metrics, Refused, error_answer, logger
 from openmofi.search.server.settings import ServeSettings
 
 _MOST = 10_000

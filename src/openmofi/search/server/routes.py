@@ -34,10 +34,21 @@ from openmofi.search.records import (
     TextReading,
     Verdict,
 )
-from openmofi.search.server.answers import Refused, answer, not_modified, unavailable
 from openmofi.search.server.context import Context, Upload, context_of, with_session
 from openmofi.search.server.guard import cookie_name, equal
-from openmofi.search.server.requests import RecogniseBody, SearchBody, TokenBody, VerdictBody, described, query_of, sent
+from openmofi.search.server.messages import (
+    RecogniseBody,
+    Refused,
+    SearchBody,
+    TokenBody,
+    VerdictBody,
+    answer,
+    described,
+    not_modified,
+    query_of,
+    sent,
+    unavailable,
+)
 from openmofi.search.store.database import last_commit, meta
 from openmofi.search.store.reading import entity_records
 from openmofi.search.verdicts import ReviewedPrecision, ToJudge, precision, to_judge

@@ -24,9 +24,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from openmofi.errors import OpenMofiError
 from openmofi.search.index import Index
-from openmofi.search.server.answers import JsonLines, logger
 from openmofi.search.server.app import create_app
 from openmofi.search.server.guard import SPARE
+from openmofi.search.server.messages import JsonLines, logger
 from openmofi.search.server.settings import ServeSettings
 
 # Uvicorn leaves this to a proxy before it: its `limit_concurrency` counts idle connections too and refuses everybody
