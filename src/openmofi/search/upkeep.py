@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,6 @@ from openmofi.search.store.reading import Thumbnails, image_bytes
 from openmofi.search.store.vectors import (
     FOLDER,
     Segment,
-    VectorStore,
     entity_segment,
     note_segment,
     remove_unnamed,
@@ -46,61 +44,16 @@ def verify(connection: Connection) -> dict[str, str]:
         return tables | {f"{FOLDER}/{segment.file}": vectors.problem(segment) for segment in segments}
 
 
-@dataclass
-class _Mending:
-    """Vectors of images, from their segments, or embedded again where these are damaged.
-
-    Attributes:
-        connection: to the index.
-        segments: where its vectors are.
-        encoder: opened when something is damaged.
-        embedded: how many were embedded.
-    """
-
-    connection: Connection
-    segments: VectorStore
-    encoder: Callable[[], Encoder]
-    lost: list[int]
-    embedded: int = 0
-
-    def vectors(self, segment: Segment, images: Ints, rows: Ints) -> tuple[Ints, Array]:
-        """(n,) the images that have a vector, and (n, dim)."""
-        if not self.segments.problem(segment):
-            stored = self.segments.read(segment, int(meta(self.connection)["dim"]))
-            return images, stored[rows].astype(np.float32)
-        kept, parts = [], []
-        for start in range(0, len(images), _BATCH):
-            decoded = [
-                (image, pixels)
-                for image in images[start : start + _BATCH].tolist()
-                if (pixels := self._decoded(image)) is not None
-            ]
-            if decoded:
-                kept += [image for image, _ in decoded]
-                parts.append(self.encoder().embed_images([pixels for _, pixels in decoded]))
-        self.embedded += len(kept)
-        none = np.zeros((0, self.encoder().dim), np.float32)
-        return np.array(kept, np.int64), np.concatenate([none, *parts])
-
-    def _decoded(self, image: int) -> Image.Image | None:
-        try:
-            return decode_image(image_bytes(self.connection, image), size_hint=self.encoder().preprocessing.decode_size)
-        except (OpenMofiError, ImageRefused):
-            self.lost.append(image)
-            return None
-
-
 def compact(place: Place, encoder: Callable[[], Encoder], progress: Progress | None) -> Changes:
     """See `Index.compact`."""
     progress = progress or Quiet()
     with only_writer(place) as connection:
         vectors_of = connection.vectors()
         remove_unnamed(connection, vectors_of)
-        mending = _Mending(connection, vectors_of, encoder, [])
-        segments = segments_of(connection)
+        segments, anew, lost = segments_of(connection), list[int](), list[int]()
         progress.begin("compact", len(segments))
         written: list[tuple[tuple[str, int, str], Ints]] = []
-        for images, vectors in _joined(_read(connection, mending, segments, progress)):
+        for images, vectors in _joined(_left(connection, encoder, segments, anew, lost, progress)):
             written.append((vectors_of.write(vectors, meta(connection)["dtype"]), images))
         with transaction(connection):
             connection.execute("UPDATE images SET segment = NULL, row = NULL")
@@ -114,14 +67,14 @@ def compact(place: Place, encoder: Callable[[], Encoder], progress: Progress | N
             # They are looked at again when their source is added again.
             connection.executemany(
                 "UPDATE images SET content = '', status = 'image_missing', mtime = 0 WHERE id = ?",
-                [(image,) for image in mending.lost],
+                [(image,) for image in lost],
             )
-            if mending.lost:
+            if lost:
                 connection.execute("UPDATE sources SET stamp = ''")
             changes = Changes(
-                embedded=mending.embedded,
-                changed=len(mending.lost),
-                statuses={"image_missing": len(mending.lost)} if mending.lost else {},
+                embedded=len(anew),
+                changed=len(lost),
+                statuses={"image_missing": len(lost)} if lost else {},
             )
             note_commit(connection, "compact", changes)
         remove_unnamed(connection, vectors_of)
@@ -130,19 +83,44 @@ def compact(place: Place, encoder: Callable[[], Encoder], progress: Progress | N
         return changes
 
 
-def _read(
+def _left(
     connection: Connection,
-    mending: _Mending,
+    encoder: Callable[[], Encoder],
     segments: Sequence[Segment],
+    anew: list[int],
+    lost: list[int],
     progress: Progress,
 ) -> Iterator[tuple[Ints, Array]]:
+    """Of each segment the images that are left, and their vectors, (n,) and (n, dim). Where it is damaged they are
+    embedded again, and noted in `anew`, or in `lost` where they cannot be.
+    """
+    store, dim = connection.vectors(), int(meta(connection)["dim"])
     for segment in segments:
-        rows = np.array(
-            connection.execute("SELECT id, row FROM images WHERE segment = ? ORDER BY row", (segment.id,)).fetchall(),
-            np.int64,
-        ).reshape(-1, 2)
-        yield mending.vectors(segment, rows[:, 0], rows[:, 1])
+        found = connection.execute("SELECT id, row FROM images WHERE segment = ? ORDER BY row", (segment.id,))
+        images, rows = np.array(found.fetchall(), np.int64).reshape(-1, 2).T
+        if store.problem(segment):
+            yield _embedded(connection, encoder(), images.tolist(), anew, lost)
+        else:
+            yield images, store.read(segment, dim)[rows].astype(np.float32)
         progress.advance({"rows": len(rows)})
+
+
+def _embedded(
+    connection: Connection, encoder: Encoder, images: Sequence[int], anew: list[int], lost: list[int]
+) -> tuple[Ints, Array]:
+    first, parts = len(anew), [np.zeros((0, encoder.dim), np.float32)]
+    for start in range(0, len(images), _BATCH):
+        decoded = dict[int, Image.Image]()
+        for image in images[start : start + _BATCH]:
+            try:
+                data = image_bytes(connection, image)
+                decoded[image] = decode_image(data, size_hint=encoder.preprocessing.decode_size)
+            except (OpenMofiError, ImageRefused):
+                lost.append(image)
+        if decoded:
+            parts.append(encoder.embed_images(list(decoded.values())))
+            anew += decoded
+    return np.array(anew[first:], np.int64), np.concatenate(parts)
 
 
 def _joined(parts: Iterator[tuple[Ints, Array]]) -> Iterator[tuple[Ints, Array]]:
