@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from threading import Lock, local
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ from openmofi.encoders import Encoder, EncoderLike, ImageInput, as_encoder, open
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
-from openmofi.pairs import ImageRefused, ReadSettings, decode_image
+from openmofi.pairs import ReadSettings
 from openmofi.search.building import build
 from openmofi.search.mapping import make_map, read_map
 from openmofi.search.query import Query, Region
@@ -42,11 +42,10 @@ from openmofi.search.store.database import column_of, connect, last_commit, meta
 from openmofi.search.store.reading import (
     ENTITIES_BY_IMAGES,
     ENTITY_IMAGES,
-    cached,
-    encoded,
     entity_records,
     image_bytes,
     image_records,
+    thumbnail_of,
 )
 from openmofi.search.upkeep import compact, remove, verify
 from openmofi.search.verdicts import add_verdicts, table_of, undo_verdict, verdicts_of
@@ -150,42 +149,7 @@ class Index:
 
     def info(self) -> IndexInfo:
         """What it holds."""
-        connection, state = self.connection, self.state
-
-        def count(query: str) -> int:
-            return int(connection.execute(query).fetchone()[0])
-
-        statuses = dict(connection.execute("SELECT status, count(*) FROM images GROUP BY status ORDER BY status"))
-        last = connection.execute("SELECT made FROM commits ORDER BY id DESC LIMIT 1").fetchone()
-        effort = state.vectors.effort
-        alive = int(state.alive.sum())
-        return IndexInfo(
-            str(connection.place),
-            sum(statuses.values()),
-            statuses,
-            alive,
-            int(state.meta["dim"]),
-            state.meta["dtype"],
-            len(state.segments),
-            len(state.images) - alive,
-            count("SELECT count(*) FROM labels WHERE accepted = 1"),
-            count("SELECT count(*) FROM entities"),
-            count("SELECT count(*) FROM verdicts WHERE undone = 0"),
-            state.meta["encoder"],
-            state.meta["fingerprint"],
-            tuple(column_of(connection, "SELECT path FROM sources ORDER BY path")),
-            tuple(column_of(connection, connection.column_names)),
-            bool(state.ending and (state.ending.text or state.ending.image)),
-            state.vectors.name,
-            effort.value if effort else 0,
-            effort.recall if effort else None,
-            state.commit,
-            last[0] if last else "",
-            connection.sizes(),
-        )
-
-    _EMBEDDED = 4096
-    """Texts and images of queries whose embeddings are kept."""
+        return self.state.described(self.connection)
 
     def add(
         self,
@@ -195,31 +159,14 @@ class Index:
         read: ReadSettings = ReadSettings(),
         progress: Progress | None = None,
     ) -> Changes:
-        """Take in more images, or bring those of `inputs` up to date; see `openmofi.search.build`.
-
-        Raises:
-            UsageError, OpenMofiError: as `openmofi.search.build`.
-        """
+        """Take in more images, or bring those of `inputs` up to date; see `openmofi.search.build`."""
         values = meta(self.connection)
-        dtype: Literal["float16", "float32"] = "float32" if values["dtype"] == "float32" else "float16"
-        self.changes = build(
-            inputs,
-            self.encoder,
-            self.path,
-            kb=kb,
-            template=values["template"],
-            dtype=dtype,
-            read=read,
-            progress=progress,
-        )
+        made = {"template": values["template"], "dtype": cast(Any, values["dtype"])}
+        self.changes = build(inputs, self.encoder, self.path, kb=kb, **made, read=read, progress=progress)
         return self.changes
 
     def remove(self, what: Sequence[str]) -> Changes:
-        """Take images out, which stay where they are; see `openmofi.search.remove`.
-
-        Raises:
-            UsageError, OpenMofiError: as `openmofi.search.remove`.
-        """
+        """Take images out, which stay where they are; see `openmofi.search.remove`."""
         return remove(self.path, what)
 
     def verify(self) -> dict[str, str]:
@@ -290,10 +237,9 @@ class Index:
         Raises:
             OpenMofiError: the index has no such image.
         """
-        records = image_records(self.connection, [image])
-        if image not in records:
+        if not (records := self.images([image])):
             raise OpenMofiError(f"The index {self.path} has no image {image}.", "It may have been removed.")
-        return records[image]
+        return records[0]
 
     def images(self, ids: Sequence[int]) -> list[ImageRecord]:
         """Images by their ids, in this order; unknown ones are left out."""
@@ -314,12 +260,7 @@ class Index:
         Raises:
             OpenMofiError: as `image_bytes`, or it cannot be decoded.
         """
-        if small := cached(self.connection, self.image(image).content):
-            return small
-        try:
-            return encoded(decode_image(self.image_bytes(image), size_hint=256))
-        except ImageRefused as error:
-            raise OpenMofiError(f"Image {image} cannot be shown: {error.why}.") from error
+        return thumbnail_of(self.connection, self.image(image))
 
     def vectors(self) -> tuple[np.ndarray, Array]:
         """(n,) ids of the images that have vectors, and (n, dim) float32."""

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from openmofi.arrays import Array, Floats, Ints
 from openmofi.search.rank import faiss_cache
 from openmofi.search.rank.calibration import Ending, Surroundings
+from openmofi.search.records import IndexInfo
 from openmofi.search.store.connection import Connection
-from openmofi.search.store.database import last_commit, meta, snapshot
+from openmofi.search.store.database import column_of, last_commit, meta, snapshot
 from openmofi.search.store.vectors import Exact, Segment, VectorIndex, Vectors, damaged, entity_segment, segments_of
 
 
@@ -169,6 +170,41 @@ class State:
         places = np.searchsorted(ordered, ids)
         places[places == len(ordered)] = 0
         return np.where(ordered[places] == ids, self._order[places], -1) if len(ordered) else np.full(len(ids), -1)
+
+    def described(self, connection: Connection) -> IndexInfo:
+        """What the index holds."""
+
+        def count(query: str) -> int:
+            return int(connection.execute(query).fetchone()[0])
+
+        statuses = dict(connection.execute("SELECT status, count(*) FROM images GROUP BY status ORDER BY status"))
+        last = connection.execute("SELECT made FROM commits ORDER BY id DESC LIMIT 1").fetchone()
+        effort = self.vectors.effort
+        alive = int(self.alive.sum())
+        return IndexInfo(
+            str(connection.place),
+            sum(statuses.values()),
+            statuses,
+            alive,
+            int(self.meta["dim"]),
+            self.meta["dtype"],
+            len(self.segments),
+            len(self.images) - alive,
+            count("SELECT count(*) FROM labels WHERE accepted = 1"),
+            count("SELECT count(*) FROM entities"),
+            count("SELECT count(*) FROM verdicts WHERE undone = 0"),
+            self.meta["encoder"],
+            self.meta["fingerprint"],
+            tuple(column_of(connection, "SELECT path FROM sources ORDER BY path")),
+            tuple(column_of(connection, connection.column_names)),
+            bool(self.ending and (self.ending.text or self.ending.image)),
+            self.vectors.name,
+            effort.value if effort else 0,
+            effort.recall if effort else None,
+            self.commit,
+            last[0] if last else "",
+            connection.sizes(),
+        )
 
     @classmethod
     def read(

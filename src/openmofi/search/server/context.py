@@ -246,12 +246,9 @@ class Context:
             data = self.uploads.get(upload)  # refused where it was forgotten, whatever is kept
             return Example(self.pixels(upload, lambda: data, region))
         known = self.image(image)
-        # The index has the vector of a whole image.
-        return Example(
-            known.id
-            if region is None
-            else self.pixels(f"image {known.content}", lambda: self.index.image_bytes(known.id), region)
-        )
+        if region is None:  # the index has its vector
+            return Example(known.id)
+        return Example(self.pixels(f"image {known.content}", lambda: self.index.image_bytes(known.id), region))
 
     async def recognised(self, image: int | None, upload: str, region: Region | None, limit: int) -> Recognition:
         """What an image may show.

@@ -18,7 +18,7 @@ from PIL import Image
 from openmofi.config import settings_from
 from openmofi.errors import OpenMofiError
 from openmofi.features.store import content_digits
-from openmofi.pairs import ReadSettings, read_pairs
+from openmofi.pairs import ImageRefused, ReadSettings, decode_image, read_pairs
 from openmofi.pairs.read_settings import open_source
 from openmofi.search.records import EntityRecord, ImageRecord, Label
 from openmofi.search.store.connection import Connection
@@ -153,21 +153,34 @@ SIDE = 256
 _QUALITY = 78
 
 
-def encoded(image: Image.Image, side: int = SIDE) -> bytes:
+def encoded(image: Image.Image) -> bytes:
     """An RGB image, shrunk, as WebP; thread-safe."""
     small = image.copy()
-    small.thumbnail((side, side), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    small.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
     out = io.BytesIO()
     small.save(out, "WebP", quality=_QUALITY, method=2)
     return out.getvalue()
 
 
-def cached(index: Connection, content: str) -> bytes | None:
-    """The thumbnail of an image by its content; `None` where there is none, or the cache cannot be read.
+def thumbnail_of(index: Connection, image: ImageRecord) -> bytes:
+    """The thumbnail of an image; made where there is none, or the cache cannot be read.
 
     Args:
         index: the connection to its database.
+        image: of the index.
+
+    Raises:
+        OpenMofiError: as `image_bytes`, or it cannot be decoded.
     """
+    if small := _cached(index, image.content):
+        return small
+    try:
+        return encoded(decode_image(image_bytes(index, image.id), size_hint=SIDE))
+    except ImageRefused as error:
+        raise OpenMofiError(f"Image {image.id} cannot be shown: {error.why}.") from error
+
+
+def _cached(index: Connection, content: str) -> bytes | None:
     if not isinstance(index.place, Path):
         return _selected(index, content)
     try:
