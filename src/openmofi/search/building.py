@@ -1,4 +1,4 @@
-"""Building an index, adding to it, removing from it; killed at any moment, the last commit stands."""
+"""Build an index, or add to it; killed at any moment, the last commit stands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The map of a collection: a place in the plane for each image, so that images that are alike lie near each other."""
+"""The map of a collection: a place in the plane for each image, alike ones near each other; and how the page shows it."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from openmofi.pairs import ImageRefused, decode_image
 from openmofi.search.records import Changes
 from openmofi.search.store.connection import Connection, Place, place_of
 from openmofi.search.store.database import DATABASE, column_of, meta, note_commit, only_writer, snapshot, transaction
-from openmofi.search.store.reading import Thumbnails, image_bytes
+from openmofi.search.store.reading import drop_thumbnails, image_bytes
 from openmofi.search.store.vectors import (
     FOLDER,
     Segment,
@@ -78,8 +77,7 @@ def compact(place: Place, encoder: Callable[[], Encoder], progress: Progress | N
             )
             note_commit(connection, "compact", changes)
         remove_unnamed(connection, vectors_of)
-        with closing(Thumbnails(connection)) as thumbnails:
-            thumbnails.keep_only(set(column_of(connection, "SELECT DISTINCT content FROM images")))
+        drop_thumbnails(connection)
         return changes
 
 

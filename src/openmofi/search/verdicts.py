@@ -1,4 +1,4 @@
-"""Verdicts of people in an index: written, taken back, counted by strata, and as the table that the label job takes."""
+"""Verdicts of people in an index: their table for the label job, the precision that they show, what to judge next."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from openmofi.search.incoming import Incoming, Source
 from openmofi.search.records import Changes
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import column_of, note_commit, transaction
-from openmofi.search.store.reading import SIDE, Thumbnails, encoded
+from openmofi.search.store.reading import SIDE, encoded, keep_thumbnails
 from openmofi.search.store.vectors import note_segment
 
 COMMIT_ROWS = 4096
@@ -228,8 +228,8 @@ class Writer:
     ) -> None:
         """Write vectors, then thumbnails, then all that names them, at once."""
         segment = self.connection.vectors().write(vectors, self.dtype) if len(vectors) else None
-        with closing(Thumbnails(self.connection)) as thumbnails:
-            thumbnails.put({each.content: each.thumbnail for each in looked if each.thumbnail is not None})
+        thumbnails = {each.content: each.thumbnail for each in looked if each.thumbnail is not None}
+        keep_thumbnails(self.connection, thumbnails)
         before = self.changes
         with self._lock, transaction(self.connection) as connection:
             _keep(connection, number, looked, note_segment(connection, *segment) if segment else None)

@@ -1,4 +1,4 @@
-"""What a query asks for as a vector in the encoder's space: of images, text, an entity and marked images."""
+"""What a query asks for: as a vector in the encoder's space, as words, and as names of entities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What images may show: entities by their texts and by the labelled images that are nearest."""
+"""Recognition: entities that an image may show, by their texts and by the labelled images that are nearest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application: routes, page, errors and what guards them."""
+"""The application: the routes, the files of the page, errors and the guard."""
 
 from __future__ import annotations
 

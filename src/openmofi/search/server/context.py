@@ -1,4 +1,4 @@
-"""What the routes of one server share."""
+"""What the routes of one server share: the queue before the encoder, uploads, decoded images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every request passes, before and after it is answered: its id, who may ask, headers, log and metrics.
+"""The guard of every request: sessions, limits on bodies and rates, its id, headers, log and metrics.
 
 An ASGI middleware (https://asgi.readthedocs.io/en/latest/specs/www.html), outside of all routes.
 """

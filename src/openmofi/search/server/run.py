@@ -1,4 +1,4 @@
-"""A server that listens, until it is told to stop."""
+"""Run a server until it is told to stop; its open connections: how many there may be, and which one makes room."""
 
 from __future__ import annotations
 
@@ -29,10 +29,9 @@ from openmofi.search.server.guard import SPARE
 from openmofi.search.server.messages import JsonLines, logger
 from openmofi.search.server.settings import ServeSettings
 
-# Uvicorn leaves this to a proxy before it: its `limit_concurrency` counts idle connections too and refuses everybody
-# once
-# they are many, and no time-out runs before the first request. Hypercorn has a time-out for reads and Granian one for
-# headers; neither limits what each client has, or makes room for those who have a request.
+# Uvicorn leaves connections to a proxy before it: its `limit_concurrency` counts idle ones too and refuses everybody
+# once they are many, and no time-out runs before the first request. Hypercorn has a time-out for reads and Granian one
+# for headers; neither limits what each client has, or makes room for those who have a request.
 
 _SWEEP_SECONDS = 1.0
 _FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

@@ -1,4 +1,4 @@
-"""What the two databases of an index have in common, and what each says in its own way."""
+"""Where an index is, and the connection to its database: what SQLite and a server say each in their own way."""
 
 from __future__ import annotations
 

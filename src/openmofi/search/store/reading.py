@@ -1,4 +1,4 @@
-"""Rows of the database as records."""
+"""Rows of the database as records; images' bytes from where they lie, and their thumbnails."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import json
 import os
 import sqlite3
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from openmofi.pairs import ImageRefused, ReadSettings, decode_image, read_pairs
 from openmofi.pairs.read_settings import open_source
 from openmofi.search.records import EntityRecord, ImageRecord, Label
 from openmofi.search.store.connection import Connection
-from openmofi.search.store.database import rows_in, transaction
-from openmofi.search.store.sqlite import SQLite, open_existing, opened
+from openmofi.search.store.database import column_of, rows_in, transaction
+from openmofi.search.store.sqlite import open_existing, opened
 from openmofi.storage import Shard
 
 
@@ -195,40 +195,34 @@ def _selected(connection: Connection, content: str) -> bytes | None:
     return None if row is None else bytes(row[0])
 
 
-class Thumbnails:
-    """Thumbnails by content, for the writer of an index; each thread needs its own.
+@contextmanager
+def _written(index: Connection) -> Generator[Connection]:
+    """The connection that thumbnails are written by, for the only writer of an index."""
+    if not isinstance(index.place, Path):
+        yield index
+        return
+    with closing(opened((index.place / FILE).absolute().as_uri(), index.place)) as cache:
+        cache.execute("PRAGMA journal_mode = WAL")
+        cache.execute("PRAGMA synchronous = NORMAL")
+        cache.execute("CREATE TABLE IF NOT EXISTS thumbnails (content TEXT PRIMARY KEY, webp BLOB NOT NULL)")
+        yield cache
 
-    Args:
-        index: the connection to its database.
-    """
 
-    def __init__(self, index: Connection) -> None:
-        self._own: SQLite | None = None
-        if isinstance(index.place, Path):
-            self._own = opened((index.place / FILE).absolute().as_uri(), index.place)
-            self._own.execute("PRAGMA journal_mode = WAL")
-            self._own.execute("PRAGMA synchronous = NORMAL")
-            self._own.execute("CREATE TABLE IF NOT EXISTS thumbnails (content TEXT PRIMARY KEY, webp BLOB NOT NULL)")
-        self._connection: Connection = index if self._own is None else self._own
+def keep_thumbnails(index: Connection, thumbnails: Mapping[str, bytes]) -> None:
+    """Keep thumbnails by the content of their images."""
+    with _written(index) as cache, transaction(cache):
+        cache.executemany(
+            "INSERT INTO thumbnails VALUES (?, ?) ON CONFLICT (content) DO UPDATE SET webp = excluded.webp",
+            list(thumbnails.items()),
+        )
 
-    def put(self, thumbnails: Mapping[str, bytes]) -> None:
-        """Keep thumbnails."""
-        with transaction(self._connection):
-            self._connection.executemany(
-                "INSERT INTO thumbnails VALUES (?, ?) ON CONFLICT (content) DO UPDATE SET webp = excluded.webp",
-                list(thumbnails.items()),
-            )
 
-    def keep_only(self, contents: set[str]) -> None:
-        """Remove all others, and give their room back."""
-        held = self._connection.execute("SELECT content FROM thumbnails").fetchall()
-        gone = [row for row in held if row[0] not in contents]
-        with transaction(self._connection):
-            self._connection.executemany("DELETE FROM thumbnails WHERE content = ?", gone)
-        if gone and self._own:
-            self._own.execute("VACUUM")
-
-    def close(self) -> None:
-        """Close the file, where it is one."""
-        if self._own:
-            self._own.close()
+def drop_thumbnails(index: Connection) -> None:
+    """Remove the thumbnails of images that are gone, and give their room back."""
+    contents = set(column_of(index, "SELECT DISTINCT content FROM images"))
+    with _written(index) as cache:
+        gone = [row for row in cache.execute("SELECT content FROM thumbnails").fetchall() if row[0] not in contents]
+        with transaction(cache):
+            cache.executemany("DELETE FROM thumbnails WHERE content = ?", gone)
+        if gone and cache is not index:
+            cache.execute("VACUUM")

@@ -1,6 +1,7 @@
-"""Vectors in immutable segments of float16 or float32, one row an image, L2-normalised; never changed once named.
+"""Vectors: exact search over them, and the immutable segments that they are kept in.
 
-In a folder each is a file; a database server may have tables of its own for them.
+A segment has float16 or float32, one L2-normalised row an image, and never changes once it is named. In a folder each
+is a file; a database server may have tables of its own for them.
 """
 
 from __future__ import annotations
