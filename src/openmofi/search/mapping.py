@@ -1,4 +1,4 @@
-"""The map of a collection: a place in the plane for each image, alike ones near each other; and how the page shows it."""
+"""The map of a collection: a place in the plane for each image, alike ones near each other, as the page shows it."""
 
 from __future__ import annotations
 
@@ -208,9 +208,12 @@ def map_answer(connection: Connection) -> MapAnswer:
         kinds: dict[str, list[str]] = {}
         for entity, kind in connection.execute("SELECT entity, type FROM types ORDER BY entity, type"):
             kinds.setdefault(entity, []).append(kind)
-        names = _names(connection, set(tops.values()))
+        names = dict(connection.execute("SELECT id, name FROM entities"))
     if not len(plane.images):
-        return MapAnswer([], [], [], [], [], [], [], plane.missing, _why_none(plane.missing))
+        note = "This index has no map yet. Make it with: openmofi index map INDEX."
+        if plane.missing < LEAST:
+            note = f"A map takes {LEAST} images or more, and this index has {plane.missing}."
+        return MapAnswer([], [], [], [], [], [], [], plane.missing, note)
     labels = [tops.get(image, "") for image in plane.images.tolist()]
     types, codes = _typed(labels, kinds)
     whole = np.rint((plane.places * [1, -1] + 1) / 2 * SIDE).astype(int).clip(0, SIDE)
@@ -262,13 +265,3 @@ def _areas(
         MapArea(each.total(), some, types[top].type if (top := colour.most_common(1)[0][0]) < len(types) else "")
         for each, some, colour in zip(entities, named, colours, strict=True)
     ]
-
-
-def _names(connection: Connection, entities: set[str]) -> dict[str, str]:
-    return {entity: name for entity, name in connection.execute("SELECT id, name FROM entities") if entity in entities}
-
-
-def _why_none(vectors: int) -> str:
-    if vectors < LEAST:
-        return f"A map takes {LEAST} images or more, and this index has {vectors}."
-    return "This index has no map yet. Make it with: openmofi index map INDEX."
