@@ -173,7 +173,8 @@ class Writer:
             return _Looked(item, known, item.status, content)
         twin = "SELECT width, height, phash, segment, row FROM images WHERE content = ? AND segment IS NOT NULL LIMIT 1"
         if row := self._row(twin, content):
-            return _Looked(item, known, PairStatus.OK, content, *row[:3], vector=row[3:])
+            width, height, phash, *vector = row
+            return _Looked(item, known, PairStatus.OK, content, width, height, phash, vector=tuple(vector))
         feature = self._rows.get(content)
         try:
             hint = self.encoder.preprocessing.decode_size

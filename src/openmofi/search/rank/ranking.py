@@ -170,8 +170,8 @@ def _page(connection: Connection, listed: _Listed, query: Query, until: float, e
         note = "Nothing in the index answers this."
     elif end is not None and known.max() < _LIKELY:
         note = f"No result is likely to be right: the best one has a probability of {known.max():.2f}."
-    right = (None, None) if end is None else (float(known[:end].sum()), float(known.sum()))
-    return Results(hits, len(listed), until, end, *right, note)
+    right, in_all = (None, None) if end is None else (float(known[:end].sum()), float(known.sum()))
+    return Results(hits, len(listed), until, end, right, in_all, note)
 
 
 def _listed(

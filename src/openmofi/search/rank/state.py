@@ -256,6 +256,7 @@ class State:
             if of_entities:
                 entities = store.read(of_entities, dim).astype(np.float32)
             there = None if hold else store.searched(segments, dim, connected)
+            searched: VectorIndex
             if before and isinstance(before.exact, Exact):
                 held = dict(zip((each.file for each in before.segments), before.exact.parts, strict=True))
             if there is not None:

@@ -104,12 +104,12 @@ def image_records(connection: Connection, ids: Sequence[int]) -> dict[int, Image
         "text, url, columns FROM images JOIN sources ON sources.id = images.source WHERE images.id IN ({})",
         ids,
     )
-    return {
-        image: ImageRecord(
-            image, *source, os.fsdecode(file) if file else "", *seen, _decoded(columns), tuple(labels[image])
-        )
-        for (image, *source, file), seen, columns in ((row[:5], row[5:-1], row[-1]) for row in rows)
-    }
+    records = {}
+    for image, source, shard, key, file, *seen, columns in rows:
+        path = os.fsdecode(file) if file else ""
+        values = image, source, shard, key, path, *seen, _decoded(columns), tuple(labels[image])
+        records[image] = ImageRecord(*values)
+    return records
 
 
 def _decoded(columns: str) -> dict[str, Any]:
