@@ -133,7 +133,7 @@ def test_the_same_entities_and_reviews_as_in_a_folder(both):
         lambda index: to_judge(index, "c:blue", order="sure", accepted=None),
         lambda index: [(each.shard, each.key, each.who, each.id) for each in index.verdicts(limit=2)],
         lambda index: index.verdict_table().drop_columns(["when"]),
-        map_answer,
+        lambda index: map_answer(index.connection),
         lambda index: replace(index.info(), path="", bytes={}, last=""),
     ):
         assert ask(one) == ask(other)
