@@ -206,11 +206,8 @@ def _parquet_metadata(path: str, settings: ReadSettings) -> dict[str, dict[str, 
         try:
             table = pq.ParquetFile(handle)
             columns = find_columns(path, table.schema_arrow.names, settings)
-            others = [
-                field.name
-                for field in table.schema_arrow
-                if field.name not in columns.all() and _holds_plain(field.type)
-            ]
+            plain = (field.name for field in table.schema_arrow if _holds_plain(field.type))
+            others = [name for name in plain if name not in columns.all()]
             for batch in table.iter_batches(columns=others + ([columns.key] if columns.key else [])) if others else ():
                 for row in batch.to_pylist():
                     key = str(row[columns.key]) if columns.key else f"{len(rows):09d}"

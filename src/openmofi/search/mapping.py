@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,18 +120,13 @@ def areas_of(places: Doubles, seed: int) -> Ints:
 def read_map(connection: Connection) -> CollectionMap:
     """See `Index.map`."""
     with snapshot(connection):
-        known = "map" in meta(connection)
-        rows: Sequence[Any] = (
-            connection.execute("SELECT image, x, y, area FROM map ORDER BY image").fetchall() if known else ()
-        )
+        rows = list[Any]()
+        if "map" in meta(connection):
+            rows = connection.execute("SELECT image, x, y, area FROM map ORDER BY image").fetchall()
         ((vectors,),) = connection.execute("SELECT count(*) FROM images WHERE segment IS NOT NULL")
     table = np.array(rows, np.float64).reshape(-1, 4)
-    return CollectionMap(
-        table[:, 0].astype(np.int64),
-        table[:, 1:3].astype(np.float32),
-        table[:, 3].astype(np.int64),
-        int(vectors) - len(table),
-    )
+    images, places, areas = table[:, 0].astype(np.int64), table[:, 1:3].astype(np.float32), table[:, 3].astype(np.int64)
+    return CollectionMap(images, places, areas, int(vectors) - len(table))
 
 
 SIDE = 65_535
@@ -218,16 +213,8 @@ def map_answer(connection: Connection) -> MapAnswer:
     types, codes = _typed(labels, kinds)
     whole = np.rint((plane.places * [1, -1] + 1) / 2 * SIDE).astype(int).clip(0, SIDE)
     x, y = whole.T.tolist()
-    return MapAnswer(
-        plane.images.tolist(),
-        x,
-        y,
-        codes,
-        plane.areas.tolist(),
-        types,
-        _areas(plane, labels, codes, types, names),
-        plane.missing,
-    )
+    areas = _areas(plane, labels, codes, types, names)
+    return MapAnswer(plane.images.tolist(), x, y, codes, plane.areas.tolist(), types, areas, plane.missing)
 
 
 def _typed(labels: list[str], kinds: Mapping[str, list[str]]) -> tuple[list[MapType], list[int]]:

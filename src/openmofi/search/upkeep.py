@@ -70,11 +70,8 @@ def compact(place: Place, encoder: Callable[[], Encoder], progress: Progress | N
             )
             if lost:
                 connection.execute("UPDATE sources SET stamp = ''")
-            changes = Changes(
-                embedded=len(anew),
-                changed=len(lost),
-                statuses={"image_missing": len(lost)} if lost else {},
-            )
+            statuses = {"image_missing": len(lost)} if lost else {}
+            changes = Changes(embedded=len(anew), changed=len(lost), statuses=statuses)
             note_commit(connection, "compact", changes)
         remove_unnamed(connection, vectors_of)
         drop_thumbnails(connection)

@@ -295,13 +295,9 @@ def _keep(connection: Connection, number: int, looked: Sequence[_Looked], segmen
             for label in each.item.labels
         ],
     )
-    connection.keep_texts(
-        [
-            (image, each.item.text)
-            for image, each in zip(images, looked, strict=True)
-            if each.known is None or each.known.text != each.item.text
-        ]
-    )
+    rows = zip(images, looked, strict=True)
+    changed = [(image, each) for image, each in rows if each.known is None or each.known.text != each.item.text]
+    connection.keep_texts([(image, each.item.text) for image, each in changed])
 
 
 def _said(item: Incoming) -> tuple[object, ...]:

@@ -195,11 +195,8 @@ class Layered:
                 [*(cells for cells in _EFFORTS if cells < self.index.nlist), self.index.nlist],
             )
 
-        return replace(
-            self,
-            effort=effort(None, QUERIES),
-            filtered=tuple(effort(self._of_cells(share), _FILTERED_QUERIES) for share in _SHARES),
-        )
+        filtered = tuple(effort(self._of_cells(share), _FILTERED_QUERIES) for share in _SHARES)
+        return replace(self, effort=effort(None, QUERIES), filtered=filtered)
 
     def _of_cells(self, share: float) -> Bools:
         """(n,) the vectors of so many cells by chance that they hold a share of all."""

@@ -156,14 +156,8 @@ def fit_ending(state: State, connection: Connection, encoder: Encoder, seed: int
     background = np.sort(draw.choice(alive, min(_BACKGROUND, len(alive)), replace=False)) if len(alive) else alive
     named = np.array(sorted({entity for entities in known.judged.values() for entity in entities}), np.int64)
     reference = np.sort(draw.permutation(named)[:_REFERENCE]) if len(state.entities) else named[:0]
-    ending = Ending(
-        None,
-        None,
-        None,
-        tuple(state.images[background].tolist()),
-        tuple(reference.tolist()),
-        float(encoder.logit_scale or 30.0),
-    )
+    images, entities = tuple(state.images[background].tolist()), tuple(reference.tolist())
+    ending = Ending(None, None, None, images, entities, float(encoder.logit_scale or 30.0))
     around = state.around(ending)
     text = image = entity = unnamed = None
     if len(state.entities) and len(named):

@@ -58,12 +58,9 @@ def images_within(connection: Connection, filters: Filters) -> NDArray[np.int64]
             digits = f"replace(replace({connection.column('date')}, '-', ''), ':', '')"
             conditions.append(f"substr({digits}, 1, 8) {operator} :{bound}")
             values |= {bound: day.replace("-", ""), "date": "date"}
-    rows = connection.execute(
-        "SELECT images.id FROM images JOIN sources ON sources.id = images.source WHERE "
-        + " AND ".join(conditions)
-        + " ORDER BY images.id",
-        values,
-    )
+    where = " AND ".join(conditions)
+    source = "images JOIN sources ON sources.id = images.source"
+    rows = connection.execute(f"SELECT images.id FROM {source} WHERE {where} ORDER BY images.id", values)
     return np.fromiter((image for (image,) in rows), np.int64)
 
 
@@ -112,11 +109,9 @@ class _Listed:
     @cached_property
     def known(self) -> Doubles:
         """(n,) probabilities; 0 where there is none."""
-        return (
-            np.array([self.probabilities.get(image, 0.0) for image in self.images.tolist()])
-            if self.probabilities
-            else np.zeros(len(self.images))
-        )
+        if not self.probabilities:
+            return np.zeros(len(self.images))
+        return np.array([self.probabilities.get(image, 0.0) for image in self.images.tolist()])
 
 
 def ranked(state: State, connection: Connection, query: Query, vector: Array | None) -> Results:
@@ -181,9 +176,8 @@ def _listed(
     cosines = _nearest(state, vector, depth, within) if vector is not None else {}
     nearest = list(cosines)
     words = images_by_text(connection, query.text, depth) if query.keywords else []
-    keywords = {
-        image: rank for rank, image in enumerate((each for each in words if passing is None or each in passing), 1)
-    }
+    words = [image for image in words if passing is None or image in passing]
+    keywords = {image: rank for rank, image in enumerate(words, 1)}
     meaning = _meaning(connection, query, depth) if state.ending and state.ending.text else None
     if meaning:
         judged = dict(meaning.judged)
@@ -208,9 +202,8 @@ def _listed(
         # Equal probabilities keep the order of their cosines and keywords.
         order = sorted(order, key=lambda image: -probabilities.get(image, -1.0))
     folded = _folded(state, order, query.fold)
-    return _Listed(
-        np.array(list(folded), np.int64), list(folded.values()), cosines, keywords, probabilities, len(order)
-    )
+    images = np.array(list(folded), np.int64)
+    return _Listed(images, list(folded.values()), cosines, keywords, probabilities, len(order))
 
 
 def _meaning(connection: Connection, query: Query, depth: int) -> Meaning | None:
@@ -283,11 +276,8 @@ def _folded(state: State, order: Sequence[int], fold: bool) -> dict[int, tuple[i
         return dict.fromkeys(order, ())
     ids = np.array(order, np.int64)
     positions = state.positions(ids)
-    hashes = (
-        np.where(positions >= 0, state.phash[np.maximum(positions, 0)], 0)
-        if len(state.phash)
-        else np.zeros(len(order), np.uint64)
-    )
+    hashes = np.zeros(len(order), np.uint64)
+    hashes[positions >= 0] = state.phash[positions[positions >= 0]]
     into = folded_into(hashes)
     itself = into == np.arange(len(order))
     folded: dict[int, tuple[int, ...]] = dict.fromkeys(ids[itself].tolist(), ())

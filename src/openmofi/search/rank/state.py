@@ -150,11 +150,8 @@ class State:
     def around(self, ending: Ending) -> Surroundings:
         """What results are seen against, by an ending that is perhaps not the index's yet."""
         positions = self.positions(np.array(ending.background, np.int64))
-        return Surroundings(
-            self.exact.rows(positions[positions >= 0]),
-            self.entities[np.array(ending.reference, np.int64)],
-            ending.scale,
-        )
+        background, reference = positions[positions >= 0], np.array(ending.reference, np.int64)
+        return Surroundings(self.exact.rows(background), self.entities[reference], ending.scale)
 
     @cached_property
     def _order(self) -> Ints:

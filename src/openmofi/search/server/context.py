@@ -266,13 +266,8 @@ class Context:
     def of(cls, index: Index, settings: ServeSettings) -> Context:
         """Of a server that is to begin."""
         metrics = Metrics()
-        return cls(
-            index,
-            settings,
-            metrics,
-            Uploads(settings.max_upload_pixels),
-            EncoderQueue(index, settings.batch, settings.wait, metrics.batches.observe),
-        )
+        queue = EncoderQueue(index, settings.batch, settings.wait, metrics.batches.observe)
+        return cls(index, settings, metrics, Uploads(settings.max_upload_pixels), queue)
 
     def image(self, image: int) -> ImageRecord:
         """An image by its id.

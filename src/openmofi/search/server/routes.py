@@ -265,22 +265,17 @@ def reading_of(index: Index, image: int, labels: str = "") -> TextReading:
     row = next(iter(table.filter(pc.equal(table["key"], record.key)).to_pylist()), None) if table else None
     if row is None:
         raise Refused(404, f"{folder.path} has no row {record.shard}/{record.key}.", "Bring the index up to date.")
-    candidates = sorted(row["entities"] or (), key=lambda each: -(each["probability"] or 0.0))
+    judged = sorted(row["entities"] or (), key=lambda each: -(each["probability"] or 0.0))
+    candidates = [each | {"accepted": bool(each["accepted"]), "reason": each["reason"] or ""} for each in judged]
     known = entity_records(index.connection, [each["entity"] for each in candidates])
     entities = [known.get(each["entity"], EntityRecord(each["entity"], each["entity"])) for each in candidates]
+    mentions = [{"kind": None} | each for each in row["mentions"] or ()]
     return TextReading(
         row["text"] or "",
         row["status"],
+        tuple(Mention(**each | {"reason": each["reason"] or "", "kind": each["kind"] or ""}) for each in mentions),
         tuple(
-            Mention(**each | {"reason": each["reason"] or "", "kind": each.get("kind") or ""})
-            for each in row["mentions"] or ()
-        ),
-        tuple(
-            Candidate(
-                name=entity.name,
-                description=entity.description,
-                **each | {"accepted": bool(each["accepted"]), "reason": each["reason"] or ""},
-            )
+            Candidate(name=entity.name, description=entity.description, **each)
             for each, entity in zip(candidates, entities, strict=True)
         ),
     )
@@ -368,11 +363,8 @@ def verdict_table(context: Shared, entity: Short = "", labels: Long = "") -> Res
     """All verdicts that were not taken back, as the table that `openmofi label --verdicts` takes."""
     buffer = io.BytesIO()
     pq.write_table(context.index.verdict_table(labels, entity), buffer, compression="zstd")
-    return Response(
-        buffer.getvalue(),
-        media_type="application/vnd.apache.parquet",
-        headers={"Content-Disposition": 'attachment; filename="verdicts.parquet"'},
-    )
+    headers = {"Content-Disposition": 'attachment; filename="verdicts.parquet"'}
+    return Response(buffer.getvalue(), media_type="application/vnd.apache.parquet", headers=headers)
 
 
 @router.delete("/api/verdicts/{verdict}", status_code=204)

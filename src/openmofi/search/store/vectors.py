@@ -106,14 +106,8 @@ class Exact:
         """See `Vectors.scores`."""
         if not len(self):
             return np.zeros((len(queries), 0), np.float32)
-        return np.concatenate(
-            [
-                queries @ part[start : start + _ROWS].astype(np.float32).T
-                for part in self.parts
-                for start in range(0, len(part), _ROWS)
-            ],
-            axis=1,
-        )
+        blocks = (part[start : start + _ROWS] for part in self.parts for start in range(0, len(part), _ROWS))
+        return np.concatenate([queries @ block.astype(np.float32).T for block in blocks], axis=1)
 
     def rows(self, positions: Ints) -> Array:
         """See `Vectors.rows`."""
