@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from served_world import served
 
-from openmofi.search.server.messages import JsonLines
 from openmofi.search.server.guard import Limits
+from openmofi.search.server.messages import JsonLines
 
 
 @settings(max_examples=100, derandomize=True)

@@ -15,8 +15,8 @@ import pytest
 from search_world import coloured
 
 from openmofi.search.server import ServeSettings
-from openmofi.search.server.messages import Refused
 from openmofi.search.server.guard import Bodies
+from openmofi.search.server.messages import Refused
 from openmofi.search.server.run import SeldomLogged
 from terminal import PATIENCE
 
