@@ -6,7 +6,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -77,14 +77,12 @@ def undo_verdict(connection: Connection, verdict: int) -> bool:
 
 def verdicts_of(connection: Connection, entity: str = "", limit: int = -1) -> list[Verdict]:
     """Verdicts that were not undone, latest first."""
-    return [
-        Verdict(shard, key, of, verdict, instead, who, made, number)
-        for number, shard, key, of, verdict, instead, who, made in connection.execute(
-            "SELECT id, shard, key, entity, verdict, instead, who, made FROM verdicts "
-            "WHERE undone = 0 AND (? = '' OR entity = ?) ORDER BY id DESC LIMIT ?",
-            (entity, entity, limit if limit >= 0 else 2**62),
-        )
-    ]
+    rows = connection.execute(
+        "SELECT shard, key, entity, verdict, instead, who, made, id FROM verdicts "
+        "WHERE undone = 0 AND (? = '' OR entity = ?) ORDER BY id DESC LIMIT ?",
+        (entity, entity, limit if limit >= 0 else 2**62),
+    )
+    return [Verdict(*row) for row in rows]
 
 
 def strata_of(connection: Connection, labels: str = "", entity: str = "") -> dict[int, tuple[int, float]]:
@@ -119,15 +117,14 @@ def table_of(connection: Connection, labels: str = "", entity: str = "") -> pa.T
         strata = strata_of(connection, path) if head else {}
     counted = [number for number in strata if number >= _FIRST_COUNTED]
     if head is not None:
-        described = [(*divmod(number, len(EDGES)), strata[number][0]) for number in counted]
-        head = head | {
-            "strata": [
-                {"name": stratum_name(bool(accepted), position), "accepted": bool(accepted), "labels": count}
-                for accepted, position, count in described
-            ]
-        }
+        head = head | {"strata": [asdict(_stratum(number, strata[number][0])) for number in counted]}
     positions = {number: position for position, number in enumerate(counted)}
     return verdicts_table([{**row, "stratum": positions.get(row["stratum"])} for row in rows], head)
+
+
+def _stratum(number: int, labels: int) -> Stratum:
+    accepted, position = divmod(number, len(EDGES))
+    return Stratum(stratum_name(bool(accepted), position), bool(accepted), labels)
 
 
 def note_labels(connection: Connection, folders: Sequence[Folder], *, taken_in: bool) -> None:
@@ -253,10 +250,7 @@ def precision(index: Index, entity: str = "", accepted: bool | None = True) -> R
         for label, row in _last_rows(index.connection, entity).items()
         if row["stratum"] in strata
     )
-    parts = tuple(
-        Stratum(stratum_name(number >= len(EDGES), number % len(EDGES)), number >= len(EDGES), labels)
-        for number, (labels, _) in strata.items()
-    )
+    parts = tuple(_stratum(number, labels) for number, (labels, _) in strata.items())
     verdicts = Verdicts(KIND, 1, "", "", "", "", ("probability",), 0, len(said), parts, said)
 
     def figures(chosen: Set[int]) -> tuple[int, float, int, int, float | None, float, float]:

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from threading import Lock
@@ -163,26 +163,22 @@ class EncoderQueue:
 
     async def _compute(self, batch: list[_Waiting]) -> None:
         self._observe(len(batch))
+        outcomes: Sequence[Array | Exception | None]
         try:
-            vectors = await self.call(lambda: self._index.vectors_of([query for query, _ in batch]))
-        except OpenMofiError as error:
-            if len(batch) == 1:
-                _fail(batch[0][1], error)
-                return
-            for each in batch:  # one of them is at fault, the others are not
-                await self._compute([each])
+            outcomes = await self.call(lambda: self._index.vectors_of([query for query, _ in batch]))
         except Exception as error:
-            for _, future in batch:
-                _fail(future, error)
-        else:
-            for (_, future), vector in zip(batch, vectors, strict=True):
-                if not future.cancelled():
-                    future.set_result(vector)
-
-
-def _fail(future: asyncio.Future[Array | None], error: Exception) -> None:
-    if not future.cancelled():
-        future.set_exception(error)
+            if isinstance(error, OpenMofiError) and len(batch) > 1:
+                for each in batch:  # one of them is at fault, the others are not
+                    await self._compute([each])
+                return
+            outcomes = [error] * len(batch)
+        for (_, future), outcome in zip(batch, outcomes, strict=True):
+            if future.cancelled():
+                continue
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
 
 
 _DECODED = 64 << 20
