@@ -4,7 +4,7 @@ Below 50,000 vectors comparing with all of them is as fast. Beyond, vectors lie 
 dimension (RaBitQ): at a million that takes an eighth of the memory of a graph (HNSW) and a fraction of its time to
 build, is faster for the same recall, and finds also what a filter allows far from the query. What comes back is
 compared again by the vectors themselves, so that cosines are exact. How far a query looks is measured when the cache is
-made (`effort.py`), without a filter and with filters of whole cells. `benchmarks/search.py` measures what is chosen.
+made, without a filter and with filters of whole cells. `benchmarks/search.py` measures what is chosen.
 """
 
 from __future__ import annotations

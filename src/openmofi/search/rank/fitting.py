@@ -12,7 +12,7 @@ Recognition asks what images show that were judged, each as likely as it shows w
 labelled ones once more with their entity left out, its text and its labels, as though no label named it: so looks what
 the index does not know.
 
-A logistic regression over a result's features (`features.py`; of texts also `meaning.py`) orders results; monotone
+A logistic regression over a result's features (`calibration.py`; of texts also `queries.py`) orders results; monotone
 regression of its score makes probabilities. There is a curve for queries by text and one for queries by image, since a
 cosine means other things.
 """
