@@ -226,11 +226,7 @@ def _cosines(state: State, vector: Array | None, ids: Sequence[int]) -> dict[int
 
 
 def _probabilities(
-    state: State,
-    query: Query,
-    vector: Array,
-    cosines: dict[int, float],
-    meaning: Meaning | None,
+    state: State, query: Query, vector: Array, cosines: dict[int, float], meaning: Meaning | None
 ) -> dict[int, float]:
     """Id → probability; nothing where the index is not calibrated for such queries."""
     ending = state.ending

@@ -237,11 +237,7 @@ class State:
 
     @classmethod
     def _read(
-        cls,
-        connection: Connection,
-        connected: Callable[[], Connection],
-        before: State | None,
-        hold: bool,
+        cls, connection: Connection, connected: Callable[[], Connection], before: State | None, hold: bool
     ) -> State:
         with snapshot(connection):
             commit, values, segments = last_commit(connection), meta(connection), segments_of(connection)
