@@ -132,7 +132,7 @@ def recognition(index: Index, world: Path, truth: Mapping[int, Shown], part: str
         chosen = draw.permutation(len(images))[:most]
         found = likely_entities(unseen, index.connection, state.exact.rows(positions[chosen]), 1)
         for image, likely in zip(images[chosen].tolist(), found, strict=True):
-            shown, entity = truth[image], state.entity_ids[int(likely.entities[0])]
+            shown, entity = truth[image], state.entity_ids[likely.entities[0].number]
             rows.append(
                 Asked(
                     "held-out" if shown.entities <= held else artist,

@@ -101,10 +101,9 @@ def main() -> None:
     from openmofi.plugins.postgres.vector_table import vectors_in
     from openmofi.search.rank import faiss_cache
     from openmofi.search.rank.state import InDatabase
-    from openmofi.search.store.address import place_of
+    from openmofi.search.store.connection import place_of
     from openmofi.search.store.database import connect, only_writer
-    from openmofi.search.store.segments import Segment, write_segment
-    from openmofi.search.vectors import Exact
+    from openmofi.search.store.vectors import Exact, Segment, VectorFiles
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=100_000)
@@ -157,7 +156,7 @@ def main() -> None:
                         raw.info.backend_pid,
                     )
                 )
-        file = Segment(1, *write_segment(Path(folder), vectors, "float16"))
+        file = Segment(1, *VectorFiles(Path(folder)).write(vectors, "float16"))
         faiss_cache.refresh(Path(folder), [file], exact, np.zeros((0, DIM), np.float32))
         faiss = faiss_cache.vector_index(Path(folder), [file], exact)
         rows.append(

@@ -29,7 +29,7 @@ import harness
 from openmofi.knowledge import KnowledgeBase
 from openmofi.search import Index, Verdict
 from openmofi.search.server import ServeSettings, serve
-from openmofi.search.server.judging import precision, to_judge
+from openmofi.search.verdicts import precision, to_judge
 from studies.world.ends import Shown, read_truth
 
 KEY, POINT, CLICK, FIXATION, DECISION, WORD, THINK = 0.28, 1.1, 0.2, 0.23, 0.07, 0.25, 1.35

@@ -17,7 +17,7 @@ from openmofi.search.rank.state import State, refresh_cache
 from openmofi.search.records import Changes
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import connect, note_commit, only_writer, transaction
-from openmofi.search.store.segments import FOLDER, write_segment
+from openmofi.search.store.vectors import FOLDER, VectorFiles
 from openmofi.storage import fingerprint
 
 DIM, QUERIES, NEAREST = 256, 1000, 100
@@ -122,7 +122,7 @@ def make_index(work: Path) -> Path:
             part = base[start : start + 262_144]
             ((number,),) = connection.execute(
                 "INSERT INTO segments (file, rows, digest) VALUES (?, ?, ?) RETURNING id",
-                write_segment(folder, part, "float16"),
+                VectorFiles(folder).write(part, "float16"),
             )
             _insert(connection, start, len(part), number, phash, licences)
         note_commit(connection, "add", Changes(added=len(base)))

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from openmofi.knowledge import KnowledgeBase
 from openmofi.search import Example, Index, Query, build
 from openmofi.search.rank.calibration import end_of
-from openmofi.search.rank.ranking import ranked
 from openmofi.storage import expand_shards
 from studies.world.encoder import PARTIAL_LABELS
 
@@ -127,16 +126,15 @@ def answers(index: Index, truth: Mapping[int, Shown], queries: Mapping[str, Quer
         part = items[start : start + _TOGETHER]
         vectors = index.vectors_of([query for _, query in part])
         for (entity, query), vector in zip(part, vectors, strict=True):
-            ranking = ranked(index.state, index.connection, query, vector)
             itself = {example.image for example in query.examples}
-            kept = [place for place, image in enumerate(ranking.images.tolist()) if image not in itself]
-            shown = [truth.get(image) for image in ranking.images[kept].tolist()]
+            hits = [hit for hit in index.search(query, vector).hits if hit.image.id not in itself]
+            shown = [truth.get(hit.image.id) for hit in hits]
             found.append(
                 Answer(
                     np.array([each is not None and entity in each.wider for each in shown], bool),
                     np.array([each is not None and entity not in each.doubt for each in shown], bool),
-                    np.array([ranking.probabilities[place] or 0.0 for place in kept], np.float64),
-                    np.array([ranking.cosines[place] or -1.0 for place in kept], np.float64),
+                    np.array([hit.probability or 0.0 for hit in hits], np.float64),
+                    np.array([hit.cosine or -1.0 for hit in hits], np.float64),
                     wanted[entity] - len(itself),
                 )
             )

@@ -12,7 +12,7 @@ from openmofi.cli.main import app
 from openmofi.labeling.correction import Recalibration
 from openmofi.review.verdicts import read_verdicts
 from openmofi.search import Verdict
-from openmofi.search.server.judging import precision, to_judge
+from openmofi.search.verdicts import precision, to_judge
 
 pytestmark = pytest.mark.slow
 

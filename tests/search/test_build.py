@@ -183,7 +183,7 @@ def test_an_index_goes_on_with_the_dtype_and_template_that_it_was_built_with(ima
 
 
 def test_a_large_base_without_labels_is_said_to_be_left_out(tmp_path, colour_kb, monkeypatch, caplog):
-    monkeypatch.setattr("openmofi.search.writing.job._ALL", 3)
+    monkeypatch.setattr("openmofi.search.building._ALL", 3)
     images, kb = write_images(tmp_path / "images", 1, ("red",)), KnowledgeBase.open(colour_kb)
     build([str(images)], colour_encoder(), tmp_path / "index", kb=kb)
     assert "has 6, more than the 3 that an index takes of itself: it knows none now." in caplog.text

@@ -10,7 +10,7 @@ from served_world import PROBABILITIES, labelled_index
 from openmofi.search import Filters, Query, Verdict
 from openmofi.search.rank.calibration import NAMES as VECTORS
 from openmofi.search.rank.calibration import Curve, Ending
-from openmofi.search.rank.keywords import NAMES, Meaning, entities_named, images_by_text, meaning_of
+from openmofi.search.rank.queries import NAMES, Meaning, entities_named, images_by_text, meaning_of
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from openmofi.search.rank.calibration import Ending, end_of, expected_precision,
 from openmofi.search.rank.fitting import Known, Rows, _curve, _image_queries, _monotone, _seen, fit_recognition
 from openmofi.search.rank.recognition import candidates_of, likely_entities
 from openmofi.search.rank.state import State
-from openmofi.search.vectors import Exact
+from openmofi.search.store.vectors import Exact
 
 
 @pytest.fixture(scope="module")

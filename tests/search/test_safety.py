@@ -18,10 +18,10 @@ from search_world import ColourEncoder, colour_encoder, coloured, write_images
 
 from openmofi.errors import OpenMofiError
 from openmofi.search import Index, Query, Verdict, build, remove
+from openmofi.search import writer as writer_module
 from openmofi.search.store.database import DATABASE, connect, last_commit, only_writer, snapshot
-from openmofi.search.store.thumbnails import FILE as THUMBNAILS
-from openmofi.search.writing import writer as writer_module
-from openmofi.search.writing.writer import drop_images
+from openmofi.search.store.reading import FILE as THUMBNAILS
+from openmofi.search.writer import drop_images
 
 KILLS = int(os.environ.get("OPENMOFI_INDEX_KILLS", "0"))
 """Random moments of each kind of write; `make fuzz` takes 100."""

@@ -8,8 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from openmofi.search.rank import faiss_cache
 from openmofi.search.rank.faiss_cache import Asked, least_effort, nearest
-from openmofi.search.store.segments import Segment, write_segment
-from openmofi.search.vectors import Effort, Exact, as_floats, best
+from openmofi.search.store.vectors import Effort, Exact, Segment, VectorFiles, as_floats, best
 
 NO_TEXTS = np.zeros((0, 32), np.float32)
 
@@ -55,12 +54,12 @@ def segments(tmp_path, monkeypatch):
         monkeypatch.setattr(faiss_cache, name, value)
     made = []
     for number in range(3):
-        made.append(Segment(number + 1, *write_segment(tmp_path, _clustered(2_000, seed=number), "float16")))
+        made.append(Segment(number + 1, *VectorFiles(tmp_path).write(_clustered(2_000, seed=number), "float16")))
     return made
 
 
 def _exact(folder, segments):
-    return Exact([segment.open(folder, 32) for segment in segments])
+    return Exact([VectorFiles(folder).read(segment, 32) for segment in segments])
 
 
 @pytest.mark.parametrize("factory", ["IVF64,SQ8", "IVF64,RaBitQfs"])

@@ -74,7 +74,7 @@ def verdicts_of(given: Any) -> Verdicts:
         OpenMofiError: see `openmofi.review.verdicts.read_verdicts`, or the folder is no index.
     """
     from openmofi.review.verdicts import read_verdicts, verdicts_of_table
-    from openmofi.search.store.address import is_server
+    from openmofi.search.store.connection import is_server
     from openmofi.storage.addresses import is_remote
 
     if not is_server(given) and (is_remote(given) or not Path(given).is_dir()):

@@ -82,7 +82,7 @@ def index_place(text: str) -> Any:
     Raises:
         UsageError: as `input_path`, or the address cannot be understood.
     """
-    from openmofi.search.store.address import is_server, place_of
+    from openmofi.search.store.connection import is_server, place_of
 
     return place_of(text) if is_server(text) else input_path(text)
 
@@ -93,7 +93,7 @@ def new_index_place(text: str) -> Any:
     Raises:
         UsageError: as `output_path`, or the address cannot be understood.
     """
-    from openmofi.search.store.address import is_server, place_of
+    from openmofi.search.store.connection import is_server, place_of
 
     return place_of(text) if is_server(text) else output_path(text)
 

@@ -13,20 +13,17 @@ from openmofi.cli.command import (
     Device,
     command,
     group,
-    index_place,
     input_place,
     output_path,
     print_checked,
     print_json,
 )
-from openmofi.cli.options import OUT_INDEX, Call, Json, made_of
+from openmofi.cli.options import OUT_INDEX, Call, IndexPlace, Json, made_of
 
 if TYPE_CHECKING:
     from openmofi.search import Changes
 
 app = group("index", "Build an index over images, keep it up to date and whole.")
-_PLACE = "Folder of the index, or postgresql://HOST/DATABASE."
-_Index = Annotated[Any, typer.Argument(parser=index_place, metavar="INDEX", help=_PLACE)]
 IMAGES = Annotated[list[str], typer.Argument(metavar="IMAGES...")]
 _Inputs = Annotated[
     list[str],
@@ -52,7 +49,7 @@ def build(call: Call, out: Any, as_json: Json = False) -> None:
 
 
 @command(app)
-def add(index: _Index, images: _Inputs, kb: _Kb = None, device: Device = "auto", as_json: Json = False) -> None:
+def add(index: IndexPlace, images: _Inputs, kb: _Kb = None, device: Device = "auto", as_json: Json = False) -> None:
     """Take in more images, or bring those that it has up to date; what is gone from IMAGES is removed."""
     from openmofi.api.given import kb_of
     from openmofi.progress import shown_progress
@@ -67,7 +64,7 @@ def add(index: _Index, images: _Inputs, kb: _Kb = None, device: Device = "auto",
 
 @command(app)
 def remove(
-    index: _Index,
+    index: IndexPlace,
     what: Annotated[list[str], typer.Argument(help="Sources, folders or files of images, or SHARD/KEY.")],
     as_json: Json = False,
 ) -> None:
@@ -78,7 +75,7 @@ def remove(
 
 
 @command(app)
-def info(index: _Index, as_json: Json = False) -> None:
+def info(index: IndexPlace, as_json: Json = False) -> None:
     """Show what an index holds."""
     from openmofi.search import Index
 
@@ -93,7 +90,7 @@ def info(index: _Index, as_json: Json = False) -> None:
 
 
 @command(app)
-def verify(index: _Index, as_json: Json = False) -> None:
+def verify(index: IndexPlace, as_json: Json = False) -> None:
     """Read all files of an index; exits with 1 where one is damaged. `openmofi index compact` mends segments."""
     from openmofi.search import Index
 
@@ -101,7 +98,7 @@ def verify(index: _Index, as_json: Json = False) -> None:
 
 
 @command(app)
-def compact(index: _Index, device: Device = "auto", as_json: Json = False) -> None:
+def compact(index: IndexPlace, device: Device = "auto", as_json: Json = False) -> None:
     """Drop what was removed, join small segments, and embed anew what a damaged one held."""
     from openmofi.progress import shown_progress
     from openmofi.search import Index
@@ -113,7 +110,7 @@ def compact(index: _Index, device: Device = "auto", as_json: Json = False) -> No
 
 @command(app, "map")
 def map_(
-    index: _Index,
+    index: IndexPlace,
     seed: Annotated[int, typer.Option(min=0, help="Another one gives another map.")] = 0,
     as_json: Json = False,
 ) -> None:
@@ -129,7 +126,7 @@ def map_(
 
 @command(app)
 def verdicts(
-    index: _Index,
+    index: IndexPlace,
     out: Annotated[Path, typer.Option("--out", "-o", parser=output_path, metavar="FILE.parquet", help="The table.")],
     labels: Annotated[
         str,

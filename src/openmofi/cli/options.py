@@ -32,6 +32,10 @@ STORE = Annotated[str | None, typer.Option(parser=output_place, metavar="FOLDER"
 PLACE = Annotated[str | None, typer.Option(parser=input_place, metavar="FOLDER")]
 FILE = Annotated[Path | None, typer.Option(metavar="FILE")]
 INDEX = Annotated[Any, typer.Option(parser=index_place, metavar="INDEX")]
+IndexPlace = Annotated[
+    Any, typer.Argument(parser=index_place, metavar="INDEX", help="Folder of the index, or postgresql://HOST/DATABASE.")
+]
+MovedEncoder = Annotated[str | None, typer.Option(help="Where the one of the index has moved to.")]
 TEXT = Annotated[str, typer.Option()]
 SHARDS = Annotated[list[str], typer.Argument(metavar="SHARDS")]
 LICENCE = Annotated[str, typer.Option("--license")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from openmofi.api import indexes as api
-from openmofi.cli.command import Device, index_place, input_path, output_path, print_json
-from openmofi.cli.options import INDEX, OUT_STORE, SHARDS, Call, Json, made_of
-from openmofi.errors import UsageError
+from openmofi.cli.command import Device, input_path, output_path, print_json
+from openmofi.cli.options import INDEX, OUT_STORE, SHARDS, Call, IndexPlace, Json, MovedEncoder, made_of
+from openmofi.errors import OpenMofiError, UsageError
 from openmofi.terminal import visible
 
 if TYPE_CHECKING:
@@ -21,10 +22,7 @@ if TYPE_CHECKING:
 
 
 def search(
-    index: Annotated[
-        Any,
-        typer.Argument(parser=index_place, metavar="INDEX", help="Folder of the index, or postgresql://HOST/DATABASE."),
-    ],
+    index: IndexPlace,
     images: Annotated[
         list[Path] | None, typer.Argument(parser=input_path, metavar="[IMAGE]...", help="Images to search by.")
     ] = None,
@@ -52,7 +50,7 @@ def search(
     limit: Annotated[int, typer.Option("--limit", "-n", help="Results, at most.")] = 20,
     offset: Annotated[int, typer.Option(help="Results to pass over before.")] = 0,
     fold: Annotated[bool, typer.Option(help="Show near-duplicates as one result.")] = True,
-    encoder: Annotated[str | None, typer.Option(help="Where the one of the index has moved to.")] = None,
+    encoder: MovedEncoder = None,
     device: Device = "auto",
     html: Annotated[
         Path | None, typer.Option(parser=output_path, metavar="PAGE.html", help="Write a contact sheet.")
@@ -71,29 +69,11 @@ def search(
         for number, image in enumerate(images or ())
     ]
     examples += [Example(str(image), -1.0) for image in less or ()]
-    filters = Filters(
-        _entity(opened, labelled),
-        type,
-        min_probability,
-        folder,
-        since,
-        before,
-        licence,
-        dict(_pair(entry) for entry in where or ()),
-    )
-    query = Query(
-        tuple(examples),
-        text,
-        _entity(opened, entity),
-        tuple(like or ()),
-        tuple(unlike or ()),
-        filters,
-        keywords,
-        until,
-        limit,
-        offset,
-        fold,
-    )
+    columns = dict(map(_pair, where or ()))
+    within = Filters(_entity(opened, labelled), type, min_probability, folder, since, before, licence, columns)
+    marked = tuple(like or ()), tuple(unlike or ())
+    meant = _entity(opened, entity)
+    query = Query(tuple(examples), text, meant, *marked, within, keywords, until, limit, offset, fold)
     results = opened.search(query)
     if html or show:
         _sheet(opened, query, results, html, show)
@@ -115,16 +95,37 @@ def _pair(entry: str) -> tuple[str, str]:
 
 
 def _sheet(index: Index, query: Query, results: Results, html: Path | None, show: bool) -> None:
+    """Write results as one HTML file, thumbnails inlined; it loads nothing and runs nothing."""
     import tempfile
     import webbrowser
+    from importlib.resources import files
 
-    from openmofi.search.contact_sheet import write_contact_sheet
+    import jinja2
+
+    from openmofi.storage import write_text
 
     if html is None:
         html = Path(tempfile.mkdtemp(prefix="openmofi-")) / "search.html"
-    write_contact_sheet(index, query, results, html)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    page = environment.from_string(files(__package__).joinpath("contact_sheet.html.j2").read_text("utf-8"))
+    asked = [
+        f"“{query.text}”" if query.text else "",
+        index.entity(query.entity).name if query.entity else "",
+        f"{len(query.examples)} image{'s' * (len(query.examples) > 1)}" if query.examples else "",
+    ]
+    thumbnails = [_thumbnail(index, hit.image.id) for hit in results.hits]
+    asked_for = ", ".join(filter(None, asked)) or "all images"
+    write_text(html, page.render(asked=asked_for, results=results, thumbnails=thumbnails))
     if show and not webbrowser.open(html.absolute().as_uri()):
         typer.echo(visible(f"No browser was found; the contact sheet is {html}."), err=True)
+
+
+def _thumbnail(index: Index, image: int) -> str:
+    """A data URI; empty where the image cannot be shown."""
+    try:
+        return "data:image/webp;base64," + base64.b64encode(index.thumbnail(image)).decode()
+    except OpenMofiError:
+        return ""
 
 
 def _print(results: Results, query: Query) -> None:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from openmofi.cli.command import Device, index_place, input_path, input_place
+from openmofi.cli.command import Device, input_path, input_place
+from openmofi.cli.options import IndexPlace, MovedEncoder
 from openmofi.errors import MissingExtraError
 from openmofi.terminal import visible
 
 
 def serve(
-    index: Annotated[
-        Any,
-        typer.Argument(parser=index_place, metavar="INDEX", help="Folder of the index, or postgresql://HOST/DATABASE."),
-    ],
+    index: IndexPlace,
     host: Annotated[
         str, typer.Option(help="Where to listen; other than on this machine only with a token.")
     ] = "127.0.0.1",
@@ -47,7 +45,7 @@ def serve(
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     max_upload_mb: Annotated[int, typer.Option(min=1, help="Largest image that may be uploaded.")] = 50,
     rate: Annotated[float, typer.Option(min=0, help="Requests a second of a client; 0 for any number.")] = 200.0,
-    encoder: Annotated[str | None, typer.Option(help="Where the one of the index has moved to.")] = None,
+    encoder: MovedEncoder = None,
     device: Device = "auto",
 ) -> None:
     """Serve an index until Ctrl-C."""
@@ -78,11 +76,8 @@ def serve(
 
 
 def mcp(
-    index: Annotated[
-        Any,
-        typer.Argument(parser=index_place, metavar="INDEX", help="Folder of the index, or postgresql://HOST/DATABASE."),
-    ],
-    encoder: Annotated[str | None, typer.Option(help="Where the one of the index has moved to.")] = None,
+    index: IndexPlace,
+    encoder: MovedEncoder = None,
     device: Device = "auto",
 ) -> None:
     """Offer search and recognition as tools over standard input and output; nothing can be changed."""

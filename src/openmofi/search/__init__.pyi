@@ -1,3 +1,4 @@
+from .building import build as build
 from .index import Index as Index
 from .query import Example as Example, Filters as Filters, Query as Query, Region as Region
 from .records import (
@@ -14,4 +15,4 @@ from .records import (
     Results as Results,
     Verdict as Verdict,
 )
-from .writing.job import build as build, remove as remove
+from .upkeep import remove as remove

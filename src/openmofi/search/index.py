@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from threading import Lock, local
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import pyarrow as pa
@@ -16,15 +17,14 @@ from openmofi.encoders import Encoder, EncoderLike, ImageInput, as_encoder, open
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
-from openmofi.pairs import ImageRefused, ReadSettings, decode_image
+from openmofi.pairs import ReadSettings
+from openmofi.search.building import build
 from openmofi.search.mapping import make_map, read_map
 from openmofi.search.query import Query, Region
-from openmofi.search.rank.info import describe_index
-from openmofi.search.rank.keywords import entities_by_name, unknown_entity
+from openmofi.search.rank.queries import entities_by_name, unknown_entity, vectors_of
 from openmofi.search.rank.ranking import ranked
 from openmofi.search.rank.recognition import recognised
 from openmofi.search.rank.state import Kept, State
-from openmofi.search.rank.vectorise import vectors_of
 from openmofi.search.recognise_settings import UNNAMED
 from openmofi.search.records import (
     Changes,
@@ -37,20 +37,18 @@ from openmofi.search.records import (
     Results,
     Verdict,
 )
-from openmofi.search.store.address import Place, place_of
-from openmofi.search.store.connection import Connection
-from openmofi.search.store.database import connect, last_commit, meta, require_encoder, snapshot
+from openmofi.search.store.connection import Connection, Place, place_of
+from openmofi.search.store.database import column_of, connect, last_commit, meta, require_encoder, snapshot
 from openmofi.search.store.reading import (
     ENTITIES_BY_IMAGES,
     ENTITY_IMAGES,
     entity_records,
     image_bytes,
     image_records,
+    thumbnail_of,
 )
-from openmofi.search.store.thumbnails import cached, encoded
+from openmofi.search.upkeep import compact, remove, verify
 from openmofi.search.verdicts import add_verdicts, table_of, undo_verdict, verdicts_of
-from openmofi.search.writing.job import build, remove
-from openmofi.search.writing.upkeep import compact, verify
 from openmofi.storage.foreign import guarded
 
 _EMBEDDED = 4096
@@ -119,12 +117,10 @@ class Index:
                     # Others may have built it: what it names is opened from this machine alone.
                     with guarded(f"The index {self.path}"):
                         encoder = open_encoder(values["encoder"], device=self._device)
+                elif isinstance(self._given, str):
+                    encoder = open_encoder(self._given, device=self._device)
                 else:
-                    encoder = (
-                        as_encoder(self._given)
-                        if not isinstance(self._given, str)
-                        else open_encoder(self._given, device=self._device)
-                    )
+                    encoder = as_encoder(self._given)
                 require_encoder(self.path, values, encoder)
                 self._encoder = encoder
             return self._encoder
@@ -153,7 +149,7 @@ class Index:
 
     def info(self) -> IndexInfo:
         """What it holds."""
-        return describe_index(self.connection, self.state)
+        return self.state.described(self.connection)
 
     def add(
         self,
@@ -163,31 +159,14 @@ class Index:
         read: ReadSettings = ReadSettings(),
         progress: Progress | None = None,
     ) -> Changes:
-        """Take in more images, or bring those of `inputs` up to date; see `openmofi.search.build`.
-
-        Raises:
-            UsageError, OpenMofiError: as `openmofi.search.build`.
-        """
+        """Take in more images, or bring those of `inputs` up to date; see `openmofi.search.build`."""
         values = meta(self.connection)
-        dtype: Literal["float16", "float32"] = "float32" if values["dtype"] == "float32" else "float16"
-        self.changes = build(
-            inputs,
-            self.encoder,
-            self.path,
-            kb=kb,
-            template=values["template"],
-            dtype=dtype,
-            read=read,
-            progress=progress,
-        )
+        made = {"template": values["template"], "dtype": cast(Any, values["dtype"])}
+        self.changes = build(inputs, self.encoder, self.path, kb=kb, **made, read=read, progress=progress)
         return self.changes
 
     def remove(self, what: Sequence[str]) -> Changes:
-        """Take images out, which stay where they are; see `openmofi.search.remove`.
-
-        Raises:
-            UsageError, OpenMofiError: as `openmofi.search.remove`.
-        """
+        """Take images out, which stay where they are; see `openmofi.search.remove`."""
         return remove(self.path, what)
 
     def verify(self) -> dict[str, str]:
@@ -229,21 +208,8 @@ class Index:
         if vector is None and query.has_vector:
             (vector,) = self.vectors_of([query])
         with self._reading() as state:
-            found = ranked(state, self.connection, query, vector)
-            records = image_records(self.connection, found.images.tolist())
-        hits = tuple(
-            found.hit(place, records[image], query.offset) for place, image in enumerate(found.images.tolist())
-        )
-        return Results(
-            hits,
-            found.total,
-            found.until,
-            found.end,
-            found.expected_right,
-            found.expected_in_all,
-            found.note,
-            time.monotonic() - started,
-        )
+            results = ranked(state, self.connection, query, vector)
+        return replace(results, seconds=time.monotonic() - started)
 
     def recognise(
         self, image: ImageInput | int, region: Region | None = None, limit: int = 10, *, unnamed: float = UNNAMED
@@ -271,10 +237,9 @@ class Index:
         Raises:
             OpenMofiError: the index has no such image.
         """
-        records = image_records(self.connection, [image])
-        if image not in records:
+        if not (records := self.images([image])):
             raise OpenMofiError(f"The index {self.path} has no image {image}.", "It may have been removed.")
-        return records[image]
+        return records[0]
 
     def images(self, ids: Sequence[int]) -> list[ImageRecord]:
         """Images by their ids, in this order; unknown ones are left out."""
@@ -295,12 +260,7 @@ class Index:
         Raises:
             OpenMofiError: as `image_bytes`, or it cannot be decoded.
         """
-        if small := cached(self.connection, self.image(image).content):
-            return small
-        try:
-            return encoded(decode_image(self.image_bytes(image), size_hint=256))
-        except ImageRefused as error:
-            raise OpenMofiError(f"Image {image} cannot be shown: {error.why}.") from error
+        return thumbnail_of(self.connection, self.image(image))
 
     def vectors(self) -> tuple[np.ndarray, Array]:
         """(n,) ids of the images that have vectors, and (n, dim) float32."""
@@ -335,9 +295,7 @@ class Index:
         """Entities whose name or alias begins so, those of such a name first, then those with most images; for
         completion while typing.
         """
-        ids = entities_by_name(self.connection, text, limit, prefix=True)
-        records = entity_records(self.connection, ids)
-        return [records[entity] for entity in ids]
+        return self._entities(entities_by_name(self.connection, text, limit, prefix=True))
 
     def similar_entities(self, entity: str, limit: int = 10) -> list[EntityRecord]:
         """Entities whose texts are alike to the encoder, most alike first: those that may be mistaken for it.
@@ -346,14 +304,7 @@ class Index:
             UnknownEntityError: the index does not know it.
         """
         self.entity(entity)
-        state = self.state
-        if not len(state.entities):
-            return []
-        number = state.entity_numbers[entity]
-        order = np.argsort(-(state.entities @ state.entities[number]), kind="stable")
-        ids = [state.entity_ids[place] for place in order.tolist() if place != number][:limit]
-        records = entity_records(self.connection, ids)
-        return [records[each] for each in ids]
+        return self._entities(self.state.alike(entity, limit))
 
     def entity_images(
         self,
@@ -384,7 +335,9 @@ class Index:
 
     def entities(self, *, type: str = "", limit: int = 100, offset: int = 0) -> list[EntityRecord]:
         """Entities, those with most labelled images first; of a type where one is given."""
-        ids = [entity for (entity,) in self.connection.execute(ENTITIES_BY_IMAGES, (type, type, limit, offset))]
+        return self._entities(column_of(self.connection, ENTITIES_BY_IMAGES, (type, type, limit, offset)))
+
+    def _entities(self, ids: Sequence[str]) -> list[EntityRecord]:
         records = entity_records(self.connection, ids)
         return [records[entity] for entity in ids]
 

@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Annotated
 
+from msgspec import Meta
+
+from openmofi.config import Fraction, PositiveFraction
 from openmofi.encoders import ImageInput
 from openmofi.errors import UsageError
+
+# The bounds at the fields are what a server takes (`openmofi.search.server.messages`); Python may ask for more.
+ImageId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+Text = Annotated[str, Meta(max_length=4096)]
+Name = Annotated[str, Meta(max_length=512)]
+Columns = Annotated[Mapping[Name, Text], Meta(max_length=32)]
+ImageIds = Annotated[tuple[ImageId, ...], Meta(max_length=1000)]
 
 
 @dataclass(frozen=True)
@@ -18,10 +29,10 @@ class Region:
         UsageError: it is empty, or leaves the image.
     """
 
-    left: float = 0.0
-    top: float = 0.0
-    right: float = 1.0
-    bottom: float = 1.0
+    left: Fraction = 0.0
+    top: Fraction = 0.0
+    right: Fraction = 1.0
+    bottom: Fraction = 1.0
 
     def __post_init__(self) -> None:
         if not (0 <= self.left < self.right <= 1 and 0 <= self.top < self.bottom <= 1):
@@ -81,14 +92,14 @@ class Filters:
         columns: further metadata columns → their value, as text, likewise.
     """
 
-    entity: str = ""
-    type: str = ""
-    min_probability: float = 0.0
-    folder: str = ""
-    since: str = ""
-    until: str = ""
-    licence: str = ""
-    columns: Mapping[str, str] = field(default_factory=dict)
+    entity: Name = ""
+    type: Name = ""
+    min_probability: Fraction = 0.0
+    folder: Text = ""
+    since: Name = ""
+    until: Name = ""
+    licence: Name = ""
+    columns: Columns = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("since", "until"):
@@ -127,15 +138,15 @@ class Query:
     """
 
     examples: tuple[Example, ...] = ()
-    text: str = ""
-    entity: str = ""
-    like: tuple[int, ...] = ()
-    unlike: tuple[int, ...] = ()
+    text: Text = ""
+    entity: Name = ""
+    like: ImageIds = ()
+    unlike: ImageIds = ()
     filters: Filters = Filters()
     keywords: bool = True
-    until: float | None = None
-    limit: int = 50
-    offset: int = 0
+    until: PositiveFraction | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 50
+    offset: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
     fold: bool = True
 
     def __post_init__(self) -> None:

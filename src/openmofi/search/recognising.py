@@ -34,7 +34,7 @@ from openmofi.search.rank.calibration import share_of
 from openmofi.search.rank.recognition import LIKELY, Likely, likely_entities
 from openmofi.search.rank.state import State
 from openmofi.search.recognise_settings import UNNAMED, RecogniseSettings
-from openmofi.search.store.address import Place, place_of
+from openmofi.search.store.connection import Place, place_of
 from openmofi.search.store.database import connect, content_of, meta, require_encoder
 from openmofi.storage import Outputs, Shard, claimed, finish_manifest
 from openmofi.storage.addresses import require_writable
@@ -197,40 +197,26 @@ def _recognise_shard(stage: RecogniseStage, state: State, names: dict[int, str],
         for block in store.blocks(shard.name, shard.fingerprint):
             table = block.table
             statuses = _statuses(table, seen)
-            likely: dict[int, Likely] = {}
+            likely: list[Likely | None] = [None] * len(table)
             usable = np.flatnonzero(np.array(statuses, object) == PairStatus.OK)
             for start in range(0, len(usable), _TOGETHER):
                 rows = usable[start : start + _TOGETHER]
                 vectors = store.encoder.project_images(block.values[rows].astype(np.float32))
-                likely |= zip(
-                    rows.tolist(),
-                    likely_entities(state, connection, vectors, stage.limit, unnamed=stage.unnamed),
-                    strict=True,
-                )
-            statuses = [_status(likely[row]) if row in likely else status for row, status in enumerate(statuses)]
-            entities = [_entities(likely[row], state, names) if row in likely else [] for row in range(len(table))]
-            add(
-                pa.Table.from_arrays(
-                    [
-                        table.column("key"),
-                        pa.array(statuses, pa.string()),
-                        pa.array(entities, RECOGNISED.field(2).type),
-                        pa.array(
-                            [likely[row].unnamed if row in likely else None for row in range(len(table))], pa.float32()
-                        ),
-                        *(table.column(name) for name in RECOGNISED.names[4:]),
-                    ],
-                    schema=RECOGNISED,
-                )
-            )
+                together = likely_entities(state, connection, vectors, stage.limit, unnamed=stage.unnamed)
+                for row, each in zip(rows.tolist(), together, strict=True):
+                    likely[row], statuses[row] = each, _status(each)
+            made = {
+                "key": table.column("key"),
+                "status": statuses,
+                "entities": [_entities(each, state, names) if each else [] for each in likely],
+                "unnamed": [each and each.unnamed for each in likely],
+            }
+            add(pa.table(made | {name: table.column(name) for name in RECOGNISED.names[len(made) :]}, RECOGNISED))
+            named = [each for each in likely if each]
             summary += RecogniseSummary(
                 dict(sorted(Counter(statuses).items())),
-                sum(
-                    each.best or 0.0
-                    for each, status in ((likely[row], statuses[row]) for row in likely)
-                    if status == RecogniseStatus.RECOGNISED
-                ),
-                sorted(Counter(round(100 * each.even) for each in likely.values() if each.even is not None).items()),
+                sum(each.best or 0.0 for each in named if _status(each) == RecogniseStatus.RECOGNISED),
+                sorted(Counter(round(100 * each.even) for each in named if each.even is not None).items()),
             )
         notes |= summary.notes()
     return {"rows": sum(summary.status.values())}
@@ -252,16 +238,13 @@ def _status(likely: Likely) -> str:
 
 
 def _entities(likely: Likely, state: State, names: dict[int, str]) -> list[dict[str, Any]]:
-    probabilities = [None] * len(likely.entities) if likely.probabilities is None else likely.probabilities.tolist()
     return [
         {
-            "entity": state.entity_ids[number],
-            "name": names[number],
-            "probability": probability,
-            "similarity": cosine,
-            "evidence": [{"image": each.image, "cosine": each.cosine} for each in evidence],
+            "entity": state.entity_ids[each.number],
+            "name": names[each.number],
+            "probability": each.probability,
+            "similarity": each.cosine,
+            "evidence": [{"image": near.image, "cosine": near.cosine} for near in each.evidence],
         }
-        for number, probability, cosine, evidence in zip(
-            likely.entities.tolist(), probabilities, likely.cosines.tolist(), likely.evidence, strict=True
-        )
+        for each in likely.entities
     ]

@@ -149,6 +149,63 @@ class EntityImage:
 
 
 @dataclass(frozen=True)
+class Mention:
+    """Where a text names something, see `openmofi.schema.MENTION`.
+
+    Attributes:
+        start, end: in the text, in code points.
+        surface, detector, reason: what it says, who saw it, why it is boilerplate or "".
+        kind: which column of texts it was found in, where the label job was told of several, or "".
+    """
+
+    start: int
+    end: int
+    surface: str
+    detector: str
+    reason: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An entity that a mention may mean, judged by the image; see `openmofi.schema.JUDGEMENT`.
+
+    Attributes:
+        entity, name, description: see `openmofi.schema.Entity`.
+        mention: position of its mention.
+        prior, link_score, image_score: of the linker and the encoder; `None` where there is none.
+        probability, accepted, reason: the verdict of the label job.
+    """
+
+    entity: str
+    name: str
+    description: str
+    mention: int
+    prior: float | None
+    link_score: float | None
+    image_score: float | None
+    probability: float | None
+    accepted: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class TextReading:
+    """How an image's text was read.
+
+    Attributes:
+        text, status: of the pair.
+        mentions: in the order of the text.
+        candidates: of all mentions, likeliest first.
+    """
+
+    text: str
+    status: str
+    mentions: tuple[Mention, ...]
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True)
 class Recognised:
     """An entity that an image may show.
 

@@ -1,23 +1,32 @@
-"""Verdicts of people in an index: written, taken back, counted by strata, and as the table that the label job takes."""
+"""Verdicts of people in an index: their table for the label job, the precision that they show, what to judge next."""
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from openmofi.dataset.tables import Folder
 from openmofi.errors import UsageError
-from openmofi.review.sampling import EDGES, stratum_name
-from openmofi.review.verdicts import probability_basis, verdicts_table
-from openmofi.search.records import Verdict
+from openmofi.review.precision import precision_by
+from openmofi.review.sampling import EDGES, allocation, stratum_name
+from openmofi.review.verdicts import KIND, Stratum, Verdicts, probability_basis, verdicts_table
+from openmofi.review.verdicts import Verdict as CountedVerdict
+from openmofi.search.records import EntityRecord, ImageRecord, Verdict
 from openmofi.search.store.connection import Connection
-from openmofi.search.store.database import meta, now, set_meta, snapshot, transaction
+from openmofi.search.store.database import column_of, meta, now, set_meta, snapshot, transaction
+from openmofi.search.store.reading import entity_records, image_records
+
+if TYPE_CHECKING:
+    from openmofi.search.index import Index
 
 _RANGE = " ".join(
     f"WHEN labels.probability >= {float(np.float32(edge))} THEN {position}"
@@ -68,14 +77,12 @@ def undo_verdict(connection: Connection, verdict: int) -> bool:
 
 def verdicts_of(connection: Connection, entity: str = "", limit: int = -1) -> list[Verdict]:
     """Verdicts that were not undone, latest first."""
-    return [
-        Verdict(shard, key, of, verdict, instead, who, made, number)
-        for number, shard, key, of, verdict, instead, who, made in connection.execute(
-            "SELECT id, shard, key, entity, verdict, instead, who, made FROM verdicts "
-            "WHERE undone = 0 AND (? = '' OR entity = ?) ORDER BY id DESC LIMIT ?",
-            (entity, entity, limit if limit >= 0 else 2**62),
-        )
-    ]
+    rows = connection.execute(
+        "SELECT shard, key, entity, verdict, instead, who, made, id FROM verdicts "
+        "WHERE undone = 0 AND (? = '' OR entity = ?) ORDER BY id DESC LIMIT ?",
+        (entity, entity, limit if limit >= 0 else 2**62),
+    )
+    return [Verdict(*row) for row in rows]
 
 
 def strata_of(connection: Connection, labels: str = "", entity: str = "") -> dict[int, tuple[int, float]]:
@@ -110,15 +117,14 @@ def table_of(connection: Connection, labels: str = "", entity: str = "") -> pa.T
         strata = strata_of(connection, path) if head else {}
     counted = [number for number in strata if number >= _FIRST_COUNTED]
     if head is not None:
-        described = [(*divmod(number, len(EDGES)), strata[number][0]) for number in counted]
-        head = head | {
-            "strata": [
-                {"name": stratum_name(bool(accepted), position), "accepted": bool(accepted), "labels": count}
-                for accepted, position, count in described
-            ]
-        }
+        head = head | {"strata": [asdict(_stratum(number, strata[number][0])) for number in counted]}
     positions = {number: position for position, number in enumerate(counted)}
     return verdicts_table([{**row, "stratum": positions.get(row["stratum"])} for row in rows], head)
+
+
+def _stratum(number: int, labels: int) -> Stratum:
+    accepted, position = divmod(number, len(EDGES))
+    return Stratum(stratum_name(bool(accepted), position), bool(accepted), labels)
 
 
 def note_labels(connection: Connection, folders: Sequence[Folder], *, taken_in: bool) -> None:
@@ -147,9 +153,7 @@ def _heads(connection: Connection) -> dict[str, dict[str, Any]]:
 
 def _labels_folder(connection: Connection, labels: str) -> str:
     """The folder of labels that is meant; "" where the index has none, or several and none is named."""
-    paths = [
-        path for (path,) in connection.execute("SELECT DISTINCT labels FROM sources WHERE labels != '' ORDER BY 1")
-    ]
+    paths = column_of(connection, "SELECT DISTINCT labels FROM sources WHERE labels != '' ORDER BY 1")
     if not labels:
         return paths[0] if len(paths) == 1 else ""
     meant = next((path for path in paths if path == labels or Path(path).absolute() == Path(labels).absolute()), None)
@@ -159,3 +163,193 @@ def _labels_folder(connection: Connection, labels: str) -> str:
             f"It was built of {', '.join(paths) or 'images without labels'}.",
         )
     return meant
+
+
+_PRIME = 2**31 - 1
+_WITHIN = "(:entity = '' OR labels.entity = :entity) AND (:accepted IS NULL OR labels.accepted = :accepted)"
+_JUDGED = """
+    SELECT DISTINCT images.id, verdicts.entity FROM verdicts CROSS JOIN images ON images.key = verdicts.key
+    CROSS JOIN sources ON sources.id = images.source AND sources.shard = verdicts.shard
+    WHERE undone = 0 AND (:entity = '' OR verdicts.entity = :entity)"""
+"""The labels that have a verdict. CROSS JOIN keeps SQLite from beginning with the many images."""
+
+
+@dataclass(frozen=True)
+class JudgedLabels:
+    """What verdicts say of labels, or of candidates below the threshold.
+
+    Attributes:
+        labels: how many there are.
+        expected: their mean probability.
+        judged, right: verdicts that are not `u`, and those of them that are `y`.
+        precision: by the verdicts, see `openmofi.review.precision.precision_by`; `None` while none is judged.
+        lower, upper: its interval of 95 %; 0..1 while none is judged.
+    """
+
+    labels: int
+    expected: float
+    judged: int
+    right: int
+    precision: float | None
+    lower: float
+    upper: float
+
+
+@dataclass(frozen=True)
+class RangePrecision(JudgedLabels):
+    """The same of those in a range of probability.
+
+    Attributes:
+        low, high: ends of the range.
+    """
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ReviewedPrecision(JudgedLabels):
+    """The same of all.
+
+    Attributes:
+        strata: those that have labels.
+    """
+
+    strata: tuple[RangePrecision, ...]
+
+
+@dataclass(frozen=True)
+class ToJudge:
+    """A label that a person should look at.
+
+    Attributes:
+        image, entity: what it says.
+        probability, accepted: see `openmofi.search.Label`.
+        verdict: what was said of it last, or "".
+    """
+
+    image: ImageRecord
+    entity: EntityRecord
+    probability: float
+    accepted: bool
+    verdict: str = ""
+
+
+def precision(index: Index, entity: str = "", accepted: bool | None = True) -> ReviewedPrecision:
+    """Return the precision of labels, as far as verdicts show it.
+
+    Args:
+        index: whose.
+        entity: of its labels alone.
+        accepted: labels, or candidates below the threshold; both for `None`.
+    """
+    strata = _strata(index.connection, entity, accepted)
+    numbers = list(strata)
+    said = tuple(
+        CountedVerdict(*label, row["verdict"], row["probability"], numbers.index(row["stratum"]))
+        for label, row in _last_rows(index.connection, entity).items()
+        if row["stratum"] in strata
+    )
+    parts = tuple(_stratum(number, labels) for number, (labels, _) in strata.items())
+    verdicts = Verdicts(KIND, 1, "", "", "", "", ("probability",), 0, len(said), parts, said)
+
+    def figures(chosen: Set[int]) -> tuple[int, float, int, int, float | None, float, float]:
+        labels = sum(strata[number][0] for number in chosen)
+        mean = sum(count * mean for count, mean in map(strata.__getitem__, chosen)) / max(labels, 1)
+        result = precision_by(verdicts, labels, mean, [numbers[each.stratum] in chosen for each in said])
+        return labels, mean, result.judged, result.right, result.corrected, *(result.interval or (0.0, 1.0))
+
+    ends = [*EDGES, 1.0]
+    ranges = [(number, number % len(EDGES)) for number in numbers]
+    return ReviewedPrecision(
+        *figures(strata.keys()),
+        tuple(RangePrecision(*figures({number}), ends[place], ends[place + 1]) for number, place in ranges),
+    )
+
+
+def to_judge(
+    index: Index,
+    entity: str = "",
+    *,
+    order: Literal["active", "doubt", "sure"] = "active",
+    accepted: bool | None = True,
+    who: str = "",
+    limit: int = 50,
+) -> list[ToJudge]:
+    """Labels that nobody has judged yet, those first that say most.
+
+    Args:
+        index: whose.
+        entity: of its labels alone.
+        order: `active` draws by chance from strata of probability, from each as many as narrow the interval of the
+            precision most (see `allocation`); `doubt` begins with the least certain, `sure` with the surest.
+        accepted: labels, or candidates below the threshold; both for `None`.
+        who: the reviewer; each draws others.
+        limit: how many.
+    """
+    connection, values = index.connection, {"entity": entity, "accepted": accepted}
+    judged = set(connection.execute(_JUDGED, {"entity": entity}))
+    if order == "active":
+        strata = _strata(connection, entity, accepted)
+        before = Counter(row["stratum"] for row in _last_rows(connection, entity).values())
+        labels, means = zip(*strata.values(), strict=True) if strata else ((), ())
+        counts = allocation(labels, means, limit, [before[number] for number in strata])
+        drawn = [
+            _unjudged(connection, values, _drawn(who), int(count), judged, number)
+            for number, count in zip(strata, counts, strict=True)
+            if count
+        ]
+        rows = [row for part in itertools.zip_longest(*drawn) for row in part if row]
+    else:
+        by = "labels.probability DESC" if order == "sure" else "abs(labels.probability - 0.5)"
+        rows = _unjudged(connection, values, by, limit, judged)
+    images = image_records(connection, [row[0] for row in rows])
+    entities = entity_records(connection, [row[1] for row in rows])
+    return [
+        ToJudge(images[image], entities.get(of, EntityRecord(of, of)), probability, bool(label))
+        for image, of, probability, label in rows
+        if image in images
+    ]
+
+
+def _drawn(who: str) -> str:
+    """A hash of labels in SQL, which draws as well as chance does, the same each time, for each reviewer others.
+
+    Squares modulo a prime: what is linear in the images' ids would go along with any pattern that these have.
+    """
+    step, start = (
+        int.from_bytes(blake2b(who.encode(), digest_size=4, salt=salt).digest(), "big") % _PRIME
+        for salt in (b"step", b"start")
+    )
+    value = f"(labels.image % {_PRIME} * {step} + CAST(labels.probability * {_PRIME} AS INTEGER) + {start}) % {_PRIME}"
+    for _ in range(2):
+        value = f"(({value}) * ({value}) + {step}) % {_PRIME}"
+    return value
+
+
+def _strata(connection: Connection, entity: str, accepted: bool | None) -> dict[int, tuple[int, float]]:
+    """`strata_of`, of the labels, of the candidates below the threshold, or of both."""
+    strata = strata_of(connection, entity=entity)
+    return {number: each for number, each in strata.items() if accepted in (None, number >= len(EDGES))}
+
+
+def _last_rows(connection: Connection, entity: str) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """The last verdict of each label."""
+    return {(row["shard"], row["key"], row["entity"]): row for row in verdict_rows(connection, entity=entity)}
+
+
+def _unjudged(
+    connection: Connection,
+    values: Mapping[str, object],
+    by: str,
+    limit: int,
+    judged: Set[tuple[int, str]],
+    stratum: int = -1,
+) -> list[tuple[int, str, float, int]]:
+    """The first labels in an order, of a stratum or of all, that are not among those that were judged."""
+    rows = connection.execute(
+        f"SELECT labels.image, labels.entity, labels.probability, labels.accepted FROM labels WHERE {_WITHIN} "
+        f"AND (:stratum < 0 OR {STRATUM} = :stratum) ORDER BY {by}, labels.image, labels.entity LIMIT :most",
+        {**values, "stratum": stratum, "most": limit + len(judged)},
+    )
+    return [row for row in rows if row[:2] not in judged][:limit]

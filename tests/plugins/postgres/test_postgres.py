@@ -26,14 +26,13 @@ from openmofi.plugins.postgres import vector_table
 from openmofi.plugins.postgres.address import PostgresServer
 from openmofi.plugins.postgres.vector_table import InDatabase, VectorTable
 from openmofi.search import Example, Filters, Index, Query, Verdict, build, remove
-from openmofi.search.rank.keywords import entities_named, images_by_text, meaning_of
-from openmofi.search.server.judging import precision, to_judge
-from openmofi.search.server.routes.plane import map_answer
-from openmofi.search.store.address import place_of
+from openmofi.search import writer as writer_module
+from openmofi.search.mapping import map_answer
+from openmofi.search.rank.queries import entities_named, images_by_text, meaning_of
+from openmofi.search.store.connection import place_of
 from openmofi.search.store.database import connect, only_writer
-from openmofi.search.store.segments import Segment
-from openmofi.search.vectors import Exact
-from openmofi.search.writing import writer as writer_module
+from openmofi.search.store.vectors import Exact, Segment
+from openmofi.search.verdicts import precision, to_judge
 
 pytestmark = pytest.mark.xdist_group("postgres")
 
@@ -134,7 +133,7 @@ def test_the_same_entities_and_reviews_as_in_a_folder(both):
         lambda index: to_judge(index, "c:blue", order="sure", accepted=None),
         lambda index: [(each.shard, each.key, each.who, each.id) for each in index.verdicts(limit=2)],
         lambda index: index.verdict_table().drop_columns(["when"]),
-        map_answer,
+        lambda index: map_answer(index.connection),
         lambda index: replace(index.info(), path="", bytes={}, last=""),
     ):
         assert ask(one) == ask(other)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from served_world import served
 
-from openmofi.search.server.access.guard import Limits
-from openmofi.search.server.observe import JsonLines
+from openmofi.search.server.guard import Limits
+from openmofi.search.server.messages import JsonLines
 
 
 @settings(max_examples=100, derandomize=True)
@@ -47,7 +47,7 @@ def test_too_many_requests_are_refused_with_the_time_to_wait(index):
 
 def test_guessing_tokens_is_slow(index, monkeypatch):
     # However long a slow machine takes to send them, no token comes back between the guesses.
-    monkeypatch.setattr("openmofi.search.server.access.guard.Limits", partial(Limits, clock=lambda: 0.0))
+    monkeypatch.setattr("openmofi.search.server.guard.Limits", partial(Limits, clock=lambda: 0.0))
     with served(index, host="0.0.0.0", token="x" * 32) as client:
         codes = [client.post("/api/session", json={"token": str(number)}).status_code for number in range(60)]
     assert codes[0] == 401

@@ -9,7 +9,7 @@ from served_world import labelled_index
 
 from openmofi.review.precision import corrected_precision
 from openmofi.search import Verdict
-from openmofi.search.server.judging import precision, to_judge
+from openmofi.search.verdicts import precision, to_judge
 
 
 def judge(index, image, entity, value, who="ann"):

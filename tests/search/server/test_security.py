@@ -213,8 +213,8 @@ def test_an_upload_that_is_too_large_is_refused_and_not_kept(index):
 
 
 def test_uploads_are_forgotten_the_oldest_first():
-    from openmofi.search.server.answers import Refused
-    from openmofi.search.server.uploads import Uploads
+    from openmofi.search.server.context import Uploads
+    from openmofi.search.server.messages import Refused
 
     data = [coloured("red", seed) for seed in range(3)]
     uploads = Uploads(10**6, kept_bytes=len(data[1]) + len(data[2]) + 10)
@@ -252,6 +252,37 @@ def test_odd_json_is_refused_with_a_sentence(reader, body, status):
     assert answer.status_code == status, answer.text
     assert set(answer.json()) == {"error", "hint", "request_id"}
     assert len(answer.text) < 2_000
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ({"limit": 0}, "limit: expected `int` >= 1."),
+        ({"more": [1, 0]}, "more[1]: expected `int` >= 1."),
+        ({"filters": {"min_probability": 2}}, "filters.min_probability: expected `float` <= 1.0."),
+        (
+            {"examples": [{"image": 1, "region": {"lft": 0}}]},
+            "examples[0].region: object contains unknown field `lft`.",
+        ),
+        ({"like": [1]}, "the request: object contains unknown field `like`."),
+        ([], "the request: expected `object`, got `array`."),
+        ({"filters": {"since": "yesterday"}}, "since is 'yesterday', not a day."),
+        ({"examples": [{"image": 1, "region": {"left": 0.5, "right": 0.5}}]}, "The region 0.5,0,0.5,1 does not lie"),
+    ],
+)
+def test_a_bound_of_a_query_is_named(reader, body, sentence):
+    answer = reader.post("/api/search", json=body)
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [("application/json; charset=utf-8", 200), ("application/search+json", 200), ("application/jsonp", 422), ("", 422)],
+)
+def test_a_body_is_json_by_its_content_type(reader, kind, status):
+    answer = reader.post("/api/search", content=b'{"limit": 1}', headers={"Content-Type": kind})
+    assert answer.status_code == status, answer.text
 
 
 def test_deep_and_oversized_json_is_refused_everywhere(reader):
@@ -476,7 +507,7 @@ def test_html_in_captions_names_and_file_names_stays_text(tmp_path):
 
 
 def test_an_image_that_is_html_is_never_shown_as_a_page():
-    from openmofi.search.server.routes.images import _type
+    from openmofi.search.server.routes import _type
 
     for data in (b"<html><script>alert(1)</script>", b"<svg onload=alert(1)>", b"", b"\x00" * 20):
         assert _type(data) == ("application/octet-stream", "bin")

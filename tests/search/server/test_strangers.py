@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 from search_world import coloured
-from starlette.exceptions import HTTPException
 
 from openmofi.search.server import ServeSettings
-from openmofi.search.server.access.connections import SeldomLogged
-from openmofi.search.server.access.guard import Bodies
+from openmofi.search.server.guard import Bodies
+from openmofi.search.server.messages import Refused
+from openmofi.search.server.run import SeldomLogged
 from terminal import PATIENCE
 
 
@@ -234,9 +234,9 @@ def test_bodies_fit_into_memory_together():
                 await another()
 
     asyncio.run(arrive(bodies := Bodies(ServeSettings(), held_bytes=1000), 500))
-    with pytest.raises(HTTPException) as raised:
+    with pytest.raises(Refused) as raised:
         asyncio.run(arrive(bodies, 501))
-    assert (raised.value.status_code, raised.value.headers["Retry-After"]) == (503, "5")
+    assert (raised.value.status, raised.value.headers["Retry-After"]) == (503, "5")
     asyncio.run(arrive(bodies, 500))  # what is answered takes none
 
 

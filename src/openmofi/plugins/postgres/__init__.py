@@ -6,8 +6,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 from openmofi.plugins.postgres.address import PostgresServer
-from openmofi.search.store.address import Server, StoreKind
-from openmofi.search.store.connection import Connection
+from openmofi.search.store.connection import Connection, Server, StoreKind
 
 
 def _connect(server: Server) -> Connection:

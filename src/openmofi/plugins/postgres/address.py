@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from openmofi.errors import UsageError
-from openmofi.search.store.address import Server
+from openmofi.search.store.connection import Server
 
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _SHOWN = ("host", "port", "dbname", "user")

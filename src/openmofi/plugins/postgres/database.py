@@ -19,7 +19,7 @@ from openmofi.search.store.connection import NAMES, Rows, UnavailableError, name
 if TYPE_CHECKING:
     import psycopg
 
-    from openmofi.search.store.segments import VectorStore
+    from openmofi.search.store.vectors import VectorStore
 
 VECTOR_VERSION = (0, 8)
 """pgvector's, at least: iterative scans."""

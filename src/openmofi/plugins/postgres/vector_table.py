@@ -12,8 +12,7 @@ import numpy as np
 from openmofi.arrays import Array, Bools, Floats, Ints
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import snapshot
-from openmofi.search.store.segments import Segment, content_of, damaged, digest_of
-from openmofi.search.vectors import Exact, Vectors, best
+from openmofi.search.store.vectors import Exact, Segment, Vectors, best, content_of, damaged, digest_of
 
 if TYPE_CHECKING:
     from openmofi.plugins.postgres.database import Postgres

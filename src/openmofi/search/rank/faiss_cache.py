@@ -4,7 +4,7 @@ Below 50,000 vectors comparing with all of them is as fast. Beyond, vectors lie 
 dimension (RaBitQ): at a million that takes an eighth of the memory of a graph (HNSW) and a fraction of its time to
 build, is faster for the same recall, and finds also what a filter allows far from the query. What comes back is
 compared again by the vectors themselves, so that cosines are exact. How far a query looks is measured when the cache is
-made (`effort.py`), without a filter and with filters of whole cells. `benchmarks/search.py` measures what is chosen.
+made, without a filter and with filters of whole cells. `benchmarks/search.py` measures what is chosen.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from openmofi.arrays import Array, Bools, Ints
 from openmofi.errors import OpenMofiError
-from openmofi.search.store.segments import CACHE, Segment
-from openmofi.search.vectors import Effort, Exact, VectorIndex, Vectors, best
+from openmofi.search.store.vectors import CACHE, Effort, Exact, Segment, VectorIndex, Vectors, best
 from openmofi.storage import atomic_path, fingerprint, read_json, write_json
 
 # It depends on the vectors, so that no constant suits: it is measured when the index is made, by queries that are some
@@ -48,10 +47,6 @@ class Asked:
 
     queries: Array
     own: Ints
-
-    def first(self, count: int) -> Asked:
-        """At most so many of them."""
-        return Asked(self.queries[:count], self.own[:count])
 
 
 def least_effort(
@@ -122,30 +117,10 @@ _SHARES = (0.5, 0.1, 0.02)
 _FILTERED_QUERIES = 200
 """Of each kind, that measure it."""
 _EFFORTS = (
-    16,
-    24,
-    32,
-    48,
-    64,
-    96,
-    128,
-    160,
-    192,
-    224,
-    256,
-    320,
-    384,
-    448,
-    512,
-    640,
-    768,
-    1024,
-    1280,
-    1536,
-    2048,
-    3072,
-    4096,
-    8192,
+    *(16, 24, 32, 48, 64, 96),
+    *range(128, 256, 32),
+    *range(256, 512, 64),
+    *(512, 640, 768, 1024, 1280, 1536, 2048, 3072, 4096, 8192),
 )
 """Cells that a query looks into: values that are tried, as far as there are so many."""
 _GROWN = 1.25
@@ -166,7 +141,7 @@ class Layered:
         exact: all vectors.
         covered: how many of them `index` has.
         index: FAISS's.
-        factory: the string that describes it.
+        name: FAISS's factory string, which describes it.
         effort: how far a query looks.
         filtered: the same where only a share of the vectors is allowed, by `_SHARES`.
     """
@@ -174,14 +149,9 @@ class Layered:
     exact: Exact
     covered: int
     index: Any
-    factory: str
+    name: str
     effort: Effort
     filtered: tuple[Effort, ...]
-
-    @property
-    def name(self) -> str:
-        """See `VectorIndex.name`."""
-        return self.factory
 
     def __len__(self) -> int:
         return len(self.exact)
@@ -221,15 +191,12 @@ class Layered:
                 search,
                 self.exact,
                 allowed,
-                {kind: asked.first(most) for kind, asked in kinds.items()},
+                {kind: Asked(asked.queries[:most], asked.own[:most]) for kind, asked in kinds.items()},
                 [*(cells for cells in _EFFORTS if cells < self.index.nlist), self.index.nlist],
             )
 
-        return replace(
-            self,
-            effort=effort(None, QUERIES),
-            filtered=tuple(effort(self._of_cells(share), _FILTERED_QUERIES) for share in _SHARES),
-        )
+        filtered = tuple(effort(self._of_cells(share), _FILTERED_QUERIES) for share in _SHARES)
+        return replace(self, effort=effort(None, QUERIES), filtered=filtered)
 
     def _of_cells(self, share: float) -> Bools:
         """(n,) the vectors of so many cells by chance that they hold a share of all."""
@@ -272,8 +239,7 @@ def factory_for(count: int, dim: int) -> str:
 
 def vector_index(folder: Path, segments: Sequence[Segment], exact: Exact) -> VectorIndex:
     """What searches the vectors: FAISS as far as the cache has it, else exact."""
-    path, covered = _cached(folder, segments)
-    return (path and _opened(path, covered, exact)) or exact
+    return _cached(folder, segments, exact) or exact
 
 
 @dataclass(frozen=True)
@@ -307,18 +273,18 @@ def refresh(folder: Path, segments: Sequence[Segment], exact: Exact, texts: Arra
     Raises:
         OpenMofiError: the cache cannot be written.
     """
-    factory, (path, covered) = factory_for(len(exact), texts.shape[1]), _cached(folder, segments)
+    factory = factory_for(len(exact), texts.shape[1])
     if not factory or find_spec("faiss") is None:
         return
-    before = _opened(path, covered, exact) if path else None
-    if before is not None and covered == len(exact):
+    before = _cached(folder, segments, exact)
+    if before is not None and before.covered == len(exact):
         return
     if before is None or len(exact) > _GROWN * before.effort.vectors:
         made = _made(exact, factory, texts)
     else:
         made = replace(before, covered=len(exact))
-        _add(made.index, exact, covered)
-    target = folder / CACHE / f"faiss-{made.factory}-{_key(segments)}.index"
+        _add(made.index, exact, before.covered)
+    target = folder / CACHE / f"faiss-{made.name}-{fingerprint([each.file for each in segments])}.index"
     note = target.with_suffix(".json")
     write_json(note, {"effort": asdict(made.effort), "filtered": [asdict(each) for each in made.filtered]})
     with atomic_path(target) as temporary:
@@ -352,14 +318,10 @@ def _faiss() -> Any:
     return import_module("faiss")
 
 
-def _key(segments: Sequence[Segment]) -> str:
-    return fingerprint([segment.file for segment in segments])
-
-
-def _cached(folder: Path, segments: Sequence[Segment]) -> tuple[Path | None, int]:
-    """The cache of most segments, from the first on, and how many vectors it has."""
+def _cached(folder: Path, segments: Sequence[Segment], exact: Exact) -> Layered | None:
+    """The cache of most segments, from the first on; `None` where there is none, or it is damaged."""
     files = {path.stem.rpartition("-")[2]: path for path in (folder / CACHE).glob("faiss-*.index")}
     for count in range(len(segments), 0, -1) if files else ():
-        if path := files.get(_key(segments[:count])):
-            return path, sum(segment.rows for segment in segments[:count])
-    return None, 0
+        if path := files.get(fingerprint([each.file for each in segments[:count]])):
+            return _opened(path, sum(each.rows for each in segments[:count]), exact)
+    return None

@@ -12,13 +12,14 @@ Recognition asks what images show that were judged, each as likely as it shows w
 labelled ones once more with their entity left out, its text and its labels, as though no label named it: so looks what
 the index does not know.
 
-A logistic regression over a result's features (`features.py`; of texts also `meaning.py`) orders results; monotone
+A logistic regression over a result's features (`calibration.py`; of texts also `queries.py`) orders results; monotone
 regression of its score makes probabilities. There is a curve for queries by text and one for queries by image, since a
 cosine means other things.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -30,11 +31,11 @@ from openmofi.arrays import Array, Doubles, Ints
 from openmofi.encoders import Encoder
 from openmofi.knowledge.texts import filled
 from openmofi.search.rank.calibration import NAMES, OF_IMAGES, Curve, Ending, Surroundings, design_of
-from openmofi.search.rank.keywords import Meaning, images_by_text, meaning_of
+from openmofi.search.rank.queries import Meaning, images_by_text, meaning_of
 from openmofi.search.rank.recognition import LOOKED_AT, candidates_of
 from openmofi.search.rank.state import State
 from openmofi.search.store.connection import Connection
-from openmofi.search.vectors import best
+from openmofi.search.store.vectors import best
 
 MINIMUM = 200
 """Results that are known to be right, at least, by the sum of their probabilities."""
@@ -68,37 +69,37 @@ class Known:
     @classmethod
     def read(cls, state: State, connection: Connection) -> Known:
         """Of the last commit."""
-        numbers = {entity: number for number, entity in enumerate(state.entity_ids)}
+        numbers = state.entity_numbers
         rows = connection.execute("SELECT image, entity, probability FROM labels").fetchall()
         positions = state.positions(np.array([row[0] for row in rows], np.int64)).tolist()
-        judged: dict[int, dict[int, float]] = {}
+        judged, images = defaultdict[int, dict[int, float]](dict), defaultdict[int, list[int]](list)
         for position, (_, entity, probability) in zip(positions, rows, strict=True):
             if position >= 0 and entity in numbers:
-                judged.setdefault(position, {})[numbers[entity]] = probability
+                judged[position][numbers[entity]] = probability
         mass = np.zeros(len(state.images))
-        images: dict[int, list[int]] = {}
         for position, entities in judged.items():
             mass[position] = min(sum(entities.values()), 1.0)
-            for entity in entities:
-                images.setdefault(entity, []).append(position)
-        above = connection.execute("SELECT above, entity FROM supertypes").fetchall()
-        children: dict[int, set[int]] = {}
-        for parent, child in above:
+            for number in entities:
+                images[number].append(position)
+        below = defaultdict[int, set[int]](set)
+        for parent, child in connection.execute("SELECT above, entity FROM supertypes"):
             if parent in numbers and child in numbers:
-                children.setdefault(numbers[parent], set()).add(numbers[child])
-        return cls(judged, images, mass, {parent: frozenset((parent, *below)) for parent, below in children.items()})
+                below[numbers[parent]] |= {numbers[parent], numbers[child]}
+        return cls(judged, images, mass, {parent: frozenset(within) for parent, within in below.items()})
+
+    def meant(self, entity: int) -> frozenset[int]:
+        """Numbers of the entity and of what is below it."""
+        return self.below.get(entity, frozenset((entity,)))
 
     def showing(self, entity: int) -> list[int]:
         """Positions of the images that may show the entity."""
-        return [
-            position for each in self.below.get(entity, frozenset((entity,))) for position in self.images.get(each, ())
-        ]
+        return [position for each in self.meant(entity) for position in self.images.get(each, ())]
 
     def right(self, entity: int, positions: Ints) -> tuple[Doubles, Doubles]:
         """(n,) probability that these images show the entity, and (n,) weights: 1 where the label job judged the image
         for it, else how much is known of the image, which is then something else.
         """
-        meant = self.below.get(entity, frozenset((entity,)))
+        meant = self.meant(entity)
         judged = [
             [probability for each, probability in self.judged.get(position, {}).items() if each in meant]
             for position in positions.tolist()
@@ -155,14 +156,8 @@ def fit_ending(state: State, connection: Connection, encoder: Encoder, seed: int
     background = np.sort(draw.choice(alive, min(_BACKGROUND, len(alive)), replace=False)) if len(alive) else alive
     named = np.array(sorted({entity for entities in known.judged.values() for entity in entities}), np.int64)
     reference = np.sort(draw.permutation(named)[:_REFERENCE]) if len(state.entities) else named[:0]
-    ending = Ending(
-        None,
-        None,
-        None,
-        tuple(state.images[background].tolist()),
-        tuple(reference.tolist()),
-        float(encoder.logit_scale or 30.0),
-    )
+    images, entities = tuple(state.images[background].tolist()), tuple(reference.tolist())
+    ending = Ending(None, None, None, images, entities, float(encoder.logit_scale or 30.0))
     around = state.around(ending)
     text = image = entity = unnamed = None
     if len(state.entities) and len(named):
@@ -245,11 +240,10 @@ def _results(state: State, known: Known, around: Surroundings, queries: Sequence
             # What an image shows need not be among the reference: else agreement would be trusted where it is not.
             seen = around if query.meaning or not len(state.entities) else around.without(state.entities[query.entity])
             features = seen.features(query.vector, state.exact.rows(found), score[found])
-            features = (
-                np.hstack([features, query.meaning.features(state.images[found].tolist())])
-                if query.meaning
-                else features[:, :OF_IMAGES]
-            )
+            if query.meaning:
+                features = np.hstack([features, query.meaning.features(state.images[found].tolist())])
+            else:
+                features = features[:, :OF_IMAGES]
             right, weight = known.right(query.entity, found)
             parts.append((features, right, np.ones(len(found)) if query.decoy else query.chance * weight))
     return _rows(parts)
@@ -261,30 +255,19 @@ def fit_recognition(
     """`entity` and `unnamed` of an `Ending`."""
     surest = {position: max(entities.items(), key=lambda item: item[1]) for position, entities in known.judged.items()}
     sure = np.array([position for position, (_, probability) in surest.items() if probability >= _MASS], np.int64)
-    asked = draw.permutation(np.flatnonzero(known.mass > 0))[:_QUERIES]
-    others = draw.permutation(sure)[:_QUERIES]
+    wanted = set(draw.permutation(np.flatnonzero(known.mass > 0))[:_QUERIES].tolist())
+    told = set(draw.permutation(sure)[:_QUERIES].tolist())
     candidates: list[tuple[Doubles, Doubles, Doubles]] = []
     named: list[tuple[Doubles, Doubles, Doubles]] = []
-    wanted, told = set(asked.tolist()), set(others.tolist())
     for position, vector, near in _seen(state, known, np.array(sorted(wanted | told), np.int64)):
         found = candidates_of(vector, state.entities, around, near)
         if position in wanted:
-            candidates.append(
-                (
-                    found.features,
-                    known.named_right(found.entities, position),
-                    np.full(len(found.entities), known.mass[position]),
-                )
-            )
+            weight = np.full(len(found.entities), known.mass[position])
+            candidates.append((found.features, known.named_right(found.entities, position), weight))
         if position in told:
             entity = surest[position][0]
-            hidden = candidates_of(
-                vector,
-                state.entities,
-                around.without(state.entities[entity]),
-                near,
-                known.below.get(entity, frozenset((entity,))),
-            )
+            others = around.without(state.entities[entity])
+            hidden = candidates_of(vector, state.entities, others, near, known.meant(entity))
             named += [
                 (found.unnamed_features(), np.zeros(1), np.ones(1)),
                 (hidden.unnamed_features(), np.ones(1), np.ones(1)),
@@ -308,15 +291,8 @@ def _seen(state: State, known: Known, images: Ints) -> Iterator[tuple[int, Array
         scores[np.bitwise_count(state.phash[None] ^ state.phash[together, None]) <= _ALIKE] = -np.inf
         cosines, near = best(scores, min(LOOKED_AT, len(state.images)))
         for position, vector, *found in zip(together.tolist(), vectors, cosines.tolist(), near.tolist(), strict=True):
-            yield (
-                position,
-                vector,
-                [
-                    (cosine, labelled.get(place, []))
-                    for cosine, place in zip(*found, strict=True)
-                    if np.isfinite(cosine)
-                ],
-            )
+            others = zip(*found, strict=True)
+            yield position, vector, [(cosine, labelled.get(at, [])) for cosine, at in others if np.isfinite(cosine)]
 
 
 def _rows(parts: Sequence[tuple[Doubles, Doubles, Doubles]]) -> Rows:
@@ -341,12 +317,8 @@ def _curve(rows: Rows) -> Curve | None:
         return value + _PENALTY * float(shrunk @ shrunk), gradient + 2 * _PENALTY * shrunk
 
     weights = minimize(loss, np.zeros(design.shape[1]), jac=True, method="L-BFGS-B").x
-    return Curve(
-        *(
-            tuple(map(float, values))
-            for values in (mean, deviation, weights, *_monotone(design @ weights, right, weight))
-        )
-    )
+    fitted = mean, deviation, weights, *_monotone(design @ weights, right, weight)
+    return Curve(*(tuple(map(float, values)) for values in fitted))
 
 
 def _monotone(score: Doubles, right: Doubles, weight: Doubles) -> tuple[Doubles, Doubles]:

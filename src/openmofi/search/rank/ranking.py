@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,10 +15,11 @@ from openmofi.arrays import Array, Doubles, Ints
 from openmofi.search.query import Filters, Query
 from openmofi.search.rank.calibration import OF_IMAGES, end_of, expected_precision
 from openmofi.search.rank.folding import folded_into
-from openmofi.search.rank.keywords import Meaning, images_by_text, judged_for, meaning_of, unknown_entity
+from openmofi.search.rank.queries import Meaning, images_by_text, judged_for, meaning_of, unknown_entity
 from openmofi.search.rank.state import State
-from openmofi.search.records import Hit, ImageRecord
+from openmofi.search.records import Hit, Results
 from openmofi.search.store.connection import Connection
+from openmofi.search.store.reading import image_records
 
 _KNOWN = """SELECT EXISTS (SELECT 1 FROM entities WHERE id = :entity)
     OR EXISTS (SELECT 1 FROM supertypes WHERE above = :entity)
@@ -57,12 +58,9 @@ def images_within(connection: Connection, filters: Filters) -> NDArray[np.int64]
             digits = f"replace(replace({connection.column('date')}, '-', ''), ':', '')"
             conditions.append(f"substr({digits}, 1, 8) {operator} :{bound}")
             values |= {bound: day.replace("-", ""), "date": "date"}
-    rows = connection.execute(
-        "SELECT images.id FROM images JOIN sources ON sources.id = images.source WHERE "
-        + " AND ".join(conditions)
-        + " ORDER BY images.id",
-        values,
-    )
+    where = " AND ".join(conditions)
+    source = "images JOIN sources ON sources.id = images.source"
+    rows = connection.execute(f"SELECT images.id FROM {source} WHERE {where} ORDER BY images.id", values)
     return np.fromiter((image for (image,) in rows), np.int64)
 
 
@@ -95,42 +93,6 @@ _LIKELY = 0.5
 
 
 @dataclass(frozen=True)
-class Ranking:
-    """A page of ranked images; the lists are as long as `images`.
-
-    Attributes:
-        images: (n,) ids, best first.
-        cosines, keywords, probabilities, expected, duplicates: see `records.Hit`.
-        total, until, end, expected_right, expected_in_all, note: see `records.Results`.
-    """
-
-    images: Ints
-    cosines: Sequence[float | None]
-    keywords: Sequence[int | None]
-    probabilities: Sequence[float | None]
-    expected: Sequence[float | None]
-    duplicates: Sequence[tuple[int, ...]]
-    total: int
-    until: float = UNTIL
-    end: int | None = None
-    expected_right: float | None = None
-    expected_in_all: float | None = None
-    note: str = ""
-
-    def hit(self, place: int, image: ImageRecord, offset: int) -> Hit:
-        """The result at a place of the page, which begins at `offset`."""
-        return Hit(
-            image,
-            offset + place + 1,
-            self.cosines[place],
-            self.keywords[place],
-            self.probabilities[place],
-            self.expected[place],
-            self.duplicates[place],
-        )
-
-
-@dataclass(frozen=True)
 class _Listed:
     """Ranked images with what is known of them: (n,) each; `found` is how many were ranked before they were folded."""
 
@@ -147,95 +109,83 @@ class _Listed:
     @cached_property
     def known(self) -> Doubles:
         """(n,) probabilities; 0 where there is none."""
-        return (
-            np.array([self.probabilities.get(image, 0.0) for image in self.images.tolist()])
-            if self.probabilities
-            else np.zeros(len(self.images))
-        )
+        if not self.probabilities:
+            return np.zeros(len(self.images))
+        return np.array([self.probabilities.get(image, 0.0) for image in self.images.tolist()])
 
 
-def ranked(state: State, connection: Connection, query: Query, vector: Array | None) -> Ranking:
+def ranked(state: State, connection: Connection, query: Query, vector: Array | None) -> Results:
     """The images that answer a query."""
     asked, depth = _asked(connection, query, vector), DEPTH
     # The pages of a list, and lists of different lengths, share what is computed.
     while depth < 2 * (query.offset + query.limit):
         depth *= 4
     while True:
-        listed = state.listings.get((*asked, depth))
+        listed = state.listings.get((asked, depth))
         if not isinstance(listed, _Listed):
             within = images_within(connection, query.filters) if query.filters else None
             listed = _listed(state, connection, query, vector, within, depth)
-            state.listings.put((*asked, depth), listed)
+            state.listings.put((asked, depth), listed)
         until = query.until or UNTIL
         end = end_of(listed.known, until) if listed.probabilities else None
         # A list whose end was not reached goes on.
         if query.until is None or end != len(listed.images) or listed.found < depth or depth >= _JUDGED:
-            return _page(listed, query, until, end)
+            return _page(connection, listed, query, until, end)
         depth *= 4
 
 
-def _asked(connection: Connection, query: Query, vector: Array | None) -> tuple[Hashable, ...]:
+def _asked(connection: Connection, query: Query, vector: Array | None) -> Hashable:
     """What a list depends on beside the commit: the query but for its page, and verdicts, which are no commits."""
-    filters = (
-        *(getattr(query.filters, each.name) for each in fields(query.filters) if each.name != "columns"),
-        *sorted(query.filters.columns.items()),
-    )
     verdicts = connection.execute("SELECT max(id), sum(undone) FROM verdicts").fetchone()
-    return (
-        query.text,
-        query.keywords,
-        query.entity,
-        bool(query.examples),
-        query.like,
-        query.unlike,
-        query.fold,
-        filters,
-        None if vector is None else vector.tobytes(),
-        tuple(verdicts),
+    whole = repr(replace(query, examples=(), limit=1, offset=0, until=None))
+    return whole, bool(query.examples), None if vector is None else vector.tobytes(), tuple(verdicts)
+
+
+def _page(connection: Connection, listed: _Listed, query: Query, until: float, end: int | None) -> Results:
+    known, last = listed.known, query.offset + query.limit
+    shown = slice(query.offset, last if query.until is None or end is None else min(end, last))
+    images, expected = listed.images[shown].tolist(), expected_precision(known)[shown].tolist()
+    records = image_records(connection, images)
+    hits = tuple(
+        Hit(
+            records[image],
+            rank,
+            listed.cosines.get(image),
+            listed.keywords.get(image),
+            listed.probabilities.get(image),
+            None if end is None else precision,
+            duplicates,
+        )
+        for rank, (image, precision, duplicates) in enumerate(
+            zip(images, expected, listed.duplicates[shown], strict=True), query.offset + 1
+        )
     )
-
-
-def _page(listed: _Listed, query: Query, until: float, end: int | None) -> Ranking:
-    known = listed.known
-    shown = slice(
-        query.offset,
-        query.offset + query.limit if query.until is None or end is None else min(end, query.offset + query.limit),
-    )
-    expected = expected_precision(known)
-    images = listed.images[shown]
-    calibrated = end is not None
-    return Ranking(
-        images,
-        [listed.cosines.get(image) for image in images.tolist()],
-        [listed.keywords.get(image) for image in images.tolist()],
-        [listed.probabilities.get(image) for image in images.tolist()],
-        [float(each) if calibrated else None for each in expected[shown]],
-        listed.duplicates[shown],
-        len(listed.images),
-        until,
-        end,
-        float(known[:end].sum()) if end is not None else None,
-        float(known.sum()) if calibrated else None,
-        _note(listed, known, calibrated),
-    )
-
-
-def _note(listed: _Listed, known: Doubles, calibrated: bool) -> str:
-    if not len(listed.images):
-        return "Nothing in the index answers this."
-    if calibrated and known.max() < _LIKELY:
-        return f"No result is likely to be right: the best one has a probability of {known.max():.2f}."
-    return ""
+    note = ""
+    if not len(listed):
+        note = "Nothing in the index answers this."
+    elif end is not None and known.max() < _LIKELY:
+        note = f"No result is likely to be right: the best one has a probability of {known.max():.2f}."
+    right, in_all = (None, None) if end is None else (float(known[:end].sum()), float(known.sum()))
+    return Results(hits, len(listed), until, end, right, in_all, note)
 
 
 def _listed(
     state: State, connection: Connection, query: Query, vector: Array | None, within: Ints | None, depth: int
 ) -> _Listed:
+    passing = None if within is None else set(within.tolist())
     cosines = _nearest(state, vector, depth, within) if vector is not None else {}
     nearest = list(cosines)
-    keywords = _by_keywords(connection, query, depth, within)
+    words = images_by_text(connection, query.text, depth) if query.keywords else []
+    words = [image for image in words if passing is None or image in passing]
+    keywords = {image: rank for rank, image in enumerate(words, 1)}
     meaning = _meaning(connection, query, depth) if state.ending and state.ending.text else None
-    judged = _allowed(meaning.judged if meaning else _judged(connection, query), within)
+    if meaning:
+        judged = dict(meaning.judged)
+    else:  # the entity that alone is asked for
+        alone = query.entity and not (query.examples or query.text)
+        judged = judged_for(connection, [query.entity]) if alone else {}
+    if passing is not None:
+        judged = {image: probability for image, probability in judged.items() if image in passing}
     if vector is None and not query.text:
         order = (_all(connection) if within is None else within).tolist()
     else:
@@ -252,9 +202,8 @@ def _listed(
         # Equal probabilities keep the order of their cosines and keywords.
         order = sorted(order, key=lambda image: -probabilities.get(image, -1.0))
     folded = _folded(state, order, query.fold)
-    return _Listed(
-        np.array(list(folded), np.int64), list(folded.values()), cosines, keywords, probabilities, len(order)
-    )
+    images = np.array(list(folded), np.int64)
+    return _Listed(images, list(folded.values()), cosines, keywords, probabilities, len(order))
 
 
 def _meaning(connection: Connection, query: Query, depth: int) -> Meaning | None:
@@ -264,20 +213,6 @@ def _meaning(connection: Connection, query: Query, depth: int) -> Meaning | None
     if not query.keywords:
         return Meaning()
     return meaning_of(connection, query.text, images_by_text(connection, query.text, depth, every=True))
-
-
-def _judged(connection: Connection, query: Query) -> dict[int, float]:
-    """Image → probability by labels and verdicts, of those that were judged for the entity that alone is asked for."""
-    if not query.entity or query.examples or query.text:
-        return {}
-    return judged_for(connection, [query.entity])
-
-
-def _allowed(images: Mapping[int, float], within: Ints | None) -> dict[int, float]:
-    if within is None:
-        return dict(images)
-    allowed = set(within.tolist())
-    return {image: value for image, value in images.items() if image in allowed}
 
 
 def _cosines(state: State, vector: Array | None, ids: Sequence[int]) -> dict[int, float]:
@@ -291,11 +226,7 @@ def _cosines(state: State, vector: Array | None, ids: Sequence[int]) -> dict[int
 
 
 def _probabilities(
-    state: State,
-    query: Query,
-    vector: Array,
-    cosines: dict[int, float],
-    meaning: Meaning | None,
+    state: State, query: Query, vector: Array, cosines: dict[int, float], meaning: Meaning | None
 ) -> dict[int, float]:
     """Id → probability; nothing where the index is not calibrated for such queries."""
     ending = state.ending
@@ -331,17 +262,6 @@ def _nearest(state: State, vector: Array, depth: int, within: Ints | None) -> di
     return dict(zip(state.images[positions[0][kept]].tolist(), scores[0][kept].astype(float).tolist(), strict=True))
 
 
-def _by_keywords(connection: Connection, query: Query, depth: int, within: Ints | None) -> dict[int, int]:
-    """Id → rank from 1 on."""
-    if not (query.text and query.keywords):
-        return {}
-    ids = images_by_text(connection, query.text, depth)
-    if within is not None:
-        allowed = set(within.tolist())
-        ids = [image for image in ids if image in allowed]
-    return {image: rank for rank, image in enumerate(ids, 1)}
-
-
 def _all(connection: Connection) -> Ints:
     return np.fromiter((image for (image,) in connection.execute("SELECT id FROM images ORDER BY id")), np.int64)
 
@@ -352,11 +272,8 @@ def _folded(state: State, order: Sequence[int], fold: bool) -> dict[int, tuple[i
         return dict.fromkeys(order, ())
     ids = np.array(order, np.int64)
     positions = state.positions(ids)
-    hashes = (
-        np.where(positions >= 0, state.phash[np.maximum(positions, 0)], 0)
-        if len(state.phash)
-        else np.zeros(len(order), np.uint64)
-    )
+    hashes = np.zeros(len(order), np.uint64)
+    hashes[positions >= 0] = state.phash[positions[positions >= 0]]
     into = folded_into(hashes)
     itself = into == np.arange(len(order))
     folded: dict[int, tuple[int, ...]] = dict.fromkeys(ids[itself].tolist(), ())

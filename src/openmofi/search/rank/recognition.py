@@ -1,24 +1,24 @@
-"""What images may show: entities by their texts and by the labelled images that are nearest."""
+"""Recognition: entities that an image may show, by their texts and by the labelled images that are nearest."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
-from numpy.typing import NDArray
 
 from openmofi.arrays import Array, Doubles, Ints
 from openmofi.encoders import Encoder, ImageInput
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.search.query import Example, Region
 from openmofi.search.rank.calibration import SAME, Surroundings, with_share
+from openmofi.search.rank.queries import image_vectors
 from openmofi.search.rank.state import Kept, State
-from openmofi.search.rank.vectorise import image_vectors
 from openmofi.search.recognise_settings import UNNAMED
-from openmofi.search.records import EntityRecord, ImageRecord, Recognised, Recognition
+from openmofi.search.records import Recognised, Recognition
 from openmofi.search.store.connection import Connection
-from openmofi.search.store.database import in_chunks, marks
+from openmofi.search.store.database import rows_in
 from openmofi.search.store.reading import entity_records, image_records
 
 # Features of a candidate e for an image i, see `NAMES`: z, their cosine in standard deviations of what e has with
@@ -182,29 +182,37 @@ class Witness:
 
 
 @dataclass(frozen=True)
-class Likely:
-    """Entities that an image may show, likeliest first.
+class LikelyEntity:
+    """An entity that an image may show.
 
     Attributes:
-        entities: (n,) numbers.
-        probabilities: (n,) calibrated; `None` where the index cannot say.
-        cosines: (n,) of the image and the entities' texts.
-        evidence: (n,) of each the nearest images that are labelled with it.
-        unnamed: probability that no label names what is shown; `None` where the index cannot say.
-        even: the same if half of all images were so.
+        number: of the entity.
+        probability: calibrated; `None` where the index cannot say.
+        cosine: of the image and the entity's text.
+        evidence: nearest images that are labelled with it.
     """
 
-    entities: NDArray[np.int64]
-    probabilities: NDArray[np.float64] | None
-    cosines: NDArray[np.float64]
-    evidence: tuple[tuple[Witness, ...], ...]
+    number: int
+    probability: float | None
+    cosine: float
+    evidence: tuple[Witness, ...]
+
+
+@dataclass(frozen=True)
+class Likely:
+    """What an image may show.
+
+    Attributes:
+        entities: likeliest first.
+        best: the greatest probability; `None` where the index cannot say.
+        even: probability that no label names what is shown, if half of all images were so; `None` likewise.
+        unnamed: the same, if as many images are so as was said; `None` likewise.
+    """
+
+    entities: tuple[LikelyEntity, ...]
+    best: float | None
     even: float | None = None
     unnamed: float | None = None
-
-    @property
-    def best(self) -> float | None:
-        """The greatest probability; `None` where the index cannot say."""
-        return None if self.probabilities is None else float(self.probabilities.max(initial=0.0))
 
 
 def likely_entities(
@@ -237,19 +245,17 @@ def likely_entities(
         unknown = None if even is None else float(with_share(even, unnamed)[0])
         probabilities = curve(found.features) * (1 - (unknown or 0.0)) if curve else None
         order = np.argsort(-(found.cosines if probabilities is None else probabilities), kind="stable")[:limit]
-        entities = found.entities[order]
-        likely.append(
-            Likely(
-                entities,
-                None if probabilities is None else probabilities[order],
-                found.cosines[order],
-                tuple(
-                    tuple(each for each in near if entity in each.entities)[:_EVIDENCE] for entity in entities.tolist()
-                ),
-                None if even is None else float(even[0]),
-                unknown,
+        entities = tuple(
+            LikelyEntity(
+                number := int(found.entities[place]),
+                None if probabilities is None else float(probabilities[place]),
+                float(found.cosines[place]),
+                tuple(each for each in near if number in each.entities)[:_EVIDENCE],
             )
+            for place in order.tolist()
         )
+        best = None if probabilities is None else float(probabilities[order].max(initial=0.0))
+        likely.append(Likely(entities, best, None if even is None else float(even[0]), unknown))
     return likely
 
 
@@ -268,16 +274,19 @@ def recognised(
         raise UsageError(f"unnamed is {unnamed}.", "It is a share of images, from 0 up to 1.")
     vectors = image_vectors(state, connection, [Example(image, region=region)], encoder, kept)
     (found,) = likely_entities(state, connection, vectors, limit, image if isinstance(image, int) else -1, unnamed)
-    ids = [state.entity_ids[number] for number in found.entities.tolist()]
-    siblings = {entity: _siblings(state, entity) for entity in ids}
-    records = entity_records(connection, [*ids, *(other for others in siblings.values() for other in others)])
-    images = image_records(connection, [each.image for evidence in found.evidence for each in evidence])
-    probabilities = [None] * len(ids) if found.probabilities is None else found.probabilities.tolist()
+    ids = [state.entity_ids[each.number] for each in found.entities]
+    siblings = [state.alike(entity, _SIBLINGS) for entity in ids]
+    records = entity_records(connection, [*ids, *chain.from_iterable(siblings)])
+    images = image_records(connection, [near.image for each in found.entities for near in each.evidence])
     entities = tuple(
-        Recognised(records[entity], probability, cosine, _shown(evidence, images), _records(siblings[entity], records))
-        for entity, probability, cosine, evidence in zip(
-            ids, probabilities, found.cosines.tolist(), found.evidence, strict=True
+        Recognised(
+            records[entity],
+            each.probability,
+            each.cosine,
+            tuple((images[near.image], near.cosine) for near in each.evidence if near.image in images),
+            tuple(records[other] for other in others if other in records),
         )
+        for entity, each, others in zip(ids, found.entities, siblings, strict=True)
     )
     likely = found.best is None or found.best >= LIKELY
     note = "" if likely else "Nothing that the index knows is likely to be shown."
@@ -305,25 +314,8 @@ def _nearest(state: State, connection: Connection, vectors: Array, itself: int) 
 def _labelled(state: State, connection: Connection, images: Sequence[int]) -> dict[int, tuple[int, ...]]:
     """Id → numbers of the entities that it is labelled with, where there are some."""
     shown: dict[int, tuple[int, ...]] = {}
-    for part in in_chunks(images):
-        for image, entity in connection.execute(
-            f"SELECT image, entity FROM labels WHERE accepted = 1 AND image IN ({marks(part)})", list(part)
-        ):
-            if entity in state.entity_numbers:
-                shown[image] = (*shown.get(image, ()), state.entity_numbers[entity])
+    statement = "SELECT image, entity FROM labels WHERE accepted = 1 AND image IN ({})"
+    for image, entity in rows_in(connection, statement, images):
+        if entity in state.entity_numbers:
+            shown[image] = (*shown.get(image, ()), state.entity_numbers[entity])
     return shown
-
-
-def _shown(evidence: Sequence[Witness], images: dict[int, ImageRecord]) -> tuple[tuple[ImageRecord, float], ...]:
-    return tuple((images[each.image], each.cosine) for each in evidence if each.image in images)
-
-
-def _siblings(state: State, entity: str) -> list[str]:
-    """Entities whose texts are most alike to the encoder."""
-    number = state.entity_numbers[entity]
-    order = np.argsort(-(state.entities @ state.entities[number]), kind="stable")[: _SIBLINGS + 1]
-    return [state.entity_ids[place] for place in order.tolist() if place != number][:_SIBLINGS]
-
-
-def _records(ids: list[str], records: dict[str, EntityRecord]) -> tuple[EntityRecord, ...]:
-    return tuple(records[entity] for entity in ids if entity in records)

@@ -17,41 +17,10 @@ from numpy.typing import NDArray
 from openmofi.arrays import Array, Floats, Ints
 from openmofi.search.rank import faiss_cache
 from openmofi.search.rank.calibration import Ending, Surroundings
+from openmofi.search.records import IndexInfo
 from openmofi.search.store.connection import Connection
-from openmofi.search.store.database import last_commit, meta, snapshot
-from openmofi.search.store.segments import Segment, damaged, entity_segment, segments_of
-from openmofi.search.vectors import Exact, VectorIndex, Vectors
-
-
-def open_vectors(
-    connection: Connection,
-    segments: Sequence[Segment],
-    dim: int,
-    connected: Callable[[], Connection],
-    held: dict[str, Floats],
-    *,
-    hold: bool,
-) -> tuple[Vectors, VectorIndex]:
-    """The vectors of a commit, and what searches them.
-
-    Args:
-        connection: that the commit is read by.
-        segments: its segments.
-        dim: of their vectors.
-        connected: the calling thread's connection, later.
-        held: segments that are in memory already, by name.
-        hold: whether all are needed in memory, however many they are.
-
-    Raises:
-        FileNotFoundError: a segment is missing, perhaps since the index was compacted.
-        OpenMofiError: one is damaged.
-    """
-    store = connection.vectors()
-    if not hold and (there := store.searched(segments, dim, connected)) is not None:
-        return there, there
-    exact = Exact([held[each.file] if each.file in held else store.read(each, dim) for each in segments])
-    place = connection.place
-    return exact, faiss_cache.vector_index(place, segments, exact) if isinstance(place, Path) else exact
+from openmofi.search.store.database import column_of, last_commit, meta, snapshot
+from openmofi.search.store.vectors import Exact, Segment, VectorIndex, Vectors, damaged, entity_segment, segments_of
 
 
 def refresh_cache(connection: Connection, segments: Sequence[Segment], vectors: Vectors, texts: Array) -> None:
@@ -153,6 +122,14 @@ class State:
         """Identifier → row of `entities`."""
         return {entity: number for number, entity in enumerate(self.entity_ids)}
 
+    def alike(self, entity: str, count: int) -> list[str]:
+        """The entities whose texts are most alike to the encoder, most alike first."""
+        if not len(self.entities):
+            return []
+        number = self.entity_numbers[entity]
+        order = np.argsort(-(self.entities @ self.entities[number]), kind="stable")[: count + 1]
+        return [self.entity_ids[place] for place in order.tolist() if place != number][:count]
+
     @cached_property
     def listings(self) -> Kept[Sized]:
         """Ranked images of the queries that came last, for their further pages; another commit has others."""
@@ -173,11 +150,8 @@ class State:
     def around(self, ending: Ending) -> Surroundings:
         """What results are seen against, by an ending that is perhaps not the index's yet."""
         positions = self.positions(np.array(ending.background, np.int64))
-        return Surroundings(
-            self.exact.rows(positions[positions >= 0]),
-            self.entities[np.array(ending.reference, np.int64)],
-            ending.scale,
-        )
+        background, reference = positions[positions >= 0], np.array(ending.reference, np.int64)
+        return Surroundings(self.exact.rows(background), self.entities[reference], ending.scale)
 
     @cached_property
     def _order(self) -> Ints:
@@ -193,6 +167,41 @@ class State:
         places = np.searchsorted(ordered, ids)
         places[places == len(ordered)] = 0
         return np.where(ordered[places] == ids, self._order[places], -1) if len(ordered) else np.full(len(ids), -1)
+
+    def described(self, connection: Connection) -> IndexInfo:
+        """What the index holds."""
+
+        def count(query: str) -> int:
+            return int(connection.execute(query).fetchone()[0])
+
+        statuses = dict(connection.execute("SELECT status, count(*) FROM images GROUP BY status ORDER BY status"))
+        last = connection.execute("SELECT made FROM commits ORDER BY id DESC LIMIT 1").fetchone()
+        effort = self.vectors.effort
+        alive = int(self.alive.sum())
+        return IndexInfo(
+            str(connection.place),
+            sum(statuses.values()),
+            statuses,
+            alive,
+            int(self.meta["dim"]),
+            self.meta["dtype"],
+            len(self.segments),
+            len(self.images) - alive,
+            count("SELECT count(*) FROM labels WHERE accepted = 1"),
+            count("SELECT count(*) FROM entities"),
+            count("SELECT count(*) FROM verdicts WHERE undone = 0"),
+            self.meta["encoder"],
+            self.meta["fingerprint"],
+            tuple(column_of(connection, "SELECT path FROM sources ORDER BY path")),
+            tuple(column_of(connection, connection.column_names)),
+            bool(self.ending and (self.ending.text or self.ending.image)),
+            self.vectors.name,
+            effort.value if effort else 0,
+            effort.recall if effort else None,
+            self.commit,
+            last[0] if last else "",
+            connection.sizes(),
+        )
 
     @classmethod
     def read(
@@ -228,27 +237,28 @@ class State:
 
     @classmethod
     def _read(
-        cls,
-        connection: Connection,
-        connected: Callable[[], Connection],
-        before: State | None,
-        hold: bool,
+        cls, connection: Connection, connected: Callable[[], Connection], before: State | None, hold: bool
     ) -> State:
         with snapshot(connection):
             commit, values, segments = last_commit(connection), meta(connection), segments_of(connection)
             table = _table(connection.execute("SELECT segment, row, id, phash FROM images WHERE segment IS NOT NULL"))
             ids = tuple(entity for (entity,) in connection.execute("SELECT id FROM entities ORDER BY number"))
             dim, of_entities = int(values["dim"]), entity_segment(connection)
-            held = (
-                dict(zip((each.file for each in before.segments), before.exact.parts, strict=True))
-                if before and isinstance(before.exact, Exact)
-                else {}
-            )
-            exact, searched = open_vectors(connection, segments, dim, connected, held, hold=hold)
+            store, place, held = connection.vectors(), connection.place, dict[str, Floats]()
+            entities = np.zeros((0, dim), np.float32)
+            if of_entities:
+                entities = store.read(of_entities, dim).astype(np.float32)
+            there = None if hold else store.searched(segments, dim, connected)
+            searched: VectorIndex
+            if before and isinstance(before.exact, Exact):
+                held = dict(zip((each.file for each in before.segments), before.exact.parts, strict=True))
+            if there is not None:
+                exact, searched = there, there
+            else:
+                exact = Exact([held[each.file] if each.file in held else store.read(each, dim) for each in segments])
+                searched = faiss_cache.vector_index(place, segments, exact) if isinstance(place, Path) else exact
             entities = (
-                connection.vectors().read(of_entities, dim).astype(np.float32)
-                if of_entities
-                else np.zeros((0, dim), np.float32)
+                store.read(of_entities, dim).astype(np.float32) if of_entities else np.zeros((0, dim), np.float32)
             )
         counts = [segment.rows for segment in segments]
         start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

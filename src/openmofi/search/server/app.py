@@ -1,4 +1,4 @@
-"""The application: routes, page, errors and what guards them."""
+"""The application: the routes, the files of the page, errors and the guard."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
-from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse, Response
 
 from openmofi.errors import OpenMofiError
 from openmofi.search.index import Index
-from openmofi.search.server.access.guard import Guard
-from openmofi.search.server.access.sessions import equal
-from openmofi.search.server.answers import ErrorAnswer, Refused, register
 from openmofi.search.server.context import Context, with_session
-from openmofi.search.server.observe import logger
-from openmofi.search.server.routes import ROUTERS
+from openmofi.search.server.guard import Guard, equal
+from openmofi.search.server.messages import ErrorAnswer, Refused, logger, not_modified, register
+from openmofi.search.server.routes import router
 from openmofi.search.server.settings import ServeSettings
 from openmofi.version import __version__
 
@@ -58,23 +56,15 @@ class PageFile:
 
 def page_files() -> dict[str, PageFile]:
     """Address → file: `/` is `index.html`, the others are `/static/NAME`."""
-    folder = files("openmofi.search") / "page"
+    folder = Path(str(files("openmofi.search") / "page"))
     held = {"/": _file(_NO_PAGE, ".html")}
-    if folder.is_dir():
-        for name, file in _walk(folder, ""):
-            suffix = "." + name.rpartition(".")[2]
-            if suffix in TYPES:
-                held["/" if name == "index.html" else f"/static/{name}"] = _file(file.read_bytes(), suffix)
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        hidden = any(part.startswith((".", "_")) or part == "node_modules" for part in parts)
+        if path.suffix in TYPES and path.is_file() and not hidden:
+            name = "/".join(parts)
+            held["/" if name == "index.html" else f"/static/{name}"] = _file(path.read_bytes(), path.suffix)
     return held
-
-
-def _walk(folder: Traversable, prefix: str) -> list[tuple[str, Traversable]]:
-    found: list[tuple[str, Traversable]] = []
-    for each in sorted(folder.iterdir(), key=lambda each: each.name):
-        if each.name.startswith((".", "_")) or each.name == "node_modules":
-            continue
-        found += _walk(each, f"{prefix}{each.name}/") if each.is_dir() else [(prefix + each.name, each)]
-    return found
 
 
 def _file(data: bytes, suffix: str) -> PageFile:
@@ -131,8 +121,7 @@ def create_app(index: Index, settings: ServeSettings | None = None) -> FastAPI:
     )
     app.state.context = context
     register(app)
-    for router in ROUTERS:
-        app.include_router(router)
+    app.include_router(router)
     _add_page(app, context)
     app.add_middleware(Guard, settings=settings, sessions=context.sessions, metrics=context.metrics)
     return app
@@ -160,6 +149,4 @@ def _add_page(app: FastAPI, context: Context) -> None:
         if file is None:
             raise Refused(404, "There is nothing at this address.")
         headers = {"ETag": file.etag, "Cache-Control": "no-cache"}
-        if file.etag in request.headers.get("if-none-match", ""):
-            return Response(status_code=304, headers=headers)
-        return Response(file.data, headers=headers, media_type=file.type)
+        return not_modified(request, headers) or Response(file.data, headers=headers, media_type=file.type)

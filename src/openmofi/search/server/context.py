@@ -1,11 +1,15 @@
-"""What the routes of one server share."""
+"""What the routes of one server share: the queue before the encoder, uploads, decoded images."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TypeVar
 
 import numpy as np
@@ -18,16 +22,92 @@ from openmofi.arrays import Array
 from openmofi.encoders.preprocess import as_image, bounded
 from openmofi.engine.protocol import cores
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.pairs import ImageRefused
+from openmofi.pairs.images.decode import decoding
+from openmofi.schema import PairStatus
 from openmofi.search.index import Index
 from openmofi.search.query import Example, Query, Region
+from openmofi.search.rank.queries import cropped
 from openmofi.search.rank.state import Kept
-from openmofi.search.rank.vectorise import cropped
 from openmofi.search.records import ImageRecord, Recognition
-from openmofi.search.server.access.sessions import Sessions, cookie_name
-from openmofi.search.server.answers import Refused
-from openmofi.search.server.observe import Metrics
+from openmofi.search.server.guard import Sessions, cookie_name
+from openmofi.search.server.messages import Metrics, Refused
 from openmofi.search.server.settings import ServeSettings
-from openmofi.search.server.uploads import Uploads
+
+KEPT_BYTES, KEPT_SECONDS = 512 << 20, 3600.0
+_REFUSALS = {
+    PairStatus.IMAGE_TOO_LARGE: (413, "This image has too many pixels"),
+    PairStatus.IMAGE_UNSUPPORTED_FORMAT: (415, "Images of this format are not read"),
+}
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An uploaded image.
+
+    Attributes:
+        upload: by which queries name it.
+        width, height: upright, in pixels.
+    """
+
+    upload: str
+    width: int
+    height: int
+
+
+class Uploads:
+    """Uploaded images by their tokens; the oldest are forgotten first. Threads may share it.
+
+    Args:
+        max_pixels: larger images are refused.
+        kept_bytes, kept_seconds: how much is kept, and how long.
+    """
+
+    def __init__(self, max_pixels: int, kept_bytes: int = KEPT_BYTES, kept_seconds: float = KEPT_SECONDS) -> None:
+        self._max_pixels, self._kept_bytes, self._kept_seconds = max_pixels, kept_bytes, kept_seconds
+        self._held: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+        self._lock = Lock()
+
+    def add(self, data: bytes) -> Upload:
+        """Check that these bytes are an image, decoding it, and keep them.
+
+        Raises:
+            Refused: they are none, of an unread format (415), or too large (413).
+        """
+        try:
+            with decoding(data, max_pixels=self._max_pixels) as decoded:
+                upload = Upload(secrets.token_urlsafe(16), decoded.width, decoded.height)
+        except ImageRefused as refused:
+            status, what = _REFUSALS.get(refused.status, (422, "This is not an image that can be read"))
+            hint = "Send a JPEG, PNG, WebP, GIF, AVIF, BMP or TIFF."
+            raise Refused(status, f"{what}: {refused.why}.", hint) from refused
+        with self._lock:
+            self._held[upload.upload] = (time.monotonic(), data)
+            self._forget()
+        return upload
+
+    def get(self, upload: str) -> bytes:
+        """The bytes of an upload.
+
+        Raises:
+            Refused: it is unknown, or was forgotten.
+        """
+        with self._lock:
+            self._forget()
+            if upload not in self._held:
+                raise Refused(404, "This upload is not there any more.", "Upload the image again.")
+            return self._held[upload][1]
+
+    def _forget(self) -> None:
+        oldest = time.monotonic() - self._kept_seconds
+        total = sum(len(data) for _, data in self._held.values())
+        while self._held:
+            made, data = next(iter(self._held.values()))
+            if made >= oldest and total <= self._kept_bytes:
+                return
+            self._held.popitem(last=False)
+            total -= len(data)
+
 
 T = TypeVar("T")
 _Waiting = tuple[Query, "asyncio.Future[Array | None]"]
@@ -83,26 +163,22 @@ class EncoderQueue:
 
     async def _compute(self, batch: list[_Waiting]) -> None:
         self._observe(len(batch))
+        outcomes: Sequence[Array | Exception | None]
         try:
-            vectors = await self.call(lambda: self._index.vectors_of([query for query, _ in batch]))
-        except OpenMofiError as error:
-            if len(batch) == 1:
-                _fail(batch[0][1], error)
-                return
-            for each in batch:  # one of them is at fault, the others are not
-                await self._compute([each])
+            outcomes = await self.call(lambda: self._index.vectors_of([query for query, _ in batch]))
         except Exception as error:
-            for _, future in batch:
-                _fail(future, error)
-        else:
-            for (_, future), vector in zip(batch, vectors, strict=True):
-                if not future.cancelled():
-                    future.set_result(vector)
-
-
-def _fail(future: asyncio.Future[Array | None], error: Exception) -> None:
-    if not future.cancelled():
-        future.set_exception(error)
+            if isinstance(error, OpenMofiError) and len(batch) > 1:
+                for each in batch:  # one of them is at fault, the others are not
+                    await self._compute([each])
+                return
+            outcomes = [error] * len(batch)
+        for (_, future), outcome in zip(batch, outcomes, strict=True):
+            if future.cancelled():
+                continue
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
 
 
 _DECODED = 64 << 20
@@ -166,12 +242,9 @@ class Context:
             data = self.uploads.get(upload)  # refused where it was forgotten, whatever is kept
             return Example(self.pixels(upload, lambda: data, region))
         known = self.image(image)
-        # The index has the vector of a whole image.
-        return Example(
-            known.id
-            if region is None
-            else self.pixels(f"image {known.content}", lambda: self.index.image_bytes(known.id), region)
-        )
+        if region is None:  # the index has its vector
+            return Example(known.id)
+        return Example(self.pixels(f"image {known.content}", lambda: self.index.image_bytes(known.id), region))
 
     async def recognised(self, image: int | None, upload: str, region: Region | None, limit: int) -> Recognition:
         """What an image may show.
@@ -189,13 +262,8 @@ class Context:
     def of(cls, index: Index, settings: ServeSettings) -> Context:
         """Of a server that is to begin."""
         metrics = Metrics()
-        return cls(
-            index,
-            settings,
-            metrics,
-            Uploads(settings.max_upload_pixels),
-            EncoderQueue(index, settings.batch, settings.wait, metrics.batches.observe),
-        )
+        queue = EncoderQueue(index, settings.batch, settings.wait, metrics.batches.observe)
+        return cls(index, settings, metrics, Uploads(settings.max_upload_pixels), queue)
 
     def image(self, image: int) -> ImageRecord:
         """An image by its id.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Annotated, Any, ParamSpec, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import msgspec
 from mcp.server.mcpserver import MCPServer
@@ -18,13 +19,10 @@ from openmofi.errors import OpenMofiError
 from openmofi.search.index import Index
 from openmofi.search.query import Example, Filters, Query, Region
 from openmofi.search.records import EntityRecord, Hit, ImageRecord
-from openmofi.search.server.judging import precision
-from openmofi.search.store.address import Place
-from openmofi.search.store.connection import Connection
+from openmofi.search.store.connection import Connection, Place
+from openmofi.search.verdicts import precision
 from openmofi.version import __version__
 
-P = ParamSpec("P")
-R = TypeVar("R")
 _READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 _INSTRUCTIONS = (
     "Search and recognition over a collection of images. Probabilities are calibrated; null means that "
@@ -63,15 +61,18 @@ def serve_tools(path: str | Place, encoder: EncoderLike | None = None, device: s
 
 
 def tools_of(index: Index) -> MCPServer[Any]:
-    """The server with its tools.
+    """The server with its tools over an opened index."""
+    own = _Tools(index)
+    tools = [_tool(each) for each in (own.search, own.recognise, own.explain)]
+    return MCPServer("openmofi", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING", tools=tools)
 
-    Args:
-        index: opened.
-    """
-    tools = list[Tool]()
 
-    @_tool(tools)
+@dataclass(frozen=True)
+class _Tools:
+    index: Index
+
     def search(
+        self,
         text: str = "",
         entity: str = "",
         like_image: ImageId | None = None,
@@ -87,38 +88,23 @@ def tools_of(index: Index) -> MCPServer[Any]:
         until: end where results are expected to be right with this precision, such as 0.9.
         """
         examples = () if like_image is None else (Example(like_image),)
-        results = index.search(
-            Query(
-                examples,
-                text,
-                index.find_entity(entity).id if entity else "",
-                filters=Filters(type=type, min_probability=min_probability, licence=licence),
-                until=until,
-                limit=limit,
-            )
-        )
-        return {
-            "total": results.total,
-            "expected_right": results.expected_right,
-            "note": results.note,
-            "images": [_hit(hit) for hit in results.hits],
-        }
+        meant = self.index.find_entity(entity).id if entity else ""
+        filters = Filters(type=type, min_probability=min_probability, licence=licence)
+        results = self.index.search(Query(examples, text, meant, filters=filters, until=until, limit=limit))
+        return _some(results, "total", "expected_right", "note") | {"images": [_hit(hit) for hit in results.hits]}
 
-    @_tool(tools)
-    def recognise(image: ImageId, region: str = "", limit: Few = 5) -> dict[str, Any]:
+    def recognise(self, image: ImageId, region: str = "", limit: Few = 5) -> dict[str, Any]:
         """Say which entities an image of the index may show. region: left,top,right,bottom in fractions of its size.
 
         unnamed: probability that no label names what is shown.
         """
-        recognition = index.recognise(index.image(image).id, Region.parse(region) if region else None, limit)
+        recognition = self.index.recognise(self.index.image(image).id, Region.parse(region) if region else None, limit)
         return {
-            "note": recognition.note,
-            "unnamed": recognition.unnamed,
+            **_some(recognition, "note", "unnamed"),
             "entities": [
                 {
                     **_short(each.entity),
-                    "probability": each.probability,
-                    "similarity": each.similarity,
+                    **_some(each, "probability", "similarity"),
                     "may_be_instead": [_short(other) for other in each.siblings],
                     "evidence": [
                         {"image": near.id, "text": near.text, "cosine": cosine} for near, cosine in each.evidence
@@ -128,78 +114,58 @@ def tools_of(index: Index) -> MCPServer[Any]:
             ],
         }
 
-    @_tool(tools)
-    def explain(entity: str, limit: Few = 5) -> dict[str, Any]:
+    def explain(self, entity: str, limit: Few = 5) -> dict[str, Any]:
         """Tell what the index knows of an entity: names, types, surest images, what it may be mistaken for.
 
         Its precision is that of its labels, as far as people judged them.
         """
-        record = index.find_entity(entity)
-        judged = precision(index, record.id)
+        record = self.index.find_entity(entity)
+        judged = precision(self.index, record.id)
         return {
             **msgspec.to_builtins(record),
             "surest_images": [
-                {**_shown(each.image), "probability": each.probability, "verdict": each.verdict}
-                for each in index.entity_images(record.id, accepted=True, limit=limit)
+                _shown(each.image) | _some(each, "probability", "verdict")
+                for each in self.index.entity_images(record.id, accepted=True, limit=limit)
             ],
-            "similar": [_short(each) for each in index.similar_entities(record.id, limit)],
-            "precision": {
-                "expected": judged.expected,
-                "judged": judged.judged,
-                "right": judged.right,
-                "lower": judged.lower,
-                "upper": judged.upper,
-            },
+            "similar": [_short(each) for each in self.index.similar_entities(record.id, limit)],
+            "precision": _some(judged, "expected", "judged", "right", "lower", "upper"),
         }
 
-    return MCPServer("openmofi", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING", tools=tools)
+
+def _tool(function: Callable[..., dict[str, Any]]) -> Tool:
+    """A function as a tool; our errors are answers, and arguments that it lacks are refused."""
+
+    @functools.wraps(function)
+    def answered(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        try:
+            return function(*args, **kwargs)
+        except OpenMofiError as error:
+            raise ToolError(str(error)) from error
+
+    tool = Tool.from_function(answered, annotations=_READS)
+    model = tool.fn_metadata.arg_model  # as the library makes it, a misspelt filter would be ignored
+    strict = create_model(model.__name__, __base__=model, __cls_kwargs__={"extra": "forbid"})
+    tool.fn_metadata.arg_model, tool.parameters = strict, strict.model_json_schema(by_alias=True)
+    return tool
 
 
-def _tool(tools: list[Tool]) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Add a function to the tools of a server; our errors are answers, and arguments that it lacks are refused."""
-
-    def add(function: Callable[P, R]) -> Callable[P, R]:
-        @functools.wraps(function)
-        def answered(*args: P.args, **kwargs: P.kwargs) -> R:
-            try:
-                return function(*args, **kwargs)
-            except OpenMofiError as error:
-                raise ToolError(str(error)) from error
-
-        tool = Tool.from_function(answered, annotations=_READS)
-        model = tool.fn_metadata.arg_model  # as the library makes it, a misspelt filter would be ignored
-        strict = create_model(model.__name__, __base__=model, __cls_kwargs__={"extra": "forbid"})
-        tool.fn_metadata.arg_model, tool.parameters = strict, strict.model_json_schema(by_alias=True)
-        tools.append(tool)
-        return answered
-
-    return add
+def _some(record: object, *names: str) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in names}
 
 
 def _hit(hit: Hit) -> dict[str, Any]:
     return {
         **_shown(hit.image),
-        "rank": hit.rank,
-        "cosine": hit.cosine,
-        "probability": hit.probability,
+        **_some(hit, "rank", "cosine", "probability"),
         "expected_precision": hit.expected,
         "duplicates": list(hit.duplicates),
     }
 
 
 def _shown(image: ImageRecord) -> dict[str, Any]:
-    return {
-        "image": image.id,
-        "text": image.text,
-        "width": image.width,
-        "height": image.height,
-        "labels": [
-            {"entity": each.entity, "name": each.name, "probability": each.probability}
-            for each in image.labels
-            if each.accepted
-        ],
-    }
+    labels = [_some(each, "entity", "name", "probability") for each in image.labels if each.accepted]
+    return {"image": image.id, **_some(image, "text", "width", "height"), "labels": labels}
 
 
 def _short(entity: EntityRecord) -> dict[str, Any]:
-    return {"entity": entity.id, "name": entity.name, "description": entity.description}
+    return {"entity": entity.id, **_some(entity, "name", "description")}

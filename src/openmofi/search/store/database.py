@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -15,12 +15,12 @@ from openmofi.encoders import Encoder
 from openmofi.errors import OpenMofiError
 from openmofi.search.records import Changes
 from openmofi.search.store import sqlite
-from openmofi.search.store.address import Place
-from openmofi.search.store.connection import Connection, meta
+from openmofi.search.store.connection import Connection, Place, meta
 from openmofi.search.store.sqlite import DATABASE
 from openmofi.storage import fingerprint
 
 _VERSION = "2"
+_MOST_VALUES = 500
 _ADVICE = {
     sqlite3.SQLITE_READONLY: "allow writing to its folder, or write to a copy of it that may be written",
     sqlite3.SQLITE_BUSY: "another process is writing, so try again when it has finished",
@@ -156,9 +156,16 @@ def content_of(connection: Connection) -> str:
     return fingerprint([meta(connection)["fingerprint"], row])
 
 
-def in_chunks(values: Sequence[Any], size: int = 500) -> Iterable[Sequence[Any]]:
-    """Parts that fit as parameters into a statement."""
-    return (values[start : start + size] for start in range(0, len(values), size))
+def column_of(connection: Connection, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
+    """The values of a statement whose rows have one."""
+    return [value for (value,) in connection.execute(statement, values)]
+
+
+def rows_in(connection: Connection, statement: str, values: Sequence[Any]) -> Iterator[Any]:
+    """The rows of a statement whose `{}` stands for the values, at most 500 of them at a time."""
+    for start in range(0, len(values), _MOST_VALUES):
+        part = list(values[start : start + _MOST_VALUES])
+        yield from connection.execute(statement.format(marks(part)), part)
 
 
 def marks(values: Sequence[Any]) -> str:

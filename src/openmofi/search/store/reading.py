@@ -1,23 +1,29 @@
-"""Rows of the database as records."""
+"""Rows of the database as records; images' bytes from where they lie, and their thumbnails."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import sqlite3
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
+from PIL import Image
 
 from openmofi.config import settings_from
 from openmofi.errors import OpenMofiError
 from openmofi.features.store import content_digits
-from openmofi.pairs import ReadSettings, read_pairs
+from openmofi.pairs import ImageRefused, ReadSettings, decode_image, read_pairs
 from openmofi.pairs.read_settings import open_source
 from openmofi.search.records import EntityRecord, ImageRecord, Label
 from openmofi.search.store.connection import Connection
-from openmofi.search.store.database import in_chunks, marks
+from openmofi.search.store.database import column_of, rows_in, transaction
+from openmofi.search.store.sqlite import open_existing, opened
 from openmofi.storage import Shard
 
 
@@ -83,38 +89,26 @@ ENTITIES_BY_IMAGES = """
 
 def image_records(connection: Connection, ids: Sequence[int]) -> dict[int, ImageRecord]:
     """Id → image, of those that there are."""
-    records: dict[int, ImageRecord] = {}
-    for part in in_chunks(list(dict.fromkeys(ids))):
-        labels: defaultdict[int, list[Label]] = defaultdict(list)
-        for image, entity, name, probability, accepted in connection.execute(
-            "SELECT labels.image, labels.entity, coalesce(entities.name, labels.entity), labels.probability, "
-            "labels.accepted FROM labels LEFT JOIN entities ON entities.id = labels.entity "
-            f"WHERE labels.image IN ({marks(part)}) ORDER BY labels.probability DESC, labels.entity",
-            list(part),
-        ):
-            labels[image].append(Label(entity, name, probability, bool(accepted)))
-        for row in connection.execute(
-            "SELECT images.id, sources.path, sources.shard, key, images.file, status, content, width, height, "
-            "text, url, columns FROM images JOIN sources ON sources.id = images.source "
-            f"WHERE images.id IN ({marks(part)})",
-            list(part),
-        ):
-            image, source, shard, key, file, status, content, width, height, text, url, columns = row
-            records[image] = ImageRecord(
-                image,
-                source,
-                shard,
-                key,
-                os.fsdecode(file) if file else "",
-                status,
-                content,
-                width,
-                height,
-                text,
-                url,
-                _decoded(columns),
-                tuple(labels[image]),
-            )
+    ids, labels = list(dict.fromkeys(ids)), defaultdict[int, list[Label]](list)
+    for image, entity, name, probability, accepted in rows_in(
+        connection,
+        "SELECT labels.image, labels.entity, coalesce(entities.name, labels.entity), labels.probability, "
+        "labels.accepted FROM labels LEFT JOIN entities ON entities.id = labels.entity "
+        "WHERE labels.image IN ({}) ORDER BY labels.probability DESC, labels.entity",
+        ids,
+    ):
+        labels[image].append(Label(entity, name, probability, bool(accepted)))
+    rows = rows_in(
+        connection,
+        "SELECT images.id, sources.path, sources.shard, key, images.file, status, content, width, height, "
+        "text, url, columns FROM images JOIN sources ON sources.id = images.source WHERE images.id IN ({})",
+        ids,
+    )
+    records = {}
+    for image, source, shard, key, file, *seen, columns in rows:
+        path = os.fsdecode(file) if file else ""
+        values = image, source, shard, key, path, *seen, _decoded(columns), tuple(labels[image])
+        records[image] = ImageRecord(*values)
     return records
 
 
@@ -131,32 +125,104 @@ def _decoded(columns: str) -> dict[str, Any]:
 
 def entity_records(connection: Connection, ids: Sequence[str]) -> dict[str, EntityRecord]:
     """Id → entity, of those that the index knows."""
-    records: dict[str, EntityRecord] = {}
-    for part in in_chunks(list(dict.fromkeys(ids))):
-        several: dict[str, defaultdict[str, list[str]]] = {}
-        for table, column in (("types", "type"), ("aliases", "name")):
-            several[table] = defaultdict(list)
-            for entity, value in connection.execute(
-                f"SELECT entity, {column} FROM {table} WHERE entity IN ({marks(part)}) ORDER BY 1, 2", list(part)
-            ):
-                several[table][entity].append(value)
-        counts = {
-            entity: (images, named)
-            for entity, images, named in connection.execute(
-                f"SELECT entity, sum(accepted), count(*) FROM labels WHERE entity IN ({marks(part)}) GROUP BY entity",
-                list(part),
-            )
-        }
-        for entity, name, description, popularity in connection.execute(
-            f"SELECT id, name, description, popularity FROM entities WHERE id IN ({marks(part)})", list(part)
-        ):
-            records[entity] = EntityRecord(
-                entity,
-                name,
-                description,
-                tuple(several["types"][entity]),
-                popularity,
-                tuple(several["aliases"][entity]),
-                *counts.get(entity, (0, 0)),
-            )
-    return records
+    ids, types, aliases = list(dict.fromkeys(ids)), defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
+    for several, table, column in ((types, "types", "type"), (aliases, "aliases", "name")):
+        statement = f"SELECT entity, {column} FROM {table} WHERE entity IN ({{}}) ORDER BY 1, 2"
+        for entity, value in rows_in(connection, statement, ids):
+            several[entity].append(value)
+    labelled = "SELECT entity, sum(accepted), count(*) FROM labels WHERE entity IN ({}) GROUP BY entity"
+    counts = {entity: counted for entity, *counted in rows_in(connection, labelled, ids)}
+    known = "SELECT id, name, description, popularity FROM entities WHERE id IN ({})"
+    return {
+        entity: EntityRecord(
+            entity,
+            name,
+            description,
+            tuple(types[entity]),
+            popularity,
+            tuple(aliases[entity]),
+            *counts.get(entity, (0, 0)),
+        )
+        for entity, name, description, popularity in rows_in(connection, known, ids)
+    }
+
+
+FILE = "thumbnails.db"
+SIDE = 256
+"""Pixels of the longer side, at most."""
+_QUALITY = 78
+
+
+def encoded(image: Image.Image) -> bytes:
+    """An RGB image, shrunk, as WebP; thread-safe."""
+    small = image.copy()
+    small.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    out = io.BytesIO()
+    small.save(out, "WebP", quality=_QUALITY, method=2)
+    return out.getvalue()
+
+
+def thumbnail_of(index: Connection, image: ImageRecord) -> bytes:
+    """The thumbnail of an image; made where there is none, or the cache cannot be read.
+
+    Args:
+        index: the connection to its database.
+        image: of the index.
+
+    Raises:
+        OpenMofiError: as `image_bytes`, or it cannot be decoded.
+    """
+    if small := _cached(index, image.content):
+        return small
+    try:
+        return encoded(decode_image(image_bytes(index, image.id), size_hint=SIDE))
+    except ImageRefused as error:
+        raise OpenMofiError(f"Image {image.id} cannot be shown: {error.why}.") from error
+
+
+def _cached(index: Connection, content: str) -> bytes | None:
+    if not isinstance(index.place, Path):
+        return _selected(index, content)
+    try:
+        with closing(open_existing(index.place / FILE)) as cache:
+            return _selected(cache, content)
+    except sqlite3.DatabaseError:  # also a missing or damaged file
+        return None
+
+
+def _selected(connection: Connection, content: str) -> bytes | None:
+    row = connection.execute("SELECT webp FROM thumbnails WHERE content = ?", (content,)).fetchone()
+    return None if row is None else bytes(row[0])
+
+
+@contextmanager
+def _written(index: Connection) -> Generator[Connection]:
+    """The connection that thumbnails are written by, for the only writer of an index."""
+    if not isinstance(index.place, Path):
+        yield index
+        return
+    with closing(opened((index.place / FILE).absolute().as_uri(), index.place)) as cache:
+        cache.execute("PRAGMA journal_mode = WAL")
+        cache.execute("PRAGMA synchronous = NORMAL")
+        cache.execute("CREATE TABLE IF NOT EXISTS thumbnails (content TEXT PRIMARY KEY, webp BLOB NOT NULL)")
+        yield cache
+
+
+def keep_thumbnails(index: Connection, thumbnails: Mapping[str, bytes]) -> None:
+    """Keep thumbnails by the content of their images."""
+    with _written(index) as cache, transaction(cache):
+        cache.executemany(
+            "INSERT INTO thumbnails VALUES (?, ?) ON CONFLICT (content) DO UPDATE SET webp = excluded.webp",
+            list(thumbnails.items()),
+        )
+
+
+def drop_thumbnails(index: Connection) -> None:
+    """Remove the thumbnails of images that are gone, and give their room back."""
+    contents = set(column_of(index, "SELECT DISTINCT content FROM images"))
+    with _written(index) as cache:
+        gone = [row for row in cache.execute("SELECT content FROM thumbnails").fetchall() if row[0] not in contents]
+        with transaction(cache):
+            cache.executemany("DELETE FROM thumbnails WHERE content = ?", gone)
+        if gone and cache is not index:
+            cache.execute("VACUUM")

@@ -12,7 +12,7 @@ from typing import Any
 
 from openmofi.errors import OpenMofiError
 from openmofi.search.store.connection import NAMES, named_so
-from openmofi.search.store.segments import VectorFiles
+from openmofi.search.store.vectors import VectorFiles
 from openmofi.storage.atomic import write_error
 from openmofi.storage.claiming.folder_lock import FolderLock
 
@@ -91,13 +91,8 @@ class SQLite(sqlite3.Connection):
 
     def texts_with(self, words: Sequence[str], operator: str, limit: int) -> list[int]:
         """See `Connection.texts_with`; by BM25."""
-        return [
-            image
-            for (image,) in self.execute(
-                "SELECT rowid FROM texts_fts WHERE texts_fts MATCH ? ORDER BY rank, rowid LIMIT ?",
-                (match_of(words, operator), limit),
-            )
-        ]
+        statement = "SELECT rowid FROM texts_fts WHERE texts_fts MATCH ? ORDER BY rank, rowid LIMIT ?"
+        return [image for (image,) in self.execute(statement, (match_of(words, operator), limit))]
 
     def entities_named(self, words: Sequence[str], prefix: bool, name: str, limit: int) -> list[str]:
         """See `Connection.entities_named`."""
@@ -112,10 +107,8 @@ class SQLite(sqlite3.Connection):
 
     def names_with(self, words: Sequence[str], alias: str) -> sqlite3.Cursor:
         """See `Connection.names_with`."""
-        return self.execute(
-            NAMES.format(named="SELECT rowid AS number FROM names_fts WHERE names_fts MATCH :words"),
-            {"words": match_of(words, "AND"), "alias": alias},
-        )
+        statement = NAMES.format(named="SELECT rowid AS number FROM names_fts WHERE names_fts MATCH :words")
+        return self.execute(statement, {"words": match_of(words, "AND"), "alias": alias})
 
     def problem(self) -> str:
         """See `Connection.problem`."""
@@ -212,12 +205,8 @@ def create(folder: Path, values: Mapping[str, str]) -> None:
     """
     temporary = folder / f".{DATABASE}.new"
     try:
-        for leftover in (
-            temporary,
-            temporary.with_name(f"{temporary.name}-wal"),
-            temporary.with_name(f"{temporary.name}-shm"),
-        ):
-            leftover.unlink(missing_ok=True)
+        for suffix in ("", "-wal", "-shm"):
+            temporary.with_name(f"{temporary.name}{suffix}").unlink(missing_ok=True)
         connection = opened(temporary.absolute().as_uri(), folder)
         connection.execute("PRAGMA journal_mode = WAL")
         for name in ("schema.sql", "schema_sqlite.sql"):

@@ -17,14 +17,16 @@ from openmofi.encoders import Encoder
 from openmofi.engine import Progress
 from openmofi.features.store import FeatureStore, StoredFeatures, content_digits
 from openmofi.features.stream import ahead
-from openmofi.pairs import ImageRefused, describe
+from openmofi.pairs import ImageRefused
 from openmofi.pairs.images.decode import MAX_PIXELS, decoding
+from openmofi.pairs.images.phash import perceptual_hash
 from openmofi.schema import PairStatus
+from openmofi.search.incoming import Incoming, Source
 from openmofi.search.records import Changes
 from openmofi.search.store.connection import Connection
-from openmofi.search.store.database import note_commit, transaction
-from openmofi.search.store.thumbnails import SIDE, Thumbnails, encoded
-from openmofi.search.writing.incoming import Incoming, Source
+from openmofi.search.store.database import column_of, note_commit, transaction
+from openmofi.search.store.reading import SIDE, encoded, keep_thumbnails
+from openmofi.search.store.vectors import note_segment
 
 COMMIT_ROWS = 4096
 """Images of a commit, and so vectors of a segment at most."""
@@ -41,7 +43,6 @@ class _Known:
     content: str
     status: str
     text: str
-    columns: str
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,6 @@ class Writer:
         encoder: embeds images.
         dtype: of segments.
         progress: receives sources, and rows.
-        max_pixels: larger images are refused.
         changes: what was done so far.
     """
 
@@ -93,7 +93,6 @@ class Writer:
     encoder: Encoder
     dtype: str
     progress: Progress
-    max_pixels: int = MAX_PIXELS
     changes: Changes = field(default_factory=Changes)
     _lock: Lock = field(default_factory=Lock)
     _features: StoredFeatures | None = None
@@ -140,29 +139,24 @@ class Writer:
         """Its row, made if it is new."""
         shard, labels = source.shard, source.labels.path if source.labels else ""
         with transaction(self.connection):
-            self.connection.execute(
-                "INSERT INTO sources (path, shard, stamp, reading, labels) VALUES (?, ?, '', ?, ?) "
-                "ON CONFLICT (path) DO UPDATE SET reading = excluded.reading, labels = excluded.labels",
+            ((number,),) = self.connection.execute(
+                "INSERT INTO sources (path, shard, stamp, reading, labels) VALUES (?, ?, '', ?, ?) ON CONFLICT (path) "
+                "DO UPDATE SET reading = excluded.reading, labels = excluded.labels RETURNING id",
                 (shard.path, shard.name, json.dumps(asdict(source.settings)), labels),
             )
-        return int(self.connection.execute("SELECT id FROM sources WHERE path = ?", (shard.path,)).fetchone()[0])
+        return int(number)
 
     def _with_known(self, number: int, source: Source) -> Iterator[tuple[Incoming, _Known | None]]:
-        with self._lock:
-            ((any_known,),) = self.connection.execute(
-                "SELECT EXISTS (SELECT 1 FROM images WHERE source = ?)", (number,)
-            )
+        (known,) = self._row("SELECT EXISTS (SELECT 1 FROM images WHERE source = ?)", number)
+        before = "SELECT id, size, mtime, content, status, text FROM images WHERE source = ? AND key = ? AND copy = ?"
         for item in source.images():
-            if not any_known:
-                yield item, None
-                continue
-            with self._lock:
-                row = self.connection.execute(
-                    "SELECT id, size, mtime, content, status, text, columns FROM images "
-                    "WHERE source = ? AND key = ? AND copy = ?",
-                    (number, item.key, item.copy),
-                ).fetchone()
+            row = self._row(before, number, item.key, item.copy) if known else None
             yield item, None if row is None else _Known(*row)
+
+    def _row(self, statement: str, *values: object) -> Any:
+        """The first row, or `None`; images are looked at in several threads."""
+        with self._lock:
+            return self.connection.execute(statement, values).fetchone()
 
     def _look(self, given: tuple[Incoming, _Known | None]) -> _Looked:
         """Read, hash and, where its bytes are new, decode an image; thread-safe."""
@@ -171,19 +165,21 @@ class Writer:
             return _Looked(item, known, PairStatus(known.status), known.content)
         data = item.read()
         if not isinstance(data, bytes):
-            return _Looked(item, known, data if isinstance(data, PairStatus) else PairStatus.IMAGE_MISSING)
+            return _Looked(item, known, data)
         content = content_digits(data)
         if known and known.content == content and item.status is PairStatus.OK:
             return _Looked(item, known, PairStatus(known.status), content)
         if item.status is not PairStatus.OK:
             return _Looked(item, known, item.status, content)
-        if twin := self._twin(content):
-            return _Looked(item, known, PairStatus.OK, content, *twin[2:], vector=twin[:2])
+        twin = "SELECT width, height, phash, segment, row FROM images WHERE content = ? AND segment IS NOT NULL LIMIT 1"
+        if row := self._row(twin, content):
+            width, height, phash, *vector = row
+            return _Looked(item, known, PairStatus.OK, content, width, height, phash, vector=tuple(vector))
         feature = self._rows.get(content)
         try:
             hint = self.encoder.preprocessing.decode_size
-            with decoding(data, max_pixels=self.max_pixels, size_hint=hint and max(hint, SIDE)) as decoded:
-                seen = describe(decoded)
+            with decoding(data, max_pixels=MAX_PIXELS, size_hint=hint and max(hint, SIDE)) as decoded:
+                phash = np.uint64(perceptual_hash(decoded.image))  # a database's integers have a sign
                 pixels = self.encoder.preprocess(decoded.image) if feature is None else None
                 return _Looked(
                     item,
@@ -192,23 +188,13 @@ class Writer:
                     content,
                     decoded.width,
                     decoded.height,
-                    seen.phash,
+                    int(phash.astype(np.int64)),
                     pixels,
                     feature=feature,
                     thumbnail=encoded(decoded.image),
                 )
         except ImageRefused as refused:
             return _Looked(item, known, refused.status, content)
-
-    def _twin(self, content: str) -> tuple[int, int, int, int, int] | None:
-        """Vector, size and hash of an image with the same bytes."""
-        with self._lock:
-            row: tuple[int, int, int, int, int] | None = self.connection.execute(
-                "SELECT segment, row, width, height, phash FROM images WHERE content = ? AND segment IS NOT NULL "
-                "LIMIT 1",
-                (content,),
-            ).fetchone()
-        return row
 
     def _vectors(self, looked: Sequence[_Looked]) -> Array:
         """(n, dim) of those of a batch that get a vector: embedded, or of their twin."""
@@ -231,8 +217,8 @@ class Writer:
         return np.stack(rows) if rows else self._none()
 
     def _stored(self, segment: int, row: int) -> Array:
+        (name,) = self._row("SELECT file FROM segments WHERE id = ?", segment)
         with self._lock:
-            name = self.connection.execute("SELECT file FROM segments WHERE id = ?", (segment,)).fetchone()[0]
             return self.connection.vectors().row(name, row)
 
     def _none(self) -> Array:
@@ -243,16 +229,11 @@ class Writer:
     ) -> None:
         """Write vectors, then thumbnails, then all that names them, at once."""
         segment = self.connection.vectors().write(vectors, self.dtype) if len(vectors) else None
-        with closing(Thumbnails(self.connection)) as thumbnails:
-            thumbnails.put({each.content: each.thumbnail for each in looked if each.thumbnail is not None})
+        thumbnails = {each.content: each.thumbnail for each in looked if each.thumbnail is not None}
+        keep_thumbnails(self.connection, thumbnails)
         before = self.changes
         with self._lock, transaction(self.connection) as connection:
-            segment_id = None
-            if segment:
-                ((segment_id,),) = connection.execute(
-                    "INSERT INTO segments (file, rows, digest) VALUES (?, ?, ?) RETURNING id", segment
-                )
-            _keep(connection, number, looked, segment_id)
+            _keep(connection, number, looked, note_segment(connection, *segment) if segment else None)
             self.changes = _counted(before, looked)
             if whole:
                 self._finish(connection, number, stamp)
@@ -261,12 +242,8 @@ class Writer:
 
     def _finish(self, connection: Connection, number: int, stamp: str) -> None:
         """The source has been read to its end: what was not seen is no longer there."""
-        gone = [
-            image
-            for (image,) in connection.execute(
-                "SELECT id FROM images WHERE source = ? AND id NOT IN (SELECT image FROM seen)", (number,)
-            )
-        ]
+        unseen = "SELECT id FROM images WHERE source = ? AND id NOT IN (SELECT image FROM seen)"
+        gone = column_of(connection, unseen, (number,))
         drop_images(connection, gone)
         connection.execute("UPDATE sources SET stamp = ? WHERE id = ?", (stamp, number))
         self.changes = replace(self.changes, removed=self.changes.removed + len(gone))
@@ -274,9 +251,8 @@ class Writer:
 
 def drop_images(connection: Connection, images: Sequence[int]) -> None:
     """Remove images with their labels and texts; their vectors stay in the segments until these are compacted."""
-    rows = [(image,) for image in images]
     connection.drop_texts(images)
-    connection.executemany("DELETE FROM images WHERE id = ?", rows)
+    connection.executemany("DELETE FROM images WHERE id = ?", [(image,) for image in images])
 
 
 def _keep(connection: Connection, number: int, looked: Sequence[_Looked], segment: int | None) -> None:
@@ -297,7 +273,7 @@ def _keep(connection: Connection, number: int, looked: Sequence[_Looked], segmen
         ],
     )
     # Numbers rise, in the order of the rows; this is the only writer.
-    new = iter([image for (image,) in connection.execute("SELECT id FROM images WHERE id > ? ORDER BY id", (last,))])
+    new = iter(column_of(connection, "SELECT id FROM images WHERE id > ? ORDER BY id", (last,)))
     images = [next(new) if each.known is None else each.known.id for each in looked]
     old = [(image, each, place) for image, each, place in zip(images, looked, places, strict=True) if each.known]
     connection.executemany(
@@ -319,13 +295,9 @@ def _keep(connection: Connection, number: int, looked: Sequence[_Looked], segmen
             for label in each.item.labels
         ],
     )
-    connection.keep_texts(
-        [
-            (image, each.item.text)
-            for image, each in zip(images, looked, strict=True)
-            if each.known is None or each.known.text != each.item.text
-        ]
-    )
+    rows = zip(images, looked, strict=True)
+    changed = [(image, each) for image, each in rows if each.known is None or each.known.text != each.item.text]
+    connection.keep_texts([(image, each.item.text) for image, each in changed])
 
 
 def _said(item: Incoming) -> tuple[object, ...]:
@@ -337,12 +309,7 @@ def _said(item: Incoming) -> tuple[object, ...]:
 
 def _seen(looked: _Looked) -> tuple[object, ...]:
     """What its bytes say, likewise."""
-    return looked.status, looked.content, looked.width, looked.height, _signed(looked.phash)
-
-
-def _signed(phash: int | None) -> int | None:
-    """The integers of databases have a sign."""
-    return None if phash is None else phash - (1 << 64) if phash >= 1 << 63 else phash
+    return looked.status, looked.content, looked.width, looked.height, looked.phash
 
 
 def _counted(before: Changes, looked: Sequence[_Looked]) -> Changes:

@@ -1,4 +1,4 @@
-"""What every request passes, before and after it is answered: its id, who may ask, headers, log and metrics.
+"""The guard of every request: sessions, limits on bodies and rates, its id, headers, log and metrics.
 
 An ASGI middleware (https://asgi.readthedocs.io/en/latest/specs/www.html), outside of all routes.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import re
+import secrets
 import time
 import uuid
 from collections import OrderedDict
@@ -15,16 +16,56 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from openmofi.search.server.access.connections import SPARE
-from openmofi.search.server.access.sessions import Sessions, cookie_name, equal
-from openmofi.search.server.answers import error_answer
-from openmofi.search.server.observe import Metrics, logger
+from openmofi.search.server.messages import Metrics, Refused, error_answer, logger
 from openmofi.search.server.settings import ServeSettings
 
+_MOST = 10_000
+
+
+def equal(given: str, expected: str) -> bool:
+    """Whether two secrets are equal, compared in constant time."""
+    return secrets.compare_digest(given.encode(), expected.encode())
+
+
+class Sessions:
+    """The sessions of one server, in its memory: after a restart each browser has to sign in again.
+
+    The value of a cookie is `NAME.SECRET`. It is looked up by its name, and the secret is compared in constant time.
+    """
+
+    def __init__(self) -> None:
+        self._secrets: OrderedDict[str, str] = OrderedDict()
+
+    def begin(self) -> str:
+        """The cookie of a new session; beyond 10,000 sessions the oldest one ends."""
+        name, secret = secrets.token_urlsafe(16), secrets.token_urlsafe(32)
+        self._secrets[name] = secret
+        if len(self._secrets) > _MOST:
+            self._secrets.popitem(last=False)
+        return f"{name}.{secret}"
+
+    def has(self, cookie: str) -> bool:
+        """Whether a cookie is that of a session that has not ended."""
+        name, _, secret = cookie.partition(".")
+        expected = self._secrets.get(name, "")
+        return equal(secret, expected) and bool(expected)
+
+    def end(self, cookie: str) -> None:
+        """End the session of a cookie, if it is one."""
+        if self.has(cookie):
+            del self._secrets[cookie.partition(".")[0]]
+
+
+def cookie_name(port: int) -> str:
+    """The name of the cookie: browsers send cookies to all ports of a host, so each server has a name of its own."""
+    return f"openmofi_session_{port}"
+
+
+SPARE = "spare"
+"""Name in a request's state where its connection is one too many: such a request is answered only on `/healthz`."""
 TOO_LARGE = "The request is too large."
 _HELD_BYTES = 512 << 20
 """Of all bodies that are being received or worked on."""
@@ -45,7 +86,7 @@ class Bodies:
     def limited(self, receive: Receive, most: int) -> Generator[Receive]:
         """A request's `receive`, while the request is answered.
 
-        It raises an `HTTPException`: 413 after `most` bytes, 408 where too few bytes arrive in the time that is given,
+        It raises a `Refused`: 413 after `most` bytes, 408 where too few bytes arrive in the time that is given,
         503 where all bodies together take too much memory.
         """
         settings, loop = self._settings, asyncio.get_running_loop()
@@ -61,17 +102,19 @@ class Bodies:
                 async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
-                raise HTTPException(408, "The request did not arrive in time.", {"Connection": "close"}) from None
+                raise Refused(408, "The request did not arrive in time.", headers={"Connection": "close"}) from None
             size += len(message.get("body", b""))
             whole = not message.get("more_body", False)
             if size > most:
-                raise HTTPException(413, TOO_LARGE, {"Connection": "close"})
+                raise Refused(413, TOO_LARGE, headers={"Connection": "close"})
             if size >= counted + settings.body_bytes:
                 counted, deadline = size, loop.time() + settings.body_seconds
             # Of an upload that is too large the rest is forgotten as it comes.
             more = min(size, settings.max_upload_bytes) - held
             if self._held + more > self._held_bytes:
-                raise HTTPException(503, "Too much is being sent at once.", {"Connection": "close", "Retry-After": "5"})
+                raise Refused(
+                    503, "Too much is being sent at once.", headers={"Connection": "close", "Retry-After": "5"}
+                )
             held += more
             self._held += more
             return message
@@ -100,7 +143,6 @@ _COSTS = {"/api/search": 4, "/api/recognise": 4, "/api/uploads": 8, "/api/sessio
 _CLIENT_GONE = 499
 """In the log and in metrics, as nginx has it: the client ended the connection before it had sent its request."""
 _CLIENTS, _BURST = 10_000, 10.0
-_Refusal = tuple[int, str, str, dict[str, str]]
 
 
 class Limits:
@@ -164,7 +206,7 @@ class Guard:
 
         try:
             if refusal := self._refusal(scope, headers):
-                await error_answer(request_id, *refusal)(scope, receive, guarded)
+                await error_answer(request_id, refusal)(scope, receive, guarded)
             else:
                 with self._bodies.limited(receive, self._most(scope)) as limited:
                     await self._app(scope, limited, guarded)
@@ -174,42 +216,33 @@ class Guard:
             logger.exception("internal error", extra={"fields": {"request_id": request_id}})
             if status:
                 raise  # the connection ends, so that nobody takes half an answer for a whole one
-            await error_answer(
-                request_id, 500, "Something went wrong inside the server.", f"Its log says more under {request_id}."
-            )(scope, receive, guarded)
+            wrong = Refused(500, "Something went wrong inside the server.", f"Its log says more under {request_id}.")
+            await error_answer(request_id, wrong)(scope, receive, guarded)
         finally:
             self._note(scope, request_id, status, time.monotonic() - started)
 
-    def _refusal(self, scope: Scope, headers: Headers) -> _Refusal | None:
+    def _refusal(self, scope: Scope, headers: Headers) -> Refused | None:
         host = headers.get("host", "")
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
         if self._settings.names is not None and name.lower() not in self._settings.names:
-            return 421, "This server is not addressed by that name.", "Start it with --allow-host NAME.", {}
+            return Refused(421, "This server is not addressed by that name.", "Start it with --allow-host NAME.")
         if scope["method"] not in ("GET", "HEAD") and _of_other_origin(headers, host):
-            return 403, "Requests from pages of other origins are refused.", "", {}
+            return Refused(403, "Requests from pages of other origins are refused.")
         path = scope["path"].rstrip("/")
         if path == "/healthz":  # supervisors are always answered
             return None
         if SPARE in scope["state"]:
-            return (
-                503,
-                "The server is answering as many requests as it can.",
-                "Try again in a second.",
-                {"Retry-After": "1", "Connection": "close"},
-            )
+            wait = {"Retry-After": "1", "Connection": "close"}
+            return Refused(503, "The server is answering as many requests as it can.", "Try again in a second.", wait)
         client = scope["client"][0] if scope.get("client") else ""
         if seconds := self._limits.take(client, _cost(scope, path)):
-            return 429, "Too many requests.", f"Try again in {seconds} seconds.", {"Retry-After": str(seconds)}
+            return Refused(429, "Too many requests.", f"Try again in {seconds} seconds.", {"Retry-After": str(seconds)})
         length = headers.get("content-length", "0")
         if not _LENGTH.fullmatch(length) or int(length) > self._most(scope):
-            return 413, TOO_LARGE, "", {"Connection": "close"}
+            return Refused(413, TOO_LARGE, headers={"Connection": "close"})
         if self._settings.token and _is_private(path) and not self._is_known(scope, headers):
-            return (
-                401,
-                "This server asks for its token.",
-                "Send it as Authorization: Bearer TOKEN.",
-                {"WWW-Authenticate": "Bearer"},
-            )
+            how = "Send it as Authorization: Bearer TOKEN."
+            return Refused(401, "This server asks for its token.", how, {"WWW-Authenticate": "Bearer"})
         return None
 
     def _most(self, scope: Scope) -> int:

@@ -1,9 +1,8 @@
-"""Building an index, adding to it, removing from it; killed at any moment, the last commit stands."""
+"""Build an index, or add to it; killed at any moment, the last commit stands."""
 
 from __future__ import annotations
 
 import logging
-import os
 import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 
 from openmofi.arrays import Array
 from openmofi.dataset.audit.entities import labels_kb
-from openmofi.dataset.tables import Folder
+from openmofi.dataset.tables import Folder, describe
 from openmofi.encoders import Encoder
 from openmofi.engine import LocalEngine, Progress, Quiet
 from openmofi.errors import UsageError
@@ -25,13 +24,14 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.lookup import keys_of
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE, check_template
 from openmofi.pairs import ReadSettings
+from openmofi.search.incoming import sources_of
 from openmofi.search.rank.calibration import Ending
 from openmofi.search.rank.fitting import fit_ending
 from openmofi.search.rank.state import State, refresh_cache
 from openmofi.search.records import Changes
-from openmofi.search.store.address import Place, place_of
-from openmofi.search.store.connection import Connection
+from openmofi.search.store.connection import Connection, Place, place_of
 from openmofi.search.store.database import (
+    column_of,
     last_commit,
     marks,
     meta,
@@ -41,10 +41,9 @@ from openmofi.search.store.database import (
     set_meta,
     transaction,
 )
-from openmofi.search.store.segments import CACHE, FOLDER, remove_unnamed
+from openmofi.search.store.vectors import CACHE, FOLDER, remove_unnamed
 from openmofi.search.verdicts import note_labels
-from openmofi.search.writing.incoming import sources_of
-from openmofi.search.writing.writer import Writer, drop_images
+from openmofi.search.writer import Writer
 from openmofi.storage import fingerprint, make_folder, require_local
 
 _log = logging.getLogger(__name__)
@@ -61,7 +60,7 @@ def keep_entities(
 ) -> None:
     """Keep what is known of the entities that the labels judge, or of all; nothing where it is as it was."""
     kb = kb or next((found for found in map(labels_kb, labels) if found), None)
-    judged = {entity for (entity,) in connection.execute("SELECT DISTINCT entity FROM labels")}
+    judged = set(column_of(connection, "SELECT DISTINCT entity FROM labels"))
     whole = kb is not None and (which == "all" or (which == "auto" and len(kb) <= _ALL))
     ids = sorted(judged | (set() if kb is None else set(kb) if whole else _siblings(kb, judged)))
     related = kb is not None and kb.beside.relations is not None
@@ -75,31 +74,19 @@ def keep_entities(
         )
     if not ids or meta(connection).get("entities") == key:
         return
-    rows = [] if kb is None else kb.rows(ids).tolist()
-    known = {entity: kb.entity(row) for entity, row in zip(ids, rows, strict=False) if kb is not None and row >= 0}
+    described = list(enumerate(zip(ids, describe(ids, kb, {}), strict=True)))  # an id may have been merged into another
     aliases = _aliases(kb, ids) if kb else {}
-    template = meta(connection)["template"]
-    vectors = _vectors(connection.place, encoder, labels, kb, ids, set(known), template)
+    known = [] if kb is None else [entity for entity in ids if entity in kb]
+    vectors = _vectors(connection.place, encoder, labels, kb, ids, known, meta(connection)["template"])
     file = connection.vectors().write(vectors, "float16", entities=True)
-    records = [(number, entity, known.get(entity)) for number, entity in enumerate(ids)]
-    names = [
-        (number, each.name if each else entity, " \n ".join(aliases.get(entity, [])))
-        for number, entity, each in records
-    ]
+    names = [(number, each.name, " \n ".join(aliases.get(entity, []))) for number, (entity, each) in described]
     rows_of: Mapping[str, Sequence[tuple[object, ...]]] = {
         "entities": [
-            (
-                entity,
-                number,
-                each.name if each else entity,
-                each.description if each else "",
-                each.popularity if each else 0.0,
-            )
-            for number, entity, each in records
+            (entity, number, each.name, each.description, each.popularity) for number, (entity, each) in described
         ],
         "aliases": [(entity, alias) for entity in ids for alias in aliases.get(entity, [])],
-        "types": [(entity, kind) for _, entity, each in records for kind in dict.fromkeys(each.types if each else ())],
-        "supertypes": [(entity, above) for _, entity, each in records if kb and each for above in kb.ancestors(entity)],
+        "types": [(entity, kind) for _, (entity, each) in described for kind in dict.fromkeys(each.types)],
+        "supertypes": [(entity, above) for entity in known if kb for above in kb.ancestors(entity)],
     }
     with transaction(connection):
         for table, values in rows_of.items():
@@ -134,7 +121,7 @@ def _vectors(
     labels: Sequence[Folder],
     kb: KnowledgeBase | None,
     ids: Sequence[str],
-    known: set[str],
+    known: Sequence[str],
     template: str,
 ) -> Array:
     """(len(ids), dim) of the entities' texts; none where the encoder has no texts. What the label job embedded is taken
@@ -147,9 +134,9 @@ def _vectors(
     noted = FeatureStore.noted(labels[0].path, encoder) if labels else None
     with TemporaryDirectory() as folder:  # where neither the label job nor a folder of the index keeps them
         cache = noted.cache if noted else place / CACHE if isinstance(place, Path) else Path(folder)
-        features = embed_entities(kb, encoder, sorted(known), template, cache, LocalEngine(), Quiet())
-    of_known = dict(zip(sorted(known), encoder.project_texts(features.features), strict=True))
-    unknown = [entity for entity in ids if entity not in known]
+        features = embed_entities(kb, encoder, known, template, cache, LocalEngine(), Quiet())
+    of_known = dict(zip(known, encoder.project_texts(features.features), strict=True))
+    unknown = [entity for entity in ids if entity not in of_known]
     of_known |= dict(zip(unknown, encoder.embed_texts(unknown), strict=True))
     return np.stack([of_known[entity] for entity in ids])
 
@@ -259,47 +246,3 @@ def settle(connection: Connection, encoder: Encoder) -> None:
     with transaction(connection):
         note_commit(connection, "calibrate", Changes())
         set_meta(connection, {"ending": ending, "ending_commit": str(last_commit(connection))})
-
-
-def remove(index: str | Place, what: Sequence[str]) -> Changes:
-    """Remove images from an index; the images themselves stay.
-
-    Args:
-        index: its folder, or its address in PostgreSQL.
-        what: each a source's path, a folder or file of images, or `SHARD/KEY`.
-
-    Raises:
-        UsageError: one of them matches nothing.
-        OpenMofiError: another process writes the index.
-    """
-    with only_writer(place_of(index)) as connection:
-        removed = 0
-        for each in what:
-            with transaction(connection):
-                images = _matching(connection, each)
-                if not images:
-                    raise UsageError(
-                        f"{each} matches nothing in {connection.place}.",
-                        "Give a source (openmofi index info lists them), an image's path, or SHARD/KEY.",
-                    )
-                drop_images(connection, images)
-                connection.execute(
-                    "DELETE FROM sources WHERE id NOT IN (SELECT source FROM images) AND path = ?", (each,)
-                )
-                # What was removed comes back only when its source is added again.
-                connection.execute("UPDATE sources SET stamp = ''")
-                removed += len(images)
-                note_commit(connection, "remove", Changes(removed=len(images)))
-        return Changes(removed=removed)
-
-
-def _matching(connection: Connection, what: str) -> list[int]:
-    file = os.fsencode(what.rstrip("/"))
-    shard, _, key = what.partition("/")
-    rows = connection.execute(
-        "SELECT images.id FROM images JOIN sources ON sources.id = images.source WHERE sources.path = :path "
-        "OR images.file = :file OR (images.file >= :first AND images.file < :last) "
-        "OR (sources.shard = :shard AND images.key = :key)",
-        {"path": what, "file": file, "first": file + b"/", "last": file + b"0", "shard": shard, "key": key},
-    )
-    return [image for (image,) in rows]

@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -117,38 +117,25 @@ class Source:
         for item in self._files() if self.of_files else self._members():
             copy = copies[item.key]
             copies[item.key] += 1
-            entities = labels.get(item.key, ()) if not copy else ()
-            yield Incoming(
-                item.key,
-                copy,
-                item.text,
-                item.url,
-                described.get(item.key, {}) if not copy else {},
-                item.status,
-                item.file,
-                item.size,
-                item.mtime,
-                item.offset,
-                item.read,
-                entities,
-            )
+            if copy:
+                yield replace(item, copy=copy)
+            else:
+                yield replace(item, columns=described.get(item.key, {}), labels=labels.get(item.key, ()))
 
     def _files(self) -> Iterator[Incoming]:
         for pair in read_pairs(self.shard, self.settings, paths_only=True, texts=True):
-            status, file = _without_text(pair), pair.image
-            if file is None:
-                yield _item(pair, status, None, -1, 0, -1, partial(_given, status))
+            if pair.image is None:
+                yield _incoming(pair, size=-1)
                 continue
-            size, mtime = _stat(file)
-            yield _item(pair, status, file, size, mtime, -1, partial(_read_file, file, self.settings.max_image_bytes))
+            size, mtime = _stat(pair.image)
+            read = partial(_read_file, pair.image, self.settings.max_image_bytes)
+            yield _incoming(pair, file=pair.image, size=size, mtime=mtime, read=read)
 
     def _members(self) -> Iterator[Incoming]:
         offsets = _offsets(self.shard.path)
         for pair in read_pairs(self.shard, self.settings):
-            status = _without_text(pair)
-            content = status if pair.image is None or status is PairStatus.DUPLICATE_KEY else pair.image
             offset, size = offsets.get(pair.key, (-1, -1 if pair.image is None else len(pair.image)))
-            yield _item(pair, status, None, size, 0, offset, partial(_given, content))
+            yield _incoming(pair, size=size, offset=offset)
 
 
 def sources_of(inputs: Sequence[str], settings: ReadSettings) -> list[Source]:
@@ -219,11 +206,8 @@ def _parquet_metadata(path: str, settings: ReadSettings) -> dict[str, dict[str, 
         try:
             table = pq.ParquetFile(handle)
             columns = find_columns(path, table.schema_arrow.names, settings)
-            others = [
-                field.name
-                for field in table.schema_arrow
-                if field.name not in columns.all() and _holds_plain(field.type)
-            ]
+            plain = (field.name for field in table.schema_arrow if _holds_plain(field.type))
+            others = [name for name in plain if name not in columns.all()]
             for batch in table.iter_batches(columns=others + ([columns.key] if columns.key else [])) if others else ():
                 for row in batch.to_pylist():
                     key = str(row[columns.key]) if columns.key else f"{len(rows):09d}"
@@ -236,15 +220,9 @@ def _parquet_metadata(path: str, settings: ReadSettings) -> dict[str, dict[str, 
 
 def _holds_plain(kind: pa.DataType) -> bool:
     """Whether a column may hold what `_is_plain`: images in further columns are not read for it."""
-    kind, types = kind.value_type if pa.types.is_dictionary(kind) else kind, pa.types
-    return (
-        types.is_string(kind)
-        or types.is_large_string(kind)
-        or types.is_string_view(kind)
-        or types.is_integer(kind)
-        or types.is_floating(kind)
-        or types.is_boolean(kind)
-    )
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    of_text = {pa.string(), pa.large_string(), pa.string_view(), pa.bool_()}
+    return kind in of_text or pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
 def _is_plain(value: Any) -> bool:
@@ -263,25 +241,19 @@ def _offsets(path: str) -> dict[str, tuple[int, int]]:
     return {key: (offset, size) for key, offset, size in locate_images(path)}
 
 
-def _item(
+def _incoming(
     pair: Pair,
-    status: PairStatus,
-    file: bytes | None,
+    *,
     size: int,
-    mtime: int,
-    offset: int,
-    read: Callable[[], bytes | PairStatus],
+    file: bytes | None = None,
+    mtime: int = 0,
+    offset: int = -1,
+    read: Callable[[], bytes | PairStatus] | None = None,
 ) -> Incoming:
-    return Incoming(pair.key, 0, pair.text, pair.url, {}, status, file, size, mtime, offset, read)
-
-
-def _without_text(pair: Pair) -> PairStatus:
-    """The status of its image: what is wrong with a text does not matter."""
-    return PairStatus.OK if pair.status in _OF_TEXT else pair.status
-
-
-def _given(content: bytes | PairStatus) -> bytes | PairStatus:
-    return content
+    """The image of a pair; without `read` with the bytes that the pair has."""
+    status = PairStatus.OK if pair.status in _OF_TEXT else pair.status  # what is wrong with a text does not matter
+    content = status if pair.image is None or status is PairStatus.DUPLICATE_KEY else pair.image
+    return Incoming(pair.key, 0, pair.text, pair.url, {}, status, file, size, mtime, offset, read or (lambda: content))
 
 
 def _stat(file: bytes) -> tuple[int, int]:

@@ -1,0 +1,251 @@
+"""What a query asks for: as a vector in the encoder's space, as words, and as names of entities."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from openmofi.arrays import Array
+from openmofi.encoders import Encoder
+from openmofi.encoders.arrays import normalised
+from openmofi.encoders.preprocess import as_image
+from openmofi.errors import OpenMofiError, UnknownEntityError
+from openmofi.features.store import content_digits
+from openmofi.knowledge.lookup import spelt_alike
+from openmofi.knowledge.names import normalise
+from openmofi.search.query import Example, Query, Region
+from openmofi.search.rank.state import Kept, State
+from openmofi.search.store.connection import Connection
+from openmofi.search.store.reading import JUDGED, entity_records, image_bytes
+
+# A text that is the name of entities means one of them, each as likely as another, and of the images that the label job
+# judged for these the probability is known. Any other text is looked for in the images' own texts. So a result of a
+# text has two features more than one of an image, see `NAMES`: whether the text is a name that the index knows, so that
+# the image, which was not judged for it, is not named so; and whether, where it is no name, the image's text has all
+# words.
+
+NAMES = ("meant", "words")
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a text means to an index.
+
+    Attributes:
+        known: whether it is a name of entities.
+        judged: image → probability that it shows what is meant, of images that were judged for such an entity.
+        words: images whose texts have all words; none where the name is known.
+    """
+
+    known: bool = False
+    judged: Mapping[int, float] = field(default_factory=dict)
+    words: Collection[int] = frozenset()
+
+    def features(self, images: Sequence[int]) -> NDArray[np.float64]:
+        """(n, 2) of results; see `NAMES`."""
+        words = np.array([image in self.words for image in images], np.float64)
+        return np.stack([np.full(len(images), float(self.known)), words], axis=1)
+
+
+def entities_named(connection: Connection, text: str) -> list[str]:
+    """Identifiers of the entities that have this name or alias, however it is spelt (`openmofi.knowledge.names`)."""
+    key = normalise(text)
+    if not (words := words_of(key)):
+        return []
+    return [entity for entity, name, alias in connection.names_with(words, key) if alias or normalise(name) == key]
+
+
+def judged_for(connection: Connection, entities: Sequence[str]) -> dict[int, float]:
+    """Image → probability that it shows what is meant, one of these as likely as another; verdicts are certain."""
+    shown: dict[int, float] = {}
+    for entity in entities:
+        for image, probability in connection.execute(JUDGED, {"entity": entity}):
+            shown[image] = shown.get(image, 0.0) + probability / len(entities)
+    return shown
+
+
+def meaning_of(connection: Connection, text: str, keywords: Sequence[int]) -> Meaning:
+    """What a text means.
+
+    Args:
+        connection: to the index.
+        text: of the query.
+        keywords: ids of images whose texts have all of its words.
+    """
+    entities = entities_named(connection, text)
+    return Meaning(True, judged_for(connection, entities)) if entities else Meaning(words=frozenset(keywords))
+
+
+_WORD = re.compile(r"\w+", re.UNICODE)
+_MOST_WORDS = 32
+_MOST_LENGTH = 64
+_NEAR, _COMPARED = 3, 500
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a query, at most 32; what would be read as syntax is not among them."""
+    return [word[:_MOST_LENGTH] for word in _WORD.findall(text)[:_MOST_WORDS]]
+
+
+def images_by_text(connection: Connection, text: str, limit: int, *, every: bool = False) -> list[int]:
+    """Ids of images whose texts have words of `text`, best first: those that have all before the others; with `every`
+    only those.
+    """
+    if not (words := words_of(text)):
+        return []
+    found: dict[int, None] = {}
+    for operator in ("AND", "OR") if len(words) > 1 and not every else ("AND",):
+        found.update(dict.fromkeys(connection.texts_with(words, operator, limit)))
+    return list(found)[:limit]
+
+
+def entities_by_name(connection: Connection, text: str, limit: int, *, prefix: bool = False) -> list[str]:
+    """Ids of entities whose name or an alias has all words of `text`: those of that very name first, with `prefix`
+    those whose own name begins so next, then by how many images are labelled with them and how popular they are.
+    """
+    if not (words := words_of(text)):
+        return []
+    return connection.entities_named(words, prefix, text.strip(), limit)
+
+
+def unknown_entity(connection: Connection, given: str) -> UnknownEntityError:
+    """The error for an identifier or name that the index does not know; it names those that are spelt alike."""
+    key, found = given.casefold()[:_MOST_LENGTH], dict[str, str]()
+
+    def names(beginning: str) -> Iterator[str]:
+        begun = entities_by_name(connection, beginning, _COMPARED, prefix=True)
+        records = entity_records(connection, begun)
+        for record in (records[entity] for entity in begun):
+            for name in (record.name, *record.aliases):
+                found.setdefault(name.casefold(), f"{name} ({record.id})")
+                yield name.casefold()
+
+    def identifiers(beginning: str) -> Iterator[str]:
+        for entity, name in connection.execute(
+            "SELECT id, name FROM entities WHERE id >= ? AND id < ?", (beginning, f"{beginning}\U0010ffff")
+        ):
+            found[entity] = f"{name} ({entity})"
+            yield entity
+
+    near = spelt_alike(names, key, _NEAR) or spelt_alike(identifiers, given[:_MOST_LENGTH], _NEAR)
+    said = ", ".join(dict.fromkeys(found[each] for each in near))
+    return UnknownEntityError(
+        f"The index knows no entity {given!r}.", f"Did you mean {said}?" if said else "Search by text instead."
+    )
+
+
+_RIDGE = 0.1
+
+
+def vectors_of(
+    state: State, connection: Connection, queries: Sequence[Query], encoder: Callable[[], Encoder], kept: Kept[Array]
+) -> list[Array | None]:
+    """See `Index.vectors_of`; `kept` are embeddings of the encoder."""
+    examples = [example for query in queries for example in query.examples]
+    images = iter(image_vectors(state, connection, examples, encoder, kept))
+    texts = [query.text for query in queries if query.text]
+    embedded = iter(text_vectors(texts, encoder, kept) if texts and encoder().has_texts else [])
+    vectors: list[Array | None] = []
+    for query in queries:
+        parts = [example.weight * next(images) for example in query.examples]
+        if query.text and (vector := next(embedded, None)) is not None:
+            parts.append(vector)
+        if query.entity:
+            parts.append(entity_vector(state, connection, query.entity))
+        if query.like:
+            parts.append(marked_vector(state, query))
+        vectors.append(normalised(sum(parts[1:], parts[0])[None])[0] if parts else None)
+    return vectors
+
+
+def text_vectors(texts: Sequence[str], encoder: Callable[[], Encoder], kept: Kept[Array]) -> list[Array]:
+    """(dim,) each; what was embedded before is not embedded again."""
+    vectors = {text: vector for text in texts if (vector := kept.get(text)) is not None}
+    if missing := [text for text in dict.fromkeys(texts) if text not in vectors]:
+        for text, vector in zip(missing, encoder().embed_texts(missing), strict=True):
+            vectors[text] = kept.put(text, vector)
+    return [vectors[text] for text in texts]
+
+
+def image_vectors(
+    state: State, connection: Connection, examples: Sequence[Example], encoder: Callable[[], Encoder], kept: Kept[Array]
+) -> Array:
+    """(n, dim) L2-normalised; a whole image of the index, and what was embedded before, is not embedded again."""
+    vectors = np.zeros((len(examples), int(state.meta["dim"])), np.float32)
+    waiting: list[tuple[int, Hashable, Image.Image]] = []
+    for place, example in enumerate(examples):
+        image, key = example.image, _key(example)
+        position = -1
+        if isinstance(image, int) and example.region is None:
+            position = int(state.positions(np.array([image]))[0])
+        if position >= 0:
+            vectors[place] = state.exact.rows(np.array([position]))[0]
+        elif key and (before := kept.get(key)) is not None:
+            vectors[place] = before
+        else:
+            source = image_bytes(connection, image) if isinstance(image, int) else image
+            named = str(source) if isinstance(source, str | Path) else "The image of the query"
+            whole = as_image(source, encoder().preprocessing, named)
+            waiting.append((place, key, cropped(whole, example.region)))
+    if waiting:
+        embedded = encoder().embed_images([image for *_, image in waiting])
+        for (place, key, _), vector in zip(waiting, embedded, strict=True):
+            vectors[place] = kept.put(key, vector) if key else vector
+    return vectors
+
+
+def _key(example: Example) -> Hashable:
+    """What an embedding belongs to; `None` for a file, which may change, and for what costs as much to compare."""
+    if isinstance(example.image, bytes):
+        return content_digits(example.image), example.region
+    if isinstance(example.image, np.ndarray):
+        return content_digits(example.image.tobytes()), example.image.shape, example.image.dtype.str, example.region
+    return None
+
+
+def cropped(image: Image.Image, region: Region | None) -> Image.Image:
+    """The part of an upright image that is meant; at least a pixel."""
+    if region is None:
+        return image
+    left, top = (
+        min(int(part * size), size - 1) for part, size in zip((region.left, region.top), image.size, strict=True)
+    )
+    right, bottom = (round(part * size) for part, size in zip((region.right, region.bottom), image.size, strict=True))
+    return image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
+
+
+def entity_vector(state: State, connection: Connection, entity: str) -> Array:
+    """(dim,) of its text.
+
+    Raises:
+        UnknownEntityError: the index does not know it.
+        OpenMofiError: the encoder has no texts.
+    """
+    if entity not in state.entity_numbers:
+        raise unknown_entity(connection, entity)
+    if not len(state.entities):
+        raise OpenMofiError(
+            "The index has no entity vectors, since its encoder embeds images only.", "Filter by the entity instead."
+        )
+    vector: Array = state.entities[state.entity_numbers[entity]]
+    return vector
+
+
+def marked_vector(state: State, query: Query) -> Array:
+    """(dim,) direction that tells images that were marked right from those marked wrong: ridge regression over them."""
+    marked = state.positions(np.array([*query.like, *query.unlike], np.int64))
+    sign = np.array([1.0] * len(query.like) + [-1.0] * len(query.unlike), np.float32)[marked >= 0]
+    vectors = state.exact.rows(marked[marked >= 0])
+    if not len(vectors):
+        raise OpenMofiError("None of the marked images has a vector.", "Mark others.")
+    if not (sign < 0).any():
+        return normalised(vectors.mean(axis=0)[None])[0]
+    # In the space of the marked images: as many unknowns as marks, whatever the dimension.
+    weights = np.linalg.solve(vectors @ vectors.T + _RIDGE * np.eye(len(vectors), dtype=np.float32), sign)
+    return normalised((weights @ vectors).astype(np.float32)[None])[0]

@@ -1,0 +1,313 @@
+"""Vectors: exact search over them, and the immutable segments that they are kept in.
+
+A segment has float16 or float32, one L2-normalised row an image, and never changes once it is named. In a folder each
+is a file; a database server may have tables of its own for them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from openmofi.arrays import Array, Bools, Floats, Ints
+from openmofi.errors import OpenMofiError
+from openmofi.evaluation.metrics.ranking import nearest_rows
+from openmofi.search.store.connection import Connection, Place, meta
+from openmofi.storage import write_bytes
+
+_ROWS = 16_384
+_NO_SIGN_COPIES, _BIAS = np.int32(-0x70000001), np.float32(2.0 ** (127 - 15))
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a query looks at.
+
+    Attributes:
+        value: cells that are looked into (`nprobe` of FAISS).
+        recall: share of the ten nearest that were found with it, of the kind of query with the least.
+        queries: by how many it was measured.
+        vectors: how many there were.
+    """
+
+    value: int
+    recall: float
+    queries: int
+    vectors: int
+
+
+class VectorIndex(Protocol):
+    """Searches L2-normalised vectors by inner product; a position is a row of the vectors that it was made of."""
+
+    @property
+    def name(self) -> str:
+        """`exact`, FAISS's factory string, or pgvector's."""
+
+    @property
+    def effort(self) -> Effort | None:
+        """How far a query looks, and what it finds so; `None` where that was not measured, or all are compared."""
+
+    def __len__(self) -> int:
+        """How many vectors it holds."""
+
+    def search(self, queries: Array, count: int, allowed: Bools | None = None) -> tuple[Array, Ints]:
+        """The nearest of each query.
+
+        Args:
+            queries: (q, dim) float32, L2-normalised.
+            count: k, how many.
+            allowed: (n,) which positions may be found; all where not given.
+
+        Returns:
+            (q, k) float32 cosines, falling, and (q, k) int64 positions; −inf and −1 where there are fewer.
+        """
+
+
+class Vectors(VectorIndex, Protocol):
+    """The vectors themselves."""
+
+    def scores(self, queries: Array) -> Array:
+        """(q, n) float32 cosines of all."""
+
+    def rows(self, positions: Ints) -> Array:
+        """(n, dim) float32 vectors at positions."""
+
+
+@dataclass(frozen=True)
+class Exact:
+    """Compares a query with every vector, in blocks; the reference that others are measured against.
+
+    Attributes:
+        parts: (m, dim) each, one behind another.
+    """
+
+    parts: Sequence[Floats]
+
+    @property
+    def name(self) -> str:
+        """See `VectorIndex.name`."""
+        return "exact"
+
+    @property
+    def effort(self) -> None:
+        """See `VectorIndex.effort`."""
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def scores(self, queries: Array) -> Array:
+        """See `Vectors.scores`."""
+        if not len(self):
+            return np.zeros((len(queries), 0), np.float32)
+        blocks = (part[start : start + _ROWS] for part in self.parts for start in range(0, len(part), _ROWS))
+        return np.concatenate([queries @ block.astype(np.float32).T for block in blocks], axis=1)
+
+    def rows(self, positions: Ints) -> Array:
+        """See `Vectors.rows`."""
+        if len(self.parts) == 1:
+            return as_floats(self.parts[0][positions])
+        ends = np.cumsum([len(part) for part in self.parts])
+        part = np.searchsorted(ends, positions, side="right")
+        dim = self.parts[0].shape[1] if self.parts else 0
+        result = np.empty((len(positions), dim), np.float32)
+        for number in np.unique(part):
+            chosen = part == number
+            result[chosen] = as_floats(self.parts[number][positions[chosen] - (ends[number] - len(self.parts[number]))])
+        return result
+
+    def search(self, queries: Array, count: int, allowed: Bools | None = None) -> tuple[Array, Ints]:
+        """See `VectorIndex.search`."""
+        if allowed is None:
+            return best(self.scores(queries), count)
+        positions = np.flatnonzero(allowed)
+        scores, places = best(queries @ self.rows(positions).T, count)
+        return scores, np.where(places < 0, -1, positions[places] if len(positions) else -1)
+
+
+def as_floats(vectors: Floats) -> Array:
+    """The same finite values as float32; of float16 in half the time of NumPy's own conversion: sign, exponent and
+    mantissa are moved to where float32 has them, and the exponent's bias made up for.
+    """
+    if vectors.dtype != np.float16:
+        return vectors.astype(np.float32)
+    bits = vectors.view(np.int16).astype(np.int32)
+    bits <<= 13
+    bits &= _NO_SIGN_COPIES
+    floats: Array = bits.view(np.float32)
+    floats *= _BIAS
+    return floats
+
+
+def best(scores: Array, count: int) -> tuple[Array, Ints]:
+    """(q, n) scores → the (q, count) best, falling, and their places; equal ones by place; −inf and −1 at the end."""
+    values, places = np.full((len(scores), count), -np.inf, np.float32), np.full((len(scores), count), -1, np.int64)
+    if kept := min(count, scores.shape[1]):
+        places[:, :kept], values[:, :kept] = nearest_rows(scores, kept)
+    return values, places
+
+
+FOLDER, CACHE = "vectors", "cache"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Some vectors, written at once.
+
+    Attributes:
+        id: its row in the database.
+        file: its name, in the folder `vectors` where the index is one.
+        rows: how many vectors it has; −1 where that is not noted.
+        digest: of its bytes, BLAKE2b, 32 hexadecimal digits.
+    """
+
+    id: int
+    file: str
+    rows: int
+    digest: str
+
+
+class VectorStore(Protocol):
+    """Where the segments of an index are kept; what no commit names is seen by no reader."""
+
+    def write(self, vectors: Array, dtype: str, *, entities: bool = False) -> tuple[str, int, str]:
+        """Write (n, dim) L2-normalised vectors, of images or of entity texts; name, rows and digest for the database.
+
+        Raises:
+            OpenMofiError: they cannot be written.
+        """
+
+    def read(self, segment: Segment, dim: int) -> Floats:
+        """(rows, dim).
+
+        Raises:
+            FileNotFoundError: there is no such file, perhaps since the index was compacted.
+            OpenMofiError: it is damaged.
+        """
+
+    def row(self, file: str, row: int) -> Array:
+        """(dim,) float32, one vector of a segment."""
+
+    def problem(self, segment: Segment) -> str:
+        """What is wrong with it, all of which is read; or ""."""
+
+    def keep_only(self, files: set[str]) -> None:
+        """Remove all others: those of a process that was killed before its commit, or of old commits."""
+
+    def searched(self, segments: Sequence[Segment], dim: int, connected: Callable[[], Connection]) -> Vectors | None:
+        """What searches the segments where they are; `None` where they are to be opened, and searched here.
+
+        Args:
+            segments: one behind another.
+            dim: of a vector.
+            connected: the calling thread's connection, later.
+        """
+
+    def refresh(self, count: int) -> bool:
+        """Make what makes searches of so many vectors fast where they are; `False` where that is done here."""
+
+
+@dataclass(frozen=True)
+class VectorFiles:
+    """Segments as files of a folder; see `VectorStore`."""
+
+    folder: Path
+
+    def write(self, vectors: Array, dtype: str, *, entities: bool = False) -> tuple[str, int, str]:
+        """See `VectorStore.write`."""
+        name, content = f"{secrets.token_hex(8)}.npy", content_of(vectors.astype(dtype))
+        write_bytes(self.folder / FOLDER / name, content)
+        return name, len(vectors), digest_of(content)
+
+    def read(self, segment: Segment, dim: int) -> Floats:
+        """See `VectorStore.read`; memory-mapped."""
+        path = self.folder / FOLDER / segment.file
+        try:
+            vectors: Floats = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # numpy parses a header as Python: what a damaged one raises is of many kinds
+            raise damaged(str(path), self.folder, str(error)) from error
+        rows = len(vectors) if segment.rows < 0 else segment.rows
+        if vectors.shape != (rows, dim):
+            raise damaged(str(path), self.folder, f"its shape is {vectors.shape}, not {(rows, dim)}")
+        return vectors
+
+    def row(self, file: str, row: int) -> Array:
+        """See `VectorStore.row`."""
+        vector: Array = np.load(self.folder / FOLDER / file, mmap_mode="r")[row].astype(np.float32)
+        return vector
+
+    def problem(self, segment: Segment) -> str:
+        """See `VectorStore.problem`."""
+        try:
+            content = (self.folder / FOLDER / segment.file).read_bytes()
+        except OSError as error:
+            return error.strerror or str(error)
+        return "" if digest_of(content) == segment.digest else "its bytes are not those that were written"
+
+    def keep_only(self, files: set[str]) -> None:
+        """See `VectorStore.keep_only`."""
+        for path in (self.folder / FOLDER).glob("*"):
+            if path.name not in files:
+                path.unlink(missing_ok=True)
+
+    def searched(self, segments: Sequence[Segment], dim: int, connected: Callable[[], Connection]) -> None:
+        """See `VectorStore.searched`."""
+
+    def refresh(self, count: int) -> bool:
+        """See `VectorStore.refresh`."""
+        return False
+
+
+def damaged(vectors: str, place: Place, why: str) -> OpenMofiError:
+    """The error for a segment that cannot be used."""
+    return OpenMofiError(
+        f"The vectors {vectors} are damaged: {why}.",
+        f"Run: openmofi index compact {place}; it embeds their images again.",
+    )
+
+
+def content_of(vectors: Floats) -> bytes:
+    """Vectors as the bytes of a file, of which the digest is."""
+    buffer = io.BytesIO()
+    np.save(buffer, vectors, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def note_segment(connection: Connection, file: str, rows: int, digest: str) -> int:
+    """Name a segment that was written in the database; its number there."""
+    statement = "INSERT INTO segments (file, rows, digest) VALUES (?, ?, ?) RETURNING id"
+    ((number,),) = connection.execute(statement, (file, rows, digest))
+    return int(number)
+
+
+def segments_of(connection: Connection) -> list[Segment]:
+    """Those of the last commit, by id."""
+    return [Segment(*row) for row in connection.execute("SELECT id, file, rows, digest FROM segments ORDER BY id")]
+
+
+def remove_unnamed(connection: Connection, vectors: VectorStore) -> None:
+    """Remove what no commit names."""
+    vectors.keep_only(
+        {segment.file for segment in segments_of(connection)} | {meta(connection).get("entity_vectors", "")}
+    )
+
+
+def entity_segment(connection: Connection) -> Segment | None:
+    """The vectors of entity texts, by `number`, none where the encoder has no texts; `None` before there are any."""
+    values = meta(connection)
+    if not (name := values.get("entity_vectors")):
+        return None
+    return Segment(0, name, -1, values["entity_vectors_digest"])
+
+
+def digest_of(content: bytes) -> str:
+    """BLAKE2b, 32 hexadecimal digits."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
