@@ -31,7 +31,7 @@ LOADED = [
     "openmofi.cli.train",
     "openmofi.cli.index",
     "openmofi.labeling.job",
-    "openmofi.reinforcement.job",
+    "openmofi.plugins.reinforcement.job",
     "openmofi.training.run",
     "openmofi.plugins.fusion.training.run",
     "openmofi.encoders.libraries.backbones",

@@ -20,7 +20,6 @@ from openmofi.engine import Progress
 from openmofi.engine.protocol import Quiet
 from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.objectives.protocol import Batch
-from openmofi.reinforcement import KIND as REINFORCEMENT
 from openmofi.storage import (
     Manifest,
     Outputs,
@@ -36,7 +35,6 @@ from openmofi.training.checkpoint import Checkpoints
 from openmofi.training.classes import class_report, stuck_head
 from openmofi.training.data import TrainingData, open_data
 from openmofi.training.data.faults import UNDECODABLE
-from openmofi.training.data.taught import require_knowledge
 from openmofi.training.distributed import Ranks, spread
 from openmofi.training.entity_head.over import dataset_of
 from openmofi.training.entity_head.results import FIGURES, PAGE, write_results
@@ -181,7 +179,8 @@ def _opened(recipe: Recipe, inputs: ModelInputs, out: Path, ranks: Ranks, progre
         data = open_data(
             recipe.data, inputs, seed=recipe.run.seed, cache=cache, progress=progress, evaluate=recipe.run.evaluate
         )
-    require_knowledge(recipe, data.sources.taught)
+    if data.sources.teachers:
+        data.sources.teachers.check(recipe)
     return data
 
 
@@ -192,8 +191,8 @@ def _claimed(recipe: Recipe, out: Path, data: TrainingData, ranks: Ranks, *, res
     inputs = {"/data": data.fingerprint}
     if recipe.data.kb:
         inputs["/kb"] = read_manifest(recipe.data.kb, "knowledge_base").fingerprint
-    if recipe.data.reinforcement.store:
-        inputs["/reinforcement"] = read_manifest(recipe.data.reinforcement.store, REINFORCEMENT).fingerprint
+    if data.sources.teachers:
+        inputs["/reinforcement"] = data.sources.teachers.fingerprint
     with ExitStack() as stack:
         with ranks.first_before_others():
             manifest = (
@@ -235,7 +234,7 @@ def _set_up(recipe: Recipe, model: DualEncoder, data: TrainingData, ranks: Ranks
     share = recipe.model.start_share
     start = {name: value.detach().clone() for name, value in model.named_parameters() if share and value.requires_grad}
     towers = spread(model, ranks, fsdp=recipe.run.fsdp)
-    terms = build_terms(recipe, data.class_counts, ranks.device, data.teachers)
+    terms = build_terms(recipe, data.class_counts, ranks.device, data.sources.teachers)
     if vectors is not None and "margin_softmax" in terms:
         cast("MarginSoftmax", terms["margin_softmax"].objective).start_at(vectors)
     ema = Ema(model, recipe.optimizer.ema) if recipe.optimizer.ema else None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +14,10 @@ from torch import Tensor, nn
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.tensor import DTensor
 
+from openmofi.errors import UsageError
 from openmofi.objectives.contrastive import Contrastive
-from openmofi.objectives.distilled import EntityDistillation, FeatureDistillation
 from openmofi.objectives.margin_softmax import MarginSoftmax
-from openmofi.objectives.reinforced import Reinforced
-from openmofi.reinforcement import Teacher
+from openmofi.training.data.loader import Teachers
 from openmofi.training.distributed import Ranks, bare
 from openmofi.training.grad_cache import Term
 from openmofi.training.model import DualEncoder, Ema, parameter_groups
@@ -26,10 +25,11 @@ from openmofi.training.optimization import Optimizer, Trained, dense_optimizer, 
 from openmofi.training.recipe.schema import Recipe
 
 _NO_DECAY = 0.0
+_OBJECTIVES = ("margin_softmax", "entity_distillation", "contrastive", "reinforced", "feature_distillation")
 
 
 def build_terms(
-    recipe: Recipe, counts: NDArray[np.int64], device: torch.device, teachers: Mapping[str, Teacher] | None = None
+    recipe: Recipe, counts: NDArray[np.int64], device: torch.device, teachers: Teachers | None = None
 ) -> dict[str, Term]:
     """The objectives whose weight is not 0, by name.
 
@@ -37,26 +37,36 @@ def build_terms(
         recipe: see `Recipe`.
         counts: (classes,) images of each class.
         device: where they go.
-        teachers: of the store, by name.
+        teachers: what some objectives learn from, or `None`.
+
+    Raises:
+        UsageError: an objective learns from teachers, and there are none.
     """
-    objectives, dim, seed, teachers = recipe.objectives, recipe.model.dim, recipe.run.seed, teachers or {}
+    objectives, nested = recipe.objectives, recipe.model.nested
     terms: dict[str, Term] = {}
-    nested = recipe.model.nested
-    dims = (dim, *nested) if nested else ()
-    builders: dict[str, Callable[[], Any]] = {
-        "margin_softmax": lambda: MarginSoftmax(
-            len(counts), dim, objectives.margin_softmax, seed=seed, counts=torch.from_numpy(counts)
-        ),
-        "entity_distillation": lambda: EntityDistillation(
-            cast("MarginSoftmax", terms["margin_softmax"].objective), list(teachers)
-        ),
-        "contrastive": lambda: Contrastive(objectives.contrastive),
-        "reinforced": lambda: Reinforced(objectives.reinforced, {name: of.scale for name, of in teachers.items()}),
-        "feature_distillation": lambda: FeatureDistillation(dim, {name: of.dim for name, of in teachers.items()}, seed),
-    }
-    for name, build in builders.items():
-        if weight := getattr(objectives, name).weight:
-            terms[name] = Term(build().to(device), weight, dims)
+    dims = (recipe.model.dim, *nested) if nested else ()
+    head = None
+    for name in _OBJECTIVES:
+        if not (weight := getattr(objectives, name).weight):
+            continue
+        objective: Any
+        if name == "margin_softmax":
+            objective = head = MarginSoftmax(
+                len(counts),
+                recipe.model.dim,
+                objectives.margin_softmax,
+                seed=recipe.run.seed,
+                counts=torch.from_numpy(counts),
+            )
+        elif name == "contrastive":
+            objective = Contrastive(objectives.contrastive)
+        elif teachers is None:
+            raise UsageError(
+                f"objectives.{name} learns from teachers, and there are none.", "Give data.reinforcement.store."
+            )
+        else:
+            objective = teachers.objective(name, recipe, head)
+        terms[name] = Term(objective.to(device), weight, dims)
     return terms
 
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from openmofi.encoders import Preprocessing
 from openmofi.pairs.images.scaled import ScaledImage
-from openmofi.reinforcement import AugmentSettings
-from openmofi.reinforcement.augmentation import draw_augmentation, drawing
+from openmofi.plugins.reinforcement import AugmentSettings
+from openmofi.plugins.reinforcement.augmentation import draw_augmentation, drawing
 from openmofi.training.data.augmentation import KeptImages, TrainingImages
 from openmofi.training.recipe.schema import Augment
 

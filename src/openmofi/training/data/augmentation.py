@@ -6,17 +6,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
 from openmofi.encoders import Preprocessing, preprocess
 from openmofi.pairs import ImageRefused, decode_image
 from openmofi.pairs.images.scaled import Box, ScaledImage
-from openmofi.reinforcement import Augmentation, replayed
 from openmofi.training.recipe.schema import Augment
 
 _LEAST_SHARE = 0.25
@@ -88,6 +88,17 @@ class UndecodableError(Exception):
         self.why = why
 
 
+class StoredAugmentation(Protocol):
+    """An augmentation that was drawn before."""
+
+    def replayed(self, image: ScaledImage, size: int, interpolation: str) -> Image.Image:
+        """The augmented image, of `size` pixels a side.
+
+        Raises:
+            ImageRefused: the image cannot be decoded.
+        """
+
+
 _TRIES = 10  # as torchvision
 NO_AUGMENTATION = Augment(scale=(1.0, 1.0), flip=0.0)
 
@@ -112,14 +123,14 @@ class TrainingImages:
     kept: KeptImages = field(default_factory=KeptImages)
 
     def batch(
-        self, images: Sequence[bytes], seeds: Sequence[int], replayed: Sequence[Augmentation | None] | None = None
+        self, images: Sequence[bytes], seeds: Sequence[int], stored: Sequence[StoredAugmentation | None] = ()
     ) -> Tensor:
         """Encoded images → (n, 3, size, size) float32, normalised.
 
         Args:
             images: n encoded images.
             seeds: of the random numbers of each.
-            replayed: augmentations that are replayed; `None` for an image whose own is drawn.
+            stored: augmentations that are replayed; `None` for an image whose own is drawn.
 
         Raises:
             UndecodableError: some images cannot be decoded.
@@ -127,12 +138,12 @@ class TrainingImages:
         tensors: list[Tensor] = []
         refused: dict[int, str] = {}
         with torch.random.fork_rng(devices=[]):
-            for position, (data, seed, known) in enumerate(
-                zip(images, seeds, replayed or [None] * len(images), strict=True)
+            for position, (data, seed, augmentation) in enumerate(
+                zip(images, seeds, stored or [None] * len(images), strict=True)
             ):
                 torch.default_generator.manual_seed(int(seed))
                 try:
-                    tensors.append(self._replayed(data, known) if known else self.image(data))
+                    tensors.append(self._replayed(data, augmentation) if augmentation else self.image(data))
                 except ImageRefused as error:
                     refused[position] = str(error.why)
         if refused:
@@ -141,9 +152,9 @@ class TrainingImages:
             tensors = [tensor.float().div(255) if tensor.dtype == torch.uint8 else tensor for tensor in tensors]
         return self._normalised(torch.stack(tensors))
 
-    def _replayed(self, data: bytes, known: Augmentation) -> Tensor:
+    def _replayed(self, data: bytes, augmentation: StoredAugmentation) -> Tensor:
         image = self.kept.opened(data)
-        cut = replayed(image, known, self.preprocessing.size, self.preprocessing.interpolation)
+        cut = augmentation.replayed(image, self.preprocessing.size, self.preprocessing.interpolation)
         self.kept.keep(image)
         return torch.from_numpy(np.array(cut)).permute(2, 0, 1)
 

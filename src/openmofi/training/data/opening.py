@@ -12,19 +12,18 @@ from openmofi.dataset.tables import Folder
 from openmofi.encoders import Preprocessing
 from openmofi.engine import Progress
 from openmofi.errors import UsageError
+from openmofi.extensions import extension
 from openmofi.knowledge import KnowledgeBase
-from openmofi.reinforcement import Knowledge
 from openmofi.storage.addresses import is_remote
 from openmofi.training.data.augmentation import KeptImages, TrainingImages
 from openmofi.training.data.faults import Faults
 from openmofi.training.data.hard_negatives import HardNegatives
 from openmofi.training.data.held_out import HeldOut, draws_of, hold_out
-from openmofi.training.data.loader import Sources, TrainingData
+from openmofi.training.data.loader import Sources, Teachers, TrainingData
 from openmofi.training.data.locked_features import TextFeatures, image_features, text_features
 from openmofi.training.data.pairs import read_footers, require_labelled_images, shard_fingerprints
 from openmofi.training.data.plan import ClassPlan, InstancePlan, Plan, RepeatPlan, TrainingPlan, members_of_classes
 from openmofi.training.data.rows import Rows, labels_of, open_rows
-from openmofi.training.data.taught import Taught, classes_of
 from openmofi.training.data.texts import TextPlan, plan_texts
 from openmofi.training.model.towers import ModelInputs
 from openmofi.training.recipe.schema import DataSettings, EvaluateSettings
@@ -148,7 +147,9 @@ def open_data(
             seed if evaluate.seed is None else evaluate.seed,
         )
     plan, trained, left = _plan(settings, rows, counts, held_out.rows if held_out else np.zeros(0, np.int64), seed)
-    taught = _taught(settings, class_ids, seed, left)
+    teachers = None
+    if settings.reinforcement.store:
+        teachers = extension("teachers", "reinforcement")(settings, class_ids, seed, left)
     # Workers of the loader get these, and would open the encoders again.
     loaded = replace(inputs, image_encoder=None, text_encoder=None)
     batches = Sources(
@@ -164,8 +165,8 @@ def open_data(
         if inputs.image_encoder is None
         else image_features(dataset, origins, rows, inputs.image_encoder, folder, progress, settings.undecodable),
         texts=texts,
-        text_features=_text_features(texts, rows, inputs, taught, held_out, folder, progress),
-        taught=taught,
+        text_features=_text_features(texts, rows, inputs, teachers, held_out, folder, progress),
+        teachers=teachers,
         hard=_hard_negatives(settings, class_ids, seed),
         min_probability=settings.min_probability,
     )
@@ -176,7 +177,6 @@ def open_data(
         class_ids,
         trained,
         dataset.manifest.fingerprint,
-        {} if taught is None else {teacher.name: teacher for teacher in taught.knowledge.teachers},
         batches,
         held_out,
         Faults(settings.undecodable, batches.names),
@@ -218,31 +218,17 @@ def _hard_negatives(settings: DataSettings, class_ids: list[str], seed: int) -> 
     return HardNegatives.of(KnowledgeBase.open(settings.kb), class_ids, seed)
 
 
-def _taught(settings: DataSettings, class_ids: list[str], seed: int, rows: int) -> Taught | None:
-    stored = settings.reinforcement
-    if not stored.store:
-        return None
-    knowledge = Knowledge.open(stored.store)
-    return Taught(
-        knowledge,
-        seed,
-        stored.mismatch == "stop",
-        classes_of(knowledge.entities(), class_ids),
-        rows if settings.sampler == "instance" else 0,
-    )
-
-
 def _text_features(
     texts: TextPlan | None,
     rows: Rows,
     inputs: ModelInputs,
-    taught: Taught | None,
+    teachers: Teachers | None,
     held_out: HeldOut | None,
     cache: Path,
     progress: Progress,
 ) -> TextFeatures | None:
     if texts is None or inputs.text_encoder is None:
         return None
-    synthetic = taught.knowledge.texts() if taught is not None and taught.knowledge.captions else ()
+    synthetic = teachers.texts() if teachers else ()
     evaluated = [text for texts_of in held_out.texts for text in texts_of] if held_out else []
     return text_features(texts, rows, inputs.text_encoder, cache, progress, [*synthetic, *evaluated])

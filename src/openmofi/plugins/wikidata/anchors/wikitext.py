@@ -142,7 +142,9 @@ def plain_text(text: str, site: Site) -> str:
     if table:
         text = _ATTRIBUTES.sub("\n", _CELL.sub("\n", text))
     text = _QUOTES.sub("", _SWITCH.sub("\n", _HEADING.sub("\n", text)))
-    text = html.unescape(text).replace(_OPEN, "").replace(_CLOSE, "")  # so late: no link's text is markup, as of [[!!!]]
+    text = (
+        html.unescape(text).replace(_OPEN, "").replace(_CLOSE, "")
+    )  # so late: no link's text is markup, as of [[!!!]]
     return _BLANKS.sub(" ", text.replace(_GAP, "\n"))
 
 
