@@ -50,9 +50,9 @@ def contenders(spec: str, samples: Any, folder: Path) -> list[Contender]:
     import torch
 
     from openmofi.encoders import open_encoder
-    from openmofi.encoders.networks.fold import folded, image_probe
+    from openmofi.encoders.networks import folded, image_probe
     from openmofi.errors import UsageError
-    from openmofi.plugins.export.export_settings import ExportSettings
+    from openmofi.plugins.export import ExportSettings
     from openmofi.plugins.export.job import export_encoder
 
     encoder = open_encoder(spec)

@@ -103,7 +103,7 @@ def seen(store: Path, shards: Sequence[Any]) -> tuple[list[Any], list[str]]:
 
 def exported(teacher: Any, out: Path, shards: Sequence[Any]) -> Any:
     """The same teacher as ONNX graphs in 32 bits."""
-    from openmofi.api.encoders import export
+    from openmofi import export
     from openmofi.plugins.reinforcement import TeacherSpec
 
     export(teacher.spec, out, format="onnx", images=[shards[0].path])

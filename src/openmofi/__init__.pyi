@@ -15,9 +15,9 @@ from .knowledge import (
     union_kb as union_kb,
 )
 from .labeling.explain import Explanation as Explanation
-from .plugins.export.api import export as export
-from .plugins.reinforcement.api import reinforce as reinforce
+from .plugins.export.commands import export as export
+from .plugins.reinforcement.commands import reinforce as reinforce
 from .search import Index as Index
-from .training.outcome import Run as Run
+from .training.run import Run as Run
 
 __version__: str

@@ -366,7 +366,7 @@ def study_size(
     """
     lines = list(overrides)
     if encoder:
-        from openmofi.training.entity_head.over import over_encoder
+        from openmofi.training.recipe.rules import over_encoder
 
         lines = [*over_encoder(load_recipe(recipe, lines), encoder), *lines]
     if kb is not None:

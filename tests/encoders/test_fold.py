@@ -11,7 +11,7 @@ from torch import nn
 
 from openmofi.encoders.libraries.backbones import Lite0
 from openmofi.encoders.libraries.mobile import MobileText, MobileTextSettings, TextRepMixer
-from openmofi.encoders.networks.fold import fold_batch_norm, folded, image_probe, merge_branches
+from openmofi.encoders.networks import fold_batch_norm, folded, image_probe, merge_branches
 
 
 def trained(module: nn.Module, seed: int = 0) -> nn.Module:

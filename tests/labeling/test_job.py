@@ -323,8 +323,8 @@ def test_an_export_labels_as_its_original(small_world, small_encoder, labelled, 
     pytest.importorskip("onnxscript")
     pytest.importorskip("openvino")
     from openmofi.encoders import open_encoder
+    from openmofi.plugins.export import ExportSettings
     from openmofi.plugins.export.agreement import samples_of
-    from openmofi.plugins.export.export_settings import ExportSettings
     from openmofi.plugins.export.job import export_encoder
 
     spec, shards = f"openvino:{tmp_path / 'export'}", [str(small_world.shards)]

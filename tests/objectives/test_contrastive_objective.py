@@ -12,9 +12,8 @@ from scipy.special import log_expit, logsumexp
 from torch.nn.functional import normalize
 
 from openmofi.errors import UsageError
-from openmofi.objectives.contrastive import Contrastive, contrastive_loss
+from openmofi.objectives.contrastive import POSITIVES, Contrastive, Positives, contrastive_loss
 from openmofi.objectives.objective_settings import ContrastiveSettings
-from openmofi.objectives.pairwise import POSITIVES, Positives
 
 ROWS, DIM = 13, 5
 LOSSES = ("infonce", "sigmoid")

@@ -36,7 +36,7 @@ from openmofi.encoders.libraries.graphs import (
     digests,
 )
 from openmofi.encoders.tokens import WordPieceTokens
-from openmofi.plugins.export.onnx import write_onnx
+from openmofi.plugins.export.job import write_onnx
 
 DATA = Path(__file__).parents[2] / "src/openmofi/encoders/tiny"
 TABLES = Path(__file__).parents[2] / "src/openmofi/demo/data/kb"

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from openmofi.dataset.objects import Dataset, Labels
     from openmofi.engine import Progress
     from openmofi.knowledge import KnowledgeBase
-    from openmofi.training.outcome import Run
     from openmofi.training.recipe.schema import Recipe
+    from openmofi.training.run import Run
 
 
 @public()
@@ -60,13 +60,12 @@ def train(
     folders = {key: str(place_of(value)) for key, value in given.items() if value is not None}
     heads: Sequence[str] = ()
     if encoder:
-        from openmofi.training.entity_head.over import over_encoder
+        from openmofi.training.recipe.rules import over_encoder
 
         heads = over_encoder(load_recipe(recipe, changes=changes), encoder)
     loaded = load_recipe(recipe, heads, changes | folders)
     require_data(loaded)
-    from openmofi.training.outcome import Run
-    from openmofi.training.run import train
+    from openmofi.training.run import Run, train
 
     with shown_training(progress) as (watcher, shown):
         summary = train(

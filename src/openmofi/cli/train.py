@@ -49,7 +49,7 @@ def train(
 
     overrides = recipes.changes(changes, {"data.dataset": dataset, "data.kb": kb})
     if encoder and show:
-        from openmofi.training.entity_head.over import over_encoder
+        from openmofi.training.recipe.rules import over_encoder
 
         overrides = [*over_encoder(load_recipe(recipes.named(recipe), overrides), encoder), *overrides]
     recipes.recipe_to_train(

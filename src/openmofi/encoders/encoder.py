@@ -16,15 +16,14 @@ from openmofi.arrays import Array
 from openmofi.encoders.arrays import by_tokens, gathered, in_batches, normalised
 from openmofi.encoders.companions import Companions
 from openmofi.encoders.devices import RowLimit, autocast, check_precision, normalised_on
-from openmofi.encoders.preprocess import ImageInput, as_bytes, as_image, bounded, preprocess
+from openmofi.encoders.preprocess import ImageInput, Preprocessing, as_bytes, as_image, bounded, preprocess
 from openmofi.encoders.probe import compiled, in_precision, reopened, require_distinct
-from openmofi.encoders.protocol import Preprocessing
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import fingerprint
 
 if TYPE_CHECKING:
-    from openmofi.encoders.networks.heads import Head
-    from openmofi.encoders.networks.modules import Networks, OnArrays
+    from openmofi.encoders.heads import Head
+    from openmofi.encoders.networks import Networks, OnArrays
 
 _BATCH = 64
 _ImageTower = Callable[[Any], Array]
@@ -343,7 +342,7 @@ class Encoder:
                 f"The encoder {self.spec!r} cannot be compiled: its image tower is no network of PyTorch.",
                 "Leave out --compile.",
             )
-        from openmofi.encoders.networks.compiled import CompiledTower
+        from openmofi.encoders.networks import CompiledTower
 
         reopen = self.reopen and partial(compiled, self.reopen)
         return replace(

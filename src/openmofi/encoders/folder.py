@@ -30,15 +30,14 @@ from openmofi.arrays import Array
 from openmofi.encoders.arrays import normalised
 from openmofi.encoders.companions import CLASSES_FILE, FITTED_FILE, FOLDS_FILE, Companions
 from openmofi.encoders.encoder import Encoder, Heads
-from openmofi.encoders.networks.heads import Head, head_on_arrays
-from openmofi.encoders.preprocess import preprocessing_from_json
-from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.heads import Head, head_on_arrays
+from openmofi.encoders.preprocess import Preprocessing, preprocessing_from_json
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.extensions import extension_names
 from openmofi.storage import as_type, fingerprint, read_json, write_bytes, write_json
 
 if TYPE_CHECKING:
-    from openmofi.encoders.networks.modules import Networks
+    from openmofi.encoders.networks import Networks
 
 FORMAT_VERSION = 2
 SPEC_FILE, HEADS_FILE, WEIGHTS_FILE, TOKENIZER_FOLDER = (
@@ -271,7 +270,7 @@ def _networks(heads: Heads) -> Networks | None:
     base = heads.base.networks
     if base is None or (heads.text is not None and base.text is None):
         return None
-    from openmofi.encoders.networks.modules import Headed, Networks
+    from openmofi.encoders.networks import Headed, Networks
 
     image = Headed(base.image, heads.image, adapter=heads.adapter).eval()
     if heads.text is None or base.text is None:

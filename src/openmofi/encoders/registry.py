@@ -19,7 +19,7 @@ from openmofi.encoders.arrays import by_tokens, normalised
 from openmofi.encoders.devices import check_precision, device_named
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import SPEC_FILE, is_heads, open_heads, read_description
-from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.preprocess import Preprocessing
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.extensions import extension, extension_names
 from openmofi.storage import fingerprint

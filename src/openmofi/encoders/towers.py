@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openmofi.config.near import did_you_mean
-from openmofi.encoders.protocol import Preprocessing, Tokens
+from openmofi.encoders.preprocess import Preprocessing, Tokens
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.storage.foreign import guarded
 

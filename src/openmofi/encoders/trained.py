@@ -26,12 +26,10 @@ from openmofi.encoders.folder import (
     read_weights,
     write_description,
 )
+from openmofi.encoders.heads import Head, head_on_arrays
 from openmofi.encoders.libraries.checkpoints import first_line
-from openmofi.encoders.networks.fold import folded, image_probe
-from openmofi.encoders.networks.heads import Head, head_on_arrays
-from openmofi.encoders.networks.modules import Headed, Networks, OnArrays
-from openmofi.encoders.preprocess import preprocessing_from_json
-from openmofi.encoders.protocol import Preprocessing, Tokens
+from openmofi.encoders.networks import Headed, Networks, OnArrays, folded, image_probe
+from openmofi.encoders.preprocess import Preprocessing, Tokens, preprocessing_from_json
 from openmofi.encoders.towers import Trunk, rebuilt, stored_tokens
 from openmofi.errors import OpenMofiError
 from openmofi.storage import atomic_path, fingerprint

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,9 +15,12 @@ from torch import Tensor, nn
 
 from openmofi.config import deciding
 from openmofi.config.recipes import recipe_dict
-from openmofi.encoders import open_encoder
+from openmofi.dataset import build_dataset
+from openmofi.encoders import Encoder, open_encoder
 from openmofi.engine import Progress
 from openmofi.engine.protocol import Quiet
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.knowledge import KnowledgeBase
 from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.objectives.protocol import Batch
 from openmofi.storage import (
@@ -30,17 +33,13 @@ from openmofi.storage import (
     require_claimable,
     write_json,
 )
-from openmofi.training import tracking
+from openmofi.training import log as tracking
 from openmofi.training.checkpoint import Checkpoints
-from openmofi.training.classes import class_report, stuck_head
 from openmofi.training.data import TrainingData, open_data
-from openmofi.training.data.faults import UNDECODABLE
-from openmofi.training.distributed import Ranks, spread
-from openmofi.training.entity_head.over import dataset_of
-from openmofi.training.entity_head.results import FIGURES, PAGE, write_results
-from openmofi.training.evaluators import HeldOutEvaluator
-from openmofi.training.grad_cache import Forward
-from openmofi.training.log import LOG, Watcher
+from openmofi.training.data.plan import UNDECODABLE
+from openmofi.training.distributed import Ranks, spread, training_process
+from openmofi.training.evaluators import HeldOutEvaluator, class_report, stuck_head
+from openmofi.training.log import LOG, Watcher, read_log
 from openmofi.training.loop import Evaluation, NotFiniteError, train_loop
 from openmofi.training.model import (
     DualEncoder,
@@ -52,12 +51,12 @@ from openmofi.training.model import (
     start_from_labels,
 )
 from openmofi.training.model.towers import ModelInputs
-from openmofi.training.pages.curves import CLASSES, CURVES, write_curves
-from openmofi.training.process import training_process
 from openmofi.training.recipe.schema import EVALUATION_METRICS, Recipe
-from openmofi.training.state import RunState, build_optimizers, build_terms, logit_scale
+from openmofi.training.report import CLASSES, CURVES, FIGURES, PAGE, write_curves, write_results
+from openmofi.training.state import Forward, RunState, build_optimizers, build_terms, logit_scale
 
 ENCODER = "encoder"
+_BUILT = ".dataset"
 KIND = "run"
 OUTPUTS = Outputs(
     (
@@ -168,6 +167,32 @@ def _built(recipe: Recipe, out: Path, ranks: Ranks, *, restart: bool) -> Recipe:
     with ranks.first_before_others():
         built = dataset_of(recipe.data.dataset, recipe.data.kb, out, restart=restart and ranks.first)
     return replace(recipe, data=replace(recipe.data, dataset=str(built)))
+
+
+def dataset_of(labels: str | Path, kb: str | Path | None, out: str | Path, *, restart: bool = False) -> Path:
+    """A dataset: `labels` itself, or one that is built of a label job in the run's folder.
+
+    Args:
+        labels: folder of `openmofi label`, or of `openmofi dataset build`.
+        kb: knowledge base, for the names of entities.
+        out: folder of the run.
+        restart: build it anew.
+
+    Raises:
+        UsageError: the folder holds neither.
+        OpenMofiError: it is missing or not finished, or no label passes the filters.
+    """
+    kind = read_manifest(labels).kind
+    if kind == "dataset":
+        return Path(labels)
+    if kind != "labels":
+        raise UsageError(
+            f"{labels} holds {kind!r}, neither labels nor a dataset.",
+            "Give what `openmofi label` or `openmofi dataset build` wrote.",
+        )
+    folder = Path(out) / _BUILT
+    build_dataset(labels, folder, kb=KnowledgeBase.open(kb) if kb else None, report=False, restart=restart)
+    return folder
 
 
 def _opened(recipe: Recipe, inputs: ModelInputs, out: Path, ranks: Ranks, progress: Progress) -> TrainingData:
@@ -300,3 +325,41 @@ def _forward(recipe: Recipe, device: torch.device, model: nn.Module) -> Forward:
         return embeddings
 
     return forward
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `openmofi train` left in a folder.
+
+    Attributes:
+        path: the folder: `manifest.json`, `log.jsonl`, `checkpoints/`, `encoder/`.
+        summary: `steps`, the last means of the log (`metrics`), and the best checkpoint where there is one.
+    """
+
+    path: Path
+    summary: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """A run of an earlier session.
+
+        Raises:
+            OpenMofiError: there is none, it is damaged, or it is not finished.
+        """
+        manifest = read_manifest(path, KIND)
+        if not manifest.finished:
+            raise OpenMofiError(f"The run {path} is not finished.", "Go on with it: train with resume.")
+        return cls(Path(path), manifest.counts)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The trained encoder, opened once, on the CPU; `run.encoder.to("cuda")` is it elsewhere.
+
+        Raises:
+            OpenMofiError: it is missing or damaged.
+        """
+        return open_encoder(f"run:{self.path / ENCODER}")
+
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of `log.jsonl`: `step` and the means of an interval."""
+        return read_log(self.path)

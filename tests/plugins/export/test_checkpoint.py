@@ -13,11 +13,11 @@ from transformers import AutoImageProcessor, AutoModel, AutoModelForImageClassif
 
 from openmofi.encoders import open_encoder
 from openmofi.encoders.folder import save_heads
-from openmofi.encoders.networks.heads import Head
+from openmofi.encoders.heads import Head
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.plugins.export import ExportSettings
 from openmofi.plugins.export.agreement import Samples
 from openmofi.plugins.export.checkpoint import CARD, OUTPUTS, CardFacts, Metric, export_checkpoint, read_metrics
-from openmofi.plugins.export.export_settings import ExportSettings
 
 from ...encoders.conftest import SIZE, TEXTS, drawn_image
 

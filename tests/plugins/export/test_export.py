@@ -9,8 +9,8 @@ import pytest
 
 from openmofi.encoders import open_encoder
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
+from openmofi.plugins.export import ExportSettings
 from openmofi.plugins.export.agreement import Agreement, Samples, agreement, samples_of
-from openmofi.plugins.export.export_settings import ExportSettings
 
 from ...encoders.conftest import SIZE, TEXTS, drawn_image
 
@@ -155,7 +155,7 @@ def test_a_network_without_linear_layers_is_not_made_int8(tmp_path):
 
 
 def test_great_weights_lie_beside_the_graph(tmp_path, monkeypatch):
-    monkeypatch.setattr("openmofi.plugins.export.onnx._WHOLE", 0)
+    monkeypatch.setattr("openmofi.plugins.export.job._WHOLE", 0)
     encoder = open_encoder("timm:test_byobnet/none?size=32")
     export_encoder(encoder, tmp_path / "out", ExportSettings(), SAMPLES)
     shutil.move(tmp_path / "out", tmp_path / "moved")

@@ -8,7 +8,7 @@ import pytest
 
 from openmofi.encoders import Head, open_encoder, save_heads
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.plugins.export.export_settings import ExportSettings
+from openmofi.plugins.export import ExportSettings
 
 from .test_export import SAMPLES, check_equal, pixels_of
 

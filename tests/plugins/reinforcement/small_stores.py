@@ -9,9 +9,8 @@ import pyarrow as pa
 from openmofi.encoders import BACKBONE, Head, Preprocessing, open_encoder, save_heads
 from openmofi.plugins.reinforcement import TRANSFORM_VERSION, Augmentation, ReinforceSettings, Teacher, TeacherSpec
 from openmofi.plugins.reinforcement.augmentation import OPS
-from openmofi.plugins.reinforcement.entity_scores import ENTITIES_FILE
-from openmofi.plugins.reinforcement.precision import encode, normalised
-from openmofi.plugins.reinforcement.table import KIND, Sample, shard_path, shard_table, write_shard
+from openmofi.plugins.reinforcement.table import KIND, Sample, encode, normalised, shard_path, shard_table, write_shard
+from openmofi.plugins.reinforcement.teachers import ENTITIES_FILE
 from openmofi.schema import LABELS, PairStatus
 from openmofi.storage import Shard, claim_folder, file_fingerprint, finish_manifest, write_table
 

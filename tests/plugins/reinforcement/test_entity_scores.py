@@ -13,7 +13,7 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.texts import entity_text
 from openmofi.pairs import read_pairs
 from openmofi.plugins.reinforcement import Knowledge, ReinforceSettings, TeacherSpec, reinforce
-from openmofi.plugins.reinforcement.entity_scores import top_entities
+from openmofi.plugins.reinforcement.teachers import top_entities
 
 TEACHER = (TeacherSpec("sample", 20.0),)
 

@@ -151,7 +151,7 @@ def test_teachers_over_one_backbone_look_and_read_once(
     store, shards, teachers, small_encoder, labelled, small_world, tmp_path, monkeypatch
 ):
     from openmofi.encoders.libraries.backbones import MiniLM
-    from openmofi.encoders.networks.modules import OnArrays
+    from openmofi.encoders.networks import OnArrays
 
     shutil.copytree(small_encoder.removeprefix("run:"), tmp_path / "twin")
     looks, reads = [], []

@@ -12,8 +12,8 @@ from scipy.special import softmax
 
 from openmofi.config.fields import field_types
 from openmofi.errors import UsageError
-from openmofi.plugins.reinforcement.precision import PRECISIONS, affinity_fidelity, decode, encode, normalised, stored
 from openmofi.plugins.reinforcement.reinforce_settings import ReinforceSettings
+from openmofi.plugins.reinforcement.table import PRECISIONS, affinity_fidelity, decode, encode, normalised, stored
 from openmofi.plugins.reinforcement.teachers import TeacherSpec
 
 vectors = arrays(

@@ -17,7 +17,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.pairs import Record, read_pairs, write_tar
 from openmofi.storage import Shard, write_table
 from openmofi.training.data import open_data
-from openmofi.training.data import pairs as pairs_module
+from openmofi.training.data import rows as pairs_module
 from openmofi.training.model.towers import ModelInputs
 from openmofi.training.recipe.schema import DataSettings
 

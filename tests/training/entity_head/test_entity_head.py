@@ -13,11 +13,11 @@ from torch.nn.functional import normalize
 import openmofi
 from openmofi.encoders import BACKBONE, open_encoder
 from openmofi.errors import UsageError
-from openmofi.training.entity_head.over import dataset_of, over_encoder
-from openmofi.training.entity_head.results import measure, thirds_of
 from openmofi.training.model import build_model, inputs_of
-from openmofi.training.recipe.rules import load_recipe
+from openmofi.training.recipe.rules import load_recipe, over_encoder
 from openmofi.training.recipe.schema import ModelSettings
+from openmofi.training.report import measure, thirds_of
+from openmofi.training.run import dataset_of
 
 SETTINGS = [
     "run.steps=12",

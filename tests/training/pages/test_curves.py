@@ -3,7 +3,7 @@
 import json
 import re
 
-from openmofi.training.pages.curves import CLASSES, CURVES, measured, panels_of, write_curves
+from openmofi.training.report import CLASSES, CURVES, measured, panels_of, write_curves
 
 
 def line(step, **values):

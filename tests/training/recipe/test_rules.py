@@ -108,7 +108,7 @@ def test_the_choices_are_those_that_there_were():
 
 
 def test_contrastive_names_are_those_of_the_objective():
-    from openmofi.objectives.pairwise import PAIRWISE, POSITIVES
+    from openmofi.objectives.contrastive import PAIRWISE, POSITIVES
 
     assert CHOICES["objectives.contrastive.loss"] == tuple(PAIRWISE)
     assert CHOICES["objectives.contrastive.positives"] == tuple(POSITIVES)

@@ -18,9 +18,8 @@ from openmofi.arrays import Array
 from openmofi.encoders.arrays import by_tokens, numpy_of, padded, weights_fingerprint
 from openmofi.encoders.devices import on_device
 from openmofi.encoders.encoder import Encoder, Towers
-from openmofi.encoders.networks.fold import fold_batch_norm
-from openmofi.encoders.networks.modules import Networks, OnArrays
-from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.networks import Networks, OnArrays, fold_batch_norm
+from openmofi.encoders.preprocess import Preprocessing
 from openmofi.encoders.tokens import TOKENIZER_FILE, WordPieceTokens
 from openmofi.encoders.towers import Trunk
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError

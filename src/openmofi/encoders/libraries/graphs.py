@@ -29,8 +29,7 @@ from openmofi.encoders.companions import Companions
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.folder import SPEC_FILE, TOKENIZER_FOLDER, Side, write_description
 from openmofi.encoders.libraries.checkpoints import first_line
-from openmofi.encoders.preprocess import preprocessing_from_json
-from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.preprocess import Preprocessing, preprocessing_from_json
 from openmofi.engine.protocol import cores
 from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.extensions import extension

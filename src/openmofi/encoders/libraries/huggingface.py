@@ -18,9 +18,8 @@ from torch import nn
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.checkpoints import VOCABULARIES, has_vocabulary, loading
-from openmofi.encoders.libraries.huggingface_preprocessing import read_preprocessing
-from openmofi.encoders.networks.modules import Called, Networks, OnArrays, on_tokens, pooled
-from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.networks import Called, Networks, OnArrays, on_tokens, pooled
+from openmofi.encoders.preprocess import Preprocessing, read_preprocessing
 from openmofi.encoders.tokens import HuggingFaceTokens, opened_tokenizer
 from openmofi.encoders.towers import Trunk
 from openmofi.errors import OpenMofiError, UsageError

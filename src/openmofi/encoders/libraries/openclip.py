@@ -29,9 +29,8 @@ from openmofi.encoders.libraries.openclip_sources import (
     source_of,
     tokenizer_folder,
 )
-from openmofi.encoders.networks.modules import Called, Networks, OnArrays
-from openmofi.encoders.preprocess import checked, three
-from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.networks import Called, Networks, OnArrays
+from openmofi.encoders.preprocess import Preprocessing, checked, three
 from openmofi.encoders.tokens import OpenClipTokens
 from openmofi.encoders.towers import Trunk
 from openmofi.errors import OpenMofiError, UsageError

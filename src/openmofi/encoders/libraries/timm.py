@@ -13,9 +13,8 @@ import torch
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder, Towers
 from openmofi.encoders.libraries.checkpoints import WEIGHT_FILES, first_line, loading
-from openmofi.encoders.networks.modules import Networks, OnArrays
-from openmofi.encoders.preprocess import checked, three
-from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.networks import Networks, OnArrays
+from openmofi.encoders.preprocess import Preprocessing, checked, three
 from openmofi.encoders.towers import Trunk, options_of
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging

@@ -16,8 +16,8 @@ import msgspec
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.libraries.checkpoints import VOCABULARIES
 from openmofi.errors import OpenMofiError
+from openmofi.plugins.export import ExportSettings
 from openmofi.plugins.export.agreement import Agreement, Samples, compared
-from openmofi.plugins.export.export_settings import ExportSettings
 from openmofi.plugins.export.job import check_loss, move
 from openmofi.storage import Outputs, claimed, finish_manifest, package_versions, read_json
 from openmofi.storage.atomic import temporary_folder, write_error

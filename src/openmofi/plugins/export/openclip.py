@@ -16,7 +16,7 @@ from torch import nn
 
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.libraries.openclip_sources import ModelSource, folder_source, is_folder, source_of
-from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.preprocess import Preprocessing
 from openmofi.errors import UsageError
 from openmofi.plugins.export.sides import (
     Affine,

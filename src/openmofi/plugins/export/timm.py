@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from openmofi.encoders.encoder import Encoder
-from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.preprocess import Preprocessing
 from openmofi.errors import UsageError
 from openmofi.plugins.export.sides import Opened, Side, batched, linear, side_of
 from openmofi.quiet import quiet_logging

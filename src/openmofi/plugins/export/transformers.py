@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from openmofi.encoders.encoder import Encoder
-from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.preprocess import Preprocessing
 from openmofi.encoders.tokens import HuggingFaceTokens
 from openmofi.errors import UsageError
 from openmofi.plugins.export.sides import Affine, Opened, Side, batched, into_projection, side_of

@@ -11,10 +11,9 @@ from .reinforce_settings import (
     ReinforceSettings as ReinforceSettings,
     TeacherSpec as TeacherSpec,
 )
-from .precision import tune_scale as tune_scale
-from .table import KIND as KIND
 from .teachers import (
     Teacher as Teacher,
     parse_specs as parse_specs,
     parse_teachers as parse_teachers,
+    tune_scale as tune_scale,
 )

@@ -26,10 +26,15 @@ from openmofi.pairs import ReadSettings
 from openmofi.pairs.read import job_of
 from openmofi.plugins.reinforcement.augmentation import OPS, TRANSFORM_VERSION
 from openmofi.plugins.reinforcement.captioner import captioner_fingerprint
-from openmofi.plugins.reinforcement.entity_scores import ENTITIES_FILE, accepted_ids, prepare_entities
 from openmofi.plugins.reinforcement.reinforce_settings import ReinforceSettings
 from openmofi.plugins.reinforcement.table import KIND, MEASURED
-from openmofi.plugins.reinforcement.teachers import Teacher, open_teachers
+from openmofi.plugins.reinforcement.teachers import (
+    ENTITIES_FILE,
+    Teacher,
+    accepted_ids,
+    open_teachers,
+    prepare_entities,
+)
 from openmofi.plugins.reinforcement.work import ReinforceStage
 from openmofi.schema import PairStatus
 from openmofi.storage import Outputs, Shard, claimed, file_fingerprint, finish_manifest

@@ -15,9 +15,7 @@ from torch.nn.functional import embedding, log_softmax, normalize, softmax
 
 from openmofi.errors import UsageError
 from openmofi.objectives.collectives import gather, gather_with_gradient, sum_over_ranks, world_size
-from openmofi.objectives.margin_softmax import MarginSoftmax
-from openmofi.objectives.objective_settings import ReinforcedSettings
-from openmofi.objectives.pairwise import (
+from openmofi.objectives.contrastive import (
     LogitScale,
     PairRows,
     Positives,
@@ -25,6 +23,8 @@ from openmofi.objectives.pairwise import (
     mean_over_ranks,
     sum_over_chunks,
 )
+from openmofi.objectives.margin_softmax import MarginSoftmax
+from openmofi.objectives.objective_settings import ReinforcedSettings
 from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult, Replicated
 
 

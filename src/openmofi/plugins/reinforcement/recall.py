@@ -19,11 +19,9 @@ from openmofi.arrays import Floats, Ints
 from openmofi.encoders.preprocess import checked
 from openmofi.errors import OpenMofiError
 from openmofi.plugins.reinforcement.augmentation import OPS, TRANSFORM_VERSION, Augmentation
-from openmofi.plugins.reinforcement.entity_scores import read_entities
-from openmofi.plugins.reinforcement.precision import decode, normalised
 from openmofi.plugins.reinforcement.reinforce_settings import AugmentSettings
-from openmofi.plugins.reinforcement.table import KIND, PARTS, shard_path
-from openmofi.plugins.reinforcement.teachers import Teacher
+from openmofi.plugins.reinforcement.table import KIND, PARTS, decode, normalised, shard_path
+from openmofi.plugins.reinforcement.teachers import Teacher, read_entities
 from openmofi.schema import PairStatus
 from openmofi.storage import Manifest, Shard, as_type, read_manifest
 

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import chain, count
+from itertools import chain, count, islice
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.special import logsumexp
 
 from openmofi.arrays import Array
+from openmofi.dataset.tables import Folder, Judged
 from openmofi.encoders import Encoder, Preprocessing, open_encoder
-from openmofi.errors import UsageError
+from openmofi.encoders.probe import FittedScale, fit_scale
+from openmofi.engine import Engine, LocalEngine, Progress, Quiet
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.features.entities import embed_entities
+from openmofi.knowledge import KnowledgeBase
+from openmofi.knowledge.texts import DEFAULT_TEMPLATE
+from openmofi.pairs import ImageRefused, ReadSettings, decode_image, read_pairs
 from openmofi.plugins.reinforcement.reinforce_settings import TeacherSpec
+from openmofi.schema import PairStatus
+from openmofi.storage import Shard, read_parquet, write_table
 
 LEAST_SCALE = 5.0
 """A teacher with a smaller scale is refused: softmax(1.0 · cosines) is nearly uniform over any batch, and a student
@@ -168,3 +183,150 @@ def _name(spec: str, taken: Sequence[str]) -> str:
     parts = [part for part in spec.rpartition(":")[2].split("/") if part not in ("", ".", "..")]
     name = "-".join(parts[-2:]) or "teacher"
     return next(unique for unique in chain([name], (f"{name}-{number}" for number in count(2))) if unique not in taken)
+
+
+# Encoders are saved without the head that they were trained with, so that a teacher knows an entity by its text, as in
+# the label job.
+
+ENTITIES_FILE = "entities.parquet"
+"""Of a store with entity scores: the column `id`, sorted; a stored entity is a row of it."""
+
+_ENTITIES = pa.schema([("id", pa.string())])
+Scores = tuple[NDArray[np.int32], NDArray[np.float16]]
+
+
+def accepted_ids(labels: Folder, count: int) -> list[str]:
+    """Identifiers, sorted, of the entities that the labels of any shard accept.
+
+    Raises:
+        UsageError: there are fewer than `count`.
+        OpenMofiError: a label file cannot be read.
+    """
+    ids: set[str] = set()
+    for shard in labels.shards:
+        judged = Judged.of(labels.read(shard, ["mentions", "entities"]))
+        ids.update(judged.entity.filter(pa.array(judged.accepted)).to_pylist())
+    if len(ids) < count:
+        raise UsageError(
+            f"{labels.path} accepts {len(ids)} entities, fewer than --entity-scores {count}.",
+            f"Set --entity-scores to {len(ids)} at most.",
+        )
+    return sorted(ids)
+
+
+def prepare_entities(
+    ids: Sequence[str],
+    labels: Folder,
+    kb: KnowledgeBase,
+    encoders: Sequence[Encoder],
+    out: str | Path,
+    engine: Engine,
+    progress: Progress,
+) -> None:
+    """Write `ENTITIES_FILE`, and embed the entities' texts into `OUT/entities`, which workers read.
+
+    Raises:
+        OpenMofiError: a file cannot be written.
+    """
+    write_table(f"{out}/{ENTITIES_FILE}", pa.table({"id": ids}, _ENTITIES))
+    for encoder in encoders:
+        embed_entities(kb, encoder, ids, entity_template(labels), out, engine, progress)
+
+
+def entity_template(labels: Folder) -> str:
+    """The label job's template of entity texts."""
+    return str(labels.manifest.settings.get("selection", {}).get("template", DEFAULT_TEMPLATE))
+
+
+def read_entities(store: str | Path) -> tuple[str, ...]:
+    """Identifiers of the entities that a store has scores of.
+
+    Raises:
+        OpenMofiError: the file is missing or damaged.
+    """
+    table = read_parquet(f"{store}/{ENTITIES_FILE}", _ENTITIES, hint="Remove the store and make it again.")
+    return tuple(table["id"].to_pylist())
+
+
+def entity_vectors(labels: Folder, kb: KnowledgeBase, encoder: Encoder, out: str | Path) -> Array:
+    """(C, dim) float32, L2-normalised: of the texts of a store's entities, which `prepare_entities` embedded."""
+    embedded = embed_entities(kb, encoder, read_entities(out), entity_template(labels), out, LocalEngine(), Quiet())
+    return encoder.project_texts(embedded.features)
+
+
+def top_entities(images: Array, entities: Array, scale: float, count: int) -> Scores:
+    """A teacher's likeliest entities and their probabilities.
+
+    Args:
+        images: (n, dim) float32, L2-normalised.
+        entities: (C, dim), likewise; C ≥ `count`.
+        scale: the teacher's factor on cosines.
+        count: entities kept.
+
+    Returns:
+        (n, count) int32 rows of `entities`, by falling probability, equal ones by row; and (n, count) float16: their
+        softmax(scale · images · entitiesᵀ) over all C.
+    """
+    logits = scale * (images @ entities.T)
+    # In order of the rows first, so that the stable sort keeps that order among equals.
+    rows = np.sort(np.argpartition(-logits, count - 1, axis=1)[:, :count], axis=1)
+    kept = np.take_along_axis(logits, rows, axis=1)
+    order = np.argsort(-kept, axis=1, kind="stable")
+    share = np.exp(np.take_along_axis(kept, order, axis=1) - logsumexp(logits, axis=1, keepdims=True))
+    return np.take_along_axis(rows, order, axis=1).astype(np.int32), share.astype(np.float16)
+
+
+_LEAST_PAIRS = 16
+_FORWARD = 64
+
+
+def tune_scale(
+    shards: Sequence[Shard],
+    spec: str,
+    *,
+    pairs: int = 4096,
+    batch: int = 256,
+    seed: int = 0,
+    read: ReadSettings = ReadSettings(),
+    device: str = "cpu",
+) -> FittedScale:
+    """Find a teacher's scale on pairs that it was not trained on.
+
+    Args:
+        shards: of held-out pairs; the first `pairs` usable ones of distinct texts are taken, since of two pairs of
+            one text neither is wrong for the other.
+        spec: the teacher.
+        pairs: how many, at most.
+        batch: pairs a softmax runs over.
+        seed: of the batches.
+        read: how the shards are read.
+        device: where the teacher works, see `openmofi.encoders.open_encoder`.
+
+    Raises:
+        OpenMofiError: too few pairs can be used, or the encoder cannot compare images with texts.
+    """
+    encoder = open_encoder(spec, device=device)
+    encoder.require_comparison()
+    image_parts, text_parts = [], []
+    usable = islice(_usable(shards, read), pairs)
+    while portion := list(islice(usable, _FORWARD)):
+        pixels = np.stack([encoder.preprocess(image) for image, _ in portion])
+        image_parts.append(encoder.project_images(encoder.image_features(pixels)))
+        text_parts.append(encoder.embed_texts([text for _, text in portion]))
+    count = sum(map(len, image_parts))
+    if count < _LEAST_PAIRS:
+        raise OpenMofiError(
+            f"{count} pairs of distinct texts can be used; a scale needs {_LEAST_PAIRS}.", "Give more held-out pairs."
+        )
+    return fit_scale(np.concatenate(image_parts), np.concatenate(text_parts), batch=batch, seed=seed)
+
+
+def _usable(shards: Sequence[Shard], read: ReadSettings) -> Iterator[tuple[Image.Image, str]]:
+    """Images and texts of usable pairs of distinct texts."""
+    seen: set[str] = set()
+    for pair in chain.from_iterable(read_pairs(shard, read) for shard in shards):
+        if pair.status == PairStatus.OK and pair.image is not None and pair.text not in seen:
+            with suppress(ImageRefused):
+                image = decode_image(pair.image)
+                seen.add(pair.text)
+                yield image, pair.text

@@ -28,19 +28,20 @@ from openmofi.pairs import ImageRefused, ReadSettings, decode_image, read_pairs
 from openmofi.pairs.images.scaled import ScaledImage
 from openmofi.plugins.reinforcement.augmentation import draw_augmentation, drawing, image_hash
 from openmofi.plugins.reinforcement.captioner import Captioner, accepted_entities, entity_captions, open_captioner
-from openmofi.plugins.reinforcement.entity_scores import entity_vectors, top_entities
-from openmofi.plugins.reinforcement.precision import PRECISIONS, affinity_fidelity, encode
 from openmofi.plugins.reinforcement.reinforce_settings import ReinforceSettings
 from openmofi.plugins.reinforcement.table import (
     MEASURED,
     PARTS,
+    PRECISIONS,
     Sample,
     StoreStatus,
+    affinity_fidelity,
+    encode,
     shard_path,
     shard_table,
     write_shard,
 )
-from openmofi.plugins.reinforcement.teachers import SharedBackbones, Teacher
+from openmofi.plugins.reinforcement.teachers import SharedBackbones, Teacher, entity_vectors, top_entities
 from openmofi.schema import LabelStatus, Pair, PairStatus
 from openmofi.storage import Shard
 

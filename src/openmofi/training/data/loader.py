@@ -15,20 +15,16 @@ from openmofi.arrays import Ints
 from openmofi.errors import UsageError
 from openmofi.pairs.index import ImageBytes
 from openmofi.storage import Shard
-from openmofi.training.data.augmentation import (
+from openmofi.training.data.features import StoredArray, TextFeatures
+from openmofi.training.data.images import (
     NO_AUGMENTATION,
     StoredAugmentation,
     TrainingImages,
     UndecodableError,
 )
-from openmofi.training.data.faults import GREY, Faults, Refused, other_row, replaced
-from openmofi.training.data.hard_negatives import HardNegatives
-from openmofi.training.data.held_out import HeldOut
-from openmofi.training.data.locked_features import TextFeatures
-from openmofi.training.data.plan import Plan, SequencePlan
-from openmofi.training.data.rows import Rows, padded_labels
-from openmofi.training.data.stored import StoredArray
-from openmofi.training.data.texts import TextPlan, text_id
+from openmofi.training.data.plan import GREY, Faults, Plan, Refused, SequencePlan, other_row, replaced
+from openmofi.training.data.rows import HeldOut, Rows, padded_labels
+from openmofi.training.data.texts import HardNegatives, TextPlan, text_id
 from openmofi.training.data.workers import Made, made_by_workers
 from openmofi.training.model.towers import ModelInputs
 

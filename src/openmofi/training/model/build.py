@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from openmofi.arrays import Array
 from openmofi.encoders import Encoder, Head, open_encoder, save_heads
 from openmofi.encoders.folder import Side
-from openmofi.encoders.protocol import Tokens
+from openmofi.encoders.preprocess import Tokens
 from openmofi.encoders.towers import Trunk, image_preprocessing, image_trunk, text_tokens, text_trunk
 from openmofi.encoders.trained import save_trained_encoder
 from openmofi.errors import UsageError
