@@ -1,4 +1,6 @@
-"""Whether an encoder tells things apart at all: a few texts and a few images, which must not embed alike.
+"""Measures of an encoder: whether it tells things apart at all, and the logit scale that its checkpoint lacks.
+
+At all: a few texts and a few images, which must not embed alike.
 
 A tokenizer without its vocabulary, weights that do not belong to the model, or a training that has collapsed open
 without an error, and then every label is chance. What is asked is little (a checkpoint with random weights answers it),

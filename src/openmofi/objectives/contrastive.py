@@ -1,4 +1,4 @@
-"""Contrastive losses between images and texts; pairs of one entity are not negatives of each other."""
+"""Contrastive losses of images and texts, InfoNCE and sigmoid; pairs of one entity are no negatives of each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranks: joining the process group that `torchrun` describes, and spreading the towers over it."""
+"""Ranks: joining the process group that `torchrun` describes, spreading the towers over it; settings of the process."""
 
 from __future__ import annotations
 

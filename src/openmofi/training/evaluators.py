@@ -1,4 +1,4 @@
-"""Evaluators: what the loop measures every few steps, which chooses the best checkpoint and an early end.
+"""Evaluators: what the loop measures every few steps, which chooses the best checkpoint; accuracy by class.
 
 A hook of the loop, as in big_vision (https://github.com/google-research/big_vision, `evaluators/`). Encoders are
 measured on held-out rows by the metrics of `openmofi.evaluation`. Training is not disturbed: a copy of the towers

@@ -1,4 +1,4 @@
-"""The log of a run: means over the steps of an interval, written to `log.jsonl` and to trackers."""
+"""The log of a run, written to `log.jsonl` and to trackers: TensorBoard is here, packages add others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training loop. What is trained, on what and by which losses is not its business."""
+"""The training loop and the meter of its scalars. What is trained, and by which losses, is not its business."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The learning curves of a run, as a page: `curves.html`."""
+"""Pages of a run: its learning curves (`curves.html`), and what a head does with new entities (`report.html`)."""
 
 from __future__ import annotations
 

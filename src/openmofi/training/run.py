@@ -1,4 +1,4 @@
-"""A training run from a recipe to an encoder."""
+"""A training run from a recipe to an encoder, and a finished run as an object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run learns: its loss terms and optimisers, and everything as named tensors, which a checkpoint holds."""
+"""What a run learns: loss terms, optimisers and all named tensors; a step's gradients, through micro-batches."""
 
 from __future__ import annotations
 

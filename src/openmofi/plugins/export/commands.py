@@ -1,4 +1,4 @@
-"""`openmofi export`: graphs and checkpoints, checked against the original."""
+"""`openmofi.export` and `openmofi export`: graphs and checkpoints, checked against the original."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`openmofi reinforce`."""
+"""`openmofi.reinforce` and `openmofi reinforce`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A shard of the store: one uncompressed Arrow file, memory-mapped, rows as in the shard of pairs.
+"""A shard of the store: one uncompressed Arrow file, memory-mapped, rows as in the shard of pairs; its embeddings.
 
 Columns: `key`, `status` (a `PairStatus` or a `StoreStatus`), `width`, `height`, `hash` of the image; `crop` (4
 float64 an augmentation), `flip`, `op` and `magnitude` (positions in `OPS` and signed values); `texts`, the synthetic

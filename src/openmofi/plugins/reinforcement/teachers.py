@@ -1,4 +1,4 @@
-"""Teachers: encoders whose knowledge of a dataset is stored, each with its own scale of similarities."""
+"""Teachers: encoders whose knowledge of a dataset is stored, each with its own scale; the entities that they see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features of a locked image encoder for every row of a dataset, computed once."""
+"""Features of locked encoders for every row and text of a dataset, computed once and kept as mapped arrays."""
 
 from __future__ import annotations
 

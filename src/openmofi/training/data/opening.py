@@ -1,4 +1,4 @@
-"""Opens a dataset to train on: checks it, locates its images, computes features of locked encoders."""
+"""Opens a dataset to train on: checks it and its shards, locates its images, computes features of locked encoders."""
 
 from __future__ import annotations
 

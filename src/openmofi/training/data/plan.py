@@ -1,4 +1,4 @@
-"""Which rows a step takes: a pure function of the seed and the step, whatever the number of ranks and workers."""
+"""Which rows a step takes, by the seed and the step alone; which others stand for images that cannot be decoded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of a dataset with the places of their images, as one memory-mapped Arrow file that all processes share."""
+"""The rows of a dataset as one memory-mapped file that all processes share, and which of them are held out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text of a sample: the pair's own, or its entity's in a template."""
+"""The text of a sample: the pair's own, or its entity's in a template; texts that are easily taken for it."""
 
 from __future__ import annotations
 

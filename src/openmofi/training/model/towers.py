@@ -1,4 +1,4 @@
-"""Two towers side by side: a trunk, which may be a locked encoder's features, and a head on top."""
+"""Two towers side by side, each a trunk (or a locked encoder's features) and a head; a start of heads from labels."""
 
 from __future__ import annotations
 

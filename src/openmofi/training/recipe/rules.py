@@ -1,4 +1,4 @@
-"""Which settings of a recipe need each other, and reading a recipe by those rules."""
+"""Reading a recipe: which settings need each other, and what an encoder under it says of them (`--encoder`)."""
 
 from __future__ import annotations
 
