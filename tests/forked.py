@@ -34,7 +34,7 @@ LOADED = [
     "openmofi.plugins.reinforcement.job",
     "openmofi.training.run",
     "openmofi.plugins.fusion.training.run",
-    "openmofi.encoders.libraries.backbones",
+    "openmofi.plugins.backbones.networks",
     "openmofi.encoders.libraries.huggingface",
     "openmofi.api.evaluation",
     "openmofi.encoders.custom",

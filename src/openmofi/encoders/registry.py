@@ -249,7 +249,6 @@ def _open_library(module: str, name: str, spec: str, rest: str, device: str, _ba
 
 
 _OPENERS: dict[str, Callable[[str, str, str, Sequence[Encoder]], Encoder]] = {
-    "backbone": partial(_open_library, "backbones", "open_backbones"),
     "hf": partial(_open_library, "huggingface", "open_huggingface"),
     "mofi": partial(_open_library, "huggingface", "open_mofi"),
     "open_clip": partial(_open_library, "openclip", "open_open_clip"),

@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 from openmofi.config.near import did_you_mean
 from openmofi.encoders.preprocess import Preprocessing, Tokens
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
+from openmofi.extensions import extension, extension_names
 from openmofi.storage.foreign import guarded
 
 if TYPE_CHECKING:
     import torch
 
-_LIBRARIES = "openmofi.encoders.libraries"
-_IMAGE = {"timm": "timm", "open_clip": "openclip", "hf": "huggingface", "backbone": "backbones"}
-_TEXT = {"open_clip": "openclip", "hf": "huggingface", "mobile": "mobile"}
+_IMAGE, _TEXT = "image_towers", "text_towers"
+"""Groups of entry points: a package names a module with the functions of those in `libraries`, such as `rebuilt`."""
+_MODULES = {
+    _IMAGE: {"timm": "timm", "open_clip": "openclip", "hf": "huggingface"},
+    _TEXT: {"open_clip": "openclip", "hf": "huggingface"},
+}
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,10 @@ def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
     Raises:
         OpenMofiError: the description cannot be parsed, or the installed library has no such model.
     """
-    kind, modules = architecture.get("kind"), {**_IMAGE, **_TEXT}
-    if kind not in modules:
+    kind = architecture.get("kind")
+    module = _module_of(_IMAGE, str(kind)) or _module_of(_TEXT, str(kind))
+    if module is None:
         raise OpenMofiError(f"Unknown kind of tower {kind!r}.", "Use the version of OpenMOFI that wrote it.")
-    module = importlib.import_module(f"openmofi.encoders.libraries.{modules[str(kind)]}")
     try:
         with guarded(f"The tower {kind}:{architecture.get('name', '')}"):
             trunk: Trunk = module.rebuilt(architecture)
@@ -108,7 +112,7 @@ def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
 
 def stored_tokens(architecture: Mapping[str, Any], folder: Path) -> Tokens:
     """The tokenizer of an architecture, whose files, where it has any, are in `folder`."""
-    module = importlib.import_module(f"openmofi.encoders.libraries.{_TEXT[str(architecture['kind'])]}")
+    module = _module_of(_TEXT, str(architecture["kind"]))
     with guarded(f"The tokenizer in {folder}"):
         tokens: Tokens = module.stored_tokens(architecture, folder)
     return tokens
@@ -128,14 +132,23 @@ def options_of(spec: str, rest: str, names: Sequence[str], hint: str) -> tuple[s
     return location, {key: int(value) for key, _, value in pairs}
 
 
-def _module(spec: str, kinds: Mapping[str, str]) -> tuple[Any, str]:
+def _module_of(group: str, kind: str) -> Any:
+    """The module of a kind of tower; `None` where there is none."""
+    if kind not in _MODULES[group]:
+        return extension(group, kind)
+    try:
+        return importlib.import_module(f"openmofi.encoders.libraries.{_MODULES[group][kind]}")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(error.name or "torch", "torch") from error
+
+
+def _module(spec: str, group: str) -> tuple[Any, str]:
     kind, _, rest = spec.partition(":")
-    if kind not in kinds or not rest:
+    module = _module_of(group, kind) if rest else None
+    if module is None:
+        kinds = [*_MODULES[group], *extension_names(group)]
         raise UsageError(
             f"Unknown tower {spec!r}.{did_you_mean(kind, kinds)}",
             f"Towers are: {', '.join(f'{kind}:…' for kind in kinds)}; encoder:SPEC is locked.",
         )
-    try:
-        return importlib.import_module(f"{_LIBRARIES}.{kinds[kind]}"), rest
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of(error.name or "torch", "torch") from error
+    return module, rest

@@ -150,8 +150,8 @@ def test_precisions_agree(store, shards, teachers, labelled, small_world, tmp_pa
 def test_teachers_over_one_backbone_look_and_read_once(
     store, shards, teachers, small_encoder, labelled, small_world, tmp_path, monkeypatch
 ):
-    from openmofi.encoders.libraries.backbones import MiniLM
     from openmofi.encoders.networks import OnArrays
+    from openmofi.plugins.backbones.networks import MiniLM
 
     shutil.copytree(small_encoder.removeprefix("run:"), tmp_path / "twin")
     looks, reads = [], []

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from openmofi.encoders import Head, apply_head
-from openmofi.encoders.libraries.backbones import EfficientNetLite0, pretrained_lite0
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.plugins.backbones.networks import EfficientNetLite0, pretrained_lite0
 from openmofi.training.model import build_model, inputs_of, standardise
 from openmofi.training.recipe.schema import ImageModel, ModelSettings, TextModel
 

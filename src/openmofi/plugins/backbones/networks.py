@@ -177,22 +177,22 @@ class MiniLM:
         return numpy_of(self.network(ids, mask))
 
 
-def open_backbones(spec: str, rest: str, device: str) -> Encoder:
+def open_backbones(argument: str, device: str) -> Encoder:
     """Both backbones as an encoder without a joint space.
 
     Raises:
         UsageError: another pair.
         MissingExtraError: a package with weights is not installed.
     """
-    if rest != f"{_NAME}+minilm":
-        raise UsageError(f"Unknown backbones {rest!r}.", f"Use backbone:{_NAME}+minilm.")
+    if argument != f"{_NAME}+minilm":
+        raise UsageError(f"Unknown backbones {argument!r}.", f"Use backbone:{_NAME}+minilm.")
     image, text = EfficientNetLite0(device=device), MiniLM(device=device)
     networks = Networks(
         image.network, text.network, text.tokens, {"kind": "wordpiece", "masked": True, "length": _MAX_TOKENS}
     )
     name = fingerprint([image.fingerprint, text.fingerprint])
     towers = Towers(image.features, None, text.features, image.dim, name, networks, text.dim, joint=False)
-    encoder = Encoder.of(spec, towers, image.preprocessing, None)
+    encoder = Encoder.of(f"backbone:{argument}", towers, image.preprocessing, None)
     return replace(encoder, fingerprint=name, feature_fingerprint=name)
 
 
