@@ -61,11 +61,10 @@ def shard_source(shard: Shard, settings: ReadSettings = ReadSettings(), *, as_la
     Raises:
         OpenMofiError: it cannot be read.
     """
-    given = _as_it_is if as_labelled else _without_text
 
     def read() -> Iterator[tuple[str, Load]]:
         for pair in read_pairs(shard, settings):
-            yield pair.key, partial(given, pair)
+            yield pair.key, partial((lambda given: given) if as_labelled else _without_text, pair)
 
     return ImageSource(shard.name, shard.fingerprint, read)
 
@@ -129,10 +128,6 @@ def _load(folder: Path, file: str, limit: int) -> Pair:
     if len(data) > limit:
         return Pair(file, None, "", PairStatus.IMAGE_TOO_LARGE)
     return Pair(file, data, "")
-
-
-def _as_it_is(pair: Pair) -> Pair:
-    return pair
 
 
 def _without_text(pair: Pair) -> Pair:

@@ -101,11 +101,18 @@ class Ranks:
 
 
 @contextmanager
-def joined_ranks() -> Iterator[Ranks]:
-    """Join the process group of `torchrun` (its variables RANK, WORLD_SIZE, LOCAL_RANK …); one process without them.
+def training_process(threads: int) -> Iterator[Ranks]:
+    """Set up this process for a run and join the process group of `torchrun`, as its variables (RANK …) say.
 
-    CUDA and NCCL where there are GPUs, gloo elsewhere. A group that stands already is used and left standing.
+    CUDA and NCCL where there are GPUs, gloo elsewhere. A group that stands already is used and left standing; without
+    one there is one process.
+
+    Args:
+        threads: of torch; 0 leaves its default.
     """
+    keep_freed_memory()
+    if threads:
+        torch.set_num_threads(threads)
     device = (
         torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         if torch.cuda.is_available()
@@ -181,20 +188,6 @@ def bare(model: nn.Module) -> nn.Module:
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 _NEVER = -1
 _PAD_BYTES = 64 << 20
-
-
-@contextmanager
-def training_process(threads: int) -> Iterator[Ranks]:
-    """Set up this process for a run and join its ranks; see `joined_ranks`.
-
-    Args:
-        threads: of torch; 0 leaves its default.
-    """
-    keep_freed_memory()
-    if threads:
-        torch.set_num_threads(threads)
-    with joined_ranks() as ranks:
-        yield ranks
 
 
 def keep_freed_memory() -> bool:

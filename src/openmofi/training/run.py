@@ -82,16 +82,8 @@ OUTPUTS = Outputs(
 """Of any run; its hidden cache of features stays when it is restarted."""
 _STANDARDISED_ON = 2048
 _STARTED_ON = 32_768
-# Decide nothing where nothing is evaluated, and are left out there: runs of earlier versions, which lack them, resume.
+# Decide nothing where nothing is evaluated.
 _EVALUATION = ("run.evaluate.", "run.patience")
-# Left out at their defaults, for the same reason.
-_LATER = {
-    "model.start": "random",
-    "model.start_share": 0.0,
-    "data.min_probability": 0.0,
-    "data.limit": 0,
-    "run.evaluate.seed": None,
-}
 
 
 def train(
@@ -235,11 +227,7 @@ def deciding_settings(recipe: Any) -> dict[str, Any]:
     another machine say, is marked `FREE` at its field; datasets and knowledge bases are compared by content.
     """
     off = () if recipe.run.evaluate.every else _EVALUATION
-    return {
-        key: value
-        for key, value in deciding(recipe)
-        if not key.startswith(off) and not (key in _LATER and value == _LATER[key])
-    }
+    return {key: value for key, value in deciding(recipe) if not key.startswith(off)}
 
 
 def _set_up(recipe: Recipe, model: DualEncoder, data: TrainingData, ranks: Ranks, *, fresh: bool) -> RunState:

@@ -16,12 +16,12 @@ import torch
 from torch import nn
 
 from openmofi.encoders.arrays import weights_fingerprint
-from openmofi.encoders.encoder import Encoder, Towers
+from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.libraries.checkpoints import VOCABULARIES, has_vocabulary, loading
 from openmofi.encoders.networks import Called, Networks, OnArrays, on_tokens, pooled
 from openmofi.encoders.preprocess import Preprocessing, read_preprocessing
 from openmofi.encoders.tokens import HuggingFaceTokens, opened_tokenizer
-from openmofi.encoders.towers import Trunk
+from openmofi.encoders.towers import Trunk, encoder_of
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging, quiet_transformers
 from openmofi.storage import file_fingerprint, fingerprint, read_json
@@ -91,15 +91,17 @@ def _open_clip(spec: str, location: str, option: str, device: str, *, ids_alone:
     )
     # SigLIP was trained on texts padded to full length, without a mask.
     rows: Callable[[list[str]], Any] = tokens if siglip else tokens.rows
-    towers = Towers(
-        OnArrays(networks.image, device),
-        rows,
-        on_tokens(Called(model, "get_text_features", "input_ids"), device, filler=tokens.filler, masked=masked),
-        dimension_of(model),
-        _fingerprint(folder, config, model),
-        networks,
+    return encoder_of(
+        spec,
+        preprocessing,
+        _logit_scale(folder, model, missing),
+        image=OnArrays(networks.image, device),
+        dim=dimension_of(model),
+        weights=_fingerprint(folder, config, model),
+        tokens=rows,
+        text=on_tokens(Called(model, "get_text_features", "input_ids"), device, filler=tokens.filler, masked=masked),
+        networks=networks,
     )
-    return Encoder.of(spec, towers, preprocessing, _logit_scale(folder, model, missing))
 
 
 def _open_images(spec: str, folder: Path, config: Mapping[str, Any], option: str, device: str) -> Encoder:
@@ -125,8 +127,8 @@ def _open_images(spec: str, folder: Path, config: Mapping[str, Any], option: str
     network = Called(module, "forward", "pixel_values")
     sizes = getattr(model.config, "hidden_sizes", None) or [model.config.hidden_size]
     weights = fingerprint([_stable(config), weights_fingerprint(model.state_dict())])
-    towers = Towers(OnArrays(network, device), None, None, int(sizes[-1]), weights, Networks(network))
-    return Encoder.of(spec, towers, preprocessing, None)
+    image, networks = OnArrays(network, device), Networks(network)
+    return encoder_of(spec, preprocessing, None, image=image, dim=int(sizes[-1]), weights=weights, networks=networks)
 
 
 def options_of(spec: str, rest: str) -> tuple[str, str]:

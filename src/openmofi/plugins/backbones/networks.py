@@ -17,11 +17,11 @@ from torch.utils.checkpoint import checkpoint
 from openmofi.arrays import Array
 from openmofi.encoders.arrays import by_tokens, numpy_of, padded, weights_fingerprint
 from openmofi.encoders.devices import on_device
-from openmofi.encoders.encoder import Encoder, Towers
+from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.networks import Networks, OnArrays, fold_batch_norm
 from openmofi.encoders.preprocess import Preprocessing
 from openmofi.encoders.tokens import TOKENIZER_FILE, WordPieceTokens
-from openmofi.encoders.towers import Trunk
+from openmofi.encoders.towers import Trunk, encoder_of
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.quiet import quiet_transformers
 from openmofi.storage import fingerprint
@@ -191,8 +191,18 @@ def open_backbones(argument: str, device: str) -> Encoder:
         image.network, text.network, text.tokens, {"kind": "wordpiece", "masked": True, "length": _MAX_TOKENS}
     )
     name = fingerprint([image.fingerprint, text.fingerprint])
-    towers = Towers(image.features, None, text.features, image.dim, name, networks, text.dim, joint=False)
-    encoder = Encoder.of(f"backbone:{argument}", towers, image.preprocessing, None)
+    encoder = encoder_of(
+        f"backbone:{argument}",
+        image.preprocessing,
+        None,
+        image=image.features,
+        dim=image.dim,
+        weights=name,
+        text=text.features,
+        text_dim=text.dim,
+        networks=networks,
+        joint=False,
+    )
     return replace(encoder, fingerprint=name, feature_fingerprint=name)
 
 

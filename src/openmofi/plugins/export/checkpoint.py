@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -56,17 +56,6 @@ class CardFacts:
     labels: tuple[str, ...] = ()
     metrics: tuple[Metric, ...] = ()
     use: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON values, for a manifest."""
-        return {
-            "name": self.name,
-            "licence": self.licence,
-            "datasets": list(self.datasets),
-            "labels": list(self.labels),
-            "metrics": [vars(metric) for metric in self.metrics],
-            "use": self.use,
-        }
 
 
 def read_metrics(paths: Sequence[str | Path]) -> tuple[Metric, ...]:
@@ -202,7 +191,7 @@ def export_checkpoint(
     """
     encoder = encoder.to("cpu")
     library: Any = importlib.import_module(f"{__package__}.{_MODULES[settings.format]}")
-    described = {"encoder": encoder.spec, "format": settings.format, "card": facts.as_dict()}
+    described = {"encoder": encoder.spec, "format": settings.format, "card": asdict(facts)}
     inputs = {"/encoder": encoder.fingerprint, "/samples": samples.fingerprint}
     with claimed(out, "checkpoint", described, inputs, outputs=OUTPUTS, restart=restart) as manifest:
         if manifest.finished:

@@ -146,7 +146,7 @@ def quantise_linear(source: Path, target: Path) -> int:
             per_channel=True,
             reduce_range=True,
             weight_type=quantisation.QuantType.QInt8,
-            use_external_data_format=_has_data(source),
+            use_external_data_format=source.with_name(f"{source.name}.data").exists(),
             extra_options={"MatMulConstBOnly": True},
         )
     graph = onnx.load(str(target), load_external_data=False).graph
@@ -160,19 +160,12 @@ def quantise_linear(source: Path, target: Path) -> int:
     return layers
 
 
-def _has_data(path: Path) -> bool:
-    return path.with_name(f"{path.name}.data").exists()
-
-
 def _add_metadata(onnx: Any, path: Path, metadata: Mapping[str, Any]) -> None:
     model = onnx.load(str(path), load_external_data=False)
     onnx.helper.set_model_props(
         model, {f"{PREFIX}{name}": json.dumps(value, sort_keys=True) for name, value in metadata.items()}
     )
     onnx.save(model, str(path))
-
-
-"""Formats that are checkpoints of a library, in 32 bits."""
 
 
 _PROBE_TEXTS = ["a photo of a crane", "two words"]

@@ -154,9 +154,9 @@ class TrainingImages:
 
     def _replayed(self, data: bytes, augmentation: StoredAugmentation) -> Tensor:
         image = self.kept.opened(data)
-        cut = augmentation.replayed(image, self.preprocessing.size, self.preprocessing.interpolation)
-        self.kept.keep(image)
-        return torch.from_numpy(np.array(cut)).permute(2, 0, 1)
+        return self._kept(
+            image, augmentation.replayed(image, self.preprocessing.size, self.preprocessing.interpolation)
+        )
 
     def image(self, data: bytes) -> Tensor:
         """An image (3, size, size), uint8 or float32 in 0..1, by torch's random state."""
@@ -174,7 +174,9 @@ class TrainingImages:
         image = self.kept.opened(data)
         # Drawn on the full size, so that the crop does not depend on the scale at which it is decoded.
         box = random_crop(image.height, image.width, self.augment.scale, self.augment.ratio)
-        cut = image.cut(box, self.preprocessing.size, self.preprocessing.interpolation)
+        return self._kept(image, image.cut(box, self.preprocessing.size, self.preprocessing.interpolation))
+
+    def _kept(self, image: ScaledImage, cut: Image.Image) -> Tensor:
         self.kept.keep(image)
         return torch.from_numpy(np.array(cut)).permute(2, 0, 1)
 
