@@ -219,7 +219,7 @@ def asked_online(knowledge: Any, texts: Mapping[int, str]) -> Iterator[None]:
     from openmofi.encoders import open_encoder
     from openmofi.plugins.reinforcement.objectives import teacher_key
     from openmofi.plugins.reinforcement.teachers import SharedBackbones
-    from openmofi.training.data import TrainingData
+    from openmofi.training.data.loader import TrainingData
 
     encoders = [open_encoder(teacher.spec) for teacher in knowledge.teachers]
     whole: Callable[..., Iterator[Any]] = TrainingData.batches

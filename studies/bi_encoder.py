@@ -27,7 +27,7 @@ from openmofi.quiet import quiet_transformers
 from openmofi.storage import claimed, file_fingerprint, finish_manifest
 from openmofi.training.distributed import training_process
 from openmofi.training.log import Watcher
-from openmofi.training.model.build import freeze
+from openmofi.training.model import freeze
 from openmofi.training.optimization import dense_optimizer
 from openmofi.training.run import OUTPUTS, deciding_settings
 from openmofi.training.state import RunState, Term

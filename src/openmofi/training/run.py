@@ -35,23 +35,16 @@ from openmofi.storage import (
 )
 from openmofi.training import log as tracking
 from openmofi.training.checkpoint import Checkpoints
-from openmofi.training.data import TrainingData, open_data
+from openmofi.training.data import open_data
+from openmofi.training.data.loader import TrainingData
 from openmofi.training.data.plan import UNDECODABLE
 from openmofi.training.distributed import Ranks, spread, training_process
 from openmofi.training.evaluators import HeldOutEvaluator, class_report, stuck_head
 from openmofi.training.log import LOG, Watcher, read_log
 from openmofi.training.loop import Evaluation, NotFiniteError, train_loop
-from openmofi.training.model import (
-    DualEncoder,
-    Ema,
-    build_model,
-    inputs_of,
-    save_encoder,
-    standardise,
-    start_from_labels,
-)
-from openmofi.training.model.towers import ModelInputs
-from openmofi.training.recipe.schema import EVALUATION_METRICS, Recipe
+from openmofi.training.model import Ema, build_model, inputs_of, save_encoder
+from openmofi.training.model.towers import DualEncoder, ModelInputs, standardise, start_from_labels
+from openmofi.training.recipe import EVALUATION_METRICS, Recipe
 from openmofi.training.report import CLASSES, CURVES, FIGURES, PAGE, write_curves, write_results
 from openmofi.training.state import Forward, RunState, build_optimizers, build_terms, logit_scale
 

@@ -23,9 +23,10 @@ from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.objectives.protocol import Batch, Embeddings, Objective, ObjectiveResult
 from openmofi.training.data.loader import Teachers
 from openmofi.training.distributed import Ranks, bare, without_sync
-from openmofi.training.model import DualEncoder, Ema, parameter_groups
+from openmofi.training.model import Ema, parameter_groups
+from openmofi.training.model.towers import DualEncoder
 from openmofi.training.optimization import Optimizer, Trained, dense_optimizer, grouped, sharded_optimizer
-from openmofi.training.recipe.schema import Recipe
+from openmofi.training.recipe import Recipe
 
 # The losses see detached embeddings; their gradients are pushed through the towers afterwards. So the gradient of each
 # objective at the shared embedding is known, and a batch may be cut into micro-batches whose activations are never

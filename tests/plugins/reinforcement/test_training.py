@@ -32,8 +32,7 @@ from openmofi.storage import expand_shards, read_manifest, write_table
 from openmofi.training.data import open_data
 from openmofi.training.log import read_log
 from openmofi.training.model import inputs_of
-from openmofi.training.recipe.rules import require_data, validate
-from openmofi.training.recipe.schema import (
+from openmofi.training.recipe import (
     DataSettings,
     EvaluateSettings,
     ImageModel,
@@ -46,6 +45,7 @@ from openmofi.training.recipe.schema import (
     TextModel,
     TextSource,
 )
+from openmofi.training.recipe.rules import require_data, validate
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ from openmofi.storage import Shard, write_table
 from openmofi.training.data import open_data
 from openmofi.training.data import rows as pairs_module
 from openmofi.training.model.towers import ModelInputs
-from openmofi.training.recipe.schema import DataSettings
+from openmofi.training.recipe import DataSettings
 
 from ...dataset.conftest import make_world
 

@@ -14,8 +14,8 @@ import openmofi
 from openmofi.encoders import BACKBONE, open_encoder
 from openmofi.errors import UsageError
 from openmofi.training.model import build_model, inputs_of
+from openmofi.training.recipe import ModelSettings
 from openmofi.training.recipe.rules import load_recipe, over_encoder
-from openmofi.training.recipe.schema import ModelSettings
 from openmofi.training.report import measure, thirds_of
 from openmofi.training.run import dataset_of
 

@@ -7,8 +7,8 @@ import pytest
 
 from openmofi.config.fields import field_types
 from openmofi.errors import UsageError
+from openmofi.training.recipe import Recipe
 from openmofi.training.recipe.rules import load_recipe, require_data
-from openmofi.training.recipe.schema import Recipe
 from studies import recipe_path
 
 

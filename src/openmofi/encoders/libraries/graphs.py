@@ -28,7 +28,7 @@ from openmofi.encoders.arrays import padded
 from openmofi.encoders.companions import Companions
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import SPEC_FILE, TOKENIZER_FOLDER, Side, facts_of, write_description
-from openmofi.encoders.libraries.checkpoints import first_line
+from openmofi.encoders.libraries import first_line
 from openmofi.encoders.preprocess import Preprocessing, preprocessing_from_json
 from openmofi.encoders.towers import encoder_of
 from openmofi.engine.protocol import cores

@@ -17,7 +17,7 @@ from torch import nn
 
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder
-from openmofi.encoders.libraries.checkpoints import VOCABULARIES, has_vocabulary, loading
+from openmofi.encoders.libraries import VOCABULARIES, has_vocabulary, loading
 from openmofi.encoders.networks import Called, Networks, OnArrays, on_tokens, pooled
 from openmofi.encoders.preprocess import Preprocessing, read_preprocessing
 from openmofi.encoders.tokens import HuggingFaceTokens, opened_tokenizer

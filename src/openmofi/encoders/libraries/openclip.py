@@ -18,7 +18,7 @@ from open_clip.transform import PreprocessCfg
 
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder
-from openmofi.encoders.libraries.checkpoints import VOCABULARIES, first_line, loading
+from openmofi.encoders.libraries import VOCABULARIES, first_line, loading
 from openmofi.encoders.libraries.openclip_sources import (
     TOKENIZER_PATTERNS,
     ModelSource,

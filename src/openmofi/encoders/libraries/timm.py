@@ -12,7 +12,7 @@ import torch
 
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder
-from openmofi.encoders.libraries.checkpoints import WEIGHT_FILES, first_line, loading
+from openmofi.encoders.libraries import WEIGHT_FILES, first_line, loading
 from openmofi.encoders.networks import Networks, OnArrays
 from openmofi.encoders.preprocess import Preprocessing, checked, three
 from openmofi.encoders.towers import Trunk, encoder_of, options_of

@@ -14,7 +14,7 @@ import jinja2
 import msgspec
 
 from openmofi.encoders.encoder import Encoder
-from openmofi.encoders.libraries.checkpoints import VOCABULARIES
+from openmofi.encoders.libraries import VOCABULARIES
 from openmofi.errors import OpenMofiError
 from openmofi.plugins.export import ExportSettings
 from openmofi.plugins.export.agreement import Agreement, Samples, compared

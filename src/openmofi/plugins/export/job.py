@@ -31,7 +31,7 @@ from openmofi.encoders.folder import (
     read_description,
     write_heads,
 )
-from openmofi.encoders.libraries.checkpoints import first_line
+from openmofi.encoders.libraries import first_line
 from openmofi.encoders.libraries.graphs import (
     EMBEDDING,
     FEATURES,

@@ -25,7 +25,7 @@ from openmofi.training.data.loader import TeacherBatch
 if TYPE_CHECKING:
     from openmofi.objectives.margin_softmax import MarginSoftmax
     from openmofi.objectives.protocol import Objective
-    from openmofi.training.recipe.schema import DataSettings, Recipe
+    from openmofi.training.recipe import DataSettings, Recipe
 
 _TEACHERS = 6  # sets these random numbers apart from those of `plan`, `texts` and the images
 

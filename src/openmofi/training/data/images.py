@@ -17,7 +17,7 @@ from torchvision.transforms import v2
 from openmofi.encoders import Preprocessing, preprocess
 from openmofi.pairs import ImageRefused, decode_image
 from openmofi.pairs.images.scaled import Box, ScaledImage
-from openmofi.training.recipe.schema import Augment
+from openmofi.training.recipe import Augment
 
 _LEAST_SHARE = 0.25
 """Of a dataset's images; where fewer could be kept, an epoch would hardly meet them again."""

@@ -31,7 +31,7 @@ from openmofi.training.model.towers import ModelInputs
 if TYPE_CHECKING:
     from openmofi.objectives.margin_softmax import MarginSoftmax
     from openmofi.objectives.protocol import Batch, Objective
-    from openmofi.training.recipe.schema import Recipe
+    from openmofi.training.recipe import Recipe
 
 _IMAGES = 5  # sets these random numbers apart from those of `plan` and `texts`
 

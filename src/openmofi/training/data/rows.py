@@ -22,7 +22,7 @@ from openmofi.knowledge.texts import filled
 from openmofi.pairs import ReadSettings
 from openmofi.pairs.index import copy_of_images, places_of
 from openmofi.storage import Shard, atomic_path, fingerprint, hash64
-from openmofi.training.recipe.schema import EvaluateSettings
+from openmofi.training.recipe import EvaluateSettings
 
 _VERSION = 2
 _COLUMNS = ("key", "text", "classes", "scores")

@@ -16,7 +16,7 @@ from openmofi.knowledge.files.relations import INSTANCE, SUBCLASS
 from openmofi.knowledge.texts import filled
 from openmofi.storage import hash64
 from openmofi.training.data.plan import members_of_classes
-from openmofi.training.recipe.schema import TextSource
+from openmofi.training.recipe import TextSource
 
 _TEXTS = 4  # sets these random numbers apart from those of `plan`
 

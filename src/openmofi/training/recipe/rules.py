@@ -13,14 +13,7 @@ from openmofi.config import changed, did_you_mean, settings_from
 from openmofi.config.recipes import read_recipe
 from openmofi.errors import UsageError
 from openmofi.training.log import check_trackers
-from openmofi.training.recipe.schema import (
-    EVALUATION_METRICS,
-    ImageModel,
-    ModelSettings,
-    Recipe,
-    RunSettings,
-    TextModel,
-)
+from openmofi.training.recipe import EVALUATION_METRICS, ImageModel, ModelSettings, Recipe, RunSettings, TextModel
 
 _DIM = 512
 RECIPES = resources.files("openmofi.training") / "recipes"

@@ -31,7 +31,7 @@ from openmofi.training.checkpoint import Checkpoints
 from openmofi.training.distributed import training_process
 from openmofi.training.log import Watcher
 from openmofi.training.loop import Evaluation, train_loop
-from openmofi.training.model.build import freeze
+from openmofi.training.model import freeze
 from openmofi.training.optimization import Optimizer, dense_optimizer, grouped
 from openmofi.training.report import write_curves
 from openmofi.training.run import OUTPUTS, deciding_settings
