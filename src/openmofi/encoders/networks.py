@@ -240,7 +240,10 @@ def folded(module: nn.Module, probe: torch.Tensor) -> nn.Module:
     if not branches and not any(isinstance(child, _BatchNorm) for child in module.modules()):
         return module
     expected = module(probe)
-    for step in (_both, _norms_alone, merge_branches) if branches else (_norms_alone,):
+    steps: list[Callable[[nn.Module], nn.Module]] = [lambda module: fold_batch_norm(copy.deepcopy(module))]
+    if branches:
+        steps = [lambda module: fold_batch_norm(merge_branches(module)), *steps, merge_branches]
+    for step in steps:
         made = _tried(step, module, probe, expected)
         if made is not None:
             return made
@@ -250,14 +253,6 @@ def folded(module: nn.Module, probe: torch.Tensor) -> nn.Module:
 def image_probe(size: int) -> torch.Tensor:
     """Two random images for `folded`."""
     return torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-
-
-def _both(module: nn.Module) -> nn.Module:
-    return fold_batch_norm(merge_branches(module))
-
-
-def _norms_alone(module: nn.Module) -> nn.Module:
-    return fold_batch_norm(copy.deepcopy(module))
 
 
 def _tried(

@@ -150,11 +150,8 @@ def _resized(image: Image.Image, settings: Preprocessing) -> NDArray[np.uint8]:
 
 
 def _readied(image: Image.Image, settings: Preprocessing) -> Image.Image:
-    return _bounded(image if image.mode == "RGB" else image.convert("RGB"), settings)
-
-
-def _bounded(image: Image.Image, settings: Preprocessing) -> Image.Image:
-    """Cut the ends, which the centre crop removes anyway, off an extremely long image."""
+    """The image as RGB; the ends of an extremely long one, which the centre crop removes anyway, are cut off."""
+    image = image if image.mode == "RGB" else image.convert("RGB")
     width, height = image.size
     short, long = min(width, height), max(width, height)
     if settings.resize != "shortest" or long <= short * _MAX_STRETCH:
@@ -176,16 +173,9 @@ def _target(size: tuple[int, int], settings: Preprocessing) -> tuple[int, int]:
 
 def _centre(pixels: NDArray[Any], settings: Preprocessing) -> NDArray[Any]:
     """The middle `size` × `size` of (height, width, channels)."""
-    return pixels[
-        tuple(
-            slice(start, start + settings.size) for start in (_start(length, settings) for length in pixels.shape[:2])
-        )
-    ]
-
-
-def _start(length: int, settings: Preprocessing) -> int:
-    spare = length - settings.size
-    return spare // 2 if settings.crop_rounding == "floor" else round(spare / 2)
+    spare = [length - settings.size for length in pixels.shape[:2]]
+    top, left = (each // 2 if settings.crop_rounding == "floor" else round(each / 2) for each in spare)
+    return pixels[top : top + settings.size, left : left + settings.size]
 
 
 @cache

@@ -257,17 +257,13 @@ def stuck_head(recipe: Recipe, counts: NDArray[np.int64]) -> str:
     middle, move = float(np.median(updates)), float(np.median(moves))
     if move >= _NEEDED:
         return ""
+    advised = settings.class_head_lr * 2 * _NEEDED / move  # the bound is then twice what is needed
     return (
         f"the class head cannot learn half of its {len(counts):,} classes: {settings.head} at a learning rate of "
         f"{settings.class_head_lr:g} moves the vector of a class with {middle:,.0f} updates by at most "
-        f"{move:.2g} of its length in {run.steps:,} steps; set optimizer.head_lr to {_advised(settings, move):.1g} "
+        f"{move:.2g} of its length in {run.steps:,} steps; set optimizer.head_lr to {advised:.1g} "
         "or more, or train longer"
     )
-
-
-def _advised(settings: OptimizerSettings, move: float) -> float:
-    """The learning rate with which the bound is twice what is needed."""
-    return settings.class_head_lr * 2 * _NEEDED / move
 
 
 BELOW = 0.05

@@ -182,7 +182,11 @@ def _checked(folder: Path, raw: Mapping[str, Any]) -> Graphs:
     described = {name: raw[name] for name in Graphs.__dataclass_fields__ if name in raw}
     graphs = as_type(described, Graphs, str(folder / SPEC_FILE), _AGAIN)
     try:
-        wrong = [name for name, digest in graphs.files.items() if not _inside(name) or _digest(folder / name) != digest]
+        wrong = [
+            name
+            for name, digest in graphs.files.items()
+            if Path(name).is_absolute() or ".." in Path(name).parts or _digest(folder / name) != digest
+        ]
         if wrong:
             raise OpenMofiError(f"{folder / wrong[0]} is not what {SPEC_FILE} beside it describes.", _AGAIN)
         if (
@@ -193,11 +197,6 @@ def _checked(folder: Path, raw: Mapping[str, Any]) -> Graphs:
     except OSError as error:
         raise OpenMofiError(f"{folder} is not whole: {error}.", _AGAIN) from error
     return graphs
-
-
-def _inside(name: str) -> bool:
-    path = Path(name)
-    return not path.is_absolute() and ".." not in path.parts
 
 
 def _digest(path: Path) -> str:

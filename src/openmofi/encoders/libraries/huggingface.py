@@ -89,6 +89,7 @@ def _open_clip(spec: str, location: str, option: str, device: str, *, ids_alone:
         tokens,
         {"kind": "transformers", "masked": False, "length": tokens.length, "end": end},
     )
+    files = {name: file_fingerprint(folder / name) for name in _TOKENIZER_FILES if (folder / name).is_file()}
     # SigLIP was trained on texts padded to full length, without a mask.
     rows: Callable[[list[str]], Any] = tokens if siglip else tokens.rows
     return encoder_of(
@@ -97,7 +98,7 @@ def _open_clip(spec: str, location: str, option: str, device: str, *, ids_alone:
         _logit_scale(folder, model, missing),
         image=OnArrays(networks.image, device),
         dim=dimension_of(model),
-        weights=_fingerprint(folder, config, model),
+        weights=fingerprint([_stable(config), files, weights_fingerprint(model.state_dict())]),
         tokens=rows,
         text=on_tokens(Called(model, "get_text_features", "input_ids"), device, filler=tokens.filler, masked=masked),
         networks=networks,
@@ -256,11 +257,6 @@ def dimension_of(model: Any) -> int:
 def _stable(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration without what changes when a checkpoint is saved again."""
     return {key: value for key, value in config.items() if key not in ("transformers_version", "_name_or_path")}
-
-
-def _fingerprint(folder: Path, config: Mapping[str, Any], model: Any) -> str:
-    files = {name: file_fingerprint(folder / name) for name in _TOKENIZER_FILES if (folder / name).is_file()}
-    return fingerprint([_stable(config), files, weights_fingerprint(model.state_dict())])
 
 
 def _logit_scale(folder: Path, model: Any, missing: list[str]) -> float | None:

@@ -167,6 +167,23 @@ def compared(samples: Samples, images: Sequence[Array], texts: Sequence[Array] |
     return replace(result, map_before=_mean_precision(old_texts, old), map_after=_mean_precision(new_texts, new))
 
 
+def check_loss(result: Agreement, most: float) -> None:
+    """Refuse an export that is further from the original than `most`.
+
+    Raises:
+        OpenMofiError: it is.
+    """
+    # A comparison with what is not a number is false, and no number is no agreement.
+    if result.loss <= most:
+        return
+    sides = f"images {result.image_mean:.4f}" + ("" if result.text_mean is None else f", texts {result.text_mean:.4f}")
+    raise OpenMofiError(
+        f"The export loses {result.loss:.4f} (1 − mean cosine; {sides}) on {result.source}, more than "
+        f"{most:g}: nothing was written.",
+        "Choose a higher --precision, or allow the loss with --max-loss after you have measured what it costs you.",
+    )
+
+
 def _readable(paths: Sequence[str], size: int | None) -> Iterator[tuple[Image.Image, str]]:
     for shard in expand_shards(list(paths)):
         for pair in read_pairs(shard):

@@ -17,8 +17,8 @@ from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.libraries import VOCABULARIES
 from openmofi.errors import OpenMofiError
 from openmofi.plugins.export import ExportSettings
-from openmofi.plugins.export.agreement import Agreement, Samples, compared
-from openmofi.plugins.export.job import check_loss, move
+from openmofi.plugins.export.agreement import Agreement, Samples, check_loss, compared
+from openmofi.plugins.export.job import move
 from openmofi.storage import Outputs, claimed, finish_manifest, package_versions, read_json
 from openmofi.storage.atomic import temporary_folder, write_error
 

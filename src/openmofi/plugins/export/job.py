@@ -51,7 +51,7 @@ from openmofi.encoders.registry import open_encoder
 from openmofi.encoders.tokens import portable_tokens
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.plugins.export import ExportSettings
-from openmofi.plugins.export.agreement import Agreement, Samples, agreement
+from openmofi.plugins.export.agreement import Agreement, Samples, agreement, check_loss
 from openmofi.quiet import quiet_logging
 from openmofi.storage import Outputs, claimed, finish_manifest, package_versions, write_json
 from openmofi.storage.atomic import temporary_folder, write_error
@@ -387,20 +387,3 @@ def move(folder: Path, out: Path, last: str) -> None:
         target = out / path.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
-
-
-def check_loss(result: Agreement, most: float) -> None:
-    """Refuse an export that is further from the original than `most`.
-
-    Raises:
-        OpenMofiError: it is.
-    """
-    # A comparison with what is not a number is false, and no number is no agreement.
-    if result.loss <= most:
-        return
-    sides = f"images {result.image_mean:.4f}" + ("" if result.text_mean is None else f", texts {result.text_mean:.4f}")
-    raise OpenMofiError(
-        f"The export loses {result.loss:.4f} (1 − mean cosine; {sides}) on {result.source}, more than "
-        f"{most:g}: nothing was written.",
-        "Choose a higher --precision, or allow the loss with --max-loss after you have measured what it costs you.",
-    )

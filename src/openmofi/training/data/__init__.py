@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from openmofi.arrays import Ints
 from openmofi.dataset.origin import Origin
 from openmofi.dataset.tables import Folder
-from openmofi.encoders import Preprocessing
+from openmofi.encoders import Preprocessing as Preprocessing
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.extensions import extension
@@ -300,6 +300,10 @@ def open_data(
     teachers = None
     if settings.reinforcement.store:
         teachers = extension("teachers", "reinforcement")(settings, class_ids, seed, left)
+    images = None
+    if inputs.preprocessing:
+        kept = KeptImages.of_dataset(left, inputs.preprocessing.size, _KEPT_BYTES)
+        images = TrainingImages(inputs.preprocessing, settings.augment, kept)
     # Workers of the loader get these, and would open the encoders again.
     loaded = replace(inputs, image_encoder=None, text_encoder=None)
     batches = Sources(
@@ -310,7 +314,7 @@ def open_data(
         settings.max_labels,
         seed,
         loaded,
-        images=_images(inputs.preprocessing, settings, left) if inputs.preprocessing else None,
+        images=images,
         image_features=None
         if inputs.image_encoder is None
         else image_features(dataset, origins, rows, inputs.image_encoder, folder, progress, settings.undecodable),
@@ -332,11 +336,6 @@ def open_data(
         Faults(settings.undecodable, batches.names),
         names,
     )
-
-
-def _images(preprocessing: Preprocessing, settings: DataSettings, rows: int) -> TrainingImages:
-    kept = KeptImages.of_dataset(rows, preprocessing.size, _KEPT_BYTES)
-    return TrainingImages(preprocessing, settings.augment, kept)
 
 
 def _plan(settings: DataSettings, rows: Rows, counts: Ints, held_out: Ints, seed: int) -> tuple[Plan, Ints, int]:

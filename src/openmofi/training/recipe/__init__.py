@@ -27,6 +27,7 @@ from openmofi.objectives.objective_settings import (
     FeatureDistillationSettings,
     MarginSoftmaxSettings,
     ReinforcedSettings,
+    Reinforcement,
 )
 
 
@@ -187,23 +188,6 @@ class Augment(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_ascending(scale=self.scale, ratio=self.ratio)
-
-
-@dataclass(frozen=True)
-class Reinforcement(Settings):
-    """What teachers know of the dataset, as `openmofi reinforce` stored it.
-
-    Where there is a store, its augmentations are replayed in place of `data.augment`: to the pixel where the model's
-    size and filter are the store's.
-
-    Attributes:
-        store: its folder; empty for none.
-        mismatch: what to do with an image whose bytes are not those that were reinforced, or that the store lacks:
-            `plain` learns from it without teachers (with `data.augment`) and counts it, `stop` ends the run.
-    """
-
-    store: Annotated[str, FREE] = ""
-    mismatch: Literal["plain", "stop"] = "plain"
 
 
 @dataclass(frozen=True)
