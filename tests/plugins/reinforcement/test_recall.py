@@ -46,7 +46,6 @@ def test_two_teachers_of_different_dimensions_are_read_as_they_were_written(tmp_
     assert found.augmentations == [drawn(2), drawn(1), None, drawn(0)]
     assert found.captions == ["x 0", "y 1", "", "x 1"]
     assert found.hashes.tolist() == [sum(b"x"), sum(b"y"), 0, sum(b"x")]
-    assert found.widths.tolist() == [40, 40, 0, 40]
     for number, name in enumerate(("t0", "t1")):
         for part, chosen in (("image", (2, 1, 0)), ("text", (0, 0, 0)), ("caption", (0, 1, 1))):
             values = getattr(found, part)[name]

@@ -36,7 +36,6 @@ class Recalled:
 
     Attributes:
         known: (n,) whether the store has the sample with the status `ok`; all else is zero where it has not.
-        widths, heights: (n,) int64 of the upright image at full size, in pixels.
         hashes: (n,) uint64, see `image_hash`.
         augmentations: (n,) the chosen ones; `None` where unknown.
         captions: (n,) the chosen synthetic texts; `""` where unknown, or where the store has none.
@@ -49,8 +48,6 @@ class Recalled:
     """
 
     known: NDArray[np.bool_]
-    widths: Ints
-    heights: Ints
     hashes: NDArray[np.uint64]
     augmentations: list[Augmentation | None]
     captions: list[str]
@@ -147,8 +144,6 @@ class Knowledge:
         scored, shape = self.teachers if self.entity_scores else (), (count, self.entity_scores)
         recalled = Recalled(
             np.zeros(count, bool),
-            np.zeros(count, np.int64),
-            np.zeros(count, np.int64),
             np.zeros(count, np.uint64),
             [None] * count,
             [""] * count,
@@ -194,12 +189,7 @@ class Knowledge:
         numbers = {"image": augmentation, "text": np.zeros(len(augmentation), np.int64), "caption": caption}
         for shard, index, rows in found:
             with shard.readable():
-                for name, target in (
-                    ("width", recalled.widths),
-                    ("height", recalled.heights),
-                    ("hash", recalled.hashes),
-                ):
-                    target[index] = shard.columns[name][rows]
+                recalled.hashes[index] = shard.columns["hash"][rows]
                 if self.captions:
                     for sample, text in zip(index.tolist(), shard.texts_of(rows, caption[index]), strict=True):
                         recalled.captions[sample] = text
