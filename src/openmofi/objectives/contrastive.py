@@ -267,14 +267,12 @@ def _hits(scores: Tensor, positive: Tensor) -> Tensor:
 MAX_SCALE = 100.0
 
 
-def contrastive_loss(image: Tensor, text: Tensor, logit_scale: Tensor | float, groups: Tensor | None = None) -> Tensor:
+def contrastive_loss(image: Tensor, text: Tensor, logit_scale: Tensor | float) -> Tensor:
     """The mean of image→text and text→image cross-entropy over a batch.
 
     Args:
         image, text: (B, D), L2-normalised; row i of one belongs to row i of the other.
         logit_scale: factor on the cosines.
-        groups: (B,) int64: pairs with the same number (entity) are positives of each other and share the target's mass
-            evenly. A pair with a negative number is a group of its own. None: every pair is.
 
     Returns:
         A scalar; 0 with a zero gradient for an empty batch. Computed in float32, or float64 if both inputs are.
@@ -284,20 +282,11 @@ def contrastive_loss(image: Tensor, text: Tensor, logit_scale: Tensor | float, g
     """
     if image.shape != text.shape or image.ndim != 2:
         raise ValueError(f"image {tuple(image.shape)} and text {tuple(text.shape)} must both be (B, D)")
-    if groups is not None and groups.shape != image.shape[:1]:
-        raise ValueError(f"groups {tuple(groups.shape)} must be ({len(image)},)")
     if not len(image):
         return (image.sum() + text.sum()) * 0.0
     logits = at_least_float(logit_scale * (image @ text.T))
-    target = torch.arange(len(image), device=image.device) if groups is None else _shared_targets(groups, logits.dtype)
+    target = torch.arange(len(image), device=image.device)
     return (cross_entropy(logits, target) + cross_entropy(logits.T, target)) / 2
-
-
-def _shared_targets(groups: Tensor, dtype: torch.dtype) -> Tensor:
-    """(B, B) rows that sum to 1, even over the pairs of the row's group; symmetric."""
-    same = (groups[:, None] == groups[None, :]) & (groups >= 0)[:, None]
-    mass = (same | torch.eye(len(groups), dtype=torch.bool, device=groups.device)).to(dtype)
-    return mass / mass.sum(dim=1, keepdim=True)
 
 
 class Contrastive(LogitScale):

@@ -24,7 +24,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.entities import embed_entities
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE
-from openmofi.pairs import ImageRefused, ReadSettings, decode_image, read_pairs
+from openmofi.pairs import ImageRefused, decode_image, read_pairs
 from openmofi.plugins.reinforcement.reinforce_settings import TeacherSpec
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard, read_parquet, write_table
@@ -287,7 +287,6 @@ def tune_scale(
     pairs: int = 4096,
     batch: int = 256,
     seed: int = 0,
-    read: ReadSettings = ReadSettings(),
     device: str = "cpu",
 ) -> FittedScale:
     """Find a teacher's scale on pairs that it was not trained on.
@@ -299,7 +298,6 @@ def tune_scale(
         pairs: how many, at most.
         batch: pairs a softmax runs over.
         seed: of the batches.
-        read: how the shards are read.
         device: where the teacher works, see `openmofi.encoders.open_encoder`.
 
     Raises:
@@ -308,7 +306,7 @@ def tune_scale(
     encoder = open_encoder(spec, device=device)
     encoder.require_comparison()
     image_parts, text_parts = [], []
-    usable = islice(_usable(shards, read), pairs)
+    usable = islice(_usable(shards), pairs)
     while portion := list(islice(usable, _FORWARD)):
         pixels = np.stack([encoder.preprocess(image) for image, _ in portion])
         image_parts.append(encoder.project_images(encoder.image_features(pixels)))
@@ -321,10 +319,10 @@ def tune_scale(
     return fit_scale(np.concatenate(image_parts), np.concatenate(text_parts), batch=batch, seed=seed)
 
 
-def _usable(shards: Sequence[Shard], read: ReadSettings) -> Iterator[tuple[Image.Image, str]]:
+def _usable(shards: Sequence[Shard]) -> Iterator[tuple[Image.Image, str]]:
     """Images and texts of usable pairs of distinct texts."""
     seen: set[str] = set()
-    for pair in chain.from_iterable(read_pairs(shard, read) for shard in shards):
+    for pair in chain.from_iterable(read_pairs(shard) for shard in shards):
         if pair.status == PairStatus.OK and pair.image is not None and pair.text not in seen:
             with suppress(ImageRefused):
                 image = decode_image(pair.image)
