@@ -152,10 +152,7 @@ def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
     Raises:
         OpenMofiError: the description cannot be parsed, or the installed library has no such model.
     """
-    kind = architecture.get("kind")
-    module = _module_of(_IMAGE, str(kind)) or _module_of(_TEXT, str(kind))
-    if module is None:
-        raise OpenMofiError(f"Unknown kind of tower {kind!r}.", "Use the version of OpenMOFI that wrote it.")
+    kind, module = architecture.get("kind"), _described(architecture, _IMAGE, _TEXT)
     try:
         with guarded(f"The tower {kind}:{architecture.get('name', '')}"):
             trunk: Trunk = module.rebuilt(architecture)
@@ -169,7 +166,7 @@ def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
 
 def stored_tokens(architecture: Mapping[str, Any], folder: Path) -> Tokens:
     """The tokenizer of an architecture, whose files, where it has any, are in `folder`."""
-    module = _module_of(_TEXT, str(architecture["kind"]))
+    module = _described(architecture, _TEXT)
     with guarded(f"The tokenizer in {folder}"):
         tokens: Tokens = module.stored_tokens(architecture, folder)
     return tokens
@@ -197,6 +194,15 @@ def _module_of(group: str, kind: str) -> Any:
         return importlib.import_module(f"openmofi.encoders.libraries.{_MODULES[group][kind]}")
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error.name or "torch", "torch") from error
+
+
+def _described(architecture: Mapping[str, Any], *groups: str) -> Any:
+    """The module of the kind of tower that an architecture names."""
+    kind = architecture.get("kind")
+    for group in groups:
+        if (module := _module_of(group, str(kind))) is not None:
+            return module
+    raise OpenMofiError(f"Unknown kind of tower {kind!r}.", "Use the version of OpenMOFI that wrote it.")
 
 
 def _called(spec: str, group: str, function: str, *arguments: Any) -> Any:
