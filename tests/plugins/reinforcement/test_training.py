@@ -102,7 +102,7 @@ def test_a_batch_holds_the_teachers_pixels_and_what_they_know_of_them(recipe, sm
     data, encoder = opened(recipe, tmp_path), open_encoder(small_encoder)
     knowledge = Knowledge.open(recipe.data.reinforcement.store)
     (teacher,) = knowledge.teachers
-    assert data.teachers == {teacher.name: teacher}
+    assert data.sources.teachers.knowledge.teachers == (teacher,)
     assert teacher.scale == 30.0
     all_images = images_of(Path(recipe.data.dataset))
     mean, deviation = (
