@@ -262,40 +262,19 @@ def open_data(
         raise UsageError("data.dataset is empty.", "Set it to the folder that `openmofi dataset build` wrote.")
     if is_remote(cache):
         raise UsageError(f"data.cache is {cache}; it is mapped into memory and must be local.")
-    dataset = Folder.open(settings.dataset, "dataset")
+    dataset, folder = Folder.open(settings.dataset, "dataset"), Path(cache)
     vocabulary = dataset.vocabulary
-    folder = Path(cache)
     starts, origins, tables = read_footers(dataset)
     class_ids, names = vocabulary["id"].to_pylist(), vocabulary["name"].to_pylist()
     counts = vocabulary["images"].to_numpy().astype(np.int64)
     live = inputs.image_encoder is None
     sources = shard_fingerprints(dataset, folder) if live else []
     rows = open_rows(dataset, starts, tables, sources, folder, progress)
-    if live:
-        # Where teachers know the images, each one's bytes are compared, and `mismatch` says what becomes of others.
-        copies = require_labelled_images(dataset, origins, sources, rows, copies=bool(settings.reinforcement.store))
-        if copies:
-            progress.say(
-                f"{copies} of {len(origins)} shards have other bytes than when they were labelled; a sample "
-                "of their images looks the same"
-            )
-    if not all(origin.fingerprint for origin in origins):
-        progress.say(
-            f"{dataset.path} does not say which shards it was labelled from: whether they have changed since "
-            "is not checked; build it again to have it checked"
-        )
+    _check_shards(dataset, origins, sources, rows, progress, live=live, copies=bool(settings.reinforcement.store))
     texts = None if inputs.text == "none" else plan_texts(settings.text, settings.kb, class_ids, names, seed)
     held_out = None
     if evaluate and evaluate.every:
-        held_out = hold_out(
-            rows,
-            evaluate,
-            class_ids,
-            counts,
-            names,
-            settings.text.templates,
-            seed if evaluate.seed is None else evaluate.seed,
-        )
+        held_out = hold_out(rows, evaluate, class_ids, counts, names, settings.text.templates, seed)
     plan, trained, left = _plan(settings, rows, counts, held_out.rows if held_out else np.zeros(0, np.int64), seed)
     teachers = None
     if settings.reinforcement.store:
@@ -336,6 +315,32 @@ def open_data(
         Faults(settings.undecodable, batches.names),
         names,
     )
+
+
+def _check_shards(
+    dataset: Folder,
+    origins: Sequence[Origin],
+    sources: Sequence[str],
+    rows: Rows,
+    progress: Progress,
+    *,
+    live: bool,
+    copies: bool,
+) -> None:
+    """Compare the shards with those that were labelled, where their images are read, and say what is known of them."""
+    if live:
+        # Where teachers know the images, each one's bytes are compared, and `mismatch` says what becomes of others.
+        changed = require_labelled_images(dataset, origins, sources, rows, copies=copies)
+        if changed:
+            progress.say(
+                f"{changed} of {len(origins)} shards have other bytes than when they were labelled; a sample "
+                "of their images looks the same"
+            )
+    if not all(origin.fingerprint for origin in origins):
+        progress.say(
+            f"{dataset.path} does not say which shards it was labelled from: whether they have changed since "
+            "is not checked; build it again to have it checked"
+        )
 
 
 def _plan(settings: DataSettings, rows: Rows, counts: Ints, held_out: Ints, seed: int) -> tuple[Plan, Ints, int]:

@@ -214,11 +214,12 @@ def hold_out(
         counts: (classes,) images of each class.
         names: (classes,) of the classes.
         templates: of their texts, see `HeldOut`; one with `{description}` is left out.
-        seed: of the draws.
+        seed: of the draws, where the settings have none.
 
     Raises:
         UsageError: too few rows are held out for the evaluators, or all of them.
     """
+    seed = seed if settings.seed is None else settings.seed
     if settings.held_out_by == "row":
         keys = (key for shard in range(len(rows.starts) - 1) for key in rows.batch(shard)["key"].to_pylist())
         draws = draws_of(keys, seed)
