@@ -53,11 +53,8 @@ class LoopSettings(Protocol):
         """Of steps, log and checkpoints."""
 
 
-class Evaluator(Protocol):
-    """Measures what is trained, as it is at present."""
-
-    def __call__(self, step: int) -> Mapping[str, float]:
-        """Metric → value after `step` steps. Every rank calls it, and gets the same values."""
+Evaluator = Callable[[int], Mapping[str, float]]
+"""Steps so far → metric → value of what is trained, as it is now; every rank calls it, and gets the same values."""
 
 
 @dataclass(frozen=True)
