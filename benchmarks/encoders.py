@@ -50,10 +50,10 @@ def contenders(spec: str, samples: Any, folder: Path) -> list[Contender]:
     import torch
 
     from openmofi.encoders import open_encoder
-    from openmofi.encoders.export.export_settings import ExportSettings
-    from openmofi.encoders.export.job import export_encoder
-    from openmofi.encoders.networks.fold import folded, image_probe
+    from openmofi.encoders.networks import folded, image_probe
     from openmofi.errors import UsageError
+    from openmofi.plugins.export import ExportSettings
+    from openmofi.plugins.export.job import export_encoder
 
     encoder = open_encoder(spec)
     found = [Contender("torch", encoder.image_features, spec)]
@@ -185,7 +185,7 @@ def jpegs(images: list[Any]) -> list[bytes]:
 
 def alone(arguments: argparse.Namespace, specs: Mapping[str, str], folder: Path) -> list[harness.Row]:
     """Rows of the encoders themselves."""
-    from openmofi.encoders.export.agreement import samples_of
+    from openmofi.plugins.export.agreement import samples_of
 
     samples = samples_of([str(arguments.world / "world/pages/train")], 500, decode_size=500, limit=arguments.images)
     images = jpegs(list(samples.images))

@@ -59,7 +59,7 @@ def prepare(world: Path, entities: int) -> None:
 def sample_teachers(world: Path) -> list[Any]:
     """Both sample encoders with the scales that they were trained with."""
     from openmofi.encoders import open_encoder
-    from openmofi.reinforcement import TeacherSpec
+    from openmofi.plugins.reinforcement import TeacherSpec
 
     specs = [f"run:{world / 'encoders' / name}" for name in ("partial-labels", "alt-text")]
     return [TeacherSpec(spec, open_encoder(spec).logit_scale or 1.0) for spec in specs]
@@ -67,7 +67,7 @@ def sample_teachers(world: Path) -> list[Any]:
 
 def made(world: Path, out: Path, shards: Sequence[Any], settings: Any, *, anew: bool = True) -> dict[str, Any]:
     """Make a store of the world's labels; the job's counts."""
-    from openmofi.reinforcement import reinforce
+    from openmofi.plugins.reinforcement import reinforce
 
     if anew:
         shutil.rmtree(out, ignore_errors=True)
@@ -79,7 +79,7 @@ def seen(store: Path, shards: Sequence[Any]) -> tuple[list[Any], list[str]]:
     from PIL import Image
 
     from openmofi.pairs import read_pairs
-    from openmofi.reinforcement import Knowledge, augmented
+    from openmofi.plugins.reinforcement import Knowledge, augmented
 
     knowledge, images, texts = Knowledge.open(store), [], dict[str, None]()
     for shard in shards:
@@ -103,8 +103,8 @@ def seen(store: Path, shards: Sequence[Any]) -> tuple[list[Any], list[str]]:
 
 def exported(teacher: Any, out: Path, shards: Sequence[Any]) -> Any:
     """The same teacher as ONNX graphs in 32 bits."""
-    from openmofi.api.encoders import export
-    from openmofi.reinforcement import TeacherSpec
+    from openmofi import export
+    from openmofi.plugins.reinforcement import TeacherSpec
 
     export(teacher.spec, out, format="onnx", images=[shards[0].path])
     return TeacherSpec(f"onnx:{out}", teacher.scale)
@@ -133,7 +133,7 @@ def generation(
 ) -> list[harness.Row]:
     """Rows of the bare teacher and of the job."""
     from openmofi.encoders import open_encoder, preprocess
-    from openmofi.reinforcement import ReinforceSettings
+    from openmofi.plugins.reinforcement import ReinforceSettings
 
     settings, encoder = ReinforceSettings((teacher,)), open_encoder(teacher.spec)
     counts = made(world, out, shards, settings)
@@ -163,7 +163,7 @@ def generation(
 
 def sizes(world: Path, out: Path, shards: Sequence[Any], teacher: Any) -> list[harness.Row]:
     """A row a precision: bytes a sample, and what it does to the teacher's affinities."""
-    from openmofi.reinforcement import ReinforceSettings
+    from openmofi.plugins.reinforcement import ReinforceSettings
 
     rows = []
     for precision in ("fp16", "bf16", "int8"):
@@ -217,9 +217,9 @@ def asked_online(knowledge: Any, texts: Mapping[int, str]) -> Iterator[None]:
     from torch.nn.functional import interpolate
 
     from openmofi.encoders import open_encoder
-    from openmofi.objectives.reinforced import teacher_key
-    from openmofi.reinforcement.teachers import SharedBackbones
-    from openmofi.training.data import TrainingData
+    from openmofi.plugins.reinforcement.objectives import teacher_key
+    from openmofi.plugins.reinforcement.teachers import SharedBackbones
+    from openmofi.training.data.loader import TrainingData
 
     encoders = [open_encoder(teacher.spec) for teacher in knowledge.teachers]
     whole: Callable[..., Iterator[Any]] = TrainingData.batches
@@ -251,7 +251,7 @@ def asked_online(knowledge: Any, texts: Mapping[int, str]) -> Iterator[None]:
 
 def steps(world: Path, out: Path, store: Path, interval: int, rounds: int, extra: Sequence[str]) -> list[harness.Row]:
     """Rows of the three students' loops, in turns."""
-    from openmofi.reinforcement import Knowledge
+    from openmofi.plugins.reinforcement import Knowledge
 
     knowledge, timed = Knowledge.open(store), 2 * interval
     texts = texts_by_id(world, knowledge)
@@ -326,7 +326,7 @@ def main() -> None:
     world, out = arguments.world, arguments.out
     prepare(world, arguments.entities)
 
-    from openmofi.reinforcement import ReinforceSettings, TeacherSpec
+    from openmofi.plugins.reinforcement import ReinforceSettings, TeacherSpec
     from openmofi.storage import expand_shards
 
     shards, teachers = expand_shards([str(world / "world/pages/train")]), sample_teachers(world)

@@ -131,7 +131,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="A setting of the recipe.")
     arguments = parser.parse_args()
     from openmofi.engine import Quiet
-    from openmofi.training.process import keep_freed_memory
+    from openmofi.training.distributed import keep_freed_memory
     from studies.world.demo import label_world
     from studies.world.world_settings import world_settings
 

@@ -25,13 +25,12 @@ from openmofi.plugins.fusion.training.recipe import LinkRecipe
 from openmofi.plugins.fusion.training.run import MeanLoss, split_examples, train_linker_state
 from openmofi.quiet import quiet_transformers
 from openmofi.storage import claimed, file_fingerprint, finish_manifest
-from openmofi.training.grad_cache import Term
+from openmofi.training.distributed import training_process
 from openmofi.training.log import Watcher
-from openmofi.training.model.build import freeze
+from openmofi.training.model import freeze
 from openmofi.training.optimization import dense_optimizer
-from openmofi.training.process import training_process
 from openmofi.training.run import OUTPUTS, deciding_settings
-from openmofi.training.state import RunState
+from openmofi.training.state import RunState, Term
 
 _MAX_TOKENS = 128
 # Texts of like lengths that pass the encoder together; see `openmofi.plugins.fusion.model`.

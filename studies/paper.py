@@ -23,8 +23,8 @@ from openmofi.cli.command import run_command
 from openmofi.dataset.report.plots import bars
 from openmofi.engine import Engine, Progress, engine_named
 from openmofi.storage import write_json, write_text
+from openmofi.training.recipe import EvaluateSettings, Recipe
 from openmofi.training.recipe.rules import load_recipe
-from openmofi.training.recipe.schema import EvaluateSettings, Recipe
 from studies import recipe_path
 from studies.command import Json, Out, Set, run_study
 from studies.comparison import PROTOCOL, demo_settings

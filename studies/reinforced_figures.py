@@ -16,7 +16,7 @@ from PIL import Image
 from openmofi.dataset.report.examples import thumbnail
 from openmofi.dataset.report.plots import bars
 from openmofi.pairs import read_pairs
-from openmofi.reinforcement import Knowledge, augmented
+from openmofi.plugins.reinforcement import Knowledge, augmented
 from openmofi.schema import Pair
 from openmofi.storage import Shard
 from studies.report import Table, encoder_table, print_end, signed, study_page, verdict

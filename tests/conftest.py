@@ -80,7 +80,7 @@ def labelled(small_world, small_encoder, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def store(small_world, small_encoder, labelled, tmp_path_factory) -> Path:
     """What the small encoder knows of the small world's labels: two augmentations of 64 pixels, two texts."""
-    from openmofi.reinforcement import ReinforceSettings, TeacherSpec, reinforce
+    from openmofi.plugins.reinforcement import ReinforceSettings, TeacherSpec, reinforce
     from openmofi.storage import expand_shards
 
     settings = ReinforceSettings((TeacherSpec(small_encoder, 30.0),), augmentations=2, size=64)

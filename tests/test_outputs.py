@@ -11,7 +11,7 @@ from openmofi.dataset.build import OUTPUTS as DATASET
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge.layout import OUTPUTS as BASE
 from openmofi.labeling.job import OUTPUTS as LABELS
-from openmofi.reinforcement.job import OUTPUTS as STORE
+from openmofi.plugins.reinforcement.job import OUTPUTS as STORE
 from studies.world.encoder import OUTPUTS as ENCODER
 from studies.world.world import OUTPUTS as WORLD
 

@@ -1,10 +1,10 @@
 from .api.datasets import audit as audit, build_dataset as build_dataset, export_dataset as export_dataset
-from .api.encoders import export as export, load_encoder as load_encoder
+from .api.encoders import load_encoder as load_encoder
 from .api.evaluation import evaluate as evaluate
 from .api.indexes import build_index as build_index, recognise as recognise
 from .api.knowledge import build_kb as build_kb, sample_kb as sample_kb
 from .api.labels import explain as explain, label as label
-from .api.training import reinforce as reinforce, train as train
+from .api.training import train as train
 from .dataset.objects import Dataset as Dataset, Labels as Labels
 from .encoders import Encoder as Encoder
 from .errors import OpenMofiError as OpenMofiError
@@ -15,7 +15,9 @@ from .knowledge import (
     union_kb as union_kb,
 )
 from .labeling.explain import Explanation as Explanation
+from .plugins.export.commands import export as export
+from .plugins.reinforcement.commands import reinforce as reinforce
 from .search import Index as Index
-from .training.outcome import Run as Run
+from .training.run import Run as Run
 
 __version__: str

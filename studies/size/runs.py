@@ -25,14 +25,14 @@ from openmofi.evaluation.protocols.ranked import EXCL
 from openmofi.evaluation.result import GROUP
 from openmofi.evaluation.run import evaluate
 from openmofi.storage import fingerprint, read_manifest
-from openmofi.training.data import TrainingData, open_data
-from openmofi.training.data.held_out import HeldOut
-from openmofi.training.data.rows import flat_lists
+from openmofi.training.data import open_data
+from openmofi.training.data.loader import TrainingData
+from openmofi.training.data.rows import HeldOut, flat_lists
 from openmofi.training.data.texts import described
+from openmofi.training.distributed import training_process
 from openmofi.training.log import Unwatched
 from openmofi.training.model import inputs_of
-from openmofi.training.process import training_process
-from openmofi.training.recipe.schema import Recipe
+from openmofi.training.recipe import Recipe
 from openmofi.training.run import ENCODER, deciding_settings, train
 from studies.size.values import MAP, ZERO_SHOT, Values
 

@@ -28,8 +28,8 @@ from openmofi.storage.addresses import is_remote
 from openmofi.training.data import open_data
 from openmofi.training.data.rows import labels_of
 from openmofi.training.model import inputs_of
+from openmofi.training.recipe import EvaluateSettings, Recipe
 from openmofi.training.recipe.rules import load_recipe, require_data
-from openmofi.training.recipe.schema import EvaluateSettings, Recipe
 from studies.size.report import size_page
 from studies.size.runs import Benchmark, StudyRun, do_runs
 from studies.size.values import METRICS, Values
@@ -366,7 +366,7 @@ def study_size(
     """
     lines = list(overrides)
     if encoder:
-        from openmofi.training.entity_head.over import over_encoder
+        from openmofi.training.recipe.rules import over_encoder
 
         lines = [*over_encoder(load_recipe(recipe, lines), encoder), *lines]
     if kb is not None:

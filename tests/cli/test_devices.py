@@ -2,8 +2,7 @@
 
 import pytest
 
-from openmofi import encoders
-from openmofi.api.encoders import export
+from openmofi import encoders, export
 from openmofi.cli.main import app
 from openmofi.errors import UsageError
 

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from openmofi.cli.main import app
 from openmofi.encoders import Companions
-from openmofi.encoders.export.agreement import Agreement
 from openmofi.errors import UsageError
+from openmofi.plugins.export.agreement import Agreement
 
 
 class Some:
@@ -44,7 +44,7 @@ def exporting(monkeypatch):
             0.4975 if paired else None,
         )
 
-    monkeypatch.setattr("openmofi.encoders.export.job.export_encoder", export_encoder)
+    monkeypatch.setattr("openmofi.plugins.export.job.export_encoder", export_encoder)
 
 
 def run(*arguments):

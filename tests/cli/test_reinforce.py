@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from openmofi.cli.main import app
 from openmofi.errors import UsageError
-from openmofi.reinforcement import Knowledge
+from openmofi.plugins.reinforcement import Knowledge
 from terminal import in_process, sentence
 
 pytestmark = pytest.mark.slow

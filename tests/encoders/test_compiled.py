@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from openmofi.encoders import as_encoder, open_encoder
-from openmofi.encoders.networks.compiled import BOUND, LOW_BOUND, CompiledTower
-from openmofi.encoders.networks.modules import OnArrays
+from openmofi.encoders.networks import BOUND, LOW_BOUND, CompiledTower, OnArrays
 from openmofi.errors import UsageError
 
 torch = pytest.importorskip("torch")

@@ -9,8 +9,7 @@ from PIL import Image
 
 from openmofi.encoders import Encoder, open_encoder, preprocess
 from openmofi.encoders.devices import RowLimit, autocast, device_named, normalised_on
-from openmofi.encoders.preprocess import as_bytes
-from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.preprocess import Preprocessing, as_bytes
 from openmofi.errors import OpenMofiError, UsageError
 
 torch = pytest.importorskip("torch")

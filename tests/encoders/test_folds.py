@@ -1,7 +1,6 @@
-"""Which pairs are of which fold: written down by pair, or by keys as an earlier version chose them."""
+"""Which pairs are of which fold: written down by pair."""
 
 import json
-import zlib
 
 import pyarrow as pa
 import pytest
@@ -25,18 +24,10 @@ def test_folds_are_read_back_and_are_of_shard_and_key(tmp_path):
     assert Folds.beside(tmp_path / "elsewhere") is None
 
 
-def test_folds_of_an_earlier_version_go_by_keys(tmp_path):
-    (tmp_path / "folds.json").write_text('{"count": 4, "seen": ["s", "t"]}')
-    folds, keys = Folds.beside(tmp_path), [f"{number:09d}" for number in range(40)]
-    assert folds.of("s", keys).tolist() == [zlib.crc32(key.encode()) % 4 for key in keys]
-    assert folds.of("u", keys).tolist() == [-1] * 40
-    assert folds.of("s", []).tolist() == []
-
-
 @pytest.mark.parametrize("damage", [None, b"", b"no table"])
 def test_folds_without_their_table_are_refused(tmp_path, damage):
     Folds(2, table(("s", "a", 0))).save(tmp_path)
-    assert json.loads((tmp_path / "folds.json").read_text()) == {"count": 2, "seen": []}
+    assert json.loads((tmp_path / "folds.json").read_text()) == {"count": 2}
     (tmp_path / "folds.parquet").unlink()
     if damage is not None:
         (tmp_path / "folds.parquet").write_bytes(damage)

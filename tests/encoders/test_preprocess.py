@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from openmofi.encoders import Preprocessing, preprocess
-from openmofi.encoders.libraries.huggingface_preprocessing import read_preprocessing
-from openmofi.encoders.preprocess import checked, preprocessing_from_json
+from openmofi.encoders.preprocess import checked, preprocessing_from_json, read_preprocessing
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import decode_image
 

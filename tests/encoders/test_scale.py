@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import brute
 
-from openmofi.encoders.scale import batched_cosines, best_scale, contrastive_cross_entropy, fit_scale
+from openmofi.encoders.probe import batched_cosines, best_scale, contrastive_cross_entropy, fit_scale
 
 
 def cosines_of_scale(scale: float, batches: int, batch: int, spread: float = 0.06) -> np.ndarray:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmofi.encoders import Head, apply_head, open_encoder
-from openmofi.encoders.networks.heads import _apply_without_torch
+from openmofi.encoders.heads import _apply_without_torch
 
 # An environment without PyTorch: importing it fails as it does there.
 WITHOUT_TORCH = """

@@ -10,8 +10,8 @@ import torch
 
 from openmofi.encoders import open_encoder
 from openmofi.encoders.folder import Side
-from openmofi.encoders.networks.fold import folded, image_probe
-from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.networks import folded, image_probe
+from openmofi.encoders.preprocess import Preprocessing
 from openmofi.encoders.towers import image_trunk, text_tokens, text_trunk
 from openmofi.encoders.trained import save_trained_encoder
 from openmofi.errors import OpenMofiError

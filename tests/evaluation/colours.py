@@ -10,7 +10,7 @@ from PIL import Image
 
 from openmofi.encoders import Encoder, preprocess
 from openmofi.encoders.arrays import normalised
-from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.preprocess import Preprocessing
 from openmofi.errors import OpenMofiError
 
 COLOURS = {"blue": (40, 60, 220), "green": (40, 190, 60), "red": (220, 50, 50), "yellow": (230, 220, 60)}

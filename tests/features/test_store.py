@@ -12,7 +12,7 @@ from PIL import Image
 from openmofi.encoders import as_encoder
 from openmofi.errors import OpenMofiError
 from openmofi.features import store as store_module
-from openmofi.features.sources import file_sources
+from openmofi.features.images import file_sources
 from openmofi.features.store import FeatureStore, PreparedImage
 from openmofi.pairs import ReadSettings
 from openmofi.pairs.images import formats

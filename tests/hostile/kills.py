@@ -42,7 +42,7 @@ def stage_of(name: str, bench: Workbench) -> Callable[[Path], object]:
     if name == "dataset":
         return lambda out: openmofi.build_dataset(bench.labels, kb=bench.kb, out=out)
     if name == "reinforce":
-        from openmofi.reinforcement import ReinforceSettings, TeacherSpec, reinforce
+        from openmofi.plugins.reinforcement import ReinforceSettings, TeacherSpec, reinforce
         from openmofi.storage import expand_shards
 
         teachers = ReinforceSettings((TeacherSpec(f"hf:{bench.clip}", 30.0),), augmentations=2, size=32)

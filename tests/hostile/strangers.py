@@ -288,7 +288,7 @@ def _use_checkpoint(_: Workbench, folder: Path) -> None:
 
 
 def _use_store(_: Workbench, folder: Path) -> None:
-    from openmofi.reinforcement.recall import Knowledge
+    from openmofi.plugins.reinforcement.recall import Knowledge
 
     Knowledge.open(folder).take(["a"], ["0"], np.zeros(1, np.int64), np.zeros(1, np.int64))
 

@@ -6,7 +6,7 @@ import pytest
 
 from openmofi.encoders import Head, open_encoder
 from openmofi.encoders.companions import ClassVectors, Folds
-from openmofi.encoders.networks.heads import head_on_arrays
+from openmofi.encoders.heads import head_on_arrays
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.entity_table import EntityFeatures

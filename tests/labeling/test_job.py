@@ -319,13 +319,13 @@ def test_the_encoders_calibration_is_used_and_copied(small_encoder, labelled):
 
 
 def test_an_export_labels_as_its_original(small_world, small_encoder, labelled, tmp_path):
-    """By OpenVINO; that ONNX embeds as these backbones do is in tests/encoders/export/test_heads.py."""
+    """By OpenVINO; that ONNX embeds as these backbones do is in tests/plugins/export/test_heads.py."""
     pytest.importorskip("onnxscript")
     pytest.importorskip("openvino")
     from openmofi.encoders import open_encoder
-    from openmofi.encoders.export.agreement import samples_of
-    from openmofi.encoders.export.export_settings import ExportSettings
-    from openmofi.encoders.export.job import export_encoder
+    from openmofi.plugins.export import ExportSettings
+    from openmofi.plugins.export.agreement import samples_of
+    from openmofi.plugins.export.job import export_encoder
 
     spec, shards = f"openvino:{tmp_path / 'export'}", [str(small_world.shards)]
     export_encoder(

@@ -7,7 +7,7 @@ import pytest
 
 import openmofi
 from openmofi.encoders import as_encoder
-from openmofi.encoders.scale import fit_scale
+from openmofi.encoders.probe import fit_scale
 from openmofi.errors import OpenMofiError, UsageError
 from small_world import OTHER_NAMES, SHAPES
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from openmofi.encoders import Encoder
 from openmofi.encoders.arrays import normalised
-from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.preprocess import Preprocessing
 from openmofi.features.store import FeatureStore
 from openmofi.labeling.label_settings import TextSettings
 from openmofi.labeling.read import ShardReader

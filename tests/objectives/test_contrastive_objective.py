@@ -12,9 +12,8 @@ from scipy.special import log_expit, logsumexp
 from torch.nn.functional import normalize
 
 from openmofi.errors import UsageError
-from openmofi.objectives.contrastive import Contrastive, contrastive_loss
+from openmofi.objectives.contrastive import POSITIVES, Contrastive, Positives
 from openmofi.objectives.objective_settings import ContrastiveSettings
-from openmofi.objectives.pairwise import POSITIVES, Positives
 
 ROWS, DIM = 13, 5
 LOSSES = ("infonce", "sigmoid")
@@ -148,14 +147,6 @@ def test_sigmoid_is_open_clips():
     assert module(embeddings, {}).loss.item() == pytest.approx(expected.item(), abs=1e-5)
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
-
-
-def test_one_entity_a_pair_is_the_loss_with_groups():
-    embeddings = embeddings_of()
-    groups = torch.tensor([0, 0, 1, -1, 1, 2, 0, -1, 3, 3, 3, 4, 5])
-    found = Contrastive(settings_of("infonce", "entity")).double()(embeddings, {"labels": groups[:, None]}).loss
-    expected = contrastive_loss(embeddings["image"], embeddings["text"], 8.0, groups)
-    assert found.item() == pytest.approx(expected.item(), abs=1e-6)
 
 
 @given(st.data())

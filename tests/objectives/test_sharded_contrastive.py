@@ -9,9 +9,8 @@ import torch
 from rank_processes import averaged, found_on_ranks, ranks, work_on_ranks
 from torch.nn.functional import normalize
 
-from openmofi.objectives.contrastive import Contrastive
+from openmofi.objectives.contrastive import POSITIVES, Contrastive
 from openmofi.objectives.objective_settings import ContrastiveSettings
-from openmofi.objectives.pairwise import POSITIVES
 
 ROWS, DIM = 12, 5
 OPEN_CLIP = {"infonce": ("local",), "sigmoid": ("bidir", "shift", "reduce", "gather")}

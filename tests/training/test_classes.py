@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 from openmofi.evaluation.bands import by_band, thirds_of
 from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.objectives.objective_settings import MarginSoftmaxSettings
-from openmofi.training.classes import class_vectors, described
+from openmofi.training.evaluators import class_vectors, described
 
 
 def test_neighbours_are_those_of_all_pairs_and_collapsed_classes_are_named():

@@ -25,11 +25,11 @@ from openmofi.pairs import read_pairs
 from openmofi.plugins.fusion.training.recipe import load_link_recipe
 from openmofi.storage import Shard, read_manifest
 from openmofi.training.data import open_data
-from openmofi.training.data.held_out import hold_out
+from openmofi.training.data.rows import hold_out
 from openmofi.training.log import Unwatched, read_log
 from openmofi.training.model import inputs_of
+from openmofi.training.recipe import EVALUATION_METRICS, EvaluateSettings
 from openmofi.training.recipe.rules import load_recipe, validate
-from openmofi.training.recipe.schema import EVALUATION_METRICS, EvaluateSettings
 from openmofi.training.state import build_terms
 
 from .small_runs import InterruptAt, same, stored, trained

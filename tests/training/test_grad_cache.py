@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 from openmofi.objectives.contrastive import Contrastive
 from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.objectives.objective_settings import ContrastiveSettings, MarginSoftmaxSettings
-from openmofi.training.grad_cache import Term, forward_backward, micro_batches
+from openmofi.training.state import Term, forward_backward, micro_batches
 
 CLASSES, DIM, ROWS = 5, 6, 12
 

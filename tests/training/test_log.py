@@ -11,8 +11,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.summary.writer import event_file_writer
 
 from openmofi.errors import MissingExtraError
-from openmofi.training.log import LOG, Meter, RunLog, Unwatched, read_log
-from openmofi.training.tracking import TENSORBOARD, Tracked
+from openmofi.training.log import LOG, TENSORBOARD, RunLog, Tracked, Unwatched, read_log
+from openmofi.training.loop import Meter
 
 
 @pytest.fixture(autouse=True)
@@ -131,7 +131,7 @@ def test_losses_that_are_not_finite_are_skipped_and_counted():
 
 def test_pace_and_waiting(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("openmofi.training.log.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("openmofi.training.loop.time.perf_counter", lambda: now[0])
     meter = Meter(8, _started=now[0])
     meter.add(scalars(loss=1.0))
     meter.add(scalars(loss=1.0))
@@ -149,7 +149,7 @@ def test_pace_and_waiting(monkeypatch):
 
 def test_evaluations_do_not_count_as_time_of_the_training(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("openmofi.training.log.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("openmofi.training.loop.time.perf_counter", lambda: now[0])
     meter = Meter(8, _started=now[0])
     meter.add(scalars(loss=1.0))
     meter.paused, now[0] = 6.0, 108.0

@@ -23,7 +23,7 @@ from openmofi.training.optimization import (
     set_learning_rate,
     sharded_optimizer,
 )
-from openmofi.training.recipe.schema import ImageModel, OptimizerSettings
+from openmofi.training.recipe import ImageModel, OptimizerSettings
 from openmofi.training.state import build_optimizers, build_terms, logit_scale
 
 ALONE = Ranks(0, 1, torch.device("cpu"), None)

@@ -11,7 +11,7 @@ import pytest
 
 from forked import Fork
 from openmofi.config.recipes import recipe_yaml
-from openmofi.training.process import keep_freed_memory, stop_requested
+from openmofi.training.distributed import keep_freed_memory, stop_requested
 from terminal import command
 
 from .small_runs import losses
@@ -118,7 +118,7 @@ def test_workers_end_with_a_trainer_that_is_killed(make, tmp_path):
 PROGRAM = """
 import resource, sys
 import numpy as np
-from openmofi.training.process import keep_freed_memory
+from openmofi.training.distributed import keep_freed_memory
 
 kept = keep_freed_memory() if sys.argv[1] == "keep" else False
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -9,12 +9,12 @@ from torch.nn.functional import normalize
 
 from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.objectives.objective_settings import MarginSoftmaxSettings
-from openmofi.training.classes import class_weights, expected_updates, greatest_move, stuck_head
 from openmofi.training.data.plan import ClassPlan, RepeatPlan, members_of_classes
+from openmofi.training.evaluators import class_weights, expected_updates, greatest_move, stuck_head
 from openmofi.training.log import Unwatched
 from openmofi.training.optimization import Trained, learning_rate, set_learning_rate, sharded_optimizer
+from openmofi.training.recipe import DataSettings, OptimizerSettings
 from openmofi.training.recipe.rules import load_recipe
-from openmofi.training.recipe.schema import DataSettings, OptimizerSettings
 
 from .small_runs import trained
 

@@ -24,7 +24,6 @@ from onnx import TensorProto, helper, numpy_helper
 from torch.nn.functional import cross_entropy, normalize, softmax
 
 from openmofi.encoders import Encoder, open_encoder
-from openmofi.encoders.export.onnx import write_onnx
 from openmofi.encoders.folder import Side, write_description
 from openmofi.encoders.libraries.graphs import (
     EMBEDDING,
@@ -37,6 +36,7 @@ from openmofi.encoders.libraries.graphs import (
     digests,
 )
 from openmofi.encoders.tokens import WordPieceTokens
+from openmofi.plugins.export.job import write_onnx
 
 DATA = Path(__file__).parents[2] / "src/openmofi/encoders/tiny"
 TABLES = Path(__file__).parents[2] / "src/openmofi/demo/data/kb"

@@ -1,21 +1,13 @@
-"""`openmofi.load_encoder` and `openmofi.export`."""
+"""`openmofi.load_encoder`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING
 
-from openmofi.api.given import Folder, Pairs, encoder_of, public
-from openmofi.config import changed
-from openmofi.encoders.export.export_settings import LIBRARIES, ExportSettings
-from openmofi.errors import UsageError
+from openmofi.api.given import public
 
 if TYPE_CHECKING:
-    from openmofi.api.changes import ExportChanges
-    from openmofi.encoders import Encoder, EncoderLike
-    from openmofi.encoders.export.agreement import Agreement
-    from openmofi.encoders.export.checkpoint.card import CardFacts
+    from openmofi.encoders import Encoder
 
 
 @public()
@@ -33,86 +25,3 @@ def load_encoder(spec: str, *, device: str = "auto", precision: str = "fp32") ->
     from openmofi.encoders import open_encoder
 
     return open_encoder(spec, device=device, precision=precision)
-
-
-def card_facts(
-    *, name: str = "", licence: str = "unknown", datasets: Sequence[str] = (), results: Sequence[Path] = ()
-) -> CardFacts:
-    """What the model card of `export` says beside the encoder.
-
-    Args:
-        name: of the model.
-        licence: by its name on the hub, such as `apache-2.0`.
-        datasets: what it was trained on: folders of `build_dataset`, whose labels the card describes, or names.
-        results: files that `evaluate` wrote.
-
-    Raises:
-        OpenMofiError: a dataset or a result cannot be read.
-    """
-    from openmofi.dataset.origin import how_labelled
-    from openmofi.encoders.export.checkpoint.card import CardFacts, read_metrics
-
-    folders = [dataset for dataset in datasets if Path(dataset).is_dir()]
-    names = tuple(Path(dataset).resolve().name if dataset in folders else dataset for dataset in datasets)
-    return CardFacts(
-        name,
-        licence,
-        names,
-        tuple(line for dataset in folders for line in how_labelled(dataset)),
-        read_metrics(results),
-    )
-
-
-@public(ExportSettings)
-def export(
-    encoder: EncoderLike,
-    out: Folder,
-    *,
-    settings: ExportSettings | None = None,
-    images: Pairs = (),
-    card: CardFacts | None = None,
-    push: str = "",
-    private: bool = False,
-    restart: bool = False,
-    **changes: Unpack[ExportChanges],
-) -> Agreement:
-    """Export an encoder: as graphs that open as `onnx:OUT` or `openvino:OUT`, or as a checkpoint of a library.
-
-    The encoder is written and compared on the CPU.
-
-    Args:
-        out: the folder to write.
-        images: real images (with texts) to compare and calibrate on: shards or folders as `label` takes them; generated
-            images where not given.
-        card: what the model card of a checkpoint says, see `openmofi.encoders.export.checkpoint.card`.
-        push: OWNER/NAME of a repository on the Hugging Face hub that a checkpoint is uploaded to.
-
-    Raises:
-        UsageError: the encoder's towers are not of the library, its heads do not fold, or graphs are to be pushed.
-        OpenMofiError: the export is further from the original, `out` was made with other settings, or the hub refuses.
-    """
-    from openmofi.encoders.export.agreement import samples_of
-    from openmofi.encoders.export.job import export_encoder
-
-    settings, opened = changed(settings or ExportSettings(), changes), encoder_of(encoder, "cpu")
-    library = settings.format in LIBRARIES
-    samples = samples_of(
-        [str(pattern) for pattern in ([images] if isinstance(images, str | Path) else images)],
-        opened.preprocessing.size,
-        decode_size=None if library else opened.preprocessing.decode_size,
-    )
-    if not library:
-        if push or card:
-            raise UsageError(
-                f"An export for {settings.format} has no card and is not pushed.",
-                f"Use one of the formats {', '.join(LIBRARIES)}.",
-            )
-        return export_encoder(opened, Path(out), settings, samples, restart=restart)
-    from openmofi.encoders.export.checkpoint.card import CardFacts
-    from openmofi.encoders.export.checkpoint.job import export_checkpoint
-    from openmofi.storage.hub import push as push_folder
-
-    agreement = export_checkpoint(opened, Path(out), settings, samples, card or CardFacts(), restart=restart)
-    if push:
-        push_folder(out, push, private=private)
-    return agreement

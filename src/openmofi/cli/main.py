@@ -24,13 +24,13 @@ VERBS = {
     "explain": ("label:explain", "Show the whole reasoning for one image and its text."),
     "dataset": ("dataset:app", "Turn labels into a dataset, report on it, audit it."),
     "reinforce": (
-        "train:reinforce",
+        "",
         "Store augmentations, synthetic texts and teachers' embeddings of labelled pairs.",
     ),
     "train": ("train:train", "Train an image encoder on a labelled dataset, as a recipe says."),
     "eval": ("eval:app", "Judge an encoder or a linker as the papers do, and compare results."),
     "encoder": ("encoder:app", "Look into image–text encoders."),
-    "export": ("encoder:export", "Export an encoder for ONNX, OpenVINO or its library, where it agrees."),
+    "export": ("", "Export an encoder for ONNX, OpenVINO or its library, where it agrees."),
     "index": ("index:app", "Build an index over images, keep it up to date and whole."),
     "search": ("search:search", "Search an index by image, text and entity."),
     "recognise": ("search:recognise", "Say what many images may show, by an index."),
@@ -39,7 +39,7 @@ VERBS = {
     "schema": ("main:schema", "Print the JSON Schema of what a command prints with --json."),
     "jobs": ("jobs:app", "Look at jobs that run; go on with what failed."),
 }
-"""Verb → `module:attribute` in this folder, and what `openmofi --help` says of it."""
+"""Verb → `module:attribute` in this folder (empty for a plug-in's), and what `openmofi --help` says of it."""
 
 
 class _Verbs(Commands):
@@ -47,9 +47,9 @@ class _Verbs(Commands):
         return [*VERBS, *(name for name in super().list_commands(ctx) if name not in VERBS)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in VERBS:
+        module, _, attribute = VERBS.get(cmd_name, ("",))[0].partition(":")
+        if not module:
             return super().get_command(ctx, cmd_name)
-        module, _, attribute = VERBS[cmd_name][0].partition(":")
         return click_command(cmd_name, getattr(import_module(f"openmofi.cli.{module}"), attribute))
 
     def help_of(self, ctx: Any, name: str) -> str:

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from openmofi.cli.command import index_place, input_place, new_index_place, output_path, output_place
+from openmofi.cli.command import index_place, input_path, input_place, new_index_place, output_path, output_place
 from openmofi.config.options import Option, plain
 from openmofi.errors import UsageError
 
@@ -30,6 +30,7 @@ OUT_STORE = Annotated[str, typer.Option("--out", "-o", parser=output_place, meta
 OUT_INDEX = Annotated[Any, typer.Option("--out", "-o", parser=new_index_place, metavar="INDEX")]
 STORE = Annotated[str | None, typer.Option(parser=output_place, metavar="FOLDER")]
 PLACE = Annotated[str | None, typer.Option(parser=input_place, metavar="FOLDER")]
+READ = Annotated[Path | None, typer.Option(parser=input_path, metavar="DIR")]
 FILE = Annotated[Path | None, typer.Option(metavar="FILE")]
 INDEX = Annotated[Any, typer.Option(parser=index_place, metavar="INDEX")]
 IndexPlace = Annotated[

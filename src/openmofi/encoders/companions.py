@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -98,29 +97,22 @@ class Folds:
 
     Attributes:
         count: how many.
-        fitted: the pairs that were fitted on (`FITTED`); `None` where an earlier version fitted the heads, which chose
-            folds by keys.
-        seen: fingerprints of the shards of these pairs, where `fitted` does not say it.
+        fitted: the pairs that were fitted on (`FITTED`).
     """
 
     count: int
-    fitted: pa.Table | None
-    seen: tuple[str, ...] = ()
+    fitted: pa.Table
 
     def of(self, shard: str, keys: Sequence[str]) -> NDArray[np.int64]:
         """(n,) the fold of each pair of the shard with the fingerprint `shard`; −1 for what was not fitted on."""
-        if self.fitted is None:
-            hashes = [zlib.crc32(key.encode("utf-8", "surrogatepass")) for key in keys if shard in self.seen]
-            return np.array(hashes, np.int64) % self.count if hashes else np.full(len(keys), -1, np.int64)
         fitted = self.fitted.filter(pc.equal(self.fitted["shard"], shard))
         position = pc.index_in(pa.array(keys, pa.string()), value_set=fitted["key"])
         return pc.fill_null(fitted["fold"].take(position), -1).to_numpy().astype(np.int64)
 
     def save(self, folder: str | Path) -> None:
         """Write beside an encoder; last of all, since it says that the folds are there."""
-        if self.fitted is not None:
-            write_table(Path(folder) / FITTED_FILE, self.fitted)
-        write_json(Path(folder) / FOLDS_FILE, {"count": self.count, "seen": self.seen})
+        write_table(Path(folder) / FITTED_FILE, self.fitted)
+        write_json(Path(folder) / FOLDS_FILE, {"count": self.count})
 
     @classmethod
     def beside(cls, folder: str | Path) -> Folds | None:
@@ -133,15 +125,12 @@ class Folds:
         if not path.exists():
             return None
         hint = "Train or copy the encoder again."
-        noted = read_json(path, _FoldsFile, hint)
-        if noted.seen:
-            return cls(noted.count, None, noted.seen)
-        return cls(noted.count, read_parquet(path.with_name(FITTED_FILE), FITTED, hint=hint).cast(FITTED))
+        count = read_json(path, _FoldsFile, hint).count
+        return cls(count, read_parquet(path.with_name(FITTED_FILE), FITTED, hint=hint).cast(FITTED))
 
 
-class _FoldsFile(msgspec.Struct, forbid_unknown_fields=True):
+class _FoldsFile(msgspec.Struct):
     count: int
-    seen: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from openmofi.arrays import Array
-from openmofi.encoders.preprocess import byte_values
-from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.preprocess import Preprocessing, byte_values
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 
 if TYPE_CHECKING:

@@ -13,49 +13,20 @@ import numpy as np
 from PIL import Image
 
 from openmofi.arrays import Array
-from openmofi.encoders.arrays import by_tokens, gathered, in_batches, normalised
+from openmofi.encoders.arrays import gathered, in_batches
 from openmofi.encoders.companions import Companions
 from openmofi.encoders.devices import RowLimit, autocast, check_precision, normalised_on
-from openmofi.encoders.preprocess import ImageInput, as_bytes, as_image, bounded, preprocess
+from openmofi.encoders.preprocess import ImageInput, Preprocessing, as_bytes, as_image, bounded, preprocess
 from openmofi.encoders.probe import compiled, in_precision, reopened, require_distinct
-from openmofi.encoders.protocol import Preprocessing
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import fingerprint
 
 if TYPE_CHECKING:
-    from openmofi.encoders.networks.heads import Head
-    from openmofi.encoders.networks.modules import Networks, OnArrays
+    from openmofi.encoders.heads import Head
+    from openmofi.encoders.networks import Networks, OnArrays
 
-_BATCH = 64
-_ImageTower = Callable[[Any], Array]
-_TextTower = Callable[[Sequence[str]], Array]
+BATCH = 64
 _Projection = Callable[[Array], Array]
-
-
-@dataclass(frozen=True)
-class Towers:
-    """What a library's model gives.
-
-    Attributes:
-        image: (n, 3, size, size) → (n, dim), not normalised; n is at most 64.
-        tokens: texts → one token sequence each (whatever `text` takes; only its length is read); `None` where `text`
-            takes any number of texts themselves.
-        text: token sequences → (n, text_dim), not normalised; `None` without a text side.
-        dim: of the image tower.
-        weights: fingerprint of all that decides the result besides the preprocessing.
-        networks: what `image` and `text` run, for export; `None` where they run no network of PyTorch.
-        text_dim: of the text tower; 0 stands for `dim`.
-        joint: whether both sides end in one space, and images can be compared; a pair of backbones does not.
-    """
-
-    image: Callable[[Any], Array]
-    tokens: Callable[[list[str]], Sequence[Any]] | None
-    text: Callable[[list[Any]], Array] | None
-    dim: int
-    weights: str
-    networks: Networks | None = None
-    text_dim: int = 0
-    joint: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +86,8 @@ class Encoder:
     text_feature_dim: int
     logit_scale: float | None
     preprocessing: Preprocessing
-    image_tower: _ImageTower
-    text_tower: _TextTower | None
+    image_tower: Callable[[Any], Array]
+    text_tower: Callable[[Sequence[str]], Array] | None
     image_projection: _Projection | None
     text_projection: _Projection | None
     device: str = "cpu"
@@ -131,35 +102,6 @@ class Encoder:
     exact: Encoder | None = None
     calibrations: dict[str, str | Path] = field(default_factory=dict)
     row_limit: RowLimit = field(default_factory=RowLimit)
-
-    @classmethod
-    def of(cls, spec: str, towers: Towers, preprocessing: Preprocessing, logit_scale: float | None) -> Encoder:
-        """An encoder whose projection is the L2 normalisation of the towers' output.
-
-        Args:
-            spec: how it is opened.
-            towers: see `Towers`.
-            preprocessing: of images.
-            logit_scale: the factor on cosines of its training; `None` where it is unknown.
-        """
-        features = fingerprint([towers.weights, asdict(preprocessing)])
-        scaled = towers.joint and (towers.text is not None or logit_scale is not None)
-        projection = normalised if towers.joint else None
-        return cls(
-            spec,
-            fingerprint([features, float(logit_scale or 1.0)]) if scaled else features,
-            features,
-            dim=towers.dim if towers.joint else 0,
-            feature_dim=towers.dim,
-            text_feature_dim=0 if towers.text is None else towers.text_dim or towers.dim,
-            logit_scale=None if logit_scale is None else float(logit_scale),
-            preprocessing=preprocessing,
-            image_tower=towers.image,
-            text_tower=_text_tower(towers),
-            image_projection=projection,
-            text_projection=None if towers.text is None else projection,
-            networks=towers.networks,
-        )
 
     @property
     def has_joint_space(self) -> bool:
@@ -209,7 +151,7 @@ class Encoder:
             require_distinct(self, "images")
         with autocast(self.device, self.precision):
             return gathered(
-                (self.row_limit.within(self._image_batch, batch) for batch in in_batches(pixels, _BATCH)),
+                (self.row_limit.within(self._image_batch, batch) for batch in in_batches(pixels, BATCH)),
                 self.feature_dim,
             )
 
@@ -269,7 +211,7 @@ class Encoder:
                 raise OpenMofiError(f"Text {number} is a {type(text).__name__}.", "Give texts as str.")
         return self.project_texts(self.text_features(several))
 
-    def embed_images(self, images: ImageInput | Iterable[ImageInput], batch_size: int = _BATCH) -> Array:
+    def embed_images(self, images: ImageInput | Iterable[ImageInput], batch_size: int = BATCH) -> Array:
         """Decode, preprocess and embed images.
 
         Args:
@@ -343,7 +285,7 @@ class Encoder:
                 f"The encoder {self.spec!r} cannot be compiled: its image tower is no network of PyTorch.",
                 "Leave out --compile.",
             )
-        from openmofi.encoders.networks.compiled import CompiledTower
+        from openmofi.encoders.networks import CompiledTower
 
         reopen = self.reopen and partial(compiled, self.reopen)
         return replace(
@@ -429,12 +371,3 @@ class Encoder:
             f"The encoder {self.spec!r} is a pair of backbones without projection heads.",
             "Train heads first (`openmofi sample encoder`), or choose another encoder.",
         )
-
-
-def _text_tower(towers: Towers) -> _TextTower | None:
-    text, tokens, dim, limit = towers.text, towers.tokens, towers.text_dim or towers.dim, RowLimit()
-    if text is None:
-        return None
-    if tokens is None:
-        return lambda texts: text(list(texts))
-    return lambda texts: by_tokens(texts, tokens, lambda rows: limit.within(text, rows), dim, _BATCH)

@@ -30,15 +30,14 @@ from openmofi.arrays import Array
 from openmofi.encoders.arrays import normalised
 from openmofi.encoders.companions import CLASSES_FILE, FITTED_FILE, FOLDS_FILE, Companions
 from openmofi.encoders.encoder import Encoder, Heads
-from openmofi.encoders.networks.heads import Head, head_on_arrays
+from openmofi.encoders.heads import Head, head_on_arrays
 from openmofi.encoders.preprocess import preprocessing_from_json
-from openmofi.encoders.protocol import Preprocessing
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.extensions import extension_names
 from openmofi.storage import as_type, fingerprint, read_json, write_bytes, write_json
 
 if TYPE_CHECKING:
-    from openmofi.encoders.networks.modules import Networks
+    from openmofi.encoders.networks import Networks
 
 FORMAT_VERSION = 2
 SPEC_FILE, HEADS_FILE, WEIGHTS_FILE, TOKENIZER_FOLDER = (
@@ -80,47 +79,32 @@ class Side:
 
 
 def write_description(
-    folder: Path,
-    *,
-    image: Side,
-    text: Side | None,
-    dim: int,
-    feature_dim: int,
-    text_feature_dim: int,
-    logit_scale: float | None,
-    preprocessing: Preprocessing,
-    fingerprint: str,
-    style: str = "run",
-    **more: Any,
+    folder: Path, image: Side, text: Side | None, facts: Mapping[str, Any], style: str = "run", **more: Any
 ) -> None:
     """Write `encoder.json`; the last file to be written, so that a folder that is written half is recognised.
 
     Args:
         folder: of the encoder.
         image, text: see `Side`.
-        dim, feature_dim, text_feature_dim, logit_scale, preprocessing, fingerprint: see `Encoder`.
+        facts: as of `facts_of`.
         style: `run`, `onnx` or `openvino`, its key `format`.
         more: further JSON values.
 
     Raises:
         OpenMofiError: the folder cannot be written.
     """
-    write_json(
-        folder / SPEC_FILE,
-        {
-            "format_version": FORMAT_VERSION,
-            "format": style,
-            "image": asdict(image),
-            "text": text and asdict(text),
-            "dim": dim,
-            "feature_dim": feature_dim,
-            "text_feature_dim": text_feature_dim,
-            "logit_scale": logit_scale,
-            "preprocessing": asdict(preprocessing),
-            "fingerprint": fingerprint,
-            **more,
-        },
-    )
+    sides = {"image": asdict(image), "text": text and asdict(text)}
+    write_json(folder / SPEC_FILE, {"format_version": FORMAT_VERSION, "format": style, **sides, **facts, **more})
+
+
+def facts_of(encoder: Encoder) -> dict[str, Any]:
+    """What `encoder.json` says of every encoder, JSON values."""
+    names = ("dim", "feature_dim", "text_feature_dim", "logit_scale")
+    return {
+        **{name: getattr(encoder, name) for name in names},
+        "preprocessing": asdict(encoder.preprocessing),
+        "fingerprint": encoder.fingerprint,
+    }
 
 
 def read_description(folder: Path, style: str | None = None) -> dict[str, Any]:
@@ -271,7 +255,7 @@ def _networks(heads: Heads) -> Networks | None:
     base = heads.base.networks
     if base is None or (heads.text is not None and base.text is None):
         return None
-    from openmofi.encoders.networks.modules import Headed, Networks
+    from openmofi.encoders.networks import Headed, Networks
 
     image = Headed(base.image, heads.image, adapter=heads.adapter).eval()
     if heads.text is None or base.text is None:
@@ -348,15 +332,10 @@ def write_heads(folder: Path, encoder: Encoder, base: str, style: str = "run", *
     )
     write_description(
         folder,
-        image=image,
-        text=None if heads.text is None else text,
-        dim=encoder.dim,
-        feature_dim=encoder.feature_dim,
-        text_feature_dim=encoder.text_feature_dim,
-        logit_scale=encoder.logit_scale,
-        preprocessing=encoder.preprocessing,
-        fingerprint=encoder.fingerprint,
-        style=style,
+        image,
+        None if heads.text is None else text,
+        facts_of(encoder),
+        style,
         adapter=heads.adapter,
         weights_fingerprint=heads_fingerprint(heads),
         **more,

@@ -1,4 +1,6 @@
-"""Whether an encoder tells things apart at all: a few texts and a few images, which must not embed alike.
+"""Measures of an encoder: whether it tells things apart at all, and the logit scale that its checkpoint lacks.
+
+At all: a few texts and a few images, which must not embed alike.
 
 A tokenizer without its vocabulary, weights that do not belong to the model, or a training that has collapsed open
 without an error, and then every label is chance. What is asked is little (a checkpoint with random weights answers it),
@@ -8,55 +10,41 @@ over one backbone share what it makes of these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, Protocol, Self, TypeVar
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakValueDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from openmofi.arrays import Array
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError
 
-
-class Reopenable(Protocol):
-    """What an encoder has that is opened again."""
-
-    @property
-    def spec(self) -> str:
-        """What it was opened by."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Of its weights and preprocessing."""
-
-    def with_precision(self, precision: str) -> Self:
-        """The same in a precision."""
-
-    def compiled(self) -> Self:
-        """The same, compiled."""
+if TYPE_CHECKING:
+    from openmofi.encoders.encoder import Encoder
 
 
-Kind = TypeVar("Kind", bound=Reopenable)
-_HERE: WeakValueDictionary[tuple[str, str, str, bool], Any] = WeakValueDictionary()
+_OPENED: WeakValueDictionary[tuple[str, str, str, bool], Encoder] = WeakValueDictionary()
 
 
-def in_precision(reopen: Callable[[], Kind], precision: str) -> Kind:
+def in_precision(reopen: Callable[[], Encoder], precision: str) -> Encoder:
     """Opened again, in a precision."""
     return reopen().with_precision(precision)
 
 
-def compiled(reopen: Callable[..., Kind], **placed: str) -> Kind:
+def compiled(reopen: Callable[..., Encoder], **placed: str) -> Encoder:
     """Opened again, perhaps on another `device`, and compiled."""
     return reopen(**placed).compiled()
 
 
-def reopened(reopen: Callable[[], Kind], spec: str, device: str, expected: str, compiles: bool) -> Kind:
+def reopened(reopen: Callable[[], Encoder], spec: str, device: str, expected: str, compiles: bool) -> Encoder:
     """The encoder of a pickle: the one that this process has opened for an earlier pickle, as long as that is used."""
-    known: Kind | None = _HERE.get((spec, device, expected, compiles))
-    if known is not None:
-        return known
+    if (opened := _OPENED.get((spec, device, expected, compiles))) is not None:
+        return opened
     encoder = reopen()
     if encoder.fingerprint != expected:
         raise OpenMofiError(
@@ -64,47 +52,11 @@ def reopened(reopen: Callable[[], Kind], spec: str, device: str, expected: str, 
             f"{encoder.fingerprint}, not {expected}.",
             "Put the same checkpoint on every machine, and leave it unchanged while a job runs.",
         )
-    _HERE[spec, device, expected, compiles] = encoder
+    _OPENED[spec, device, expected, compiles] = encoder
     return encoder
 
 
 Side = Literal["images", "texts"]
-
-
-class Embedding(Protocol):
-    """What is asked of an encoder; see `openmofi.encoders.Encoder`."""
-
-    @property
-    def spec(self) -> str:
-        """Names it in errors."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Of all that decides its embeddings."""
-
-    @property
-    def feature_fingerprint(self) -> str:
-        """Of all that decides its features."""
-
-    @property
-    def image_projection(self) -> Callable[[Array], Array] | None:
-        """Features of images → embeddings."""
-
-    @property
-    def text_projection(self) -> Callable[[Array], Array] | None:
-        """Features of texts → embeddings."""
-
-    def preprocess(self, image: Image.Image) -> Any:
-        """An image → what `batch` takes."""
-
-    def batch(self, preprocessed: Sequence[Any]) -> Any:
-        """What `preprocess` gave → what `image_features` takes."""
-
-    def image_features(self, images: Any) -> Array:
-        """(n, feature_dim)."""
-
-    def text_features(self, texts: Sequence[str]) -> Array:
-        """(n, text_feature_dim)."""
 
 
 # The texts of a group have one length: where no word is in the vocabulary, length alone would tell them apart. Later
@@ -121,7 +73,7 @@ _passed: set[tuple[str, Side]] = set()
 _features: dict[tuple[str, str, int], Array] = {}
 
 
-def require_distinct(encoder: Embedding, side: Side) -> None:
+def require_distinct(encoder: Encoder, side: Side) -> None:
     """Check that an encoder embeds different images, or texts, differently; once in a process by its fingerprint.
 
     Raises:
@@ -140,7 +92,7 @@ def require_distinct(encoder: Embedding, side: Side) -> None:
         raise
 
 
-def _refusal(encoder: Embedding, side: Side) -> str:
+def _refusal(encoder: Encoder, side: Side) -> str:
     """What is wrong with it; empty where nothing is."""
     groups: tuple[Any, ...] = _TEXTS if side == "texts" else (_drawn(0), _drawn(1))
     project = encoder.text_projection if side == "texts" else encoder.image_projection
@@ -160,7 +112,7 @@ def _refusal(encoder: Embedding, side: Side) -> str:
     return f"embeds different {side} alike, so that nothing can be told apart by them"
 
 
-def _refusal_of_phrases(encoder: Embedding, words: tuple[str, str]) -> str:
+def _refusal_of_phrases(encoder: Encoder, words: tuple[str, str]) -> str:
     """What is wrong with texts of two words, of words that alone embed differently."""
     key = (encoder.feature_fingerprint, "texts", len(_TEXTS))
     if key not in _features:
@@ -182,3 +134,77 @@ def _drawn(group: int, size: int = 64) -> list[Image.Image]:
 
 def _image(values: np.ndarray) -> Image.Image:
     return Image.fromarray(values.astype(np.uint8))
+
+
+# A softmax over scaled cosines is a posterior: of which text belongs to an image, if one of a batch does. The scale at
+# which it is the true one has the least cross-entropy, which is how CLIP learns its own (Radford et al., arXiv
+# 2103.00020, section 2.5).
+
+_LEAST, _MOST = 0.1, 1000.0
+
+
+@dataclass(frozen=True)
+class FittedScale:
+    """The outcome.
+
+    Attributes:
+        scale: s of the least cross-entropy.
+        cross_entropy: there, in nats; an encoder that knows nothing has log(batch).
+        accuracy: share of rows and columns whose greatest similarity is the true pair's.
+        pairs, batch: how many pairs, and how many of them a softmax runs over.
+    """
+
+    scale: float
+    cross_entropy: float
+    accuracy: float
+    pairs: int
+    batch: int
+
+
+def fit_scale(images: Array, texts: Array, *, batch: int = 256, seed: int = 0) -> FittedScale:
+    """The scale s at which softmax(s · cosines) over a batch is nearest to which text belongs to which image.
+
+    Args:
+        images, texts: (n, dim) float32, L2-normalised; row i of both is a pair, and no two pairs have one text, since
+            neither would be wrong for the other.
+        batch: pairs a softmax runs over; n where there are fewer.
+        seed: of the shuffle into batches; pairs that fill no batch are left out.
+
+    Raises:
+        ValueError: there are no pairs.
+    """
+    if not len(images):
+        raise ValueError("a scale is fitted to pairs, and there are none")
+    batch = min(batch, len(images))
+    cosines = batched_cosines(images, texts, batch, seed)
+    scale, loss = best_scale(cosines)
+    truth = np.arange(batch)
+    correct = [np.mean(cosines.argmax(axis) == truth) for axis in (1, 2)]
+    return FittedScale(scale, loss, float(np.mean(correct)), len(images), batch)
+
+
+def batched_cosines(images: Array, texts: Array, batch: int, seed: int) -> NDArray[np.float64]:
+    """Cosines of pairs (n, dim) in shuffled batches, (n // batch, batch, batch); what is left over is left out."""
+    order = np.random.default_rng(seed).permutation(len(images))[: len(images) // batch * batch].reshape(-1, batch)
+    return np.einsum("bid,bjd->bij", images[order].astype(np.float64), texts[order].astype(np.float64))
+
+
+def contrastive_cross_entropy(cosines: NDArray[np.float64], scale: float) -> float:
+    """Mean of both directions' cross-entropies of softmax(scale · cosines), pairs on the diagonal, in nats."""
+    from scipy.special import log_softmax
+
+    logs = [np.diagonal(log_softmax(scale * cosines, axis), axis1=1, axis2=2) for axis in (1, 2)]
+    return -float(np.mean(logs))
+
+
+def best_scale(cosines: NDArray[np.float64]) -> tuple[float, float]:
+    """The scale of the least cross-entropy and that value; convex in the scale, so that it is the only one."""
+    from scipy.optimize import minimize_scalar
+
+    minimum = minimize_scalar(
+        lambda x: contrastive_cross_entropy(cosines, math.exp(x)),
+        method="bounded",
+        bounds=(math.log(_LEAST), math.log(_MOST)),
+        options={"xatol": 1e-4},
+    )
+    return math.exp(float(minimum.x)), float(minimum.fun)

@@ -19,7 +19,7 @@ from openmofi.encoders.arrays import by_tokens, normalised
 from openmofi.encoders.devices import check_precision, device_named
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import SPEC_FILE, is_heads, open_heads, read_description
-from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.preprocess import Preprocessing
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.extensions import extension, extension_names
 from openmofi.storage import fingerprint
@@ -68,7 +68,7 @@ def as_encoder(value: EncoderLike) -> Encoder:
     texts: Any
     if isinstance(value, tuple) and len(value) == 2 and all(map(callable, value)):
         images, texts = value
-        name = f"custom:{_name(images)}+{_name(texts)}"
+        name = "custom:" + "+".join(str(getattr(each, "__name__", type(each).__name__)) for each in value)
     else:
         images, texts = (getattr(value, method, None) for method in ("embed_images", "embed_texts"))
         name = f"custom:{type(value).__name__}"
@@ -78,7 +78,8 @@ def as_encoder(value: EncoderLike) -> Encoder:
             "Give a spec such as hf:FOLDER, an object with embed_images and embed_texts, or a pair of "
             "functions (images, texts).",
         )
-    probes = [_checked(name, images, [_probe(seed) for seed in range(2)]), _checked(name, texts, list(_TEXTS))]
+    noise = [np.random.default_rng(seed).integers(0, 256, (_SIZE, _SIZE, 3)).astype(np.uint8) for seed in range(2)]
+    probes = [_checked(name, images, list(map(Image.fromarray, noise))), _checked(name, texts, list(_TEXTS))]
     if probes[0].shape[1] != probes[1].shape[1]:
         raise UsageError(
             f"The encoder {name} gives {probes[0].shape[1]} numbers an image and {probes[1].shape[1]} a text.",
@@ -104,14 +105,6 @@ def as_encoder(value: EncoderLike) -> Encoder:
         takes_images=True,
         reopen=partial(as_encoder, value),
     )
-
-
-def _name(function: Callable[..., Any]) -> str:
-    return str(getattr(function, "__name__", type(function).__name__))
-
-
-def _probe(seed: int) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (_SIZE, _SIZE, 3)).astype(np.uint8))
 
 
 def _checked(name: str, embed: Callable[[list[Any]], Any], items: list[Any]) -> Array:
@@ -249,7 +242,6 @@ def _open_library(module: str, name: str, spec: str, rest: str, device: str, _ba
 
 
 _OPENERS: dict[str, Callable[[str, str, str, Sequence[Encoder]], Encoder]] = {
-    "backbone": partial(_open_library, "backbones", "open_backbones"),
     "hf": partial(_open_library, "huggingface", "open_huggingface"),
     "mofi": partial(_open_library, "huggingface", "open_mofi"),
     "open_clip": partial(_open_library, "openclip", "open_open_clip"),

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.encoders.arrays import padded
-from openmofi.encoders.protocol import Tokens
+from openmofi.encoders.preprocess import Tokens
 from openmofi.encoders.towers import stored_tokens
 from openmofi.errors import OpenMofiError
 from openmofi.quiet import quiet_transformers

@@ -1,24 +1,93 @@
-"""Towers that can be trained, and rebuilt from their description without the network."""
+"""Towers of libraries: as an encoder, and to be trained and rebuilt from their description without the network."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openmofi.arrays import Array
 from openmofi.config.near import did_you_mean
-from openmofi.encoders.protocol import Preprocessing, Tokens
+from openmofi.encoders.arrays import by_tokens, normalised
+from openmofi.encoders.devices import RowLimit
+from openmofi.encoders.encoder import BATCH, Encoder
+from openmofi.encoders.preprocess import Preprocessing, Tokens
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
+from openmofi.extensions import extension, extension_names
+from openmofi.storage import fingerprint
 from openmofi.storage.foreign import guarded
 
 if TYPE_CHECKING:
     import torch
 
-_LIBRARIES = "openmofi.encoders.libraries"
-_IMAGE = {"timm": "timm", "open_clip": "openclip", "hf": "huggingface", "backbone": "backbones"}
-_TEXT = {"open_clip": "openclip", "hf": "huggingface", "mobile": "mobile"}
+    from openmofi.encoders.networks import Networks
+
+_IMAGE, _TEXT = "image_towers", "text_towers"
+"""Groups of entry points: a package names a module with the functions of those in `libraries`, such as `rebuilt`."""
+_MODULES = {
+    _IMAGE: {"timm": "timm", "open_clip": "openclip", "hf": "huggingface"},
+    _TEXT: {"open_clip": "openclip", "hf": "huggingface"},
+}
+
+
+def encoder_of(
+    spec: str,
+    preprocessing: Preprocessing,
+    logit_scale: float | None,
+    *,
+    image: Callable[[Any], Array],
+    dim: int,
+    weights: str,
+    tokens: Callable[[list[str]], Sequence[Any]] | None = None,
+    text: Callable[[list[Any]], Array] | None = None,
+    text_dim: int = 0,
+    networks: Networks | None = None,
+    joint: bool = True,
+) -> Encoder:
+    """An encoder of a library's towers, whose projection is the L2 normalisation of their output.
+
+    Args:
+        spec: how it is opened.
+        preprocessing: of images.
+        logit_scale: the factor on cosines of its training; `None` where it is unknown.
+        image: (n, 3, size, size) → (n, dim), not normalised; n is at most 64.
+        dim: of the image tower.
+        weights: fingerprint of all that decides the result besides the preprocessing.
+        tokens: texts → one token sequence each (whatever `text` takes; only its length is read); `None` where `text`
+            takes any number of texts themselves.
+        text: token sequences → (n, text_dim), not normalised; `None` without a text side.
+        text_dim: of the text tower; 0 stands for `dim`.
+        networks: what `image` and `text` run, for export; `None` where they run no network of PyTorch.
+        joint: whether both sides end in one space, and images can be compared; a pair of backbones does not.
+    """
+    features, text_dim = fingerprint([weights, asdict(preprocessing)]), text_dim or dim
+    scaled = joint and (text is not None or logit_scale is not None)
+    projection = normalised if joint else None
+    limit = RowLimit()
+
+    def embed_texts(texts: Sequence[str]) -> Array:
+        assert text is not None
+        if tokens is None:
+            return text(list(texts))
+        return by_tokens(texts, tokens, lambda rows: limit.within(text, rows), text_dim, BATCH)
+
+    return Encoder(
+        spec,
+        fingerprint([features, float(logit_scale or 1.0)]) if scaled else features,
+        features,
+        dim=dim if joint else 0,
+        feature_dim=dim,
+        text_feature_dim=0 if text is None else text_dim,
+        logit_scale=None if logit_scale is None else float(logit_scale),
+        preprocessing=preprocessing,
+        image_tower=image,
+        text_tower=None if text is None else embed_texts,
+        image_projection=projection,
+        text_projection=None if text is None else projection,
+        networks=networks,
+    )
 
 
 @dataclass(frozen=True)
@@ -39,10 +108,8 @@ class Trunk:
 
 def image_preprocessing(spec: str, *, pretrained: str = "", size: int = 0) -> Preprocessing:
     """How images are made for an image tower; see `image_trunk` for the arguments and the errors."""
-    module, rest = _module(spec, _IMAGE)
-    with guarded(f"The tower {spec!r}", spec):
-        preprocessing: Preprocessing = module.preprocessing(rest, pretrained, size)
-    return preprocessing
+    made: Preprocessing = _called(spec, _IMAGE, "preprocessing", pretrained, size)
+    return made
 
 
 def image_trunk(spec: str, *, pretrained: str = "", size: int = 0, drop_path: float = 0.0) -> Trunk:
@@ -63,25 +130,19 @@ def image_trunk(spec: str, *, pretrained: str = "", size: int = 0, drop_path: fl
     """
     if drop_path and not spec.startswith("timm:"):
         raise UsageError(f"drop_path is for timm models; {spec!r} does not take it.", "Set model.image.drop_path: 0.")
-    module, rest = _module(spec, _IMAGE)
-    with guarded(f"The tower {spec!r}", spec):
-        trunk: Trunk = module.image(rest, pretrained, size, drop_path)
+    trunk: Trunk = _called(spec, _IMAGE, "image", pretrained, size, drop_path)
     return trunk
 
 
 def text_trunk(spec: str, *, pretrained: str = "") -> Trunk:
     """A text tower, `open_clip:ARCH`, `hf:PATH-OR-ID` or `mobile:mct[?width=N…]`; see `image_trunk`."""
-    module, rest = _module(spec, _TEXT)
-    with guarded(f"The tower {spec!r}", spec):
-        trunk: Trunk = module.text(rest, pretrained)
+    trunk: Trunk = _called(spec, _TEXT, "text", pretrained)
     return trunk
 
 
 def text_tokens(spec: str) -> Tokens:
     """The tokenizer of a text tower; it can be pickled."""
-    module, rest = _module(spec, _TEXT)
-    with guarded(f"The tower {spec!r}", spec):
-        tokens: Tokens = module.tokens(rest)
+    tokens: Tokens = _called(spec, _TEXT, "tokens")
     return tokens
 
 
@@ -91,10 +152,7 @@ def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
     Raises:
         OpenMofiError: the description cannot be parsed, or the installed library has no such model.
     """
-    kind, modules = architecture.get("kind"), {**_IMAGE, **_TEXT}
-    if kind not in modules:
-        raise OpenMofiError(f"Unknown kind of tower {kind!r}.", "Use the version of OpenMOFI that wrote it.")
-    module = importlib.import_module(f"openmofi.encoders.libraries.{modules[str(kind)]}")
+    kind, module = architecture.get("kind"), _described(architecture, _IMAGE, _TEXT)
     try:
         with guarded(f"The tower {kind}:{architecture.get('name', '')}"):
             trunk: Trunk = module.rebuilt(architecture)
@@ -108,7 +166,7 @@ def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
 
 def stored_tokens(architecture: Mapping[str, Any], folder: Path) -> Tokens:
     """The tokenizer of an architecture, whose files, where it has any, are in `folder`."""
-    module = importlib.import_module(f"openmofi.encoders.libraries.{_TEXT[str(architecture['kind'])]}")
+    module = _described(architecture, _TEXT)
     with guarded(f"The tokenizer in {folder}"):
         tokens: Tokens = module.stored_tokens(architecture, folder)
     return tokens
@@ -128,14 +186,34 @@ def options_of(spec: str, rest: str, names: Sequence[str], hint: str) -> tuple[s
     return location, {key: int(value) for key, _, value in pairs}
 
 
-def _module(spec: str, kinds: Mapping[str, str]) -> tuple[Any, str]:
+def _module_of(group: str, kind: str) -> Any:
+    """The module of a kind of tower; `None` where there is none."""
+    if kind not in _MODULES[group]:
+        return extension(group, kind)
+    try:
+        return importlib.import_module(f"openmofi.encoders.libraries.{_MODULES[group][kind]}")
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(error.name or "torch", "torch") from error
+
+
+def _described(architecture: Mapping[str, Any], *groups: str) -> Any:
+    """The module of the kind of tower that an architecture names."""
+    kind = architecture.get("kind")
+    for group in groups:
+        if (module := _module_of(group, str(kind))) is not None:
+            return module
+    raise OpenMofiError(f"Unknown kind of tower {kind!r}.", "Use the version of OpenMOFI that wrote it.")
+
+
+def _called(spec: str, group: str, function: str, *arguments: Any) -> Any:
+    """What a function of the module of a spec's kind gives."""
     kind, _, rest = spec.partition(":")
-    if kind not in kinds or not rest:
+    module = _module_of(group, kind) if rest else None
+    if module is None:
+        kinds = [*_MODULES[group], *extension_names(group)]
         raise UsageError(
             f"Unknown tower {spec!r}.{did_you_mean(kind, kinds)}",
             f"Towers are: {', '.join(f'{kind}:…' for kind in kinds)}; encoder:SPEC is locked.",
         )
-    try:
-        return importlib.import_module(f"{_LIBRARIES}.{kinds[kind]}"), rest
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of(error.name or "torch", "torch") from error
+    with guarded(f"The tower {spec!r}", spec):
+        return getattr(module, function)(rest, *arguments)

@@ -14,7 +14,7 @@ from torch import nn
 from openmofi.arrays import Array
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.companions import Companions
-from openmofi.encoders.encoder import Encoder, Towers
+from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import (
     AGAIN,
     SPEC_FILE,
@@ -26,13 +26,11 @@ from openmofi.encoders.folder import (
     read_weights,
     write_description,
 )
-from openmofi.encoders.libraries.checkpoints import first_line
-from openmofi.encoders.networks.fold import folded, image_probe
-from openmofi.encoders.networks.heads import Head, head_on_arrays
-from openmofi.encoders.networks.modules import Headed, Networks, OnArrays
-from openmofi.encoders.preprocess import preprocessing_from_json
-from openmofi.encoders.protocol import Preprocessing, Tokens
-from openmofi.encoders.towers import Trunk, rebuilt, stored_tokens
+from openmofi.encoders.heads import Head, head_on_arrays
+from openmofi.encoders.libraries import first_line
+from openmofi.encoders.networks import Headed, Networks, OnArrays, folded, image_probe
+from openmofi.encoders.preprocess import Preprocessing, Tokens, preprocessing_from_json
+from openmofi.encoders.towers import Trunk, encoder_of, rebuilt, stored_tokens
 from openmofi.errors import OpenMofiError
 from openmofi.storage import atomic_path, fingerprint
 
@@ -78,19 +76,15 @@ def save_trained_encoder(
         tokens.save(folder / TOKENIZER_FOLDER)
     with atomic_path(folder / WEIGHTS_FILE) as path:
         save_file(whole, path)
-    write_description(
-        folder,
-        image=image,
-        text=text,
-        dim=dim,
-        feature_dim=dim,
-        text_feature_dim=0 if text is None else dim,
-        logit_scale=logit_scale,
-        preprocessing=preprocessing,
-        fingerprint=named,
-        weights_fingerprint=weights,
-        recipe=dict(recipe),
-    )
+    facts = {
+        "dim": dim,
+        "feature_dim": dim,
+        "text_feature_dim": 0 if text is None else dim,
+        "logit_scale": logit_scale,
+        "preprocessing": asdict(preprocessing),
+        "fingerprint": named,
+    }
+    write_description(folder, image, text, facts, weights_fingerprint=weights, recipe=dict(recipe))
     return folder
 
 
@@ -131,8 +125,18 @@ def open_trained(
             f"{folder / SPEC_FILE} cannot be parsed ({type(error).__name__}: {error}).", AGAIN
         ) from error
     tokenize, run = (text.tokenize, text.run) if text else (None, None)
-    towers = Towers(image.run, tokenize, run, dim, named, _networks(image.network, text))
-    return replace(Encoder.of(spec, towers, preprocessing, scale), companions=Companions(folder))
+    encoder = encoder_of(
+        spec,
+        preprocessing,
+        scale,
+        image=image.run,
+        dim=dim,
+        weights=named,
+        tokens=tokenize,
+        text=run,
+        networks=_networks(image.network, text),
+    )
+    return replace(encoder, companions=Companions(folder))
 
 
 def open_towers(folder: Path, raw: Mapping[str, Any]) -> dict[str, tuple[Trunk | None, Head | None]]:

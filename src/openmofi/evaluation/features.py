@@ -12,8 +12,7 @@ from openmofi.dataset.report.examples import thumbnail
 from openmofi.encoders import Encoder
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import UsageError
-from openmofi.features.images import EmbeddedImages, embed_images
-from openmofi.features.sources import ImageSource, shard_source
+from openmofi.features.images import EmbeddedImages, ImageSource, embed_images, shard_source
 from openmofi.storage import Shard, fingerprint
 
 CHOICES = ("auto", "joint", "backbone")

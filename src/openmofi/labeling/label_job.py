@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from openmofi.encoders import Encoder
-from openmofi.encoders.scale import fit_scale
+from openmofi.encoders.probe import fit_scale
 from openmofi.engine.steps import Running
 from openmofi.features.entity_table import EntityFeatures
 from openmofi.knowledge import KnowledgeBase, depictability
@@ -228,7 +228,7 @@ def _part(job: LabelJob, read: ReadShard, scorer: Scorer, space: Space, share: f
 def own_scale(job: LabelJob, encoder: Encoder, seed: int) -> float:
     """The factor on cosines of an encoder whose own is unknown, fitted to at most 2,048 of the job's pairs.
 
-    Pairs have distinct texts, see `openmofi.encoders.scale`. With fewer than 16 it stays 1.
+    Pairs have distinct texts, see `openmofi.encoders.probe`. With fewer than 16 it stays 1.
     """
     texts: dict[str, NDArray[np.floating[Any]]] = {}
     for read in job.blocks():

@@ -1,4 +1,4 @@
-"""Settings of the objectives; a recipe declares them, and their weights in the sum."""
+"""Settings of the objectives, which a recipe declares with their weights in the sum, and of what teachers stored."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from openmofi.config import (
+    FREE,
     Fraction,
     NonNegativeFloat,
     NonNegativeInt,
@@ -110,6 +111,23 @@ class ReinforcedSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_scale(self.scale, self.max_scale)
+
+
+@dataclass(frozen=True)
+class Reinforcement(Settings):
+    """What teachers know of the dataset, as `openmofi reinforce` stored it.
+
+    Where there is a store, its augmentations are replayed in place of `data.augment`: to the pixel where the model's
+    size and filter are the store's.
+
+    Attributes:
+        store: its folder; empty for none.
+        mismatch: what to do with an image whose bytes are not those that were reinforced, or that the store lacks:
+            `plain` learns from it without teachers (with `data.augment`) and counts it, `stop` ends the run.
+    """
+
+    store: Annotated[str, FREE] = ""
+    mismatch: Literal["plain", "stop"] = "plain"
 
 
 @dataclass(frozen=True)

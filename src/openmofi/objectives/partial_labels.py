@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from openmofi.objectives.pairwise import at_least_float
+from openmofi.objectives.contrastive import at_least_float
 
 EMPTY = -1
 

@@ -25,8 +25,7 @@ from openmofi.engine.protocol import Work
 from openmofi.engine.status import recorded
 from openmofi.engine.steps import Running, Step, Summary
 from openmofi.errors import OpenMofiError
-from openmofi.features.images import compute_features
-from openmofi.features.sources import shard_source
+from openmofi.features.images import compute_features, shard_source
 from openmofi.features.store import FeatureStore
 from openmofi.pairs.read import identify, job_of
 from openmofi.schema import RECOGNISED, PairStatus, RecogniseStatus

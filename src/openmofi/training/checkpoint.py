@@ -33,7 +33,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.storage import read_json, write_json
 from openmofi.storage.foreign import guarded
 from openmofi.storage.pickles import PickleRefused, restricted_unpickle
-from openmofi.training.recipe.schema import EVALUATION_METRICS
+from openmofi.training.recipe import EVALUATION_METRICS
 from openmofi.training.state import RunState
 
 # PyTorch keeps its index as a pickle and loads it as one, which may call any function. Here its classes are stood for

@@ -1,21 +1,126 @@
-"""The log of a run: means over the steps of an interval, written to `log.jsonl` and to trackers."""
+"""The log of a run, written to `log.jsonl` and to trackers: TensorBoard is here, packages add others."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
-import resource
-import time
+import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-from torch import Tensor
+from openmofi.errors import MissingExtraError, UsageError
+from openmofi.extensions import extension, extension_names
+from openmofi.storage import read_json, write_json, write_text
 
-from openmofi.storage import write_text
-from openmofi.training.tracking import TENSORBOARD, Tracked, Tracker, open_tracker
+# The number of a run at a tracker is stored in `trackers.json`, so that a resumed run goes on as the same one.
+
+TENSORBOARD = "tensorboard"
+NUMBERS = "trackers.json"
+OUTPUTS = (NUMBERS, f"{TENSORBOARD}/events.out.*", "wandb/**/*", "mlflow/**/*")
+"""Files of trackers in the folder of a run."""
+_GROUP = "trackers"
+
+
+class Tracker(Protocol):
+    """Takes the scalars of a run."""
+
+    def log(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Add the scalars of an interval, or of an evaluation, that ended after `step` steps."""
+
+    def close(self, *, finished: bool) -> None:
+        """Flush and close; `finished` says whether the run came to its end."""
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """A run as trackers know it.
+
+    Attributes:
+        folder: of the run.
+        name: of the recipe.
+        project: groups runs.
+        settings: dotted key → value of each setting.
+        resume_step: the run goes on after this step; 0 is a new one.
+    """
+
+    folder: Path
+    name: str = "run"
+    project: str = "openmofi"
+    settings: Mapping[str, Any] | None = None
+    resume_step: int = 0
+
+    def number(self, tracker: str, new: Callable[[], str]) -> str:
+        """The run's number at a tracker: that of the run that is resumed, or a new one."""
+        path = self.folder / NUMBERS
+        numbers = read_json(path, dict[str, str], "Remove it; trackers then begin a new run.", missing={})
+        if not self.resume_step or tracker not in numbers:
+            numbers[tracker] = new()
+            write_json(path, numbers)
+        return numbers[tracker]
+
+
+def check_trackers(names: tuple[str, ...]) -> None:
+    """Check the names of trackers without opening them.
+
+    Raises:
+        UsageError: one is unknown.
+    """
+    known = [TENSORBOARD, *extension_names(_GROUP)]
+    if unknown := [name for name in names if name not in known]:
+        raise UsageError(f"Unknown tracker {unknown[0]!r}.", f"Use {', '.join(known)}.")
+
+
+def open_tracker(name: str, run: Tracked) -> Tracker:
+    """Open a tracker for a run.
+
+    Args:
+        name: `tensorboard`, or what a package adds to the entry points `openmofi.trackers`: a callable that takes the
+            run and returns a `Tracker`.
+        run: see there.
+
+    Raises:
+        UsageError: the name is unknown.
+        MissingExtraError: it is not installed.
+    """
+    check_trackers((name,))
+    tracker: Tracker = TensorBoard(run) if name == TENSORBOARD else extension(_GROUP, name)(run)
+    return tracker
+
+
+def imported(name: str, extra: str) -> Any:
+    """Import a tracker's package.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingExtraError.of(name.partition(".")[0] if extra != "train" else TENSORBOARD, extra) from error
+
+
+class TensorBoard:
+    """Writes `tensorboard/` in the folder of the run."""
+
+    def __init__(self, run: Tracked) -> None:
+        writer = imported("torch.utils.tensorboard", "train").SummaryWriter
+        folder = run.folder / TENSORBOARD
+        if not run.resume_step:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._board = writer(str(folder), purge_step=run.resume_step + 1)
+
+    def log(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Add scalars."""
+        for name, value in scalars.items():
+            self._board.add_scalar(name, value, step)
+
+    def close(self, *, finished: bool) -> None:
+        """Flush and close."""
+        self._board.close()
+
 
 LOG = "log.jsonl"
 
@@ -48,59 +153,6 @@ class Unwatched:
 
     def say(self, message: str) -> None:
         """See `Watcher`."""
-
-
-@dataclass
-class Meter:
-    """Collects the scalars of steps until they are taken.
-
-    Attributes:
-        batch_size: of the global batch.
-        waited: seconds spent waiting for data; the loop adds to it.
-        paused: seconds spent on evaluations, which do not count; the loop adds to it.
-    """
-
-    batch_size: int
-    waited: float = 0.0
-    paused: float = 0.0
-    _started: float = field(default_factory=time.perf_counter)
-    _steps: int = 0
-    _sums: dict[str, Tensor] = field(default_factory=dict)
-    _counts: dict[str, Tensor] = field(default_factory=dict)
-
-    def add(self, scalars: Mapping[str, Tensor]) -> None:
-        """Count one step. Tensors are summed where they are, without waiting for a GPU; values that are not
-        finite are left out.
-        """
-        self._steps += 1
-        for name, value in scalars.items():
-            finite = torch.isfinite(value)
-            self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.nan_to_num(0.0, 0.0, 0.0)
-            self._counts[name] = self._counts.get(name, torch.zeros_like(finite, dtype=torch.int64)) + finite
-
-    def take(self) -> dict[str, float]:
-        """Return the means of the finite values, `images_per_s`, `data_wait` (share of the time spent waiting for
-        data), `memory_mib` (peak of this process, or of its GPU) and `skipped` (steps without a finite loss), and
-        start a new interval.
-        """
-        counts = {name: int(count) for name, count in self._counts.items()}
-        means = {name: float(value) / counts[name] for name, value in self._sums.items() if counts[name]}
-        took = max(time.perf_counter() - self._started - self.paused, 1e-9)
-        means |= {
-            "images_per_s": self._steps * self.batch_size / took,
-            "data_wait": min(self.waited / took, 1.0),
-            "memory_mib": _memory(),
-            "skipped": float(self._steps - counts.get("loss", self._steps)),
-        }
-        self._started, self.waited, self.paused = time.perf_counter(), 0.0, 0.0
-        self._steps, self._sums, self._counts = 0, {}, {}
-        return means
-
-
-def _memory() -> float:
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 class RunLog:

@@ -1,11 +1,12 @@
-"""The training loop. What is trained, on what and by which losses is not its business."""
+"""The training loop and the meter of its scalars. What is trained, and by which losses, is not its business."""
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -17,14 +18,11 @@ from openmofi.errors import OpenMofiError
 from openmofi.evaluation.bands import BANDS
 from openmofi.objectives.protocol import Batch
 from openmofi.training.checkpoint import Checkpoints, Progressed
-from openmofi.training.distributed import bare
-from openmofi.training.grad_cache import Forward, StepResult, forward_backward
-from openmofi.training.log import Meter, RunLog, Watcher, read_log
+from openmofi.training.distributed import bare, stop_requested
+from openmofi.training.log import RunLog, Tracked, Watcher, read_log
 from openmofi.training.optimization import clip_gradients, gradient_norm, learning_rate, set_learning_rate
-from openmofi.training.process import stop_requested
-from openmofi.training.recipe.schema import OptimizerSettings, RunSettings
-from openmofi.training.state import RunState
-from openmofi.training.tracking import Tracked
+from openmofi.training.recipe import OptimizerSettings, RunSettings
+from openmofi.training.state import Forward, RunState, StepResult, forward_backward
 
 _NAN_LIMIT = 3
 _SHOWN = 8
@@ -55,11 +53,8 @@ class LoopSettings(Protocol):
         """Of steps, log and checkpoints."""
 
 
-class Evaluator(Protocol):
-    """Measures what is trained, as it is at present."""
-
-    def __call__(self, step: int) -> Mapping[str, float]:
-        """Metric → value after `step` steps. Every rank calls it, and gets the same values."""
+Evaluator = Callable[[int], Mapping[str, float]]
+"""Steps so far → metric → value of what is trained, as it is now; every rank calls it, and gets the same values."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +118,59 @@ class NotFiniteError(OpenMofiError):
             names: rows → what messages call them.
         """
         return NotFiniteError.at(self.step, self.rows, names(self.rows[:_SHOWN]))
+
+
+@dataclass
+class Meter:
+    """Collects the scalars of steps until they are taken.
+
+    Attributes:
+        batch_size: of the global batch.
+        waited: seconds spent waiting for data; the loop adds to it.
+        paused: seconds spent on evaluations, which do not count; the loop adds to it.
+    """
+
+    batch_size: int
+    waited: float = 0.0
+    paused: float = 0.0
+    _started: float = field(default_factory=time.perf_counter)
+    _steps: int = 0
+    _sums: dict[str, Tensor] = field(default_factory=dict)
+    _counts: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, scalars: Mapping[str, Tensor]) -> None:
+        """Count one step. Tensors are summed where they are, without waiting for a GPU; values that are not
+        finite are left out.
+        """
+        self._steps += 1
+        for name, value in scalars.items():
+            finite = torch.isfinite(value)
+            self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.nan_to_num(0.0, 0.0, 0.0)
+            self._counts[name] = self._counts.get(name, torch.zeros_like(finite, dtype=torch.int64)) + finite
+
+    def take(self) -> dict[str, float]:
+        """Return the means of the finite values, `images_per_s`, `data_wait` (share of the time spent waiting for
+        data), `memory_mib` (peak of this process, or of its GPU) and `skipped` (steps without a finite loss), and
+        start a new interval.
+        """
+        counts = {name: int(count) for name, count in self._counts.items()}
+        means = {name: float(value) / counts[name] for name, value in self._sums.items() if counts[name]}
+        took = max(time.perf_counter() - self._started - self.paused, 1e-9)
+        means |= {
+            "images_per_s": self._steps * self.batch_size / took,
+            "data_wait": min(self.waited / took, 1.0),
+            "memory_mib": _memory(),
+            "skipped": float(self._steps - counts.get("loss", self._steps)),
+        }
+        self._started, self.waited, self.paused = time.perf_counter(), 0.0, 0.0
+        self._steps, self._sums, self._counts = 0, {}, {}
+        return means
+
+
+def _memory() -> float:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def buffers_of(model: nn.Module) -> list[Tensor]:

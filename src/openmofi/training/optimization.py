@@ -14,7 +14,7 @@ from torch.nn.utils import get_total_norm
 
 from openmofi.objectives.collectives import sum_over_ranks
 from openmofi.training.distributed import Ranks
-from openmofi.training.recipe.schema import OptimizerSettings
+from openmofi.training.recipe import OptimizerSettings
 
 # A gradient in sparse COO form names the rows that are touched; a dense one touches all. Weight decay is decoupled
 # (AdamW) and, like the moments' decay, happens to a row only in the steps that touch it: a class that is sampled in a

@@ -1,12 +1,12 @@
-"""A training run from a recipe to an encoder."""
+"""A training run from a recipe to an encoder, and a finished run as an object."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 from openmofi.config import deciding
 from openmofi.config.recipes import recipe_dict
-from openmofi.encoders import open_encoder
+from openmofi.dataset import build_dataset
+from openmofi.encoders import Encoder, open_encoder
 from openmofi.engine import Progress
 from openmofi.engine.protocol import Quiet
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.knowledge import KnowledgeBase
 from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.objectives.protocol import Batch
-from openmofi.reinforcement import KIND as REINFORCEMENT
 from openmofi.storage import (
     Manifest,
     Outputs,
@@ -31,35 +33,23 @@ from openmofi.storage import (
     require_claimable,
     write_json,
 )
-from openmofi.training import tracking
+from openmofi.training import log as tracking
 from openmofi.training.checkpoint import Checkpoints
-from openmofi.training.classes import class_report, stuck_head
-from openmofi.training.data import TrainingData, open_data
-from openmofi.training.data.faults import UNDECODABLE
-from openmofi.training.data.taught import require_knowledge
-from openmofi.training.distributed import Ranks, spread
-from openmofi.training.entity_head.over import dataset_of
-from openmofi.training.entity_head.results import FIGURES, PAGE, write_results
-from openmofi.training.evaluators import HeldOutEvaluator
-from openmofi.training.grad_cache import Forward
-from openmofi.training.log import LOG, Watcher
+from openmofi.training.data import open_data
+from openmofi.training.data.loader import TrainingData
+from openmofi.training.data.plan import UNDECODABLE
+from openmofi.training.distributed import Ranks, spread, training_process
+from openmofi.training.evaluators import HeldOutEvaluator, class_report, stuck_head
+from openmofi.training.log import LOG, Watcher, read_log
 from openmofi.training.loop import Evaluation, NotFiniteError, train_loop
-from openmofi.training.model import (
-    DualEncoder,
-    Ema,
-    build_model,
-    inputs_of,
-    save_encoder,
-    standardise,
-    start_from_labels,
-)
-from openmofi.training.model.towers import ModelInputs
-from openmofi.training.pages.curves import CLASSES, CURVES, write_curves
-from openmofi.training.process import training_process
-from openmofi.training.recipe.schema import EVALUATION_METRICS, Recipe
-from openmofi.training.state import RunState, build_optimizers, build_terms, logit_scale
+from openmofi.training.model import Ema, build_model, inputs_of, save_encoder
+from openmofi.training.model.towers import DualEncoder, ModelInputs, standardise, start_from_labels
+from openmofi.training.recipe import EVALUATION_METRICS, Recipe
+from openmofi.training.report import CLASSES, CURVES, FIGURES, PAGE, write_curves, write_results
+from openmofi.training.state import Forward, RunState, build_optimizers, build_terms, logit_scale
 
 ENCODER = "encoder"
+_BUILT = ".dataset"
 KIND = "run"
 OUTPUTS = Outputs(
     (
@@ -85,16 +75,8 @@ OUTPUTS = Outputs(
 """Of any run; its hidden cache of features stays when it is restarted."""
 _STANDARDISED_ON = 2048
 _STARTED_ON = 32_768
-# Decide nothing where nothing is evaluated, and are left out there: runs of earlier versions, which lack them, resume.
+# Decide nothing where nothing is evaluated.
 _EVALUATION = ("run.evaluate.", "run.patience")
-# Left out at their defaults, for the same reason.
-_LATER = {
-    "model.start": "random",
-    "model.start_share": 0.0,
-    "data.min_probability": 0.0,
-    "data.limit": 0,
-    "run.evaluate.seed": None,
-}
 
 
 def train(
@@ -172,6 +154,32 @@ def _built(recipe: Recipe, out: Path, ranks: Ranks, *, restart: bool) -> Recipe:
     return replace(recipe, data=replace(recipe.data, dataset=str(built)))
 
 
+def dataset_of(labels: str | Path, kb: str | Path | None, out: str | Path, *, restart: bool = False) -> Path:
+    """A dataset: `labels` itself, or one that is built of a label job in the run's folder.
+
+    Args:
+        labels: folder of `openmofi label`, or of `openmofi dataset build`.
+        kb: knowledge base, for the names of entities.
+        out: folder of the run.
+        restart: build it anew.
+
+    Raises:
+        UsageError: the folder holds neither.
+        OpenMofiError: it is missing or not finished, or no label passes the filters.
+    """
+    kind = read_manifest(labels).kind
+    if kind == "dataset":
+        return Path(labels)
+    if kind != "labels":
+        raise UsageError(
+            f"{labels} holds {kind!r}, neither labels nor a dataset.",
+            "Give what `openmofi label` or `openmofi dataset build` wrote.",
+        )
+    folder = Path(out) / _BUILT
+    build_dataset(labels, folder, kb=KnowledgeBase.open(kb) if kb else None, report=False, restart=restart)
+    return folder
+
+
 def _opened(recipe: Recipe, inputs: ModelInputs, out: Path, ranks: Ranks, progress: Progress) -> TrainingData:
     """Rank 0 fills the cache before the others read it."""
     # A hidden folder: one that holds any other file than a manifest is not claimed.
@@ -181,7 +189,8 @@ def _opened(recipe: Recipe, inputs: ModelInputs, out: Path, ranks: Ranks, progre
         data = open_data(
             recipe.data, inputs, seed=recipe.run.seed, cache=cache, progress=progress, evaluate=recipe.run.evaluate
         )
-    require_knowledge(recipe, data.sources.taught)
+    if data.sources.teachers:
+        data.sources.teachers.check(recipe)
     return data
 
 
@@ -192,8 +201,8 @@ def _claimed(recipe: Recipe, out: Path, data: TrainingData, ranks: Ranks, *, res
     inputs = {"/data": data.fingerprint}
     if recipe.data.kb:
         inputs["/kb"] = read_manifest(recipe.data.kb, "knowledge_base").fingerprint
-    if recipe.data.reinforcement.store:
-        inputs["/reinforcement"] = read_manifest(recipe.data.reinforcement.store, REINFORCEMENT).fingerprint
+    if data.sources.teachers:
+        inputs["/reinforcement"] = data.sources.teachers.fingerprint
     with ExitStack() as stack:
         with ranks.first_before_others():
             manifest = (
@@ -211,11 +220,7 @@ def deciding_settings(recipe: Any) -> dict[str, Any]:
     another machine say, is marked `FREE` at its field; datasets and knowledge bases are compared by content.
     """
     off = () if recipe.run.evaluate.every else _EVALUATION
-    return {
-        key: value
-        for key, value in deciding(recipe)
-        if not key.startswith(off) and not (key in _LATER and value == _LATER[key])
-    }
+    return {key: value for key, value in deciding(recipe) if not key.startswith(off)}
 
 
 def _set_up(recipe: Recipe, model: DualEncoder, data: TrainingData, ranks: Ranks, *, fresh: bool) -> RunState:
@@ -235,7 +240,7 @@ def _set_up(recipe: Recipe, model: DualEncoder, data: TrainingData, ranks: Ranks
     share = recipe.model.start_share
     start = {name: value.detach().clone() for name, value in model.named_parameters() if share and value.requires_grad}
     towers = spread(model, ranks, fsdp=recipe.run.fsdp)
-    terms = build_terms(recipe, data.class_counts, ranks.device, data.teachers)
+    terms = build_terms(recipe, data.class_counts, ranks.device, data.sources.teachers)
     if vectors is not None and "margin_softmax" in terms:
         cast("MarginSoftmax", terms["margin_softmax"].objective).start_at(vectors)
     ema = Ema(model, recipe.optimizer.ema) if recipe.optimizer.ema else None
@@ -301,3 +306,41 @@ def _forward(recipe: Recipe, device: torch.device, model: nn.Module) -> Forward:
         return embeddings
 
     return forward
+
+
+@dataclass(frozen=True)
+class Run:
+    """What `openmofi train` left in a folder.
+
+    Attributes:
+        path: the folder: `manifest.json`, `log.jsonl`, `checkpoints/`, `encoder/`.
+        summary: `steps`, the last means of the log (`metrics`), and the best checkpoint where there is one.
+    """
+
+    path: Path
+    summary: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """A run of an earlier session.
+
+        Raises:
+            OpenMofiError: there is none, it is damaged, or it is not finished.
+        """
+        manifest = read_manifest(path, KIND)
+        if not manifest.finished:
+            raise OpenMofiError(f"The run {path} is not finished.", "Go on with it: train with resume.")
+        return cls(Path(path), manifest.counts)
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        """The trained encoder, opened once, on the CPU; `run.encoder.to("cuda")` is it elsewhere.
+
+        Raises:
+            OpenMofiError: it is missing or damaged.
+        """
+        return open_encoder(f"run:{self.path / ENCODER}")
+
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of `log.jsonl`: `step` and the means of an interval."""
+        return read_log(self.path)

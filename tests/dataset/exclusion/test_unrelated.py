@@ -10,7 +10,7 @@ from openmofi.dataset.exclusion.matching import Gallery
 from openmofi.dataset.filters import LabelArrays
 from openmofi.dataset.tables import Surfaces
 from openmofi.encoders import as_encoder
-from openmofi.features.sources import file_sources
+from openmofi.features.images import file_sources
 from openmofi.features.store import FeatureStore
 
 SHARDS, ROWS = 3, 20

@@ -62,7 +62,7 @@ def landmarks(tmp_path):
 
 
 def test_gldv2(landmarks, tmp_path, monkeypatch):
-    monkeypatch.setattr("openmofi.features.sources.FILES_PER_SOURCE", 7)
+    monkeypatch.setattr("openmofi.features.images.FILES_PER_SOURCE", 7)
     found = run("gldv2", landmarks, tmp_path, failures=2, overrides=["k=5"])
     index = sorted((landmarks / "index").rglob("*.jpg"), key=lambda path: path.relative_to(landmarks).as_posix())
     order = ranking(vectors([landmarks / f"test/a/q{number}.jpg" for number in range(3)]), vectors(index))

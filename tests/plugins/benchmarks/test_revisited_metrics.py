@@ -220,14 +220,14 @@ def test_distractors_are_streamed(tmp_path, monkeypatch):
         for one in range(5):
             (more / f"{colour}{one}.png").write_bytes(drawn_image(colour, 50 + one, 5))
     (more / "broken.png").write_bytes(b"no image")
-    monkeypatch.setattr("openmofi.features.sources.FILES_PER_SOURCE", 7)
+    monkeypatch.setattr("openmofi.features.images.FILES_PER_SOURCE", 7)
     alone = run(data, tmp_path).result
     found = run(data, tmp_path, overrides=[f"distractors={tmp_path / 'more'}"]).result
     assert found.counts["distractors"] == 20
     assert found.excluded == {"a/broken.png": "image_broken"}
     assert found.metrics["revisited/map_medium"] < alone.metrics["revisited/map_medium"]
     assert found.data["fingerprint"] != alone.data["fingerprint"]
-    monkeypatch.setattr("openmofi.features.sources.FILES_PER_SOURCE", 3)
+    monkeypatch.setattr("openmofi.features.images.FILES_PER_SOURCE", 3)
     assert run(data, tmp_path, overrides=[f"distractors={tmp_path / 'more'}"]).result.metrics == found.metrics
 
 

@@ -8,10 +8,9 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from openmofi.errors import MissingExtraError, UsageError
-from openmofi.training import tracking
-from openmofi.training.log import RunLog, read_log
+from openmofi.training import log as tracking
+from openmofi.training.log import NUMBERS, RunLog, Tracked, read_log
 from openmofi.training.recipe.rules import load_recipe
-from openmofi.training.tracking import NUMBERS, Tracked
 
 SETTINGS = {"optimizer.lr": 0.5, "run.steps": 3}
 

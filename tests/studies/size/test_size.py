@@ -119,8 +119,8 @@ def test_a_study_goes_on_and_trains_nothing_twice(study, options, monkeypatch):
 
 def test_held_out_images_are_measured_as_scikit_learn_does(small_encoder, small_world, dataset, tmp_path):
     from openmofi.encoders import open_encoder
-    from openmofi.training.entity_head.over import over_encoder
-    from openmofi.training.recipe.schema import EvaluateSettings
+    from openmofi.training.recipe import EvaluateSettings
+    from openmofi.training.recipe.rules import over_encoder
 
     recipe = load_recipe("entity_head", over_encoder(load_recipe("entity_head"), small_encoder))
     evaluate = EvaluateSettings(every=1, loss=True, held_out=0.4, held_out_by="class")

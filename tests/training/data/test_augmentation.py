@@ -10,8 +10,8 @@ from torchvision.transforms import v2
 
 from openmofi.encoders import Preprocessing
 from openmofi.pairs.images.scaled import plain_jpeg
-from openmofi.training.data.augmentation import TrainingImages, UndecodableError, random_crop, transforms_of
-from openmofi.training.recipe.schema import Augment
+from openmofi.training.data.images import TrainingImages, UndecodableError, random_crop, transforms_of
+from openmofi.training.recipe import Augment
 
 SETTINGS = Preprocessing(32, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
 

@@ -17,7 +17,7 @@ from openmofi.pairs import decode_image, read_pairs
 from openmofi.training.data import open_data
 from openmofi.training.data.workers import joined, packed, unpacked
 from openmofi.training.model.towers import ModelInputs
-from openmofi.training.recipe.schema import Augment, DataSettings, EvaluateSettings, TextSource
+from openmofi.training.recipe import Augment, DataSettings, EvaluateSettings, TextSource
 
 from ..small_runs import break_first
 

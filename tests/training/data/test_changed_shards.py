@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import openmofi.training.data as data_module
 from openmofi.dataset import DatasetSettings, build_dataset
 from openmofi.dataset.origin import Origin
 from openmofi.encoders import Preprocessing
@@ -17,9 +18,8 @@ from openmofi.errors import OpenMofiError
 from openmofi.pairs import Record, read_pairs, write_tar
 from openmofi.storage import Shard, write_table
 from openmofi.training.data import open_data
-from openmofi.training.data import pairs as pairs_module
 from openmofi.training.model.towers import ModelInputs
-from openmofi.training.recipe.schema import DataSettings
+from openmofi.training.recipe import DataSettings
 
 from ...dataset.conftest import make_world
 
@@ -97,9 +97,9 @@ def test_fingerprints_of_unchanged_shards_are_not_taken_again(labelled, tmp_path
     dataset, tars = labelled
     taken = []
     monkeypatch.setattr(
-        pairs_module,
+        data_module,
         "file_fingerprint",
-        lambda path, take=pairs_module.file_fingerprint: taken.append(path) or take(path),
+        lambda path, take=data_module.file_fingerprint: taken.append(path) or take(path),
     )
     for expected in (2, 0):
         opened(dataset, tmp_path / "cache")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import RELATIONS
 from openmofi.storage import write_table
-from openmofi.training.data.hard_negatives import Groups, HardNegatives
+from openmofi.training.data.texts import Groups, HardNegatives
 
 from ...small_world import write_kb_source
 

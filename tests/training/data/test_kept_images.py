@@ -10,10 +10,10 @@ from PIL import Image
 
 from openmofi.encoders import Preprocessing
 from openmofi.pairs.images.scaled import ScaledImage
-from openmofi.reinforcement import AugmentSettings
-from openmofi.reinforcement.augmentation import draw_augmentation, drawing
-from openmofi.training.data.augmentation import KeptImages, TrainingImages
-from openmofi.training.recipe.schema import Augment
+from openmofi.plugins.reinforcement import AugmentSettings
+from openmofi.plugins.reinforcement.augmentation import draw_augmentation, drawing
+from openmofi.training.data.images import KeptImages, TrainingImages
+from openmofi.training.recipe import Augment
 
 SETTINGS = Preprocessing(16, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
 SIZES = [(200, 150), (64, 90), (120, 120), (33, 80)]

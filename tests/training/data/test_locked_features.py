@@ -15,9 +15,9 @@ from openmofi.features.store import FeatureStore, PreparedImage
 from openmofi.pairs import ReadSettings, decode_image, read_pairs
 from openmofi.schema import PairStatus
 from openmofi.training.data import open_data
-from openmofi.training.data.faults import GREY
+from openmofi.training.data.plan import GREY
 from openmofi.training.model.towers import ModelInputs
-from openmofi.training.recipe.schema import DataSettings, EvaluateSettings, TextSource
+from openmofi.training.recipe import DataSettings, EvaluateSettings, TextSource
 
 from ..small_runs import break_first
 

@@ -19,7 +19,7 @@ from openmofi.pairs import ReadSettings, read_pairs, write_tar
 from openmofi.storage import write_json
 from openmofi.training.data import open_data
 from openmofi.training.model.towers import ModelInputs
-from openmofi.training.recipe.schema import DataSettings, TextSource
+from openmofi.training.recipe import DataSettings, TextSource
 
 
 class Said(Quiet):

@@ -18,7 +18,7 @@ from openmofi.pairs import read_pairs
 from openmofi.storage import Shard, write_json
 from openmofi.training.data import open_data
 from openmofi.training.model.towers import ModelInputs
-from openmofi.training.recipe.schema import DataSettings, TextSource
+from openmofi.training.recipe import DataSettings, TextSource
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from openmofi.engine import Quiet
 from openmofi.errors import UsageError
 from openmofi.training.data import open_data
 from openmofi.training.model.towers import ModelInputs
-from openmofi.training.recipe.schema import DataSettings, EvaluateSettings
+from openmofi.training.recipe import DataSettings, EvaluateSettings
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from openmofi.training.model import build_model, inputs_of
-from openmofi.training.recipe.schema import ImageModel, ModelSettings, TextModel
+from openmofi.training.recipe import ImageModel, ModelSettings, TextModel
 
 from ...encoders.conftest import TEXTS, clip_folder, drawn_image, siglip_folder, tiny_open_clip
 

@@ -10,7 +10,7 @@ import torch
 from openmofi.encoders import open_encoder
 from openmofi.errors import OpenMofiError
 from openmofi.training.model import save_encoder
-from openmofi.training.recipe.schema import TextModel
+from openmofi.training.recipe import TextModel
 
 from .conftest import KINDS, TEXTS, batch_of, built, drawn_image, stirred
 

@@ -5,9 +5,8 @@ import timm
 import torch
 from timm.optim import param_groups_layer_decay
 
-from openmofi.training.model import parameter_groups
-from openmofi.training.model.build import layer_ids
-from openmofi.training.recipe.schema import OptimizerSettings
+from openmofi.training.model import layer_ids, parameter_groups
+from openmofi.training.recipe import OptimizerSettings
 
 from .conftest import KINDS, built
 

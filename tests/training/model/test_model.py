@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from openmofi.encoders import Head, apply_head
-from openmofi.encoders.libraries.backbones import EfficientNetLite0, pretrained_lite0
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.training.model import build_model, inputs_of, standardise
-from openmofi.training.recipe.schema import ImageModel, ModelSettings, TextModel
+from openmofi.plugins.backbones.networks import EfficientNetLite0, pretrained_lite0
+from openmofi.training.model import build_model, inputs_of
+from openmofi.training.model.towers import standardise
+from openmofi.training.recipe import ImageModel, ModelSettings, TextModel
 
 from .conftest import KINDS, TEXTS, batch_of, built, stirred
 

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from openmofi.config.recipes import recipe_names, recipe_yaml
 from openmofi.errors import UsageError
 from openmofi.objectives.objective_settings import ContrastiveSettings
+from openmofi.training.recipe import DataSettings, Objectives, OptimizerSettings, Recipe
 from openmofi.training.recipe.rules import RECIPES, load_recipe
-from openmofi.training.recipe.schema import DataSettings, Objectives, OptimizerSettings, Recipe
 from studies import recipe_path
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -7,8 +7,8 @@ import pytest
 
 from openmofi.config.fields import field_types
 from openmofi.errors import UsageError
+from openmofi.training.recipe import Recipe
 from openmofi.training.recipe.rules import load_recipe, require_data
-from openmofi.training.recipe.schema import Recipe
 from studies import recipe_path
 
 
@@ -108,7 +108,7 @@ def test_the_choices_are_those_that_there_were():
 
 
 def test_contrastive_names_are_those_of_the_objective():
-    from openmofi.objectives.pairwise import PAIRWISE, POSITIVES
+    from openmofi.objectives.contrastive import PAIRWISE, POSITIVES
 
     assert CHOICES["objectives.contrastive.loss"] == tuple(PAIRWISE)
     assert CHOICES["objectives.contrastive.positives"] == tuple(POSITIVES)

@@ -29,8 +29,7 @@ from openmofi.dataset.tables import Folder
 from openmofi.encoders import Encoder
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError
-from openmofi.features.images import compute_features
-from openmofi.features.sources import ImageSource, shard_source
+from openmofi.features.images import ImageSource, compute_features, shard_source
 from openmofi.features.store import FeatureStore, StoredFeatures
 from openmofi.pairs import ImageRefused
 from openmofi.pairs.images.decode import decoding

@@ -20,7 +20,7 @@ from openmofi.config import Settings
 from openmofi.dataset.dataset_settings import MAX_BITS
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.features.sources import ImageSource, Load, file_sources, images_in, shard_source
+from openmofi.features.images import ImageSource, Load, file_sources, images_in, shard_source
 from openmofi.features.stream import ahead
 from openmofi.pairs import ImageRefused, describe
 from openmofi.pairs.images.decode import MAX_PIXELS, decoding

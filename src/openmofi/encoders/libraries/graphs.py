@@ -26,11 +26,11 @@ import numpy as np
 from openmofi.arrays import Array
 from openmofi.encoders.arrays import padded
 from openmofi.encoders.companions import Companions
-from openmofi.encoders.encoder import Encoder, Towers
-from openmofi.encoders.folder import SPEC_FILE, TOKENIZER_FOLDER, Side, write_description
-from openmofi.encoders.libraries.checkpoints import first_line
-from openmofi.encoders.preprocess import preprocessing_from_json
-from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.encoder import Encoder
+from openmofi.encoders.folder import SPEC_FILE, TOKENIZER_FOLDER, Side, facts_of, write_description
+from openmofi.encoders.libraries import first_line
+from openmofi.encoders.preprocess import Preprocessing, preprocessing_from_json
+from openmofi.encoders.towers import encoder_of
 from openmofi.engine.protocol import cores
 from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.extensions import extension
@@ -96,19 +96,12 @@ class Graphs:
 def write_graphs_description(folder: Path, encoder: Encoder, style: str, graphs: Graphs) -> None:
     """Write `encoder.json` of the graphs that `encoder` became; see `folder.write_description`."""
     graph, texts = Side(architecture={"kind": "graph"}), graphs.tokenizer is not None
+    facts = facts_of(encoder) | {"fingerprint": _fingerprint(style, encoder.dim, graphs)}
+    if not texts:
+        facts["text_feature_dim"] = 0
+    postprocessing = POSTPROCESSING[graphs.output]
     write_description(
-        folder,
-        image=graph,
-        text=graph if texts else None,
-        dim=encoder.dim,
-        feature_dim=encoder.feature_dim,
-        text_feature_dim=encoder.text_feature_dim if texts else 0,
-        logit_scale=encoder.logit_scale,
-        preprocessing=encoder.preprocessing,
-        fingerprint=_fingerprint(style, encoder.dim, graphs),
-        style=style,
-        postprocessing=POSTPROCESSING[graphs.output],
-        **asdict(graphs),
+        folder, graph, graph if texts else None, facts, style, postprocessing=postprocessing, **asdict(graphs)
     )
 
 
@@ -143,20 +136,19 @@ def open_graphs(folder: Path, raw: Mapping[str, Any], spec: str) -> Encoder:
         def text(rows: list[Any]) -> Array:
             return graph(text_inputs(rows, masked=masked))
 
-    towers = Towers(
-        lambda pixels: image({PIXELS: np.ascontiguousarray(pixels, np.float32)}),
-        tokens,
-        text,
-        raw["feature_dim"],
-        str(raw["fingerprint"]),
-        None,
-        raw["text_feature_dim"],
-        bool(raw["dim"]),
+    encoder = encoder_of(
+        spec,
+        preprocessing,
+        raw["logit_scale"] if tokens else None,
+        image=lambda pixels: image({PIXELS: np.ascontiguousarray(pixels, np.float32)}),
+        dim=raw["feature_dim"],
+        weights=str(raw["fingerprint"]),
+        tokens=tokens,
+        text=text,
+        text_dim=raw["text_feature_dim"],
+        joint=bool(raw["dim"]),
     )
-    return replace(
-        Encoder.of(spec, towers, preprocessing, raw["logit_scale"] if tokens else None),
-        companions=Companions(folder, str(graphs.source.fingerprint)),
-    )
+    return replace(encoder, companions=Companions(folder, str(graphs.source.fingerprint)))
 
 
 def text_inputs(rows: Sequence[Any], *, masked: bool) -> dict[str, Any]:
@@ -190,7 +182,11 @@ def _checked(folder: Path, raw: Mapping[str, Any]) -> Graphs:
     described = {name: raw[name] for name in Graphs.__dataclass_fields__ if name in raw}
     graphs = as_type(described, Graphs, str(folder / SPEC_FILE), _AGAIN)
     try:
-        wrong = [name for name, digest in graphs.files.items() if not _inside(name) or _digest(folder / name) != digest]
+        wrong = [
+            name
+            for name, digest in graphs.files.items()
+            if Path(name).is_absolute() or ".." in Path(name).parts or _digest(folder / name) != digest
+        ]
         if wrong:
             raise OpenMofiError(f"{folder / wrong[0]} is not what {SPEC_FILE} beside it describes.", _AGAIN)
         if (
@@ -201,11 +197,6 @@ def _checked(folder: Path, raw: Mapping[str, Any]) -> Graphs:
     except OSError as error:
         raise OpenMofiError(f"{folder} is not whole: {error}.", _AGAIN) from error
     return graphs
-
-
-def _inside(name: str) -> bool:
-    path = Path(name)
-    return not path.is_absolute() and ".." not in path.parts
 
 
 def _digest(path: Path) -> str:

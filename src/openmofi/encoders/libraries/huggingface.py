@@ -16,13 +16,12 @@ import torch
 from torch import nn
 
 from openmofi.encoders.arrays import weights_fingerprint
-from openmofi.encoders.encoder import Encoder, Towers
-from openmofi.encoders.libraries.checkpoints import VOCABULARIES, has_vocabulary, loading
-from openmofi.encoders.libraries.huggingface_preprocessing import read_preprocessing
-from openmofi.encoders.networks.modules import Called, Networks, OnArrays, on_tokens, pooled
-from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.encoder import Encoder
+from openmofi.encoders.libraries import VOCABULARIES, has_vocabulary, loading
+from openmofi.encoders.networks import Called, Networks, OnArrays, on_tokens, pooled
+from openmofi.encoders.preprocess import Preprocessing, read_preprocessing
 from openmofi.encoders.tokens import HuggingFaceTokens, opened_tokenizer
-from openmofi.encoders.towers import Trunk
+from openmofi.encoders.towers import Trunk, encoder_of
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging, quiet_transformers
 from openmofi.storage import file_fingerprint, fingerprint, read_json
@@ -90,17 +89,20 @@ def _open_clip(spec: str, location: str, option: str, device: str, *, ids_alone:
         tokens,
         {"kind": "transformers", "masked": False, "length": tokens.length, "end": end},
     )
+    files = {name: file_fingerprint(folder / name) for name in _TOKENIZER_FILES if (folder / name).is_file()}
     # SigLIP was trained on texts padded to full length, without a mask.
     rows: Callable[[list[str]], Any] = tokens if siglip else tokens.rows
-    towers = Towers(
-        OnArrays(networks.image, device),
-        rows,
-        on_tokens(Called(model, "get_text_features", "input_ids"), device, filler=tokens.filler, masked=masked),
-        dimension_of(model),
-        _fingerprint(folder, config, model),
-        networks,
+    return encoder_of(
+        spec,
+        preprocessing,
+        _logit_scale(folder, model, missing),
+        image=OnArrays(networks.image, device),
+        dim=dimension_of(model),
+        weights=fingerprint([_stable(config), files, weights_fingerprint(model.state_dict())]),
+        tokens=rows,
+        text=on_tokens(Called(model, "get_text_features", "input_ids"), device, filler=tokens.filler, masked=masked),
+        networks=networks,
     )
-    return Encoder.of(spec, towers, preprocessing, _logit_scale(folder, model, missing))
 
 
 def _open_images(spec: str, folder: Path, config: Mapping[str, Any], option: str, device: str) -> Encoder:
@@ -126,8 +128,8 @@ def _open_images(spec: str, folder: Path, config: Mapping[str, Any], option: str
     network = Called(module, "forward", "pixel_values")
     sizes = getattr(model.config, "hidden_sizes", None) or [model.config.hidden_size]
     weights = fingerprint([_stable(config), weights_fingerprint(model.state_dict())])
-    towers = Towers(OnArrays(network, device), None, None, int(sizes[-1]), weights, Networks(network))
-    return Encoder.of(spec, towers, preprocessing, None)
+    image, networks = OnArrays(network, device), Networks(network)
+    return encoder_of(spec, preprocessing, None, image=image, dim=int(sizes[-1]), weights=weights, networks=networks)
 
 
 def options_of(spec: str, rest: str) -> tuple[str, str]:
@@ -255,11 +257,6 @@ def dimension_of(model: Any) -> int:
 def _stable(config: Mapping[str, Any]) -> dict[str, Any]:
     """A configuration without what changes when a checkpoint is saved again."""
     return {key: value for key, value in config.items() if key not in ("transformers_version", "_name_or_path")}
-
-
-def _fingerprint(folder: Path, config: Mapping[str, Any], model: Any) -> str:
-    files = {name: file_fingerprint(folder / name) for name in _TOKENIZER_FILES if (folder / name).is_file()}
-    return fingerprint([_stable(config), files, weights_fingerprint(model.state_dict())])
 
 
 def _logit_scale(folder: Path, model: Any, missing: list[str]) -> float | None:

@@ -17,8 +17,8 @@ from open_clip.tokenizer import HFTokenizer
 from open_clip.transform import PreprocessCfg
 
 from openmofi.encoders.arrays import weights_fingerprint
-from openmofi.encoders.encoder import Encoder, Towers
-from openmofi.encoders.libraries.checkpoints import VOCABULARIES, first_line, loading
+from openmofi.encoders.encoder import Encoder
+from openmofi.encoders.libraries import VOCABULARIES, first_line, loading
 from openmofi.encoders.libraries.openclip_sources import (
     TOKENIZER_PATTERNS,
     ModelSource,
@@ -29,11 +29,10 @@ from openmofi.encoders.libraries.openclip_sources import (
     source_of,
     tokenizer_folder,
 )
-from openmofi.encoders.networks.modules import Called, Networks, OnArrays
-from openmofi.encoders.preprocess import checked, three
-from openmofi.encoders.protocol import Preprocessing
+from openmofi.encoders.networks import Called, Networks, OnArrays
+from openmofi.encoders.preprocess import Preprocessing, checked, three
 from openmofi.encoders.tokens import OpenClipTokens
-from openmofi.encoders.towers import Trunk
+from openmofi.encoders.towers import Trunk, encoder_of
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging
 from openmofi.storage import file_fingerprint, fingerprint
@@ -76,16 +75,16 @@ def open_open_clip(spec: str, rest: str, device: str) -> Encoder:
         tokens,
         {"kind": "tower", "masked": False, "architecture": architecture},
     )
-    towers = Towers(
-        OnArrays(model.encode_image, device),
-        tokenizer,
-        OnArrays(model.encode_text, device),
-        int(source.config["embed_dim"]),
-        fingerprint([*_identity(source), weights_fingerprint(model.state_dict())]),
-        networks,
-    )
-    return Encoder.of(
-        spec, towers, preprocessing_of(model.visual.preprocess_cfg, spec), float(model.logit_scale.detach().exp())
+    return encoder_of(
+        spec,
+        preprocessing_of(model.visual.preprocess_cfg, spec),
+        float(model.logit_scale.detach().exp()),
+        image=OnArrays(model.encode_image, device),
+        dim=int(source.config["embed_dim"]),
+        weights=fingerprint([*_identity(source), weights_fingerprint(model.state_dict())]),
+        tokens=tokenizer,
+        text=OnArrays(model.encode_text, device),
+        networks=networks,
     )
 
 

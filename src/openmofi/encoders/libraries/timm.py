@@ -11,12 +11,11 @@ import timm
 import torch
 
 from openmofi.encoders.arrays import weights_fingerprint
-from openmofi.encoders.encoder import Encoder, Towers
-from openmofi.encoders.libraries.checkpoints import WEIGHT_FILES, first_line, loading
-from openmofi.encoders.networks.modules import Networks, OnArrays
-from openmofi.encoders.preprocess import checked, three
-from openmofi.encoders.protocol import Preprocessing
-from openmofi.encoders.towers import Trunk, options_of
+from openmofi.encoders.encoder import Encoder
+from openmofi.encoders.libraries import WEIGHT_FILES, first_line, loading
+from openmofi.encoders.networks import Networks, OnArrays
+from openmofi.encoders.preprocess import Preprocessing, checked, three
+from openmofi.encoders.towers import Trunk, encoder_of, options_of
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging
 from openmofi.storage import fingerprint
@@ -58,8 +57,10 @@ def open_timm(spec: str, rest: str, device: str) -> Encoder:
     settings = preprocessing(name, pretrained, size)
 
     weights = fingerprint([trunk.architecture, weights_fingerprint(module.state_dict())])
-    towers = Towers(OnArrays(module, device), None, None, trunk.dim, weights, Networks(module))
-    return Encoder.of(spec, towers, settings, None)
+    networks = Networks(module)
+    return encoder_of(
+        spec, settings, None, image=OnArrays(module, device), dim=trunk.dim, weights=weights, networks=networks
+    )
 
 
 def preprocessing(name: str, _pretrained: str, size: int) -> Preprocessing:

@@ -10,8 +10,7 @@ import numpy as np
 
 from openmofi.arrays import Ints
 from openmofi.errors import OpenMofiError
-from openmofi.features.images import EmbeddedImages
-from openmofi.features.sources import SUFFIXES, ImageSource, file_sources, images_in
+from openmofi.features.images import SUFFIXES, EmbeddedImages, ImageSource, file_sources, images_in
 
 TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "validation", "valid"), ("test", "testing")
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.data.folders import ClassifiedFiles, class_folders
-from openmofi.features.sources import ImageSource, Load
+from openmofi.features.images import ImageSource, Load
 from openmofi.pairs import ImageRefused, decode_image
 from openmofi.schema import Pair
 from openmofi.storage import fingerprint, read_json

@@ -30,8 +30,7 @@ from openmofi.evaluation.metrics.zero_shot import entity_embeddings
 from openmofi.evaluation.protocol import Answer, EvaluationProtocol, Failure, Measured, Subject
 from openmofi.evaluation.protocols.labels import entities_of
 from openmofi.evaluation.result import items_table
-from openmofi.features.images import EmbeddedImages
-from openmofi.features.sources import ImageSource, Load, shard_source
+from openmofi.features.images import EmbeddedImages, ImageSource, Load, shard_source
 from openmofi.knowledge import KnowledgeBase
 from openmofi.storage import Shard, expand_shards, fingerprint
 

@@ -20,7 +20,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.evaluation.data.folders import require_folder
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
 from openmofi.evaluation.protocols.ranked import INCL, SCORE, RetrievalSettings, measure_ranking
-from openmofi.features.sources import file_sources, images_in
+from openmofi.features.images import file_sources, images_in
 
 DOMAINS = ("landmarks", "inat", "sketch", "instre", "sop", "faces")
 """In the order of the classes: Google Landmarks v2, iNaturalist, ImageNet-Sketch, INSTRE, Stanford Online Products,

@@ -28,8 +28,7 @@ from openmofi.evaluation.metrics.ranking import nearest_rows
 from openmofi.evaluation.metrics.zero_shot import class_embeddings, evaluate_zero_shot
 from openmofi.evaluation.protocol import Answer, EvaluationProtocol, Failure, Measured, Subject
 from openmofi.evaluation.result import items_table
-from openmofi.features.images import EmbeddedImages
-from openmofi.features.sources import ImageSource, shard_source
+from openmofi.features.images import EmbeddedImages, ImageSource, shard_source
 from openmofi.pairs.formats.files import inside
 from openmofi.pairs.formats.grouping import split_name
 from openmofi.storage import expand_shards, fingerprint

@@ -26,7 +26,7 @@ from openmofi.evaluation.features import data_fingerprint, image_ids
 from openmofi.evaluation.metrics.nearest import average_precision_at
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
 from openmofi.evaluation.result import items_table
-from openmofi.features.sources import file_sources, images_in
+from openmofi.features.images import file_sources, images_in
 from openmofi.plugins.benchmarks.listed import search, worst
 from openmofi.storage import fingerprint
 

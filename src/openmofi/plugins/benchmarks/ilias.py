@@ -28,7 +28,7 @@ from openmofi.evaluation.features import data_fingerprint, image_ids
 from openmofi.evaluation.metrics.nearest import tied_average_precision_at
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
 from openmofi.evaluation.result import items_table
-from openmofi.features.sources import file_sources, shard_source
+from openmofi.features.images import file_sources, shard_source
 from openmofi.plugins.benchmarks.listed import search, worst
 from openmofi.storage import expand_shards, fingerprint
 

@@ -28,8 +28,7 @@ from openmofi.evaluation.features import data_fingerprint, image_ids
 from openmofi.evaluation.metrics.ranking import Index, checked_embeddings, nearest_rows, ranks_of
 from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject, nearest_answers
 from openmofi.evaluation.result import items_table
-from openmofi.features.images import EmbeddedImages
-from openmofi.features.sources import file_sources
+from openmofi.features.images import EmbeddedImages, file_sources
 from openmofi.pairs.formats.files import inside
 from openmofi.storage import fingerprint, read_json
 

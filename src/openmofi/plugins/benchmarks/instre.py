@@ -22,7 +22,7 @@ from openmofi.evaluation.data.folders import require_folder
 from openmofi.evaluation.features import data_fingerprint, image_ids
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
 from openmofi.evaluation.result import items_table
-from openmofi.features.sources import file_sources
+from openmofi.features.images import file_sources
 from openmofi.pairs.formats.files import inside
 from openmofi.plugins.benchmarks.revisited import (
     GroundTruth,

@@ -14,8 +14,7 @@ from openmofi.evaluation.features import Features, ImageId, data_fingerprint
 from openmofi.evaluation.metrics.nearest import Nearest
 from openmofi.evaluation.protocol import Answer, Failure
 from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
-from openmofi.features.images import EmbeddedImages
-from openmofi.features.sources import ImageSource
+from openmofi.features.images import EmbeddedImages, ImageSource
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from openmofi.evaluation.metrics.zero_shot import class_embeddings
 from openmofi.evaluation.protocol import Answer, EvaluationProtocol, Failure, Measured, Subject
 from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
 from openmofi.evaluation.result import items_table
-from openmofi.features.sources import SUFFIXES, file_sources
+from openmofi.features.images import SUFFIXES, file_sources
 from openmofi.storage import fingerprint, parse_json
 
 SPLITS, PARTS = ("entity", "query"), ("seen", "unseen")

@@ -29,7 +29,7 @@ from openmofi.evaluation.metrics.ranking import checked_embeddings
 from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject, nearest_answers
 from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
 from openmofi.evaluation.result import items_table
-from openmofi.features.sources import file_sources
+from openmofi.features.images import file_sources
 from openmofi.pairs.formats.files import inside
 
 _FIRST_TEST_CLASS_OF_CUB = 101

@@ -29,8 +29,7 @@ from openmofi.evaluation.metrics.ranking import Index, nearest_rows, ranks_of
 from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject, nearest_answers
 from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
 from openmofi.evaluation.result import items_table
-from openmofi.features.images import EmbeddedImages
-from openmofi.features.sources import ImageSource, Load, file_sources, images_in
+from openmofi.features.images import EmbeddedImages, ImageSource, Load, file_sources, images_in
 from openmofi.pairs.formats.files import inside
 from openmofi.storage import fingerprint
 

@@ -14,7 +14,7 @@ from openmofi.evaluation.data.folders import class_folders
 from openmofi.evaluation.data.objectnet import overlapping
 from openmofi.evaluation.protocols.gpr1200 import list_gpr1200
 from openmofi.evaluation.sources import DataSource, Finding, counted, present
-from openmofi.features.sources import images_in
+from openmofi.features.images import images_in
 from openmofi.plugins.benchmarks.gldv2 import SOLUTION, read_solution
 from openmofi.plugins.benchmarks.ilias import IDS, read_ids
 from openmofi.plugins.benchmarks.image_text import FOLDERS, read_karpathy

@@ -35,8 +35,7 @@ from openmofi.evaluation.features import data_fingerprint
 from openmofi.evaluation.metrics.nearest import Nearest
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
 from openmofi.evaluation.result import items_table
-from openmofi.features.images import EmbeddedImages
-from openmofi.features.sources import file_sources
+from openmofi.features.images import EmbeddedImages, file_sources
 from openmofi.pairs.formats.files import inside
 from openmofi.storage import fingerprint, read_json
 

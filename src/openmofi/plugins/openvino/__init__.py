@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from openmofi.encoders.libraries.checkpoints import first_line
+from openmofi.encoders.libraries import first_line
 from openmofi.encoders.libraries.graphs import Graph, GraphFormat, imported, refused
 from openmofi.errors import OpenMofiError
 from openmofi.quiet import quiet_logging

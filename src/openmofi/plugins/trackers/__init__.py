@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
-from openmofi.training.tracking import Tracked, imported
+from openmofi.training.log import Tracked, imported
 
 _NAME_LIMIT = 250
 _VALUE_LIMIT = 500

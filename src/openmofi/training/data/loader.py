@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -14,25 +14,89 @@ from numpy.typing import NDArray
 from openmofi.arrays import Ints
 from openmofi.errors import UsageError
 from openmofi.pairs.index import ImageBytes
-from openmofi.reinforcement import Teacher
 from openmofi.storage import Shard
-from openmofi.training.data.augmentation import NO_AUGMENTATION, TrainingImages, UndecodableError
-from openmofi.training.data.faults import GREY, Faults, Refused, other_row, replaced
-from openmofi.training.data.hard_negatives import HardNegatives
-from openmofi.training.data.held_out import HeldOut
-from openmofi.training.data.locked_features import TextFeatures
-from openmofi.training.data.plan import Plan, SequencePlan
-from openmofi.training.data.rows import Rows, padded_labels
-from openmofi.training.data.stored import StoredArray
-from openmofi.training.data.taught import Taught, taught_tensors
-from openmofi.training.data.texts import TextPlan, text_id
+from openmofi.training.data.features import StoredArray, TextFeatures
+from openmofi.training.data.images import (
+    NO_AUGMENTATION,
+    StoredAugmentation,
+    TrainingImages,
+    UndecodableError,
+)
+from openmofi.training.data.plan import GREY, Faults, Plan, Refused, SequencePlan, other_row, replaced
+from openmofi.training.data.rows import HeldOut, Rows, padded_labels
+from openmofi.training.data.texts import HardNegatives, TextPlan, text_id
 from openmofi.training.data.workers import Made, made_by_workers
 from openmofi.training.model.towers import ModelInputs
 
 if TYPE_CHECKING:
-    from openmofi.objectives.protocol import Batch
+    from openmofi.objectives.margin_softmax import MarginSoftmax
+    from openmofi.objectives.protocol import Batch, Objective
+    from openmofi.training.recipe import Recipe
 
 _IMAGES = 5  # sets these random numbers apart from those of `plan` and `texts`
+
+
+@dataclass(frozen=True)
+class TeacherBatch:
+    """What teachers know of the images of a batch.
+
+    Attributes:
+        augmentations: of each image, which the teachers saw; `None` where they know nothing of it.
+        captions: a synthetic text of each image, `""` for none; empty where there are none at all.
+        tensors: entries of the batch.
+    """
+
+    augmentations: Sequence[StoredAugmentation | None]
+    captions: Sequence[str]
+    tensors: Batch
+
+
+class Teachers(Protocol):
+    """What teachers know of a dataset's images, as a package opens it for a run; picklable.
+
+    A package names a function in the entry points `openmofi.teachers`. It takes the `DataSettings`, the classes'
+    identifiers, the run's seed, and how many rows are trained on.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """Of what they know."""
+
+    def check(self, recipe: Recipe) -> None:
+        """Check that they know what the recipe's objectives ask for.
+
+        Raises:
+            UsageError: they do not.
+        """
+
+    def texts(self) -> Iterable[str]:
+        """All synthetic texts, repetitions included."""
+
+    def batch(
+        self,
+        step: int,
+        size: int,
+        share: slice,
+        shards: Sequence[str],
+        keys: Sequence[str],
+        data: Sequence[bytes],
+        name: Callable[[int], str],
+    ) -> TeacherBatch:
+        """What is known of a rank's images.
+
+        Args:
+            step: the step.
+            size: of the global batch.
+            share: this rank's part of it.
+            shards, keys, data: (n,) names, keys and encoded images of the samples of that part.
+            name: of a sample, by its position, for errors.
+
+        Raises:
+            OpenMofiError: nothing is known of an image, and the settings ask to stop there.
+        """
+
+    def objective(self, name: str, recipe: Recipe, head: MarginSoftmax | None) -> Objective:
+        """The objective that a recipe calls `name`, and which learns from them; `head` is the class head."""
 
 
 @dataclass
@@ -50,7 +114,7 @@ class Sources:
         image_features: of a locked encoder, or `None`; refused rows hold those of a grey image.
         texts: or `None` where there are none.
         text_features: of a locked text encoder, or `None`.
-        taught: what teachers know of the images, or `None`.
+        teachers: see there, or `None`.
         hard: finds what each row's class is easily taken for, or `None`.
         blank: an image that cannot be decoded is a grey one, instead of another row's.
         min_probability: labels below it are left out.
@@ -67,7 +131,7 @@ class Sources:
     image_features: StoredArray | None = None
     texts: TextPlan | None = None
     text_features: TextFeatures | None = None
-    taught: Taught | None = None
+    teachers: Teachers | None = None
     hard: HardNegatives | None = None
     blank: bool = False
     min_probability: float = 0.0
@@ -163,13 +227,15 @@ class Sources:
     ) -> Batch:
         """The images, and what teachers know of them."""
         data = self._bytes_of(chosen, table)
-        if self.taught is None:
+        if self.teachers is None:
             return {"image": images.batch(data, seeds.tolist())}
         shards = [self.shards[number].name for number in self.rows.shards(chosen)]
-        recalled = self.taught.recall(step, self.batch_size, share, shards, table["key"].to_pylist())
-        recalled = self.taught.verified(recalled, data, lambda place: self.names([int(chosen[place])])[0])
-        batch = {"image": images.batch(data, seeds.tolist(), recalled.augmentations), **taught_tensors(recalled)}
-        if own and self.taught.knowledge.captions:
+        keys = table["key"].to_pylist()
+        recalled = self.teachers.batch(
+            step, self.batch_size, share, shards, keys, data, lambda position: self.names([int(chosen[position])])[0]
+        )
+        batch = {"image": images.batch(data, seeds.tolist(), recalled.augmentations), **recalled.tensors}
+        if own and recalled.captions:
             # Without a synthetic text a pair has its own one again.
             captions = [new or old for new, old in zip(recalled.captions, own, strict=True)]
             batch.update(self.text_batch(captions, "caption"))
@@ -210,7 +276,6 @@ class TrainingData:
         class_ids: their entities' identifiers; a label is a position here.
         class_counts: (classes,) int64 images of each class.
         fingerprint: names the dataset.
-        teachers: of the store of teachers' knowledge, by name; empty without one.
         sources: of batches.
         held_out: rows that evaluators see and batches do not hold, or `None`.
         faults: images that could not be decoded.
@@ -223,7 +288,6 @@ class TrainingData:
     class_ids: list[str] = field(repr=False)
     class_counts: Ints = field(repr=False)
     fingerprint: str
-    teachers: dict[str, Teacher]
     sources: Sources = field(repr=False)
     held_out: HeldOut | None = field(default=None, repr=False)
     faults: Faults = field(default_factory=lambda: Faults(0.0, lambda rows: [str(row) for row in rows]), repr=False)
@@ -273,7 +337,7 @@ class TrainingData:
         images = sources.images and replace(sources.images, augment=NO_AUGMENTATION)
         sources = replace(sources, plan=plan, images=images, blank=True)
         if images_only:
-            sources = replace(sources, texts=None, taught=None, hard=None)
+            sources = replace(sources, texts=None, teachers=None, hard=None)
         return _followed(
             made_by_workers(sources.batch, range(plan.steps), rank, world, workers, sources.batch_size // world),
             self.faults.note_held_out,

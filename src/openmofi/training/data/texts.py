@@ -1,4 +1,4 @@
-"""The text of a sample: the pair's own, or its entity's in a template."""
+"""The text of a sample: the pair's own, or its entity's in a template; texts that are easily taken for it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from openmofi.arrays import Ints
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
+from openmofi.knowledge.files.relations import INSTANCE, SUBCLASS
 from openmofi.knowledge.texts import filled
 from openmofi.storage import hash64
-from openmofi.training.recipe.schema import TextSource
+from openmofi.training.data.plan import members_of_classes
+from openmofi.training.recipe import TextSource
 
 _TEXTS = 4  # sets these random numbers apart from those of `plan`
 
@@ -111,3 +114,117 @@ def described(folder: str, class_ids: Sequence[str]) -> list[tuple[str, str]]:
         )
     entities = [kb.entity(row) for row in rows.tolist()]
     return [(entity.name, entity.description) for entity in entities]
+
+
+# Forced negatives as in WikiCLIP (arXiv 2603.09921): in a batch at random hardly any text is of a thing that looks
+# like,
+# or is called like, what an image shows. A namesake shares a look-up name; a sibling is directly below the same class.
+
+_HARD = 6  # sets these random numbers apart from those of `plan`, `texts` and `loader`
+_BLOCK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Classes that have something in common.
+
+    Attributes:
+        class_offsets, groups: the groups of class c are `groups[class_offsets[c]:class_offsets[c + 1]]`.
+        group_offsets, members: of group g, two or more: `members[group_offsets[g]:group_offsets[g + 1]]`.
+    """
+
+    class_offsets: Ints
+    groups: Ints
+    group_offsets: Ints
+    members: Ints
+
+    @classmethod
+    def of(cls, classes: Ints, groups: Ints, count: int) -> Groups:
+        """From (n,) pairs of a class and a group that it is in, for `count` classes; groups of one are left out."""
+        pairs = np.unique(np.stack([groups, classes]), axis=1)
+        _, number, sizes = np.unique(pairs[0], return_inverse=True, return_counts=True)
+        kept = sizes[number] > 1
+        number, classes = np.unique(number[kept], return_inverse=True)[1], pairs[1][kept]
+        group_offsets, members = members_of_classes(classes, number, int(number.max(initial=-1)) + 1)
+        return cls(*members_of_classes(number, classes, count), group_offsets, members)
+
+    def draw(self, classes: Ints, random: NDArray[np.float64]) -> Ints:
+        """Another class of one of each class's groups, −1 where it is in none.
+
+        Args:
+            classes: (n,).
+            random: (n, 2) of [0, 1): which group, which member.
+        """
+        counts = np.diff(self.class_offsets)[classes]
+        result = np.full(len(classes), -1, np.int64)
+        some = counts > 0
+        classes, random, counts = classes[some], random[some], counts[some]
+        group = self.groups[self.class_offsets[classes] + (random[:, 0] * counts).astype(np.int64)]
+        start, size = self.group_offsets[group], np.diff(self.group_offsets)[group]
+        within = (random[:, 1] * size).astype(np.int64)
+        chosen = self.members[start + within]
+        # Itself becomes the next one, round the group's end.
+        result[some] = np.where(chosen == classes, self.members[start + (within + 1) % size], chosen)
+        return result
+
+
+@dataclass(frozen=True)
+class HardNegatives:
+    """Namesakes and siblings of every class; half of the draws are of each, where a class has both.
+
+    Attributes:
+        namesakes, siblings: see there.
+        seed: of the draws.
+    """
+
+    namesakes: Groups
+    siblings: Groups
+    seed: int
+
+    @classmethod
+    def of(cls, kb: KnowledgeBase, class_ids: Sequence[str], seed: int) -> HardNegatives:
+        """Find them among the classes; entities that the knowledge base lacks have none."""
+        rows = kb.rows(class_ids)
+        known = np.flatnonzero(rows >= 0)
+        class_of = np.full(len(kb), -1, np.int64)
+        class_of[rows[known]] = known
+        table = kb.table
+        names = np.concatenate(
+            [
+                np.zeros((2, 0), np.int64),
+                *(
+                    _named(class_of, table.rows[start : start + _BLOCK], table.offsets, start)
+                    for start in range(0, len(table.rows), _BLOCK)
+                ),
+            ],
+            axis=1,
+        )
+        above = np.zeros((2, 0), np.int64)
+        if (relations := kb.beside.relations) is not None:
+            kinds = np.flatnonzero([name in SUBCLASS + INSTANCE for name in relations.names])
+            heads, of_kind, tails = relations.between(0, len(kb))
+            wanted = np.isin(of_kind, kinds) & (class_of[heads] >= 0)
+            above = np.stack([class_of[heads[wanted]], tails[wanted].astype(np.int64)])
+        named, related = (Groups.of(pairs[0], pairs[1], len(class_ids)) for pairs in (names, above))
+        return cls(named, related, seed)
+
+    def draw(self, classes: Ints, step: int, size: int, share: slice) -> Ints:
+        """(n,) a namesake or a sibling of each class, −1 for none.
+
+        Args:
+            classes: (n,) of a rank's share of a batch.
+            step: of the run.
+            size: of the global batch.
+            share: which of its rows these are.
+        """
+        random = np.random.default_rng([self.seed, _HARD, step]).random((size, 3))[share]
+        namesake, sibling = (groups.draw(classes, random[:, 1:]) for groups in (self.namesakes, self.siblings))
+        first, second = np.where(random[:, :1].T[0] < 0.5, [namesake, sibling], [sibling, namesake])
+        return np.where(first >= 0, first, second)
+
+
+def _named(class_of: Ints, rows: NDArray[np.int32], offsets: Ints, start: int) -> Ints:
+    """(2, n) class and look-up key of the candidates `rows`, which begin at place `start` of the table."""
+    classes = class_of[rows]
+    kept = np.flatnonzero(classes >= 0)
+    return np.stack([classes[kept], np.searchsorted(offsets, kept + start, side="right") - 1])

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from openmofi.errors import OpenMofiError
-from openmofi.training.data.faults import Refused
+from openmofi.training.data.plan import Refused
 
 if TYPE_CHECKING:
     from openmofi.objectives.protocol import Batch

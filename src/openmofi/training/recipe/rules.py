@@ -1,8 +1,9 @@
-"""Which settings of a recipe need each other, and reading a recipe by those rules."""
+"""Reading a recipe: which settings need each other, and what an encoder under it says of them (`--encoder`)."""
 
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -11,16 +12,10 @@ from typing import Any
 from openmofi.config import changed, did_you_mean, settings_from
 from openmofi.config.recipes import read_recipe
 from openmofi.errors import UsageError
-from openmofi.training.recipe.schema import (
-    EVALUATION_METRICS,
-    ImageModel,
-    ModelSettings,
-    Recipe,
-    RunSettings,
-    TextModel,
-)
-from openmofi.training.tracking import check_trackers
+from openmofi.training.log import check_trackers
+from openmofi.training.recipe import EVALUATION_METRICS, ImageModel, ModelSettings, Recipe, RunSettings, TextModel
 
+_DIM = 512
 RECIPES = resources.files("openmofi.training") / "recipes"
 """The packaged recipes."""
 
@@ -47,6 +42,47 @@ def load_recipe(
     loaded = changed(loaded, changes or {})
     validate(loaded)
     return loaded
+
+
+def over_encoder(recipe: Recipe, spec: str) -> list[str]:
+    """The settings, as KEY=VALUE, of a recipe whose heads stand over a frozen encoder.
+
+    Where the encoder has a joint space a head is residual, so that it begins as a change of nothing; otherwise it maps
+    the features to a space of 512 dimensions. Without a text side there are no texts, nor losses of them.
+
+    Args:
+        recipe: what is trained; its `model.nested` is cut below the dimension.
+        spec: of the encoder, see `openmofi.encoders.open_encoder`.
+
+    Raises:
+        UsageError, OpenMofiError: the encoder cannot be opened.
+    """
+    from openmofi.encoders import open_encoder
+
+    encoder = open_encoder(spec)
+    residual, texts = encoder.has_joint_space, bool(encoder.text_feature_dim)
+    dim = encoder.dim if residual else _DIM
+    locked = f"encoder:{spec}"
+    both = {
+        "model.image.spec": locked,
+        "model.image.residual": residual,
+        "model.dim": dim,
+        "model.nested": [length for length in recipe.model.nested if length < dim],
+        "model.start": "random" if residual else recipe.model.start,
+        "model.start_share": 0.0 if residual else recipe.model.start_share,
+        "model.text.spec": locked if texts else "none",
+        "model.text.residual": residual and texts,
+    }
+    if residual:
+        # An embedding has no outliers to standardise, and a small change of it needs all of it.
+        both |= {"model.image.standardise": False, "model.image.feature_dropout": 0.0}
+    if not texts:
+        both |= {
+            "objectives.contrastive.weight": 0.0,
+            "objectives.margin_softmax.texts": 0.0,
+            "run.evaluate.zero_shot": False,
+        }
+    return [f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in both.items()]
 
 
 def validate(recipe: Recipe) -> None:

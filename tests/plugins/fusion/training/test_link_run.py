@@ -18,7 +18,7 @@ from openmofi.plugins.fusion.training.data import LinkExamples
 from openmofi.plugins.fusion.training.recipe import LinkData, LinkRecipe, LinkStopping, load_link_recipe
 from openmofi.plugins.fusion.training.run import fitted_calibration, train_linker
 from openmofi.training.log import Unwatched, read_log
-from openmofi.training.recipe.schema import OptimizerSettings, RunSettings
+from openmofi.training.recipe import OptimizerSettings, RunSettings
 from openmofi.training.run import OUTPUTS
 
 # One training is enough for all that look at it.

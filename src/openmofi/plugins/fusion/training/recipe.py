@@ -14,8 +14,8 @@ from openmofi.config import FREE, NonNegativeInt, PositiveFraction, PositiveInt,
 from openmofi.config.recipes import read_recipe
 from openmofi.errors import UsageError
 from openmofi.plugins.fusion.fusion_settings import FusionSettings
+from openmofi.training.recipe import OptimizerSettings, RunSettings
 from openmofi.training.recipe.rules import check_micro_batches
-from openmofi.training.recipe.schema import OptimizerSettings, RunSettings
 
 LINK_RECIPES = resources.files("openmofi.plugins.fusion") / "recipes"
 

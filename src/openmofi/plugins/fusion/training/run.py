@@ -28,15 +28,14 @@ from openmofi.plugins.fusion.training.data import LinkExamples, TrainingMention,
 from openmofi.plugins.fusion.training.recipe import LinkRecipe
 from openmofi.storage import claimed, file_fingerprint, finish_manifest, read_manifest
 from openmofi.training.checkpoint import Checkpoints
-from openmofi.training.grad_cache import Forward, Term
+from openmofi.training.distributed import training_process
 from openmofi.training.log import Watcher
 from openmofi.training.loop import Evaluation, train_loop
-from openmofi.training.model.build import freeze
+from openmofi.training.model import freeze
 from openmofi.training.optimization import Optimizer, dense_optimizer, grouped
-from openmofi.training.pages.curves import write_curves
-from openmofi.training.process import training_process
+from openmofi.training.report import write_curves
 from openmofi.training.run import OUTPUTS, deciding_settings
-from openmofi.training.state import RunState
+from openmofi.training.state import Forward, RunState, Term
 
 _PRETRAINED = ("encoder.", "embedding.")
 

@@ -1,1 +1,0 @@
-"""Encoders as ONNX and OpenVINO graphs, judged before they are written."""

@@ -1,1 +1,0 @@
-"""Encoders as checkpoints of open_clip, timm and transformers, which open there without OpenMOFI."""

@@ -1,1 +1,0 @@
-"""The modules behind an encoder's arrays: heads, PyTorch modules; towers folded and compiled."""
