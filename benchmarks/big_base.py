@@ -141,7 +141,7 @@ def trie(folder: str) -> dict[str, Any]:
 
 def feed(path: str, reading: float) -> dict[str, Any]:
     """Build tries of the lines of a file; look keys up in them, and in a single trie of all, in turns."""
-    from openmofi.knowledge.files import tries
+    from openmofi.knowledge.files import arrays as tries
 
     def keys() -> Iterator[str]:
         with open(path, encoding="utf-8") as lines:
@@ -211,8 +211,8 @@ def widen(small: Path, wide: Path, entities: int) -> None:
     from openmofi.knowledge import layout
     from openmofi.knowledge.files import relations
     from openmofi.knowledge.files.arrays import save_array
-    from openmofi.knowledge.files.integrity import with_digests
     from openmofi.knowledge.identifiers import NUMBERS, ROWS
+    from openmofi.knowledge.layout import with_digests
     from openmofi.schema import ENTITIES
     from openmofi.storage import finish_manifest, read_manifest
     from openmofi.storage.tables.blocks import arrow_blocks

@@ -99,7 +99,7 @@ def read(dump: str, work: str) -> dict[str, Any]:
 
 def unpack(dump: str, _: str) -> dict[str, Any]:
     """Unpack a dump and find the ends of blocks, and nothing else."""
-    from openmofi.plugins.wikidata.dump import pieces
+    from openmofi.plugins.wikidata.published import pieces
 
     return {"bytes": sum(len(piece.lines) for piece in pieces(dump))}
 

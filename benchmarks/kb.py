@@ -75,7 +75,7 @@ def compress(plain: Path) -> dict[str, Path]:
 
 def bare(dump: Path) -> int:
     """Decompress and split."""
-    from openmofi.plugins.wikidata.dump import pieces
+    from openmofi.plugins.wikidata.published import pieces
 
     return sum(len(piece.lines.split(b"\n")) for piece in pieces(dump))
 

@@ -24,11 +24,10 @@ from openmofi.cli.command import run_command
 from openmofi.cli.recipes import changes
 from openmofi.engine import Progress
 from openmofi.evaluation import bootstrap_interval, paired_bootstrap
-from openmofi.plugins.fusion.corpora.examples import Example, read_examples, write_examples
-from openmofi.plugins.fusion.corpora.wordnet import SEEN, UNSEEN, wordnet_examples
-from openmofi.plugins.fusion.evaluation.accuracy import disambiguation_scores, prior_answers
-from openmofi.plugins.fusion.training.recipe import LinkRecipe, load_link_recipe
-from openmofi.plugins.fusion.training.run import LINKER, train_linker
+from openmofi.plugins.fusion.disambiguation import disambiguation_scores, prior_answers
+from openmofi.plugins.fusion.examples import SEEN, UNSEEN, Example, read_examples, wordnet_examples, write_examples
+from openmofi.plugins.fusion.fusion_settings import LinkRecipe, load_link_recipe
+from openmofi.plugins.fusion.training import LINKER, train_linker
 from openmofi.storage import file_fingerprint, fingerprint, read_manifest, write_json, write_text
 from openmofi.training.run import deciding_settings
 from studies.command import Json, Out, Set, run_study

@@ -33,7 +33,7 @@ LOADED = [
     "openmofi.labeling.job",
     "openmofi.reinforcement.job",
     "openmofi.training.run",
-    "openmofi.plugins.fusion.training.run",
+    "openmofi.plugins.fusion.training",
     "openmofi.encoders.libraries.backbones",
     "openmofi.encoders.libraries.huggingface",
     "openmofi.api.evaluation",

@@ -6,7 +6,7 @@ from kb_tables import ENTITY_IDS, write_source
 
 from openmofi.errors import OpenMofiError, UnknownEntityError
 from openmofi.knowledge import KnowledgeBase, build_table, look_up
-from openmofi.knowledge import lookup as looking
+from openmofi.knowledge import candidates as looking
 
 
 @pytest.fixture(scope="module")

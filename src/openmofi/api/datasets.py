@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from openmofi.api.changes import BuildDatasetChanges, ExportDatasetChanges
     from openmofi.dataset.audit.audit import Audit
     from openmofi.dataset.objects import Dataset, Labels
-    from openmofi.dataset.report.corrected import Corrected
+    from openmofi.dataset.report.page import Corrected
     from openmofi.encoders import EncoderLike
     from openmofi.engine import Progress
     from openmofi.knowledge import KnowledgeBase

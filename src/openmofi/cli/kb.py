@@ -43,7 +43,7 @@ def info(kb: KB, as_json: Json = False) -> None:
     them, sizes of files, sources of priors.
     """
     from openmofi.knowledge import KnowledgeBase
-    from openmofi.knowledge.lookup import type_counts
+    from openmofi.knowledge.candidates import type_counts
     from openmofi.progress import shown_progress
 
     with shown_progress(not as_json) as progress:

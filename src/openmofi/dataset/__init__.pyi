@@ -3,4 +3,4 @@ from .build import build_dataset as build_dataset
 from .dataset_settings import DatasetSettings as DatasetSettings
 from .exclusion.sets import Exclusion as Exclusion
 from .report.report import ReportSection as ReportSection, write_report as write_report
-from .statistics import Statistics as Statistics, read_statistics as read_statistics
+from .collect import Statistics as Statistics, read_statistics as read_statistics

@@ -11,15 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from openmofi.arrays import Codes
-from openmofi.dataset.collect import Collected, collect
+from openmofi.dataset.collect import Collected, Statistics, collect, read_statistics, summarise
 from openmofi.dataset.dataset_settings import DatasetSettings
 from openmofi.dataset.exclusion.exclude import Excluded, exclude
 from openmofi.dataset.exclusion.sets import EvaluationSet, Exclusion, find_set
 from openmofi.dataset.filters import Kept, keep
 from openmofi.dataset.origin import SEEN, Origin
-from openmofi.dataset.report.card import write_card
-from openmofi.dataset.report.report import write_report
-from openmofi.dataset.statistics import Statistics, read_statistics, summarise
+from openmofi.dataset.report.report import write_card, write_report
 from openmofi.dataset.tables import Folder, commonest, count_types, describe
 from openmofi.encoders import Encoder, EncoderLike, as_encoder, open_encoder
 from openmofi.errors import OpenMofiError

@@ -13,11 +13,20 @@ from numpy.typing import ArrayLike, NDArray
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError, UnknownEntityError
 from openmofi.knowledge import identifiers
-from openmofi.knowledge.candidates import Candidates, CandidateTable
-from openmofi.knowledge.files import beside, integrity
-from openmofi.knowledge.files.arrays import bad_offsets, mapped, outside, taken
-from openmofi.knowledge.files.languages import Languages, mask_of
-from openmofi.knowledge.files.tries import further_files, open_names
+from openmofi.knowledge import layout as integrity
+from openmofi.knowledge.candidates import (
+    Candidates,
+    CandidateTable,
+    Neighbour,
+    Relation,
+    names_of,
+    nearest_rows,
+    plain_candidate,
+    spelt_alike,
+)
+from openmofi.knowledge.files import beside
+from openmofi.knowledge.files.arrays import bad_offsets, further_files, mapped, open_names, outside, taken
+from openmofi.knowledge.files.beside import Languages, mask_of
 from openmofi.knowledge.layout import (
     COMMONNESS,
     ENTITIES_ARROW,
@@ -30,7 +39,6 @@ from openmofi.knowledge.layout import (
     ROWS,
     VECTORS,
 )
-from openmofi.knowledge.lookup import Neighbour, Relation, names_of, nearest_rows, plain_candidate, spelt_alike
 from openmofi.knowledge.names import normalise
 from openmofi.schema import Entity
 from openmofi.storage import Manifest, read_manifest

@@ -20,7 +20,7 @@ from torch import nn
 from openmofi.arrays import Floats, Ints
 from openmofi.encoders.arrays import normalised
 from openmofi.evaluation.bands import by_band
-from openmofi.evaluation.metrics.knn import nearest_neighbours
+from openmofi.evaluation.metrics.ranking import nearest_neighbours
 from openmofi.evaluation.metrics.retrieval import evaluate_retrieval
 from openmofi.evaluation.metrics.zero_shot import class_embeddings, evaluate_zero_shot
 from openmofi.objectives.collectives import gather

@@ -18,7 +18,8 @@ from kb_tables import ENTITY_IDS, write_source
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase, build_table, verify
-from openmofi.knowledge.files import arrays, integrity
+from openmofi.knowledge import layout as integrity
+from openmofi.knowledge.files import arrays
 from openmofi.knowledge.files.relations import FILES as RELATIONS
 from openmofi.knowledge.layout import FILES as ALWAYS
 from openmofi.schema import ENTITIES
@@ -243,7 +244,7 @@ def test_a_base_on_a_read_only_disk_opens(folder, digested):
 
 def test_verify_finds_what_an_earlier_check_passed(folder, monkeypatch):
     """Bits that rot leave the file's times as they were."""
-    monkeypatch.setattr("openmofi.knowledge.files.integrity.file_stamp", lambda *_: "as before")
+    monkeypatch.setattr("openmofi.knowledge.layout.file_stamp", lambda *_: "as before")
     KnowledgeBase.open(folder)
     path = folder / "vectors.npy"
     before = path.stat()

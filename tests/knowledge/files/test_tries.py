@@ -9,7 +9,7 @@ from kb_tables import DEFAULT_NAMES, write_source
 
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase, build_table, export_kb, sample_entities, verify
-from openmofi.knowledge.files import tries
+from openmofi.knowledge.files import arrays as tries
 from openmofi.mentions import open_detector
 
 KEYS = st.sets(st.text(st.sampled_from("ab é\U0001f6001"), min_size=1, max_size=5), min_size=1, max_size=40)

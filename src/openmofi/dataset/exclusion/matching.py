@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from openmofi.arrays import Bools, Codes, Floats, Hashes, Ints
 from openmofi.dataset.collect import Collected
-from openmofi.dataset.duplicates import SAYS_LITTLE, bands, bit_count
+from openmofi.dataset.filters import SAYS_LITTLE, bands, bit_count
 from openmofi.encoders.arrays import normalised
 
 _UNRELATED_ROWS, _GALLERY, _SHARDS = 1000, 8192, 16

@@ -5,7 +5,7 @@ Data: Your own. Layout: DIR/CLASS/IMAGE.
 
 from __future__ import annotations
 
-from openmofi.evaluation.data.folders import class_folders
+from openmofi.evaluation.data.class_names import class_folders
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
 from openmofi.evaluation.protocols.ranked import EXCL, SCORE, RetrievalSettings, measure_ranking
 

@@ -24,10 +24,18 @@ from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Settings
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.features import ImageId, data_fingerprint, image_ids
 from openmofi.evaluation.metrics.ranking import Index, nearest_rows, own_ranks
 from openmofi.evaluation.metrics.zero_shot import entity_embeddings
-from openmofi.evaluation.protocol import Answer, EvaluationProtocol, Failure, Measured, Subject
+from openmofi.evaluation.protocol import (
+    Answer,
+    EvaluationProtocol,
+    Failure,
+    ImageId,
+    Measured,
+    Subject,
+    data_fingerprint,
+    image_ids,
+)
 from openmofi.evaluation.protocols.labels import entities_of
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages
@@ -36,7 +44,7 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.storage import Shard, expand_shards, fingerprint
 
 # By images: each of the K nearest labelled images gives its entities the weight exp(cosine / T); an entity's share of
-# the total weight is its probability (as in `openmofi.evaluation.metrics.knn`, for images with several labels). By
+# the total weight is its probability (as in `openmofi.evaluation.metrics.ranking`, for images with several labels). By
 # texts: softmax of the cosines with the entities' texts, times a logit scale. By both: the weighted mean of the two
 # probabilities. An entity without labelled images has probability 0 by images, so results are reported apart for seen
 # and unseen entities.

@@ -1,4 +1,4 @@
-"""Nearest-neighbour classification as DINOv2 evaluates it; see `openmofi.evaluation.metrics.knn` for the formula.
+"""Nearest-neighbour classification as DINOv2 evaluates it; see `openmofi.evaluation.metrics.ranking` for the formula.
 
 Data: Any classification data, ImageNet (https://image-net.org, research only) in the paper. Layout:
 DIR/train/CLASS/IMAGE and DIR/val/CLASS/IMAGE (or test).
@@ -15,10 +15,24 @@ from msgspec import Meta
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import PositiveFloat, PositiveInt, Settings
 from openmofi.encoders import Encoder
-from openmofi.evaluation.data.folders import TEST, TRAIN, VALIDATION, check_all_classes, required_split, same_classes
-from openmofi.evaluation.features import data_fingerprint, image_ids
-from openmofi.evaluation.metrics.knn import NEIGHBOURS, TEMPERATURE, nearest_neighbours
-from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject, nearest_answers
+from openmofi.evaluation.data.class_names import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    check_all_classes,
+    required_split,
+    same_classes,
+)
+from openmofi.evaluation.metrics.ranking import NEIGHBOURS, TEMPERATURE, nearest_neighbours
+from openmofi.evaluation.protocol import (
+    EvaluationProtocol,
+    Failure,
+    Measured,
+    Subject,
+    data_fingerprint,
+    image_ids,
+    nearest_answers,
+)
 from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
 from openmofi.evaluation.result import items_table
 
@@ -54,7 +68,7 @@ def prepare(encoder: Encoder, settings: KnnSettings) -> Encoder:
 
 
 def measure(subject: Subject) -> Measured:
-    """See `openmofi.evaluation.metrics.knn`."""
+    """See `openmofi.evaluation.metrics.ranking`."""
     settings: KnnSettings = subject.settings
     train = required_split(subject.data, TRAIN)
     test = same_classes(train, required_split(subject.data, (*VALIDATION, *TEST)))

@@ -22,10 +22,17 @@ from openmofi.arrays import Ints
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import NonNegativeInt, PositiveInt, Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data import folders
-from openmofi.evaluation.features import data_fingerprint, image_ids
+from openmofi.evaluation.data import class_names as folders
 from openmofi.evaluation.metrics.linear import MAX_ITERATIONS, Probe, Split, tuned_probe
-from openmofi.evaluation.protocol import Answer, EvaluationProtocol, Failure, Measured, Subject
+from openmofi.evaluation.protocol import (
+    Answer,
+    EvaluationProtocol,
+    Failure,
+    Measured,
+    Subject,
+    data_fingerprint,
+    image_ids,
+)
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages
 

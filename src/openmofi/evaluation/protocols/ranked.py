@@ -10,10 +10,9 @@ import numpy as np
 from openmofi.arrays import Doubles
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import PositiveInt, Settings
-from openmofi.evaluation.features import data_fingerprint, image_ids, item_names
 from openmofi.evaluation.metrics.ranking import Index, nearest_rows
 from openmofi.evaluation.metrics.retrieval import RetrievalResult, evaluate_retrieval
-from openmofi.evaluation.protocol import Failure, Measured, nearest_answers
+from openmofi.evaluation.protocol import Failure, Measured, data_fingerprint, image_ids, item_names, nearest_answers
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages
 

@@ -20,13 +20,21 @@ from openmofi.arrays import Floats, Ints
 from openmofi.config import Settings
 from openmofi.encoders.arrays import in_batches
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.data import folders
+from openmofi.evaluation.data import class_names as folders
 from openmofi.evaluation.data.class_names import NAME_FILES, class_names, names_file, templates_named
 from openmofi.evaluation.data.objectnet import is_objectnet, objectnet
-from openmofi.evaluation.features import data_fingerprint, image_ids, item_names
 from openmofi.evaluation.metrics.ranking import nearest_rows
 from openmofi.evaluation.metrics.zero_shot import class_embeddings, evaluate_zero_shot
-from openmofi.evaluation.protocol import Answer, EvaluationProtocol, Failure, Measured, Subject
+from openmofi.evaluation.protocol import (
+    Answer,
+    EvaluationProtocol,
+    Failure,
+    Measured,
+    Subject,
+    data_fingerprint,
+    image_ids,
+    item_names,
+)
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages
 from openmofi.features.sources import ImageSource, shard_source

@@ -21,14 +21,14 @@ from openmofi.knowledge.builders.source import ReadSource, read_source, source_f
 from openmofi.knowledge.builders.staging import staged
 from openmofi.knowledge.builders.tables import refusal
 from openmofi.knowledge.candidates import LISTS, candidate_lists
-from openmofi.knowledge.files import beside, tries
-from openmofi.knowledge.files.arrays import appended
+from openmofi.knowledge.files import arrays as tries
+from openmofi.knowledge.files import beside
+from openmofi.knowledge.files.arrays import appended, open_names
+from openmofi.knowledge.files.beside import gather_languages, write_languages
 from openmofi.knowledge.files.database import JOINED, MEMORY, memory_bytes, number_of, part_file, tables_of
-from openmofi.knowledge.files.integrity import mappable, with_digests
-from openmofi.knowledge.files.languages import gather_languages, write_languages
 from openmofi.knowledge.files.relations import write_relations
-from openmofi.knowledge.files.tries import open_names
 from openmofi.knowledge.identifiers import write_ids
+from openmofi.knowledge.layout import mappable, with_digests
 from openmofi.knowledge.projection import WIDTHS, memory_needed, project, random_bits
 from openmofi.storage import Manifest, claimed, finish_manifest, make_folder, require_local
 from openmofi.storage.atomic import remove_folder, write_error
@@ -87,7 +87,7 @@ def write_candidates(folder: Path, lists: Path, counts: dict[str, int]) -> dict[
         counts: what that returned.
 
     Returns:
-        what `openmofi.knowledge.files.tries.open_names` is to be given.
+        what `openmofi.knowledge.files.arrays.open_names` is to be given.
 
     Raises:
         OpenMofiError: the disk is full.

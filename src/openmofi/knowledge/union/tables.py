@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 
 from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge.builders.check import check_table
 from openmofi.knowledge.builders.source import COLUMNS, SourceTables, read_source
+from openmofi.knowledge.builders.staging import check_table
 from openmofi.knowledge.builders.tables import FORMATS, Columns, ReadTable, read_columns, refusal
-from openmofi.knowledge.files.languages import EVERY
+from openmofi.knowledge.files.beside import EVERY
 from openmofi.knowledge.names import normalise
 from openmofi.schema import ENTITIES, LANGUAGES, NAMES, RELATIONS, SURFACES
 

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import UsageError
-from openmofi.knowledge.files import integrity
-from openmofi.knowledge.files.arrays import taken, taken_table
+from openmofi.knowledge import layout as integrity
+from openmofi.knowledge.files.arrays import further_files, taken, taken_table
 from openmofi.knowledge.files.beside import REDIRECTS
-from openmofi.knowledge.files.tries import further_files
 from openmofi.knowledge.layout import FILES, IDS, KIND, REBUILD
 from openmofi.knowledge.store import KnowledgeBase, opened
 from openmofi.storage import read_manifest, write_table

@@ -11,11 +11,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.knowledge.candidates import CandidateTable
-from openmofi.knowledge.files.beside import ATTRIBUTION, EXTERNAL_IDS, EXTERNAL_IDS_FILE, keep_attribution
-from openmofi.knowledge.files.languages import Languages
+from openmofi.knowledge.candidates import CandidateTable, keys_of
+from openmofi.knowledge.files.beside import ATTRIBUTION, EXTERNAL_IDS, EXTERNAL_IDS_FILE, Languages, keep_attribution
 from openmofi.knowledge.files.relations import Relations
-from openmofi.knowledge.lookup import keys_of
 from openmofi.knowledge.names import normalise
 from openmofi.knowledge.store import KnowledgeBase, opened
 from openmofi.schema import ENTITIES, LANGUAGES, NAMES, RELATIONS, SURFACES

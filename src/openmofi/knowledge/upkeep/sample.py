@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import layout
-from openmofi.knowledge.candidates import CandidateTable
-from openmofi.knowledge.files.arrays import save_array, taken, taken_table
-from openmofi.knowledge.files.integrity import mappable, with_digests
-from openmofi.knowledge.files.languages import LANGUAGES_FILE
-from openmofi.knowledge.files.tries import built_names, save_names
+from openmofi.knowledge.candidates import CandidateTable, keys_of
+from openmofi.knowledge.files.arrays import built_names, save_array, save_names, taken, taken_table
+from openmofi.knowledge.files.beside import LANGUAGES_FILE
 from openmofi.knowledge.identifiers import write_ids
-from openmofi.knowledge.lookup import keys_of
+from openmofi.knowledge.layout import mappable, with_digests
 from openmofi.knowledge.store import KnowledgeBase
 from openmofi.storage import Manifest, claimed, fingerprint, finish_manifest, read_parquet, require_local
 from openmofi.storage.tables.blocks import arrow_blocks

@@ -1,7 +1,7 @@
 """Google Landmarks v2, retrieval (Weyand, Araujo, Cao, Sim, CVPR 2020): mAP@100.
 
 Every query of the solution that is not `Ignored` is ranked against the index; see
-`openmofi.evaluation.metrics.nearest` for the formula. `map_at_100_private` is what papers call "test" (750 queries),
+`openmofi.evaluation.metrics.ranking` for the formula. `map_at_100_private` is what papers call "test" (750 queries),
 `map_at_100_public` what they call "validation" (379). The index is embedded in parts, of which only each query's
 nearest 100 are kept.
 
@@ -21,10 +21,9 @@ import numpy as np
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import PositiveInt, Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.folders import require_folder
-from openmofi.evaluation.features import data_fingerprint, image_ids
-from openmofi.evaluation.metrics.nearest import average_precision_at
-from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
+from openmofi.evaluation.data.class_names import require_folder
+from openmofi.evaluation.metrics.ranking import average_precision_at
+from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint, image_ids
 from openmofi.evaluation.result import items_table
 from openmofi.features.sources import file_sources, images_in
 from openmofi.plugins.benchmarks.listed import search, worst

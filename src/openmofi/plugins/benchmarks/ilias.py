@@ -1,7 +1,7 @@
 """ILIAS: instance-level retrieval at scale (Kordopatis-Zilos et al., CVPR 2025, arXiv 2502.11748): mAP@1k.
 
 1,232 image queries and, for encoders with a text side, 1,000 text queries look for 4,715 positives among distractors.
-See `openmofi.evaluation.metrics.nearest` for the formula. Queries are neither cropped nor masked. Distractors are
+See `openmofi.evaluation.metrics.ranking` for the formula. Queries are neither cropped nor masked. Distractors are
 embedded shard by shard, and of each only what is among a query's nearest 1,000 is kept: 100 million need no more memory
 than one shard.
 
@@ -23,10 +23,9 @@ from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import PositiveInt, Settings
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.folders import require_folder
-from openmofi.evaluation.features import data_fingerprint, image_ids
-from openmofi.evaluation.metrics.nearest import tied_average_precision_at
-from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
+from openmofi.evaluation.data.class_names import require_folder
+from openmofi.evaluation.metrics.ranking import tied_average_precision_at
+from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint, image_ids
 from openmofi.evaluation.result import items_table
 from openmofi.features.sources import file_sources, shard_source
 from openmofi.plugins.benchmarks.listed import search, worst

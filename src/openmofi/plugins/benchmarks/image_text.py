@@ -24,9 +24,16 @@ from openmofi.arrays import Floats, Ints
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import NonNegativeInt, PositiveInt, Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.features import data_fingerprint, image_ids
 from openmofi.evaluation.metrics.ranking import Index, checked_embeddings, nearest_rows, ranks_of
-from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject, nearest_answers
+from openmofi.evaluation.protocol import (
+    EvaluationProtocol,
+    Failure,
+    Measured,
+    Subject,
+    data_fingerprint,
+    image_ids,
+    nearest_answers,
+)
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages
 from openmofi.features.sources import file_sources

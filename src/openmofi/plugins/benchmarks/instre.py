@@ -18,9 +18,8 @@ from openmofi.arrays import Ints
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.folders import require_folder
-from openmofi.evaluation.features import data_fingerprint, image_ids
-from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
+from openmofi.evaluation.data.class_names import require_folder
+from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint, image_ids
 from openmofi.evaluation.result import items_table
 from openmofi.features.sources import file_sources
 from openmofi.pairs.formats.files import inside

@@ -26,12 +26,18 @@ from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import Fraction, Settings
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.class_names import templates_named
-from openmofi.evaluation.data.folders import require_folder
-from openmofi.evaluation.features import data_fingerprint, image_ids
-from openmofi.evaluation.metrics.nearest import Nearest
+from openmofi.evaluation.data.class_names import require_folder, templates_named
+from openmofi.evaluation.metrics.ranking import Nearest
 from openmofi.evaluation.metrics.zero_shot import class_embeddings
-from openmofi.evaluation.protocol import Answer, EvaluationProtocol, Failure, Measured, Subject
+from openmofi.evaluation.protocol import (
+    Answer,
+    EvaluationProtocol,
+    Failure,
+    Measured,
+    Subject,
+    data_fingerprint,
+    image_ids,
+)
 from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
 from openmofi.evaluation.result import items_table
 from openmofi.features.sources import SUFFIXES, file_sources

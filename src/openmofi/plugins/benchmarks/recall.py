@@ -22,11 +22,17 @@ import numpy as np
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import PositiveInt, Settings
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.data.folders import require_folder
-from openmofi.evaluation.features import data_fingerprint, image_ids
-from openmofi.evaluation.metrics.nearest import Nearest, without_own
-from openmofi.evaluation.metrics.ranking import checked_embeddings
-from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject, nearest_answers
+from openmofi.evaluation.data.class_names import require_folder
+from openmofi.evaluation.metrics.ranking import Nearest, checked_embeddings, without_own
+from openmofi.evaluation.protocol import (
+    EvaluationProtocol,
+    Failure,
+    Measured,
+    Subject,
+    data_fingerprint,
+    image_ids,
+    nearest_answers,
+)
 from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
 from openmofi.evaluation.result import items_table
 from openmofi.features.sources import file_sources

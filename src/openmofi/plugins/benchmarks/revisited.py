@@ -21,12 +21,20 @@ from openmofi.arrays import Floats, Ints
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import PositiveInt, Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.folders import require_folder
+from openmofi.evaluation.data.class_names import require_folder
 from openmofi.evaluation.data.objectnet import cropped
 from openmofi.evaluation.data.plain_pickle import read_plain_pickle
-from openmofi.evaluation.features import ImageId, data_fingerprint, image_ids
 from openmofi.evaluation.metrics.ranking import Index, nearest_rows, ranks_of
-from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject, nearest_answers
+from openmofi.evaluation.protocol import (
+    EvaluationProtocol,
+    Failure,
+    ImageId,
+    Measured,
+    Subject,
+    data_fingerprint,
+    image_ids,
+    nearest_answers,
+)
 from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages

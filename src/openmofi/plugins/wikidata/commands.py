@@ -181,8 +181,7 @@ def update(
 
     Files that are the same are not read again; KB stays as it is. Priors and redirects need their files anew.
     """
-    from openmofi.plugins.wikidata.build import Extras
-    from openmofi.plugins.wikidata.update import update_kb
+    from openmofi.plugins.wikidata.build import Extras, update_kb
     from openmofi.progress import shown_progress
 
     with shown_progress(not as_json) as progress:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.errors import UnknownEntityError
-from openmofi.knowledge.lookup import spelt_alike
+from openmofi.knowledge.candidates import spelt_alike
 from openmofi.knowledge.names import normalise
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.reading import JUDGED, entity_records

@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 from openmofi.config import PositiveInt, Settings
 from openmofi.engine.protocol import Progress, Quiet, cores
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge.files.tries import built_trie, save_trie
+from openmofi.knowledge.files.arrays import built_trie, save_trie
 from openmofi.knowledge.names import Memo, piece_pattern
 from openmofi.plugins.wikidata.anchors.counts import Counts, Sums, summed
 from openmofi.plugins.wikidata.anchors.dump import BLOCK, Place, page_blocks, pages
-from openmofi.plugins.wikidata.anchors.site import require_language
 from openmofi.plugins.wikidata.anchors.tables import ANCHORS, ANCHORS_DIGEST, LINK_PROBABILITIES, probabilities_path
-from openmofi.plugins.wikidata.anchors.wikitext import is_disambiguation, plain_text
+from openmofi.plugins.wikidata.anchors.wikitext import is_disambiguation, plain_text, require_language
 from openmofi.plugins.wikidata.slots import Done, Here, Slots, slots
 from openmofi.storage import atomic_path, require_local
 from openmofi.storage.addresses import local_path

@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
 from openmofi.plugins.wikidata.anchors.dump import Page
-from openmofi.plugins.wikidata.anchors.site import without_qualifier
-from openmofi.plugins.wikidata.anchors.wikitext import entries, is_disambiguation, links
+from openmofi.plugins.wikidata.anchors.wikitext import entries, is_disambiguation, links, without_qualifier
 from openmofi.storage.atomic import write_error
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import IO
 from xml.parsers import expat
 
 from openmofi.errors import OpenMofiError
-from openmofi.plugins.wikidata.anchors.site import Site, language_codes, require_language
+from openmofi.plugins.wikidata.anchors.wikitext import Site, language_codes, require_language
 from openmofi.plugins.wikidata.slots import unpacked
 
 _DUMP = "Give pages-articles.xml.bz2 (or .xml, .xml.gz, .xml.zst) of a Wikipedia, from dumps.wikimedia.org."

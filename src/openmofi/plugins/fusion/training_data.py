@@ -12,16 +12,14 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
-from openmofi.dataset.audit.entities import labels_kb
-from openmofi.dataset.tables import Folder, Judged
+from openmofi.dataset.tables import Folder, Judged, labels_kb
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase, normalise
 from openmofi.objectives.protocol import Batch
-from openmofi.plugins.fusion.corpora.examples import NIL, Candidate, Example
-from openmofi.plugins.fusion.packing import Packed, pack
-from openmofi.plugins.fusion.text import FusionTokens
-from openmofi.plugins.fusion.titles import title_tokens
-from openmofi.plugins.fusion.training.recipe import LinkData
+from openmofi.plugins.fusion.examples import NIL, Candidate, Example
+from openmofi.plugins.fusion.fusion_settings import LinkData
+from openmofi.plugins.fusion.model import Packed, pack
+from openmofi.plugins.fusion.text import FusionTokens, title_tokens
 from openmofi.storage import digits64
 
 TRAIN, HELD_OUT = "train", "validation"

@@ -18,14 +18,19 @@ from openmofi.arrays import Doubles
 from openmofi.config.recipes import recipe_dict
 from openmofi.errors import UsageError
 from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
-from openmofi.plugins.fusion.build import Fusion, build_fusion
-from openmofi.plugins.fusion.corpora.examples import NIL, Example, read_examples
+from openmofi.plugins.fusion.examples import NIL, Example, read_examples
+from openmofi.plugins.fusion.fusion_settings import LinkRecipe
 from openmofi.plugins.fusion.linker import Question, answers_of, log_priors, scores_of
-from openmofi.plugins.fusion.packing import segment_log_softmax
-from openmofi.plugins.fusion.store import fusion_fingerprint, open_fusion, save_fusion
-from openmofi.plugins.fusion.titles import title_losses
-from openmofi.plugins.fusion.training.data import LinkExamples, TrainingMention, labelled_examples
-from openmofi.plugins.fusion.training.recipe import LinkRecipe
+from openmofi.plugins.fusion.model import segment_log_softmax
+from openmofi.plugins.fusion.store import (
+    Fusion,
+    build_fusion,
+    fusion_fingerprint,
+    open_fusion,
+    save_fusion,
+)
+from openmofi.plugins.fusion.text import title_losses
+from openmofi.plugins.fusion.training_data import LinkExamples, TrainingMention, labelled_examples
 from openmofi.storage import claimed, file_fingerprint, finish_manifest, read_manifest
 from openmofi.training.checkpoint import Checkpoints
 from openmofi.training.grad_cache import Forward, Term
