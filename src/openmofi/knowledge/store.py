@@ -43,7 +43,7 @@ from openmofi.knowledge.names import normalise
 from openmofi.schema import Entity
 from openmofi.storage import Manifest, read_manifest
 from openmofi.storage.addresses import is_remote
-from openmofi.storage.fingerprints.digests import check_once, let_settle
+from openmofi.storage.fingerprints.digests import check_once, let_settle, note_checked
 
 _NO_ROWS = np.zeros(0, np.int32)
 _NO_PRIORS = np.zeros(0, np.float32)
@@ -422,3 +422,33 @@ def look_up(
 ) -> dict[str, Any]:
     """`KnowledgeBase.lookup` in a folder; see `KnowledgeBase.open` for `progress` and what is raised."""
     return KnowledgeBase.open(kb, progress=progress).lookup(name, limit, languages)
+
+
+def verify(kb: str | Path, progress: Progress | None = None) -> dict[str, str]:
+    """Read all of a knowledge base, whether it was checked before or not.
+
+    Args:
+        kb: its folder.
+        progress: receives the check, where it takes more than two seconds.
+
+    Returns:
+        file → what is wrong with it, `""` for nothing.
+
+    Raises:
+        OpenMofiError: it is not a finished knowledge base, its manifest is damaged, or it has no digests, since an
+            earlier version built it.
+    """
+    folder = integrity.mappable(kb)
+    manifest = read_manifest(folder, KIND, outdated=REBUILD)
+    files = integrity.listed_files(folder, manifest, (*FILES, *further_files(manifest.counts)), IDS)
+    integrity.require_digests(folder, manifest)
+    problems = integrity.wrong_sizes(folder, files)
+    if not problems:
+        let_settle(folder, files)
+        stamp = integrity.stamp_of(folder, manifest, files)
+        problems = (
+            integrity.wrong_digests(folder, manifest, files, progress or Quiet())
+            or KnowledgeBase(folder, manifest).wrong_contents()
+        )
+        note_checked(stamp, passed=not problems)
+    return {name: problems.get(name, "") for name in files}

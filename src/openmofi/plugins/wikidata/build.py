@@ -21,7 +21,7 @@ from openmofi.knowledge.files import beside
 from openmofi.knowledge.files.database import JOINED, MEMORY, memory_bytes
 from openmofi.knowledge.projection import ProjectionSettings
 from openmofi.knowledge.store import KnowledgeBase, opened
-from openmofi.knowledge.upkeep.diff import Differences, diff_kb
+from openmofi.plugins.bases.diff import Differences, diff_kb
 from openmofi.plugins.wikidata.anchors.wikitext import language_codes
 from openmofi.plugins.wikidata.items import ITEMS, RELATIONS, latin_letters, property_number
 from openmofi.plugins.wikidata.parts import PARQUET, Parts, read_parts

@@ -36,9 +36,9 @@ from openmofi.knowledge.files.beside import (
 )
 from openmofi.knowledge.layout import KIND as BASE
 from openmofi.knowledge.store import KnowledgeBase
-from openmofi.knowledge.union.tables import Part, United, kept_of, read_same_as, read_whole, unite
-from openmofi.knowledge.upkeep.export import KIND as TABLES
-from openmofi.knowledge.upkeep.export import export_kb
+from openmofi.plugins.bases.export import KIND as TABLES
+from openmofi.plugins.bases.export import export_kb
+from openmofi.plugins.bases.tables import Part, United, kept_of, read_same_as, read_whole, unite
 from openmofi.storage import (
     Manifest,
     Outputs,
@@ -110,7 +110,7 @@ def union_kb(
 ) -> KnowledgeBase:
     """Build one knowledge base of several; the order in which they are given does not matter.
 
-    How names, priors and entities are joined: `openmofi.knowledge.union.tables`. The tables of the union are kept in
+    How names, priors and entities are joined: `openmofi.plugins.bases.tables`. The tables of the union are kept in
     `OUT.tables`, its redirects and conflicts in `out` too, and images and ids elsewhere of the bases that have them.
 
     Args:

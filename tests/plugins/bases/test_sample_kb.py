@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 import openmofi
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge import KnowledgeBase, build_table, read_ids, sample_entities, verify
-from openmofi.knowledge.upkeep import sample as sampling
+from openmofi.knowledge import KnowledgeBase, build_table, verify
+from openmofi.plugins.bases import sample as sampling
+from openmofi.plugins.bases.sample import read_ids, sample_kb
 
 ENTITIES = """id,name,description,types,popularity,aliases
 Q1,Grey crane,a wading bird,bird|animal,3,crane|common crane
@@ -78,7 +79,7 @@ def test_any_entities_keep_what_is_theirs(ids, block, tmp_path_factory):
     kb = KnowledgeBase.open(folder / "kb")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sampling, "_BLOCK", block)
-        sample_entities(kb, folder / "part", ids=sorted(ids))
+        sample_kb(kb, folder / "part", entities=sorted(ids))
     part = KnowledgeBase.open(folder / "part")
     assert set(part) == ids - {"unknown"}
     require_slice(part, kb, ids)

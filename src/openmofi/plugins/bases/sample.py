@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from openmofi.api.given import Folder, kb_of, place_of, public
 from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import layout
@@ -22,50 +23,60 @@ from openmofi.knowledge.files.beside import LANGUAGES_FILE
 from openmofi.knowledge.identifiers import write_ids
 from openmofi.knowledge.layout import mappable, with_digests
 from openmofi.knowledge.store import KnowledgeBase
-from openmofi.storage import Manifest, claimed, fingerprint, finish_manifest, read_parquet, require_local
+from openmofi.storage import claimed, fingerprint, finish_manifest, read_parquet, require_local
 from openmofi.storage.tables.blocks import arrow_blocks
+
+if TYPE_CHECKING:
+    from openmofi.dataset.objects import Labels
 
 _log = logging.getLogger(__name__)
 _BLOCK = 1 << 22
 _SHOWN_TYPES = 5
 
 
-def sample_entities(
-    kb: KnowledgeBase,
-    out: str | Path,
+@public()
+def sample_kb(
+    kb: KnowledgeBase | Folder,
+    out: Folder,
     *,
     types: Sequence[str] = (),
-    ids: Sequence[str] | None = None,
+    entities: Folder | Sequence[str] | None = None,
+    labels: Labels | Folder | None = None,
     most: int | None = None,
     restart: bool = False,
-) -> Manifest:
-    """Write a knowledge base of some entities of another one, which says in its manifest what it was sampled from.
+) -> KnowledgeBase:
+    """Write a slice of a knowledge base: some entities, and their names, priors and vectors as they are.
 
     Names with a candidate among the entities stay with their link probabilities, and so do commonness and vectors, bit
-    by bit: the commonness of a name's candidates adds up to less than 1 where others of its candidates go.
+    by bit: the commonness of a name's candidates adds up to less than 1 where others of its candidates go. The manifest
+    of the slice says what it was sampled from.
 
     Args:
-        kb: to sample from.
         out: folder of the slice.
         types: entities that have one of these types.
-        ids: identifiers, instead of types; those that `kb` does not have are logged.
+        entities: entities that a file names: an id a line, or a Parquet column. In Python also identifiers.
+        labels: entities that were judged in this folder of labels, accepted or not.
         most: keep so many, the most popular.
-        restart: remove what was made in `out` before, and begin anew.
 
     Raises:
-        UsageError: an unknown type, `most` below 1, or not one of `types` and `ids`; `out` is `kb`.
-        OpenMofiError: nothing is left, or `out` contains something else.
+        UsageError: an unknown type, or none or several ways to choose.
+        OpenMofiError: nothing is left, or `out` holds something else.
     """
+    if bool(types) + (entities is not None) + (labels is not None) != 1:
+        raise UsageError("A slice is of types, of entities or of labels.", "Give one of the three.")
+    ids = read_ids(entities) if isinstance(entities, str | Path) else entities
+    if labels is not None:
+        from openmofi.dataset.objects import Labels
+
+        ids = Labels.open(place_of(labels)).entities()
+    kb = kb_of(kb)
     require_local(out)
-    if bool(types) == (ids is not None):
-        raise UsageError("A slice is of types or of entities.", "Give one of both.")
     if most is not None and most < 1:
         raise UsageError(f"A slice of {most} entities would be empty.", "Keep at least 1.")
     folder = mappable(out)
     if folder.resolve() == kb.path.resolve():
         raise UsageError(f"{out} is the knowledge base that is sampled from.", "Choose another output with -o.")
-    chosen = _of_types(kb, types) if types else _of_ids(kb, ids or ())
-    rows = _most_popular(kb, chosen, most)
+    rows = _most_popular(kb, _of_types(kb, types) if types else _of_ids(kb, ids or ()), most)
     settings = {"builder": "sample", "types": sorted(set(types)), "most": most, "source": kb.manifest.settings}
     inputs = {"knowledge_base": kb.fingerprint}
     if ids is not None:
@@ -73,9 +84,9 @@ def sample_entities(
     with claimed(folder, layout.KIND, settings, inputs, outputs=layout.OUTPUTS, restart=restart) as manifest:
         if manifest.finished:
             _log.info("%s is already finished", folder)
-            return manifest
-        counts = _write(kb, rows, folder)
-        return finish_manifest(folder, manifest, with_digests(folder, manifest, counts))
+        else:
+            finish_manifest(folder, manifest, with_digests(folder, manifest, _write(kb, rows, folder)))
+    return KnowledgeBase.open(out)
 
 
 def _of_types(kb: KnowledgeBase, types: Sequence[str]) -> NDArray[np.int64]:

@@ -8,8 +8,9 @@ from typer.testing import CliRunner
 import openmofi
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge import KnowledgeBase, build_table, diff_kb
-from openmofi.knowledge.upkeep import diff as diffing
+from openmofi.knowledge import KnowledgeBase, build_table
+from openmofi.plugins.bases import diff as diffing
+from openmofi.plugins.bases.diff import diff_kb
 from openmofi.storage import write_arrow
 
 OLD = """id,name,description,popularity

@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 import openmofi
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge import BuildSettings, KnowledgeBase, build_table, export_kb
-from openmofi.knowledge.upkeep import export as exporting
+from openmofi.knowledge import BuildSettings, KnowledgeBase, build_table
+from openmofi.plugins.bases import export as exporting
+from openmofi.plugins.bases.export import export_kb
 from openmofi.schema import ENTITIES, NAMES, SURFACES
 from openmofi.storage import read_manifest, write_table
 

@@ -12,10 +12,13 @@ from typer.testing import CliRunner
 import openmofi
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge import KnowledgeBase, build_table, diff_kb, export_kb, normalise, sample_entities
+from openmofi.knowledge import KnowledgeBase, build_table, normalise
 from openmofi.knowledge.builders.source import SourceTables
 from openmofi.knowledge.files.relations import FILES
-from openmofi.knowledge.union.tables import Part, unite
+from openmofi.plugins.bases.diff import diff_kb
+from openmofi.plugins.bases.export import export_kb
+from openmofi.plugins.bases.sample import sample_kb
+from openmofi.plugins.bases.tables import Part, unite
 from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
 from openmofi.storage import fingerprint
 
@@ -178,7 +181,7 @@ def test_a_union_is_a_base_like_any(sources):
     for name in ("entities.arrow", "vectors.npy", "names.marisa", "candidates/rows.npy", *FILES):
         assert (one.path / name).read_bytes() == (alone.path / name).read_bytes()
     assert alone.table.commonness.tolist() == pytest.approx(one.table.commonness.tolist(), rel=1e-6)
-    assert len(sample_entities(one, sources / "slice", ids=["stork"]).counts) > 1
+    assert len(sample_kb(one, sources / "slice", entities=["stork"]).counts) > 1
     assert export_kb(one, sources / "tables").counts["entities"] == len(one)
     old = KnowledgeBase.open(_built(sources, "b"))
     assert diff_kb(old, one).first("merged")[0]["after"] == "stork"
@@ -269,7 +272,7 @@ def test_the_command(sources):
 
 
 def test_a_stopped_union_goes_on(sources, monkeypatch):
-    from openmofi.knowledge.union import build
+    from openmofi.plugins.bases import union as build
 
     real = build.write_table
 
@@ -292,7 +295,7 @@ def test_what_a_base_is_made_of_goes_with_slices_exports_and_what_is_built_of_th
     (sources / "a/ATTRIBUTION.md").write_text("By A.\n")
     build_table(sources / "a", sources / "kb")
     kb = KnowledgeBase.open(sources / "kb")
-    sample_entities(kb, sources / "slice", ids=["bird"])
+    sample_kb(kb, sources / "slice", entities=["bird"])
     export_kb(kb, sources / "tables")
     build_table(sources / "tables", sources / "again")
     for name in ("kb", "slice", "tables", "again"):
