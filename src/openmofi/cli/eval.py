@@ -147,7 +147,7 @@ def sources(
     elif name is not None:
         value = _source(source_named(name))
         lines = [
-            f"{key + ':':<11} {', '.join(entry) if isinstance(entry, tuple) else entry}"
+            f"{key + ':':<11} {', '.join(entry) if isinstance(entry, list) else entry}"
             for key, entry in value.items()
             if entry
         ]
@@ -167,7 +167,7 @@ def sources(
 
 def _source(source: Any) -> dict[str, Any]:
     return {name: getattr(source, name) for name in ("protocols", "home", "licence", "layout", "counts")} | {
-        "archives": tuple(f"{file} (MD5 {digest})" for file, digest in source.archives.items())
+        "archives": [f"{file} (MD5 {digest})" for file, digest in source.archives.items()]
     }
 
 

@@ -40,7 +40,7 @@ class DataSource:
         archives: name of a downloaded file → its published MD5, checked if the file is in the folder.
     """
 
-    protocols: tuple[str, ...]
+    protocols: list[str]
     home: str
     licence: str
     layout: str

@@ -163,7 +163,7 @@ def _count_lines(path: Path) -> int:
 
 SOURCES: Mapping[str, DataSource] = {
     "zelda": DataSource(
-        ("disambiguation",),
+        ["disambiguation"],
         "https://github.com/flairNLP/zelda (zelda_full.zip)",
         "Training texts CC BY-SA 3.0; each test corpus under its own terms.",
         "DIR/test_data/jsonl/test_SPLIT.jsonl, DIR/other/zelda_mention_entities_counter.pickle, "
