@@ -22,7 +22,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.evaluation.metrics.zero_shot import entity_embeddings, evaluate_zero_shot
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
 from openmofi.evaluation.protocols.labels import true_entities
-from openmofi.evaluation.protocols.ranked import EXCL, SCORE, RetrievalSettings, measure_ranking
+from openmofi.evaluation.protocols.class_retrieval import EXCL, SCORE, RetrievalSettings, measure_ranking
 from openmofi.schema import ENTITIES, TRUTH
 from openmofi.storage import expand_shards, read_manifest, read_parquet
 

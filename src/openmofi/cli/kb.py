@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,13 +12,9 @@ from openmofi.cli.command import Commands, command, group, input_place, print_ch
 from openmofi.cli.options import Json
 from openmofi.cli.tables import print_manifest_facts
 
-_ORDER = ("info", "verify", "lookup", "diff", "sample", "export", "union", "build")
-
 
 class _Kb(Commands):
-    def list_commands(self, ctx: Any) -> list[str]:
-        names = super().list_commands(ctx)
-        return [*(name for name in _ORDER if name in names), *(name for name in names if name not in _ORDER)]
+    order = ("info", "verify", "lookup", "diff", "sample", "export", "union", "build")
 
 
 app = group("kb", "Build knowledge bases, look into them, compare, slice and export them.", _Kb)

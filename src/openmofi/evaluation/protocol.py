@@ -8,22 +8,26 @@ the protocols and runs them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
-from openmofi.bootstrap import Interval
+from openmofi.bootstrap import Interval, bootstrap_interval
 from openmofi.dataset.report.examples import thumbnail
 from openmofi.encoders import Encoder
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import UsageError
+from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages, embed_images
 from openmofi.features.sources import ImageSource, shard_source
 from openmofi.storage import Shard, fingerprint
 
+NEIGHBOURS_SHOWN = 8
+"""Answers that the page of failures shows of a query."""
 CHOICES = ("auto", "joint", "backbone")
 ImageId = tuple[str, str]
 """Name of an image's source, and its key there."""
@@ -118,16 +122,11 @@ class Features:
         return uris
 
 
-def image_ids(images: EmbeddedImages) -> list[ImageId]:
-    """(n,) ids of the embedded images."""
-    return list(zip(images.shards, images.keys, strict=True))
-
-
 def item_names(images: EmbeddedImages) -> list[str]:
     """(n,) keys, with their sources before them where keys repeat."""
     if len(set(images.keys)) == len(images.keys):
         return list(images.keys)
-    return [f"{source}/{key}" for source, key in image_ids(images)]
+    return [f"{source}/{key}" for source, key in images.ids]
 
 
 def data_fingerprint(images: Sequence[EmbeddedImages], labels: Sequence[Sequence[Any]]) -> str:
@@ -183,6 +182,29 @@ def nearest_answers(
     ]
 
 
+def nearest_failures(
+    queries: tuple[Sequence[ImageId], Sequence[str], Any],
+    order: Sequence[int],
+    index: tuple[Sequence[ImageId], Sequence[str]],
+    nearest: tuple[Any, Any, Any],
+) -> list[Failure]:
+    """The queries at `order`, the worst first.
+
+    Args:
+        queries: ids, names and scores of all queries.
+        order: (n,) which of them are shown.
+        index: ids and names of the images that answer.
+        nearest: (n, k) rows of the answers in the index, their scores, and which are correct; the nearest first.
+    """
+    ids, names, values = queries
+    return [
+        Failure(
+            ids[row], names[row], float(values[row]), nearest_answers(*index, *(each[:NEIGHBOURS_SHOWN] for each in of))
+        )
+        for row, *of in zip(order, *nearest, strict=True)
+    ]
+
+
 @dataclass(frozen=True)
 class Measured:
     """What a protocol measured. Metrics are named without the protocol, which `run` puts before them.
@@ -211,6 +233,31 @@ class Measured:
     facts: dict[str, Any] = field(default_factory=dict)
     encoder: dict[str, Any] = field(default_factory=dict)
     failures: Sequence[Failure] = ()
+
+    @classmethod
+    def of_items(
+        cls,
+        items: list[str],
+        groups: list[str],
+        values: Mapping[str, Any],
+        *,
+        drawn: Any = None,
+        **others: Any,
+    ) -> Measured:
+        """The means of what each item has, and their intervals.
+
+        Args:
+            items, groups, values: see `items_table`.
+            drawn: (n,) what the bootstrap draws; the groups by default.
+            others: attributes.
+        """
+        drawn = groups if drawn is None else drawn
+        return cls(
+            metrics={name: float(np.nanmean(numbers)) for name, numbers in values.items()},
+            intervals={name: bootstrap_interval(numbers, drawn) for name, numbers in values.items()},
+            items=items_table(items, groups, values),
+            **others,
+        )
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,6 @@ from openmofi.evaluation.protocol import (
     Measured,
     Subject,
     data_fingerprint,
-    image_ids,
 )
 from openmofi.evaluation.protocols.labels import entities_of
 from openmofi.evaluation.result import items_table
@@ -208,7 +207,7 @@ def measure(subject: Subject) -> Measured:
         for way, ranks in recognised.ranks.items()
         for k in (1, 5)
     }
-    ids, contents = image_ids(queries), set(labelled.contents)
+    ids, contents = queries.ids, set(labelled.contents)
     return Measured(
         **_metrics(values, parts, entities),
         interval_over="entities",
@@ -237,7 +236,7 @@ def _queries(subject: Subject, settings: EntitySettings) -> tuple[EmbeddedImages
     shards = expand_shards([str(subject.data / path) for path in settings.queries])
     images = subject.features.embed(shards)
     path = subject.data / settings.truth
-    truth, ids = entities_of(path, (shard.name for shard in shards)), image_ids(images)
+    truth, ids = entities_of(path, (shard.name for shard in shards)), images.ids
     rows = [row for row, image in enumerate(ids) if image in truth]
     if not rows:
         raise OpenMofiError(f"{path} has none of the {len(ids):,} images.", "Give the truth table of these images.")
@@ -266,7 +265,7 @@ def _dataset(subject: Subject, folder: Path) -> tuple[EmbeddedImages, list[list[
     if not sources:
         raise OpenMofiError(f"The dataset {folder} has no images.", "Label more pairs, or keep more classes.")
     images = subject.features.embed(sources)
-    return images, [labels[image] for image in image_ids(images)]
+    return images, [labels[image] for image in images.ids]
 
 
 def _only_keys(shard: Shard, keys: set[str]) -> ImageSource:

@@ -12,7 +12,6 @@ from typing import Annotated, Literal
 import numpy as np
 from msgspec import Meta
 
-from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import PositiveFloat, PositiveInt, Settings
 from openmofi.encoders import Encoder
 from openmofi.evaluation.data.class_names import (
@@ -24,17 +23,7 @@ from openmofi.evaluation.data.class_names import (
     same_classes,
 )
 from openmofi.evaluation.metrics.ranking import NEIGHBOURS, TEMPERATURE, nearest_neighbours
-from openmofi.evaluation.protocol import (
-    EvaluationProtocol,
-    Failure,
-    Measured,
-    Subject,
-    data_fingerprint,
-    image_ids,
-    nearest_answers,
-)
-from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
-from openmofi.evaluation.result import items_table
+from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint, nearest_failures
 
 
 @dataclass(frozen=True)
@@ -83,30 +72,21 @@ def measure(subject: Subject) -> Measured:
     # The worst queries: those whose own class has the smallest share of the neighbours' similarities.
     correct = base_labels[neighbours.rows] == labels[:, None]
     share = (correct * neighbours.similarities).sum(axis=1) / np.abs(neighbours.similarities).sum(axis=1)
-    ids, base_ids, shown = image_ids(queries), image_ids(base), slice(NEIGHBOURS_SHOWN)
-    failures = [
-        Failure(
-            ids[row],
-            names[row],
-            float(share[row]),
-            nearest_answers(
-                base_ids,
-                base_names,
-                neighbours.rows[row, shown],
-                neighbours.similarities[row, shown],
-                correct[row, shown],
-            ),
-        )
-        for row in np.argsort(share, kind="stable")[: subject.failures].tolist()
-    ]
-    return Measured(
-        metrics={name: float(hits.mean()) for name, hits in values.items()},
-        intervals={name: bootstrap_interval(hits, labels) for name, hits in values.items()},
+    worst = np.argsort(share, kind="stable")[: subject.failures]
+    return Measured.of_items(
+        queries.keys,
+        names,
+        values,
+        drawn=labels,
         counts={"train": len(base.keys), "images": len(queries.keys), "classes": len(train.classes)},
         data_fingerprint=data_fingerprint([base, queries], [base_labels.tolist(), labels.tolist()]),
         images=[base, queries],
-        items=items_table(queries.keys, names, values),
-        failures=failures,
+        failures=nearest_failures(
+            (queries.ids, names, share),
+            worst.tolist(),
+            (base.ids, base_names),
+            (neighbours.rows[worst], neighbours.similarities[worst], correct[worst]),
+        ),
     )
 
 

@@ -31,7 +31,6 @@ from openmofi.evaluation.protocol import (
     Measured,
     Subject,
     data_fingerprint,
-    image_ids,
 )
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages
@@ -113,7 +112,7 @@ def _worst(
     """
     if not count:
         return []
-    train_ids, test_ids, split, (features, labels) = image_ids(train[0]), image_ids(test[0]), train[1], test[1]
+    train_ids, test_ids, split, (features, labels) = train[0].ids, test[0].ids, train[1], test[1]
     shares = softmax(probe.logits(features).astype(np.float64), axis=1)
     own = shares[np.arange(len(shares)), labels]
     failures = []

@@ -32,7 +32,6 @@ from openmofi.evaluation.protocol import (
     Measured,
     Subject,
     data_fingerprint,
-    image_ids,
     item_names,
 )
 from openmofi.evaluation.result import items_table
@@ -217,7 +216,7 @@ def measure(subject: Subject) -> Measured:
     zero_shot = evaluate_zero_shot(images.embeddings, labels, texts)
     values = {"accuracy": zero_shot.correct, "accuracy_top5": (zero_shot.rank <= 5).astype(np.float64)}
     names = [data.names[label] for label in labels.tolist()]
-    ids, (rows, scores) = image_ids(images), _worst(images.embeddings, texts, labels, subject.failures)
+    ids, (rows, scores) = images.ids, _worst(images.embeddings, texts, labels, subject.failures)
     return Measured(
         metrics={
             "accuracy": zero_shot.accuracy,

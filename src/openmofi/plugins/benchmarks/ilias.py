@@ -19,14 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from openmofi.arrays import Doubles
-from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import PositiveInt, Settings
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.data.class_names import require_folder
 from openmofi.evaluation.metrics.ranking import tied_average_precision_at
-from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint, image_ids
-from openmofi.evaluation.result import items_table
+from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint
 from openmofi.features.sources import file_sources, shard_source
 from openmofi.plugins.benchmarks.listed import search, worst
 from openmofi.storage import expand_shards, fingerprint
@@ -105,9 +103,10 @@ def measure(subject: Subject) -> Measured:
     )
     columns = _columns(values, len(images.keys), settings.k)
     of_images = slice(len(images.keys))
-    return Measured(
-        metrics={name: float(np.nanmean(numbers)) for name, numbers in columns.items()},
-        intervals={name: bootstrap_interval(numbers, objects) for name, numbers in columns.items()},
+    return Measured.of_items(
+        queries,
+        objects,
+        columns,
         interval_over="objects",
         data_fingerprint=fingerprint([data_fingerprint([images], [images.keys]), texts, found.prints]),
         counts={
@@ -118,8 +117,7 @@ def measure(subject: Subject) -> Measured:
         },
         facts={"distractors_published": DISTRACTORS},
         images=[images, *found.refused],
-        items=items_table(queries, objects, columns),
-        failures=worst(image_ids(images), images.keys, values[of_images], found, relevant, subject.failures),
+        failures=worst(images.ids, images.keys, values[of_images], found, relevant, subject.failures),
     )
 
 

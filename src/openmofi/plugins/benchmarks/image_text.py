@@ -31,7 +31,6 @@ from openmofi.evaluation.protocol import (
     Measured,
     Subject,
     data_fingerprint,
-    image_ids,
     nearest_answers,
 )
 from openmofi.evaluation.result import items_table
@@ -250,7 +249,7 @@ def _worst(
     """The captions whose image ranks last, at most one per image."""
     order = np.argsort(-ranks, kind="stable")
     _, first = np.unique(image_of[order], return_index=True)
-    ids, failures = image_ids(images), []
+    ids, failures = images.ids, []
     for caption in order[np.sort(first)][:count].tolist():
         rows, scores = nearest_rows((texts[caption] @ images.embeddings.T)[None], _ANSWERS_SHOWN)
         failures.append(

@@ -30,15 +30,14 @@ from openmofi.evaluation.data.class_names import require_folder, templates_named
 from openmofi.evaluation.metrics.ranking import Nearest
 from openmofi.evaluation.metrics.zero_shot import class_embeddings
 from openmofi.evaluation.protocol import (
+    NEIGHBOURS_SHOWN,
     Answer,
     EvaluationProtocol,
     Failure,
     Measured,
     Subject,
     data_fingerprint,
-    image_ids,
 )
-from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
 from openmofi.evaluation.result import items_table
 from openmofi.features.sources import SUFFIXES, file_sources
 from openmofi.storage import fingerprint, parse_json
@@ -170,7 +169,7 @@ def measure(subject: Subject) -> Measured:
     right = answers == np.array([question.entity for question in asked], object)[:, None]
     hits = right[:, 0].astype(np.float64)
     worst = np.argsort(right.any(axis=1) * 1.0 + hits, kind="stable")[: subject.failures].tolist()
-    known = image_ids(images)
+    known = images.ids
     return Measured(
         **_metrics(hits, asked),
         interval_over="entities",

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.data.plain_pickle import read_plain_pickle
 from openmofi.evaluation.sources import DataSource, Finding, counted
+from openmofi.plugins.benchmarks.plain_pickle import read_plain_pickle
 from openmofi.plugins.fusion.examples import NIL, Candidate, Example, read_examples, with_gold
 
 NOT_JUDGED = ("train", "validation")
@@ -206,7 +206,7 @@ class CandidateLists:
 def read_counts(path: str | Path) -> dict[str, dict[str, int]]:
     """The candidate lists as JSON: mention → {title: count}.
 
-    ZELDA publishes them as a pickle, which `openmofi.evaluation.data.plain_pickle` reads without running it.
+    ZELDA publishes them as a pickle, which `openmofi.plugins.benchmarks.plain_pickle` reads without running it.
 
     Raises:
         OpenMofiError: it cannot be read as that; names the mention.

@@ -9,8 +9,8 @@ from PIL import Image
 
 from openmofi.errors import UsageError
 from openmofi.evaluation.compare import compare_results
-from openmofi.evaluation.mteb import run_tasks
 from openmofi.evaluation.result import read_result, result_path
+from openmofi.plugins.benchmarks.mteb import run_tasks
 
 pytestmark = pytest.mark.slow  # mteb, datasets and sentence_transformers take seconds to import
 NAMES = sorted(COLOURS)
