@@ -63,7 +63,7 @@ def beam_search(fusion: Any) -> Answer:
     from transformers.modeling_outputs import BaseModelOutput
 
     from openmofi.plugins.fusion.linker import packed_questions
-    from openmofi.plugins.fusion.text import TitleTrie
+    from studies.titles import TitleTrie
 
     model, end = fusion.model, fusion.tokens.markers.last[0]
     layers = fusion.configs["decoder"]["num_decoder_layers"]
@@ -111,7 +111,7 @@ def _padded_memory(model: Any, packed: Any) -> tuple[Tensor, Tensor]:
 
 def greedy(fusion: Any) -> Answer:
     from openmofi.plugins.fusion.linker import packed_questions
-    from openmofi.plugins.fusion.text import generate
+    from studies.titles import generate
 
     return lambda asked: generate(
         fusion.model, packed_questions(fusion, asked), titles_of(fusion, asked), fusion.tokens.markers.pad

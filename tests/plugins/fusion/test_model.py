@@ -13,7 +13,8 @@ from openmofi.plugins.fusion.examples import NIL, Candidate, Example
 from openmofi.plugins.fusion.linker import Question, answers_of, packed_questions, probabilities, scores_of
 from openmofi.plugins.fusion.model import pack, segment_log_softmax
 from openmofi.plugins.fusion.store import build_fusion, open_fusion, save_fusion
-from openmofi.plugins.fusion.text import TitleTrie, distinct_titles, generate, title_scores, title_tokens
+from openmofi.plugins.fusion.text import distinct_titles, title_scores, title_tokens
+from studies.titles import TitleTrie, generate
 
 
 @pytest.fixture(scope="module")

@@ -114,27 +114,15 @@ def require_gold(golds: Iterable[object]) -> None:
         )
 
 
-def disambiguation_scores(examples: Sequence[Example], answers: Sequence[str]) -> dict[str, Any]:
+def scores_of_judged(judged: JudgedMentions) -> dict[str, Any]:
     """All metrics, as JSON values.
 
-    Args:
-        examples: mentions of one or several splits.
-        answers: for each the identifier of a candidate, or `NIL`.
-
     Returns:
-        `mentions` (InKB) and `nil` (left out); `accuracy`, `ceiling`, `prior` over all mentions, and prefixed with
+        `mentions` (InKB); `accuracy`, `ceiling`, `prior` over all mentions, and prefixed with
         `macro_` the mean over splits; `shadowed` over `shadowed_mentions`, `None` without any; 95 % bootstrap intervals
         over mentions as `NAME_interval`; `splits` and `by_candidates`: the same for each split and each number of
         candidates (`"2-3"`), without macro averages.
-
-    Raises:
-        OpenMofiError: see `judge`.
     """
-    return scores_of_judged(judge(examples, answers)) | {"nil": sum(example.gold == NIL for example in examples)}
-
-
-def scores_of_judged(judged: JudgedMentions) -> dict[str, Any]:
-    """See `disambiguation_scores`, without `nil`."""
     splits = {name: judged.take(judged.splits == name) for name in dict.fromkeys(judged.splits.tolist())}
     return {
         **_scores(judged),

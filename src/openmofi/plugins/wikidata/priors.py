@@ -92,21 +92,6 @@ class Fit:
     popularity_alone: float
 
 
-def commonness(counts: Counts, weights: Weights, *, links: bool = True) -> Doubles:
-    """P(e | n) of each row.
-
-    Args:
-        counts: see there.
-        weights: see there.
-        links: `False`: by popularity alone.
-    """
-    share = _shares(counts, weights.beta)
-    if not links:
-        return share
-    mass = counts.links + weights.gamma * counts.called + weights.alpha * share
-    return mass / np.bincount(counts.name, mass)[counts.name]
-
-
 def fit_weights(counts: Counts) -> Fit:
     """The weights under which links are likeliest when each is predicted from the others."""
     linked = np.flatnonzero(counts.links)

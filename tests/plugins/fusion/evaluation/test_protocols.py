@@ -14,10 +14,10 @@ from openmofi.evaluation.result import write_result
 from openmofi.evaluation.run import evaluate
 from openmofi.knowledge import build_table
 from openmofi.linking import linker_fingerprint
-from openmofi.plugins.fusion.disambiguation import disambiguation_scores
 from openmofi.plugins.fusion.examples import NIL, Candidate, Example, read_examples, write_examples
 from openmofi.plugins.fusion.linker import answers_of
 from openmofi.plugins.fusion.store import build_fusion, open_fusion, save_fusion
+from studies.fusion import disambiguation_scores
 
 IDS = ["crane-bird", "crane-machine", "stork", "steel"]
 NAMES = [
