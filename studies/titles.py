@@ -1,6 +1,6 @@
 """Titles as the paper's decoder writes them: greedily, within a prefix trie of the listed titles.
 
-The linker itself scores every listed title (`openmofi.plugins.fusion.text.title_scores`); this is what it is compared to.
+The linker itself scores every listed title (`openmofi.plugins.fusion.text.title_scores`); this is the comparison.
 """
 
 from __future__ import annotations

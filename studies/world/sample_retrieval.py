@@ -23,6 +23,7 @@ from openmofi.evaluation.metrics.zero_shot import entity_embeddings, evaluate_ze
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
 from openmofi.evaluation.protocols.class_retrieval import EXCL, SCORE, RetrievalSettings, measure_ranking
 from openmofi.evaluation.protocols.labels import entities_of
+from openmofi.features.images import EmbeddedImages
 from openmofi.schema import ENTITIES, TRUTH
 from openmofi.storage import expand_shards, read_manifest, read_parquet
 
