@@ -82,11 +82,11 @@ def lookup(
     as_json: Json = False,
 ) -> None:
     """Show what a name may mean, commonest first; exits with 1 where it is unknown."""
-    from openmofi.knowledge import look_up
+    from openmofi.knowledge import KnowledgeBase
     from openmofi.progress import shown_progress
 
     with shown_progress(not as_json) as progress:
-        meanings = look_up(kb, name, limit, language or (), progress=progress)
+        meanings = KnowledgeBase.open(kb, progress=progress).lookup(name, limit, language or ())
     if as_json:
         print_json(meanings)
     elif meanings["candidates"]:

@@ -5,4 +5,4 @@ from .builders.staging import check_table as check_table
 from .builders.wordnet import build_wordnet as build_wordnet
 from .candidates import Candidates as Candidates, Neighbour as Neighbour, Relation as Relation
 from .names import normalise as normalise
-from .store import KnowledgeBase as KnowledgeBase, look_up as look_up, verify as verify
+from .store import KnowledgeBase as KnowledgeBase, verify as verify

@@ -1,8 +1,7 @@
-"""Which files a knowledge base has, and what its manifest says of them."""
+"""Which files a knowledge base has, what its manifest says of them, and whether they are whole."""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from openmofi.knowledge.files import beside
 from openmofi.knowledge.files.arrays import MORE_TRIES, NAMES_MARISA, further_files
 from openmofi.schema import ENTITIES
 from openmofi.storage import Manifest, Outputs, fingerprint
-from openmofi.storage.fingerprints.digests import BLOCK, file_digest, file_stamp
+from openmofi.storage.fingerprints.digests import BLOCK, file_digest
 from openmofi.storage.folders import local_folder
 from openmofi.storage.manifest import MANIFEST
 
@@ -43,11 +42,9 @@ def file_sizes(folder: Path, ids: str, counts: Mapping[str, Any]) -> dict[str, i
 
 
 # What is mapped is trusted later on: an entity row out of range or a damaged trie would link otherwise, or end the
-# process. So digests are compared before anything is mapped, once per change of a file
-# (`storage.fingerprints.digests`).
+# process. So digests are compared before anything is mapped, once per change of a file (`fingerprints.digests`).
 
-_log = logging.getLogger(__name__)
-_DIGESTS = "digests"
+DIGESTS = "digests"
 _SHOWN_AFTER = 2.0
 UNIT = 1.0 + 1e-3
 """The greatest probability, or coordinate of a vector of length 1, as rounded."""
@@ -74,34 +71,31 @@ def with_digests(folder: Path, manifest: Manifest, counts: Mapping[str, Any]) ->
     The manifest has a digest too, of all that it says beside `digests` and of the other digests.
     """
     digests = {name: file_digest(folder / name) for name in counts["files"]}
-    return {**counts, _DIGESTS: {**digests, MANIFEST: _manifest_digest(manifest, counts, digests)}}
+    return {**counts, DIGESTS: {**digests, MANIFEST: _manifest_digest(manifest, counts, digests)}}
 
 
 def _manifest_digest(manifest: Manifest, counts: Mapping[str, Any], digests: Mapping[str, str]) -> str:
     return fingerprint([manifest.fingerprint, manifest.versions, counts, digests])
 
 
-def listed_files(folder: Path, manifest: Manifest, needed: tuple[str, ...], either: tuple[str, ...]) -> dict[str, int]:
+def listed_files(folder: Path, manifest: Manifest) -> dict[str, int]:
     """File → size in bytes, as the manifest of a finished base lists them.
 
     Raises:
-        OpenMofiError: the base is not finished, its manifest is damaged or lists other files than those `needed`, one
-            of `either`, and those that may lie beside them.
+        OpenMofiError: the base is not finished, its manifest is damaged or lists other files than those that a base
+            has and those that may lie beside them.
     """
     if not manifest.finished:
         raise OpenMofiError(
             f"{folder} is not finished: its build was interrupted.", "Start the same 'openmofi kb build' again."
         )
     counts = dict(manifest.counts)
-    digests = counts.pop(_DIGESTS, None)
+    digests = counts.pop(DIGESTS, None)
     files = counts.get("files")
-    if digests is not None:
-        others = (
-            {name: digest for name, digest in digests.items() if name != MANIFEST} if isinstance(digests, dict) else {}
-        )
-        if not others or digests.get(MANIFEST) != _manifest_digest(manifest, counts, others):
-            raise OpenMofiError(f"{folder / MANIFEST} is not what was built: its content has changed.", _HINT)
-    whole = [{*needed, each} for each in either]
+    others = {name: each for name, each in digests.items() if name != MANIFEST} if isinstance(digests, dict) else {}
+    if not others or digests[MANIFEST] != _manifest_digest(manifest, counts, others):
+        raise OpenMofiError(f"{folder / MANIFEST} is not what was built: its content has changed.", _HINT)
+    whole = [{*FILES, *further_files(manifest.counts), each} for each in IDS]
     if (
         not isinstance(files, dict)
         or set(files) - {*beside.FILES} not in whole
@@ -109,20 +103,6 @@ def listed_files(folder: Path, manifest: Manifest, needed: tuple[str, ...], eith
     ):
         raise OpenMofiError(f"The manifest of {folder} does not list its files.", "Build the knowledge base again.")
     return files
-
-
-def require_digests(folder: Path, manifest: Manifest) -> None:
-    """Check that the manifest has digests.
-
-    Raises:
-        OpenMofiError: it was written before there were any.
-    """
-    if _DIGESTS not in manifest.counts:
-        raise OpenMofiError(
-            f"{folder} has no digests: it was built by an earlier version, and whether its content "
-            "has changed since cannot be known.",
-            "Build it again, into a new folder, to have it verified.",
-        )
 
 
 def wrong_sizes(folder: Path, files: Mapping[str, int]) -> dict[str, str]:
@@ -138,12 +118,7 @@ def wrong_sizes(folder: Path, files: Mapping[str, int]) -> dict[str, str]:
 
 def wrong_digests(folder: Path, manifest: Manifest, files: Mapping[str, int], progress: Progress) -> dict[str, str]:
     """File → what is wrong, of files whose content is not what was built; all of it is read."""
-    digests = manifest.counts.get(_DIGESTS)
-    if digests is None:
-        _log.warning(
-            "%s was built by an earlier version and has no digests: damage may not be seen; build it again", folder
-        )
-        return {}
+    digests = manifest.counts[DIGESTS]
     blocks = _Blocks(progress, sum(-(-size // BLOCK) for size in files.values()))
     return {
         name: "is not what was built: its content has changed"
@@ -181,16 +156,6 @@ def require_whole(folder: Path, problems: Mapping[str, str]) -> None:
         (first, problem), *others = problems.items()
         more = f"; damaged too: {', '.join(name for name, _ in others)}" if others else ""
         raise OpenMofiError(f"{folder / first} {problem}{more}.", _HINT)
-
-
-def stamp_of(folder: Path, manifest: Manifest, files: Mapping[str, int]) -> str:
-    """See `file_stamp`."""
-    return file_stamp(folder, files, manifest.counts.get(_DIGESTS))
-
-
-def bad_schema(entities: pa.Table) -> str:
-    """What is wrong with the columns of the table of entities; else `""`."""
-    return "" if entities.schema == ENTITIES else "has other columns"
 
 
 def bad_entities(table: pa.Table) -> str:

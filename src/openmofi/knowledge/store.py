@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError, UnknownEntityError
-from openmofi.knowledge import identifiers
-from openmofi.knowledge import layout as integrity
+from openmofi.knowledge import identifiers, layout
 from openmofi.knowledge.candidates import (
     Candidates,
     CandidateTable,
@@ -25,25 +24,13 @@ from openmofi.knowledge.candidates import (
     spelt_alike,
 )
 from openmofi.knowledge.files import beside
-from openmofi.knowledge.files.arrays import bad_offsets, further_files, mapped, open_names, outside, taken
+from openmofi.knowledge.files.arrays import bad_offsets, mapped, open_names, outside, taken
 from openmofi.knowledge.files.beside import Languages, mask_of
-from openmofi.knowledge.layout import (
-    COMMONNESS,
-    ENTITIES_ARROW,
-    FILES,
-    IDS,
-    KIND,
-    LINK_PROBABILITY,
-    OFFSETS,
-    REBUILD,
-    ROWS,
-    VECTORS,
-)
 from openmofi.knowledge.names import normalise
-from openmofi.schema import Entity
+from openmofi.schema import ENTITIES, Entity
 from openmofi.storage import Manifest, read_manifest
 from openmofi.storage.addresses import is_remote
-from openmofi.storage.fingerprints.digests import check_once, let_settle, note_checked
+from openmofi.storage.fingerprints.digests import check_once, file_stamp, let_settle, note_checked
 
 _NO_ROWS = np.zeros(0, np.int32)
 _NO_PRIORS = np.zeros(0, np.float32)
@@ -75,14 +62,14 @@ class KnowledgeBase:
         try:
             self.names = open_names(path, manifest.counts)
             self._ids = identifiers.open_ids(path, numbered=identifiers.NUMBERS in manifest.counts["files"])
-            self._entities = pa.ipc.open_file(pa.memory_map(str(path / ENTITIES_ARROW))).read_all()
-            if problem := integrity.bad_schema(self._entities):
-                raise ValueError(f"{ENTITIES_ARROW} {problem}")
-            self._offsets = mapped(path / OFFSETS)
-            self._rows = mapped(path / ROWS)
-            self._commonness = mapped(path / COMMONNESS)
-            self.link_probabilities = mapped(path / LINK_PROBABILITY)
-            self._vectors = mapped(path / VECTORS)
+            self._entities = pa.ipc.open_file(pa.memory_map(str(path / layout.ENTITIES_ARROW))).read_all()
+            if self._entities.schema != ENTITIES:
+                raise ValueError(f"{layout.ENTITIES_ARROW} has other columns")
+            self._offsets = mapped(path / layout.OFFSETS)
+            self._rows = mapped(path / layout.ROWS)
+            self._commonness = mapped(path / layout.COMMONNESS)
+            self.link_probabilities = mapped(path / layout.LINK_PROBABILITY)
+            self._vectors = mapped(path / layout.VECTORS)
             self.beside = beside.Beside.of(path)
             self.languages = Languages.of(path, manifest.counts.get("languages", ()))
             if not self._fits():
@@ -91,7 +78,7 @@ class KnowledgeBase:
             raise OpenMofiError(f"The knowledge base {path} is damaged: {error}.", "Build it again.") from error
 
     @classmethod
-    def open(cls, path: str | Path, *, progress: Progress | None = None) -> KnowledgeBase:
+    def open(cls, path: str | Path, *, progress: Progress | None = None, checked: str = "") -> KnowledgeBase:
         """Map a built knowledge base.
 
         When it is opened first, and after each change of a file, all of it is read and checked: a second a gigabyte.
@@ -99,25 +86,23 @@ class KnowledgeBase:
         Args:
             path: its folder; where that is in a store, it is fetched once a machine.
             progress: receives the check, where it takes more than two seconds.
+            checked: stamp of the files that another process has checked.
 
         Raises:
             OpenMofiError: it is not a knowledge base, or it has another schema version, is unfinished or damaged.
         """
-        return cls._opened(path, progress or Quiet())
-
-    @classmethod
-    def _opened(cls, path: str | Path, progress: Progress, checked: str = "") -> KnowledgeBase:
-        folder = integrity.mappable(path)
-        manifest = read_manifest(folder, KIND, outdated=REBUILD)
-        files = integrity.listed_files(folder, manifest, (*FILES, *further_files(manifest.counts)), IDS)
-        integrity.require_whole(folder, integrity.wrong_sizes(folder, files))
-        stamp = integrity.stamp_of(folder, manifest, files)
+        progress = progress or Quiet()
+        folder = layout.mappable(path)
+        manifest = read_manifest(folder, layout.KIND, outdated=layout.REBUILD)
+        files = layout.listed_files(folder, manifest)
+        layout.require_whole(folder, layout.wrong_sizes(folder, files))
+        stamp = file_stamp(folder, files, manifest.counts[layout.DIGESTS])
 
         def check() -> None:
             let_settle(folder, files)
-            integrity.require_whole(folder, integrity.wrong_digests(folder, manifest, files, progress))
-            integrity.require_whole(folder, cls(folder, manifest).wrong_contents())
-            if integrity.stamp_of(folder, manifest, files) != stamp:
+            layout.require_whole(folder, layout.wrong_digests(folder, manifest, files, progress))
+            layout.require_whole(folder, cls(folder, manifest).wrong_contents())
+            if file_stamp(folder, files, manifest.counts[layout.DIGESTS]) != stamp:
                 raise OpenMofiError(f"{folder} has changed while it was checked.", "Start the command again.")
 
         if stamp != checked:
@@ -145,15 +130,15 @@ class KnowledgeBase:
         size, names, links = len(self), len(self.names), len(self._rows)
         arrays = {
             identifiers.ROWS: (self._ids.rows_of, np.int32, (size,), 0, size - 1),
-            ROWS: (self._rows, np.int32, (links,), 0, size - 1),
-            COMMONNESS: (self._commonness, np.float32, (links,), 0, integrity.UNIT),
-            LINK_PROBABILITY: (self.link_probabilities, np.float32, (names,), 0, integrity.UNIT),
-            VECTORS: (self._vectors, np.float16, (size, self._vectors.shape[-1]), -integrity.UNIT, integrity.UNIT),
+            layout.ROWS: (self._rows, np.int32, (links,), 0, size - 1),
+            layout.COMMONNESS: (self._commonness, np.float32, (links,), 0, layout.UNIT),
+            layout.LINK_PROBABILITY: (self.link_probabilities, np.float32, (names,), 0, layout.UNIT),
+            layout.VECTORS: (self._vectors, np.float16, (size, self._vectors.shape[-1]), -layout.UNIT, layout.UNIT),
         }
         problems = {name: outside(*array) for name, array in arrays.items()}
-        problems[ENTITIES_ARROW] = integrity.bad_entities(self._entities)
+        problems[layout.ENTITIES_ARROW] = layout.bad_entities(self._entities)
         problems[identifiers.NUMBERS] = self._ids.problem()
-        problems[OFFSETS] = bad_offsets(self._offsets, names, links)
+        problems[layout.OFFSETS] = bad_offsets(self._offsets, names, links)
         problems |= self.beside.wrong_contents(size)
         return {name: problem for name, problem in problems.items() if problem}
 
@@ -287,10 +272,6 @@ class KnowledgeBase:
         end = min(int(self._offsets[key + 1]), start + limit)
         return Candidates(self._rows[start:end], self._commonness[start:end])
 
-    def nearest_names(self, key: str, limit: int = 3) -> list[str]:
-        """Keys that are spelt like an unknown `key`: of those with the longest beginning in common, at most `limit`."""
-        return spelt_alike(self.names.iterkeys, key, limit)
-
     def lookup(self, name: str, limit: int = 30, languages: Sequence[str] = ()) -> dict[str, Any]:
         """What a name may mean, as plain data.
 
@@ -318,7 +299,7 @@ class KnowledgeBase:
                 for row, prior in zip(candidates.rows.tolist(), candidates.priors.tolist(), strict=True)
             ],
             **({"languages": self.languages.of_name(key)} if self.languages and key >= 0 else {}),
-            **({} if len(candidates) else {"nearest": self.nearest_names(normalise(name))}),
+            **({} if len(candidates) else {"nearest": spelt_alike(self.names.iterkeys, normalise(name), 3)}),
         }
 
     def names_of(self, entity_id: str) -> list[str]:
@@ -407,7 +388,7 @@ def opened(kb: KnowledgeBase | str | Path, progress: Progress | None = None) -> 
 
 
 def _reopen(path: str | Path, fingerprint: str, checked: str) -> KnowledgeBase:
-    kb = KnowledgeBase._opened(path, Quiet(), checked)
+    kb = KnowledgeBase.open(path, checked=checked)
     if kb.fingerprint != fingerprint:
         raise OpenMofiError(
             f"The knowledge base {path} has changed since it was opened: its fingerprint is "
@@ -415,13 +396,6 @@ def _reopen(path: str | Path, fingerprint: str, checked: str) -> KnowledgeBase:
             "Start the command again.",
         )
     return kb
-
-
-def look_up(
-    kb: str | Path, name: str, limit: int = 30, languages: Sequence[str] = (), *, progress: Progress | None = None
-) -> dict[str, Any]:
-    """`KnowledgeBase.lookup` in a folder; see `KnowledgeBase.open` for `progress` and what is raised."""
-    return KnowledgeBase.open(kb, progress=progress).lookup(name, limit, languages)
 
 
 def verify(kb: str | Path, progress: Progress | None = None) -> dict[str, str]:
@@ -435,19 +409,17 @@ def verify(kb: str | Path, progress: Progress | None = None) -> dict[str, str]:
         file → what is wrong with it, `""` for nothing.
 
     Raises:
-        OpenMofiError: it is not a finished knowledge base, its manifest is damaged, or it has no digests, since an
-            earlier version built it.
+        OpenMofiError: it is not a finished knowledge base, or its manifest is damaged.
     """
-    folder = integrity.mappable(kb)
-    manifest = read_manifest(folder, KIND, outdated=REBUILD)
-    files = integrity.listed_files(folder, manifest, (*FILES, *further_files(manifest.counts)), IDS)
-    integrity.require_digests(folder, manifest)
-    problems = integrity.wrong_sizes(folder, files)
+    folder = layout.mappable(kb)
+    manifest = read_manifest(folder, layout.KIND, outdated=layout.REBUILD)
+    files = layout.listed_files(folder, manifest)
+    problems = layout.wrong_sizes(folder, files)
     if not problems:
         let_settle(folder, files)
-        stamp = integrity.stamp_of(folder, manifest, files)
+        stamp = file_stamp(folder, files, manifest.counts[layout.DIGESTS])
         problems = (
-            integrity.wrong_digests(folder, manifest, files, progress or Quiet())
+            layout.wrong_digests(folder, manifest, files, progress or Quiet())
             or KnowledgeBase(folder, manifest).wrong_contents()
         )
         note_checked(stamp, passed=not problems)

@@ -21,8 +21,7 @@ from openmofi.knowledge.builders.source import ReadSource, read_source, source_f
 from openmofi.knowledge.builders.staging import staged
 from openmofi.knowledge.builders.tables import refusal
 from openmofi.knowledge.candidates import LISTS, candidate_lists
-from openmofi.knowledge.files import arrays as tries
-from openmofi.knowledge.files import beside
+from openmofi.knowledge.files import arrays, beside
 from openmofi.knowledge.files.arrays import appended, open_names
 from openmofi.knowledge.files.beside import gather_languages, write_languages
 from openmofi.knowledge.files.database import JOINED, MEMORY, memory_bytes, number_of, part_file, tables_of
@@ -106,10 +105,10 @@ def write_candidates(folder: Path, lists: Path, counts: dict[str, int]) -> dict[
         )
         last = 0
         offsets(np.zeros(1, np.int64))
-        for number, part in enumerate(rows_at_a_time(read_table_blocks(lists), tries.PART_KEYS)):
+        for number, part in enumerate(rows_at_a_time(read_table_blocks(lists), arrays.PART_KEYS)):
             # In the order of the keys, so that the trie's bytes do not depend on the order of the source.
-            trie = tries.built_trie(_texts(part.column("key")))
-            tries.save_trie(folder / tries.trie_file(number), trie)
+            trie = arrays.built_trie(_texts(part.column("key")))
+            arrays.save_trie(folder / arrays.trie_file(number), trie)
             firsts += [part.column("key")[0].as_py()] if number else []
             ids = np.fromiter((trie[key] for key in _texts(part.column("key"))), np.int64, len(part))
             part = part.drop_columns("key").take(np.argsort(ids))
@@ -119,7 +118,7 @@ def write_candidates(folder: Path, lists: Path, counts: dict[str, int]) -> dict[
             for append, column in ((rows, "rows"), (commonness, "commonness")):
                 append(pc.list_flatten(part.column(column)).to_numpy())
             probabilities(part.column("link_probability").to_numpy())
-    return {tries.PARTS: firsts} if firsts else {}
+    return {arrays.PARTS: firsts} if firsts else {}
 
 
 def write_links(connection: DuckDBPyConnection, entities: int, path: Path) -> NDArray[np.int32]:
