@@ -36,31 +36,16 @@ from openmofi.storage import package_versions, write_text, written_together
 from openmofi.version import __version__
 
 _PROTOCOLS: Mapping[str, tuple[str, str]] = {
-    "gpr1200": (
-        "openmofi.evaluation.protocols.gpr1200",
-        "general-purpose retrieval: 1,200 classes of 10 images in six domains; mAP",
-    ),
-    "retrieval": (
-        "openmofi.evaluation.protocols.class_retrieval",
-        "retrieval over any folder of class folders; mAP and recall",
-    ),
-    "knn": ("openmofi.evaluation.protocols.knn", "weighted nearest neighbours as for DINOv2; top-1 accuracy"),
-    "linear": (
-        "openmofi.evaluation.protocols.linear",
-        "logistic regression on frozen features, full or few-shot; accuracy",
-    ),
-    "zeroshot": (
-        "openmofi.evaluation.protocols.zeroshot",
-        "classification by class names; folders, tar shards or a table; accuracy",
-    ),
-    "entity": (
-        "openmofi.evaluation.protocols.entity",
-        "which entity an image shows, by labelled images and by texts; top-1 and top-5",
-    ),
-    "labels": (
-        "openmofi.evaluation.protocols.labels",
-        "labels where the truth is known; precision and recall; needs no encoder",
-    ),
+    name: (f"openmofi.evaluation.protocols.{name}", what)
+    for name, what in {
+        "gpr1200": "general-purpose retrieval: 1,200 classes of 10 images in six domains; mAP",
+        "retrieval": "retrieval over any folder of class folders; mAP and recall",
+        "knn": "weighted nearest neighbours as for DINOv2; top-1 accuracy",
+        "linear": "logistic regression on frozen features, full or few-shot; accuracy",
+        "zeroshot": "classification by class names; folders, tar shards or a table; accuracy",
+        "entity": "which entity an image shows, by labelled images and by texts; top-1 and top-5",
+        "labels": "labels where the truth is known; precision and recall; needs no encoder",
+    }.items()
 }
 
 

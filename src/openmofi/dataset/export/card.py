@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def croissant(out: Path, settings: DatasetExportSettings, counts: dict[str, Any]
     """Croissant 1.0 of an export: its files, and of Parquet its fields."""
     address = f"https://huggingface.co/datasets/{settings.repository}" if settings.repository else ""
     described: dict[str, Any] = {
-        "@context": _CONTEXT,
+        "@context": json.loads(files(__package__).joinpath("croissant_context.json").read_text("utf-8")),
         "@type": "sc:Dataset",
         "name": settings.name,
         "description": description,
@@ -153,50 +154,3 @@ def _field(column: str, kind: str, repeated: bool, path: str) -> dict[str, Any]:
         "source": source,
         **({"repeated": True} if repeated else {}),
     }
-
-
-_CR = {
-    name: f"cr:{name}"
-    for name in (
-        "citeAs",
-        "column",
-        "equivalentProperty",
-        "extract",
-        "field",
-        "fileProperty",
-        "fileObject",
-        "fileSet",
-        "format",
-        "includes",
-        "isLiveDataset",
-        "jsonPath",
-        "key",
-        "md5",
-        "parentField",
-        "path",
-        "recordSet",
-        "references",
-        "regex",
-        "repeated",
-        "replace",
-        "samplingRate",
-        "separator",
-        "source",
-        "subField",
-        "transform",
-    )
-}
-_CONTEXT: dict[str, Any] = {
-    "@language": "en",
-    "@vocab": "https://schema.org/",
-    **_CR,
-    "conformsTo": "dct:conformsTo",
-    "cr": "http://mlcommons.org/croissant/",
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "data": {"@id": "cr:data", "@type": "@json"},
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
-    "examples": {"@id": "cr:examples", "@type": "@json"},
-    "sc": "https://schema.org/",
-}
-"""The context of the format's own description."""

@@ -4,41 +4,20 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 if TYPE_CHECKING:  # half a second, which only who draws has to wait
     from matplotlib.axes import Axes
 
-INK, SOFT, GRID = "#1f2933", "#697586", "#e4e8ee"
+INK, SOFT = "#1f2933", "#697586"
 COLOURS = ("#0b7a75", "#d9822b", "#7157d9", "#c23b5a", "#4a6fa5", "#6b7c32")
 
 Points = tuple[Sequence[float], Sequence[float]]
 
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 10,
-    "text.parse_math": False,
-    "axes.edgecolor": GRID,
-    "axes.labelcolor": SOFT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "xtick.color": SOFT,
-    "ytick.color": SOFT,
-    "text.color": INK,
-    "legend.frameon": False,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "xtick.minor.size": 0,
-    "ytick.minor.size": 0,
-}
+_STYLE = Path(__file__).with_name("plots.mplstyle")
 
 
 def draw(name: str, paint: Callable[[Axes], None], size: tuple[float, float]) -> Markup:
@@ -46,7 +25,8 @@ def draw(name: str, paint: Callable[[Axes], None], size: tuple[float, float]) ->
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
+    style = matplotlib.rc_params_from_file(_STYLE, use_default_template=False)
+    with matplotlib.rc_context({**style, "svg.hashsalt": name}):
         figure = Figure(figsize=size, layout="constrained")
         paint(figure.subplots())
         buffer = io.StringIO()

@@ -94,37 +94,6 @@ def _settings(manifest: Manifest) -> str:
     return json.dumps(shown, indent=2, sort_keys=True, ensure_ascii=False).translate(_NOT_HTML)
 
 
-STATUS_TEXTS = {
-    "labelled": "has at least one accepted entity",
-    "rejected": "entities were named, none is plain enough in the image",
-    "unlinked": "something was named that the knowledge base does not know",
-    "no_mention": "the text names nothing",
-    "boilerplate": "all that is named stands in boilerplate",
-    "text_missing": "no text file",
-    "text_empty": "empty text",
-    "text_invalid_utf8": "text is not UTF-8",
-    "text_too_long": "text above the reader's limit",
-    "image_missing": "no image",
-    "image_broken": "image cannot be decoded",
-    "image_too_large": "image above the pixel limit",
-    "image_unsupported_format": "image in a format that is not read",
-    "duplicate_key": "key seen before in the shard",
-}
-REASON_TEXTS = {
-    "accepted": "accepted",
-    "below_threshold": "not enough",
-    "sibling_preferred": "namesake fits better",
-    "beyond_top_k": "over the limit",
-}
-OUTCOME_TEXTS = {
-    "kept": "in the dataset",
-    "near_duplicate": "repeats an earlier image of the same entity",
-    "beyond_cap": "its entities already have enough images",
-    "below_minimum": "its entities have too few images",
-    "in_evaluation_set": "is a copy of an image of an evaluation set",
-}
-
-
 @dataclass(frozen=True)
 class ReportSection:
     """A section that a caller adds. `body` is shown as it is (trusted HTML or SVG); `title` and `text` are escaped."""
@@ -186,18 +155,9 @@ def write_report(
             examples=shown,
             thumbnails=_thumbnails(shards, labels, rows, shown),
             sections=[(section.title, section.text, Markup(section.body)) for section in sections],
-            status_texts=STATUS_TEXTS | _unread(labels),
-            reason_texts=REASON_TEXTS,
-            outcome_texts=OUTCOME_TEXTS,
+            unread=shown_formats(labels.manifest.counts.get("unread_formats", {})),
         ),
     )
-
-
-def _unread(labels: Folder) -> dict[str, str]:
-    """The text of the status of images that are not read, with their formats."""
-    formats = labels.manifest.counts.get("unread_formats", {})
-    status = "image_unsupported_format"
-    return {status: f"{STATUS_TEXTS[status]} ({shown_formats(formats)})"} if formats else {}
 
 
 def _environment() -> jinja2.Environment:
