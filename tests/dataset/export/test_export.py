@@ -14,8 +14,8 @@ import webdataset
 from PIL import Image
 
 from openmofi.dataset import DatasetSettings, build_dataset
-from openmofi.dataset.export import files
 from openmofi.dataset.export.export_settings import DatasetExportSettings
+from openmofi.dataset.export.formats import folder_names
 from openmofi.dataset.export.job import export_dataset, export_outputs
 from openmofi.dataset.export.rows import Classes, Label, Row
 from openmofi.errors import OpenMofiError, UsageError
@@ -159,7 +159,7 @@ def test_quickstatements(tmp_path, caplog):
 
 def test_names_that_no_file_system_takes():
     classes = Classes(["Q1", "Q2", "Q3", "Q4"], *[["a/b", "A:B", "…", ""]] * 2, [()] * 4)
-    made = files.folder_names(classes)
+    made = folder_names(classes)
     assert len({name.casefold() for name in made}) == 4
     assert not any(set(name) & set("/\\:") for name in made)
 

@@ -12,7 +12,7 @@ import jinja2
 import yaml
 
 from openmofi.dataset.export.export_settings import DatasetExportSettings
-from openmofi.dataset.export.files import file_format
+from openmofi.dataset.export.formats import file_format
 from openmofi.dataset.origin import how_labelled
 from openmofi.dataset.tables import Folder
 from openmofi.storage import write_json, write_text
@@ -53,10 +53,9 @@ def _header(settings: DatasetExportSettings, counts: dict[str, Any]) -> dict[str
         "tags": ["openmofi", "croissant", "entity-labels"],
         "annotations_creators": ["machine-generated"],
     }
-    if settings.format in ("huggingface", "parquet"):
-        header["configs"] = [{"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]}]
-    elif settings.format == "webdataset":
-        header["configs"] = [{"config_name": "default", "data_files": [{"split": "train", "path": "data/*.tar"}]}]
+    if ending := file_format(settings.format).ending:
+        files_of = [{"split": "train", "path": f"data/*.{ending}"}]
+        header["configs"] = [{"config_name": "default", "data_files": files_of}]
     return header
 
 
@@ -76,8 +75,8 @@ def croissant(out: Path, settings: DatasetExportSettings, counts: dict[str, Any]
         "isLiveDataset": False,
         **({"url": address} if address else {}),
     }
-    if style := file_format(settings.format):
-        described["distribution"] = [_object(out, style.listing)]
+    if listing := file_format(settings.format).listing:
+        described["distribution"] = [_object(out, listing)]
         return described
     # The hub describes its repositories so; readers of a copy say where it is (`mlcroissant.Dataset(…, mapping=…)`).
     folder = {
@@ -88,7 +87,7 @@ def croissant(out: Path, settings: DatasetExportSettings, counts: dict[str, Any]
         "encodingFormat": "git+https",
         "sha256": _OF_REPOSITORIES,
     }
-    ending = "tar" if settings.format == "webdataset" else "parquet"
+    ending = file_format(settings.format).ending
     encoding = "application/x-tar" if ending == "tar" else "application/x-parquet"
     files_of = {
         "@type": "cr:FileSet",

@@ -13,14 +13,7 @@ from openmofi.extensions import extension_names
 from openmofi.pairs import ReadSettings
 
 GROUP = "dataset_formats"
-TABLES = ("huggingface", "webdataset", "parquet")
-"""Formats whose shards are tables or tars of their own, and no files beside a list."""
-_FORMATS = (*TABLES, "coco", "imagefolder")
-
-
-def format_names() -> list[str]:
-    """Return the names of all formats, those that packages add among them."""
-    return [*_FORMATS, *extension_names(GROUP)]
+_FORMATS = ("huggingface", "webdataset", "parquet", "coco", "imagefolder")
 
 
 @dataclass(frozen=True)
@@ -48,7 +41,7 @@ class DatasetExportSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.format not in (names := format_names()):
+        if self.format not in (names := [*_FORMATS, *extension_names(GROUP)]):
             raise UsageError(
                 f"Unknown format {self.format!r}.{did_you_mean(self.format, names)}", f"Use {', '.join(names)}."
             )

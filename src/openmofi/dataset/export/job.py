@@ -5,164 +5,32 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from openmofi.dataset.export import files
 from openmofi.dataset.export.card import CARD, CROISSANT, write_card
 from openmofi.dataset.export.export_settings import DatasetExportSettings
-from openmofi.dataset.export.rows import Classes, Row, require_files, rows_of
+from openmofi.dataset.export.formats import FileFormat, all_formats, file_format, folder_names
+from openmofi.dataset.export.rows import Classes, rows_of
 from openmofi.dataset.tables import Folder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
 from openmofi.engine.status import recorded
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
-from openmofi.pairs import Record, write_tar
 from openmofi.pairs.read import job_of
-from openmofi.storage import Outputs, Shard, atomic_path, claimed, finish_manifest, write_json
+from openmofi.storage import Outputs, Shard, claimed, finish_manifest, write_json
 from openmofi.storage.copies import cache_folder
-
-_GROUP = 256
-_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-_LABEL = pa.struct(
-    [("class_id", pa.int32()), ("entity", pa.string()), ("name", pa.string()), ("probability", pa.float32())]
-)
-PARQUET = pa.schema(
-    [
-        ("image", pa.binary()),
-        ("path", pa.string()),
-        ("source", pa.string()),
-        ("shard", pa.string()),
-        ("key", pa.string()),
-        ("text", pa.string()),
-        ("labels", pa.list_(_LABEL)),
-    ]
-)
-"""A row an image: its encoded bytes, or where it is; its text; its labels, the most probable first."""
-HUGGINGFACE = pa.schema(
-    [
-        ("image", _IMAGE),
-        ("label", pa.int64()),
-        ("labels", pa.list_(pa.int64())),
-        ("entities", pa.list_(pa.string())),
-        ("probabilities", pa.list_(pa.float32())),
-        ("text", pa.string()),
-        ("shard", pa.string()),
-        ("key", pa.string()),
-        ("source", pa.string()),
-    ]
-)
-"""A row an image, as `datasets` reads it: `label` is the most probable class, `labels` are all."""
-
-
-def write_parquet(path: str, rows: Iterable[Row], _: Classes) -> int:
-    """Write `PARQUET`; the number of rows."""
-    return _write(
-        path,
-        PARQUET,
-        (
-            {
-                **_where(row),
-                "image": row.image,
-                "path": row.path or None,
-                "labels": [asdict(label) for label in row.labels],
-            }
-            for row in rows
-        ),
-    )
-
-
-def write_huggingface(path: str, rows: Iterable[Row], classes: Classes) -> int:
-    """Write `HUGGINGFACE` with the features in its metadata; the number of rows."""
-    metadata = {"huggingface": json.dumps({"info": {"features": features(classes)}})}
-    return _write(
-        path,
-        HUGGINGFACE.with_metadata(metadata),
-        (
-            {
-                **_where(row),
-                "image": _image(row),
-                "label": row.labels[0].class_id,
-                "labels": [label.class_id for label in row.labels],
-                "entities": [label.entity for label in row.labels],
-                "probabilities": [label.probability for label in row.labels],
-            }
-            for row in rows
-        ),
-    )
-
-
-def features(classes: Classes) -> dict[str, Any]:
-    """The features of `datasets`, as it writes them into Parquet's metadata."""
-    label = {"names": list(classes.unique), "_type": "ClassLabel"}
-
-    def value(kind: str) -> dict[str, Any]:
-        return {"dtype": kind, "_type": "Value"}
-
-    def several(kind: dict[str, Any]) -> dict[str, Any]:
-        return {"feature": kind, "_type": "List"}
-
-    return {
-        "image": {"_type": "Image"},
-        "label": label,
-        "labels": several(label),
-        "entities": several(value("string")),
-        "probabilities": several(value("float32")),
-        **{name: value("string") for name in ("text", "shard", "key", "source")},
-    }
-
-
-def _where(row: Row) -> dict[str, Any]:
-    return {"text": row.text, "shard": row.shard, "key": row.key, "source": row.source}
-
-
-def _image(row: Row) -> dict[str, Any] | None:
-    if row.image is None:
-        return {"bytes": None, "path": row.path} if row.path else None
-    return {"bytes": row.image, "path": f"{row.stem}.{row.extension}"}
-
-
-def _write(path: str, schema: pa.Schema, rows: Iterator[dict[str, Any]]) -> int:
-    count = 0
-    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
-        while part := list(islice(rows, _GROUP)):
-            writer.write_table(pa.Table.from_pylist(part, schema))
-            count += len(part)
-    return count
-
-
-def write_webdataset(path: str, rows: Iterable[Row], _: Classes) -> int:
-    """Write a tar of `.jpg` (or what the image is), `.txt`, `.cls` (the most probable class) and `.json`."""
-
-    def record(row: Row) -> Record:
-        about = {**row.provenance(), "class": row.labels[0].class_id, "key_of_pair": row.key}
-        return Record(
-            row.stem, require_files(row).image, row.text, about, {"cls": str(row.labels[0].class_id).encode()}
-        )
-
-    return write_tar(path, map(record, rows))
-
 
 PARTS = "parts"
 _log = logging.getLogger(__name__)
-_TABLES: dict[str, tuple[str, Callable[..., int], bool]] = {
-    "huggingface": ("parquet", write_huggingface, True),
-    "parquet": ("parquet", write_parquet, True),
-    "webdataset": ("tar", write_webdataset, False),
-}
-"""Format → (ending of its files, what writes one, whether its rows can name a shard and a key in place of a file)."""
 
 
 def export_outputs() -> Outputs:
     """Return the files that an export of any format may write."""
-    listed = {pattern for style in files.file_formats() for pattern in style.outputs}
+    listed = {pattern for style in all_formats() for pattern in style.outputs}
     return Outputs(("data/**/*", f"{PARTS}/*", "classes.json", CARD, CROISSANT, *sorted(listed)))
 
 
@@ -188,27 +56,29 @@ class ExportStage:
 
     def path(self, shard: Shard) -> Path:
         """What is there once a shard is done."""
-        if self.settings.format in _TABLES:
-            return Path(self.out) / "data" / f"{shard.name}.{_TABLES[self.settings.format][0]}"
+        if ending := self.style.ending:
+            return Path(self.out) / "data" / f"{shard.name}.{ending}"
         return Path(self.out) / PARTS / f"{shard.name}.jsonl"
+
+    @property
+    def style(self) -> FileFormat:
+        """The format."""
+        return file_format(self.settings.format)
 
     def _export(self, folder: Folder, classes: Classes, shard: Shard) -> dict[str, Any]:
         path = self.path(shard)
         if path.exists():
             return {}
-        style = files.file_format(self.settings.format)
         rows = rows_of(
             folder,
             shard,
             classes,
             self.settings,
             cache_folder() / "images",
-            images=style is None or style.images,
-            by_address=style.by_address if style else _TABLES[self.settings.format][2],
+            images=self.style.images,
+            by_address=self.style.by_address,
         )
-        if style is None:
-            return {"images": _TABLES[self.settings.format][1](str(path), rows, classes)}
-        return {"images": style.write(Path(self.out), str(path), rows, classes)}
+        return {"images": self.style.write(Path(self.out), str(path), rows, classes)}
 
 
 def export_dataset(
@@ -262,18 +132,18 @@ def export_dataset(
 
 
 def _finish(folder: Folder, stage: ExportStage, out: Path) -> dict[str, Any]:
-    classes, settings, style = Classes.of(folder, stage.kb), stage.settings, files.file_format(stage.settings.format)
+    classes, settings, style = Classes.of(folder, stage.kb), stage.settings, stage.style
     images, labels = _counted(stage, folder)
     if not images:
         raise OpenMofiError(
             f"No image of {folder.path} {style.nothing}"
-            if style and style.nothing and not settings.min_probability
+            if style.nothing and not settings.min_probability
             else f"No label of {folder.path} has a probability of {settings.min_probability:g} or more.",
             "Lower --min-probability, or export another dataset, with --restart.",
         )
-    if style and style.left_out and (others := _above(folder, settings.min_probability)[0] - images):
+    if style.left_out and (others := _above(folder, settings.min_probability)[0] - images):
         _log.warning(style.left_out, others)
-    if style:
+    if style.join:
         style.join(out, partial(_records, stage, folder), classes)
     counts = {"images": images, "labels": labels, "classes": len(classes.ids)}
     write_json(
@@ -281,12 +151,12 @@ def _finish(folder: Folder, stage: ExportStage, out: Path) -> dict[str, Any]:
         [
             {"class_id": number, "entity": entity, "name": name, "folder": file, "ancestors": list(chain)}
             for number, (entity, name, file, chain) in enumerate(
-                zip(classes.ids, classes.unique, files.folder_names(classes), classes.chains, strict=True)
+                zip(classes.ids, classes.unique, folder_names(classes), classes.chains, strict=True)
             )
         ],
     )
     write_card(out, folder, settings, counts)
-    if style:
+    if not style.ending:
         shutil.rmtree(out / PARTS)
     return counts
 
@@ -299,10 +169,10 @@ def _records(stage: ExportStage, folder: Folder) -> Iterator[dict[str, Any]]:
 
 def _counted(stage: ExportStage, folder: Folder) -> tuple[int, int]:
     """Return the numbers of images and labels that are exported."""
-    if stage.settings.format not in _TABLES:
-        counts = [len(record["labels"]) for record in _records(stage, folder)]
-        return len(counts), sum(counts)
-    return _above(folder, stage.settings.min_probability)
+    if stage.style.ending:
+        return _above(folder, stage.settings.min_probability)
+    counts = [len(record["labels"]) for record in _records(stage, folder)]
+    return len(counts), sum(counts)
 
 
 def _above(folder: Folder, probability: float) -> tuple[int, int]:

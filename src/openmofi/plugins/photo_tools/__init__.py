@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from openmofi.dataset.export.files import (
+from openmofi.dataset.export.formats import (
     FileFormat,
     Record,
     Records,

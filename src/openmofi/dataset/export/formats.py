@@ -1,7 +1,7 @@
-"""Formats of files and one list: COCO, folders by class, and those that packages add.
+"""Formats: Parquet, tars, or files and one list (COCO, folders by class), and those that packages add.
 
-A shard's images (or sidecars) are written first, then its part of the list, which says that the shard is done; the
-parts are joined at the end, a record in memory at a time.
+Of files and one list, a shard's images (or sidecars) are written first, then its part of the list, which says that the
+shard is done; the parts are joined at the end, a record in memory at a time.
 """
 
 from __future__ import annotations
@@ -11,14 +11,20 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
-from openmofi.dataset.export.export_settings import GROUP, TABLES
-from openmofi.dataset.export.rows import Classes, Row
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from openmofi.dataset.export.export_settings import GROUP
+from openmofi.dataset.export.rows import Classes, Row, require_files
 from openmofi.errors import OpenMofiError
 from openmofi.extensions import extension, extension_names
+from openmofi.pairs import Record as PairRecord
+from openmofi.pairs import write_tar
 from openmofi.storage import atomic_path
 from openmofi.version import __version__
 
@@ -27,6 +33,127 @@ Records = Callable[[], Iterator[Record]]
 """Reads the joined list from its beginning, each time it is called."""
 _LONGEST = 60
 _BAD_NAME = re.compile(r"[\x00-\x1f/\\:*?\"<>|]+")
+
+
+_GROUP = 256
+_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_LABEL = pa.struct(
+    [("class_id", pa.int32()), ("entity", pa.string()), ("name", pa.string()), ("probability", pa.float32())]
+)
+PARQUET = pa.schema(
+    [
+        ("image", pa.binary()),
+        ("path", pa.string()),
+        ("source", pa.string()),
+        ("shard", pa.string()),
+        ("key", pa.string()),
+        ("text", pa.string()),
+        ("labels", pa.list_(_LABEL)),
+    ]
+)
+"""A row an image: its encoded bytes, or where it is; its text; its labels, the most probable first."""
+HUGGINGFACE = pa.schema(
+    [
+        ("image", _IMAGE),
+        ("label", pa.int64()),
+        ("labels", pa.list_(pa.int64())),
+        ("entities", pa.list_(pa.string())),
+        ("probabilities", pa.list_(pa.float32())),
+        ("text", pa.string()),
+        ("shard", pa.string()),
+        ("key", pa.string()),
+        ("source", pa.string()),
+    ]
+)
+"""A row an image, as `datasets` reads it: `label` is the most probable class, `labels` are all."""
+
+
+def write_parquet(_out: Path, path: str, rows: Iterable[Row], _classes: Classes) -> int:
+    """Write `PARQUET`; the number of rows."""
+    return _write(
+        path,
+        PARQUET,
+        (
+            {
+                **_where(row),
+                "image": row.image,
+                "path": row.path or None,
+                "labels": [asdict(label) for label in row.labels],
+            }
+            for row in rows
+        ),
+    )
+
+
+def write_huggingface(_out: Path, path: str, rows: Iterable[Row], classes: Classes) -> int:
+    """Write `HUGGINGFACE` with the features in its metadata; the number of rows."""
+    metadata = {"huggingface": json.dumps({"info": {"features": features(classes)}})}
+    return _write(
+        path,
+        HUGGINGFACE.with_metadata(metadata),
+        (
+            {
+                **_where(row),
+                "image": _image(row),
+                "label": row.labels[0].class_id,
+                "labels": [label.class_id for label in row.labels],
+                "entities": [label.entity for label in row.labels],
+                "probabilities": [label.probability for label in row.labels],
+            }
+            for row in rows
+        ),
+    )
+
+
+def features(classes: Classes) -> dict[str, Any]:
+    """The features of `datasets`, as it writes them into Parquet's metadata."""
+    label = {"names": list(classes.unique), "_type": "ClassLabel"}
+
+    def value(kind: str) -> dict[str, Any]:
+        return {"dtype": kind, "_type": "Value"}
+
+    def several(kind: dict[str, Any]) -> dict[str, Any]:
+        return {"feature": kind, "_type": "List"}
+
+    return {
+        "image": {"_type": "Image"},
+        "label": label,
+        "labels": several(label),
+        "entities": several(value("string")),
+        "probabilities": several(value("float32")),
+        **{name: value("string") for name in ("text", "shard", "key", "source")},
+    }
+
+
+def _where(row: Row) -> dict[str, Any]:
+    return {"text": row.text, "shard": row.shard, "key": row.key, "source": row.source}
+
+
+def _image(row: Row) -> dict[str, Any] | None:
+    if row.image is None:
+        return {"bytes": None, "path": row.path} if row.path else None
+    return {"bytes": row.image, "path": f"{row.stem}.{row.extension}"}
+
+
+def _write(path: str, schema: pa.Schema, rows: Iterator[dict[str, Any]]) -> int:
+    count = 0
+    with atomic_path(path) as temporary, pq.ParquetWriter(temporary, schema) as writer:
+        while part := list(islice(rows, _GROUP)):
+            writer.write_table(pa.Table.from_pylist(part, schema))
+            count += len(part)
+    return count
+
+
+def write_webdataset(_out: Path, path: str, rows: Iterable[Row], _classes: Classes) -> int:
+    """Write a tar of `.jpg` (or what the image is), `.txt`, `.cls` (the most probable class) and `.json`."""
+
+    def record(row: Row) -> PairRecord:
+        about = {**row.provenance(), "class": row.labels[0].class_id, "key_of_pair": row.key}
+        return PairRecord(
+            row.stem, require_files(row).image, row.text, about, {"cls": str(row.labels[0].class_id).encode()}
+        )
+
+    return write_tar(path, map(record, rows))
 
 
 def write_images(out: Path, part: str, rows: Iterable[Row], classes: Classes, *, below: str = "images") -> int:
@@ -177,31 +304,37 @@ def writing(path: Path) -> Iterator[TextIO]:
 
 @dataclass(frozen=True)
 class FileFormat:
-    """A format of files and one list; a package adds one as an entry point of `openmofi.dataset_formats`.
+    """A format: tables or tars in `data/`, or files and one list; a package adds one as an entry point of
+    `openmofi.dataset_formats`.
 
     Attributes:
-        write: writes a shard's files and its part of the list, given the folder, the part, rows and classes; returns
-            the number of images.
+        write: writes a shard's file in `data/`, or its files and its part of the list, given the folder, the path of
+            the file or part, rows and classes; returns the number of images.
         join: writes the list, given the folder, the parts' records and the classes.
         listing: name of the list's file.
-        outputs: patterns of the files that it writes.
+        outputs: patterns of the files that it writes, beside those in `data/`.
         by_address: an image may be referred to by its shard and key in place of a file.
         images: whether it needs the images at all.
         nothing: the error where no image can be exported; "" for the usual one.
         left_out: the warning, with `%d` for the number of images, where some cannot be exported.
+        ending: of its files in `data/`; "" for files and one list.
     """
 
     write: Callable[[Path, str, Iterable[Row], Classes], int]
-    join: Callable[[Path, Records, Classes], None]
-    listing: str
-    outputs: tuple[str, ...]
+    join: Callable[[Path, Records, Classes], None] | None = None
+    listing: str = ""
+    outputs: tuple[str, ...] = ()
     by_address: bool = False
     images: bool = True
     nothing: str = ""
     left_out: str = ""
+    ending: str = ""
 
 
 _FORMATS = {
+    "huggingface": FileFormat(write_huggingface, by_address=True, ending="parquet"),
+    "parquet": FileFormat(write_parquet, by_address=True, ending="parquet"),
+    "webdataset": FileFormat(write_webdataset, ending="tar"),
     "coco": FileFormat(write_images, join_coco, "annotations.json", ("images/**/*", "annotations.json")),
     "imagefolder": FileFormat(
         write_class_folders, join_list, "labels.jsonl", ("images/**/*", "classes/**/*", "labels.jsonl")
@@ -209,12 +342,12 @@ _FORMATS = {
 }
 
 
-def file_format(name: str) -> FileFormat | None:
-    """Return the format of this name; `None` for the formats of tables."""
-    kind: FileFormat | None = None if name in TABLES else _FORMATS.get(name) or extension(GROUP, name)
-    return kind
+def file_format(name: str) -> FileFormat:
+    """Return the format of this name."""
+    found: FileFormat = _FORMATS.get(name) or extension(GROUP, name)
+    return found
 
 
-def file_formats() -> list[FileFormat]:
+def all_formats() -> list[FileFormat]:
     """Return the formats of the core and of packages."""
     return [*_FORMATS.values(), *(extension(GROUP, name) for name in extension_names(GROUP))]
