@@ -13,7 +13,7 @@ from PIL import Image
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation import class_embeddings, evaluate_retrieval, evaluate_zero_shot
-from openmofi.evaluation.data.class_names import imagenet_names, packaged_templates, templates_named
+from openmofi.evaluation.class_names import imagenet_names, packaged_templates, templates_named
 from openmofi.evaluation.protocols.zeroshot import labelled_images
 from openmofi.evaluation.run import evaluate, protocol_named, protocols
 from openmofi.features.images import embed_images

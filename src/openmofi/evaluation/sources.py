@@ -13,7 +13,7 @@ from pathlib import Path
 
 from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.data.class_names import require_folder
+from openmofi.evaluation.class_names import require_folder
 from openmofi.extensions import extension, extension_names
 
 

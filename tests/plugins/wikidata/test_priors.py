@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 from openmofi.cli import kb as kb_cli
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
-from openmofi.plugins.wikidata.anchors import Anchors, build_anchors, names_tables, probabilities_path
-from openmofi.plugins.wikidata.anchors.tables import ANCHORS_DIGEST
+from openmofi.plugins.wikidata.anchor_tables import ANCHORS_DIGEST, Anchors, names_tables, probabilities_path
+from openmofi.plugins.wikidata.anchors import build_anchors
 from openmofi.plugins.wikidata.build import Extras, WikidataSettings, build_wikidata
 from openmofi.plugins.wikidata.priors import ALPHAS, BETAS, GAMMAS, Counts, Weights, _shares, fit_weights
 from openmofi.storage import write_table

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from openmofi.config import PositiveInt
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.class_names import require_folder
+from openmofi.evaluation.class_names import require_folder
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
 from openmofi.evaluation.protocols.retrieval import INCL, SCORE, RetrievalSettings, measure_ranking
 from openmofi.features.sources import file_sources, images_in

@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from openmofi.config import PositiveFloat, PositiveInt, Settings
 from openmofi.encoders import Encoder
-from openmofi.evaluation.data.class_names import (
+from openmofi.evaluation.class_names import (
     TEST,
     TRAIN,
     VALIDATION,

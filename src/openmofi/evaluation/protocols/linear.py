@@ -22,7 +22,7 @@ from openmofi.arrays import Ints
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import NonNegativeInt, PositiveInt, Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data import class_names as folders
+from openmofi.evaluation import class_names as folders
 from openmofi.evaluation.metrics.linear import MAX_ITERATIONS, Probe, Split, tuned_probe
 from openmofi.evaluation.protocol import (
     Answer,

@@ -13,7 +13,7 @@ import numpy as np
 from openmofi.arrays import Doubles
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import PositiveInt, Settings
-from openmofi.evaluation.data.class_names import class_folders
+from openmofi.evaluation.class_names import class_folders
 from openmofi.evaluation.metrics.ranking import Index, nearest_rows
 from openmofi.evaluation.metrics.retrieval import RetrievalResult, evaluate_retrieval
 from openmofi.evaluation.protocol import (

@@ -20,7 +20,7 @@ import numpy as np
 
 from openmofi.config import PositiveInt, Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.class_names import require_folder
+from openmofi.evaluation.class_names import require_folder
 from openmofi.evaluation.metrics.ranking import average_precision_at
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint
 from openmofi.features.sources import file_sources, images_in

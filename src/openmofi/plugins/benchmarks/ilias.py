@@ -22,7 +22,7 @@ from openmofi.arrays import Doubles
 from openmofi.config import PositiveInt, Settings
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.class_names import require_folder
+from openmofi.evaluation.class_names import require_folder
 from openmofi.evaluation.metrics.ranking import tied_average_precision_at
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint
 from openmofi.features.sources import file_sources, shard_source

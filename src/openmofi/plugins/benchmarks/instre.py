@@ -17,7 +17,7 @@ import numpy as np
 from openmofi.arrays import Ints
 from openmofi.config import Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.class_names import require_folder
+from openmofi.evaluation.class_names import require_folder
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint
 from openmofi.features.sources import file_sources
 from openmofi.pairs.formats.files import inside

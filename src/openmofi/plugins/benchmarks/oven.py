@@ -26,7 +26,7 @@ from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import Fraction, Settings
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.class_names import require_folder, templates_named
+from openmofi.evaluation.class_names import require_folder, templates_named
 from openmofi.evaluation.metrics.ranking import Nearest
 from openmofi.evaluation.metrics.zero_shot import class_embeddings
 from openmofi.evaluation.protocol import (

@@ -21,7 +21,7 @@ import numpy as np
 
 from openmofi.config import PositiveInt, Settings
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.data.class_names import require_folder
+from openmofi.evaluation.class_names import require_folder
 from openmofi.evaluation.metrics.ranking import Nearest, checked_embeddings, without_own
 from openmofi.evaluation.protocol import (
     NEIGHBOURS_SHOWN,

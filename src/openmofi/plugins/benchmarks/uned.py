@@ -30,7 +30,7 @@ from openmofi.arrays import Doubles, Ints
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.class_names import require_folder
+from openmofi.evaluation.class_names import require_folder
 from openmofi.evaluation.metrics.ranking import Nearest
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint
 from openmofi.evaluation.result import items_table

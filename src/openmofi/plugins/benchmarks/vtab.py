@@ -21,7 +21,7 @@ import numpy as np
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import NonNegativeInt, PositiveInt, Settings
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.data.class_names import ClassifiedFiles, class_folders, require_folder, same_classes
+from openmofi.evaluation.class_names import ClassifiedFiles, class_folders, require_folder, same_classes
 from openmofi.evaluation.metrics.linear import MAX_ITERATIONS, Split, tuned_probe
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint
 from openmofi.evaluation.result import items_table

@@ -22,12 +22,12 @@ from openmofi.knowledge.files.database import JOINED, MEMORY, memory_bytes
 from openmofi.knowledge.projection import ProjectionSettings
 from openmofi.knowledge.store import KnowledgeBase, opened
 from openmofi.plugins.bases.diff import Differences, diff_kb
-from openmofi.plugins.wikidata.anchors.wikitext import language_codes
 from openmofi.plugins.wikidata.items import ITEMS, RELATIONS, latin_letters, property_number
 from openmofi.plugins.wikidata.parts import PARQUET, Parts, read_parts
 from openmofi.plugins.wikidata.priors import PriorSources
 from openmofi.plugins.wikidata.published import BLOCK, PublishedColumns
 from openmofi.plugins.wikidata.select import Selected, class_rules, read_redirects, select_tables
+from openmofi.plugins.wikidata.wikitext import language_codes
 from openmofi.storage import (
     Manifest,
     atomic_path,
@@ -287,10 +287,8 @@ def update_kb(
     *,
     extras: Extras | None = None,
     work: str | Path | None = None,
-    memory: str = "4GB",
-    workers: int = 0,
     progress: Progress | None = None,
-    restart: bool = False,
+    **how: Any,
 ) -> Differences:
     """Build a base of newer dumps under the settings of an older one, and compare them.
 
@@ -298,10 +296,11 @@ def update_kb(
 
     Args:
         kb: a base of Wikidata, or its folder.
-        dumps, out, memory, workers, progress, restart: see `build_wikidata`.
+        dumps, out, progress: see `build_wikidata`.
         extras: newer anchors, page views and redirects: of each kind that the older base was built with, since priors
             would be others without.
         work: see `build_wikidata`; that of the older base, `KB.work`, where not given.
+        how: `memory`, `workers` and `restart` of `build_wikidata`.
 
     Raises:
         UsageError: `kb` is not of Wikidata, or was built with files that are not given; `out` is `kb`.
@@ -319,17 +318,7 @@ def update_kb(
                 f"{old.path} was built with --{kind} {file}, and none is given.",
                 f"Give the newest with --{kind}, or build anew without: openmofi kb build wikidata.",
             )
-    build_wikidata(
-        dumps,
-        out,
-        settings,
-        extras=extras,
-        work=work or f"{old.path}.work",
-        memory=memory,
-        workers=workers,
-        progress=progress,
-        restart=restart,
-    )
+    build_wikidata(dumps, out, settings, extras=extras, work=work or f"{old.path}.work", progress=progress, **how)
     return diff_kb(old, out)
 
 

@@ -70,7 +70,8 @@ def anchors(
 
     The link probabilities are written beside the names: names.parquet, names.link-probability.parquet.
     """
-    from openmofi.plugins.wikidata.anchors import AnchorSettings, build_anchors, probabilities_path
+    from openmofi.plugins.wikidata.anchor_tables import probabilities_path
+    from openmofi.plugins.wikidata.anchors import AnchorSettings, build_anchors
     from openmofi.progress import shown_progress
 
     settings = AnchorSettings(language, min_seen, memory_mib=memory)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from openmofi.arrays import Doubles
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.names import normalise
-from openmofi.plugins.wikidata.anchors.tables import anchor_languages, probabilities_path
+from openmofi.plugins.wikidata.anchor_tables import anchor_languages, probabilities_path
 from openmofi.plugins.wikidata.slots import packed_by, unpacked
 from openmofi.storage import file_fingerprint
 

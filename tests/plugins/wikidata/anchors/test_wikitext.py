@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from openmofi.plugins.wikidata.anchors.wikitext import (
+from openmofi.plugins.wikidata.wikitext import (
     Site,
     entries,
     is_disambiguation,

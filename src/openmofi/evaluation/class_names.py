@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.images import EmbeddedImages
 from openmofi.features.sources import SUFFIXES, ImageSource, file_sources, images_in
 
+_DATA = Path(__file__).with_name("data")
 TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "validation", "valid"), ("test", "testing")
 
 
@@ -182,7 +182,7 @@ def class_names(folders: Sequence[str], beside: Path | None) -> tuple[list[str],
 @cache
 def imagenet_names() -> dict[str, str]:
     """WordNet id → the name that CLIP gives the class (Radford et al. 2021; MIT)."""
-    text = files("openmofi.evaluation.data").joinpath("names/imagenet.tsv").read_text("utf-8")
+    text = _DATA.joinpath("names/imagenet.tsv").read_text("utf-8")
     return _by_tab(text.splitlines())
 
 
@@ -223,7 +223,7 @@ def templates_named(name: str, beside: Path | None) -> tuple[list[str], str]:
             return _lines(own), own.name
         name = "imagenet"
     if name in packaged_templates():
-        text = files("openmofi.evaluation.data").joinpath(f"templates/{name}.txt").read_text("utf-8")
+        text = _DATA.joinpath(f"templates/{name}.txt").read_text("utf-8")
         return text.splitlines(), name
     if Path(name).is_file():
         return _lines(Path(name)), Path(name).name
@@ -236,7 +236,7 @@ def templates_named(name: str, beside: Path | None) -> tuple[list[str], str]:
 @cache
 def packaged_templates() -> tuple[str, ...]:
     """Names of the packaged lists: `imagenet` (CLIP's 80), `imagenet-7`, `cifar` (CLIP's 18), `photo`, `name`."""
-    folder = files("openmofi.evaluation.data").joinpath("templates")
+    folder = _DATA.joinpath("templates")
     return tuple(sorted(entry.name.removesuffix(".txt") for entry in folder.iterdir() if entry.name.endswith(".txt")))
 
 

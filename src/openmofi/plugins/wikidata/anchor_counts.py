@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
-from openmofi.plugins.wikidata.anchors.dump import Page
-from openmofi.plugins.wikidata.anchors.wikitext import entries, is_disambiguation, links, without_qualifier
+from openmofi.plugins.wikidata.page_dump import Page
+from openmofi.plugins.wikidata.wikitext import entries, is_disambiguation, links, without_qualifier
 from openmofi.storage.atomic import write_error
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import IO
 from xml.parsers import expat
 
 from openmofi.errors import OpenMofiError
-from openmofi.plugins.wikidata.anchors.wikitext import Site, language_codes, require_language
 from openmofi.plugins.wikidata.slots import unpacked
+from openmofi.plugins.wikidata.wikitext import Site, language_codes, require_language
 
 _DUMP = "Give pages-articles.xml.bz2 (or .xml, .xml.gz, .xml.zst) of a Wikipedia, from dumps.wikimedia.org."
 _AGAIN = "Fetch it again, and compare it with the checksums beside it."

@@ -22,11 +22,11 @@ from openmofi.engine.protocol import Progress, Quiet, cores
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.files.arrays import built_trie, save_trie
 from openmofi.knowledge.names import Memo, piece_pattern
-from openmofi.plugins.wikidata.anchors.counts import Counts, Sums, summed
-from openmofi.plugins.wikidata.anchors.dump import BLOCK, Place, page_blocks, pages
-from openmofi.plugins.wikidata.anchors.tables import ANCHORS, ANCHORS_DIGEST, LINK_PROBABILITIES, probabilities_path
-from openmofi.plugins.wikidata.anchors.wikitext import is_disambiguation, plain_text, require_language
+from openmofi.plugins.wikidata.anchor_counts import Counts, Sums, summed
+from openmofi.plugins.wikidata.anchor_tables import ANCHORS, ANCHORS_DIGEST, LINK_PROBABILITIES, probabilities_path
+from openmofi.plugins.wikidata.page_dump import BLOCK, Place, page_blocks, pages
 from openmofi.plugins.wikidata.slots import Done, Here, Slots, slots
+from openmofi.plugins.wikidata.wikitext import is_disambiguation, plain_text, require_language
 from openmofi.storage import atomic_path, require_local
 from openmofi.storage.addresses import local_path
 from openmofi.storage.fingerprints.digests import file_digest
@@ -122,7 +122,7 @@ def build_anchors(
     The dumps are read twice. The same pages give the same bytes, in whatever files and order they stand.
 
     Args:
-        dumps: files of a dump, or of dumps in several languages; see `openmofi.plugins.wikidata.anchors.dump.pages`.
+        dumps: files of a dump, or of dumps in several languages; see `openmofi.plugins.wikidata.page_dump.pages`.
         out: a local Parquet file, for `ANCHORS`; `LINK_PROBABILITIES` go beside it, see `probabilities_path`.
         settings: see `AnchorSettings`.
         workers: processes that parse, beside the one that unpacks; one a core where 0. Dumps below 16 MiB are parsed by
@@ -185,7 +185,7 @@ class _Job:
         with slots(Path(work), self.workers) if least and self.workers > 1 else nullcontext(Here()) as pool:
             return self._run(Path(work), pool)
 
-    def _run(self, folder: Path, pool: Slots) -> dict[str, int]:
+    def _run(self, folder: Path, pool: Slots | Here) -> dict[str, int]:
         settings, found = self.settings, list[tuple[int, int, int]]()
         self._read("links", pool, found.append, _count, folder, settings.held)
         articles, redirects, disambiguations = map(sum, zip((0, 0, 0), *found, strict=True))
@@ -208,7 +208,7 @@ class _Job:
             "link_probabilities": probable,
         }
 
-    def _read(self, stage: str, pool: Slots, done: Done, task: Callable[..., Any], *arguments: object) -> None:
+    def _read(self, stage: str, pool: Slots | Here, done: Done, task: Callable[..., Any], *arguments: object) -> None:
         """Have a task read each block of pages; what it returns is `done`."""
         self.progress.begin(stage, sum(-(-path.stat().st_size // _MIB) for path in self.files))
         number = 0
@@ -220,7 +220,7 @@ class _Job:
             steps.end()
         pool.finish()
 
-    def _occurrences(self, sums: Sums, folder: Path, pool: Slots) -> dict[str, _Counted]:
+    def _occurrences(self, sums: Sums, folder: Path, pool: Slots | Here) -> dict[str, _Counted]:
         found = dict[str, _Counted]()
         for language, rows in groupby(
             (

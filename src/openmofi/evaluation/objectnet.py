@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.class_names import ClassifiedFiles, class_folders
+from openmofi.evaluation.class_names import ClassifiedFiles, class_folders
 from openmofi.features.sources import ImageSource, Load
 from openmofi.pairs import ImageRefused, decode_image
 from openmofi.schema import Pair
