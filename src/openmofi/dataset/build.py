@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from openmofi.arrays import Codes
 from openmofi.dataset.collect import Collected, Statistics, collect, read_statistics, summarise
 from openmofi.dataset.dataset_settings import DatasetSettings
 from openmofi.dataset.exclusion.exclude import Excluded, exclude
-from openmofi.dataset.exclusion.sets import EvaluationSet, Exclusion, find_set
+from openmofi.dataset.exclusion.sets import Exclusion, find_set
 from openmofi.dataset.filters import Kept, keep
 from openmofi.dataset.origin import SEEN, Origin
 from openmofi.dataset.report.report import write_card, write_report
@@ -90,20 +89,12 @@ def build_dataset(
         if manifest.finished:
             return read_statistics(out)
         collected = collect(source, kb)
-        excluded = _excluded(source, collected, sets, exclusion, encoder) if exclusion else None
+        excluded = None
+        if exclusion:
+            compared = exclusion.settings.embedding and any(each.sources for each in sets)
+            opened = _encoder(source, encoder) if compared else None
+            excluded = exclude(source, collected, sets, exclusion.settings, opened)
         return _build(source, out, settings, manifest, collected, excluded, kb, report=report)
-
-
-def _excluded(
-    source: Folder,
-    collected: Collected,
-    sets: Sequence[EvaluationSet],
-    exclusion: Exclusion,
-    encoder: EncoderLike | None,
-) -> Excluded:
-    if exclusion.settings.embedding and any(each.sources for each in sets):
-        return exclude(source, collected, sets, exclusion.settings, _encoder(source, encoder))
-    return exclude(source, collected, sets, exclusion.settings, None)
 
 
 def _encoder(source: Folder, given: EncoderLike | None) -> Encoder:

@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -252,22 +251,14 @@ def _by_groups(parts: Mapping[Cell, Content], verdicts: Verdicts, cell_of: Seque
 
     def by_range(accepted: bool) -> dict[str, Precision]:
         positions = sorted({cell[1] for cell in parts if cell[0] is accepted})
-        return {range_name(each): precision(partial(_in_range, accepted, each)) for each in positions}
+        return {range_name(each): precision(lambda cell, each=each: cell[:2] == (accepted, each)) for each in positions}
 
     kinds = sorted({kind for accepted, _, kind in parts if accepted}, key=lambda kind: (kind == OTHER, kind))
     return Corrected(
         precision(lambda cell: cell[0]),
         by_range(True),
-        {kind: precision(partial(_of_kind, kind)) for kind in kinds},
+        {kind: precision(lambda cell, kind=kind: cell[0] and cell[2] == kind) for kind in kinds},
         by_range(False),
         verdicts.unsure,
         unjudged,
     )
-
-
-def _in_range(accepted: bool, position: int, cell: Cell) -> bool:
-    return cell[:2] == (accepted, position)
-
-
-def _of_kind(kind: str, cell: Cell) -> bool:
-    return cell[0] and cell[2] == kind
