@@ -1,4 +1,4 @@
-"""First pass over the labels: what is accepted, and the counts of everything else."""
+"""First pass over the labels: what is accepted, the counts of everything else, and the statistics made of both."""
 
 from __future__ import annotations
 

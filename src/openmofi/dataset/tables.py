@@ -1,4 +1,4 @@
-"""Reading label and dataset folders one shard at a time, and their nested columns as flat arrays."""
+"""Label and dataset folders, read one shard at a time, with nested columns as flat arrays; names of their entities."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of classes, and templates for texts with these names."""
+"""Classified images in folders, names of classes, and templates for texts with these names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a protocol is: its settings, what it is given, what it measures.
+"""What a protocol is: its settings, what it is given (embedded images), what it measures.
 
 A protocol is one file: a frozen dataclass of settings, whose defaults are the published ones, and a function from a
 `Subject` to a `Measured`. Its docstring has the source, licence and layout of the data. `openmofi.evaluation.run` lists

@@ -1,4 +1,4 @@
-"""Which protocols exist, and how one is run. A protocol's module is imported when it runs."""
+"""Which protocols exist, how one is run, and the page of its worst queries. A protocol's module is imported to run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From counted names to candidate lists: commonness and link probability.
+"""Candidates of names, from counts to look-ups: commonness, link probability, neighbours, names spelt alike.
 
 For a key n (a normalised name) and an entity e:
 

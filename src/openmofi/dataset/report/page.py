@@ -1,4 +1,7 @@
-"""The page: one file with all that it shows; it loads nothing, and what is judged stays in the browser until saved."""
+"""The page on which a person judges a sample of labels, and the precision of labels corrected by such verdicts.
+
+The page is one file and loads nothing; what is judged stays in the browser until it is saved.
+"""
 
 from __future__ import annotations
 

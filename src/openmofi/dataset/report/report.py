@@ -1,4 +1,4 @@
-"""`report.html`: one self-contained page that shows what the dataset contains and why.
+"""The dataset's card, and `report.html`: one self-contained page that shows what the dataset contains and why.
 
 Everything that comes from the data (texts, names, keys) is escaped by the template; images are data URIs,
 plots are inline SVG, and the page has no scripts and loads nothing from the network.

@@ -1,4 +1,4 @@
-"""Exact ranking by cosine in blocks; the matrix of all scores never exists.
+"""Exact ranking and nearest neighbours by cosine, in blocks; the matrix of all scores never exists.
 
 Ties: of equal scores the first row of the index ranks first, as in a stable argsort of the negated scores. Scores are
 float32 products. Equal embeddings get bitwise equal scores, so that duplicates tie; matrix products alone do not ensure

@@ -1,4 +1,4 @@
-"""The tables of a source: which files they are, what columns they have, what is ignored."""
+"""The tables of a source: which files they are, what columns they have, what is ignored, what is wrong with them."""
 
 from __future__ import annotations
 

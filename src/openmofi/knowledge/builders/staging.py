@@ -1,4 +1,4 @@
-"""A source's tables on their way into a knowledge base: checked, names as keys, in files that DuckDB joins.
+"""Check a source's tables and stage them for a build: names as keys, in files that DuckDB joins.
 
 What is held in memory is a block of rows of a table, and what DuckDB may use.
 """

@@ -1,4 +1,7 @@
-"""Arrays of a base's folder: written atomically, a block at a time; mapped; checked."""
+"""Arrays and tries of a base's folder: written atomically, a block at a time; mapped; checked.
+
+The names of a large base are in several tries, each with the keys of a range, which are asked as if they were one.
+"""
 
 from __future__ import annotations
 

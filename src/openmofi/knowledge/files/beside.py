@@ -1,7 +1,4 @@
-"""What may lie beside a knowledge base's arrays: relations, details of entities, ids elsewhere, ids that are gone.
-
-The languages of names (`openmofi.knowledge.files.beside`) lie there too, and are no more than listed here.
-"""
+"""What may lie beside a knowledge base's arrays: details of entities, ids elsewhere, redirects, languages of names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A knowledge base of Wikidata: dumps in, the memory-mapped folder out."""
+"""Build a knowledge base of Wikidata's dumps, and build it again from newer ones."""
 
 from __future__ import annotations
 

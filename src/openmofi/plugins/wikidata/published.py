@@ -1,4 +1,4 @@
-"""Wikidata as others publish it, in Parquet: which column holds what, and a row as the dumps' JSON would have it."""
+"""Wikidata's dumps in blocks, and Wikidata as others publish it in Parquet: a row as the dumps' JSON would have it."""
 
 from __future__ import annotations
 
