@@ -56,11 +56,11 @@ class Task:
     group: str
     classes: int
     test: int
-    folders: list[str]
+    folders: tuple[str, ...]
 
 
 TASKS = tuple(
-    Task(name, *facts.values())
+    Task(name, **(facts | {"folders": tuple(facts["folders"])}))
     for name, facts in tomllib.loads(Path(__file__).with_name("vtab.toml").read_text("utf-8")).items()
 )
 
