@@ -1,4 +1,4 @@
-from .api.datasets import audit as audit, build_dataset as build_dataset, export_dataset as export_dataset
+from .api.datasets import audit as audit, build_dataset as build_dataset
 from .api.encoders import export as export, load_encoder as load_encoder
 from .api.evaluation import evaluate as evaluate
 from .api.indexes import build_index as build_index, recognise as recognise
@@ -14,6 +14,7 @@ from .plugins.bases.diff import diff_kb as diff_kb
 from .plugins.bases.export import export_kb as export_kb
 from .plugins.bases.sample import sample_kb as sample_kb
 from .plugins.bases.union import union_kb as union_kb
+from .plugins.dataset_export.api import export_dataset as export_dataset
 from .search import Index as Index
 from .training.outcome import Run as Run
 

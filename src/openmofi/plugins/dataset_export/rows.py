@@ -14,13 +14,13 @@ from typing import Any
 import pyarrow.parquet as pq
 from PIL import Image, UnidentifiedImageError
 
-from openmofi.dataset.export.export_settings import DatasetExportSettings
 from openmofi.dataset.origin import Origin
 from openmofi.dataset.tables import Folder
 from openmofi.errors import UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.index import ImageBytes, places_of
 from openmofi.pairs.writer import extension_of
+from openmofi.plugins.dataset_export.export_settings import DatasetExportSettings
 from openmofi.storage import Shard, digits64
 
 _DEPTH = 8

@@ -11,10 +11,10 @@ from typing import Any
 import jinja2
 import yaml
 
-from openmofi.dataset.export.export_settings import DatasetExportSettings
-from openmofi.dataset.export.formats import file_format
 from openmofi.dataset.origin import how_labelled
 from openmofi.dataset.tables import Folder
+from openmofi.plugins.dataset_export.export_settings import DatasetExportSettings
+from openmofi.plugins.dataset_export.formats import file_format
 from openmofi.storage import write_json, write_text
 
 CARD, CROISSANT = "README.md", "croissant.json"

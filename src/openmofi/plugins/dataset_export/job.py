@@ -11,16 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from openmofi.dataset.export.card import CARD, CROISSANT, write_card
-from openmofi.dataset.export.export_settings import DatasetExportSettings
-from openmofi.dataset.export.formats import FileFormat, all_formats, file_format, folder_names
-from openmofi.dataset.export.rows import Classes, rows_of
 from openmofi.dataset.tables import Folder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
 from openmofi.engine.status import recorded
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.read import job_of
+from openmofi.plugins.dataset_export.card import CARD, CROISSANT, write_card
+from openmofi.plugins.dataset_export.export_settings import DatasetExportSettings
+from openmofi.plugins.dataset_export.formats import FileFormat, all_formats, file_format, folder_names
+from openmofi.plugins.dataset_export.rows import Classes, rows_of
 from openmofi.storage import Outputs, Shard, claimed, finish_manifest, write_json
 from openmofi.storage.copies import cache_folder
 
