@@ -64,8 +64,6 @@ class CandidateTable:
         rows: int32, entity rows; by falling commonness, then by row.
         commonness: float32; sums to at most 1 for a key (less where candidates were cut).
         link_probability: (n) float32.
-        unnameable: source rows whose name has no letter and no digit, left out.
-        cut: (name, entity) pairs beyond the limit, left out.
     """
 
     names: Names
@@ -73,8 +71,6 @@ class CandidateTable:
     rows: NDArray[np.int32]
     commonness: NDArray[np.float32]
     link_probability: NDArray[np.float32]
-    unnameable: int
-    cut: int
 
 
 def candidate_lists(counted: Iterator[pa.Table], limit: int) -> Iterator[tuple[pa.Table, int]]:

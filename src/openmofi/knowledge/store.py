@@ -50,6 +50,8 @@ class KnowledgeBase:
         manifest: how it was built.
         names: trie of keys (see `knowledge.names`), or several as one; a key's id is its row in `link_probabilities`.
         link_probabilities: (names) float32.
+        table: all names with their candidates.
+        entities: all entities in row order (`schema.ENTITIES`).
         beside: relations, images, what priors are known by, and redirects, where the base has them.
         languages: those of the names, where the base knows them, or `None`.
     """
@@ -62,13 +64,12 @@ class KnowledgeBase:
         try:
             self.names = open_names(path, manifest.counts)
             self._ids = identifiers.open_ids(path, numbered=identifiers.NUMBERS in manifest.counts["files"])
-            self._entities = pa.ipc.open_file(pa.memory_map(str(path / layout.ENTITIES_ARROW))).read_all()
-            if self._entities.schema != ENTITIES:
+            self.entities = pa.ipc.open_file(pa.memory_map(str(path / layout.ENTITIES_ARROW))).read_all()
+            if self.entities.schema != ENTITIES:
                 raise ValueError(f"{layout.ENTITIES_ARROW} has other columns")
-            self._offsets = mapped(path / layout.OFFSETS)
-            self._rows = mapped(path / layout.ROWS)
-            self._commonness = mapped(path / layout.COMMONNESS)
-            self.link_probabilities = mapped(path / layout.LINK_PROBABILITY)
+            arrays = (layout.OFFSETS, layout.ROWS, layout.COMMONNESS, layout.LINK_PROBABILITY)
+            self.table = CandidateTable(self.names, *(mapped(path / name) for name in arrays))
+            self.link_probabilities = self.table.link_probability
             self._vectors = mapped(path / layout.VECTORS)
             self.beside = beside.Beside.of(path)
             self.languages = Languages.of(path, manifest.counts.get("languages", ()))
@@ -116,8 +117,8 @@ class KnowledgeBase:
         size, names = len(self), len(self.names)
         return (
             len(self._ids.rows_of) == len(self._ids) == len(self._vectors) == size
-            and len(self.link_probabilities) == names == len(self._offsets) - 1
-            and len(self._rows) == len(self._commonness) == int(self._offsets[-1])
+            and len(self.link_probabilities) == names == len(self.table.offsets) - 1
+            and len(self.table.rows) == len(self.table.commonness) == int(self.table.offsets[-1])
             and (self.beside.relations is None or self.beside.relations.fits(size))
             and (
                 self.languages is None
@@ -127,18 +128,18 @@ class KnowledgeBase:
 
     def wrong_contents(self) -> dict[str, str]:
         """File → what cannot be in it, such as an entity row beyond the entities; all is read but the tries."""
-        size, names, links = len(self), len(self.names), len(self._rows)
+        size, names, links = len(self), len(self.names), len(self.table.rows)
         arrays = {
             identifiers.ROWS: (self._ids.rows_of, np.int32, (size,), 0, size - 1),
-            layout.ROWS: (self._rows, np.int32, (links,), 0, size - 1),
-            layout.COMMONNESS: (self._commonness, np.float32, (links,), 0, layout.UNIT),
+            layout.ROWS: (self.table.rows, np.int32, (links,), 0, size - 1),
+            layout.COMMONNESS: (self.table.commonness, np.float32, (links,), 0, layout.UNIT),
             layout.LINK_PROBABILITY: (self.link_probabilities, np.float32, (names,), 0, layout.UNIT),
             layout.VECTORS: (self._vectors, np.float16, (size, self._vectors.shape[-1]), -layout.UNIT, layout.UNIT),
         }
         problems = {name: outside(*array) for name, array in arrays.items()}
-        problems[layout.ENTITIES_ARROW] = layout.bad_entities(self._entities)
+        problems[layout.ENTITIES_ARROW] = layout.bad_entities(self.entities)
         problems[identifiers.NUMBERS] = self._ids.problem()
-        problems[layout.OFFSETS] = bad_offsets(self._offsets, names, links)
+        problems[layout.OFFSETS] = bad_offsets(self.table.offsets, names, links)
         problems |= self.beside.wrong_contents(size)
         return {name: problem for name, problem in problems.items() if problem}
 
@@ -153,7 +154,7 @@ class KnowledgeBase:
         return int(self._vectors.shape[1])
 
     def __len__(self) -> int:
-        return len(self._entities)
+        return len(self.entities)
 
     def __contains__(self, entity_id: object) -> bool:
         return isinstance(entity_id, str) and self._row(entity_id) >= 0
@@ -163,7 +164,7 @@ class KnowledgeBase:
         return row if row >= 0 else self._ids.row(self.beside.into(entity_id) or "")
 
     def __iter__(self) -> Iterator[str]:
-        return (each.as_py() for each in self._entities.column("id"))
+        return (each.as_py() for each in self.entities.column("id"))
 
     def __getitem__(self, entity_id: str) -> Entity:
         """The entity of an identifier, also of one that was merged into it, where the base has redirects.
@@ -191,28 +192,9 @@ class KnowledgeBase:
             return f"Did you mean {' or '.join(map(repr, near))}?"
         return f"Its identifiers look like {self.ids([0])[0]!r}; kb.lookup finds them by name."
 
-    @property
-    def entities(self) -> pa.Table:
-        """All entities in row order (`schema.ENTITIES`), memory-mapped."""
-        return self._entities
-
     def current(self, ids: pa.StringArray) -> pa.StringArray:
         """Identifiers as they are now: those of entities that were merged are what these were merged into."""
         return self.beside.current(ids, lambda entity_id: self._ids.row(entity_id) >= 0)
-
-    @property
-    def table(self) -> CandidateTable:
-        """All names with their candidates, memory-mapped."""
-        counts = self.manifest.counts
-        return CandidateTable(
-            self.names,
-            self._offsets,
-            self._rows,
-            self._commonness,
-            self.link_probabilities,
-            counts.get("unnameable", 0),
-            counts.get("cut", 0),
-        )
 
     def entity(self, row: int) -> Entity:
         """The entity at `row`.
@@ -222,7 +204,7 @@ class KnowledgeBase:
         """
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of {len(self)}")
-        entity_id, name, description, types, popularity = (column[row].as_py() for column in self._entities.columns)
+        entity_id, name, description, types, popularity = (column[row].as_py() for column in self.entities.columns)
         image = self.beside.details_of(row).get("image", "")
         return Entity(entity_id, name, description, tuple(types), popularity, image)
 
@@ -252,11 +234,11 @@ class KnowledgeBase:
 
     def id_array(self, rows: ArrayLike) -> pa.StringArray:
         """(n) identifiers of rows, which are no objects of Python."""
-        return taken(self._entities.column("id"), rows)
+        return taken(self.entities.column("id"), rows)
 
     def types(self, rows: ArrayLike) -> pa.ListArray:
         """(n) lists of rows' types."""
-        return taken(self._entities.column("types"), rows)
+        return taken(self.entities.column("types"), rows)
 
     def candidates(self, name: str, limit: int = 30, languages: Sequence[str] = ()) -> Candidates:
         """What `name` may mean, commonest first; empty for an unknown name, and where it is of other languages.
@@ -268,9 +250,9 @@ class KnowledgeBase:
         key = self.names.get(normalise(name), -1)
         if key < 0 or (wanted is not None and self.languages and not self.languages.masks[key] & wanted):
             return Candidates(_NO_ROWS, _NO_PRIORS)
-        start = int(self._offsets[key])
-        end = min(int(self._offsets[key + 1]), start + limit)
-        return Candidates(self._rows[start:end], self._commonness[start:end])
+        start = int(self.table.offsets[key])
+        end = min(int(self.table.offsets[key + 1]), start + limit)
+        return Candidates(self.table.rows[start:end], self.table.commonness[start:end])
 
     def lookup(self, name: str, limit: int = 30, languages: Sequence[str] = ()) -> dict[str, Any]:
         """What a name may mean, as plain data.

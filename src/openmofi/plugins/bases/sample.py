@@ -212,8 +212,6 @@ def _candidates_of(table: CandidateTable, rows: NDArray[np.int64], size: int) ->
         place[table.rows[kept]][order],
         table.commonness[kept][order],
         probabilities,
-        unnameable=0,
-        cut=0,
     )
 
 
