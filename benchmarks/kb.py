@@ -138,7 +138,7 @@ def joined(folder: Path, memory: str) -> dict[str, float]:
     """The joins over what was read."""
     import pyarrow.parquet as pq
 
-    from openmofi.knowledge.files.database import memory_bytes
+    from openmofi.knowledge.database import memory_bytes
     from openmofi.plugins.wikidata.select import class_rules, select_tables
 
     start = time.perf_counter()

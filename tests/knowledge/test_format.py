@@ -16,11 +16,11 @@ from kb_tables import ENTITY_IDS, resealed, write_source
 
 from openmofi.errors import OpenMofiError, UnknownEntityError, UsageError
 from openmofi.knowledge import KnowledgeBase, build_table, check_table, identifiers, layout, verify
+from openmofi.knowledge.arrays import taken, taken_table
 from openmofi.knowledge.builders import build as building
 from openmofi.knowledge.builders import build as writers
 from openmofi.knowledge.builders import tables
-from openmofi.knowledge.files.arrays import taken, taken_table
-from openmofi.knowledge.files.database import connected, memory_bytes, part_file, tables_of
+from openmofi.knowledge.database import connected, memory_bytes, part_file, tables_of
 from openmofi.knowledge.identifiers import NumberedIds, numbers_of
 from openmofi.plugins.bases.diff import diff_kb
 from openmofi.plugins.bases.export import export_kb

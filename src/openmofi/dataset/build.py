@@ -12,8 +12,8 @@ import pyarrow as pa
 from openmofi.arrays import Codes
 from openmofi.dataset.collect import Collected, Statistics, collect, read_statistics, summarise
 from openmofi.dataset.dataset_settings import DatasetSettings
-from openmofi.dataset.exclusion.exclude import Excluded, exclude
-from openmofi.dataset.exclusion.sets import Exclusion, find_set
+from openmofi.dataset.evaluation_sets import Exclusion, find_set
+from openmofi.dataset.exclude import Excluded, exclude
 from openmofi.dataset.filters import Kept, keep
 from openmofi.dataset.origin import SEEN, Origin
 from openmofi.dataset.report.report import write_card, write_report

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from openmofi.knowledge.files.arrays import Names
+from openmofi.knowledge.arrays import Names
 from openmofi.schema import Entity
 
 COUNTED = pa.schema([("key", pa.string()), ("row", pa.int32()), ("count", pa.float64()), ("occurrences", pa.float64())])
@@ -164,7 +164,7 @@ class Relation:
 
 
 def plain_candidate(entity: Entity, prior: float, details: Mapping[str, str]) -> dict[str, Any]:
-    """A candidate of a name as plain data; `details` are those of `openmofi.knowledge.files.beside`, or empty."""
+    """A candidate of a name as plain data; `details` are those of `openmofi.knowledge.beside`, or empty."""
     known = {"prior_from": details["prior"], "image": entity.image} if details else {}
     return {
         "prior": prior,

@@ -11,9 +11,8 @@ import pyarrow as pa
 
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge import identifiers
-from openmofi.knowledge.files import beside
-from openmofi.knowledge.files.arrays import MORE_TRIES, NAMES_MARISA, further_files
+from openmofi.knowledge import beside, identifiers
+from openmofi.knowledge.arrays import MORE_TRIES, NAMES_MARISA, further_files
 from openmofi.schema import ENTITIES
 from openmofi.storage import Manifest, Outputs, fingerprint
 from openmofi.storage.fingerprints.digests import BLOCK, file_digest

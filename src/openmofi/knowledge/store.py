@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError, UnknownEntityError
-from openmofi.knowledge import identifiers, layout
+from openmofi.knowledge import beside, identifiers, layout
+from openmofi.knowledge.arrays import bad_offsets, mapped, open_names, outside, taken
+from openmofi.knowledge.beside import Languages, mask_of
 from openmofi.knowledge.candidates import (
     Candidates,
     CandidateTable,
@@ -23,9 +25,6 @@ from openmofi.knowledge.candidates import (
     plain_candidate,
     spelt_alike,
 )
-from openmofi.knowledge.files import beside
-from openmofi.knowledge.files.arrays import bad_offsets, mapped, open_names, outside, taken
-from openmofi.knowledge.files.beside import Languages, mask_of
 from openmofi.knowledge.names import normalise
 from openmofi.schema import ENTITIES, Entity
 from openmofi.storage import Manifest, read_manifest
@@ -313,7 +312,7 @@ class KnowledgeBase:
         return self.beside.relations is not None
 
     def ancestors(self, entity_id: str) -> list[str]:
-        """Identifiers of the classes that an entity belongs to (`knowledge/files/relations.py`), the nearest first.
+        """Identifiers of the classes that an entity belongs to (`knowledge/relations.py`), the nearest first.
 
         Raises:
             UnknownEntityError: the identifier is unknown.

@@ -16,10 +16,9 @@ from kb_tables import ENTITY_IDS, resealed, write_source
 
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge import KnowledgeBase, build_table, layout, verify
-from openmofi.knowledge.files import arrays
-from openmofi.knowledge.files.relations import FILES as RELATIONS
+from openmofi.knowledge import KnowledgeBase, arrays, build_table, layout, verify
 from openmofi.knowledge.layout import FILES as ALWAYS
+from openmofi.knowledge.relations import FILES as RELATIONS
 from openmofi.schema import ENTITIES
 from openmofi.storage import write_arrow
 from terminal import in_process, sentence

@@ -19,7 +19,7 @@ import openmofi
 from openmofi.cli.main import app
 from openmofi.errors import UnknownEntityError
 from openmofi.knowledge import KnowledgeBase, Relation, build_table
-from openmofi.knowledge.files.relations import FILES, INSTANCE, SUBCLASS
+from openmofi.knowledge.relations import FILES, INSTANCE, SUBCLASS
 from openmofi.plugins.bases.export import export_kb
 from openmofi.plugins.bases.sample import sample_kb
 from openmofi.storage import read_manifest

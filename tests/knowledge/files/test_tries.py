@@ -9,7 +9,7 @@ from kb_tables import DEFAULT_NAMES, write_source
 
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase, build_table, verify
-from openmofi.knowledge.files import arrays as tries
+from openmofi.knowledge import arrays as tries
 from openmofi.mentions import open_detector
 from openmofi.plugins.bases.export import export_kb
 from openmofi.plugins.bases.sample import sample_kb

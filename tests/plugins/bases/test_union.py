@@ -14,7 +14,7 @@ from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase, build_table, normalise
 from openmofi.knowledge.builders.source import SourceTables
-from openmofi.knowledge.files.relations import FILES
+from openmofi.knowledge.relations import FILES
 from openmofi.plugins.bases.diff import diff_kb
 from openmofi.plugins.bases.export import export_kb
 from openmofi.plugins.bases.sample import sample_kb

@@ -20,7 +20,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.knowledge import layout
 from openmofi.knowledge.builders.source import COLUMNS, Block, Check, Findings, ReadSource, blank, numbered, read_source
 from openmofi.knowledge.builders.tables import SHOWN, Problem
-from openmofi.knowledge.files.database import JOINED, MEMORY, connected, memory_bytes, number_of, part_file, quoted
+from openmofi.knowledge.database import JOINED, MEMORY, connected, memory_bytes, number_of, part_file, quoted
 from openmofi.knowledge.names import normalise
 from openmofi.schema import ENTITIES
 from openmofi.storage.tables.blocks import arrow_blocks

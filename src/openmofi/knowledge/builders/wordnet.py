@@ -17,7 +17,7 @@ import pyarrow as pa
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge.builders.build import BuildSettings, build
 from openmofi.knowledge.builders.source import SourceTables, source_of
-from openmofi.knowledge.files.database import MEMORY
+from openmofi.knowledge.database import MEMORY
 from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
 from openmofi.storage import Manifest, file_fingerprint
 

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from openmofi.errors import UsageError
-from openmofi.knowledge.files.arrays import taken, taken_table
-from openmofi.knowledge.files.beside import REDIRECTS
+from openmofi.knowledge.arrays import taken, taken_table
+from openmofi.knowledge.beside import REDIRECTS
 from openmofi.knowledge.store import KnowledgeBase, opened
 from openmofi.storage import write_table
 
@@ -87,7 +87,7 @@ def diff_kb(
     """What changed between two builds: entities added, removed, merged, renamed, described anew.
 
     An entity is the same in both if its identifier is. What is gone counts as merged where `new` has a table of
-    redirects (`openmofi.knowledge.files.beside.REDIRECTS`) that leads to an entity, else as removed.
+    redirects (`openmofi.knowledge.beside.REDIRECTS`) that leads to an entity, else as removed.
 
     Args:
         old, new: knowledge bases, or their folders.

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from openmofi.knowledge.beside import ATTRIBUTION, EXTERNAL_IDS, EXTERNAL_IDS_FILE, Languages, keep_attribution
 from openmofi.knowledge.candidates import CandidateTable, keys_of
-from openmofi.knowledge.files.beside import ATTRIBUTION, EXTERNAL_IDS, EXTERNAL_IDS_FILE, Languages, keep_attribution
-from openmofi.knowledge.files.relations import Relations
 from openmofi.knowledge.names import normalise
+from openmofi.knowledge.relations import Relations
 from openmofi.knowledge.store import KnowledgeBase, opened
 from openmofi.schema import ENTITIES, LANGUAGES, NAMES, RELATIONS, SURFACES
 from openmofi.storage import Manifest, Outputs, claimed, exists, finish_manifest, require_local

@@ -17,9 +17,9 @@ from openmofi.api.given import Folder, kb_of, place_of, public
 from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import layout
+from openmofi.knowledge.arrays import built_names, save_array, save_names, taken, taken_table
+from openmofi.knowledge.beside import LANGUAGES_FILE
 from openmofi.knowledge.candidates import CandidateTable, keys_of
-from openmofi.knowledge.files.arrays import built_names, save_array, save_names, taken, taken_table
-from openmofi.knowledge.files.beside import LANGUAGES_FILE
 from openmofi.knowledge.identifiers import write_ids
 from openmofi.knowledge.layout import mappable, with_digests
 from openmofi.knowledge.store import KnowledgeBase

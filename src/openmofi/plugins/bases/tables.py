@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 
 from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError
+from openmofi.knowledge.beside import EVERY
 from openmofi.knowledge.builders.source import COLUMNS, SourceTables, read_source
 from openmofi.knowledge.builders.staging import check_table
 from openmofi.knowledge.builders.tables import FORMATS, Columns, ReadTable, read_columns, refusal
-from openmofi.knowledge.files.beside import EVERY
 from openmofi.knowledge.names import normalise
 from openmofi.schema import ENTITIES, LANGUAGES, NAMES, RELATIONS, SURFACES
 
@@ -175,7 +175,7 @@ class United:
         tables: of the union.
         redirects: identifier that is gone → the one that it goes by.
         conflicts: `CONFLICTS`, by `id`.
-        details, external_ids: tables as `openmofi.knowledge.files.beside` has them, or `None`.
+        details, external_ids: tables as `openmofi.knowledge.beside` has them, or `None`.
     """
 
     tables: SourceTables

@@ -15,16 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge.builders.build import BuildSettings
-from openmofi.knowledge.builders.build import build as build_base
-from openmofi.knowledge.builders.source import (
-    COLUMNS,
-    SourceTables,
-    read_source,
-    source_files,
-    source_fingerprints,
-)
-from openmofi.knowledge.files.beside import (
+from openmofi.knowledge.beside import (
     ATTRIBUTION,
     DETAILS,
     DETAILS_FILE,
@@ -33,6 +24,15 @@ from openmofi.knowledge.files.beside import (
     REDIRECTS,
     REDIRECTS_FILE,
     keep_attribution,
+)
+from openmofi.knowledge.builders.build import BuildSettings
+from openmofi.knowledge.builders.build import build as build_base
+from openmofi.knowledge.builders.source import (
+    COLUMNS,
+    SourceTables,
+    read_source,
+    source_files,
+    source_fingerprints,
 )
 from openmofi.knowledge.layout import KIND as BASE
 from openmofi.knowledge.store import KnowledgeBase

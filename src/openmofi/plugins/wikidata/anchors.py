@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from openmofi.config import PositiveInt, Settings
 from openmofi.engine.protocol import Progress, Quiet, cores
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge.files.arrays import built_trie, save_trie
+from openmofi.knowledge.arrays import built_trie, save_trie
 from openmofi.knowledge.names import Memo, piece_pattern
 from openmofi.plugins.wikidata.anchor_counts import Counts, Sums, summed
 from openmofi.plugins.wikidata.anchor_tables import ANCHORS, ANCHORS_DIGEST, LINK_PROBABILITIES, probabilities_path

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 from openmofi.config import did_you_mean
 from openmofi.engine.protocol import Progress, Quiet
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.knowledge import beside
 from openmofi.knowledge.builders.build import BuildSettings, build
 from openmofi.knowledge.builders.source import ReadSource, read_source
-from openmofi.knowledge.files import beside
-from openmofi.knowledge.files.database import JOINED, MEMORY, memory_bytes
+from openmofi.knowledge.database import JOINED, MEMORY, memory_bytes
 from openmofi.knowledge.projection import ProjectionSettings
 from openmofi.knowledge.store import KnowledgeBase, opened
 from openmofi.plugins.bases.diff import Differences, diff_kb

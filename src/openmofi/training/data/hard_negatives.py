@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from openmofi.arrays import Ints
 from openmofi.knowledge import KnowledgeBase
-from openmofi.knowledge.files.relations import INSTANCE, SUBCLASS
+from openmofi.knowledge.relations import INSTANCE, SUBCLASS
 from openmofi.training.data.plan import members_of_classes
 
 _HARD = 6  # sets these random numbers apart from those of `plan`, `texts` and `loader`

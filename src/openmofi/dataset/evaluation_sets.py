@@ -39,7 +39,7 @@ class ExclusionSettings(Settings):
     Attributes:
         bits: greatest Hamming distance of two 64-bit perceptual hashes, 0..12.
         cosine: least cosine of two images' backbone features, 0..1; `None`: measured for each set, see
-            `exclusion.copies`.
+            `exclude.measure_threshold`.
         embedding: whether features are compared at all; otherwise hashes alone.
     """
 

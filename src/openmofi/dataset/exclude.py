@@ -22,8 +22,8 @@ from PIL import Image, ImageOps
 
 from openmofi.arrays import Bools, Codes, Floats, Hashes
 from openmofi.dataset.collect import Collected
-from openmofi.dataset.exclusion.matching import NONE, Gallery, nearest_features, nearest_hashes
-from openmofi.dataset.exclusion.sets import EvaluationSet, ExclusionSettings, hash_images, some_images
+from openmofi.dataset.evaluation_sets import EvaluationSet, ExclusionSettings, hash_images, some_images
+from openmofi.dataset.matching import NONE, Gallery, nearest_features, nearest_hashes
 from openmofi.dataset.origin import Origin
 from openmofi.dataset.tables import Folder
 from openmofi.encoders import Encoder

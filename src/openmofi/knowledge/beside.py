@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge.files import relations
-from openmofi.knowledge.files.arrays import Names, appended, mapped
-from openmofi.knowledge.files.database import connected, part_file, quoted, tables_of
-from openmofi.knowledge.files.relations import Relations
+from openmofi.knowledge import relations
+from openmofi.knowledge.arrays import Names, appended, mapped
+from openmofi.knowledge.database import connected, part_file, quoted, tables_of
+from openmofi.knowledge.relations import Relations
 from openmofi.storage import write_arrow, write_bytes
 from openmofi.storage.tables.blocks import read_table_blocks, table_blocks
 

@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import DTypeLike, NDArray
 
-from openmofi.knowledge.files.arrays import appended, bad_offsets, mapped, outside
-from openmofi.knowledge.files.database import number_of, tables_of
+from openmofi.knowledge.arrays import appended, bad_offsets, mapped, outside
+from openmofi.knowledge.database import number_of, tables_of
 from openmofi.storage import read_arrow, write_arrow
 
 if TYPE_CHECKING:
