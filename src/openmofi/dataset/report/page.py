@@ -252,15 +252,21 @@ def _by_groups(parts: Mapping[Cell, Content], verdicts: Verdicts, cell_of: Seque
         labels, total = sum(content.labels for content in chosen), sum(content.expected for content in chosen)
         return precision_by(verdicts, labels, total / labels if labels else None, [which(cell) for cell in cell_of])
 
+    def of_range(accepted: bool, position: int) -> Precision:
+        return precision(lambda cell: cell[:2] == (accepted, position))
+
+    def of_kind(kind: str) -> Precision:
+        return precision(lambda cell: cell[0] and cell[2] == kind)
+
     def by_range(accepted: bool) -> dict[str, Precision]:
         positions = sorted({cell[1] for cell in parts if cell[0] is accepted})
-        return {range_name(each): precision(lambda cell, each=each: cell[:2] == (accepted, each)) for each in positions}
+        return {range_name(each): of_range(accepted, each) for each in positions}
 
     kinds = sorted({kind for accepted, _, kind in parts if accepted}, key=lambda kind: (kind == OTHER, kind))
     return Corrected(
         precision(lambda cell: cell[0]),
         by_range(True),
-        {kind: precision(lambda cell, kind=kind: cell[0] and cell[2] == kind) for kind in kinds},
+        {kind: of_kind(kind) for kind in kinds},
         by_range(False),
         verdicts.unsure,
         unjudged,
