@@ -106,7 +106,7 @@ def apart(function: str, *arguments: object, module: str = "big_base") -> dict[s
 def build(source: str, out: str, memory: str) -> dict[str, Any]:
     """Build a base; seconds and the peak of memory."""
     from openmofi.knowledge import build_table
-    from openmofi.knowledge.files.database import memory_bytes
+    from openmofi.knowledge.database import memory_bytes
 
     start = time.perf_counter()
     counts = build_table(source, out, memory=memory).counts
@@ -141,7 +141,7 @@ def trie(folder: str) -> dict[str, Any]:
 
 def feed(path: str, reading: float) -> dict[str, Any]:
     """Build tries of the lines of a file; look keys up in them, and in a single trie of all, in turns."""
-    from openmofi.knowledge.files import tries
+    from openmofi.knowledge import arrays as tries
 
     def keys() -> Iterator[str]:
         with open(path, encoding="utf-8") as lines:
@@ -208,11 +208,10 @@ def project(nodes: int, links: int) -> dict[str, Any]:
 
 def widen(small: Path, wide: Path, entities: int) -> None:
     """A copy of a base with more entities, which have no names and no relations: vectors are a hole in a file."""
-    from openmofi.knowledge import layout
-    from openmofi.knowledge.files import relations
-    from openmofi.knowledge.files.arrays import save_array
-    from openmofi.knowledge.files.integrity import with_digests
+    from openmofi.knowledge import layout, relations
+    from openmofi.knowledge.arrays import save_array
     from openmofi.knowledge.identifiers import NUMBERS, ROWS
+    from openmofi.knowledge.layout import with_digests
     from openmofi.schema import ENTITIES
     from openmofi.storage import finish_manifest, read_manifest
     from openmofi.storage.tables.blocks import arrow_blocks

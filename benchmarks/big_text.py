@@ -27,11 +27,11 @@ import harness
 
 def put_together(folder: Path, names: Path, entities: int) -> Path:
     """A base of the names of `gazetteer.py`."""
+    from openmofi.knowledge import arrays as tries
     from openmofi.knowledge import build_table, layout
-    from openmofi.knowledge.files import tries
-    from openmofi.knowledge.files.arrays import save_array
-    from openmofi.knowledge.files.integrity import with_digests
+    from openmofi.knowledge.arrays import save_array
     from openmofi.knowledge.identifiers import NUMBERS
+    from openmofi.knowledge.layout import with_digests
     from openmofi.storage import finish_manifest, read_manifest
 
     build_table(big_base.write_tables(folder / "source", 1000), folder / "small")

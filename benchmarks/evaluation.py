@@ -82,7 +82,7 @@ def child(name: str, path: Path) -> None:
 
 def million(path: Path) -> None:
     """One search in a database of a million: prints seconds and peak memory."""
-    from openmofi.evaluation.metrics.knn import nearest_neighbours
+    from openmofi.evaluation.metrics.ranking import nearest_neighbours
 
     database = np.load(path, mmap_mode="r")
     queries = np.array(database[:: len(database) // QUERIES][:QUERIES])

@@ -99,14 +99,14 @@ def read(dump: str, work: str) -> dict[str, Any]:
 
 def unpack(dump: str, _: str) -> dict[str, Any]:
     """Unpack a dump and find the ends of blocks, and nothing else."""
-    from openmofi.plugins.wikidata.dump import pieces
+    from openmofi.plugins.wikidata.published import pieces
 
     return {"bytes": sum(len(piece.lines) for piece in pieces(dump))}
 
 
 def select(_: str, work: str, memory: str) -> dict[str, Any]:
     """Join what was read into tables."""
-    from openmofi.knowledge.files.database import JOINED, memory_bytes
+    from openmofi.knowledge.database import JOINED, memory_bytes
     from openmofi.plugins.wikidata.select import class_rules, select_tables
 
     folder = Path(work)
@@ -261,7 +261,7 @@ def _median(rows: Sequence[Mapping[str, Any]], name: str) -> float:
 
 
 def _memory(size: str) -> int:
-    from openmofi.knowledge.files.database import memory_bytes
+    from openmofi.knowledge.database import memory_bytes
 
     return memory_bytes(size)
 

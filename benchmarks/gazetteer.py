@@ -98,7 +98,7 @@ class Base:
     @classmethod
     def open(cls, folder: str) -> Base:
         """Map what `build` wrote."""
-        from openmofi.knowledge.files.tries import NAMES_MARISA
+        from openmofi.knowledge.arrays import NAMES_MARISA
         from openmofi.knowledge.layout import LINK_PROBABILITY
 
         path = Path(folder)

@@ -75,7 +75,7 @@ def compress(plain: Path) -> dict[str, Path]:
 
 def bare(dump: Path) -> int:
     """Decompress and split."""
-    from openmofi.plugins.wikidata.dump import pieces
+    from openmofi.plugins.wikidata.published import pieces
 
     return sum(len(piece.lines.split(b"\n")) for piece in pieces(dump))
 
@@ -138,7 +138,7 @@ def joined(folder: Path, memory: str) -> dict[str, float]:
     """The joins over what was read."""
     import pyarrow.parquet as pq
 
-    from openmofi.knowledge.files.database import memory_bytes
+    from openmofi.knowledge.database import memory_bytes
     from openmofi.plugins.wikidata.select import class_rules, select_tables
 
     start = time.perf_counter()

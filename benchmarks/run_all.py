@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from openmofi.dataset.report.card import markdown_text, table_row
+from openmofi.dataset.report.report import markdown_text, table_row
 
 HERE = Path(__file__).parent
 _NOT_BENCHMARKS = {

@@ -15,14 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from openmofi.objectives.protocol import Batch
-from openmofi.plugins.fusion.build import minilm_folder
-from openmofi.plugins.fusion.corpora.examples import NIL, Candidate, Example
-from openmofi.plugins.fusion.fusion_settings import FusionSettings
-from openmofi.plugins.fusion.packing import segment_log_softmax
+from openmofi.plugins.fusion.examples import NIL, Candidate, Example
+from openmofi.plugins.fusion.fusion_settings import FusionSettings, LinkRecipe
+from openmofi.plugins.fusion.model import segment_log_softmax
+from openmofi.plugins.fusion.store import minilm_folder
 from openmofi.plugins.fusion.text import FusionTokens, load_tokenizer
-from openmofi.plugins.fusion.training.data import LinkExamples
-from openmofi.plugins.fusion.training.recipe import LinkRecipe
-from openmofi.plugins.fusion.training.run import MeanLoss, split_examples, train_linker_state
+from openmofi.plugins.fusion.training import MeanLoss, split_examples, train_linker_state
+from openmofi.plugins.fusion.training_data import LinkExamples
 from openmofi.quiet import quiet_transformers
 from openmofi.storage import claimed, file_fingerprint, finish_manifest
 from openmofi.training.distributed import training_process

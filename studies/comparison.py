@@ -31,7 +31,7 @@ from openmofi.encoders import BACKBONE, open_encoder
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation import bootstrap_interval, paired_bootstrap
-from openmofi.evaluation.protocols.ranked import EXCL, INCL
+from openmofi.evaluation.protocols.retrieval import EXCL, INCL
 from openmofi.evaluation.result import GROUP, write_result
 from openmofi.evaluation.run import evaluate
 from openmofi.training.recipe.rules import load_recipe

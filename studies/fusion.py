@@ -24,11 +24,10 @@ from openmofi.cli.command import run_command
 from openmofi.cli.recipes import changes
 from openmofi.engine import Progress
 from openmofi.evaluation import bootstrap_interval, paired_bootstrap
-from openmofi.plugins.fusion.corpora.examples import Example, read_examples, write_examples
-from openmofi.plugins.fusion.corpora.wordnet import SEEN, UNSEEN, wordnet_examples
-from openmofi.plugins.fusion.evaluation.accuracy import disambiguation_scores, prior_answers
-from openmofi.plugins.fusion.training.recipe import LinkRecipe, load_link_recipe
-from openmofi.plugins.fusion.training.run import LINKER, train_linker
+from openmofi.plugins.fusion.disambiguation import judge, prior_answers, scores_of_judged
+from openmofi.plugins.fusion.examples import NIL, SEEN, UNSEEN, Example, read_examples, wordnet_examples, write_examples
+from openmofi.plugins.fusion.fusion_settings import LinkRecipe, load_link_recipe
+from openmofi.plugins.fusion.training import LINKER, train_linker
 from openmofi.storage import file_fingerprint, fingerprint, read_manifest, write_json, write_text
 from openmofi.training.run import deciding_settings
 from studies.command import Json, Out, Set, run_study
@@ -300,6 +299,11 @@ def _right(examples: Sequence[Example], answers: Sequence[str]) -> Floats:
 def _goals(means: Mapping[str, float], differences: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     values = {name: means[name] if name in means else differences[name]["difference"] for name in GOALS}
     return {name: {"goal": goal, "found": values[name], "met": values[name] >= goal} for name, goal in GOALS.items()}
+
+
+def disambiguation_scores(examples: Sequence[Example], answers: Sequence[str]) -> dict[str, Any]:
+    """All metrics of answers, see `scores_of_judged`, and `nil`: mentions that are left out."""
+    return scores_of_judged(judge(examples, answers)) | {"nil": sum(example.gold == NIL for example in examples)}
 
 
 def _split_scores(split: str, tests: Sequence[Example], answers: Mapping[str, Sequence[str]]) -> dict[str, Any]:

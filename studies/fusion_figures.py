@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from openmofi.dataset.report.plots import bars
-from openmofi.plugins.fusion.corpora.wordnet import SEEN, UNSEEN
+from openmofi.plugins.fusion.examples import SEEN, UNSEEN
 from studies.report import Table, interval, number, print_end, signed, study_page, verdict
 
 ROWS: Mapping[str, str] = {

@@ -33,7 +33,7 @@ LOADED = [
     "openmofi.labeling.job",
     "openmofi.plugins.reinforcement.job",
     "openmofi.training.run",
-    "openmofi.plugins.fusion.training.run",
+    "openmofi.plugins.fusion.training",
     "openmofi.plugins.backbones.networks",
     "openmofi.encoders.libraries.huggingface",
     "openmofi.api.evaluation",

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 from markupsafe import Markup
 
-from openmofi.dataset.report.plots import Line, interval_lines
+from openmofi.dataset.report.plots import COLOURS, draw
 from studies.size.values import METRICS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 TITLES: Mapping[str, str] = {"alt_text": "alt-text", "entities": "entities"}
 NAMES: Mapping[str, str] = {"map": "mAP, query excluded", "zero_shot": "zero-shot accuracy"}
@@ -78,6 +82,60 @@ def _lines(dataset: Mapping[str, Any], curves: Sequence[str], along: str, metric
         if (points := dataset.get(curve))
         if metric in points[0][method]
     ]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of `interval_lines`.
+
+    Attributes:
+        name: in the legend.
+        x, y: of its points.
+        intervals: of each y.
+        colour: position in `COLOURS`.
+        dashed: how it is drawn.
+    """
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    intervals: Sequence[Sequence[float]]
+    colour: int = 0
+    dashed: bool = False
+
+
+def interval_lines(
+    lines: Sequence[Line], horizontal: str, vertical: str, *, ticks: Mapping[float, str], logarithmic: bool = False
+) -> Markup:
+    """Lines with their intervals as bands.
+
+    Args:
+        lines: see there.
+        horizontal, vertical: titles of the axes; the vertical one also salts the identifiers of the SVG.
+        ticks: x → its name.
+        logarithmic: the horizontal axis.
+    """
+
+    def paint(axes: Axes) -> None:
+        for line in lines:
+            colour, lows, highs = COLOURS[line.colour % len(COLOURS)], *zip(*line.intervals, strict=True)
+            axes.plot(
+                line.x,
+                line.y,
+                color=colour,
+                linewidth=2,
+                marker="o",
+                markersize=5,
+                label=line.name,
+                linestyle=(0, (4, 3)) if line.dashed else "-",
+            )
+            axes.fill_between(line.x, lows, highs, color=colour, alpha=0.07 if line.dashed else 0.13, linewidth=0)
+        axes.set(xlabel=horizontal, ylabel=vertical, xscale="log" if logarithmic else "linear")
+        axes.minorticks_off()
+        axes.set_xticks(list(ticks), list(ticks.values()))
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=9)
+
+    return draw(f"interval-lines-{horizontal}-{vertical}", paint, (6.4, 4.4))
 
 
 def _number(value: float | None) -> str:

@@ -21,8 +21,9 @@ import pyarrow.compute as pc
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.metrics.zero_shot import entity_embeddings, evaluate_zero_shot
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.protocols.labels import true_entities
-from openmofi.evaluation.protocols.ranked import EXCL, SCORE, RetrievalSettings, measure_ranking
+from openmofi.evaluation.protocols.labels import entities_of
+from openmofi.evaluation.protocols.retrieval import EXCL, SCORE, RetrievalSettings, measure_ranking
+from openmofi.features.images import EmbeddedImages
 from openmofi.schema import ENTITIES, TRUTH
 from openmofi.storage import expand_shards, read_manifest, read_parquet
 
@@ -30,6 +31,23 @@ FROZEN = "0ba5770cf167b782"
 """`data.fingerprint` of the world that `openmofi sample world` writes with its default settings."""
 
 ZERO_SHOT = "zero_shot"
+
+
+def true_entities(truth: str | Path, images: EmbeddedImages) -> list[str]:
+    """The entity that each image shows; see `entities_of`.
+
+    Raises:
+        OpenMofiError: the file cannot be read, or does not know one of the images.
+    """
+    entity_of = entities_of(truth, images.shards)
+    ids = list(zip(images.shards, images.keys, strict=True))
+    absent = next((image for image in ids if image not in entity_of), None)
+    if absent:
+        raise OpenMofiError(
+            f"{truth} does not know the image {absent[1]!r} of the shard {absent[0]!r}.",
+            "Give the truth of these images.",
+        )
+    return [entity_of[image] for image in ids]
 
 
 def measure(subject: Subject) -> Measured:

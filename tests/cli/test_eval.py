@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation import mteb
+from openmofi.plugins.benchmarks import mteb
 from terminal import in_process, sentence
 
 

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from openmofi.cli.main import app
 from openmofi.config.recipes import recipe_dict, recipe_names
 from openmofi.errors import OpenMofiError
-from openmofi.plugins.fusion.corpora.examples import NIL, read_examples, write_examples
-from openmofi.plugins.fusion.training.recipe import LINK_RECIPES, load_link_recipe
+from openmofi.plugins.fusion.examples import NIL, read_examples, write_examples
+from openmofi.plugins.fusion.fusion_settings import LINK_RECIPES, load_link_recipe
 from terminal import in_process, sentence
 
 NOUNS = """  1 This line stands for the licence.

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmofi.dataset.duplicates import bit_count, near_duplicates, text_salt
+from openmofi.dataset.filters import bit_count, near_duplicates, text_salt
 
 
 def oracle(image, entity, phash, salt, bits):

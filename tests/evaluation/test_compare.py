@@ -15,10 +15,9 @@ from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation import bootstrap_interval, paired_bootstrap
 from openmofi.evaluation.compare import as_csv, compare_results, figure, markdown, table_rows
-from openmofi.evaluation.failures import write_failures
 from openmofi.evaluation.protocol import Answer, Failure
 from openmofi.evaluation.result import items_table, read_items, read_result, write_result
-from openmofi.evaluation.run import Evaluated, evaluate
+from openmofi.evaluation.run import Evaluated, evaluate, write_failures
 
 
 class Squinting(Eye):

@@ -13,8 +13,7 @@ from PIL import Image
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation import class_embeddings, evaluate_retrieval, evaluate_zero_shot
-from openmofi.evaluation.data.class_names import imagenet_names, packaged_templates, templates_named
-from openmofi.evaluation.protocols.labels import true_entities
+from openmofi.evaluation.class_names import imagenet_names, packaged_templates, templates_named
 from openmofi.evaluation.protocols.zeroshot import labelled_images
 from openmofi.evaluation.run import evaluate, protocol_named, protocols
 from openmofi.features.images import embed_images
@@ -22,6 +21,7 @@ from openmofi.pairs import Record, write_tar
 from openmofi.schema import ENTITIES, TRUTH
 from openmofi.storage import claim_folder, expand_shards, finish_manifest, write_table
 from studies.world import sample_retrieval
+from studies.world.sample_retrieval import true_entities
 
 
 def run(protocol, data, tmp_path, encoder=None, **options):

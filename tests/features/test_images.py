@@ -9,11 +9,11 @@ from openmofi.encoders import Preprocessing
 from openmofi.encoders.arrays import normalised
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.protocols.labels import true_entities
 from openmofi.features.images import embed_images, image_features_of
 from openmofi.pairs import Record, write_tar
 from openmofi.schema import TRUTH
 from openmofi.storage import expand_shards, write_table
+from studies.world.sample_retrieval import true_entities
 
 
 class Means:

@@ -200,8 +200,7 @@ def _make_spacy(_: Workbench, folder: Path) -> None:
 def _make_fusion(_: Workbench, folder: Path) -> None:
     from fusion_world import tiny
 
-    from openmofi.plugins.fusion.build import build_fusion
-    from openmofi.plugins.fusion.store import save_fusion
+    from openmofi.plugins.fusion.store import build_fusion, save_fusion
 
     save_fusion(folder, build_fusion(tiny(folder.with_name("words"))))
 

@@ -1,11 +1,13 @@
 """Small sources of a knowledge base, written for tests."""
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
 
+from openmofi.knowledge import layout
 from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
-from openmofi.storage import write_table
+from openmofi.storage import read_manifest, write_table
 
 ENTITY_IDS = ("bird", "machine", "stork", "wader", "steel", "tool", "alone")
 DEFAULT_NAMES = (
@@ -23,6 +25,17 @@ DEFAULT_RELATIONS = (
     ("machine", "hypernym", "tool"),
     ("steel", "part", "machine"),
 )
+
+
+def resealed(folder: Path) -> Path:
+    """A base whose files were changed, with the sizes and digests of what it now holds, as a stranger would give it."""
+    path, manifest = folder / "manifest.json", read_manifest(folder, layout.KIND)
+    counts = {name: value for name, value in manifest.counts.items() if name != layout.DIGESTS}
+    counts["files"] = {name: (folder / name).stat().st_size for name in counts["files"]}
+    path.write_text(
+        json.dumps(json.loads(path.read_text()) | {"counts": layout.with_digests(folder, manifest, counts)})
+    )
+    return folder
 
 
 def write_source(

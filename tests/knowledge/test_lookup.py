@@ -5,8 +5,8 @@ import pytest
 from kb_tables import ENTITY_IDS, write_source
 
 from openmofi.errors import OpenMofiError, UnknownEntityError
-from openmofi.knowledge import KnowledgeBase, build_table, look_up
-from openmofi.knowledge import lookup as looking
+from openmofi.knowledge import KnowledgeBase, build_table
+from openmofi.knowledge import candidates as looking
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_an_unknown_identifier_is_a_key_error_that_says_what_is_near(kb, unknown
 
 def test_lookup_is_what_look_up_gives(kb):
     for name in ("Cranes", "hot", "crame", "!?"):
-        assert kb.lookup(name) == look_up(kb.path, name)
+        assert kb.lookup(name) == KnowledgeBase.open(kb.path).lookup(name)
     assert [row["id"] for row in kb.lookup("crane", limit=1)["candidates"]] == ["bird"]
 
 

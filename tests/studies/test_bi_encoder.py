@@ -4,9 +4,9 @@ import pytest
 import torch
 from fusion_world import make_examples
 
-from openmofi.plugins.fusion.corpora.examples import NIL, Candidate, Example, write_examples
-from openmofi.plugins.fusion.packing import segment_log_softmax
-from openmofi.plugins.fusion.training.recipe import LinkData, LinkRecipe, LinkStopping
+from openmofi.plugins.fusion.examples import NIL, Candidate, Example, write_examples
+from openmofi.plugins.fusion.fusion_settings import LinkData, LinkRecipe, LinkStopping
+from openmofi.plugins.fusion.model import segment_log_softmax
 from openmofi.training.log import Unwatched
 from openmofi.training.recipe import OptimizerSettings, RunSettings
 from studies.bi_encoder import BiEncoder, bi_encoder_answers, candidate_text, mention_text, tune_bi_encoder

@@ -8,7 +8,7 @@ import pytest
 from fusion_world import TINY, make_examples, write_tokenizer
 
 from openmofi.engine import Quiet
-from openmofi.plugins.fusion.corpora.examples import write_examples
+from openmofi.plugins.fusion.examples import write_examples
 from studies.fusion import (
     ABLATIONS,
     BI_ENCODER,

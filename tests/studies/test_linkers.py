@@ -8,8 +8,7 @@ from fusion_world import tiny
 
 from openmofi.engine import Quiet
 from openmofi.errors import UsageError
-from openmofi.plugins.fusion.build import build_fusion
-from openmofi.plugins.fusion.store import save_fusion
+from openmofi.plugins.fusion.store import build_fusion, save_fusion
 from studies.linkers import compare_linkers
 from studies.world.world_settings import world_settings
 

@@ -18,11 +18,11 @@ from openmofi.dataset.tables import Folder
 from openmofi.encoders import open_encoder
 from openmofi.engine.protocol import Quiet
 from openmofi.errors import UsageError
-from openmofi.evaluation.metrics.knn import nearest_neighbours
+from openmofi.evaluation.metrics.ranking import nearest_neighbours
 from openmofi.evaluation.metrics.retrieval import evaluate_retrieval
 from openmofi.evaluation.metrics.zero_shot import class_embeddings, evaluate_zero_shot
 from openmofi.pairs import read_pairs
-from openmofi.plugins.fusion.training.recipe import load_link_recipe
+from openmofi.plugins.fusion.fusion_settings import load_link_recipe
 from openmofi.storage import Shard, read_manifest
 from openmofi.training.data import open_data
 from openmofi.training.data.rows import hold_out

@@ -53,8 +53,7 @@ def evaluate(
         UsageError: no such protocol or setting, or an encoder or linker that it cannot judge.
         OpenMofiError: data that are not in the protocol's layout.
     """
-    from openmofi.evaluation.failures import write
-    from openmofi.evaluation.run import check_judged, evaluate, protocol_named
+    from openmofi.evaluation.run import check_judged, evaluate, protocol_named, write
     from openmofi.storage import make_folder
     from openmofi.storage.copies import cache_folder
 

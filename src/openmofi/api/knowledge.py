@@ -1,19 +1,15 @@
-"""`openmofi.build_kb` and `openmofi.sample_kb`."""
+"""`openmofi.build_kb`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Unpack
 
-from openmofi.api.given import Folder, kb_of, place_of, public
+from openmofi.api.given import Folder, public
 from openmofi.config import changed
-from openmofi.errors import UsageError
 from openmofi.knowledge.build_settings import BuildSettings
 
 if TYPE_CHECKING:
     from openmofi.api.changes import BuildKbChanges
-    from openmofi.dataset.objects import Labels
     from openmofi.knowledge import KnowledgeBase
 
 
@@ -45,39 +41,4 @@ def build_kb(
 
     build = build_wordnet if builder == "wordnet" else build_table
     build(source, out, changed(settings or BuildSettings(), changes), memory=memory, restart=restart)
-    return KnowledgeBase.open(out)
-
-
-@public()
-def sample_kb(
-    kb: KnowledgeBase | Folder,
-    out: Folder,
-    *,
-    types: Sequence[str] = (),
-    entities: Folder | Sequence[str] | None = None,
-    labels: Labels | Folder | None = None,
-    most: int | None = None,
-    restart: bool = False,
-) -> KnowledgeBase:
-    """Write a slice of a knowledge base: some entities, and their names, priors and vectors as they are.
-
-    Args:
-        out: folder of the slice.
-        types: entities that have one of these types.
-        entities: entities that a file names: an id a line, or a Parquet column. In Python also identifiers.
-        labels: entities that were judged in this folder of labels, accepted or not.
-        most: keep so many, the most popular.
-
-    Raises:
-        UsageError: an unknown type, or none or several ways to choose.
-        OpenMofiError: nothing is left, or `out` holds something else.
-    """
-    from openmofi.dataset.objects import Labels
-    from openmofi.knowledge import KnowledgeBase, read_ids, sample_entities
-
-    if bool(types) + (entities is not None) + (labels is not None) != 1:
-        raise UsageError("A slice is of types, of entities or of labels.", "Give one of the three.")
-    ids = read_ids(entities) if isinstance(entities, str | Path) else entities
-    ids = Labels.open(place_of(labels)).entities() if labels is not None else ids
-    sample_entities(kb_of(kb), out, types=types, ids=ids, most=most, restart=restart)
     return KnowledgeBase.open(out)

@@ -138,12 +138,15 @@ class Commands(_InGroups, typer.core.TyperGroup):
 
     path = ""
     """The words that call the group, each with a dot behind it."""
+    order: tuple[str, ...] = ()
+    """The commands that are listed first."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return the names of the commands, those that packages add last."""
+        """Return the names of the commands, those that packages add last unless `order` names them."""
         names = super().list_commands(ctx)
         added = [name.removeprefix(self.path) for name in extension_names("commands") if name.startswith(self.path)]
-        return [*names, *(name for name in added if name not in names and "." not in name)]
+        names = [*names, *(name for name in added if name not in names and "." not in name)]
+        return [*(name for name in self.order if name in names), *(name for name in names if name not in self.order)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command by its name; `None` where there is none."""

@@ -8,10 +8,15 @@ from typing import Annotated
 import typer
 
 from openmofi.api import datasets as api
-from openmofi.cli.command import command, group, output_path, print_json
-from openmofi.cli.options import LICENCE, MANY, Call, Json, made_of
+from openmofi.cli.command import Commands, command, group, output_path, print_json
+from openmofi.cli.options import MANY, Call, Json, made_of
 
-app = group("dataset", "Turn labels into a dataset, report on it, audit it.")
+
+class _Dataset(Commands):
+    order = ("build", "export", "audit")
+
+
+app = group("dataset", "Turn labels into a dataset, report on it, audit it.", _Dataset)
 
 
 @command(app)
@@ -29,20 +34,6 @@ def build(call: Call, out: Path, as_json: Json = False) -> None:
     print_counts("pairs", statistics.funnel)
     print_counts("labelled images", statistics.outcomes)
     typer.echo(f"{statistics.images:,} images, {statistics.entities:,} entities, {statistics.labels:,} labels: {out}")
-
-
-@command(app)
-@made_of(api.export_dataset, licence=LICENCE)
-def export(call: Call, out: Path, push: str, as_json: Json = False) -> None:
-    """Write a dataset in a format that other tools open, with a card and Croissant metadata; goes on if stopped."""
-    counts = call()
-    if as_json:
-        print_json(counts)
-        return
-    typer.echo(
-        f"{counts['images']:,} images, {counts['labels']:,} labels of {counts['classes']:,} classes: {out}"
-        + (f"; pushed to {push}" if push else "")
-    )
 
 
 @command(app)

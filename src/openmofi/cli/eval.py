@@ -17,10 +17,12 @@ from openmofi.errors import UsageError
 class _Protocols(Commands):
     """Each protocol is a command; they share one function, which finds its own name in the context."""
 
+    order = ("PROTOCOL", "mteb")
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Any name but `compare`, `sources` and `mteb` is a protocol's."""
+        """Any name that is not a command's is a protocol's."""
         name, *rest = args
-        if name in self.commands or name.startswith("-"):
+        if name in self.list_commands(ctx) or name.startswith("-"):
             return super().resolve_command(ctx, args)
         from openmofi.evaluation.run import check_protocol
 
@@ -94,36 +96,6 @@ def run(
 
 
 @command(app)
-def mteb(
-    tasks: Annotated[list[str], typer.Argument(metavar="TASKS...", help="Tasks or benchmarks of mteb: 'MIEB(lite)'.")],
-    encoder: Annotated[str, typer.Option("--encoder", metavar="SPEC", help="As openmofi encoder info.")],
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", parser=output_path, metavar="DIR", help="Write a JSON of each result there."),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images or texts of a forward pass.")] = 32,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")] = "auto",
-    precision: Annotated[str, typer.Option(help="Of the encoder's towers: fp32, bf16 or fp16.")] = "fp32",
-    as_json: Json = False,
-) -> None:
-    """Run image tasks of mteb (openmofi[mteb]), which downloads their data itself; compare reads the results."""
-    from openmofi.encoders import open_encoder
-    from openmofi.evaluation.mteb import run_tasks
-
-    results = run_tasks(
-        open_encoder(encoder, device=device, precision=precision), tasks, out=out, batch_size=batch_size
-    )
-    if as_json:
-        print_json([result.as_dict() for result in results])
-        return
-    for result in results:
-        typer.echo(
-            f"{result.metrics[result.headline]:.4f}  {result.headline} "
-            f"({result.data['split']}, {result.data['subset']})"
-        )
-
-
-@command(app)
 def sources(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="A dataset; all are listed without.")] = None,
     check: Annotated[
@@ -147,7 +119,7 @@ def sources(
     elif name is not None:
         value = _source(source_named(name))
         lines = [
-            f"{key + ':':<11} {', '.join(entry) if isinstance(entry, tuple) else entry}"
+            f"{key + ':':<11} {', '.join(entry) if isinstance(entry, list) else entry}"
             for key, entry in value.items()
             if entry
         ]
@@ -167,7 +139,7 @@ def sources(
 
 def _source(source: Any) -> dict[str, Any]:
     return {name: getattr(source, name) for name in ("protocols", "home", "licence", "layout", "counts")} | {
-        "archives": tuple(f"{file} (MD5 {digest})" for file, digest in source.archives.items())
+        "archives": [f"{file} (MD5 {digest})" for file, digest in source.archives.items()]
     }
 
 

@@ -1,32 +1,23 @@
-"""`openmofi kb`: build a knowledge base, look into it, compare, slice and export it."""
+"""`openmofi kb`: build a knowledge base and look into it; packages add commands."""
 
 from __future__ import annotations
 
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from openmofi.api import knowledge as api
 from openmofi.cli import kb_build
-from openmofi.cli.command import (
-    Restart,
-    command,
-    group,
-    input_path,
-    input_place,
-    output_path,
-    print_checked,
-    print_json,
-)
-from openmofi.cli.options import Call, Json, made_of
+from openmofi.cli.command import Commands, command, group, input_place, print_checked, print_json
+from openmofi.cli.options import Json
 from openmofi.cli.tables import print_manifest_facts
 
-if TYPE_CHECKING:
-    from openmofi.knowledge import Differences
 
-app = group("kb", "Build knowledge bases, look into them, compare, slice and export them.")
+class _Kb(Commands):
+    order = ("info", "verify", "lookup", "diff", "sample", "export", "union", "build")
+
+
+app = group("kb", "Build knowledge bases, look into them, compare, slice and export them.", _Kb)
 
 _TYPES = 10
 KB = Annotated[
@@ -43,7 +34,7 @@ def info(kb: KB, as_json: Json = False) -> None:
     them, sizes of files, sources of priors.
     """
     from openmofi.knowledge import KnowledgeBase
-    from openmofi.knowledge.lookup import type_counts
+    from openmofi.knowledge.candidates import type_counts
     from openmofi.progress import shown_progress
 
     with shown_progress(not as_json) as progress:
@@ -91,11 +82,11 @@ def lookup(
     as_json: Json = False,
 ) -> None:
     """Show what a name may mean, commonest first; exits with 1 where it is unknown."""
-    from openmofi.knowledge import look_up
+    from openmofi.knowledge import KnowledgeBase
     from openmofi.progress import shown_progress
 
     with shown_progress(not as_json) as progress:
-        meanings = look_up(kb, name, limit, language or (), progress=progress)
+        meanings = KnowledgeBase.open(kb, progress=progress).lookup(name, limit, language or ())
     if as_json:
         print_json(meanings)
     elif meanings["candidates"]:
@@ -123,112 +114,3 @@ def lookup(
         typer.echo(f"The knowledge base does not know {name!r} (key {meanings['key']!r}).{nearest}")
     if not meanings["candidates"]:
         raise typer.Exit(1)
-
-
-@command(app)
-def diff(
-    old: Annotated[str, typer.Argument(parser=input_place, help="Folder of the older base.", metavar="OLD")],
-    new: Annotated[str, typer.Argument(parser=input_place, help="Folder of the newer base.", metavar="NEW")],
-    labels: Annotated[
-        str | None,
-        typer.Option(parser=input_place, help="Of entities that were judged in this folder of labels alone."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", parser=output_path, help="A .parquet file that gets all changes.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Show what changed between two builds: entities added, removed, merged, renamed, described anew."""
-    import openmofi
-
-    ids = None
-    if labels is not None:
-        from openmofi.dataset.objects import Labels
-
-        ids = Labels.open(labels).entities()
-    print_differences(openmofi.diff_kb(old, new, ids=ids, out=out), as_json)
-
-
-def print_differences(differences: Differences, as_json: bool) -> None:
-    """Print counts, and the first changes of each kind."""
-    if as_json:
-        print_json(differences.plain())
-        return
-    from openmofi.cli.tables import print_counts, print_table
-
-    print_counts("entities", {"unchanged": differences.unchanged, **differences.counts})
-    rows = [row for kind, count in differences.counts.items() if count for row in differences.first(kind)]
-    if rows:
-        print_table(
-            ("change", "id", "name", "before", "after"),
-            [tuple(value or "" for value in row.values()) for row in rows],
-            numbers=(),
-            title="the most popular of each",
-        )
-
-
-@command(app)
-@made_of(
-    api.sample_kb,
-    types=Annotated[str, typer.Option(metavar="TYPE[,…]")],
-    entities=Annotated[Path | None, typer.Option(parser=input_path, metavar="FILE")],
-    most=Annotated[int | None, typer.Option("--max", min=1)],
-)
-def sample(call: Call, types: str, as_json: Json = False) -> None:
-    """Write a slice of a knowledge base: some entities, and their names, priors and vectors as they are."""
-    manifest = call(types=[name.strip() for name in types.split(",") if name.strip()]).manifest
-    print_manifest_facts({**manifest.counts, "fingerprint": manifest.fingerprint, "inputs": manifest.inputs}, as_json)
-
-
-@command(app)
-def export(
-    kb: KB,
-    out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the tables.")],
-    restart: Restart = False,
-    as_json: Json = False,
-) -> None:
-    """Write a knowledge base as the Parquet tables that 'kb build table' takes."""
-    import openmofi
-
-    counts = openmofi.export_kb(kb, out, restart=restart).counts
-    print_manifest_facts(counts, as_json)
-    if not as_json:
-        most = max(counts["most_candidates"], 30)
-        typer.echo(f"\nTo build it again: openmofi kb build table {out} --candidates {most} -o KB")
-
-
-@command(app)
-def union(
-    bases: Annotated[
-        list[Path],
-        typer.Argument(parser=input_path, metavar="KB...", help="Folders of knowledge bases, or of the tables of one."),
-    ],
-    out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the union.")],
-    same_as: Annotated[
-        Path | None,
-        typer.Option(
-            parser=input_path, help="A table with the columns id, same_as: what one base calls same_as is id."
-        ),
-    ] = None,
-    weights: Annotated[str, typer.Option(help="Of each base's counts, such as 2,1.", metavar="W,…")] = "",
-    candidates: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Most entities a name keeps.  [default: 30, or as many as a base has]", show_default=False
-        ),
-    ] = None,
-    restart: Restart = False,
-    as_json: Json = False,
-) -> None:
-    """Build one knowledge base of several, in whatever order; its tables stay in OUT.tables."""
-    import openmofi
-    from openmofi.errors import UsageError
-
-    try:
-        numbers = [float(weight) for weight in weights.split(",")] if weights else None
-    except ValueError as error:
-        raise UsageError(f"--weights is {weights!r}, which is no list of numbers.", "Write it as 2,1.") from error
-    manifest = openmofi.union_kb(
-        bases, out, weights=numbers, same_as=same_as, candidates=candidates, restart=restart
-    ).manifest
-    print_manifest_facts({**manifest.counts, "fingerprint": manifest.fingerprint}, as_json)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,15 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from openmofi.arrays import Codes
-from openmofi.dataset.collect import Collected, collect
+from openmofi.dataset.collect import Collected, Statistics, collect, read_statistics, summarise
 from openmofi.dataset.dataset_settings import DatasetSettings
-from openmofi.dataset.exclusion.exclude import Excluded, exclude
-from openmofi.dataset.exclusion.sets import EvaluationSet, Exclusion, find_set
+from openmofi.dataset.evaluation_sets import Exclusion, find_set
+from openmofi.dataset.exclude import Excluded, exclude
 from openmofi.dataset.filters import Kept, keep
 from openmofi.dataset.origin import SEEN, Origin
-from openmofi.dataset.report.card import write_card
-from openmofi.dataset.report.report import write_report
-from openmofi.dataset.statistics import Statistics, read_statistics, summarise
+from openmofi.dataset.report.report import write_card, write_report
 from openmofi.dataset.tables import Folder, commonest, count_types, describe
 from openmofi.encoders import Encoder, EncoderLike, as_encoder, open_encoder
 from openmofi.errors import OpenMofiError
@@ -92,20 +89,12 @@ def build_dataset(
         if manifest.finished:
             return read_statistics(out)
         collected = collect(source, kb)
-        excluded = _excluded(source, collected, sets, exclusion, encoder) if exclusion else None
+        excluded = None
+        if exclusion:
+            compared = exclusion.settings.embedding and any(each.sources for each in sets)
+            opened = _encoder(source, encoder) if compared else None
+            excluded = exclude(source, collected, sets, exclusion.settings, opened)
         return _build(source, out, settings, manifest, collected, excluded, kb, report=report)
-
-
-def _excluded(
-    source: Folder,
-    collected: Collected,
-    sets: Sequence[EvaluationSet],
-    exclusion: Exclusion,
-    encoder: EncoderLike | None,
-) -> Excluded:
-    if exclusion.settings.embedding and any(each.sources for each in sets):
-        return exclude(source, collected, sets, exclusion.settings, _encoder(source, encoder))
-    return exclude(source, collected, sets, exclusion.settings, None)
 
 
 def _encoder(source: Folder, given: EncoderLike | None) -> Encoder:

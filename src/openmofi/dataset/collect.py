@@ -1,20 +1,23 @@
-"""First pass over the labels: what is accepted, and the counts of everything else."""
+"""First pass over the labels: what is accepted, the counts of everything else, and the statistics made of both."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from openmofi.arrays import Ints
-from openmofi.dataset.duplicates import text_salt
-from openmofi.dataset.filters import LabelArrays
+from openmofi.dataset.filters import Kept, LabelArrays, Outcome, text_salt
 from openmofi.dataset.tables import Codebook, Folder, Judged, Surfaces, best_of_pairs, mention_column
+from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import LabelStatus
+from openmofi.storage import read_json
 
 _USABLE = tuple(str(status) for status in LabelStatus)
 
@@ -115,3 +118,114 @@ def collect(folder: Folder, kb: KnowledgeBase | None) -> Collected:
     image, code, probability, phash, salt, rows = (np.concatenate(column) for column in zip(*parts, strict=True))
     labels = LabelArrays(image, code, probability, phash, salt, len(book))
     return Collected(labels, np.array(starts), rows, book.values, counts, surfaces)
+
+
+STAGES = ("pairs", "usable", "with mentions", "linked", "labelled", "dataset")
+_CURVE_POINTS = 200
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Counts of a dataset.
+
+    Attributes:
+        rows: rows of the labels. `statuses` sums to it; `outcomes` sums to `statuses["labelled"]`.
+        images, entities, labels: of the dataset; a label is an (image, entity).
+        statuses: status of the label table → rows.
+        reasons: why judged entities were accepted or not → judged entities.
+        outcomes: what became of the labelled images: `kept`, `near_duplicate`, `beyond_cap`, `below_minimum`,
+            `in_evaluation_set`.
+        funnel: stage → pairs that reached it, from `pairs` to `dataset`.
+        entities_per_image: number of labels → images with so many.
+        images_per_entity: `min`, `median`, `mean`, `max`.
+        long_tail: [rank, images] at up to 200 ranks, log-spaced; rank 1 has most images.
+        types: type → {entities, labels}; empty without a knowledge base.
+        rounds: rounds of the filters until nothing changed.
+        excluded: evaluation set → what was found of it (`exclude.ExcludedSet`).
+    """
+
+    rows: int
+    images: int
+    entities: int
+    labels: int
+    statuses: dict[str, int]
+    reasons: dict[str, int]
+    outcomes: dict[str, int]
+    funnel: dict[str, int]
+    entities_per_image: dict[str, int]
+    images_per_entity: dict[str, float]
+    long_tail: list[list[int]]
+    types: dict[str, dict[str, int]]
+    rounds: int
+    excluded: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def in_order(self) -> Statistics:
+        """The same in the order meant for people; JSON is sorted by name."""
+        return replace(
+            self,
+            funnel={stage: self.funnel[stage] for stage in STAGES},
+            entities_per_image=dict(sorted(self.entities_per_image.items(), key=lambda entry: int(entry[0]))),
+            types=dict(sorted(self.types.items(), key=lambda entry: (-entry[1]["entities"], entry[0]))),
+            images_per_entity={name: self.images_per_entity[name] for name in ("min", "median", "mean", "max")},
+            outcomes={outcome.name.lower(): self.outcomes.get(outcome.name.lower(), 0) for outcome in Outcome},
+        )
+
+
+def summarise(
+    counts: Counts,
+    labels: LabelArrays,
+    kept: Kept,
+    per_entity: np.ndarray,
+    types: dict[str, dict[str, int]],
+    excluded: dict[str, dict[str, Any]] | None = None,
+) -> Statistics:
+    """Statistics from the first pass and the filters; `per_entity` are the classes' image counts, descending."""
+    per_image = np.bincount(labels.image[kept.label], minlength=labels.images)
+    sizes, how_many = np.unique(per_image[per_image > 0], return_counts=True)
+    outcomes = {outcome.name.lower(): int((kept.outcome == outcome).sum()) for outcome in Outcome}
+    return Statistics(
+        rows=counts.rows,
+        images=outcomes["kept"],
+        entities=len(per_entity),
+        labels=int(kept.label.sum()),
+        statuses=dict(sorted(counts.statuses.items())),
+        reasons=dict(sorted(counts.reasons.items())),
+        outcomes=outcomes,
+        funnel=dict(
+            zip(
+                STAGES,
+                (counts.rows, counts.usable, counts.mentioned, counts.linked, labels.images, outcomes["kept"]),
+                strict=True,
+            )
+        ),
+        entities_per_image={str(size): int(count) for size, count in zip(sizes, how_many, strict=True)},
+        images_per_entity={
+            "min": float(per_entity.min()),
+            "median": float(np.median(per_entity)),
+            "mean": round(float(per_entity.mean()), 3),
+            "max": float(per_entity.max()),
+        },
+        long_tail=_long_tail(per_entity),
+        types=types,
+        rounds=kept.rounds,
+        excluded=excluded or {},
+    )
+
+
+def read_statistics(dataset: str | Path) -> Statistics:
+    """Read `statistics.json` of a dataset.
+
+    Raises:
+        OpenMofiError: it is missing or damaged.
+    """
+    path, hint = f"{dataset}/statistics.json", "Build the dataset again."
+    statistics = read_json(path, Statistics, hint)
+    try:
+        return statistics.in_order()
+    except (KeyError, ValueError) as error:
+        raise OpenMofiError(f"{path} cannot be read: it lacks {error}.", hint) from error
+
+
+def _long_tail(descending: np.ndarray) -> list[list[int]]:
+    ranks = np.unique(np.geomspace(1, len(descending), _CURVE_POINTS).round().astype(int))
+    return [[int(rank), int(descending[rank - 1])] for rank in ranks]

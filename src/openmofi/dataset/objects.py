@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from openmofi.dataset.statistics import Statistics, read_statistics
+from openmofi.dataset.collect import Statistics, read_statistics
 from openmofi.dataset.tables import Folder, as_array
 from openmofi.errors import MissingExtraError
 from openmofi.storage.addresses import is_remote
@@ -18,7 +18,7 @@ from openmofi.storage.addresses import is_remote
 if TYPE_CHECKING:
     import pandas
 
-    from openmofi.dataset.report.corrected import Corrected
+    from openmofi.dataset.report.page import Corrected
     from openmofi.dataset.report.sample import Sample
     from openmofi.knowledge import KnowledgeBase
     from openmofi.review.verdicts import Verdicts
@@ -142,7 +142,7 @@ class Labels(_Tables):
         Raises:
             OpenMofiError: the file is damaged or of other labels.
         """
-        from openmofi.dataset.report.corrected import correct
+        from openmofi.dataset.report.page import correct
         from openmofi.review.verdicts import Verdicts, read_verdicts
 
         read = verdicts if isinstance(verdicts, Verdicts) else read_verdicts(verdicts)

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from openmofi.dataset.statistics import read_statistics
+from openmofi.dataset.collect import read_statistics
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import MAX_PIXELS, ImageRefused, decode

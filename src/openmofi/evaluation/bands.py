@@ -152,7 +152,7 @@ def with_bands(measured: Measured, counts: ClassCounts) -> Measured:
                 "images": {
                     band: [min(known), max(known)]
                     for band in BANDS
-                    if (known := _images_in(band, groups, bands, images))
+                    if (known := [images[name] or 0 for name in dict.fromkeys(np.array(groups)[bands == band])])
                 },
             }
         },
@@ -168,7 +168,3 @@ def _bands(groups: Sequence[str], images: dict[str, int | None]) -> Names:
     known = np.array([images[name] for name in names.tolist()], np.int64)
     bands[seen] = np.array(BANDS, object)[thirds_of(labels, known)]
     return bands
-
-
-def _images_in(band: str, groups: Sequence[str], bands: Names, images: dict[str, int | None]) -> list[int]:
-    return [images[name] or 0 for name in {name for name, own in zip(groups, bands, strict=True) if own == band}]

@@ -20,8 +20,8 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from openmofi.bootstrap import bootstrap_interval, paired_bootstrap
-from openmofi.dataset.report.card import markdown_text, table_row
 from openmofi.dataset.report.plots import grouped_bars
+from openmofi.dataset.report.report import markdown_text, table_row
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.result import GROUP, ITEM, PART, Result, read_items, read_result
 

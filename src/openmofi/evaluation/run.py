@@ -1,4 +1,4 @@
-"""Which protocols exist, and how one is run. A protocol's module is imported when it runs."""
+"""Which protocols exist, how one is run, and the page of its worst queries. A protocol's module is imported to run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import import_module
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pyarrow as pa
 
 from openmofi.config import Settings, did_you_mean, settings_from
@@ -18,38 +20,32 @@ from openmofi.encoders.devices import device_named
 from openmofi.engine import Progress
 from openmofi.errors import UsageError
 from openmofi.evaluation.bands import ClassCounts, require_classes, with_bands
-from openmofi.evaluation.features import Features
-from openmofi.evaluation.protocol import ENCODER, LINKER, NEITHER, EvaluationProtocol, Failure, Measured, Subject
-from openmofi.evaluation.result import Result
+from openmofi.evaluation.protocol import (
+    ENCODER,
+    LINKER,
+    NEITHER,
+    EvaluationProtocol,
+    Failure,
+    Features,
+    Measured,
+    Subject,
+)
+from openmofi.evaluation.result import Result, write_result
 from openmofi.extensions import extension, extension_names
-from openmofi.storage import package_versions
+from openmofi.storage import package_versions, write_text, written_together
+from openmofi.version import __version__
 
 _PROTOCOLS: Mapping[str, tuple[str, str]] = {
-    "gpr1200": (
-        "openmofi.evaluation.protocols.gpr1200",
-        "general-purpose retrieval: 1,200 classes of 10 images in six domains; mAP",
-    ),
-    "retrieval": (
-        "openmofi.evaluation.protocols.class_retrieval",
-        "retrieval over any folder of class folders; mAP and recall",
-    ),
-    "knn": ("openmofi.evaluation.protocols.knn", "weighted nearest neighbours as for DINOv2; top-1 accuracy"),
-    "linear": (
-        "openmofi.evaluation.protocols.linear",
-        "logistic regression on frozen features, full or few-shot; accuracy",
-    ),
-    "zeroshot": (
-        "openmofi.evaluation.protocols.zeroshot",
-        "classification by class names; folders, tar shards or a table; accuracy",
-    ),
-    "entity": (
-        "openmofi.evaluation.protocols.entity",
-        "which entity an image shows, by labelled images and by texts; top-1 and top-5",
-    ),
-    "labels": (
-        "openmofi.evaluation.protocols.labels",
-        "labels where the truth is known; precision and recall; needs no encoder",
-    ),
+    name: (f"openmofi.evaluation.protocols.{name}", what)
+    for name, what in {
+        "gpr1200": "general-purpose retrieval: 1,200 classes of 10 images in six domains; mAP",
+        "retrieval": "retrieval over any folder of class folders; mAP and recall",
+        "knn": "weighted nearest neighbours as for DINOv2; top-1 accuracy",
+        "linear": "logistic regression on frozen features, full or few-shot; accuracy",
+        "zeroshot": "classification by class names; folders, tar shards or a table; accuracy",
+        "entity": "which entity an image shows, by labelled images and by texts; top-1 and top-5",
+        "labels": "labels where the truth is known; precision and recall; needs no encoder",
+    }.items()
 }
 
 
@@ -200,3 +196,33 @@ def _result(
         seconds={"features": round(features_seconds, 3), "protocol": round(seconds - features_seconds, 3)},
         versions=package_versions(),
     )
+
+
+def write_failures(path: str | Path, evaluated: Evaluated) -> None:
+    """Write the page. Names and keys are escaped, images are data URIs; the page loads nothing from the network."""
+    cases = evaluated.failures
+    ids = [case.image for case in cases] + [answer.image for case in cases for answer in case.answers if answer.image]
+    images = evaluated.features.thumbnails(ids) if evaluated.features else {}
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.from_string(files(__package__).joinpath("failures.html.j2").read_text("utf-8"))
+    write_text(
+        path,
+        page.render(
+            version=__version__,
+            result=evaluated.result,
+            cases=cases,
+            images=images,
+            score=protocol_named(evaluated.result.protocol).score,
+        ),
+    )
+
+
+def write(out: str | Path, evaluated: Evaluated) -> Path:
+    """Write a result, its items, and the page of its worst queries where it has any. Returns the JSON's path."""
+    with written_together(out):
+        path = write_result(out, evaluated.result, evaluated.items)
+        if evaluated.failures:
+            write_failures(path.with_suffix(".html"), evaluated)
+    return path

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.data.folders import require_folder
+from openmofi.evaluation.class_names import require_folder
 from openmofi.extensions import extension, extension_names
 
 
@@ -40,7 +40,7 @@ class DataSource:
         archives: name of a downloaded file → its published MD5, checked if the file is in the folder.
     """
 
-    protocols: tuple[str, ...]
+    protocols: list[str]
     home: str
     licence: str
     layout: str

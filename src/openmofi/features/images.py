@@ -156,6 +156,11 @@ class EmbeddedImages:
     refused: list[tuple[str, str, str]]
     contents: list[str] = field(default_factory=list)
 
+    @property
+    def ids(self) -> list[tuple[str, str]]:
+        """(n,) shard and key of each."""
+        return list(zip(self.shards, self.keys, strict=True))
+
 
 def image_features_of(
     sources: Sequence[Shard | ImageSource],

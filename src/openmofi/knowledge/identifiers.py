@@ -17,9 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from openmofi.knowledge.files.arrays import mapped, save_array
-from openmofi.knowledge.files.tries import save_trie
-from openmofi.knowledge.lookup import spelt_alike
+from openmofi.knowledge.arrays import mapped, save_array, save_trie
+from openmofi.knowledge.candidates import spelt_alike
 
 NUMBERS, TRIE, ROWS = "ids.npy", "ids.marisa", "id_rows.npy"
 _FORM = "^Q[1-9][0-9]{0,9}$"

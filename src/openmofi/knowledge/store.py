@@ -12,30 +12,24 @@ from numpy.typing import ArrayLike, NDArray
 
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError, UnknownEntityError
-from openmofi.knowledge import identifiers
-from openmofi.knowledge.candidates import Candidates, CandidateTable
-from openmofi.knowledge.files import beside, integrity
-from openmofi.knowledge.files.arrays import bad_offsets, mapped, outside, taken
-from openmofi.knowledge.files.languages import Languages, mask_of
-from openmofi.knowledge.files.tries import further_files, open_names
-from openmofi.knowledge.layout import (
-    COMMONNESS,
-    ENTITIES_ARROW,
-    FILES,
-    IDS,
-    KIND,
-    LINK_PROBABILITY,
-    OFFSETS,
-    REBUILD,
-    ROWS,
-    VECTORS,
+from openmofi.knowledge import beside, identifiers, layout
+from openmofi.knowledge.arrays import bad_offsets, mapped, open_names, outside, taken
+from openmofi.knowledge.beside import Languages, mask_of
+from openmofi.knowledge.candidates import (
+    Candidates,
+    CandidateTable,
+    Neighbour,
+    Relation,
+    names_of,
+    nearest_rows,
+    plain_candidate,
+    spelt_alike,
 )
-from openmofi.knowledge.lookup import Neighbour, Relation, names_of, nearest_rows, plain_candidate, spelt_alike
 from openmofi.knowledge.names import normalise
-from openmofi.schema import Entity
+from openmofi.schema import ENTITIES, Entity
 from openmofi.storage import Manifest, read_manifest
 from openmofi.storage.addresses import is_remote
-from openmofi.storage.fingerprints.digests import check_once, let_settle
+from openmofi.storage.fingerprints.digests import check_once, file_stamp, let_settle, note_checked
 
 _NO_ROWS = np.zeros(0, np.int32)
 _NO_PRIORS = np.zeros(0, np.float32)
@@ -55,6 +49,8 @@ class KnowledgeBase:
         manifest: how it was built.
         names: trie of keys (see `knowledge.names`), or several as one; a key's id is its row in `link_probabilities`.
         link_probabilities: (names) float32.
+        table: all names with their candidates.
+        entities: all entities in row order (`schema.ENTITIES`).
         beside: relations, images, what priors are known by, and redirects, where the base has them.
         languages: those of the names, where the base knows them, or `None`.
     """
@@ -67,14 +63,13 @@ class KnowledgeBase:
         try:
             self.names = open_names(path, manifest.counts)
             self._ids = identifiers.open_ids(path, numbered=identifiers.NUMBERS in manifest.counts["files"])
-            self._entities = pa.ipc.open_file(pa.memory_map(str(path / ENTITIES_ARROW))).read_all()
-            if problem := integrity.bad_schema(self._entities):
-                raise ValueError(f"{ENTITIES_ARROW} {problem}")
-            self._offsets = mapped(path / OFFSETS)
-            self._rows = mapped(path / ROWS)
-            self._commonness = mapped(path / COMMONNESS)
-            self.link_probabilities = mapped(path / LINK_PROBABILITY)
-            self._vectors = mapped(path / VECTORS)
+            self.entities = pa.ipc.open_file(pa.memory_map(str(path / layout.ENTITIES_ARROW))).read_all()
+            if self.entities.schema != ENTITIES:
+                raise ValueError(f"{layout.ENTITIES_ARROW} has other columns")
+            arrays = (layout.OFFSETS, layout.ROWS, layout.COMMONNESS, layout.LINK_PROBABILITY)
+            self.table = CandidateTable(self.names, *(mapped(path / name) for name in arrays))
+            self.link_probabilities = self.table.link_probability
+            self._vectors = mapped(path / layout.VECTORS)
             self.beside = beside.Beside.of(path)
             self.languages = Languages.of(path, manifest.counts.get("languages", ()))
             if not self._fits():
@@ -83,7 +78,7 @@ class KnowledgeBase:
             raise OpenMofiError(f"The knowledge base {path} is damaged: {error}.", "Build it again.") from error
 
     @classmethod
-    def open(cls, path: str | Path, *, progress: Progress | None = None) -> KnowledgeBase:
+    def open(cls, path: str | Path, *, progress: Progress | None = None, checked: str = "") -> KnowledgeBase:
         """Map a built knowledge base.
 
         When it is opened first, and after each change of a file, all of it is read and checked: a second a gigabyte.
@@ -91,25 +86,23 @@ class KnowledgeBase:
         Args:
             path: its folder; where that is in a store, it is fetched once a machine.
             progress: receives the check, where it takes more than two seconds.
+            checked: stamp of the files that another process has checked.
 
         Raises:
             OpenMofiError: it is not a knowledge base, or it has another schema version, is unfinished or damaged.
         """
-        return cls._opened(path, progress or Quiet())
-
-    @classmethod
-    def _opened(cls, path: str | Path, progress: Progress, checked: str = "") -> KnowledgeBase:
-        folder = integrity.mappable(path)
-        manifest = read_manifest(folder, KIND, outdated=REBUILD)
-        files = integrity.listed_files(folder, manifest, (*FILES, *further_files(manifest.counts)), IDS)
-        integrity.require_whole(folder, integrity.wrong_sizes(folder, files))
-        stamp = integrity.stamp_of(folder, manifest, files)
+        progress = progress or Quiet()
+        folder = layout.mappable(path)
+        manifest = read_manifest(folder, layout.KIND, outdated=layout.REBUILD)
+        files = layout.listed_files(folder, manifest)
+        layout.require_whole(folder, layout.wrong_sizes(folder, files))
+        stamp = file_stamp(folder, files, manifest.counts[layout.DIGESTS])
 
         def check() -> None:
             let_settle(folder, files)
-            integrity.require_whole(folder, integrity.wrong_digests(folder, manifest, files, progress))
-            integrity.require_whole(folder, cls(folder, manifest).wrong_contents())
-            if integrity.stamp_of(folder, manifest, files) != stamp:
+            layout.require_whole(folder, layout.wrong_digests(folder, manifest, files, progress))
+            layout.require_whole(folder, cls(folder, manifest).wrong_contents())
+            if file_stamp(folder, files, manifest.counts[layout.DIGESTS]) != stamp:
                 raise OpenMofiError(f"{folder} has changed while it was checked.", "Start the command again.")
 
         if stamp != checked:
@@ -123,8 +116,8 @@ class KnowledgeBase:
         size, names = len(self), len(self.names)
         return (
             len(self._ids.rows_of) == len(self._ids) == len(self._vectors) == size
-            and len(self.link_probabilities) == names == len(self._offsets) - 1
-            and len(self._rows) == len(self._commonness) == int(self._offsets[-1])
+            and len(self.link_probabilities) == names == len(self.table.offsets) - 1
+            and len(self.table.rows) == len(self.table.commonness) == int(self.table.offsets[-1])
             and (self.beside.relations is None or self.beside.relations.fits(size))
             and (
                 self.languages is None
@@ -134,18 +127,18 @@ class KnowledgeBase:
 
     def wrong_contents(self) -> dict[str, str]:
         """File → what cannot be in it, such as an entity row beyond the entities; all is read but the tries."""
-        size, names, links = len(self), len(self.names), len(self._rows)
+        size, names, links = len(self), len(self.names), len(self.table.rows)
         arrays = {
             identifiers.ROWS: (self._ids.rows_of, np.int32, (size,), 0, size - 1),
-            ROWS: (self._rows, np.int32, (links,), 0, size - 1),
-            COMMONNESS: (self._commonness, np.float32, (links,), 0, integrity.UNIT),
-            LINK_PROBABILITY: (self.link_probabilities, np.float32, (names,), 0, integrity.UNIT),
-            VECTORS: (self._vectors, np.float16, (size, self._vectors.shape[-1]), -integrity.UNIT, integrity.UNIT),
+            layout.ROWS: (self.table.rows, np.int32, (links,), 0, size - 1),
+            layout.COMMONNESS: (self.table.commonness, np.float32, (links,), 0, layout.UNIT),
+            layout.LINK_PROBABILITY: (self.link_probabilities, np.float32, (names,), 0, layout.UNIT),
+            layout.VECTORS: (self._vectors, np.float16, (size, self._vectors.shape[-1]), -layout.UNIT, layout.UNIT),
         }
         problems = {name: outside(*array) for name, array in arrays.items()}
-        problems[ENTITIES_ARROW] = integrity.bad_entities(self._entities)
+        problems[layout.ENTITIES_ARROW] = layout.bad_entities(self.entities)
         problems[identifiers.NUMBERS] = self._ids.problem()
-        problems[OFFSETS] = bad_offsets(self._offsets, names, links)
+        problems[layout.OFFSETS] = bad_offsets(self.table.offsets, names, links)
         problems |= self.beside.wrong_contents(size)
         return {name: problem for name, problem in problems.items() if problem}
 
@@ -160,7 +153,7 @@ class KnowledgeBase:
         return int(self._vectors.shape[1])
 
     def __len__(self) -> int:
-        return len(self._entities)
+        return len(self.entities)
 
     def __contains__(self, entity_id: object) -> bool:
         return isinstance(entity_id, str) and self._row(entity_id) >= 0
@@ -170,7 +163,7 @@ class KnowledgeBase:
         return row if row >= 0 else self._ids.row(self.beside.into(entity_id) or "")
 
     def __iter__(self) -> Iterator[str]:
-        return (each.as_py() for each in self._entities.column("id"))
+        return (each.as_py() for each in self.entities.column("id"))
 
     def __getitem__(self, entity_id: str) -> Entity:
         """The entity of an identifier, also of one that was merged into it, where the base has redirects.
@@ -198,28 +191,9 @@ class KnowledgeBase:
             return f"Did you mean {' or '.join(map(repr, near))}?"
         return f"Its identifiers look like {self.ids([0])[0]!r}; kb.lookup finds them by name."
 
-    @property
-    def entities(self) -> pa.Table:
-        """All entities in row order (`schema.ENTITIES`), memory-mapped."""
-        return self._entities
-
     def current(self, ids: pa.StringArray) -> pa.StringArray:
         """Identifiers as they are now: those of entities that were merged are what these were merged into."""
         return self.beside.current(ids, lambda entity_id: self._ids.row(entity_id) >= 0)
-
-    @property
-    def table(self) -> CandidateTable:
-        """All names with their candidates, memory-mapped."""
-        counts = self.manifest.counts
-        return CandidateTable(
-            self.names,
-            self._offsets,
-            self._rows,
-            self._commonness,
-            self.link_probabilities,
-            counts.get("unnameable", 0),
-            counts.get("cut", 0),
-        )
 
     def entity(self, row: int) -> Entity:
         """The entity at `row`.
@@ -229,7 +203,7 @@ class KnowledgeBase:
         """
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} of {len(self)}")
-        entity_id, name, description, types, popularity = (column[row].as_py() for column in self._entities.columns)
+        entity_id, name, description, types, popularity = (column[row].as_py() for column in self.entities.columns)
         image = self.beside.details_of(row).get("image", "")
         return Entity(entity_id, name, description, tuple(types), popularity, image)
 
@@ -259,11 +233,11 @@ class KnowledgeBase:
 
     def id_array(self, rows: ArrayLike) -> pa.StringArray:
         """(n) identifiers of rows, which are no objects of Python."""
-        return taken(self._entities.column("id"), rows)
+        return taken(self.entities.column("id"), rows)
 
     def types(self, rows: ArrayLike) -> pa.ListArray:
         """(n) lists of rows' types."""
-        return taken(self._entities.column("types"), rows)
+        return taken(self.entities.column("types"), rows)
 
     def candidates(self, name: str, limit: int = 30, languages: Sequence[str] = ()) -> Candidates:
         """What `name` may mean, commonest first; empty for an unknown name, and where it is of other languages.
@@ -275,13 +249,9 @@ class KnowledgeBase:
         key = self.names.get(normalise(name), -1)
         if key < 0 or (wanted is not None and self.languages and not self.languages.masks[key] & wanted):
             return Candidates(_NO_ROWS, _NO_PRIORS)
-        start = int(self._offsets[key])
-        end = min(int(self._offsets[key + 1]), start + limit)
-        return Candidates(self._rows[start:end], self._commonness[start:end])
-
-    def nearest_names(self, key: str, limit: int = 3) -> list[str]:
-        """Keys that are spelt like an unknown `key`: of those with the longest beginning in common, at most `limit`."""
-        return spelt_alike(self.names.iterkeys, key, limit)
+        start = int(self.table.offsets[key])
+        end = min(int(self.table.offsets[key + 1]), start + limit)
+        return Candidates(self.table.rows[start:end], self.table.commonness[start:end])
 
     def lookup(self, name: str, limit: int = 30, languages: Sequence[str] = ()) -> dict[str, Any]:
         """What a name may mean, as plain data.
@@ -310,7 +280,7 @@ class KnowledgeBase:
                 for row, prior in zip(candidates.rows.tolist(), candidates.priors.tolist(), strict=True)
             ],
             **({"languages": self.languages.of_name(key)} if self.languages and key >= 0 else {}),
-            **({} if len(candidates) else {"nearest": self.nearest_names(normalise(name))}),
+            **({} if len(candidates) else {"nearest": spelt_alike(self.names.iterkeys, normalise(name), 3)}),
         }
 
     def names_of(self, entity_id: str) -> list[str]:
@@ -342,7 +312,7 @@ class KnowledgeBase:
         return self.beside.relations is not None
 
     def ancestors(self, entity_id: str) -> list[str]:
-        """Identifiers of the classes that an entity belongs to (`knowledge/files/relations.py`), the nearest first.
+        """Identifiers of the classes that an entity belongs to (`knowledge/relations.py`), the nearest first.
 
         Raises:
             UnknownEntityError: the identifier is unknown.
@@ -399,7 +369,7 @@ def opened(kb: KnowledgeBase | str | Path, progress: Progress | None = None) -> 
 
 
 def _reopen(path: str | Path, fingerprint: str, checked: str) -> KnowledgeBase:
-    kb = KnowledgeBase._opened(path, Quiet(), checked)
+    kb = KnowledgeBase.open(path, checked=checked)
     if kb.fingerprint != fingerprint:
         raise OpenMofiError(
             f"The knowledge base {path} has changed since it was opened: its fingerprint is "
@@ -409,8 +379,29 @@ def _reopen(path: str | Path, fingerprint: str, checked: str) -> KnowledgeBase:
     return kb
 
 
-def look_up(
-    kb: str | Path, name: str, limit: int = 30, languages: Sequence[str] = (), *, progress: Progress | None = None
-) -> dict[str, Any]:
-    """`KnowledgeBase.lookup` in a folder; see `KnowledgeBase.open` for `progress` and what is raised."""
-    return KnowledgeBase.open(kb, progress=progress).lookup(name, limit, languages)
+def verify(kb: str | Path, progress: Progress | None = None) -> dict[str, str]:
+    """Read all of a knowledge base, whether it was checked before or not.
+
+    Args:
+        kb: its folder.
+        progress: receives the check, where it takes more than two seconds.
+
+    Returns:
+        file → what is wrong with it, `""` for nothing.
+
+    Raises:
+        OpenMofiError: it is not a finished knowledge base, or its manifest is damaged.
+    """
+    folder = layout.mappable(kb)
+    manifest = read_manifest(folder, layout.KIND, outdated=layout.REBUILD)
+    files = layout.listed_files(folder, manifest)
+    problems = layout.wrong_sizes(folder, files)
+    if not problems:
+        let_settle(folder, files)
+        stamp = file_stamp(folder, files, manifest.counts[layout.DIGESTS])
+        problems = (
+            layout.wrong_digests(folder, manifest, files, progress or Quiet())
+            or KnowledgeBase(folder, manifest).wrong_contents()
+        )
+        note_checked(stamp, passed=not problems)
+    return {name: problems.get(name, "") for name in files}

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
-from openmofi.knowledge.files.languages import LANGUAGES_FILE, mask_of
-from openmofi.knowledge.files.tries import NAMES_MARISA, further_files
+from openmofi.knowledge.arrays import NAMES_MARISA, further_files
+from openmofi.knowledge.beside import LANGUAGES_FILE, mask_of
 from openmofi.knowledge.layout import LINK_PROBABILITY
 from openmofi.knowledge.names import fold_token
 from openmofi.mentions.patterns import STOP_NAMES

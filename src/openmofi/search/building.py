@@ -13,15 +13,14 @@ from typing import Literal
 import numpy as np
 
 from openmofi.arrays import Array
-from openmofi.dataset.audit.entities import labels_kb
-from openmofi.dataset.tables import Folder, describe
+from openmofi.dataset.tables import Folder, describe, labels_kb
 from openmofi.encoders import Encoder
 from openmofi.engine import LocalEngine, Progress, Quiet
 from openmofi.errors import UsageError
 from openmofi.features.entities import embed_entities
 from openmofi.features.store import FeatureStore
 from openmofi.knowledge import KnowledgeBase
-from openmofi.knowledge.lookup import keys_of
+from openmofi.knowledge.candidates import keys_of
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE, check_template
 from openmofi.pairs import ReadSettings
 from openmofi.search.incoming import sources_of

@@ -22,7 +22,7 @@ from torch.nn.functional import normalize
 from openmofi.arrays import Doubles, Floats, Ints
 from openmofi.encoders.arrays import normalised
 from openmofi.evaluation.bands import BANDS, by_band
-from openmofi.evaluation.metrics.knn import nearest_neighbours
+from openmofi.evaluation.metrics.ranking import nearest_neighbours
 from openmofi.evaluation.metrics.retrieval import evaluate_retrieval
 from openmofi.evaluation.metrics.zero_shot import class_embeddings, evaluate_zero_shot
 from openmofi.objectives.collectives import gather

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from openmofi.cli.dataset import app
 from openmofi.dataset import DatasetSettings, Exclusion, build_dataset
-from openmofi.dataset.exclusion.exclude import DECIDING
+from openmofi.dataset.exclude import DECIDING
 from openmofi.encoders import as_encoder
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.store import FeatureStore

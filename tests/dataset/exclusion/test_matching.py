@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmofi.dataset.exclusion import matching
-from openmofi.dataset.exclusion.matching import nearest_features, nearest_hashes
+from openmofi.dataset import matching
+from openmofi.dataset.matching import nearest_features, nearest_hashes
 
 
 @st.composite

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from openmofi.dataset.collect import Collected, Counts
-from openmofi.dataset.exclusion.exclude import measure_threshold
-from openmofi.dataset.exclusion.matching import Gallery
+from openmofi.dataset.exclude import measure_threshold
 from openmofi.dataset.filters import LabelArrays
+from openmofi.dataset.matching import Gallery
 from openmofi.dataset.tables import Surfaces
 from openmofi.encoders import as_encoder
 from openmofi.features.images import file_sources

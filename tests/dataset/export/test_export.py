@@ -14,13 +14,13 @@ import webdataset
 from PIL import Image
 
 from openmofi.dataset import DatasetSettings, build_dataset
-from openmofi.dataset.export import files
-from openmofi.dataset.export.export_settings import DatasetExportSettings
-from openmofi.dataset.export.job import export_dataset, export_outputs
-from openmofi.dataset.export.rows import Classes, Label, Row
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import Record, perceptual_hash, write_tar
 from openmofi.plugins import photo_tools
+from openmofi.plugins.dataset_export.export_settings import DatasetExportSettings
+from openmofi.plugins.dataset_export.formats import folder_names
+from openmofi.plugins.dataset_export.job import export_dataset, export_outputs
+from openmofi.plugins.dataset_export.rows import Classes, Label, Row
 from openmofi.storage import Shard
 
 FORMATS = ["huggingface", "webdataset", "parquet", "coco", "fiftyone", "imagefolder", "xmp"]
@@ -51,7 +51,7 @@ def test_an_interrupted_export_goes_on_to_the_same_bytes(small, rows_of_world, t
     assert done
     assert export_dataset(small, tmp_path / "out", settings) == counts
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-    monkeypatch.setattr("openmofi.dataset.export.job.rows_of", lambda *_, **__: pytest.fail("again"))
+    monkeypatch.setattr("openmofi.plugins.dataset_export.job.rows_of", lambda *_, **__: pytest.fail("again"))
     assert export_dataset(small, tmp_path / "out", settings) == counts
     written = {os.fspath(path) for path in export_outputs().files(tmp_path / "out")}
     assert {str(tmp_path / "out" / name) for name in contents(tmp_path / "out")} <= written
@@ -159,7 +159,7 @@ def test_quickstatements(tmp_path, caplog):
 
 def test_names_that_no_file_system_takes():
     classes = Classes(["Q1", "Q2", "Q3", "Q4"], *[["a/b", "A:B", "…", ""]] * 2, [()] * 4)
-    made = files.folder_names(classes)
+    made = folder_names(classes)
     assert len({name.casefold() for name in made}) == 4
     assert not any(set(name) & set("/\\:") for name in made)
 

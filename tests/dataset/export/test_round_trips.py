@@ -11,8 +11,8 @@ import pytest
 import yaml
 from PIL import Image
 
-from openmofi.dataset.export.export_settings import DatasetExportSettings
-from openmofi.dataset.export.job import export_dataset
+from openmofi.plugins.dataset_export.export_settings import DatasetExportSettings
+from openmofi.plugins.dataset_export.job import export_dataset
 
 CLOSE = 1e-6
 

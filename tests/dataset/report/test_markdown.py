@@ -6,8 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from openmofi.dataset import DatasetSettings, build_dataset
-from openmofi.dataset.report.card import markdown_text, table_row, write_card
-from openmofi.dataset.statistics import read_statistics
+from openmofi.dataset.collect import read_statistics
+from openmofi.dataset.report.report import markdown_text, table_row, write_card
 from openmofi.dataset.tables import Folder
 from openmofi.storage import read_manifest
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.class_names import class_names, imagenet_names, imagenet_numbers, imagenet_subset
+from openmofi.evaluation.class_names import class_names, imagenet_names, imagenet_numbers, imagenet_subset
 from openmofi.evaluation.protocols.zeroshot import labelled_images
 from openmofi.evaluation.run import evaluate
 from openmofi.evaluation.sources import check_source

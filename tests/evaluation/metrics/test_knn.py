@@ -4,7 +4,7 @@ import torch
 from clusters import clusters, normalise
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.metrics.knn import nearest_neighbours
+from openmofi.evaluation.metrics.ranking import nearest_neighbours
 
 CLASSES = 12
 

@@ -1,6 +1,5 @@
 """A knowledge base whose files changed without changing their size is refused, or gives what it gave before."""
 
-import json
 import os
 import pickle
 import random
@@ -13,14 +12,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from kb_tables import ENTITY_IDS, write_source
+from kb_tables import ENTITY_IDS, resealed, write_source
 
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge import KnowledgeBase, build_table, verify
-from openmofi.knowledge.files import arrays, integrity
-from openmofi.knowledge.files.relations import FILES as RELATIONS
+from openmofi.knowledge import KnowledgeBase, arrays, build_table, layout, verify
 from openmofi.knowledge.layout import FILES as ALWAYS
+from openmofi.knowledge.relations import FILES as RELATIONS
 from openmofi.schema import ENTITIES
 from openmofi.storage import write_arrow
 from terminal import in_process, sentence
@@ -29,7 +27,7 @@ from ...storage.mounts import read_only, small_disk
 
 FILES = (*ALWAYS, "ids.marisa", *RELATIONS)
 MAPPED_SAFELY = [name for name in FILES if not name.endswith(".marisa")]
-"""What earlier versions' bases can be checked for: a damaged trie has no ranges to check."""
+"""What a base with digests of its own can be checked for: a damaged trie has no ranges to check."""
 
 
 @pytest.fixture(autouse=True)
@@ -82,14 +80,6 @@ def damaged(content: bytes, draw: random.Random) -> bytes:
     return bytes(changed) if changed != content else damaged(content, draw)
 
 
-def without_digests(folder: Path) -> Path:
-    """The base as an earlier version would have left it."""
-    manifest = json.loads((folder / "manifest.json").read_text())
-    del manifest["counts"]["digests"]
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
-
-
 @pytest.mark.parametrize("name", FILES)
 def test_every_damage_of_the_same_size_is_refused(folder, name):
     whole = (folder / name).read_bytes()
@@ -112,7 +102,7 @@ def test_a_damaged_manifest_is_refused_or_changes_nothing(folder):
         path.write_bytes(damaged(whole, draw))
         try:
             assert answers(folder) == before
-            assert KnowledgeBase.open(folder).fingerprint == fingerprint or "digests" not in path.read_text()
+            assert KnowledgeBase.open(folder).fingerprint == fingerprint
         except OpenMofiError:
             refused += 1
     assert refused > 40
@@ -125,15 +115,15 @@ def test_the_command_says_so_in_one_sentence(folder):
 
 
 @pytest.mark.parametrize("name", MAPPED_SAFELY)
-def test_a_base_without_digests_is_refused_or_gives_rows_in_range(folder, name):
-    before = answers(without_digests(folder))
+def test_a_base_with_digests_of_its_own_is_refused_or_gives_rows_in_range(folder, name):
+    before = answers(folder)
     whole = (folder / name).read_bytes()
     draw = random.Random(name)
     refused = 0
     for _ in range(15):
         (folder / name).write_bytes(damaged(whole, draw))
         try:
-            after = answers(folder)
+            after = answers(resealed(folder))
         except OpenMofiError:
             refused += 1
             continue
@@ -169,9 +159,9 @@ def set_value(path: Path, index: int, value: float) -> None:
     ],
 )
 def test_values_out_of_range_are_refused(folder, name, index, value, says):
-    set_value(without_digests(folder) / name, index, value)
+    set_value(folder / name, index, value)
     with pytest.raises(OpenMofiError, match=f"{Path(name).name} .*{says}"):
-        KnowledgeBase.open(folder)
+        KnowledgeBase.open(resealed(folder))
 
 
 def test_an_array_of_another_type_or_shape_is_refused(folder):
@@ -185,20 +175,17 @@ def test_an_empty_value_of_an_entity_is_refused(folder):
         {"id": entity, "name": None if entity == "tool" else "x", "description": "", "types": [], "popularity": 0.0}
         for entity in ENTITY_IDS
     ]
-    write_arrow(without_digests(folder) / "entities.arrow", pa.Table.from_pylist(rows, ENTITIES))
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["counts"]["files"]["entities.arrow"] = (folder / "entities.arrow").stat().st_size
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    write_arrow(folder / "entities.arrow", pa.Table.from_pylist(rows, ENTITIES))
     with pytest.raises(OpenMofiError, match="has an empty 'name'"):
-        KnowledgeBase.open(folder)
+        KnowledgeBase.open(resealed(folder))
 
 
 @pytest.fixture
 def digested(monkeypatch):
     """Names of the files whose content was read, in order."""
     read = []
-    digest = integrity.file_digest
-    monkeypatch.setattr(integrity, "file_digest", lambda path, *more: read.append(path.name) or digest(path, *more))
+    digest = layout.file_digest
+    monkeypatch.setattr(layout, "file_digest", lambda path, *more: read.append(path.name) or digest(path, *more))
     return read
 
 
@@ -216,9 +203,9 @@ def test_content_is_read_once_and_again_after_a_change(folder, digested):
 def test_another_process_does_not_read_it_again(folder):
     KnowledgeBase.open(folder)
     code = (
-        "import sys; from openmofi.knowledge import KnowledgeBase\nfrom openmofi.knowledge.files import integrity\n"
+        "import sys; from openmofi.knowledge import KnowledgeBase\nfrom openmofi.knowledge import layout\n"
         "def refuse(*_): raise AssertionError('read again')\n"
-        "integrity.file_digest = refuse; print(len(KnowledgeBase.open(sys.argv[1])))"
+        "layout.file_digest = refuse; print(len(KnowledgeBase.open(sys.argv[1])))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
     assert done.stdout == f"{len(ENTITY_IDS)}\n"
@@ -243,7 +230,7 @@ def test_a_base_on_a_read_only_disk_opens(folder, digested):
 
 def test_verify_finds_what_an_earlier_check_passed(folder, monkeypatch):
     """Bits that rot leave the file's times as they were."""
-    monkeypatch.setattr("openmofi.knowledge.files.integrity.file_stamp", lambda *_: "as before")
+    monkeypatch.setattr("openmofi.knowledge.store.file_stamp", lambda *_: "as before")
     KnowledgeBase.open(folder)
     path = folder / "vectors.npy"
     before = path.stat()
@@ -255,11 +242,6 @@ def test_verify_finds_what_an_earlier_check_passed(folder, monkeypatch):
     assert [name for name, problem in verify(folder).items() if problem] == ["vectors.npy"]
     with pytest.raises(OpenMofiError, match=r"vectors\.npy is not what was built"):
         KnowledgeBase.open(folder)
-
-
-def test_verify_of_a_base_without_digests_says_how_to_have_them(folder):
-    with pytest.raises(OpenMofiError, match=r"has no digests.*Build it again"):
-        verify(without_digests(folder))
 
 
 def test_every_damaged_file_is_named(folder):
@@ -284,7 +266,7 @@ def test_a_check_shows_its_progress_where_it_takes_long(folder, monkeypatch):
     quick = Recorded()
     KnowledgeBase.open(folder, progress=quick)
     assert quick.calls == []
-    monkeypatch.setattr(integrity, "_SHOWN_AFTER", 0.0)
+    monkeypatch.setattr(layout, "_SHOWN_AFTER", 0.0)
     long = Recorded()
     verify(folder, long)
     assert long.calls == [("check kb", len(FILES)), *["advance"] * len(FILES)]

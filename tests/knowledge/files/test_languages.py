@@ -4,8 +4,11 @@ import pytest
 from kb_tables import write_source
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge import KnowledgeBase, build_table, export_kb, sample_entities, union_kb, verify
+from openmofi.knowledge import KnowledgeBase, build_table, verify
 from openmofi.mentions import open_detector
+from openmofi.plugins.bases.export import export_kb
+from openmofi.plugins.bases.sample import sample_kb
+from openmofi.plugins.bases.union import union_kb
 
 LANGUAGES = [
     ("crane", "en"),
@@ -85,7 +88,7 @@ def test_the_gazetteer_finds_names_of_the_languages_alone(kb, spec, surfaces):
 def test_what_is_made_of_a_base_keeps_them(kb, folder):
     export_kb(kb, folder / "tables")
     build_table(folder / "tables", folder / "again")
-    sample_entities(kb, folder / "slice", ids=["bird"])
+    sample_kb(kb, folder / "slice", entities=["bird"])
     for name in ("again", "slice"):
         other = KnowledgeBase.open(folder / name)
         assert set(other.names) <= set(kb.names)

@@ -18,8 +18,10 @@ from typer.testing import CliRunner
 import openmofi
 from openmofi.cli.main import app
 from openmofi.errors import UnknownEntityError
-from openmofi.knowledge import KnowledgeBase, Relation, build_table, export_kb, sample_entities
-from openmofi.knowledge.files.relations import FILES, INSTANCE, SUBCLASS
+from openmofi.knowledge import KnowledgeBase, Relation, build_table
+from openmofi.knowledge.relations import FILES, INSTANCE, SUBCLASS
+from openmofi.plugins.bases.export import export_kb
+from openmofi.plugins.bases.sample import sample_kb
 from openmofi.storage import read_manifest
 
 IDS = [f"Q{number}" for number in range(1, 9)]
@@ -68,9 +70,9 @@ def test_a_slice_has_the_relations_between_its_entities_and_all_of_them_the_same
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         kb = built(folder, edges)
-        sample_entities(kb, folder / "all", ids=IDS)
+        sample_kb(kb, folder / "all", entities=IDS)
         assert files(folder / "all") == files(folder / "kb")
-        sample_entities(kb, folder / "slice", ids=sorted({*kept, "Q1"}))
+        sample_kb(kb, folder / "slice", entities=sorted({*kept, "Q1"}))
         ids = [each for each in IDS if each in {*kept, "Q1"}]
         between = [edge for edge in edges if edge[0] in ids and edge[2] in ids]
         (folder / "again").mkdir()

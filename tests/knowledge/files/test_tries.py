@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from kb_tables import DEFAULT_NAMES, write_source
 
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge import KnowledgeBase, build_table, export_kb, sample_entities, verify
-from openmofi.knowledge.files import tries
+from openmofi.knowledge import KnowledgeBase, build_table, verify
+from openmofi.knowledge import arrays as tries
 from openmofi.mentions import open_detector
+from openmofi.plugins.bases.export import export_kb
+from openmofi.plugins.bases.sample import sample_kb
 
 KEYS = st.sets(st.text(st.sampled_from("ab é\U0001f6001"), min_size=1, max_size=5), min_size=1, max_size=40)
 
@@ -58,7 +60,7 @@ def bases(tmp_path_factory):
     build_table(source, folder / "one")
     with patch.object(tries, "PART_KEYS", 3):
         build_table(source, folder / "several")
-        sample_entities(KnowledgeBase.open(folder / "several"), folder / "slice", ids=["bird", "machine", "stork"])
+        sample_kb(KnowledgeBase.open(folder / "several"), folder / "slice", entities=["bird", "machine", "stork"])
     return folder
 
 

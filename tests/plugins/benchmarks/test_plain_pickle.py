@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.plain_pickle import read_plain_pickle
+from openmofi.plugins.benchmarks.plain_pickle import read_plain_pickle
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
@@ -173,7 +173,7 @@ def test_hand_made_programs_are_one_sentence(tmp_path, monkeypatch, program):
 def test_missing_and_large_files(tmp_path, monkeypatch):
     with pytest.raises(OpenMofiError, match="cannot be read"):
         read_plain_pickle(tmp_path / "none.pkl")
-    monkeypatch.setattr("openmofi.evaluation.data.plain_pickle.MAX_BYTES", 3)
+    monkeypatch.setattr("openmofi.plugins.benchmarks.plain_pickle.MAX_BYTES", 3)
     (tmp_path / "p.pkl").write_bytes(pickle.dumps([1, 2, 3]))
     with pytest.raises(OpenMofiError, match="larger than"):
         read_plain_pickle(tmp_path / "p.pkl")

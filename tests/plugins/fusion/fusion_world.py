@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from openmofi.plugins.fusion.corpora.examples import NIL, Candidate, Example
+from openmofi.plugins.fusion.examples import NIL, Candidate, Example
 from openmofi.plugins.fusion.fusion_settings import FusionSettings
 
 NAMES = [f"name{number}" for number in range(6)]

@@ -15,8 +15,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.linking import open_linker
 from openmofi.mentions import open_detector
-from openmofi.plugins.fusion.build import build_fusion
-from openmofi.plugins.fusion.store import save_fusion
+from openmofi.plugins.fusion.store import build_fusion, save_fusion
 from openmofi.storage import expand_shards, read_manifest
 
 pytestmark = pytest.mark.slow

@@ -9,10 +9,9 @@ from word_mentions import link
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.linking import PriorLinker, check_linker, linker_fingerprint, open_linker
-from openmofi.plugins.fusion.build import build_fusion
 from openmofi.plugins.fusion.fusion_settings import FusionLinkSettings
 from openmofi.plugins.fusion.linker import FusionLinker, Question, scores_of
-from openmofi.plugins.fusion.store import save_fusion
+from openmofi.plugins.fusion.store import build_fusion, save_fusion
 
 NAMES = [
     ("crane", "crane-bird", 2.0),

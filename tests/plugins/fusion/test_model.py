@@ -9,12 +9,12 @@ from transformers import BertConfig, BertModel, T5Config, T5ForConditionalGenera
 from transformers.modeling_outputs import BaseModelOutput
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.plugins.fusion.build import build_fusion
-from openmofi.plugins.fusion.corpora.examples import NIL, Candidate, Example
+from openmofi.plugins.fusion.examples import NIL, Candidate, Example
 from openmofi.plugins.fusion.linker import Question, answers_of, packed_questions, probabilities, scores_of
-from openmofi.plugins.fusion.packing import pack, segment_log_softmax
-from openmofi.plugins.fusion.store import open_fusion, save_fusion
-from openmofi.plugins.fusion.titles import TitleTrie, distinct_titles, generate, title_scores, title_tokens
+from openmofi.plugins.fusion.model import pack, segment_log_softmax
+from openmofi.plugins.fusion.store import build_fusion, open_fusion, save_fusion
+from openmofi.plugins.fusion.text import distinct_titles, title_scores, title_tokens
+from studies.titles import TitleTrie, generate
 
 
 @pytest.fixture(scope="module")

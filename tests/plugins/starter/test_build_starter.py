@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import Relation
-from openmofi.knowledge.files.beside import REDIRECTS_FILE
+from openmofi.knowledge.beside import REDIRECTS_FILE
 from openmofi.plugins.starter import packages
 from openmofi.plugins.starter.build import build_starter
 from openmofi.storage import read_arrow

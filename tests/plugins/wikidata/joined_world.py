@@ -17,7 +17,8 @@ from item_dumps import Entity, item, statement, write_dump
 from page_dumps import page, write
 
 from openmofi.knowledge import KnowledgeBase
-from openmofi.plugins.wikidata.anchors import Anchors, build_anchors
+from openmofi.plugins.wikidata.anchor_tables import Anchors
+from openmofi.plugins.wikidata.anchors import build_anchors
 from openmofi.storage import read_parquet
 
 TITLES = pa.schema([("language", pa.string()), ("title", pa.string()), ("entity", pa.string())])

@@ -23,7 +23,7 @@ from openmofi.cli.command import CHECK_VARIABLE
 from openmofi.cli.main import app
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge import KnowledgeBase, look_up, verify
+from openmofi.knowledge import KnowledgeBase, verify
 from openmofi.mentions import open_detector
 from openmofi.plugins.wikidata.build import WikidataSettings, build_wikidata
 from openmofi.plugins.wikidata.parts import read_parts
@@ -66,11 +66,11 @@ def bird_world() -> list[Entity]:
 def test_a_base_of_a_dump_knows_its_items(tmp_path: Path) -> None:
     dump = write_dump(tmp_path / "all.json.gz", bird_world())
     build_wikidata([dump], tmp_path / "kb", WikidataSettings(languages=("en", "de")))
-    meanings = look_up(tmp_path / "kb", "cranes", 5)["candidates"]
+    meanings = KnowledgeBase.open(tmp_path / "kb").lookup("cranes", 5)["candidates"]
     assert [(row["id"], round(row["prior"], 3)) for row in meanings] == [("Q2", 0.625), ("Q1", 0.375)]
     assert meanings[1]["types"] == ["bird species"]
     assert meanings[1]["description"] == "a wading bird"
-    assert [row["id"] for row in look_up(tmp_path / "kb", "Graukranich", 5)["candidates"]] == ["Q1"]
+    assert [row["id"] for row in KnowledgeBase.open(tmp_path / "kb").lookup("Graukranich", 5)["candidates"]] == ["Q1"]
     assert not any(verify(tmp_path / "kb").values())
     counts = KnowledgeBase.open(tmp_path / "kb").manifest.counts
     assert (counts["entities"], counts["relations"]) == (11, 7)
@@ -160,7 +160,7 @@ def test_types_are_in_the_order_of_the_statements_kinds_first(tmp_path: Path) ->
     )
     dump = write_dump(tmp_path / "all.json", [*bird_world(), several])
     build_wikidata([dump], tmp_path / "kb")
-    (found,) = look_up(tmp_path / "kb", "a floating crane", 5)["candidates"]
+    (found,) = KnowledgeBase.open(tmp_path / "kb").lookup("a floating crane", 5)["candidates"]
     assert found["types"] == ["port", "machine", "bird species", "animal"]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 from item_dumps import lines_of, random_items, write_dump
 
 from openmofi.errors import OpenMofiError
-from openmofi.plugins.wikidata.dump import Piece, pieces
+from openmofi.plugins.wikidata.published import Piece, pieces
 
 KINDS = ("", ".gz", ".bz2", ".zst")
 

@@ -14,7 +14,8 @@ from item_dumps import Entity, item, random_items, statement, values_of, write_d
 
 import openmofi
 from openmofi.errors import OpenMofiError, UnknownEntityError, UsageError
-from openmofi.knowledge import KnowledgeBase, sample_entities, verify
+from openmofi.knowledge import KnowledgeBase, verify
+from openmofi.plugins.bases.sample import sample_kb
 from openmofi.plugins.wikidata.build import Extras, WikidataSettings, build_wikidata
 from openmofi.plugins.wikidata.select import read_redirects
 
@@ -137,7 +138,7 @@ def test_damage_beside_is_seen(tmp_path: Path) -> None:
 
 
 def test_slices_and_exports_keep_them(base: KnowledgeBase, tmp_path: Path) -> None:
-    sample_entities(base, tmp_path / "slice", ids=["Q91", "Q10"])
+    sample_kb(base, tmp_path / "slice", entities=["Q91", "Q10"])
     piece = KnowledgeBase.open(tmp_path / "slice")
     assert [*piece] == ["Q2", "Q10"]
     assert (piece["Q93"].id, "Q90" in piece, piece["Q2"].image) == ("Q2", False, "")

@@ -13,16 +13,17 @@ import pyarrow.parquet as pq
 import pytest
 from item_dumps import Entity, item, statement, write_dump
 from joined_world import Files, held_out_links, linked_priors, priors_of, score, world, write_files
+from numpy.typing import NDArray
 from page_dumps import page, write
 from typer.testing import CliRunner
 
 from openmofi.cli import kb as kb_cli
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
-from openmofi.plugins.wikidata.anchors import Anchors, build_anchors, names_tables, probabilities_path
-from openmofi.plugins.wikidata.anchors.tables import ANCHORS_DIGEST
+from openmofi.plugins.wikidata.anchor_tables import ANCHORS_DIGEST, Anchors, names_tables, probabilities_path
+from openmofi.plugins.wikidata.anchors import build_anchors
 from openmofi.plugins.wikidata.build import Extras, WikidataSettings, build_wikidata
-from openmofi.plugins.wikidata.priors import ALPHAS, BETAS, GAMMAS, Counts, Weights, commonness, fit_weights
+from openmofi.plugins.wikidata.priors import ALPHAS, BETAS, GAMMAS, Counts, Weights, _shares, fit_weights
 from openmofi.storage import write_table
 from openmofi.storage.fingerprints.digests import file_digest
 
@@ -218,6 +219,21 @@ def test_the_fit_is_leaving_each_link_out_in_turn() -> None:
     assert fit.log_likelihood >= max(grid) - 1e-12
     alone = commonness(counts, fit.weights, links=False)
     assert fit.popularity_alone == pytest.approx(float(counts.links @ np.log(alone) / counts.links.sum()))
+
+
+def commonness(counts: Counts, weights: Weights, *, links: bool = True) -> NDArray[np.float64]:
+    """P(e | n) of each row.
+
+    Args:
+        counts: see there.
+        weights: see there.
+        links: `False`: by popularity alone.
+    """
+    share = _shares(counts, weights.beta)
+    if not links:
+        return share
+    mass = counts.links + weights.gamma * counts.called + weights.alpha * share
+    return mass / np.bincount(counts.name, mass)[counts.name]
 
 
 @pytest.mark.parametrize("weights", [Weights(), Weights(0.5, 0, 0), Weights(8, 2, 4)])

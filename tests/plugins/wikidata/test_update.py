@@ -19,11 +19,11 @@ from typer.testing import CliRunner
 import openmofi
 from openmofi.cli import kb as kb_cli
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge import KnowledgeBase, build_table, diff_kb, verify
+from openmofi.knowledge import KnowledgeBase, build_table, verify
+from openmofi.plugins.bases.diff import diff_kb
 from openmofi.plugins.wikidata import parts
 from openmofi.plugins.wikidata.anchors import build_anchors
-from openmofi.plugins.wikidata.build import Extras, WikidataSettings, build_wikidata
-from openmofi.plugins.wikidata.update import update_kb
+from openmofi.plugins.wikidata.build import Extras, WikidataSettings, build_wikidata, update_kb
 from openmofi.schema import JUDGEMENT, LABELS
 from openmofi.storage import Shard, claim_folder, finish_manifest, write_table
 

@@ -34,9 +34,8 @@ import numpy as np
 from openmofi.arrays import Bools, Codes, Floats, Ints
 from openmofi.bootstrap import Interval, percentiles, resampled_totals
 from openmofi.dataset.audit.curves import CalibrationCurve, Curve, Figures
-from openmofi.dataset.audit.entities import labels_kb
 from openmofi.dataset.audit.truth import Against, against
-from openmofi.dataset.tables import Folder, best_of_pairs
+from openmofi.dataset.tables import Folder, best_of_pairs, labels_kb
 from openmofi.knowledge import KnowledgeBase
 
 

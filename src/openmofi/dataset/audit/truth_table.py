@@ -26,22 +26,8 @@ _ENDINGS = (".json", ".json.gz", ".json.bz2")
 _DEPICTS_HINT = "Give a dump of Commons' MediaInfo entities, or JSON of single files from its API."
 
 
-def is_mediainfo(path: str | Path) -> bool:
-    """Whether a truth is read here, by its name."""
-    return str(path).endswith(_ENDINGS)
-
-
-def read_depicts(path: Path) -> tuple[list[str], Iterator[Mapping[str, Any]]]:
-    """Columns and rows of the truth: `key`, `entity` (a list of identifiers), a file a row.
-
-    Raises:
-        OpenMofiError: it holds no entity of MediaInfo, or is cut off.
-        OSError, ValueError: it cannot be read.
-    """
-    return ["key", "entity"], _rows(path)
-
-
-def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
+def _commons_rows(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Rows of the truth, a file a row: `key`, and `entity`, a list of identifiers."""
     count = 0
     try:
         for entity in _depicted_entities(path):
@@ -113,7 +99,8 @@ def read_truth_table(path: str | Path) -> pa.Table:
         OpenMofiError: it cannot be read, lacks the key or the entity, or a row holds something else; names the row.
     """
     try:
-        names, rows = read_depicts(Path(path)) if is_mediainfo(path) else _read(Path(path))
+        of_commons = str(path).endswith(_ENDINGS)
+        names, rows = (_REQUIRED, _commons_rows(Path(path))) if of_commons else _read(Path(path))
     except FileNotFoundError as error:
         raise OpenMofiError(f"The truth {path} is missing.", "Check the path.") from error
     except (OSError, ValueError, csv.Error, pa.ArrowException) as error:

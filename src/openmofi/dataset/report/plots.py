@@ -4,49 +4,29 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 if TYPE_CHECKING:  # half a second, which only who draws has to wait
     from matplotlib.axes import Axes
 
-INK, SOFT, GRID = "#1f2933", "#697586", "#e4e8ee"
+INK, SOFT = "#1f2933", "#697586"
 COLOURS = ("#0b7a75", "#d9822b", "#7157d9", "#c23b5a", "#4a6fa5", "#6b7c32")
 
 Points = tuple[Sequence[float], Sequence[float]]
 
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 10,
-    "text.parse_math": False,
-    "axes.edgecolor": GRID,
-    "axes.labelcolor": SOFT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.8,
-    "xtick.color": SOFT,
-    "ytick.color": SOFT,
-    "text.color": INK,
-    "legend.frameon": False,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "xtick.minor.size": 0,
-    "ytick.minor.size": 0,
-}
+_STYLE = Path(__file__).with_name("plots.mplstyle")
 
 
-def _draw(name: str, paint: Callable[[Axes], None], size: tuple[float, float]) -> Markup:
+def draw(name: str, paint: Callable[[Axes], None], size: tuple[float, float]) -> Markup:
+    """The plot that `paint` draws, `size` in inches; `name` salts the identifiers of the SVG."""
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
+    style = matplotlib.rc_params_from_file(_STYLE, use_default_template=False)
+    with matplotlib.rc_context({**style, "svg.hashsalt": name}):
         figure = Figure(figsize=size, layout="constrained")
         paint(figure.subplots())
         buffer = io.StringIO()
@@ -98,7 +78,7 @@ def precision_recall_curve(
         )
         axes.legend(loc="lower left")
 
-    return _draw("precision-recall", paint, (5.4, 4.3))
+    return draw("precision-recall", paint, (5.4, 4.3))
 
 
 def calibration(
@@ -128,7 +108,7 @@ def calibration(
         axes.set(xlim=(-0.02, 1.03), ylim=(-0.02, 1.05), xlabel="probability given", ylabel="share that is true")
         axes.legend(loc="upper left")
 
-    return _draw("calibration", paint, (5.4, 4.3))
+    return draw("calibration", paint, (5.4, 4.3))
 
 
 def long_tail(points: Sequence[Sequence[int]]) -> Markup:
@@ -149,7 +129,7 @@ def long_tail(points: Sequence[Sequence[int]]) -> Markup:
             axis.set_major_formatter(_thousands)
             axis.set_minor_formatter(_few_minor)
 
-    return _draw("long-tail", paint, (5.4, 3.4))
+    return draw("long-tail", paint, (5.4, 3.4))
 
 
 def entities_per_image(histogram: Mapping[str, int]) -> Markup:
@@ -165,7 +145,7 @@ def entities_per_image(histogram: Mapping[str, int]) -> Markup:
         axes.grid(visible=False, axis="x")
         axes.margins(y=0.12)
 
-    return _draw("entities-per-image", paint, (5.4, 3.4))
+    return draw("entities-per-image", paint, (5.4, 3.4))
 
 
 def funnel(stages: Mapping[str, int]) -> Markup:
@@ -185,7 +165,7 @@ def funnel(stages: Mapping[str, int]) -> Markup:
         axes.grid(visible=False)
         axes.spines[["left", "bottom"]].set_visible(False)
 
-    return _draw("funnel", paint, (10.6, 0.44 * len(stages) + 0.2))
+    return draw("funnel", paint, (10.6, 0.44 * len(stages) + 0.2))
 
 
 def bars(values: Mapping[str, float], *, percent: bool = True) -> Markup:
@@ -205,7 +185,7 @@ def bars(values: Mapping[str, float], *, percent: bool = True) -> Markup:
             axes.set(xlim=(0, 1.12))
             axes.xaxis.set_major_formatter(PercentFormatter(1))
 
-    return _draw("bars", paint, (6.4, 0.5 * len(values) + 0.6))
+    return draw("bars", paint, (6.4, 0.5 * len(values) + 0.6))
 
 
 def grouped_bars(groups: Mapping[str, Sequence[float]], series: Sequence[str], title: str) -> Markup:
@@ -227,7 +207,7 @@ def grouped_bars(groups: Mapping[str, Sequence[float]], series: Sequence[str], t
         axes.grid(visible=False, axis="x")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=9)
 
-    return _draw(f"grouped-bars-{title}", paint, (max(6.4, 1.1 * len(groups)), 4.2))
+    return draw(f"grouped-bars-{title}", paint, (max(6.4, 1.1 * len(groups)), 4.2))
 
 
 def lines(series: Mapping[str, Points], title: str, marked: float | None = None, *, log: bool = False) -> Markup:
@@ -263,61 +243,7 @@ def lines(series: Mapping[str, Points], title: str, marked: float | None = None,
         axes.set_xlabel("steps")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=8.5)
 
-    return _draw(f"lines-{title}", paint, (4.6, 3.3 + 0.1 * len(series)))
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of `interval_lines`.
-
-    Attributes:
-        name: in the legend.
-        x, y: of its points.
-        intervals: of each y.
-        colour: position in `COLOURS`.
-        dashed: how it is drawn.
-    """
-
-    name: str
-    x: Sequence[float]
-    y: Sequence[float]
-    intervals: Sequence[Sequence[float]]
-    colour: int = 0
-    dashed: bool = False
-
-
-def interval_lines(
-    lines: Sequence[Line], horizontal: str, vertical: str, *, ticks: Mapping[float, str], logarithmic: bool = False
-) -> Markup:
-    """Lines with their intervals as bands.
-
-    Args:
-        lines: see there.
-        horizontal, vertical: titles of the axes; the vertical one also salts the identifiers of the SVG.
-        ticks: x → its name.
-        logarithmic: the horizontal axis.
-    """
-
-    def paint(axes: Axes) -> None:
-        for line in lines:
-            colour, lows, highs = COLOURS[line.colour % len(COLOURS)], *zip(*line.intervals, strict=True)
-            axes.plot(
-                line.x,
-                line.y,
-                color=colour,
-                linewidth=2,
-                marker="o",
-                markersize=5,
-                label=line.name,
-                linestyle=(0, (4, 3)) if line.dashed else "-",
-            )
-            axes.fill_between(line.x, lows, highs, color=colour, alpha=0.07 if line.dashed else 0.13, linewidth=0)
-        axes.set(xlabel=horizontal, ylabel=vertical, xscale="log" if logarithmic else "linear")
-        axes.minorticks_off()
-        axes.set_xticks(list(ticks), list(ticks.values()))
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, fontsize=9)
-
-    return _draw(f"interval-lines-{horizontal}-{vertical}", paint, (6.4, 4.4))
+    return draw(f"lines-{title}", paint, (4.6, 3.3 + 0.1 * len(series)))
 
 
 def _colours(count: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""`report.html`: one self-contained page that shows what the dataset contains and why.
+"""The dataset's card, and `report.html`: one self-contained page that shows what the dataset contains and why.
 
 Everything that comes from the data (texts, names, keys) is escaped by the template; images are data URIs,
 plots are inline SVG, and the page has no scripts and loads nothing from the network.
@@ -7,7 +7,8 @@ plots are inline SVG, and the page has no scripts and loads nothing from the net
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -19,45 +20,78 @@ from markupsafe import Markup
 
 from openmofi.config import settings_from
 from openmofi.dataset.audit.audit import Audit
+from openmofi.dataset.collect import Statistics, read_statistics
 from openmofi.dataset.report import plots
 from openmofi.dataset.report.examples import ExamplePair, choose_shards, entity_rows, examples, thumbnails
-from openmofi.dataset.statistics import Statistics, read_statistics
 from openmofi.dataset.tables import Folder, describe
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ReadSettings
 from openmofi.pairs.images.formats import shown_formats
-from openmofi.storage import Shard, write_text
+from openmofi.storage import Manifest, Shard, fingerprint, write_text
 from openmofi.version import __version__
 
-STATUS_TEXTS = {
-    "labelled": "has at least one accepted entity",
-    "rejected": "entities were named, none is plain enough in the image",
-    "unlinked": "something was named that the knowledge base does not know",
-    "no_mention": "the text names nothing",
-    "boilerplate": "all that is named stands in boilerplate",
-    "text_missing": "no text file",
-    "text_empty": "empty text",
-    "text_invalid_utf8": "text is not UTF-8",
-    "text_too_long": "text above the reader's limit",
-    "image_missing": "no image",
-    "image_broken": "image cannot be decoded",
-    "image_too_large": "image above the pixel limit",
-    "image_unsupported_format": "image in a format that is not read",
-    "duplicate_key": "key seen before in the shard",
-}
-REASON_TEXTS = {
-    "accepted": "accepted",
-    "below_threshold": "not enough",
-    "sibling_preferred": "namesake fits better",
-    "beyond_top_k": "over the limit",
-}
-OUTCOME_TEXTS = {
-    "kept": "in the dataset",
-    "near_duplicate": "repeats an earlier image of the same entity",
-    "beyond_cap": "its entities already have enough images",
-    "below_minimum": "its entities have too few images",
-    "in_evaluation_set": "is a copy of an image of an evaluation set",
-}
+_MARKUP = re.compile(r"[\\`*\[\]~|]|(?<![^\W_])_|_(?![^\W_])")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+# Renderers make links of plain addresses, too.
+_ADDRESSES = (("://", "&#58;//"), ("www.", "www&#46;"))
+
+
+def markdown_text(value: object) -> str:
+    """A value as text on one line of Markdown, also in a cell of a table.
+
+    HTML, emphasis, code, links and the bars of tables lose their meaning; line breaks and control characters become
+    spaces. Plain words and names in snake_case stay as they are.
+    """
+    line = "".join(_ENTITIES.get(character, character) if character.isprintable() else " " for character in str(value))
+    text = _MARKUP.sub(lambda match: f"\\{match[0]}", line)
+    for plain, escaped in _ADDRESSES:
+        text = text.replace(plain, escaped)
+    return text
+
+
+def table_row(cells: Iterable[object]) -> str:
+    """A row of a table."""
+    return f"| {' | '.join(map(markdown_text, cells))} |"
+
+
+_SHARDS_SHOWN = 3
+_NOT_HTML = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029\x85"}
+
+
+def write_card(dataset: Folder, labels: Manifest, statistics: Statistics, *, report: bool = True) -> None:
+    """Write the card into the dataset folder; `report` says whether `report.html` is beside it."""
+    environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    environment.filters["text"] = markdown_text
+    template = environment.from_string(files(__package__).joinpath("card.md.j2").read_text("utf-8"))
+    write_text(
+        f"{dataset.path}/DATASET_CARD.md",
+        template.render(
+            statistics=statistics,
+            labels=labels,
+            dataset=dataset.manifest,
+            label_inputs=_inputs(labels),
+            report=report,
+            label_settings=_settings(labels),
+            dataset_settings=_settings(dataset.manifest),
+        ),
+    )
+
+
+def _inputs(manifest: Manifest) -> dict[str, str]:
+    """What is not a shard by name; the shards, of which there may be thousands, as one."""
+    shards = {shard["name"] for shard in manifest.settings.get("shards") or []}
+    named = {name.lstrip("/"): mark for name, mark in sorted(manifest.inputs.items()) if name not in shards}
+    used = {name: mark for name, mark in sorted(manifest.inputs.items()) if name in shards}
+    return named | ({f"{len(used):,} shards of pairs": fingerprint(used)} if used else {})
+
+
+def _settings(manifest: Manifest) -> str:
+    shown: dict[str, Any] = dict(manifest.settings)
+    shards = shown.get("shards") or []
+    if len(shards) > _SHARDS_SHOWN:
+        shown["shards"] = [*shards[:_SHARDS_SHOWN], f"… {len(shards)} in all"]
+    # In a block of code: JSON has no line that begins with a fence, and no character that is read as HTML there.
+    return json.dumps(shown, indent=2, sort_keys=True, ensure_ascii=False).translate(_NOT_HTML)
 
 
 @dataclass(frozen=True)
@@ -121,18 +155,9 @@ def write_report(
             examples=shown,
             thumbnails=_thumbnails(shards, labels, rows, shown),
             sections=[(section.title, section.text, Markup(section.body)) for section in sections],
-            status_texts=STATUS_TEXTS | _unread(labels),
-            reason_texts=REASON_TEXTS,
-            outcome_texts=OUTCOME_TEXTS,
+            unread=shown_formats(labels.manifest.counts.get("unread_formats", {})),
         ),
     )
-
-
-def _unread(labels: Folder) -> dict[str, str]:
-    """The text of the status of images that are not read, with their formats."""
-    formats = labels.manifest.counts.get("unread_formats", {})
-    status = "image_unsupported_format"
-    return {status: f"{STATUS_TEXTS[status]} ({shown_formats(formats)})"} if formats else {}
 
 
 def _environment() -> jinja2.Environment:

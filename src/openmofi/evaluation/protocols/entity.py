@@ -24,10 +24,17 @@ from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Settings
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.features import ImageId, data_fingerprint, image_ids
 from openmofi.evaluation.metrics.ranking import Index, nearest_rows, own_ranks
 from openmofi.evaluation.metrics.zero_shot import entity_embeddings
-from openmofi.evaluation.protocol import Answer, EvaluationProtocol, Failure, Measured, Subject
+from openmofi.evaluation.protocol import (
+    Answer,
+    EvaluationProtocol,
+    Failure,
+    ImageId,
+    Measured,
+    Subject,
+    data_fingerprint,
+)
 from openmofi.evaluation.protocols.labels import entities_of
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages, ImageSource, Load, shard_source
@@ -35,7 +42,7 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.storage import Shard, expand_shards, fingerprint
 
 # By images: each of the K nearest labelled images gives its entities the weight exp(cosine / T); an entity's share of
-# the total weight is its probability (as in `openmofi.evaluation.metrics.knn`, for images with several labels). By
+# the total weight is its probability (as in `openmofi.evaluation.metrics.ranking`, for images with several labels). By
 # texts: softmax of the cosines with the entities' texts, times a logit scale. By both: the weighted mean of the two
 # probabilities. An entity without labelled images has probability 0 by images, so results are reported apart for seen
 # and unseen entities.
@@ -199,7 +206,7 @@ def measure(subject: Subject) -> Measured:
         for way, ranks in recognised.ranks.items()
         for k in (1, 5)
     }
-    ids, contents = image_ids(queries), set(labelled.contents)
+    ids, contents = queries.ids, set(labelled.contents)
     return Measured(
         **_metrics(values, parts, entities),
         interval_over="entities",
@@ -228,7 +235,7 @@ def _queries(subject: Subject, settings: EntitySettings) -> tuple[EmbeddedImages
     shards = expand_shards([str(subject.data / path) for path in settings.queries])
     images = subject.features.embed(shards)
     path = subject.data / settings.truth
-    truth, ids = entities_of(path, (shard.name for shard in shards)), image_ids(images)
+    truth, ids = entities_of(path, (shard.name for shard in shards)), images.ids
     rows = [row for row, image in enumerate(ids) if image in truth]
     if not rows:
         raise OpenMofiError(f"{path} has none of the {len(ids):,} images.", "Give the truth table of these images.")
@@ -257,7 +264,7 @@ def _dataset(subject: Subject, folder: Path) -> tuple[EmbeddedImages, list[list[
     if not sources:
         raise OpenMofiError(f"The dataset {folder} has no images.", "Label more pairs, or keep more classes.")
     images = subject.features.embed(sources)
-    return images, [labels[image] for image in image_ids(images)]
+    return images, [labels[image] for image in images.ids]
 
 
 def _only_keys(shard: Shard, keys: set[str]) -> ImageSource:

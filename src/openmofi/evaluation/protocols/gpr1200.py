@@ -17,9 +17,9 @@ from pathlib import Path
 
 from openmofi.config import PositiveInt
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.folders import require_folder
+from openmofi.evaluation.class_names import require_folder
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.protocols.ranked import INCL, SCORE, RetrievalSettings, measure_ranking
+from openmofi.evaluation.protocols.retrieval import INCL, SCORE, RetrievalSettings, measure_ranking
 from openmofi.features.images import file_sources, images_in
 
 DOMAINS = ("landmarks", "inat", "sketch", "instre", "sop", "faces")

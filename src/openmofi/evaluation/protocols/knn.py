@@ -1,4 +1,4 @@
-"""Nearest-neighbour classification as DINOv2 evaluates it; see `openmofi.evaluation.metrics.knn` for the formula.
+"""Nearest-neighbour classification as DINOv2 evaluates it; see `openmofi.evaluation.metrics.ranking` for the formula.
 
 Data: Any classification data, ImageNet (https://image-net.org, research only) in the paper. Layout:
 DIR/train/CLASS/IMAGE and DIR/val/CLASS/IMAGE (or test).
@@ -12,15 +12,18 @@ from typing import Annotated, Literal
 import numpy as np
 from msgspec import Meta
 
-from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import PositiveFloat, PositiveInt, Settings
 from openmofi.encoders import Encoder
-from openmofi.evaluation.data.folders import TEST, TRAIN, VALIDATION, check_all_classes, required_split, same_classes
-from openmofi.evaluation.features import data_fingerprint, image_ids
-from openmofi.evaluation.metrics.knn import NEIGHBOURS, TEMPERATURE, nearest_neighbours
-from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject, nearest_answers
-from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
-from openmofi.evaluation.result import items_table
+from openmofi.evaluation.class_names import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    check_all_classes,
+    required_split,
+    same_classes,
+)
+from openmofi.evaluation.metrics.ranking import NEIGHBOURS, TEMPERATURE, nearest_neighbours
+from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint, nearest_failures
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def prepare(encoder: Encoder, settings: KnnSettings) -> Encoder:
 
 
 def measure(subject: Subject) -> Measured:
-    """See `openmofi.evaluation.metrics.knn`."""
+    """See `openmofi.evaluation.metrics.ranking`."""
     settings: KnnSettings = subject.settings
     train = required_split(subject.data, TRAIN)
     test = same_classes(train, required_split(subject.data, (*VALIDATION, *TEST)))
@@ -69,30 +72,21 @@ def measure(subject: Subject) -> Measured:
     # The worst queries: those whose own class has the smallest share of the neighbours' similarities.
     correct = base_labels[neighbours.rows] == labels[:, None]
     share = (correct * neighbours.similarities).sum(axis=1) / np.abs(neighbours.similarities).sum(axis=1)
-    ids, base_ids, shown = image_ids(queries), image_ids(base), slice(NEIGHBOURS_SHOWN)
-    failures = [
-        Failure(
-            ids[row],
-            names[row],
-            float(share[row]),
-            nearest_answers(
-                base_ids,
-                base_names,
-                neighbours.rows[row, shown],
-                neighbours.similarities[row, shown],
-                correct[row, shown],
-            ),
-        )
-        for row in np.argsort(share, kind="stable")[: subject.failures].tolist()
-    ]
-    return Measured(
-        metrics={name: float(hits.mean()) for name, hits in values.items()},
-        intervals={name: bootstrap_interval(hits, labels) for name, hits in values.items()},
+    worst = np.argsort(share, kind="stable")[: subject.failures]
+    return Measured.of_items(
+        queries.keys,
+        names,
+        values,
+        drawn=labels,
         counts={"train": len(base.keys), "images": len(queries.keys), "classes": len(train.classes)},
         data_fingerprint=data_fingerprint([base, queries], [base_labels.tolist(), labels.tolist()]),
         images=[base, queries],
-        items=items_table(queries.keys, names, values),
-        failures=failures,
+        failures=nearest_failures(
+            (queries.ids, names, share),
+            worst.tolist(),
+            (base.ids, base_names),
+            (neighbours.rows[worst], neighbours.similarities[worst], correct[worst]),
+        ),
     )
 
 

@@ -17,7 +17,6 @@ from openmofi.dataset.audit.audit import audit
 from openmofi.dataset.audit.truth_table import read_truth
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.protocol import NEITHER, EvaluationProtocol, Measured, Subject
-from openmofi.features.images import EmbeddedImages
 from openmofi.storage import file_fingerprint, fingerprint, read_manifest
 
 
@@ -37,23 +36,6 @@ def entities_of(truth: str | Path, shards: Iterable[str]) -> dict[tuple[str, str
                 f"{truth} gives the image {key!r} of the shard {shard!r} two entities.", "Give each image one here."
             )
     return entities
-
-
-def true_entities(truth: str | Path, images: EmbeddedImages) -> list[str]:
-    """The entity that each image shows; see `entities_of`.
-
-    Raises:
-        OpenMofiError: the file cannot be read, or does not know one of the images.
-    """
-    entity_of = entities_of(truth, images.shards)
-    ids = list(zip(images.shards, images.keys, strict=True))
-    absent = next((image for image in ids if image not in entity_of), None)
-    if absent:
-        raise OpenMofiError(
-            f"{truth} does not know the image {absent[1]!r} of the shard {absent[0]!r}.",
-            "Give the truth of these images.",
-        )
-    return [entity_of[image] for image in ids]
 
 
 _NAMES = ("precision", "recall")

@@ -22,10 +22,16 @@ from openmofi.arrays import Ints
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import NonNegativeInt, PositiveInt, Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data import folders
-from openmofi.evaluation.features import data_fingerprint, image_ids
+from openmofi.evaluation import class_names as folders
 from openmofi.evaluation.metrics.linear import MAX_ITERATIONS, Probe, Split, tuned_probe
-from openmofi.evaluation.protocol import Answer, EvaluationProtocol, Failure, Measured, Subject
+from openmofi.evaluation.protocol import (
+    Answer,
+    EvaluationProtocol,
+    Failure,
+    Measured,
+    Subject,
+    data_fingerprint,
+)
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages
 
@@ -106,7 +112,7 @@ def _worst(
     """
     if not count:
         return []
-    train_ids, test_ids, split, (features, labels) = image_ids(train[0]), image_ids(test[0]), train[1], test[1]
+    train_ids, test_ids, split, (features, labels) = train[0].ids, test[0].ids, train[1], test[1]
     shares = softmax(probe.logits(features).astype(np.float64), axis=1)
     own = shares[np.arange(len(shares)), labels]
     failures = []

@@ -20,13 +20,20 @@ from openmofi.arrays import Floats, Ints
 from openmofi.config import Settings
 from openmofi.encoders.arrays import in_batches
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.data import folders
-from openmofi.evaluation.data.class_names import NAME_FILES, class_names, names_file, templates_named
-from openmofi.evaluation.data.objectnet import is_objectnet, objectnet
-from openmofi.evaluation.features import data_fingerprint, image_ids, item_names
+from openmofi.evaluation import class_names as folders
+from openmofi.evaluation.class_names import NAME_FILES, class_names, names_file, templates_named
 from openmofi.evaluation.metrics.ranking import nearest_rows
 from openmofi.evaluation.metrics.zero_shot import class_embeddings, evaluate_zero_shot
-from openmofi.evaluation.protocol import Answer, EvaluationProtocol, Failure, Measured, Subject
+from openmofi.evaluation.objectnet import is_objectnet, objectnet
+from openmofi.evaluation.protocol import (
+    Answer,
+    EvaluationProtocol,
+    Failure,
+    Measured,
+    Subject,
+    data_fingerprint,
+    item_names,
+)
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages, ImageSource, shard_source
 from openmofi.pairs.formats.files import inside
@@ -36,7 +43,7 @@ from openmofi.storage import expand_shards, fingerprint
 # - class folders: DIR/CLASS/IMAGE, or DIR/test or DIR/val with these;
 # - tar shards (WebDataset, as clip_benchmark writes them): DIR/*.tar or DIR/test/*.tar with `KEY.cls`, a class number,
 #   beside each image, and DIR/classnames.txt;
-# - ObjectNet as published: DIR/images/CLASS/IMAGE with DIR/mappings, see `openmofi.evaluation.data.objectnet`;
+# - ObjectNet as published: DIR/images/CLASS/IMAGE with DIR/mappings, see `openmofi.evaluation.objectnet`;
 # - a table: a CSV or TSV with a column of paths, relative to the file, and a column of class names.
 
 PATH_COLUMNS = ("image", "path", "filepath", "file", "filename", "image_path")
@@ -208,7 +215,7 @@ def measure(subject: Subject) -> Measured:
     zero_shot = evaluate_zero_shot(images.embeddings, labels, texts)
     values = {"accuracy": zero_shot.correct, "accuracy_top5": (zero_shot.rank <= 5).astype(np.float64)}
     names = [data.names[label] for label in labels.tolist()]
-    ids, (rows, scores) = image_ids(images), _worst(images.embeddings, texts, labels, subject.failures)
+    ids, (rows, scores) = images.ids, _worst(images.embeddings, texts, labels, subject.failures)
     return Measured(
         metrics={
             "accuracy": zero_shot.accuracy,

@@ -15,21 +15,19 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge import layout
+from openmofi.knowledge import arrays, beside, layout
+from openmofi.knowledge.arrays import appended, open_names
+from openmofi.knowledge.beside import gather_languages, write_languages
 from openmofi.knowledge.build_settings import BuildSettings, ProjectionSettings
 from openmofi.knowledge.builders.source import ReadSource, read_source, source_files, source_fingerprints
 from openmofi.knowledge.builders.staging import staged
 from openmofi.knowledge.builders.tables import refusal
 from openmofi.knowledge.candidates import LISTS, candidate_lists
-from openmofi.knowledge.files import beside, tries
-from openmofi.knowledge.files.arrays import appended
-from openmofi.knowledge.files.database import JOINED, MEMORY, memory_bytes, number_of, part_file, tables_of
-from openmofi.knowledge.files.integrity import mappable, with_digests
-from openmofi.knowledge.files.languages import gather_languages, write_languages
-from openmofi.knowledge.files.relations import write_relations
-from openmofi.knowledge.files.tries import open_names
+from openmofi.knowledge.database import JOINED, MEMORY, memory_bytes, number_of, part_file, tables_of
 from openmofi.knowledge.identifiers import write_ids
+from openmofi.knowledge.layout import mappable, with_digests
 from openmofi.knowledge.projection import WIDTHS, memory_needed, project, random_bits
+from openmofi.knowledge.relations import write_relations
 from openmofi.storage import Manifest, claimed, finish_manifest, make_folder, require_local
 from openmofi.storage.atomic import remove_folder, write_error
 from openmofi.storage.tables.blocks import read_arrow_blocks, read_table_blocks, rows_at_a_time
@@ -87,7 +85,7 @@ def write_candidates(folder: Path, lists: Path, counts: dict[str, int]) -> dict[
         counts: what that returned.
 
     Returns:
-        what `openmofi.knowledge.files.tries.open_names` is to be given.
+        what `openmofi.knowledge.arrays.open_names` is to be given.
 
     Raises:
         OpenMofiError: the disk is full.
@@ -106,10 +104,10 @@ def write_candidates(folder: Path, lists: Path, counts: dict[str, int]) -> dict[
         )
         last = 0
         offsets(np.zeros(1, np.int64))
-        for number, part in enumerate(rows_at_a_time(read_table_blocks(lists), tries.PART_KEYS)):
+        for number, part in enumerate(rows_at_a_time(read_table_blocks(lists), arrays.PART_KEYS)):
             # In the order of the keys, so that the trie's bytes do not depend on the order of the source.
-            trie = tries.built_trie(_texts(part.column("key")))
-            tries.save_trie(folder / tries.trie_file(number), trie)
+            trie = arrays.built_trie(_texts(part.column("key")))
+            arrays.save_trie(folder / arrays.trie_file(number), trie)
             firsts += [part.column("key")[0].as_py()] if number else []
             ids = np.fromiter((trie[key] for key in _texts(part.column("key"))), np.int64, len(part))
             part = part.drop_columns("key").take(np.argsort(ids))
@@ -119,7 +117,7 @@ def write_candidates(folder: Path, lists: Path, counts: dict[str, int]) -> dict[
             for append, column in ((rows, "rows"), (commonness, "commonness")):
                 append(pc.list_flatten(part.column(column)).to_numpy())
             probabilities(part.column("link_probability").to_numpy())
-    return {tries.PARTS: firsts} if firsts else {}
+    return {arrays.PARTS: firsts} if firsts else {}
 
 
 def write_links(connection: DuckDBPyConnection, entities: int, path: Path) -> NDArray[np.int32]:
@@ -230,7 +228,7 @@ def build(
         inputs: name → fingerprint of the files that `read` reads.
         out: folder of the knowledge base.
         settings: see there.
-        write_beside: called with the folder at last: writes some of `files.beside.FILES`, and returns more
+        write_beside: called with the folder at last: writes some of `knowledge.beside.FILES`, and returns more
             counts for the manifest.
         memory: that the build may use, such as `8GB`; the rest is on disk, in `out`. It decides no byte.
         restart: remove what was made in `out` before, and begin anew.

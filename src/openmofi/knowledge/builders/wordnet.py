@@ -17,38 +17,11 @@ import pyarrow as pa
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge.builders.build import BuildSettings, build
 from openmofi.knowledge.builders.source import SourceTables, source_of
-from openmofi.knowledge.files.database import MEMORY
+from openmofi.knowledge.database import MEMORY
 from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
 from openmofi.storage import Manifest, file_fingerprint
 
-LEXNAMES = (
-    "noun.Tops",
-    "noun.act",
-    "noun.animal",
-    "noun.artifact",
-    "noun.attribute",
-    "noun.body",
-    "noun.cognition",
-    "noun.communication",
-    "noun.event",
-    "noun.feeling",
-    "noun.food",
-    "noun.group",
-    "noun.location",
-    "noun.motive",
-    "noun.object",
-    "noun.person",
-    "noun.phenomenon",
-    "noun.plant",
-    "noun.possession",
-    "noun.process",
-    "noun.quantity",
-    "noun.relation",
-    "noun.shape",
-    "noun.state",
-    "noun.substance",
-    "noun.time",
-)
+LEXNAMES = tuple(Path(__file__).with_name("lexnames.txt").read_text("utf-8").split())
 """Lexicographer files of nouns, numbers 03 to 28 (`lexnames(5WN)`)."""
 
 PARTS = {"noun": "n", "verb": "v", "adj": "a", "adv": "r"}

@@ -1,7 +1,7 @@
 """Google Landmarks v2, retrieval (Weyand, Araujo, Cao, Sim, CVPR 2020): mAP@100.
 
 Every query of the solution that is not `Ignored` is ranked against the index; see
-`openmofi.evaluation.metrics.nearest` for the formula. `map_at_100_private` is what papers call "test" (750 queries),
+`openmofi.evaluation.metrics.ranking` for the formula. `map_at_100_private` is what papers call "test" (750 queries),
 `map_at_100_public` what they call "validation" (379). The index is embedded in parts, of which only each query's
 nearest 100 are kept.
 
@@ -18,14 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import PositiveInt, Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.folders import require_folder
-from openmofi.evaluation.features import data_fingerprint, image_ids
-from openmofi.evaluation.metrics.nearest import average_precision_at
-from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.result import items_table
+from openmofi.evaluation.class_names import require_folder
+from openmofi.evaluation.metrics.ranking import average_precision_at
+from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint
 from openmofi.features.images import file_sources, images_in
 from openmofi.plugins.benchmarks.listed import search, worst
 from openmofi.storage import fingerprint
@@ -103,9 +100,10 @@ def measure(subject: Subject) -> Measured:
     columns = {f"map_at_{k}_{part}": np.where(usage == part, values, np.nan) for part in ("private", "public")}
     columns = {name: numbers for name, numbers in columns.items() if not np.isnan(numbers).all()}
     listed = set().union(*truth.positives.values())
-    return Measured(
-        metrics={name: float(np.nanmean(numbers)) for name, numbers in columns.items()},
-        intervals={name: bootstrap_interval(numbers, queries) for name, numbers in columns.items()},
+    return Measured.of_items(
+        queries,
+        queries,
+        columns,
         interval_over="queries",
         data_fingerprint=fingerprint(
             [data_fingerprint([images], [queries]), found.prints, [sorted(of_query) for of_query in positives]]
@@ -118,8 +116,7 @@ def measure(subject: Subject) -> Measured:
         },
         facts={"as_published": len(queries) == len(truth.positives) and listed <= set(path_of)},
         images=[images, *found.refused],
-        items=items_table(queries, queries, columns),
-        failures=worst(image_ids(images), queries, values, found, relevant, subject.failures),
+        failures=worst(images.ids, queries, values, found, relevant, subject.failures),
     )
 
 

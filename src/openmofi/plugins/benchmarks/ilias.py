@@ -1,7 +1,7 @@
 """ILIAS: instance-level retrieval at scale (Kordopatis-Zilos et al., CVPR 2025, arXiv 2502.11748): mAP@1k.
 
 1,232 image queries and, for encoders with a text side, 1,000 text queries look for 4,715 positives among distractors.
-See `openmofi.evaluation.metrics.nearest` for the formula. Queries are neither cropped nor masked. Distractors are
+See `openmofi.evaluation.metrics.ranking` for the formula. Queries are neither cropped nor masked. Distractors are
 embedded shard by shard, and of each only what is among a query's nearest 1,000 is kept: 100 million need no more memory
 than one shard.
 
@@ -19,15 +19,12 @@ from pathlib import Path
 import numpy as np
 
 from openmofi.arrays import Doubles
-from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import PositiveInt, Settings
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.folders import require_folder
-from openmofi.evaluation.features import data_fingerprint, image_ids
-from openmofi.evaluation.metrics.nearest import tied_average_precision_at
-from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.result import items_table
+from openmofi.evaluation.class_names import require_folder
+from openmofi.evaluation.metrics.ranking import tied_average_precision_at
+from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint
 from openmofi.features.images import file_sources, shard_source
 from openmofi.plugins.benchmarks.listed import search, worst
 from openmofi.storage import expand_shards, fingerprint
@@ -106,9 +103,10 @@ def measure(subject: Subject) -> Measured:
     )
     columns = _columns(values, len(images.keys), settings.k)
     of_images = slice(len(images.keys))
-    return Measured(
-        metrics={name: float(np.nanmean(numbers)) for name, numbers in columns.items()},
-        intervals={name: bootstrap_interval(numbers, objects) for name, numbers in columns.items()},
+    return Measured.of_items(
+        queries,
+        objects,
+        columns,
         interval_over="objects",
         data_fingerprint=fingerprint([data_fingerprint([images], [images.keys]), texts, found.prints]),
         counts={
@@ -119,8 +117,7 @@ def measure(subject: Subject) -> Measured:
         },
         facts={"distractors_published": DISTRACTORS},
         images=[images, *found.refused],
-        items=items_table(queries, objects, columns),
-        failures=worst(image_ids(images), images.keys, values[of_images], found, relevant, subject.failures),
+        failures=worst(images.ids, images.keys, values[of_images], found, relevant, subject.failures),
     )
 
 

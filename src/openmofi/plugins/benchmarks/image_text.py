@@ -24,9 +24,15 @@ from openmofi.arrays import Floats, Ints
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import NonNegativeInt, PositiveInt, Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.features import data_fingerprint, image_ids
 from openmofi.evaluation.metrics.ranking import Index, checked_embeddings, nearest_rows, ranks_of
-from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject, nearest_answers
+from openmofi.evaluation.protocol import (
+    EvaluationProtocol,
+    Failure,
+    Measured,
+    Subject,
+    data_fingerprint,
+    nearest_answers,
+)
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages, file_sources
 from openmofi.pairs.formats.files import inside
@@ -242,7 +248,7 @@ def _worst(
     """The captions whose image ranks last, at most one per image."""
     order = np.argsort(-ranks, kind="stable")
     _, first = np.unique(image_of[order], return_index=True)
-    ids, failures = image_ids(images), []
+    ids, failures = images.ids, []
     for caption in order[np.sort(first)][:count].tolist():
         rows, scores = nearest_rows((texts[caption] @ images.embeddings.T)[None], _ANSWERS_SHOWN)
         failures.append(

@@ -15,13 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from openmofi.arrays import Ints
-from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.folders import require_folder
-from openmofi.evaluation.features import data_fingerprint, image_ids
-from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.result import items_table
+from openmofi.evaluation.class_names import require_folder
+from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint
 from openmofi.features.images import file_sources
 from openmofi.pairs.formats.files import inside
 from openmofi.plugins.benchmarks.revisited import (
@@ -98,9 +95,10 @@ def measure(subject: Subject) -> Measured:
     ranking = Ranking(images.embeddings, database.embeddings, [query.positions for query in queries], rows)
     values = np.array([average_precision(*of_query.positives("easy")) for of_query in ranking.ranks()])
     objects = [str(Path(query.name).parent) for query in queries]
-    return Measured(
-        metrics={"map": float(values.mean())},
-        intervals={"map": bootstrap_interval(values, objects)},
+    return Measured.of_items(
+        images.keys,
+        objects,
+        {"map": values},
         interval_over="objects",
         data_fingerprint=fingerprint(
             [
@@ -110,8 +108,7 @@ def measure(subject: Subject) -> Measured:
         ),
         counts={"images": len(database.keys), "queries": len(queries), "objects": len(set(objects))},
         images=[images, database],
-        items=items_table(images.keys, objects, {"map": values}),
-        failures=worst_queries(values, image_ids(images), images.embeddings, queries, rows, database, subject.failures),
+        failures=worst_queries(values, images.ids, images.embeddings, queries, rows, database, subject.failures),
     )
 
 

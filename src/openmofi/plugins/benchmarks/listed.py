@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 
 from openmofi.arrays import Doubles, Floats, Ints
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.features import Features, ImageId, data_fingerprint
-from openmofi.evaluation.metrics.nearest import Nearest
-from openmofi.evaluation.protocol import Answer, Failure
-from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
+from openmofi.evaluation.metrics.ranking import Nearest
+from openmofi.evaluation.protocol import NEIGHBOURS_SHOWN, Answer, Failure, Features, ImageId, data_fingerprint
 from openmofi.features.images import EmbeddedImages, ImageSource
 
 

@@ -26,13 +26,18 @@ from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import Fraction, Settings
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.class_names import templates_named
-from openmofi.evaluation.data.folders import require_folder
-from openmofi.evaluation.features import data_fingerprint, image_ids
-from openmofi.evaluation.metrics.nearest import Nearest
+from openmofi.evaluation.class_names import require_folder, templates_named
+from openmofi.evaluation.metrics.ranking import Nearest
 from openmofi.evaluation.metrics.zero_shot import class_embeddings
-from openmofi.evaluation.protocol import Answer, EvaluationProtocol, Failure, Measured, Subject
-from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
+from openmofi.evaluation.protocol import (
+    NEIGHBOURS_SHOWN,
+    Answer,
+    EvaluationProtocol,
+    Failure,
+    Measured,
+    Subject,
+    data_fingerprint,
+)
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import SUFFIXES, file_sources
 from openmofi.storage import fingerprint, parse_json
@@ -164,7 +169,7 @@ def measure(subject: Subject) -> Measured:
     right = answers == np.array([question.entity for question in asked], object)[:, None]
     hits = right[:, 0].astype(np.float64)
     worst = np.argsort(right.any(axis=1) * 1.0 + hits, kind="stable")[: subject.failures].tolist()
-    known = image_ids(images)
+    known = images.ids
     return Measured(
         **_metrics(hits, asked),
         interval_over="entities",

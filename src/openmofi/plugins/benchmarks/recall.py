@@ -19,16 +19,18 @@ from pathlib import Path
 
 import numpy as np
 
-from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import PositiveInt, Settings
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.data.folders import require_folder
-from openmofi.evaluation.features import data_fingerprint, image_ids
-from openmofi.evaluation.metrics.nearest import Nearest, without_own
-from openmofi.evaluation.metrics.ranking import checked_embeddings
-from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject, nearest_answers
-from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
-from openmofi.evaluation.result import items_table
+from openmofi.evaluation.class_names import require_folder
+from openmofi.evaluation.metrics.ranking import Nearest, checked_embeddings, without_own
+from openmofi.evaluation.protocol import (
+    NEIGHBOURS_SHOWN,
+    EvaluationProtocol,
+    Measured,
+    Subject,
+    data_fingerprint,
+    nearest_failures,
+)
 from openmofi.features.images import file_sources
 from openmofi.pairs.formats.files import inside
 
@@ -141,25 +143,22 @@ def measure(subject: Subject) -> Measured:
     lonely = sizes[codes] == 1
     values = {f"recall_at_{k}": np.where(lonely, np.nan, correct[:, :k].any(axis=1)) for k in recall_at}
     first = np.where(correct.any(axis=1), correct.argmax(axis=1), correct.shape[1])
-    ids, shown = image_ids(images), slice(NEIGHBOURS_SHOWN)
     worst = np.argsort(np.where(lonely, -1, first), kind="stable")[::-1][: subject.failures]
-    return Measured(
-        metrics={metric: float(np.nanmean(hits)) for metric, hits in values.items()},
-        intervals={metric: bootstrap_interval(hits, codes) for metric, hits in values.items()},
+    return Measured.of_items(
+        images.keys,
+        classes,
+        values,
+        drawn=codes,
         data={"dataset": name},
         data_fingerprint=data_fingerprint([images], [classes]),
         images=[images],
         counts={"images": len(classes), "classes": len(sizes), "queries_without_positives": int(lonely.sum())},
-        items=items_table(images.keys, classes, values),
-        failures=[
-            Failure(
-                ids[row],
-                classes[row],
-                -float(first[row] + 1),
-                nearest_answers(ids, classes, rows[row, shown], scores[row, shown], correct[row, shown]),
-            )
-            for row in worst.tolist()
-        ],
+        failures=nearest_failures(
+            (images.ids, classes, -(first + 1)),
+            worst.tolist(),
+            (images.ids, classes),
+            (rows[worst], scores[worst], correct[worst]),
+        ),
     )
 
 

@@ -18,19 +18,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from openmofi.arrays import Floats, Ints
-from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import PositiveInt, Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.folders import require_folder
-from openmofi.evaluation.data.objectnet import cropped
-from openmofi.evaluation.data.plain_pickle import read_plain_pickle
-from openmofi.evaluation.features import ImageId, data_fingerprint, image_ids
+from openmofi.evaluation.class_names import require_folder
 from openmofi.evaluation.metrics.ranking import Index, nearest_rows, ranks_of
-from openmofi.evaluation.protocol import EvaluationProtocol, Failure, Measured, Subject, nearest_answers
-from openmofi.evaluation.protocols.ranked import NEIGHBOURS_SHOWN
-from openmofi.evaluation.result import items_table
+from openmofi.evaluation.objectnet import cropped
+from openmofi.evaluation.protocol import (
+    NEIGHBOURS_SHOWN,
+    EvaluationProtocol,
+    Failure,
+    ImageId,
+    Measured,
+    Subject,
+    data_fingerprint,
+    nearest_answers,
+)
 from openmofi.features.images import EmbeddedImages, ImageSource, Load, file_sources, images_in
 from openmofi.pairs.formats.files import inside
+from openmofi.plugins.benchmarks.plain_pickle import read_plain_pickle
 from openmofi.storage import fingerprint
 
 
@@ -237,9 +242,10 @@ def measure(subject: Subject) -> Measured:
     distractors, parts = _add_distractors(subject, settings.distractors, ranking)
     values = _values(ranking, settings)
     known = {metric: numbers for metric, numbers in values.items() if not np.isnan(numbers).all()}
-    return Measured(
-        metrics={metric: float(np.nanmean(numbers)) for metric, numbers in known.items()},
-        intervals={metric: bootstrap_interval(numbers, images.keys) for metric, numbers in known.items()},
+    return Measured.of_items(
+        images.keys,
+        images.keys,
+        known,
         interval_over="queries",
         data={"dataset": name},
         data_fingerprint=fingerprint(
@@ -259,9 +265,8 @@ def measure(subject: Subject) -> Measured:
             **{f"queries_without_{level}": int(np.isnan(values[f"map_{level}"]).sum()) for level in DIFFICULTIES},
         },
         images=[images, database, *distractors],
-        items=items_table(images.keys, images.keys, known),
         failures=worst_queries(
-            values[HEADLINE], image_ids(images), images.embeddings, queries, rows, database, subject.failures
+            values[HEADLINE], images.ids, images.embeddings, queries, rows, database, subject.failures
         ),
     )
 
@@ -366,7 +371,7 @@ def worst_queries(
     if not order:
         return []
     scores: Floats = Index.of(database.embeddings).scores(embeddings[order])
-    database_ids, failures = image_ids(database), []
+    database_ids, failures = database.ids, []
     names = [Path(key).stem for key in database.keys]
     for row, of_query in zip(order, scores, strict=True):
         readable = {kind: at[at >= 0] for kind, at in ((kind, rows[at]) for kind, at in queries[row].positions.items())}

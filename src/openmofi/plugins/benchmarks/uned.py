@@ -30,10 +30,9 @@ from openmofi.arrays import Doubles, Ints
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.data.folders import require_folder
-from openmofi.evaluation.features import data_fingerprint
-from openmofi.evaluation.metrics.nearest import Nearest
-from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
+from openmofi.evaluation.class_names import require_folder
+from openmofi.evaluation.metrics.ranking import Nearest
+from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages, file_sources
 from openmofi.pairs.formats.files import inside

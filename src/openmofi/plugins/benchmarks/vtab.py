@@ -1,5 +1,4 @@
-"""VTAB-1k with a linear probe: 19 tasks of 800 + 200 examples; for the tasks and their layouts see
-`openmofi.plugins.benchmarks.vtab`.
+"""VTAB-1k with a linear probe: 19 tasks of 800 + 200 examples, listed in `vtab.toml`.
 
 VTAB specifies no linear solver. Each task gets the probe of `openmofi.evaluation.metrics.linear`: logistic regression
 by L-BFGS on frozen features, λ chosen on the 200, then fitted on all 1,000. Metrics are means over tasks: `mean_19`
@@ -12,6 +11,7 @@ openmofi eval sources vtab.
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,10 +21,9 @@ import numpy as np
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import NonNegativeInt, PositiveInt, Settings
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.data.folders import ClassifiedFiles, class_folders, require_folder, same_classes
-from openmofi.evaluation.features import data_fingerprint
+from openmofi.evaluation.class_names import ClassifiedFiles, class_folders, require_folder, same_classes
 from openmofi.evaluation.metrics.linear import MAX_ITERATIONS, Split, tuned_probe
-from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
+from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages
 from openmofi.pairs.formats.files import inside
@@ -35,8 +34,7 @@ from openmofi.storage import fingerprint
 # - lists, as in the VTAB-1k archive that most PyTorch code uses: `train800.txt`, `val200.txt`, `test.txt`, each line a
 #   path relative to the folder and a class number (`images/train800val200/000001.jpg 3`);
 # - class folders: `train800/CLASS/IMAGE`, `val200/CLASS/IMAGE`, `test/CLASS/IMAGE`; with `train800val200/…` in place
-# of
-#   the first two, the 200 validation images are drawn.
+#   of the first two, the 200 validation images are drawn.
 
 TRAIN, VALIDATION = 800, 200
 GROUPS = NATURAL, SPECIALISED, STRUCTURED = "natural", "specialised", "structured"
@@ -61,40 +59,9 @@ class Task:
     folders: tuple[str, ...]
 
 
-TASKS = (
-    Task("caltech101", NATURAL, 102, 6084, ("caltech101",)),
-    Task("cifar100", NATURAL, 100, 10000, ("cifar100", "cifar")),
-    Task("dtd", NATURAL, 47, 1880, ("dtd",)),
-    Task("oxford_flowers102", NATURAL, 102, 6149, ("oxford_flowers102", "flowers102")),
-    Task("oxford_iiit_pet", NATURAL, 37, 3669, ("oxford_iiit_pet", "pets")),
-    Task("sun397", NATURAL, 397, 21750, ("sun397",)),
-    Task("svhn", NATURAL, 10, 26032, ("svhn",)),
-    Task("patch_camelyon", SPECIALISED, 2, 32768, ("patch_camelyon",)),
-    Task("eurosat", SPECIALISED, 10, 5400, ("eurosat",)),
-    Task("resisc45", SPECIALISED, 45, 6300, ("resisc45",)),
-    Task("diabetic_retinopathy", SPECIALISED, 5, 42670, ("diabetic_retinopathy",)),
-    Task("clevr_count", STRUCTURED, 8, 15000, ("clevr_count", "clevr_count_all")),
-    Task("clevr_distance", STRUCTURED, 6, 15000, ("clevr_distance", "clevr_dist", "clevr_closest_object_distance")),
-    Task("dmlab", STRUCTURED, 6, 22735, ("dmlab",)),
-    Task("kitti_distance", STRUCTURED, 4, 711, ("kitti_distance", "kitti", "kitti_closest_vehicle_distance")),
-    Task(
-        "dsprites_location", STRUCTURED, 16, 73728, ("dsprites_location", "dsprites_loc", "dsprites_label_x_position")
-    ),
-    Task(
-        "dsprites_orientation",
-        STRUCTURED,
-        16,
-        73728,
-        ("dsprites_orientation", "dsprites_ori", "dsprites_label_orientation"),
-    ),
-    Task("smallnorb_azimuth", STRUCTURED, 18, 12150, ("smallnorb_azimuth", "smallnorb_azi", "smallnorb_label_azimuth")),
-    Task(
-        "smallnorb_elevation",
-        STRUCTURED,
-        9,
-        12150,
-        ("smallnorb_elevation", "smallnorb_ele", "smallnorb_label_elevation"),
-    ),
+TASKS = tuple(
+    Task(name, **(facts | {"folders": tuple(facts["folders"])}))
+    for name, facts in tomllib.loads(Path(__file__).with_name("vtab.toml").read_text("utf-8")).items()
 )
 
 

@@ -37,10 +37,10 @@ def examples(
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Turn a corpus with known answers into a table of examples, which linkers are trained and judged on."""
-    from openmofi.plugins.fusion.corpora.examples import write_examples
+    from openmofi.plugins.fusion.examples import write_examples
 
     if source == "wordnet":
-        from openmofi.plugins.fusion.corpora.wordnet import wordnet_examples
+        from openmofi.plugins.fusion.examples import wordnet_examples
 
         if len(files) != 1:
             raise UsageError("WordNet is one folder.", "Give its dict folder alone.")
@@ -103,7 +103,7 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print the final figures as JSON.")] = False,
 ) -> None:
     """Train a linker, as a recipe says. Ctrl-C writes a checkpoint; the same command with --resume goes on."""
-    from openmofi.plugins.fusion.training.recipe import LINK_RECIPES, load_link_recipe
+    from openmofi.plugins.fusion.fusion_settings import LINK_RECIPES, load_link_recipe
 
     overrides = recipes.changes(
         settings, {"data.examples": table, "data.labels": labels, "data.kb": kb, "start": start}
@@ -114,7 +114,7 @@ def train(
     recipes.check_start(resume=resume, restart=restart)
     loaded = load_link_recipe(name, overrides)
     folder = recipes.run_folder(out)
-    from openmofi.plugins.fusion.training.run import LINKER, train_linker
+    from openmofi.plugins.fusion.training import LINKER, train_linker
     from openmofi.progress import shown_training
 
     with recipes.resumable(), shown_training(not as_json) as (watcher, _):
@@ -134,8 +134,13 @@ def train(
 def _annotated(
     source: str, files: list[Path], candidates: Path | None, descriptions: Path | None, split: str
 ) -> list[Any]:
-    from openmofi.plugins.fusion.corpora.zelda import CandidateLists, conll_examples, read_descriptions, zelda_examples
-    from openmofi.plugins.fusion.evaluation.data import read_candidate_counts
+    from openmofi.plugins.fusion.zelda import (
+        CandidateLists,
+        conll_examples,
+        read_candidate_counts,
+        read_descriptions,
+        zelda_examples,
+    )
 
     if candidates is None:
         raise UsageError(

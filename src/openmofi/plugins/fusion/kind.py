@@ -23,11 +23,11 @@ def _fingerprint(path: str) -> str:
 LINKER = LinkerKind("PATH", _open, _fingerprint)
 PROTOCOLS = {
     "disambiguation": (
-        "openmofi.plugins.fusion.evaluation.disambiguation",
+        "openmofi.plugins.fusion.disambiguation",
         "which entity a mention means, as ZELDA; accuracy; needs a linker",
     ),
     "linking": (
-        "openmofi.plugins.fusion.evaluation.linking",
+        "openmofi.plugins.fusion.linking",
         "texts to annotations with a knowledge base, as GERBIL; micro F1; needs a linker",
     ),
 }

@@ -13,12 +13,11 @@ import torch
 from openmofi.arrays import Doubles
 from openmofi.knowledge import KnowledgeBase
 from openmofi.linking.candidates import CandidateLookup, NameCandidates, links_of
-from openmofi.plugins.fusion.build import Fusion
-from openmofi.plugins.fusion.corpora.examples import NIL, Candidate, Example
+from openmofi.plugins.fusion.examples import NIL, Candidate, Example
 from openmofi.plugins.fusion.fusion_settings import FusionLinkSettings
-from openmofi.plugins.fusion.packing import Packed, pack
-from openmofi.plugins.fusion.store import open_fusion
-from openmofi.plugins.fusion.titles import title_scores, title_tokens
+from openmofi.plugins.fusion.model import Packed, pack
+from openmofi.plugins.fusion.store import Fusion, open_fusion
+from openmofi.plugins.fusion.text import title_scores, title_tokens
 from openmofi.schema import Link, Mention
 
 _SEQUENCES_AT_ONCE = 2048

@@ -1,16 +1,21 @@
-"""The texts of the fusion decoder, as tokens: `… <m> mention </m> … | title | description | type`."""
+"""The texts of the fusion decoder as tokens: marked mentions, candidates, and distinct titles, which are scored."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from openmofi.errors import OpenMofiError
-from openmofi.plugins.fusion.corpora.examples import Candidate
+from openmofi.plugins.fusion.examples import Candidate
 from openmofi.plugins.fusion.fusion_settings import FusionSettings
+from openmofi.plugins.fusion.model import FusionModel, Packed
 from openmofi.storage.foreign import guarded
 from openmofi.storage.foreign.transformers import require_own_files
 
@@ -143,3 +148,72 @@ class FusionTokens:
         parts = [part for part in (name, middle, last) if part]
         joined = [token for part in parts for token in (mark.split, *part)][1:]
         return (mark.index, *joined, *mark.last)
+
+
+def distinct_titles(candidates: Sequence[Candidate]) -> list[str]:
+    """Distinct titles: namesakes get their type, else their description, else a number."""
+    titles = [candidate.title for candidate in candidates]
+    for more in (attrgetter("type"), attrgetter("description")):
+        titles = [
+            f"{title} ({more(candidate)})" if titles.count(title) > 1 and more(candidate) else title
+            for title, candidate in zip(titles, candidates, strict=True)
+        ]
+    seen: dict[str, int] = {}
+    distinct = []
+    for title in titles:
+        seen[title] = seen.get(title, 0) + 1
+        distinct.append(title if seen[title] == 1 else f"{title} {seen[title]}")
+    return distinct
+
+
+def title_tokens(tokens: FusionTokens, candidates: Sequence[Candidate]) -> list[list[int]]:
+    """Tokens of each candidate's distinct title, then of NIL's; distinct even where titles are cut."""
+    sequences: list[list[int]] = []
+    for title in [*distinct_titles(candidates), NIL_TITLE]:
+        sequence, number = tokens.title(title), 2
+        while sequence in sequences:
+            sequence, number = [*tokens.plain(str(number)), *sequence], number + 1
+        sequences.append(sequence)
+    return sequences
+
+
+def title_losses(
+    model: FusionModel,
+    packed: Packed,
+    titles: Sequence[Sequence[int]],
+    start: int,
+    *,
+    mention_of: Sequence[int] | None = None,
+) -> Tensor:
+    """(titles,) float32 mean cross-entropy of each title's tokens, teacher-forced.
+
+    Args:
+        model, packed: see there.
+        titles: tokens.
+        start: the token that the decoder starts with.
+        mention_of: the mention of each title; by default title i is of mention i.
+    """
+    device = packed.tokens.device
+    lengths = torch.tensor([len(title) for title in titles], device=device)
+    owner = torch.repeat_interleave(torch.arange(len(titles), device=device), lengths)
+    prefixes = torch.tensor([token for title in titles for token in (start, *title[:-1])], device=device)
+    targets = torch.tensor([token for title in titles for token in title], device=device)
+    mentions = None if mention_of is None else torch.tensor(mention_of, device=device)
+    logits = model.titles(packed, prefixes, owner, mention_of=mentions)
+    losses = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    return losses.new_zeros(len(titles)).index_add(0, owner, losses) / lengths
+
+
+@torch.no_grad()
+def title_scores(
+    model: FusionModel, packed: Packed, titles: Sequence[Sequence[Sequence[int]]], start: int
+) -> list[Tensor]:
+    """For each mention the mean log-probability of each of its titles, teacher-forced: the confidence of `generate`."""
+    losses = title_losses(
+        model,
+        packed,
+        [title for of_mention in titles for title in of_mention],
+        start,
+        mention_of=[mention for mention, of_mention in enumerate(titles) for _ in of_mention],
+    )
+    return list((-losses).split([len(of_mention) for of_mention in titles]))

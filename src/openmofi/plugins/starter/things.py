@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -86,29 +87,9 @@ def read_birds(package: Path, nouns: Nouns) -> list[Thing]:
     return things
 
 
-CITY = frozenset(
-    map(
-        normalise,
-        (
-            "city",
-            "town",
-            "village",
-            "municipality",
-            "capital",
-            "national capital",
-            "state capital",
-            "provincial capital",
-            "capital city",
-            "metropolis",
-            "urban area",
-            "borough",
-            "port city",
-            "county seat",
-            "city state",
-            "commune",
-        ),
-    )
-)
+WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text("utf-8"))
+"""Words for what a thing is."""
+CITY = frozenset(map(normalise, WORDS["city"]))
 """Kinds of what is a town, whatever its size."""
 
 _HYPERNYMS = ("hypernym", "instance_hypernym")
@@ -122,37 +103,7 @@ _HEAD_ENDS = re.compile(
     r"linking|adapted|worn|taking|trying|performed|done|characterized|characterised)\b|[,;:–—]"
 )
 _AND = re.compile(r"\band\b|\bor\b|[/&]")
-_RANKS = frozenset(
-    (
-        "species",
-        "genus",
-        "family",
-        "order",
-        "class",
-        "subspecies",
-        "breed",
-        "type",
-        "group",
-        "kind",
-        "form",
-        "variety",
-        "suborder",
-        "clade",
-        "series",
-        "set",
-        "phylum",
-        "tribe",
-        "superfamily",
-        "subfamily",
-        "infraorder",
-        "subclass",
-        "member",
-        "name",
-        "part",
-        "range",
-        "branch",
-    )
-)
+_RANKS = frozenset(WORDS["ranks"])
 _FORMER = re.compile(r"^(?:an? |the )?(?:former|formerly|ancient|historical)\b")
 FORMER = "of the past"
 """The kind of what WordNet says to be no more."""

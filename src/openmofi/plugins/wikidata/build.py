@@ -1,11 +1,11 @@
-"""A knowledge base of Wikidata: dumps in, the memory-mapped folder out."""
+"""Build a knowledge base of Wikidata's dumps, and build it again from newer ones."""
 
 from __future__ import annotations
 
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,19 @@ import pyarrow.parquet as pq
 from openmofi.config import did_you_mean
 from openmofi.engine.protocol import Progress, Quiet
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.knowledge import beside
 from openmofi.knowledge.builders.build import BuildSettings, build
 from openmofi.knowledge.builders.source import ReadSource, read_source
-from openmofi.knowledge.files import beside
-from openmofi.knowledge.files.database import JOINED, MEMORY, memory_bytes
-from openmofi.plugins.wikidata.anchors.site import language_codes
-from openmofi.plugins.wikidata.dump import BLOCK
+from openmofi.knowledge.database import JOINED, MEMORY, memory_bytes
+from openmofi.knowledge.projection import ProjectionSettings
+from openmofi.knowledge.store import KnowledgeBase, opened
+from openmofi.plugins.bases.diff import Differences, diff_kb
 from openmofi.plugins.wikidata.items import ITEMS, RELATIONS, latin_letters, property_number
 from openmofi.plugins.wikidata.parts import PARQUET, Parts, read_parts
 from openmofi.plugins.wikidata.priors import PriorSources
-from openmofi.plugins.wikidata.published import PublishedColumns
+from openmofi.plugins.wikidata.published import BLOCK, PublishedColumns
 from openmofi.plugins.wikidata.select import Selected, class_rules, read_redirects, select_tables
+from openmofi.plugins.wikidata.wikitext import language_codes
 from openmofi.storage import (
     Manifest,
     atomic_path,
@@ -276,3 +278,60 @@ def dump_files(dumps: Sequence[str | Path]) -> list[Path]:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise OpenMofiError(f"Two dumps are named {twice}.", "Give each once; rename them where they differ.")
     return files
+
+
+def update_kb(
+    kb: KnowledgeBase | str | Path,
+    dumps: Sequence[str | Path],
+    out: str | Path,
+    *,
+    extras: Extras | None = None,
+    work: str | Path | None = None,
+    progress: Progress | None = None,
+    **how: Any,
+) -> Differences:
+    """Build a base of newer dumps under the settings of an older one, and compare them.
+
+    The older base stays as it is. Of dumps that are the same file nothing is read again.
+
+    Args:
+        kb: a base of Wikidata, or its folder.
+        dumps, out, progress: see `build_wikidata`.
+        extras: newer anchors, page views and redirects: of each kind that the older base was built with, since priors
+            would be others without.
+        work: see `build_wikidata`; that of the older base, `KB.work`, where not given.
+        how: `memory`, `workers` and `restart` of `build_wikidata`.
+
+    Raises:
+        UsageError: `kb` is not of Wikidata, or was built with files that are not given; `out` is `kb`.
+        OpenMofiError: see `build_wikidata`.
+    """
+    old, extras = opened(kb, progress), extras or Extras()
+    settings = _settings_of(old.manifest, old.path)
+    if Path(out).resolve() == old.path.resolve():
+        raise UsageError(f"{out} is the base that is brought up to date.", "Choose another output with -o.")
+    given = {name.partition("/")[0] for name in extras.inputs()}
+    for name in old.manifest.inputs:
+        kind, slash, file = name.partition("/")
+        if slash and kind not in given:
+            raise UsageError(
+                f"{old.path} was built with --{kind} {file}, and none is given.",
+                f"Give the newest with --{kind}, or build anew without: openmofi kb build wikidata.",
+            )
+    build_wikidata(dumps, out, settings, extras=extras, work=work or f"{old.path}.work", progress=progress, **how)
+    return diff_kb(old, out)
+
+
+def _settings_of(manifest: Manifest, path: Path) -> WikidataSettings:
+    kept: dict[str, Any] = dict(manifest.settings)
+    if kept.pop("builder", "") != BUILDER:
+        raise UsageError(
+            f"{path} is not of Wikidata: its builder is {manifest.settings.get('builder')!r}.",
+            "Build it again from its source, and compare: openmofi kb diff OLD NEW.",
+        )
+    known = {field.name for field in fields(WikidataSettings)}
+    kept["projection"] = ProjectionSettings(**kept["projection"])
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in kept.items() if name in known
+    }
+    return WikidataSettings(**values)

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from openmofi.cli.command import Restart, input_path, output_path
-from openmofi.cli.kb import KB, print_differences
+from openmofi.cli.kb import KB
 from openmofi.cli.kb_build import CandidatesOption, Out
 from openmofi.cli.options import Json
 from openmofi.cli.tables import print_manifest_facts
+from openmofi.plugins.bases.commands import print_differences
 
 Anchors = Annotated[
     list[Path] | None,
@@ -69,7 +70,8 @@ def anchors(
 
     The link probabilities are written beside the names: names.parquet, names.link-probability.parquet.
     """
-    from openmofi.plugins.wikidata.anchors import AnchorSettings, build_anchors, probabilities_path
+    from openmofi.plugins.wikidata.anchor_tables import probabilities_path
+    from openmofi.plugins.wikidata.anchors import AnchorSettings, build_anchors
     from openmofi.progress import shown_progress
 
     settings = AnchorSettings(language, min_seen, memory_mib=memory)
@@ -181,8 +183,7 @@ def update(
 
     Files that are the same are not read again; KB stays as it is. Priors and redirects need their files anew.
     """
-    from openmofi.plugins.wikidata.build import Extras
-    from openmofi.plugins.wikidata.update import update_kb
+    from openmofi.plugins.wikidata.build import Extras, update_kb
     from openmofi.progress import shown_progress
 
     with shown_progress(not as_json) as progress:

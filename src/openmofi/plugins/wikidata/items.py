@@ -6,8 +6,10 @@ parser and never becomes an object.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -41,29 +43,7 @@ ITEMS = pa.schema(
 name and of each alias, the codes of those that call it so, with spaces between; `titles` are of the
 languages' Wikipedias, `external` of the properties that were asked for."""
 
-RELATIONS = {
-    "P361": "part of",
-    "P527": "has part",
-    "P17": "country",
-    "P131": "located in",
-    "P276": "location",
-    "P170": "creator",
-    "P50": "author",
-    "P57": "director",
-    "P106": "occupation",
-    "P27": "citizenship",
-    "P641": "sport",
-    "P171": "parent taxon",
-    "P176": "manufacturer",
-    "P127": "owned by",
-    "P186": "made from",
-    "P180": "depicts",
-    "P921": "main subject",
-    "P136": "genre",
-    "P161": "cast member",
-    "P54": "member of sports team",
-    "P1889": "different from",
-}
+RELATIONS: dict[str, str] = tomllib.loads(Path(__file__).with_name("relations.toml").read_text("utf-8"))
 """Properties whose items are related closely enough for the coherence of a text, beside P31 and P279."""
 
 _RELATED = [int(name[1:]) for name in RELATIONS]

@@ -20,9 +20,8 @@ import pyarrow as pa
 
 from openmofi.engine.protocol import Progress, cores
 from openmofi.errors import OpenMofiError
-from openmofi.plugins.wikidata.dump import BLOCK, Piece, pieces
 from openmofi.plugins.wikidata.items import Broken, ItemReader
-from openmofi.plugins.wikidata.published import PublishedColumns, published_blocks, read_published
+from openmofi.plugins.wikidata.published import BLOCK, Piece, PublishedColumns, pieces, published_blocks, read_published
 from openmofi.plugins.wikidata.slots import Slots, slots
 from openmofi.storage import make_folder, write_table, write_text
 from openmofi.storage.tables.footers import Footer, footers

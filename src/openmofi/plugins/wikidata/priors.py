@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from openmofi.arrays import Doubles
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.names import normalise
-from openmofi.plugins.wikidata.anchors.tables import anchor_languages, probabilities_path
+from openmofi.plugins.wikidata.anchor_tables import anchor_languages, probabilities_path
 from openmofi.plugins.wikidata.slots import packed_by, unpacked
 from openmofi.storage import file_fingerprint
 
@@ -90,21 +90,6 @@ class Fit:
     links: int
     log_likelihood: float
     popularity_alone: float
-
-
-def commonness(counts: Counts, weights: Weights, *, links: bool = True) -> Doubles:
-    """P(e | n) of each row.
-
-    Args:
-        counts: see there.
-        weights: see there.
-        links: `False`: by popularity alone.
-    """
-    share = _shares(counts, weights.beta)
-    if not links:
-        return share
-    mass = counts.links + weights.gamma * counts.called + weights.alpha * share
-    return mass / np.bincount(counts.name, mass)[counts.name]
 
 
 def fit_weights(counts: Counts) -> Fit:

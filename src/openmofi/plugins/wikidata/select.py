@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.knowledge.files.database import connected, number_of, quoted
+from openmofi.knowledge.database import connected, number_of, quoted
 from openmofi.plugins.wikidata.items import RELATIONS, item_number
 from openmofi.plugins.wikidata.priors import LINKS, PAGEVIEWS, SITELINKS, PriorSources, load_names, load_popularity
 from openmofi.plugins.wikidata.slots import unpacked
@@ -152,7 +152,7 @@ class Selected:
         details: table of image and prior, rows as in the entities: the name of a file on Commons, or null; and what the
             entity's prior is known by, of `openmofi.plugins.wikidata.priors.SOURCES`.
         titles: table of language, title, entity: the items' pages in the languages' Wikipedias.
-        external_ids, redirects: tables as `openmofi.knowledge.files.beside` has them, or `None` where there are none.
+        external_ids, redirects: tables as `openmofi.knowledge.beside` has them, or `None` where there are none.
         images: how many entities have one.
         external_counts: property → how many values.
         counts: `items` that were read, `unnamed` in the languages, `dropped` by the rules, `kept`.

@@ -18,7 +18,7 @@ from importlib import import_module
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any, Concatenate, ParamSpec
+from typing import Any
 
 from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.storage.atomic import remove_folder, write_error
@@ -113,7 +113,8 @@ def _imported(module: str, package: str) -> Any:
 
 
 _FOLDER = "lines-"
-Given = ParamSpec("Given")
+Task = Callable[..., Any]
+"""Is given a handle of the bytes, and then the other arguments."""
 Done = Callable[[Any], object]
 """Receives what a task returned; of several tasks in the order in which they end."""
 
@@ -125,14 +126,7 @@ class Slots:
         self._executor, self._free = executor, slots
         self._running: dict[Future[Any], tuple[Path, Done]] = {}
 
-    def run(
-        self,
-        done: Done,
-        data: Iterable[bytes],
-        task: Callable[Concatenate[IO[bytes], Given], Any],
-        *arguments: Given.args,
-        **named: Given.kwargs,
-    ) -> None:
+    def run(self, done: Done, data: Iterable[bytes], task: Task, *arguments: Any, **named: Any) -> None:
         """Have a task read these bytes; what it returns is `done`. Waits while all slots are in use."""
         while not self._free:
             self._collect()
@@ -163,20 +157,10 @@ class Slots:
             receive(found)
 
 
-class Here(Slots):
+class Here:
     """Runs tasks in this process, one after another: for what is not worth a worker's start."""
 
-    def __init__(self) -> None:
-        pass
-
-    def run(
-        self,
-        done: Done,
-        data: Iterable[bytes],
-        task: Callable[Concatenate[IO[bytes], Given], Any],
-        *arguments: Given.args,
-        **named: Given.kwargs,
-    ) -> None:
+    def run(self, done: Done, data: Iterable[bytes], task: Task, *arguments: Any, **named: Any) -> None:
         """See `Slots`."""
         done(task(io.BytesIO(b"".join(data)), *arguments, **named))
 

@@ -17,7 +17,7 @@ from openmofi.encoders.arrays import normalised
 from openmofi.encoders.preprocess import as_image
 from openmofi.errors import OpenMofiError, UnknownEntityError
 from openmofi.features.store import content_digits
-from openmofi.knowledge.lookup import spelt_alike
+from openmofi.knowledge.candidates import spelt_alike
 from openmofi.knowledge.names import normalise
 from openmofi.search.query import Example, Query, Region
 from openmofi.search.rank.state import Kept, State

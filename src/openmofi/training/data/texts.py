@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from openmofi.arrays import Ints
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
-from openmofi.knowledge.files.relations import INSTANCE, SUBCLASS
+from openmofi.knowledge.relations import INSTANCE, SUBCLASS
 from openmofi.knowledge.texts import filled
 from openmofi.storage import hash64
 from openmofi.training.data.plan import members_of_classes

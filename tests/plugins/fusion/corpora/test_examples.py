@@ -5,8 +5,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from openmofi.errors import OpenMofiError
-from openmofi.plugins.fusion.corpora.examples import NIL, Candidate, Example, read_examples, with_gold, write_examples
-from openmofi.plugins.fusion.corpora.wordnet import find_lemma, wordnet_examples
+from openmofi.plugins.fusion.examples import (
+    NIL,
+    Candidate,
+    Example,
+    find_lemma,
+    read_examples,
+    with_gold,
+    wordnet_examples,
+    write_examples,
+)
 from studies.world.images.packages import sources_folder
 
 CRANE = (Candidate("bird", "crane", "a wader", "animal", 0.75), Candidate("machine", "crane", "it lifts", "tool", 0.25))

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmofi.errors import OpenMofiError
-from openmofi.plugins.fusion.corpora.examples import NIL, Candidate
-from openmofi.plugins.fusion.corpora.zelda import (
+from openmofi.plugins.fusion.examples import NIL, Candidate
+from openmofi.plugins.fusion.zelda import (
     CandidateLists,
     conll_examples,
     read_counts,

@@ -1,8 +1,9 @@
 import pytest
 
 from openmofi.errors import OpenMofiError
-from openmofi.plugins.fusion.corpora.examples import NIL, Candidate, Example, with_gold
-from openmofi.plugins.fusion.evaluation.accuracy import disambiguation_scores, judge, prior_answers
+from openmofi.plugins.fusion.disambiguation import judge, prior_answers
+from openmofi.plugins.fusion.examples import NIL, Candidate, Example, with_gold
+from studies.fusion import disambiguation_scores
 
 BIRD, MACHINE = Candidate("bird", "crane", prior=0.7), Candidate("machine", "crane", prior=0.3)
 MANY = tuple(Candidate(f"e{number}", "name", prior=1 / (number + 2)) for number in range(20))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmofi.plugins.fusion.evaluation.open import (
+from openmofi.plugins.fusion.linking import (
     Annotation,
     Matches,
     MicroScores,

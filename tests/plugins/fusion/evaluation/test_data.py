@@ -5,8 +5,8 @@ from collections import defaultdict
 import pytest
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.plugins.fusion.corpora.examples import Candidate, Example, write_examples
-from openmofi.plugins.fusion.evaluation.data import judged_examples, read_candidate_counts
+from openmofi.plugins.fusion.examples import Candidate, Example, write_examples
+from openmofi.plugins.fusion.zelda import judged_examples, read_candidate_counts
 
 COUNTS = {"Paris": {"Paris": 9, "Paris,_Texas": 2, "Paris_Hilton": 1}, "US": {"United_States": 7}}
 LISTED = tuple(Candidate(f"e{number}", "name", prior=(number + 1) / 10) for number in range(4))

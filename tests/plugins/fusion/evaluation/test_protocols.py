@@ -14,11 +14,10 @@ from openmofi.evaluation.result import write_result
 from openmofi.evaluation.run import evaluate
 from openmofi.knowledge import build_table
 from openmofi.linking import linker_fingerprint
-from openmofi.plugins.fusion.build import build_fusion
-from openmofi.plugins.fusion.corpora.examples import NIL, Candidate, Example, read_examples, write_examples
-from openmofi.plugins.fusion.evaluation.accuracy import disambiguation_scores
+from openmofi.plugins.fusion.examples import NIL, Candidate, Example, read_examples, write_examples
 from openmofi.plugins.fusion.linker import answers_of
-from openmofi.plugins.fusion.store import open_fusion, save_fusion
+from openmofi.plugins.fusion.store import build_fusion, open_fusion, save_fusion
+from studies.fusion import disambiguation_scores
 
 IDS = ["crane-bird", "crane-machine", "stork", "steel"]
 NAMES = [
@@ -126,7 +125,7 @@ def test_coherence_reads_the_rest_of_the_text(place, texts, monkeypatch):
     assert (right["0"], right["2"], right["4"]) == (1, 1, 0)
     # The knowledge base does not know herons: there the example's own prior answers.
     assert right["5"] == 1
-    monkeypatch.setattr("openmofi.plugins.fusion.evaluation.disambiguation._PART", 1)
+    monkeypatch.setattr("openmofi.plugins.fusion.disambiguation._PART", 1)
     again = run("disambiguation", texts, f"coherence:{place / 'kb'}")
     assert again.items.equals(found.items)
     assert run("disambiguation", texts, "prior").items["accuracy_inkb"].to_pylist()[0] == 0

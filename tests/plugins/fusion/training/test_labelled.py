@@ -16,11 +16,10 @@ from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.linking import open_linker
-from openmofi.plugins.fusion.build import build_fusion
-from openmofi.plugins.fusion.corpora.examples import write_examples
-from openmofi.plugins.fusion.store import open_fusion, save_fusion
-from openmofi.plugins.fusion.training.data import HELD_OUT, labelled_examples
-from openmofi.plugins.fusion.training.recipe import LinkData
+from openmofi.plugins.fusion.examples import write_examples
+from openmofi.plugins.fusion.fusion_settings import LinkData
+from openmofi.plugins.fusion.store import build_fusion, open_fusion, save_fusion
+from openmofi.plugins.fusion.training_data import HELD_OUT, labelled_examples
 from openmofi.schema import LABELS
 from openmofi.storage import Shard, claim_folder, finish_manifest, write_table
 

@@ -11,14 +11,9 @@ from typer.testing import CliRunner
 
 from openmofi.cli.kb import app
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.plugins.wikidata.anchors import (
-    Anchors,
-    AnchorSettings,
-    build,
-    build_anchors,
-    names_tables,
-    probabilities_path,
-)
+from openmofi.plugins.wikidata import anchors as build
+from openmofi.plugins.wikidata.anchor_tables import Anchors, names_tables, probabilities_path
+from openmofi.plugins.wikidata.anchors import AnchorSettings, build_anchors
 
 PAGES = [
     page("Crane", "'''Crane''' may be:\n* [[Crane (bird)]], a [[bird]]\n* [[Tower crane]]\n* [[Lifter]]\n{{disambig}}"),

@@ -7,8 +7,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from openmofi.plugins.wikidata.anchors.site import Site, without_qualifier
-from openmofi.plugins.wikidata.anchors.wikitext import entries, is_disambiguation, links, plain_text
+from openmofi.plugins.wikidata.wikitext import (
+    Site,
+    entries,
+    is_disambiguation,
+    links,
+    plain_text,
+    without_qualifier,
+)
 
 EN = Site("en", {0: "", 6: "File", 14: "Category"})
 DE = Site("de", {0: "", 6: "Datei", 14: "Kategorie"})

@@ -1,1 +1,0 @@
-"""Datasets in formats that other tools open."""

@@ -1,0 +1,147 @@
+"""The nearest evaluation image of each labelled image: by perceptual hash, and by embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from openmofi.arrays import Bools, Codes, Floats, Hashes, Ints
+from openmofi.dataset.collect import Collected
+from openmofi.dataset.filters import SAYS_LITTLE, bands, bit_count
+from openmofi.encoders.arrays import normalised
+
+_UNRELATED_ROWS, _GALLERY, _SHARDS = 1000, 8192, 16
+_OTHER_BITS = 10
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """A sample of the labelled images.
+
+    Attributes:
+        features: (n, d) float32, L2-normalised.
+        phash: (n,) uint64.
+        row, entity: each label's row here, and its entity.
+    """
+
+    features: Floats
+    phash: Hashes
+    row: Ints
+    entity: Codes
+
+    @classmethod
+    def of(cls, collected: Collected, features_of: Callable[[int], Floats]) -> Gallery:
+        """At most 8,192 images of at most 16 shards, spread over all.
+
+        Args:
+            collected: the labels.
+            features_of: position of a shard → the features of its images, one a row of its table.
+        """
+        labelled = np.flatnonzero(np.diff(collected.starts))
+        shards = labelled[np.unique(np.linspace(0, len(labelled) - 1, _SHARDS).round().astype(int))]
+        images = np.concatenate([np.arange(*collected.starts[shard : shard + 2]) for shard in shards])
+        images = images[np.unique(np.linspace(0, len(images) - 1, _GALLERY).round().astype(int))]
+        parts = []
+        for shard in shards:
+            low, high = np.searchsorted(images, collected.starts[shard : shard + 2])
+            if high > low:
+                parts.append(normalised(features_of(int(shard))[collected.row[images[low:high]]].astype(np.float32)))
+        labels = collected.labels
+        place = np.searchsorted(images, labels.image)
+        here = images[np.minimum(place, len(images) - 1)] == labels.image
+        return cls(np.concatenate(parts), labels.phash[images], place[here], labels.entity[here])
+
+    def nearest(self, size: int) -> Floats:
+        """(at most 1,000,) cosines of sampled images to the nearest of `size` images of no common entity, whose hashes
+        are far off too; at most those that there are.
+        """
+        generator = np.random.default_rng(0)
+        order = generator.permutation(len(self.features))
+        gallery = np.sort(order[:size])
+        rows = np.sort(generator.permutation(len(order))[:_UNRELATED_ROWS])
+        cosines = self.features[rows] @ self.features[gallery].T
+        for number, row in enumerate(rows):
+            entities = self.entity[self.row == row]
+            related = np.zeros(len(order), bool)
+            related[self.row[np.isin(self.entity, entities)]] = True
+            near = bit_count(self.phash[gallery] ^ self.phash[row]) <= _OTHER_BITS
+            cosines[number, related[gallery] | near] = 0
+        return np.asarray(cosines.max(axis=1, initial=0), np.float32)
+
+
+NONE = -1
+_PAIRS_AT_ONCE = 1 << 22
+_ROWS, _COLUMNS = 1024, 16384
+
+
+def informative(phash: Hashes) -> Bools:
+    """Which hashes say something: none of a nearly empty image, nor 0, which stands for no hash."""
+    count = bit_count(phash)
+    return (count >= SAYS_LITTLE) & (count <= 64 - SAYS_LITTLE)
+
+
+def nearest_hashes(phash: Hashes, others: Hashes, bits: int) -> tuple[Ints, Ints]:
+    """For each hash the nearest of `others` within `bits` bits, ties to the first; uninformative ones have none.
+
+    Hashes that differ in at most b bits agree on one of b + 1 bands; only those are compared.
+
+    Args:
+        phash: (n,) uint64.
+        others: (m,) uint64.
+        bits: greatest Hamming distance.
+
+    Returns:
+        (n,) positions in `others`, -1 for none; (n,) distances in bits.
+    """
+    rows, columns = np.flatnonzero(informative(phash)), np.flatnonzero(informative(others))
+    best = np.full(len(phash), (bits + 1) << 40, np.int64)  # the distance, then the position: one minimum finds both
+    for shift, mask in bands(bits):
+        values = (others[columns] >> shift) & mask
+        order = np.argsort(values, kind="stable")
+        values, there = values[order], columns[order]
+        wanted = (phash[rows] >> shift) & mask
+        low, high = np.searchsorted(values, wanted, "left"), np.searchsorted(values, wanted, "right")
+        for part in _parts(high - low):
+            counts = high[part] - low[part]
+            here = np.repeat(rows[part], counts)
+            within = np.arange(len(here)) - np.repeat(np.cumsum(counts) - counts, counts)
+            other = there[np.repeat(low[part], counts) + within]
+            np.minimum.at(best, here, (bit_count(phash[here] ^ others[other]) << 40) + other)
+    distance = best >> 40
+    return np.where(distance <= bits, best & ((1 << 40) - 1), NONE), distance
+
+
+def _parts(counts: Ints) -> list[slice]:
+    """Consecutive slices of at most about `_PAIRS_AT_ONCE` pairs."""
+    piece = np.cumsum(counts) // _PAIRS_AT_ONCE
+    edges = np.r_[0, np.flatnonzero(np.diff(piece)) + 1, len(counts)]
+    return [slice(int(low), int(high)) for low, high in pairwise(edges)]
+
+
+def nearest_features(features: NDArray[np.floating[Any]], others: Floats) -> tuple[Ints, Floats]:
+    """For each row the row of `others` with the greatest cosine, ties to the first.
+
+    Args:
+        features: (n, d), of any length; rows of zeros have the cosine 0 to all.
+        others: (m, d) float32, L2-normalised; m > 0.
+
+    Returns:
+        (n,) positions in `others`; (n,) cosines, float32.
+    """
+    position, cosine = np.zeros(len(features), np.int64), np.zeros(len(features), np.float32)
+    for start in range(0, len(features), _ROWS):
+        block = normalised(features[start : start + _ROWS].astype(np.float32))
+        best, where = np.full(len(block), -np.inf, np.float32), np.zeros(len(block), np.int64)
+        for left in range(0, len(others), _COLUMNS):
+            product = block @ others[left : left + _COLUMNS].T
+            found = product.argmax(axis=1)
+            value = product[np.arange(len(block)), found]
+            better = value > best
+            best[better], where[better] = value[better], found[better] + left
+        position[start : start + _ROWS], cosine[start : start + _ROWS] = where, best
+    return position, cosine

@@ -1,1 +1,0 @@
-"""Readers of the data of protocols: folders, ground truths, class names, tasks."""

@@ -1,1 +1,0 @@
-"""The files of a knowledge base: arrays, tries, languages, relations; whether they are whole."""

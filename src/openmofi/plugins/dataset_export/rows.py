@@ -1,0 +1,229 @@
+"""The rows of a dataset with their images, streaming, and its classes: what every format is written from."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from PIL import Image, UnidentifiedImageError
+
+from openmofi.dataset.origin import Origin
+from openmofi.dataset.tables import Folder
+from openmofi.errors import UsageError
+from openmofi.knowledge import KnowledgeBase
+from openmofi.pairs.index import ImageBytes, places_of
+from openmofi.pairs.writer import extension_of
+from openmofi.plugins.dataset_export.export_settings import DatasetExportSettings
+from openmofi.storage import Shard, digits64
+
+_DEPTH = 8
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes, by their numbers.
+
+    Attributes:
+        ids: identifiers of the entities.
+        names: as the vocabulary has them.
+        unique: the same, with the identifier behind names that several have: for tools that tell classes by name.
+        chains: names of what is above each class, the topmost first; empty without a knowledge base.
+    """
+
+    ids: Sequence[str]
+    names: Sequence[str]
+    unique: Sequence[str]
+    chains: Sequence[tuple[str, ...]]
+
+    @classmethod
+    def of(cls, folder: Folder, kb: KnowledgeBase | None) -> Classes:
+        """The vocabulary of a dataset."""
+        table = folder.vocabulary
+        ids = table["id"].to_pylist()
+        names = [name or entity for name, entity in zip(table["name"].to_pylist(), ids, strict=True)]
+        seen = Counter(names)
+        unique = [name if seen[name] == 1 else f"{name} ({entity})" for name, entity in zip(names, ids, strict=True)]
+        taken = Counter(unique)
+        unique = [name if taken[name] == 1 else entity for name, entity in zip(unique, ids, strict=True)]
+        chains = [() if kb is None else _chain(kb, entity) for entity in ids]
+        return cls(ids, names, unique, chains)
+
+
+def _chain(kb: KnowledgeBase, entity: str) -> tuple[str, ...]:
+    """One line of classes above an entity: each time the nearest, which is the first that the base has."""
+    line: list[str] = []
+    seen, here = {entity}, entity
+    while here in kb and len(line) < _DEPTH:
+        above = next((each for each in kb.ancestors(here) if each not in seen), None)
+        if above is None:
+            break
+        seen.add(above)
+        line.append(kb[above].name)
+        here = above
+    return tuple(reversed(line))
+
+
+_BATCH = 128
+_NOT_PLAIN = re.compile(r"[^\w-]+")
+_MOST = 80
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label of an image: class number, entity, name, probability."""
+
+    class_id: int
+    entity: str
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """An image of the dataset.
+
+    Attributes:
+        shard, key, text: where it comes from, and its text.
+        labels: the most probable first; at least one.
+        image: encoded bytes; `None` where images are referred to.
+        path: of the file that the image is; `""` where it lies inside a shard.
+        source: address of the shard of pairs.
+    """
+
+    shard: str
+    key: str
+    text: str
+    labels: tuple[Label, ...]
+    image: bytes | None
+    path: str
+    source: str
+
+    @property
+    def stem(self) -> str:
+        """A name for files of this image: plain letters without a dot, unique in its shard."""
+        plain = _NOT_PLAIN.sub("_", self.key).strip("_")[:_MOST]
+        if plain and plain == self.key:
+            return plain
+        return f"{plain}-{digits64(os.fsencode(self.key))}"
+
+    @property
+    def extension(self) -> str:
+        """Of the image, without a dot."""
+        if self.image is not None:
+            return extension_of(self.image)
+        return Path(self.path).suffix.lstrip(".").lower() or "jpg"
+
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels, from the image's header; (0, 0) where it cannot be read."""
+        try:
+            with Image.open(io.BytesIO(self.image) if self.image is not None else self.path) as image:
+                return image.size
+        except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError):
+            return 0, 0
+
+    def provenance(self) -> dict[str, Any]:
+        """Everything but the image, as JSON values."""
+        return {
+            "shard": self.shard,
+            "key": self.key,
+            "text": self.text,
+            "source": self.source,
+            "labels": [asdict(label) for label in self.labels],
+        }
+
+
+def rows_of(
+    folder: Folder,
+    shard: Shard,
+    classes: Classes,
+    settings: DatasetExportSettings,
+    cache: Path,
+    *,
+    images: bool,
+    by_address: bool,
+) -> Iterator[Row]:
+    """The rows of a shard in their order, some images at a time in memory.
+
+    Args:
+        folder: of the dataset.
+        shard: of pairs.
+        classes: of the dataset.
+        settings: see there.
+        cache: for the positions of images.
+        images: whether the format takes images; without, `image` and `path` are empty and the shard is not read.
+        by_address: whether a row can name a shard and a key in place of a file.
+
+    Raises:
+        UsageError: images are to be referred to and lie inside a shard, where the format needs files.
+        OpenMofiError: the shard is missing, cannot be read, or has changed since it was labelled.
+    """
+    table = folder.read(shard)
+    origin = Origin.parse(folder.file(shard), pq.read_metadata(folder.file(shard)).metadata)
+    if images:
+        origin.require_same(shard, shard.fingerprint)
+    places = places_of(shard, table["key"], cache, settings.read) if images and len(table) else None
+    reader = ImageBytes()
+    try:
+        for start in range(0, len(table), _BATCH):
+            part = table.slice(start, _BATCH).to_pylist()
+            found = (
+                _images(reader, shard, places.slice(start, _BATCH), settings, by_address)
+                if places is not None
+                else [(None, "")] * len(part)
+            )
+            if images:
+                origin.require_seen(
+                    shard,
+                    {
+                        start + number: (row["key"], data)
+                        for number, (row, (data, _)) in enumerate(zip(part, found, strict=True))
+                        if data is not None
+                    },
+                )
+            for row, (data, path) in zip(part, found, strict=True):
+                labels = tuple(
+                    Label(number, entity, classes.unique[number], float(score))
+                    for number, entity, score in zip(row["classes"], row["entities"], row["scores"], strict=True)
+                    if score >= settings.min_probability
+                )
+                if labels:
+                    yield Row(shard.name, row["key"], row["text"], labels, data, path, shard.path)
+    finally:
+        reader.close()
+
+
+def _images(
+    reader: ImageBytes, shard: Shard, places: Any, settings: DatasetExportSettings, by_address: bool
+) -> list[tuple[Any, str]]:
+    """(bytes, path) of each image; bytes are `None` where it is referred to."""
+    files = places["file"].to_pylist()
+    sizes = places["size"].to_numpy()
+    paths = [os.fsdecode(file) if file and size < 0 else "" for file, size in zip(files, sizes, strict=True)]
+    if settings.images == "reference" and not by_address and not all(paths):
+        raise UsageError(
+            f"The images of {shard.path} lie inside it, and {settings.format} needs files.",
+            "Use --images embed, or --images auto.",
+        )
+    fetched = [settings.images == "embed" or (settings.images == "auto" and not path) for path in paths]
+    wanted = [number for number, fetch in enumerate(fetched) if fetch]
+    data = reader.fetch(shard, [files[number] for number in wanted], places["offset"].to_numpy()[wanted], sizes[wanted])
+    by_number = dict(zip(wanted, data, strict=True))
+    return [(by_number.get(number), path) for number, path in enumerate(paths)]
+
+
+def require_files(row: Row) -> Row:
+    """The row, of a format that stores encoded images.
+
+    Raises:
+        UsageError: its image is referred to.
+    """
+    if row.image is None:
+        raise UsageError("WebDataset's shards hold the images themselves.", "Leave --images reference out.")
+    return row

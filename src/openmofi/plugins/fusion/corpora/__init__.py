@@ -1,1 +1,0 @@
-"""Examples of disambiguation from WordNet, ZELDA and CoNLL."""

@@ -1,1 +1,0 @@
-"""Evaluation of linkers: their data, metrics and protocols."""

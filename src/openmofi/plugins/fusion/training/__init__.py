@@ -1,1 +1,0 @@
-"""Trains linkers: the fusion decoder, and the bi-encoder that it is compared with."""
