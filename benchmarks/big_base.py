@@ -33,7 +33,7 @@ _WORDS = 60_000
 def write_tables(folder: Path, entities: int) -> Path:
     """Tables as `kb build table` takes them."""
     from openmofi.schema import ENTITIES, NAMES, RELATIONS
-    from openmofi.storage.tables.blocks import table_blocks
+    from openmofi.storage.table_files import table_blocks
 
     draw = np.random.default_rng(0)
     words = pa.array(
@@ -214,7 +214,7 @@ def widen(small: Path, wide: Path, entities: int) -> None:
     from openmofi.knowledge.layout import with_digests
     from openmofi.schema import ENTITIES
     from openmofi.storage import finish_manifest, read_manifest
-    from openmofi.storage.tables.blocks import arrow_blocks
+    from openmofi.storage.table_files import arrow_blocks
 
     shutil.copytree(small, wide)
     for name in relations.FILES:

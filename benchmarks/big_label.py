@@ -46,7 +46,7 @@ def texts_of(shards: list[str]) -> list[str]:
 def write_tables(folder: Path, world: Path, texts: list[str], entities: int) -> Path:
     """The world's tables with so many more entities."""
     from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
-    from openmofi.storage.tables.blocks import table_blocks
+    from openmofi.storage.table_files import table_blocks
 
     counts = Counter(word for text in texts for word in re.findall(r"\w+", text.lower()) if not word.isdigit())
     common = counts.most_common()[_COMMONEST:]

@@ -220,7 +220,7 @@ TEXTS = pa.schema(
     ]
 )
 """texts: pairs without their images; one file a shard of pairs. `kinds`: see `Pair`. `ngrams` of the first row of each
-block (`openmofi.storage.tables.blocks`) are those of all its usable texts; of other rows, or where none are counted, it
+block (`openmofi.storage.table_files`) are those of all its usable texts; of other rows, or where none are counted, it
 is empty.
 """
 

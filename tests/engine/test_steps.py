@@ -11,8 +11,7 @@ from openmofi.engine import LocalEngine, Quiet
 from openmofi.engine.steps import Running, Step, Summary
 from openmofi.errors import OpenMofiError
 from openmofi.storage import Shard
-from openmofi.storage.tables.blocks import table_blocks
-from openmofi.storage.tables.footers import Footer
+from openmofi.storage.table_files import Footer, table_blocks
 
 COUNTS = st.dictionaries(st.text(max_size=3), st.integers(1, 9), max_size=4)
 SHARDS = [Shard("", f"{number}") for number in range(5)]

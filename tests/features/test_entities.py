@@ -27,7 +27,7 @@ from openmofi.features.entity_table import (
     write_entity_table,
 )
 from openmofi.knowledge import KnowledgeBase, build_table
-from openmofi.storage.tables import blocks as blocks_module
+from openmofi.storage import table_files as blocks_module
 from terminal import PATIENCE
 
 ENTITIES, DIM, TEMPLATE = 300, 6, "{name}"

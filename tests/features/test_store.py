@@ -17,7 +17,7 @@ from openmofi.features.store import FeatureStore, PreparedImage
 from openmofi.pairs import ReadSettings
 from openmofi.pairs.images import formats
 from openmofi.schema import Pair, PairStatus
-from openmofi.storage.tables import blocks
+from openmofi.storage import table_files as blocks
 
 
 def encoded(width=40, height=30, kind="PNG", seed=0) -> bytes:

@@ -8,8 +8,8 @@ from openmofi.labeling import read as stage
 from openmofi.labeling.summaries import TextSummary
 from openmofi.mentions.repeats import RepeatMerge, ngram_blocks, summary
 from openmofi.schema import Pair, PairStatus
-from openmofi.storage.tables import blocks
-from openmofi.storage.tables.footers import table_footer
+from openmofi.storage import table_files as blocks
+from openmofi.storage.table_files import table_footer
 
 PAIRS = [
     Pair(

@@ -15,7 +15,7 @@ from forked import Fork
 from hostile.workbench import colour_encoder
 from openmofi.cli.jobs import status
 from openmofi.errors import OpenMofiError
-from openmofi.storage.claiming.store_lock import StoreLock
+from openmofi.storage.locks import StoreLock
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 import openmofi
 from openmofi.pairs import Record, write_tar
-from openmofi.storage.tables import blocks
+from openmofi.storage import table_files as blocks
 from small_world import SHAPES, OTHER_NAMES, write_kb_source
 from openmofi.knowledge import build_table
 

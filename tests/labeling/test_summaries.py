@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.summaries import CorpusSummary, LabelSummary, LinkSummary, MarkedCounts
 from openmofi.labeling.tables import link_arrays
-from openmofi.storage.tables.footers import Footer, table_footer
+from openmofi.storage.table_files import Footer, table_footer
 
 
 @given(

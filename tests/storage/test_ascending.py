@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmofi.storage.tables.footers import is_ascending, places_in
+from openmofi.storage.table_files import is_ascending, places_in
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=4)
 

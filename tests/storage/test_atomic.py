@@ -27,7 +27,7 @@ from openmofi.storage import (
     write_text,
 )
 from openmofi.storage.atomic import _TEMPORARY, remove_leftovers, temporary_folder
-from openmofi.storage.tables.footers import table_footer
+from openmofi.storage.table_files import table_footer
 
 TABLE = pa.table({"x": list(range(1000))})
 

@@ -8,9 +8,8 @@ import pytest
 
 from openmofi.errors import OpenMofiError
 from openmofi.storage import read_arrow, write_arrow, write_table
-from openmofi.storage.tables import blocks
-from openmofi.storage.tables.blocks import arrow_blocks, read_arrow_blocks, read_table_blocks, table_blocks
-from openmofi.storage.tables.footers import table_footer
+from openmofi.storage import table_files as blocks
+from openmofi.storage.table_files import arrow_blocks, read_arrow_blocks, read_table_blocks, table_blocks, table_footer
 
 KINDS = {
     "parquet": (table_blocks, read_table_blocks, write_table),

@@ -15,7 +15,7 @@ from mounts import read_only
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import Outputs, claimed, finish_manifest, read_manifest, write_text
-from openmofi.storage.claiming.folder_lock import LOCK_FILE, FolderLock
+from openmofi.storage.locks import LOCK_FILE, FolderLock
 
 OUTPUTS = Outputs(("rows/*.txt", "summary.txt"), other=("cache/*.txt",))
 

@@ -7,7 +7,7 @@ import pytest
 from mounts import read_only
 
 from openmofi.errors import OpenMofiError
-from openmofi.storage.fingerprints.digests import BLOCK, check_once, file_digest, file_stamp, let_settle, note_checked
+from openmofi.storage.digests import BLOCK, check_once, file_digest, file_stamp, let_settle, note_checked
 
 
 @pytest.fixture(autouse=True)

@@ -29,10 +29,10 @@ from openmofi.storage import (
     write_table,
 )
 from openmofi.storage.addresses import present
-from openmofi.storage.claiming.store_lock import StoreLock
 from openmofi.storage.folders import local_folder, written_folder
+from openmofi.storage.locks import StoreLock
 from openmofi.storage.shards import take_fingerprints
-from openmofi.storage.tables.footers import footers, table_footer, whole
+from openmofi.storage.table_files import footers, table_footer, whole
 
 pytestmark = pytest.mark.slow
 
@@ -302,7 +302,7 @@ def test_waiting_for_a_lock_polls_slowly(store, monkeypatch):
         if len(waits) == 3:
             first.release()
 
-    monkeypatch.setattr("openmofi.storage.claiming.claims.time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr("openmofi.storage.claims.time", SimpleNamespace(sleep=sleep))
     with claim() as manifest:
         assert not manifest.finished
     assert waits == [5.0] * 3

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from openmofi.engine import LocalEngine, Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.storage import Shard, file_fingerprint
-from openmofi.storage.fingerprints.fingerprint import content_fingerprint
+from openmofi.storage.addresses import in_threads
+from openmofi.storage.digests import content_fingerprint
 from openmofi.storage.shards import take_fingerprints
-from openmofi.storage.threads import in_threads
 from terminal import PATIENCE
 
 

@@ -12,7 +12,7 @@ from torch.distributed.checkpoint.filesystem import _StorageInfo
 from torch.distributed.checkpoint.metadata import BytesStorageMetadata, MetadataIndex
 
 from openmofi.errors import OpenMofiError
-from openmofi.storage.pickles import PickleRefused
+from openmofi.storage.foreign.pickles import PickleRefused
 from openmofi.training.checkpoint import CheckpointReader, Checkpoints, Progressed, read_index
 
 from .test_checkpoint import a_state, bits

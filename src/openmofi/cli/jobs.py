@@ -64,8 +64,7 @@ def status(out: Out, as_json: Annotated[bool, typer.Option("--json", help="Print
 
 def _holder(out: str) -> str:
     from openmofi.storage.addresses import in_object_store
-    from openmofi.storage.claiming.folder_lock import holder_of
-    from openmofi.storage.claiming.store_lock import StoreLock
+    from openmofi.storage.locks import StoreLock, holder_of
 
     return StoreLock(out).live_holder() if in_object_store(out) else holder_of(Path(out))
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from openmofi.arrays import Array
 from openmofi.errors import OpenMofiError
 from openmofi.storage import read_json, read_parquet, write_json, write_table
-from openmofi.storage.tables.footers import is_ascending, places_in
+from openmofi.storage.table_files import is_ascending, places_in
 
 CALIBRATION_FILE, GALLERY_FILE, CLASSES_FILE, FOLDS_FILE, FITTED_FILE = (
     "calibration.json",

@@ -16,7 +16,7 @@ from openmofi.engine.loop import reason_of
 from openmofi.engine.protocol import Engine, Progress, WorkFactory
 from openmofi.errors import OpenMofiError
 from openmofi.storage import Shard
-from openmofi.storage.tables.footers import Footer, footers
+from openmofi.storage.table_files import Footer, footers
 
 
 class Summary(msgspec.Struct, frozen=True):

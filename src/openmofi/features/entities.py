@@ -35,8 +35,7 @@ from openmofi.knowledge.texts import entity_text
 from openmofi.storage import digits64, fingerprint, write_table
 from openmofi.storage.addresses import filesystem_of, open_address
 from openmofi.storage.manifest import is_hidden
-from openmofi.storage.tables.blocks import BLOCK_ROWS
-from openmofi.storage.tables.footers import is_damage
+from openmofi.storage.table_files import BLOCK_ROWS, is_damage
 
 _VERSION = 2
 _TOGETHER = 1024

@@ -19,8 +19,7 @@ from openmofi.arrays import Array, Ints
 from openmofi.encoders import Encoder
 from openmofi.errors import OpenMofiError
 from openmofi.storage import read_arrow, write_arrow
-from openmofi.storage.tables.blocks import arrow_blocks
-from openmofi.storage.tables.footers import is_whole, places_in
+from openmofi.storage.table_files import arrow_blocks, is_whole, places_in
 
 BLOCK = 16
 """Entities that are projected together. A matrix product may give a row other last bits in a batch of another size or

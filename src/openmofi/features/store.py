@@ -30,8 +30,7 @@ from openmofi.pairs.images.formats import HEIC, heic_readable
 from openmofi.schema import Pair, PairStatus, features_schema
 from openmofi.storage import Shard, digits64, exists, fingerprint, read_arrow, read_json, write_bytes, write_json
 from openmofi.storage.addresses import filesystem_of, is_remote, names_in, open_address
-from openmofi.storage.tables.blocks import arrow_blocks, read_arrow_blocks
-from openmofi.storage.tables.footers import is_whole, whole
+from openmofi.storage.table_files import arrow_blocks, is_whole, read_arrow_blocks, whole
 
 _VERSION = 3
 _UNREAD = ".unread.json"
@@ -231,7 +230,7 @@ class FeatureStore:
         return StoredFeatures(read_arrow(self.path(name, stamp)))
 
     def blocks(self, name: str, stamp: str) -> Iterator[StoredFeatures]:
-        """The features of a shard, a block of rows at a time; see `openmofi.storage.tables.blocks`.
+        """The features of a shard, a block of rows at a time; see `openmofi.storage.table_files`.
 
         Raises:
             OpenMofiError: as `open`.

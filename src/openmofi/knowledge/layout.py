@@ -15,7 +15,7 @@ from openmofi.knowledge import beside, identifiers
 from openmofi.knowledge.arrays import MORE_TRIES, NAMES_MARISA, further_files
 from openmofi.schema import ENTITIES
 from openmofi.storage import Manifest, Outputs, fingerprint
-from openmofi.storage.fingerprints.digests import BLOCK, file_digest
+from openmofi.storage.digests import BLOCK, file_digest
 from openmofi.storage.folders import local_folder
 from openmofi.storage.manifest import MANIFEST
 

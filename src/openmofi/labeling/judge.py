@@ -39,7 +39,7 @@ from openmofi.labeling.tables import (
 )
 from openmofi.schema import JUDGEMENT, LABELS, LabelStatus, PairStatus, Reason, with_kinds
 from openmofi.storage import Shard
-from openmofi.storage.tables.blocks import table_blocks
+from openmofi.storage.table_files import table_blocks
 
 
 @dataclass(frozen=True)

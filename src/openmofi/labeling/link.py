@@ -30,7 +30,7 @@ from openmofi.mentions.patterns import MarkedSpan, Readable, pattern_spans, read
 from openmofi.mentions.repeats import RepeatedText, Repeats
 from openmofi.schema import LINKS, NGRAMS, Boilerplate, Link, Mention, PairStatus, with_kinds
 from openmofi.storage import Shard, read_parquet, write_json
-from openmofi.storage.tables.blocks import read_table_blocks, table_blocks
+from openmofi.storage.table_files import read_table_blocks, table_blocks
 
 _PIECE_CHARS = 120
 _BATCH = 1024

@@ -30,8 +30,7 @@ from openmofi.pairs import read_pairs
 from openmofi.schema import NGRAMS, TEXTS, Pair, PairStatus
 from openmofi.storage import Shard, write_arrow, write_table
 from openmofi.storage.atomic import remove_leftovers
-from openmofi.storage.tables.blocks import BLOCK_ROWS, read_table_blocks, table_blocks
-from openmofi.storage.tables.footers import is_whole, table_footer
+from openmofi.storage.table_files import BLOCK_ROWS, is_whole, read_table_blocks, table_blocks, table_footer
 
 
 def read(job: LabelJob) -> None:

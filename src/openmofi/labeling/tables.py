@@ -27,7 +27,7 @@ from openmofi.linking import linker_fingerprint
 from openmofi.mentions import detector_fingerprint
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard, fingerprint, read_arrow
-from openmofi.storage.tables.blocks import read_table_blocks
+from openmofi.storage.table_files import read_table_blocks
 
 _VERSION = 5
 

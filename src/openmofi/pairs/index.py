@@ -34,7 +34,7 @@ from openmofi.schema import PairStatus
 from openmofi.storage import Shard, atomic_path, file_fingerprint, fingerprint, locked, write_table
 from openmofi.storage.addresses import filesystem_of, is_remote
 from openmofi.storage.atomic import remove_leftovers
-from openmofi.storage.fingerprints.fingerprint import TABLES
+from openmofi.storage.digests import TABLES
 from openmofi.storage.shards import TARS
 
 INDEX = pa.schema(

@@ -17,7 +17,7 @@ from openmofi.pairs.read_settings import ReadSettings, report_damage
 from openmofi.schema import Pair
 from openmofi.storage import Shard
 from openmofi.storage.addresses import filesystem_of
-from openmofi.storage.fingerprints.fingerprint import TABLES
+from openmofi.storage.digests import TABLES
 from openmofi.storage.shards import TARS, take_fingerprints
 
 

@@ -29,7 +29,7 @@ from openmofi.pairs.read_settings import open_source
 from openmofi.schema import Pair, PairStatus
 from openmofi.storage import Shard, expand_shards, file_fingerprint, fingerprint
 from openmofi.storage.addresses import is_remote
-from openmofi.storage.fingerprints.fingerprint import TABLES
+from openmofi.storage.digests import TABLES
 from openmofi.storage.manifest import MANIFEST
 from openmofi.storage.shards import TARS
 

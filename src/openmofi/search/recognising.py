@@ -39,7 +39,7 @@ from openmofi.storage import Outputs, Shard, claimed, finish_manifest
 from openmofi.storage.addresses import require_writable
 from openmofi.storage.atomic import remove_leftovers
 from openmofi.storage.manifest import output_stamp
-from openmofi.storage.tables.blocks import table_blocks
+from openmofi.storage.table_files import table_blocks
 
 OUTPUTS = Outputs(("recognised/*.parquet",), other=("features/*/*.arrow", "features/*/*.unread.json"))
 _KIND, _PART = "recognised", "recognised"

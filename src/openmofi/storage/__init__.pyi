@@ -12,8 +12,8 @@ from .atomic import (
     write_table as write_table,
     write_text as write_text,
 )
-from .claiming.claims import Outputs as Outputs, claimed as claimed, written_together as written_together
-from .fingerprints.fingerprint import digits64 as digits64, fingerprint as fingerprint, hash64 as hash64
+from .claims import Outputs as Outputs, claimed as claimed, written_together as written_together
+from .digests import digits64 as digits64, fingerprint as fingerprint, hash64 as hash64
 from .manifest import (
     Manifest as Manifest,
     claim_folder as claim_folder,

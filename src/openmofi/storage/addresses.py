@@ -13,18 +13,42 @@ from __future__ import annotations
 import io
 import re
 import tempfile
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from openmofi.errors import MissingExtraError, UsageError
 from openmofi.storage.copies import copy_of, copy_path, never_changes
+
+_THREADS, _TOGETHER, _AHEAD = 16, 16, 64
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """`map`, in threads; the results are in the order of the items, of which some 1,000 are in work.
+
+    Args:
+        function: thread-safe; an exception of it is raised in its item's turn.
+        items: what it is called with.
+    """
+
+    def several(some: list[Item]) -> list[Result]:
+        return [function(item) for item in some]
+
+    remaining = iter(items)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        while ahead := [some for _ in range(_AHEAD) if (some := list(islice(remaining, _TOGETHER)))]:
+            yield from chain.from_iterable(pool.map(several, ahead))
+
 
 HTTP_TIMEOUT_SECONDS = 60.0
 """How long a web server may send nothing."""

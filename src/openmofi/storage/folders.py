@@ -14,7 +14,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.storage.addresses import filesystem_of, is_remote, local_path, store_errors
 from openmofi.storage.atomic import atomic_path, locked, write_error
 from openmofi.storage.copies import cache_folder
-from openmofi.storage.fingerprints.fingerprint import fingerprint
+from openmofi.storage.digests import fingerprint
 from openmofi.storage.foreign import network_allowed
 from openmofi.storage.manifest import is_hidden
 

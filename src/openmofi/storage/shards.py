@@ -20,6 +20,7 @@ from openmofi.storage.addresses import (
     Version,
     filesystem_of,
     in_object_store,
+    in_threads,
     is_folder,
     is_remote,
     is_utf8,
@@ -29,8 +30,7 @@ from openmofi.storage.addresses import (
     versions_in,
 )
 from openmofi.storage.copies import cache_folder
-from openmofi.storage.fingerprints.fingerprint import TABLES, content_fingerprint, files_below, fingerprint
-from openmofi.storage.threads import in_threads
+from openmofi.storage.digests import TABLES, content_fingerprint, files_below, fingerprint
 
 # Every byte counts, which is one pass over a file. It is made once, and again when device, inode, size or times change;
 # of an object in a store, when size or tag do.

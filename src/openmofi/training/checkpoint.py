@@ -32,7 +32,7 @@ from torch.futures import Future
 from openmofi.errors import OpenMofiError
 from openmofi.storage import read_json, write_json
 from openmofi.storage.foreign import guarded
-from openmofi.storage.pickles import PickleRefused, restricted_unpickle
+from openmofi.storage.foreign.pickles import PickleRefused, restricted_unpickle
 from openmofi.training.recipe import EVALUATION_METRICS
 from openmofi.training.state import RunState
 

@@ -25,7 +25,7 @@ from openmofi.plugins.wikidata.anchors import build_anchors
 from openmofi.plugins.wikidata.build import Extras, WikidataSettings, build_wikidata
 from openmofi.plugins.wikidata.priors import ALPHAS, BETAS, GAMMAS, Counts, Weights, _shares, fit_weights
 from openmofi.storage import write_table
-from openmofi.storage.fingerprints.digests import file_digest
+from openmofi.storage.digests import file_digest
 
 
 def cranes() -> list[Entity]:

@@ -76,7 +76,7 @@ def test_a_refusal_that_a_library_turns_into_its_own_is_ours_again(evil):
 
 
 def test_packages_are_imported_as_ever():
-    names = ("colorsys", "openmofi.storage.threads", "yaml")
+    names = ("colorsys", "openmofi.storage.addresses", "yaml")
     before = {name: sys.modules.pop(name, None) for name in names}
     try:
         with guarded("The model"):

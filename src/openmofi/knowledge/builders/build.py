@@ -30,7 +30,7 @@ from openmofi.knowledge.projection import WIDTHS, memory_needed, project, random
 from openmofi.knowledge.relations import write_relations
 from openmofi.storage import Manifest, claimed, finish_manifest, make_folder, require_local
 from openmofi.storage.atomic import remove_folder, write_error
-from openmofi.storage.tables.blocks import read_arrow_blocks, read_table_blocks, rows_at_a_time
+from openmofi.storage.table_files import read_arrow_blocks, read_table_blocks, rows_at_a_time
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -23,7 +23,7 @@ from openmofi.knowledge.builders.tables import SHOWN, Problem
 from openmofi.knowledge.database import JOINED, MEMORY, connected, memory_bytes, number_of, part_file, quoted
 from openmofi.knowledge.names import normalise
 from openmofi.schema import ENTITIES
-from openmofi.storage.tables.blocks import arrow_blocks
+from openmofi.storage.table_files import arrow_blocks
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
-from openmofi.storage.tables.blocks import parquet_blocks
+from openmofi.storage.table_files import parquet_blocks
 
 TEXT_FILES = (".csv", ".tsv", ".jsonl")
 FORMATS = (".parquet", *TEXT_FILES)

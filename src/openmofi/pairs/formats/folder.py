@@ -23,7 +23,7 @@ from openmofi.pairs.read_settings import NO_FILE, ReadSettings, open_regular
 from openmofi.pairs.text import identifier, printable
 from openmofi.schema import Pair, PairStatus
 from openmofi.storage.addresses import filesystem_of, is_remote
-from openmofi.storage.fingerprints.fingerprint import TABLES
+from openmofi.storage.digests import TABLES
 
 _log = logging.getLogger(__name__)
 _USUAL = ("metadata.csv", "metadata.jsonl", "metadata.tsv", "captions.csv", "captions.tsv", "captions.jsonl")

@@ -24,7 +24,7 @@ from openmofi.knowledge.identifiers import write_ids
 from openmofi.knowledge.layout import mappable, with_digests
 from openmofi.knowledge.store import KnowledgeBase
 from openmofi.storage import claimed, fingerprint, finish_manifest, read_parquet, require_local
-from openmofi.storage.tables.blocks import arrow_blocks
+from openmofi.storage.table_files import arrow_blocks
 
 if TYPE_CHECKING:
     from openmofi.dataset.objects import Labels

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from openmofi.errors import OpenMofiError
-from openmofi.storage.pickles import PickleRefused, restricted_unpickle
+from openmofi.storage.foreign.pickles import PickleRefused, restricted_unpickle
 
 MAX_BYTES = 64 << 20
 _DTYPE = re.compile(r"[?biufSUO]\d{0,6}")

@@ -15,8 +15,8 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.names import normalise
 from openmofi.schema import NAMES, SURFACES
 from openmofi.storage import read_parquet
-from openmofi.storage.fingerprints.digests import file_digest
-from openmofi.storage.tables.footers import require_footer
+from openmofi.storage.digests import file_digest
+from openmofi.storage.table_files import require_footer
 
 ANCHORS = pa.schema(
     [

@@ -38,8 +38,8 @@ from openmofi.storage import (
     require_local,
     write_arrow,
 )
-from openmofi.storage.fingerprints.digests import file_digest
-from openmofi.storage.tables.blocks import arrow_blocks
+from openmofi.storage.digests import file_digest
+from openmofi.storage.table_files import arrow_blocks
 
 _log = logging.getLogger(__name__)
 _LANGUAGE = 20

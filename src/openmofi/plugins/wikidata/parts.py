@@ -24,7 +24,7 @@ from openmofi.plugins.wikidata.items import Broken, ItemReader
 from openmofi.plugins.wikidata.published import BLOCK, Piece, PublishedColumns, pieces, published_blocks, read_published
 from openmofi.plugins.wikidata.slots import Slots, slots
 from openmofi.storage import make_folder, write_table, write_text
-from openmofi.storage.tables.footers import Footer, footers
+from openmofi.storage.table_files import Footer, footers
 
 _MIB = 1 << 20
 _SHOWN = 3

@@ -14,7 +14,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.search.store.connection import NAMES, named_so
 from openmofi.search.store.vectors import VectorFiles
 from openmofi.storage.atomic import write_error
-from openmofi.storage.claiming.folder_lock import FolderLock
+from openmofi.storage.locks import FolderLock
 
 DATABASE = "index.db"
 _WAIT = 30.0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from openmofi.errors import OpenMofiError
-from openmofi.storage.foreign.options import table
+from openmofi.storage.foreign.guard import table
 from openmofi.storage.typed_json import as_type, read_json
 
 _log = logging.getLogger(__name__)

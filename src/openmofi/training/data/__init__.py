@@ -23,9 +23,8 @@ from openmofi.extensions import extension
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.index import ImageBytes
 from openmofi.storage import Shard, file_fingerprint, fingerprint, read_json, write_json
-from openmofi.storage.addresses import is_remote
-from openmofi.storage.tables.footers import parquet_metadata
-from openmofi.storage.threads import in_threads
+from openmofi.storage.addresses import in_threads, is_remote
+from openmofi.storage.table_files import parquet_metadata
 from openmofi.training.data.features import TextFeatures, image_features, text_features
 from openmofi.training.data.images import KeptImages, TrainingImages
 from openmofi.training.data.loader import Sources, Teachers, TrainingData

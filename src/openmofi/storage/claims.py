@@ -21,8 +21,7 @@ from openmofi.storage.addresses import (
     store_errors,
 )
 from openmofi.storage.atomic import exists, remove_leftovers, write_error
-from openmofi.storage.claiming.folder_lock import FolderLock
-from openmofi.storage.claiming.store_lock import StoreLock
+from openmofi.storage.locks import FolderLock, StoreLock
 from openmofi.storage.manifest import (
     MANIFEST,
     Manifest,

@@ -1,1 +1,0 @@
-"""Claiming an output folder: one process writes it, in a folder of this machine or of a store."""

@@ -1,1 +1,0 @@
-"""What settings and inputs are known by, digests of files, and what differs between settings."""
