@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -182,23 +182,14 @@ def _repeated(values: pa.ChunkedArray) -> NDArray[np.bool_]:
     return again
 
 
-def _numbers(kind: Any) -> Callable[[Any], NDArray[Any]]:
-    def convert(column: Any) -> NDArray[Any]:
-        return np.asarray(
-            pc.fill_null(column, 0).to_numpy(zero_copy_only=False)
-            if isinstance(column, pa.Array)
-            else pc.fill_null(column, 0).to_numpy()
-        ).astype(kind)
-
-    return convert
-
-
-_ints = _numbers(np.int64)
+def _ints(column: Any) -> NDArray[np.int64]:
+    """Nulls are 0."""
+    return np.asarray(pc.fill_null(column, 0)).astype(np.int64)
 
 
 def _floats(column: Any) -> NDArray[np.float64]:
     """Nulls are NaN."""
-    return np.where(_nulls(column), np.nan, _numbers(np.float64)(column))
+    return np.where(_nulls(column), np.nan, np.asarray(pc.fill_null(column, 0)).astype(np.float64))
 
 
 def _no_share(column: Any) -> NDArray[np.bool_]:

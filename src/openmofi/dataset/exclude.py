@@ -37,13 +37,10 @@ from openmofi.schema import EXCLUDED, PairStatus
 from openmofi.storage import Shard
 
 # Up to 128 images of the set are saved anew as JPEG of quality 30, halved in size, cropped by a tenth a side and
-# mirrored. The threshold is the cosine at which 95 % of each of the first three kinds are found; mirrored ones are
-# only
-# counted. What is alike and no copy may not go out, though: the threshold is at least the cosine that only one
-# labelled
-# image in a thousand reaches among as many images *of other entities* as the set has (`unrelated`). Fewer copies may
-# be
-# found then; both shares are reported.
+# mirrored. The threshold is the cosine at which 95 % of each of the first three kinds are found; mirrored ones are only
+# counted. What is alike and no copy may not go out, though: the threshold is at least the cosine that only one labelled
+# image in a thousand reaches among as many images *of other entities* as the set has (`Gallery.nearest`). Fewer copies
+# may be found then; both shares are reported.
 
 _SAMPLE = 128
 _FOUND, _ALIKE = 0.05, 0.999
@@ -56,10 +53,6 @@ def _saved(image: Image.Image) -> Image.Image:
     return Image.open(data).convert("RGB")
 
 
-def _halved(image: Image.Image) -> Image.Image:
-    return image.resize((max(1, image.width // 2), max(1, image.height // 2)), Image.Resampling.LANCZOS)
-
-
 def _cropped(image: Image.Image) -> Image.Image:
     width, height = image.width // 20, image.height // 20
     return image.crop((width, height, image.width - width, image.height - height))
@@ -67,7 +60,9 @@ def _cropped(image: Image.Image) -> Image.Image:
 
 DECIDING: Mapping[str, Callable[[Image.Image], Image.Image]] = {
     "jpeg_quality_30": _saved,
-    "half_size": _halved,
+    "half_size": lambda image: image.resize(
+        (max(1, image.width // 2), max(1, image.height // 2)), Image.Resampling.LANCZOS
+    ),
     "cropped_by_a_tenth": _cropped,
 }
 COPIES = {**DECIDING, "mirrored": ImageOps.mirror}

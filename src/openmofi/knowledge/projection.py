@@ -32,10 +32,8 @@ if TYPE_CHECKING:
 
 
 # A prior for those who have no data of the entity yet (`depictability.toml`, with a reason for each type), never a
-# gate:
-# images that show a rare exception outweigh it. Hypernyms are not looked at: a built knowledge base does not keep
-# them,
-# and WordNet's lexicographer files are their coarse form.
+# gate: images that show a rare exception outweigh it. Hypernyms are not looked at: a built knowledge base does not keep
+# them, and WordNet's lexicographer files are their coarse form.
 
 
 @cache

@@ -181,7 +181,7 @@ def test_a_union_is_a_base_like_any(sources):
     for name in ("entities.arrow", "vectors.npy", "names.marisa", "candidates/rows.npy", *FILES):
         assert (one.path / name).read_bytes() == (alone.path / name).read_bytes()
     assert alone.table.commonness.tolist() == pytest.approx(one.table.commonness.tolist(), rel=1e-6)
-    assert len(sample_kb(one, sources / "slice", entities=["stork"]).counts) > 1
+    assert list(sample_kb(one, sources / "slice", entities=["stork"])) == ["stork"]
     assert export_kb(one, sources / "tables").counts["entities"] == len(one)
     old = KnowledgeBase.open(_built(sources, "b"))
     assert diff_kb(old, one).first("merged")[0]["after"] == "stork"

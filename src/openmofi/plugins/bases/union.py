@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -129,7 +130,11 @@ def union_kb(
     weights = _checked_weights(sources, weights)
     if any(Path(source).resolve() == Path(out).resolve() for source in sources):
         raise UsageError(f"{out} is one of the bases that are joined.", "Choose another output with -o.")
-    bases = {source: KnowledgeBase.open(source) for source in sources if _is_base(source)}
+    bases = {
+        source: KnowledgeBase.open(source)
+        for source in sources
+        if exists(f"{source}/{MANIFEST}") and read_manifest(source).kind == BASE
+    }
     prints = {
         source: bases[source].fingerprint
         if source in bases
@@ -147,7 +152,7 @@ def union_kb(
         "same_as": fingerprint(sorted(pairs)) if pairs else "",
     }
     inputs = {f"source {number}": each for number, each in enumerate(sorted(prints.values()), 1)}
-    most = candidates or max([_MOST_CANDIDATES, *(_longest(base) for base in bases.values())])
+    most = candidates or max([_MOST_CANDIDATES, *(int(np.diff(base.table.offsets).max()) for base in bases.values())])
 
     def make() -> tuple[United, str]:
         with ExitStack() as stack:
@@ -266,15 +271,6 @@ def _checked_weights(sources: Sequence[str | Path], weights: Sequence[float] | N
     if bad := [weight for weight in weights if not (weight > 0 and math.isfinite(weight))]:
         raise UsageError(f"The weight {bad[0]:g} is not above 0.", "Leave a base out instead of giving it no weight.")
     return weights
-
-
-def _is_base(source: str | Path) -> bool:
-    return exists(f"{source}/{MANIFEST}") and read_manifest(source).kind == BASE
-
-
-def _longest(base: KnowledgeBase) -> int:
-    offsets = base.table.offsets
-    return int((offsets[1:] - offsets[:-1]).max())
 
 
 def _tables_of(source: str | Path, base: KnowledgeBase | None, stack: ExitStack, out: str | Path) -> SourceTables:

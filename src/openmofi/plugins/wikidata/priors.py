@@ -27,14 +27,12 @@ if TYPE_CHECKING:
 
 
 # Of a name n, an entity e has L(n, e) links and C(n, e) pages, redirects, labels and aliases that are called so. With
-# the
-# entity's popularity w (page views or sitelinks)
+# the entity's popularity w (page views or sitelinks)
 #
 #     P(e | n)  ∝  L(n, e) + γ·C(n, e) + α·q(e | n),    q(e | n) ∝ (w(e) + 1)^β
 #
 # α, β and γ are those under which links that are held out are likeliest: each link is predicted from all others
-# (leave-one-out; https://en.wikipedia.org/wiki/Cross-validation_(statistics)). So nothing but the counts is needed,
-# and
+# (leave-one-out; https://en.wikipedia.org/wiki/Cross-validation_(statistics)). So nothing but the counts is needed, and
 # where a name has no links, popularity counts as it does where there are some.
 
 ALPHAS = tuple(float(2.0**power) for power in range(-5, 8))
