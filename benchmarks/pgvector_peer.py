@@ -98,9 +98,8 @@ def main() -> None:
     """Build, ask, print and write the figures."""
     import psycopg
 
-    from openmofi.plugins.postgres.vector_table import vectors_in
+    from openmofi.plugins.postgres.vector_table import InDatabase
     from openmofi.search.rank import faiss_cache
-    from openmofi.search.rank.state import InDatabase
     from openmofi.search.store.connection import place_of
     from openmofi.search.store.database import connect, only_writer
     from openmofi.search.store.vectors import Exact, Segment, VectorFiles
@@ -118,7 +117,7 @@ def main() -> None:
         place = place_of(running.address("bench"))
         new = {"dim": str(DIM), "dtype": "float16", "encoder": "", "fingerprint": "", "template": ""}
         with only_writer(place, new) as connection:
-            store = vectors_in(connection)
+            store = connection.vectors()
             segments = [Segment(1, *store.write(vectors, "float16"))]
             begun = time.monotonic()
             store.make_graph()
