@@ -44,9 +44,9 @@ def compact(place: Place, encoder: Callable[[], Encoder], progress: Progress | N
         remove_unnamed(connection, vectors_of)
         segments, anew, lost = segments_of(connection), list[int](), list[int]()
         progress.begin("compact", len(segments))
-        written: list[tuple[tuple[str, int, str], Ints]] = []
-        for images, vectors in _joined(_left(connection, encoder, segments, anew, lost, progress)):
-            written.append((vectors_of.write(vectors, meta(connection)["dtype"]), images))
+        dtype = meta(connection)["dtype"]
+        parts = _joined(_left(connection, encoder, segments, anew, lost, progress))
+        written = [(vectors_of.write(vectors, dtype), images) for images, vectors in parts]
         with transaction(connection):
             connection.execute("UPDATE images SET segment = NULL, row = NULL")
             for segment, images in written:
@@ -84,8 +84,8 @@ def _left(
     """
     store, dim = connection.vectors(), int(meta(connection)["dim"])
     for segment in segments:
-        found = connection.execute("SELECT id, row FROM images WHERE segment = ? ORDER BY row", (segment.id,))
-        images, rows = np.array(found.fetchall(), np.int64).reshape(-1, 2).T
+        named = connection.execute("SELECT id, row FROM images WHERE segment = ? ORDER BY row", (segment.id,))
+        images, rows = np.array(named.fetchall(), np.int64).reshape(-1, 2).T
         if store.problem(segment):
             yield _embedded(connection, encoder(), images.tolist(), anew, lost)
         else:

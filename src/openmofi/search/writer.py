@@ -200,14 +200,9 @@ class Writer:
         """(n, dim) of those of a batch that get a vector: embedded, or of their twin."""
         fresh = [each.pixels for each in looked if each.pixels is not None]
         kept = [each.feature for each in looked if each.feature is not None]
-        embedded = iter(
-            self.encoder.project_images(self.encoder.image_features(self.encoder.batch(fresh))) if fresh else ()
-        )
-        projected = iter(
-            self.encoder.project_images(self._features.values[kept].astype(np.float32))
-            if kept and self._features
-            else ()
-        )
+        project, features = self.encoder.project_images, self._features
+        embedded = iter(project(self.encoder.image_features(self.encoder.batch(fresh))) if fresh else ())
+        projected = iter(project(features.values[kept].astype(np.float32)) if kept and features else ())
         rows = [
             self._stored(*each.vector) if each.vector else next(projected if each.pixels is None else embedded)
             for each in looked

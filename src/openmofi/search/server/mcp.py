@@ -62,8 +62,8 @@ def serve_tools(path: str | Place, encoder: EncoderLike | None = None, device: s
 
 def tools_of(index: Index) -> MCPServer[Any]:
     """The server with its tools over an opened index."""
-    own = _Tools(index)
-    tools = [_tool(each) for each in (own.search, own.recognise, own.explain)]
+    functions = _Tools(index)
+    tools = [_tool(each) for each in (functions.search, functions.recognise, functions.explain)]
     return MCPServer("openmofi", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING", tools=tools)
 
 

@@ -238,33 +238,26 @@ async def recognise_image(image: Number, context: Shared, region: Short = "", li
 @router.get("/api/images/{image}/reading", response_model=TextReading)
 def reading(image: Number, context: Shared) -> Response:
     """How the label job read its text: mentions, candidates and their scores."""
-    return answer(reading_of(context.index, context.image(image).id, context.settings.labels))
+    return answer(reading_of(context.index, context.image(image), context.settings.labels))
 
 
-def reading_of(index: Index, image: int, labels: str = "") -> TextReading:
-    """How the text of an image was read.
-
-    Args:
-        index: that has the image.
-        image: its id.
-        labels: the folder of labels, where it is not the one that the index was built of.
+def reading_of(index: Index, image: ImageRecord, labels: str = "") -> TextReading:
+    """How the text of an image was read, by `labels`, or by the folder of labels that the index was built of.
 
     Raises:
         Refused: the image was not labelled (404).
         OpenMofiError: the labels cannot be read.
     """
-    record = index.image(image)
-    ((built,),) = index.connection.execute(
-        "SELECT labels FROM sources JOIN images ON images.source = sources.id WHERE images.id = ?", (image,)
-    )
+    source = "SELECT labels FROM sources JOIN images ON images.source = sources.id WHERE images.id = ?"
+    ((built,),) = index.connection.execute(source, (image.id,))
     if not (labels or built):
-        raise Refused(404, f"Image {image} is not of a folder of labels.", "Build the index of labels.")
+        raise Refused(404, f"Image {image.id} is not of a folder of labels.", "Build the index of labels.")
     folder = Folder.open(labels or built, "labels")
-    shard = next((each for each in folder.shards if each.name == record.shard), None)
+    shard = next((each for each in folder.shards if each.name == image.shard), None)
     table = folder.read(shard) if shard else None
-    row = next(iter(table.filter(pc.equal(table["key"], record.key)).to_pylist()), None) if table else None
+    row = next(iter(table.filter(pc.equal(table["key"], image.key)).to_pylist()), None) if table else None
     if row is None:
-        raise Refused(404, f"{folder.path} has no row {record.shard}/{record.key}.", "Bring the index up to date.")
+        raise Refused(404, f"{folder.path} has no row {image.shard}/{image.key}.", "Bring the index up to date.")
     judged = sorted(row["entities"] or (), key=lambda each: -(each["probability"] or 0.0))
     candidates = [each | {"accepted": bool(each["accepted"]), "reason": each["reason"] or ""} for each in judged]
     known = entity_records(index.connection, [each["entity"] for each in candidates])
