@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from openmofi.dataset.collect import Statistics, read_statistics
 from openmofi.dataset.tables import Folder, as_array
 from openmofi.errors import MissingExtraError
 from openmofi.storage.addresses import is_remote
@@ -18,6 +17,7 @@ from openmofi.storage.addresses import is_remote
 if TYPE_CHECKING:
     import pandas
 
+    from openmofi.dataset.collect import Statistics
     from openmofi.dataset.report.page import Corrected
     from openmofi.dataset.report.sample import Sample
     from openmofi.knowledge import KnowledgeBase
@@ -165,6 +165,8 @@ class Dataset(_Tables):
         Raises:
             OpenMofiError: the file is missing or damaged.
         """
+        from openmofi.dataset.collect import read_statistics
+
         return read_statistics(self.path)
 
     def vocabulary(self) -> pa.Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +18,14 @@ from openmofi.labeling.calibrate.evidence import Scorer, reference_entities
 from openmofi.labeling.calibrate.neighbours import Gallery, Space
 from openmofi.labeling.calibrate.overclaim import JudgedSample, check_adapter
 from openmofi.labeling.calibrate.rounds import CalibrationSample, Fitted, estimated, judged_by
-from openmofi.labeling.correction import Correction
 from openmofi.labeling.label_job import Judge, LabelJob, corpus_sample, own_scale
 from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
 from openmofi.linking import linker_fingerprint
 from openmofi.mentions import detector_fingerprint
 from openmofi.storage import exists, fingerprint
+
+if TYPE_CHECKING:
+    from openmofi.labeling.correction import Correction
 
 RESCUE_ROUNDS = 2
 ADAPTER = "adapter"

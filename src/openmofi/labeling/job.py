@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,7 +26,6 @@ from openmofi.features.store import NOTE, FeatureStore
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.adapt import adapt
 from openmofi.labeling.calibrate.calibration import Calibration, advice
-from openmofi.labeling.correction import correction_by
 from openmofi.labeling.decide import ADAPTER, decide, given_calibration, known_calibration
 from openmofi.labeling.judge import judge
 from openmofi.labeling.label_job import SET_ASIDE_FILE, LabelJob
@@ -37,11 +36,13 @@ from openmofi.labeling.tables import Tables
 from openmofi.linking import linker_fingerprint
 from openmofi.mentions import detector_fingerprint
 from openmofi.pairs.read import identify, job_of
-from openmofi.review.verdicts import Verdicts
 from openmofi.schema import LabelStatus
 from openmofi.storage import Manifest, Outputs, Shard, claimed, exists, file_fingerprint, finish_manifest, read_json
 from openmofi.storage.addresses import is_utf8, require_writable
 from openmofi.storage.manifest import output_stamp
+
+if TYPE_CHECKING:
+    from openmofi.review.verdicts import Verdicts
 
 _PIECES = 20
 _PARTS = ("labels", ADAPTER)
@@ -124,7 +125,11 @@ def label(
     identify(shards, engine, job, progress)
     given = given_calibration(calibration, kb, encoder, settings) if calibration else None
     described, inputs = _described(shards, kb, encoder, settings), _inputs(shards, kb, encoder, settings, calibration)
-    correction = correction_by(verdicts, settings.selection.target_precision, described, inputs) if verdicts else None
+    correction = None
+    if verdicts:
+        from openmofi.labeling.correction import correction_by
+
+        correction = correction_by(verdicts, settings.selection.target_precision, described, inputs)
     with claimed(out, "labels", described, inputs, outputs=OUTPUTS, restart=restart, stores=True) as manifest:
         # The manifest alone holds them from here on: of 100,000 shards they are large.
         del described, inputs

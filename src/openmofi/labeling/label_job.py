@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,11 +21,13 @@ from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.evidence import Evidence, Scorer, gather_evidence, joined, judged_once
 from openmofi.labeling.calibrate.neighbours import FEWEST_WITNESSES, FITTED_ON, Gallery, Space, hashed_words
 from openmofi.labeling.calibrate.rounds import CalibrationSample, Fitted
-from openmofi.labeling.correction import Correction
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.summaries import CorpusSummary, LabelSummary
 from openmofi.labeling.tables import ReadShard, Tables, judged_rows, mention_names
 from openmofi.storage import Shard
+
+if TYPE_CHECKING:
+    from openmofi.labeling.correction import Correction
 
 SET_ASIDE_FILE = "set_aside.json"
 """Names of shards that could not be read when calibration and threshold were decided: they have no part in these."""
