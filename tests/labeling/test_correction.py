@@ -7,7 +7,7 @@ from openmofi.labeling.correction import Recalibration
 
 
 def threshold_by_verdicts(probability, judged, right, weights, target):
-    return Recalibration.of(judged, right, weights).threshold(probability, target)
+    return Recalibration.of(judged, right, weights).threshold_for(probability, target)
 
 
 def world(generator, shift, slope, size=20_000):
