@@ -2,8 +2,6 @@
 
 import json
 import re
-import sys
-from types import ModuleType
 
 import pytest
 import yaml
@@ -40,10 +38,7 @@ def trained(monkeypatch):
             raise KeyboardInterrupt
         return found
 
-    module = ModuleType("openmofi.training.run")
-    module.train = train
-    module.ENCODER, module.KIND = "encoder", "run"
-    monkeypatch.setitem(sys.modules, "openmofi.training.run", module)
+    monkeypatch.setattr("openmofi.training.run.train", train)
 
     def run(*arguments):
         return CliRunner().invoke(app, ["train", *map(str, arguments)])
