@@ -61,6 +61,7 @@ def test_a_pipeline_without_tagger_and_parser(folder, language, text, expected):
     assert [text[mention.start : mention.end] for mention in found] == expected
 
 
+@pytest.mark.slow
 def test_a_megabyte_is_read(folder):
     text = "Köln, " * 170_000
     (found,) = SpacyDetector(SpacySettings(str(folder("xx")))).detect([text])

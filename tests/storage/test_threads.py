@@ -112,6 +112,7 @@ def test_a_large_file_is_read_again_only_where_it_has_changed(tmp_path, monkeypa
     assert taken("a.tar", b"", age=10) == 6
 
 
+@pytest.mark.slow
 def test_reading_more_than_a_gib_is_shown(tmp_path):
     (tmp_path / "small.tar").write_bytes(b"a")
     with open(tmp_path / "large.tar", "wb") as file:

@@ -153,6 +153,7 @@ def loss_outside(recipe, data, encoder, tmp_path):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["multi_sampled", "exact"])
 def test_evaluating_changes_nothing_of_the_training(make, tmp_path, kind):
     changes = {"image": STOCHASTIC | ({"spec": "timm:test_resnet", "drop_path": 0.0} if kind == "exact" else {})}

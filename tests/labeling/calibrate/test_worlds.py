@@ -31,6 +31,7 @@ def figures(world, seeds=3, target=0.95):
     return (right - expected) / max(accepted, 1), right / max(best, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "world",
     [
@@ -48,6 +49,7 @@ def test_expected_precision_is_reached_at_nearly_the_oracles_recall(world):
     assert recall >= 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("companions", ["pairs", "mentions", "all"])
 @pytest.mark.parametrize(("share", "separation", "shift"), [(0.7, 4.0, 1.0), (0.7, 4.0, 2.0), (0.3, 3.0, 2.0)])
 def test_shifted_companions_are_not_taken_for_what_is_shown(companions, share, separation, shift):

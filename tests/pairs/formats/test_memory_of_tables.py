@@ -53,6 +53,7 @@ def repeated(column: str = "image") -> pa.Table:
     return pa.table({"image": pa.array([b"1"] * 130), "text": pa.array(["t"] * 130)} | {column: values})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_dictionary", [True, False])
 def test_a_kilobyte_of_parquet_that_repeats_a_value_takes_no_gigabytes(tmp_path, as_dictionary):
     pq.write_table(repeated(), tmp_path / "x.parquet", compression="zstd", store_schema=as_dictionary)

@@ -61,6 +61,7 @@ def test_no_byte_is_lost_or_moved(tmp_path_factory, lines: list[str], size: int,
     assert all(each.endswith(b"\n") for each in found[:-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS[1:])
 def test_a_file_that_is_cut_off_or_damaged_is_told_from_a_whole_one(tmp_path: Path, kind: str) -> None:
     whole = write_dump(tmp_path / f"whole.json{kind}", random_items(2000, seed=2)).read_bytes()

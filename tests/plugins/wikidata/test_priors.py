@@ -162,6 +162,7 @@ def joined(tmp_path_factory: pytest.TempPathFactory) -> tuple[Files, dict[str, K
     return made, bases, next((folder / "mixed.work").glob("tables-*/titles.parquet"))
 
 
+@pytest.mark.slow
 def test_links_that_were_held_out_are_likeliest_under_the_mixture(
     joined: tuple[Files, dict[str, KnowledgeBase], Path],
 ) -> None:

@@ -172,6 +172,7 @@ def nested_tags(text):
 
 # MediaWiki makes links before italics; the oracle reads "[[A|'''']] ''''" as bold text across the end of the link.
 # The same texts each time: which of two parsers is right about odd ones is for a person to see, not for CI.
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(wikitext().filter(lambda text: not nested_tags(text) and "''''" not in text))
 def test_the_oracle_finds_the_same_links(text):
