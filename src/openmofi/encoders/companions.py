@@ -32,7 +32,7 @@ FITTED = pa.schema([("shard", pa.dictionary(pa.int32(), pa.string())), ("key", p
 
 @dataclass(frozen=True)
 class ClassVectors:
-    """What was learned of entities beyond their texts, as the class weights of a softmax head (MOFI §3.2).
+    """Vectors of entities, learned beyond their texts as the class weights of a softmax head (MOFI §3.2).
 
     Attributes:
         ids: identifiers, Arrow strings (n,).
@@ -43,7 +43,7 @@ class ClassVectors:
     vectors: Array
 
     def save(self, folder: str | Path) -> None:
-        """Write as float16 beside an encoder."""
+        """Write the vectors as float16 beside an encoder."""
         flat = self.vectors.astype(np.float16)
         write_table(
             Path(folder) / CLASSES_FILE,
@@ -54,7 +54,7 @@ class ClassVectors:
 
     @classmethod
     def beside(cls, folder: str | Path) -> ClassVectors | None:
-        """Those of the encoder in `folder`, if it has any.
+        """Read the vectors of the encoder in `folder`; `None` where it has none.
 
         Raises:
             OpenMofiError: the file is damaged.
@@ -70,7 +70,7 @@ class ClassVectors:
         except (pa.ArrowException, KeyError, OSError) as error:
             raise OpenMofiError(f"{path} cannot be read: {error}.", "Train or copy the encoder again.") from error
 
-    def _places(self, ids: pa.Array) -> NDArray[np.int64]:
+    def _rows_of(self, ids: pa.Array) -> NDArray[np.int64]:
         if self._ascending:
             return places_in(self.ids, ids)
         return pc.fill_null(pc.index_in(ids, value_set=self.ids), -1).to_numpy(zero_copy_only=False).astype(np.int64)
@@ -81,10 +81,10 @@ class ClassVectors:
 
     def applied(self, ids: pa.Array, embeddings: Array) -> Array:
         """Text embeddings (n, dim) of `ids` with the learned vectors added, L2-normalised; unknown ones as they are."""
-        place = self._places(ids)
-        known = place >= 0
+        rows = self._rows_of(ids)
+        learned = rows >= 0
         result = embeddings.copy()
-        result[known] += self.vectors[place[known]]
+        result[learned] += self.vectors[rows[learned]]
         return result / np.maximum(np.linalg.norm(result, axis=1, keepdims=True), 1e-12)
 
 
@@ -110,13 +110,13 @@ class Folds:
         return pc.fill_null(fitted["fold"].take(position), -1).to_numpy().astype(np.int64)
 
     def save(self, folder: str | Path) -> None:
-        """Write beside an encoder; last of all, since it says that the folds are there."""
+        """Write the folds beside an encoder; last of all, since the files say that the copies are there."""
         write_table(Path(folder) / FITTED_FILE, self.fitted)
         write_json(Path(folder) / FOLDS_FILE, {"count": self.count})
 
     @classmethod
     def beside(cls, folder: str | Path) -> Folds | None:
-        """Those of the encoder in `folder`, if it has any.
+        """Read the folds of the encoder in `folder`; `None` where it has none.
 
         Raises:
             OpenMofiError: a file is damaged or missing.
@@ -135,7 +135,7 @@ class _FoldsFile(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Companions:
-    """What lies beside an encoder; read when it is first used.
+    """The files beside an encoder, each read when it is first used.
 
     Attributes:
         folder: of the encoder; `None` for one that is not a folder of ours.
@@ -152,7 +152,7 @@ class Companions:
 
     @cached_property
     def class_vectors(self) -> ClassVectors | None:
-        """What was learned of entities beyond their texts.
+        """The learned vectors of entities; `None` where there are none.
 
         Raises:
             OpenMofiError: the file is damaged.
@@ -170,7 +170,7 @@ class Companions:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Those that exist."""
+        """The files that exist."""
         paths = (self._file(name) for name in (CALIBRATION_FILE, GALLERY_FILE, CLASSES_FILE, FITTED_FILE, FOLDS_FILE))
         return tuple(path for path in paths if path)
 

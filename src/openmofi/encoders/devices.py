@@ -68,7 +68,7 @@ def _require_cuda(device: str, index: int | None) -> None:
 
 
 def _require(device: str) -> None:
-    """Of a kind whose number nobody tells: by use."""
+    """Check that a device is there by using it, where its kind cannot be counted."""
     import torch
 
     try:
@@ -88,7 +88,7 @@ def check_precision(precision: str) -> None:
 
 
 def autocast(device: str, precision: str) -> AbstractContextManager[Any]:
-    """In which towers run; nothing for fp32."""
+    """Return the context in which towers run; it does nothing for fp32."""
     if precision == "fp32":
         return nullcontext()
     import torch
@@ -107,7 +107,7 @@ def on_device(values: Any, device: str) -> torch.Tensor:
 
 
 def normalised_on(device: str, pixels: Any, settings: Preprocessing) -> torch.Tensor:
-    """Pixels as bytes, normalised on a device, where they are a quarter of the copying: the bits of `preprocess`.
+    """Normalise pixels that are bytes on a device, which quarters the copying; the bits are those of `preprocess`.
 
     Args:
         device: torch's name of it.
@@ -141,7 +141,7 @@ class RowLimit:
     rows: int = 0
 
     def within(self, tower: Callable[[_Items], Array], items: _Items) -> Array:
-        """What a tower gives for a batch; in parts where the device has too little memory for it, down to one item.
+        """Return a tower's output for a batch; in parts where the device has too little memory, down to one item.
 
         Raises:
             OpenMofiError: one item is too much.

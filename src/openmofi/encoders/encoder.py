@@ -345,7 +345,7 @@ class Encoder:
         return self.image_tower(pixels)
 
     def _named_by(self, change: Any) -> Encoder:
-        """With fingerprints that say what was changed about it."""
+        """Return a copy whose fingerprints say what was changed about it."""
         return replace(
             self,
             fingerprint=fingerprint([self.fingerprint, change]),

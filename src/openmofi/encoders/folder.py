@@ -184,12 +184,12 @@ def read_weights(folder: Path, name: str, library: str) -> dict[str, Any]:
 
 
 def part(tensors: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """The tensors whose names start with `prefix`, without it."""
+    """Return the tensors whose names start with `prefix`, named without it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def another_base(folder: Path, base: str) -> OpenMofiError:
-    """What is said where the encoder underneath is not the one that this one was trained on."""
+    """Return the error for a base encoder that is not the one that `folder` was trained on."""
     return OpenMofiError(
         f"The encoder {folder} was trained on another {base!r} than the one installed here.",
         "Install the versions that it was trained with, or train it again; export an export again.",
@@ -251,7 +251,7 @@ def _projection(head: Head, base: Callable[[Array], Array] | None) -> Callable[[
 
 
 def _networks(heads: Heads) -> Networks | None:
-    """The base's with the heads on top; `None` where the base has none."""
+    """Return the base's networks with the heads on top; `None` where the base has none."""
     base = heads.base.networks
     if base is None or (heads.text is not None and base.text is None):
         return None

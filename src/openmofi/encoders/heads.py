@@ -43,7 +43,7 @@ class Head:
 
     @property
     def dim(self) -> int:
-        """Dimension of what it gives."""
+        """Dimension of its output."""
         return int(self.parameters["weight"].shape[0])
 
     @classmethod

@@ -124,7 +124,7 @@ class Headed(nn.Module):
 
 
 def pooled(output: Any) -> torch.Tensor:
-    """The embedding in what a tower returns, (n, dim)."""
+    """Return the embedding in a tower's output, (n, dim)."""
     # transformers 5 returns the tower's output with the projected embedding in it, 4 the embedding itself.
     embedding: torch.Tensor = output if isinstance(output, torch.Tensor) else output.pooler_output
     return embedding
@@ -136,7 +136,7 @@ where the order of operations decides what is rounded."""
 
 
 class CompiledTower:
-    """A tower that is compiled at its first batch, which both make: what differs by more than the bound is refused.
+    """A tower compiled at its first batch; refused where its output differs by more than a bound from the plain one's.
 
     A second compilation comes with the first batch of another length; further lengths take none.
 
@@ -213,7 +213,7 @@ def fold_batch_norm(module: nn.Module) -> nn.Module:
 
 
 def merge_branches(module: nn.Module) -> nn.Module:
-    """A copy of `module` whose train-time branches are one convolution each, as its parts know themselves.
+    """Return a copy of `module` whose train-time branches are merged into one convolution each.
 
     MobileOne's and FastViT's blocks (`timm:fastvit_mci0`), RepVGG's, and the text mixers of `mobile:`.
     """

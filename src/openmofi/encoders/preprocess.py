@@ -156,9 +156,9 @@ def _readied(image: Image.Image, settings: Preprocessing) -> Image.Image:
     short, long = min(width, height), max(width, height)
     if settings.resize != "shortest" or long <= short * _MAX_STRETCH:
         return image
-    kept = short * _MAX_STRETCH
-    start = (long - kept) // 2
-    box = (start, 0, start + kept, height) if width > height else (0, start, width, start + kept)
+    length = short * _MAX_STRETCH
+    start = (long - length) // 2
+    box = (start, 0, start + length, height) if width > height else (0, start, width, start + length)
     return image.crop(box)
 
 
@@ -205,7 +205,7 @@ def _preprocess_tensor(image: Image.Image, settings: Preprocessing) -> Array:
 
 
 def preprocessing_from_json(raw: Mapping[str, Any], where: str) -> Preprocessing:
-    """What `dataclasses.asdict` made of a `Preprocessing`, read back and checked.
+    """Read back and check what `dataclasses.asdict` made of a `Preprocessing`.
 
     Raises:
         OpenMofiError: a field is missing, unknown or of a value that cannot be computed; names `where`.
@@ -214,7 +214,7 @@ def preprocessing_from_json(raw: Mapping[str, Any], where: str) -> Preprocessing
 
 
 def checked(settings: Preprocessing, where: str) -> Preprocessing:
-    """`settings`, if `preprocess` can follow it.
+    """Return `settings` if `preprocess` can follow it.
 
     Raises:
         OpenMofiError: it cannot; names `where`.
@@ -235,7 +235,7 @@ def checked(settings: Preprocessing, where: str) -> Preprocessing:
 
 
 def three(values: Any) -> tuple[float, float, float]:
-    """A number a channel, as `Preprocessing` holds them."""
+    """Return three floats, one for each channel."""
     red, green, blue = (float(value) for value in values)
     return red, green, blue
 

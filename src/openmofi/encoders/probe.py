@@ -32,12 +32,12 @@ _OPENED: WeakValueDictionary[tuple[str, str, str, bool], Encoder] = WeakValueDic
 
 
 def in_precision(reopen: Callable[[], Encoder], precision: str) -> Encoder:
-    """Opened again, in a precision."""
+    """Open an encoder again, in a precision."""
     return reopen().with_precision(precision)
 
 
 def compiled(reopen: Callable[..., Encoder], **placed: str) -> Encoder:
-    """Opened again, perhaps on another `device`, and compiled."""
+    """Open an encoder again, perhaps on another `device`, and compile it."""
     return reopen(**placed).compiled()
 
 
@@ -93,7 +93,7 @@ def require_distinct(encoder: Encoder, side: Side) -> None:
 
 
 def _refusal(encoder: Encoder, side: Side) -> str:
-    """What is wrong with it; empty where nothing is."""
+    """Return what is wrong with the encoder; empty where nothing is."""
     groups: tuple[Any, ...] = _TEXTS if side == "texts" else (_drawn(0), _drawn(1))
     project = encoder.text_projection if side == "texts" else encoder.image_projection
     for number, group in enumerate(groups):
@@ -145,7 +145,7 @@ _LEAST, _MOST = 0.1, 1000.0
 
 @dataclass(frozen=True)
 class FittedScale:
-    """The outcome.
+    """The outcome of `fit_scale`.
 
     Attributes:
         scale: s of the least cross-entropy.

@@ -47,7 +47,7 @@ EncoderLike: TypeAlias = str | Encoder | CustomEncoder | tuple[Callable[..., Any
 
 
 def as_encoder(value: EncoderLike) -> Encoder:
-    """An encoder of whatever stands for one.
+    """Return the encoder that a spec or an object stands for.
 
     Args:
         value: a spec (see `open_encoder`); an `Encoder`, which is returned as it is; an object with

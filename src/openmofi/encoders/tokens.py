@@ -45,7 +45,7 @@ class ClipTokens:
 
     @classmethod
     def of(cls, simple: Any) -> ClipTokens:
-        """Of open_clip's `SimpleTokenizer`, which lowers case and has no way of its own to shorten texts."""
+        """Convert open_clip's `SimpleTokenizer`, which lowers case and has no way of its own to shorten texts."""
         from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 
         merges = sorted(simple.bpe_ranks, key=simple.bpe_ranks.__getitem__)
@@ -61,7 +61,7 @@ class ClipTokens:
 
     @classmethod
     def opened(cls, described: Mapping[str, Any], folder: Path) -> ClipTokens:
-        """What `described` and `save` left.
+        """Open what `described` and `save` left.
 
         Raises:
             OpenMofiError: the file is missing or damaged.
@@ -104,7 +104,7 @@ class FileTokenizer:
 
     @classmethod
     def opened(cls, folder: Path) -> FileTokenizer:
-        """Of a folder that transformers' `save_pretrained` wrote.
+        """Open a folder that transformers' `save_pretrained` wrote.
 
         Raises:
             OpenMofiError: the files are missing or damaged.
@@ -127,7 +127,7 @@ class FileTokenizer:
 
 
 def opened_file(path: Path) -> Any:
-    """A `tokenizer.json`, by the library `tokenizers`.
+    """Open a `tokenizer.json`, by the library `tokenizers`.
 
     Raises:
         OpenMofiError: it is missing or damaged.
@@ -202,7 +202,7 @@ class WordPieceTokens:
 
     @classmethod
     def opened(cls, file: Path, length: int) -> WordPieceTokens:
-        """Of a `tokenizer.json`; texts are cut to `length` tokens.
+        """Open a `tokenizer.json`; texts are cut to `length` tokens.
 
         Raises:
             OpenMofiError: the file is missing or damaged.
@@ -265,7 +265,7 @@ def portable_tokens(
     tokenizer: Mapping[str, Any],
     texts: Sequence[str],
 ) -> tuple[Tokens, Mapping[str, Any]]:
-    """What stands for a tokenizer where PyTorch is not installed, and its description; itself where nothing does.
+    """Return an equal tokenizer that needs no PyTorch, or the same one where there is none, and its description.
 
     Args:
         tokens, tokenizer: see `networks.Networks`.

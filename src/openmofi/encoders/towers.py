@@ -206,7 +206,7 @@ def _described(architecture: Mapping[str, Any], *groups: str) -> Any:
 
 
 def _called(spec: str, group: str, function: str, *arguments: Any) -> Any:
-    """What a function of the module of a spec's kind gives."""
+    """Call a function of the module of a spec's kind."""
     kind, _, rest = spec.partition(":")
     module = _module_of(group, kind) if rest else None
     if module is None:

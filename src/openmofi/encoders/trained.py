@@ -155,9 +155,9 @@ def open_towers(folder: Path, raw: Mapping[str, Any]) -> dict[str, tuple[Trunk |
     tensors, sides = read_weights(folder, WEIGHTS_FILE, "torch"), {}
     for name in ("image", "text"):
         if raw[name] is not None:
-            own = part(tensors, f"{name}.")
-            trunk = None if raw[name]["architecture"] is None else _trunk(folder, raw[name], own)
-            sides[name] = trunk, _head(folder, raw[name], own)
+            side_tensors = part(tensors, f"{name}.")
+            trunk = None if raw[name]["architecture"] is None else _trunk(folder, raw[name], side_tensors)
+            sides[name] = trunk, _head(folder, raw[name], side_tensors)
     return sides
 
 

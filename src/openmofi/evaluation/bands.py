@@ -43,17 +43,17 @@ def thirds_of(labels: Ints, counts: Ints) -> Ints:
 
 
 def by_band(values: NDArray[Any], bands: Ints) -> dict[str, float]:
-    """Band → mean of the values of its rows, as far as there are some; NaN does not count.
+    """Return band → mean of its rows' values, without NaN; bands without values are left out.
 
     Args:
         values: (n,) of the rows.
         bands: (n,) positions in `BANDS`.
     """
-    known = ~np.isnan(values.astype(np.float64))
+    measured = ~np.isnan(values.astype(np.float64))
     return {
-        name: float(values[known & (bands == number)].mean())
+        name: float(values[measured & (bands == number)].mean())
         for number, name in enumerate(BANDS)
-        if (known & (bands == number)).any()
+        if (measured & (bands == number)).any()
     }
 
 
@@ -79,7 +79,7 @@ class ClassCounts:
 
     @classmethod
     def open(cls, path: str | Path) -> ClassCounts:
-        """Those of the dataset that `openmofi dataset build` wrote to `path`.
+        """Read the counts of the dataset that `openmofi dataset build` wrote to `path`.
 
         Raises:
             OpenMofiError: there is none, or it is unfinished or damaged.
@@ -115,7 +115,7 @@ def require_classes(protocol: EvaluationProtocol) -> None:
 
 
 def with_bands(measured: Measured, counts: ClassCounts) -> Measured:
-    """Each metric that items have values for, by band: `head/top1_k10`; with intervals, and counts of classes.
+    """Add each metric of items by band, such as `head/top1_k10`, with intervals, and counts of classes.
 
     Where the items have no other parts the bands become their parts, so that `openmofi eval compare` tests them too.
     """
@@ -150,9 +150,9 @@ def with_bands(measured: Measured, counts: ClassCounts) -> Measured:
                 "dataset": counts.path,
                 "fingerprint": counts.fingerprint,
                 "images": {
-                    band: [min(known), max(known)]
+                    band: [min(sizes), max(sizes)]
                     for band in BANDS
-                    if (known := [images[name] or 0 for name in dict.fromkeys(np.array(groups)[bands == band])])
+                    if (sizes := [images[name] or 0 for name in dict.fromkeys(np.array(groups)[bands == band])])
                 },
             }
         },
@@ -161,10 +161,12 @@ def with_bands(measured: Measured, counts: ClassCounts) -> Measured:
 
 def _bands(groups: Sequence[str], images: dict[str, int | None]) -> Names:
     """(items,) the band of each."""
-    found = np.array([images[name] if images[name] is not None else -1 for name in groups], np.int64)
-    bands = np.where(found < 0, AMBIGUOUS, UNSEEN).astype(object)
-    seen = found > 0
-    names, labels = np.unique([name for name, known in zip(groups, seen, strict=True) if known], return_inverse=True)
-    known = np.array([images[name] for name in names.tolist()], np.int64)
-    bands[seen] = np.array(BANDS, object)[thirds_of(labels, known)]
+    counts = np.array([images[name] if images[name] is not None else -1 for name in groups], np.int64)
+    bands = np.where(counts < 0, AMBIGUOUS, UNSEEN).astype(object)
+    seen = counts > 0
+    names, labels = np.unique(
+        [name for name, is_seen in zip(groups, seen, strict=True) if is_seen], return_inverse=True
+    )
+    name_counts = np.array([images[name] for name in names.tolist()], np.int64)
+    bands[seen] = np.array(BANDS, object)[thirds_of(labels, name_counts)]
     return bands

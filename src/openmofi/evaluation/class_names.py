@@ -46,7 +46,7 @@ class ClassifiedFiles:
         return np.array([labels[key] for key in images.keys], np.int64)
 
     def take(self, rows: Ints) -> ClassifiedFiles:
-        """Some rows, with all classes."""
+        """Return some rows, with all classes."""
         return replace(self, files=[self.files[row] for row in rows.tolist()], labels=self.labels[rows])
 
 
@@ -78,7 +78,7 @@ def split_folder(data: str | Path, names: Sequence[str]) -> Path | None:
 
 
 def require_folder(path: str | Path) -> Path:
-    """`path`, which must be a folder.
+    """Return `path`, which must be a folder.
 
     Raises:
         OpenMofiError: it is not a folder.
@@ -164,14 +164,14 @@ def class_names(folders: Sequence[str], beside: Path | None) -> tuple[list[str],
     if file is not None:
         return _from_file(file, folders), file.name
     if folders and all(_WORDNET.fullmatch(name) for name in folders):
-        known = imagenet_names()
-        unknown = [name for name in folders if name not in known]
+        clip_names = imagenet_names()
+        unknown = [name for name in folders if name not in clip_names]
         if unknown:
             raise OpenMofiError(
                 f"Classes that are not among ImageNet's 1,000: {listed(unknown)}.",
                 f"Put their names into {NAME_FILES[0]}: FOLDER<tab>NAME on each line.",
             )
-        return [known[name] for name in folders], _CLIPS
+        return [clip_names[name] for name in folders], _CLIPS
     if set(folders) == set(imagenet_numbers()):
         numbers = imagenet_numbers()
         return [numbers[name] for name in folders], f"{_CLIPS}, by number"
@@ -216,10 +216,10 @@ def templates_named(name: str, beside: Path | None) -> tuple[list[str], str]:
     Raises:
         UsageError: the name is unknown.
     """
-    own = beside / TEMPLATE_FILE if beside else None
+    file = beside / TEMPLATE_FILE if beside else None
     if name == "auto":
-        if own is not None and own.is_file():
-            return _lines(own), own.name
+        if file is not None and file.is_file():
+            return _lines(file), file.name
         name = "imagenet"
     if name in packaged_templates():
         text = _DATA.joinpath(f"templates/{name}.txt").read_text("utf-8")
@@ -265,11 +265,11 @@ def names_file(folder: Path) -> list[str] | None:
 def _from_file(file: Path, folders: Sequence[str]) -> list[str]:
     lines = _lines(file)
     if all("\t" in line for line in lines):
-        known = _by_tab(lines)
-        missing = [name for name in folders if name not in known]
+        by_folder = _by_tab(lines)
+        missing = [name for name in folders if name not in by_folder]
         if missing:
             raise OpenMofiError(f"{file} lacks names of the classes {listed(missing)}.", "Add a line for each.")
-        return [known[name] for name in folders]
+        return [by_folder[name] for name in folders]
     if len(lines) != len(folders):
         raise OpenMofiError(
             f"{file} has {len(lines)} names for {len(folders)} class folders.",

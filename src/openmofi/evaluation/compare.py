@@ -190,21 +190,21 @@ def _same_items(tables: Sequence[pa.Table | None]) -> tuple[list[pa.Table], NDAr
     if not tables or any(table is None for table in tables):
         return [], np.array([], str), np.array([], str)
     first, *others = [table for table in tables if table is not None]
-    known = np.ones(len(first), bool)
+    common = np.ones(len(first), bool)
     for table in others:
-        known &= pc.is_in(first[ITEM].combine_chunks(), value_set=table[ITEM].combine_chunks()).to_numpy(
+        common &= pc.is_in(first[ITEM].combine_chunks(), value_set=table[ITEM].combine_chunks()).to_numpy(
             zero_copy_only=False
         )
-    kept = first.filter(pa.array(known))
+    common_rows = first.filter(pa.array(common))
     same = [
-        kept,
+        common_rows,
         *(
-            table.take(pc.index_in(kept[ITEM].combine_chunks(), value_set=table[ITEM].combine_chunks()))
+            table.take(pc.index_in(common_rows[ITEM].combine_chunks(), value_set=table[ITEM].combine_chunks()))
             for table in others
         ),
     ]
-    parts = kept[PART].to_pylist() if PART in kept.column_names else [""] * len(kept)
-    return same, np.array(kept[GROUP].to_pylist(), str), np.array(parts, str)
+    parts = common_rows[PART].to_pylist() if PART in common_rows.column_names else [""] * len(common_rows)
+    return same, np.array(common_rows[GROUP].to_pylist(), str), np.array(parts, str)
 
 
 def _values(

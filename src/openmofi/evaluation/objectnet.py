@@ -80,7 +80,7 @@ def overlapping(folder: Path) -> dict[str, str]:
         raise OpenMofiError(
             f"{folder / FOLDERS} lacks the class {sorted(unknown)[0]!r} of {OVERLAP}.", "Unpack ObjectNet again."
         )
-    return {place: name.lower() for place, name in names.items() if name in overlap}
+    return {class_folder: name.lower() for class_folder, name in names.items() if name in overlap}
 
 
 def objectnet(folder: Path) -> tuple[list[ImageSource], ClassifiedFiles, list[str]]:
@@ -96,16 +96,16 @@ def objectnet(folder: Path) -> tuple[list[ImageSource], ClassifiedFiles, list[st
         raise OpenMofiError(
             f"{folder / 'images'} has no images of the class {missing[0]!r}.", "Unpack ObjectNet again."
         )
-    kept = [number for number, place in enumerate(files.classes) if place in names]
-    chosen = files.take(np.flatnonzero(np.isin(files.labels, kept)))
+    selected = [number for number, class_folder in enumerate(files.classes) if class_folder in names]
+    chosen = files.take(np.flatnonzero(np.isin(files.labels, selected)))
     number_of = np.zeros(len(files.classes), np.int64)
-    number_of[kept] = np.arange(len(kept))
-    classes = [files.classes[number] for number in kept]
+    number_of[selected] = np.arange(len(selected))
+    classes = [files.classes[number] for number in selected]
     judged = ClassifiedFiles(chosen.root, chosen.files, number_of[chosen.labels], classes)
     sources = [
         cropped(source, f"border-{_BORDER}", lambda _, size: _inner(size)) for source in judged.sources("objectnet")
     ]
-    return sources, judged, [names[place] for place in classes]
+    return sources, judged, [names[class_folder] for class_folder in classes]
 
 
 def _inner(size: tuple[int, int]) -> Box:

@@ -1,4 +1,4 @@
-"""What a protocol is: its settings, what it is given (embedded images), what it measures.
+"""The interface of a protocol: its settings, what it is given (embedded images), what it measures.
 
 A protocol is one file: a frozen dataclass of settings, whose defaults are the published ones, and a function from a
 `Subject` to a `Measured`. Its docstring has the source, licence and layout of the data. `openmofi.evaluation.run` lists
@@ -83,7 +83,7 @@ class Features:
         return images
 
     def describe(self) -> dict[str, Any]:
-        """`Result.features`."""
+        """Return the value of `Result.features`."""
         return {
             "choice": self.choice,
             "normalisation": "l2",
@@ -243,7 +243,7 @@ class Measured:
         drawn: Any = None,
         **others: Any,
     ) -> Measured:
-        """The means of what each item has, and their intervals.
+        """Return the means of the items' values, and their intervals.
 
         Args:
             items, groups, values: see `items_table`.

@@ -77,8 +77,8 @@ def check_protocol(name: str) -> None:
     Raises:
         UsageError: it is unknown.
     """
-    if name not in (known := protocols()):
-        raise UsageError(f"Unknown protocol {name!r}.{did_you_mean(name, known)}", f"Use {', '.join(known)}.")
+    if name not in (names := protocols()):
+        raise UsageError(f"Unknown protocol {name!r}.{did_you_mean(name, names)}", f"Use {', '.join(names)}.")
 
 
 def protocol_named(name: str) -> EvaluationProtocol:

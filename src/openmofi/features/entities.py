@@ -83,7 +83,7 @@ class EmbedStage:
         return cls(kb, encoder, template, f"{cache}/entities/{key}")
 
     def __call__(self) -> Work:
-        """Nothing is left to be opened."""
+        """Return the work on a block; nothing is left to be opened."""
         return self._embed
 
     def _embed(self, block: EntityBlock) -> dict[str, Any]:
@@ -267,17 +267,17 @@ class _Store:
             values: NDArray[np.float16] = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
             return values
 
-        places = np.zeros(int(self.rows.max(initial=-1)) + 1, np.int64)
-        places[self.rows[::-1]] = np.arange(len(self.rows))[::-1]
+        position_of = np.zeros(int(self.rows.max(initial=-1)) + 1, np.int64)
+        position_of[self.rows[::-1]] = np.arange(len(self.rows))[::-1]
         for start in range(0, len(wanted), BLOCK_ROWS):
-            place = places[wanted[start : start + BLOCK_ROWS]]
-            of_block = np.searchsorted(self.ends, place, "right")
+            positions = position_of[wanted[start : start + BLOCK_ROWS]]
+            of_block = np.searchsorted(self.ends, positions, "right")
             features = None
             for number in np.unique(of_block).tolist():
                 values, inside = block(number), of_block == number
                 if features is None:
-                    features = np.empty((len(place), values.shape[1]), np.float16)
-                features[inside] = values[place[inside] - (self.ends[number] - len(values))]
+                    features = np.empty((len(positions), values.shape[1]), np.float16)
+                features[inside] = values[positions[inside] - (self.ends[number] - len(values))]
             assert features is not None
             yield features
 
@@ -298,7 +298,7 @@ def _column(folder: str, name: str, column: str, progress: Progress) -> pa.Array
         if not is_damage(error):
             raise
         progress.say(f"{path} is damaged: its entities are embedded again.")
-        filesystem, place = filesystem_of(path)
+        filesystem, address = filesystem_of(path)
         with suppress(FileNotFoundError):
-            filesystem.rm_file(place)
+            filesystem.rm_file(address)
         raise _Damaged from error

@@ -46,7 +46,7 @@ class EntityFeatures:
 
     @classmethod
     def of(cls, ids: pa.Array, features: Halves) -> EntityFeatures:
-        """Held in memory: (n, text_feature_dim) features of n sorted identifiers."""
+        """Hold (n, text_feature_dim) features of n sorted identifiers in memory."""
         return cls(ids, (features,))
 
     @classmethod
@@ -156,14 +156,14 @@ class EntityEmbeddings:
 
     def of(self, rows: Ints) -> Array:
         """(n,) rows of `entities` → float32 (n, dim), L2-normalised."""
-        distinct, place = np.unique(rows, return_inverse=True)
+        distinct, inverse = np.unique(rows, return_inverse=True)
         result = np.empty((len(distinct), self.encoder.dim), np.float32)
         numbers, starts, counts = np.unique(distinct // BLOCK, return_index=True, return_counts=True)
         for number, start, end in zip(numbers.tolist(), starts, starts + counts, strict=True):
             result[start:end] = self._block(number)[distinct[start:end] - number * BLOCK]
         if learned := self.encoder.companions.class_vectors:
             result = learned.applied(self.entities.ids.take(pa.array(distinct)), result)
-        return result[place]
+        return result[inverse]
 
     def _block(self, number: int) -> Array:
         block = self.kept.pop(number, None)

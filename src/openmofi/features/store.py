@@ -1,4 +1,4 @@
-"""The feature store: what an encoder's backbone makes of images, computed once for every room that asks.
+"""The feature store: features of images by an encoder's backbone, computed once for every room that asks.
 
 A file `CACHE/features/KEY/NAME-STAMP.arrow` holds a shard: KEY names all that decides a feature (backbone and
 preprocessing, decoding, batch size, number type), STAMP the shard's content. A label job notes in `features.json` where
@@ -150,7 +150,7 @@ class FeatureStore:
 
     @cached_property
     def folder(self) -> str:
-        """Where the files of these settings are."""
+        """The folder of the files of these settings."""
         key = fingerprint(
             [
                 _VERSION,
@@ -206,19 +206,19 @@ class FeatureStore:
     def having(self, shards: Sequence[Shard]) -> set[Shard]:
         """The shards of which `has` is true; asked for by a listing where the cache is in a store."""
         there = whole([self.path(shard.name, shard.fingerprint) for shard in shards])
-        found = {shard for shard, is_there in zip(shards, there, strict=True) if is_there}
+        available = {shard for shard, is_there in zip(shards, there, strict=True) if is_there}
         if heic_readable():
             unread = self.with_unread()
-            found -= {
+            available -= {
                 shard
-                for shard in found
+                for shard in available
                 if self._unread_path(shard.name, shard.fingerprint) in unread
                 and HEIC in self.unread_formats(shard.name, shard.fingerprint)
             }
-        return found
+        return available
 
     def with_unread(self) -> frozenset[str]:
-        """The files of `unread_formats` that there are."""
+        """The files of `unread_formats` that exist."""
         return frozenset(f"{self.folder}/{name}" for name in names_in(self.folder) if name.endswith(_UNREAD))
 
     def open(self, name: str, stamp: str) -> StoredFeatures:
@@ -291,7 +291,7 @@ class FeatureStore:
         *,
         first: bool = False,
     ) -> Generator[Callable[[Sequence[PreparedImage]], None]]:
-        """Embed a shard's images and keep their features: what is yielded takes the images in order, in batches.
+        """Embed a shard's images and keep their features; yield a function that takes the images in order, in batches.
 
         It waits for the encoder only where two batches are before it, and the encoder does not wait for the file.
 
@@ -322,7 +322,7 @@ class FeatureStore:
         *,
         first: bool = False,
     ) -> Generator[Callable[[Sequence[PreparedImage], Array], None]]:
-        """Keep a shard's features: what is yielded takes its images and their features, (n, feature_dim), in order.
+        """Keep a shard's features; yield a function that takes images and their features, (n, feature_dim), in order.
 
         Args:
             name, stamp: of the shard.

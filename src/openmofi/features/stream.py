@@ -22,7 +22,7 @@ Given = ParamSpec("Given")
 
 
 class Lane(Protocol):
-    """See `lane`."""
+    """Hands work to the thread of `lane`."""
 
     def __call__(self, work: Callable[Given, Result], /, *given: Given.args, **named: Given.kwargs) -> Future[Result]:
         """Do `work` after all that came before; waits where too much is waiting.

@@ -32,8 +32,8 @@ def taken(column: pa.ChunkedArray, rows: ArrayLike) -> pa.Array:
     order = np.argsort(batch, kind="stable")
     numbers, first = np.unique(batch[order], return_index=True)
     parts = [
-        column.chunk(number).take(pa.array(wanted[places] - starts[number]))
-        for number, places in zip(numbers.tolist(), np.split(order, first[1:]), strict=True)
+        column.chunk(number).take(pa.array(wanted[positions] - starts[number]))
+        for number, positions in zip(numbers.tolist(), np.split(order, first[1:]), strict=True)
     ]
     back = np.empty(len(order), np.int64)
     back[order] = np.arange(len(order))
@@ -210,7 +210,7 @@ def built_names(keys: Sequence[str]) -> Names:
 
 
 def save_names(folder: Path, names: Names) -> dict[str, list[str]]:
-    """Store names; what `open_names` is to be given of them."""
+    """Store names; return the counts that `open_names` needs."""
     firsts = names.firsts if isinstance(names, Tries) else []
     tries = names.tries if isinstance(names, Tries) else (names,)
     for number, trie in enumerate(tries):

@@ -1,4 +1,4 @@
-"""What may lie beside a knowledge base's arrays: details of entities, ids elsewhere, redirects, languages of names."""
+"""Optional files of a knowledge base: details of entities, ids elsewhere, redirects, languages of names."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ REDIRECTS = pa.schema([("id", pa.string()), ("into", pa.string())])
 
 
 @dataclass(frozen=True)
-class Beside:
+class OptionalFiles:
     """The optional files of a base, memory-mapped.
 
     Attributes:
@@ -181,7 +181,7 @@ class Beside:
     relations: Relations | None
 
     @classmethod
-    def of(cls, folder: Path) -> Beside:
+    def of(cls, folder: Path) -> OptionalFiles:
         """Map the files that a folder has.
 
         Raises:
@@ -203,16 +203,16 @@ class Beside:
         )
 
     def into(self, entity_id: str) -> str | None:
-        """The identifier that one which is gone was merged into."""
+        """Return the identifier that a removed one was merged into; `None` for any other."""
         if self.redirects is None:
             return None
         ids = self.redirects.column("id")
-        place = bisect_left(ids, entity_id, key=lambda each: each.as_py())
-        there = place < len(ids) and ids[place].as_py() == entity_id
-        return self.redirects.column("into")[place].as_py() if there else None
+        position = bisect_left(ids, entity_id, key=lambda each: each.as_py())
+        there = position < len(ids) and ids[position].as_py() == entity_id
+        return self.redirects.column("into")[position].as_py() if there else None
 
     def current(self, ids: pa.StringArray, known: Callable[[str], bool]) -> pa.StringArray:
-        """Identifiers, those that are gone replaced by what they were merged into.
+        """Return identifiers, removed ones replaced by those that they were merged into.
 
         Args:
             ids: without nulls.
@@ -254,7 +254,7 @@ class Beside:
                     yield pa.Table.from_batches([batch]).cast(EXTERNAL_IDS)
 
     def wrong_contents(self, size: int) -> dict[str, str]:
-        """File → what cannot be in it, of a base of so many entities."""
+        """Return file → what is wrong with its content, for a base of so many entities."""
         problems = {}
         if self.details is not None and len(self.details) != size:
             problems[DETAILS_FILE] = f"has {len(self.details):,} rows for {size:,} entities"
@@ -262,12 +262,12 @@ class Beside:
 
 
 def sizes(folder: Path) -> dict[str, int]:
-    """File → bytes, of those of `FILES` that are there."""
+    """Return file → bytes, of those of `FILES` that exist."""
     return {name: (folder / name).stat().st_size for name in FILES if (folder / name).is_file()}
 
 
 def keep_attribution(source: Path, folder: Path) -> None:
-    """Copy what a base, or the folder of its tables, says of where it comes from.
+    """Copy the attribution of a base, or of the folder of its tables.
 
     Raises:
         OpenMofiError: `folder` cannot be written.

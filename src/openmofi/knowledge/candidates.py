@@ -40,7 +40,7 @@ LISTS = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """What a name may mean.
+    """The entities that a name may mean.
 
     Attributes:
         rows: int32 entity rows, by falling commonness.
@@ -119,18 +119,18 @@ def _lists(counted: pa.Table, limit: int) -> tuple[pa.Table, int]:
     entity, totals = entity[order], totals[order]
     lengths = np.bincount(key)
     rank = np.arange(len(key)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    kept = rank < limit
+    listed = rank < limit
     offsets = pa.array(np.concatenate([[0], np.cumsum(np.minimum(lengths, limit))]).astype(np.int32))
-    commonness = (totals / anchors[key])[kept].astype(np.float32)
+    commonness = (totals / anchors[key])[listed].astype(np.float32)
     return pa.table(
         [
             pa.concat_arrays(counted.column("key").chunks).take(pa.array(first)),
             (anchors / seen).astype(np.float32),
-            pa.ListArray.from_arrays(offsets, pa.array(entity[kept])),
+            pa.ListArray.from_arrays(offsets, pa.array(entity[listed])),
             pa.ListArray.from_arrays(offsets, commonness),
         ],
         schema=LISTS,
-    ), int((~kept).sum())
+    ), int((~listed).sum())
 
 
 _COMPARED = 2000
@@ -152,7 +152,7 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """What an entity is related to.
+    """A relation of an entity to another one.
 
     Attributes:
         name: of the relation, such as `hypernym`.
@@ -165,7 +165,7 @@ class Relation:
 
 def plain_candidate(entity: Entity, prior: float, details: Mapping[str, str]) -> dict[str, Any]:
     """A candidate of a name as plain data; `details` are those of `openmofi.knowledge.beside`, or empty."""
-    known = {"prior_from": details["prior"], "image": entity.image} if details else {}
+    extra = {"prior_from": details["prior"], "image": entity.image} if details else {}
     return {
         "prior": prior,
         "id": entity.id,
@@ -173,7 +173,7 @@ def plain_candidate(entity: Entity, prior: float, details: Mapping[str, str]) ->
         "types": list(entity.types),
         "description": entity.description,
         "popularity": entity.popularity,
-        **known,
+        **extra,
     }
 
 
@@ -194,22 +194,22 @@ def spelt_alike(beginning: Callable[[str], Iterable[str]], key: str, limit: int)
 
 def names_of(table: CandidateTable, row: int) -> list[str]:
     """Keys with the entity at `row` among their candidates, by falling commonness, then by key."""
-    places = np.concatenate(
+    positions = np.concatenate(
         [
             np.flatnonzero(table.rows[start : start + _ELEMENTS] == row) + start
             for start in range(0, len(table.rows), _ELEMENTS)
         ]
     )
-    keys = [table.names.restore_key(key) for key in keys_of(table, places).tolist()]
-    return [key for _, key in sorted(zip((-table.commonness[places]).tolist(), keys, strict=True))]
+    keys = [table.names.restore_key(key) for key in keys_of(table, positions).tolist()]
+    return [key for _, key in sorted(zip((-table.commonness[positions]).tolist(), keys, strict=True))]
 
 
 def type_counts(entities: pa.Table) -> dict[str, int]:
     """Type → how many entities have it, the commonest first, then by name."""
     counts: Counter[str] = Counter()
     for batch in entities.select(["types"]).to_batches(max_chunksize=_ELEMENTS):
-        found = pc.value_counts(batch.column(0).flatten())
-        counts.update(dict(zip(found.field("values").to_pylist(), found.field("counts").to_pylist(), strict=True)))
+        counted = pc.value_counts(batch.column(0).flatten())
+        counts.update(dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)))
     return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
 
 
@@ -230,12 +230,12 @@ def nearest_rows(vectors: NDArray[np.float16], row: int, limit: int) -> list[tup
         block = vectors[start : start + size].astype(np.float32)
         lengths = np.sqrt(np.einsum("ij,ij->i", block, block))
         cosines = block @ query / np.maximum(lengths, 1e-12)
-        kept = lengths > 0
+        eligible = lengths > 0
         if start <= row < start + size:
-            kept[row - start] = False
+            eligible[row - start] = False
         if len(best) == limit:
-            kept &= cosines > best[-1]
-        near = np.flatnonzero(kept)
+            eligible &= cosines > best[-1]
+        near = np.flatnonzero(eligible)
         best, rows = np.concatenate([best, cosines[near]]), np.concatenate([rows, near + start])
         if len(best) > limit:  # all of a block are not sorted for the sake of a few
             likely = best >= np.partition(best, len(best) - limit)[len(best) - limit]

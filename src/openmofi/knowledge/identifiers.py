@@ -72,16 +72,16 @@ class NumberedIds:
         """See `Identifiers`."""
         # 0 is no number of an identifier. A Python integer would have the whole array cast.
         wanted = np.fromiter(map(_number, ids), np.int32, len(ids))
-        places = np.minimum(np.searchsorted(self.numbers, wanted), len(self.numbers) - 1)
-        return np.where(self.numbers[places] == wanted, self.rows_of[places], np.int32(-1))
+        positions = np.minimum(np.searchsorted(self.numbers, wanted), len(self.numbers) - 1)
+        return np.where(self.numbers[positions] == wanted, self.rows_of[positions], np.int32(-1))
 
     def alike(self, entity_id: str, limit: int) -> list[str]:
         """See `Identifiers`."""
         number = _number(entity_id.strip().upper())
         if number and self.row(f"Q{number}") >= 0:
             return [f"Q{number}"]
-        place = int(np.searchsorted(self.numbers, np.int32(number)))
-        near = self.numbers[max(place - _COMPARED, 0) : place + _COMPARED].tolist() if number else []
+        position = int(np.searchsorted(self.numbers, np.int32(number)))
+        near = self.numbers[max(position - _COMPARED, 0) : position + _COMPARED].tolist() if number else []
         return difflib.get_close_matches(entity_id, [f"Q{each}" for each in near], limit)
 
     def problem(self) -> str:
@@ -139,7 +139,7 @@ class SpeltIds:
         return spelt_alike(self.trie.iterkeys, entity_id, limit)
 
     def problem(self) -> str:
-        """See `Identifiers`; a trie says nothing of itself."""
+        """See `Identifiers`; a trie cannot be checked."""
         return ""
 
 

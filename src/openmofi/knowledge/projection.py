@@ -57,11 +57,11 @@ def depictability(kb: KnowledgeBase, rows: ArrayLike) -> NDArray[np.float32]:
 
     odds = type_log_odds()
     types = kb.types(rows)
-    known = pc.index_in(types.flatten(), value_set=pa.array(list(odds))).to_numpy(zero_copy_only=False)
+    odds_index = pc.index_in(types.flatten(), value_set=pa.array(list(odds))).to_numpy(zero_copy_only=False)
     entity = pc.list_parent_indices(types).to_numpy(zero_copy_only=False)
-    held = ~np.isnan(known)
+    held = ~np.isnan(odds_index)
     prior = np.full(len(types), -np.inf, np.float32)
-    np.maximum.at(prior, entity[held], np.array(list(odds.values()), np.float32)[known[held].astype(np.int64)])
+    np.maximum.at(prior, entity[held], np.array(list(odds.values()), np.float32)[odds_index[held].astype(np.int64)])
     return np.where(np.isneginf(prior), np.float32(0), prior)
 
 

@@ -64,7 +64,7 @@ class Relations:
 
     @classmethod
     def of(cls, folder: Path) -> Relations | None:
-        """Map those of a base, where it has them.
+        """Map the relations of a base; `None` where it has none.
 
         Raises:
             ValueError: a file is not what was written.
@@ -86,7 +86,7 @@ class Relations:
         )
 
     def fits(self, size: int) -> bool:
-        """Whether the files fit together, and a base of so many entities."""
+        """Return whether the files fit together, and fit a base of so many entities."""
         return (
             len(self.offsets) == size + 1
             and len(self.below_offsets) == 2 * size + 1
@@ -95,7 +95,7 @@ class Relations:
         )
 
     def wrong_contents(self, size: int) -> dict[str, str]:
-        """File → what cannot be in it, `""` for nothing, of a base of so many entities."""
+        """Return file → what is wrong with its content, `""` for nothing, for a base of so many entities."""
         count, names = len(self.tails), len(self.names)
         return {
             OFFSETS: bad_offsets(self.offsets, size, count),
@@ -108,8 +108,8 @@ class Relations:
     def between(self, start: int, stop: int) -> tuple[Rows, NDArray[Any], NDArray[np.int32]]:
         """Heads, kinds and tails of the relations of the entities at rows `start` to `stop`, in order."""
         lengths = np.diff(self.offsets[start : stop + 1])
-        places = slice(int(self.offsets[start]), int(self.offsets[stop]))
-        return np.repeat(np.arange(start, stop), lengths), self.kinds[places], self.tails[places]
+        span = slice(int(self.offsets[start]), int(self.offsets[stop]))
+        return np.repeat(np.arange(start, stop), lengths), self.kinds[span], self.tails[span]
 
     def above(self, row: int) -> Rows:
         """Rows of the classes that an entity belongs to, without itself, the nearest first, then by row."""
@@ -127,8 +127,8 @@ class Relations:
         return np.array([name in INSTANCE for name in self.names])
 
     def _tails(self, rows: Rows, wanted: NDArray[np.bool_]) -> Rows:
-        places = _places(self.offsets, rows)
-        return self.tails[places[wanted[self.kinds[places]]]].astype(np.int64)
+        positions = _positions(self.offsets, rows)
+        return self.tails[positions[wanted[self.kinds[positions]]]].astype(np.int64)
 
     def below_of(self, row: int) -> Rows:
         """Rows of all that belongs to a class, without itself: subclasses, the nearest first, then instances."""
@@ -138,7 +138,7 @@ class Relations:
         return np.concatenate([subclasses, np.setdiff1d(instances, np.append(subclasses, row))])
 
     def _below(self, lists: Rows) -> Rows:
-        return self.below[_places(self.below_offsets, lists)].astype(np.int64)
+        return self.below[_positions(self.below_offsets, lists)].astype(np.int64)
 
     def largest(self, limit: int) -> dict[int, int]:
         """Row → how many entities belong to it in all, of the classes that most entities are directly below."""
@@ -148,13 +148,13 @@ class Relations:
 
     def write_slice(self, folder: Path, rows: Rows) -> None:
         """Write the relations between some entities, by ascending rows, into the folder of a slice of these."""
-        place = np.full(len(self.offsets) - 1, -1, np.int32)
-        place[rows] = np.arange(len(rows), dtype=np.int32)
-        places = _places(self.offsets, rows)
+        new_row = np.full(len(self.offsets) - 1, -1, np.int32)
+        new_row[rows] = np.arange(len(rows), dtype=np.int32)
+        positions = _positions(self.offsets, rows)
         heads = np.repeat(np.arange(len(rows)), self.offsets[rows + 1] - self.offsets[rows])
-        tails, kinds = place[self.tails[places]], self.kinds[places]
-        kept = tails >= 0
-        heads, tails, kinds = heads[kept], tails[kept], kinds[kept]
+        tails, kinds = new_row[self.tails[positions]], self.kinds[positions]
+        inside = tails >= 0
+        heads, tails, kinds = heads[inside], tails[inside], kinds[inside]
         if not len(heads):
             return
         used, kinds = np.unique(kinds, return_inverse=True)
@@ -238,7 +238,7 @@ def _kind_type(names: int) -> np.dtype[Any]:
     return np.min_scalar_type(max(names - 1, 0))
 
 
-def _places(offsets: NDArray[np.int64], lists: Rows) -> Rows:
+def _positions(offsets: NDArray[np.int64], lists: Rows) -> Rows:
     """Places of the values of some lists, of one list after another."""
     lengths = offsets[lists + 1] - offsets[lists]
     return np.repeat(offsets[lists] + lengths - np.cumsum(lengths), lengths) + np.arange(lengths.sum())

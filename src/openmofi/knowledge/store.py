@@ -70,7 +70,7 @@ class KnowledgeBase:
             self.table = CandidateTable(self.names, *(mapped(path / name) for name in arrays))
             self.link_probabilities = self.table.link_probability
             self._vectors = mapped(path / layout.VECTORS)
-            self.beside = beside.Beside.of(path)
+            self.beside = beside.OptionalFiles.of(path)
             self.languages = Languages.of(path, manifest.counts.get("languages", ()))
             if not self._fits():
                 raise ValueError("its files do not fit together")
@@ -126,7 +126,7 @@ class KnowledgeBase:
         )
 
     def wrong_contents(self) -> dict[str, str]:
-        """File → what cannot be in it, such as an entity row beyond the entities; all is read but the tries."""
+        """Return file → what is wrong in it, such as an entity row beyond the entities; all is read but the tries."""
         size, names, links = len(self), len(self.names), len(self.table.rows)
         arrays = {
             identifiers.ROWS: (self._ids.rows_of, np.int32, (size,), 0, size - 1),
@@ -222,8 +222,8 @@ class KnowledgeBase:
         """(n) int32 rows of identifiers; redirects are followed; −1 for an unknown identifier."""
         rows = self._ids.rows(ids)
         if self.beside.redirects is not None:
-            for place in np.flatnonzero(rows < 0).tolist():
-                rows[place] = self._row(ids[place])
+            for position in np.flatnonzero(rows < 0).tolist():
+                rows[position] = self._row(ids[position])
         return rows
 
     def ids(self, rows: ArrayLike) -> list[str]:

@@ -86,8 +86,8 @@ class Positives:
     def mask(self, start: int, stop: int, pairs: int) -> Tensor:
         """(stop − start, pairs) bool for this rank's rows from `start` on; the relation is symmetric."""
         mask = torch.zeros(stop - start, pairs, dtype=torch.bool, device=self._device)
-        own = torch.arange(stop - start, device=self._device)
-        mask[own, own + self._first + start] = True
+        rows = torch.arange(stop - start, device=self._device)
+        mask[rows, rows + self._first + start] = True
         for keys in self._keys:
             _mark_shared(mask, keys, start)
         return mask
@@ -108,7 +108,7 @@ class HardTexts:
     labels: Tensor
 
     def excluded(self, part: slice) -> Tensor:
-        """(b, N) bool of some rows beside the texts of all ranks."""
+        """(b, N) bool: which texts of all ranks are no negatives of some rows."""
         classes = gather(self.classes)
         return (self.labels[part][:, :, None] == classes).any(dim=1) | (classes < 0)
 

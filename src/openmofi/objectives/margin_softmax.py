@@ -147,17 +147,17 @@ class MarginSoftmax(nn.Module):
 
     @torch.no_grad()
     def start_at(self, vectors: Tensor) -> None:
-        """Class vectors to begin with, in place of random ones; of several sub-centres the first.
+        """Set the class vectors to begin with, in place of random ones; of several sub-centres the first.
 
         Args:
             vectors: (classes, dim); classes whose vector is zero keep their random one.
         """
-        own = vectors[self.first : self.first + len(self.weight)].to(self.weight)
+        local = vectors[self.first : self.first + len(self.weight)].to(self.weight)
         first = self.weight[:, : self.dim]
-        first.copy_(torch.where(own.any(1, keepdim=True), own, first))
+        first.copy_(torch.where(local.any(1, keepdim=True), local, first))
 
     def after_step(self) -> None:
-        """Nothing is clamped."""
+        """Do nothing: no parameter is clamped."""
 
     def forward(self, embeddings: Embeddings, batch: Batch) -> ObjectiveResult:
         """The loss of `embeddings["image"]` against `batch["labels"]`, and of the texts where the setting has them.
@@ -204,13 +204,13 @@ class MarginSoftmax(nn.Module):
 
     def _texts(self, texts: Tensor, targets: Targets, keep: bool) -> tuple[Tensor, Tensor]:
         """The texts' loss and mean target cosine: a text is one of the first label's class, and of no other."""
-        known = (targets.weights[:, :1] > 0).to(texts.dtype)
-        first = Targets(targets.columns[:, :1], known, targets.rows, targets.log_probability)
+        labelled = (targets.weights[:, :1] > 0).to(texts.dtype)
+        first = Targets(targets.columns[:, :1], labelled, targets.rows, targets.log_probability)
         loss, cosine, _ = margin_softmax(texts, self.weight, first, self.settings, keep)
-        return loss, (cosine * known).sum().detach() / known.sum().clamp(min=1)
+        return loss, (cosine * labelled).sum().detach() / labelled.sum().clamp(min=1)
 
     def _labels(self, labels: Tensor, given: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Of the global batch: labels, −1 where ignored, and their weights, which sum to 1 or, without any, to 0."""
+        """The global batch's labels, −1 where ignored, and their weights, which sum to 1 or, without any, to 0."""
         labels = gather(labels.long())
         labels = torch.where((labels >= 0) & (labels < self.classes), labels, -1)
         weights = torch.ones(labels.shape, dtype=dtype, device=labels.device)
@@ -233,13 +233,13 @@ class MarginSoftmax(nn.Module):
             return Targets(local, weights)
         drawn, log_probability = draw_classes(self.classes, count, seeded(self.seed, int(self.step), 1))
         low, high = torch.searchsorted(drawn, torch.tensor([self.first, stop])).tolist()
-        own = local[local >= 0]
+        in_batch = local[local >= 0]
         if hard is not None:
             hard = gather(hard.long())
-            own = torch.cat([own, hard[(hard >= self.first) & (hard < stop)] - self.first])
-        own = own.unique()
+            in_batch = torch.cat([in_batch, hard[(hard >= self.first) & (hard < stop)] - self.first])
+        in_batch = in_batch.unique()
         rows, log_probability = join_classes(
-            drawn[low:high].to(own.device) - self.first, log_probability[low:high].to(own.device), own
+            drawn[low:high].to(in_batch.device) - self.first, log_probability[low:high].to(in_batch.device), in_batch
         )
         columns = torch.where(local >= 0, torch.searchsorted(rows, local.clamp(min=0)), -1)
         return Targets(columns, weights, rows, log_probability if self.settings.logq else None)
@@ -269,9 +269,9 @@ class MarginSoftmax(nn.Module):
     def _remember(self, classes: Tensor, right: Tensor) -> None:
         """Take a batch's answers into `recent`."""
         assert self.recent is not None
-        seen, place = classes.unique(return_inverse=True)
-        images = torch.zeros(len(seen), device=right.device).index_add_(0, place, torch.ones_like(right))
-        mean = torch.zeros(len(seen), device=right.device).index_add_(0, place, right) / images
+        seen, inverse = classes.unique(return_inverse=True)
+        images = torch.zeros(len(seen), device=right.device).index_add_(0, inverse, torch.ones_like(right))
+        mean = torch.zeros(len(seen), device=right.device).index_add_(0, inverse, right) / images
         before = self.recent[seen]
         share = 1 - (1 - _RECENT) ** images
         self.recent[seen] = torch.where(before.isnan(), mean, before + share * (mean - before))

@@ -1,4 +1,4 @@
-"""What an objective is: a module that turns embeddings and a named batch into one loss."""
+"""The interface of an objective: a module that turns embeddings and a named batch into one loss."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Objective(Protocol):
         """The loss of a batch."""
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """As of a module."""
+        """See `torch.nn.Module.named_parameters`."""
 
     def sharded_parameters(self) -> dict[str, int]:
         """Names of sharded parameters → the number of rows of the whole matrix."""
@@ -71,7 +71,7 @@ class Replicated:
     """The part of an `Objective` that has no sharded parameters and nothing to clamp."""
 
     def sharded_parameters(self) -> dict[str, int]:
-        """None: all parameters are replicated."""
+        """Return nothing: all parameters are replicated."""
         return {}
 
     def after_step(self) -> None:

@@ -118,7 +118,7 @@ class _MarginSoftmax(torch.autograd.Function):
         images = gather(embeddings) * settings.scale
         target = images.new_zeros(targets.columns.shape)
         hardest, top, total = (images.new_full(images.shape[:1], value) for value in (_LOWEST, _LOWEST, 0.0))
-        kept: list[Tensor | None] = []
+        saved: list[Tensor | None] = []
         for start, stop in _steps(weight, targets, settings):
             tile = _tile(images, weight, targets, settings, start, stop)
             target[tile.image, tile.slot] = tile.target
@@ -128,13 +128,13 @@ class _MarginSoftmax(torch.autograd.Function):
             total = total * (top - above).exp() + (tile.logits - above[:, None]).exp_().sum(1)
             top = above
             if keep:
-                kept += vars(tile).values()
+                saved += vars(tile).values()
         greatest = max_over_ranks(top)
         total = sum_over_ranks(total * (top - greatest).exp())
         cosine = sum_over_ranks(target) / settings.scale
         hardest = max_over_ranks(hardest) / settings.scale
         loss, context.target, context.row = _joined(cosine, greatest + total.log(), targets.weights, settings)
-        context.save_for_backward(images, weight, *kept)
+        context.save_for_backward(images, weight, *saved)
         context.rest = targets, settings
         context.mark_non_differentiable(cosine, hardest)
         return loss, cosine, hardest
@@ -142,7 +142,7 @@ class _MarginSoftmax(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        images, weight, *kept = context.saved_tensors
+        images, weight, *saved = context.saved_tensors
         targets, settings = context.rest
         # The factor from outside rides on the images, of which there are few.
         factor = gradients[0] * settings.scale
@@ -153,11 +153,11 @@ class _MarginSoftmax(torch.autograd.Function):
         of_whole = of_rows.view(rows * settings.sub_centers, weight.shape[1] // settings.sub_centers)
         of_centers = of_whole[:, : images.shape[1]]
         of_images = torch.zeros_like(images)
-        tensors = iter(kept)
+        tensors = iter(saved)
         for start, stop in _steps(weight, targets, settings):
             tile = (
                 _Tile(*islice(tensors, len(fields(_Tile))))
-                if kept
+                if saved
                 else _tile(images, weight, targets, settings, start, stop)
             )
             of_logits = _logit_gradient(tile, context.row, context.target)

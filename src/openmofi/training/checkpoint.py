@@ -96,7 +96,7 @@ class CheckpointReader(dcp.FileSystemReader):
             return super().read_data(plan, planner)
 
     def read_metadata(self, *_: Any, **__: Any) -> Metadata:
-        """The index.
+        """Read the index.
 
         Raises:
             PickleRefused: it holds anything but tensors and their places in the checkpoint's own files.
@@ -113,10 +113,10 @@ def read_index(path: Path) -> Metadata:
     try:
         state = raw.state
         tensors = {_text(name): _tensor(entry) for name, entry in state["state_dict_metadata"].items()}
-        places = {_index(index): _place(info) for index, info in state["storage_data"].items()}
+        locations = {_index(index): _location(info) for index, info in state["storage_data"].items()}
     except (AttributeError, KeyError, TypeError, IndexError, ValueError) as error:
         raise PickleRefused(f"it is no index of tensors ({error})") from error
-    return Metadata(tensors, None, places, version=state.get("version"))  # type: ignore[arg-type]
+    return Metadata(tensors, None, locations, version=state.get("version"))  # type: ignore[arg-type]
 
 
 def _tensor(entry: _Record) -> TensorStorageMetadata:
@@ -137,7 +137,7 @@ def _index(record: _Record) -> MetadataIndex:
     )
 
 
-def _place(record: _Record) -> _StorageInfo:
+def _location(record: _Record) -> _StorageInfo:
     name = _text(record.state["relative_path"])
     if not _FILE.fullmatch(name) or record.state.get("transform_descriptors"):
         raise PickleRefused(f"it refers to {name!r}")

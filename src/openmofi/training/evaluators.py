@@ -308,7 +308,7 @@ def class_vectors(weight: Tensor, dim: int) -> Tensor:
 def described(
     vectors: Tensor | None, accuracy: NDArray[np.float32], counts: NDArray[np.int64], names: Sequence[str]
 ) -> dict[str, Any]:
-    """Bands, collapsed classes and neighbours.
+    """Return figures by band, collapsed classes, and the nearest other classes.
 
     Args:
         vectors: (classes, dim) of length 1; `None` where there are too many to compare.
@@ -320,15 +320,15 @@ def described(
     used = used[np.argsort(-counts[used], kind="stable")]
     band = thirds_by_count(torch.from_numpy(counts[used])).numpy()
     # Evenly over the frequencies where all would be too many.
-    asked = _evenly(len(used), _COMPARED)
-    near, cosines = _nearest(vectors, used, used[asked]) if vectors is not None else (None, None)
+    compared = _evenly(len(used), _COMPARED)
+    near, cosines = _nearest(vectors, used, used[compared]) if vectors is not None else (None, None)
     collapsed = accuracy[used] < BELOW
     if cosines is not None and cosines.shape[1]:
-        collapsed[asked] |= cosines[:, 0] >= COSINE
-    place = {int(number): at for at, number in enumerate(asked)}
+        collapsed[compared] |= cosines[:, 0] >= COSINE
+    positions = {int(number): at for at, number in enumerate(compared)}
 
     def row(number: int) -> dict[str, Any]:
-        at, value = place.get(number), float(accuracy[used[number]])
+        at, value = positions.get(number), float(accuracy[used[number]])
         nearest = (
             []
             if near is None or cosines is None or at is None
@@ -345,7 +345,7 @@ def described(
             "nearest": nearest,
         }
 
-    shown = asked[_evenly(len(asked), _SHOWN)]
+    listed = compared[_evenly(len(compared), _SHOWN)]
     return {
         "collapsed_below": BELOW,
         "collapsed_cosine": COSINE,
@@ -354,9 +354,9 @@ def described(
             for number, name in enumerate(BANDS)
         },
         "collapsed_classes": int(collapsed.sum()),
-        "compared": 0 if near is None else len(asked),
+        "compared": 0 if near is None else len(compared),
         "collapsed": [row(int(number)) for number in np.flatnonzero(collapsed)[:_SHOWN]],
-        "neighbours": [row(int(number)) for number in shown] if near is not None else [],
+        "neighbours": [row(int(number)) for number in listed] if near is not None else [],
     }
 
 
@@ -376,13 +376,13 @@ def _band(counts: NDArray[np.int64], accuracy: NDArray[np.float32], collapsed: N
 
 
 def _nearest(
-    vectors: Tensor, used: NDArray[np.int64], asked: NDArray[np.int64]
+    vectors: Tensor, used: NDArray[np.int64], compared: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """(asked, k) nearest other classes of `used`, and their cosines, descending."""
+    """(compared, k) nearest other classes of `used`, and their cosines, descending."""
     among, count = vectors[torch.from_numpy(used)], min(_NEAREST, len(used) - 1)
     rows, values = [], []
-    for start in range(0, len(asked), _BLOCK):
-        block = torch.from_numpy(asked[start : start + _BLOCK])
+    for start in range(0, len(compared), _BLOCK):
+        block = torch.from_numpy(compared[start : start + _BLOCK])
         cosines = vectors[block] @ among.T
         cosines[block[:, None] == torch.from_numpy(used)[None]] = -torch.inf
         best = cosines.topk(count)

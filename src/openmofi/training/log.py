@@ -68,9 +68,9 @@ def check_trackers(names: tuple[str, ...]) -> None:
     Raises:
         UsageError: one is unknown.
     """
-    known = [TENSORBOARD, *extension_names(_GROUP)]
-    if unknown := [name for name in names if name not in known]:
-        raise UsageError(f"Unknown tracker {unknown[0]!r}.", f"Use {', '.join(known)}.")
+    available = [TENSORBOARD, *extension_names(_GROUP)]
+    if unknown := [name for name in names if name not in available]:
+        raise UsageError(f"Unknown tracker {unknown[0]!r}.", f"Use {', '.join(available)}.")
 
 
 def open_tracker(name: str, run: Tracked) -> Tracker:

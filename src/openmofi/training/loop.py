@@ -38,19 +38,19 @@ class LoopSettings(Protocol):
 
     @property
     def name(self) -> str:
-        """Of the recipe."""
+        """Name of the recipe."""
 
     @property
     def data(self) -> _BatchSettings:
-        """Of batches."""
+        """Settings of batches."""
 
     @property
     def optimizer(self) -> OptimizerSettings:
-        """Of learning rates and clipping."""
+        """Settings of learning rates and clipping."""
 
     @property
     def run(self) -> RunSettings:
-        """Of steps, log and checkpoints."""
+        """Settings of steps, log and checkpoints."""
 
 
 Evaluator = Callable[[int], Mapping[str, float]]
@@ -100,10 +100,10 @@ class NotFiniteError(OpenMofiError):
     @classmethod
     def at(cls, step: int, rows: list[int], names: Sequence[str] = ()) -> NotFiniteError:
         """The error of a step, with the names of the first rows where they are known."""
-        shown = names or [f"{row}" for row in rows[:_SHOWN]]
+        listed = names or [f"{row}" for row in rows[:_SHOWN]]
         error = cls(
             f"The loss or its gradient was not finite {_NAN_LIMIT} times in a row, the last time at step "
-            f"{step + 1}, on {'the images' if names else 'the rows'} {', '.join(shown)}"
+            f"{step + 1}, on {'the images' if names else 'the rows'} {', '.join(listed)}"
             f"{', …' if len(rows) > _SHOWN else ''}.",
             "Start again in another folder with a lower optimizer.lr, an optimizer.clip, or "
             "run.precision=fp32; checkpoints from before are kept.",
@@ -112,7 +112,7 @@ class NotFiniteError(OpenMofiError):
         return error
 
     def named(self, names: Callable[[list[int]], list[str]]) -> NotFiniteError:
-        """The same with the names of its rows.
+        """Return the same error with the names of its rows.
 
         Args:
             names: rows → what messages call them.
@@ -175,14 +175,14 @@ def _memory() -> float:
 
 def buffers_of(model: nn.Module) -> list[Tensor]:
     """Copies of the towers' buffers of floats: batch statistics."""
-    found = [buffer for buffer in bare(model).buffers() if buffer.is_floating_point()]
-    return [buffer.clone() for buffer in found]
+    buffers = [buffer for buffer in bare(model).buffers() if buffer.is_floating_point()]
+    return [buffer.clone() for buffer in buffers]
 
 
 def restore_buffers(model: nn.Module, copies: Sequence[Tensor]) -> None:
     """Undo what a batch did to the buffers of which `buffers_of` made copies: NaN in one image would stay for ever."""
-    found = [buffer for buffer in bare(model).buffers() if buffer.is_floating_point()]
-    for buffer, copy in zip(found, copies, strict=True):
+    buffers = [buffer for buffer in bare(model).buffers() if buffer.is_floating_point()]
+    for buffer, copy in zip(buffers, copies, strict=True):
         buffer.copy_(copy)
 
 

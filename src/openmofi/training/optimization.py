@@ -178,7 +178,7 @@ class Optimizer:
 
 
 def learning_rate(step: int, steps: int, settings: OptimizerSettings) -> float:
-    """Of step `step` (from 0): linear warm-up, then half a cosine down to `min_lr` of the peak at the last step."""
+    """Rate at `step` (from 0): linear warm-up, then half a cosine down to `min_lr` of the peak at the last step."""
     warm = min(settings.warmup, max(steps - 1, 0))
     if step < warm:
         return settings.lr * (step + 1) / warm

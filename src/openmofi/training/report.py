@@ -58,7 +58,7 @@ def write_curves(out: Path, name: str) -> None:
 
 
 def measured(log: Log, best: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """A row a metric that evaluators measured: its value at the first evaluation, the best checkpoint, and the last."""
+    """A row for each metric of the evaluators: its value at the first evaluation, the best checkpoint, and the last."""
     rows = []
     for name in _names(evaluations := [line for line in log if "lr" not in line]):
         values = {line["step"]: line[name] for line in evaluations if line.get(name) is not None}
@@ -69,20 +69,20 @@ def measured(log: Log, best: Mapping[str, Any] | None) -> list[dict[str, Any]]:
 
 
 def panels_of(log: Log, best: int | None) -> list[Markup]:
-    """The plots: losses, what evaluators measured, accuracies, norms of gradients, pace.
+    """Return the plots: losses, metrics of the evaluators, accuracies, norms of gradients, pace.
 
     Args:
         log: lines of the log.
         best: step of the best checkpoint.
     """
     names = _names(log)
-    found = {name for line in log if "lr" not in line for name in line}
+    evaluated = {name for line in log if "lr" not in line for name in line}
     families: dict[str, list[str]] = {
         "Loss": [name for name in names if name == "loss" or name.startswith("loss/") or name == "held_out/loss"]
     }
     for name in names:
         family, _, rest = name.partition("/")
-        if name in found and family != "held_out":
+        if name in evaluated and family != "held_out":
             title = f"Held out by frequency: {name.rpartition('/')[0]}" if _banded(name) else f"Held out: {family}"
             families.setdefault(title.replace("_", " "), []).append(name)
         elif "accuracy" in rest:
@@ -259,8 +259,8 @@ def _page(figures: dict[str, Any], base: Encoder, name: str) -> str:
 
 def _curve(figures: dict[str, Any], lengths: Sequence[str], key: str, title: str) -> Markup:
     def value(side: str, length: str) -> float:
-        found = figures[side].get(length, {}).get(key)
-        return float("nan") if found is None else float(found)
+        figure = figures[side].get(length, {}).get(key)
+        return float("nan") if figure is None else float(figure)
 
     return grouped_bars(
         {length: [value("before", length), value("after", length)] for length in lengths},

@@ -322,7 +322,7 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> Run:
-        """A run of an earlier session.
+        """Open a run of an earlier session.
 
         Raises:
             OpenMofiError: there is none, it is damaged, or it is not finished.

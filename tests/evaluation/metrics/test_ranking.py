@@ -4,7 +4,7 @@ from clusters import signs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmofi.evaluation.metrics.ranking import Index, checked_embeddings, nearest_rows, own_ranks, ranks_of
+from openmofi.evaluation.metrics.ranking import CosineIndex, checked_embeddings, nearest_rows, own_ranks, ranks_of
 
 
 @settings(max_examples=60, deadline=None)
@@ -26,7 +26,7 @@ def test_ranks_and_nearest_are_those_of_a_stable_sort(seed, size, wanted, values
 
 def test_an_index_does_not_copy_its_vectors():
     vectors = checked_embeddings(signs(500))
-    index = Index.of(vectors)
+    index = CosineIndex.of(vectors)
     assert index.vectors is vectors
     distinct, first = np.unique(vectors, axis=0, return_index=True)
     assert len(index.repeats) == 500 - len(distinct)
@@ -41,7 +41,7 @@ def test_a_database_of_many_vectors_needs_little_more_than_itself():
     base = np.random.default_rng(0).standard_normal((200_000, 64)).astype(np.float32)
     base /= np.linalg.norm(base, axis=1, keepdims=True)
     tracemalloc.start()
-    for _, scores in Index.of(checked_embeddings(base)).blocks(base[:50]):
+    for _, scores in CosineIndex.of(checked_embeddings(base)).blocks(base[:50]):
         places, _ = nearest_rows(scores, 10)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

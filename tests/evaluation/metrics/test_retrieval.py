@@ -7,7 +7,7 @@ from sklearn.metrics import average_precision_score
 
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation import evaluate_retrieval
-from openmofi.evaluation.metrics.ranking import Index
+from openmofi.evaluation.metrics.ranking import CosineIndex
 
 SIZES = [1, 1, 2, 3, 5, 8, 10, 10, 10, 40]
 
@@ -59,7 +59,7 @@ def test_equal_embeddings_get_equal_scores_wherever_they_stand():
     embeddings = normalise(draw.standard_normal((1003, 512)))
     twins = draw.choice(1003, 300, replace=False)
     embeddings[twins] = embeddings[twins[0]]
-    for _, scores in Index.of(embeddings).blocks(embeddings, 4 * 1003 * 77):
+    for _, scores in CosineIndex.of(embeddings).blocks(embeddings, 4 * 1003 * 77):
         assert (scores[:, twins] == scores[:, twins[:1]]).all()
 
 

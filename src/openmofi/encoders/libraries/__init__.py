@@ -25,7 +25,7 @@ VOCABULARIES = (
 
 @contextmanager
 def loading(path: Path, owner: str) -> Iterator[None]:
-    """Turns what libraries raise while they load weights into one sentence.
+    """Turn errors of libraries that load weights into one sentence.
 
     Args:
         path: a weights file, or a folder of them.

@@ -67,7 +67,7 @@ class GraphFormat:
 
 
 @dataclass(frozen=True)
-class Source:
+class GraphSource:
     """The encoder that graphs were made of."""
 
     spec: str
@@ -90,7 +90,7 @@ class Graphs:
     output: str
     tokenizer: Mapping[str, Any] | None
     files: Mapping[str, str]
-    source: Source
+    source: GraphSource
 
 
 def write_graphs_description(folder: Path, encoder: Encoder, style: str, graphs: Graphs) -> None:
@@ -167,7 +167,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def imported(module: str) -> Any:
-    """A package of the extra `export`.
+    """Import a package of the extra `export`.
 
     Raises:
         MissingExtraError: it is not installed.

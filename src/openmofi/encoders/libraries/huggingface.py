@@ -281,14 +281,14 @@ class HalfClip(nn.Module):
 
 
 def preprocessing(rest: str, _pretrained: str, size: int) -> Preprocessing:
-    """The checkpoint's own."""
+    """Return the checkpoint's own preprocessing."""
     location, option = options_of(f"hf:{rest}", rest)
     folder = checkpoint_folder(location)
     config = checkpoint_config(folder)
-    own = _image_size(config)
-    if size not in (0, own):
+    native_size = _image_size(config)
+    if size not in (0, native_size):
         raise UsageError(
-            f"hf:{location} takes images of {own} px; model.image.size is {size}.",
+            f"hf:{location} takes images of {native_size} px; model.image.size is {size}.",
             "Set it to 0, or choose a timm or open_clip model.",
         )
     return _preprocessing(folder, config, option)
@@ -362,9 +362,9 @@ def _half(rest: str, pretrained: str, side: str) -> Trunk:
     folder = checkpoint_folder(options_of(f"hf:{rest}", rest)[0])
     config = checkpoint_config(folder)
     model, _ = _load_clip(folder, config)
-    own = json.loads(model.config.to_json_string(use_diff=False))
-    own.pop("_name_or_path", None)
-    return _trunk(model, side, {"kind": "hf", "name": config["model_type"], "side": side, "config": own})
+    full_config = json.loads(model.config.to_json_string(use_diff=False))
+    full_config.pop("_name_or_path", None)
+    return _trunk(model, side, {"kind": "hf", "name": config["model_type"], "side": side, "config": full_config})
 
 
 def _trunk(model: Any, side: str, architecture: Mapping[str, Any]) -> Trunk:

@@ -108,7 +108,7 @@ def _identity(source: ModelSource) -> list[Any]:
 
 
 def build(source: ModelSource, **options: Any) -> Any:
-    """The model with its weights; `options` go to open_clip's `create_model`."""
+    """Build the model with its weights; `options` go to open_clip's `create_model`."""
     settings: dict[str, Any] = {
         "pretrained_text": False,
         "pretrained_image": False,
@@ -158,8 +158,8 @@ def tokenizer_of(source: ModelSource) -> Callable[[list[str]], Sequence[Any]]:
     if not name:
         return open_clip.get_tokenizer(source.name)
     # An architecture that the user registered may name a folder.
-    own = not is_folder(source.name) and Path(name).is_dir()
-    folder = tokenizer_folder(source) or (Path(name) if own else None)
+    name_is_folder = not is_folder(source.name) and Path(name).is_dir()
+    folder = tokenizer_folder(source) or (Path(name) if name_is_folder else None)
     if folder is None and source.local and source.file is not None:
         folder = cached_folder(name, TOKENIZER_PATTERNS, ["tokenizer*"])
         if folder is None:
@@ -194,7 +194,7 @@ def _tokenizer_options(text: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def preprocessing_of(raw: Mapping[str, Any], where: str) -> Preprocessing:
-    """open_clip's preprocessing configuration with a `size`, as ours."""
+    """Convert open_clip's preprocessing configuration, which has a `size`, to ours."""
     size = raw["size"]
     height, width = size if isinstance(size, tuple | list) else (size, size)
     if height != width:

@@ -287,14 +287,14 @@ def checked_side(half: Any, side: str, where: str) -> dict[str, Any]:
 
 def _weights_in(folder: Path) -> Path:
     files = sorted(path for path in folder.iterdir() if path.suffix in WEIGHT_FILES)
-    known = [folder / name for name in _FOLDER_FILES if (folder / name).is_file()]
-    if not known and len(files) != 1:
+    standard_files = [folder / name for name in _FOLDER_FILES if (folder / name).is_file()]
+    if not standard_files and len(files) != 1:
         names = ", ".join(path.name for path in files[:4])
         raise OpenMofiError(
             f"{folder} has {f'several weights files: {names}' if files else 'no weights file'}.",
             f"Name the one to open {_FOLDER_FILES[0]}.",
         )
-    return (known or files)[0]
+    return (standard_files or files)[0]
 
 
 def _seed(weights: str) -> int:

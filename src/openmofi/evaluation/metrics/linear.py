@@ -35,7 +35,7 @@ class Split(NamedTuple):
     labels: Ints
 
     def take(self, rows: Ints) -> Split:
-        """Some rows."""
+        """Return the split of some rows."""
         return Split(self.features[rows], self.labels[rows])
 
 
@@ -168,10 +168,10 @@ def _loss(weights: Doubles, features: Floats, labels: Ints, l2: float) -> tuple[
         rows, true = features[begin : begin + _ROWS], labels[begin : begin + _ROWS]
         logits = rows @ single[:-1] + single[-1]
         logits -= logits.max(axis=1, keepdims=True)
-        own = logits[np.arange(len(rows)), true].astype(np.float64)
+        true_logits = logits[np.arange(len(rows)), true].astype(np.float64)
         shares = np.exp(logits, out=logits)
         sums = shares.sum(axis=1, keepdims=True, dtype=np.float64)
-        total += float((np.log(sums[:, 0]) - own).sum())
+        total += float((np.log(sums[:, 0]) - true_logits).sum())
         shares /= sums.astype(np.float32)
         shares[np.arange(len(rows)), true] -= 1
         gradient[:-1] += rows.T @ shares

@@ -49,7 +49,7 @@ def checked_embeddings(embeddings: ArrayLike, what: str = "embeddings") -> Float
 
 
 @dataclass(frozen=True)
-class Index:
+class CosineIndex:
     """Database vectors; equal vectors get equal scores.
 
     Attributes:
@@ -63,7 +63,7 @@ class Index:
     originals: Ints
 
     @classmethod
-    def of(cls, embeddings: Floats) -> Index:
+    def of(cls, embeddings: Floats) -> CosineIndex:
         """Find the rows that repeat earlier rows."""
         first: dict[bytes, int] = {}
         repeats, originals = [], []
@@ -103,22 +103,22 @@ def ranks_of(scores: Floats, rows: Ints) -> Ints:
     Returns:
         (p,) in the order of `rows`.
     """
-    own = scores[rows]
+    row_scores = scores[rows]
     if len(rows) <= _FEW:
         count = np.count_nonzero
         return np.array(
             [
                 1 + count(scores > score) + count(scores[:row] == score)
-                for score, row in zip(own, rows.tolist(), strict=True)
+                for score, row in zip(row_scores, rows.tolist(), strict=True)
             ],
             np.int64,
         )
     ascending = np.sort(scores)
-    above = len(scores) - np.searchsorted(ascending, own, "right")
-    equal = len(scores) - above - np.searchsorted(ascending, own, "left")
+    above = len(scores) - np.searchsorted(ascending, row_scores, "right")
+    equal = len(scores) - above - np.searchsorted(ascending, row_scores, "left")
     ranks = (above + 1).astype(np.int64)
     for number in np.flatnonzero(equal > 1):
-        ranks[number] += np.count_nonzero(scores[: rows[number]] == own[number])
+        ranks[number] += np.count_nonzero(scores[: rows[number]] == row_scores[number])
     return ranks
 
 
@@ -129,9 +129,9 @@ def own_ranks(scores: NDArray[Any], rows: Ints) -> Ints:
         scores: (q, n).
         rows: (q,).
     """
-    own = np.take_along_axis(scores, rows[:, None], axis=1)
+    row_scores = np.take_along_axis(scores, rows[:, None], axis=1)
     earlier = np.arange(scores.shape[1]) < rows[:, None]
-    return np.asarray(1 + ((scores > own) | ((scores == own) & earlier)).sum(axis=1), np.int64)
+    return np.asarray(1 + ((scores > row_scores) | ((scores == row_scores) & earlier)).sum(axis=1), np.int64)
 
 
 def nearest_rows(scores: Floats, count: int) -> tuple[Ints, Floats]:
@@ -205,7 +205,7 @@ def nearest_neighbours(
         )
     if min(k) < 1 or temperature <= 0:
         raise UsageError("k must be at least 1, and temperature above 0.")
-    blocks = [nearest_rows(scores, max(k)) for _, scores in Index.of(vectors).blocks(query_vectors, block_bytes)]
+    blocks = [nearest_rows(scores, max(k)) for _, scores in CosineIndex.of(vectors).blocks(query_vectors, block_bytes)]
     rows, scores = (np.concatenate(column) for column in zip(*blocks, strict=True))
     weights = np.exp((scores - scores[:, :1]).astype(np.float64) / temperature)
     weights /= weights.sum(axis=1, keepdims=True)
@@ -256,7 +256,7 @@ class Nearest:
     def add(self, part: Floats, block_bytes: int = BLOCK_BYTES) -> None:
         """Add (n, d) further images to the database."""
         rows, scores = [], []
-        for start, block in Index.of(part).blocks(self._queries, block_bytes):
+        for start, block in CosineIndex.of(part).blocks(self._queries, block_bytes):
             held = slice(start, start + len(block))
             near, near_scores = nearest_rows(block, self._k)
             # What is held comes first, so that of equal scores the earlier row is kept.
@@ -275,10 +275,10 @@ def without_own(nearest: Nearest, own: Ints) -> tuple[Ints, Floats]:
         nearest: of k ≥ 2.
         own: (q,) the row of each query.
     """
-    kept = nearest.rows != own[:, None]
-    kept[kept.all(axis=1), -1] = False
+    others = nearest.rows != own[:, None]
+    others[others.all(axis=1), -1] = False
     shape = (len(own), nearest.rows.shape[1] - 1)
-    return nearest.rows[kept].reshape(shape), nearest.scores[kept].reshape(shape)
+    return nearest.rows[others].reshape(shape), nearest.scores[others].reshape(shape)
 
 
 def average_precision_at(relevant: ArrayLike, positives: int, k: int) -> float:
@@ -305,5 +305,5 @@ def tied_average_precision_at(relevant: ArrayLike, scores: ArrayLike, positives:
     if not len(hits):
         return 0.0
     ends: NDArray[np.int64] = np.flatnonzero(np.append(np.diff(values) != 0, True))
-    found = np.cumsum(hits)[ends]
-    return float((np.diff(found, prepend=0) * found / (ends + 1)).sum() / min(positives, k))
+    hits_so_far = np.cumsum(hits)[ends]
+    return float((np.diff(hits_so_far, prepend=0) * hits_so_far / (ends + 1)).sum() / min(positives, k))

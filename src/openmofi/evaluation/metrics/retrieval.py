@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 from openmofi.arrays import Floats, Ints
 from openmofi.bootstrap import RESAMPLES, Interval, bootstrap_interval
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, Index, checked_embeddings, ranks_of
+from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, CosineIndex, checked_embeddings, ranks_of
 
 # The general way ranks blocks of complete rows. Where the images lie class by class, no class is large and no embedding
 # repeats, the symmetry of the cosine halves the product, which costs most: a stripe of rows is multiplied with itself
@@ -50,13 +50,13 @@ def class_ranks(vectors: Floats, class_of: Ints, block_bytes: int) -> Iterator[t
         class_of: (n,) classes from 0, each with a member.
         block_bytes: memory of a block of scores; at least the rows of a class are held.
     """
-    index, sizes = Index.of(vectors), np.bincount(class_of)
+    index, sizes = CosineIndex.of(vectors), np.bincount(class_of)
     if len(index.repeats) or sizes.max() > _LARGEST_CLASS or (np.diff(class_of) < 0).any():
         return _by_rows(index, class_of, block_bytes)
     return _by_symmetry(vectors, sizes, block_bytes)
 
 
-def _by_rows(index: Index, class_of: Ints, block_bytes: int) -> Iterator[tuple[int, Ints, Ints]]:
+def _by_rows(index: CosineIndex, class_of: Ints, block_bytes: int) -> Iterator[tuple[int, Ints, Ints]]:
     members_of = np.split(np.argsort(class_of, kind="stable"), np.cumsum(np.bincount(class_of))[:-1])
     for start, scores in index.blocks(index.vectors, block_bytes):
         for query, of_query in enumerate(scores, start):
@@ -67,20 +67,20 @@ def _by_rows(index: Index, class_of: Ints, block_bytes: int) -> Iterator[tuple[i
 def _by_symmetry(vectors: Floats, sizes: Ints, block_bytes: int) -> Iterator[tuple[int, Ints, Ints]]:
     count, bounds = len(vectors), np.concatenate([[0], np.cumsum(sizes)])
     stripes = _stripes(bounds, max(int(sizes.max()), min(_LONGEST_STRIPE, block_bytes // (4 * count))))
-    own = _own_scores(vectors, bounds, stripes, int(sizes.max()))
+    member_scores = _own_scores(vectors, bounds, stripes, int(sizes.max()))
     # Earlier rows with a higher score, or with the same: ties go by row.
-    above = np.zeros(own.shape, np.int64)
+    above = np.zeros(member_scores.shape, np.int64)
     for stripe in stripes:
         start, stop = int(stripe[0]), int(stripe[-1])
         scores = vectors[start:stop] @ vectors[start:].T
         later = scores[:, stop - start :]
-        for member in range(len(own)):
-            above[member, stop:] += (later >= own[member, stop:]).view(np.uint8).sum(axis=0, dtype=np.uint8)
+        for member in range(len(member_scores)):
+            above[member, stop:] += (later >= member_scores[member, stop:]).view(np.uint8).sum(axis=0, dtype=np.uint8)
         for first, last in zip(stripe[:-1].tolist(), stripe[1:].tolist(), strict=True):
-            members, places = np.arange(first, last), np.arange(first - start, last - start)
-            scores[first - start : last - start, places] = own[: last - first, first:last].T
+            members, columns = np.arange(first, last), np.arange(first - start, last - start)
+            scores[first - start : last - start, columns] = member_scores[: last - first, first:last].T
             for query in range(first, last):
-                yield query, members, 1 + above[: last - first, query] + _above(scores[query - start], places)
+                yield query, members, 1 + above[: last - first, query] + _above(scores[query - start], columns)
 
 
 def _stripes(bounds: Ints, longest: int) -> list[Ints]:
@@ -94,22 +94,23 @@ def _stripes(bounds: Ints, longest: int) -> list[Ints]:
 
 
 def _own_scores(vectors: Floats, bounds: Ints, stripes: list[Ints], largest: int) -> Floats:
-    """(largest, n) what the first, second … member of its class scores for each query; infinite after the last."""
-    own = np.full((largest, bounds[-1]), np.inf, np.float32)
+    """(largest, n) score of the first, second … member of its class for each query; infinite after the last."""
+    result = np.full((largest, bounds[-1]), np.inf, np.float32)
     for stripe in stripes:
         start = int(stripe[0])
         rows = vectors[start : int(stripe[-1])]
         scores = rows @ rows.T
         for first, last in zip(stripe[:-1].tolist(), stripe[1:].tolist(), strict=True):
-            own[: last - first, first:last] = scores[first - start : last - start, first - start : last - start].T
-    return own
+            result[: last - first, first:last] = scores[first - start : last - start, first - start : last - start].T
+    return result
 
 
-def _above(scores: Floats, places: Ints) -> NDArray[np.int64]:
-    """How many of a query's scores are above each of those at `places`, or the same and before it."""
+def _above(scores: Floats, columns: Ints) -> NDArray[np.int64]:
+    """How many of a query's scores are above each of those at `columns`, or the same and before it."""
     count = np.count_nonzero
     return np.array(
-        [count(scores > scores[place]) + count(scores[:place] == scores[place]) for place in places.tolist()], np.int64
+        [count(scores > scores[column]) + count(scores[:column] == scores[column]) for column in columns.tolist()],
+        np.int64,
     )
 
 
@@ -188,16 +189,16 @@ def evaluate_retrieval(
             "No class has two images, so no query has a positive.", "Give at least two images of a class."
         )
     incl, excl, first = _precisions(vectors, class_of, block_bytes)
-    known = ~np.isnan(excl)
+    has_positives = ~np.isnan(excl)
     return RetrievalResult(
         map_incl_query=float(incl.mean()),
         map_incl_query_interval=bootstrap_interval(incl, class_of, resamples=resamples, seed=seed),
-        map_excl_query=float(excl[known].mean()),
+        map_excl_query=float(excl[has_positives].mean()),
         map_excl_query_interval=bootstrap_interval(excl, class_of, resamples=resamples, seed=seed),
-        recall_at_excl_query={k: float((first[known] <= k).mean()) for k in sorted(set(recall_at))},
+        recall_at_excl_query={k: float((first[has_positives] <= k).mean()) for k in sorted(set(recall_at))},
         images=len(vectors),
         classes=len(names),
-        queries_without_positives=int((~known).sum()),
+        queries_without_positives=int((~has_positives).sum()),
         ap_incl_query=incl,
         ap_excl_query=excl,
         first_excl_query=first,
@@ -214,13 +215,13 @@ def _precisions(
     incl, excl = np.empty(len(vectors)), np.full(len(vectors), np.nan)
     first = np.zeros(len(vectors), np.int64)
     for query, members, ranks in class_ranks(vectors, class_of, block_bytes):
-        own = ranks[np.searchsorted(members, query)]
+        own_rank = ranks[np.searchsorted(members, query)]
         ranks.sort()
         incl[query] = average_precision(ranks)
         if len(ranks) > 1:
-            others = ranks[ranks != own]
+            others = ranks[ranks != own_rank]
             # Without the query, all later images move up by one.
-            others -= others > own
+            others -= others > own_rank
             excl[query], first[query] = average_precision(others), others[0]
     return incl, excl, first
 

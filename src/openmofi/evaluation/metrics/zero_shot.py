@@ -17,7 +17,7 @@ from openmofi.arrays import Floats, Ints
 from openmofi.bootstrap import RESAMPLES, Interval, bootstrap_interval
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, Index, checked_embeddings, own_ranks
+from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, CosineIndex, checked_embeddings, own_ranks
 from openmofi.knowledge.texts import EVALUATION_TEMPLATES
 
 _TEXTS_PER_BLOCK = 4096
@@ -147,7 +147,7 @@ def evaluate_zero_shot(
     rank = np.concatenate(
         [
             own_ranks(scores, true[start : start + len(scores)])
-            for start, scores in Index.of(texts).blocks(vectors, block_bytes)
+            for start, scores in CosineIndex.of(texts).blocks(vectors, block_bytes)
         ]
     )
     top1, top5 = rank <= 1, rank <= 5

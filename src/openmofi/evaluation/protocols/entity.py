@@ -24,7 +24,7 @@ from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import Fraction, NonNegativeFloat, PositiveFloat, PositiveInt, Settings
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.metrics.ranking import Index, nearest_rows, own_ranks
+from openmofi.evaluation.metrics.ranking import CosineIndex, nearest_rows, own_ranks
 from openmofi.evaluation.metrics.zero_shot import entity_embeddings
 from openmofi.evaluation.protocol import (
     Answer,
@@ -56,7 +56,7 @@ _BLOCK_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
-class Recognised:
+class RankedEntities:
     """The outcome of `recognise`, for each way: `IMAGES`, and with texts `TEXT` and `BOTH`.
 
     Attributes:
@@ -81,7 +81,7 @@ def recognise(
     logit_scale: float,
     text_weight: float,
     few: int = 5,
-) -> Recognised:
+) -> RankedEntities:
     """Rank the entities for each query.
 
     Args:
@@ -97,7 +97,7 @@ def recognise(
         text_weight: of the probability by texts in the mean of both.
         few: number of first answers to return.
     """
-    index, block = Index.of(labelled), max(1, _BLOCK_BYTES // (8 * count))
+    index, block = CosineIndex.of(labelled), max(1, _BLOCK_BYTES // (8 * count))
     ranks: dict[str, list[Ints]] = {}
     first: dict[str, list[tuple[Ints, NDArray[Any]]]] = {}
     for start in range(0, len(queries), block):
@@ -111,12 +111,12 @@ def recognise(
             ways[TEXT] = softmax((queries[rows] @ texts.T).astype(np.float64) * logit_scale, axis=1)
             ways[BOTH] = (1 - text_weight) * ways[IMAGES] + text_weight * ways[TEXT]
         for way, shares in ways.items():
-            own = shares[np.arange(len(shares)), true[rows]]
-            ranked = (true[rows] >= 0) & (own > 0)
+            true_shares = shares[np.arange(len(shares)), true[rows]]
+            ranked = (true[rows] >= 0) & (true_shares > 0)
             ranks.setdefault(way, []).append(np.where(ranked, own_ranks(shares, np.maximum(true[rows], 0)), 0))
             nearest, best = nearest_rows(shares, few)
             first.setdefault(way, []).append((np.where(best > 0, nearest, -1), best))
-    return Recognised(
+    return RankedEntities(
         {way: np.concatenate(parts) for way, parts in ranks.items()},
         {
             way: (np.concatenate([rows for rows, _ in parts]), np.concatenate([best for _, best in parts]))
@@ -239,14 +239,14 @@ def _queries(subject: Subject, settings: EntitySettings) -> tuple[EmbeddedImages
     rows = [row for row, image in enumerate(ids) if image in truth]
     if not rows:
         raise OpenMofiError(f"{path} has none of the {len(ids):,} images.", "Give the truth table of these images.")
-    known = EmbeddedImages(
+    with_truth = EmbeddedImages(
         [images.shards[row] for row in rows],
         [images.keys[row] for row in rows],
         images.embeddings[rows],
         images.refused,
         [images.contents[row] for row in rows],
     )
-    return images, known, [truth[ids[row]] for row in rows]
+    return images, with_truth, [truth[ids[row]] for row in rows]
 
 
 def _dataset(subject: Subject, folder: Path) -> tuple[EmbeddedImages, list[list[str]]]:
@@ -323,7 +323,7 @@ def _metrics(values: dict[str, Doubles], parts: np.ndarray, entities: list[str])
 
 
 def _worst(
-    ids: list[ImageId], true: list[str], recognised: Recognised, entities: list[str], kb: KnowledgeBase, count: int
+    ids: list[ImageId], true: list[str], recognised: RankedEntities, entities: list[str], kb: KnowledgeBase, count: int
 ) -> list[Failure]:
     """The queries whose entity ranks last in the last of the ways; unranked entities come first."""
     way = next(reversed(recognised.ranks))

@@ -44,13 +44,17 @@ class KnnSettings(Settings):
 
 def prepare(encoder: Encoder, settings: KnnSettings) -> Encoder:
     """The encoder with the preprocessing of the settings."""
-    own = encoder.preprocessing
+    preprocessing = encoder.preprocessing
     return (
         encoder
         if settings.preprocessing == "encoder"
         else encoder.with_preprocessing(
             replace(
-                own, resize_size=round(own.size * 256 / 224), interpolation="bicubic", resize="shortest", antialias=True
+                preprocessing,
+                resize_size=round(preprocessing.size * 256 / 224),
+                interpolation="bicubic",
+                resize="shortest",
+                antialias=True,
             )
         )
     )

@@ -114,9 +114,9 @@ def _worst(
         return []
     train_ids, test_ids, split, (features, labels) = train[0].ids, test[0].ids, train[1], test[1]
     shares = softmax(probe.logits(features).astype(np.float64), axis=1)
-    own = shares[np.arange(len(shares)), labels]
+    true_shares = shares[np.arange(len(shares)), labels]
     failures = []
-    for row in np.argsort(own, kind="stable")[:count].tolist():
+    for row in np.argsort(true_shares, kind="stable")[:count].tolist():
         answers = []
         for label in np.argsort(-shares[row], kind="stable")[:CLASSES_SHOWN].tolist():
             members = np.flatnonzero(split.labels == label)
@@ -124,7 +124,7 @@ def _worst(
             answers.append(
                 Answer(train_ids[nearest], classes[label], float(shares[row, label]), label == int(labels[row]))
             )
-        failures.append(Failure(test_ids[row], classes[labels[row]], float(own[row]), answers))
+        failures.append(Failure(test_ids[row], classes[labels[row]], float(true_shares[row]), answers))
     return failures
 
 

@@ -14,7 +14,7 @@ from openmofi.arrays import Doubles
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import PositiveInt, Settings
 from openmofi.evaluation.class_names import class_folders
-from openmofi.evaluation.metrics.ranking import Index, nearest_rows
+from openmofi.evaluation.metrics.ranking import CosineIndex, nearest_rows
 from openmofi.evaluation.metrics.retrieval import RetrievalResult, evaluate_retrieval
 from openmofi.evaluation.protocol import (
     NEIGHBOURS_SHOWN,
@@ -100,11 +100,11 @@ def measure_ranking(
 def _worst(images: EmbeddedImages, names: list[str], retrieval: RetrievalResult, count: int) -> list[Failure]:
     """The queries of the lowest average precision without the query, and their nearest images."""
     precisions = retrieval.ap_excl_query
-    known = np.flatnonzero(~np.isnan(precisions))
-    rows = known[np.argsort(precisions[known], kind="stable")][:count]
+    with_positives = np.flatnonzero(~np.isnan(precisions))
+    rows = with_positives[np.argsort(precisions[with_positives], kind="stable")][:count]
     if not len(rows):
         return []
-    scores = Index.of(images.embeddings).scores(images.embeddings[rows])
+    scores = CosineIndex.of(images.embeddings).scores(images.embeddings[rows])
     scores[np.arange(len(rows)), rows] = -np.inf
     neighbours, similarities = nearest_rows(scores, min(NEIGHBOURS_SHOWN, len(names) - 1))
     correct = retrieval.class_of[neighbours] == retrieval.class_of[rows, None]

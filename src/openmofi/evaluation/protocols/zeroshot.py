@@ -249,8 +249,8 @@ def _worst(embeddings: Floats, texts: Floats, labels: Ints, count: int) -> tuple
     """(count,) rows of the images with the lowest cosine of their class less that of the first class; and it."""
     if not count:
         return np.zeros(0, np.int64), np.zeros(0, np.float32)
-    own = np.einsum("nd,nd->n", embeddings, texts[labels])
-    margin = own - np.concatenate([(block @ texts.T).max(axis=1) for block in in_batches(embeddings, 8192)])
+    true_cosines = np.einsum("nd,nd->n", embeddings, texts[labels])
+    margin = true_cosines - np.concatenate([(block @ texts.T).max(axis=1) for block in in_batches(embeddings, 8192)])
     rows = np.argsort(margin, kind="stable")[:count]
     return rows, margin[rows]
 

@@ -1,1 +1,1 @@
-"""What builds a knowledge base: the steps that all builders share, and one builder a source."""
+"""Builders of knowledge bases: the steps that all of them share, and one builder for each source."""

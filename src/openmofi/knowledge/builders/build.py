@@ -270,7 +270,7 @@ def _work_in(folder: Path) -> Iterator[Path]:
 
 
 def _build(source: ReadSource, folder: Path, settings: BuildSettings, work: Path, memory: int) -> dict[str, Any]:
-    """Write the files of a knowledge base; its counts."""
+    """Write the files of a knowledge base; return its counts."""
     _log.info("reading %s", source.path)
     joined, lists, tails = int(memory * JOINED), work / "lists.parquet", work / "tails"
     with staged(source, work, joined) as tables:

@@ -134,7 +134,7 @@ def read_source(source: str | Path) -> ReadSource:
 
 
 def source_of(tables: SourceTables, path: Path) -> ReadSource:
-    """The source that tables of another origin are, to be checked."""
+    """Make a source of tables of another origin, to be checked."""
     read = {
         "entities": tables.entities.append_column(ALIASES, pa.array([[]] * len(tables.entities), ALIASES.type)),
         "names": tables.names,
@@ -183,22 +183,22 @@ class Findings:
         self._found: dict[tuple[str, Check, str], _Found] = {}
 
     def add(self, problem: Problem) -> None:
-        """A problem of a whole table."""
+        """Add a problem of a whole table."""
         self._problems.append((Check.READ, problem))
 
     def rows(self, table: str, check: Check, column: str, rows: list[int], what: str, hint: str, more: int = 0) -> None:
-        """Rows that fail a check, ascending, and `more` that follow; `what` and `hint` are of the first."""
-        found = self._found.setdefault((table, check, column), _Found(self.tables[table], what, hint))
-        found.rows += rows[: SHOWN + 1 - len(found.rows)]
-        found.count += len(rows) + more
+        """Add rows that fail a check, ascending, and `more` that follow; `what` and `hint` are of the first."""
+        finding = self._found.setdefault((table, check, column), _Found(self.tables[table], what, hint))
+        finding.rows += rows[: SHOWN + 1 - len(finding.rows)]
+        finding.count += len(rows) + more
 
     def sorted(self) -> list[Problem]:
-        """All of them by file, then by check."""
+        """Return all problems by file, then by check."""
         problems = [
             *self._problems,
             *(
-                (check, found.read.problem(found.rows, found.what, found.hint, found.count - len(found.rows)))
-                for (_, check, _), found in self._found.items()
+                (check, each.read.problem(each.rows, each.what, each.hint, each.count - len(each.rows)))
+                for (_, check, _), each in self._found.items()
             ),
         ]
         return [

@@ -164,10 +164,10 @@ def _own_names(entities: pa.Table, numbers: pa.Array) -> pa.Table:
     aliases = entities.column("aliases").combine_chunks()
     parents = pc.list_parent_indices(aliases).to_numpy()
     first = np.searchsorted(parents, np.arange(len(aliases)))
-    places = np.concatenate([np.zeros(len(entities), np.int32), 1 + np.arange(len(parents)) - first[parents]])
+    positions = np.concatenate([np.zeros(len(entities), np.int32), 1 + np.arange(len(parents)) - first[parents]])
     names = pa.concat_arrays([*entities.column("name").chunks, aliases.flatten()])
     table = pa.table(
-        [_keys(names), names, pa.concat_arrays([numbers, numbers.take(pa.array(parents))]), pa.array(places, _ROW)],
+        [_keys(names), names, pa.concat_arrays([numbers, numbers.take(pa.array(parents))]), pa.array(positions, _ROW)],
         schema=_PARTS["own"],
     )
     return table.filter(pc.is_valid(names)) if names.null_count else table
@@ -193,7 +193,7 @@ def _names(block: Block) -> list[pa.Array]:
     block.filled("name", "entity")
     block.number("count", 0.0, np.inf, open_low=True)
     names = block.rows.column("name")
-    return [_keys(names), names, _entity(block.rows.column("entity")), block.rows.column("count"), _places(block)]
+    return [_keys(names), names, _entity(block.rows.column("entity")), block.rows.column("count"), _row_numbers(block)]
 
 
 def _relations(block: Block) -> list[pa.Array]:
@@ -202,7 +202,7 @@ def _relations(block: Block) -> list[pa.Array]:
         _entity(block.rows.column("head")),
         block.rows.column("relation"),
         _entity(block.rows.column("tail")),
-        _places(block),
+        _row_numbers(block),
     ]
 
 
@@ -210,7 +210,7 @@ def _surfaces(block: Block) -> list[pa.Array]:
     block.filled("name")
     block.number("link_probability", 0.0, 1.0, open_low=False)
     names = block.rows.column("name")
-    return [_keys(names), names, block.rows.column("link_probability"), _places(block)]
+    return [_keys(names), names, block.rows.column("link_probability"), _row_numbers(block)]
 
 
 def _languages(block: Block) -> list[pa.Array]:
@@ -227,7 +227,7 @@ def _entity(ids: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pa.array(blank(ids)), pa.scalar(None, _TEXT), ids)
 
 
-def _places(block: Block) -> pa.Array:
+def _row_numbers(block: Block) -> pa.Array:
     return pa.array(np.arange(block.start, block.start + len(block.rows)))
 
 
@@ -273,13 +273,13 @@ def _check_unique(connection: DuckDBPyConnection, findings: Findings) -> None:
     if again:
         count = number_of(connection, f"SELECT sum(times - 1) FROM ({twice})")
         read = findings.tables["entities"]
-        place = read.place(again[0][2]).removeprefix(f"{read.name}, ")
+        position = read.place(again[0][2]).removeprefix(f"{read.name}, ")
         findings.rows(
             "entities",
             Check.UNIQUE,
             "id",
             [row for row, _, _ in again],
-            f"the id {again[0][1]!r} is already in {place}",
+            f"the id {again[0][1]!r} is already in {position}",
             "Give every entity one row.",
             count - len(again),
         )

@@ -1,4 +1,4 @@
-"""Tables of people: Parquet, CSV, TSV or JSON lines in, Arrow tables of a schema out, with every problem named.
+"""Tables that people write: Parquet, CSV, TSV or JSON lines in, Arrow tables of a schema out, with every problem named.
 
 A table of text files has a header (or JSON keys); cells are trimmed; a list is written `a|b`. Columns may stand in any
 order; of unknown ones it is noted that they are ignored.
@@ -47,8 +47,8 @@ class Problem:
 
     @property
     def message(self) -> str:
-        """One sentence."""
-        others = [place.rpartition(", ")[2] for place in self.places[1:]]
+        """The problem as one sentence."""
+        others = [address.rpartition(", ")[2] for address in self.places[1:]]
         count = len(others) + self.more
         some = ", ".join(others[:SHOWN]) + (", …" if count > SHOWN else "")
         more = f" ({count:,} more: {some})" if others else ""
@@ -68,7 +68,7 @@ def refusal(source: str, problems: Sequence[Problem]) -> OpenMofiError:
 
 @dataclass(frozen=True)
 class Columns:
-    """What a table consists of.
+    """The columns that a table must and may have.
 
     Attributes:
         schema: column → type: text, float32, or a list of texts.
@@ -96,7 +96,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class ReadTable:
-    """A table as it was read, as far as it is a text file; of a Parquet file the beginning, the rows a block at a time.
+    """A table: a text file, read as a whole, or a Parquet file, whose rows are read a block at a time.
 
     Attributes:
         name: of its file, for messages.
@@ -261,7 +261,7 @@ def _csv_cells(name: str, text: str, suffix: str) -> _Cells:
     if uneven:
         cells.problems.append(
             Problem(
-                tuple(place for place, _ in uneven),
+                tuple(address for address, _ in uneven),
                 f"has {uneven[0][1]} values, and the header has {len(cells.names)} columns",
                 "Give every row as many values; put text that contains the separator in quotes.",
             )
@@ -291,7 +291,7 @@ def _json_cells(name: str, text: str) -> _Cells:
     if bad:
         cells.problems.append(
             Problem(
-                tuple(place for place, _ in bad),
+                tuple(address for address, _ in bad),
                 bad[0][1],
                 'Write an object of texts, numbers and lists of texts: {"id": "Q1", "name": …}.',
             )

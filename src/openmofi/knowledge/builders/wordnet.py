@@ -107,7 +107,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _parsed(path: Path, parse: Callable[[str], _T]) -> Iterator[_T]:
-    """What `parse` makes of a file's lines, in their order."""
+    """Parse a file's lines, in their order."""
     for line in _lines(path):
         try:
             yield parse(line)
@@ -127,7 +127,7 @@ def _sense(line: str) -> tuple[str, str, str, int, int]:
 
 
 def _synsets(folder: Path, part: str, parse: Callable[[str], _T]) -> list[_T]:
-    """What `parse` makes of the lines of `data.<part>`, in their order."""
+    """Parse the lines of `data.<part>`, in their order."""
     path = folder / f"data.{part}"
     synsets = list(_parsed(path, parse))
     if not synsets and part == "noun":
@@ -250,14 +250,14 @@ def sense_weight(tag_count: int, sense_number: int) -> float:
 def wordnet_tables(dict_folder: Path) -> SourceTables:
     """The tables of WordNet's nouns."""
     synsets = read_nouns(dict_folder)
-    known = {synset.id for synset in synsets}
+    ids = {synset.id for synset in synsets}
     names = [
         (lemma, synset.id, sense_weight(count, number))
         for synset in synsets
         for (lemma, count), number in zip(synset.lemmas, synset.sense_numbers, strict=True)
     ]
     relations = [
-        (synset.id, relation, tail) for synset in synsets for relation, tail in synset.relations if tail in known
+        (synset.id, relation, tail) for synset in synsets for relation, tail in synset.relations if tail in ids
     ]
     entities = pa.table(
         {

@@ -24,7 +24,7 @@ from openmofi.arrays import Floats, Ints
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import NonNegativeInt, PositiveInt, Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.metrics.ranking import Index, checked_embeddings, nearest_rows, ranks_of
+from openmofi.evaluation.metrics.ranking import CosineIndex, checked_embeddings, nearest_rows, ranks_of
 from openmofi.evaluation.protocol import (
     EvaluationProtocol,
     Failure,
@@ -127,7 +127,7 @@ def _first(queries: np.ndarray, database: np.ndarray, positives: list[Ints]) -> 
     return np.array(
         [
             ranks_of(scores, positives[query]).min()
-            for start, block in Index.of(database).blocks(queries)
+            for start, block in CosineIndex.of(database).blocks(queries)
             for query, scores in enumerate(block, start)
         ],
         np.int64,

@@ -21,7 +21,7 @@ from openmofi.arrays import Floats, Ints
 from openmofi.config import PositiveInt, Settings
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.class_names import require_folder
-from openmofi.evaluation.metrics.ranking import Index, nearest_rows, ranks_of
+from openmofi.evaluation.metrics.ranking import CosineIndex, nearest_rows, ranks_of
 from openmofi.evaluation.objectnet import cropped
 from openmofi.evaluation.protocol import (
     NEIGHBOURS_SHOWN,
@@ -180,7 +180,7 @@ class Ranking:
         self._ranks: list[Ints] = []
         self._scores: list[Floats] = []
         self._kinds: list[NDArray[Any]] = []
-        for start, block in Index.of(database).blocks(queries):
+        for start, block in CosineIndex.of(database).blocks(queries):
             for scores, positions in zip(block, truth[start:], strict=False):
                 query_rows, kinds = _readable(positions, rows)
                 self._kinds.append(kinds)
@@ -189,7 +189,7 @@ class Ranking:
 
     def add(self, distractors: Floats) -> None:
         """Add (m, d) further images, all negatives, to the database."""
-        for start, block in Index.of(distractors).blocks(self._queries):
+        for start, block in CosineIndex.of(distractors).blocks(self._queries):
             for query, scores in enumerate(block, start):
                 self._ranks[query] += len(scores) - np.searchsorted(np.sort(scores), self._scores[query], "right")
 
@@ -370,7 +370,7 @@ def worst_queries(
     order = [row for row in np.argsort(precisions, kind="stable").tolist() if not np.isnan(precisions[row])][:count]
     if not order:
         return []
-    scores: Floats = Index.of(database.embeddings).scores(embeddings[order])
+    scores: Floats = CosineIndex.of(database.embeddings).scores(embeddings[order])
     database_ids, failures = database.ids, []
     names = [Path(key).stem for key in database.keys]
     for row, of_query in zip(order, scores, strict=True):

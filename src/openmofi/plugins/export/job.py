@@ -39,7 +39,7 @@ from openmofi.encoders.libraries.graphs import (
     PIXELS,
     POSTPROCESSING,
     Graphs,
-    Source,
+    GraphSource,
     digests,
     graph_format,
     imported,
@@ -348,7 +348,7 @@ def _write_graphs(encoder: Encoder, folder: Path, settings: ExportSettings, cali
         folder,
         encoder,
         settings.format,
-        Graphs(settings.precision, output, tokenizer, digests(folder), Source(encoder.spec, encoder.fingerprint)),
+        Graphs(settings.precision, output, tokenizer, digests(folder), GraphSource(encoder.spec, encoder.fingerprint)),
     )
 
 

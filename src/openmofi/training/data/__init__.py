@@ -37,7 +37,7 @@ from openmofi.training.data.plan import (
     TrainingPlan,
     members_of_classes,
 )
-from openmofi.training.data.rows import HeldOut, Rows, draws_of, hold_out, labels_of, open_rows
+from openmofi.training.data.rows import DatasetRows, HeldOut, draws_of, hold_out, labels_of, open_rows
 from openmofi.training.data.texts import HardNegatives, TextPlan, plan_texts
 from openmofi.training.model.towers import ModelInputs
 from openmofi.training.recipe import DataSettings, EvaluateSettings
@@ -48,7 +48,7 @@ _COMPARED = 64
 
 
 def read_footers(dataset: Folder) -> tuple[Ints, list[Origin], str]:
-    """What the footers of a dataset's tables say.
+    """Read the footers of a dataset's tables.
 
     Returns:
         (shards + 1,) int64 first row of each shard, and the number of rows; the origin of each shard; a fingerprint of
@@ -68,7 +68,7 @@ def read_footers(dataset: Folder) -> tuple[Ints, list[Origin], str]:
 
 
 def _read_footer(path: str) -> tuple[str, pq.FileMetaData, str]:
-    """The path, what stands at the end of the file, and what changes with it."""
+    """Return the path, the footer of the file, and a mark that changes with the file."""
     try:
         return path, parquet_metadata(path), file_fingerprint(path) if is_remote(path) else _mark(path)
     except (pa.ArrowException, OSError) as error:
@@ -86,11 +86,11 @@ def shard_fingerprints(dataset: Folder, cache: Path) -> list[str]:
         OpenMofiError: one is missing.
     """
     path = cache / _KNOWN
-    known, marks = _known(path), [_mark_of(shard) for shard in dataset.shards]
+    cached, marks = _cached_marks(path), [_mark_of(shard) for shard in dataset.shards]
 
     def current(shard: Shard, mark: str) -> str:
-        kept = known.get(shard.path)
-        return kept[1] if mark and kept and kept[0] == mark else file_fingerprint(shard.path)
+        entry = cached.get(shard.path)
+        return entry[1] if mark and entry and entry[0] == mark else file_fingerprint(shard.path)
 
     try:
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -103,15 +103,15 @@ def shard_fingerprints(dataset: Folder, cache: Path) -> list[str]:
     fresh = {
         shard.path: [mark, value]
         for shard, mark, value in zip(dataset.shards, marks, prints, strict=True)
-        if mark and known.get(shard.path) != [mark, value]
+        if mark and cached.get(shard.path) != [mark, value]
     }
     if fresh:
-        write_json(path, known | fresh)
+        write_json(path, cached | fresh)
     return prints
 
 
 def require_labelled_images(
-    dataset: Folder, origins: Sequence[Origin], fingerprints: Sequence[str], rows: Rows, *, copies: bool
+    dataset: Folder, origins: Sequence[Origin], fingerprints: Sequence[str], rows: DatasetRows, *, copies: bool
 ) -> int:
     """Compare the shards with those that were labelled, and some images with how they looked then.
 
@@ -142,13 +142,13 @@ def require_labelled_images(
     for number in [*sorted(changed), *few]:
         sample = origins[number].sample
         within = [seen.row for seen in sample[:: 1 if number in changed else -(-len(sample) * len(few) // _COMPARED)]]
-        places = (
+        columns = (
             rows.batch(number).select(["key", "file", "offset", "size"]).take(pa.array(within, pa.int64())).to_pydict()
         )
         data = reader.fetch(
-            dataset.shards[number], places["file"], np.array(places["offset"]), np.array(places["size"])
+            dataset.shards[number], columns["file"], np.array(columns["offset"]), np.array(columns["size"])
         )
-        images = dict(zip(within, zip(places["key"], data, strict=True), strict=True))
+        images = dict(zip(within, zip(columns["key"], data, strict=True), strict=True))
         origins[number].require_seen(dataset.shards[number], images, any_size=number in changed)
     reader.close()
     return len(changed)
@@ -169,7 +169,7 @@ def _mark(path: str) -> str:
     return f"{entry.st_size}-{times}-{entry.st_ino}" if stat.S_ISREG(entry.st_mode) else ""
 
 
-def _known(path: Path) -> dict[str, Any]:
+def _cached_marks(path: Path) -> dict[str, Any]:
     """Path → its mark and fingerprint, as an earlier run wrote them; nothing where the file is missing or damaged."""
     try:
         return read_json(path, dict[str, tuple[str, str]], "", missing={})
@@ -194,7 +194,7 @@ class Subset:
     left_out: Ints
 
 
-def subset_of(rows: Rows, held_out: Ints, min_probability: float, limit: int, seed: int) -> Subset:
+def subset_of(rows: DatasetRows, held_out: Ints, min_probability: float, limit: int, seed: int) -> Subset:
     """Choose the rows.
 
     Args:
@@ -208,8 +208,8 @@ def subset_of(rows: Rows, held_out: Ints, min_probability: float, limit: int, se
         UsageError: no row is left, or fewer than `limit`.
     """
     row, label, probability = labels_of(rows)
-    kept = (probability >= np.float32(min_probability)) & ~np.isin(row, held_out)
-    chosen = np.unique(row[kept])
+    selected = (probability >= np.float32(min_probability)) & ~np.isin(row, held_out)
+    chosen = np.unique(row[selected])
     if not len(chosen):
         raise UsageError(
             f"data.min_probability is {min_probability:g}, which leaves no row to train on.",
@@ -223,8 +223,8 @@ def subset_of(rows: Rows, held_out: Ints, min_probability: float, limit: int, se
     if limit:
         draws = draws_of(rows.take(chosen, ["key"])["key"].to_pylist(), seed, _LIMIT)
         chosen = np.sort(chosen[np.argsort(draws, kind="stable")[:limit]])
-        kept &= np.isin(row, chosen)
-    return Subset(row[kept], label[kept], np.setdiff1d(np.arange(rows.starts[-1]), chosen))
+        selected &= np.isin(row, chosen)
+    return Subset(row[selected], label[selected], np.setdiff1d(np.arange(rows.starts[-1]), chosen))
 
 
 _KEPT_BYTES = 256 << 20
@@ -280,8 +280,8 @@ def open_data(
         teachers = extension("teachers", "reinforcement")(settings, class_ids, seed, left)
     images = None
     if inputs.preprocessing:
-        kept = KeptImages.of_dataset(left, inputs.preprocessing.size, _KEPT_BYTES)
-        images = TrainingImages(inputs.preprocessing, settings.augment, kept)
+        decoded = KeptImages.of_dataset(left, inputs.preprocessing.size, _KEPT_BYTES)
+        images = TrainingImages(inputs.preprocessing, settings.augment, decoded)
     # Workers of the loader get these, and would open the encoders again.
     loaded = replace(inputs, image_encoder=None, text_encoder=None)
     batches = Sources(
@@ -320,7 +320,7 @@ def _check_shards(
     dataset: Folder,
     origins: Sequence[Origin],
     sources: Sequence[str],
-    rows: Rows,
+    rows: DatasetRows,
     progress: Progress,
     *,
     live: bool,
@@ -342,7 +342,7 @@ def _check_shards(
         )
 
 
-def _plan(settings: DataSettings, rows: Rows, counts: Ints, held_out: Ints, seed: int) -> tuple[Plan, Ints, int]:
+def _plan(settings: DataSettings, rows: DatasetRows, counts: Ints, held_out: Ints, seed: int) -> tuple[Plan, Ints, int]:
     """The plan over the rows that are trained on, (classes,) their images of each class, and how many rows they are."""
     size, balanced, total = settings.batch_size, settings.sampler != "instance", int(rows.starts[-1])
     whole = not (len(held_out) or settings.limit or settings.min_probability)
@@ -373,7 +373,7 @@ def _hard_negatives(settings: DataSettings, class_ids: list[str], seed: int) -> 
 
 def _text_features(
     texts: TextPlan | None,
-    rows: Rows,
+    rows: DatasetRows,
     inputs: ModelInputs,
     teachers: Teachers | None,
     held_out: HeldOut | None,

@@ -27,7 +27,7 @@ from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.schema import Pair, PairStatus
 from openmofi.storage import Shard, atomic_path, digits64, fingerprint, locked, read_json, write_json
 from openmofi.training.data.plan import GREY, Faults
-from openmofi.training.data.rows import Rows
+from openmofi.training.data.rows import DatasetRows
 from openmofi.training.data.texts import TextPlan, text_id
 
 Halves = NDArray[np.float16]
@@ -171,7 +171,7 @@ class TextFeatures:
 
 
 def text_features(
-    plan: TextPlan, rows: Rows, encoder: Encoder, cache: Path, progress: Progress, more: Iterable[str] = ()
+    plan: TextPlan, rows: DatasetRows, encoder: Encoder, cache: Path, progress: Progress, more: Iterable[str] = ()
 ) -> TextFeatures:
     """Embed the distinct texts that `plan` can draw, and `more`; kept in `CACHE/text_features` by encoder and texts.
 
@@ -206,7 +206,7 @@ _AGAIN = "Put the old shard back, or label it and build the dataset again."
 def image_features(
     dataset: Folder,
     origins: Sequence[Origin],
-    rows: Rows,
+    rows: DatasetRows,
     encoder: Encoder,
     cache: Path,
     progress: Progress,
@@ -264,7 +264,7 @@ def image_features(
 
 
 def _stored(store: FeatureStore, shard: Shard, keys: pa.Array) -> Halves | None:
-    """What a label job has computed, where it has all of it."""
+    """Return the features that a label job has computed; `None` where it lacks some."""
     if not store.has(shard.name, shard.fingerprint):
         return None
     features = store.open(shard.name, shard.fingerprint)

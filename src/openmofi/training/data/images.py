@@ -54,13 +54,13 @@ class KeptImages:
         return cls(limit if limit >= _LEAST_SHARE * needed else 0)
 
     def opened(self, data: bytes) -> ScaledImage:
-        """The image of these bytes.
+        """Return the image of these bytes.
 
         Raises:
             ImageRefused, MemoryError: see `ScaledImage.of`.
         """
-        known = self._kept.get(data) if self.limit else None
-        return known[0] if known else ScaledImage.of(data)
+        entry = self._kept.get(data) if self.limit else None
+        return entry[0] if entry else ScaledImage.of(data)
 
     def keep(self, image: ScaledImage) -> None:
         """Keep an image as far as it is decoded by now, if there is room."""
@@ -154,7 +154,7 @@ class TrainingImages:
 
     def _replayed(self, data: bytes, augmentation: StoredAugmentation) -> Tensor:
         image = self.kept.opened(data)
-        return self._kept(
+        return self._pixels_of(
             image, augmentation.replayed(image, self.preprocessing.size, self.preprocessing.interpolation)
         )
 
@@ -174,9 +174,9 @@ class TrainingImages:
         image = self.kept.opened(data)
         # Drawn on the full size, so that the crop does not depend on the scale at which it is decoded.
         box = random_crop(image.height, image.width, self.augment.scale, self.augment.ratio)
-        return self._kept(image, image.cut(box, self.preprocessing.size, self.preprocessing.interpolation))
+        return self._pixels_of(image, image.cut(box, self.preprocessing.size, self.preprocessing.interpolation))
 
-    def _kept(self, image: ScaledImage, cut: Image.Image) -> Tensor:
+    def _pixels_of(self, image: ScaledImage, cut: Image.Image) -> Tensor:
         self.kept.keep(image)
         return torch.from_numpy(np.array(cut)).permute(2, 0, 1)
 
@@ -227,7 +227,7 @@ def _log(ratio: tuple[float, float]) -> tuple[float, float]:
 
 
 def transforms_of(augment: Augment) -> list[Any]:
-    """What follows the crop, of torchvision v2; only what is on."""
+    """Return the transforms of torchvision v2 that follow the crop; only those that are on."""
     jitter, transforms = augment.color_jitter, []
     if augment.flip:
         transforms.append(v2.RandomHorizontalFlip(augment.flip))

@@ -23,7 +23,7 @@ from openmofi.training.data.images import (
     UndecodableError,
 )
 from openmofi.training.data.plan import GREY, Faults, Plan, Refused, SequencePlan, other_row, replaced
-from openmofi.training.data.rows import HeldOut, Rows, padded_labels
+from openmofi.training.data.rows import DatasetRows, HeldOut, padded_labels
 from openmofi.training.data.texts import HardNegatives, TextPlan, text_id
 from openmofi.training.data.workers import Made, made_by_workers
 from openmofi.training.model.towers import ModelInputs
@@ -60,7 +60,7 @@ class Teachers(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Of what they know."""
+        """Fingerprint of what they know."""
 
     def check(self, recipe: Recipe) -> None:
         """Check that they know what the recipe's objectives ask for.
@@ -120,7 +120,7 @@ class Sources:
         min_probability: labels below it are left out.
     """
 
-    rows: Rows
+    rows: DatasetRows
     plan: Plan
     shards: Sequence[Shard]
     batch_size: int
@@ -169,7 +169,7 @@ class Sources:
         return other_row(self.plan, self.seed, step, position, self._refused, steps)
 
     def names(self, rows: Sequence[int]) -> list[str]:
-        """What messages call the images of rows."""
+        """Return the names of rows' images, as messages give them."""
         return self.rows.names(rows, self.shards)
 
     def _batch(self, step: int, share: slice, chosen: Ints) -> Batch:
@@ -190,22 +190,22 @@ class Sources:
             "labels": torch.from_numpy(labels),
             "label_weights": torch.from_numpy(weights),
         }
-        own: list[str] = []
+        texts: list[str] = []
         if self.image_features is not None:
             batch["image_features"] = self.image_features.take(chosen)
         if self.texts:
             choices = self.texts.choices(step, self.batch_size)[share]
-            own = self.texts.pick(choices, labels[:, 0], table["text"])
-            batch.update(self.text_batch(own, "text"))
+            texts = self.texts.pick(choices, labels[:, 0], table["text"])
+            batch.update(self.text_batch(texts, "text"))
         if self.hard:
             batch.update(self._hard(self.hard, step, share, labels[:, 0], table))
         if self.images:
             draws = np.random.default_rng([self.seed, _IMAGES, step]).integers(0, 1 << 63, self.batch_size)
-            batch.update(self._seen(self.images, step, share, chosen, table, draws[share], own))
+            batch.update(self._seen(self.images, step, share, chosen, table, draws[share], texts))
         return batch
 
     def _hard(self, hard: HardNegatives, step: int, share: slice, classes: Ints, table: Any) -> Batch:
-        """A class for each row that it is not of, and its text."""
+        """Return for each row a class that it is not of, and the text of that class."""
         drawn = hard.draw(classes, step, self.batch_size, share)
         batch = {"hard_class": torch.from_numpy(drawn)}
         if self.texts and self.texts.templates:
@@ -223,7 +223,7 @@ class Sources:
         chosen: Ints,
         table: Any,
         seeds: NDArray[np.int64],
-        own: list[str],
+        texts: list[str],
     ) -> Batch:
         """The images, and what teachers know of them."""
         data = self._bytes_of(chosen, table)
@@ -235,9 +235,9 @@ class Sources:
             step, self.batch_size, share, shards, keys, data, lambda position: self.names([int(chosen[position])])[0]
         )
         batch = {"image": images.batch(data, seeds.tolist(), recalled.augmentations), **recalled.tensors}
-        if own and recalled.captions:
+        if texts and recalled.captions:
             # Without a synthetic text a pair has its own one again.
-            captions = [new or old for new, old in zip(recalled.captions, own, strict=True)]
+            captions = [new or old for new, old in zip(recalled.captions, texts, strict=True)]
             batch.update(self.text_batch(captions, "caption"))
         return batch
 

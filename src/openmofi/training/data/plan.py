@@ -83,9 +83,9 @@ class InstancePlan:
         return self._kept[epoch, number]
 
 
-def _forget(kept: dict[Any, Any]) -> None:
-    if len(kept) > _WINDOWS_KEPT:
-        del kept[next(iter(kept))]
+def _forget(cache: dict[Any, Any]) -> None:
+    if len(cache) > _WINDOWS_KEPT:
+        del cache[next(iter(cache))]
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class RepeatPlan:
 
     @classmethod
     def of(cls, rows: Ints, classes: Ints, counts: Ints, threshold: float, batch_size: int, seed: int) -> RepeatPlan:
-        """From (n,) pairs of a row, ascending, and a class, and (classes,) the images of each class."""
+        """Make the plan of (n,) pairs of a row, ascending, and a class, and of (classes,) the images of each class."""
         numbers, first = np.unique(rows, return_index=True)
         factors = repeat_factors(counts, len(numbers), threshold)
         greatest = np.maximum.reduceat(factors[classes], first)
@@ -150,8 +150,8 @@ class RepeatPlan:
     def rows(self, step: int) -> Ints:
         """See `Plan`."""
         draw = np.random.default_rng([self.seed, _CLASSES, step]).random(self.batch_size)
-        places = np.searchsorted(self.edges, draw * self.edges[-1], side="right")
-        return self.numbers[np.minimum(places, len(self.numbers) - 1)]
+        positions = np.searchsorted(self.edges, draw * self.edges[-1], side="right")
+        return self.numbers[np.minimum(positions, len(self.numbers) - 1)]
 
 
 def repeat_factors(counts: Ints, rows: int, threshold: float) -> NDArray[np.float64]:
@@ -299,9 +299,9 @@ class Faults:
 
 def replaced(chosen: Ints, refused: dict[int, str], other: Callable[[int], int]) -> tuple[Ints, Refused]:
     """(n,) rows with others in the place of those that are refused, by position; and the rows that were."""
-    result, found = chosen.copy(), []
+    result, refusals = chosen.copy(), []
     for position in np.flatnonzero(np.isin(chosen, list(refused))).tolist():
         row = int(chosen[position])
-        found.append((row, refused[row]))
+        refusals.append((row, refused[row]))
         result[position] = other(position)
-    return result, found
+    return result, refusals

@@ -39,7 +39,7 @@ _SCHEMA = pa.schema(
 
 def open_rows(
     dataset: Folder, starts: Ints, tables: str, sources: Sequence[str], cache: Path, progress: Progress
-) -> Rows:
+) -> DatasetRows:
     """Map the rows of a dataset; the file is written to the cache for a new dataset or shard.
 
     Args:
@@ -53,9 +53,9 @@ def open_rows(
     Raises:
         OpenMofiError: a table is damaged; a shard of pairs is missing, or lacks an image.
     """
-    places, read = bool(sources), noted_read(dataset.path)
+    with_locations, read = bool(sources), noted_read(dataset.path)
     used = [shard for shard, rows in zip(dataset.shards, np.diff(starts), strict=True) if rows]
-    copies = [copy_of_images(shard, cache, read) for shard in used] if places else []
+    copies = [copy_of_images(shard, cache, read) for shard in used] if with_locations else []
     made_of = [
         _VERSION,
         dataset.manifest.fingerprint,
@@ -74,8 +74,8 @@ def open_rows(
                 f"copied once to {missing[0].parent}, where training can read single ones"
             )
         progress.begin("index", len(dataset.shards))
-        _write(path, dataset, cache, progress, read if places else None)
-    return Rows(path, starts)
+        _write(path, dataset, cache, progress, read if with_locations else None)
+    return DatasetRows(path, starts)
 
 
 def _write(path: Path, dataset: Folder, cache: Path, progress: Progress, read: ReadSettings | None) -> None:
@@ -95,7 +95,7 @@ def _write(path: Path, dataset: Folder, cache: Path, progress: Progress, read: R
 
 
 @dataclass
-class Rows:
+class DatasetRows:
     """Random access to a dataset's rows; it pickles as its path.
 
     Attributes:
@@ -130,7 +130,7 @@ class Rows:
                 yield shard, group, rows[group] - self.starts[shard]
 
     def names(self, rows: Sequence[int], shards: Sequence[Shard]) -> list[str]:
-        """What messages call the images of rows, which lie in these shards of pairs."""
+        """Return the names of rows' images, which lie in these shards of pairs, as messages give them."""
         chosen = np.array(rows, np.int64)
         return [
             f"{key} of {shards[shard].path}"
@@ -150,7 +150,7 @@ def flat_lists(column: pa.Array | pa.ChunkedArray) -> tuple[Ints, NDArray[Any]]:
     return np.asarray(pc.list_value_length(column)).astype(np.int64), np.asarray(pc.list_flatten(column))
 
 
-def labels_of(rows: Rows) -> tuple[Ints, Ints, NDArray[np.float32]]:
+def labels_of(rows: DatasetRows) -> tuple[Ints, Ints, NDArray[np.float32]]:
     """Each label of the dataset: its row and its class, (labels,) int64, and its probability, float32."""
     batches = [rows.batch(shard) for shard in range(len(rows.starts) - 1)]
     lengths, classes = (
@@ -166,11 +166,11 @@ def padded_labels(table: pa.Table, width: int) -> tuple[Ints, NDArray[np.float32
     _, scores = flat_lists(table["scores"])
     row = np.repeat(np.arange(len(lengths)), lengths)
     column = np.arange(len(row)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    kept = column < width
+    fits = column < width
     labels = np.full((len(lengths), width), -1, np.int64)
     weights = np.zeros((len(lengths), width), np.float32)
-    labels[row[kept], column[kept]] = classes[kept]
-    weights[row[kept], column[kept]] = scores[kept]
+    labels[row[fits], column[fits]] = classes[fits]
+    weights[row[fits], column[fits]] = scores[fits]
     return labels, weights
 
 
@@ -197,7 +197,7 @@ class HeldOut:
 
 
 def hold_out(
-    rows: Rows,
+    rows: DatasetRows,
     settings: EvaluateSettings,
     class_ids: Sequence[str],
     counts: Ints,
@@ -238,9 +238,9 @@ def hold_out(
         )
     table = rows.take(chosen, ["key", "classes"])
     lengths, classes = flat_lists(table["classes"])
-    kept = np.isin(classes, eligible)
-    first = np.unique(np.repeat(np.arange(len(chosen)), lengths)[kept], return_index=True)[1]
-    labels = classes[kept][first].astype(np.int64)
+    is_eligible = np.isin(classes, eligible)
+    first = np.unique(np.repeat(np.arange(len(chosen)), lengths)[is_eligible], return_index=True)[1]
+    labels = classes[is_eligible][first].astype(np.int64)
     gallery = draws_of(table["key"].to_pylist(), seed, _GALLERY) < 0.5
     if settings.retrieval and len(np.unique(labels)) == len(labels):
         raise UsageError(
@@ -260,12 +260,12 @@ def hold_out(
 
 def _within(classes: Ints, counts: Ints, limit: int) -> Ints:
     """Those of the classes, in their order, that have `limit` images together; one that is too large is passed over."""
-    kept, images = [], 0
+    selected, images = [], 0
     for label, count in zip(classes.tolist(), counts[classes].tolist(), strict=True):
         if images + count <= limit:
-            kept.append(label)
+            selected.append(label)
             images += count
-    return np.array(kept, np.int64)
+    return np.array(selected, np.int64)
 
 
 def draws_of(keys: Iterable[str], seed: int, purpose: str = "") -> NDArray[np.float64]:

@@ -140,11 +140,11 @@ class Groups:
 
     @classmethod
     def of(cls, classes: Ints, groups: Ints, count: int) -> Groups:
-        """From (n,) pairs of a class and a group that it is in, for `count` classes; groups of one are left out."""
+        """Make groups of (n,) pairs of a class and its group, for `count` classes; groups of one are left out."""
         pairs = np.unique(np.stack([groups, classes]), axis=1)
         _, number, sizes = np.unique(pairs[0], return_inverse=True, return_counts=True)
-        kept = sizes[number] > 1
-        number, classes = np.unique(number[kept], return_inverse=True)[1], pairs[1][kept]
+        shared = sizes[number] > 1
+        number, classes = np.unique(number[shared], return_inverse=True)[1], pairs[1][shared]
         group_offsets, members = members_of_classes(classes, number, int(number.max(initial=-1)) + 1)
         return cls(*members_of_classes(number, classes, count), group_offsets, members)
 
@@ -183,11 +183,11 @@ class HardNegatives:
 
     @classmethod
     def of(cls, kb: KnowledgeBase, class_ids: Sequence[str], seed: int) -> HardNegatives:
-        """Find them among the classes; entities that the knowledge base lacks have none."""
+        """Find namesakes and siblings among the classes; entities that the knowledge base lacks have none."""
         rows = kb.rows(class_ids)
-        known = np.flatnonzero(rows >= 0)
+        in_base = np.flatnonzero(rows >= 0)
         class_of = np.full(len(kb), -1, np.int64)
-        class_of[rows[known]] = known
+        class_of[rows[in_base]] = in_base
         table = kb.table
         names = np.concatenate(
             [
@@ -226,5 +226,5 @@ class HardNegatives:
 def _named(class_of: Ints, rows: NDArray[np.int32], offsets: Ints, start: int) -> Ints:
     """(2, n) class and look-up key of the candidates `rows`, which begin at place `start` of the table."""
     classes = class_of[rows]
-    kept = np.flatnonzero(classes >= 0)
-    return np.stack([classes[kept], np.searchsorted(offsets, kept + start, side="right") - 1])
+    hits = np.flatnonzero(classes >= 0)
+    return np.stack([classes[hits], np.searchsorted(offsets, hits + start, side="right") - 1])

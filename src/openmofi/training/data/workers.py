@@ -66,10 +66,10 @@ def made_by_workers(make: Make, steps: range, rank: int, world: int, workers: in
         generator=torch.Generator(),
         **more,
     )
-    found = iter(loader)
+    results = iter(loader)
     waiting: list[Made] = []
     try:
-        for made in found:
+        for made in results:
             if isinstance(made, OpenMofiError):
                 raise made
             waiting.append((unpacked(*made[0]), made[1]) if workers else made)
@@ -78,7 +78,7 @@ def made_by_workers(make: Make, steps: range, rank: int, world: int, workers: in
                 waiting = []
     finally:
         # Ends the workers now instead of at garbage collection.
-        del found, loader
+        del results, loader
 
 
 def _share(make: Make, rank: int, world: int, shares: int, travels: bool, number: int) -> Any:
@@ -92,7 +92,7 @@ def _share(make: Make, rank: int, world: int, shares: int, travels: bool, number
 
 
 def packed(batch: Batch) -> tuple[Tensor, _Layout]:
-    """The tensors of a batch as one of bytes, and each one's name, type, shape and first byte."""
+    """Pack the tensors of a batch into one of bytes; return it and each one's name, type, shape and first byte."""
     layout: list[tuple[str, torch.dtype, Sequence[int], int]] = []
     size = 0
     for name, values in batch.items():
@@ -105,7 +105,7 @@ def packed(batch: Batch) -> tuple[Tensor, _Layout]:
 
 
 def unpacked(whole: Tensor, layout: _Layout) -> Batch:
-    """The batch that `packed` made these of, in the same memory."""
+    """Return the batch that `packed` packed, in the same memory."""
     batch = {}
     for name, dtype, shape, start in layout:
         size = torch.Size(shape).numel() * dtype.itemsize
@@ -114,7 +114,7 @@ def unpacked(whole: Tensor, layout: _Layout) -> Batch:
 
 
 def joined(shares: Sequence[Made]) -> Made:
-    """The batch of consecutive shares."""
+    """Join consecutive shares to their batch."""
     if len(shares) == 1:
         return shares[0]
     batch = {name: torch.cat([of_share[name] for of_share, _ in shares]) for name in shares[0][0]}

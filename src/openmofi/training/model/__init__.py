@@ -239,7 +239,7 @@ LOCKED = "encoder:"
 
 
 def inputs_of(settings: ModelSettings) -> ModelInputs:
-    """What the model of these settings is fed; opens locked encoders, and builds no network to train.
+    """Return the `ModelInputs` of these settings; opens locked encoders, and builds no network to train.
 
     Raises:
         UsageError, OpenMofiError: see `encoders.towers.image_trunk`.

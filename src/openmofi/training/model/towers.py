@@ -167,11 +167,11 @@ class DualEncoder(nn.Module):
         return {name: tower(batch[entry]) for name, (tower, entry) in inputs.items() if entry in batch}
 
     def image_input(self, batch: Batch) -> Tensor:
-        """What the image tower takes of a batch."""
+        """Return the image tower's input in a batch."""
         return batch["image_features" if self.image.architecture is None else "image"]
 
     def train(self, mode: bool = True) -> DualEncoder:
-        """As of a module; batch normalisation whose parameters are frozen keeps its statistics."""
+        """See `torch.nn.Module.train`; batch normalisation whose parameters are frozen keeps its statistics."""
         super().train(mode)
         for module in self.modules():
             parameters = list(module.parameters(recurse=False))
@@ -235,8 +235,8 @@ def start_from_labels(model: DualEncoder, batches: Iterable[Batch], classes: int
     if image.standardised:
         features = (features - image.mean) / image.std
     mean = features.mean(0)
-    found = torch.from_numpy(discriminants((features - mean).numpy(), labels.numpy(), len(image.weight)))
-    image.weight.mul_(_UNUSED)[: len(found)] = found
+    directions = torch.from_numpy(discriminants((features - mean).numpy(), labels.numpy(), len(image.weight)))
+    image.weight.mul_(_UNUSED)[: len(directions)] = directions
     # Embeddings as long as those of random weights: a learning rate then turns them as far.
     image.weight.mul_((len(image.weight) / (features @ image.weight.T).square().sum(1).mean()).sqrt())
     image.bias.copy_(-(image.weight @ mean))
@@ -267,8 +267,8 @@ def discriminants(features: Array, labels: NDArray[np.int64], dim: int) -> Array
     within = (total - between) / max(1, len(features) - len(counts))
     size = len(total)
     within[np.diag_indices(size)] += SHRINKAGE * np.trace(total) / (len(features) * size)
-    kept = min(dim, size, len(counts) - 1)
-    values, vectors = eigh(between / len(features), within, subset_by_index=[size - kept, size - 1])
+    count = min(dim, size, len(counts) - 1)
+    values, vectors = eigh(between / len(features), within, subset_by_index=[size - count, size - 1])
     values, vectors = values[::-1], vectors[:, ::-1]
     telling = values > _LEAST * values[0]
     scale = np.sqrt(values[telling] / (1 + values[telling]))
