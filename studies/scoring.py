@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openmofi.bootstrap import percentiles, ratio_interval, wilson_interval
-from openmofi.dataset.audit.curves import CalibrationCurve, Curve
+from openmofi.dataset.audit.curves import CalibrationCurve, PrecisionRecallCurve
 from openmofi.dataset.tables import Folder
 
 RESAMPLES = 1000
@@ -164,7 +164,7 @@ def average_precision(rows: Sequence[ScoredRow]) -> float | None:
     """Over all candidates; right entities that are none are never reached. Ties share the precision at their end."""
     positives = sum(len(row.truth.right) for row in rows)
     score, right = _all_candidates(rows)
-    return Curve.of(score, right, right, positives).average_precision if positives else None
+    return PrecisionRecallCurve.of(score, right, right, positives).average_precision if positives else None
 
 
 def calibration_bins(rows: Sequence[ScoredRow]) -> dict[str, Any]:

@@ -11,13 +11,13 @@ from search_world import ColourEncoder, colour_encoder, coloured, write_images
 from openmofi.encoders import as_encoder
 from openmofi.search import Example, Filters, Index, Query, Region, Verdict, build, remove
 from openmofi.search.rank import ranking
-from openmofi.search.rank.state import Kept
+from openmofi.search.rank.state import LRUCache
 
 
 @settings(max_examples=100, derandomize=True)
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(1, 5))), st.integers(1, 12))
 def test_the_last_ones_within_the_bound(steps, most):
-    kept, model = Kept[int](most, lambda value: value), dict[int, int]()
+    kept, model = LRUCache[int](most, lambda value: value), dict[int, int]()
     for key, value in steps:
         assert kept.get(key) == model.get(key)
         if key in model:

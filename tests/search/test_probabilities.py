@@ -13,7 +13,15 @@ from sklearn.isotonic import IsotonicRegression
 import openmofi
 from openmofi.search import Example, Index, Query, Verdict
 from openmofi.search.rank.calibration import Ending, end_of, expected_precision, share_of, with_share
-from openmofi.search.rank.fitting import Known, Rows, _curve, _image_queries, _monotone, _seen, fit_recognition
+from openmofi.search.rank.fitting import (
+    ImageLabels,
+    TrialResults,
+    _curve,
+    _image_queries,
+    _monotone,
+    _seen,
+    fit_recognition,
+)
 from openmofi.search.rank.recognition import candidates_of, likely_entities
 from openmofi.search.rank.state import State
 from openmofi.search.store.vectors import Exact
@@ -51,7 +59,7 @@ def test_probabilities_are_those_that_results_were_drawn_with():
     right = (draw.random(len(truth)) < truth).astype(float)
     # Of a third nothing is known, of another third only half, whatever is right.
     weight = draw.choice([0.0, 0.5, 1.0], len(truth))
-    curve = _curve(Rows(features, right, weight))
+    curve = _curve(TrialResults(features, right, weight))
     fresh, expected = _simulated(np.random.default_rng(1))
     found = curve(fresh)
     assert np.abs(found - expected).mean() < 0.01
@@ -78,13 +86,13 @@ def test_too_little_to_know_is_no_probability(index):
 
 
 def test_labels_that_are_surely_wrong_ask_nothing():
-    known = Known({0: {0: 0.0}}, {0: [0]}, np.zeros(1), {})
+    known = ImageLabels({0: {0: 0.0}}, {0: [0]}, np.zeros(1), {})
     assert _image_queries(None, known, np.random.default_rng(0)) == []
 
 
 def test_what_is_not_known_of_an_image_counts_for_nothing(labelled_index):
     state = labelled_index.state
-    known = Known.read(state, labelled_index.connection)
+    known = ImageLabels.read(state, labelled_index.connection)
     sun = state.entity_numbers["e:sun"]
     right, weight = known.right(sun, np.arange(len(state.images)))
     judged = np.array([position in known.judged for position in range(len(state.images))])
@@ -239,7 +247,7 @@ def test_shares_at_their_ends():
     assert share_of(np.ones(9)) == 0.999
 
 
-def _clustered(draw, named: int, unnamed: int, each: int, dim: int = 32) -> tuple[State, Known, np.ndarray]:
+def _clustered(draw, named: int, unnamed: int, each: int, dim: int = 32) -> tuple[State, ImageLabels, np.ndarray]:
     """An index of clusters, one an entity; of the unnamed ones no image is labelled, of the others most are."""
     entities = draw.normal(size=(named + unnamed, dim))
     cluster = np.repeat(np.arange(named + unnamed), each)
@@ -264,13 +272,13 @@ def _clustered(draw, named: int, unnamed: int, each: int, dim: int = 32) -> tupl
     images = {entity: [place for place in judged if cluster[place] == entity] for entity in range(named)}
     mass = np.zeros(len(cluster))
     mass[labelled] = 0.95
-    return state, Known(judged, images, mass, {}), cluster
+    return state, ImageLabels(judged, images, mass, {}), cluster
 
 
 class _Labels:
     """The labels of images, as a connection answers for them."""
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: ImageLabels) -> None:
         self.known = known
 
     def execute(self, _: str, images: list[int]) -> list[tuple[int, str]]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from openmofi.search.rank import faiss_cache
-from openmofi.search.rank.faiss_cache import Asked, least_effort, nearest
+from openmofi.search.rank.faiss_cache import QuerySet, least_effort, nearest
 from openmofi.search.store.vectors import Effort, Exact, Segment, VectorFiles, as_floats, best
 
 NO_TEXTS = np.zeros((0, 32), np.float32)
@@ -116,9 +116,9 @@ def test_the_effort_is_the_least_that_reaches_the_goal():
         return np.where(np.arange(11) < (value - 1 if len(given) == 80 else value + 1), near, -1)
 
     kinds = {
-        "images": Asked(whole[own], own),
-        "texts": Asked(texts, np.full(80, -1)),
-        "none": Asked(texts[:0], own[:0]),
+        "images": QuerySet(whole[own], own),
+        "texts": QuerySet(texts, np.full(80, -1)),
+        "none": QuerySet(texts[:0], own[:0]),
     }
     assert least_effort(search, vectors, allowed, kinds, (8, 10, 11, 12)) == Effort(11, 1.0, 200, 300)
     assert asked == [8, 8, 10, 10, 11, 11]
@@ -132,9 +132,9 @@ def test_what_is_nearest_but_oneself():
     own, allowed = draw.permutation(40_000)[:20], draw.random(40_000) < 0.5
     scores = np.where(allowed, vectors[own] @ vectors.T, -np.inf)
     scores[np.arange(20), own] = -np.inf
-    found = nearest(Exact([vectors]), Asked(vectors[own], own), allowed)
+    found = nearest(Exact([vectors]), QuerySet(vectors[own], own), allowed)
     assert np.allclose(np.take_along_axis(scores, found, axis=1), -np.sort(-scores, axis=1)[:, :10], atol=1e-6)
-    assert nearest(Exact([vectors[:5]]), Asked(vectors[:2], np.arange(2)), np.ones(5, bool)).shape == (2, 4)
+    assert nearest(Exact([vectors[:5]]), QuerySet(vectors[:2], np.arange(2)), np.ones(5, bool)).shape == (2, 4)
 
 
 def test_what_queries_find_is_measured_on_others(tmp_path, segments):

@@ -86,7 +86,7 @@ def info(index: IndexPlace, as_json: Json = False) -> None:
     from openmofi.cli.tables import print_facts
 
     facts["bytes"] = {part: f"{size / 2**20:,.1f} MiB" for part, size in facts["bytes"].items()}
-    print_facts({name: _shown(value) for name, value in facts.items()})
+    print_facts({name: _fact_text(value) for name, value in facts.items()})
 
 
 @command(app)
@@ -153,12 +153,12 @@ def _print_changes(changes: Changes, index: Any, as_json: bool) -> None:
         return
     from openmofi.cli.tables import print_facts
 
-    print_facts({name: _shown(value) for name, value in {"index": str(index), **asdict(changes)}.items() if value})
+    print_facts({name: _fact_text(value) for name, value in {"index": str(index), **asdict(changes)}.items() if value})
 
 
-def _shown(value: object) -> str:
+def _fact_text(value: object) -> str:
     if isinstance(value, dict):
-        return "\n".join(f"{name} {_shown(each)}" for name, each in value.items())
+        return "\n".join(f"{name} {_fact_text(each)}" for name, each in value.items())
     if isinstance(value, tuple | list):
         return "\n".join(map(str, value))
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -72,8 +72,8 @@ def made_of(
             it out.
     """
 
-    def command(shown: Callable[..., None]) -> Callable[..., None]:
-        signature, shown_parameters = inspect.signature(function), inspect.signature(shown, eval_str=True).parameters
+    def command(printer: Callable[..., None]) -> Callable[..., None]:
+        signature, shown_parameters = inspect.signature(function), inspect.signature(printer, eval_str=True).parameters
         options: Mapping[str, Option] = function.__options__  # type: ignore[attr-defined]
         taken = {
             name: _parameter(each, function, kinds.get(name), groups and name not in first)
@@ -94,12 +94,12 @@ def made_of(
 
                 given = {**read_values(file), **given}
             values["context"] = context
-            shown(
+            printer(
                 call=partial(function, **given),
                 **{name: value for name, value in values.items() if name in shown_parameters},
             )
 
-        order = {name: place for place, name in enumerate(first)}
+        order = {name: position for position, name in enumerate(first)}
         parameters = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
         parameters += [
             each.replace(kind=inspect.Parameter.KEYWORD_ONLY)
@@ -110,7 +110,7 @@ def made_of(
                 ),
             )
         ]
-        run.__name__, run.__doc__ = shown.__name__, shown.__doc__
+        run.__name__, run.__doc__ = printer.__name__, printer.__doc__
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {each.name: each.annotation for each in parameters}
         return run

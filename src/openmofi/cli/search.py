@@ -108,13 +108,13 @@ def _sheet(index: Index, query: Query, results: Results, html: Path | None, show
         html = Path(tempfile.mkdtemp(prefix="openmofi-")) / "search.html"
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     page = environment.from_string(files(__package__).joinpath("contact_sheet.html.j2").read_text("utf-8"))
-    asked = [
+    parts = [
         f"“{query.text}”" if query.text else "",
         index.entity(query.entity).name if query.entity else "",
         f"{len(query.examples)} image{'s' * (len(query.examples) > 1)}" if query.examples else "",
     ]
     thumbnails = [_thumbnail(index, hit.image.id) for hit in results.hits]
-    asked_for = ", ".join(filter(None, asked)) or "all images"
+    asked_for = ", ".join(filter(None, parts)) or "all images"
     write_text(html, page.render(asked=asked_for, results=results, thumbnails=thumbnails))
     if show and not webbrowser.open(html.absolute().as_uri()):
         typer.echo(visible(f"No browser was found; the contact sheet is {html}."), err=True)

@@ -16,7 +16,7 @@ _SET = "--set "
 
 
 def settings_from(base: S, overrides: Sequence[str] = (), values: Any = None, source: str = "") -> S:
-    """`base` with other values.
+    """Return `base` with other values.
 
     Rules about several fields are checked once all layers are merged.
 

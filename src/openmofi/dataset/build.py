@@ -14,7 +14,7 @@ from openmofi.dataset.collect import Collected, Statistics, collect, read_statis
 from openmofi.dataset.dataset_settings import DatasetSettings
 from openmofi.dataset.evaluation_sets import Exclusion, find_set
 from openmofi.dataset.exclude import Excluded, exclude
-from openmofi.dataset.filters import Kept, keep
+from openmofi.dataset.filters import Selection, keep
 from openmofi.dataset.origin import SEEN, Origin
 from openmofi.dataset.report.report import write_card, write_report
 from openmofi.dataset.tables import Folder, commonest, count_types, describe
@@ -122,18 +122,18 @@ def _build(
     *,
     report: bool,
 ) -> Statistics:
-    kept = keep(collected.labels, settings, excluded.images if excluded else None)
-    if not kept.label.any():
+    selection = keep(collected.labels, settings, excluded.images if excluded else None)
+    if not selection.label.any():
         raise OpenMofiError(_nothing_left(source.path, collected, settings), "Lower --min-images or label more pairs.")
-    entities, images, class_of = _vocabulary(collected, kept, kb)
+    entities, images, class_of = _vocabulary(collected, selection, kb)
     for position, shard in enumerate(source.shards):
-        _write_shard(source, shard, position, collected, kept, class_of, f"{out}/images/{shard.name}.parquet")
+        _write_shard(source, shard, position, collected, selection, class_of, f"{out}/images/{shard.name}.parquet")
     write_table(f"{out}/vocabulary.parquet", _vocabulary_table(entities, images))
-    found = {name: asdict(each) for name, each in excluded.sets.items()} if excluded else {}
+    excluded_sets = {name: asdict(each) for name, each in excluded.sets.items()} if excluded else {}
     if excluded:
         write_table(f"{out}/excluded.parquet", excluded.table)
     statistics = summarise(
-        collected.counts, collected.labels, kept, images, count_types(entities, images.tolist()), found
+        collected.counts, collected.labels, selection, images, count_types(entities, images.tolist()), excluded_sets
     )
     write_json(f"{out}/statistics.json", asdict(statistics))
     take_note_along(source.path, out)
@@ -164,9 +164,11 @@ def _nothing_left(labels: str | Path, collected: Collected, settings: DatasetSet
     )
 
 
-def _vocabulary(collected: Collected, kept: Kept, kb: KnowledgeBase | None) -> tuple[list[Entity], np.ndarray, Codes]:
+def _vocabulary(
+    collected: Collected, selection: Selection, kb: KnowledgeBase | None
+) -> tuple[list[Entity], np.ndarray, Codes]:
     """Classes, most images first, ties by id; their image counts; and the class of each entity code (-1: none)."""
-    per_code = np.bincount(collected.labels.entity[kept.label], minlength=len(collected.entities))
+    per_code = np.bincount(collected.labels.entity[selection.label], minlength=len(collected.entities))
     codes = sorted(np.flatnonzero(per_code).tolist(), key=lambda code: (-per_code[code], collected.entities[code]))
     class_of = np.full(len(collected.entities), -1, np.int32)
     class_of[codes] = np.arange(len(codes), dtype=np.int32)
@@ -176,7 +178,7 @@ def _vocabulary(collected: Collected, kept: Kept, kb: KnowledgeBase | None) -> t
             f"The knowledge base has none of the {len(ids)} entities of the labels: it lacks {ids[0]!r}, for one.",
             "Give the one that the pairs were labelled with.",
         )
-    if kb is not None and (gone := [ids[place] for place in np.flatnonzero(kb.rows(ids) < 0).tolist()]):
+    if kb is not None and (gone := [ids[position] for position in np.flatnonzero(kb.rows(ids) < 0).tolist()]):
         _log.warning(
             "%d of %d entities are not in %s and keep their labels under their identifiers: %s%s",
             len(gone),
@@ -201,13 +203,13 @@ def _vocabulary_table(entities: list[Entity], images: np.ndarray) -> pa.Table:
 
 
 def _write_shard(
-    source: Folder, shard: Shard, position: int, collected: Collected, kept: Kept, class_of: Codes, path: str
+    source: Folder, shard: Shard, position: int, collected: Collected, selection: Selection, class_of: Codes, path: str
 ) -> None:
     if exists(path):  # files appear whole, and the manifest vouches for their settings
         return
     labels = collected.labels
     low, high = np.searchsorted(labels.image, collected.starts[position : position + 2])
-    chosen = np.arange(low, high)[kept.label[low:high]]
+    chosen = np.arange(low, high)[selection.label[low:high]]
     classes, scores = class_of[labels.entity[chosen]], labels.probability[chosen]
     order = np.lexsort((classes, -scores, labels.image[chosen]))  # an image's labels: best first
     chosen, classes, scores = chosen[order], classes[order], scores[order]

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openmofi.arrays import Ints
-from openmofi.dataset.filters import Kept, LabelArrays, Outcome, text_salt
+from openmofi.dataset.filters import LabelArrays, Outcome, Selection, text_salt
 from openmofi.dataset.tables import Codebook, Folder, Judged, Surfaces, best_of_pairs, mention_column
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
@@ -23,7 +23,7 @@ _USABLE = tuple(str(status) for status in LabelStatus)
 
 
 @dataclass
-class Counts:
+class LabelCounts:
     """Counts over the label table.
 
     Attributes:
@@ -59,7 +59,7 @@ def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 @dataclass(frozen=True)
 class Collected:
-    """The first pass.
+    """The result of the first pass over the labels.
 
     Attributes:
         labels: the accepted labels; images are numbered in reading order over all shards.
@@ -74,7 +74,7 @@ class Collected:
     starts: Ints
     row: np.ndarray
     entities: list[str]
-    counts: Counts
+    counts: LabelCounts
     surfaces: Surfaces
 
 
@@ -84,7 +84,7 @@ def collect(folder: Folder, kb: KnowledgeBase | None) -> Collected:
     With a knowledge base entities that were merged since are what they were merged into; without one the surface forms
     are counted.
     """
-    book, counts, surfaces = Codebook(), Counts(), Surfaces()
+    book, counts, surfaces = Codebook(), LabelCounts(), Surfaces()
     parts: list[tuple[np.ndarray, ...]] = []
     starts = [0]
     for shard in folder.shards:
@@ -172,22 +172,22 @@ class Statistics:
 
 
 def summarise(
-    counts: Counts,
+    counts: LabelCounts,
     labels: LabelArrays,
-    kept: Kept,
+    selection: Selection,
     per_entity: np.ndarray,
     types: dict[str, dict[str, int]],
     excluded: dict[str, dict[str, Any]] | None = None,
 ) -> Statistics:
     """Statistics from the first pass and the filters; `per_entity` are the classes' image counts, descending."""
-    per_image = np.bincount(labels.image[kept.label], minlength=labels.images)
+    per_image = np.bincount(labels.image[selection.label], minlength=labels.images)
     sizes, how_many = np.unique(per_image[per_image > 0], return_counts=True)
-    outcomes = {outcome.name.lower(): int((kept.outcome == outcome).sum()) for outcome in Outcome}
+    outcomes = {outcome.name.lower(): int((selection.outcome == outcome).sum()) for outcome in Outcome}
     return Statistics(
         rows=counts.rows,
         images=outcomes["kept"],
         entities=len(per_entity),
-        labels=int(kept.label.sum()),
+        labels=int(selection.label.sum()),
         statuses=dict(sorted(counts.statuses.items())),
         reasons=dict(sorted(counts.reasons.items())),
         outcomes=outcomes,
@@ -207,7 +207,7 @@ def summarise(
         },
         long_tail=_long_tail(per_entity),
         types=types,
-        rounds=kept.rounds,
+        rounds=selection.rounds,
         excluded=excluded or {},
     )
 

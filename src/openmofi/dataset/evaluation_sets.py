@@ -57,7 +57,7 @@ class Exclusion:
 
     @classmethod
     def of(cls, sets: Sequence[str], bits: int = 3, cosine: float | str | None = AUTO) -> Exclusion | None:
-        """Of what a caller gives; `None` where no set is given.
+        """Make it of what a caller gives; `None` where no set is given.
 
         Args:
             sets: each PATH or NAME=PATH; without a name it is the path's last part.
@@ -69,8 +69,8 @@ class Exclusion:
         """
         named: dict[str, str] = {}
         for each in sets:
-            name, found, path = each.partition("=")
-            if not found or "/" in name:
+            name, separator, path = each.partition("=")
+            if not separator or "/" in name:
                 name, path = PurePosixPath(each.rstrip("/")).name, each
             if not name or not path:
                 raise UsageError(f"--exclude {each!r} names no evaluation set.", "Give PATH or NAME=PATH.")
@@ -80,7 +80,7 @@ class Exclusion:
         return cls(named, _settings(bits, cosine)) if named else None
 
     def as_dict(self) -> dict[str, Any]:
-        """For the manifest."""
+        """Return plain values for the manifest."""
         return {"sets": self.sets, **self.settings.as_dict()}
 
 

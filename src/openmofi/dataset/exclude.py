@@ -1,4 +1,4 @@
-"""Labelled images beside evaluation sets: what is a copy, by hash or by embedding, and stays out.
+"""Labelled images that are copies of evaluation images: what is a copy, by hash or by embedding, and stays out.
 
 Hashes: at most `bits` bits apart, as for near duplicates, but whatever the labels say, and never with a hash of a
 nearly empty image, which says little. Embeddings: the frozen backbone's features that the label job kept, since those
@@ -23,7 +23,7 @@ from PIL import Image, ImageOps
 from openmofi.arrays import Bools, Codes, Floats, Hashes
 from openmofi.dataset.collect import Collected
 from openmofi.dataset.evaluation_sets import EvaluationSet, ExclusionSettings, hash_images, some_images
-from openmofi.dataset.matching import NONE, Gallery, nearest_features, nearest_hashes
+from openmofi.dataset.matching import NONE, ImageSample, nearest_features, nearest_hashes
 from openmofi.dataset.origin import Origin
 from openmofi.dataset.tables import Folder
 from openmofi.encoders import Encoder
@@ -39,8 +39,8 @@ from openmofi.storage import Shard
 # Up to 128 images of the set are saved anew as JPEG of quality 30, halved in size, cropped by a tenth a side and
 # mirrored. The threshold is the cosine at which 95 % of each of the first three kinds are found; mirrored ones are only
 # counted. What is alike and no copy may not go out, though: the threshold is at least the cosine that only one labelled
-# image in a thousand reaches among as many images *of other entities* as the set has (`Gallery.nearest`). Fewer copies
-# may be found then; both shares are reported.
+# image in a thousand reaches among as many images *of other entities* as the set has (`ImageSample.nearest`). Fewer
+# copies may be found then; both shares are reported.
 
 _SAMPLE = 128
 _FOUND, _ALIKE = 0.05, 0.999
@@ -71,7 +71,7 @@ COPIES = {**DECIDING, "mirrored": ImageOps.mirror}
 
 @dataclass(frozen=True)
 class Threshold:
-    """From which cosine on an image is a copy.
+    """The cosine from which on an image is a copy.
 
     Attributes:
         cosine: it.
@@ -86,7 +86,7 @@ class Threshold:
     alike: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
@@ -109,9 +109,9 @@ def measure_threshold(
         given: the cosine that a user chose.
     """
     chosen = np.unique(np.linspace(0, len(rows) - 1, _SAMPLE).round().astype(int))
-    place = {rows[number]: int(number) for number in chosen}
+    position_of = {rows[number]: int(number) for number in chosen}
     cosines: dict[str, list[Floats]] = {kind: [] for kind in COPIES}
-    for row, load in some_images(sources, list(place)):
+    for row, load in some_images(sources, list(position_of)):
         image = load().image
         try:
             with decoding(image or b"", max_pixels=store.max_pixels) as decoded:
@@ -119,13 +119,13 @@ def measure_threshold(
         except ImageRefused:  # it changed meanwhile
             continue
         for kind, copy in zip(COPIES, _features(copies, store.encoder), strict=True):
-            cosines[kind].append(copy @ features[place[row]])
-    shown = {kind: np.array(values, np.float32) for kind, values in cosines.items()}
-    cosine = given if given is not None else _threshold([shown[kind] for kind in DECIDING], nearest)
+            cosines[kind].append(copy @ features[position_of[row]])
+    measured = {kind: np.array(values, np.float32) for kind, values in cosines.items()}
+    cosine = given if given is not None else _threshold([measured[kind] for kind in DECIDING], nearest)
     return Threshold(
         cosine,
         len(chosen),
-        {kind: round(float((values >= cosine).mean()), 4) for kind, values in shown.items()},
+        {kind: round(float((values >= cosine).mean()), 4) for kind, values in measured.items()},
         round(float((nearest >= cosine).mean()), 4),
     )
 
@@ -143,7 +143,7 @@ def _threshold(copies: Sequence[Floats], nearest: Floats) -> float:
 
 @dataclass(frozen=True)
 class ExcludedSet:
-    """What was found of an evaluation set.
+    """How much of an evaluation set was found among the labelled images.
 
     Attributes:
         images, unusable: of the set; unusable ones have no part.
@@ -207,7 +207,7 @@ def exclude(
     """
     store = _store(source, encoder) if encoder and any(each.sources for each in sets) else None
     gallery = (
-        Gallery.of(collected, lambda number: _features_of(source, source.shards[number], store).values)
+        ImageSample.of(collected, lambda number: _features_of(source, source.shards[number], store).values)
         if store
         else None
     )
@@ -221,8 +221,8 @@ def exclude(
         _look_up(source, collected, store, opened, nearest)
     out, tables, figures = np.zeros(collected.labels.images, bool), [], {}
     for each, images, (hashed, distance), (seen, cosine) in zip(sets, opened, bits, nearest, strict=True):
-        found = (hashed != NONE) | (seen != NONE)
-        out |= found
+        copies = (hashed != NONE) | (seen != NONE)
+        out |= copies
         copied = np.union1d(hashed[hashed != NONE], seen[seen != NONE])
         figures[each.name] = ExcludedSet(
             images.images,
@@ -230,11 +230,11 @@ def exclude(
             int((hashed != NONE).sum()),
             int((seen != NONE).sum()),
             int(((hashed != NONE) & (seen != NONE)).sum()),
-            int(found.sum()),
+            int(copies.sum()),
             len(copied),
             images.threshold,
         )
-        rows = np.flatnonzero(found)
+        rows = np.flatnonzero(copies)
         match = np.where(seen[rows] != NONE, seen[rows], hashed[rows])
         tables.append(
             pa.table(
@@ -262,17 +262,17 @@ def _look_up(
         values = _features_of(source, shard, store).values[collected.row[low:high]]
         for each, (position, cosine) in zip(opened, nearest, strict=True):
             if each.features is not None and each.threshold is not None:
-                found, cosine[low:high] = nearest_features(values, each.features)
-                position[low:high] = np.where(cosine[low:high] >= each.threshold.cosine, found, NONE)
+                match, cosine[low:high] = nearest_features(values, each.features)
+                position[low:high] = np.where(cosine[low:high] >= each.threshold.cosine, match, NONE)
 
 
 def _named(source: Folder, collected: Collected, tables: Sequence[pa.Table]) -> pa.Table:
     """The tables by shard and key in place of the number of a labelled image; in its order."""
-    found = pa.concat_tables(tables).sort_by([("row", "ascending"), ("set", "ascending")])
-    rows, parts = found["row"].to_numpy(), [EXCLUDED.empty_table()]
+    joined = pa.concat_tables(tables).sort_by([("row", "ascending"), ("set", "ascending")])
+    rows, parts = joined["row"].to_numpy(), [EXCLUDED.empty_table()]
     for shard, low, high in _shards(source, collected):
         first, past = np.searchsorted(rows, [low, high]).tolist()
-        part = found.slice(first, past - first)
+        part = joined.slice(first, past - first)
         if not len(part):
             continue
         keys = source.read(shard, ["key"])["key"].take(pa.array(collected.row[part["row"].to_numpy()]))
@@ -317,7 +317,7 @@ def _computed(source: ImageSource, store: FeatureStore) -> StoredFeatures:
 
 
 def _open(
-    each: EvaluationSet, settings: ExclusionSettings, store: FeatureStore | None, gallery: Gallery | None
+    each: EvaluationSet, settings: ExclusionSettings, store: FeatureStore | None, gallery: ImageSample | None
 ) -> _Images:
     """The usable images of a set.
 

@@ -124,14 +124,14 @@ def _keep_first(image: Ints, node: Ints, nodes: int, here: Ints, there: Ints, dr
         reach = first.copy()
         np.minimum.at(reach, here, first[there])
         np.minimum.at(reach, there, first[here])
-        kept = undecided.copy()
-        kept[image[live & (reach[node] < image)]] = False
+        chosen = undecided.copy()
+        chosen[image[live & (reach[node] < image)]] = False
         covered = np.zeros(nodes, bool)
-        covered[node[kept[image]]] = True
+        covered[node[chosen[image]]] = True
         near = covered.copy()
         near[here[covered[there]]] = True
         near[there[covered[here]]] = True
-        undecided &= ~kept
+        undecided &= ~chosen
         dropped[image[undecided[image] & near[node]]] = True
         undecided &= ~dropped
     return dropped
@@ -171,7 +171,7 @@ class LabelArrays:
 
 
 @dataclass(frozen=True)
-class Kept:
+class Selection:
     """What is kept: `label` bool (labels,), `outcome` `Outcome` (images,), `rounds` until nothing changed."""
 
     label: Bools
@@ -191,7 +191,7 @@ def within_cap(labels: LabelArrays, live: Bools, cap: int) -> Bools:
     return result
 
 
-def keep(labels: LabelArrays, settings: DatasetSettings, excluded: Bools | None = None) -> Kept:
+def keep(labels: LabelArrays, settings: DatasetSettings, excluded: Bools | None = None) -> Selection:
     """Apply the filters in this order, over the entities still in the vocabulary, until the vocabulary is
     stable:
 
@@ -216,14 +216,14 @@ def keep(labels: LabelArrays, settings: DatasetSettings, excluded: Bools | None 
                 labels.image[named], labels.entity[named], labels.phash, labels.salt, settings.near_duplicates
             )
         unique = named & ~repeated[labels.image]
-        kept = unique if settings.max_images is None else within_cap(labels, unique, settings.max_images)
-        still = alive & (np.bincount(labels.entity[kept], minlength=labels.entities) >= settings.min_images)
+        selected = unique if settings.max_images is None else within_cap(labels, unique, settings.max_images)
+        still = alive & (np.bincount(labels.entity[selected], minlength=labels.entities) >= settings.min_images)
         if (still == alive).all():
             break
         alive = still
     outcome = np.full(labels.images, Outcome.BELOW_MINIMUM, np.int8)
     outcome[labels.image[unique]] = Outcome.BEYOND_CAP
     outcome[repeated] = Outcome.NEAR_DUPLICATE
-    outcome[labels.image[kept]] = Outcome.KEPT
+    outcome[labels.image[selected]] = Outcome.KEPT
     outcome[labels.image[~entered]] = Outcome.IN_EVALUATION_SET
-    return Kept(kept, outcome, rounds)
+    return Selection(selected, outcome, rounds)

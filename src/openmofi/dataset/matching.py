@@ -20,7 +20,7 @@ _OTHER_BITS = 10
 
 
 @dataclass(frozen=True)
-class Gallery:
+class ImageSample:
     """A sample of the labelled images.
 
     Attributes:
@@ -35,7 +35,7 @@ class Gallery:
     entity: Codes
 
     @classmethod
-    def of(cls, collected: Collected, features_of: Callable[[int], Floats]) -> Gallery:
+    def of(cls, collected: Collected, features_of: Callable[[int], Floats]) -> ImageSample:
         """At most 8,192 images of at most 16 shards, spread over all.
 
         Args:
@@ -52,9 +52,9 @@ class Gallery:
             if high > low:
                 parts.append(normalised(features_of(int(shard))[collected.row[images[low:high]]].astype(np.float32)))
         labels = collected.labels
-        place = np.searchsorted(images, labels.image)
-        here = images[np.minimum(place, len(images) - 1)] == labels.image
-        return cls(np.concatenate(parts), labels.phash[images], place[here], labels.entity[here])
+        position = np.searchsorted(images, labels.image)
+        here = images[np.minimum(position, len(images) - 1)] == labels.image
+        return cls(np.concatenate(parts), labels.phash[images], position[here], labels.entity[here])
 
     def nearest(self, size: int) -> Floats:
         """(at most 1,000,) cosines of sampled images to the nearest of `size` images of no common entity, whose hashes
@@ -80,7 +80,7 @@ _ROWS, _COLUMNS = 1024, 16384
 
 
 def informative(phash: Hashes) -> Bools:
-    """Which hashes say something: none of a nearly empty image, nor 0, which stands for no hash."""
+    """Which hashes are informative: none of a nearly empty image, nor 0, which stands for no hash."""
     count = bit_count(phash)
     return (count >= SAYS_LITTLE) & (count <= 64 - SAYS_LITTLE)
 
@@ -139,9 +139,9 @@ def nearest_features(features: NDArray[np.floating[Any]], others: Floats) -> tup
         best, where = np.full(len(block), -np.inf, np.float32), np.zeros(len(block), np.int64)
         for left in range(0, len(others), _COLUMNS):
             product = block @ others[left : left + _COLUMNS].T
-            found = product.argmax(axis=1)
-            value = product[np.arange(len(block)), found]
+            nearest = product.argmax(axis=1)
+            value = product[np.arange(len(block)), nearest]
             better = value > best
-            best[better], where[better] = value[better], found[better] + left
+            best[better], where[better] = value[better], nearest[better] + left
         position[start : start + _ROWS], cosine[start : start + _ROWS] = where, best
     return position, cosine

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from openmofi.dataset.collect import Statistics
     from openmofi.dataset.report.page import Corrected
-    from openmofi.dataset.report.sample import Sample
+    from openmofi.dataset.report.sample import LabelSample
     from openmofi.knowledge import KnowledgeBase
     from openmofi.review.verdicts import Verdicts
 
@@ -114,7 +114,7 @@ class Labels(_Tables):
         by: Sequence[str] = ("probability", "type"),
         seed: int = 0,
         kb: KnowledgeBase | None = None,
-    ) -> Sample:
+    ) -> LabelSample:
         """Write a page on which a person judges a sample of the labels; see docs/audit.md.
 
         Args:

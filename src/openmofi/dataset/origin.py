@@ -81,7 +81,7 @@ class Origin:
         return cls(fingerprint, tuple(Seen(*values) for values in zip(rows, *columns, strict=True)))
 
     def metadata(self) -> dict[str, str]:
-        """For `storage.write_table`."""
+        """Return metadata for `storage.write_table`."""
         return {_KEY: json.dumps(msgspec.to_builtins(self))}
 
     @classmethod

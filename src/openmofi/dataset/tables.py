@@ -112,7 +112,7 @@ class Folder:
 
     @property
     def schema(self) -> pa.Schema:
-        """Of its tables."""
+        """The schema of its tables."""
         layout = _LAYOUT[self.manifest.kind][1]
         return with_kinds(layout) if self.has_kinds else layout
 
@@ -259,10 +259,10 @@ def resolved(
     Raises:
         OpenMofiError: a name means several entities; or none of the values means any.
     """
-    known, names = set(judged), _names(folder)
+    identifiers, names = set(judged), _names(folder)
     meant, unknown = {}, []
     for value in values:
-        if value in known or (kb is not None and kb.rows([value])[0] >= 0):
+        if value in identifiers or (kb is not None and kb.rows([value])[0] >= 0):
             meant[value] = value
             continue
         ids = names[normalise(value)] | (set(kb.ids(kb.candidates(value).rows)) if kb is not None else set())
@@ -275,7 +275,7 @@ def resolved(
         meant[value] = next(iter(ids), value)
         if not ids:
             unknown.append(value)
-    if known and values and len(unknown) == len(values):
+    if identifiers and values and len(unknown) == len(values):
         where = "the labels" if kb is None else "the labels or their knowledge base"
         raise OpenMofiError(
             f"None of the {len(values)} entities of the truth is known to {where}: it has e.g. "

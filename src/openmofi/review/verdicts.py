@@ -67,13 +67,13 @@ class Verdict:
 
     @property
     def label(self) -> tuple[str, str, str]:
-        """What it is about: shard, key, entity."""
+        """The label that the verdict is on: shard, key, entity."""
         return self.shard, self.key, self.entity
 
 
 @dataclass(frozen=True)
 class Verdicts:
-    """Verdicts with what they are of; `verdicts.json` is this as JSON.
+    """Verdicts and the sample that they judge; `verdicts.json` is this as JSON.
 
     Attributes:
         labels: fingerprint of the labels that were looked at.
@@ -101,12 +101,12 @@ class Verdicts:
 
     @cached_property
     def said(self) -> tuple[Verdict, ...]:
-        """Without those that could not say."""
+        """The verdicts that decide: all but those that are unsure."""
         return tuple(verdict for verdict in self.verdicts if verdict.verdict != "u")
 
     @property
     def unsure(self) -> int:
-        """How many could not say."""
+        """How many verdicts are unsure."""
         return len(self.verdicts) - len(self.said)
 
     @cached_property
@@ -116,7 +116,7 @@ class Verdicts:
 
     @cached_property
     def probability(self) -> Doubles:
-        """(said,) the label's."""
+        """(said,) probability of the label."""
         return np.array([verdict.probability for verdict in self.said], np.float64)
 
     @cached_property
@@ -127,7 +127,7 @@ class Verdicts:
 
     @cached_property
     def weights(self) -> Doubles:
-        """(said,) how many labels each stands for."""
+        """(said,) how many labels each verdict stands for."""
         stratum = self.strata_said
         labels = np.bincount(self._joined, [stratum.labels for stratum in self.strata])
         return np.asarray(labels[stratum] / np.bincount(stratum, minlength=len(labels))[stratum], np.float64)

@@ -58,7 +58,7 @@ def keep_entities(
     which: Literal["auto", "judged", "all"],
 ) -> None:
     """Keep what is known of the entities that the labels judge, or of all; nothing where it is as it was."""
-    kb = kb or next((found for found in map(labels_kb, labels) if found), None)
+    kb = kb or next((base for base in map(labels_kb, labels) if base), None)
     judged = set(column_of(connection, "SELECT DISTINCT entity FROM labels"))
     whole = kb is not None and (which == "all" or (which == "auto" and len(kb) <= _ALL))
     ids = sorted(judged | (set() if kb is None else set(kb) if whole else _siblings(kb, judged)))
@@ -75,8 +75,8 @@ def keep_entities(
         return
     described = list(enumerate(zip(ids, describe(ids, kb, {}), strict=True)))  # an id may have been merged into another
     aliases = _aliases(kb, ids) if kb else {}
-    known = [] if kb is None else [entity for entity in ids if entity in kb]
-    vectors = _vectors(connection.place, encoder, labels, kb, ids, known, meta(connection)["template"])
+    in_kb = [] if kb is None else [entity for entity in ids if entity in kb]
+    vectors = _vectors(connection.place, encoder, labels, kb, ids, in_kb, meta(connection)["template"])
     file = connection.vectors().write(vectors, "float16", entities=True)
     names = [(number, each.name, " \n ".join(aliases.get(entity, []))) for number, (entity, each) in described]
     rows_of: Mapping[str, Sequence[tuple[object, ...]]] = {
@@ -85,7 +85,7 @@ def keep_entities(
         ],
         "aliases": [(entity, alias) for entity in ids for alias in aliases.get(entity, [])],
         "types": [(entity, kind) for _, (entity, each) in described for kind in dict.fromkeys(each.types)],
-        "supertypes": [(entity, above) for entity in known if kb for above in kb.ancestors(entity)],
+        "supertypes": [(entity, above) for entity in in_kb if kb for above in kb.ancestors(entity)],
     }
     with transaction(connection):
         for table, values in rows_of.items():
@@ -108,19 +108,19 @@ def keep_entities(
 
 def _siblings(kb: KnowledgeBase, judged: set[str]) -> set[str]:
     """Neighbours in the graph that no text names, of some of those that are: what the index tests itself by."""
-    known = sorted(entity for entity in judged if entity in kb)
-    chosen = np.random.default_rng(0).permutation(len(known))[:_ASKED]
-    near = (neighbour.entity.id for place in chosen.tolist() for neighbour in kb.neighbours(known[place], _NEAR))
+    in_kb = sorted(entity for entity in judged if entity in kb)
+    chosen = np.random.default_rng(0).permutation(len(in_kb))[:_ASKED]
+    near = (neighbour.entity.id for position in chosen.tolist() for neighbour in kb.neighbours(in_kb[position], _NEAR))
     return {entity for entity in near if entity not in judged}
 
 
 def _vectors(
-    place: Place,
+    address: Place,
     encoder: Encoder,
     labels: Sequence[Folder],
     kb: KnowledgeBase | None,
     ids: Sequence[str],
-    known: Sequence[str],
+    in_kb: Sequence[str],
     template: str,
 ) -> Array:
     """(len(ids), dim) of the entities' texts; none where the encoder has no texts. What the label job embedded is taken
@@ -132,9 +132,9 @@ def _vectors(
         return encoder.embed_texts(ids)
     noted = FeatureStore.noted(labels[0].path, encoder) if labels else None
     with TemporaryDirectory() as folder:  # where neither the label job nor a folder of the index keeps them
-        cache = noted.cache if noted else place / CACHE if isinstance(place, Path) else Path(folder)
-        features = embed_entities(kb, encoder, known, template, cache, LocalEngine(), Quiet())
-    of_known = dict(zip(known, encoder.project_texts(features.features), strict=True))
+        cache = noted.cache if noted else address / CACHE if isinstance(address, Path) else Path(folder)
+        features = embed_entities(kb, encoder, in_kb, template, cache, LocalEngine(), Quiet())
+    of_known = dict(zip(in_kb, encoder.project_texts(features.features), strict=True))
     unknown = [entity for entity in ids if entity not in of_known]
     of_known |= dict(zip(unknown, encoder.embed_texts(unknown), strict=True))
     return np.stack([of_known[entity] for entity in ids])
@@ -146,9 +146,9 @@ def _aliases(kb: KnowledgeBase, ids: Sequence[str]) -> dict[str, list[str]]:
     rows = kb.rows(ids)
     wanted = np.zeros(len(kb), bool)
     wanted[rows[rows >= 0]] = True
-    places = np.flatnonzero(wanted[table.rows])
+    positions = np.flatnonzero(wanted[table.rows])
     names: dict[str, list[str]] = defaultdict(list)
-    for key, row in zip(keys_of(table, places).tolist(), table.rows[places].tolist(), strict=True):
+    for key, row in zip(keys_of(table, positions).tolist(), table.rows[positions].tolist(), strict=True):
         names[kb.ids([row])[0]].append(table.names.restore_key(key))
     return {entity: sorted(keys) for entity, keys in names.items()}
 
@@ -187,7 +187,7 @@ def build(
             `template`.
         OpenMofiError: an input cannot be read; `out` was built with another encoder, or another process writes it.
     """
-    place = place_of(out)
+    address = place_of(out)
     check_template(template)
     if not encoder.has_joint_space:
         raise UsageError(
@@ -196,9 +196,9 @@ def build(
         )
     progress = progress or Quiet()
     sources = sources_of(inputs, read)
-    if isinstance(place, Path):
-        require_local(place)
-        make_folder(place / FOLDER)
+    if isinstance(address, Path):
+        require_local(address)
+        make_folder(address / FOLDER)
     new = {
         "encoder": encoder.spec,
         "fingerprint": encoder.fingerprint,
@@ -206,9 +206,9 @@ def build(
         "dtype": dtype,
         "template": template,
     }
-    with only_writer(place, new) as connection:
-        require_encoder(place, meta(connection), encoder)
-        _require_same(place, meta(connection), new)
+    with only_writer(address, new) as connection:
+        require_encoder(address, meta(connection), encoder)
+        _require_same(address, meta(connection), new)
         remove_unnamed(connection, connection.vectors())
         writer = Writer(connection, encoder, meta(connection)["dtype"], progress)
         folders = list({source.labels.path: source.labels for source in sources if source.labels}.values())
@@ -222,11 +222,11 @@ def build(
         return writer.changes
 
 
-def _require_same(place: Place, built: Mapping[str, str], asked: Mapping[str, str]) -> None:
+def _require_same(address: Place, built: Mapping[str, str], given: Mapping[str, str]) -> None:
     for name in ("dtype", "template"):
-        if built[name] != asked[name]:
+        if built[name] != given[name]:
             raise UsageError(
-                f"{place} was built with {name} {built[name]!r}, not with {asked[name]!r}.",
+                f"{address} was built with {name} {built[name]!r}, not with {given[name]!r}.",
                 f"Give --{name} {shlex.quote(built[name])}, or build another index.",
             )
 

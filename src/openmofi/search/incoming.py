@@ -1,4 +1,4 @@
-"""What comes into an index: images with their place, text, metadata and labels."""
+"""Sources of an index: images with their location, text, metadata and labels."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Source:
         return not path.endswith(TARS) and not (path.endswith(".parquet") and not names_files(path, self.settings))
 
     def stamp(self) -> str:
-        """Changes when its content or its labels do; empty for files, which are looked at one by one.
+        """A stamp that changes with the content or the labels; empty for files, which are looked at one by one.
 
         Raises:
             OpenMofiError: it cannot be read.
@@ -106,7 +106,7 @@ class Source:
         return fingerprint([self.shard.fingerprint, asdict(self.settings), labels])
 
     def images(self) -> Iterator[Incoming]:
-        """Its images in their order; each row of the source once.
+        """Iterate over the images in their order; each row of the source once.
 
         Raises:
             OpenMofiError: it cannot be read.
@@ -139,7 +139,7 @@ class Source:
 
 
 def sources_of(inputs: Sequence[str], settings: ReadSettings) -> list[Source]:
-    """What the inputs name: shards, folders of images, or folders of labels, whose shards these are.
+    """Return the sources that inputs name: shards, folders of images, or folders of labels, whose shards these are.
 
     Raises:
         UsageError: an input matches nothing.

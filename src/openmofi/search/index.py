@@ -24,7 +24,7 @@ from openmofi.search.query import Query, Region
 from openmofi.search.rank.queries import entities_by_name, unknown_entity, vectors_of
 from openmofi.search.rank.ranking import ranked
 from openmofi.search.rank.recognition import recognised
-from openmofi.search.rank.state import Kept, State
+from openmofi.search.rank.state import LRUCache, State
 from openmofi.search.recognise_settings import UNNAMED
 from openmofi.search.records import (
     Changes,
@@ -56,7 +56,7 @@ _EMBEDDED = 4096
 
 
 class Index:
-    """What `build_index` made, in a folder or in PostgreSQL; open it with `Index.open`.
+    """An index that `build_index` made, in a folder or in PostgreSQL; open it with `Index.open`.
 
     Every call sees the last commit, also of another process that adds to it meanwhile. Threads may share an index.
 
@@ -70,7 +70,7 @@ class Index:
         self._given, self._device = encoder, device
         self._encoder: Encoder | None = None
         self._state: State | None = None
-        self._embedded = Kept[Array](_EMBEDDED)
+        self._embedded = LRUCache[Array](_EMBEDDED)
         self._thread, self._lock = local(), Lock()
 
     @classmethod
@@ -148,7 +148,7 @@ class Index:
                 return
 
     def info(self) -> IndexInfo:
-        """What it holds."""
+        """What the index holds."""
         return self.state.described(self.connection)
 
     def add(
@@ -170,7 +170,7 @@ class Index:
         return remove(self.path, what)
 
     def verify(self) -> dict[str, str]:
-        """Read all of its files: file → what is wrong with it, `""` for nothing."""
+        """Read all files of the index; return file → what is wrong with it, `""` for nothing."""
         return verify(self.connection)
 
     def compact(self, progress: Progress | None = None) -> Changes:
@@ -292,7 +292,7 @@ class Index:
         raise unknown_entity(self.connection, given)
 
     def complete(self, text: str, limit: int = 10) -> list[EntityRecord]:
-        """Entities whose name or alias begins so, those of such a name first, then those with most images; for
+        """Entities whose name or alias begins with `text`, those of such a name first, then those with most images; for
         completion while typing.
         """
         return self._entities(entities_by_name(self.connection, text, limit, prefix=True))
@@ -342,11 +342,11 @@ class Index:
         return [records[entity] for entity in ids]
 
     def add_verdict(self, verdict: Verdict) -> Verdict:
-        """Keep a person's word on a label; see `add_verdicts`."""
+        """Store a person's verdict on a label; see `add_verdicts`."""
         return self.add_verdicts([verdict])[0]
 
     def add_verdicts(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
-        """Keep what a person said of labels, all of it or nothing; the last one of a label counts.
+        """Store a person's verdicts on labels, all of them or none; the last one on a label counts.
 
         Returns:
             them with `id` and `when`.
@@ -357,7 +357,7 @@ class Index:
         return add_verdicts(self.connection, verdicts)
 
     def undo_verdict(self, verdict: int) -> bool:
-        """Take a verdict back, by its id; whether there was one."""
+        """Take a verdict back by its id; return whether there was one."""
         return undo_verdict(self.connection, verdict)
 
     def verdict_table(self, labels: str = "", entity: str = "") -> pa.Table:

@@ -30,20 +30,20 @@ _TABLE = """CREATE TABLE IF NOT EXISTS map (
   x DOUBLE PRECISION NOT NULL, y DOUBLE PRECISION NOT NULL, area BIGINT NOT NULL)"""
 
 
-def make_map(place: Place, seed: int = 0) -> Changes:
+def make_map(address: Place, seed: int = 0) -> Changes:
     """See `Index.make_map`."""
-    with only_writer(place) as connection:
+    with only_writer(address) as connection:
         state = State.read(connection, hold=True)
         positions = np.flatnonzero(state.alive)
         # By id, so that neither the order of segments nor `compact` moves anything.
         positions = positions[np.argsort(state.images[positions])]
         if len(positions) < LEAST:
             raise OpenMofiError(
-                f"{place} has {len(positions)} images with vectors, and a map takes {LEAST} or more.",
+                f"{address} has {len(positions)} images with vectors, and a map takes {LEAST} or more.",
                 "Add images with: openmofi index add INDEX IMAGES.",
             )
-        places = placed(state.exact.rows(positions), seed)
-        rows = zip(state.images[positions].tolist(), *places.T.tolist(), areas_of(places, seed).tolist(), strict=True)
+        points = placed(state.exact.rows(positions), seed)
+        rows = zip(state.images[positions].tolist(), *points.T.tolist(), areas_of(points, seed).tolist(), strict=True)
         with transaction(connection):
             connection.execute(_TABLE)
             connection.execute("DELETE FROM map")
@@ -86,13 +86,13 @@ def placed(vectors: Array, seed: int) -> Doubles:
         n_jobs=1,
         negative_gradient_method="auto",
     ).fit(reduced[chosen])
-    places = np.empty((len(vectors), 2))
-    places[chosen] = np.asarray(embedding)
+    points = np.empty((len(vectors), 2))
+    points[chosen] = np.asarray(embedding)
     if len(chosen) < len(vectors):
         others = np.setdiff1d(np.arange(len(vectors)), chosen)
-        places[others] = np.asarray(embedding.prepare_partial(reduced[others], initialization="median", k=10))
-    low, high = places.min(0), places.max(0)
-    return (places - (low + high) / 2) / max(float((high - low).max()) / 2, 1e-12)
+        points[others] = np.asarray(embedding.prepare_partial(reduced[others], initialization="median", k=10))
+    low, high = points.min(0), points.max(0)
+    return (points - (low + high) / 2) / max(float((high - low).max()) / 2, 1e-12)
 
 
 def _principal(vectors: Array) -> Doubles:
@@ -106,12 +106,12 @@ def _principal(vectors: Array) -> Doubles:
     return np.pad(reduced, ((0, 0), (0, max(0, 2 - reduced.shape[1]))))
 
 
-def areas_of(places: Doubles, seed: int) -> Ints:
+def areas_of(points: Doubles, seed: int) -> Ints:
     """(n,) a number for each place: k-means cuts the map into areas, of which 0 has most images."""
-    different = np.unique(places, axis=0)
-    count = min(len(different), int(np.clip(round((len(places) / 20) ** 0.5 * 2), 2, _AREAS)))
+    different = np.unique(points, axis=0)
+    count = min(len(different), int(np.clip(round((len(points) / 20) ** 0.5 * 2), 2, _AREAS)))
     centres = kmeans2(different, count, minit="++", seed=np.random.default_rng(seed))[0]
-    labels = vq(places, centres)[0]
+    labels = vq(points, centres)[0]
     _, numbers, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     order = np.argsort(np.argsort(-sizes, kind="stable"))
     return np.asarray(order[numbers], np.int64)
@@ -125,8 +125,8 @@ def read_map(connection: Connection) -> CollectionMap:
             rows = connection.execute("SELECT image, x, y, area FROM map ORDER BY image").fetchall()
         ((vectors,),) = connection.execute("SELECT count(*) FROM images WHERE segment IS NOT NULL")
     table = np.array(rows, np.float64).reshape(-1, 4)
-    images, places, areas = table[:, 0].astype(np.int64), table[:, 1:3].astype(np.float32), table[:, 3].astype(np.int64)
-    return CollectionMap(images, places, areas, int(vectors) - len(table))
+    images, points, areas = table[:, 0].astype(np.int64), table[:, 1:3].astype(np.float32), table[:, 3].astype(np.int64)
+    return CollectionMap(images, points, areas, int(vectors) - len(table))
 
 
 SIDE = 65_535
@@ -228,13 +228,13 @@ def _typed(labels: list[str], kinds: Mapping[str, list[str]]) -> tuple[list[MapT
         return -counts[kind], kind
 
     top = {entity: min(kinds[entity], key=order) for entity in entities if kinds.get(entity)}
-    shown: Counter[str] = Counter()
+    totals: Counter[str] = Counter()
     for entity, kind in top.items():
-        shown[kind] += entities[entity]
-    common = sorted(shown, key=lambda kind: (-shown[kind], kind))[:TYPES]
+        totals[kind] += entities[entity]
+    common = sorted(totals, key=lambda kind: (-totals[kind], kind))[:TYPES]
     position = {kind: number for number, kind in enumerate(common)}
     code = {entity: position.get(top.get(entity, ""), len(common)) for entity in entities} | {"": len(common) + 1}
-    return [MapType(kind, shown[kind]) for kind in common], [code[entity] for entity in labels]
+    return [MapType(kind, totals[kind]) for kind in common], [code[entity] for entity in labels]
 
 
 def _areas(

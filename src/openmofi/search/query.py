@@ -1,4 +1,4 @@
-"""What is asked of an index: images, text, an entity, marked images and filters; plain values that travel as JSON."""
+"""Queries of an index: images, text, an entity, marked images and filters; plain values that travel as JSON."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Region:
 
     @classmethod
     def parse(cls, text: str) -> Region:
-        """Of `"left,top,right,bottom"`.
+        """Parse `"left,top,right,bottom"`.
 
         Raises:
             UsageError: these are not four numbers, or it is empty or leaves the image.
@@ -157,5 +157,5 @@ class Query:
 
     @property
     def has_vector(self) -> bool:
-        """Whether it ranks by similarity, not only by keywords or by the order of the index."""
+        """Whether the query ranks by similarity, not only by keywords or by the order of the index."""
         return bool(self.examples or self.text or self.entity or self.like)

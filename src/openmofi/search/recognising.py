@@ -47,7 +47,7 @@ _TOGETHER = 64
 
 
 class RecogniseSummary(Summary, frozen=True):
-    """What a table says on the whole.
+    """Totals of a shard's table.
 
     Attributes:
         status: `RecogniseStatus` or `PairStatus` → rows.
@@ -138,18 +138,18 @@ def recognise_shards(
             other settings or another state of the index. At the end, where shards are damaged or could not be read: the
             others are done.
     """
-    place, progress, engine = place_of(index), progress or Quiet(), engine or LocalEngine()
-    content = _checked(place, encoder)
+    address, progress, engine = place_of(index), progress or Quiet(), engine or LocalEngine()
+    content = _checked(address, encoder)
     if cache:
         require_writable(cache)
     job = job_of(shards, settings.read, encoder.device, encoder)
     identify(shards, engine, job, progress)
     features = FeatureStore(str(cache or out), encoder, settings.read, settings.batch_size, settings.max_image_pixels)
-    everywhere = place.absolute() if isinstance(place, Path) else place
+    everywhere = address.absolute() if isinstance(address, Path) else address
     stage = RecogniseStage(everywhere, content, features, settings.limit, str(out), settings.unnamed)
     described = {
         **asdict(settings),
-        "index": str(place),
+        "index": str(address),
         "shards": [{"name": shard.name, "path": shard.path} for shard in shards],
     }
     inputs = {shard.name: shard.fingerprint for shard in shards} | {"/index": content, "/encoder": encoder.fingerprint}
@@ -165,12 +165,12 @@ def recognise_shards(
     return counts
 
 
-def _checked(place: Place, encoder: Encoder) -> str:
+def _checked(address: Place, encoder: Encoder) -> str:
     """What identifies the index's content."""
-    with closing(connect(place)) as connection:
-        require_encoder(place, meta(connection), encoder)
+    with closing(connect(address)) as connection:
+        require_encoder(address, meta(connection), encoder)
         if not connection.execute("SELECT 1 FROM entities").fetchone():
-            raise OpenMofiError(f"{place} knows no entities.", "Build it of labels, or with --kb KB --entities all.")
+            raise OpenMofiError(f"{address} knows no entities.", "Build it of labels, or with --kb KB --entities all.")
         return content_of(connection)
 
 

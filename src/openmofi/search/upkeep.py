@@ -36,10 +36,10 @@ def verify(connection: Connection) -> dict[str, str]:
         return tables | {f"{FOLDER}/{segment.file}": vectors.problem(segment) for segment in segments}
 
 
-def compact(place: Place, encoder: Callable[[], Encoder], progress: Progress | None) -> Changes:
+def compact(address: Place, encoder: Callable[[], Encoder], progress: Progress | None) -> Changes:
     """See `Index.compact`."""
     progress = progress or Quiet()
-    with only_writer(place) as connection:
+    with only_writer(address) as connection:
         vectors_of = connection.vectors()
         remove_unnamed(connection, vectors_of)
         segments, anew, lost = segments_of(connection), list[int](), list[int]()

@@ -57,7 +57,7 @@ _STRATA = f"""
 
 def add_verdicts(connection: Connection, verdicts: Sequence[Verdict]) -> list[Verdict]:
     """See `Index.add_verdicts`."""
-    made, kept = now(), []
+    made, stored = now(), []
     with transaction(connection):
         for each in verdicts:
             ((number,),) = connection.execute(
@@ -65,8 +65,8 @@ def add_verdicts(connection: Connection, verdicts: Sequence[Verdict]) -> list[Ve
                 "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
                 (each.shard, each.key, each.entity, each.verdict, each.instead, each.who, made),
             )
-            kept.append(replace(each, when=made, id=int(number)))
-    return kept
+            stored.append(replace(each, when=made, id=int(number)))
+    return stored
 
 
 def undo_verdict(connection: Connection, verdict: int) -> bool:
@@ -128,7 +128,7 @@ def _stratum(number: int, labels: int) -> Stratum:
 
 
 def note_labels(connection: Connection, folders: Sequence[Folder], *, taken_in: bool) -> None:
-    """Keep what labels the index has: nothing of `folders` while they are being taken in."""
+    """Record which labels the index has: nothing of `folders` while they are being taken in."""
     heads = _heads(connection)
     for folder in folders:
         settings, inputs = folder.manifest.settings, folder.manifest.inputs
@@ -197,7 +197,7 @@ class JudgedLabels:
 
 @dataclass(frozen=True)
 class RangePrecision(JudgedLabels):
-    """The same of those in a range of probability.
+    """What verdicts say of the labels in a range of probability.
 
     Attributes:
         low, high: ends of the range.
@@ -209,7 +209,7 @@ class RangePrecision(JudgedLabels):
 
 @dataclass(frozen=True)
 class ReviewedPrecision(JudgedLabels):
-    """The same of all.
+    """What verdicts say of all labels.
 
     Attributes:
         strata: those that have labels.
@@ -263,7 +263,7 @@ def precision(index: Index, entity: str = "", accepted: bool | None = True) -> R
     ranges = [(number, number % len(EDGES)) for number in numbers]
     return ReviewedPrecision(
         *figures(strata.keys()),
-        tuple(RangePrecision(*figures({number}), ends[place], ends[place + 1]) for number, place in ranges),
+        tuple(RangePrecision(*figures({number}), ends[edge], ends[edge + 1]) for number, edge in ranges),
     )
 
 

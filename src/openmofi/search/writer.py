@@ -147,10 +147,10 @@ class Writer:
         return int(number)
 
     def _with_known(self, number: int, source: Source) -> Iterator[tuple[Incoming, _Known | None]]:
-        (known,) = self._row("SELECT EXISTS (SELECT 1 FROM images WHERE source = ?)", number)
+        (indexed,) = self._row("SELECT EXISTS (SELECT 1 FROM images WHERE source = ?)", number)
         before = "SELECT id, size, mtime, content, status, text FROM images WHERE source = ? AND key = ? AND copy = ?"
         for item in source.images():
-            row = self._row(before, number, item.key, item.copy) if known else None
+            row = self._row(before, number, item.key, item.copy) if indexed else None
             yield item, None if row is None else _Known(*row)
 
     def _row(self, statement: str, *values: object) -> Any:
@@ -160,21 +160,21 @@ class Writer:
 
     def _look(self, given: tuple[Incoming, _Known | None]) -> _Looked:
         """Read, hash and, where its bytes are new, decode an image; thread-safe."""
-        item, known = given
-        if known and item.mtime and (known.size, known.mtime) == (item.size, item.mtime) and known.content:
-            return _Looked(item, known, PairStatus(known.status), known.content)
+        item, before = given
+        if before and item.mtime and (before.size, before.mtime) == (item.size, item.mtime) and before.content:
+            return _Looked(item, before, PairStatus(before.status), before.content)
         data = item.read()
         if not isinstance(data, bytes):
-            return _Looked(item, known, data)
+            return _Looked(item, before, data)
         content = content_digits(data)
-        if known and known.content == content and item.status is PairStatus.OK:
-            return _Looked(item, known, PairStatus(known.status), content)
+        if before and before.content == content and item.status is PairStatus.OK:
+            return _Looked(item, before, PairStatus(before.status), content)
         if item.status is not PairStatus.OK:
-            return _Looked(item, known, item.status, content)
+            return _Looked(item, before, item.status, content)
         twin = "SELECT width, height, phash, segment, row FROM images WHERE content = ? AND segment IS NOT NULL LIMIT 1"
         if row := self._row(twin, content):
             width, height, phash, *vector = row
-            return _Looked(item, known, PairStatus.OK, content, width, height, phash, vector=tuple(vector))
+            return _Looked(item, before, PairStatus.OK, content, width, height, phash, vector=tuple(vector))
         feature = self._rows.get(content)
         try:
             hint = self.encoder.preprocessing.decode_size
@@ -183,7 +183,7 @@ class Writer:
                 pixels = self.encoder.preprocess(decoded.image) if feature is None else None
                 return _Looked(
                     item,
-                    known,
+                    before,
                     PairStatus.OK,
                     content,
                     decoded.width,
@@ -194,15 +194,15 @@ class Writer:
                     thumbnail=encoded(decoded.image),
                 )
         except ImageRefused as refused:
-            return _Looked(item, known, refused.status, content)
+            return _Looked(item, before, refused.status, content)
 
     def _vectors(self, looked: Sequence[_Looked]) -> Array:
         """(n, dim) of those of a batch that get a vector: embedded, or of their twin."""
         fresh = [each.pixels for each in looked if each.pixels is not None]
-        kept = [each.feature for each in looked if each.feature is not None]
+        cached = [each.feature for each in looked if each.feature is not None]
         project, features = self.encoder.project_images, self._features
         embedded = iter(project(self.encoder.image_features(self.encoder.batch(fresh))) if fresh else ())
-        projected = iter(project(features.values[kept].astype(np.float32)) if kept and features else ())
+        projected = iter(project(features.values[cached].astype(np.float32)) if cached and features else ())
         rows = [
             self._stored(*each.vector) if each.vector else next(projected if each.pixels is None else embedded)
             for each in looked
@@ -253,7 +253,7 @@ def drop_images(connection: Connection, images: Sequence[int]) -> None:
 def _keep(connection: Connection, number: int, looked: Sequence[_Looked], segment: int | None) -> None:
     """Rows of images, their labels and texts: few statements, since each goes all the way to a server."""
     has_vector = [each.content != "" and each.status is PairStatus.OK and not each.unchanged for each in looked]
-    places = [
+    vector_rows = [
         (segment, row) if there else (None, None)
         for there, row in zip(has_vector, (np.cumsum(has_vector) - 1).tolist(), strict=True)
     ]
@@ -262,15 +262,19 @@ def _keep(connection: Connection, number: int, looked: Sequence[_Looked], segmen
         'INSERT INTO images (source, key, copy, text, url, columns, file, size, mtime, "offset", status, content, '
         "width, height, phash, segment, row) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            (number, each.item.key, each.item.copy, *_said(each.item), *_seen(each), *place)
-            for each, place in zip(looked, places, strict=True)
+            (number, each.item.key, each.item.copy, *_said(each.item), *_seen(each), *vector_row)
+            for each, vector_row in zip(looked, vector_rows, strict=True)
             if each.known is None
         ],
     )
     # Numbers rise, in the order of the rows; this is the only writer.
     new = iter(column_of(connection, "SELECT id FROM images WHERE id > ? ORDER BY id", (last,)))
     images = [next(new) if each.known is None else each.known.id for each in looked]
-    old = [(image, each, place) for image, each, place in zip(images, looked, places, strict=True) if each.known]
+    old = [
+        (image, each, vector_row)
+        for image, each, vector_row in zip(images, looked, vector_rows, strict=True)
+        if each.known
+    ]
     connection.executemany(
         'UPDATE images SET text = ?, url = ?, columns = ?, file = ?, size = ?, mtime = ?, "offset" = ? WHERE id = ?',
         [(*_said(each.item), image) for image, each, _ in old],
@@ -278,7 +282,7 @@ def _keep(connection: Connection, number: int, looked: Sequence[_Looked], segmen
     connection.executemany(
         "UPDATE images SET status = ?, content = ?, width = ?, height = ?, phash = ?, segment = ?, row = ? "
         "WHERE id = ?",
-        [(*_seen(each), *place, image) for image, each, place in old if not each.unchanged],
+        [(*_seen(each), *vector_row, image) for image, each, vector_row in old if not each.unchanged],
     )
     connection.executemany("DELETE FROM labels WHERE image = ?", [(image,) for image, *_ in old])
     connection.executemany("INSERT INTO seen VALUES (?) ON CONFLICT DO NOTHING", [(image,) for image in images])

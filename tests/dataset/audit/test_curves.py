@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from openmofi.dataset.audit.curves import CalibrationCurve, Curve, Figures
+from openmofi.dataset.audit.curves import CalibrationCurve, Figures, PrecisionRecallCurve
 
 SCORED = st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=1, max_size=80)
 
@@ -15,7 +15,7 @@ SCORED = st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=1, max_
 def test_curve_is_scikit_learns(rows):
     score = np.array([value / 20 for value, _ in rows], np.float32)
     correct = np.array([value for _, value in rows])
-    curve = Curve.of(score, correct, correct, int(correct.sum()))
+    curve = PrecisionRecallCurve.of(score, correct, correct, int(correct.sum()))
     precision, recall, thresholds = precision_recall_curve(correct, score)
     np.testing.assert_allclose(curve.precision, precision[:-1][::-1])
     np.testing.assert_allclose(curve.recall, recall[:-1][::-1])
@@ -28,7 +28,7 @@ def test_precision_at_a_recall_is_at_the_highest_threshold_that_reaches_it(rows,
     score = np.array([value / 20 for value, _ in rows], np.float32)
     correct = np.array([value for _, value in rows])
     wanted = int(correct.sum()) + 1
-    found = Curve.of(score, correct, correct, wanted).at_recall(recall)
+    found = PrecisionRecallCurve.of(score, correct, correct, wanted).at_recall(recall)
     plain = None
     for threshold in sorted(set(score.tolist()), reverse=True):
         accepted = score >= threshold
@@ -42,7 +42,9 @@ def test_precision_at_a_recall_is_at_the_highest_threshold_that_reaches_it(rows,
 def test_a_long_curve_is_thinned_but_keeps_its_ends_and_its_average():
     generator = np.random.default_rng(0)
     correct = generator.random(5000) < 0.4
-    curve = Curve.of((correct + generator.normal(size=5000)).astype(np.float32), correct, correct, correct.sum())
+    curve = PrecisionRecallCurve.of(
+        (correct + generator.normal(size=5000)).astype(np.float32), correct, correct, correct.sum()
+    )
     thin = curve.shown()
     assert len(thin.recall) <= 201
     assert (thin.recall[0], thin.recall[-1]) == (curve.recall[0], curve.recall[-1])
@@ -51,7 +53,7 @@ def test_a_long_curve_is_thinned_but_keeps_its_ends_and_its_average():
 
 def test_an_empty_curve_reaches_nothing():
     empty = np.empty(0, bool)
-    curve = Curve.of(np.empty(0, np.float32), empty, empty, 3)
+    curve = PrecisionRecallCurve.of(np.empty(0, np.float32), empty, empty, 3)
     assert curve.at_recall(0.1) is None
     assert curve.average_precision == 0
     assert curve.as_dict()["precision"] == []

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openmofi.dataset.collect import Collected, Counts
+from openmofi.dataset.collect import Collected, LabelCounts
 from openmofi.dataset.exclude import measure_threshold
 from openmofi.dataset.filters import LabelArrays
-from openmofi.dataset.matching import Gallery
+from openmofi.dataset.matching import ImageSample
 from openmofi.dataset.tables import Surfaces
 from openmofi.encoders import as_encoder
 from openmofi.features.images import file_sources
@@ -33,7 +33,7 @@ def collected():
         np.arange(0, images + 1, ROWS // 2),
         np.tile(np.arange(0, ROWS, 2), SHARDS),
         [str(code) for code in range(8)],
-        Counts(),
+        LabelCounts(),
         Surfaces(),
     )
 
@@ -44,7 +44,7 @@ def features():
 
 
 def test_it_is_the_nearest_of_no_common_entity_and_another_hash(collected, features):
-    found = Gallery.of(collected, lambda shard: features[shard]).nearest(10_000)
+    found = ImageSample.of(collected, lambda shard: features[shard]).nearest(10_000)
     of = np.concatenate([features[shard][::2] for shard in range(SHARDS)]).astype(np.float64)
     of /= np.linalg.norm(of, axis=1, keepdims=True)
     labels = collected.labels
@@ -67,7 +67,7 @@ def test_it_is_the_nearest_of_no_common_entity_and_another_hash(collected, featu
 
 
 def test_fewer_images_are_less_near(collected, features):
-    gallery = Gallery.of(collected, lambda shard: features[shard])
+    gallery = ImageSample.of(collected, lambda shard: features[shard])
     assert (gallery.nearest(5) <= gallery.nearest(30)).all()
     assert gallery.nearest(5).sum() < gallery.nearest(30).sum()
 

@@ -33,7 +33,7 @@ import numpy as np
 
 from openmofi.arrays import Bools, Codes, Floats, Ints
 from openmofi.bootstrap import Interval, percentiles, resampled_totals
-from openmofi.dataset.audit.curves import CalibrationCurve, Curve, Figures
+from openmofi.dataset.audit.curves import CalibrationCurve, Figures, PrecisionRecallCurve
 from openmofi.dataset.audit.truth import Against, against
 from openmofi.dataset.tables import Folder, best_of_pairs, labels_kb
 from openmofi.knowledge import KnowledgeBase
@@ -64,7 +64,7 @@ class Hierarchy:
 
 
 def beside_classes(against: Against, kb: KnowledgeBase, *, resamples: int, seed: int) -> Hierarchy:
-    """Where accepted labels stand to the true entities of their pair.
+    """Count how accepted labels relate to the true entities of their pair.
 
     Args:
         against: labels and truth.
@@ -104,7 +104,7 @@ GROUPS = ("domain", "ambiguous", "split")
 
 
 @dataclass(frozen=True)
-class Beside:
+class ComparedFigures:
     """The labels' figures and, beside them, the text-only linker's on the same pairs (`None` for a dataset)."""
 
     labels: Figures
@@ -130,10 +130,10 @@ class Audit:
 
     rows: int
     unmatched: int
-    overall: Beside
-    groups: dict[str, dict[str, Beside]]
-    curve: Curve | None
-    text_only_curve: Curve | None
+    overall: ComparedFigures
+    groups: dict[str, dict[str, ComparedFigures]]
+    curve: PrecisionRecallCurve | None
+    text_only_curve: PrecisionRecallCurve | None
     calibration: CalibrationCurve | None
     recall_asked: float
     keys_unmatched: int = 0
@@ -155,7 +155,7 @@ class Audit:
 
         The first row, `labels`, is this selector, the second, `text_only`, the linker.
         """
-        own = self.overall.labels.recall or 0.0
+        own_recall = self.overall.labels.recall or 0.0
         curves = {
             "labels": self.curve,
             "text_only": self.text_only_curve,
@@ -164,7 +164,7 @@ class Audit:
         return {
             name: {
                 "at_recall": _precision_at(curve, self.recall_asked),
-                "at_own_recall": _precision_at(curve, own),
+                "at_own_recall": _precision_at(curve, own_recall),
                 "average_precision": curve.average_precision if curve else None,
             }
             for name, curve in curves.items()
@@ -262,33 +262,33 @@ class _Measure:
         pair, size = self.against.pair[once], len(named)
         accepted = np.bincount(pair, minlength=size)
         correct = np.bincount(pair[self.against.correct[once]], minlength=size)
-        found = np.bincount(pair[self.against.recalled[once]], minlength=size)
-        return np.stack([accepted, correct, named, found], axis=1).astype(np.int64)
+        recalled = np.bincount(pair[self.against.recalled[once]], minlength=size)
+        return np.stack([accepted, correct, named, recalled], axis=1).astype(np.int64)
 
     def figures(self, which: Bools, pairs: Bools | None) -> Figures:
         counts = self.per_pair(which)
         return Figures.of(counts if pairs is None else counts[pairs], resamples=self.resamples, seed=self.seed)
 
-    def beside(self, pairs: Bools | None, with_text: bool, judged: Bools | None = None) -> Beside:
+    def beside(self, pairs: Bools | None, with_text: bool, judged: Bools | None = None) -> ComparedFigures:
         accepted, by_text = self.against.accepted, self.against.chosen_by_text
         if judged is not None:
             accepted, by_text = accepted & judged, by_text & judged
-        return Beside(self.figures(accepted, pairs), self.figures(by_text, pairs) if with_text else None)
+        return ComparedFigures(self.figures(accepted, pairs), self.figures(by_text, pairs) if with_text else None)
 
-    def by_truth(self, name: str, with_text: bool) -> dict[str, Beside]:
+    def by_truth(self, name: str, with_text: bool) -> dict[str, ComparedFigures]:
         values = self.against.group(name)
         return {value: self.beside(values == value, with_text) for value in sorted(set(values.tolist()))}
 
-    def by_mention(self, codes: Codes, names: Sequence[str]) -> dict[str, Beside]:
+    def by_mention(self, codes: Codes, names: Sequence[str]) -> dict[str, ComparedFigures]:
         """By what the mentions have: `codes` of the judged entities in `names`."""
         return {
             name: self.beside(None, True, codes == code)
             for name, code in sorted((name, code) for code, name in enumerate(names))
         }
 
-    def curve(self, score: Floats) -> Curve:
+    def curve(self, score: Floats) -> PrecisionRecallCurve:
         once = best_of_pairs(self.against.pair, self.against.entity, score)
-        return Curve.of(
+        return PrecisionRecallCurve.of(
             score[once], self.against.correct[once], self.against.recalled[once], int(self.against.named.sum())
         )
 
@@ -297,6 +297,6 @@ class _Measure:
         return CalibrationCurve.of(self.against.probability[once], self.against.correct[once])
 
 
-def _precision_at(curve: Curve | None, recall: float) -> float | None:
+def _precision_at(curve: PrecisionRecallCurve | None, recall: float) -> float | None:
     point = curve.at_recall(recall) if curve else None
     return point[0] if point else None

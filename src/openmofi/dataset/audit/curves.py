@@ -15,7 +15,7 @@ _SHOWN = 200
 
 
 @dataclass(frozen=True)
-class Curve:
+class PrecisionRecallCurve:
     """A precision–recall curve: one point a distinct threshold, from the highest threshold to the lowest.
 
     Attributes:
@@ -30,7 +30,7 @@ class Curve:
     average_precision: float
 
     @classmethod
-    def of(cls, score: Floats, correct: Bools, recalled: Bools, relevant: int) -> Curve:
+    def of(cls, score: Floats, correct: Bools, recalled: Bools, relevant: int) -> PrecisionRecallCurve:
         """Sweep the threshold over scored labels.
 
         Args:
@@ -54,13 +54,15 @@ class Curve:
             return None
         return float(self.precision[position]), float(self.thresholds[position])
 
-    def shown(self) -> Curve:
+    def shown(self) -> PrecisionRecallCurve:
         """The curve thinned to about 200 points, for plots and JSON; the average precision is that of all points."""
         if len(self.recall) <= _SHOWN:
             return self
         grid = np.linspace(self.recall[0], self.recall[-1], _SHOWN)
         chosen = np.unique(np.r_[0, np.searchsorted(self.recall, grid).clip(0, len(self.recall) - 1)])
-        return Curve(self.thresholds[chosen], self.precision[chosen], self.recall[chosen], self.average_precision)
+        return PrecisionRecallCurve(
+            self.thresholds[chosen], self.precision[chosen], self.recall[chosen], self.average_precision
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, thinned."""
@@ -137,7 +139,7 @@ class Figures:
 
         The intervals are a bootstrap over pairs: the labels of a pair are drawn together.
         """
-        accepted, correct, named, found = (int(total) for total in per_pair.sum(axis=0))
+        accepted, correct, named, recalled = (int(total) for total in per_pair.sum(axis=0))
         precision = recall = None
         if len(per_pair):
             totals = resampled_totals(per_pair, resamples=resamples, seed=seed)
@@ -147,9 +149,9 @@ class Figures:
             accepted,
             correct,
             named,
-            found,
+            recalled,
             correct / accepted if accepted else None,
-            found / named if named else None,
+            recalled / named if named else None,
             precision,
             recall,
         )

@@ -101,7 +101,7 @@ class _Pairs:
 
 
 def against(folder: Folder, truth: str | Path, split: str | None, kb: KnowledgeBase | None) -> Against:
-    """Labels (or a dataset) beside a table of the truth, matched by shard and key, or by key alone.
+    """Match labels (or a dataset) with a table of the truth, by shard and key, or by key alone.
 
     Raises:
         OpenMofiError: the truth cannot be read or matches nothing; a key without a shard is in two shards; see

@@ -48,11 +48,11 @@ def _depicted_entities(path: Path) -> Iterator[Any]:
         first = next((line for line in lines if line.strip()), "")
         if first.strip() != "[":
             whole = json.loads(first + lines.read() or "null")
-            found = whole.get("entities", whole) if isinstance(whole, dict) else whole
+            records = whole.get("entities", whole) if isinstance(whole, dict) else whole
             yield from (
-                found.values()
-                if isinstance(found, dict) and "id" not in found
-                else (found if isinstance(found, list) else [found])
+                records.values()
+                if isinstance(records, dict) and "id" not in records
+                else (records if isinstance(records, list) else [records])
             )
             return
         ended = False
@@ -69,10 +69,10 @@ def _depicted_entities(path: Path) -> Iterator[Any]:
 def _depicted(entity: Mapping[str, Any]) -> list[str]:
     """Identifiers, each once."""
     statements = entity.get("statements") or entity.get("claims") or {}
-    found = statements.get(DEPICTS, []) if isinstance(statements, dict) else []  # PHP writes an empty one as a list
+    depicts = statements.get(DEPICTS, []) if isinstance(statements, dict) else []  # PHP writes an empty one as a list
     values = [
         statement.get("mainsnak", {}).get("datavalue", {}).get("value", {}).get("id")
-        for statement in found
+        for statement in depicts
         if statement.get("rank") != "deprecated"
     ]
     return list(dict.fromkeys(value for value in values if value))
@@ -195,5 +195,5 @@ def read_truth(path: str | Path, shards: Sequence[str], split: str | None) -> pa
                 f"{path} has no pair of the split {split!r} in the labelled shards.",
                 "Its splits are: " + ", ".join(sorted(set(table["split"].to_pylist()))) + ".",
             )
-    known = inside.filter(pc.not_equal(inside["entity"], ""))
-    return (known.sort_by("shard") if named else known).combine_chunks()
+    rows = inside.filter(pc.not_equal(inside["entity"], ""))
+    return (rows.sort_by("shard") if named else rows).combine_chunks()

@@ -174,11 +174,11 @@ def _entity_row(
     describe: Describe,
     generator: np.random.Generator,
 ) -> EntityRow:
-    shown = np.sort(generator.permutation(positions)[:_IMAGES])
-    rows = images.take(pa.array(row[shown])).to_pylist()
+    chosen = np.sort(generator.permutation(positions)[:_IMAGES])
+    rows = images.take(pa.array(row[chosen])).to_pylist()
     examples = tuple(
         ExampleImage(entry["shard"], entry["key"], entry["text"][:_TEXT], float(scores[position]))
-        for entry, position in zip(rows, shown, strict=True)
+        for entry, position in zip(rows, chosen, strict=True)
     )
     entry = vocabulary.slice(label, 1).to_pylist()[0]
     name, description = describe(entry["id"])

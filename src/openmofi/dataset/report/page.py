@@ -23,7 +23,18 @@ from markupsafe import Markup
 from openmofi.arrays import Ints
 from openmofi.config import settings_from
 from openmofi.dataset.report.examples import thumbnails
-from openmofi.dataset.report.sample import BY, OTHER, Candidates, Cell, Content, Drawn, Kinds, Sample, cells, draw
+from openmofi.dataset.report.sample import (
+    BY,
+    OTHER,
+    Cell,
+    Content,
+    Drawn,
+    Kinds,
+    LabelCandidates,
+    LabelSample,
+    cells,
+    draw,
+)
 from openmofi.dataset.tables import Folder, describe, labels_kb
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
@@ -48,7 +59,7 @@ def write_page(
     by: Sequence[str] = BY,
     seed: int = 0,
     kb: KnowledgeBase | None = None,
-) -> Sample:
+) -> LabelSample:
     """Draw labels and write a page on which a person judges them; equal arguments give equal bytes.
 
     Args:
@@ -108,7 +119,7 @@ def _items(folder: Folder, drawn: Sequence[Drawn], kb: KnowledgeBase | None) -> 
         rows = [table.slice(drawn[number].candidate.row, 1).to_pylist()[0] for number in here]
         images = thumbnails(shard, [row["key"] for row in rows], read, side=_SIDE, form="WebP")
         for number, row in zip(here, rows, strict=True):
-            items[number] = {"shard": shard.name, "image": images.get(row["key"], ""), **_shown(row, drawn[number], kb)}
+            items[number] = {"shard": shard.name, "image": images.get(row["key"], ""), **_item(row, drawn[number], kb)}
     return [items[number] for number in range(len(drawn))]
 
 
@@ -122,7 +133,7 @@ def _require_unchanged(folder: Folder, shard: Shard) -> None:
         raise OpenMofiError(f"{shard.path} has changed since it was labelled.", again)
 
 
-def _shown(row: Mapping[str, Any], drawn: Drawn, kb: KnowledgeBase | None) -> dict[str, Any]:
+def _item(row: Mapping[str, Any], drawn: Drawn, kb: KnowledgeBase | None) -> dict[str, Any]:
     candidate = drawn.candidate
     claimed = {entity["mention"] for entity in row["entities"] if entity["entity"] == candidate.entity}
     surface = row["mentions"][min(claimed)]["surface"]
@@ -203,7 +214,7 @@ def correct(folder: Folder, verdicts: Verdicts, *, kb: KnowledgeBase | None = No
     judged: dict[tuple[str, str, str], tuple[Cell, float]] = {}
     candidate: set[tuple[str, str, str]] = set()
 
-    def look(shard: Shard, table: pa.Table, candidates: Candidates, kind: Ints) -> None:
+    def look(shard: Shard, table: pa.Table, candidates: LabelCandidates, kind: Ints) -> None:
         keys = wanted.get(shard.name, {})
         for row in table.filter(pc.is_in(table["key"], pa.array(sorted(keys), pa.string()))).to_pylist():
             candidate.update((shard.name, row["key"], each["entity"]) for each in row["entities"] or ())

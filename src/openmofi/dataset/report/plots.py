@@ -176,8 +176,8 @@ def bars(values: Mapping[str, float], *, percent: bool = True) -> Markup:
         names, numbers = list(values), list(values.values())
         shades = [COLOURS[0 if number == max(numbers) else 4] for number in numbers]
         drawn = axes.barh(names, numbers, color=shades, height=0.6)
-        shown = [f"{number:.1%}" if percent else f"{number:,.3g}" for number in numbers]
-        axes.bar_label(drawn, labels=shown, padding=4)
+        texts = [f"{number:.1%}" if percent else f"{number:,.3g}" for number in numbers]
+        axes.bar_label(drawn, labels=texts, padding=4)
         axes.invert_yaxis()
         axes.tick_params(axis="y", labelcolor=INK)
         axes.grid(visible=False, axis="y")

@@ -86,12 +86,12 @@ def _inputs(manifest: Manifest) -> dict[str, str]:
 
 
 def _settings(manifest: Manifest) -> str:
-    shown: dict[str, Any] = dict(manifest.settings)
-    shards = shown.get("shards") or []
+    settings: dict[str, Any] = dict(manifest.settings)
+    shards = settings.get("shards") or []
     if len(shards) > _SHARDS_SHOWN:
-        shown["shards"] = [*shards[:_SHARDS_SHOWN], f"… {len(shards)} in all"]
+        settings["shards"] = [*shards[:_SHARDS_SHOWN], f"… {len(shards)} in all"]
     # In a block of code: JSON has no line that begins with a fence, and no character that is read as HTML there.
-    return json.dumps(shown, indent=2, sort_keys=True, ensure_ascii=False).translate(_NOT_HTML)
+    return json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False).translate(_NOT_HTML)
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def write_report(
 
     shards = choose_shards(dataset)
     rows = entity_rows(pa.concat_tables([dataset.read(shard) for shard in shards]), vocabulary, name_of)
-    shown = examples([(shard, labels.read(shard)) for shard in shards], name_of)
+    example_pairs = examples([(shard, labels.read(shard)) for shard in shards], name_of)
     page = _environment().from_string(files(__package__).joinpath("report.html.j2").read_text("utf-8"))
     write_text(
         out,
@@ -152,8 +152,8 @@ def write_report(
             metrics=dict(metrics or {}),
             plots=_plots(statistics),
             entity_rows=rows,
-            examples=shown,
-            thumbnails=_thumbnails(shards, labels, rows, shown),
+            examples=example_pairs,
+            thumbnails=_thumbnails(shards, labels, rows, example_pairs),
             sections=[(section.title, section.text, Markup(section.body)) for section in sections],
             unread=shown_formats(labels.manifest.counts.get("unread_formats", {})),
         ),
@@ -171,8 +171,8 @@ def _environment() -> jinja2.Environment:
 
 
 def _shown_settings(folder: Folder) -> str:
-    shown = {**folder.manifest.settings, "shards": len(folder.shards)}
-    return json.dumps(shown, indent=2, sort_keys=True, ensure_ascii=False)
+    settings = {**folder.manifest.settings, "shards": len(folder.shards)}
+    return json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False)
 
 
 def _plots(statistics: Statistics) -> dict[str, Markup]:
@@ -187,10 +187,10 @@ def _thumbnails(
     shards: Sequence[Shard],
     labels: Folder,
     rows: Mapping[str, Sequence[Any]],
-    shown: Mapping[str, Sequence[ExamplePair]],
+    example_pairs: Mapping[str, Sequence[ExamplePair]],
 ) -> dict[tuple[str, str], str]:
     keys = [(image.shard, image.key) for part in rows.values() for row in part for image in row.examples]
-    keys += [(example.shard, example.key) for kind in shown.values() for example in kind]
+    keys += [(example.shard, example.key) for kind in example_pairs.values() for example in kind]
     read = settings_from(ReadSettings(), values=labels.manifest.settings.get("read"))
     return {
         (shard.name, key): uri

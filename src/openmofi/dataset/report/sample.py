@@ -35,7 +35,7 @@ Cell = tuple[bool, int, str]
 
 
 @dataclass(frozen=True)
-class Candidate:
+class LabelCandidate:
     """A label, or what would be one under a lower threshold: position of its shard, its row there, the entity."""
 
     shard: int
@@ -46,7 +46,7 @@ class Candidate:
 
 @dataclass
 class Content:
-    """Of a cell, or of several.
+    """The labels of a cell, or of several.
 
     Attributes:
         labels: how many.
@@ -57,7 +57,7 @@ class Content:
 
     labels: int = 0
     expected: float = 0.0
-    draws: list[tuple[float, Candidate]] = field(default_factory=list)
+    draws: list[tuple[float, LabelCandidate]] = field(default_factory=list)
 
     def add(self, other: Content, most: int) -> None:
         """Take in another one; keep the `most` smallest draws."""
@@ -66,7 +66,7 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Candidates:
+class LabelCandidates:
     """The candidates of a label table as flat arrays of one length; each entity once a row."""
 
     row: Ints
@@ -75,7 +75,7 @@ class Candidates:
     accepted: Bools
 
     @classmethod
-    def of(cls, table: pa.Table) -> Candidates:
+    def of(cls, table: pa.Table) -> LabelCandidates:
         """From a table with the columns `mentions` and `entities` of `schema.LABELS`."""
         judged = Judged.of(table)
         reason = as_array(table["entities"]).flatten().field("reason")
@@ -92,10 +92,10 @@ class Candidates:
             judged.accepted[chosen],
         )
 
-    def candidate(self, shard: int, position: int) -> Candidate:
-        """Return one of them, of the shard of that position."""
+    def candidate(self, shard: int, position: int) -> LabelCandidate:
+        """Return the candidate at a position of a shard."""
         entity, probability = self.entity[position].as_py(), float(self.probability[position])
-        return Candidate(shard, int(self.row[position]), entity, probability)
+        return LabelCandidate(shard, int(self.row[position]), entity, probability)
 
     @property
     def ranges(self) -> Ints:
@@ -130,9 +130,9 @@ def cells(
     *,
     draws: int = 0,
     seed: int = 0,
-    seen: Callable[[Shard, pa.Table, Candidates, Ints], None] | None = None,
+    seen: Callable[[Shard, pa.Table, LabelCandidates, Ints], None] | None = None,
 ) -> dict[Cell, Content]:
-    """Read all labels once.
+    """Count all labels by cell, and draw from each; reads them once.
 
     Args:
         folder: of labels.
@@ -144,7 +144,7 @@ def cells(
     parts: dict[Cell, Content] = {}
     for position, shard in enumerate(folder.shards):
         table = folder.read(shard, ["key", "mentions", "entities"])
-        candidates = Candidates.of(table)
+        candidates = LabelCandidates.of(table)
         kind = kinds.codes(candidates.entity)
         if seen:
             seen(shard, table, candidates, kind)
@@ -160,7 +160,7 @@ def cells(
     return joined(parts, lambda cell: (cell[0], cell[1], cell[2] if cell[2] in common else OTHER), draws)
 
 
-def _groups(candidates: Candidates, kind: Ints, names: Sequence[str]) -> list[tuple[Cell, Ints]]:
+def _groups(candidates: LabelCandidates, kind: Ints, names: Sequence[str]) -> list[tuple[Cell, Ints]]:
     code = (kind * 2 + candidates.accepted) * len(EDGES) + candidates.ranges
     order = np.argsort(code, kind="stable")
     values, starts = np.unique(code[order], return_index=True)
@@ -181,7 +181,7 @@ def common_kinds(cells: Mapping[Cell, Content]) -> Collection[str]:
 
 
 def joined(cells: Mapping[Cell, Content], name: Callable[[Cell], Cell], draws: int) -> dict[Cell, Content]:
-    """The cells that have the same name as one; sorted, so that neighbours are alike."""
+    """Join the cells that have the same name; sorted, so that neighbours are alike."""
     parts: dict[Cell, Content] = {}
     for cell, content in cells.items():
         parts.setdefault(name(cell), Content()).add(content, draws)
@@ -192,13 +192,13 @@ def joined(cells: Mapping[Cell, Content], name: Callable[[Cell], Cell], draws: i
 class Drawn:
     """A label to look at and the position of its stratum."""
 
-    candidate: Candidate
+    candidate: LabelCandidate
     stratum: int
 
 
 @dataclass(frozen=True)
-class Sample:
-    """What was drawn.
+class LabelSample:
+    """A sample of labels.
 
     Attributes:
         strata: what from.
@@ -211,7 +211,7 @@ class Sample:
     accepted: int
 
 
-def draw(folder: Folder, kinds: Kinds, size: int, by: Sequence[str], seed: int) -> Sample:
+def draw(folder: Folder, kinds: Kinds, size: int, by: Sequence[str], seed: int) -> LabelSample:
     """Draw labels; all of them where there are not more than `size`.
 
     Four fifths are accepted labels and one fifth candidates below the threshold, where there are such; how many of each
@@ -250,13 +250,13 @@ def draw(folder: Folder, kinds: Kinds, size: int, by: Sequence[str], seed: int) 
     few = min(size // _BELOW, int(labels[~accepted].sum()))
     above = allocation(labels * accepted, mean, size - few)
     # Places that the accepted labels cannot fill go to the others.
-    places = above + allocation(labels * ~accepted, mean, size - int(above.sum()))
+    sizes = above + allocation(labels * ~accepted, mean, size - int(above.sum()))
     drawn = [
         Drawn(candidate, position)
         for position, content in enumerate(strata.values())
-        for _, candidate in content.draws[: places[position]]
+        for _, candidate in content.draws[: sizes[position]]
     ]
-    return Sample(
+    return LabelSample(
         tuple(Stratum(stratum_name(*cell), cell[0], content.labels) for cell, content in strata.items()),
         tuple(drawn[position] for position in np.random.default_rng(seed).permutation(len(drawn))),
         int(above.sum()),

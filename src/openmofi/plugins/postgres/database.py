@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.plugins.postgres.address import PostgresServer
 from openmofi.plugins.postgres.words import tsquery_of, tsvector_of
-from openmofi.search.store.connection import NAMES, Rows, UnavailableError, named_so
+from openmofi.search.store.connection import NAMES, Cursor, UnavailableError, named_so
 
 if TYPE_CHECKING:
     import psycopg
@@ -64,7 +64,7 @@ class Postgres:
         """See `Connection.in_transaction`."""
         return self.raw.info.transaction_status.name in ("INTRANS", "INERROR", "ACTIVE")
 
-    def execute(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = (), /) -> Rows:
+    def execute(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = (), /) -> Cursor:
         """See `Connection.execute`.
 
         Raises:
@@ -184,7 +184,7 @@ class Postgres:
         )
         return [entity for entity, *_ in rows]
 
-    def names_with(self, words: Sequence[str], alias: str) -> Rows:
+    def names_with(self, words: Sequence[str], alias: str) -> Cursor:
         """See `Connection.names_with`."""
         return self.execute(
             NAMES.format(named="SELECT number FROM names_words WHERE words @@ :query::tsquery"),

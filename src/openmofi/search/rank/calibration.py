@@ -35,7 +35,7 @@ _LEAST = 1e-37
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What results are seen against.
+    """The images and entities that results are compared with.
 
     Attributes:
         background: (b, dim) vectors of images at random.
@@ -48,7 +48,7 @@ class Surroundings:
     scale: float
 
     def without(self, entity: Array) -> Surroundings:
-        """The same without the reference entities that mean what this one means, (dim,)."""
+        """Return a copy without the reference entities that mean what this one means, (dim,)."""
         return replace(self, reference=self.reference[self.reference @ entity < SAME])
 
     def features(self, query: Array, images: Array, cosines: Array) -> Doubles:
@@ -76,15 +76,15 @@ class Surroundings:
     def _among_entities(self, query: Array, images: Array, cosines: Doubles) -> tuple[Doubles, Doubles]:
         if not len(self.reference):
             return np.zeros(len(images)), np.zeros(len(images))
-        own = self.scale * (self.reference @ query).astype(np.float64)
+        of_query = self.scale * (self.reference @ query).astype(np.float64)
         theirs = images @ self.reference.T
         theirs *= np.float32(self.scale)
         peak = theirs.max(axis=1)
         theirs -= peak[:, None]
         # One exponential of each pair, whose sums over all, over the others and beside the query are products.
         likely = np.exp(theirs, out=theirs)
-        others = own < self.scale * SAME
-        beside = np.stack([np.ones(len(own)), others, np.exp(own - own.max())], axis=1)
+        others = of_query < self.scale * SAME
+        beside = np.stack([np.ones(len(of_query)), others, np.exp(of_query - of_query.max())], axis=1)
         sums = np.log(np.maximum((likely @ beside.astype(np.float32)).astype(np.float64), _LEAST))
         margin = self.scale * cosines - (sums[:, 1] + peak if others.any() else 0.0)
         return margin, np.maximum(sums[:, 2] - sums[:, 0] - np.log(beside[:, 2].sum()), _FLOOR)
@@ -110,7 +110,7 @@ class Curve:
     probabilities: tuple[float, ...]
 
     def __call__(self, features: Doubles) -> Doubles:
-        """(n, f) → (n,)."""
+        """Return the probabilities, (n,), of features, (n, f)."""
         score = design_of(features, np.array(self.mean), np.array(self.deviation)) @ np.array(self.weights)
         return np.interp(score, self.scores, self.probabilities)
 
@@ -137,12 +137,12 @@ class Ending:
     unnamed: Curve | None = None
 
     def to_json(self) -> str:
-        """For the database."""
+        """Return it as JSON for the database."""
         return json.dumps(asdict(self) | {"version": _VERSION})
 
     @classmethod
     def of_json(cls, stored: str) -> Ending | None:
-        """What `to_json` made; `None` where another version did, whose curves are of other features."""
+        """Read what `to_json` made; `None` where another version did, whose curves are of other features."""
         raw = json.loads(stored)
         if raw.pop("version", None) != _VERSION:
             return None

@@ -37,8 +37,8 @@ _EFFORT_ROWS = 16_384
 
 
 @dataclass(frozen=True)
-class Asked:
-    """Queries.
+class QuerySet:
+    """Queries of one kind.
 
     Attributes:
         queries: (q, dim) L2-normalised.
@@ -53,7 +53,7 @@ def least_effort(
     search: Callable[[Array, int, int], Ints],
     vectors: Vectors,
     allowed: Bools | None,
-    kinds: Mapping[str, Asked],
+    kinds: Mapping[str, QuerySet],
     values: Sequence[int],
 ) -> Effort:
     """The least effort whose recall@10 is .98, with 95 % confidence, for each kind of query; else the last one.
@@ -66,42 +66,42 @@ def least_effort(
         values: efforts to try, rising.
     """
     among = np.ones(len(vectors), bool) if allowed is None else allowed
-    asked = {kind: some for kind, some in kinds.items() if len(some.queries)}
-    truth = {kind: nearest(vectors, some, among) for kind, some in asked.items()}
+    nonempty = {kind: some for kind, some in kinds.items() if len(some.queries)}
+    truth = {kind: nearest(vectors, some, among) for kind, some in nonempty.items()}
     least = 0.0
     for value in values:
         shares = [
             _shares(_others(search(some.queries, COUNT + 1, value), some.own), truth[kind])
-            for kind, some in asked.items()
+            for kind, some in nonempty.items()
         ]
         least = min((float(share.mean()) for share in shares), default=0.0)
         if all(share.mean() - _SURE * share.std() / len(share) ** 0.5 >= GOAL for share in shares):
             break
-    return Effort(value, round(least, 4), sum(len(some.queries) for some in asked.values()), len(vectors))
+    return Effort(value, round(least, 4), sum(len(some.queries) for some in nonempty.values()), len(vectors))
 
 
-def nearest(vectors: Vectors, asked: Asked, allowed: Bools) -> Ints:
+def nearest(vectors: Vectors, query_set: QuerySet, allowed: Bools) -> Ints:
     """(q, 10) positions of the nearest allowed vectors but themselves, exactly; reads each vector once."""
-    count = len(asked.queries)
+    count = len(query_set.queries)
     values, positions = np.full((count, 0), -np.inf, np.float32), np.zeros((count, 0), np.int64)
     for start in range(0, len(vectors), _EFFORT_ROWS):
         rows = start + np.flatnonzero(allowed[start : start + _EFFORT_ROWS])
-        scores, places = best(asked.queries @ vectors.rows(rows).T, min(COUNT + 1, len(rows)))
-        known = np.concatenate([positions, rows[places]], axis=1)
-        values, order = best(np.concatenate([values, scores], axis=1), min(COUNT + 1, known.shape[1]))
-        positions = np.take_along_axis(known, order, axis=1)
-    return _others(positions, asked.own)
+        scores, columns = best(query_set.queries @ vectors.rows(rows).T, min(COUNT + 1, len(rows)))
+        candidates = np.concatenate([positions, rows[columns]], axis=1)
+        values, order = best(np.concatenate([values, scores], axis=1), min(COUNT + 1, candidates.shape[1]))
+        positions = np.take_along_axis(candidates, order, axis=1)
+    return _others(positions, query_set.own)
 
 
-def _others(positions: Ints, own: Ints) -> Ints:
+def _others(positions: Ints, itself: Ints) -> Ints:
     """(q, k + 1) → (q, k): without its own, else without the last."""
-    order = np.argsort(positions == own[:, None], axis=1, kind="stable")
+    order = np.argsort(positions == itself[:, None], axis=1, kind="stable")
     return np.take_along_axis(positions, np.sort(order[:, :-1], axis=1), axis=1)
 
 
-def _shares(found: Ints, truth: Ints) -> NDArray[np.float64]:
+def _shares(retrieved: Ints, truth: Ints) -> NDArray[np.float64]:
     """(q,) of each query the share of the true nearest that was found."""
-    return np.asarray((truth[:, :, None] == found[:, None, :]).any(axis=2).mean(axis=1))
+    return np.asarray((truth[:, :, None] == retrieved[:, None, :]).any(axis=2).mean(axis=1))
 
 
 FROM = 50_000
@@ -163,25 +163,25 @@ class Layered:
         return self._search(queries, count, allowed, self._cells(allowed))
 
     def _search(self, queries: Array, count: int, allowed: Bools | None, cells: int) -> tuple[Array, Ints]:
-        found = [self._nearest(queries, _TIMES * count + _MORE, allowed, cells)]
+        parts = [self._nearest(queries, _TIMES * count + _MORE, allowed, cells)]
         if self.covered < len(self):
             rest = np.arange(len(self)) >= self.covered
-            found.append(self.exact.search(queries, count, rest if allowed is None else rest & allowed)[1])
-        candidates = np.concatenate(found, axis=1)
+            parts.append(self.exact.search(queries, count, rest if allowed is None else rest & allowed)[1])
+        candidates = np.concatenate(parts, axis=1)
         scores = np.full(candidates.shape, -np.inf, np.float32)
-        for place, query in enumerate(queries):
-            there = candidates[place] >= 0
-            scores[place, there] = self.exact.rows(candidates[place, there]) @ query
-        values, places = best(scores, count)
+        for row, query in enumerate(queries):
+            there = candidates[row] >= 0
+            scores[row, there] = self.exact.rows(candidates[row, there]) @ query
+        values, columns = best(scores, count)
         positions = np.where(
             np.isfinite(values),
-            np.take_along_axis(candidates, np.minimum(np.maximum(places, 0), candidates.shape[1] - 1), axis=1),
+            np.take_along_axis(candidates, np.minimum(np.maximum(columns, 0), candidates.shape[1] - 1), axis=1),
             -1,
         )
         return values, positions
 
-    def measured(self, kinds: Mapping[str, Asked]) -> Layered:
-        """With the efforts that queries need; see `least_effort`."""
+    def measured(self, kinds: Mapping[str, QuerySet]) -> Layered:
+        """Return a copy with the efforts that queries need; see `least_effort`."""
 
         def effort(allowed: Bools | None, most: int) -> Effort:
             def search(queries: Array, count: int, cells: int) -> Ints:
@@ -191,7 +191,7 @@ class Layered:
                 search,
                 self.exact,
                 allowed,
-                {kind: Asked(asked.queries[:most], asked.own[:most]) for kind, asked in kinds.items()},
+                {kind: QuerySet(query_set.queries[:most], query_set.own[:most]) for kind, query_set in kinds.items()},
                 [*(cells for cells in _EFFORTS if cells < self.index.nlist), self.index.nlist],
             )
 
@@ -225,12 +225,12 @@ class Layered:
         parameters = faiss.SearchParametersIVF(sel=chosen, nprobe=cells)
         # Where another library has loaded FAISS's helpers for torch, `search` takes no parameters.
         search = getattr(self.index, "search_numpy", self.index.search)
-        found: Ints = search(np.ascontiguousarray(queries), min(count, self.index.ntotal), params=parameters)[1]
-        return found
+        positions: Ints = search(np.ascontiguousarray(queries), min(count, self.index.ntotal), params=parameters)[1]
+        return positions
 
 
 def factory_for(count: int, dim: int) -> str:
-    """What suits so many vectors; `""` where FAISS is not worth it."""
+    """Return FAISS's factory string for so many vectors; `""` where FAISS is not worth it."""
     if count < FROM:
         return ""
     # Cells by 4 √n, as FAISS's guidelines have it.
@@ -238,7 +238,7 @@ def factory_for(count: int, dim: int) -> str:
 
 
 def vector_index(folder: Path, segments: Sequence[Segment], exact: Exact) -> VectorIndex:
-    """What searches the vectors: FAISS as far as the cache has it, else exact."""
+    """Return what searches the vectors: FAISS as far as the cache has it, else exact."""
     return _cached(folder, segments, exact) or exact
 
 
@@ -299,12 +299,12 @@ def _made(exact: Exact, factory: str, texts: Array) -> Layered:
     # Of vectors of length 1 the nearest are those of the largest inner product; cells and bits are truer so.
     index = faiss.index_factory(exact.parts[0].shape[1], factory, faiss.METRIC_L2)
     order = draw.permutation(count)
-    own, others = order[:QUERIES], order[QUERIES:][: _TRAINED * index.nlist]
+    tested, others = order[:QUERIES], order[QUERIES:][: _TRAINED * index.nlist]
     index.train(exact.rows(np.sort(others)))
     _add(index, exact, 0)
     some = draw.permutation(texts)[:QUERIES]
     return Layered(exact, count, index, factory, _UNKNOWN, ()).measured(
-        {"images": Asked(exact.rows(own), own), "texts": Asked(some, np.full(len(some), -1))}
+        {"images": QuerySet(exact.rows(tested), tested), "texts": QuerySet(some, np.full(len(some), -1))}
     )
 
 

@@ -51,7 +51,7 @@ _ALIKE = 10
 
 
 @dataclass(frozen=True)
-class Known:
+class ImageLabels:
     """What the labels say of the images, by position.
 
     Attributes:
@@ -67,8 +67,8 @@ class Known:
     below: dict[int, frozenset[int]]
 
     @classmethod
-    def read(cls, state: State, connection: Connection) -> Known:
-        """Of the last commit."""
+    def read(cls, state: State, connection: Connection) -> ImageLabels:
+        """Read the labels of the last commit."""
         numbers = state.entity_numbers
         rows = connection.execute("SELECT image, entity, probability FROM labels").fetchall()
         positions = state.positions(np.array([row[0] for row in rows], np.int64)).tolist()
@@ -114,12 +114,12 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Rows:
+class TrialResults:
     """Results of the queries that an index asks itself.
 
     Attributes:
         features: (n, f).
-        right, weight: (n,) see `Known.right`.
+        right, weight: (n,) see `ImageLabels.right`.
     """
 
     features: Doubles
@@ -128,7 +128,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Asked:
+class TrialQuery:
     """A query that an index asks itself.
 
     Attributes:
@@ -151,57 +151,57 @@ class Asked:
 def fit_ending(state: State, connection: Connection, encoder: Encoder, seed: int = 0) -> Ending:
     """Fit the curves of an index; none where its labels say too little."""
     draw = np.random.default_rng(seed)
-    known = Known.read(state, connection)
+    labels = ImageLabels.read(state, connection)
     alive = np.flatnonzero(state.alive)
     background = np.sort(draw.choice(alive, min(_BACKGROUND, len(alive)), replace=False)) if len(alive) else alive
-    named = np.array(sorted({entity for entities in known.judged.values() for entity in entities}), np.int64)
+    named = np.array(sorted({entity for entities in labels.judged.values() for entity in entities}), np.int64)
     reference = np.sort(draw.permutation(named)[:_REFERENCE]) if len(state.entities) else named[:0]
     images, entities = tuple(state.images[background].tolist()), tuple(reference.tolist())
     ending = Ending(None, None, None, images, entities, float(encoder.logit_scale or 30.0))
     around = state.around(ending)
     text = image = entity = unnamed = None
     if len(state.entities) and len(named):
-        text = _curve(_results(state, known, around, _text_queries(state, connection, encoder, named, draw)))
+        text = _curve(_results(state, labels, around, _text_queries(state, connection, encoder, named, draw)))
     if len(named):
-        image = _curve(_results(state, known, around, _image_queries(state, known, draw)))
+        image = _curve(_results(state, labels, around, _image_queries(state, labels, draw)))
         if len(state.entities):
-            entity, unnamed = fit_recognition(state, known, around, draw)
+            entity, unnamed = fit_recognition(state, labels, around, draw)
     return replace(ending, text=text, image=image, entity=entity, unnamed=unnamed)
 
 
 def _text_queries(
     state: State, connection: Connection, encoder: Encoder, named: Ints, draw: np.random.Generator
-) -> list[Asked]:
+) -> list[TrialQuery]:
     """Entities by their texts and by their bare names; half of these are no names to the index, so that it learns what
     keywords are worth.
     """
-    asked = np.sort(draw.permutation(named)[: _QUERIES // 2])
-    count = len(asked)
+    entities = np.sort(draw.permutation(named)[: _QUERIES // 2])
+    count = len(entities)
     unnamed = np.setdiff1d(np.arange(len(state.entities)), named)
     if len(unnamed):
         # The neighbour of a named entity that no text names: siblings of what is shown, as of what is asked for.
-        near = state.entities[asked] @ state.entities[unnamed].T
+        near = state.entities[entities] @ state.entities[unnamed].T
         decoys = np.unique(unnamed[near.argmax(axis=1)])
-        asked = np.concatenate([asked, draw.permutation(decoys)[:count]])
+        entities = np.concatenate([entities, draw.permutation(decoys)[:count]])
     names = dict(connection.execute("SELECT number, name FROM entities"))
-    numbers = asked.tolist()
+    numbers = entities.tolist()
     vectors = encoder.embed_texts([filled("{name}", names[number], "") for number in numbers])
     queries = []
-    for place, (number, vector) in enumerate(zip(numbers, vectors, strict=True)):
+    for position, (number, vector) in enumerate(zip(numbers, vectors, strict=True)):
         words = images_by_text(connection, names[number], _RESULTS, every=True)
-        meaning = meaning_of(connection, names[number], words) if place % 2 else Meaning(words=frozenset(words))
+        meaning = meaning_of(connection, names[number], words) if position % 2 else Meaning(words=frozenset(words))
         queries += [
-            Asked(number, state.entities[number], decoy=place >= count, meaning=Meaning()),
-            Asked(number, vector, decoy=place >= count, meaning=meaning),
+            TrialQuery(number, state.entities[number], decoy=position >= count, meaning=Meaning()),
+            TrialQuery(number, vector, decoy=position >= count, meaning=meaning),
         ]
     return queries
 
 
-def _image_queries(state: State, known: Known, draw: np.random.Generator) -> list[Asked]:
+def _image_queries(state: State, labels: ImageLabels, draw: np.random.Generator) -> list[TrialQuery]:
     """Images by how likely they show what they were judged for, each as itself and as a decoy."""
     pairs = [
         (position, entity, probability)
-        for position, entities in sorted(known.judged.items())
+        for position, entities in sorted(labels.judged.items())
         for entity, probability in sorted(entities.items())
         if probability > 0
     ]
@@ -210,13 +210,13 @@ def _image_queries(state: State, known: Known, draw: np.random.Generator) -> lis
     chances = np.array([probability for *_, probability in pairs])
     chosen = np.sort(draw.choice(len(pairs), min(_QUERIES, len(pairs)), replace=False, p=chances / chances.sum()))
     return [
-        Asked(entity, state.exact.rows(np.array([position]))[0], probability, position, decoy)
+        TrialQuery(entity, state.exact.rows(np.array([position]))[0], probability, position, decoy)
         for decoy in (False, True)
-        for position, entity, probability in (pairs[place] for place in chosen.tolist())
+        for position, entity, probability in (pairs[number] for number in chosen.tolist())
     ]
 
 
-def _results(state: State, known: Known, around: Surroundings, queries: Sequence[Asked]) -> Rows:
+def _results(state: State, labels: ImageLabels, around: Surroundings, queries: Sequence[TrialQuery]) -> TrialResults:
     """The best results of queries; of an image without itself. A decoy does not find what may be right."""
     parts: list[tuple[Doubles, Doubles, Doubles]] = []
     for start in range(0, len(queries), _TOGETHER):
@@ -225,63 +225,65 @@ def _results(state: State, known: Known, around: Surroundings, queries: Sequence
         scores[:, ~state.alive] = -np.inf
         for query, score in zip(together, scores, strict=True):
             if query.decoy:
-                score[known.showing(query.entity)] = -np.inf
+                score[labels.showing(query.entity)] = -np.inf
             if query.itself >= 0:
                 score[query.itself] = -np.inf
             _, nearest = best(score[None], min(_RESULTS, len(score)))
-            found = nearest[0]
+            positions = nearest[0]
             if query.meaning:
-                found = np.union1d(found, state.positions(np.array([*query.meaning.words], np.int64)))
+                positions = np.union1d(positions, state.positions(np.array([*query.meaning.words], np.int64)))
                 # Of what was judged for a name the probability is known.
-                known_of = state.positions(np.array([*query.meaning.judged], np.int64))
-                found = np.setdiff1d(found, known_of)
-            found = found[(found >= 0) & np.isfinite(score[found])]
-            found = found[np.argsort(-score[found], kind="stable")]
+                judged = state.positions(np.array([*query.meaning.judged], np.int64))
+                positions = np.setdiff1d(positions, judged)
+            positions = positions[(positions >= 0) & np.isfinite(score[positions])]
+            positions = positions[np.argsort(-score[positions], kind="stable")]
             # What an image shows need not be among the reference: else agreement would be trusted where it is not.
             seen = around if query.meaning or not len(state.entities) else around.without(state.entities[query.entity])
-            features = seen.features(query.vector, state.exact.rows(found), score[found])
+            features = seen.features(query.vector, state.exact.rows(positions), score[positions])
             if query.meaning:
-                features = np.hstack([features, query.meaning.features(state.images[found].tolist())])
+                features = np.hstack([features, query.meaning.features(state.images[positions].tolist())])
             else:
                 features = features[:, :OF_IMAGES]
-            right, weight = known.right(query.entity, found)
-            parts.append((features, right, np.ones(len(found)) if query.decoy else query.chance * weight))
+            right, weight = labels.right(query.entity, positions)
+            parts.append((features, right, np.ones(len(positions)) if query.decoy else query.chance * weight))
     return _rows(parts)
 
 
 def fit_recognition(
-    state: State, known: Known, around: Surroundings, draw: np.random.Generator
+    state: State, labels: ImageLabels, around: Surroundings, draw: np.random.Generator
 ) -> tuple[Curve | None, Curve | None]:
-    """`entity` and `unnamed` of an `Ending`."""
-    surest = {position: max(entities.items(), key=lambda item: item[1]) for position, entities in known.judged.items()}
+    """Fit `entity` and `unnamed` of an `Ending`."""
+    surest = {position: max(entities.items(), key=lambda item: item[1]) for position, entities in labels.judged.items()}
     sure = np.array([position for position, (_, probability) in surest.items() if probability >= _MASS], np.int64)
-    wanted = set(draw.permutation(np.flatnonzero(known.mass > 0))[:_QUERIES].tolist())
-    told = set(draw.permutation(sure)[:_QUERIES].tolist())
+    wanted = set(draw.permutation(np.flatnonzero(labels.mass > 0))[:_QUERIES].tolist())
+    certain = set(draw.permutation(sure)[:_QUERIES].tolist())
     candidates: list[tuple[Doubles, Doubles, Doubles]] = []
     named: list[tuple[Doubles, Doubles, Doubles]] = []
-    for position, vector, near in _seen(state, known, np.array(sorted(wanted | told), np.int64)):
-        found = candidates_of(vector, state.entities, around, near)
+    for position, vector, near in _seen(state, labels, np.array(sorted(wanted | certain), np.int64)):
+        proposed = candidates_of(vector, state.entities, around, near)
         if position in wanted:
-            weight = np.full(len(found.entities), known.mass[position])
-            candidates.append((found.features, known.named_right(found.entities, position), weight))
-        if position in told:
+            weight = np.full(len(proposed.entities), labels.mass[position])
+            candidates.append((proposed.features, labels.named_right(proposed.entities, position), weight))
+        if position in certain:
             entity = surest[position][0]
             others = around.without(state.entities[entity])
-            hidden = candidates_of(vector, state.entities, others, near, known.meant(entity))
+            hidden = candidates_of(vector, state.entities, others, near, labels.meant(entity))
             named += [
-                (found.unnamed_features(), np.zeros(1), np.ones(1)),
+                (proposed.unnamed_features(), np.zeros(1), np.ones(1)),
                 (hidden.unnamed_features(), np.ones(1), np.ones(1)),
             ]
     return _curve(_rows(candidates)), _curve(_rows(named))
 
 
-def _seen(state: State, known: Known, images: Ints) -> Iterator[tuple[int, Array, list[tuple[float, list[int]]]]]:
+def _seen(
+    state: State, labels: ImageLabels, images: Ints
+) -> Iterator[tuple[int, Array, list[tuple[float, list[int]]]]]:
     """Of images at these positions the vector and the nearest other images with what they are labelled with; what looks
     the same is none.
     """
     labelled = {
         position: [entity for entity, probability in entities.items() if probability >= _MASS]
-        for position, entities in known.judged.items()
+        for position, entities in labels.judged.items()
     }
     for start in range(0, len(images), _TOGETHER):
         together = images[start : start + _TOGETHER]
@@ -290,20 +292,20 @@ def _seen(state: State, known: Known, images: Ints) -> Iterator[tuple[int, Array
         scores[:, ~state.alive] = -np.inf
         scores[np.bitwise_count(state.phash[None] ^ state.phash[together, None]) <= _ALIKE] = -np.inf
         cosines, near = best(scores, min(LOOKED_AT, len(state.images)))
-        for position, vector, *found in zip(together.tolist(), vectors, cosines.tolist(), near.tolist(), strict=True):
-            others = zip(*found, strict=True)
+        for position, vector, *row in zip(together.tolist(), vectors, cosines.tolist(), near.tolist(), strict=True):
+            others = zip(*row, strict=True)
             yield position, vector, [(cosine, labelled.get(at, [])) for cosine, at in others if np.isfinite(cosine)]
 
 
-def _rows(parts: Sequence[tuple[Doubles, Doubles, Doubles]]) -> Rows:
+def _rows(parts: Sequence[tuple[Doubles, Doubles, Doubles]]) -> TrialResults:
     if not parts:
-        return Rows(np.zeros((0, len(NAMES))), np.zeros(0), np.zeros(0))
-    return Rows(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        return TrialResults(np.zeros((0, len(NAMES))), np.zeros(0), np.zeros(0))
+    return TrialResults(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
-def _curve(rows: Rows) -> Curve | None:
-    known = rows.weight > 0
-    features, right, weight = rows.features[known], rows.right[known], rows.weight[known]
+def _curve(rows: TrialResults) -> Curve | None:
+    weighted = rows.weight > 0
+    features, right, weight = rows.features[weighted], rows.right[weighted], rows.weight[weighted]
     if float(right @ weight) < MINIMUM or float((1 - right) @ weight) < MINIMUM:
         return None
     mean, deviation = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
@@ -327,7 +329,7 @@ def _monotone(score: Doubles, right: Doubles, weight: Doubles) -> tuple[Doubles,
     mass = np.cumsum((weight * (right + 1e-3))[order])
     bins = np.minimum((mass / mass[-1] * _BINS).astype(np.int64), _BINS - 1)
     count = np.bincount(bins, weight[order], _BINS)
-    kept = count > 0
-    centres = np.bincount(bins, (weight * score)[order], _BINS)[kept] / count[kept]
-    shares = np.bincount(bins, (weight * right)[order], _BINS)[kept] / count[kept]
-    return centres, np.asarray(isotonic_regression(shares, weights=count[kept]).x)
+    nonempty = count > 0
+    centres = np.bincount(bins, (weight * score)[order], _BINS)[nonempty] / count[nonempty]
+    shares = np.bincount(bins, (weight * right)[order], _BINS)[nonempty] / count[nonempty]
+    return centres, np.asarray(isotonic_regression(shares, weights=count[nonempty]).x)

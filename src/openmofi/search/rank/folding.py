@@ -23,7 +23,7 @@ _PAIRS = 1 << 22
 
 
 def folded_into(hashes: Hashes) -> Ints:
-    """(n,) the place of the first image that is shown and is a near-duplicate of each; its own where there is none.
+    """(n,) the position of the first image that is shown and is a near-duplicate of each; its own where there is none.
 
     An image is folded into one that is shown, never into one that is folded itself: what differs by two steps is shown.
 
@@ -33,22 +33,22 @@ def folded_into(hashes: Hashes) -> Ints:
     unique, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     bits = np.bitwise_count(unique)
     foldable = (bits >= PLAIN) & (bits <= 64 - PLAIN)
-    into, shown = first.copy(), first.copy()
+    into, shown_at = first.copy(), first.copy()
     left, right = near_pairs(unique)
     ends = np.searchsorted(left, np.arange(len(unique) + 1))
     near = np.flatnonzero(np.diff(ends) > 0)
-    shown[near] = len(hashes)  # until it is known
+    shown_at[near] = len(hashes)  # until it is known
     for each in near[np.argsort(first[near])].tolist():
-        earliest = int(shown[right[ends[each] : ends[each + 1]]].min())
+        earliest = int(shown_at[right[ends[each] : ends[each + 1]]].min())
         if foldable[each] and earliest < first[each]:
             into[each] = earliest
         else:
-            shown[each] = first[each]
+            shown_at[each] = first[each]
     return np.where(foldable[inverse], into[inverse], np.arange(len(hashes)))
 
 
 def near_pairs(hashes: Hashes) -> tuple[Ints, Ints]:
-    """(p,) and (p,) places of all ordered pairs of different hashes that are near, by the first."""
+    """(p,) and (p,) positions of all ordered pairs of different hashes that are near, by the first."""
     if len(hashes) <= _FEW:
         near = np.flatnonzero(np.bitwise_count(hashes[:, None] ^ hashes) <= NEAR)
         left, right = np.divmod(near, max(len(hashes), 1))
@@ -80,10 +80,10 @@ def _compared(hashes: Hashes) -> Iterator[Ints]:
 def _near(hashes: Hashes, pairs: Ints, quarter: int) -> Ints:
     """Those of (2, p) pairs that are near, and that no quarter before has found."""
     changed = hashes[pairs[0]] ^ hashes[pairs[1]]
-    kept = np.flatnonzero(np.bitwise_count(changed) <= NEAR)
+    near = np.flatnonzero(np.bitwise_count(changed) <= NEAR)
     for before in range(quarter):
-        kept = kept[np.bitwise_count(_of(changed[kept], before)) > 1]
-    return pairs[:, kept]
+        near = near[np.bitwise_count(_of(changed[near], before)) > 1]
+    return pairs[:, near]
 
 
 def _of(hashes: Hashes, quarter: int) -> Hashes:
@@ -91,7 +91,7 @@ def _of(hashes: Hashes, quarter: int) -> Hashes:
 
 
 def _blocks(total: Ints) -> Iterator[tuple[int, int]]:
-    """Ranges of places, of not many more than `_PAIRS` pairs each."""
+    """Ranges of positions, of not many more than `_PAIRS` pairs each."""
     first = 0
     while first < len(total):
         before = total[first - 1] if first else 0

@@ -1,4 +1,4 @@
-"""What a query asks for: as a vector in the encoder's space, as words, and as names of entities."""
+"""The meaning of a query: as a vector in the encoder's space, as words, and as names of entities."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from openmofi.features.store import content_digits
 from openmofi.knowledge.candidates import spelt_alike
 from openmofi.knowledge.names import normalise
 from openmofi.search.query import Example, Query, Region
-from openmofi.search.rank.state import Kept, State
+from openmofi.search.rank.state import LRUCache, State
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.reading import JUDGED, entity_records, image_bytes
 
@@ -63,11 +63,11 @@ def entities_named(connection: Connection, text: str) -> list[str]:
 
 def judged_for(connection: Connection, entities: Sequence[str]) -> dict[int, float]:
     """Image → probability that it shows what is meant, one of these as likely as another; verdicts are certain."""
-    shown: dict[int, float] = {}
+    probabilities: dict[int, float] = {}
     for entity in entities:
         for image, probability in connection.execute(JUDGED, {"entity": entity}):
-            shown[image] = shown.get(image, 0.0) + probability / len(entities)
-    return shown
+            probabilities[image] = probabilities.get(image, 0.0) + probability / len(entities)
+    return probabilities
 
 
 def meaning_of(connection: Connection, text: str, keywords: Sequence[int]) -> Meaning:
@@ -99,10 +99,10 @@ def images_by_text(connection: Connection, text: str, limit: int, *, every: bool
     """
     if not (words := words_of(text)):
         return []
-    found: dict[int, None] = {}
+    images: dict[int, None] = {}
     for operator in ("AND", "OR") if len(words) > 1 and not every else ("AND",):
-        found.update(dict.fromkeys(connection.texts_with(words, operator, limit)))
-    return list(found)[:limit]
+        images.update(dict.fromkeys(connection.texts_with(words, operator, limit)))
+    return list(images)[:limit]
 
 
 def entities_by_name(connection: Connection, text: str, limit: int, *, prefix: bool = False) -> list[str]:
@@ -116,25 +116,25 @@ def entities_by_name(connection: Connection, text: str, limit: int, *, prefix: b
 
 def unknown_entity(connection: Connection, given: str) -> UnknownEntityError:
     """The error for an identifier or name that the index does not know; it names those that are spelt alike."""
-    key, found = given.casefold()[:_MOST_LENGTH], dict[str, str]()
+    key, spellings = given.casefold()[:_MOST_LENGTH], dict[str, str]()
 
     def names(beginning: str) -> Iterator[str]:
         begun = entities_by_name(connection, beginning, _COMPARED, prefix=True)
         records = entity_records(connection, begun)
         for record in (records[entity] for entity in begun):
             for name in (record.name, *record.aliases):
-                found.setdefault(name.casefold(), f"{name} ({record.id})")
+                spellings.setdefault(name.casefold(), f"{name} ({record.id})")
                 yield name.casefold()
 
     def identifiers(beginning: str) -> Iterator[str]:
         for entity, name in connection.execute(
             "SELECT id, name FROM entities WHERE id >= ? AND id < ?", (beginning, f"{beginning}\U0010ffff")
         ):
-            found[entity] = f"{name} ({entity})"
+            spellings[entity] = f"{name} ({entity})"
             yield entity
 
     near = spelt_alike(names, key, _NEAR) or spelt_alike(identifiers, given[:_MOST_LENGTH], _NEAR)
-    said = ", ".join(dict.fromkeys(found[each] for each in near))
+    said = ", ".join(dict.fromkeys(spellings[each] for each in near))
     return UnknownEntityError(
         f"The index knows no entity {given!r}.", f"Did you mean {said}?" if said else "Search by text instead."
     )
@@ -144,13 +144,17 @@ _RIDGE = 0.1
 
 
 def vectors_of(
-    state: State, connection: Connection, queries: Sequence[Query], encoder: Callable[[], Encoder], kept: Kept[Array]
+    state: State,
+    connection: Connection,
+    queries: Sequence[Query],
+    encoder: Callable[[], Encoder],
+    cache: LRUCache[Array],
 ) -> list[Array | None]:
-    """See `Index.vectors_of`; `kept` are embeddings of the encoder."""
+    """See `Index.vectors_of`; `cache` holds embeddings of the encoder."""
     examples = [example for query in queries for example in query.examples]
-    images = iter(image_vectors(state, connection, examples, encoder, kept))
+    images = iter(image_vectors(state, connection, examples, encoder, cache))
     texts = [query.text for query in queries if query.text]
-    embedded = iter(text_vectors(texts, encoder, kept) if texts and encoder().has_texts else [])
+    embedded = iter(text_vectors(texts, encoder, cache) if texts and encoder().has_texts else [])
     vectors: list[Array | None] = []
     for query in queries:
         parts = [example.weight * next(images) for example in query.examples]
@@ -164,39 +168,43 @@ def vectors_of(
     return vectors
 
 
-def text_vectors(texts: Sequence[str], encoder: Callable[[], Encoder], kept: Kept[Array]) -> list[Array]:
-    """(dim,) each; what was embedded before is not embedded again."""
-    vectors = {text: vector for text in texts if (vector := kept.get(text)) is not None}
+def text_vectors(texts: Sequence[str], encoder: Callable[[], Encoder], cache: LRUCache[Array]) -> list[Array]:
+    """(dim,) vector of each text; what was embedded before is not embedded again."""
+    vectors = {text: vector for text in texts if (vector := cache.get(text)) is not None}
     if missing := [text for text in dict.fromkeys(texts) if text not in vectors]:
         for text, vector in zip(missing, encoder().embed_texts(missing), strict=True):
-            vectors[text] = kept.put(text, vector)
+            vectors[text] = cache.put(text, vector)
     return [vectors[text] for text in texts]
 
 
 def image_vectors(
-    state: State, connection: Connection, examples: Sequence[Example], encoder: Callable[[], Encoder], kept: Kept[Array]
+    state: State,
+    connection: Connection,
+    examples: Sequence[Example],
+    encoder: Callable[[], Encoder],
+    cache: LRUCache[Array],
 ) -> Array:
     """(n, dim) L2-normalised; a whole image of the index, and what was embedded before, is not embedded again."""
     vectors = np.zeros((len(examples), int(state.meta["dim"])), np.float32)
     waiting: list[tuple[int, Hashable, Image.Image]] = []
-    for place, example in enumerate(examples):
+    for row, example in enumerate(examples):
         image, key = example.image, _key(example)
         position = -1
         if isinstance(image, int) and example.region is None:
             position = int(state.positions(np.array([image]))[0])
         if position >= 0:
-            vectors[place] = state.exact.rows(np.array([position]))[0]
-        elif key and (before := kept.get(key)) is not None:
-            vectors[place] = before
+            vectors[row] = state.exact.rows(np.array([position]))[0]
+        elif key and (before := cache.get(key)) is not None:
+            vectors[row] = before
         else:
             source = image_bytes(connection, image) if isinstance(image, int) else image
             named = str(source) if isinstance(source, str | Path) else "The image of the query"
             whole = as_image(source, encoder().preprocessing, named)
-            waiting.append((place, key, cropped(whole, example.region)))
+            waiting.append((row, key, cropped(whole, example.region)))
     if waiting:
         embedded = encoder().embed_images([image for *_, image in waiting])
-        for (place, key, _), vector in zip(waiting, embedded, strict=True):
-            vectors[place] = kept.put(key, vector) if key else vector
+        for (row, key, _), vector in zip(waiting, embedded, strict=True):
+            vectors[row] = cache.put(key, vector) if key else vector
     return vectors
 
 
@@ -221,7 +229,7 @@ def cropped(image: Image.Image, region: Region | None) -> Image.Image:
 
 
 def entity_vector(state: State, connection: Connection, entity: str) -> Array:
-    """(dim,) of its text.
+    """(dim,) vector of an entity's text.
 
     Raises:
         UnknownEntityError: the index does not know it.

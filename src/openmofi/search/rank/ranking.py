@@ -47,11 +47,11 @@ def images_within(connection: Connection, filters: Filters) -> NDArray[np.int64]
         )
         values |= {"first": path + b"/", "last": path + b"0", "folder": folder}
     for number, (names, pattern) in enumerate(_columns(filters)):
-        columns = [connection.column(f"name{number}_{place}") for place in range(len(names))]
+        columns = [connection.column(f"name{number}_{column}") for column in range(len(names))]
         conditions.append(f"lower(coalesce({', '.join([*columns, 'NULL'])})) LIKE :like{number} ESCAPE '!'")
         # A star is the only mark of a pattern.
         values[f"like{number}"] = re.sub(r"[!%_]", r"!\g<0>", pattern.lower()).replace("*", "%")
-        values |= {f"name{number}_{place}": name for place, name in enumerate(names)}
+        values |= {f"name{number}_{column}": name for column, name in enumerate(names)}
     for bound, operator in (("since", ">="), ("until", "<=")):
         if day := getattr(filters, bound):
             # 2024-05-01T10:00, 20240501 and EXIF's 2024:05:01 10:00 are the same day.
@@ -107,7 +107,7 @@ class _Listed:
         return len(self.images)
 
     @cached_property
-    def known(self) -> Doubles:
+    def dense_probabilities(self) -> Doubles:
         """(n,) probabilities; 0 where there is none."""
         if not self.probabilities:
             return np.zeros(len(self.images))
@@ -116,25 +116,25 @@ class _Listed:
 
 def ranked(state: State, connection: Connection, query: Query, vector: Array | None) -> Results:
     """The images that answer a query."""
-    asked, depth = _asked(connection, query, vector), DEPTH
+    key, depth = _list_key(connection, query, vector), DEPTH
     # The pages of a list, and lists of different lengths, share what is computed.
     while depth < 2 * (query.offset + query.limit):
         depth *= 4
     while True:
-        listed = state.listings.get((asked, depth))
+        listed = state.listings.get((key, depth))
         if not isinstance(listed, _Listed):
             within = images_within(connection, query.filters) if query.filters else None
             listed = _listed(state, connection, query, vector, within, depth)
-            state.listings.put((asked, depth), listed)
+            state.listings.put((key, depth), listed)
         until = query.until or UNTIL
-        end = end_of(listed.known, until) if listed.probabilities else None
+        end = end_of(listed.dense_probabilities, until) if listed.probabilities else None
         # A list whose end was not reached goes on.
         if query.until is None or end != len(listed.images) or listed.found < depth or depth >= _JUDGED:
             return _page(connection, listed, query, until, end)
         depth *= 4
 
 
-def _asked(connection: Connection, query: Query, vector: Array | None) -> Hashable:
+def _list_key(connection: Connection, query: Query, vector: Array | None) -> Hashable:
     """What a list depends on beside the commit: the query but for its page, and verdicts, which are no commits."""
     verdicts = connection.execute("SELECT max(id), sum(undone) FROM verdicts").fetchone()
     whole = repr(replace(query, examples=(), limit=1, offset=0, until=None))
@@ -142,9 +142,9 @@ def _asked(connection: Connection, query: Query, vector: Array | None) -> Hashab
 
 
 def _page(connection: Connection, listed: _Listed, query: Query, until: float, end: int | None) -> Results:
-    known, last = listed.known, query.offset + query.limit
-    shown = slice(query.offset, last if query.until is None or end is None else min(end, last))
-    images, expected = listed.images[shown].tolist(), expected_precision(known)[shown].tolist()
+    probabilities, last = listed.dense_probabilities, query.offset + query.limit
+    page = slice(query.offset, last if query.until is None or end is None else min(end, last))
+    images, expected = listed.images[page].tolist(), expected_precision(probabilities)[page].tolist()
     records = image_records(connection, images)
     hits = tuple(
         Hit(
@@ -157,15 +157,15 @@ def _page(connection: Connection, listed: _Listed, query: Query, until: float, e
             duplicates,
         )
         for rank, (image, precision, duplicates) in enumerate(
-            zip(images, expected, listed.duplicates[shown], strict=True), query.offset + 1
+            zip(images, expected, listed.duplicates[page], strict=True), query.offset + 1
         )
     )
     note = ""
     if not len(listed):
         note = "Nothing in the index answers this."
-    elif end is not None and known.max() < _LIKELY:
-        note = f"No result is likely to be right: the best one has a probability of {known.max():.2f}."
-    right, in_all = (None, None) if end is None else (float(known[:end].sum()), float(known.sum()))
+    elif end is not None and probabilities.max() < _LIKELY:
+        note = f"No result is likely to be right: the best one has a probability of {probabilities.max():.2f}."
+    right, in_all = (None, None) if end is None else (float(probabilities[:end].sum()), float(probabilities.sum()))
     return Results(hits, len(listed), until, end, right, in_all, note)
 
 
@@ -258,8 +258,8 @@ def _nearest(state: State, vector: Array, depth: int, within: Ints | None) -> di
     if within is not None and allowed is not None:
         allowed &= np.isin(state.images, within)
     scores, positions = state.vectors.search(vector[None], min(depth, len(state.vectors)), allowed)
-    kept = positions[0] >= 0
-    return dict(zip(state.images[positions[0][kept]].tolist(), scores[0][kept].astype(float).tolist(), strict=True))
+    valid = positions[0] >= 0
+    return dict(zip(state.images[positions[0][valid]].tolist(), scores[0][valid].astype(float).tolist(), strict=True))
 
 
 def _all(connection: Connection) -> Ints:
@@ -277,6 +277,6 @@ def _folded(state: State, order: Sequence[int], fold: bool) -> dict[int, tuple[i
     into = folded_into(hashes)
     itself = into == np.arange(len(order))
     folded: dict[int, tuple[int, ...]] = dict.fromkeys(ids[itself].tolist(), ())
-    for place in np.flatnonzero(~itself).tolist():
-        folded[order[into[place]]] += (order[place],)
+    for position in np.flatnonzero(~itself).tolist():
+        folded[order[into[position]]] += (order[position],)
     return folded

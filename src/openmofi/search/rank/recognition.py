@@ -14,7 +14,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.search.query import Example, Region
 from openmofi.search.rank.calibration import SAME, Surroundings, with_share
 from openmofi.search.rank.queries import image_vectors
-from openmofi.search.rank.state import Kept, State
+from openmofi.search.rank.state import LRUCache, State
 from openmofi.search.recognise_settings import UNNAMED
 from openmofi.search.records import Recognised, Recognition
 from openmofi.search.store.connection import Connection
@@ -54,7 +54,7 @@ _FLOOR = -50.0
 
 
 @dataclass(frozen=True)
-class Candidates:
+class EntityCandidates:
     """Entities that an image may show.
 
     Attributes:
@@ -79,7 +79,7 @@ def candidates_of(
     around: Surroundings,
     near: Sequence[tuple[float, Sequence[int]]],
     without: Collection[int] = (),
-) -> Candidates:
+) -> EntityCandidates:
     """The candidates of an image.
 
     Args:
@@ -90,8 +90,8 @@ def candidates_of(
         without: numbers of entities that are left out, as though no label named them.
     """
     similarity = (entities @ image).astype(np.float64)
-    near = [(cosine, [entity for entity in shown if entity not in without]) for cosine, shown in near]
-    witnesses = [(cosine, shown) for cosine, shown in near if shown][:NEAREST]
+    near = [(cosine, [entity for entity in labels if entity not in without]) for cosine, labels in near]
+    witnesses = [(cosine, labels) for cosine, labels in near if labels][:NEAREST]
     votes = _votes(witnesses)
     allowed = similarity.copy()
     allowed[list(without)] = -np.inf
@@ -107,12 +107,12 @@ def candidates_of(
     z = (cosines - usual.mean(axis=0)) / np.maximum(usual.std(axis=0), 1e-6)
     margin = around.scale * cosines - _others(image, entities[chosen], around)
     lead = around.scale * (
-        cosines - np.array([np.max(np.delete(cosines, place), initial=-1.0) for place in range(len(cosines))])
+        cosines - np.array([np.max(np.delete(cosines, position), initial=-1.0) for position in range(len(cosines))])
     )
     share = np.log(np.array([votes.get(entity, 0.0) for entity in chosen.tolist()]) + _LEAST)
     best = np.full(len(chosen), margin.max(initial=_FLOOR))
     features = np.stack([z, margin, lead, share, best], axis=1)
-    return Candidates(chosen, cosines, np.hstack([features, _beside(chosen.tolist(), near, witnesses)]))
+    return EntityCandidates(chosen, cosines, np.hstack([features, _beside(chosen.tolist(), near, witnesses)]))
 
 
 def _beside(
@@ -123,18 +123,18 @@ def _beside(
         return np.zeros((len(chosen), 5))
     cosines = np.array([cosine for cosine, _ in near])
     nearest: dict[int, float] = {}
-    for cosine, shown in witnesses:
-        for entity in shown:
+    for cosine, labels in witnesses:
+        for entity in labels:
             nearest.setdefault(entity, cosine)
     # Of what no witness shows, it is not nearer than the last one.
-    own = np.array(
+    nearest_cosines = np.array(
         [nearest.get(entity, float(cosines[-1]) if not witnesses else witnesses[-1][0]) for entity in chosen]
     )
     votes = _votes(near[:NEAREST])
     of_all = np.log(np.array([votes.get(entity, 0.0) for entity in chosen]) + _LEAST)
-    labelled = np.array([bool(shown) for _, shown in near[:NEAREST]])
+    labelled = np.array([bool(labels) for _, labels in near[:NEAREST]])
     shares = [np.full(len(chosen), labelled.mean()), np.full(len(chosen), labelled[:_CLOSE].mean())]
-    return np.stack([own - cosines[0], own - cosines[:_CLOSE].mean(), of_all, *shares], axis=1)
+    return np.stack([nearest_cosines - cosines[0], nearest_cosines - cosines[:_CLOSE].mean(), of_all, *shares], axis=1)
 
 
 def _others(image: Array, chosen: Array, around: Surroundings) -> Doubles:
@@ -155,8 +155,8 @@ def _votes(witnesses: Sequence[tuple[float, Sequence[int]]]) -> Mapping[int, flo
     nearest = max(cosine for cosine, _ in witnesses)
     weights = [np.exp(_SHARP * (cosine - nearest)) for cosine, _ in witnesses]
     votes: dict[int, float] = {}
-    for weight, (_, shown) in zip(weights, witnesses, strict=True):
-        for entity in shown:
+    for weight, (_, labels) in zip(weights, witnesses, strict=True):
+        for entity in labels:
             votes[entity] = votes.get(entity, 0.0) + float(weight)
     return {entity: vote / float(sum(weights)) for entity, vote in votes.items()}
 
@@ -240,19 +240,19 @@ def likely_entities(
     around = state.surroundings if state.ending else Surroundings(vectors[:0], state.entities[:0], 1.0)
     likely = []
     for vector, near in zip(vectors, _nearest(state, connection, vectors, itself), strict=True):
-        found = candidates_of(vector, state.entities, around, [(each.cosine, each.entities) for each in near])
-        even = none(found.unnamed_features()) if none else None
+        candidates = candidates_of(vector, state.entities, around, [(each.cosine, each.entities) for each in near])
+        even = none(candidates.unnamed_features()) if none else None
         unknown = None if even is None else float(with_share(even, unnamed)[0])
-        probabilities = curve(found.features) * (1 - (unknown or 0.0)) if curve else None
-        order = np.argsort(-(found.cosines if probabilities is None else probabilities), kind="stable")[:limit]
+        probabilities = curve(candidates.features) * (1 - (unknown or 0.0)) if curve else None
+        order = np.argsort(-(candidates.cosines if probabilities is None else probabilities), kind="stable")[:limit]
         entities = tuple(
             LikelyEntity(
-                number := int(found.entities[place]),
-                None if probabilities is None else float(probabilities[place]),
-                float(found.cosines[place]),
+                number := int(candidates.entities[position]),
+                None if probabilities is None else float(probabilities[position]),
+                float(candidates.cosines[position]),
                 tuple(each for each in near if number in each.entities)[:_EVIDENCE],
             )
-            for place in order.tolist()
+            for position in order.tolist()
         )
         best = None if probabilities is None else float(probabilities[order].max(initial=0.0))
         likely.append(Likely(entities, best, None if even is None else float(even[0]), unknown))
@@ -266,18 +266,18 @@ def recognised(
     region: Region | None,
     limit: int,
     encoder: Callable[[], Encoder],
-    kept: Kept[Array],
+    cache: LRUCache[Array],
     unnamed: float,
 ) -> Recognition:
-    """See `Index.recognise`; `kept` are embeddings of the encoder."""
+    """See `Index.recognise`; `cache` holds embeddings of the encoder."""
     if not 0 <= unnamed < 1:
         raise UsageError(f"unnamed is {unnamed}.", "It is a share of images, from 0 up to 1.")
-    vectors = image_vectors(state, connection, [Example(image, region=region)], encoder, kept)
-    (found,) = likely_entities(state, connection, vectors, limit, image if isinstance(image, int) else -1, unnamed)
-    ids = [state.entity_ids[each.number] for each in found.entities]
+    vectors = image_vectors(state, connection, [Example(image, region=region)], encoder, cache)
+    (outcome,) = likely_entities(state, connection, vectors, limit, image if isinstance(image, int) else -1, unnamed)
+    ids = [state.entity_ids[each.number] for each in outcome.entities]
     siblings = [state.alike(entity, _SIBLINGS) for entity in ids]
     records = entity_records(connection, [*ids, *chain.from_iterable(siblings)])
-    images = image_records(connection, [near.image for each in found.entities for near in each.evidence])
+    images = image_records(connection, [near.image for each in outcome.entities for near in each.evidence])
     entities = tuple(
         Recognised(
             records[entity],
@@ -286,13 +286,13 @@ def recognised(
             tuple((images[near.image], near.cosine) for near in each.evidence if near.image in images),
             tuple(records[other] for other in others if other in records),
         )
-        for entity, each, others in zip(ids, found.entities, siblings, strict=True)
+        for entity, each, others in zip(ids, outcome.entities, siblings, strict=True)
     )
-    likely = found.best is None or found.best >= LIKELY
+    likely = outcome.best is None or outcome.best >= LIKELY
     note = "" if likely else "Nothing that the index knows is likely to be shown."
-    if found.unnamed is not None and found.unnamed >= LIKELY:
+    if outcome.unnamed is not None and outcome.unnamed >= LIKELY:
         note = "This is likely something that no label names."
-    return Recognition(entities, note, found.unnamed)
+    return Recognition(entities, note, outcome.unnamed)
 
 
 def _nearest(state: State, connection: Connection, vectors: Array, itself: int) -> list[list[Witness]]:
@@ -302,20 +302,20 @@ def _nearest(state: State, connection: Connection, vectors: Array, itself: int) 
     near = [
         [
             (int(state.images[position]), float(score))
-            for score, position in zip(*found, strict=True)
+            for score, position in zip(*row, strict=True)
             if position >= 0 and state.images[position] != itself
         ]
-        for found in zip(scores, positions, strict=True)
+        for row in zip(scores, positions, strict=True)
     ]
-    shown = _labelled(state, connection, sorted({image for found in near for image, _ in found}))
-    return [[Witness(image, cosine, shown.get(image, ())) for image, cosine in found] for found in near]
+    labels = _labelled(state, connection, sorted({image for row in near for image, _ in row}))
+    return [[Witness(image, cosine, labels.get(image, ())) for image, cosine in row] for row in near]
 
 
 def _labelled(state: State, connection: Connection, images: Sequence[int]) -> dict[int, tuple[int, ...]]:
     """Id → numbers of the entities that it is labelled with, where there are some."""
-    shown: dict[int, tuple[int, ...]] = {}
+    labels: dict[int, tuple[int, ...]] = {}
     statement = "SELECT image, entity FROM labels WHERE accepted = 1 AND image IN ({})"
     for image, entity in rows_in(connection, statement, images):
         if entity in state.entity_numbers:
-            shown[image] = (*shown.get(image, ()), state.entity_numbers[entity])
-    return shown
+            labels[image] = (*labels.get(image, ()), state.entity_numbers[entity])
+    return labels

@@ -44,8 +44,8 @@ def refresh_cache(connection: Connection, segments: Sequence[Segment], vectors: 
 V = TypeVar("V")
 
 
-class Kept(Generic[V]):
-    """Values by keys, those that were asked for last; threads may share it.
+class LRUCache(Generic[V]):
+    """A least-recently-used cache, value by key; threads may share it.
 
     Args:
         most: weight of all values, at most; the latest one is kept whatever it weighs.
@@ -70,7 +70,7 @@ class Kept(Generic[V]):
             return self._values[key]
 
     def put(self, key: Hashable, value: V) -> V:
-        """Keep a value, and return it."""
+        """Store a value, and return it."""
         with self._lock:
             if key in self._values:
                 self._sum -= self._weight(self._values.pop(key))
@@ -88,7 +88,7 @@ _LISTED = 400_000
 
 @dataclass(frozen=True)
 class State:
-    """What a search needs of a commit.
+    """Everything that a search needs of a commit.
 
     Attributes:
         commit: its number.
@@ -128,12 +128,12 @@ class State:
             return []
         number = self.entity_numbers[entity]
         order = np.argsort(-(self.entities @ self.entities[number]), kind="stable")[: count + 1]
-        return [self.entity_ids[place] for place in order.tolist() if place != number][:count]
+        return [self.entity_ids[row] for row in order.tolist() if row != number][:count]
 
     @cached_property
-    def listings(self) -> Kept[Sized]:
+    def listings(self) -> LRUCache[Sized]:
         """Ranked images of the queries that came last, for their further pages; another commit has others."""
-        return Kept(_LISTED, len)
+        return LRUCache(_LISTED, len)
 
     @cached_property
     def ending(self) -> Ending | None:
@@ -142,13 +142,13 @@ class State:
 
     @cached_property
     def surroundings(self) -> Surroundings:
-        """What results are seen against."""
+        """What results are compared with."""
         if self.ending is None:
             raise ValueError("not calibrated")
         return self.around(self.ending)
 
     def around(self, ending: Ending) -> Surroundings:
-        """What results are seen against, by an ending that is perhaps not the index's yet."""
+        """What results are compared with, by an ending that is perhaps not the index's yet."""
         positions = self.positions(np.array(ending.background, np.int64))
         background, reference = positions[positions >= 0], np.array(ending.reference, np.int64)
         return Surroundings(self.exact.rows(background), self.entities[reference], ending.scale)
@@ -164,9 +164,9 @@ class State:
     def positions(self, ids: Ints) -> Ints:
         """Positions of images; of those without a vector −1."""
         ordered = self._ordered
-        places = np.searchsorted(ordered, ids)
-        places[places == len(ordered)] = 0
-        return np.where(ordered[places] == ids, self._order[places], -1) if len(ordered) else np.full(len(ids), -1)
+        slots = np.searchsorted(ordered, ids)
+        slots[slots == len(ordered)] = 0
+        return np.where(ordered[slots] == ids, self._order[slots], -1) if len(ordered) else np.full(len(ids), -1)
 
     def described(self, connection: Connection) -> IndexInfo:
         """What the index holds."""
@@ -212,7 +212,7 @@ class State:
         *,
         hold: bool = False,
     ) -> State:
-        """The last commit's.
+        """Read the state of the last commit.
 
         Args:
             connection: that it is read by.
@@ -244,7 +244,7 @@ class State:
             table = _table(connection.execute("SELECT segment, row, id, phash FROM images WHERE segment IS NOT NULL"))
             ids = tuple(entity for (entity,) in connection.execute("SELECT id FROM entities ORDER BY number"))
             dim, of_entities = int(values["dim"]), entity_segment(connection)
-            store, place, held = connection.vectors(), connection.place, dict[str, Floats]()
+            store, address, held = connection.vectors(), connection.place, dict[str, Floats]()
             entities = np.zeros((0, dim), np.float32)
             if of_entities:
                 entities = store.read(of_entities, dim).astype(np.float32)
@@ -256,7 +256,7 @@ class State:
                 exact, searched = there, there
             else:
                 exact = Exact([held[each.file] if each.file in held else store.read(each, dim) for each in segments])
-                searched = faiss_cache.vector_index(place, segments, exact) if isinstance(place, Path) else exact
+                searched = faiss_cache.vector_index(address, segments, exact) if isinstance(address, Path) else exact
             entities = (
                 store.read(of_entities, dim).astype(np.float32) if of_entities else np.zeros((0, dim), np.float32)
             )

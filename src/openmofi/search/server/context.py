@@ -28,7 +28,7 @@ from openmofi.schema import PairStatus
 from openmofi.search.index import Index
 from openmofi.search.query import Example, Query, Region
 from openmofi.search.rank.queries import cropped
-from openmofi.search.rank.state import Kept
+from openmofi.search.rank.state import LRUCache
 from openmofi.search.records import ImageRecord, Recognition
 from openmofi.search.server.guard import Sessions, cookie_name
 from openmofi.search.server.messages import Metrics, Refused
@@ -114,7 +114,7 @@ _Waiting = tuple[Query, "asyncio.Future[Array | None]"]
 
 
 class EncoderQueue:
-    """What waits for the encoder of an index.
+    """The queue of queries before the encoder of an index.
 
     While a batch is computed the next one gathers, so that a busy encoder has large batches and an idle one no delay
     other than `wait`.
@@ -149,7 +149,7 @@ class EncoderQueue:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function)
 
     def close(self) -> None:
-        """Let go of the thread."""
+        """Stop the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def _work(self) -> None:
@@ -206,7 +206,9 @@ class Context:
     metrics: Metrics
     uploads: Uploads
     encoder: EncoderQueue
-    decoded: Kept[NDArray[np.uint8]] = field(default_factory=lambda: Kept(_DECODED, lambda pixels: pixels.nbytes))
+    decoded: LRUCache[NDArray[np.uint8]] = field(
+        default_factory=lambda: LRUCache(_DECODED, lambda pixels: pixels.nbytes)
+    )
     searching: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max(cores(), 2), "search"))
     decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
     sessions: Sessions = field(default_factory=Sessions, repr=False)
@@ -224,8 +226,8 @@ class Context:
         Raises:
             OpenMofiError: it cannot be read or decoded, or the encoder cannot be opened.
         """
-        if (kept := self.decoded.get((named, region))) is not None:
-            return kept
+        if (cached := self.decoded.get((named, region))) is not None:
+            return cached
         image = as_image(read(), self.index.encoder.preprocessing, max_pixels=self.settings.max_upload_pixels)
         return self.decoded.put((named, region), np.asarray(bounded(cropped(image, region))))
 
@@ -241,10 +243,10 @@ class Context:
         if image is None:
             data = self.uploads.get(upload)  # refused where it was forgotten, whatever is kept
             return Example(self.pixels(upload, lambda: data, region))
-        known = self.image(image)
+        record = self.image(image)
         if region is None:  # the index has its vector
-            return Example(known.id)
-        return Example(self.pixels(f"image {known.content}", lambda: self.index.image_bytes(known.id), region))
+            return Example(record.id)
+        return Example(self.pixels(f"image {record.content}", lambda: self.index.image_bytes(record.id), region))
 
     async def recognised(self, image: int | None, upload: str, region: Region | None, limit: int) -> Recognition:
         """What an image may show.
@@ -260,7 +262,7 @@ class Context:
 
     @classmethod
     def of(cls, index: Index, settings: ServeSettings) -> Context:
-        """Of a server that is to begin."""
+        """Make the context of a server that is to start."""
         metrics = Metrics()
         queue = EncoderQueue(index, settings.batch, settings.wait, metrics.batches.observe)
         return cls(index, settings, metrics, Uploads(settings.max_upload_pixels), queue)

@@ -158,7 +158,7 @@ class Limits:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, client: str, cost: float) -> int:
-        """Take tokens of a client: 0 where it has them, else the seconds after which it will."""
+        """Take tokens of a client; return 0 where it has them, else the seconds after which it will."""
         if not self._rate:
             return 0
         now = self._clock()
@@ -172,7 +172,7 @@ class Limits:
 
 
 class Guard:
-    """The middleware.
+    """The middleware that guards every request.
 
     Args:
         app: what answers.
@@ -186,7 +186,7 @@ class Guard:
         self._limits, self._bodies = Limits(settings.rate), Bodies(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer."""
+        """Answer a request."""
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)

@@ -124,7 +124,7 @@ class _Tools:
         return {
             **msgspec.to_builtins(record),
             "surest_images": [
-                _shown(each.image) | _some(each, "probability", "verdict")
+                _image_summary(each.image) | _some(each, "probability", "verdict")
                 for each in self.index.entity_images(record.id, accepted=True, limit=limit)
             ],
             "similar": [_short(each) for each in self.index.similar_entities(record.id, limit)],
@@ -155,14 +155,14 @@ def _some(record: object, *names: str) -> dict[str, Any]:
 
 def _hit(hit: Hit) -> dict[str, Any]:
     return {
-        **_shown(hit.image),
+        **_image_summary(hit.image),
         **_some(hit, "rank", "cosine", "probability"),
         "expected_precision": hit.expected,
         "duplicates": list(hit.duplicates),
     }
 
 
-def _shown(image: ImageRecord) -> dict[str, Any]:
+def _image_summary(image: ImageRecord) -> dict[str, Any]:
     labels = [_some(each, "entity", "name", "probability") for each in image.labels if each.accepted]
     return {"image": image.id, **_some(image, "text", "width", "height"), "labels": labels}
 

@@ -1,4 +1,4 @@
-"""What goes in and out of the server: bodies, records and errors as JSON, the log and the metrics.
+"""The server's input and output: bodies, records and errors as JSON, the log and the metrics.
 
 A body has the fields of the query that it becomes, with these fields' bounds; msgspec (https://jcristharif.com/msgspec)
 checks them while it parses. An error is a sentence, a hint, the request's id, and the status that fits.
@@ -53,7 +53,7 @@ class Metrics:
         )
 
     def text(self) -> bytes:
-        """In Prometheus' text format."""
+        """Return the counters in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
@@ -61,7 +61,7 @@ class JsonLines(logging.Formatter):
     """A line of JSON for each record; what `extra={"fields": …}` gives is in it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return a record's line."""
         line: dict[str, Any] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{record.msecs:03.0f}Z",
             "level": record.levelname.lower(),
@@ -129,7 +129,7 @@ def error_answer(request_id: str, refused: Refused) -> Response:
 
 
 def register(app: FastAPI) -> None:
-    """Let all errors of an application be answered so."""
+    """Answer all errors of an application with `error_answer`."""
 
     async def answered(request: Request, error: Exception) -> Response:
         return error_answer(request.state.request_id, _refused(request, error))

@@ -209,7 +209,7 @@ def image_record(image: Number, context: Shared) -> Response:
 @router.get("/api/images/{image}/thumbnail", response_class=Response)
 def thumbnail(image: Number, request: Request, context: Shared) -> Response:
     """A small WebP of it."""
-    headers = _kept(f'"{context.image(image).content}-t"')
+    headers = _cache_headers(f'"{context.image(image).content}-t"')
     if unchanged := not_modified(request, headers):
         return unchanged
     return Response(_readable(lambda: context.index.thumbnail(image)), headers=headers, media_type="image/webp")
@@ -218,7 +218,7 @@ def thumbnail(image: Number, request: Request, context: Shared) -> Response:
 @router.get("/api/images/{image}/original", response_class=Response)
 def original(image: Number, request: Request, context: Shared) -> Response:
     """Its bytes as they lie on the disk."""
-    headers = _kept(f'"{context.image(image).content}"')
+    headers = _cache_headers(f'"{context.image(image).content}"')
     if unchanged := not_modified(request, headers):
         return unchanged
     data = _readable(lambda: context.index.image_bytes(image))
@@ -260,8 +260,8 @@ def reading_of(index: Index, image: ImageRecord, labels: str = "") -> TextReadin
         raise Refused(404, f"{folder.path} has no row {image.shard}/{image.key}.", "Bring the index up to date.")
     judged = sorted(row["entities"] or (), key=lambda each: -(each["probability"] or 0.0))
     candidates = [each | {"accepted": bool(each["accepted"]), "reason": each["reason"] or ""} for each in judged]
-    known = entity_records(index.connection, [each["entity"] for each in candidates])
-    entities = [known.get(each["entity"], EntityRecord(each["entity"], each["entity"])) for each in candidates]
+    records = entity_records(index.connection, [each["entity"] for each in candidates])
+    entities = [records.get(each["entity"], EntityRecord(each["entity"], each["entity"])) for each in candidates]
     mentions = [{"kind": None} | each for each in row["mentions"] or ()]
     return TextReading(
         row["text"] or "",
@@ -281,7 +281,7 @@ def _readable(read: Callable[[], bytes]) -> bytes:
         raise Refused(404, error.message, error.hint) from error
 
 
-def _kept(etag: str) -> dict[str, str]:
+def _cache_headers(etag: str) -> dict[str, str]:
     return {"ETag": etag, "Cache-Control": "private, max-age=60"}
 
 
@@ -298,8 +298,8 @@ _SHOWN = (
 
 def _type(data: bytes) -> tuple[str, str]:
     """Content type and suffix by the bytes, whatever the file is called."""
-    shown = ((kind, suffix) for start, kind, suffix in _SHOWN if re.match(start, data, re.DOTALL))
-    return next(shown, ("application/octet-stream", "bin"))
+    matches = ((kind, suffix) for start, kind, suffix in _SHOWN if re.match(start, data, re.DOTALL))
+    return next(matches, ("application/octet-stream", "bin"))
 
 
 # An entity's id may have slashes, so that what is said of it is matched before the id alone.

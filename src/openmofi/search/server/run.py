@@ -52,14 +52,15 @@ class Connections:
     def __init__(self, settings: ServeSettings) -> None:
         self._settings = settings
         self._most, self._most_of_client = settings.most_connections, settings.most_of_client
-        self._by_client: dict[str, dict[Connection, None]] = {}
+        self._by_client: dict[str, dict[HttpConnection, None]] = {}
         self._sweeping = False
 
     def __len__(self) -> int:
         return sum(map(len, self._by_client.values()))
 
-    def add(self, connection: Connection) -> bool:
-        """Count a new connection and make room for it; whether it is one too many, since all others are being answered.
+    def add(self, connection: HttpConnection) -> bool:
+        """Count a new connection and make room for it; return whether it is one too many, since all others are being
+        answered.
 
         Args:
             connection: that was just made.
@@ -74,22 +75,22 @@ class Connections:
             return not self._make_room(max(self._by_client.values(), key=len), connection)
         return False
 
-    def touch(self, connection: Connection) -> None:
+    def touch(self, connection: HttpConnection) -> None:
         """Move a connection behind all others of its client: what it does now has just begun."""
         mine = self._by_client.get(connection.host, {})
         if connection in mine:
             del mine[connection]
             mine[connection] = None
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: HttpConnection) -> None:
         """No longer count a connection."""
         mine = self._by_client.get(connection.host, {})
         mine.pop(connection, None)
         if not mine:
             self._by_client.pop(connection.host, None)
 
-    def _make_room(self, among: dict[Connection, None], new: Connection) -> bool:
-        missed: Connection | None = None
+    def _make_room(self, among: dict[HttpConnection, None], new: HttpConnection) -> bool:
+        missed: HttpConnection | None = None
         for each in among:
             if each is new or each.worth is None:
                 continue
@@ -121,7 +122,7 @@ class Connections:
             self._sweep_later(loop)
 
 
-class Connection(H11Protocol):
+class HttpConnection(H11Protocol):
     """A connection, as uvicorn speaks HTTP over it; an idle one it closes after `timeout_keep_alive`.
 
     Attributes:
@@ -155,7 +156,7 @@ class Connection(H11Protocol):
         return now - self._moved
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Count it."""
+        """Count the connection."""
         super().connection_made(transport)
         self.host = self.client[0] if self.client else ""
         self.header_began = self.loop.time()
@@ -181,7 +182,7 @@ class Connection(H11Protocol):
             self._connections.touch(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """No longer count it."""
+        """No longer count the connection."""
         self._connections.remove(self)
         super().connection_lost(exc)
 
@@ -244,7 +245,7 @@ def serve(
     settings = settings or ServeSettings()
     index.info()
     _log_as_json()
-    http = partial(Connection, connections=Connections(settings))
+    http = partial(HttpConnection, connections=Connections(settings))
     config = uvicorn.Config(
         create_app(index, settings),
         host=settings.host,

@@ -1,4 +1,4 @@
-"""Where an index is, and the connection to its database: what SQLite and a server say each in their own way."""
+"""The address of an index, and the interface to its database, which SQLite and servers implement."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Server:
 
     @property
     def kind(self) -> StoreKind:
-        """How it is opened."""
+        """The kind of server, which opens it."""
         kind: StoreKind = extension(_GROUP, self.shown.partition(":")[0])
         return kind
 
@@ -60,12 +60,12 @@ Place = Path | Server
 
 
 def is_server(given: str | Place) -> bool:
-    """Whether it is the address of a database server."""
+    """Whether a text is the address of a database server."""
     return isinstance(given, Server) or str(given).partition("://")[0] in extension_names(_GROUP)
 
 
 def place_of(given: str | Place) -> Place:
-    """A folder, or a server where the address of one is given.
+    """Return a folder, or a server where the address of one is given.
 
     Raises:
         UsageError: it is the address of neither.
@@ -107,8 +107,8 @@ class UnavailableError(OpenMofiError):
     """The server of an index's database cannot be reached, or has ended the connection; it may be there again soon."""
 
 
-class Rows(Protocol):
-    """What a statement gives."""
+class Cursor(Protocol):
+    """The rows that a statement gives."""
 
     @property
     def rowcount(self) -> int:
@@ -134,17 +134,17 @@ class Connection(Protocol):
 
     @property
     def in_transaction(self) -> bool:
-        """Whether one was begun and has not ended."""
+        """Whether a transaction was begun and has not ended."""
 
     @property
     def outdated(self) -> bool:
-        """Whether it may have missed later commits, so that another one has to be opened."""
+        """Whether the connection may have missed later commits, so that another one has to be opened."""
 
     @property
     def column_names(self) -> str:
         """A statement that gives the names of all metadata columns in their order."""
 
-    def execute(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = (), /) -> Rows:
+    def execute(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = (), /) -> Cursor:
         """Run a statement; outside a transaction it is one of its own."""
 
     def executemany(self, statement: str, values: Iterable[Sequence[Any]], /) -> object:
@@ -186,18 +186,18 @@ class Connection(Protocol):
         them and how popular they are.
         """
 
-    def names_with(self, words: Sequence[str], alias: str) -> Rows:
+    def names_with(self, words: Sequence[str], alias: str) -> Cursor:
         """Entities that have all words in a name or aliases, in their order: identifier, name, whether that very
         `alias` is one of theirs.
         """
 
     def problem(self) -> str:
-        """What is wrong with the tables, all of which are read; or ""."""
+        """Read all tables; return what is wrong with them, or ""."""
 
     def sizes(self) -> dict[str, int]:
         """Part of the index → bytes."""
 
 
 def meta(connection: Connection) -> dict[str, str]:
-    """Name → value of what holds for the whole index."""
+    """Return what holds for the whole index: name → value."""
     return dict(connection.execute("SELECT name, value FROM meta"))

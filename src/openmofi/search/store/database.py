@@ -28,37 +28,37 @@ _ADVICE = {
 """SQLite's primary result codes → what to do."""
 
 
-def connect(place: Place) -> Connection:
+def connect(address: Place) -> Connection:
     """Open the database of an index; each thread needs its own connection.
 
     Raises:
         OpenMofiError: there is none, it is damaged, or of another version; or the server cannot be reached.
     """
-    connection = sqlite.connect(place) if isinstance(place, Path) else place.kind.connect(place)
+    connection = sqlite.connect(address) if isinstance(address, Path) else address.kind.connect(address)
     _require_version(connection)
     return connection
 
 
 @contextmanager
-def only_writer(place: Place, new: Mapping[str, str] | None = None) -> Generator[Connection]:
+def only_writer(address: Place, new: Mapping[str, str] | None = None) -> Generator[Connection]:
     """A connection, while this is the only process that adds, removes or compacts; verdicts are written beside it.
 
     Args:
-        place: of the index.
+        address: of the index.
         new: what holds for the whole index, where it is to be made if there is none.
 
     Raises:
         OpenMofiError: another process or thread writes, or as `connect`.
     """
     values = None if new is None else {**new, "version": _VERSION}
-    if isinstance(place, Path):
-        with sqlite.locked(place):
-            if values is not None and not (place / DATABASE).exists():
-                sqlite.create(place, values)
-            with closing(connect(place)) as connection:
+    if isinstance(address, Path):
+        with sqlite.locked(address):
+            if values is not None and not (address / DATABASE).exists():
+                sqlite.create(address, values)
+            with closing(connect(address)) as connection:
                 yield connection
         return
-    with place.kind.locked(place, values) as connection:
+    with address.kind.locked(address, values) as connection:
         _require_version(connection)
         yield connection
 
@@ -109,7 +109,7 @@ def snapshot(connection: Connection) -> Generator[None]:
         connection.roll_back()
 
 
-def require_encoder(place: Place, values: dict[str, str], encoder: Encoder) -> None:
+def require_encoder(address: Place, values: dict[str, str], encoder: Encoder) -> None:
     """Refuse an encoder that is not the index's.
 
     Raises:
@@ -117,7 +117,7 @@ def require_encoder(place: Place, values: dict[str, str], encoder: Encoder) -> N
     """
     if encoder.fingerprint != values["fingerprint"]:
         raise OpenMofiError(
-            f"{place} was built with the encoder {values['encoder']!r} (fingerprint "
+            f"{address} was built with the encoder {values['encoder']!r} (fingerprint "
             f"{values['fingerprint']}), not with {encoder.spec!r} ({encoder.fingerprint}): their "
             "vectors cannot be compared.",
             "Use that encoder, or build another index.",
@@ -132,7 +132,7 @@ def set_meta(connection: Connection, values: Mapping[str, str]) -> None:
 
 
 def now() -> str:
-    """The time, ISO, UTC."""
+    """Return the time in UTC, in ISO format."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
@@ -149,7 +149,7 @@ def last_commit(connection: Connection) -> int:
 
 
 def content_of(connection: Connection) -> str:
-    """Identifies what searches answer by: another one after every commit but those of maps."""
+    """Return an identifier of all that searches depend on: another one after every commit but those of maps."""
     row = connection.execute(
         "SELECT id, made, what, changes FROM commits WHERE what != 'map' ORDER BY id DESC LIMIT 1"
     ).fetchone()
@@ -157,7 +157,7 @@ def content_of(connection: Connection) -> str:
 
 
 def column_of(connection: Connection, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
-    """The values of a statement whose rows have one."""
+    """Return the values of a statement whose rows have one column."""
     return [value for (value,) in connection.execute(statement, values)]
 
 

@@ -132,7 +132,7 @@ def entity_records(connection: Connection, ids: Sequence[str]) -> dict[str, Enti
             several[entity].append(value)
     labelled = "SELECT entity, sum(accepted), count(*) FROM labels WHERE entity IN ({}) GROUP BY entity"
     counts = {entity: counted for entity, *counted in rows_in(connection, labelled, ids)}
-    known = "SELECT id, name, description, popularity FROM entities WHERE id IN ({})"
+    details = "SELECT id, name, description, popularity FROM entities WHERE id IN ({})"
     return {
         entity: EntityRecord(
             entity,
@@ -143,7 +143,7 @@ def entity_records(connection: Connection, ids: Sequence[str]) -> dict[str, Enti
             tuple(aliases[entity]),
             *counts.get(entity, (0, 0)),
         )
-        for entity, name, description, popularity in rows_in(connection, known, ids)
+        for entity, name, description, popularity in rows_in(connection, details, ids)
     }
 
 

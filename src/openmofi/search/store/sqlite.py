@@ -237,7 +237,7 @@ def opened(uri: str, folder: Path, *, shared: bool = True) -> SQLite:
 
 @contextmanager
 def locked(folder: Path) -> Generator[None]:
-    """Be the only writer.
+    """Lock the index for its only writer.
 
     Raises:
         OpenMofiError: another process or thread is.

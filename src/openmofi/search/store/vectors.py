@@ -28,7 +28,7 @@ _NO_SIGN_COPIES, _BIAS = np.int32(-0x70000001), np.float32(2.0 ** (127 - 15))
 
 @dataclass(frozen=True)
 class Effort:
-    """What a query looks at.
+    """How far a query looks.
 
     Attributes:
         value: cells that are looked into (`nprobe` of FAISS).
@@ -127,8 +127,8 @@ class Exact:
         if allowed is None:
             return best(self.scores(queries), count)
         positions = np.flatnonzero(allowed)
-        scores, places = best(queries @ self.rows(positions).T, count)
-        return scores, np.where(places < 0, -1, positions[places] if len(positions) else -1)
+        scores, columns = best(queries @ self.rows(positions).T, count)
+        return scores, np.where(columns < 0, -1, positions[columns] if len(positions) else -1)
 
 
 def as_floats(vectors: Floats) -> Array:
@@ -146,11 +146,11 @@ def as_floats(vectors: Floats) -> Array:
 
 
 def best(scores: Array, count: int) -> tuple[Array, Ints]:
-    """(q, n) scores → the (q, count) best, falling, and their places; equal ones by place; −inf and −1 at the end."""
-    values, places = np.full((len(scores), count), -np.inf, np.float32), np.full((len(scores), count), -1, np.int64)
-    if kept := min(count, scores.shape[1]):
-        places[:, :kept], values[:, :kept] = nearest_rows(scores, kept)
-    return values, places
+    """(q, n) scores → the (q, count) best, falling, and their columns; equal ones by column; −inf and −1 at the end."""
+    values, columns = np.full((len(scores), count), -np.inf, np.float32), np.full((len(scores), count), -1, np.int64)
+    if filled := min(count, scores.shape[1]):
+        columns[:, :filled], values[:, :filled] = nearest_rows(scores, filled)
+    return values, columns
 
 
 FOLDER, CACHE = "vectors", "cache"
@@ -184,7 +184,7 @@ class VectorStore(Protocol):
         """
 
     def read(self, segment: Segment, dim: int) -> Floats:
-        """(rows, dim).
+        """Read a segment, (rows, dim).
 
         Raises:
             FileNotFoundError: there is no such file, perhaps since the index was compacted.
@@ -195,13 +195,13 @@ class VectorStore(Protocol):
         """(dim,) float32, one vector of a segment."""
 
     def problem(self, segment: Segment) -> str:
-        """What is wrong with it, all of which is read; or ""."""
+        """Read a whole segment; return what is wrong with it, or ""."""
 
     def keep_only(self, files: set[str]) -> None:
-        """Remove all others: those of a process that was killed before its commit, or of old commits."""
+        """Remove all segments but these: those of a process that was killed before its commit, or of old commits."""
 
     def searched(self, segments: Sequence[Segment], dim: int, connected: Callable[[], Connection]) -> Vectors | None:
-        """What searches the segments where they are; `None` where they are to be opened, and searched here.
+        """Return what searches the segments where they are; `None` where they are to be opened, and searched here.
 
         Args:
             segments: one behind another.
@@ -266,11 +266,11 @@ class VectorFiles:
         return False
 
 
-def damaged(vectors: str, place: Place, why: str) -> OpenMofiError:
+def damaged(vectors: str, address: Place, why: str) -> OpenMofiError:
     """The error for a segment that cannot be used."""
     return OpenMofiError(
         f"The vectors {vectors} are damaged: {why}.",
-        f"Run: openmofi index compact {place}; it embeds their images again.",
+        f"Run: openmofi index compact {address}; it embeds their images again.",
     )
 
 
@@ -282,19 +282,19 @@ def content_of(vectors: Floats) -> bytes:
 
 
 def note_segment(connection: Connection, file: str, rows: int, digest: str) -> int:
-    """Name a segment that was written in the database; its number there."""
+    """Record a written segment in the database; return its number there."""
     statement = "INSERT INTO segments (file, rows, digest) VALUES (?, ?, ?) RETURNING id"
     ((number,),) = connection.execute(statement, (file, rows, digest))
     return int(number)
 
 
 def segments_of(connection: Connection) -> list[Segment]:
-    """Those of the last commit, by id."""
+    """Return the segments of the last commit, by id."""
     return [Segment(*row) for row in connection.execute("SELECT id, file, rows, digest FROM segments ORDER BY id")]
 
 
 def remove_unnamed(connection: Connection, vectors: VectorStore) -> None:
-    """Remove what no commit names."""
+    """Remove segments that no commit names."""
     vectors.keep_only(
         {segment.file for segment in segments_of(connection)} | {meta(connection).get("entity_vectors", "")}
     )
@@ -309,5 +309,5 @@ def entity_segment(connection: Connection) -> Segment | None:
 
 
 def digest_of(content: bytes) -> str:
-    """BLAKE2b, 32 hexadecimal digits."""
+    """Return the BLAKE2b digest, 32 hexadecimal digits."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
