@@ -84,7 +84,7 @@ def read_instre(path: Path) -> GroundTruth:
 
 
 def measure(subject: Subject) -> Measured:
-    """See the module."""
+    """Measure an encoder by the protocol of this module."""
     folder = require_folder(subject.data)
     truth = read_instre(folder / TRUTH)
     images = subject.features.embed([query_source(folder, truth.queries, "", "instre-queries")])

@@ -143,7 +143,7 @@ def _image_half(side: Side, encoder: Encoder) -> _Half:
 
 
 def _fold_image(visual: Any, side: Affine) -> Mapping[str, Any]:
-    """Fold a map into an image tower, in place; what changes in its configuration."""
+    """Fold a map into an image tower, in place, and return the changes to its configuration."""
     projection = getattr(visual, "proj", None)
     if isinstance(projection, nn.Parameter) and isinstance(getattr(visual, "ln_post", None), nn.LayerNorm):
         visual.proj = nn.Parameter(into_projection(projection.data, visual.ln_post, side), requires_grad=False)
@@ -163,7 +163,7 @@ def _fold_image(visual: Any, side: Affine) -> Mapping[str, Any]:
 
 
 def _of_timm(side: Side, encoder: Encoder) -> _Half:
-    """A tower of timm as open_clip wraps it: the trunk, then a projection."""
+    """Wrap a tower of timm as open_clip does: the trunk, then a projection."""
     from openmofi.plugins.export.timm import arguments
 
     dim = encoder.dim
@@ -201,7 +201,7 @@ def _text_half(side: Side) -> _Half:
 
 
 def _fold_text(config: dict[str, Any], state: dict[str, torch.Tensor], side: Affine) -> dict[str, Any]:
-    """Fold a map into the weights of a text tower, in place; its new configuration."""
+    """Fold a map into the weights of a text tower, in place, and return its new configuration."""
     if "text_projection.weight" in state:  # a linear layer, perhaps with a bias
         weight = state.pop("text_projection.weight").double()
         bias = state.pop("text_projection.bias", torch.zeros(len(weight))).double()

@@ -74,12 +74,12 @@ def _both(image: Side, text: Side, encoder: Encoder) -> Any:
     model: Any = model_class(model_class.config_class.from_dict(raw)).eval()
     for name, side in (("vision", image), ("text", text)):
         tower, projection = _tower(side, name)
-        own = getattr(model, f"{name}_model")
-        own.load_state_dict(tower.state_dict())
+        submodel = getattr(model, f"{name}_model")
+        submodel.load_state_dict(tower.state_dict())
         if projection is not None:
             weight = projection.weight.data
             if side.map is not None:
-                norm = own.post_layernorm if name == "vision" else own.final_layer_norm
+                norm = submodel.post_layernorm if name == "vision" else submodel.final_layer_norm
                 weight = into_projection(weight.T, norm, side.map).T
             layer = getattr(model, "visual_projection" if name == "vision" else "text_projection")
             layer.weight.data = weight.contiguous()
@@ -99,7 +99,7 @@ def _config(side: Side) -> dict[str, Any]:
 
 
 def _tower(side: Side, name: str) -> tuple[nn.Module, Any]:
-    """The tower and its projection, `None` where it has none."""
+    """Return a side's tower and its projection, `None` where it has none."""
     if side.spec:
         projection = getattr(side.module, "visual_projection" if name == "vision" else "text_projection", None)
         return getattr(side.module, f"{name}_model"), projection

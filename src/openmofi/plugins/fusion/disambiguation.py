@@ -68,7 +68,7 @@ class JudgedMentions:
 
 
 def prior_answers(examples: Sequence[Example]) -> list[str]:
-    """Each example's most common listed candidate, the first of equals; `NIL` without candidates."""
+    """Return each example's commonest listed candidate, the first of equals; `NIL` without candidates."""
     return [
         max(listed, key=lambda candidate: candidate.prior).id if (listed := example.listed) else NIL
         for example in examples
@@ -115,7 +115,7 @@ def require_gold(golds: Iterable[object]) -> None:
 
 
 def scores_of_judged(judged: JudgedMentions) -> dict[str, Any]:
-    """All metrics, as JSON values.
+    """Compute all metrics, as JSON values.
 
     Returns:
         `mentions` (InKB); `accuracy`, `ceiling`, `prior` over all mentions, and prefixed with
@@ -220,7 +220,7 @@ def open_disambiguator(spec: str, *, detector: str = "gazetteer", device: str = 
 
 
 def coherence_answers(kb: KnowledgeBase, detector: MentionDetector, examples: Sequence[Example]) -> list[str]:
-    """The answers of context coherence: the listed candidate that best fits the rest of the text.
+    """Answer by context coherence: with the listed candidate that best fits the rest of the text.
 
     Names and priors come from its own knowledge base; the rest of the text are the mentions of other examples and of
     the detector. Where the knowledge base has none of the listed candidates under the mention's name, the example's
@@ -259,7 +259,7 @@ def _listed_answer(example: Example, links: Sequence[Link], prior: str) -> str:
 
 
 def count_unknown(kb: KnowledgeBase, entities: Iterable[str], what: str) -> int:
-    """How many of the entities a knowledge base lacks; `what` describes them in the error.
+    """Count the entities that a knowledge base lacks; `what` describes them in the error.
 
     Raises:
         OpenMofiError: it has none of them.
@@ -275,7 +275,7 @@ def count_unknown(kb: KnowledgeBase, entities: Iterable[str], what: str) -> int:
 
 
 def in_parts(subject: Subject, parts: Sequence[Any], link: Callable[[Any], list[Any]]) -> list[Any]:
-    """The outputs of `link` for each part, concatenated, with progress."""
+    """Call `link` for each part, with progress, and concatenate its outputs."""
     subject.progress.begin("link", len(parts))
     outputs: list[Any] = []
     for part in parts:
@@ -305,7 +305,7 @@ class DisambiguationSettings(Settings):
 
 
 def measure(subject: Subject) -> Measured:
-    """See the module."""
+    """Measure a linker by the protocol of this module."""
     settings: DisambiguationSettings = subject.settings
     linker = open_disambiguator(subject.linker, detector=settings.detector, device=subject.device)
     examples = judged_examples(subject.data, settings.splits, candidates=settings.candidates)

@@ -69,12 +69,12 @@ class Example:
 
     @property
     def mention(self) -> str:
-        """The span's text."""
+        """Return the text of the mention."""
         return self.text[self.start : self.end]
 
     @property
     def listed(self) -> tuple[Candidate, ...]:
-        """The candidates that a system is given."""
+        """Return the candidates that a system is given."""
         return tuple(candidate for candidate in self.candidates if candidate.listed)
 
     @property
@@ -114,7 +114,7 @@ EXAMPLES = pa.schema(
 
 
 def with_gold(candidates: Sequence[Candidate], gold: Candidate | None) -> tuple[Candidate, ...]:
-    """The candidates, with the gold at the end and unlisted where the list does not have it."""
+    """Add the gold to candidates that lack it, at the end and unlisted."""
     if gold is None or any(candidate.id == gold.id for candidate in candidates):
         return tuple(candidates)
     return (*candidates, replace(gold, prior=0.0, listed=False))
@@ -188,7 +188,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
 
 
 def wordnet_examples(dict_folder: str | Path, *, parts: str = "nvar") -> list[Example]:
-    """Examples of ambiguous lemmas, in the order of WordNet's files.
+    """Make examples of WordNet's ambiguous lemmas, in the order of its files.
 
     All examples of a tenth of the lemmas are in `test_unseen`. Of the other synsets, 8 % are in `test_seen` and 5 % in
     `validation`. No synset is the gold of both a training and a test example, and no lemma of `test_unseen` is
@@ -215,7 +215,7 @@ def wordnet_examples(dict_folder: str | Path, *, parts: str = "nvar") -> list[Ex
 def _mention(
     sentence: str, synset: ExampleSynset, meanings: dict[tuple[str, str], list[tuple[float, ExampleSynset]]]
 ) -> Example | None:
-    """The first ambiguous lemma of the synset in the sentence."""
+    """Find the first ambiguous lemma of a synset in a sentence."""
     for lemma in synset.lemmas:
         senses = meanings[lemma.lower(), synset.part]
         span = find_lemma(sentence, lemma, synset.part) if len(senses) > 1 else None
@@ -240,7 +240,7 @@ def _candidates(senses: Sequence[tuple[float, ExampleSynset]]) -> tuple[Candidat
 
 
 def find_lemma(sentence: str, lemma: str, part: str) -> tuple[int, int] | None:
-    """The span of `lemma`, itself or regularly inflected, in `sentence`; `None` if it does not occur."""
+    """Find the span of `lemma`, plain or regularly inflected, in `sentence`; `None` if it does not occur."""
     whole = re.search(rf"(?<!\w){re.escape(lemma)}(?!\w)", sentence, re.IGNORECASE)
     if whole is not None:
         return whole.span()
@@ -256,7 +256,7 @@ def find_lemma(sentence: str, lemma: str, part: str) -> tuple[int, int] | None:
 
 
 def inflections(word: str, part: str) -> list[str]:
-    """Regular forms of a word: plurals, third persons, participles, comparatives."""
+    """Return the regular forms of a word: plurals, third persons, participles, comparatives."""
     if not _WORD.fullmatch(word):
         return []
     consonant_y = len(word) > 2 and word[-1] == "y" and word[-2] not in "aeiou"
@@ -273,7 +273,7 @@ def inflections(word: str, part: str) -> list[str]:
 
 
 def _share(*words: str) -> float:
-    """A pseudo-random number in [0, 1) that depends on the words."""
+    """Return a pseudo-random number in [0, 1) that depends on the words."""
     return int.from_bytes(hashlib.blake2b("\0".join((_SALT, *words)).encode(), digest_size=6).digest(), "big") / 2**48
 
 

@@ -42,7 +42,7 @@ class Question:
 
 
 def packed_questions(fusion: Fusion, questions: Sequence[Question]) -> Packed:
-    """The questions as the model reads them."""
+    """Pack questions as the model reads them."""
     tokens = fusion.tokens
     return pack(
         [tokens.context(question.text, question.start, question.end) for question in questions],
@@ -53,7 +53,7 @@ def packed_questions(fusion: Fusion, questions: Sequence[Question]) -> Packed:
 
 @torch.no_grad()
 def scores_of(fusion: Fusion, questions: Sequence[Question], *, at_once: int = 32) -> list[Doubles]:
-    """Scores of each question's candidates and, last, of NIL; questions without candidates have NIL's 0 alone.
+    """Score each question's candidates and, last, NIL; questions without candidates have NIL's 0 alone.
 
     A score is logit / temperature + prior weight · log commonness; their softmax are the calibrated probabilities.
     `select` has logits, `generate` mean log-probabilities of the titles' tokens. Where the model was not trained with
@@ -81,12 +81,12 @@ def scores_of(fusion: Fusion, questions: Sequence[Question], *, at_once: int = 3
 
 
 def log_priors(candidates: Sequence[Candidate]) -> Doubles:
-    """Logarithms of the candidates' commonness and, last, NIL's 0."""
+    """Return the logarithms of the candidates' commonness and, last, NIL's 0."""
     return np.log([*(max(candidate.prior, _LEAST_PRIOR) for candidate in candidates), 1.0])
 
 
 def answers_of(fusion: Fusion, examples: Sequence[Example], *, at_once: int = 32) -> list[str]:
-    """The model's answer for each example, among its listed candidates: an identifier, or `NIL`."""
+    """Return the model's answer for each example: the identifier of a listed candidate, or `NIL`."""
     questions = [Question(example.text, example.start, example.end, example.listed) for example in examples]
     ids = [[*(candidate.id for candidate in question.candidates), NIL] for question in questions]
     return [
@@ -96,7 +96,7 @@ def answers_of(fusion: Fusion, examples: Sequence[Example], *, at_once: int = 32
 
 
 def probabilities(scores: Doubles) -> Doubles:
-    """Calibrated probabilities of candidates and NIL: the softmax of their scores."""
+    """Return calibrated probabilities of candidates and NIL: the softmax of their scores."""
     weights: Doubles = np.exp(scores - scores.max())
     return weights / weights.sum()
 
@@ -195,7 +195,7 @@ class FusionLinker:
         return fresh
 
     def _linked(self, candidates: NameCandidates, answer: Doubles | None) -> Doubles | None:
-        """Scores of the candidates; `None` where the prior decides."""
+        """Return the scores of a name's candidates; `None` where the prior decides."""
         return None if answer is None or self.settled(candidates) else candidates.prior.sum() * answer[:-1]
 
     def _candidate(self, row: int) -> Candidate:

@@ -30,7 +30,7 @@ Place = tuple[str, int, int]
 
 
 def labelled_examples(data: LinkData) -> list[Example]:
-    """One example of each ambiguous mention whose sense a label job is sure of.
+    """Make an example of each ambiguous mention whose sense a label job is sure of.
 
     A fifth of the texts is held out, by their hashes. Of a name with more than `per_name` examples those stay whose
     texts have the lowest hashes. Where a text comes with several images, the surest speaks.
@@ -41,24 +41,26 @@ def labelled_examples(data: LinkData) -> list[Example]:
     """
     folder = Folder.open(data.labels, "labels")
     kb = _kb_of(folder, data.kb)
-    kept: defaultdict[str, dict[Place, tuple[float, str, str, list[dict[str, Any]]]]] = defaultdict(dict)
+    by_name: defaultdict[str, dict[Place, tuple[float, str, str, list[dict[str, Any]]]]] = defaultdict(dict)
     for shard in folder.shards:
         for text, mention, judged in _sure_mentions(folder.read(shard, ["text", "mentions", "entities"]), data.sure):
             best = max(judged, key=lambda candidate: (candidate["probability"], candidate["entity"]))
-            of_name = kept[normalise(mention["surface"])]
-            place = (_hash(text), mention["start"], mention["end"])
-            known = of_name.get(place)
-            if known is None or (best["probability"], best["entity"]) > known[:2]:
-                of_name[place] = (best["probability"], best["entity"], text, judged)
+            of_name = by_name[normalise(mention["surface"])]
+            position = (_hash(text), mention["start"], mention["end"])
+            earlier = of_name.get(position)
+            if earlier is None or (best["probability"], best["entity"]) > earlier[:2]:
+                of_name[position] = (best["probability"], best["entity"], text, judged)
             if len(of_name) > data.per_name:
                 del of_name[max(of_name)]
-    if not kept:
+    if not by_name:
         raise OpenMofiError(
             f"{data.labels} has no ambiguous mention with a sense of probability {data.sure:g}.",
             "Label more pairs, or lower data.sure.",
         )
     return [
-        _example(kb, name, place, *of_place) for name in sorted(kept) for place, of_place in sorted(kept[name].items())
+        _example(kb, name, position, *of_place)
+        for name in sorted(by_name)
+        for position, of_place in sorted(by_name[name].items())
     ]
 
 
@@ -78,7 +80,7 @@ def _kb_of(folder: Folder, path: str) -> KnowledgeBase:
 
 
 def _sure_mentions(table: pa.Table, sure: float) -> Iterator[tuple[str, dict[str, Any], list[dict[str, Any]]]]:
-    """Text, mention and judged candidates where one of several candidates is sure."""
+    """Yield text, mention and judged candidates where one of several candidates is sure."""
     judged = Judged.of(table)
     rows = np.unique(judged.row[judged.probability >= sure])
     for pair in table.take(pa.array(rows)).to_pylist():
@@ -97,9 +99,15 @@ def _hash(text: str) -> str:
 
 
 def _example(
-    kb: KnowledgeBase, name: str, place: Place, probability: float, gold: str, text: str, judged: list[dict[str, Any]]
+    kb: KnowledgeBase,
+    name: str,
+    position: Place,
+    probability: float,
+    gold: str,
+    text: str,
+    judged: list[dict[str, Any]],
 ) -> Example:
-    digest, start, end = place
+    digest, start, end = position
     judged = sorted(judged, key=lambda candidate: (-candidate["prior"], candidate["entity"]))
     entities = [kb.entity(row) for row in kb.rows([candidate["entity"] for candidate in judged]).tolist()]
     candidates = tuple(
@@ -156,7 +164,7 @@ class LinkExamples:
         self._alike = _by_type(self.examples) if settings.hard_negatives else {}
 
     def batches(self, start: int, stop: int) -> Generator[Batch]:
-        """Batches of steps `start` to `stop` − 1: `row` and `epoch`, both (B,) int64."""
+        """Yield the batches of steps `start` to `stop` − 1: `row` and `epoch`, both (B,) int64."""
         size, count = self._settings.batch_size, len(self.examples)
         orders: dict[int, NDArray[np.int64]] = {}
         for step in range(start, stop):
@@ -172,14 +180,14 @@ class LinkExamples:
         return np.random.default_rng([self._seed, 2, epoch]).permutation(len(self.examples))
 
     def mention(self, row: int, epoch: int) -> TrainingMention:
-        """An example with the candidates that are drawn for an epoch."""
+        """Return an example with the candidates that are drawn for an epoch."""
         settings, example = self._settings, self.examples[row]
         draw = np.random.default_rng([self._seed, 3, epoch, row])
         gold = next((candidate for candidate in example.candidates if candidate.id == example.gold), None)
         wrong = [candidate for candidate in example.candidates if candidate.id != example.gold]
-        kept = draw.random(len(wrong)) >= settings.candidate_dropout
-        kept[int(draw.integers(len(wrong)))] = True
-        wrong = [candidate for candidate, keep in zip(wrong, kept, strict=True) if keep]
+        drawn = draw.random(len(wrong)) >= settings.candidate_dropout
+        drawn[int(draw.integers(len(wrong)))] = True
+        wrong = [candidate for candidate, keep in zip(wrong, drawn, strict=True) if keep]
         if gold is not None and settings.hard_negatives:
             wrong += self._drawn_alike(gold, example, draw)
         if gold is not None and settings.nil and draw.random() < settings.nil:
@@ -192,20 +200,22 @@ class LinkExamples:
 
     def _drawn_alike(self, gold: Candidate, example: Example, draw: np.random.Generator) -> list[Candidate]:
         pool = self._alike.get(gold.type, [])
-        known = {candidate.id for candidate in example.candidates}
+        example_ids = {candidate.id for candidate in example.candidates}
         count = min(self._settings.hard_negatives, len(pool))
         # Candidates of the example itself are not drawn.
-        return [pool[index] for index in draw.choice(len(pool), count, replace=False) if pool[index].id not in known]
+        return [
+            pool[index] for index in draw.choice(len(pool), count, replace=False) if pool[index].id not in example_ids
+        ]
 
     def packed(self, batch: Batch) -> tuple[Packed, list[TrainingMention]]:
-        """The model's input for a batch, and its mentions."""
+        """Return the model's input for a batch, and its mentions."""
         rows = batch["row"].tolist()
         mentions = [self.mention(row, epoch) for row, epoch in zip(rows, batch["epoch"].tolist(), strict=True)]
         candidates = [[self._tokens.candidate(candidate) for candidate in mention.candidates] for mention in mentions]
         return pack([self._contexts[row] for row in rows], candidates, self._tokens.markers.pad), mentions
 
     def titles(self, mentions: Sequence[TrainingMention]) -> list[list[int]]:
-        """Tokens of the right title of each mention."""
+        """Return the tokens of each mention's right title."""
         return [title_tokens(self._tokens, mention.candidates)[mention.target] for mention in mentions]
 
 
