@@ -67,7 +67,7 @@ class OvenSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Question:
+class OvenQuestion:
     """A row of the authors' files: `part` is `seen` or `unseen`, `split` `entity` or `query`."""
 
     id: str
@@ -96,14 +96,14 @@ class _Title(msgspec.Struct):
 T = TypeVar("T")
 
 
-def read_questions(path: Path, split: str) -> list[Question]:
+def read_questions(path: Path, split: str) -> list[OvenQuestion]:
     """Read `oven_{entity,query}_{val,test}.jsonl`.
 
     Raises:
         OpenMofiError: it cannot be read, or a row lacks a field.
     """
     return [
-        Question(
+        OvenQuestion(
             id=row.data_id,
             image=row.image_id,
             text=row.question,
@@ -232,7 +232,7 @@ def _images(folder: Path, wanted: set[str]) -> dict[str, str]:
     return paths
 
 
-def _candidates(folder: Path, candidates: str, questions: list[Question]) -> Iterator[tuple[str, str]]:
+def _candidates(folder: Path, candidates: str, questions: list[OvenQuestion]) -> Iterator[tuple[str, str]]:
     """Yield entities and their titles, streaming."""
     if candidates == "known":
         yield from dict(sorted((question.entity, question.title) for question in questions)).items()
@@ -241,7 +241,7 @@ def _candidates(folder: Path, candidates: str, questions: list[Question]) -> Ite
         yield row.wikidata_id, row.wikipedia_title
 
 
-def _metrics(hits: Doubles, questions: list[Question]) -> dict[str, Any]:
+def _metrics(hits: Doubles, questions: list[OvenQuestion]) -> dict[str, Any]:
     groups = np.array([question.entity for question in questions])
     names = np.array([f"{question.split}_{question.part}" for question in questions])
     metrics: dict[str, float] = {}

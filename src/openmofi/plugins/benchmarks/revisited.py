@@ -40,7 +40,7 @@ from openmofi.storage import fingerprint
 
 
 @dataclass(frozen=True)
-class Query:
+class ImageQuery:
     """A query image, its box, and its positives.
 
     Attributes:
@@ -59,7 +59,7 @@ class GroundTruth:
     """Names of the database's images, without suffix, and the queries."""
 
     database: list[str]
-    queries: list[Query]
+    queries: list[ImageQuery]
 
 
 def read_ground_truth(path: str | Path) -> GroundTruth:
@@ -74,7 +74,7 @@ def read_ground_truth(path: str | Path) -> GroundTruth:
         if not names or len(names) != len(answers) or not database:
             raise ValueError(f"{len(names)} queries with {len(answers)} answers")
         queries = [
-            Query(name, _box(answer["bbx"]), {kind: _positions(answer[kind], len(database)) for kind in KINDS})
+            ImageQuery(name, _box(answer["bbx"]), {kind: _positions(answer[kind], len(database)) for kind in KINDS})
             for name, answer in zip(names, answers, strict=True)
         ]
     except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -291,7 +291,7 @@ def _ground_truth(data: Path) -> tuple[str, GroundTruth]:
     return names[0], truth
 
 
-def query_source(root: Path, queries: Sequence[Query], suffix: str, name: str) -> ImageSource:
+def query_source(root: Path, queries: Sequence[ImageQuery], suffix: str, name: str) -> ImageSource:
     """Return the source of cropped queries; keys are NUMBER-NAME, since two queries may share an image.
 
     Args:
@@ -353,7 +353,7 @@ def worst_queries(
     precisions: np.ndarray,
     ids: Sequence[ImageId],
     embeddings: Floats,
-    queries: Sequence[Query],
+    queries: Sequence[ImageQuery],
     rows: Ints,
     database: EmbeddedImages,
     count: int,

@@ -66,13 +66,13 @@ class UnedSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Split:
+class UnedSplit:
     """Images of a split: path below DIR/images → classes (queries may have several)."""
 
     classes: Mapping[str, tuple[str, ...]]
 
 
-def read_split(path: Path) -> Split:
+def read_split(path: Path) -> UnedSplit:
     """Read an info file: a list of `path` and `class_id` (one, or a list).
 
     Raises:
@@ -87,7 +87,7 @@ def read_split(path: Path) -> Split:
         raise OpenMofiError(
             f"{path} {f'names {outside!r}' if outside else 'is empty'}.", "Unpack info_files.zip again."
         )
-    return Split(classes)
+    return UnedSplit(classes)
 
 
 class _Row(msgspec.Struct):
@@ -144,7 +144,7 @@ def measure(subject: Subject) -> Measured:
 
 def _measured(
     queries: Mapping[str, EmbeddedImages],
-    splits: Mapping[str, Mapping[str, Split]],
+    splits: Mapping[str, Mapping[str, UnedSplit]],
     codes: Mapping[tuple[str, str], int],
     of_index: Ints,
     nearest: Nearest,

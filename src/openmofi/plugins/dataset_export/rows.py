@@ -76,7 +76,7 @@ _MOST = 80
 
 
 @dataclass(frozen=True)
-class Label:
+class ImageLabel:
     """A label of an image: class number, entity, name, probability."""
 
     class_id: int
@@ -100,7 +100,7 @@ class Row:
     shard: str
     key: str
     text: str
-    labels: tuple[Label, ...]
+    labels: tuple[ImageLabel, ...]
     image: bytes | None
     path: str
     source: str
@@ -189,7 +189,7 @@ def rows_of(
                 )
             for row, (data, path) in zip(part, contents, strict=True):
                 labels = tuple(
-                    Label(number, entity, classes.unique[number], float(score))
+                    ImageLabel(number, entity, classes.unique[number], float(score))
                     for number, entity, score in zip(row["classes"], row["entities"], row["scores"], strict=True)
                     if score >= settings.min_probability
                 )

@@ -20,8 +20,8 @@ from openmofi.encoders.preprocess import Preprocessing
 from openmofi.errors import UsageError
 from openmofi.plugins.export.sides import (
     Affine,
+    ExportSide,
     Opened,
-    Side,
     batched,
     into_linear,
     into_projection,
@@ -89,7 +89,7 @@ def opened(folder: Path) -> Opened:
     )
 
 
-def _source(side: Side) -> ModelSource:
+def _source(side: ExportSide) -> ModelSource:
     arch, _, weights = side.rest.partition("/")
     source = folder_source(side.rest) if is_folder(side.rest) else source_of(arch, weights)
     if "multimodal_cfg" in source.config:
@@ -117,7 +117,7 @@ def _preprocess(settings: Preprocessing) -> dict[str, Any]:
     }
 
 
-def _image_half(side: Side, encoder: Encoder) -> _Half:
+def _image_half(side: ExportSide, encoder: Encoder) -> _Half:
     if side.kind == "timm":
         return _of_timm(side, encoder)
     if side.kind != "open_clip":
@@ -162,7 +162,7 @@ def _fold_image(visual: Any, side: Affine) -> Mapping[str, Any]:
     )
 
 
-def _of_timm(side: Side, encoder: Encoder) -> _Half:
+def _of_timm(side: ExportSide, encoder: Encoder) -> _Half:
     """Wrap a tower of timm as open_clip does: the trunk, then a projection."""
     from openmofi.plugins.export.timm import arguments
 
@@ -183,7 +183,7 @@ def _of_timm(side: Side, encoder: Encoder) -> _Half:
     return config, state | {"head.proj.weight": behind.weight.float(), "head.proj.bias": behind.bias.float()}, False
 
 
-def _text_half(side: Side) -> _Half:
+def _text_half(side: ExportSide) -> _Half:
     if side.kind != "open_clip":
         raise UsageError(
             f"open_clip has no text tower of the kind {side.kind!r}.",

@@ -91,7 +91,7 @@ class Affine:
 
 
 @dataclass(frozen=True)
-class Side:
+class ExportSide:
     """An image or a text side.
 
     Attributes:
@@ -118,7 +118,7 @@ class Side:
         return self.spec.partition(":")[2]
 
 
-def side_of(encoder: Encoder, name: str) -> Side | None:
+def side_of(encoder: Encoder, name: str) -> ExportSide | None:
     """Return the side `image` or `text` of an encoder; `None` where it has none.
 
     Raises:
@@ -137,10 +137,10 @@ def side_of(encoder: Encoder, name: str) -> Side | None:
             "Export the encoder that it was made of.",
         )
     network = getattr(encoder.networks, name)
-    return network and Side(getattr(network, "model", network), encoder.spec, {})
+    return network and ExportSide(getattr(network, "model", network), encoder.spec, {})
 
 
-def _trained(encoder: Encoder, name: str) -> Side | None:
+def _trained(encoder: Encoder, name: str) -> ExportSide | None:
     folder = encoder.companions.folder
     assert folder is not None
     raw = read_description(folder, "run")
@@ -150,11 +150,11 @@ def _trained(encoder: Encoder, name: str) -> Side | None:
     if trunk is None:
         below = side_of(open_encoder(str(raw[name]["encoder"]), device="cpu"), name)
     else:
-        below = Side(trunk.module, "", trunk.architecture)
+        below = ExportSide(trunk.module, "", trunk.architecture)
     return below and (below if head is None else _behind(below, head, adapter=False))
 
 
-def _behind(side: Side, head: Head, *, adapter: bool) -> Side:
+def _behind(side: ExportSide, head: Head, *, adapter: bool) -> ExportSide:
     return replace(side, map=Affine.of(head, adapter=adapter).after(side.map))
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.preprocess import Preprocessing
 from openmofi.errors import UsageError
-from openmofi.plugins.export.sides import Opened, Side, batched, linear, side_of
+from openmofi.plugins.export.sides import ExportSide, Opened, batched, linear, side_of
 from openmofi.quiet import quiet_logging
 
 FILES = ("model.safetensors", "config.json")
@@ -22,7 +22,7 @@ _CROPS = {"shortest": "center", "squash": "squash"}
 _KEPT = ("tag", "first_conv", "classifier", "fixed_input_size", "pool_size")
 
 
-def arguments(side: Side, size: int) -> tuple[str, dict[str, Any]]:
+def arguments(side: ExportSide, size: int) -> tuple[str, dict[str, Any]]:
     """Return the model's name in timm, and its arguments for images of `size` pixels."""
     config = side.module.pretrained_cfg
     fixed = bool(config.get("fixed_input_size")) and size != int(config["input_size"][1])
@@ -60,7 +60,7 @@ def write(encoder: Encoder, folder: Path) -> None:
     (folder / FILES[1]).write_text(json.dumps(config, indent=2, sort_keys=True), "utf-8")
 
 
-def _model(side: Side, name: str, options: dict[str, Any]) -> Any:
+def _model(side: ExportSide, name: str, options: dict[str, Any]) -> Any:
     with quiet_logging(), torch.random.fork_rng(devices=[]):
         outputs = 0 if side.map is None else len(side.map.bias)
         model: Any = timm.create_model(name, pretrained=False, num_classes=outputs, **options).eval()

@@ -31,7 +31,7 @@ from openmofi.evaluation.result import items_table
 from openmofi.knowledge import KnowledgeBase
 from openmofi.linking import CoherenceLinker, CoherenceSettings, linker_fingerprint
 from openmofi.mentions import MentionDetector, detector_fingerprint, open_detector
-from openmofi.plugins.fusion.examples import NIL, Example
+from openmofi.plugins.fusion.examples import NIL, LinkExample
 from openmofi.plugins.fusion.zelda import judged_examples
 from openmofi.schema import Link, Mention
 from openmofi.storage import fingerprint
@@ -67,7 +67,7 @@ class JudgedMentions:
         return JudgedMentions(*(getattr(self, column.name)[mask] for column in fields(self)))
 
 
-def prior_answers(examples: Sequence[Example]) -> list[str]:
+def prior_answers(examples: Sequence[LinkExample]) -> list[str]:
     """Return each example's commonest listed candidate, the first of equals; `NIL` without candidates."""
     return [
         max(listed, key=lambda candidate: candidate.prior).id if (listed := example.listed) else NIL
@@ -75,7 +75,7 @@ def prior_answers(examples: Sequence[Example]) -> list[str]:
     ]
 
 
-def judge(examples: Sequence[Example], answers: Sequence[str]) -> JudgedMentions:
+def judge(examples: Sequence[LinkExample], answers: Sequence[str]) -> JudgedMentions:
     """Compare answers, identifiers or `NIL`, with the gold of the examples that have a gold entity.
 
     Raises:
@@ -185,7 +185,7 @@ class Disambiguator:
 
     spec: str
     fingerprint: str
-    answers: Callable[[Sequence[Example]], list[str]]
+    answers: Callable[[Sequence[LinkExample]], list[str]]
     kb: KnowledgeBase | None = None
 
 
@@ -219,7 +219,7 @@ def open_disambiguator(spec: str, *, detector: str = "gazetteer", device: str = 
     raise UsageError(f"Unknown value {spec!r} for linker, with given candidates.", f"Use {', '.join(DISAMBIGUATORS)}.")
 
 
-def coherence_answers(kb: KnowledgeBase, detector: MentionDetector, examples: Sequence[Example]) -> list[str]:
+def coherence_answers(kb: KnowledgeBase, detector: MentionDetector, examples: Sequence[LinkExample]) -> list[str]:
     """Answer by context coherence: with the listed candidate that best fits the rest of the text.
 
     Names and priors come from its own knowledge base; the rest of the text are the mentions of other examples and of
@@ -253,7 +253,7 @@ def _with_given(text: str, given: set[tuple[int, int]], detected: Sequence[Menti
     return sorted([*others, *mentions], key=lambda mention: (mention.start, mention.end))
 
 
-def _listed_answer(example: Example, links: Sequence[Link], prior: str) -> str:
+def _listed_answer(example: LinkExample, links: Sequence[Link], prior: str) -> str:
     listed = {candidate.id for candidate in example.listed}
     return next((link.entity for link in links if link.entity in listed), prior)
 
@@ -336,9 +336,9 @@ def measure(subject: Subject) -> Measured:
     )
 
 
-def _parts(examples: Sequence[Example]) -> Iterator[list[Example]]:
+def _parts(examples: Sequence[LinkExample]) -> Iterator[list[LinkExample]]:
     """Parts of at least `_PART` examples; neighbours of the same text stay together."""
-    part: list[Example] = []
+    part: list[LinkExample] = []
     for _, of_text in groupby(examples, key=lambda example: example.text):
         part += of_text
         if len(part) >= _PART:
@@ -380,7 +380,7 @@ def _items(judged: JudgedMentions) -> Any:
 
 
 def _wrong(
-    judged: JudgedMentions, examples: Sequence[Example], answers: Sequence[str], count: int
+    judged: JudgedMentions, examples: Sequence[LinkExample], answers: Sequence[str], count: int
 ) -> list[dict[str, Any]]:
     """At most `count` wrong answers to mentions whose gold is listed, evenly spread."""
     rows = judged.rows[judged.reachable & ~judged.correct].tolist()

@@ -25,7 +25,7 @@ NIL = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class LinkCandidate:
     """An entity that a mention may mean.
 
     Attributes:
@@ -47,7 +47,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class LinkExample:
     """A mention to be disambiguated.
 
     Attributes:
@@ -62,7 +62,7 @@ class Example:
     text: str
     start: int
     end: int
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[LinkCandidate, ...]
     gold: str
     split: str = "train"
     group: str = ""
@@ -73,7 +73,7 @@ class Example:
         return self.text[self.start : self.end]
 
     @property
-    def listed(self) -> tuple[Candidate, ...]:
+    def listed(self) -> tuple[LinkCandidate, ...]:
         """Return the candidates that a system is given."""
         return tuple(candidate for candidate in self.candidates if candidate.listed)
 
@@ -113,19 +113,19 @@ EXAMPLES = pa.schema(
 """Schema of a table of examples: one row a mention."""
 
 
-def with_gold(candidates: Sequence[Candidate], gold: Candidate | None) -> tuple[Candidate, ...]:
+def with_gold(candidates: Sequence[LinkCandidate], gold: LinkCandidate | None) -> tuple[LinkCandidate, ...]:
     """Add the gold to candidates that lack it, at the end and unlisted."""
     if gold is None or any(candidate.id == gold.id for candidate in candidates):
         return tuple(candidates)
     return (*candidates, replace(gold, prior=0.0, listed=False))
 
 
-def write_examples(path: str | Path, examples: Sequence[Example]) -> None:
+def write_examples(path: str | Path, examples: Sequence[LinkExample]) -> None:
     """Write examples as one Parquet file, atomically; equal examples give equal bytes."""
     write_table(path, pa.Table.from_pylist([asdict(example) for example in examples], EXAMPLES))
 
 
-def read_examples(path: str | Path, splits: Sequence[str] | None = None) -> list[Example]:
+def read_examples(path: str | Path, splits: Sequence[str] | None = None) -> list[LinkExample]:
     """Read what `write_examples` wrote, or any Parquet table with its columns.
 
     Args:
@@ -142,8 +142,8 @@ def read_examples(path: str | Path, splits: Sequence[str] | None = None) -> list
         if splits is not None and values["split"] not in splits:
             continue
         try:
-            candidates = tuple(Candidate(**candidate) for candidate in values.pop("candidates") or ())
-            example = Example(candidates=candidates, **values)
+            candidates = tuple(LinkCandidate(**candidate) for candidate in values.pop("candidates") or ())
+            example = LinkExample(candidates=candidates, **values)
         except TypeError as error:
             raise OpenMofiError(f"Row {row} of {path} is not an example: {error}.") from error
         _check(example, f"row {row} of {path}")
@@ -151,7 +151,7 @@ def read_examples(path: str | Path, splits: Sequence[str] | None = None) -> list
     return examples
 
 
-def _check(example: Example, where: str) -> None:
+def _check(example: LinkExample, where: str) -> None:
     values = {name: getattr(example, name) for name in ("text", "start", "end", "split")}
     values |= {
         f"candidates.{name}": None
@@ -187,7 +187,7 @@ _PART_NAMES = {"v": "verb", "a": "adjective", "r": "adverb"}
 _WORD = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
 
 
-def wordnet_examples(dict_folder: str | Path, *, parts: str = "nvar") -> list[Example]:
+def wordnet_examples(dict_folder: str | Path, *, parts: str = "nvar") -> list[LinkExample]:
     """Make examples of WordNet's ambiguous lemmas, in the order of its files.
 
     All examples of a tenth of the lemmas are in `test_unseen`. Of the other synsets, 8 % are in `test_seen` and 5 % in
@@ -214,21 +214,21 @@ def wordnet_examples(dict_folder: str | Path, *, parts: str = "nvar") -> list[Ex
 
 def _mention(
     sentence: str, synset: ExampleSynset, meanings: dict[tuple[str, str], list[tuple[float, ExampleSynset]]]
-) -> Example | None:
+) -> LinkExample | None:
     """Find the first ambiguous lemma of a synset in a sentence."""
     for lemma in synset.lemmas:
         senses = meanings[lemma.lower(), synset.part]
         span = find_lemma(sentence, lemma, synset.part) if len(senses) > 1 else None
         if span is not None:
-            return Example(sentence, *span, _candidates(senses), synset.id, group=f"{lemma.lower()}.{synset.part}")
+            return LinkExample(sentence, *span, _candidates(senses), synset.id, group=f"{lemma.lower()}.{synset.part}")
     return None
 
 
-def _candidates(senses: Sequence[tuple[float, ExampleSynset]]) -> tuple[Candidate, ...]:
+def _candidates(senses: Sequence[tuple[float, ExampleSynset]]) -> tuple[LinkCandidate, ...]:
     total = sum(weight for weight, _ in senses)
     ranked = sorted(senses, key=lambda sense: (-sense[0], sense[1].id))
     return tuple(
-        Candidate(
+        LinkCandidate(
             synset.id,
             ", ".join(synset.lemmas),
             synset.definition,
@@ -277,8 +277,8 @@ def _share(*words: str) -> float:
     return int.from_bytes(hashlib.blake2b("\0".join((_SALT, *words)).encode(), digest_size=6).digest(), "big") / 2**48
 
 
-def _divided(examples: Sequence[Example]) -> list[Example]:
-    def unseen(example: Example) -> bool:
+def _divided(examples: Sequence[LinkExample]) -> list[LinkExample]:
+    def unseen(example: LinkExample) -> bool:
         # By the lemma alone, for all parts of speech.
         return _share("lemma", example.group.rpartition(".")[0]) < _UNSEEN_LEMMAS
 

@@ -28,7 +28,7 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.linking import Linker, linker_fingerprint, open_linker
 from openmofi.mentions import MentionDetector, detector_fingerprint, open_detector
 from openmofi.plugins.fusion.disambiguation import count_unknown, in_parts, require_gold
-from openmofi.plugins.fusion.examples import NIL, Example
+from openmofi.plugins.fusion.examples import NIL, LinkExample
 from openmofi.plugins.fusion.zelda import judged_examples
 from openmofi.schema import Link
 from openmofi.storage import fingerprint
@@ -253,7 +253,7 @@ def measure(subject: Subject) -> Measured:
     )
 
 
-def _documents(examples: Sequence[Example]) -> list[_Document]:
+def _documents(examples: Sequence[LinkExample]) -> list[_Document]:
     gold: dict[tuple[str, str], dict[Annotation, None]] = {}
     for example in examples:
         annotations = gold.setdefault((example.split, example.text), {})

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from openmofi.errors import OpenMofiError
-from openmofi.plugins.fusion.examples import Candidate
+from openmofi.plugins.fusion.examples import LinkCandidate
 from openmofi.plugins.fusion.fusion_settings import FusionSettings
 from openmofi.plugins.fusion.model import FusionModel, Packed
 from openmofi.storage.foreign import guarded
@@ -136,7 +136,7 @@ class FusionTokens:
         mark = self.markers
         return [*mark.first, *left[len(left) - before :], mark.begin, *mention, mark.end, *right[:after]]
 
-    def candidate(self, candidate: Candidate) -> tuple[int, ...]:
+    def candidate(self, candidate: LinkCandidate) -> tuple[int, ...]:
         """Index token, title, description and type, cut to fit; a long description leaves room for the type."""
         return self._candidate(candidate.title, candidate.description, candidate.type)
 
@@ -150,7 +150,7 @@ class FusionTokens:
         return (mark.index, *joined, *mark.last)
 
 
-def distinct_titles(candidates: Sequence[Candidate]) -> list[str]:
+def distinct_titles(candidates: Sequence[LinkCandidate]) -> list[str]:
     """Make titles distinct: namesakes get their type, else their description, else a number."""
     titles = [candidate.title for candidate in candidates]
     for more in (attrgetter("type"), attrgetter("description")):
@@ -166,7 +166,7 @@ def distinct_titles(candidates: Sequence[Candidate]) -> list[str]:
     return distinct
 
 
-def title_tokens(tokens: FusionTokens, candidates: Sequence[Candidate]) -> list[list[int]]:
+def title_tokens(tokens: FusionTokens, candidates: Sequence[LinkCandidate]) -> list[list[int]]:
     """Return the tokens of each candidate's distinct title, then of NIL's; distinct even where titles are cut."""
     sequences: list[list[int]] = []
     for title in [*distinct_titles(candidates), NIL_TITLE]:

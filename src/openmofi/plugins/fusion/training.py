@@ -18,9 +18,9 @@ from openmofi.arrays import Doubles
 from openmofi.config.recipes import recipe_dict
 from openmofi.errors import UsageError
 from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
-from openmofi.plugins.fusion.examples import NIL, Example, read_examples
+from openmofi.plugins.fusion.examples import NIL, LinkExample, read_examples
 from openmofi.plugins.fusion.fusion_settings import LinkRecipe
-from openmofi.plugins.fusion.linker import Question, answers_of, log_priors, scores_of
+from openmofi.plugins.fusion.linker import LinkQuestion, answers_of, log_priors, scores_of
 from openmofi.plugins.fusion.model import segment_log_softmax
 from openmofi.plugins.fusion.store import (
     Fusion,
@@ -225,8 +225,8 @@ def train_linker_state(
     out: Path,
     data: LinkExamples,
     forward: Forward,
-    validation: Sequence[Example],
-    measure: Callable[[Sequence[Example]], float],
+    validation: Sequence[LinkExample],
+    measure: Callable[[Sequence[LinkExample]], float],
     *,
     resume: bool,
     watcher: Watcher,
@@ -265,7 +265,7 @@ def train_linker_state(
     return {"steps": end.step, "metrics": scalars, "best": checkpoints.best(end)}
 
 
-def split_examples(recipe: LinkRecipe) -> tuple[list[Example], list[Example]]:
+def split_examples(recipe: LinkRecipe) -> tuple[list[LinkExample], list[LinkExample]]:
     """Return the recipe's examples for training and for validation.
 
     Raises:
@@ -306,12 +306,12 @@ def _inputs(recipe: LinkRecipe) -> dict[str, str]:
     return inputs | ({"/start": fusion_fingerprint(recipe.start)} if recipe.start else {})
 
 
-def _finish(recipe: LinkRecipe, fusion: Fusion, validation: Sequence[Example], out: Path) -> dict[str, Any]:
+def _finish(recipe: LinkRecipe, fusion: Fusion, validation: Sequence[LinkExample], out: Path) -> dict[str, Any]:
     """Fit temperature and prior weight to the model as it is now, and write all of it."""
     fusion.model.eval()
     reachable = [example for example in validation if example.reachable and example.listed]
     logits = scores_of(
-        fusion, [Question(example.text, example.start, example.end, example.listed) for example in reachable]
+        fusion, [LinkQuestion(example.text, example.start, example.end, example.listed) for example in reachable]
     )
     priors = [log_priors(example.listed) for example in reachable]
     targets = [[*(candidate.id for candidate in example.listed), NIL].index(example.gold) for example in reachable]
@@ -328,7 +328,7 @@ def _finish(recipe: LinkRecipe, fusion: Fusion, validation: Sequence[Example], o
     }
 
 
-def accuracy(fusion: Fusion, examples: Sequence[Example]) -> float:
+def accuracy(fusion: Fusion, examples: Sequence[LinkExample]) -> float:
     """Return the share of examples answered rightly; an example whose gold is not listed counts as wrong."""
     training = fusion.model.training
     fusion.model.eval()

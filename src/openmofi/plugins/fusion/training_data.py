@@ -16,7 +16,7 @@ from openmofi.dataset.tables import Folder, Judged, labels_kb
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase, normalise
 from openmofi.objectives.protocol import Batch
-from openmofi.plugins.fusion.examples import NIL, Candidate, Example
+from openmofi.plugins.fusion.examples import NIL, LinkCandidate, LinkExample
 from openmofi.plugins.fusion.fusion_settings import LinkData
 from openmofi.plugins.fusion.model import Packed, pack
 from openmofi.plugins.fusion.text import FusionTokens, title_tokens
@@ -29,7 +29,7 @@ Place = tuple[str, int, int]
 """A text's hash, and a span of it."""
 
 
-def labelled_examples(data: LinkData) -> list[Example]:
+def labelled_examples(data: LinkData) -> list[LinkExample]:
     """Make an example of each ambiguous mention whose sense a label job is sure of.
 
     A fifth of the texts is held out, by their hashes. Of a name with more than `per_name` examples those stay whose
@@ -106,17 +106,17 @@ def _example(
     gold: str,
     text: str,
     judged: list[dict[str, Any]],
-) -> Example:
+) -> LinkExample:
     digest, start, end = position
     judged = sorted(judged, key=lambda candidate: (-candidate["prior"], candidate["entity"]))
     entities = [kb.entity(row) for row in kb.rows([candidate["entity"] for candidate in judged]).tolist()]
     candidates = tuple(
-        Candidate(
+        LinkCandidate(
             entity.id, entity.name, entity.description, entity.types[0] if entity.types else "", candidate["prior"]
         )
         for entity, candidate in zip(entities, judged, strict=True)
     )
-    return Example(text, start, end, candidates, gold, TRAIN if int(digest, 16) % _ONE_IN else HELD_OUT, name)
+    return LinkExample(text, start, end, candidates, gold, TRAIN if int(digest, 16) % _ONE_IN else HELD_OUT, name)
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class TrainingMention:
         target: the position of the right one; the number of candidates stands for NIL.
     """
 
-    candidates: list[Candidate]
+    candidates: list[LinkCandidate]
     target: int
 
 
@@ -145,7 +145,7 @@ class LinkExamples:
         OpenMofiError: there are fewer than a batch.
     """
 
-    def __init__(self, examples: Sequence[Example], settings: LinkData, tokens: FusionTokens, seed: int) -> None:
+    def __init__(self, examples: Sequence[LinkExample], settings: LinkData, tokens: FusionTokens, seed: int) -> None:
         # A choice needs at least one wrong candidate.
         usable = [
             example for example in examples if any(candidate.id != example.gold for candidate in example.candidates)
@@ -198,7 +198,7 @@ class LinkExamples:
         target = order.index(len(listed) - 1) if gold is not None else len(listed)
         return TrainingMention([listed[index] for index in order], target)
 
-    def _drawn_alike(self, gold: Candidate, example: Example, draw: np.random.Generator) -> list[Candidate]:
+    def _drawn_alike(self, gold: LinkCandidate, example: LinkExample, draw: np.random.Generator) -> list[LinkCandidate]:
         pool = self._alike.get(gold.type, [])
         example_ids = {candidate.id for candidate in example.candidates}
         count = min(self._settings.hard_negatives, len(pool))
@@ -219,8 +219,8 @@ class LinkExamples:
         return [title_tokens(self._tokens, mention.candidates)[mention.target] for mention in mentions]
 
 
-def _by_type(examples: Sequence[Example]) -> dict[str, list[Candidate]]:
-    candidates: dict[str, dict[str, Candidate]] = defaultdict(dict)
+def _by_type(examples: Sequence[LinkExample]) -> dict[str, list[LinkCandidate]]:
+    candidates: dict[str, dict[str, LinkCandidate]] = defaultdict(dict)
     for example in examples:
         for candidate in example.candidates:
             candidates[candidate.type].setdefault(candidate.id, candidate)

@@ -19,7 +19,7 @@ from typing import Any
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.sources import DataSource, Finding, counted
 from openmofi.plugins.benchmarks.plain_pickle import read_plain_pickle
-from openmofi.plugins.fusion.examples import NIL, Candidate, Example, read_examples, with_gold
+from openmofi.plugins.fusion.examples import NIL, LinkCandidate, LinkExample, read_examples, with_gold
 
 NOT_JUDGED = ("train", "validation")
 """Splits that are left out by default."""
@@ -45,7 +45,7 @@ def read_candidate_counts(path: str | Path) -> Mapping[str, Mapping[str, int]]:
     return raw
 
 
-def judged_examples(data: str | Path, splits: Sequence[str] = (), *, candidates: int = 0) -> list[Example]:
+def judged_examples(data: str | Path, splits: Sequence[str] = (), *, candidates: int = 0) -> list[LinkExample]:
     """Read the examples of a linker protocol.
 
     Args:
@@ -93,7 +93,7 @@ def zelda_files(folder: str | Path) -> ZeldaFiles:
     )
 
 
-def read_zelda(folder: str | Path) -> list[Example]:
+def read_zelda(folder: str | Path) -> list[LinkExample]:
     """Read the test splits of ZELDA with their whole candidate lists, and entities' descriptions if present.
 
     Raises:
@@ -119,7 +119,7 @@ def _first(folder: Path, names: Sequence[str]) -> Path | None:
     return next((path for sub in _ZELDA_FOLDERS for name in names if (path := folder / sub / name).is_file()), None)
 
 
-def _cut(example: Example, limit: int) -> Example:
+def _cut(example: LinkExample, limit: int) -> LinkExample:
     listed = example.listed
     if not limit or len(listed) <= limit:
         return example
@@ -239,7 +239,7 @@ def zelda_examples(
     *,
     split: str,
     limit: int | None = 30,
-) -> list[Example]:
+) -> list[LinkExample]:
     """Read the mentions of a jsonl file of ZELDA.
 
     Args:
@@ -277,7 +277,7 @@ def conll_examples(
     *,
     split: str,
     limit: int | None = 30,
-) -> list[Example]:
+) -> list[LinkExample]:
     """Read an AIDA-style CoNLL file: a token a line, tab-separated, documents separated by `-DOCSTART-`.
 
     Two layouts are read, recognised by their columns: AIDA's (token, B/I, whole mention, entity, …) and ZELDA's
@@ -307,16 +307,16 @@ def _example(
     descriptions: Mapping[str, str],
     split: str,
     limit: int | None,
-) -> Example:
+) -> LinkExample:
     mention = text[start:end]
     counts, gold = lists(mention), title.replace("_", " ")
     total = sum(counts.values())
-    listed: dict[str, Candidate] = {}
+    listed: dict[str, LinkCandidate] = {}
     for listed_title, count in list(counts.items())[:limit]:
         name = listed_title.replace("_", " ")
-        listed.setdefault(name, Candidate(name, name, descriptions.get(name, ""), "", count / total))
-    right = None if gold == NIL else Candidate(gold, gold, descriptions.get(gold, ""))
-    return Example(text, start, end, with_gold(list(listed.values()), right), gold, split, mention.lower())
+        listed.setdefault(name, LinkCandidate(name, name, descriptions.get(name, ""), "", count / total))
+    right = None if gold == NIL else LinkCandidate(gold, gold, descriptions.get(gold, ""))
+    return LinkExample(text, start, end, with_gold(list(listed.values()), right), gold, split, mention.lower())
 
 
 def _merged(counts: _Counts, key: Callable[[str], str]) -> dict[str, Counter[str]]:

@@ -116,7 +116,7 @@ class StoreStatus(StrEnum):
 
 
 @dataclass(frozen=True)
-class Sample:
+class StoredSample:
     """A row without its embeddings.
 
     Attributes:
@@ -135,7 +135,7 @@ class Sample:
 
 
 def shard_table(
-    samples: Sequence[Sample],
+    samples: Sequence[StoredSample],
     values: Mapping[str, NDArray[Any]],
     settings: ReinforceSettings,
     metadata: Mapping[str, str],

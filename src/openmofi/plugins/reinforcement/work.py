@@ -33,7 +33,7 @@ from openmofi.plugins.reinforcement.table import (
     MEASURED,
     PARTS,
     PRECISIONS,
-    Sample,
+    StoredSample,
     StoreStatus,
     affinity_fidelity,
     encode,
@@ -76,7 +76,7 @@ class PreparedSample:
         whole: the image for a captioner.
     """
 
-    sample: Sample
+    sample: StoredSample
     text: str = ""
     pixels: Mapping[int, Array] = field(default_factory=dict)
     whole: Image.Image | None = None
@@ -144,9 +144,9 @@ def prepared(
     """Draw a sample's augmentations and preprocess them for each backbone; thread-safe."""
     pair = labelled.pair
     if labelled.status != PairStatus.OK:
-        return PreparedSample(Sample(pair.key, labelled.status))
+        return PreparedSample(StoredSample(pair.key, labelled.status))
     if pair.image is None:
-        return PreparedSample(Sample(pair.key, PairStatus.IMAGE_MISSING))
+        return PreparedSample(StoredSample(pair.key, PairStatus.IMAGE_MISSING))
     try:
         with ScaledImage.opened(pair.image) as image:
             drawn = tuple(
@@ -158,8 +158,10 @@ def prepared(
             images = [augmentation.replayed(image, settings.size, interpolation) for augmentation in drawn]
         whole = decode_image(pair.image, size_hint=settings.size) if settings.captioner else None
     except ImageRefused as refused:
-        return PreparedSample(Sample(pair.key, refused.status))
-    sample = Sample(pair.key, PairStatus.OK, image.width, image.height, image_hash(pair.image), drawn, labelled.texts)
+        return PreparedSample(StoredSample(pair.key, refused.status))
+    sample = StoredSample(
+        pair.key, PairStatus.OK, image.width, image.height, image_hash(pair.image), drawn, labelled.texts
+    )
     pixels = {
         number: np.stack([preprocess(image, preprocessing) for image in images])
         for number, preprocessing in backbones.items()
@@ -245,7 +247,7 @@ def _reinforce_shard(
         backbones=backbones.preprocessing,
     )
     pairs = labelled_pairs(shard, stage.read, labels, stage.dataset, kb, settings)
-    samples: list[Sample] = []
+    samples: list[StoredSample] = []
     own_texts: list[str] = []
     exact: list[list[Array]] = []
     values = [_values(stage, _nothing(stage), entities)]

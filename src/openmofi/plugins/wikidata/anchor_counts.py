@@ -32,7 +32,7 @@ _DOUBLINGS = 6
 """Redirects are followed over 2 to the power of this."""
 
 
-class Counts:
+class AnchorCounts:
     """Counts links, entries of disambiguation pages, and pages.
 
     Args:
@@ -102,7 +102,7 @@ class Counts:
 
 @contextmanager
 def summed(folder: Path, memory_mib: int) -> Iterator[Sums]:
-    """Sum up what `Counts` wrote into `folder`, where DuckDB spills if memory is short.
+    """Sum up what `AnchorCounts` wrote into `folder`, where DuckDB spills if memory is short.
 
     Raises:
         OpenMofiError: a page stands in the dumps twice; the disk is full.
@@ -130,7 +130,7 @@ def summed(folder: Path, memory_mib: int) -> Iterator[Sums]:
 
 
 class Sums:
-    """Sums over the files of `Counts`; see `summed`."""
+    """Sums over the files of `AnchorCounts`; see `summed`."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
         self._connection = connection

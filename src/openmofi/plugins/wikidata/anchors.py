@@ -22,7 +22,7 @@ from openmofi.engine.protocol import Progress, Quiet, cores
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.arrays import built_trie, save_trie
 from openmofi.knowledge.names import Memo, piece_pattern
-from openmofi.plugins.wikidata.anchor_counts import Counts, Sums, summed
+from openmofi.plugins.wikidata.anchor_counts import AnchorCounts, Sums, summed
 from openmofi.plugins.wikidata.anchor_tables import ANCHORS, ANCHORS_DIGEST, LINK_PROBABILITIES, probabilities_path
 from openmofi.plugins.wikidata.page_dump import BLOCK, Place, page_blocks, pages
 from openmofi.plugins.wikidata.slots import Done, Here, Slots, slots
@@ -281,7 +281,7 @@ class _Counted:
 
 def _count(handle: IO[bytes], block_place: Place, number: str, folder: Path, held: int) -> tuple[int, int, int]:
     """A task: write the links of a block of pages to files; return its pages, redirects, disambiguations."""
-    counts = Counts(folder, held, number)
+    counts = AnchorCounts(folder, held, number)
     for page in pages(block_place, handle):
         counts.add(page)
     counts.flush()

@@ -43,7 +43,7 @@ LEAST_LINKS = 1000
 
 
 @dataclass(frozen=True)
-class Counts:
+class NameCounts:
     """Names that may mean several entities; a row a name and an entity.
 
     Attributes:
@@ -90,7 +90,7 @@ class Fit:
     popularity_alone: float
 
 
-def fit_weights(counts: Counts) -> Fit:
+def fit_weights(counts: NameCounts) -> Fit:
     """Find the weights under which links are likeliest when each is predicted from the others."""
     linked = np.flatnonzero(counts.links)
     links, total = counts.links[linked], counts.links.sum()
@@ -111,7 +111,7 @@ def fit_weights(counts: Counts) -> Fit:
     return Fit(weights, int(total), best, alone)
 
 
-def _shares(counts: Counts, beta: float) -> Doubles:
+def _shares(counts: NameCounts, beta: float) -> Doubles:
     weight: Doubles = (counts.popularity + 1.0) ** beta
     return weight / np.bincount(counts.name, weight)[counts.name]
 
@@ -324,14 +324,14 @@ def _keys(names: pa.ChunkedArray | pa.Array) -> pa.Array:
     return pa.array([normalise(name) for name in names.to_pylist()], pa.string())
 
 
-def _ambiguous(connection: DuckDBPyConnection) -> Counts:
+def _ambiguous(connection: DuckDBPyConnection) -> NameCounts:
     """Return linked names that may mean several entities; of very many a part, chosen by digest."""
     rows: Any = connection.sql(f"""
         SELECT key, links, called, popularity FROM counted JOIN popular USING (id)
         WHERE key IN (SELECT key FROM counted GROUP BY key HAVING count(*) > 1 AND sum(links) > 1)
         ORDER BY md5(key), key, id LIMIT {_SAMPLE}""").to_arrow_table()
     key = rows["key"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
-    return Counts(key, *(rows[name].cast(pa.float64()).to_numpy() for name in ("links", "called", "popularity")))
+    return NameCounts(key, *(rows[name].cast(pa.float64()).to_numpy() for name in ("links", "called", "popularity")))
 
 
 def _facts(connection: DuckDBPyConnection, fit: Fit) -> dict[str, Any]:

@@ -185,7 +185,7 @@ _GAP = "\x01"
 
 
 @dataclass(frozen=True)
-class Link:
+class PageLink:
     """A link to an article.
 
     Attributes:
@@ -222,13 +222,13 @@ def without_hidden(text: str) -> str:
     return "".join([*parts, text[done:]]) if parts else text
 
 
-def links(text: str, site: Site) -> Iterator[Link]:
+def links(text: str, site: Site) -> Iterator[PageLink]:
     """Yield the links of a page to articles, in their order."""
     text = without_hidden(text)
     titles = site.titles
     for match in _LINK.finditer(text):
         if target := titles[match[1]]:
-            yield Link(target, _anchor(match, text, site)[0])
+            yield PageLink(target, _anchor(match, text, site)[0])
 
 
 def entries(text: str, site: Site) -> Iterator[str]:
