@@ -102,7 +102,7 @@ class Engine(Protocol):
         """
 
     def session(self) -> AbstractContextManager[Engine]:
-        """Yield the same engine with workers that live on from run to run until the end of the block."""
+        """Return the same engine with workers that live on from run to run until the end of the block."""
 
     def run(
         self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress, set_aside: SetAside | None = None

@@ -231,7 +231,7 @@ class GazetteerDetector:
         self._words = WordReader()
 
     def _accepted(self) -> Iterator[str]:
-        """Return the names that count as a mention."""
+        """Yield the names that count as a mention."""
         likely = self._probabilities >= np.float32(self._least)
         if self._masks is not None:
             likely &= (self._masks & self._wanted) != 0

@@ -56,7 +56,7 @@ class Outputs:
         return any(True for pattern in self.decided for _ in _matching(folder, pattern))
 
     def files(self, folder: Place) -> Iterator[Place]:
-        """Return all files that the stage wrote."""
+        """Yield all files that the stage wrote."""
         for pattern in (*self.decided, *self.other):
             yield from _matching(folder, pattern)
 

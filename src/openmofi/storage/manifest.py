@@ -337,7 +337,7 @@ def output_stamp(folder: str | Path, *parts: str) -> str:
 
 
 def _files(folder: str) -> Iterator[tuple[str, int]]:
-    """Return names and sizes of the files in a folder, which need not exist, without hidden ones."""
+    """Yield names and sizes of the files in a folder, which need not exist, without hidden ones."""
     filesystem, root = filesystem_of(folder)
     if is_remote(folder):
         with store_errors(folder):

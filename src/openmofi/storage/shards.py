@@ -245,7 +245,7 @@ def _taking() -> Callable[[Sequence[str]], dict[str, Any]]:
 
 
 def _taken(paths: Sequence[str]) -> Iterator[str]:
-    """Return the fingerprints of paths, in their order.
+    """Yield the fingerprints of paths, in their order.
 
     Not by the shards' property itself, which Python 3.11 computes in one thread at a time.
     """

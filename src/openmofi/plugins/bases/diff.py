@@ -144,7 +144,7 @@ def diff_kb(
 def _unequal(
     before: KnowledgeBase, after: KnowledgeBase, was: NDArray[np.integer], rows: NDArray[np.int64], column: str
 ) -> Iterator[NDArray[np.int64]]:
-    """Return those of the rows `rows` of `after` whose text in `column` differs from that in `before`."""
+    """Yield those of the rows `rows` of `after` whose text in `column` differs from that in `before`."""
     old, new = (kb.entities.column(column) for kb in (before, after))
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]

@@ -320,7 +320,7 @@ def tune_scale(
 
 
 def _usable(shards: Sequence[Shard]) -> Iterator[tuple[Image.Image, str]]:
-    """Return images and texts of usable pairs, of distinct texts."""
+    """Yield images and texts of usable pairs, of distinct texts."""
     seen: set[str] = set()
     for pair in chain.from_iterable(read_pairs(shard) for shard in shards):
         if pair.status == PairStatus.OK and pair.image is not None and pair.text not in seen:
