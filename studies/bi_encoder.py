@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from openmofi.objectives.protocol import Batch
-from openmofi.plugins.fusion.examples import NIL, Candidate, Example
+from openmofi.plugins.fusion.examples import NIL, LinkCandidate, LinkExample
 from openmofi.plugins.fusion.fusion_settings import FusionSettings, LinkRecipe
 from openmofi.plugins.fusion.model import segment_log_softmax
 from openmofi.plugins.fusion.store import minilm_folder
@@ -37,13 +37,13 @@ _AT_ONCE, _AT_ONCE_CPU = 128, 16
 _SCALE = 20.0
 
 
-def mention_text(example: Example) -> str:
+def mention_text(example: LinkExample) -> str:
     """Return "lemma: sentence"; the mention itself where the group is no lemma with its part of speech."""
     lemma, dot, part = example.group.rpartition(".")
     return f"{lemma if dot and len(part) == 1 else example.mention}: {example.text}"
 
 
-def candidate_text(candidate: Candidate) -> str:
+def candidate_text(candidate: LinkCandidate) -> str:
     """Return "lemmas: gloss"."""
     return f"{candidate.title}: {candidate.description}" if candidate.description else candidate.title
 
@@ -111,7 +111,7 @@ class BiEncoder(nn.Module):
 
 
 @torch.no_grad()
-def bi_encoder_answers(model: BiEncoder, examples: Sequence[Example], *, at_once: int = 2048) -> list[str]:
+def bi_encoder_answers(model: BiEncoder, examples: Sequence[LinkExample], *, at_once: int = 2048) -> list[str]:
     """Identifiers of the candidates with the highest cosine; `NIL` only where none is listed.
 
     Of `at_once` examples, equal texts (candidates of one lemma, say) are embedded once.
@@ -189,7 +189,7 @@ def _tune(recipe: LinkRecipe, out: Path, *, resume: bool, watcher: Watcher) -> t
         best = torch.stack([values.detach().max() for values in logs])
         return {"loss": -chosen, "right": (chosen.detach() >= best).float()}
 
-    def measure(examples: Sequence[Example]) -> float:
+    def measure(examples: Sequence[LinkExample]) -> float:
         answers = bi_encoder_answers(model, examples)
         return sum(answer == example.gold for answer, example in zip(answers, examples, strict=True)) / len(examples)
 

@@ -25,7 +25,15 @@ from openmofi.cli.recipes import changes
 from openmofi.engine import Progress
 from openmofi.evaluation import bootstrap_interval, paired_bootstrap
 from openmofi.plugins.fusion.disambiguation import judge, prior_answers, scores_of_judged
-from openmofi.plugins.fusion.examples import NIL, SEEN, UNSEEN, Example, read_examples, wordnet_examples, write_examples
+from openmofi.plugins.fusion.examples import (
+    NIL,
+    SEEN,
+    UNSEEN,
+    LinkExample,
+    read_examples,
+    wordnet_examples,
+    write_examples,
+)
 from openmofi.plugins.fusion.fusion_settings import LinkRecipe, load_link_recipe
 from openmofi.plugins.fusion.training import LINKER, train_linker
 from openmofi.storage import file_fingerprint, fingerprint, read_manifest, write_json, write_text
@@ -148,12 +156,12 @@ def run_fusion(
     return metrics
 
 
-def ablated(unseen: Sequence[Example]) -> list[Example]:
+def ablated(unseen: Sequence[LinkExample]) -> list[LinkExample]:
     """The mentions that ablations answer: every second one."""
     return list(unseen[::2])
 
 
-def _fusion_answers(study: FusionStudy, name: str, tests: Sequence[Example], *settings: str) -> list[str]:
+def _fusion_answers(study: FusionStudy, name: str, tests: Sequence[LinkExample], *settings: str) -> list[str]:
     """Train a fusion decoder and let it answer."""
     recipe, folder = study.recipe(*settings), study.root / name
 
@@ -170,7 +178,7 @@ def _fusion_answers(study: FusionStudy, name: str, tests: Sequence[Example], *se
     return _cached_answers(study, name, recipe, tests, answer)
 
 
-def _no_prior_answers(study: FusionStudy, tests: Sequence[Example]) -> list[str]:
+def _no_prior_answers(study: FusionStudy, tests: Sequence[LinkExample]) -> list[str]:
     """What the trained `select` answers if the weight of the prior, which is fitted after training, is 0."""
 
     def answer() -> list[str]:
@@ -184,7 +192,7 @@ def _no_prior_answers(study: FusionStudy, tests: Sequence[Example]) -> list[str]
 
 
 def _bi_encoder_answers(
-    study: FusionStudy, name: str, tests: Sequence[Example], recipe: LinkRecipe | None = None
+    study: FusionStudy, name: str, tests: Sequence[LinkExample], recipe: LinkRecipe | None = None
 ) -> list[str]:
     """Let the bi-encoder answer, tuned where there is a recipe."""
 
@@ -207,7 +215,11 @@ def _bi_encoder_answers(
 
 
 def _cached_answers(
-    study: FusionStudy, name: str, recipe: LinkRecipe | None, tests: Sequence[Example], answer: Callable[[], list[str]]
+    study: FusionStudy,
+    name: str,
+    recipe: LinkRecipe | None,
+    tests: Sequence[LinkExample],
+    answer: Callable[[], list[str]],
 ) -> list[str]:
     """A system's answers, from their file where it has answered before."""
     path = study.root / "answers" / f"{name}.json"
@@ -224,7 +236,7 @@ def _cached_answers(
 
 
 def fusion_metrics(
-    tests: Sequence[Example],
+    tests: Sequence[LinkExample],
     answers: Mapping[str, Sequence[str]],
     ablations: Mapping[str, Sequence[str]] | None = None,
     shares: Mapping[float, Sequence[str]] | None = None,
@@ -292,7 +304,7 @@ def fusion_metrics(
     }
 
 
-def _right(examples: Sequence[Example], answers: Sequence[str]) -> Floats:
+def _right(examples: Sequence[LinkExample], answers: Sequence[str]) -> Floats:
     return np.array([answer == example.gold for answer, example in zip(answers, examples, strict=True)], np.float64)
 
 
@@ -301,12 +313,12 @@ def _goals(means: Mapping[str, float], differences: Mapping[str, Mapping[str, An
     return {name: {"goal": goal, "found": values[name], "met": values[name] >= goal} for name, goal in GOALS.items()}
 
 
-def disambiguation_scores(examples: Sequence[Example], answers: Sequence[str]) -> dict[str, Any]:
+def disambiguation_scores(examples: Sequence[LinkExample], answers: Sequence[str]) -> dict[str, Any]:
     """All metrics of answers, see `scores_of_judged`, and `nil`: mentions that are left out."""
     return scores_of_judged(judge(examples, answers)) | {"nil": sum(example.gold == NIL for example in examples)}
 
 
-def _split_scores(split: str, tests: Sequence[Example], answers: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def _split_scores(split: str, tests: Sequence[LinkExample], answers: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     rows = [row for row, example in enumerate(tests) if example.split == split]
     return {
         name: disambiguation_scores([tests[row] for row in rows], [given[row] for row in rows])

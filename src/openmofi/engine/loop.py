@@ -48,7 +48,7 @@ ALIVE_SECONDS = 0.1
 
 @dataclass
 class Pulse:
-    """When a worker was last seen at work: the thread that does its task had used CPU time.
+    """The last sign of a worker's activity: when the thread of its task was seen to have used CPU time.
 
     A task may take as long as it computes; a worker that waits for what never comes uses none.
 
@@ -61,13 +61,13 @@ class Pulse:
     used: float = 0.0
 
     def hear(self, used: float, now: float) -> None:
-        """Take what its thread has used by now."""
+        """Take the CPU time that its thread has used by now."""
         if abs(used - self.used) >= ALIVE_SECONDS:  # less where another process took its place
             self.heard, self.used = now, used
 
 
 def thread_seconds() -> Callable[[], float]:
-    """What reads the CPU seconds of the calling thread, from any thread; of the whole process on macOS and Windows."""
+    """Return a reader of the calling thread's CPU seconds, for any thread; of the process on macOS and Windows."""
     if not hasattr(time, "pthread_getcpuclockid"):
         return time.process_time
     clock = time.pthread_getcpuclockid(threading.get_ident())
@@ -75,7 +75,7 @@ def thread_seconds() -> Callable[[], float]:
 
 
 def hung(patience: float) -> WorkerDied:
-    """What becomes of a task whose worker used no CPU time for `patience` seconds and was ended."""
+    """Return the outcome of a task whose worker was ended after `patience` seconds without CPU time."""
     return WorkerDied(f"its worker did nothing for {patience:,.0f} seconds and was ended")
 
 
@@ -94,10 +94,10 @@ class Workers(Protocol):
         """Start a task; `attempt` identifies this try of it in `wait`, in all runs. Returns who does it, for people."""
 
     def wait(self, seconds: float | None) -> Iterable[tuple[int, Outcome]]:
-        """The tries that have ended: block until there is one, a worker became idle, or the seconds are over."""
+        """Return the tries that have ended; block until there is one, a worker is idle, or the seconds are over."""
 
     def abandon(self) -> None:
-        """End what still runs: nobody takes its outcome."""
+        """End the tasks that still run: nobody takes their outcomes."""
 
 
 class StandingWorkers(Workers, Protocol):
@@ -140,7 +140,7 @@ class Session:
 
 @dataclass(frozen=True)
 class _Attempt:
-    """A task at a worker, since a time of the clock."""
+    """One try of a task at a worker, and when it began."""
 
     number: int
     worker: str
@@ -187,7 +187,7 @@ class _Run:
             self._watched.starts(this.worker, self._tasks[number])
 
     def _next_late(self) -> tuple[float, int] | None:
-        """In how many seconds a task will be late, and its number; `None` where none can be.
+        """Return in how many seconds a task will be late, and its number; `None` where none can be.
 
         The rule: no task waits, half of them are done, and the task runs once, for longer than ten seconds and twice
         the median of those that are done.
@@ -276,7 +276,7 @@ def run_tasks(
 
 
 def reason_of(error: Exception) -> str:
-    """Why a task failed, in a line: the sentence of our errors, of others their type too where it says something."""
+    """Return in one line why a task failed: the sentence of our errors, for others also a telling type."""
     if isinstance(error, OpenMofiError):
         return error.message
     named = str(error) if isinstance(error, _TRANSIENT) else f"{type(error).__name__}: {error}"
@@ -284,7 +284,7 @@ def reason_of(error: Exception) -> str:
 
 
 def incomplete(failed: Mapping[str, str], tasks: int, out: object, done: str) -> OpenMofiError:
-    """What a job over shards ends with that did all but a few.
+    """Return the error with which a job ends that did all but a few shards.
 
     Args:
         failed: name of a shard → why, see `reason_of`.
@@ -353,7 +353,7 @@ class RemoteWorker(Worker):
 
 
 def unpickle_outcome(pickled: bytes) -> Outcome:
-    """The outcome of `RemoteWorker.do_pickled`; the cause of an unexpected exception holds the worker's traceback."""
+    """Read the outcome of `RemoteWorker.do_pickled`; an unexpected exception's cause holds the worker's traceback."""
     outcome: Outcome
     outcome, trace = pickle.loads(pickled)
     if isinstance(outcome, Exception) and not isinstance(outcome, OpenMofiError):
@@ -365,7 +365,7 @@ class LocalEngine:
     """Does the tasks one after another in this process: right for work that uses every core by itself."""
 
     def suited(self, job: Job, progress: Progress) -> Engine:
-        """Itself, for every job."""
+        """Return itself, for every job."""
         return self
 
     def session(self) -> AbstractContextManager[Engine]:

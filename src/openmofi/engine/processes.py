@@ -63,7 +63,7 @@ class ProcessEngine:
         self.patience = patience
 
     def suited(self, job: Job, progress: Progress) -> Engine:
-        """Itself, or this process where the pairs are too few."""
+        """Return itself, or this process where the pairs are too few."""
         if self.few and (pairs := job.pairs(self.few)) < self.few:
             progress.say(f"{pairs:,} pairs are done in this process: other processes pay from {self.few:,} on.")
             return LocalEngine()

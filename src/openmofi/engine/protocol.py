@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 
 def cores() -> int:
-    """Cores for this process, at least 1: its share where OMP_NUM_THREADS says one, else those it may run on.
+    """Return the cores for this process, at least 1: its share by OMP_NUM_THREADS, else those it may run on.
 
     The engines give every worker its share by that variable (`processes:N` sets it, Ray does too), and schedulers of
     clusters set it for their jobs.
@@ -63,18 +63,18 @@ class Quiet:
     """A `Progress` that ignores everything."""
 
     def begin(self, stage: str, total: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def advance(self, counts: dict[str, Any]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def say(self, message: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What an engine is chosen by (`Engine.suited`).
+    """The properties of a job by which an engine is chosen (`Engine.suited`).
 
     Attributes:
         device: torch's name of the device that the job computes on, such as `cpu` or `cuda:1`.
@@ -96,13 +96,13 @@ class Engine(Protocol):
     """Runs tasks; the order in which they finish is not defined."""
 
     def suited(self, job: Job, progress: Progress) -> Engine:
-        """The engine for a job: itself, or another that does it better, which is said.
+        """Return the engine for a job: itself, or another that does it better, which `progress` is told.
 
         The whole job counts, and not what is left of it: a job that goes on is done as it was begun.
         """
 
     def session(self) -> AbstractContextManager[Engine]:
-        """The same, whose workers live on from one run to the next until the end of the block."""
+        """Return the same engine with workers that live on from run to run until the end of the block."""
 
     def run(
         self, factory: WorkFactory, tasks: Sequence[Any], progress: Progress, set_aside: SetAside | None = None

@@ -56,17 +56,17 @@ class JobStatus:
 
     @property
     def seconds_left(self) -> float | None:
-        """Of the stage, if the tasks that are left take as long as those that are done; `None` before the first."""
+        """Estimate the seconds left of the stage from the tasks done so far; `None` before the first."""
         return (self.at - self.began) / self.done * (self.total - self.done) if self.done else None
 
     @property
     def rows_per_second(self) -> float:
-        """Of the stage."""
+        """Return the rows per second of the stage."""
         return self.rows / max(self.at - self.began, 1e-9)
 
     @classmethod
     def read(cls, folder: str | Path) -> JobStatus | None:
-        """What the job that writes a folder wrote last; `None` where none does, or it has not begun."""
+        """Read the latest status of the job that writes a folder; `None` where none does, or it has not begun."""
         try:
             return read_json(f"{folder}/{STATUS_FILE}", cls, "")
         except OpenMofiError:
@@ -91,11 +91,11 @@ class StartedCommand:
 
     @property
     def is_signed(self) -> bool:
-        """Whether this user started the command, with the cache that he has now."""
+        """Whether this user started the command, with the present cache."""
         return hmac.compare_digest(self.signature, self._signed().signature) and bool(self.signature)
 
     def _signed(self) -> StartedCommand:
-        """The same with this user's signature; without one where his cache cannot be written."""
+        """Return the same with this user's signature; without one where the user's cache cannot be written."""
         try:
             key = _key()
         except OSError:
@@ -105,7 +105,7 @@ class StartedCommand:
 
     @classmethod
     def of_this_process(cls) -> StartedCommand | None:
-        """The one that this process is; `None` where it is another program."""
+        """Return the command that this process runs; `None` where it is another program."""
         program = Path(sys.argv[0])
         if program.stem != "openmofi" and program.parts[-2:] != ("openmofi", "__main__.py"):
             return None
@@ -119,7 +119,7 @@ class StartedCommand:
 
     @classmethod
     def read(cls, folder: str | Path) -> StartedCommand | None:
-        """The one that wrote a folder last; `None` where that is not recorded."""
+        """Read the command that wrote a folder last; `None` where that is not recorded."""
         try:
             command = read_json(f"{folder}/{COMMAND_FILE}", cls, "")
             return command if command.arguments else None
@@ -234,7 +234,7 @@ def _remove(path: str) -> None:
 def recorded(
     progress: Progress, folder: str | Path, clock: Callable[[], float] = time.time, every: float | None = _SECONDS
 ) -> Generator[TaskProgress]:
-    """The same progress, kept in a folder for as long as the block runs; a killed job leaves it there.
+    """Record progress in a folder for as long as the block runs; a killed job leaves the record there.
 
     Where this process is an `openmofi` command, that is kept too, beyond the end: `StartedCommand`.
 

@@ -20,7 +20,7 @@ from openmofi.storage.table_files import Footer, footers
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """What a file says on the whole. Summaries add up field by field; lists of rows by their first column.
+    """The summary of a file. Summaries add up field by field, lists of rows by their first column.
 
     Attributes:
         NOTE: names the note in the footer that holds a summary as JSON.
@@ -61,7 +61,7 @@ Noted = TypeVar("Noted", bound=Summary)
 
 @dataclass(frozen=True)
 class Step(Generic[Noted]):
-    """What a job makes of each of its shards.
+    """A step of a job: the file that it makes of each shard.
 
     Attributes:
         name: for the progress.

@@ -32,16 +32,16 @@ PART, PARTS, TOGETHER = 64, 64, 8
 
 
 class TwoPass(Protocol[Block]):
-    """What is merged, and how. Parts may be cut anywhere, and come in any order: the outcome is the same."""
+    """Defines what is merged, and how. However parts are cut and ordered, the outcome is the same."""
 
     def sketch(self, blocks: Iterable[Block]) -> Sketch:
         """Sketch the blocks of a part."""
 
     def combined(self, first: Sketch, second: Sketch) -> Sketch:
-        """The sketch of two parts; may change `first`. In whatever order parts are combined, the last is the same."""
+        """Combine the sketches of two parts, in any order to the same result; may change `first`."""
 
     def counted(self, blocks: Iterable[Block], sketch: Sketch) -> pa.Table:
-        """The rows of a part that may count by the sketch of all parts."""
+        """Return the rows of a part that may count by the sketch of all parts."""
 
     def joined(self, parts: Iterable[pa.Table]) -> pa.Table:
         """Join the counted rows of all parts into the outcome."""
@@ -103,19 +103,19 @@ class _Combining:
 
 
 def _combined_name(names: Sequence[str]) -> str:
-    """The name of what some sketches become."""
+    """Return the name of the sketch that some sketches are combined to."""
     return f"from-{names[0]}"
 
 
 def merged(merge: TwoPass[Block], blocks: Callable[[], Iterable[Block]]) -> pa.Table:
-    """The outcome for one part, which is everything."""
+    """Merge a single part, which is everything."""
     return merge.joined([merge.counted(blocks(), merge.sketch(blocks()))])
 
 
 def merged_in_tasks(
     merge: TwoPass[Any], blocks: Blocks, shards: Sequence[Shard], folder: str, running: Running
 ) -> pa.Table:
-    """The outcome for the blocks of all shards.
+    """Merge the blocks of all shards, in tasks on an engine.
 
     Args:
         merge: what is merged; travels to the workers, as `blocks` does.
@@ -146,7 +146,7 @@ def merged_in_tasks(
 
 
 def _save(path: str, sketch: Sketch) -> None:
-    """Compressed: most cells of a part's sketch are empty."""
+    """Save a part's sketch compressed, since most of its cells are empty."""
     with (
         atomic_path(path) as temporary,
         open(temporary, "wb") as handle,
@@ -161,7 +161,7 @@ def _load(path: str) -> Sketch:
 
 
 def _mapped(path: str) -> Sketch:
-    """Read an array; only look at it where it is local, since all workers of a machine share one."""
+    """Open an array; where it is local, map it, since all workers of a machine share one."""
     if not is_remote(path):
         return np.load(local_path(path), mmap_mode="r", allow_pickle=False)
     with open_address(path) as handle:

@@ -30,7 +30,7 @@ def adapt(job: LabelJob) -> None:
 
     Where the pairs do not allow one, the job says so and goes on without.
     """
-    if job.known and (note := other_texts(job.known.calibration, job.settings)):
+    if job.stored and (note := other_texts(job.stored.calibration, job.settings)):
         job.running.progress.say(note)
     if not job.settings.adapt or not len(job.entities):
         return

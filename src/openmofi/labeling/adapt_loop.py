@@ -40,7 +40,7 @@ class TrainedHeads:
 
 @dataclass
 class _Parameters:
-    """What is trained; tensors by name."""
+    """The trained parameters, tensors by name."""
 
     image: dict[str, Tensor]
     text: dict[str, Tensor]

@@ -47,7 +47,7 @@ class Bags:
     groups: NDArray[np.uint64]
 
     def fitted(self, fold: NDArray[np.int64]) -> pa.Table:
-        """What is written down of them (`FITTED`); `fold` (n,) is the fold of each."""
+        """Return what is kept of the pairs (`FITTED`); `fold` (n,) is the fold of each."""
         return pa.Table.from_arrays(
             [pa.array(self.shards).dictionary_encode(), pa.array(self.keys, pa.string()), pa.array(fold, pa.int8())],
             schema=FITTED,
@@ -91,7 +91,7 @@ def collect_bags(tables: Tables, shards: Sequence[Shard], entities: EntityFeatur
 
 
 def balanced_folds(groups: NDArray[np.uint64], count: int) -> NDArray[np.int64]:
-    """(n,) the fold, 0 … `count` − 1, of pairs with the group numbers `groups` (n,).
+    """Return (n,) folds, 0 … `count` − 1, of pairs with the group numbers `groups` (n,).
 
     All of a group fall into one fold: the largest group first, each into the fold that holds the fewest pairs by then.
     """
@@ -156,7 +156,7 @@ class HeadSettings(Settings):
 
 @dataclass(frozen=True)
 class Inputs:
-    """What heads are fitted on.
+    """The training data of heads.
 
     Attributes:
         images: (n, features) float16 or float32, from what the heads start.

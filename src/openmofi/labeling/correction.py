@@ -1,4 +1,4 @@
-"""The threshold that verdicts choose.
+"""The correction of probabilities and threshold by people's verdicts.
 
 Verdicts recalibrate probabilities by two numbers: a shift and a slope of their log odds. An isotonic curve through two
 hundred verdicts has steps, and the lowest threshold that reaches a target would sit on a lucky one.
@@ -39,7 +39,7 @@ class Recalibration:
 
     @classmethod
     def of(cls, probability: Doubles, right: Bools, weights: Doubles) -> Recalibration:
-        """Fitted on labels that were looked at, each standing for `weights` labels."""
+        """Fit to labels that were looked at, each standing for `weights` labels."""
         odds = _odds(probability)
         # The weights say which labels count; how sure the verdicts are, their effective number says.
         counts = weights * weights.sum() / np.sum(weights**2)
@@ -58,7 +58,7 @@ class Recalibration:
         return cls(float(fitted.x[0]), float(fitted.x[1]))
 
     def __call__(self, probability: Doubles) -> Doubles:
-        """Rises with `probability`, so that the order of labels stays."""
+        """Recalibrate probabilities; the result rises with `probability`, so that the order of labels stays."""
         return np.asarray(expit(self.shift + self.slope * _odds(probability)), np.float64)
 
     def threshold_for(self, probability: Doubles, target: float) -> float:
@@ -74,7 +74,7 @@ class Recalibration:
 
 @dataclass(frozen=True)
 class Correction:
-    """What a label job takes from verdicts.
+    """The correction that a label job takes from verdicts.
 
     Attributes:
         verdicts: which labels they are of.
@@ -121,7 +121,7 @@ class Correction:
 def correction_by(
     verdicts: Verdicts, target: float | None, settings: Mapping[str, Any], inputs: dict[str, str]
 ) -> Correction:
-    """The correction of a label job by verdicts.
+    """Estimate the correction of a label job by verdicts.
 
     Args:
         verdicts: of labels with the same probabilities.

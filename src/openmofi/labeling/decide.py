@@ -53,7 +53,7 @@ class Decision:
         return self.fitted.calibration
 
     def save(self, folder: str | Path) -> None:
-        """Keep it beside an encoder: the witnesses first, since the calibration says that they are there."""
+        """Save it beside an encoder: the witnesses first, since the calibration says that they are there."""
         if self.fitted.gallery is not None:
             self.fitted.gallery.save(f"{folder}/{GALLERY_FILE}")
         self.calibration.save(f"{folder}/{CALIBRATION_FILE}")
@@ -65,15 +65,15 @@ def decide(job: LabelJob) -> None:
     An adapter that passes the check (`openmofi.labeling.calibrate.overclaim.check_adapter`) joins the encoder that it
     stands on: the mean of their probabilities claims less than its own, which are fitted on what it has learned from.
     """
-    known, adapted = job.known, job.adapted
-    if known:
-        require_fitted(known.calibration, job.known_path, adapted or job.encoder, job.kb, job.template)
-    plain = decision_of(job, job.encoder, None if adapted else known)
+    stored, adapted = job.stored, job.adapted
+    if stored:
+        require_fitted(stored.calibration, job.stored_path, adapted or job.encoder, job.kb, job.template)
+    plain = decision_of(job, job.encoder, None if adapted else stored)
     job.judges = (_judge(plain, job.encoder, job.out),)
     job.threshold = plain.threshold
     if adapted is None:
         return
-    decision = decision_of(job, adapted, known)
+    decision = decision_of(job, adapted, stored)
     assert plain.judged is not None
     assert decision.judged is not None
     check = check_adapter(plain.judged, decision.judged)
@@ -94,8 +94,8 @@ def _judge(decision: Decision, encoder: Encoder, folder: str) -> Judge:
     return Judge(encoder, decision.calibration, "" if gallery is None else f"{folder}/{GALLERY_FILE}")
 
 
-def decision_of(job: LabelJob, encoder: Encoder, known: Fitted | None) -> Decision:
-    """Calibration and threshold, on the job's own pairs, whose evidence is gathered once.
+def decision_of(job: LabelJob, encoder: Encoder, stored: Fitted | None) -> Decision:
+    """Fit calibration and threshold to the job's own pairs, whose evidence is gathered once.
 
     A calibration that was fitted on these very pairs is used as it is. One of another corpus is estimated again here,
     and the two are blended, see `openmofi.labeling.calibrate.rounds.estimated`.
@@ -103,7 +103,7 @@ def decision_of(job: LabelJob, encoder: Encoder, known: Fitted | None) -> Decisi
     Args:
         job: gives the pairs.
         encoder: judges them.
-        known: a calibration of that encoder, if there is one.
+        stored: a calibration of that encoder, if there is one.
 
     Raises:
         OpenMofiError: too few linked candidates, but some, and no calibration.
@@ -111,16 +111,18 @@ def decision_of(job: LabelJob, encoder: Encoder, known: Fitted | None) -> Decisi
     settings, selection = job.settings, job.settings.selection
     if not len(job.entities):
         return Decision(Fitted(NOTHING), selection.threshold if selection.target_precision is None else 1.0)
-    name, own = corpus_key(job), None
-    if known and known.calibration.corpus == name and (known.gallery is not None or not known.calibration.votes):
-        own = known
-    if own and selection.target_precision is None and not settings.adapt:
-        return Decision(own, selection.threshold)
-    sample, reference, scale = _sample(job, encoder, known, own)
-    if own:
-        fitted = judged_by(sample, own.calibration, sample.gallery if sample.foreign else own.gallery)
+    name, reused = corpus_key(job), None
+    if stored and stored.calibration.corpus == name and (stored.gallery is not None or not stored.calibration.votes):
+        reused = stored
+    if reused and selection.target_precision is None and not settings.adapt:
+        return Decision(reused, selection.threshold)
+    sample, reference, scale = _sample(job, encoder, stored, reused)
+    if reused:
+        fitted = judged_by(sample, reused.calibration, sample.gallery if sample.foreign else reused.gallery)
     else:
-        fitted = estimated(sample, known.calibration if known else None, rescue=RESCUE_ROUNDS if settings.rescue else 0)
+        fitted = estimated(
+            sample, stored.calibration if stored else None, rescue=RESCUE_ROUNDS if settings.rescue else 0
+        )
         origin = {
             "encoder": encoder.fingerprint,
             "kb": job.kb.fingerprint,
@@ -142,33 +144,33 @@ def decision_of(job: LabelJob, encoder: Encoder, known: Fitted | None) -> Decisi
 
 
 def _sample(
-    job: LabelJob, encoder: Encoder, known: Fitted | None, own: Fitted | None
+    job: LabelJob, encoder: Encoder, stored: Fitted | None, reused: Fitted | None
 ) -> tuple[CalibrationSample, Sequence[str], float]:
-    """The job's pairs, the reference that they are measured against, and the factor on cosines."""
-    calibration, seed = known.calibration if known else None, job.settings.seed
+    """Sample the job's pairs; return also the reference they are measured against, and the factor on cosines."""
+    calibration, seed = stored.calibration if stored else None, job.settings.seed
     scale = calibration.logit_scale if calibration else encoder.logit_scale or own_scale(job, encoder, seed)
 
     def sampled(reference: Sequence[str], witnesses: Gallery | None, space: Space | None = None) -> CalibrationSample:
         scorer = Scorer.of(encoder, job.entities, reference, scale)
         return corpus_sample(job, scorer, seed, witnesses, space)
 
-    if own:
-        reference: Sequence[str] = own.calibration.reference
-        return sampled(reference, own.gallery if own.calibration.source == "stored" else None), reference, scale
+    if reused:
+        reference: Sequence[str] = reused.calibration.reference
+        return sampled(reference, reused.gallery if reused.calibration.source == "stored" else None), reference, scale
     reference = reference_entities(job.entities.ids, seed)
     sample = sampled(reference, None)
-    if known and len(sample.evidence.real) < ENOUGH:
+    if stored and len(sample.evidence.real) < ENOUGH:
         # What is blended with a stored calibration is measured as it was; by its witnesses where it stays as it is.
-        reference = known.calibration.reference
+        reference = stored.calibration.reference
         space = sample.gallery.space if sample.gallery else None
-        sample = sampled(reference, None if sample.enough else known.gallery, space)
+        sample = sampled(reference, None if sample.enough else stored.gallery, space)
     return sample, reference, scale
 
 
 def threshold_of(
     probability: NDArray[np.float64], selection: SelectionSettings, correction: Correction | None
 ) -> float:
-    """The least probability of a label, given (n,) those of the pairs that the calibration was fitted on."""
+    """Return the least probability of a label, given (n,) those of the pairs that the calibration was fitted on."""
     if selection.target_precision is None:
         return selection.threshold
     choose = correction.recalibration.threshold_for if correction else threshold_for_precision
@@ -176,17 +178,17 @@ def threshold_of(
 
 
 def corpus_key(job: LabelJob) -> str:
-    """Names the pairs and links that a calibration is estimated on."""
+    """Return a key of the pairs and links that a calibration is estimated on."""
     return fingerprint([job.content, job.tables.links_key, job.settings.text.max_candidates, job.settings.seed])
 
 
 def calibration_key(encoder: str, kb: KnowledgeBase, template: str) -> str:
-    """What a calibration is valid for; `encoder` is a fingerprint."""
+    """Return a key of what a calibration is valid for; `encoder` is a fingerprint."""
     return fingerprint([encoder, kb.fingerprint, template])
 
 
 def calibration_keys(encoder: Encoder, kb: KnowledgeBase, template: str) -> list[str]:
-    """The keys of calibrations that are valid for an encoder: its own, and its source's where it was exported."""
+    """Return the keys of calibrations valid for an encoder: its own, and its source's where it was exported."""
     judges = (encoder.fingerprint, encoder.companions.source_fingerprint)
     return [calibration_key(judge, kb, template) for judge in judges if judge]
 
@@ -200,7 +202,7 @@ def require_fitted(
     *,
     fitted_yet: bool = True,
 ) -> Calibration:
-    """The calibration of the file `path`, which must have been fitted for all that is used with it.
+    """Return the calibration of the file `path`; refuse one that was fitted for something else.
 
     Args:
         calibration: see there.
@@ -235,7 +237,7 @@ def require_fitted(
 
 
 def load_fitted(path: str | Path) -> Fitted:
-    """The calibration of a file, and the witnesses beside it.
+    """Load the calibration of a file, and the witnesses beside it.
 
     Raises:
         OpenMofiError: they cannot be read.
@@ -246,7 +248,7 @@ def load_fitted(path: str | Path) -> Fitted:
 
 
 def stored_calibration(encoder: Encoder, kb: KnowledgeBase, template: str) -> Fitted | None:
-    """What lies beside an encoder, if it was fitted for this knowledge base and template.
+    """Load the calibration beside an encoder, if it was fitted for this knowledge base and template.
 
     Beside an export lies what was fitted for its source.
     """
@@ -268,7 +270,7 @@ def given_calibration(path: str | Path, kb: KnowledgeBase, encoder: Encoder, set
 
 
 def known_calibration(kb: KnowledgeBase, encoder: Encoder, out: str | Path, settings: LabelSettings) -> Fitted | None:
-    """What an earlier try left in `out`, else what lies beside the encoder; or nothing."""
+    """Load the calibration that an earlier try left in `out`, else the one beside the encoder, if any."""
     if settings.adapt:
         # Whether the adapter judges, and so what was fitted for, is found again from the same pairs.
         return None
@@ -279,7 +281,7 @@ def known_calibration(kb: KnowledgeBase, encoder: Encoder, out: str | Path, sett
 
 
 def other_texts(calibration: Calibration, settings: LabelSettings) -> str:
-    """What is to be said where a calibration was fitted with another detector or linker; else empty.
+    """Return a note where a calibration was fitted with another detector or linker; else empty.
 
     Evidence does not depend on them, and any linker's scores are probabilities, so that it holds all the same; but how
     often what a text names is shown (`Calibration.shown`) was estimated with them.

@@ -1,4 +1,4 @@
-"""Which pairs are not independent of each other: they share a template, a source, or the image.
+"""Groups of pairs that are not independent: they share a template, a source, or the image.
 
 Whether one of them shows what its text names says something of the others. So decoys from the same group are the hard
 ones, and what is fitted on a pair must not judge another of its group.
@@ -48,7 +48,7 @@ _FACTOR = np.uint64(0xD6E8FEB86659FD93)
 
 
 def template_key(text: str, repeated: RepeatedText | None) -> int:
-    """Hash of what a text shares with others of its template: its repeated words, else all of it; 0 below 3 words."""
+    """Hash what a text shares with others of its template: its repeated words, else all; 0 below 3 words."""
     if repeated:
         return repeated.template
     words = text.lower().split()
@@ -56,7 +56,7 @@ def template_key(text: str, repeated: RepeatedText | None) -> int:
 
 
 def source_key(key: str, url: str) -> int:
-    """Hash of where a pair comes from; 0 where nothing says it.
+    """Hash where a pair comes from; 0 where nothing says it.
 
     Args:
         key: of the pair; its folder counts where there is no `url`.
@@ -73,7 +73,7 @@ _source_hash = lru_cache(maxsize=1 << 14)(text_hash)
 
 @lru_cache(maxsize=1 << 14)
 def _host(url: str) -> str:
-    """Of an address up to its host, which many share."""
+    """Return the host of an address, without `www.`."""
     try:
         return (urlsplit(url).hostname or "").removeprefix("www.")
     except ValueError:
@@ -82,7 +82,7 @@ def _host(url: str) -> str:
 
 @dataclass(frozen=True)
 class PairKeys:
-    """What pairs may share with others.
+    """The keys of pairs: what they may share with others.
 
     Attributes:
         values: (3, pairs) uint64 hashes of source, template and image, 0 for nothing; those of different kinds differ.
@@ -92,7 +92,7 @@ class PairKeys:
 
     @classmethod
     def of(cls, links: pa.Table, features: pa.Table) -> PairKeys:
-        """The keys of a block of rows (`openmofi.schema.LINKS` and `features_schema`)."""
+        """Read the keys of a block of rows (`openmofi.schema.LINKS` and `features_schema`)."""
         phash = features["phash"].fill_null(0).to_numpy()
         bits = np.bitwise_count(phash)
         phash = np.where((bits < _SAYS_LITTLE) | (bits > 64 - _SAYS_LITTLE), np.uint64(0), phash)
@@ -102,7 +102,7 @@ class PairKeys:
 
 
 def groups_of(shard: str, keys: Sequence[str], shared: PairKeys, joined: pa.Table) -> Hashes:
-    """The groups of some pairs, the same numbers in whichever block, shard or process they are asked for.
+    """Return the groups of some pairs, with the same numbers in every block, shard and process.
 
     Two pairs of the corpus that `joined` was made of have one number if and only if they are in one group, as the head
     of this module has it. The number of a group is a hash that does not change while the corpus does not; a pair that
@@ -131,7 +131,7 @@ def groups_of(shard: str, keys: Sequence[str], shared: PairKeys, joined: pa.Tabl
 
 @dataclass(frozen=True)
 class GroupMerge:
-    """From the pairs' keys to which of these belong together; a `openmofi.engine.two_pass.TwoPass`.
+    """Merges pairs' keys to groups that belong together; an `openmofi.engine.two_pass.TwoPass`.
 
     Memory grows with the keys that several pairs share; a sketch of a fixed size (16 MiB a bitmap at most) leaves out
     nearly all that one pair alone has.
@@ -143,7 +143,7 @@ class GroupMerge:
     pairs: int
 
     def sketch(self, blocks: Iterable[PairKeys]) -> NDArray[Any]:
-        """(2, 2^bits / 8) uint8, a bit a cell (`_cell`): whether a pair has a key of it, and whether several have."""
+        """Return (2, 2^bits / 8) uint8, a bit a cell (`_cell`): whether one pair, or several, have a key in it."""
         bits = int(np.clip(np.ceil(np.log2(max(self.pairs, 1))) + 4, *_SKETCH_BITS))
         seen, shared = cells = np.zeros((2, (1 << bits) // 8), np.uint8)
         for block in blocks:
@@ -158,13 +158,13 @@ class GroupMerge:
         return cells
 
     def combined(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
-        """Several have it where several of a part have, or one of each."""
+        """Combine two sketches: several have a key where several of one part have, or one of each."""
         first[1] |= second[1] | (first[0] & second[0])
         first[0] |= second[0]
         return first
 
     def counted(self, blocks: Iterable[PairKeys], sketch: NDArray[Any]) -> pa.Table:
-        """Distinct keys of pairs, 0 for those of cells that are not shared, and how many pairs have them."""
+        """Return pairs' distinct keys, 0 in cells that are not shared, and how many pairs have each."""
         parts, held, shared = [(np.zeros((3, 0), np.uint64), np.zeros(0, np.int64))], 0, sketch[1]
         for block in blocks:
             cell = _cell(block.values, 8 * len(shared))
@@ -177,7 +177,7 @@ class GroupMerge:
         return pa.table({**dict(zip(_KINDS, keys, strict=True)), "pairs": pairs})
 
     def joined(self, parts: Iterable[pa.Table]) -> pa.Table:
-        """Those of a group have one number (`openmofi.schema.GROUPS`)."""
+        """Return the groups: keys of one group have one number (`openmofi.schema.GROUPS`)."""
         return _joined(
             *_summed(
                 [(np.stack([part[kind].to_numpy() for kind in _KINDS]), part["pairs"].to_numpy()) for part in parts]
@@ -187,7 +187,7 @@ class GroupMerge:
 
 
 def _joined(keys: Hashes, pairs: Ints, largest: float) -> pa.Table:
-    """The groups of (3, n) distinct keys that (n,) pairs have; none by a source is larger than `largest`."""
+    """Return the groups of (3, n) distinct keys that (n,) pairs have; none by a source exceeds `largest`."""
     keys = _joining(keys, pairs, largest)
     # 0, which is no key, is the first node.
     node, number = np.unique(np.concatenate([np.zeros(1, np.uint64), keys.reshape(-1)]), return_inverse=True)
@@ -216,7 +216,7 @@ def _summed(parts: Sequence[tuple[Hashes, Ints]]) -> tuple[Hashes, Ints]:
 
 
 def _joining(keys: Hashes, pairs: Ints, most: float) -> Hashes:
-    """`keys` without those of one pair only, and without sources of more than `most` pairs."""
+    """Return `keys` without those of one pair only, and without sources of more than `most` pairs."""
     joining = []
     for kind, of_kind in enumerate(keys):
         _, inverse = np.unique(of_kind, return_inverse=True)
@@ -226,7 +226,7 @@ def _joining(keys: Hashes, pairs: Ints, most: float) -> Hashes:
 
 
 def _joined_by_sources(source: Ints, strong: Ints, label: Ints, size: Ints, most: float) -> Ints:
-    """(labels,) the label that each one is joined to.
+    """Return (labels,) the label that each one is joined to.
 
     Args:
         source, strong: (links,) node of a source, and label of what a pair of it is in; those of a source together.

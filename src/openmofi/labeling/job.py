@@ -145,8 +145,8 @@ def label(
                     cache or out,
                     Running(session, recorder),
                     out=str(out),
-                    known=given or known_calibration(kb, encoder, out, settings),
-                    known_path=str(calibration or f"{out}/{CALIBRATION_FILE}"),
+                    stored=given or known_calibration(kb, encoder, out, settings),
+                    stored_path=str(calibration or f"{out}/{CALIBRATION_FILE}"),
                     correction=correction,
                     late=_late(out),
                 )
@@ -158,7 +158,7 @@ def label(
 
 
 def _answered(manifest: Manifest, encoder: Encoder, out: str | Path, progress: Progress) -> dict[str, Any]:
-    """What a finished job answers, without looking at anything but its manifest and the names of its files."""
+    """Return the answer of a finished job, from its manifest and the names of its files alone."""
     path = f"{out}/{CALIBRATION_FILE}"
     if exists(path):
         encoder.calibrations[Calibration.load(path).fitted_for] = path
@@ -184,7 +184,7 @@ def entities(job: LabelJob) -> None:
     progress, kb = job.running.progress, job.kb
     if not len(occurring):
         progress.say(f"None of the texts names an entity of the knowledge base {kb.path}: nothing can be labelled.")
-    rows = np.union1d(occurring, kb.rows(job.known.calibration.reference if job.known else ()))
+    rows = np.union1d(occurring, kb.rows(job.stored.calibration.reference if job.stored else ()))
     cache = job.tables.features.cache
     job.entities = entity_table(kb, job.encoder, rows, job.template, cache, job.running.engine, progress)
 
@@ -230,7 +230,7 @@ def _job(
 
 
 def _late(out: str | Path) -> frozenset[str] | None:
-    """The shards without which an earlier try of the job decided; `None` where nothing has been decided."""
+    """Return the shards without which an earlier try decided; `None` where nothing has been decided."""
     path = f"{out}/{SET_ASIDE_FILE}"
     if exists(path):
         return read_json(path, frozenset[str], "Add --restart to begin anew; what was read is kept.")
@@ -258,7 +258,7 @@ def _inputs(
     settings: LabelSettings,
     calibration: str | Path | None,
 ) -> dict[str, str]:
-    """Fingerprints of all that the labels are made of."""
+    """Return the fingerprints of all that the labels are made of."""
     inputs = {shard.name: shard.fingerprint for shard in shards}
     inputs |= {"/kb": kb.fingerprint, "/encoder": encoder.fingerprint}
     if calibration:

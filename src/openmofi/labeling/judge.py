@@ -44,7 +44,7 @@ from openmofi.storage.table_files import table_blocks
 
 @dataclass(frozen=True)
 class CorpusContext:
-    """Of each element of a `LinkArrays`.
+    """What the corpus says of each element of a `LinkArrays`.
 
     Attributes:
         factor: (n,) on its link score, see `openmofi.labeling.calibrate.naming`.
@@ -98,7 +98,7 @@ def _votes(links: LinkArrays, gallery: Gallery, features: NDArray[np.floating[An
 
 @dataclass(frozen=True)
 class Judgements:
-    """The judgement of each candidate of a `LinkArrays` that was judged.
+    """The judgements of those candidates of a `LinkArrays` that were judged.
 
     Attributes:
         index: (n,) position in the `LinkArrays`.
@@ -114,7 +114,7 @@ class Judgements:
 
     @property
     def accepted(self) -> NDArray[np.bool_]:
-        """(n,) whether the candidate is a label."""
+        """Return (n,) whether each candidate is a label."""
         return np.array([reason is Reason.ACCEPTED for reason in self.reason], bool)
 
 
@@ -133,7 +133,7 @@ class Opinion:
     context: CorpusContext
 
     def probability(self, links: LinkArrays, index: Ints, score: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(n,) P(shown) of the candidates at `index`, each once a pair, whose raw scores are `score`."""
+        """Return (n,) P(shown) of the candidates at `index`, each once a pair, with the raw scores `score`."""
         pair, group = links.pair[index], renumbered(links.group[index])
         offsets = self.calibration.offsets_of(links.entity_ids.to_pylist())[links.entity[index]]
         evidence = score - self.images.background()[pair] - offsets + self.calibration.votes * self.context.votes[index]
@@ -192,7 +192,7 @@ def _leads(probability: NDArray[np.float64], group: Ints, margin: float) -> NDAr
 
 
 def _keep_best(reason: NDArray[np.object_], probability: NDArray[np.float64], pair: Ints, top_k: int) -> None:
-    """Beyond the `top_k` most probable of a pair, accepted candidates lose (in place)."""
+    """Accept only the `top_k` most probable candidates of a pair (in place)."""
     accepted = np.flatnonzero(reason == Reason.ACCEPTED)
     order = accepted[np.lexsort((accepted, -probability[accepted], pair[accepted]))]
     reason[order[rank_in_run(starts_of(pair[order])) >= top_k]] = Reason.TOP_K
@@ -200,7 +200,7 @@ def _keep_best(reason: NDArray[np.object_], probability: NDArray[np.float64], pa
 
 @dataclass(frozen=True)
 class Judging:
-    """How shards are judged. Workers get it.
+    """How shards are judged; sent to workers.
 
     Attributes:
         tables: names the links and features.
@@ -332,7 +332,7 @@ def _label_table(read: ReadShard, judgements: Judgements, schema: pa.Schema) -> 
 
 
 def _statuses(read: ReadShard, index: NDArray[np.int64], accepted: NDArray[np.bool_]) -> list[str]:
-    """The pair's own status where it was not usable, then the image's, then what the judgement says."""
+    """Return each pair's own status where it was not usable, else the image's, else what the judgement says."""
     pair, rows = read.links.pair, len(read.table)
     reasons = [[mention["reason"] for mention in mentions] for mentions in read.table.column("mentions").to_pylist()]
     mentioned, boilerplate = np.array([bool(of) for of in reasons], bool), np.array([all(of) for of in reasons], bool)

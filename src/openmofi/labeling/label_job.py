@@ -1,4 +1,4 @@
-"""A label job that runs: what it was given, what its steps have made so far, and the sample that it decides by."""
+"""A running label job: its inputs, what its steps have made so far, and the sample that it decides by."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _CALIBRATION_SHARDS = 50
 
 @dataclass(frozen=True)
 class Judge:
-    """Who judges.
+    """A judge: an encoder with its calibration and witnesses.
 
     Attributes:
         encoder: has the feature fingerprint of what was read.
@@ -61,8 +61,8 @@ class LabelJob:
         settings: see `LabelSettings`.
         running: the engine, the progress, and the shards that failed.
         out: folder of the labels.
-        known: a calibration that was given, or that an earlier try or the encoder left.
-        known_path: its file.
+        stored: a calibration that was given, or that an earlier try or the encoder left.
+        stored_path: its file.
         correction: by verdicts.
         late: names of shards that are judged, and decide nothing: the decisions were taken without them; `None` where
             nothing has been decided yet, until it is seen which cannot be read.
@@ -83,8 +83,8 @@ class LabelJob:
     settings: LabelSettings
     running: Running
     out: str = ""
-    known: Fitted | None = None
-    known_path: str = ""
+    stored: Fitted | None = None
+    stored_path: str = ""
     correction: Correction | None = None
     late: frozenset[str] | None = frozenset()
     shards: Sequence[Shard] = ()
@@ -121,7 +121,7 @@ class LabelJob:
 
     @cached_property
     def sample(self) -> tuple[Shard, ...]:
-        """What decisions are fitted on: shards spread evenly, at least 50 and so many as hold 50,000 pairs, or all."""
+        """Return the shards to fit on: evenly spread, at least 50 and enough for 50,000 pairs, or all."""
         shards = [shard for shard in self.shards if shard.name not in (self.late or ())]
         count = len(shards)
         if count > _CALIBRATION_SHARDS:
@@ -152,7 +152,7 @@ class _SampleBlock:
 def corpus_sample(
     job: LabelJob, scorer: Scorer, seed: int, witnesses: Gallery | None = None, space: Space | None = None
 ) -> CalibrationSample:
-    """At most 50,000 pairs, drawn evenly from shards spread evenly over the corpus, with decoys and as a gallery.
+    """Draw at most 50,000 pairs evenly from shards spread over the corpus, with decoys and as a gallery.
 
     A decoy's image is of the same block of rows as its text.
 
@@ -193,7 +193,7 @@ def corpus_sample(
 
 
 def renumbered(evidence: Evidence, entities: EntityFeatures, witnesses: Gallery | None) -> tuple[Evidence, list[str]]:
-    """The evidence with the entities of the sample, and those that `witnesses` name, as 0, 1, 2 …; and these."""
+    """Renumber the entities of the evidence and of `witnesses` to 0, 1, 2 …; return these too."""
     named = entities.places(witnesses.ids) if witnesses else np.zeros(0, np.int64)
     rows = np.unique(np.concatenate([evidence.entity, evidence.random_entity, named[named >= 0]]))
     ids: list[str] = entities.ids.take(pa.array(rows)).to_pylist()
@@ -205,7 +205,7 @@ def renumbered(evidence: Evidence, entities: EntityFeatures, witnesses: Gallery 
 
 
 def image_space(job: LabelJob) -> Space:
-    """Of some 3,072 of the images, since features are too large to be held of all pairs at once."""
+    """Fit the space to some 3,072 of the images, since the features of all pairs are too large to hold."""
     step = math.ceil(max(sum(map(job.rows, job.sample)), 1) / FITTED_ON)
     return Space.of(np.concatenate([read.features.values[read.usable][::step] for read in job.blocks()]))
 
@@ -228,7 +228,7 @@ def _part(job: LabelJob, read: ReadShard, scorer: Scorer, space: Space, share: f
 
 
 def own_scale(job: LabelJob, encoder: Encoder, seed: int) -> float:
-    """The factor on cosines of an encoder whose own is unknown, fitted to at most 2,048 of the job's pairs.
+    """Fit the factor on cosines of an encoder without one to at most 2,048 of the job's pairs.
 
     Pairs have distinct texts, see `openmofi.encoders.probe`. With fewer than 16 it stays 1.
     """

@@ -96,7 +96,7 @@ class TextLinker:
         detected: Sequence[Mention],
         repeated: RepeatedText | None,
     ) -> list[Mention]:
-        """The mentions in the characters of `text`, with the reason of those that are boilerplate."""
+        """Return the mentions in the characters of `text`, with the reason of those that are boilerplate."""
         spans = pattern_spans(text) if self._marks and detected else []
         marked = []
         for mention in detected:
@@ -189,7 +189,7 @@ class ShardLinker:
 def _of_kinds(
     mentions: pa.ListArray, linked: Sequence[LinkedText], kinds: Sequence[Sequence[dict[str, Any]]], schema: pa.Schema
 ) -> pa.ListArray:
-    """The mentions with the kind of the text that each begins in; "" where that is unknown."""
+    """Return the mentions with the kind of the text that each begins in; "" where that is unknown."""
     ends = [[(part["kind"], part["end"]) for part in parts] for parts in kinds]
     column = pa.array(
         [kind_at(mention.start, parts) for row, parts in zip(linked, ends, strict=True) for mention in row.mentions],
@@ -201,7 +201,7 @@ def _of_kinds(
 
 
 def kind_at(place: int, kinds: Iterable[tuple[str, int]]) -> str:
-    """The kind of the text in which a place lies, by `Pair.kinds`; "" where that is unknown."""
+    """Return the kind of the text in which a place lies, by `Pair.kinds`; "" where that is unknown."""
     return next((kind for kind, end in kinds if place < end), "")
 
 
@@ -218,7 +218,7 @@ def _counted(linked: Sequence[LinkedText]) -> MarkedCounts:
 
 
 def _lists(rows: Sequence[Sequence[Mention | Link]], kind: pa.ListType) -> pa.ListArray:
-    """A column of lists, of a field of the items at a time: a dictionary an item costs as much as finding it."""
+    """Build a column of lists field by field: a dictionary for each item costs as much as finding it."""
     items = list(chain.from_iterable(rows))
     fields = [pa.array(map(attrgetter(field.name), items), field.type, size=len(items)) for field in kind.value_type]
     offsets = np.cumsum([0, *map(len, rows)])

@@ -1,4 +1,4 @@
-"""What the tables of a label job say on the whole: their footers hold it, so that no rows are read to add it up."""
+"""Summaries of a label job's tables: footers hold them, so that no rows are read to add them up."""
 
 from __future__ import annotations
 
@@ -180,12 +180,12 @@ class LabelSummary(Summary, frozen=True):
 
     @property
     def rows(self) -> int:
-        """Pairs."""
+        """The number of pairs."""
         return sum(self.status.values())
 
     @property
     def accepted(self) -> int:
-        """Labels."""
+        """The number of labels."""
         return sum(labels for _, labels, _ in self.bins)
 
     @property

@@ -34,7 +34,7 @@ _VERSION = 5
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of a corpus, beside its labels. Workers get it.
+    """The paths of a corpus' tables, beside its labels; sent to workers.
 
     Attributes:
         kb: the knowledge base.
@@ -84,7 +84,7 @@ class Tables:
 
 @dataclass(frozen=True)
 class LinkArrays:
-    """One element a candidate, ordered by pair, mention, descending link score.
+    """Links as arrays: one element a candidate, ordered by pair, mention, descending link score.
 
     Attributes:
         entity_ids: identifiers that occur, sorted; `entity` indexes them.
@@ -108,14 +108,14 @@ class LinkArrays:
 
     @property
     def group(self) -> Ints:
-        """Number of the (pair, mention) that each element belongs to: 0, 1, 2 …, non-decreasing."""
+        """Return the number of each element's (pair, mention): 0, 1, 2 …, non-decreasing."""
         if not len(self):
             return np.zeros(0, np.int64)
         new = (np.diff(self.pair) != 0) | (np.diff(self.mention) != 0)
         return np.concatenate([[0], np.cumsum(new)]).astype(np.int64)
 
     def of_pairs(self, rows: Ints) -> LinkArrays:
-        """The links of the pairs `rows` (ascending), which become 0, 1, 2 …"""
+        """Return the links of the pairs `rows` (ascending), which become 0, 1, 2 …"""
         position = np.searchsorted(rows, self.pair)
         selected = rows[np.minimum(position, len(rows) - 1)] == self.pair if len(rows) else np.zeros(len(self), bool)
         others = (getattr(self, field.name)[selected] for field in fields(self)[2:])
@@ -146,7 +146,7 @@ def link_arrays(links: pa.ListArray | pa.ChunkedArray, max_candidates: int) -> L
 
 @dataclass(frozen=True)
 class ReadShard:
-    """What the read step kept of a shard, or of a block of its rows.
+    """The read step's output for a shard, or for a block of its rows.
 
     Attributes:
         shard: the shard.
@@ -191,13 +191,13 @@ class ReadShard:
 
     @property
     def keys(self) -> list[str]:
-        """(pairs,) keys."""
+        """Return the (pairs,) keys."""
         keys: list[str] = self.table.column("key").to_pylist()
         return keys
 
 
 def judged_rows(links: LinkArrays, entities: EntityFeatures) -> Ints:
-    """Row in `entities` of each of `links.entity_ids`; −1 for those that no image judges."""
+    """Return the row in `entities` of each of `links.entity_ids`; −1 for those that no image judges."""
     rows = np.full(len(links.entity_ids), -1, np.int64)
     judged = np.unique(links.entity[links.judged])
     if len(judged):
@@ -206,7 +206,7 @@ def judged_rows(links: LinkArrays, entities: EntityFeatures) -> Ints:
 
 
 def mention_names(mentions: pa.ListArray | pa.ChunkedArray, pair: Ints, mention: Ints) -> list[str]:
-    """(n,) the normalised name by which the mention `mention` of the pair `pair` names something.
+    """Return (n,) the normalised name that the mention `mention` of the pair `pair` uses.
 
     Args:
         mentions: column of a links table; `pair` are its rows.
@@ -222,7 +222,7 @@ def mention_names(mentions: pa.ListArray | pa.ChunkedArray, pair: Ints, mention:
 
 
 def first_of_each(pair: Ints, entity: Ints) -> tuple[Ints, Ints]:
-    """Positions of the first element of each (pair, entity), ascending, and every element's rank among these."""
+    """Return positions of each (pair, entity)'s first element, ascending, and every element's rank among them."""
     code = pair * (int(entity.max(initial=0)) + 1) + entity
     _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
     order = np.argsort(first)
@@ -232,7 +232,7 @@ def first_of_each(pair: Ints, entity: Ints) -> tuple[Ints, Ints]:
 
 
 def renumbered(group: Ints) -> Ints:
-    """Non-decreasing numbers → 0, 1, 2 … in the same order."""
+    """Renumber non-decreasing numbers to 0, 1, 2 … in the same order."""
     return np.unique(group, return_inverse=True)[1].astype(np.int64) if len(group) else group
 
 
@@ -244,6 +244,6 @@ def starts_of(group: Ints) -> NDArray[np.bool_]:
 
 
 def rank_in_run(new: NDArray[np.bool_]) -> Ints:
-    """Rank 0, 1, 2 … of each element in its run; `new` is true at the first of each."""
+    """Return the rank 0, 1, 2 … of each element in its run; `new` is true at the first of each."""
     starts = np.flatnonzero(new)
     return np.arange(len(new)) - np.repeat(starts, np.diff(np.append(starts, len(new))))

@@ -64,7 +64,7 @@ class CandidateLookup:
         self._known: dict[str, NameCandidates] = {}
 
     def of_texts(self, texts: Sequence[str], mentions: Sequence[Sequence[Mention]]) -> list[list[NameCandidates]]:
-        """Candidates of each text's mentions."""
+        """Return the candidates of each text's mentions."""
         wanted = dict.fromkeys(
             mention.surface for _, of_text in zip(texts, mentions, strict=True) for mention in of_text
         )
@@ -77,10 +77,10 @@ class CandidateLookup:
 
     def _learn(self, surfaces: Sequence[str]) -> None:
         """Look up forms; their entities' identifiers all at once, since that takes much longer one by one."""
-        found = [self._kb.candidates(surface, self._settings.candidates) for surface in surfaces]
-        ids = self._kb.ids(np.concatenate([_NO_ROWS, *(candidates.rows for candidates in found)]))
+        by_surface = [self._kb.candidates(surface, self._settings.candidates) for surface in surfaces]
+        ids = self._kb.ids(np.concatenate([_NO_ROWS, *(candidates.rows for candidates in by_surface)]))
         first = 0
-        for surface, candidates in zip(surfaces, found, strict=True):
+        for surface, candidates in zip(surfaces, by_surface, strict=True):
             self._known[surface] = self._named(surface, candidates, ids[first : first + len(candidates)])
             first += len(candidates)
 
@@ -94,7 +94,7 @@ class CandidateLookup:
 
 
 def links_of(mentions: Sequence[tuple[NameCandidates, NDArray[np.float64] | None]], digits: int = 6) -> list[Link]:
-    """Links of a text's mentions, by mention, then by falling score; equal scores stay by falling commonness.
+    """Return links of a text's mentions, by mention, then by falling score; equal scores by falling commonness.
 
     Args:
         mentions: each one's candidates and their scores; `None` takes the prior.

@@ -71,7 +71,7 @@ class CoherenceLinker:
         ]
 
     def _buckets(self, candidates: Sequence[Sequence[NameCandidates]]) -> list[list[_Text]]:
-        """Texts with at least two names, by padded size, cut into blocks that fit the cache."""
+        """Return texts with at least two names, by padded size, in blocks that fit the cache."""
         sizes: dict[tuple[int, int], list[_Text]] = {}
         for index, of_text in enumerate(candidates):
             names = {name.key: name for name in of_text if len(name.rows)}
@@ -87,7 +87,7 @@ class CoherenceLinker:
         return blocks
 
     def _solve(self, texts: Sequence[_Text]) -> NDArray[np.float64]:
-        """(texts, names, candidates) probabilities; padding has 0."""
+        """Return (texts, names, candidates) probabilities; padding has 0."""
         names = _padded(max(len(text.names) for text in texts))
         width = _padded(max(len(name.rows) for text in texts for name in text.names))
         rows = np.zeros((len(texts), names, width), np.int64)
@@ -105,7 +105,7 @@ def iterate(
     vectors: NDArray[np.float32],
     settings: CoherenceSettings,
 ) -> NDArray[np.float64]:
-    """The fixed point for a stack of texts.
+    """Iterate to the fixed point for a stack of texts.
 
     Args:
         prior: (texts, names, candidates); 0 where padded. The rest to 1 along candidates is NIL's.
@@ -144,7 +144,7 @@ def _cosines(
     probability: NDArray[np.float64],
     vectors: NDArray[np.float32],
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Cosine of every candidate with its name's context, and (texts, names) whether there is a context."""
+    """Return each candidate's cosine with its name's context, and (texts, names) whether there is a context."""
     expected = np.matmul(probability.astype(np.float32)[:, :, None, :], vectors)[:, :, 0, :]
     context = expected.sum(axis=1, keepdims=True) - expected
     length = np.sqrt(np.square(context).sum(axis=2))

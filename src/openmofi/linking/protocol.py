@@ -25,7 +25,7 @@ class LinkSettings(Settings):
 
 @dataclass(frozen=True)
 class CoherenceSettings(LinkSettings):
-    """How much the rest of the text says.
+    """Settings of context coherence: how much the rest of the text counts.
 
     Attributes:
         prior_weight: a, the exponent of the prior.
@@ -50,7 +50,7 @@ class Linker(Protocol):
     name: str
 
     def link(self, texts: Sequence[str], mentions: Sequence[Sequence[Mention]]) -> list[list[Link]]:
-        """For each text the candidates of all its mentions, by mention and then by descending score.
+        """Return for each text the candidates of all its mentions, by mention and then by descending score.
 
         A mention whose name is not in the knowledge base has no link. The scores of a mention's candidates
         sum to at most 1; the rest to 1 is the probability of NIL (none of them).

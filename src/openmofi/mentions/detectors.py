@@ -1,4 +1,4 @@
-"""What a mention detector is, several detectors as one, and detectors by name."""
+"""The interface of mention detectors, their union, and opening them by name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class MentionDetector(Protocol):
     name: str
 
     def detect(self, texts: Sequence[str]) -> list[list[Mention]]:
-        """For each text its mentions, sorted by start, none overlapping another; empty texts give none.
+        """Return each text's mentions, sorted by start, none overlapping another; empty texts give none.
 
         Texts come as `openmofi.mentions.patterns.readable` gives them: HTML entities are resolved, CamelCase is split,
         and `_` is a space; mentions are spans of these.
@@ -33,7 +33,7 @@ class Tagger(MentionDetector, Protocol):
     """A detector that also says which words are function words."""
 
     def tagged(self, texts: Sequence[str]) -> list[tuple[list[Mention], frozenset[tuple[int, int]]]]:
-        """For each text its mentions, and the (start, end) of words in lower case that are function words."""
+        """Return each text's mentions, and the (start, end) of words in lower case that are function words."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class UnionDetector:
         self.name = "+".join(detector.name for detector in self.detectors)
 
     def detect(self, texts: Sequence[str]) -> list[list[Mention]]:
-        """For each text its mentions, by start, none overlapping another."""
+        """Return each text's mentions, by start, none overlapping another."""
         detected: list[list[list[Mention]]] = []
         function_words = [frozenset[tuple[int, int]]()] * len(texts)
         for detector in self.detectors:
@@ -99,7 +99,7 @@ class UnionDetector:
 
 
 def _merge(lists: Sequence[Sequence[Mention]]) -> list[Mention]:
-    """Mentions of one text, one list a detector in order of preference."""
+    """Merge mentions of one text, one list a detector in order of preference."""
     spans: dict[tuple[int, int], list[Mention]] = {}
     for mention in itertools.chain.from_iterable(lists):
         spans.setdefault((mention.start, mention.end), []).append(mention)
@@ -113,7 +113,7 @@ def _merge(lists: Sequence[Sequence[Mention]]) -> list[Mention]:
 
 
 def open_detector(spec: str, kb: KnowledgeBase) -> MentionDetector:
-    """A detector by name.
+    """Open a detector by name.
 
     Args:
         spec: `gazetteer`, or `gazetteer?languages=A,B` with the languages whose names count;
@@ -191,7 +191,7 @@ def detector_forms() -> str:
 
 
 def _languages(name: str) -> tuple[str, ...]:
-    """The languages of `gazetteer?languages=A,B`; none of `gazetteer`."""
+    """Return the languages of `gazetteer?languages=A,B`; none for `gazetteer`."""
     _, has_query, query = name.partition("?")
     option, _, listed = query.partition("=")
     languages = tuple(code.strip() for code in listed.split(",") if code.strip())

@@ -1,4 +1,4 @@
-"""The gazetteer: names of the knowledge base in texts.
+"""The gazetteer: finds names of the knowledge base in texts.
 
 A name may begin and end at token boundaries only (tokens as in `knowledge.names`; in scripts without spaces every
 letter is a boundary). **Overlaps**: leftmost, then longest — the text is read from the left; at each token the longest
@@ -52,7 +52,7 @@ _log = logging.getLogger(__name__)
 
 
 def runs(hashes: NDArray[np.uint64]) -> Iterable[NDArray[np.uint64]]:
-    """Hashes of the runs of 1 to `LONGEST` words that begin at each of n words, (n − length + 1) each."""
+    """Return hashes of the runs of 1 to `LONGEST` words that begin at each of n words, (n − length + 1) each."""
     run = hashes
     for length in range(1, LONGEST + 1):
         yield mixed(run)
@@ -61,7 +61,7 @@ def runs(hashes: NDArray[np.uint64]) -> Iterable[NDArray[np.uint64]]:
 
 @dataclass(frozen=True)
 class NameFilter:
-    """Hashes of names.
+    """A set of names by their hashes.
 
     Attributes:
         hashes: (m) uint64, ascending, of names; of longer ones, of the first `LONGEST` words.
@@ -74,7 +74,7 @@ class NameFilter:
     hashes: NDArray[np.uint64]
 
     def names(self, words: NDArray[np.uint64]) -> NDArray[np.int64]:
-        """What is a name in n words: (first word, length) as first · (LONGEST + 1) + LONGEST + 1 − length.
+        """Find names in n words: (first word, length) as first · (LONGEST + 1) + LONGEST + 1 − length.
 
         Sorted by the first word, the longest first; length `LONGEST + 1` says that a longer name may begin there.
         """
@@ -110,7 +110,7 @@ def _first_bits(runs: NDArray[np.uint64], count: int) -> NDArray[np.int64]:
 
 
 def filter_of(names: Iterable[str]) -> NameFilter:
-    """The filter of names: 10 to 13 bytes a name, and about a second a million."""
+    """Build the filter of names: 10 to 13 bytes a name, and about a second a million."""
     names, hashed = iter(names), [np.zeros(0, np.uint64)]
     while block := list(islice(names, _BLOCK)):
         words, first, lengths = name_words(block)
@@ -130,7 +130,7 @@ def filter_of(names: Iterable[str]) -> NameFilter:
 
 
 def open_filter(names: Callable[[], Iterator[str]], count: int, key: str) -> NameFilter:
-    """The filter of names; a large one is kept in the user's cache (`names/`) and mapped from there.
+    """Open the filter of names; a large one is kept in the user's cache (`names/`) and mapped from there.
 
     Of several processes one makes it. Where the cache cannot be written, each process makes its own.
 
@@ -156,7 +156,7 @@ def open_filter(names: Callable[[], Iterator[str]], count: int, key: str) -> Nam
 
 
 def _packed(made: NameFilter) -> NDArray[np.uint64]:
-    """A filter as one array: its sizes, bits, buckets and hashes."""
+    """Pack a filter into one array: its sizes, bits, buckets and hashes."""
     parts: Sequence[NDArray[np.generic]] = (made.bits, np.resize(made.buckets, len(made.buckets) + 1), made.hashes)
     return np.concatenate(
         [
@@ -167,7 +167,7 @@ def _packed(made: NameFilter) -> NDArray[np.uint64]:
 
 
 def _mapped(path: Path) -> NameFilter | None:
-    """A kept filter, or none where there is none or it is damaged."""
+    """Map a stored filter; `None` where there is none or it is damaged."""
     try:
         packed = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
         bits, buckets, hashes = map(int, packed[:3])
@@ -231,7 +231,7 @@ class GazetteerDetector:
         self._words = WordReader()
 
     def _accepted(self) -> Iterator[str]:
-        """The names that count as a mention."""
+        """Yield the names that count as a mention."""
         likely = self._probabilities >= np.float32(self._least)
         if self._masks is not None:
             likely &= (self._masks & self._wanted) != 0
@@ -254,7 +254,7 @@ class GazetteerDetector:
         )
 
     def detect(self, texts: Sequence[str]) -> list[list[Mention]]:
-        """For each text its mentions, by start; `surface` is the text's own spelling."""
+        """Return each text's mentions, by start; `surface` is the text's own spelling."""
         return [mentions for block in _blocks(texts) for mentions in self._detect(block)]
 
     def _detect(self, texts: Sequence[str]) -> list[list[Mention]]:
@@ -271,7 +271,7 @@ class GazetteerDetector:
         return [mentions[first:last] for first, last in pairwise(cuts)]
 
     def _spans(self, words: BlockWords) -> list[tuple[int, int]]:
-        """(first word, last word) of each mention."""
+        """Return (first word, last word) of each mention."""
         first, shorter = np.divmod(self._filter.names(words.hashes), LONGEST + 1)
         last = first + (LONGEST - shorter)
         if words.whole:  # a word of a token of several is none by itself
@@ -287,7 +287,7 @@ class GazetteerDetector:
         return spans
 
     def _longer(self, words: BlockWords, first: int) -> int:
-        """The last word of the longest name, of more than `LONGEST` words, that begins with a word; else 0."""
+        """Return the last word of the longest name, over `LONGEST` words, that begins with a word; else 0."""
         beyond = min(
             first + self.settings.max_name_length,
             int(np.searchsorted(words.text_of, words.text_of[first], side="right")) - 1,
@@ -307,7 +307,7 @@ class GazetteerDetector:
 
 
 def _filter_key(kb: KnowledgeBase, settings: GazetteerSettings) -> str:
-    """Identifies the names that count as a mention; "" where the base has no digests."""
+    """Return a key of the names that count as a mention; "" where the base has no digests."""
     digests = kb.manifest.counts.get("digests", {})
     if NAMES_MARISA not in digests or LINK_PROBABILITY not in digests:
         return ""
@@ -327,7 +327,7 @@ def _filter_key(kb: KnowledgeBase, settings: GazetteerSettings) -> str:
 
 
 def _blocks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """Texts in blocks that are read at once; a longer text than such a block is one."""
+    """Yield texts in blocks that are read at once; a text longer than a block is one by itself."""
     start = characters = 0
     for number, text in enumerate(texts):
         if number - start == _TEXTS or characters > _CHARACTERS:

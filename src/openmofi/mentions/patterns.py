@@ -25,7 +25,7 @@ _SEAM = re.compile(r"(?<=[a-z]{2})(?=[A-Z][a-z])|(?<=[a-zA-Z]{3})(?=[0-9])")
 
 
 class Names(Protocol):
-    """Names with their rows."""
+    """A look-up of names' rows."""
 
     def get(self, name: str, default: int, /) -> int:
         """Return the row of a name, or the default."""
@@ -46,12 +46,12 @@ class Readable:
     ends: tuple[int, ...] = ()
 
     def original(self, start: int, end: int) -> tuple[int, int]:
-        """The span of the original text that a span of `text` comes from, which holds something but such spaces."""
+        """Return the span of the original text that a span of `text`, which is not all spaces, comes from."""
         return (self.starts[start], self.ends[end - 1]) if self.starts else (start, end)
 
 
 def readable(text: str, names: Names) -> Readable:
-    """What detectors read of `text`.
+    """Return what detectors read of `text`.
 
     Args:
         text: as it stands in the pair.
@@ -199,7 +199,7 @@ _COMPILED = [
 
 
 def pattern_spans(text: str) -> list[MarkedSpan]:
-    """The parts of a text that are boilerplate by their form, from left to right, none overlapping another."""
+    """Find the parts of a text that are boilerplate by form, from left to right, none overlapping another."""
     spans: list[MarkedSpan] = []
     taken = bytearray(len(text))
     for reason, sign, pattern in _COMPILED:

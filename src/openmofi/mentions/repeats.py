@@ -1,4 +1,4 @@
-"""What stands in the texts of many images whatever they show: runs of words of which each is given by those beside it.
+"""Boilerplate that the texts of many images repeat: runs of words, each determined by those beside it.
 
 A word is *fixed* where the two or three words before it, or behind it, are followed (preceded) by it nearly always
 (`FIXED`), in the texts of at least `least_images` distinct images. A *run* is a stretch of fixed words, in which single
@@ -44,7 +44,7 @@ _LENGTHS = (2, 3, 4)
 
 
 def least_images(rows: int) -> int:
-    """In how many images' texts an n-gram must stand to be repeated in a corpus of `rows` pairs.
+    """Return in how many images' texts an n-gram must stand to be repeated in a corpus of `rows` pairs.
 
     A third of the root: 30 of 8,000, 330 of a million, 10,500 of a billion. So the share that is asked for falls as
     the corpus grows, and the numbers from which a share of 90 % is read never get small.
@@ -53,7 +53,7 @@ def least_images(rows: int) -> int:
 
 
 def text_hash(text: str) -> int:
-    """64 bits of a text's BLAKE2b, never 0."""
+    """Return 64 bits of a text's BLAKE2b, never 0."""
     return hash64(text.encode()) | 1
 
 
@@ -80,7 +80,7 @@ class WordHashes:
         return cls(np.array(hashes, np.uint64), np.repeat(np.arange(len(cut)), [len(words) for words in cut]))
 
     def ngrams(self, length: int) -> tuple[Hashes, Ints]:
-        """Hashes of the n-grams of `length` words (2, 3 or 4), and the position of each one's first word."""
+        """Return hashes of the n-grams of `length` words (2, 3 or 4), and the position of each one's first word."""
         count = max(len(self.hashes) - length + 1, 0)
         first = np.flatnonzero(self.row[:count] == self.row[length - 1 :][:count])
         total = np.full(len(first), length, np.uint64)
@@ -90,7 +90,7 @@ class WordHashes:
 
 
 def summary(texts: Sequence[str], images: Sequence[str]) -> pa.Table:
-    """The n-grams of a shard, or of a block of its rows (`openmofi.schema.NGRAMS`).
+    """Summarise the n-grams of a shard, or of a block of its rows (`openmofi.schema.NGRAMS`).
 
     Args:
         texts: of the usable pairs.
@@ -110,7 +110,7 @@ def summary(texts: Sequence[str], images: Sequence[str]) -> pa.Table:
 
 
 def _summed(ngram: Hashes, images: Ints, sketch: Hashes) -> pa.Table:
-    """One row an n-gram; `ngram` is ascending."""
+    """Sum up rows to one an n-gram; `ngram` is ascending."""
     starts = np.flatnonzero(np.concatenate([[True], ngram[1:] != ngram[:-1]])) if len(ngram) else np.zeros(0, np.int64)
     columns = (
         ngram[starts],
@@ -129,7 +129,7 @@ def ngram_blocks(paths: Sequence[str]) -> Iterator[pa.Table]:
 
 @dataclass(frozen=True)
 class RepeatMerge:
-    """From the shards' summaries to the n-grams that are repeated in the whole corpus; memory does not grow with it.
+    """Merges the shards' summaries to the n-grams that the whole corpus repeats; memory does not grow with it.
 
     A `openmofi.engine.two_pass.TwoPass`.
 
@@ -146,7 +146,7 @@ class RepeatMerge:
         return int(np.clip(math.ceil(math.log2(max(self.ngrams, 1))), *_SKETCH_BITS))
 
     def sketch(self, blocks: Iterable[pa.Table]) -> NDArray[Any]:
-        """(2, 2^bits) uint32: how many images the n-grams of each cell stand with, by two hashes; at most 2^32 - 1."""
+        """Return (2, 2^bits) uint32: the images of each cell's n-grams, by two hashes; at most 2^32 - 1."""
         cells = np.zeros((2, 1 << self._bits), np.uint32)
         for table in blocks:
             ngram, images = table["ngram"].to_numpy(), table["images"].to_numpy()
@@ -156,13 +156,13 @@ class RepeatMerge:
         return cells
 
     def combined(self, first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
-        """Their sum."""
+        """Return the sum of two sketches."""
         first += second
         first[first < second] = np.iinfo(np.uint32).max
         return first
 
     def counted(self, blocks: Iterable[pa.Table], sketch: NDArray[Any]) -> pa.Table:
-        """N-grams that may stand with enough images."""
+        """Return the n-grams that may stand with enough images."""
         least, bits = least_images(self.pairs), self._bits
         tables, held = [NGRAMS.empty_table()], 0
         for table in blocks:
@@ -175,7 +175,7 @@ class RepeatMerge:
         return _joined(tables)
 
     def joined(self, parts: Iterable[pa.Table]) -> pa.Table:
-        """N-grams that stand with enough images, which are distinct enough."""
+        """Return the n-grams that stand with enough images, which are distinct enough."""
         least, joined = least_images(self.pairs), _joined(list(parts))
         distinct = np.bitwise_count(joined["sketch"].to_numpy())
         # Half as many distinct images as there should be are enough, since bits of the sketch meet; at 60 it is full.
@@ -200,7 +200,7 @@ def _joined(tables: Sequence[pa.Table]) -> pa.Table:
 
 @dataclass(frozen=True)
 class RepeatedText:
-    """A text's share in what is repeated.
+    """The repeated parts of a text.
 
     Attributes:
         words: (start, end) characters of each word.
@@ -235,7 +235,7 @@ class Repeats:
         return self.table["ngram"].to_numpy(), self.table["images"].to_numpy()
 
     def _images(self, ngram: Hashes) -> Ints:
-        """In how many images' texts; 0 for what is not repeated."""
+        """Return in how many images' texts n-grams stand; 0 for those that are not repeated."""
         ngrams, images = self._ngrams
         if not len(ngrams):
             return np.zeros(len(ngram), np.int64)
@@ -243,7 +243,7 @@ class Repeats:
         return np.where(ngrams[position] == ngram, images[position], 0)
 
     def of_texts(self, texts: Sequence[str]) -> dict[int, RepeatedText]:
-        """What is repeated in texts: number of a text → its share; texts without are left out."""
+        """Find what is repeated in texts: number of a text → its repeated parts; texts without any are left out."""
         words = WordHashes.of(texts)
         before, behind, together = self._fixed(words)
         run = _runs(before | behind, together, words.row)
@@ -276,7 +276,7 @@ class Repeats:
 
 
 def _runs(fixed: Bools, together: Bools, row: Ints) -> Ints:
-    """(words,) number of the run that each word stands in, slots included; −1 outside.
+    """Return (words,) the number of the run that each word stands in, slots included; −1 outside.
 
     A phrase of a run may also stand freely beside one: neighbours that are no repeated bigram are of two runs.
     """

@@ -37,7 +37,7 @@ _PLAIN = np.array([kind in (_BETWEEN, _LETTER, _ALONE) for kind in range(8)])
 
 
 def mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of SplitMix64: each bit of a number depends on all of them."""
+    """Apply the finaliser of SplitMix64: each bit of the result depends on all bits."""
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(_FIRST)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(_SECOND)
     return numbers ^ (numbers >> np.uint64(31))
@@ -57,7 +57,7 @@ _LETTER_HASH = Memo(lambda letter: _mixed((ord(letter) + 1) * _POWER & _BITS))
 
 
 def word_hash(word: str) -> int:
-    """The hash of a word, the same in every process; 0..2⁶⁴ − 1."""
+    """Return the hash of a word, the same in every process; 0..2⁶⁴ − 1."""
     total, power = 0, 1
     for letter in word:
         total += _LETTER_HASH[letter] * power
@@ -70,7 +70,7 @@ def hashes_of_spans(
     starts: NDArray[np.int64],
     ends: NDArray[np.int64],
 ) -> NDArray[np.uint64]:
-    """(n) hashes of spans of (m) letters' random numbers."""
+    """Return (n,) hashes of spans of (m,) letters' random numbers."""
     powers, inverses = _powers(1 << max(len(letters).bit_length(), 12))
     sums = np.zeros(len(letters) + 1, np.uint64)
     np.cumsum(letters * powers[: len(letters)], out=sums[1:])
@@ -86,7 +86,7 @@ def _powers(count: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
 
 
 def name_words(names: Sequence[str]) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
-    """Words of n keys: hashes with `END`'s behind each name's words, (n) first words, (n) numbers of words."""
+    """Return words of n keys: hashes with `END`'s after each name's words, (n,) first words, (n,) word counts."""
     codes = _codes(END.join(names) + END)
     between = np.flatnonzero((codes == ord(" ")) | (codes == ord(END)))
     last = codes[between] == ord(END)
@@ -139,7 +139,7 @@ class WordReader:
         self._learn(np.arange(128))
 
     def read(self, texts: Sequence[str]) -> BlockWords:
-        """The words of texts."""
+        """Read the words of texts."""
         text = END.join((*texts, ""))
         codes = _codes(text)
         kinds = self._kinds[codes]
@@ -166,7 +166,7 @@ class WordReader:
     def _tokens(
         self, texts: Sequence[str], text_starts: NDArray[np.int64], codes: NDArray[np.int64], kinds: NDArray[np.uint8]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-        """Starts and ends of the tokens, and which of them must be folded as a whole."""
+        """Return starts and ends of the tokens, and which of them must be folded as a whole."""
         letter = (kinds == _LETTER) | (kinds == _ODD_LETTER)
         alone = (kinds == _ALONE) | (kinds == _ODD_ALONE)
         within = letter | alone
@@ -222,7 +222,7 @@ def _matched(
     starts: NDArray[np.int64],
     ends: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Starts and ends of tokens; those of some texts are found anew, by the pattern."""
+    """Return starts and ends of tokens; those of some texts are found anew, by the pattern."""
     unchanged = ~np.isin(np.searchsorted(text_starts, starts, side="right") - 1, numbers)
     spans = [
         np.array([match.span() for match in token_pattern(texts[number]).finditer(texts[number])], np.int64).reshape(
@@ -243,7 +243,7 @@ def _spread(
     starts: NDArray[np.int64],
     ends: NDArray[np.int64],
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64], tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Tokens as words, where the keys of some have several ("½" → "1 2")."""
+    """Spread tokens to words, where the keys of some have several ("½" → "1 2")."""
     counts = np.ones(len(hashes), np.int64)
     counts[[number for number, _ in several]] = [len(key) for _, key in several]
     tokens = np.repeat(np.arange(len(hashes)), counts)
@@ -264,7 +264,7 @@ def _with_ends(
     text_starts: NDArray[np.int64],
     whole: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None,
 ) -> BlockWords:
-    """Words with `END` behind those of each text."""
+    """Return words with `END` behind those of each text."""
     counts = np.diff(np.searchsorted(starts, text_starts)) + 1
     text_of = np.repeat(np.arange(len(counts)), counts)
     is_word = np.ones(len(text_of), bool)

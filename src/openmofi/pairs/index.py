@@ -55,7 +55,7 @@ _log = logging.getLogger(__name__)
 
 
 def index_images(shard: Shard, cache: str | Path, read: ReadSettings = ReadSettings()) -> pa.Table:
-    """The positions of a shard's images, schema `INDEX`: read from the cache, or built and stored there.
+    """Return the positions of a shard's images, schema `INDEX`: read from the cache, or built and stored there.
 
     Each key's image is the one that `read_pairs` gives; keys without an image are left out. Of several processes that
     need the same index one builds it.
@@ -83,7 +83,7 @@ def index_images(shard: Shard, cache: str | Path, read: ReadSettings = ReadSetti
 
 
 def copy_of_images(shard: Shard, cache: str | Path, read: ReadSettings = ReadSettings()) -> Path | None:
-    """Where the images of a shard are copied to, out of which no single image can be read; `None` for any other.
+    """Return where a shard's images are copied, if single ones cannot be read out of it; else `None`.
 
     Raises:
         OpenMofiError: the shard is missing or cannot be read.
@@ -110,7 +110,7 @@ def _write(path: Path, rows: list[_Row]) -> None:
 
 
 def places_of(shard: Shard, keys: pa.ChunkedArray, cache: str | Path, read: ReadSettings = ReadSettings()) -> pa.Table:
-    """The columns `file`, `offset`, `size` of `INDEX` for each of `keys`.
+    """Return the columns `file`, `offset`, `size` of `INDEX` for each of `keys`.
 
     Raises:
         OpenMofiError: as `index_images`, or the shard has no image of one of the keys.
@@ -168,7 +168,7 @@ class ImageBytes:
     def fetch(
         self, shard: Shard, files: Sequence[bytes], offsets: NDArray[np.int64], sizes: NDArray[np.int64]
     ) -> list[bytes]:
-        """The bytes at these positions of one shard; of a remote one all at once.
+        """Read the bytes at these positions of one shard; of a remote one all at once.
 
         Raises:
             OpenMofiError: a file is missing or cannot be read.

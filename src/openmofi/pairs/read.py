@@ -1,4 +1,4 @@
-"""One reader for every kind of shard."""
+"""Reads shards of every kind."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _rows(path: str, settings: ReadSettings, paths_only: bool, texts: bool) -> I
 
 
 def count_pairs(shard: Shard, settings: ReadSettings = ReadSettings()) -> int:
-    """How many rows `read_pairs` gives: from the footer for Parquet, by reading through anything else.
+    """Count the rows that `read_pairs` gives: from the footer for Parquet, by reading through anything else.
 
     Raises:
         OpenMofiError: as `read_pairs`.
@@ -82,7 +82,7 @@ def count_pairs(shard: Shard, settings: ReadSettings = ReadSettings()) -> int:
 
 
 def job_of(shards: Sequence[Shard], settings: ReadSettings, device: str, carried: Any) -> Job:
-    """What an engine is chosen by, for a job over shards of pairs; damaged ones count 0. See `Job`."""
+    """Describe a job over shards of pairs, by which an engine is chosen; damaged shards count 0. See `Job`."""
 
     def readable(shard: Shard) -> Iterator[Pair]:
         with suppress(OpenMofiError, OSError):  # `read_pairs` raises no other; the shard's own task says so

@@ -1,4 +1,4 @@
-"""How pairs are read: the settings, sources opened as files, and what is said of damage."""
+"""Settings of reading pairs; opening sources as files; reporting damage."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RAISE_RATIO = "If it is meant to be so, raise --max-unpack-ratio"
 
 
 class IrregularFileError(OSError):
-    """There is no file under a name, but a pipe, a socket or a device, which may never end or never begin."""
+    """The path is not of a file but of a pipe, a socket or a device, which may never end or never begin."""
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(errno.EINVAL, "it is not a regular file", str(path))
@@ -87,7 +87,7 @@ def open_source(path: str) -> IO[bytes]:
 
 
 def report_damage(message: str, settings: ReadSettings, error: Exception, hint: str = "Fetch the file again") -> None:
-    """What `on_damage` says: raise `message`, or log it and let the reader keep what it has read.
+    """Report damage as `on_damage` says: raise `message`, or log it and keep what was read.
 
     Raises:
         OpenMofiError: `on_damage` is `stop`.

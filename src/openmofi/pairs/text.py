@@ -22,7 +22,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class TextParts:
-    """What a row has in columns of texts.
+    """The texts of a row's columns.
 
     Attributes:
         value: as of `from_value`; of several texts these, a line each.
@@ -37,7 +37,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def byte_limit(max_chars: int) -> int:
-    """How many bytes must be read to have `max_chars` code points of UTF-8 and to know that there are more."""
+    """Return how many bytes to read to have `max_chars` code points of UTF-8 and to know whether there are more."""
     return 4 * (max_chars + 2)
 
 
@@ -68,7 +68,7 @@ def from_str(text: str, max_chars: int) -> Text:
 
 
 def from_value(value: Any, max_chars: int) -> Text:
-    """A cell of a table or a value of JSON: text, bytes, a number, or a list of them, of which the first counts.
+    """Read a cell of a table or a value of JSON: text, bytes, a number, or a list, of which the first counts.
 
     Anything else is no text (`TEXT_MISSING`): nothing, NaN, true, a mapping, a list within a list.
     """
@@ -82,12 +82,12 @@ def from_value(value: Any, max_chars: int) -> Text:
 
 
 def identifier(value: Any) -> Any:
-    """The value of a key or of a path; `None` for what names nothing: NaN, lists, mappings."""
+    """Return the value of a key or of a path; `None` for what names nothing: NaN, lists, mappings."""
     return None if isinstance(value, list | tuple | dict) or value != value else value
 
 
 def printable(value: Any) -> str:
-    """A key or URL as a string that Arrow takes; bytes that are not UTF-8 are escaped, so that keys stay different."""
+    """Return a key or URL as a string that Arrow takes; bytes that are not UTF-8 are escaped: keys stay different."""
     raw = value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape_or_pass")
     return raw.decode("utf-8", "backslashreplace")
 
@@ -106,7 +106,7 @@ codecs.register_error("surrogateescape_or_pass", _surrogateescape_or_pass)
 
 
 def json_object(data: bytes) -> dict[str, Any]:
-    """A JSON object, or `{}` for anything else (damaged, not an object, nested beyond reason)."""
+    """Parse a JSON object; `{}` for anything else (damaged, not an object, nested beyond reason)."""
     try:
         value = json.loads(data.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError):

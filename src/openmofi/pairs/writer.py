@@ -52,7 +52,7 @@ class Record:
 
 
 def extension_of(image: bytes) -> str:
-    """The extension by which img2dataset would name these bytes."""
+    """Return the extension by which img2dataset would name these bytes."""
     if image[:4] == b"RIFF" and image[8:12] == b"WEBP":
         return "webp"
     if image[4:12] in (b"ftypavif", b"ftypavis"):

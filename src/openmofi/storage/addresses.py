@@ -34,7 +34,7 @@ Result = TypeVar("Result")
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """`map`, in threads; the results are in the order of the items, of which some 1,000 are in work.
+    """Map a function over items in threads, some 1,000 at once; results keep the items' order.
 
     Args:
         function: thread-safe; an exception of it is raised in its item's turn.
@@ -92,7 +92,7 @@ def in_object_store(path: str | Path) -> bool:
 
 
 def local_path(path: str | Path) -> Path:
-    """A local path, or a `file://` address, as a path."""
+    """Return a local path, or a `file://` address, as a `Path`."""
     return Path(str(path).removeprefix("file://"))
 
 
@@ -127,7 +127,7 @@ def require_writable(path: str | Path) -> bool:
 
 
 def is_utf8(path: str | Path) -> bool:
-    """Whether the name can be written in tables, and given to libraries that open only such."""
+    """Whether a name is UTF-8, so that tables and libraries that open only such names take it."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -136,7 +136,7 @@ def is_utf8(path: str | Path) -> bool:
 
 
 def filesystem_of(path: str | Path) -> tuple[Any, str]:
-    """The file system of a path or address, and its name there.
+    """Return the file system of a path or address, and its name there.
 
     Raises:
         MissingExtraError: the package that opens such addresses is not installed.
@@ -179,7 +179,7 @@ def is_folder(filesystem: Any, name: str) -> bool:
 
 @contextmanager
 def store_errors(path: str | Path) -> Generator[None]:
-    """Errors of web clients inside become errors of the system, whose text says what the server or the client did.
+    """Turn errors of web clients in the block into `OSError`, whose text says what the server or client did.
 
     Raises:
         FileNotFoundError: there is nothing at `path`.
@@ -206,7 +206,7 @@ def store_errors(path: str | Path) -> Generator[None]:
 
 
 def _client_error(error: BaseException, path: str | Path) -> OSError:
-    """An error of a store's client, which tells what the store said or what it lacks itself, such as credentials."""
+    """Turn an error of a store's client into `OSError`: what the store said, or what the client lacks."""
     response = getattr(error, "response", None)  # of botocore a dictionary
     said = response.get("Error", {}) if isinstance(response, dict) else {}
     if said.get("Code") in ("NoSuchBucket", "NoSuchKey", "404"):
@@ -259,7 +259,7 @@ def open_address(path: str | Path) -> IO[bytes]:
 
 
 def _fetched(address: str, fetch: partial[object]) -> IO[bytes]:
-    """A whole object on the local disk: its copy, where it never changes, else a file that goes when it is closed."""
+    """Fetch a whole object: as a local copy where it never changes, else a file that is deleted on closing."""
     if never_changes(address):
         return open(copy_of(address, fetch), "rb")
     with tempfile.NamedTemporaryFile() as file:
@@ -281,7 +281,7 @@ def open_end(path: str | Path) -> IO[bytes]:
 
 
 def present(paths: Iterable[str]) -> set[str]:
-    """Those of some objects of a store that there are: one listing a folder.
+    """Return which of some objects of a store exist, by one listing a folder.
 
     Raises:
         OSError, ValueError, MissingExtraError: see `open_address`.
@@ -293,7 +293,7 @@ def present(paths: Iterable[str]) -> set[str]:
 
 
 def names_in(folder: str | Path) -> list[str]:
-    """The names of all that lies directly in a folder, sorted; none where there is no folder.
+    """Return the sorted names of all that lies directly in a folder; none where there is no folder.
 
     Raises:
         OSError, ValueError, MissingExtraError: see `open_address`.
@@ -323,7 +323,7 @@ class Version:
 
 
 def versions_in(folder: str) -> dict[str, Version]:
-    """The objects that lie directly in a folder of a store, by their addresses.
+    """Return the versions of the objects directly in a folder of a store, by address.
 
     Raises:
         OSError, ValueError, MissingExtraError: see `open_address`.
@@ -338,12 +338,12 @@ def versions_in(folder: str) -> dict[str, Version]:
 
 
 def version_of(item: Mapping[str, Any]) -> Version:
-    """The version of an entry of a listing, or of what a web server says of a file."""
+    """Return the version of an entry of a listing, or of a file by what a web server says of it."""
     return Version(int(item.get("size") or 0), next((str(item[name]) for name in _TAGS if item.get(name)), ""))
 
 
 def read_text(path: str | Path) -> str:
-    """The UTF-8 text at a path or address.
+    """Read the UTF-8 text at a path or address.
 
     Raises:
         OSError, ValueError, MissingExtraError: see `open_address`; it is no UTF-8.

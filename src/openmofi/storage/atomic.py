@@ -83,7 +83,7 @@ def _is_full(error: OSError, path: str | Path) -> bool:
 
 
 def write_error(error: OSError, path: str | Path) -> OpenMofiError:
-    """The error for a `path` that could not be written."""
+    """Return the error for a `path` that could not be written."""
     if _is_full(error, path):
         return OpenMofiError(
             f"The disk is full: {path} could not be written.",
@@ -206,7 +206,7 @@ def write_arrow(path: str | Path, table: pa.Table) -> None:
 
 
 def read_arrow(path: str | Path) -> pa.Table:
-    """What `write_arrow` wrote: memory-mapped where it is local, or has a local copy; read where it has not.
+    """Open what `write_arrow` wrote: memory-mapped where it is local or has a local copy, else read.
 
     Raises:
         OpenMofiError: it is missing or damaged.
@@ -221,7 +221,7 @@ def read_arrow(path: str | Path) -> pa.Table:
 
 
 def mappable(path: str | Path) -> Path:
-    """A local path to map a file by: itself, or the local copy of one in a store, which must be named by its content.
+    """Return a local path to map a file by: its own, or that of a copy of a store's, which must be named by content.
 
     Raises:
         OSError, ValueError, MissingExtraError: see `openmofi.storage.addresses.open_address`.
@@ -283,7 +283,7 @@ def read_parquet(
 
 
 def cast_column(path: str | Path, column: pa.ChunkedArray, field: pa.Field, hint: str) -> pa.ChunkedArray:
-    """The column of a file as the type of `field`.
+    """Cast a column of a file to the type of `field`.
 
     Raises:
         OpenMofiError: its values cannot be; `hint` says what to do.
@@ -300,7 +300,7 @@ def cast_column(path: str | Path, column: pa.ChunkedArray, field: pa.Field, hint
 
 
 def _in_words(kind: pa.DataType) -> str:
-    """A type as a person would say it."""
+    """Describe a type as a person would."""
     words = (
         (pa.types.is_boolean, "yes or no"),
         (pa.types.is_integer, "whole numbers"),
@@ -328,7 +328,7 @@ def remove_folder(folder: str | Path) -> None:
 
 @contextmanager
 def temporary_folder(folder: Path) -> Iterator[Path]:
-    """A hidden folder inside `folder`, removed at the end of the block; a killed process's by `remove_leftovers`."""
+    """Make a hidden folder in `folder` for the block; `remove_leftovers` removes that of a killed process."""
     temporary = folder / f"{_TEMPORARY}{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
     temporary.mkdir()
     try:

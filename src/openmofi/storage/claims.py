@@ -56,7 +56,7 @@ class Outputs:
         return any(True for pattern in self.decided for _ in _matching(folder, pattern))
 
     def files(self, folder: Place) -> Iterator[Place]:
-        """All files that the stage wrote."""
+        """Yield all files that the stage wrote."""
         for pattern in (*self.decided, *self.other):
             yield from _matching(folder, pattern)
 
@@ -81,7 +81,7 @@ def claimed(
     restart: bool = False,
     stores: bool = False,
 ) -> Generator[Manifest]:
-    """Be the only one who writes `folder`, for as long as the block runs.
+    """Claim `folder`: only this process writes it for as long as the block runs.
 
     Another process or thread that claims the folder meanwhile waits if its settings and inputs are the same, and is
     refused if they are not. A block inside another one on the same folder, in the same thread, is part of it. Worker
@@ -105,7 +105,7 @@ def claimed(
         OpenMofiError: it was made, or is being made, with other settings or inputs; it is not empty and not ours; it
             cannot be written; `restart` while another process writes it.
     """
-    path, wanted = _place(folder, stores=stores), new_manifest(kind, settings, inputs)
+    path, wanted = _claimed_place(folder, stores=stores), new_manifest(kind, settings, inputs)
     # The manifest holds copies; of many inputs they are large.
     del settings, inputs
     if path in _held.get():
@@ -156,7 +156,7 @@ def written_together(folder: str | Path) -> Generator[None]:
         lock.release()
 
 
-def _place(folder: str | Path, *, stores: bool) -> Place:
+def _claimed_place(folder: str | Path, *, stores: bool) -> Place:
     if not stores:
         require_local(folder)
     return str(folder).rstrip("/") if require_writable(folder) else local_path(folder).resolve()

@@ -23,7 +23,7 @@ _written = _LOOKED_AT
 
 
 def cache_folder() -> Path:
-    """`$OPENMOFI_HOME`, else `~/.cache/openmofi`; it can be removed at any time."""
+    """Return the cache folder, `$OPENMOFI_HOME` or else `~/.cache/openmofi`; it may be removed at any time."""
     return Path(os.environ.get("OPENMOFI_HOME") or Path.home() / ".cache" / "openmofi")
 
 
@@ -33,13 +33,13 @@ def never_changes(address: str | Path) -> bool:
 
 
 def copy_path(address: str | Path) -> Path:
-    """Where the copy of an address is kept, whether it is there or not."""
+    """Return where the copy of an address is kept, whether it is there or not."""
     name = hashlib.blake2b(str(address).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
     return cache_folder() / "copies" / f"{name}{Path(str(address)).suffix}"
 
 
 def copy_of(address: str | Path, fetch: Callable[[str], object]) -> Path:
-    """The local copy of an object that never changes; `fetch` writes it to a path where it is not there yet.
+    """Return the local copy of an object that never changes; `fetch` writes it to a path where it is missing.
 
     Raises:
         OSError: there is no room for it; whatever `fetch` raises.
@@ -74,7 +74,7 @@ def keep_copy(address: str | Path, written: Path) -> None:
 
 
 def _make_room(size: int) -> None:
-    """Remove the copies that were used longest ago; looks at them once each 256 MiB that this process writes."""
+    """Remove the least recently used copies; checks once for each 256 MiB that this process writes."""
     global _written
     _written += size
     if _written < _LOOKED_AT:

@@ -30,7 +30,7 @@ TABLES = (".csv", ".tsv", ".jsonl")
 
 
 def plain(value: Any) -> Any:
-    """A value that JSON does not know as one that it does: dataclasses, paths, sets. For `json.dumps(default=…)`."""
+    """Convert a dataclass, path or set to a value that JSON knows. For `json.dumps(default=…)`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     if isinstance(value, Path):
@@ -41,23 +41,23 @@ def plain(value: Any) -> Any:
 
 
 def fingerprint(value: Any) -> str:
-    """16 hexadecimal digits for any JSON-like value or dataclass; the order of dictionary keys does not matter."""
+    """Return 16 hexadecimal digits for any JSON-like value or dataclass, whatever the order of dictionary keys."""
     text = json.dumps(value, sort_keys=True, default=plain)
     return digits64(text.encode())
 
 
 def digits64(content: bytes) -> str:
-    """16 hexadecimal digits for bytes: BLAKE2b of 64 bits."""
+    """Return 16 hexadecimal digits for bytes: BLAKE2b of 64 bits."""
     return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 def hash64(content: bytes, *, signed: bool = False) -> int:
-    """A number of 64 bits for bytes: BLAKE2b, the lowest byte first."""
+    """Return a 64-bit number for bytes: BLAKE2b, the lowest byte first."""
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little", signed=signed)
 
 
 def content_fingerprint(path: str | Path) -> str:
-    """16 hexadecimal digits for a file or a folder, of every byte of it, wherever it lies.
+    """Return 16 hexadecimal digits for a file or a folder, of every byte of it, wherever it lies.
 
     Of a folder: the names of all files below it, hidden ones left out, and their fingerprints.
     `openmofi.storage.file_fingerprint` remembers them.
@@ -81,7 +81,7 @@ def content_fingerprint(path: str | Path) -> str:
 
 
 def files_below(filesystem: Any, root: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """The files below a folder, by their names: name below it, whole name, what the listing says; no hidden ones."""
+    """Yield the files below a folder, sorted: name below it, whole name, entry of the listing; no hidden ones."""
     prefix = len(root.rstrip("/")) + 1
     for name, info in sorted(filesystem.find(root, detail=True).items()):
         inner = name[prefix:]
@@ -90,7 +90,7 @@ def files_below(filesystem: Any, root: str) -> Iterator[tuple[str, str, dict[str
 
 
 def _in_folder(filesystem: Any, name: str) -> str:
-    """A file's fingerprint; empty for a pipe, a link to nothing or what may not be read, whose row has a status."""
+    """Return a file's fingerprint; empty for a pipe, a broken link or an unreadable file, whose row has a status."""
     if not isinstance(filesystem, LocalFileSystem):
         return _of_file(filesystem.unstrip_protocol(name))
     try:
@@ -117,7 +117,7 @@ _CLOCK_TICK = 0.05
 
 
 def file_digest(path: str | Path, advance: Callable[[], None] = lambda: None) -> str:
-    """BLAKE2b of a local file's whole content, 32 hexadecimal digits.
+    """Return BLAKE2b of a local file's whole content, 32 hexadecimal digits.
 
     Args:
         path: the file.
@@ -138,7 +138,7 @@ def file_digest(path: str | Path, advance: Callable[[], None] = lambda: None) ->
 
 
 def file_stamp(folder: Path, names: Iterable[str], expected: Any = None) -> str:
-    """Another text once one of the files is written, replaced or moved; tells nothing of their content.
+    """Return a text that changes once one of the files is written, replaced or moved; it says nothing of content.
 
     Args:
         folder: of the files.

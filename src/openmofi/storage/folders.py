@@ -23,7 +23,7 @@ _KEPT = 10
 
 
 def local_folder(address: str | Path) -> Path:
-    """A local folder as it is; of one in a store a copy, which all processes of this machine share.
+    """Return a local folder as it is, or a copy of one in a store, which all processes of this machine share.
 
     The copy is named by the address and by the names, sizes, tags and times that the store lists, so that a folder
     whose content changes is fetched anew. The ten folders that were fetched last are kept.
@@ -96,7 +96,7 @@ def _fetch(address: str, names: list[str], folder: Path) -> None:
 
 @contextmanager
 def written_folder(address: str, last: str) -> Generator[Path]:
-    """A local folder to write into: the one at `address`, or one that is stored there at the end of the block.
+    """Yield a local folder to write into: that at `address`, or one stored there at the end of the block.
 
     Args:
         address: local path, or address in a store.

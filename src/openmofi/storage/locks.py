@@ -66,7 +66,7 @@ class LockNote(msgspec.Struct):
 
 
 def introduction() -> dict[str, Any]:
-    """What a process writes into its lock of itself."""
+    """Return what a process writes about itself into its lock."""
     command = without_passwords(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]))
     return {
         "process": os.getpid(),
@@ -77,7 +77,7 @@ def introduction() -> dict[str, Any]:
 
 
 def holder_in(lock: bytes) -> str:
-    """The process that has introduced itself in the content of a lock, for people; empty where none has."""
+    """Return the process that a lock's content names, for people; empty where none has introduced itself."""
     try:
         note = parse_json(lock, LockNote, "", "")
     except OpenMofiError:
@@ -86,7 +86,7 @@ def holder_in(lock: bytes) -> str:
 
 
 def holder_of(folder: Path) -> str:
-    """Who writes a folder now, for people; empty where nobody does, or where it cannot be told."""
+    """Return who writes a folder now, for people; empty where nobody does, or where it cannot be told."""
     lock = FolderLock(folder)
     try:
         if not lock.acquire():
@@ -112,10 +112,10 @@ class FolderLock:
         self._made: list[Path] = []
 
     wait_seconds = 0.1
-    """How long to wait between two calls of `acquire`."""
+    """The seconds to wait between two calls of `acquire`."""
 
     def require_held(self) -> None:
-        """Nobody can take it over."""
+        """Do nothing: nobody can take this lock over."""
 
     def acquire(self) -> bool:
         """Take the lock if nobody has it.
@@ -163,14 +163,14 @@ class FolderLock:
             os.pwrite(self._descriptor, json.dumps(introduction()).encode(), 0)
 
     def holder(self) -> str:
-        """The process that has the lock, for people; empty where it has not introduced itself (yet)."""
+        """Return the process that has the lock, for people; empty where it has not introduced itself (yet)."""
         try:
             return holder_in(self._path.read_bytes())
         except OSError:
             return ""
 
     def release(self) -> None:
-        """Give the lock back; without it nothing happens, but for an empty folder that was made for it."""
+        """Give the lock back; without it only remove an empty folder that was made for it."""
         if self._descriptor in _open:  # a forked child has none
             with suppress(OSError):
                 self._path.unlink()
@@ -214,7 +214,7 @@ class StoreLock:
 
     @property
     def wait_seconds(self) -> float:
-        """How long to wait between two calls of `acquire`."""
+        """The seconds to wait between two calls of `acquire`."""
         return min(self._beat / 4, 5.0)
 
     def acquire(self) -> bool:
@@ -316,7 +316,7 @@ class StoreLock:
             filesystem.pipe_file(name, self._note(1))
 
     def holder(self) -> str:
-        """The process that has the lock, for people; empty where it has not introduced itself (yet)."""
+        """Return the process that has the lock, for people; empty where it has not introduced itself (yet)."""
         with suppress(OSError):
             return holder_in(self._read())
         return ""
@@ -329,7 +329,7 @@ class StoreLock:
         return ""
 
     def release(self) -> None:
-        """Give the lock back; without it nothing happens."""
+        """Give the lock back; without it do nothing."""
         if self._thread is None:
             return
         self._stop.set()

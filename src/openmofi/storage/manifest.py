@@ -27,7 +27,7 @@ _ENTRIES = 3
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """`name: old → new` for each setting that differs, nested ones by dotted names; of long values what differs."""
+    """Describe each setting that differs as `name: old → new`, nested ones by dotted names, long values cut."""
     before, after = _flat(old), _flat(new)
     return "; ".join(
         f"{key}: {_change(before.get(key), after.get(key))}"
@@ -58,9 +58,9 @@ def _changed_entries(old: list[Any], new: list[Any]) -> str:
     before, after = old[start : len(old) - end], new[start : len(new) - end]
     if len(before) == len(after) <= _ENTRIES:
         return ", ".join(
-            f"[{start + position}] {_entry(one, other)}"
-            for position, (one, other) in enumerate(zip(before, after, strict=True))
-            if one != other
+            f"[{start + position}] {_entry(earlier, later)}"
+            for position, (earlier, later) in enumerate(zip(before, after, strict=True))
+            if earlier != later
         )
     listed = " → ".join(_cut(repr(part[0])) if part else "nothing" for part in (before, after))
     return (
@@ -76,7 +76,7 @@ def _entry(old: Any, new: Any) -> str:
 
 
 def _common(old: Sequence[Any], new: Sequence[Any]) -> tuple[int, int]:
-    """How many values both begin with, and how many of the others both end with."""
+    """Return how many values both begin with, and how many of the others both end with."""
     least = min(len(old), len(new))
     start = next((position for position in range(least) if old[position] != new[position]), least)
     rest = least - start
@@ -85,7 +85,7 @@ def _common(old: Sequence[Any], new: Sequence[Any]) -> tuple[int, int]:
 
 
 def _part(text: str, start: int, end: int) -> str:
-    """What differs of a long text, with a little of what is around it."""
+    """Return the part of a long text that differs, with a little of what is around it."""
     low, high = max(0, start - _CONTEXT), min(len(text), len(text) - end + _CONTEXT)
     return f"{'…' if low else ''}{_cut(text[low:high])}{'…' if high < len(text) else ''}"
 
@@ -121,7 +121,7 @@ _PACKAGES = (
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `manifest.json` says.
+    """The content of a `manifest.json`.
 
     Attributes:
         kind: what the folder is: `knowledge_base`, `labels`, `dataset`, `world`, `encoder`, `pairs` …
@@ -148,7 +148,7 @@ class Manifest:
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the folder's content: kind, settings, inputs and schema version."""
+        """Return a fingerprint of the folder's content: of kind, settings, inputs and schema version."""
         return fingerprint([self.kind, self.settings, self.inputs, self.schema_version])
 
 
@@ -157,7 +157,7 @@ def _schema_version(kind: str) -> int:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of OpenMOFI, Python and the installed packages that decide what it makes."""
+    """Return the versions of OpenMOFI, Python and the installed packages that decide what it makes."""
     return dict(_package_versions())
 
 
@@ -212,7 +212,7 @@ def _named(kind: str) -> str:
 
 
 def require_claimable(folder: str | Path, kind: str) -> Manifest | None:
-    """The manifest of a folder that a stage may write to, if it has one; to refuse early, before long work.
+    """Return the manifest, if any, of a folder that a stage may write to; refuse others before long work.
 
     Raises:
         OpenMofiError: the folder is of another kind, or is not empty and not ours.
@@ -230,7 +230,7 @@ def require_claimable(folder: str | Path, kind: str) -> Manifest | None:
 
 
 def new_manifest(kind: str, settings: Mapping[str, Any], inputs: Mapping[str, str] | None = None) -> Manifest:
-    """The manifest of a stage that begins; settings go through JSON, so that they compare with what is stored."""
+    """Make the manifest of a stage that begins; settings go through JSON to compare with stored ones."""
     plain_settings = _as_json({**settings})
     return Manifest(
         kind=kind,
@@ -241,7 +241,7 @@ def new_manifest(kind: str, settings: Mapping[str, Any], inputs: Mapping[str, st
 
 
 def _as_json(value: Any) -> Any:
-    """A value as it comes back from JSON; a copy that shares its texts, which of 100,000 shards are large."""
+    """Return a value as it comes back from JSON: a copy that shares its texts, which of 100,000 shards are large."""
     if type(value) in _JSON:
         return value
     if type(value) in (list, tuple):
@@ -331,13 +331,13 @@ def finish_manifest(folder: str | Path, manifest: Manifest, counts: Mapping[str,
 
 
 def output_stamp(folder: str | Path, *parts: str) -> str:
-    """Fingerprint of the names and sizes of the files in `folder` and in its sub-folders `parts`: a listing each."""
+    """Return a fingerprint of names and sizes of the files in `folder` and its sub-folders `parts`, by listings."""
     listed = [(part, name, size) for part in ("", *parts) for name, size in _files(f"{folder}/{part}".rstrip("/"))]
     return fingerprint(sorted(each for each in listed if each[1] != MANIFEST))
 
 
 def _files(folder: str) -> Iterator[tuple[str, int]]:
-    """Names and sizes of the files in a folder, which need not exist; hidden ones left out."""
+    """Yield names and sizes of the files in a folder, which need not exist, without hidden ones."""
     filesystem, root = filesystem_of(folder)
     if is_remote(folder):
         with store_errors(folder):

@@ -1,4 +1,4 @@
-"""Shards: what a user names, expanded to a sorted list of inputs; their fingerprints, stored for the next command."""
+"""Shards: expands what a user names to a sorted list of inputs, and keeps fingerprints for the next command."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _SETTLED_SECONDS = 2.0
 
 
 def known_fingerprints(versions: Mapping[str, Version]) -> dict[str, str]:
-    """Address → fingerprint, of what has still the version that it was taken of."""
+    """Return the stored fingerprints, by address, of files whose version has not changed since."""
     fingerprints: dict[str, str] = {}
     cached = [(address, version) for address, version in versions.items() if _is_kept(address, version)]
     if not cached:
@@ -73,12 +73,12 @@ def keep_fingerprints(versions: Mapping[str, Version], taken: Mapping[str, str])
 
 
 def _is_kept(address: str, version: Version) -> bool:
-    """Whether it is worth it: what is small and here is read again, which takes no longer."""
+    """Whether a fingerprint is worth storing: a small local file is read again as fast."""
     return bool(version.tag) and is_utf8(address) and (is_remote(address) or version.size > _SMALL)
 
 
 def version_of_path(path: str | Path) -> Version | None:
-    """The version of a file or folder as it is now; `None` where it has none, or cannot be looked at.
+    """Return the current version of a file or folder; `None` where it has none, or cannot be looked at.
 
     In a store it is what the store says of its objects. Here the tag is where it is and when it was changed. What was
     changed just now may be changed again within the same tick of the file system's clock, and so has none.
@@ -121,7 +121,7 @@ def _local_version(filesystem: Any, root: str) -> Version:
 
 
 def file_fingerprint(path: str | Path) -> str:
-    """16 hexadecimal digits for a file or folder; another content has others. See `content_fingerprint`.
+    """Return 16 hexadecimal digits for the content of a file or folder. See `content_fingerprint`.
 
     It is read once, and again where its version has changed.
 
@@ -245,7 +245,7 @@ def _taking() -> Callable[[Sequence[str]], dict[str, Any]]:
 
 
 def _taken(paths: Sequence[str]) -> Iterator[str]:
-    """The fingerprints of paths, in their order.
+    """Yield the fingerprints of paths, in their order.
 
     Not by the shards' property itself, which Python 3.11 computes in one thread at a time.
     """
@@ -253,7 +253,7 @@ def _taken(paths: Sequence[str]) -> Iterator[str]:
 
 
 def _versions(paths: Sequence[str]) -> dict[str, Version]:
-    """The versions of those that have one; of objects of a store the listings tell them."""
+    """Return the versions of those paths that have one; those of objects of a store come from listings."""
     stored = [path for path in paths if in_object_store(path)]
     try:
         listed = {
@@ -271,7 +271,7 @@ def _versions(paths: Sequence[str]) -> dict[str, Version]:
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """`a{00..02}.tar` → three names, `{a,b}.tar` → two, nested ones too, as a shell would; each name once.
+    """Expand braces as a shell does: `a{00..02}.tar` to three names, `{a,b}.tar` to two; nested too; each once.
 
     Raises:
         UsageError: a brace is not closed, a range is reversed, or it gives too many names.
@@ -315,7 +315,7 @@ def _stem(name: str) -> str:
 
 
 def _readable(names: Sequence[str]) -> list[str]:
-    """The shards among files: hidden ones are half-written, a Parquet file of a tar's name is img2dataset's log."""
+    """Return the shards among files: not hidden (half-written) ones, nor img2dataset's log, named as a tar."""
     visible = sorted(name for name in names if not _base(name).startswith("."))
     tars = {_stem(name) for name in visible if name.endswith(TARS)}
     return [name for name in visible if name.endswith(TARS) or (name.endswith(".parquet") and _stem(name) not in tars)]
@@ -336,7 +336,7 @@ def _glob(filesystem: Any, path: str) -> list[str]:
 
 
 def _is_file(filesystem: Any, path: str) -> bool:
-    """Whether there is one; that a server refuses or fails is an error, which `exists` would hide."""
+    """Whether a file exists; refusals and failures of a server raise an error, which `exists` would hide."""
     try:
         filesystem.info(path)
     except FileNotFoundError as error:

@@ -40,7 +40,7 @@ class _Elsewhere(Exception):
 
 @contextmanager
 def table_blocks(path: str | Path, schema: pa.Schema, notes: Mapping[str, str] | None = None) -> Generator[Add]:
-    """Write a Parquet file (zstd) atomically; what is yielded takes the table's parts, of any size, in order.
+    """Write a Parquet file (zstd) atomically; yield a function that takes the table's parts, of any size, in order.
 
     Args:
         path: local path or fsspec URL; nothing is there if the caller raises.
@@ -113,7 +113,7 @@ def _collected(
 
 
 def read_table_blocks(path: str | Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-    """The row groups of a Parquet file that this package wrote; one without rows if it has none.
+    """Yield the row groups of a Parquet file that this package wrote; one without rows if it has none.
 
     Raises:
         OpenMofiError: it is missing or damaged.
@@ -125,7 +125,7 @@ def read_table_blocks(path: str | Path, columns: Sequence[str] | None = None) ->
 
 
 def parquet_blocks(path: str | Path, schema: pa.Schema, rows: int, *, hint: str) -> Iterator[pa.Table]:
-    """A Parquet file of whoever wrote it, tables of at most so many `rows` at a time, cast to `schema`.
+    """Yield any Parquet file in tables of at most `rows` rows, cast to `schema`.
 
     Raises:
         OpenMofiError: see `openmofi.storage.atomic.read_parquet`; a text is not UTF-8.
@@ -147,7 +147,7 @@ def parquet_blocks(path: str | Path, schema: pa.Schema, rows: int, *, hint: str)
 
 
 def rows_at_a_time(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
-    """The rows of tables in tables of so many `rows`, in one chunk each; the last has fewer."""
+    """Regroup tables to tables of `rows` rows, each in one chunk; the last has fewer."""
     held, count = list[pa.Table](), 0
     for table in tables:
         while count + len(table) >= rows:
@@ -161,7 +161,7 @@ def rows_at_a_time(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
 
 
 def read_arrow_blocks(path: str | Path) -> Iterator[pa.Table]:
-    """The record batches of an Arrow IPC file; one without rows if it has none.
+    """Yield the record batches of an Arrow IPC file; one without rows if it has none.
 
     They are read and not mapped: pages that were mapped once stay with the process.
 
@@ -189,12 +189,12 @@ def _reading(path: str | Path) -> Generator[None]:
 
 
 def is_ascending(strings: pa.Array) -> bool:
-    """Whether each of them is greater than the one before it, by bytes of UTF-8."""
+    """Whether each string is greater than the one before it, by bytes of UTF-8."""
     return len(strings) < 2 or bool(pc.all(pc.less(strings[:-1], strings[1:])).as_py())
 
 
 def places_in(strings: pa.Array, wanted: pa.Array) -> NDArray[np.int64]:
-    """(len(wanted),) the place of each in `strings`, −1 where it is not there.
+    """Return (len(wanted),) the position of each in `strings`, −1 where it is not there.
 
     All are looked for at once, by halves: of n strings log₂ n are read for each.
 
@@ -213,8 +213,8 @@ def places_in(strings: pa.Array, wanted: pa.Array) -> NDArray[np.int64]:
     return np.where((low < len(strings)) & _compared(pc.equal, strings, low, wanted), low, -1)
 
 
-def _compared(compare: Any, strings: pa.Array, places: NDArray[np.int64], wanted: pa.Array) -> NDArray[np.bool_]:
-    read = strings.take(pa.array(np.minimum(places, len(strings) - 1)))
+def _compared(compare: Any, strings: pa.Array, positions: NDArray[np.int64], wanted: pa.Array) -> NDArray[np.bool_]:
+    read = strings.take(pa.array(np.minimum(positions, len(strings) - 1)))
     compared: NDArray[np.bool_] = compare(read, wanted).to_numpy(zero_copy_only=False)
     return compared
 
@@ -247,7 +247,7 @@ def whole(paths: Sequence[str]) -> Iterator[bool]:
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether Arrow says so of a file's content; an error that the system numbers is one of reading.
+    """Whether an error of Arrow means a damaged file; one with a number of the system is a failure to read.
 
     Arrow reports a damaged footer as an OSError without an error number of the system.
     """
@@ -256,7 +256,7 @@ def is_damage(error: Exception) -> bool:
 
 @dataclass(frozen=True)
 class Footer:
-    """What stands at the end of a Parquet file, and is read without its rows.
+    """The footer of a Parquet file, which is read without the rows.
 
     Attributes:
         rows: how many it has.
@@ -268,7 +268,7 @@ class Footer:
 
 
 def table_footer(path: str | Path) -> Footer | None:
-    """The end of a Parquet file; `None` if the file does not exist or is not whole."""
+    """Read the footer of a Parquet file; `None` if the file does not exist or is not whole."""
     try:
         metadata = parquet_metadata(path)
     except (OSError, pa.ArrowException, ValueError) as error:
@@ -283,7 +283,7 @@ def table_footer(path: str | Path) -> Footer | None:
 
 
 def parquet_metadata(path: str | Path) -> pq.FileMetaData:
-    """What PyArrow reads at the end of a Parquet file; of an object that end alone is fetched.
+    """Read PyArrow's metadata at the end of a Parquet file; of an object that end alone is fetched.
 
     Raises:
         OSError, pyarrow.ArrowException: it does not exist, or is damaged.
@@ -299,13 +299,13 @@ def parquet_metadata(path: str | Path) -> pq.FileMetaData:
 
 
 def footers(paths: Sequence[str]) -> Iterator[Footer | None]:
-    """`table_footer` of each file, many at a time; of objects those that there are, by listings."""
+    """Read the footer of each file, many at a time; of objects those that listings have."""
     there = present(path for path in paths if in_object_store(path))
     return in_threads(lambda path: None if in_object_store(path) and path not in there else table_footer(path), paths)
 
 
 def require_footer(path: str | Path) -> Footer:
-    """The end of a Parquet file.
+    """Read the footer of a Parquet file.
 
     Raises:
         OpenMofiError: it does not exist, or is not whole.

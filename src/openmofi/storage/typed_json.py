@@ -1,4 +1,4 @@
-"""JSON as the type that says what it holds: a dataclass, a msgspec struct, a `dict[str, int]` …
+"""Reads JSON as a type that says what it holds: a dataclass, a msgspec struct, a `dict[str, int]` …
 
 msgspec (https://jcristharif.com/msgspec) checks the values. Python's own parser reads the text: msgspec's refuses lone
 surrogates, which names of files may hold, and NaN.
@@ -78,7 +78,7 @@ def as_type(value: Any, kind: type[T], where: str, hint: str) -> T:
 
 
 def _unknown_key(value: Any, made: Any) -> str:
-    """A key of `value` that no dataclass has which it became, and those within it; empty where there is none."""
+    """Return a key, also a nested one, of `value` that the dataclass it became lacks; empty without any."""
     if not (is_dataclass(made) and isinstance(value, dict)):
         return ""
     if unknown := value.keys() - {each.name for each in fields(made)}:

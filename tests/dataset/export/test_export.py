@@ -20,7 +20,7 @@ from openmofi.plugins import photo_tools
 from openmofi.plugins.dataset_export.export_settings import DatasetExportSettings
 from openmofi.plugins.dataset_export.formats import folder_names
 from openmofi.plugins.dataset_export.job import export_dataset, export_outputs
-from openmofi.plugins.dataset_export.rows import Classes, Label, Row
+from openmofi.plugins.dataset_export.rows import Classes, ImageLabel, Row
 from openmofi.storage import Shard
 
 FORMATS = ["huggingface", "webdataset", "parquet", "coco", "fiftyone", "imagefolder", "xmp"]
@@ -166,7 +166,7 @@ def test_names_that_no_file_system_takes():
 
 def test_keywords_are_escaped_and_marks_in_names_are_no_levels():
     classes = Classes(["Q1"], ["<a|b/c> & \0"], ["x"], [("up|per",)])
-    row = Row("s", "k", "t", (Label(0, "Q1", "x", 0.5),), None, "", "s.tar")
+    row = Row("s", "k", "t", (ImageLabel(0, "Q1", "x", 0.5),), None, "", "s.tar")
     import xml.etree.ElementTree as ElementTree
 
     text = [each.text for each in ElementTree.fromstring(photo_tools.sidecar(row, classes)).iter() if each.text]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from openmofi.plugins.fusion.examples import NIL, Candidate, Example
+from openmofi.plugins.fusion.examples import NIL, LinkCandidate, LinkExample
 from openmofi.plugins.fusion.fusion_settings import FusionSettings
 
 NAMES = [f"name{number}" for number in range(6)]
@@ -72,7 +72,8 @@ def make_examples(count, seed=0, nil=0.0, split="train"):
         topics = draw.sample(sorted(TOPICS), draw.randint(2, 4))
         right = topics[0]
         listed = [
-            Candidate(f"{name}/{topic}", f"{name} {topic}", TOPICS[topic], topic, 1 / len(topics)) for topic in topics
+            LinkCandidate(f"{name}/{topic}", f"{name} {topic}", TOPICS[topic], topic, 1 / len(topics))
+            for topic in topics
         ]
         gold = f"{name}/{right}"
         if draw.random() < nil and len(listed) > 2:
@@ -80,5 +81,5 @@ def make_examples(count, seed=0, nil=0.0, split="train"):
         draw.shuffle(listed)
         hint = draw.choice(TOPICS[right].split())
         text = f"the {name} near a {hint}"
-        examples.append(Example(text, 4, 4 + len(name), tuple(listed), gold, split, name))
+        examples.append(LinkExample(text, 4, 4 + len(name), tuple(listed), gold, split, name))
     return examples

@@ -10,7 +10,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.linking import PriorLinker, check_linker, linker_fingerprint, open_linker
 from openmofi.plugins.fusion.fusion_settings import FusionLinkSettings
-from openmofi.plugins.fusion.linker import FusionLinker, Question, scores_of
+from openmofi.plugins.fusion.linker import FusionLinker, LinkQuestion, scores_of
 from openmofi.plugins.fusion.store import build_fusion, save_fusion
 
 NAMES = [
@@ -61,7 +61,7 @@ def test_scores_are_the_models_probabilities_times_the_names(kb, fusion):
     (found,) = link(linker, "a crane")
     candidates = [linker._described(row) for row in kb.candidates("crane").rows.tolist()]
     (logits,) = scores_of(
-        replace(fusion, temperature=1.0, prior_weight=0.0), [Question("a crane", 2, 7, tuple(candidates))]
+        replace(fusion, temperature=1.0, prior_weight=0.0), [LinkQuestion("a crane", 2, 7, tuple(candidates))]
     )
     weights = np.exp(logits / 0.5) * [0.6**0.7, 0.4**0.7, 1]
     expected = dict(zip([one.id for one in candidates], 0.5 * weights[:-1] / weights.sum(), strict=True))

@@ -9,8 +9,8 @@ from transformers import BertConfig, BertModel, T5Config, T5ForConditionalGenera
 from transformers.modeling_outputs import BaseModelOutput
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.plugins.fusion.examples import NIL, Candidate, Example
-from openmofi.plugins.fusion.linker import Question, answers_of, packed_questions, probabilities, scores_of
+from openmofi.plugins.fusion.examples import NIL, LinkCandidate, LinkExample
+from openmofi.plugins.fusion.linker import LinkQuestion, answers_of, packed_questions, probabilities, scores_of
 from openmofi.plugins.fusion.model import pack, segment_log_softmax
 from openmofi.plugins.fusion.store import build_fusion, open_fusion, save_fusion
 from openmofi.plugins.fusion.text import distinct_titles, title_scores, title_tokens
@@ -71,7 +71,7 @@ def fusion_of(kind, folder, **changes):
 
 
 def questions(count=5, seed=0):
-    return [Question(one.text, one.start, one.end, one.candidates) for one in make_examples(count, seed)]
+    return [LinkQuestion(one.text, one.start, one.end, one.candidates) for one in make_examples(count, seed)]
 
 
 def alone(fusion, asked):
@@ -198,12 +198,12 @@ def test_a_walk_in_the_trie_ends_at_a_listed_title(titles, seed):
 
 def test_namesakes_have_titles_of_their_own(folder):
     same = [
-        Candidate("1", "crane", "a bird", "animal"),
-        Candidate("2", "crane", "a machine", "artifact"),
-        Candidate("3", "crane", "a writer", "person"),
-        Candidate("4", "crane", "a poet", "person"),
-        Candidate("5", "crane", "a poet", "person"),
-        Candidate("6", "stork"),
+        LinkCandidate("1", "crane", "a bird", "animal"),
+        LinkCandidate("2", "crane", "a machine", "artifact"),
+        LinkCandidate("3", "crane", "a writer", "person"),
+        LinkCandidate("4", "crane", "a poet", "person"),
+        LinkCandidate("5", "crane", "a poet", "person"),
+        LinkCandidate("6", "stork"),
     ]
     assert distinct_titles(same) == [
         "crane (animal)",
@@ -240,12 +240,12 @@ def test_packing_has_no_row_but_the_candidates():
 def test_no_candidates_is_nil_and_a_thousand_are_answered(folder, head):
     fusion = fusion_of("scratch", folder, head=head)
     count = 1000 if head == "select" else 60
-    many = tuple(Candidate(str(number), f"name{number % 6} {number}") for number in range(count))
-    empty = Example("the name0", 4, 9, (), NIL)
-    crowded = Example("the name0", 4, 9, many, "7")
+    many = tuple(LinkCandidate(str(number), f"name{number % 6} {number}") for number in range(count))
+    empty = LinkExample("the name0", 4, 9, (), NIL)
+    crowded = LinkExample("the name0", 4, 9, many, "7")
     assert answers_of(fusion, [empty])[0] == NIL
     assert answers_of(fusion, [crowded, empty])[0] in {NIL, *(one.id for one in many)}
-    (scores,) = scores_of(fusion, [Question("the name0", 4, 9, many)])
+    (scores,) = scores_of(fusion, [LinkQuestion("the name0", 4, 9, many)])
     assert len(scores) == len(many) + 1
     assert probabilities(scores).sum() == pytest.approx(1.0)
 
@@ -273,7 +273,7 @@ def test_the_context_keeps_the_mention_wherever_it_stands(folder):
 
 def test_an_overlong_description_is_cut_and_the_type_stays(folder):
     tokens = fusion_of("scratch", folder, type=True).tokens
-    ids = list(tokens.candidate(Candidate("1", "name1", "wing nest feather " * 50, "bird")))
+    ids = list(tokens.candidate(LinkCandidate("1", "name1", "wing nest feather " * 50, "bird")))
     mark = tokens.markers
     assert ids[0] == mark.index
     assert ids[-1:] == list(mark.last)

@@ -9,7 +9,15 @@ import pyarrow as pa
 from openmofi.encoders import BACKBONE, Head, Preprocessing, open_encoder, save_heads
 from openmofi.plugins.reinforcement import TRANSFORM_VERSION, Augmentation, ReinforceSettings, Teacher, TeacherSpec
 from openmofi.plugins.reinforcement.augmentation import OPS
-from openmofi.plugins.reinforcement.table import KIND, Sample, encode, normalised, shard_path, shard_table, write_shard
+from openmofi.plugins.reinforcement.table import (
+    KIND,
+    StoredSample,
+    encode,
+    normalised,
+    shard_path,
+    shard_table,
+    write_shard,
+)
 from openmofi.plugins.reinforcement.teachers import ENTITIES_FILE
 from openmofi.schema import LABELS, PairStatus
 from openmofi.storage import Shard, claim_folder, file_fingerprint, finish_manifest, write_table
@@ -25,14 +33,14 @@ def drawn(number: int) -> Augmentation:
     return Augmentation((0.0, 0.25, 0.5, 0.5 + number / 100), bool(number % 2), (("Rotate", -3.0), ("Identity", 0.0)))
 
 
-def sample(key: str, augmentations: int, captions: int) -> Sample:
+def sample(key: str, augmentations: int, captions: int) -> StoredSample:
     texts = tuple(f"{key} {number}" for number in range(captions))
-    return Sample(key, PairStatus.OK, 40, 30, sum(key.encode()), tuple(map(drawn, range(augmentations))), texts)
+    return StoredSample(key, PairStatus.OK, 40, 30, sum(key.encode()), tuple(map(drawn, range(augmentations))), texts)
 
 
 def write_store(
     folder: Path,
-    shards: dict[str, list[Sample]],
+    shards: dict[str, list[StoredSample]],
     dims: tuple[int, ...] = (8,),
     *,
     augmentations: int = 2,

@@ -14,12 +14,12 @@ from openmofi.encoders import open_encoder, preprocess
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import Record, write_tar
 from openmofi.plugins.reinforcement import Knowledge, ReinforceSettings, TeacherSpec, augmented, reinforce
-from openmofi.plugins.reinforcement.table import Sample, write_shard
+from openmofi.plugins.reinforcement.table import StoredSample, write_shard
 from openmofi.plugins.reinforcement.teachers import whole_square
 from openmofi.schema import PairStatus
 from openmofi.storage import claim_folder, expand_shards, finish_manifest
 
-BROKEN = Sample("broken", PairStatus.IMAGE_BROKEN)
+BROKEN = StoredSample("broken", PairStatus.IMAGE_BROKEN)
 
 
 def numbers(*values: int) -> np.ndarray:

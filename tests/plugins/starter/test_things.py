@@ -50,7 +50,7 @@ def test_what_has_two_counterparts_is_left():
     same.join([thing("e")], found_among([thing("b")]))
     assert same.pairs() == [("b", "e")]
     same.join([thing("f")], found_among([thing("b"), thing("e")]))  # which are one
-    assert same.kept("f") == "b"
+    assert same.resolve("f") == "b"
 
 
 def test_preferred_names_are_looked_for_first():

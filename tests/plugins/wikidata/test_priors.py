@@ -23,7 +23,7 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.plugins.wikidata.anchor_tables import ANCHORS_DIGEST, Anchors, names_tables, probabilities_path
 from openmofi.plugins.wikidata.anchors import build_anchors
 from openmofi.plugins.wikidata.build import Extras, WikidataSettings, build_wikidata
-from openmofi.plugins.wikidata.priors import ALPHAS, BETAS, GAMMAS, Counts, Weights, _shares, fit_weights
+from openmofi.plugins.wikidata.priors import ALPHAS, BETAS, GAMMAS, NameCounts, Weights, _shares, fit_weights
 from openmofi.storage import write_table
 from openmofi.storage.digests import file_digest
 
@@ -197,7 +197,7 @@ def test_the_fit_is_leaving_each_link_out_in_turn() -> None:
     draw = np.random.default_rng(0)
     sizes = draw.integers(2, 5, 12)
     name = np.repeat(np.arange(12), sizes)
-    counts = Counts(
+    counts = NameCounts(
         name,
         draw.integers(0, 30, len(name)) * 1.0,
         draw.integers(0, 3, len(name)) * 1.0,
@@ -210,7 +210,7 @@ def test_the_fit_is_leaving_each_link_out_in_turn() -> None:
         for place in np.flatnonzero(counts.links):
             rest = counts.links.copy()
             rest[place] -= 1
-            prior = commonness(Counts(name, rest, counts.called, counts.popularity), weights)
+            prior = commonness(NameCounts(name, rest, counts.called, counts.popularity), weights)
             logs += counts.links[place] * np.log(prior[place])
         return float(logs / counts.links.sum())
 
@@ -222,7 +222,7 @@ def test_the_fit_is_leaving_each_link_out_in_turn() -> None:
     assert fit.popularity_alone == pytest.approx(float(counts.links @ np.log(alone) / counts.links.sum()))
 
 
-def commonness(counts: Counts, weights: Weights, *, links: bool = True) -> NDArray[np.float64]:
+def commonness(counts: NameCounts, weights: Weights, *, links: bool = True) -> NDArray[np.float64]:
     """P(e | n) of each row.
 
     Args:
@@ -240,7 +240,7 @@ def commonness(counts: Counts, weights: Weights, *, links: bool = True) -> NDArr
 @pytest.mark.parametrize("weights", [Weights(), Weights(0.5, 0, 0), Weights(8, 2, 4)])
 def test_commonness_adds_up_to_one(weights: Weights) -> None:
     draw = np.random.default_rng(1)
-    counts = Counts(np.repeat(np.arange(50), 3), *(draw.integers(0, 9, 150) * 1.0 for _ in range(3)))
+    counts = NameCounts(np.repeat(np.arange(50), 3), *(draw.integers(0, 9, 150) * 1.0 for _ in range(3)))
     for links in (True, False):
         assert np.bincount(counts.name, commonness(counts, weights, links=links)) == pytest.approx(np.ones(50))
 

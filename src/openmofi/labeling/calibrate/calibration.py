@@ -45,7 +45,7 @@ _FEW, _BLIND, _RARE = 0.01, 2.0, 0.1
 
 
 def describe(problem: ExpectationProblem, estimate: Estimate) -> dict[str, Any]:
-    """Figures of a fit.
+    """Return figures that describe a fit.
 
     Returns:
         `share` of the pairs that show something that they name, `separation` of what is shown from decoys in SD of
@@ -95,7 +95,7 @@ def exchangeability(problem: ExpectationProblem, posterior: Posterior, estimate:
 
 
 def advice(report: Mapping[str, Any], accepted: int, pairs: int, threshold: float) -> str:
-    """Why a job accepts little, and what to do; empty where it accepts labels for 1 % of its pairs or more.
+    """Say why a job accepts little, and what to do; empty where it accepts labels for 1 % of its pairs or more.
 
     Args:
         report: see `describe`; empty where nothing was fitted.
@@ -127,7 +127,7 @@ _CAUTION, _MOST_CAUTION = 6.0, 0.75
 
 @dataclass(frozen=True)
 class Calibration:
-    """The fitted decision.
+    """A fitted calibration: from evidence to the probability that an image shows an entity.
 
     Attributes:
         centres: evidence at which the ratio is known, increasing.
@@ -173,15 +173,15 @@ class Calibration:
     source: str = "fitted"
 
     def of(self, evidence: Evidence) -> Doubles:
-        """(n,) P(shown) of each real candidate of `evidence`, without offsets, votes and naming."""
+        """Return (n,) P(shown) of the real candidates of `evidence`, without offsets, votes and naming."""
         return self.probability(evidence.real, evidence.link_score, evidence.mention, evidence.pair)
 
     def offsets_of(self, ids: Sequence[str]) -> Doubles:
-        """(len(ids),) what to subtract from each entity's evidence."""
+        """Return (len(ids),) what to subtract from each entity's evidence."""
         return np.array([self.offsets.get(entity, 0.0) for entity in ids], np.float64)
 
     def probability(self, evidence: Floats, link_score: Floats, group: Ints, pair: Ints) -> Doubles:
-        """P(shown) of each candidate.
+        """Return P(shown) of each candidate.
 
         Args:
             evidence: (n,) less the offsets, with the votes.
@@ -194,12 +194,12 @@ class Calibration:
         return humbled(shown, self.humility)
 
     def _curves(self) -> tuple[Doubles, Doubles, Doubles]:
-        """(bins,) log R, log S and log K."""
+        """Return (bins,) log R, log S and log K."""
         none = np.zeros(len(self.centres))
         return np.array(self.log_ratio), np.array(self.log_sibling or none), np.array(self.log_companion or none)
 
     def blended(self, stored: Calibration, candidates: int) -> Calibration:
-        """Itself, of `candidates` candidates, shrunk to one of another corpus; from 10,000 on it stays as it is."""
+        """Shrink this one, fitted on `candidates` candidates, towards that of another corpus; not from 10,000 on."""
         if candidates >= ENOUGH:
             return self
         weight = candidates / (candidates + _WORTH)
@@ -305,7 +305,7 @@ def fit_calibration(
 
 
 def humbled(probability: Doubles, humility: float) -> Doubles:
-    """(n,) probabilities whose log odds are lower by `humility`."""
+    """Return (n,) probabilities whose log odds are lower by `humility`."""
     if not humility:
         return probability
     odds = np.exp(-humility)
@@ -324,7 +324,7 @@ def _too_few(what: str, short: str) -> OpenMofiError:
 
 
 def threshold_for_precision(probability: Floats, target: float) -> float:
-    """The lowest threshold whose accepted candidates are expected to be right with `target` precision.
+    """Return the lowest threshold at which accepted candidates are expected to reach `target` precision.
 
     The expected precision of a set is the mean of its probabilities. Returns 1.0 where no set reaches the target.
     """

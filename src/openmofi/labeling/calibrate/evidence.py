@@ -43,7 +43,7 @@ _JITTER = 1e-4
 
 @dataclass(frozen=True)
 class Kinship:
-    """How near entities are to each other; a row of each array an entity.
+    """Entities' nearness to each other; row i of each array describes entity i.
 
     Attributes:
         graph: (e, dim) L2-normalised, zeros where an entity has no relations.
@@ -54,7 +54,7 @@ class Kinship:
     text: Floats
 
     def nearest(self, entities: Ints, among: Ints, draw: np.random.Generator) -> Ints:
-        """(entities, ≤ 16) positions in `among` of the nearest of these, itself last of all; equal ones at random."""
+        """Find (entities, ≤ 16) positions in `among` of the nearest, itself last of all; equal ones at random."""
         count = min(NEIGHBOURS, len(among))
         result = np.empty((len(entities), count), np.int64)
         for start in range(0, len(entities), _KIN_ROWS):
@@ -113,14 +113,14 @@ def draw_random(pair: Ints, entity: Ints, count: int, seed: int) -> tuple[Ints, 
 
 
 def _honest(pair: Ints, entity: Ints, candidate: Ints, other: Ints) -> tuple[Ints, Ints]:
-    """Drop the decoys whose text names the entity, and with them the candidate's own pair."""
+    """Drop decoys whose text names the entity, which includes the candidate's own pair."""
     width = int(entity.max()) + 1
     honest = ~np.isin(other * width + entity[candidate], pair * width + entity)
     return candidate[honest], other[honest]
 
 
 def _kin(pair: Ints, entity: Ints, mention: Ints, kinship: Kinship, draw: np.random.Generator) -> Ints:
-    """(n,) for each candidate a pair whose text means, first of all, a neighbour of the candidate's entity."""
+    """Draw (n,) for each candidate a pair whose text means, above all, a neighbour of the candidate's entity."""
     first = starts_of(mention)
     order = np.argsort(entity[first], kind="stable")
     meant, pairs = entity[first][order], pair[first][order]
@@ -176,12 +176,12 @@ class View:
     def of(
         cls, encoder: Encoder, entities: EntityFeatures, reference: Sequence[str], scale: float, views: int = 1
     ) -> View:
-        """Of the entities only the reference is projected at once; one of so many `views` that share memory."""
+        """Make one of `views` views that share memory; of the entities only the reference is projected at once."""
         embeddings = EntityEmbeddings(encoder, entities, KEPT_BYTES // views)
         return cls(encoder, embeddings, embeddings.of(entities.rows(pa.array(reference, pa.string()))), scale)
 
     def background(self, images: Array) -> NDArray[np.float32]:
-        """(n, dim) image embeddings → (n,) log-mean-exp of their scores over the reference; 0 where that is empty."""
+        """Return (n,) log-mean-exp of the scores of (n, dim) images over the reference; 0 where that is empty."""
         result = np.zeros(len(images), np.float32)
         if not len(self.reference):
             return result
@@ -192,7 +192,7 @@ class View:
         return result
 
     def scores(self, images: Array, row: Ints, entity: Ints) -> NDArray[np.float32]:
-        """Raw scores s of `(images[row[j]], entities[entity[j]])`, float32 (n,)."""
+        """Return the raw scores s of `(images[row[j]], entities[entity[j]])`, float32 (n,)."""
         result = np.empty(len(row), np.float32)
         for start in range(0, len(row), _ROWS * 16):
             part = slice(start, start + _ROWS * 16)
@@ -202,7 +202,7 @@ class View:
 
 @dataclass(frozen=True)
 class Scorer:
-    """The views of an encoder.
+    """The views of an encoder and of its folds.
 
     Attributes:
         views: first the one that was fitted on everything, which judges pages that were not fitted on; then its folds.
@@ -214,7 +214,7 @@ class Scorer:
 
     @classmethod
     def of(cls, encoder: Encoder, entities: EntityFeatures, reference: Sequence[str], scale: float) -> Scorer:
-        """With the encoder's folds where it has any.
+        """Make the views of an encoder, and of its folds where it has any.
 
         Args:
             encoder: judges the images.
@@ -254,7 +254,7 @@ class ImageEvidence:
     embeddings: Array
 
     def background(self) -> NDArray[np.float32]:
-        """(pairs,) see `View.background`."""
+        """Return (pairs,) backgrounds, see `View.background`."""
         result = np.empty(len(self.embeddings), np.float32)
         for number, view in enumerate(self.views):
             rows = self.view == number
@@ -262,7 +262,7 @@ class ImageEvidence:
         return result
 
     def scores(self, row: Ints, entity: Ints) -> NDArray[np.float32]:
-        """(n,) raw scores of images `row` against entities `entity`; see `View.scores`."""
+        """Return (n,) raw scores of images `row` against entities `entity`; see `View.scores`."""
         result = np.empty(len(row), np.float32)
         for number, view in enumerate(self.views):
             chosen = self.view[row] == number
@@ -272,7 +272,7 @@ class ImageEvidence:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What calibration is fitted on.
+    """The evidence of candidates and decoys, on which a calibration is fitted.
 
     Attributes:
         real: (n,) float32 evidence of candidates for the image of their own pair.
@@ -299,22 +299,22 @@ class Evidence:
 
     @property
     def mentions(self) -> int:
-        """How many mentions there are."""
+        """The number of mentions."""
         return int(self.mention[-1]) + 1 if len(self.mention) else 0
 
     @property
     def pairs(self) -> int:
-        """How many pairs there are."""
+        """The number of pairs."""
         return int(self.pair[-1]) + 1 if len(self.pair) else 0
 
     @property
     def decoy_entity(self) -> Ints:
-        """(m,) row of each decoy's entity."""
+        """Return (m,) the row of each decoy's entity."""
         return self.entity[self.candidate]
 
 
 def judged_once(links: LinkArrays, usable: NDArray[np.bool_]) -> Ints:
-    """Places of the candidates that evidence is gathered of: those that a usable image judges, each once a pair."""
+    """Return positions of the candidates that a usable image judges, each once a pair."""
     index = np.flatnonzero(links.judged & usable[links.pair])
     return index[first_of_each(links.pair[index], links.entity[index])[0]]
 

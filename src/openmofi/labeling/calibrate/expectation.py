@@ -36,7 +36,7 @@ class Bins:
 
     @classmethod
     def of(cls, evidence: Floats, decoys: Floats) -> Bins:
-        """Of (n,) candidates' evidence and (m,) decoys'.
+        """Make bins for the evidence of (n,) candidates and (m,) decoys.
 
         Raises:
             OpenMofiError: all is equal.
@@ -60,7 +60,7 @@ class Bins:
         return cls(edges, centres, absent, _normal_scores(centres, ordered))
 
     def number(self, evidence: Floats) -> Ints:
-        """(n,) the bin of each."""
+        """Return (n,) the bin of each value."""
         return np.clip(np.searchsorted(self.edges, evidence, "right") - 1, 0, len(self.edges) - 2).astype(np.int64)
 
 
@@ -125,21 +125,21 @@ class Tilted:
 
     @classmethod
     def of_tilt(cls, tilt: float, part: float, absent: Doubles, score: Doubles) -> Tilted:
-        """Normalised over (bins,) decoys and scores."""
+        """Make the density of a tilt, normalised over (bins,) decoys and scores."""
         return cls(tilt, part, tilt * score - np.log(absent @ np.exp(tilt * score)))
 
     @property
     def log_ratio(self) -> Doubles:
-        """(bins,) log f / f_absent."""
+        """Return (bins,) log f / f_absent."""
         return np.logaddexp(np.log1p(-self.part), np.log(self.part) + self.log_shifted)
 
     @property
     def shift(self) -> float:
-        """How far it lies above decoys on average, in SD of these."""
+        """Return how far it lies above decoys on average, in their SD."""
         return self.tilt * self.part
 
     def updated(self, counts: Doubles, absent: Doubles, score: Doubles) -> Tilted:
-        """One step of EM, of (bins,) counts."""
+        """Return the density after one step of EM with (bins,) counts."""
         inside = counts * np.exp(np.log(self.part) + self.log_shifted - self.log_ratio)
         part = float(np.clip(inside.sum() / max(float(counts.sum()), 1e-9), 1e-3, 1 - 1e-3))
         # What lies further above decoys is what is shown: without a bound, either could explain it.
@@ -156,7 +156,7 @@ class Tilted:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What was estimated; of an iteration, or in the end.
+    """The estimate of one iteration, or of the end.
 
     Attributes:
         log_ratio: (bins,) log R.
@@ -176,7 +176,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class ExpectationProblem:
-    """What is known.
+    """The data of an estimate.
 
     Attributes:
         bin_of: (n,) bin of each candidate's evidence.
@@ -191,7 +191,7 @@ class ExpectationProblem:
     score: Doubles
 
     def posterior(self, state: Estimate, prior: Prior | None = None) -> Posterior:
-        """Of the candidates, with another prior if given."""
+        """Return the posterior of the candidates, with another prior if given."""
         return self.mixture.posterior(
             state.log_ratio[self.bin_of],
             state.sibling.log_ratio[self.bin_of],
@@ -200,7 +200,7 @@ class ExpectationProblem:
         )
 
     def counts(self, weight: Doubles) -> Doubles:
-        """(bins,) sums of (n,) weights."""
+        """Return (bins,) sums of (n,) weights."""
         return np.bincount(self.bin_of, weight, len(self.absent)).astype(np.float64)
 
 
@@ -247,12 +247,12 @@ def _step(problem: ExpectationProblem, state: Estimate) -> Estimate:
 
 
 def _few(counts: Doubles) -> Doubles:
-    """Of the kind that is better known, as many as hold the other where that has hardly any."""
+    """Scale counts of the better known kind down to a few, which support a kind with hardly any."""
     return counts * min(1.0, _PSEUDO / max(float(counts.sum()), 1e-9))
 
 
 def _monotone(present: Doubles, absent: Doubles) -> tuple[Doubles, float]:
-    """The likeliest monotone ratio of two densities, less what it is where nothing shown lies, and that.
+    """Return the likeliest monotone ratio of two densities less its floor, where nothing shown lies, and the floor.
 
     Unlike smoothing its logarithm, monotone regression keeps the mass of `present`. Nothing shown is taken to lie in
     the lowest part of `absent`.
@@ -280,7 +280,7 @@ def _likeliest(problem: ExpectationProblem, state: Estimate, together: tuple[flo
 
 
 def _present(counts: Doubles, absent: Doubles, score: Doubles) -> Doubles:
-    """f_shown: counts, and a few as the normal distribution of the same mean and variance would have them."""
+    """Estimate f_shown from counts, and a few of the normal distribution of the same mean and variance."""
     weight = counts + 1e-9
     mean = float(weight @ score / weight.sum())
     variance = float(np.clip(weight @ (score - mean) ** 2 / weight.sum(), 0.3, 4.0))

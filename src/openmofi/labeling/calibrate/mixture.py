@@ -49,7 +49,7 @@ class Prior:
 
 @dataclass(frozen=True)
 class Posterior:
-    """What evidence says of candidates and pairs.
+    """The posterior probabilities of candidates and pairs, given evidence.
 
     Attributes:
         shown: (n,) P(c is shown).
@@ -69,7 +69,7 @@ class Posterior:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Candidates by mention and pair.
+    """The candidates of mentions and pairs, and sums over the sets of them that an image may show.
 
     Attributes:
         link: (n,) link scores.
@@ -83,26 +83,26 @@ class Mixture:
 
     @cached_property
     def _numbered(self) -> tuple[Ints, Ints, Ints]:
-        """(n,) mention and pair as 0, 1, 2 …, and (mentions,) the pair of each."""
+        """Return (n,) mention and pair numbered 0, 1, 2 …, and (mentions,) the pair of each."""
         _, first, group = np.unique(self.group, return_index=True, return_inverse=True)
         pair = np.unique(self.pair, return_inverse=True)[1]
         return group, pair, pair[first]
 
     @cached_property
     def _meant(self) -> tuple[Doubles, Doubles]:
-        """(pairs,) L, and Σ l / L."""
+        """Return (pairs,) L, and Σ l / L."""
         group, _, pair_of_mention = self._numbered
         mass = np.minimum(np.bincount(group, self.link), 1.0)
         some = -np.expm1(np.bincount(pair_of_mention, np.log1p(-np.minimum(mass, 1 - 1e-12))))
         return some, np.maximum(np.bincount(pair_of_mention, mass) / np.maximum(some, 1e-300), 1.0)
 
     def shows(self, prior: Prior) -> Doubles:
-        """(pairs,) π."""
+        """Return (pairs,) π, the prior probability that an image shows something named."""
         some, mentions = self._meant
         return np.asarray(some * -np.expm1(mentions**prior.breadth * np.log1p(-min(prior.shown, 1 - 1e-9))))
 
     def posterior(self, log_ratio: Doubles, log_sibling: Doubles, log_companion: Doubles, prior: Prior) -> Posterior:
-        """Of evidence with the (n,) log R, log S and log K."""
+        """Return the posterior, given evidence with the (n,) log R, log S and log K."""
         if not len(self.link):
             none = np.zeros(0)
             return Posterior(none, none, none, none, none, 0.0)
@@ -138,7 +138,7 @@ class Mixture:
         )
 
     def _sums_before(self, together: float) -> Doubles:
-        """(pairs,) log Q°."""
+        """Return (pairs,) log Q°."""
         if together not in self._known_sums:
             with np.errstate(divide="ignore"):
                 self._known_sums[together] = self._sums(np.log(self.link), together)[1]
@@ -149,7 +149,7 @@ class Mixture:
         return {}
 
     def _sums(self, log_weight: Doubles, together: float) -> tuple[Doubles, Doubles]:
-        """(n,) P(c | shown) and (pairs,) log Q; in logarithms, since a long text names hundreds of things."""
+        """Return (n,) P(c | shown) and (pairs,) log Q; in logarithms, since a long text names hundreds of things."""
         group, pair, pair_of_mention = self._numbered
         of_mention = np.log1p(together * np.bincount(group, np.exp(np.minimum(log_weight, 600.0))))
         every = np.bincount(pair_of_mention, of_mention).astype(np.float64)
@@ -160,6 +160,6 @@ class Mixture:
 
 
 def _log_expm1(x: Doubles) -> Doubles:
-    """log(exp(x) − 1) for x ≥ 0, −inf at 0."""
+    """Return log(exp(x) − 1) for x ≥ 0; −inf at 0."""
     with np.errstate(divide="ignore"):
         return np.where(x > 30.0, x, np.log(np.expm1(np.minimum(x, 30.0))))

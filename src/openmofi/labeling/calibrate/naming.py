@@ -29,7 +29,7 @@ from openmofi.labeling.calibrate.evidence import PLACES
 
 @dataclass(frozen=True)
 class Offsets:
-    """By entity, beyond the mean of all.
+    """Offsets of entities' evidence from the mean of all entities.
 
     Attributes:
         entity: (e,) numbers of the entities that were drawn, ascending.
@@ -40,7 +40,7 @@ class Offsets:
     value: Doubles
 
     def of(self, entity: Ints) -> Doubles:
-        """(n,) of each entity; 0 where it is unknown."""
+        """Return (n,) the offset of each entity; 0 where it is unknown."""
         if not len(self.entity):
             return np.zeros(len(entity))
         position = np.minimum(np.searchsorted(self.entity, entity), len(self.entity) - 1)
@@ -48,7 +48,7 @@ class Offsets:
 
 
 def entity_offsets(evidence: Floats, entity: Ints) -> Offsets:
-    """Estimate them from (m,) evidence of the entities `entity` for images at random."""
+    """Estimate offsets from (m,) evidence of the entities `entity` for images at random."""
     values = evidence.astype(np.float64)
     distinct, position, count = np.unique(entity, return_inverse=True, return_counts=True)
     if len(distinct) < 3 or len(values) <= len(distinct):
@@ -90,7 +90,7 @@ class Naming:
     def factors(
         self, ids: Sequence[str], entity: Ints, names: Sequence[str], name: Ints, place: Ints, log_odds: Floats
     ) -> Doubles:
-        """(n,) the factor on each candidate's link score.
+        """Return (n,) the factor on each candidate's link score.
 
         Args:
             ids: entities; `entity` (n,) indexes them, `log_odds` (len(ids),) is theirs by type.
@@ -108,12 +108,12 @@ class Naming:
 
 
 def type_factor(log_odds: Floats) -> Doubles:
-    """What types alone say, beside the type that is shown most readily: at most 1."""
+    """Return the factor of types alone, relative to the type that is shown most readily: at most 1."""
     return np.exp(TYPE_STRENGTH * np.minimum(np.asarray(log_odds, np.float64) - MOST_READILY, 0.0))
 
 
 def capped(link: Floats, group: Ints) -> Doubles:
-    """(n,) link scores, scaled down where those of a mention (`group`, 0, 1, 2 …) sum to more than 1."""
+    """Scale down (n,) link scores where those of a mention (`group`, 0, 1, 2 …) sum to more than 1."""
     values = np.asarray(link, np.float64)
     return values / np.maximum(np.bincount(group, values), 1.0)[group] if len(values) else values
 
@@ -128,7 +128,7 @@ def learned_naming(
     name: Ints,
     place: Ints,
 ) -> Naming:
-    """Count what a corpus' images say.
+    """Learn factors from what a corpus' images show.
 
     Args:
         link: (n,) link scores, by type already.
@@ -151,5 +151,5 @@ def learned_naming(
     return Naming(entities, senses, tuple((by_place / by_place.max()).tolist()))
 
 
-def _factor(found: Floats, expected: Floats, number: Ints, count: int, shrink: float) -> Doubles:
-    return np.asarray((np.bincount(number, found, count) + shrink) / (np.bincount(number, expected, count) + shrink))
+def _factor(observed: Floats, expected: Floats, number: Ints, count: int, shrink: float) -> Doubles:
+    return np.asarray((np.bincount(number, observed, count) + shrink) / (np.bincount(number, expected, count) + shrink))

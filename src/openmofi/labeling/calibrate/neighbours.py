@@ -64,20 +64,20 @@ class Space:
 
     @classmethod
     def of(cls, features: Floats) -> Space:
-        """Of (n, features); without rows one in which all is 0."""
+        """Fit a space to (n, features); without rows one in which everything is 0."""
         sample = features.astype(np.float32) if len(features) else np.zeros((1, features.shape[1]), np.float32)
         mean = sample.mean(axis=0)
         deviation, axes = _components(sample - mean)
         return cls(mean, (axes / (deviation + _FLOOR * deviation[0] + 1e-12)).astype(np.float32))
 
     def project(self, features: Floats) -> NDArray[np.float32]:
-        """(n, features) → (n, ≤ 256), L2-normalised."""
+        """Project (n, features) to (n, ≤ 256), L2-normalised."""
         projected = (features.astype(np.float32) - self.mean) @ self.axes
         return projected / np.maximum(np.linalg.norm(projected, axis=1, keepdims=True), np.float32(1e-9))
 
 
 def _components(centred: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Standard deviations and axes (features, k) of the k = min(features, 256) greatest principal components.
+    """Return standard deviations and axes (features, k) of the k = min(features, 256) main components.
 
     Only what is wanted is computed: all of 2,768 directions would take longer than the rest of a small label job. Where
     there are fewer images than directions, the axes beyond their span are 0.
@@ -96,7 +96,7 @@ def _components(centred: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDAr
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pairs that can bear witness.
+    """The pairs whose texts vote on what similar images show, the witnesses.
 
     Attributes:
         space: of their features.
@@ -123,7 +123,7 @@ class Gallery:
         entity: Ints,
         weight: Floats,
     ) -> Gallery:
-        """Of (g, d) images in a space and their texts; `pair`, `entity` (rows of both) and `weight` of candidates."""
+        """Make a gallery of (g, d) images and their texts; `pair`, `entity` (rows of both), `weight` of candidates."""
         nothing = csr_array((len(texts), len(ids)), dtype=np.float32)
         gallery = cls(space, vectors, hashed_words(texts), pa.array(ids, pa.string()), nothing)
         return gallery.weighing(pair, entity, weight)
@@ -132,11 +132,11 @@ class Gallery:
         return len(self.vectors)
 
     def weighing(self, pair: Ints, entity: Ints, weight: Floats) -> Gallery:
-        """The same pairs with other weights, of (n,) candidates."""
+        """Return the same pairs with other weights of (n,) candidates."""
         return replace(self, weights=csr_array((weight.astype(np.float32), (pair, entity)), shape=self.weights.shape))
 
     def naming(self, ids: Sequence[str]) -> Gallery:
-        """The same witnesses, of these entities."""
+        """Return the same witnesses with votes for these entities alone."""
         column_of_id = self.places(pa.array(ids, pa.string()))
         column = np.flatnonzero(column_of_id >= 0)
         selected = self.weights.tocsc()[:, column_of_id[column]].tocoo()
@@ -146,7 +146,7 @@ class Gallery:
         return replace(self, ids=pa.array(ids, pa.string()), weights=weights)
 
     def nearest(self, images: Floats, words: csr_array, own: Ints | None = None) -> csr_array:
-        """Which of the gallery's images look most like others and can bear witness for them.
+        """Find the gallery's images that look most like others and may vote for them.
 
         Args:
             images: (n, d) these, in the gallery's space.
@@ -181,7 +181,7 @@ class Gallery:
         return csr_array((np.ones(len(row), np.float32), (row, column)), shape=(len(images), len(self)))
 
     def split(self, nearest: csr_array, row: Ints, entity: Ints) -> csr_array:
-        """`nearest` with the part of a vote that each witness has: who names several of an image's candidates has one.
+        """Return `nearest` with each witness's part of a vote, which it splits over the image's candidates it names.
 
         Where texts name a companion again and again, those that name the shown one alone then decide.
 
@@ -202,7 +202,7 @@ class Gallery:
         return csr_array((nearest.data / np.maximum(given, 1.0), nearest.indices, nearest.indptr), shape=nearest.shape)
 
     def votes(self, nearest: csr_array, row: Ints, entity: Ints, without: Ints | None = None) -> Doubles:
-        """(n,) votes for candidates, see the head of this module.
+        """Return (n,) votes for candidates, see the head of this module.
 
         Args:
             nearest: see there, and `split`.
@@ -221,7 +221,7 @@ class Gallery:
         return np.log((np.maximum(given, 0.0) + 1) / (expected * np.diff(nearest.indptr)[row] + 1))
 
     def places(self, ids: pa.Array) -> Ints:
-        """(len(ids),) place of each entity in `ids`, −1 where it is not there."""
+        """Return (len(ids),) the position of each entity in `ids`, −1 where it is not there."""
         return pc.fill_null(pc.index_in(ids.cast(pa.string()), value_set=self.ids), -1).to_numpy().astype(np.int64)
 
     def save(self, path: str | Path) -> None:
@@ -274,7 +274,7 @@ class Gallery:
 
 
 def greatest(values: NDArray[np.float32], count: int) -> Ints:
-    """(n, count) columns of the greatest `values` (n, m) of each row, the greatest first; of equal ones the first.
+    """Return (n, count) columns of each row's greatest `values` (n, m), greatest first; of equal ones the first.
 
     What numpy's `argpartition` and `argsort` find, in a tenth of the time, and in an order that does not depend on the
     processor where some are equal. A row is cut into four times `count` groups or more, where it is that long. As many
@@ -295,7 +295,7 @@ def greatest(values: NDArray[np.float32], count: int) -> Ints:
 
 
 def hashed_words(texts: Sequence[str]) -> csr_array:
-    """(n, 2^20) float32, 1 at the hashes of the content words of each text."""
+    """Return (n, 2^20) float32, 1 at the hashes of each text's content words."""
     rows = [
         sorted(
             {
@@ -312,7 +312,7 @@ def hashed_words(texts: Sequence[str]) -> csr_array:
 
 
 def _shared(table: csr_array, row: Ints, others: csr_array, other: Ints) -> Floats:
-    """(n,) the products of rows `row` of one table with rows `other` of another: how many words texts share."""
+    """Return (n,) products of rows `row` of one table with rows `other` of another: how many words texts share."""
     result = np.empty(len(row))
     for start in range(0, len(row), _PRODUCTS):
         part = slice(start, start + _PRODUCTS)
@@ -321,7 +321,7 @@ def _shared(table: csr_array, row: Ints, others: csr_array, other: Ints) -> Floa
 
 
 def _at(table: csr_array, row: Ints, column: Ints) -> Floats:
-    """(n,) the values at these places."""
+    """Return (n,) the values at these positions."""
     table.sort_indices()
     width = table.shape[1]
     held = np.repeat(np.arange(table.shape[0]), np.diff(table.indptr)) * width + table.indices

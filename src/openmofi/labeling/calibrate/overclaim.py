@@ -39,7 +39,7 @@ _TINY = 1e-12
 
 @dataclass(frozen=True)
 class JudgedSample:
-    """What an encoder makes of the pairs that a calibration is fitted on.
+    """An encoder's judgement of the pairs that a calibration is fitted on.
 
     Attributes:
         probability: (n,) P(shown) of the candidates.
@@ -74,7 +74,7 @@ class JudgedSample:
         pair_group: NDArray[Any] | None = None,
         near: Bools | None = None,
     ) -> JudgedSample:
-        """Of (n,) and (m,) evidence without offsets and with votes, and what the calibration makes of it."""
+        """Judge by a calibration (n,) and (m,) evidence without offsets and with votes."""
         candidates, others = (
             np.interp(values, calibration.centres, calibration.log_ratio) for values in (real, decoys)
         )
@@ -92,17 +92,17 @@ class JudgedSample:
 
     @property
     def accepted(self) -> Bools:
-        """(n,) whether a candidate becomes a label."""
+        """Return (n,) whether each candidate becomes a label."""
         return self.probability >= self.threshold
 
     @property
     def right(self) -> Floats:
-        """(n,) how many right labels are expected of each candidate: its probability where it is accepted."""
+        """Return (n,) the right labels expected of each candidate: its probability where it is accepted."""
         return np.where(self.accepted, self.probability, 0.0)
 
 
 def humility(judged: JudgedSample) -> float:
-    """What to take off all log odds, so that labels are claimed to be right no more often than that; 0 or more.
+    """Return what to take off all log odds, 0 or more, so that labels are not claimed right too often.
 
     The most that it takes at thresholds from .5 to .9, of those with at least 30 labels: a claim holds at each.
     """
@@ -110,14 +110,14 @@ def humility(judged: JudgedSample) -> float:
     for threshold in _THRESHOLDS:
         tried = replace(judged, threshold=threshold)
         labels = judged.probability[tried.accepted]
-        excess = max((found for _, found in excesses(tried, 0.0)), default=0.0)
+        excess = max((value for _, value in excesses(tried, 0.0)), default=0.0)
         if len(labels) >= LEAST:
             shifts.append(_shift_for(labels, float(labels.sum()) - excess))
     return max(shifts, default=0.0)
 
 
 def _shift_for(labels: Floats, right: float) -> float:
-    """What to take off the log odds of labels for their probabilities to sum to `right`."""
+    """Return what to take off the log odds of labels for their probabilities to sum to `right`."""
     odds = logit(np.clip(labels, _TINY, 1 - _TINY))
 
     def surplus(shift: float) -> float:
@@ -129,7 +129,7 @@ def _shift_for(labels: Floats, right: float) -> float:
 
 
 def excesses(judged: JudgedSample, errors: float) -> Iterator[tuple[str, float]]:
-    """Each kind of decoys, and how many more labels than claimed are wrong by it, less `errors` standard errors.
+    """Yield each kind of decoys, and by it the wrong labels beyond those claimed, less `errors` standard errors.
 
     Nothing where there are fewer than 30 decoys.
     """
@@ -159,7 +159,7 @@ def excesses(judged: JudgedSample, errors: float) -> Iterator[tuple[str, float]]
 
 
 def _of_groups(judged: JudgedSample) -> Bools:
-    """(n,) whether another pair with candidates is in a candidate's group."""
+    """Return (n,) whether another pair with candidates is in a candidate's group."""
     if judged.pair_group is None:
         return np.ones(len(judged.pair), bool)
     _, number, counts = np.unique(judged.pair_group[np.unique(judged.pair)], return_inverse=True, return_counts=True)
@@ -167,7 +167,7 @@ def _of_groups(judged: JudgedSample) -> Bools:
 
 
 def _wrong(sample: Floats, weight: Floats, needed: Floats, unshown: Floats) -> tuple[float, float]:
-    """How many labels are wrong if what is not shown is like a sample, and the square of that figure's standard error.
+    """Return how many labels are wrong if what is not shown resembles a sample, and its squared standard error.
 
     Args:
         sample: (s,) log ratios.
@@ -254,7 +254,7 @@ def check_adapter(without: JudgedSample, adapted: JudgedSample) -> AdapterCheck:
 
 
 def _error(without: JudgedSample, adapted: JudgedSample) -> float:
-    """Standard error of the difference of right labels: over groups, and of the labels that one alone has."""
+    """Return the standard error of the difference of right labels: over groups, and of labels of one alone."""
     cluster = adapted.pair if adapted.pair_group is None else adapted.pair_group[adapted.pair]
     number = np.unique(cluster, return_inverse=True)[1]
     difference = np.bincount(number, adapted.right - without.right)

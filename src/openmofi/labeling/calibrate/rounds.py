@@ -61,12 +61,12 @@ class CalibrationSample:
 
     @property
     def weight(self) -> Doubles:
-        """(pairs,) one by the size of the pair's group."""
+        """Return (pairs,) 1 / size of the pair's group."""
         return 1.0 / np.bincount(self.pair_group)[self.pair_group]
 
     @property
     def near(self) -> NDArray[np.bool_]:
-        """(m,) whether a decoy's image is of its pair's own group."""
+        """Return (m,) whether a decoy's image is of its pair's own group."""
         evidence = self.evidence
         return self.pair_group[evidence.other] == self.pair_group[evidence.pair[evidence.candidate]]
 
@@ -78,7 +78,7 @@ class CalibrationSample:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a corpus gave.
+    """What was fitted on a corpus: a calibration and its witnesses.
 
     Attributes:
         calibration: see there.
@@ -94,7 +94,7 @@ class Fitted:
     decoys: Doubles | None = None
 
     def judged(self, sample: CalibrationSample, threshold: float) -> JudgedSample:
-        """What it makes of the sample, for `openmofi.labeling.calibrate.overclaim`; with its probabilities."""
+        """Return the judgement of the sample, for `openmofi.labeling.calibrate.overclaim`."""
         assert self.probability is not None
         assert self.real is not None
         assert self.decoys is not None
@@ -143,20 +143,20 @@ def fit_rounds(sample: CalibrationSample, *, rescue: int = 2) -> Fitted:
         gallery = gallery.weighing(evidence.pair, evidence.entity, np.sqrt(image * evidence.link_score))
         votes = _votes(sample, gallery)
     best = _fit(sample, real, decoys, link, gallery, *votes)
-    rounds = [_told("votes" if gallery else "evidence", best, True)]
+    rounds = [_step_report("votes" if gallery else "evidence", best, True)]
     weight = sample.weight[evidence.pair]
     naming = learned_naming(
         link, best.probability, weight, sample.ids, evidence.entity, sample.names, sample.name, evidence.place
     )
     factors = naming.factors(sample.ids, evidence.entity, sample.names, sample.name, evidence.place, sample.log_odds)
     best = _fit(sample, real, decoys, capped(evidence.link_score * factors, evidence.mention), best.gallery, *votes)
-    rounds.append(_told("naming", best, True))
+    rounds.append(_step_report("naming", best, True))
     for number in range(rescue if gallery else 0):
         assert gallery is not None
         gallery = gallery.weighing(evidence.pair, evidence.entity, best.probability)
         tried = _fit(sample, real, decoys, best.link, gallery, *_votes(sample, gallery))
         is_better = tried.log_likelihood > best.log_likelihood
-        rounds.append(_told(f"rescue {number + 1}", tried, is_better))
+        rounds.append(_step_report(f"rescue {number + 1}", tried, is_better))
         if not is_better:
             break
         best = tried
@@ -178,7 +178,7 @@ def fit_rounds(sample: CalibrationSample, *, rescue: int = 2) -> Fitted:
 
 
 def judged_by(sample: CalibrationSample, calibration: Calibration, gallery: Gallery | None) -> Fitted:
-    """A sample judged by what is known already; `gallery` is the sample's, with weights of its own."""
+    """Judge a sample by a given calibration; `gallery` is the sample's, with weights of its own."""
     evidence, offsets = sample.evidence, calibration.offsets_of(sample.ids)
     real, decoys = evidence.real - offsets[evidence.entity], evidence.decoys - offsets[evidence.decoy_entity]
     if gallery is not None and calibration.votes:
@@ -192,25 +192,25 @@ def judged_by(sample: CalibrationSample, calibration: Calibration, gallery: Gall
     return Fitted(calibration, gallery, probability, real, decoys)
 
 
-def estimated(sample: CalibrationSample, known: Calibration | None, *, rescue: int = 2) -> Fitted:
-    """Of the sample, blended with a calibration of another corpus where there is one.
+def estimated(sample: CalibrationSample, stored: Calibration | None, *, rescue: int = 2) -> Fitted:
+    """Fit a calibration to a sample, blended with a stored one of another corpus where there is one.
 
     Below 200 candidates or decoys the other one stays as it is; from 10,000 on nothing of it is left.
 
     Raises:
         OpenMofiError: there are too few, and nothing else is known.
     """
-    if known and not sample.enough:
-        return judged_by(sample, replace(known, source="stored"), sample.gallery)
+    if stored and not sample.enough:
+        return judged_by(sample, replace(stored, source="stored"), sample.gallery)
     fresh = fit_rounds(sample, rescue=rescue)
-    if not known:
+    if not stored:
         return fresh
-    blended = fresh.calibration.blended(known, len(sample.evidence.real))
+    blended = fresh.calibration.blended(stored, len(sample.evidence.real))
     return fresh if blended is fresh.calibration else judged_by(sample, blended, fresh.gallery)
 
 
 def _without_votes(sample: CalibrationSample, link: Doubles) -> tuple[Offsets, Calibration]:
-    """The offsets, or none where that is likelier, and a calibration without votes; of at most 20,000 candidates."""
+    """Fit offsets, or none where that is likelier, and a calibration without votes, to at most 20,000 candidates."""
     evidence = sample.evidence
     offsets = entity_offsets(evidence.random, evidence.random_entity)
     end = int(np.searchsorted(evidence.mention, evidence.mention[min(len(evidence.real), _TRIED_ON) - 1], "right"))
@@ -233,7 +233,7 @@ def _without_votes(sample: CalibrationSample, link: Doubles) -> tuple[Offsets, C
 
 
 def _votes(sample: CalibrationSample, gallery: Gallery) -> tuple[Doubles, Doubles]:
-    """Of the real candidates, and of the decoys without their own pair's vote."""
+    """Return the votes for real candidates, and for decoys without their own pair's vote."""
     evidence = sample.evidence
     assert sample.nearest is not None
     nearest = gallery.split(sample.nearest, evidence.pair, evidence.entity)
@@ -262,10 +262,10 @@ def _fit(
     )
 
 
-def _told(step: str, tried: _Fit, kept: bool) -> dict[str, Any]:
+def _step_report(step: str, tried: _Fit, accepted: bool) -> dict[str, Any]:
     return {
         "step": step,
         "log_likelihood": tried.log_likelihood,
         "expected_right": round(float(tried.probability[tried.probability >= 0.5].sum()), 1),
-        "kept": kept,
+        "kept": accepted,
     }

@@ -1,1 +1,1 @@
-"""One file a layout: tar shards, Parquet, folders with a table."""
+"""The layouts of pairs, a module each: tar shards, Parquet, folders with a table."""

@@ -1,4 +1,4 @@
-"""Which column of a table is what."""
+"""The columns of a table that hold keys, images and texts."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class PairColumns:
     kinds: bool = False
 
     def text_in(self, row: Mapping[str, Any], max_chars: int) -> TextParts:
-        """What a row has as its text: of several columns those that hold one, a line each where they differ."""
+        """Return a row's text: of several columns those that hold one, a line each where they differ."""
         if not self.more_texts:
             return TextParts(row.get(self.text), ((self.text, None),) if self.kinds else ())
         names = (self.text, *self.more_texts)
@@ -90,7 +90,7 @@ class PairColumns:
         return TextParts(text, kinds) if kinds else TextParts(row.get(self.text))
 
     def all(self) -> list[str]:
-        """Those that must be read, each once."""
+        """Return the columns that must be read, each once."""
         return list(
             dict.fromkeys(name for name in (self.text, *self.more_texts, self.image, self.key, self.url) if name)
         )
@@ -136,7 +136,7 @@ def find_columns(path: str, names: Sequence[str], settings: ReadSettings) -> Pai
 
 
 def name_it(what: str, path: str) -> str:
-    """The hint that says how to name the column of a kind."""
+    """Return the hint that says how to name the column of a kind."""
     option = f"--{what}-column"
     return f"Name it with {option} NAME, or for this input alone with {option} '{PurePosixPath(path).name}=NAME'."
 
@@ -169,12 +169,12 @@ def _entries(setting: ColumnNames) -> list[str]:
 
 
 def _matches(path: str, pattern: str) -> bool:
-    """Whether a pattern is about a path: it fits the whole of it, or the name of the file or of a folder above."""
+    """Whether a pattern matches a path: the whole of it, or the name of the file or of a folder above."""
     return fnmatchcase(path, pattern) or any(fnmatchcase(part, pattern) for part in PurePosixPath(path).parts)
 
 
 def _named(path: str, names: Sequence[str], setting: ColumnNames) -> str:
-    """The column that the settings name for this table, or `""`; what is said of it alone comes first."""
+    """Return the column that the settings name for this table, or `""`; what names this table alone wins."""
     general = ""
     for entry in reversed(_entries(setting)):
         pattern, equals, column = entry.rpartition("=")
@@ -187,7 +187,7 @@ def _named(path: str, names: Sequence[str], setting: ColumnNames) -> str:
 
 
 def _more(path: str, names: Sequence[str], setting: ColumnNames, text: str) -> tuple[str, ...]:
-    """Further columns of texts: where none is named for this table alone, all that are named for any."""
+    """Return further columns of texts: those named for this table alone, else all that are named for any."""
     entries = _entries(setting)
     plain = [entry for entry in entries if entry in names or "=" not in entry]
     if text not in plain or any(entry not in plain and _matches(path, entry.rpartition("=")[0]) for entry in entries):

@@ -38,7 +38,7 @@ def read_records(path: str, settings: ReadSettings) -> Iterator[tuple[list[str],
 
 
 def _bounded(path: str, lines: io.TextIOWrapper) -> Iterator[str]:
-    """The lines of a file, long ones cut; a quote that the rest of the line closes is closed."""
+    """Yield the lines of a file, long ones cut; a quote that the rest of the line closes is closed."""
     cut = 0
     while line := lines.readline(_MAX_LINE):
         if len(line) == _MAX_LINE and not line.endswith(("\n", "\r")):
@@ -74,7 +74,7 @@ class _Lines:
         return line
 
     def open_quote(self) -> int:
-        """Which line of the record, from 0, has the last quote that opens and does not close in that line."""
+        """Return the line of the record, from 0, with the last quote that opens and does not close in it."""
         opened, last = False, 0
         for number, line in enumerate(self.record):
             if line.count('"') % 2:
@@ -145,7 +145,7 @@ def _delimited(path: str, source: Iterator[str], settings: ReadSettings) -> Iter
 
 
 def _without_open_quotes(path: str, source: Iterator[str]) -> Iterator[str]:
-    """The lines of a TSV, with quotes that do not close in their line escaped where they are characters."""
+    """Yield the lines of a TSV; quotes that do not close in their line are escaped where they are characters."""
     line = next(source, "")
     fields, in_quotes, escaped = _Fields("\t", line.count("\t") + 1), False, 0
     while line:

@@ -17,7 +17,7 @@ _WEB = re.compile(r"^https?://", re.IGNORECASE)
 
 
 def inside(path: str) -> bool:
-    """Whether a path that a table names stays in the table's folder (URLs, drives, absolute paths, `..` do not)."""
+    """Whether a path in a table stays in the table's folder; URLs, drives, absolute paths and `..` do not."""
     plain = path.replace("\\", "/")
     return (
         bool(plain)
@@ -39,7 +39,7 @@ class ImageFiles:
     """
 
     def __init__(self, table: str, settings: ReadSettings, *, paths_only: bool = False) -> None:
-        """With `paths_only` an image's content is its path (as of `os.fsencode`), and no image is opened."""
+        """Open the folder; with `paths_only` an image's content is its path (`os.fsencode`), and none is opened."""
         self._paths_only = paths_only
         self._root = (settings.image_root or table.rpartition("/")[0] or ".").rstrip("/")
         self._filesystem, folder = filesystem_of(self._root or "/")
@@ -48,7 +48,7 @@ class ImageFiles:
         self.unread = ""
 
     def location(self, path: str) -> str | None:
-        """The image's path, below the folder as it was given; `None` where the path leads out of it, or is none."""
+        """Return the image's path, below the folder as given; `None` where it leads out of the folder, or is none."""
         try:
             os.fsencode(path)
         except UnicodeEncodeError:
@@ -66,7 +66,7 @@ class ImageFiles:
         return None
 
     def image(self, path: str) -> MemberContent | None:
-        """The image's bytes; `None` where it does not exist or its path leaves the folder.
+        """Read the image's bytes; `None` where it does not exist or its path leaves the folder.
 
         Raises:
             OSError: reading failed on the way; trying again may help.
@@ -88,7 +88,7 @@ class ImageFiles:
         return self.within_limit(data)
 
     def within_limit(self, data: bytes) -> MemberContent:
-        """Image bytes that a table holds itself."""
+        """Return image bytes that a table holds itself, unless they are too many."""
         return MemberContent(data) if len(data) <= self._limit else MemberContent(None, PairStatus.IMAGE_TOO_LARGE)
 
     def _note(self, fault: str) -> None:

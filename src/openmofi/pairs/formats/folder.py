@@ -59,7 +59,7 @@ def read_folder(path: str, settings: ReadSettings, *, paths_only: bool = False, 
 
 
 def table_of(path: str, inside: list[str]) -> str | None:
-    """The name of a folder's table, among the names `inside` it; `None` where it has none.
+    """Return the name of a folder's table, among the names `inside` it; `None` where it has none.
 
     Raises:
         UsageError: it has several, and none of a usual name.
@@ -100,7 +100,7 @@ def _beside(path: str, settings: ReadSettings, paths_only: bool, texts: bool) ->
 
 
 def _content(address: str, limit: int | None) -> MemberContent:
-    """A file's first `limit` bytes."""
+    """Read a file's first `limit` bytes."""
     if not limit:
         return MemberContent(None, PairStatus.IMAGE_TOO_LARGE) if limit is None else MemberContent(b"")
     if is_remote(address):

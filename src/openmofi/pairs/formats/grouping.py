@@ -1,4 +1,4 @@
-"""From members with names to pairs: WebDataset's rule, and what becomes of everything that breaks it.
+"""Groups named members into pairs by WebDataset's rule, and says what becomes of all that breaks it.
 
 WebDataset's rule: a member's key is its path up to the first dot of the file name, and the rest is its extension, in
 lower case. Neighbours of one key are one sample, and a sample is one pair. `s.image.jpg` and `s.caption.txt` are the
@@ -79,7 +79,7 @@ class MemberContent:
 
 
 def read_limit(extension: str, size: int, settings: ReadSettings) -> int | None:
-    """How many bytes of a member to read: 0 where it plays no part, `None` where it is too large to be read."""
+    """Return how many bytes of a member to read: 0 where it plays no part, `None` where it is too large."""
     kind = _kind(extension)
     if kind.endswith("image"):
         return size if size <= settings.max_image_bytes else None
@@ -97,7 +97,7 @@ class RowPairs:
     statuses: Counter[PairStatus] = field(default_factory=Counter)
 
     def pair(self, key: str, image: MemberContent | None, text: object, url: object) -> Pair:
-        """A row's pair with its status; `image` is `None` where the row has none, `text` is `TextParts` or a value."""
+        """Make a row's pair; `image` is `None` where the row has none, `text` is `TextParts` or a value."""
         parts = text if isinstance(text, TextParts) else TextParts(text)
         judged = from_value(parts.value, self.settings.max_text_chars)
         if key in self.keys:
@@ -198,7 +198,7 @@ class Grouper(RowPairs):
             yield self._pair(f"{self._key}.{stem}" if stem else self._key, stem, sample)
 
     def _samples(self, members: dict[str, MemberContent]) -> dict[str, dict[str, MemberContent]]:
-        """The members of each pair, by the stem that names it."""
+        """Return the members of each pair, by the stem that names it."""
         kinds: dict[str, set[str]] = {}
         for extension in members:
             kinds.setdefault(_stem(extension), set()).add(_kind(extension).removeprefix("other "))
@@ -234,12 +234,12 @@ def _stem(extension: str) -> str:
 
 
 def _is_below(stem: str, other: str) -> bool:
-    """Whether a stem is another or begins with it; nothing but itself is below the plain one."""
+    """Whether a stem equals another or begins with it; below the plain one is itself alone."""
     return stem == other or (other != "" and stem.startswith(f"{other}."))
 
 
 def _whole_above(stem: str, whole: set[str]) -> str:
-    """The longest of the stems `whole` that `stem` begins with, or itself where there is none."""
+    """Return the longest of the stems `whole` that `stem` begins with, or itself where there is none."""
     above = stem
     while above not in whole:
         if not above:

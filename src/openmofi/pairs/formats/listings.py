@@ -28,7 +28,7 @@ _Entry = tuple[Any, Any, Any, Any]
 
 
 def listing_of(inside: Sequence[str]) -> str | None:
-    """The file that lists a folder's images, of the names `inside` it; `None` where another tool wrote the folder."""
+    """Return the file that lists a folder's images, of the names `inside` it; `None` without one of these tools'."""
     for name, beside in (
         (_STATE, "dataset_info.json"),
         (_SPLITS, _SPLITS),
@@ -144,7 +144,7 @@ def _samples(path: str, samples: Sequence[Mapping[str, Any]], settings: ReadSett
 
 
 def _text(value: Any) -> Any:
-    """A field's text: itself, or the names in labels of FiftyOne."""
+    """Return a field's text: itself, or the names in labels of FiftyOne."""
     if not isinstance(value, dict):
         return value
     labels = [value, *value.get("classifications", []), *value.get("detections", [])]
@@ -152,7 +152,7 @@ def _text(value: Any) -> Any:
 
 
 def _classified(path: str, labels: Mapping[str, Any]) -> Iterator[_Entry]:
-    """Of a `FiftyOneImageClassificationDataset`: the text that we export, or else the labels."""
+    """Yield images of a `FiftyOneImageClassificationDataset` with the text that we export, else the labels."""
     folder = path.rpartition("/")[0] or "."
     try:
         folders: Mapping[str, Any] = _json(f"{folder}/{_DATA}")
@@ -180,7 +180,7 @@ def holds_images(folder: str) -> bool:
 
 
 class _Remaining:
-    """A file of which no more is asked than it still has: memory is taken for what is asked."""
+    """A file that limits requests to what it still has, since memory is taken for what is requested."""
 
     closed = False
 
@@ -196,11 +196,11 @@ class _Remaining:
         return self._file.tell()
 
     def close(self) -> None:
-        """Leave it to who opened it."""
+        """Do nothing: the opener closes the file."""
 
 
 def _saved(path: str, settings: ReadSettings) -> Iterator[Pair]:
-    """What `Dataset.save_to_disk` wrote: Arrow's streams, in the order of `state.json`."""
+    """Read what `Dataset.save_to_disk` wrote: Arrow's streams, in the order of `state.json`."""
     folder, count = path.rpartition("/")[0] or ".", 0
     listed = _json(path).get("_data_files")
     names = [

@@ -71,7 +71,7 @@ def read_parquet(path: str, settings: ReadSettings, *, paths_only: bool = False)
 
 
 def _rows_at_once(table: pq.ParquetFile, group: int, columns: PairColumns, settings: ReadSettings) -> int:
-    """How many rows of a row group to read at once, so that they take no more than `_HELD` where one takes no more.
+    """Return how many rows of a row group to read at once, to hold no more than `_HELD`, but at least one.
 
     A value in a dictionary of the file takes its size once there, and as often as it stands in the rows here.
 
@@ -126,7 +126,7 @@ class Batches:
         return cls(columns, by_path, settings.max_text_chars)
 
     def rows(self, batch: pa.RecordBatch, number: int, files: ImageFiles) -> Iterator[_Row]:
-        """Key, image, text and address of each row; `number` is that of the first, its key where there is no column."""
+        """Yield key, image, text and address of each row; row numbers, from `number` on, are keys without a column."""
         columns, names = self.columns, self.columns.all()
         for values in zip(*(_cells(batch.column(name)) for name in names), strict=True):
             row = dict(zip(names, values, strict=True))
@@ -141,7 +141,7 @@ class Batches:
 
 
 def count_parquet(path: str) -> int:
-    """The number of rows, from the footer.
+    """Count the rows, from the footer.
 
     Raises:
         OpenMofiError: it does not exist or is not Parquet.
@@ -173,7 +173,7 @@ def _not_parquet(path: str, error: Exception) -> OpenMofiError:
 
 
 def raise_if_of_machine(error: Exception, believable: int | None = None) -> None:
-    """Raise again what a shortage or a failure of the machine raised, which is no damage.
+    """Raise an error again that a shortage or failure of the machine caused, which is no damage.
 
     Memory is not short where a file asks for more than is `believable` of it.
     """
@@ -187,7 +187,7 @@ def raise_if_of_machine(error: Exception, believable: int | None = None) -> None
 
 
 def believable_size(handle: IO[bytes], settings: ReadSettings) -> int:
-    """How many bytes the content of an opened file may unpack to."""
+    """Return how many bytes the content of an opened file may unpack to."""
     return max(_ALLOWANCE, settings.max_unpack_ratio * handle.seek(0, 2))
 
 
@@ -235,7 +235,7 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    """Strings, bytes that are read as UTF-8, or nothing at all."""
+    """Whether a type holds strings, bytes that are read as UTF-8, or nothing at all."""
     types = pa.types
     return (
         types.is_string(kind)
@@ -272,7 +272,7 @@ def require_sound(batch: pa.RecordBatch) -> None:
 
 
 def _as_bytes(kind: pa.DataType) -> pa.DataType:
-    """The type of the same layout whose strings are bytes."""
+    """Return the type of the same layout whose strings are bytes."""
     types = pa.types
     if types.is_dictionary(kind):
         return pa.dictionary(kind.index_type, _as_bytes(kind.value_type))
@@ -295,7 +295,7 @@ def _as_bytes(kind: pa.DataType) -> pa.DataType:
 
 
 def _cells(column: pa.Array) -> Iterator[Any]:
-    """The values of a column, one at a time; what stands in a dictionary is one object however often it comes."""
+    """Yield the values of a column; a value in a dictionary is one object however often it comes."""
     if not pa.types.is_dictionary(column.type):
         yield from map(_cell, column)
         return

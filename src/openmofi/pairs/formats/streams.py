@@ -80,7 +80,7 @@ class ForwardFile:
         self._buffer, self._start, self._position = b"", 0, 0
 
     def tell(self) -> int:
-        """The position of the next byte that is read."""
+        """Return the position of the next byte that is read."""
         return self._position
 
     def seek(self, position: int) -> int:
@@ -95,7 +95,7 @@ class ForwardFile:
         return position
 
     def read(self, size: int) -> bytes:
-        """The next `size` bytes, fewer at the end."""
+        """Read the next `size` bytes, fewer at the end."""
         at = self._position - self._start
         if at + size > len(self._buffer):
             self._fill(self._position + size)
@@ -118,7 +118,7 @@ class ForwardFile:
 
 
 def open_stream(file: IO[bytes], max_unpack_ratio: int) -> ForwardFile:
-    """What `file` holds, unpacked if it is gzip, bzip2 or xz, also in several streams one behind another.
+    """Open what `file` holds, unpacked if it is gzip, bzip2 or xz, also of several streams in a row.
 
     Reading raises `Damage` where the packed bytes are damaged or cut off, where other bytes than zeros follow them, and
     where they unpack to more than 64 MiB and more than `max_unpack_ratio` times their own size.
@@ -176,7 +176,7 @@ def _unpacked(chunks: Iterator[bytes], name: str, new: Callable[[], _Decompresso
 
 
 def _behind(data: bytes, chunks: Iterator[bytes]) -> bytes:
-    """What follows a stream and the zeros that may pad it."""
+    """Return what follows a stream and the zeros that may pad it."""
     data = data.lstrip(b"\0")
     while not data and (chunk := next(chunks, b"")):
         data = chunk.lstrip(b"\0")

@@ -94,7 +94,7 @@ class Archive(tarfile.TarFile):
         super().__init__(fileobj=file, mode="r", tarinfo=_Member, errors="surrogateescape")  # type: ignore[arg-type]
 
     def next(self) -> tarfile.TarInfo | None:
-        """The next member, or `None` at the end of the file.
+        """Return the next member, or `None` at the end of the file.
 
         Raises:
             Damage: the file ends in the middle, or what `on_damage` raises.
@@ -132,7 +132,7 @@ class Archive(tarfile.TarFile):
                 raise Damage("it ends in the middle of a member")
 
     def _pass_zeros(self, start: int) -> bool:
-        """Pass the zeros from `start` on; whether there is a member behind them."""
+        """Skip the zeros from `start` on; return whether there is a member behind them."""
         before = self._zeros_before(start)  # first: behind many zeros a stream cannot look back so far
         end, behind = _end_of_zeros(self.fileobj, start)
         if not behind:
@@ -198,7 +198,7 @@ def _parses(block: bytes) -> bool:
 
 
 def _end_of_zeros(file: IO[bytes] | ForwardFile, start: int) -> tuple[int, bool]:
-    """The first byte from `start` on that is not zero and `True`, or the end of the file and `False`."""
+    """Return the first byte from `start` on that is not zero and `True`, or the file's end and `False`."""
     file.seek(start)
     while chunk := file.read(_CHUNK):
         if chunk != _ZEROS[: len(chunk)]:
@@ -208,7 +208,7 @@ def _end_of_zeros(file: IO[bytes] | ForwardFile, start: int) -> tuple[int, bool]
 
 
 def _next_header(file: IO[bytes] | ForwardFile, start: int) -> int | None:
-    """The offset of the first block from `start` on that is a header beyond doubt: its magic and checksum are right."""
+    """Return the offset of the first block from `start` on that is surely a header: magic and checksum are right."""
     file.seek(start)
     while chunk := file.read(_CHUNK):
         at = chunk.find(_MAGIC)
@@ -315,7 +315,7 @@ def _spans(pairs: Iterator[Pair]) -> Iterator[tuple[str, int, int]]:
 
 
 def _span(end: int, _: Archive, member: tarfile.TarInfo, extension: str) -> tuple[MemberContent, None]:
-    """The offset and size of an image in a file of `end` bytes, instead of its bytes: grouping looks at no image."""
+    """Return the offset and size of an image in a file of `end` bytes, in place of its bytes."""
     whole = member.isreg() and not member.issparse() and member.offset_data + member.size <= end
     span = _SPAN.pack(member.offset_data, member.size) if whole else None
     # The text plays no part in which image counts.

@@ -108,7 +108,7 @@ def decoding(data: bytes, *, max_pixels: int = MAX_PIXELS, size_hint: int | None
 
 
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, size_hint: int | None = None) -> Image.Image:
-    """The image alone; see `decode`."""
+    """Decode to the image alone; see `decode`."""
     return decode(data, max_pixels=max_pixels, size_hint=size_hint).image
 
 
@@ -129,7 +129,7 @@ class _Decoding:
     size: int = _LEAST_MEMORY
 
     def result(self) -> Decoded:
-        """The image, or whose fault it is that there is none."""
+        """Return the image, or raise an error that says whose fault it is that there is none."""
         try:
             return self._opened()
         except ImageRefused:
@@ -200,13 +200,13 @@ class _Decoding:
 
 
 def _tile(image: Any) -> tuple[int, int]:
-    """Width and height of a TIFF's tiles, in pixels: a decoder's buffer is a tile, whatever the size of the image."""
+    """Return a TIFF's tile size in pixels: a decoder's buffer is a tile, whatever the size of the image."""
     width, height = image.tag_v2.get(_TIFF_TILE_WIDTH), image.tag_v2.get(_TIFF_TILE_HEIGHT)
     return (width, height) if isinstance(width, int) and isinstance(height, int) else (0, 0)
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height of a WebP's canvas, in pixels; `None` for anything else."""
+    """Return width and height of a WebP's canvas, in pixels; `None` for anything else."""
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
         return None
     if data[12:16] == b"VP8X":
@@ -218,7 +218,7 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """An opened image as `decode` returns it: RGB, another object, transparency over white, EXIF orientation applied.
+    """Return an opened image as `decode` does: RGB, a new object, transparency over white, upright by EXIF.
 
     Raises:
         OSError: its pixels were not loaded yet, and cannot be.
@@ -249,7 +249,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _in_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """`convert` of each part of the image, put together to RGB: what lies between takes the memory of a part."""
+    """Apply `convert` to parts of an image, joined to RGB: what lies between takes the memory of one part."""
     out = Image.new("RGB", image.size)
     for top, strip in _strips(image):
         out.paste(convert(strip), (0, top))
@@ -257,7 +257,7 @@ def _in_strips(image: Image.Image, convert: Callable[[Image.Image], Image.Image]
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """(top, part) of parts that are as wide as the image."""
+    """Yield (top, part) of parts that are as wide as the image."""
     width, height = image.size
     rows = max(1, _STRIP // width)
     return ((top, image.crop((0, top, width, min(top + rows, height)))) for top in range(0, height, rows))
@@ -270,7 +270,7 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 
 def _grey_scale(image: Any) -> Callable[[Image.Image], Image.Image]:
-    """Of grey with more than 8 bits to RGB."""
+    """Convert grey with more than 8 bits to RGB."""
     if image.mode.startswith("I;16") or image.format == "PNG":
         bits = image.tag_v2.get(_TIFF_BITS, (16,))[0] if image.format == "TIFF" else 16
         low, white = 0.0, float(2**bits - 1)

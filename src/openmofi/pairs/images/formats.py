@@ -44,7 +44,7 @@ _lock = threading.Lock()
 
 
 def unread_format(data: bytes) -> str:
-    """The format of bytes that are not of `FORMATS`: `HEIC`, `SVG`, `JPEG 2000`, `video` …; `""` where unknown."""
+    """Name the format of bytes that are not of `FORMATS`: `HEIC`, `SVG`, `JPEG 2000`, `video` …; `""` where unknown."""
     if brands := _brands(data):
         if brands & _HEVC:
             return HEIC
@@ -58,7 +58,7 @@ def unread_format(data: bytes) -> str:
 
 
 def _brands(data: bytes) -> set[bytes]:
-    """What a file of ISO's base format (MP4, QuickTime, HEIF, AVIF) says that it is compatible with."""
+    """Return the brands with which a file of ISO's base format (MP4, QuickTime, HEIF, AVIF) is compatible."""
     if data[4:8] != b"ftyp":
         return set()
     end = min(int.from_bytes(data[:4], "big"), 256)
@@ -66,7 +66,7 @@ def _brands(data: bytes) -> set[bytes]:
 
 
 def readable_formats(data: bytes) -> tuple[str, ...]:
-    """Pillow's names of the formats as which these bytes may be opened."""
+    """Return Pillow's names of the formats as which these bytes may be opened."""
     return ("HEIF",) if _brands(data) & _HEVC and heic_readable() else FORMATS
 
 
@@ -87,7 +87,7 @@ def heic_readable() -> bool:
 
 
 def shown_formats(counts: Mapping[str, int]) -> str:
-    """Formats that were not read, most images first, with what to install: `HEIC 12: pip install …; SVG 1`."""
+    """List formats that were not read, most images first, with what to install: `HEIC 12: pip install …; SVG 1`."""
     return "; ".join(
         f"{name} {count:,}" + (": pip install 'openmofi[heic]'" if name == HEIC else "")
         for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))

@@ -25,7 +25,7 @@ _SHORTAGES = {errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EAGAIN,
 
 
 def decode_limit() -> int:
-    """Bytes that the decoders of a process share: `$OPENMOFI_DECODE_MIB`, or 2 GiB.
+    """Return the bytes that the decoders of a process share: `$OPENMOFI_DECODE_MIB`, or 2 GiB.
 
     Raises:
         UsageError: the variable holds anything but a whole number from 1 on.
@@ -109,7 +109,7 @@ class Budget:
             self._waiting.remove(ticket)
 
     def reset(self) -> None:
-        """Nothing is held: threads do not survive a fork."""
+        """Hold nothing any more: threads do not survive a fork."""
         self._used, self._waiting, self._changed = 0, deque(), threading.Condition()
 
 

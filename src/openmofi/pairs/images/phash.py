@@ -23,7 +23,7 @@ class Description(NamedTuple):
 
 
 def perceptual_hash(image: Image.Image) -> int:
-    """The DCT hash `imagehash.phash` as an unsigned 64-bit number; near-duplicates differ in few bits.
+    """Compute the DCT hash `imagehash.phash` as an unsigned 64-bit number; near-duplicates differ in few bits.
 
     The image is first averaged down in whole-numbered steps, to at least 64 pixels a side, which costs
     little and changes hardly a bit.
@@ -38,7 +38,7 @@ def perceptual_hash(image: Image.Image) -> int:
 
 
 def describe(decoded: Decoded) -> Description:
-    """Width, height and hash of a decoded image."""
+    """Return width, height and hash of a decoded image."""
     return Description(decoded.width, decoded.height, perceptual_hash(decoded.image))
 
 

@@ -68,12 +68,12 @@ class ScaledImage:
 
     @property
     def memory(self) -> int:
-        """Bytes that it takes: encoded, and what is decoded by now."""
+        """Return the bytes that it takes: encoded, and what is decoded by now."""
         decoded = [self._whole] if self._whole is not None else list(self._scaled.values())
         return len(self.data) + _BYTES_A_PIXEL * sum(image.width * image.height for image in decoded)
 
     def cut(self, box: Box, size: int, interpolation: str) -> Image.Image:
-        """The part `box` (left, top, width, height; whole pixels at full size), resized to `size` × `size`, RGB.
+        """Cut out `box` (left, top, width, height; whole pixels at full size), resized to `size` × `size`, RGB.
 
         A JPEG is decoded at the smallest multiple of an eighth (libjpeg's scaled DCT) at which the crop has at least
         `size` pixels a side. The outcome depends on the bytes and the arguments alone, not on earlier crops.
@@ -89,7 +89,7 @@ class ScaledImage:
         return image.resize((size, size), _FILTERS[interpolation], box=region)
 
     def _at(self, share: float) -> Image.Image:
-        """The image at `share` of its size, or at the next larger scale."""
+        """Decode the image at `share` of its size, or at the next larger scale."""
         if self._whole is not None:
             return self._whole
         height, width = math.ceil(self.height * share), math.ceil(self.width * share)
@@ -107,7 +107,7 @@ class ScaledImage:
 
     @staticmethod
     def _side(length: int, eighths: int) -> int:
-        """A side of libjpeg's at this scale, in pixels."""
+        """Return the length of a side, in pixels, as libjpeg scales it."""
         return -(-length * eighths // 8)
 
     def _decode(self, eighths: int) -> Image.Image:
@@ -124,7 +124,7 @@ class ScaledImage:
 
 
 def plain_jpeg(data: bytes) -> tuple[int, int, bool]:
-    """Height, width, and whether this is a JPEG that libjpeg-turbo may decode by itself.
+    """Return height, width, and whether libjpeg-turbo may decode these bytes by itself.
 
     It may not where `pairs.decode` does more than decode: other colours than grey and RGB, an image turned on its
     side, too many pixels, damage. Height and width are 0 then.

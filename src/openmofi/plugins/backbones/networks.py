@@ -61,7 +61,7 @@ class Lite0(torch.nn.Module):
         self.checkpointing = enable
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """See the class."""
+        """Return the features of (B, 3, H, W) pixels that the class describes."""
         values = self.bn1(self.conv_stem(pixels))
         stages: list[torch.Tensor] = []
         for number, stage in enumerate(self.blocks):
@@ -95,14 +95,14 @@ def pretrained_lite0() -> Lite0:
 
 
 def lite0_preprocessing(size: int) -> Preprocessing:
-    """How images of `size` pixels are made for `Lite0`."""
+    """Return the preprocessing of images for `Lite0` at `size` pixels."""
     return Preprocessing(size, (_LITE_MEAN,) * 3, (_LITE_STD,) * 3)
 
 
 def _with_weights(state: dict[str, torch.Tensor]) -> Lite0:
     model = Lite0()
-    kept = {name: values for name, values in state.items() if not name.startswith("_fc.")}
-    _load_in_order(model, kept)
+    weights = {name: values for name, values in state.items() if not name.startswith("_fc.")}
+    _load_in_order(model, weights)
     return model
 
 
@@ -138,7 +138,7 @@ class MeanOfTokens(torch.nn.Module):
         self.model = model
 
     def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """See the class; `mask` is 1 where there is a token and 0 where there is padding."""
+        """Return the mean over tokens; `mask` is 1 where there is a token and 0 where there is padding."""
         states = self.model(input_ids=tokens, attention_mask=mask).last_hidden_state.float()
         weights = mask[..., None].float()
         return torch.nn.functional.normalize((states * weights).sum(1) / weights.sum(1), dim=1)
@@ -178,7 +178,7 @@ class MiniLM:
 
 
 def open_backbones(argument: str, device: str) -> Encoder:
-    """Both backbones as an encoder without a joint space.
+    """Open both backbones as an encoder without a joint space.
 
     Raises:
         UsageError: another pair.
@@ -207,7 +207,7 @@ def open_backbones(argument: str, device: str) -> Encoder:
 
 
 def preprocessing(name: str, _pretrained: str, size: int) -> Preprocessing:
-    """That of `EfficientNetLite0`."""
+    """Return the preprocessing of `EfficientNetLite0`."""
     _require(name, "")
     if 0 < size < _LEAST_SIZE:
         raise UsageError(
@@ -252,9 +252,9 @@ def _load_in_order(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> No
     Raises:
         OpenMofiError: number, kind (weight, bias, running mean …) or shape of a tensor differ.
     """
-    own = model.state_dict()
-    pairs = list(zip(own.items(), state.items(), strict=False))
-    fits = len(own) == len(state) and all(
+    expected = model.state_dict()
+    pairs = list(zip(expected.items(), state.items(), strict=False))
+    fits = len(expected) == len(state) and all(
         mine.shape == theirs.shape and name.rsplit(".", 1)[-1] == other.rsplit(".", 1)[-1]
         for (name, mine), (other, theirs) in pairs
     )

@@ -40,7 +40,7 @@ _MOST_HOPS = 16
 
 @dataclass(frozen=True)
 class Differences:
-    """What `diff_kb` returns.
+    """The differences between two builds of a knowledge base, as `diff_kb` returns them.
 
     Attributes:
         old, new: fingerprints of the two bases.
@@ -55,16 +55,16 @@ class Differences:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Kind of change → how many."""
+        """Return the number of changes of each kind."""
         return {kind: len(self._of(kind)) for kind in KINDS}
 
     def first(self, kind: str, limit: int = 5) -> list[dict[str, str | None]]:
-        """The changes of a kind, those of the most popular entities, as rows of `CHANGES`."""
+        """Return the changes of a kind to the most popular entities, as rows of `CHANGES`."""
         rows: list[dict[str, str | None]] = self._of(kind).slice(0, limit).to_pylist()
         return rows
 
     def plain(self, limit: int = 5) -> dict[str, Any]:
-        """For JSON: fingerprints, counts, and the first changes of each kind."""
+        """Return plain values for JSON: fingerprints, counts, and the first changes of each kind."""
         return {
             "old": self.old,
             "new": self.new,
@@ -84,7 +84,7 @@ def diff_kb(
     ids: Sequence[str] | None = None,
     out: str | Path | None = None,
 ) -> Differences:
-    """What changed between two builds: entities added, removed, merged, renamed, described anew.
+    """Compare two builds: entities added, removed, merged, renamed, described anew.
 
     An entity is the same in both if its identifier is. What is gone counts as merged where `new` has a table of
     redirects (`openmofi.knowledge.beside.REDIRECTS`) that leads to an entity, else as removed.
@@ -144,7 +144,7 @@ def diff_kb(
 def _unequal(
     before: KnowledgeBase, after: KnowledgeBase, was: NDArray[np.integer], rows: NDArray[np.int64], column: str
 ) -> Iterator[NDArray[np.int64]]:
-    """Those of `rows`, of `after`, whose text in `column` was another one in `before`."""
+    """Yield those of the rows `rows` of `after` whose text in `column` differs from that in `before`."""
     old, new = (kb.entities.column(column) for kb in (before, after))
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
@@ -155,7 +155,7 @@ def _unequal(
 def _part(
     kind: str, kb: KnowledgeBase, rows: NDArray[np.int64], before: pa.Array | None = None, after: pa.Array | None = None
 ) -> pa.Table:
-    """The changes of a kind: entities of `kb`, with what they were and are."""
+    """Return the changes of a kind: entities of `kb` with their old and new values."""
     entities = taken_table(kb.entities.select(["id", "name", "popularity"]), rows)
     nothing = pa.nulls(len(rows), pa.string())
     table = pa.table(
@@ -176,7 +176,7 @@ def _part(
 
 
 def _redirected(kb: KnowledgeBase, gone: pa.StringArray, there: pa.StringArray) -> pa.StringArray:
-    """What each identifier that is gone was merged into; null where that is not known, or is gone too."""
+    """Return what each identifier that is gone was merged into; null where unknown, or gone too."""
     redirects = kb.beside.redirects
     if not len(gone) or redirects is None:
         return pa.nulls(len(gone), pa.string())

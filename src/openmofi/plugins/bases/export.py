@@ -97,7 +97,7 @@ def _counts(kb: KnowledgeBase) -> dict[str, Any]:
 
 
 def _missing(table: CandidateTable) -> NDArray[np.float64]:
-    """(names) what the commonness of each name's candidates lacks to 1: that of candidates which the base has not."""
+    """Return (names,) 1 less the commonness of each name's candidates: the share of entities not in the base."""
     return np.maximum(1.0 - np.add.reduceat(table.commonness.astype(np.float64), table.offsets[:-1]), 0.0)
 
 
@@ -119,28 +119,28 @@ def _names(kb: KnowledgeBase) -> Iterator[pa.Table]:
     table = kb.table
     counts = _counts_of(table)
     for start in range(0, len(table.rows), _BLOCK):
-        places = np.arange(start, min(start + _BLOCK, len(table.rows)))
-        yield _named(kb, keys_of(table, places), table.rows[places], counts[places])
+        positions = np.arange(start, min(start + _BLOCK, len(table.rows)))
+        yield _named(kb, keys_of(table, positions), table.rows[positions], counts[positions])
     yield _own_names_cut(kb, counts)
 
 
 def _counts_of(table: CandidateTable) -> NDArray[np.float32]:
-    """(candidates) counts whose order is the candidates' own.
+    """Return (candidates,) counts that sort candidates in the order of the table.
 
     A candidate may follow one of equal commonness and of a higher row, where their counts differed by less than float32
     tells. With an equal count it would come first when built again, so its own is a little less.
     """
     counts = np.maximum(table.commonness, _LEAST)
-    for place in (np.flatnonzero((counts[1:] == counts[:-1]) & (table.rows[1:] < table.rows[:-1])) + 1).tolist():
-        key = int(keys_of(table, np.array([place]))[0])
-        if place > table.offsets[key]:
-            rest = slice(place, int(table.offsets[key + 1]))
-            counts[rest] = np.minimum(counts[rest], np.nextafter(counts[place - 1], np.float32(0)))
+    for position in (np.flatnonzero((counts[1:] == counts[:-1]) & (table.rows[1:] < table.rows[:-1])) + 1).tolist():
+        key = int(keys_of(table, np.array([position]))[0])
+        if position > table.offsets[key]:
+            rest = slice(position, int(table.offsets[key + 1]))
+            counts[rest] = np.minimum(counts[rest], np.nextafter(counts[position - 1], np.float32(0)))
     return counts
 
 
 def _own_names_cut(kb: KnowledgeBase, counts: NDArray[np.float32]) -> pa.Table:
-    """Rows for entities that are no candidates of their own names, because other candidates were commoner.
+    """Return rows for entities that other, commoner candidates have displaced from their own names.
 
     `build_table` would give them the count 1. They share what is missing of the name, and are less than its least
     candidate, so that they are cut again.
@@ -172,22 +172,25 @@ def _surfaces(table: CandidateTable) -> Iterator[pa.Table]:
     for start in range(0, len(table.names), _BLOCK):
         probabilities = table.link_probability[start : start + _BLOCK]
         yield pa.table(
-            [[table.names.restore_key(start + place) for place in range(len(probabilities))], pa.array(probabilities)],
+            [
+                [table.names.restore_key(start + offset) for offset in range(len(probabilities))],
+                pa.array(probabilities),
+            ],
             schema=SURFACES,
         )
 
 
 def _languages(kb: KnowledgeBase, languages: Languages) -> Iterator[pa.Table]:
-    """Names of all languages are left out: absent ones may be of any."""
+    """Yield names with their languages; those of all languages are left out, which means the same."""
     for start in range(0, len(kb.names), _BLOCK):
         masks = languages.masks[start : start + _BLOCK]
-        known = np.flatnonzero(masks != np.uint64(2**64 - 1))
-        codes = [languages.of_name(start + number) for number in known.tolist()]
-        names = [kb.names.restore_key(start + number) for number in known.tolist()]
+        numbers = np.flatnonzero(masks != np.uint64(2**64 - 1))
+        codes = [languages.of_name(start + number) for number in numbers.tolist()]
+        names = [kb.names.restore_key(start + number) for number in numbers.tolist()]
         yield pa.table(
             [
-                [name for name, own in zip(names, codes, strict=True) for _ in own],
-                [code for own in codes for code in own],
+                [name for name, name_codes in zip(names, codes, strict=True) for _ in name_codes],
+                [code for name_codes in codes for code in name_codes],
             ],
             schema=LANGUAGES,
         )

@@ -90,17 +90,17 @@ def sample_kb(
 
 
 def _of_types(kb: KnowledgeBase, types: Sequence[str]) -> NDArray[np.int64]:
-    """Rows of entities with one of the types, ascending."""
+    """Return the rows of entities with one of the types, ascending."""
     lists = kb.entities.column("types")
     flat = pc.list_flatten(lists)
     counts = pc.value_counts(flat)
-    known = dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))
-    if unknown := [name for name in types if name not in known]:
-        common = sorted(known, key=lambda name: (-known[name], name))[:_SHOWN_TYPES]
+    type_counts = dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))
+    if unknown := [name for name in types if name not in type_counts]:
+        common = sorted(type_counts, key=lambda name: (-type_counts[name], name))[:_SHOWN_TYPES]
         raise UsageError(
-            f"No entity of {kb.path} has the type {unknown[0]!r}.{did_you_mean(unknown[0], known)}",
-            f"Its commonest types are {', '.join(f'{name} ({known[name]:,})' for name in common)}."
-            if known
+            f"No entity of {kb.path} has the type {unknown[0]!r}.{did_you_mean(unknown[0], type_counts)}",
+            f"Its commonest types are {', '.join(f'{name} ({type_counts[name]:,})' for name in common)}."
+            if type_counts
             else "Its entities have no types: name the entities themselves.",
         )
     parents = pc.list_parent_indices(lists).filter(pc.is_in(flat, value_set=pa.array(list(types), pa.string())))
@@ -108,7 +108,7 @@ def _of_types(kb: KnowledgeBase, types: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _of_ids(kb: KnowledgeBase, ids: Sequence[str]) -> NDArray[np.int64]:
-    """Rows of identifiers, ascending; those that are unknown are logged."""
+    """Return the rows of identifiers, ascending; unknown ones are logged."""
     rows = kb.rows(ids)
     if (unknown := rows < 0).any():
         _log.warning(
@@ -139,7 +139,7 @@ def _most_popular(kb: KnowledgeBase, rows: NDArray[np.int64], most: int | None) 
 
 
 def _write(kb: KnowledgeBase, rows: NDArray[np.int64], folder: Path) -> dict[str, Any]:
-    """Write the files of a slice; its counts."""
+    """Write the files of a slice and return its counts."""
     table = _candidates_of(kb.table, rows, len(kb))
     if not len(table.names):
         raise OpenMofiError(
@@ -185,19 +185,19 @@ def _write(kb: KnowledgeBase, rows: NDArray[np.int64], folder: Path) -> dict[str
 
 
 def _candidates_of(table: CandidateTable, rows: NDArray[np.int64], size: int) -> CandidateTable:
-    """The candidates that are among `rows`, numbered by their places there; names without one are left out."""
-    place = np.full(size, -1, np.int32)
-    place[rows] = np.arange(len(rows), dtype=np.int32)
-    kept = np.concatenate(
+    """Return the candidates among `rows`, renumbered by position there; names left without any are dropped."""
+    new_row = np.full(size, -1, np.int32)
+    new_row[rows] = np.arange(len(rows), dtype=np.int32)
+    selected = np.concatenate(
         [
             np.zeros(0, np.int64),
             *(
-                np.flatnonzero(place[table.rows[start : start + _BLOCK]] >= 0) + start
+                np.flatnonzero(new_row[table.rows[start : start + _BLOCK]] >= 0) + start
                 for start in range(0, len(table.rows), _BLOCK)
             ),
         ]
     )
-    old, key, lengths = np.unique(keys_of(table, kept), return_inverse=True, return_counts=True)
+    old, key, lengths = np.unique(keys_of(table, selected), return_inverse=True, return_counts=True)
     keys = [table.names.restore_key(each) for each in old.tolist()]
     names = built_names(sorted(keys))
     new = np.fromiter((names[each] for each in keys), np.int64, len(keys))
@@ -209,14 +209,14 @@ def _candidates_of(table: CandidateTable, rows: NDArray[np.int64], size: int) ->
     return CandidateTable(
         names,
         np.cumsum(offsets),
-        place[table.rows[kept]][order],
-        table.commonness[kept][order],
+        new_row[table.rows[selected]][order],
+        table.commonness[selected][order],
         probabilities,
     )
 
 
 def read_ids(path: str | Path) -> list[str]:
-    """Identifiers in a file: one a line, or the column `id` or `entity` of a Parquet file, or its only one.
+    """Read identifiers: one a line, or the column `id` or `entity` of a Parquet file, or its only one.
 
     Raises:
         OpenMofiError: the file cannot be read, has no such column, or is empty.

@@ -35,7 +35,7 @@ from openmofi.schema import ENTITIES, LANGUAGES, NAMES, RELATIONS, SURFACES
 
 
 def read_whole(source: str | Path) -> SourceTables:
-    """The tables of a source as of `build_table`, entities' own names and aliases among its names.
+    """Read the tables of a source as `build_table` does; entities' own names and aliases join its names.
 
     Raises:
         OpenMofiError: a table cannot be used; every problem is named.
@@ -54,14 +54,14 @@ def read_whole(source: str | Path) -> SourceTables:
         [{**row, "types": [kind for kind in row["types"] if kind]} for row in rows], ENTITIES
     )
     names = tables["names"]
-    known = set(zip(map(normalise, names.column("name").to_pylist()), names.column("entity").to_pylist(), strict=True))
-    own = {
+    listed = set(zip(map(normalise, names.column("name").to_pylist()), names.column("entity").to_pylist(), strict=True))
+    own_names = {
         (key, row["id"]): name
         for row in reversed(rows)
         for name in reversed((row["name"], *row["aliases"]))
-        if name and (key := normalise(name)) and (key, row["id"]) not in known
+        if name and (key := normalise(name)) and (key, row["id"]) not in listed
     }
-    added = [{"name": name, "entity": entity, "count": 1.0} for (_, entity), name in own.items()]
+    added = [{"name": name, "entity": entity, "count": 1.0} for (_, entity), name in own_names.items()]
     return SourceTables(
         entities,
         pa.concat_tables([names, pa.Table.from_pylist(added, NAMES)]),
@@ -72,7 +72,7 @@ def read_whole(source: str | Path) -> SourceTables:
 
 
 def rows_of(read: ReadTable, schema: pa.Schema) -> pa.Table:
-    """All rows of a table that was read, which has the schema."""
+    """Return all rows of a table that was read, in this schema."""
     return pa.concat_tables([schema.empty_table(), *read.blocks()])
 
 
@@ -83,7 +83,7 @@ _COLUMNS = Columns(SAME_AS, {})
 
 
 def read_same_as(path: str | Path) -> list[tuple[str, str]]:
-    """The rows (identifier that is kept, identifier that goes) of a table in any of `FORMATS`.
+    """Read the rows (identifier that is kept, identifier that goes) of a table in any of `FORMATS`.
 
     Raises:
         OpenMofiError: the file cannot be read or has an empty cell.
@@ -106,7 +106,7 @@ def read_same_as(path: str | Path) -> list[tuple[str, str]]:
 
 
 def kept_ids(same_as: Iterable[tuple[str, str]], known: pa.Array, where: str = "The table") -> dict[str, str]:
-    """Identifier that goes → identifier that is kept, in the end.
+    """Map each identifier that goes to the one that is finally kept.
 
     Args:
         same_as: rows as of `read_same_as`.
@@ -118,17 +118,17 @@ def kept_ids(same_as: Iterable[tuple[str, str]], known: pa.Array, where: str = "
     """
     into: dict[str, str] = {}
     there = set(known.to_pylist())
-    for kept, gone in same_as:
-        for each in (kept, gone):
+    for survivor, gone in same_as:
+        for each in (survivor, gone):
             if each not in there:
                 raise OpenMofiError(
                     f"{where} names {each!r}, which is in none of the bases.{did_you_mean(each, there)}",
                     "Correct the identifier or leave the row out.",
                 )
-        if into.setdefault(gone, kept) != kept:
+        if into.setdefault(gone, survivor) != survivor:
             raise OpenMofiError(
-                f"{where} says of {gone!r} that it goes by {into[gone]!r} and by {kept!r}.",
-                f"Say which is kept: {kept!r} same as {into[gone]!r}, or the other way round.",
+                f"{where} says of {gone!r} that it goes by {into[gone]!r} and by {survivor!r}.",
+                f"Say which is kept: {survivor!r} same as {into[gone]!r}, or the other way round.",
             )
     return {gone: _followed(gone, into, where) for gone in into}
 
@@ -169,7 +169,7 @@ class Part:
 
 @dataclass(frozen=True)
 class United:
-    """What `unite` returns.
+    """The united tables of several sources, as `unite` returns them.
 
     Attributes:
         tables: of the union.
@@ -186,7 +186,7 @@ class United:
 
 
 def unite(parts: Sequence[Part], same_as: Iterable[tuple[str, str]] = (), where: str = "The table") -> United:
-    """The tables of a union.
+    """Unite the tables of several sources.
 
     An entity is one where its identifier is the same, or `same_as` says so; then its types are all types that are said
     of it, its popularity the greatest, and its name and description those of the identifier that is kept, of the part
@@ -209,13 +209,13 @@ def unite(parts: Sequence[Part], same_as: Iterable[tuple[str, str]] = (), where:
 
 
 def kept_of(ids: pa.ChunkedArray, into: Mapping[str, str]) -> pa.Array:
-    """The identifiers that are kept, of identifiers."""
+    """Replace each identifier by the one that is kept for it."""
     flat = ids.combine_chunks()
     flat = flat.combine_chunks() if isinstance(flat, pa.ChunkedArray) else flat
     if not into:
         return flat
-    place = pc.index_in(flat, value_set=pa.array(list(into), pa.string()))
-    return pc.coalesce(pa.array(list(into.values()), pa.string()).take(place), flat)
+    position = pc.index_in(flat, value_set=pa.array(list(into), pa.string()))
+    return pc.coalesce(pa.array(list(into.values()), pa.string()).take(position), flat)
 
 
 def _entities(parts: Sequence[Part], into: Mapping[str, str]) -> tuple[pa.Table, pa.Table]:
@@ -243,14 +243,14 @@ def _entities(parts: Sequence[Part], into: Mapping[str, str]) -> tuple[pa.Table,
 def _merged(
     rows: Sequence[tuple[float, dict[str, Any]]], into: Mapping[str, str], conflicts: list[dict[str, str]]
 ) -> dict[str, Any]:
-    """One row of several of an entity; where rows of one identifier contradict each other, it is noted."""
-    kept = into.get(rows[0][1]["id"], rows[0][1]["id"])
+    """Merge the rows of an entity into one; contradictions between rows of one identifier are noted."""
+    entity_id = into.get(rows[0][1]["id"], rows[0][1]["id"])
     ordered = [
         row
         for _, row in sorted(
             rows,
             key=lambda pair: (
-                pair[1]["id"] != kept,
+                pair[1]["id"] != entity_id,
                 -pair[0],
                 -len(pair[1]["description"]),
                 pair[1]["name"],
@@ -262,11 +262,11 @@ def _merged(
     ]
     chosen = ordered[0]
     for column in ("name", "description"):
-        others = sorted({row[column] for row in ordered[1:] if row["id"] == kept} - {chosen[column], ""})
-        conflicts += [{"id": kept, "column": column, "kept": chosen[column], "other": other} for other in others]
+        others = sorted({row[column] for row in ordered[1:] if row["id"] == entity_id} - {chosen[column], ""})
+        conflicts += [{"id": entity_id, "column": column, "kept": chosen[column], "other": other} for other in others]
     described = next((row["description"] for row in ordered if row["description"]), "")
     return {
-        "id": kept,
+        "id": entity_id,
         "name": chosen["name"],
         "description": described,
         "types": list(dict.fromkeys(kind for row in ordered for kind in row["types"])),
@@ -328,7 +328,7 @@ def _link_probability(names: pa.Table, surfaces: pa.Table) -> NDArray[np.float64
 
 
 def _relations(parts: Sequence[Part], into: Mapping[str, str]) -> pa.Table:
-    """All relations once; what relates an entity to itself, now that two are one, goes."""
+    """Return all relations once, without those that now relate an entity to itself."""
     tables = [
         pa.table(
             [
@@ -346,14 +346,14 @@ def _relations(parts: Sequence[Part], into: Mapping[str, str]) -> pa.Table:
 
 
 def _languages(parts: Sequence[Part]) -> pa.Table:
-    """Languages of names, by name; of a name that a part has without any, `EVERY` too."""
-    rows, known = set[tuple[str, str]](), list[set[str]]()
+    """Return the languages of names, by name; with `EVERY` where a part has the name without any language."""
+    rows, covered = set[tuple[str, str]](), list[set[str]]()
     for part in parts:
         names, codes = (part.tables.languages.column(column).to_pylist() for column in LANGUAGES.names)
         rows |= set(zip(names, codes, strict=True))
-        known.append(set(map(normalise, names)))
-    anywhere = set().union(*known)
-    for part, own in zip(parts, known, strict=True) if anywhere else ():
+        covered.append(set(map(normalise, names)))
+    anywhere = set().union(*covered)
+    for part, covered_by_part in zip(parts, covered, strict=True) if anywhere else ():
         keys = set(map(normalise, part.tables.names.column("name").unique().to_pylist()))
-        rows |= {(key, EVERY) for key in keys & anywhere - own}
+        rows |= {(key, EVERY) for key in keys & anywhere - covered_by_part}
     return pa.table([list(column) for column in zip(*sorted(rows), strict=True)] or [[], []], schema=LANGUAGES)

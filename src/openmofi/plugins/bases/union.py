@@ -59,7 +59,7 @@ from openmofi.storage.manifest import MANIFEST
 
 
 def joined_details(bases: Sequence[KnowledgeBase], into: Mapping[str, str], ids: pa.ChunkedArray) -> pa.Table | None:
-    """Images and what priors are known by (`DETAILS`), each of the first base that has it; `None` where none has any.
+    """Join images and the source of priors (`DETAILS`), each of the first base that has it; `None` without any.
 
     Args:
         bases: in the order of their weights.
@@ -67,18 +67,18 @@ def joined_details(bases: Sequence[KnowledgeBase], into: Mapping[str, str], ids:
         ids: of the union's entities, in order.
     """
     columns = dict.fromkeys(DETAILS.names, pa.nulls(len(ids), pa.string()))
-    known = [(base, base.beside.details) for base in bases if base.beside.details is not None]
-    for base, details in known:
+    with_details = [(base, base.beside.details) for base in bases if base.beside.details is not None]
+    for base, details in with_details:
         # An entity's own row stands before those of what was merged into it.
-        own = base.entities.column("id")
-        for there in (own, kept_of(own, into)):
+        entity_ids = base.entities.column("id")
+        for there in (entity_ids, kept_of(entity_ids, into)):
             rows = pc.index_in(ids, value_set=there)
             columns = {name: pc.coalesce(column, details.column(name).take(rows)) for name, column in columns.items()}
-    return pa.table(columns, schema=DETAILS) if known else None
+    return pa.table(columns, schema=DETAILS) if with_details else None
 
 
 def joined_external_ids(bases: Sequence[KnowledgeBase], into: Mapping[str, str]) -> pa.Table | None:
-    """Ids elsewhere (`EXTERNAL_IDS`), each once, in order; `None` where no base has any."""
+    """Join identifiers elsewhere (`EXTERNAL_IDS`), each once, in order; `None` where no base has any."""
     tables = [
         table.set_column(0, "id", kept_of(table.column("id"), into))
         for base in bases
@@ -141,8 +141,8 @@ def union_kb(
         else fingerprint(source_fingerprints(source_files(source)[1]))
         for source in sources
     }
-    for place, source in enumerate(sources):
-        for earlier in sources[:place]:
+    for position, source in enumerate(sources):
+        for earlier in sources[:position]:
             if prints[earlier] == prints[source]:
                 raise UsageError(f"{earlier} and {source} are the same knowledge base.", "Give it once.")
     pairs = read_same_as(same_as) if same_as else []
@@ -229,7 +229,7 @@ def _write(folder: Path, united: United, attribution: str) -> None:
     redirects = sorted(united.redirects.items())
     write_table(
         folder / _NOTES / _REDIRECTS,
-        pa.table([[gone for gone, _ in redirects], [kept for _, kept in redirects]], schema=REDIRECTS),
+        pa.table([[gone for gone, _ in redirects], [survivor for _, survivor in redirects]], schema=REDIRECTS),
     )
     write_table(folder / _NOTES / _CONFLICTS_FILE, united.conflicts)
     for name, table in ((_DETAILS, united.details), (EXTERNAL_IDS_FILE, united.external_ids)):
@@ -282,12 +282,14 @@ def _tables_of(source: str | Path, base: KnowledgeBase | None, stack: ExitStack,
 
 
 def _with_beside(united: United, bases: Sequence[KnowledgeBase]) -> United:
-    """With what lies beside the bases; with their redirects, identifiers of still older bases are followed too."""
+    """Add what lies beside the bases; their redirects also resolve identifiers of still older bases."""
     earlier: dict[str, str] = {}
     for base in bases:
         if (table := base.beside.redirects) is not None:
             ids, into = (table.column(name).to_pylist() for name in REDIRECTS.names)
-            earlier |= {gone: united.redirects.get(kept, kept) for gone, kept in zip(ids, into, strict=True)}
+            earlier |= {
+                gone: united.redirects.get(survivor, survivor) for gone, survivor in zip(ids, into, strict=True)
+            }
     return replace(
         united,
         redirects={**earlier, **united.redirects},
@@ -297,7 +299,7 @@ def _with_beside(united: United, bases: Sequence[KnowledgeBase]) -> United:
 
 
 def _attributions(sources: Sequence[str | Path]) -> str:
-    """What the sources say of where they come from, each once."""
+    """Return the attributions of the sources, each once."""
     texts: dict[str, None] = {}
     for source in sources:
         path = Path(source) / ATTRIBUTION

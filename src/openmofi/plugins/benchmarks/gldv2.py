@@ -44,7 +44,7 @@ class Gldv2Settings(Settings):
 
 @dataclass(frozen=True)
 class Landmarks:
-    """The solution: query → its positives and `private` or `public`, by the images' identifiers."""
+    """The solution: each query's positives, and whether it is `private` or `public`, by image identifiers."""
 
     positives: Mapping[str, Set[str]]
     usage: Mapping[str, str]
@@ -74,25 +74,25 @@ def read_solution(path: Path) -> Landmarks:
 
 
 def measure(subject: Subject) -> Measured:
-    """See the module."""
+    """Measure an encoder by the protocol of this module."""
     folder, k = require_folder(subject.data), subject.settings.k
     truth = read_solution(folder / SOLUTION)
-    asked = [file for file in images_in(require_folder(folder / "test")) if Path(file).stem in truth.positives]
-    if not asked:
+    query_files = [file for file in images_in(require_folder(folder / "test")) if Path(file).stem in truth.positives]
+    if not query_files:
         raise OpenMofiError(f"{folder / 'test'} has no image of the queries.", "Unpack the test images there.")
-    images = subject.features.embed(file_sources(folder / "test", asked, "gldv2-test"))
+    images = subject.features.embed(file_sources(folder / "test", query_files, "gldv2-test"))
     files = images_in(require_folder(folder / "index"))
     path_of = {Path(file).stem: file for file in files}
     queries = [Path(key).stem for key in images.keys]
     positives = [{path_of.get(image, image) for image in truth.positives[query]} for query in queries]
-    found = search(
+    searched = search(
         subject.features,
         images.embeddings,
         file_sources(folder / "index", files, "gldv2-index"),
         set().union(*positives),
         k,
     )
-    relevant = found.relevant(positives)
+    relevant = searched.relevant(positives)
     values = np.array(
         [average_precision_at(hits, len(of_query), k) for hits, of_query in zip(relevant, positives, strict=True)]
     )
@@ -106,17 +106,17 @@ def measure(subject: Subject) -> Measured:
         columns,
         interval_over="queries",
         data_fingerprint=fingerprint(
-            [data_fingerprint([images], [queries]), found.prints, [sorted(of_query) for of_query in positives]]
+            [data_fingerprint([images], [queries]), searched.prints, [sorted(of_query) for of_query in positives]]
         ),
         counts={
-            "images": found.count,
+            "images": searched.count,
             "queries": len(queries),
             "queries_listed": len(truth.positives),
             "positives_missing": len(listed - set(path_of)),
         },
         facts={"as_published": len(queries) == len(truth.positives) and listed <= set(path_of)},
-        images=[images, *found.refused],
-        failures=worst(images.ids, queries, values, found, relevant, subject.failures),
+        images=[images, *searched.refused],
+        failures=worst(images.ids, queries, values, searched, relevant, subject.failures),
     )
 
 

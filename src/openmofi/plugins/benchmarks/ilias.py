@@ -51,7 +51,7 @@ class IliasSettings(Settings):
 
 
 def read_ids(path: Path) -> list[str]:
-    """Sorted identifiers OBJECT/{query,pos}/FILE: the first field, by commas, of each line.
+    """Read sorted identifiers OBJECT/{query,pos}/FILE: the first comma-separated field of each line.
 
     Raises:
         OpenMofiError: the file cannot be read, or a line is no identifier.
@@ -70,7 +70,7 @@ def read_ids(path: Path) -> list[str]:
 
 
 def measure(subject: Subject) -> Measured:
-    """See the module."""
+    """Measure an encoder by the protocol of this module."""
     settings: IliasSettings = subject.settings
     folder = require_folder(subject.data)
     core = require_folder(folder / "ilias_core")
@@ -91,14 +91,14 @@ def measure(subject: Subject) -> Measured:
         *file_sources(core, ids["positives"], "ilias-positives"),
         *(shard_source(shard) for shard in (expand_shards(shards) if shards else ())),
     ]
-    found = search(subject.features, np.concatenate(vectors), sources, set(ids["positives"]), settings.k)
+    searched = search(subject.features, np.concatenate(vectors), sources, set(ids["positives"]), settings.k)
     queries = [*images.keys, *texts]
     objects = [_object(query) for query in queries]
-    relevant = found.relevant([positives[name] for name in objects])
+    relevant = searched.relevant([positives[name] for name in objects])
     values = np.array(
         [
             tied_average_precision_at(hits, scores, len(positives[name]), settings.k)
-            for hits, scores, name in zip(relevant, found.scores, objects, strict=True)
+            for hits, scores, name in zip(relevant, searched.scores, objects, strict=True)
         ]
     )
     columns = _columns(values, len(images.keys), settings.k)
@@ -108,16 +108,16 @@ def measure(subject: Subject) -> Measured:
         objects,
         columns,
         interval_over="objects",
-        data_fingerprint=fingerprint([data_fingerprint([images], [images.keys]), texts, found.prints]),
+        data_fingerprint=fingerprint([data_fingerprint([images], [images.keys]), texts, searched.prints]),
         counts={
             "image_queries": len(images.keys),
             "text_queries": len(texts),
-            "positives": len(found.row_of),
-            "distractors": found.count - len(found.row_of),
+            "positives": len(searched.row_of),
+            "distractors": searched.count - len(searched.row_of),
         },
         facts={"distractors_published": DISTRACTORS},
-        images=[images, *found.refused],
-        failures=worst(images.ids, images.keys, values[of_images], found, relevant, subject.failures),
+        images=[images, *searched.refused],
+        failures=worst(images.ids, images.keys, values[of_images], searched, relevant, subject.failures),
     )
 
 

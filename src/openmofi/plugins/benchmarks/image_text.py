@@ -40,7 +40,7 @@ from openmofi.storage import fingerprint, read_json
 
 
 def read_karpathy(path: str | Path, split: str, captions: int) -> dict[str, list[str]]:
-    """The images of a split, relative to the folder of images, in the file's order → their first captions.
+    """Read a split: each image, relative to the folder of images, in the file's order → its first captions.
 
     Args:
         path: the file.
@@ -118,8 +118,8 @@ def first_ranks(images: ArrayLike, texts: ArrayLike, image_of: ArrayLike) -> tup
     if len(np.unique(owners)) != len(vectors):
         raise OpenMofiError("There are images without a caption.", "Leave them out.")
     order = np.argsort(owners, kind="stable")
-    own = np.split(order, np.flatnonzero(np.diff(owners[order])) + 1)
-    return _first(vectors, captions, own), _first(captions, vectors, list(owners[:, None]))
+    captions_of = np.split(order, np.flatnonzero(np.diff(owners[order])) + 1)
+    return _first(vectors, captions, captions_of), _first(captions, vectors, list(owners[:, None]))
 
 
 def _first(queries: np.ndarray, database: np.ndarray, positives: list[Ints]) -> Ints:
@@ -161,7 +161,7 @@ class ImageTextSettings(Settings):
 
 
 def measure(subject: Subject) -> Measured:
-    """See the module."""
+    """Measure an encoder by the protocol of this module."""
     settings: ImageTextSettings = subject.settings
     subject.features.require_texts("image-text")
     file = _file(subject.data)

@@ -23,7 +23,7 @@ from openmofi.features.images import file_sources
 from openmofi.pairs.formats.files import inside
 from openmofi.plugins.benchmarks.revisited import (
     GroundTruth,
-    Query,
+    ImageQuery,
     Ranking,
     average_precision,
     query_source,
@@ -73,7 +73,7 @@ def read_instre(path: Path) -> GroundTruth:
     return GroundTruth(
         database,
         [
-            Query(
+            ImageQuery(
                 name,
                 (box[0], box[1], box[0] + box[2], box[1] + box[3]),
                 {"easy": np.unique(at), "hard": empty, "junk": empty},
@@ -84,7 +84,7 @@ def read_instre(path: Path) -> GroundTruth:
 
 
 def measure(subject: Subject) -> Measured:
-    """See the module."""
+    """Measure an encoder by the protocol of this module."""
     folder = require_folder(subject.data)
     truth = read_instre(folder / TRUTH)
     images = subject.features.embed([query_source(folder, truth.queries, "", "instre-queries")])

@@ -1,4 +1,4 @@
-"""What protocols share whose queries look for listed images in a database that comes in parts."""
+"""Shared by protocols whose queries look for listed images in a database that is read in parts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Searched:
     prints: list[str]
 
     def relevant(self, positives: Sequence[Set[str]]) -> NDArray[np.bool_]:
-        """(q, k) whether each is among the query's positives, (q,) sets of keys."""
+        """Return (q, k) whether each image is among its query's positives, which are (q,) sets of keys."""
         return np.stack(
             [
                 np.isin(rows, [self.row_of[key] for key in keys if key in self.row_of])
@@ -80,7 +80,7 @@ def worst(
 ) -> list[Failure]:
     """The queries of the lowest values, with the names of their nearest images as far as they are listed."""
     name_of = {row: key for key, row in searched.row_of.items()} if count else {}
-    shown = slice(NEIGHBOURS_SHOWN)
+    nearest = slice(NEIGHBOURS_SHOWN)
     return [
         Failure(
             ids[query],
@@ -89,9 +89,9 @@ def worst(
             [
                 Answer(None, name_of.get(row, "an image that no query looks for"), float(score), bool(right))
                 for row, score, right in zip(
-                    searched.rows[query, shown].tolist(),
-                    searched.scores[query, shown],
-                    relevant[query, shown],
+                    searched.rows[query, nearest].tolist(),
+                    searched.scores[query, nearest],
+                    relevant[query, nearest],
                     strict=True,
                 )
             ],

@@ -22,7 +22,7 @@ from openmofi.storage import package_versions
 
 
 def as_mteb(encoder: Encoder) -> Any:
-    """The encoder as mteb's `EncoderProtocol`, with its metadata.
+    """Wrap an encoder as mteb's `EncoderProtocol`, with its metadata.
 
     Raises:
         UsageError: mteb is not installed, or the encoder has no joint space, nor features that compare.
@@ -106,7 +106,7 @@ def run_tasks(
     import mteb
 
     try:
-        found = mteb.evaluate(
+        evaluated = mteb.evaluate(
             adapter, [*_tasks(tasks)], cache=None, show_progress_bar=False, encode_kwargs={"batch_size": batch_size}
         )
     except ValueError as error:
@@ -114,7 +114,7 @@ def run_tasks(
         raise UsageError(
             f"mteb cannot run {encoder.spec!r}: {error}", "Choose tasks of images alone, or an image–text encoder."
         ) from error
-    results = [result for each in found.task_results for result in results_of(each, encoder)]
+    results = [result for each in evaluated.task_results for result in results_of(each, encoder)]
     for result in results if out else ():
         write_result(str(out), result, None)
     return results
@@ -140,7 +140,7 @@ def _tasks(tasks: Sequence[Any]) -> Iterator[Any]:
 
 
 def results_of(task_result: Any, encoder: Encoder) -> list[Result]:
-    """A task's result as ours: one for each split and subset; scores that are no numbers are left out."""
+    """Convert a task's result to ours, one for each split and subset; scores that are no numbers are left out."""
     results = []
     for split, scores in task_result.scores.items():
         for of_subset in scores:

@@ -67,7 +67,7 @@ class OvenSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Question:
+class OvenQuestion:
     """A row of the authors' files: `part` is `seen` or `unseen`, `split` `entity` or `query`."""
 
     id: str
@@ -96,14 +96,14 @@ class _Title(msgspec.Struct):
 T = TypeVar("T")
 
 
-def read_questions(path: Path, split: str) -> list[Question]:
+def read_questions(path: Path, split: str) -> list[OvenQuestion]:
     """Read `oven_{entity,query}_{val,test}.jsonl`.
 
     Raises:
         OpenMofiError: it cannot be read, or a row lacks a field.
     """
     return [
-        Question(
+        OvenQuestion(
             id=row.data_id,
             image=row.image_id,
             text=row.question,
@@ -135,12 +135,12 @@ def _rows(path: Path, kind: type[T], hint: str = "Download the authors' file aga
 
 
 def harmonic_mean(*shares: float) -> float:
-    """As the authors take it: 0 counts as very little."""
+    """Return the harmonic mean as the authors compute it: 0 counts as a very small number."""
     return len(shares) / sum(1 / (share or _ZERO) for share in shares)
 
 
 def measure(subject: Subject) -> Measured:
-    """See the module."""
+    """Measure an encoder by the protocol of this module."""
     settings: OvenSettings = subject.settings
     subject.features.require_texts("oven")
     folder = require_folder(subject.data)
@@ -152,11 +152,13 @@ def measure(subject: Subject) -> Measured:
     path_of = _images(folder / "oven_images", {question.image for question in questions})
     images = subject.features.embed(file_sources(folder / "oven_images", sorted(set(path_of.values())), "oven"))
     row_of = {key: row for row, key in enumerate(images.keys)}
-    asked = [question for question in questions if path_of.get(question.image) in row_of]
-    rows = [row_of[path_of[question.image]] for question in asked]
+    answerable = [question for question in questions if path_of.get(question.image) in row_of]
+    rows = [row_of[path_of[question.image]] for question in answerable]
     vectors = images.embeddings[rows]
     if settings.question_weight:
-        texts = normalised(np.asarray(subject.encoder.embed_texts([question.text for question in asked]), np.float32))
+        texts = normalised(
+            np.asarray(subject.encoder.embed_texts([question.text for question in answerable]), np.float32)
+        )
         vectors = normalised((1 - settings.question_weight) * vectors + settings.question_weight * texts)
     templates, templates_from = templates_named(settings.templates, folder)
     nearest, ids, titles = Nearest(vectors, NEIGHBOURS_SHOWN), [], []
@@ -166,46 +168,46 @@ def measure(subject: Subject) -> Measured:
         titles += [title for _, title in block]
         nearest.add(class_embeddings([title for _, title in block], templates, subject.encoder.embed_texts))
     answers = np.array(ids, object)[nearest.rows]
-    right = answers == np.array([question.entity for question in asked], object)[:, None]
+    right = answers == np.array([question.entity for question in answerable], object)[:, None]
     hits = right[:, 0].astype(np.float64)
     worst = np.argsort(right.any(axis=1) * 1.0 + hits, kind="stable")[: subject.failures].tolist()
-    known = images.ids
+    image_ids = images.ids
     return Measured(
-        **_metrics(hits, asked),
+        **_metrics(hits, answerable),
         interval_over="entities",
         images=[images],
         data_fingerprint=fingerprint(
             [
                 data_fingerprint([images], [images.keys]),
                 ids and fingerprint(ids),
-                [[question.id, question.image, question.entity] for question in asked],
+                [[question.id, question.image, question.entity] for question in answerable],
             ]
         ),
         counts={
-            "questions": len(asked),
+            "questions": len(answerable),
             "questions_listed": len(questions),
             "images": len(images.keys),
             "candidates": len(ids),
-            "entities_not_candidates": len({q.entity for q in asked} - set(ids)),
+            "entities_not_candidates": len({q.entity for q in answerable} - set(ids)),
         },
         facts={
-            "as_published": settings.candidates == "wikipedia" and len(asked) == len(questions),
+            "as_published": settings.candidates == "wikipedia" and len(answerable) == len(questions),
             "templates": templates_from,
         },
         items=items_table(
-            [question.id for question in asked],
-            [question.entity for question in asked],
+            [question.id for question in answerable],
+            [question.entity for question in answerable],
             {"accuracy": hits},
-            [f"{question.split}_{question.part}" for question in asked],
+            [f"{question.split}_{question.part}" for question in answerable],
         ),
         failures=[
             Failure(
-                known[rows[row]],
-                asked[row].title,
+                image_ids[rows[row]],
+                answerable[row].title,
                 float(hits[row]),
                 [
-                    Answer(None, titles[place], float(score), bool(correct))
-                    for place, score, correct in zip(
+                    Answer(None, titles[candidate], float(score), bool(correct))
+                    for candidate, score, correct in zip(
                         nearest.rows[row].tolist(), nearest.scores[row], right[row], strict=True
                     )
                 ],
@@ -216,7 +218,7 @@ def measure(subject: Subject) -> Measured:
 
 
 def _images(folder: Path, wanted: set[str]) -> dict[str, str]:
-    """Image → its path below the folder: NN/oven_NNNNNNNN.EXT, NN being the number's first two digits."""
+    """Map each image to its path below the folder: NN/oven_NNNNNNNN.EXT, NN the number's first two digits."""
     require_folder(folder)
     paths: dict[str, str] = {}
     for image in wanted:
@@ -230,8 +232,8 @@ def _images(folder: Path, wanted: set[str]) -> dict[str, str]:
     return paths
 
 
-def _candidates(folder: Path, candidates: str, questions: list[Question]) -> Iterator[tuple[str, str]]:
-    """Entities and their titles, without an end in memory."""
+def _candidates(folder: Path, candidates: str, questions: list[OvenQuestion]) -> Iterator[tuple[str, str]]:
+    """Yield entities and their titles, streaming."""
     if candidates == "known":
         yield from dict(sorted((question.entity, question.title) for question in questions)).items()
         return
@@ -239,9 +241,9 @@ def _candidates(folder: Path, candidates: str, questions: list[Question]) -> Ite
         yield row.wikidata_id, row.wikipedia_title
 
 
-def _metrics(hits: Doubles, asked: list[Question]) -> dict[str, Any]:
-    groups = np.array([question.entity for question in asked])
-    names = np.array([f"{question.split}_{question.part}" for question in asked])
+def _metrics(hits: Doubles, questions: list[OvenQuestion]) -> dict[str, Any]:
+    groups = np.array([question.entity for question in questions])
+    names = np.array([f"{question.split}_{question.part}" for question in questions])
     metrics: dict[str, float] = {}
     intervals: dict[str, Any] = {}
     for name in (f"{split}_{part}" for split in SPLITS for part in PARTS):

@@ -21,7 +21,7 @@ _DTYPE = re.compile(r"[?biufSUO]\d{0,6}")
 
 
 def read_plain_pickle(path: str | Path, *, max_bytes: int | None = None) -> Any:
-    """The content of a pickle: lists, tuples, sets, dictionaries, strings, bytes, numbers, `None`, number arrays.
+    """Read a pickle of lists, tuples, sets, dictionaries, strings, bytes, numbers, `None` and number arrays.
 
     Args:
         path: the file.

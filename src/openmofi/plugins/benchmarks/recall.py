@@ -104,7 +104,7 @@ def _fields(path: Path, count: int) -> list[list[str]]:
 
 
 def split_of(data: str | Path) -> tuple[str, dict[str, str]]:
-    """The name of the dataset, and each image of its test split → its class.
+    """Return the dataset's name, and the class of each image of its test split.
 
     Raises:
         OpenMofiError: the folder has none of the layouts, or its list has faults.
@@ -126,7 +126,7 @@ def split_of(data: str | Path) -> tuple[str, dict[str, str]]:
 
 
 def measure(subject: Subject) -> Measured:
-    """See the module."""
+    """Measure an encoder by the protocol of this module."""
     name, class_of = split_of(subject.data)
     recall_at = sorted(set(subject.settings.recall_at or SETS[name].recall_at))
     images = subject.features.embed(file_sources(subject.data, list(class_of), name))

@@ -40,8 +40,8 @@ from openmofi.storage import fingerprint
 
 
 @dataclass(frozen=True)
-class Query:
-    """A query.
+class ImageQuery:
+    """A query image, its box, and its positives.
 
     Attributes:
         name: of its image, without the suffix.
@@ -59,7 +59,7 @@ class GroundTruth:
     """Names of the database's images, without suffix, and the queries."""
 
     database: list[str]
-    queries: list[Query]
+    queries: list[ImageQuery]
 
 
 def read_ground_truth(path: str | Path) -> GroundTruth:
@@ -74,7 +74,7 @@ def read_ground_truth(path: str | Path) -> GroundTruth:
         if not names or len(names) != len(answers) or not database:
             raise ValueError(f"{len(names)} queries with {len(answers)} answers")
         queries = [
-            Query(name, _box(answer["bbx"]), {kind: _positions(answer[kind], len(database)) for kind in KINDS})
+            ImageQuery(name, _box(answer["bbx"]), {kind: _positions(answer[kind], len(database)) for kind in KINDS})
             for name, answer in zip(names, answers, strict=True)
         ]
     except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -158,7 +158,7 @@ class QueryRanks:
     counts: dict[str, int]
 
     def positives(self, difficulty: str) -> tuple[Ints, int]:
-        """Ranks of the positives, ascending, with junk removed; and the number of positives, readable or not."""
+        """Return the positives' ranks, ascending, with junk removed; and their number, readable or not."""
         positive, junk = DIFFICULTIES[difficulty]
         ranks = np.sort(np.concatenate([self.ranks[kind] for kind in positive]))
         removed = np.sort(np.concatenate([self.ranks[kind] for kind in junk]))
@@ -194,7 +194,7 @@ class Ranking:
                 self._ranks[query] += len(scores) - np.searchsorted(np.sort(scores), self._scores[query], "right")
 
     def ranks(self) -> list[QueryRanks]:
-        """(q,) of each query."""
+        """Return the (q,) ranks of each query's images."""
         return [
             QueryRanks({kind: ranks[kinds == kind] for kind in KINDS}, {kind: len(positions[kind]) for kind in KINDS})
             for ranks, kinds, positions in zip(self._ranks, self._kinds, self._truth, strict=True)
@@ -229,7 +229,7 @@ class RevisitedSettings(Settings):
 
 
 def measure(subject: Subject) -> Measured:
-    """See the module."""
+    """Measure an encoder by the protocol of this module."""
     settings: RevisitedSettings = subject.settings
     name, truth = _ground_truth(subject.data)
     folder = subject.data / "jpg"
@@ -241,11 +241,11 @@ def measure(subject: Subject) -> Measured:
     ranking = Ranking(images.embeddings, database.embeddings, [query.positions for query in queries], rows)
     distractors, parts = _add_distractors(subject, settings.distractors, ranking)
     values = _values(ranking, settings)
-    known = {metric: numbers for metric, numbers in values.items() if not np.isnan(numbers).all()}
+    defined = {metric: numbers for metric, numbers in values.items() if not np.isnan(numbers).all()}
     return Measured.of_items(
         images.keys,
         images.keys,
-        known,
+        defined,
         interval_over="queries",
         data={"dataset": name},
         data_fingerprint=fingerprint(
@@ -291,8 +291,8 @@ def _ground_truth(data: Path) -> tuple[str, GroundTruth]:
     return names[0], truth
 
 
-def query_source(root: Path, queries: Sequence[Query], suffix: str, name: str) -> ImageSource:
-    """The queries, cropped; keys are NUMBER-NAME, since two queries may share an image.
+def query_source(root: Path, queries: Sequence[ImageQuery], suffix: str, name: str) -> ImageSource:
+    """Return the source of cropped queries; keys are NUMBER-NAME, since two queries may share an image.
 
     Args:
         root: folder of the images.
@@ -338,7 +338,7 @@ def _add_distractors(
 
 
 def _values(ranking: Ranking, settings: RevisitedSettings) -> dict[str, np.ndarray]:
-    """Metric → (queries,); NaN for queries without positives."""
+    """Return each metric's (queries,) values; NaN for queries without positives."""
     values: dict[str, list[float]] = {}
     for query in ranking.ranks():
         for level in DIFFICULTIES:
@@ -353,7 +353,7 @@ def worst_queries(
     precisions: np.ndarray,
     ids: Sequence[ImageId],
     embeddings: Floats,
-    queries: Sequence[Query],
+    queries: Sequence[ImageQuery],
     rows: Ints,
     database: EmbeddedImages,
     count: int,

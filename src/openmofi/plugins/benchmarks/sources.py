@@ -97,21 +97,21 @@ def _oven(folder: Path) -> list[Finding]:
 
 def _variant(images: int, classes: Callable[[], set[str] | None], count: int) -> _Check:
     def check(folder: Path) -> list[Finding]:
-        found, published = class_folders(folder), classes()
-        findings = [counted("images", len(found.files), images), counted("classes", len(found.classes), count)]
+        folders, published = class_folders(folder), classes()
+        findings = [counted("images", len(folders.files), images), counted("classes", len(folders.classes), count)]
         if published is None:
             return [*findings, Finding("class list", False, "timm, whose list this is, is not installed")]
-        return [*findings, counted("classes of the published list", len(published & set(found.classes)), count)]
+        return [*findings, counted("classes of the published list", len(published & set(folders.classes)), count)]
 
     return check
 
 
 def _objectnet(folder: Path) -> list[Finding]:
-    overlap, found = overlapping(folder), class_folders(folder / "images")
-    judged = sum(found.classes[label] in overlap for label in found.labels.tolist())
+    overlap, folders = overlapping(folder), class_folders(folder / "images")
+    judged = sum(folders.classes[label] in overlap for label in folders.labels.tolist())
     return [
-        counted("images", len(found.files), 50_273),
-        counted("classes", len(found.classes), 313),
+        counted("images", len(folders.files), 50_273),
+        counted("classes", len(folders.classes), 313),
         counted("classes that overlap with ImageNet's", len(overlap), 113),
         counted("images of these", judged, 18_574),
     ]
@@ -145,10 +145,10 @@ def _imagenet(folder: Path) -> list[Finding]:
     for split, images in (("train", 1_281_167), ("val", 50_000)):
         if (folder / split).is_dir():
             folders = class_folders(folder / split)
-            known = set(folders.classes) & set(imagenet_names())
+            wordnet_ids = set(folders.classes) & set(imagenet_names())
             findings += [
                 counted(f"{split}: images", len(folders.files), images),
-                counted(f"{split}: classes by WordNet id", len(known), 1000),
+                counted(f"{split}: classes by WordNet id", len(wordnet_ids), 1000),
             ]
     return findings or [Finding("layout", False, f"{folder} has neither train nor val.")]
 

@@ -66,13 +66,13 @@ class UnedSettings(Settings):
 
 
 @dataclass(frozen=True)
-class Split:
+class UnedSplit:
     """Images of a split: path below DIR/images → classes (queries may have several)."""
 
     classes: Mapping[str, tuple[str, ...]]
 
 
-def read_split(path: Path) -> Split:
+def read_split(path: Path) -> UnedSplit:
     """Read an info file: a list of `path` and `class_id` (one, or a list).
 
     Raises:
@@ -87,7 +87,7 @@ def read_split(path: Path) -> Split:
         raise OpenMofiError(
             f"{path} {f'names {outside!r}' if outside else 'is empty'}.", "Unpack info_files.zip again."
         )
-    return Split(classes)
+    return UnedSplit(classes)
 
 
 class _Row(msgspec.Struct):
@@ -96,7 +96,7 @@ class _Row(msgspec.Struct):
 
 
 def mmp_at(relevant: Sequence[bool], positives: int, *, own: bool) -> float:
-    """MMP of a query over its first `DEPTH` images.
+    """Compute the mMP of a query over its first `DEPTH` images.
 
     Args:
         relevant: of the nearest images, at least `DEPTH`, and one more if `own`.
@@ -108,7 +108,7 @@ def mmp_at(relevant: Sequence[bool], positives: int, *, own: bool) -> float:
 
 
 def measure(subject: Subject) -> Measured:
-    """See the module."""
+    """Measure an encoder by the protocol of this module."""
     folder, domains = require_folder(subject.data), subject.settings.domains
     unknown = set(domains) - set(DOMAINS)
     if unknown or not domains:
@@ -144,7 +144,7 @@ def measure(subject: Subject) -> Measured:
 
 def _measured(
     queries: Mapping[str, EmbeddedImages],
-    splits: Mapping[str, Mapping[str, Split]],
+    splits: Mapping[str, Mapping[str, UnedSplit]],
     codes: Mapping[tuple[str, str], int],
     of_index: Ints,
     nearest: Nearest,
@@ -155,14 +155,14 @@ def _measured(
     keys, groups, parts, first, mmp = [], [], [], [], []
     row = 0
     for name, images in queries.items():
-        own = not SIZES[name][1]
+        in_index = not SIZES[name][1]
         for key in images.keys:
             wanted = [codes.get((name, each), -1) for each in splits[name]["test"].classes[key]]
             relevant, positives = np.isin(labels[row], wanted), sum(sizes[code] for code in wanted)
             # A query whose class is not in the index has nothing to find.
-            answered = positives > own
-            first.append(float(relevant[int(own)]) if answered else np.nan)
-            mmp.append(mmp_at(relevant.tolist(), positives, own=own) if answered else np.nan)
+            answered = positives > in_index
+            first.append(float(relevant[int(in_index)]) if answered else np.nan)
+            mmp.append(mmp_at(relevant.tolist(), positives, own=in_index) if answered else np.nan)
             keys.append(f"{name}/{key}")
             groups.append(f"{name}/{splits[name]['test'].classes[key][0]}")
             parts.append(name)

@@ -42,7 +42,7 @@ GROUPS = NATURAL, SPECIALISED, STRUCTURED = "natural", "specialised", "structure
 
 @dataclass(frozen=True)
 class Task:
-    """A task.
+    """A task of VTAB.
 
     Attributes:
         name: as in VTAB's code, shortened.
@@ -80,7 +80,7 @@ class Splits(NamedTuple):
 
 
 def task_folders(data: Path) -> dict[Task, Path]:
-    """Tasks on disk → their folders, in the published order."""
+    """Return the folder of each task on disk, in the published order."""
     folders = {task: next((data / name for name in task.folders if (data / name).is_dir()), None) for task in TASKS}
     return {task: folder for task, folder in folders.items() if folder}
 
@@ -180,13 +180,13 @@ class VtabSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        known = [task.name for task in TASKS]
-        if unknown := set(self.tasks) - set(known):
-            raise UsageError(f"unknown value {min(unknown)!r} for tasks; use {', '.join(known)}.")
+        names = [task.name for task in TASKS]
+        if unknown := set(self.tasks) - set(names):
+            raise UsageError(f"unknown value {min(unknown)!r} for tasks; use {', '.join(names)}.")
 
 
 def measure(subject: Subject) -> Measured:
-    """See the module."""
+    """Measure an encoder by the protocol of this module."""
     settings: VtabSettings = subject.settings
     folders = task_folders(require_folder(subject.data))
     tasks = [task for task in TASKS if task.name in settings.tasks] or list(folders)
@@ -225,7 +225,7 @@ def measure(subject: Subject) -> Measured:
 
 
 def _run(subject: Subject, task: Task, splits: Splits) -> tuple[dict[str, Any], list[EmbeddedImages], str]:
-    """A task's facts, images, and the fingerprint of its data."""
+    """Run a task; return its facts, images, and the fingerprint of its data."""
     # Names of sources must be unique in a run, and tasks share file names.
     images = [
         subject.features.embed(part.sources(f"{task.name}-{name}"))

@@ -70,14 +70,14 @@ def export_dataset(
 
     name = name or Path(str(place_of(dataset))).name
     settings = changed(DatasetExportSettings(format, name=name, repository=push), changes)
-    with shown_progress(progress) as shown:
+    with shown_progress(progress) as console:
         counts = export_dataset(
             place_of(dataset),
             out,
             settings,
             kb=None if kb is None else kb_of(kb),
             engine=engine_named(engine),
-            progress=shown,
+            progress=console,
             restart=restart,
         )
     if push:

@@ -69,7 +69,7 @@ HUGGINGFACE = pa.schema(
 
 
 def write_parquet(_out: Path, path: str, rows: Iterable[Row], _classes: Classes) -> int:
-    """Write `PARQUET`; the number of rows."""
+    """Write a shard in the schema `PARQUET` and return its number of rows."""
     return _write(
         path,
         PARQUET,
@@ -86,7 +86,7 @@ def write_parquet(_out: Path, path: str, rows: Iterable[Row], _classes: Classes)
 
 
 def write_huggingface(_out: Path, path: str, rows: Iterable[Row], classes: Classes) -> int:
-    """Write `HUGGINGFACE` with the features in its metadata; the number of rows."""
+    """Write a shard in the schema `HUGGINGFACE`, with `features` in its metadata; return its number of rows."""
     metadata = {"huggingface": json.dumps({"info": {"features": features(classes)}})}
     return _write(
         path,
@@ -106,7 +106,7 @@ def write_huggingface(_out: Path, path: str, rows: Iterable[Row], classes: Class
 
 
 def features(classes: Classes) -> dict[str, Any]:
-    """The features of `datasets`, as it writes them into Parquet's metadata."""
+    """Return the features of `datasets` as that library writes them into Parquet's metadata."""
     label = {"names": list(classes.unique), "_type": "ClassLabel"}
 
     def value(kind: str) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def write_images(out: Path, part: str, rows: Iterable[Row], classes: Classes, *,
 
 
 def write_class_folders(out: Path, part: str, rows: Iterable[Row], classes: Classes) -> int:
-    """The same, and a link in the folder of each label's class below `classes/`."""
+    """As `write_images`, with a link in the folder of each label's class below `classes/`."""
     names = folder_names(classes)
 
     def record(row: Row) -> Record:
@@ -219,7 +219,7 @@ def _link(target: Path, link: Path) -> None:
 
 
 def folder_names(classes: Classes) -> list[str]:
-    """A folder's name for each class: its name without what file systems do not take, and its identifier in doubt."""
+    """Name a folder for each class: its name without what file systems refuse, with the identifier where ambiguous."""
     plain = [_BAD_NAME.sub("_", name).strip(". ")[:_LONGEST] for name in classes.unique]
     folded: dict[str, int] = {}
     for name in plain:
@@ -231,7 +231,7 @@ def folder_names(classes: Classes) -> list[str]:
 
 
 def join_coco(out: Path, records: Records, classes: Classes) -> None:
-    """`annotations.json`: whole images as boxes, `score` their probability; categories with what is above them."""
+    """Write `annotations.json`: whole images as boxes, `score` the probability; categories with those above them."""
     info = {"description": "Entity labels by OpenMOFI", "version": __version__}
     categories = [
         {
@@ -284,14 +284,14 @@ def join_coco(out: Path, records: Records, classes: Classes) -> None:
 
 
 def join_list(out: Path, records: Records, classes: Classes) -> None:
-    """`labels.jsonl`: a record a line, with probabilities and where the image comes from."""
+    """Write `labels.jsonl`: a record a line, with probabilities and the image's origin."""
     with writing(out / "labels.jsonl") as file:
         for record in records():
             file.write(as_json(record) + "\n")
 
 
 def as_json(value: Any) -> str:
-    """One line of JSON with sorted keys."""
+    """Return a value as one line of JSON with sorted keys."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
@@ -344,8 +344,8 @@ _FORMATS = {
 
 def file_format(name: str) -> FileFormat:
     """Return the format of this name."""
-    found: FileFormat = _FORMATS.get(name) or extension(GROUP, name)
-    return found
+    chosen: FileFormat = _FORMATS.get(name) or extension(GROUP, name)
+    return chosen
 
 
 def all_formats() -> list[FileFormat]:

@@ -72,7 +72,7 @@ def _header(settings: DatasetExportSettings, counts: dict[str, Any]) -> dict[str
 
 
 def croissant(out: Path, settings: DatasetExportSettings, counts: dict[str, Any], description: str) -> dict[str, Any]:
-    """Croissant 1.0 of an export: its files, and of Parquet its fields."""
+    """Describe an export in Croissant 1.0: its files, and the fields of Parquet."""
     address = f"https://huggingface.co/datasets/{settings.repository}" if settings.repository else ""
     described: dict[str, Any] = {
         "@context": json.loads(files(__package__).joinpath("croissant_context.json").read_text("utf-8")),
@@ -138,7 +138,7 @@ def _object(out: Path, name: str) -> dict[str, Any]:
 
 
 def _fields(settings: DatasetExportSettings) -> list[tuple[str, str, bool, str]]:
-    """(column, data type, repeated, JSON path) of what is not nested."""
+    """Return (column, data type, repeated, JSON path) of each field that is not nested."""
     plain = [(name, "sc:Text", False, "") for name in ("key", "shard", "text", "source")]
     if settings.format == "parquet":
         return [*plain, ("path", "sc:Text", False, "")]
@@ -198,14 +198,14 @@ class ExportStage:
         return partial(self._export, folder, Classes.of(folder, self.kb))
 
     def path(self, shard: Shard) -> Path:
-        """What is there once a shard is done."""
+        """Return the path that exists once a shard is done."""
         if ending := self.style.ending:
             return Path(self.out) / "data" / f"{shard.name}.{ending}"
         return Path(self.out) / PARTS / f"{shard.name}.jsonl"
 
     @property
     def style(self) -> FileFormat:
-        """The format."""
+        """Return the format of the export."""
         return file_format(self.settings.format)
 
     def _export(self, folder: Folder, classes: Classes, shard: Shard) -> dict[str, Any]:

@@ -28,7 +28,7 @@ _DEPTH = 8
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes, by their numbers.
+    """The classes of a dataset, by number.
 
     Attributes:
         ids: identifiers of the entities.
@@ -44,7 +44,7 @@ class Classes:
 
     @classmethod
     def of(cls, folder: Folder, kb: KnowledgeBase | None) -> Classes:
-        """The vocabulary of a dataset."""
+        """Read the classes of a dataset."""
         table = folder.vocabulary
         ids = table["id"].to_pylist()
         names = [name or entity for name, entity in zip(table["name"].to_pylist(), ids, strict=True)]
@@ -57,7 +57,7 @@ class Classes:
 
 
 def _chain(kb: KnowledgeBase, entity: str) -> tuple[str, ...]:
-    """One line of classes above an entity: each time the nearest, which is the first that the base has."""
+    """Return one line of classes above an entity: each the nearest, which is the first that the base has."""
     line: list[str] = []
     seen, here = {entity}, entity
     while here in kb and len(line) < _DEPTH:
@@ -76,7 +76,7 @@ _MOST = 80
 
 
 @dataclass(frozen=True)
-class Label:
+class ImageLabel:
     """A label of an image: class number, entity, name, probability."""
 
     class_id: int
@@ -100,14 +100,14 @@ class Row:
     shard: str
     key: str
     text: str
-    labels: tuple[Label, ...]
+    labels: tuple[ImageLabel, ...]
     image: bytes | None
     path: str
     source: str
 
     @property
     def stem(self) -> str:
-        """A name for files of this image: plain letters without a dot, unique in its shard."""
+        """Return a name for files of this image: plain letters without a dot, unique in its shard."""
         plain = _NOT_PLAIN.sub("_", self.key).strip("_")[:_MOST]
         if plain and plain == self.key:
             return plain
@@ -115,13 +115,13 @@ class Row:
 
     @property
     def extension(self) -> str:
-        """Of the image, without a dot."""
+        """Return the file extension of the image, without a dot."""
         if self.image is not None:
             return extension_of(self.image)
         return Path(self.path).suffix.lstrip(".").lower() or "jpg"
 
     def size(self) -> tuple[int, int]:
-        """(width, height) in pixels, from the image's header; (0, 0) where it cannot be read."""
+        """Return (width, height) in pixels from the image's header; (0, 0) where it cannot be read."""
         try:
             with Image.open(io.BytesIO(self.image) if self.image is not None else self.path) as image:
                 return image.size
@@ -129,7 +129,7 @@ class Row:
             return 0, 0
 
     def provenance(self) -> dict[str, Any]:
-        """Everything but the image, as JSON values."""
+        """Return everything but the image, as JSON values."""
         return {
             "shard": self.shard,
             "key": self.key,
@@ -149,7 +149,7 @@ def rows_of(
     images: bool,
     by_address: bool,
 ) -> Iterator[Row]:
-    """The rows of a shard in their order, some images at a time in memory.
+    """Yield the rows of a shard in their order, with a few images in memory at a time.
 
     Args:
         folder: of the dataset.
@@ -168,14 +168,14 @@ def rows_of(
     origin = Origin.parse(folder.file(shard), pq.read_metadata(folder.file(shard)).metadata)
     if images:
         origin.require_same(shard, shard.fingerprint)
-    places = places_of(shard, table["key"], cache, settings.read) if images and len(table) else None
+    locations = places_of(shard, table["key"], cache, settings.read) if images and len(table) else None
     reader = ImageBytes()
     try:
         for start in range(0, len(table), _BATCH):
             part = table.slice(start, _BATCH).to_pylist()
-            found = (
-                _images(reader, shard, places.slice(start, _BATCH), settings, by_address)
-                if places is not None
+            contents = (
+                _images(reader, shard, locations.slice(start, _BATCH), settings, by_address)
+                if locations is not None
                 else [(None, "")] * len(part)
             )
             if images:
@@ -183,13 +183,13 @@ def rows_of(
                     shard,
                     {
                         start + number: (row["key"], data)
-                        for number, (row, (data, _)) in enumerate(zip(part, found, strict=True))
+                        for number, (row, (data, _)) in enumerate(zip(part, contents, strict=True))
                         if data is not None
                     },
                 )
-            for row, (data, path) in zip(part, found, strict=True):
+            for row, (data, path) in zip(part, contents, strict=True):
                 labels = tuple(
-                    Label(number, entity, classes.unique[number], float(score))
+                    ImageLabel(number, entity, classes.unique[number], float(score))
                     for number, entity, score in zip(row["classes"], row["entities"], row["scores"], strict=True)
                     if score >= settings.min_probability
                 )
@@ -200,11 +200,11 @@ def rows_of(
 
 
 def _images(
-    reader: ImageBytes, shard: Shard, places: Any, settings: DatasetExportSettings, by_address: bool
+    reader: ImageBytes, shard: Shard, locations: Any, settings: DatasetExportSettings, by_address: bool
 ) -> list[tuple[Any, str]]:
-    """(bytes, path) of each image; bytes are `None` where it is referred to."""
-    files = places["file"].to_pylist()
-    sizes = places["size"].to_numpy()
+    """Return (bytes, path) of each image; bytes are `None` where it is referred to."""
+    files = locations["file"].to_pylist()
+    sizes = locations["size"].to_numpy()
     paths = [os.fsdecode(file) if file and size < 0 else "" for file, size in zip(files, sizes, strict=True)]
     if settings.images == "reference" and not by_address and not all(paths):
         raise UsageError(
@@ -213,13 +213,15 @@ def _images(
         )
     fetched = [settings.images == "embed" or (settings.images == "auto" and not path) for path in paths]
     wanted = [number for number, fetch in enumerate(fetched) if fetch]
-    data = reader.fetch(shard, [files[number] for number in wanted], places["offset"].to_numpy()[wanted], sizes[wanted])
+    data = reader.fetch(
+        shard, [files[number] for number in wanted], locations["offset"].to_numpy()[wanted], sizes[wanted]
+    )
     by_number = dict(zip(wanted, data, strict=True))
     return [(by_number.get(number), path) for number, path in enumerate(paths)]
 
 
 def require_files(row: Row) -> Row:
-    """The row, of a format that stores encoded images.
+    """Refuse a row whose image is only referred to, for formats that store encoded images.
 
     Raises:
         UsageError: its image is referred to.

@@ -38,7 +38,7 @@ _TEXTS = tuple(
 
 @dataclass(frozen=True)
 class Samples:
-    """What two encoders are compared on.
+    """The images and texts that two encoders are compared on.
 
     Attributes:
         source: where it is from, in words.
@@ -54,7 +54,7 @@ class Samples:
 
     @property
     def fingerprint(self) -> str:
-        """Identifies pixels and texts."""
+        """Return a fingerprint of pixels and texts."""
         return fingerprint(
             [
                 [[image.size, hashlib.blake2b(image.tobytes()).hexdigest()] for image in self.images],
@@ -66,7 +66,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Agreement:
-    """What `agreement` found. Cosines are between an image's (a text's) two embeddings.
+    """The agreement of two encoders; cosines are between their embeddings of an image or a text.
 
     Attributes:
         source, images, texts: what was compared.
@@ -90,21 +90,21 @@ class Agreement:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Agreement:
-        """What `as_dict` gave."""
+        """Read what `as_dict` returned."""
         return cls(**{name: values[name] for name in cls.__dataclass_fields__})
 
     @property
     def loss(self) -> float:
-        """1 − the mean cosine, of the worse side."""
+        """Return 1 − the mean cosine of the worse side."""
         return 1 - min(self.image_mean, 1.0 if self.text_mean is None else self.text_mean)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, the loss among them."""
+        """Return plain values for JSON, with the loss."""
         return {**asdict(self), "loss": self.loss}
 
 
 def samples_of(paths: Sequence[str], size: int, *, decode_size: int | None = None, limit: int = IMAGES) -> Samples:
-    """The first pairs of shards or folders whose images can be read; without paths, generated images.
+    """Read the first usable pairs of shards or folders; without paths, return generated images.
 
     Args:
         paths: as of the label job: tars, Parquet, tables, folders, patterns.
@@ -145,7 +145,7 @@ def agreement(before: Encoder, after: Encoder, samples: Samples, *, texts: bool)
 
 
 def compared(samples: Samples, images: Sequence[Array], texts: Sequence[Array] | None) -> Agreement:
-    """Compare embeddings.
+    """Compare two encoders' embeddings of the same samples.
 
     Args:
         samples: what was embedded.

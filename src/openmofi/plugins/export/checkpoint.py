@@ -39,7 +39,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card says that the encoder does not know.
+    """Facts for a model card that the encoder does not know.
 
     Attributes:
         name: of the model.
@@ -59,7 +59,7 @@ class CardFacts:
 
 
 def read_metrics(paths: Sequence[str | Path]) -> tuple[Metric, ...]:
-    """The headline figures of results that `openmofi eval -o` wrote.
+    """Read the headline figures of results that `openmofi eval -o` wrote.
 
     Raises:
         OpenMofiError: a file is missing, or no such result.

@@ -40,10 +40,14 @@ def card_facts(
     from openmofi.dataset.origin import how_labelled
     from openmofi.plugins.export.checkpoint import CardFacts, read_metrics
 
-    folders = [place for place in datasets if Path(place).is_dir()]
-    names = tuple(Path(place).resolve().name if place in folders else place for place in datasets)
+    folders = [dataset for dataset in datasets if Path(dataset).is_dir()]
+    names = tuple(Path(dataset).resolve().name if dataset in folders else dataset for dataset in datasets)
     return CardFacts(
-        name, licence, names, tuple(line for place in folders for line in how_labelled(place)), read_metrics(results)
+        name,
+        licence,
+        names,
+        tuple(line for dataset in folders for line in how_labelled(dataset)),
+        read_metrics(results),
     )
 
 

@@ -264,10 +264,10 @@ def _split(samples: Samples) -> tuple[Samples, Samples]:
             "int8 for OpenVINO needs images to calibrate on and others to judge by.",
             "Give shards with more images to --images.",
         )
-    judged, kept = (
+    judged, calibration = (
         Samples(samples.source, samples.images[start::2], samples.texts[start::2], samples.paired) for start in (0, 1)
     )
-    return judged, kept
+    return judged, calibration
 
 
 def _write(encoder: Encoder, folder: Path, settings: ExportSettings, calibration: Samples, output: str) -> Encoder:

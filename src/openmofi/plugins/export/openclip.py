@@ -20,8 +20,8 @@ from openmofi.encoders.preprocess import Preprocessing
 from openmofi.errors import UsageError
 from openmofi.plugins.export.sides import (
     Affine,
+    ExportSide,
     Opened,
-    Side,
     batched,
     into_linear,
     into_projection,
@@ -89,7 +89,7 @@ def opened(folder: Path) -> Opened:
     )
 
 
-def _source(side: Side) -> ModelSource:
+def _source(side: ExportSide) -> ModelSource:
     arch, _, weights = side.rest.partition("/")
     source = folder_source(side.rest) if is_folder(side.rest) else source_of(arch, weights)
     if "multimodal_cfg" in source.config:
@@ -117,7 +117,7 @@ def _preprocess(settings: Preprocessing) -> dict[str, Any]:
     }
 
 
-def _image_half(side: Side, encoder: Encoder) -> _Half:
+def _image_half(side: ExportSide, encoder: Encoder) -> _Half:
     if side.kind == "timm":
         return _of_timm(side, encoder)
     if side.kind != "open_clip":
@@ -143,7 +143,7 @@ def _image_half(side: Side, encoder: Encoder) -> _Half:
 
 
 def _fold_image(visual: Any, side: Affine) -> Mapping[str, Any]:
-    """Fold a map into an image tower, in place; what changes in its configuration."""
+    """Fold a map into an image tower, in place, and return the changes to its configuration."""
     projection = getattr(visual, "proj", None)
     if isinstance(projection, nn.Parameter) and isinstance(getattr(visual, "ln_post", None), nn.LayerNorm):
         visual.proj = nn.Parameter(into_projection(projection.data, visual.ln_post, side), requires_grad=False)
@@ -162,8 +162,8 @@ def _fold_image(visual: Any, side: Affine) -> Mapping[str, Any]:
     )
 
 
-def _of_timm(side: Side, encoder: Encoder) -> _Half:
-    """A tower of timm as open_clip wraps it: the trunk, then a projection."""
+def _of_timm(side: ExportSide, encoder: Encoder) -> _Half:
+    """Wrap a tower of timm as open_clip does: the trunk, then a projection."""
     from openmofi.plugins.export.timm import arguments
 
     dim = encoder.dim
@@ -183,7 +183,7 @@ def _of_timm(side: Side, encoder: Encoder) -> _Half:
     return config, state | {"head.proj.weight": behind.weight.float(), "head.proj.bias": behind.bias.float()}, False
 
 
-def _text_half(side: Side) -> _Half:
+def _text_half(side: ExportSide) -> _Half:
     if side.kind != "open_clip":
         raise UsageError(
             f"open_clip has no text tower of the kind {side.kind!r}.",
@@ -201,7 +201,7 @@ def _text_half(side: Side) -> _Half:
 
 
 def _fold_text(config: dict[str, Any], state: dict[str, torch.Tensor], side: Affine) -> dict[str, Any]:
-    """Fold a map into the weights of a text tower, in place; its new configuration."""
+    """Fold a map into the weights of a text tower, in place, and return its new configuration."""
     if "text_projection.weight" in state:  # a linear layer, perhaps with a bias
         weight = state.pop("text_projection.weight").double()
         bias = state.pop("text_projection.bias", torch.zeros(len(weight))).double()

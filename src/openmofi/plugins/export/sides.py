@@ -38,7 +38,7 @@ class Opened:
 
 
 def batched(embed: Callable[[list[Any]], Any]) -> Embed:
-    """A function of a batch, whose output may hold the embedding, as one of any number, L2-normalised."""
+    """Wrap a function of a batch as one of any number of items, whose embeddings are L2-normalised."""
 
     @torch.inference_mode()
     def run(items: Sequence[Any]) -> Array:
@@ -62,7 +62,7 @@ class Affine:
 
     @classmethod
     def of(cls, head: Head, *, adapter: bool) -> Affine:
-        """The map that a head is; of an adapter up to the length of what it gives.
+        """Return a head as an affine map; that of an adapter holds up to the length of its output.
 
         Raises:
             UsageError: the head is no linear map.
@@ -84,14 +84,14 @@ class Affine:
         return cls(weight + torch.eye(len(weight), dtype=torch.float64), torch.zeros_like(bias))
 
     def after(self, first: Affine | None) -> Affine:
-        """`first`, then this one."""
+        """Return the composition of `first` and then this map."""
         if first is None:
             return self
         return Affine(self.weight @ first.weight, self.weight @ first.bias + self.bias)
 
 
 @dataclass(frozen=True)
-class Side:
+class ExportSide:
     """An image or a text side.
 
     Attributes:
@@ -108,18 +108,18 @@ class Side:
 
     @property
     def kind(self) -> str:
-        """The library: `open_clip`, `timm`, `hf`, or the kind of another spec or tower."""
+        """Return the library: `open_clip`, `timm`, `hf`, or the kind of another spec or tower."""
         kind = str(self.architecture.get("kind")) if self.architecture else self.spec.partition(":")[0]
         return "hf" if kind == "mofi" else kind
 
     @property
     def rest(self) -> str:
-        """The spec without its kind."""
+        """Return the spec without its kind."""
         return self.spec.partition(":")[2]
 
 
-def side_of(encoder: Encoder, name: str) -> Side | None:
-    """The side `image` or `text`; `None` where the encoder has none.
+def side_of(encoder: Encoder, name: str) -> ExportSide | None:
+    """Return the side `image` or `text` of an encoder; `None` where it has none.
 
     Raises:
         UsageError: a head is no linear map, or the encoder runs no network of PyTorch.
@@ -137,10 +137,10 @@ def side_of(encoder: Encoder, name: str) -> Side | None:
             "Export the encoder that it was made of.",
         )
     network = getattr(encoder.networks, name)
-    return network and Side(getattr(network, "model", network), encoder.spec, {})
+    return network and ExportSide(getattr(network, "model", network), encoder.spec, {})
 
 
-def _trained(encoder: Encoder, name: str) -> Side | None:
+def _trained(encoder: Encoder, name: str) -> ExportSide | None:
     folder = encoder.companions.folder
     assert folder is not None
     raw = read_description(folder, "run")
@@ -150,11 +150,11 @@ def _trained(encoder: Encoder, name: str) -> Side | None:
     if trunk is None:
         below = side_of(open_encoder(str(raw[name]["encoder"]), device="cpu"), name)
     else:
-        below = Side(trunk.module, "", trunk.architecture)
+        below = ExportSide(trunk.module, "", trunk.architecture)
     return below and (below if head is None else _behind(below, head, adapter=False))
 
 
-def _behind(side: Side, head: Head, *, adapter: bool) -> Side:
+def _behind(side: ExportSide, head: Head, *, adapter: bool) -> ExportSide:
     return replace(side, map=Affine.of(head, adapter=adapter).after(side.map))
 
 
@@ -187,13 +187,13 @@ def into_projection(projection: torch.Tensor, norm: nn.LayerNorm, side: Affine) 
 
 
 def into_linear(layer: nn.Linear, side: Affine) -> nn.Linear:
-    """A linear layer with the map behind it, as one."""
+    """Fold a map into the linear layer before it."""
     bias = torch.zeros(layer.out_features, dtype=torch.float64) if layer.bias is None else layer.bias.double()
     return linear(Affine(side.weight @ layer.weight.double(), side.weight @ bias + side.bias))
 
 
 def linear(side: Affine) -> nn.Linear:
-    """The map as a layer."""
+    """Return the map as a linear layer."""
     layer = nn.Linear(side.weight.shape[1], side.weight.shape[0])
     with torch.no_grad():
         layer.weight.copy_(side.weight)

@@ -14,7 +14,7 @@ from torch import nn
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.preprocess import Preprocessing
 from openmofi.errors import UsageError
-from openmofi.plugins.export.sides import Opened, Side, batched, linear, side_of
+from openmofi.plugins.export.sides import ExportSide, Opened, batched, linear, side_of
 from openmofi.quiet import quiet_logging
 
 FILES = ("model.safetensors", "config.json")
@@ -22,8 +22,8 @@ _CROPS = {"shortest": "center", "squash": "squash"}
 _KEPT = ("tag", "first_conv", "classifier", "fixed_input_size", "pool_size")
 
 
-def arguments(side: Side, size: int) -> tuple[str, dict[str, Any]]:
-    """The model's name in timm, and the arguments by which it takes images of `size` pixels."""
+def arguments(side: ExportSide, size: int) -> tuple[str, dict[str, Any]]:
+    """Return the model's name in timm, and its arguments for images of `size` pixels."""
     config = side.module.pretrained_cfg
     fixed = bool(config.get("fixed_input_size")) and size != int(config["input_size"][1])
     return str(config["architecture"]), {"img_size": size} if fixed else {}
@@ -44,13 +44,13 @@ def write(encoder: Encoder, folder: Path) -> None:
     name, options = arguments(side, encoder.preprocessing.size)
     model = _model(side, name, options)
     save_file({key: value.contiguous().clone() for key, value in model.state_dict().items()}, folder / FILES[0])
-    known = side.module.pretrained_cfg
+    pretrained = side.module.pretrained_cfg
     config = {
         "architecture": name,
         "num_classes": int(model.num_classes),
         "num_features": int(model.num_features),
         "pretrained_cfg": {
-            **{key: known[key] for key in _KEPT if known.get(key) is not None},
+            **{key: pretrained[key] for key in _KEPT if pretrained.get(key) is not None},
             "custom_load": False,
             "num_classes": int(model.num_classes),
             **_preprocess(encoder.preprocessing),
@@ -60,18 +60,18 @@ def write(encoder: Encoder, folder: Path) -> None:
     (folder / FILES[1]).write_text(json.dumps(config, indent=2, sort_keys=True), "utf-8")
 
 
-def _model(side: Side, name: str, options: dict[str, Any]) -> Any:
+def _model(side: ExportSide, name: str, options: dict[str, Any]) -> Any:
     with quiet_logging(), torch.random.fork_rng(devices=[]):
         outputs = 0 if side.map is None else len(side.map.bias)
         model: Any = timm.create_model(name, pretrained=False, num_classes=outputs, **options).eval()
-    own = {
+    weights = {
         key: value
         for key, value in side.module.state_dict().items()
         if key in model.state_dict() and model.state_dict()[key].shape == value.shape
     }
     missing = [
         key
-        for key in model.load_state_dict(own, strict=False).missing_keys
+        for key in model.load_state_dict(weights, strict=False).missing_keys
         if not any(key.startswith(f"{last}.") for last in _classifiers(model))
     ]
     if missing:

@@ -14,7 +14,7 @@ from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.preprocess import Preprocessing
 from openmofi.encoders.tokens import HuggingFaceTokens
 from openmofi.errors import UsageError
-from openmofi.plugins.export.sides import Affine, Opened, Side, batched, into_projection, side_of
+from openmofi.plugins.export.sides import Affine, ExportSide, Opened, batched, into_projection, side_of
 from openmofi.quiet import quiet_transformers
 
 FILES = ("model.safetensors", "config.json", "preprocessor_config.json")
@@ -58,7 +58,7 @@ def write(encoder: Encoder, folder: Path) -> None:
         tokens.save(folder)
 
 
-def _both(image: Side, text: Side, encoder: Encoder) -> Any:
+def _both(image: ExportSide, text: ExportSide, encoder: Encoder) -> Any:
     from transformers import CLIPModel, SiglipModel
 
     kinds = {_config(side)["model_type"] for side in (image, text)}
@@ -74,12 +74,12 @@ def _both(image: Side, text: Side, encoder: Encoder) -> Any:
     model: Any = model_class(model_class.config_class.from_dict(raw)).eval()
     for name, side in (("vision", image), ("text", text)):
         tower, projection = _tower(side, name)
-        own = getattr(model, f"{name}_model")
-        own.load_state_dict(tower.state_dict())
+        submodel = getattr(model, f"{name}_model")
+        submodel.load_state_dict(tower.state_dict())
         if projection is not None:
             weight = projection.weight.data
             if side.map is not None:
-                norm = own.post_layernorm if name == "vision" else own.final_layer_norm
+                norm = submodel.post_layernorm if name == "vision" else submodel.final_layer_norm
                 weight = into_projection(weight.T, norm, side.map).T
             layer = getattr(model, "visual_projection" if name == "vision" else "text_projection")
             layer.weight.data = weight.contiguous()
@@ -91,15 +91,15 @@ def _both(image: Side, text: Side, encoder: Encoder) -> Any:
     return model
 
 
-def _config(side: Side) -> dict[str, Any]:
+def _config(side: ExportSide) -> dict[str, Any]:
     if side.spec:
         config: dict[str, Any] = side.module.config.to_dict()
         return config
     return dict(side.architecture["config"])
 
 
-def _tower(side: Side, name: str) -> tuple[nn.Module, Any]:
-    """The tower and its projection, `None` where it has none."""
+def _tower(side: ExportSide, name: str) -> tuple[nn.Module, Any]:
+    """Return a side's tower and its projection, `None` where it has none."""
     if side.spec:
         projection = getattr(side.module, "visual_projection" if name == "vision" else "text_projection", None)
         return getattr(side.module, f"{name}_model"), projection
@@ -107,7 +107,7 @@ def _tower(side: Side, name: str) -> tuple[nn.Module, Any]:
     return half.tower, None if isinstance(half.projection, nn.Identity) else half.projection
 
 
-def _images_alone(side: Side) -> Any:
+def _images_alone(side: ExportSide) -> Any:
     import transformers
 
     if not side.spec:

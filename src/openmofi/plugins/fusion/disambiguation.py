@@ -31,7 +31,7 @@ from openmofi.evaluation.result import items_table
 from openmofi.knowledge import KnowledgeBase
 from openmofi.linking import CoherenceLinker, CoherenceSettings, linker_fingerprint
 from openmofi.mentions import MentionDetector, detector_fingerprint, open_detector
-from openmofi.plugins.fusion.examples import NIL, Example
+from openmofi.plugins.fusion.examples import NIL, LinkExample
 from openmofi.plugins.fusion.zelda import judged_examples
 from openmofi.schema import Link, Mention
 from openmofi.storage import fingerprint
@@ -67,15 +67,15 @@ class JudgedMentions:
         return JudgedMentions(*(getattr(self, column.name)[mask] for column in fields(self)))
 
 
-def prior_answers(examples: Sequence[Example]) -> list[str]:
-    """Each example's most common listed candidate, the first of equals; `NIL` without candidates."""
+def prior_answers(examples: Sequence[LinkExample]) -> list[str]:
+    """Return each example's commonest listed candidate, the first of equals; `NIL` without candidates."""
     return [
         max(listed, key=lambda candidate: candidate.prior).id if (listed := example.listed) else NIL
         for example in examples
     ]
 
 
-def judge(examples: Sequence[Example], answers: Sequence[str]) -> JudgedMentions:
+def judge(examples: Sequence[LinkExample], answers: Sequence[str]) -> JudgedMentions:
     """Compare answers, identifiers or `NIL`, with the gold of the examples that have a gold entity.
 
     Raises:
@@ -115,7 +115,7 @@ def require_gold(golds: Iterable[object]) -> None:
 
 
 def scores_of_judged(judged: JudgedMentions) -> dict[str, Any]:
-    """All metrics, as JSON values.
+    """Compute all metrics, as JSON values.
 
     Returns:
         `mentions` (InKB); `accuracy`, `ceiling`, `prior` over all mentions, and prefixed with
@@ -185,7 +185,7 @@ class Disambiguator:
 
     spec: str
     fingerprint: str
-    answers: Callable[[Sequence[Example]], list[str]]
+    answers: Callable[[Sequence[LinkExample]], list[str]]
     kb: KnowledgeBase | None = None
 
 
@@ -219,8 +219,8 @@ def open_disambiguator(spec: str, *, detector: str = "gazetteer", device: str = 
     raise UsageError(f"Unknown value {spec!r} for linker, with given candidates.", f"Use {', '.join(DISAMBIGUATORS)}.")
 
 
-def coherence_answers(kb: KnowledgeBase, detector: MentionDetector, examples: Sequence[Example]) -> list[str]:
-    """The answers of context coherence: the listed candidate that best fits the rest of the text.
+def coherence_answers(kb: KnowledgeBase, detector: MentionDetector, examples: Sequence[LinkExample]) -> list[str]:
+    """Answer by context coherence: with the listed candidate that best fits the rest of the text.
 
     Names and priors come from its own knowledge base; the rest of the text are the mentions of other examples and of
     the detector. Where the knowledge base has none of the listed candidates under the mention's name, the example's
@@ -253,13 +253,13 @@ def _with_given(text: str, given: set[tuple[int, int]], detected: Sequence[Menti
     return sorted([*others, *mentions], key=lambda mention: (mention.start, mention.end))
 
 
-def _listed_answer(example: Example, links: Sequence[Link], prior: str) -> str:
+def _listed_answer(example: LinkExample, links: Sequence[Link], prior: str) -> str:
     listed = {candidate.id for candidate in example.listed}
     return next((link.entity for link in links if link.entity in listed), prior)
 
 
 def count_unknown(kb: KnowledgeBase, entities: Iterable[str], what: str) -> int:
-    """How many of the entities a knowledge base lacks; `what` describes them in the error.
+    """Count the entities that a knowledge base lacks; `what` describes them in the error.
 
     Raises:
         OpenMofiError: it has none of them.
@@ -275,7 +275,7 @@ def count_unknown(kb: KnowledgeBase, entities: Iterable[str], what: str) -> int:
 
 
 def in_parts(subject: Subject, parts: Sequence[Any], link: Callable[[Any], list[Any]]) -> list[Any]:
-    """The outputs of `link` for each part, concatenated, with progress."""
+    """Call `link` for each part, with progress, and concatenate its outputs."""
     subject.progress.begin("link", len(parts))
     outputs: list[Any] = []
     for part in parts:
@@ -305,7 +305,7 @@ class DisambiguationSettings(Settings):
 
 
 def measure(subject: Subject) -> Measured:
-    """See the module."""
+    """Measure a linker by the protocol of this module."""
     settings: DisambiguationSettings = subject.settings
     linker = open_disambiguator(subject.linker, detector=settings.detector, device=subject.device)
     examples = judged_examples(subject.data, settings.splits, candidates=settings.candidates)
@@ -336,9 +336,9 @@ def measure(subject: Subject) -> Measured:
     )
 
 
-def _parts(examples: Sequence[Example]) -> Iterator[list[Example]]:
+def _parts(examples: Sequence[LinkExample]) -> Iterator[list[LinkExample]]:
     """Parts of at least `_PART` examples; neighbours of the same text stay together."""
-    part: list[Example] = []
+    part: list[LinkExample] = []
     for _, of_text in groupby(examples, key=lambda example: example.text):
         part += of_text
         if len(part) >= _PART:
@@ -380,7 +380,7 @@ def _items(judged: JudgedMentions) -> Any:
 
 
 def _wrong(
-    judged: JudgedMentions, examples: Sequence[Example], answers: Sequence[str], count: int
+    judged: JudgedMentions, examples: Sequence[LinkExample], answers: Sequence[str], count: int
 ) -> list[dict[str, Any]]:
     """At most `count` wrong answers to mentions whose gold is listed, evenly spread."""
     rows = judged.rows[judged.reachable & ~judged.correct].tolist()

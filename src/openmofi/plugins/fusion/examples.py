@@ -25,7 +25,7 @@ NIL = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class LinkCandidate:
     """An entity that a mention may mean.
 
     Attributes:
@@ -47,7 +47,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class LinkExample:
     """A mention to be disambiguated.
 
     Attributes:
@@ -62,19 +62,19 @@ class Example:
     text: str
     start: int
     end: int
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[LinkCandidate, ...]
     gold: str
     split: str = "train"
     group: str = ""
 
     @property
     def mention(self) -> str:
-        """The span's text."""
+        """Return the text of the mention."""
         return self.text[self.start : self.end]
 
     @property
-    def listed(self) -> tuple[Candidate, ...]:
-        """The candidates that a system is given."""
+    def listed(self) -> tuple[LinkCandidate, ...]:
+        """Return the candidates that a system is given."""
         return tuple(candidate for candidate in self.candidates if candidate.listed)
 
     @property
@@ -113,19 +113,19 @@ EXAMPLES = pa.schema(
 """Schema of a table of examples: one row a mention."""
 
 
-def with_gold(candidates: Sequence[Candidate], gold: Candidate | None) -> tuple[Candidate, ...]:
-    """The candidates, with the gold at the end and unlisted where the list does not have it."""
+def with_gold(candidates: Sequence[LinkCandidate], gold: LinkCandidate | None) -> tuple[LinkCandidate, ...]:
+    """Add the gold to candidates that lack it, at the end and unlisted."""
     if gold is None or any(candidate.id == gold.id for candidate in candidates):
         return tuple(candidates)
     return (*candidates, replace(gold, prior=0.0, listed=False))
 
 
-def write_examples(path: str | Path, examples: Sequence[Example]) -> None:
+def write_examples(path: str | Path, examples: Sequence[LinkExample]) -> None:
     """Write examples as one Parquet file, atomically; equal examples give equal bytes."""
     write_table(path, pa.Table.from_pylist([asdict(example) for example in examples], EXAMPLES))
 
 
-def read_examples(path: str | Path, splits: Sequence[str] | None = None) -> list[Example]:
+def read_examples(path: str | Path, splits: Sequence[str] | None = None) -> list[LinkExample]:
     """Read what `write_examples` wrote, or any Parquet table with its columns.
 
     Args:
@@ -142,8 +142,8 @@ def read_examples(path: str | Path, splits: Sequence[str] | None = None) -> list
         if splits is not None and values["split"] not in splits:
             continue
         try:
-            candidates = tuple(Candidate(**candidate) for candidate in values.pop("candidates") or ())
-            example = Example(candidates=candidates, **values)
+            candidates = tuple(LinkCandidate(**candidate) for candidate in values.pop("candidates") or ())
+            example = LinkExample(candidates=candidates, **values)
         except TypeError as error:
             raise OpenMofiError(f"Row {row} of {path} is not an example: {error}.") from error
         _check(example, f"row {row} of {path}")
@@ -151,7 +151,7 @@ def read_examples(path: str | Path, splits: Sequence[str] | None = None) -> list
     return examples
 
 
-def _check(example: Example, where: str) -> None:
+def _check(example: LinkExample, where: str) -> None:
     values = {name: getattr(example, name) for name in ("text", "start", "end", "split")}
     values |= {
         f"candidates.{name}": None
@@ -187,8 +187,8 @@ _PART_NAMES = {"v": "verb", "a": "adjective", "r": "adverb"}
 _WORD = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*")
 
 
-def wordnet_examples(dict_folder: str | Path, *, parts: str = "nvar") -> list[Example]:
-    """Examples of ambiguous lemmas, in the order of WordNet's files.
+def wordnet_examples(dict_folder: str | Path, *, parts: str = "nvar") -> list[LinkExample]:
+    """Make examples of WordNet's ambiguous lemmas, in the order of its files.
 
     All examples of a tenth of the lemmas are in `test_unseen`. Of the other synsets, 8 % are in `test_seen` and 5 % in
     `validation`. No synset is the gold of both a training and a test example, and no lemma of `test_unseen` is
@@ -214,21 +214,21 @@ def wordnet_examples(dict_folder: str | Path, *, parts: str = "nvar") -> list[Ex
 
 def _mention(
     sentence: str, synset: ExampleSynset, meanings: dict[tuple[str, str], list[tuple[float, ExampleSynset]]]
-) -> Example | None:
-    """The first ambiguous lemma of the synset in the sentence."""
+) -> LinkExample | None:
+    """Find the first ambiguous lemma of a synset in a sentence."""
     for lemma in synset.lemmas:
         senses = meanings[lemma.lower(), synset.part]
         span = find_lemma(sentence, lemma, synset.part) if len(senses) > 1 else None
         if span is not None:
-            return Example(sentence, *span, _candidates(senses), synset.id, group=f"{lemma.lower()}.{synset.part}")
+            return LinkExample(sentence, *span, _candidates(senses), synset.id, group=f"{lemma.lower()}.{synset.part}")
     return None
 
 
-def _candidates(senses: Sequence[tuple[float, ExampleSynset]]) -> tuple[Candidate, ...]:
+def _candidates(senses: Sequence[tuple[float, ExampleSynset]]) -> tuple[LinkCandidate, ...]:
     total = sum(weight for weight, _ in senses)
     ranked = sorted(senses, key=lambda sense: (-sense[0], sense[1].id))
     return tuple(
-        Candidate(
+        LinkCandidate(
             synset.id,
             ", ".join(synset.lemmas),
             synset.definition,
@@ -240,7 +240,7 @@ def _candidates(senses: Sequence[tuple[float, ExampleSynset]]) -> tuple[Candidat
 
 
 def find_lemma(sentence: str, lemma: str, part: str) -> tuple[int, int] | None:
-    """The span of `lemma`, itself or regularly inflected, in `sentence`; `None` if it does not occur."""
+    """Find the span of `lemma`, plain or regularly inflected, in `sentence`; `None` if it does not occur."""
     whole = re.search(rf"(?<!\w){re.escape(lemma)}(?!\w)", sentence, re.IGNORECASE)
     if whole is not None:
         return whole.span()
@@ -256,7 +256,7 @@ def find_lemma(sentence: str, lemma: str, part: str) -> tuple[int, int] | None:
 
 
 def inflections(word: str, part: str) -> list[str]:
-    """Regular forms of a word: plurals, third persons, participles, comparatives."""
+    """Return the regular forms of a word: plurals, third persons, participles, comparatives."""
     if not _WORD.fullmatch(word):
         return []
     consonant_y = len(word) > 2 and word[-1] == "y" and word[-2] not in "aeiou"
@@ -273,12 +273,12 @@ def inflections(word: str, part: str) -> list[str]:
 
 
 def _share(*words: str) -> float:
-    """A pseudo-random number in [0, 1) that depends on the words."""
+    """Return a pseudo-random number in [0, 1) that depends on the words."""
     return int.from_bytes(hashlib.blake2b("\0".join((_SALT, *words)).encode(), digest_size=6).digest(), "big") / 2**48
 
 
-def _divided(examples: Sequence[Example]) -> list[Example]:
-    def unseen(example: Example) -> bool:
+def _divided(examples: Sequence[LinkExample]) -> list[LinkExample]:
+    def unseen(example: LinkExample) -> bool:
         # By the lemma alone, for all parts of speech.
         return _share("lemma", example.group.rpartition(".")[0]) < _UNSEEN_LEMMAS
 

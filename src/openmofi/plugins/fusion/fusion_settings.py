@@ -178,7 +178,7 @@ def load_link_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) ->
 
 
 def fusion_settings(folder: str | Path) -> FusionSettings:
-    """The settings of a saved fusion decoder.
+    """Read the settings of a saved fusion decoder.
 
     Raises:
         OpenMofiError: the folder is not a fusion decoder, or is damaged.
@@ -191,12 +191,12 @@ def fusion_settings(folder: str | Path) -> FusionSettings:
 
 
 def damaged(folder: str | Path, error: Exception) -> OpenMofiError:
-    """The error of a folder whose files are damaged."""
+    """Return the error of a folder whose files are damaged."""
     return OpenMofiError(f"The fusion decoder {folder} is damaged: {error}.", "Train or copy it again.")
 
 
 def read_spec(folder: Path) -> dict[str, Any]:
-    """What `SPEC_FILE` of a saved fusion decoder says.
+    """Read `SPEC_FILE` of a saved fusion decoder.
 
     Raises:
         OpenMofiError: see `fusion_settings`.

@@ -13,7 +13,7 @@ import torch
 from openmofi.arrays import Doubles
 from openmofi.knowledge import KnowledgeBase
 from openmofi.linking.candidates import CandidateLookup, NameCandidates, links_of
-from openmofi.plugins.fusion.examples import NIL, Candidate, Example
+from openmofi.plugins.fusion.examples import NIL, LinkCandidate, LinkExample
 from openmofi.plugins.fusion.fusion_settings import FusionLinkSettings
 from openmofi.plugins.fusion.model import Packed, pack
 from openmofi.plugins.fusion.store import Fusion, open_fusion
@@ -26,7 +26,7 @@ _LEAST_PRIOR = 1e-4  # of a candidate that was never seen under the name
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class LinkQuestion:
     """A mention and its candidates.
 
     Attributes:
@@ -38,11 +38,11 @@ class Question:
     text: str
     start: int
     end: int
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[LinkCandidate, ...]
 
 
-def packed_questions(fusion: Fusion, questions: Sequence[Question]) -> Packed:
-    """The questions as the model reads them."""
+def packed_questions(fusion: Fusion, questions: Sequence[LinkQuestion]) -> Packed:
+    """Pack questions as the model reads them."""
     tokens = fusion.tokens
     return pack(
         [tokens.context(question.text, question.start, question.end) for question in questions],
@@ -52,8 +52,8 @@ def packed_questions(fusion: Fusion, questions: Sequence[Question]) -> Packed:
 
 
 @torch.no_grad()
-def scores_of(fusion: Fusion, questions: Sequence[Question], *, at_once: int = 32) -> list[Doubles]:
-    """Scores of each question's candidates and, last, of NIL; questions without candidates have NIL's 0 alone.
+def scores_of(fusion: Fusion, questions: Sequence[LinkQuestion], *, at_once: int = 32) -> list[Doubles]:
+    """Score each question's candidates and, last, NIL; questions without candidates have NIL's 0 alone.
 
     A score is logit / temperature + prior weight · log commonness; their softmax are the calibrated probabilities.
     `select` has logits, `generate` mean log-probabilities of the titles' tokens. Where the model was not trained with
@@ -80,14 +80,14 @@ def scores_of(fusion: Fusion, questions: Sequence[Question], *, at_once: int = 3
     return scores
 
 
-def log_priors(candidates: Sequence[Candidate]) -> Doubles:
-    """Logarithms of the candidates' commonness and, last, NIL's 0."""
+def log_priors(candidates: Sequence[LinkCandidate]) -> Doubles:
+    """Return the logarithms of the candidates' commonness and, last, NIL's 0."""
     return np.log([*(max(candidate.prior, _LEAST_PRIOR) for candidate in candidates), 1.0])
 
 
-def answers_of(fusion: Fusion, examples: Sequence[Example], *, at_once: int = 32) -> list[str]:
-    """The model's answer for each example, among its listed candidates: an identifier, or `NIL`."""
-    questions = [Question(example.text, example.start, example.end, example.listed) for example in examples]
+def answers_of(fusion: Fusion, examples: Sequence[LinkExample], *, at_once: int = 32) -> list[str]:
+    """Return the model's answer for each example: the identifier of a listed candidate, or `NIL`."""
+    questions = [LinkQuestion(example.text, example.start, example.end, example.listed) for example in examples]
     ids = [[*(candidate.id for candidate in question.candidates), NIL] for question in questions]
     return [
         choices[int(scores.argmax())]
@@ -96,12 +96,12 @@ def answers_of(fusion: Fusion, examples: Sequence[Example], *, at_once: int = 32
 
 
 def probabilities(scores: Doubles) -> Doubles:
-    """Calibrated probabilities of candidates and NIL: the softmax of their scores."""
+    """Return calibrated probabilities of candidates and NIL: the softmax of their scores."""
     weights: Doubles = np.exp(scores - scores.max())
     return weights / weights.sum()
 
 
-def _batches(order: Sequence[int], questions: Sequence[Question], at_once: int) -> list[list[int]]:
+def _batches(order: Sequence[int], questions: Sequence[LinkQuestion], at_once: int) -> list[list[int]]:
     batches: list[list[int]] = []
     sequences = 0
     for number in order:
@@ -114,7 +114,7 @@ def _batches(order: Sequence[int], questions: Sequence[Question], at_once: int) 
     return batches
 
 
-def _scores(fusion: Fusion, questions: Sequence[Question]) -> list[Doubles]:
+def _scores(fusion: Fusion, questions: Sequence[LinkQuestion]) -> list[Doubles]:
     packed = packed_questions(fusion, questions).to(fusion.model.nil_key.device)
     pad = fusion.tokens.markers.pad
     if fusion.tokens.settings.head == "generate":
@@ -177,7 +177,7 @@ class FusionLinker:
 
     def _answered(self, mentions: dict[tuple[str, int, int], NameCandidates]) -> dict[tuple[str, int, int], Doubles]:
         questions = [
-            Question(
+            LinkQuestion(
                 *key,
                 tuple(
                     replace(self._described(row), prior=prior)
@@ -195,9 +195,9 @@ class FusionLinker:
         return fresh
 
     def _linked(self, candidates: NameCandidates, answer: Doubles | None) -> Doubles | None:
-        """Scores of the candidates; `None` where the prior decides."""
+        """Return the scores of a name's candidates; `None` where the prior decides."""
         return None if answer is None or self.settled(candidates) else candidates.prior.sum() * answer[:-1]
 
-    def _candidate(self, row: int) -> Candidate:
+    def _candidate(self, row: int) -> LinkCandidate:
         entity = self._kb.entity(row)
-        return Candidate(entity.id, entity.name, entity.description, entity.types[0] if entity.types else "")
+        return LinkCandidate(entity.id, entity.name, entity.description, entity.types[0] if entity.types else "")

@@ -28,7 +28,7 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.linking import Linker, linker_fingerprint, open_linker
 from openmofi.mentions import MentionDetector, detector_fingerprint, open_detector
 from openmofi.plugins.fusion.disambiguation import count_unknown, in_parts, require_gold
-from openmofi.plugins.fusion.examples import NIL, Example
+from openmofi.plugins.fusion.examples import NIL, LinkExample
 from openmofi.plugins.fusion.zelda import judged_examples
 from openmofi.schema import Link
 from openmofi.storage import fingerprint
@@ -57,7 +57,7 @@ class Matches:
 
     @property
     def correct(self) -> int:
-        """True positives."""
+        """The number of true positives."""
         return sum(self.gold)
 
 
@@ -134,18 +134,18 @@ class Annotator:
     threshold: float = 0.0
 
     def annotate(self, texts: Sequence[str]) -> list[list[Annotation]]:
-        """The annotations of each text."""
+        """Return the annotations of each text."""
         mentions = self.detector.detect(texts)
         return [
             [
                 Annotation(of_text[link.mention].start, of_text[link.mention].end, link.entity)
-                for link in self._kept(links)
+                for link in self._best_links(links)
             ]
             for of_text, links in zip(mentions, self.linker.link(texts, mentions), strict=True)
         ]
 
-    def _kept(self, links: Sequence[Link]) -> list[Link]:
-        """The best link of each mention, if its score suffices."""
+    def _best_links(self, links: Sequence[Link]) -> list[Link]:
+        """Return the best link of each mention whose score suffices."""
         best: dict[int, Link] = {}
         nil: dict[int, float] = {}
         for link in links:
@@ -155,7 +155,7 @@ class Annotator:
 
 
 def open_annotator(spec: str, kb_folder: str, *, detector: str, threshold: float, device: str) -> Annotator:
-    """A linker of the label job with its detector and knowledge base.
+    """Open a linker of the label job with its detector and knowledge base.
 
     Args:
         spec: `prior`, `coherence` or `fusion:PATH`.
@@ -209,7 +209,7 @@ class _Document:
 
 
 def measure(subject: Subject) -> Measured:
-    """See the module."""
+    """Measure a linker by the protocol of this module."""
     settings: LinkingSettings = subject.settings
     if not settings.kb:
         raise UsageError("End-to-end linking needs a knowledge base.", "Add --set kb=DIR.")
@@ -253,7 +253,7 @@ def measure(subject: Subject) -> Measured:
     )
 
 
-def _documents(examples: Sequence[Example]) -> list[_Document]:
+def _documents(examples: Sequence[LinkExample]) -> list[_Document]:
     gold: dict[tuple[str, str], dict[Annotation, None]] = {}
     for example in examples:
         annotations = gold.setdefault((example.split, example.text), {})

@@ -38,7 +38,7 @@ class Packed:
     mentions: int
 
     def to(self, device: torch.device) -> Packed:
-        """The same on `device`."""
+        """Return the same batch on `device`."""
         tokens, lengths, context, mention = (
             value.to(device, non_blocking=True) for value in (self.tokens, self.lengths, self.context, self.mention)
         )
@@ -69,14 +69,14 @@ def pack(contexts: Sequence[Sequence[int]], candidates: Sequence[Sequence[Sequen
 
 
 def token_positions(lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """(N,) lengths → for the tokens of all rows, concatenated: (T,) int64 row, (T,) int64 position in the row."""
+    """Return (T,) int64 row, and (T,) int64 position in it, of each token of concatenated rows of (N,) lengths."""
     row = torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
     starts = lengths.cumsum(0) - lengths
     return row, torch.arange(len(row), device=lengths.device) - starts[row]
 
 
 def segment_log_softmax(scores: Tensor, segment: Tensor, count: int) -> Tensor:
-    """log-softmax of flat float32 scores (S,) within the segments that `segment` (S,) names, 0 to `count` − 1."""
+    """Compute log-softmax of float32 scores (S,) within segments, which `segment` (S,) numbers 0 to `count` − 1."""
     highest = scores.new_full((count,), -torch.inf).scatter_reduce(0, segment, scores.detach(), "amax")
     shifted = scores - highest[segment]
     total = scores.new_zeros(count).index_add(0, segment, shifted.exp())
@@ -143,7 +143,7 @@ class FusionModel(nn.Module):
         return torch.cat([scores, nil])
 
     def encode(self, packed: Packed) -> Tensor:
-        """(T, D) states of the sequences' tokens, one sequence after another, without padding.
+        """Return (T, D) states of the sequences' tokens, one sequence after another, without padding.
 
         Sequences of similar lengths go through the encoder together, so that little is padded.
         """
@@ -170,7 +170,7 @@ class FusionModel(nn.Module):
         *,
         mention_of: Tensor | None = None,
     ) -> Tensor:
-        """(P, V) float32 logits of the next tokens.
+        """Return (P, V) float32 logits of the next tokens.
 
         Args:
             packed: the candidates.
@@ -190,7 +190,7 @@ class FusionModel(nn.Module):
     def _memory(
         self, states: Tensor, packed: Packed, row: Tensor, *, fused: bool = False
     ) -> tuple[Tensor, Tensor, int]:
-        """The states to attend to, the group that may see each of them, and the number of groups."""
+        """Return the states to attend to, the group that may see each, and the number of groups."""
         if not (self.settings.fusion or fused):
             return states, row, len(packed.mention)
         nil = self.nil_memory.to(states.dtype).expand(packed.mentions, -1)
@@ -218,7 +218,7 @@ class FusionModel(nn.Module):
 
     @staticmethod
     def _similarity(states: Tensor, packed: Packed, row: Tensor, position: Tensor) -> Tensor:
-        """(N,) cosine of the mean states of a sequence's context and of its candidate."""
+        """Return (N,) cosines between the mean states of a sequence's context and of its candidate."""
         inside = (position < packed.context[row]).float()[:, None]
         shape = (len(packed.lengths), states.shape[1])
         context = states.new_zeros(shape).index_add(0, row, states * inside)

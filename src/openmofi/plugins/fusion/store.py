@@ -55,7 +55,7 @@ class Fusion:
 
 
 def build_fusion(settings: FusionSettings, *, seed: int = 0) -> Fusion:
-    """A fusion decoder to be trained.
+    """Build a fusion decoder to be trained.
 
     Raises:
         OpenMofiError: the base cannot be read.
@@ -78,7 +78,7 @@ def build_fusion(settings: FusionSettings, *, seed: int = 0) -> Fusion:
 
 
 def minilm_folder() -> Path:
-    """The folder of MiniLM's files in its package.
+    """Return the folder of MiniLM's files in its package.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -107,7 +107,7 @@ def _t5_config(settings: FusionSettings, width: int, vocabulary: int, layers: in
 
 
 def model_of_configs(settings: FusionSettings, configs: Mapping[str, Any]) -> FusionModel:
-    """The model with random weights."""
+    """Build a model with random weights from configurations."""
     from transformers import AutoModel, AutoModelForSeq2SeqLM
 
     # The configuration of `scratch` does not name its type.
@@ -164,7 +164,7 @@ def _over_t5(settings: FusionSettings, whole: Any) -> FusionModel:
 
 
 def _over_encoder(settings: FusionSettings, encoder: Any, decoder_config: Mapping[str, Any]) -> FusionModel:
-    """A decoder over an encoder, whose token embeddings it shares."""
+    """Build a decoder over an encoder, whose token embeddings it shares."""
     from transformers import T5Config
     from transformers.models.t5.modeling_t5 import T5Stack
 
@@ -270,7 +270,7 @@ def open_fusion(folder: str | Path, settings: FusionSettings | None = None) -> F
 
 
 def fusion_fingerprint(folder: str | Path) -> str:
-    """Identifies a saved fusion decoder by its weights and settings.
+    """Return a fingerprint of a saved fusion decoder: of its weights and settings.
 
     Raises:
         OpenMofiError: the folder is not a fusion decoder.
@@ -281,7 +281,7 @@ def fusion_fingerprint(folder: str | Path) -> str:
 
 
 def _weights(model: FusionModel) -> dict[str, Any]:
-    """The state without second names of a tensor: embeddings are shared."""
+    """Return the model's state, each shared tensor (embeddings) under one name alone."""
     weights, seen = {}, set()
     for name, value in model.state_dict().items():
         if value.data_ptr() not in seen or not value.numel():

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from openmofi.errors import OpenMofiError
-from openmofi.plugins.fusion.examples import Candidate
+from openmofi.plugins.fusion.examples import LinkCandidate
 from openmofi.plugins.fusion.fusion_settings import FusionSettings
 from openmofi.plugins.fusion.model import FusionModel, Packed
 from openmofi.storage.foreign import guarded
@@ -27,7 +27,7 @@ NIL_TITLE = "none of these"
 
 @dataclass(frozen=True)
 class Markers:
-    """Tokens with a role.
+    """The tokens of a vocabulary that have a role.
 
     Attributes:
         begin, end: around the mention.
@@ -47,7 +47,7 @@ class Markers:
 
 
 def load_tokenizer(folder: str | Path) -> Any:
-    """The `tokenizers.Tokenizer` of a folder of transformers, without padding or truncation.
+    """Load the `tokenizers.Tokenizer` of a folder of transformers, without padding or truncation.
 
     Raises:
         OpenMofiError: the folder has none that can be read.
@@ -79,23 +79,23 @@ def load_tokenizer(folder: str | Path) -> Any:
 
 
 def find_markers(tokenizer: Any) -> Markers:
-    """The markers of a vocabulary.
+    """Find the markers of a vocabulary.
 
     Raises:
         OpenMofiError: it has no spare tokens, or none for padding.
     """
     spare = next((ids for names in _SPARE if None not in (ids := tuple(map(tokenizer.token_to_id, names)))), None)
-    pad = _known(tokenizer, _PAD)
+    pad = _first_id(tokenizer, _PAD)
     if spare is None or not pad:
         raise OpenMofiError(
             "The tokenizer has no tokens for marking mentions.",
             "It needs <extra_id_0> to <extra_id_3>, or [unused0] to [unused3], and one for padding.",
         )
     begin, end, split, index = spare
-    return Markers(begin, end, split, index, _known(tokenizer, _FIRST), _known(tokenizer, _LAST), pad[0])
+    return Markers(begin, end, split, index, _first_id(tokenizer, _FIRST), _first_id(tokenizer, _LAST), pad[0])
 
 
-def _known(tokenizer: Any, names: Sequence[str]) -> tuple[int, ...]:
+def _first_id(tokenizer: Any, names: Sequence[str]) -> tuple[int, ...]:
     return tuple(number for name in names if (number := tokenizer.token_to_id(name)) is not None)[:1]
 
 
@@ -113,15 +113,15 @@ class FusionTokens:
         self._candidate = lru_cache(maxsize=200_000)(self._candidate_ids)
 
     def plain(self, text: str) -> list[int]:
-        """Tokens of a text, without special ones."""
+        """Return the tokens of a text, without special ones."""
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def title(self, text: str) -> list[int]:
-        """Tokens of a title as it is generated, with the closing token."""
+        """Return the tokens of a title as it is generated, with the closing token."""
         return [*self.plain(text)[: self.settings.candidate_tokens], *self.markers.last]
 
     def context(self, text: str, start: int, end: int) -> list[int]:
-        """The marked mention with as much of the text on both sides as fits.
+        """Return the tokens of the marked mention with as much of the text on both sides as fits.
 
         A mention takes at most half of the room. What one side does not need, the other side gets.
         """
@@ -136,7 +136,7 @@ class FusionTokens:
         mark = self.markers
         return [*mark.first, *left[len(left) - before :], mark.begin, *mention, mark.end, *right[:after]]
 
-    def candidate(self, candidate: Candidate) -> tuple[int, ...]:
+    def candidate(self, candidate: LinkCandidate) -> tuple[int, ...]:
         """Index token, title, description and type, cut to fit; a long description leaves room for the type."""
         return self._candidate(candidate.title, candidate.description, candidate.type)
 
@@ -150,8 +150,8 @@ class FusionTokens:
         return (mark.index, *joined, *mark.last)
 
 
-def distinct_titles(candidates: Sequence[Candidate]) -> list[str]:
-    """Distinct titles: namesakes get their type, else their description, else a number."""
+def distinct_titles(candidates: Sequence[LinkCandidate]) -> list[str]:
+    """Make titles distinct: namesakes get their type, else their description, else a number."""
     titles = [candidate.title for candidate in candidates]
     for more in (attrgetter("type"), attrgetter("description")):
         titles = [
@@ -166,8 +166,8 @@ def distinct_titles(candidates: Sequence[Candidate]) -> list[str]:
     return distinct
 
 
-def title_tokens(tokens: FusionTokens, candidates: Sequence[Candidate]) -> list[list[int]]:
-    """Tokens of each candidate's distinct title, then of NIL's; distinct even where titles are cut."""
+def title_tokens(tokens: FusionTokens, candidates: Sequence[LinkCandidate]) -> list[list[int]]:
+    """Return the tokens of each candidate's distinct title, then of NIL's; distinct even where titles are cut."""
     sequences: list[list[int]] = []
     for title in [*distinct_titles(candidates), NIL_TITLE]:
         sequence, number = tokens.title(title), 2

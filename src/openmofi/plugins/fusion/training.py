@@ -18,9 +18,9 @@ from openmofi.arrays import Doubles
 from openmofi.config.recipes import recipe_dict
 from openmofi.errors import UsageError
 from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
-from openmofi.plugins.fusion.examples import NIL, Example, read_examples
+from openmofi.plugins.fusion.examples import NIL, LinkExample, read_examples
 from openmofi.plugins.fusion.fusion_settings import LinkRecipe
-from openmofi.plugins.fusion.linker import Question, answers_of, log_priors, scores_of
+from openmofi.plugins.fusion.linker import LinkQuestion, answers_of, log_priors, scores_of
 from openmofi.plugins.fusion.model import segment_log_softmax
 from openmofi.plugins.fusion.store import (
     Fusion,
@@ -49,19 +49,19 @@ class MeanLoss(nn.Module):
     """The mean of the mentions' losses, which are the model's outputs; an `Objective`."""
 
     def forward(self, embeddings: Embeddings, batch: Batch) -> ObjectiveResult:
-        """`loss` and `right`: (B,)."""
+        """Average (B,) `loss` and `right` over the batch."""
         return ObjectiveResult(embeddings["loss"].mean(), {"accuracy": embeddings["right"].detach().mean()})
 
     def sharded_parameters(self) -> dict[str, int]:
-        """None."""
+        """Return no parameters."""
         return {}
 
     def after_step(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def fusion_forward(fusion: Fusion, data: LinkExamples, device: torch.device, *, bf16: bool) -> Forward:
-    """Batch of rows → `loss` (B,) float32, `right` (B,): 1 where the answer is right (`select` only)."""
+    """Map a batch of rows to `loss` (B,) float32 and `right` (B,): 1 where the answer is right (`select` only)."""
     generates = fusion.tokens.settings.head == "generate"
     pad = fusion.tokens.markers.pad
 
@@ -79,7 +79,7 @@ def fusion_forward(fusion: Fusion, data: LinkExamples, device: torch.device, *, 
 
 
 def select_losses(scores: Tensor, mention: Tensor, mentions: list[TrainingMention], *, nil: bool) -> dict[str, Tensor]:
-    """Softmax cross-entropy of each mention over its candidates and, if there are such mentions, NIL.
+    """Compute each mention's softmax cross-entropy over its candidates and, if some mentions mean it, NIL.
 
     Args:
         scores: (N + M,), see `FusionModel.select`.
@@ -101,7 +101,7 @@ def select_losses(scores: Tensor, mention: Tensor, mentions: list[TrainingMentio
 
 
 def fusion_optimizer(fusion: Fusion, recipe: LinkRecipe) -> Optimizer:
-    """AdamW; what was pretrained learns at `text_lr_multiplier` of the rate, and what has one dimension is not decayed.
+    """Make AdamW: pretrained weights learn at `text_lr_multiplier` of the rate; one-dimensional ones do not decay.
 
     Raises:
         UsageError: a pattern of `freeze` matches nothing.
@@ -128,7 +128,7 @@ _LOG_TEMPERATURE, _PRIOR_WEIGHT = (-4.0, 4.0), (0.0, 3.0)
 def fitted_calibration(
     logits: Sequence[Doubles], priors: Sequence[Doubles], targets: Sequence[int], *, nil: bool
 ) -> tuple[float, float]:
-    """T and α of logits / T + α · log prior at which the right answers are likeliest; 1 and 0 without any example.
+    """Fit T and α of logits / T + α · log prior to the right answers; 1 and 0 without any example.
 
     With α = 0 this is temperature scaling (Guo et al., arXiv 1706.04599).
 
@@ -138,25 +138,25 @@ def fitted_calibration(
         targets: the position of the right one.
         nil: whether NIL takes part; if not, its logits are left out.
     """
-    kept = [
+    used = [
         (of_mention, of_names, target) if nil else (of_mention[:-1], of_names[:-1], target)
         for of_mention, of_names, target in zip(logits, priors, targets, strict=True)
         if nil or target < len(of_mention) - 1
     ]
-    if not kept:
+    if not used:
         return 1.0, 0.0
-    width = max(len(of_mention) for of_mention, _, _ in kept)
-    first, second = np.full((len(kept), width), -np.inf), np.zeros((len(kept), width))
-    for row, (of_mention, of_names, _) in enumerate(kept):
+    width = max(len(of_mention) for of_mention, _, _ in used)
+    first, second = np.full((len(used), width), -np.inf), np.zeros((len(used), width))
+    for row, (of_mention, of_names, _) in enumerate(used):
         first[row, : len(of_mention)], second[row, : len(of_names)] = of_mention, of_names
-    right = np.arange(len(kept)), np.array([target for _, _, target in kept])
+    right = np.arange(len(used)), np.array([target for _, _, target in used])
 
     def loss(parameters: Doubles) -> float:
         scores = first * np.exp(-parameters[0]) + parameters[1] * second
         return float(np.mean(logsumexp(scores, axis=1) - scores[right]))
 
-    found = minimize(loss, np.zeros(2), bounds=[_LOG_TEMPERATURE, _PRIOR_WEIGHT]).x
-    return round(float(np.exp(found[0])), 4), round(float(found[1]), 4)
+    fitted = minimize(loss, np.zeros(2), bounds=[_LOG_TEMPERATURE, _PRIOR_WEIGHT]).x
+    return round(float(np.exp(fitted[0])), 4), round(float(fitted[1]), 4)
 
 
 LINKER = "linker"
@@ -225,8 +225,8 @@ def train_linker_state(
     out: Path,
     data: LinkExamples,
     forward: Forward,
-    validation: Sequence[Example],
-    measure: Callable[[Sequence[Example]], float],
+    validation: Sequence[LinkExample],
+    measure: Callable[[Sequence[LinkExample]], float],
     *,
     resume: bool,
     watcher: Watcher,
@@ -265,8 +265,8 @@ def train_linker_state(
     return {"steps": end.step, "metrics": scalars, "best": checkpoints.best(end)}
 
 
-def split_examples(recipe: LinkRecipe) -> tuple[list[Example], list[Example]]:
-    """The recipe's examples for training and for validation.
+def split_examples(recipe: LinkRecipe) -> tuple[list[LinkExample], list[LinkExample]]:
+    """Return the recipe's examples for training and for validation.
 
     Raises:
         UsageError: it names none, or a split that the table does not have.
@@ -306,12 +306,12 @@ def _inputs(recipe: LinkRecipe) -> dict[str, str]:
     return inputs | ({"/start": fusion_fingerprint(recipe.start)} if recipe.start else {})
 
 
-def _finish(recipe: LinkRecipe, fusion: Fusion, validation: Sequence[Example], out: Path) -> dict[str, Any]:
-    """Fit temperature and weight of the prior of the weights as they are now, and write them all."""
+def _finish(recipe: LinkRecipe, fusion: Fusion, validation: Sequence[LinkExample], out: Path) -> dict[str, Any]:
+    """Fit temperature and prior weight to the model as it is now, and write all of it."""
     fusion.model.eval()
     reachable = [example for example in validation if example.reachable and example.listed]
     logits = scores_of(
-        fusion, [Question(example.text, example.start, example.end, example.listed) for example in reachable]
+        fusion, [LinkQuestion(example.text, example.start, example.end, example.listed) for example in reachable]
     )
     priors = [log_priors(example.listed) for example in reachable]
     targets = [[*(candidate.id for candidate in example.listed), NIL].index(example.gold) for example in reachable]
@@ -328,8 +328,8 @@ def _finish(recipe: LinkRecipe, fusion: Fusion, validation: Sequence[Example], o
     }
 
 
-def accuracy(fusion: Fusion, examples: Sequence[Example]) -> float:
-    """Share of the examples whose answer is right; an example whose gold is not listed counts as wrong."""
+def accuracy(fusion: Fusion, examples: Sequence[LinkExample]) -> float:
+    """Return the share of examples answered rightly; an example whose gold is not listed counts as wrong."""
     training = fusion.model.training
     fusion.model.eval()
     answers = answers_of(fusion, examples)

@@ -16,7 +16,7 @@ from openmofi.dataset.tables import Folder, Judged, labels_kb
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase, normalise
 from openmofi.objectives.protocol import Batch
-from openmofi.plugins.fusion.examples import NIL, Candidate, Example
+from openmofi.plugins.fusion.examples import NIL, LinkCandidate, LinkExample
 from openmofi.plugins.fusion.fusion_settings import LinkData
 from openmofi.plugins.fusion.model import Packed, pack
 from openmofi.plugins.fusion.text import FusionTokens, title_tokens
@@ -29,8 +29,8 @@ Place = tuple[str, int, int]
 """A text's hash, and a span of it."""
 
 
-def labelled_examples(data: LinkData) -> list[Example]:
-    """One example of each ambiguous mention whose sense a label job is sure of.
+def labelled_examples(data: LinkData) -> list[LinkExample]:
+    """Make an example of each ambiguous mention whose sense a label job is sure of.
 
     A fifth of the texts is held out, by their hashes. Of a name with more than `per_name` examples those stay whose
     texts have the lowest hashes. Where a text comes with several images, the surest speaks.
@@ -41,24 +41,26 @@ def labelled_examples(data: LinkData) -> list[Example]:
     """
     folder = Folder.open(data.labels, "labels")
     kb = _kb_of(folder, data.kb)
-    kept: defaultdict[str, dict[Place, tuple[float, str, str, list[dict[str, Any]]]]] = defaultdict(dict)
+    by_name: defaultdict[str, dict[Place, tuple[float, str, str, list[dict[str, Any]]]]] = defaultdict(dict)
     for shard in folder.shards:
         for text, mention, judged in _sure_mentions(folder.read(shard, ["text", "mentions", "entities"]), data.sure):
             best = max(judged, key=lambda candidate: (candidate["probability"], candidate["entity"]))
-            of_name = kept[normalise(mention["surface"])]
-            place = (_hash(text), mention["start"], mention["end"])
-            known = of_name.get(place)
-            if known is None or (best["probability"], best["entity"]) > known[:2]:
-                of_name[place] = (best["probability"], best["entity"], text, judged)
+            of_name = by_name[normalise(mention["surface"])]
+            position = (_hash(text), mention["start"], mention["end"])
+            earlier = of_name.get(position)
+            if earlier is None or (best["probability"], best["entity"]) > earlier[:2]:
+                of_name[position] = (best["probability"], best["entity"], text, judged)
             if len(of_name) > data.per_name:
                 del of_name[max(of_name)]
-    if not kept:
+    if not by_name:
         raise OpenMofiError(
             f"{data.labels} has no ambiguous mention with a sense of probability {data.sure:g}.",
             "Label more pairs, or lower data.sure.",
         )
     return [
-        _example(kb, name, place, *of_place) for name in sorted(kept) for place, of_place in sorted(kept[name].items())
+        _example(kb, name, position, *of_place)
+        for name in sorted(by_name)
+        for position, of_place in sorted(by_name[name].items())
     ]
 
 
@@ -78,7 +80,7 @@ def _kb_of(folder: Folder, path: str) -> KnowledgeBase:
 
 
 def _sure_mentions(table: pa.Table, sure: float) -> Iterator[tuple[str, dict[str, Any], list[dict[str, Any]]]]:
-    """Text, mention and judged candidates where one of several candidates is sure."""
+    """Yield text, mention and judged candidates where one of several candidates is sure."""
     judged = Judged.of(table)
     rows = np.unique(judged.row[judged.probability >= sure])
     for pair in table.take(pa.array(rows)).to_pylist():
@@ -97,18 +99,24 @@ def _hash(text: str) -> str:
 
 
 def _example(
-    kb: KnowledgeBase, name: str, place: Place, probability: float, gold: str, text: str, judged: list[dict[str, Any]]
-) -> Example:
-    digest, start, end = place
+    kb: KnowledgeBase,
+    name: str,
+    position: Place,
+    probability: float,
+    gold: str,
+    text: str,
+    judged: list[dict[str, Any]],
+) -> LinkExample:
+    digest, start, end = position
     judged = sorted(judged, key=lambda candidate: (-candidate["prior"], candidate["entity"]))
     entities = [kb.entity(row) for row in kb.rows([candidate["entity"] for candidate in judged]).tolist()]
     candidates = tuple(
-        Candidate(
+        LinkCandidate(
             entity.id, entity.name, entity.description, entity.types[0] if entity.types else "", candidate["prior"]
         )
         for entity, candidate in zip(entities, judged, strict=True)
     )
-    return Example(text, start, end, candidates, gold, TRAIN if int(digest, 16) % _ONE_IN else HELD_OUT, name)
+    return LinkExample(text, start, end, candidates, gold, TRAIN if int(digest, 16) % _ONE_IN else HELD_OUT, name)
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,7 @@ class TrainingMention:
         target: the position of the right one; the number of candidates stands for NIL.
     """
 
-    candidates: list[Candidate]
+    candidates: list[LinkCandidate]
     target: int
 
 
@@ -137,7 +145,7 @@ class LinkExamples:
         OpenMofiError: there are fewer than a batch.
     """
 
-    def __init__(self, examples: Sequence[Example], settings: LinkData, tokens: FusionTokens, seed: int) -> None:
+    def __init__(self, examples: Sequence[LinkExample], settings: LinkData, tokens: FusionTokens, seed: int) -> None:
         # A choice needs at least one wrong candidate.
         usable = [
             example for example in examples if any(candidate.id != example.gold for candidate in example.candidates)
@@ -156,7 +164,7 @@ class LinkExamples:
         self._alike = _by_type(self.examples) if settings.hard_negatives else {}
 
     def batches(self, start: int, stop: int) -> Generator[Batch]:
-        """Batches of steps `start` to `stop` − 1: `row` and `epoch`, both (B,) int64."""
+        """Yield the batches of steps `start` to `stop` − 1: `row` and `epoch`, both (B,) int64."""
         size, count = self._settings.batch_size, len(self.examples)
         orders: dict[int, NDArray[np.int64]] = {}
         for step in range(start, stop):
@@ -172,14 +180,14 @@ class LinkExamples:
         return np.random.default_rng([self._seed, 2, epoch]).permutation(len(self.examples))
 
     def mention(self, row: int, epoch: int) -> TrainingMention:
-        """An example with the candidates that are drawn for an epoch."""
+        """Return an example with the candidates that are drawn for an epoch."""
         settings, example = self._settings, self.examples[row]
         draw = np.random.default_rng([self._seed, 3, epoch, row])
         gold = next((candidate for candidate in example.candidates if candidate.id == example.gold), None)
         wrong = [candidate for candidate in example.candidates if candidate.id != example.gold]
-        kept = draw.random(len(wrong)) >= settings.candidate_dropout
-        kept[int(draw.integers(len(wrong)))] = True
-        wrong = [candidate for candidate, keep in zip(wrong, kept, strict=True) if keep]
+        drawn = draw.random(len(wrong)) >= settings.candidate_dropout
+        drawn[int(draw.integers(len(wrong)))] = True
+        wrong = [candidate for candidate, keep in zip(wrong, drawn, strict=True) if keep]
         if gold is not None and settings.hard_negatives:
             wrong += self._drawn_alike(gold, example, draw)
         if gold is not None and settings.nil and draw.random() < settings.nil:
@@ -190,27 +198,29 @@ class LinkExamples:
         target = order.index(len(listed) - 1) if gold is not None else len(listed)
         return TrainingMention([listed[index] for index in order], target)
 
-    def _drawn_alike(self, gold: Candidate, example: Example, draw: np.random.Generator) -> list[Candidate]:
+    def _drawn_alike(self, gold: LinkCandidate, example: LinkExample, draw: np.random.Generator) -> list[LinkCandidate]:
         pool = self._alike.get(gold.type, [])
-        known = {candidate.id for candidate in example.candidates}
+        example_ids = {candidate.id for candidate in example.candidates}
         count = min(self._settings.hard_negatives, len(pool))
         # Candidates of the example itself are not drawn.
-        return [pool[index] for index in draw.choice(len(pool), count, replace=False) if pool[index].id not in known]
+        return [
+            pool[index] for index in draw.choice(len(pool), count, replace=False) if pool[index].id not in example_ids
+        ]
 
     def packed(self, batch: Batch) -> tuple[Packed, list[TrainingMention]]:
-        """The model's input for a batch, and its mentions."""
+        """Return the model's input for a batch, and its mentions."""
         rows = batch["row"].tolist()
         mentions = [self.mention(row, epoch) for row, epoch in zip(rows, batch["epoch"].tolist(), strict=True)]
         candidates = [[self._tokens.candidate(candidate) for candidate in mention.candidates] for mention in mentions]
         return pack([self._contexts[row] for row in rows], candidates, self._tokens.markers.pad), mentions
 
     def titles(self, mentions: Sequence[TrainingMention]) -> list[list[int]]:
-        """Tokens of the right title of each mention."""
+        """Return the tokens of each mention's right title."""
         return [title_tokens(self._tokens, mention.candidates)[mention.target] for mention in mentions]
 
 
-def _by_type(examples: Sequence[Example]) -> dict[str, list[Candidate]]:
-    candidates: dict[str, dict[str, Candidate]] = defaultdict(dict)
+def _by_type(examples: Sequence[LinkExample]) -> dict[str, list[LinkCandidate]]:
+    candidates: dict[str, dict[str, LinkCandidate]] = defaultdict(dict)
     for example in examples:
         for candidate in example.candidates:
             candidates[candidate.type].setdefault(candidate.id, candidate)

@@ -19,7 +19,7 @@ from typing import Any
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.sources import DataSource, Finding, counted
 from openmofi.plugins.benchmarks.plain_pickle import read_plain_pickle
-from openmofi.plugins.fusion.examples import NIL, Candidate, Example, read_examples, with_gold
+from openmofi.plugins.fusion.examples import NIL, LinkCandidate, LinkExample, read_examples, with_gold
 
 NOT_JUDGED = ("train", "validation")
 """Splits that are left out by default."""
@@ -32,7 +32,7 @@ _TESTS = ("test_data/jsonl", "jsonl", "")
 
 
 def read_candidate_counts(path: str | Path) -> Mapping[str, Mapping[str, int]]:
-    """ZELDA's candidate lists, mention → {title: count}: the published pickle, read without running code, or JSON.
+    """Read ZELDA's candidate lists, mention → {title: count}: the published pickle, without running code, or JSON.
 
     Raises:
         OpenMofiError: it cannot be read, or has another layout.
@@ -45,8 +45,8 @@ def read_candidate_counts(path: str | Path) -> Mapping[str, Mapping[str, int]]:
     return raw
 
 
-def judged_examples(data: str | Path, splits: Sequence[str] = (), *, candidates: int = 0) -> list[Example]:
-    """The examples of a linker protocol.
+def judged_examples(data: str | Path, splits: Sequence[str] = (), *, candidates: int = 0) -> list[LinkExample]:
+    """Read the examples of a linker protocol.
 
     Args:
         data: a table of `linking.corpora.examples`, or the folder of ZELDA.
@@ -85,7 +85,7 @@ class ZeldaFiles:
 
 
 def zelda_files(folder: str | Path) -> ZeldaFiles:
-    """ZELDA's files in a folder, in the layout of its archive (zelda_full.zip) or of its repository."""
+    """Find ZELDA's files in a folder, in the layout of its archive (zelda_full.zip) or of its repository."""
     root = Path(folder)
     tests = next((files for name in _TESTS if (files := sorted((root / name).glob("test_*.jsonl")))), [])
     return ZeldaFiles(
@@ -93,8 +93,8 @@ def zelda_files(folder: str | Path) -> ZeldaFiles:
     )
 
 
-def read_zelda(folder: str | Path) -> list[Example]:
-    """The test splits of ZELDA with their whole candidate lists, and descriptions of entities if present.
+def read_zelda(folder: str | Path) -> list[LinkExample]:
+    """Read the test splits of ZELDA with their whole candidate lists, and entities' descriptions if present.
 
     Raises:
         OpenMofiError: files are missing or not as published.
@@ -119,15 +119,16 @@ def _first(folder: Path, names: Sequence[str]) -> Path | None:
     return next((path for sub in _ZELDA_FOLDERS for name in names if (path := folder / sub / name).is_file()), None)
 
 
-def _cut(example: Example, limit: int) -> Example:
+def _cut(example: LinkExample, limit: int) -> LinkExample:
     listed = example.listed
     if not limit or len(listed) <= limit:
         return example
-    kept = {candidate.id for candidate in sorted(listed, key=lambda candidate: -candidate.prior)[:limit]}
+    listed_ids = {candidate.id for candidate in sorted(listed, key=lambda candidate: -candidate.prior)[:limit]}
     return replace(
         example,
         candidates=tuple(
-            candidate if candidate.id in kept else replace(candidate, listed=False) for candidate in example.candidates
+            candidate if candidate.id in listed_ids else replace(candidate, listed=False)
+            for candidate in example.candidates
         ),
     )
 
@@ -193,7 +194,7 @@ class CandidateLists:
         self._reduced = _merged(counts, _reduced)
 
     def __call__(self, mention: str) -> dict[str, int]:
-        """Title → count, commonest first; equal counts by title; empty for an unknown mention."""
+        """Return title → count, commonest first, equal counts by title; empty for an unknown mention."""
         titles: Mapping[str, int] = (
             self._exact.get(mention)
             or self._spaceless.get(_spaceless(mention))
@@ -204,7 +205,7 @@ class CandidateLists:
 
 
 def read_counts(path: str | Path) -> dict[str, dict[str, int]]:
-    """The candidate lists as JSON: mention → {title: count}.
+    """Read candidate lists as JSON: mention → {title: count}.
 
     ZELDA publishes them as a pickle, which `openmofi.plugins.benchmarks.plain_pickle` reads without running it.
 
@@ -223,7 +224,7 @@ def read_counts(path: str | Path) -> dict[str, dict[str, int]]:
 
 
 def read_descriptions(path: str | Path) -> dict[str, str]:
-    """Title (with spaces) → description, of `entity_descriptions.jsonl`."""
+    """Read `entity_descriptions.jsonl`: title (with spaces) → description."""
     descriptions = {}
     for _, raw in _json_lines(path):
         title = raw.get("wikipedia_title") or raw.get("title") or ""
@@ -238,8 +239,8 @@ def zelda_examples(
     *,
     split: str,
     limit: int | None = 30,
-) -> list[Example]:
-    """The mentions of a jsonl file of ZELDA.
+) -> list[LinkExample]:
+    """Read the mentions of a jsonl file of ZELDA.
 
     Args:
         path: the file.
@@ -276,8 +277,8 @@ def conll_examples(
     *,
     split: str,
     limit: int | None = 30,
-) -> list[Example]:
-    """The mentions of an AIDA-style CoNLL file: a token a line, tab-separated, documents separated by `-DOCSTART-`.
+) -> list[LinkExample]:
+    """Read an AIDA-style CoNLL file: a token a line, tab-separated, documents separated by `-DOCSTART-`.
 
     Two layouts are read, recognised by their columns: AIDA's (token, B/I, whole mention, entity, …) and ZELDA's
     (token, wikipedia id, title, with `B-`/`I-` before both). The text is the tokens with a space between them. An
@@ -306,16 +307,16 @@ def _example(
     descriptions: Mapping[str, str],
     split: str,
     limit: int | None,
-) -> Example:
+) -> LinkExample:
     mention = text[start:end]
     counts, gold = lists(mention), title.replace("_", " ")
     total = sum(counts.values())
-    listed: dict[str, Candidate] = {}
+    listed: dict[str, LinkCandidate] = {}
     for listed_title, count in list(counts.items())[:limit]:
         name = listed_title.replace("_", " ")
-        listed.setdefault(name, Candidate(name, name, descriptions.get(name, ""), "", count / total))
-    right = None if gold == NIL else Candidate(gold, gold, descriptions.get(gold, ""))
-    return Example(text, start, end, with_gold(list(listed.values()), right), gold, split, mention.lower())
+        listed.setdefault(name, LinkCandidate(name, name, descriptions.get(name, ""), "", count / total))
+    right = None if gold == NIL else LinkCandidate(gold, gold, descriptions.get(gold, ""))
+    return LinkExample(text, start, end, with_gold(list(listed.values()), right), gold, split, mention.lower())
 
 
 def _merged(counts: _Counts, key: Callable[[str], str]) -> dict[str, Counter[str]]:
@@ -358,7 +359,7 @@ def _lines(path: str | Path) -> Iterator[tuple[int, str]]:
 
 
 def _documents(path: str | Path) -> Iterator[list[tuple[str, str, str]]]:
-    """Documents as (token, "B", "I" or "", title)."""
+    """Yield documents as lists of (token, "B", "I" or "", title)."""
     tokens: list[tuple[str, str, str]] = []
     for _, line in _lines(path):
         if line.startswith("-DOCSTART-"):
@@ -384,7 +385,7 @@ def _conll_token(columns: Sequence[str]) -> tuple[str, str, str]:
 
 
 def _conll_spans(tokens: Sequence[tuple[str, str, str]]) -> Iterator[tuple[int, int, str]]:
-    """(first token, last token, title) of each mention."""
+    """Yield (first token, last token, title) of each mention."""
     first: int | None = None
     for index, (_, tag, _) in enumerate([*tokens, ("", "", "")]):
         if tag != "I" and first is not None:

@@ -73,7 +73,7 @@ class GlinerSettings:
 
 
 def top_types(kb: KnowledgeBase, limit: int = _TYPES) -> tuple[str, ...]:
-    """The types that most entities of a knowledge base have, then by name; WordNet's without the part of speech."""
+    """Return the commonest types of a knowledge base, equal ones by name; WordNet's without the part of speech."""
     counts = pc.value_counts(pc.list_flatten(kb.entities.column("types")))
     by_count = sorted(counts.to_pylist(), key=lambda row: (-row["counts"], row["values"]))
     return tuple(row["values"].removeprefix("noun.") for row in by_count[:limit])
@@ -124,7 +124,7 @@ class GlinerDetector:
         return mentions
 
     def _windows(self, text: str) -> Iterator[tuple[int, int, int, int]]:
-        """(start, end, start of its own part, end of it) in characters of what is read at once."""
+        """Yield (start, end, own start, own end), in characters, of each window that is read at once."""
         words = [(start, end) for _, start, end in self._model.data_processor.words_splitter(text)]
         for run in _runs(words):
             step = max(self._longest * 3 // 4, 1)
@@ -141,7 +141,7 @@ class GlinerDetector:
 
 
 def _runs(words: Sequence[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
-    """Words in runs without one that is too long to be read."""
+    """Yield the runs of words between those that are too long to be read."""
     run: list[tuple[int, int]] = []
     for start, end in words:
         if end - start <= _LONGEST_WORD:
@@ -154,7 +154,7 @@ def _runs(words: Sequence[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:
 
 
 def model_folder(model: str) -> Path:
-    """The folder of a model, fetched where it is named by its repository on the hub.
+    """Return the folder of a model, which is fetched where its repository on the hub is named.
 
     Raises:
         OpenMofiError: there is no such folder or repository, it holds no GLiNER model, or cannot be fetched.
@@ -176,7 +176,7 @@ def model_folder(model: str) -> Path:
 
 
 def model_fingerprint(model: str) -> str:
-    """16 hexadecimal digits for the files of a model, wherever it lies.
+    """Return 16 hexadecimal digits for the files of a model, wherever it lies.
 
     Raises:
         OpenMofiError: see `model_folder`.
@@ -257,15 +257,15 @@ def _stage(folder: Path, staged: Path, *, fetch: bool) -> None:
 
 
 def _backbone(repository: str, where: str, fetch: bool) -> Path:
-    """The folder of a backbone's configuration and vocabulary."""
+    """Return the folder of a backbone's configuration and vocabulary."""
     needed = ["config.json"]
-    found = hub_folder(repository, _VOCABULARY, needed) if fetch else cached_folder(repository, _VOCABULARY, needed)
-    if found is None:
+    folder = hub_folder(repository, _VOCABULARY, needed) if fetch else cached_folder(repository, _VOCABULARY, needed)
+    if folder is None:
         raise OpenMofiError(
             f"{where} stands on {repository}, which is not in the hub's cache.",
             f"Fetch its vocabulary: hf download {repository} --include '*.json' '*.txt' '*.model'.",
         )
-    return found
+    return folder
 
 
 def _first_line(error: Exception) -> str:

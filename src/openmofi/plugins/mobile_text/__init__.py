@@ -79,7 +79,7 @@ class ConvNorm(nn.Module):
         self.bn = nn.BatchNorm1d(width)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """See the class."""
+        """Compute the output; the class describes the shapes."""
         normed: torch.Tensor = self.bn(self.conv(values))
         return normed
 
@@ -99,7 +99,7 @@ class TextRepMixer(nn.Module):
         self.merged: nn.Conv1d | None = None
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """See the class."""
+        """Compute the output; the class describes the shapes."""
         if self.merged is not None:
             output: torch.Tensor = self.merged(values)
             return output
@@ -143,7 +143,7 @@ class MixerBlock(nn.Module):
         self.layer_scale = nn.Parameter(torch.full((width,), _LAYER_SCALE))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """See the class."""
+        """Compute the output; the class describes the shapes."""
         mixed = self.token_mixer(tokens.transpose(1, 2))
         inner = self.context(mixed).transpose(1, 2)
         return mixed.transpose(1, 2) + self.layer_scale * self.fc2(self.act(self.fc1(inner)))
@@ -175,7 +175,7 @@ class MobileText(nn.Module):
         self.checkpointing = enable
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """See the class."""
+        """Compute the output; the class describes the shapes."""
         values = self.first(self.token_embedding(tokens) + self.positional_embedding)
         for block in self.blocks:
             if self.checkpointing and self.training and torch.is_grad_enabled():
@@ -196,7 +196,7 @@ def _initialise(module: nn.Module) -> None:
 
 
 def _fused(weight: torch.Tensor, norm: nn.BatchNorm1d) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight (C, 1, K) and bias (C,) of a convolution without bias that `norm` follows."""
+    """Fold `norm` into the convolution before it, which has no bias: weight (C, 1, K) and bias (C,)."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     fused, bias = fuse_conv_bn_weights(

@@ -39,11 +39,11 @@ def signal_stack_kept() -> Generator[None]:
         yield
         return
     before = ctypes.create_string_buffer(_BYTES)
-    known = change(None, before) == 0
+    saved = change(None, before) == 0
     try:
         yield
     finally:
-        if known:
+        if saved:
             change(before, None)
 
 

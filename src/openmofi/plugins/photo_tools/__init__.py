@@ -39,7 +39,7 @@ def write_sidecars(out: Path, part: str, rows: Iterable[Row], classes: Classes) 
 
 
 def _beside(row: Row) -> str:
-    """An image's path below the folder of its shard, where it is a file there, or a name."""
+    """Return an image's path below its shard's folder, where it is a file there, else a name."""
     root = Path(row.source) if Path(row.source).is_dir() else Path(row.source).parent
     if row.path and Path(row.path).is_relative_to(root) and ".." not in Path(row.path).parts:
         return str(Path(row.path).relative_to(root))
@@ -80,7 +80,7 @@ _NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 def sidecar(row: Row, classes: Classes) -> str:
-    """XMP with keywords, flat and below what is above them, and with entities and probabilities."""
+    """Return XMP with keywords, flat and hierarchical, and with entities and probabilities."""
 
     def items(values: Iterable[str]) -> str:
         return "".join(f"<rdf:li>{escape(_NOT_XML.sub('', value))}</rdf:li>" for value in dict.fromkeys(values))
@@ -101,7 +101,7 @@ def sidecar(row: Row, classes: Classes) -> str:
 
 
 def join_fiftyone(out: Path, records: Records, classes: Classes) -> None:
-    """`labels.json` and `data.json` of a `FiftyOneImageClassificationDataset`, several labels an image.
+    """Write `labels.json` and `data.json` of a `FiftyOneImageClassificationDataset`, several labels an image.
 
     FiftyOne 1.22 looks for the images in `data/` and reads no `data.json` unless it is named; other readers do.
     """
@@ -135,7 +135,7 @@ def _uuid(record: Record) -> str:
 
 
 def join_statements(out: Path, records: Records, classes: Classes) -> None:
-    """`statements.txt` of QuickStatements: `M… P180 Q…`, a tab between, the probability as a comment.
+    """Write `statements.txt` of QuickStatements: `M… P180 Q…`, tab-separated, the probability as a comment.
 
     Raises:
         OpenMofiError: no image has an identifier of Commons and a label of Wikidata.

@@ -17,21 +17,21 @@ def adapt(raw: psycopg.Connection[Any]) -> None:
 
 
 class _Bit(Dumper):
-    """Columns that say yes or no are of integers."""
+    """Write booleans as integers, which yes-or-no columns hold."""
 
     def dump(self, obj: bool) -> bytes:
         return b"1" if obj else b"0"
 
 
 class _Text(StrDumper):
-    """PostgreSQL cannot hold the character 0, which a broken caption may have."""
+    """Write text without the character 0, which PostgreSQL cannot hold and a broken caption may have."""
 
     def dump(self, obj: str) -> Buffer | None:
         return super().dump(obj.replace("\x00", "\ufffd"))
 
 
 class _Number(Loader):
-    """Sums of integers come as `numeric`."""
+    """Read `numeric`, which sums of integers come as."""
 
     def load(self, data: Buffer) -> int | float:
         text = bytes(data).decode()

@@ -53,7 +53,7 @@ class PostgresServer(Server):
         seen = {name: value for name, value in given.items() if name in _SHOWN}
         if schema != "openmofi":
             seen["schema"] = schema
-        shown = urlunsplit(
+        displayed = urlunsplit(
             (
                 "postgresql",
                 f"{user}@{host}" if user else host,
@@ -63,9 +63,9 @@ class PostgresServer(Server):
             )
         )
         if not parts.netloc:  # urlunsplit leaves the slashes out
-            shown = f"postgresql://{shown.removeprefix('postgresql:').removeprefix('//')}"
+            displayed = f"postgresql://{displayed.removeprefix('postgresql:').removeprefix('//')}"
         return cls(
-            shown,
+            displayed,
             f"postgresql://{parts.netloc}{parts.path}?{urlencode(given, quote_via=quote)}",
             unquote(password) or given.get("password", ""),
             schema,

@@ -94,7 +94,7 @@ class Postgres:
 
     @contextmanager
     def explained(self) -> Generator[None]:
-        """Errors of the server as sentences; ours in a statement stay what they are."""
+        """Turn errors of the server into sentences; ours pass unchanged."""
         errors = _psycopg().errors
         try:
             yield
@@ -220,7 +220,7 @@ class Postgres:
         return parts
 
     def create(self, values: Mapping[str, str]) -> None:
-        """Make the tables of a new index, all or none; nothing where they are there.
+        """Make the tables of a new index, all or none; do nothing where they exist.
 
         Args:
             values: of `meta`; `dim` and `dtype` are those of the vectors.
@@ -262,7 +262,7 @@ class Postgres:
             "Install pgvector on the server (Debian: apt-get install postgresql-NN-pgvector), and let a superuser "
             f"say in {database}: CREATE EXTENSION vector;"
         )
-        if not (found := _extension(self.raw)):
+        if not (extension := _extension(self.raw)):
             try:
                 self.raw.execute("CREATE EXTENSION vector")
             except (
@@ -273,8 +273,8 @@ class Postgres:
                 raise OpenMofiError(
                     f"{self.place} has no extension vector: {_why(error, self.place)}.", hint
                 ) from error
-            found = _set_path(self.raw, self.place)
-        version = found[0] if found else ""
+            extension = _set_path(self.raw, self.place)
+        version = extension[0] if extension else ""
         if tuple(map(int, version.split(".")[:2])) < VECTOR_VERSION:
             raise OpenMofiError(
                 f"{self.place} has pgvector {version}, not 0.8 or later.",
@@ -301,7 +301,7 @@ def connect(server: PostgresServer) -> Postgres:
 
 @contextmanager
 def locked(server: PostgresServer) -> Generator[Postgres]:
-    """The connection of the only writer; the server gives its lock back when the connection ends, however it does.
+    """Yield the connection of the only writer; the server releases its lock however the connection ends.
 
     Raises:
         OpenMofiError: another process or thread writes.
@@ -368,26 +368,26 @@ def _connected(server: PostgresServer) -> psycopg.Connection[Any]:
 
 def _set_path(raw: psycopg.Connection[Any], server: PostgresServer) -> tuple[str, str] | None:
     """Let statements find the index's tables and pgvector, which is returned as `_extension` does."""
-    found = _extension(raw)
-    raw.execute(f'SET search_path TO "{server.schema}", "{found[1] if found else "public"}"')
-    if found:
+    extension = _extension(raw)
+    raw.execute(f'SET search_path TO "{server.schema}", "{extension[1] if extension else "public"}"')
+    if extension:
         from pgvector.psycopg import register_vector
 
         register_vector(raw)
-    return found
+    return extension
 
 
 def _extension(raw: psycopg.Connection[Any]) -> tuple[str, str] | None:
-    """Pgvector's version and schema, where the database has it."""
-    found: tuple[str, str] | None = raw.execute(
+    """Return pgvector's version and schema, where the database has it."""
+    row: tuple[str, str] | None = raw.execute(
         "SELECT extversion, nspname FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace "
         "WHERE extname = 'vector'"
     ).fetchone()
-    return found
+    return row
 
 
 def _why(error: BaseException, server: PostgresServer) -> str:
-    """What the server says, in one line."""
+    """Return what the server says, in one line."""
     text = str(error).partition("\n\tIs the server")[0]
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     said = " ".join(line for line in lines if not line.startswith(("LINE ", "^", "CONTEXT:", "Multiple connection")))
@@ -398,12 +398,12 @@ def _why(error: BaseException, server: PostgresServer) -> str:
 
 @lru_cache(maxsize=1024)
 def _translated(statement: str) -> str:
-    """A statement with `?` and `:name` for values as psycopg takes it."""
+    """Translate a statement with `?` and `:name` for values to psycopg's placeholders."""
 
-    def mark(found: re.Match[str]) -> str:
-        text = found[0]
-        if found[1]:
-            return f"%({found[1]})s"
+    def mark(match: re.Match[str]) -> str:
+        text = match[0]
+        if match[1]:
+            return f"%({match[1]})s"
         if text == "CROSS JOIN":  # by which SQLite is told the order of tables; PostgreSQL finds it
             return "JOIN"
         return "%s" if text == "?" else text.replace("%", "%%")
@@ -412,5 +412,5 @@ def _translated(statement: str) -> str:
 
 
 def _typed(schema: str) -> str:
-    """SQLite's types by PostgreSQL's names."""
-    return re.sub("|".join(map(re.escape, _TYPES)), lambda found: _TYPES[found[0]], re.sub(r"--.*", "", schema))
+    """Replace SQLite's types in a schema by PostgreSQL's."""
+    return re.sub("|".join(map(re.escape, _TYPES)), lambda match: _TYPES[match[0]], re.sub(r"--.*", "", schema))

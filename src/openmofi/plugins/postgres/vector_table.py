@@ -32,7 +32,7 @@ _COPIED = "SELECT vector FROM {table} WHERE id >= %s AND id < %s ORDER BY id"
 
 
 def first_id(file: str) -> int:
-    """Id of the first vector of a segment."""
+    """Return the id of the first vector of a segment."""
     return int(file[-_BITS // 4 :], 16) << ROWS
 
 
@@ -70,15 +70,15 @@ class VectorTable:
         return self.rows(np.array([first_id(file) + row]))[0]
 
     def rows(self, ids: Ints) -> Array:
-        """(n, dim) float32 of these ids, in their order.
+        """Read the (n, dim) float32 vectors of these ids, in their order.
 
         Raises:
             OpenMofiError: some are missing.
         """
-        found = dict(self.fetched("SELECT id, vector FROM vectors WHERE id = ANY(%s)", (ids.tolist(),)))
-        if len(found) < len(set(ids.tolist())):
+        vectors = dict(self.fetched("SELECT id, vector FROM vectors WHERE id = ANY(%s)", (ids.tolist(),)))
+        if len(vectors) < len(set(ids.tolist())):
             raise damaged("of some images", self.connection.place, "they are not in the table")
-        return _stacked([found[each] for each in ids.tolist()]).astype(np.float32)
+        return _stacked([vectors[each] for each in ids.tolist()]).astype(np.float32)
 
     def problem(self, segment: Segment) -> str:
         """See `VectorStore.problem`."""
@@ -105,7 +105,7 @@ class VectorTable:
         return True
 
     def nearest_of(self, query: Array, count: int, ids: Ints) -> tuple[Ints, Array]:
-        """The nearest of these ids, each of which is compared: (k,) ids, and (k, dim) float32 vectors."""
+        """Find the nearest of these ids by comparing each: (k,) ids, and (k, dim) float32 vectors."""
         rows = list(
             self.fetched(
                 "SELECT id, vector FROM vectors WHERE id = ANY(%s) ORDER BY vector::vector <#> %s LIMIT %s",
@@ -115,7 +115,7 @@ class VectorTable:
         return _columns(rows, len(query))
 
     def nearest(self, query: Array, effort: int) -> Iterator[tuple[Ints, Array]]:
-        """The nearest by the graph, best first, some at a time: as `nearest_of`. Within a transaction.
+        """Yield the nearest by the graph, best first, a batch at a time, as `nearest_of` does. Needs a transaction.
 
         Args:
             query: (dim,) float32.
@@ -164,7 +164,7 @@ class VectorTable:
         return "vector" if dtype == "float16" else f"vector::halfvec({dim})"
 
     def _kind(self) -> tuple[int, str]:
-        """Dimensions and NumPy's type of the images' vectors; those of entities are float16."""
+        """Return dimension and NumPy type of the images' vectors; those of entities are float16."""
         values = dict(self.connection.execute("SELECT name, value FROM meta WHERE name IN ('dim', 'dtype')"))
         return int(values["dim"]), values["dtype"]
 
@@ -179,7 +179,7 @@ class VectorTable:
         )
 
     def fetched(self, statement: str, values: Sequence[Any]) -> list[Any]:
-        """Rows of psycopg's statement, sent as bytes."""
+        """Return the rows of a statement in psycopg's form, transferred in binary."""
         from psycopg import Cursor
 
         if not self.connection.in_transaction:
@@ -253,7 +253,7 @@ class InDatabase:
         return sum(segment.rows for segment in self.segments)
 
     def held(self) -> Exact:
-        """All of them in memory."""
+        """Read all vectors into memory."""
         return Exact([self._table.read(segment, self.dim) for segment in self.segments])
 
     def scores(self, queries: Array) -> Array:
@@ -269,14 +269,14 @@ class InDatabase:
     def search(self, queries: Array, count: int, allowed: Bools | None = None) -> tuple[Array, Ints]:
         """See `VectorIndex.search`."""
         scores = np.full((len(queries), count), -np.inf, np.float32)
-        found = np.full((len(queries), count), -1, np.int64)
+        hits = np.full((len(queries), count), -1, np.int64)
         with snapshot(self.connected()):
             for number, query in enumerate(queries):
                 positions, vectors = self._candidates(query, count, allowed)
-                values, places = best((vectors @ query)[None], count)
-                kept = places[0] >= 0
-                scores[number], found[number, kept] = values[0], positions[places[0][kept]]
-        return scores, found
+                values, columns = best((vectors @ query)[None], count)
+                valid = columns[0] >= 0
+                scores[number], hits[number, valid] = values[0], positions[columns[0][valid]]
+        return scores, hits
 
     def _candidates(self, query: Array, count: int, allowed: Bools | None) -> tuple[Ints, Array]:
         share = 1.0 if allowed is None else float(allowed.mean())
@@ -288,8 +288,8 @@ class InDatabase:
         wanted, parts = _SPARE * count, list[tuple[Ints, Array]]()
         for near, vectors in table.nearest(query, int(wanted / max(share, 0.1))):
             positions = self._positions(near)
-            kept = positions >= 0 if allowed is None else (positions >= 0) & allowed[positions]
-            parts.append((positions[kept], vectors[kept]))
+            usable = positions >= 0 if allowed is None else (positions >= 0) & allowed[positions]
+            parts.append((positions[usable], vectors[usable]))
             if sum(len(some) for some, _ in parts) >= wanted:
                 break
         return (
@@ -303,7 +303,7 @@ class InDatabase:
         return firsts[segment] + positions - starts[segment]
 
     def _positions(self, ids: Ints) -> Ints:
-        """Positions of ids; −1 of those that no segment of this state has."""
+        """Return the positions of ids; −1 for those that no segment of this state has."""
         firsts, starts, rows = self._bounds()
         order = np.argsort(firsts)
         segment = order[np.maximum(np.searchsorted(firsts[order], ids, side="right") - 1, 0)]

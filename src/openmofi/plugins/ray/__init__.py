@@ -40,11 +40,11 @@ class RayEngine:
         self.address, self.cpus, self.gpus, self.patience = address, cpus, gpus, patience
 
     def suited(self, job: Job, progress: Progress) -> Engine:
-        """The same, with a GPU an actor where the job computes on one and nothing else was asked for."""
+        """Return this engine; with a GPU an actor where the job computes on one and no reservation was given."""
         return self.on(job.device)
 
     def on(self, device: str) -> RayEngine:
-        """The engine for work on a device."""
+        """Return the engine for work on a device."""
         gpus = float(device.startswith("cuda")) if self.gpus is None else self.gpus
         return RayEngine(self.address, self.cpus, gpus, self.patience)
 
@@ -66,7 +66,7 @@ class RayEngine:
 
 
 class _Session(Session):
-    """Connects when there is work."""
+    """A session that connects to the cluster when there is work."""
 
     def __init__(self, engine: RayEngine) -> None:
         self._engine = engine
@@ -117,16 +117,16 @@ class _Session(Session):
 
 def _open(spec: str) -> RayEngine:
     """Read `ray`, `ray:ADDRESS` or `ray://HOST:PORT`, then what an actor reserves, as in `?gpus=1&cpus=4`."""
-    where, asked, reserved = spec.partition("?")
+    where, mark, reserved = spec.partition("?")
     address = where if where.startswith("ray://") else where.removeprefix("ray").removeprefix(":")
-    return RayEngine(address or None, **_reserved(spec, reserved if asked else None))
+    return RayEngine(address or None, **_reserved(spec, reserved if mark else None))
 
 
 def _reserved(spec: str, options: str | None) -> dict[str, float]:
-    found: dict[str, float] = {}
+    amounts: dict[str, float] = {}
     for option in options.split("&") if options is not None else ():
         name, _, value = option.partition("=")
-        if name not in ("gpus", "cpus") or name in found:
+        if name not in ("gpus", "cpus") or name in amounts:
             raise UsageError(
                 f"The engine {spec!r} has an option {option!r} that is not known, or is there twice.",
                 "Use gpus=F and cpus=N, as in ray?gpus=0.5&cpus=2.",
@@ -141,8 +141,8 @@ def _reserved(spec: str, options: str | None) -> dict[str, float]:
                 f"The engine {spec!r} asks for {value!r} {name} an actor.",
                 f"Give a fraction below 1 or a whole number, as in ray?{name}=0.5 or ray?{name}=2.",
             )
-        found[name] = number
-    return found
+        amounts[name] = number
+    return amounts
 
 
 ENGINE = EngineKind("ray[:ADDRESS][?gpus=F&cpus=N]", _open)

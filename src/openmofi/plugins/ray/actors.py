@@ -34,7 +34,7 @@ class Reserved:
     gpus: float = 0
 
     def on(self, resources: Mapping[str, float]) -> tuple[int, float]:
-        """How many actors a node with these resources has room for, and how many CPUs each of them gets."""
+        """Return how many actors a node with these resources has room for, and how many CPUs each gets."""
         cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
         by_gpus = int(gpus / self.gpus + _ROUNDING) if self.gpus else None
         each = self.cpus or max(1.0, cpus // by_gpus if by_gpus else 1.0)
@@ -58,7 +58,7 @@ class _Actor:
         name: for people.
         attempt: what it does.
         begun, reply: references to an answer that it gives just before the task, and to the outcome.
-        pulse, asked: when it was last seen at work, and a reference to what it was asked since.
+        pulse, request: when it was last seen at work, and a reference to what it was asked since.
     """
 
     handle: Any
@@ -69,7 +69,7 @@ class _Actor:
     attempt: int | None = None
     begun: Any = None
     reply: Any = None
-    asked: Any = None
+    request: Any = None
 
 
 class Actors:
@@ -152,14 +152,14 @@ class Actors:
         return ended
 
     def _hangs(self, actor: _Actor) -> bool:
-        """Whether it has done nothing for too long; it is asked a few times before."""
+        """Whether an actor has done nothing for too long; it is asked a few times before."""
         now = time.monotonic()
-        if actor.asked is not None and self._ray.wait([actor.asked], timeout=0)[0]:
+        if actor.request is not None and self._ray.wait([actor.request], timeout=0)[0]:
             with suppress(self._ray.exceptions.RayError):  # its death is the task's outcome
-                actor.pulse.hear(self._ray.get(actor.asked), now)
-            actor.asked = None
-        if actor.asked is None and now - actor.pulse.heard >= self._patience / 4:
-            actor.asked = actor.handle.used.options(concurrency_group=_PULSE).remote()
+                actor.pulse.hear(self._ray.get(actor.request), now)
+            actor.request = None
+        if actor.request is None and now - actor.pulse.heard >= self._patience / 4:
+            actor.request = actor.handle.used.options(concurrency_group=_PULSE).remote()
         return now - actor.pulse.heard >= self._patience
 
     def abandon(self) -> None:
@@ -190,8 +190,8 @@ class Actors:
         room = {name: self._reserved.on(node["Resources"]) for name, node in nodes.items() if name not in self._refused}
         taken = Counter(actor.node for actor in self._actors)
         # Evenly over the nodes: the first actor of each before the second of any.
-        places = sorted((number, name) for name, (most, _) in room.items() for number in range(taken[name], most))
-        for _, name in places[: max(self._wanted - len(self._actors), 0)]:
+        vacancies = sorted((number, name) for name, (most, _) in room.items() for number in range(taken[name], most))
+        for _, name in vacancies[: max(self._wanted - len(self._actors), 0)]:
             self._start(name, room[name][1])
         self._require_room(bool(self._actors) or any(most for most, _ in room.values()))
         return ended
@@ -266,7 +266,7 @@ class Actors:
 
 
 def _actor_class() -> type:
-    """The actors' class; made here, so that it travels by value and greets from a node with another OpenMOFI too."""
+    """Make the actors' class: made here, it travels by value, also to a node with another version of OpenMOFI."""
 
     class OpenMofiActor:
         def __init__(self) -> None:

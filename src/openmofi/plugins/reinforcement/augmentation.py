@@ -42,7 +42,7 @@ class Augmentation:
     ops: tuple[tuple[str, float], ...]
 
     def replayed(self, image: ScaledImage, size: int, interpolation: str) -> Image.Image:
-        """`augmented` of an image whose header was already read, as a Pillow image.
+        """Replay on an image whose header was already read, as `augmented` does; return a Pillow image.
 
         Raises:
             ImageRefused: the bytes cannot be decoded.
@@ -105,12 +105,12 @@ OPS = tuple(_SPACE)
 
 
 def image_hash(data: bytes) -> int:
-    """Unsigned 64-bit hash (BLAKE2b) of the encoded bytes."""
+    """Return the unsigned 64-bit hash (BLAKE2b) of encoded bytes."""
     return hash64(data)
 
 
 def drawing(seed: int, shard: str, key: str, number: int) -> np.random.Generator:
-    """A generator of random numbers that depends on the arguments alone."""
+    """Return a generator of random numbers that depends on the arguments alone."""
     digest = hashlib.blake2b(f"{seed}\0{number}\0{shard}\0{key}".encode(), digest_size=16).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "little")))
 
@@ -129,7 +129,7 @@ def _draw_crop(
     width: int,
     height: int,
 ) -> tuple[int, int, int, int]:
-    """Left, top, width, height in whole pixels; RandomResizedCrop's ten tries, then the middle."""
+    """Draw left, top, width, height in whole pixels: RandomResizedCrop's ten tries, then the middle."""
     low, high = (math.log(ratio) for ratio in settings.ratio)
     for _ in range(_TRIES):
         area, ratio = width * height * draw.uniform(*settings.scale), math.exp(draw.uniform(low, high))

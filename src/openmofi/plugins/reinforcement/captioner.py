@@ -26,7 +26,7 @@ from openmofi.storage.foreign.transformers import read_config as read_model_conf
 
 
 def accepted_entities(labels: pa.Table, kb: KnowledgeBase | None) -> list[list[Entity]]:
-    """The entities that each row of a label table shows, the most probable first.
+    """Return the entities that each row of a label table shows, the most probable first.
 
     Args:
         labels: has the columns `mentions` and `entities` of `schema.LABELS`.
@@ -88,7 +88,7 @@ Captioner = Callable[[Sequence[Image.Image], int], list[list[str]]]
 
 
 def captioner_fingerprint(spec: str) -> str:
-    """Identifies the checkpoint by sizes and edges of its files.
+    """Return a fingerprint of a checkpoint: of sizes and edges of its files.
 
     Raises:
         OpenMofiError: it is not found.

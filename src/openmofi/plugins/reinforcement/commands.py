@@ -67,7 +67,7 @@ def reinforce(
     check_placement(device, teacher_precision)
     specs = reinforcement.parse_teachers(teachers)
     settings = changed(settings or ReinforceSettings(specs), {**changes, "teachers": specs})
-    with shown_progress(progress) as shown:
+    with shown_progress(progress) as console:
         return reinforcement.reinforce(
             shards_of(pairs),
             place_of(labels),
@@ -78,7 +78,7 @@ def reinforce(
             device=device,
             teacher_precision=teacher_precision,
             engine=engine_named(engine),
-            progress=shown,
+            progress=console,
             restart=restart,
         )
 

@@ -124,7 +124,7 @@ def _stage(
     encoders: tuple[Encoder, ...],
     dataset: str | Path | None,
 ) -> ReinforceStage:
-    """The job's stage, whose augmentations are of the largest teacher's size unless the settings say one."""
+    """Make the job's stage; augmentations have the largest teacher's size unless the settings say one."""
     largest = max((encoder.preprocessing for encoder in encoders), key=lambda preprocessing: preprocessing.size)
     read = ReadSettings(**labels.manifest.settings.get("read", {}))
     settings = replace(settings, size=settings.size or largest.size)
@@ -142,7 +142,7 @@ def _stage(
 
 
 def _described(stage: ReinforceStage, shards: Sequence[Shard]) -> dict[str, Any]:
-    """All that decides what is stored, beside the inputs."""
+    """Return all that decides what is stored, beside the inputs."""
     return {
         **stage.settings.as_dict(),
         "teachers": [asdict(teacher) for teacher in stage.teachers],
@@ -159,7 +159,7 @@ def _described(stage: ReinforceStage, shards: Sequence[Shard]) -> dict[str, Any]
 def _inputs(
     labels: Folder, shards: Sequence[Shard], kb: str | Path | None, dataset: str | Path | None, progress: Progress
 ) -> dict[str, str]:
-    """The fingerprints of shards, labels, knowledge base and dataset.
+    """Return the fingerprints of shards, labels, knowledge base and dataset.
 
     Raises:
         OpenMofiError: a shard was not labelled or has changed since; the knowledge base or the dataset does not belong
@@ -223,7 +223,7 @@ def _count(stage: ReinforceStage, shards: Sequence[Shard]) -> dict[str, Any]:
 
 
 def _fidelity(measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The shards' figures, averaged by their samples."""
+    """Average the shards' figures, weighted by their samples."""
     parts = [part["fidelity"] for part in measured if part["fidelity"]]
     weights = np.array([part["fidelity_samples"] for part in measured if part["fidelity"]], np.float64)
 

@@ -57,7 +57,7 @@ class EntityDistillation(Replicated, nn.Module):
         self.teachers = tuple(teachers)
 
     def forward(self, embeddings: Embeddings, batch: Batch) -> ObjectiveResult:
-        """The loss of a batch.
+        """Compute the loss of a batch.
 
         Args:
             embeddings: `image` (B, D), L2-normalised.
@@ -75,26 +75,26 @@ class EntityDistillation(Replicated, nn.Module):
             image = image + (world_size() - 1) * (image - image.detach())
             every = gather_with_gradient(image)
             results = [self._teacher(teacher, every, batch) for teacher in self.teachers]
-        loss, known, agreement = (torch.stack(values).mean(0) for values in zip(*results, strict=True))
-        return ObjectiveResult(loss, {"known": known, "agreement": agreement})
+        loss, known_share, agreement = (torch.stack(values).mean(0) for values in zip(*results, strict=True))
+        return ObjectiveResult(loss, {"known": known_share, "agreement": agreement})
 
     def _teacher(self, teacher: str, images: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Loss, share of known rows, and share of these where student and teacher agree."""
+        """Return loss, share of known rows, and share of these where student and teacher agree."""
         ids, scores = (
             gather(batch[teacher_key(teacher, what)].to(images.device)) for what in ("entity_ids", "entity_scores")
         )
         valid = (ids >= 0) & (ids < self._head[0].classes) & (scores > 0)
         target = torch.where(valid, scores.to(images.dtype), 0)
-        known = valid.any(1)
-        rows = known.sum().clamp(min=1)
+        known_rows = valid.any(1)
+        rows = known_rows.sum().clamp(min=1)
         target = target / target.sum(1, keepdim=True).clamp(min=torch.finfo(target.dtype).tiny)
         student = log_softmax(self._logits(images, ids).masked_fill(~valid, LOWEST), dim=1)
         loss = -(target * torch.where(valid, student, 0)).sum() / rows
-        agreed = (student.argmax(1) == target.argmax(1)) & known
-        return loss, known.to(images.dtype).mean(), agreed.sum() / rows
+        agreed = (student.argmax(1) == target.argmax(1)) & known_rows
+        return loss, known_rows.to(images.dtype).mean(), agreed.sum() / rows
 
     def _logits(self, images: Tensor, ids: Tensor) -> Tensor:
-        """(N, K) logits of the global batch's images, of classes on any rank; 0 where an id is no class."""
+        """Return (N, K) logits of the global batch's images, of classes on any rank; 0 where an id is no class."""
         head = self._head[0]
         local = (ids >= head.first) & (ids < head.first + len(head.weight))
         rows = (ids[local] - head.first).unique()
@@ -107,9 +107,9 @@ class EntityDistillation(Replicated, nn.Module):
         else:
             # The backward pass goes through a collective, which every rank must join.
             cosines = images[:, :1].expand(ids.shape)
-        own = torch.where(local, cosines * head.settings.scale, 0)
+        local_logits = torch.where(local, cosines * head.settings.scale, 0)
         # The sum over the ranks. A class lies on one rank, so that the gradient is that of the local part.
-        return own + (sum_over_ranks(own) - own).detach()
+        return local_logits + (sum_over_ranks(local_logits) - local_logits).detach()
 
 
 class FeatureDistillation(Replicated, nn.Module):
@@ -142,7 +142,7 @@ class FeatureDistillation(Replicated, nn.Module):
         self.maps = nn.ModuleList(maps)
 
     def forward(self, embeddings: Embeddings, batch: Batch) -> ObjectiveResult:
-        """The loss of a batch.
+        """Compute the loss of a batch.
 
         Args:
             embeddings: `image` (B, D), L2-normalised.
@@ -152,7 +152,7 @@ class FeatureDistillation(Replicated, nn.Module):
             The loss, the mean over the global batch's known images.
         """
         image = embeddings["image"]
-        known = batch[KNOWN].to(image.device)
+        known_rows = batch[KNOWN].to(image.device)
         with torch.autocast(image.device.type, enabled=False):
             image = at_least_float(image)
             cosines = [
@@ -162,8 +162,8 @@ class FeatureDistillation(Replicated, nn.Module):
                 ).sum(1)
                 for teacher, linear in zip(self.teachers, self.maps, strict=True)
             ]
-            distances = (1 - torch.stack(cosines)).mean(0) * known
-        totals = sum_over_ranks(torch.stack([distances.sum(), known.to(distances.dtype).sum()]).double())
+            distances = (1 - torch.stack(cosines)).mean(0) * known_rows
+        totals = sum_over_ranks(torch.stack([distances.sum(), known_rows.to(distances.dtype).sum()]).double())
         rows = totals[1].clamp_min(1).to(distances.dtype)
         # A rank's gradient is that of its mean over its share of the known rows: see `ObjectiveResult`.
         loss = distances.sum() * world_size() / rows
@@ -176,7 +176,7 @@ _IDS = {"text": "text_id", "caption": "caption_id"}
 
 
 def teacher_key(teacher: str, what: str) -> str:
-    """The entry of a batch that holds a teacher's embeddings of `what` (`image`, `text`, `caption`): (B, D_k)."""
+    """Name the entry of a batch that holds a teacher's (B, D_k) embeddings of `what` (`image`, `text`, `caption`)."""
     return f"teacher/{teacher}/{what}"
 
 
@@ -213,7 +213,7 @@ class Reinforced(LogitScale):
         self.settings, self.scales = settings, dict(scales)
 
     def forward(self, embeddings: Embeddings, batch: Batch) -> ObjectiveResult:
-        """The loss of a batch.
+        """Compute the loss of a batch.
 
         Args:
             embeddings: `image`, `text` and, where `settings.captions` is above 0, `caption`: (B, D), L2-normalised.
@@ -231,13 +231,13 @@ class Reinforced(LogitScale):
             parts = [(weight, *self._with_texts(kind, embeddings, batch)) for kind, weight in weights.items()]
         local = sum((weight * loss for weight, loss, _ in parts), start=image.new_zeros(()))
         loss, totals = mean_over_ranks(local, torch.stack([sums for _, _, sums in parts]).sum(0))
-        plain, taught, known, rows = totals
+        plain, taught, known_count, rows = totals
         return ObjectiveResult(
             loss,
             {
                 "contrastive": (plain / rows).float(),
-                "distillation": (taught / known.clamp_min(1)).float(),
-                "known": (known / rows).float(),
+                "distillation": (taught / known_count.clamp_min(1)).float(),
+                "known": (known_count / rows).float(),
                 "logit_scale": self.log_scale.detach().exp(),
             },
         )
@@ -245,8 +245,8 @@ class Reinforced(LogitScale):
     def _with_texts(self, kind: str, embeddings: Embeddings, batch: Batch) -> tuple[Tensor, Tensor]:
         """The mean loss of this rank's rows with one kind of text; sums of contrastive, distillation, known, rows."""
         image, text = at_least_float(embeddings["image"]), at_least_float(embeddings[kind])
-        known = batch[KNOWN].to(image.device)
-        all_known = gather(known.to(torch.uint8)).bool()
+        known_rows = batch[KNOWN].to(image.device)
+        all_known = gather(known_rows.to(torch.uint8)).bool()
         images: _Rows = []
         texts: _Rows = []
         for name, scale in self.scales.items():
@@ -258,7 +258,7 @@ class Reinforced(LogitScale):
         ids = {**batch, "text_id": batch[_IDS[kind]]} if _IDS[kind] in batch else batch
         positives = Positives(self.settings.positives, ids, len(image), image.device)
         return sum_over_chunks(
-            lambda rows: self._loss(rows, images, texts, known[rows.part], all_known),
+            lambda rows: self._loss(rows, images, texts, known_rows[rows.part], all_known),
             image,
             text,
             positives,
@@ -266,12 +266,12 @@ class Reinforced(LogitScale):
         )
 
     def _loss(
-        self, rows: PairRows, images: _Rows, texts: _Rows, known: Tensor, all_known: Tensor
+        self, rows: PairRows, images: _Rows, texts: _Rows, known_rows: Tensor, all_known: Tensor
     ) -> tuple[Tensor, Tensor]:
         scale = self.log_scale.exp()
         contrastive, distilled = [], []
-        for own, every, teachers in ((rows.image, rows.all_text, images), (rows.text, rows.all_image, texts)):
-            logits = scale * (own @ every.T)
+        for vectors, every, teachers in ((rows.image, rows.all_text, images), (rows.text, rows.all_image, texts)):
+            logits = scale * (vectors @ every.T)
             target = teacher_targets(
                 [(of_own[rows.part], of_every, factor) for of_own, of_every, factor in teachers], all_known
             )
@@ -279,10 +279,10 @@ class Reinforced(LogitScale):
             contrastive.append(-torch.where(rows.positive, log_softmax(logits, dim=1), 0).sum(1) / rows.positive.sum(1))
             distilled.append(-(target * student).sum(1))
         plain, taught = (contrastive[0] + contrastive[1]) / 2, (distilled[0] + distilled[1]) / 2
-        share = self.settings.share * known.to(plain.dtype)
+        share = self.settings.share * known_rows.to(plain.dtype)
         loss = ((1 - share) * plain + share * taught).sum()
         sums = torch.stack(
-            [plain.sum(), (taught * known).sum(), known.to(plain.dtype).sum(), plain.new_tensor(len(plain))]
+            [plain.sum(), (taught * known_rows).sum(), known_rows.to(plain.dtype).sum(), plain.new_tensor(len(plain))]
         )
         return loss, sums.detach().double()
 

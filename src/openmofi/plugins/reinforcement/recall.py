@@ -59,7 +59,7 @@ class Recalled:
 
 
 class _Described(msgspec.Struct):
-    """What the manifest of a store says of it."""
+    """What a store's manifest says of its content."""
 
     teachers: tuple[Teacher, ...]
     augmentations: int
@@ -122,7 +122,7 @@ class Knowledge:
         return (Knowledge.open, (self.path,))
 
     def take(self, shards: Sequence[str], keys: Sequence[str], augmentation: Ints, caption: Ints) -> Recalled:
-        """The store's knowledge of samples.
+        """Return the store's knowledge of samples.
 
         Args:
             shards: (n,) names of their shards.
@@ -156,19 +156,19 @@ class Knowledge:
         indices: dict[str, list[int]] = {}
         for number, shard in enumerate(shards):
             indices.setdefault(shard, []).append(number)
-        found: list[_Found] = []
+        hits: list[_Hit] = []
         for name, index_list in indices.items():
             if name in self._shards:
                 mapped, index = self._shard(name), np.array(index_list)
                 rows = mapped.rows_of([keys[sample] for sample in index_list])
                 if (rows >= 0).any():
-                    found.append((mapped, index[rows >= 0], rows[rows >= 0]))
-        if found:
-            self._fill(recalled, found, augmentation, caption)
+                    hits.append((mapped, index[rows >= 0], rows[rows >= 0]))
+        if hits:
+            self._fill(recalled, hits, augmentation, caption)
         return recalled
 
     def entities(self) -> tuple[str, ...]:
-        """Identifiers of the entities that `Recalled.entity_ids` are rows of; none where the store has no scores.
+        """Return the entities that `Recalled.entity_ids` are rows of; none where the store has no scores.
 
         Raises:
             OpenMofiError: their file is missing or damaged.
@@ -176,7 +176,7 @@ class Knowledge:
         return read_entities(self.path) if self.entity_scores else ()
 
     def texts(self) -> Iterator[str]:
-        """The synthetic texts of all samples, shard by shard, repetitions included.
+        """Yield the synthetic texts of all samples, shard by shard, with repetitions.
 
         Raises:
             OpenMofiError: a shard's file is missing or damaged.
@@ -184,54 +184,56 @@ class Knowledge:
         for name in sorted(self._shards):
             yield from self._shard(name).texts.values.to_pylist()
 
-    def _fill(self, recalled: Recalled, found: Sequence[_Found], augmentation: Ints, caption: Ints) -> None:
+    def _fill(self, recalled: Recalled, hits: Sequence[_Hit], augmentation: Ints, caption: Ints) -> None:
         """Write what the shards have of the samples into `recalled`."""
         numbers = {"image": augmentation, "text": np.zeros(len(augmentation), np.int64), "caption": caption}
-        for shard, index, rows in found:
+        for shard, index, rows in hits:
             with shard.readable():
                 recalled.hashes[index] = shard.columns["hash"][rows]
                 if self.captions:
                     for sample, text in zip(index.tolist(), shard.texts_of(rows, caption[index]), strict=True):
                         recalled.captions[sample] = text
             recalled.known[index] = True
-        self._draw(recalled, found, augmentation)
+        self._draw(recalled, hits, augmentation)
         for number, teacher in enumerate(self.teachers):
             for part in PARTS if self.captions else PARTS[:2]:
                 getattr(recalled, part)[teacher.name][:] = self._vectors(
-                    found, f"{part}_{number}", teacher.dim, numbers[part]
+                    hits, f"{part}_{number}", teacher.dim, numbers[part]
                 )
             if self.entity_scores:
                 ids, scores = (
-                    _gathered(found, f"{name}_{number}", self.entity_scores, augmentation)
+                    _gathered(hits, f"{name}_{number}", self.entity_scores, augmentation)
                     for name in ("entity", "entity_score")
                 )
-                _require(found, (ids >= 0) & (ids < self._entity_count), "an entity that the store does not have")
-                _require(found, (scores >= 0) & (scores <= 1), "an entity score that is not between 0 and 1")
+                _require(hits, (ids >= 0) & (ids < self._entity_count), "an entity that the store does not have")
+                _require(hits, (scores >= 0) & (scores <= 1), "an entity score that is not between 0 and 1")
                 recalled.entity_ids[teacher.name][recalled.known] = ids[recalled.known]
                 recalled.entity_scores[teacher.name][:] = scores
 
-    def _vectors(self, found: Sequence[_Found], name: str, dim: int, numbers: Ints) -> Floats:
+    def _vectors(self, hits: Sequence[_Hit], name: str, dim: int, numbers: Ints) -> Floats:
         """(n, dim) embeddings; zeros where nothing is known. All shards' are decoded together."""
-        codes, factors = _gathered(found, name, dim, numbers), np.ones(len(numbers), np.float32)
-        for shard, index, rows in found:
+        codes, factors = _gathered(hits, name, dim, numbers), np.ones(len(numbers), np.float32)
+        for shard, index, rows in hits:
             if (scales := shard.columns.get(f"{name}_scale")) is not None:
                 factors[index] = scales[rows, numbers[index]]
         vectors = decode(codes, factors, self._precision)
-        _require(found, np.isfinite(vectors), f"an embedding ({name}) that is not finite")
+        _require(hits, np.isfinite(vectors), f"an embedding ({name}) that is not finite")
         return normalised(vectors)
 
-    def _draw(self, recalled: Recalled, found: Sequence[_Found], numbers: Ints) -> None:
+    def _draw(self, recalled: Recalled, hits: Sequence[_Hit], numbers: Ints) -> None:
         """Write the chosen augmentations."""
         crops, flips, ops, magnitudes = (
-            _gathered(found, name, width, numbers) if width else np.zeros((len(numbers), 0))
+            _gathered(hits, name, width, numbers) if width else np.zeros((len(numbers), 0))
             for name, width in (("crop", 4), ("flip", 1), ("op", self._ops), ("magnitude", self._ops))
         )
         ends = crops[:, :2] + crops[:, 2:]
-        _require(found, (crops[:, :2] >= 0) & (crops[:, 2:] > 0) & (ends <= 1 + _ROUNDING), "a crop beyond its image")
-        _require(found, (ops >= 0) & (ops < len(OPS)) & np.isfinite(magnitudes), "an unknown augmentation")
+        _require(hits, (crops[:, :2] >= 0) & (crops[:, 2:] > 0) & (ends <= 1 + _ROUNDING), "a crop beyond its image")
+        _require(hits, (ops >= 0) & (ops < len(OPS)) & np.isfinite(magnitudes), "an unknown augmentation")
         parts = zip(*(values.tolist() for values in (crops, flips, ops, magnitudes)), strict=True)
-        for sample, (known, (crop, flip, names, values)) in enumerate(zip(recalled.known.tolist(), parts, strict=True)):
-            if known:
+        for sample, (is_known, (crop, flip, names, values)) in enumerate(
+            zip(recalled.known.tolist(), parts, strict=True)
+        ):
+            if is_known:
                 recalled.augmentations[sample] = Augmentation(
                     tuple(crop), bool(flip[0]), tuple((OPS[op], value) for op, value in zip(names, values, strict=True))
                 )
@@ -243,7 +245,7 @@ class Knowledge:
 
 @dataclass(frozen=True)
 class _MappedShard:
-    """The file of a shard.
+    """The memory-mapped file of a shard.
 
     Attributes:
         path: of the file.
@@ -286,7 +288,7 @@ class _MappedShard:
 
     @contextmanager
     def readable(self) -> Iterator[None]:
-        """What does not fit the file is damage to it.
+        """Report errors inside the block as damage to the file.
 
         Raises:
             OpenMofiError: something does not; names the file.
@@ -320,19 +322,19 @@ class _MappedShard:
         return np.asarray(values.reshape(len(values), -1, width)[rows, numbers])
 
     def texts_of(self, rows: Ints, numbers: Ints) -> list[str]:
-        """The chosen text of each row."""
+        """Return the chosen text of each row."""
         starts = self.texts.offsets.to_numpy()[rows]
         return list(self.texts.values.take(pa.array(starts + numbers)).to_pylist())
 
 
-_Found = tuple[_MappedShard, Ints, Ints]
+_Hit = tuple[_MappedShard, Ints, Ints]
 """A shard that has some of the samples: which of them, and their rows in it."""
 
 
-def _gathered(found: Sequence[_Found], name: str, width: int, numbers: Ints) -> NDArray[Any]:
+def _gathered(hits: Sequence[_Hit], name: str, width: int, numbers: Ints) -> NDArray[Any]:
     """(n, width) values of each sample's chosen item, see `_MappedShard.chosen`; zeros where nothing is known."""
     values: NDArray[Any] | None = None
-    for shard, index, rows in found:
+    for shard, index, rows in hits:
         with shard.readable():
             chosen = shard.chosen(name, width, rows, numbers[index])
             if values is None:
@@ -342,10 +344,10 @@ def _gathered(found: Sequence[_Found], name: str, width: int, numbers: Ints) -> 
     return values
 
 
-def _require(found: Sequence[_Found], right: NDArray[np.bool_], what: str) -> None:
+def _require(hits: Sequence[_Hit], right: NDArray[np.bool_], what: str) -> None:
     """See `_MappedShard.require`, of samples that are known."""
     if not right.all():
-        for shard, index, rows in found:
+        for shard, index, rows in hits:
             shard.require(right[index], rows, what)
 
 
@@ -354,7 +356,7 @@ def _packed(keys: Sequence[str]) -> NDArray[np.bytes_]:
 
 
 def _values(column: pa.Array) -> NDArray[Any]:
-    """A column's buffer as numpy, without a copy; nulls hold zeros."""
+    """Return a column's buffer as NumPy, without a copy; nulls hold zeros."""
     fixed = pa.types.is_fixed_size_list(column.type)
     flat = column.values if fixed else column
     data = np.frombuffer(flat.buffers()[1], flat.type.to_pandas_dtype())[flat.offset : flat.offset + len(flat)]

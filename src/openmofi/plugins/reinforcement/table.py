@@ -64,18 +64,18 @@ def decode(codes: Codes, scales: Array, precision: str) -> Array:
 
 
 def normalised(vectors: Array) -> Array:
-    """(…, dim), each divided by its length; zeros stay zeros."""
+    """Divide each row of (…, dim) by its length; zeros stay zeros."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.where(norms > 0, norms, np.float32(1)), vectors.dtype)
 
 
 def stored(vectors: Array, precision: str) -> Array:
-    """Embeddings as a reader of the store sees them: encoded, decoded, L2-normalised."""
+    """Return embeddings as a reader of the store sees them: encoded, decoded, L2-normalised."""
     return normalised(decode(*encode(vectors, precision), precision))
 
 
 def affinity_fidelity(image: Array, text: Array, scale: float, precision: str) -> dict[str, float]:
-    """How storage changes a teacher's affinities softmax(s · Ψ_image Ψ_textᵀ) over a batch, both ways.
+    """Measure how storage changes a teacher's affinities softmax(s · Ψ_image Ψ_textᵀ) over a batch, both ways.
 
     Args:
         image, text: (n, dim) float32 embeddings of the teacher.
@@ -85,13 +85,13 @@ def affinity_fidelity(image: Array, text: Array, scale: float, precision: str) -
     Returns:
         `kl`: mean of KL(exact ‖ stored) over rows and columns, in nats; `absolute`: mean of |exact − stored|.
     """
-    exact, kept = (
+    exact, rounded = (
         scale * a.astype(np.float64) @ b.astype(np.float64).T
         for a, b in ((image, text), (stored(image, precision), stored(text, precision)))
     )
     divergence, difference = [], []
     for axis in (0, 1):
-        p, q = log_softmax(exact, axis), log_softmax(kept, axis)
+        p, q = log_softmax(exact, axis), log_softmax(rounded, axis)
         divergence.append(float((np.exp(p) * (p - q)).sum(axis).mean()))
         difference.append(float(np.abs(np.exp(p) - np.exp(q)).mean()))
     return {"kl": float(np.mean(divergence)), "absolute": float(np.mean(difference))}
@@ -105,7 +105,7 @@ MEASURED = "reinforcement"
 
 
 def shard_path(store: object, name: str) -> str:
-    """The file of a shard in a store."""
+    """Return the path of a shard's file in a store."""
     return f"{store}/samples/{name}.arrow"
 
 
@@ -116,7 +116,7 @@ class StoreStatus(StrEnum):
 
 
 @dataclass(frozen=True)
-class Sample:
+class StoredSample:
     """A row without its embeddings.
 
     Attributes:
@@ -135,12 +135,12 @@ class Sample:
 
 
 def shard_table(
-    samples: Sequence[Sample],
+    samples: Sequence[StoredSample],
     values: Mapping[str, NDArray[Any]],
     settings: ReinforceSettings,
     metadata: Mapping[str, str],
 ) -> pa.RecordBatch:
-    """The table of a shard.
+    """Build the table of a shard.
 
     Args:
         samples: all rows.
@@ -148,7 +148,7 @@ def shard_table(
         settings: how many augmentations and ops there are.
         metadata: kept in the file's schema.
     """
-    known = np.array([sample.status == PairStatus.OK for sample in samples], bool)
+    is_ok = np.array([sample.status == PairStatus.OK for sample in samples], bool)
     usable = [sample for sample in samples if sample.status == PairStatus.OK]
     drawn = [augmentation for sample in usable for augmentation in sample.augmentations]
     count, ops = settings.augmentations, settings.augment.ops
@@ -157,7 +157,7 @@ def shard_table(
         "status": pa.array([str(sample.status) for sample in samples], pa.string()),
     }
     for name, kind in (("width", np.int32), ("height", np.int32), ("hash", np.uint64)):
-        columns[name] = pa.array(np.array([getattr(sample, name) for sample in samples], kind), mask=~known)
+        columns[name] = pa.array(np.array([getattr(sample, name) for sample in samples], kind), mask=~is_ok)
     for name, size, numbers in (
         ("crop", 4, np.array([a.crop for a in drawn], np.float64)),
         ("flip", 1, np.array([a.flip for a in drawn], np.int8)),
@@ -165,20 +165,20 @@ def shard_table(
         ("magnitude", ops, np.array([[value for _, value in a.ops] for a in drawn], np.float64)),
     ):
         if size:
-            columns[name] = _lists(numbers.reshape(len(usable), count * size), known)
+            columns[name] = _lists(numbers.reshape(len(usable), count * size), is_ok)
     columns["texts"] = pa.array(
-        [list(s.texts) if ok else None for s, ok in zip(samples, known, strict=True)], pa.list_(pa.string())
+        [list(s.texts) if ok else None for s, ok in zip(samples, is_ok, strict=True)], pa.list_(pa.string())
     )
-    columns |= {name: _lists(numbers, known) for name, numbers in values.items()}
+    columns |= {name: _lists(numbers, is_ok) for name, numbers in values.items()}
     schema = pa.schema([pa.field(name, column.type) for name, column in columns.items()], dict(metadata))
     return pa.RecordBatch.from_arrays(list(columns.values()), schema=schema)
 
 
-def _lists(values: NDArray[Any], known: NDArray[np.bool_]) -> pa.Array:
-    """(m, width) values of the known rows → a fixed-size list column of all rows, null elsewhere."""
-    whole = np.zeros((len(known), values.shape[1]), values.dtype)
-    whole[known] = values
-    return pa.FixedSizeListArray.from_arrays(pa.array(whole.reshape(-1)), values.shape[1], mask=pa.array(~known))
+def _lists(values: NDArray[Any], is_ok: NDArray[np.bool_]) -> pa.Array:
+    """Spread (m, width) values of the usable rows to a fixed-size list column of all rows, null elsewhere."""
+    whole = np.zeros((len(is_ok), values.shape[1]), values.dtype)
+    whole[is_ok] = values
+    return pa.FixedSizeListArray.from_arrays(pa.array(whole.reshape(-1)), values.shape[1], mask=pa.array(~is_ok))
 
 
 def write_shard(path: str, rows: pa.RecordBatch) -> None:

@@ -58,7 +58,7 @@ class Teacher:
 
 
 def parse_teachers(text: str) -> tuple[TeacherSpec, ...]:
-    """`run:a/b:100,hf:x:50` → specs and scales: commas separate teachers, the last colon a spec from its scale.
+    """Parse `run:a/b:100,hf:x:50`: commas separate teachers, the last colon a spec from its scale.
 
     Raises:
         UsageError: no teacher, a repeated one, or one without a finite scale of at least `LEAST_SCALE`.
@@ -83,7 +83,7 @@ def parse_teachers(text: str) -> tuple[TeacherSpec, ...]:
 
 
 def parse_specs(text: str) -> tuple[str, ...]:
-    """The specs alone, of teachers with or without scales.
+    """Parse the specs of teachers with or without scales.
 
     Raises:
         UsageError: no teacher, or a repeated one.
@@ -137,7 +137,7 @@ def open_teachers(
 
 
 def whole_square(preprocessing: Preprocessing) -> Preprocessing:
-    """A teacher's preprocessing of an augmentation: squashed, since its own crop would cut off what was drawn."""
+    """Return a teacher's preprocessing without its crop, which would cut off what was drawn: images are squashed."""
     return replace(preprocessing, resize="squash", resize_size=0)
 
 
@@ -196,7 +196,7 @@ Scores = tuple[NDArray[np.int32], NDArray[np.float16]]
 
 
 def accepted_ids(labels: Folder, count: int) -> list[str]:
-    """Identifiers, sorted, of the entities that the labels of any shard accept.
+    """Return the sorted identifiers of the entities that the labels of any shard accept.
 
     Raises:
         UsageError: there are fewer than `count`.
@@ -234,12 +234,12 @@ def prepare_entities(
 
 
 def entity_template(labels: Folder) -> str:
-    """The label job's template of entity texts."""
+    """Return the label job's template of entity texts."""
     return str(labels.manifest.settings.get("selection", {}).get("template", DEFAULT_TEMPLATE))
 
 
 def read_entities(store: str | Path) -> tuple[str, ...]:
-    """Identifiers of the entities that a store has scores of.
+    """Read the identifiers of the entities that a store has scores of.
 
     Raises:
         OpenMofiError: the file is missing or damaged.
@@ -249,13 +249,13 @@ def read_entities(store: str | Path) -> tuple[str, ...]:
 
 
 def entity_vectors(labels: Folder, kb: KnowledgeBase, encoder: Encoder, out: str | Path) -> Array:
-    """(C, dim) float32, L2-normalised: of the texts of a store's entities, which `prepare_entities` embedded."""
+    """Return (C, dim) float32, L2-normalised embeddings of the entities' texts, from `prepare_entities`."""
     embedded = embed_entities(kb, encoder, read_entities(out), entity_template(labels), out, LocalEngine(), Quiet())
     return encoder.project_texts(embedded.features)
 
 
 def top_entities(images: Array, entities: Array, scale: float, count: int) -> Scores:
-    """A teacher's likeliest entities and their probabilities.
+    """Return a teacher's likeliest entities and their probabilities.
 
     Args:
         images: (n, dim) float32, L2-normalised.
@@ -270,9 +270,9 @@ def top_entities(images: Array, entities: Array, scale: float, count: int) -> Sc
     logits = scale * (images @ entities.T)
     # In order of the rows first, so that the stable sort keeps that order among equals.
     rows = np.sort(np.argpartition(-logits, count - 1, axis=1)[:, :count], axis=1)
-    kept = np.take_along_axis(logits, rows, axis=1)
-    order = np.argsort(-kept, axis=1, kind="stable")
-    share = np.exp(np.take_along_axis(kept, order, axis=1) - logsumexp(logits, axis=1, keepdims=True))
+    top_logits = np.take_along_axis(logits, rows, axis=1)
+    order = np.argsort(-top_logits, axis=1, kind="stable")
+    share = np.exp(np.take_along_axis(top_logits, order, axis=1) - logsumexp(logits, axis=1, keepdims=True))
     return np.take_along_axis(rows, order, axis=1).astype(np.int32), share.astype(np.float16)
 
 
@@ -320,7 +320,7 @@ def tune_scale(
 
 
 def _usable(shards: Sequence[Shard]) -> Iterator[tuple[Image.Image, str]]:
-    """Images and texts of usable pairs of distinct texts."""
+    """Yield images and texts of usable pairs, of distinct texts."""
     seen: set[str] = set()
     for pair in chain.from_iterable(read_pairs(shard) for shard in shards):
         if pair.status == PairStatus.OK and pair.image is not None and pair.text not in seen:

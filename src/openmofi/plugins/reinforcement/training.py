@@ -51,7 +51,7 @@ def open_teachers_of(settings: DataSettings, class_ids: Sequence[str], seed: int
 
 @dataclass(frozen=True)
 class StoredTeachers:
-    """The teachers of a store.
+    """The teachers of a store, as a training run asks them.
 
     Attributes:
         knowledge: the store.
@@ -118,16 +118,16 @@ class StoredTeachers:
         caption = draws.integers(0, max(1, self.knowledge.captions), size)[share]
         recalled = self.knowledge.take(shards, keys, augmentation, caption)
         hashes = np.fromiter((image_hash(content) for content in data), np.uint64, len(data))
-        known = recalled.known & (hashes == recalled.hashes)
-        if self.strict and not known.all():
-            first = int(np.argmin(known))
+        matching = recalled.known & (hashes == recalled.hashes)
+        if self.strict and not matching.all():
+            first = int(np.argmin(matching))
             why = "is not the one that was reinforced" if recalled.known[first] else "was not reinforced"
             raise OpenMofiError(
                 f"The image {name(first)} {why}.",
                 "Reinforce the dataset as it is now, or set data.reinforcement.mismatch: plain.",
             )
         # What is not known has no class: −1 is the last of `classes`.
-        ids = {name: np.where(known[:, None], self.classes[rows], -1) for name, rows in recalled.entity_ids.items()}
+        ids = {name: np.where(matching[:, None], self.classes[rows], -1) for name, rows in recalled.entity_ids.items()}
         values: Mapping[str, Mapping[str, np.ndarray]] = {
             "image": recalled.image,
             "text": recalled.text,
@@ -135,13 +135,13 @@ class StoredTeachers:
             "entity_ids": ids,
             "entity_scores": recalled.entity_scores,
         }
-        tensors = {KNOWN: torch.from_numpy(known)} | {
+        tensors = {KNOWN: torch.from_numpy(matching)} | {
             teacher_key(teacher, what): torch.from_numpy(of_teacher)
             for what, of_teachers in values.items()
             for teacher, of_teacher in of_teachers.items()
         }
         augmentations = [
-            each if is_known else None for each, is_known in zip(recalled.augmentations, known, strict=True)
+            each if is_known else None for each, is_known in zip(recalled.augmentations, matching, strict=True)
         ]
         return TeacherBatch(augmentations, recalled.captions if self.knowledge.captions else (), tensors)
 

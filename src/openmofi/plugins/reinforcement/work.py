@@ -1,4 +1,4 @@
-"""Reinforces one shard: reads it once, augments in threads, asks the teachers, writes what they know.
+"""Reinforce one shard: read it once, augment in threads, ask the teachers, write what they know.
 
 A batch holds whole samples, so that an image is decoded once; its augmentations go through a teacher together. A
 shard's texts are read after its images. Batches do not cross shards, so that a shard's bytes depend on it alone.
@@ -33,7 +33,7 @@ from openmofi.plugins.reinforcement.table import (
     MEASURED,
     PARTS,
     PRECISIONS,
-    Sample,
+    StoredSample,
     StoreStatus,
     affinity_fidelity,
     encode,
@@ -76,7 +76,7 @@ class PreparedSample:
         whole: the image for a captioner.
     """
 
-    sample: Sample
+    sample: StoredSample
     text: str = ""
     pixels: Mapping[int, Array] = field(default_factory=dict)
     whole: Image.Image | None = None
@@ -95,7 +95,7 @@ def labelled_pairs(
     kb: KnowledgeBase | None,
     settings: ReinforceSettings,
 ) -> Iterator[LabelledPair]:
-    """The shard's pairs beside their labels, in order.
+    """Yield the shard's pairs with their labels, in order.
 
     Args:
         shard, read: the pairs, and how they were read when they were labelled.
@@ -144,9 +144,9 @@ def prepared(
     """Draw a sample's augmentations and preprocess them for each backbone; thread-safe."""
     pair = labelled.pair
     if labelled.status != PairStatus.OK:
-        return PreparedSample(Sample(pair.key, labelled.status))
+        return PreparedSample(StoredSample(pair.key, labelled.status))
     if pair.image is None:
-        return PreparedSample(Sample(pair.key, PairStatus.IMAGE_MISSING))
+        return PreparedSample(StoredSample(pair.key, PairStatus.IMAGE_MISSING))
     try:
         with ScaledImage.opened(pair.image) as image:
             drawn = tuple(
@@ -158,8 +158,10 @@ def prepared(
             images = [augmentation.replayed(image, settings.size, interpolation) for augmentation in drawn]
         whole = decode_image(pair.image, size_hint=settings.size) if settings.captioner else None
     except ImageRefused as refused:
-        return PreparedSample(Sample(pair.key, refused.status))
-    sample = Sample(pair.key, PairStatus.OK, image.width, image.height, image_hash(pair.image), drawn, labelled.texts)
+        return PreparedSample(StoredSample(pair.key, refused.status))
+    sample = StoredSample(
+        pair.key, PairStatus.OK, image.width, image.height, image_hash(pair.image), drawn, labelled.texts
+    )
     pixels = {
         number: np.stack([preprocess(image, preprocessing) for image in images])
         for number, preprocessing in backbones.items()
@@ -168,7 +170,7 @@ def prepared(
 
 
 def with_texts(usable: Sequence[PreparedSample], captioner: Captioner | None, count: int) -> list[PreparedSample]:
-    """The samples with `count` synthetic texts each; the pair's own text stands in for missing ones."""
+    """Give each sample `count` synthetic texts; the pair's own text stands in for missing ones."""
     texts: Sequence[Sequence[str]] = [item.sample.texts for item in usable]
     if captioner and count:
         texts = captioner([item.whole for item in usable if item.whole is not None], count)
@@ -213,7 +215,7 @@ class ReinforceStage:
     dataset: str = ""
 
     def path(self, shard: Shard) -> str:
-        """The file of the shard's knowledge."""
+        """Return the path of the shard's knowledge."""
         return shard_path(self.out, shard.name)
 
     def __call__(self) -> Work:
@@ -245,8 +247,8 @@ def _reinforce_shard(
         backbones=backbones.preprocessing,
     )
     pairs = labelled_pairs(shard, stage.read, labels, stage.dataset, kb, settings)
-    samples: list[Sample] = []
-    own: list[str] = []
+    samples: list[StoredSample] = []
+    own_texts: list[str] = []
     exact: list[list[Array]] = []
     values = [_values(stage, _nothing(stage), entities)]
     for batch in ahead(pairs, prepare, max(1, settings.batch_size // settings.augmentations)):
@@ -257,16 +259,18 @@ def _reinforce_shard(
         if usable:
             images = _images(backbones, usable)
             values.append(_values(stage, [{"image": of_teacher} for of_teacher in images], entities))
-            if len(own) < FIDELITY_SAMPLES:
+            if len(own_texts) < FIDELITY_SAMPLES:
                 # As a training batch: one augmentation an image, beside the pairs' own texts.
                 exact.append([of_teacher[:, 0] for of_teacher in images])
-            own += [item.text for item in usable]
-    known = [sample for sample in samples if sample.status == PairStatus.OK]
-    values += [_values(stage, parts, ()) for parts in _texts(backbones, own, [sample.texts for sample in known])]
+            own_texts += [item.text for item in usable]
+    ok_samples = [sample for sample in samples if sample.status == PairStatus.OK]
+    values += [
+        _values(stage, parts, ()) for parts in _texts(backbones, own_texts, [sample.texts for sample in ok_samples])
+    ]
     measured = json.dumps(
         {
-            **_fidelity(stage.teachers, exact, backbones, own),
-            "own_texts": sum(set(sample.texts) == {text} for sample, text in zip(known, own, strict=True)),
+            **_fidelity(stage.teachers, exact, backbones, own_texts),
+            "own_texts": sum(set(sample.texts) == {text} for sample, text in zip(ok_samples, own_texts, strict=True)),
         },
         sort_keys=True,
     )
@@ -276,7 +280,7 @@ def _reinforce_shard(
 
 
 def _nothing(stage: ReinforceStage) -> list[dict[str, Array]]:
-    """Each teacher's embeddings of no samples."""
+    """Return each teacher's embeddings of no samples."""
     counts = zip(PARTS, (stage.settings.augmentations, 1, stage.settings.captions), strict=True)
     shapes = {part: count for part, count in counts if count}
     return [
@@ -292,23 +296,23 @@ def _images(backbones: SharedBackbones, usable: Sequence[PreparedSample]) -> lis
 
 
 def _texts(
-    backbones: SharedBackbones, own: Sequence[str], captions: Sequence[Sequence[str]]
+    backbones: SharedBackbones, own_texts: Sequence[str], captions: Sequence[Sequence[str]]
 ) -> Iterator[list[dict[str, Array]]]:
     """Each teacher's embeddings of own and synthetic texts, (m, 1, dim) and (m, captions, dim), in portions of samples.
 
     All texts of a shard are read at once: batches of texts of one length hold little padding.
     """
-    everything = [*own, *(text for texts in captions for text in texts)]
+    everything = [*own_texts, *(text for texts in captions for text in texts)]
     if everything:
         backbones.read(everything)
-    for start in range(0, len(own), _PORTION):
+    for start in range(0, len(own_texts), _PORTION):
         part = slice(start, start + _PORTION)
-        parts = {"text": backbones.embed_texts(own[part])}
+        parts = {"text": backbones.embed_texts(own_texts[part])}
         if captions[0]:
             parts["caption"] = backbones.embed_texts([text for texts in captions[part] for text in texts])
         yield [
             {
-                name: vectors.reshape(len(own[part]), -1, vectors.shape[1])
+                name: vectors.reshape(len(own_texts[part]), -1, vectors.shape[1])
                 for name, vectors in zip(parts, of_teacher, strict=True)
             }
             for of_teacher in zip(*parts.values(), strict=True)
@@ -318,7 +322,7 @@ def _texts(
 def _values(
     stage: ReinforceStage, embeddings: Sequence[Mapping[str, Array]], entities: Sequence[Array]
 ) -> dict[str, NDArray[Any]]:
-    """Columns of the shard's table, (m, values a row), from each teacher's embeddings."""
+    """Make columns of the shard's table, (m, values a row), from each teacher's embeddings."""
     columns: dict[str, NDArray[Any]] = {}
     for number, parts in enumerate(embeddings):
         for part, vectors in parts.items():
@@ -335,11 +339,11 @@ def _values(
 
 
 def _fidelity(
-    teachers: Sequence[Teacher], exact: Sequence[Sequence[Array]], backbones: SharedBackbones, own: Sequence[str]
+    teachers: Sequence[Teacher], exact: Sequence[Sequence[Array]], backbones: SharedBackbones, own_texts: Sequence[str]
 ) -> dict[str, Any]:
     """What each precision does to each teacher's affinities over the batches `exact` of images, beside their texts."""
     count = sum(len(batch[0]) for batch in exact)
-    texts = backbones.embed_texts(own[:count]) if count else []
+    texts = backbones.embed_texts(own_texts[:count]) if count else []
     fidelity = {}
     for number, text in enumerate(texts):
         image = np.concatenate([batch[number] for batch in exact])

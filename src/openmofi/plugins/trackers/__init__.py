@@ -74,8 +74,8 @@ class MLflow:
 
     def _created(self, run: Tracked) -> str:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", run.project)
-        found = self._client.get_experiment_by_name(name)
-        experiment = found.experiment_id if found else self._client.create_experiment(name)
+        existing = self._client.get_experiment_by_name(name)
+        experiment = existing.experiment_id if existing else self._client.create_experiment(name)
         number: str = self._client.create_run(experiment, run_name=run.name[:_NAME_LIMIT]).info.run_id
         return number
 

@@ -32,7 +32,7 @@ _DOUBLINGS = 6
 """Redirects are followed over 2 to the power of this."""
 
 
-class Counts:
+class AnchorCounts:
     """Counts links, entries of disambiguation pages, and pages.
 
     Args:
@@ -102,7 +102,7 @@ class Counts:
 
 @contextmanager
 def summed(folder: Path, memory_mib: int) -> Iterator[Sums]:
-    """What `Counts` wrote into `folder`, summed up; where memory is short DuckDB uses the folder too.
+    """Sum up what `AnchorCounts` wrote into `folder`, where DuckDB spills if memory is short.
 
     Raises:
         OpenMofiError: a page stands in the dumps twice; the disk is full.
@@ -130,7 +130,7 @@ def summed(folder: Path, memory_mib: int) -> Iterator[Sums]:
 
 
 class Sums:
-    """Sums over the files of `Counts`; see `summed`."""
+    """Sums over the files of `AnchorCounts`; see `summed`."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
         self._connection = connection
@@ -150,7 +150,7 @@ class Sums:
         return self._connection.execute(query)
 
     def _resolve(self) -> None:
-        """The table `resolved`: each title that is no article → the article that it leads to; null where none is."""
+        """Make the table `resolved`: each title that is no article → the article that it leads to, or null."""
         self._run("CREATE TABLE hops AS SELECT language, title, target FROM pages WHERE target IS NOT NULL")
         for _ in range(_DOUBLINGS):
             self._run(
@@ -171,7 +171,7 @@ class Sums:
         )
 
     def names(self) -> Iterator[pa.Table]:
-        """The rows of `ANCHORS`, ascending by language, name and title, in tables."""
+        """Yield the rows of `ANCHORS`, ascending by language, name and title, in tables."""
         self._run("""
             CREATE TABLE names AS
             SELECT name, title, language, sum(anchors)::BIGINT AS anchors, sum(redirects)::BIGINT AS redirects,
@@ -192,7 +192,7 @@ class Sums:
         return self._tables("SELECT * FROM names ORDER BY language, name, title")
 
     def seen(self, least: int) -> Iterator[pa.Table]:
-        """(language, name, anchors) of names that were seen at least so often, ascending; after `names`."""
+        """Yield (language, name, anchors) of names seen at least so often, ascending; call `names` first."""
         return self._tables(f"""
             SELECT language, name, sum(anchors)::BIGINT AS anchors FROM names GROUP BY language, name
             HAVING sum(anchors + redirects + disambiguation + titles) >= {int(least)} ORDER BY language, name""")

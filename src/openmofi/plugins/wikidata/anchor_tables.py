@@ -1,4 +1,4 @@
-"""What was counted: the tables, opened again, and as the tables of a knowledge base's source."""
+"""The tables that `openmofi kb anchors` counts, opened again or turned into a knowledge base's source."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _AGAIN = "Run `openmofi kb anchors` again."
 
 
 def probabilities_path(path: str | Path) -> Path:
-    """Where the link probabilities of a file with anchors are: `x.parquet` → `x.link-probability.parquet`."""
+    """Return the path of the link probabilities beside a file with anchors: `x.link-probability.parquet`."""
     path = Path(path)
     return path.with_name(f"{path.stem}.link-probability{path.suffix}")
 
@@ -91,12 +91,12 @@ class Anchors:
         return cls(names, probabilities)
 
     def languages(self) -> list[str]:
-        """Their codes, ascending."""
+        """Return the codes of the languages, ascending."""
         return sorted(pc.unique(self.names["language"]).to_pylist())
 
 
 def anchor_languages(path: str | Path) -> list[str]:
-    """The languages of a file with anchors, ascending, which is checked as `Anchors.open` does, without being held.
+    """Return the languages of a file with anchors, ascending; check it as `Anchors.open` does, without holding it.
 
     Raises:
         OpenMofiError: see `Anchors.open`; or it has no names.
@@ -126,7 +126,7 @@ def _require_together(path: str | Path) -> None:
 def names_tables(
     anchors: Anchors, titles: Mapping[str, str], *, language: str | None = None, disambiguation_weight: float = 0.1
 ) -> tuple[pa.Table, pa.Table]:
-    """The tables `names` and `surfaces` of a knowledge base's source (`openmofi kb build table`).
+    """Make the tables `names` and `surfaces` of a knowledge base's source (`openmofi kb build table`).
 
     A name counts for an entity as often as it is a link to its article, once more for each redirect that is called
     so and for the article itself, and a little for entries of disambiguation pages. Names that the builder takes for
@@ -147,8 +147,10 @@ def names_tables(
     """
     language = _one_language(anchors, language)
     names = anchors.names.filter(pc.equal(anchors.names["language"], language))
-    known = pa.table({"title": pa.array([*titles], pa.string()), "entity": pa.array([*titles.values()], pa.string())})
-    names = names.join(known, "title", join_type="inner")
+    entity_of_title = pa.table(
+        {"title": pa.array([*titles], pa.string()), "entity": pa.array([*titles.values()], pa.string())}
+    )
+    names = names.join(entity_of_title, "title", join_type="inner")
     links = pc.add(pc.add(names["anchors"], names["redirects"]), names["titles"]).cast(pa.float64())
     count = pc.add(links, pc.multiply(names["disambiguation"].cast(pa.float64()), disambiguation_weight))
     counted = pa.table([names["name"], names["entity"], count], names=["name", "entity", "count"])

@@ -22,7 +22,7 @@ from openmofi.engine.protocol import Progress, Quiet, cores
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.arrays import built_trie, save_trie
 from openmofi.knowledge.names import Memo, piece_pattern
-from openmofi.plugins.wikidata.anchor_counts import Counts, Sums, summed
+from openmofi.plugins.wikidata.anchor_counts import AnchorCounts, Sums, summed
 from openmofi.plugins.wikidata.anchor_tables import ANCHORS, ANCHORS_DIGEST, LINK_PROBABILITIES, probabilities_path
 from openmofi.plugins.wikidata.page_dump import BLOCK, Place, page_blocks, pages
 from openmofi.plugins.wikidata.slots import Done, Here, Slots, slots
@@ -39,7 +39,7 @@ Found = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def words(name: str) -> int:
-    """How many words a name has; what is written without spaces is one."""
+    """Count the words of a name; what is written without spaces is one."""
     return len("".join(letter if letter.isalnum() else " " for letter in name).split())
 
 
@@ -76,13 +76,13 @@ class Occurrences:
                     held[name] = held.get(name, 0) + 1
 
     def taken(self) -> Found:
-        """What was counted since the last call."""
-        found = (
+        """Return what was counted since the last call."""
+        counts = (
             np.fromiter((self._trie[name] for name in self._held), np.int64, len(self._held)),
             np.fromiter(self._held.values(), np.int64, len(self._held)),
         )
         self._held.clear()
-        return found
+        return counts
 
 
 _MIB = 1 << 20
@@ -161,7 +161,7 @@ def _files(dumps: Sequence[str | Path]) -> list[Path]:
 
 
 def _work_folder(out: Path) -> tempfile.TemporaryDirectory[str]:
-    """On the disk of the output: what is spilt may be larger than a temporary folder in memory."""
+    """Return a work folder on the disk of the output, since spilt data may exceed a temporary folder in memory."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         return tempfile.TemporaryDirectory(prefix=".openmofi-anchors-", dir=out.parent)
@@ -186,9 +186,9 @@ class _Job:
             return self._run(Path(work), pool)
 
     def _run(self, folder: Path, pool: Slots | Here) -> dict[str, int]:
-        settings, found = self.settings, list[tuple[int, int, int]]()
-        self._read("links", pool, found.append, _count, folder, settings.held)
-        articles, redirects, disambiguations = map(sum, zip((0, 0, 0), *found, strict=True))
+        settings, block_counts = self.settings, list[tuple[int, int, int]]()
+        self._read("links", pool, block_counts.append, _count, folder, settings.held)
+        articles, redirects, disambiguations = map(sum, zip((0, 0, 0), *block_counts, strict=True))
         if not articles:
             raise OpenMofiError(f"{self.files[0]} has no articles.", "Give pages-articles.xml.bz2 of a Wikipedia.")
         names, probabilities = folder / "names", folder / "probabilities"
@@ -209,19 +209,19 @@ class _Job:
         }
 
     def _read(self, stage: str, pool: Slots | Here, done: Done, task: Callable[..., Any], *arguments: object) -> None:
-        """Have a task read each block of pages; what it returns is `done`."""
+        """Have a task read each block of pages, and pass its result to `done`."""
         self.progress.begin(stage, sum(-(-path.stat().st_size // _MIB) for path in self.files))
         number = 0
         for path in self.files:
             steps = _Steps(self.progress, -(-path.stat().st_size // _MIB))
-            for place, block in page_blocks(path, self.settings.language, steps.read, BLOCK):
-                pool.run(done, (block,), task, place, str(number), *arguments)
+            for block_place, block in page_blocks(path, self.settings.language, steps.read, BLOCK):
+                pool.run(done, (block,), task, block_place, str(number), *arguments)
                 number += 1
             steps.end()
         pool.finish()
 
     def _occurrences(self, sums: Sums, folder: Path, pool: Slots | Here) -> dict[str, _Counted]:
-        found = dict[str, _Counted]()
+        by_language = dict[str, _Counted]()
         for language, rows in groupby(
             (
                 (language, name)
@@ -232,21 +232,21 @@ class _Job:
         ):
             trie = built_trie(name for _, name in rows)
             save_trie(_trie_path(folder, language), trie)
-            found[language] = _Counted(trie, np.zeros(len(trie), np.int64))
+            by_language[language] = _Counted(trie, np.zeros(len(trie), np.int64))
 
         def add(of_languages: dict[str, Found]) -> None:
             for language, (ids, counts) in of_languages.items():
-                found[language].counts[ids] += counts
+                by_language[language].counts[ids] += counts
 
         self._read("occurrences", pool, add, _find, folder)
-        return found
+        return by_language
 
     def _wanted(self, sums: Sums) -> Iterator[pa.Table]:
         for table in sums.seen(self.settings.min_seen):
             few = [words(name) <= self.settings.max_words for name in table["name"].to_pylist()]
             yield table.filter(pa.array(few, pa.bool_()))
 
-    def _probabilities(self, sums: Sums, found: dict[str, _Counted]) -> Iterator[pa.Table]:
+    def _probabilities(self, sums: Sums, by_language: dict[str, _Counted]) -> Iterator[pa.Table]:
         for table in self._wanted(sums):
             anchors = table["anchors"].to_numpy()
             languages = np.array(table["language"].to_pylist(), object)
@@ -254,8 +254,8 @@ class _Job:
             counted = np.zeros(len(table), np.int64)
             for language in sorted(set(languages)):
                 rows = languages == language
-                own = found[language]
-                counted[rows] = own.counts[[own.names[name] for name in names[rows].tolist()]]
+                of_language = by_language[language]
+                counted[rows] = of_language.counts[[of_language.names[name] for name in names[rows].tolist()]]
             # Each link is an occurrence, also where the text around it hides that.
             occurrences = np.maximum(counted, anchors)
             share = np.divide(anchors, occurrences, out=np.zeros(len(table)), where=occurrences > 0)
@@ -279,24 +279,24 @@ class _Counted:
     counts: NDArray[np.int64]
 
 
-def _count(handle: IO[bytes], place: Place, number: str, folder: Path, held: int) -> tuple[int, int, int]:
-    """A task: the links of a block of pages, to files; pages, redirects, disambiguations."""
-    counts = Counts(folder, held, number)
-    for page in pages(place, handle):
+def _count(handle: IO[bytes], block_place: Place, number: str, folder: Path, held: int) -> tuple[int, int, int]:
+    """A task: write the links of a block of pages to files; return its pages, redirects, disambiguations."""
+    counts = AnchorCounts(folder, held, number)
+    for page in pages(block_place, handle):
         counts.add(page)
     counts.flush()
     return counts.pages, counts.redirects, counts.disambiguations
 
 
-def _find(handle: IO[bytes], place: Place, _: str, folder: Path) -> dict[str, Found]:
-    """A task: how often names stand in the texts of a block of pages, by language."""
-    found = dict[str, Occurrences]()
-    for page in pages(place, handle):
+def _find(handle: IO[bytes], block_place: Place, _: str, folder: Path) -> dict[str, Found]:
+    """A task: count how often names occur in the texts of a block of pages, by language."""
+    by_language = dict[str, Occurrences]()
+    for page in pages(block_place, handle):
         counted = _opened(_trie_path(folder, page.site.language))
         if counted and page.redirect is None and not is_disambiguation(page.text, page.site):
             counted.add(plain_text(page.text, page.site))
-            found[page.site.language] = counted
-    return {language: each.taken() for language, each in found.items()}
+            by_language[page.site.language] = counted
+    return {language: each.taken() for language, each in by_language.items()}
 
 
 def _trie_path(folder: Path, language: str) -> Path:
@@ -305,12 +305,12 @@ def _trie_path(folder: Path, language: str) -> Path:
 
 @lru_cache(maxsize=16)
 def _opened(path: Path) -> Occurrences | None:
-    """Those of a process: which names begin others is found once. None where no name of the language is looked for."""
+    """Return a process's counter, opened once; `None` where no name of the language is looked for."""
     return Occurrences(marisa_trie.Trie().mmap(str(path))) if path.exists() else None
 
 
 class _Steps:
-    """A file's bytes as a progress of whole MiB."""
+    """The bytes of a file, reported as progress in whole MiB."""
 
     def __init__(self, progress: Progress, total: int) -> None:
         self._progress, self._left, self._bytes = progress, total, 0

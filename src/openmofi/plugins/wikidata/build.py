@@ -92,7 +92,7 @@ class Extras:
         redirects: str | Path | None = None,
         columns: str | Path | None = None,
     ) -> Extras:
-        """Of paths as callers have them."""
+        """Make extras from paths as callers give them."""
         return cls(
             PriorSources(tuple(map(Path, anchors)), Path(pageviews) if pageviews else None),
             Path(redirects) if redirects else None,
@@ -100,11 +100,11 @@ class Extras:
         )
 
     def inputs(self) -> dict[str, str]:
-        """Name of a file, with what it is → its fingerprint."""
-        own = {f"redirects/{self.redirects.name}": file_fingerprint(self.redirects)} if self.redirects else {}
+        """Return the fingerprint of each file, by its role and name."""
+        fingerprints = {f"redirects/{self.redirects.name}": file_fingerprint(self.redirects)} if self.redirects else {}
         if self.columns:
-            own[f"columns/{self.columns.name}"] = file_digest(self.columns)
-        return {**self.priors.inputs(), **own}
+            fingerprints[f"columns/{self.columns.name}"] = file_digest(self.columns)
+        return {**self.priors.inputs(), **fingerprints}
 
 
 def build_wikidata(
@@ -146,13 +146,13 @@ def build_wikidata(
     require_local(out)
     joined = int(memory_bytes(memory) * JOINED)
     columns = PublishedColumns.read(extras.columns)
-    found = dump_files(dumps)
-    published = [columns.of(file) for file in found if file.suffix == PARQUET]
+    dump_paths = dump_files(dumps)
+    published = [columns.of(file) for file in dump_paths if file.suffix == PARQUET]
     if extras.columns and not published:
         raise UsageError(f"{extras.columns} names columns, and no dump is a Parquet file.", "Leave --columns out.")
-    files = {file_fingerprint(file): file for file in found}
+    files = {file_fingerprint(file): file for file in dump_paths}
     files = dict(sorted(files.items()))
-    inputs = {**{file.name: own for own, file in files.items()}, **extras.inputs()}
+    inputs = {**{file.name: digest for digest, file in files.items()}, **extras.inputs()}
     extras.priors.require_readable(settings.languages)
     folder = Path(work) if work else Path(f"{str(out).rstrip('/')}.work")
     key = fingerprint(
@@ -218,7 +218,7 @@ def build_wikidata(
 
 
 def _require_known(settings: WikidataSettings) -> None:
-    """Refuse codes and ids that are none."""
+    """Refuse unknown language codes and malformed ids."""
     for language in settings.languages or ("",):
         if not (0 < len(language) <= _LANGUAGE and language.replace("-", "").isalpha() and language.islower()):
             raise UsageError(f"{language!r} is no language code.", "Codes are such as en, de or zh-hant.")
@@ -243,7 +243,7 @@ def _require_known(settings: WikidataSettings) -> None:
 
 
 def _write_beside(base: Path, selected: Selected) -> dict[str, Any]:
-    """Write details, external ids and redirects; counts for the manifest."""
+    """Write details, external ids and redirects; return counts for the manifest."""
     with arrow_blocks(base / beside.DETAILS_FILE, beside.DETAILS) as add, pq.ParquetFile(selected.details) as details:
         for batch in details.iter_batches():
             add(pa.Table.from_batches([batch]).cast(beside.DETAILS))
@@ -260,20 +260,20 @@ def _write_beside(base: Path, selected: Selected) -> dict[str, Any]:
 
 
 def dump_files(dumps: Sequence[str | Path]) -> list[Path]:
-    """The files that are named, and those of folders.
+    """Return the files that are named, and those in folders that are named.
 
     Raises:
         OpenMofiError: there is none, or two have the same name.
     """
     files = list[Path]()
     for dump in map(Path, dumps):
-        found = [file for pattern in DUMP_FILES for file in dump.glob(pattern)] if dump.is_dir() else [dump]
-        if not found or not found[0].is_file():
+        matches = [file for pattern in DUMP_FILES for file in dump.glob(pattern)] if dump.is_dir() else [dump]
+        if not matches or not matches[0].is_file():
             raise OpenMofiError(
                 f"{dump} {'has no dump' if dump.is_dir() else 'is no file'}.",
                 f"Dumps are named {', '.join(DUMP_FILES)}.",
             )
-        files += sorted(found)
+        files += sorted(matches)
     names = [file.name for file in files]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise OpenMofiError(f"Two dumps are named {twice}.", "Give each once; rename them where they differ.")
@@ -323,15 +323,15 @@ def update_kb(
 
 
 def _settings_of(manifest: Manifest, path: Path) -> WikidataSettings:
-    kept: dict[str, Any] = dict(manifest.settings)
-    if kept.pop("builder", "") != BUILDER:
+    saved: dict[str, Any] = dict(manifest.settings)
+    if saved.pop("builder", "") != BUILDER:
         raise UsageError(
             f"{path} is not of Wikidata: its builder is {manifest.settings.get('builder')!r}.",
             "Build it again from its source, and compare: openmofi kb diff OLD NEW.",
         )
-    known = {field.name for field in fields(WikidataSettings)}
-    kept["projection"] = ProjectionSettings(**kept["projection"])
+    field_names = {field.name for field in fields(WikidataSettings)}
+    saved["projection"] = ProjectionSettings(**saved["projection"])
     values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in kept.items() if name in known
+        name: tuple(value) if isinstance(value, list) else value for name, value in saved.items() if name in field_names
     }
     return WikidataSettings(**values)

@@ -96,7 +96,7 @@ class _Entity(msgspec.Struct, gc=False):
 
 
 def _entity_with(external: Sequence[str]) -> type[_Entity]:
-    """An entity whose claims have these properties too; what is not named is skipped by the parser."""
+    """Return an entity type whose claims have these properties too; the parser skips all others."""
     names = dict.fromkeys((KIND, PARENT, IMAGE, *RELATIONS, *external))
     claims: Any = msgspec.defstruct("_Claims", [(name, list[_Statement], ()) for name in names], gc=False)
     entity: Any = msgspec.defstruct(
@@ -144,7 +144,7 @@ class ItemReader:
         self._decoder = msgspec.json.Decoder(self._kind)
 
     def read(self, lines: Iterable[bytes]) -> tuple[pa.Table, list[Broken], int]:
-        """The items of some lines (`ITEMS`), the lines that cannot be read, and how many are of other entities.
+        """Read lines: their items (`ITEMS`), the unreadable lines, and the number of other entities.
 
         The array's brackets, empty lines and the commas that end lines are no part of an entity.
         """
@@ -156,7 +156,7 @@ class ItemReader:
         )
 
     def read_objects(self, rows: Iterable[Row], entity: Callable[[Row], Any]) -> tuple[pa.Table, list[Broken], int]:
-        """As `read`, of what is no text of a dump.
+        """As `read`, for rows that are not lines of a dump.
 
         Args:
             rows: of whatever holds an entity.
@@ -168,7 +168,7 @@ class ItemReader:
         )
 
     def _read(
-        self, numbered: Iterable[tuple[int, Row]], parse: Callable[[Row], _Entity], shown: Callable[[Row], str]
+        self, numbered: Iterable[tuple[int, Row]], parse: Callable[[Row], _Entity], excerpt: Callable[[Row], str]
     ) -> tuple[pa.Table, list[Broken], int]:
         rows, tables, broken, others = list[dict[str, Any]](), [ITEMS.empty_table()], list[Broken](), 0
         for number, given in numbered:
@@ -181,7 +181,7 @@ class ItemReader:
                 else:
                     others += 1
             except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
-                broken.append(Broken(number, str(error), shown(given)))
+                broken.append(Broken(number, str(error), excerpt(given)))
         tables.append(pa.Table.from_pylist(rows, ITEMS))
         return pa.concat_tables(tables), broken, others
 
@@ -189,7 +189,7 @@ class ItemReader:
         if entity.type != "item":
             return None
         labels, aliases = _mapped(entity.labels), _mapped(entity.aliases)
-        own = [(labels[language].value, language) for language in self._languages if language in labels]
+        labelled = [(labels[language].value, language) for language in self._languages if language in labels]
         other = [
             (alias.value, language)
             for language in self._languages
@@ -197,7 +197,7 @@ class ItemReader:
             for alias in aliases[language]
         ]
         called = dict[str, str]()
-        for text, language in (*own, *other):
+        for text, language in (*labelled, *other):
             if name := _plain(text):
                 called[name] = f"{called[name]} {language}" if name in called else language
         for name, codes in list(called.items()) if self._transliterated else ():
@@ -213,11 +213,11 @@ class ItemReader:
         return {
             "id": item_number(entity.id),
             "revision": entity.lastrevid,
-            "name": names[0] if own and names else "",
+            "name": names[0] if labelled and names else "",
             "description": next(
                 (_plain(descriptions[language].value) for language in self._languages if language in descriptions), ""
             ),
-            "aliases": names[1:] if own else names,
+            "aliases": names[1:] if labelled else names,
             "languages": list(called.values()),
             "kinds": _items(kinds),
             "parents": _items(parents),
@@ -256,7 +256,7 @@ def latin_letters() -> Callable[[str], str]:
 
 
 def item_number(entity_id: str) -> int:
-    """42 of `Q42`.
+    """Return the number in an item's id: 42 of `Q42`.
 
     Raises:
         ValueError: it is no item's id.
@@ -267,7 +267,7 @@ def item_number(entity_id: str) -> int:
 
 
 def property_number(name: str) -> int:
-    """214 of `P214`.
+    """Return the number in a property's id: 214 of `P214`.
 
     Raises:
         ValueError: it is no property's id.
@@ -279,7 +279,7 @@ def property_number(name: str) -> int:
 
 
 def best(statements: Sequence[_Statement]) -> list[_Value | str | int | float | bool | None]:
-    """The values of the preferred statements, or where there is none of the normal ones; unknown values are out."""
+    """Return the values of the preferred statements, else of the normal ones, without unknown values."""
     if len(statements) > 1:
         preferred = [each for each in statements if each.rank == "preferred"]
         statements = preferred or [each for each in statements if each.rank == "normal"]
@@ -291,7 +291,7 @@ def best(statements: Sequence[_Statement]) -> list[_Value | str | int | float | 
 
 
 def _items(statements: Sequence[_Statement]) -> list[int]:
-    """The items among the values, each once."""
+    """Return the items among the values, each once."""
     numbers = (
         [item_number(value.id) for value in best(statements) if isinstance(value, _Value) and value.id[:1] == "Q"]
         if statements
@@ -309,5 +309,5 @@ def _mapped(value: dict[str, Any] | _Empty) -> dict[str, Any]:
 
 
 def _plain(text: str) -> str:
-    """Without line ends and doubled spaces, which some labels have."""
+    """Return a text without line ends and doubled spaces, which some labels have."""
     return " ".join(text.split())

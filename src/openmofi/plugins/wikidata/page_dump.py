@@ -65,7 +65,7 @@ class Place:
 def page_blocks(
     path: Path, language: str | None = None, read: Read = lambda _: None, size: int = BLOCK
 ) -> Iterator[tuple[Place, bytes]]:
-    """The pages of a dump in blocks; one ends with the first page that makes `size` bytes of it.
+    """Yield the pages of a dump in blocks, each of whole pages and at least `size` bytes but for the last.
 
     Args:
         path: plain, or packed with bzip2 (also in several streams), gzip or zstd, which its first bytes say.
@@ -109,7 +109,7 @@ def page_blocks(
 
 
 def pages(place: Place, handle: IO[bytes]) -> Iterator[Page]:
-    """The pages of the main namespace in a block, in the order of the dump.
+    """Yield the pages of the main namespace in a block, in the order of the dump.
 
     Raises:
         OpenMofiError: it is damaged.
@@ -127,7 +127,7 @@ def pages(place: Place, handle: IO[bytes]) -> Iterator[Page]:
 
 @lru_cache(maxsize=16)
 def _site(path: Path, language: str | None, head: bytes) -> Site:
-    """The wiki of a dump: the same for all its blocks, since it remembers titles."""
+    """Return the wiki of a dump: one object for all its blocks, since it remembers titles."""
     parser = _Parser(path, language)
     parser.feed(head)
     return parser.found_site()
@@ -169,7 +169,7 @@ class _Parser:
         self._whole: list[Page] = []
 
     def taken(self) -> list[Page]:
-        """The pages that became whole since the last call."""
+        """Return the pages completed since the last call."""
         taken, self._whole = self._whole, []
         return taken
 
@@ -178,7 +178,7 @@ class _Parser:
         self._parse(data, False)
 
     def end(self) -> None:
-        """No more bytes follow."""
+        """Finish: no more bytes follow."""
         self._parse(b"", True)
 
     def check(self, start: bytes) -> None:
@@ -245,9 +245,9 @@ class _Parser:
         self._whole.append(Page(self.site, self._fields.get("title", ""), self._redirect, self._fields.get("text", "")))
 
     def found_site(self) -> Site:
-        """The wiki, as the dump's head says."""
+        """Return the wiki that the dump's head names."""
         # The database tells wikis apart that share a language's code, such as simplewiki and enwiki.
-        own = self._fields.get("dbname", "").removesuffix("wiki").replace("_", "-")
-        code = self._language or (own if own in language_codes() else self._code)
+        wiki_name = self._fields.get("dbname", "").removesuffix("wiki").replace("_", "-")
+        code = self._language or (wiki_name if wiki_name in language_codes() else self._code)
         require_language(code, str(self._path) if self._language is None else "--language")
         return Site(code, self._namespaces, self._case != "case-sensitive")

@@ -83,9 +83,9 @@ def read_parts(
     workers = workers or cores()
     with slots(folder, workers, _begin, (tuple(languages), tuple(external), tuple(transliterate))) as pool:
         read_already = _read_side_by_side(dumps, folder, pool, workers, progress, size)
-        for own, dump in dumps.items():
-            if own in read_already:
-                paths += map(str, _there(folder, own))
+        for digest, dump in dumps.items():
+            if digest in read_already:
+                paths += map(str, _there(folder, digest))
                 continue
             published = dump.suffix == PARQUET
             fresh = (
@@ -93,16 +93,16 @@ def read_parts(
                 if published
                 else partial(pieces, dump, size)
             )
-            count, read = 0, _shown(_unread(folder, own, fresh, paths), dump, progress)
+            count, read = 0, _reported(_unread(folder, digest, fresh, paths), dump, progress)
             for number, block in groupby(read, lambda piece: piece.block):
-                path = _part(folder, own, number)
+                path = _part(folder, digest, number)
                 paths.append(str(path))
                 count += 1
                 if not path.exists():
                     pool.run(lambda _: None, (piece.lines for piece in block), _parse, str(path), published=published)
             pool.finish()
             if count:
-                write_text(folder / f"{own}.blocks", str(count))
+                write_text(folder / f"{digest}.blocks", str(count))
     parts = _summed(paths)
     if parts.broken > max_broken * (parts.items + parts.others + parts.broken):
         raise _damaged(parts, max_broken)
@@ -112,24 +112,24 @@ def read_parts(
 def _read_side_by_side(
     dumps: Mapping[str, Path], folder: Path, pool: Slots, workers: int, progress: Progress, size: int
 ) -> set[str]:
-    """Have each worker read files of its own, the largest first, where there are enough of them; which were read."""
-    fresh = {own: dump for own, dump in dumps.items() if dump.suffix != PARQUET and not _there(folder, own)}
+    """Have each worker read whole files, the largest first, where there are enough; return which were read."""
+    fresh = {digest: dump for digest, dump in dumps.items() if dump.suffix != PARQUET and not _there(folder, digest)}
     if not 1 < workers <= len(fresh):
         return set()
 
-    def done(own: str, blocks: int) -> None:
-        write_text(folder / f"{own}.blocks", str(blocks))
-        for _ in range(-(-fresh[own].stat().st_size // _MIB)):
+    def done(digest: str, blocks: int) -> None:
+        write_text(folder / f"{digest}.blocks", str(blocks))
+        for _ in range(-(-fresh[digest].stat().st_size // _MIB)):
             progress.advance({})
 
-    for own, dump in sorted(fresh.items(), key=lambda each: -each[1].stat().st_size):
-        pool.run(partial(done, own), (), _read_file, dump, folder, own, size)
+    for digest, dump in sorted(fresh.items(), key=lambda each: -each[1].stat().st_size):
+        pool.run(partial(done, digest), (), _read_file, dump, folder, digest, size)
     pool.finish()
     return set(fresh)
 
 
-def _shown(read: Iterator[Piece], dump: Path, progress: Progress) -> Iterator[Piece]:
-    """Tells of each MiB of a file, of all of them in the end."""
+def _reported(read: Iterator[Piece], dump: Path, progress: Progress) -> Iterator[Piece]:
+    """Yield the pieces of a file, and report progress for each MiB."""
     advanced = 0
     for piece in read:
         yield piece
@@ -140,23 +140,23 @@ def _shown(read: Iterator[Piece], dump: Path, progress: Progress) -> Iterator[Pi
         progress.advance({})
 
 
-def _unread(folder: Path, own: str, fresh: Callable[[], Iterator[Piece]], paths: list[str]) -> Iterator[Piece]:
-    """The pieces of a dump; none, and its parts' paths, where all of it was read before."""
-    if there := _there(folder, own):
+def _unread(folder: Path, digest: str, fresh: Callable[[], Iterator[Piece]], paths: list[str]) -> Iterator[Piece]:
+    """Yield the pieces of a dump; where it was read before, none, and add its parts' paths to `paths`."""
+    if there := _there(folder, digest):
         paths += map(str, there)
     else:
         yield from fresh()
 
 
-def _there(folder: Path, own: str) -> list[Path]:
-    """The parts of a dump of which all was read before; else none."""
-    noted = folder / f"{own}.blocks"
-    parts = [_part(folder, own, number) for number in range(int(noted.read_text()))] if noted.exists() else []
+def _there(folder: Path, digest: str) -> list[Path]:
+    """Return the parts of a dump that was read to its end before; else none."""
+    noted = folder / f"{digest}.blocks"
+    parts = [_part(folder, digest, number) for number in range(int(noted.read_text()))] if noted.exists() else []
     return parts if all(path.exists() for path in parts) else []
 
 
-def _part(folder: Path, own: str, block: int) -> Path:
-    return folder / f"{own}-{block:07}.parquet"
+def _part(folder: Path, digest: str, block: int) -> Path:
+    return folder / f"{digest}-{block:07}.parquet"
 
 
 def _summed(paths: Sequence[str]) -> Parts:
@@ -175,9 +175,9 @@ def _noted(end: Footer, name: str) -> int:
 def _damaged(parts: Parts, allowed: float) -> OpenMofiError:
     total, examples = parts.items + parts.others + parts.broken, list[str]()
     for path in parts.paths:
-        kept = _kept_aside(path)
-        if kept.exists():
-            examples += [json.loads(line)["why"] for line in kept.read_text("utf-8").splitlines()]
+        aside = _kept_aside(path)
+        if aside.exists():
+            examples += [json.loads(line)["why"] for line in aside.read_text("utf-8").splitlines()]
         if len(examples) >= _SHOWN:
             break
     return OpenMofiError(
@@ -196,11 +196,11 @@ def _begin(languages: tuple[str, ...], external: tuple[str, ...], transliterate:
     _reader = ItemReader(languages, external, transliterate)
 
 
-def _read_file(_: IO[bytes], dump: Path, folder: Path, own: str, size: int) -> int:
-    """A worker's task: a whole dump to its parts; how many there are."""
+def _read_file(_: IO[bytes], dump: Path, folder: Path, digest: str, size: int) -> int:
+    """A worker's task: parse a whole dump to parts and return their number."""
     number = -1
     for number, block in groupby(pieces(dump, size), lambda piece: piece.block):
-        if not (path := _part(folder, own, number)).exists():
+        if not (path := _part(folder, digest, number)).exists():
             _write(str(path), *_reader.read(_lines(block)))
     return number + 1
 
@@ -215,7 +215,7 @@ def _lines(block: Iterable[Piece]) -> Iterator[bytes]:
 
 
 def _parse(handle: IO[bytes], path: str, *, published: bool) -> None:
-    """A worker's task: the lines of a file, or published rows, to their part."""
+    """A worker's task: parse the lines of a file, or published rows, to a part."""
     _write(path, *(read_published(_reader, handle) if published else _reader.read(handle)))
 
 

@@ -43,7 +43,7 @@ LEAST_LINKS = 1000
 
 
 @dataclass(frozen=True)
-class Counts:
+class NameCounts:
     """Names that may mean several entities; a row a name and an entity.
 
     Attributes:
@@ -90,8 +90,8 @@ class Fit:
     popularity_alone: float
 
 
-def fit_weights(counts: Counts) -> Fit:
-    """The weights under which links are likeliest when each is predicted from the others."""
+def fit_weights(counts: NameCounts) -> Fit:
+    """Find the weights under which links are likeliest when each is predicted from the others."""
     linked = np.flatnonzero(counts.links)
     links, total = counts.links[linked], counts.links.sum()
     if total < LEAST_LINKS:
@@ -99,19 +99,19 @@ def fit_weights(counts: Counts) -> Fit:
     name = counts.name
     all_links, all_called = (np.bincount(name, values)[name][linked] for values in (counts.links, counts.called))
     called = counts.called[linked]
-    best, found = -np.inf, Weights()
+    best, weights = -np.inf, Weights()
     for beta in BETAS:
         share = _shares(counts, beta)[linked]
         for alpha, gamma in product(ALPHAS, GAMMAS):
             predicted = (links - 1 + gamma * called + alpha * share) / (all_links - 1 + gamma * all_called + alpha)
             likelihood = float(links @ np.log(predicted)) / total
             if likelihood > best:
-                best, found = likelihood, Weights(alpha, beta, gamma)
-    alone = float(links @ np.log(_shares(counts, found.beta)[linked])) / total
-    return Fit(found, int(total), best, alone)
+                best, weights = likelihood, Weights(alpha, beta, gamma)
+    alone = float(links @ np.log(_shares(counts, weights.beta)[linked])) / total
+    return Fit(weights, int(total), best, alone)
 
 
-def _shares(counts: Counts, beta: float) -> Doubles:
+def _shares(counts: NameCounts, beta: float) -> Doubles:
     weight: Doubles = (counts.popularity + 1.0) ** beta
     return weight / np.bincount(counts.name, weight)[counts.name]
 
@@ -141,7 +141,7 @@ class PriorSources:
     pageviews: Path | None = None
 
     def inputs(self) -> dict[str, str]:
-        """Name of a file, with what it is → its fingerprint, for a manifest.
+        """Return the fingerprint of each file, by its role and name, for a manifest.
 
         Raises:
             OpenMofiError: a file is missing, or two have the same name.
@@ -156,36 +156,38 @@ class PriorSources:
         return {name: file_fingerprint(path) for name, (_, path) in zip(names, files, strict=True)}
 
     def require_readable(self, languages: Sequence[str]) -> None:
-        """Refuse files that are none of these, before the dumps are read.
+        """Refuse files of another kind before the dumps are read.
 
         Raises:
             UsageError: a language of the anchors is none of the base's, or is in two files.
             OpenMofiError: a file is missing, damaged, empty, or no such table.
         """
-        known = dict[str, Path]()
+        path_of = dict[str, Path]()
         for path in self.anchors:
-            own = anchor_languages(path)
-            for language in own:
+            codes = anchor_languages(path)
+            for language in codes:
                 if language not in languages:
                     raise UsageError(
                         f"{path} has names of {language!r}, and the base has the languages {', '.join(languages)}.",
                         f"Add {language} to --languages, or leave it out.",
                     )
-                if language in known:
+                if language in path_of:
                     raise UsageError(
-                        f"{known[language]} and {path} both have names of {language!r}.",
+                        f"{path_of[language]} and {path} both have names of {language!r}.",
                         "Give one file a language: counts of both would add up.",
                     )
-                known[language] = path
+                path_of[language] = path
         if self.pageviews:
             header = next(unpacked(self.pageviews, _QRANK))[0].partition(b"\n")[0].strip()
             if header != b"Entity,QRank":
-                shown = header[:60].decode("utf-8", "replace")
-                raise OpenMofiError(f"{self.pageviews} is no table of page views: it begins with {shown!r}.", _QRANK)
+                beginning = header[:60].decode("utf-8", "replace")
+                raise OpenMofiError(
+                    f"{self.pageviews} is no table of page views: it begins with {beginning!r}.", _QRANK
+                )
 
 
 def load_popularity(connection: DuckDBPyConnection, pageviews: Path | None) -> int:
-    """The table `popular` (id, popularity, viewed) of the items that stay; how many of them have page views.
+    """Make the table `popular` (id, popularity, viewed) of the items that stay; return how many have page views.
 
     Without page views popularity is the number of sitelinks. With them, an item that has none is as popular as its
     sitelinks say where the median item has both.
@@ -199,24 +201,24 @@ def load_popularity(connection: DuckDBPyConnection, pageviews: Path | None) -> i
         )
         return 0
     _read_pageviews(connection, pageviews)
-    found = connection.execute(
+    row = connection.execute(
         "SELECT count(*), median(views / (sitelinks + 1)) FROM kept JOIN viewed USING (id)"
     ).fetchone()
-    assert found
-    if not found[0]:
+    assert row
+    if not row[0]:
         raise OpenMofiError(f"{pageviews} knows none of the base's entities.", _QRANK)
     connection.execute(
         """
         CREATE TABLE popular AS
         SELECT id, coalesce(views::DOUBLE, round((sitelinks + 1) * ?)) AS popularity, views IS NOT NULL AS viewed
         FROM kept LEFT JOIN viewed USING (id)""",
-        [found[1]],
+        [row[1]],
     )
-    return int(found[0])
+    return int(row[0])
 
 
 def _read_pageviews(connection: DuckDBPyConnection, path: Path) -> None:
-    """The table `viewed` (id, views); rows of other entities than items are left out."""
+    """Make the table `viewed` (id, views); rows of other entities than items are left out."""
     import duckdb
 
     try:
@@ -236,7 +238,7 @@ def _read_pageviews(connection: DuckDBPyConnection, path: Path) -> None:
 
 
 def load_names(connection: DuckDBPyConnection, anchors: Sequence[Path]) -> dict[str, Any]:
-    """The tables `named` (name, id, count), `surface` (name, link_probability) and `linked` (id).
+    """Make the tables `named` (name, id, count), `surface` (name, link_probability) and `linked` (id).
 
     Without anchors a name's count is its entity's popularity + 1. With them names that the builder takes for one are
     one row an entity, and counts are of `openmofi.plugins.wikidata.priors`.
@@ -272,7 +274,7 @@ def load_names(connection: DuckDBPyConnection, anchors: Sequence[Path]) -> dict[
 
 
 def _count(connection: DuckDBPyConnection, anchors: Sequence[Path]) -> None:
-    """The tables `counted` (key, id, name, links, called), `surface` and `linked`."""
+    """Make the tables `counted` (key, id, name, links, called), `surface` and `linked`."""
     vectorised: Any = "arrow"  # its enumeration is in other places in other versions
     connection.create_function("key_of", _keys, ["VARCHAR"], "VARCHAR", type=vectorised)
     files, beside = [str(path) for path in anchors], [str(probabilities_path(path)) for path in anchors]
@@ -289,9 +291,9 @@ def _count(connection: DuckDBPyConnection, anchors: Sequence[Path]) -> None:
         FROM read_parquet(?) JOIN title USING (language, title)""",
         [files],
     )
-    known = connection.execute("SELECT count(*) FROM naming WHERE anchors > 0").fetchone()
-    assert known
-    if not known[0]:
+    row = connection.execute("SELECT count(*) FROM naming WHERE anchors > 0").fetchone()
+    assert row
+    if not row[0]:
         raise OpenMofiError(
             f"None of the articles of {', '.join(files)} is of an entity of the base.",
             "Give the anchors of the Wikipedias of its languages, and dumps of about the same day.",
@@ -322,21 +324,21 @@ def _keys(names: pa.ChunkedArray | pa.Array) -> pa.Array:
     return pa.array([normalise(name) for name in names.to_pylist()], pa.string())
 
 
-def _ambiguous(connection: DuckDBPyConnection) -> Counts:
-    """Names with links that may mean several entities; of very many a part, which their digests decide."""
+def _ambiguous(connection: DuckDBPyConnection) -> NameCounts:
+    """Return linked names that may mean several entities; of very many a part, chosen by digest."""
     rows: Any = connection.sql(f"""
         SELECT key, links, called, popularity FROM counted JOIN popular USING (id)
         WHERE key IN (SELECT key FROM counted GROUP BY key HAVING count(*) > 1 AND sum(links) > 1)
         ORDER BY md5(key), key, id LIMIT {_SAMPLE}""").to_arrow_table()
     key = rows["key"].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
-    return Counts(key, *(rows[name].cast(pa.float64()).to_numpy() for name in ("links", "called", "popularity")))
+    return NameCounts(key, *(rows[name].cast(pa.float64()).to_numpy() for name in ("links", "called", "popularity")))
 
 
 def _facts(connection: DuckDBPyConnection, fit: Fit) -> dict[str, Any]:
     ((names, linked),) = connection.execute("""
         SELECT count(*), count(*) FILTER (links > 0)
         FROM (SELECT sum(links) AS links FROM counted GROUP BY key)""").fetchall()
-    found = (
+    likelihoods = (
         {}
         if fit.weights == Weights() and np.isnan(fit.log_likelihood)
         else {
@@ -349,5 +351,5 @@ def _facts(connection: DuckDBPyConnection, fit: Fit) -> dict[str, Any]:
         "names_without": names - linked,
         "links_fitted_on": fit.links,
         **asdict(fit.weights),
-        **found,
+        **likelihoods,
     }

@@ -38,7 +38,7 @@ class Piece:
 
 
 def pieces(path: str | Path, size: int = BLOCK) -> Iterator[Piece]:
-    """A dump, in the pieces in which it is unpacked; a block ends with the first line that makes `size` bytes of it.
+    """Yield a dump in pieces as it is unpacked; a block of pieces ends with the line that fills `size` bytes.
 
     Args:
         path: JSON lines as Wikidata publishes them, plain or compressed by gzip, bzip2 or zstandard; of several
@@ -62,8 +62,8 @@ def _require_dump(path: str | Path, start: bytes) -> None:
     """Refuse a file that does not begin as a dump does: the array's bracket, or an entity."""
     first = start.lstrip(b"\xef\xbb\xbf \t\r\n")[:60]
     if not first.startswith((b"[", b"{")):
-        shown = first.decode("utf-8", "replace").partition("\n")[0]
-        raise OpenMofiError(f"{path} is no JSON dump of Wikidata: it begins with {shown!r}.", _DUMPS)
+        beginning = first.decode("utf-8", "replace").partition("\n")[0]
+        raise OpenMofiError(f"{path} is no JSON dump of Wikidata: it begins with {beginning!r}.", _DUMPS)
 
 
 FIELDS = ("id", "labels", "descriptions", "aliases", "sitelinks", "claims", "revision")
@@ -132,7 +132,7 @@ class PublishedColumns:
         return cls(names, needed=True)
 
     def of(self, path: Path) -> dict[str, str]:
-        """The columns' names, of those that a Parquet file has.
+        """Return the names of those columns that a Parquet file has.
 
         Raises:
             OpenMofiError: the file is none, or lacks a column that it should have.
@@ -153,7 +153,7 @@ class PublishedColumns:
 
 
 def published_blocks(path: Path, columns: PublishedColumns) -> Iterator[Piece]:
-    """The rows of a Parquet file: blocks of one piece, which `read_published` takes; always the same ones.
+    """Yield the rows of a Parquet file in the same blocks each time, of one piece each, for `read_published`.
 
     Raises:
         OpenMofiError: see `PublishedColumns.of`; the file is damaged.
@@ -176,13 +176,13 @@ def published_blocks(path: Path, columns: PublishedColumns) -> Iterator[Piece]:
 
 
 def read_published(reader: ItemReader, handle: IO[bytes]) -> tuple[pa.Table, list[Any], int]:
-    """The items of a block of `published_blocks`; see `ItemReader.read`."""
+    """Read the items of a block of `published_blocks`; see `ItemReader.read`."""
     with pa.ipc.open_stream(handle) as stream:
         return reader.read_objects((row for batch in stream for row in batch.to_pylist()), entity_of)
 
 
 def entity_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as the dumps' JSON would have it.
+    """Return a row as the dumps' JSON would have it.
 
     What goes by a language, a property or a wiki may be a map, a struct, a list of structs that say it (`language`,
     `property`, `site`), JSON text of these, or a column each. A text may be a struct with `value`; a statement may be a
@@ -236,7 +236,7 @@ def _parsed(field: str, value: Any) -> Any:
 
 
 def _by_key(field: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Language, property or wiki → what is there; nulls are left out."""
+    """Return the values by language, property or wiki, without nulls."""
     value, key = fields.get(field), _BY_KEY[field]
     if isinstance(value, list) and all(isinstance(each, dict) for each in value):
         grouped: dict[str, list[Any]] = {}
@@ -253,7 +253,7 @@ def _by_key(field: str, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _whole(value: Any) -> Any:
-    """Without the nulls of structs, whose fields are optional in the dumps' JSON."""
+    """Return a value without the nulls of structs, whose fields are optional in the dumps' JSON."""
     if isinstance(value, dict):
         return {name: _whole(each) for name, each in value.items() if each is not None}
     return [_whole(each) for each in value if each is not None] if isinstance(value, list) else value
@@ -280,7 +280,7 @@ def _statement(name: str, given: Any) -> dict[str, Any]:
 
 
 def _entity_id(value: Any) -> str:
-    """`Q42` of that, of its number, or of its address."""
+    """Return an entity's id, such as `Q42`, from the id, its number, or its address."""
     if isinstance(value, int):
         return f"Q{value}"
     if not isinstance(value, str) or not value:

@@ -43,7 +43,7 @@ _HINT = (
 
 
 def read_redirects(path: str | Path) -> pa.Table:
-    """The redirects of a file (`REDIRECTED`), those of other entities than items left out.
+    """Read the redirects of a file (`REDIRECTED`), without those of other entities than items.
 
     Args:
         path: lines of two ids, by comma or tab, with or without a header; or of RDF, as N-Triples or Turtle, where
@@ -61,11 +61,11 @@ def read_redirects(path: str | Path) -> pa.Table:
             # A header has no ids.
             if _OTHER.fullmatch(line) or (number == 1 and not re.search(rb"[QPL]\d", line)):
                 continue
-            shown = line[:60].decode("utf-8", "replace")
-            raise OpenMofiError(f"{path}, line {number}: {shown!r} is no redirect.", _HINT)
-        one, other = match.groups()
-        if one.startswith(b"Q") and other.startswith(b"Q"):
-            pairs.append((int(one[1:]), int(other[1:])))
+            beginning = line[:60].decode("utf-8", "replace")
+            raise OpenMofiError(f"{path}, line {number}: {beginning!r} is no redirect.", _HINT)
+        source, target = match.groups()
+        if source.startswith(b"Q") and target.startswith(b"Q"):
+            pairs.append((int(source[1:]), int(target[1:])))
         if len(pairs) == 1 << 20:
             _collect(pairs, old, new)
     _collect(pairs, old, new)
@@ -107,12 +107,12 @@ class ClassRules:
 
 @cache
 def known_classes() -> dict[str, dict[str, Any]]:
-    """Class id → `why` it is dropped, and whether it is `internal`, as in `classes.toml`."""
+    """Read `classes.toml`: class id → `why` it is dropped, and whether it is `internal`."""
     return tomllib.loads(Path(__file__).with_name("classes.toml").read_text("utf-8"))
 
 
 def class_rules(kinds: Sequence[str] = (), drop: Sequence[str] = (), *, visual_only: bool = False) -> ClassRules:
-    """The rules that a caller names, beside those that always hold.
+    """Return the rules that a caller names, beside those that always hold.
 
     Args:
         kinds, drop: ids such as `Q5`.
@@ -121,8 +121,8 @@ def class_rules(kinds: Sequence[str] = (), drop: Sequence[str] = (), *, visual_o
     Raises:
         UsageError: an id is none, or a class is both wanted and dropped.
     """
-    own = [name for name, rule in known_classes().items() if rule.get("internal") or visual_only]
-    wanted, dropped = _numbers(kinds), {*_numbers(own), *_numbers(drop)}
+    excluded = [name for name, rule in known_classes().items() if rule.get("internal") or visual_only]
+    wanted, dropped = _numbers(kinds), {*_numbers(excluded), *_numbers(drop)}
     if both := sorted(wanted & _numbers(drop)):
         raise UsageError(f"Q{both[0]} is both wanted and dropped.", "Name it once.")
     return ClassRules(tuple(sorted(wanted)), tuple(sorted(dropped - wanted)))
@@ -205,7 +205,7 @@ def select_tables(
         _load(connection, parts)
         _closed(connection, "dropped", rules.drop)
         _closed(connection, "wanted", rules.kinds)
-        counts = _kept(connection, wanted=bool(rules.kinds))
+        counts = _select_items(connection, wanted=bool(rules.kinds))
         if not counts["kept"]:
             raise OpenMofiError(
                 f"Of {counts['items']:,} items none is left: {counts['unnamed']:,} have no name in the languages and "
@@ -236,12 +236,12 @@ def select_tables(
 
 
 def _counted(connection: DuckDBPyConnection, query: str) -> dict[str, int]:
-    """What is counted → how often, ascending."""
+    """Count values: value → number, ascending by value."""
     return dict(sorted(connection.execute(query).fetchall()))
 
 
 def _follow(connection: DuckDBPyConnection, redirects: pa.Table | None) -> None:
-    """The table `redirect` (old, new): what was merged again is followed to its end; circles have none."""
+    """Make the table `redirect` (old, new): chains are followed to their end; circles, which have none, are out."""
     rows = REDIRECTED.empty_table() if redirects is None else redirects
     connection.register("redirected", rows)
     connection.execute("CREATE TABLE redirect AS SELECT old, min(new) AS new FROM redirected GROUP BY old")
@@ -273,7 +273,7 @@ def _load(connection: DuckDBPyConnection, parts: Sequence[str]) -> None:
 
 
 def _closed(connection: DuckDBPyConnection, name: str, roots: Sequence[int]) -> None:
-    """A table of classes and all that are below them, also where they go round in a circle."""
+    """Make a table of classes and all classes below them; circles among them do no harm."""
     connection.execute(
         f"""
         CREATE TABLE {name} AS WITH RECURSIVE down(id) AS (
@@ -283,7 +283,7 @@ def _closed(connection: DuckDBPyConnection, name: str, roots: Sequence[int]) -> 
     )
 
 
-def _kept(connection: DuckDBPyConnection, *, wanted: bool) -> dict[str, int]:
+def _select_items(connection: DuckDBPyConnection, *, wanted: bool) -> dict[str, int]:
     """Make the table of the items that stay."""
     connection.execute("""
         CREATE TABLE classed AS
@@ -295,14 +295,14 @@ def _kept(connection: DuckDBPyConnection, *, wanted: bool) -> dict[str, int]:
     connection.execute(f"""
         CREATE TABLE kept AS SELECT item.* FROM item LEFT JOIN classed USING (id)
         WHERE item.name <> '' AND {stays}""")
-    items, unnamed, kept = (
+    items, unnamed, remaining = (
         number_of(connection, f"SELECT count(*) FROM {rows}") for rows in ("item", "item WHERE name = ''", "kept")
     )
-    return {"items": items, "unnamed": unnamed, "dropped": items - unnamed - kept, "kept": kept}
+    return {"items": items, "unnamed": unnamed, "dropped": items - unnamed - remaining, "kept": remaining}
 
 
 def _spoken(anchors: Sequence[Path]) -> str:
-    """The query for names with the languages that they come from."""
+    """Return the query for names with the languages that they come from."""
     linked = (
         f"""
         UNION SELECT name, language FROM read_parquet([{", ".join(map(quoted, anchors))}]) JOIN (

@@ -29,7 +29,7 @@ _MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstandard"
 
 
 def unpacked(path: str | Path, hint: str) -> Iterator[tuple[bytes, int]]:
-    """The content of a file, never empty bytes, each with how many bytes of the file have been read by then.
+    """Yield the unpacked content of a file in non-empty chunks, each with the bytes of the file read by then.
 
     Args:
         path: plain, or compressed by gzip, bzip2 or zstandard, of several streams too; its first bytes say which.
@@ -59,7 +59,7 @@ def unpacked(path: str | Path, hint: str) -> Iterator[tuple[bytes, int]]:
 
 
 def packed_by(path: str | Path) -> str:
-    """`gzip`, `bzip2` or `zstandard`, as the first bytes of a file say; `""` where it is plain."""
+    """Return `gzip`, `bzip2` or `zstandard` by the first bytes of a file; `""` where it is plain."""
     with open(path, "rb") as handle:
         return _kind(handle.read(4))
 
@@ -69,7 +69,7 @@ def _kind(start: bytes) -> str:
 
 
 def _streams(path: str | Path, chunks: Iterator[bytes], kind: str) -> Iterator[tuple[bytes, int]]:
-    """What compressed chunks hold; a file may be several streams, one after another."""
+    """Yield what compressed chunks hold; a file may be several streams, one after another."""
     new = _decompressor(kind)
     stream, fed = new(), False
     for chunk in chunks:
@@ -127,7 +127,7 @@ class Slots:
         self._running: dict[Future[Any], tuple[Path, Done]] = {}
 
     def run(self, done: Done, data: Iterable[bytes], task: Task, *arguments: Any, **named: Any) -> None:
-        """Have a task read these bytes; what it returns is `done`. Waits while all slots are in use."""
+        """Have a task read these bytes, and pass its result to `done`. Waits while all slots are in use."""
         while not self._free:
             self._collect()
         slot = self._free.pop()
@@ -149,12 +149,12 @@ class Slots:
         done, _ = wait(self._running, return_when=FIRST_COMPLETED)
         for future in done:
             try:
-                found = future.result()
+                result = future.result()
             except BrokenProcessPool as error:
                 raise _died() from error
             slot, receive = self._running.pop(future)
             self._free.append(slot)
-            receive(found)
+            receive(result)
 
 
 class Here:
@@ -172,7 +172,7 @@ class Here:
 def slots(
     folder: Path, workers: int, begin: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()
 ) -> Iterator[Slots]:
-    """Workers that read what is handed over.
+    """Yield workers that read the bytes handed to them.
 
     Args:
         folder: gets the files, while they are needed; leftovers of a run that was killed are removed.
@@ -182,15 +182,15 @@ def slots(
     for left in folder.glob(f"{_FOLDER}*"):
         remove_folder(left)
     executor = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (begin, arguments))
-    with TemporaryDirectory(prefix=_FOLDER, dir=folder) as own:
+    with TemporaryDirectory(prefix=_FOLDER, dir=folder) as temporary:
         try:
-            yield Slots(executor, [Path(own) / str(number) for number in range(workers + 1)])
+            yield Slots(executor, [Path(temporary) / str(number) for number in range(workers + 1)])
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
 
 
 class _NoPandas(MetaPathFinder):
-    """Arrow imports pandas, 50 MiB, to ask whether a list is one of its series: to a worker it is not installed."""
+    """Hide pandas (50 MiB) from a worker: Arrow imports it only to ask whether a list is a series."""
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> None:
         if fullname == "pandas":

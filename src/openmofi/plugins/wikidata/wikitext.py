@@ -35,13 +35,13 @@ _DOTTED = {"az", "kaa", "tr"}
 
 @cache
 def languages() -> dict[str, Any]:
-    """`languages.toml`."""
+    """Read `languages.toml`."""
     return tomllib.loads(Path(__file__).with_name("languages.toml").read_text("utf-8"))
 
 
 @cache
 def language_codes() -> frozenset[str]:
-    """The codes of Wikipedia's languages."""
+    """Return the codes of Wikipedia's languages."""
     return frozenset(languages()["codes"].split())
 
 
@@ -63,7 +63,7 @@ def require_language(code: str, where: str) -> None:
 
 
 def without_qualifier(title: str) -> str:
-    """A title without what tells it from its namesakes: `"Mercury (planet)"` → `"Mercury"`."""
+    """Return a title without its qualifier: `"Mercury (planet)"` → `"Mercury"`."""
     return _QUALIFIER.sub("", title) or title
 
 
@@ -83,27 +83,27 @@ class Site:
 
     @cached_property
     def elsewhere(self) -> frozenset[str]:
-        """What stands before a colon in links that lead to no article, in lower case."""
-        known = languages()
-        own = known.get(self.language, {}).get("namespaces", "")
+        """Return the prefixes, in lower case, of links that lead to no article."""
+        data = languages()
+        own_namespaces = data.get(self.language, {}).get("namespaces", "")
         listed = [
-            *known["namespaces"].replace("\n", "|").split("|"),
-            *own.split("|"),
+            *data["namespaces"].replace("\n", "|").split("|"),
+            *own_namespaces.split("|"),
             *(name for number, name in self.namespaces.items() if number),
         ]
-        return frozenset(name.lower() for name in listed if name) | language_codes() | set(known["prefixes"].split())
+        return frozenset(name.lower() for name in listed if name) | language_codes() | set(data["prefixes"].split())
 
     @cached_property
     def trail(self) -> re.Pattern[str]:
-        """Letters that belong to a link when they follow it."""
+        """Return the pattern of letters that belong to a link when they follow it."""
         letters = languages().get(self.language, {}).get("trail", "a-z")
         return re.compile(f"[{letters}]+" if letters else "(?!)")
 
     @cached_property
     def disambiguation(self) -> re.Pattern[str]:
-        """Finds, in wikitext, the templates by which a page says that it is a disambiguation page."""
-        known = languages()
-        names = [*known["disambiguation"], *known.get(self.language, {}).get("disambiguation", ())]
+        """Return the pattern of templates that mark a disambiguation page."""
+        data = languages()
+        names = [*data["disambiguation"], *data.get(self.language, {}).get("disambiguation", ())]
         one_of = "|".join(
             sorted(re.escape(name).replace(r"\*", r"[^{}|\n]*").replace(r"\ ", "[ _]+") for name in set(names))
         )
@@ -119,11 +119,11 @@ class Site:
 
     @cached_property
     def titles(self) -> Memo[str]:
-        """What stands before `|` in a link → `title` of it; links repeat, so that most are known already."""
+        """Return `title` of link targets, remembered, since most links repeat."""
         return Memo(self.title)
 
     def title(self, text: str) -> str:
-        """The title that a link's target names, as MediaWiki reads it; `""` where it leads to no article of this wiki.
+        """Return the title that a link's target names to MediaWiki; `""` where it leads to no article of this wiki.
 
         Args:
             text: what stands before `|` in a link.
@@ -185,7 +185,7 @@ _GAP = "\x01"
 
 
 @dataclass(frozen=True)
-class Link:
+class PageLink:
     """A link to an article.
 
     Attributes:
@@ -203,7 +203,7 @@ def is_disambiguation(text: str, site: Site) -> bool:
 
 
 def without_hidden(text: str) -> str:
-    """Wikitext without comments, and with a gap for each tag whose content is not wikitext."""
+    """Return wikitext without comments, with a gap for each tag whose content is not wikitext."""
     if "<" not in text:
         return text
     parts, done, endless = [], 0, set()
@@ -222,17 +222,17 @@ def without_hidden(text: str) -> str:
     return "".join([*parts, text[done:]]) if parts else text
 
 
-def links(text: str, site: Site) -> Iterator[Link]:
-    """The links of a page to articles, in their order."""
+def links(text: str, site: Site) -> Iterator[PageLink]:
+    """Yield the links of a page to articles, in their order."""
     text = without_hidden(text)
     titles = site.titles
     for match in _LINK.finditer(text):
         if target := titles[match[1]]:
-            yield Link(target, _anchor(match, text, site)[0])
+            yield PageLink(target, _anchor(match, text, site)[0])
 
 
 def entries(text: str, site: Site) -> Iterator[str]:
-    """What a disambiguation page lists: the target of the first link of each line that begins with a bullet."""
+    """Yield what a disambiguation page lists: the target of the first link of each line with a bullet."""
     for line in _BULLET.finditer(without_hidden(text)):
         target = next(filter(None, (site.titles[match[1]] for match in _LINK.finditer(line[0]))), "")
         if target:
@@ -240,21 +240,21 @@ def entries(text: str, site: Site) -> Iterator[str]:
 
 
 def _anchor(match: re.Match[str], text: str, site: Site) -> tuple[str, int]:
-    """The text that a link shows, and where it ends in the wikitext, with what belongs to it behind its brackets."""
-    shown, end = match[2], match.end()
-    if shown is None:
-        shown = match[1].strip().removeprefix(":")
-    elif not shown:
+    """Return the text that a link shows, with the letters after its brackets, and where the link ends."""
+    label, end = match[2], match.end()
+    if label is None:
+        label = match[1].strip().removeprefix(":")
+    elif not label:
         return "", end
-    elif text.startswith("]", end) and "[" in shown:
-        shown, end = shown + "]", end + 1
+    elif text.startswith("]", end) and "[" in label:
+        label, end = label + "]", end + 1
     if text[end : end + 1].isalpha() and (trail := site.trail.match(text, end)):
-        shown, end = shown + trail[0], trail.end()
-    return clean(shown), end
+        label, end = label + trail[0], trail.end()
+    return clean(label), end
 
 
 def clean(shown: str) -> str:
-    """A link's text without markup, blanks collapsed."""
+    """Return a link's text without markup, blanks collapsed."""
     if shown.isalnum():
         return shown
     if "{" in shown:
@@ -271,7 +271,7 @@ def clean(shown: str) -> str:
 
 
 def plain_text(text: str, site: Site) -> str:
-    """What a reader sees of a page, roughly: no templates, but of their arguments the links; no table markup, no tags.
+    """Return roughly what a reader sees of a page: links in templates, but no other template, table markup or tag.
 
     A link stands there as `links` gives its anchor, so that no name is a link more often than it stands in texts. A
     line break is where no name goes on.
@@ -296,19 +296,19 @@ _MARKED = re.compile(f"{_OPEN}([^{_CLOSE}]*){_CLOSE}")
 
 
 def _marked(text: str, site: Site) -> Iterator[str]:
-    """Wikitext, in pieces, in which each link is its text, in marks."""
+    """Yield wikitext in pieces, each link replaced by its text between marks."""
     done = 0
     for match in _LINK.finditer(text):
         if site.titles[match[1]]:
-            shown, end = _anchor(match, text, site)
+            label, end = _anchor(match, text, site)
             yield text[done : match.start()]
-            yield f"{_OPEN}{html.escape(shown, quote=False)}{_CLOSE}"
+            yield f"{_OPEN}{html.escape(label, quote=False)}{_CLOSE}"
             done = end
     yield text[done:]
 
 
 def _templates_out(text: str) -> str:
-    """Wikitext without its templates but for the links in them; braces without a partner stay."""
+    """Replace templates in wikitext by the links in them; braces without a partner stay."""
     if "{{" not in text:
         return text
     parts, done = [], 0
@@ -323,14 +323,14 @@ def _links_alone(text: str) -> str:
 
 
 def _captions_out(text: str, site: Site) -> str:
-    """Wikitext in which files, and links that lead elsewhere, are what is shown of them."""
+    """Replace files, and links that lead elsewhere, in wikitext by what is shown of them."""
 
-    def shown(match: re.Match[str]) -> str:
+    def replacement(match: re.Match[str]) -> str:
         options, _, caption = ("" if site.is_category(match[1]) else match[2] or "").rpartition("|")
         return f"{_links_alone(options)}{caption}\n"
 
     for _ in range(_ROUNDS):
-        replaced = _LINK.sub(shown, text)
+        replaced = _LINK.sub(replacement, text)
         if replaced == text:
             break
         text = replaced
@@ -338,7 +338,7 @@ def _captions_out(text: str, site: Site) -> str:
 
 
 def _outermost(text: str) -> list[tuple[int, int]]:
-    """Start and end of each template that is in no other."""
+    """Return start and end of each template that is in no other."""
     opened: list[int] = []
     spans: list[tuple[int, int]] = []
     for match in _BRACES.finditer(text):

@@ -29,7 +29,7 @@ from openmofi.errors import OpenMofiError
 
 
 def allowed_options(section: str, options: Any, where: str) -> dict[str, Any]:
-    """The options of a file that may reach a library; those that the table ignores are left out.
+    """Return the options of a file that may reach a library, without those that the table ignores.
 
     Args:
         section: of `options.toml`.
@@ -54,7 +54,7 @@ def allowed_options(section: str, options: Any, where: str) -> dict[str, Any]:
 
 @cache
 def table() -> dict[str, tuple[frozenset[str], frozenset[str]]]:
-    """`options.toml`: of each section the options that are passed, and those that are ignored."""
+    """Read `options.toml`: in each section the options that are passed, and those that are ignored."""
     text = Path(__file__).with_name("options.toml").read_text("utf-8")
     return {
         name: (frozenset(entry["passed"]), frozenset(entry.get("ignored", ())))
@@ -98,8 +98,8 @@ class _Guard:
         self.what, self.spec, self.offline, self.nested = what, spec, offline, nested
         self.refusal: OpenMofiError | None = None
 
-    def refuse(self, asked: str, hint: str = _HINT) -> OpenMofiError:
-        error = OpenMofiError(f"{self.what} asks {asked}, which is refused.", hint)
+    def refuse(self, request: str, hint: str = _HINT) -> OpenMofiError:
+        error = OpenMofiError(f"{self.what} asks {request}, which is refused.", hint)
         self.refusal = self.refusal or error
         return error
 
@@ -109,7 +109,7 @@ _GUARD: ContextVar[_Guard | None] = ContextVar("openmofi_guard", default=None)
 
 @contextmanager
 def guarded(what: str, spec: str = "") -> Iterator[None]:
-    """Inside, no Python outside of the installed packages runs, nothing is unpickled, and nothing is fetched.
+    """Refuse, within the block, any Python outside of installed packages, unpickling, and fetching.
 
     Fetching fails as it does without a network, so that a library takes what is in its cache. `weights_only` reading of
     PyTorch goes on, since it unpickles by itself and calls nothing.
@@ -140,7 +140,7 @@ def guarded(what: str, spec: str = "") -> Iterator[None]:
 
 @contextmanager
 def network_allowed() -> Iterator[None]:
-    """Inside of `guarded`, lets our own code fetch what the user named; code and pickles stay refused.
+    """Inside `guarded`, let our own code fetch what the user named; code and pickles stay refused.
 
     Raises:
         OpenMofiError: inside of a second `guarded`: what is opened there is named by a file of the first.
@@ -238,7 +238,7 @@ def _is_installed(file: str) -> bool:
 
 @functools.cache
 def _roots() -> tuple[str, ...]:
-    """Folders whose Python was installed: the interpreter's, and those that were on `sys.path` from the start.
+    """Return the folders of installed Python: the interpreter's, and those on `sys.path` from the start.
 
     The working directory and the folder of the script that runs are not among them: a stranger's files may lie there.
     """
@@ -267,7 +267,7 @@ def _roots() -> tuple[str, ...]:
 
 @functools.cache
 def _editable() -> tuple[str, ...]:
-    """Packages that setuptools installed editable, by a finder of its own; others are on `sys.path`."""
+    """Return the packages that setuptools installed editable, by its own finder; others are on `sys.path`."""
     modules = (sys.modules.get(getattr(finder, "__module__", "")) for finder in sys.meta_path)
     return _ended([str(folder) for module in modules for folder in getattr(module, "MAPPING", {}).values()])
 

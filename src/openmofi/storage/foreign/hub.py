@@ -44,7 +44,7 @@ def opened_commits(settings: Any) -> dict[str, str]:
 
 
 def hub_file(repository: str, names: Sequence[str]) -> Path:
-    """The first of `names` that the repository has. A cached file is used without asking the hub.
+    """Return the first of `names` that the repository has. A cached file is used without asking the hub.
 
     Raises:
         OpenMofiError: the hub cannot be reached, or has no such repository, revision or file.
@@ -69,7 +69,7 @@ def hub_file(repository: str, names: Sequence[str]) -> Path:
 
 
 def hub_folder(repository: str, patterns: Sequence[str], needed: Sequence[str]) -> Path:
-    """A local copy of the files of a repository that match `patterns`.
+    """Return a local copy of the files of a repository that match `patterns`.
 
     A cached copy that has a file for each pattern in `needed` is used without asking the hub.
 
@@ -94,7 +94,7 @@ def hub_folder(repository: str, patterns: Sequence[str], needed: Sequence[str]) 
 
 
 def cached_folder(repository: str, patterns: Sequence[str], needed: Sequence[str]) -> Path | None:
-    """The cached copy of a repository, if it has a file for each pattern in `needed`; never asks the hub.
+    """Return the cached copy of a repository if it has a file for each pattern in `needed`; never ask the hub.
 
     Raises:
         OpenMofiError: no repository can have this name.
@@ -118,7 +118,7 @@ def cached_folder(repository: str, patterns: Sequence[str], needed: Sequence[str
 
 
 def weights_folder(repository: str, patterns: Sequence[str], needed: str, choices: Sequence[str]) -> Path:
-    """A local copy of a repository with the first of `choices` that it has; a cached copy with any of them is enough.
+    """Return a local copy of a repository with the first of `choices` it has; a cached copy with any will do.
 
     Args:
         repository: see the module.
@@ -141,7 +141,7 @@ def weights_folder(repository: str, patterns: Sequence[str], needed: str, choice
 
 
 def _parts(repository: str) -> tuple[str, str | None]:
-    """Owner and name, and the revision."""
+    """Split a repository's name into owner and name, and the revision."""
     owner_name, _, revision = repository.partition("@")
     return owner_name, revision or None
 

@@ -28,13 +28,13 @@ _EFFECTS = {
 
 
 class PickleRefused(Exception):
-    """The pickle asks for more than it may."""
+    """The pickle refers to what it may not."""
 
 
 def restricted_unpickle(
     data: bytes, stand_ins: Mapping[str, Callable[..., Any] | object], *, encoding: str = "ASCII"
 ) -> Any:
-    """What a pickle holds, made of plain values and stand-ins.
+    """Load a pickle as plain values and stand-ins, running no code.
 
     Args:
         data: the pickle.
@@ -89,7 +89,7 @@ class _Unpickler(pickle.Unpickler):
         self._stand_ins = stand_ins
 
     def find_class(self, module: str, name: str) -> Any:
-        """Only the stand-ins; a new one each time, since the pickle may set attributes of what it refers to."""
+        """Return a stand-in, a new one each time, since the pickle may set attributes of what it refers to."""
         stand_in = self._stand_ins.get(f"{module}.{name}")
         if stand_in is None:
             raise PickleRefused(f"it asks for {module}.{name}")

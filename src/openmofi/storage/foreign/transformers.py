@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 def read_config(folder: Path) -> Any:
-    """The configuration of a model in a folder, an object of transformers to open the model with.
+    """Read the configuration of a model in a folder, as an object of transformers to open the model with.
 
     Raises:
         OpenMofiError: there is none, it is damaged, or sets options that no file of others may; see
@@ -55,7 +55,7 @@ def require_own_files(folder: Path) -> None:
 
 
 def config_of(raw: Any, where: str) -> Any:
-    """The configuration object of what a file says; see `plain_config`."""
+    """Return the configuration object of what a file says; see `plain_config`."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     plain = plain_config(raw, where)
@@ -63,7 +63,7 @@ def config_of(raw: Any, where: str) -> Any:
 
 
 def plain_config(raw: Any, where: str, config_class: Any = None) -> dict[str, Any]:
-    """What a configuration says to the class of its type; sub-configurations of models likewise.
+    """Return the options of a configuration that its class declares; sub-configurations of models likewise.
 
     Options that the class does not declare are left out unless the table passes them: transformers would set any of
     them as an attribute, and follow some (`auto_map`, `quantization_config`, a kernel of the hub as
@@ -103,7 +103,7 @@ def plain_config(raw: Any, where: str, config_class: Any = None) -> dict[str, An
 
 @cache
 def _declared(config_class: Any) -> frozenset[str]:
-    """The options that a class of configurations declares, by their public names."""
+    """Return the options that a class of configurations declares, by their public names."""
     names = {
         parameter.name
         for base in config_class.__mro__

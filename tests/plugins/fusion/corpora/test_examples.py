@@ -7,8 +7,8 @@ import pytest
 from openmofi.errors import OpenMofiError
 from openmofi.plugins.fusion.examples import (
     NIL,
-    Candidate,
-    Example,
+    LinkCandidate,
+    LinkExample,
     find_lemma,
     read_examples,
     with_gold,
@@ -17,14 +17,17 @@ from openmofi.plugins.fusion.examples import (
 )
 from studies.world.images.packages import sources_folder
 
-CRANE = (Candidate("bird", "crane", "a wader", "animal", 0.75), Candidate("machine", "crane", "it lifts", "tool", 0.25))
+CRANE = (
+    LinkCandidate("bird", "crane", "a wader", "animal", 0.75),
+    LinkCandidate("machine", "crane", "it lifts", "tool", 0.25),
+)
 
 
 def test_a_table_reads_back(tmp_path):
     examples = [
-        Example("the crane flew", 4, 9, CRANE, "bird", "train", "crane"),
-        Example("Crane", 0, 5, CRANE, NIL, "test"),
-        Example("x", 0, 1, (), NIL),
+        LinkExample("the crane flew", 4, 9, CRANE, "bird", "train", "crane"),
+        LinkExample("Crane", 0, 5, CRANE, NIL, "test"),
+        LinkExample("x", 0, 1, (), NIL),
     ]
     write_examples(tmp_path / "e.parquet", examples)
     assert read_examples(tmp_path / "e.parquet") == examples
@@ -50,7 +53,11 @@ def test_a_table_reads_back(tmp_path):
 def test_a_row_that_does_not_fit_is_named(tmp_path, changes, told):
     write_examples(
         tmp_path / "e.parquet",
-        [Example(**{"text": "the crane flew", "start": 4, "end": 9, "candidates": CRANE, "gold": "bird", **changes})],
+        [
+            LinkExample(
+                **{"text": "the crane flew", "start": 4, "end": 9, "candidates": CRANE, "gold": "bird", **changes}
+            )
+        ],
     )
     with pytest.raises(OpenMofiError, match=told):
         read_examples(tmp_path / "e.parquet")
@@ -65,10 +72,10 @@ def test_another_table_is_refused(tmp_path):
 
 
 def test_shadowed_and_reachable():
-    assert not Example("crane", 0, 5, CRANE, "bird").shadowed
-    assert Example("crane", 0, 5, CRANE, "machine").shadowed
-    assert not Example("crane", 0, 5, CRANE, NIL).shadowed
-    forced = Example("crane", 0, 5, with_gold(CRANE, Candidate("writer", "Stephen Crane")), "writer")
+    assert not LinkExample("crane", 0, 5, CRANE, "bird").shadowed
+    assert LinkExample("crane", 0, 5, CRANE, "machine").shadowed
+    assert not LinkExample("crane", 0, 5, CRANE, NIL).shadowed
+    forced = LinkExample("crane", 0, 5, with_gold(CRANE, LinkCandidate("writer", "Stephen Crane")), "writer")
     assert (len(forced.candidates), len(forced.listed), forced.reachable, forced.shadowed) == (3, 2, False, True)
     assert with_gold(CRANE, CRANE[0]) == CRANE
 

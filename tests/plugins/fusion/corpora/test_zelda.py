@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openmofi.errors import OpenMofiError
-from openmofi.plugins.fusion.examples import NIL, Candidate
+from openmofi.plugins.fusion.examples import NIL, LinkCandidate
 from openmofi.plugins.fusion.zelda import (
     CandidateLists,
     conll_examples,
@@ -97,11 +97,11 @@ def test_zelda_as_published(tmp_path):
         ("they", "Them", False, "tweeki", "they"),
     ]
     assert found[0].candidates == (
-        Candidate("Paris", "Paris", "capital of France", "", 0.9),
-        Candidate("Paris, Texas", "Paris, Texas", "", "", 0.1),
+        LinkCandidate("Paris", "Paris", "capital of France", "", 0.9),
+        LinkCandidate("Paris, Texas", "Paris, Texas", "", "", 0.1),
     )
     assert found[0].shadowed
-    assert found[2].candidates == (Candidate("Them", "Them", listed=False),)
+    assert found[2].candidates == (LinkCandidate("Them", "Them", listed=False),)
 
 
 def test_a_span_ends_with_its_text(tmp_path):

@@ -2,15 +2,15 @@ import pytest
 
 from openmofi.errors import OpenMofiError
 from openmofi.plugins.fusion.disambiguation import judge, prior_answers
-from openmofi.plugins.fusion.examples import NIL, Candidate, Example, with_gold
+from openmofi.plugins.fusion.examples import NIL, LinkCandidate, LinkExample, with_gold
 from studies.fusion import disambiguation_scores
 
-BIRD, MACHINE = Candidate("bird", "crane", prior=0.7), Candidate("machine", "crane", prior=0.3)
-MANY = tuple(Candidate(f"e{number}", "name", prior=1 / (number + 2)) for number in range(20))
+BIRD, MACHINE = LinkCandidate("bird", "crane", prior=0.7), LinkCandidate("machine", "crane", prior=0.3)
+MANY = tuple(LinkCandidate(f"e{number}", "name", prior=1 / (number + 2)) for number in range(20))
 
 
 def example(gold, candidates=(BIRD, MACHINE), split="test"):
-    return Example("the crane", 4, 9, tuple(candidates), gold, split)
+    return LinkExample("the crane", 4, 9, tuple(candidates), gold, split)
 
 
 EXAMPLES = [
@@ -19,9 +19,9 @@ EXAMPLES = [
     example("machine"),
     example("bird"),
     example(NIL),
-    example("writer", with_gold((BIRD, MACHINE), Candidate("writer", "Crane"))),
+    example("writer", with_gold((BIRD, MACHINE), LinkCandidate("writer", "Crane"))),
     example("e3", MANY, "other"),
-    example("only", [Candidate("only", "x", prior=1.0)], "other"),
+    example("only", [LinkCandidate("only", "x", prior=1.0)], "other"),
 ]
 ANSWERS = ["bird", "machine", "bird", NIL, NIL, "bird", "e3", "only"]
 

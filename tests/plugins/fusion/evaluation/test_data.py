@@ -5,11 +5,11 @@ from collections import defaultdict
 import pytest
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.plugins.fusion.examples import Candidate, Example, write_examples
+from openmofi.plugins.fusion.examples import LinkCandidate, LinkExample, write_examples
 from openmofi.plugins.fusion.zelda import judged_examples, read_candidate_counts
 
 COUNTS = {"Paris": {"Paris": 9, "Paris,_Texas": 2, "Paris_Hilton": 1}, "US": {"United_States": 7}}
-LISTED = tuple(Candidate(f"e{number}", "name", prior=(number + 1) / 10) for number in range(4))
+LISTED = tuple(LinkCandidate(f"e{number}", "name", prior=(number + 1) / 10) for number in range(4))
 
 
 def zelda_folder(folder):
@@ -73,20 +73,23 @@ def test_the_splits_of_a_table(tmp_path):
     table = tmp_path / "e.parquet"
     write_examples(
         table,
-        [Example("name", 0, 4, LISTED, "e0", split) for split in ("train", "validation", "test_seen", "test_unseen")],
+        [
+            LinkExample("name", 0, 4, LISTED, "e0", split)
+            for split in ("train", "validation", "test_seen", "test_unseen")
+        ],
     )
     assert [one.split for one in judged_examples(table)] == ["test_seen", "test_unseen"]
     assert [one.split for one in judged_examples(table, ["validation"])] == ["validation"]
     with pytest.raises(UsageError, match="no examples of the split 'dev'"):
         judged_examples(table, ["dev"])
-    write_examples(table, [Example("name", 0, 4, LISTED, "e0")])
+    write_examples(table, [LinkExample("name", 0, 4, LISTED, "e0")])
     with pytest.raises(UsageError, match="no examples to judge a linker on"):
         judged_examples(table)
 
 
 def test_a_long_list_is_cut_to_the_commonest(tmp_path):
     table = tmp_path / "e.parquet"
-    write_examples(table, [Example("name", 0, 4, LISTED, "e0", "test")])
+    write_examples(table, [LinkExample("name", 0, 4, LISTED, "e0", "test")])
     (whole,) = judged_examples(table, candidates=4)
     assert len(whole.listed) == 4
     (cut,) = judged_examples(table, candidates=2)

@@ -14,7 +14,7 @@ from openmofi.evaluation.result import write_result
 from openmofi.evaluation.run import evaluate
 from openmofi.knowledge import build_table
 from openmofi.linking import linker_fingerprint
-from openmofi.plugins.fusion.examples import NIL, Candidate, Example, read_examples, write_examples
+from openmofi.plugins.fusion.examples import NIL, LinkCandidate, LinkExample, read_examples, write_examples
 from openmofi.plugins.fusion.linker import answers_of
 from openmofi.plugins.fusion.store import build_fusion, open_fusion, save_fusion
 from studies.fusion import disambiguation_scores
@@ -27,7 +27,7 @@ NAMES = [
     ("steel", "steel", 1.0),
 ]
 RELATIONS = [("crane-bird", "hypernym", "stork"), ("crane-machine", "part", "steel")]
-CRANE = (Candidate("crane-bird", "crane", prior=0.6), Candidate("crane-machine", "crane", prior=0.4))
+CRANE = (LinkCandidate("crane-bird", "crane", prior=0.6), LinkCandidate("crane-machine", "crane", prior=0.4))
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +59,13 @@ def texts(tmp_path_factory):
     ]
     listed = {
         "": (),
-        **{gold: (Candidate(gold, gold),) for *_, gold in rows if gold},
+        **{gold: (LinkCandidate(gold, gold),) for *_, gold in rows if gold},
         "crane-bird": CRANE,
         "crane-machine": CRANE,
     }
-    write_examples(table, [Example(text, start, end, listed[gold], gold, "test") for text, start, end, gold in rows])
+    write_examples(
+        table, [LinkExample(text, start, end, listed[gold], gold, "test") for text, start, end, gold in rows]
+    )
     return table
 
 
