@@ -37,7 +37,6 @@ LOADED = [
     "openmofi.plugins.backbones.networks",
     "openmofi.encoders.libraries.huggingface",
     "openmofi.api.evaluation",
-    "openmofi.encoders.custom",
     "openmofi.search.index",
     "openmofi.dataset.objects",
     "torch.distributed.checkpoint",
