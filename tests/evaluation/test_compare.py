@@ -3,7 +3,10 @@
 import csv
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +20,8 @@ from openmofi.evaluation import bootstrap_interval, paired_bootstrap
 from openmofi.evaluation.compare import as_csv, compare_results, figure, markdown, table_rows
 from openmofi.evaluation.protocol import Answer, Failure
 from openmofi.evaluation.result import items_table, read_items, read_result, write_result
-from openmofi.evaluation.run import Evaluated, evaluate, write_failures
+from openmofi.evaluation.run import Evaluated, evaluate, write, write_failures
+from openmofi.storage import atomic_path
 
 
 class Squinting(Eye):
@@ -238,3 +242,16 @@ def test_the_page_of_failures_escapes_what_it_shows(written, tmp_path):
     assert "words &amp; more" in page
     assert page.count("data:image/jpeg;base64,") == 2
     assert "<script>" not in page
+
+
+def test_what_a_killed_process_left_beside_results_goes(tmp_path):
+    result = evaluate("retrieval", Eye(), write_classes(tmp_path / "data", 3), tmp_path / "cache", Quiet())
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    out = tmp_path / "out"
+    with atomic_path(out / "page.html") as temporary:
+        temporary.write_text("whole")
+        left = out / temporary.name.replace(f"-{os.getpid()}-", f"-{ended.pid}-")
+    left.write_text("half a page")
+    write(out, result)
+    assert not left.exists()

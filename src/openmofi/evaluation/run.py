@@ -33,6 +33,7 @@ from openmofi.evaluation.protocol import (
 from openmofi.evaluation.result import Result, write_result
 from openmofi.extensions import extension, extension_names
 from openmofi.storage import package_versions, write_text, written_together
+from openmofi.storage.atomic import remove_leftovers
 from openmofi.version import __version__
 
 _PROTOCOLS: Mapping[str, tuple[str, str]] = {
@@ -222,6 +223,7 @@ def write_failures(path: str | Path, evaluated: Evaluated) -> None:
 def write(out: str | Path, evaluated: Evaluated) -> Path:
     """Write a result, its items, and the page of its worst queries where it has any. Returns the JSON's path."""
     with written_together(out):
+        remove_leftovers(out)
         path = write_result(out, evaluated.result, evaluated.items)
         if evaluated.failures:
             write_failures(path.with_suffix(".html"), evaluated)
