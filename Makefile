@@ -65,8 +65,9 @@ real: $(VENV)/.sample
 
 # More processes than cores: a third of a test's time is waiting for servers, browsers and other processes. Each has one
 # thread for linear algebra, or they wait for each other. Bytecode is kept, or each of a thousand processes compiles anew.
+# A process that dies ends the run at once, with the name of its test: a new one in its place may wait for ever.
 WORKERS ?= 3
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
 test test-all test-durations: export OMP_NUM_THREADS = 1
 test test-all test-durations: export PYTHONDONTWRITEBYTECODE =
 
