@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 from collections.abc import Iterator
@@ -78,19 +80,14 @@ def _rows_at_once(table: pq.ParquetFile, group: int, columns: PairColumns, setti
     Raises:
         Damage: a column unpacks to more than is believable.
     """
+    _require_sound(table, group, columns)
     meta, most = table.metadata.row_group(group), _MOST_ROWS
     for number in range(meta.num_columns):
-        chunk = meta.column(number)
-        name = next(
-            (
-                name
-                for name in columns.all()
-                if chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}.")
-            ),
-            None,
-        )
+        path = table.schema.column(number).path
+        name = next((name for name in columns.all() if path == name or path.startswith(f"{name}.")), None)
         if name is None:
             continue
+        chunk = meta.column(number)
         size, packed = max(chunk.total_uncompressed_size, 1), max(chunk.total_compressed_size, 0)
         if size > max(_ALLOWANCE, settings.max_unpack_ratio * packed):
             raise Damage(
@@ -104,6 +101,38 @@ def _rows_at_once(table: pq.ParquetFile, group: int, columns: PairColumns, setti
         of_row = size if repeats or size > _LARGE else size // max(meta.num_rows, 1)
         most = min(most, _HELD // max(of_row, 1))
     return max(most, 1)
+
+
+class _Unread(io.RawIOBase):
+    """A large file that raises `Asked` instead of being read."""
+
+    class Asked(Exception):
+        """Content was asked for."""
+
+    def readable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return offset
+
+    def tell(self) -> int:
+        return 1 << 62
+
+    def read(self, size: int = -1) -> bytes:
+        raise self.Asked
+
+
+def _require_sound(table: pq.ParquetFile, group: int, columns: PairColumns) -> None:
+    """Refuse a row group whose columns are described by what Arrow aborts the process for.
+
+    `RowGroupMetaData.column` does not catch what the description's checks throw; a reader does, before it reads.
+
+    Raises:
+        ArrowException, OSError: they are.
+    """
+    reader = pq.ParquetFile(_Unread(), metadata=table.metadata, buffer_size=_STREAMED, pre_buffer=False)
+    with contextlib.suppress(_Unread.Asked):
+        next(reader.iter_batches(1, [group], columns.all(), use_threads=False), None)
 
 
 @dataclass(frozen=True)
