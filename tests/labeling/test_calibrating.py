@@ -12,12 +12,13 @@ from openmofi.encoders import open_encoder
 from openmofi.engine import LocalEngine, Quiet
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling import label_job
-from openmofi.labeling.calibrate.calibration import Calibration, advice
+from openmofi.labeling.advice import advice, refuses
+from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.evidence import Scorer, reference_entities
 from openmofi.labeling.calibrate.naming import Naming
 from openmofi.labeling.job import read_corpus
 from openmofi.labeling.label_job import LabelJob, corpus_sample
-from openmofi.labeling.label_settings import LabelSettings
+from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
 from openmofi.labeling.summaries import CorpusSummary, MarkedCounts
 from openmofi.storage import expand_shards, read_manifest
 
@@ -146,22 +147,43 @@ def test_the_manifest_says_how_the_job_was_calibrated(labelled):
     assert said["exchangeability"]["status"] in ("passed", "failed", "untested")
 
 
-REPORT = {"share": 0.5, "separation": 3.0, "best_precision": 0.7}
+REPORT = {"share": 0.5, "separation": 3.0, "blind": False, "best_precision": 0.7}
+BLIND = REPORT | {"separation": 1.2, "blind": True}
 
 
 @pytest.mark.parametrize(
-    ("change", "accepted", "words"),
+    ("change", "accepted", "selection", "words"),
     [
-        ({}, 3, ("50%", "3.0 SD", "0.70", "--threshold")),
-        ({"separation": 1.2}, 0, ("1.2 SD", "--adapt")),
-        ({"share": 0.03}, 9, ("3%", "other texts")),
+        ({}, 3, {}, ("50%", "3.0 SD", "0.70", "a probability of 0.80 is asked for", "--threshold")),
+        ({}, 0, {"target_precision": 0.95}, ("a precision of 0.95 is asked for", "--target-precision")),
+        ({"share": 0.03}, 9, {}, ("3%", "other texts")),
     ],
 )
-def test_a_job_that_accepts_little_says_why_and_what_to_do(change, accepted, words):
-    said = advice(REPORT | change, accepted, 1_000, 0.8)
+def test_a_job_that_accepts_little_says_why_and_what_to_do(change, accepted, selection, words):
+    said = advice(REPORT | change, accepted, 1_000, SelectionSettings(**selection), "out")
     assert f"Only {accepted} labels for 1,000 pairs" in said
     assert all(word in said for word in words)
 
 
 def test_a_job_that_accepts_enough_says_nothing():
-    assert advice(REPORT, 10, 1_000, 0.8) == advice({}, 0, 1_000, 0.8) == ""
+    assert advice(REPORT, 10, 1_000, SelectionSettings(), "out") == advice({}, 0, 1_000, SelectionSettings(), "") == ""
+
+
+@pytest.mark.parametrize(
+    ("selection", "accepts", "words"),
+    [
+        ({}, True, "Do not use these labels before an audit of 100"),
+        ({"target_precision": 0.9}, False, "--trust-anyway"),
+        ({"target_precision": 0.9, "trust_anyway": True}, True, "Do not use these labels"),
+    ],
+)
+def test_a_blind_job_says_so_and_reaches_no_target_unless_asked(selection, accepts, words):
+    settings = SelectionSettings(**selection)
+    said = advice(BLIND, 500, 1_000, settings, "out")
+    assert said.startswith("This encoder can't tell these entities apart: what is shown lies 1.2 SD above")
+    assert words in said
+    assert "openmofi label audit out -o out-audit.html --sample 100" in said
+    assert refuses(BLIND, settings, False) is not accepts
+    # Where people looked, they decide.
+    assert not refuses(BLIND, settings, True)
+    assert advice(BLIND, 500, 1_000, settings, "out", True) == ""

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE, Encoder
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.calibrate.calibration import ENOUGH, Calibration, threshold_for_precision
+from openmofi.labeling.advice import refuses
+from openmofi.labeling.calibrate.calibration import ENOUGH, Calibration, blindness, threshold_for_precision
 from openmofi.labeling.calibrate.evidence import Scorer, reference_entities
 from openmofi.labeling.calibrate.neighbours import Gallery, Space
 from openmofi.labeling.calibrate.overclaim import JudgedSample, check_adapter
@@ -72,6 +73,10 @@ def decide(job: LabelJob) -> None:
     job.judges = (_judge(plain, job.encoder, job.out),)
     job.threshold = plain.threshold
     if adapted is None:
+        return
+    if blind := blindness(plain.calibration.report):
+        job.check = {"used": False, "why": f"The adapter is not used: {blind}"}
+        job.running.progress.say(job.check["why"])
         return
     decision = decision_of(job, adapted, stored)
     assert plain.judged is not None
@@ -140,6 +145,8 @@ def decision_of(job: LabelJob, encoder: Encoder, stored: Fitted | None) -> Decis
         fitted = replace(fitted, calibration=named)
     assert fitted.probability is not None
     threshold = threshold_of(fitted.probability, selection, job.correction)
+    if refuses(fitted.calibration.report, selection, job.correction is not None):
+        threshold = 1.0
     return Decision(fitted, threshold, fitted.judged(sample, threshold))
 
 

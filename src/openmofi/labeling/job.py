@@ -25,7 +25,8 @@ from openmofi.features.entities import entity_table
 from openmofi.features.store import NOTE, FeatureStore
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.adapt import adapt
-from openmofi.labeling.calibrate.calibration import Calibration, advice
+from openmofi.labeling.advice import advice
+from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.decide import ADAPTER, decide, given_calibration, known_calibration
 from openmofi.labeling.judge import judge
 from openmofi.labeling.label_job import SET_ASIDE_FILE, LabelJob
@@ -105,9 +106,10 @@ def label(
         of their probabilities), `boilerplate` (`mentions`, of these `marked`, by `reasons`, and the commonest repeated
         `pieces` with their rows), `entities` that were judged, `threshold`, `calibration` (`source`: `fitted` on these
         pairs, `stored` of others, or `blended`; and `describe`'s in `openmofi.labeling.calibrate.calibration`),
-        `advice` where hardly anything was accepted; the encoder's `device` and `precision`, and `compiled` where it
-        was; with an adapter `adapter` (see `AdapterCheck` in `openmofi.labeling.calibrate.overclaim`); with verdicts
-        `verdicts`; where images are of formats that are not read, `unread_formats` (name → images).
+        `advice` where the encoder is blind or hardly anything was accepted; the encoder's `device` and `precision`, and
+        `compiled` where it was; with an adapter `adapter` (see `AdapterCheck` in
+        `openmofi.labeling.calibrate.overclaim`); with verdicts `verdicts`; where images are in formats that are
+        not read, `unread_formats` (name → images).
 
     Raises:
         UsageError: the output or the cache is neither local nor in a store of objects, or a name is not UTF-8.
@@ -298,7 +300,9 @@ def _counts(job: LabelJob) -> dict[str, Any]:
         counts["adapter"] = job.check
     counts["calibration"] = {"source": calibration.source, **calibration.report}
     judged = sum(labels.status.get(status, 0) for status in (LabelStatus.LABELLED, LabelStatus.REJECTED))
-    if hint := advice(calibration.report, labels.accepted, judged, job.threshold):
+    if hint := advice(
+        calibration.report, labels.accepted, judged, job.settings.selection, job.out, job.correction is not None
+    ):
         counts["advice"] = hint
     if job.running.failed:
         counts["failed"] = job.running.reasons()

@@ -48,6 +48,7 @@ class SelectionSettings(Settings):
         template: the entity text that the encoder reads; `{name}` and `{description}` are filled in.
         threshold: accept an entity from this calibrated probability on, 0..1.
         target_precision: choose the threshold for this expected precision instead.
+        trust_anyway: with a target precision, accept labels also where the encoder can't tell the entities apart.
         top_k: labels of an image, at most, by probability.
         sibling_margin: by how much in probability the best candidate of a mention must lead the second one.
     """
@@ -56,6 +57,7 @@ class SelectionSettings(Settings):
     template: str = DEFAULT_TEMPLATE
     threshold: Fraction = 0.8
     target_precision: Annotated[float, Meta(gt=0, lt=1)] | None = None
+    trust_anyway: bool = False
     top_k: PositiveInt = 5
     sibling_margin: Fraction = 0.0
 

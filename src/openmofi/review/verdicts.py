@@ -28,7 +28,7 @@ _AGAIN = "Save it again from the page of `openmofi label audit`, or by `openmofi
 _LEAST = 2
 """Verdicts of a stratum: a variance takes two."""
 
-_CHOOSES = ("threshold", "target_precision", "top_k", "sibling_margin")
+_CHOOSES = ("threshold", "target_precision", "trust_anyway", "top_k", "sibling_margin")
 """Settings of the selection that leave probabilities as they are."""
 
 

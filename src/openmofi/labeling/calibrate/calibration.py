@@ -41,7 +41,7 @@ from openmofi.storage.addresses import read_text
 
 _BEST = 20
 _LEAST_SENSES, _ERRORS, _SHIFT = 30.0, 3.0, 0.1
-_FEW, _BLIND, _RARE = 0.01, 2.0, 0.1
+_BLIND = 2.0
 
 
 def describe(problem: ExpectationProblem, estimate: Estimate) -> dict[str, Any]:
@@ -49,14 +49,16 @@ def describe(problem: ExpectationProblem, estimate: Estimate) -> dict[str, Any]:
 
     Returns:
         `share` of the pairs that show something that they name, `separation` of what is shown from decoys in SD of
-        these, `best_precision` expected of the 20 most probable candidates, `candidates`, `log_likelihood` beside that
-        of decoys, and `exchangeability`; see there.
+        these, `blind` where that is below 2, `best_precision` expected of the 20 most probable candidates,
+        `candidates`, `log_likelihood` beside that of decoys, and `exchangeability`; see there.
     """
     posterior = problem.posterior(estimate)
     best = np.sort(posterior.shown)[-_BEST:]
+    separation = round(float((estimate.present - problem.absent) @ problem.score), 3)
     return {
         "share": round(float(posterior.pair_shown.mean()), 4),
-        "separation": round(float((estimate.present - problem.absent) @ problem.score), 3),
+        "separation": separation,
+        "blind": separation < _BLIND,
         "best_precision": round(float(best.mean()), 4),
         "candidates": len(posterior.shown),
         "log_likelihood": round(posterior.log_likelihood, 1),
@@ -94,28 +96,18 @@ def exchangeability(problem: ExpectationProblem, posterior: Posterior, estimate:
     }
 
 
-def advice(report: Mapping[str, Any], accepted: int, pairs: int, threshold: float) -> str:
-    """Say why a job accepts little, and what to do; empty where it accepts labels for 1 % of its pairs or more.
+def blindness(report: Mapping[str, Any]) -> str:
+    """Return a sentence where an encoder cannot tell what is shown from what is not; else empty.
 
     Args:
         report: see `describe`; empty where nothing was fitted.
-        accepted: labels.
-        pairs: that could be judged.
-        threshold: least probability of a label.
     """
-    if not report or accepted >= _FEW * pairs:
+    if not report.get("blind"):
         return ""
-    share, separation, best = (float(report[name]) for name in ("share", "separation", "best_precision"))
-    why = (
-        f"Only {accepted:,} labels for {pairs:,} pairs: {share:.0%} of the pairs seem to show something that they "
-        f"name, what is shown lies {separation:.1f} SD above what is not, and the most probable labels are expected "
-        f"to be right with {best:.2f}, where {threshold:.2f} is asked for."
+    return (
+        f"This encoder can't tell these entities apart: what is shown lies {report['separation']:.1f} SD above what is "
+        f"not, and labels can be trusted from {_BLIND:.0f} on."
     )
-    if separation < _BLIND:
-        return f"{why} The encoder hardly tells them apart: try another encoder, or --adapt."
-    if share < _RARE:
-        return f"{why} The texts rarely name what their images show: try other texts, or another knowledge base."
-    return f"{why} A lower --threshold accepts more; more pairs in one job make probabilities surer."
 
 
 __all__ = ["MINIMUM", "TOGETHER", "Calibration", "fit_calibration", "threshold_for_precision"]
