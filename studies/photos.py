@@ -41,7 +41,7 @@ _IMAGE = re.compile(r"\.(jpe?g|png|webp)$")
 
 
 def photo_pairs(progress: Progress, home: Path | None = None) -> list[OutsidePair]:
-    """Fetch the packages (600 MB) into the cache unless they are there, and read the pairs.
+    """Fetch the packages (290 MB) into the cache unless they are there, and read the pairs.
 
     Args:
         progress: receives the fetch.
