@@ -20,10 +20,10 @@ WORLD_NAMES: Mapping[str, str] = {"openclipart": "Openclipart", "photos": "photo
 RUN_NAMES: Mapping[str, str] = {"default": "defaults", "adapt": "--adapt", "audited": "audited"}
 _EXAMPLES, _TEXT, _BEFORE = 12, 260, 90
 _STYLE = Markup("""<style>
-body { max-width:1120px; } td, th { white-space:nowrap; font-variant-numeric:tabular-nums; } td small { color:#5d6b7a; }
-h2 + p { max-width:75ch; } .wide { overflow-x:auto; } tr.first td { border-top:2px solid #c6ccd4; }
+body { max-width:1120px; } td, th { white-space:nowrap; font-variant-numeric:tabular-nums; }
+h2 + p { max-width:75ch; } .wide { overflow-x:auto; } .wide tr:nth-child(3n+5) td { border-top:2px solid #b8c0ca; }
 .plots { display:grid; grid-template-columns:repeat(auto-fit,minmax(320px,1fr)); gap:14px; }
-.cases { display:grid; grid-template-columns:repeat(auto-fit,minmax(400px,1fr)); gap:14px; }
+.cases { display:grid; grid-template-columns:repeat(auto-fill,minmax(min(400px,100%),1fr)); gap:14px; }
 .case { display:grid; grid-template-columns:104px 1fr; gap:12px; border:1px solid #e4e8ee; border-radius:8px;
   padding:10px; overflow-wrap:anywhere; }
 .case img { width:104px; height:104px; object-fit:contain; background:#fff; }
@@ -47,8 +47,11 @@ def real_report(metrics: Mapping[str, Any], runs: Mapping[str, Mapping[str, Scor
         ("The audit", _wide(_audits(metrics)), _AUDIT_LEAD),
         ("Calibration", _calibration(metrics), _CALIBRATION_LEAD),
         *(
-            (f"{side.capitalize()}, by kind", _wide(_kinds(metrics, side, kinds)), _kinds_lead(kinds))
-            for side, kinds in (("wrong", WRONG_KINDS), ("missed", MISSED_KINDS))
+            (f"{title}, by kind", _wide(_kinds(metrics, side, kinds)), _kinds_lead(kinds))
+            for title, side, kinds in (
+                ("Wrong labels", "wrong", WRONG_KINDS),
+                ("Missed entities", "missed", MISSED_KINDS),
+            )
         ),
         *(
             (f"Errors: {_world(world)}", Markup("\n").join(_errors(of_world, kb)), "Drawn at random.")
@@ -92,7 +95,7 @@ _AUDIT_LEAD = (
 )
 _CALIBRATION_LEAD = (
     "All candidates of the judged rows, in bins by the probability that they were given: the share that is right, with "
-    "95 % intervals (Wilson)."
+    "95 % intervals (Wilson). The probabilities of audited labels are the defaults'."
 )
 
 
@@ -207,7 +210,18 @@ def _claims(metrics: Mapping[str, Any]) -> Table:
                 "yes" if figures["blind"] else "no",
             )
         )
-    head = ("pairs", "run", "labels", "claimed", "from", "separation", "exchangeability", "shift", "share", "blind")
+    head = (
+        "pairs",
+        "run",
+        "labels",
+        "claimed",
+        "threshold",
+        "separation",
+        "exchangeability",
+        "shift",
+        "share",
+        "blind",
+    )
     return Table(head, rows, range(2, len(head)))
 
 
@@ -233,6 +247,8 @@ def _wide(table: Table) -> Markup:
 def _calibration(metrics: Mapping[str, Any]) -> Markup:
     plots = []
     for names, figures in _runs(metrics):
+        if "verdicts" in figures:
+            continue
         bins = figures["calibration"]
         drawn = calibration(
             bins["expected"], bins["observed"], bins["counts"], list(zip(bins["low"], bins["high"], strict=True))
