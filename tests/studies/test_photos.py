@@ -17,8 +17,8 @@ from studies.outside_pairs import write_pairs
 from studies.photos import LOCK, PACKAGES, photo_pairs, read_photos
 
 FOODS = [
-    ("code", "name", "scie", "lang", "grup"),
-    ("A001", "Wheat", "Triticum aestivum", "Beng. Gom, H. Gehun", "Cereals"),
+    ("code", "name", "scie", "lang", "group"),
+    ("A001", "Wheat", "Triticum aestivum", "Mar. Gahu, H. Gehun", "Cereals"),
     ("B002", "Egg, raw", "", "H. Anda", "Eggs"),
     ("C003", "Not pictured", "", "", ""),
 ]
@@ -76,7 +76,7 @@ def test_texts_are_what_the_packages_say_and_nothing_outside_them_is_read(
 ) -> None:
     pairs = read_photos(*sources)
     assert {(pair.key, pair.text) for pair in pairs} == {
-        ("ifct-A001", "Wheat (Triticum aestivum). Beng. Gom, H. Gehun"),
+        ("ifct-A001", "Wheat (Triticum aestivum). Mar. Gahu, H. Gehun"),
         ("ifct-B002", "Egg, raw. H. Anda"),
         ("gnome-backgrounds-lake-png", "A lake by Ann"),
         ("gnome-backgrounds-dunes-webp", "Dunes"),
