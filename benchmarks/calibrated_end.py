@@ -225,7 +225,7 @@ def openclipart(real: Path, demo: Path, out: Path) -> dict[str, Any]:
     """Figures of Openclipart, on the rows that were judged by hand; a right entity is shown and named."""
     kb = openmofi.KnowledgeBase.open(demo / "kb")
     index = openmofi.build_index(
-        real / "default",
+        real / "openclipart/default",
         encoder=f"run:{demo / 'encoders/partial-labels'}",
         out=out / "index-real",
         kb=kb,

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tarfile
 from pathlib import Path
 
@@ -11,7 +10,9 @@ from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import read_pairs
 from openmofi.storage import expand_shards
-from studies.openclipart import Drawing, fetch_openclipart, read_drawings, require_known, write_pairs
+from studies import openclipart
+from studies.openclipart import openclipart_pairs, read_drawings
+from studies.outside_pairs import write_pairs
 
 METADATA = """<svg><title>ignored</title><metadata><dc:title></dc:title><dc:title>A &amp;  cat</dc:title>
 <dc:description>It sits
@@ -41,7 +42,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_a_text_is_title_description_and_keywords(source: Path) -> None:
-    assert {drawing.name: drawing.text for drawing in read_drawings(source)} == {
+    assert {drawing.about["source"]: drawing.text for drawing in read_drawings(source)} == {
         "animals/cat.v1": "A & cat. It sits on a mat. animal, pet",
         "animals/no_text": "",
         "signs/stop": "Stop",
@@ -65,45 +66,22 @@ def test_shards_have_the_same_bytes_each_time_and_are_not_written_again(source: 
     assert shard.stat().st_mtime_ns == before
 
 
-def test_a_shard_has_500_pairs(source: Path, tmp_path: Path) -> None:
-    write_pairs(
-        [Drawing(str(number), source / "png/signs/stop.png", "") for number in range(501)], tmp_path / "out", Quiet()
-    )
+def test_a_shard_has_500_pairs_and_keys_name_it(tmp_path: Path) -> None:
+    for name in ("svg", "png"):
+        (tmp_path / name).mkdir()
+        for number in range(501):
+            (tmp_path / name / f"{number}.{name}").touch()
+    write_pairs(read_drawings(tmp_path), tmp_path / "out", Quiet())
     with tarfile.open(tmp_path / "out/00001.tar") as archive:
-        assert json.loads(archive.extractfile("000010000.json").read()) == {
-            "key": "000010000",
-            "caption": "",
-            "source": "500",
-        }
+        about = json.loads(archive.extractfile("000010000.json").read())
+        assert about.keys() == {"key", "caption", "source"}
+        assert (about["key"], about["caption"]) == ("000010000", "")
 
 
-def test_other_drawings_than_those_judged_are_refused(source: Path) -> None:
-    with pytest.raises(OpenMofiError, match="3 drawings of these packages are not those that were judged"):
-        require_known(read_drawings(source))
-
-
-def test_without_debians_tools_a_sentence_says_what_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(OpenMofiError, match="comes as the Debian packages openclipart-svg and openclipart-png"):
-        fetch_openclipart(Quiet(), tmp_path)
-    assert not list(tmp_path.iterdir())
-
-
-def test_packages_are_fetched_once_and_a_failure_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tools = {"apt-get": 'echo "$2" >> "$LOG"; echo > "$2_1_all.deb"', "dpkg": 'mkdir -p "$3/usr/share/openclipart"'}
-    for name, script in tools.items():
-        tool = tmp_path / "bin" / name
-        tool.parent.mkdir(exist_ok=True)
-        tool.write_text(f"#!/bin/sh\n{script}\n")
-        tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}/bin:/usr/bin")
-    monkeypatch.setenv("LOG", str(tmp_path / "log"))
-    for _ in range(2):
-        assert fetch_openclipart(Quiet(), tmp_path / "home").is_dir()
-    assert (tmp_path / "log").read_text().split() == ["openclipart-svg", "openclipart-png"]
-    (tmp_path / "bin/apt-get").write_text("#!/bin/sh\necho W: hm >&2\necho E: no such package >&2\nexit 100\n")
-    with pytest.raises(OpenMofiError, match="apt-get download openclipart-svg failed: E: no such package"):
-        fetch_openclipart(Quiet(), tmp_path / "elsewhere")
-    assert not list((tmp_path / "elsewhere/debian").iterdir())
+def test_other_drawings_than_those_judged_are_refused(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source.rename(source.parent / "tree")
+    (source / "usr/share").mkdir(parents=True)
+    (source.parent / "tree").rename(source / "usr/share/openclipart")
+    monkeypatch.setattr(openclipart, "fetch_packages", lambda *_: source)
+    with pytest.raises(OpenMofiError, match="3 drawings of Debian's Openclipart are not those that were judged"):
+        openclipart_pairs(Quiet())

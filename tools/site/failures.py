@@ -43,7 +43,7 @@ END = """
   to one of these, or near to none. Nothing was accepted in its place unless its own probability was enough.
 - **Small in the image.** Artwork is 45 to 95 % of a page's shorter side, and a fifth hangs over the edge.
 
-On other images the failures are others. Openclipart's and those under noise that repeats itself are in
+On other images the failures are others. Those of drawings, photographs, icons and noise that repeats itself are in
 [labels](labels.md); what retrieval gets wrong is on each result's page of worst queries ([evaluation](evaluation.md)).
 
 ## What helps

@@ -1,4 +1,4 @@
-"""Fetches the sample world's sources with the ordinary npm client, as pinned by the lock file beside this module."""
+"""Fetches npm packages with the ordinary client, as pinned by a lock file: the sample world's lies beside this."""
 
 from __future__ import annotations
 
@@ -14,29 +14,32 @@ from openmofi.storage.copies import cache_folder
 
 _HERE = Path(__file__).parent
 LOCK = _HERE / "package-lock.json"
-_MANIFEST = _HERE / "package.json"
 _NPM_CI = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 
 
-def sources_folder(home: Path | None = None) -> Path:
-    """Where the packages of this lock file lie, fetched or not: a `node_modules` folder."""
-    return (home or cache_folder()) / "npm" / file_fingerprint(LOCK) / "node_modules"
+def sources_folder(home: Path | None = None, lock: Path = LOCK) -> Path:
+    """Where the packages of a lock file lie, fetched or not: a `node_modules` folder."""
+    return (home or cache_folder()) / "npm" / file_fingerprint(lock) / "node_modules"
 
 
-def fetch(home: Path | None = None) -> Path:
-    """Fetch the packages of the lock file into the cache unless they are there; returns the `node_modules` folder.
+def fetch(home: Path | None = None, lock: Path = LOCK) -> Path:
+    """Fetch the packages of a lock file into the cache unless they are there; returns the `node_modules` folder.
 
     They are fetched beside their place and renamed, so a stopped fetch leaves nothing that looks finished.
+
+    Args:
+        home: the cache.
+        lock: a `package-lock.json`, with its `package.json` beside it.
 
     Raises:
         OpenMofiError: npm is missing, or failed.
     """
-    target = sources_folder(home)
+    target = sources_folder(home, lock)
     if target.is_dir():
         return target
     if shutil.which("npm") is None:
         raise OpenMofiError(
-            "The sample world needs npm, which is not on the PATH.",
+            "Fetching these sources needs npm, which is not on the PATH.",
             "Install Node.js 18 or newer; nothing else of OpenMOFI needs it.",
         )
     shelf = target.parent.parent
@@ -44,8 +47,8 @@ def fetch(home: Path | None = None) -> Path:
     with tempfile.TemporaryDirectory(dir=shelf, prefix=".fetching-") as name:
         folder = Path(name) / "packages"
         folder.mkdir()
-        shutil.copy(LOCK, folder)
-        shutil.copy(_MANIFEST, folder)
+        shutil.copy(lock, folder)
+        shutil.copy(lock.with_name("package.json"), folder)
         done = subprocess.run(_NPM_CI, cwd=folder, capture_output=True, text=True, check=False)
         if done.returncode:
             why = next((line for line in done.stderr.splitlines() if line.strip()), f"exit code {done.returncode}")
