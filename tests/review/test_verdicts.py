@@ -85,6 +85,10 @@ def test_a_stratum_of_one_verdict_is_joined_to_its_neighbour_of_the_same_side(re
         (content([("u", 0)]), r"no verdict yes or no \(1 unsure\)"),
         (content([("y", 3)]), "a verdict of the stratum 3"),
         (content([("y", 0)], verdicts=2 * content([("y", 0)])["verdicts"]), "judged twice"),
+        (
+            content([("y", 0)], verdicts=[{**content([(word, 0)])["verdicts"][0]} for word in "yn"]),
+            "the entity 'e' of the key '0' in the shard '00000' twice, 'y' and 'n'",
+        ),
         (content([("y", 0)] * 101), "more verdicts than labels"),
     ],
 )

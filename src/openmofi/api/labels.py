@@ -83,7 +83,7 @@ def label(
 
 @public(
     LabelSettings,
-    without=("adapt", "rescue", "batch_size", "max_image_pixels", "read", "seed", "target_precision"),
+    without=("adapt", "rescue", "batch_size", "max_image_pixels", "read", "seed", "target_precision", "confidence"),
 )
 def explain(
     image: ImageInput,
