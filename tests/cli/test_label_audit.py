@@ -159,12 +159,9 @@ def test_a_guarantee_from_the_draw_to_the_labels(small_world, small_encoder, lab
     again = label("again", judged(tmp_path / "more.html", tmp_path / "w.json", say), confidence=0.9)
     assert again["threshold"] <= summary["threshold"]
     # With nothing right nothing is accepted, and why is said.
-    wrong = label(
-        "wrong",
-        judged(tmp_path / "page.html", tmp_path / "n.json", lambda item: "yn"[len(item["key"]) > 0]),
-        confidence=0.9,
-    )
+    wrong = label("wrong", judged(tmp_path / "page.html", tmp_path / "n.json", lambda item: "n"), confidence=0.9)
     assert (wrong["threshold"], wrong["accepted"]) == (1.0, 0)
+    assert "Nothing is accepted" in wrong["verdicts"]["why"]
 
 
 def test_a_confidence_takes_verdicts(small_world, small_encoder, tmp_path):

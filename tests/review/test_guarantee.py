@@ -10,14 +10,15 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.labeling.correction import Recalibration
 from openmofi.review.guarantee import (
     GRID,
     first_count,
     fisher,
-    further_steps,
     grades,
     guaranteed,
     level_of,
+    next_plan,
     p_value,
     plan_steps,
     tallies,
@@ -61,12 +62,11 @@ def looked_at(probability, right, count, looks, generator):
         left[rows] = False
         if look == looks - 1 or not len(rows):
             break
-        after, step = tallies(said), answer.next
-        more = () if step else further_steps(replace(plan, steps=after), grades(probability)[0])
-        if step is None and not more:
+        claim = Recalibration.of(said.probability, said.right)(probability)
+        try:
+            plan, _ = next_plan(replace(plan, steps=tallies(said)), answer, *grades(probability, claim), count)
+        except OpenMofiError:
             break
-        steps = (*after, *more)
-        plan = plan_of(*steps, least=step.threshold if step else more[-1].threshold)
     return answer
 
 
@@ -204,9 +204,6 @@ def test_the_plan_goes_down_and_its_lowest_step_is_drawn_from():
     assert set(thresholds) <= set(GRID.tolist())
     for step in steps:
         assert step.labels == (probability >= step.threshold).sum()
-    more = further_steps(plan_of(*steps), grades(probability)[0])
-    assert more[-1].threshold < steps[-1].threshold
-    assert more[-1].labels <= 1.5 * steps[-1].labels or len(more) == 1
     assert 50 <= first_count(TARGET, CONFIDENCE) <= 250 < first_count(0.97, 0.95)
 
 
@@ -218,3 +215,30 @@ def test_a_draw_for_something_else_or_half_of_one_is_refused():
         guaranteed(file_of(plan, [0.9] * 3, ["y"] * 3, sample=60), TARGET, CONFIDENCE)
     with pytest.raises(OpenMofiError, match="no candidate"):
         plan_steps(*grades(np.array([0.05])), TARGET, CONFIDENCE, 100)
+
+
+def test_a_further_look_goes_on_where_the_last_one_ended():
+    probability = np.linspace(0.3, 0.999, 4000)
+    counted = grades(probability)
+
+    def after(words, count=None):
+        plan = plan_of(Step(0.9, 572), Step(0.8, 1144))
+        said = file_of(plan, np.repeat([0.95, 0.85], [40, 60]), words)
+        answer, plan = guaranteed(said, TARGET, CONFIDENCE), replace(plan, steps=tallies(said))
+        return answer, plan.steps, *next_plan(plan, answer, *counted, count)
+
+    # Undecided: the same steps again, and the labels of the one that failed.
+    answer, before, plan, count = after(np.repeat(["y", "n"], [92, 8]))
+    assert (answer.threshold, plan.least, len(plan.steps)) == (0.9, 0.8, 2)
+    assert count == answer.more > 0
+    # All passed: lower ones.
+    answer, before, plan, count = after(["y"] * 100)
+    assert answer.threshold == 0.8
+    assert plan.steps[:2] == before
+    assert plan.least == plan.steps[-1].threshold < 0.8
+    assert plan.steps[2].earlier == (Tally(),)
+    # None passed, and as many right would not do: a new sequence.
+    answer, before, plan, count = after(np.repeat(["n", "y"], [30, 70]), 50)
+    assert answer.threshold == 1
+    assert count == 50
+    assert all(step.earlier == (Tally(),) for step in plan.steps)

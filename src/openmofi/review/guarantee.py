@@ -8,12 +8,14 @@ are a plain draw from these, so that the hypergeometric tail is an exact test, w
 
 Further looks at further labels are allowed. Each has a share of the error, and its own P values, given what was seen
 before; those of one threshold are combined by Fisher's method (Bauer and Köhne 1994, https://doi.org/10.2307/2533441).
+What passed once stays so. A look may add thresholds at the end of the sequence, or begin a new one where none passed:
+only it and later ones count for these, so that the choice may lean on what was seen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -34,7 +36,7 @@ DOUBT = 0.25
 """Log odds that claims are raised by where the draw begins: a guarantee needs room below as much as above."""
 
 MOST = 1000
-_POWER, _GROWTH, _BELOW, _EDGE, _BLOCK = 0.8, 1.15, 1.5, 1e-6, 32
+_POWER, _GROWTH, _EDGE, _BLOCK = 0.8, 1.15, 1e-6, 32
 
 
 @dataclass(frozen=True)
@@ -111,14 +113,15 @@ class Guarantee:
         return said
 
 
-def grades(probability: Doubles) -> tuple[Ints, Doubles]:
+def grades(probability: Doubles, claim: Doubles | None = None) -> tuple[Ints, Doubles]:
     """Return how many candidates lie between each threshold of `GRID` and the next, and the sum of what they claim.
 
     Args:
-        probability: (n,); a claim is one of these raised by `DOUBT`.
+        probability: (n,) of candidates.
+        claim: (n,) what that is worth by earlier verdicts; as it is where not given. It is raised by `DOUBT`.
     """
     place = np.searchsorted(GRID, probability, "right") - 1
-    raised = expit(logit(np.clip(probability, _EDGE, 1 - _EDGE)) + DOUBT)
+    raised = expit(logit(np.clip(probability if claim is None else claim, _EDGE, 1 - _EDGE)) + DOUBT)
     inside, size = place >= 0, len(GRID)
     labels = np.bincount(place[inside], minlength=size).astype(np.int64)
     return labels, np.bincount(place[inside], raised[inside], minlength=size).astype(np.float64)
@@ -129,13 +132,16 @@ def accepted_from(labels: ArrayLike) -> Ints:
     return np.asarray(np.cumsum(np.asarray(labels, np.int64)[::-1])[::-1])
 
 
-def plan_steps(labels: ArrayLike, claims: ArrayLike, target: float, confidence: float, count: int) -> tuple[Step, ...]:
+def plan_steps(
+    labels: ArrayLike, claims: ArrayLike, target: float, confidence: float, count: int, looks: int = 0
+) -> tuple[Step, ...]:
     """Choose the thresholds to test, in their order; the last one says what to draw from.
 
     Args:
         labels, claims: (thresholds,) see `grades`.
         target, confidence: what is asked for.
         count: verdicts.
+        looks: how many were before.
 
     Raises:
         OpenMofiError: there are no labels.
@@ -143,7 +149,7 @@ def plan_steps(labels: ArrayLike, claims: ArrayLike, target: float, confidence: 
     sizes, total = accepted_from(labels), np.cumsum(np.asarray(claims, np.float64)[::-1])[::-1]
     if not sizes.any():
         raise OpenMofiError("There is no candidate to look at.", "Label pairs whose texts name entities.")
-    level = level_of(0, confidence)
+    level = level_of(looks, confidence)
     enough = np.flatnonzero((total >= needed_precision(count, target, level) * sizes) & (sizes > 0))
     # Where claims never come near, the surest labels that a draw can be made of.
     lowest = int(enough[0]) if len(enough) else int(np.flatnonzero(sizes >= min(count, sizes.max()))[-1])
@@ -156,23 +162,7 @@ def plan_steps(labels: ArrayLike, claims: ArrayLike, target: float, confidence: 
             chosen.append(position)
     if chosen[-1] != lowest:
         chosen.append(lowest)
-    return tuple(Step(float(GRID[each]), int(sizes[each])) for each in chosen)
-
-
-def further_steps(plan: Plan, labels: ArrayLike) -> tuple[Step, ...]:
-    """Return steps below those of a plan that all passed: half as many labels again, at most.
-
-    Args:
-        plan: an earlier one.
-        labels: (thresholds,) see `grades`.
-    """
-    sizes, chosen = accepted_from(labels), [plan.steps[-1]]
-    for position in np.flatnonzero(plan.steps[-1].threshold > GRID)[::-1].tolist():
-        if sizes[position] > _BELOW * plan.steps[-1].labels and len(chosen) > 1:
-            break
-        if sizes[position] >= _GROWTH * chosen[-1].labels:
-            chosen.append(Step(float(GRID[position]), int(sizes[position]), (Tally(),) * len(plan.steps[0].earlier)))
-    return tuple(chosen[1:])
+    return tuple(Step(float(GRID[each]), int(sizes[each]), (Tally(),) * looks) for each in chosen)
 
 
 def needed_precision(count: int, target: float, level: float) -> float:
@@ -183,9 +173,9 @@ def needed_precision(count: int, target: float, level: float) -> float:
     return float(tried[enough[0]]) if len(enough) else 1.0
 
 
-def first_count(target: float, confidence: float) -> int:
+def first_count(target: float, confidence: float, looks: int = 0) -> int:
     """Return how many verdicts pass four times in five where precision is half-way between the target and 1."""
-    level = level_of(0, confidence)
+    level = level_of(looks, confidence)
     return next(
         count for count in range(10, 10 * MOST, 10) if needed_precision(count, target, level) <= (1 + target) / 2
     )
@@ -194,6 +184,46 @@ def first_count(target: float, confidence: float) -> int:
 def level_of(look: int, confidence: float) -> float:
     """Return the error that a look may make, from 0 on; over all looks they sum to 1 − confidence."""
     return float((1 - confidence) * (1 - LATER) * LATER**look)
+
+
+def next_plan(plan: Plan, said: Guarantee, labels: ArrayLike, claims: ArrayLike, count: int | None) -> tuple[Plan, int]:
+    """Plan a further look.
+
+    Args:
+        plan: with the steps of `tallies`.
+        said: what they guarantee.
+        labels, claims: (thresholds,) see `grades`, by the verdicts so far.
+        count: verdicts; as many as the next step needs where it is not given.
+
+    Returns:
+        the plan, and the number of verdicts.
+
+    Raises:
+        OpenMofiError: nothing is left to decide.
+    """
+    looks, step = len(plan.steps[0].earlier), said.next
+    if step and (said.more or said.passed):
+        count = count or said.more or said.all_right
+        if count is None:
+            raise OpenMofiError(
+                f"{MOST:,} more verdicts would not decide the threshold {step.threshold:.3f}: {step.right:,} of "
+                f"{step.judged:,} are yes, where {plan.target:g} is asked for.",
+                "Use the threshold so far, or ask for a lower --target-precision in a new draw.",
+            )
+        return replace(plan, least=step.threshold), count
+    count = count or first_count(plan.target, plan.confidence, looks)
+    steps = plan_steps(labels, claims, plan.target, plan.confidence, count, looks)
+    if step is None:
+        last, sizes = plan.steps[-1], accepted_from(labels)
+        steps = tuple(each for each in steps if each.threshold < last.threshold and each.labels > last.labels)
+        if not steps and sizes[0] > last.labels:
+            # Claims expect no more: the next threshold that accepts more says whether they are wrong.
+            position = int(np.flatnonzero(sizes > last.labels)[-1])
+            steps = (Step(float(GRID[position]), int(sizes[position]), (Tally(),) * looks),)
+        if not steps:
+            raise OpenMofiError("No label lies below the last threshold.", "Use the threshold so far.")
+        return replace(plan, steps=(*plan.steps, *steps), least=steps[-1].threshold), count
+    return replace(plan, steps=steps, least=steps[-1].threshold), count
 
 
 def tallies(verdicts: Verdicts) -> tuple[Step, ...]:

@@ -23,7 +23,7 @@ from markupsafe import Markup
 from openmofi.arrays import Ints
 from openmofi.config import settings_from
 from openmofi.dataset.report.examples import thumbnails
-from openmofi.dataset.report.planned import candidates_of, draw_planned
+from openmofi.dataset.report.planned import HINT, candidates_of, draw_planned, require_of
 from openmofi.dataset.report.sample import (
     BY,
     OTHER,
@@ -172,9 +172,6 @@ def _pieces(text: str, mentions: Sequence[Mapping[str, Any]], claimed: set[int])
     return [piece for piece in pieces if piece[0]]
 
 
-_HINT = "Give the file that the page of these labels saved: openmofi label audit LABELS -o PAGE.html."
-
-
 @dataclass(frozen=True)
 class Corrected:
     """Labels beside what a person said of some.
@@ -219,12 +216,7 @@ def correct(folder: Folder, verdicts: Verdicts, *, kb: KnowledgeBase | None = No
     Raises:
         OpenMofiError: they are of other labels.
     """
-    if verdicts.labels != folder.manifest.fingerprint:
-        raise OpenMofiError(
-            f"The verdicts of {verdicts.path} are of other labels ({verdicts.labels}) than "
-            f"{folder.path} ({folder.manifest.fingerprint}).",
-            _HINT,
-        )
+    require_of(folder, verdicts)
     kinds, wanted = Kinds(kb or labels_kb(folder)), _by_shard(verdicts)
     judged: dict[tuple[str, str, str], tuple[Cell, float]] = {}
     candidate: set[tuple[str, str, str]] = set()
@@ -247,7 +239,7 @@ def correct(folder: Folder, verdicts: Verdicts, *, kb: KnowledgeBase | None = No
         raise OpenMofiError(
             f"{verdicts.path} judges a label that {folder.path} has not: the entity {odd.entity!r} of "
             f"the key {odd.key!r} in the shard {odd.shard!r}.",
-            _HINT,
+            HINT,
         )
     # The labels' own probabilities, not the file's.
     counted = tuple(

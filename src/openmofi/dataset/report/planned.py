@@ -13,14 +13,14 @@ from openmofi.config import settings_from
 from openmofi.dataset.report.sample import Drawn, Kinds, LabelCandidates, LabelSample, cells, joined
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.labeling.correction import Recalibration
 from openmofi.labeling.label_settings import SelectionSettings
 from openmofi.review.guarantee import (
     GRID,
-    MOST,
     first_count,
-    further_steps,
     grades,
     guaranteed,
+    next_plan,
     plan_steps,
     tallies,
 )
@@ -28,18 +28,35 @@ from openmofi.review.sampling import stratum_name
 from openmofi.review.verdicts import Plan, Stratum, Verdicts
 from openmofi.storage import Shard
 
+HINT = "Give the file that the page of these labels saved: openmofi label audit LABELS -o PAGE.html."
+
+
+def require_of(folder: Folder, verdicts: Verdicts) -> None:
+    """Refuse verdicts of other labels.
+
+    Raises:
+        OpenMofiError: they are.
+    """
+    if verdicts.labels != folder.manifest.fingerprint:
+        raise OpenMofiError(
+            f"The verdicts of {verdicts.path} are of other labels ({verdicts.labels}) than "
+            f"{folder.path} ({folder.manifest.fingerprint}).",
+            HINT,
+        )
+
 
 def selection_of(folder: Folder) -> SelectionSettings:
     """Return how the labels of a folder were selected."""
     return settings_from(SelectionSettings(), values=folder.manifest.settings.get("selection"))
 
 
-def graded(folder: Folder) -> tuple[Ints, Doubles]:
-    """Return `grades` of all candidates of a folder; reads all labels."""
+def graded(folder: Folder, claim: Recalibration | None = None) -> tuple[Ints, Doubles]:
+    """Return `grades` of all candidates of a folder, with their claims recalibrated; reads all labels."""
     selection, labels, claims = selection_of(folder), np.zeros(len(GRID), np.int64), np.zeros(len(GRID))
     for shard in folder.shards:
         candidates = LabelCandidates.eligible(folder.read(shard, ["key", "mentions", "entities"]), selection)
-        more, claimed = grades(candidates.probability.astype(np.float64))
+        probability = candidates.probability.astype(np.float64)
+        more, claimed = grades(probability, claim(probability) if claim else None)
         labels, claims = labels + more, claims + claimed
     return labels, claims
 
@@ -105,27 +122,15 @@ def further_plan(folder: Folder, verdicts: Verdicts, count: int | None) -> tuple
     Raises:
         UsageError, OpenMofiError: see `openmofi.review.guarantee.tallies`; or no draw decides more.
     """
+    require_of(folder, verdicts)
     earlier = tallies(verdicts)
     assert verdicts.plan is not None
     plan = replace(
         verdicts.plan, steps=earlier, seen=(*verdicts.plan.seen, *(each.label for each in verdicts.verdicts))
     )
     said = guaranteed(verdicts, plan.target, plan.confidence)
-    if (step := said.next) is not None:
-        count = count or said.more or said.all_right
-        if count is None:
-            raise OpenMofiError(
-                f"{MOST:,} more verdicts would not decide the threshold {step.threshold:.3f}: {step.right:,} of "
-                f"{step.judged:,} are yes, where {plan.target:g} is asked for.",
-                "Use the threshold so far, or ask for a lower --target-precision in a new draw.",
-            )
-        return replace(plan, least=step.threshold), count
-    more = further_steps(plan, graded(folder)[0])
-    if not more:
-        raise OpenMofiError(f"No label of {folder.path} lies below the last threshold.", "Use the threshold so far.")
-    return replace(plan, steps=(*earlier, *more), least=more[-1].threshold), count or first_count(
-        plan.target, plan.confidence
-    )
+    claim = Recalibration.of(verdicts.probability, verdicts.right)
+    return next_plan(plan, said, *graded(folder, claim), count)
 
 
 def draw_planned(folder: Folder, kinds: Kinds, plan: Plan, count: int, seed: int) -> LabelSample:
