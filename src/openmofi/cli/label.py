@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from openmofi.labeling import Explanation
 
 _VERDICTS = Annotated[Any, typer.Option(parser=index_place, metavar="FILE|INDEX")]
-_FIRST = ("kb", "encoder", "out", "threshold", "target_precision", "detector", "linker", "device")
+_FIRST = ("kb", "encoder", "out", "threshold", "target_precision", "confidence", "detector", "linker", "device")
 
 
 @made_of(
@@ -131,6 +131,11 @@ def audit(
     judged = verdicts_of(verdicts) if verdicts else None
     if out is None:
         assert judged is not None
+        if target_precision is not None or confidence is not None:
+            raise UsageError(
+                "The first draw decided what its verdicts are to show.",
+                "Leave out --target-precision and --confidence.",
+            )
         corrected = opened.corrected(judged, kb=base).as_dict()
         if as_json:
             print_json(corrected)

@@ -107,7 +107,8 @@ class Guarantee:
         if self.more:
             said.append(f"{self.more:,} more verdicts decide {where}, if as many are yes as so far.")
         elif self.all_right:
-            said.append(f"{self.all_right:,} more verdicts, all yes, would decide {where}.")
+            surer = "" if step else "; a further draw looks at surer labels"
+            said.append(f"{self.all_right:,} more verdicts, all yes, would decide {where}{surer}.")
         else:
             said.append(f"A thousand more verdicts would not decide {where}.")
         return said
