@@ -78,9 +78,9 @@ def test_eleven_verdicts_below_do_not_decide_what_holds_above():
 
 def test_nothing_is_accepted_where_verdicts_and_their_recalibration_disagree():
     # Right at .7 and wrong at .99: no shift and slope is like that.
-    parts = [(True, 3000, 0.7, "y" * 60), (True, 1000, 0.999, "n" * 20 + "y" * 20)]
+    parts = [(True, 100, 0.7, "y" * 60), (True, 3000, 0.999, "n" * 20 + "y" * 20)]
     correction = correction_of(verdicts_on(parts))
-    probability = np.repeat([0.7, 0.999], [10, 990])
+    probability = np.repeat([0.7, 0.999], [100, 3000])
     assert correction.recalibration.threshold_for(probability, 0.75) < 1
     assert correction.threshold_for(probability, 0.75) == 1
     assert "Nothing is accepted: from probability" in correction.why
