@@ -289,6 +289,13 @@ def _checked(verdicts: Verdicts) -> Verdicts:
             )
     if len(said) < len(verdicts.verdicts):
         raise OpenMofiError(f"{path} is damaged: a label is judged twice in it.", _AGAIN)
+    steps = verdicts.plan.steps if verdicts.plan else ()
+    if len({len(step.earlier) for step in steps}) > 1 or any(
+        sum(tally.judged for tally in step.earlier) > step.labels
+        or any(each.right > each.judged for each in step.earlier)
+        for step in steps
+    ):
+        raise OpenMofiError(f"{path} is damaged: what earlier looks saw does not fit its thresholds.", _AGAIN)
     if (verdicts.weights < 1).any():
         raise OpenMofiError(f"{path} is damaged: a stratum has more verdicts than labels.", _AGAIN)
     return verdicts
