@@ -106,11 +106,84 @@ def test_verdicts_choose_the_threshold_of_another_job(small_world, small_encoder
     assert page_data(tmp_path / "next.html")["file"]["basis"] == page_data(page)["file"]["basis"]
 
 
+def test_a_guarantee_from_the_draw_to_the_labels(small_world, small_encoder, labelled, tmp_path):
+    def say(item):
+        return "y" if small_world.truth[item["shard"], item["key"]] == item["entity"] else "n"
+
+    def audit(*arguments):
+        done = run("label", "audit", labelled, *arguments)
+        assert done.exit_code == 0
+        return " ".join(done.stdout.split())
+
+    def label(name, verdicts, **changes):
+        return openmofi.label(
+            small_world.shards,
+            kb=small_world.kb,
+            encoder=small_encoder,
+            out=tmp_path / name,
+            cache=labelled,
+            target_precision=0.9,
+            verdicts=verdicts,
+            progress=False,
+            **changes,
+        ).summary
+
+    asked = ("--target-precision", "0.9", "--confidence", "0.9")
+    drawn = audit("-o", tmp_path / "page.html", "-n", "60", *asked)
+    assert "to show 0.9 right with confidence 0.9. Judge all of them, and save once." in drawn
+    page = page_data(tmp_path / "page.html")
+    plan = page["file"]["plan"]
+    assert len(page["items"]) == 60
+    assert min(item["probability"] for item in page["items"]) >= plan["least"] == plan["steps"][-1]["threshold"]
+    verdicts = judged(tmp_path / "page.html", tmp_path / "v.json", say)
+    said = audit("--verdicts", verdicts)
+    assert f"from probability {plan['least']:.3f} on: no others were drawn from" in said
+    summary = label("guaranteed", verdicts, confidence=0.9)
+    guarantee = summary["verdicts"]["guarantee"]
+    # The figures of the audit are those of the job.
+    audited = json.loads(run("label", "audit", labelled, "--verdicts", verdicts, "--json").stdout)["guarantee"]
+    assert {name: audited[name] for name in guarantee} == guarantee
+    assert summary["threshold"] == guarantee["threshold"] < 1
+    passed = [step for step in guarantee["steps"] if step["passed"]][-1]
+    accepted = openmofi.Labels.open(tmp_path / "guaranteed").accepted()
+    distinct = {tuple(row.values()) for row in accepted.select(["shard", "key", "entity"]).to_pylist()}
+    # What was drawn from is what the threshold accepts.
+    assert len(distinct) == passed["labels"]
+    # A further look has other labels, and goes on where the first one ended.
+    assert "Judge all of them" in audit("--verdicts", verdicts, "-o", tmp_path / "more.html", "-n", "20")
+    more = page_data(tmp_path / "more.html")
+    first, second = ({(item["shard"], item["key"], item["entity"]) for item in each["items"]} for each in (page, more))
+    assert not first & second
+    assert len(second) == 20
+    assert len(more["file"]["plan"]["steps"][0]["earlier"]) == 1
+    again = label("again", judged(tmp_path / "more.html", tmp_path / "w.json", say), confidence=0.9)
+    assert again["threshold"] <= summary["threshold"]
+    # With nothing right nothing is accepted, and why is said.
+    wrong = label("wrong", judged(tmp_path / "page.html", tmp_path / "n.json", lambda item: "n"), confidence=0.9)
+    assert (wrong["threshold"], wrong["accepted"]) == (1.0, 0)
+    assert "Nothing is accepted" in wrong["verdicts"]["why"]
+
+
+def test_a_confidence_takes_verdicts(small_world, small_encoder, tmp_path):
+    with pytest.raises(OpenMofiError, match="A confidence is bought by verdicts"):
+        openmofi.label(
+            small_world.shards,
+            kb=small_world.kb,
+            encoder=small_encoder,
+            out=tmp_path / "out",
+            target_precision=0.9,
+            confidence=0.9,
+            progress=False,
+        )
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
         ((), 2, "writes a page or reads what it saved"),
-        (("-o", "p.html", "--verdicts", "v.json"), 2, "writes a page or"),
+        (("-o", "p.html", "--verdicts", "whole.json"), 2, "were not drawn for a guarantee"),
+        (("-o", "p.html", "--target-precision", "0.9"), 2, "takes a precision and a confidence"),
+        (("-o", "p.html", "--target-precision", "0.9", "--confidence", "1"), 2, "cannot be shown"),
         (("-o", "p.html", "--sample", "0"), 2, "A sample of 0 is none"),
         (("-o", "p.html", "--by", "x"), 2, "'x'"),
         (("--verdicts", "nothing.json"), 1, "cannot be read as verdicts"),
@@ -119,6 +192,7 @@ def test_verdicts_choose_the_threshold_of_another_job(small_world, small_encoder
 )
 def test_bad_input_is_one_sentence(labelled, verdicts, tmp_path, arguments, code, says):
     (tmp_path / "half.json").write_text(verdicts.read_text()[:500])
+    (tmp_path / "whole.json").write_text(verdicts.read_text())
     done = in_process("label", "audit", labelled, *arguments, cwd=tmp_path)
     assert says in sentence(done, code)
     assert not (tmp_path / "p.html").exists()

@@ -1,13 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import expit, logit
 
+from openmofi.errors import OpenMofiError, UsageError
 from openmofi.labeling.calibrate.calibration import threshold_for_precision
-from openmofi.labeling.correction import Recalibration
+from openmofi.labeling.correction import Correction, Recalibration, correction_by
+from openmofi.labeling.label_settings import SelectionSettings
+from openmofi.review.verdicts import KIND, Plan, Step, Stratum, Verdict, Verdicts, probability_basis
 
 
-def threshold_by_verdicts(probability, judged, right, weights, target):
-    return Recalibration.of(judged, right, weights).threshold_for(probability, target)
+def threshold_by_verdicts(probability, judged, right, target):
+    return Recalibration.of(judged, right).threshold_for(probability, target)
 
 
 def world(generator, shift, slope, size=20_000):
@@ -23,7 +28,7 @@ def test_two_hundred_verdicts_reach_the_target(shift, slope, target):
     for _ in range(40):
         probability, right = world(generator, shift, slope)
         rows = generator.choice(np.flatnonzero(probability > 0.5), 200, replace=False)
-        threshold = threshold_by_verdicts(probability, probability[rows], right[rows], np.ones(200), target)
+        threshold = threshold_by_verdicts(probability, probability[rows], right[rows], target)
         if (probability >= threshold).any():
             reached.append(right[probability >= threshold].mean())
         uncorrected.append(right[probability >= threshold_for_precision(probability, target)].mean())
@@ -35,22 +40,83 @@ def test_two_hundred_verdicts_reach_the_target(shift, slope, target):
 def test_few_verdicts_hardly_move_the_calibration():
     probability = world(np.random.default_rng(0), 0, 1)[0]
     kept = threshold_for_precision(probability, 0.9)
-    two = threshold_by_verdicts(probability, np.array([0.9, 0.8]), np.array([True, True]), np.ones(2), 0.9)
+    two = threshold_by_verdicts(probability, np.array([0.9, 0.8]), np.array([True, True]), 0.9)
     assert kept - 0.1 < two <= kept
 
 
-def test_the_order_stays_and_weights_decide_what_counts():
+def test_the_order_of_labels_stays():
     judged, right = np.repeat([0.6, 0.9], 50), np.repeat([False, True], 50)
-    heavy_wrong = Recalibration.of(judged, right, np.repeat([9.0, 1.0], 50))
-    heavy_right = Recalibration.of(judged, right, np.repeat([1.0, 9.0], 50))
     points = np.linspace(0, 1, 50)
-    assert (np.diff(heavy_wrong(points)) > 0).all()
-    assert heavy_wrong(np.array([0.6]))[0] < heavy_right(np.array([0.6]))[0]
-    backwards = Recalibration.of(judged, ~right, np.ones(100))
-    assert (np.diff(backwards(points)) > 0).all()
+    assert (np.diff(Recalibration.of(judged, right)(points)) > 0).all()
+    assert (np.diff(Recalibration.of(judged, ~right)(points)) > 0).all()
+
+
+def verdicts_on(parts, plan=None):
+    """Verdicts of strata: (accepted, labels, probability, verdicts)."""
+    said = tuple(
+        Verdict("a", f"{number}-{place}", "e", word, probability, number)
+        for number, (_, _, probability, words) in enumerate(parts)
+        for place, word in enumerate(words)
+    )
+    strata = tuple(Stratum(str(number), part[0], part[1]) for number, part in enumerate(parts))
+    return Verdicts(KIND, 1, "", "", "", "", (), 0, len(said), strata, said, "v.json", plan)
+
+
+def correction_of(verdicts):
+    return Correction(verdicts, Recalibration.of(verdicts.probability, verdicts.right))
+
+
+def test_eleven_verdicts_below_do_not_decide_what_holds_above():
+    """As on photographs: half of the labels right, and a few lucky verdicts that stand for 1,392 candidates."""
+    parts = [(False, 1392, 0.15, "y" * 6 + "n" * 5), (True, 60, 0.85, "y" * 24 + "n" * 16)]
+    verdicts = verdicts_on(parts)
+    probability = np.repeat([0.15, 0.85], [1392, 60])
+    correction = correction_of(verdicts)
+    assert correction.threshold_for(probability, 0.8) == 1
+    assert not correction.why
+
+
+def test_nothing_is_accepted_where_verdicts_and_their_recalibration_disagree():
+    # Right at .7 and wrong at .99: no shift and slope is like that.
+    parts = [(True, 100, 0.7, "y" * 60), (True, 3000, 0.999, "n" * 20 + "y" * 20)]
+    correction = correction_of(verdicts_on(parts))
+    probability = np.repeat([0.7, 0.999], [100, 3000])
+    assert correction.recalibration.threshold_for(probability, 0.75) < 1
+    assert correction.threshold_for(probability, 0.75) == 1
+    assert "Nothing is accepted: from probability" in correction.why
+    assert "verdicts there show" in correction.why
 
 
 def test_no_threshold_reaches_a_target_where_all_is_wrong():
     probability = np.linspace(0.5, 0.99, 500)
-    assert threshold_by_verdicts(probability, probability, np.zeros(500, bool), np.ones(500), 0.95) == 1.0
-    assert threshold_by_verdicts(np.empty(0), probability, np.zeros(500, bool), np.ones(500), 0.95) == 1.0
+    assert threshold_by_verdicts(probability, probability, np.zeros(500, bool), 0.95) == 1.0
+    assert threshold_by_verdicts(np.empty(0), probability, np.zeros(500, bool), 0.95) == 1.0
+
+
+def planned(words, top_k=5):
+    plan = Plan(0.9, 0.9, (Step(0.8, 4000),), 0.8, top_k, 0.0)
+    return replace(verdicts_on([(True, 4000, 0.9, words)], plan), basis=probability_basis({}, {}))
+
+
+def test_a_guarantee_chooses_the_threshold():
+    selection = SelectionSettings(target_precision=0.9, confidence=0.9)
+    inputs = {}
+    correction = correction_by(planned("y" * 58 + "nu"), selection, {}, inputs)
+    assert correction.threshold_for(np.linspace(0, 1, 50), 0.9) == 0.8
+    assert inputs["/verdicts"]
+    assert "58 of 60 verdicts there are yes, and unsure ones count as no" in correction.why
+    nothing = correction_by(planned("y" * 50 + "n" * 10), selection, {}, {})
+    assert nothing.threshold_for(np.linspace(0, 1, 50), 0.9) == 1
+    assert "openmofi label audit LABELS --verdicts v.json -o PAGE.html" in nothing.why
+
+
+def test_verdicts_that_guarantee_nothing_are_refused():
+    selection = SelectionSettings(target_precision=0.9, confidence=0.9)
+    with pytest.raises(UsageError, match="were not drawn for a guarantee"):
+        correction_by(replace(planned("y" * 60), plan=None), selection, {}, {})
+    with pytest.raises(UsageError, match="--top-k was 3"):
+        correction_by(planned("y" * 60, top_k=3), selection, {}, {})
+    with pytest.raises(OpenMofiError, match="are of other labels"):
+        correction_by(planned("y" * 60), selection, {"seed": 1}, {})
+    with pytest.raises(UsageError, match="A confidence is that of a target precision"):
+        SelectionSettings(confidence=0.9)

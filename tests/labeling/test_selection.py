@@ -12,7 +12,7 @@ from openmofi.errors import UsageError
 from openmofi.features.entity_table import EntityEmbeddings, EntityFeatures
 from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.evidence import ImageEvidence, Scorer, View, gather_evidence, reference_entities
-from openmofi.labeling.judge import CorpusContext, Opinion, select
+from openmofi.labeling.judge import CorpusContext, Opinion, eligible, select
 from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
 from openmofi.labeling.tables import first_of_each, link_arrays
 from openmofi.schema import LINK, Reason
@@ -101,6 +101,28 @@ def test_a_margin_keeps_undecided_siblings_out():
     undecided = verdicts(pairs, images, entities, threshold=0.1, sibling_margin=0.5)[1]
     assert Reason.ACCEPTED in decided.reason
     assert undecided.reason == [Reason.SIBLING, Reason.SIBLING]
+
+
+@settings(max_examples=60, derandomize=True)
+@given(st.data())
+def test_what_any_threshold_accepts_is_known_before_it_is_chosen(data):
+    """A guarantee draws from it: see `openmofi.review.guarantee`."""
+    names = st.lists(
+        st.tuples(st.sampled_from("abcde"), st.integers(0, 2), st.sampled_from([0.1, 0.3, 0.6])), min_size=1, max_size=8
+    )
+    pairs = [sorted(pair, key=lambda each: each[1]) for pair in data.draw(st.lists(names, min_size=1, max_size=3))]
+    pairs = [list({each[:2]: each for each in pair}.values()) for pair in pairs]
+    images = unit(*np.linspace(0.1, 1.0, len(pairs)))
+    entities = unit(*np.linspace(0.0, 1.5, len({each[0] for pair in pairs for each in pair})))
+    chosen = {"top_k": data.draw(st.integers(1, 3)), "sibling_margin": data.draw(st.sampled_from([0.0, 0.05, 0.3]))}
+    for threshold in (0.0, 0.2, 0.5, 0.8):
+        links, found = verdicts(pairs, images, entities, threshold=threshold, **chosen)
+        pair, entity = links.pair[found.index], links.entity[found.index]
+        inside = eligible(pair, entity, links.group[found.index], found.probability, SelectionSettings(**chosen))
+        labels = inside & (found.probability >= threshold)
+        accepted = np.zeros(len(labels), bool)
+        accepted[first_of_each(pair, entity)[0]] = True
+        np.testing.assert_array_equal(labels, accepted & found.accepted)
 
 
 def test_several_entities_of_an_image_may_be_accepted_up_to_top_k():

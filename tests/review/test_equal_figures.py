@@ -49,7 +49,7 @@ def test_four_ways_have_the_same_figures(small_world, small_encoder, labelled, t
     # A job whose target is what its labels reach by these verdicts accepts the same labels again.
     said = read_verdicts(table)
     accepted = openmofi.Labels.open(labelled).accepted()["probability"].to_numpy().astype(np.float64)
-    recalibrated = Recalibration.of(said.probability, said.right, said.weights)(accepted)
+    recalibrated = Recalibration.of(said.probability, said.right)(accepted)
     again = openmofi.label(
         small_world.shards,
         kb=small_world.kb,

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 from scipy.special import expit, logit
 
-from openmofi.review.precision import corrected_precision
+from openmofi.review.precision import corrected_precision, tuned_power
 
 EDGES = np.array([0.65, 0.8, 0.9, 0.95, 0.99])
 
@@ -43,17 +43,46 @@ def test_the_estimate_is_unbiased_and_its_interval_covers(shift, slope, beta, si
     assert np.mean(covered) >= 0.9
 
 
-def test_one_stratum_is_the_plain_formula():
+@pytest.mark.parametrize(
+    ("noise", "theirs"),
+    [(0, (0.73186, 0.69062, 0.7731)), (0.5, (0.72703, 0.68536, 0.7687)), (5, (0.7253, 0.68179, 0.7688))],
+)
+def test_one_stratum_is_ppi_plus_plus(noise, theirs):
+    """As the authors' own package has it, and the plain formula; the probabilities tell much, little or nothing.
+
+    `theirs`: `ppi_mean_pointestimate` and `ppi_mean_ci` of ppi-python 0.2.3 on the same draws, with λ of their own.
+    """
     generator = np.random.default_rng(1)
-    probability = generator.uniform(0.4, 1, 400)
-    right = generator.random(400) < probability
-    ones, weights = np.zeros(400, int), np.full(400, 50.0)
-    mean, (low, high) = corrected_precision(0.71, probability, right, weights, ones)
-    assert mean == pytest.approx(0.71 + np.mean(right - probability))
-    # Prediction-powered inference's normal interval, to which the one here comes close in the middle of 0..1.
-    half = 1.96 * np.std(right - probability, ddof=1) / np.sqrt(400) * np.sqrt(1 - 1 / 50)
-    assert high - low == pytest.approx(2 * half, rel=0.05)
+    everything = generator.uniform(0.4, 1, 200_000)
+    rows = generator.permutation(len(everything))[:400]
+    right = generator.random(400) < everything[rows]
+    claimed = np.clip(expit(logit(everything) + noise * generator.normal(size=len(everything))), 0, 1)
+    probability, weights, strata = claimed[rows], np.full(400, 500.0), np.zeros(400, int)
+    mean, (low, high) = corrected_precision(claimed.mean(), probability, right, weights, strata)
+    power = np.cov(right, probability)[0, 1] / np.var(probability, ddof=1)
+    assert tuned_power(right, probability, weights, strata) == pytest.approx(power)
+    residual = right - power * probability
+    assert mean == pytest.approx(power * claimed.mean() + np.mean(residual))
+    # The normal interval, to which the one here comes close in the middle of 0..1.
+    assert high - low == pytest.approx(2 * 1.96 * np.std(residual, ddof=1) / np.sqrt(400), rel=0.05)
     assert low < mean < high
+    assert mean == pytest.approx(theirs[0], abs=2e-4)
+    assert (low, high) == pytest.approx(theirs[1:], abs=0.004)
+
+
+def test_probabilities_that_say_nothing_do_no_harm():
+    generator = np.random.default_rng(3)
+    errors = {True: [], False: []}
+    for _ in range(300):
+        claimed = generator.beta(0.3, 0.3, 4000)
+        right = generator.random(4000) < 0.8
+        rows = generator.permutation(4000)[:100]
+        mean, _ = corrected_precision(
+            claimed.mean(), claimed[rows], right[rows], np.full(100, 40.0), np.zeros(100, int)
+        )
+        errors[True].append(mean - right.mean())
+        errors[False].append(claimed.mean() + np.mean(right[rows] - claimed[rows]) - right.mean())
+    assert np.std(errors[True]) < 0.8 * np.std(errors[False])
 
 
 @pytest.mark.parametrize("right", [0, 1, 7, 10])

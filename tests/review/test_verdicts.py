@@ -11,6 +11,8 @@ STRATA = [
     {"name": "low", "accepted": True, "labels": 60},
     {"name": "high", "accepted": True, "labels": 40},
 ]
+STEP = {"threshold": 0.5, "labels": 100, "earlier": [{"judged": 5, "right": 4}]}
+PLAN = {"target": 0.9, "confidence": 0.9, "steps": [STEP], "least": 0.5, "top_k": 5, "sibling_margin": 0.0}
 SETTINGS = {"encoder": "x", "kb": "y", "shards": [], "adapt": False, "selection": {"threshold": 0.8, "template": "t"}}
 INPUTS = {"00000": "abc", "/kb": "k", "/encoder": "e"}
 
@@ -85,7 +87,14 @@ def test_a_stratum_of_one_verdict_is_joined_to_its_neighbour_of_the_same_side(re
         (content([("u", 0)]), r"no verdict yes or no \(1 unsure\)"),
         (content([("y", 3)]), "a verdict of the stratum 3"),
         (content([("y", 0)], verdicts=2 * content([("y", 0)])["verdicts"]), "judged twice"),
+        (
+            content([("y", 0)], verdicts=[{**content([(word, 0)])["verdicts"][0]} for word in "yn"]),
+            "the entity 'e' of the key '0' in the shard '00000' twice, 'y' and 'n'",
+        ),
         (content([("y", 0)] * 101), "more verdicts than labels"),
+        (content([("y", 0)], plan={**PLAN, "steps": []}), "length >= 1"),
+        (content([("y", 0)], plan={**PLAN, "steps": [STEP, {**STEP, "earlier": []}]}), "earlier looks saw"),
+        (content([("y", 0)], plan={**PLAN, "steps": [{**STEP, "labels": 2}]}), "earlier looks saw"),
     ],
 )
 def test_a_damaged_file_is_refused_in_a_sentence(read, value, says):

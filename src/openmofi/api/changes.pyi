@@ -52,6 +52,7 @@ class LabelChanges(TypedDict, total=False):
     template: str
     threshold: float
     target_precision: float | None
+    confidence: float | None
     top_k: int
     sibling_margin: float
     adapt: bool

@@ -83,7 +83,17 @@ def label(
 
 @public(
     LabelSettings,
-    without=("adapt", "rescue", "batch_size", "max_image_pixels", "read", "seed", "target_precision", "trust_anyway"),
+    without=(
+        "adapt",
+        "rescue",
+        "batch_size",
+        "max_image_pixels",
+        "read",
+        "seed",
+        "target_precision",
+        "confidence",
+        "trust_anyway",
+    ),
 )
 def explain(
     image: ImageInput,

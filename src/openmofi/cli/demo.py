@@ -70,7 +70,7 @@ def _print_tiny(folder: Path, metrics: dict[str, Any]) -> None:
         numbers=(1,),
         title=f"{metrics['accepted']:,} labels accepted; {metrics['rows_out']:,} of {metrics['rows_in']:,} pages out",
     )
-    print(f"expected precision without any truth: {metrics['expected_precision']:.3f}")
+    print(f"expected precision, an estimate without any truth: {metrics['expected_precision']:.3f}")
     print(f"look: {folder / 'report.html'}")
     print(f"search: openmofi search {folder / 'index'} --text 'a bird with open wings'")
     print(f"why?    openmofi kb lookup {folder / 'kb'} crane")

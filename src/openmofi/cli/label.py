@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from openmofi.labeling import Explanation
 
 _VERDICTS = Annotated[Any, typer.Option(parser=index_place, metavar="FILE|INDEX")]
-_FIRST = ("kb", "encoder", "out", "threshold", "target_precision", "detector", "linker", "device")
+_FIRST = ("kb", "encoder", "out", "threshold", "target_precision", "confidence", "detector", "linker", "device")
 
 
 @made_of(
@@ -57,7 +57,7 @@ def _print_counts(counts: Mapping[str, Any], out: str) -> None:
     precision = counts["expected_precision"]
     typer.echo(
         f"{counts['accepted']:,} labels accepted from probability {counts['threshold']:.3f} on"
-        + ("" if precision is None else f"; expected precision {precision:.3f}")
+        + ("" if precision is None else f"; expected precision {precision:.3f}, an estimate")
     )
     if (device := counts.get("device", "cpu")) != "cpu":
         typer.echo(
@@ -91,10 +91,24 @@ def audit(
     verdicts: Annotated[
         Any,
         typer.Option(
-            parser=index_place, metavar="FILE|INDEX", help="Correct the precision by what it saved, or by an index."
+            parser=index_place,
+            metavar="FILE|INDEX",
+            help="Correct the precision by what it saved, or by an index; with -o, draw what its guarantee needs next.",
         ),
     ] = None,
-    sample: Annotated[int, typer.Option(help="Labels to draw for the page.")] = 200,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            "--sample",
+            "-n",
+            help="Labels to draw: 200, or as many as the guarantee needs next.",
+            show_default=False,
+        ),
+    ] = None,
+    target_precision: Annotated[
+        float | None, typer.Option(help="Draw for a guarantee that labels are right so often, 0..1 …")
+    ] = None,
+    confidence: Annotated[float | None, typer.Option(help="… with this confidence, 0..1.")] = None,
     by: Annotated[str, typer.Option(help="What strata are made of: probability, type or both.")] = "probability,type",
     seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
     kb: Annotated[
@@ -104,26 +118,40 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """Draw labels for a page on which a person judges them, or correct the labels' precision by the verdicts."""
-    if (out is None) == (verdicts is None):
+    if out is None and verdicts is None:
         raise UsageError(
             "A look at labels writes a page or reads what it saved.", "Give -o PAGE.html, or --verdicts FILE."
         )
+    from openmofi.api.given import verdicts_of
     from openmofi.cli.tables import print_corrected
     from openmofi.dataset.objects import Labels
     from openmofi.knowledge import KnowledgeBase
 
     opened, base = Labels.open(labels), KnowledgeBase.open(kb) if kb else None
-    if verdicts:
-        from openmofi.api.given import verdicts_of
-
-        corrected = opened.corrected(verdicts_of(verdicts), kb=base).as_dict()
+    judged = verdicts_of(verdicts) if verdicts else None
+    if out is None:
+        assert judged is not None
+        if target_precision is not None or confidence is not None:
+            raise UsageError(
+                "The first draw decided what its verdicts are to show.",
+                "Leave out --target-precision and --confidence.",
+            )
+        corrected = opened.corrected(judged, kb=base).as_dict()
         if as_json:
             print_json(corrected)
         else:
             print_corrected(corrected)
         return
-    assert out is not None
-    drawn = opened.audit_page(out, sample=sample, by=[part.strip() for part in by.split(",")], seed=seed, kb=base)
+    drawn = opened.audit_page(
+        out,
+        sample=sample,
+        by=[part.strip() for part in by.split(",")],
+        seed=seed,
+        kb=base,
+        target_precision=target_precision,
+        confidence=confidence,
+        verdicts=judged,
+    )
     size, below = len(drawn.drawn), len(drawn.drawn) - drawn.accepted
     if as_json:
         print_json(
@@ -138,8 +166,13 @@ def audit(
         return
     typer.echo(
         f"{out}: {drawn.accepted:,} labels and {below:,} candidates below the threshold, "
-        f"of {len(drawn.strata):,} strata" + ("; there are no more" if size < sample else "")
+        f"of {len(drawn.strata):,} strata" + ("; there are no more" if size < drawn.wanted else "")
     )
+    if plan := drawn.plan:
+        typer.echo(
+            f"Drawn uniformly from probability {plan.least:.3f} on, to show {plan.target:g} right with confidence "
+            f"{plan.confidence:g}. Judge all of them, and save once."
+        )
     typer.echo(f"Judge them in a browser, save, then: openmofi label audit {labels} --verdicts verdicts.json")
 
 

@@ -127,10 +127,14 @@ def print_corrected(result: Mapping[str, Any]) -> None:
         ],
         whole=range(1, 6),
     )
+    if result["least"]:
+        print(f"All of this is of labels from probability {result['least']:.3f} on: no others were drawn from.")
     if result["unsure"]:
         print(f"{result['unsure']:,} unsure verdicts are left out.")
     if result["unjudged"]:
         print(f"{result['unjudged']:,} labels of the sample have no verdict yet.")
+    for sentence in (result["guarantee"] or {}).get("sentences", ()):
+        print(sentence)
 
 
 def _audit_warnings(result: Mapping[str, Any]) -> None:
@@ -203,7 +207,7 @@ def print_demo(out: str, metrics: Mapping[str, Any]) -> None:
         ("", "precision", "recall"), rows, title=f"Labels of {metrics['rows_out']:,} pages ({metrics['rows_in']:,} in)"
     )
     print(
-        f"expected precision without any truth: {labels['expected_precision']:.3f}; "
+        f"expected precision, an estimate without any truth: {labels['expected_precision']:.3f}; "
         f"{metrics['seconds']['total']:.0f} s in all; report: {out}/report.html"
     )
 

@@ -110,27 +110,36 @@ class Labels(_Tables):
         self,
         out: str | Path,
         *,
-        sample: int = 200,
+        sample: int | None = None,
         by: Sequence[str] = ("probability", "type"),
         seed: int = 0,
         kb: KnowledgeBase | None = None,
+        target_precision: float | None = None,
+        confidence: float | None = None,
+        verdicts: str | Path | Verdicts | None = None,
     ) -> LabelSample:
         """Write a page on which a person judges a sample of the labels; see docs/audit.md.
 
         Args:
             out: the page, one file.
-            sample: how many labels to draw; all where there are fewer.
+            sample: how many labels to draw; all where there are fewer. Where not given 200, and for a guarantee as many
+                as its next step needs.
             by: strata of `probability`, `type` or both.
             seed: of the draw.
             kb: names, descriptions and types of entities; the labels' own where not given.
+            target_precision, confidence: draw for a guarantee of this precision with this confidence.
+            verdicts: of an earlier draw for a guarantee: draw what decides the next step.
 
         Raises:
-            UsageError: `sample` is not positive, or `by` has another value.
+            UsageError: `sample` is not positive, `by` has another value, `target_precision` or `confidence` is missing
+                or not between 0 and 1, or `verdicts` were not drawn for a guarantee.
             OpenMofiError: no label is accepted, or a shard of pairs has moved or changed.
         """
         from openmofi.dataset.report.page import write_page
+        from openmofi.dataset.report.planned import planned
 
-        return write_page(self.folder, out, sample=sample, by=by, seed=seed, kb=kb)
+        plan, count = planned(self.folder, target_precision, confidence, _read(verdicts), sample)
+        return write_page(self.folder, out, sample=count, by=by, seed=seed, kb=kb, plan=plan)
 
     def corrected(self, verdicts: str | Path | Verdicts, *, kb: KnowledgeBase | None = None) -> Corrected:
         """The labels' precision by verdicts, with intervals.
@@ -143,10 +152,14 @@ class Labels(_Tables):
             OpenMofiError: the file is damaged or of other labels.
         """
         from openmofi.dataset.report.page import correct
-        from openmofi.review.verdicts import Verdicts, read_verdicts
 
-        read = verdicts if isinstance(verdicts, Verdicts) else read_verdicts(verdicts)
-        return correct(self.folder, read, kb=kb)
+        return correct(self.folder, _read(verdicts), kb=kb)
+
+
+def _read(verdicts: Any) -> Any:
+    from openmofi.review.verdicts import Verdicts, read_verdicts
+
+    return verdicts if verdicts is None or isinstance(verdicts, Verdicts) else read_verdicts(verdicts)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from scipy.special import expit, logit
 from openmofi.arrays import Bools, Doubles
 from openmofi.errors import UsageError
 from openmofi.labeling.calibrate.calibration import threshold_for_precision
+from openmofi.labeling.label_settings import SelectionSettings
+from openmofi.review.guarantee import Guarantee, guaranteed
 from openmofi.review.precision import precision_by
 from openmofi.review.verdicts import Verdicts, require_same_basis
 from openmofi.schema import LABELS
@@ -38,17 +40,19 @@ class Recalibration:
     slope: float
 
     @classmethod
-    def of(cls, probability: Doubles, right: Bools, weights: Doubles) -> Recalibration:
-        """Fit to labels that were looked at, each standing for `weights` labels."""
+    def of(cls, probability: Doubles, right: Bools) -> Recalibration:
+        """Fit to labels that were looked at.
+
+        Each counts once, however many labels it stands for: a few far below the threshold that stand for thousands
+        would else decide what holds above it.
+        """
         odds = _odds(probability)
-        # The weights say which labels count; how sure the verdicts are, their effective number says.
-        counts = weights * weights.sum() / np.sum(weights**2)
 
         def loss(values: Doubles) -> tuple[float, Doubles]:
             shift, slope = values
             scores = shift + slope * odds
-            wrong = counts * (expit(scores) - right)
-            value = np.sum(counts * (np.logaddexp(0, scores) - right * scores))
+            wrong = expit(scores) - right
+            value = np.sum(np.logaddexp(0, scores) - right * scores)
             return (
                 float(value + (shift / _SHIFT) ** 2 / 2 + ((slope - 1) / _SLOPE) ** 2 / 2),
                 np.array([wrong.sum() + shift / _SHIFT**2, (wrong * odds).sum() + (slope - 1) / _SLOPE**2]),
@@ -72,17 +76,62 @@ class Recalibration:
         return float(reached.min()) if len(reached) else 1.0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Correction:
     """The correction that a label job takes from verdicts.
 
     Attributes:
         verdicts: which labels they are of.
         recalibration: fitted on them.
+        guarantee: by them, where one is asked for; it chooses the threshold.
+        why: nothing is accepted, or what is guaranteed; empty where there is nothing to say.
     """
 
     verdicts: Verdicts
     recalibration: Recalibration
+    guarantee: Guarantee | None = None
+    why: str = ""
+
+    def threshold_for(self, probability: Doubles, target: float) -> float:
+        """Return the least probability of a label, 1.0 for none, and note `why`.
+
+        Args:
+            probability: (n,) of the pairs that the calibration was fitted on.
+            target: the job's target precision.
+        """
+        if self.guarantee:
+            again = f"Draw them: openmofi label audit LABELS --verdicts {self.verdicts.path} -o PAGE.html"
+            self.why = " ".join([*self.guarantee.sentences(), again])
+            return self.guarantee.threshold
+        threshold, self.why = self.recalibration.threshold_for(probability, target), ""
+        accepted = probability[probability >= threshold]
+        if not len(accepted):
+            return 1.0
+        precision = precision_by(
+            self.verdicts, len(accepted), float(accepted.mean()), self._on(float(threshold)).tolist()
+        )
+        mean = float(self.recalibration(accepted).mean())
+        # Verdicts that show more right than is expected are no reason to refuse.
+        if precision.interval is None or mean <= precision.interval[1]:
+            return threshold
+        low, high = precision.interval
+        self.why = (
+            f"Nothing is accepted: from probability {threshold:.3f} on the recalibration by the verdicts expects "
+            f"{mean:.3f} right, but the {precision.judged:,} verdicts there show {low:.3f} to {high:.3f}. Judge more "
+            "labels, or buy a guarantee: openmofi label audit LABELS --target-precision P --confidence C -o PAGE.html"
+        )
+        return 1.0
+
+    def _on(self, threshold: float) -> Bools:
+        """(verdicts,) whether each is on a label of this threshold."""
+        verdicts = self.verdicts
+        probability = np.array([each.probability for each in verdicts.verdicts], np.float32)
+        if verdicts.plan:
+            return np.asarray(probability.astype(np.float64) >= threshold, bool)
+        accepted = np.array([verdicts.strata[each.stratum].accepted for each in verdicts.verdicts], bool)
+        # A candidate that is likelier than labels that were accepted missed more than the threshold.
+        missed = ~accepted & (probability >= probability[accepted].min(initial=1))
+        return np.asarray((probability >= threshold) & ~missed, bool)
 
     def counts(self, tables: Iterable[str], threshold: float) -> dict[str, Any]:
         """Return what the manifest says of the precision of a job's labels, as `openmofi label audit` estimates it.
@@ -102,45 +151,53 @@ class Correction:
             probability = likeliest.aggregate([("probability", "max")])["probability_max"].to_numpy()
             labels, total = labels + len(probability), total + float(probability.sum(dtype=np.float64))
         verdicts = self.verdicts
-        probability = np.array([each.probability for each in verdicts.verdicts], np.float32)
-        accepted = np.array([verdicts.strata[each.stratum].accepted for each in verdicts.verdicts], bool)
-        # A candidate that is likelier than labels that were accepted missed more than the threshold.
-        missed = ~accepted & (probability >= probability[accepted].min(initial=1))
-        on = (probability >= threshold) & ~missed
-        precision = precision_by(verdicts, labels, total / labels if labels else None, on.tolist())
+        precision = precision_by(verdicts, labels, total / labels if labels else None, self._on(threshold).tolist())
         return {
             "verdicts": {
                 "judged": len(verdicts.said),
                 "unsure": verdicts.unsure,
                 "corrected_precision": precision.corrected,
                 "interval": precision.interval and list(precision.interval),
+                **({"why": self.why} if self.why else {}),
+                **({"guarantee": asdict(self.guarantee)} if self.guarantee else {}),
             }
         }
 
 
 def correction_by(
-    verdicts: Verdicts, target: float | None, settings: Mapping[str, Any], inputs: dict[str, str]
+    verdicts: Verdicts, selection: SelectionSettings, settings: Mapping[str, Any], inputs: dict[str, str]
 ) -> Correction:
     """Estimate the correction of a label job by verdicts.
 
     Args:
         verdicts: of labels with the same probabilities.
-        target: the job's target precision.
+        selection: the job's.
         settings: the job's.
         inputs: the job's, by name; gets the verdicts' fingerprint.
 
     Raises:
-        UsageError: there is no target precision to choose a threshold for.
-        OpenMofiError: they are of labels with other probabilities.
+        UsageError: there is no target precision to choose a threshold for, or they were not drawn for the guarantee
+            that is asked for.
+        OpenMofiError: they are of labels with other probabilities, or incomplete.
     """
-    if target is None:
+    if selection.target_precision is None:
         raise UsageError(
             "Verdicts choose the threshold for a target precision, and none is given.",
             "Add --target-precision, e.g. 0.95.",
         )
     require_same_basis(verdicts, settings, inputs)
     inputs["/verdicts"] = fingerprint(asdict(replace(verdicts, path="")))
-    return Correction(verdicts, Recalibration.of(verdicts.probability, verdicts.right, verdicts.weights))
+    correction = Correction(verdicts, Recalibration.of(verdicts.probability, verdicts.right))
+    if selection.confidence is not None:
+        correction.guarantee = guaranteed(verdicts, selection.target_precision, selection.confidence)
+        plan = verdicts.plan
+        if plan and (plan.top_k, plan.sibling_margin) != (selection.top_k, selection.sibling_margin):
+            raise UsageError(
+                f"The verdicts of {verdicts.path} were drawn where --top-k was {plan.top_k} and --sibling-margin "
+                f"{plan.sibling_margin:g}: other labels are accepted with others.",
+                "Give the same, or label with these, and draw anew.",
+            )
+    return correction
 
 
 def _odds(probability: Doubles) -> Doubles:

@@ -84,10 +84,11 @@ def decide(job: LabelJob) -> None:
     check = check_adapter(plain.judged, decision.judged)
     job.running.progress.say(check.why)
     job.check = asdict(check)
+    probability = np.asarray(plain.judged.probability, np.float64)
     if check.used:
-        both = (plain.judged.probability + decision.judged.probability) / 2
+        probability = (probability + decision.judged.probability) / 2
         job.judges = (_judge(decision, adapted, f"{job.out}/{ADAPTER}"), *job.judges)
-        job.threshold = threshold_of(both, job.settings.selection, job.correction)
+    job.threshold = threshold_of(probability, job.settings.selection, job.correction)
 
 
 def _judge(decision: Decision, encoder: Encoder, folder: str) -> Judge:
@@ -180,7 +181,7 @@ def threshold_of(
     """Return the least probability of a label, given (n,) those of the pairs that the calibration was fitted on."""
     if selection.target_precision is None:
         return selection.threshold
-    choose = correction.recalibration.threshold_for if correction else threshold_for_precision
+    choose = correction.threshold_for if correction else threshold_for_precision
     return choose(probability, selection.target_precision)
 
 

@@ -8,7 +8,7 @@ Each arrow is a table on disk, so a job that was killed goes on where it was and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -131,7 +131,13 @@ def label(
     if verdicts:
         from openmofi.labeling.correction import correction_by
 
-        correction = correction_by(verdicts, settings.selection.target_precision, described, inputs)
+        correction = correction_by(verdicts, settings.selection, described, inputs)
+    elif settings.selection.confidence is not None:
+        raise UsageError(
+            "A confidence is bought by verdicts, and none are given.",
+            "Draw labels to judge (openmofi label audit LABELS --target-precision P --confidence C -o PAGE.html), then "
+            "add --verdicts FILE.",
+        )
     with claimed(out, "labels", described, inputs, outputs=OUTPUTS, restart=restart, stores=True) as manifest:
         # The manifest alone holds them from here on: of 100,000 shards they are large.
         del described, inputs
@@ -164,9 +170,14 @@ def _answered(manifest: Manifest, encoder: Encoder, out: str | Path, progress: P
     path = f"{out}/{CALIBRATION_FILE}"
     if exists(path):
         encoder.calibrations[Calibration.load(path).fitted_for] = path
-    if hint := manifest.counts.get("advice"):
-        progress.say(hint)
+    _say(manifest.counts, progress)
     return dict(manifest.counts)
+
+
+def _say(counts: Mapping[str, Any], progress: Progress) -> None:
+    for hint in (counts.get("verdicts", {}).get("why"), counts.get("advice")):
+        if hint:
+            progress.say(hint)
 
 
 def _made(job: LabelJob) -> dict[str, Any]:
@@ -174,8 +185,7 @@ def _made(job: LabelJob) -> dict[str, Any]:
     for step in STEPS:
         step(job)
     counts = _counts(job)
-    if hint := counts.get("advice"):
-        job.running.progress.say(hint)
+    _say(counts, job.running.progress)
     job.tables.features.note(job.out)
     return counts
 

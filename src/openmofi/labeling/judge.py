@@ -179,6 +179,22 @@ def select(
     return Judgements(index, scores[0], probability[twin], list(reason[twin]))
 
 
+def eligible(
+    pair: Ints, entity: Ints, group: Ints, probability: NDArray[np.float64], settings: SelectionSettings
+) -> NDArray[np.bool_]:
+    """Return (n,) which judged candidates are labels where the threshold is low enough, each entity once a pair.
+
+    What a threshold accepts are those of them that reach it, as `select` chooses.
+    """
+    first, _ = first_of_each(pair, entity)
+    reason = np.full(len(first), Reason.ACCEPTED, dtype=object)
+    reason[~_leads(probability[first], renumbered(group[first]), settings.sibling_margin)] = Reason.SIBLING
+    _keep_best(reason, probability[first], pair[first], settings.top_k)
+    labels = np.zeros(len(pair), bool)
+    labels[first[reason == Reason.ACCEPTED]] = True
+    return labels
+
+
 def _leads(probability: NDArray[np.float64], group: Ints, margin: float) -> NDArray[np.bool_]:
     """Whether a candidate is its mention's best and leads the second by `margin`; equal ones: the first."""
     order = np.lexsort((np.arange(len(group)), -probability, group))

@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from openmofi.config import Fraction, NonNegativeInt, PositiveInt, Settings
+from openmofi.errors import UsageError
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE, check_template
 from openmofi.pairs import MAX_PIXELS, ReadSettings
 
@@ -48,6 +49,7 @@ class SelectionSettings(Settings):
         template: the entity text that the encoder reads; `{name}` and `{description}` are filled in.
         threshold: accept an entity from this calibrated probability on, 0..1.
         target_precision: choose the threshold for this expected precision instead.
+        confidence: with verdicts: the threshold at which `target_precision` is met with this confidence.
         trust_anyway: with a target precision, accept labels also where the encoder can't tell the entities apart.
         top_k: labels of an image, at most, by probability.
         sibling_margin: by how much in probability the best candidate of a mention must lead the second one.
@@ -57,6 +59,7 @@ class SelectionSettings(Settings):
     template: str = DEFAULT_TEMPLATE
     threshold: Fraction = 0.8
     target_precision: Annotated[float, Meta(gt=0, lt=1)] | None = None
+    confidence: Annotated[float, Meta(gt=0, lt=1)] | None = None
     trust_anyway: bool = False
     top_k: PositiveInt = 5
     sibling_margin: Fraction = 0.0
@@ -64,6 +67,10 @@ class SelectionSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_template(self.template)
+        if self.confidence is not None and self.target_precision is None:
+            raise UsageError(
+                "A confidence is that of a target precision, and none is given.", "Add --target-precision, e.g. 0.9."
+            )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""Precision from many probabilities and few verdicts: prediction-powered inference (arXiv 2301.09633).
+"""Precision from many probabilities and few verdicts: prediction-powered inference, tuned (PPI++, arXiv 2311.01453).
 
-The mean of all labels' probabilities is corrected by the weighted mean of (verdict − probability) over the labels that
-were looked at: unbiased whatever the probabilities are worth, and narrower than verdicts alone where they are good.
+λ times the mean of all labels' probabilities is corrected by the weighted mean of (verdict − λ · probability) over the
+labels that were looked at: right on average whatever the probabilities are worth. The verdicts choose λ so that the
+variance is least, 0 where probabilities say nothing; so it is hardly ever wider than verdicts alone.
 """
 
 from __future__ import annotations
@@ -75,11 +76,12 @@ def corrected_precision(
     if len(right) < _FEW:
         # A census is exact.
         return share, (share, share) if (weights <= 1).all() else _clopper_pearson(share, _kish(weights))
-    residual = right - probability
-    mean = float(np.clip(expected + np.average(residual, weights=weights), 0, 1))
+    power = tuned_power(right, probability, weights, strata)
+    residual = right - power * probability
+    mean = float(np.clip(power * expected + np.average(residual, weights=weights), 0, 1))
     variance = _variance(residual, weights, strata)
-    if variance <= 0:
-        return mean, (mean, mean) if (weights <= 1).all() else wilson_interval(mean, len(right))
+    if (weights <= 1).all():
+        return mean, (mean, mean)
     # As Korn and Graubard (1998): an interval of a proportion, for as many plain draws as the design is worth.
     # Where hardly any label is wrong, the spread of few residuals says too little: what the design is worth by the
     # probabilities is the most.
@@ -87,9 +89,24 @@ def corrected_precision(
     model = float(np.sum(weights**2 * probability * (1 - probability)) / weights.sum() ** 2)
     typical = float(np.average(probability, weights=weights))
     worth = typical * (1 - typical) / model if model > 0 else float(len(right))
-    low, high = wilson_interval(mean, min(plain * (1 - plain) / variance, worth))
+    count = min(plain * (1 - plain) / variance, worth) if variance > 0 else len(right)
+    low, high = wilson_interval(mean, count)
     # Verdicts of which none is no do not show that any label is wrong, nor does the other side.
     return mean, (low if right.any() else 0.0, 1.0 if right.all() else high)
+
+
+def tuned_power(right: Bools, probability: Doubles, weights: Doubles, strata: Ints) -> float:
+    """PPI++'s λ, 0..1, within strata: the covariance of verdicts and probabilities over the variance of these.
+
+    All labels' probabilities are known, so that the mean of these has no variance.
+    """
+    codes = np.unique(strata, return_inverse=True)[1]
+    count = np.bincount(codes)
+    verdict, claim = (
+        values - (np.bincount(codes, values) / count)[codes] for values in (right.astype(np.float64), probability)
+    )
+    spread = float(np.sum(weights**2 * claim**2))
+    return float(np.clip(np.sum(weights**2 * verdict * claim) / spread, 0, 1)) if spread > 0 else 1.0
 
 
 def _variance(residual: Doubles, weights: Doubles, strata: Ints) -> float:

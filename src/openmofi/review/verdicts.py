@@ -28,7 +28,7 @@ _AGAIN = "Save it again from the page of `openmofi label audit`, or by `openmofi
 _LEAST = 2
 """Verdicts of a stratum: a variance takes two."""
 
-_CHOOSES = ("threshold", "target_precision", "trust_anyway", "top_k", "sibling_margin")
+_CHOOSES = ("threshold", "target_precision", "confidence", "trust_anyway", "top_k", "sibling_margin")
 """Settings of the selection that leave probabilities as they are."""
 
 
@@ -72,6 +72,50 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Tally:
+    """What a look says of the labels that a threshold accepts: how many were judged, how many of these are right."""
+
+    judged: Annotated[int, Meta(ge=0)] = 0
+    right: Annotated[int, Meta(ge=0)] = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """A threshold that is tested.
+
+    Attributes:
+        threshold: accepts candidates from this probability on.
+        labels: how many it accepts.
+        earlier: of each earlier look.
+    """
+
+    threshold: Annotated[float, Meta(gt=0, lt=1)]
+    labels: Annotated[int, Meta(ge=1)]
+    earlier: tuple[Tally, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was written down before a draw for a guarantee (`openmofi.review.guarantee`): verdicts are a uniform draw.
+
+    Attributes:
+        target, confidence: what it was drawn for.
+        steps: thresholds, in the order in which they are tested.
+        least: labels of this probability or more were drawn from.
+        top_k, sibling_margin: of the label job; they decide what a threshold accepts.
+        seen: labels that earlier looks judged; they are not drawn again.
+    """
+
+    target: Annotated[float, Meta(gt=0, lt=1)]
+    confidence: Annotated[float, Meta(gt=0, lt=1)]
+    steps: Annotated[tuple[Step, ...], Meta(min_length=1)]
+    least: float
+    top_k: int
+    sibling_margin: float
+    seen: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Verdicts:
     """Verdicts and the sample that they judge; `verdicts.json` is this as JSON.
 
@@ -84,6 +128,7 @@ class Verdicts:
         strata: in their order, neighbours are alike.
         verdicts: of the labels that were looked at so far, in no order; a label once.
         path: where they were read, for errors.
+        plan: of a draw for a guarantee.
     """
 
     kind: Literal["openmofi-verdicts"]
@@ -98,6 +143,7 @@ class Verdicts:
     strata: tuple[Stratum, ...]
     verdicts: tuple[Verdict, ...]
     path: str = ""
+    plan: Plan | None = None
 
     @cached_property
     def said(self) -> tuple[Verdict, ...]:
@@ -233,8 +279,23 @@ def _checked(verdicts: Verdicts) -> Verdicts:
         raise OpenMofiError(
             f"{path} is damaged: it has {len(verdicts.strata)} strata, and a verdict of the stratum {last}.", _AGAIN
         )
-    if len({verdict.label for verdict in verdicts.verdicts}) < len(verdicts.verdicts):
+    said: dict[tuple[str, str, str], str] = {}
+    for verdict in verdicts.verdicts:
+        if (before := said.setdefault(verdict.label, verdict.verdict)) != verdict.verdict:
+            raise OpenMofiError(
+                f"{path} judges the entity {verdict.entity!r} of the key {verdict.key!r} in the shard "
+                f"{verdict.shard!r} twice, {before!r} and {verdict.verdict!r}.",
+                "Where people disagree, let them settle it, and leave one verdict; u where they cannot.",
+            )
+    if len(said) < len(verdicts.verdicts):
         raise OpenMofiError(f"{path} is damaged: a label is judged twice in it.", _AGAIN)
+    steps = verdicts.plan.steps if verdicts.plan else ()
+    if len({len(step.earlier) for step in steps}) > 1 or any(
+        sum(tally.judged for tally in step.earlier) > step.labels
+        or any(each.right > each.judged for each in step.earlier)
+        for step in steps
+    ):
+        raise OpenMofiError(f"{path} is damaged: what earlier looks saw does not fit its thresholds.", _AGAIN)
     if (verdicts.weights < 1).any():
         raise OpenMofiError(f"{path} is damaged: a stratum has more verdicts than labels.", _AGAIN)
     return verdicts

@@ -23,6 +23,7 @@ from markupsafe import Markup
 from openmofi.arrays import Ints
 from openmofi.config import settings_from
 from openmofi.dataset.report.examples import thumbnails
+from openmofi.dataset.report.planned import HINT, candidates_of, draw_planned, require_of
 from openmofi.dataset.report.sample import (
     BY,
     OTHER,
@@ -39,9 +40,10 @@ from openmofi.dataset.tables import Folder, describe, labels_kb
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ReadSettings
+from openmofi.review.guarantee import Guarantee, guaranteed
 from openmofi.review.precision import Precision, precision_by
 from openmofi.review.sampling import range_name
-from openmofi.review.verdicts import KIND, Verdicts, probability_basis
+from openmofi.review.verdicts import KIND, Plan, Verdicts, probability_basis
 from openmofi.storage import Shard, write_text
 
 _SIDE = 480
@@ -59,6 +61,7 @@ def write_page(
     by: Sequence[str] = BY,
     seed: int = 0,
     kb: KnowledgeBase | None = None,
+    plan: Plan | None = None,
 ) -> LabelSample:
     """Draw labels and write a page on which a person judges them; equal arguments give equal bytes.
 
@@ -69,13 +72,17 @@ def write_page(
         by: strata of `probability`, `type` or both.
         seed: of the draw.
         kb: names, descriptions and types of entities; the labels' own where not given.
+        plan: of a draw for a guarantee, whose strata are ranges of probability.
 
     Raises:
         UsageError: `sample` is not positive.
         OpenMofiError: no label is accepted, or a shard of pairs has moved or changed.
     """
     kb = kb or labels_kb(folder)
-    drawn = draw(folder, Kinds(kb), sample, by, seed)
+    if plan:
+        by, drawn = ("probability",), draw_planned(folder, Kinds(kb), plan, sample, seed)
+    else:
+        drawn = draw(folder, Kinds(kb), sample, by, seed)
     manifest = folder.manifest
     saved = {
         "kind": KIND,
@@ -88,6 +95,7 @@ def write_page(
         "seed": seed,
         "sample": len(drawn.drawn),
         "strata": [asdict(stratum) for stratum in drawn.strata],
+        **({"plan": asdict(plan)} if plan else {}),
     }
     data = {"file": saved, "items": _items(folder, drawn.drawn, kb)}
     script = files(__package__).joinpath("page.js").read_text("utf-8")
@@ -164,9 +172,6 @@ def _pieces(text: str, mentions: Sequence[Mapping[str, Any]], claimed: set[int])
     return [piece for piece in pieces if piece[0]]
 
 
-_HINT = "Give the file that the page of these labels saved: openmofi label audit LABELS -o PAGE.html."
-
-
 @dataclass(frozen=True)
 class Corrected:
     """Labels beside what a person said of some.
@@ -178,6 +183,8 @@ class Corrected:
             their mention.
         unsure: verdicts that could not say, of the whole sample.
         unjudged: labels of the sample without a verdict yet.
+        least: all of these are of the labels of this probability or more, since no others were drawn from.
+        guarantee: what the verdicts guarantee, if they were drawn for that and are complete.
     """
 
     labels: Precision
@@ -186,10 +193,15 @@ class Corrected:
     below: Mapping[str, Precision]
     unsure: int
     unjudged: int
+    least: float = 0.0
+    guarantee: Guarantee | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return asdict(self)
+        said = asdict(self)
+        if self.guarantee:
+            said["guarantee"]["sentences"] = self.guarantee.sentences()
+        return said
 
 
 def correct(folder: Folder, verdicts: Verdicts, *, kb: KnowledgeBase | None = None) -> Corrected:
@@ -204,12 +216,7 @@ def correct(folder: Folder, verdicts: Verdicts, *, kb: KnowledgeBase | None = No
     Raises:
         OpenMofiError: they are of other labels.
     """
-    if verdicts.labels != folder.manifest.fingerprint:
-        raise OpenMofiError(
-            f"The verdicts of {verdicts.path} are of other labels ({verdicts.labels}) than "
-            f"{folder.path} ({folder.manifest.fingerprint}).",
-            _HINT,
-        )
+    require_of(folder, verdicts)
     kinds, wanted = Kinds(kb or labels_kb(folder)), _by_shard(verdicts)
     judged: dict[tuple[str, str, str], tuple[Cell, float]] = {}
     candidate: set[tuple[str, str, str]] = set()
@@ -226,12 +233,13 @@ def correct(folder: Folder, verdicts: Verdicts, *, kb: KnowledgeBase | None = No
                 cell = (bool(candidates.accepted[row]), int(candidates.ranges[row]), kinds.names.values[kind[row]])
                 judged[shard.name, name, entity] = cell, float(candidates.probability[row])
 
-    parts = cells(folder, kinds, seen=look)
+    plan = verdicts.plan
+    parts = cells(folder, kinds, seen=look, choose=candidates_of(folder, plan, unseen=False) if plan else None)
     if odd := next((verdict for verdict in verdicts.verdicts if verdict.label not in candidate), None):
         raise OpenMofiError(
             f"{verdicts.path} judges a label that {folder.path} has not: the entity {odd.entity!r} of "
             f"the key {odd.key!r} in the shard {odd.shard!r}.",
-            _HINT,
+            HINT,
         )
     # The labels' own probabilities, not the file's.
     counted = tuple(
@@ -239,12 +247,16 @@ def correct(folder: Folder, verdicts: Verdicts, *, kb: KnowledgeBase | None = No
     )
     unjudged = verdicts.sample - len(verdicts.verdicts)
     common = {kind for _, _, kind in parts}
-    return _by_groups(
+    corrected = _by_groups(
         parts,
         replace(verdicts, verdicts=counted),
         [(*cell[:2], cell[2] if cell[2] in common else OTHER) for cell in (judged[each.label][0] for each in counted)],
         unjudged,
     )
+    if plan is None:
+        return corrected
+    said = None if unjudged else guaranteed(verdicts, plan.target, plan.confidence)
+    return replace(corrected, least=plan.least, guarantee=said)
 
 
 def _by_shard(verdicts: Verdicts) -> dict[str, dict[str, set[str]]]:

@@ -19,8 +19,9 @@ from openmofi.arrays import Bools, Floats, Ints
 from openmofi.dataset.tables import Codebook, Folder, Judged, as_array, best_of_pairs
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
+from openmofi.labeling.label_settings import SelectionSettings
 from openmofi.review.sampling import CONSIDERED, EDGES, allocation, ranges, stratum_name
-from openmofi.review.verdicts import Stratum
+from openmofi.review.verdicts import Plan, Stratum
 from openmofi.schema import Reason
 from openmofi.storage import Shard
 
@@ -92,6 +93,27 @@ class LabelCandidates:
             judged.accepted[chosen],
         )
 
+    @classmethod
+    def eligible(cls, table: pa.Table, selection: SelectionSettings) -> LabelCandidates:
+        """Those of a table that are labels where the threshold is low enough."""
+        from openmofi.labeling.judge import eligible
+
+        judged = Judged.of(table)
+        codes = Codebook().encode(judged.entity).astype(np.int64)
+        probability = judged.probability.astype(np.float64)
+        chosen = np.flatnonzero(eligible(judged.row, codes, judged.mention, probability, selection))
+        return cls(
+            judged.row[chosen],
+            judged.entity.take(pa.array(chosen)),
+            judged.probability[chosen],
+            judged.accepted[chosen],
+        )
+
+    def where(self, chosen: Bools) -> LabelCandidates:
+        """Return some of them."""
+        entity = self.entity.filter(pa.array(chosen))
+        return LabelCandidates(self.row[chosen], entity, self.probability[chosen], self.accepted[chosen])
+
     def candidate(self, shard: int, position: int) -> LabelCandidate:
         """Return the candidate at a position of a shard."""
         entity, probability = self.entity[position].as_py(), float(self.probability[position])
@@ -129,8 +151,9 @@ def cells(
     kinds: Kinds,
     *,
     draws: int = 0,
-    seed: int = 0,
+    seed: Sequence[int] = (0,),
     seen: Callable[[Shard, pa.Table, LabelCandidates, Ints], None] | None = None,
+    choose: Callable[[Shard, pa.Table], LabelCandidates] | None = None,
 ) -> dict[Cell, Content]:
     """Count all labels by cell, and draw from each; reads them once.
 
@@ -140,15 +163,16 @@ def cells(
         draws: most labels to draw from a cell.
         seed: of the draws.
         seen: is given each shard's table, candidates, and their types as positions in `kinds.names.values`.
+        choose: gives the candidates of a shard's table; `LabelCandidates.of` where not given.
     """
     parts: dict[Cell, Content] = {}
     for position, shard in enumerate(folder.shards):
         table = folder.read(shard, ["key", "mentions", "entities"])
-        candidates = LabelCandidates.of(table)
+        candidates = choose(shard, table) if choose else LabelCandidates.of(table)
         kind = kinds.codes(candidates.entity)
         if seen:
             seen(shard, table, candidates, kind)
-        numbers = np.random.default_rng([seed, position]).random(len(kind))
+        numbers = np.random.default_rng([*seed, position]).random(len(kind))
         for cell, rows in _groups(candidates, kind, kinds.names.values):
             drawn = [
                 (float(numbers[row]), candidates.candidate(position, int(row)))
@@ -204,11 +228,15 @@ class LabelSample:
         strata: what from.
         drawn: in random order.
         accepted: how many of them are accepted labels; the others are below the threshold.
+        wanted: how many were to be drawn; there are no more where it is more.
+        plan: of a draw for a guarantee.
     """
 
     strata: tuple[Stratum, ...]
     drawn: tuple[Drawn, ...]
     accepted: int
+    wanted: int
+    plan: Plan | None = None
 
 
 def draw(folder: Folder, kinds: Kinds, size: int, by: Sequence[str], seed: int) -> LabelSample:
@@ -232,7 +260,7 @@ def draw(folder: Folder, kinds: Kinds, size: int, by: Sequence[str], seed: int) 
         raise UsageError(f"A sample of {size} is none.", "Give --sample 200, say.")
     if odd := [part for part in by if part not in BY]:
         raise UsageError(f"Unknown strata {odd[0]!r}.", f"Use {','.join(BY)}, or one of them.")
-    whole = cells(folder, kinds, draws=size, seed=seed)
+    whole = cells(folder, kinds, draws=size, seed=(seed,))
     if not any(accepted for accepted, _, _ in whole):
         raise OpenMofiError(
             f"{folder.path} has no accepted label to look at.",
@@ -260,4 +288,5 @@ def draw(folder: Folder, kinds: Kinds, size: int, by: Sequence[str], seed: int) 
         tuple(Stratum(stratum_name(*cell), cell[0], content.labels) for cell, content in strata.items()),
         tuple(drawn[position] for position in np.random.default_rng(seed).permutation(len(drawn))),
         int(above.sum()),
+        size,
     )
