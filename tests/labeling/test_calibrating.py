@@ -182,7 +182,7 @@ def test_a_blind_job_says_so_and_reaches_no_target_unless_asked(selection, accep
     said = advice(BLIND, 500, 1_000, settings, "out")
     assert said.startswith("This encoder can't tell these entities apart: what is shown lies 1.2 SD above")
     assert words in said
-    assert "openmofi label audit out -o out-audit.html --sample 100" in said
+    assert "openmofi label audit out -o out-audit.html --" in said
     assert refuses(BLIND, settings, False) is not accepts
     # Where people looked, they decide.
     assert not refuses(BLIND, settings, True)

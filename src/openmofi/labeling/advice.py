@@ -38,15 +38,18 @@ def advice(
     """
     if not report:
         return ""
+    target = selection.target_precision
     if (blind := blindness(report)) and not judged:
-        audit = f"openmofi label audit {out} -o {out}-audit.html --sample 100"
+        audit = f"openmofi label audit {out} -o {out}-audit.html"
         if refuses(report, selection, judged):
-            return f"{blind} Nothing is accepted before an audit of 100: {audit} (or add --trust-anyway)."
-        return f"{blind} Do not use these labels before an audit of 100: {audit}"
+            return (
+                f"{blind} Nothing is accepted before people have looked: {audit} --target-precision {target:g} "
+                "--confidence 0.9 (or accept by the estimate all the same: --trust-anyway)."
+            )
+        return f"{blind} Do not use these labels before an audit of 100: {audit} --sample 100"
     if accepted >= _FEW * pairs:
         return ""
     share, separation, best = (float(report[name]) for name in ("share", "separation", "best_precision"))
-    target = selection.target_precision
     asked = f"a probability of {selection.threshold:.2f}" if target is None else f"a precision of {target:.2f}"
     why = (
         f"Only {accepted:,} labels for {pairs:,} pairs: {share:.0%} of the pairs seem to show something that they "
