@@ -29,8 +29,8 @@ from openmofi.features.images import compute_features, shard_source
 from openmofi.features.store import FeatureStore
 from openmofi.pairs.read import identify, job_of
 from openmofi.schema import RECOGNISED, PairStatus, RecogniseStatus
-from openmofi.search.rank.calibration import share_of
-from openmofi.search.rank.recognition import LIKELY, Likely, likely_entities
+from openmofi.search.rank.calibration import LIKELY, share_of
+from openmofi.search.rank.recognition import Likely, likely_entities
 from openmofi.search.rank.state import State
 from openmofi.search.recognise_settings import UNNAMED, RecogniseSettings
 from openmofi.search.store.connection import Place, place_of
