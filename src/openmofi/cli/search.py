@@ -196,5 +196,5 @@ def _print_recognised(counts: Mapping[str, Any], out: str) -> None:
     if "unnamed" in counts:
         typer.echo(
             f"the share that shows what no label names is at most {counts['unnamed']:.0%} by how these images "
-            "look (--unnamed)"
+            f"look (--unnamed): with that, {counts['expected_unnamed']:,.0f} of these entities are expected to be right"
         )
