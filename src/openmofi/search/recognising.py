@@ -7,7 +7,7 @@ A shard's table is renamed into place when it is whole, so a job that was killed
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -218,7 +218,7 @@ def _recognise_shard(stage: RecogniseStage, state: State, names: dict[int, str],
             add(pa.table(made | {name: table.column(name) for name in RECOGNISED.names[len(made) :]}, RECOGNISED))
             named = [each for each in likely if each]
             recognised = [each for each in named if _status(each) == RecogniseStatus.RECOGNISED]
-            if_named = Counter[int]()
+            if_named = defaultdict[int, float](float)
             for each in recognised:
                 if each.best is not None and each.even is not None and each.unnamed is not None:
                     if_named[round(100 * each.even)] += each.best / (1 - each.unnamed)
