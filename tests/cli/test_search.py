@@ -42,6 +42,7 @@ def built(folder):
     )
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["added"] == 18
+    assert re.search(r"^No probabilities for text, .* openmofi index info .* says what to do\.$", done.stderr, re.M)
     return folder / "index"
 
 
@@ -58,7 +59,9 @@ def unchanged(tmp_path_factory):
 def test_an_index_is_built_looked_at_changed_and_kept_whole(place, tmp_path):
     shown = run("index", "info", place).stdout
     assert re.search(r"images +18", shown)
-    assert json.loads(run("index", "info", place, "--json").stdout)["statuses"] == {"ok": 18}
+    assert re.search(r"calibration +text none\. No label says what its images show\.", shown)
+    about = json.loads(run("index", "info", place, "--json").stdout)
+    assert (about["statuses"], about["calibration"]["image"]["source"]) == ({"ok": 18}, "none")
     write_images(tmp_path / "more", 1)
     assert json.loads(run("index", "add", place, tmp_path / "more", "--json").stdout)["added"] == 6
     assert "24" in run("index", "info", place).stdout
@@ -78,6 +81,7 @@ def test_results_are_a_table_json_and_a_contact_sheet(place, tmp_path):
     shown = run("search", place, "--text", "red square", "-n", 3)
     assert shown.exit_code == 0
     assert re.findall(r"(\w+)-\d\.png", shown.stdout) == ["red"] * 3
+    assert "No label says what its images show." in shown.stdout
     found = json.loads(run("search", place, tmp_path / "images/blue-1.png", "--json", "-n", 2).stdout)
     assert [hit["image"]["key"].partition("-")[0] for hit in found["hits"]] == ["blue", "blue"]
     page = tmp_path / "sheet.html"

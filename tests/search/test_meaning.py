@@ -39,7 +39,7 @@ def test_what_was_judged_is_known_of_a_name(index):
     }
     assert meaning.judged == pytest.approx(expected)
     assert sorted(set(np.round(list(meaning.judged.values()), 3))) == sorted({0.1, *PROBABILITIES})
-    assert (meaning.known, set(meaning.words)) == (True, set())
+    assert (bool(meaning.entities), set(meaning.words)) == (True, set())
     assert meaning.features([1, 2]).tolist() == [[1, 0], [1, 0]]
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from sklearn.isotonic import IsotonicRegression
 
 import openmofi
 from openmofi.search import Example, Index, Query, Verdict
-from openmofi.search.rank.calibration import Ending, end_of, expected_precision, share_of, with_share
+from openmofi.search.rank.calibration import Ending, any_of, end_of, expected_precision, share_of, with_share
 from openmofi.search.rank.fitting import (
     ImageLabels,
     TrialResults,
@@ -36,14 +37,44 @@ def labelled_index(labelled, small_encoder, tmp_path_factory) -> Index:
 @given(st.lists(st.floats(0, 1), max_size=30), st.floats(0.01, 1))
 def test_a_list_ends_where_no_longer_one_is_as_precise(probabilities, until):
     end = end_of(np.array(probabilities), until)
+    # Nor is any result by itself likelier wrong than right, where no more than that is asked for.
+    likely = [count for count in range(1, len(probabilities) + 1) if min(probabilities[:count]) >= min(0.5, until)]
     assert end == max(
-        (count for count in range(1, len(probabilities) + 1) if np.mean(probabilities[:count]) >= until - 1e-12),
+        (count for count in likely if np.mean(probabilities[:count]) >= until - 1e-12),
         default=0,
     ) or (
         # Where the mean lies at the bound itself, rounding may decide.
         np.isclose(np.mean(probabilities[: end or 1]), until)
     )
     assert len(expected_precision(probabilities)) == len(probabilities)
+
+
+def test_a_list_ends_before_what_is_likelier_wrong():
+    """A mean of .9 has room for a tail of improbable results: ten sure ones would bring a result of .05 with them."""
+    tail = np.array([1.0] * 10 + [0.6, 0.49, 0.05])
+    assert (end_of(tail, 0.9), end_of(tail, 0.97)) == (11, 10)
+    assert expected_precision(tail)[11] > 0.9
+    assert (end_of(tail, 0.5), end_of(tail, 0.3)) == (11, 12)  # who asks for less takes less likely ones
+
+
+@settings(max_examples=200, derandomize=True)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.floats(0, 1))
+def test_any_of_several_labels(probabilities, more):
+    """Between the greatest and the sum, rising in each, and what drawing independently gives."""
+    shown = any_of(probabilities)
+    assert max(probabilities) - 1e-12 <= shown <= min(sum(probabilities), 1) + 1e-12
+    assert any_of([*probabilities, more]) >= shown - 1e-12
+    for place, probability in enumerate(probabilities):
+        greater = [*probabilities[:place], max(probability, more), *probabilities[place + 1 :]]
+        assert any_of(greater) >= shown - 1e-12
+    # All outcomes of the labels, one by one.
+    outcomes = product((False, True), repeat=len(probabilities))
+    some = sum(
+        np.prod([p if right else 1 - p for p, right in zip(probabilities, outcome, strict=True)])
+        for outcome in outcomes
+        if any(outcome)
+    )
+    assert shown == pytest.approx(some, abs=1e-12)
 
 
 def _simulated(draw, count=60_000):

@@ -25,6 +25,8 @@ from openmofi.pairs import Record, write_tar
 from openmofi.schema import RECOGNISED, PairStatus, RecogniseStatus
 from openmofi.search import Index, Verdict
 from openmofi.search import recognising as module
+from openmofi.search.rank.calibration import with_share
+from openmofi.search.recognise_settings import UNNAMED
 from openmofi.storage import read_manifest
 
 NAMES = list(COLOURS)
@@ -105,7 +107,7 @@ def test_with_probabilities_and_the_label_jobs_features(labelled, small_world, s
     monkeypatch.setattr(FeatureStore, "prepare", lambda *_: pytest.fail("decoded again"))
     counts = openmofi.recognise(small_world.shards, index=index, out=tmp_path / "out", cache=store.cache)
     monkeypatch.undo()
-    right, expected = [], 0.0
+    right, expected, otherwise = [], 0.0, 0.0
     for name, rows in tables(tmp_path / "out").items():
         for row in rows:
             assert row["status"] in {*RecogniseStatus, *PairStatus}
@@ -116,7 +118,12 @@ def test_with_probabilities_and_the_label_jobs_features(labelled, small_world, s
                 assert best["probability"] == max(each["probability"] for each in row["entities"]) >= 0.5
                 right.append(best["entity"] == small_world.truth[name, row["key"]])
                 expected += best["probability"]
+                # By Bayes' rule, from the tenth that is taken where nothing is said to the share of these images.
+                even = with_share(np.array(row["unnamed"]), 1 - UNNAMED)
+                other = float(with_share(even, counts["unnamed"]))
+                otherwise += best["probability"] / (1 - row["unnamed"]) * (1 - other)
     assert counts["expected"] == pytest.approx(expected, abs=0.01)
+    assert counts["expected_unnamed"] == pytest.approx(otherwise, abs=0.01 * len(right))
     assert len(right) > 100
     assert np.mean(right) == pytest.approx(expected / len(right), abs=0.1)
     assert set(counts["status"]) >= {"recognised", "image_broken"}
@@ -266,7 +273,8 @@ def test_the_command(colours, index, shards, tmp_path, monkeypatch):
     assert json.loads(said.stdout)["status"] == {"uncalibrated": 30}
     said = CliRunner().invoke(app, given, catch_exceptions=False)
     assert "30 images in" in said.stdout
-    assert (said.exit_code, said.stdout.split()[-2:]) == (0, ["uncalibrated", "30"])
+    assert (said.exit_code, said.stdout.splitlines()[-2].split()) == (0, ["uncalibrated", "30"])
+    assert "openmofi index info INDEX says why" in said.stdout.splitlines()[-1]
 
 
 _SCRIPT = """

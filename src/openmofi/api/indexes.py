@@ -105,8 +105,8 @@ def recognise(
         cache: folder that keeps features, shared with label jobs of the same pairs; the output where not given.
 
     Returns:
-        Counts: `rows_in`, `rows_out`, `status` (status → rows), `expected`, `unnamed`, `device`, `precision`; see
-        `openmofi.search.recognising.recognise_shards`.
+        Counts: `rows_in`, `rows_out`, `status` (status → rows), `expected`, `unnamed`, `expected_unnamed`, `device`,
+        `precision`; see `openmofi.search.recognising.recognise_shards`.
 
     Raises:
         UsageError: a setting is unknown or out of its range.

@@ -19,9 +19,10 @@ from openmofi.cli.command import (
     print_json,
 )
 from openmofi.cli.options import OUT_INDEX, Call, IndexPlace, Json, made_of
+from openmofi.terminal import visible
 
 if TYPE_CHECKING:
-    from openmofi.search import Changes
+    from openmofi.search import Changes, Index
 
 app = group("index", "Build an index over images, keep it up to date and whole.")
 IMAGES = Annotated[list[str], typer.Argument(metavar="IMAGES...")]
@@ -45,7 +46,9 @@ _Kb = Annotated[
 )
 def build(call: Call, out: Any, as_json: Json = False) -> None:
     """Build an index, or go on with one: images that have not changed are not embedded again."""
-    _print_changes(call(progress=not as_json).changes, out, as_json)
+    index = call(progress=not as_json)
+    _print_changes(index.changes, out, as_json)
+    _say_uncalibrated(index)
 
 
 @command(app)
@@ -55,11 +58,11 @@ def add(index: IndexPlace, images: _Inputs, kb: _Kb = None, device: Device = "au
     from openmofi.progress import shown_progress
     from openmofi.search import Index
 
+    opened = Index.open(index, device=device)
     with shown_progress(not as_json) as progress:
-        changes = Index.open(index, device=device).add(
-            images, kb=kb_of(kb, progress) if kb else None, progress=progress
-        )
+        changes = opened.add(images, kb=kb_of(kb, progress) if kb else None, progress=progress)
     _print_changes(changes, index, as_json)
+    _say_uncalibrated(opened)
 
 
 @command(app)
@@ -79,12 +82,14 @@ def info(index: IndexPlace, as_json: Json = False) -> None:
     """Show what an index holds."""
     from openmofi.search import Index
 
-    facts = asdict(Index.open(index).info())
+    about = Index.open(index).info()
+    facts = asdict(about)
     if as_json:
         print_json(facts)
         return
     from openmofi.cli.tables import print_facts
 
+    facts["calibration"] = {kind: f"{each.source}. {each}".strip() for kind, each in about.calibration.items()}
     facts["bytes"] = {part: f"{size / 2**20:,.1f} MiB" for part, size in facts["bytes"].items()}
     print_facts({name: _fact_text(value) for name, value in facts.items()})
 
@@ -154,6 +159,12 @@ def _print_changes(changes: Changes, index: Any, as_json: bool) -> None:
     from openmofi.cli.tables import print_facts
 
     print_facts({name: _fact_text(value) for name, value in {"index": str(index), **asdict(changes)}.items() if value})
+
+
+def _say_uncalibrated(index: Index) -> None:
+    """On standard error, so that JSON is by itself on standard output."""
+    if sentence := index.info().uncalibrated:
+        typer.echo(visible(f"{sentence} openmofi index info {index.path} says what to do."), err=True)
 
 
 def _fact_text(value: object) -> str:

@@ -160,7 +160,7 @@ def _ending(results: Results, query: Query) -> str:
             f" {results.end:,} {'are' if query.until else 'would be'} expected to be right with precision "
             f"{results.until:g}: {results.expected_right:,.0f} of them."
         )
-    return f"{said} {results.note}".strip()
+    return " ".join(filter(None, (said, results.note, results.uncalibrated)))
 
 
 @made_of(
@@ -191,8 +191,10 @@ def _print_recognised(counts: Mapping[str, Any], out: str) -> None:
     )
     if named := counts["status"].get("recognised"):
         typer.echo(f"of the likeliest entities of {named:,} images {counts['expected']:,.0f} are expected to be right")
+    if uncalibrated := counts["status"].get("uncalibrated"):
+        typer.echo(f"{uncalibrated:,} images have no probabilities: openmofi index info INDEX says why and what to do")
     if "unnamed" in counts:
         typer.echo(
             f"the share that shows what no label names is at most {counts['unnamed']:.0%} by how these images "
-            "look (--unnamed)"
+            f"look (--unnamed): with that, {counts['expected_unnamed']:,.0f} of these entities are expected to be right"
         )

@@ -7,7 +7,7 @@ A shard's table is renamed into place when it is whole, so a job that was killed
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from msgspec import field
 
 from openmofi.encoders import Encoder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet
@@ -29,8 +30,8 @@ from openmofi.features.images import compute_features, shard_source
 from openmofi.features.store import FeatureStore
 from openmofi.pairs.read import identify, job_of
 from openmofi.schema import RECOGNISED, PairStatus, RecogniseStatus
-from openmofi.search.rank.calibration import share_of
-from openmofi.search.rank.recognition import LIKELY, Likely, likely_entities
+from openmofi.search.rank.calibration import LIKELY, share_of, with_share
+from openmofi.search.rank.recognition import Likely, likely_entities
 from openmofi.search.rank.state import State
 from openmofi.search.recognise_settings import UNNAMED, RecogniseSettings
 from openmofi.search.store.connection import Place, place_of
@@ -53,12 +54,14 @@ class RecogniseSummary(Summary, frozen=True):
         status: `RecogniseStatus` or `PairStatus` → rows.
         expected: of the rows that are `recognised`, the sum of their best probabilities.
         even: `Likely.even` in per cent, and images.
+        named: `Likely.even` in per cent, and what `expected` of these images would be if labels named what all show.
     """
 
     NOTE = "openmofi.recognised"
     status: dict[str, int]
     expected: float
     even: list[tuple[int, int]]
+    named: list[tuple[int, float]] = field(default_factory=list)  # notes of earlier versions lack it
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,8 @@ def recognise_shards(
     Returns:
         `rows_in`, `rows_out`, `status` (status → rows), `expected` (how many of the best entities of the rows with
         status `recognised` are expected to be right), `unnamed` (the likeliest share of images that show what no label
-        names, by these images alone; not where the index cannot say), the encoder's `device` and `precision`; `failed`,
-        see below.
+        names, by these images alone; not where the index cannot say), `expected_unnamed` (`expected`, if that share
+        were so; likewise), the encoder's `device` and `precision`; `failed`, see below.
 
     Raises:
         UsageError: the output or the cache cannot be written to.
@@ -182,7 +185,9 @@ def _run(stage: RecogniseStage, shards: Sequence[Shard], running: Running) -> di
     counts = {"rows_in": rows, "rows_out": rows, "status": whole.status, "expected": round(whole.expected, 3)}
     if whole.even:
         each, images = zip(*whole.even, strict=True)
-        counts["unnamed"] = round(share_of(np.repeat(np.array(each) / 100, images)), 3)
+        share = share_of(np.repeat(np.array(each) / 100, images))
+        right = sum(named * (1 - float(with_share(np.array(even / 100), share))) for even, named in whole.named)
+        counts |= {"unnamed": round(share, 3), "expected_unnamed": round(right, 3)}
     return counts | ({"failed": running.reasons()} if running.failed else {})
 
 
@@ -212,10 +217,16 @@ def _recognise_shard(stage: RecogniseStage, state: State, names: dict[int, str],
             }
             add(pa.table(made | {name: table.column(name) for name in RECOGNISED.names[len(made) :]}, RECOGNISED))
             named = [each for each in likely if each]
+            recognised = [each for each in named if _status(each) == RecogniseStatus.RECOGNISED]
+            if_named = defaultdict[int, float](float)
+            for each in recognised:
+                if each.best is not None and each.even is not None and each.unnamed is not None:
+                    if_named[round(100 * each.even)] += each.best / (1 - each.unnamed)
             summary += RecogniseSummary(
                 dict(sorted(Counter(statuses).items())),
-                sum(each.best or 0.0 for each in named if _status(each) == RecogniseStatus.RECOGNISED),
+                sum(each.best or 0.0 for each in recognised),
                 sorted(Counter(round(100 * each.even) for each in named if each.even is not None).items()),
+                sorted(if_named.items()),
             )
         notes |= summary.notes()
     return {"rows": sum(summary.status.values())}

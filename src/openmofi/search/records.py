@@ -73,6 +73,8 @@ class Hit:
         cosine: similarity to the query's vector, −1..1; `None` where keywords alone were asked for.
         keyword: rank among the keyword results from 1 on; `None` where it is none.
         probability: calibrated, that it is right; `None` where the index cannot say.
+        basis: what the probability is from: `labels`, the label job's or a person's word on what was asked for;
+            `similarity`, by what is calibrated for such queries; `mark`, of the query itself; "" without one.
         expected: expected precision of the results down to this one; `None` likewise.
         duplicates: ids of near-duplicates that are folded into it.
     """
@@ -84,6 +86,7 @@ class Hit:
     probability: float | None = None
     expected: float | None = None
     duplicates: tuple[int, ...] = ()
+    basis: Literal["", "labels", "similarity", "mark"] = ""
 
 
 @dataclass(frozen=True)
@@ -94,11 +97,15 @@ class Results:
         hits: best first.
         total: results that could be shown without `limit`, `offset` and `until`.
         until: the precision that `end` is about: the query's, or 0.9.
-        end: how many results are expected to be right with precision `until` together; `None` without a calibration.
+        end: how many results are expected to be right with precision `until` together, each by itself with at least .5
+            (or `until`, where that is less); `None` without a calibration.
         expected_right: how many of these `end` are expected to be right; `None` likewise.
         expected_in_all: how many right images the index is expected to have at all; `None` likewise.
         note: a sentence for the user, such as that no result is likely; or "".
         seconds: how long it took.
+        uncalibrated: why results, or all but those that were judged for it, have no probability, and what to do; or "".
+        meant: identifiers of the entities whose labels count: the one that was asked for, or those that the text is a
+            name of.
     """
 
     hits: tuple[Hit, ...]
@@ -109,6 +116,8 @@ class Results:
     expected_in_all: float | None = None
     note: str = ""
     seconds: float = 0.0
+    uncalibrated: str = ""
+    meant: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -233,11 +242,13 @@ class Recognition:
         note: a sentence for the user, such as that nothing is likely; or "".
         unnamed: probability that no label of the index names what is shown, 0..1; those of the entities leave room for
             it. `None` where the index cannot say.
+        uncalibrated: why entities have no probability, and what to do; or "".
     """
 
     entities: tuple[Recognised, ...]
     note: str = ""
     unnamed: float | None = None
+    uncalibrated: str = ""
 
 
 @dataclass(frozen=True)
@@ -299,6 +310,29 @@ class Changes:
 
 
 @dataclass(frozen=True)
+class KindCalibration:
+    """Whether an index says probabilities for a kind of query.
+
+    Attributes:
+        source: `fitted` to what the index's labels say; `labels`, where those that were judged have a probability and
+            others none; or `none`.
+        right, wrong: how many of the results that it is fitted to, or would be, are known to be so, by the sums of
+            their probabilities; `None` where that was not counted.
+        why: it is not fitted, or "".
+        hint: what to do, or "".
+    """
+
+    source: Literal["fitted", "labels", "none"]
+    right: float | None = None
+    wrong: float | None = None
+    why: str = ""
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.why} {self.hint}".strip()
+
+
+@dataclass(frozen=True)
 class IndexInfo:
     """What an index holds.
 
@@ -314,7 +348,9 @@ class IndexInfo:
         encoder, encoder_fingerprint: by which it was built.
         sources: paths.
         columns: names of metadata columns.
-        calibrated: whether searches say probabilities.
+        calibrated: whether searches by text or by image say probabilities.
+        calibration: kind of query (`text`, `entity`, `image`, `recognition`, and `unnamed`, of what no label names) →
+            whether it has probabilities.
         vector_index: what searches the vectors: `exact`, or FAISS's factory string.
         vector_effort: how far a query looks in it, FAISS's `nprobe`; 0 where that is not measured.
         vector_recall: share of the ten nearest that it finds so, by queries that it did not have; `None` likewise.
@@ -338,9 +374,19 @@ class IndexInfo:
     sources: tuple[str, ...]
     columns: tuple[str, ...]
     calibrated: bool
+    calibration: Mapping[str, KindCalibration]
     vector_index: str
     vector_effort: int
     vector_recall: float | None
     commits: int
     last: str
     bytes: Mapping[str, int]
+
+    @property
+    def uncalibrated(self) -> str:
+        """A sentence on the kinds of query that have no probability; "" where there are none."""
+        kinds = [kind for kind, each in self.calibration.items() if each.source == "none"]
+        if not kinds:
+            return ""
+        reasons = dict.fromkeys(self.calibration[kind].why for kind in kinds)
+        return f"No probabilities for {', '.join(kinds)}: {' '.join(reasons)}"

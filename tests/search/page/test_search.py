@@ -175,6 +175,22 @@ def test_the_bar_lies_at_the_end_of_what_is_expected_right(tab):
     assert page.locator(".tile-slot").first.locator(".probability .figure").text_content() == "99 %"
 
 
+def test_a_query_without_probabilities_says_why(tab):
+    page = tab.open("#/search?text=square")
+    expect(page.locator(".count")).to_contain_text("closest first")
+    expect(page.locator(".results-head .why")).to_contain_text("No label says what its images show.")
+    expect(page.locator(".levels")).to_have_count(0)
+    page = tab.open("#/search?show=1")
+    page.get_by_role("button", name="Recognise").click()
+    expect(page.locator(".recognition .why")).to_contain_text("No label says what its images show.")
+
+
+def test_a_name_has_the_probabilities_of_its_labels(tab):
+    page = tab.open("#/search?text=red")
+    expect(page.locator(".results-head .why")).to_contain_text("Images that the label job judged for an entity have")
+    assert page.locator(".tile-slot").first.locator(".probability .figure").text_content().endswith(" %")
+
+
 def test_a_query_whose_results_are_all_unlikely_says_so(tab):
     FakeSearch(total=300, right=0, note="No image of the index is likely to show this.").on(tab.page)
     page = tab.open("#/search?text=unicorn")

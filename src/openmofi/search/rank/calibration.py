@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -91,6 +92,8 @@ class Surroundings:
 
 
 _VERSION = 3
+MINIMUM = 200
+"""Results that are known to be right, at least, by the sum of their probabilities; and as many that are wrong."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,8 @@ class Ending:
         text, image: of searches by text and by image; `None` where too little is known.
         entity: of the entities that an image may show, where labels name one that it shows; likewise.
         unnamed: of that no label names what an image shows, where as many images are so as not; likewise.
+        evidence: kind of query (`openmofi.search.rank.claims`) → how many of the results that its curve is fitted to
+            are known to be right, and how many to be wrong, by the sums of their probabilities.
         background: ids of images at random.
         reference: numbers of the entities that images are compared with.
         scale: the factor on cosines.
@@ -135,6 +140,7 @@ class Ending:
     reference: tuple[int, ...]
     scale: float
     unnamed: Curve | None = None
+    evidence: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return it as JSON for the database."""
@@ -177,7 +183,23 @@ def expected_precision(probabilities: Sequence[float] | Doubles) -> Doubles:
     return np.cumsum(values) / np.arange(1, len(values) + 1)
 
 
+LIKELY = 0.5
+"""From this probability on a result, or an entity, is likelier right than wrong."""
+
+
 def end_of(probabilities: Doubles, until: float) -> int:
-    """How many results are expected to be right with precision `until` together: the longest list that is."""
-    reached = np.flatnonzero(expected_precision(probabilities) >= until)
+    """How many results are expected to be right with precision `until` together: the longest list that is and of which
+    none by itself is likelier wrong than right, or below `until` where that is less.
+    """
+    likely = np.logical_and.accumulate(probabilities >= min(LIKELY, until))
+    reached = np.flatnonzero(likely & (expected_precision(probabilities) >= until))
     return int(reached[-1]) + 1 if len(reached) else 0
+
+
+def any_of(probabilities: Sequence[float]) -> float:
+    """The probability that some of several labels of an image is right: 1 − Π(1 − p), as if they were independent.
+
+    Never above 1 nor below the greatest. Senses of one mention exclude each other, for which it is too little; a thing
+    that is named twice is shown twice or not at all, for which it is too much.
+    """
+    return 1.0 - math.prod(1.0 - probability for probability in probabilities)

@@ -30,15 +30,22 @@ from scipy.special import expit
 from openmofi.arrays import Array, Doubles, Ints
 from openmofi.encoders import Encoder
 from openmofi.knowledge.texts import filled
-from openmofi.search.rank.calibration import NAMES, OF_IMAGES, Curve, Ending, Surroundings, design_of
+from openmofi.search.rank.calibration import (
+    MINIMUM,
+    NAMES,
+    OF_IMAGES,
+    Curve,
+    Ending,
+    Surroundings,
+    any_of,
+    design_of,
+)
 from openmofi.search.rank.queries import Meaning, images_by_text, meaning_of
 from openmofi.search.rank.recognition import LOOKED_AT, candidates_of
 from openmofi.search.rank.state import State
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.vectors import best
 
-MINIMUM = 200
-"""Results that are known to be right, at least, by the sum of their probabilities."""
 _QUERIES = 400
 _RESULTS = 100
 _TOGETHER = 32
@@ -104,7 +111,7 @@ class ImageLabels:
             [probability for each, probability in self.judged.get(position, {}).items() if each in meant]
             for position in positions.tolist()
         ]
-        shown = np.array([min(sum(each), 1.0) for each in judged])
+        shown = np.array([any_of(each) for each in judged])
         return shown, np.where([bool(each) for each in judged], 1.0, self.mass[positions])
 
     def named_right(self, entities: Ints, position: int) -> Doubles:
@@ -125,6 +132,11 @@ class TrialResults:
     features: Doubles
     right: Doubles
     weight: Doubles
+
+    @property
+    def evidence(self) -> tuple[float, float]:
+        """How many are known to be right, and how many to be wrong."""
+        return float(self.right @ self.weight), float((1 - self.right) @ self.weight)
 
 
 @dataclass(frozen=True)
@@ -159,14 +171,22 @@ def fit_ending(state: State, connection: Connection, encoder: Encoder, seed: int
     images, entities = tuple(state.images[background].tolist()), tuple(reference.tolist())
     ending = Ending(None, None, None, images, entities, float(encoder.logit_scale or 30.0))
     around = state.around(ending)
-    text = image = entity = unnamed = None
+    text = image = recognition = unnamed = _rows([])
     if len(state.entities) and len(named):
-        text = _curve(_results(state, labels, around, _text_queries(state, connection, encoder, named, draw)))
+        text = _results(state, labels, around, _text_queries(state, connection, encoder, named, draw))
     if len(named):
-        image = _curve(_results(state, labels, around, _image_queries(state, labels, draw)))
+        image = _results(state, labels, around, _image_queries(state, labels, draw))
         if len(state.entities):
-            entity, unnamed = fit_recognition(state, labels, around, draw)
-    return replace(ending, text=text, image=image, entity=entity, unnamed=unnamed)
+            recognition, unnamed = recognition_results(state, labels, around, draw)
+    trials = {"text": text, "image": image, "recognition": recognition, "unnamed": unnamed}
+    return replace(
+        ending,
+        text=_curve(text),
+        image=_curve(image),
+        entity=_curve(recognition),
+        unnamed=_curve(unnamed),
+        evidence={kind: results.evidence for kind, results in trials.items()},
+    )
 
 
 def _text_queries(
@@ -253,6 +273,14 @@ def fit_recognition(
     state: State, labels: ImageLabels, around: Surroundings, draw: np.random.Generator
 ) -> tuple[Curve | None, Curve | None]:
     """Fit `entity` and `unnamed` of an `Ending`."""
+    recognition, unnamed = recognition_results(state, labels, around, draw)
+    return _curve(recognition), _curve(unnamed)
+
+
+def recognition_results(
+    state: State, labels: ImageLabels, around: Surroundings, draw: np.random.Generator
+) -> tuple[TrialResults, TrialResults]:
+    """What `entity` and `unnamed` of an `Ending` are fitted to."""
     surest = {position: max(entities.items(), key=lambda item: item[1]) for position, entities in labels.judged.items()}
     sure = np.array([position for position, (_, probability) in surest.items() if probability >= _MASS], np.int64)
     wanted = set(draw.permutation(np.flatnonzero(labels.mass > 0))[:_QUERIES].tolist())
@@ -272,7 +300,7 @@ def fit_recognition(
                 (proposed.unnamed_features(), np.zeros(1), np.ones(1)),
                 (hidden.unnamed_features(), np.ones(1), np.ones(1)),
             ]
-    return _curve(_rows(candidates)), _curve(_rows(named))
+    return _rows(candidates), _rows(named)
 
 
 def _seen(
@@ -304,10 +332,10 @@ def _rows(parts: Sequence[tuple[Doubles, Doubles, Doubles]]) -> TrialResults:
 
 
 def _curve(rows: TrialResults) -> Curve | None:
+    if min(rows.evidence) < MINIMUM:
+        return None
     weighted = rows.weight > 0
     features, right, weight = rows.features[weighted], rows.right[weighted], rows.weight[weighted]
-    if float(right @ weight) < MINIMUM or float((1 - right) @ weight) < MINIMUM:
-        return None
     mean, deviation = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
     design = design_of(features, mean, deviation)
 

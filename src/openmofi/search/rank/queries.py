@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from openmofi.features.store import content_digits
 from openmofi.knowledge.candidates import spelt_alike
 from openmofi.knowledge.names import normalise
 from openmofi.search.query import Example, Query, Region
+from openmofi.search.rank.calibration import any_of
 from openmofi.search.rank.state import LRUCache, State
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.reading import JUDGED, entity_records, image_bytes
@@ -38,19 +41,19 @@ class Meaning:
     """What a text means to an index.
 
     Attributes:
-        known: whether it is a name of entities.
+        entities: identifiers of those that it is a name of.
         judged: image → probability that it shows what is meant, of images that were judged for such an entity.
         words: images whose texts have all words; none where the name is known.
     """
 
-    known: bool = False
+    entities: tuple[str, ...] = ()
     judged: Mapping[int, float] = field(default_factory=dict)
     words: Collection[int] = frozenset()
 
     def features(self, images: Sequence[int]) -> NDArray[np.float64]:
         """(n, 2) of results; see `NAMES`."""
         words = np.array([image in self.words for image in images], np.float64)
-        return np.stack([np.full(len(images), float(self.known)), words], axis=1)
+        return np.stack([np.full(len(images), float(bool(self.entities))), words], axis=1)
 
 
 def entities_named(connection: Connection, text: str) -> list[str]:
@@ -62,11 +65,14 @@ def entities_named(connection: Connection, text: str) -> list[str]:
 
 
 def judged_for(connection: Connection, entities: Sequence[str]) -> dict[int, float]:
-    """Image → probability that it shows what is meant, one of these as likely as another; verdicts are certain."""
+    """Image → probability that it shows what is meant, one of these as likely as another; verdicts are certain. Of an
+    entity and what is below it any may be shown (`any_of`).
+    """
     probabilities: dict[int, float] = {}
     for entity in entities:
-        for image, probability in connection.execute(JUDGED, {"entity": entity}):
-            probabilities[image] = probabilities.get(image, 0.0) + probability / len(entities)
+        for image, rows in groupby(connection.execute(JUDGED, {"entity": entity}), key=itemgetter(0)):
+            shown = any_of([probability for _, probability in rows])
+            probabilities[image] = probabilities.get(image, 0.0) + shown / len(entities)
     return probabilities
 
 
@@ -78,8 +84,9 @@ def meaning_of(connection: Connection, text: str, keywords: Sequence[int]) -> Me
         text: of the query.
         keywords: ids of images whose texts have all of its words.
     """
-    entities = entities_named(connection, text)
-    return Meaning(True, judged_for(connection, entities)) if entities else Meaning(words=frozenset(keywords))
+    if entities := tuple(entities_named(connection, text)):
+        return Meaning(entities, judged_for(connection, entities))
+    return Meaning(words=frozenset(keywords))
 
 
 _WORD = re.compile(r"\w+", re.UNICODE)

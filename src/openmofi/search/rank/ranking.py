@@ -7,13 +7,15 @@ import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from openmofi.arrays import Array, Doubles, Ints
 from openmofi.search.query import Filters, Query
-from openmofi.search.rank.calibration import OF_IMAGES, end_of, expected_precision
+from openmofi.search.rank.calibration import LIKELY, OF_IMAGES, end_of, expected_precision
+from openmofi.search.rank.claims import uncalibrated
 from openmofi.search.rank.folding import folded_into
 from openmofi.search.rank.queries import Meaning, images_by_text, judged_for, meaning_of, unknown_entity
 from openmofi.search.rank.state import State
@@ -89,18 +91,26 @@ DEPTH = 300
 UNTIL = 0.9
 _JUDGED = 4096
 """Nearest images whose probability is computed, at most; what lies beyond counts as wrong."""
-_LIKELY = 0.5
 
 
 @dataclass(frozen=True)
 class _Listed:
-    """Ranked images with what is known of them: (n,) each; `found` is how many were ranked before they were folded."""
+    """Ranked images with what is known of them: (n,) each.
+
+    Attributes:
+        images, duplicates, cosines, keywords, probabilities: see `Hit`.
+        judged: the images whose probability is that of labels.
+        meant: see `Results`.
+        found: how many were ranked before they were folded.
+    """
 
     images: Ints
     duplicates: list[tuple[int, ...]]
     cosines: dict[int, float]
     keywords: dict[int, int]
     probabilities: dict[int, float]
+    judged: frozenset[int]
+    meant: tuple[str, ...]
     found: int
 
     def __len__(self) -> int:
@@ -130,7 +140,8 @@ def ranked(state: State, connection: Connection, query: Query, vector: Array | N
         end = end_of(listed.dense_probabilities, until) if listed.probabilities else None
         # A list whose end was not reached goes on.
         if query.until is None or end != len(listed.images) or listed.found < depth or depth >= _JUDGED:
-            return _page(connection, listed, query, until, end)
+            why = uncalibrated(state.calibration, query, bool(listed.judged))
+            return _page(connection, listed, query, until, end, why)
         depth *= 4
 
 
@@ -141,7 +152,7 @@ def _list_key(connection: Connection, query: Query, vector: Array | None) -> Has
     return whole, bool(query.examples), None if vector is None else vector.tobytes(), tuple(verdicts)
 
 
-def _page(connection: Connection, listed: _Listed, query: Query, until: float, end: int | None) -> Results:
+def _page(connection: Connection, listed: _Listed, query: Query, until: float, end: int | None, why: str) -> Results:
     probabilities, last = listed.dense_probabilities, query.offset + query.limit
     page = slice(query.offset, last if query.until is None or end is None else min(end, last))
     images, expected = listed.images[page].tolist(), expected_precision(probabilities)[page].tolist()
@@ -155,6 +166,7 @@ def _page(connection: Connection, listed: _Listed, query: Query, until: float, e
             listed.probabilities.get(image),
             None if end is None else precision,
             duplicates,
+            _basis(listed, query, image),
         )
         for rank, (image, precision, duplicates) in enumerate(
             zip(images, expected, listed.duplicates[page], strict=True), query.offset + 1
@@ -163,10 +175,19 @@ def _page(connection: Connection, listed: _Listed, query: Query, until: float, e
     note = ""
     if not len(listed):
         note = "Nothing in the index answers this."
-    elif end is not None and probabilities.max() < _LIKELY:
-        note = f"No result is likely to be right: the best one has a probability of {probabilities.max():.2f}."
+    elif end is not None and probabilities.max() < LIKELY:
+        which = "No image that was judged" if why else "No result"
+        note = f"{which} is likely to be right: the best one has a probability of {probabilities.max():.2f}."
     right, in_all = (None, None) if end is None else (float(probabilities[:end].sum()), float(probabilities.sum()))
-    return Results(hits, len(listed), until, end, right, in_all, note)
+    return Results(hits, len(listed), until, end, right, in_all, note, uncalibrated=why, meant=listed.meant)
+
+
+def _basis(listed: _Listed, query: Query, image: int) -> Literal["", "labels", "similarity", "mark"]:
+    if image not in listed.probabilities:
+        return ""
+    if image in query.like or image in query.unlike:
+        return "mark"
+    return "labels" if image in listed.judged else "similarity"
 
 
 def _listed(
@@ -178,12 +199,12 @@ def _listed(
     words = images_by_text(connection, query.text, depth) if query.keywords else []
     words = [image for image in words if passing is None or image in passing]
     keywords = {image: rank for rank, image in enumerate(words, 1)}
-    meaning = _meaning(connection, query, depth) if state.ending and state.ending.text else None
+    meaning = _meaning(connection, query, depth)
     if meaning:
-        judged = dict(meaning.judged)
+        meant, judged = meaning.entities, dict(meaning.judged)
     else:  # the entity that alone is asked for
-        alone = query.entity and not (query.examples or query.text)
-        judged = judged_for(connection, [query.entity]) if alone else {}
+        meant = (query.entity,) if query.entity and not (query.examples or query.text) else ()
+        judged = judged_for(connection, meant)
     if passing is not None:
         judged = {image: probability for image, probability in judged.items() if image in passing}
     if vector is None and not query.text:
@@ -192,18 +213,22 @@ def _listed(
         likely = sorted(judged, key=lambda image: -judged[image])[:depth]
         order = fused([nearest, list(keywords), [image for image in likely if image not in cosines]])
     cosines |= _cosines(state, vector, [image for image in order if image not in cosines])
-    probabilities = _probabilities(state, query, vector, cosines, meaning) if vector is not None else {}
+    by_similarity = _probabilities(state, query, vector, cosines, meaning) if vector is not None else {}
     # The label job has also read the text: what it says of an image counts for more than a cosine.
-    probabilities |= {image: probability for image, probability in judged.items() if image in cosines}
+    of_labels = {image: probability for image, probability in judged.items() if image in cosines}
+    probabilities = by_similarity | of_labels
     if probabilities:  # a mark is a person's word, as a verdict is
         probabilities |= dict.fromkeys(query.like, 1.0) | dict.fromkeys(query.unlike, 0.0)
     order = sorted(order, key=set(query.unlike).__contains__)
     if probabilities:
-        # Equal probabilities keep the order of their cosines and keywords.
-        order = sorted(order, key=lambda image: -probabilities.get(image, -1.0))
+        # Equal probabilities keep the order of their cosines and keywords. Where only labels have one, what was judged
+        # to be unlikely does not come before what was not judged.
+        least = 0.0 if by_similarity else LIKELY
+        order = sorted(order, key=lambda image: -each if (each := probabilities.get(image, -1.0)) >= least else 1.0)
     folded = _folded(state, order, query.fold)
     images = np.array(list(folded), np.int64)
-    return _Listed(images, list(folded.values()), cosines, keywords, probabilities, len(order))
+    duplicates = list(folded.values())
+    return _Listed(images, duplicates, cosines, keywords, probabilities, frozenset(of_labels), meant, len(order))
 
 
 def _meaning(connection: Connection, query: Query, depth: int) -> Meaning | None:

@@ -12,7 +12,7 @@ from openmofi.arrays import Array, Doubles, Ints
 from openmofi.encoders import Encoder, ImageInput
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.search.query import Example, Region
-from openmofi.search.rank.calibration import SAME, Surroundings, with_share
+from openmofi.search.rank.calibration import LIKELY, SAME, Surroundings, with_share
 from openmofi.search.rank.queries import image_vectors
 from openmofi.search.rank.state import LRUCache, State
 from openmofi.search.recognise_settings import UNNAMED
@@ -161,8 +161,6 @@ def _votes(witnesses: Sequence[tuple[float, Sequence[int]]]) -> Mapping[int, flo
     return {entity: vote / float(sum(weights)) for entity, vote in votes.items()}
 
 
-LIKELY = 0.5
-"""From this probability on an entity is likely to be shown."""
 _EVIDENCE, _SIBLINGS = 5, 3
 
 
@@ -292,7 +290,8 @@ def recognised(
     note = "" if likely else "Nothing that the index knows is likely to be shown."
     if outcome.unnamed is not None and outcome.unnamed >= LIKELY:
         note = "This is likely something that no label names."
-    return Recognition(entities, note, outcome.unnamed)
+    why = str(state.calibration["recognition"]) if outcome.best is None else ""
+    return Recognition(entities, note, outcome.unnamed, why)
 
 
 def _nearest(state: State, connection: Connection, vectors: Array, itself: int) -> list[list[Witness]]:

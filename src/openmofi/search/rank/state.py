@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from openmofi.arrays import Array, Floats, Ints
 from openmofi.search.rank import faiss_cache
 from openmofi.search.rank.calibration import Ending, Surroundings
-from openmofi.search.records import IndexInfo
+from openmofi.search.rank.claims import calibration_of
+from openmofi.search.records import IndexInfo, KindCalibration
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import column_of, last_commit, meta, snapshot
 from openmofi.search.store.vectors import Exact, Segment, VectorIndex, Vectors, damaged, entity_segment, segments_of
@@ -141,6 +142,11 @@ class State:
         return Ending.of_json(self.meta["ending"]) if self.meta.get("ending") else None
 
     @cached_property
+    def calibration(self) -> dict[str, KindCalibration]:
+        """Kind of query → whether it has probabilities, and why not."""
+        return calibration_of(self.ending, texts=bool(len(self.entities)))
+
+    @cached_property
     def surroundings(self) -> Surroundings:
         """What results are compared with."""
         if self.ending is None:
@@ -195,6 +201,7 @@ class State:
             tuple(column_of(connection, "SELECT path FROM sources ORDER BY path")),
             tuple(column_of(connection, connection.column_names)),
             bool(self.ending and (self.ending.text or self.ending.image)),
+            self.calibration,
             self.vectors.name,
             effort.value if effort else 0,
             effort.recall if effort else None,

@@ -26,7 +26,8 @@ from openmofi.version import __version__
 _READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 _INSTRUCTIONS = (
     "Search and recognition over a collection of images. Probabilities are calibrated; null means that "
-    "the index cannot say. Images are named by their ids, entities by their identifiers or names."
+    "the index cannot say, and `uncalibrated` why. Images are named by their ids, entities by their identifiers or "
+    "names."
 )
 Few = Annotated[int, Field(ge=1, le=50)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -91,7 +92,8 @@ class _Tools:
         meant = self.index.find_entity(entity).id if entity else ""
         filters = Filters(type=type, min_probability=min_probability, licence=licence)
         results = self.index.search(Query(examples, text, meant, filters=filters, until=until, limit=limit))
-        return _some(results, "total", "expected_right", "note") | {"images": [_hit(hit) for hit in results.hits]}
+        about = _some(results, "total", "expected_right", "note", "uncalibrated", "meant")
+        return about | {"images": [_hit(hit) for hit in results.hits]}
 
     def recognise(self, image: ImageId, region: str = "", limit: Few = 5) -> dict[str, Any]:
         """Say which entities an image of the index may show. region: left,top,right,bottom in fractions of its size.
@@ -100,7 +102,7 @@ class _Tools:
         """
         recognition = self.index.recognise(self.index.image(image).id, Region.parse(region) if region else None, limit)
         return {
-            **_some(recognition, "note", "unnamed"),
+            **_some(recognition, "note", "unnamed", "uncalibrated"),
             "entities": [
                 {
                     **_short(each.entity),
@@ -156,7 +158,7 @@ def _some(record: object, *names: str) -> dict[str, Any]:
 def _hit(hit: Hit) -> dict[str, Any]:
     return {
         **_image_summary(hit.image),
-        **_some(hit, "rank", "cosine", "probability"),
+        **_some(hit, "rank", "cosine", "probability", "basis"),
         "expected_precision": hit.expected,
         "duplicates": list(hit.duplicates),
     }

@@ -73,12 +73,11 @@ ENTITY_IMAGES = f"""
     SELECT labels.image, labels.probability, labels.accepted, coalesce({_VERDICT}, '')
     FROM {_LABELS} WHERE labels.entity = ? AND (? IS NULL OR labels.accepted = ?)"""
 JUDGED = f"""
-    SELECT image, CASE WHEN sum(shown) < 1 THEN sum(shown) ELSE 1.0 END FROM (
-      SELECT labels.image, CASE {_VERDICT} WHEN 'y' THEN 1.0 WHEN 'n' THEN 0.0 ELSE labels.probability END AS shown
-      FROM {_LABELS} WHERE labels.entity = :entity
-      OR labels.entity IN (SELECT entity FROM supertypes WHERE above = :entity)) AS judged
-    GROUP BY image ORDER BY 2 DESC, image"""
-"""Images that were judged for an entity or for what is below it, with probabilities; a person's word is certain."""
+    SELECT labels.image, CASE {_VERDICT} WHEN 'y' THEN 1.0 WHEN 'n' THEN 0.0 ELSE labels.probability END
+    FROM {_LABELS} WHERE labels.entity = :entity
+    OR labels.entity IN (SELECT entity FROM supertypes WHERE above = :entity)
+    ORDER BY labels.image, labels.entity"""
+"""Images that were judged for an entity or for what is below it, a row a label; a person's word is certain."""
 ENTITIES_BY_IMAGES = """
     SELECT entities.id FROM entities
     LEFT JOIN (SELECT entity, count(*) AS images FROM labels WHERE accepted = 1 GROUP BY entity)

@@ -30,6 +30,7 @@ export function Recognition({ image, upload, region }) {
   const fewer = answer.entities.length - likely.length;
   return html`<section class="recognition" aria-label="What it may show">
     ${answer.note && html`<p class="note">${answer.note}</p>`}
+    ${answer.uncalibrated && html`<p class="faint why">${answer.uncalibrated}</p>`}
     <ol>${likely.map((found) => html`<li key=${found.entity.id}>
       <div class="recognised">
         <a href=${href(["entity", found.entity.id])}>${found.entity.name}</a>

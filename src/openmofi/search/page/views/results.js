@@ -82,7 +82,7 @@ function Head({ list, query, cut, ranked, onRefine }) {
       ${ranked && cut?.end != null && html`<span class="faint"> · ${[
         cut.end > 0 && `about ${number(cut.expected_right)} of the first ${number(cut.end)} right`,
         cut.expected_in_all != null && `about ${number(cut.expected_in_all)} right in all`].filter(Boolean).join(", ")}</span>`}
-      ${ranked && about?.end === null && html`<span class="faint"> · closest first; the index has no probabilities for such a query</span>`}
+      ${ranked && about?.end === null && html`<span class="faint"> · closest first</span>`}
       ${!ranked && list.total < info.value?.images && !Object.values(query.filters).some(Boolean)
         && html`<span class="faint"> · near-duplicates are folded</span>`}
     </p>
@@ -90,6 +90,7 @@ function Head({ list, query, cut, ranked, onRefine }) {
       ${LEVELS.map((level) => html`<label key=${level}><input type="radio" name="level" checked=${level === query.until}
         onChange=${() => onRefine({ ...query, until: level })} /><span>${percent(level)}</span></label>`)}
       <span class="faint">right</span></fieldset>`}
+    ${about?.uncalibrated && html`<p class="faint why">${about.uncalibrated}</p>`}
   </div>`;
 }
 
