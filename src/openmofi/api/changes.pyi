@@ -53,6 +53,7 @@ class LabelChanges(TypedDict, total=False):
     threshold: float
     target_precision: float | None
     confidence: float | None
+    trust_anyway: bool
     top_k: int
     sibling_margin: float
     adapt: bool
