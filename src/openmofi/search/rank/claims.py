@@ -76,6 +76,7 @@ def _calibration(kind: str, ending: Ending | None, texts: bool) -> KindCalibrati
         "none",
         right,
         wrong,
-        f"Only {int(count)} results of {_ASKED[kind]} are known to be {what}, and {MINIMUM} are needed.",
+        f"Only {int(count)} results of {_ASKED[kind]} are known to be {what}, and {MINIMUM} are needed for "
+        "probabilities.",
         _MORE_LABELS,
     )
