@@ -187,3 +187,8 @@ def test_a_blind_job_says_so_and_reaches_no_target_unless_asked(selection, accep
     # Where people looked, they decide.
     assert not refuses(BLIND, settings, True)
     assert advice(BLIND, 500, 1_000, settings, "out", True) == ""
+
+
+def test_where_verdicts_leave_little_no_estimate_is_recommended():
+    said = advice(BLIND, 5, 1_000, SelectionSettings(target_precision=0.9), "out", True)
+    assert said.startswith("By the verdicts only 5 labels for 1,000 pairs reach a precision of 0.90.")

@@ -49,6 +49,11 @@ def advice(
         return f"{blind} Do not use these labels before an audit of 100: {audit} --sample 100"
     if accepted >= _FEW * pairs:
         return ""
+    if judged:
+        return (
+            f"By the verdicts only {accepted:,} labels for {pairs:,} pairs reach a precision of {target:.2f}. Judge "
+            "more labels, or take another encoder or other texts."
+        )
     share, separation, best = (float(report[name]) for name in ("share", "separation", "best_precision"))
     asked = f"a probability of {selection.threshold:.2f}" if target is None else f"a precision of {target:.2f}"
     why = (

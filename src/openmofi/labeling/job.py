@@ -310,9 +310,9 @@ def _counts(job: LabelJob) -> dict[str, Any]:
         counts["adapter"] = job.check
     counts["calibration"] = {"source": calibration.source, **calibration.report}
     judged = sum(labels.status.get(status, 0) for status in (LabelStatus.LABELLED, LabelStatus.REJECTED))
-    if hint := advice(
-        calibration.report, labels.accepted, judged, job.settings.selection, job.out, job.correction is not None
-    ):
+    hint = advice(calibration.report, labels.accepted, judged, job.settings.selection, job.out, bool(job.correction))
+    # What verdicts decided is said by them.
+    if hint and not counts.get("verdicts", {}).get("why"):
         counts["advice"] = hint
     if job.running.failed:
         counts["failed"] = job.running.reasons()
