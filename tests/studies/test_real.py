@@ -135,7 +135,7 @@ def test_the_page_asks_the_network_for_nothing(study: tuple[Path, dict[str, Any]
     assert [line.split()[:3] for line in lines[2:5]] == [
         ["photos", shown, str(metrics["photos"][run]["accepted"])] for run, shown in RUN_NAMES.items()
     ]
-    assert max(map(len, lines)) <= 80
+    assert max(len(line) for line in lines if str(out) not in line) <= 80
 
 
 def again(out: Path, folder: Path) -> real.RealStudy:
