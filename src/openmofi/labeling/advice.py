@@ -19,8 +19,8 @@ def refuses(report: Mapping[str, Any], selection: SelectionSettings, judged: boo
         selection: of the job.
         judged: whether verdicts choose the threshold.
     """
-    asked = selection.target_precision is not None and not selection.trust_anyway
-    return asked and not judged and bool(blindness(report))
+    has_target = selection.target_precision is not None and not selection.trust_anyway
+    return has_target and not judged and bool(blindness(report))
 
 
 def advice(
@@ -55,11 +55,11 @@ def advice(
             "more labels, or take another encoder or other texts."
         )
     share, separation, best = (float(report[name]) for name in ("share", "separation", "best_precision"))
-    asked = f"a probability of {selection.threshold:.2f}" if target is None else f"a precision of {target:.2f}"
+    demand = f"a probability of {selection.threshold:.2f}" if target is None else f"a precision of {target:.2f}"
     why = (
         f"Only {accepted:,} labels for {pairs:,} pairs: {share:.0%} of the pairs seem to show something that they "
         f"name, what is shown lies {separation:.1f} SD above what is not, and the most probable labels are expected "
-        f"to be right with {best:.2f}, where {asked} is asked for."
+        f"to be right with {best:.2f}, where {demand} is asked for."
     )
     if share < _RARE:
         return f"{why} The texts rarely name what their images show: try other texts, or another knowledge base."

@@ -89,17 +89,17 @@ class Guarantee:
 
     def sentences(self) -> list[str]:
         """Say it to people: what holds, and what would be next."""
-        asked = f"{self.target:g} right with confidence {self.confidence:g}"
+        goal = f"{self.target:g} right with confidence {self.confidence:g}"
         said, step, then = [], self.passed, self.next
         if step:
             said.append(
-                f"At least {asked} from probability {step.threshold:.3f} on: {step.right:,} of {step.judged:,} "
+                f"At least {goal} from probability {step.threshold:.3f} on: {step.right:,} of {step.judged:,} "
                 "verdicts there are yes, and unsure ones count as no."
             )
         elif then:
             said.append(
                 f"Nothing is accepted: {then.right:,} of {then.judged:,} verdicts from probability "
-                f"{then.threshold:.3f} on are yes (unsure ones count as no), which does not show {asked}."
+                f"{then.threshold:.3f} on are yes (unsure ones count as no), which does not show {goal}."
             )
         if then is None:
             return [*said, "Every step passed; a further draw looks at lower thresholds."]
@@ -121,11 +121,11 @@ def grades(probability: Doubles, claim: Doubles | None = None) -> tuple[Ints, Do
         probability: (n,) of candidates.
         claim: (n,) what that is worth by earlier verdicts; as it is where not given. It is raised by `DOUBT`.
     """
-    place = np.searchsorted(GRID, probability, "right") - 1
+    position = np.searchsorted(GRID, probability, "right") - 1
     raised = expit(logit(np.clip(probability if claim is None else claim, _EDGE, 1 - _EDGE)) + DOUBT)
-    inside, size = place >= 0, len(GRID)
-    labels = np.bincount(place[inside], minlength=size).astype(np.int64)
-    return labels, np.bincount(place[inside], raised[inside], minlength=size).astype(np.float64)
+    inside, size = position >= 0, len(GRID)
+    labels = np.bincount(position[inside], minlength=size).astype(np.int64)
+    return labels, np.bincount(position[inside], raised[inside], minlength=size).astype(np.float64)
 
 
 def accepted_from(labels: ArrayLike) -> Ints:
