@@ -65,6 +65,15 @@ def verdicts(pairs, images, entities, *, usable=None, max_candidates=8, threshol
     return links, found
 
 
+def test_a_threshold_of_1_accepts_nothing_though_a_probability_is_rounded_to_1(monkeypatch):
+    """A job that refuses, for a blind encoder or by verdicts, has this threshold."""
+    monkeypatch.setattr(Calibration, "probability", lambda self, evidence, *_: np.ones(len(evidence)))
+    pairs, images, entities = [[("a", 0, 1.0)]], unit(0.0), unit(0.0)
+    for threshold, reason in ((0.999, Reason.ACCEPTED), (1.0, Reason.BELOW_THRESHOLD)):
+        found = verdicts(pairs, images, entities, threshold=threshold)[1]
+        assert (found.probability.tolist(), found.reason) == ([1.0], [reason])
+
+
 def test_the_shown_entity_wins_its_mention():
     links, found = verdicts([[("a", 0, 0.6), ("b", 0, 0.4)]], unit(0.1), unit(0.0, 1.5))
     assert links.entity_ids.to_pylist() == ["a", "b"]

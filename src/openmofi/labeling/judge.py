@@ -157,7 +157,7 @@ def select(
         opinions: the judges'; the probability is their mean, the score the first one's.
         rows: (len(links.entity_ids),) row of each entity in the views' entities.
         settings: see `SelectionSettings`.
-        threshold: least probability of a label.
+        threshold: least probability of a label; 1 for none.
     """
     index = np.flatnonzero(links.judged & usable[links.pair])
     pair, entity = links.pair[index], links.entity[index]
@@ -173,7 +173,8 @@ def select(
     )
     group = renumbered(links.group[index[first]])
     reason = np.full(len(first), Reason.BELOW_THRESHOLD, dtype=object)
-    reason[probability >= threshold] = Reason.ACCEPTED
+    # 1 says that nothing may be accepted, and a probability may be rounded to 1.
+    reason[(probability >= threshold) & (threshold < 1)] = Reason.ACCEPTED
     reason[(reason == Reason.ACCEPTED) & ~_leads(probability, group, settings.sibling_margin)] = Reason.SIBLING
     _keep_best(reason, probability, pair[first], settings.top_k)
     return Judgements(index, scores[0], probability[twin], list(reason[twin]))
