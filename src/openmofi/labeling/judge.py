@@ -22,7 +22,7 @@ from openmofi.knowledge import KnowledgeBase, depictability
 from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.evidence import ImageEvidence, Scorer, places_of
 from openmofi.labeling.calibrate.naming import capped
-from openmofi.labeling.calibrate.neighbours import Gallery, hashed_words
+from openmofi.labeling.calibrate.neighbours import Gallery, counted, hashed_words
 from openmofi.labeling.label_job import Judge, LabelJob
 from openmofi.labeling.label_settings import SelectionSettings
 from openmofi.labeling.summaries import LabelSummary, examples_of
@@ -83,7 +83,7 @@ class CorpusContext:
         )
         if gallery is None or not calibration.votes or not len(links):
             return cls(factor, np.zeros(len(links)))
-        return cls(factor, _votes(links, gallery, features, texts))
+        return cls(factor, counted(_votes(links, gallery, features, texts), odds[links.entity]))
 
 
 def _votes(links: LinkArrays, gallery: Gallery, features: NDArray[np.floating[Any]], texts: Sequence[str]) -> Doubles:

@@ -12,13 +12,22 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from openmofi.arrays import Ints
 from openmofi.encoders import Encoder
 from openmofi.encoders.probe import fit_scale
 from openmofi.engine.steps import Running
 from openmofi.features.entity_table import EntityFeatures
 from openmofi.knowledge import KnowledgeBase, depictability
 from openmofi.labeling.calibrate.calibration import Calibration
-from openmofi.labeling.calibrate.evidence import Evidence, Scorer, gather_evidence, joined, judged_once
+from openmofi.labeling.calibrate.evidence import (
+    Candidates,
+    Evidence,
+    ImageEvidence,
+    Scorer,
+    gather_evidence,
+    joined,
+    judged_once,
+)
 from openmofi.labeling.calibrate.neighbours import FEWEST_WITNESSES, FITTED_ON, Gallery, Space, hashed_words
 from openmofi.labeling.calibrate.rounds import CalibrationSample, Fitted
 from openmofi.labeling.label_settings import LabelSettings
@@ -142,7 +151,8 @@ _SCALE_PAIRS, _LEAST_SCALE_PAIRS = 2048, 16
 class _SampleBlock:
     """What a block of rows adds to a sample."""
 
-    evidence: Evidence
+    candidates: Candidates
+    seen: ImageEvidence
     images: NDArray[np.float16]
     texts: list[str]
     groups: NDArray[np.uint64]
@@ -152,9 +162,9 @@ class _SampleBlock:
 def corpus_sample(
     job: LabelJob, scorer: Scorer, seed: int, witnesses: Gallery | None = None, space: Space | None = None
 ) -> CalibrationSample:
-    """Draw at most 50,000 pairs evenly from shards spread over the corpus, with decoys and as a gallery.
+    """Draw at most some 50,000 pairs evenly from shards spread over the corpus, with decoys and as a gallery.
 
-    A decoy's image is of the same block of rows as its text.
+    Nothing that is drawn depends on how the same pairs are cut into shards, as long as all of these are read.
 
     Args:
         job: gives the pairs.
@@ -163,12 +173,17 @@ def corpus_sample(
         witnesses: of another corpus, where the pairs are not to be their own.
         space: of the images, where it is known already: `image_space`.
     """
-    share = min(1.0, CALIBRATION_PAIRS / max(sum(map(job.rows, job.sample)), 1))
+    share = CALIBRATION_PAIRS / max(sum(map(job.rows, job.sample)), 1)
     space = witnesses.space if witnesses else space or image_space(job)
-    parts = [_part(job, read, scorer, space, share, [seed, number]) for number, read in enumerate(job.blocks())]
-    evidence, ids = renumbered(joined([part.evidence for part in parts]), job.entities, witnesses)
+    draw = np.random.default_rng(seed)
+    parts = [_part(job, read, scorer, space, draw.random(len(read.usable)) < share) for read in job.blocks()]
+    candidates = joined([part.candidates for part in parts])
     names, name = np.unique(np.array([name for part in parts for name in part.names], object), return_inverse=True)
-    pair_group = np.unique(np.concatenate([part.groups for part in parts]), return_inverse=True)[1].astype(np.int64)
+    pair_group = _by_appearance(np.concatenate([part.groups for part in parts]))
+    graph = job.kb.vectors(job.kb.rows(job.entities.ids.take(pa.array(np.unique(candidates.entity))).to_pylist()))
+    view, embeddings = (np.concatenate([getattr(part.seen, name) for part in parts]) for name in ("view", "embeddings"))
+    seen = ImageEvidence(scorer.views, view, embeddings)
+    evidence, ids = renumbered(gather_evidence(candidates, seen, graph, pair_group, seed), job.entities, witnesses)
     log_odds = depictability(job.kb, job.kb.rows(ids))
     images = np.concatenate([part.images for part in parts])
     texts = [text for part in parts for text in part.texts]
@@ -192,10 +207,16 @@ def corpus_sample(
     )
 
 
+def _by_appearance(groups: NDArray[np.uint64]) -> Ints:
+    """Number (pairs,) groups 0, 1, 2 … in the order in which they first appear."""
+    _, first, number = np.unique(groups, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first)).astype(np.int64)[number]
+
+
 def renumbered(evidence: Evidence, entities: EntityFeatures, witnesses: Gallery | None) -> tuple[Evidence, list[str]]:
     """Renumber the entities of the evidence and of `witnesses` to 0, 1, 2 …; return these too."""
     named = entities.places(witnesses.ids) if witnesses else np.zeros(0, np.int64)
-    rows = np.unique(np.concatenate([evidence.entity, evidence.random_entity, named[named >= 0]]))
+    rows = np.unique(np.concatenate([evidence.entity, named[named >= 0]]))
     ids: list[str] = entities.ids.take(pa.array(rows)).to_pylist()
     return replace(
         evidence,
@@ -206,25 +227,28 @@ def renumbered(evidence: Evidence, entities: EntityFeatures, witnesses: Gallery 
 
 def image_space(job: LabelJob) -> Space:
     """Fit the space to some 3,072 of the images, since the features of all pairs are too large to hold."""
-    step = math.ceil(max(sum(map(job.rows, job.sample)), 1) / FITTED_ON)
-    return Space.of(np.concatenate([read.features.values[read.usable][::step] for read in job.blocks()]))
+    step, before, chosen = math.ceil(max(sum(map(job.rows, job.sample)), 1) / FITTED_ON), 0, []
+    for read in job.blocks():
+        features = read.features.values[read.usable]
+        chosen.append(features[-before % step :: step])
+        before += len(features)
+    return Space.of(np.concatenate(chosen))
 
 
-def _part(job: LabelJob, read: ReadShard, scorer: Scorer, space: Space, share: float, seed: list[int]) -> _SampleBlock:
-    usable = np.flatnonzero(read.usable)
-    chosen = np.random.default_rng(seed).permutation(usable)[: math.ceil(share * len(usable))]
-    rows = np.sort(chosen) if share < 1 else usable
-    links, every = read.links.of_pairs(rows), np.ones(len(rows), bool)
-    seen = scorer.images(read.shard, [read.keys[row] for row in rows], read.features.values[rows])
-    vectors = job.kb.vectors(job.kb.rows(links.entity_ids.to_pylist()))
-    pair_group = np.unique(read.groups[rows], return_inverse=True)[1].astype(np.int64)
-    evidence = gather_evidence(links, every, seen, judged_rows(read.links, job.entities), vectors, seed[0], pair_group)
-    judged = judged_once(links, every)
-    named = rows[np.unique(links.pair[judged])]
-    texts = read.table.column("text").take(pa.array(named)).to_pylist()
-    names = mention_names(read.table.column("mentions"), rows[links.pair[judged]], links.mention[judged])
-    images = space.project(read.features.values[named]).astype(np.float16)
-    return _SampleBlock(evidence, images, texts, read.groups[named], names)
+def _part(job: LabelJob, read: ReadShard, scorer: Scorer, space: Space, drawn: NDArray[np.bool_]) -> _SampleBlock:
+    rows = np.flatnonzero(read.usable & drawn)
+    links = read.links.of_pairs(rows)
+    index = judged_once(links, np.ones(len(rows), bool))
+    named = rows[np.unique(links.pair[index])]
+    features = read.features.values[named]
+    return _SampleBlock(
+        Candidates.of(links, index, judged_rows(read.links, job.entities)),
+        scorer.images(read.shard, [read.keys[row] for row in named], features),
+        space.project(features).astype(np.float16),
+        read.table.column("text").take(pa.array(named)).to_pylist(),
+        read.groups[named],
+        mention_names(read.table.column("mentions"), rows[links.pair[index]], links.mention[index]),
+    )
 
 
 def own_scale(job: LabelJob, encoder: Encoder, seed: int) -> float:

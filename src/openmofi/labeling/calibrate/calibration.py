@@ -133,11 +133,12 @@ class Calibration:
         origin: what `fitted_for` names, and with what settings of texts: names → values; empty where it was written by
             a version that did not say.
         breadth, companions: see `openmofi.labeling.calibrate.mixture.Prior`.
-        log_companion, log_sibling: log K and log S at `centres`; empty where they are like decoys.
+        log_companion: log K at `centres`; empty where companions are like decoys.
         offsets: entity → what its evidence lies above others'; see `openmofi.labeling.calibrate.naming`.
         votes: the weight of neighbours' votes in evidence; see `openmofi.labeling.calibrate.neighbours`.
         naming: how probably what a text names is shown; see `openmofi.labeling.calibrate.naming`.
         humility: what is taken off all log odds; see `openmofi.labeling.calibrate.overclaim`.
+        sense_weight: see `by_sense`; 1 while it is being fitted.
         report: what the fit says of itself; see `openmofi.labeling.calibrate.calibration`.
         corpus: names the pairs that it was estimated on or is used for.
         source: `fitted` on that corpus, `stored` (of another), or `blended` of both.
@@ -155,18 +156,22 @@ class Calibration:
     breadth: float = 0.0
     companions: float = 0.0
     log_companion: tuple[float, ...] = ()
-    log_sibling: tuple[float, ...] = ()
     offsets: Mapping[str, float] = field(default_factory=dict)
     votes: float = 0.0
     naming: Naming = field(default_factory=Naming)
     humility: float = 0.0
+    sense_weight: float = 1.0
     report: Mapping[str, Any] = field(default_factory=dict)
     corpus: str = ""
     source: str = "fitted"
 
     def of(self, evidence: Evidence) -> Doubles:
         """Return (n,) P(shown) of the real candidates of `evidence`, without offsets, votes and naming."""
-        return self.probability(evidence.real, evidence.link_score, evidence.mention, evidence.pair)
+        return self.judge(evidence, evidence.link_score)
+
+    def judge(self, evidence: Evidence, link_score: Floats) -> Doubles:
+        """Return (n,) P(shown) of the real candidates of `evidence` with other link scores."""
+        return self.probability(evidence.real, link_score, evidence.mention, evidence.pair)
 
     def offsets_of(self, ids: Sequence[str]) -> Doubles:
         """Return (len(ids),) what to subtract from each entity's evidence."""
@@ -180,22 +185,21 @@ class Calibration:
             link_score: (n,) 0..1, with the factors of `naming`.
             group, pair: (n,) mention and pair, both non-decreasing.
         """
-        ratio, sibling, companion = (np.interp(evidence, self.centres, curve) for curve in self._curves())
+        ratio, companion = (np.interp(evidence, self.centres, curve) for curve in self._curves())
         prior = Prior(self.shown, self.together, self.breadth, self.companions)
-        shown = Mixture(link_score.astype(np.float64), group, pair).posterior(ratio, sibling, companion, prior).shown
-        return humbled(shown, self.humility)
+        shown = Mixture(link_score.astype(np.float64), group, pair).posterior(ratio, companion, prior).shown
+        return by_sense(humbled(shown, self.humility), group, self.sense_weight)
 
-    def _curves(self) -> tuple[Doubles, Doubles, Doubles]:
-        """Return (bins,) log R, log S and log K."""
-        none = np.zeros(len(self.centres))
-        return np.array(self.log_ratio), np.array(self.log_sibling or none), np.array(self.log_companion or none)
+    def _curves(self) -> tuple[Doubles, Doubles]:
+        """Return (bins,) log R and log K."""
+        return np.array(self.log_ratio), np.array(self.log_companion or np.zeros(len(self.centres)))
 
     def blended(self, stored: Calibration, candidates: int) -> Calibration:
         """Shrink this one, fitted on `candidates` candidates, towards that of another corpus; not from 10,000 on."""
         if candidates >= ENOUGH:
             return self
         weight = candidates / (candidates + _WORTH)
-        ratio, sibling, companion = (
+        ratio, companion = (
             _plain(weight * mine + (1 - weight) * np.interp(self.centres, stored.centres, other))
             for mine, other in zip(self._curves(), stored._curves(), strict=True)
         )
@@ -203,7 +207,6 @@ class Calibration:
         return replace(
             self,
             log_ratio=ratio,
-            log_sibling=sibling,
             log_companion=companion,
             shown=float(shown),
             companions=weight * self.companions + (1 - weight) * stored.companions,
@@ -239,11 +242,8 @@ class Calibration:
 
 
 def fit_calibration(
-    evidence: Floats,
+    evidence: Evidence,
     link_score: Floats,
-    group: Ints,
-    pair: Ints,
-    decoys: Floats,
     *,
     fitted_for: str = "",
     reference: Sequence[str] = (),
@@ -253,26 +253,25 @@ def fit_calibration(
     """Estimate ratio and shares from real pairs and decoys; no labels.
 
     Args:
-        evidence: (n,) of the candidates of real pairs.
-        link_score: (n,) 0..1.
-        group, pair: (n,) int, the candidate's mention and pair, 0, 1, 2 … non-decreasing.
-        decoys: (m,) evidence of the same candidates for other pairs' images.
+        evidence: of the candidates and their decoys, less offsets and with votes.
+        link_score: (n,) 0..1, by which the candidates are weighed.
         fitted_for, reference, logit_scale, origin: stored beside.
 
     Raises:
         OpenMofiError: fewer than 200 candidates or decoys, too few to tell two distributions apart.
     """
-    if len(evidence) < MINIMUM:
-        raise _too_few(f"Only {len(evidence)} linked candidates with a usable image: too few", "linked candidates")
-    if len(decoys) < MINIMUM:
+    candidates, decoys, pair = len(evidence.real), len(evidence.decoys), evidence.pair
+    if candidates < MINIMUM:
+        raise _too_few(f"Only {candidates} linked candidates with a usable image: too few", "linked candidates")
+    if decoys < MINIMUM:
         raise _too_few(
-            f"{len(evidence)} linked candidates, but only {len(decoys)} decoys (other pairs' images, whose "
+            f"{candidates} linked candidates, but only {decoys} decoys (other pairs' images, whose "
             "texts do not name the candidate): too few",
             "decoys",
         )
-    bins = Bins.of(evidence, decoys)
-    mixture = Mixture(link_score.astype(np.float64), group, pair)
-    problem = ExpectationProblem(bins.number(evidence), mixture, bins.absent, bins.score)
+    bins = Bins.of(evidence.real, evidence.decoys)
+    mixture = Mixture(link_score.astype(np.float64), evidence.mention, pair)
+    problem = ExpectationProblem(bins.number(evidence.real), mixture, bins.absent, bins.score)
     estimate = expectation_maximisation(problem)
     report, prior = describe(problem, estimate), estimate.prior
     # A mixture is surer of the pairs that it was fitted on than it may be, the more so the fewer show something.
@@ -291,7 +290,6 @@ def fit_calibration(
         prior.breadth,
         prior.companions,
         _plain(estimate.companion.log_ratio),
-        _plain(estimate.sibling.log_ratio),
         report=report,
     )
 
@@ -302,6 +300,21 @@ def humbled(probability: Doubles, humility: float) -> Doubles:
         return probability
     odds = np.exp(-humility)
     return probability * odds / (1 - probability * (1 - odds))
+
+
+def by_sense(probability: Doubles, group: Ints, weight: float) -> Doubles:
+    """Divide each mention's probability anew among its candidates, in proportion to theirs to the power of `weight`.
+
+    Args:
+        probability: (n,) of the candidates.
+        group: (n,) their mention, non-decreasing.
+        weight: 0 for equal shares, 1 for no change.
+    """
+    if weight == 1.0 or not len(probability):
+        return probability
+    number = np.unique(group, return_inverse=True)[1]
+    share = np.maximum(probability, 1e-300) ** weight
+    return np.asarray(np.bincount(number, probability)[number] * share / np.bincount(number, share)[number])
 
 
 def _plain(values: Doubles) -> tuple[float, ...]:

@@ -29,7 +29,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.arrays import Array, Floats, Ints
+from openmofi.arrays import Array, Bools, Doubles, Floats, Ints
 from openmofi.encoders import Encoder, Folds
 from openmofi.features.entity_table import KEPT_BYTES, EntityEmbeddings, EntityFeatures
 from openmofi.labeling.tables import LinkArrays, first_of_each, rank_in_run, renumbered, starts_of
@@ -37,7 +37,9 @@ from openmofi.storage import Shard
 
 NEIGHBOURS = 16
 """Nearest entities from which a decoy is drawn, at most."""
-_KIN_ROWS = 2048
+MOST_DECOYS, _MOST_MEANT = 60_000, 20_000
+"""Candidates that have decoys, and entities that are looked through for each one's neighbours, at most."""
+_KIN_ROWS = 512
 _JITTER = 1e-4
 
 
@@ -57,9 +59,10 @@ class Kinship:
         """Find (entities, ≤ 16) positions in `among` of the nearest, itself last of all; equal ones at random."""
         count = min(NEIGHBOURS, len(among))
         result = np.empty((len(entities), count), np.int64)
+        jitter = _JITTER * draw.random((min(_KIN_ROWS, len(entities)), len(among)), np.float32)
         for start in range(0, len(entities), _KIN_ROWS):
             block = entities[start : start + _KIN_ROWS]
-            distance = -self._similarity(block, among) + _JITTER * draw.random((len(block), len(among)), np.float32)
+            distance = jitter[: len(block)] - self._similarity(block, among)
             distance[block[:, None] == among[None, :]] = np.inf
             result[start : start + _KIN_ROWS] = np.argpartition(distance, count - 1, axis=1)[:, :count]
         return result
@@ -73,19 +76,14 @@ class Kinship:
 
 
 def draw_decoys(
-    pair: Ints,
-    entity: Ints,
-    mention: Ints,
-    kinship: Kinship,
-    pair_group: Ints | None,
-    seed: int,
+    pair: Ints, entity: Ints, mention: Ints, kinship: Kinship, pair_group: Ints, seed: int
 ) -> tuple[Ints, Ints]:
-    """Draw the decoys of the candidates of a block of pairs.
+    """Draw the decoys of candidates, from the pairs of all of them.
 
     Args:
         pair, entity, mention: (n,) of each candidate; `pair` and `mention` non-decreasing, `entity` a row of `kinship`.
         kinship: finds neighbours.
-        pair_group: (pairs,) number of each pair's group, or `None`.
+        pair_group: (pairs,) number of each pair's group.
         seed: of the draws.
 
     Returns:
@@ -94,10 +92,9 @@ def draw_decoys(
     draw = np.random.default_rng(seed)
     if not len(pair):
         return pair, pair
-    drawn = [np.stack([np.arange(len(pair)), _kin(pair, entity, mention, kinship, draw)])]
-    if pair_group is not None:
-        drawn.append(_of_group(pair, pair_group, draw))
-    return _honest(pair, entity, *np.concatenate(drawn, axis=1))
+    candidate = np.sort(draw.permutation(len(pair))[:MOST_DECOYS])
+    kin = np.stack([candidate, _kin(candidate, pair, entity, mention, kinship, draw)])
+    return _honest(pair, entity, *np.concatenate([kin, _of_group(candidate, pair, pair_group, draw)], axis=1))
 
 
 def draw_random(pair: Ints, entity: Ints, count: int, seed: int) -> tuple[Ints, Ints]:
@@ -114,33 +111,39 @@ def draw_random(pair: Ints, entity: Ints, count: int, seed: int) -> tuple[Ints, 
 
 def _honest(pair: Ints, entity: Ints, candidate: Ints, other: Ints) -> tuple[Ints, Ints]:
     """Drop decoys whose text names the entity, which includes the candidate's own pair."""
-    width = int(entity.max()) + 1
-    honest = ~np.isin(other * width + entity[candidate], pair * width + entity)
+    honest = ~_named(pair, entity, candidate, other)
     return candidate[honest], other[honest]
 
 
-def _kin(pair: Ints, entity: Ints, mention: Ints, kinship: Kinship, draw: np.random.Generator) -> Ints:
-    """Draw (n,) for each candidate a pair whose text means, above all, a neighbour of the candidate's entity."""
+def _named(pair: Ints, entity: Ints, candidate: Ints, other: Ints) -> Bools:
+    """Return (m,) whether the pair `other` names the candidate's entity."""
+    width = int(entity.max(initial=0)) + 1
+    return np.asarray(np.isin(other * width + entity[candidate], pair * width + entity))
+
+
+def _kin(candidate: Ints, pair: Ints, entity: Ints, mention: Ints, kinship: Kinship, draw: np.random.Generator) -> Ints:
+    """Draw (m,) for each candidate a pair whose text means, above all, a neighbour of the candidate's entity."""
     first = starts_of(mention)
     order = np.argsort(entity[first], kind="stable")
     meant, pairs = entity[first][order], pair[first][order]
     first_meant, starts, counts = np.unique(meant, return_index=True, return_counts=True)
-    distinct, position = np.unique(entity, return_inverse=True)
-    nearest = kinship.nearest(distinct, first_meant, draw)
-    pick = nearest[position, draw.integers(0, nearest.shape[1], len(entity))]
-    return pairs[starts[pick] + (draw.random(len(entity)) * counts[pick]).astype(np.int64)]
+    among = np.sort(draw.permutation(len(first_meant))[:_MOST_MEANT])
+    distinct, position = np.unique(entity[candidate], return_inverse=True)
+    nearest = among[kinship.nearest(distinct, first_meant[among], draw)]
+    pick = nearest[position, draw.integers(0, nearest.shape[1], len(candidate))]
+    return pairs[starts[pick] + (draw.random(len(candidate)) * counts[pick]).astype(np.int64)]
 
 
-def _of_group(pair: Ints, pair_group: Ints, draw: np.random.Generator) -> Ints:
+def _of_group(candidate: Ints, pair: Ints, pair_group: Ints, draw: np.random.Generator) -> Ints:
     """(2, m) candidates, and for each a pair of its own pair's group that also has candidates; not of groups of one."""
     pairs = np.unique(pair)
     pairs = pairs[np.argsort(pair_group[pairs], kind="stable")]
-    _, starts, counts = np.unique(pair_group[pairs], return_index=True, return_counts=True)
-    group = np.searchsorted(np.unique(pair_group[pairs]), pair_group[pair])
-    candidates = np.flatnonzero(counts[group] > 1)
-    of_group = group[candidates]
-    chosen = starts[of_group] + (draw.random(len(candidates)) * counts[of_group]).astype(np.int64)
-    return np.stack([candidates, pairs[chosen]])
+    groups, starts, counts = np.unique(pair_group[pairs], return_index=True, return_counts=True)
+    group = np.searchsorted(groups, pair_group[pair[candidate]])
+    shared = counts[group] > 1
+    candidate, group = candidate[shared], group[shared]
+    chosen = starts[group] + (draw.random(len(candidate)) * counts[group]).astype(np.int64)
+    return np.stack([candidate, pairs[chosen]])
 
 
 REFERENCE = 2048
@@ -285,8 +288,8 @@ class Evidence:
         place: (n,) int64 how the text names the entity, see `places_of`.
     """
 
-    real: NDArray[np.float32]
-    decoys: NDArray[np.float32]
+    real: Floats
+    decoys: Floats
     link_score: NDArray[np.float32]
     mention: Ints
     pair: Ints
@@ -307,6 +310,20 @@ class Evidence:
         """The number of pairs."""
         return int(self.pair[-1]) + 1 if len(self.pair) else 0
 
+    def less(self, offset: Doubles) -> Evidence:
+        """Return the same less (entities,) offsets by row of the entity."""
+        return replace(self, real=self.real - offset[self.entity], decoys=self.decoys - offset[self.decoy_entity])
+
+    def first(self, count: int) -> Evidence:
+        """Return that of the first `count` candidates, which are whole mentions, and of their decoys."""
+        of_candidates = ("real", "link_score", "mention", "pair", "entity", "place")
+        chosen = self.candidate < count
+        return replace(
+            self,
+            **{name: getattr(self, name)[:count] for name in of_candidates},
+            **{name: getattr(self, name)[chosen] for name in ("decoys", "candidate", "other")},
+        )
+
     @property
     def decoy_entity(self) -> Ints:
         """Return (m,) the row of each decoy's entity."""
@@ -319,45 +336,75 @@ def judged_once(links: LinkArrays, usable: NDArray[np.bool_]) -> Ints:
     return index[first_of_each(links.pair[index], links.entity[index])[0]]
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """What images judge.
+
+    Attributes:
+        pair, mention: (n,) int64 numbers of the candidate's pair and mention, 0, 1, 2 … non-decreasing.
+        entity: (n,) int64 row of the entity, see `ImageEvidence.scores`.
+        link_score: (n,) float32.
+        place: (n,) int64 how the text names the entity, see `places_of`.
+    """
+
+    pair: Ints
+    mention: Ints
+    entity: Ints
+    link_score: NDArray[np.float32]
+    place: Ints
+
+    @classmethod
+    def of(cls, links: LinkArrays, index: Ints, rows: Ints) -> Candidates:
+        """Number the elements `index` of some links; `rows` has the row of each of `links.entity_ids`."""
+        pair, mention = renumbered(links.pair[index]), renumbered(links.group[index])
+        return cls(pair, mention, rows[links.entity[index]], links.link_score[index], places_of(links)[index])
+
+
+def joined(parts: Sequence[Candidates]) -> Candidates:
+    """Join the candidates of several blocks, mentions and pairs numbered on."""
+    shifted, mentions, pairs = [], 0, 0
+    for part in parts:
+        shifted.append(replace(part, mention=part.mention + mentions, pair=part.pair + pairs))
+        mentions, pairs = mentions + int(part.mention.max(initial=-1)) + 1, pairs + int(part.pair.max(initial=-1)) + 1
+    return Candidates(
+        **{field.name: np.concatenate([getattr(part, field.name) for part in shifted]) for field in fields(Candidates)}
+    )
+
+
 def gather_evidence(
-    links: LinkArrays,
-    usable: NDArray[np.bool_],
-    images: ImageEvidence,
-    rows: Ints,
-    vectors: NDArray[np.float32],
-    seed: int,
-    pair_group: Ints | None = None,
+    candidates: Candidates, images: ImageEvidence, graph: Floats, pair_group: Ints, seed: int
 ) -> Evidence:
-    """Gather the evidence of a block of pairs and of their decoys.
+    """Gather the evidence of candidates and of their decoys.
 
     Args:
-        links, usable, rows: as of `openmofi.labeling.judge.select`.
-        images: the pairs', in the spaces of the views that judge them.
-        vectors: (len(links.entity_ids), dim) graph vectors, L2-normalised, zeros where an entity has none.
+        candidates: of all pairs.
+        images: of these pairs, in the spaces of the views that judge them.
+        graph: (e, dim) graph vectors of the entities that occur, ascending; L2-normalised, zeros where one has none.
+        pair_group: (pairs,) number of each pair's group.
         seed: of the choice of decoys.
-        pair_group: (pairs,) number of each pair's group, where pairs form groups.
     """
-    index = judged_once(links, usable)
-    pair, entity, mention = links.pair[index], links.entity[index], renumbered(links.group[index])
+    pair, mention, rows = candidates.pair, candidates.mention, candidates.entity
+    distinct, entity = np.unique(rows, return_inverse=True)
     background = images.background()
-    real = images.scores(pair, rows[entity]) - background[pair]
-    kinship = Kinship(vectors, images.views[0].entities.of(np.maximum(rows, 0)))
+
+    def evidence(image: Ints, row: Ints) -> NDArray[np.float32]:
+        return images.scores(image, row) - background[image]
+
+    kinship = Kinship(graph, images.views[0].entities.of(distinct))
     candidate, other = draw_decoys(pair, entity, mention, kinship, pair_group, seed)
-    decoys = images.scores(other, rows[entity[candidate]]) - background[other]
     anyone, image = draw_random(pair, entity, _RANDOM, seed)
-    random = images.scores(image, rows[entity[anyone]]) - background[image]
     return Evidence(
-        real,
-        decoys,
-        links.link_score[index],
+        evidence(pair, rows),
+        evidence(other, rows[candidate]),
+        candidates.link_score,
         mention,
-        renumbered(pair),
-        rows[entity],
+        pair,
+        rows,
         candidate,
-        np.searchsorted(np.unique(pair), other),
-        random,
-        rows[entity[anyone]],
-        places_of(links)[index],
+        other,
+        evidence(image, rows[anyone]),
+        rows[anyone],
+        candidates.place,
     )
 
 
@@ -376,22 +423,3 @@ def places_of(links: LinkArrays) -> Ints:
         np.stack([links.pair, links.entity]), axis=1, return_inverse=True, return_counts=True
     )
     return np.searchsorted([1, 2, 4], rank, "right") * 2 + (count[position.ravel()] > 1)
-
-
-def joined(parts: Sequence[Evidence]) -> Evidence:
-    """Join the evidence of several blocks, candidates, mentions and pairs numbered on."""
-    shifted, candidates, mentions, pairs = [], 0, 0, 0
-    for part in parts:
-        shifted.append(
-            replace(
-                part,
-                mention=part.mention + mentions,
-                pair=part.pair + pairs,
-                candidate=part.candidate + candidates,
-                other=part.other + pairs,
-            )
-        )
-        candidates, mentions, pairs = candidates + len(part.real), mentions + part.mentions, pairs + part.pairs
-    return Evidence(
-        **{field.name: np.concatenate([getattr(part, field.name) for part in shifted]) for field in fields(Evidence)}
-    )

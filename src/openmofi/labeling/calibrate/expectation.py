@@ -161,14 +161,13 @@ class Estimate:
     Attributes:
         log_ratio: (bins,) log R.
         present: (bins,) f_shown.
-        sibling, companion: f_sibling and f_companion.
+        companion: f_companion.
         prior: the shares.
         log_likelihood: of the real pairs beside decoys.
     """
 
     log_ratio: Doubles
     present: Doubles
-    sibling: Tilted
     companion: Tilted
     prior: Prior
     log_likelihood: float = -np.inf
@@ -193,10 +192,7 @@ class ExpectationProblem:
     def posterior(self, state: Estimate, prior: Prior | None = None) -> Posterior:
         """Return the posterior of the candidates, with another prior if given."""
         return self.mixture.posterior(
-            state.log_ratio[self.bin_of],
-            state.sibling.log_ratio[self.bin_of],
-            state.companion.log_ratio[self.bin_of],
-            prior or state.prior,
+            state.log_ratio[self.bin_of], state.companion.log_ratio[self.bin_of], prior or state.prior
         )
 
     def counts(self, weight: Doubles) -> Doubles:
@@ -215,7 +211,7 @@ def expectation_maximisation(problem: ExpectationProblem) -> Estimate:
 def _start(problem: ExpectationProblem, shown: float, together: float, companions: float, tilt: float) -> Estimate:
     beside = Tilted.of_tilt(tilt, 0.5, problem.absent, problem.score)
     log_ratio = np.linspace(-4.0, 4.0, len(problem.absent)) + np.maximum(beside.log_ratio, 0.0)
-    return Estimate(log_ratio, problem.absent, beside, beside, Prior(shown, together, 0.0, companions))
+    return Estimate(log_ratio, problem.absent, beside, Prior(shown, together, 0.0, companions))
 
 
 def _run(problem: ExpectationProblem, state: Estimate, steps: range) -> Estimate:
@@ -238,12 +234,12 @@ def _step(problem: ExpectationProblem, state: Estimate) -> Estimate:
     beside = absent * np.exp(state.companion.log_ratio)
     ratio, hidden = _monotone(present, beside / beside.sum())
     ratio, hidden_absent = _monotone(ratio * beside / (ratio @ beside), absent)
+    ratio = np.maximum(ratio, (ratio @ absent) * _lower_tail(ratio * absent, absent, score))
     log_ratio = np.minimum(np.log(ratio / (ratio @ absent)), _LOG_RATIO_LIMIT)
     siblings, companions = problem.counts(posterior.sibling), problem.counts(posterior.companion)
-    sibling = state.sibling.updated(siblings + _few(companions), absent, score)
     companion = state.companion.updated(companions + _few(siblings), absent, score)
     prior = _updated(state.prior, posterior, problem.mixture, 1 - (1 - hidden) * (1 - hidden_absent))
-    return Estimate(log_ratio, present, sibling, companion, prior, posterior.log_likelihood)
+    return Estimate(log_ratio, present, companion, prior, posterior.log_likelihood)
 
 
 def _few(counts: Doubles) -> Doubles:
@@ -261,6 +257,19 @@ def _monotone(present: Doubles, absent: Doubles) -> tuple[Doubles, float]:
     low = np.cumsum(absent) <= max(_IMPOSSIBLE, absent[0])
     hidden = min(float(ratio[low][-1]), 0.99)
     return np.maximum(ratio - hidden, _LEAST_RATIO), hidden
+
+
+def _lower_tail(present: Doubles, absent: Doubles, score: Doubles) -> Doubles:
+    """Return (bins,) f_shown / f_absent below the mean, were f_shown normal as it is from there on; 0 above it.
+
+    What little is shown there is hidden below what is not: isotonic regression alone would leave nothing.
+    """
+    weight = present / present.sum()
+    mean = float(weight @ score)
+    above = score >= mean
+    variance = float(np.clip(weight[above] @ (score[above] - mean) ** 2 / weight[above].sum(), 0.3, 2.0))
+    shape = np.exp(score**2 / 2 - (score - mean) ** 2 / (2 * variance)) / np.sqrt(variance)
+    return np.where(above, 0.0, shape)
 
 
 def _updated(prior: Prior, posterior: Posterior, mixture: Mixture, hidden: float) -> Prior:

@@ -46,6 +46,7 @@ _DIMENSIONS, _FLOOR = 256, 1e-3
 _SAME_IMAGE = 0.995
 _SHARED_WORDS, _SHARED_PART = 2, 0.4
 _WORD_BITS = 20
+_SELDOM_SHOWN = -0.7
 _ROWS, _VOTE_ROWS, _PRODUCTS = 256, 1024, 1 << 15
 _WORD = re.compile(r"[^\W_]+")
 
@@ -271,6 +272,18 @@ class Gallery:
             raise OpenMofiError(
                 f"{path} cannot be read, or is damaged.", "Label again with --restart; what was read is kept."
             ) from error
+
+
+def counted(votes: Doubles, log_odds: Floats) -> Doubles:
+    """Return (n,) votes, those for what is seldom shown only where they speak against it.
+
+    The images of a place, an author or a field look alike and name it, and do not show it.
+
+    Args:
+        votes: see `Gallery.votes`.
+        log_odds: (n,) of the candidates' entities by type, see `openmofi.knowledge.projection`.
+    """
+    return np.where(log_odds < _SELDOM_SHOWN, np.minimum(votes, 0.0), votes)
 
 
 def greatest(values: NDArray[np.float32], count: int) -> Ints:

@@ -21,15 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from openmofi.arrays import Doubles, Ints
-from openmofi.labeling.calibrate.calibration import MINIMUM, Calibration, fit_calibration, humbled
+from openmofi.arrays import Doubles, Floats, Ints
+from openmofi.labeling.calibrate.calibration import MINIMUM, Calibration, fit_calibration
 from openmofi.labeling.calibrate.evidence import Evidence
 from openmofi.labeling.calibrate.naming import Offsets, capped, entity_offsets, learned_naming, type_factor
-from openmofi.labeling.calibrate.neighbours import Gallery
+from openmofi.labeling.calibrate.neighbours import Gallery, counted
 from openmofi.labeling.calibrate.overclaim import JudgedSample, humility
 
 VOTES = 1.5
 """Weight of a unit of votes, in SD of the decoys' evidence."""
+SENSE_WEIGHT = 0.65
 _TRIED_ON = 20_000
 
 
@@ -90,8 +91,8 @@ class Fitted:
     calibration: Calibration
     gallery: Gallery | None = None
     probability: Doubles | None = None
-    real: Doubles | None = None
-    decoys: Doubles | None = None
+    real: Floats | None = None
+    decoys: Floats | None = None
 
     def judged(self, sample: CalibrationSample, threshold: float) -> JudgedSample:
         """Return the judgement of the sample, for `openmofi.labeling.calibrate.overclaim`."""
@@ -117,8 +118,7 @@ class _Fit:
     calibration: Calibration
     probability: Doubles
     gallery: Gallery | None
-    real: Doubles
-    decoys: Doubles
+    evidence: Evidence
     link: Doubles
 
     @property
@@ -136,25 +136,25 @@ def fit_rounds(sample: CalibrationSample, *, rescue: int = 2) -> Fitted:
     evidence = sample.evidence
     link = capped(evidence.link_score * type_factor(sample.log_odds)[evidence.entity], evidence.mention)
     offsets, alone = _without_votes(sample, link)
-    real, decoys = evidence.real - offsets.of(evidence.entity), evidence.decoys - offsets.of(evidence.decoy_entity)
-    gallery, votes = sample.gallery, (np.zeros(len(real)), np.zeros(len(decoys)))
+    plain = voted = evidence.less(offsets.of(np.arange(len(sample.ids))))
+    gallery, weight = sample.gallery, VOTES * float(plain.decoys.std()) if sample.gallery else 0.0
     if gallery:
-        image = alone.probability(real, link, evidence.mention, evidence.pair)
+        image = alone.judge(plain, link)
         gallery = gallery.weighing(evidence.pair, evidence.entity, np.sqrt(image * evidence.link_score))
-        votes = _votes(sample, gallery)
-    best = _fit(sample, real, decoys, link, gallery, *votes)
+        voted = _with_votes(sample, plain, gallery, weight)
+    best = _fit(voted, link, gallery, weight)
     rounds = [_step_report("votes" if gallery else "evidence", best, True)]
-    weight = sample.weight[evidence.pair]
+    pair_weight = sample.weight[evidence.pair]
     naming = learned_naming(
-        link, best.probability, weight, sample.ids, evidence.entity, sample.names, sample.name, evidence.place
+        link, best.probability, pair_weight, sample.ids, evidence.entity, sample.names, sample.name, evidence.place
     )
     factors = naming.factors(sample.ids, evidence.entity, sample.names, sample.name, evidence.place, sample.log_odds)
-    best = _fit(sample, real, decoys, capped(evidence.link_score * factors, evidence.mention), best.gallery, *votes)
+    best = _fit(voted, capped(evidence.link_score * factors, evidence.mention), gallery, weight)
     rounds.append(_step_report("naming", best, True))
     for number in range(rescue if gallery else 0):
         assert gallery is not None
         gallery = gallery.weighing(evidence.pair, evidence.entity, best.probability)
-        tried = _fit(sample, real, decoys, best.link, gallery, *_votes(sample, gallery))
+        tried = _fit(_with_votes(sample, plain, gallery, weight), best.link, gallery, weight)
         is_better = tried.log_likelihood > best.log_likelihood
         rounds.append(_step_report(f"rescue {number + 1}", tried, is_better))
         if not is_better:
@@ -168,28 +168,23 @@ def fit_rounds(sample: CalibrationSample, *, rescue: int = 2) -> Fitted:
         replace(best.calibration, offsets=values, naming=naming, report=report),
         best.gallery,
         best.probability,
-        best.real,
-        best.decoys,
+        best.evidence.real,
+        best.evidence.decoys,
     )
-    modest = humility(fitted.judged(sample, 0.5))
-    return replace(
-        fitted, calibration=replace(fitted.calibration, humility=modest), probability=humbled(best.probability, modest)
-    )
+    calibration = replace(fitted.calibration, humility=humility(fitted.judged(sample, 0.5)), sense_weight=SENSE_WEIGHT)
+    return replace(fitted, calibration=calibration, probability=calibration.judge(best.evidence, best.link))
 
 
 def judged_by(sample: CalibrationSample, calibration: Calibration, gallery: Gallery | None) -> Fitted:
     """Judge a sample by a given calibration; `gallery` is the sample's, with weights of its own."""
-    evidence, offsets = sample.evidence, calibration.offsets_of(sample.ids)
-    real, decoys = evidence.real - offsets[evidence.entity], evidence.decoys - offsets[evidence.decoy_entity]
+    evidence = sample.evidence.less(calibration.offsets_of(sample.ids))
     if gallery is not None and calibration.votes:
-        votes, decoy_votes = _votes(sample, gallery)
-        real, decoys = real + calibration.votes * votes, decoys + calibration.votes * decoy_votes
+        evidence = _with_votes(sample, evidence, gallery, calibration.votes)
     factors = calibration.naming.factors(
         sample.ids, evidence.entity, sample.names, sample.name, evidence.place, sample.log_odds
     )
     link = capped(evidence.link_score * factors, evidence.mention)
-    probability = calibration.probability(real, link, evidence.mention, evidence.pair)
-    return Fitted(calibration, gallery, probability, real, decoys)
+    return Fitted(calibration, gallery, calibration.judge(evidence, link), evidence.real, evidence.decoys)
 
 
 def estimated(sample: CalibrationSample, stored: Calibration | None, *, rescue: int = 2) -> Fitted:
@@ -214,52 +209,35 @@ def _without_votes(sample: CalibrationSample, link: Doubles) -> tuple[Offsets, C
     evidence = sample.evidence
     offsets = entity_offsets(evidence.random, evidence.random_entity)
     end = int(np.searchsorted(evidence.mention, evidence.mention[min(len(evidence.real), _TRIED_ON) - 1], "right"))
-    decoys = np.flatnonzero(evidence.candidate < end)
-    if len(decoys) < MINIMUM:
-        end, decoys = len(evidence.real), np.arange(len(evidence.decoys))
+    part = evidence.first(end)
+    if len(part.decoys) < MINIMUM:
+        part, end = evidence, len(evidence.real)
 
     def fitted(tried: Offsets) -> Calibration:
-        return fit_calibration(
-            evidence.real[:end] - tried.of(evidence.entity[:end]),
-            link[:end],
-            evidence.mention[:end],
-            evidence.pair[:end],
-            evidence.decoys[decoys] - tried.of(evidence.decoy_entity[decoys]),
-        )
+        return fit_calibration(part.less(tried.of(np.arange(len(sample.ids)))), link[:end])
 
     none = Offsets(offsets.entity[:0], offsets.value[:0])
     tries = [(tried, fitted(tried)) for tried in ((none, offsets) if offsets.value.any() else (none,))]
     return max(tries, key=lambda each: float(each[1].report["log_likelihood"]))
 
 
-def _votes(sample: CalibrationSample, gallery: Gallery) -> tuple[Doubles, Doubles]:
-    """Return the votes for real candidates, and for decoys without their own pair's vote."""
-    evidence = sample.evidence
+def _with_votes(sample: CalibrationSample, evidence: Evidence, gallery: Gallery, weight: float) -> Evidence:
+    """Add `weight` times the votes; those for decoys are without their own pair's."""
     assert sample.nearest is not None
     nearest = gallery.split(sample.nearest, evidence.pair, evidence.entity)
-    own_pair = None if sample.foreign else evidence.pair[evidence.candidate]
-    return (
-        gallery.votes(nearest, evidence.pair, evidence.entity),
-        gallery.votes(nearest, evidence.other, evidence.decoy_entity, own_pair),
+    without = None if sample.foreign else evidence.pair[evidence.candidate]
+    votes = gallery.votes(nearest, evidence.pair, evidence.entity)
+    others = gallery.votes(nearest, evidence.other, evidence.decoy_entity, without)
+    return replace(
+        evidence,
+        real=evidence.real + weight * counted(votes, sample.log_odds[evidence.entity]),
+        decoys=evidence.decoys + weight * counted(others, sample.log_odds[evidence.decoy_entity]),
     )
 
 
-def _fit(
-    sample: CalibrationSample,
-    real: Doubles,
-    decoys: Doubles,
-    link: Doubles,
-    gallery: Gallery | None,
-    votes: Doubles,
-    decoy_votes: Doubles,
-) -> _Fit:
-    evidence = sample.evidence
-    weight = VOTES * float(decoys.std()) if gallery else 0.0
-    combined, others = real + weight * votes, decoys + weight * decoy_votes
-    fitted = replace(fit_calibration(combined, link, evidence.mention, evidence.pair, others), votes=weight)
-    return _Fit(
-        fitted, fitted.probability(combined, link, evidence.mention, evidence.pair), gallery, combined, others, link
-    )
+def _fit(evidence: Evidence, link: Doubles, gallery: Gallery | None, weight: float) -> _Fit:
+    fitted = fit_calibration(evidence, link)
+    return _Fit(replace(fitted, votes=weight), fitted.judge(evidence, link), gallery, evidence, link)
 
 
 def _step_report(step: str, tried: _Fit, accepted: bool) -> dict[str, Any]:
