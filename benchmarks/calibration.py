@@ -153,7 +153,10 @@ def simulate(world: World, seed: int) -> Corpus:
 
     other, decoys = elsewhere(1)
     _, random = elsewhere(4)
-    none = np.zeros(len(truth), np.int64)
+    rival = _rival(texts.group)
+    template = template_of[other]
+    rivals = draw.standard_normal(len(truth)) + offset[texts.entity[rival]]
+    rivals += np.where(template >= 0, style[template, texts.entity[rival]], 0.0)
     evidence = Evidence(
         real.astype(np.float32),
         decoys.astype(np.float32),
@@ -165,7 +168,9 @@ def simulate(world: World, seed: int) -> Corpus:
         other,
         random.astype(np.float32),
         np.tile(texts.entity, 4),
-        none,
+        np.zeros(len(truth), np.int64),
+        rival,
+        np.where(rival >= 0, rivals, np.nan).astype(np.float32),
     )
     ids = [str(number) for number in range(len(offset))]
     # Every entity has one name, and no image looks like another's.
@@ -174,6 +179,12 @@ def simulate(world: World, seed: int) -> Corpus:
     )
     oracle = np.where(template >= 0, 0.0, _oracle(world, texts, own))
     return Corpus(sample, truth, oracle)
+
+
+def _rival(group: Ints) -> Ints:
+    """(n,) the next candidate of the same mention, after the last the first; −1 where there is none."""
+    size, start = np.bincount(group)[group], np.searchsorted(group, group)
+    return np.where(size > 1, start + (np.arange(len(group)) - start + 1) % size, -1)
 
 
 def _source(texts: _Texts) -> Ints:

@@ -42,6 +42,8 @@ from openmofi.storage.addresses import read_text
 _BEST = 20
 _LEAST_SENSES, _ERRORS, _SHIFT = 30.0, 3.0, 0.1
 _BLIND = 2.0
+_MOST_ALIKE = 0.9
+_NOTHING, _SHARES_OF_COMPANIONS = 1e-9, (1e-4, 0.1, 0.3, 0.5, 0.7, 0.9, 0.9999)
 
 
 def describe(problem: ExpectationProblem, estimate: Estimate) -> dict[str, Any]:
@@ -49,21 +51,34 @@ def describe(problem: ExpectationProblem, estimate: Estimate) -> dict[str, Any]:
 
     Returns:
         `share` of the pairs that show something that they name, `separation` of what is shown from decoys in SD of
-        these, `blind` where that is below 2, `best_precision` expected of the 20 most probable candidates,
-        `candidates`, `log_likelihood` beside that of decoys, and `exchangeability`; see there.
+        these, `information` in nats (see `_information`), `blind` where the one is below 2 or the other below 1,
+        `best_precision` expected of the 20 most probable candidates, `candidates`, `log_likelihood` beside that of
+        decoys, and `exchangeability`; see there.
     """
     posterior = problem.posterior(estimate)
     best = np.sort(posterior.shown)[-_BEST:]
     separation = round(float((estimate.present - problem.absent) @ problem.score), 3)
+    information = round(_information(problem, posterior, estimate), 3)
     return {
         "share": round(float(posterior.pair_shown.mean()), 4),
         "separation": separation,
+        "information": information,
         "blind": separation < _BLIND,
         "best_precision": round(float(best.mean()), 4),
         "candidates": len(posterior.shown),
         "log_likelihood": round(posterior.log_likelihood, 1),
         "exchangeability": exchangeability(problem, posterior, estimate),
     }
+
+
+def _information(problem: ExpectationProblem, posterior: Posterior, estimate: Estimate) -> float:
+    """Return by how much likelier evidence is where something is shown than if nothing were, in nats a shown pair.
+
+    Were nothing shown, any share of the pairs might be companions.
+    """
+    nothing = (replace(estimate.prior, shown=_NOTHING, companions=share) for share in _SHARES_OF_COMPANIONS)
+    least = max(problem.posterior(estimate, prior).log_likelihood for prior in nothing)
+    return (posterior.log_likelihood - least) / max(float(posterior.pair_shown.sum()), 1.0)
 
 
 def exchangeability(problem: ExpectationProblem, posterior: Posterior, estimate: Estimate) -> dict[str, Any]:
@@ -104,10 +119,13 @@ def blindness(report: Mapping[str, Any]) -> str:
     """
     if not report.get("blind"):
         return ""
-    return (
-        f"This encoder can't tell these entities apart: what is shown lies {report['separation']:.1f} SD above what is "
-        f"not, and labels can be trusted from {_BLIND:.0f} on."
-    )
+    if report["separation"] < _BLIND:
+        reason = f"what is shown lies {report['separation']:.1f} SD above what is not"
+        least = f"{_BLIND:.0f}"
+    else:
+        reason = f"its images make what they show {np.exp(report['information']):.1f} times as likely"
+        least = f"{np.exp(_LITTLE):.1f}"
+    return f"This encoder can't tell these entities apart: {reason}, and labels can be trusted from {least} on."
 
 
 __all__ = ["MINIMUM", "TOGETHER", "Calibration", "fit_calibration", "threshold_for_precision"]
@@ -134,6 +152,7 @@ class Calibration:
             a version that did not say.
         breadth, companions: see `openmofi.labeling.calibrate.mixture.Prior`.
         log_companion: log K at `centres`; empty where companions are like decoys.
+        correlation: ρ of the evidence of the senses of a name, 0 to 0.9.
         offsets: entity → what its evidence lies above others'; see `openmofi.labeling.calibrate.naming`.
         votes: the weight of neighbours' votes in evidence; see `openmofi.labeling.calibrate.neighbours`.
         naming: how probably what a text names is shown; see `openmofi.labeling.calibrate.naming`.
@@ -156,6 +175,7 @@ class Calibration:
     breadth: float = 0.0
     companions: float = 0.0
     log_companion: tuple[float, ...] = ()
+    correlation: float = 0.0
     offsets: Mapping[str, float] = field(default_factory=dict)
     votes: float = 0.0
     naming: Naming = field(default_factory=Naming)
@@ -187,7 +207,8 @@ class Calibration:
         """
         ratio, companion = (np.interp(evidence, self.centres, curve) for curve in self._curves())
         prior = Prior(self.shown, self.together, self.breadth, self.companions)
-        shown = Mixture(link_score.astype(np.float64), group, pair).posterior(ratio, companion, prior).shown
+        mixture = Mixture(link_score.astype(np.float64), group, pair)
+        shown = mixture.posterior(ratio, companion, prior, self.correlation).shown
         return by_sense(humbled(shown, self.humility), group, self.sense_weight)
 
     def _curves(self) -> tuple[Doubles, Doubles]:
@@ -208,6 +229,7 @@ class Calibration:
             self,
             log_ratio=ratio,
             log_companion=companion,
+            correlation=weight * self.correlation + (1 - weight) * stored.correlation,
             shown=float(shown),
             companions=weight * self.companions + (1 - weight) * stored.companions,
             source="blended",
@@ -271,7 +293,8 @@ def fit_calibration(
         )
     bins = Bins.of(evidence.real, evidence.decoys)
     mixture = Mixture(link_score.astype(np.float64), evidence.mention, pair)
-    problem = ExpectationProblem(bins.number(evidence.real), mixture, bins.absent, bins.score)
+    correlation = _correlation(evidence, bins)
+    problem = ExpectationProblem(bins.number(evidence.real), mixture, bins.absent, bins.score, correlation)
     estimate = expectation_maximisation(problem)
     report, prior = describe(problem, estimate), estimate.prior
     # A mixture is surer of the pairs that it was fitted on than it may be, the more so the fewer show something.
@@ -290,6 +313,7 @@ def fit_calibration(
         prior.breadth,
         prior.companions,
         _plain(estimate.companion.log_ratio),
+        correlation,
         report=report,
     )
 
@@ -300,6 +324,15 @@ def humbled(probability: Doubles, humility: float) -> Doubles:
         return probability
     odds = np.exp(-humility)
     return probability * odds / (1 - probability * (1 - odds))
+
+
+def _correlation(evidence: Evidence, bins: Bins) -> float:
+    """Return the correlation of the scores of decoys and their rivals, 0 to .9; 0 where few have a rival."""
+    both = np.isfinite(evidence.rivals)
+    if both.sum() < _LEAST_SENSES:
+        return 0.0
+    one, other = (np.interp(values[both], bins.centres, bins.score) for values in (evidence.decoys, evidence.rivals))
+    return float(np.clip(np.corrcoef(np.append(one, other), np.append(other, one))[0, 1], 0.0, _MOST_ALIKE))
 
 
 def by_sense(probability: Doubles, group: Ints, weight: float) -> Doubles:

@@ -97,6 +97,17 @@ def draw_decoys(
     return _honest(pair, entity, *np.concatenate([kin, _of_group(candidate, pair, pair_group, draw)], axis=1))
 
 
+def draw_rivals(pair: Ints, entity: Ints, mention: Ints, candidate: Ints, other: Ints, seed: int) -> Ints:
+    """Draw for each decoy another sense of its candidate's mention, which the decoy's pair does not name either.
+
+    Returns (m,) candidates, −1 where there is none; see `draw_decoys`.
+    """
+    size, start = np.bincount(mention)[mention[candidate]], np.searchsorted(mention, mention[candidate])
+    step = 1 + (np.random.default_rng([seed, 2]).random(len(candidate)) * (size - 1)).astype(np.int64)
+    rival = start + (candidate - start + step) % size
+    return np.where((size > 1) & ~_named(pair, entity, rival, other), rival, -1)
+
+
 def draw_random(pair: Ints, entity: Ints, count: int, seed: int) -> tuple[Ints, Ints]:
     """Draw `count` images at random for each candidate, of pairs that do not name it.
 
@@ -286,6 +297,8 @@ class Evidence:
         candidate, other: (m,) int64, whose decoy each one is (of the n) and the pair whose image it is.
         random, random_entity: (k,) float32 evidence of entities for images at random, and int64 these entities' rows.
         place: (n,) int64 how the text names the entity, see `places_of`.
+        rival: (m,) int64 another candidate of the mention of each decoy's; −1 for none.
+        rivals: (m,) float32 its evidence for the decoy's image; NaN for none.
     """
 
     real: Floats
@@ -299,6 +312,8 @@ class Evidence:
     random: NDArray[np.float32]
     random_entity: Ints
     place: Ints
+    rival: Ints
+    rivals: Floats
 
     @property
     def mentions(self) -> int:
@@ -312,7 +327,12 @@ class Evidence:
 
     def less(self, offset: Doubles) -> Evidence:
         """Return the same less (entities,) offsets by row of the entity."""
-        return replace(self, real=self.real - offset[self.entity], decoys=self.decoys - offset[self.decoy_entity])
+        return replace(
+            self,
+            real=self.real - offset[self.entity],
+            decoys=self.decoys - offset[self.decoy_entity],
+            rivals=self.rivals - offset[self.entity[self.rival]],
+        )
 
     def first(self, count: int) -> Evidence:
         """Return that of the first `count` candidates, which are whole mentions, and of their decoys."""
@@ -321,7 +341,7 @@ class Evidence:
         return replace(
             self,
             **{name: getattr(self, name)[:count] for name in of_candidates},
-            **{name: getattr(self, name)[chosen] for name in ("decoys", "candidate", "other")},
+            **{name: getattr(self, name)[chosen] for name in ("decoys", "candidate", "other", "rival", "rivals")},
         )
 
     @property
@@ -392,6 +412,7 @@ def gather_evidence(
 
     kinship = Kinship(graph, images.views[0].entities.of(distinct))
     candidate, other = draw_decoys(pair, entity, mention, kinship, pair_group, seed)
+    rival = draw_rivals(pair, entity, mention, candidate, other, seed)
     anyone, image = draw_random(pair, entity, _RANDOM, seed)
     return Evidence(
         evidence(pair, rows),
@@ -405,6 +426,8 @@ def gather_evidence(
         evidence(image, rows[anyone]),
         rows[anyone],
         candidates.place,
+        rival,
+        np.where(rival >= 0, evidence(other, rows[rival]), np.float32(np.nan)),
     )
 
 

@@ -182,17 +182,22 @@ class ExpectationProblem:
         mixture: the candidates.
         absent: (bins,) share of the decoys.
         score: (bins,) evidence in SD of the decoys, increasing.
+        correlation: ρ of the senses of a name, see `openmofi.labeling.calibrate.mixture`.
     """
 
     bin_of: Ints
     mixture: Mixture
     absent: Doubles
     score: Doubles
+    correlation: float = 0.0
 
     def posterior(self, state: Estimate, prior: Prior | None = None) -> Posterior:
         """Return the posterior of the candidates, with another prior if given."""
         return self.mixture.posterior(
-            state.log_ratio[self.bin_of], state.companion.log_ratio[self.bin_of], prior or state.prior
+            state.log_ratio[self.bin_of],
+            state.companion.log_ratio[self.bin_of],
+            prior or state.prior,
+            self.correlation,
         )
 
     def counts(self, weight: Doubles) -> Doubles:

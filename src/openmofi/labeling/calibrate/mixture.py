@@ -7,16 +7,16 @@ altogether. A pair is in one of three states:
     companion   nothing that it names is shown, but the image is of the same subject
     shown       a set of its candidates is shown, at most one a mention; the others are companions
 
-With l the link scores, R = f_shown / f_absent and K = f_companion / f_absent at each candidate's evidence, the states
-have the weights (1 − π)(1 − κ), (1 − π)·κ·Π K_m and π·Π K_m · Q / Q°, where K_m is the geometric mean of a mention's
-candidates, Q sums t^(size − 1) · Π a_c over the sets, a_c = l_c·R_c / K_m, and Q° is Q at R = K = 1. For the sum A_m of
-a_c over a mention it is closed:
+With l the link scores, and R = f_shown / f_absent and K = f_companion / f_absent at each candidate's evidence, the
+states have the weights (1 − π)(1 − κ), (1 − π)·κ·Π K and π·Π K · Q / Q°, where Q sums t^(size − 1) · Π a_c over the
+sets, a_c = l_c·R_c / K_c, and Q° is Q at R = K = 1. For the sum A_m of a_c over a mention it is closed:
 
     Q = (Π_m (1 + t·A_m) − 1) / t,        P(c shown | shown) = a_c · Π_{m' ≠ m} (1 + t·A_m') / Q
 
-The senses of a name are alike: an image that is near to one of them is near to the others, shown or not. So a mention
-says but once that the image is of its subject, and what its losing senses say beside the shown one is left out. Were
-they taken for independent, each that lies high would speak for the mention.
+The losing senses of a shown mention are thus companions like any other. The senses of a name are alike: an image that
+is near to one of them is near to the others, shown or not. Where they have the correlation ρ, n of them say as often
+as n / (1 + (n − 1)·ρ) independent ones that the image is of their subject, so that K is the root of what one alone
+would say. Were they taken for independent, each that lies high would speak for the mention.
 
 t = 1 makes mentions independent, t → 0 allows one shown entity an image. The prior is the pair's: with L = 1 −
 Π_m (1 − Σ l) the probability that some mention means an entity at all, π = L·(1 − (1 − v)^k), k = (Σ l / L)^breadth.
@@ -105,19 +105,18 @@ class Mixture:
         some, mentions = self._meant
         return np.asarray(some * -np.expm1(mentions**prior.breadth * np.log1p(-min(prior.shown, 1 - 1e-9))))
 
-    def posterior(self, log_ratio: Doubles, log_companion: Doubles, prior: Prior) -> Posterior:
-        """Return the posterior, given evidence with the (n,) log R and log K."""
+    def posterior(self, log_ratio: Doubles, log_companion: Doubles, prior: Prior, correlation: float) -> Posterior:
+        """Return the posterior, given evidence with the (n,) log R and log K of one alone, and ρ of senses."""
         if not len(self.link):
             none = np.zeros(0)
             return Posterior(none, none, none, none, none, 0.0)
         group, pair, _ = self._numbered
-        log_companion = log_companion / np.bincount(group)[group]
+        log_companion = log_companion / (1 + (np.bincount(group)[group] - 1) * correlation)
         shows = self.shows(prior)
         with np.errstate(divide="ignore"):
             log_link, log_shown, log_others = np.log(self.link), np.log(shows), np.log1p(-shows)
             log_companions = np.log([1 - prior.companions, prior.companions])
-        of_mention = np.bincount(group, log_companion)[group]
-        marginal, log_sum = self._sums(log_link + log_ratio - of_mention, prior.together)
+        marginal, log_sum = self._sums(log_link + log_ratio - log_companion, prior.together)
         log_sum_before = self._sums_before(prior.together)
         # A pair whose every link score is 0 cannot show anything.
         gain = np.where(np.isfinite(log_sum_before), log_sum - np.nan_to_num(log_sum_before, neginf=0.0), 0.0)

@@ -228,10 +228,13 @@ def _with_votes(sample: CalibrationSample, evidence: Evidence, gallery: Gallery,
     without = None if sample.foreign else evidence.pair[evidence.candidate]
     votes = gallery.votes(nearest, evidence.pair, evidence.entity)
     others = gallery.votes(nearest, evidence.other, evidence.decoy_entity, without)
+    rival = evidence.entity[evidence.rival]
+    beside = gallery.votes(nearest, evidence.other, rival, without)
     return replace(
         evidence,
         real=evidence.real + weight * counted(votes, sample.log_odds[evidence.entity]),
         decoys=evidence.decoys + weight * counted(others, sample.log_odds[evidence.decoy_entity]),
+        rivals=evidence.rivals + weight * counted(beside, sample.log_odds[rival]),
     )
 
 
