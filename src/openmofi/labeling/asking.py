@@ -188,8 +188,9 @@ def _hear(job: LabelJob, judge: ImageJudge) -> None:
         for each, answer in zip(questions, said, strict=True)
     ]
     write_table(f"{job.out}/{ANSWERS_FILE}", pa.Table.from_pylist(rows, ANSWERS))
+    report = _report(judge.model, doubtful["mentions"], questions, said, missing)
     # Last of all: it says that the answers are there.
-    write_json(f"{job.out}/{JUDGE_FILE}", _report(judge.model, doubtful["mentions"], questions, said, missing))
+    write_json(f"{job.out}/{JUDGE_FILE}", asdict(report))
 
 
 def _decoys(job: LabelJob, questions: Sequence[Question], count: int) -> list[Question]:
@@ -198,14 +199,18 @@ def _decoys(job: LabelJob, questions: Sequence[Question], count: int) -> list[Qu
         return []
     likeliest = pa.array([each.options[int(np.argmax(each.probability))] for each in questions])
     vectors = EntityEmbeddings(job.encoder, job.entities).of(job.entities.rows(likeliest))
-    draw, decoys = np.random.default_rng(job.settings.seed), []
+    draw, decoys = np.random.default_rng(job.settings.seed), dict[str, Question]()
     for question, similarity in zip(questions, vectors[:count] @ vectors.T, strict=False):
-        ordered = (questions[place] for place in np.argsort(-similarity, kind="stable"))
-        others = list(islice((other for other in ordered if not other.named & {*question.options}), _NEAREST))
-        if others:
-            image = others[int(draw.integers(len(others)))]
-            decoys.append(replace(image, options=question.options, probability=(), decoy=True))
-    return decoys
+        images = (questions[place] for place in np.argsort(-similarity, kind="stable"))
+        others = (
+            replace(image, options=question.options, probability=(), decoy=True)
+            for image in images
+            if not image.named & {*question.options}
+        )
+        if nearest := list(islice((other for other in others if other.digest not in decoys), _NEAREST)):
+            decoy = nearest[int(draw.integers(len(nearest)))]
+            decoys[decoy.digest] = decoy
+    return list(decoys.values())
 
 
 def _asked(job: LabelJob, judge: ImageJudge, questions: Sequence[Question]) -> tuple[list[str | None], Counter[str]]:
@@ -296,16 +301,16 @@ def _report(
         "answered": len(real),
         "decoys": len(questions) - asked,
         "decoys_answered": len(of_decoys),
-        "unanswered": sum(missing.values()),
+        "unanswered": len(questions) - len(answered),
         "says_one_of_them": round(float((codes == YES).sum() / max(len(real), 1)), 4),
         "says_one_of_them_of_decoys": round(sum(of_decoys) / max(len(of_decoys), 1), 4),
     }
+    report["rates"] = asdict(rates) if rates else None
     if rates:
         change = np.abs(rates.weigh(probability, group, codes) - probability)
-        report |= {"rates": asdict(rates), "mean_change": round(float(change.mean()), 4)}
-    without = len(questions) - len(answered)
+        report["mean_change"] = round(float(change.mean()), 4)
     why = [f"The judge {model} was asked about {asked:,} of {doubtful:,} doubtful mentions.", _worth(rates, report)]
-    if without:
+    if without := report["unanswered"]:
         reason = f": {missing.most_common(1)[0][0]}" if missing else "."
         why.append(f"{without:,} of {len(questions):,} questions have no answer that can be read{reason}")
     return JudgeReport(rates, {**report, "why": " ".join(why)})
@@ -321,10 +326,13 @@ def _worth(rates: Rates | None, report: Mapping[str, Any]) -> str:
     if rates.says_nothing:
         return (
             f"It says that something named is shown in {real:.0%} of the images, and in {decoys:.0%} of the decoys "
-            "(images of other pairs): it does not tell them apart, and its answers change nothing."
+            "(images of other pairs): that is no proof that it sees what is shown, and its answers change nothing."
         )
     (low, high), (least, most) = rates.shown_interval, rates.absent_interval
-    return (
+    worth = (
         f"It sees what is shown with {rates.shown:.2f} ({low:.2f}–{high:.2f}), and what is not with {rates.absent:.2f} "
-        f"({least:.2f}–{most:.2f}); probabilities change by {report['mean_change']:.2f} in the mean."
+        f"({least:.2f}–{most:.2f})"
+        if rates.shown > rates.absent
+        else f"It tells meanings of a name apart ({rates.senses:.2f}), but not whether any of them is shown"
     )
+    return f"{worth}; probabilities change by {report['mean_change']:.2f} in the mean."

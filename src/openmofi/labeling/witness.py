@@ -9,10 +9,16 @@ and 1 − S that of none, a judge has three rates, which no answer of its own ca
 
     P(says c) = t·(g·p_c + (1 − g)·S/k) + f·(1 − S)/k        P(says none) = (1 − t)·S + (1 − f)·(1 − S)
 
-Its answers to the real questions and to decoys, where S = 0, give the posterior of the rates on a grid, by a uniform
-prior: few questions leave rates near the middle, and no rate is nearer to 0 or 1 than 1/80. Where it is not certain
-that t is above f (a judge that always says yes), both are taken to be equal, and g to be 0 likewise: then the answer
-changes nothing.
+Its answers to the real questions and to decoys, where S = 0, give the posterior of the rates on a grid: few questions
+leave rates near the middle, and no rate is nearer to 0 or 1 than 1/80. Two doubts keep it from believing too much:
+
+- Decoys may be easier than the wrong ones among what is asked. With probability 1/2 the decoys' rate is only a lower
+  bound of f.
+- The encoder may be timid or bold. While the rates are estimated, S may be off by a shift of its log odds, of standard
+  deviation 1, the same for all; probabilities are weighed as they are.
+
+Where it is not certain that t is above f (a judge that always says yes), both are taken to be equal, and g to be 0
+likewise: then the answer changes nothing.
 """
 
 from __future__ import annotations
@@ -20,9 +26,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit, logit
 from scipy.stats import beta
 
-from openmofi.arrays import Doubles, Ints
+from openmofi.arrays import Bools, Doubles, Ints
 from openmofi.schema import JudgeAnswer
 
 NOT_ASKED, NO_ANSWER, YES, OTHER, NONE = range(5)
@@ -31,7 +38,9 @@ ANSWERS = ("", JudgeAnswer.NO_ANSWER, JudgeAnswer.YES, JudgeAnswer.OTHER, JudgeA
 FEWEST = 20
 """Questions, and decoys, without which nothing is said of a judge."""
 _STEPS, _SENSES_STEPS = 40, 20
+_EDGE = 1e-6
 _SURE, _TELLS = 0.975, 0.1
+_SHIFTS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 
 
 @dataclass(frozen=True)
@@ -94,19 +103,16 @@ def fit_rates(probability: Doubles, group: Ints, said: Ints, decoys: tuple[int, 
     if len(group) == 0 or int(group[-1]) + 1 < FEWEST or sum(decoys) < FEWEST:
         return None
     some, count = np.minimum(np.bincount(group, probability), 1.0), np.bincount(group)
+    picked = count * np.bincount(group, probability * (said == YES))
     named = np.bincount(group, said == NONE) == 0
-    picked = (count * np.bincount(group, probability * (said == YES)))[named]
     rate, senses = ((np.arange(steps) + 0.5) / steps for steps in (_STEPS, _SENSES_STEPS))
-    as_hard = beta(decoys[0] + 1, decoys[1] + 1)
-    priors = as_hard.pdf(rate), as_hard.cdf(rate)
-    of_decoys = np.log(sum(prior / prior.sum() for prior in priors) + 1e-300)
-    absent, denied = np.outer(rate, 1 - some[named]), np.outer(1 - rate, 1 - some[~named])
-    log = np.empty((_SENSES_STEPS, _STEPS, _STEPS))
-    for row, t in enumerate(rate):
-        none = np.log((1 - t) * some[~named] + denied).sum(axis=1)
-        for layer, g in enumerate(senses):
-            yes = np.log(t * (g * picked + (1 - g) * some[named]) + absent).sum(axis=1)
-            log[layer, row] = yes + none + of_decoys
+    of_decoys = beta(decoys[0] + 1, decoys[1] + 1)
+    prior = np.log(sum(each / each.sum() for each in (of_decoys.pdf(rate), of_decoys.cdf(rate))) + 1e-300)
+    log = prior + np.full((_SENSES_STEPS, _STEPS, _STEPS), -np.inf)
+    for shift in _SHIFTS:
+        shifted = expit(logit(np.clip(some, _EDGE, 1 - _EDGE)) + shift)
+        given = _log_likelihood(shifted, picked * shifted / np.maximum(some, _EDGE), named, rate, senses)
+        log = np.logaddexp(log, prior + given - shift**2 / 2)
     posterior = np.exp(log - log.max())
     posterior /= posterior.sum()
     of_senses, of_rates = posterior.sum(axis=(1, 2)), posterior.sum(axis=0)
@@ -125,6 +131,23 @@ def fit_rates(probability: Doubles, group: Ints, said: Ints, decoys: tuple[int, 
         _interval(of_senses, senses),
         certain,
     )
+
+
+def _log_likelihood(some: Doubles, picked: Doubles, named: Bools, rate: Doubles, senses: Doubles) -> Doubles:
+    """Return (g, t, f) the log likelihood of the answers on a grid.
+
+    Args:
+        some, picked: (questions,) S, and k times the probability of what the answer names.
+        named: (questions,) whether it names anything.
+        rate, senses: the grid's values of t and f, and of g.
+    """
+    log = np.empty((len(senses), len(rate), len(rate)))
+    absent, denied = np.outer(rate, 1 - some[named]), np.outer(1 - rate, 1 - some[~named])
+    for row, t in enumerate(rate):
+        none = np.log((1 - t) * some[~named] + denied).sum(axis=1)
+        for layer, g in enumerate(senses):
+            log[layer, row] = none + np.log(t * (g * picked + (1 - g) * some)[named] + absent).sum(axis=1)
+    return log
 
 
 def _interval(posterior: Doubles, rate: Doubles) -> tuple[float, float]:
