@@ -12,8 +12,8 @@ and 1 − S that of none, a judge has three rates, which no answer of its own ca
 Its answers to the real questions and to decoys, where S = 0, give the posterior of the rates on a grid: few questions
 leave rates near the middle, and no rate is nearer to 0 or 1 than 1/80. Two doubts keep it from believing too much:
 
-- Decoys may be easier than the wrong ones among what is asked. With probability 1/2 the decoys' rate is only a lower
-  bound of f.
+- Decoys may be easier than the wrong ones among what is asked: with probability .9 their rate is a lower bound of f,
+  with .1 it is f.
 - The encoder may be timid or bold. While the rates are estimated, S may be off by a shift of its log odds, of standard
   deviation 1, the same for all; probabilities are weighed as they are.
 
@@ -40,6 +40,7 @@ FEWEST = 20
 _STEPS, _SENSES_STEPS = 40, 20
 _EDGE = 1e-6
 _SURE, _TELLS = 0.975, 0.1
+_EASIER = 0.9
 _SHIFTS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 
 
@@ -107,7 +108,8 @@ def fit_rates(probability: Doubles, group: Ints, said: Ints, decoys: tuple[int, 
     named = np.bincount(group, said == NONE) == 0
     rate, senses = ((np.arange(steps) + 0.5) / steps for steps in (_STEPS, _SENSES_STEPS))
     of_decoys = beta(decoys[0] + 1, decoys[1] + 1)
-    prior = np.log(sum(each / each.sum() for each in (of_decoys.pdf(rate), of_decoys.cdf(rate))) + 1e-300)
+    as_hard, easier = (values / values.sum() for values in (of_decoys.pdf(rate), of_decoys.cdf(rate)))
+    prior = np.log((1 - _EASIER) * as_hard + _EASIER * easier + 1e-300)
     log = prior + np.full((_SENSES_STEPS, _STEPS, _STEPS), -np.inf)
     for shift in _SHIFTS:
         shifted = expit(logit(np.clip(some, _EDGE, 1 - _EDGE)) + shift)
