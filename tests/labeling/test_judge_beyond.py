@@ -52,13 +52,19 @@ def truthful(small_world):
 
 
 @pytest.fixture
-def job(small_world, small_encoder, labelled, tmp_path):
-    """Label the small world; links and features are those of `labelled`, answers are kept in a cache of their own."""
+def cache(labelled, tmp_path):
+    """Links and features are those of `labelled`, answers are of each test alone."""
     cache = tmp_path / "cache"
     cache.mkdir()
     for folder in labelled.iterdir():
         if folder.is_dir() and folder.name not in ("labels", "answers"):
             (cache / folder.name).symlink_to(folder)
+    return cache
+
+
+@pytest.fixture
+def job(small_world, small_encoder, cache, tmp_path):
+    """Label the small world."""
 
     def run(name="out", **changes):
         given = {"kb": small_world.kb, "encoder": small_encoder, "cache": cache, **changes}
@@ -311,3 +317,16 @@ def test_no_token_is_written_anywhere(job, truthful, tmp_path, monkeypatch):
     assert stub.tokens == {"Bearer sk-very-secret"}
     for path in (*(tmp_path / "out").rglob("*"), *(tmp_path / "cache/answers").rglob("*")):
         assert not path.is_file() or b"sk-very-secret" not in path.read_bytes()
+
+
+def test_the_command_says_what_the_judge_is_worth(small_world, small_encoder, cache, tmp_path):
+    with vision_server(lambda image, options: "1") as stub:
+        done = in_process(
+            *("label", small_world.shards, "--kb", small_world.kb, "--encoder", small_encoder, "-o", tmp_path / "out"),
+            *("--cache", cache, "--judge", stub.url, "--engine", "processes:2"),
+            cwd=tmp_path,
+        )
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "The judge stub-vl was asked about 36 of 36 doubtful mentions." in said
+    assert "its answers change nothing. Without it 219 labels would be accepted." in said

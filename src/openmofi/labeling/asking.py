@@ -154,7 +154,7 @@ def ask(job: LabelJob) -> None:
     report = job.judges[0].calibration.report
     if rates is None or rates.says_nothing or refuses(report, selection, job.correction is not None):
         return
-    parts = [_Judged.of(job, shard) for shard in job.sample]
+    parts = [_Judged.of(job, shard) for shard in job.sample if shard in job.shards]
     heard = [answers.heard(part.content, part.links, part.index, part.probability)[0] for part in parts]
     job.threshold = threshold_of(np.concatenate(heard), selection, job.correction)
 
