@@ -60,6 +60,15 @@ class Reason(StrEnum):
     TOP_K = "beyond_top_k"
 
 
+class JudgeAnswer(StrEnum):
+    """What a judge beyond the encoder (`--judge`) said of a candidate; one that it was not asked about has ""."""
+
+    YES = "yes"
+    OTHER = "other"
+    NONE = "none"
+    NO_ANSWER = "no_answer"
+
+
 class Boilerplate(StrEnum):
     """Why a mention is boilerplate: it is of the image's page, file or author, or stands there whatever is shown."""
 
@@ -251,6 +260,15 @@ def with_kinds(schema: pa.Schema) -> pa.Schema:
     return schema.set(schema.get_field_index("mentions"), pa.field("mentions", pa.list_(mention)))
 
 
+def with_judge(schema: pa.Schema) -> pa.Schema:
+    """`LABELS` of a job with a judge beyond the encoder: a judged entity has `judge` too, a `JudgeAnswer` or "".
+
+    A page on which people judge labels does not read it: they decide for themselves.
+    """
+    judgement = pa.struct([*JUDGEMENT, ("judge", pa.string())])
+    return schema.set(schema.get_field_index("entities"), pa.field("entities", pa.list_(judgement)))
+
+
 def features_schema(dim: int, dtype: str = "float16") -> pa.Schema:
     """features: an image's embedding and properties; one file a shard, rows as in the shard.
 
@@ -286,6 +304,20 @@ LABELS = pa.schema(
     ]
 )
 """labels: a pair, judged; one file a shard of pairs."""
+
+ANSWERS = pa.schema(
+    [
+        ("shard", pa.string()),
+        ("key", pa.string()),
+        ("content", pa.string()),
+        ("options", pa.list_(pa.string())),
+        ("said", pa.string()),
+        ("decoy", pa.bool_()),
+    ]
+)
+"""answers: a question to a judge beyond the encoder, and what it said. `content` is the digest of the image that it
+saw; `options` are the entities that a mention may mean, of a `decoy` those of another pair. `said` is the entity that
+the image shows, "" for none of them, null where there is no answer."""
 
 RECOGNISED = pa.schema(
     [

@@ -56,6 +56,9 @@ class LabelChanges(TypedDict, total=False):
     trust_anyway: bool
     top_k: int
     sibling_margin: float
+    judge: str
+    judge_model: str
+    judge_questions: int
     adapt: bool
     rescue: bool
     batch_size: int
@@ -72,6 +75,7 @@ class LabelChanges(TypedDict, total=False):
     seed: int
     text: Mapping[str, Any] | Settings
     selection: Mapping[str, Any] | Settings
+    asking: Mapping[str, Any] | Settings
     read: Mapping[str, Any] | Settings
 
 class RecogniseChanges(TypedDict, total=False):

@@ -90,6 +90,7 @@ def label(
         "max_image_pixels",
         "read",
         "seed",
+        "asking",
         "target_precision",
         "confidence",
         "trust_anyway",

@@ -78,6 +78,8 @@ def _print_counts(counts: Mapping[str, Any], out: str) -> None:
         )
     if adapter := counts.get("adapter"):
         typer.echo(adapter["why"])
+    if judge := counts.get("judge"):
+        typer.echo(f"{judge['why']} Without it {judge['accepted_without']:,} labels would be accepted.")
 
 
 def audit(
@@ -247,7 +249,8 @@ def print_explanation(explanation: Explanation) -> None:
         style = "green" if candidate.reason == "accepted" else ""
         table.add_row(
             Text(visible(f"{candidate.name} ({candidate.entity})") + "\n").append(
-                visible(candidate.description), style="dim"
+                visible(candidate.description) + (f"; the judge says: {candidate.judge}" if candidate.judge else ""),
+                style="dim",
             ),
             f"{candidate.prior:.2f}",
             f"{candidate.link_score:.2f}",

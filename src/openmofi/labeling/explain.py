@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from openmofi.encoders.preprocess import as_image
 from openmofi.engine import LocalEngine, Progress
 from openmofi.errors import OpenMofiError
 from openmofi.features.entities import embed_entities
+from openmofi.features.store import content_digits
 from openmofi.knowledge import KnowledgeBase, normalise
+from openmofi.labeling.answers import JUDGE_FILE, Answers
 from openmofi.labeling.calibrate.evidence import ImageEvidence, View
 from openmofi.labeling.calibrate.rounds import Fitted
 from openmofi.labeling.decide import calibration_keys, load_fitted, require_fitted
@@ -23,14 +26,17 @@ from openmofi.labeling.judge import CorpusContext, Opinion, select
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.link import TextLinker, kind_at
 from openmofi.labeling.tables import judged_rows, link_arrays
+from openmofi.labeling.witness import ANSWERS
 from openmofi.pairs.formats.columns import joined_texts
 from openmofi.schema import LINK, Mention, Reason
+from openmofi.storage import exists
 
 
 @dataclass(frozen=True)
 class Explained:
     """One candidate of a mention, fully judged; see `openmofi.schema.JUDGEMENT`. `kind` is the name of the text that
-    its mention was found in, where texts have names, or "".
+    its mention was found in, where texts have names, or ""; `judge` a `JudgeAnswer` that `openmofi label --judge` left
+    beside the calibration, on this image, or "".
     """
 
     mention: str
@@ -44,6 +50,7 @@ class Explained:
     probability: float
     reason: Reason
     kind: str = ""
+    judge: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,8 @@ def explain(
     encoder.require_comparison()
     text, kinds = (text, ()) if isinstance(text, str) else joined_texts(text)
     pixels = encoder.preprocess(as_image(image, encoder.preprocessing, max_pixels=settings.max_image_pixels))
-    fitted = _calibration(encoder, kb, settings, calibration)
+    fitted, answers = _calibration(encoder, kb, settings, calibration)
+    content = _content(image) if answers else ""
     decision = fitted.calibration
     linked = TextLinker(kb, settings.text).link([text])[0]
     column = pa.array(
@@ -116,10 +124,12 @@ def explain(
         judged_rows(arrays, entities),
         settings.selection,
         settings.selection.threshold,
+        partial(answers.heard, [content]) if answers else None,
     )
     candidates = []
-    for row, score, probability, reason in zip(
-        judgements.index, judgements.image_score, judgements.probability, judgements.reason, strict=True
+    said = np.zeros(len(judgements.index), np.int64) if judgements.said is None else judgements.said
+    for row, score, probability, reason, code in zip(
+        judgements.index, judgements.image_score, judgements.probability, judgements.reason, said, strict=True
     ):
         mention = linked.mentions[arrays.mention[row]]
         entity = kb.entity(kb.row(arrays.entity_ids[int(arrays.entity[row])].as_py()))
@@ -136,6 +146,7 @@ def explain(
                 float(probability),
                 reason,
                 kind_at(mention.start, kinds),
+                str(ANSWERS[code]),
             )
         )
     return Explanation(text, tuple(linked.mentions), tuple(candidates), settings.selection.threshold)
@@ -146,7 +157,8 @@ def _calibration(
     kb: KnowledgeBase,
     settings: LabelSettings,
     given: str | Path | None,
-) -> Fitted:
+) -> tuple[Fitted, Answers | None]:
+    """Load the calibration, and the answers of a judge beyond the encoder beside it."""
     template = settings.selection.template
     keys = calibration_keys(encoder, kb, template)
     path = given or next((path for key, path in encoder.calibrations.items() if key in keys), None)
@@ -158,4 +170,11 @@ def _calibration(
         )
     fitted = load_fitted(path)
     require_fitted(fitted.calibration, path, encoder, kb, template)
-    return fitted
+    folder = str(path).rpartition("/")[0] or "."
+    return fitted, Answers.load(folder) if exists(f"{folder}/{JUDGE_FILE}") else None
+
+
+def _content(image: ImageInput) -> str:
+    """Return the digest of an image that was given encoded, or as a path; else ""."""
+    data = image if isinstance(image, bytes) else Path(image).read_bytes() if isinstance(image, str | Path) else None
+    return content_digits(data)

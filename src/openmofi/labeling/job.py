@@ -1,7 +1,7 @@
 """The label job: image–text pairs, a knowledge base and an encoder in; labels out.
 
     read (texts, features) → repeats → link → groups → embed the entities that occur → [fit an adapter]
-    → decide (calibration, threshold) → judge
+    → decide (calibration, threshold) → [ask a judge beyond the encoder] → judge
 
 Each arrow is a table on disk, so a job that was killed goes on where it was and ends in the same bytes.
 """
@@ -26,8 +26,11 @@ from openmofi.features.store import NOTE, FeatureStore
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.adapt import adapt
 from openmofi.labeling.advice import advice
+from openmofi.labeling.answers import ANSWERS_FILE, JUDGE_FILE
+from openmofi.labeling.asking import UNASKED, ask
 from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.decide import ADAPTER, decide, given_calibration, known_calibration
+from openmofi.labeling.image_judge import open_judge
 from openmofi.labeling.judge import judge
 from openmofi.labeling.label_job import SET_ASIDE_FILE, LabelJob
 from openmofi.labeling.label_settings import LabelSettings
@@ -54,6 +57,9 @@ OUTPUTS = Outputs(
         CALIBRATION_FILE,
         GALLERY_FILE,
         SET_ASIDE_FILE,
+        ANSWERS_FILE,
+        JUDGE_FILE,
+        f"{UNASKED}/labels/*.parquet",
         NOTE,
         *(f"adapter/{pattern}" for pattern in (*HEAD_OUTPUTS, CALIBRATION_FILE, GALLERY_FILE)),
     ),
@@ -67,6 +73,7 @@ OUTPUTS = Outputs(
         "features/*/*.unread.json",
         "entities/*/*.parquet",
         "entities/*/*.arrow",
+        "answers/*/*.json",
     ),
 )
 
@@ -108,14 +115,14 @@ def label(
         pairs, `stored` of others, or `blended`; and `describe`'s in `openmofi.labeling.calibrate.calibration`),
         `advice` where the encoder is blind or hardly anything was accepted; the encoder's `device` and `precision`, and
         `compiled` where it was; with an adapter `adapter` (see `AdapterCheck` in
-        `openmofi.labeling.calibrate.overclaim`); with verdicts `verdicts`; where images are in formats that are
-        not read, `unread_formats` (name → images).
+        `openmofi.labeling.calibrate.overclaim`); with a judge beyond the encoder `judge`; with verdicts `verdicts`;
+        where images are in formats that are not read, `unread_formats` (name → images).
 
     Raises:
         UsageError: the output or the cache is neither local nor in a store of objects, or a name is not UTF-8.
         OpenMofiError: the encoder cannot compare images with texts, the output was made with other settings, there is
-            too little to calibrate on. At the end, where shards are damaged or could not be read: the others are
-            labelled.
+            too little to calibrate on, a judge beyond the encoder that has yet to be asked does not answer. At the end,
+            where shards are damaged or could not be read: the others are labelled.
     """
     encoder.require_comparison()
     if cache:
@@ -143,6 +150,8 @@ def label(
         del described, inputs
         if manifest.finished and "failed" not in manifest.counts and manifest.outputs == output_stamp(out, *_PARTS):
             return _answered(manifest, encoder, out, progress)
+        asking, heard = settings.asking, exists(f"{out}/{JUDGE_FILE}")
+        image_judge = open_judge(asking.judge, asking.judge_model) if asking.judge and not heard else None
         with recorded(progress, out) as recorder, engine.suited(job, recorder).session() as session:
             counts = _made(
                 _job(
@@ -156,6 +165,7 @@ def label(
                     stored=given or known_calibration(kb, encoder, out, settings),
                     stored_path=str(calibration or f"{out}/{CALIBRATION_FILE}"),
                     correction=correction,
+                    image_judge=image_judge,
                     late=_late(out),
                 )
             )
@@ -202,7 +212,7 @@ def entities(job: LabelJob) -> None:
 
 
 READ = (read, repeats, link, groups, entities)
-STEPS = (*READ, adapt, decide, judge)
+STEPS = (*READ, adapt, decide, ask, judge)
 """Each reads the tables of those before it, and writes its own; what is there already is not made again."""
 
 
@@ -308,6 +318,8 @@ def _counts(job: LabelJob) -> dict[str, Any]:
         counts["compiled"] = True
     if job.check:
         counts["adapter"] = job.check
+    if job.judge_report:
+        counts["judge"] = job.judge_report
     counts["calibration"] = {"source": calibration.source, **calibration.report}
     judged = sum(labels.status.get(status, 0) for status in (LabelStatus.LABELLED, LabelStatus.REJECTED))
     hint = advice(calibration.report, labels.accepted, judged, job.settings.selection, job.out, bool(job.correction))

@@ -19,6 +19,7 @@ from openmofi.arrays import Doubles, Ints
 from openmofi.engine.steps import Step
 from openmofi.features.entity_table import EntityFeatures
 from openmofi.knowledge import KnowledgeBase, depictability
+from openmofi.labeling.answers import Answers, Heard
 from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.evidence import ImageEvidence, Scorer, places_of
 from openmofi.labeling.calibrate.naming import capped
@@ -37,7 +38,8 @@ from openmofi.labeling.tables import (
     renumbered,
     starts_of,
 )
-from openmofi.schema import JUDGEMENT, LABELS, LabelStatus, PairStatus, Reason, with_kinds
+from openmofi.labeling.witness import ANSWERS
+from openmofi.schema import LABELS, LabelStatus, PairStatus, Reason, with_judge, with_kinds
 from openmofi.storage import Shard
 from openmofi.storage.table_files import table_blocks
 
@@ -105,12 +107,14 @@ class Judgements:
         image_score: (n,) float32, raw.
         probability: (n,) float64, calibrated.
         reason: (n,) `Reason` values.
+        said: (n,) what a judge beyond the encoder said (`openmofi.labeling.witness`); `None` without one.
     """
 
     index: Ints
     image_score: NDArray[np.float32]
     probability: NDArray[np.float64]
     reason: list[Reason]
+    said: Ints | None = None
 
     @property
     def accepted(self) -> NDArray[np.bool_]:
@@ -148,6 +152,7 @@ def select(
     rows: Ints,
     settings: SelectionSettings,
     threshold: float,
+    heard: Heard | None = None,
 ) -> Judgements:
     """Judge the candidates of the pairs whose image is usable.
 
@@ -158,6 +163,7 @@ def select(
         rows: (len(links.entity_ids),) row of each entity in the views' entities.
         settings: see `SelectionSettings`.
         threshold: least probability of a label; 1 for none.
+        heard: adds the answers of a judge beyond the encoder, see `Answers.heard`.
     """
     index = np.flatnonzero(links.judged & usable[links.pair])
     pair, entity = links.pair[index], links.entity[index]
@@ -171,13 +177,14 @@ def select(
         ],
         axis=0,
     )
+    probability, said = heard(links, index[first], probability) if heard else (probability, None)
     group = renumbered(links.group[index[first]])
     reason = np.full(len(first), Reason.BELOW_THRESHOLD, dtype=object)
     # 1 says that nothing may be accepted, and a probability may be rounded to 1.
     reason[(probability >= threshold) & (threshold < 1)] = Reason.ACCEPTED
     reason[(reason == Reason.ACCEPTED) & ~_leads(probability, group, settings.sibling_margin)] = Reason.SIBLING
     _keep_best(reason, probability, pair[first], settings.top_k)
-    return Judgements(index, scores[0], probability[twin], list(reason[twin]))
+    return Judgements(index, scores[0], probability[twin], list(reason[twin]), None if said is None else said[twin])
 
 
 def eligible(
@@ -227,6 +234,7 @@ class Judging:
         threshold: least probability of a label.
         out: folder of the labels.
         unread: which shards have images in formats that are not read (`openmofi.features.store`).
+        answers: folder of those of a judge beyond the encoder, or "".
     """
 
     tables: Tables
@@ -236,6 +244,7 @@ class Judging:
     threshold: float
     out: str
     unread: frozenset[str] = frozenset()
+    answers: str = ""
 
     def path(self, shard: Shard) -> str:
         """Return the path of a shard's labels."""
@@ -244,18 +253,25 @@ class Judging:
 
 def judge(job: LabelJob) -> None:
     """Judge the shards whose labels are missing, and add up what the labels of all say."""
+    job.labels = judged("judge", job, job.out, job.out if job.judge_report else "")
+
+
+def judged(name: str, job: LabelJob, out: str, answers: str = "") -> LabelSummary:
+    """Judge the shards whose labels are missing in the folder `out`, as the step `name`; see `Judging`."""
     judging = Judging(
         job.tables,
         job.judges,
         job.entities.path,
         job.settings.selection,
         job.threshold,
-        job.out,
+        out,
         job.tables.features.with_unread(),
+        answers,
     )
-    step = Step("judge", judging.path, partial(ShardJudge, judging), LabelSummary)
-    job.labels = sum(job.running.complete(step, job.shards), LabelSummary({}, {}, []))
+    step = Step(name, judging.path, partial(ShardJudge, judging), LabelSummary)
+    labels = sum(job.running.complete(step, job.shards), LabelSummary({}, {}, []))
     job.shards = job.running.left(job.shards)
+    return labels
 
 
 class ShardJudge:
@@ -269,6 +285,7 @@ class ShardJudge:
             for judge in judging.judges
         ]
         self.galleries = [Gallery.load(judge.gallery) if judge.gallery else None for judge in judging.judges]
+        self.answers = Answers.load(judging.answers) if judging.answers else None
 
     def __call__(self, shard: Shard) -> dict[str, Any]:
         """Write the shard's label table; returns `rows`, `labelled`, and `examples` of labels for people who watch."""
@@ -277,6 +294,7 @@ class ShardJudge:
         notes, summary = dict[str, str](), LabelSummary({}, dict(sorted(unread.items())), [])
         examples: list[dict[str, Any]] = []
         schema = with_kinds(LABELS) if tables.features.read.has_kinds else LABELS
+        schema = with_judge(schema) if self.answers else schema
         with table_blocks(self.judging.path(shard), schema, notes) as add:
             for read in ReadShard.blocks(tables, shard):
                 labels = self._labels(read, schema)
@@ -309,6 +327,7 @@ class ShardJudge:
                 judged_rows(links, self.entities),
                 self.judging.selection,
                 self.judging.threshold,
+                partial(self.answers.heard, read.features.table["content"].to_pylist()) if self.answers else None,
             ),
             schema,
         )
@@ -316,19 +335,19 @@ class ShardJudge:
 
 def _label_table(read: ReadShard, judgements: Judgements, schema: pa.Schema) -> pa.Table:
     links, index, accepted = read.links, judgements.index, judgements.accepted
-    structs = pa.StructArray.from_arrays(
-        [
-            links.entity_ids.take(pa.array(links.entity[index])).cast(pa.string()),
-            pa.array(links.mention[index], pa.int32()),
-            pa.array(links.prior[index], pa.float32()),
-            pa.array(links.link_score[index], pa.float32()),
-            pa.array(judgements.image_score, pa.float32()),
-            pa.array(judgements.probability, pa.float32()),
-            pa.array(accepted, pa.bool_()),
-            pa.array([str(reason) for reason in judgements.reason], pa.string()),
-        ],
-        fields=list(JUDGEMENT),
-    )
+    columns = [
+        links.entity_ids.take(pa.array(links.entity[index])).cast(pa.string()),
+        pa.array(links.mention[index], pa.int32()),
+        pa.array(links.prior[index], pa.float32()),
+        pa.array(links.link_score[index], pa.float32()),
+        pa.array(judgements.image_score, pa.float32()),
+        pa.array(judgements.probability, pa.float32()),
+        pa.array(accepted, pa.bool_()),
+        pa.array([str(reason) for reason in judgements.reason], pa.string()),
+    ]
+    if judgements.said is not None:
+        columns.append(pa.array([str(ANSWERS[code]) for code in judgements.said.tolist()], pa.string()))
+    structs = pa.StructArray.from_arrays(columns, fields=list(schema.field("entities").type.value_type))
     counts = np.bincount(links.pair[index], minlength=len(read.table))
     entities = pa.ListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32()), structs)
     images = read.features.table

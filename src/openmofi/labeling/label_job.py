@@ -37,6 +37,7 @@ from openmofi.storage import Shard
 
 if TYPE_CHECKING:
     from openmofi.labeling.correction import Correction
+    from openmofi.labeling.image_judge import ImageJudge
 
 SET_ASIDE_FILE = "set_aside.json"
 """Names of shards that could not be read when calibration and threshold were decided: they have no part in these."""
@@ -83,6 +84,8 @@ class LabelJob:
         judges: whose probabilities are averaged; an adapter goes first, the encoder that it stands on second.
         threshold: least probability of a label.
         check: whether the adapter judges, and why; empty without one.
+        image_judge: the judge beyond the encoder that has still to be asked.
+        judge_report: what is said of it; empty without one.
         labels: what the labels say.
     """
 
@@ -104,6 +107,8 @@ class LabelJob:
     judges: tuple[Judge, ...] = ()
     threshold: float = 1.0
     check: dict[str, Any] = field(default_factory=dict)
+    image_judge: ImageJudge | None = None
+    judge_report: dict[str, Any] = field(default_factory=dict)
     labels: LabelSummary = field(init=False)
 
     def __post_init__(self) -> None:

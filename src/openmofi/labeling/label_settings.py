@@ -74,12 +74,37 @@ class SelectionSettings(Settings):
 
 
 @dataclass(frozen=True)
+class JudgeSettings(Settings):
+    """A judge beyond the encoder, which is asked about candidates of a probability of .2 to .8.
+
+    Attributes:
+        judge: address of a vision server that speaks as OpenAI's do (vLLM, Ollama, llama.cpp), such as
+            `http://localhost:8000/v1`; its token is that of OPENAI_API_KEY.
+        judge_model: the model that answers; the first that the server lists where not given.
+        judge_questions: so many at most, a quarter of them decoys; of doubtful mentions they are drawn evenly.
+    """
+
+    judge: str = ""
+    judge_model: str = ""
+    judge_questions: PositiveInt = 1000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if "@" in self.judge or "?" in self.judge:
+            raise UsageError(
+                "The address of the judge holds a secret, or may, and manifests name it.",
+                "Give the address alone, such as http://localhost:8000/v1, and the token as OPENAI_API_KEY.",
+            )
+
+
+@dataclass(frozen=True)
 class LabelSettings(Settings):
     """The label job.
 
     Attributes:
         text: Mentions and linking.
         selection: Which entities become labels.
+        asking: A judge beyond the encoder.
         adapt: fit a light adapter over the encoder on the job's own links; it is used where a check finds it better.
         rescue: judge again with the accepted entities as witnesses, up to two times, while that makes the evidence
             likelier.
@@ -91,6 +116,7 @@ class LabelSettings(Settings):
 
     text: TextSettings = field(default_factory=TextSettings)
     selection: SelectionSettings = field(default_factory=SelectionSettings)
+    asking: JudgeSettings = field(default_factory=JudgeSettings)
     adapt: bool = False
     rescue: bool = False
     batch_size: PositiveInt = 64

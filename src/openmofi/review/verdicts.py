@@ -308,7 +308,10 @@ def probability_basis(settings: Mapping[str, Any], inputs: Mapping[str, str]) ->
     chosen by verdicts, have the same.
     """
     selection = {name: value for name, value in settings.get("selection", {}).items() if name not in _CHOOSES}
-    made = {name: value for name, value in settings.items() if name not in ("shards", "kb", "encoder", "selection")}
+    elsewhere = {"shards", "kb", "encoder", "selection"}
+    if not settings.get("asking", {}).get("judge"):
+        elsewhere.add("asking")
+    made = {name: value for name, value in settings.items() if name not in elsewhere}
     return fingerprint([made, selection, {name: mark for name, mark in inputs.items() if name != "/verdicts"}])
 
 
