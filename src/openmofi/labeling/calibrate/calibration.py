@@ -41,7 +41,7 @@ from openmofi.storage.addresses import read_text
 
 _BEST = 20
 _LEAST_SENSES, _ERRORS, _SHIFT = 30.0, 3.0, 0.1
-_BLIND = 2.0
+_BLIND, _LITTLE = 2.0, 1.0
 _MOST_ALIKE = 0.9
 _NOTHING, _SHARES_OF_COMPANIONS = 1e-9, (1e-4, 0.1, 0.3, 0.5, 0.7, 0.9, 0.9999)
 
@@ -63,7 +63,7 @@ def describe(problem: ExpectationProblem, estimate: Estimate) -> dict[str, Any]:
         "share": round(float(posterior.pair_shown.mean()), 4),
         "separation": separation,
         "information": information,
-        "blind": separation < _BLIND,
+        "blind": separation < _BLIND or information < _LITTLE,
         "best_precision": round(float(best.mean()), 4),
         "candidates": len(posterior.shown),
         "log_likelihood": round(posterior.log_likelihood, 1),
