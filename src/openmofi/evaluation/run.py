@@ -32,8 +32,7 @@ from openmofi.evaluation.protocol import (
 )
 from openmofi.evaluation.result import Result, write_result
 from openmofi.extensions import extension, extension_names
-from openmofi.storage import package_versions, write_text, written_together
-from openmofi.storage.atomic import remove_leftovers
+from openmofi.storage import package_versions, remove_leftovers, write_text, written_together
 from openmofi.version import __version__
 
 _PROTOCOLS: Mapping[str, tuple[str, str]] = {

@@ -24,8 +24,7 @@ from openmofi.features.stream import ahead
 from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.pairs.read_settings import NO_FILE, open_regular
 from openmofi.schema import Pair, PairStatus
-from openmofi.storage import Shard, fingerprint
-from openmofi.storage.atomic import remove_leftovers
+from openmofi.storage import Shard, fingerprint, remove_leftovers
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif")
 FILES_PER_SOURCE = 4096

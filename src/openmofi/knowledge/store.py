@@ -27,8 +27,7 @@ from openmofi.knowledge.candidates import (
 )
 from openmofi.knowledge.names import normalise
 from openmofi.schema import ENTITIES, Entity
-from openmofi.storage import Manifest, read_manifest
-from openmofi.storage.addresses import is_remote
+from openmofi.storage import Manifest, is_remote, read_manifest
 from openmofi.storage.digests import check_once, file_stamp, let_settle, note_checked
 
 _NO_ROWS = np.zeros(0, np.int32)

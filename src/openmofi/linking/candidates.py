@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from openmofi.knowledge import KnowledgeBase, normalise
-from openmofi.knowledge.candidates import Candidates
+from openmofi.knowledge import Candidates, KnowledgeBase, normalise
 from openmofi.linking.protocol import LinkSettings
 from openmofi.schema import Link, Mention
 

@@ -31,10 +31,18 @@ from openmofi.pairs.formats.tar import locate_images
 from openmofi.pairs.read import read_pairs
 from openmofi.pairs.read_settings import ReadSettings, open_regular, open_source
 from openmofi.schema import PairStatus
-from openmofi.storage import Shard, atomic_path, file_fingerprint, fingerprint, locked, write_table
-from openmofi.storage.addresses import filesystem_of, is_remote
-from openmofi.storage.atomic import remove_leftovers
-from openmofi.storage.digests import TABLES
+from openmofi.storage import (
+    TABLES,
+    Shard,
+    atomic_path,
+    file_fingerprint,
+    filesystem_of,
+    fingerprint,
+    is_remote,
+    locked,
+    remove_leftovers,
+    write_table,
+)
 from openmofi.storage.shards import TARS
 
 INDEX = pa.schema(

@@ -15,9 +15,7 @@ from openmofi.pairs.formats.parquet import count_parquet, read_parquet
 from openmofi.pairs.formats.tar import read_tar
 from openmofi.pairs.read_settings import ReadSettings, report_damage
 from openmofi.schema import Pair
-from openmofi.storage import Shard
-from openmofi.storage.addresses import filesystem_of
-from openmofi.storage.digests import TABLES
+from openmofi.storage import TABLES, Shard, filesystem_of
 from openmofi.storage.shards import TARS, take_fingerprints
 
 

@@ -17,8 +17,7 @@ from msgspec import Meta
 from openmofi.arrays import Bools, Doubles, Ints
 from openmofi.errors import OpenMofiError
 from openmofi.schema import VERDICTS
-from openmofi.storage import fingerprint
-from openmofi.storage.addresses import open_address
+from openmofi.storage import fingerprint, open_address
 
 KIND: Final = "openmofi-verdicts"
 _PARQUET = b"PAR1"

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from openmofi.arrays import Array
 from openmofi.dataset.report.plots import grouped_bars, lines
-from openmofi.encoders import Encoder
-from openmofi.encoders.arrays import normalised
+from openmofi.encoders import Encoder, normalised
 from openmofi.evaluation.bands import BANDS, thirds_of
 from openmofi.evaluation.metrics.retrieval import RetrievalResult, evaluate_retrieval
 from openmofi.evaluation.metrics.zero_shot import ZeroShotResult, evaluate_zero_shot

@@ -17,8 +17,7 @@ from openmofi.config import did_you_mean
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge.builders.tables import FORMATS, SHOWN, Columns, Problem, ReadTable, blocks_of, read_columns
 from openmofi.schema import ENTITIES, LANGUAGES, NAMES, RELATIONS, SURFACES
-from openmofi.storage import file_fingerprint
-from openmofi.storage.digests import file_digest
+from openmofi.storage import file_digest, file_fingerprint
 
 ALIASES = pa.field("aliases", pa.list_(pa.string()))
 COLUMNS = {

@@ -17,8 +17,7 @@ from openmofi.knowledge.names import normalise
 from openmofi.knowledge.relations import Relations
 from openmofi.knowledge.store import KnowledgeBase, opened
 from openmofi.schema import ENTITIES, LANGUAGES, NAMES, RELATIONS, SURFACES
-from openmofi.storage import Manifest, Outputs, claimed, exists, finish_manifest, require_local
-from openmofi.storage.table_files import table_blocks
+from openmofi.storage import Manifest, Outputs, claimed, exists, finish_manifest, require_local, table_blocks
 
 _log = logging.getLogger(__name__)
 KIND = "knowledge_base_tables"

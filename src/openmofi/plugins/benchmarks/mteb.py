@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from openmofi.arrays import Floats
-from openmofi.encoders import Encoder
-from openmofi.encoders.arrays import normalised
+from openmofi.encoders import Encoder, normalised
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.result import Result, write_result
 from openmofi.storage import package_versions

@@ -18,16 +18,14 @@ import yaml
 
 from openmofi.dataset.origin import how_labelled
 from openmofi.dataset.tables import Folder
-from openmofi.engine import Engine, LocalEngine, Progress, Quiet
-from openmofi.engine.status import recorded
+from openmofi.engine import Engine, LocalEngine, Progress, Quiet, recorded
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.read import job_of
 from openmofi.plugins.dataset_export.export_settings import DatasetExportSettings
 from openmofi.plugins.dataset_export.formats import FileFormat, all_formats, file_format, folder_names
 from openmofi.plugins.dataset_export.rows import Classes, rows_of
-from openmofi.storage import Outputs, Shard, claimed, finish_manifest, write_json, write_text
-from openmofi.storage.copies import cache_folder
+from openmofi.storage import Outputs, Shard, cache_folder, claimed, finish_manifest, write_json, write_text
 
 CARD, CROISSANT = "README.md", "croissant.json"
 _SIZES = (

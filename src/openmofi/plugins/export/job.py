@@ -21,8 +21,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from openmofi.encoders import Encoder, open_encoder
 from openmofi.encoders.companions import CALIBRATION_FILE, CLASSES_FILE, GALLERY_FILE
-from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import (
     HEAD_OUTPUTS,
     SPEC_FILE,
@@ -47,7 +47,6 @@ from openmofi.encoders.libraries.graphs import (
     write_graphs_description,
 )
 from openmofi.encoders.networks import Networks, folded, image_probe
-from openmofi.encoders.registry import open_encoder
 from openmofi.encoders.tokens import portable_tokens
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.plugins.export import ExportSettings

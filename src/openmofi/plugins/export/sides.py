@@ -11,12 +11,10 @@ import torch
 from torch import nn
 
 from openmofi.arrays import Array
+from openmofi.encoders import Encoder, Head, open_encoder
 from openmofi.encoders.arrays import in_batches, normalised
-from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import read_description
-from openmofi.encoders.heads import Head
 from openmofi.encoders.networks import pooled
-from openmofi.encoders.registry import open_encoder
 from openmofi.encoders.trained import open_towers
 from openmofi.errors import UsageError
 

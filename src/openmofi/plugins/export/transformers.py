@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from openmofi.encoders.encoder import Encoder
-from openmofi.encoders.preprocess import Preprocessing
+from openmofi.encoders import Encoder, Preprocessing
 from openmofi.encoders.tokens import HuggingFaceTokens
 from openmofi.errors import UsageError
 from openmofi.plugins.export.sides import Affine, ExportSide, Opened, batched, into_projection, side_of

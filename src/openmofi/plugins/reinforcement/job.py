@@ -17,8 +17,7 @@ import pyarrow as pa
 
 from openmofi.dataset.tables import Folder
 from openmofi.encoders import Encoder
-from openmofi.engine import Engine, LocalEngine, Progress, Quiet
-from openmofi.engine.status import recorded
+from openmofi.engine import Engine, LocalEngine, Progress, Quiet, recorded
 from openmofi.engine.steps import Running
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase

@@ -12,11 +12,10 @@ import pyarrow as pa
 
 from openmofi.engine.protocol import Progress, Quiet
 from openmofi.errors import OpenMofiError
+from openmofi.knowledge import KnowledgeBase, normalise
 from openmofi.knowledge.builders.build import BuildSettings
 from openmofi.knowledge.builders.source import SourceTables
 from openmofi.knowledge.builders.wordnet import noun_shares, read_nouns, wordnet_tables
-from openmofi.knowledge.names import normalise
-from openmofi.knowledge.store import KnowledgeBase
 from openmofi.plugins.bases.tables import Part, United, unite
 from openmofi.plugins.bases.union import build_united
 from openmofi.plugins.starter import places

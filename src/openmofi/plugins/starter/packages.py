@@ -18,8 +18,7 @@ from pathlib import Path
 
 from openmofi.engine.protocol import Progress
 from openmofi.errors import OpenMofiError
-from openmofi.storage.atomic import write_error
-from openmofi.storage.copies import cache_folder
+from openmofi.storage import cache_folder, write_error
 
 _TABLE = Path(__file__).with_name("packages.toml")
 _SECONDS = 900

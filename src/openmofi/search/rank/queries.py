@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from openmofi.arrays import Array
-from openmofi.encoders import Encoder
-from openmofi.encoders.arrays import normalised
+from openmofi.encoders import Encoder, normalised
 from openmofi.encoders.preprocess import as_image
 from openmofi.errors import OpenMofiError, UnknownEntityError
 from openmofi.features.store import content_digits
