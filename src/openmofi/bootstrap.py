@@ -10,8 +10,6 @@ of the groups, and takes the mean over both (Owen's pigeonhole bootstrap, arXiv 
 seeds are drawn. Three seeds say little of their own spread: such an interval knows the order of it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """What `openmofi` and the studies share: a run turns errors into a sentence and an exit code, a result may be JSON."""
 
-from __future__ import annotations
-
 import os
 import sys
 import traceback

@@ -1,7 +1,5 @@
 """`openmofi eval`: how good an encoder or a linker is, by published protocols; and results compared."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any

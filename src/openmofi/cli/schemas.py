@@ -3,8 +3,6 @@
 They are in `json_schemas.json`, by command.
 """
 
-from __future__ import annotations
-
 import json
 import uuid
 from functools import cache

@@ -1,7 +1,5 @@
 """`openmofi train`: labelled dataset → encoder."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

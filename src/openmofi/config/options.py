@@ -7,8 +7,6 @@
 them (`openmofi.cli.options`).
 """
 
-from __future__ import annotations
-
 import inspect
 import re
 import textwrap

@@ -1,7 +1,5 @@
 """Recipes: settings in a YAML file, named by its path or, where it is packaged, by its name."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from importlib.resources.abc import Traversable

@@ -6,8 +6,6 @@ of heads trained on labels bring images of one entity together that are no copie
 a hash survives a change of colours, features survive cropping and mirroring.
 """
 
-from __future__ import annotations
-
 import io
 import math
 from collections import Counter

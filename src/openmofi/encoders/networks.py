@@ -1,7 +1,5 @@
 """The networks behind an encoder's arrays, as PyTorch modules; folded for inference; compiled by `torch.compile`."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """Opens an encoder by its spec string."""
 
-from __future__ import annotations
-
 import importlib
 import os
 from collections.abc import Callable, Sequence

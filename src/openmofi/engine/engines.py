@@ -1,7 +1,5 @@
 """Opens engines by name, and chooses one where nobody named any."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import re

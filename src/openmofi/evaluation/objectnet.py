@@ -4,8 +4,6 @@ Judged are the 113 of its 313 classes that overlap with ImageNet's, by ObjectNet
 judge them. The authors ask to cut off the red border; like their loader this leaves out two pixels on each side.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Which protocols exist, how one is run, and the page of its worst queries. A protocol's module is imported to run."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

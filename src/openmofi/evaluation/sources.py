@@ -3,8 +3,6 @@
 Nothing is downloaded. The datasets are those of packages that add to the entry points `openmofi.data_sources`.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

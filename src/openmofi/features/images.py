@@ -4,8 +4,6 @@ Encoders that share a backbone (the demo's five) share its features. Each image 
 that the label job takes with large JPEGs would change the figures of an evaluation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace

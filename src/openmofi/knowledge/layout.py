@@ -1,7 +1,5 @@
 """Which files a knowledge base has, what its manifest says of them, and whether they are whole."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from pathlib import Path

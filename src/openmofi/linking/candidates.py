@@ -1,7 +1,5 @@
 """Candidates of surface forms, looked up once for each form; the linker by their prior alone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ letter is a boundary). **Overlaps**: leftmost, then longest — the text is read
 name that passes the filter wins, and reading goes on behind it.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence

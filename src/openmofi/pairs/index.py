@@ -6,8 +6,6 @@ group is read and decompressed whole, for each image of a shuffled batch another
 file beside the index, and found there.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections import OrderedDict

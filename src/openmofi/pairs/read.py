@@ -1,7 +1,5 @@
 """Reads shards of every kind."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, islice

@@ -5,8 +5,6 @@ labels that were looked at: right on average whatever the probabilities are wort
 variance is least, 0 where probabilities say nothing; so it is hardly ever wider than verdicts alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """Strata of labels, and how many labels people should look at in each."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 

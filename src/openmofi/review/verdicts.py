@@ -1,7 +1,5 @@
 """Verdicts of people on labels: `verdicts.json` of the page of `openmofi label audit`, or the table of an index."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Sources of an index: images with their location, text, metadata and labels."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections import Counter

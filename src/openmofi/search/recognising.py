@@ -5,8 +5,6 @@
 A shard's table is renamed into place when it is whole, so a job that was killed goes on where it was.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import closing

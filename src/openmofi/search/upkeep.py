@@ -1,7 +1,5 @@
 """Keeping an index whole: images are removed; what is damaged is named, and mended from the images."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Uploads a finished export to a hub of models and datasets."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Pages of a run: its learning curves (`curves.html`), and what a head does with new entities (`report.html`)."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

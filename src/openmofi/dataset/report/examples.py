@@ -1,7 +1,5 @@
 """Which entities and pairs the report shows: a seeded choice from a few shards."""
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Callable, Iterable, Sequence

@@ -3,8 +3,6 @@
 The page is one file and loads nothing; what is judged stays in the browser until it is saved.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Labels drawn for a guarantee (`openmofi.review.guarantee`): uniformly, among those that a low threshold accepts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 

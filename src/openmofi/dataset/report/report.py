@@ -4,8 +4,6 @@ Everything that comes from the data (texts, names, keys) is escaped by the templ
 plots are inline SVG, and the page has no scripts and loads nothing from the network.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What the libraries share in reading checkpoints: errors as one sentence, and whether a folder has a tokenizer."""
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -12,8 +12,6 @@ OpenVINO's graphs are `image.xml` with `image.bin`; an ONNX graph of more than 1
 Nothing in the folder is code, and nothing is unpickled: graphs hold the engines' own operators.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 from collections.abc import Callable, Mapping, Sequence

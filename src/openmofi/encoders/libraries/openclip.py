@@ -3,8 +3,6 @@
 open_clip 3.3 and 4.x.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict

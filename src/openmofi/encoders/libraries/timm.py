@@ -1,7 +1,5 @@
 """timm's image models: encoders of images alone by `timm:NAME[/TAG-OR-FILE]`, and towers to train by `timm:NAME`."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping
 from pathlib import Path

@@ -5,8 +5,6 @@ Data: Any classification data with class names. Layout: class folders, WebDatase
 see openmofi.evaluation.protocols.zeroshot.
 """
 
-from __future__ import annotations
-
 import csv
 import tarfile
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The tables of a source: which files they are, what columns they have, what is ignored, what is wrong with them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum

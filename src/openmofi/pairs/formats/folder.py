@@ -1,7 +1,5 @@
 """Pairs from a folder of images: with a table (CSV, TSV, JSON lines) that names them, or with texts beside them."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterable, Iterator

@@ -3,8 +3,6 @@
 Frozen by `backbone:efficientnet-lite0+minilm`; the first to train by `backbone:efficientnet-lite0`.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace

@@ -1,7 +1,5 @@
 """The tables of a knowledge base as Parquet, in the format that `build_table` takes."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from pathlib import Path

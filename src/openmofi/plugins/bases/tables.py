@@ -12,8 +12,6 @@ A built base keeps priors and no counts: its c_b(n, e) is P_b(e | n), so each ba
 times its weight.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

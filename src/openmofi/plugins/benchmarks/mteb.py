@@ -5,8 +5,6 @@ what mteb calls one; `run_tasks` runs tasks and returns a `Result` for each, whi
 An input of image and text is embedded as the sum of both, as mteb's own wrappers of CLIP do.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Checks of the published datasets in `sources.toml`: whether a folder holds what was published."""
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Callable, Mapping
 from itertools import chain

@@ -15,8 +15,6 @@ Data: https://cmp.felk.cvut.cz/univ_emb (info_files.zip, and the links to the ei
 DIR/info_files/DOMAIN/test.json and, for inshop, met and gldv2, index.json; DIR/images/PATH; openmofi eval sources uned.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

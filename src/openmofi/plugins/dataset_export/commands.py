@@ -1,7 +1,5 @@
 """`openmofi dataset export`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import typer

@@ -1,7 +1,5 @@
 """`openmofi dataset export`: a dataset in a format of other tools, shard by shard on an engine; it goes on."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

@@ -1,7 +1,5 @@
 """Exports of encoders: graphs, and checkpoints of other libraries. Settings are checked before anything heavy loads."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 

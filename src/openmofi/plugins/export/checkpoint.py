@@ -1,7 +1,5 @@
 """Exports an encoder as a checkpoint of a library, opened again by that library alone and compared before it counts."""
 
-from __future__ import annotations
-
 import importlib
 import re
 from collections.abc import Sequence

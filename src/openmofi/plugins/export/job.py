@@ -5,8 +5,6 @@ the export. Folds are exported over that same base, and what lies beside the ori
 features, heads, folds and calibration are to each other what they are in the original.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

@@ -1,7 +1,5 @@
 """A checkpoint of open_clip: `open_clip.create_model_and_transforms("local-dir:FOLDER")`."""
 
-from __future__ import annotations
-
 import copy
 import json
 import math

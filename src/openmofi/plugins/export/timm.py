@@ -1,7 +1,5 @@
 """A checkpoint of timm: `timm.create_model("local-dir:FOLDER", pretrained=True)`, embeddings in place of classes."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A checkpoint of transformers: `AutoModel.from_pretrained(FOLDER)`, with processor and tokenizer."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

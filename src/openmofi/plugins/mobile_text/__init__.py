@@ -10,8 +10,6 @@ end token after the last normalisation. Initial weights are CLIP's, and there is
 linear layers here, which are the same and can be quantised as such.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path

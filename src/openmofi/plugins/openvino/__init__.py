@@ -3,8 +3,6 @@
 A graph is `….xml` with its weights in `….bin`. Needs the extra `export`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import io

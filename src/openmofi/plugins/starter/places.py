@@ -1,7 +1,5 @@
 """Countries, subdivisions, languages, currencies and cities, as ISO's codes and GeoNames have them."""
 
-from __future__ import annotations
-
 import json
 import re
 import unicodedata

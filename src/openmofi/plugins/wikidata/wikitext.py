@@ -6,8 +6,6 @@ of files are found. What stands in comments and in tags whose content is shown a
 link.
 """
 
-from __future__ import annotations
-
 import html
 import re
 import tomllib

@@ -1,7 +1,5 @@
 """The meaning of a query: as a vector in the encoder's space, as words, and as names of entities."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

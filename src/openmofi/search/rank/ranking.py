@@ -1,7 +1,5 @@
 """Ranking: nearest vectors and keywords, by probability or reciprocal rank; filtered, near-duplicates folded."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Hashable, Sequence

@@ -1,7 +1,5 @@
 """An index as tools of the Model Context Protocol (https://modelcontextprotocol.io), over stdio; nothing is written."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass

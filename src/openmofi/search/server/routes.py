@@ -1,7 +1,5 @@
 """The addresses of the API: what they take, and what they answer with."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import re

@@ -4,8 +4,6 @@ A segment has float16 or float32, one L2-normalised row an image, and never chan
 is a file; a database server may have tables of its own for them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import secrets

@@ -1,7 +1,5 @@
 """Reading a recipe: which settings need each other, and what an encoder under it says of them (`--encoder`)."""
 
-from __future__ import annotations
-
 import difflib
 import json
 from collections.abc import Mapping, Sequence
