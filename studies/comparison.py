@@ -23,6 +23,7 @@ import typer
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from openmofi.bootstrap import bootstrap_interval, paired_bootstrap
 from openmofi.cli.command import run_command
 from openmofi.cli.recipes import changes
 from openmofi.dataset import ReportSection
@@ -30,7 +31,6 @@ from openmofi.dataset.report.plots import bars
 from openmofi.encoders import BACKBONE, open_encoder
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation import bootstrap_interval, paired_bootstrap
 from openmofi.evaluation.protocols.retrieval import EXCL, INCL
 from openmofi.evaluation.result import GROUP, write_result
 from openmofi.evaluation.run import evaluate

@@ -20,10 +20,10 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from openmofi.bootstrap import bootstrap_interval, paired_bootstrap
 from openmofi.cli.command import run_command
 from openmofi.cli.recipes import changes
 from openmofi.engine import Progress
-from openmofi.evaluation import bootstrap_interval, paired_bootstrap
 from openmofi.plugins.fusion.disambiguation import judge, prior_answers, scores_of_judged
 from openmofi.plugins.fusion.examples import (
     NIL,

@@ -12,13 +12,12 @@ import numpy as np
 from PIL import Image
 
 from openmofi.arrays import Array
-from openmofi.config.near import did_you_mean
 from openmofi.encoders.arrays import by_tokens, normalised
 from openmofi.encoders.devices import check_precision, device_named
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import SPEC_FILE, is_heads, open_heads, read_description
 from openmofi.encoders.preprocess import Preprocessing
-from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
+from openmofi.errors import MissingExtraError, OpenMofiError, UsageError, did_you_mean
 from openmofi.extensions import extension, extension_names
 from openmofi.storage import fingerprint
 from openmofi.storage.folders import local_folder

@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from openmofi.arrays import Ints
-from openmofi.config import did_you_mean
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import OpenMofiError, UsageError, did_you_mean
 from openmofi.features.images import SUFFIXES, EmbeddedImages, ImageSource, file_sources, images_in
 
 _DATA = Path(__file__).with_name("data")

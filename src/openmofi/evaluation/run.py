@@ -12,11 +12,11 @@ from typing import Any
 import jinja2
 import pyarrow as pa
 
-from openmofi.config import Settings, did_you_mean, settings_from
+from openmofi.config import Settings, settings_from
 from openmofi.encoders import Encoder
 from openmofi.encoders.devices import device_named
 from openmofi.engine import Progress
-from openmofi.errors import UsageError
+from openmofi.errors import UsageError, did_you_mean
 from openmofi.evaluation.bands import ClassCounts, require_classes, with_bands
 from openmofi.evaluation.protocol import (
     ENCODER,

@@ -14,8 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from openmofi.config import did_you_mean
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import OpenMofiError, UsageError, did_you_mean
 from openmofi.knowledge import relations
 from openmofi.knowledge.arrays import Names, appended, mapped
 from openmofi.knowledge.database import connected, part_file, quoted, tables_of

@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from openmofi.config import did_you_mean
-from openmofi.errors import OpenMofiError
+from openmofi.errors import OpenMofiError, did_you_mean
 from openmofi.knowledge.builders.tables import FORMATS, SHOWN, Columns, Problem, ReadTable, blocks_of, read_columns
 from openmofi.schema import ENTITIES, LANGUAGES, NAMES, RELATIONS, SURFACES
 from openmofi.storage import file_digest, file_fingerprint

@@ -14,8 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from openmofi.api.given import Folder, kb_of, place_of, public
-from openmofi.config import did_you_mean
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import OpenMofiError, UsageError, did_you_mean
 from openmofi.knowledge import layout
 from openmofi.knowledge.arrays import built_names, save_array, save_names, taken, taken_table
 from openmofi.knowledge.beside import LANGUAGES_FILE

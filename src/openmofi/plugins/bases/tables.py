@@ -22,8 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from openmofi.config import did_you_mean
-from openmofi.errors import OpenMofiError
+from openmofi.errors import OpenMofiError, did_you_mean
 from openmofi.knowledge.beside import EVERY
 from openmofi.knowledge.builders.source import COLUMNS, SourceTables, read_source
 from openmofi.knowledge.builders.staging import check_table

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from openmofi.config import Settings, did_you_mean
-from openmofi.errors import UsageError
+from openmofi.config import Settings
+from openmofi.errors import UsageError, did_you_mean
 from openmofi.extensions import extension_names
 
 LIBRARIES = ("open_clip", "timm", "transformers")

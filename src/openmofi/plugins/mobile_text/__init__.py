@@ -21,10 +21,9 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.checkpoint import checkpoint
 
-from openmofi.config.near import did_you_mean
 from openmofi.encoders.tokens import OpenClipTokens
 from openmofi.encoders.towers import Trunk, options_of
-from openmofi.errors import UsageError
+from openmofi.errors import UsageError, did_you_mean
 from openmofi.quiet import quiet_logging
 
 _LAYER_SCALE = 1e-5
