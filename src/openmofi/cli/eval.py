@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from openmofi.api import evaluation as api
+from openmofi.api import encoders as api
 from openmofi.cli.command import Commands, command, group, output_path, print_json
 from openmofi.cli.options import Call, Json, made_of
 from openmofi.errors import UsageError

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from openmofi.api import training as api
+from openmofi.api import encoders as api
 from openmofi.cli import recipes
 from openmofi.cli.command import print_json
 from openmofi.cli.options import READ, Call, Json, made_of

@@ -16,8 +16,7 @@ import pyarrow as pa
 
 from openmofi.dataset.tables import Folder
 from openmofi.errors import UsageError
-from openmofi.review.precision import precision_by
-from openmofi.review.sampling import EDGES, allocation, stratum_name
+from openmofi.review.precision import EDGES, allocation, precision_by, stratum_name
 from openmofi.review.verdicts import KIND, Stratum, Verdicts, probability_basis, verdicts_table
 from openmofi.review.verdicts import Verdict as CountedVerdict
 from openmofi.search.records import EntityRecord, ImageRecord, Verdict

@@ -39,8 +39,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ReadSettings
 from openmofi.review.guarantee import Guarantee, guaranteed
-from openmofi.review.precision import Precision, precision_by
-from openmofi.review.sampling import range_name
+from openmofi.review.precision import Precision, precision_by, range_name
 from openmofi.review.verdicts import KIND, Plan, Verdicts, probability_basis
 from openmofi.storage import Shard, write_text
 

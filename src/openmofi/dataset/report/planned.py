@@ -22,7 +22,7 @@ from openmofi.review.guarantee import (
     plan_steps,
     tallies,
 )
-from openmofi.review.sampling import stratum_name
+from openmofi.review.precision import stratum_name
 from openmofi.review.verdicts import Plan, Stratum, Verdicts
 from openmofi.storage import Shard
 

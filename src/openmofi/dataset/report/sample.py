@@ -20,7 +20,7 @@ from openmofi.dataset.tables import Codebook, Folder, Judged, as_array, best_of_
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.label_settings import SelectionSettings
-from openmofi.review.sampling import CONSIDERED, EDGES, allocation, ranges, stratum_name
+from openmofi.review.precision import CONSIDERED, EDGES, allocation, ranges, stratum_name
 from openmofi.review.verdicts import Plan, Stratum
 from openmofi.schema import Reason
 from openmofi.storage import Shard
@@ -243,7 +243,7 @@ def draw(folder: Folder, kinds: Kinds, size: int, by: Sequence[str], seed: int) 
     """Draw labels; all of them where there are not more than `size`.
 
     Four fifths are accepted labels and one fifth candidates below the threshold, where there are such; how many of each
-    stratum, see `openmofi.review.sampling.allocation`.
+    stratum, see `openmofi.review.precision.allocation`.
 
     Args:
         folder: of labels.

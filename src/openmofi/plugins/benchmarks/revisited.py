@@ -18,9 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from openmofi.arrays import Floats, Ints
 from openmofi.config import PositiveInt, Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.class_names import require_folder
+from openmofi.evaluation.class_names import cropped, require_folder
 from openmofi.evaluation.metrics.ranking import CosineIndex, nearest_rows, ranks_of
-from openmofi.evaluation.objectnet import cropped
 from openmofi.evaluation.protocol import (
     NEIGHBOURS_SHOWN,
     EvaluationProtocol,

@@ -6,8 +6,13 @@ from itertools import chain
 from pathlib import Path
 
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.class_names import class_folders, imagenet_names, imagenet_numbers, imagenet_subset
-from openmofi.evaluation.objectnet import overlapping
+from openmofi.evaluation.class_names import (
+    class_folders,
+    imagenet_names,
+    imagenet_numbers,
+    imagenet_subset,
+    overlapping,
+)
 from openmofi.evaluation.protocols.gpr1200 import list_gpr1200
 from openmofi.evaluation.sources import DataSource, Finding, counted, present
 from openmofi.features.images import images_in
