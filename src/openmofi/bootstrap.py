@@ -157,15 +157,6 @@ def paired_bootstrap(
     )
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values (1979): whichever are below a level, all of these hold at that level together."""
-    order = np.argsort(p_values, kind="stable")
-    ascending = np.asarray(p_values, np.float64)[order] * np.arange(len(order), 0, -1)
-    adjusted = np.empty(len(order))
-    adjusted[order] = np.minimum(np.maximum.accumulate(ascending), 1.0)
-    return adjusted.tolist()
-
-
 def wilson_interval(share: float, count: float, level: float = LEVEL) -> Interval:
     """The interval of a proportion, `share` of `count` independent draws (Wilson 1927); `count` need not be whole."""
     z = NormalDist().inv_cdf((1 + level) / 2)

@@ -195,17 +195,6 @@ def click_command(name: str, verb: typer.Typer | Callable[..., None]) -> Any:
     return made
 
 
-def run_command(function: Callable[..., None]) -> None:
-    """Run a function as the only command of a process; see `run_app`.
-
-    Args:
-        function: its parameters are the options, as typer reads them, and its docstring is the help.
-    """
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(cls=Command)(function)
-    run_app(app)
-
-
 def run_app(app: Callable[[], None]) -> None:
     """Run an application and leave the process: exit codes 0, 1 (failed), 2 (wrong use), 130 (interrupted).
 
