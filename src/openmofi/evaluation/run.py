@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import import_module
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pyarrow as pa
 
 from openmofi.config import Settings, settings_from
+from openmofi.dataset.report.examples import template
 from openmofi.encoders import Encoder
 from openmofi.encoders.devices import device_named
 from openmofi.engine import Progress
@@ -201,13 +200,9 @@ def write_failures(path: str | Path, evaluated: Evaluated) -> None:
     cases = evaluated.failures
     ids = [case.image for case in cases] + [answer.image for case in cases for answer in case.answers if answer.image]
     images = evaluated.features.thumbnails(ids) if evaluated.features else {}
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    page = environment.from_string(files(__package__).joinpath("failures.html.j2").read_text("utf-8"))
     write_text(
         path,
-        page.render(
+        template(__package__, "failures.html.j2").render(
             version=__version__,
             result=evaluated.result,
             cases=cases,

@@ -12,7 +12,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,7 +19,7 @@ from markupsafe import Markup
 
 from openmofi.arrays import Ints
 from openmofi.config import settings_from
-from openmofi.dataset.report.examples import thumbnails
+from openmofi.dataset.report.examples import template, thumbnails
 from openmofi.dataset.report.planned import HINT, candidates_of, draw_planned, require_of
 from openmofi.dataset.report.sample import (
     BY,
@@ -97,12 +96,10 @@ def write_page(
     data = {"file": saved, "items": _items(folder, drawn.drawn, kb)}
     script = files(__package__).joinpath("page.js").read_text("utf-8")
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    page = environment.from_string(files(__package__).joinpath("page.html.j2").read_text("utf-8"))
     # A script's text is no HTML: it may not hold what would end it.
     write_text(
         out,
-        page.render(
+        template(__package__, "page.html.j2").render(
             folder=Path(folder.path).name,
             count=len(drawn.drawn),
             allowed=allowed,

@@ -11,10 +11,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
 
 from openmofi.dataset.origin import how_labelled
+from openmofi.dataset.report.examples import template
 from openmofi.dataset.tables import Folder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet, recorded
 from openmofi.errors import OpenMofiError
@@ -44,10 +44,9 @@ _OF_REPOSITORIES = "https://github.com/mlcommons/croissant/issues/80"
 def write_card(out: Path, dataset: Folder, settings: DatasetExportSettings, counts: dict[str, Any]) -> None:
     """Write `README.md` and `croissant.json`."""
     labels = how_labelled(dataset.path)
-    environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    template = environment.from_string(files(__package__).joinpath("card.md.j2").read_text("utf-8"))
+    card = template(__package__, "card.md.j2")
     header = yaml.safe_dump(_header(settings, counts), sort_keys=False, allow_unicode=True).strip()
-    write_text(out / CARD, template.render(header=header, settings=settings, counts=counts, labels=labels))
+    write_text(out / CARD, card.render(header=header, settings=settings, counts=counts, labels=labels))
     write_json(out / CROISSANT, croissant(out, settings, counts, " ".join(labels)))
 
 
