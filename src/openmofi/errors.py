@@ -22,6 +22,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {matches[0]!r}?" if matches else ""
 
 
+def first_line(error: BaseException) -> str:
+    """The beginning of a library's message, fit for one sentence."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2])[:300] or type(error).__name__
+
+
 class OpenMofiError(Exception):
     """Something that the user can act on; the command line prints it as one sentence and exits with 1. Passwords of
     addresses are taken out.

@@ -86,12 +86,7 @@ class LabelCandidates:
         chosen = np.flatnonzero(judged.accepted | (missed & np.isin(np.arange(len(missed)), best)))
         codes = Codebook().encode(judged.entity.take(pa.array(chosen)))
         chosen = np.sort(chosen[best_of_pairs(judged.row[chosen], codes, judged.probability[chosen])])
-        return cls(
-            judged.row[chosen],
-            judged.entity.take(pa.array(chosen)),
-            judged.probability[chosen],
-            judged.accepted[chosen],
-        )
+        return cls._at(judged, chosen)
 
     @classmethod
     def eligible(cls, table: pa.Table, selection: SelectionSettings) -> LabelCandidates:
@@ -102,12 +97,12 @@ class LabelCandidates:
         codes = Codebook().encode(judged.entity).astype(np.int64)
         probability = judged.probability.astype(np.float64)
         chosen = np.flatnonzero(eligible(judged.row, codes, judged.mention, probability, selection))
-        return cls(
-            judged.row[chosen],
-            judged.entity.take(pa.array(chosen)),
-            judged.probability[chosen],
-            judged.accepted[chosen],
-        )
+        return cls._at(judged, chosen)
+
+    @classmethod
+    def _at(cls, judged: Judged, chosen: Ints) -> LabelCandidates:
+        entity = judged.entity.take(pa.array(chosen))
+        return cls(judged.row[chosen], entity, judged.probability[chosen], judged.accepted[chosen])
 
     def where(self, chosen: Bools) -> LabelCandidates:
         """Return some of them."""

@@ -29,7 +29,6 @@ from openmofi.encoders.folder import (
     read_description,
     write_heads,
 )
-from openmofi.encoders.libraries import first_line
 from openmofi.encoders.libraries.graphs import (
     EMBEDDING,
     FEATURES,
@@ -46,9 +45,10 @@ from openmofi.encoders.libraries.graphs import (
 )
 from openmofi.encoders.networks import Networks, folded, image_probe
 from openmofi.encoders.tokens import portable_tokens
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import OpenMofiError, UsageError, first_line
 from openmofi.plugins.export import ExportSettings
 from openmofi.plugins.export.agreement import Agreement, Samples, agreement, check_loss
+from openmofi.plugins.export.sides import networks_of
 from openmofi.quiet import quiet_logging
 from openmofi.storage import Outputs, claimed, finish_manifest, package_versions, write_json
 from openmofi.storage.atomic import temporary_folder, write_error
@@ -247,12 +247,7 @@ def _networks(encoder: Encoder) -> Networks:
             f"The encoder {encoder.spec!r} is a pair of backbones without projection heads.",
             "Export an encoder that stands on it.",
         )
-    if encoder.networks is None:
-        raise UsageError(
-            f"The encoder {encoder.spec!r} has no networks of PyTorch, or stands on one that has none.",
-            "Export the encoder that it was made of.",
-        )
-    return encoder.networks
+    return networks_of(encoder)
 
 
 def _split(samples: Samples) -> tuple[Samples, Samples]:
