@@ -56,7 +56,7 @@ class RecogniseSummary(Summary, frozen=True):
     status: dict[str, int]
     expected: float
     even: list[tuple[int, int]]
-    named: list[tuple[int, float]] = field(default_factory=list)  # notes of earlier versions lack it
+    named: list[tuple[int, float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
