@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Any
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.plugins.postgres.address import PostgresServer
 from openmofi.plugins.postgres.words import tsquery_of, tsvector_of
-from openmofi.search.store.connection import NAMES, Cursor, UnavailableError, named_so
+from openmofi.search.store.connection import NAMES, Cursor, UnavailableError, VectorStore, named_so
 from openmofi.search.store.database import column_of
 
 if TYPE_CHECKING:
     import psycopg
-
-    from openmofi.search.store.vectors import VectorStore
 
 VECTOR_VERSION = (0, 8)
 """pgvector's, at least: iterative scans."""

@@ -120,7 +120,7 @@ class _Tools:
         Its precision is that of its labels, as far as people judged them.
         """
         record = self.index.find_entity(entity)
-        judged = precision(self.index, record.id)
+        judged = precision(self.index.connection, record.id)
         return {
             **msgspec.to_builtins(record),
             "surest_images": [
