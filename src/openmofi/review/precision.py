@@ -129,7 +129,8 @@ def corrected_precision(
     share = float(np.average(right, weights=weights))
     if len(right) < _FEW:
         # A census is exact.
-        return share, (share, share) if (weights <= 1).all() else _clopper_pearson(share, _kish(weights))
+        draws = float(weights.sum() ** 2 / np.sum(weights**2))  # Kish's effective sample size
+        return share, (share, share) if (weights <= 1).all() else _clopper_pearson(share, draws)
     power = tuned_power(right, probability, weights, strata)
     residual = right - power * probability
     mean = float(np.clip(power * expected + np.average(residual, weights=weights), 0, 1))
@@ -173,10 +174,6 @@ def _variance(residual: Doubles, weights: Doubles, strata: Ints) -> float:
     spread = (np.bincount(codes, centred**2) + pooled) / count
     drawn = np.clip(1 - 1 / weights, 0, 1)
     return float(np.sum(weights**2 * drawn * spread[codes]) / weights.sum() ** 2)
-
-
-def _kish(weights: Doubles) -> float:
-    return float(weights.sum() ** 2 / np.sum(weights**2))
 
 
 def _clopper_pearson(share: float, count: float) -> tuple[float, float]:

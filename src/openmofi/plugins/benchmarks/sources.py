@@ -80,7 +80,7 @@ def _uned(folder: Path) -> list[Finding]:
         for kind, size in (("test", queries), ("index", index)):
             if size:
                 try:
-                    files = list(read_split(folder / f"info_files/{name}/{kind}.json").classes)
+                    files = list(read_split(folder / f"info_files/{name}/{kind}.json"))
                 except OpenMofiError as error:
                     findings.append(Finding(f"{name}: {kind}", False, str(error)))
                     continue
