@@ -255,6 +255,6 @@ def recorded(
         yield recorder
     finally:
         ended.set()
-        if every is not None:
+        if thread.is_alive():  # Ctrl-C may come before it is started
             thread.join()
         _remove(f"{folder}/{STATUS_FILE}")
