@@ -103,7 +103,7 @@ def measure(name: str, spec: str, images: list[bytes], samples: Any, folder: Pat
 
 def jobs(world: Path, found: Mapping[str, str], rounds: int, most: int) -> list[harness.Row]:
     """The label job by each of the specs on the same shards, the first of them PyTorch's."""
-    from openmofi.pairs import count_pairs
+    from openmofi.pairs import read_pairs
     from openmofi.storage import expand_shards
 
     shards = expand_shards([str(world / "world/pages/train")])[:most]
@@ -122,7 +122,7 @@ def jobs(world: Path, found: Mapping[str, str], rounds: int, most: int) -> list[
     rows = harness.measure(
         "label job",
         {name: lambda name=name: run(name) for name in found},
-        sum(map(count_pairs, shards)),
+        sum(1 for shard in shards for _ in read_pairs(shard)),
         rounds,
         "images",
     )

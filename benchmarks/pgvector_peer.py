@@ -100,9 +100,9 @@ def main() -> None:
 
     from openmofi.plugins.postgres.vector_table import InDatabase
     from openmofi.search.rank import faiss_cache
-    from openmofi.search.store.connection import place_of
+    from openmofi.search.store.connection import Segment, place_of
     from openmofi.search.store.database import connect, only_writer
-    from openmofi.search.store.vectors import Exact, Segment, VectorFiles
+    from openmofi.search.store.vectors import Exact, VectorFiles
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=100_000)

@@ -224,10 +224,10 @@ def verdicts_needed(index: Index, truth: Mapping[int, Shown], draws: int, most: 
                         "y" if each.image.id in truth and each.entity.id in truth[each.image.id].entities else "n",
                         who=f"reader {draw}",
                     )
-                    for each in to_judge(index, who=f"reader {draw}", limit=step)
+                    for each in to_judge(index.connection, who=f"reader {draw}", limit=step)
                 ]
             )
-            found = precision(index)
+            found = precision(index.connection)
             errors.append(abs((found.precision or 0.0) - true))
             widths.append(found.upper - found.lower)
             held.append(found.lower <= true <= found.upper)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from openmofi.cli.command import print_json
+from openmofi.cli.command import Command, print_json, run_app
 from openmofi.engine import Progress
 from openmofi.progress import shown_progress
 
@@ -32,3 +32,14 @@ def run_study(
         print_json(metrics)
     else:
         show(metrics)
+
+
+def run_command(function: Callable[..., None]) -> None:
+    """Run a function as the only command of a process; see `run_app`.
+
+    Args:
+        function: its parameters are the options, as typer reads them, and its docstring is the help.
+    """
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command(cls=Command)(function)
+    run_app(app)

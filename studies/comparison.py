@@ -23,20 +23,19 @@ import typer
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from openmofi.cli.command import run_command
+from openmofi.bootstrap import bootstrap_interval, paired_bootstrap
 from openmofi.cli.recipes import changes
 from openmofi.dataset import ReportSection
 from openmofi.dataset.report.plots import bars
 from openmofi.encoders import BACKBONE, open_encoder
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation import bootstrap_interval, paired_bootstrap
 from openmofi.evaluation.protocols.retrieval import EXCL, INCL
 from openmofi.evaluation.result import GROUP, write_result
 from openmofi.evaluation.run import evaluate
 from openmofi.training.recipe.rules import load_recipe
 from studies import recipe_path
-from studies.command import Json, Out, Set, run_study
+from studies.command import Json, Out, Set, run_command, run_study
 from studies.report import Table, encoder_table, number, print_end, verdict
 from studies.training import TrainingRun, train_side_by_side
 from studies.world.demo import Stopwatch, audit_demo, finish_demo, page_command

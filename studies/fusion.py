@@ -20,10 +20,9 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from openmofi.cli.command import run_command
+from openmofi.bootstrap import bootstrap_interval, paired_bootstrap
 from openmofi.cli.recipes import changes
 from openmofi.engine import Progress
-from openmofi.evaluation import bootstrap_interval, paired_bootstrap
 from openmofi.plugins.fusion.disambiguation import judge, prior_answers, scores_of_judged
 from openmofi.plugins.fusion.examples import (
     NIL,
@@ -38,7 +37,7 @@ from openmofi.plugins.fusion.fusion_settings import LinkRecipe, load_link_recipe
 from openmofi.plugins.fusion.training import LINKER, train_linker
 from openmofi.storage import file_fingerprint, fingerprint, read_manifest, write_json, write_text
 from openmofi.training.run import deciding_settings
-from studies.command import Json, Out, Set, run_study
+from studies.command import Json, Out, Set, run_command, run_study
 from studies.fusion_figures import fusion_report, print_fusion
 from studies.training import ProgressWatcher
 from studies.world.demo import Stopwatch

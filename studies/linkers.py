@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 import typer
 
-from openmofi.cli.command import run_command
 from openmofi.dataset import Audit
 from openmofi.dataset.audit.audit import audit
 from openmofi.dataset.audit.curves import Figures
@@ -27,7 +26,7 @@ from openmofi.labeling.job import read_corpus
 from openmofi.labeling.label_settings import TextSettings
 from openmofi.linking import check_linker
 from openmofi.storage import Shard, expand_shards, write_json
-from studies.command import Demo, Json, MaxEntities, Out, run_study
+from studies.command import Demo, Json, MaxEntities, Out, run_command, run_study
 from studies.report import Table, number
 from studies.world.demo import Stopwatch, label_world
 from studies.world.encoder import PARTIAL_LABELS

@@ -13,14 +13,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from openmofi.cli.command import run_command
 from openmofi.dataset.tables import Folder
 from openmofi.encoders import CALIBRATION_FILE, Encoder, open_encoder
 from openmofi.engine import Progress, Quiet
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling import LabelSettings, SelectionSettings, label
 from openmofi.storage import Shard, expand_shards, write_json
-from studies.command import Demo, Json, Out, run_study
+from studies.command import Demo, Json, Out, run_command, run_study
 from studies.demo import demo_encoder
 from studies.noisy_world import NOISES, NoisyWorld, write_corpus
 from studies.report import Table, interval, number, signed

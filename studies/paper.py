@@ -18,15 +18,13 @@ import numpy as np
 import typer
 from markupsafe import Markup
 
-from openmofi.bootstrap import holm
-from openmofi.cli.command import run_command
 from openmofi.dataset.report.plots import bars
 from openmofi.engine import Engine, Progress, engine_named
 from openmofi.storage import write_json, write_text
 from openmofi.training.recipe import EvaluateSettings, Recipe
 from openmofi.training.recipe.rules import load_recipe
 from studies import recipe_path
-from studies.command import Json, Out, Set, run_study
+from studies.command import Json, Out, Set, run_command, run_study
 from studies.comparison import PROTOCOL, demo_settings
 from studies.report import Table, interval, number, signed, study_page
 from studies.size.runs import Benchmark, StudyRun, do_runs
@@ -165,6 +163,15 @@ def tuning_run(name: str, point: Sequence[str], shared: Sequence[str], folder: P
 def score(values: Values) -> float:
     """By what a setting is chosen: mAP and zero-shot accuracy together."""
     return values.mean(MAP) + values.mean(ZERO_SHOT)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values (1979): whichever are below a level, all of these hold at that level together."""
+    order = np.argsort(p_values, kind="stable")
+    ascending = np.asarray(p_values, np.float64)[order] * np.arange(len(order), 0, -1)
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(np.maximum.accumulate(ascending), 1.0)
+    return adjusted.tolist()
 
 
 def tested(methods: Mapping[str, Values], metric: str) -> list[dict[str, Any]]:

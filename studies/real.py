@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from openmofi.cli.command import run_command
 from openmofi.dataset.tables import Folder
 from openmofi.encoders import Encoder, open_encoder
 from openmofi.engine import Progress
@@ -22,7 +21,7 @@ from openmofi.labeling import LabelSettings, SelectionSettings, label
 from openmofi.review.verdicts import Verdicts
 from openmofi.storage import Shard, expand_shards, write_json, write_text
 from studies import icons, openclipart, photos
-from studies.command import Demo, Json, Out, run_study
+from studies.command import Demo, Json, Out, run_command, run_study
 from studies.demo import demo_encoder
 from studies.label_errors import Kinship
 from studies.outside_pairs import OutsidePair, content_of, write_pairs

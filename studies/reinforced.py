@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from openmofi.cli.command import run_command
 from openmofi.cli.recipes import changes
 from openmofi.encoders import open_encoder
 from openmofi.engine import Progress, engine_named
@@ -24,7 +23,7 @@ from openmofi.plugins.reinforcement.teachers import LEAST_SCALE
 from openmofi.storage import Shard, expand_shards, file_fingerprint, read_manifest, write_json, write_text
 from openmofi.training.recipe.rules import load_recipe
 from studies import recipe_path
-from studies.command import Demo, Json, MaxEntities, Out, Set, run_study
+from studies.command import Demo, Json, MaxEntities, Out, Set, run_command, run_study
 from studies.comparison import BEST, RetrievalValues, compared_run, demo_settings, measure_encoder
 from studies.reinforced_figures import print_reinforced, reinforced_report, replayed_samples
 from studies.training import TrainingRun, train_side_by_side

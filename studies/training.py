@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from openmofi.engine import Progress
-from openmofi.engine.processes import ProcessEngine
+from openmofi.engine.engines import ProcessEngine
 from openmofi.engine.protocol import Quiet, Work, cores
 from openmofi.training.log import Unwatched, read_log
 from openmofi.training.recipe.rules import Recipe

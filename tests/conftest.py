@@ -113,7 +113,7 @@ def forked_workers(monkeypatch) -> None:
     """Workers of the engine `processes` are forks, which need import nothing. Spawned ones: tests/engine."""
     usual, workers = multiprocessing.get_context, worker_context()
     monkeypatch.setattr(
-        "openmofi.engine.processes.multiprocessing.get_context",
+        "openmofi.engine.engines.multiprocessing.get_context",
         lambda method=None: workers if method == "spawn" else usual(method),
     )
 

@@ -36,7 +36,7 @@ LOADED = [
     "openmofi.plugins.fusion.training",
     "openmofi.plugins.backbones.networks",
     "openmofi.encoders.libraries.huggingface",
-    "openmofi.api.evaluation",
+    "openmofi.api.encoders",
     "openmofi.search.index",
     "openmofi.dataset.objects",
     "torch.distributed.checkpoint",
@@ -68,7 +68,7 @@ def forks() -> ForkServerContext:
 
 
 def worker_context() -> SimpleNamespace:
-    """What `openmofi.engine.processes` takes of a context; its processes have this process's environment."""
+    """What `openmofi.engine.engines` takes of a context; its processes have this process's environment."""
     return SimpleNamespace(
         Pipe=forks().Pipe,
         RawValue=forks().RawValue,

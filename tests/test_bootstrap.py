@@ -1,5 +1,4 @@
 import json
-from itertools import chain, combinations
 
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ from scipy import stats
 
 from openmofi.bootstrap import (
     bootstrap_interval,
-    holm,
     macro_interval,
     paired_bootstrap,
     percentiles,
@@ -205,14 +203,3 @@ def test_equal_seeds_change_nothing_and_unequal_ones_widen():
     # What both systems share, as of a seed that was easy for both, cancels.
     shared = paired_bootstrap(ours + apart, theirs + apart, of)
     np.testing.assert_allclose(shared.difference_interval, one.difference_interval, atol=1e-9)
-
-
-@given(st.lists(st.sampled_from([0.001, 0.004, 0.01, 0.013, 0.02, 0.04, 0.05, 0.3, 1.0]), max_size=6))
-def test_holms_p_values_are_those_of_the_closed_test(p_values):
-    """A hypothesis falls when every set that it is in falls by Bonferroni (Marcus, Peritz and Gabriel 1976)."""
-    rows = range(len(p_values))
-    sets = list(chain.from_iterable(combinations(rows, size) for size in range(1, len(p_values) + 1)))
-    expected = [
-        max(min(1.0, len(each) * min(p_values[i] for i in each)) for each in sets if row in each) for row in rows
-    ]
-    assert holm(p_values) == pytest.approx(expected)

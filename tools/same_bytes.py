@@ -149,7 +149,7 @@ _JOBS = {
 def make(folder: Path) -> None:
     """Run the jobs with the tree that is on the path, in `folder`."""
     from openmofi.cli.main import app
-    from openmofi.engine.processes import ProcessEngine
+    from openmofi.engine.engines import ProcessEngine
 
     ProcessEngine.few = 0
     (folder / "printed").mkdir()

@@ -1,10 +1,8 @@
 from .api.datasets import audit as audit, build_dataset as build_dataset
-from .api.encoders import load_encoder as load_encoder
-from .api.evaluation import evaluate as evaluate
+from .api.encoders import evaluate as evaluate, load_encoder as load_encoder, train as train
 from .api.indexes import build_index as build_index, recognise as recognise
 from .api.knowledge import build_kb as build_kb
 from .api.labels import explain as explain, label as label
-from .api.training import train as train
 from .dataset.objects import Dataset as Dataset, Labels as Labels
 from .encoders import Encoder as Encoder
 from .errors import OpenMofiError as OpenMofiError
@@ -14,7 +12,7 @@ from .plugins.bases.diff import diff_kb as diff_kb
 from .plugins.bases.export import export_kb as export_kb
 from .plugins.bases.sample import sample_kb as sample_kb
 from .plugins.bases.union import union_kb as union_kb
-from .plugins.dataset_export.api import export_dataset as export_dataset
+from .plugins.dataset_export.commands import export_dataset as export_dataset
 from .plugins.export.commands import export as export
 from .plugins.reinforcement.commands import reinforce as reinforce
 from .search import Index as Index

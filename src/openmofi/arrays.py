@@ -1,7 +1,5 @@
 """The few types of arrays; docstrings give shapes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

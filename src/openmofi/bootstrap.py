@@ -10,8 +10,6 @@ of the groups, and takes the mean over both (Owen's pigeonhole bootstrap, arXiv 
 seeds are drawn. Three seeds say little of their own spread: such an interval knows the order of it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -157,15 +155,6 @@ def paired_bootstrap(
         p_value=min(1.0, 2 * (tail + 1) / (resamples + 1)),
         groups=sums[-1].size,
     )
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values (1979): whichever are below a level, all of these hold at that level together."""
-    order = np.argsort(p_values, kind="stable")
-    ascending = np.asarray(p_values, np.float64)[order] * np.arange(len(order), 0, -1)
-    adjusted = np.empty(len(order))
-    adjusted[order] = np.minimum(np.maximum.accumulate(ascending), 1.0)
-    return adjusted.tolist()
 
 
 def wilson_interval(share: float, count: float, level: float = LEVEL) -> Interval:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Iterable
 
 _PASSWORD = re.compile(
     r"(postgres(?:ql)?://[^/\s:@]*):\S*(?=@)|(://[^/?#\s:@]*):[^/?#\s@]*(?=@)|([?&]password=)[^&\s]*"
@@ -12,6 +14,18 @@ _PASSWORD = re.compile(
 def without_passwords(text: str) -> str:
     """A message or command without the passwords of addresses such as `postgresql://USER:PASSWORD@HOST`."""
     return _PASSWORD.sub(lambda found: found[1] or found[2] or found[3], text)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` Did you mean …?` with the name that is nearest to a mistyped one; nothing where none is near."""
+    matches = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def first_line(error: BaseException) -> str:
+    """The beginning of a library's message, fit for one sentence."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2])[:300] or type(error).__name__
 
 
 class OpenMofiError(Exception):

@@ -4,8 +4,6 @@ A package names what it adds in its `pyproject.toml`, as in `[project.entry-poin
 that lie in this package do the same. Nothing is imported before it is asked for (docs/extending.md).
 """
 
-from __future__ import annotations
-
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Silences progress bars and logs of libraries while they load."""
 
-from __future__ import annotations
-
 import logging
 import warnings
 from collections.abc import Iterator

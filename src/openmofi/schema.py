@@ -4,8 +4,6 @@ Identifiers of entities (`"Q42"`, `"wn:02084071-n"`) are what is kept on disk; r
 used only inside a run, because another build of the knowledge base may number its rows otherwise.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 from markupsafe import Markup
 
+from openmofi.dataset.report.examples import template
 from openmofi.dataset.report.plots import COLOURS, draw
 from studies.size.values import METRICS
 
@@ -23,11 +22,8 @@ _CURVES: Mapping[str, str] = {"steps": "equal steps", "epochs": "equal epochs", 
 
 def size_page(metrics: Mapping[str, Any]) -> str:
     """`report.html` of what `metrics.json` holds; equal metrics give equal bytes."""
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"number": _number, "interval": _interval, "signed": lambda value: f"{value:+.3f}"}
-    page = environment.from_string(files(__package__).joinpath("size.html.j2").read_text("utf-8"))
+    signed = "{:+.3f}".format
+    page = template(__package__, "size.html.j2", number=_number, interval=_interval, signed=signed)
     shown = {
         name: {
             "facts": found,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,7 +39,6 @@ def world(
     as_json: _JSON = False,
 ) -> None:
     """Build the sample world; started again it goes on where it stopped, and equal settings give equal bytes."""
-    from openmofi.cli.tables import print_world
     from openmofi.engine import engine_named
     from openmofi.progress import shown_progress
     from studies.world.images import packages
@@ -93,7 +93,6 @@ def demo(
     as_json: _JSON = False,
 ) -> None:
     """The whole job on the sample world: build, label, audit, report; goes on where it was stopped."""
-    from openmofi.cli.tables import print_demo
     from openmofi.progress import shown_progress
     from studies.world.demo import page_command, run_demo
     from studies.world.world_settings import world_settings
@@ -105,3 +104,49 @@ def demo(
     else:
         print_demo(str(out), metrics)
         print(f"search, review and look at it: {page_command(out)}")
+
+
+def print_world(title: str, counts: Mapping[str, Any]) -> None:
+    """Print a sample world's counts: totals, then icons by domain and the rule that named them."""
+    from openmofi.cli.tables import print_counts, print_table
+
+    print_counts(title, {name: count for name, count in counts.items() if isinstance(count, int)})
+    for name in ("pairs_by_split", "entities_by_kind"):
+        print_counts(name.replace("_", " "), counts[name])
+    rules: dict[str, dict[str, int]] = {}
+    for key, count in counts["pictures_by_rule"].items():
+        domain, _, rule = key.partition("/")
+        rules.setdefault(domain, {})[rule] = count
+    columns = sorted({rule for row in rules.values() for rule in row})
+    print_table(
+        ("icons by rule", *columns),
+        [
+            (domain, *(f"{row[column]:,}" if column in row else "" for column in columns))
+            for domain, row in rules.items()
+        ],
+    )
+
+
+def print_demo(out: str, metrics: Mapping[str, Any]) -> None:
+    """Print the demo's figures."""
+    from openmofi.cli.tables import print_table
+
+    labels = metrics["labels"]
+    rows = [
+        (name, *("–" if labels[key] is None else f"{labels[key]:.3f}" for key in keys))
+        for name, keys in (
+            ("all pages", ("precision", "recall")),
+            ("  ambiguous names", ("ambiguous_precision", "ambiguous_recall")),
+            ("held-out pages", ("heldout_precision", "heldout_recall")),
+            ("  ambiguous names", ("heldout_ambiguous_precision", "heldout_ambiguous_recall")),
+            ("text only, same recall", ("text_only_precision", "recall")),
+            ("contrastive on alt-text, same recall", ("alt_text_encoder_precision", "recall")),
+        )
+    ]
+    print_table(
+        ("", "precision", "recall"), rows, title=f"Labels of {metrics['rows_out']:,} pages ({metrics['rows_in']:,} in)"
+    )
+    print(
+        f"expected precision, an estimate without any truth: {labels['expected_precision']:.3f}; "
+        f"{metrics['seconds']['total']:.0f} s in all; report: {out}/report.html"
+    )

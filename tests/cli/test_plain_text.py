@@ -18,6 +18,7 @@ from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError
 from openmofi.labeling.explain import Explained, Explanation
 from openmofi.schema import Mention, Reason
+from studies.world.commands import print_world
 
 HOSTILE = "a [/ref] [sic] [1] [bold]b[/bold] :tent: [link=http://x]c[/link] [red"
 CONTROLS = "\x1b[2J\x07\x9b31m"
@@ -175,7 +176,7 @@ FIGURES = {"labels": {"pairs": 1, "precision": 1.0, "precision_interval": None, 
                 "rule": HOSTILE,
             }
         ),
-        lambda: tables.print_world(
+        lambda: print_world(
             HOSTILE,
             {
                 "pairs_by_split": {HOSTILE: 1},

@@ -12,7 +12,7 @@ from PIL import Image
 from openmofi.encoders import ClassVectors, Encoder, Folds, Head, as_encoder, open_encoder, save_heads
 from openmofi.encoders.companions import FITTED
 from openmofi.engine import Quiet
-from openmofi.engine.processes import ProcessEngine
+from openmofi.engine.engines import ProcessEngine
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import decode_image
 

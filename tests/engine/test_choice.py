@@ -8,8 +8,7 @@ from test_engines import Notes
 
 from openmofi.engine import Job, LocalEngine, engine_named
 from openmofi.engine import protocol as machine
-from openmofi.engine.engines import AutoEngine
-from openmofi.engine.processes import ProcessEngine
+from openmofi.engine.engines import AutoEngine, ProcessEngine
 from openmofi.errors import UsageError
 from openmofi.plugins.ray import RayEngine
 from openmofi.plugins.ray.actors import Reserved

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from openmofi.engine.processes import ProcessEngine
+from openmofi.engine.engines import ProcessEngine
 from openmofi.engine.protocol import Quiet, cores
 
 

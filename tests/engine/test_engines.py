@@ -14,9 +14,8 @@ import pytest
 from jobs import Counted, Factory, Unopenable
 
 from openmofi.engine import Quiet, engine_named
-from openmofi.engine.engines import LocalEngine
+from openmofi.engine.engines import LocalEngine, ProcessEngine, _Process, _Processes
 from openmofi.engine.loop import ALIVE_SECONDS, RETRIES, Pulse, thread_seconds
-from openmofi.engine.processes import ProcessEngine, _Process, _Processes
 from openmofi.errors import OpenMofiError
 
 TASKS = [str(number) for number in range(12)]
@@ -144,8 +143,8 @@ def test_a_worker_that_hangs_is_replaced(tmp_path, monkeypatch):
 
 def test_a_worker_that_computes_may_take_its_time(monkeypatch):
     used, clock = SimpleNamespace(value=0.0), iter(range(0, 10_000, 4))
-    monkeypatch.setattr("openmofi.engine.processes.time", SimpleNamespace(monotonic=lambda: next(clock)))
-    monkeypatch.setattr("openmofi.engine.processes.wait", lambda handles, seconds: [])
+    monkeypatch.setattr("openmofi.engine.engines.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr("openmofi.engine.engines.wait", lambda handles, seconds: [])
     killed = []
     connection = Mock(close=lambda: killed.append(1))
     workers = _Processes(1, 10)

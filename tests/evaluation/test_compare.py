@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from colours import Eye, write_classes
 
+from openmofi.bootstrap import bootstrap_interval, paired_bootstrap
 from openmofi.encoders.arrays import normalised
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation import bootstrap_interval, paired_bootstrap
 from openmofi.evaluation.compare import as_csv, compare_results, figure, markdown, table_rows
 from openmofi.evaluation.protocol import Answer, Failure
 from openmofi.evaluation.result import items_table, read_items, read_result, write_result

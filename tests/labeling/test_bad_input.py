@@ -278,7 +278,7 @@ def test_ctrl_c_is_a_sentence_and_130(small_world, small_encoder, tmp_path, engi
         # So few pairs would be done in the command's own process.
         program = tmp_path / "other.py"
         program.write_text(
-            "from openmofi.cli.main import run\nfrom openmofi.engine.processes import ProcessEngine\n"
+            "from openmofi.cli.main import run\nfrom openmofi.engine.engines import ProcessEngine\n"
             "if __name__ == '__main__':\n    ProcessEngine.few = 0\n    run()\n"
         )
     process = Fork(program, *job(small_world, small_encoder, out, "--engine", engine), new_session=True)

@@ -16,7 +16,7 @@ import small_world as small_world_module
 from forked import Fork
 from openmofi.encoders import Head, open_encoder, save_heads
 from openmofi.engine import Quiet
-from openmofi.engine.processes import ProcessEngine
+from openmofi.engine.engines import ProcessEngine
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE
@@ -260,7 +260,7 @@ def test_a_compiled_encoder_gives_the_same_labels_and_is_noted(
 
 
 def test_processes_give_the_same_labels(small_world, small_encoder, labelled, tmp_path, monkeypatch, forked_workers):
-    monkeypatch.setattr("openmofi.engine.processes.ProcessEngine.few", 0)
+    monkeypatch.setattr("openmofi.engine.engines.ProcessEngine.few", 0)
     openmofi.label(
         small_world.shards, kb=small_world.kb, encoder=small_encoder, out=tmp_path / "out", engine="processes:2"
     )
@@ -361,7 +361,7 @@ class Notes(Quiet):
 
 
 def test_few_pairs_are_done_here_and_that_is_said(small_world, small_encoder, labelled, tmp_path, monkeypatch):
-    monkeypatch.setattr("openmofi.engine.processes.ProcessEngine.run", None)
+    monkeypatch.setattr("openmofi.engine.engines.ProcessEngine.run", None)
     monkeypatch.setattr("openmofi.engine.loop.Session.run", None)
     notes = Notes()
     openmofi.label(

@@ -184,7 +184,7 @@ def test_a_job_that_is_killed_amid_its_uploads_goes_on_to_the_same_bytes(store, 
 
 def test_two_worker_processes(store, small_encoder, labelled, monkeypatch, forked_workers):
     """Their threads are others than this process's, and with these the last digits; see test_job.py."""
-    monkeypatch.setattr("openmofi.engine.processes.ProcessEngine.few", 0)
+    monkeypatch.setattr("openmofi.engine.engines.ProcessEngine.few", 0)
     far = label("s3://data/processes", engine="processes:2", encoder=small_encoder)
     near = openmofi.Labels.open(labelled)
     columns = ["key", "status"]

@@ -89,7 +89,7 @@ def test_a_pair_is_explained_by_what_the_encoder_labelled_with(small_world, tmp_
 
 
 def test_an_encoder_that_cannot_be_sent_is_one_sentence(small_world, tmp_path, monkeypatch):
-    monkeypatch.setattr("openmofi.engine.processes.ProcessEngine.few", 0)
+    monkeypatch.setattr("openmofi.engine.engines.ProcessEngine.few", 0)
     with pytest.raises(OpenMofiError, match="cannot be sent to other processes"):
         openmofi.label(
             small_world.shards,

@@ -25,11 +25,11 @@ def run(*arguments):
 
 def test_four_ways_have_the_same_figures(small_world, small_encoder, labelled, tmp_path):
     index = openmofi.build_index(str(labelled), encoder=small_encoder, out=tmp_path / "index", progress=False)
-    for number, each in enumerate(to_judge(index, who="ann", limit=60)):
+    for number, each in enumerate(to_judge(index.connection, who="ann", limit=60)):
         image = each.image
         true = small_world.truth[image.shard, image.key] == each.entity.id and number % 7
         index.add_verdict(Verdict(image.shard, image.key, each.entity.id, "y" if true else "n", who="ann"))
-    page = precision(index)
+    page = precision(index.connection)
     assert page.judged == 60
     assert 0 < page.lower < page.precision < page.upper
     figures = pytest.approx((page.precision, page.lower, page.upper), abs=1e-9)

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
-from openmofi.review.precision import precision_by
-from openmofi.review.sampling import EDGES, allocation, range_name, ranges, stratum_name
+from openmofi.review.precision import EDGES, allocation, precision_by, range_name, ranges, stratum_name
 from openmofi.review.verdicts import KIND, Stratum, Verdict, Verdicts
 
 

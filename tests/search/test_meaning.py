@@ -10,7 +10,7 @@ from served_world import PROBABILITIES, labelled_index
 from openmofi.search import Filters, Query, Verdict
 from openmofi.search.rank.calibration import NAMES as VECTORS
 from openmofi.search.rank.calibration import Curve, Ending
-from openmofi.search.rank.queries import NAMES, Meaning, entities_named, images_by_text, meaning_of
+from openmofi.search.rank.queries import Meaning, entities_named, images_by_text, meaning_of
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_a_name_of_two_entities_means_either(index):
 
 def _curve() -> Curve:
     """A text whose words an image's text has is likely; nothing else is."""
-    count = len(VECTORS) + len(NAMES)
+    count = len(VECTORS) + Meaning().features([]).shape[1]
     return Curve((0.0,) * count, (1.0,) * count, (0.0,) * (count - 1) + (3.0, -2.0), (-9.0, 9.0), (0.0, 1.0))
 
 

@@ -8,7 +8,8 @@ from hypothesis.extra import numpy as hnp
 
 from openmofi.search.rank import faiss_cache
 from openmofi.search.rank.faiss_cache import QuerySet, least_effort, nearest
-from openmofi.search.store.vectors import Effort, Exact, Segment, VectorFiles, as_floats, best
+from openmofi.search.store.connection import Effort, Segment
+from openmofi.search.store.vectors import Exact, VectorFiles, as_floats, best
 
 NO_TEXTS = np.zeros((0, 32), np.float32)
 

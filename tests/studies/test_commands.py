@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from openmofi.cli.command import run_command
 from studies import comparison, fusion, linkers, noisy, paper, real, reinforced
+from studies.command import run_command
 
 OPTIONS = {
     comparison: ("--out", "--full", "--set", "--json"),

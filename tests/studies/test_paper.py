@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from openmofi.bootstrap import holm, paired_bootstrap
+from openmofi.bootstrap import paired_bootstrap
 from studies import paper
 from studies.comparison import demo_settings
 from studies.size.values import Values
@@ -56,7 +58,7 @@ def test_methods_are_tuned_alike_and_every_pair_is_tested(runs, tmp_path: Path, 
     for metric in ("map", "zero_shot"):
         rows = metrics["pairs"][metric]
         assert [(row["over"], row["method"]) for row in rows] == list(combinations(paper.METHODS, 2))
-        assert [row["p_holm"] for row in rows] == holm([row["p_value"] for row in rows])
+        assert [row["p_holm"] for row in rows] == paper.holm([row["p_value"] for row in rows])
         assert all(row["p_holm"] >= row["p_value"] for row in rows)
     page = (tmp_path / "report.html").read_text()
     assert page.count("<table") == 4
@@ -81,3 +83,14 @@ def test_each_point_of_a_grid_is_a_recipe_of_its_own_with_a_text_side(name: str,
     assert len({(recipe.optimizer.lr, recipe.model, recipe.objectives) for recipe in recipes}) == 4
     assert all(recipe.run.seed == 2 and recipe.model.text.spec.startswith("encoder:") for recipe in recipes)
     assert {recipe.data.batch_size for recipe in recipes} == {512}
+
+
+@given(st.lists(st.sampled_from([0.001, 0.004, 0.01, 0.013, 0.02, 0.04, 0.05, 0.3, 1.0]), max_size=6))
+def test_holms_p_values_are_those_of_the_closed_test(p_values):
+    """A hypothesis falls when every set that it is in falls by Bonferroni (Marcus, Peritz and Gabriel 1976)."""
+    rows = range(len(p_values))
+    sets = list(chain.from_iterable(combinations(rows, size) for size in range(1, len(p_values) + 1)))
+    expected = [
+        max(min(1.0, len(each) * min(p_values[i] for i in each)) for each in sets if row in each) for row in rows
+    ]
+    assert paper.holm(p_values) == pytest.approx(expected)

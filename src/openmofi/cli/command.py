@@ -1,7 +1,5 @@
 """What `openmofi` and the studies share: a run turns errors into a sentence and an exit code, a result may be JSON."""
 
-from __future__ import annotations
-
 import os
 import sys
 import traceback
@@ -195,17 +193,6 @@ def click_command(name: str, verb: typer.Typer | Callable[..., None]) -> Any:
     made = typer.main.get_group(verb)
     made.name = name
     return made
-
-
-def run_command(function: Callable[..., None]) -> None:
-    """Run a function as the only command of a process; see `run_app`.
-
-    Args:
-        function: its parameters are the options, as typer reads them, and its docstring is the help.
-    """
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(cls=Command)(function)
-    run_app(app)
 
 
 def run_app(app: Callable[[], None]) -> None:

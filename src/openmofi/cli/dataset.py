@@ -1,7 +1,5 @@
 """`openmofi dataset`: labels → labelled dataset, and how good the labels are."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`openmofi demo`: the whole job, to see what comes out."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

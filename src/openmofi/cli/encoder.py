@@ -1,7 +1,5 @@
 """`openmofi encoder`: look into encoders."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

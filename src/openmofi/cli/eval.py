@@ -1,14 +1,12 @@
 """`openmofi eval`: how good an encoder or a linker is, by published protocols; and results compared."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from openmofi.api import evaluation as api
+from openmofi.api import encoders as api
 from openmofi.cli.command import Commands, command, group, output_path, print_json
 from openmofi.cli.options import Call, Json, made_of
 from openmofi.errors import UsageError

@@ -1,7 +1,5 @@
 """`openmofi kb`: build a knowledge base and look into it; packages add commands."""
 
-from __future__ import annotations
-
 from itertools import islice
 from typing import Annotated
 

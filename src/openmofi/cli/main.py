@@ -1,7 +1,5 @@
 """The `openmofi` command: its verbs, each loaded when it is named."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterator

@@ -7,8 +7,6 @@
 The command's function says what is done with the result; `call` is the function with what the command line gave.
 """
 
-from __future__ import annotations
-
 import inspect
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -1,7 +1,5 @@
 """What the commands that train from a recipe have in common: options, the list of recipes, what is missing."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager

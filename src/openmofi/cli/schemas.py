@@ -3,8 +3,6 @@
 They are in `json_schemas.json`, by command.
 """
 
-from __future__ import annotations
-
 import json
 import uuid
 from functools import cache
@@ -35,7 +33,7 @@ def schema_of(name: str) -> dict[str, Any]:
     """
     schemas = _schemas()
     if name not in schemas:
-        from openmofi.config.near import did_you_mean
+        from openmofi.errors import did_you_mean
 
         raise UsageError(
             f"There is no schema {name!r}.{did_you_mean(name, schemas)}",

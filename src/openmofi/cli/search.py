@@ -98,16 +98,12 @@ def _sheet(index: Index, query: Query, results: Results, html: Path | None, show
     """Write results as one HTML file, thumbnails inlined; it loads nothing and runs nothing."""
     import tempfile
     import webbrowser
-    from importlib.resources import files
 
-    import jinja2
-
+    from openmofi.dataset.report.examples import template
     from openmofi.storage import write_text
 
     if html is None:
         html = Path(tempfile.mkdtemp(prefix="openmofi-")) / "search.html"
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    page = environment.from_string(files(__package__).joinpath("contact_sheet.html.j2").read_text("utf-8"))
     parts = [
         f"“{query.text}”" if query.text else "",
         index.entity(query.entity).name if query.entity else "",
@@ -115,6 +111,7 @@ def _sheet(index: Index, query: Query, results: Results, html: Path | None, show
     ]
     thumbnails = [_thumbnail(index, hit.image.id) for hit in results.hits]
     asked_for = ", ".join(filter(None, parts)) or "all images"
+    page = template(__package__, "contact_sheet.html.j2")
     write_text(html, page.render(asked=asked_for, results=results, thumbnails=thumbnails))
     if show and not webbrowser.open(html.absolute().as_uri()):
         typer.echo(visible(f"No browser was found; the contact sheet is {html}."), err=True)

@@ -1,7 +1,5 @@
 """`openmofi serve`: an index as a page and an HTTP API; `openmofi mcp`: as tools of the Model Context Protocol."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

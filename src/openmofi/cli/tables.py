@@ -1,7 +1,5 @@
 """Tables on a terminal."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -168,48 +166,6 @@ def _audit_row(group: str, value: str, figures: Mapping[str, Any]) -> tuple[str,
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{value:.1%}"
-
-
-def print_world(title: str, counts: Mapping[str, Any]) -> None:
-    """Print a sample world's counts: totals, then icons by domain and the rule that named them."""
-    print_counts(title, {name: count for name, count in counts.items() if isinstance(count, int)})
-    for name in ("pairs_by_split", "entities_by_kind"):
-        print_counts(name.replace("_", " "), counts[name])
-    rules: dict[str, dict[str, int]] = {}
-    for key, count in counts["pictures_by_rule"].items():
-        domain, _, rule = key.partition("/")
-        rules.setdefault(domain, {})[rule] = count
-    columns = sorted({rule for row in rules.values() for rule in row})
-    print_table(
-        ("icons by rule", *columns),
-        [
-            (domain, *(f"{row[column]:,}" if column in row else "" for column in columns))
-            for domain, row in rules.items()
-        ],
-    )
-
-
-def print_demo(out: str, metrics: Mapping[str, Any]) -> None:
-    """Print the demo's figures."""
-    labels = metrics["labels"]
-    rows = [
-        (name, *("–" if labels[key] is None else f"{labels[key]:.3f}" for key in keys))
-        for name, keys in (
-            ("all pages", ("precision", "recall")),
-            ("  ambiguous names", ("ambiguous_precision", "ambiguous_recall")),
-            ("held-out pages", ("heldout_precision", "heldout_recall")),
-            ("  ambiguous names", ("heldout_ambiguous_precision", "heldout_ambiguous_recall")),
-            ("text only, same recall", ("text_only_precision", "recall")),
-            ("contrastive on alt-text, same recall", ("alt_text_encoder_precision", "recall")),
-        )
-    ]
-    print_table(
-        ("", "precision", "recall"), rows, title=f"Labels of {metrics['rows_out']:,} pages ({metrics['rows_in']:,} in)"
-    )
-    print(
-        f"expected precision, an estimate without any truth: {labels['expected_precision']:.3f}; "
-        f"{metrics['seconds']['total']:.0f} s in all; report: {out}/report.html"
-    )
 
 
 def print_evaluation(result: Mapping[str, Any]) -> None:

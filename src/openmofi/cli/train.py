@@ -1,7 +1,5 @@
 """`openmofi train`: labelled dataset → encoder."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from openmofi.api import training as api
+from openmofi.api import encoders as api
 from openmofi.cli import recipes
 from openmofi.cli.command import print_json
 from openmofi.cli.options import READ, Call, Json, made_of

@@ -5,8 +5,6 @@ A field's annotation is its constraint: `Fraction`, `Literal["linear", "mlp"]`, 
 (https://jcristharif.com/msgspec) converts and checks; the messages are written here.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Layers of values → settings: the defaults, a YAML file, and `KEY=VALUE` from a command line; later layers win."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass, replace

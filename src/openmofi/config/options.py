@@ -7,8 +7,6 @@
 them (`openmofi.cli.options`).
 """
 
-from __future__ import annotations
-
 import inspect
 import re
 import textwrap
@@ -21,8 +19,7 @@ from typing import Annotated, Any, TypeVar, cast, get_args, get_origin
 
 from openmofi.config.fields import converted, field_types
 from openmofi.config.layers import S, replaced, section_leaves
-from openmofi.config.near import did_you_mean
-from openmofi.errors import UsageError
+from openmofi.errors import UsageError, did_you_mean
 
 F = TypeVar("F", bound=Callable[..., Any])
 _MOST_NAMES = 40

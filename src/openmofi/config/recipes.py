@@ -1,7 +1,5 @@
 """Recipes: settings in a YAML file, named by its path or, where it is packaged, by its name."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from importlib.resources.abc import Traversable
@@ -9,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from openmofi.config.layers import S, settings_from
-from openmofi.config.near import did_you_mean
 from openmofi.config.yaml_text import parse_yaml, yaml_text
-from openmofi.errors import UsageError
+from openmofi.errors import UsageError, did_you_mean
 
 _SUFFIXES = (".yaml", ".yml")
 

@@ -1,7 +1,5 @@
 """YAML as recipes are written in: safe, no key twice, and `3e-4` is a number."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Hashable
 from typing import Any

@@ -1,7 +1,5 @@
 """Labels → labelled dataset."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import asdict
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What label and dataset tables must hold: whoever reads them gets values in range, or an error naming file and row."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Settings of the dataset. Everything here is in the manifest: equal settings and inputs make the same bytes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated
 

@@ -25,9 +25,7 @@ from openmofi.features.stream import ahead
 from openmofi.pairs import ImageRefused, describe
 from openmofi.pairs.images.decode import MAX_PIXELS, decoding
 from openmofi.schema import PairStatus
-from openmofi.storage import exists, expand_shards, file_fingerprint, fingerprint
-from openmofi.storage.addresses import is_remote
-from openmofi.storage.manifest import MANIFEST
+from openmofi.storage import MANIFEST, exists, expand_shards, file_fingerprint, fingerprint, is_remote
 
 AUTO = "auto"
 

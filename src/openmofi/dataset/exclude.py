@@ -6,8 +6,6 @@ of heads trained on labels bring images of one entity together that are no copie
 a hash survives a change of colours, features survive cropping and mirroring.
 """
 
-from __future__ import annotations
-
 import io
 import math
 from collections import Counter
@@ -26,8 +24,7 @@ from openmofi.dataset.evaluation_sets import EvaluationSet, ExclusionSettings, h
 from openmofi.dataset.matching import NONE, ImageSample, nearest_features, nearest_hashes
 from openmofi.dataset.origin import Origin
 from openmofi.dataset.tables import Folder
-from openmofi.encoders import Encoder
-from openmofi.encoders.arrays import normalised
+from openmofi.encoders import Encoder, normalised
 from openmofi.errors import OpenMofiError
 from openmofi.features.images import ImageSource, compute_features, shard_source
 from openmofi.features.store import FeatureStore, StoredFeatures

@@ -1,7 +1,5 @@
 """Which labels stay: near duplicates, cap, minimum, iterated until nothing changes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum

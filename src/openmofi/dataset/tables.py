@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from openmofi.arrays import Bools, Codes, Floats, Ints
 from openmofi.dataset.checks import check_dataset, check_labels, check_vocabulary
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge import KnowledgeBase
-from openmofi.knowledge.names import normalise
+from openmofi.knowledge import KnowledgeBase, normalise
 from openmofi.schema import DATASET, LABELS, VOCABULARY, Entity, with_kinds
 from openmofi.storage import Manifest, Shard, as_type, read_manifest, read_parquet
 

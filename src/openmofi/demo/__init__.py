@@ -1,7 +1,5 @@
 """The tiny demo: a thousand held-out pages of the sample world, its knowledge base and truth, in the package itself."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 FILES = Path(__file__).parent / "data"

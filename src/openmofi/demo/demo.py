@@ -3,8 +3,6 @@
 What is in `data/` and how it was made: docs/sample-world.md, `tools/tiny/`.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The networks behind an encoder's arrays, as PyTorch modules; folded for inference; compiled by `torch.compile`."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +16,7 @@ from openmofi.encoders.arrays import numpy_of, padded
 from openmofi.encoders.devices import on_device
 from openmofi.encoders.heads import Head, apply_head
 from openmofi.encoders.preprocess import Tokens
-from openmofi.errors import UsageError
+from openmofi.errors import UsageError, first_line
 
 
 @dataclass(frozen=True)
@@ -164,9 +162,8 @@ class CompiledTower:
             # By its name, as in `devices.RowLimit`, which tries a shorter batch.
             if type(error).__name__ == "OutOfMemoryError":
                 raise
-            reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise UsageError(
-                f"The encoder {self._spec!r} cannot be compiled here: {reason.rstrip('.')}.",
+                f"The encoder {self._spec!r} cannot be compiled here: {first_line(error).rstrip('.')}.",
                 "Leave out --compile; torch.compile needs a C++ compiler, and on a GPU Triton.",
             ) from error
         self._require_equal(features, expected)

@@ -1,7 +1,5 @@
 """How an image becomes a network's input: `Preprocessing`, images in any form, what transformers' files say of it."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

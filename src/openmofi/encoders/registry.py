@@ -1,7 +1,5 @@
 """Opens an encoder by its spec string."""
 
-from __future__ import annotations
-
 import importlib
 import os
 from collections.abc import Callable, Sequence
@@ -14,13 +12,12 @@ import numpy as np
 from PIL import Image
 
 from openmofi.arrays import Array
-from openmofi.config.near import did_you_mean
 from openmofi.encoders.arrays import by_tokens, normalised
 from openmofi.encoders.devices import check_precision, device_named
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import SPEC_FILE, is_heads, open_heads, read_description
 from openmofi.encoders.preprocess import Preprocessing
-from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
+from openmofi.errors import MissingExtraError, OpenMofiError, UsageError, did_you_mean, first_line
 from openmofi.extensions import extension, extension_names
 from openmofi.storage import fingerprint
 from openmofi.storage.folders import local_folder
@@ -180,9 +177,9 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
         raise
     except Exception as error:
         # Checkpoints are read by many libraries, which raise anything on files that are damaged.
-        reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
         raise OpenMofiError(
-            f"The encoder {spec!r} cannot be opened: {reason}.", "Check that its files are whole and belong together."
+            f"The encoder {spec!r} cannot be opened: {first_line(error)}.",
+            "Check that its files are whole and belong together.",
         ) from error
     reopen = partial(open_encoder, spec, device=device)
     return replace(encoder, device=device, reopen=reopen).with_precision(precision)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from openmofi.encoders.arrays import padded
 from openmofi.encoders.preprocess import Tokens
 from openmofi.encoders.towers import stored_tokens
-from openmofi.errors import OpenMofiError
+from openmofi.errors import OpenMofiError, first_line
 from openmofi.quiet import quiet_transformers
 from openmofi.storage import read_json
 from openmofi.storage.foreign.transformers import require_own_files
@@ -238,9 +238,8 @@ def opened_tokenizer(folder: Path) -> Any:
             tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
             tokenizer("a")  # some damage shows only in use
     except Exception as error:  # the library raises bare exceptions
-        reason = str(error).strip().partition("\n")[0][:200] or type(error).__name__
         raise OpenMofiError(
-            f"The tokenizer in {folder} cannot be opened: {reason}.", "Train or copy the encoder again."
+            f"The tokenizer in {folder} cannot be opened: {first_line(error)}.", "Train or copy the encoder again."
         ) from error
     tokenizer.padding_side = "right"
     return tokenizer

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openmofi.arrays import Array
-from openmofi.config.near import did_you_mean
 from openmofi.encoders.arrays import by_tokens, normalised
 from openmofi.encoders.devices import RowLimit
 from openmofi.encoders.encoder import BATCH, Encoder
 from openmofi.encoders.preprocess import Preprocessing, Tokens
-from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
+from openmofi.errors import MissingExtraError, OpenMofiError, UsageError, did_you_mean
 from openmofi.extensions import extension, extension_names
 from openmofi.storage import fingerprint
 from openmofi.storage.foreign import guarded

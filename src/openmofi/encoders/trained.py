@@ -27,11 +27,10 @@ from openmofi.encoders.folder import (
     write_description,
 )
 from openmofi.encoders.heads import Head, head_on_arrays
-from openmofi.encoders.libraries import first_line
 from openmofi.encoders.networks import Headed, Networks, OnArrays, folded, image_probe
 from openmofi.encoders.preprocess import Preprocessing, Tokens, preprocessing_from_json
 from openmofi.encoders.towers import Trunk, encoder_of, rebuilt, stored_tokens
-from openmofi.errors import OpenMofiError
+from openmofi.errors import OpenMofiError, first_line
 from openmofi.storage import atomic_path, fingerprint
 
 _PROBE_TEXTS = ["a photo", "of two words more"]

@@ -8,3 +8,4 @@ from .protocol import (
     Quiet as Quiet,
     WorkFactory as WorkFactory,
 )
+from .status import recorded as recorded

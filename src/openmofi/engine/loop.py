@@ -3,8 +3,6 @@
 `LocalEngine` is the engine that needs no other process.
 """
 
-from __future__ import annotations
-
 import pickle
 import statistics
 import threading

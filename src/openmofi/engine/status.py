@@ -18,9 +18,7 @@ from typing import Any
 
 from openmofi.engine.protocol import Progress, TaskProgress
 from openmofi.errors import OpenMofiError, without_passwords
-from openmofi.storage import read_json, write_json
-from openmofi.storage.addresses import filesystem_of, is_remote
-from openmofi.storage.copies import cache_folder
+from openmofi.storage import cache_folder, filesystem_of, is_remote, read_json, write_json
 from openmofi.version import __version__
 
 STATUS_FILE = ".openmofi.status.json"
@@ -257,6 +255,6 @@ def recorded(
         yield recorder
     finally:
         ended.set()
-        if every is not None:
+        if thread.is_alive():  # Ctrl-C may come before it is started
             thread.join()
         _remove(f"{folder}/{STATUS_FILE}")

@@ -3,8 +3,6 @@
 The footer of a file holds a summary of it, so that the process that drives a job reads no rows.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field

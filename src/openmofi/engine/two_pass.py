@@ -6,8 +6,6 @@ the few rows that may count, and these are joined. So the process that drives a 
 neither a sketch nor the tables of the shards.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

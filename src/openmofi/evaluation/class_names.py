@@ -1,20 +1,23 @@
-"""Classified images in folders, names of classes, and templates for texts with these names."""
+"""Classified images in folders, names of classes, templates for texts with these names, and ObjectNet's layout."""
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from openmofi.arrays import Ints
-from openmofi.config import did_you_mean
-from openmofi.errors import OpenMofiError, UsageError
-from openmofi.features.images import SUFFIXES, EmbeddedImages, ImageSource, file_sources, images_in
+from openmofi.errors import OpenMofiError, UsageError, did_you_mean
+from openmofi.features.images import SUFFIXES, EmbeddedImages, ImageSource, Load, file_sources, images_in
+from openmofi.pairs import ImageRefused, decode_image
+from openmofi.schema import Pair
+from openmofi.storage import fingerprint, read_json
 
 _DATA = Path(__file__).with_name("data")
 TRAIN, VALIDATION, TEST = ("train", "training"), ("val", "validation", "valid"), ("test", "testing")
@@ -276,3 +279,99 @@ def _from_file(file: Path, folders: Sequence[str]) -> list[str]:
             "Write a line for each class, in the order of the sorted folders.",
         )
     return lines
+
+
+Box = tuple[float, float, float, float]
+"""Left, upper, right and lower edge, in pixels."""
+
+
+def cropped(source: ImageSource, mark: object, box_of: Callable[[str, tuple[int, int]], Box]) -> ImageSource:
+    """A source of the same images, each cropped when it is loaded.
+
+    Args:
+        source: the whole images.
+        mark: identifies the boxes; JSON values.
+        box_of: key and (width, height) → the box.
+    """
+
+    def read() -> Iterator[tuple[str, Load]]:
+        for key, load in source.read():
+            yield key, partial(_crop, load, partial(box_of, key))
+
+    return ImageSource(source.name, fingerprint([source.stamp, mark]), read)
+
+
+def _crop(load: Load, box_of: Callable[[tuple[int, int]], Box]) -> Pair:
+    """Cropped by Pillow and stored as BMP: lossless, and the same bytes in every version."""
+    pair = load()
+    if pair.image is None:
+        return pair
+    try:
+        image = decode_image(pair.image)
+    except ImageRefused as refused:
+        return replace(pair, status=refused.status)
+    out = io.BytesIO()
+    image.crop(box_of(image.size)).save(out, "BMP")
+    return replace(pair, image=out.getvalue())
+
+
+# ObjectNet (Barbu et al., NeurIPS 2019) as its archive has it: DIR/images/CLASS/IMAGE and DIR/mappings. Judged are the
+# 113 of its 313 classes that overlap with ImageNet's, by ObjectNet's own names, as CLIP and clip_benchmark judge them.
+# The authors ask to cut off the red border; like their loader this leaves out two pixels on each side.
+
+FOLDERS, OVERLAP = "mappings/folder_to_objectnet_label.json", "mappings/objectnet_to_imagenet_1k.json"
+"""Folder → ObjectNet's name; ObjectNet's name → names of ImageNet's classes."""
+
+_BORDER = 2
+
+
+def is_objectnet(folder: Path) -> bool:
+    """Whether ObjectNet's mappings lie in the folder."""
+    return (folder / FOLDERS).is_file()
+
+
+def overlapping(folder: Path) -> dict[str, str]:
+    """Folder → name of the classes that overlap with ImageNet's.
+
+    Raises:
+        OpenMofiError: a mapping is missing or damaged, or they do not fit together.
+    """
+    names, overlap = (
+        read_json(folder / path, dict[str, str], "Unpack ObjectNet again.") for path in (FOLDERS, OVERLAP)
+    )
+    unknown = set(overlap) - set(names.values())
+    if unknown:
+        raise OpenMofiError(
+            f"{folder / FOLDERS} lacks the class {sorted(unknown)[0]!r} of {OVERLAP}.", "Unpack ObjectNet again."
+        )
+    return {class_folder: name.lower() for class_folder, name in names.items() if name in overlap}
+
+
+def objectnet(folder: Path) -> tuple[list[ImageSource], ClassifiedFiles, list[str]]:
+    """Sources without the border, files, and (classes,) names of the overlapping classes.
+
+    Raises:
+        OpenMofiError: see `overlapping`; a class has no images.
+    """
+    names = overlapping(folder)
+    files = class_folders(folder / "images")
+    missing = sorted(set(names) - set(files.classes))
+    if missing:
+        raise OpenMofiError(
+            f"{folder / 'images'} has no images of the class {missing[0]!r}.", "Unpack ObjectNet again."
+        )
+    selected = [number for number, class_folder in enumerate(files.classes) if class_folder in names]
+    chosen = files.take(np.flatnonzero(np.isin(files.labels, selected)))
+    number_of = np.zeros(len(files.classes), np.int64)
+    number_of[selected] = np.arange(len(selected))
+    classes = [files.classes[number] for number in selected]
+    judged = ClassifiedFiles(chosen.root, chosen.files, number_of[chosen.labels], classes)
+    sources = [
+        cropped(source, f"border-{_BORDER}", lambda _, size: _inner(size)) for source in judged.sources("objectnet")
+    ]
+    return sources, judged, [names[class_folder] for class_folder in classes]
+
+
+def _inner(size: tuple[int, int]) -> Box:
+    width, height = size
+    return _BORDER, _BORDER, width - _BORDER, height - _BORDER

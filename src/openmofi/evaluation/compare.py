@@ -4,8 +4,6 @@ Results that are given under one name, `NAME=PATH`, are runs of one recipe with 
 means of their metrics, the standard deviation over seeds beside them, and intervals and tests over items and seeds.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Collection, Iterator, Sequence

@@ -4,8 +4,6 @@ A metric's name holds the protocol and the convention, `gpr1200/map_incl_query`,
 between: `gpr1200/landmarks/map_incl_query`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields

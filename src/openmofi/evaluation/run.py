@@ -1,24 +1,21 @@
 """Which protocols exist, how one is run, and the page of its worst queries. A protocol's module is imported to run."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import import_module
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pyarrow as pa
 
-from openmofi.config import Settings, did_you_mean, settings_from
+from openmofi.config import Settings, settings_from
+from openmofi.dataset.report.examples import template
 from openmofi.encoders import Encoder
 from openmofi.encoders.devices import device_named
 from openmofi.engine import Progress
-from openmofi.errors import UsageError
+from openmofi.errors import UsageError, did_you_mean
 from openmofi.evaluation.bands import ClassCounts, require_classes, with_bands
 from openmofi.evaluation.protocol import (
     ENCODER,
@@ -32,8 +29,7 @@ from openmofi.evaluation.protocol import (
 )
 from openmofi.evaluation.result import Result, write_result
 from openmofi.extensions import extension, extension_names
-from openmofi.storage import package_versions, write_text, written_together
-from openmofi.storage.atomic import remove_leftovers
+from openmofi.storage import package_versions, remove_leftovers, write_text, written_together
 from openmofi.version import __version__
 
 _PROTOCOLS: Mapping[str, tuple[str, str]] = {
@@ -204,13 +200,9 @@ def write_failures(path: str | Path, evaluated: Evaluated) -> None:
     cases = evaluated.failures
     ids = [case.image for case in cases] + [answer.image for case in cases for answer in case.answers if answer.image]
     images = evaluated.features.thumbnails(ids) if evaluated.features else {}
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    page = environment.from_string(files(__package__).joinpath("failures.html.j2").read_text("utf-8"))
     write_text(
         path,
-        page.render(
+        template(__package__, "failures.html.j2").render(
             version=__version__,
             result=evaluated.result,
             cases=cases,

@@ -3,16 +3,13 @@
 Nothing is downloaded. The datasets are those of packages that add to the entry points `openmofi.data_sources`.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from openmofi.config import did_you_mean
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import OpenMofiError, UsageError, did_you_mean
 from openmofi.evaluation.class_names import require_folder
 from openmofi.extensions import extension, extension_names
 

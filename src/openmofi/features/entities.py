@@ -32,8 +32,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.features.entity_table import EntityFeatures, has_entity_table, write_entity_table
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.texts import entity_text
-from openmofi.storage import digits64, fingerprint, write_table
-from openmofi.storage.addresses import filesystem_of, open_address
+from openmofi.storage import digits64, filesystem_of, fingerprint, open_address, write_table
 from openmofi.storage.manifest import is_hidden
 from openmofi.storage.table_files import BLOCK_ROWS, is_damage
 

@@ -4,8 +4,6 @@ Encoders that share a backbone (the demo's five) share its features. Each image 
 that the label job takes with large JPEGs would change the figures of an evaluation.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -24,8 +22,7 @@ from openmofi.features.stream import ahead
 from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.pairs.read_settings import NO_FILE, open_regular
 from openmofi.schema import Pair, PairStatus
-from openmofi.storage import Shard, fingerprint
-from openmofi.storage.atomic import remove_leftovers
+from openmofi.storage import Shard, fingerprint, remove_leftovers
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif")
 FILES_PER_SOURCE = 4096

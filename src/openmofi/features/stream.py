@@ -5,8 +5,6 @@
 Nothing waits for a table to be written, and a device for nothing but images; what each part holds is bounded.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -3,8 +3,6 @@
 The names of a large base are in several tries, each with the keys of a range, which are asked as if they were one.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -14,14 +14,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from openmofi.config import did_you_mean
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import OpenMofiError, UsageError, did_you_mean
 from openmofi.knowledge import relations
 from openmofi.knowledge.arrays import Names, appended, mapped
 from openmofi.knowledge.database import connected, part_file, quoted, tables_of
 from openmofi.knowledge.relations import Relations
-from openmofi.storage import write_arrow, write_bytes
-from openmofi.storage.table_files import read_table_blocks, table_blocks
+from openmofi.storage import read_table_blocks, table_blocks, write_arrow, write_bytes
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

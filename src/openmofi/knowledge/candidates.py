@@ -7,8 +7,6 @@ For a key n (a normalised name) and an entity e:
   count(s) / p(s) times, and the surface forms of one key add up.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -3,8 +3,6 @@
 On 10 M identifiers sorted numbers need 80 MB, are searched through at a million a second, and cost nothing to open.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Which files a knowledge base has, what its manifest says of them, and whether they are whole."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +12,9 @@ from openmofi.errors import OpenMofiError
 from openmofi.knowledge import beside, identifiers
 from openmofi.knowledge.arrays import MORE_TRIES, NAMES_MARISA, further_files
 from openmofi.schema import ENTITIES
-from openmofi.storage import Manifest, Outputs, fingerprint
+from openmofi.storage import MANIFEST, Manifest, Outputs, fingerprint
 from openmofi.storage.digests import BLOCK, file_digest
 from openmofi.storage.folders import local_folder
-from openmofi.storage.manifest import MANIFEST
 
 KIND = "knowledge_base"
 ENTITIES_ARROW = "entities.arrow"

@@ -12,8 +12,6 @@ Scripts that are written without spaces (Han, kana, Hangul, Thai, Lao, Khmer, Bu
 that a name may begin and end at any of their letters.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 import tomllib

@@ -30,7 +30,7 @@ OFFSETS, TAILS, KINDS, NAMES = (
 )
 BELOW_OFFSETS, BELOW = "relations/below_offsets.npy", "relations/below.npy"
 FILES = (OFFSETS, TAILS, KINDS, NAMES, BELOW_OFFSETS, BELOW)
-"""A base has all of them, or none: one without relations, or of an earlier version."""
+"""A base has all of them, or none: one without relations."""
 
 SUBCLASS = ("hypernym", "subclass of", "parent taxon")
 INSTANCE = ("instance_hypernym", "instance of")

@@ -27,8 +27,7 @@ from openmofi.knowledge.candidates import (
 )
 from openmofi.knowledge.names import normalise
 from openmofi.schema import ENTITIES, Entity
-from openmofi.storage import Manifest, read_manifest
-from openmofi.storage.addresses import is_remote
+from openmofi.storage import Manifest, is_remote, read_manifest
 from openmofi.storage.digests import check_once, file_stamp, let_settle, note_checked
 
 _NO_ROWS = np.zeros(0, np.int32)
@@ -166,19 +165,8 @@ class KnowledgeBase:
         return (each.as_py() for each in self.entities.column("id"))
 
     def __getitem__(self, entity_id: str) -> Entity:
-        """The entity of an identifier, also of one that was merged into it, where the base has redirects.
-
-        Raises:
-            UnknownEntityError: the identifier is unknown; the hint names what is near.
-        """
-        return self.entity(self._known_row(entity_id))
-
-    def _known_row(self, entity_id: str) -> int:
-        if not isinstance(entity_id, str) or (row := self._row(entity_id)) < 0:
-            raise UnknownEntityError(
-                f"The knowledge base {self.path} has no entity {entity_id!r}.", self._advice_on(entity_id)
-            )
-        return row
+        """The entity of an identifier, also of one that was merged into it, where the base has redirects; see `row`."""
+        return self.entity(self.row(entity_id))
 
     def _advice_on(self, entity_id: object) -> str:
         """What to do about an unknown identifier, which may be a name, or spelt wrong."""
@@ -211,11 +199,12 @@ class KnowledgeBase:
         """The row of an identifier; redirects are followed.
 
         Raises:
-            KeyError: the identifier is unknown.
+            UnknownEntityError: the identifier is unknown; the hint names what is near.
         """
-        row = self._row(entity_id)
-        if row < 0:
-            raise KeyError(entity_id)
+        if not isinstance(entity_id, str) or (row := self._row(entity_id)) < 0:
+            raise UnknownEntityError(
+                f"The knowledge base {self.path} has no entity {entity_id!r}.", self._advice_on(entity_id)
+            )
         return row
 
     def rows(self, ids: Sequence[str]) -> NDArray[np.int32]:
@@ -289,7 +278,7 @@ class KnowledgeBase:
         Raises:
             UnknownEntityError: the identifier is unknown.
         """
-        return names_of(self.table, self._known_row(entity_id))
+        return names_of(self.table, self.row(entity_id))
 
     def relations(self, entity_id: str) -> list[Relation]:
         """What an entity is said to be related to, by name of the relation, then by row; empty without relations.
@@ -297,7 +286,7 @@ class KnowledgeBase:
         Raises:
             UnknownEntityError: the identifier is unknown.
         """
-        row, relations = self._known_row(entity_id), self.beside.relations
+        row, relations = self.row(entity_id), self.beside.relations
         if relations is None:
             return []
         _, kinds, tails = relations.between(row, row + 1)
@@ -317,7 +306,7 @@ class KnowledgeBase:
         Raises:
             UnknownEntityError: the identifier is unknown.
         """
-        row = self._known_row(entity_id)
+        row = self.row(entity_id)
         return [] if self.beside.relations is None else self.ids(self.beside.relations.above(row))
 
     def subtypes(self, entity_id: str) -> list[str]:
@@ -326,7 +315,7 @@ class KnowledgeBase:
         Raises:
             UnknownEntityError: the identifier is unknown.
         """
-        row = self._known_row(entity_id)
+        row = self.row(entity_id)
         return [] if self.beside.relations is None else self.ids(self.beside.relations.below_of(row))
 
     def neighbours(self, entity_id: str, limit: int = 10) -> list[Neighbour]:
@@ -341,7 +330,7 @@ class KnowledgeBase:
         Raises:
             UnknownEntityError: the identifier is unknown.
         """
-        row = self._known_row(entity_id)
+        row = self.row(entity_id)
         return [Neighbour(self.entity(near), cosine) for near, cosine in nearest_rows(self._vectors, row, limit)]
 
     def link_probability(self, name: str) -> float:

@@ -1,15 +1,12 @@
 """Candidates of surface forms, looked up once for each form; the linker by their prior alone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from openmofi.knowledge import KnowledgeBase, normalise
-from openmofi.knowledge.candidates import Candidates
+from openmofi.knowledge import Candidates, KnowledgeBase, normalise
 from openmofi.linking.protocol import LinkSettings
 from openmofi.schema import Link, Mention
 

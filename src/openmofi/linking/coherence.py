@@ -10,8 +10,6 @@ is iterated with damping until it converges. A mention without others keeps its 
 text is one mention here: it would otherwise confirm itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Opens linkers by name: those of the core, and those that installed packages add."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """The interface of linkers, and their settings."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol

@@ -1,7 +1,5 @@
 """The interface of mention detectors, their union, and opening them by name."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Callable, Sequence

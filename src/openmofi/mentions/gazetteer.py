@@ -5,8 +5,6 @@ letter is a boundary). **Overlaps**: leftmost, then longest — the text is read
 name that passes the filter wins, and reading goes on behind it.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,9 +25,7 @@ from openmofi.knowledge.names import fold_token
 from openmofi.mentions.patterns import STOP_NAMES
 from openmofi.mentions.words import BlockWords, WordReader, mixed, name_words
 from openmofi.schema import Mention
-from openmofi.storage import atomic_path, fingerprint
-from openmofi.storage.atomic import locked
-from openmofi.storage.copies import cache_folder
+from openmofi.storage import atomic_path, cache_folder, fingerprint, locked
 
 # A walk over a trie of ten million names costs microseconds at each word, most of it waiting for memory; numpy asks
 # for

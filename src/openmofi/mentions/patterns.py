@@ -4,8 +4,6 @@ A file name made of words ("red_apple.jpg") names something, so only its ending 
 is marked whole. An author is a name with capitals behind "by" and the like: "house by the lake" is none.
 """
 
-from __future__ import annotations
-
 import html
 import re
 from dataclasses import dataclass

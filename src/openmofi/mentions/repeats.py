@@ -29,8 +29,7 @@ from numpy.typing import NDArray
 from openmofi.arrays import Bools, Hashes, Ints
 from openmofi.knowledge.names import Memo
 from openmofi.schema import NGRAMS
-from openmofi.storage import hash64
-from openmofi.storage.table_files import read_table_blocks
+from openmofi.storage import hash64, read_table_blocks
 
 FIXED = 0.9
 """Least share of the occurrences of two or three words that the same word stands beside."""

@@ -10,8 +10,6 @@ M. O. Rabin, "Efficient randomized pattern-matching algorithms", IBM J. Res. Dev
 a text comes from two prefix sums.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache

@@ -3,8 +3,6 @@
 Every function takes tensors of the same shape on every rank of the default process group.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

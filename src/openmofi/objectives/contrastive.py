@@ -1,7 +1,5 @@
 """Contrastive losses of images and texts, InfoNCE and sigmoid; pairs of one entity are no negatives of each other."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Each rank holds the rows of some classes. Embeddings and labels go to the classe
 logit, sum of exponentials, targets' logits) and one reduce-scatter of the embeddings' gradient come back.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Settings of the objectives, which a recipe declares with their weights in the sum, and of what teachers stored."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Annotated, Literal

@@ -1,7 +1,5 @@
 """Partial labels: a caption names a bag of entities, the image shows some of them (MIL-NCE, arXiv 1912.06430)."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

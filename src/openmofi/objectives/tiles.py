@@ -5,8 +5,6 @@ image's loss is Σ_{t∈P} w_t · −log(exp z'_t / (exp z'_t + Σ_{n∉P} exp z
 N = log Σ_{n∉P} exp z_n. The margin never enters a log-sum-exp, from which it would have to be removed again.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, fields
 from itertools import islice

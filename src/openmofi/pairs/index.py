@@ -6,8 +6,6 @@ group is read and decompressed whole, for each image of a shuffled batch another
 file beside the index, and found there.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 from collections import OrderedDict
@@ -31,10 +29,18 @@ from openmofi.pairs.formats.tar import locate_images
 from openmofi.pairs.read import read_pairs
 from openmofi.pairs.read_settings import ReadSettings, open_regular, open_source
 from openmofi.schema import PairStatus
-from openmofi.storage import Shard, atomic_path, file_fingerprint, fingerprint, locked, write_table
-from openmofi.storage.addresses import filesystem_of, is_remote
-from openmofi.storage.atomic import remove_leftovers
-from openmofi.storage.digests import TABLES
+from openmofi.storage import (
+    TABLES,
+    Shard,
+    atomic_path,
+    file_fingerprint,
+    filesystem_of,
+    fingerprint,
+    is_remote,
+    locked,
+    remove_leftovers,
+    write_table,
+)
 from openmofi.storage.shards import TARS
 
 INDEX = pa.schema(

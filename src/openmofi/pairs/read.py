@@ -1,7 +1,5 @@
 """Reads shards of every kind."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, islice
@@ -11,13 +9,11 @@ from openmofi.engine import Engine, Job, Progress, Quiet, WorkFactory
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.folder import read_folder, read_table
 from openmofi.pairs.formats.listings import read_listing
-from openmofi.pairs.formats.parquet import count_parquet, read_parquet
+from openmofi.pairs.formats.parquet import read_parquet
 from openmofi.pairs.formats.tar import read_tar
 from openmofi.pairs.read_settings import ReadSettings, report_damage
 from openmofi.schema import Pair
-from openmofi.storage import Shard
-from openmofi.storage.addresses import filesystem_of
-from openmofi.storage.digests import TABLES
+from openmofi.storage import TABLES, Shard, filesystem_of
 from openmofi.storage.shards import TARS, take_fingerprints
 
 
@@ -68,17 +64,6 @@ def _rows(path: str, settings: ReadSettings, paths_only: bool, texts: bool) -> I
             f"Give {', '.join(TARS)}, .parquet, {', '.join(TABLES)}, .json of COCO or FiftyOne, or a folder.",
         )
     return read_folder(path, settings, paths_only=paths_only, texts=texts)
-
-
-def count_pairs(shard: Shard, settings: ReadSettings = ReadSettings()) -> int:
-    """Count the rows that `read_pairs` gives: from the footer for Parquet, by reading through anything else.
-
-    Raises:
-        OpenMofiError: as `read_pairs`.
-    """
-    if shard.path.endswith(".parquet"):
-        return count_parquet(shard.path)
-    return sum(1 for _ in read_pairs(shard, settings))
 
 
 def job_of(shards: Sequence[Shard], settings: ReadSettings, device: str, carried: Any) -> Job:

@@ -1,7 +1,5 @@
 """Texts from untrusted bytes: always a string that Arrow accepts, and a status that says what was wrong."""
 
-from __future__ import annotations
-
 import codecs
 import json
 import math

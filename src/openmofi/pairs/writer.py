@@ -1,7 +1,5 @@
 """Writes pairs as tar shards in img2dataset's WebDataset layout; equal pairs give equal bytes."""
 
-from __future__ import annotations
-
 import io
 import json
 import logging

@@ -12,8 +12,6 @@ What passed once stays so. A look may add thresholds at the end of the sequence,
 only it and later ones count for these, so that the choice may lean on what was seen.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

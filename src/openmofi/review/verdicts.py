@@ -1,7 +1,5 @@
 """Verdicts of people on labels: `verdicts.json` of the page of `openmofi label audit`, or the table of an index."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,8 +15,7 @@ from msgspec import Meta
 from openmofi.arrays import Bools, Doubles, Ints
 from openmofi.errors import OpenMofiError
 from openmofi.schema import VERDICTS
-from openmofi.storage import fingerprint
-from openmofi.storage.addresses import open_address
+from openmofi.storage import fingerprint, open_address
 
 KIND: Final = "openmofi-verdicts"
 _PARQUET = b"PAR1"

@@ -1,7 +1,5 @@
 """Build an index, or add to it; killed at any moment, the last commit stands."""
 
-from __future__ import annotations
-
 import logging
 import shlex
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """Sources of an index: images with their location, text, metadata and labels."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections import Counter
@@ -27,10 +25,7 @@ from openmofi.pairs.formats.streams import compression_of
 from openmofi.pairs.formats.tar import locate_images
 from openmofi.pairs.read_settings import open_source
 from openmofi.schema import Pair, PairStatus
-from openmofi.storage import Shard, expand_shards, file_fingerprint, fingerprint
-from openmofi.storage.addresses import is_remote
-from openmofi.storage.digests import TABLES
-from openmofi.storage.manifest import MANIFEST
+from openmofi.storage import MANIFEST, TABLES, Shard, expand_shards, file_fingerprint, fingerprint, is_remote
 from openmofi.storage.shards import TARS
 
 _OF_TEXT = (PairStatus.TEXT_MISSING, PairStatus.TEXT_EMPTY, PairStatus.TEXT_INVALID, PairStatus.TEXT_TOO_LONG)

@@ -1,7 +1,5 @@
 """The map of a collection: a place in the plane for each image, alike ones near each other, as the page shows it."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Mapping

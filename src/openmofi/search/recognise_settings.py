@@ -1,7 +1,5 @@
 """Settings of the recognition of many images."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from openmofi.config import PositiveInt, ProperFraction, Settings

@@ -5,8 +5,6 @@
 A shard's table is renamed into place when it is whole, so a job that was killed goes on where it was.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from contextlib import closing
@@ -20,10 +18,9 @@ import pyarrow as pa
 from msgspec import field
 
 from openmofi.encoders import Encoder
-from openmofi.engine import Engine, LocalEngine, Progress, Quiet
+from openmofi.engine import Engine, LocalEngine, Progress, Quiet, recorded
 from openmofi.engine.loop import incomplete
 from openmofi.engine.protocol import Work
-from openmofi.engine.status import recorded
 from openmofi.engine.steps import Running, Step, Summary
 from openmofi.errors import OpenMofiError
 from openmofi.features.images import compute_features, shard_source
@@ -36,11 +33,9 @@ from openmofi.search.rank.state import State
 from openmofi.search.recognise_settings import UNNAMED, RecogniseSettings
 from openmofi.search.store.connection import Place, place_of
 from openmofi.search.store.database import connect, content_of, meta, require_encoder
-from openmofi.storage import Outputs, Shard, claimed, finish_manifest
+from openmofi.storage import Outputs, Shard, claimed, finish_manifest, remove_leftovers, table_blocks
 from openmofi.storage.addresses import require_writable
-from openmofi.storage.atomic import remove_leftovers
 from openmofi.storage.manifest import output_stamp
-from openmofi.storage.table_files import table_blocks
 
 OUTPUTS = Outputs(("recognised/*.parquet",), other=("features/*/*.arrow", "features/*/*.unread.json"))
 _KIND, _PART = "recognised", "recognised"
@@ -61,7 +56,7 @@ class RecogniseSummary(Summary, frozen=True):
     status: dict[str, int]
     expected: float
     even: list[tuple[int, int]]
-    named: list[tuple[int, float]] = field(default_factory=list)  # notes of earlier versions lack it
+    named: list[tuple[int, float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """What an index answers with: frozen rows, which `dataclasses.asdict` makes plain values for JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal

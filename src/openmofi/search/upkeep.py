@@ -1,7 +1,5 @@
 """Keeping an index whole: images are removed; what is damaged is named, and mended from the images."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,10 +13,10 @@ from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import ImageRefused, decode_image
 from openmofi.search.records import Changes
-from openmofi.search.store.connection import Connection, Place, place_of
+from openmofi.search.store.connection import Connection, Place, Segment, place_of
 from openmofi.search.store.database import DATABASE, column_of, meta, note_commit, only_writer, snapshot, transaction
 from openmofi.search.store.reading import drop_thumbnails, image_bytes
-from openmofi.search.store.vectors import FOLDER, Segment, entity_segment, note_segment, remove_unnamed, segments_of
+from openmofi.search.store.vectors import FOLDER, entity_segment, note_segment, remove_unnamed, segments_of
 from openmofi.search.writer import drop_images
 
 ROWS = 262_144

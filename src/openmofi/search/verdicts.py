@@ -9,24 +9,20 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from openmofi.dataset.tables import Folder
 from openmofi.errors import UsageError
-from openmofi.review.precision import precision_by
-from openmofi.review.sampling import EDGES, allocation, stratum_name
+from openmofi.review.precision import EDGES, allocation, precision_by, stratum_name
 from openmofi.review.verdicts import KIND, Stratum, Verdicts, probability_basis, verdicts_table
 from openmofi.review.verdicts import Verdict as CountedVerdict
 from openmofi.search.records import EntityRecord, ImageRecord, Verdict
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import column_of, meta, now, set_meta, snapshot, transaction
 from openmofi.search.store.reading import entity_records, image_records
-
-if TYPE_CHECKING:
-    from openmofi.search.index import Index
 
 _RANGE = " ".join(
     f"WHEN labels.probability >= {float(np.float32(edge))} THEN {position}"
@@ -235,19 +231,19 @@ class ToJudge:
     verdict: str = ""
 
 
-def precision(index: Index, entity: str = "", accepted: bool | None = True) -> ReviewedPrecision:
+def precision(connection: Connection, entity: str = "", accepted: bool | None = True) -> ReviewedPrecision:
     """Return the precision of labels, as far as verdicts show it.
 
     Args:
-        index: whose.
+        connection: of the index.
         entity: of its labels alone.
         accepted: labels, or candidates below the threshold; both for `None`.
     """
-    strata = _strata(index.connection, entity, accepted)
+    strata = _strata(connection, entity, accepted)
     numbers = list(strata)
     said = tuple(
         CountedVerdict(*label, row["verdict"], row["probability"], numbers.index(row["stratum"]))
-        for label, row in _last_rows(index.connection, entity).items()
+        for label, row in _last_rows(connection, entity).items()
         if row["stratum"] in strata
     )
     parts = tuple(_stratum(number, labels) for number, (labels, _) in strata.items())
@@ -268,7 +264,7 @@ def precision(index: Index, entity: str = "", accepted: bool | None = True) -> R
 
 
 def to_judge(
-    index: Index,
+    connection: Connection,
     entity: str = "",
     *,
     order: Literal["active", "doubt", "sure"] = "active",
@@ -279,7 +275,7 @@ def to_judge(
     """Labels that nobody has judged yet, those first that say most.
 
     Args:
-        index: whose.
+        connection: of the index.
         entity: of its labels alone.
         order: `active` draws by chance from strata of probability, from each as many as narrow the interval of the
             precision most (see `allocation`); `doubt` begins with the least certain, `sure` with the surest.
@@ -287,7 +283,7 @@ def to_judge(
         who: the reviewer; each draws others.
         limit: how many.
     """
-    connection, values = index.connection, {"entity": entity, "accepted": accepted}
+    values = {"entity": entity, "accepted": accepted}
     judged = set(connection.execute(_JUDGED, {"entity": entity}))
     if order == "active":
         strata = _strata(connection, entity, accepted)

@@ -1,7 +1,5 @@
 """Images on their way into an index: looked at, embedded where they are new, committed a few thousand at a time."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -8,8 +8,6 @@ So an object is fetched by one request and then read locally; credentials, regio
 store's own library in its own ways.
 """
 
-from __future__ import annotations
-
 import io
 import re
 import tempfile

@@ -4,8 +4,6 @@ Local files are written under a temporary name beside their path, fsynced and re
 other fsspec protocol) an object appears only when its upload has ended, which is the same promise.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import hashlib

@@ -1,7 +1,5 @@
 """Claiming an output folder: one process writes it, with one set of settings, until its stage ends."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Generator, Iterator, Mapping, Set

@@ -5,8 +5,6 @@ that decides its content, so a copy of it is never out of date. Copies lie in th
 are larger than `$OPENMOFI_COPIES_GIB` (20) together, and all of them can be removed at any time.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import re

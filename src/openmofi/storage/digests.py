@@ -5,8 +5,6 @@ times of change and inodes. So a file on a read-only disk can be checked too, al
 and the note is harmless to lose.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Folders of a few files that belong together, from a store to this machine and back."""
 
-from __future__ import annotations
-
 import logging
 import secrets
 import shutil

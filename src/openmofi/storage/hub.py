@@ -1,11 +1,9 @@
 """Uploads a finished export to a hub of models and datasets."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
-from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
+from openmofi.errors import MissingExtraError, OpenMofiError, UsageError, first_line
 from openmofi.storage.manifest import MANIFEST
 
 _LEFT = [".*", "**/.*", MANIFEST]
@@ -54,20 +52,16 @@ def push(
         )
     except HFValidationError as error:
         raise UsageError(
-            f"{repository!r} is no name of a repository: {_first_line(error)}", "Write OWNER/NAME."
+            f"{repository!r} is no name of a repository: {first_line(error)}", "Write OWNER/NAME."
         ) from error
     except (HfHubHTTPError, LocalTokenNotFoundError) as error:
         raise OpenMofiError(
-            f"The hub refuses {repository}: {_first_line(error)}",
+            f"The hub refuses {repository}: {first_line(error)}",
             "Check the name and `hf auth login`; the export itself is whole.",
         ) from error
     except Exception as error:  # its HTTP client raises classes of its own that share no base
         raise OpenMofiError(
-            f"{repository} could not be uploaded: {type(error).__name__}: {_first_line(error)}",
+            f"{repository} could not be uploaded: {type(error).__name__}: {first_line(error)}",
             "The export itself is whole; start the same command again to go on.",
         ) from error
     return str(commit.commit_url)
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]

@@ -5,8 +5,6 @@ ends. The file holds a note about the holder and goes when the lock is given bac
 where a file system has none, a warning says so and the folder is not locked.
 """
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import json

@@ -1,7 +1,5 @@
 """`manifest.json`: what a folder holds, what made it, of what, with which settings; how two settings differ."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

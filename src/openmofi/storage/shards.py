@@ -1,7 +1,5 @@
 """Shards: expands what a user names to a sorted list of inputs, and keeps fingerprints for the next command."""
 
-from __future__ import annotations
-
 import re
 import sqlite3
 import stat

@@ -1,7 +1,5 @@
 """Files of tables, written and read a block of rows at a time; their footers; look-ups in sorted strings."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager

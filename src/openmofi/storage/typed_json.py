@@ -4,8 +4,6 @@ msgspec (https://jcristharif.com/msgspec) checks the values. Python's own parser
 surrogates, which names of files may hold, and NaN.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import fields, is_dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Ranks: joining the process group that `torchrun` describes, spreading the towers over it; settings of the process."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal

@@ -1,7 +1,5 @@
 """The log of a run, written to `log.jsonl` and to trackers: TensorBoard is here, packages add others."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import math

@@ -13,8 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from openmofi.config import deciding, did_you_mean
-from openmofi.errors import OpenMofiError
+from openmofi.config import deciding
+from openmofi.errors import OpenMofiError, did_you_mean
 from openmofi.evaluation.bands import BANDS
 from openmofi.objectives.protocol import Batch
 from openmofi.training.checkpoint import Checkpoints, Progressed

@@ -1,7 +1,5 @@
 """Optimisers of a run, their learning rates as a function of the step, and clipping that knows of shards."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

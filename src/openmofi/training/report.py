@@ -1,7 +1,5 @@
 """Pages of a run: its learning curves (`curves.html`), and what a head does with new entities (`report.html`)."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,8 +12,7 @@ from numpy.typing import NDArray
 
 from openmofi.arrays import Array
 from openmofi.dataset.report.plots import grouped_bars, lines
-from openmofi.encoders import Encoder
-from openmofi.encoders.arrays import normalised
+from openmofi.encoders import Encoder, normalised
 from openmofi.evaluation.bands import BANDS, thirds_of
 from openmofi.evaluation.metrics.retrieval import RetrievalResult, evaluate_retrieval
 from openmofi.evaluation.metrics.zero_shot import ZeroShotResult, evaluate_zero_shot

@@ -17,8 +17,7 @@ from openmofi.config import deciding
 from openmofi.config.recipes import recipe_dict
 from openmofi.dataset import build_dataset
 from openmofi.encoders import Encoder, open_encoder
-from openmofi.engine import Progress
-from openmofi.engine.protocol import Quiet
+from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.objectives.margin_softmax import MarginSoftmax

@@ -1,7 +1,5 @@
 """What a run learns: loss terms, optimisers and all named tensors; a step's gradients, through micro-batches."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext

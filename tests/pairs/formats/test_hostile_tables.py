@@ -17,7 +17,7 @@ from tars import pairs_until_error
 
 from openmofi.config import settings_from
 from openmofi.errors import UsageError
-from openmofi.pairs import ReadSettings, count_pairs, read_pairs
+from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.pairs.formats.columns import check_patterns
 from openmofi.pairs.formats.delimited import read_records
 from openmofi.pairs.read import job_of
@@ -397,7 +397,7 @@ def test_a_shortage_is_no_damage_of_a_table(tmp_path, monkeypatch, error):
         read(place, on_damage="keep")
     monkeypatch.setattr(pq, "ParquetFile", fail)
     with pytest.raises(type(error)):
-        count_pairs(Shard(str(place), "x"))
+        read(place, on_damage="keep")
 
 
 def test_columns_of_one_name_are_refused(tmp_path):

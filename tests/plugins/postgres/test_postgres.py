@@ -29,9 +29,9 @@ from openmofi.search import Example, Filters, Index, Query, Verdict, build, remo
 from openmofi.search import writer as writer_module
 from openmofi.search.mapping import map_answer
 from openmofi.search.rank.queries import entities_named, images_by_text, meaning_of
-from openmofi.search.store.connection import place_of
+from openmofi.search.store.connection import Segment, place_of
 from openmofi.search.store.database import connect, only_writer
-from openmofi.search.store.vectors import Exact, Segment
+from openmofi.search.store.vectors import Exact
 from openmofi.search.verdicts import precision, to_judge
 
 pytestmark = pytest.mark.xdist_group("postgres")
@@ -115,7 +115,9 @@ def test_texts_mean_the_same_as_in_a_folder(both):
 
 def _precision(index, *of):
     """Sums of numbers in another order differ in their last digit."""
-    return json.loads(json.dumps(asdict(precision(index, *of))), parse_float=lambda text: round(float(text), 12))
+    return json.loads(
+        json.dumps(asdict(precision(index.connection, *of))), parse_float=lambda text: round(float(text), 12)
+    )
 
 
 def test_the_same_entities_and_reviews_as_in_a_folder(both):
@@ -129,15 +131,15 @@ def test_the_same_entities_and_reviews_as_in_a_folder(both):
         _precision,
         lambda index: index.entity_images("c:red", accepted=True, limit=3, offset=1),
         lambda index: _precision(index, "c:red", None),
-        lambda index: to_judge(index, order="doubt"),
-        lambda index: to_judge(index, "c:blue", order="sure", accepted=None),
+        lambda index: to_judge(index.connection, order="doubt"),
+        lambda index: to_judge(index.connection, "c:blue", order="sure", accepted=None),
         lambda index: [(each.shard, each.key, each.who, each.id) for each in index.verdicts(limit=2)],
         lambda index: index.verdict_table().drop_columns(["when"]),
         lambda index: map_answer(index.connection),
         lambda index: replace(index.info(), path="", bytes={}, last=""),
     ):
         assert ask(one) == ask(other)
-    drawn = to_judge(other, order="active", limit=10)
+    drawn = to_judge(other.connection, order="active", limit=10)
     assert len({(each.image.id, each.entity.id) for each in drawn}) == 10
     said = []
     for index in both:

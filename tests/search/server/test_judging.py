@@ -18,19 +18,19 @@ def judge(index, image, entity, value, who="ann"):
 
 
 def test_without_verdicts_it_says_what_is_expected_and_no_more(index):
-    shown = precision(index)
+    shown = precision(index.connection)
     assert (shown.labels, shown.judged, shown.precision, shown.lower, shown.upper) == (24, 0, None, 0.0, 1.0)
     assert shown.expected == pytest.approx(np.mean([0.995, 0.97, 0.92, 0.85]))
     assert [(each.low, each.labels) for each in shown.strata] == [(0.8, 6), (0.9, 6), (0.95, 6), (0.99, 6)]
-    assert precision(index, "c:red").labels == 4
-    assert precision(index, accepted=None).labels == 60
-    assert precision(index, "c:nothing").labels == 0
+    assert precision(index.connection, "c:red").labels == 4
+    assert precision(index.connection, accepted=None).labels == 60
+    assert precision(index.connection, "c:nothing").labels == 0
 
 
 def test_few_verdicts_have_the_exact_interval_and_the_whole_is_weighted_by_labels(index):
-    for number, entry in enumerate(to_judge(index, order="sure", limit=18)):
+    for number, entry in enumerate(to_judge(index.connection, order="sure", limit=18)):
         judge(index, entry.image.id, entry.entity.id, "n" if number % 6 == 0 else "y")
-    shown = precision(index)
+    shown = precision(index.connection)
     assert (shown.judged, shown.right) == (18, 15)
     exact = stats.binomtest(5, 6).proportion_ci(0.95, method="exact")
     assert (shown.strata[2].precision, shown.strata[0].precision) == (pytest.approx(5 / 6), None)
@@ -46,37 +46,43 @@ def test_few_verdicts_have_the_exact_interval_and_the_whole_is_weighted_by_label
 
 
 def test_the_last_word_counts_who_cannot_say_counts_as_nobody(index):
-    entry = to_judge(index, "c:red", order="doubt", accepted=True, limit=1)[0]
+    entry = to_judge(index.connection, "c:red", order="doubt", accepted=True, limit=1)[0]
     first = judge(index, entry.image.id, "c:red", "y")
     second = judge(index, entry.image.id, "c:red", "n", "bob")
-    assert (precision(index, "c:red").judged, precision(index, "c:red").right) == (1, 0)
+    assert (precision(index.connection, "c:red").judged, precision(index.connection, "c:red").right) == (1, 0)
     index.undo_verdict(second.id)
-    assert precision(index, "c:red").right == 1
+    assert precision(index.connection, "c:red").right == 1
     judge(index, entry.image.id, "c:red", "u")
-    assert precision(index, "c:red").judged == 0
-    assert entry.image.id not in {each.image.id for each in to_judge(index, "c:red")}
+    assert precision(index.connection, "c:red").judged == 0
+    assert entry.image.id not in {each.image.id for each in to_judge(index.connection, "c:red")}
     index.undo_verdict(first.id)
     index.undo_verdict(3)
-    assert entry.image.id in {each.image.id for each in to_judge(index, "c:red")}
+    assert entry.image.id in {each.image.id for each in to_judge(index.connection, "c:red")}
 
 
 def test_what_was_judged_is_not_proposed_again_until_nothing_is_left(index):
     seen = []
-    while batch := to_judge(index, who="ann", limit=7):
+    while batch := to_judge(index.connection, who="ann", limit=7):
         seen += [(each.image.id, each.entity.id) for each in batch]
         for each in batch:
             judge(index, each.image.id, each.entity.id, "y")
     assert len(seen) == len(set(seen)) == 24
-    assert (precision(index).judged, precision(index).precision) == (24, 1.0)
+    assert (precision(index.connection).judged, precision(index.connection).precision) == (24, 1.0)
 
 
 def test_orders(index):
-    sure = [each.probability for each in to_judge(index, order="sure", accepted=None, limit=100)]
+    sure = [each.probability for each in to_judge(index.connection, order="sure", accepted=None, limit=100)]
     assert sure == sorted(sure, reverse=True)
-    doubt = [abs(each.probability - 0.5) for each in to_judge(index, order="doubt", accepted=None, limit=100)]
+    doubt = [
+        abs(each.probability - 0.5) for each in to_judge(index.connection, order="doubt", accepted=None, limit=100)
+    ]
     assert doubt == sorted(doubt)
-    assert {each.accepted for each in to_judge(index, accepted=False)} == {False}
-    assert to_judge(index, who="ann") == to_judge(index, who="ann") != to_judge(index, who="bob")
+    assert {each.accepted for each in to_judge(index.connection, accepted=False)} == {False}
+    assert (
+        to_judge(index.connection, who="ann")
+        == to_judge(index.connection, who="ann")
+        != to_judge(index.connection, who="bob")
+    )
 
 
 def test_drawn_labels_estimate_the_truth_and_the_interval_holds_it(tmp_path):
@@ -92,14 +98,14 @@ def test_drawn_labels_estimate_the_truth_and_the_interval_holds_it(tmp_path):
     for reviewer in range(40):
         rows = [
             (each.image.shard, each.image.key, each.entity.id, "n" if each.image.id % 7 == 0 else "y")
-            for each in to_judge(index, who=f"reviewer {reviewer}", limit=32)
+            for each in to_judge(index.connection, who=f"reviewer {reviewer}", limit=32)
         ]
         index.connection.execute("BEGIN")
         index.connection.executemany(
             "INSERT INTO verdicts (shard, key, entity, verdict, instead, who, made) VALUES (?, ?, ?, ?, '', '', '')",
             rows,
         )
-        shown = precision(index)
+        shown = precision(index.connection)
         index.connection.execute("ROLLBACK")
         held += shown.lower <= truth <= shown.upper
         estimates.append(shown.precision)

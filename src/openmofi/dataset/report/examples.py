@@ -1,13 +1,13 @@
-"""Which entities and pairs the report shows: a seeded choice from a few shards."""
-
-from __future__ import annotations
+"""What pages are made of: their templates, images in them, and the entities and pairs that the report shows."""
 
 import base64
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from typing import Any, Literal
 
+import jinja2
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +21,27 @@ from openmofi.storage import Shard
 
 SIDE = 160
 _QUALITY = 82
+
+
+def template(package: str | None, name: str, **filters: Callable[..., object]) -> jinja2.Template:
+    """Open a template beside the modules of a package: of a page (`NAME.html.j2`), which escapes all values, or of
+    Markdown. A value that it asks for and is not given is an error.
+
+    Args:
+        package: its name.
+        name: of the file.
+        filters: further filters, by their names.
+    """
+    page = name.endswith(".html.j2")
+    environment = jinja2.Environment(
+        autoescape=page,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=page,
+        lstrip_blocks=page,
+        keep_trailing_newline=not page,
+    )
+    environment.filters |= filters
+    return environment.from_string(files(str(package)).joinpath(name).read_text("utf-8"))
 
 
 def thumbnails(

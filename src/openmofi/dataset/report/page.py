@@ -3,8 +3,6 @@
 The page is one file and loads nothing; what is judged stays in the browser until it is saved.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json
@@ -14,7 +12,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,7 +19,7 @@ from markupsafe import Markup
 
 from openmofi.arrays import Ints
 from openmofi.config import settings_from
-from openmofi.dataset.report.examples import thumbnails
+from openmofi.dataset.report.examples import template, thumbnails
 from openmofi.dataset.report.planned import HINT, candidates_of, draw_planned, require_of
 from openmofi.dataset.report.sample import (
     BY,
@@ -41,8 +38,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ReadSettings
 from openmofi.review.guarantee import Guarantee, guaranteed
-from openmofi.review.precision import Precision, precision_by
-from openmofi.review.sampling import range_name
+from openmofi.review.precision import Precision, precision_by, range_name
 from openmofi.review.verdicts import KIND, Plan, Verdicts, probability_basis
 from openmofi.storage import Shard, write_text
 
@@ -100,12 +96,10 @@ def write_page(
     data = {"file": saved, "items": _items(folder, drawn.drawn, kb)}
     script = files(__package__).joinpath("page.js").read_text("utf-8")
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    page = environment.from_string(files(__package__).joinpath("page.html.j2").read_text("utf-8"))
     # A script's text is no HTML: it may not hold what would end it.
     write_text(
         out,
-        page.render(
+        template(__package__, "page.html.j2").render(
             folder=Path(folder.path).name,
             count=len(drawn.drawn),
             allowed=allowed,

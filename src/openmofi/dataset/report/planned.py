@@ -1,7 +1,5 @@
 """Labels drawn for a guarantee (`openmofi.review.guarantee`): uniformly, among those that a low threshold accepts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -24,7 +22,7 @@ from openmofi.review.guarantee import (
     plan_steps,
     tallies,
 )
-from openmofi.review.sampling import stratum_name
+from openmofi.review.precision import stratum_name
 from openmofi.review.verdicts import Plan, Stratum, Verdicts
 from openmofi.storage import Shard
 

@@ -4,17 +4,13 @@ Everything that comes from the data (texts, names, keys) is escaped by the templ
 plots are inline SVG, and the page has no scripts and loads nothing from the network.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pyarrow as pa
 from markupsafe import Markup
 
@@ -22,7 +18,7 @@ from openmofi.config import settings_from
 from openmofi.dataset.audit.audit import Audit
 from openmofi.dataset.collect import Statistics, read_statistics
 from openmofi.dataset.report import plots
-from openmofi.dataset.report.examples import ExamplePair, choose_shards, entity_rows, examples, thumbnails
+from openmofi.dataset.report.examples import ExamplePair, choose_shards, entity_rows, examples, template, thumbnails
 from openmofi.dataset.tables import Folder, describe
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ReadSettings
@@ -60,12 +56,9 @@ _NOT_HTML = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2
 
 def write_card(dataset: Folder, labels: Manifest, statistics: Statistics, *, report: bool = True) -> None:
     """Write the card into the dataset folder; `report` says whether `report.html` is beside it."""
-    environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    environment.filters["text"] = markdown_text
-    template = environment.from_string(files(__package__).joinpath("card.md.j2").read_text("utf-8"))
     write_text(
         f"{dataset.path}/DATASET_CARD.md",
-        template.render(
+        template(__package__, "card.md.j2", text=markdown_text).render(
             statistics=statistics,
             labels=labels,
             dataset=dataset.manifest,
@@ -138,7 +131,13 @@ def write_report(
     shards = choose_shards(dataset)
     rows = entity_rows(pa.concat_tables([dataset.read(shard) for shard in shards]), vocabulary, name_of)
     example_pairs = examples([(shard, labels.read(shard)) for shard in shards], name_of)
-    page = _environment().from_string(files(__package__).joinpath("report.html.j2").read_text("utf-8"))
+    page = template(
+        __package__,
+        "report.html.j2",
+        thousands=lambda value: f"{value:,}",
+        percent=lambda value: "–" if value is None else f"{value:.1%}",
+        interval=lambda value: "" if value is None else f"{value[0]:.1%} – {value[1]:.1%}",
+    )
     write_text(
         out,
         page.render(
@@ -150,7 +149,11 @@ def write_report(
             label_settings=_shown_settings(labels),
             audit=audit and _audit_view(audit, compared or {}),
             metrics=dict(metrics or {}),
-            plots=_plots(statistics),
+            plots={
+                "funnel": plots.funnel(statistics.funnel),
+                "long_tail": plots.long_tail(statistics.long_tail),
+                "per_image": plots.entities_per_image(statistics.entities_per_image),
+            },
             entity_rows=rows,
             examples=example_pairs,
             thumbnails=_thumbnails(shards, labels, rows, example_pairs),
@@ -160,27 +163,9 @@ def write_report(
     )
 
 
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["thousands"] = lambda value: f"{value:,}"
-    environment.filters["percent"] = lambda value: "–" if value is None else f"{value:.1%}"
-    environment.filters["interval"] = lambda value: "" if value is None else f"{value[0]:.1%} – {value[1]:.1%}"
-    return environment
-
-
 def _shown_settings(folder: Folder) -> str:
     settings = {**folder.manifest.settings, "shards": len(folder.shards)}
     return json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False)
-
-
-def _plots(statistics: Statistics) -> dict[str, Markup]:
-    return {
-        "funnel": plots.funnel(statistics.funnel),
-        "long_tail": plots.long_tail(statistics.long_tail),
-        "per_image": plots.entities_per_image(statistics.entities_per_image),
-    }
 
 
 def _thumbnails(

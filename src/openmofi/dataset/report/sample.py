@@ -20,7 +20,7 @@ from openmofi.dataset.tables import Codebook, Folder, Judged, as_array, best_of_
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.label_settings import SelectionSettings
-from openmofi.review.sampling import CONSIDERED, EDGES, allocation, ranges, stratum_name
+from openmofi.review.precision import CONSIDERED, EDGES, allocation, ranges, stratum_name
 from openmofi.review.verdicts import Plan, Stratum
 from openmofi.schema import Reason
 from openmofi.storage import Shard
@@ -86,12 +86,7 @@ class LabelCandidates:
         chosen = np.flatnonzero(judged.accepted | (missed & np.isin(np.arange(len(missed)), best)))
         codes = Codebook().encode(judged.entity.take(pa.array(chosen)))
         chosen = np.sort(chosen[best_of_pairs(judged.row[chosen], codes, judged.probability[chosen])])
-        return cls(
-            judged.row[chosen],
-            judged.entity.take(pa.array(chosen)),
-            judged.probability[chosen],
-            judged.accepted[chosen],
-        )
+        return cls._at(judged, chosen)
 
     @classmethod
     def eligible(cls, table: pa.Table, selection: SelectionSettings) -> LabelCandidates:
@@ -102,12 +97,12 @@ class LabelCandidates:
         codes = Codebook().encode(judged.entity).astype(np.int64)
         probability = judged.probability.astype(np.float64)
         chosen = np.flatnonzero(eligible(judged.row, codes, judged.mention, probability, selection))
-        return cls(
-            judged.row[chosen],
-            judged.entity.take(pa.array(chosen)),
-            judged.probability[chosen],
-            judged.accepted[chosen],
-        )
+        return cls._at(judged, chosen)
+
+    @classmethod
+    def _at(cls, judged: Judged, chosen: Ints) -> LabelCandidates:
+        entity = judged.entity.take(pa.array(chosen))
+        return cls(judged.row[chosen], entity, judged.probability[chosen], judged.accepted[chosen])
 
     def where(self, chosen: Bools) -> LabelCandidates:
         """Return some of them."""
@@ -243,7 +238,7 @@ def draw(folder: Folder, kinds: Kinds, size: int, by: Sequence[str], seed: int) 
     """Draw labels; all of them where there are not more than `size`.
 
     Four fifths are accepted labels and one fifth candidates below the threshold, where there are such; how many of each
-    stratum, see `openmofi.review.sampling.allocation`.
+    stratum, see `openmofi.review.precision.allocation`.
 
     Args:
         folder: of labels.

@@ -1,13 +1,11 @@
 """What the libraries share in reading checkpoints: errors as one sentence, and whether a folder has a tokenizer."""
 
-from __future__ import annotations
-
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from openmofi.errors import OpenMofiError
+from openmofi.errors import OpenMofiError, first_line
 
 WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".bin")
 """Suffixes of weights files. All but the first are pickles, of which only tensors are loaded."""
@@ -67,12 +65,6 @@ def _is_pickled_code(error: BaseException | None) -> bool:
     while error is not None and not isinstance(error, pickle.UnpicklingError):
         error = error.__cause__ or error.__context__
     return error is not None
-
-
-def first_line(error: BaseException) -> str:
-    """The beginning of a library's message, fit for one sentence."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{' '.join(lines[:2])[:300]}" if lines else type(error).__name__
 
 
 def has_vocabulary(folder: Path) -> bool:

@@ -12,8 +12,6 @@ OpenVINO's graphs are `image.xml` with `image.bin`; an ONNX graph of more than 1
 Nothing in the folder is code, and nothing is unpickled: graphs hold the engines' own operators.
 """
 
-from __future__ import annotations
-
 import hashlib
 import importlib
 from collections.abc import Callable, Mapping, Sequence
@@ -28,11 +26,10 @@ from openmofi.encoders.arrays import padded
 from openmofi.encoders.companions import Companions
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import SPEC_FILE, TOKENIZER_FOLDER, Side, facts_of, write_description
-from openmofi.encoders.libraries import first_line
 from openmofi.encoders.preprocess import Preprocessing, preprocessing_from_json
 from openmofi.encoders.towers import encoder_of
 from openmofi.engine.protocol import cores
-from openmofi.errors import MissingExtraError, OpenMofiError
+from openmofi.errors import MissingExtraError, OpenMofiError, first_line
 from openmofi.extensions import extension
 from openmofi.storage import as_type, fingerprint
 

@@ -4,8 +4,6 @@ A CLIP or SigLIP embeds images and texts; DINOv2 (with registers or without) and
 read from safetensors, or from `pytorch_model.bin` as tensors only; code of a repository is never run.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Callable, Mapping

@@ -3,8 +3,6 @@
 open_clip 3.3 and 4.x.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -18,7 +16,7 @@ from open_clip.transform import PreprocessCfg
 
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder
-from openmofi.encoders.libraries import VOCABULARIES, first_line, loading
+from openmofi.encoders.libraries import VOCABULARIES, loading
 from openmofi.encoders.libraries.openclip_sources import (
     TOKENIZER_PATTERNS,
     ModelSource,
@@ -33,7 +31,7 @@ from openmofi.encoders.networks import Called, Networks, OnArrays
 from openmofi.encoders.preprocess import Preprocessing, checked, three
 from openmofi.encoders.tokens import OpenClipTokens
 from openmofi.encoders.towers import Trunk, encoder_of
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import OpenMofiError, UsageError, first_line
 from openmofi.quiet import quiet_logging
 from openmofi.storage import file_fingerprint, fingerprint
 from openmofi.storage.foreign import allowed_options

@@ -5,8 +5,6 @@ is silently less accurate. What is right for local weights is taken, in this ord
 `open_clip_config.json` beside them, and from the pretrained tags of the architecture if these agree.
 """
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """timm's image models: encoders of images alone by `timm:NAME[/TAG-OR-FILE]`, and towers to train by `timm:NAME`."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +10,11 @@ import torch
 
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder
-from openmofi.encoders.libraries import WEIGHT_FILES, first_line, loading
+from openmofi.encoders.libraries import WEIGHT_FILES, loading
 from openmofi.encoders.networks import Networks, OnArrays
 from openmofi.encoders.preprocess import Preprocessing, checked, three
 from openmofi.encoders.towers import Trunk, encoder_of, options_of
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import OpenMofiError, UsageError, first_line
 from openmofi.quiet import quiet_logging
 from openmofi.storage import fingerprint
 from openmofi.storage.foreign import allowed_options

@@ -15,8 +15,6 @@ Both precisions use the full ranking. Ties: see
 `openmofi.evaluation.metrics.ranking`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

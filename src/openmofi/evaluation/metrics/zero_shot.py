@@ -5,8 +5,6 @@ is L2-normalised again (Radford et al. 2021, arXiv 2103.00020, §3.1.4). The ans
 of equal cosines the first class.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

@@ -8,8 +8,6 @@ Data: Your own dataset, or the demo's (make demo). Layout: DIR/dataset (openmofi
 build), DIR/world with images and truth.parquet; the settings change these paths.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

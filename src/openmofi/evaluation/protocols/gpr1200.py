@@ -8,8 +8,6 @@ Data: https://github.com/Visual-Computing/GPR1200 (images under the licences of 
 DIR/CLASS_NAME.jpg or DIR/images/CLASS_NAME.jpg, CLASS an integer; 12,000 images.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from dataclasses import dataclass, replace

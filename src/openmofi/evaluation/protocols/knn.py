@@ -4,8 +4,6 @@ Data: Any classification data, ImageNet (https://image-net.org, research only) i
 DIR/train/CLASS/IMAGE and DIR/val/CLASS/IMAGE (or test).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 

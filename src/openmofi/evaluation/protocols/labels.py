@@ -4,8 +4,6 @@ a protocol.
 Data: A folder of `openmofi label` or `openmofi dataset build`, and the truth of its pairs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path

@@ -8,8 +8,6 @@ stays whole.
 Data: Any classification data. Layout: DIR/SPLIT/CLASS/IMAGE; train and val or test, or all three.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated

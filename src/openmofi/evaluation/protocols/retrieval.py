@@ -3,8 +3,6 @@
 Data: Your own. Layout: DIR/CLASS/IMAGE.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

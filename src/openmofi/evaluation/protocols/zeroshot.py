@@ -5,8 +5,6 @@ Data: Any classification data with class names. Layout: class folders, WebDatase
 see openmofi.evaluation.protocols.zeroshot.
 """
 
-from __future__ import annotations
-
 import csv
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
@@ -21,10 +19,16 @@ from openmofi.config import Settings
 from openmofi.encoders.arrays import in_batches
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation import class_names as folders
-from openmofi.evaluation.class_names import NAME_FILES, class_names, names_file, templates_named
+from openmofi.evaluation.class_names import (
+    NAME_FILES,
+    class_names,
+    is_objectnet,
+    names_file,
+    objectnet,
+    templates_named,
+)
 from openmofi.evaluation.metrics.ranking import nearest_rows
 from openmofi.evaluation.metrics.zero_shot import class_embeddings, evaluate_zero_shot
-from openmofi.evaluation.objectnet import is_objectnet, objectnet
 from openmofi.evaluation.protocol import (
     Answer,
     EvaluationProtocol,
@@ -43,7 +47,7 @@ from openmofi.storage import expand_shards, fingerprint
 # - class folders: DIR/CLASS/IMAGE, or DIR/test or DIR/val with these;
 # - tar shards (WebDataset, as clip_benchmark writes them): DIR/*.tar or DIR/test/*.tar with `KEY.cls`, a class number,
 #   beside each image, and DIR/classnames.txt;
-# - ObjectNet as published: DIR/images/CLASS/IMAGE with DIR/mappings, see `openmofi.evaluation.objectnet`;
+# - ObjectNet as published: DIR/images/CLASS/IMAGE with DIR/mappings, see `openmofi.evaluation.class_names`;
 # - a table: a CSV or TSV with a column of paths, relative to the file, and a column of class names.
 
 PATH_COLUMNS = ("image", "path", "filepath", "file", "filename", "image_path")

@@ -1,7 +1,5 @@
 """The tables of a source: which files they are, what columns they have, what is ignored, what is wrong with them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -13,12 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from openmofi.config import did_you_mean
-from openmofi.errors import OpenMofiError
+from openmofi.errors import OpenMofiError, did_you_mean
 from openmofi.knowledge.builders.tables import FORMATS, SHOWN, Columns, Problem, ReadTable, blocks_of, read_columns
 from openmofi.schema import ENTITIES, LANGUAGES, NAMES, RELATIONS, SURFACES
-from openmofi.storage import file_fingerprint
-from openmofi.storage.digests import file_digest
+from openmofi.storage import file_digest, file_fingerprint
 
 ALIASES = pa.field("aliases", pa.list_(pa.string()))
 COLUMNS = {

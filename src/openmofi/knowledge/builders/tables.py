@@ -4,8 +4,6 @@ A table of text files has a header (or JSON keys); cells are trimmed; a list is 
 order; of unknown ones it is noted that they are ignored.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -3,8 +3,6 @@
 The format: https://wordnet.princeton.edu/documentation/wndb5wn
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The columns of a table that hold keys, images and texts."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Images that a table names by their path: always within one folder."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import PurePosixPath

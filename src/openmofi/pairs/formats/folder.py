@@ -1,7 +1,5 @@
 """Pairs from a folder of images: with a table (CSV, TSV, JSON lines) that names them, or with texts beside them."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterable, Iterator
@@ -22,8 +20,7 @@ from openmofi.pairs.formats.listings import listing_of, read_listing
 from openmofi.pairs.read_settings import NO_FILE, ReadSettings, open_regular
 from openmofi.pairs.text import identifier, printable
 from openmofi.schema import Pair, PairStatus
-from openmofi.storage.addresses import filesystem_of, is_remote
-from openmofi.storage.digests import TABLES
+from openmofi.storage import TABLES, filesystem_of, is_remote
 
 _log = logging.getLogger(__name__)
 _USUAL = ("metadata.csv", "metadata.jsonl", "metadata.tsv", "captions.csv", "captions.tsv", "captions.jsonl")

@@ -22,8 +22,6 @@ A key's members are held until the key ends, up to 128 MiB. Of a larger key they
 between stems, so that neighbours of one stem stay together.
 """
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 COCO and FiftyOne list images in one JSON file, which is read whole: some kilobytes an image.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePosixPath

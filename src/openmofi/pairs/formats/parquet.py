@@ -169,20 +169,6 @@ class Batches:
             number += 1
 
 
-def count_parquet(path: str) -> int:
-    """Count the rows, from the footer.
-
-    Raises:
-        OpenMofiError: it does not exist or is not Parquet.
-    """
-    with open_source(path) as handle:
-        try:
-            return int(pq.ParquetFile(handle).metadata.num_rows)
-        except DAMAGE as error:
-            raise_if_of_machine(error)
-            raise _not_parquet(path, error) from error
-
-
 def names_files(path: str, settings: ReadSettings) -> bool:
     """Whether the image column holds paths and nothing else, so that the images are files beside the table.
 

@@ -1,7 +1,5 @@
 """A tar's bytes as a file that is read forwards, unpacked where they are compressed: linear time, bounded memory."""
 
-from __future__ import annotations
-
 import bz2
 import lzma
 import zlib

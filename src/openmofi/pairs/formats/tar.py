@@ -1,7 +1,5 @@
 """Pairs from tar shards in WebDataset's layout, read once from front to back, also compressed and remote."""
 
-from __future__ import annotations
-
 import logging
 import struct
 import tarfile

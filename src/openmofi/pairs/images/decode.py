@@ -1,7 +1,5 @@
 """Untrusted image bytes → upright RGB pixels, or a refusal with its reason."""
 
-from __future__ import annotations
-
 import io
 import math
 import warnings

@@ -1,7 +1,5 @@
 """Which formats are decoded, and the names of others, by the first bytes of a file."""
 
-from __future__ import annotations
-
 import re
 import threading
 from collections.abc import Mapping

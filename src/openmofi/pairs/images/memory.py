@@ -1,7 +1,5 @@
 """How much memory the decoders of this process may take at once, and whether the machine has any left."""
 
-from __future__ import annotations
-
 import ctypes
 import errno
 import os

@@ -1,7 +1,5 @@
 """A 64-bit perceptual hash, for finding near-duplicates."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -3,8 +3,6 @@
 Frozen by `backbone:efficientnet-lite0+minilm`; the first to train by `backbone:efficientnet-lite0`.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -15,11 +13,10 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from openmofi.arrays import Array
+from openmofi.encoders import Encoder, Preprocessing
 from openmofi.encoders.arrays import by_tokens, numpy_of, padded, weights_fingerprint
 from openmofi.encoders.devices import on_device
-from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.networks import Networks, OnArrays, fold_batch_norm
-from openmofi.encoders.preprocess import Preprocessing
 from openmofi.encoders.tokens import TOKENIZER_FILE, WordPieceTokens
 from openmofi.encoders.towers import Trunk, encoder_of
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError

@@ -1,7 +1,5 @@
 """What changed between two builds of a knowledge base, joined on identifiers in Arrow, a block of rows at a time."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The tables of a knowledge base as Parquet, in the format that `build_table` takes."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +15,7 @@ from openmofi.knowledge.names import normalise
 from openmofi.knowledge.relations import Relations
 from openmofi.knowledge.store import KnowledgeBase, opened
 from openmofi.schema import ENTITIES, LANGUAGES, NAMES, RELATIONS, SURFACES
-from openmofi.storage import Manifest, Outputs, claimed, exists, finish_manifest, require_local
-from openmofi.storage.table_files import table_blocks
+from openmofi.storage import Manifest, Outputs, claimed, exists, finish_manifest, require_local, table_blocks
 
 _log = logging.getLogger(__name__)
 KIND = "knowledge_base_tables"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from openmofi.api.given import Folder, kb_of, place_of, public
-from openmofi.config import did_you_mean
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import OpenMofiError, UsageError, did_you_mean
 from openmofi.knowledge import layout
 from openmofi.knowledge.arrays import built_names, save_array, save_names, taken, taken_table
 from openmofi.knowledge.beside import LANGUAGES_FILE
-from openmofi.knowledge.candidates import CandidateTable, keys_of
+from openmofi.knowledge.candidates import CandidateTable, keys_of, type_counts
 from openmofi.knowledge.identifiers import write_ids
 from openmofi.knowledge.layout import mappable, with_digests
 from openmofi.knowledge.store import KnowledgeBase
@@ -93,14 +93,13 @@ def _of_types(kb: KnowledgeBase, types: Sequence[str]) -> NDArray[np.int64]:
     """Return the rows of entities with one of the types, ascending."""
     lists = kb.entities.column("types")
     flat = pc.list_flatten(lists)
-    counts = pc.value_counts(flat)
-    type_counts = dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True))
-    if unknown := [name for name in types if name not in type_counts]:
-        common = sorted(type_counts, key=lambda name: (-type_counts[name], name))[:_SHOWN_TYPES]
+    counts = type_counts(kb.entities)
+    if unknown := [name for name in types if name not in counts]:
+        common = islice(counts.items(), _SHOWN_TYPES)
         raise UsageError(
-            f"No entity of {kb.path} has the type {unknown[0]!r}.{did_you_mean(unknown[0], type_counts)}",
-            f"Its commonest types are {', '.join(f'{name} ({type_counts[name]:,})' for name in common)}."
-            if type_counts
+            f"No entity of {kb.path} has the type {unknown[0]!r}.{did_you_mean(unknown[0], counts)}",
+            f"Its commonest types are {', '.join(f'{name} ({count:,})' for name, count in common)}."
+            if counts
             else "Its entities have no types: name the entities themselves.",
         )
     parents = pc.list_parent_indices(lists).filter(pc.is_in(flat, value_set=pa.array(list(types), pa.string())))

@@ -12,8 +12,6 @@ A built base keeps priors and no counts: its c_b(n, e) is P_b(e | n), so each ba
 times its weight.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from openmofi.config import did_you_mean
-from openmofi.errors import OpenMofiError
+from openmofi.errors import OpenMofiError, did_you_mean
 from openmofi.knowledge.beside import EVERY
 from openmofi.knowledge.builders.source import COLUMNS, SourceTables, read_source
 from openmofi.knowledge.builders.staging import check_table

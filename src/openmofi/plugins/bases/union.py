@@ -1,7 +1,5 @@
 """`openmofi kb union`: bases, or tables of bases, in; one base out, by way of tables that are kept beside it."""
 
-from __future__ import annotations
-
 import logging
 import math
 import tempfile

@@ -1,7 +1,5 @@
 """`openmofi eval mteb`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

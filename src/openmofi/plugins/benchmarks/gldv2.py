@@ -9,8 +9,6 @@ Data: https://github.com/cvdfoundation/google-landmark. Layout: DIR/retrieval_so
 DIR/index/…/ID.jpg; openmofi eval sources gldv2.
 """
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Mapping, Set
 from dataclasses import dataclass

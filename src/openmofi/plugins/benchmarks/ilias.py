@@ -10,8 +10,6 @@ text_query_ids.txt and positive_ids.txt, DIR/ilias_core/OBJECT/{query,pos}/…, 
 them, which the result counts); openmofi eval sources ilias.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

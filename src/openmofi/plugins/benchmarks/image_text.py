@@ -8,8 +8,6 @@ DIR/dataset_flickr30k.json with DIR/flickr30k-images/IMAGE, or DIR/dataset_coco.
 eval sources coco.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated

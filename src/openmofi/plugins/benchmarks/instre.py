@@ -7,8 +7,6 @@ Data: https://cmp.felk.cvut.cz/~iscenahm/code.html (ground truth and images). La
 DIR/INSTRE-S1/…, DIR/INSTRE-S2/…, DIR/INSTRE-M/…; openmofi eval sources instre.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

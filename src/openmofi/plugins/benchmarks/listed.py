@@ -1,7 +1,5 @@
 """Shared by protocols whose queries look for listed images in a database that is read in parts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 

@@ -5,8 +5,6 @@ what mteb calls one; `run_tasks` runs tasks and returns a `Result` for each, whi
 An input of image and text is embedded as the sum of both, as mteb's own wrappers of CLIP do.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from openmofi.arrays import Floats
-from openmofi.encoders import Encoder
-from openmofi.encoders.arrays import normalised
+from openmofi.encoders import Encoder, normalised
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.result import Result, write_result
 from openmofi.storage import package_versions

@@ -10,8 +10,6 @@ Data: https://github.com/edchengg/oven_eval. Layout: DIR/oven_entity_val.jsonl, 
 DIR/oven_images/NN/oven_NNNNNNNN.EXT, DIR/Wiki6M_ver_1_0_title_only.jsonl; openmofi eval sources oven.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice

@@ -4,8 +4,6 @@ Such a pickle can only call stand-ins for the parts of a NumPy array (`storage.p
 used, since it trusts the sizes in the file.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pathlib import Path

@@ -11,8 +11,6 @@ DIR/images.txt, DIR/image_class_labels.txt and DIR/images/CLASS/IMAGE; DIR/Inat_
 and DIR/train_val2018/KINGDOM/CLASS/IMAGE.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -7,8 +7,6 @@ Data: http://cmp.felk.cvut.cz/revisitop (annotation; images by the Visual Geomet
 DIR/gnd_roxford5k.pkl or DIR/gnd_rparis6k.pkl, DIR/jpg/NAME.jpg; openmofi eval sources roxford5k.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +18,8 @@ from numpy.typing import ArrayLike, NDArray
 from openmofi.arrays import Floats, Ints
 from openmofi.config import PositiveInt, Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.class_names import require_folder
+from openmofi.evaluation.class_names import cropped, require_folder
 from openmofi.evaluation.metrics.ranking import CosineIndex, nearest_rows, ranks_of
-from openmofi.evaluation.objectnet import cropped
 from openmofi.evaluation.protocol import (
     NEIGHBOURS_SHOWN,
     EvaluationProtocol,

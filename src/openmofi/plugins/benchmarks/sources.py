@@ -1,15 +1,18 @@
 """Checks of the published datasets in `sources.toml`: whether a folder holds what was published."""
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
 
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.class_names import class_folders, imagenet_names, imagenet_numbers, imagenet_subset
-from openmofi.evaluation.objectnet import overlapping
+from openmofi.evaluation.class_names import (
+    class_folders,
+    imagenet_names,
+    imagenet_numbers,
+    imagenet_subset,
+    overlapping,
+)
 from openmofi.evaluation.protocols.gpr1200 import list_gpr1200
 from openmofi.evaluation.sources import DataSource, Finding, counted, present
 from openmofi.features.images import images_in
@@ -77,7 +80,7 @@ def _uned(folder: Path) -> list[Finding]:
         for kind, size in (("test", queries), ("index", index)):
             if size:
                 try:
-                    files = list(read_split(folder / f"info_files/{name}/{kind}.json").classes)
+                    files = list(read_split(folder / f"info_files/{name}/{kind}.json"))
                 except OpenMofiError as error:
                     findings.append(Finding(f"{name}: {kind}", False, str(error)))
                     continue

@@ -15,8 +15,6 @@ Data: https://cmp.felk.cvut.cz/univ_emb (info_files.zip, and the links to the ei
 DIR/info_files/DOMAIN/test.json and, for inshop, met and gldv2, index.json; DIR/images/PATH; openmofi eval sources uned.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -65,11 +63,8 @@ class UnedSettings(Settings):
     domains: tuple[str, ...] = DOMAINS
 
 
-@dataclass(frozen=True)
-class UnedSplit:
-    """Images of a split: path below DIR/images → classes (queries may have several)."""
-
-    classes: Mapping[str, tuple[str, ...]]
+UnedSplit = Mapping[str, tuple[str, ...]]
+"""Images of a split: path below DIR/images → classes (queries may have several)."""
 
 
 def read_split(path: Path) -> UnedSplit:
@@ -87,7 +82,7 @@ def read_split(path: Path) -> UnedSplit:
         raise OpenMofiError(
             f"{path} {f'names {outside!r}' if outside else 'is empty'}.", "Unpack info_files.zip again."
         )
-    return UnedSplit(classes)
+    return classes
 
 
 class _Row(msgspec.Struct):
@@ -121,9 +116,7 @@ def measure(subject: Subject) -> Measured:
         for name in domains
     }
     queries = {
-        name: subject.features.embed(
-            file_sources(folder / "images", list(splits[name]["test"].classes), f"uned-{name}-test")
-        )
+        name: subject.features.embed(file_sources(folder / "images", list(splits[name]["test"]), f"uned-{name}-test"))
         for name in domains
     }
     codes: dict[tuple[str, str], int] = {}
@@ -132,11 +125,11 @@ def measure(subject: Subject) -> Measured:
     for name in domains:
         kind = "index" if SIZES[name][1] else "test"
         split = splits[name][kind]
-        sources = file_sources(folder / "images", list(split.classes), f"uned-{name}-{kind}")
+        sources = file_sources(folder / "images", list(split), f"uned-{name}-{kind}")
         for part in subject.features.stream(sources):
             nearest.add(part.embeddings)
-            of_index += [codes.setdefault((name, split.classes[key][0]), len(codes)) for key in part.keys]
-            prints.append(data_fingerprint([part], [[split.classes[key] for key in part.keys]]))
+            of_index += [codes.setdefault((name, split[key][0]), len(codes)) for key in part.keys]
+            prints.append(data_fingerprint([part], [[split[key] for key in part.keys]]))
             if kind == "index":
                 refused.append(replace(part, shards=[], keys=[], contents=[], embeddings=part.embeddings[:0].copy()))
     return _measured(queries, splits, codes, np.array(of_index, np.int64), nearest, prints, refused)
@@ -157,14 +150,14 @@ def _measured(
     for name, images in queries.items():
         in_index = not SIZES[name][1]
         for key in images.keys:
-            wanted = [codes.get((name, each), -1) for each in splits[name]["test"].classes[key]]
+            wanted = [codes.get((name, each), -1) for each in splits[name]["test"][key]]
             relevant, positives = np.isin(labels[row], wanted), sum(sizes[code] for code in wanted)
             # A query whose class is not in the index has nothing to find.
             answered = positives > in_index
             first.append(float(relevant[int(in_index)]) if answered else np.nan)
             mmp.append(mmp_at(relevant.tolist(), positives, own=in_index) if answered else np.nan)
             keys.append(f"{name}/{key}")
-            groups.append(f"{name}/{splits[name]['test'].classes[key][0]}")
+            groups.append(f"{name}/{splits[name]['test'][key][0]}")
             parts.append(name)
             row += 1
     values = {"recall_at_1": np.array(first), f"mmp_at_{DEPTH}": np.array(mmp)}

@@ -9,8 +9,6 @@ DIR/TASK/train800.txt, val200.txt, test.txt with lines PATH CLASS, or DIR/TASK/t
 openmofi eval sources vtab.
 """
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,14 +1,12 @@
 """Settings of a dataset's export."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from openmofi.config import Settings, did_you_mean
-from openmofi.errors import UsageError
+from openmofi.config import Settings
+from openmofi.errors import UsageError, did_you_mean
 from openmofi.extensions import extension_names
 from openmofi.pairs import ReadSettings
 

@@ -4,8 +4,6 @@ Of files and one list, a shard's images (or sidecars) are written first, then it
 shard is done; the parts are joined at the end, a record in memory at a time.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """`openmofi dataset export`: a dataset in a format of other tools, shard by shard on an engine; it goes on."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging
@@ -13,21 +11,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
 
 from openmofi.dataset.origin import how_labelled
+from openmofi.dataset.report.examples import template
 from openmofi.dataset.tables import Folder
-from openmofi.engine import Engine, LocalEngine, Progress, Quiet
-from openmofi.engine.status import recorded
+from openmofi.engine import Engine, LocalEngine, Progress, Quiet, recorded
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.read import job_of
 from openmofi.plugins.dataset_export.export_settings import DatasetExportSettings
 from openmofi.plugins.dataset_export.formats import FileFormat, all_formats, file_format, folder_names
 from openmofi.plugins.dataset_export.rows import Classes, rows_of
-from openmofi.storage import Outputs, Shard, claimed, finish_manifest, write_json, write_text
-from openmofi.storage.copies import cache_folder
+from openmofi.storage import Outputs, Shard, cache_folder, claimed, finish_manifest, write_json, write_text
 
 CARD, CROISSANT = "README.md", "croissant.json"
 _SIZES = (
@@ -48,10 +44,9 @@ _OF_REPOSITORIES = "https://github.com/mlcommons/croissant/issues/80"
 def write_card(out: Path, dataset: Folder, settings: DatasetExportSettings, counts: dict[str, Any]) -> None:
     """Write `README.md` and `croissant.json`."""
     labels = how_labelled(dataset.path)
-    environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    template = environment.from_string(files(__package__).joinpath("card.md.j2").read_text("utf-8"))
+    card = template(__package__, "card.md.j2")
     header = yaml.safe_dump(_header(settings, counts), sort_keys=False, allow_unicode=True).strip()
-    write_text(out / CARD, template.render(header=header, settings=settings, counts=counts, labels=labels))
+    write_text(out / CARD, card.render(header=header, settings=settings, counts=counts, labels=labels))
     write_json(out / CROISSANT, croissant(out, settings, counts, " ".join(labels)))
 
 

@@ -1,14 +1,12 @@
 """Exports of encoders: graphs, and checkpoints of other libraries. Settings are checked before anything heavy loads."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from openmofi.config import Settings, did_you_mean
-from openmofi.errors import UsageError
+from openmofi.config import Settings
+from openmofi.errors import UsageError, did_you_mean
 from openmofi.extensions import extension_names
 
 LIBRARIES = ("open_clip", "timm", "transformers")

@@ -1,18 +1,15 @@
 """Exports an encoder as a checkpoint of a library, opened again by that library alone and compared before it counts."""
 
-from __future__ import annotations
-
 import importlib
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import msgspec
 
+from openmofi.dataset.report.examples import template
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.libraries import VOCABULARIES
 from openmofi.errors import OpenMofiError
@@ -92,10 +89,8 @@ class _Result(msgspec.Struct):
 def write_card(folder: Path, encoder: Encoder, library: str, facts: CardFacts, agreement: Agreement) -> None:
     """Write `README.md` into a checkpoint's folder."""
     name = facts.name or _NAME.sub("-", encoder.spec).strip("-")
-    environment = jinja2.Environment(autoescape=False, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    template = environment.from_string(files(__package__).joinpath("card.md.j2").read_text("utf-8"))
     (folder / CARD).write_text(
-        template.render(
+        template(__package__, "card.md.j2").render(
             header=_header(name, library, facts, texts=encoder.has_texts),
             name=name,
             encoder=encoder,

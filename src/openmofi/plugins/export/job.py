@@ -5,8 +5,6 @@ the export. Folds are exported over that same base, and what lies beside the ori
 features, heads, folds and calibration are to each other what they are in the original.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json
@@ -21,8 +19,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from openmofi.encoders import Encoder, open_encoder
 from openmofi.encoders.companions import CALIBRATION_FILE, CLASSES_FILE, GALLERY_FILE
-from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import (
     HEAD_OUTPUTS,
     SPEC_FILE,
@@ -31,7 +29,6 @@ from openmofi.encoders.folder import (
     read_description,
     write_heads,
 )
-from openmofi.encoders.libraries import first_line
 from openmofi.encoders.libraries.graphs import (
     EMBEDDING,
     FEATURES,
@@ -47,11 +44,11 @@ from openmofi.encoders.libraries.graphs import (
     write_graphs_description,
 )
 from openmofi.encoders.networks import Networks, folded, image_probe
-from openmofi.encoders.registry import open_encoder
 from openmofi.encoders.tokens import portable_tokens
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import OpenMofiError, UsageError, first_line
 from openmofi.plugins.export import ExportSettings
 from openmofi.plugins.export.agreement import Agreement, Samples, agreement, check_loss
+from openmofi.plugins.export.sides import networks_of
 from openmofi.quiet import quiet_logging
 from openmofi.storage import Outputs, claimed, finish_manifest, package_versions, write_json
 from openmofi.storage.atomic import temporary_folder, write_error
@@ -250,12 +247,7 @@ def _networks(encoder: Encoder) -> Networks:
             f"The encoder {encoder.spec!r} is a pair of backbones without projection heads.",
             "Export an encoder that stands on it.",
         )
-    if encoder.networks is None:
-        raise UsageError(
-            f"The encoder {encoder.spec!r} has no networks of PyTorch, or stands on one that has none.",
-            "Export the encoder that it was made of.",
-        )
-    return encoder.networks
+    return networks_of(encoder)
 
 
 def _split(samples: Samples) -> tuple[Samples, Samples]:

@@ -1,7 +1,5 @@
 """A checkpoint of open_clip: `open_clip.create_model_and_transforms("local-dir:FOLDER")`."""
 
-from __future__ import annotations
-
 import copy
 import json
 import math
@@ -14,9 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from openmofi.encoders.encoder import Encoder
+from openmofi.encoders import Encoder, Preprocessing
 from openmofi.encoders.libraries.openclip_sources import ModelSource, folder_source, is_folder, source_of
-from openmofi.encoders.preprocess import Preprocessing
 from openmofi.errors import UsageError
 from openmofi.plugins.export.sides import (
     Affine,

@@ -11,12 +11,10 @@ import torch
 from torch import nn
 
 from openmofi.arrays import Array
+from openmofi.encoders import Encoder, Head, open_encoder
 from openmofi.encoders.arrays import in_batches, normalised
-from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import read_description
-from openmofi.encoders.heads import Head
-from openmofi.encoders.networks import pooled
-from openmofi.encoders.registry import open_encoder
+from openmofi.encoders.networks import Networks, pooled
 from openmofi.encoders.trained import open_towers
 from openmofi.errors import UsageError
 
@@ -131,13 +129,22 @@ def side_of(encoder: Encoder, name: str) -> ExportSide | None:
         return below and _behind(below, head, adapter=encoder.heads.adapter)
     if encoder.spec.startswith("run:") and encoder.companions.folder is not None:
         return _trained(encoder, name)
+    network = getattr(networks_of(encoder), name)
+    return network and ExportSide(getattr(network, "model", network), encoder.spec, {})
+
+
+def networks_of(encoder: Encoder) -> Networks:
+    """Return an encoder's networks.
+
+    Raises:
+        UsageError: it runs none of PyTorch.
+    """
     if encoder.networks is None:
         raise UsageError(
             f"The encoder {encoder.spec!r} has no networks of PyTorch, or stands on one that has none.",
             "Export the encoder that it was made of.",
         )
-    network = getattr(encoder.networks, name)
-    return network and ExportSide(getattr(network, "model", network), encoder.spec, {})
+    return encoder.networks
 
 
 def _trained(encoder: Encoder, name: str) -> ExportSide | None:

@@ -1,7 +1,5 @@
 """A checkpoint of timm: `timm.create_model("local-dir:FOLDER", pretrained=True)`, embeddings in place of classes."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -11,8 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from openmofi.encoders.encoder import Encoder
-from openmofi.encoders.preprocess import Preprocessing
+from openmofi.encoders import Encoder, Preprocessing
 from openmofi.errors import UsageError
 from openmofi.plugins.export.sides import ExportSide, Opened, batched, linear, side_of
 from openmofi.quiet import quiet_logging

@@ -1,7 +1,5 @@
 """A checkpoint of transformers: `AutoModel.from_pretrained(FOLDER)`, with processor and tokenizer."""
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path
@@ -10,8 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from openmofi.encoders.encoder import Encoder
-from openmofi.encoders.preprocess import Preprocessing
+from openmofi.encoders import Encoder, Preprocessing
 from openmofi.encoders.tokens import HuggingFaceTokens
 from openmofi.errors import UsageError
 from openmofi.plugins.export.sides import Affine, ExportSide, Opened, batched, into_projection, side_of

@@ -1,7 +1,5 @@
 """`openmofi link`: examples of disambiguation, and linkers trained on them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any

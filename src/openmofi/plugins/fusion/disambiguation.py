@@ -126,9 +126,10 @@ def scores_of_judged(judged: JudgedMentions) -> dict[str, Any]:
     splits = {name: judged.take(judged.splits == name) for name in dict.fromkeys(judged.splits.tolist())}
     return {
         **_scores(judged),
-        "macro_accuracy": _macro([split.correct for split in splits.values()]),
-        "macro_ceiling": _macro([split.reachable for split in splits.values()]),
-        "macro_prior": _macro([split.prior for split in splits.values()]),
+        **{
+            f"macro_{name}": float(np.mean([getattr(split, column).mean() for split in splits.values()]))
+            for name, column in (("accuracy", "correct"), ("ceiling", "reachable"), ("prior", "prior"))
+        },
         "macro_accuracy_interval": macro_interval([split.correct for split in splits.values()]),
         "splits": {name: _scores(split) for name, split in splits.items()},
         "by_candidates": {name: _scores(judged.take(mask)) for name, mask in _buckets(judged) if mask.any()},
@@ -149,10 +150,6 @@ def _scores(judged: JudgedMentions) -> dict[str, Any]:
     }
 
 
-def _macro(splits: Sequence[Bools]) -> float:
-    return float(np.mean([values.mean() for values in splits]))
-
-
 def _interval(correct: Bools) -> Interval:
     return bootstrap_interval(correct, np.arange(len(correct)))
 
@@ -167,8 +164,6 @@ def _buckets(judged: JudgedMentions) -> list[tuple[str, Bools]]:
 
 
 DISAMBIGUATORS = ("prior", "fusion:PATH", "coherence:KB")
-
-_GIVEN = "given"
 
 
 @dataclass(frozen=True)
@@ -238,10 +233,12 @@ def coherence_answers(kb: KnowledgeBase, detector: MentionDetector, examples: Se
         for link in links:
             mention = of_text[link.mention]
             links_of.setdefault((text, mention.start, mention.end), []).append(link)
-    return [
-        _listed_answer(example, links_of.get((example.text, example.start, example.end), []), prior)
-        for example, prior in zip(examples, prior_answers(examples), strict=True)
-    ]
+    answers = prior_answers(examples)
+    for row, example in enumerate(examples):
+        listed = {candidate.id for candidate in example.listed}
+        links = links_of.get((example.text, example.start, example.end), [])
+        answers[row] = next((link.entity for link in links if link.entity in listed), answers[row])
+    return answers
 
 
 def _with_given(text: str, given: set[tuple[int, int]], detected: Sequence[Mention]) -> list[Mention]:
@@ -249,13 +246,8 @@ def _with_given(text: str, given: set[tuple[int, int]], detected: Sequence[Menti
     others = [
         mention for mention in detected if all(mention.end <= start or end <= mention.start for start, end in given)
     ]
-    mentions = [Mention(start, end, text[start:end], _GIVEN) for start, end in given]
+    mentions = [Mention(start, end, text[start:end], "given") for start, end in given]
     return sorted([*others, *mentions], key=lambda mention: (mention.start, mention.end))
-
-
-def _listed_answer(example: LinkExample, links: Sequence[Link], prior: str) -> str:
-    listed = {candidate.id for candidate in example.listed}
-    return next((link.entity for link in links if link.entity in listed), prior)
 
 
 def count_unknown(kb: KnowledgeBase, entities: Iterable[str], what: str) -> int:
@@ -285,7 +277,6 @@ def in_parts(subject: Subject, parts: Sequence[Any], link: Callable[[Any], list[
 
 
 ACCURACY, SHADOWED = "accuracy_inkb", "shadowed_accuracy_inkb"
-
 _PART = 2000
 
 

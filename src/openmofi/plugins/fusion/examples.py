@@ -5,8 +5,6 @@ synset holds one of the synset's lemmas; the lemma's synsets of the same part of
 sentence's own synset is the gold. Descriptions are definitions without the sentences, which would give the answer away.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections import defaultdict

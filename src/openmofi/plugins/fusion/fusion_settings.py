@@ -1,7 +1,5 @@
 """The settings of a fusion decoder and of its training; `recipes/*.yaml` are read into them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources

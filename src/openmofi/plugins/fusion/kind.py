@@ -1,7 +1,5 @@
 """The linker `fusion:PATH` and the protocols that judge linkers, as entry points name them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from openmofi.knowledge import KnowledgeBase

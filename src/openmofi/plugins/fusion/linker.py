@@ -1,7 +1,5 @@
 """The fusion decoder in use: which candidate a mention means, for examples and in the label job."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache

@@ -11,8 +11,6 @@ Data: A table of `openmofi link examples` whose texts are fully annotated, with 
 Layout: one row per mention, see docs/linking.md.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

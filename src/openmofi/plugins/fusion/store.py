@@ -4,8 +4,6 @@ A saved one is a folder: `fusion.json` (settings, configurations of transformers
 `model.safetensors`, `tokenizer.json`. Nothing else is needed to open it; it contains no code.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The texts of the fusion decoder as tokens: marked mentions, candidates, and distinct titles, which are scored."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """A linker's training from a recipe to a folder that `--linker fusion:PATH` opens, in the loop that trains encoders."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial

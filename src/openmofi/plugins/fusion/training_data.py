@@ -1,7 +1,5 @@
 """Training examples of linkers: candidates and their order are drawn anew each epoch."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass

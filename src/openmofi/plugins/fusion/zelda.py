@@ -5,8 +5,6 @@ As published: `train_data/zelda_train.jsonl` and `test_data/jsonl/test_*.jsonl` 
 {title: count}; `other/entity_descriptions.jsonl`.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter

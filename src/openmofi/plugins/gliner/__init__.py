@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 
 import pyarrow.compute as pc
 
-from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
+from openmofi.errors import MissingExtraError, OpenMofiError, UsageError, first_line
 from openmofi.knowledge import KnowledgeBase
 from openmofi.mentions import DetectorKind, MentionDetector
 from openmofi.schema import Mention
@@ -207,7 +207,7 @@ def load_model(model: str, device: str = "cpu") -> GLiNER:
         raise
     except Exception as error:  # of its configuration, tokenizer, weights, device
         raise OpenMofiError(
-            f"The GLiNER model {model} cannot be opened: {_first_line(error)}",
+            f"The GLiNER model {model} cannot be opened: {first_line(error)}",
             "Check that the folder is whole, and the device.",
         ) from error
 
@@ -266,11 +266,6 @@ def _backbone(repository: str, where: str, fetch: bool) -> Path:
             f"Fetch its vocabulary: hf download {repository} --include '*.json' '*.txt' '*.model'.",
         )
     return folder
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") + "." if lines else f"{type(error).__name__}."
 
 
 def _settings(argument: str) -> GlinerSettings:

@@ -10,8 +10,6 @@ end token after the last normalisation. Initial weights are CLIP's, and there is
 linear layers here, which are the same and can be quantised as such.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -23,10 +21,9 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils.checkpoint import checkpoint
 
-from openmofi.config.near import did_you_mean
 from openmofi.encoders.tokens import OpenClipTokens
 from openmofi.encoders.towers import Trunk, options_of
-from openmofi.errors import UsageError
+from openmofi.errors import UsageError, did_you_mean
 from openmofi.quiet import quiet_logging
 
 _LAYER_SCALE = 1e-5

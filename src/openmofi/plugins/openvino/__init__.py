@@ -3,8 +3,6 @@
 A graph is `….xml` with its weights in `….bin`. Needs the extra `export`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import io
@@ -15,9 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from openmofi.encoders.libraries import first_line
 from openmofi.encoders.libraries.graphs import Graph, GraphFormat, imported, refused
-from openmofi.errors import OpenMofiError
+from openmofi.errors import OpenMofiError, first_line
 from openmofi.quiet import quiet_logging
 
 # More than any system's `stack_t`.

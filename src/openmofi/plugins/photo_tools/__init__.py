@@ -1,7 +1,5 @@
 """Formats of people's photo tools: XMP sidecars, QuickStatements for Wikimedia Commons, FiftyOne."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from functools import partial

@@ -1,7 +1,5 @@
 """Indexes in PostgreSQL with pgvector. Needs the extra `postgres`."""
 
-from __future__ import annotations
-
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 

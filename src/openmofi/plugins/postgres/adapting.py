@@ -1,7 +1,5 @@
 """How psycopg passes values of an index to PostgreSQL and back; imported where psycopg is."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import psycopg

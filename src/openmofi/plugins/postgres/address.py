@@ -70,3 +70,14 @@ class PostgresServer(Server):
             unquote(password) or given.get("password", ""),
             schema,
         )
+
+    def why(self, error: BaseException) -> str:
+        """Return what the server says, in one line without the password."""
+        text = str(error).partition("\n\tIs the server")[0]
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        said = " ".join(
+            line for line in lines if not line.startswith(("LINE ", "^", "CONTEXT:", "Multiple connection"))
+        )
+        for before, after in ((self.password, "…"), ("FATAL:  ", ""), ("  ", " ")):
+            said = said.replace(before, after) if before else said
+        return said.rstrip(".")

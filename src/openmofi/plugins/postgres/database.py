@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.plugins.postgres.address import PostgresServer
 from openmofi.plugins.postgres.words import tsquery_of, tsvector_of
-from openmofi.search.store.connection import NAMES, Cursor, UnavailableError, named_so
+from openmofi.search.store.connection import NAMES, Cursor, UnavailableError, VectorStore, named_so
+from openmofi.search.store.database import column_of
 
 if TYPE_CHECKING:
     import psycopg
-
-    from openmofi.search.store.vectors import VectorStore
 
 VECTOR_VERSION = (0, 8)
 """pgvector's, at least: iterative scans."""
@@ -105,7 +104,7 @@ class Postgres:
             errors.InsufficientPrivilege,
             errors.UndefinedTable,
         ) as error:
-            why = _why(error, self.place)
+            why = self.place.why(error)
             if self.raw.broken:
                 raise UnavailableError(
                     f"{self.place} has ended the connection: {why}.",
@@ -164,14 +163,12 @@ class Postgres:
 
     def texts_with(self, words: Sequence[str], operator: str, limit: int) -> list[int]:
         """See `Connection.texts_with`; by `ts_rank`, which knows of no rare words as BM25 does."""
-        return [
-            image
-            for (image,) in self.execute(
-                "SELECT image FROM texts_words WHERE words @@ :query::tsquery "
-                "ORDER BY ts_rank(words, :query::tsquery, 1) DESC, image LIMIT :most",
-                {"query": tsquery_of(words, "&" if operator == "AND" else "|"), "most": limit},
-            )
-        ]
+        return column_of(
+            self,
+            "SELECT image FROM texts_words WHERE words @@ :query::tsquery "
+            "ORDER BY ts_rank(words, :query::tsquery, 1) DESC, image LIMIT :most",
+            {"query": tsquery_of(words, "&" if operator == "AND" else "|"), "most": limit},
+        )
 
     def entities_named(self, words: Sequence[str], prefix: bool, name: str, limit: int) -> list[str]:
         """See `Connection.entities_named`."""
@@ -193,10 +190,7 @@ class Postgres:
 
     def problem(self) -> str:
         """See `Connection.problem`; vectors are read by `VectorTable.problem`."""
-        tables = [
-            table
-            for (table,) in self.execute("SELECT tablename FROM pg_tables WHERE schemaname = ?", (self.place.schema,))
-        ]
+        tables = column_of(self, "SELECT tablename FROM pg_tables WHERE schemaname = ?", (self.place.schema,))
         try:
             for table in sorted(set(tables) - {"vectors", "entity_vectors"}):
                 self.execute(f'SELECT sum(hashtext(each::text)) FROM "{table}" AS each').fetchone()
@@ -270,9 +264,7 @@ class Postgres:
                 _psycopg().errors.FeatureNotSupported,
                 _psycopg().errors.UndefinedFile,
             ) as error:
-                raise OpenMofiError(
-                    f"{self.place} has no extension vector: {_why(error, self.place)}.", hint
-                ) from error
+                raise OpenMofiError(f"{self.place} has no extension vector: {self.place.why(error)}.", hint) from error
             extension = _set_path(self.raw, self.place)
         version = extension[0] if extension else ""
         if tuple(map(int, version.split(".")[:2])) < VECTOR_VERSION:
@@ -356,7 +348,7 @@ def _connected(server: PostgresServer) -> psycopg.Connection[Any]:
             "Write postgresql://USER@HOST:PORT/DATABASE, and the password in ~/.pgpass.",
         ) from error
     except module.OperationalError as error:
-        why = _why(error, server)
+        why = server.why(error)
         hint = "Start the server, or mend the address."
         if "password" in why:
             hint = "Give the password in ~/.pgpass, in PGPASSWORD, or in the address."
@@ -384,16 +376,6 @@ def _extension(raw: psycopg.Connection[Any]) -> tuple[str, str] | None:
         "WHERE extname = 'vector'"
     ).fetchone()
     return row
-
-
-def _why(error: BaseException, server: PostgresServer) -> str:
-    """Return what the server says, in one line."""
-    text = str(error).partition("\n\tIs the server")[0]
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    said = " ".join(line for line in lines if not line.startswith(("LINE ", "^", "CONTEXT:", "Multiple connection")))
-    for before, after in ((server.password, "…"), ("FATAL:  ", ""), ("  ", " ")):
-        said = said.replace(before, after) if before else said
-    return said.rstrip(".")
 
 
 @lru_cache(maxsize=1024)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from openmofi.arrays import Array, Bools, Floats, Ints
-from openmofi.search.store.connection import Connection
+from openmofi.search.store.connection import Connection, Segment, Vectors
 from openmofi.search.store.database import snapshot
-from openmofi.search.store.vectors import Exact, Segment, Vectors, best, content_of, damaged, digest_of
+from openmofi.search.store.vectors import Exact, best, content_of, damaged, digest_of
 
 if TYPE_CHECKING:
     from openmofi.plugins.postgres.database import Postgres

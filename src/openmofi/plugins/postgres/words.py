@@ -1,7 +1,5 @@
 """Texts and queries as PostgreSQL's `tsvector` and `tsquery`, of the words that SQLite's tokenizer sees, too."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Sequence

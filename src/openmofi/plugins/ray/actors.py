@@ -1,7 +1,5 @@
 """The workers of the Ray engine: actors that come and go with the nodes of the cluster."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping

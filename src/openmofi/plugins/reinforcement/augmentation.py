@@ -4,8 +4,6 @@ A crop is stored as fractions of the image, so that it means the same on a copy 
 silently gave black images). The stored size and the hash of the bytes show that a copy differs.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Captioners: image-to-text models that write synthetic texts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path

@@ -3,8 +3,6 @@
 Like the label job it works shard by shard on an engine, writes each shard's file whole, and does only what is missing.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,8 +15,7 @@ import pyarrow as pa
 
 from openmofi.dataset.tables import Folder
 from openmofi.encoders import Encoder
-from openmofi.engine import Engine, LocalEngine, Progress, Quiet
-from openmofi.engine.status import recorded
+from openmofi.engine import Engine, LocalEngine, Progress, Quiet, recorded
 from openmofi.engine.steps import Running
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase

@@ -4,8 +4,6 @@
 the batch's texts; `FeatureDistillation` follows CLIP-KD (arXiv 2307.12732, §3.2).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

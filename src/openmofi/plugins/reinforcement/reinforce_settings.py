@@ -1,7 +1,5 @@
 """Settings of a reinforcement. Everything here is in the store's manifest: equal settings and inputs, equal bytes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 

@@ -7,8 +7,6 @@ ones; and of the teacher number t its embeddings `image_t` (dim values an augmen
 `entity_score_t`. All but `key` and `status` are null where the status is not `ok`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum

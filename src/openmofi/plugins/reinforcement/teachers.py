@@ -1,7 +1,5 @@
 """Teachers: encoders whose knowledge of a dataset is stored, each with its own scale; the entities that they see."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress

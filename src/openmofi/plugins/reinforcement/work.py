@@ -4,8 +4,6 @@ A batch holds whole samples, so that an image is decoded once; its augmentations
 shard's texts are read after its images. Batches do not cross shards, so that a shard's bytes depend on it alone.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """`openmofi kb build starter`: packages in, one knowledge base out, by way of a union of their tables."""
 
-from __future__ import annotations
-
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
@@ -12,11 +10,10 @@ import pyarrow as pa
 
 from openmofi.engine.protocol import Progress, Quiet
 from openmofi.errors import OpenMofiError
+from openmofi.knowledge import KnowledgeBase, normalise
 from openmofi.knowledge.builders.build import BuildSettings
 from openmofi.knowledge.builders.source import SourceTables
 from openmofi.knowledge.builders.wordnet import noun_shares, read_nouns, wordnet_tables
-from openmofi.knowledge.names import normalise
-from openmofi.knowledge.store import KnowledgeBase
 from openmofi.plugins.bases.tables import Part, United, unite
 from openmofi.plugins.bases.union import build_united
 from openmofi.plugins.starter import places

@@ -1,7 +1,5 @@
 """`openmofi kb build starter`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

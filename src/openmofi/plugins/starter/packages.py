@@ -1,7 +1,5 @@
 """Fetches the packages of the starter base with the registries' ordinary clients, as pinned in `packages.toml`."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import subprocess
@@ -18,8 +16,7 @@ from pathlib import Path
 
 from openmofi.engine.protocol import Progress
 from openmofi.errors import OpenMofiError
-from openmofi.storage.atomic import write_error
-from openmofi.storage.copies import cache_folder
+from openmofi.storage import cache_folder, write_error
 
 _TABLE = Path(__file__).with_name("packages.toml")
 _SECONDS = 900

@@ -1,7 +1,5 @@
 """Countries, subdivisions, languages, currencies and cities, as ISO's codes and GeoNames have them."""
 
-from __future__ import annotations
-
 import json
 import re
 import unicodedata
@@ -196,7 +194,7 @@ def read_languages(pycountry: Path) -> list[Thing]:
     return [
         Thing(
             f"iso639-3:{row['alpha_3']}",
-            _before_parentheses(row["name"]),
+            _BRACKETS.sub(r"\1", row["name"]),
             "language",
             ("noun.communication", "language"),
             kinds=keys_of(("language",)),
@@ -221,10 +219,6 @@ def read_currencies(pycountry: Path) -> list[Thing]:
         for row in _database(pycountry, "iso4217", "4217")
         if not row["alpha_3"].startswith("X") or row["alpha_3"] in ("XAF", "XCD", "XOF", "XPF")
     ]
-
-
-def _before_parentheses(name: str) -> str:
-    return _BRACKETS.sub(r"\1", name)
 
 
 def _unaccented(name: str) -> str:

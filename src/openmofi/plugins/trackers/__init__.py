@@ -4,8 +4,6 @@ Each one's own variables of the environment (`WANDB_MODE`, `MLFLOW_TRACKING_URI`
 without them wandb works offline in the folder of the run and MLflow writes files there.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Mapping

@@ -14,8 +14,7 @@ import pyarrow.parquet as pq
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.names import normalise
 from openmofi.schema import NAMES, SURFACES
-from openmofi.storage import read_parquet
-from openmofi.storage.digests import file_digest
+from openmofi.storage import file_digest, read_parquet
 from openmofi.storage.table_files import require_footer
 
 ANCHORS = pa.schema(

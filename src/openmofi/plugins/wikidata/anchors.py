@@ -27,10 +27,8 @@ from openmofi.plugins.wikidata.anchor_tables import ANCHORS, ANCHORS_DIGEST, LIN
 from openmofi.plugins.wikidata.page_dump import BLOCK, Place, page_blocks, pages
 from openmofi.plugins.wikidata.slots import Done, Here, Slots, slots
 from openmofi.plugins.wikidata.wikitext import is_disambiguation, plain_text, require_language
-from openmofi.storage import atomic_path, require_local
+from openmofi.storage import atomic_path, file_digest, require_local, table_blocks
 from openmofi.storage.addresses import local_path
-from openmofi.storage.digests import file_digest
-from openmofi.storage.table_files import table_blocks
 
 LONGEST = 120
 """Characters of a name; longer ones are not looked for."""

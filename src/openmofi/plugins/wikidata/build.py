@@ -12,9 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from openmofi.config import did_you_mean
 from openmofi.engine.protocol import Progress, Quiet
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import OpenMofiError, UsageError, did_you_mean
 from openmofi.knowledge import beside
 from openmofi.knowledge.builders.build import BuildSettings, build
 from openmofi.knowledge.builders.source import ReadSource, read_source

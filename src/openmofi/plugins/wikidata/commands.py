@@ -1,7 +1,5 @@
 """`openmofi kb build wikidata`, `kb anchors` and `kb update`."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

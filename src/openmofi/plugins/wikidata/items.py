@@ -4,8 +4,6 @@ The format: https://doc.wikimedia.org/Wikibase/master/php/docs_topics_json.html.
 parser and never becomes an object.
 """
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 One process unpacks and cuts, others parse: a page ends with `</page>`, which no text has, since texts are escaped.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache

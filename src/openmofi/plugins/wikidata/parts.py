@@ -6,8 +6,6 @@ A part is what a block of lines holds. Its name says the file, by its fingerprin
 stopped goes on, and one of other dumps too: what is there is not parsed again.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass

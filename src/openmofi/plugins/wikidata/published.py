@@ -12,8 +12,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from openmofi.config import did_you_mean
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import OpenMofiError, UsageError, did_you_mean
 from openmofi.plugins.wikidata.items import KIND, PARENT, RELATIONS, ItemReader, property_number
 from openmofi.plugins.wikidata.slots import unpacked
 

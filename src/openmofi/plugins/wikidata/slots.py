@@ -4,8 +4,6 @@ The bytes travel by files that are written again and again, and so stay in the p
 as much as parsing, and shared memory is 64 MB in a container and outlives who is killed.
 """
 
-from __future__ import annotations
-
 import bz2
 import io
 import multiprocessing

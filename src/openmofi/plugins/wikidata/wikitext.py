@@ -6,8 +6,6 @@ of files are found. What stands in comments and in tags whose content is shown a
 link.
 """
 
-from __future__ import annotations
-
 import html
 import re
 import tomllib
@@ -19,8 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from openmofi.config import did_you_mean
-from openmofi.errors import UsageError
+from openmofi.errors import UsageError, did_you_mean
 from openmofi.knowledge.names import Memo
 
 _TITLE_BLANKS = re.compile(r"[ _\u00a0\u1680\u180e\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")

@@ -1,7 +1,5 @@
 """For which kinds of query an index says probabilities, and why not for the others."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from openmofi.search.query import Query

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from openmofi.arrays import Array, Bools, Ints
 from openmofi.errors import OpenMofiError
-from openmofi.search.store.vectors import CACHE, Effort, Exact, Segment, VectorIndex, Vectors, best
+from openmofi.search.store.connection import Effort, Segment, VectorIndex, Vectors
+from openmofi.search.store.vectors import CACHE, Exact, best
 from openmofi.storage import atomic_path, fingerprint, read_json, write_json
 
 # It depends on the vectors, so that no constant suits: it is measured when the index is made, by queries that are some

@@ -5,8 +5,6 @@ found by looking up each quarter, as it is and with each of its bits changed (No
 search in Hamming space with multi-index hashing"), and what is compared grows hardly faster than the list.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The meaning of a query: as a vector in the encoder's space, as words, and as names of entities."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from openmofi.arrays import Array
-from openmofi.encoders import Encoder
-from openmofi.encoders.arrays import normalised
+from openmofi.encoders import Encoder, normalised
 from openmofi.encoders.preprocess import as_image
 from openmofi.errors import OpenMofiError, UnknownEntityError
 from openmofi.features.store import content_digits
@@ -29,11 +26,9 @@ from openmofi.search.store.reading import JUDGED, entity_records, image_bytes
 
 # A text that is the name of entities means one of them, each as likely as another, and of the images that the label job
 # judged for these the probability is known. Any other text is looked for in the images' own texts. So a result of a
-# text has two features more than one of an image, see `NAMES`: whether the text is a name that the index knows, so that
+# text has two features more than one of an image: whether the text is a name that the index knows, so that
 # the image, which was not judged for it, is not named so; and whether, where it is no name, the image's text has all
 # words.
-
-NAMES = ("meant", "words")
 
 
 @dataclass(frozen=True)
@@ -51,7 +46,7 @@ class Meaning:
     words: Collection[int] = frozenset()
 
     def features(self, images: Sequence[int]) -> NDArray[np.float64]:
-        """(n, 2) of results; see `NAMES`."""
+        """(n, 2) of results: whether the text is a name, and whether the image's text has all words."""
         words = np.array([image in self.words for image in images], np.float64)
         return np.stack([np.full(len(images), float(bool(self.entities))), words], axis=1)
 

@@ -1,7 +1,5 @@
 """Ranking: nearest vectors and keywords, by probability or reciprocal rank; filtered, near-duplicates folded."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Hashable, Sequence
@@ -21,6 +19,7 @@ from openmofi.search.rank.queries import Meaning, images_by_text, judged_for, me
 from openmofi.search.rank.state import State
 from openmofi.search.records import Hit, Results
 from openmofi.search.store.connection import Connection
+from openmofi.search.store.database import column_of
 from openmofi.search.store.reading import image_records
 
 _KNOWN = """SELECT EXISTS (SELECT 1 FROM entities WHERE id = :entity)
@@ -62,8 +61,9 @@ def images_within(connection: Connection, filters: Filters) -> NDArray[np.int64]
             values |= {bound: day.replace("-", ""), "date": "date"}
     where = " AND ".join(conditions)
     source = "images JOIN sources ON sources.id = images.source"
-    rows = connection.execute(f"SELECT images.id FROM {source} WHERE {where} ORDER BY images.id", values)
-    return np.fromiter((image for (image,) in rows), np.int64)
+    return np.array(
+        column_of(connection, f"SELECT images.id FROM {source} WHERE {where} ORDER BY images.id", values), int
+    )
 
 
 def _labelled(filters: Filters) -> str:
@@ -288,7 +288,7 @@ def _nearest(state: State, vector: Array, depth: int, within: Ints | None) -> di
 
 
 def _all(connection: Connection) -> Ints:
-    return np.fromiter((image for (image,) in connection.execute("SELECT id FROM images ORDER BY id")), np.int64)
+    return np.array(column_of(connection, "SELECT id FROM images ORDER BY id"), np.int64)
 
 
 def _folded(state: State, order: Sequence[int], fold: bool) -> dict[int, tuple[int, ...]]:

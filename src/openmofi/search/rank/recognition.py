@@ -1,7 +1,5 @@
 """Recognition: entities that an image may show, by their texts and by the labelled images that are nearest."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain

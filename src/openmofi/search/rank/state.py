@@ -19,9 +19,9 @@ from openmofi.search.rank import faiss_cache
 from openmofi.search.rank.calibration import Ending, Surroundings
 from openmofi.search.rank.claims import calibration_of
 from openmofi.search.records import IndexInfo, KindCalibration
-from openmofi.search.store.connection import Connection
+from openmofi.search.store.connection import Connection, Segment, VectorIndex, Vectors
 from openmofi.search.store.database import column_of, last_commit, meta, snapshot
-from openmofi.search.store.vectors import Exact, Segment, VectorIndex, Vectors, damaged, entity_segment, segments_of
+from openmofi.search.store.vectors import Exact, damaged, entity_segment, segments_of
 
 
 def refresh_cache(connection: Connection, segments: Sequence[Segment], vectors: Vectors, texts: Array) -> None:

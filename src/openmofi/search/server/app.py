@@ -1,7 +1,5 @@
 """The application: the routes, the files of the page, errors and the guard."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator

@@ -3,8 +3,6 @@
 An ASGI middleware (https://asgi.readthedocs.io/en/latest/specs/www.html), outside of all routes.
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 import re

@@ -1,7 +1,5 @@
 """An index as tools of the Model Context Protocol (https://modelcontextprotocol.io), over stdio; nothing is written."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -122,7 +120,7 @@ class _Tools:
         Its precision is that of its labels, as far as people judged them.
         """
         record = self.index.find_entity(entity)
-        judged = precision(self.index, record.id)
+        judged = precision(self.index.connection, record.id)
         return {
             **msgspec.to_builtins(record),
             "surest_images": [

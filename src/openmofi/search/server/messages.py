@@ -4,8 +4,6 @@ A body has the fields of the query that it becomes, with these fields' bounds; m
 checks them while it parses. An error is a sentence, a hint, the request's id, and the status that fits.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import re

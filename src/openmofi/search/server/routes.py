@@ -1,7 +1,5 @@
 """The addresses of the API: what they take, and what they answer with."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import re
@@ -378,13 +376,13 @@ def labels_to_judge(
     limit: Limit = 50,
 ) -> Response:
     """Labels that nobody has judged yet, those first that say most."""
-    return answer(to_judge(context.index, entity, order=order, accepted=accepted, who=who, limit=limit))
+    return answer(to_judge(context.index.connection, entity, order=order, accepted=accepted, who=who, limit=limit))
 
 
 @router.get("/api/review/precision", response_model=ReviewedPrecision)
 def reviewed_precision(context: Shared, entity: Short = "", accepted: bool | None = True) -> Response:
     """The precision that the verdicts so far show, by strata of probability, with intervals."""
-    return answer(precision(context.index, entity, accepted))
+    return answer(precision(context.index.connection, entity, accepted))
 
 
 @router.get("/api/map", response_model=MapAnswer)

@@ -1,7 +1,5 @@
 """How a server listens, and what it lets in."""
 
-from __future__ import annotations
-
 import resource
 import secrets
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The database of an index: the one source of truth, in SQLite or in a server."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 import time

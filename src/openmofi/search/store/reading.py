@@ -1,7 +1,5 @@
 """Rows of the database as records; images' bytes from where they lie, and their thumbnails."""
 
-from __future__ import annotations
-
 import io
 import json
 import os

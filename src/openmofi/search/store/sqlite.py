@@ -1,7 +1,5 @@
 """The SQLite database of an index in a folder. In WAL mode readers see the last commit, whoever writes."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 from collections.abc import Generator, Iterable, Mapping, Sequence

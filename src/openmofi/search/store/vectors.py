@@ -4,80 +4,23 @@ A segment has float16 or float32, one L2-normalised row an image, and never chan
 is a file; a database server may have tables of its own for them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from openmofi.arrays import Array, Bools, Floats, Ints
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.metrics.ranking import nearest_rows
-from openmofi.search.store.connection import Connection, Place, meta
+from openmofi.search.store.connection import Connection, Place, Segment, VectorStore, meta
 from openmofi.storage import write_bytes
 
 _ROWS = 16_384
 _NO_SIGN_COPIES, _BIAS = np.int32(-0x70000001), np.float32(2.0 ** (127 - 15))
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How far a query looks.
-
-    Attributes:
-        value: cells that are looked into (`nprobe` of FAISS).
-        recall: share of the ten nearest that were found with it, of the kind of query with the least.
-        queries: by how many it was measured.
-        vectors: how many there were.
-    """
-
-    value: int
-    recall: float
-    queries: int
-    vectors: int
-
-
-class VectorIndex(Protocol):
-    """Searches L2-normalised vectors by inner product; a position is a row of the vectors that it was made of."""
-
-    @property
-    def name(self) -> str:
-        """`exact`, FAISS's factory string, or pgvector's."""
-
-    @property
-    def effort(self) -> Effort | None:
-        """How far a query looks, and what it finds so; `None` where that was not measured, or all are compared."""
-
-    def __len__(self) -> int:
-        """How many vectors it holds."""
-
-    def search(self, queries: Array, count: int, allowed: Bools | None = None) -> tuple[Array, Ints]:
-        """The nearest of each query.
-
-        Args:
-            queries: (q, dim) float32, L2-normalised.
-            count: k, how many.
-            allowed: (n,) which positions may be found; all where not given.
-
-        Returns:
-            (q, k) float32 cosines, falling, and (q, k) int64 positions; −inf and −1 where there are fewer.
-        """
-
-
-class Vectors(VectorIndex, Protocol):
-    """The vectors themselves."""
-
-    def scores(self, queries: Array) -> Array:
-        """(q, n) float32 cosines of all."""
-
-    def rows(self, positions: Ints) -> Array:
-        """(n, dim) float32 vectors at positions."""
 
 
 @dataclass(frozen=True)
@@ -154,63 +97,6 @@ def best(scores: Array, count: int) -> tuple[Array, Ints]:
 
 
 FOLDER, CACHE = "vectors", "cache"
-
-
-@dataclass(frozen=True)
-class Segment:
-    """Some vectors, written at once.
-
-    Attributes:
-        id: its row in the database.
-        file: its name, in the folder `vectors` where the index is one.
-        rows: how many vectors it has; −1 where that is not noted.
-        digest: of its bytes, BLAKE2b, 32 hexadecimal digits.
-    """
-
-    id: int
-    file: str
-    rows: int
-    digest: str
-
-
-class VectorStore(Protocol):
-    """Where the segments of an index are kept; what no commit names is seen by no reader."""
-
-    def write(self, vectors: Array, dtype: str, *, entities: bool = False) -> tuple[str, int, str]:
-        """Write (n, dim) L2-normalised vectors, of images or of entity texts; name, rows and digest for the database.
-
-        Raises:
-            OpenMofiError: they cannot be written.
-        """
-
-    def read(self, segment: Segment, dim: int) -> Floats:
-        """Read a segment, (rows, dim).
-
-        Raises:
-            FileNotFoundError: there is no such file, perhaps since the index was compacted.
-            OpenMofiError: it is damaged.
-        """
-
-    def row(self, file: str, row: int) -> Array:
-        """(dim,) float32, one vector of a segment."""
-
-    def problem(self, segment: Segment) -> str:
-        """Read a whole segment; return what is wrong with it, or ""."""
-
-    def keep_only(self, files: set[str]) -> None:
-        """Remove all segments but these: those of a process that was killed before its commit, or of old commits."""
-
-    def searched(self, segments: Sequence[Segment], dim: int, connected: Callable[[], Connection]) -> Vectors | None:
-        """Return what searches the segments where they are; `None` where they are to be opened, and searched here.
-
-        Args:
-            segments: one behind another.
-            dim: of a vector.
-            connected: the calling thread's connection, later.
-        """
-
-    def refresh(self, count: int) -> bool:
-        """Make what makes searches of so many vectors fast where they are; `False` where that is done here."""
 
 
 @dataclass(frozen=True)

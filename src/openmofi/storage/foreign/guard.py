@@ -9,8 +9,6 @@ What is watched is this thread, and callbacks that it schedules. Code in an engi
 threads that a library starts: none of ours reads a model's files in one (a hook watched 17 kinds of spec).
 """
 
-from __future__ import annotations
-
 import functools
 import os
 import site

@@ -4,8 +4,6 @@ A repository is `OWNER/NAME`, or `OWNER/NAME@REVISION` with a commit, a tag or a
 opened go into its manifest (`opened_commits`).
 """
 
-from __future__ import annotations
-
 import json
 import urllib.error
 import urllib.request

@@ -4,8 +4,6 @@ A pickle is a program that may call any function. Here it can only call stand-in
 https://docs.python.org/3/library/pickle.html#restricting-globals.
 """
 
-from __future__ import annotations
-
 import io
 import pickle
 import pickletools

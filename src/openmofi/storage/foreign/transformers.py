@@ -1,7 +1,5 @@
 """Configurations of transformers that others made, without what would fetch, run or redirect anything."""
 
-from __future__ import annotations
-
 import inspect
 import logging
 from collections.abc import Mapping

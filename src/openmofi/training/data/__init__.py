@@ -1,7 +1,5 @@
 """Opens a dataset to train on: checks it and its shards, locates its images, computes features of locked encoders."""
 
-from __future__ import annotations
-
 import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Features of locked encoders for every row and text of a dataset, computed once and kept as mapped arrays."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace

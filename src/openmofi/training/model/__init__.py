@@ -1,7 +1,5 @@
 """Builds a model from its settings: the same settings and seed give the same bits, whatever torch drew before."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The schema of a training recipe: what `recipes/*.yaml` may set, with constraints and defaults."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 

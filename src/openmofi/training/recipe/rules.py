@@ -1,7 +1,5 @@
 """Reading a recipe: which settings need each other, and what an encoder under it says of them (`--encoder`)."""
 
-from __future__ import annotations
-
 import difflib
 import json
 from collections.abc import Mapping, Sequence
@@ -9,9 +7,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from openmofi.config import changed, did_you_mean, settings_from
+from openmofi.config import changed, settings_from
 from openmofi.config.recipes import read_recipe
-from openmofi.errors import UsageError
+from openmofi.errors import UsageError, did_you_mean
 from openmofi.training.log import check_trackers
 from openmofi.training.recipe import EVALUATION_METRICS, ImageModel, ModelSettings, Recipe, RunSettings, TextModel
 
