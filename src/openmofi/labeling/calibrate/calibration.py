@@ -123,8 +123,8 @@ def blindness(report: Mapping[str, Any]) -> str:
         reason = f"what is shown lies {report['separation']:.1f} SD above what is not"
         least = f"{_BLIND:.0f}"
     else:
-        reason = f"its images make what they show {np.exp(report['information']):.1f} times as likely"
-        least = f"{np.exp(_LITTLE):.1f}"
+        reason = f"an image speaks for what it shows by {np.exp(report['information']):.1f} to 1"
+        least = f"{np.exp(_LITTLE):.1f} to 1"
     return f"This encoder can't tell these entities apart: {reason}, and labels can be trusted from {least} on."
 
 
