@@ -19,24 +19,24 @@ def test_entities_without_relations_do_not_share_a_few_images():
     same = Kinship(np.zeros((1000, 8), np.float32), np.ones((1000, 1), np.float32))
     own = Kinship(np.zeros((1000, 8), np.float32), unit(draw.standard_normal((1000, 32))))
     for kinship in (same, own):
-        _, other = draw_decoys(pair, entity, mention, kinship, None, seed=0)
+        _, other = draw_decoys(pair, entity, mention, kinship, pair, seed=0)
         assert len(np.unique(other)) > 500
 
 
 def test_without_relations_the_texts_say_what_is_near():
     text = unit(np.repeat(np.eye(4), 25, axis=0) + 0.01 * np.random.default_rng(0).standard_normal((100, 4)))
     pair, entity, mention = one_mention_a_pair(np.arange(100))
-    candidate, other = draw_decoys(pair, entity, mention, Kinship(np.zeros((100, 3), np.float32), text), None, seed=0)
+    candidate, other = draw_decoys(pair, entity, mention, Kinship(np.zeros((100, 3), np.float32), text), pair, seed=0)
     assert (candidate // 25 == other // 25).all()
 
 
 def test_relations_go_before_texts():
     graph, text = unit(np.repeat(np.eye(4), 25, axis=0)), unit(np.tile(np.eye(4), (25, 1)))
     pair, entity, mention = one_mention_a_pair(np.arange(100))
-    candidate, other = draw_decoys(pair, entity, mention, Kinship(graph, text), None, seed=0)
+    candidate, other = draw_decoys(pair, entity, mention, Kinship(graph, text), pair, seed=0)
     assert (candidate // 25 == other // 25).all()
     graph[:25] = 0
-    candidate, other = draw_decoys(pair, entity, mention, Kinship(graph, text), None, seed=0)
+    candidate, other = draw_decoys(pair, entity, mention, Kinship(graph, text), pair, seed=0)
     unrelated = candidate < 25
     assert (candidate[unrelated] % 4 == other[unrelated] % 4).all()
     assert (candidate[~unrelated] // 25 == other[~unrelated] // 25).all()
@@ -46,7 +46,7 @@ def test_a_second_decoy_is_of_the_pairs_own_group():
     pair, entity, mention = one_mention_a_pair(np.arange(60) % 20)
     kinship = Kinship(np.zeros((20, 2), np.float32), unit(np.random.default_rng(0).standard_normal((20, 4))))
     source = np.append(np.arange(59) // 10, 99)
-    alone = draw_decoys(pair, entity, mention, kinship, None, seed=0)
+    alone = draw_decoys(pair, entity, mention, kinship, pair, seed=0)
     candidate, other = draw_decoys(pair, entity, mention, kinship, source, seed=0)
     count = len(alone[0])
     np.testing.assert_array_equal(candidate[:count], alone[0])
