@@ -1,4 +1,4 @@
-"""Evidence for a calibration from the arrays of a drawn world: without random images, and without rivals if not given."""
+"""Evidence for a calibration from the arrays of a drawn world: no random images, and no rivals if none are given."""
 
 import numpy as np
 

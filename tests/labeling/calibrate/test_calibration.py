@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from openmofi.errors import OpenMofiError
-from openmofi.labeling.calibrate.calibration import TOGETHER, Calibration, fit_calibration, threshold_for_precision
+from openmofi.labeling.calibrate.calibration import (
+    TOGETHER,
+    Calibration,
+    blindness,
+    by_sense,
+    fit_calibration,
+    threshold_for_precision,
+)
 from openmofi.labeling.calibrate.mixture import Mixture, Prior
 from plain_evidence import plain_evidence
 
@@ -250,3 +257,89 @@ def test_numbers_that_are_no_curve_are_refused(tmp_path, change):
     (tmp_path / "c.json").write_text(json.dumps(json.loads((tmp_path / "c.json").read_text()) | change))
     with pytest.raises(OpenMofiError, match="is not a calibration"):
         Calibration.load(tmp_path / "c.json")
+
+
+MENTIONS = st.lists(st.tuples(st.integers(0, 5), st.floats(0, 0.2)), max_size=30)
+
+
+@given(MENTIONS, st.floats(0, 1))
+def test_divided_anew_a_mention_has_the_same_sum_and_order(rows, weight):
+    rows.sort(key=lambda row: row[0])
+    group, probability = np.array([row[0] for row in rows], np.int64), np.array([row[1] for row in rows])
+    found = by_sense(probability, group, weight)
+    assert found.shape == probability.shape
+    assert (found >= 0).all()
+    for mention in np.unique(group):
+        before, after = probability[group == mention], found[group == mention]
+        assert after.sum() == pytest.approx(before.sum(), rel=1e-9, abs=1e-12)
+        order = np.argsort(before, kind="stable")
+        assert (np.diff(after[order]) >= -1e-12).all()
+
+
+@given(MENTIONS)
+def test_divided_by_a_weight_of_1_nothing_changes_and_by_0_shares_are_equal(rows):
+    rows.sort(key=lambda row: row[0])
+    group, probability = np.array([row[0] for row in rows], np.int64), np.array([row[1] for row in rows])
+    np.testing.assert_array_equal(by_sense(probability, group, 1.0), probability)
+    for mention in np.unique(group):
+        inside = by_sense(probability, group, 0.0)[group == mention]
+        np.testing.assert_allclose(inside, probability[group == mention].mean(), atol=1e-12)
+
+
+def test_shares_are_in_proportion_to_powers():
+    found = by_sense(np.array([0.64, 0.16, 0.5]), np.array([3, 3, 8]), 0.5)
+    # The square roots of .64 and .16 are as 2 to 1.
+    np.testing.assert_allclose(found, [0.8 * 2 / 3, 0.8 / 3, 0.5])
+
+
+def nothing_or_all(pairs, share, separation):
+    """Pairs that name one entity, and what a pair that shows it is worth on average by the true densities, in nats."""
+    draw = np.random.default_rng(0)
+    pair, shown = np.arange(pairs), draw.random(pairs) < share
+    evidence = draw.standard_normal(pairs) + separation * shown
+    report = fit(evidence, np.full(pairs, 0.9), pair, pair, draw.standard_normal(pairs)).report
+    z = np.linspace(-10, 15, 20_001)
+    mixed = (1 - share) * norm.pdf(z) + share * norm.pdf(z - separation)
+    return report, np.trapezoid(mixed * (np.log(mixed) - norm.logpdf(z)), z) / share
+
+
+@pytest.mark.parametrize(("share", "separation"), [(0.45, 3.0), (0.27, 3.0)])
+def test_information_is_that_of_the_densities(share, separation):
+    report, worth = nothing_or_all(12_000, share, separation)
+    assert report["information"] == pytest.approx(worth, rel=0.08)
+    assert report["blind"] is False
+    assert blindness(report) == ""
+
+
+@pytest.mark.parametrize(("shown", "separation"), [(0.1, 2.5), (0.03, 2.5)])
+def test_where_images_say_little_a_job_is_blind_however_far_apart_the_rest_lies(shown, separation):
+    evidence, link, group, decoys, _ = two_groups(4000, shown, separation)
+    report = fit(evidence, link, group, group, decoys).report
+    assert report["separation"] >= 2
+    assert report["information"] < 1
+    assert report["blind"] is True
+    times = f"{np.exp(report['information']):.1f}"
+    assert blindness(report) == (
+        f"This encoder can't tell these entities apart: its images make what they show {times} times as likely, and "
+        "labels can be trusted from 2.7 on."
+    )
+
+
+def test_an_encoder_that_sees_nothing_says_nothing():
+    evidence, link, group, decoys, _ = two_groups(4000, 0.5, 0.0)
+    report = fit(evidence, link, group, group, decoys).report
+    assert report["information"] < 0.1
+    assert report["blind"] is True
+    assert "SD above what is not, and labels can be trusted from 2 on." in blindness(report)
+
+
+def test_the_correlation_is_that_of_decoys_and_their_rivals():
+    evidence, link, group, _, _ = two_groups(4000, 0.5, 3.0)
+    draw, count = np.random.default_rng(1), 6000
+    for correlation in (0.0, 0.4, 0.8):
+        pairs = draw.multivariate_normal([0, 0], [[1, correlation], [correlation, 1]], count)
+        rivals = np.where(np.arange(count) % 3 == 0, np.nan, pairs[:, 1])
+        rival = np.where(np.isfinite(rivals), 0, -1)
+        whole = plain_evidence(evidence, pairs[:, 0], link, group, group, rival=rival, rivals=rivals)
+        assert fit_calibration(whole, link).correlation == pytest.approx(correlation, abs=0.05)
+    assert fit(evidence, link, group, group, draw.standard_normal(count)).correlation == 0.0

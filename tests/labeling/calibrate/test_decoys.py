@@ -1,6 +1,6 @@
 import numpy as np
 
-from openmofi.labeling.calibrate.evidence import Kinship, draw_decoys, draw_random
+from openmofi.labeling.calibrate.evidence import MOST_DECOYS, Kinship, draw_decoys, draw_random, draw_rivals
 
 
 def unit(rows):
@@ -83,3 +83,68 @@ def test_random_images_are_of_any_pair_that_does_not_name_the_entity():
     assert len(candidate) > 600
     assert len(np.unique(other)) > 90
     assert draw_random(pair, entity, 4, seed=0)[1].tolist() == other.tolist()
+
+
+def senses(pairs=300, seed=5):
+    """Pairs of two mentions, the one of one candidate and the other of three, with what they share of 40 entities."""
+    draw = np.random.default_rng(seed)
+    pair, mention = np.repeat(np.arange(pairs), 4), np.repeat(np.arange(2 * pairs), np.tile([1, 3], pairs))
+    entity = np.concatenate([draw.choice(40, 4, replace=False) for _ in range(pairs)])
+    kinship = Kinship(unit(draw.standard_normal((40, 6))), unit(draw.standard_normal((40, 6))))
+    return pair, entity, mention, kinship, draw.integers(0, 20, pairs)
+
+
+def test_a_rival_is_another_sense_of_the_mention_which_the_decoys_text_does_not_name():
+    pair, entity, mention, kinship, group = senses()
+    candidate, other = draw_decoys(pair, entity, mention, kinship, group, seed=1)
+    rival = draw_rivals(pair, entity, mention, candidate, other, seed=1)
+    named = set(zip(pair.tolist(), entity.tolist(), strict=True))
+    any_free = np.array(
+        [
+            any(s != c and (o, int(entity[s])) not in named for s in np.flatnonzero(mention == mention[c]))
+            for c, o in zip(candidate.tolist(), other.tolist(), strict=True)
+        ]
+    )
+    has = rival >= 0
+    assert has.sum() > 400
+    assert not (has & ~any_free).any()
+    assert (rival[has] != candidate[has]).all()
+    assert (mention[rival[has]] == mention[candidate[has]]).all()
+    assert not named & set(zip(other[has].tolist(), entity[rival[has]].tolist(), strict=True))
+    # Of the senses of a mention every other is drawn about as often, and the only sense of one has no rival.
+    steps = np.bincount((rival[has] - candidate[has]) % 3, minlength=3)
+    assert steps[0] == 0
+    assert abs(steps[1] - steps[2]) < 4 * np.sqrt(has.sum())
+    assert not has[np.bincount(mention)[mention[candidate]] == 1].any()
+    # One is missing only where it was drawn and the decoy's text names it.
+    missing = np.flatnonzero(~has & (np.bincount(mention)[mention[candidate]] > 1))
+    for j in missing:
+        siblings = np.flatnonzero(mention == mention[candidate[j]])
+        assert any((int(other[j]), int(entity[s])) in named for s in siblings if s != candidate[j])
+    assert draw_rivals(pair, entity, mention, candidate, other, seed=1).tolist() == rival.tolist()
+
+
+def test_nothing_has_no_rivals():
+    none = np.zeros(0, np.int64)
+    assert len(draw_rivals(none, none, none, none, none, seed=0)) == 0
+
+
+def test_no_more_candidates_than_may_have_decoys_and_they_are_of_all_pairs():
+    draw, count = np.random.default_rng(0), MOST_DECOYS + 30_000
+    pair, entity, mention = one_mention_a_pair(draw.integers(0, 50, count))
+    kinship = Kinship(np.zeros((50, 4), np.float32), unit(draw.standard_normal((50, 4))))
+    candidate, other = draw_decoys(pair, entity, mention, kinship, pair // 3, seed=0)
+    distinct, often = np.unique(candidate, return_counts=True)
+    # Of a few every draw names the entity, and is dropped.
+    assert 0.9 * MOST_DECOYS < len(distinct) <= MOST_DECOYS
+    assert often.max() <= 2
+    share = np.histogram(distinct, 9, (0, count))[0] / (count / 9)
+    np.testing.assert_allclose(share, len(distinct) / count, atol=0.03)
+    # A decoy's image may be of any pair, also of one without decoys of its own.
+    assert len(np.setdiff1d(other, distinct)) > 0.2 * len(np.unique(other))
+
+
+def test_few_candidates_all_have_decoys():
+    pair, entity, mention, kinship, group = senses()
+    candidate, _ = draw_decoys(pair, entity, mention, kinship, group, seed=0)
+    assert len(np.unique(candidate)) > 0.97 * len(pair)
