@@ -53,7 +53,9 @@ def test_offsets_are_taken_off_evidence():
 def test_everything_is_read_back(tmp_path):
     whole = replace(
         STORED,
-        log_sibling=(0.5, 0.5),
+        correlation=0.25,
+        sense_weight=0.65,
+        humility=0.125,
         report={"share": 0.5},
         corpus="k",
         source="stored",
@@ -99,14 +101,15 @@ def test_too_many_pairs_are_drawn_from_every_shard_alike(small_world, small_enco
     corpus = read_corpus(shards, kb, encoder, settings, labelled, LocalEngine(), Quiet())
     scorer = Scorer.of(encoder, corpus.entities, reference_entities(corpus.entities.ids, 0), 10.0)
     parts = []
-    gather = label_job.gather_evidence
-    monkeypatch.setattr(label_job, "gather_evidence", lambda *given: parts.append(gather(*given)) or parts[-1])
+    part_of = label_job._part
+    monkeypatch.setattr(label_job, "_part", lambda *given: parts.append(part_of(*given)) or parts[-1])
     whole = corpus_sample(corpus, scorer, 0)
     parts.clear()
     monkeypatch.setattr(label_job, "CALIBRATION_PAIRS", 100)
     few = corpus_sample(corpus, scorer, 0)
     assert len(parts) == len(corpus.shards)
-    assert min(part.pairs for part in parts) > 10
+    assert min(len(part.images) for part in parts) > 10
+    assert sum(len(part.images) for part in parts) == few.evidence.pairs
     assert few.evidence.pairs <= 104
     assert set(np.round(few.evidence.real, 3)) <= set(np.round(whole.evidence.real, 3))
     assert len(whole.gallery) == whole.evidence.pairs == len(whole.weight)

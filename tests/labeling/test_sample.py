@@ -25,8 +25,10 @@ def evidence_of(entity, random_entity):
     return Evidence(**rows)
 
 
-@given(st.lists(st.integers(0, 99)), st.lists(st.integers(0, 99)), st.none() | st.sets(st.integers(0, 120), max_size=9))
-def test_numbers_name_the_same_entities_in_the_same_order(entity, drawn, witnesses):
+@given(st.lists(st.integers(0, 99)), st.data(), st.none() | st.sets(st.integers(0, 120), max_size=9))
+def test_numbers_name_the_same_entities_in_the_same_order(entity, data, witnesses):
+    # Random images are drawn for the candidates' entities alone.
+    drawn = data.draw(st.lists(st.sampled_from(entity))) if entity else []
     named = pa.array([f"e{number:03d}" for number in sorted(witnesses or ())], pa.string())
     gallery = witnesses if witnesses is None else SimpleNamespace(ids=named)
     found, ids = renumbered(evidence_of(entity, drawn), ENTITIES, gallery)
@@ -54,6 +56,8 @@ def test_a_calibration_is_the_same_whatever_other_entities_the_job_has(seed):
         draw.standard_normal(4 * pairs).astype(np.float32),
         np.tile(named, 4) * stride,
         np.zeros(pairs, np.int64),
+        np.full(len(candidate), -1),
+        np.full(len(candidate), np.nan, np.float32),
     )
     evidence = replace(evidence, real=evidence.real + 1.5)
     space, texts = Space.of(features), [f"w{n}a w{n}b w{n}c" for n in number]

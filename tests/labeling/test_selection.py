@@ -11,7 +11,15 @@ from openmofi.encoders.companions import FITTED, ClassVectors, Companions, Folds
 from openmofi.errors import UsageError
 from openmofi.features.entity_table import EntityEmbeddings, EntityFeatures
 from openmofi.labeling.calibrate.calibration import Calibration
-from openmofi.labeling.calibrate.evidence import ImageEvidence, Scorer, View, gather_evidence, reference_entities
+from openmofi.labeling.calibrate.evidence import (
+    Candidates,
+    ImageEvidence,
+    Scorer,
+    View,
+    gather_evidence,
+    judged_once,
+    reference_entities,
+)
 from openmofi.labeling.judge import CorpusContext, Opinion, eligible, select
 from openmofi.labeling.label_settings import LabelSettings, SelectionSettings
 from openmofi.labeling.tables import first_of_each, link_arrays
@@ -202,10 +210,12 @@ def test_decoys_never_show_an_entity_that_their_text_names():
     # Every image shows exactly what its text names, so an honest decoy never reaches the cosine 1.
     images = entities[links.entity]
     evidence = ImageEvidence((view,), np.zeros(60, np.int64), images)
-    found = gather_evidence(links, np.ones(60, bool), evidence, np.arange(8), entities, seed=1)
+    candidates = Candidates.of(links, judged_once(links, np.ones(60, bool)), np.arange(8))
+    found = gather_evidence(candidates, evidence, entities, np.arange(60), seed=1)
     scores = found.real + view.background(images)
     np.testing.assert_allclose(scores, 10.0, rtol=1e-5)
     assert len(found.decoys) > 30
+    assert set(found.random_entity) <= set(found.entity)
     assert found.decoys.max() < 10.0 - view.background(images).min() - 0.01
 
 

@@ -171,6 +171,8 @@ def test_what_is_judged_are_log_ratios_at_the_evidence():
         none,
         number[:0],
         np.array([0, 0]),
+        np.array([-1]),
+        np.array([np.nan]),
     )
     calibration = Calibration((0.0, 9.0), (0.0, 18.0), 0.5, 1.0, 1, report={"exchangeability": PASSED})
     judged = JudgedSample.of(

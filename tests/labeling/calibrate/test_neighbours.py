@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 
 from openmofi.errors import OpenMofiError
-from openmofi.labeling.calibrate.neighbours import FEWEST, MOST, Gallery, Space, greatest, hashed_words
+from openmofi.labeling.calibrate.neighbours import FEWEST, MOST, Gallery, Space, counted, greatest, hashed_words
 
 WORDS = [f"{first}{second}" for first in "bcdfghjkl" for second in ("a", "e", "i", "o", "u")]
 
@@ -229,3 +229,11 @@ def test_the_greatest_of_long_rows(width):
     values[4] = np.nan
     assert greatest(values, 50).tolist() == np.argsort(-values, axis=1, kind="stable")[:, :50].tolist()
     assert greatest(values[:0], 50).shape == (0, 50)
+
+
+@given(st.lists(st.tuples(st.floats(-5, 5), st.floats(-4, 3)), max_size=20))
+def test_votes_for_what_is_seldom_shown_only_count_against_it(rows):
+    votes, log_odds = (np.array([row[side] for row in rows]) for side in (0, 1))
+    found = counted(votes, log_odds)
+    expected = [min(vote, 0.0) if odds < -0.7 else vote for vote, odds in rows]
+    assert found.tolist() == expected

@@ -41,6 +41,8 @@ def corpus(pairs=3000, separation=1.5, share=0.6, look=3.0, seed=0):
         draw.standard_normal(4 * pairs).astype(np.float32),
         np.tile(named, 4),
         np.zeros(pairs, np.int64),
+        np.full(len(candidate), -1),
+        np.full(len(candidate), np.nan, np.float32),
     )
     ids = [f"e{number}" for number in range(ENTITIES)]
     space = Space.of(features)

@@ -8,6 +8,7 @@ import pytest
 
 from openmofi.labeling.calibrate.calibration import fit_calibration, threshold_for_precision
 from openmofi.labeling.calibrate.rounds import fit_rounds
+from plain_evidence import plain_evidence
 
 sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 from calibration import World, simulate
@@ -96,7 +97,8 @@ def test_mentions_of_one_candidate_leave_exchangeability_untested():
     draw = np.random.default_rng(0)
     pair = np.arange(3000)
     evidence = draw.standard_normal(3000) + 3.0 * (draw.random(3000) < 0.5)
-    report = fit_calibration(evidence, np.full(3000, 0.9), pair, pair, draw.standard_normal(3000)).report
+    link = np.full(3000, 0.9)
+    report = fit_calibration(plain_evidence(evidence, draw.standard_normal(3000), link, pair, pair), link).report
     assert report["exchangeability"]["status"] == "untested"
 
 
