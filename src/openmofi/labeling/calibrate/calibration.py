@@ -43,7 +43,7 @@ _BEST = 20
 _LEAST_SENSES, _ERRORS, _SHIFT = 30.0, 3.0, 0.1
 _BLIND, _LITTLE = 2.0, 1.0
 _MOST_ALIKE = 0.9
-_NOTHING, _SHARES_OF_COMPANIONS = 1e-9, (1e-4, 0.1, 0.3, 0.5, 0.7, 0.9, 0.9999)
+_NOTHING = 1e-9
 
 
 def describe(problem: ExpectationProblem, estimate: Estimate) -> dict[str, Any]:
@@ -72,13 +72,9 @@ def describe(problem: ExpectationProblem, estimate: Estimate) -> dict[str, Any]:
 
 
 def _information(problem: ExpectationProblem, posterior: Posterior, estimate: Estimate) -> float:
-    """Return by how much likelier evidence is where something is shown than if nothing were, in nats a shown pair.
-
-    Were nothing shown, any share of the pairs might be companions.
-    """
-    nothing = (replace(estimate.prior, shown=_NOTHING, companions=share) for share in _SHARES_OF_COMPANIONS)
-    least = max(problem.posterior(estimate, prior).log_likelihood for prior in nothing)
-    return (posterior.log_likelihood - least) / max(float(posterior.pair_shown.sum()), 1.0)
+    """Return by how much likelier evidence is where something is shown than if nothing were, in nats a shown pair."""
+    nothing = problem.posterior(estimate, replace(estimate.prior, shown=_NOTHING))
+    return (posterior.log_likelihood - nothing.log_likelihood) / max(float(posterior.pair_shown.sum()), 1.0)
 
 
 def exchangeability(problem: ExpectationProblem, posterior: Posterior, estimate: Estimate) -> dict[str, Any]:

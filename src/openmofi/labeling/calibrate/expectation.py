@@ -210,7 +210,8 @@ def expectation_maximisation(problem: ExpectationProblem) -> Estimate:
     many entities shown together.
     """
     trials = [_run(problem, _start(problem, *start), range(_TRIAL)) for start in _STARTS]
-    return _run(problem, max(trials, key=lambda state: state.log_likelihood), range(_TRIAL, _STEPS))
+    likeliest = max(trials, key=lambda state: state.log_likelihood)
+    return _with_lower_tail(_run(problem, likeliest, range(_TRIAL, _STEPS)), problem)
 
 
 def _start(problem: ExpectationProblem, shown: float, together: float, companions: float, tilt: float) -> Estimate:
@@ -239,7 +240,6 @@ def _step(problem: ExpectationProblem, state: Estimate) -> Estimate:
     beside = absent * np.exp(state.companion.log_ratio)
     ratio, hidden = _monotone(present, beside / beside.sum())
     ratio, hidden_absent = _monotone(ratio * beside / (ratio @ beside), absent)
-    ratio = np.maximum(ratio, (ratio @ absent) * _lower_tail(ratio * absent, absent, score))
     log_ratio = np.minimum(np.log(ratio / (ratio @ absent)), _LOG_RATIO_LIMIT)
     siblings, companions = problem.counts(posterior.sibling), problem.counts(posterior.companion)
     companion = state.companion.updated(companions + _few(siblings), absent, score)
@@ -264,17 +264,22 @@ def _monotone(present: Doubles, absent: Doubles) -> tuple[Doubles, float]:
     return np.maximum(ratio - hidden, _LEAST_RATIO), hidden
 
 
-def _lower_tail(present: Doubles, absent: Doubles, score: Doubles) -> Doubles:
-    """Return (bins,) f_shown / f_absent below the mean, were f_shown normal as it is from there on; 0 above it.
+def _with_lower_tail(state: Estimate, problem: ExpectationProblem) -> Estimate:
+    """Give f_shown below its mean what it would have there were it normal as it is from there on.
 
-    What little is shown there is hidden below what is not: isotonic regression alone would leave nothing.
+    Monotone regression leaves nothing of what little is hidden there below what is not shown; while the shares are
+    estimated this is what tells the two apart, but a sense that lies there is not impossible.
     """
-    weight = present / present.sum()
+    absent, score = problem.absent, problem.score
+    weight = absent * np.exp(state.log_ratio)
+    weight /= weight.sum()
     mean = float(weight @ score)
     above = score >= mean
     variance = float(np.clip(weight[above] @ (score[above] - mean) ** 2 / weight[above].sum(), 0.3, 2.0))
-    shape = np.exp(score**2 / 2 - (score - mean) ** 2 / (2 * variance)) / np.sqrt(variance)
-    return np.where(above, 0.0, shape)
+    tail = (score**2 - (score - mean) ** 2 / variance - np.log(variance)) / 2
+    limit = state.log_ratio[above][0] if above.any() else state.log_ratio[-1]
+    lower = np.maximum.accumulate(np.maximum(state.log_ratio, np.minimum(tail, limit)))
+    return replace(state, log_ratio=np.where(above, state.log_ratio, lower))
 
 
 def _updated(prior: Prior, posterior: Posterior, mixture: Mixture, hidden: float) -> Prior:

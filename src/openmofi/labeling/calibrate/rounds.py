@@ -30,7 +30,8 @@ from openmofi.labeling.calibrate.overclaim import JudgedSample, humility
 
 VOTES = 1.5
 """Weight of a unit of votes, in SD of the decoys' evidence."""
-SENSE_WEIGHT = 0.65
+ALIKE = 0.75
+"""By how much the evidence that tells senses apart is worth less, where their correlation is 1."""
 _TRIED_ON = 20_000
 
 
@@ -171,7 +172,8 @@ def fit_rounds(sample: CalibrationSample, *, rescue: int = 2) -> Fitted:
         best.evidence.real,
         best.evidence.decoys,
     )
-    calibration = replace(fitted.calibration, humility=humility(fitted.judged(sample, 0.5)), sense_weight=SENSE_WEIGHT)
+    modest, senses = humility(fitted.judged(sample, 0.5)), 1 - ALIKE * best.calibration.correlation
+    calibration = replace(fitted.calibration, humility=modest, sense_weight=senses)
     return replace(fitted, calibration=calibration, probability=calibration.judge(best.evidence, best.link))
 
 
