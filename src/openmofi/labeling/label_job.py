@@ -22,8 +22,8 @@ from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.evidence import (
     Candidates,
     Evidence,
-    ImageEvidence,
     Scorer,
+    View,
     gather_evidence,
     joined,
     judged_once,
@@ -157,11 +157,39 @@ class _SampleBlock:
     """What a block of rows adds to a sample."""
 
     candidates: Candidates
-    seen: ImageEvidence
+    rows: Ints
     images: NDArray[np.float16]
     texts: list[str]
     groups: NDArray[np.uint64]
     names: list[str]
+
+
+@dataclass(frozen=True)
+class _SampleImages:
+    """The images of a sample, which are read again when they are asked for: all at once would not fit in memory.
+
+    Attributes:
+        job, scorer: see `corpus_sample`.
+        rows: of each block those of its pairs that are in the sample.
+    """
+
+    job: LabelJob
+    scorer: Scorer
+    rows: Sequence[Ints]
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        return self.scorer.views
+
+    def evidence(self, row: Ints, entity: Ints) -> NDArray[np.float32]:
+        order = np.argsort(row, kind="stable")
+        ends = np.searchsorted(row[order], np.cumsum([len(rows) for rows in self.rows]))
+        result, start, before = np.empty(len(row), np.float32), 0, 0
+        for read, rows, end in zip(self.job.blocks(), self.rows, ends, strict=True):
+            images = self.scorer.images(read.shard, [read.keys[each] for each in rows], read.features.values[rows])
+            result[order[start:end]] = images.evidence(row[order[start:end]] - before, entity[order[start:end]])
+            start, before = end, before + len(rows)
+        return result
 
 
 def corpus_sample(
@@ -181,13 +209,12 @@ def corpus_sample(
     share = CALIBRATION_PAIRS / max(sum(map(job.rows, job.sample)), 1)
     space = witnesses.space if witnesses else space or image_space(job)
     draw = np.random.default_rng(seed)
-    parts = [_part(job, read, scorer, space, draw.random(len(read.usable)) < share) for read in job.blocks()]
+    parts = [_part(job, read, space, draw.random(len(read.usable)) < share) for read in job.blocks()]
     candidates = joined([part.candidates for part in parts])
     names, name = np.unique(np.array([name for part in parts for name in part.names], object), return_inverse=True)
     pair_group = _by_appearance(np.concatenate([part.groups for part in parts]))
     graph = job.kb.vectors(job.kb.rows(job.entities.ids.take(pa.array(np.unique(candidates.entity))).to_pylist()))
-    view, embeddings = (np.concatenate([getattr(part.seen, name) for part in parts]) for name in ("view", "embeddings"))
-    seen = ImageEvidence(scorer.views, view, embeddings)
+    seen = _SampleImages(job, scorer, [part.rows for part in parts])
     evidence, ids = renumbered(gather_evidence(candidates, seen, graph, pair_group, seed), job.entities, witnesses)
     log_odds = depictability(job.kb, job.kb.rows(ids))
     images = np.concatenate([part.images for part in parts])
@@ -240,16 +267,15 @@ def image_space(job: LabelJob) -> Space:
     return Space.of(np.concatenate(chosen))
 
 
-def _part(job: LabelJob, read: ReadShard, scorer: Scorer, space: Space, drawn: NDArray[np.bool_]) -> _SampleBlock:
+def _part(job: LabelJob, read: ReadShard, space: Space, drawn: NDArray[np.bool_]) -> _SampleBlock:
     rows = np.flatnonzero(read.usable & drawn)
     links = read.links.of_pairs(rows)
     index = judged_once(links, np.ones(len(rows), bool))
     named = rows[np.unique(links.pair[index])]
-    features = read.features.values[named]
     return _SampleBlock(
         Candidates.of(links, index, judged_rows(read.links, job.entities)),
-        scorer.images(read.shard, [read.keys[row] for row in named], features),
-        space.project(features).astype(np.float16),
+        named,
+        space.project(read.features.values[named]).astype(np.float16),
         read.table.column("text").take(pa.array(named)).to_pylist(),
         read.groups[named],
         mention_names(read.table.column("mentions"), rows[links.pair[index]], links.mention[index]),

@@ -320,8 +320,8 @@ def test_where_images_say_little_a_job_is_blind_however_far_apart_the_rest_lies(
     assert report["blind"] is True
     times = f"{np.exp(report['information']):.1f}"
     assert blindness(report) == (
-        f"This encoder can't tell these entities apart: its images make what they show {times} times as likely, and "
-        "labels can be trusted from 2.7 on."
+        f"This encoder can't tell these entities apart: an image speaks for what it shows by {times} to 1, and "
+        "labels can be trusted from 2.7 to 1 on."
     )
 
 

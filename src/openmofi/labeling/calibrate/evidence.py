@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -275,6 +275,10 @@ class ImageEvidence:
             result[rows] = view.background(self.embeddings[rows])
         return result
 
+    def evidence(self, row: Ints, entity: Ints) -> NDArray[np.float32]:
+        """Return (n,) evidence of images `row` for entities `entity`; see the head of this module."""
+        return self.scores(row, entity) - self.background()[row]
+
     def scores(self, row: Ints, entity: Ints) -> NDArray[np.float32]:
         """Return (n,) raw scores of images `row` against entities `entity`; see `View.scores`."""
         result = np.empty(len(row), np.float32)
@@ -282,6 +286,17 @@ class ImageEvidence:
             chosen = self.view[row] == number
             result[chosen] = view.scores(self.embeddings, row[chosen], entity[chosen])
         return result
+
+
+class Images(Protocol):
+    """Images whose evidence can be asked for at once: an `ImageEvidence`, or those of many blocks."""
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """See `Scorer`."""
+
+    def evidence(self, row: Ints, entity: Ints) -> NDArray[np.float32]:
+        """Return (n,) evidence of images `row` for entities `entity`."""
 
 
 @dataclass(frozen=True)
@@ -391,9 +406,7 @@ def joined(parts: Sequence[Candidates]) -> Candidates:
     )
 
 
-def gather_evidence(
-    candidates: Candidates, images: ImageEvidence, graph: Floats, pair_group: Ints, seed: int
-) -> Evidence:
+def gather_evidence(candidates: Candidates, images: Images, graph: Floats, pair_group: Ints, seed: int) -> Evidence:
     """Gather the evidence of candidates and of their decoys.
 
     Args:
@@ -405,29 +418,28 @@ def gather_evidence(
     """
     pair, mention, rows = candidates.pair, candidates.mention, candidates.entity
     distinct, entity = np.unique(rows, return_inverse=True)
-    background = images.background()
-
-    def evidence(image: Ints, row: Ints) -> NDArray[np.float32]:
-        return images.scores(image, row) - background[image]
-
     kinship = Kinship(graph, images.views[0].entities.of(distinct))
     candidate, other = draw_decoys(pair, entity, mention, kinship, pair_group, seed)
     rival = draw_rivals(pair, entity, mention, candidate, other, seed)
     anyone, image = draw_random(pair, entity, _RANDOM, seed)
+    asked = (pair, rows), (other, rows[candidate]), (other, rows[rival]), (image, rows[anyone])
+    evidence = images.evidence(*(np.concatenate(each) for each in zip(*asked, strict=True)))
+    ends = np.cumsum([len(each) for each, _ in asked])[:-1]
+    real, decoys, rivals, random = np.split(evidence, ends)
     return Evidence(
-        evidence(pair, rows),
-        evidence(other, rows[candidate]),
+        real,
+        decoys,
         candidates.link_score,
         mention,
         pair,
         rows,
         candidate,
         other,
-        evidence(image, rows[anyone]),
+        random,
         rows[anyone],
         candidates.place,
         rival,
-        np.where(rival >= 0, evidence(other, rows[rival]), np.float32(np.nan)),
+        np.where(rival >= 0, rivals, np.float32(np.nan)),
     )
 
 
