@@ -154,9 +154,8 @@ def simulate(world: World, seed: int) -> Corpus:
     other, decoys = elsewhere(1)
     _, random = elsewhere(4)
     rival = _rival(texts.group)
-    template = template_of[other]
-    rivals = draw.standard_normal(len(truth)) + offset[texts.entity[rival]]
-    rivals += np.where(template >= 0, style[template, texts.entity[rival]], 0.0)
+    beside, of = texts.entity[rival], template_of[other]
+    rivals = draw.standard_normal(len(truth)) + offset[beside] + np.where(of >= 0, style[of, beside], 0.0)
     evidence = Evidence(
         real.astype(np.float32),
         decoys.astype(np.float32),
