@@ -132,6 +132,18 @@ def test_a_judge_that_always_says_yes_is_found_out_and_changes_nothing(job, labe
     assert asked == [{**each, "judge": None} for *_, each in entities(labelled)]
 
 
+def test_a_cache_that_somebody_wrote_numbers_into_answers_nothing(job, truthful, cache):
+    with vision_server(truthful) as stub:
+        job(judge=stub.url)
+        for path in (cache / "answers").rglob("*.json"):
+            marks = list(json.loads(path.read_text()))
+            wrong = ["99", "-1", "two", "1.5", ""]
+            path.write_text(json.dumps({mark: wrong[number % len(wrong)] for number, mark in enumerate(marks)}))
+        judge = job("again", judge=stub.url).summary["judge"]
+    assert judge["answered"] == 0
+    assert judge["unanswered"] == judge["asked"] + judge["decoys"] > 0
+
+
 def test_nonsense_is_no_answer_and_is_not_asked_again(job, labelled, tmp_path):
     with vision_server(lambda image, options: "It might be the first one") as stub:
         judge = job(judge=stub.url).summary["judge"]

@@ -250,10 +250,9 @@ def _asked(job: LabelJob, judge: ImageJudge, questions: Sequence[Question]) -> t
             if answered:
                 write_json(f"{folder}/{fingerprint(answered)}.json", answered)
             known |= answered
-    said = [
-        meant[int(known[mark])] if known.get(mark) else None for mark, (_, meant) in zip(marks, written, strict=True)
-    ]
-    return said, missing
+    # What is no number of an option, be it in a file that somebody changed, is no answer.
+    options = [{str(number): entity for number, entity in enumerate(meant)} for _, meant in written]
+    return [each.get(known.get(mark, "")) for mark, each in zip(marks, options, strict=True)], missing
 
 
 def _images(job: LabelJob, wanted: Mapping[int, Question], missing: Counter[str]) -> Iterator[tuple[int, bytes]]:

@@ -1,4 +1,6 @@
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 
@@ -101,3 +103,39 @@ def test_a_redirect_is_not_followed():
     with vision_server(lambda image, options: 307) as stub, pytest.raises(OpenMofiError, match="status 307"):
         open_server(stub.url, "").ask(b"image", QUESTION, CHOICES)
     assert stub.asked == 1
+
+
+def test_a_reply_without_an_end_is_no_reply(monkeypatch):
+    monkeypatch.setattr(plugin, "_MOST_BYTES", 1000)
+    with vision_server(lambda image, options: "1" * 2000) as stub:
+        server = open_server(stub.url, "")
+        with pytest.raises(OpenMofiError, match="more than 1,000 bytes"):
+            server.ask(b"image", QUESTION, CHOICES)
+
+
+def test_a_reply_that_trickles_is_given_up(monkeypatch):
+    monkeypatch.setattr(plugin, "SECONDS", 0.2)
+
+    class Trickling(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            try:
+                while True:
+                    self.wfile.write(b" ")
+                    time.sleep(0.02)
+            except OSError:
+                pass
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Trickling) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(OpenMofiError, match=r"more than 0\.2 s"):
+            open_server(f"http://127.0.0.1:{server.server_port}/v1", "")
+        server.shutdown()
+
+
+def test_a_reply_nested_without_end_is_no_answer():
+    assert parsed("[" * 100_000, CHOICES) == ""

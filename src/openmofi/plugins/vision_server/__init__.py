@@ -18,7 +18,7 @@ SECONDS = 60.0
 TRIES, WAIT = 3, 1.0
 """A request is sent so often; so many seconds pass before the second time, twice as many before the third."""
 _BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-_MOST_TOKENS = 32
+_MOST_TOKENS, _MOST_BYTES = 32, 1 << 20
 
 
 def open_server(address: str, model: str) -> VisionServer:
@@ -52,6 +52,24 @@ def open_server(address: str, model: str) -> VisionServer:
     elif response.status_code in (401, 403):
         raise server.refused(response)
     return server
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A server's response.
+
+    Attributes:
+        status_code: of HTTP.
+        text: its body, at most 1 MiB.
+    """
+
+    status_code: int
+    text: str
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status_code < 300
 
 
 @dataclass
@@ -89,7 +107,7 @@ class VisionServer:
             raise self.refused(response)
         return parsed(_looked_up(response, "choices", 0, "message", "content"), choices)
 
-    def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+    def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Reply:
         """Return the server's response, of whatever status; a server that is busy is asked again.
 
         Raises:
@@ -97,14 +115,18 @@ class VisionServer:
         """
         import httpx2
 
-        url, reason, response = f"{self.address}/{path}", "", None
+        url, reason = f"{self.address}/{path}", ""
+        response: Reply | None = None
         for number in range(TRIES):
             if number:
                 time.sleep(WAIT * 2 ** (number - 1))
             try:
-                response = self.client.request(method, url, json=body)
+                response = self._received(method, url, body)
             except (httpx2.RequestError, httpx2.InvalidURL) as error:
                 reason = str(error) or type(error).__name__
+                continue
+            if response is None:
+                reason = f"it takes more than {SECONDS:g} s, or says more than {_MOST_BYTES:,} bytes"
                 continue
             if response.status_code not in _BUSY:
                 break
@@ -115,7 +137,18 @@ class VisionServer:
             )
         return response
 
-    def refused(self, response: Any) -> OpenMofiError:
+    def _received(self, method: str, url: str, body: dict[str, Any] | None) -> Reply | None:
+        """Return a whole response; `None` where it does not end in time, or is larger than any answer."""
+        end, parts, size = time.monotonic() + SECONDS, [], 0
+        with self.client.stream(method, url, json=body) as response:
+            for part in response.iter_bytes():
+                parts.append(part)
+                size += len(part)
+                if size > _MOST_BYTES or time.monotonic() > end:
+                    return None
+            return Reply(response.status_code, b"".join(parts).decode("utf-8", "replace"))
+
+    def refused(self, response: Reply) -> OpenMofiError:
         """The error for a response that is none."""
         said = shorten(response.text, 200) or "nothing"
         return OpenMofiError(
@@ -129,7 +162,7 @@ def parsed(said: object, choices: Sequence[str]) -> str:
     text = said.strip() if isinstance(said, str) else ""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = text.rstrip(".")
     answer = str(value.get("answer") if isinstance(value, dict) else value).strip()
     return answer if answer in choices else ""
@@ -150,12 +183,12 @@ def _one_of(choices: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _looked_up(response: Any, *path: str | int) -> object:
+def _looked_up(response: Reply, *path: str | int) -> object:
     """What lies at a path in a response's JSON; `None` where there is nothing."""
     try:
-        value = response.json()
+        value = json.loads(response.text)
         for step in path:
             value = value[step]
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return None
     return value
