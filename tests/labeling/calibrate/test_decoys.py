@@ -1,6 +1,6 @@
 import numpy as np
 
-from openmofi.labeling.calibrate.evidence import MOST_DECOYS, Kinship, draw_decoys, draw_random, draw_rivals
+from openmofi.labeling.calibrate.decoys import MOST_DECOYS, Kinship, draw_decoys, draw_random, draw_rivals
 
 
 def unit(rows):

@@ -2,7 +2,7 @@
 
 Raw cosines differ between encoders, so a threshold on them means nothing. What can be had without a label is the
 distribution of an image's evidence for entities that it does not show: give each pair the image of another one whose
-text does not name the entity (decoys, see `openmofi.labeling.calibrate.evidence`). The evidence of the real pairs is a
+text does not name the entity (decoys, see `openmofi.labeling.calibrate.decoys`). The evidence of the real pairs is a
 mixture of that distribution (named, but not shown) and an unknown one (named and shown). Its share and its shape are
 estimated by expectation–maximisation with a monotone likelihood ratio, the two-groups model of false-discovery-rate
 estimation (Efron 2008, "Microarrays, empirical Bayes and the two-groups model").
