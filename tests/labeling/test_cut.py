@@ -9,7 +9,7 @@ import pytest
 
 import openmofi
 from openmofi.labeling import label_job
-from openmofi.labeling.calibrate import evidence
+from openmofi.labeling.calibrate import decoys
 from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.pairs import read_pairs, write_tar
 from openmofi.storage import expand_shards
@@ -73,7 +73,7 @@ def uncut(request, small_world, tmp_path_factory):
         if request.param == "a sample":
             patch.setattr(label_job, "CALIBRATION_PAIRS", 250)
             patch.setattr(label_job, "FITTED_ON", 100)
-            patch.setattr(evidence, "MOST_DECOYS", 300)
+            patch.setattr(decoys, "MOST_DECOYS", 300)
             patch.setattr(evidence, "_MOST_MEANT", 6)
         yield pairs, labelled_in(tmp_path_factory.mktemp("uncut"), pairs, 1, small_world)
 
