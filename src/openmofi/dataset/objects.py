@@ -133,7 +133,7 @@ class Labels(_Tables):
         Raises:
             UsageError: `sample` is not positive, `by` has another value, `target_precision` or `confidence` is missing
                 or not between 0 and 1, or `verdicts` were not drawn for a guarantee.
-            OpenMofiError: no label is accepted, or a shard of pairs has moved or changed.
+            OpenMofiError: there is nothing to look at, or a shard of pairs has moved or changed.
         """
         from openmofi.dataset.report.page import write_page
         from openmofi.dataset.report.planned import planned

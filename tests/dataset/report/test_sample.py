@@ -82,5 +82,18 @@ def test_wrong_use(folder, size, by, says):
 
 def test_labels_without_an_accepted_one(small_labels, rows):
     path = small_labels({"a": [rows.label_row("1", "x", "no_mention")]})
-    with pytest.raises(OpenMofiError, match="has no accepted label to look at"):
+    with pytest.raises(OpenMofiError, match=r"has no label to look at, and no candidate of probability 0\.1"):
         draw(Folder.open(path, "labels"), Kinds(None), 10, BOTH, 0)
+
+
+def test_where_nothing_was_accepted_candidates_are_drawn(small_labels, rows):
+    mentions = [{"start": 0, "end": 1, "surface": "x", "detector": "gazetteer"}]
+    judged = [
+        rows.label_row(
+            str(key), "x", "rejected", mentions, [rows.judgement("e", 0, 0.11 + key / 50, False, "below_threshold")]
+        )
+        for key in range(20)
+    ]
+    sample = draw(Folder.open(small_labels({"a": judged}), "labels"), Kinds(None), 10, BOTH, 0)
+    assert (sample.accepted, len(sample.drawn)) == (0, 10)
+    assert not any(stratum.accepted for stratum in sample.strata)

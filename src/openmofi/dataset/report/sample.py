@@ -237,8 +237,8 @@ class LabelSample:
 def draw(folder: Folder, kinds: Kinds, size: int, by: Sequence[str], seed: int) -> LabelSample:
     """Draw labels; all of them where there are not more than `size`.
 
-    Four fifths are accepted labels and one fifth candidates below the threshold, where there are such; how many of each
-    stratum, see `openmofi.review.precision.allocation`.
+    Four fifths are accepted labels and one fifth candidates below the threshold, where there are such; all are
+    candidates where nothing was accepted. How many of each stratum, see `openmofi.review.precision.allocation`.
 
     Args:
         folder: of labels.
@@ -249,17 +249,17 @@ def draw(folder: Folder, kinds: Kinds, size: int, by: Sequence[str], seed: int) 
 
     Raises:
         UsageError: `size` is not positive, or `by` has another value.
-        OpenMofiError: no label is accepted.
+        OpenMofiError: there is no label and no candidate.
     """
     if size < 1:
         raise UsageError(f"A sample of {size} is none.", "Give --sample 200, say.")
     if odd := [part for part in by if part not in BY]:
         raise UsageError(f"Unknown strata {odd[0]!r}.", f"Use {','.join(BY)}, or one of them.")
     whole = cells(folder, kinds, draws=size, seed=(seed,))
-    if not any(accepted for accepted, _, _ in whole):
+    if not whole:
         raise OpenMofiError(
-            f"{folder.path} has no accepted label to look at.",
-            "Label with a lower --threshold or --target-precision first.",
+            f"{folder.path} has no label to look at, and no candidate of probability {CONSIDERED:g} or more.",
+            "Label pairs whose texts name what their images show, or take another knowledge base or encoder.",
         )
 
     def name(cell: Cell) -> Cell:
