@@ -122,7 +122,7 @@ def _build(
 ) -> Statistics:
     selection = keep(collected.labels, settings, excluded.images if excluded else None)
     if not selection.label.any():
-        raise OpenMofiError(_nothing_left(source.path, collected, settings), "Lower --min-images or label more pairs.")
+        raise _nothing_left(source, collected, settings)
     entities, images, class_of = _vocabulary(collected, selection, kb)
     for position, shard in enumerate(source.shards):
         _write_shard(source, shard, position, collected, selection, class_of, f"{out}/images/{shard.name}.parquet")
@@ -153,12 +153,18 @@ def _build(
     return statistics
 
 
-def _nothing_left(labels: str | Path, collected: Collected, settings: DatasetSettings) -> str:
+def _nothing_left(labels: Folder, collected: Collected, settings: DatasetSettings) -> OpenMofiError:
     if not collected.labels.images:
-        return f"{labels} has no accepted label among its {collected.counts.rows} rows."
-    return (
-        f"None of the {len(collected.entities)} entities of {labels} keeps {settings.min_images} images; the "
-        f"commonest has {np.bincount(collected.labels.entity).max()} before near duplicates are dropped."
+        counts = labels.manifest.counts
+        hint = counts.get("advice") or (counts.get("verdicts") or {}).get("why")
+        return OpenMofiError(
+            f"{labels.path} has no accepted label among its {collected.counts.rows} rows.",
+            hint or "Label with a lower --threshold or --target-precision, or label more pairs.",
+        )
+    return OpenMofiError(
+        f"None of the {len(collected.entities)} entities of {labels.path} keeps {settings.min_images} images; the "
+        f"commonest has {np.bincount(collected.labels.entity).max()} before near duplicates are dropped.",
+        "Lower --min-images or label more pairs.",
     )
 
 

@@ -18,6 +18,7 @@ from openmofi.config import settings_from
 from openmofi.dataset.audit.audit import Audit
 from openmofi.dataset.collect import Statistics, read_statistics
 from openmofi.dataset.report import plots
+from openmofi.dataset.report.claim import claim, warning
 from openmofi.dataset.report.examples import ExamplePair, choose_shards, entity_rows, examples, template, thumbnails
 from openmofi.dataset.tables import Folder, describe
 from openmofi.knowledge import KnowledgeBase
@@ -66,6 +67,8 @@ def write_card(dataset: Folder, labels: Manifest, statistics: Statistics, *, rep
             report=report,
             label_settings=_settings(labels),
             dataset_settings=_settings(dataset.manifest),
+            claim=claim(labels.counts),
+            warning=warning(labels.counts),
         ),
     )
 
@@ -158,6 +161,8 @@ def write_report(
             examples=example_pairs,
             thumbnails=_thumbnails(shards, labels, rows, example_pairs),
             sections=[(section.title, section.text, Markup(section.body)) for section in sections],
+            claim=claim(labels.manifest.counts),
+            warning=warning(labels.manifest.counts),
             unread=shown_formats(labels.manifest.counts.get("unread_formats", {})),
         ),
     )
