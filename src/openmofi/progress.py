@@ -153,7 +153,8 @@ class ConsoleProgress:
 
     def say(self, message: str) -> None:
         """See `Progress.say`."""
-        self._console.print(message)
+        # A command in it can be copied only if no line is broken in it.
+        self._console.print(message, soft_wrap=True)
 
     def end(self) -> None:
         """Stop drawing."""

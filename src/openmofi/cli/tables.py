@@ -27,13 +27,17 @@ def print_table(
         numbers: columns that are set to the right; `None`: all but the first.
         whole: columns whose cells are never folded.
     """
-    table = Table(title=title and visible(title), title_justify="left", box=None, pad_edge=False)
+    console = plain_console()
+    if title:
+        # A table's own title is folded to the width of the table.
+        console.print(visible(title), style="italic", soft_wrap=True)
+    table = Table(box=None, pad_edge=False)
     for column, name in enumerate(head):
         right = column > 0 if numbers is None else column in numbers
         table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=column in whole)
     for row in rows:
         table.add_row(*map(visible, row))
-    plain_console().print(table)
+    console.print(table)
 
 
 def print_counts(title: str, counts: Mapping[str, int]) -> None:
