@@ -1,6 +1,7 @@
 """`openmofi label audit`, and `openmofi label --verdicts`: from the page to another threshold."""
 
 import json
+import shlex
 import shutil
 
 import pyarrow.parquet as pq
@@ -58,7 +59,9 @@ def test_verdicts_are_printed_as_table_and_json(labelled, verdicts):
     shown = run("label", "audit", labelled, "--verdicts", verdicts).stdout
     assert "all labels" in shown
     assert "type circle" in shown
-    assert max(map(len, shown.splitlines())) <= 80
+    table, _, after = shown.partition("Choose the threshold")
+    assert max(map(len, table.splitlines())) <= 80
+    assert "--target-precision 0.9 --verdicts" in after
     result = json.loads(run("label", "audit", labelled, "--verdicts", verdicts, "--json").stdout)
     low, high = result["labels"]["interval"]
     assert low <= result["labels"]["corrected"] <= high
@@ -130,7 +133,7 @@ def test_a_guarantee_from_the_draw_to_the_labels(small_world, small_encoder, lab
 
     asked = ("--target-precision", "0.9", "--confidence", "0.9")
     drawn = audit("-o", tmp_path / "page.html", "-n", "60", *asked)
-    assert "to show 0.9 right with confidence 0.9. Judge all of them, and save once." in drawn
+    assert "to show 0.9 right with confidence 0.9. Judge all of them before you save" in drawn
     page = page_data(tmp_path / "page.html")
     plan = page["file"]["plan"]
     assert len(page["items"]) == 60
@@ -138,6 +141,9 @@ def test_a_guarantee_from_the_draw_to_the_labels(small_world, small_encoder, lab
     verdicts = judged(tmp_path / "page.html", tmp_path / "v.json", say)
     said = audit("--verdicts", verdicts)
     assert f"from probability {plan['least']:.3f} on: no others were drawn from" in said
+    half = judged(tmp_path / "page.html", tmp_path / "half.json", lambda item: "y" * (item["probability"] > 0.95))
+    missing = "A guarantee takes a verdict on each of the 60 labels of the page: judge the other"
+    assert missing in audit("--verdicts", half)
     summary = label("guaranteed", verdicts, confidence=0.9)
     guarantee = summary["verdicts"]["guarantee"]
     # The figures of the audit are those of the job.
@@ -162,6 +168,54 @@ def test_a_guarantee_from_the_draw_to_the_labels(small_world, small_encoder, lab
     wrong = label("wrong", judged(tmp_path / "page.html", tmp_path / "n.json", lambda item: "n"), confidence=0.9)
     assert (wrong["threshold"], wrong["accepted"]) == (1.0, 0)
     assert "Nothing is accepted" in wrong["verdicts"]["why"]
+
+
+def commands_of(printed):
+    return [shlex.split(line)[1:] for line in printed.splitlines() if line.startswith("  openmofi ")]
+
+
+def test_commands_that_are_printed_work_as_they_stand(small_world, labelled, tmp_path, monkeypatch):
+    def right(item):
+        return "y" if small_world.truth[item["shard"], item["key"]] == item["entity"] else "n"
+
+    monkeypatch.chdir(tmp_path)
+    labels = shutil.copytree(labelled, tmp_path / "my labels")
+    drawn = run("label", "audit", labels, "-o", "page.html", "-n", "40")
+    judged(tmp_path / "page.html", tmp_path / "verdicts.json", right)
+    (said,) = commands_of(drawn.stdout)
+    choose, guarantee = commands_of(run(*said).stdout)
+    done = run(*choose)
+    assert "threshold by 40 verdicts (0 unsure left out); precision corrected by them" in done.stdout
+    assert read_manifest(f"{labels}-audited", "labels").inputs["/verdicts"]
+    drawn = run(*guarantee)
+    first = tmp_path / f"{labels}-audit.html"
+    judged(first, tmp_path / "verdicts.json", lambda item: "ny"[item["probability"] > 0.97])
+    (said,) = commands_of(drawn.stdout)
+    choose, further = commands_of(run(*said).stdout)
+    done = run(*choose)
+    assert "unsure ones as no: at least 0.9 right with confidence 0.9" in done.stdout
+    assert read_manifest(f"{labels}-audited-2", "labels").settings["selection"]["confidence"] == 0.9
+    drawn = run(*further)
+    # A second page saves under another name: its verdicts go on from the first one's.
+    assert page_data(tmp_path / f"{labels}-audit-2.html")["saves"] == "verdicts-2.json"
+    assert commands_of(drawn.stdout) == [["label", "audit", str(labels), "--verdicts", "verdicts-2.json"]]
+    # Labels that verdicts chose have other thresholds than those that were looked at: the error names these.
+    with pytest.raises(OpenMofiError, match=f"They are of the folder {labels}: openmofi label audit"):
+        run("label", "audit", f"{labels}-audited-2", "--verdicts", "verdicts.json")
+    # Where the last step is the lowest there is, nothing is left to draw from.
+    judged(first, tmp_path / "verdicts.json", lambda item: "y")
+    said = run("label", "audit", labels, "--verdicts", "verdicts.json").stdout
+    assert "Every step passed." in said
+    assert len(commands_of(said)) == 1
+
+
+def test_five_verdicts_are_said_to_be_few(small_world, small_encoder, labelled, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run("label", "audit", labelled, "-o", "page.html", "-n", "5")
+    judged(tmp_path / "page.html", tmp_path / "five.json", lambda item: "y")
+    given = ("--kb", small_world.kb, "--encoder", small_encoder, "--cache", labelled, "-o", "out")
+    done = run("label", small_world.shards, *given, "--target-precision", "0.9", "--verdicts", "five.json")
+    assert "So few verdicts say little: judge 30 or more before you use this threshold." in done.stdout
 
 
 def test_a_confidence_takes_verdicts(small_world, small_encoder, tmp_path):

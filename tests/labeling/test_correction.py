@@ -107,7 +107,16 @@ def test_a_guarantee_chooses_the_threshold():
     assert "58 of 60 verdicts there are yes, and unsure ones count as no" in correction.why
     nothing = correction_by(planned("y" * 50 + "n" * 10), selection, {}, {})
     assert nothing.threshold_for(np.linspace(0, 1, 50), 0.9) == 1
-    assert "openmofi label audit LABELS --verdicts v.json -o PAGE.html" in nothing.why
+    assert "openmofi label audit LABELS --verdicts v.json -o LABELS-audit-2.html" in nothing.why
+    named = correction_by(replace(planned("y" * 50 + "n" * 10), folder="my labels"), selection, {}, {})
+    named.threshold_for(np.linspace(0, 1, 50), 0.9)
+    assert "openmofi label audit 'my labels' --verdicts v.json -o 'my labels-audit-2.html'" in named.why
+    other = correction_by(planned("y" * 58 + "nu"), replace(selection, target_precision=0.8), {}, {})
+    other.threshold_for(np.linspace(0, 1, 50), 0.8)
+    # The number of further verdicts would be that of a draw for .9.
+    draw = "openmofi label audit LABELS --target-precision 0.8 --confidence 0.9 -o LABELS-audit.html"
+    assert other.why.endswith(f"draw for 0.8: {draw}")
+    assert "more verdicts" not in other.why
 
 
 def test_verdicts_that_guarantee_nothing_are_refused():

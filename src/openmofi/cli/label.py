@@ -55,8 +55,9 @@ def _print_counts(counts: Mapping[str, Any], out: str) -> None:
 
         typer.echo(f"{sum(unread.values()):,} images in a format that is not read ({shown_formats(unread)})")
     precision = counts["expected_precision"]
+    accepted, threshold = counts["accepted"], counts["threshold"]
     typer.echo(
-        f"{counts['accepted']:,} labels accepted from probability {counts['threshold']:.3f} on"
+        (f"{accepted:,} labels accepted from probability {threshold:.3f} on" if threshold < 1 else "no label accepted")
         + ("" if precision is None else f"; expected precision {precision:.3f}, an estimate")
     )
     if (device := counts.get("device", "cpu")) != "cpu":
@@ -65,21 +66,37 @@ def _print_counts(counts: Mapping[str, Any], out: str) -> None:
             + (", compiled" if counts.get("compiled") else "")
         )
     if (marked := counts["boilerplate"])["marked"]:
-        commonest = "; ".join(f"{rows:,} × {shorten(piece, 48)!r}" for piece, rows in marked["pieces"][:3])
+        pieces = [(piece, rows) for piece, rows in marked["pieces"] if rows > 1]
+        commonest = "; ".join(f"{rows:,} × {shorten(piece, 48)!r}" for piece, rows in pieces[:3])
         typer.echo(
             f"boilerplate: {marked['marked']:,} of {marked['mentions']:,} mentions"
             + (f"; repeated most: {commonest}" if commonest else "")
         )
     if said := counts.get("verdicts"):
-        corrected = said["corrected_precision"]
-        typer.echo(
-            f"threshold by {said['judged']:,} verdicts ({said['unsure']:,} unsure left out)"
-            + ("" if corrected is None else f"; precision corrected by them {corrected:.3f}")
-        )
+        _print_verdicts(said, counts["accepted"])
     if adapter := counts.get("adapter"):
         typer.echo(adapter["why"])
     if judge := counts.get("judge"):
         typer.echo(f"{judge['why']} Without it {judge['accepted_without']:,} labels would be accepted.")
+
+
+def _print_verdicts(said: Mapping[str, Any], accepted: int) -> None:
+    from openmofi.review.precision import FEW
+
+    guarantee, corrected = said.get("guarantee"), said["corrected_precision"]
+    if not guarantee:
+        basis = f"threshold by {said['judged']:,} verdicts ({said['unsure']:,} unsure left out)"
+    else:
+        basis = f"threshold by {said['judged'] + said['unsure']:,} verdicts of this look, unsure ones as no" + (
+            f": at least {guarantee['target']:g} right with confidence {guarantee['confidence']:g}" if accepted else ""
+        )
+    if corrected is None or not accepted:
+        typer.echo(basis)
+        return
+    low, high = said["interval"]
+    typer.echo(f"{basis}; precision corrected by them {corrected:.3f} ({low:.3f}–{high:.3f})")
+    if said["judged"] < FEW and not guarantee:
+        typer.echo(f"So few verdicts say little: judge {FEW} or more before you use this threshold.")
 
 
 def audit(
@@ -125,6 +142,7 @@ def audit(
             "A look at labels writes a page or reads what it saved.", "Give -o PAGE.html, or --verdicts FILE."
         )
     from openmofi.api.given import verdicts_of
+    from openmofi.cli.next_steps import print_drawn, print_next
     from openmofi.cli.tables import print_corrected
     from openmofi.dataset.objects import Labels
     from openmofi.knowledge import KnowledgeBase
@@ -138,11 +156,12 @@ def audit(
                 "The first draw decided what its verdicts are to show.",
                 "Leave out --target-precision and --confidence.",
             )
-        corrected = opened.corrected(judged, kb=base).as_dict()
+        corrected = opened.corrected(judged, kb=base)
         if as_json:
-            print_json(corrected)
+            print_json(corrected.as_dict())
         else:
-            print_corrected(corrected)
+            print_corrected(corrected.as_dict())
+            print_next(opened.folder, judged, corrected)
         return
     drawn = opened.audit_page(
         out,
@@ -154,28 +173,18 @@ def audit(
         confidence=confidence,
         verdicts=judged,
     )
-    size, below = len(drawn.drawn), len(drawn.drawn) - drawn.accepted
     if as_json:
         print_json(
             {
                 "page": str(out),
-                "drawn": size,
+                "drawn": len(drawn.drawn),
                 "accepted": drawn.accepted,
-                "below_threshold": below,
+                "below_threshold": len(drawn.drawn) - drawn.accepted,
                 "strata": {stratum.name: stratum.labels for stratum in drawn.strata},
             }
         )
         return
-    typer.echo(
-        f"{out}: {drawn.accepted:,} labels and {below:,} candidates below the threshold, "
-        f"of {len(drawn.strata):,} strata" + ("; there are no more" if size < drawn.wanted else "")
-    )
-    if plan := drawn.plan:
-        typer.echo(
-            f"Drawn uniformly from probability {plan.least:.3f} on, to show {plan.target:g} right with confidence "
-            f"{plan.confidence:g}. Judge all of them, and save once."
-        )
-    typer.echo(f"Judge them in a browser, save, then: openmofi label audit {labels} --verdicts verdicts.json")
+    print_drawn(opened.folder, out, drawn)
 
 
 @made_of(

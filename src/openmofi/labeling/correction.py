@@ -20,6 +20,7 @@ from openmofi.arrays import Bools, Doubles
 from openmofi.errors import UsageError
 from openmofi.labeling.calibrate.calibration import threshold_for_precision
 from openmofi.labeling.label_settings import SelectionSettings
+from openmofi.review.commands import first_draw, further_draw
 from openmofi.review.guarantee import Guarantee, guaranteed
 from openmofi.review.precision import precision_by
 from openmofi.review.verdicts import Verdicts, require_same_basis
@@ -30,6 +31,9 @@ _SHIFT, _SLOPE = 1.0, 0.5
 """Standard deviations of the shift around 0 and the slope around 1: with few verdicts the calibration's own holds."""
 
 _EDGE = 1e-6
+
+_CONFIDENCE = 0.9
+"""Of the guarantee that is proposed where none was asked for."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,7 @@ class Correction:
             target: the job's target precision.
         """
         if self.guarantee:
-            again = f"Draw them: openmofi label audit LABELS --verdicts {self.verdicts.path} -o PAGE.html"
-            self.why = " ".join([*self.guarantee.sentences(), again])
+            self.why = " ".join(self._said(self.guarantee))
             return self.guarantee.threshold
         threshold, self.why = self.recalibration.threshold_for(probability, target), ""
         accepted = probability[probability >= threshold]
@@ -118,9 +121,18 @@ class Correction:
         self.why = (
             f"Nothing is accepted: from probability {threshold:.3f} on the recalibration by the verdicts expects "
             f"{mean:.3f} right, but the {precision.judged:,} verdicts there show {low:.3f} to {high:.3f}. Judge more "
-            "labels, or buy a guarantee: openmofi label audit LABELS --target-precision P --confidence C -o PAGE.html"
+            f"labels, or draw for a guarantee: {first_draw(self.verdicts, target, _CONFIDENCE)}"
         )
         return 1.0
+
+    def _said(self, guarantee: Guarantee) -> list[str]:
+        """What is guaranteed, and the command of the next draw if one decides more."""
+        plan, said = self.verdicts.plan, guarantee.sentences()
+        if plan and (plan.target, plan.confidence) != (guarantee.target, guarantee.confidence):
+            drawn = f"{plan.target:g} with confidence {plan.confidence:g}"
+            again = first_draw(self.verdicts, guarantee.target, guarantee.confidence)
+            return [said[0], f"The labels were drawn for {drawn}; for more, draw for {guarantee.target:g}: {again}"]
+        return [*said, f"Draw for the next step: {further_draw(self.verdicts)}"] if guarantee.further else said
 
     def _on(self, threshold: float) -> Bools:
         """(verdicts,) whether each is on a label of this threshold."""
@@ -186,7 +198,7 @@ def correction_by(
             "Add --target-precision, e.g. 0.95.",
         )
     require_same_basis(verdicts, settings, inputs)
-    inputs["/verdicts"] = fingerprint(asdict(replace(verdicts, path="")))
+    inputs["/verdicts"] = fingerprint(asdict(replace(verdicts, path="", folder="")))
     correction = Correction(verdicts, Recalibration.of(verdicts.probability, verdicts.right))
     if selection.confidence is not None:
         correction.guarantee = guaranteed(verdicts, selection.target_precision, selection.confidence)

@@ -139,11 +139,16 @@ def label(
         from openmofi.labeling.correction import correction_by
 
         correction = correction_by(verdicts, settings.selection, described, inputs)
-    elif settings.selection.confidence is not None:
+    elif (selection := settings.selection).confidence is not None:
+        from openmofi.review.commands import audit_command
+
+        draw = audit_command(
+            "LABELS", target=selection.target_precision, confidence=selection.confidence, out="PAGE.html"
+        )
         raise UsageError(
             "A confidence is bought by verdicts, and none are given.",
-            "Draw labels to judge (openmofi label audit LABELS --target-precision P --confidence C -o PAGE.html), then "
-            "add --verdicts FILE.",
+            "Label without --confidence, and draw from these labels for people to judge: "
+            f"{draw}; then add --verdicts FILE, and another --out.",
         )
     with claimed(out, "labels", described, inputs, outputs=OUTPUTS, restart=restart, stores=True) as manifest:
         # The manifest alone holds them from here on: of 100,000 shards they are large.

@@ -22,6 +22,7 @@ from scipy.stats import binom, chi2, hypergeom
 
 from openmofi.arrays import Doubles, Ints
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.review.commands import first_draw
 from openmofi.review.verdicts import Plan, Step, Tally, Verdicts
 
 GRID: Doubles = np.round(expit(np.arange(-17, 73) / 8), 6)
@@ -85,6 +86,13 @@ class Guarantee:
         """The first step that did not pass."""
         return next((step for step in self.steps if not step.passed), None)
 
+    @property
+    def further(self) -> bool:
+        """Whether a further look may decide more."""
+        if self.next is None:
+            return bool(self.steps[-1].threshold > GRID[0])
+        return self.passed is None or bool(self.more or self.all_right)
+
     def sentences(self) -> list[str]:
         """Say it to people: what holds, and what would be next."""
         goal = f"{self.target:g} right with confidence {self.confidence:g}"
@@ -100,15 +108,18 @@ class Guarantee:
                 f"{then.threshold:.3f} on are yes (unsure ones count as no), which does not show {goal}."
             )
         if then is None:
-            return [*said, "Every step passed; a further draw looks at lower thresholds."]
+            return [
+                *said,
+                "Every step passed" + ("; a further draw looks at lower thresholds." if self.further else "."),
+            ]
         where = f"between {then.threshold:.3f} and {step.threshold:.3f}" if step else f"from {then.threshold:.3f} on"
+        surer = "" if step else "; a further draw looks at surer labels"
         if self.more:
             said.append(f"{self.more:,} more verdicts decide {where}, if as many are yes as so far.")
         elif self.all_right:
-            surer = "" if step else "; a further draw looks at surer labels"
             said.append(f"{self.all_right:,} more verdicts, all yes, would decide {where}{surer}.")
         else:
-            said.append(f"A thousand more verdicts would not decide {where}.")
+            said.append(f"A thousand more verdicts would not decide {where}{surer}.")
         return said
 
 
@@ -200,7 +211,7 @@ def next_plan(plan: Plan, said: Guarantee, labels: ArrayLike, claims: ArrayLike,
     Raises:
         OpenMofiError: nothing is left to decide.
     """
-    looks, step = len(plan.steps[0].earlier), said.next
+    looks, step = plan.looks, said.next
     if step and (said.more or said.passed):
         count = count or said.more or said.all_right
         if count is None:
@@ -225,8 +236,12 @@ def next_plan(plan: Plan, said: Guarantee, labels: ArrayLike, claims: ArrayLike,
     return replace(plan, steps=steps, least=steps[-1].threshold), count
 
 
-def tallies(verdicts: Verdicts) -> tuple[Step, ...]:
+def tallies(verdicts: Verdicts, target: float = 0.9, confidence: float = 0.9) -> tuple[Step, ...]:
     """Return the steps of the verdicts' plan with this look counted.
+
+    Args:
+        verdicts: of a draw for a guarantee.
+        target, confidence: what is asked for, to say how to draw for it.
 
     Raises:
         UsageError: they were drawn for something else.
@@ -236,9 +251,9 @@ def tallies(verdicts: Verdicts) -> tuple[Step, ...]:
     if plan is None:
         raise UsageError(
             f"The verdicts of {verdicts.path} were not drawn for a guarantee: other draws favour some labels.",
-            "Draw anew: openmofi label audit LABELS --target-precision P --confidence C -o PAGE.html",
+            f"Draw anew: {first_draw(verdicts, target, confidence)}",
         )
-    if len(verdicts.verdicts) != verdicts.sample:
+    if verdicts.unjudged:
         raise OpenMofiError(
             f"{verdicts.path} has {len(verdicts.verdicts):,} verdicts of the {verdicts.sample:,} labels that were "
             "drawn; who stops where it suits chooses the result.",
@@ -267,7 +282,7 @@ def guaranteed(verdicts: Verdicts, target: float, confidence: float) -> Guarante
     Raises:
         UsageError, OpenMofiError: see `tallies`.
     """
-    steps, tested = tallies(verdicts), list[StepResult]()
+    steps, tested = tallies(verdicts, target, confidence), list[StepResult]()
     more: int | None = None
     all_right: int | None = None
     failed = False

@@ -71,7 +71,7 @@ def allocation(labels: ArrayLike, expected: ArrayLike, count: int, judged: Array
     return np.asarray(after - before, np.int64)
 
 
-_FEW = 30
+FEW = 30
 """Below so many verdicts the probabilities are left alone: the share of right ones, with Clopper–Pearson's interval."""
 
 
@@ -127,7 +127,7 @@ def corrected_precision(
             labels it stands for, and the stratum that it was drawn from.
     """
     share = float(np.average(right, weights=weights))
-    if len(right) < _FEW:
+    if len(right) < FEW:
         # A census is exact.
         draws = float(weights.sum() ** 2 / np.sum(weights**2))  # Kish's effective sample size
         return share, (share, share) if (weights <= 1).all() else _clopper_pearson(share, draws)

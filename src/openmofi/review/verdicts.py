@@ -111,6 +111,11 @@ class Plan:
     sibling_margin: float
     seen: tuple[tuple[str, str, str], ...] = ()
 
+    @property
+    def looks(self) -> int:
+        """How many looks were before this one."""
+        return len(self.steps[0].earlier)
+
 
 @dataclass(frozen=True)
 class Verdicts:
@@ -126,6 +131,7 @@ class Verdicts:
         verdicts: of the labels that were looked at so far, in no order; a label once.
         path: where they were read, for errors.
         plan: of a draw for a guarantee.
+        folder: the labels that were looked at, as whoever drew them named the folder; empty where that is not known.
     """
 
     kind: Literal["openmofi-verdicts"]
@@ -141,11 +147,17 @@ class Verdicts:
     verdicts: tuple[Verdict, ...]
     path: str = ""
     plan: Plan | None = None
+    folder: str = ""
 
     @cached_property
     def said(self) -> tuple[Verdict, ...]:
         """The verdicts that decide: all but those that are unsure."""
         return tuple(verdict for verdict in self.verdicts if verdict.verdict != "u")
+
+    @property
+    def unjudged(self) -> int:
+        """How many labels of the sample have no verdict yet."""
+        return self.sample - len(self.verdicts)
 
     @property
     def unsure(self) -> int:
@@ -328,9 +340,10 @@ def require_same_basis(verdicts: Verdicts, settings: Mapping[str, Any], inputs: 
     others = [
         f"another {what} ({said}, here {inputs.get(name)})" for what, said, name in marks if said != inputs.get(name)
     ]
+    where = f", {verdicts.folder}," if verdicts.folder else ""
     raise OpenMofiError(
         f"The verdicts of {verdicts.path} are of other labels: of "
         f"{' and '.join(others) or 'other pairs or other settings'}.",
-        "Label these pairs as the labels that were looked at (thresholds may differ), or look at labels of this job: "
-        "openmofi label audit LABELS -o PAGE.html.",
+        f"Label these pairs as the labels that were looked at{where} (thresholds may differ), or look at labels of "
+        "this job: openmofi label audit LABELS -o PAGE.html.",
     )

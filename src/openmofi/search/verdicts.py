@@ -113,7 +113,7 @@ def table_of(connection: Connection, labels: str = "", entity: str = "") -> pa.T
         strata = strata_of(connection, path) if head else {}
     counted = [number for number in strata if number >= _FIRST_COUNTED]
     if head is not None:
-        head = head | {"strata": [asdict(_stratum(number, strata[number][0])) for number in counted]}
+        head = head | {"folder": path, "strata": [asdict(_stratum(number, strata[number][0])) for number in counted]}
     positions = {number: position for position, number in enumerate(counted)}
     return verdicts_table([{**row, "stratum": positions.get(row["stratum"])} for row in rows], head)
 

@@ -139,3 +139,36 @@ def test_judge_reload_and_save(world, lookup, tmp_path):
     ]
     corrected = labels.corrected(saved, kb=lookup)
     assert (corrected.unsure, corrected.unjudged) == (2, 24)
+
+
+async def look_for_a_guarantee(page, folder):
+    async with Browser(folder) as browser:
+        await browser.send("Page.navigate", url=page.as_uri())
+        await browser.until(LOADED)
+        count = len(page_data(page)["items"])
+        assert f"Judge all {count} before you save." in await browser.value("document.body.innerText")
+        command = "openmofi label audit 'my labels' --verdicts verdicts.json"
+        assert command in await browser.value("document.body.innerText")
+        await browser.press("y", "ArrowRight", *"y" * (count - 2))
+        assert await browser.text("left") == (
+            "1 label has no verdict yet. A guarantee takes one on each: say unsure where you cannot tell."
+        )
+        await browser.press("s")
+        assert await browser.text("state") == (
+            f"saved {count - 1} verdicts as verdicts.json; judge the other 1 and save again before you use it"
+        )
+        await browser.value("document.getElementById('open').click()")
+        assert await browser.text("place") == f"2 of {count}"
+        await browser.press("u", *["ArrowRight"] * count)
+        assert await browser.text("left") == "All labels are judged."
+        assert await browser.value("document.getElementById('open').hidden")
+        assert browser.faults == []
+
+
+def test_a_page_for_a_guarantee_asks_for_all_of_its_labels(world, lookup, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("my labels").symlink_to(world.labels)
+    Labels.open("my labels").audit_page(
+        tmp_path / "page.html", sample=12, kb=lookup, target_precision=0.9, confidence=0.9
+    )
+    asyncio.run(asyncio.wait_for(look_for_a_guarantee(tmp_path / "page.html", tmp_path), PATIENCE))

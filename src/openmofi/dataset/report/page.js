@@ -1,5 +1,5 @@
 "use strict";
-const { file, items } = JSON.parse(document.getElementById("data").textContent);
+const { file, saves, items } = JSON.parse(document.getElementById("data").textContent);
 const storeName = "openmofi-verdicts:" + file.labels;
 const nameOf = item => JSON.stringify([item.shard, item.key, item.entity]);
 const part = id => document.getElementById(id);
@@ -30,6 +30,8 @@ const remembered = Object.keys(judged);
 if (!items.map(load).some(Boolean) && remembered.length) stored = false;
 remembered.forEach(store);
 const verdictOf = item => judged[nameOf(item)];
+// A draw for a guarantee counts only as a whole.
+const whole = Boolean(file.plan);
 const firstOpen = () => items.findIndex(item => !verdictOf(item));
 let position = firstOpen() < 0 ? items.length : firstOpen();
 
@@ -56,10 +58,12 @@ function save() {
     ({ shard, key, entity, probability, stratum, ...judged[nameOf({ shard, key, entity })] }));
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([JSON.stringify({ ...file, verdicts }, null, 1)], { type: "application/json" }));
-  link.download = "verdicts.json";
+  link.download = saves;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-  part("state").textContent = "saved " + verdicts.length + " verdicts as verdicts.json";
+  const left = items.length - verdicts.length;
+  part("state").textContent = "saved " + verdicts.length + " verdicts as " + saves
+    + (whole && left ? "; judge the other " + left + " and save again before you use it" : "");
 }
 
 function showItem(item) {
@@ -80,13 +84,20 @@ function showItem(item) {
   for (const verdict of "ynu") part(verdict).setAttribute("aria-pressed", said?.verdict === verdict);
 }
 
+function leftSentence(left) {
+  if (!left) return "All labels are judged.";
+  const open = left === 1 ? "1 label has no verdict yet" : left + " labels have no verdict yet";
+  return open + (whole ? ". A guarantee takes one on each: say unsure where you cannot tell."
+    : "; what is judged is a fair sample all the same.");
+}
+
 function show() {
   const done = items.filter(verdictOf).length;
   part("card").hidden = position >= items.length;
   part("end").hidden = position < items.length;
   if (position < items.length) showItem(items[position]);
-  part("left").textContent = done < items.length
-    ? (items.length - done) + " labels have no verdict yet; what is judged is a fair sample all the same." : "All labels are judged.";
+  part("left").textContent = leftSentence(items.length - done);
+  part("open").hidden = done === items.length;
   part("place").textContent = Math.min(position + 1, items.length) + " of " + items.length;
   part("bar").style.width = 100 * done / items.length + "%";
   part("state").textContent = done + " judged" + (stored ? "" : "; this browser keeps nothing: save before you close the page");
@@ -101,7 +112,7 @@ addEventListener("keydown", event => {
   act();
 });
 for (const [id, act] of [["y", keys.y], ["n", keys.n], ["u", keys.u], ["back", keys.ArrowLeft],
-  ["forward", keys.ArrowRight], ["save", save], ["save-end", save]]) part(id).addEventListener("click", act);
+  ["forward", keys.ArrowRight], ["save", save], ["save-end", save], ["open", () => move(firstOpen() - position)]]) part(id).addEventListener("click", act);
 // A verdict of another tab, or of this one just before it was loaded again: a browser may write that late.
 addEventListener("storage", event => {
   if (!event.key?.startsWith(storeName)) return;

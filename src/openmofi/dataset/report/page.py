@@ -37,6 +37,7 @@ from openmofi.dataset.tables import Folder, describe, labels_kb
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ReadSettings
+from openmofi.review.commands import audit_command, verdicts_name
 from openmofi.review.guarantee import Guarantee, guaranteed
 from openmofi.review.precision import Precision, precision_by, range_name
 from openmofi.review.verdicts import KIND, Plan, Verdicts, probability_basis
@@ -72,7 +73,7 @@ def write_page(
 
     Raises:
         UsageError: `sample` is not positive.
-        OpenMofiError: no label is accepted, or a shard of pairs has moved or changed.
+        OpenMofiError: there is nothing to look at, or a shard of pairs has moved or changed.
     """
     kb = kb or labels_kb(folder)
     if plan:
@@ -84,6 +85,7 @@ def write_page(
         "kind": KIND,
         "version": 1,
         "labels": manifest.fingerprint,
+        "folder": str(folder.path),
         "basis": probability_basis(manifest.settings, manifest.inputs),
         "encoder": manifest.inputs.get("/encoder", ""),
         "kb": manifest.inputs.get("/kb", ""),
@@ -93,7 +95,8 @@ def write_page(
         "strata": [asdict(stratum) for stratum in drawn.strata],
         **({"plan": asdict(plan)} if plan else {}),
     }
-    data = {"file": saved, "items": _items(folder, drawn.drawn, kb)}
+    saves = verdicts_name(plan.looks if plan else 0)
+    data = {"file": saved, "saves": saves, "items": _items(folder, drawn.drawn, kb)}
     script = files(__package__).joinpath("page.js").read_text("utf-8")
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     # A script's text is no HTML: it may not hold what would end it.
@@ -102,6 +105,9 @@ def write_page(
         template(__package__, "page.html.j2").render(
             folder=Path(folder.path).name,
             count=len(drawn.drawn),
+            plan=plan,
+            saves=saves,
+            command=audit_command(folder.path, verdicts=saves),
             allowed=allowed,
             script=Markup(script),
             data=Markup(json.dumps(data, ensure_ascii=False).translate(_NOT_HTML)),
@@ -239,17 +245,15 @@ def correct(folder: Folder, verdicts: Verdicts, *, kb: KnowledgeBase | None = No
     counted = tuple(
         replace(each, probability=judged[each.label][1]) for each in verdicts.verdicts if each.label in judged
     )
-    unjudged = verdicts.sample - len(verdicts.verdicts)
     common = {kind for _, _, kind in parts}
     corrected = _by_groups(
         parts,
         replace(verdicts, verdicts=counted),
         [(*cell[:2], cell[2] if cell[2] in common else OTHER) for cell in (judged[each.label][0] for each in counted)],
-        unjudged,
     )
     if plan is None:
         return corrected
-    said = None if unjudged else guaranteed(verdicts, plan.target, plan.confidence)
+    said = None if verdicts.unjudged else guaranteed(verdicts, plan.target, plan.confidence)
     return replace(corrected, least=plan.least, guarantee=said)
 
 
@@ -261,7 +265,7 @@ def _by_shard(verdicts: Verdicts) -> dict[str, dict[str, set[str]]]:
     return wanted
 
 
-def _by_groups(parts: Mapping[Cell, Content], verdicts: Verdicts, cell_of: Sequence[Cell], unjudged: int) -> Corrected:
+def _by_groups(parts: Mapping[Cell, Content], verdicts: Verdicts, cell_of: Sequence[Cell]) -> Corrected:
     """Return the precision of all labels and of groups; `cell_of` has each verdict's cell."""
 
     def precision(which: Callable[[Cell], bool]) -> Precision:
@@ -286,5 +290,5 @@ def _by_groups(parts: Mapping[Cell, Content], verdicts: Verdicts, cell_of: Seque
         {kind: of_kind(kind) for kind in kinds},
         by_range(False),
         verdicts.unsure,
-        unjudged,
+        verdicts.unjudged,
     )

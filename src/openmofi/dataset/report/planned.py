@@ -13,6 +13,7 @@ from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.labeling.correction import Recalibration
 from openmofi.labeling.label_settings import SelectionSettings
+from openmofi.review.commands import audit_command
 from openmofi.review.guarantee import (
     GRID,
     first_count,
@@ -36,10 +37,11 @@ def require_of(folder: Folder, verdicts: Verdicts) -> None:
         OpenMofiError: they are.
     """
     if verdicts.labels != folder.manifest.fingerprint:
+        own = f"They are of the folder {verdicts.folder}: {audit_command(verdicts.folder, verdicts=verdicts.path)}"
         raise OpenMofiError(
             f"The verdicts of {verdicts.path} are of other labels ({verdicts.labels}) than "
             f"{folder.path} ({folder.manifest.fingerprint}).",
-            HINT,
+            own if verdicts.folder and verdicts.folder != folder.path else HINT,
         )
 
 
@@ -140,7 +142,7 @@ def draw_planned(folder: Folder, kinds: Kinds, plan: Plan, count: int, seed: int
     if count < 1:
         raise UsageError(f"A sample of {count} is none.", "Give --sample 100, say.")
     # Ranges alone are strata: they say what the verdicts on them stand for, and have no part in the draw.
-    look = len(plan.steps[0].earlier)
+    look = plan.looks
     whole = cells(
         folder, kinds, draws=count, seed=(seed, look) if look else (seed,), choose=candidates_of(folder, plan)
     )
