@@ -110,7 +110,9 @@ def _lead(metrics: Mapping[str, Any]) -> str:
         f"{counts}. An entity counts once a row, doubtful ones are left out. Recall of rows: those with something "
         "right that were given something right. Average precision is over all candidates, by probability and by the "
         "link score of the text alone. Intervals are 95 %: of precision the wider ends of Wilson's and of a bootstrap "
-        "over rows, of average precision bootstrapped over rows, of recall Wilson's."
+        "over rows, of average precision bootstrapped over rows, of recall Wilson's. Blind: the job itself says that "
+        "its encoder cannot tell these entities apart, and that its labels are of no use before an audit "
+        "(docs/labels.md)."
     )
 
 

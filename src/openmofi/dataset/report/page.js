@@ -98,6 +98,7 @@ function show() {
   if (position < items.length) showItem(items[position]);
   part("left").textContent = leftSentence(items.length - done);
   part("open").hidden = done === items.length;
+  part("goal")?.classList.toggle("begun", done > 0);
   part("place").textContent = Math.min(position + 1, items.length) + " of " + items.length;
   part("bar").style.width = 100 * done / items.length + "%";
   part("state").textContent = done + " judged" + (stored ? "" : "; this browser keeps nothing: save before you close the page");

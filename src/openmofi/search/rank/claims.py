@@ -14,7 +14,7 @@ _ASKED = {
     "recognition": "recognition",
     "unnamed": "recognition of what no label names",
 }
-_MORE_LABELS = "Take in more labelled pairs with openmofi index add."
+_MORE_LABELS = "Take in more labels: openmofi index add INDEX LABELS."
 _BY_LABELS = "Images that the label job judged for an entity have the probability that it gave, others none."
 
 

@@ -90,7 +90,7 @@ function Head({ list, query, cut, ranked, onRefine }) {
       ${LEVELS.map((level) => html`<label key=${level}><input type="radio" name="level" checked=${level === query.until}
         onChange=${() => onRefine({ ...query, until: level })} /><span>${percent(level)}</span></label>`)}
       <span class="faint">right</span></fieldset>`}
-    ${about?.uncalibrated && html`<p class="faint why">${about.uncalibrated}</p>`}
+    ${about?.uncalibrated && html`<p class="faint why">Numbers without % are similarities. ${about.uncalibrated}</p>`}
   </div>`;
 }
 
