@@ -320,6 +320,7 @@ def _worth(rates: Rates | None, report: Mapping[str, Any]) -> str:
         return (
             f"{report['answered']:,} answers and {report['decoys_answered']:,} to decoys (images of other pairs) are "
             "too few to know what they are worth: they change nothing."
+            + (" A larger --judge-questions asks about more." if report["asked"] < report["doubtful"] else "")
         )
     real, decoys = report["says_one_of_them"], report["says_one_of_them_of_decoys"]
     if rates.says_nothing:
