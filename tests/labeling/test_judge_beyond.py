@@ -228,6 +228,8 @@ def test_no_more_is_asked_than_is_allowed_and_what_is_drawn_is_a_part_of_all(job
     assert stub.asked <= asked + 7
     assert few["doubtful"] == every.summary["judge"]["doubtful"]
     assert "too few to know" in few["why"]
+    assert few["why"].endswith("A larger --judge-questions asks about more.")
+    assert "--judge-questions" not in every.summary["judge"]["why"]
     drawn = {name: pq.read_table(tmp_path / name / "answers.parquet").to_pylist() for name in ("every", "few")}
     real = {name: {row["content"] for row in rows if not row["decoy"]} for name, rows in drawn.items()}
     assert real["few"] < real["every"]

@@ -317,10 +317,11 @@ def _report(
 
 def _worth(rates: Rates | None, report: Mapping[str, Any]) -> str:
     if rates is None:
+        complete = report["asked"] == report["doubtful"]
         return (
             f"{report['answered']:,} answers and {report['decoys_answered']:,} to decoys (images of other pairs) are "
             "too few to know what they are worth: they change nothing."
-            + (" A larger --judge-questions asks about more." if report["asked"] < report["doubtful"] else "")
+            + (" A larger --judge-questions asks about more." if report["answered"] and not complete else "")
         )
     real, decoys = report["says_one_of_them"], report["says_one_of_them_of_decoys"]
     if rates.says_nothing:

@@ -6,7 +6,9 @@ import pytest
 
 from openmofi.dataset import DatasetSettings, ReportSection, build_dataset, write_report
 from openmofi.dataset.audit.audit import audit
+from openmofi.dataset.collect import read_statistics
 from openmofi.dataset.report.examples import examples
+from openmofi.dataset.report.report import write_card
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError
 
@@ -151,6 +153,20 @@ def test_a_report_without_reachable_images_is_still_one(rows, tmp_path):
     parsed = Page((tmp_path / "d" / "report.html").read_text())
     assert parsed.images == []
     assert "no image" in parsed.words
+
+
+def test_card_and_report_say_that_the_job_was_blind(world, dataset, lookup, tmp_path):
+    labels = Folder.open(world.labels)
+    labels.manifest.counts.update(
+        expected_precision=0.87, calibration={"blind": True, "separation": 1.7, "information": 1.1}
+    )
+    write_report(dataset, labels, tmp_path / "report.html", kb=lookup)
+    write_card(Folder.open(dataset), labels.manifest, read_statistics(dataset))
+    for text in ((tmp_path / "report.html").read_text(), (dataset / "DATASET_CARD.md").read_text()):
+        said = Page(text).words
+        assert "what is shown lies 1.7 SD above what is not" in said
+        assert "openmofi label audit LABELS --sample 100 -o PAGE.html" in said
+        assert "0.870 of its labels to be right: an estimate" in said
 
 
 def test_a_folder_that_is_no_dataset_is_said(world, tmp_path):

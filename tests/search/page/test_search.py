@@ -178,7 +178,9 @@ def test_the_bar_lies_at_the_end_of_what_is_expected_right(tab):
 def test_a_query_without_probabilities_says_why(tab):
     page = tab.open("#/search?text=square")
     expect(page.locator(".count")).to_contain_text("closest first")
-    expect(page.locator(".results-head .why")).to_contain_text("No label says what its images show.")
+    expect(page.locator(".results-head .why")).to_contain_text(
+        "Numbers without % are similarities. No label says what its images show."
+    )
     expect(page.locator(".levels")).to_have_count(0)
     page = tab.open("#/search?show=1")
     page.get_by_role("button", name="Recognise").click()
