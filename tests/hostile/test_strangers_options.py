@@ -242,8 +242,8 @@ def test_a_configuration_that_transformers_wrote_is_passed_whole(kind):
 @pytest.mark.parametrize("location", ["../outside.bin", "absolute"])
 def test_weights_of_a_graph_outside_of_its_folder(sound, tmp_path, location):
     onnx = pytest.importorskip("onnx")
+    from openmofi.encoders import graphs
     from openmofi.encoders.folder import read_description
-    from openmofi.encoders.libraries import graphs
 
     folder, outside = tmp_path / "stranger", tmp_path / "outside.bin"
     shutil.copytree(sound("onnx"), folder)

@@ -11,7 +11,7 @@ import msgspec
 
 from openmofi.dataset.report.examples import template
 from openmofi.encoders.encoder import Encoder
-from openmofi.encoders.libraries import VOCABULARIES
+from openmofi.encoders.weights import VOCABULARIES
 from openmofi.errors import OpenMofiError
 from openmofi.plugins.export import ExportSettings
 from openmofi.plugins.export.agreement import Agreement, Samples, check_loss, compared

@@ -29,7 +29,7 @@ from openmofi.encoders.folder import (
     read_description,
     write_heads,
 )
-from openmofi.encoders.libraries.graphs import (
+from openmofi.encoders.graphs import (
     EMBEDDING,
     FEATURES,
     MASK,

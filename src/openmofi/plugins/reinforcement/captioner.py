@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from openmofi.dataset.tables import Judged, mention_column
-from openmofi.encoders.libraries.huggingface import checkpoint_folder, require_safetensors
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.texts import CAPTION_TEMPLATES
+from openmofi.plugins.huggingface import checkpoint_folder, require_safetensors
 from openmofi.quiet import quiet_transformers
 from openmofi.schema import Entity
 from openmofi.storage import file_fingerprint, fingerprint

@@ -15,11 +15,11 @@ from torch import nn
 
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder
-from openmofi.encoders.libraries import VOCABULARIES, has_vocabulary, loading
 from openmofi.encoders.networks import Called, Networks, OnArrays, on_tokens, pooled
 from openmofi.encoders.preprocess import Preprocessing, read_preprocessing
 from openmofi.encoders.tokens import HuggingFaceTokens, opened_tokenizer
 from openmofi.encoders.towers import Trunk, encoder_of
+from openmofi.encoders.weights import VOCABULARIES, has_vocabulary, loading
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.quiet import quiet_logging, quiet_transformers
 from openmofi.storage import file_fingerprint, fingerprint, read_json
@@ -35,7 +35,7 @@ _IMAGE_KINDS = ("dinov2", "dinov2_with_registers", "dinov3_vit", "dinov3_convnex
 """Their pooled output is the class token after the last normalisation (of a ConvNeXt: the normalised mean)."""
 
 
-def open_huggingface(spec: str, rest: str, device: str) -> Encoder:
+def open_huggingface(argument: str, device: str) -> Encoder:
     """Open a folder or a repository of the hub. `?preprocessing=clip` or `=mofi` stands in for a missing file.
 
     Where the checkpoint holds no logit scale, as MOFI's do not, it is unknown and a warning says so (transformers would
@@ -46,7 +46,8 @@ def open_huggingface(spec: str, rest: str, device: str) -> Encoder:
         OpenMofiError: no such folder, another model type, pickled code or damaged weights, tokenizer files or
             preprocessing that are missing or cannot be followed, the hub cannot be reached.
     """
-    location, option = options_of(spec, rest)
+    spec = f"hf:{argument}"
+    location, option = options_of(spec, argument)
     folder = checkpoint_folder(location)
     config = read_config(folder)
     if config.get("model_type") in _IMAGE_KINDS:
@@ -54,16 +55,17 @@ def open_huggingface(spec: str, rest: str, device: str) -> Encoder:
     return _open_clip(spec, location, option, device)
 
 
-def open_mofi(spec: str, rest: str, device: str) -> Encoder:
+def open_mofi(argument: str, device: str) -> Encoder:
     """Open one of MOFI's released checkpoints (apple/mofi-b16-hf, -l14-hf, -h14-hf on the hub); see `open_huggingface`.
 
     They are a CLIPModel of transformers with OPT's tokenizer and its own special tokens. What the files leave open is
     filled in: images are resized bilinearly without antialias, texts go in as ids alone, without a mask. The export
     holds no logit scale.
     """
-    if "?" in rest:
+    spec = f"mofi:{argument}"
+    if "?" in argument:
         raise UsageError(f"{spec!r}: mofi: takes no options.", "Use hf:PATH?preprocessing=… for another preprocessing.")
-    return _open_clip(spec, rest, "mofi", device, ids_alone=True)
+    return _open_clip(spec, argument, "mofi", device, ids_alone=True)
 
 
 def _open_clip(spec: str, location: str, option: str, device: str, *, ids_alone: bool = False) -> Encoder:

@@ -17,7 +17,7 @@ import open_clip
 import timm
 from open_clip.transform import PreprocessCfg
 
-from openmofi.encoders.libraries import WEIGHT_FILES, has_vocabulary
+from openmofi.encoders.weights import WEIGHT_FILES, has_vocabulary
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import read_json
 from openmofi.storage.foreign import allowed_options, require_inside
