@@ -30,7 +30,7 @@ class Networks:
         tokens: what makes its input; L is the same for all texts unless it is masked.
         tokenizer: JSON values, of which, and of what `tokens.save` wrote, `tokens.opened_tokens` makes `tokens`:
             `kind`, `masked` and, of a `tower` that `encoders.towers` rebuilds, its `architecture`; of `transformers`, a
-            `HuggingFaceTokens`, `length` and `end`; of `clip`, see `portable.ClipTokens`; of `wordpiece`,
+            `HuggingFaceTokens`, `length` and `end`; of `clip`, see `tokens.ClipTokens`; of `wordpiece`,
             a `WordPieceTokens`, `length`.
     """
 
@@ -124,8 +124,7 @@ class Headed(nn.Module):
 def pooled(output: Any) -> torch.Tensor:
     """Return the embedding in a tower's output, (n, dim)."""
     # transformers 5 returns the tower's output with the projected embedding in it, 4 the embedding itself.
-    embedding: torch.Tensor = output if isinstance(output, torch.Tensor) else output.pooler_output
-    return embedding
+    return output if isinstance(output, torch.Tensor) else output.pooler_output
 
 
 BOUND, LOW_BOUND = 1e-3, 5e-2
@@ -216,8 +215,7 @@ def merge_branches(module: nn.Module) -> nn.Module:
     """
     from timm.utils.model import reparameterize_model
 
-    made: nn.Module = reparameterize_model(module)
-    return made
+    return reparameterize_model(module)
 
 
 # Gradients are off, but tensors are common ones: a network made of `inference_mode`'s cannot be traced afterwards.

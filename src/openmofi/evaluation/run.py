@@ -84,8 +84,7 @@ def protocol_named(name: str) -> EvaluationProtocol:
         UsageError: it is unknown.
     """
     check_protocol(name)
-    protocol: EvaluationProtocol = import_module(protocols()[name][0]).PROTOCOL
-    return protocol
+    return import_module(protocols()[name][0]).PROTOCOL
 
 
 def check_judged(protocol: EvaluationProtocol, *, encoder: bool, linker: bool) -> None:

@@ -263,8 +263,7 @@ class _Store:
         @lru_cache(_OPEN)
         def block(number: int) -> NDArray[np.float16]:
             column = _column(self.folder, self.names[number], "feature", self.progress)
-            values: NDArray[np.float16] = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
-            return values
+            return column.flatten().to_numpy().reshape(len(column), column.type.list_size)
 
         position_of = np.zeros(int(self.rows.max(initial=-1)) + 1, np.int64)
         position_of[self.rows[::-1]] = np.arange(len(self.rows))[::-1]

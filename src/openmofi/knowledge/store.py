@@ -217,8 +217,7 @@ class KnowledgeBase:
 
     def ids(self, rows: ArrayLike) -> list[str]:
         """Identifiers of rows."""
-        ids: list[str] = self.id_array(rows).to_pylist()
-        return ids
+        return self.id_array(rows).to_pylist()
 
     def id_array(self, rows: ArrayLike) -> pa.StringArray:
         """(n) identifiers of rows, which are no objects of Python."""
@@ -344,8 +343,7 @@ class KnowledgeBase:
 
     def stored_vectors(self, rows: ArrayLike) -> NDArray[np.float16]:
         """(n, dim) float16 coherence vectors of rows, as they are stored."""
-        vectors: NDArray[np.float16] = self._vectors[np.asarray(rows, np.int64)]
-        return vectors
+        return self._vectors[np.asarray(rows, np.int64)]
 
 
 def opened(kb: KnowledgeBase | str | Path, progress: Progress | None = None) -> KnowledgeBase:

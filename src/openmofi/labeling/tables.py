@@ -192,8 +192,7 @@ class ReadShard:
     @property
     def keys(self) -> list[str]:
         """Return the (pairs,) keys."""
-        keys: list[str] = self.table.column("key").to_pylist()
-        return keys
+        return self.table.column("key").to_pylist()
 
 
 def judged_rows(links: LinkArrays, entities: EntityFeatures) -> Ints:

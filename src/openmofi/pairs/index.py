@@ -221,5 +221,4 @@ def _fetch_remote(spans: Sequence[tuple[str, int, int]]) -> list[bytes]:
     filesystem, _ = filesystem_of(spans[0][0])
     names = [filesystem._strip_protocol(path) for path, _, _ in spans]
     ends = [offset + size if size >= 0 else None for _, offset, size in spans]
-    contents: list[bytes] = filesystem.cat_ranges(names, [offset for _, offset, _ in spans], ends, on_error="raise")
-    return contents
+    return filesystem.cat_ranges(names, [offset for _, offset, _ in spans], ends, on_error="raise")

@@ -213,8 +213,7 @@ def places_in(strings: pa.Array, wanted: pa.Array) -> NDArray[np.int64]:
 
 def _compared(compare: Any, strings: pa.Array, positions: NDArray[np.int64], wanted: pa.Array) -> NDArray[np.bool_]:
     read = strings.take(pa.array(np.minimum(positions, len(strings) - 1)))
-    compared: NDArray[np.bool_] = compare(read, wanted).to_numpy(zero_copy_only=False)
-    return compared
+    return compare(read, wanted).to_numpy(zero_copy_only=False)
 
 
 def is_whole(path: str | Path) -> bool:

@@ -249,8 +249,7 @@ class Block:
 
 def blank(texts: pa.ChunkedArray) -> NDArray[np.bool_]:
     """(n) whether a text is missing or holds nothing but space."""
-    mask: NDArray[np.bool_] = pc.fill_null(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0), True).to_numpy()
-    return mask
+    return pc.fill_null(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0), True).to_numpy()
 
 
 def numbered(read: ReadTable) -> Iterator[tuple[int, pa.Table]]:

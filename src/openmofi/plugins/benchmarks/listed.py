@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from openmofi.arrays import Doubles, Floats, Ints
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.metrics.ranking import Nearest
 from openmofi.evaluation.protocol import NEIGHBOURS_SHOWN, Answer, Failure, Features, ImageId, data_fingerprint
 from openmofi.features.images import EmbeddedImages, ImageSource
+from openmofi.plugins.benchmarks.nearest import Nearest
 
 
 @dataclass(frozen=True)

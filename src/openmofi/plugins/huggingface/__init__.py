@@ -276,8 +276,7 @@ class HalfClip(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Pixels (B, 3, H, W) or token ids (B, L) → (B, dim)."""
-        features: torch.Tensor = self.projection(pooled(self.tower(inputs)))
-        return features
+        return self.projection(pooled(self.tower(inputs)))
 
 
 def preprocessing(rest: str, _pretrained: str, size: int) -> Preprocessing:

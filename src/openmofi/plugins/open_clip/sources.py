@@ -63,8 +63,7 @@ class ModelSource:
     @property
     def text(self) -> Mapping[str, Any]:
         """Configuration of the text tower."""
-        text: Mapping[str, Any] = self.config["text_cfg"]
-        return text
+        return self.config["text_cfg"]
 
 
 def model_config(arch: str) -> dict[str, Any]:

@@ -226,8 +226,7 @@ class Layered:
         parameters = faiss.SearchParametersIVF(sel=chosen, nprobe=cells)
         # Where another library has loaded FAISS's helpers for torch, `search` takes no parameters.
         search = getattr(self.index, "search_numpy", self.index.search)
-        positions: Ints = search(np.ascontiguousarray(queries), min(count, self.index.ntotal), params=parameters)[1]
-        return positions
+        return search(np.ascontiguousarray(queries), min(count, self.index.ntotal), params=parameters)[1]
 
 
 def factory_for(count: int, dim: int) -> str:

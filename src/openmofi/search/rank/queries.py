@@ -243,8 +243,7 @@ def entity_vector(state: State, connection: Connection, entity: str) -> Array:
         raise OpenMofiError(
             "The index has no entity vectors, since its encoder embeds images only.", "Filter by the entity instead."
         )
-    vector: Array = state.entities[state.entity_numbers[entity]]
-    return vector
+    return state.entities[state.entity_numbers[entity]]
 
 
 def marked_vector(state: State, query: Query) -> Array:

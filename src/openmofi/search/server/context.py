@@ -281,8 +281,7 @@ class Context:
 
 async def context_of(request: Request) -> Context:
     """A dependency of routes; one that did not say `async` would be called in a thread."""
-    context: Context = request.app.state.context
-    return context
+    return request.app.state.context
 
 
 def with_session(response: Response, request: Request, context: Context) -> Response:
