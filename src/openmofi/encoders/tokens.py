@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from openmofi.arrays import Ints
 from openmofi.encoders.arrays import padded
 from openmofi.encoders.preprocess import Tokens
 from openmofi.encoders.towers import stored_tokens
@@ -57,7 +57,7 @@ class ClipTokens:
         """JSON values for `opened`; see `networks.Networks.tokenizer`."""
         return {"kind": CLIP, "masked": False, "length": self.length, "first": self.first, "last": self.last}
 
-    def __call__(self, texts: Sequence[str]) -> NDArray[np.int64]:
+    def __call__(self, texts: Sequence[str]) -> Ints:
         """See `tokens.Tokens`."""
         rows = np.zeros((len(texts), self.length), np.int64)
         encoded = self.tokenizer.encode_batch([_cleaned(text) for text in texts], add_special_tokens=False)

@@ -156,7 +156,7 @@ def label(
 
 
 def _correction(
-    verdicts: Verdicts | None, settings: LabelSettings, described: Mapping[str, Any], inputs: Mapping[str, str]
+    verdicts: Verdicts | None, settings: LabelSettings, described: dict[str, Any], inputs: dict[str, str]
 ) -> Correction | None:
     if verdicts:
         from openmofi.labeling.correction import correction_by

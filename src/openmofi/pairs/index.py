@@ -15,12 +15,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from openmofi.arrays import Ints
 from openmofi.errors import OpenMofiError
 from openmofi.pairs.formats.listings import holds_images
 from openmofi.pairs.formats.parquet import names_files
@@ -171,9 +170,7 @@ class ImageBytes:
 
     _open: OrderedDict[str, int] = field(default_factory=OrderedDict)
 
-    def fetch(
-        self, shard: Shard, files: Sequence[bytes], offsets: NDArray[np.int64], sizes: NDArray[np.int64]
-    ) -> list[bytes]:
+    def fetch(self, shard: Shard, files: Sequence[bytes], offsets: Ints, sizes: Ints) -> list[bytes]:
         """Read the bytes at these positions of one shard; of a remote one all at once.
 
         Raises:

@@ -13,7 +13,7 @@ computed in, so that duplicates in two parts may not tie.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from openmofi.arrays import Floats, Ints
 from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, CosineIndex, nearest_rows
@@ -89,6 +89,6 @@ def tied_average_precision_at(relevant: ArrayLike, scores: ArrayLike, positives:
     hits, values = np.asarray(relevant, bool)[:k], np.asarray(scores)[:k]
     if not len(hits):
         return 0.0
-    ends: NDArray[np.int64] = np.flatnonzero(np.append(np.diff(values) != 0, True))
+    ends: Ints = np.flatnonzero(np.append(np.diff(values) != 0, True))
     hits_so_far = np.cumsum(hits)[ends]
     return float((np.diff(hits_so_far, prepend=0) * hits_so_far / (ends + 1)).sum() / min(positives, k))

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from openmofi.arrays import Array, Bools, Ints
+from openmofi.arrays import Array, Bools, Doubles, Ints
 from openmofi.errors import OpenMofiError
 from openmofi.search.store.connection import Effort, Segment, VectorIndex, Vectors
 from openmofi.search.store.vectors import CACHE, Exact, best
@@ -100,7 +99,7 @@ def _others(positions: Ints, itself: Ints) -> Ints:
     return np.take_along_axis(positions, np.sort(order[:, :-1], axis=1), axis=1)
 
 
-def _shares(retrieved: Ints, truth: Ints) -> NDArray[np.float64]:
+def _shares(retrieved: Ints, truth: Ints) -> Doubles:
     """(q,) of each query the share of the true nearest that was found."""
     return np.asarray((truth[:, :, None] == retrieved[:, None, :]).any(axis=2).mean(axis=1))
 
