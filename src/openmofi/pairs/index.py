@@ -42,16 +42,11 @@ from openmofi.storage import (
 )
 from openmofi.storage.shards import TARS
 
-INDEX = pa.schema(
-    [
-        pa.field("key", pa.string()),
-        pa.field("file", pa.binary()),
-        pa.field("offset", pa.int64()),
-        pa.field("size", pa.int64()),
-    ]
-)
-"""index: the image of a key is `size` bytes from `offset` on of `file` (as of `os.fsencode`); an empty `file` is the
-shard itself, a `size` of −1 the whole file."""
+PLACE = {"file": pa.binary(), "offset": pa.int64(), "size": pa.int64()}
+"""Where an image lies: `size` bytes from `offset` on of `file` (as of `os.fsencode`); an empty `file` is the shard
+itself, a `size` of −1 the whole file."""
+INDEX = pa.schema({"key": pa.string(), **PLACE})
+"""The place of the image of each key."""
 
 _VERSION = 2
 _OPEN_FILES = 128
