@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from openmofi.arrays import Array
-from openmofi.encoders.arrays import numpy_of, padded
+from openmofi.encoders.arrays import numpy_of
 from openmofi.encoders.devices import on_device
 from openmofi.encoders.heads import Head, apply_head
 from openmofi.encoders.preprocess import Tokens
@@ -77,25 +77,6 @@ class OnArrays:
             sent = sent.to(memory_format=torch.channels_last)
         parts = [numpy_of(self.network(part)) for part in sent.split(self.rows or max(len(sent), 1))]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def on_tokens(
-    network: Callable[..., torch.Tensor], device: str, *, filler: int = 0, masked: bool = True
-) -> Callable[[list[Any]], Array]:
-    """A network as a function of token sequences, padded with `filler` → float32 (n, dim).
-
-    Args:
-        network: takes ids and, where `masked`, the mask, (B, L) int64 each.
-        device: torch's name of it.
-        filler, masked: see `arrays.padded`.
-    """
-
-    @torch.inference_mode()
-    def run(rows: list[Any]) -> Array:
-        inputs = [on_device(values, device) for values in padded(rows, filler)]
-        return numpy_of(network(*inputs[: 1 + masked]))
-
-    return run
 
 
 class Headed(nn.Module):

@@ -13,19 +13,23 @@ from typing import Any
 import torch
 from torch import nn
 
-from openmofi.encoders.arrays import weights_fingerprint
+from openmofi.arrays import Array
+from openmofi.encoders.arrays import numpy_of, padded, weights_fingerprint
+from openmofi.encoders.devices import on_device
 from openmofi.encoders.encoder import Encoder
-from openmofi.encoders.networks import Called, Networks, OnArrays, on_tokens, pooled
-from openmofi.encoders.preprocess import Preprocessing, read_preprocessing
+from openmofi.encoders.networks import Called, Networks, OnArrays, pooled
+from openmofi.encoders.preprocess import Preprocessing
 from openmofi.encoders.tokens import HuggingFaceTokens, opened_tokenizer
 from openmofi.encoders.towers import Trunk, encoder_of
-from openmofi.encoders.weights import VOCABULARIES, has_vocabulary, loading
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.plugins.hub import weights_folder
+from openmofi.plugins.hub.configs import config_of
+from openmofi.plugins.hub.weights import VOCABULARIES, has_vocabulary, loading
+from openmofi.plugins.huggingface.preprocessing import read_preprocessing
 from openmofi.quiet import quiet_logging, quiet_transformers
 from openmofi.storage import file_fingerprint, fingerprint, read_json
 from openmofi.storage.foreign import require_inside
-from openmofi.storage.foreign.hub import weights_folder
-from openmofi.storage.foreign.transformers import config_of, require_own_files
+from openmofi.storage.foreign.own_files import require_own_files
 
 _log = logging.getLogger(__name__)
 _PATTERNS = ("*.json", "*.txt", "*.model")
@@ -100,9 +104,22 @@ def _open_clip(spec: str, location: str, option: str, device: str, *, ids_alone:
         dim=dimension_of(model),
         weights=fingerprint([_stable(config), files, weights_fingerprint(model.state_dict())]),
         tokens=rows,
-        text=on_tokens(Called(model, "get_text_features", "input_ids"), device, filler=tokens.filler, masked=masked),
+        text=_on_tokens(Called(model, "get_text_features", "input_ids"), device, tokens.filler, masked=masked),
         networks=networks,
     )
+
+
+def _on_tokens(
+    network: Callable[..., torch.Tensor], device: str, filler: int, *, masked: bool
+) -> Callable[[list[Any]], Array]:
+    """A network of ids and, where `masked`, of the mask, as a function of token sequences, padded with `filler`."""
+
+    @torch.inference_mode()
+    def run(rows: list[Any]) -> Array:
+        inputs = [on_device(values, device) for values in padded(rows, filler)]
+        return numpy_of(network(*inputs[: 1 + masked]))
+
+    return run
 
 
 def _open_images(spec: str, folder: Path, config: Mapping[str, Any], option: str, device: str) -> Encoder:

@@ -13,12 +13,12 @@ from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.networks import Networks, OnArrays
 from openmofi.encoders.preprocess import Preprocessing, checked, three
 from openmofi.encoders.towers import Trunk, encoder_of, options_of
-from openmofi.encoders.weights import WEIGHT_FILES, loading
 from openmofi.errors import OpenMofiError, UsageError, first_line
+from openmofi.plugins.hub import hub_file
+from openmofi.plugins.hub.weights import WEIGHT_FILES, loading
 from openmofi.quiet import quiet_logging
 from openmofi.storage import fingerprint
 from openmofi.storage.foreign import allowed_options
-from openmofi.storage.foreign.hub import hub_file
 
 _RESIZE = {"center": "shortest", "squash": "squash"}
 _FILES = ["model.safetensors", "pytorch_model.bin"]
