@@ -16,6 +16,7 @@ from openmofi.errors import UsageError
 from openmofi.terminal import plain_console, visible
 
 if TYPE_CHECKING:
+    from openmofi.dataset.report.sample import LabelSample
     from openmofi.labeling import Explanation
 
 _VERDICTS = Annotated[Any, typer.Option(parser=index_place, metavar="FILE|INDEX")]
@@ -125,45 +126,43 @@ def audit(
             "A look at labels writes a page or reads what it saved.", "Give -o PAGE.html, or --verdicts FILE."
         )
     from openmofi.api.given import verdicts_of
-    from openmofi.cli.tables import print_corrected
     from openmofi.dataset.objects import Labels
     from openmofi.knowledge import KnowledgeBase
 
     opened, base = Labels.open(labels), KnowledgeBase.open(kb) if kb else None
     judged = verdicts_of(verdicts) if verdicts else None
-    if out is None:
-        assert judged is not None
-        if target_precision is not None or confidence is not None:
-            raise UsageError(
-                "The first draw decided what its verdicts are to show.",
-                "Leave out --target-precision and --confidence.",
-            )
+    if out is not None:
+        drawn = opened.audit_page(
+            out,
+            sample=sample,
+            by=[part.strip() for part in by.split(",")],
+            seed=seed,
+            kb=base,
+            target_precision=target_precision,
+            confidence=confidence,
+            verdicts=judged,
+        )
+        _print_drawn(drawn, labels, out, as_json)
+    elif target_precision is not None or confidence is not None:
+        raise UsageError(
+            "The first draw decided what its verdicts are to show.", "Leave out --target-precision and --confidence."
+        )
+    elif judged is not None:
         corrected = opened.corrected(judged, kb=base).as_dict()
         if as_json:
             print_json(corrected)
         else:
+            from openmofi.cli.tables import print_corrected
+
             print_corrected(corrected)
-        return
-    drawn = opened.audit_page(
-        out,
-        sample=sample,
-        by=[part.strip() for part in by.split(",")],
-        seed=seed,
-        kb=base,
-        target_precision=target_precision,
-        confidence=confidence,
-        verdicts=judged,
-    )
+
+
+def _print_drawn(drawn: LabelSample, labels: Path, out: Path, as_json: bool) -> None:
     size, below = len(drawn.drawn), len(drawn.drawn) - drawn.accepted
     if as_json:
+        strata = {stratum.name: stratum.labels for stratum in drawn.strata}
         print_json(
-            {
-                "page": str(out),
-                "drawn": size,
-                "accepted": drawn.accepted,
-                "below_threshold": below,
-                "strata": {stratum.name: stratum.labels for stratum in drawn.strata},
-            }
+            {"page": str(out), "drawn": size, "accepted": drawn.accepted, "below_threshold": below, "strata": strata}
         )
         return
     typer.echo(
