@@ -35,7 +35,7 @@ LOADED = [
     "openmofi.training.run",
     "openmofi.plugins.fusion.training",
     "openmofi.plugins.backbones.networks",
-    "openmofi.encoders.libraries.huggingface",
+    "openmofi.plugins.huggingface",
     "openmofi.api.encoders",
     "openmofi.search.index",
     "openmofi.dataset.objects",

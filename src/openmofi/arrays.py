@@ -11,5 +11,7 @@ Codes = NDArray[np.int32]
 Doubles = NDArray[np.float64]
 Floats = NDArray[np.floating[Any]]
 """Of any precision."""
+Halves = NDArray[np.float16]
 Hashes = NDArray[np.uint64]
 Ints = NDArray[np.int64]
+Octets = NDArray[np.uint8]

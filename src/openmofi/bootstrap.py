@@ -17,9 +17,9 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from openmofi.arrays import Doubles
+from openmofi.arrays import Bools, Doubles, Ints
 from openmofi.errors import OpenMofiError
 
 RESAMPLES = 1000
@@ -99,7 +99,7 @@ def ratio_interval(
 
 
 def macro_interval(
-    splits: Sequence[NDArray[np.bool_]], *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
+    splits: Sequence[Bools], *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
 ) -> Interval:
     """The interval of the mean over splits of each split's mean; rows are drawn within their split.
 
@@ -110,7 +110,7 @@ def macro_interval(
     return percentiles(np.mean(means, 0), level)
 
 
-def resampled_totals(counts: NDArray[np.int64], *, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.int64]:
+def resampled_totals(counts: Ints, *, resamples: int = RESAMPLES, seed: int = 0) -> Ints:
     """(n, columns) counts → (resamples, columns) sums over n drawn rows.
 
     Equal rows are interchangeable, so a resample is one multinomial draw over the distinct rows: the same distribution
@@ -203,7 +203,7 @@ def _resampled_sums(
     return sums, [np.concatenate(column) for column in zip(*drawn, strict=True)]
 
 
-def _drawn_sums(sums: Doubles, rows: NDArray[np.int64], seeds: NDArray[np.int64]) -> Doubles:
+def _drawn_sums(sums: Doubles, rows: Ints, seeds: Ints) -> Doubles:
     """(seeds, groups) sums → (resamples,) mean over the drawn seeds of the sum over the drawn groups."""
     of_seed = np.stack([each[rows].sum(1) for each in sums], 1)
     return of_seed[:, 0] if len(sums) == 1 else np.take_along_axis(of_seed, seeds, 1).mean(1)

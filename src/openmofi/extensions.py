@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from openmofi.errors import OpenMofiError
+from openmofi.errors import MissingExtraError, OpenMofiError
 
 
 @cache
@@ -37,7 +37,7 @@ def extension(group: str, name: str) -> Any:
     """Return what an installed package adds to `openmofi.GROUP` under a name; `None` where none does.
 
     Raises:
-        MissingExtraError: it needs a package that is not installed, and says so.
+        MissingExtraError: it needs a package that is not installed.
         OpenMofiError: it cannot be imported.
     """
     point = _all().get(group, {}).get(name)
@@ -48,6 +48,8 @@ def extension(group: str, name: str) -> Any:
     except OpenMofiError:
         raise
     except (ImportError, AttributeError) as error:
+        if isinstance(error, ModuleNotFoundError) and point.module.startswith("openmofi.plugins."):
+            raise MissingExtraError.of(error.name or point.module, "torch") from error  # on which these stand
         package = point.dist.name if point.dist else point.module
         raise OpenMofiError(
             f"The extension {name!r} of the package {package} cannot be loaded: {error}.",

@@ -85,12 +85,37 @@ def _watched(console: Console) -> bool:
     return console.is_terminal or console.is_jupyter
 
 
-def _drawn(console: Console) -> bool:
-    """Whether bars can be drawn; in a notebook that needs ipywidgets, and without it there are plain lines."""
-    return console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
+class _Drawn:
+    """A bar of these columns, where bars can be drawn: in a notebook that needs ipywidgets, and without it there are
+    plain lines.
+    """
+
+    def __init__(self, *columns: Any) -> None:
+        from rich.progress import Progress as Bar
+
+        self._console = console = _console()
+        self._live = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
+        self._bar = Bar(*columns, console=console, disable=not self._live)
+        self._task: Any = None
+
+    def _start(self, title: str, total: int, **fields: Any) -> None:
+        if self._live:
+            self._bar.start()
+            self._task = self._bar.add_task(title, total=total, **fields)
+
+    def say(self, message: str) -> None:
+        """See `Progress.say`."""
+        # A command in it can be copied only if no line is broken in it.
+        self._console.print(message, soft_wrap=True)
+
+    def end(self) -> None:
+        """Stop drawing."""
+        if self._task is not None:
+            self._bar.stop()
+            self._task = None
 
 
-class ConsoleProgress:
+class ConsoleProgress(_Drawn):
     """Draws rows/s, the accepted share where there is one, and the time left; see `openmofi.engine.Progress`.
 
     Args:
@@ -99,21 +124,15 @@ class ConsoleProgress:
 
     def __init__(self, *, watch: bool = False) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
 
-        self._console = _console()
-        self._watch, self._shown = watch, -math.inf
-        self._live = _drawn(self._console)
-        self._bar = Bar(
+        super().__init__(
             TextColumn("{task.description:<10}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}", markup=False),
             TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._live,
         )
-        self._task: Any = None
+        self._watch, self._shown = watch, -math.inf
         self._reset("", 0)
 
     def _reset(self, stage: str, total: int) -> None:
@@ -125,9 +144,7 @@ class ConsoleProgress:
         """See `Progress.begin`."""
         self.end()
         self._reset(stage, total)
-        if self._live:
-            self._bar.start()
-            self._task = self._bar.add_task(stage, total=total, rate="")
+        self._start(stage, total, rate="")
 
     def advance(self, counts: dict[str, Any]) -> None:
         """See `Progress.advance`."""
@@ -151,17 +168,6 @@ class ConsoleProgress:
         rate = f"{self._rows / seconds:,.0f} rows/s" if self._rows else ""
         return rate + (f", {self._accepted / self._rows:.0%} labelled" if self._accepted else "")
 
-    def say(self, message: str) -> None:
-        """See `Progress.say`."""
-        # A command in it can be copied only if no line is broken in it.
-        self._console.print(message, soft_wrap=True)
-
-    def end(self) -> None:
-        """Stop drawing."""
-        if self._task is not None:
-            self._bar.stop()
-            self._task = None
-
 
 def example_line(example: Mapping[str, Any]) -> str:
     """An accepted label in a line: probability, entity, the pair's text and key; control characters are left out."""
@@ -184,7 +190,7 @@ def training_line(scalars: Mapping[str, float]) -> str:
     return ", ".join(parts if math.isfinite(scalars.get("loss", math.nan)) else ["loss not finite", *parts])
 
 
-class ConsoleWatcher:
+class ConsoleWatcher(_Drawn):
     """Draws what a run logs; see `openmofi.training.log.Watcher`.
 
     Args:
@@ -193,21 +199,15 @@ class ConsoleWatcher:
 
     def __init__(self, preparing: ConsoleProgress) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
 
-        self._preparing = preparing
-        self._console = _console()
-        self._live = _drawn(self._console)
-        self._bar = Bar(
+        super().__init__(
             TextColumn("train", markup=False),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[line]}", markup=False),
-            console=self._console,
-            disable=not self._live,
         )
-        self._task: Any = None
+        self._preparing = preparing
         self._total = self._first = 0
         self._started = time.monotonic()
 
@@ -217,9 +217,7 @@ class ConsoleWatcher:
         self._total, self._first, self._started = total, done, time.monotonic()
         if done:
             self.say(f"going on after step {done:,} of {total:,}")
-        if self._live:
-            self._bar.start()
-            self._task = self._bar.add_task("train", total=total, completed=done, line="")
+        self._start("train", total, completed=done, line="")
 
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
         """See `Watcher.log`."""
@@ -229,13 +227,3 @@ class ConsoleWatcher:
         pace = (time.monotonic() - self._started) / max(step - self._first, 1)
         left = f", {pace * (self._total - step):,.0f} s left" if step < self._total else ""
         print(f"step {step}/{self._total}: {training_line(scalars)}{left}", file=sys.stderr, flush=True)
-
-    def say(self, message: str) -> None:
-        """See `Watcher.say`."""
-        self._console.print(message)
-
-    def end(self) -> None:
-        """Stop drawing."""
-        if self._task is not None:
-            self._bar.stop()
-            self._task = None

@@ -16,6 +16,17 @@ knowledge bases 2: several record batches, identifiers as numbers.
 """
 
 
+_TEXT, _WHOLE, _REAL, _HASH = pa.string(), pa.int32(), pa.float32(), pa.uint64()
+
+
+def _table(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema(list(columns.items()))
+
+
+def _record(**fields: pa.DataType) -> pa.StructType:
+    return pa.struct(list(fields.items()))
+
+
 class PairStatus(StrEnum):
     """Whether a pair can be used, and if not, why. Counts in = counts out: no row is ever dropped."""
 
@@ -156,95 +167,49 @@ class Link:
     link_score: float
 
 
-MENTION = pa.struct(
-    [
-        ("start", pa.int32()),
-        ("end", pa.int32()),
-        ("surface", pa.string()),
-        ("detector", pa.string()),
-        ("reason", pa.string()),
-    ]
-)
-LINK = pa.struct(
-    [
-        ("entity", pa.string()),
-        ("mention", pa.int32()),
-        ("prior", pa.float32()),
-        ("link_score", pa.float32()),
-    ]
-)
-JUDGEMENT = pa.struct(
-    [
-        *LINK,
-        ("image_score", pa.float32()),
-        ("probability", pa.float32()),
-        ("accepted", pa.bool_()),
-        ("reason", pa.string()),
-    ]
-)
+MENTION = _record(start=_WHOLE, end=_WHOLE, surface=_TEXT, detector=_TEXT, reason=_TEXT)
+LINK = _record(entity=_TEXT, mention=_WHOLE, prior=_REAL, link_score=_REAL)
+JUDGEMENT = pa.struct([*LINK, *_record(image_score=_REAL, probability=_REAL, accepted=pa.bool_(), reason=_TEXT)])
 """An entity of a pair, judged by its image: a `Link`, then the encoder's raw `image_score` (cosine × logit
 scale), the calibrated `probability` (0..1) that the image shows the entity, whether it is a label, and the `Reason`."""
 
-ENTITIES = pa.schema(
-    [
-        ("id", pa.string()),
-        ("name", pa.string()),
-        ("description", pa.string()),
-        ("types", pa.list_(pa.string())),
-        ("popularity", pa.float32()),
-    ]
-)
+ENTITIES = _table(id=_TEXT, name=_TEXT, description=_TEXT, types=pa.list_(_TEXT), popularity=_REAL)
 """entities: one row an entity. Sources and built knowledge bases share it."""
 
-NAMES = pa.schema([("name", pa.string()), ("entity", pa.string()), ("count", pa.float32())])
+NAMES = _table(name=_TEXT, entity=_TEXT, count=_REAL)
 """names of a source: a surface form, the entity that it may mean, and how often it does (any positive unit)."""
 
-RELATIONS = pa.schema([("head", pa.string()), ("relation", pa.string()), ("tail", pa.string())])
+RELATIONS = _table(head=_TEXT, relation=_TEXT, tail=_TEXT)
 """relations of a source: head and tail are entity identifiers."""
 
-SURFACES = pa.schema([("name", pa.string()), ("link_probability", pa.float32())])
+SURFACES = _table(name=_TEXT, link_probability=_REAL)
 """optional table of a source: how often a surface form is a mention at all, 0..1. Absent names have 1."""
 
-LANGUAGES = pa.schema([("name", pa.string()), ("language", pa.string())])
+LANGUAGES = _table(name=_TEXT, language=_TEXT)
 """optional table of a source: a surface form and a language that it comes from, such as `en`, or `mul` for every one.
 Absent names may be of any."""
 
-KIND = pa.struct([("kind", pa.string()), ("end", pa.int32())])
+KIND = _record(kind=_TEXT, end=_WHOLE)
 """A part of a pair's text: its kind, which is the name of its column, and where it ends, in characters, exclusive."""
 
-NGRAMS = pa.schema([("ngram", pa.uint64()), ("images", pa.int64()), ("sketch", pa.uint64())])
+NGRAMS = _table(ngram=_HASH, images=pa.int64(), sketch=_HASH)
 """ngrams: a word n-gram's hash, in how many images' texts it stands, and a sketch of which images these are
 (`openmofi.mentions.repeats`); those of a block of rows are ascending by hash, and so are a corpus'."""
 
-TEXTS = pa.schema(
-    [
-        ("key", pa.string()),
-        ("text", pa.string()),
-        ("status", pa.string()),
-        ("url", pa.string()),
-        ("kinds", pa.list_(KIND)),
-        ("ngrams", pa.list_(pa.struct(list(NGRAMS)))),
-    ]
+TEXTS = _table(
+    key=_TEXT, text=_TEXT, status=_TEXT, url=_TEXT, kinds=pa.list_(KIND), ngrams=pa.list_(pa.struct(list(NGRAMS)))
 )
 """texts: pairs without their images; one file a shard of pairs. `kinds`: see `Pair`. `ngrams` of the first row of each
 block (`openmofi.storage.table_files`) are those of all its usable texts; of other rows, or where none are counted, it
 is empty.
 """
 
-GROUPS = pa.schema([("key", pa.uint64()), ("group", pa.uint64())])
+GROUPS = _table(key=_HASH, group=_HASH)
 """groups: a hash of what several pairs of a corpus share, and the number of their group
 (`openmofi.labeling.groups`); ascending by hash."""
 
-LINKS = pa.schema(
-    [
-        ("key", pa.string()),
-        ("text", pa.string()),
-        ("status", pa.string()),
-        ("mentions", pa.list_(MENTION)),
-        ("links", pa.list_(LINK)),
-        ("template", pa.uint64()),
-        ("source", pa.uint64()),
-    ]
+LINKS = _table(
+    key=_TEXT, text=_TEXT, status=_TEXT, mentions=pa.list_(MENTION), links=pa.list_(LINK), template=_HASH, source=_HASH
 )
 """links: a pair's text, its mentions and their candidate entities, and hashes of what it shares with other pairs
 (`openmofi.labeling.groups`; 0 for nothing); one file a shard of pairs."""
@@ -276,70 +241,44 @@ def features_schema(dim: int, dtype: str = "float16") -> pa.Schema:
     the encoded bytes, empty where there are none.
     """
     value = pa.float16() if dtype == "float16" else pa.float32()
-    return pa.schema(
-        [
-            ("key", pa.string()),
-            ("status", pa.string()),
-            ("width", pa.int32()),
-            ("height", pa.int32()),
-            ("phash", pa.uint64()),
-            ("content", pa.string()),
-            ("feature", pa.list_(value, dim)),
-        ]
+    return _table(
+        key=_TEXT, status=_TEXT, width=_WHOLE, height=_WHOLE, phash=_HASH, content=_TEXT, feature=pa.list_(value, dim)
     )
 
 
-LABELS = pa.schema(
-    [
-        ("key", pa.string()),
-        ("text", pa.string()),
-        ("status", pa.string()),
-        ("mentions", pa.list_(MENTION)),
-        ("entities", pa.list_(JUDGEMENT)),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("phash", pa.uint64()),
-    ]
+LABELS = _table(
+    key=_TEXT,
+    text=_TEXT,
+    status=_TEXT,
+    mentions=pa.list_(MENTION),
+    entities=pa.list_(JUDGEMENT),
+    width=_WHOLE,
+    height=_WHOLE,
+    phash=_HASH,
 )
 """labels: a pair, judged; one file a shard of pairs."""
 
-ANSWERS = pa.schema(
-    [
-        ("shard", pa.string()),
-        ("key", pa.string()),
-        ("content", pa.string()),
-        ("options", pa.list_(pa.string())),
-        ("said", pa.string()),
-        ("decoy", pa.bool_()),
-    ]
-)
+ANSWERS = _table(shard=_TEXT, key=_TEXT, content=_TEXT, options=pa.list_(_TEXT), said=_TEXT, decoy=pa.bool_())
 """answers: a question to a judge beyond the encoder, and what it said. `content` is the digest of the image that it
 saw; `options` are the entities that a mention may mean, of a `decoy` those of another pair. `said` is the entity that
 the image shows, "" for none of them, null where there is no answer."""
 
-RECOGNISED = pa.schema(
-    [
-        ("key", pa.string()),
-        ("status", pa.string()),
-        (
-            "entities",
-            pa.list_(
-                pa.struct(
-                    [
-                        ("entity", pa.string()),
-                        ("name", pa.string()),
-                        ("probability", pa.float32()),
-                        ("similarity", pa.float32()),
-                        ("evidence", pa.list_(pa.struct([("image", pa.int64()), ("cosine", pa.float32())]))),
-                    ]
-                )
-            ),
-        ),
-        ("unnamed", pa.float32()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("content", pa.string()),
-    ]
+RECOGNISED = _table(
+    key=_TEXT,
+    status=_TEXT,
+    entities=pa.list_(
+        _record(
+            entity=_TEXT,
+            name=_TEXT,
+            probability=_REAL,
+            similarity=_REAL,
+            evidence=pa.list_(_record(image=pa.int64(), cosine=_REAL)),
+        )
+    ),
+    unnamed=_REAL,
+    width=_WHOLE,
+    height=_WHOLE,
+    content=_TEXT,
 )
 """recognised: an image and what it may show, likeliest first; one file a shard, rows as in the shard.
 
@@ -347,12 +286,16 @@ RECOGNISED = pa.schema(
 `evidence` has the nearest images of the index that are labelled with the entity, by their ids. `unnamed` is the
 probability that no label of the index names what is shown, likewise calibrated or null."""
 
-VERDICTS = pa.schema(
-    [
-        *((name, pa.string()) for name in ("shard", "key", "entity", "verdict", "instead", "who", "when")),
-        ("probability", pa.float64()),
-        ("stratum", pa.int32()),
-    ]
+VERDICTS = _table(
+    shard=_TEXT,
+    key=_TEXT,
+    entity=_TEXT,
+    verdict=_TEXT,
+    instead=_TEXT,
+    who=_TEXT,
+    when=_TEXT,
+    probability=pa.float64(),
+    stratum=_WHOLE,
 )
 """verdicts: a person's word on a label (`y`, `n` or `u`), earliest first; the last one of a label counts.
 
@@ -361,53 +304,20 @@ position of its stratum among those that the file's metadata describe (`openmofi
 null where the label is not counted in any.
 """
 
-VOCABULARY = pa.schema(
-    [
-        ("class_id", pa.int32()),
-        ("id", pa.string()),
-        ("name", pa.string()),
-        ("images", pa.int64()),
-    ]
-)
+VOCABULARY = _table(class_id=_WHOLE, id=_TEXT, name=_TEXT, images=pa.int64())
 """vocabulary: a class of the labelled dataset, most images first."""
 
-EXCLUDED = pa.schema(
-    [
-        ("shard", pa.string()),
-        ("key", pa.string()),
-        ("set", pa.string()),
-        ("image", pa.string()),
-        ("bits", pa.int8()),
-        ("cosine", pa.float32()),
-    ]
-)
+EXCLUDED = _table(shard=_TEXT, key=_TEXT, set=_TEXT, image=_TEXT, bits=pa.int8(), cosine=_REAL)
 """excluded: a labelled image and an evaluation set that has a copy of it, `image`; `bits` by which their hashes differ,
 null where too many; `cosine` of their features, null where too little or not compared.
 """
 
-DATASET = pa.schema(
-    [
-        ("shard", pa.string()),
-        ("key", pa.string()),
-        ("text", pa.string()),
-        ("classes", pa.list_(pa.int32())),
-        ("entities", pa.list_(pa.string())),
-        ("scores", pa.list_(pa.float32())),
-    ]
+DATASET = _table(
+    shard=_TEXT, key=_TEXT, text=_TEXT, classes=pa.list_(_WHOLE), entities=pa.list_(_TEXT), scores=pa.list_(_REAL)
 )
 """dataset: an image with at least one label of the vocabulary; the image itself stays in its shard of pairs."""
 
-TRUTH = pa.schema(
-    [
-        ("shard", pa.string()),
-        ("key", pa.string()),
-        ("entity", pa.string()),
-        ("named", pa.bool_()),
-        ("ambiguous", pa.bool_()),
-        ("domain", pa.string()),
-        ("split", pa.string()),
-    ]
-)
+TRUTH = _table(shard=_TEXT, key=_TEXT, entity=_TEXT, named=pa.bool_(), ambiguous=pa.bool_(), domain=_TEXT, split=_TEXT)
 """truth: what a pair's image really shows; read by nothing but the audit.
 
 `entity` is its identifier (`""` where unknown), `named` whether the text names it, `ambiguous` whether the name that

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmofi.encoders.tokens import ClipTokens, FileTokenizer, OpenClipTokens, opened_tokens, portable_tokens
+from openmofi.encoders.tokens import ClipTokens, FileTokenizer, OpenClipTokens, opened_tokens
 from openmofi.errors import OpenMofiError
+from openmofi.plugins.export.portable import clip_tokens, portable_tokens
 
 open_clip = pytest.importorskip("open_clip")
 TEXTS = [
@@ -33,7 +34,7 @@ def simple():
 
 @pytest.fixture(scope="module")
 def portable(simple):
-    return ClipTokens.of(simple)
+    return clip_tokens(simple)
 
 
 def test_clips_ids_are_those_of_open_clip(simple, portable, tmp_path):

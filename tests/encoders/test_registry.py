@@ -21,7 +21,7 @@ def test_without_cuda_there_is_no_cuda():
 
 def test_auto_is_the_gpu_where_there_is_one(monkeypatch):
     placed = []
-    monkeypatch.setitem(registry._OPENERS, "timm", lambda spec, rest, device, bases: placed.append(device))
+    monkeypatch.setattr(registry, "_added", lambda _: lambda spec, rest, device, bases: placed.append(device))
     monkeypatch.setattr(registry, "_open_folder", lambda spec, rest, device, bases: placed.append(device))
     for there in (False, True):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)

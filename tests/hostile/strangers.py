@@ -15,9 +15,8 @@ import numpy as np
 
 import openmofi
 from hostile.workbench import Workbench, command, small_records
-from openmofi.encoders import open_encoder
+from openmofi.encoders import graphs, open_encoder
 from openmofi.encoders.folder import Side, read_description
-from openmofi.encoders.libraries import graphs
 from openmofi.encoders.towers import image_trunk, rebuilt
 from openmofi.encoders.trained import save_trained_encoder
 from openmofi.knowledge import KnowledgeBase

@@ -206,7 +206,7 @@ def test_an_option_is_refused_by_its_name(case, sound, bench, tmp_path):
 
 def test_what_a_configuration_says_besides_changes_nothing(sound, tmp_path):
     """What the class of a configuration does not declare is left out, and the model is the same."""
-    from openmofi.storage.foreign.transformers import plain_config
+    from openmofi.plugins.hub.configs import plain_config
 
     folder = tmp_path / "clip"
     shutil.copytree(sound("hf"), folder)
@@ -229,7 +229,7 @@ def test_a_configuration_that_transformers_wrote_is_passed_whole(kind):
     from transformers import AutoConfig, BertConfig, ViTConfig
     from transformers.models.vision_encoder_decoder import VisionEncoderDecoderConfig
 
-    from openmofi.storage.foreign.transformers import config_of
+    from openmofi.plugins.hub.configs import config_of
 
     config = (
         VisionEncoderDecoderConfig.from_encoder_decoder_configs(ViTConfig(), BertConfig())
@@ -242,8 +242,8 @@ def test_a_configuration_that_transformers_wrote_is_passed_whole(kind):
 @pytest.mark.parametrize("location", ["../outside.bin", "absolute"])
 def test_weights_of_a_graph_outside_of_its_folder(sound, tmp_path, location):
     onnx = pytest.importorskip("onnx")
+    from openmofi.encoders import graphs
     from openmofi.encoders.folder import read_description
-    from openmofi.encoders.libraries import graphs
 
     folder, outside = tmp_path / "stranger", tmp_path / "outside.bin"
     shutil.copytree(sound("onnx"), folder)

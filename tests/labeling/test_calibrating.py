@@ -175,12 +175,13 @@ def test_a_job_that_accepts_enough_says_nothing():
 @pytest.mark.parametrize(
     ("selection", "accepts", "words"),
     [
-        ({}, True, "Do not use these labels before an audit of 100"),
+        ({}, False, "--target-precision 0.9 --confidence 0.9"),
+        ({"trust_anyway": True}, True, "Do not use these labels before an audit of 100"),
         ({"target_precision": 0.9}, False, "--trust-anyway"),
         ({"target_precision": 0.9, "trust_anyway": True}, True, "Do not use these labels"),
     ],
 )
-def test_a_blind_job_says_so_and_reaches_no_target_unless_asked(selection, accepts, words):
+def test_a_blind_job_says_so_and_accepts_nothing_unless_asked(selection, accepts, words):
     settings = SelectionSettings(**selection)
     said = advice(BLIND, 500, 1_000, settings, "out")
     assert said.startswith("This encoder can't tell these entities apart: what is shown lies 1.2 SD above")

@@ -60,7 +60,7 @@ def served(index: Index, **settings):
 
 if __name__ == "__main__":
     if sys.argv[1] == "--mcp":
-        from openmofi.search.server.mcp import serve_tools
+        from openmofi.plugins.mcp.tools import serve_tools
 
         serve_tools(Path(sys.argv[2]) / "index", colour_encoder())
     else:

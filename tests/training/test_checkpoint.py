@@ -156,9 +156,9 @@ def damaged(path, how):
     elif how == "no data":
         data.unlink()
     elif how == "no index":
-        (path / ".metadata").unlink()
+        (path / "index.json").unlink()
     elif how == "truncated index":
-        (path / ".metadata").write_bytes((path / ".metadata").read_bytes()[:50])
+        (path / "index.json").write_bytes((path / "index.json").read_bytes()[:50])
     elif how == "no state":
         (path / "state.json").unlink()
     elif how == "odd state":

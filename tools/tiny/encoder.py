@@ -25,7 +25,7 @@ from torch.nn.functional import cross_entropy, normalize, softmax
 
 from openmofi.encoders import Encoder, open_encoder
 from openmofi.encoders.folder import Side, write_description
-from openmofi.encoders.libraries.graphs import (
+from openmofi.encoders.graphs import (
     EMBEDDING,
     MASK,
     PIXELS,

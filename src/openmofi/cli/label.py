@@ -143,48 +143,36 @@ def audit(
         )
     from openmofi.api.given import verdicts_of
     from openmofi.cli.next_steps import print_drawn, print_next
-    from openmofi.cli.tables import print_corrected
     from openmofi.dataset.objects import Labels
     from openmofi.knowledge import KnowledgeBase
 
     opened, base = Labels.open(labels), KnowledgeBase.open(kb) if kb else None
     judged = verdicts_of(verdicts) if verdicts else None
-    if out is None:
-        assert judged is not None
-        if target_precision is not None or confidence is not None:
-            raise UsageError(
-                "The first draw decided what its verdicts are to show.",
-                "Leave out --target-precision and --confidence.",
-            )
+    if out is not None:
+        drawn = opened.audit_page(
+            out,
+            sample=sample,
+            by=[part.strip() for part in by.split(",")],
+            seed=seed,
+            kb=base,
+            target_precision=target_precision,
+            confidence=confidence,
+            verdicts=judged,
+        )
+        print_drawn(opened.folder, out, drawn, as_json)
+    elif target_precision is not None or confidence is not None:
+        raise UsageError(
+            "The first draw decided what its verdicts are to show.", "Leave out --target-precision and --confidence."
+        )
+    elif judged is not None:
         corrected = opened.corrected(judged, kb=base)
         if as_json:
             print_json(corrected.as_dict())
         else:
+            from openmofi.cli.tables import print_corrected
+
             print_corrected(corrected.as_dict())
             print_next(opened.folder, judged, corrected)
-        return
-    drawn = opened.audit_page(
-        out,
-        sample=sample,
-        by=[part.strip() for part in by.split(",")],
-        seed=seed,
-        kb=base,
-        target_precision=target_precision,
-        confidence=confidence,
-        verdicts=judged,
-    )
-    if as_json:
-        print_json(
-            {
-                "page": str(out),
-                "drawn": len(drawn.drawn),
-                "accepted": drawn.accepted,
-                "below_threshold": len(drawn.drawn) - drawn.accepted,
-                "strata": {stratum.name: stratum.labels for stratum in drawn.strata},
-            }
-        )
-        return
-    print_drawn(opened.folder, out, drawn)
 
 
 @made_of(

@@ -33,7 +33,7 @@ VERBS = {
     "search": ("search:search", "Search an index by image, text and entity."),
     "recognise": ("search:recognise", "Say what many images may show, by an index."),
     "serve": ("serve:serve", "Serve an index: the page to search, recognise and review on, and its HTTP API."),
-    "mcp": ("serve:mcp", "Offer search and recognition over an index as MCP tools, over stdio."),
+    "mcp": ("", "Offer search and recognition over an index as MCP tools, over stdio."),
     "schema": ("main:schema", "Print the JSON Schema of what a command prints with --json."),
     "jobs": ("jobs:app", "Look at jobs that run; go on with what failed."),
 }

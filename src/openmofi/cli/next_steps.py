@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openmofi.cli.command import print_json
 from openmofi.review.commands import audit_command, further_draw, page_name, shell_command, verdicts_name
 
 if TYPE_CHECKING:
@@ -21,12 +22,18 @@ _NAMED = ("shards", "kb", "encoder")
 _CHOSEN = ("threshold", "target_precision", "confidence", "trust_anyway")
 
 
-def print_drawn(folder: Folder, out: Path, drawn: LabelSample) -> None:
+def print_drawn(folder: Folder, out: Path, drawn: LabelSample, as_json: bool) -> None:
     """Print what a page holds, and what to do with it."""
-    below = len(drawn.drawn) - drawn.accepted
+    size, below = len(drawn.drawn), len(drawn.drawn) - drawn.accepted
+    if as_json:
+        strata = {stratum.name: stratum.labels for stratum in drawn.strata}
+        print_json(
+            {"page": str(out), "drawn": size, "accepted": drawn.accepted, "below_threshold": below, "strata": strata}
+        )
+        return
     print(
         f"{out}: {drawn.accepted:,} labels and {below:,} candidates below the threshold, "
-        f"of {len(drawn.strata):,} strata" + ("; there are no more" if len(drawn.drawn) < drawn.wanted else "")
+        f"of {len(drawn.strata):,} strata" + ("; there are no more" if size < drawn.wanted else "")
     )
     saves = verdicts_name(drawn.plan.looks if drawn.plan else 0)
     if plan := drawn.plan:

@@ -1,4 +1,4 @@
-"""`openmofi serve`: an index as a page and an HTTP API; `openmofi mcp`: as tools of the Model Context Protocol."""
+"""`openmofi serve`: an index as a page and an HTTP API."""
 
 from pathlib import Path
 from typing import Annotated
@@ -71,17 +71,3 @@ def serve(
         open_page=show,
         on_start=lambda address: typer.echo(visible(f"{index} is served at {address} (Ctrl-C stops)"), err=True),
     )
-
-
-def mcp(
-    index: IndexPlace,
-    encoder: MovedEncoder = None,
-    device: Device = "auto",
-) -> None:
-    """Offer search and recognition as tools over standard input and output; nothing can be changed."""
-    try:
-        from openmofi.search.server.mcp import serve_tools
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of(error.name or "mcp", "mcp") from error
-
-    serve_tools(index, encoder, device)

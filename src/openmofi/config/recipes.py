@@ -65,8 +65,7 @@ def recipe_names(folder: Traversable) -> dict[str, str]:
 
 def recipe_dict(recipe: Any) -> dict[str, Any]:
     """Every setting as JSON values, in the order of the dataclasses: for manifests and checkpoints."""
-    values: dict[str, Any] = json.loads(json.dumps(recipe.as_dict()))
-    return values
+    return json.loads(json.dumps(recipe.as_dict()))
 
 
 def recipe_yaml(recipe: Any) -> str:

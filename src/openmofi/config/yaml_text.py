@@ -88,5 +88,4 @@ def parse_yaml(text: str, source: str) -> Any:
 
 def yaml_text(value: Any) -> str:
     """`value` (dicts, lists, numbers, text) as YAML, keys in their order."""
-    text: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-    return text
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)

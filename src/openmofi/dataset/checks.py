@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from openmofi.arrays import Bools, Doubles, Ints
 from openmofi.errors import OpenMofiError
 from openmofi.schema import LabelStatus, PairStatus, Reason
 
-Masks = Iterator[tuple[NDArray[np.bool_], str]]
+Masks = Iterator[tuple[Bools, str]]
 """Rows that are wrong, and what is wrong with them."""
 
 _STATUSES = tuple(str(status) for status in (*LabelStatus, *PairStatus) if status != PairStatus.OK)
@@ -155,20 +155,20 @@ def _refuse_first(path: str, table: pa.Table, problems: Masks, damaged: str, hin
             raise OpenMofiError(f"Row {row}{key} of {path} {what}: {damaged}.", hint)
 
 
-def _flat(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], Any]:
+def _flat(column: pa.ChunkedArray) -> tuple[Ints, Any]:
     """The row of each element of a column of lists, and the elements."""
     joined = column.combine_chunks()
     return _ints(pc.list_parent_indices(joined)), pc.list_flatten(joined)
 
 
-def _any(rows: NDArray[np.int64], wrong: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+def _any(rows: Ints, wrong: Bools, size: int) -> Bools:
     """(size,) rows that have a wrong element."""
     mask = np.zeros(size, bool)
     mask[rows[wrong]] = True
     return mask
 
 
-def _repeated(values: pa.ChunkedArray) -> NDArray[np.bool_]:
+def _repeated(values: pa.ChunkedArray) -> Bools:
     """Which values come again after their first time."""
     joined = values.combine_chunks()
     codes = joined.dictionary_encode(null_encoding="encode")
@@ -180,28 +180,28 @@ def _repeated(values: pa.ChunkedArray) -> NDArray[np.bool_]:
     return again
 
 
-def _ints(column: Any) -> NDArray[np.int64]:
+def _ints(column: Any) -> Ints:
     """Nulls are 0."""
     return np.asarray(pc.fill_null(column, 0)).astype(np.int64)
 
 
-def _floats(column: Any) -> NDArray[np.float64]:
+def _floats(column: Any) -> Doubles:
     """Nulls are NaN."""
     return np.where(_nulls(column), np.nan, np.asarray(pc.fill_null(column, 0)).astype(np.float64))
 
 
-def _no_share(column: Any) -> NDArray[np.bool_]:
+def _no_share(column: Any) -> Bools:
     values = _floats(column)
     return ~((values >= -_ROUNDING) & (values <= 1 + _ROUNDING))
 
 
-def _nulls(column: Any) -> NDArray[np.bool_]:
+def _nulls(column: Any) -> Bools:
     return np.asarray(pc.is_null(column))
 
 
-def _equal(column: Any, value: str) -> NDArray[np.bool_]:
+def _equal(column: Any, value: str) -> Bools:
     return np.asarray(pc.fill_null(pc.equal(column, value), False))
 
 
-def _within(column: Any, values: Sequence[str]) -> NDArray[np.bool_]:
+def _within(column: Any, values: Sequence[str]) -> Bools:
     return np.asarray(pc.is_in(column, value_set=pa.array(values, pa.string())))

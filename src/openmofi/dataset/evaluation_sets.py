@@ -162,8 +162,7 @@ def _of_labels(name: str, path: str) -> EvaluationSet:
 
 def _columns(path: str) -> list[str]:
     try:
-        names: list[str] = pq.read_schema(path).names
-        return names
+        return pq.read_schema(path).names
     except (pa.ArrowException, OSError) as error:
         raise OpenMofiError(f"{path} cannot be read as Parquet: {error}.", "Check the path.") from error
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from openmofi.arrays import Bools, Codes, Floats, Hashes, Ints
 from openmofi.dataset.collect import Collected
@@ -123,7 +121,7 @@ def _parts(counts: Ints) -> list[slice]:
     return [slice(int(low), int(high)) for low, high in pairwise(edges)]
 
 
-def nearest_features(features: NDArray[np.floating[Any]], others: Floats) -> tuple[Ints, Floats]:
+def nearest_features(features: Floats, others: Floats) -> tuple[Ints, Floats]:
     """For each row the row of `others` with the greatest cosine, ties to the first.
 
     Args:

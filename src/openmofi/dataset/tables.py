@@ -133,8 +133,7 @@ class Folder:
 
     @cached_property
     def _classes(self) -> list[str]:
-        ids: list[str] = self.vocabulary["id"].to_pylist()
-        return ids
+        return self.vocabulary["id"].to_pylist()
 
 
 @dataclass

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from openmofi.arrays import Array
+from openmofi.arrays import Array, Ints
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +55,7 @@ def by_tokens(
     return gathered(parts, dim)[[rows[text] for text in texts]]
 
 
-def padded(rows: Sequence[Any], filler: int = 0, length: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def padded(rows: Sequence[Any], filler: int = 0, length: int = 0) -> tuple[Ints, Ints]:
     """Token sequences → ids and mask, int64 (n, L); L is `length`, or the greatest of them where that is 0.
 
     Shorter sequences are filled up with `filler`; the mask is 1 where there is a token and 0 where there is padding.

@@ -12,9 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from openmofi.arrays import Array
+from openmofi.arrays import Array, Ints
 from openmofi.errors import OpenMofiError
 from openmofi.storage import read_json, read_parquet, write_json, write_table
 from openmofi.storage.table_files import is_ascending, places_in
@@ -70,7 +69,7 @@ class ClassVectors:
         except (pa.ArrowException, KeyError, OSError) as error:
             raise OpenMofiError(f"{path} cannot be read: {error}.", "Train or copy the encoder again.") from error
 
-    def _rows_of(self, ids: pa.Array) -> NDArray[np.int64]:
+    def _rows_of(self, ids: pa.Array) -> Ints:
         if self._ascending:
             return places_in(self.ids, ids)
         return pc.fill_null(pc.index_in(ids, value_set=self.ids), -1).to_numpy(zero_copy_only=False).astype(np.int64)
@@ -103,7 +102,7 @@ class Folds:
     count: int
     fitted: pa.Table
 
-    def of(self, shard: str, keys: Sequence[str]) -> NDArray[np.int64]:
+    def of(self, shard: str, keys: Sequence[str]) -> Ints:
         """(n,) the fold of each pair of the shard with the fingerprint `shard`; −1 for what was not fitted on."""
         fitted = self.fitted.filter(pc.equal(self.fitted["shard"], shard))
         position = pc.index_in(pa.array(keys, pa.string()), value_set=fitted["key"])

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from openmofi.arrays import Array
-from openmofi.encoders.arrays import numpy_of, padded
+from openmofi.encoders.arrays import numpy_of
 from openmofi.encoders.devices import on_device
 from openmofi.encoders.heads import Head, apply_head
 from openmofi.encoders.preprocess import Tokens
@@ -30,7 +30,7 @@ class Networks:
         tokens: what makes its input; L is the same for all texts unless it is masked.
         tokenizer: JSON values, of which, and of what `tokens.save` wrote, `tokens.opened_tokens` makes `tokens`:
             `kind`, `masked` and, of a `tower` that `encoders.towers` rebuilds, its `architecture`; of `transformers`, a
-            `HuggingFaceTokens`, `length` and `end`; of `clip`, see `portable.ClipTokens`; of `wordpiece`,
+            `HuggingFaceTokens`, `length` and `end`; of `clip`, see `tokens.ClipTokens`; of `wordpiece`,
             a `WordPieceTokens`, `length`.
     """
 
@@ -79,25 +79,6 @@ class OnArrays:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def on_tokens(
-    network: Callable[..., torch.Tensor], device: str, *, filler: int = 0, masked: bool = True
-) -> Callable[[list[Any]], Array]:
-    """A network as a function of token sequences, padded with `filler` → float32 (n, dim).
-
-    Args:
-        network: takes ids and, where `masked`, the mask, (B, L) int64 each.
-        device: torch's name of it.
-        filler, masked: see `arrays.padded`.
-    """
-
-    @torch.inference_mode()
-    def run(rows: list[Any]) -> Array:
-        inputs = [on_device(values, device) for values in padded(rows, filler)]
-        return numpy_of(network(*inputs[: 1 + masked]))
-
-    return run
-
-
 class Headed(nn.Module):
     """A network with a head of ours on top; see `heads.apply_head`.
 
@@ -124,8 +105,7 @@ class Headed(nn.Module):
 def pooled(output: Any) -> torch.Tensor:
     """Return the embedding in a tower's output, (n, dim)."""
     # transformers 5 returns the tower's output with the projected embedding in it, 4 the embedding itself.
-    embedding: torch.Tensor = output if isinstance(output, torch.Tensor) else output.pooler_output
-    return embedding
+    return output if isinstance(output, torch.Tensor) else output.pooler_output
 
 
 BOUND, LOW_BOUND = 1e-3, 5e-2
@@ -216,8 +196,7 @@ def merge_branches(module: nn.Module) -> nn.Module:
     """
     from timm.utils.model import reparameterize_model
 
-    made: nn.Module = reparameterize_model(module)
-    return made
+    return reparameterize_model(module)
 
 
 # Gradients are off, but tensors are common ones: a network made of `inference_mode`'s cannot be traced afterwards.

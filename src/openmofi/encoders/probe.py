@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakValueDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from openmofi.arrays import Array
+from openmofi.arrays import Array, Doubles
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError
 
@@ -183,13 +182,13 @@ def fit_scale(images: Array, texts: Array, *, batch: int = 256, seed: int = 0) -
     return FittedScale(scale, loss, float(np.mean(correct)), len(images), batch)
 
 
-def batched_cosines(images: Array, texts: Array, batch: int, seed: int) -> NDArray[np.float64]:
+def batched_cosines(images: Array, texts: Array, batch: int, seed: int) -> Doubles:
     """Cosines of pairs (n, dim) in shuffled batches, (n // batch, batch, batch); what is left over is left out."""
     order = np.random.default_rng(seed).permutation(len(images))[: len(images) // batch * batch].reshape(-1, batch)
     return np.einsum("bid,bjd->bij", images[order].astype(np.float64), texts[order].astype(np.float64))
 
 
-def contrastive_cross_entropy(cosines: NDArray[np.float64], scale: float) -> float:
+def contrastive_cross_entropy(cosines: Doubles, scale: float) -> float:
     """Mean of both directions' cross-entropies of softmax(scale · cosines), pairs on the diagonal, in nats."""
     from scipy.special import log_softmax
 
@@ -197,7 +196,7 @@ def contrastive_cross_entropy(cosines: NDArray[np.float64], scale: float) -> flo
     return -float(np.mean(logs))
 
 
-def best_scale(cosines: NDArray[np.float64]) -> tuple[float, float]:
+def best_scale(cosines: Doubles) -> tuple[float, float]:
     """The scale of the least cross-entropy and that value; convex in the scale, so that it is the only one."""
     from scipy.optimize import minimize_scalar
 

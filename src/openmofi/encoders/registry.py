@@ -1,6 +1,5 @@
 """Opens an encoder by its spec string."""
 
-import importlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -162,7 +161,7 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
     elif spec == TINY:
         prefix, rest = "onnx", str(_TINY_FOLDER)
     graphs = ["onnx", *extension_names("graph_formats")]
-    opener = _open_folder if prefix in graphs else _OPENERS.get(prefix) or _added(prefix)
+    opener = _open_folder if prefix in ("run", *graphs) else _added(prefix)
     if opener is None or not rest:
         raise _unknown(spec, prefix)
     check_precision(precision)
@@ -212,7 +211,7 @@ def _open_folder(spec: str, rest: str, device: str, bases: Sequence[Encoder]) ->
         exact = [base.with_precision("fp32") for base in bases if base.device == device]
         return open_heads(folder, raw, spec, open_base, exact)
     if style != "run":
-        from openmofi.encoders.libraries.graphs import open_graphs
+        from openmofi.encoders.graphs import open_graphs
 
         return open_graphs(folder, raw, spec)
     from openmofi.encoders.trained import open_trained
@@ -232,24 +231,9 @@ def _added(prefix: str) -> Callable[[str, str, str, Sequence[Encoder]], Encoder]
     return opener and (lambda spec, argument, device, bases: opener(argument, device))
 
 
-def _open_library(module: str, name: str, spec: str, rest: str, device: str, _bases: Sequence[Encoder]) -> Encoder:
-    opener = getattr(importlib.import_module(f"openmofi.encoders.libraries.{module}"), name)
-    encoder: Encoder = opener(spec, rest, device)
-    return encoder
-
-
-_OPENERS: dict[str, Callable[[str, str, str, Sequence[Encoder]], Encoder]] = {
-    "hf": partial(_open_library, "huggingface", "open_huggingface"),
-    "mofi": partial(_open_library, "huggingface", "open_mofi"),
-    "open_clip": partial(_open_library, "openclip", "open_open_clip"),
-    "run": _open_folder,
-    "timm": partial(_open_library, "timm", "open_timm"),
-}
-
-
 def _unknown(spec: str, prefix: str) -> UsageError:
     guess = did_you_mean(
         spec if ":" not in spec else prefix,
-        [*_OPENERS, "onnx", *extension_names("graph_formats"), *extension_names("encoders"), *_NAMES, TINY],
+        ["run", "onnx", *extension_names("graph_formats"), *extension_names("encoders"), *_NAMES, TINY],
     )
     return UsageError(f"Unknown encoder {spec!r}.{guess}", f"Encoders are: {_EXAMPLES}.")

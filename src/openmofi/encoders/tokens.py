@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from openmofi.arrays import Ints
 from openmofi.encoders.arrays import padded
 from openmofi.encoders.preprocess import Tokens
 from openmofi.encoders.towers import stored_tokens
 from openmofi.errors import OpenMofiError, first_line
 from openmofi.quiet import quiet_transformers
 from openmofi.storage import read_json
-from openmofi.storage.foreign.transformers import require_own_files
+from openmofi.storage.foreign.own_files import require_own_files
 
 if TYPE_CHECKING:
     import torch
@@ -44,22 +44,6 @@ class ClipTokens:
     last: int
 
     @classmethod
-    def of(cls, simple: Any) -> ClipTokens:
-        """Convert open_clip's `SimpleTokenizer`, which lowers case and has no way of its own to shorten texts."""
-        from tokenizers import Regex, Tokenizer, models, pre_tokenizers
-
-        merges = sorted(simple.bpe_ranks, key=simple.bpe_ranks.__getitem__)
-        made = Tokenizer(models.BPE(vocab=dict(simple.encoder), merges=merges, end_of_word_suffix="</w>"))
-        made.add_special_tokens([simple.decoder[simple.sot_token_id], simple.decoder[simple.eot_token_id]])
-        made.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Split(Regex(f"(?i:{simple.pat.pattern})"), behavior="removed", invert=True),
-                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-            ]
-        )
-        return cls(made, int(simple.context_length), int(simple.sot_token_id), int(simple.eot_token_id))
-
-    @classmethod
     def opened(cls, described: Mapping[str, Any], folder: Path) -> ClipTokens:
         """Open what `described` and `save` left.
 
@@ -73,7 +57,7 @@ class ClipTokens:
         """JSON values for `opened`; see `networks.Networks.tokenizer`."""
         return {"kind": CLIP, "masked": False, "length": self.length, "first": self.first, "last": self.last}
 
-    def __call__(self, texts: Sequence[str]) -> NDArray[np.int64]:
+    def __call__(self, texts: Sequence[str]) -> Ints:
         """See `tokens.Tokens`."""
         rows = np.zeros((len(texts), self.length), np.int64)
         encoded = self.tokenizer.encode_batch([_cleaned(text) for text in texts], add_special_tokens=False)
@@ -257,28 +241,6 @@ def opened_tokens(tokenizer: Mapping[str, Any], folder: Path) -> Tokens:
             f"Unknown kind of tokenizer {tokenizer.get('kind')!r}.", "Use the version of OpenMOFI that wrote it."
         )
     return opener(tokenizer, folder)
-
-
-def portable_tokens(
-    tokens: Tokens,
-    tokenizer: Mapping[str, Any],
-    texts: Sequence[str],
-) -> tuple[Tokens, Mapping[str, Any]]:
-    """Return an equal tokenizer that needs no PyTorch, or the same one where there is none, and its description.
-
-    Args:
-        tokens, tokenizer: see `networks.Networks`.
-        texts: on which both have to agree.
-    """
-    simple = tokens.tokenizer if isinstance(tokens, OpenClipTokens) and not tokens.files else None
-    if (
-        simple is None
-        or simple.reduction_fn is not None
-        or not all(hasattr(simple, name) for name in ("bpe_ranks", "encoder", "pat"))
-    ):
-        return tokens, tokenizer
-    made = ClipTokens.of(simple)
-    return (made, made.described()) if np.array_equal(made(texts), tokens(texts).numpy()) else (tokens, tokenizer)
 
 
 _TOKENIZERS: dict[str, Callable[[Mapping[str, Any], Path], Tokens]] = {

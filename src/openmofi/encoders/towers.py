@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from openmofi.encoders.arrays import by_tokens, normalised
 from openmofi.encoders.devices import RowLimit
 from openmofi.encoders.encoder import BATCH, Encoder
 from openmofi.encoders.preprocess import Preprocessing, Tokens
-from openmofi.errors import MissingExtraError, OpenMofiError, UsageError, did_you_mean
+from openmofi.errors import OpenMofiError, UsageError, did_you_mean
 from openmofi.extensions import extension, extension_names
 from openmofi.storage import fingerprint
 from openmofi.storage.foreign import guarded
@@ -24,11 +23,7 @@ if TYPE_CHECKING:
     from openmofi.encoders.networks import Networks
 
 _IMAGE, _TEXT = "image_towers", "text_towers"
-"""Groups of entry points: a package names a module with the functions of those in `libraries`, such as `rebuilt`."""
-_MODULES = {
-    _IMAGE: {"timm": "timm", "open_clip": "openclip", "hf": "huggingface"},
-    _TEXT: {"open_clip": "openclip", "hf": "huggingface"},
-}
+"""Groups of entry points, each a module with the functions of `openmofi.plugins.open_clip`, such as `rebuilt`."""
 
 
 def encoder_of(
@@ -107,8 +102,7 @@ class Trunk:
 
 def image_preprocessing(spec: str, *, pretrained: str = "", size: int = 0) -> Preprocessing:
     """How images are made for an image tower; see `image_trunk` for the arguments and the errors."""
-    made: Preprocessing = _called(spec, _IMAGE, "preprocessing", pretrained, size)
-    return made
+    return _called(spec, _IMAGE, "preprocessing", pretrained, size)
 
 
 def image_trunk(spec: str, *, pretrained: str = "", size: int = 0, drop_path: float = 0.0) -> Trunk:
@@ -129,20 +123,17 @@ def image_trunk(spec: str, *, pretrained: str = "", size: int = 0, drop_path: fl
     """
     if drop_path and not spec.startswith("timm:"):
         raise UsageError(f"drop_path is for timm models; {spec!r} does not take it.", "Set model.image.drop_path: 0.")
-    trunk: Trunk = _called(spec, _IMAGE, "image", pretrained, size, drop_path)
-    return trunk
+    return _called(spec, _IMAGE, "image", pretrained, size, drop_path)
 
 
 def text_trunk(spec: str, *, pretrained: str = "") -> Trunk:
     """A text tower, `open_clip:ARCH`, `hf:PATH-OR-ID` or `mobile:mct[?width=N…]`; see `image_trunk`."""
-    trunk: Trunk = _called(spec, _TEXT, "text", pretrained)
-    return trunk
+    return _called(spec, _TEXT, "text", pretrained)
 
 
 def text_tokens(spec: str) -> Tokens:
     """The tokenizer of a text tower; it can be pickled."""
-    tokens: Tokens = _called(spec, _TEXT, "tokens")
-    return tokens
+    return _called(spec, _TEXT, "tokens")
 
 
 def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
@@ -154,21 +145,19 @@ def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
     kind, module = architecture.get("kind"), _described(architecture, _IMAGE, _TEXT)
     try:
         with guarded(f"The tower {kind}:{architecture.get('name', '')}"):
-            trunk: Trunk = module.rebuilt(architecture)
+            return module.rebuilt(architecture)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, AssertionError) as error:
         raise OpenMofiError(
             f"The tower {kind}:{architecture.get('name', '')} cannot be built: {error}.",
             "Install the versions that it was trained with.",
         ) from error
-    return trunk
 
 
 def stored_tokens(architecture: Mapping[str, Any], folder: Path) -> Tokens:
     """The tokenizer of an architecture, whose files, where it has any, are in `folder`."""
     module = _described(architecture, _TEXT)
     with guarded(f"The tokenizer in {folder}"):
-        tokens: Tokens = module.stored_tokens(architecture, folder)
-    return tokens
+        return module.stored_tokens(architecture, folder)
 
 
 def options_of(spec: str, rest: str, names: Sequence[str], hint: str) -> tuple[str, dict[str, int]]:
@@ -185,21 +174,11 @@ def options_of(spec: str, rest: str, names: Sequence[str], hint: str) -> tuple[s
     return location, {key: int(value) for key, _, value in pairs}
 
 
-def _module_of(group: str, kind: str) -> Any:
-    """The module of a kind of tower; `None` where there is none."""
-    if kind not in _MODULES[group]:
-        return extension(group, kind)
-    try:
-        return importlib.import_module(f"openmofi.encoders.libraries.{_MODULES[group][kind]}")
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of(error.name or "torch", "torch") from error
-
-
 def _described(architecture: Mapping[str, Any], *groups: str) -> Any:
     """The module of the kind of tower that an architecture names."""
     kind = architecture.get("kind")
     for group in groups:
-        if (module := _module_of(group, str(kind))) is not None:
+        if (module := extension(group, str(kind))) is not None:
             return module
     raise OpenMofiError(f"Unknown kind of tower {kind!r}.", "Use the version of OpenMOFI that wrote it.")
 
@@ -207,9 +186,9 @@ def _described(architecture: Mapping[str, Any], *groups: str) -> Any:
 def _called(spec: str, group: str, function: str, *arguments: Any) -> Any:
     """Call a function of the module of a spec's kind."""
     kind, _, rest = spec.partition(":")
-    module = _module_of(group, kind) if rest else None
+    module = extension(group, kind) if rest else None
     if module is None:
-        kinds = [*_MODULES[group], *extension_names(group)]
+        kinds = extension_names(group)
         raise UsageError(
             f"Unknown tower {spec!r}.{did_you_mean(kind, kinds)}",
             f"Towers are: {', '.join(f'{kind}:…' for kind in kinds)}; encoder:SPEC is locked.",

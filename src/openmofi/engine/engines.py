@@ -349,8 +349,7 @@ def engine_named(spec: str) -> Engine:
     if name == "processes" and (not option or option.isdigit()):
         return ProcessEngine(workers=int(option or 0))
     if (added := re.split("[:?]", spec, maxsplit=1)[0]) in extension_names(_GROUP):
-        engine: Engine = extension(_GROUP, added).open(spec)
-        return engine
+        return extension(_GROUP, added).open(spec)
     *others, last = [
         "auto",
         "local",

@@ -38,8 +38,7 @@ def thirds_of(labels: Ints, counts: Ints) -> Ints:
         counts: (classes,) images of each class where they are counted.
     """
     classes, codes = np.unique(labels, return_inverse=True)
-    thirds: Ints = thirds_by_count(torch.from_numpy(counts[classes])).numpy()[codes]
-    return thirds
+    return thirds_by_count(torch.from_numpy(counts[classes])).numpy()[codes]
 
 
 def by_band(values: NDArray[Any], bands: Ints) -> dict[str, float]:

@@ -35,7 +35,6 @@ from openmofi.version import __version__
 _PROTOCOLS: Mapping[str, tuple[str, str]] = {
     name: (f"openmofi.evaluation.protocols.{name}", what)
     for name, what in {
-        "gpr1200": "general-purpose retrieval: 1,200 classes of 10 images in six domains; mAP",
         "retrieval": "retrieval over any folder of class folders; mAP and recall",
         "knn": "weighted nearest neighbours as for DINOv2; top-1 accuracy",
         "linear": "logistic regression on frozen features, full or few-shot; accuracy",
@@ -85,8 +84,7 @@ def protocol_named(name: str) -> EvaluationProtocol:
         UsageError: it is unknown.
     """
     check_protocol(name)
-    protocol: EvaluationProtocol = import_module(protocols()[name][0]).PROTOCOL
-    return protocol
+    return import_module(protocols()[name][0]).PROTOCOL
 
 
 def check_judged(protocol: EvaluationProtocol, *, encoder: bool, linker: bool) -> None:

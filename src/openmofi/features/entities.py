@@ -22,9 +22,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from openmofi.arrays import Ints
+from openmofi.arrays import Codes, Halves, Ints
 from openmofi.encoders import Encoder
 from openmofi.engine import Engine, Progress
 from openmofi.engine.protocol import Work
@@ -42,7 +41,6 @@ _TOGETHER = 1024
 _TASKS, _MOST = 64, 16
 """Tasks that a job is cut into before they grow, and how often `_TOGETHER` a task has at most."""
 _OPEN = 16
-Rows = NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +51,7 @@ class EntityBlock:
         rows: (n,) int32 in the knowledge base, in the order of their identifiers.
     """
 
-    rows: Rows
+    rows: Codes
 
     def __str__(self) -> str:
         return f"{len(self.rows):,} entities"
@@ -125,9 +123,9 @@ def embed_entities(
             f"The entity {ids[int(unknown[0])]} is not in the knowledge base {kb.path}.",
             "Use the knowledge base that it is of.",
         )
-    features: list[NDArray[np.float16]] = []
+    features: list[Halves] = []
 
-    def gather(parts: Iterator[NDArray[np.float16]]) -> None:
+    def gather(parts: Iterator[Halves]) -> None:
         features[:] = parts
 
     _gathered(stage, rows, engine, progress, gather)
@@ -174,7 +172,7 @@ def entity_table(
     return EntityFeatures.open(path)
 
 
-def _digest(rows: Rows) -> str:
+def _digest(rows: Codes) -> str:
     """16 hexadecimal digits of rows of a knowledge base."""
     return digits64(rows.astype("<i4").tobytes())
 
@@ -185,10 +183,10 @@ class _Damaged(Exception):
 
 def _gathered(
     stage: EmbedStage,
-    rows: Rows,
+    rows: Codes,
     engine: Engine,
     progress: Progress,
-    use: Callable[[Iterator[NDArray[np.float16]]], None],
+    use: Callable[[Iterator[Halves]], None],
 ) -> None:
     """Embed what is missing of `rows` (in the order of their identifiers) and give `use` the features of all, part by
     part; once more where a block turns out to be damaged, which is then embedded again.
@@ -207,7 +205,7 @@ def _gathered(
             done = True
 
 
-def _blocks(rows: Rows) -> list[EntityBlock]:
+def _blocks(rows: Codes) -> list[EntityBlock]:
     size = _TOGETHER * min(max(len(rows) // (_TOGETHER * _TASKS), 1), _MOST)
     return [EntityBlock(rows[start : start + size]) for start in range(0, len(rows), size)]
 
@@ -227,7 +225,7 @@ class _Store:
     folder: str
     progress: Progress
     names: tuple[str, ...]
-    rows: Rows
+    rows: Codes
     ends: Ints
 
     @classmethod
@@ -238,7 +236,7 @@ class _Store:
         names = sorted(
             str(name).rpartition("/")[2] for name in listed if str(name).endswith(".parquet") and not is_hidden(name)
         )
-        held: dict[str, Rows] = {}
+        held: dict[str, Codes] = {}
         for name in names:
             with suppress(_Damaged):
                 held[name] = _column(folder, name, "row", progress).to_numpy().astype(np.int32)
@@ -250,7 +248,7 @@ class _Store:
             np.cumsum([len(rows) for rows in held.values()], dtype=np.int64),
         )
 
-    def features(self, wanted: Rows) -> Iterator[NDArray[np.float16]]:
+    def features(self, wanted: Codes) -> Iterator[Halves]:
         """The features of `wanted`, which are all there, by 16,384.
 
         An entity that two jobs embedded at the same time stands in the first of them. Each job's blocks are sorted as
@@ -261,10 +259,9 @@ class _Store:
         """
 
         @lru_cache(_OPEN)
-        def block(number: int) -> NDArray[np.float16]:
+        def block(number: int) -> Halves:
             column = _column(self.folder, self.names[number], "feature", self.progress)
-            values: NDArray[np.float16] = column.flatten().to_numpy().reshape(len(column), column.type.list_size)
-            return values
+            return column.flatten().to_numpy().reshape(len(column), column.type.list_size)
 
         position_of = np.zeros(int(self.rows.max(initial=-1)) + 1, np.int64)
         position_of[self.rows[::-1]] = np.arange(len(self.rows))[::-1]

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from openmofi.arrays import Array, Ints
+from openmofi.arrays import Array, Floats, Halves, Ints
 from openmofi.encoders import Encoder
 from openmofi.errors import OpenMofiError
 from openmofi.storage import read_arrow, write_arrow
@@ -26,7 +24,6 @@ BLOCK = 16
 at another place in it: by blocks of the table, an embedding depends on the table alone, and not on who is asked for."""
 KEPT_BYTES = 1 << 28
 """Of embeddings that are kept for an encoder and its folds together."""
-Halves = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -41,11 +38,11 @@ class EntityFeatures:
     """
 
     ids: pa.Array
-    parts: tuple[Halves, ...]
+    parts: tuple[Floats, ...]
     path: str = ""
 
     @classmethod
-    def of(cls, ids: pa.Array, features: Halves) -> EntityFeatures:
+    def of(cls, ids: pa.Array, features: Floats) -> EntityFeatures:
         """Hold (n, text_feature_dim) features of n sorted identifiers in memory."""
         return cls(ids, (features,))
 
@@ -101,7 +98,7 @@ class EntityFeatures:
         return self.parts[part][start : start + BLOCK].astype(np.float32)
 
 
-def write_entity_table(path: str, ids: pa.Array, dim: int, features: Iterable[NDArray[np.float16]]) -> None:
+def write_entity_table(path: str, ids: pa.Array, dim: int, features: Iterable[Halves]) -> None:
     """Write a table that `EntityFeatures.open` maps; `path` is the beginning of its files' names.
 
     Args:

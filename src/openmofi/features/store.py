@@ -19,9 +19,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from openmofi.arrays import Array
+from openmofi.arrays import Array, Bools, Floats
 from openmofi.encoders import Encoder
 from openmofi.features.stream import lane
 from openmofi.pairs import ImageRefused, ReadSettings, describe
@@ -72,18 +71,18 @@ class StoredFeatures:
     table: pa.Table
 
     @cached_property
-    def values(self) -> NDArray[np.floating[Any]]:
+    def values(self) -> Floats:
         """(rows, feature_dim) float16 or float32, memory-mapped where it is one block; zeros where the image was not
         usable.
         """
         # Joining chunks, even a single one, would copy.
         column = self.table.column("feature")
         chunk = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-        flat: NDArray[np.floating[Any]] = chunk.flatten().to_numpy(zero_copy_only=len(chunk) > 0)
+        flat: Floats = chunk.flatten().to_numpy(zero_copy_only=len(chunk) > 0)
         return flat.reshape(len(chunk), column.type.list_size)
 
     @cached_property
-    def usable(self) -> NDArray[np.bool_]:
+    def usable(self) -> Bools:
         """(rows,) whether the image could be used."""
         return np.array(self.table.column("status").to_pylist(), object) == PairStatus.OK
 

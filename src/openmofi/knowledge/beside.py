@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from openmofi.arrays import Hashes, Ints
 from openmofi.errors import OpenMofiError, UsageError, did_you_mean
 from openmofi.knowledge import relations
 from openmofi.knowledge.arrays import Names, appended, mapped
@@ -42,7 +42,7 @@ class Languages:
     """
 
     codes: tuple[str, ...]
-    masks: NDArray[np.uint64]
+    masks: Hashes
 
     @classmethod
     def of(cls, folder: Path, codes: Sequence[str]) -> Languages | None:
@@ -222,7 +222,7 @@ class OptionalFiles:
         now = [each if known(each) else self.into(each) or each for each in encoded.dictionary.to_pylist()]
         return pa.array(now, pa.string()).take(encoded.indices)
 
-    def write_slice(self, folder: Path, ids: pa.StringArray, rows: NDArray[np.int64]) -> dict[str, int]:
+    def write_slice(self, folder: Path, ids: pa.StringArray, rows: Ints) -> dict[str, int]:
         """Write what lies beside the base into the folder of a slice; file → bytes, without `ATTRIBUTION`.
 
         Args:

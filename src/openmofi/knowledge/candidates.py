@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from openmofi.arrays import Array, Codes, Halves, Ints
 from openmofi.knowledge.arrays import Names
 from openmofi.schema import Entity
 
@@ -45,8 +45,8 @@ class Candidates:
         priors: float32 commonness P(entity | name); sums to 1 unless the builder cut candidates.
     """
 
-    rows: NDArray[np.int32]
-    priors: NDArray[np.float32]
+    rows: Codes
+    priors: Array
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -65,10 +65,10 @@ class CandidateTable:
     """
 
     names: Names
-    offsets: NDArray[np.int64]
-    rows: NDArray[np.int32]
-    commonness: NDArray[np.float32]
-    link_probability: NDArray[np.float32]
+    offsets: Ints
+    rows: Codes
+    commonness: Array
+    link_probability: Array
 
 
 def candidate_lists(counted: Iterator[pa.Table], limit: int) -> Iterator[tuple[pa.Table, int]]:
@@ -93,7 +93,7 @@ def candidate_lists(counted: Iterator[pa.Table], limit: int) -> Iterator[tuple[p
         yield _lists(held, limit)
 
 
-def _begins(keys: pa.ChunkedArray) -> NDArray[np.int64]:
+def _begins(keys: pa.ChunkedArray) -> Ints:
     """Rows with another key than the row before."""
     if not len(keys):
         return np.zeros(0, np.int64)
@@ -211,12 +211,12 @@ def type_counts(entities: pa.Table) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda each: (-each[1], each[0])))
 
 
-def keys_of(table: CandidateTable, places: NDArray[np.int64]) -> NDArray[np.int64]:
+def keys_of(table: CandidateTable, places: Ints) -> Ints:
     """(n) ids of the keys that candidates belong to, given by their places in `table.rows`."""
     return np.searchsorted(table.offsets, places, side="right") - 1
 
 
-def nearest_rows(vectors: NDArray[np.float16], row: int, limit: int) -> list[tuple[int, float]]:
+def nearest_rows(vectors: Halves, row: int, limit: int) -> list[tuple[int, float]]:
     """Rows that are nearest to `row` with their cosines, nearest first, then by row; without it and without zeros."""
     query = vectors[row].astype(np.float32)
     if not query.any() or limit < 1:

@@ -13,8 +13,8 @@ import marisa_trie
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from openmofi.arrays import Codes
 from openmofi.knowledge.arrays import mapped, save_array, save_trie
 from openmofi.knowledge.candidates import spelt_alike
 
@@ -29,7 +29,7 @@ class Identifiers(Protocol):
     """The identifiers of a base, each with its row: `rows_of`, in the order of the identifiers."""
 
     @property
-    def rows_of(self) -> NDArray[np.int32]:
+    def rows_of(self) -> Codes:
         """(n) int32."""
 
     def __len__(self) -> int: ...
@@ -37,7 +37,7 @@ class Identifiers(Protocol):
     def row(self, entity_id: str) -> int:
         """The row of an identifier; −1 for an unknown one."""
 
-    def rows(self, ids: Sequence[str]) -> NDArray[np.int32]:
+    def rows(self, ids: Sequence[str]) -> Codes:
         """(n) rows of identifiers; −1 for unknown ones."""
 
     def alike(self, entity_id: str, limit: int) -> list[str]:
@@ -56,8 +56,8 @@ class NumberedIds:
         rows_of: (n) int32, the rows of the numbers.
     """
 
-    numbers: NDArray[np.int32]
-    rows_of: NDArray[np.int32]
+    numbers: Codes
+    rows_of: Codes
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -66,7 +66,7 @@ class NumberedIds:
         """See `Identifiers`."""
         return int(self.rows((entity_id,))[0])
 
-    def rows(self, ids: Sequence[str]) -> NDArray[np.int32]:
+    def rows(self, ids: Sequence[str]) -> Codes:
         """See `Identifiers`."""
         # 0 is no number of an identifier. A Python integer would have the whole array cast.
         wanted = np.fromiter(map(_number, ids), np.int32, len(ids))
@@ -117,7 +117,7 @@ class SpeltIds:
     """
 
     trie: marisa_trie.Trie
-    rows_of: NDArray[np.int32]
+    rows_of: Codes
 
     def __len__(self) -> int:
         return len(self.trie)
@@ -127,7 +127,7 @@ class SpeltIds:
         key = self.trie.get(entity_id, -1)
         return int(self.rows_of[key]) if key >= 0 else -1
 
-    def rows(self, ids: Sequence[str]) -> NDArray[np.int32]:
+    def rows(self, ids: Sequence[str]) -> Codes:
         """See `Identifiers`."""
         keys = np.fromiter((self.trie.get(entity_id, -1) for entity_id in ids), np.int64, len(ids))
         return np.where(keys >= 0, self.rows_of[keys], np.int32(-1)).astype(np.int32)
@@ -152,7 +152,7 @@ def open_ids(folder: Path, *, numbered: bool) -> Identifiers:
     return SpeltIds(marisa_trie.Trie().mmap(str(folder / TRIE)), rows)
 
 
-def numbers_of(ids: pa.ChunkedArray) -> NDArray[np.int32] | None:
+def numbers_of(ids: pa.ChunkedArray) -> Codes | None:
     """(n) numbers of identifiers such as Q42; `None` where there is another one."""
     if not pc.all(pc.match_substring_regex(ids, _FORM)).as_py():
         return None
@@ -163,7 +163,7 @@ def numbers_of(ids: pa.ChunkedArray) -> NDArray[np.int32] | None:
 def write_ids(
     folder: Path,
     blocks: Iterator[pa.ChunkedArray],
-    ascending: Callable[[], Iterator[tuple[list[str], NDArray[np.int32]]]],
+    ascending: Callable[[], Iterator[tuple[list[str], Codes]]],
 ) -> str:
     """Write the identifiers of a base.
 
@@ -176,7 +176,7 @@ def write_ids(
     Returns:
         the file beside that of rows: `NUMBERS` or `TRIE`.
     """
-    numbered = list[NDArray[np.int32]]()
+    numbered = list[Codes]()
     for block in blocks:
         numbers = numbers_of(block)
         if numbers is None:

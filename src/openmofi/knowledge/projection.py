@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from openmofi.arrays import Array, Codes, Halves, Octets
 from openmofi.knowledge.build_settings import ProjectionSettings
 from openmofi.storage.atomic import write_error
 
@@ -43,7 +44,7 @@ def type_log_odds() -> dict[str, float]:
     return {name: float(entry["log_odds"]) for name, entry in table.items()}
 
 
-def depictability(kb: KnowledgeBase, rows: ArrayLike) -> NDArray[np.float32]:
+def depictability(kb: KnowledgeBase, rows: ArrayLike) -> Array:
     """Prior log-odds that an image shows an entity which its text names, relative to an entity of unknown type.
 
     Args:
@@ -76,7 +77,7 @@ _BLOCK = 1 << 15
 _LEAST = np.float32(1e-12)
 
 
-def random_bits(ids: Sequence[str], settings: ProjectionSettings) -> NDArray[np.uint8]:
+def random_bits(ids: Sequence[str], settings: ProjectionSettings) -> Octets:
     """(n, dim / 8) random bits, each row decided by its identifier and the seed alone."""
     dim, digests = settings.dim, -(-settings.dim // _BITS_A_DIGEST)
     size = _BITS_A_DIGEST // 8 if digests > 1 else dim // 8
@@ -96,13 +97,13 @@ def memory_needed(entities: int, links: int, settings: ProjectionSettings, width
 
 
 def project(
-    bits: NDArray[np.uint8],
-    degree: NDArray[np.int32],
-    tails: NDArray[np.int32],
+    bits: Octets,
+    degree: Codes,
+    tails: Codes,
     settings: ProjectionSettings,
     work: Path,
     width: int = WIDTHS[0],
-) -> Iterator[NDArray[np.float16]]:
+) -> Iterator[Halves]:
     """The vectors, blocks of (rows, dim) float16, L2-normalised; zeros for an entity without relations.
 
     Args:
@@ -145,9 +146,7 @@ def project(
     yield from _joined(paths, np.maximum(np.sqrt(squares), _LEAST))
 
 
-def _hops(
-    bits: NDArray[np.uint8], scale: NDArray[np.float32], walk: sparse.csr_array, hops: int
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def _hops(bits: Octets, scale: Array, walk: sparse.csr_array, hops: int) -> Iterator[tuple[int, Array]]:
     """U_0, U_1, … of a slice of dimensions, (n, dimensions) float32."""
     current = np.unpackbits(bits, axis=1).astype(np.float32)
     current *= 2
@@ -159,20 +158,20 @@ def _hops(
         yield hop, current
 
 
-def _add(total: NDArray[np.float32], current: NDArray[np.float32], weights: NDArray[np.float32]) -> None:
+def _add(total: Array, current: Array, weights: Array) -> None:
     """Add rows times their weights; in blocks, since the product would be as large as they are."""
     for start in range(0, len(total), _BLOCK):
         rows = slice(start, start + _BLOCK)
         total[rows] += current[rows] * weights[rows, None]
 
 
-def _add_squares(sums: NDArray[np.float32], rows: NDArray[np.float32]) -> None:
+def _add_squares(sums: Array, rows: Array) -> None:
     for start in range(0, rows.shape[1], _ADDED):
         part = rows[:, start : start + _ADDED]
         sums += np.einsum("ij,ij->i", part, part)
 
 
-def _store(path: Path, rows: NDArray[np.float32]) -> None:
+def _store(path: Path, rows: Array) -> None:
     try:
         with open(path, "wb") as handle:
             handle.write(rows.data)
@@ -180,7 +179,7 @@ def _store(path: Path, rows: NDArray[np.float32]) -> None:
         raise write_error(error, path) from error
 
 
-def _joined(paths: Sequence[Path], lengths: NDArray[np.float32]) -> Iterator[NDArray[np.float16]]:
+def _joined(paths: Sequence[Path], lengths: Array) -> Iterator[Halves]:
     """The slices side by side, each row divided by its length."""
     with ExitStack() as stack:
         files = [(stack.enter_context(open(path, "rb")), path.stat().st_size // (4 * len(lengths))) for path in paths]

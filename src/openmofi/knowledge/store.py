@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from openmofi.arrays import Array, Codes, Halves
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError, UnknownEntityError
 from openmofi.knowledge import beside, identifiers, layout
@@ -207,7 +208,7 @@ class KnowledgeBase:
             )
         return row
 
-    def rows(self, ids: Sequence[str]) -> NDArray[np.int32]:
+    def rows(self, ids: Sequence[str]) -> Codes:
         """(n) int32 rows of identifiers; redirects are followed; −1 for an unknown identifier."""
         rows = self._ids.rows(ids)
         if self.beside.redirects is not None:
@@ -217,8 +218,7 @@ class KnowledgeBase:
 
     def ids(self, rows: ArrayLike) -> list[str]:
         """Identifiers of rows."""
-        ids: list[str] = self.id_array(rows).to_pylist()
-        return ids
+        return self.id_array(rows).to_pylist()
 
     def id_array(self, rows: ArrayLike) -> pa.StringArray:
         """(n) identifiers of rows, which are no objects of Python."""
@@ -338,14 +338,13 @@ class KnowledgeBase:
         key = self.names.get(normalise(name), -1)
         return float(self.link_probabilities[key]) if key >= 0 else 0.0
 
-    def vectors(self, rows: ArrayLike) -> NDArray[np.float32]:
+    def vectors(self, rows: ArrayLike) -> Array:
         """(n, dim) float32 coherence vectors of rows, L2-normalised; zeros where an entity has no relations."""
         return self.stored_vectors(rows).astype(np.float32)
 
-    def stored_vectors(self, rows: ArrayLike) -> NDArray[np.float16]:
+    def stored_vectors(self, rows: ArrayLike) -> Halves:
         """(n, dim) float16 coherence vectors of rows, as they are stored."""
-        vectors: NDArray[np.float16] = self._vectors[np.asarray(rows, np.int64)]
-        return vectors
+        return self._vectors[np.asarray(rows, np.int64)]
 
 
 def opened(kb: KnowledgeBase | str | Path, progress: Progress | None = None) -> KnowledgeBase:

@@ -17,7 +17,7 @@ from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.features.entity_table import EntityFeatures
 from openmofi.labeling.bags import Bags, HeadSettings, Inputs, balanced_folds, collect_bags
-from openmofi.labeling.decide import ADAPTER, other_texts
+from openmofi.labeling.decide import ADAPTER
 from openmofi.labeling.label_job import LabelJob
 from openmofi.storage import exists
 from openmofi.storage.folders import written_folder
@@ -26,14 +26,10 @@ ADAPTER_SETTINGS = HeadSettings(learning_rate=5e-4)
 
 
 def adapt(job: LabelJob) -> None:
-    """Fit a light adapter over the encoder on the job's own links, where one is asked for; fitted once, then opened.
+    """Fit a light adapter over the encoder on the job's own links; fitted once, then opened.
 
     Where the pairs do not allow one, the job says so and goes on without.
     """
-    if job.stored and (note := other_texts(job.stored.calibration, job.settings)):
-        job.running.progress.say(note)
-    if not job.settings.adapt or not len(job.entities):
-        return
     folder, progress = f"{job.out}/{ADAPTER}", job.running.progress
     if not exists(f"{folder}/{FOLDS_FILE}"):
         bags = collect_bags(job.tables, job.shards, job.entities, ADAPTER_SETTINGS.max_pairs)

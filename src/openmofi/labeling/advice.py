@@ -8,7 +8,7 @@ from typing import Any
 from openmofi.labeling.calibrate.calibration import blindness
 from openmofi.labeling.label_settings import SelectionSettings
 
-_FEW, _RARE = 0.01, 0.1
+_FEW, _RARE, _TARGET = 0.01, 0.1, 0.9
 
 
 def refuses(report: Mapping[str, Any], selection: SelectionSettings, judged: bool) -> bool:
@@ -19,8 +19,7 @@ def refuses(report: Mapping[str, Any], selection: SelectionSettings, judged: boo
         selection: of the job.
         judged: whether verdicts choose the threshold.
     """
-    has_target = selection.target_precision is not None and not selection.trust_anyway
-    return has_target and not judged and bool(blindness(report))
+    return not selection.trust_anyway and not judged and bool(blindness(report))
 
 
 def advice(
@@ -43,8 +42,8 @@ def advice(
         audit = f"openmofi label audit {out} -o {out}-audit.html"
         if refuses(report, selection, judged):
             return (
-                f"{blind} Nothing is accepted before people have looked: {audit} --target-precision {target:g} "
-                "--confidence 0.9 (or accept by the estimate all the same: --trust-anyway)."
+                f"{blind} Nothing is accepted before people have looked: {audit} --target-precision "
+                f"{target or _TARGET:g} --confidence 0.9 (or accept by the estimate all the same: --trust-anyway)."
             )
         return f"{blind} Do not use these labels before an audit of 100: {audit} --sample 100"
     if accepted >= _FEW * pairs:

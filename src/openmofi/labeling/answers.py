@@ -19,6 +19,8 @@ from openmofi.schema import ANSWERS
 from openmofi.storage import read_json, read_parquet
 
 ANSWERS_FILE, JUDGE_FILE = "answers.parquet", "judge.json"
+UNASKED = "unasked"
+"""Folder of the labels as they would be without the answers."""
 _HINT = "Add --restart to make the labels anew; what was answered is kept."
 Options = tuple[str, ...]
 Heard = Callable[[LinkArrays, Ints, Doubles], tuple[Doubles, Ints]]

@@ -29,7 +29,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.features.entity_table import EntityEmbeddings
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.advice import refuses
-from openmofi.labeling.answers import ANSWERS_FILE, JUDGE_FILE, Answers, JudgeReport, Options, code_of
+from openmofi.labeling.answers import ANSWERS_FILE, JUDGE_FILE, UNASKED, Answers, JudgeReport, Options, code_of
 from openmofi.labeling.decide import threshold_of
 from openmofi.labeling.image_judge import ImageJudge
 from openmofi.labeling.judge import judged
@@ -43,7 +43,6 @@ from openmofi.schema import ANSWERS, LABELS, PairStatus
 from openmofi.storage import Shard, exists, fingerprint, read_json, read_parquet, write_json, write_table
 from openmofi.storage.addresses import names_in
 
-UNASKED = "unasked"
 DOUBTFUL = (0.2, 0.8)
 _NEAREST = 16
 _AT_ONCE, _BATCH, _GIVE_UP = 4, 32, 8
@@ -142,8 +141,6 @@ class _Judged:
 
 def ask(job: LabelJob) -> None:
     """Ask about doubtful mentions, and choose the threshold by probabilities that include the answers."""
-    if not job.settings.asking.judge:
-        return
     before = judged("doubts", job, f"{job.out}/{UNASKED}")
     if not exists(f"{job.out}/{JUDGE_FILE}"):
         assert job.image_judge is not None

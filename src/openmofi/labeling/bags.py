@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heapreplace
 from itertools import chain
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
 from msgspec import Meta
-from numpy.typing import NDArray
 
-from openmofi.arrays import Array
+from openmofi.arrays import Array, Floats, Halves, Hashes, Ints
 from openmofi.config import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ProperFraction, Settings
 from openmofi.encoders import Head
 from openmofi.encoders.companions import FITTED
@@ -38,15 +37,15 @@ class Bags:
         groups: (n,) uint64, see `openmofi.labeling.groups`.
     """
 
-    features: NDArray[np.float16]
-    bag: NDArray[np.int64]
-    weight: NDArray[np.float32]
+    features: Halves
+    bag: Ints
+    weight: Array
     texts: list[str]
     keys: list[str]
     shards: list[str]
-    groups: NDArray[np.uint64]
+    groups: Hashes
 
-    def fitted(self, fold: NDArray[np.int64]) -> pa.Table:
+    def fitted(self, fold: Ints) -> pa.Table:
         """Return what is kept of the pairs (`FITTED`); `fold` (n,) is the fold of each."""
         return pa.Table.from_arrays(
             [pa.array(self.shards).dictionary_encode(), pa.array(self.keys, pa.string()), pa.array(fold, pa.int8())],
@@ -90,7 +89,7 @@ def collect_bags(tables: Tables, shards: Sequence[Shard], entities: EntityFeatur
     return Bags(features, bags, weights, texts, keys, fingerprints, groups)
 
 
-def balanced_folds(groups: NDArray[np.uint64], count: int) -> NDArray[np.int64]:
+def balanced_folds(groups: Hashes, count: int) -> Ints:
     """Return (n,) folds, 0 … `count` − 1, of pairs with the group numbers `groups` (n,).
 
     All of a group fall into one fold: the largest group first, each into the fold that holds the fewest pairs by then.
@@ -104,7 +103,7 @@ def balanced_folds(groups: NDArray[np.uint64], count: int) -> NDArray[np.int64]:
     return fold[of_group]
 
 
-def _padded(links: LinkArrays, entities: EntityFeatures, pairs: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _padded(links: LinkArrays, entities: EntityFeatures, pairs: int) -> tuple[Ints, Array]:
     bag = np.full((pairs, _BAG), -1, np.int64)
     weight = np.zeros((pairs, _BAG), np.float32)
     index = np.flatnonzero(links.judged)
@@ -167,7 +166,7 @@ class Inputs:
         adapter: whether the heads' output is added to their input.
     """
 
-    images: NDArray[np.floating[Any]]
+    images: Floats
     texts: Array
     captions: Array | None
     bags: Bags

@@ -115,13 +115,17 @@ def decision_of(job: LabelJob, encoder: Encoder, stored: Fitted | None) -> Decis
         OpenMofiError: too few linked candidates, but some, and no calibration.
     """
     settings, selection = job.settings, job.settings.selection
+
+    def least(fitted: Fitted, threshold: float) -> float:
+        return 1.0 if refuses(fitted.calibration.report, selection, job.correction is not None) else threshold
+
     if not len(job.entities):
         return Decision(Fitted(NOTHING), selection.threshold if selection.target_precision is None else 1.0)
     name, reused = corpus_key(job), None
     if stored and stored.calibration.corpus == name and (stored.gallery is not None or not stored.calibration.votes):
         reused = stored
     if reused and selection.target_precision is None and not settings.adapt:
-        return Decision(reused, selection.threshold)
+        return Decision(reused, least(reused, selection.threshold))
     sample, reference, scale = _sample(job, encoder, stored, reused)
     if reused:
         fitted = judged_by(sample, reused.calibration, sample.gallery if sample.foreign else reused.gallery)
@@ -145,9 +149,7 @@ def decision_of(job: LabelJob, encoder: Encoder, stored: Fitted | None) -> Decis
         )
         fitted = replace(fitted, calibration=named)
     assert fitted.probability is not None
-    threshold = threshold_of(fitted.probability, selection, job.correction)
-    if refuses(fitted.calibration.report, selection, job.correction is not None):
-        threshold = 1.0
+    threshold = least(fitted, threshold_of(fitted.probability, selection, job.correction))
     return Decision(fitted, threshold, fitted.judged(sample, threshold))
 
 

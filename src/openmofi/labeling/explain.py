@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -22,10 +22,10 @@ from openmofi.labeling.answers import JUDGE_FILE, Answers
 from openmofi.labeling.calibrate.evidence import ImageEvidence, View
 from openmofi.labeling.calibrate.rounds import Fitted
 from openmofi.labeling.decide import calibration_keys, load_fitted, require_fitted
-from openmofi.labeling.judge import CorpusContext, Opinion, select
+from openmofi.labeling.judge import CorpusContext, Judgements, Opinion, select
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.link import TextLinker, kind_at
-from openmofi.labeling.tables import judged_rows, link_arrays
+from openmofi.labeling.tables import LinkArrays, judged_rows, link_arrays
 from openmofi.labeling.witness import ANSWERS
 from openmofi.pairs.formats.columns import joined_texts
 from openmofi.schema import LINK, Mention, Reason
@@ -99,16 +99,7 @@ def explain(
     content = _content(image) if answers else ""
     decision = fitted.calibration
     linked = TextLinker(kb, settings.text).link([text])[0]
-    column = pa.array(
-        [
-            [
-                {"entity": link.entity, "mention": link.mention, "prior": link.prior, "link_score": link.link_score}
-                for link in linked.links
-            ]
-        ],
-        pa.list_(LINK),
-    )
-    arrays = link_arrays(column, settings.text.max_candidates)
+    arrays = link_arrays(pa.array([list(map(asdict, linked.links))], pa.list_(LINK)), settings.text.max_candidates)
     ids = sorted({*arrays.entity_ids.to_pylist(), *decision.reference})
     entities = embed_entities(kb, encoder, ids, settings.selection.template, cache, LocalEngine(), progress)
     # No page of the corpus, so no fold: the heads that were fitted on everything judge.
@@ -126,30 +117,37 @@ def explain(
         settings.selection.threshold,
         partial(answers.heard, [content]) if answers else None,
     )
-    candidates = []
+    explained = _explained(judgements, arrays, linked.mentions, kinds, kb)
+    return Explanation(text, tuple(linked.mentions), tuple(explained), settings.selection.threshold)
+
+
+def _explained(
+    judgements: Judgements,
+    arrays: LinkArrays,
+    mentions: Sequence[Mention],
+    kinds: Iterable[tuple[str, int]],
+    kb: KnowledgeBase,
+) -> Iterator[Explained]:
     said = np.zeros(len(judgements.index), np.int64) if judgements.said is None else judgements.said
     for row, score, probability, reason, code in zip(
         judgements.index, judgements.image_score, judgements.probability, judgements.reason, said, strict=True
     ):
-        mention = linked.mentions[arrays.mention[row]]
+        mention = mentions[arrays.mention[row]]
         entity = kb.entity(kb.row(arrays.entity_ids[int(arrays.entity[row])].as_py()))
-        candidates.append(
-            Explained(
-                mention.surface,
-                mention.detector,
-                entity.id,
-                entity.name,
-                entity.description,
-                float(arrays.prior[row]),
-                float(arrays.link_score[row]),
-                float(score),
-                float(probability),
-                reason,
-                kind_at(mention.start, kinds),
-                str(ANSWERS[code]),
-            )
+        yield Explained(
+            mention.surface,
+            mention.detector,
+            entity.id,
+            entity.name,
+            entity.description,
+            float(arrays.prior[row]),
+            float(arrays.link_score[row]),
+            float(score),
+            float(probability),
+            reason,
+            kind_at(mention.start, kinds),
+            str(ANSWERS[code]),
         )
-    return Explanation(text, tuple(linked.mentions), tuple(candidates), settings.selection.threshold)
 
 
 def _calibration(

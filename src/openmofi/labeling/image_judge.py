@@ -45,5 +45,4 @@ def open_judge(address: str, model: str) -> ImageJudge:
             f"The judge {address} has no address that can be asked.",
             f"Give one that begins with {' or '.join(f'{name}://' for name in extension_names(_GROUP))}.",
         )
-    judge: ImageJudge = opened(address, model)
-    return judge
+    return opened(address, model)

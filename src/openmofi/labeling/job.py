@@ -24,16 +24,13 @@ from openmofi.errors import UsageError
 from openmofi.features.entities import entity_table
 from openmofi.features.store import NOTE, FeatureStore
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.adapt import adapt
 from openmofi.labeling.advice import advice
-from openmofi.labeling.answers import ANSWERS_FILE, JUDGE_FILE
-from openmofi.labeling.asking import UNASKED, ask
+from openmofi.labeling.answers import ANSWERS_FILE, JUDGE_FILE, UNASKED
 from openmofi.labeling.calibrate.calibration import Calibration
-from openmofi.labeling.decide import ADAPTER, decide, given_calibration, known_calibration
-from openmofi.labeling.image_judge import open_judge
+from openmofi.labeling.decide import ADAPTER, decide, given_calibration, known_calibration, other_texts
 from openmofi.labeling.judge import judge
 from openmofi.labeling.label_job import SET_ASIDE_FILE, LabelJob
-from openmofi.labeling.label_settings import LabelSettings
+from openmofi.labeling.label_settings import JudgeSettings, LabelSettings
 from openmofi.labeling.link import link
 from openmofi.labeling.read import groups, read, repeats
 from openmofi.labeling.tables import Tables
@@ -46,6 +43,8 @@ from openmofi.storage.addresses import is_utf8, require_writable
 from openmofi.storage.manifest import output_stamp
 
 if TYPE_CHECKING:
+    from openmofi.labeling.correction import Correction
+    from openmofi.labeling.image_judge import ImageJudge
     from openmofi.review.verdicts import Verdicts
 
 _PIECES = 20
@@ -134,12 +133,36 @@ def label(
     identify(shards, engine, job, progress)
     given = given_calibration(calibration, kb, encoder, settings) if calibration else None
     described, inputs = _described(shards, kb, encoder, settings), _inputs(shards, kb, encoder, settings, calibration)
-    correction = None
+    correction = _correction(verdicts, settings, described, inputs)
+    with claimed(out, "labels", described, inputs, outputs=OUTPUTS, restart=restart, stores=True) as manifest:
+        # The manifest alone holds them from here on: of 100,000 shards they are large.
+        del described, inputs
+        if manifest.finished and "failed" not in manifest.counts and manifest.outputs == output_stamp(out, *_PARTS):
+            return _answered(manifest, encoder, out, progress)
+        more = {
+            "out": str(out),
+            "stored": given or known_calibration(kb, encoder, out, settings),
+            "stored_path": str(calibration or f"{out}/{CALIBRATION_FILE}"),
+            "correction": correction,
+            "image_judge": _image_judge(settings.asking, out),
+            "late": _late(out),
+        }
+        with recorded(progress, out) as recorder, engine.suited(job, recorder).session() as session:
+            counts = _made(_job(shards, kb, encoder, settings, cache or out, Running(session, recorder), **more))
+        finish_manifest(out, manifest, counts, output_stamp(out, *_PARTS))
+    if "failed" in counts:
+        raise incomplete(counts["failed"], len(shards), out, "labelled")
+    return counts
+
+
+def _correction(
+    verdicts: Verdicts | None, settings: LabelSettings, described: dict[str, Any], inputs: dict[str, str]
+) -> Correction | None:
     if verdicts:
         from openmofi.labeling.correction import correction_by
 
-        correction = correction_by(verdicts, settings.selection, described, inputs)
-    elif (selection := settings.selection).confidence is not None:
+        return correction_by(verdicts, settings.selection, described, inputs)
+    if (selection := settings.selection).confidence is not None:
         from openmofi.review.commands import audit_command
 
         draw = audit_command(
@@ -150,34 +173,16 @@ def label(
             "Label without --confidence, and draw from these labels for people to judge: "
             f"{draw}; then add --verdicts FILE, and another --out.",
         )
-    with claimed(out, "labels", described, inputs, outputs=OUTPUTS, restart=restart, stores=True) as manifest:
-        # The manifest alone holds them from here on: of 100,000 shards they are large.
-        del described, inputs
-        if manifest.finished and "failed" not in manifest.counts and manifest.outputs == output_stamp(out, *_PARTS):
-            return _answered(manifest, encoder, out, progress)
-        asking, heard = settings.asking, exists(f"{out}/{JUDGE_FILE}")
-        image_judge = open_judge(asking.judge, asking.judge_model) if asking.judge and not heard else None
-        with recorded(progress, out) as recorder, engine.suited(job, recorder).session() as session:
-            counts = _made(
-                _job(
-                    shards,
-                    kb,
-                    encoder,
-                    settings,
-                    cache or out,
-                    Running(session, recorder),
-                    out=str(out),
-                    stored=given or known_calibration(kb, encoder, out, settings),
-                    stored_path=str(calibration or f"{out}/{CALIBRATION_FILE}"),
-                    correction=correction,
-                    image_judge=image_judge,
-                    late=_late(out),
-                )
-            )
-        finish_manifest(out, manifest, counts, output_stamp(out, *_PARTS))
-    if "failed" in counts:
-        raise incomplete(counts["failed"], len(shards), out, "labelled")
-    return counts
+    return None
+
+
+def _image_judge(asking: JudgeSettings, out: str | Path) -> ImageJudge | None:
+    """Open the judge beyond the encoder, where there is one that has yet to be asked."""
+    if not asking.judge or exists(f"{out}/{JUDGE_FILE}"):
+        return None
+    from openmofi.labeling.image_judge import open_judge
+
+    return open_judge(asking.judge, asking.judge_model)
 
 
 def _answered(manifest: Manifest, encoder: Encoder, out: str | Path, progress: Progress) -> dict[str, Any]:
@@ -214,6 +219,24 @@ def entities(job: LabelJob) -> None:
     rows = np.union1d(occurring, kb.rows(job.stored.calibration.reference if job.stored else ()))
     cache = job.tables.features.cache
     job.entities = entity_table(kb, job.encoder, rows, job.template, cache, job.running.engine, progress)
+
+
+def adapt(job: LabelJob) -> None:
+    """Fit a light adapter over the encoder, where one is asked for."""
+    if job.stored and (note := other_texts(job.stored.calibration, job.settings)):
+        job.running.progress.say(note)
+    if job.settings.adapt and len(job.entities):
+        from openmofi.labeling.adapt import adapt
+
+        adapt(job)
+
+
+def ask(job: LabelJob) -> None:
+    """Ask a judge beyond the encoder, where there is one."""
+    if job.settings.asking.judge:
+        from openmofi.labeling.asking import ask
+
+        ask(job)
 
 
 READ = (read, repeats, link, groups, entities)

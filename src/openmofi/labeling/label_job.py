@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from openmofi.arrays import Ints
+from openmofi.arrays import Array, Bools, Floats, Halves, Hashes, Ints
 from openmofi.encoders import Encoder
 from openmofi.encoders.probe import fit_scale
 from openmofi.engine.steps import Running
@@ -158,9 +157,9 @@ class _SampleBlock:
 
     candidates: Candidates
     rows: Ints
-    images: NDArray[np.float16]
+    images: Halves
     texts: list[str]
-    groups: NDArray[np.uint64]
+    groups: Hashes
     names: list[str]
 
 
@@ -181,7 +180,7 @@ class _SampleImages:
     def views(self) -> tuple[View, ...]:
         return self.scorer.views
 
-    def evidence(self, row: Ints, entity: Ints) -> NDArray[np.float32]:
+    def evidence(self, row: Ints, entity: Ints) -> Array:
         order = np.argsort(row, kind="stable")
         ends = np.searchsorted(row[order], np.cumsum([len(rows) for rows in self.rows]))
         result, start, before = np.empty(len(row), np.float32), 0, 0
@@ -239,7 +238,7 @@ def corpus_sample(
     )
 
 
-def _by_appearance(groups: NDArray[np.uint64]) -> Ints:
+def _by_appearance(groups: Hashes) -> Ints:
     """Number (pairs,) groups 0, 1, 2 … in the order in which they first appear."""
     _, first, number = np.unique(groups, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first)).astype(np.int64)[number]
@@ -267,7 +266,7 @@ def image_space(job: LabelJob) -> Space:
     return Space.of(np.concatenate(chosen))
 
 
-def _part(job: LabelJob, read: ReadShard, space: Space, drawn: NDArray[np.bool_]) -> _SampleBlock:
+def _part(job: LabelJob, read: ReadShard, space: Space, drawn: Bools) -> _SampleBlock:
     rows = np.flatnonzero(read.usable & drawn)
     links = read.links.of_pairs(rows)
     index = judged_once(links, np.ones(len(rows), bool))
@@ -287,7 +286,7 @@ def own_scale(job: LabelJob, encoder: Encoder, seed: int) -> float:
 
     Pairs have distinct texts, see `openmofi.encoders.probe`. With fewer than 16 it stays 1.
     """
-    texts: dict[str, NDArray[np.floating[Any]]] = {}
+    texts: dict[str, Floats] = {}
     for read in job.blocks():
         captions = read.table.column("text").to_pylist()
         for row in np.flatnonzero(read.usable):

@@ -50,7 +50,7 @@ class SelectionSettings(Settings):
         threshold: accept an entity from this calibrated probability on, 0..1.
         target_precision: choose the threshold for this expected precision instead.
         confidence: with verdicts: the threshold at which `target_precision` is met with this confidence.
-        trust_anyway: with a target precision, accept labels also where the encoder can't tell the entities apart.
+        trust_anyway: accept labels also where the encoder can't tell the entities apart.
         top_k: labels of an image, at most, by probability.
         sibling_margin: by how much in probability the best candidate of a mention must lead the second one.
     """

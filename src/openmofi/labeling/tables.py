@@ -13,9 +13,8 @@ from itertools import zip_longest
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from openmofi.arrays import Floats, Ints
+from openmofi.arrays import Bools, Floats, Hashes, Ints
 from openmofi.errors import OpenMofiError
 from openmofi.features.entity_table import EntityFeatures
 from openmofi.features.store import FeatureStore, StoredFeatures
@@ -101,7 +100,7 @@ class LinkArrays:
     entity: Ints
     prior: Floats
     link_score: Floats
-    judged: NDArray[np.bool_]
+    judged: Bools
 
     def __len__(self) -> int:
         return len(self.pair)
@@ -161,8 +160,8 @@ class ReadShard:
     table: pa.Table
     features: StoredFeatures
     links: LinkArrays
-    usable: NDArray[np.bool_]
-    groups: NDArray[np.uint64]
+    usable: Bools
+    groups: Hashes
 
     @classmethod
     def blocks(cls, tables: Tables, shard: Shard) -> Iterator[ReadShard]:
@@ -192,8 +191,7 @@ class ReadShard:
     @property
     def keys(self) -> list[str]:
         """Return the (pairs,) keys."""
-        keys: list[str] = self.table.column("key").to_pylist()
-        return keys
+        return self.table.column("key").to_pylist()
 
 
 def judged_rows(links: LinkArrays, entities: EntityFeatures) -> Ints:
@@ -236,14 +234,14 @@ def renumbered(group: Ints) -> Ints:
     return np.unique(group, return_inverse=True)[1].astype(np.int64) if len(group) else group
 
 
-def starts_of(group: Ints) -> NDArray[np.bool_]:
+def starts_of(group: Ints) -> Bools:
     """Whether each element is the first of a run of equal numbers."""
     new = np.ones(len(group), bool)
     new[1:] = np.diff(group) != 0
     return new
 
 
-def rank_in_run(new: NDArray[np.bool_]) -> Ints:
+def rank_in_run(new: Bools) -> Ints:
     """Return the rank 0, 1, 2 … of each element in its run; `new` is true at the first of each."""
     starts = np.flatnonzero(new)
     return np.arange(len(new)) - np.repeat(starts, np.diff(np.append(starts, len(new))))

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from openmofi.arrays import Codes, Doubles
 from openmofi.knowledge import Candidates, KnowledgeBase, normalise
 from openmofi.linking.protocol import LinkSettings
 from openmofi.schema import Link, Mention
@@ -42,10 +42,10 @@ class NameCandidates:
     """
 
     key: str
-    rows: NDArray[np.int32]
+    rows: Codes
     ids: list[str]
     commonness: list[float]
-    prior: NDArray[np.float64]
+    prior: Doubles
 
 
 class CandidateLookup:
@@ -90,7 +90,7 @@ class CandidateLookup:
         return NameCandidates(normalise(surface), candidates.rows, ids, candidates.priors.tolist(), prior)
 
 
-def links_of(mentions: Sequence[tuple[NameCandidates, NDArray[np.float64] | None]], digits: int = 6) -> list[Link]:
+def links_of(mentions: Sequence[tuple[NameCandidates, Doubles | None]], digits: int = 6) -> list[Link]:
     """Return links of a text's mentions, by mention, then by falling score; equal scores by falling commonness.
 
     Args:

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from openmofi.arrays import Array, Bools, Doubles
 from openmofi.knowledge import KnowledgeBase
 from openmofi.linking.candidates import CandidateLookup, NameCandidates, links_of
 from openmofi.linking.protocol import CoherenceSettings
@@ -58,7 +58,7 @@ class CoherenceLinker:
     def link(self, texts: Sequence[str], mentions: Sequence[Sequence[Mention]]) -> list[list[Link]]:
         """See `Linker.link`."""
         candidates = self._lookup.of_texts(texts, mentions)
-        scores: list[dict[str, NDArray[np.float64]]] = [{} for _ in candidates]
+        scores: list[dict[str, Doubles]] = [{} for _ in candidates]
         for bucket in self._buckets(candidates):
             for text, probabilities in zip(bucket, self._solve(bucket), strict=True):
                 for name, row in zip(text.names, probabilities, strict=False):
@@ -84,7 +84,7 @@ class CoherenceLinker:
             blocks += [texts[start : start + step] for start in range(0, len(texts), step)]
         return blocks
 
-    def _solve(self, texts: Sequence[_Text]) -> NDArray[np.float64]:
+    def _solve(self, texts: Sequence[_Text]) -> Doubles:
         """Return (texts, names, candidates) probabilities; padding has 0."""
         names = _padded(max(len(text.names) for text in texts))
         width = _padded(max(len(name.rows) for text in texts for name in text.names))
@@ -99,10 +99,10 @@ class CoherenceLinker:
 
 
 def iterate(
-    prior: NDArray[np.float64],
-    vectors: NDArray[np.float32],
+    prior: Doubles,
+    vectors: Array,
     settings: CoherenceSettings,
-) -> NDArray[np.float64]:
+) -> Doubles:
     """Iterate to the fixed point for a stack of texts.
 
     Args:
@@ -139,9 +139,9 @@ def iterate(
 
 
 def _cosines(
-    probability: NDArray[np.float64],
-    vectors: NDArray[np.float32],
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    probability: Doubles,
+    vectors: Array,
+) -> tuple[Doubles, Bools]:
     """Return each candidate's cosine with its name's context, and (texts, names) whether there is a context."""
     expected = np.matmul(probability.astype(np.float32)[:, :, None, :], vectors)[:, :, 0, :]
     context = expected.sum(axis=1, keepdims=True) - expected

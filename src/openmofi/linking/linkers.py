@@ -45,8 +45,7 @@ def open_linker(spec: str, kb: KnowledgeBase) -> Linker:
     if spec in _CORE:
         return _CORE[spec](kb)
     name, _, argument = spec.partition(":")
-    linker: Linker = extension(_GROUP, name).open(kb, argument)
-    return linker
+    return extension(_GROUP, name).open(kb, argument)
 
 
 def check_linker(spec: str) -> None:

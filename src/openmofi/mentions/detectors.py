@@ -134,8 +134,7 @@ def open_detector(spec: str, kb: KnowledgeBase) -> MentionDetector:
 def _open(kind: str, argument: str, kb: KnowledgeBase) -> MentionDetector:
     if _is_gazetteer(kind):
         return GazetteerDetector(kb, GazetteerSettings(languages=_languages(kind)))
-    detector: MentionDetector = extension(_GROUP, kind).open(kb, argument)
-    return detector
+    return extension(_GROUP, kind).open(kb, argument)
 
 
 def detector_names(spec: str) -> list[str]:

@@ -81,8 +81,7 @@ class NameFilter:
             [np.arange(len(of_length)) * (LONGEST + 1) + LONGEST - number for number, of_length in enumerate(by_length)]
         )
         may_be = np.flatnonzero(self._may_hold(run))
-        matching: NDArray[np.int64] = np.sort(position[may_be[self._holds(run[may_be])]])
-        return matching
+        return np.sort(position[may_be[self._holds(run[may_be])]])
 
     def _may_hold(self, runs: NDArray[np.uint64]) -> NDArray[np.bool_]:
         bit = _first_bits(runs, len(self.bits) * 8)

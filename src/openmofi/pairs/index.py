@@ -15,12 +15,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from openmofi.arrays import Ints
 from openmofi.errors import OpenMofiError
 from openmofi.pairs.formats.listings import holds_images
 from openmofi.pairs.formats.parquet import names_files
@@ -43,16 +42,11 @@ from openmofi.storage import (
 )
 from openmofi.storage.shards import TARS
 
-INDEX = pa.schema(
-    [
-        pa.field("key", pa.string()),
-        pa.field("file", pa.binary()),
-        pa.field("offset", pa.int64()),
-        pa.field("size", pa.int64()),
-    ]
-)
-"""index: the image of a key is `size` bytes from `offset` on of `file` (as of `os.fsencode`); an empty `file` is the
-shard itself, a `size` of −1 the whole file."""
+PLACE = {"file": pa.binary(), "offset": pa.int64(), "size": pa.int64()}
+"""Where an image lies: `size` bytes from `offset` on of `file` (as of `os.fsencode`); an empty `file` is the shard
+itself, a `size` of −1 the whole file."""
+INDEX = pa.schema({"key": pa.string(), **PLACE})
+"""The place of the image of each key."""
 
 _VERSION = 2
 _OPEN_FILES = 128
@@ -171,9 +165,7 @@ class ImageBytes:
 
     _open: OrderedDict[str, int] = field(default_factory=OrderedDict)
 
-    def fetch(
-        self, shard: Shard, files: Sequence[bytes], offsets: NDArray[np.int64], sizes: NDArray[np.int64]
-    ) -> list[bytes]:
+    def fetch(self, shard: Shard, files: Sequence[bytes], offsets: Ints, sizes: Ints) -> list[bytes]:
         """Read the bytes at these positions of one shard; of a remote one all at once.
 
         Raises:
@@ -221,5 +213,4 @@ def _fetch_remote(spans: Sequence[tuple[str, int, int]]) -> list[bytes]:
     filesystem, _ = filesystem_of(spans[0][0])
     names = [filesystem._strip_protocol(path) for path, _, _ in spans]
     ends = [offset + size if size >= 0 else None for _, offset, size in spans]
-    contents: list[bytes] = filesystem.cat_ranges(names, [offset for _, offset, _ in spans], ends, on_error="raise")
-    return contents
+    return filesystem.cat_ranges(names, [offset for _, offset, _ in spans], ends, on_error="raise")

@@ -7,10 +7,6 @@ from typing import Any
 
 from openmofi.engine import Engine, Job, Progress, Quiet, WorkFactory
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.pairs.formats.folder import read_folder, read_table
-from openmofi.pairs.formats.listings import read_listing
-from openmofi.pairs.formats.parquet import read_parquet
-from openmofi.pairs.formats.tar import read_tar
 from openmofi.pairs.read_settings import ReadSettings, report_damage
 from openmofi.schema import Pair
 from openmofi.storage import TABLES, Shard, filesystem_of
@@ -49,14 +45,23 @@ def read_pairs(
 
 
 def _rows(path: str, settings: ReadSettings, paths_only: bool, texts: bool) -> Iterator[Pair]:
+    # A reader is imported where a shard is of its kind.
     if path.endswith(TARS):
+        from openmofi.pairs.formats.tar import read_tar
+
         return read_tar(path, settings)
     if path.endswith(".parquet"):
+        from openmofi.pairs.formats.parquet import read_parquet
+
         return read_parquet(path, settings, paths_only=paths_only)
+    if path.endswith(".json"):
+        from openmofi.pairs.formats.listings import read_listing
+
+        return read_listing(path, settings, paths_only=paths_only)
+    from openmofi.pairs.formats.folder import read_folder, read_table
+
     if path.endswith(TABLES):
         return read_table(path, settings, paths_only=paths_only)
-    if path.endswith(".json"):
-        return read_listing(path, settings, paths_only=paths_only)
     filesystem, root = filesystem_of(path)
     if not filesystem.isdir(root):
         raise UsageError(

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+from openmofi.arrays import Array, Ints
 
 VerdictValue = Literal["y", "n", "u"]
 """The image shows the entity, does not, or who looked cannot say; as in `openmofi.review.verdicts`."""
@@ -283,9 +282,9 @@ class CollectionMap:
         missing: images with a vector that came after the map was made, and are not on it.
     """
 
-    images: NDArray[np.int64]
-    places: NDArray[np.float32]
-    areas: NDArray[np.int64]
+    images: Ints
+    places: Array
+    areas: Ints
     missing: int
 
 

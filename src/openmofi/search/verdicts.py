@@ -143,8 +143,7 @@ def note_labels(connection: Connection, folders: Sequence[Folder], *, taken_in: 
 
 
 def _heads(connection: Connection) -> dict[str, dict[str, Any]]:
-    heads: dict[str, dict[str, Any]] = json.loads(meta(connection).get(_HEADS, "{}"))
-    return heads
+    return json.loads(meta(connection).get(_HEADS, "{}"))
 
 
 def _labels_folder(connection: Connection, labels: str) -> str:

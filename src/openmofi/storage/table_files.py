@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from openmofi.arrays import Bools, Ints
 from openmofi.errors import OpenMofiError
 from openmofi.storage.addresses import in_object_store, in_threads, open_address, open_end, present
 from openmofi.storage.atomic import atomic_path, cast_column, exists, write_error
@@ -191,7 +191,7 @@ def is_ascending(strings: pa.Array) -> bool:
     return len(strings) < 2 or bool(pc.all(pc.less(strings[:-1], strings[1:])).as_py())
 
 
-def places_in(strings: pa.Array, wanted: pa.Array) -> NDArray[np.int64]:
+def places_in(strings: pa.Array, wanted: pa.Array) -> Ints:
     """Return (len(wanted),) the position of each in `strings`, −1 where it is not there.
 
     All are looked for at once, by halves: of n strings log₂ n are read for each.
@@ -211,10 +211,9 @@ def places_in(strings: pa.Array, wanted: pa.Array) -> NDArray[np.int64]:
     return np.where((low < len(strings)) & _compared(pc.equal, strings, low, wanted), low, -1)
 
 
-def _compared(compare: Any, strings: pa.Array, positions: NDArray[np.int64], wanted: pa.Array) -> NDArray[np.bool_]:
+def _compared(compare: Any, strings: pa.Array, positions: Ints, wanted: pa.Array) -> Bools:
     read = strings.take(pa.array(np.minimum(positions, len(strings) - 1)))
-    compared: NDArray[np.bool_] = compare(read, wanted).to_numpy(zero_copy_only=False)
-    return compared
+    return compare(read, wanted).to_numpy(zero_copy_only=False)
 
 
 def is_whole(path: str | Path) -> bool:

@@ -1,7 +1,7 @@
 """Checkpoints of a run: written by all ranks together, whole or not at all, and read back on any number of ranks.
 
 `RUN/checkpoints/step-00001000/` is a checkpoint of `torch.distributed.checkpoint` with a `state.json` beside its files.
-Reading one runs no code, whoever made it (`checkpoint_index.py`).
+Reading one runs no code, whoever made it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import torch
 import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.api import CheckpointException
@@ -32,56 +33,56 @@ from torch.futures import Future
 from openmofi.errors import OpenMofiError
 from openmofi.storage import read_json, write_json
 from openmofi.storage.foreign import guarded
-from openmofi.storage.foreign.pickles import PickleRefused, restricted_unpickle
 from openmofi.training.recipe import EVALUATION_METRICS
 from openmofi.training.state import RunState
 
-# PyTorch keeps its index as a pickle and loads it as one, which may call any function. Here its classes are stood for
-# by records, whose values are checked before they become PyTorch's own.
+_REMOVE = "Remove its folder; --resume then takes the one before."
+_DTYPES = {str(value).removeprefix("torch."): value for value in vars(torch).values() if isinstance(value, torch.dtype)}
+_INDEX = "index.json"
+"""Stands for PyTorch's own index, which is a pickle, and which any function may be called by."""
 
-_FILE = re.compile(r"__\d+_\d+\.distcp")
-_MODULE = "torch.distributed.checkpoint"
-
-
-class _Record:
-    """Stands for an instance: what it was made of, and its state."""
-
-    def __new__(cls, *arguments: Any) -> _Record:
-        record = super().__new__(cls)
-        record.arguments, record.state = arguments, {}
-        return record
-
-    arguments: tuple[Any, ...]
-    state: Any
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
+_Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
-_RECORDS = (
-    *(
-        f"{_MODULE}.metadata.{name}"
-        for name in (
-            "Metadata",
-            "TensorStorageMetadata",
-            "TensorProperties",
-            "ChunkStorageMetadata",
-            "MetadataIndex",
-            "StorageMeta",
-            "_MEM_FORMAT_ENCODING",
+class _Chunk(msgspec.Struct, forbid_unknown_fields=True):
+    """A part of a tensor, and the bytes of a file that hold it."""
+
+    offsets: list[_Count]
+    sizes: list[_Count]
+    file: Annotated[str, msgspec.Meta(pattern=r"\A__\d+_\d+\.distcp\Z")]
+    offset: _Count
+    length: _Count
+
+
+class _Saved(msgspec.Struct, forbid_unknown_fields=True):
+    """A tensor."""
+
+    dtype: str
+    size: list[_Count]
+    chunks: list[_Chunk]
+
+
+def write_index(folder: Path, metadata: Metadata) -> None:
+    """Write which tensors a checkpoint holds, and where; see `CheckpointReader`.
+
+    Args:
+        folder: of the checkpoint.
+        metadata: as PyTorch returns it when it has written one.
+    """
+    saved = {
+        name: _Saved(
+            str(entry.properties.dtype).removeprefix("torch."),
+            list(entry.size),
+            [
+                _Chunk(list(chunk.offsets), list(chunk.sizes), place.relative_path, place.offset, place.length)
+                for chunk in entry.chunks
+                for place in [metadata.storage_data[MetadataIndex(name, chunk.offsets)]]
+            ],
         )
-    ),
-    f"{_MODULE}.filesystem._StorageInfo",
-    "torch.Size",
-    "torch.serialization._get_layout",
-    "pathlib.PosixPath",
-    "pathlib.WindowsPath",
-    "pathlib._local.PosixPath",
-    "pathlib._local.WindowsPath",
-)
-_STAND_INS = dict.fromkeys(_RECORDS, _Record) | {
-    str(value): value for value in vars(torch).values() if isinstance(value, torch.dtype)
-}
+        for name, entry in metadata.state_dict_metadata.items()
+        if isinstance(entry, TensorStorageMetadata)
+    }
+    write_json(folder / _INDEX, msgspec.to_builtins(saved))
 
 
 class CheckpointReader(dcp.FileSystemReader):
@@ -99,65 +100,17 @@ class CheckpointReader(dcp.FileSystemReader):
         """Read the index.
 
         Raises:
-            PickleRefused: it holds anything but tensors and their places in the checkpoint's own files.
-            OSError: it cannot be read.
+            OpenMofiError: it cannot be read, or holds anything but tensors and their places in the checkpoint's files.
         """
-        metadata = read_index(Path(self.path) / ".metadata")
-        metadata.storage_meta = StorageMeta(load_id=self.load_id)
-        return metadata
-
-
-def read_index(path: Path) -> Metadata:
-    """The index at `path`; see `CheckpointReader.read_metadata`."""
-    raw = restricted_unpickle(path.read_bytes(), _STAND_INS)
-    try:
-        state = raw.state
-        tensors = {_text(name): _tensor(entry) for name, entry in state["state_dict_metadata"].items()}
-        locations = {_index(index): _location(info) for index, info in state["storage_data"].items()}
-    except (AttributeError, KeyError, TypeError, IndexError, ValueError) as error:
-        raise PickleRefused(f"it is no index of tensors ({error})") from error
-    return Metadata(tensors, None, locations, version=state.get("version"))  # type: ignore[arg-type]
-
-
-def _tensor(entry: _Record) -> TensorStorageMetadata:
-    dtype = entry.state["properties"].state[0]
-    if not isinstance(dtype, torch.dtype):
-        raise TypeError(f"{dtype!r} is no number type")
-    chunks = [
-        ChunkStorageMetadata(_size(chunk.state["offsets"]), _size(chunk.state["sizes"]))
-        for chunk in entry.state["chunks"]
-    ]
-    return TensorStorageMetadata(TensorProperties(dtype=dtype), _size(entry.state["size"]), chunks)
-
-
-def _index(record: _Record) -> MetadataIndex:
-    offset, index = record.state.get("offset"), record.state.get("index")
-    return MetadataIndex(
-        _text(record.state["fqn"]), None if offset is None else _size(offset), None if index is None else _count(index)
-    )
-
-
-def _location(record: _Record) -> _StorageInfo:
-    name = _text(record.state["relative_path"])
-    if not _FILE.fullmatch(name) or record.state.get("transform_descriptors"):
-        raise PickleRefused(f"it refers to {name!r}")
-    return _StorageInfo(name, _count(record.state["offset"]), _count(record.state["length"]))
-
-
-def _size(record: _Record) -> torch.Size:
-    return torch.Size([_count(value) for value in record.arguments[0]])
-
-
-def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r} is no count")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no name")
-    return value
+        tensors: dict[str, TensorStorageMetadata] = {}
+        places: dict[MetadataIndex, _StorageInfo] = {}
+        for name, saved in read_json(Path(self.path) / _INDEX, dict[str, _Saved], _REMOVE).items():
+            chunks = [ChunkStorageMetadata(torch.Size(each.offsets), torch.Size(each.sizes)) for each in saved.chunks]
+            properties = TensorProperties(dtype=_DTYPES[saved.dtype])
+            tensors[name] = TensorStorageMetadata(properties, torch.Size(saved.size), chunks)
+            for chunk, each in zip(chunks, saved.chunks, strict=True):
+                places[MetadataIndex(name, chunk.offsets)] = _StorageInfo(each.file, each.offset, each.length)
+        return Metadata(tensors, None, places, StorageMeta(load_id=self.load_id))  # type: ignore[arg-type]
 
 
 _NAME = re.compile(r"step-(\d{8,})")
@@ -244,8 +197,9 @@ class Checkpoints:
             ranks.barrier()
             # It warns that there is one process, which `no_dist` says.
             with warnings.catch_warnings(action="ignore", category=UserWarning):
-                dcp.save(state.tensors(), checkpoint_id=temporary, no_dist=ranks.mesh is None)
+                metadata = dcp.save(state.tensors(), checkpoint_id=temporary, no_dist=ranks.mesh is None)
             if ranks.first:
+                write_index(temporary, metadata)
                 write_json(temporary / _STATE, asdict(progressed))
         except (Exception, CheckpointException) as error:
             # torch's own message does not name a full disk.
@@ -286,18 +240,13 @@ class Checkpoints:
             with warnings.catch_warnings(action="ignore", category=UserWarning):
                 dcp.load(tensors, storage_reader=reader, no_dist=state.ranks.mesh is None)
             state.load(tensors)
-            return read_json(path / _STATE, Progressed, "Remove its folder; --resume then takes the one before.")
+            return read_json(path / _STATE, Progressed, _REMOVE)
         except OpenMofiError:
             raise
-        except PickleRefused as error:
-            raise OpenMofiError(
-                f"The index of the checkpoint {path} is refused: {error}.",
-                "It may hold code and is none that this run has written: remove its folder.",
-            ) from error
         except (Exception, CheckpointException) as error:
             raise OpenMofiError(
                 f"The checkpoint {path} cannot be read: {_reason(error)}",
-                "Remove its folder; --resume then takes the one before.",
+                _REMOVE,
             ) from error
 
     def tidy(self, progressed: Progressed) -> None:

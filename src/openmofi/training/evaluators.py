@@ -212,8 +212,7 @@ def expected_updates(weights: Doubles, *, steps: int, batch_size: int) -> Double
         (classes,) float64; several images in one batch are one update.
     """
     share = weights / weights.sum()
-    updates: Doubles = steps * -np.expm1(-batch_size * share)
-    return updates
+    return steps * -np.expm1(-batch_size * share)
 
 
 def greatest_move(updates: Doubles, dim: int, steps: int, settings: OptimizerSettings) -> Doubles:
@@ -237,8 +236,7 @@ def greatest_move(updates: Doubles, dim: int, steps: int, settings: OptimizerSet
         factor = float(np.mean(rates / np.sqrt(done))) * np.sqrt(updates)
     else:
         factor = float(np.mean(rates)) * updates
-    moves: Doubles = np.sqrt(dim) * factor
-    return moves
+    return np.sqrt(dim) * factor
 
 
 def stuck_head(recipe: Recipe, counts: NDArray[np.int64]) -> str:

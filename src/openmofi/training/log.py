@@ -84,8 +84,7 @@ def open_tracker(name: str, run: Tracked) -> Tracker:
         MissingExtraError: it is not installed.
     """
     check_trackers((name,))
-    tracker: Tracker = TensorBoard(run) if name == TENSORBOARD else extension(_GROUP, name)(run)
-    return tracker
+    return TensorBoard(run) if name == TENSORBOARD else extension(_GROUP, name)(run)
 
 
 def imported(name: str, extra: str) -> Any:

@@ -8,9 +8,8 @@ from typing import Any
 import jinja2
 import numpy as np
 from markupsafe import Markup
-from numpy.typing import NDArray
 
-from openmofi.arrays import Array
+from openmofi.arrays import Array, Bools, Ints
 from openmofi.dataset.report.plots import grouped_bars, lines
 from openmofi.encoders import Encoder, normalised
 from openmofi.evaluation.bands import BANDS, thirds_of
@@ -177,7 +176,7 @@ def write_results(
 
 
 def measure(
-    held_out: HeldOut, counts: NDArray[np.int64], features: Array, base: Encoder, encoder: Encoder, dims: Sequence[int]
+    held_out: HeldOut, counts: Ints, features: Array, base: Encoder, encoder: Encoder, dims: Sequence[int]
 ) -> dict[str, Any]:
     """Retrieval and zero-shot classification of the held-out rows, before and after.
 
@@ -219,7 +218,7 @@ def _texts(encoder: Encoder, held_out: HeldOut) -> Array | None:
 
 
 def _measured(
-    images: Array, classes: Array | None, labels: NDArray[np.int64], length: int
+    images: Array, classes: Array | None, labels: Ints, length: int
 ) -> tuple[RetrievalResult, ZeroShotResult | None]:
     codes = np.unique(labels, return_inverse=True)[1]
     short = normalised(images[:, :length])
@@ -229,9 +228,7 @@ def _measured(
     return evaluate_retrieval(short, labels, recall_at=(1,), resamples=1), zero_shot
 
 
-def _figures(
-    retrieval: RetrievalResult, zero_shot: ZeroShotResult | None, rows: NDArray[np.bool_]
-) -> dict[str, float | None]:
+def _figures(retrieval: RetrievalResult, zero_shot: ZeroShotResult | None, rows: Bools) -> dict[str, float | None]:
     queries = rows & ~np.isnan(retrieval.ap_excl_query)
     if not queries.any():
         return dict.fromkeys(_EACH)

@@ -6,14 +6,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.tensor import DTensor
 from torch.nn.functional import normalize
 
+from openmofi.arrays import Ints
 from openmofi.errors import UsageError
 from openmofi.objectives.collectives import sum_over_ranks, world_size
 from openmofi.objectives.contrastive import Contrastive
@@ -176,7 +175,7 @@ _OBJECTIVES = ("margin_softmax", "entity_distillation", "contrastive", "reinforc
 
 
 def build_terms(
-    recipe: Recipe, counts: NDArray[np.int64], device: torch.device, teachers: Teachers | None = None
+    recipe: Recipe, counts: Ints, device: torch.device, teachers: Teachers | None = None
 ) -> dict[str, Term]:
     """The objectives whose weight is not 0, by name.
 

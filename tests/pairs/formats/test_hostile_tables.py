@@ -268,7 +268,7 @@ def test_whatever_a_reader_raises_names_the_shard(tmp_path, monkeypatch, caplog,
         yield Pair("a", b"x", "t")
         raise LookupError("an odd byte")
 
-    monkeypatch.setattr("openmofi.pairs.read.read_tar", some_pairs)
+    monkeypatch.setattr("openmofi.pairs.formats.tar.read_tar", some_pairs)
     shard = Shard(str(tmp_path / "x.tar"), "x")
     pairs, error = pairs_until_error(tmp_path / "x.tar", on_damage=on_damage)
     assert [pair.key for pair in pairs] == ["a"]

@@ -195,7 +195,7 @@ def test_damage_is_one_sentence(copy):
 
 def test_a_graph_that_the_engine_refuses(copy):
     from openmofi.encoders.folder import read_description
-    from openmofi.encoders.libraries.graphs import Graphs, digests, write_graphs_description
+    from openmofi.encoders.graphs import Graphs, digests, write_graphs_description
 
     encoder, raw = open_encoder(f"onnx:{copy}"), read_description(copy)
     (copy / "image.onnx").write_bytes(b"no graph")

@@ -10,7 +10,7 @@ import pytest
 from mcp import Client, StdioServerParameters, stdio_client
 from search_world import colour_encoder
 
-from openmofi.search.server.mcp import ReadOnlyIndex, tools_of
+from openmofi.plugins.mcp.tools import ReadOnlyIndex, tools_of
 
 
 @pytest.fixture(scope="module")

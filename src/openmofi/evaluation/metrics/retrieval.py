@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from openmofi.arrays import Floats, Ints
+from openmofi.arrays import Doubles, Floats, Ints
 from openmofi.bootstrap import RESAMPLES, Interval, bootstrap_interval
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.metrics.ranking import BLOCK_BYTES, CosineIndex, checked_embeddings, ranks_of
@@ -103,7 +103,7 @@ def _own_scores(vectors: Floats, bounds: Ints, stripes: list[Ints], largest: int
     return result
 
 
-def _above(scores: Floats, columns: Ints) -> NDArray[np.int64]:
+def _above(scores: Floats, columns: Ints) -> Ints:
     """How many of a query's scores are above each of those at `columns`, or the same and before it."""
     count = np.count_nonzero
     return np.array(
@@ -138,8 +138,8 @@ class RetrievalResult:
     images: int
     classes: int
     queries_without_positives: int
-    ap_incl_query: NDArray[np.float64]
-    ap_excl_query: NDArray[np.float64]
+    ap_incl_query: Doubles
+    ap_excl_query: Doubles
     first_excl_query: Ints
     class_of: Ints
 
@@ -208,7 +208,7 @@ def _precisions(
     vectors: Floats,
     class_of: Ints,
     block_bytes: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], Ints]:
+) -> tuple[Doubles, Doubles, Ints]:
     """(n,) AP with and without the query, and the rank of the first positive without it (0 where there is none)."""
     incl, excl = np.empty(len(vectors)), np.full(len(vectors), np.nan)
     first = np.zeros(len(vectors), np.int64)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from openmofi.arrays import Floats, Ints
+from openmofi.arrays import Doubles, Floats, Ints
 from openmofi.bootstrap import RESAMPLES, Interval, bootstrap_interval
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError, UsageError
@@ -41,12 +41,12 @@ class ZeroShotResult:
     mean_class_accuracy: float
     images: int
     classes: int
-    class_accuracy: NDArray[np.float64]
+    class_accuracy: Doubles
     rank: Ints
     class_of: Ints
 
     @property
-    def correct(self) -> NDArray[np.float64]:
+    def correct(self) -> Doubles:
         """(images,) 1 where the answer is right, else 0: the values for a `paired_bootstrap`."""
         return (self.rank == 1).astype(np.float64)
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from openmofi.arrays import Codes
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import arrays, beside, layout
 from openmofi.knowledge.arrays import appended, open_names
@@ -120,7 +120,7 @@ def write_candidates(folder: Path, lists: Path, counts: dict[str, int]) -> dict[
     return {arrays.PARTS: firsts} if firsts else {}
 
 
-def write_links(connection: DuckDBPyConnection, entities: int, path: Path) -> NDArray[np.int32]:
+def write_links(connection: DuckDBPyConnection, entities: int, path: Path) -> Codes:
     """Write the graph of the relations in `edge`, without direction, repetition and loops.
 
     Args:
@@ -153,7 +153,7 @@ def write_links(connection: DuckDBPyConnection, entities: int, path: Path) -> ND
 
 
 def write_vectors(
-    folder: Path, entities: Path, degree: NDArray[np.int32], tails: Path, settings: ProjectionSettings, memory: int
+    folder: Path, entities: Path, degree: Codes, tails: Path, settings: ProjectionSettings, memory: int
 ) -> None:
     """Write the coherence vectors.
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from openmofi.arrays import Bools
 from openmofi.errors import OpenMofiError, did_you_mean
 from openmofi.knowledge.builders.tables import FORMATS, SHOWN, Columns, Problem, ReadTable, blocks_of, read_columns
 from openmofi.schema import ENTITIES, LANGUAGES, NAMES, RELATIONS, SURFACES
@@ -247,10 +247,9 @@ class Block:
         )
 
 
-def blank(texts: pa.ChunkedArray) -> NDArray[np.bool_]:
+def blank(texts: pa.ChunkedArray) -> Bools:
     """(n) whether a text is missing or holds nothing but space."""
-    mask: NDArray[np.bool_] = pc.fill_null(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0), True).to_numpy()
-    return mask
+    return pc.fill_null(pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0), True).to_numpy()
 
 
 def numbered(read: ReadTable) -> Iterator[tuple[int, pa.Table]]:

@@ -1,9 +1,8 @@
-"""WordNet, read from its dict files (`wndb(5WN)`): the knowledge base of its nouns, and example sentences of all parts.
+"""WordNet, read from its dict files (`wndb(5WN)`): the knowledge base of its nouns.
 
 The format: https://wordnet.princeton.edu/documentation/wndb5wn
 """
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -22,15 +21,9 @@ from openmofi.storage import Manifest, file_fingerprint
 LEXNAMES = tuple(Path(__file__).with_name("lexnames.txt").read_text("utf-8").split())
 """Lexicographer files of nouns, numbers 03 to 28 (`lexnames(5WN)`)."""
 
-PARTS = {"noun": "n", "verb": "v", "adj": "a", "adv": "r"}
-"""Part of speech as in the files' names → the letter of identifiers."""
-
 _FIRST_NOUN_FILE = 3
 _NOUN = "1"
-_LETTERS = {_NOUN: "n", "2": "v", "3": "a", "4": "r", "5": "a"}
 _PRIOR = 3
-_QUOTED = re.compile(r'"([^"]+)"')
-_MARKER = re.compile(r"\((?:a|p|ip)\)$")
 _T = TypeVar("_T")
 _RELATIONS = {
     "@": "hypernym",
@@ -69,29 +62,6 @@ class Synset:
     sense_numbers: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ExampleSynset:
-    """A synset of any part of speech.
-
-    Attributes:
-        id: `"wn:<offset>-<n|v|a|r>"`.
-        part: `n`, `v`, `a` or `r`.
-        lemmas: with spaces and their own capitals.
-        weights: for each lemma how common this sense is among the lemma's senses of this part (see `sense_weight`).
-        definition: the gloss without examples.
-        examples: the gloss's example sentences.
-        lexfile: number of the lexicographer file.
-    """
-
-    id: str
-    part: str
-    lemmas: tuple[str, ...]
-    weights: tuple[float, ...]
-    definition: str
-    examples: tuple[str, ...]
-    lexfile: int
-
-
 def _lines(path: Path) -> Iterator[str]:
     try:
         with open(path, encoding="utf-8") as handle:
@@ -113,7 +83,7 @@ def _parsed(path: Path, parse: Callable[[str], _T]) -> Iterator[_T]:
             raise OpenMofiError(f"{path} is damaged at {line.strip()[:60]!r}.", "Fetch WordNet again.") from error
 
 
-def _senses(folder: Path) -> Iterator[tuple[str, str, str, int, int]]:
+def senses_of(folder: Path) -> Iterator[tuple[str, str, str, int, int]]:
     """(lower-case lemma with underscores, part of speech 1–5, offset, sense number, tag count) of `index.sense`."""
     return _parsed(folder / "index.sense", _sense)
 
@@ -124,7 +94,7 @@ def _sense(line: str) -> tuple[str, str, str, int, int]:
     return lemma, lexical[:1], offset, int(number), int(count)
 
 
-def _synsets(folder: Path, part: str, parse: Callable[[str], _T]) -> list[_T]:
+def synsets_of(folder: Path, part: str, parse: Callable[[str], _T]) -> list[_T]:
     """Parse the lines of `data.<part>`, in their order."""
     path = folder / f"data.{part}"
     synsets = list(_parsed(path, parse))
@@ -150,9 +120,9 @@ def read_nouns(dict_folder: str | Path) -> list[Synset]:
     """
     folder = wordnet_folder(dict_folder)
     senses = {
-        (lemma, offset): (number, count) for lemma, part, offset, number, count in _senses(folder) if part == _NOUN
+        (lemma, offset): (number, count) for lemma, part, offset, number, count in senses_of(folder) if part == _NOUN
     }
-    return _synsets(folder, "noun", partial(_noun, senses))
+    return synsets_of(folder, "noun", partial(_noun, senses))
 
 
 def _noun(senses: dict[tuple[str, str], tuple[int, int]], line: str) -> Synset:
@@ -180,42 +150,6 @@ def _noun(senses: dict[tuple[str, str], tuple[int, int]], line: str) -> Synset:
     )
 
 
-def read_example_synsets(dict_folder: str | Path) -> list[ExampleSynset]:
-    """All synsets of a WordNet dict folder: nouns, verbs, adjectives, adverbs, each in the order of its file.
-
-    Raises:
-        OpenMofiError: a file is missing or damaged.
-    """
-    folder = wordnet_folder(dict_folder)
-    senses = {
-        (lemma, _LETTERS[part], offset): (number, count) for lemma, part, offset, number, count in _senses(folder)
-    }
-    return [
-        synset
-        for name, letter in PARTS.items()
-        for synset in _synsets(folder, name, partial(_example_synset, letter, senses))
-    ]
-
-
-def _example_synset(part: str, senses: dict[tuple[str, str, str], tuple[int, int]], line: str) -> ExampleSynset:
-    head, _, gloss = line.partition("|")
-    fields = head.split()
-    offset, count = fields[0], int(fields[3], 16)
-    lemmas = [_MARKER.sub("", lemma) for lemma in fields[4 : 4 + 2 * count : 2]]
-    ranked = [senses.get((lemma.lower(), part, offset), (99, 0)) for lemma in lemmas]
-    quotes = gloss.find('"')
-    definition = (gloss if quotes < 0 else gloss[:quotes]).strip().rstrip(";:, ")
-    return ExampleSynset(
-        f"wn:{offset}-{part}",
-        part,
-        tuple(lemma.replace("_", " ") for lemma in lemmas),
-        tuple(sense_weight(tags, number) for number, tags in ranked),
-        definition,
-        tuple(quoted.strip() for quoted in _QUOTED.findall(gloss)),
-        int(fields[1]),
-    )
-
-
 def noun_shares(dict_folder: str | Path, *, others: bool = False) -> dict[str, float]:
     """How often a lemma is used as a noun: (noun tags + 3) / (tags of all parts of speech + 3).
 
@@ -231,7 +165,7 @@ def noun_shares(dict_folder: str | Path, *, others: bool = False) -> dict[str, f
     """
     noun: dict[str, int] = {}
     every: dict[str, int] = {}
-    for lemma, part, _, _, count in _senses(wordnet_folder(dict_folder)):
+    for lemma, part, _, _, count in senses_of(wordnet_folder(dict_folder)):
         every[lemma] = every.get(lemma, 0) + count
         if part == _NOUN:
             noun[lemma] = noun.get(lemma, 0) + count

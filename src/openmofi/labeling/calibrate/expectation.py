@@ -104,7 +104,7 @@ _TRIAL, _STEPS, _CHOICES = 45, 150, (10, 30, 60, 100)
 _WORTHWHILE = 2.0
 _LOG_RATIO_LIMIT, _LEAST_RATIO = 12.0, 0.003
 _IMPOSSIBLE = 0.05
-_MOST_TILT, _MOST_SHIFT = 4.0, 2.5
+_MOST_TILT, _MOST_SHIFT, _FARTHEST = 4.0, 2.5, 4.5
 _SHARES = (1e-4, 0.9999)
 
 
@@ -113,6 +113,7 @@ class Tilted:
     """A density beside that of decoys: part of it lies higher.
 
     f / f_absent = (1 − part) + part · exp(tilt · score) / norm; for normal decoys a shift of part of them by `tilt` SD.
+    Scores count up to 4.5: beyond, where no decoy lies, a tilt could explain all that is shown.
 
     Attributes:
         tilt, part: see above.
@@ -126,7 +127,8 @@ class Tilted:
     @classmethod
     def of_tilt(cls, tilt: float, part: float, absent: Doubles, score: Doubles) -> Tilted:
         """Make the density of a tilt, normalised over (bins,) decoys and scores."""
-        return cls(tilt, part, tilt * score - np.log(absent @ np.exp(tilt * score)))
+        reach = np.minimum(score, _FARTHEST)
+        return cls(tilt, part, tilt * reach - np.log(absent @ np.exp(tilt * reach)))
 
     @property
     def log_ratio(self) -> Doubles:
@@ -140,6 +142,7 @@ class Tilted:
 
     def updated(self, counts: Doubles, absent: Doubles, score: Doubles) -> Tilted:
         """Return the density after one step of EM with (bins,) counts."""
+        score = np.minimum(score, _FARTHEST)
         inside = counts * np.exp(np.log(self.part) + self.log_shifted - self.log_ratio)
         part = float(np.clip(inside.sum() / max(float(counts.sum()), 1e-9), 1e-3, 1 - 1e-3))
         # What lies further above decoys is what is shown: without a bound, either could explain it.

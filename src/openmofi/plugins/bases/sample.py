@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from openmofi.api.given import Folder, kb_of, place_of, public
+from openmofi.arrays import Ints
 from openmofi.errors import OpenMofiError, UsageError, did_you_mean
 from openmofi.knowledge import layout
 from openmofi.knowledge.arrays import built_names, save_array, save_names, taken, taken_table
@@ -89,7 +89,7 @@ def sample_kb(
     return KnowledgeBase.open(out)
 
 
-def _of_types(kb: KnowledgeBase, types: Sequence[str]) -> NDArray[np.int64]:
+def _of_types(kb: KnowledgeBase, types: Sequence[str]) -> Ints:
     """Return the rows of entities with one of the types, ascending."""
     lists = kb.entities.column("types")
     flat = pc.list_flatten(lists)
@@ -106,7 +106,7 @@ def _of_types(kb: KnowledgeBase, types: Sequence[str]) -> NDArray[np.int64]:
     return np.unique(parents.to_numpy(zero_copy_only=False)).astype(np.int64)
 
 
-def _of_ids(kb: KnowledgeBase, ids: Sequence[str]) -> NDArray[np.int64]:
+def _of_ids(kb: KnowledgeBase, ids: Sequence[str]) -> Ints:
     """Return the rows of identifiers, ascending; unknown ones are logged."""
     rows = kb.rows(ids)
     if (unknown := rows < 0).any():
@@ -120,7 +120,7 @@ def _of_ids(kb: KnowledgeBase, ids: Sequence[str]) -> NDArray[np.int64]:
     return np.unique(rows[~unknown]).astype(np.int64)
 
 
-def _most_popular(kb: KnowledgeBase, rows: NDArray[np.int64], most: int | None) -> NDArray[np.int64]:
+def _most_popular(kb: KnowledgeBase, rows: Ints, most: int | None) -> Ints:
     """The rows, or those of the most popular entities, ascending.
 
     Raises:
@@ -137,7 +137,7 @@ def _most_popular(kb: KnowledgeBase, rows: NDArray[np.int64], most: int | None) 
     return np.sort(rows[np.lexsort((rows, -popularity))[:most]])
 
 
-def _write(kb: KnowledgeBase, rows: NDArray[np.int64], folder: Path) -> dict[str, Any]:
+def _write(kb: KnowledgeBase, rows: Ints, folder: Path) -> dict[str, Any]:
     """Write the files of a slice and return its counts."""
     table = _candidates_of(kb.table, rows, len(kb))
     if not len(table.names):
@@ -183,7 +183,7 @@ def _write(kb: KnowledgeBase, rows: NDArray[np.int64], folder: Path) -> dict[str
     }
 
 
-def _candidates_of(table: CandidateTable, rows: NDArray[np.int64], size: int) -> CandidateTable:
+def _candidates_of(table: CandidateTable, rows: Ints, size: int) -> CandidateTable:
     """Return the candidates among `rows`, renumbered by position there; names left without any are dropped."""
     new_row = np.full(size, -1, np.int32)
     new_row[rows] = np.arange(len(rows), dtype=np.int32)

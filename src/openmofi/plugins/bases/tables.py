@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
+from openmofi.arrays import Doubles
 from openmofi.errors import OpenMofiError, did_you_mean
 from openmofi.knowledge.beside import EVERY
 from openmofi.knowledge.builders.source import COLUMNS, SourceTables, read_source
@@ -307,7 +307,7 @@ def _names(parts: Sequence[Part], into: Mapping[str, str]) -> tuple[pa.Table, pa
     return names, pa.table([by_name.column("name"), pc.cast(probability, pa.float32())], schema=SURFACES)
 
 
-def _link_probability(names: pa.Table, surfaces: pa.Table) -> NDArray[np.float64]:
+def _link_probability(names: pa.Table, surfaces: pa.Table) -> Doubles:
     """Of each row of names, as `candidates.tabulate` takes surfaces: its own, else the least of its key, else 1."""
     if not len(surfaces):
         return np.ones(len(names))

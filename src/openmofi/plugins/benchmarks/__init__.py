@@ -3,6 +3,7 @@
 PROTOCOLS = {
     name: (f"openmofi.plugins.benchmarks.{name.replace('-', '_')}", what)
     for name, what in {
+        "gpr1200": "general-purpose retrieval: 1,200 classes of 10 images in six domains; mAP",
         "vtab": "VTAB-1k: a linear probe on 19 tasks of 1,000 examples; mean accuracy",
         "revisited": "Revisited Oxford or Paris, easy, medium and hard; mAP and mean precision",
         "instre": "INSTRE: instances of 250 objects, cropped queries; mAP",

@@ -4,13 +4,12 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from openmofi.arrays import Doubles, Floats, Ints
+from openmofi.arrays import Bools, Doubles, Floats, Ints
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.metrics.ranking import Nearest
 from openmofi.evaluation.protocol import NEIGHBOURS_SHOWN, Answer, Failure, Features, ImageId, data_fingerprint
 from openmofi.features.images import EmbeddedImages, ImageSource
+from openmofi.plugins.benchmarks.nearest import Nearest
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Searched:
     refused: list[EmbeddedImages]
     prints: list[str]
 
-    def relevant(self, positives: Sequence[Set[str]]) -> NDArray[np.bool_]:
+    def relevant(self, positives: Sequence[Set[str]]) -> Bools:
         """Return (q, k) whether each image is among its query's positives, which are (q,) sets of keys."""
         return np.stack(
             [
@@ -73,7 +72,7 @@ def worst(
     names: Sequence[str],
     values: Doubles,
     searched: Searched,
-    relevant: NDArray[np.bool_],
+    relevant: Bools,
     count: int,
 ) -> list[Failure]:
     """The queries of the lowest values, with the names of their nearest images as far as they are listed."""

@@ -1,6 +1,6 @@
 """Pickles of published datasets, read without running code: plain containers, strings, numbers and number arrays.
 
-Such a pickle can only call stand-ins for the parts of a NumPy array (`storage.pickles`). NumPy's own unpickling is not
+Such a pickle can only call stand-ins for the parts of a NumPy array (`pickles.py`). NumPy's own unpickling is not
 used, since it trusts the sizes in the file.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from openmofi.errors import OpenMofiError
-from openmofi.storage.foreign.pickles import PickleRefused, restricted_unpickle
+from openmofi.plugins.benchmarks.pickles import PickleRefused, restricted_unpickle
 
 MAX_BYTES = 64 << 20
 _DTYPE = re.compile(r"[?biufSUO]\d{0,6}")

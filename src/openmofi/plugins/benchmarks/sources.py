@@ -13,10 +13,10 @@ from openmofi.evaluation.class_names import (
     imagenet_subset,
     overlapping,
 )
-from openmofi.evaluation.protocols.gpr1200 import list_gpr1200
 from openmofi.evaluation.sources import DataSource, Finding, counted, present
 from openmofi.features.images import images_in
 from openmofi.plugins.benchmarks.gldv2 import SOLUTION, read_solution
+from openmofi.plugins.benchmarks.gpr1200 import list_gpr1200
 from openmofi.plugins.benchmarks.ilias import IDS, read_ids
 from openmofi.plugins.benchmarks.image_text import FOLDERS, read_karpathy
 from openmofi.plugins.benchmarks.instre import TRUTH, read_instre

@@ -70,7 +70,7 @@ def export_dataset(
     """
     from openmofi.engine import engine_named
     from openmofi.plugins.dataset_export.job import export_dataset
-    from openmofi.storage.hub import push as push_folder
+    from openmofi.plugins.export.hub import push as push_folder
 
     name = name or Path(str(place_of(dataset))).name
     settings = changed(DatasetExportSettings(format, name=name, repository=push), changes)

@@ -342,8 +342,7 @@ _FORMATS = {
 
 def file_format(name: str) -> FileFormat:
     """Return the format of this name."""
-    chosen: FileFormat = _FORMATS.get(name) or extension(GROUP, name)
-    return chosen
+    return _FORMATS.get(name) or extension(GROUP, name)
 
 
 def all_formats() -> list[FileFormat]:

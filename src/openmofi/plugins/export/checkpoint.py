@@ -11,11 +11,11 @@ import msgspec
 
 from openmofi.dataset.report.examples import template
 from openmofi.encoders.encoder import Encoder
-from openmofi.encoders.libraries import VOCABULARIES
 from openmofi.errors import OpenMofiError
 from openmofi.plugins.export import ExportSettings
 from openmofi.plugins.export.agreement import Agreement, Samples, check_loss, compared
 from openmofi.plugins.export.job import move
+from openmofi.plugins.hub.weights import VOCABULARIES
 from openmofi.storage import Outputs, claimed, finish_manifest, package_versions, read_json
 from openmofi.storage.atomic import temporary_folder, write_error
 

@@ -97,7 +97,7 @@ def export(
             )
         return export_encoder(opened, Path(out), settings, samples, restart=restart)
     from openmofi.plugins.export.checkpoint import CardFacts, export_checkpoint
-    from openmofi.storage.hub import push as push_folder
+    from openmofi.plugins.export.hub import push as push_folder
 
     agreement = export_checkpoint(opened, Path(out), settings, samples, card or CardFacts(), restart=restart)
     if push:

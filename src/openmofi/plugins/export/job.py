@@ -29,7 +29,7 @@ from openmofi.encoders.folder import (
     read_description,
     write_heads,
 )
-from openmofi.encoders.libraries.graphs import (
+from openmofi.encoders.graphs import (
     EMBEDDING,
     FEATURES,
     MASK,
@@ -44,10 +44,10 @@ from openmofi.encoders.libraries.graphs import (
     write_graphs_description,
 )
 from openmofi.encoders.networks import Networks, folded, image_probe
-from openmofi.encoders.tokens import portable_tokens
 from openmofi.errors import OpenMofiError, UsageError, first_line
 from openmofi.plugins.export import ExportSettings
 from openmofi.plugins.export.agreement import Agreement, Samples, agreement, check_loss
+from openmofi.plugins.export.portable import portable_tokens
 from openmofi.plugins.export.sides import networks_of
 from openmofi.quiet import quiet_logging
 from openmofi.storage import Outputs, claimed, finish_manifest, package_versions, write_json

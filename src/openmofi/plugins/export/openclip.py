@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 from openmofi.encoders import Encoder, Preprocessing
-from openmofi.encoders.libraries.openclip_sources import ModelSource, folder_source, is_folder, source_of
 from openmofi.errors import UsageError
 from openmofi.plugins.export.sides import (
     Affine,
@@ -24,6 +23,7 @@ from openmofi.plugins.export.sides import (
     into_projection,
     side_of,
 )
+from openmofi.plugins.open_clip.sources import ModelSource, folder_source, is_folder, source_of
 from openmofi.quiet import quiet_logging
 
 FILES = ("open_clip_model.safetensors", "open_clip_config.json")

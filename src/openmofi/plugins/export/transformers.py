@@ -90,8 +90,7 @@ def _both(image: ExportSide, text: ExportSide, encoder: Encoder) -> Any:
 
 def _config(side: ExportSide) -> dict[str, Any]:
     if side.spec:
-        config: dict[str, Any] = side.module.config.to_dict()
-        return config
+        return side.module.config.to_dict()
     return dict(side.architecture["config"])
 
 

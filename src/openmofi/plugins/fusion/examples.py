@@ -15,7 +15,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge.builders.wordnet import LEXNAMES, ExampleSynset, read_example_synsets
+from openmofi.knowledge.builders.wordnet import LEXNAMES
+from openmofi.plugins.fusion.sentences import ExampleSynset, read_example_synsets
 from openmofi.storage import read_parquet, write_table
 
 NIL = ""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 
+from openmofi.arrays import Ints
 from openmofi.dataset.tables import Folder, Judged, labels_kb
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase, normalise
@@ -164,7 +164,7 @@ class LinkExamples:
     def batches(self, start: int, stop: int) -> Generator[Batch]:
         """Yield the batches of steps `start` to `stop` − 1: `row` and `epoch`, both (B,) int64."""
         size, count = self._settings.batch_size, len(self.examples)
-        orders: dict[int, NDArray[np.int64]] = {}
+        orders: dict[int, Ints] = {}
         for step in range(start, stop):
             positions = np.arange(step * size, (step + 1) * size)
             epochs, inner = positions // count, positions % count
@@ -174,7 +174,7 @@ class LinkExamples:
             rows = np.array([orders[epoch][index] for epoch, index in zip(epochs.tolist(), inner, strict=True)])
             yield {"row": torch.from_numpy(rows), "epoch": torch.from_numpy(epochs)}
 
-    def _order(self, epoch: int) -> NDArray[np.int64]:
+    def _order(self, epoch: int) -> Ints:
         return np.random.default_rng([self._seed, 2, epoch]).permutation(len(self.examples))
 
     def mention(self, row: int, epoch: int) -> TrainingMention:

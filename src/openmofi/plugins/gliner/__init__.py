@@ -19,11 +19,12 @@ import pyarrow.compute as pc
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError, first_line
 from openmofi.knowledge import KnowledgeBase
 from openmofi.mentions import DetectorKind, MentionDetector
+from openmofi.plugins.hub import cached_folder, hub_folder
+from openmofi.plugins.hub.configs import plain_config
 from openmofi.schema import Mention
 from openmofi.storage import file_fingerprint, fingerprint, read_json, write_json
 from openmofi.storage.foreign import allowed_options, guarded, require_inside
-from openmofi.storage.foreign.hub import cached_folder, hub_folder
-from openmofi.storage.foreign.transformers import plain_config, require_own_files
+from openmofi.storage.foreign.own_files import require_own_files
 
 if TYPE_CHECKING:
     from gliner import GLiNER

@@ -77,8 +77,7 @@ class ConvNorm(nn.Module):
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Compute the output; the class describes the shapes."""
-        normed: torch.Tensor = self.bn(self.conv(values))
-        return normed
+        return self.bn(self.conv(values))
 
 
 class TextRepMixer(nn.Module):
@@ -98,8 +97,7 @@ class TextRepMixer(nn.Module):
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Compute the output; the class describes the shapes."""
         if self.merged is not None:
-            output: torch.Tensor = self.merged(values)
-            return output
+            return self.merged(values)
         mixed = self.mixer(values) + self.point(values) + self.skip(values) - self.norm(values)
         return values + self.layer_scale[:, None] * mixed
 
@@ -181,8 +179,7 @@ class MobileText(nn.Module):
                 values = block(values)
         values = self.ln_final(self.last(values))
         # The end token is the greatest id of a text.
-        ends: torch.Tensor = values[torch.arange(len(values), device=values.device), tokens.argmax(dim=-1)]
-        return ends
+        return values[torch.arange(len(values), device=values.device), tokens.argmax(dim=-1)]
 
 
 def _initialise(module: nn.Module) -> None:

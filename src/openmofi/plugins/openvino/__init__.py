@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from openmofi.encoders.libraries.graphs import Graph, GraphFormat, imported, refused
+from openmofi.encoders.graphs import Graph, GraphFormat, imported, refused
 from openmofi.errors import OpenMofiError, first_line
 from openmofi.quiet import quiet_logging
 

@@ -371,11 +371,10 @@ def _set_path(raw: psycopg.Connection[Any], server: PostgresServer) -> tuple[str
 
 def _extension(raw: psycopg.Connection[Any]) -> tuple[str, str] | None:
     """Return pgvector's version and schema, where the database has it."""
-    row: tuple[str, str] | None = raw.execute(
+    return raw.execute(
         "SELECT extversion, nspname FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace "
         "WHERE extname = 'vector'"
     ).fetchone()
-    return row
 
 
 @lru_cache(maxsize=1024)

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
+from openmofi.arrays import Octets
 from openmofi.pairs.images.scaled import ScaledImage
 from openmofi.plugins.reinforcement.reinforce_settings import RANDAUGMENT_BINS, AugmentSettings
 from openmofi.storage import hash64
@@ -148,7 +148,7 @@ def _draw_op(magnitude: int, draw: np.random.Generator) -> tuple[str, float]:
     return name, -value if op.signed and draw.random() < 0.5 else value
 
 
-def augmented(data: bytes, augmentation: Augmentation, size: int, interpolation: str) -> NDArray[np.uint8]:
+def augmented(data: bytes, augmentation: Augmentation, size: int, interpolation: str) -> Octets:
     """Decode, crop, resize, flip and alter an image, as drawn; (size, size, 3) uint8.
 
     A JPEG is decoded at the smallest of libjpeg's scales at which the crop has at least `size` pixels a side. The

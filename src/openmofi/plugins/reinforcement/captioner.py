@@ -12,15 +12,15 @@ import torch
 from PIL import Image
 
 from openmofi.dataset.tables import Judged, mention_column
-from openmofi.encoders.libraries.huggingface import checkpoint_folder, require_safetensors
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.texts import CAPTION_TEMPLATES
+from openmofi.plugins.hub.configs import read_config as read_model_config
+from openmofi.plugins.huggingface import checkpoint_folder, require_safetensors
 from openmofi.quiet import quiet_transformers
 from openmofi.schema import Entity
 from openmofi.storage import file_fingerprint, fingerprint
 from openmofi.storage.foreign import guarded
-from openmofi.storage.foreign.transformers import read_config as read_model_config
 
 
 def accepted_entities(labels: pa.Table, kb: KnowledgeBase | None) -> list[list[Entity]]:

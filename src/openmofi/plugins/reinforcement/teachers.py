@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from PIL import Image
 from scipy.special import logsumexp
 
-from openmofi.arrays import Array
+from openmofi.arrays import Array, Codes, Halves
 from openmofi.dataset.tables import Folder, Judged
 from openmofi.encoders import Encoder, Preprocessing, open_encoder
 from openmofi.encoders.probe import FittedScale, fit_scale
@@ -190,7 +189,7 @@ ENTITIES_FILE = "entities.parquet"
 """Of a store with entity scores: the column `id`, sorted; a stored entity is a row of it."""
 
 _ENTITIES = pa.schema([("id", pa.string())])
-Scores = tuple[NDArray[np.int32], NDArray[np.float16]]
+Scores = tuple[Codes, Halves]
 
 
 def accepted_ids(labels: Folder, count: int) -> list[str]:

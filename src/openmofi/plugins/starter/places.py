@@ -105,8 +105,7 @@ _SUBDIVISION = 0.1
 
 
 def _database(archive: Path, name: str, part: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = json.loads(read_member(archive, f"pycountry/databases/{name}.json"))[part]
-    return rows
+    return json.loads(read_member(archive, f"pycountry/databases/{name}.json"))[part]
 
 
 def read_countries(pycountry: Path, geonames: Path) -> dict[str, Thing]:

@@ -74,8 +74,7 @@ class MLflow:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", run.project)
         existing = self._client.get_experiment_by_name(name)
         experiment = existing.experiment_id if existing else self._client.create_experiment(name)
-        number: str = self._client.create_run(experiment, run_name=run.name[:_NAME_LIMIT]).info.run_id
-        return number
+        return self._client.create_run(experiment, run_name=run.name[:_NAME_LIMIT]).info.run_id
 
     def log(self, step: int, scalars: Mapping[str, float]) -> None:
         """Log scalars of a step."""

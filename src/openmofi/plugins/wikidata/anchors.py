@@ -15,8 +15,8 @@ from typing import IO, Any
 import marisa_trie
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from openmofi.arrays import Ints
 from openmofi.config import PositiveInt, Settings
 from openmofi.engine.protocol import Progress, Quiet, cores
 from openmofi.errors import OpenMofiError, UsageError
@@ -32,7 +32,7 @@ from openmofi.storage.addresses import local_path
 
 LONGEST = 120
 """Characters of a name; longer ones are not looked for."""
-Found = tuple[NDArray[np.int64], NDArray[np.int64]]
+Found = tuple[Ints, Ints]
 """(n) ids of names in their trie, (n) how often each was counted."""
 
 
@@ -274,7 +274,7 @@ class _Counted:
     """Names of a language, and (names) how often each stands in texts."""
 
     names: marisa_trie.Trie
-    counts: NDArray[np.int64]
+    counts: Ints
 
 
 def _count(handle: IO[bytes], block_place: Place, number: str, folder: Path, held: int) -> tuple[int, int, int]:

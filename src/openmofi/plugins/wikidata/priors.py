@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from openmofi.arrays import Doubles
+from openmofi.arrays import Doubles, Ints
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.names import normalise
 from openmofi.plugins.wikidata.anchor_tables import anchor_languages, probabilities_path
@@ -52,7 +51,7 @@ class NameCounts:
         popularity: w.
     """
 
-    name: NDArray[np.int64]
+    name: Ints
     links: Doubles
     called: Doubles
     popularity: Doubles

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from openmofi.arrays import Array, Bools, Ints
+from openmofi.arrays import Array, Bools, Doubles, Ints
 from openmofi.errors import OpenMofiError
 from openmofi.search.store.connection import Effort, Segment, VectorIndex, Vectors
 from openmofi.search.store.vectors import CACHE, Exact, best
@@ -100,7 +99,7 @@ def _others(positions: Ints, itself: Ints) -> Ints:
     return np.take_along_axis(positions, np.sort(order[:, :-1], axis=1), axis=1)
 
 
-def _shares(retrieved: Ints, truth: Ints) -> NDArray[np.float64]:
+def _shares(retrieved: Ints, truth: Ints) -> Doubles:
     """(q,) of each query the share of the true nearest that was found."""
     return np.asarray((truth[:, :, None] == retrieved[:, None, :]).any(axis=2).mean(axis=1))
 
@@ -226,8 +225,7 @@ class Layered:
         parameters = faiss.SearchParametersIVF(sel=chosen, nprobe=cells)
         # Where another library has loaded FAISS's helpers for torch, `search` takes no parameters.
         search = getattr(self.index, "search_numpy", self.index.search)
-        positions: Ints = search(np.ascontiguousarray(queries), min(count, self.index.ntotal), params=parameters)[1]
-        return positions
+        return search(np.ascontiguousarray(queries), min(count, self.index.ntotal), params=parameters)[1]
 
 
 def factory_for(count: int, dim: int) -> str:

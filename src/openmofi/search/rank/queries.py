@@ -8,10 +8,9 @@ from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from openmofi.arrays import Array
+from openmofi.arrays import Array, Doubles
 from openmofi.encoders import Encoder, normalised
 from openmofi.encoders.preprocess import as_image
 from openmofi.errors import OpenMofiError, UnknownEntityError
@@ -45,7 +44,7 @@ class Meaning:
     judged: Mapping[int, float] = field(default_factory=dict)
     words: Collection[int] = frozenset()
 
-    def features(self, images: Sequence[int]) -> NDArray[np.float64]:
+    def features(self, images: Sequence[int]) -> Doubles:
         """(n, 2) of results: whether the text is a name, and whether the image's text has all words."""
         words = np.array([image in self.words for image in images], np.float64)
         return np.stack([np.full(len(images), float(bool(self.entities))), words], axis=1)
@@ -243,8 +242,7 @@ def entity_vector(state: State, connection: Connection, entity: str) -> Array:
         raise OpenMofiError(
             "The index has no entity vectors, since its encoder embeds images only.", "Filter by the entity instead."
         )
-    vector: Array = state.entities[state.entity_numbers[entity]]
-    return vector
+    return state.entities[state.entity_numbers[entity]]
 
 
 def marked_vector(state: State, query: Query) -> Array:

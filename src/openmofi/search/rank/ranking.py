@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from openmofi.arrays import Array, Doubles, Ints
 from openmofi.search.query import Filters, Query
@@ -27,7 +26,7 @@ _KNOWN = """SELECT EXISTS (SELECT 1 FROM entities WHERE id = :entity)
     OR EXISTS (SELECT 1 FROM labels WHERE entity = :entity)"""
 
 
-def images_within(connection: Connection, filters: Filters) -> NDArray[np.int64]:
+def images_within(connection: Connection, filters: Filters) -> Ints:
     """(n,) ids of the images that pass, ascending.
 
     Raises:

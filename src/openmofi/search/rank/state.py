@@ -12,9 +12,8 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from openmofi.arrays import Array, Floats, Ints
+from openmofi.arrays import Array, Bools, Floats, Hashes, Ints
 from openmofi.search.rank import faiss_cache
 from openmofi.search.rank.calibration import Ending, Surroundings
 from openmofi.search.rank.claims import calibration_of
@@ -108,13 +107,13 @@ class State:
     segments: tuple[Segment, ...]
     exact: Vectors
     images: Ints
-    phash: NDArray[np.uint64]
+    phash: Hashes
     vectors: VectorIndex
     entities: Array
     entity_ids: tuple[str, ...]
 
     @cached_property
-    def alive(self) -> NDArray[np.bool_]:
+    def alive(self) -> Bools:
         """(n,) which positions have an image."""
         return self.images >= 0
 

@@ -13,12 +13,11 @@ from threading import Lock
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from openmofi.arrays import Array
+from openmofi.arrays import Array, Octets
 from openmofi.encoders.preprocess import as_image, bounded
 from openmofi.engine.protocol import cores
 from openmofi.errors import OpenMofiError, UsageError
@@ -206,14 +205,12 @@ class Context:
     metrics: Metrics
     uploads: Uploads
     encoder: EncoderQueue
-    decoded: LRUCache[NDArray[np.uint8]] = field(
-        default_factory=lambda: LRUCache(_DECODED, lambda pixels: pixels.nbytes)
-    )
+    decoded: LRUCache[Octets] = field(default_factory=lambda: LRUCache(_DECODED, lambda pixels: pixels.nbytes))
     searching: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max(cores(), 2), "search"))
     decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
     sessions: Sessions = field(default_factory=Sessions, repr=False)
 
-    def pixels(self, named: str, read: Callable[[], bytes], region: Region | None = None) -> NDArray[np.uint8]:
+    def pixels(self, named: str, read: Callable[[], bytes], region: Region | None = None) -> Octets:
         """The part of an image that is meant, (height, width, 3), decoded in the thread that asks: the encoder's has
         enough to do. At most 4 megapixels, so that many queries fit into memory. Those asked for last are kept, since
         a list comes in pages, each of which is a request.
@@ -281,8 +278,7 @@ class Context:
 
 async def context_of(request: Request) -> Context:
     """A dependency of routes; one that did not say `async` would be called in a thread."""
-    context: Context = request.app.state.context
-    return context
+    return request.app.state.context
 
 
 def with_session(response: Response, request: Request, context: Context) -> Response:

@@ -32,8 +32,7 @@ class Server:
     @property
     def kind(self) -> StoreKind:
         """The kind of server, which opens it."""
-        kind: StoreKind = extension(_GROUP, self.shown.partition(":")[0])
-        return kind
+        return extension(_GROUP, self.shown.partition(":")[0])
 
 
 @dataclass(frozen=True)

@@ -127,8 +127,7 @@ class VectorFiles:
 
     def row(self, file: str, row: int) -> Array:
         """See `VectorStore.row`."""
-        vector: Array = np.load(self.folder / FOLDER / file, mmap_mode="r")[row].astype(np.float32)
-        return vector
+        return np.load(self.folder / FOLDER / file, mmap_mode="r")[row].astype(np.float32)
 
     def problem(self, segment: Segment) -> str:
         """See `VectorStore.problem`."""

@@ -271,8 +271,7 @@ def _stored(store: FeatureStore, shard: Shard, keys: pa.Array) -> Halves | None:
     rows = pc.index_in(keys, value_set=distinct)
     if rows.null_count or len(distinct) != len(features.table) or not features.usable[rows.to_numpy()].all():
         return None
-    values: Halves = features.values[rows.to_numpy()]
-    return values
+    return features.values[rows.to_numpy()]
 
 
 def _computed(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from openmofi.arrays import Ints
 from openmofi.errors import UsageError
@@ -222,7 +221,7 @@ class Sources:
         share: slice,
         chosen: Ints,
         table: Any,
-        seeds: NDArray[np.int64],
+        seeds: Ints,
         texts: list[str],
     ) -> Batch:
         """The images, and what teachers know of them."""

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from openmofi.arrays import Ints
+from openmofi.arrays import Doubles, Ints
 from openmofi.errors import OpenMofiError
 from openmofi.storage import write_text
 
@@ -134,7 +133,7 @@ class RepeatPlan:
         seed: of the draws.
     """
 
-    edges: NDArray[np.float64]
+    edges: Doubles
     numbers: Ints
     batch_size: int
     seed: int
@@ -154,7 +153,7 @@ class RepeatPlan:
         return self.numbers[np.minimum(positions, len(self.numbers) - 1)]
 
 
-def repeat_factors(counts: Ints, rows: int, threshold: float) -> NDArray[np.float64]:
+def repeat_factors(counts: Ints, rows: int, threshold: float) -> Doubles:
     """(classes,) max(1, √(threshold / share of the rows)); 1 for classes without images."""
     share = np.maximum(counts, 1) / max(rows, 1)
     return np.where(counts > 0, np.maximum(1.0, np.sqrt(threshold / share)), 1.0)

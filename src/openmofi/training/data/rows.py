@@ -20,21 +20,18 @@ from openmofi.evaluation.bands import thirds_of
 from openmofi.features.store import noted_read
 from openmofi.knowledge.texts import filled
 from openmofi.pairs import ReadSettings
-from openmofi.pairs.index import copy_of_images, places_of
+from openmofi.pairs.index import PLACE, copy_of_images, places_of
 from openmofi.storage import Shard, atomic_path, fingerprint, hash64
 from openmofi.training.recipe import EvaluateSettings
 
 _VERSION = 2
 _COLUMNS = ("key", "text", "classes", "scores")
-_PLACES = pa.schema([pa.field("file", pa.binary()), pa.field("offset", pa.int64()), pa.field("size", pa.int64())])
-_SCHEMA = pa.schema(
-    [
-        pa.field("key", pa.string()),
-        pa.field("text", pa.string()),
-        pa.field("classes", pa.list_(pa.int32())),
-        pa.field("scores", pa.list_(pa.float32())),
-    ]
-)
+_ROW = {
+    "key": pa.string(),
+    "text": pa.string(),
+    "classes": pa.list_(pa.int32()),
+    "scores": pa.list_(pa.float32()),
+}
 
 
 def open_rows(
@@ -80,13 +77,13 @@ def open_rows(
 
 def _write(path: Path, dataset: Folder, cache: Path, progress: Progress, read: ReadSettings | None) -> None:
     """`read` is how to locate the images; `None` leaves their places out."""
-    schema = pa.schema([*_SCHEMA, *_PLACES]) if read else _SCHEMA
+    schema = pa.schema(_ROW | PLACE if read else _ROW)
     with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), schema) as out:
         for shard in dataset.shards:
             table = dataset.read(shard, _COLUMNS)
             if read and len(table):
                 offsets = places_of(shard, table["key"], cache, read)
-                for name in _PLACES.names:
+                for name in PLACE:
                     table = table.append_column(name, offsets[name])
             # One batch a shard, empty ones too: the number of the shard is that of its batch.
             batches = table.select(schema.names).cast(schema).combine_chunks().to_batches() if len(table) else []

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from openmofi.arrays import Ints
+from openmofi.arrays import Codes, Doubles, Ints
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.relations import INSTANCE, SUBCLASS
@@ -148,7 +147,7 @@ class Groups:
         group_offsets, members = members_of_classes(classes, number, int(number.max(initial=-1)) + 1)
         return cls(*members_of_classes(number, classes, count), group_offsets, members)
 
-    def draw(self, classes: Ints, random: NDArray[np.float64]) -> Ints:
+    def draw(self, classes: Ints, random: Doubles) -> Ints:
         """Another class of one of each class's groups, −1 where it is in none.
 
         Args:
@@ -223,7 +222,7 @@ class HardNegatives:
         return np.where(first >= 0, first, second)
 
 
-def _named(class_of: Ints, rows: NDArray[np.int32], offsets: Ints, start: int) -> Ints:
+def _named(class_of: Ints, rows: Codes, offsets: Ints, start: int) -> Ints:
     """(2, n) class and look-up key of the candidates `rows`, which begin at place `start` of the table."""
     classes = class_of[rows]
     hits = np.flatnonzero(classes >= 0)

@@ -8,11 +8,10 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import dropout, normalize
 
-from openmofi.arrays import Array
+from openmofi.arrays import Array, Ints
 from openmofi.encoders import Encoder, Head, Preprocessing, apply_head
 from openmofi.errors import UsageError
 from openmofi.objectives.protocol import Batch
@@ -249,7 +248,7 @@ def start_from_labels(model: DualEncoder, batches: Iterable[Batch], classes: int
     return normalize(torch.zeros(classes, images.shape[1]).index_add_(0, labels, images), dim=1)
 
 
-def discriminants(features: Array, labels: NDArray[np.int64], dim: int) -> Array:
+def discriminants(features: Array, labels: Ints, dim: int) -> Array:
     """The weights of the first linear discriminants, float32 (n, feature_dim), n ≤ dim, the most telling first.
 
     Args:

@@ -42,7 +42,7 @@ def test_a_name_that_no_repository_can_have():
 
 
 def test_a_cached_file_is_used_without_the_network(tmp_path, monkeypatch):
-    from openmofi.storage.foreign.hub import hub_file, hub_folder
+    from openmofi.plugins.hub import hub_file, hub_folder
 
     snapshot = tmp_path / "models--someone--model" / "snapshots" / ("a" * 40)
     snapshot.mkdir(parents=True)

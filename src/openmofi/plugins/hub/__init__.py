@@ -1,20 +1,20 @@
 """The only module that reaches for the Hugging Face hub: the cache first, then a short check, then the download.
 
 A repository is `OWNER/NAME`, or `OWNER/NAME@REVISION` with a commit, a tag or a branch. The commits of what a job
-opened go into its manifest (`opened_commits`).
+opened go into its manifest (`storage.foreign.commits`).
 """
 
-import json
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from openmofi.errors import MissingExtraError, OpenMofiError
-from openmofi.storage.foreign.guard import network_allowed, spec_in_opening
+from openmofi.storage.foreign.commits import pinned
+from openmofi.storage.foreign.guard import network_allowed
 
 _TIMEOUT_SECONDS = 5.0
 _ALTERNATIVES = (
@@ -22,23 +22,6 @@ _ALTERNATIVES = (
     "(run:FOLDER), or `sample`; or try again with a connection."
 )
 _Result = TypeVar("_Result")
-_opened: dict[str, tuple[str, str]] = {}
-
-
-def opened_commits(settings: Any) -> dict[str, str]:
-    """Return `hub:OWNER/NAME` → the commit, of the repositories behind what a job's settings name.
-
-    Args:
-        settings: JSON values. A repository is behind them if they hold its name, or the spec by which it was opened.
-    """
-    if not _opened:
-        return {}
-    text = json.dumps(settings, ensure_ascii=False, default=str)
-    return {
-        f"hub:{name}": commit
-        for name, (commit, spec) in sorted(_opened.items())
-        if name in text or (spec and spec in text)
-    }
 
 
 def hub_file(repository: str, names: Sequence[str]) -> Path:
@@ -54,11 +37,11 @@ def hub_file(repository: str, names: Sequence[str]) -> Path:
     owner_name, revision = _parts(repository)
     for name in names:
         if isinstance(cached := try_to_load_from_cache(owner_name, name, revision=revision), str):
-            return _pinned(owner_name, Path(cached))
+            return pinned(owner_name, Path(cached))
     _check_reachable(repository)
     for name in names:
         try:
-            return _pinned(
+            return pinned(
                 owner_name, Path(_download(repository, partial(hf_hub_download, owner_name, name, revision=revision)))
             )
         except EntryNotFoundError:
@@ -81,7 +64,7 @@ def hub_folder(repository: str, patterns: Sequence[str], needed: Sequence[str]) 
 
     owner_name, revision = _parts(repository)
     _check_reachable(repository)
-    return _pinned(
+    return pinned(
         owner_name,
         Path(
             _download(
@@ -112,7 +95,7 @@ def cached_folder(repository: str, patterns: Sequence[str], needed: Sequence[str
         ) from error
     except LocalEntryNotFoundError:
         return None
-    return _pinned(owner_name, folder) if all(any(folder.glob(pattern)) for pattern in needed) else None
+    return pinned(owner_name, folder) if all(any(folder.glob(pattern)) for pattern in needed) else None
 
 
 def weights_folder(repository: str, patterns: Sequence[str], needed: str, choices: Sequence[str]) -> Path:
@@ -142,14 +125,6 @@ def _parts(repository: str) -> tuple[str, str | None]:
     """Split a repository's name into owner and name, and the revision."""
     owner_name, _, revision = repository.partition("@")
     return owner_name, revision or None
-
-
-def _pinned(owner_name: str, path: Path) -> Path:
-    """Note the commit of what is opened; `path` is of the hub's cache, `…/snapshots/COMMIT/…`."""
-    parts = path.parts
-    if "snapshots" in parts[:-1]:
-        _opened[owner_name] = parts[parts.index("snapshots") + 1], spec_in_opening()
-    return path
 
 
 def _require_client() -> None:

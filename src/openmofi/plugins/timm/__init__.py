@@ -10,21 +10,21 @@ import torch
 
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder
-from openmofi.encoders.libraries import WEIGHT_FILES, loading
 from openmofi.encoders.networks import Networks, OnArrays
 from openmofi.encoders.preprocess import Preprocessing, checked, three
 from openmofi.encoders.towers import Trunk, encoder_of, options_of
 from openmofi.errors import OpenMofiError, UsageError, first_line
+from openmofi.plugins.hub import hub_file
+from openmofi.plugins.hub.weights import WEIGHT_FILES, loading
 from openmofi.quiet import quiet_logging
 from openmofi.storage import fingerprint
 from openmofi.storage.foreign import allowed_options
-from openmofi.storage.foreign.hub import hub_file
 
 _RESIZE = {"center": "shortest", "squash": "squash"}
 _FILES = ["model.safetensors", "pytorch_model.bin"]
 
 
-def open_timm(spec: str, rest: str, device: str) -> Encoder:
+def open_timm(argument: str, device: str) -> Encoder:
     """Open `NAME[/WEIGHTS][?size=N]`: the model's pooled features, without a classifier.
 
     WEIGHTS: a tag of timm (`vit_base_patch14_dinov2/lvd142m`; by default the model's first), with or without
@@ -36,9 +36,8 @@ def open_timm(spec: str, rest: str, device: str) -> Encoder:
         UsageError: no such model, tag or option.
         OpenMofiError: the weights cannot be fetched, are damaged, do not fit, or would have to be unpickled.
     """
-    location, options = options_of(
-        spec, rest, ("size", "seed"), "Use ?size=PIXELS, or /none?seed=N for random weights."
-    )
+    spec, hint = f"timm:{argument}", "Use ?size=PIXELS, or /none?seed=N for random weights."
+    location, options = options_of(spec, argument, ("size", "seed"), hint)
     name, _, source = location.partition("/")
     if source == "none":
         pretrained = ""

@@ -17,11 +17,11 @@ import open_clip
 import timm
 from open_clip.transform import PreprocessCfg
 
-from openmofi.encoders.libraries import WEIGHT_FILES, has_vocabulary
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.plugins.hub import weights_folder
+from openmofi.plugins.hub.weights import WEIGHT_FILES, has_vocabulary
 from openmofi.storage import read_json
 from openmofi.storage.foreign import allowed_options, require_inside
-from openmofi.storage.foreign.hub import weights_folder
 
 _PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode")
 _CONFIG_FILE = "open_clip_config.json"
@@ -63,8 +63,7 @@ class ModelSource:
     @property
     def text(self) -> Mapping[str, Any]:
         """Configuration of the text tower."""
-        text: Mapping[str, Any] = self.config["text_cfg"]
-        return text
+        return self.config["text_cfg"]
 
 
 def model_config(arch: str) -> dict[str, Any]:

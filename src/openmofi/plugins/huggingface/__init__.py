@@ -13,19 +13,23 @@ from typing import Any
 import torch
 from torch import nn
 
-from openmofi.encoders.arrays import weights_fingerprint
+from openmofi.arrays import Array
+from openmofi.encoders.arrays import numpy_of, padded, weights_fingerprint
+from openmofi.encoders.devices import on_device
 from openmofi.encoders.encoder import Encoder
-from openmofi.encoders.libraries import VOCABULARIES, has_vocabulary, loading
-from openmofi.encoders.networks import Called, Networks, OnArrays, on_tokens, pooled
-from openmofi.encoders.preprocess import Preprocessing, read_preprocessing
+from openmofi.encoders.networks import Called, Networks, OnArrays, pooled
+from openmofi.encoders.preprocess import Preprocessing
 from openmofi.encoders.tokens import HuggingFaceTokens, opened_tokenizer
 from openmofi.encoders.towers import Trunk, encoder_of
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.plugins.hub import weights_folder
+from openmofi.plugins.hub.configs import config_of
+from openmofi.plugins.hub.weights import VOCABULARIES, has_vocabulary, loading
+from openmofi.plugins.huggingface.preprocessing import read_preprocessing
 from openmofi.quiet import quiet_logging, quiet_transformers
 from openmofi.storage import file_fingerprint, fingerprint, read_json
 from openmofi.storage.foreign import require_inside
-from openmofi.storage.foreign.hub import weights_folder
-from openmofi.storage.foreign.transformers import config_of, require_own_files
+from openmofi.storage.foreign.own_files import require_own_files
 
 _log = logging.getLogger(__name__)
 _PATTERNS = ("*.json", "*.txt", "*.model")
@@ -35,7 +39,7 @@ _IMAGE_KINDS = ("dinov2", "dinov2_with_registers", "dinov3_vit", "dinov3_convnex
 """Their pooled output is the class token after the last normalisation (of a ConvNeXt: the normalised mean)."""
 
 
-def open_huggingface(spec: str, rest: str, device: str) -> Encoder:
+def open_huggingface(argument: str, device: str) -> Encoder:
     """Open a folder or a repository of the hub. `?preprocessing=clip` or `=mofi` stands in for a missing file.
 
     Where the checkpoint holds no logit scale, as MOFI's do not, it is unknown and a warning says so (transformers would
@@ -46,7 +50,8 @@ def open_huggingface(spec: str, rest: str, device: str) -> Encoder:
         OpenMofiError: no such folder, another model type, pickled code or damaged weights, tokenizer files or
             preprocessing that are missing or cannot be followed, the hub cannot be reached.
     """
-    location, option = options_of(spec, rest)
+    spec = f"hf:{argument}"
+    location, option = options_of(spec, argument)
     folder = checkpoint_folder(location)
     config = read_config(folder)
     if config.get("model_type") in _IMAGE_KINDS:
@@ -54,16 +59,17 @@ def open_huggingface(spec: str, rest: str, device: str) -> Encoder:
     return _open_clip(spec, location, option, device)
 
 
-def open_mofi(spec: str, rest: str, device: str) -> Encoder:
+def open_mofi(argument: str, device: str) -> Encoder:
     """Open one of MOFI's released checkpoints (apple/mofi-b16-hf, -l14-hf, -h14-hf on the hub); see `open_huggingface`.
 
     They are a CLIPModel of transformers with OPT's tokenizer and its own special tokens. What the files leave open is
     filled in: images are resized bilinearly without antialias, texts go in as ids alone, without a mask. The export
     holds no logit scale.
     """
-    if "?" in rest:
+    spec = f"mofi:{argument}"
+    if "?" in argument:
         raise UsageError(f"{spec!r}: mofi: takes no options.", "Use hf:PATH?preprocessing=… for another preprocessing.")
-    return _open_clip(spec, rest, "mofi", device, ids_alone=True)
+    return _open_clip(spec, argument, "mofi", device, ids_alone=True)
 
 
 def _open_clip(spec: str, location: str, option: str, device: str, *, ids_alone: bool = False) -> Encoder:
@@ -98,9 +104,22 @@ def _open_clip(spec: str, location: str, option: str, device: str, *, ids_alone:
         dim=dimension_of(model),
         weights=fingerprint([_stable(config), files, weights_fingerprint(model.state_dict())]),
         tokens=rows,
-        text=on_tokens(Called(model, "get_text_features", "input_ids"), device, filler=tokens.filler, masked=masked),
+        text=_on_tokens(Called(model, "get_text_features", "input_ids"), device, tokens.filler, masked=masked),
         networks=networks,
     )
+
+
+def _on_tokens(
+    network: Callable[..., torch.Tensor], device: str, filler: int, *, masked: bool
+) -> Callable[[list[Any]], Array]:
+    """A network of ids and, where `masked`, of the mask, as a function of token sequences, padded with `filler`."""
+
+    @torch.inference_mode()
+    def run(rows: list[Any]) -> Array:
+        inputs = [on_device(values, device) for values in padded(rows, filler)]
+        return numpy_of(network(*inputs[: 1 + masked]))
+
+    return run
 
 
 def _open_images(spec: str, folder: Path, config: Mapping[str, Any], option: str, device: str) -> Encoder:
@@ -274,8 +293,7 @@ class HalfClip(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Pixels (B, 3, H, W) or token ids (B, L) → (B, dim)."""
-        features: torch.Tensor = self.projection(pooled(self.tower(inputs)))
-        return features
+        return self.projection(pooled(self.tower(inputs)))
 
 
 def preprocessing(rest: str, _pretrained: str, size: int) -> Preprocessing:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from openmofi.evaluation.metrics.ranking import (
+from openmofi.plugins.benchmarks.nearest import (
     Nearest,
     average_precision_at,
     tied_average_precision_at,

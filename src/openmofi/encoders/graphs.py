@@ -244,5 +244,4 @@ _ONNX = GraphFormat(".onnx", ("onnx", "onnxscript", "onnxruntime"), _onnx, None)
 
 def graph_format(name: str) -> GraphFormat:
     """Return the format of this name."""
-    style: GraphFormat = _ONNX if name == "onnx" else extension(_GROUP, name)
-    return style
+    return _ONNX if name == "onnx" else extension(_GROUP, name)

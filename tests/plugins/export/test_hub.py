@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.storage.hub import push
+from openmofi.plugins.export.hub import push
 
 
 class Hub(BaseHTTPRequestHandler):

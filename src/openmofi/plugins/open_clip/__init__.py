@@ -16,8 +16,14 @@ from open_clip.transform import PreprocessCfg
 
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.encoders.encoder import Encoder
-from openmofi.encoders.libraries import VOCABULARIES, loading
-from openmofi.encoders.libraries.openclip_sources import (
+from openmofi.encoders.networks import Called, Networks, OnArrays
+from openmofi.encoders.preprocess import Preprocessing, checked, three
+from openmofi.encoders.tokens import OpenClipTokens
+from openmofi.encoders.towers import Trunk, encoder_of
+from openmofi.errors import OpenMofiError, UsageError, first_line
+from openmofi.plugins.hub import cached_folder, hub_file, hub_folder
+from openmofi.plugins.hub.weights import VOCABULARIES, loading
+from openmofi.plugins.open_clip.sources import (
     TOKENIZER_PATTERNS,
     ModelSource,
     checked_side,
@@ -27,28 +33,21 @@ from openmofi.encoders.libraries.openclip_sources import (
     source_of,
     tokenizer_folder,
 )
-from openmofi.encoders.networks import Called, Networks, OnArrays
-from openmofi.encoders.preprocess import Preprocessing, checked, three
-from openmofi.encoders.tokens import OpenClipTokens
-from openmofi.encoders.towers import Trunk, encoder_of
-from openmofi.errors import OpenMofiError, UsageError, first_line
 from openmofi.quiet import quiet_logging
 from openmofi.storage import file_fingerprint, fingerprint
 from openmofi.storage.foreign import allowed_options
-from openmofi.storage.foreign.hub import cached_folder, hub_file, hub_folder
-from openmofi.storage.foreign.transformers import require_own_files
+from openmofi.storage.foreign.own_files import require_own_files
 
 # Of a model one half is wanted; the other is built as small as can be and thrown away.
 _NO_VISION = {"image_size": 8, "patch_size": 8, "width": 64, "layers": 1}
 _NO_TEXT = {"context_length": 4, "vocab_size": 4, "width": 8, "heads": 1, "layers": 1}
 
 
-def open_open_clip(spec: str, rest: str, device: str) -> Encoder:
+def open_open_clip(argument: str, device: str) -> Encoder:
     """Open an encoder of images and texts.
 
     Args:
-        spec: what the encoder is to say it was opened by.
-        rest: `ARCH/TAG[@REVISION]`, a pretrained tag; `ARCH/FILE` or `ARCH/FILE?as=TAG`, local weights;
+        argument: `ARCH/TAG[@REVISION]`, a pretrained tag; `ARCH/FILE` or `ARCH/FILE?as=TAG`, local weights;
             `ARCH/none?seed=N`, random weights for tests and benchmarks; `local-dir:FOLDER` or
             `hf-hub:OWNER/NAME[@REVISION]`, with `open_clip_config.json`, as open_clip's `push_to_hf_hub` writes them.
         device: torch's name of it.
@@ -58,8 +57,8 @@ def open_open_clip(spec: str, rest: str, device: str) -> Encoder:
         OpenMofiError: the weights or the tokenizer cannot be fetched, are missing or damaged, do not fit, or would have
             to be unpickled.
     """
-    arch, _, weights = rest.partition("/")
-    source = folder_source(rest) if is_folder(rest) else source_of(arch, weights)
+    spec, (arch, _, weights) = f"open_clip:{argument}", argument.partition("/")
+    source = folder_source(argument) if is_folder(argument) else source_of(arch, weights)
     with quiet_logging():
         model = build(source)
         _require_towers(model, spec)

@@ -11,8 +11,8 @@ from PIL import Image
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation import evaluate_retrieval
-from openmofi.evaluation.protocols.gpr1200 import DOMAINS, list_gpr1200
 from openmofi.evaluation.run import evaluate
+from openmofi.plugins.benchmarks.gpr1200 import DOMAINS, list_gpr1200
 
 CLASSES = np.repeat(np.arange(1200), 10)
 

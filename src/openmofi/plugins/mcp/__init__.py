@@ -1,0 +1,1 @@
+"""An index as tools of the Model Context Protocol."""
