@@ -12,11 +12,13 @@ from openmofi.dataset.report.report import markdown_text, table_row
 
 HERE = Path(__file__).parent
 _NOT_BENCHMARKS = {
+    "base_worlds.py",
     "big_base.py",
     "big_label.py",
     "big_text.py",
     "full_dump.py",
     "harness.py",
+    "labelled_worlds.py",
     "many_entities.py",
     "review.py",
     "run_all.py",
