@@ -51,6 +51,8 @@ def _section(result: dict[str, Any]) -> list[str]:
         ),
         "",
     ]
+    if (HERE / "results" / f"{result['name']}.png").exists():
+        lines += [f"![{result['name']}](results/{result['name']}.png)", ""]
     if columns:
         lines += [table_row(columns), "|" + "---|" * len(columns)]
         lines += [table_row(_cell(row.get(column)) for column in columns) for row in rows]
