@@ -5,11 +5,11 @@ meanings (cosines of .45 among these). A meaning has a text vector t and a look 
 near to its look with a cosine of α; α = β = √(separation / 8), so that what is shown lies about `separation` SD above
 what is not, and what misleads in an entity's text misleads on all of its images. The logit scale is 30.
 
-A page shows a meaning of a name, drawn by popularity. Of `missing` of the names no base has the meaning that their
-images show, nor of one page in twenty of the others; it is as near to the meanings that a base has as these are to each
-other. The text names it in half of the pages; else another name, in half of these of the same kind. Half of the texts
-name a companion of the kind, too: of `faithful` of the pages the same one for each name. Three in ten name something at
-random. No page depends on the base, and each has eight words of its own.
+A page shows a meaning of a name, drawn by popularity. Of `missing` of the names, common and rare, no base has the
+meaning that their images show, nor of one page in twenty of the others; it is as near to the meanings that a base has
+as these are to each other. The text names it in half of the pages; else another name, in half of these of the same
+kind. Half of the texts name a companion of the kind, too: of `faithful` of the pages the same one for each name. Three
+in ten name something at random. No page depends on the base, and each has eight words of its own.
 
 A base of 5,000 entities has the meanings above. Each tenfold one adds what no image shows:
 - a meaning to each name on average (Poisson), near to one that was there: with cosines that rise from .4 to `nearest`,
@@ -187,7 +187,9 @@ def _pages(world: BaseWorld, base: _Base) -> _Pages:
     shown = draw.choice(NAMES, pages, p=often / often.sum())
     popularity = 1 / np.arange(1, world.senses + 1)
     sense = draw.choice(world.senses, pages, p=popularity / popularity.sum())
-    lacking = (draw.random(pages) < _LACKING) | (world.draw(9).random(NAMES) < world.missing)[shown]
+    # Evenly spread from common to rare names, so that corpora differ less.
+    missing = (np.arange(NAMES) * world.missing + world.draw(9).random()) % 1 < world.missing
+    lacking = (draw.random(pages) < _LACKING) | missing[shown]
     sense[lacking] = world.senses
     images = _near(base.looks[shown, sense], world.cosine, world.draw(5))
     named, near = draw.random(pages) < _NAMED, draw.random(pages) < 0.5
