@@ -74,7 +74,7 @@ def uncut(request, small_world, tmp_path_factory):
             patch.setattr(label_job, "CALIBRATION_PAIRS", 250)
             patch.setattr(label_job, "FITTED_ON", 100)
             patch.setattr(decoys, "MOST_DECOYS", 300)
-            patch.setattr(evidence, "_MOST_MEANT", 6)
+            patch.setattr(decoys, "_MOST_MEANT", 6)
         yield pairs, labelled_in(tmp_path_factory.mktemp("uncut"), pairs, 1, small_world)
 
 
