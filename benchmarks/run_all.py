@@ -12,11 +12,13 @@ from openmofi.dataset.report.report import markdown_text, table_row
 
 HERE = Path(__file__).parent
 _NOT_BENCHMARKS = {
+    "base_worlds.py",
     "big_base.py",
     "big_label.py",
     "big_text.py",
     "full_dump.py",
     "harness.py",
+    "labelled_worlds.py",
     "many_entities.py",
     "review.py",
     "run_all.py",
@@ -49,6 +51,8 @@ def _section(result: dict[str, Any]) -> list[str]:
         ),
         "",
     ]
+    if (HERE / "results" / f"{result['name']}.png").exists():
+        lines += [f"![{result['name']}](results/{result['name']}.png)", ""]
     if columns:
         lines += [table_row(columns), "|" + "---|" * len(columns)]
         lines += [table_row(_cell(row.get(column)) for column in columns) for row in rows]

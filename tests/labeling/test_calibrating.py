@@ -186,7 +186,11 @@ def test_a_blind_job_says_so_and_accepts_nothing_unless_asked(selection, accepts
     said = advice(BLIND, 500, 1_000, settings, "out")
     assert said.startswith("This encoder can't tell these entities apart: what is shown lies 1.2 SD above")
     assert words in said
-    assert "openmofi label audit out -o out-audit.html --" in said
+    assert "openmofi label audit out --" in said
+    assert "-o out-audit.html" in said
+    quoted = advice(BLIND, 500, 1_000, settings, "my labels")
+    assert "openmofi label audit 'my labels' --" in quoted
+    assert "-o 'my labels-audit.html'" in quoted
     assert refuses(BLIND, settings, False) is not accepts
     # Where people looked, they decide.
     assert not refuses(BLIND, settings, True)

@@ -7,8 +7,10 @@ from typing import Any
 
 from openmofi.labeling.calibrate.calibration import blindness
 from openmofi.labeling.label_settings import SelectionSettings
+from openmofi.review.commands import audit_command, page_name
 
-_FEW, _RARE, _TARGET = 0.01, 0.1, 0.9
+_FEW, _RARE = 0.01, 0.1
+_TARGET, _CONFIDENCE = 0.9, 0.9
 
 
 def refuses(report: Mapping[str, Any], selection: SelectionSettings, judged: bool) -> bool:
@@ -39,13 +41,14 @@ def advice(
         return ""
     target = selection.target_precision
     if (blind := blindness(report)) and not judged:
-        audit = f"openmofi label audit {out} -o {out}-audit.html"
+        page = page_name(out)
         if refuses(report, selection, judged):
+            command = audit_command(out, out=page, target=target or _TARGET, confidence=_CONFIDENCE)
             return (
-                f"{blind} Nothing is accepted before people have looked: {audit} --target-precision "
-                f"{target or _TARGET:g} --confidence 0.9 (or accept by the estimate all the same: --trust-anyway)."
+                f"{blind} Nothing is accepted before people have looked: {command} (or accept by the estimate all the "
+                "same: --trust-anyway)."
             )
-        return f"{blind} Do not use these labels before an audit of 100: {audit} --sample 100"
+        return f"{blind} Do not use these labels before an audit of 100: {audit_command(out, out=page, sample=100)}"
     if accepted >= _FEW * pairs:
         return ""
     if judged:
