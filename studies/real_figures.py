@@ -111,7 +111,7 @@ def _lead(metrics: Mapping[str, Any]) -> str:
         "right that were given something right. Average precision is over all candidates, by probability and by the "
         "link score of the text alone. Intervals are 95 %: of precision the wider ends of Wilson's and of a bootstrap "
         "over rows, of average precision bootstrapped over rows, of recall Wilson's. Blind: the job itself says that "
-        "its encoder cannot tell these entities apart, and that its labels are of no use before an audit "
+        "its encoder cannot tell these entities apart, and accepts nothing before people have looked "
         "(docs/labels.md)."
     )
 
