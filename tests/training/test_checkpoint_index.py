@@ -39,7 +39,7 @@ def with_index(kept, index):
 
 
 def chunks_of(index):
-    return [chunk for tensor in index.values() for chunk in tensor["chunks"]]
+    return [chunk for tensor in index for chunk in tensor["chunks"]]
 
 
 def refused(kept, match):
@@ -56,6 +56,10 @@ def test_the_index_says_what_that_of_pytorch_says(saved):
         name: (entry.size, entry.chunks, entry.properties.dtype) for name, entry in theirs.state_dict_metadata.items()
     }
     assert own.storage_data == theirs.storage_data
+
+
+def test_the_order_of_the_tensors_is_read_back(saved):
+    assert list(CheckpointReader(saved.path(4)).read_metadata().state_dict_metadata) == list(a_state().tensors())
 
 
 def test_an_index_can_be_made_of_that_of_pytorch(saved):
@@ -97,7 +101,7 @@ def test_a_place_outside_of_the_checkpoint_is_refused(saved, place):
 
 def test_odd_values_are_refused(saved):
     honest = index_of(saved)
-    for value in (None, [], {"model.x": {}}, {"model.x": honest}):
+    for value in (None, {}, [{"name": "model.x"}], [honest]):
         with_index(saved, value)
         refused(saved, "index.json cannot be read")
     for change in ({"offset": -1}, {"length": "x"}, {"sizes": [2.5]}, {"transform_descriptors": ["zstd"]}):
@@ -108,7 +112,7 @@ def test_odd_values_are_refused(saved):
         refused(saved, "index.json cannot be read")
     for change in ({"dtype": "load"}, {"size": [1 << 70]}):
         index = json.loads(json.dumps(honest))
-        for tensor in index.values():
+        for tensor in index:
             tensor |= change
         with_index(saved, index)
         refused(saved, "cannot be read")

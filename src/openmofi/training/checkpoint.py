@@ -57,20 +57,22 @@ class _Chunk(msgspec.Struct, forbid_unknown_fields=True):
 class _Saved(msgspec.Struct, forbid_unknown_fields=True):
     """A tensor."""
 
+    name: str
     dtype: str
     size: list[_Count]
     chunks: list[_Chunk]
 
 
 def write_index(folder: Path, metadata: Metadata) -> None:
-    """Write which tensors a checkpoint holds, and where; see `CheckpointReader`.
+    """Write which tensors a checkpoint holds, in their order, and where; see `CheckpointReader`.
 
     Args:
         folder: of the checkpoint.
         metadata: as PyTorch returns it when it has written one.
     """
-    saved = {
-        name: _Saved(
+    saved = [
+        _Saved(
+            name,
             str(entry.properties.dtype).removeprefix("torch."),
             list(entry.size),
             [
@@ -81,7 +83,7 @@ def write_index(folder: Path, metadata: Metadata) -> None:
         )
         for name, entry in metadata.state_dict_metadata.items()
         if isinstance(entry, TensorStorageMetadata)
-    }
+    ]
     write_json(folder / _INDEX, msgspec.to_builtins(saved))
 
 
@@ -104,12 +106,12 @@ class CheckpointReader(dcp.FileSystemReader):
         """
         tensors: dict[str, TensorStorageMetadata] = {}
         places: dict[MetadataIndex, _StorageInfo] = {}
-        for name, saved in read_json(Path(self.path) / _INDEX, dict[str, _Saved], _REMOVE).items():
+        for saved in read_json(Path(self.path) / _INDEX, list[_Saved], _REMOVE):
             chunks = [ChunkStorageMetadata(torch.Size(each.offsets), torch.Size(each.sizes)) for each in saved.chunks]
             properties = TensorProperties(dtype=_DTYPES[saved.dtype])
-            tensors[name] = TensorStorageMetadata(properties, torch.Size(saved.size), chunks)
+            tensors[saved.name] = TensorStorageMetadata(properties, torch.Size(saved.size), chunks)
             for chunk, each in zip(chunks, saved.chunks, strict=True):
-                places[MetadataIndex(name, chunk.offsets)] = _StorageInfo(each.file, each.offset, each.length)
+                places[MetadataIndex(saved.name, chunk.offsets)] = _StorageInfo(each.file, each.offset, each.length)
         return Metadata(tensors, None, places, StorageMeta(load_id=self.load_id))  # type: ignore[arg-type]
 
 
