@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from openmofi.cli.command import print_json
-from openmofi.review.commands import audit_command, further_draw, page_name, shell_command, verdicts_name
+from openmofi.review.commands import (
+    CONFIDENCE,
+    TARGET,
+    audit_command,
+    further_draw,
+    page_name,
+    shell_command,
+    verdicts_name,
+)
 
 if TYPE_CHECKING:
     from openmofi.dataset.report.page import Corrected
@@ -15,10 +23,7 @@ if TYPE_CHECKING:
     from openmofi.dataset.tables import Folder
     from openmofi.review.verdicts import Verdicts
 
-_TARGET, _CONFIDENCE = 0.9, 0.9
-"""What is proposed where nothing was asked for."""
 _MOST_SHARDS = 20
-_NAMED = ("shards", "kb", "encoder")
 _CHOSEN = ("threshold", "target_precision", "confidence", "trust_anyway")
 
 
@@ -61,11 +66,11 @@ def print_next(folder: Folder, verdicts: Verdicts, said: Corrected) -> None:
             print("Draw for the next step:")
             print(f"  {further_draw(verdicts)}")
     else:
-        target = folder.manifest.settings.get("selection", {}).get("target_precision") or _TARGET
+        target = folder.manifest.settings.get("selection", {}).get("target_precision") or TARGET
         print(f"Choose the threshold for a precision of {target:g} by these verdicts, which is an estimate:")
         print(f"  {label_command(folder, verdicts.path, target)}")
         print("Or draw for a guarantee:")
-        print(f"  {audit_command(folder.path, target=target, confidence=_CONFIDENCE, out=page_name(folder.path))}")
+        print(f"  {audit_command(folder.path, target=target, confidence=CONFIDENCE, out=page_name(folder.path))}")
 
 
 def label_command(folder: Folder, verdicts: object, target: float, confidence: float | None = None) -> str:
@@ -80,7 +85,14 @@ def label_command(folder: Folder, verdicts: object, target: float, confidence: f
 
     settings = folder.manifest.settings
     words = ["openmofi", "label", *_shards([shard.path for shard in folder.shards])]
-    words += ["--kb", settings["kb"], "--encoder", settings["encoder"], "-o", _free(f"{folder.path}-audited")]
+    words += [
+        "--kb",
+        settings.get("kb", "KB"),
+        "--encoder",
+        settings.get("encoder", "ENCODER"),
+        "-o",
+        _free(f"{folder.path}-audited"),
+    ]
     words += _options(settings, LabelSettings().as_dict())
     if "/calibration" in folder.manifest.inputs:
         words += ["--calibration", "CALIBRATION.json"]
@@ -93,11 +105,12 @@ def label_command(folder: Folder, verdicts: object, target: float, confidence: f
 
 
 def _options(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[str]:
-    """The options whose values are not the usual ones."""
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from _options(value, usual.get(name, {}))
-        elif name not in (*_NAMED, *_CHOSEN) and value != usual.get(name):
+    """The options whose values are not the usual ones; what a manifest names besides is no option."""
+    for name, default in usual.items():
+        value = settings.get(name, default)
+        if isinstance(default, dict):
+            yield from _options(value if isinstance(value, dict) else {}, default)
+        elif name not in _CHOSEN and value != default:
             option = name.replace("_", "-")
             if isinstance(value, bool):
                 yield f"--{option}" if value else f"--no-{option}"
@@ -108,10 +121,10 @@ def _options(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[
 
 def _shards(paths: Sequence[str]) -> list[str]:
     """Shards as arguments: a glob where it finds just these, a few by their names, or a word for them."""
-    first = Path(paths[0])
+    first = Path(paths[0]) if paths else Path("SHARDS")
     if len(paths) > 1 and sorted(map(str, first.parent.glob(f"*{first.suffix}"))) == sorted(paths):
         return [f"{first.parent}/*{first.suffix}"]
-    return list(paths) if len(paths) <= _MOST_SHARDS else ["SHARDS"]
+    return list(paths) if 0 < len(paths) <= _MOST_SHARDS else ["SHARDS"]
 
 
 def _free(path: str) -> str:

@@ -7,10 +7,9 @@ from typing import Any
 
 from openmofi.labeling.calibrate.calibration import blindness
 from openmofi.labeling.label_settings import SelectionSettings
-from openmofi.review.commands import audit_command, page_name
+from openmofi.review.commands import CONFIDENCE, TARGET, audit_command, page_name
 
 _FEW, _RARE = 0.01, 0.1
-_TARGET, _CONFIDENCE = 0.9, 0.9
 
 
 def refuses(report: Mapping[str, Any], selection: SelectionSettings, judged: bool) -> bool:
@@ -43,7 +42,7 @@ def advice(
     if (blind := blindness(report)) and not judged:
         page = page_name(out)
         if refuses(report, selection, judged):
-            command = audit_command(out, out=page, target=target or _TARGET, confidence=_CONFIDENCE)
+            command = audit_command(out, out=page, target=target or TARGET, confidence=CONFIDENCE)
             return (
                 f"{blind} Nothing is accepted before people have looked: {command} (or accept by the estimate all the "
                 "same: --trust-anyway)."

@@ -20,7 +20,7 @@ from openmofi.arrays import Bools, Doubles
 from openmofi.errors import UsageError
 from openmofi.labeling.calibrate.calibration import threshold_for_precision
 from openmofi.labeling.label_settings import SelectionSettings
-from openmofi.review.commands import first_draw, further_draw
+from openmofi.review.commands import CONFIDENCE, first_draw, further_draw
 from openmofi.review.guarantee import Guarantee, guaranteed
 from openmofi.review.precision import precision_by
 from openmofi.review.verdicts import Verdicts, require_same_basis
@@ -31,9 +31,6 @@ _SHIFT, _SLOPE = 1.0, 0.5
 """Standard deviations of the shift around 0 and the slope around 1: with few verdicts the calibration's own holds."""
 
 _EDGE = 1e-6
-
-_CONFIDENCE = 0.9
-"""Of the guarantee that is proposed where none was asked for."""
 
 
 @dataclass(frozen=True)
@@ -121,12 +118,12 @@ class Correction:
         self.why = (
             f"Nothing is accepted: from probability {threshold:.3f} on the recalibration by the verdicts expects "
             f"{mean:.3f} right, but the {precision.judged:,} verdicts there show {low:.3f} to {high:.3f}. Judge more "
-            f"labels, or draw for a guarantee: {first_draw(self.verdicts, target, _CONFIDENCE)}"
+            f"labels, or draw for a guarantee: {first_draw(self.verdicts, target, CONFIDENCE)}"
         )
         return 1.0
 
     def _said(self, guarantee: Guarantee) -> list[str]:
-        """What is guaranteed, and the command of the next draw if one decides more."""
+        """Return what is guaranteed, and the command of a further draw where one may decide more."""
         plan, said = self.verdicts.plan, guarantee.sentences()
         if plan and (plan.target, plan.confidence) != (guarantee.target, guarantee.confidence):
             drawn = f"{plan.target:g} with confidence {plan.confidence:g}"

@@ -5,6 +5,9 @@ import shlex
 from openmofi.review.verdicts import Verdicts
 from openmofi.terminal import visible
 
+TARGET, CONFIDENCE = 0.9, 0.9
+"""The guarantee that is suggested where the user names none."""
+
 
 def shell_command(*words: object) -> str:
     """Return a command of words, each quoted where a shell would read it otherwise."""

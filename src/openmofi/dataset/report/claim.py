@@ -1,4 +1,4 @@
-"""What a label job says of its own labels, for those who get a dataset of them."""
+"""The claim of a label job about its labels, as cards and reports of a dataset state it."""
 
 from collections.abc import Mapping
 from typing import Any
