@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.summaries import CorpusSummary, LabelSummary, LinkSummary, MarkedCounts
-from openmofi.labeling.tables import link_arrays
+from openmofi.labeling.tables import accepted_labels, link_arrays
 from openmofi.storage.table_files import Footer, table_footer
 
 
@@ -62,7 +62,13 @@ def test_the_footers_count_the_labels(labelled):
     for path in (labelled / "labels").glob("*.parquet"):
         table = pq.read_table(path)
         summary = LabelSummary.of(table_footer(path))
-        accepted = [one["probability"] for row in table.to_pylist() for one in row["entities"] if one["accepted"]]
+        accepted = [
+            probability
+            for row in table.to_pylist()
+            for probability in {
+                each["entity"]: each["probability"] for each in row["entities"] if each["accepted"]
+            }.values()
+        ]
         assert summary.status == Counter(table["status"].to_pylist())
         assert summary.accepted == len(accepted)
         assert summary.expected_precision == pytest.approx(np.mean(accepted), abs=1e-5)
@@ -78,17 +84,21 @@ def test_no_labels_have_no_expected_precision():
         assert LabelSummary.of(Footer(0, {"openmofi.labels.2": damage})) is None
 
 
-def label_table(shares):
-    """Labels of one accepted entity a row."""
-    entities = [[{"probability": share, "accepted": True}] for share in shares]
-    return pa.table(
-        {
-            "status": ["labelled"] * len(shares),
-            "entities": pa.array(
-                entities, pa.list_(pa.struct([("probability", pa.float32()), ("accepted", pa.bool_())]))
-            ),
-        }
-    )
+def label_table(shares, mentions=1):
+    """Labels of one accepted entity a row, which the text names so many times."""
+    entities = [[{"entity": "Q1", "probability": share, "accepted": True}] * mentions for share in shares]
+    element = pa.struct([("entity", pa.string()), ("probability", pa.float32()), ("accepted", pa.bool_())])
+    return pa.table({"status": ["labelled"] * len(shares), "entities": pa.array(entities, pa.list_(element))})
+
+
+@given(st.lists(st.floats(0, 1, width=32), max_size=5), st.integers(2, 4))
+def test_what_a_text_names_twice_is_one_label(shares, mentions):
+    once, often = (LabelSummary.of_table(label_table(shares, times)) for times in (1, mentions))
+    assert often == once
+    assert often.accepted == len(shares)
+    rows, labels = accepted_labels(label_table(shares, mentions))
+    assert rows.to_pylist() == list(range(len(shares)))
+    assert labels.field("probability").to_pylist() == shares
 
 
 SHARDS = st.lists(st.lists(st.floats(0, 1, width=32), max_size=5), min_size=1, max_size=8)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from openmofi.dataset.tables import Folder, as_array
 from openmofi.errors import MissingExtraError
+from openmofi.labeling.tables import accepted_labels
 from openmofi.storage.addresses import is_remote
 
 if TYPE_CHECKING:
@@ -84,14 +84,12 @@ class Labels(_Tables):
     kind = "labels"
 
     def accepted(self) -> pa.Table:
-        """One row a label: `shard`, `key`, `entity` (its identifier), `probability`."""
+        """One row a label: `shard`, `key`, `entity` (its identifier), `probability`; each entity once an image."""
         table = self.to_arrow(["key", "entities"])
-        entities = table.column("entities").combine_chunks()
-        rows, judged = pc.list_parent_indices(entities), entities.flatten()
-        accepted = judged.field("accepted")
-        labels = table.select(["shard", "key"]).take(rows.filter(accepted))
+        rows, judged = accepted_labels(table)
+        labels = table.select(["shard", "key"]).take(rows)
         for name in ("entity", "probability"):
-            labels = labels.append_column(name, judged.field(name).filter(accepted))
+            labels = labels.append_column(name, judged.field(name))
         return labels
 
     def entities(self) -> list[str]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from openmofi.engine.steps import Summary
 from openmofi.knowledge import KnowledgeBase
+from openmofi.labeling.tables import accepted_labels
 from openmofi.schema import LabelStatus, Link
 
 _PIECES, _MOST_PIECES = 50, 4096
@@ -169,9 +170,8 @@ class LabelSummary(Summary, frozen=True):
 
     @classmethod
     def of_table(cls, table: pa.Table) -> LabelSummary:
-        """Summarise label rows (`openmofi.schema.LABELS`)."""
-        entities = table.column("entities").combine_chunks().flatten()
-        probability = entities.field("probability").filter(entities.field("accepted")).to_numpy().astype(np.float64)
+        """Summarise label rows (`openmofi.schema.LABELS`); what a text names twice is one label."""
+        probability = accepted_labels(table)[1].field("probability").to_numpy().astype(np.float64)
         bins = np.clip((probability * _BINS).astype(np.int64), 0, _BINS - 1)
         counts = np.bincount(bins, minlength=_BINS)
         sums = np.rint(np.bincount(bins, probability, _BINS) * _UNITS).astype(np.int64)

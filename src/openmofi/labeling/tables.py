@@ -229,6 +229,17 @@ def first_of_each(pair: Ints, entity: Ints) -> tuple[Ints, Ints]:
     return first[order], rank[inverse]
 
 
+def accepted_labels(table: pa.Table) -> tuple[pa.Array, pa.StructArray]:
+    """Return row and element of each label of a table with the column `entities`; each entity once a row."""
+    entities = table["entities"].combine_chunks()
+    rows, judged = pc.list_parent_indices(entities), entities.flatten()
+    accepted = judged.field("accepted")
+    rows, labels = rows.filter(accepted), judged.filter(accepted)
+    codes = labels.field("entity").dictionary_encode().indices.to_numpy().astype(np.int64)
+    first, _ = first_of_each(rows.to_numpy().astype(np.int64), codes)
+    return rows.take(pa.array(first)), labels.take(pa.array(first))
+
+
 def renumbered(group: Ints) -> Ints:
     """Renumber non-decreasing numbers to 0, 1, 2 … in the same order."""
     return np.unique(group, return_inverse=True)[1].astype(np.int64) if len(group) else group
