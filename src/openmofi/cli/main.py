@@ -32,7 +32,7 @@ VERBS = {
     "index": ("index:app", "Build an index over images, keep it up to date and whole."),
     "search": ("search:search", "Search an index by image, text and entity."),
     "recognise": ("search:recognise", "Say what many images may show, by an index."),
-    "serve": ("serve:serve", "Serve an index: the page to search, recognise and review on, and its HTTP API."),
+    "serve": ("", "Serve an index: the page to search, recognise and review on, and its HTTP API."),
     "mcp": ("", "Offer search and recognition over an index as MCP tools, over stdio."),
     "schema": ("main:schema", "Print the JSON Schema of what a command prints with --json."),
     "jobs": ("jobs:app", "Look at jobs that run; go on with what failed."),

@@ -24,7 +24,6 @@ from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import Fraction, Settings
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.class_names import require_folder, templates_named
 from openmofi.evaluation.metrics.zero_shot import class_embeddings
 from openmofi.evaluation.protocol import (
     NEIGHBOURS_SHOWN,
@@ -38,6 +37,7 @@ from openmofi.evaluation.protocol import (
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import SUFFIXES, file_sources
 from openmofi.plugins.benchmarks.nearest import Nearest
+from openmofi.plugins.protocols.class_names import require_folder, templates_named
 from openmofi.storage import fingerprint, parse_json
 
 SPLITS, PARTS = ("entity", "query"), ("seen", "unseen")
