@@ -1,4 +1,4 @@
-"""`openmofi kb build`: a knowledge base of tables, WordNet, registries' packages, or Wikidata's dumps."""
+"""`openmofi kb build`: a knowledge base of tables; packages add other sources."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from openmofi.api import knowledge as api
-from openmofi.cli.command import command, group, input_path, output_path, print_json
+from openmofi.cli.command import Commands, command, group, input_path, output_path, print_json
 from openmofi.cli.options import Call, Json, made_of
 from openmofi.cli.tables import print_manifest_facts
 from openmofi.errors import UsageError
@@ -16,9 +16,14 @@ from openmofi.errors import UsageError
 if TYPE_CHECKING:
     from openmofi.knowledge import KnowledgeBase
 
-app = group("kb build", "Build a knowledge base; the same source gives the same bytes.")
 
-_Source = Annotated[Path, typer.Argument(parser=input_path, metavar="SRC")]
+class _Builders(Commands):
+    order = ("table", "wordnet", "sample")
+
+
+app = group("kb build", "Build a knowledge base; the same source gives the same bytes.", _Builders)
+
+Source = Annotated[Path, typer.Argument(parser=input_path, metavar="SRC")]
 Out = Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the knowledge base.")]
 CandidatesOption = Annotated[int, typer.Option(min=1, help="Most entities a name keeps.")]
 
@@ -44,16 +49,16 @@ entities.csv is a whole source:
 """
 
 
-_MIN = Annotated[int, typer.Option(min=1)]
+MIN = Annotated[int, typer.Option(min=1)]
 
 
 @command(app, help=_TABLES)
 @made_of(
     api.build_kb,
     builder=None,
-    source=_Source,
+    source=Source,
     out=Annotated[Path | None, typer.Option("-o", "--out", parser=output_path, metavar="FOLDER")],
-    candidates=_MIN,
+    candidates=MIN,
 )
 def table(
     call: Call,
@@ -72,14 +77,7 @@ def table(
 
 
 @command(app)
-@made_of(api.build_kb, builder=None, source=_Source, candidates=_MIN)
-def wordnet(call: Call, as_json: Json = False) -> None:
-    """Build a knowledge base of WordNet's nouns; SRC is its dict folder."""
-    print_built(call(builder="wordnet"), as_json)
-
-
-@command(app)
-@made_of(api.build_kb, builder=None, source=_Source, candidates=_MIN)
+@made_of(api.build_kb, builder=None, source=Source, candidates=MIN)
 def sample(call: Call, as_json: Json = False) -> None:
     """Build the knowledge base of a sample world, SRC."""
     print_built(call(builder="table"), as_json)

@@ -15,8 +15,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge.builders.wordnet import LEXNAMES
 from openmofi.plugins.fusion.sentences import ExampleSynset, read_example_synsets
+from openmofi.plugins.starter.wordnet import LEXNAMES
 from openmofi.storage import read_parquet, write_table
 
 NIL = ""
@@ -194,7 +194,7 @@ def wordnet_examples(dict_folder: str | Path, *, parts: str = "nvar") -> list[Li
     mentioned in training.
 
     Args:
-        dict_folder: see `knowledge.builders.wordnet.wordnet_folder`.
+        dict_folder: see `plugins.starter.wordnet.wordnet_folder`.
         parts: letters of the parts of speech: nouns, verbs, adjectives, adverbs.
 
     Raises:

