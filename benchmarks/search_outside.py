@@ -29,7 +29,7 @@ from sklearn.preprocessing import StandardScaler
 
 import harness
 import openmofi
-from openmofi.demo.demo import run_tiny
+from openmofi.demo import run_tiny
 from openmofi.engine import Quiet
 from openmofi.search import Index, Query
 from openmofi.search.rank import fitting

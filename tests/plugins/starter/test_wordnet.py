@@ -2,7 +2,7 @@ import pytest
 
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
-from openmofi.plugins.fusion.sentences import read_example_synsets
+from openmofi.plugins.fusion.examples import read_example_synsets
 from openmofi.plugins.starter.wordnet import build_wordnet, noun_shares, read_nouns
 
 DATA = """  1 This line stands for the licence.

@@ -122,12 +122,7 @@ def against(folder: Folder, truth: str | Path, split: str | None, kb: KnowledgeB
         parts.append((pair[pair >= 0], *(column[pair >= 0] for column in columns[1:])))
     absent = pairs.table["key"].filter(pa.array(shard_of < 0)).to_pylist()
     if absent and len(absent) == len(pairs.table):
-        keys = folder.read(folder.shards[0], ["key"])["key"].to_pylist()
-        raise OpenMofiError(
-            f"None of the {len(absent)} keys of {truth} is in {folder.path}: it has e.g. "
-            f"{absent[0]!r}, the labels {next(iter(keys), '')!r}.",
-            "Give the keys of these pairs.",
-        )
+        raise _no_key_of(folder, truth, absent)
     pair, entity, accepted, probability, link, best, detector, kind = (
         np.concatenate(column) for column in zip(*parts, strict=True)
     )
@@ -140,9 +135,6 @@ def against(folder: Folder, truth: str | Path, split: str | None, kb: KnowledgeB
             f"{truth} names an entity of a pair twice, by its identifier and by a name.",
             "Give each entity of a pair once.",
         )
-    true_of: list[list[int]] = [[] for _ in range(len(pairs.table))]
-    for row, code in zip(pairs.of_row.tolist(), true.tolist(), strict=True):
-        true_of[row].append(code)
     missing = [] if folder.manifest.kind == "dataset" else absent
     return Against(
         pairs.table,
@@ -165,7 +157,24 @@ def against(folder: Folder, truth: str | Path, split: str | None, kb: KnowledgeB
         tuple(missing[:_EXAMPLES]),
         tuple(unknown),
         entities.values,
-        true_of,
+        _by_pair(pairs.of_row, true, len(pairs.table)),
+    )
+
+
+def _by_pair(pair: Ints, entity: Codes, count: int) -> list[list[int]]:
+    """Return the entities of each of `count` pairs."""
+    entities: list[list[int]] = [[] for _ in range(count)]
+    for row, code in zip(pair.tolist(), entity.tolist(), strict=True):
+        entities[row].append(code)
+    return entities
+
+
+def _no_key_of(folder: Folder, truth: str | Path, absent: list[str]) -> OpenMofiError:
+    keys = folder.read(folder.shards[0], ["key"])["key"].to_pylist()
+    return OpenMofiError(
+        f"None of the {len(absent)} keys of {truth} is in {folder.path}: it has e.g. "
+        f"{absent[0]!r}, the labels {next(iter(keys), '')!r}.",
+        "Give the keys of these pairs.",
     )
 
 

@@ -6,7 +6,7 @@ plots are inline SVG, and the page has no scripts and loads nothing from the net
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,18 @@ from openmofi.config import settings_from
 from openmofi.dataset.audit.audit import Audit
 from openmofi.dataset.collect import Statistics, read_statistics
 from openmofi.dataset.report import plots
-from openmofi.dataset.report.claim import claim, warning
-from openmofi.dataset.report.examples import ExamplePair, choose_shards, entity_rows, examples, template, thumbnails
+from openmofi.dataset.report.examples import (
+    Describe,
+    ExamplePair,
+    choose_shards,
+    entity_rows,
+    examples,
+    template,
+    thumbnails,
+)
 from openmofi.dataset.tables import Folder, describe
 from openmofi.knowledge import KnowledgeBase
+from openmofi.labeling.calibrate.calibration import blindness
 from openmofi.pairs import ReadSettings
 from openmofi.pairs.images.formats import shown_formats
 from openmofi.storage import Manifest, Shard, fingerprint, write_text
@@ -53,6 +61,39 @@ def table_row(cells: Iterable[object]) -> str:
 
 _SHARDS_SHOWN = 3
 _NOT_HTML = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029\x85"}
+
+
+def claim(counts: Mapping[str, Any]) -> str:
+    """Return how many labels are right by the job that made them, and what that rests on.
+
+    Args:
+        counts: of the job's manifest.
+    """
+    said, expected = counts.get("verdicts") or {}, counts.get("expected_precision")
+    if guarantee := said.get("guarantee"):
+        return (
+            f"At least {guarantee['target']:g} of all labels of the job are right, with confidence "
+            f"{guarantee['confidence']:g}, by people's verdicts on {said['judged'] + said['unsure']:,} of them."
+        )
+    if said and said["corrected_precision"] is not None:
+        low, high = said["interval"]
+        return (
+            f"By people's verdicts on {said['judged']:,} labels {said['corrected_precision']:.3f} of all labels of the "
+            f"job are right (95 %: {low:.3f} to {high:.3f})."
+        )
+    if expected is None:
+        return ""
+    return f"The job expects {expected:.3f} of its labels to be right: an estimate, since nobody has looked at them."
+
+
+def warning(counts: Mapping[str, Any]) -> str:
+    """Return what is wrong with labels that nobody has looked at and whose encoder is blind; else empty.
+
+    Args:
+        counts: of the job's manifest.
+    """
+    blind = "" if counts.get("verdicts") else blindness(counts.get("calibration") or {})
+    return f"{blind} Do not use these labels before people have looked at a hundred of them." if blind else ""
 
 
 def write_card(dataset: Folder, labels: Manifest, statistics: Statistics, *, report: bool = True) -> None:
@@ -90,6 +131,13 @@ def _settings(manifest: Manifest) -> str:
     return json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False).translate(_NOT_HTML)
 
 
+_FILTERS: dict[str, Callable[..., str]] = {
+    "thousands": lambda value: f"{value:,}",
+    "percent": lambda value: "–" if value is None else f"{value:.1%}",
+    "interval": lambda value: "" if value is None else f"{value[0]:.1%} – {value[1]:.1%}",
+}
+
+
 @dataclass(frozen=True)
 class ReportSection:
     """A section that a caller adds. `body` is shown as it is (trusted HTML or SVG); `title` and `text` are escaped."""
@@ -124,26 +172,12 @@ def write_report(
     dataset = dataset if isinstance(dataset, Folder) else Folder.open(dataset, "dataset")
     labels = labels if isinstance(labels, Folder) else Folder.open(labels, "labels")
     statistics = read_statistics(dataset.path)
-    vocabulary = dataset.vocabulary
-    names = dict(zip(vocabulary["id"].to_pylist(), vocabulary["name"].to_pylist(), strict=True))
-
-    def name_of(identifier: str) -> tuple[str, str]:
-        entity = describe([identifier], kb, names)[0]
-        return entity.name, entity.description
-
-    shards = choose_shards(dataset)
-    rows = entity_rows(pa.concat_tables([dataset.read(shard) for shard in shards]), vocabulary, name_of)
+    shards, name_of = choose_shards(dataset), _naming(dataset.vocabulary, kb)
+    rows = entity_rows(pa.concat_tables([dataset.read(shard) for shard in shards]), dataset.vocabulary, name_of)
     example_pairs = examples([(shard, labels.read(shard)) for shard in shards], name_of)
-    page = template(
-        __package__,
-        "report.html.j2",
-        thousands=lambda value: f"{value:,}",
-        percent=lambda value: "–" if value is None else f"{value:.1%}",
-        interval=lambda value: "" if value is None else f"{value[0]:.1%} – {value[1]:.1%}",
-    )
     write_text(
         out,
-        page.render(
+        template(__package__, "report.html.j2", **_FILTERS).render(
             version=__version__,
             statistics=statistics,
             fingerprint=dataset.manifest.fingerprint,
@@ -166,6 +200,17 @@ def write_report(
             unread=shown_formats(labels.manifest.counts.get("unread_formats", {})),
         ),
     )
+
+
+def _naming(vocabulary: pa.Table, kb: KnowledgeBase | None) -> Describe:
+    """Return identifier → name and description of an entity."""
+    names = dict(zip(vocabulary["id"].to_pylist(), vocabulary["name"].to_pylist(), strict=True))
+
+    def name_of(identifier: str) -> tuple[str, str]:
+        entity = describe([identifier], kb, names)[0]
+        return entity.name, entity.description
+
+    return name_of
 
 
 def _shown_settings(folder: Folder) -> str:

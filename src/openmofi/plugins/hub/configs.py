@@ -10,8 +10,7 @@ from typing import Any
 
 from openmofi.errors import OpenMofiError
 from openmofi.storage import read_json
-from openmofi.storage.foreign.guard import table
-from openmofi.storage.foreign.own_files import require_own_files
+from openmofi.storage.foreign import option_table, require_own_files
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ def plain_config(raw: Any, where: str, config_class: Any = None) -> dict[str, An
             "Install the version that it was made with; models that bring code of their own are not opened.",
         )
     parts = getattr(config_class, "sub_configs", {})
-    passed, ignored = table()["transformers.config"]
+    passed, ignored = option_table()["transformers.config"]
     declared, plain = _declared(config_class) | passed, {}
     for name, value in raw.items():
         part = parts.get(name.removesuffix("_dict"))  # CLIP's first checkpoints have `text_config_dict` too

@@ -7,7 +7,7 @@ import typer
 
 from openmofi.api import knowledge as api
 from openmofi.cli.command import Restart, input_path
-from openmofi.cli.kb_build import MIN, CandidatesOption, Out, Source, print_built
+from openmofi.cli.kb import MIN, CandidatesOption, Out, Source, print_built
 from openmofi.cli.options import Call, Json, made_of
 
 

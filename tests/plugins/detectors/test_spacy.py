@@ -6,8 +6,8 @@ import pytest
 from openmofi.errors import MissingExtraError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.mentions import open_detector
-from openmofi.plugins import spacy as neural
-from openmofi.plugins.spacy import SpacyDetector, SpacySettings
+from openmofi.plugins.detectors import spacy as neural
+from openmofi.plugins.detectors.spacy import SpacyDetector, SpacySettings
 
 TEXTS = ["A photo of the Golden Gate Bridge in San Francisco with Barack Obama", "", "two red cranes at 5 pm"]
 

@@ -10,7 +10,7 @@ from kb_tables import write_source
 from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.mentions import detector_fingerprint, open_detector
-from openmofi.plugins import gliner as zero_shot
+from openmofi.plugins.detectors import gliner as zero_shot
 
 WORDS = ["crane", "tower", "red", "Paris", "über", "犬", "a", "of", "the", "in", "lake", "zürich", ",", ".", "-"]
 TEXTS = [

@@ -23,7 +23,7 @@ def backbone():
 def test_folded_features_equal_the_plain_model(backbone):
     import timm
 
-    from openmofi.plugins.backbones.networks import _efficientnet_weights, _load_in_order
+    from openmofi.plugins.encoders.backbones import _efficientnet_weights, _load_in_order
 
     model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     _load_in_order(model, _efficientnet_weights())
@@ -49,7 +49,7 @@ def test_the_order_of_weights_is_the_right_one():
     """Tensors go to the model by place alone: each must land in the part of that role in the block of that number."""
     import timm
 
-    from openmofi.plugins.backbones.networks import _efficientnet_weights
+    from openmofi.plugins.encoders.backbones import _efficientnet_weights
 
     theirs = roles(
         _efficientnet_weights(),
@@ -127,7 +127,7 @@ def test_it_has_features_but_no_space(backbone):
 def test_weights_of_another_model_are_refused():
     import timm
 
-    from openmofi.plugins.backbones.networks import _efficientnet_weights, _load_in_order
+    from openmofi.plugins.encoders.backbones import _efficientnet_weights, _load_in_order
 
     with pytest.raises(OpenMofiError, match="do not fit"):
         _load_in_order(timm.create_model("tf_efficientnet_lite1", pretrained=False), _efficientnet_weights())

@@ -10,6 +10,7 @@ threads that a library starts: none of ours reads a model's files in one (a hook
 """
 
 import functools
+import json
 import os
 import site
 import sys
@@ -24,13 +25,14 @@ from types import CodeType
 from typing import Any
 
 from openmofi.errors import OpenMofiError
+from openmofi.storage.typed_json import as_type, read_json
 
 
 def allowed_options(section: str, options: Any, where: str) -> dict[str, Any]:
     """Return the options of a file that may reach a library, without those that the table ignores.
 
     Args:
-        section: of `options.toml`.
+        section: of `foreign_options.toml`.
         options: what the file says.
         where: the file, and the part of it that holds the options.
 
@@ -39,7 +41,7 @@ def allowed_options(section: str, options: Any, where: str) -> dict[str, Any]:
     """
     if not isinstance(options, Mapping):
         raise OpenMofiError(f"{where} holds no options, but {str(options)[:80]!r}.", "Copy the file again.")
-    passed, ignored = table()[section]
+    passed, ignored = option_table()[section]
     unknown = next((str(name) for name in options if name not in passed and name not in ignored), None)
     if unknown is not None:
         raise OpenMofiError(
@@ -51,9 +53,9 @@ def allowed_options(section: str, options: Any, where: str) -> dict[str, Any]:
 
 
 @cache
-def table() -> dict[str, tuple[frozenset[str], frozenset[str]]]:
-    """Read `options.toml`: in each section the options that are passed, and those that are ignored."""
-    text = Path(__file__).with_name("options.toml").read_text("utf-8")
+def option_table() -> dict[str, tuple[frozenset[str], frozenset[str]]]:
+    """Read `foreign_options.toml`: in each section the options that are passed, and those that are ignored."""
+    text = Path(__file__).with_name("foreign_options.toml").read_text("utf-8")
     return {
         name: (frozenset(entry["passed"]), frozenset(entry.get("ignored", ())))
         for name, entry in tomllib.loads(text).items()
@@ -276,3 +278,55 @@ def _ended(folders: list[str]) -> tuple[str, ...]:
 
 
 _PATH_AT_START = tuple(sys.path)
+
+
+def require_own_files(folder: Path) -> None:
+    """Refuse a folder whose index of weights, or whose tokenizer, names files that transformers would read elsewhere.
+
+    Raises:
+        OpenMofiError: it does, or one of these files is damaged.
+    """
+    for path in (*folder.glob("*.index.json"), *folder.glob("tokenizer_config.json")):
+        raw = read_json(path, dict[str, Any], "Copy the whole checkpoint.")
+        weights = as_type(raw.get("weight_map") or {}, dict[str, Any], str(path), "Copy the whole checkpoint.")
+        # A vocabulary may be given as such, or as a path; positional arguments begin with it.
+        vocabulary = [raw[name] for name in ("vocab", "merges") if isinstance(raw.get(name), str)]
+        elsewhere = [name for name in weights.values() if not isinstance(name, str) or Path(name).name != name]
+        # `tokenizer_file` often says where its maker had it, which releases before 5.12 would open where it is there.
+        elsewhere += [
+            name
+            for key, name in raw.items()
+            if key.endswith("_file") and isinstance(name, str) and Path(name).name != name and (folder / name).exists()
+        ]
+        for name in (*vocabulary, *(raw.get("init_inputs") or ()), *elsewhere):
+            raise OpenMofiError(
+                f"{path} names {str(name)[:80]!r}, which no file of others may.",
+                "Put the file beside it, under the name that transformers gives it.",
+            )
+
+
+_opened: dict[str, tuple[str, str]] = {}
+
+
+def opened_commits(settings: Any) -> dict[str, str]:
+    """Return `hub:OWNER/NAME` → the commit, of the repositories behind what a job's settings name.
+
+    Args:
+        settings: JSON values. A repository is behind them if they hold its name, or the spec by which it was opened.
+    """
+    if not _opened:
+        return {}
+    text = json.dumps(settings, ensure_ascii=False, default=str)
+    return {
+        f"hub:{name}": commit
+        for name, (commit, spec) in sorted(_opened.items())
+        if name in text or (spec and spec in text)
+    }
+
+
+def pinned(owner_name: str, path: Path) -> Path:
+    """Note the commit of what is opened of a repository; `path` is of the hub's cache, `…/snapshots/COMMIT/…`."""
+    parts = path.parts
+    if "snapshots" in parts[:-1]:
+        _opened[owner_name] = parts[parts.index("snapshots") + 1], spec_in_opening()
+    return path

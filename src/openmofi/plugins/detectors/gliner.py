@@ -23,8 +23,7 @@ from openmofi.plugins.hub import cached_folder, hub_folder
 from openmofi.plugins.hub.configs import plain_config
 from openmofi.schema import Mention
 from openmofi.storage import file_fingerprint, fingerprint, read_json, write_json
-from openmofi.storage.foreign import allowed_options, guarded, require_inside
-from openmofi.storage.foreign.own_files import require_own_files
+from openmofi.storage.foreign import allowed_options, guarded, require_inside, require_own_files
 
 if TYPE_CHECKING:
     from gliner import GLiNER

@@ -5,7 +5,7 @@ import torch
 
 from openmofi.encoders.towers import image_preprocessing, rebuilt, stored_tokens, text_tokens, text_trunk
 from openmofi.errors import UsageError
-from openmofi.plugins.mobile_text import MobileText, MobileTextSettings
+from openmofi.plugins.encoders.mobile_text import MobileText, MobileTextSettings
 
 TEXTS = ["a photo of a crane", "", "words " * 100]
 SMALL = MobileTextSettings(width=16, heads=2, layers=1, kernel=3, context=9, vocabulary=50)

@@ -21,9 +21,7 @@ from openmofi.encoders.preprocess import Preprocessing, checked, three
 from openmofi.encoders.tokens import OpenClipTokens
 from openmofi.encoders.towers import Trunk, encoder_of
 from openmofi.errors import OpenMofiError, UsageError, first_line
-from openmofi.plugins.hub import cached_folder, hub_file, hub_folder
-from openmofi.plugins.hub.weights import VOCABULARIES, loading
-from openmofi.plugins.open_clip.sources import (
+from openmofi.plugins.encoders.open_clip_sources import (
     TOKENIZER_PATTERNS,
     ModelSource,
     checked_side,
@@ -33,10 +31,11 @@ from openmofi.plugins.open_clip.sources import (
     source_of,
     tokenizer_folder,
 )
+from openmofi.plugins.hub import cached_folder, hub_file, hub_folder
+from openmofi.plugins.hub.weights import VOCABULARIES, loading
 from openmofi.quiet import quiet_logging
 from openmofi.storage import file_fingerprint, fingerprint
-from openmofi.storage.foreign import allowed_options
-from openmofi.storage.foreign.own_files import require_own_files
+from openmofi.storage.foreign import allowed_options, require_own_files
 
 # Of a model one half is wanted; the other is built as small as can be and thrown away.
 _NO_VISION = {"image_size": 8, "patch_size": 8, "width": 64, "layers": 1}

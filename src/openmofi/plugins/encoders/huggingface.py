@@ -22,14 +22,13 @@ from openmofi.encoders.preprocess import Preprocessing
 from openmofi.encoders.tokens import HuggingFaceTokens, opened_tokenizer
 from openmofi.encoders.towers import Trunk, encoder_of
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.plugins.encoders.huggingface_preprocessing import read_preprocessing
 from openmofi.plugins.hub import weights_folder
 from openmofi.plugins.hub.configs import config_of
 from openmofi.plugins.hub.weights import VOCABULARIES, has_vocabulary, loading
-from openmofi.plugins.huggingface.preprocessing import read_preprocessing
 from openmofi.quiet import quiet_logging, quiet_transformers
 from openmofi.storage import file_fingerprint, fingerprint, read_json
-from openmofi.storage.foreign import require_inside
-from openmofi.storage.foreign.own_files import require_own_files
+from openmofi.storage.foreign import require_inside, require_own_files
 
 _log = logging.getLogger(__name__)
 _PATTERNS = ("*.json", "*.txt", "*.model")

@@ -16,8 +16,7 @@ import pytest
 
 import openmofi
 from openmofi.errors import OpenMofiError
-from openmofi.storage.foreign import guarded, network_allowed
-from openmofi.storage.foreign.guard import _is_installed
+from openmofi.storage.foreign import _is_installed, guarded, network_allowed
 
 MODULE = "outside_of_all_packages"
 

@@ -1,7 +1,14 @@
-"""wandb, MLflow and Trackio as trackers of `run.trackers`. Each is an extra.
+"""wandb, MLflow and Trackio as trackers of `run.trackers`, beside `log.jsonl` and TensorBoard.
 
 Each one's own variables of the environment (`WANDB_MODE`, `MLFLOW_TRACKING_URI`, `TRACKIO_DIR`, …) say where it writes;
 without them wandb works offline in the folder of the run and MLflow writes files there.
+
+- Entry points: `openmofi.trackers` `mlflow`, `trackio`, `wandb`
+- Needs: `pip install 'openmofi[wandb]'`, `'openmofi[mlflow]'` or `'openmofi[trackio]'`
+- Use: `openmofi train RECIPE … --set run.trackers='[tensorboard, wandb]'`
+- Never: ends a run when a tracker fails, or logs in by itself
+- Tests: `tests/plugins/test_trackers.py`
+- Documentation: `docs/training.md`
 """
 
 import os
