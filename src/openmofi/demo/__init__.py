@@ -6,8 +6,7 @@ What is in `data/` and how it was made: docs/sample-world.md, `tools/tiny/`.
 from pathlib import Path
 from typing import Any
 
-from openmofi.dataset import DatasetSettings, build_dataset, write_report
-from openmofi.dataset.audit.audit import audit
+from openmofi.dataset import DatasetSettings, audit, build_dataset, write_report
 from openmofi.encoders import open_encoder
 from openmofi.encoders.registry import TINY
 from openmofi.engine import Progress

@@ -82,7 +82,7 @@ class Reply:
 
 @dataclass
 class VisionServer:
-    """A server and its model; see `openmofi.labeling.image_judge.ImageJudge`.
+    """A server and its model; see `openmofi.labeling.answers.ImageJudge`.
 
     Attributes:
         address: what `/chat/completions` is appended to.

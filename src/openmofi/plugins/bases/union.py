@@ -39,6 +39,7 @@ from openmofi.plugins.bases.export import KIND as TABLES
 from openmofi.plugins.bases.export import export_kb
 from openmofi.plugins.bases.tables import Part, United, kept_of, read_same_as, read_whole, unite
 from openmofi.storage import (
+    MANIFEST,
     Manifest,
     Outputs,
     claimed,
@@ -53,7 +54,6 @@ from openmofi.storage import (
     write_table,
     write_text,
 )
-from openmofi.storage.manifest import MANIFEST
 
 
 def joined_details(bases: Sequence[KnowledgeBase], into: Mapping[str, str], ids: pa.ChunkedArray) -> pa.Table | None:

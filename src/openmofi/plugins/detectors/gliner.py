@@ -20,7 +20,7 @@ from openmofi.errors import MissingExtraError, OpenMofiError, UsageError, first_
 from openmofi.knowledge import KnowledgeBase
 from openmofi.mentions import DetectorKind, MentionDetector
 from openmofi.plugins.hub import cached_folder, hub_folder
-from openmofi.plugins.hub.configs import plain_config
+from openmofi.plugins.hub.checkpoints import plain_config
 from openmofi.schema import Mention
 from openmofi.storage import file_fingerprint, fingerprint, read_json, write_json
 from openmofi.storage.foreign import allowed_options, guarded, require_inside, require_own_files

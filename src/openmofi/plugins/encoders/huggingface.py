@@ -24,8 +24,7 @@ from openmofi.encoders.towers import Trunk, encoder_of
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.plugins.encoders.huggingface_preprocessing import read_preprocessing
 from openmofi.plugins.hub import weights_folder
-from openmofi.plugins.hub.configs import config_of
-from openmofi.plugins.hub.weights import VOCABULARIES, has_vocabulary, loading
+from openmofi.plugins.hub.checkpoints import VOCABULARIES, config_of, has_vocabulary, loading
 from openmofi.quiet import quiet_logging, quiet_transformers
 from openmofi.storage import file_fingerprint, fingerprint, read_json
 from openmofi.storage.foreign import require_inside, require_own_files

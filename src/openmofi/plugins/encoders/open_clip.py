@@ -32,7 +32,7 @@ from openmofi.plugins.encoders.open_clip_sources import (
     tokenizer_folder,
 )
 from openmofi.plugins.hub import cached_folder, hub_file, hub_folder
-from openmofi.plugins.hub.weights import VOCABULARIES, loading
+from openmofi.plugins.hub.checkpoints import VOCABULARIES, loading
 from openmofi.quiet import quiet_logging
 from openmofi.storage import file_fingerprint, fingerprint
 from openmofi.storage.foreign import allowed_options, require_own_files

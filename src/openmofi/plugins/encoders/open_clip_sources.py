@@ -19,7 +19,7 @@ from open_clip.transform import PreprocessCfg
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.plugins.hub import weights_folder
-from openmofi.plugins.hub.weights import WEIGHT_FILES, has_vocabulary
+from openmofi.plugins.hub.checkpoints import WEIGHT_FILES, has_vocabulary
 from openmofi.storage import read_json
 from openmofi.storage.foreign import allowed_options, require_inside
 

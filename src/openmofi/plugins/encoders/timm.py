@@ -15,7 +15,7 @@ from openmofi.encoders.preprocess import Preprocessing, checked, three
 from openmofi.encoders.towers import Trunk, encoder_of, options_of
 from openmofi.errors import OpenMofiError, UsageError, first_line
 from openmofi.plugins.hub import hub_file
-from openmofi.plugins.hub.weights import WEIGHT_FILES, loading
+from openmofi.plugins.hub.checkpoints import WEIGHT_FILES, loading
 from openmofi.quiet import quiet_logging
 from openmofi.storage import fingerprint
 from openmofi.storage.foreign import allowed_options

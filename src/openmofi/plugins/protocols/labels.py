@@ -10,8 +10,7 @@ from pathlib import Path
 
 from openmofi.bootstrap import Interval
 from openmofi.config import PositiveFraction, Settings
-from openmofi.dataset import Audit
-from openmofi.dataset.audit.audit import audit
+from openmofi.dataset import Audit, audit
 from openmofi.dataset.audit.truth_table import read_truth
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.protocol import NEITHER, EvaluationProtocol, Measured, Subject

@@ -31,6 +31,7 @@ from openmofi.plugins.wikidata.wikitext import language_codes
 from openmofi.storage import (
     Manifest,
     atomic_path,
+    file_digest,
     file_fingerprint,
     fingerprint,
     locked,
@@ -38,7 +39,6 @@ from openmofi.storage import (
     require_local,
     write_arrow,
 )
-from openmofi.storage.digests import file_digest
 from openmofi.storage.table_files import arrow_blocks
 
 _log = logging.getLogger(__name__)
