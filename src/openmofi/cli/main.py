@@ -15,7 +15,7 @@ from openmofi.terminal import VisibleLines
 from openmofi.version import __version__
 
 VERBS = {
-    "demo": ("demo:demo", "Label images with known truth and say how good the labels are."),
+    "demo": ("", "Label images with known truth and say how good the labels are."),
     "kb": ("kb:app", "Build knowledge bases, look into them, compare, slice and export them."),
     "label": ("label:label", "Label image–text pairs with the entities that their images show."),
     "label audit": ("label:audit", "Let a person judge drawn labels; correct their precision by it."),

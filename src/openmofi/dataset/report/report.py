@@ -15,7 +15,6 @@ import pyarrow as pa
 from markupsafe import Markup
 
 from openmofi.config import settings_from
-from openmofi.dataset.audit.audit import Audit
 from openmofi.dataset.collect import Statistics, read_statistics
 from openmofi.dataset.report import plots
 from openmofi.dataset.report.examples import (
@@ -152,8 +151,7 @@ def write_report(
     labels: str | Path | Folder,
     out: str | Path,
     *,
-    audit: Audit | None = None,
-    compared: Mapping[str, Audit] | None = None,
+    audit: Mapping[str, Any] | None = None,
     kb: KnowledgeBase | None = None,
     sections: Sequence[ReportSection] = (),
     metrics: Mapping[str, str] | None = None,
@@ -163,8 +161,7 @@ def write_report(
     Args:
         dataset, labels: the folders, or opened `Folder`s (whose manifest need not be finished); a few shards of
             pairs are read for images, from the paths in the manifest.
-        audit: figures against the truth, if known.
-        compared: other selectors' audits on the same pairs, by name.
+        audit: figures against the truth, if known, see `openmofi.plugins.audit.audit.Audit.view`.
         kb: gives names and descriptions.
         sections: further sections, in order, after the audit's.
         metrics: further figures for the head of the page, label → value as shown.
@@ -184,7 +181,7 @@ def write_report(
             boilerplate=labels.manifest.counts.get("boilerplate"),
             settings=_shown_settings(dataset),
             label_settings=_shown_settings(labels),
-            audit=audit and _audit_view(audit, compared or {}),
+            audit=audit,
             metrics=dict(metrics or {}),
             plots={
                 "funnel": plots.funnel(statistics.funnel),
@@ -232,33 +229,3 @@ def _thumbnails(
         for shard in shards
         for key, uri in thumbnails(shard, [key for name, key in keys if name == shard.name], read).items()
     }
-
-
-def _audit_view(audit: Audit, compared: Mapping[str, Audit]) -> dict[str, Any]:
-    """What the template shows of an audit."""
-    view: dict[str, Any] = {"audit": audit, "compared": audit.compare(compared), "curve": None, "calibration": None}
-    if audit.curve:
-        named = {
-            "labels (text and image)": audit.curve,
-            "text-only linker": audit.text_only_curve,
-            **{name: other.curve for name, other in compared.items()},
-        }
-        thin = {name: curve.shown() for name, curve in named.items() if curve}
-        points = {
-            name: (figures.recall, figures.precision)
-            for name, figures in (
-                ("labels (text and image)", audit.overall.labels),
-                ("text-only linker", audit.overall.text_only),
-            )
-            if figures and figures.recall is not None and figures.precision is not None
-        }
-        view["curve"] = plots.precision_recall_curve(
-            {name: (curve.recall.tolist(), curve.precision.tolist()) for name, curve in thin.items()},
-            points,
-            audit.recall_asked,
-        )
-    if audit.calibration:
-        view["calibration"] = plots.calibration(
-            audit.calibration.expected.tolist(), audit.calibration.observed.tolist(), audit.calibration.counts.tolist()
-        )
-    return view

@@ -1,4 +1,4 @@
-"""Precision and recall of labels, or of a labelled dataset, where the truth is known: `openmofi.dataset.audit.audit` as
+"""Precision and recall of labels, or of a labelled dataset, where the truth is known: `openmofi.plugins.audit.audit` as
 a protocol.
 
 Data: A folder of `openmofi label` or `openmofi dataset build`, and the truth of its pairs.
@@ -10,10 +10,10 @@ from pathlib import Path
 
 from openmofi.bootstrap import Interval
 from openmofi.config import PositiveFraction, Settings
-from openmofi.dataset import Audit, audit
-from openmofi.dataset.audit.truth_table import read_truth
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.protocol import NEITHER, EvaluationProtocol, Measured, Subject
+from openmofi.plugins.audit.audit import Audit, audit
+from openmofi.plugins.audit.truth_table import read_truth
 from openmofi.storage import file_fingerprint, fingerprint, read_manifest
 
 
@@ -54,7 +54,7 @@ class LabelsSettings(Settings):
 
 
 def measure(subject: Subject) -> Measured:
-    """See `openmofi.dataset.audit.audit` for the definitions."""
+    """See `openmofi.plugins.audit.audit` for the definitions."""
     settings: LabelsSettings = subject.settings
     manifest = read_manifest(subject.data)
     truth = _truth(subject.data, settings.truth)

@@ -39,7 +39,7 @@ def demo(
             )
         whole(out=out or Path("runs/demo"), max_entities=max_entities, restart=restart, as_json=as_json)
         return
-    from openmofi.demo import run_tiny
+    from openmofi.plugins.demo.job import run_tiny
     from openmofi.progress import shown_progress
 
     folder = out or Path("openmofi-demo")

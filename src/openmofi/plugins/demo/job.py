@@ -6,17 +6,17 @@ What is in `data/` and how it was made: docs/sample-world.md, `tools/tiny/`.
 from pathlib import Path
 from typing import Any
 
-from openmofi.dataset import DatasetSettings, audit, build_dataset, write_report
+from openmofi.dataset import DatasetSettings, build_dataset, write_report
 from openmofi.encoders import open_encoder
 from openmofi.encoders.registry import TINY
 from openmofi.engine import Progress
 from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.labeling import LabelSettings, label
+from openmofi.plugins.audit.audit import audit
+from openmofi.plugins.demo import FILES
 from openmofi.search import build
 from openmofi.storage import expand_shards, make_folder, write_bytes, write_json
 
-FILES = Path(__file__).parent / "data"
-"""`pages.tar`, `kb/` (tables for `build_kb("table", …)`), `truth.parquet`, `ATTRIBUTION.md`."""
 _MIN_IMAGES = 2
 
 
@@ -71,6 +71,6 @@ def run_tiny(out: str | Path, progress: Progress, *, restart: bool = False) -> d
         "text_only_precision": judged.compare({})["text_only"]["at_own_recall"],
     }
     build([str(root / "labels")], encoder, root / "index", kb=kb, progress=progress)
-    write_report(root / "dataset", root / "labels", root / "report.html", audit=judged, kb=kb)
+    write_report(root / "dataset", root / "labels", root / "report.html", audit=judged.view(), kb=kb)
     write_json(root / "metrics.json", metrics)
     return metrics

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openmofi.arrays import Bools, Codes, Floats, Ints
-from openmofi.dataset.audit.truth_table import read_truth
 from openmofi.dataset.tables import Codebook, Folder, Judged, as_array, mention_column, resolved, run_starts
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
+from openmofi.plugins.audit.truth_table import read_truth
 from openmofi.storage import Shard
 
 _NO_MENTION = -1

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from openmofi.dataset.audit.audit import audit
-from openmofi.dataset.audit.truth_table import read_truth_table
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import build_table
 from openmofi.knowledge.store import KnowledgeBase
+from openmofi.plugins.audit.audit import audit
+from openmofi.plugins.audit.truth_table import read_truth_table
 
 
 def mediainfo(number, *depicts, rank="normal"):

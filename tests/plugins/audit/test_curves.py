@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from openmofi.dataset.audit.curves import CalibrationCurve, Figures, PrecisionRecallCurve
+from openmofi.plugins.audit.curves import CalibrationCurve, Figures, PrecisionRecallCurve
 
 SCORED = st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=1, max_size=80)
 

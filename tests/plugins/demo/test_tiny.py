@@ -4,8 +4,8 @@ from collections import Counter
 
 import pyarrow.parquet as pq
 
-from openmofi.demo import FILES
 from openmofi.pairs import read_pairs
+from openmofi.plugins.demo import FILES
 from openmofi.storage import expand_shards
 
 

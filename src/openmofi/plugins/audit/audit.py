@@ -33,10 +33,11 @@ import numpy as np
 
 from openmofi.arrays import Bools, Codes, Floats, Ints
 from openmofi.bootstrap import Interval, percentiles, resampled_totals
-from openmofi.dataset.audit.curves import CalibrationCurve, Figures, PrecisionRecallCurve
-from openmofi.dataset.audit.truth import Against, against
+from openmofi.dataset.report import plots
 from openmofi.dataset.tables import Folder, best_of_pairs, labels_kb
 from openmofi.knowledge import KnowledgeBase
+from openmofi.plugins.audit.curves import CalibrationCurve, Figures, PrecisionRecallCurve
+from openmofi.plugins.audit.truth import Against, against
 
 
 @dataclass(frozen=True)
@@ -195,6 +196,40 @@ class Audit:
                 )
             },
         }
+
+    def view(self, compared: Mapping[str, Audit] | None = None) -> dict[str, Any]:
+        """Return what the report of a dataset shows, see `openmofi.dataset.write_report`.
+
+        Args:
+            compared: other selectors' audits on the same pairs, by name.
+        """
+        compared = compared or {}
+        view: dict[str, Any] = {"audit": self, "compared": self.compare(compared), "curve": None, "calibration": None}
+        if self.curve:
+            named = {
+                "labels (text and image)": self.curve,
+                "text-only linker": self.text_only_curve,
+                **{name: other.curve for name, other in compared.items()},
+            }
+            thin = {name: curve.shown() for name, curve in named.items() if curve}
+            points = {
+                name: (figures.recall, figures.precision)
+                for name, figures in (
+                    ("labels (text and image)", self.overall.labels),
+                    ("text-only linker", self.overall.text_only),
+                )
+                if figures and figures.recall is not None and figures.precision is not None
+            }
+            view["curve"] = plots.precision_recall_curve(
+                {name: (curve.recall.tolist(), curve.precision.tolist()) for name, curve in thin.items()},
+                points,
+                self.recall_asked,
+            )
+        if self.calibration:
+            view["calibration"] = plots.calibration(
+                self.calibration.expected.tolist(), self.calibration.observed.tolist(), self.calibration.counts.tolist()
+            )
+        return view
 
 
 def audit(

@@ -6,8 +6,8 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from openmofi.dataset import DatasetSettings, build_dataset
-from openmofi.dataset.audit.audit import audit
 from openmofi.errors import OpenMofiError
+from openmofi.plugins.audit.audit import audit
 from openmofi.schema import TRUTH
 from openmofi.storage import write_table
 

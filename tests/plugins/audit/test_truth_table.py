@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from openmofi.dataset import DatasetSettings, build_dataset
-from openmofi.dataset.audit.audit import audit
-from openmofi.dataset.audit.truth_table import read_truth_table
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase, build_table
+from openmofi.plugins.audit.audit import audit
+from openmofi.plugins.audit.truth_table import read_truth_table
 from openmofi.storage import write_table
 
 from ...knowledge.kb_tables import write_source
