@@ -13,9 +13,11 @@ from PIL import Image
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation import class_embeddings, evaluate_retrieval, evaluate_zero_shot
+from openmofi.evaluation import run as runner
 from openmofi.evaluation.run import evaluate, protocol_named, protocols
 from openmofi.features.images import embed_images
 from openmofi.pairs import Record, write_tar
+from openmofi.plugins.protocols import PROTOCOLS
 from openmofi.plugins.protocols.class_names import imagenet_names, packaged_templates, templates_named
 from openmofi.plugins.protocols.zeroshot import labelled_images
 from openmofi.schema import ENTITIES, TRUTH
@@ -34,6 +36,14 @@ def test_the_registry_leads_to_each(name):
     assert protocol.name == name
     assert "Layout:" in str(sys.modules[protocol.measure.__module__].__doc__) or name == "labels"
     assert protocol.rule.endswith(".")
+
+
+def test_no_package_takes_a_name_of_ours(monkeypatch):
+    stranger = {"knn": ("stranger", "another"), "own": ("stranger", "its own")}
+    packages = {"a": stranger, "basic": PROTOCOLS}
+    monkeypatch.setattr(runner, "extension_names", lambda _: list(packages))
+    monkeypatch.setattr(runner, "extension", lambda _, name: packages[name])
+    assert protocols.__wrapped__() == {**PROTOCOLS, "own": stranger["own"]}
 
 
 def test_unknown_names():

@@ -1,6 +1,7 @@
 import pytest
 
-from openmofi.errors import OpenMofiError
+import openmofi
+from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.plugins.fusion.examples import read_example_synsets
 from openmofi.plugins.starter.wordnet import build_wordnet, noun_shares, read_nouns
@@ -95,3 +96,11 @@ def test_damaged_or_missing_files_are_one_sentence(dict_folder, file, content):
     (dict_folder / file).unlink() if content is None else (dict_folder / file).write_text(content)
     with pytest.raises(OpenMofiError, match=file.replace(".", r"\.")):
         read_nouns(dict_folder)
+
+
+def test_the_builder_by_its_name(dict_folder, tmp_path):
+    kb = openmofi.build_kb("wordnet", dict_folder, out=tmp_path / "kb")
+    assert len(kb) == 4
+    with pytest.raises(UsageError, match="Unknown builder 'wordnets'") as refused:
+        openmofi.build_kb("wordnets", dict_folder, out=tmp_path / "other")
+    assert refused.value.hint == "Use table, wordnet."
