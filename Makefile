@@ -103,7 +103,7 @@ $(VENV4)/.done: $(VENV)/.dev
 test-openclip4: $(VENV4)/.done
 	$(VENV4)/bin/python -c "import open_clip; assert open_clip.__version__.startswith('4.'), open_clip.__version__"
 	PYTHONPATH=src $(VENV4)/bin/python -m pytest -m 'not slow' tests/encoders tests/training/model tests/objectives \
-		tests/plugins/backbones tests/plugins/export tests/plugins/mobile_text
+		tests/plugins/encoders tests/plugins/export
 
 fuzz: $(VENV)/.dev
 	PYTHONPATH=src:.:tests $(BIN)/python -m hostile.fuzz

@@ -153,8 +153,8 @@ def probing(world: Path) -> dict[str, harness.Row]:
 
     from openmofi.encoders import BACKBONE, open_encoder
     from openmofi.engine import Quiet
-    from openmofi.evaluation.metrics.linear import fit_probe
     from openmofi.features.images import embed_images
+    from openmofi.plugins.protocols.linear_probe import fit_probe
     from openmofi.storage import expand_shards
 
     entities = {

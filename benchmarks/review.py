@@ -27,8 +27,8 @@ import numpy as np
 
 import harness
 from openmofi.knowledge import KnowledgeBase
+from openmofi.plugins.server import ServeSettings, serve
 from openmofi.search import Index, Verdict
-from openmofi.search.server import ServeSettings, serve
 from openmofi.search.verdicts import precision, to_judge
 from studies.world.ends import Shown, read_truth
 

@@ -29,8 +29,8 @@ from sklearn.preprocessing import StandardScaler
 
 import harness
 import openmofi
-from openmofi.demo.demo import run_tiny
 from openmofi.engine import Quiet
+from openmofi.plugins.demo.job import run_tiny
 from openmofi.search import Index, Query
 from openmofi.search.rank import fitting
 from openmofi.search.rank.calibration import end_of, expected_precision, share_of, with_share

@@ -30,9 +30,9 @@ from openmofi.dataset.report.plots import bars
 from openmofi.encoders import BACKBONE, open_encoder
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.protocols.retrieval import EXCL, INCL
 from openmofi.evaluation.result import GROUP, write_result
 from openmofi.evaluation.run import evaluate
+from openmofi.plugins.protocols.retrieval import EXCL, INCL
 from openmofi.training.recipe.rules import load_recipe
 from studies import recipe_path
 from studies.command import Json, Out, Set, run_command, run_study

@@ -13,9 +13,6 @@ from typing import Annotated, Any
 
 import typer
 
-from openmofi.dataset import Audit
-from openmofi.dataset.audit.audit import audit
-from openmofi.dataset.audit.curves import Figures
 from openmofi.encoders import CALIBRATION_FILE, open_encoder
 from openmofi.engine import LocalEngine, Progress
 from openmofi.errors import UsageError
@@ -25,6 +22,8 @@ from openmofi.labeling.decide import decision_of
 from openmofi.labeling.job import read_corpus
 from openmofi.labeling.label_settings import TextSettings
 from openmofi.linking import check_linker
+from openmofi.plugins.audit.audit import Audit, audit
+from openmofi.plugins.audit.curves import Figures
 from openmofi.storage import Shard, expand_shards, write_json
 from studies.command import Demo, Json, MaxEntities, Out, run_command, run_study
 from studies.report import Table, number

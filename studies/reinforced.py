@@ -17,7 +17,7 @@ from typing import Any
 from openmofi.cli.recipes import changes
 from openmofi.encoders import open_encoder
 from openmofi.engine import Progress, engine_named
-from openmofi.evaluation.protocols.retrieval import EXCL
+from openmofi.plugins.protocols.retrieval import EXCL
 from openmofi.plugins.reinforcement import AugmentSettings, ReinforceSettings, TeacherSpec, reinforce, tune_scale
 from openmofi.plugins.reinforcement.teachers import LEAST_SCALE
 from openmofi.storage import Shard, expand_shards, file_fingerprint, read_manifest, write_json, write_text

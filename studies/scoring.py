@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openmofi.bootstrap import percentiles, ratio_interval, wilson_interval
-from openmofi.dataset.audit.curves import CalibrationCurve, PrecisionRecallCurve
 from openmofi.dataset.tables import Folder
+from openmofi.plugins.audit.curves import CalibrationCurve, PrecisionRecallCurve
 
 RESAMPLES = 1000
 SENSES: Mapping[str, tuple[int, int]] = {"1": (1, 1), "2-8": (2, 8)}

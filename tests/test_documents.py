@@ -3,6 +3,7 @@
 What a page names and a test cannot have is replaced by something small that can be had: see `STAND_INS`.
 """
 
+import ast
 import re
 import shutil
 import tomllib
@@ -182,8 +183,12 @@ def test_architecture_names_files_and_functions_that_exist():
 def test_each_plugin_says_what_it_adds(plugin):
     """Its entry points, its extra and the folder or file of its tests are those that exist."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    text = (PACKAGE / "plugins" / plugin / "README.md").read_text("utf-8")
-    module = f"openmofi.plugins.{plugin.removesuffix('/')}"
+    path = PACKAGE / "plugins" / plugin
+    if plugin.endswith(".py"):
+        text = ast.get_docstring(ast.parse(path.read_text("utf-8")))
+    else:
+        text = (path / "README.md").read_text("utf-8")
+    module = f"openmofi.plugins.{plugin.removesuffix('/').removesuffix('.py')}"
     added = {
         (group, name)
         for group, points in project["entry-points"].items()

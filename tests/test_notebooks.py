@@ -8,8 +8,8 @@ import jsonschema
 import pyarrow as pa
 import pytest
 
-from openmofi import demo as tiny
 from openmofi.pairs import Record, read_pairs, write_tar
+from openmofi.plugins import demo as tiny
 from openmofi.storage import expand_shards, write_table
 from small_world import write_kb_source
 

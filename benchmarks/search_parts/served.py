@@ -90,8 +90,8 @@ def serving(
 ) -> None:
     """Serve an index in this process; its address goes through the pipe."""
     from openmofi.encoders import as_encoder
+    from openmofi.plugins.server import ServeSettings, serve
     from openmofi.search import Index
-    from openmofi.search.server import ServeSettings, serve
 
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 2)  # a line for each request
     index = Index.open(folder, as_encoder(texts(np.load(work / "queries.npy"))))

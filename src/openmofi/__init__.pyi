@@ -1,4 +1,4 @@
-from .api.datasets import audit as audit, build_dataset as build_dataset
+from .api.datasets import build_dataset as build_dataset
 from .api.encoders import evaluate as evaluate, load_encoder as load_encoder, train as train
 from .api.indexes import build_index as build_index, recognise as recognise
 from .api.knowledge import build_kb as build_kb
@@ -8,6 +8,7 @@ from .encoders import Encoder as Encoder
 from .errors import OpenMofiError as OpenMofiError
 from .knowledge import KnowledgeBase as KnowledgeBase
 from .labeling.explain import Explanation as Explanation
+from .plugins.audit.commands import audit as audit
 from .plugins.bases.diff import diff_kb as diff_kb
 from .plugins.bases.export import export_kb as export_kb
 from .plugins.bases.sample import sample_kb as sample_kb

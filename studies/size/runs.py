@@ -21,9 +21,9 @@ from openmofi.engine.protocol import Job, Quiet, Work, cores
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.metrics.retrieval import evaluate_retrieval
 from openmofi.evaluation.metrics.zero_shot import entity_embeddings, evaluate_zero_shot
-from openmofi.evaluation.protocols.retrieval import EXCL
 from openmofi.evaluation.result import GROUP
 from openmofi.evaluation.run import evaluate
+from openmofi.plugins.protocols.retrieval import EXCL
 from openmofi.storage import fingerprint, read_manifest
 from openmofi.training.data import open_data
 from openmofi.training.data.loader import TrainingData

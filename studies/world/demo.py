@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from openmofi.dataset import Audit, ReportSection, build_dataset, write_report
-from openmofi.dataset.audit.audit import audit
+from openmofi.dataset import ReportSection, build_dataset, write_report
 from openmofi.encoders import BACKBONE, open_encoder
 from openmofi.engine import LocalEngine, Progress
 from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.labeling import LabelSettings, label
 from openmofi.labeling.job import read_corpus
+from openmofi.plugins.audit.audit import Audit, audit
 from openmofi.storage import Shard, expand_shards, write_json
 from studies.world.encoder import ALT_TEXT, PARTIAL_LABELS, train_sample_encoders
 from studies.world.ends import search_metrics
@@ -141,11 +141,10 @@ def finish_demo(
             root / "dataset",
             root / "labels",
             root / "report.html",
-            audit=audits["labels"],
+            audit=audits["labels"].view({"contrastive on alt-text": audits["labels-alt-text"]}),
             kb=KnowledgeBase.open(root / "kb"),
             metrics=head_figures(metrics["labels"]),
             sections=[*sections, figures_section(metrics, goals), seconds_section(before)],
-            compared={"contrastive on alt-text": audits["labels-alt-text"]},
         ),
     )
     finished = {**metrics, "seconds": watch.totals()}

@@ -21,9 +21,9 @@ import pyarrow.compute as pc
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.metrics.zero_shot import entity_embeddings, evaluate_zero_shot
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.protocols.labels import entities_of
-from openmofi.evaluation.protocols.retrieval import EXCL, SCORE, RetrievalSettings, measure_ranking
 from openmofi.features.images import EmbeddedImages
+from openmofi.plugins.protocols.labels import entities_of
+from openmofi.plugins.protocols.retrieval import EXCL, SCORE, RetrievalSettings, measure_ranking
 from openmofi.schema import ENTITIES, TRUTH
 from openmofi.storage import expand_shards, read_manifest, read_parquet
 

@@ -123,7 +123,7 @@ def test_errors_are_sentences(tmp_path):
 def test_labels(labelled, small_world, tmp_path):
     import pyarrow as pa
 
-    from openmofi.dataset.audit.audit import audit
+    from openmofi.plugins.audit.audit import audit
     from openmofi.schema import TRUTH
     from openmofi.storage import write_table
 

@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from openmofi.dataset import DatasetSettings, audit, build_dataset, write_report
+from openmofi.dataset import DatasetSettings, build_dataset, write_report
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError
+from openmofi.plugins.audit.audit import audit
 from openmofi.schema import DATASET, LABELS, VOCABULARY
 from openmofi.storage import write_table
 

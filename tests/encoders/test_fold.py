@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from openmofi.encoders.networks import fold_batch_norm, folded, image_probe, merge_branches
-from openmofi.plugins.backbones.networks import Lite0
-from openmofi.plugins.mobile_text import MobileText, MobileTextSettings, TextRepMixer
+from openmofi.plugins.encoders.backbones import Lite0
+from openmofi.plugins.encoders.mobile_text import MobileText, MobileTextSettings, TextRepMixer
 
 
 def trained(module: nn.Module, seed: int = 0) -> nn.Module:

@@ -13,7 +13,7 @@ from openmofi.encoders import Preprocessing, preprocess
 from openmofi.encoders.preprocess import checked, preprocessing_from_json
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import decode_image
-from openmofi.plugins.huggingface.preprocessing import read_preprocessing
+from openmofi.plugins.encoders.huggingface_preprocessing import read_preprocessing
 
 from .conftest import drawn_image
 

@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from openmofi.encoders import Head, as_encoder, open_encoder, probe, save_heads
-from openmofi.encoders.probe import require_distinct
 from openmofi.errors import OpenMofiError
 
 from .conftest import drawn_image
@@ -55,7 +54,7 @@ def test_random_weights_tell_texts_and_images_apart(clip_folder, siglip_folder, 
         encoder = open_encoder(spec)
         sides = {"images", "texts"} if encoder.has_texts else {"images"}
         for side in sides:
-            require_distinct(encoder, side)
+            encoder.require_distinct(side)
         assert {side for fingerprint, side in probe._passed if fingerprint == encoder.fingerprint} == sides
 
 

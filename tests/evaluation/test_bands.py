@@ -9,10 +9,10 @@ from colours import Eye, write_classes
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.bands import ClassCounts, with_bands
-from openmofi.evaluation.compare import compare_results
 from openmofi.evaluation.protocol import Measured
 from openmofi.evaluation.result import items_table, write_result
 from openmofi.evaluation.run import evaluate
+from openmofi.plugins.benchmarks.compare import compare_results
 from openmofi.schema import VOCABULARY
 from openmofi.storage import claim_folder, finish_manifest, write_table
 

@@ -206,7 +206,7 @@ def test_an_option_is_refused_by_its_name(case, sound, bench, tmp_path):
 
 def test_what_a_configuration_says_besides_changes_nothing(sound, tmp_path):
     """What the class of a configuration does not declare is left out, and the model is the same."""
-    from openmofi.plugins.hub.configs import plain_config
+    from openmofi.plugins.hub.checkpoints import plain_config
 
     folder = tmp_path / "clip"
     shutil.copytree(sound("hf"), folder)
@@ -229,7 +229,7 @@ def test_a_configuration_that_transformers_wrote_is_passed_whole(kind):
     from transformers import AutoConfig, BertConfig, ViTConfig
     from transformers.models.vision_encoder_decoder import VisionEncoderDecoderConfig
 
-    from openmofi.plugins.hub.configs import config_of
+    from openmofi.plugins.hub.checkpoints import config_of
 
     config = (
         VisionEncoderDecoderConfig.from_encoder_decoder_configs(ViTConfig(), BertConfig())

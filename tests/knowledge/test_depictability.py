@@ -8,8 +8,8 @@ import pyarrow as pa
 
 import openmofi.knowledge
 from openmofi.knowledge import KnowledgeBase, build_table, depictability
-from openmofi.knowledge.builders.wordnet import LEXNAMES
 from openmofi.knowledge.projection import type_log_odds
+from openmofi.plugins.starter.wordnet import LEXNAMES
 from openmofi.schema import ENTITIES, NAMES
 from openmofi.storage import write_table
 

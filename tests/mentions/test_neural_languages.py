@@ -8,7 +8,7 @@ from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.mentions import detector_fingerprint, detectors, open_detector
 from openmofi.mentions.detectors import DetectorKind
-from openmofi.plugins.spacy import SpacyDetector, SpacySettings, _package, pipeline_fingerprint
+from openmofi.plugins.detectors.spacy import SpacyDetector, SpacySettings, _package, pipeline_fingerprint
 
 spacy = pytest.importorskip("spacy")
 RULES = [

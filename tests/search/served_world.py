@@ -12,8 +12,8 @@ from search_world import COLOURS, ColourEncoder, colour_encoder, write_colour_kb
 
 from openmofi.encoders import as_encoder
 from openmofi.knowledge import KnowledgeBase
+from openmofi.plugins.server import ServeSettings, create_app, serve
 from openmofi.search import Index, build
-from openmofi.search.server import ServeSettings, create_app, serve
 
 PROBABILITIES = (0.995, 0.97, 0.92, 0.85, 0.3)
 """Of the label of each colour's images, in turn; the last is below the threshold."""
@@ -60,7 +60,7 @@ def served(index: Index, **settings):
 
 if __name__ == "__main__":
     if sys.argv[1] == "--mcp":
-        from openmofi.plugins.mcp.tools import serve_tools
+        from openmofi.plugins.server.mcp_tools import serve_tools
 
         serve_tools(Path(sys.argv[2]) / "index", colour_encoder())
     else:

@@ -5,8 +5,7 @@ from search_world import colour_encoder
 from served_world import labelled_index
 
 from openmofi.search import Example, Query, Verdict
-from openmofi.search.rank.calibration import LIKELY, MINIMUM, Curve, Ending
-from openmofi.search.rank.claims import calibration_of
+from openmofi.search.rank.calibration import LIKELY, MINIMUM, Curve, Ending, calibration_of
 from openmofi.search.rank.fitting import fit_ending
 
 KINDS = ("text", "entity", "image", "recognition", "unnamed")

@@ -30,7 +30,7 @@ def test_texts_are_as_the_issue_has_them():
 
 
 def test_untrained_it_tells_birds_from_machines_as_the_package_embeds_them():
-    from openmofi.plugins.backbones.networks import MiniLM
+    from openmofi.plugins.encoders.backbones import MiniLM
 
     examples = [
         LinkExample("the crane spread its wings and flew off to its nest", 4, 9, CRANE, "bird", group="crane.n"),

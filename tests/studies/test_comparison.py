@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from openmofi.engine import Quiet
-from openmofi.evaluation.compare import compare_results
+from openmofi.plugins.benchmarks.compare import compare_results
 from studies.comparison import (
     BASELINE,
     BEST,

@@ -1,4 +1,6 @@
-"""Copies what the page is made of from npm into src/openmofi/search/page/vendor: `python tools/page/vendor.py`.
+"""Copies what the page is made of from npm into src/openmofi/plugins/server/page/vendor.
+
+    python tools/page/vendor.py
 
 `npm ci` fetches exactly what package-lock.json names; nothing is bundled or minified here. The page has no import map,
 which a strict Content-Security-Policy would refuse as an inline script: bare imports become relative ones.
@@ -16,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-VENDOR = HERE.parents[1] / "src" / "openmofi" / "search" / "page" / "vendor"
+VENDOR = HERE.parents[1] / "src" / "openmofi" / "plugins" / "server" / "page" / "vendor"
 FILES = {
     "preact/dist/preact.mjs": "preact.js",
     "preact/hooks/dist/hooks.mjs": "preact-hooks.js",

@@ -39,7 +39,7 @@ from openmofi.encoders.tokens import WordPieceTokens
 from openmofi.plugins.export.job import write_onnx
 
 DATA = Path(__file__).parents[2] / "src/openmofi/encoders/tiny"
-TABLES = Path(__file__).parents[2] / "src/openmofi/demo/data/kb"
+TABLES = Path(__file__).parents[2] / "src/openmofi/plugins/demo/data/kb"
 DIM, LENGTH, NAMES = 96, 64, 500
 STEPS, BATCH, RATE = 200, 256, 0.006
 Floats = NDArray[np.float32]

@@ -1,6 +1,6 @@
 """Makes what `openmofi demo --tiny` brings in the package: pages, knowledge base, truth (`encoder.py`: its encoder).
 
-    python tools/tiny/make.py runs/demo          # of a finished demo; writes src/openmofi/demo/data
+    python tools/tiny/make.py runs/demo          # of a finished demo; writes src/openmofi/plugins/demo/data
 
 Pages are held-out pages of the sample world: artwork that no encoder was fitted on. Artwork is of sets whose licence
 lets it be passed on with a name beside it (Apache-2.0, MIT, CC BY 4.0), never of logos and flags.
@@ -27,7 +27,7 @@ from studies.world.pages.plan import HELDOUT_PAGES, Page, make_plan
 from studies.world.pages.source import make_source
 from studies.world.world_settings import WorldSettings
 
-DATA = Path(__file__).parents[2] / "src/openmofi/demo/data"
+DATA = Path(__file__).parents[2] / "src/openmofi/plugins/demo/data"
 SETS = ("noto", "noto-v1", "fluent-emoji", "fluent-emoji-flat", "twemoji", "emojione")
 LEFT_OUT = ("brand", "country")
 PAGES, SIDE, QUALITY = 1000, 112, 78

@@ -1,20 +1,17 @@
-"""`openmofi.build_dataset` and `openmofi.audit`."""
+"""`openmofi.build_dataset`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from openmofi.api.given import Folder, kb_of, place_of, public, verdicts_of
+from openmofi.api.given import Folder, kb_of, place_of, public
 from openmofi.config import changed
 from openmofi.dataset.dataset_settings import DatasetSettings
 
 if TYPE_CHECKING:
     from openmofi.api.changes import BuildDatasetChanges
-    from openmofi.dataset.audit.audit import Audit
     from openmofi.dataset.objects import Dataset, Labels
-    from openmofi.dataset.report.page import Corrected
     from openmofi.encoders import EncoderLike
     from openmofi.knowledge import KnowledgeBase
 
@@ -67,36 +64,3 @@ def build_dataset(
         restart=restart,
     )
     return Dataset.open(out)
-
-
-@public()
-def audit(
-    labels: Labels | Dataset | Folder,
-    truth: Folder,
-    *,
-    at_recall: float = 0.75,
-    split: str | None = None,
-    kb: KnowledgeBase | Folder | None = None,
-) -> Audit | Corrected:
-    """Compare labels, or a dataset, with the truth: precision, recall, calibration, the text-only linker beside them.
-
-    Args:
-        labels: folder of labels or of a dataset. In Python also what `label` or `build_dataset` returned.
-        truth: what images show: a CSV, TSV, JSON-lines or Parquet table with the columns key and entity, and any of the
-            others of `openmofi.schema.TRUTH`. Or verdicts on labels (the file of `openmofi label audit`, an index):
-            then the answer is `Labels.corrected`'s.
-        at_recall: recall at which precision is compared with the text-only linker's.
-        split: only the pairs of this split of the truth.
-        kb: knowledge base for the names of entities in the truth; by default the labels' own.
-
-    Raises:
-        OpenMofiError: the truth cannot be read, or does not match.
-    """
-    from openmofi.dataset.audit.audit import audit
-    from openmofi.dataset.objects import Labels
-    from openmofi.review.verdicts import holds_verdicts
-
-    if (Path(truth) / "index.db").exists() or holds_verdicts(truth):
-        opened = Labels.open(place_of(labels))
-        return opened.corrected(verdicts_of(truth), kb=kb_of(kb) if kb else None)
-    return audit(place_of(labels), truth, at_recall=at_recall, split=split, kb=kb_of(kb) if kb else None)

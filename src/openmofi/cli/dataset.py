@@ -1,4 +1,4 @@
-"""`openmofi dataset`: labels → labelled dataset, and how good the labels are."""
+"""`openmofi dataset`: labels → labelled dataset; packages add exports and the audit."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from openmofi.api import datasets as api
-from openmofi.cli.command import Commands, command, group, output_path, print_json
+from openmofi.cli.command import Commands, command, group, print_json
 from openmofi.cli.options import MANY, Call, Json, made_of
 
 
@@ -15,6 +15,12 @@ class _Dataset(Commands):
 
 
 app = group("dataset", "Turn labels into a dataset, report on it, audit it.", _Dataset)
+
+
+@app.callback()
+def _group() -> None:
+    # Without a callback typer takes a group of one command for that command.
+    ...
 
 
 @command(app)
@@ -32,25 +38,3 @@ def build(call: Call, out: Path, as_json: Json = False) -> None:
     print_counts("pairs", statistics.funnel)
     print_counts("labelled images", statistics.outcomes)
     typer.echo(f"{statistics.images:,} images, {statistics.entities:,} entities, {statistics.labels:,} labels: {out}")
-
-
-@command(app)
-@made_of(api.audit, truth=Annotated[Path, typer.Option()])
-def audit(
-    call: Call,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", parser=output_path, help="Write the whole audit as JSON.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Compare labels with the truth: precision, recall, groups, the text-only linker beside it."""
-    from openmofi.cli.tables import print_audit, print_corrected
-    from openmofi.storage import write_json
-
-    result = call().as_dict()
-    if out:
-        write_json(out, result)
-    if as_json:
-        print_json(result)
-    else:
-        (print_audit if "overall" in result else print_corrected)(result)

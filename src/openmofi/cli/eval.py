@@ -1,6 +1,5 @@
 """`openmofi eval`: how good an encoder or a linker is, by published protocols; and results compared."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +14,7 @@ from openmofi.errors import UsageError
 class _Protocols(Commands):
     """Each protocol is a command; they share one function, which finds its own name in the context."""
 
-    order = ("PROTOCOL", "mteb")
+    order = ("PROTOCOL", "mteb", "sources", "compare")
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Any name that is not a command's is a protocol's."""
@@ -91,97 +90,3 @@ def run(
     print_evaluation(plain)
     if out:
         typer.echo(f"written: {plain['written']}")
-
-
-@command(app)
-def sources(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A dataset; all are listed without.")] = None,
-    check: Annotated[
-        Path | None,
-        typer.Option("--check", metavar="DIR", help="Check what is in this folder: counts, checksums of archives."),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Say where datasets come from, their licences and layouts; with --check, whether a folder is whole."""
-    from openmofi.evaluation.sources import check_source, data_sources, source_named
-
-    value: dict[str, Any]
-    whole = True
-    if check is not None:
-        if name is None:
-            raise UsageError("--check needs the name of a dataset.", "Write openmofi eval sources NAME --check DIR.")
-        findings = check_source(name, check)
-        whole = all(finding.ok for finding in findings)
-        value = {"whole": whole, "findings": [asdict(finding) for finding in findings]}
-        lines = [f"{'ok ' if finding.ok else 'NOT'} {finding.what}: {finding.measured}" for finding in findings]
-    elif name is not None:
-        value = _source(source_named(name))
-        lines = [
-            f"{key + ':':<11} {', '.join(entry) if isinstance(entry, list) else entry}"
-            for key, entry in value.items()
-            if entry
-        ]
-    else:
-        value = {key: _source(source) for key, source in data_sources().items()}
-        lines = [
-            f"{key:<12} {source.counts.partition(';')[0]}; {', '.join(source.protocols)}"
-            for key, source in data_sources().items()
-        ]
-    if as_json:
-        print_json(value)
-    else:
-        typer.echo("\n".join(lines))
-    if not whole:
-        raise typer.Exit(1)
-
-
-def _source(source: Any) -> dict[str, Any]:
-    return {name: getattr(source, name) for name in ("protocols", "home", "licence", "layout", "counts")} | {
-        "archives": [f"{file} (MD5 {digest})" for file, digest in source.archives.items()]
-    }
-
-
-@command(app)
-def compare(
-    results: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RESULTS...", help="JSON files of `openmofi eval --out`; NAME=FILE joins the seeds of one recipe."
-        ),
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--out",
-            parser=output_path,
-            metavar="DIR",
-            help="Write compare.md, compare.csv and an SVG for each protocol.",
-        ),
-    ] = None,
-    style: Annotated[str, typer.Option("--format", help="table, markdown or csv.")] = "table",
-    as_json: Json = False,
-) -> None:
-    """Print encoders side by side, with p-values of paired bootstraps against the first of each protocol."""
-    from openmofi.evaluation import compare as comparing
-
-    if style not in ("table", "markdown", "csv"):
-        raise UsageError(f"Unknown format {style!r}.", "Use table, markdown or csv.")
-    compared = comparing.compare_results(results)
-    if out:
-        from openmofi.storage import write_text, written_together
-
-        with written_together(out):
-            write_text(out / "compare.md", comparing.markdown(compared))
-            write_text(out / "compare.csv", comparing.as_csv(compared))
-            for protocol in compared:
-                write_text(out / f"{protocol.results[0].protocol}.svg", str(comparing.figure(protocol)))
-    if as_json:
-        print_json([protocol.as_dict() for protocol in compared])
-    elif style == "table":
-        from openmofi.cli.tables import print_comparison
-
-        for protocol in compared:
-            print_comparison(protocol.results[0].protocol, comparing.table_rows(protocol))
-    else:
-        typer.echo((comparing.markdown if style == "markdown" else comparing.as_csv)(compared), nl=False)

@@ -1,14 +1,30 @@
 """`openmofi kb`: build a knowledge base and look into it; packages add commands."""
 
+from __future__ import annotations
+
 from itertools import islice
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openmofi.cli import kb_build
-from openmofi.cli.command import Commands, command, group, input_place, print_checked, print_json
-from openmofi.cli.options import Json
+from openmofi.api import knowledge as api
+from openmofi.cli.command import (
+    Commands,
+    command,
+    group,
+    input_path,
+    input_place,
+    output_path,
+    print_checked,
+    print_json,
+)
+from openmofi.cli.options import Call, Json, made_of
 from openmofi.cli.tables import print_manifest_facts
+from openmofi.errors import UsageError
+
+if TYPE_CHECKING:
+    from openmofi.knowledge import KnowledgeBase
 
 
 class _Kb(Commands):
@@ -21,9 +37,6 @@ _TYPES = 10
 KB = Annotated[
     str, typer.Argument(parser=input_place, help="Folder of the knowledge base, or its address.", metavar="KB")
 ]
-
-
-app.add_typer(kb_build.app, name="build", help="Build a knowledge base; the same source gives the same bytes.")
 
 
 @command(app)
@@ -112,3 +125,110 @@ def lookup(
         typer.echo(f"The knowledge base does not know {name!r} (key {meanings['key']!r}).{nearest}")
     if not meanings["candidates"]:
         raise typer.Exit(1)
+
+
+class _Builders(Commands):
+    order = ("table", "wordnet", "sample")
+
+
+build = group("kb build", "Build a knowledge base; the same source gives the same bytes.", _Builders)
+
+Source = Annotated[Path, typer.Argument(parser=input_path, metavar="SRC")]
+Out = Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the knowledge base.")]
+CandidatesOption = Annotated[int, typer.Option(min=1, help="Most entities a name keeps.")]
+
+_TABLES = """Build a knowledge base of tables; the same tables give the same bytes.
+
+\b
+SRC is a folder of tables, each as .csv, .tsv, .jsonl or .parquet, or one file
+with entities. Columns may stand in any order; lists are written a|b.
+  entities   id, name [, description, types, popularity, aliases]
+  names      name, entity [, count]         more names; how often each means it
+  relations  head, tail [, relation]        entities that belong together
+  surfaces   name, link_probability         how often a name is meant at all
+  languages  name, language                 which languages a name comes from
+Only entities are needed; their names and aliases are found in texts. So this
+entities.csv is a whole source:
+\b
+  id,name,description,types,aliases
+  Q1,Grey crane,a wading bird,bird,crane|common crane
+  Q2,Tower crane,"a machine that lifts, on a mast",machine,crane
+  Q3,White stork,a bird that nests on chimneys,bird,stork
+  Q4,Port of Hamburg,a seaport on the Elbe,place,
+  Q5,Elbe,a river,place,River Elbe
+"""
+
+
+MIN = Annotated[int, typer.Option(min=1)]
+
+
+@command(build, help=_TABLES)
+@made_of(
+    api.build_kb,
+    builder=None,
+    source=Source,
+    out=Annotated[Path | None, typer.Option("-o", "--out", parser=output_path, metavar="FOLDER")],
+    candidates=MIN,
+)
+def table(
+    call: Call,
+    source: Path,
+    out: Path | None,
+    check: Annotated[bool, typer.Option("--check", help="Build nothing: say how the tables are understood.")] = False,
+    as_json: Json = False,
+) -> None:
+    """See `_TABLES`."""
+    if check:
+        _print_check(source, as_json)
+        return
+    if out is None:
+        raise UsageError("The knowledge base has no folder.", "Add -o FOLDER, or --check to build nothing.")
+    print_built(call(builder="table"), as_json)
+
+
+@command(build)
+@made_of(api.build_kb, builder=None, source=Source, candidates=MIN)
+def sample(call: Call, as_json: Json = False) -> None:
+    """Build the knowledge base of a sample world, SRC."""
+    print_built(call(builder="table"), as_json)
+
+
+def print_built(kb: KnowledgeBase, as_json: bool) -> None:
+    """Print what a base that was built holds."""
+    print_manifest_facts({**kb.manifest.counts, "fingerprint": kb.manifest.fingerprint}, as_json)
+
+
+def _print_check(source: Path, as_json: bool) -> None:
+    from openmofi.cli.tables import print_counts, print_table
+    from openmofi.knowledge import check_table
+
+    understood = check_table(source)
+    if as_json:
+        print_json(understood)
+    else:
+        print_table(
+            ("table", "rows", "columns", "not given, so"),
+            [
+                (
+                    table["file"],
+                    f"{table['rows']:,}",
+                    ", ".join(table["columns"]),
+                    ", ".join(f"{column} = {default!r}" for column, default in table["defaults"].items()),
+                )
+                for table in understood["tables"].values()
+            ],
+            numbers=(1,),
+        )
+        if understood["counts"]:
+            typer.echo()
+            print_counts(
+                "which comes to", {name.replace("_", " "): count for name, count in understood["counts"].items()}
+            )
+        for line in (*understood["ignored"], *understood["problems"]):
+            typer.echo(line)
+        typer.echo(f"{len(understood['problems'])} problems" if understood["problems"] else "no problems")
+    if understood["problems"]:
+        raise typer.Exit(1)
+
+
+app.add_typer(build, name="build", help="Build a knowledge base; the same source gives the same bytes.")

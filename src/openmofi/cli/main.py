@@ -15,7 +15,7 @@ from openmofi.terminal import VisibleLines
 from openmofi.version import __version__
 
 VERBS = {
-    "demo": ("demo:demo", "Label images with known truth and say how good the labels are."),
+    "demo": ("", "Label images with known truth and say how good the labels are."),
     "kb": ("kb:app", "Build knowledge bases, look into them, compare, slice and export them."),
     "label": ("label:label", "Label image–text pairs with the entities that their images show."),
     "label audit": ("label:audit", "Let a person judge drawn labels; correct their precision by it."),
@@ -32,7 +32,7 @@ VERBS = {
     "index": ("index:app", "Build an index over images, keep it up to date and whole."),
     "search": ("search:search", "Search an index by image, text and entity."),
     "recognise": ("search:recognise", "Say what many images may show, by an index."),
-    "serve": ("serve:serve", "Serve an index: the page to search, recognise and review on, and its HTTP API."),
+    "serve": ("", "Serve an index: the page to search, recognise and review on, and its HTTP API."),
     "mcp": ("", "Offer search and recognition over an index as MCP tools, over stdio."),
     "schema": ("main:schema", "Print the JSON Schema of what a command prints with --json."),
     "jobs": ("jobs:app", "Look at jobs that run; go on with what failed."),

@@ -1,6 +1,5 @@
 """Tables on a terminal."""
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -81,33 +80,6 @@ def print_names(names: Mapping[str, str], as_json: bool) -> None:
         print(f"{name:<{width}}  {what}")
 
 
-def print_audit(result: Mapping[str, Any]) -> None:
-    """Print an audit's plain values: a row a group, the text-only linker beside the labels."""
-    _audit_warnings(result)
-    rows = [_audit_row("all", "", result["overall"])]
-    for group, values in result["groups"].items():
-        rows += [
-            _audit_row("" if position else group, value, figures)
-            for position, (value, figures) in enumerate(values.items())
-        ]
-    print_table(
-        ("group", "", "pairs", "precision", "95 %", "recall", "text-only precision", "text-only recall"),
-        rows,
-        numbers=range(2, 8),
-        whole=(0, 1),
-    )
-    if hierarchy := result.get("hierarchy"):
-        print(
-            f"labels that are the true class: {hierarchy['exact']:,}; below it: {hierarchy['below']:,}; above it: "
-            f"{hierarchy['above']:,}; another: {hierarchy['other']:,}; precision with those below "
-            f"{_percent(hierarchy['precision_or_below'])}, with those above as well "
-            f"{_percent(hierarchy['precision_or_related'])}"
-        )
-    for name, precision in result["precision_at_recall"].items():
-        if result["curve"]:
-            print(f"precision of {name} at recall {result['recall_asked']:.2f}: {_percent(precision)}")
-
-
 def print_corrected(result: Mapping[str, Any]) -> None:
     """Print labels' precision corrected by verdicts: a row a stratum."""
     rows = [("all labels", result["labels"])]
@@ -120,9 +92,9 @@ def print_corrected(result: Mapping[str, Any]) -> None:
             (
                 name,
                 f"{row['labels']:,}",
-                _percent(row["expected"]),
+                percent(row["expected"]),
                 f"{row['right']:,} of {row['judged']:,}",
-                _percent(row["corrected"]),
+                percent(row["corrected"]),
                 "–".join(f"{edge:.1%}" for edge in row["interval"] or ()),
             )
             for name, row in rows
@@ -139,36 +111,8 @@ def print_corrected(result: Mapping[str, Any]) -> None:
         print(sentence)
 
 
-def _audit_warnings(result: Mapping[str, Any]) -> None:
-    if result["keys_unmatched"]:
-        print(
-            f"warning: {result['keys_unmatched']:,} keys of the truth are not in the labels, such as "
-            f"{', '.join(map(repr, result['examples']))}; they count as missed",
-            file=sys.stderr,
-        )
-    if unknown := result["unknown_entities"]:
-        print(
-            f"warning: {len(unknown):,} entities of the truth are unknown to the labels, such as "
-            f"{', '.join(map(repr, unknown[:3]))}",
-            file=sys.stderr,
-        )
-
-
-def _audit_row(group: str, value: str, figures: Mapping[str, Any]) -> tuple[str, ...]:
-    labels, text = figures["labels"], figures["text_only"] or {}
-    return (
-        group,
-        value,
-        f"{labels['pairs']:,}",
-        _percent(labels["precision"]),
-        "–".join(f"{edge:.0%}" for edge in labels["precision_interval"] or ()),
-        _percent(labels["recall"]),
-        _percent(text.get("precision")),
-        _percent(text.get("recall")),
-    )
-
-
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """Return a share as text."""
     return "–" if value is None else f"{value:.1%}"
 
 

@@ -1,4 +1,4 @@
-"""The labelled dataset: filters, class vocabulary, statistics, audit, report. Refers to images, never copies them."""
+"""The labelled dataset: filters, class vocabulary, statistics, report. Refers to images, never copies them."""
 
 import lazy_loader
 

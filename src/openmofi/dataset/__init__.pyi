@@ -1,4 +1,3 @@
-from .audit.audit import Audit as Audit, audit as audit
 from .build import build_dataset as build_dataset
 from .dataset_settings import DatasetSettings as DatasetSettings
 from .evaluation_sets import Exclusion as Exclusion

@@ -218,17 +218,17 @@ def exclude(
         _look_up(source, collected, store, opened, nearest)
     out, tables, figures = np.zeros(collected.labels.images, bool), [], {}
     for each, images, (hashed, distance), (seen, cosine) in zip(sets, opened, bits, nearest, strict=True):
-        copies = (hashed != NONE) | (seen != NONE)
+        by_hash, by_features = hashed != NONE, seen != NONE
+        copies = by_hash | by_features
         out |= copies
-        copied = np.union1d(hashed[hashed != NONE], seen[seen != NONE])
         figures[each.name] = ExcludedSet(
             images.images,
             images.unusable,
-            int((hashed != NONE).sum()),
-            int((seen != NONE).sum()),
-            int(((hashed != NONE) & (seen != NONE)).sum()),
+            int(by_hash.sum()),
+            int(by_features.sum()),
+            int((by_hash & by_features).sum()),
             int(copies.sum()),
-            len(copied),
+            len(np.union1d(hashed[by_hash], seen[by_features])),
             images.threshold,
         )
         rows = np.flatnonzero(copies)

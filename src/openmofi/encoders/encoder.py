@@ -8,6 +8,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakValueDictionary
 
 import numpy as np
 from PIL import Image
@@ -17,7 +18,7 @@ from openmofi.encoders.arrays import gathered, in_batches
 from openmofi.encoders.companions import Companions
 from openmofi.encoders.devices import RowLimit, autocast, check_precision, normalised_on
 from openmofi.encoders.preprocess import ImageInput, Preprocessing, as_bytes, as_image, bounded, preprocess
-from openmofi.encoders.probe import compiled, in_precision, reopened, require_distinct
+from openmofi.encoders.probe import Probed, Side, require_distinct
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import fingerprint
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 BATCH = 64
 _Projection = Callable[[Array], Array]
+_OPENED: WeakValueDictionary[tuple[str, str, str, bool], Encoder] = WeakValueDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +68,7 @@ class Encoder:
         image_projection, text_projection: features → joint space (n, dim), L2-normalised; `None` where there is none.
         device: `cpu`, `cuda`, `cuda:1` …
         precision: `fp32`, or `bf16` or `fp16` for autocast of the towers.
-        compiles: whether its image tower is compiled, see `compiled`.
+        compiles: whether its image tower is compiled, see `Encoder.compiled`.
         companions: what lies beside it on disk.
         networks: for export; `None` where it runs no network of PyTorch.
         heads: where it stands on another encoder.
@@ -122,6 +124,17 @@ class Encoder:
         self.project_texts(np.zeros((1, self.text_feature_dim), np.float32))
         self.project_images(np.zeros((1, self.feature_dim), np.float32))
 
+    def require_distinct(self, side: Side) -> None:
+        """Check that it embeds different images, or texts, differently, see `probe`.
+
+        Raises:
+            OpenMofiError: it does not, or gives values that are not finite.
+        """
+        texts = side == "texts"
+        features = self.text_features if texts else self._features_of_images
+        project = self.text_projection if texts else self.image_projection
+        require_distinct(Probed(side, self.spec, self.fingerprint, self.feature_fingerprint, features, project))
+
     @property
     def normalises(self) -> bool:
         """Whether images go to its device as bytes and are normalised there, see `devices.normalised_on`."""
@@ -148,7 +161,7 @@ class Encoder:
             OpenMofiError: it embeds different images alike, see `probe`.
         """
         if len(pixels):
-            require_distinct(self, "images")
+            self.require_distinct("images")
         with autocast(self.device, self.precision):
             return gathered(
                 (self.row_limit.within(self._image_batch, batch) for batch in in_batches(pixels, BATCH)),
@@ -166,7 +179,7 @@ class Encoder:
         if self.text_tower is None:
             raise self._lacks_texts()
         if len(texts):
-            require_distinct(self, "texts")
+            self.require_distinct("texts")
         with autocast(self.device, self.precision):
             return self.text_tower(list(texts))
 
@@ -179,7 +192,7 @@ class Encoder:
         if self.image_projection is None:
             raise self._lacks_space()
         if len(features):
-            require_distinct(self, "images")
+            self.require_distinct("images")
         return self.image_projection(features)
 
     def project_texts(self, features: Array) -> Array:
@@ -191,7 +204,7 @@ class Encoder:
         if self.text_projection is None:
             raise self._lacks_texts() if self.text_tower is None else self._lacks_space()
         if len(features):
-            require_distinct(self, "texts")
+            self.require_distinct("texts")
         return self.text_projection(features)
 
     def embed_texts(self, texts: str | Iterable[str]) -> Array:
@@ -265,7 +278,7 @@ class Encoder:
             raise UsageError(
                 f"The encoder {self.spec!r} runs no network of PyTorch; precision {precision} needs one.", "Use fp32."
             )
-        reopen = self.reopen and partial(in_precision, self.reopen, precision)
+        reopen = self.reopen and partial(_changed, self.reopen, "with_precision", precision)
         return replace(self._named_by(precision), precision=precision, reopen=reopen, exact=self)
 
     def compiled(self) -> Encoder:
@@ -287,7 +300,7 @@ class Encoder:
             )
         from openmofi.encoders.networks import CompiledTower
 
-        reopen = self.reopen and partial(compiled, self.reopen)
+        reopen = self.reopen and partial(_changed, self.reopen, "compiled")
         return replace(
             self, image_tower=CompiledTower(cast("OnArrays", self.image_tower), self.spec), compiles=True, reopen=reopen
         )
@@ -314,19 +327,9 @@ class Encoder:
 
     def describe(self) -> dict[str, Any]:
         """What identifies it and where it runs, as JSON values; `logit_scale` is `None` where it is unknown."""
-        names = (
-            "spec",
-            "fingerprint",
-            "feature_fingerprint",
-            "dim",
-            "feature_dim",
-            "text_feature_dim",
-            "logit_scale",
-            "device",
-            "precision",
-            "compiles",
-        )
-        return {**{name: getattr(self, name) for name in names}, "preprocessing": asdict(self.preprocessing)}
+        names = "spec fingerprint feature_fingerprint dim feature_dim text_feature_dim logit_scale device precision"
+        values = {name: getattr(self, name) for name in (*names.split(), "compiles")}
+        return values | {"preprocessing": asdict(self.preprocessing)}
 
     def __repr__(self) -> str:
         return f"Encoder({self.spec!r}, dim={self.dim}, device={self.device!r}, precision={self.precision!r})"
@@ -337,7 +340,10 @@ class Encoder:
                 f"The encoder {self.spec!r} cannot be sent to another process.",
                 "Open it with open_encoder or as_encoder.",
             )
-        return reopened, (self.reopen, self.spec, self.device, self.fingerprint, self.compiles)
+        return _reopened, (self.reopen, self.spec, self.device, self.fingerprint, self.compiles)
+
+    def _features_of_images(self, images: Sequence[Image.Image]) -> Array:
+        return self.image_features(self.batch([self.preprocess(image) for image in images]))
 
     def _image_batch(self, pixels: Any) -> Array:
         if getattr(pixels, "dtype", None) == np.uint8:
@@ -371,3 +377,23 @@ class Encoder:
             f"The encoder {self.spec!r} is a pair of backbones without projection heads.",
             "Train heads first (`openmofi sample encoder`), or choose another encoder.",
         )
+
+
+def _changed(reopen: Callable[..., Encoder], method: str, *arguments: str, **placed: str) -> Encoder:
+    """Open an encoder again, perhaps on another `device`, and change it by one of its methods."""
+    return getattr(reopen(**placed), method)(*arguments)
+
+
+def _reopened(reopen: Callable[[], Encoder], spec: str, device: str, expected: str, compiles: bool) -> Encoder:
+    """The encoder of a pickle: the one that this process has opened for an earlier pickle, as long as that is used."""
+    if (opened := _OPENED.get((spec, device, expected, compiles))) is not None:
+        return opened
+    encoder = reopen()
+    if encoder.fingerprint != expected:
+        raise OpenMofiError(
+            f"The encoder {encoder.spec!r} is not the same in this process: its fingerprint is "
+            f"{encoder.fingerprint}, not {expected}.",
+            "Put the same checkpoint on every machine, and leave it unchanged while a job runs.",
+        )
+    _OPENED[spec, device, expected, compiles] = encoder
+    return encoder

@@ -11,10 +11,9 @@ over one backbone share what it makes of these.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
-from weakref import WeakValueDictionary
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -22,38 +21,6 @@ from PIL import Image
 from openmofi.arrays import Array, Doubles
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError
-
-if TYPE_CHECKING:
-    from openmofi.encoders.encoder import Encoder
-
-
-_OPENED: WeakValueDictionary[tuple[str, str, str, bool], Encoder] = WeakValueDictionary()
-
-
-def in_precision(reopen: Callable[[], Encoder], precision: str) -> Encoder:
-    """Open an encoder again, in a precision."""
-    return reopen().with_precision(precision)
-
-
-def compiled(reopen: Callable[..., Encoder], **placed: str) -> Encoder:
-    """Open an encoder again, perhaps on another `device`, and compile it."""
-    return reopen(**placed).compiled()
-
-
-def reopened(reopen: Callable[[], Encoder], spec: str, device: str, expected: str, compiles: bool) -> Encoder:
-    """The encoder of a pickle: the one that this process has opened for an earlier pickle, as long as that is used."""
-    if (opened := _OPENED.get((spec, device, expected, compiles))) is not None:
-        return opened
-    encoder = reopen()
-    if encoder.fingerprint != expected:
-        raise OpenMofiError(
-            f"The encoder {encoder.spec!r} is not the same in this process: its fingerprint is "
-            f"{encoder.fingerprint}, not {expected}.",
-            "Put the same checkpoint on every machine, and leave it unchanged while a job runs.",
-        )
-    _OPENED[spec, device, expected, compiles] = encoder
-    return encoder
-
 
 Side = Literal["images", "texts"]
 
@@ -69,55 +36,73 @@ _HINTS = {
     "has to be trained again.",
 }
 _passed: set[tuple[str, Side]] = set()
-_features: dict[tuple[str, str, int], Array] = {}
+_features: dict[tuple[str, Side, int], Array] = {}
 
 
-def require_distinct(encoder: Encoder, side: Side) -> None:
+@dataclass(frozen=True)
+class Probed:
+    """One side of an encoder, as it is asked.
+
+    Attributes:
+        side: of images, or of texts.
+        spec, fingerprint, feature_fingerprint: see `openmofi.encoders.Encoder`.
+        features: PIL images, or texts → (n, feature_dim).
+        project: features → joint space, L2-normalised; `None` where there is none.
+    """
+
+    side: Side
+    spec: str
+    fingerprint: str
+    feature_fingerprint: str
+    features: Callable[[Sequence[Any]], Array]
+    project: Callable[[Array], Array] | None
+
+    def embed(self, group: Sequence[Any], number: int) -> Array:
+        """Return the embeddings of a group of that number; its features are kept for encoders over the same ones."""
+        key = (self.feature_fingerprint, self.side, number)
+        if key not in _features:
+            _features[key] = self.features(group)
+        return (self.project or normalised)(_features[key])
+
+
+def require_distinct(asked: Probed) -> None:
     """Check that an encoder embeds different images, or texts, differently; once in a process by its fingerprint.
 
     Raises:
         OpenMofiError: it does not, or gives values that are not finite.
     """
-    key = (encoder.fingerprint, side)
+    key = (asked.fingerprint, asked.side)
     if key in _passed:
         return
     # Before it is asked, since it asks this in its turn.
     _passed.add(key)
     try:
-        if refusal := _refusal(encoder, side):
-            raise OpenMofiError(f"The encoder {encoder.spec!r} {refusal}.", _HINTS[side])
+        if refusal := _refusal(asked):
+            raise OpenMofiError(f"The encoder {asked.spec!r} {refusal}.", _HINTS[asked.side])
     except BaseException:
         _passed.discard(key)
         raise
 
 
-def _refusal(encoder: Encoder, side: Side) -> str:
+def _refusal(asked: Probed) -> str:
     """Return what is wrong with the encoder; empty where nothing is."""
-    groups: tuple[Any, ...] = _TEXTS if side == "texts" else (_drawn(0), _drawn(1))
-    project = encoder.text_projection if side == "texts" else encoder.image_projection
+    groups: tuple[Any, ...] = _TEXTS if asked.side == "texts" else (_drawn(0), _drawn(1))
     for number, group in enumerate(groups):
-        key = (encoder.feature_fingerprint, side, number)
-        if key not in _features:
-            _features[key] = (
-                encoder.text_features(group)
-                if side == "texts"
-                else encoder.image_features(encoder.batch([encoder.preprocess(image) for image in group]))
-            )
-        first, second = (project or normalised)(_features[key])
+        first, second = asked.embed(group, number)
         if not (np.isfinite(first).all() and np.isfinite(second).all()):
-            return f"gives {side} values that are not finite"
-        if np.abs(first - second).max() > _ALIKE:
-            return "" if side == "images" else _refusal_of_phrases(encoder, group)
-    return f"embeds different {side} alike, so that nothing can be told apart by them"
+            return f"gives {asked.side} values that are not finite"
+        if _differ(first, second):
+            break
+    else:
+        return f"embeds different {asked.side} alike, so that nothing can be told apart by them"
+    # Words that alone embed differently may not in texts of two words.
+    if asked.side == "texts" and not _differ(*asked.embed([f"{word} {word}" for word in group], len(_TEXTS))):
+        return "embeds different texts of two words alike"
+    return ""
 
 
-def _refusal_of_phrases(encoder: Encoder, words: tuple[str, str]) -> str:
-    """What is wrong with texts of two words, of words that alone embed differently."""
-    key = (encoder.feature_fingerprint, "texts", len(_TEXTS))
-    if key not in _features:
-        _features[key] = encoder.text_features([f"{word} {word}" for word in words])
-    first, second = (encoder.text_projection or normalised)(_features[key])
-    return "" if np.abs(first - second).max() > _ALIKE else "embeds different texts of two words alike"
+def _differ(first: Array, second: Array) -> bool:
+    return bool(np.abs(first - second).max() > _ALIKE)
 
 
 def _drawn(group: int, size: int = 64) -> list[Image.Image]:

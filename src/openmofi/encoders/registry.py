@@ -121,7 +121,7 @@ BACKBONE = "backbone:efficientnet-lite0+minilm"
 NAMES_VARIABLE = "OPENMOFI_SAMPLE_ENCODERS"
 """Environment variable: the folder below which the named encoders lie; the command line sets it."""
 TINY = "tiny"
-"""The encoder in the package: ONNX graphs of a few MB, for the tiny demo; see `openmofi.demo`."""
+"""The encoder in the package: ONNX graphs of a few MB, for the tiny demo; see `openmofi.plugins.demo`."""
 _TINY_FOLDER = Path(__file__).parent / "tiny"
 _NAMES = {"sample": "partial-labels", "sample:alt-text": "alt-text"}
 _EXAMPLES = (

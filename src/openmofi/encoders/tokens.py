@@ -18,7 +18,7 @@ from openmofi.encoders.towers import stored_tokens
 from openmofi.errors import OpenMofiError, first_line
 from openmofi.quiet import quiet_transformers
 from openmofi.storage import read_json
-from openmofi.storage.foreign.own_files import require_own_files
+from openmofi.storage.foreign import require_own_files
 
 if TYPE_CHECKING:
     import torch

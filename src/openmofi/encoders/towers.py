@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from openmofi.encoders.networks import Networks
 
 _IMAGE, _TEXT = "image_towers", "text_towers"
-"""Groups of entry points, each a module with the functions of `openmofi.plugins.open_clip`, such as `rebuilt`."""
+"""Groups of entry points, each a module with the functions of `plugins.encoders.open_clip`, such as `rebuilt`."""
 
 
 def encoder_of(

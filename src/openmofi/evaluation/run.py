@@ -32,28 +32,17 @@ from openmofi.extensions import extension, extension_names
 from openmofi.storage import package_versions, remove_leftovers, write_text, written_together
 from openmofi.version import __version__
 
-_PROTOCOLS: Mapping[str, tuple[str, str]] = {
-    name: (f"openmofi.evaluation.protocols.{name}", what)
-    for name, what in {
-        "retrieval": "retrieval over any folder of class folders; mAP and recall",
-        "knn": "weighted nearest neighbours as for DINOv2; top-1 accuracy",
-        "linear": "logistic regression on frozen features, full or few-shot; accuracy",
-        "zeroshot": "classification by class names; folders, tar shards or a table; accuracy",
-        "entity": "which entity an image shows, by labelled images and by texts; top-1 and top-5",
-        "labels": "labels where the truth is known; precision and recall; needs no encoder",
-    }.items()
-}
-
 
 @cache
 def protocols() -> Mapping[str, tuple[str, str]]:
-    """Return name → (module whose `PROTOCOL` it is, description in one line): the core's, then what packages add to
-    the entry points `openmofi.protocols`, each a mapping of the same form.
+    """Return name → (module whose `PROTOCOL` it is, description in one line), of all packages.
+
+    A package adds a mapping of that form to the entry points `openmofi.protocols`; OpenMOFI's names keep their meaning.
     """
-    listed = dict(_PROTOCOLS)
-    for package in extension_names("protocols"):
-        for name, entry in extension("protocols", package).items():
-            listed.setdefault(name, entry)
+    added = [entry for package in extension_names("protocols") for entry in extension("protocols", package).items()]
+    listed: dict[str, tuple[str, str]] = {}
+    for name, protocol in sorted(added, key=lambda entry: not entry[1][0].startswith("openmofi.")):
+        listed.setdefault(name, protocol)
     return listed
 
 

@@ -1,7 +1,6 @@
 from .build_settings import BuildSettings as BuildSettings, ProjectionSettings as ProjectionSettings
 from .builders.build import build_table as build_table
 from .builders.staging import check_table as check_table
-from .builders.wordnet import build_wordnet as build_wordnet
 from .candidates import Candidates as Candidates, Neighbour as Neighbour, Relation as Relation
 from .names import normalise as normalise
 from .projection import depictability as depictability

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from openmofi.arrays import Ints
 from openmofi.encoders import ClassVectors, Encoder, Folds, Head, open_encoder, save_heads
 from openmofi.encoders.companions import FOLDS_FILE
 from openmofi.engine import Progress
@@ -81,13 +82,7 @@ def fit_heads(
         raise OpenMofiError(f"Only {linked.sum()} usable pairs have a link: nothing can be fitted.", "Give more pairs.")
     inputs = _inputs(encoder, bags, entities, settings, adapter)
     rows = np.flatnonzero(linked) if inputs.captions is None else np.arange(len(bags))
-    fold = balanced_folds(bags.groups, settings.folds) if settings.folds else np.zeros(len(bags), np.int64)
-    if settings.folds and len(rows) - np.bincount(fold[rows]).max() < 2:
-        raise OpenMofiError(
-            f"The {len(rows)} pairs to fit on share a template or the image: heads that were fitted "
-            "on some of them cannot judge the others.",
-            "Give pairs of more sources, or do not adapt.",
-        )
+    fold = _fold_of(bags, rows, settings.folds)
     progress.begin("heads", settings.epochs * (settings.folds + 1))
     results = {}
     for part in range(-1, settings.folds):
@@ -110,6 +105,24 @@ def fit_heads(
     if settings.folds:
         Folds(settings.folds, bags.fitted(fold)).save(folder)
     return results
+
+
+def _fold_of(bags: Bags, rows: Ints, folds: int) -> Ints:
+    """Return the fold of each page, zeros without folds.
+
+    Raises:
+        OpenMofiError: of the pages to fit on, `rows`, all but one are of one group.
+    """
+    if not folds:
+        return np.zeros(len(bags), np.int64)
+    fold = balanced_folds(bags.groups, folds)
+    if len(rows) - np.bincount(fold[rows]).max() < 2:
+        raise OpenMofiError(
+            f"The {len(rows)} pairs to fit on share a template or the image: heads that were fitted "
+            "on some of them cannot judge the others.",
+            "Give pairs of more sources, or do not adapt.",
+        )
+    return fold
 
 
 def _inputs(encoder: Encoder, bags: Bags, entities: EntityFeatures, settings: HeadSettings, adapter: bool) -> Inputs:

@@ -15,8 +15,7 @@ from openmofi.arrays import Array
 from openmofi.encoders import Head, apply_head
 from openmofi.engine import Progress
 from openmofi.labeling.bags import HeadSettings, Inputs
-from openmofi.objectives.contrastive import MAX_SCALE, contrastive_loss
-from openmofi.objectives.partial_labels import partial_label_loss
+from openmofi.objectives.contrastive import MAX_SCALE, contrastive_loss, partial_label_loss
 
 
 @dataclass(frozen=True)

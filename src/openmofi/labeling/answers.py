@@ -1,4 +1,4 @@
-"""The answers of a job's judge beyond the encoder, where labels are made and explained.
+"""A job's judge beyond the encoder, and its answers, where labels are made and explained.
 
 A question is known by its image and by the entities that it was about, wherever they stand again.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from openmofi.arrays import Doubles, Ints
+from openmofi.errors import UsageError
+from openmofi.extensions import extension, extension_names
 from openmofi.labeling.tables import LinkArrays, renumbered
 from openmofi.labeling.witness import NO_ANSWER, NONE, NOT_ASKED, OTHER, YES, Rates
 from openmofi.schema import ANSWERS
@@ -91,3 +93,43 @@ class Answers:
                 said[run] = [code_of(entity, self.said[question]) for entity in entities]
         rates = self.judge.rates
         return (rates.weigh(probability, group, said) if rates else probability), said
+
+
+_GROUP = "judges"
+
+
+class ImageJudge(Protocol):
+    """Answers questions about images; several threads ask at once.
+
+    Attributes:
+        model: names what answers: by it answers are kept.
+    """
+
+    model: str
+
+    def ask(self, image: bytes, question: str, choices: Sequence[str]) -> str:
+        """Return one of `choices`, or "" where the answer is none of them; `image` is a JPEG.
+
+        Raises:
+            OpenMofiError: there is no answer.
+        """
+
+
+def open_judge(address: str, model: str) -> ImageJudge:
+    """Open the judge at an address by its scheme, such as `http`.
+
+    Args:
+        address: see `JudgeSettings`.
+        model: asks for this one, or "".
+
+    Raises:
+        UsageError: no package answers for the scheme.
+        OpenMofiError: nobody answers there.
+    """
+    opened = extension(_GROUP, address.partition("://")[0])
+    if opened is None:
+        raise UsageError(
+            f"The judge {address} has no address that can be asked.",
+            f"Give one that begins with {' or '.join(f'{name}://' for name in extension_names(_GROUP))}.",
+        )
+    return opened(address, model)

@@ -29,16 +29,22 @@ from openmofi.errors import OpenMofiError
 from openmofi.features.entity_table import EntityEmbeddings
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.advice import refuses
-from openmofi.labeling.answers import ANSWERS_FILE, JUDGE_FILE, UNASKED, Answers, JudgeReport, Options, code_of
+from openmofi.labeling.answers import (
+    ANSWERS_FILE,
+    JUDGE_FILE,
+    UNASKED,
+    Answers,
+    ImageJudge,
+    JudgeReport,
+    Options,
+    code_of,
+)
 from openmofi.labeling.decide import threshold_of
-from openmofi.labeling.image_judge import ImageJudge
 from openmofi.labeling.judge import judged
 from openmofi.labeling.label_job import LabelJob
 from openmofi.labeling.tables import LinkArrays, first_of_each, link_arrays
 from openmofi.labeling.witness import YES, Rates, fit_rates
-from openmofi.pairs import ImageRefused
-from openmofi.pairs.images.decode import decode_image
-from openmofi.pairs.read import read_pairs
+from openmofi.pairs import ImageRefused, decode_image, read_pairs
 from openmofi.schema import ANSWERS, LABELS, PairStatus
 from openmofi.storage import Shard, exists, fingerprint, read_json, read_parquet, write_json, write_table
 from openmofi.storage.addresses import names_in

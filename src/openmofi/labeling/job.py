@@ -16,9 +16,8 @@ import numpy as np
 
 from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE, Encoder
 from openmofi.encoders.folder import HEAD_OUTPUTS
-from openmofi.engine import Engine, LocalEngine, Progress, Quiet
+from openmofi.engine import Engine, LocalEngine, Progress, Quiet, recorded
 from openmofi.engine.loop import incomplete
-from openmofi.engine.status import recorded
 from openmofi.engine.steps import Running
 from openmofi.errors import UsageError
 from openmofi.features.entities import entity_table
@@ -43,8 +42,8 @@ from openmofi.storage.addresses import is_utf8, require_writable
 from openmofi.storage.manifest import output_stamp
 
 if TYPE_CHECKING:
+    from openmofi.labeling.answers import ImageJudge
     from openmofi.labeling.correction import Correction
-    from openmofi.labeling.image_judge import ImageJudge
     from openmofi.review.verdicts import Verdicts
 
 _PIECES = 20
@@ -180,7 +179,7 @@ def _image_judge(asking: JudgeSettings, out: str | Path) -> ImageJudge | None:
     """Open the judge beyond the encoder, where there is one that has yet to be asked."""
     if not asking.judge or exists(f"{out}/{JUDGE_FILE}"):
         return None
-    from openmofi.labeling.image_judge import open_judge
+    from openmofi.labeling.answers import open_judge
 
     return open_judge(asking.judge, asking.judge_model)
 

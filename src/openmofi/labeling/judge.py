@@ -40,8 +40,7 @@ from openmofi.labeling.tables import (
 )
 from openmofi.labeling.witness import ANSWERS
 from openmofi.schema import LABELS, LabelStatus, PairStatus, Reason, with_judge, with_kinds
-from openmofi.storage import Shard
-from openmofi.storage.table_files import table_blocks
+from openmofi.storage import Shard, table_blocks
 
 
 @dataclass(frozen=True)

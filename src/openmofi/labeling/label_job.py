@@ -35,8 +35,8 @@ from openmofi.labeling.tables import ReadShard, Tables, judged_rows, mention_nam
 from openmofi.storage import Shard
 
 if TYPE_CHECKING:
+    from openmofi.labeling.answers import ImageJudge
     from openmofi.labeling.correction import Correction
-    from openmofi.labeling.image_judge import ImageJudge
 
 SET_ASIDE_FILE = "set_aside.json"
 """Names of shards that could not be read when calibration and threshold were decided: they have no part in these."""

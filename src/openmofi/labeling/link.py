@@ -29,8 +29,7 @@ from openmofi.mentions import open_detector
 from openmofi.mentions.patterns import MarkedSpan, Readable, pattern_spans, readable
 from openmofi.mentions.repeats import RepeatedText, Repeats
 from openmofi.schema import LINKS, NGRAMS, Boilerplate, Link, Mention, PairStatus, with_kinds
-from openmofi.storage import Shard, read_parquet, write_json
-from openmofi.storage.table_files import read_table_blocks, table_blocks
+from openmofi.storage import Shard, read_parquet, read_table_blocks, table_blocks, write_json
 
 _PIECE_CHARS = 120
 _BATCH = 1024

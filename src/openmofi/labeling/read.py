@@ -28,8 +28,7 @@ from openmofi.labeling.tables import Tables
 from openmofi.mentions.repeats import RepeatMerge, ngram_blocks, summary
 from openmofi.pairs import read_pairs
 from openmofi.schema import NGRAMS, TEXTS, Pair, PairStatus
-from openmofi.storage import Shard, write_arrow, write_table
-from openmofi.storage.atomic import remove_leftovers
+from openmofi.storage import Shard, remove_leftovers, write_arrow, write_table
 from openmofi.storage.table_files import BLOCK_ROWS, is_whole, read_table_blocks, table_blocks, table_footer
 
 

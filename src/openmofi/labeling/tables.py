@@ -18,15 +18,13 @@ from openmofi.arrays import Bools, Floats, Hashes, Ints
 from openmofi.errors import OpenMofiError
 from openmofi.features.entity_table import EntityFeatures
 from openmofi.features.store import FeatureStore, StoredFeatures
-from openmofi.knowledge import KnowledgeBase
-from openmofi.knowledge.names import normalise
+from openmofi.knowledge import KnowledgeBase, normalise
 from openmofi.labeling.groups import PairKeys, groups_of
 from openmofi.labeling.label_settings import TextSettings
 from openmofi.linking import linker_fingerprint
 from openmofi.mentions import detector_fingerprint
 from openmofi.schema import PairStatus
-from openmofi.storage import Shard, fingerprint, read_arrow
-from openmofi.storage.table_files import read_table_blocks
+from openmofi.storage import Shard, fingerprint, read_arrow, read_table_blocks
 
 _VERSION = 5
 

@@ -13,7 +13,7 @@ from openmofi.config import Fraction, PositiveFraction
 from openmofi.encoders import ImageInput
 from openmofi.errors import UsageError
 
-# The bounds at the fields are what a server takes (`openmofi.search.server.messages`); Python may ask for more.
+# The bounds at the fields are what a server takes (`openmofi.plugins.server.messages`); Python may ask for more.
 ImageId = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 Text = Annotated[str, Meta(max_length=4096)]
 Name = Annotated[str, Meta(max_length=512)]

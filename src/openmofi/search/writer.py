@@ -15,9 +15,8 @@ from openmofi.encoders import Encoder
 from openmofi.engine import Progress
 from openmofi.features.store import FeatureStore, StoredFeatures, content_digits
 from openmofi.features.stream import ahead
-from openmofi.pairs import ImageRefused
+from openmofi.pairs import ImageRefused, perceptual_hash
 from openmofi.pairs.images.decode import MAX_PIXELS, decoding
-from openmofi.pairs.images.phash import perceptual_hash
 from openmofi.schema import PairStatus
 from openmofi.search.incoming import Incoming, Source
 from openmofi.search.records import Changes

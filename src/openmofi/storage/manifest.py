@@ -15,7 +15,7 @@ from openmofi.schema import KIND_VERSIONS, SCHEMA_VERSION
 from openmofi.storage.addresses import filesystem_of, is_remote, names_in, store_errors
 from openmofi.storage.atomic import exists, remove_leftovers, write_json
 from openmofi.storage.digests import fingerprint, plain
-from openmofi.storage.foreign.commits import opened_commits
+from openmofi.storage.foreign import opened_commits
 from openmofi.storage.typed_json import as_type, read_json
 from openmofi.version import __version__
 

@@ -234,10 +234,8 @@ def train_loop(
             watcher.log(step, values)
         else:
             # Bands are for the log and its page.
-            watcher.say(
-                f"step {step}: "
-                + ", ".join(f"{name} {value:.4g}" for name, value in values.items() if not name.endswith(BANDS))
-            )
+            shown = (f"{name} {value:.4g}" for name, value in values.items() if not name.endswith(BANDS))
+            watcher.say(f"step {step}: {', '.join(shown)}")
 
     if first:
         watcher.begin(run.steps, start.step)
@@ -248,16 +246,22 @@ def train_loop(
     finally:
         if log is not None:
             log.close(finished=finished)
-    if first and end.step < run.steps:
+    if first:
+        _say_how_it_ended(end, recipe, evaluation, watcher)
+    if evaluation.restores_best and end.best is not None and end.best[1] != end.step:
+        checkpoints.load(state, end.best[1])
+    return end, scalars
+
+
+def _say_how_it_ended(end: Progressed, recipe: LoopSettings, evaluation: Evaluation, watcher: Watcher) -> None:
+    run = recipe.run
+    if end.step < run.steps:
         watcher.say(f"{run.best} is not better for {evaluation.patience} evaluations: stopped after step {end.step}")
-    if first and end.best is None and end.metrics:
+    if end.best is None and end.metrics:
         watcher.say(
             f"run.best is {run.best}: no best checkpoint was kept, for that is none of "
             f"{', '.join(sorted(end.metrics))}.{did_you_mean(run.best.removeprefix('-'), end.metrics)}"
         )
-    if evaluation.restores_best and end.best is not None and end.best[1] != end.step:
-        checkpoints.load(state, end.best[1])
-    return end, scalars
 
 
 def run_loop(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge.builders.wordnet import Synset, read_nouns
+from openmofi.plugins.starter.wordnet import Synset, read_nouns
 from studies.world.images.brands import read_brands
 from studies.world.images.emoji import Concept, code_of_names, icons_of_codes, read_concepts
 from studies.world.images.entities import DROP, OWN, Artwork, DepictedEntity, merge, read_corrections, unique

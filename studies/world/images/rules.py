@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from openmofi.knowledge.builders.wordnet import Synset
+from openmofi.plugins.starter.wordnet import Synset
 
 
 @dataclass(frozen=True)

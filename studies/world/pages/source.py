@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from openmofi.knowledge import normalise
-from openmofi.knowledge.builders.wordnet import Synset
+from openmofi.plugins.starter.wordnet import Synset
 from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
 from openmofi.storage import write_table
 from studies.world.images.entities import DepictedEntity

@@ -16,8 +16,7 @@ from PIL import Image
 from openmofi.dataset import DatasetSettings, build_dataset
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import Record, perceptual_hash, write_tar
-from openmofi.plugins import photo_tools
-from openmofi.plugins.dataset_export.export_settings import DatasetExportSettings
+from openmofi.plugins.dataset_export import DatasetExportSettings, photo_tools
 from openmofi.plugins.dataset_export.formats import folder_names
 from openmofi.plugins.dataset_export.job import export_dataset, export_outputs
 from openmofi.plugins.dataset_export.rows import Classes, ImageLabel, Row

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from openmofi.plugins.dataset_export.export_settings import DatasetExportSettings
+from openmofi.plugins.dataset_export import DatasetExportSettings
 from openmofi.plugins.dataset_export.job import export_dataset
 
 CLOSE = 1e-6

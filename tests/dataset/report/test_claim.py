@@ -1,6 +1,6 @@
 """What a dataset says of the labels that it is made of."""
 
-from openmofi.dataset.report.claim import claim, warning
+from openmofi.dataset.report.report import claim, warning
 
 BLIND = {"blind": True, "separation": 1.7, "information": 1.1}
 

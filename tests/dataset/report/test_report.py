@@ -5,12 +5,12 @@ from html.parser import HTMLParser
 import pytest
 
 from openmofi.dataset import DatasetSettings, ReportSection, build_dataset, write_report
-from openmofi.dataset.audit.audit import audit
 from openmofi.dataset.collect import read_statistics
 from openmofi.dataset.report.examples import examples
 from openmofi.dataset.report.report import write_card
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError
+from openmofi.plugins.audit.audit import audit
 
 VOID = {"meta", "img", "br", "col"}
 
@@ -59,8 +59,7 @@ def page(world, dataset, tmp_path_factory):
         dataset,
         world.labels,
         out,
-        audit=found,
-        compared={"plain <contrastive> $x$": audit(world.labels, world.truth, split="train")},
+        audit=found.view({"plain <contrastive> $x$": audit(world.labels, world.truth, split="train")}),
         sections=[ReportSection("Retrieval & more", "<p id='given'>as given</p>", "held-out <entities>")],
         metrics={"retrieval mAP": "61.2 %"},
     )

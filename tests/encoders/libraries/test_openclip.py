@@ -43,7 +43,7 @@ def test_preprocessing_of_a_tag_travels(monkeypatch, tiny_open_clip):
     import open_clip
 
     monkeypatch.setattr(open_clip, "get_pretrained_cfg", lambda *_: tag)
-    monkeypatch.setattr("openmofi.plugins.open_clip.hub_file", lambda *_: weights)
+    monkeypatch.setattr("openmofi.plugins.encoders.open_clip.hub_file", lambda *_: weights)
     encoder = open_encoder(f"open_clip:{arch}/mine")
     made = encoder.preprocessing
     assert (made.mean, made.std, made.interpolation, made.resize) == ((0.5,) * 3, (0.25,) * 3, "bilinear", "squash")

@@ -10,7 +10,7 @@ import contextlib, os, signal, sys
 import numpy as np
 import openvino
 from openvino import opset13
-from openmofi.plugins.openvino import signal_stack_kept
+from openmofi.plugins.export.openvino import signal_stack_kept
 
 heard = []
 signal.signal(signal.SIGINT, lambda *_: heard.append(1))
@@ -40,7 +40,7 @@ def test_ctrl_c_is_heard_when_engines_are_gone():
 def test_the_stack_of_before_is_there_after_another_was_set():
     import ctypes
 
-    from openmofi.plugins.openvino import signal_stack_kept
+    from openmofi.plugins.export.openvino import signal_stack_kept
 
     change = ctypes.CDLL(None).sigaltstack
     before, after = ctypes.create_string_buffer(64), ctypes.create_string_buffer(64)

@@ -14,8 +14,8 @@ from sklearn.metrics import average_precision_score
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.run import evaluate
-from openmofi.evaluation.sources import check_source
 from openmofi.pairs import Record, write_tar
+from openmofi.plugins.benchmarks.sources import check_source
 
 NAMES = list(COLOURS)
 

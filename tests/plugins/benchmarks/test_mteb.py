@@ -8,8 +8,8 @@ from colours import COLOURS, Eye, drawn_image
 from PIL import Image
 
 from openmofi.errors import UsageError
-from openmofi.evaluation.compare import compare_results
 from openmofi.evaluation.result import read_result, result_path
+from openmofi.plugins.benchmarks.compare import compare_results
 from openmofi.plugins.benchmarks.mteb import run_tasks
 
 pytestmark = pytest.mark.slow  # mteb, datasets and sentence_transformers take seconds to import

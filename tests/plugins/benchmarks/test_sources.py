@@ -7,7 +7,7 @@ import pytest
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.run import protocols
-from openmofi.evaluation.sources import check_source, data_sources
+from openmofi.plugins.benchmarks.sources import check_source, data_sources
 from plugins.benchmarks.test_image_text_metrics import write_set as write_flickr
 from plugins.benchmarks.test_revisited_metrics import write_set as write_revisited
 from plugins.benchmarks.test_vtab import write_folders

@@ -150,7 +150,7 @@ def test_teachers_over_one_backbone_look_and_read_once(
     store, shards, teachers, small_encoder, labelled, small_world, tmp_path, monkeypatch
 ):
     from openmofi.encoders.networks import OnArrays
-    from openmofi.plugins.backbones.networks import MiniLM
+    from openmofi.plugins.encoders.backbones import MiniLM
 
     shutil.copytree(small_encoder.removeprefix("run:"), tmp_path / "twin")
     looks, reads = [], []

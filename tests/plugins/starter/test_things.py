@@ -1,8 +1,8 @@
 import pytest
 
-from openmofi.knowledge.builders.wordnet import Synset
 from openmofi.plugins.starter.build import SameAs, found_among, is_one
 from openmofi.plugins.starter.things import FORMER, Nouns, Thing, context_of, heads, keys_of, plain_title
+from openmofi.plugins.starter.wordnet import Synset
 
 
 @pytest.mark.parametrize(

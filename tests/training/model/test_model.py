@@ -9,7 +9,7 @@ import torch
 
 from openmofi.encoders import Head, apply_head
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.plugins.backbones.networks import EfficientNetLite0, pretrained_lite0
+from openmofi.plugins.encoders.backbones import EfficientNetLite0, pretrained_lite0
 from openmofi.training.model import build_model, inputs_of
 from openmofi.training.model.towers import standardise
 from openmofi.training.recipe import ImageModel, ModelSettings, TextModel

@@ -80,15 +80,7 @@ def write_page(
         by, drawn = ("probability",), draw_planned(folder, Kinds(kb), plan, sample, seed)
     else:
         drawn = draw(folder, Kinds(kb), sample, by, seed)
-    manifest = folder.manifest
-    saved = {
-        "kind": KIND,
-        "version": 1,
-        "labels": manifest.fingerprint,
-        "folder": str(folder.path),
-        "basis": probability_basis(manifest.settings, manifest.inputs),
-        "encoder": manifest.inputs.get("/encoder", ""),
-        "kb": manifest.inputs.get("/kb", ""),
+    saved = _judged_labels(folder) | {
         "by": list(by),
         "seed": seed,
         "sample": len(drawn.drawn),
@@ -114,6 +106,20 @@ def write_page(
         ),
     )
     return drawn
+
+
+def _judged_labels(folder: Folder) -> dict[str, Any]:
+    """Return what a file of verdicts says of the labels that were judged."""
+    manifest = folder.manifest
+    return {
+        "kind": KIND,
+        "version": 1,
+        "labels": manifest.fingerprint,
+        "folder": str(folder.path),
+        "basis": probability_basis(manifest.settings, manifest.inputs),
+        "encoder": manifest.inputs.get("/encoder", ""),
+        "kb": manifest.inputs.get("/kb", ""),
+    }
 
 
 def _items(folder: Folder, drawn: Sequence[Drawn], kb: KnowledgeBase | None) -> list[dict[str, Any]]:

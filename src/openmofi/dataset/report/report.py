@@ -6,7 +6,7 @@ plots are inline SVG, and the page has no scripts and loads nothing from the net
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,20 @@ import pyarrow as pa
 from markupsafe import Markup
 
 from openmofi.config import settings_from
-from openmofi.dataset.audit.audit import Audit
 from openmofi.dataset.collect import Statistics, read_statistics
 from openmofi.dataset.report import plots
-from openmofi.dataset.report.claim import claim, warning
-from openmofi.dataset.report.examples import ExamplePair, choose_shards, entity_rows, examples, template, thumbnails
+from openmofi.dataset.report.examples import (
+    Describe,
+    ExamplePair,
+    choose_shards,
+    entity_rows,
+    examples,
+    template,
+    thumbnails,
+)
 from openmofi.dataset.tables import Folder, describe
 from openmofi.knowledge import KnowledgeBase
+from openmofi.labeling.calibrate.calibration import blindness
 from openmofi.pairs import ReadSettings
 from openmofi.pairs.images.formats import shown_formats
 from openmofi.storage import Manifest, Shard, fingerprint, write_text
@@ -53,6 +60,39 @@ def table_row(cells: Iterable[object]) -> str:
 
 _SHARDS_SHOWN = 3
 _NOT_HTML = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029\x85"}
+
+
+def claim(counts: Mapping[str, Any]) -> str:
+    """Return how many labels are right by the job that made them, and what that rests on.
+
+    Args:
+        counts: of the job's manifest.
+    """
+    said, expected = counts.get("verdicts") or {}, counts.get("expected_precision")
+    if guarantee := said.get("guarantee"):
+        return (
+            f"At least {guarantee['target']:g} of all labels of the job are right, with confidence "
+            f"{guarantee['confidence']:g}, by people's verdicts on {said['judged'] + said['unsure']:,} of them."
+        )
+    if said and said["corrected_precision"] is not None:
+        low, high = said["interval"]
+        return (
+            f"By people's verdicts on {said['judged']:,} labels {said['corrected_precision']:.3f} of all labels of the "
+            f"job are right (95 %: {low:.3f} to {high:.3f})."
+        )
+    if expected is None:
+        return ""
+    return f"The job expects {expected:.3f} of its labels to be right: an estimate, since nobody has looked at them."
+
+
+def warning(counts: Mapping[str, Any]) -> str:
+    """Return what is wrong with labels that nobody has looked at and whose encoder is blind; else empty.
+
+    Args:
+        counts: of the job's manifest.
+    """
+    blind = "" if counts.get("verdicts") else blindness(counts.get("calibration") or {})
+    return f"{blind} Do not use these labels before people have looked at a hundred of them." if blind else ""
 
 
 def write_card(dataset: Folder, labels: Manifest, statistics: Statistics, *, report: bool = True) -> None:
@@ -90,6 +130,13 @@ def _settings(manifest: Manifest) -> str:
     return json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False).translate(_NOT_HTML)
 
 
+_FILTERS: dict[str, Callable[..., str]] = {
+    "thousands": lambda value: f"{value:,}",
+    "percent": lambda value: "–" if value is None else f"{value:.1%}",
+    "interval": lambda value: "" if value is None else f"{value[0]:.1%} – {value[1]:.1%}",
+}
+
+
 @dataclass(frozen=True)
 class ReportSection:
     """A section that a caller adds. `body` is shown as it is (trusted HTML or SVG); `title` and `text` are escaped."""
@@ -104,8 +151,7 @@ def write_report(
     labels: str | Path | Folder,
     out: str | Path,
     *,
-    audit: Audit | None = None,
-    compared: Mapping[str, Audit] | None = None,
+    audit: Mapping[str, Any] | None = None,
     kb: KnowledgeBase | None = None,
     sections: Sequence[ReportSection] = (),
     metrics: Mapping[str, str] | None = None,
@@ -115,8 +161,7 @@ def write_report(
     Args:
         dataset, labels: the folders, or opened `Folder`s (whose manifest need not be finished); a few shards of
             pairs are read for images, from the paths in the manifest.
-        audit: figures against the truth, if known.
-        compared: other selectors' audits on the same pairs, by name.
+        audit: figures against the truth, if known, see `openmofi.plugins.audit.audit.Audit.view`.
         kb: gives names and descriptions.
         sections: further sections, in order, after the audit's.
         metrics: further figures for the head of the page, label → value as shown.
@@ -124,33 +169,19 @@ def write_report(
     dataset = dataset if isinstance(dataset, Folder) else Folder.open(dataset, "dataset")
     labels = labels if isinstance(labels, Folder) else Folder.open(labels, "labels")
     statistics = read_statistics(dataset.path)
-    vocabulary = dataset.vocabulary
-    names = dict(zip(vocabulary["id"].to_pylist(), vocabulary["name"].to_pylist(), strict=True))
-
-    def name_of(identifier: str) -> tuple[str, str]:
-        entity = describe([identifier], kb, names)[0]
-        return entity.name, entity.description
-
-    shards = choose_shards(dataset)
-    rows = entity_rows(pa.concat_tables([dataset.read(shard) for shard in shards]), vocabulary, name_of)
+    shards, name_of = choose_shards(dataset), _naming(dataset.vocabulary, kb)
+    rows = entity_rows(pa.concat_tables([dataset.read(shard) for shard in shards]), dataset.vocabulary, name_of)
     example_pairs = examples([(shard, labels.read(shard)) for shard in shards], name_of)
-    page = template(
-        __package__,
-        "report.html.j2",
-        thousands=lambda value: f"{value:,}",
-        percent=lambda value: "–" if value is None else f"{value:.1%}",
-        interval=lambda value: "" if value is None else f"{value[0]:.1%} – {value[1]:.1%}",
-    )
     write_text(
         out,
-        page.render(
+        template(__package__, "report.html.j2", **_FILTERS).render(
             version=__version__,
             statistics=statistics,
             fingerprint=dataset.manifest.fingerprint,
             boilerplate=labels.manifest.counts.get("boilerplate"),
             settings=_shown_settings(dataset),
             label_settings=_shown_settings(labels),
-            audit=audit and _audit_view(audit, compared or {}),
+            audit=audit,
             metrics=dict(metrics or {}),
             plots={
                 "funnel": plots.funnel(statistics.funnel),
@@ -166,6 +197,17 @@ def write_report(
             unread=shown_formats(labels.manifest.counts.get("unread_formats", {})),
         ),
     )
+
+
+def _naming(vocabulary: pa.Table, kb: KnowledgeBase | None) -> Describe:
+    """Return identifier → name and description of an entity."""
+    names = dict(zip(vocabulary["id"].to_pylist(), vocabulary["name"].to_pylist(), strict=True))
+
+    def name_of(identifier: str) -> tuple[str, str]:
+        entity = describe([identifier], kb, names)[0]
+        return entity.name, entity.description
+
+    return name_of
 
 
 def _shown_settings(folder: Folder) -> str:
@@ -187,33 +229,3 @@ def _thumbnails(
         for shard in shards
         for key, uri in thumbnails(shard, [key for name, key in keys if name == shard.name], read).items()
     }
-
-
-def _audit_view(audit: Audit, compared: Mapping[str, Audit]) -> dict[str, Any]:
-    """What the template shows of an audit."""
-    view: dict[str, Any] = {"audit": audit, "compared": audit.compare(compared), "curve": None, "calibration": None}
-    if audit.curve:
-        named = {
-            "labels (text and image)": audit.curve,
-            "text-only linker": audit.text_only_curve,
-            **{name: other.curve for name, other in compared.items()},
-        }
-        thin = {name: curve.shown() for name, curve in named.items() if curve}
-        points = {
-            name: (figures.recall, figures.precision)
-            for name, figures in (
-                ("labels (text and image)", audit.overall.labels),
-                ("text-only linker", audit.overall.text_only),
-            )
-            if figures and figures.recall is not None and figures.precision is not None
-        }
-        view["curve"] = plots.precision_recall_curve(
-            {name: (curve.recall.tolist(), curve.precision.tolist()) for name, curve in thin.items()},
-            points,
-            audit.recall_asked,
-        )
-    if audit.calibration:
-        view["calibration"] = plots.calibration(
-            audit.calibration.expected.tolist(), audit.calibration.observed.tolist(), audit.calibration.counts.tolist()
-        )
-    return view

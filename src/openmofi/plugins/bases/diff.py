@@ -117,21 +117,13 @@ def diff_kb(
     for kind, column in (("renamed", "name"), ("described", "description")):
         rows = np.concatenate([np.zeros(0, np.int64), *_unequal(before, after, was, common, column)])
         changed[rows] = True
-        parts.append(
-            _part(
-                kind,
-                after,
-                rows,
-                taken(before.entities.column(column), was[rows]),
-                taken(after.entities.column(column), rows),
-            )
-        )
+        old_values, new_values = before.entities.column(column), after.entities.column(column)
+        parts.append(_part(kind, after, rows, taken(old_values, was[rows]), taken(new_values, rows)))
     changes, same = pa.concat_tables(parts).combine_chunks(), common[~changed[common]]
     if ids is not None:
         wanted = pc.unique(before.current(pa.array(ids, pa.string())))
-        changes = changes.filter(
-            pc.and_(pc.is_in(changes.column("id"), value_set=wanted), pc.not_equal(changes.column("change"), "added"))
-        )
+        changes = changes.filter(pc.is_in(changes.column("id"), value_set=wanted))
+        changes = changes.filter(pc.not_equal(changes.column("change"), "added"))
         same = same[np.isin(same, pc.drop_null(pc.index_in(wanted, value_set=new_ids)).to_numpy())]
     if out is not None:
         write_table(out, changes)

@@ -16,13 +16,12 @@ import pyarrow.parquet as pq
 from openmofi.api.given import Folder, kb_of, place_of, public
 from openmofi.arrays import Ints
 from openmofi.errors import OpenMofiError, UsageError, did_you_mean
-from openmofi.knowledge import layout
+from openmofi.knowledge import KnowledgeBase, layout
 from openmofi.knowledge.arrays import built_names, save_array, save_names, taken, taken_table
 from openmofi.knowledge.beside import LANGUAGES_FILE
 from openmofi.knowledge.candidates import CandidateTable, keys_of, type_counts
 from openmofi.knowledge.identifiers import write_ids
 from openmofi.knowledge.layout import mappable, with_digests
-from openmofi.knowledge.store import KnowledgeBase
 from openmofi.storage import claimed, fingerprint, finish_manifest, read_parquet, require_local
 from openmofi.storage.table_files import arrow_blocks
 

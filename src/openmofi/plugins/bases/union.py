@@ -39,6 +39,7 @@ from openmofi.plugins.bases.export import KIND as TABLES
 from openmofi.plugins.bases.export import export_kb
 from openmofi.plugins.bases.tables import Part, United, kept_of, read_same_as, read_whole, unite
 from openmofi.storage import (
+    MANIFEST,
     Manifest,
     Outputs,
     claimed,
@@ -53,7 +54,6 @@ from openmofi.storage import (
     write_table,
     write_text,
 )
-from openmofi.storage.manifest import MANIFEST
 
 
 def joined_details(bases: Sequence[KnowledgeBase], into: Mapping[str, str], ids: pa.ChunkedArray) -> pa.Table | None:
@@ -133,16 +133,7 @@ def union_kb(
         for source in sources
         if exists(f"{source}/{MANIFEST}") and read_manifest(source).kind == BASE
     }
-    prints = {
-        source: bases[source].fingerprint
-        if source in bases
-        else fingerprint(source_fingerprints(source_files(source)[1]))
-        for source in sources
-    }
-    for position, source in enumerate(sources):
-        for earlier in sources[:position]:
-            if prints[earlier] == prints[source]:
-                raise UsageError(f"{earlier} and {source} are the same knowledge base.", "Give it once.")
+    prints = _fingerprints(sources, bases)
     pairs = read_same_as(same_as) if same_as else []
     settings = {
         "builder": "union",
@@ -257,6 +248,23 @@ def _counts(united: United) -> dict[str, Any]:
         "merged": len(united.redirects),
         "conflicts": len(united.conflicts),
     }
+
+
+def _fingerprints(sources: Sequence[str | Path], bases: Mapping[str | Path, KnowledgeBase]) -> dict[str | Path, str]:
+    """Return source → fingerprint.
+
+    Raises:
+        UsageError: two are the same.
+    """
+    prints: dict[str | Path, str] = {}
+    for source in sources:
+        base = bases.get(source)
+        each = base.fingerprint if base else fingerprint(source_fingerprints(source_files(source)[1]))
+        for earlier, other in prints.items():
+            if other == each:
+                raise UsageError(f"{earlier} and {source} are the same knowledge base.", "Give it once.")
+        prints[source] = each
+    return prints
 
 
 def _checked_weights(sources: Sequence[str | Path], weights: Sequence[float] | None) -> Sequence[float]:

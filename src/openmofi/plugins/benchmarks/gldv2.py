@@ -18,11 +18,10 @@ import numpy as np
 
 from openmofi.config import PositiveInt, Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.class_names import require_folder
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint
 from openmofi.features.images import file_sources, images_in
-from openmofi.plugins.benchmarks.listed import search, worst
-from openmofi.plugins.benchmarks.nearest import average_precision_at
+from openmofi.plugins.benchmarks.nearest import average_precision_at, search, worst
+from openmofi.plugins.protocols.class_names import require_folder
 from openmofi.storage import fingerprint
 
 SOLUTION = "retrieval_solution_v2.1.csv"

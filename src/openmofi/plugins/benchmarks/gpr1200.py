@@ -15,10 +15,10 @@ from pathlib import Path
 
 from openmofi.config import PositiveInt
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.class_names import require_folder
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject
-from openmofi.evaluation.protocols.retrieval import INCL, SCORE, RetrievalSettings, measure_ranking
 from openmofi.features.images import file_sources, images_in
+from openmofi.plugins.protocols.class_names import require_folder
+from openmofi.plugins.protocols.retrieval import INCL, SCORE, RetrievalSettings, measure_ranking
 
 DOMAINS = ("landmarks", "inat", "sketch", "instre", "sop", "faces")
 """In the order of the classes: Google Landmarks v2, iNaturalist, ImageNet-Sketch, INSTRE, Stanford Online Products,

@@ -20,11 +20,10 @@ from openmofi.arrays import Doubles
 from openmofi.config import PositiveInt, Settings
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.class_names import require_folder
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint
 from openmofi.features.images import file_sources, shard_source
-from openmofi.plugins.benchmarks.listed import search, worst
-from openmofi.plugins.benchmarks.nearest import tied_average_precision_at
+from openmofi.plugins.benchmarks.nearest import search, tied_average_precision_at, worst
+from openmofi.plugins.protocols.class_names import require_folder
 from openmofi.storage import expand_shards, fingerprint
 
 IDS = {

@@ -15,7 +15,6 @@ import numpy as np
 from openmofi.arrays import Ints
 from openmofi.config import Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.class_names import require_folder
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint
 from openmofi.features.images import file_sources
 from openmofi.pairs.formats.files import inside
@@ -27,6 +26,7 @@ from openmofi.plugins.benchmarks.revisited import (
     query_source,
     worst_queries,
 )
+from openmofi.plugins.protocols.class_names import require_folder
 from openmofi.storage import fingerprint
 
 TRUTH = "gnd_instre.mat"

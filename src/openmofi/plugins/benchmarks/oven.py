@@ -10,7 +10,7 @@ Data: https://github.com/edchengg/oven_eval. Layout: DIR/oven_entity_val.jsonl, 
 DIR/oven_images/NN/oven_NNNNNNNN.EXT, DIR/Wiki6M_ver_1_0_title_only.jsonl; openmofi eval sources oven.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,12 +19,11 @@ from typing import Any, Literal, TypeVar
 import msgspec
 import numpy as np
 
-from openmofi.arrays import Doubles
+from openmofi.arrays import Bools, Doubles, Floats
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import Fraction, Settings
 from openmofi.encoders.arrays import normalised
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.class_names import require_folder, templates_named
 from openmofi.evaluation.metrics.zero_shot import class_embeddings
 from openmofi.evaluation.protocol import (
     NEIGHBOURS_SHOWN,
@@ -38,6 +37,7 @@ from openmofi.evaluation.protocol import (
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import SUFFIXES, file_sources
 from openmofi.plugins.benchmarks.nearest import Nearest
+from openmofi.plugins.protocols.class_names import require_folder, templates_named
 from openmofi.storage import fingerprint, parse_json
 
 SPLITS, PARTS = ("entity", "query"), ("seen", "unseen")
@@ -142,22 +142,14 @@ def measure(subject: Subject) -> Measured:
     settings: OvenSettings = subject.settings
     subject.features.require_texts("oven")
     folder = require_folder(subject.data)
-    questions = [
-        question
-        for split in SPLITS
-        for question in read_questions(folder / f"oven_{split}_{settings.split}.jsonl", split)
-    ]
+    files = {split: folder / f"oven_{split}_{settings.split}.jsonl" for split in SPLITS}
+    questions = [question for split, file in files.items() for question in read_questions(file, split)]
     path_of = _images(folder / "oven_images", {question.image for question in questions})
     images = subject.features.embed(file_sources(folder / "oven_images", sorted(set(path_of.values())), "oven"))
     row_of = {key: row for row, key in enumerate(images.keys)}
     answerable = [question for question in questions if path_of.get(question.image) in row_of]
     rows = [row_of[path_of[question.image]] for question in answerable]
-    vectors = images.embeddings[rows]
-    if settings.question_weight:
-        texts = normalised(
-            np.asarray(subject.encoder.embed_texts([question.text for question in answerable]), np.float32)
-        )
-        vectors = normalised((1 - settings.question_weight) * vectors + settings.question_weight * texts)
+    vectors = _asked(images.embeddings[rows], answerable, subject)
     templates, templates_from = templates_named(settings.templates, folder)
     nearest, ids, titles = Nearest(vectors, NEIGHBOURS_SHOWN), [], []
     candidates = _candidates(folder, settings.candidates, questions)
@@ -168,8 +160,8 @@ def measure(subject: Subject) -> Measured:
     answers = np.array(ids, object)[nearest.rows]
     right = answers == np.array([question.entity for question in answerable], object)[:, None]
     hits = right[:, 0].astype(np.float64)
-    worst = np.argsort(right.any(axis=1) * 1.0 + hits, kind="stable")[: subject.failures].tolist()
     image_ids = images.ids
+    worst = np.argsort(right.any(axis=1) * 1.0 + hits, kind="stable")[: subject.failures].tolist()
     return Measured(
         **_metrics(hits, answerable),
         interval_over="entities",
@@ -200,19 +192,27 @@ def measure(subject: Subject) -> Measured:
         ),
         failures=[
             Failure(
-                image_ids[rows[row]],
-                answerable[row].title,
-                float(hits[row]),
-                [
-                    Answer(None, titles[candidate], float(score), bool(correct))
-                    for candidate, score, correct in zip(
-                        nearest.rows[row].tolist(), nearest.scores[row], right[row], strict=True
-                    )
-                ],
+                image_ids[rows[row]], answerable[row].title, float(hits[row]), _answers(nearest, titles, right, row)
             )
             for row in worst
         ],
     )
+
+
+def _asked(images: Floats, questions: Sequence[OvenQuestion], subject: Subject) -> Floats:
+    """Return queries: embeddings of images, mixed with their questions' by the setting `question_weight`."""
+    weight = subject.settings.question_weight
+    if not weight:
+        return images
+    texts = np.asarray(subject.encoder.embed_texts([question.text for question in questions]), np.float32)
+    return normalised((1 - weight) * images + weight * normalised(texts))
+
+
+def _answers(nearest: Nearest, titles: Sequence[str], right: Bools, row: int) -> list[Answer]:
+    return [
+        Answer(None, titles[candidate], float(score), bool(correct))
+        for candidate, score, correct in zip(nearest.rows[row].tolist(), nearest.scores[row], right[row], strict=True)
+    ]
 
 
 def _images(folder: Path, wanted: set[str]) -> dict[str, str]:

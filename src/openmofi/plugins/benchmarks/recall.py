@@ -19,7 +19,6 @@ import numpy as np
 
 from openmofi.config import PositiveInt, Settings
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.class_names import require_folder
 from openmofi.evaluation.metrics.ranking import checked_embeddings
 from openmofi.evaluation.protocol import (
     NEIGHBOURS_SHOWN,
@@ -32,6 +31,7 @@ from openmofi.evaluation.protocol import (
 from openmofi.features.images import file_sources
 from openmofi.pairs.formats.files import inside
 from openmofi.plugins.benchmarks.nearest import Nearest, without_own
+from openmofi.plugins.protocols.class_names import require_folder
 
 _FIRST_TEST_CLASS_OF_CUB = 101
 

@@ -18,7 +18,6 @@ from numpy.typing import ArrayLike, NDArray
 from openmofi.arrays import Floats, Ints
 from openmofi.config import PositiveInt, Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.class_names import cropped, require_folder
 from openmofi.evaluation.metrics.ranking import CosineIndex, nearest_rows, ranks_of
 from openmofi.evaluation.protocol import (
     NEIGHBOURS_SHOWN,
@@ -33,6 +32,7 @@ from openmofi.evaluation.protocol import (
 from openmofi.features.images import EmbeddedImages, ImageSource, Load, file_sources, images_in
 from openmofi.pairs.formats.files import inside
 from openmofi.plugins.benchmarks.plain_pickle import read_plain_pickle
+from openmofi.plugins.protocols.class_names import cropped, require_folder
 from openmofi.storage import fingerprint
 
 

@@ -28,12 +28,12 @@ from openmofi.arrays import Doubles, Ints
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import Settings
 from openmofi.errors import OpenMofiError
-from openmofi.evaluation.class_names import require_folder
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages, file_sources
 from openmofi.pairs.formats.files import inside
 from openmofi.plugins.benchmarks.nearest import Nearest
+from openmofi.plugins.protocols.class_names import require_folder
 from openmofi.storage import fingerprint, read_json
 
 SIZES: Mapping[str, tuple[int, int]] = {

@@ -1,6 +1,6 @@
 """VTAB-1k with a linear probe: 19 tasks of 800 + 200 examples, listed in `vtab.toml`.
 
-VTAB specifies no linear solver. Each task gets the probe of `openmofi.evaluation.metrics.linear`: logistic regression
+VTAB specifies no linear solver. Each task gets the probe of `plugins.protocols.linear_probe`: logistic regression
 by L-BFGS on frozen features, λ chosen on the 200, then fitted on all 1,000. Metrics are means over tasks: `mean_19`
 with all tasks, and always `mean_present`, which compares only between encoders on the same tasks.
 
@@ -19,12 +19,12 @@ import numpy as np
 from openmofi.bootstrap import bootstrap_interval
 from openmofi.config import NonNegativeInt, PositiveInt, Settings
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.class_names import ClassifiedFiles, class_folders, require_folder, same_classes
-from openmofi.evaluation.metrics.linear import MAX_ITERATIONS, Split, tuned_probe
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages
 from openmofi.pairs.formats.files import inside
+from openmofi.plugins.protocols.class_names import ClassifiedFiles, class_folders, require_folder, same_classes
+from openmofi.plugins.protocols.linear_probe import MAX_ITERATIONS, Split, tuned_probe
 from openmofi.storage import fingerprint
 
 # Two layouts of a task's folder DIR/TASK are supported:

@@ -12,7 +12,7 @@ from openmofi.api.given import Folder, kb_of, place_of, public
 from openmofi.cli.command import print_json
 from openmofi.cli.options import LICENCE, Call, Json, made_of
 from openmofi.config import changed
-from openmofi.plugins.dataset_export.export_settings import DatasetExportSettings
+from openmofi.plugins.dataset_export import DatasetExportSettings
 from openmofi.progress import shown_progress
 
 if TYPE_CHECKING:

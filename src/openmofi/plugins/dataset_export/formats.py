@@ -21,7 +21,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.extensions import extension, extension_names
 from openmofi.pairs import Record as PairRecord
 from openmofi.pairs import write_tar
-from openmofi.plugins.dataset_export.export_settings import GROUP
+from openmofi.plugins.dataset_export import GROUP
 from openmofi.plugins.dataset_export.rows import Classes, Row, require_files
 from openmofi.storage import atomic_path
 from openmofi.version import __version__

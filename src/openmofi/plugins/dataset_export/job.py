@@ -20,7 +20,7 @@ from openmofi.engine import Engine, LocalEngine, Progress, Quiet, recorded
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.read import job_of
-from openmofi.plugins.dataset_export.export_settings import DatasetExportSettings
+from openmofi.plugins.dataset_export import DatasetExportSettings
 from openmofi.plugins.dataset_export.formats import FileFormat, all_formats, file_format, folder_names
 from openmofi.plugins.dataset_export.rows import Classes, rows_of
 from openmofi.storage import Outputs, Shard, cache_folder, claimed, finish_manifest, write_json, write_text

@@ -20,7 +20,7 @@ from openmofi.errors import UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.index import ImageBytes, places_of
 from openmofi.pairs.writer import extension_of
-from openmofi.plugins.dataset_export.export_settings import DatasetExportSettings
+from openmofi.plugins.dataset_export import DatasetExportSettings
 from openmofi.storage import Shard, digits64
 
 _DEPTH = 8

@@ -15,7 +15,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.plugins.export import ExportSettings
 from openmofi.plugins.export.agreement import Agreement, Samples, check_loss, compared
 from openmofi.plugins.export.job import move
-from openmofi.plugins.hub.weights import VOCABULARIES
+from openmofi.plugins.hub.checkpoints import VOCABULARIES
 from openmofi.storage import Outputs, claimed, finish_manifest, package_versions, read_json
 from openmofi.storage.atomic import temporary_folder, write_error
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from openmofi.encoders import Encoder, Preprocessing
 from openmofi.errors import UsageError
+from openmofi.plugins.encoders.open_clip_sources import ModelSource, folder_source, is_folder, source_of
 from openmofi.plugins.export.sides import (
     Affine,
     ExportSide,
@@ -23,7 +24,6 @@ from openmofi.plugins.export.sides import (
     into_projection,
     side_of,
 )
-from openmofi.plugins.open_clip.sources import ModelSource, folder_source, is_folder, source_of
 from openmofi.quiet import quiet_logging
 
 FILES = ("open_clip_model.safetensors", "open_clip_config.json")

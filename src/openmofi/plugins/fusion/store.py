@@ -20,7 +20,7 @@ from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.plugins.fusion.fusion_settings import FORMAT_VERSION, SPEC_FILE, FusionSettings, damaged, read_spec
 from openmofi.plugins.fusion.model import FusionModel
 from openmofi.plugins.fusion.text import FusionTokens, load_tokenizer
-from openmofi.plugins.hub.configs import config_of, read_config
+from openmofi.plugins.hub.checkpoints import config_of, read_config
 from openmofi.quiet import quiet_transformers
 from openmofi.storage import atomic_path, file_fingerprint, fingerprint, write_json
 from openmofi.storage.foreign import guarded, require_inside

@@ -14,8 +14,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.plugins.fusion.examples import LinkCandidate
 from openmofi.plugins.fusion.fusion_settings import FusionSettings
 from openmofi.plugins.fusion.model import FusionModel, Packed
-from openmofi.storage.foreign import guarded
-from openmofi.storage.foreign.own_files import require_own_files
+from openmofi.storage.foreign import guarded, require_own_files
 
 # Spare tokens of a vocabulary: T5's sentinels, BERT's unused ones.
 _SPARE = (tuple(f"<extra_id_{number}>" for number in range(4)), tuple(f"[unused{number}]" for number in range(4)))

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.sources import DataSource, Finding, counted
 from openmofi.plugins.benchmarks.plain_pickle import read_plain_pickle
+from openmofi.plugins.benchmarks.sources import DataSource, Finding, counted
 from openmofi.plugins.fusion.examples import NIL, LinkCandidate, LinkExample, read_examples, with_gold
 
 NOT_JUDGED = ("train", "validation")

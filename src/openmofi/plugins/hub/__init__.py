@@ -1,7 +1,7 @@
 """The only module that reaches for the Hugging Face hub: the cache first, then a short check, then the download.
 
 A repository is `OWNER/NAME`, or `OWNER/NAME@REVISION` with a commit, a tag or a branch. The commits of what a job
-opened go into its manifest (`storage.foreign.commits`).
+opened go into its manifest (`storage.foreign`).
 """
 
 import urllib.error
@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from openmofi.errors import MissingExtraError, OpenMofiError
-from openmofi.storage.foreign.commits import pinned
-from openmofi.storage.foreign.guard import network_allowed
+from openmofi.storage.foreign import network_allowed, pinned
 
 _TIMEOUT_SECONDS = 5.0
 _ALTERNATIVES = (

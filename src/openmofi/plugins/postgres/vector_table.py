@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from openmofi.search.store.database import snapshot
 from openmofi.search.store.vectors import Exact, best, content_of, damaged, digest_of
 
 if TYPE_CHECKING:
-    from openmofi.plugins.postgres.database import Postgres
+    from psycopg import Connection as RawConnection
 
 
 ROWS = 22
@@ -36,11 +37,20 @@ def first_id(file: str) -> int:
     return int(file[-_BITS // 4 :], 16) << ROWS
 
 
+class PostgresConnection(Connection, Protocol):
+    """A connection of `database.py`: psycopg's own, and the errors of statements that go around `execute`."""
+
+    raw: RawConnection[Any]
+
+    def explained(self) -> AbstractContextManager[None]:
+        """Say in one sentence what the server refuses."""
+
+
 @dataclass(frozen=True)
 class VectorTable:
     """See `VectorStore`; a segment's name is its number, hexadecimal, with an `e` before those of entities."""
 
-    connection: Postgres
+    connection: PostgresConnection
 
     def write(self, vectors: Array, dtype: str, *, entities: bool = False) -> tuple[str, int, str]:
         """See `VectorStore.write`."""

@@ -15,8 +15,8 @@ from openmofi.dataset.tables import Judged, mention_column
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.texts import CAPTION_TEMPLATES
-from openmofi.plugins.hub.configs import read_config as read_model_config
-from openmofi.plugins.huggingface import checkpoint_folder, require_safetensors
+from openmofi.plugins.encoders.huggingface import checkpoint_folder, require_safetensors
+from openmofi.plugins.hub.checkpoints import read_config as read_model_config
 from openmofi.quiet import quiet_transformers
 from openmofi.schema import Entity
 from openmofi.storage import file_fingerprint, fingerprint

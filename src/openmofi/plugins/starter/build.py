@@ -13,13 +13,13 @@ from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase, normalise
 from openmofi.knowledge.builders.build import BuildSettings
 from openmofi.knowledge.builders.source import SourceTables
-from openmofi.knowledge.builders.wordnet import noun_shares, read_nouns, wordnet_tables
 from openmofi.plugins.bases.tables import Part, United, unite
 from openmofi.plugins.bases.union import build_united
 from openmofi.plugins.starter import places
 from openmofi.plugins.starter.packages import obtain, pinned, read_member
 from openmofi.plugins.starter.places import read_icons, read_shops
 from openmofi.plugins.starter.things import CITY, FORMER, Nouns, Thing, keys_of, read_articles, read_birds
+from openmofi.plugins.starter.wordnet import noun_shares, read_nouns, wordnet_tables
 from openmofi.schema import ENTITIES, NAMES, RELATIONS, SURFACES
 from openmofi.storage import fingerprint, require_local, write_bytes
 

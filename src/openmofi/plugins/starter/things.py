@@ -13,9 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from openmofi.knowledge.builders.wordnet import Synset
 from openmofi.knowledge.names import normalise
 from openmofi.plugins.starter.packages import read_member
+from openmofi.plugins.starter.wordnet import Synset
 
 _FILES = {"People": "noun.person", "Geography": "noun.location"}
 """A topic of the list → the lexicographer file of an article whose description tells none."""

@@ -6,6 +6,7 @@ import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +17,21 @@ from openmofi.engine.protocol import Progress, Quiet
 from openmofi.errors import OpenMofiError, UsageError, did_you_mean
 from openmofi.knowledge import beside
 from openmofi.knowledge.builders.build import BuildSettings, build
-from openmofi.knowledge.builders.source import ReadSource, read_source
+from openmofi.knowledge.builders.source import read_source
 from openmofi.knowledge.database import JOINED, MEMORY, memory_bytes
 from openmofi.knowledge.projection import ProjectionSettings
 from openmofi.knowledge.store import KnowledgeBase, opened
 from openmofi.plugins.bases.diff import Differences, diff_kb
 from openmofi.plugins.wikidata.items import ITEMS, RELATIONS, latin_letters, property_number
-from openmofi.plugins.wikidata.parts import PARQUET, Parts, read_parts
+from openmofi.plugins.wikidata.parts import PARQUET, read_parts
 from openmofi.plugins.wikidata.priors import PriorSources
 from openmofi.plugins.wikidata.published import BLOCK, PublishedColumns
-from openmofi.plugins.wikidata.select import Selected, class_rules, read_redirects, select_tables
+from openmofi.plugins.wikidata.select import ClassRules, Selected, class_rules, read_redirects, select_tables
 from openmofi.plugins.wikidata.wikitext import language_codes
 from openmofi.storage import (
     Manifest,
     atomic_path,
+    file_digest,
     file_fingerprint,
     fingerprint,
     locked,
@@ -37,7 +39,6 @@ from openmofi.storage import (
     require_local,
     write_arrow,
 )
-from openmofi.storage.digests import file_digest
 from openmofi.storage.table_files import arrow_blocks
 
 _log = logging.getLogger(__name__)
@@ -139,81 +140,120 @@ def build_wikidata(
         OpenMofiError: a dump is missing, damaged or cut off, or a file of `extras` is none; no item is left; `out`
             holds something else.
     """
-    settings, extras, progress = settings or WikidataSettings(), extras or Extras(), progress or Quiet()
-    rules = class_rules(settings.kinds, settings.drop, visual_only=settings.visual_only)
+    settings = settings or WikidataSettings()
     _require_known(settings)
     require_local(out)
-    joined = int(memory_bytes(memory) * JOINED)
-    columns = PublishedColumns.read(extras.columns)
-    dump_paths = dump_files(dumps)
-    published = [columns.of(file) for file in dump_paths if file.suffix == PARQUET]
-    if extras.columns and not published:
-        raise UsageError(f"{extras.columns} names columns, and no dump is a Parquet file.", "Leave --columns out.")
-    files = {file_fingerprint(file): file for file in dump_paths}
-    files = dict(sorted(files.items()))
-    inputs = {**{file.name: digest for digest, file in files.items()}, **extras.inputs()}
-    extras.priors.require_readable(settings.languages)
     folder = Path(work) if work else Path(f"{str(out).rstrip('/')}.work")
-    key = fingerprint(
-        [
-            settings.languages,
-            settings.external_ids,
-            ITEMS.names,
-            list(RELATIONS),
-            BLOCK,
-            *([columns.names] if published else []),
-            *([{"transliterate": sorted(settings.transliterate)}] if settings.transliterate else []),
-        ]
-    )
-    selected: list[tuple[Parts, Selected]] = []
-
-    def read() -> ReadSource:
-        redirects = read_redirects(extras.redirects) if extras.redirects else None
-        with locked(folder / "build", lambda: progress.say(f"Another build reads the dumps into {folder}. Waiting.")):
-            parts = read_parts(
-                files,
-                folder / f"parts-{key}",
-                settings.languages,
-                progress,
-                workers=workers,
-                external=settings.external_ids,
-                transliterate=settings.transliterate,
-                columns=columns,
-                max_broken=settings.max_broken,
-            )
-            tables = folder / f"tables-{fingerprint([key, asdict(rules), sorted(inputs.items())])}"
-            tabled = select_tables(
-                parts.paths,
-                rules,
-                tables,
-                sources=extras.priors,
-                redirects=redirects,
-                memory=joined,
-                languages=settings.languages,
-            )
-            progress.say(
-                ", ".join(
-                    f"{name} {count:,}"
-                    for name, count in {
-                        **tabled.counts,
-                        "of other kinds": parts.others,
-                        "lines that cannot be read": parts.broken,
-                    }.items()
-                )
-            )
-            selected.append((parts, tabled))
-            return read_source(tabled.source)
-
+    joined = int(memory_bytes(memory) * JOINED)
+    reading = _Reading.of(dumps, settings, extras or Extras(), folder, joined, workers, progress or Quiet())
     return build(
         BUILDER,
-        read,
-        inputs,
+        lambda: read_source(reading.tables.source),
+        reading.inputs,
         out,
         settings,
         memory=memory,
-        write_beside=lambda base: _write_beside(base, selected[0][1]),
+        write_beside=lambda base: _write_beside(base, reading.tables),
         restart=restart,
     )
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How dumps are read and what they are read for; see `build_wikidata`.
+
+    Attributes:
+        files: fingerprint → dump.
+        inputs: name → fingerprint, of dumps and of what comes beside them.
+        published: whether a dump is Parquet as others publish it.
+        folder: keeps what was read.
+        memory: bytes that joins may use.
+    """
+
+    settings: WikidataSettings
+    extras: Extras
+    files: dict[str, Path]
+    inputs: dict[str, str]
+    rules: ClassRules
+    columns: PublishedColumns
+    published: bool
+    folder: Path
+    memory: int
+    workers: int
+    progress: Progress
+
+    @classmethod
+    def of(
+        cls,
+        dumps: Sequence[str | Path],
+        settings: WikidataSettings,
+        extras: Extras,
+        folder: Path,
+        memory: int,
+        workers: int,
+        progress: Progress,
+    ) -> _Reading:
+        """Look at the dumps, and check what comes beside them.
+
+        Raises:
+            UsageError, MissingExtraError, OpenMofiError: see `build_wikidata`.
+        """
+        rules = class_rules(settings.kinds, settings.drop, visual_only=settings.visual_only)
+        columns = PublishedColumns.read(extras.columns)
+        dump_paths = dump_files(dumps)
+        published = [columns.of(file) for file in dump_paths if file.suffix == PARQUET]
+        if extras.columns and not published:
+            raise UsageError(f"{extras.columns} names columns, and no dump is a Parquet file.", "Leave --columns out.")
+        files = dict(sorted((file_fingerprint(file), file) for file in dump_paths))
+        inputs = {**{file.name: digest for digest, file in files.items()}, **extras.inputs()}
+        extras.priors.require_readable(settings.languages)
+        return cls(settings, extras, files, inputs, rules, columns, bool(published), folder, memory, workers, progress)
+
+    @cached_property
+    def tables(self) -> Selected:
+        """The tables of what is selected of the dumps; read once."""
+        settings, extras, progress, key = self.settings, self.extras, self.progress, self._key()
+        redirects = read_redirects(extras.redirects) if extras.redirects else None
+        waiting = f"Another build reads the dumps into {self.folder}. Waiting."
+        with locked(self.folder / "build", lambda: progress.say(waiting)):
+            parts = read_parts(
+                self.files,
+                self.folder / f"parts-{key}",
+                settings.languages,
+                progress,
+                workers=self.workers,
+                external=settings.external_ids,
+                transliterate=settings.transliterate,
+                columns=self.columns,
+                max_broken=settings.max_broken,
+            )
+            tabled = select_tables(
+                parts.paths,
+                self.rules,
+                self.folder / f"tables-{fingerprint([key, asdict(self.rules), sorted(self.inputs.items())])}",
+                sources=extras.priors,
+                redirects=redirects,
+                memory=self.memory,
+                languages=settings.languages,
+            )
+        counts = tabled.counts | {"of other kinds": parts.others, "lines that cannot be read": parts.broken}
+        progress.say(", ".join(f"{name} {count:,}" for name, count in counts.items()))
+        return tabled
+
+    def _key(self) -> str:
+        """Name what is read of a dump."""
+        settings = self.settings
+        return fingerprint(
+            [
+                settings.languages,
+                settings.external_ids,
+                ITEMS.names,
+                list(RELATIONS),
+                BLOCK,
+                *([self.columns.names] if self.published else []),
+                *([{"transliterate": sorted(settings.transliterate)}] if settings.transliterate else []),
+            ]
+        )
 
 
 def _require_known(settings: WikidataSettings) -> None:

@@ -6,8 +6,7 @@ from typing import Annotated
 import typer
 
 from openmofi.cli.command import Restart, input_path, output_path
-from openmofi.cli.kb import KB
-from openmofi.cli.kb_build import CandidatesOption, Out
+from openmofi.cli.kb import KB, CandidatesOption, Out
 from openmofi.cli.options import Json
 from openmofi.cli.tables import print_manifest_facts
 from openmofi.plugins.bases.commands import print_differences

@@ -206,12 +206,6 @@ def select_tables(
         _closed(connection, "dropped", rules.drop)
         _closed(connection, "wanted", rules.kinds)
         counts = _select_items(connection, wanted=bool(rules.kinds))
-        if not counts["kept"]:
-            raise OpenMofiError(
-                f"Of {counts['items']:,} items none is left: {counts['unnamed']:,} have no name in the languages and "
-                f"{counts['dropped']:,} are of classes that go.",
-                "Name other languages, or other --kinds and --drop.",
-            )
         load_popularity(connection, sources.pageviews)
         priors = load_names(connection, sources.anchors)
         make_folder(folder / SOURCE)
@@ -284,7 +278,11 @@ def _closed(connection: DuckDBPyConnection, name: str, roots: Sequence[int]) -> 
 
 
 def _select_items(connection: DuckDBPyConnection, *, wanted: bool) -> dict[str, int]:
-    """Make the table of the items that stay."""
+    """Make the table of the items that stay.
+
+    Raises:
+        OpenMofiError: none does.
+    """
     connection.execute("""
         CREATE TABLE classed AS
         SELECT item.id, bool_and(dropped.id IS NOT NULL) AS gone,
@@ -298,7 +296,14 @@ def _select_items(connection: DuckDBPyConnection, *, wanted: bool) -> dict[str, 
     items, unnamed, remaining = (
         number_of(connection, f"SELECT count(*) FROM {rows}") for rows in ("item", "item WHERE name = ''", "kept")
     )
-    return {"items": items, "unnamed": unnamed, "dropped": items - unnamed - remaining, "kept": remaining}
+    dropped = items - unnamed - remaining
+    if not remaining:
+        raise OpenMofiError(
+            f"Of {items:,} items none is left: {unnamed:,} have no name in the languages and {dropped:,} are of "
+            "classes that go.",
+            "Name other languages, or other --kinds and --drop.",
+        )
+    return {"items": items, "unnamed": unnamed, "dropped": dropped, "kept": remaining}
 
 
 def _spoken(anchors: Sequence[Path]) -> str:

@@ -1,4 +1,7 @@
-"""Features of hits and their probabilities, so that a search can end; `fitting.py` fits them."""
+"""Features of hits and their probabilities, so that a search can end; for which kinds of query an index says them.
+
+`fitting.py` fits them.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from dataclasses import asdict, dataclass, field, replace
 import numpy as np
 
 from openmofi.arrays import Array, Doubles
+from openmofi.search.query import Query
+from openmofi.search.records import KindCalibration
 from openmofi.storage import as_type
 
 # A cosine alone says little: some queries are near to every image, and some images to every query. So a result of a
@@ -126,8 +131,8 @@ class Ending:
         text, image: of searches by text and by image; `None` where too little is known.
         entity: of the entities that an image may show, where labels name one that it shows; likewise.
         unnamed: of that no label names what an image shows, where as many images are so as not; likewise.
-        evidence: kind of query (`openmofi.search.rank.claims`) → how many of the results that its curve is fitted to
-            are known to be right, and how many to be wrong, by the sums of their probabilities.
+        evidence: kind of query (see `calibration_of`) → how many of the results that its curve is fitted to are known
+            to be right, and how many to be wrong, by the sums of their probabilities.
         background: ids of images at random.
         reference: numbers of the entities that images are compared with.
         scale: the factor on cosines.
@@ -203,3 +208,77 @@ def any_of(probabilities: Sequence[float]) -> float:
     that is named twice is shown twice or not at all, for which it is too much.
     """
     return 1.0 - math.prod(1.0 - probability for probability in probabilities)
+
+
+_CURVES = {"text": "text", "image": "image", "recognition": "entity", "unnamed": "unnamed"}
+"""Kind → its curve, see `Ending`."""
+_ASKED = {
+    "text": "searches by text",
+    "image": "searches by image",
+    "recognition": "recognition",
+    "unnamed": "recognition of what no label names",
+}
+_MORE_LABELS = "Take in more labels: openmofi index add INDEX LABELS."
+_BY_LABELS = "Images that the label job judged for an entity have the probability that it gave, others none."
+
+
+def calibration_of(ending: Ending | None, *, texts: bool) -> dict[str, KindCalibration]:
+    """Kind of query (`text`, `entity`, `image`, `recognition`, `unnamed`) → whether the index is calibrated for it.
+
+    Args:
+        ending: the index's; `None` for that of another version.
+        texts: whether the encoder embeds texts.
+    """
+    kinds = {kind: _calibration(kind, ending, texts) for kind in _CURVES}
+    text = kinds["text"]
+    labelled = ending is not None and sum(ending.evidence.get("image", (0.0, 0.0))) > 0
+    entity = text
+    if text.source == "none" and texts and labelled:
+        entity = KindCalibration("labels", text.right, text.wrong, f"{_BY_LABELS} {text.why}", text.hint)
+    return {"text": text, "entity": entity} | kinds
+
+
+def uncalibrated(calibration: Mapping[str, KindCalibration], query: Query, judged: bool) -> str:
+    """Why results of a query have no probability and what to do, or why some have none where others were `judged`; ""
+    where all have, or where nothing is ranked by similarity.
+    """
+    if not query.has_vector:
+        return ""
+    each = calibration["image" if query.examples or query.like else "text" if query.text else "entity"]
+    if each.source == "fitted":
+        return ""
+    # Of an entity it says that already.
+    return f"{_BY_LABELS} {each}" if judged and each.source == "none" else str(each)
+
+
+def _calibration(kind: str, ending: Ending | None, texts: bool) -> KindCalibration:
+    if ending is None:
+        why = "This version of openmofi has not calibrated the index yet."
+        return KindCalibration("none", why=why, hint="Bring it up to date with openmofi index add.")
+    curve: Curve | None = getattr(ending, _CURVES[kind])
+    right, wrong = ending.evidence.get(kind, (None, None))
+    if curve:
+        return KindCalibration("fitted", right, wrong)
+    if kind != "image" and not texts:
+        return KindCalibration(
+            "none", right, wrong, "Its encoder embeds images only.", "Build an index with an encoder that embeds texts."
+        )
+    if right is None or wrong is None:
+        return KindCalibration("none", why="Its labels say too little.", hint=_MORE_LABELS)
+    if not right + wrong:
+        return KindCalibration(
+            "none",
+            right,
+            wrong,
+            "No label says what its images show.",
+            "Label them with openmofi label, and build the index of the folder of labels.",
+        )
+    count, what = (right, "right") if right < MINIMUM else (wrong, "wrong")
+    return KindCalibration(
+        "none",
+        right,
+        wrong,
+        f"Only {int(count)} results of {_ASKED[kind]} are known to be {what}, and {MINIMUM} are needed for "
+        "probabilities.",
+        _MORE_LABELS,
+    )

@@ -11,8 +11,7 @@ import numpy as np
 
 from openmofi.arrays import Array, Doubles, Ints
 from openmofi.search.query import Filters, Query
-from openmofi.search.rank.calibration import LIKELY, OF_IMAGES, end_of, expected_precision
-from openmofi.search.rank.claims import uncalibrated
+from openmofi.search.rank.calibration import LIKELY, OF_IMAGES, end_of, expected_precision, uncalibrated
 from openmofi.search.rank.folding import folded_into
 from openmofi.search.rank.queries import Meaning, images_by_text, judged_for, meaning_of, unknown_entity
 from openmofi.search.rank.state import State

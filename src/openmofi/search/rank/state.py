@@ -15,8 +15,7 @@ import numpy as np
 
 from openmofi.arrays import Array, Bools, Floats, Hashes, Ints
 from openmofi.search.rank import faiss_cache
-from openmofi.search.rank.calibration import Ending, Surroundings
-from openmofi.search.rank.claims import calibration_of
+from openmofi.search.rank.calibration import Ending, Surroundings, calibration_of
 from openmofi.search.records import IndexInfo, KindCalibration
 from openmofi.search.store.connection import Connection, Segment, VectorIndex, Vectors
 from openmofi.search.store.database import column_of, last_commit, meta, snapshot

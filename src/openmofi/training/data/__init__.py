@@ -255,11 +255,7 @@ def open_data(
         UsageError: settings that do not work.
         OpenMofiError: the dataset is missing, unfinished or empty; a shard of pairs is missing or has changed.
     """
-    if not settings.dataset:
-        raise UsageError("data.dataset is empty.", "Set it to the folder that `openmofi dataset build` wrote.")
-    if is_remote(cache):
-        raise UsageError(f"data.cache is {cache}; it is mapped into memory and must be local.")
-    dataset, folder = Folder.open(settings.dataset, "dataset"), Path(cache)
+    dataset, folder = _dataset(settings, cache), Path(cache)
     vocabulary = dataset.vocabulary
     starts, origins, tables = read_footers(dataset)
     class_ids, names = vocabulary["id"].to_pylist(), vocabulary["name"].to_pylist()
@@ -276,12 +272,6 @@ def open_data(
     teachers = None
     if settings.reinforcement.store:
         teachers = extension("teachers", "reinforcement")(settings, class_ids, seed, left)
-    images = None
-    if inputs.preprocessing:
-        decoded = KeptImages.of_dataset(left, inputs.preprocessing.size, _KEPT_BYTES)
-        images = TrainingImages(inputs.preprocessing, settings.augment, decoded)
-    # Workers of the loader get these, and would open the encoders again.
-    loaded = replace(inputs, image_encoder=None, text_encoder=None)
     batches = Sources(
         rows,
         plan,
@@ -289,8 +279,9 @@ def open_data(
         settings.batch_size,
         settings.max_labels,
         seed,
-        loaded,
-        images=images,
+        # Workers of the loader get these, and would open the encoders again.
+        replace(inputs, image_encoder=None, text_encoder=None),
+        images=_images(settings, inputs, left),
         image_features=None
         if inputs.image_encoder is None
         else image_features(dataset, origins, rows, inputs.image_encoder, folder, progress, settings.undecodable),
@@ -312,6 +303,22 @@ def open_data(
         Faults(settings.undecodable, batches.names),
         names,
     )
+
+
+def _dataset(settings: DataSettings, cache: str | Path) -> Folder:
+    if not settings.dataset:
+        raise UsageError("data.dataset is empty.", "Set it to the folder that `openmofi dataset build` wrote.")
+    if is_remote(cache):
+        raise UsageError(f"data.cache is {cache}; it is mapped into memory and must be local.")
+    return Folder.open(settings.dataset, "dataset")
+
+
+def _images(settings: DataSettings, inputs: ModelInputs, count: int) -> TrainingImages | None:
+    """Return how the `count` images to train on are decoded; `None` where the model takes features."""
+    if not inputs.preprocessing:
+        return None
+    decoded = KeptImages.of_dataset(count, inputs.preprocessing.size, _KEPT_BYTES)
+    return TrainingImages(inputs.preprocessing, settings.augment, decoded)
 
 
 def _check_shards(

@@ -9,11 +9,11 @@ from kb_tables import write_source
 
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.evaluation.compare import compare_results
 from openmofi.evaluation.result import write_result
 from openmofi.evaluation.run import evaluate
 from openmofi.knowledge import build_table
 from openmofi.linking import linker_fingerprint
+from openmofi.plugins.benchmarks.compare import compare_results
 from openmofi.plugins.fusion.examples import NIL, LinkCandidate, LinkExample, read_examples, write_examples
 from openmofi.plugins.fusion.linker import answers_of
 from openmofi.plugins.fusion.store import build_fusion, open_fusion, save_fusion

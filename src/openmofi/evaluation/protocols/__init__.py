@@ -1,1 +1,0 @@
-"""One file a protocol; `openmofi.evaluation.run` lists them and imports each when it runs."""

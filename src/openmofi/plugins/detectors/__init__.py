@@ -1,0 +1,1 @@
+"""Mention detectors of libraries, a file each; entry points name them."""

@@ -1,0 +1,1 @@
+"""Encoders of libraries, and their towers to train, a file each; entry points name them."""

@@ -1,1 +1,0 @@
-"""An index as tools of the Model Context Protocol."""

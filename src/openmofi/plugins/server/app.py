@@ -1,0 +1,150 @@
+"""The application: the routes, the files of the page, errors and the guard."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from starlette.responses import RedirectResponse, Response
+
+from openmofi.errors import OpenMofiError
+from openmofi.plugins.server.context import Context, with_session
+from openmofi.plugins.server.guard import Guard, equal
+from openmofi.plugins.server.messages import ErrorAnswer, Refused, logger, not_modified, register
+from openmofi.plugins.server.routes import router
+from openmofi.plugins.server.settings import ServeSettings
+from openmofi.search.index import Index
+from openmofi.version import __version__
+
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".ico": "image/x-icon",
+    ".webmanifest": "application/manifest+json",
+    ".txt": "text/plain; charset=utf-8",
+    ".woff2": "font/woff2",
+}
+_NO_PAGE = b"<!doctype html><title>OpenMOFI</title><p>This build has no page; the API is at /api/openapi.json."
+
+
+@dataclass(frozen=True)
+class PageFile:
+    """A file of the page.
+
+    Attributes:
+        data: its bytes.
+        type: its content type.
+        etag: of its bytes.
+    """
+
+    data: bytes
+    type: str
+    etag: str
+
+
+def page_files() -> dict[str, PageFile]:
+    """Address → file: `/` is `index.html`, the others are `/static/NAME`."""
+    folder = Path(str(files("openmofi.plugins.server") / "page"))
+    held = {"/": _file(_NO_PAGE, ".html")}
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        hidden = any(part.startswith((".", "_")) or part == "node_modules" for part in parts)
+        if path.suffix in TYPES and path.is_file() and not hidden:
+            name = "/".join(parts)
+            held["/" if name == "index.html" else f"/static/{name}"] = _file(path.read_bytes(), path.suffix)
+    return held
+
+
+def _file(data: bytes, suffix: str) -> PageFile:
+    return PageFile(data, TYPES[suffix], f'"{hashlib.blake2b(data, digest_size=12).hexdigest()}"')
+
+
+_ERRORS: dict[int | str, dict[str, object]] = {
+    status: {"model": ErrorAnswer, "description": text}
+    for status, text in (
+        (400, "What was sent is not JSON."),
+        (401, "The token is missing or wrong."),
+        (403, "Of another origin."),
+        (404, "There is no such thing."),
+        (408, "It did not arrive in time."),
+        (409, "The index cannot answer this."),
+        (413, "Too large."),
+        (415, "Not a format that is read."),
+        (422, "A value out of its range."),
+        (429, "Too many requests."),
+        (503, "Busy, or the index's database is not there; see Retry-After."),
+    )
+}
+
+
+def create_app(index: Index, settings: ServeSettings | None = None) -> FastAPI:
+    """An ASGI application that serves an index; `serve` runs it.
+
+    Args:
+        index: opened.
+        settings: of the server; `ServeSettings()` where not given, whose token the caller then does not know.
+    """
+    settings = settings or ServeSettings()
+    context = Context.of(index, settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        opening = asyncio.create_task(_open_encoder(context))
+        yield
+        opening.cancel()
+        context.encoder.close()
+        context.searching.shutdown(wait=False, cancel_futures=True)
+
+    app = FastAPI(
+        title="OpenMOFI",
+        version=__version__,
+        summary="Search, recognition and review over an index.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        responses=_ERRORS,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.state.context = context
+    register(app)
+    app.include_router(router)
+    _add_page(app, context)
+    app.add_middleware(Guard, settings=settings, sessions=context.sessions, metrics=context.metrics)
+    return app
+
+
+async def _open_encoder(context: Context) -> None:
+    """Before the first query needs it."""
+    try:
+        await context.encoder.call(lambda: context.index.encoder)
+    except OpenMofiError as error:
+        logger.warning("queries by image and text are refused: %s", error)
+
+
+def _add_page(app: FastAPI, context: Context) -> None:
+    held = page_files()
+
+    @app.get("/", include_in_schema=False)
+    @app.get("/static/{name:path}", include_in_schema=False)
+    def page(request: Request, token: str = "") -> Response:
+        if token and request.url.path == "/":  # out of the address bar; where it is wrong, the page asks for it
+            response = RedirectResponse(request.scope["root_path"] + "/", 303)
+            right = equal(token, context.settings.token) and context.settings.token
+            return with_session(response, request, context) if right else response
+        file = held.get(request.url.path)
+        if file is None:
+            raise Refused(404, "There is nothing at this address.")
+        headers = {"ETag": file.etag, "Cache-Control": "no-cache"}
+        return not_modified(request, headers) or Response(file.data, headers=headers, media_type=file.type)

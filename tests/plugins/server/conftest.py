@@ -1,0 +1,73 @@
+"""What the server's tests share: an index of colours with labels, and a client of a server over it."""
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import served_world
+from search_world import colour_encoder
+from served_world import labelled_index, served
+
+from openmofi.search import Index
+
+PROGRAM = Path(served_world.__file__)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """A folder with images, and an index of them that nobody may change."""
+    folder = tmp_path_factory.mktemp("served")
+    labelled_index(folder).close()
+    return folder
+
+
+@pytest.fixture
+def index(world, tmp_path):
+    """One that may be changed; its images may not."""
+    shutil.copytree(world / "index", tmp_path / "index")
+    return Index.open(tmp_path / "index", colour_encoder())
+
+
+@pytest.fixture
+def client(index):
+    with served(index) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def reader(world):
+    """A client of requests that change nothing."""
+    with served(Index.open(world / "index", colour_encoder()), rate=0) as client:
+        yield client
+
+
+@pytest.fixture
+def started(world):
+    """Start a server, whose texts take as many seconds to embed, and which may open so many files; its address."""
+    processes = []
+
+    def start(slow=0, files=0, folder=world, **settings):
+        def limit():
+            if files:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+
+        process = subprocess.Popen(
+            [sys.executable, str(PROGRAM), str(folder)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=limit,
+            env={**os.environ, "SLOW": str(slow), "SETTINGS": json.dumps(settings)},
+        )
+        processes.append(process)
+        return process, process.stdout.readline().strip()
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()

@@ -1,0 +1,119 @@
+"""Texts are text, refusals are explained, and a server that fails or asks for a token is met kindly."""
+
+import io
+
+import pytest
+from page_world import HOSTILE, FakeSearch, address_of, image_row
+from PIL import Image
+from playwright.sync_api import expect
+from search_world import colour_encoder
+
+from openmofi.plugins.server.run import redirecting
+from openmofi.search import Index
+
+pytestmark = pytest.mark.slow
+TOKEN = "a token of the tests"
+
+
+def test_html_in_captions_names_and_columns_is_text(tab):
+    row = image_row(1, HOSTILE, [{"entity": "e:x", "name": HOSTILE, "probability": 0.9, "accepted": True}])
+    row["columns"], row["url"] = {HOSTILE: HOSTILE}, "javascript:document.title=1"
+    row["key"], row["source"], row["path"] = HOSTILE, f"/{HOSTILE}", f"/{HOSTILE}/{HOSTILE}.png"
+    tab.page.route("**/api/images/1", lambda route: route.fulfill(json=row))
+    page = tab.open("#/search?show=1", "dialog .facts")
+    expect(page.locator("dialog h2").first).to_have_text(HOSTILE)
+    expect(page.locator("dialog .facts")).to_contain_text(HOSTILE)
+    assert page.locator("dialog a[href^='javascript']").count() == 0
+    page = tab.open("#/entity/c%3Ared", ".tile")
+    expect(page.locator(".lead")).to_have_text(f"the colour {HOSTILE}")
+    tab.open("#/review/single/c%3Ared", ".question")
+    tab.open("#/search?entity=c%3Ared", ".tile-text")
+    assert page.locator("main b").count() == 0
+    assert page.title() == "Search · OpenMOFI"
+
+
+def test_refused_uploads_are_explained(tab, tmp_path, whole):
+    page = tab.open()
+    bomb = io.BytesIO()
+    Image.new("1", (30_000, 30_000)).save(bomb, "PNG")
+    for name, data, sentence in (
+        ("large.jpg", bytes(60_000_000), "too large"),
+        ("bomb.png", bomb.getvalue(), "pixels"),
+        ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "are not read"),
+        ("broken.jpg", b"\xff\xd8\xff\xe0 nothing", "can be read"),
+    ):
+        (tmp_path / name).write_bytes(data)
+        page.locator("input[type=file]").set_input_files(tmp_path / name)
+        alert = page.get_by_role("alert")
+        expect(alert).to_contain_text(sentence, timeout=20_000)
+        assert alert.locator("p").count() >= 1  # what to do next
+        expect(page.locator(".count")).to_contain_text(whole)  # the page goes on
+    assert "upload" not in page.url
+
+
+def test_an_upload_that_the_server_forgot(tab):
+    page = tab.open("#/search?upload=gone", "[role=alert]")
+    expect(page.get_by_role("alert")).to_contain_text("not there any more")
+
+
+def test_a_server_that_stops_in_the_middle_of_a_query(tab):
+    tab.page.route("**/api/search", lambda route: route.abort("connectionreset"))
+    page = tab.open("#/search?text=red", "[role=alert]")
+    expect(page.get_by_role("alert")).to_contain_text("The server does not answer.")
+    page.unroute("**/api/search")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator(".tile-text").first).to_contain_text("red")
+
+
+def test_a_page_of_results_that_fails_leaves_the_others(tab):
+    fake = FakeSearch(total=5000).on(tab.page)
+    page = tab.open("#/search?text=x", ".tile-text")
+    page.unroute("**/api/search")
+    page.route("**/api/search", lambda route: route.fulfill(status=503, body="{}"))
+    page.evaluate("scrollTo(0, 40000)")
+    expect(page.get_by_role("alert")).to_contain_text("The server is busy or stopping.")
+    page.unroute("**/api/search")
+    page.route("**/api/search", fake)
+    page.get_by_role("button", name="Try again").click(force=True)
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_the_token_is_asked_for_once(new_tab, index):
+    tab = new_tab(address_of(Index.open(index.path, colour_encoder()), token=TOKEN))
+    page = tab.open(wait="dialog")
+    page.get_by_role("textbox", name="Token").fill("another token of tests")
+    page.keyboard.press("Enter")
+    expect(page.locator("#token-error")).to_contain_text("This is not the server's token.")
+    page.get_by_role("textbox", name="Token").fill(TOKEN)
+    page.keyboard.press("Enter")
+    expect(page.locator("dialog")).to_have_count(0)
+    expect(page.locator(".tile-text").first).to_be_visible()
+    page.wait_for_function("() => [...document.querySelectorAll('.tile img')].every((each) => each.naturalWidth)")
+    page.reload()
+    expect(page.locator(".tile-text").first).to_be_visible()
+
+
+def test_an_unknown_address(tab, whole):
+    page = tab.open("#/nothing/here", "main h2")
+    page.get_by_role("link", name="Go to the search").click()
+    expect(page.locator(".count")).to_contain_text(whole)
+
+
+@pytest.mark.parametrize("by_file", [False, True])
+def test_the_printed_address_signs_in_and_the_token_leaves_the_address_bar(new_tab, index, tmp_path, by_file):
+    address = address_of(Index.open(index.path, colour_encoder()), no_token=False)
+    where, _, token = address.partition("?token=")
+    tab = new_tab(address)
+    if by_file:  # as `--open` does it, so that no other user sees the token among the processes
+        tab.page.goto(redirecting(tmp_path, f"{address}#/search?text=red").as_uri())
+        page = tab.page
+        page.wait_for_selector(".tile-text")
+    else:
+        page = tab.open("#/search?text=red", ".tile-text")
+    expect(page.get_by_role("textbox", name="Token")).to_have_count(0)
+    assert page.url == f"{where}#/search?text=red"
+    assert token not in page.evaluate("document.cookie + document.documentElement.outerHTML + location.href")
+    page.wait_for_function("[...document.querySelectorAll('.tile-slot img')].some(image => image.naturalWidth)")
+    page.goto(where)
+    page.wait_for_selector(".tile-text")
+    assert tab.refusals == 0
