@@ -15,6 +15,7 @@ from hypothesis import settings
 from object_store import ObjectStore, object_store, used
 
 import openmofi
+import unsynced  # noqa: F401
 from forked import worker_context
 from small_world import SmallWorld, make_small_world
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
+import unsynced  # noqa: F401  children import this file
 from terminal import PATIENCE
 
 LOADED = [
