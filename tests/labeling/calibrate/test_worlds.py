@@ -78,10 +78,10 @@ def test_the_oracle_is_calibrated():
 @pytest.mark.parametrize(
     ("world", "status"),
     [
-        (World(10_000, 0.7, 4.0), "passed"),
+        pytest.param(World(10_000, 0.7, 4.0), "passed", marks=pytest.mark.slow),
         (World(10_000, 0.3, 3.0), "passed"),
         (World(10_000, 0.7, 4.0, "pairs", 1.0), "failed"),
-        (World(10_000, 0.7, 4.0, "all", 1.0), "failed"),
+        pytest.param(World(10_000, 0.7, 4.0, "all", 1.0), "failed", marks=pytest.mark.slow),
     ],
 )
 def test_exchangeability_is_tested_on_losing_senses(world, status):
