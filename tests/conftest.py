@@ -4,6 +4,7 @@ Each is made once a test run: the first of xdist's processes that needs it makes
 """
 
 import fcntl
+import functools
 import multiprocessing
 import os
 import shutil
@@ -17,9 +18,13 @@ from object_store import ObjectStore, object_store, used
 import openmofi
 import unsynced  # noqa: F401
 from forked import worker_context
+from openmofi.plugins import backbones
 from small_world import SmallWorld, make_small_world
 
 pytest_plugins = ["suite"]
+
+# A hundred tests open heads that stand on the same frozen networks, which take half a second to open.
+backbones.open_backbones = functools.cache(backbones.open_backbones)
 
 # How long an example takes says something of the machine, not of the code.
 settings.register_profile("untimed", deadline=None)
