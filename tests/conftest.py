@@ -26,9 +26,11 @@ pytest_plugins = ["suite"]
 # A hundred tests open heads that stand on the same frozen networks, which take half a second to open.
 backbones.open_backbones = functools.cache(backbones.open_backbones)
 
-# How long an example takes says something of the machine, not of the code.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# How long an example takes says something of the machine, not of the code. The suite takes the same examples each time,
+# so that what passes passes again; `make fuzz` looks for others.
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("fuzz", deadline=None)
+settings.load_profile("same")
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:

@@ -139,7 +139,7 @@ class Fork:
         self._process.kill()
 
     def line(self) -> str:
-        """The next line of its output, which `communicate` then lacks; what there is of it where the process has ended."""
+        """The next line of its output, which `communicate` then lacks; the rest of it where the process has ended."""
         line = b""
         while not line.endswith(b"\n") and (piece := os.read(self._streams[0].fileno(), 1)):
             line += piece
