@@ -19,12 +19,16 @@ import openmofi
 import unsynced  # noqa: F401
 from forked import worker_context
 from openmofi.plugins import backbones
+from openmofi.storage import digests
 from small_world import SmallWorld, make_small_world
 
 pytest_plugins = ["suite"]
 
 # A hundred tests open heads that stand on the same frozen networks, which take half a second to open.
 backbones.open_backbones = functools.cache(backbones.open_backbones)
+
+# What was just written is waited for before it is trusted: here for two ticks of Linux's clock, not five.
+digests._CLOCK_TICK = 0.02
 
 # How long an example takes says something of the machine, not of the code. The suite takes the same examples each time,
 # so that what passes passes again; `make fuzz` looks for others.
