@@ -21,7 +21,7 @@ help:
 	@echo "make test-needs what tests need besides Python: Chromium, PostgreSQL with pgvector (Debian, as root), WordNet, artwork"
 	@echo "make test-durations  how long each test takes, anew, in tests/durations.json"
 	@echo "make test-openclip4  the tests of encoders and towers with open_clip 4; OPEN_CLIP4=… names what pip installs"
-	@echo "make fuzz       20,000 damaged shards, hostile inputs with other seeds, two hundred races, a hundred kills a stage and write"
+	@echo "make fuzz       20,000 damaged shards, hostile inputs with other seeds, other examples of properties, two hundred races, a hundred kills a stage and write"
 	@echo "make lint       ruff, codespell, mypy, import contracts"
 	@echo "make lock       requirements/ anew from pyproject.toml, with hashes; UPGRADE=--upgrade for the newest releases"
 	@echo "make docs       the documentation site, in site/; a broken link fails"
@@ -107,6 +107,7 @@ test-openclip4: $(VENV4)/.done
 
 fuzz: $(VENV)/.dev
 	PYTHONPATH=src:.:tests $(BIN)/python -m hostile.fuzz
+	PYTHONDONTWRITEBYTECODE= $(PYTEST) -m hypothesis --hypothesis-profile fuzz
 	OPENMOFI_RACES=200 $(BIN)/python -m pytest tests/dataset/test_race.py
 	OPENMOFI_INDEX_KILLS=100 $(BIN)/python -m pytest -n 0 -k killed tests/search/test_safety.py tests/plugins/postgres/test_postgres.py
 

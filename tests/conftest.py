@@ -4,6 +4,7 @@ Each is made once a test run: the first of xdist's processes that needs it makes
 """
 
 import fcntl
+import functools
 import multiprocessing
 import os
 import shutil
@@ -15,14 +16,25 @@ from hypothesis import settings
 from object_store import ObjectStore, object_store, used
 
 import openmofi
+import unsynced  # noqa: F401
 from forked import worker_context
+from openmofi.plugins import backbones
+from openmofi.storage import digests
 from small_world import SmallWorld, make_small_world
 
 pytest_plugins = ["suite"]
 
-# How long an example takes says something of the machine, not of the code.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# A hundred tests open heads that stand on the same frozen networks, which take half a second to open.
+backbones.open_backbones = functools.cache(backbones.open_backbones)
+
+# What was just written is waited for before it is trusted: here for two ticks of Linux's clock, not five.
+digests._CLOCK_TICK = 0.02
+
+# How long an example takes says something of the machine, not of the code. The suite takes the same examples each time,
+# so that what passes passes again; `make fuzz` looks for others.
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("fuzz", deadline=None)
+settings.load_profile("same")
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:

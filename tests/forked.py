@@ -22,6 +22,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
+import unsynced  # noqa: F401  children import this file
 from terminal import PATIENCE
 
 LOADED = [
@@ -41,6 +42,7 @@ LOADED = [
     "openmofi.dataset.objects",
     "torch.distributed.checkpoint",
     "torch.distributed.fsdp",
+    "fastapi",
     "pandas",
     "pillow_heif",
     "pyarrow.compute",
@@ -51,6 +53,7 @@ LOADED = [
     "transformers.models.auto.modeling_auto",
     "transformers.models.bert.modeling_bert",
     "transformers.models.clip.modeling_clip",
+    "uvicorn",
 ]
 
 
@@ -126,8 +129,21 @@ class Fork:
     def poll(self) -> int | None:
         return self.returncode
 
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
     def kill(self) -> None:
         self._process.kill()
+
+    def line(self) -> str:
+        """The next line of its output, which `communicate` then lacks; the rest of it where the process has ended."""
+        line = b""
+        while not line.endswith(b"\n") and (piece := os.read(self._streams[0].fileno(), 1)):
+            line += piece
+        return line.decode()
 
     def communicate(self, timeout: float = PATIENCE) -> tuple[str, str]:
         """What it and its own processes wrote until the last had closed both streams; it has ended then.

@@ -42,7 +42,7 @@ def encoded(seed):
     return out.getvalue()
 
 
-def test_workers_open_an_encoder_again(folder):
+def test_workers_open_an_encoder_again(folder, forked_workers):
     encoder = open_encoder(f"run:{folder}")
     results = ProcessEngine(2).run(EmbedStage(encoder), ["apple", "two"], Quiet())
     assert [result["fingerprint"] for result in results] == [encoder.fingerprint] * 2
@@ -51,7 +51,7 @@ def test_workers_open_an_encoder_again(folder):
     )
 
 
-def test_a_worker_refuses_an_encoder_that_changed(folder):
+def test_a_worker_refuses_an_encoder_that_changed(folder, forked_workers):
     encoder = open_encoder(f"run:{folder}")
     raw = json.loads((folder / "encoder.json").read_text())
     (folder / "encoder.json").write_text(json.dumps({**raw, "logit_scale": 3.0}))

@@ -63,7 +63,7 @@ def test_parts_do_not_matter(tmp_path_factory, corpus, size):
 
 
 @pytest.mark.slow
-def test_many_shards_are_few_tasks_of_an_engine(tmp_path):
+def test_many_shards_are_few_tasks_of_an_engine(tmp_path, forked_workers):
     shards = [Shard("", f"{number} {number % 7}") for number in range(1000)]
     begun = []
 

@@ -50,7 +50,11 @@ def gap(probability, right, least=0.0):
 
 @pytest.mark.parametrize(
     ("shown", "absent", "senses"),
-    [(0.95, 0.05, 0.95), (0.85, 0.15, 0.8), (0.7, 0.4, 0.5)],
+    [
+        pytest.param(0.95, 0.05, 0.95, marks=pytest.mark.slow),
+        pytest.param(0.85, 0.15, 0.8, marks=pytest.mark.slow),
+        (0.7, 0.4, 0.5),
+    ],
     ids=["good", "fair", "poor"],
 )
 def test_probabilities_hold_with_the_answers_of_a_judge_whose_rates_nobody_told(shown, absent, senses):

@@ -1,9 +1,10 @@
 """An index of plain colours with labels, and a server over it: `python tests/search/served_world.py FOLDER`, whose
-settings are the JSON of $SETTINGS.
+settings are the JSON of $SETTINGS; it may open $FILES files.
 """
 
 import json
 import os
+import resource
 import sys
 import time
 from pathlib import Path
@@ -64,6 +65,8 @@ if __name__ == "__main__":
 
         serve_tools(Path(sys.argv[2]) / "index", colour_encoder())
     else:
+        if files := int(os.environ.get("FILES", "0")):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
         made = as_encoder(SlowEncoder()) if os.environ.get("SLOW") else None
         settings = {"port": 0, "no_token": True, **json.loads(os.environ.get("SETTINGS", "{}"))}
         serve(

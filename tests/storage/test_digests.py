@@ -106,8 +106,14 @@ def test_a_cache_on_a_read_only_disk_is_no_error(home):
     assert check.count == 2
 
 
-def test_old_notes_are_forgotten(home):
+def test_old_notes_are_forgotten_once_a_day(home):
+    def names():
+        return {path.name for path in (home / "checked").iterdir()} - {".swept"}
+
     note_checked("old")
     os.utime(home / "checked" / "old", (0, 0))
     note_checked("new")
-    assert [path.name for path in (home / "checked").iterdir()] == ["new"]
+    assert names() == {"old", "new"}
+    os.utime(home / "checked" / ".swept", (0, 0))
+    note_checked("newer")
+    assert names() == {"new", "newer"}

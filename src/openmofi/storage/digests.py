@@ -110,6 +110,7 @@ def _of_file(path: str) -> str:
 
 BLOCK = 1 << 22
 _KEPT_SECONDS = 90 * 86_400.0
+_SWEEP_SECONDS = 86_400.0
 _CLOCK_TICK = 0.05
 """Seconds; a file system may give two writes within its clock's tick the same time."""
 
@@ -193,10 +194,16 @@ def note_checked(stamp: str, passed: bool = True) -> None:
 
 
 def _forget_old(folder: Path) -> None:
-    # What changes or goes leaves its note behind; what is still there is checked again.
-    for note in folder.glob("*"):
-        if time.time() - note.stat().st_mtime > _KEPT_SECONDS:
-            note.unlink(missing_ok=True)
+    """Remove old notes, once a day: what changes or goes leaves its note behind, and there may be tens of thousands."""
+    swept = folder / ".swept"
+    if swept.exists() and time.time() - swept.stat().st_mtime < _SWEEP_SECONDS:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    swept.touch()
+    for note in folder.iterdir():
+        with suppress(FileNotFoundError):  # another process has removed it
+            if time.time() - note.stat().st_mtime > _KEPT_SECONDS:
+                note.unlink()
 
 
 def _note(stamp: str) -> Path:

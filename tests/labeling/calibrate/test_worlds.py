@@ -1,6 +1,7 @@
 """Calibration on worlds of known truth, drawn by `benchmarks/calibration.py`: no more is claimed than is reached."""
 
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
 from calibration import World, simulate
 
 
+@cache
 def fitted(world, seed):
     corpus = simulate(world, seed)
     found = fit_rounds(corpus.sample)
@@ -76,10 +78,10 @@ def test_the_oracle_is_calibrated():
 @pytest.mark.parametrize(
     ("world", "status"),
     [
-        (World(10_000, 0.7, 4.0), "passed"),
+        pytest.param(World(10_000, 0.7, 4.0), "passed", marks=pytest.mark.slow),
         (World(10_000, 0.3, 3.0), "passed"),
         (World(10_000, 0.7, 4.0, "pairs", 1.0), "failed"),
-        (World(10_000, 0.7, 4.0, "all", 1.0), "failed"),
+        pytest.param(World(10_000, 0.7, 4.0, "all", 1.0), "failed", marks=pytest.mark.slow),
     ],
 )
 def test_exchangeability_is_tested_on_losing_senses(world, status):
@@ -103,7 +105,7 @@ def test_mentions_of_one_candidate_leave_exchangeability_untested():
 
 
 def test_the_report_says_what_was_found():
-    corpus, calibration, _ = fitted(World(20_000, 0.4, 3.0), 0)
+    corpus, calibration, _ = fitted(World(10_000, 0.4, 3.0), 0)
     pairs = np.bincount(corpus.sample.evidence.pair, corpus.truth) > 0
     assert calibration.report["share"] == pytest.approx(pairs.mean(), abs=0.05)
     assert calibration.report["separation"] == pytest.approx(3.0, abs=0.3)

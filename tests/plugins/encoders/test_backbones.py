@@ -6,6 +6,7 @@ import torch
 
 from openmofi.encoders import BACKBONE, open_encoder
 from openmofi.errors import MissingExtraError, OpenMofiError
+from openmofi.plugins import backbones
 
 from ...encoders.conftest import drawn_image
 
@@ -133,6 +134,13 @@ def test_weights_of_another_model_are_refused():
         _load_in_order(timm.create_model("tf_efficientnet_lite1", pretrained=False), _efficientnet_weights())
 
 
+@pytest.fixture
+def _opened_anew():
+    """What tests/conftest.py keeps open for others."""
+    backbones.open_backbones.cache_clear()
+
+
+@pytest.mark.usefixtures("_opened_anew")
 def test_missing_packages_name_the_extra(monkeypatch):
     import sys
 
@@ -141,6 +149,7 @@ def test_missing_packages_name_the_extra(monkeypatch):
         open_encoder(BACKBONE)
 
 
+@pytest.mark.usefixtures("_opened_anew")
 def test_no_network_is_touched(monkeypatch):
     import socket
 

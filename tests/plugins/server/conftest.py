@@ -2,10 +2,7 @@
 
 import json
 import os
-import resource
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ import served_world
 from search_world import colour_encoder
 from served_world import labelled_index, served
 
+from forked import Fork
 from openmofi.search import Index
 
 PROGRAM = Path(served_world.__file__)
@@ -52,20 +50,9 @@ def started(world):
     processes = []
 
     def start(slow=0, files=0, folder=world, **settings):
-        def limit():
-            if files:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
-
-        process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), str(folder)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            preexec_fn=limit,
-            env={**os.environ, "SLOW": str(slow), "SETTINGS": json.dumps(settings)},
-        )
-        processes.append(process)
-        return process, process.stdout.readline().strip()
+        surroundings = {"SLOW": str(slow), "FILES": str(files), "SETTINGS": json.dumps(settings)}
+        processes.append(process := Fork(PROGRAM, folder, env=os.environ | surroundings))
+        return process, process.line().strip()
 
     yield start
     for process in processes:

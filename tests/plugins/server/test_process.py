@@ -18,7 +18,7 @@ from terminal import PATIENCE
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_stopped_in_the_middle_of_a_query_it_answers_and_leaves_with_0(started, number):
-    process, address = started(1.5)
+    process, address = started(0.3)
     answers, sent = [], threading.Event()
 
     def body():
@@ -37,7 +37,7 @@ def test_stopped_in_the_middle_of_a_query_it_answers_and_leaves_with_0(started, 
     asking = threading.Thread(target=ask)
     asking.start()
     sent.wait(PATIENCE)
-    # It is at its encoder, for a second and a half.
+    # It is at its encoder, for a second and a half: five templates.
     while not re.search(r"openmofi_encoder_batch_count 1", httpx2.get(f"{address}metrics", timeout=PATIENCE).text):
         pass
     process.send_signal(number)

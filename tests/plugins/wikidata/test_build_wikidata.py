@@ -19,6 +19,7 @@ from item_dumps import Entity, item, lines_of, random_items, statement, write_du
 from plain_reader import differing_tables
 from typer.testing import CliRunner
 
+from forked import Fork
 from openmofi.cli.command import CHECK_VARIABLE
 from openmofi.cli.main import app
 from openmofi.engine import Quiet
@@ -337,10 +338,7 @@ def test_two_builds_that_share_what_was_read_wait_for_each_other(tmp_path: Path)
     dump = write_dump(tmp_path / "all.json", random_items(400, seed=9))
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.replace("sys.argv[2], workers=2)", "sys.argv[2], workers=1, work=sys.argv[3])"))
-    both = [
-        subprocess.Popen([sys.executable, str(script), str(dump), str(tmp_path / name), str(tmp_path / "work")])
-        for name in ("one", "two")
-    ]
-    assert [process.wait() for process in both] == [0, 0]
+    both = [Fork(script, dump, tmp_path / name, tmp_path / "work") for name in ("one", "two")]
+    assert [process.finish().returncode for process in both] == [0, 0]
     assert content(tmp_path / "one") == content(tmp_path / "two")
     assert content(tmp_path / "one")

@@ -15,7 +15,7 @@ EXTERNAL = ("P214", "P227", "P569")
 
 @pytest.mark.parametrize("languages", [("en",), ("de", "en"), ("zh-hant", "fr")])
 def test_items_are_read_as_a_plain_reader_reads_them(languages: tuple[str, ...]) -> None:
-    entities = random_items(2000, seed=len(languages))
+    entities = random_items(600, seed=len(languages))
     table, broken, others = ItemReader(languages, EXTERNAL).read(lines_of(entities))
     assert table.schema.equals(ITEMS)
     assert table.to_pylist() == [plain_row(json.loads(json.dumps(entity)), languages, EXTERNAL) for entity in entities]

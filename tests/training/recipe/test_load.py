@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openmofi.config.recipes import recipe_names, recipe_yaml
@@ -237,6 +237,7 @@ def test_reading_a_recipe_imports_no_torch():
 numbers = st.floats(1e-12, 1e12, allow_nan=False)
 
 
+@settings(max_examples=40)
 @given(
     dataset=st.text(st.characters(codec="utf-8"), max_size=20),
     lr=numbers,
