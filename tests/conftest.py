@@ -18,7 +18,7 @@ from object_store import ObjectStore, object_store, used
 import openmofi
 import unsynced  # noqa: F401
 from forked import worker_context
-from openmofi.plugins import backbones
+from openmofi.plugins.encoders import backbones
 from openmofi.storage import digests
 from small_world import SmallWorld, make_small_world
 

@@ -5,7 +5,10 @@ time of small ones is waiting for that.
 """
 
 import os
+from collections.abc import Iterator
 from typing import Any
+
+import pytest
 
 
 def _without_waiting(file: Any) -> None:
@@ -14,3 +17,20 @@ def _without_waiting(file: Any) -> None:
 
 
 os.fsync = _without_waiting
+
+
+@pytest.fixture(autouse=True, scope="session")
+def unsynced_sqlite() -> Iterator[None]:
+    """The same for SQLite, which syncs by itself."""
+    from openmofi.search.store import reading, sqlite
+
+    def unsynced(*arguments, **options):
+        connection = opened(*arguments, **options)
+        connection.execute("PRAGMA synchronous = OFF")
+        return connection
+
+    opened = sqlite.opened
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (reading, sqlite):
+            patch.setattr(module, "opened", unsynced)
+        yield

@@ -6,7 +6,7 @@ import torch
 
 from openmofi.encoders import BACKBONE, open_encoder
 from openmofi.errors import MissingExtraError, OpenMofiError
-from openmofi.plugins import backbones
+from openmofi.plugins.encoders import backbones
 
 from ...encoders.conftest import drawn_image
 

@@ -12,6 +12,7 @@ from served_world import labelled_index, served
 
 from forked import Fork
 from openmofi.search import Index
+from unsynced import unsynced_sqlite  # noqa: F401
 
 PROGRAM = Path(served_world.__file__)
 
