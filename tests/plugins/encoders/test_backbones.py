@@ -1,3 +1,4 @@
+import inspect
 import re
 
 import numpy as np
@@ -135,9 +136,9 @@ def test_weights_of_another_model_are_refused():
 
 
 @pytest.fixture
-def _opened_anew():
-    """What tests/conftest.py keeps open for others."""
-    backbones.open_backbones.cache_clear()
+def _opened_anew(monkeypatch):
+    """What tests/conftest.py keeps open for others; it may be imported twice in a process."""
+    monkeypatch.setattr(backbones, "open_backbones", inspect.unwrap(backbones.open_backbones))
 
 
 @pytest.mark.usefixtures("_opened_anew")

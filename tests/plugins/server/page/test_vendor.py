@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[4]
-PAGE = ROOT / "src" / "openmofi" / "search" / "page"
+PAGE = ROOT / "src" / "openmofi" / "plugins" / "server" / "page"
 
 
 def files(folder):
