@@ -3,7 +3,7 @@
     read (texts, features) → repeats → link → groups → embed the entities that occur → [fit an adapter]
     → decide (calibration, threshold) → [ask a judge beyond the encoder] → judge
 
-Each arrow is a table on disk, so a job that was killed goes on where it was and ends in the same bytes.
+What each step makes lies on disk, so a job that was killed goes on where it was and ends in the same bytes.
 """
 
 from __future__ import annotations
