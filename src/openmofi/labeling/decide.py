@@ -1,4 +1,4 @@
-"""The step between reading and judging: a calibration and a threshold."""
+"""Fits the calibration, from evidence to probability, to a sample of the corpus, and chooses the threshold of labels."""
 
 from __future__ import annotations
 
