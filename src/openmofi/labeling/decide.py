@@ -1,4 +1,4 @@
-"""Fits the calibration, from evidence to probability, to a sample of the corpus, and chooses the threshold of labels."""
+"""Fits the calibration (evidence → probability) to a sample of a corpus, and chooses the threshold of its labels."""
 
 from __future__ import annotations
 
