@@ -75,3 +75,17 @@ def test_its_protocol_is_run(site, tmp_path):
 def test_without_it_the_names_are_unknown(tmp_path):
     done = run("", "eval", "image-count", "--data", tmp_path, code=2)
     assert "Unknown protocol 'image-count'" in done.stderr
+
+
+@pytest.mark.parametrize("where", ["insert(0, {!r})", "append({!r})"], ids=["before ours", "after ours"])
+def test_no_package_takes_a_name_of_ours(tmp_path, where):
+    package = tmp_path / "taker-1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: taker\nVersion: 1\n")
+    (package / "entry_points.txt").write_text(
+        "[openmofi.trackers]\nwandb = collections:Counter\nnobodys = collections:Counter\n"
+    )
+    script = f"import sys; sys.path.{where.format(str(tmp_path))}\nfrom openmofi.extensions import extension as find\n"
+    script += "print(find('trackers', 'wandb').__module__, find('trackers', 'nobodys').__name__)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE)
+    assert done.stdout.split() == ["openmofi.plugins.trackers", "Counter"]

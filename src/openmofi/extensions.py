@@ -18,7 +18,9 @@ def _all() -> dict[str, dict[str, EntryPoint]]:
     points = entry_points()
     for group in points.groups:
         if group.startswith("openmofi."):
-            installed = (point for point in points.select(group=group) if not _in_working_directory(point))
+            installed = [point for point in points.select(group=group) if not _in_working_directory(point)]
+            # The last of a name counts: nobody takes one of ours.
+            installed.sort(key=lambda point: point.value.startswith("openmofi.plugins."))
             groups[group.removeprefix("openmofi.")] = {point.name: point for point in installed}
     return groups
 

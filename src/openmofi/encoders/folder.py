@@ -1,6 +1,6 @@
 """Encoders of ours on disk: what `encoder.json` says, the weights beside it, and heads on a frozen encoder.
 
-The folder of `run:FOLDER`, and of `onnx:FOLDER` and `openvino:FOLDER` (see `libraries.graphs` for graphs):
+The folder of `run:FOLDER`, and of `onnx:FOLDER` and `openvino:FOLDER` (see `openmofi.encoders.graphs` for graphs):
 
     encoder.json          two sides, each a tower or a locked encoder, plus a head; what embeds, and how it was made
     model.safetensors     the weights of trained towers and their heads

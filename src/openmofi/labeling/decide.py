@@ -1,4 +1,4 @@
-"""The step between reading and judging: a calibration and a threshold."""
+"""Fits the calibration (evidence → probability) to a sample of a corpus, and chooses the threshold of its labels."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
     read (texts, features) → repeats → link → groups → embed the entities that occur → [fit an adapter]
     → decide (calibration, threshold) → [ask a judge beyond the encoder] → judge
 
-Each arrow is a table on disk, so a job that was killed goes on where it was and ends in the same bytes.
+What each step makes lies on disk, so a job that was killed goes on where it was and ends in the same bytes.
 """
 
 from __future__ import annotations
@@ -137,17 +137,17 @@ def label(
         # The manifest alone holds them from here on: of 100,000 shards they are large.
         del described, inputs
         if manifest.finished and "failed" not in manifest.counts and manifest.outputs == output_stamp(out, *_PARTS):
-            return _answered(manifest, encoder, out, progress)
+            return _answer_of_finished(manifest, encoder, out, progress)
         more = {
             "out": str(out),
             "stored": given or known_calibration(kb, encoder, out, settings),
             "stored_path": str(calibration or f"{out}/{CALIBRATION_FILE}"),
             "correction": correction,
             "image_judge": _image_judge(settings.asking, out),
-            "late": _late(out),
+            "late": _decided_without(out),
         }
         with recorded(progress, out) as recorder, engine.suited(job, recorder).session() as session:
-            counts = _made(_job(shards, kb, encoder, settings, cache or out, Running(session, recorder), **more))
+            counts = _take_steps(_job(shards, kb, encoder, settings, cache or out, Running(session, recorder), **more))
         finish_manifest(out, manifest, counts, output_stamp(out, *_PARTS))
     if "failed" in counts:
         raise incomplete(counts["failed"], len(shards), out, "labelled")
@@ -184,27 +184,27 @@ def _image_judge(asking: JudgeSettings, out: str | Path) -> ImageJudge | None:
     return open_judge(asking.judge, asking.judge_model)
 
 
-def _answered(manifest: Manifest, encoder: Encoder, out: str | Path, progress: Progress) -> dict[str, Any]:
+def _answer_of_finished(manifest: Manifest, encoder: Encoder, out: str | Path, progress: Progress) -> dict[str, Any]:
     """Return the answer of a finished job, from its manifest and the names of its files alone."""
     path = f"{out}/{CALIBRATION_FILE}"
     if exists(path):
         encoder.calibrations[Calibration.load(path).fitted_for] = path
-    _say(manifest.counts, progress)
+    _say_hints(manifest.counts, progress)
     return dict(manifest.counts)
 
 
-def _say(counts: Mapping[str, Any], progress: Progress) -> None:
+def _say_hints(counts: Mapping[str, Any], progress: Progress) -> None:
     for hint in (counts.get("verdicts", {}).get("why"), counts.get("advice")):
         if hint:
             progress.say(hint)
 
 
-def _made(job: LabelJob) -> dict[str, Any]:
+def _take_steps(job: LabelJob) -> dict[str, Any]:
     """Take the steps, and return the counts."""
     for step in STEPS:
         step(job)
     counts = _counts(job)
-    _say(counts, job.running.progress)
+    _say_hints(counts, job.running.progress)
     job.tables.features.note(job.out)
     return counts
 
@@ -278,7 +278,7 @@ def _job(
     return LabelJob(tuple(shards), Tables.of(kb, settings.text, features, shards), encoder, settings, running, **more)
 
 
-def _late(out: str | Path) -> frozenset[str] | None:
+def _decided_without(out: str | Path) -> frozenset[str] | None:
     """Return the shards without which an earlier try decided; `None` where nothing has been decided."""
     path = f"{out}/{SET_ASIDE_FILE}"
     if exists(path):

@@ -1,4 +1,4 @@
-"""How strongly an image speaks for an entity that its text names, or that another's does (`decoys`).
+"""Evidence: how strongly an image speaks for an entity, of its own pair's text or as a decoy of another pair's.
 
 A raw similarity depends on the image (some are close to every text) and on the entity (some texts are close to every
 image). The evidence is therefore relative to a fixed reference set of entities, as the softmax of training is:

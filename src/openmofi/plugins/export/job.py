@@ -186,7 +186,7 @@ OUTPUTS = Outputs((*_FILES, *(f"{BASE_FOLDER}/**/{pattern}" for pattern in _FILE
 def export_encoder(
     encoder: Encoder, out: str | Path, settings: ExportSettings, samples: Samples, *, restart: bool = False
 ) -> Agreement:
-    """Write a folder that opens as `onnx:FOLDER` or `openvino:FOLDER`; its files: see `libraries.graphs`.
+    """Write a folder that opens as `onnx:FOLDER` or `openvino:FOLDER`; its files: see `openmofi.encoders.graphs`.
 
     The graphs are written into a hidden folder in `out`, opened, and compared with the encoder. Only where the loss is
     within `settings.max_loss` they are moved to `out`, and `encoder.json` last. For calibration every second sample is

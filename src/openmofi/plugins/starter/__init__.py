@@ -1,1 +1,1 @@
-"""The starter base: what packages of PyPI and npm know of things, places, brands, birds and people, as one base."""
+"""Bases of WordNet's nouns, and the starter base: what packages of PyPI and npm know of things, places and people."""
