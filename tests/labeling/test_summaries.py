@@ -81,7 +81,7 @@ def test_no_labels_have_no_expected_precision():
     assert (LabelSummary({}, {}, []) + LabelSummary({}, {}, [])).expected_precision is None
     assert LabelSummary.of(Footer(0, LabelSummary({}, {}, []).notes())).accepted == 0
     for damage in ("", "[]", "{}", '{"status": {}, "unread": {}, "bins": [[2000, 1, 1]]}'):
-        assert LabelSummary.of(Footer(0, {"openmofi.labels.2": damage})) is None
+        assert LabelSummary.of(Footer(0, {LabelSummary.NOTE: damage})) is None
 
 
 def label_table(shares, mentions=1):

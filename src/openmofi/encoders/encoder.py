@@ -327,8 +327,8 @@ class Encoder:
 
     def describe(self) -> dict[str, Any]:
         """What identifies it and where it runs, as JSON values; `logit_scale` is `None` where it is unknown."""
-        names = "spec fingerprint feature_fingerprint dim feature_dim text_feature_dim logit_scale device precision"
-        values = {name: getattr(self, name) for name in (*names.split(), "compiles")}
+        names = ("spec", "fingerprint", "feature_fingerprint", "dim", "feature_dim", "text_feature_dim")
+        values = {name: getattr(self, name) for name in (*names, "logit_scale", "device", "precision", "compiles")}
         return values | {"preprocessing": asdict(self.preprocessing)}
 
     def __repr__(self) -> str:

@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
@@ -20,6 +18,7 @@ from openmofi.arrays import Bools, Doubles
 from openmofi.errors import UsageError
 from openmofi.labeling.calibrate.calibration import threshold_for_precision
 from openmofi.labeling.label_settings import SelectionSettings
+from openmofi.labeling.tables import accepted_labels
 from openmofi.review.commands import CONFIDENCE, first_draw, further_draw
 from openmofi.review.guarantee import Guarantee, guaranteed
 from openmofi.review.precision import precision_by
@@ -151,13 +150,8 @@ class Correction:
         """
         labels, total = 0, 0.0
         for path in tables:
-            entities = read_parquet(path, LABELS, columns=["entities"])["entities"].combine_chunks()
-            rows, judged = pc.list_parent_indices(entities), entities.flatten()
-            pairs = pa.table(
-                {"row": rows, "entity": judged.field("entity"), "probability": judged.field("probability")}
-            )
-            likeliest = pairs.filter(judged.field("accepted")).group_by(["row", "entity"])
-            probability = likeliest.aggregate([("probability", "max")])["probability_max"].to_numpy()
+            accepted = accepted_labels(read_parquet(path, LABELS, columns=["entities"]))[1]
+            probability = accepted.field("probability").to_numpy()
             labels, total = labels + len(probability), total + float(probability.sum(dtype=np.float64))
         verdicts = self.verdicts
         precision = precision_by(verdicts, labels, total / labels if labels else None, self._on(threshold).tolist())

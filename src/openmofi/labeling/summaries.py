@@ -163,7 +163,7 @@ class LabelSummary(Summary, frozen=True):
         bins: thousandth of the probability, accepted labels in it, and the sum of their probabilities in millionths.
     """
 
-    NOTE = "openmofi.labels.2"
+    NOTE = "openmofi.labels.3"
     status: dict[str, int]
     unread: dict[str, int]
     bins: list[tuple[Annotated[int, Meta(ge=0, lt=_BINS)], int, int]]

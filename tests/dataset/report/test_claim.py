@@ -1,6 +1,9 @@
 """What a dataset says of the labels that it is made of."""
 
+import pytest
+
 from openmofi.dataset.report.report import claim, warning
+from openmofi.errors import OpenMofiError
 
 BLIND = {"blind": True, "separation": 1.7, "information": 1.1}
 
@@ -28,3 +31,19 @@ def test_labels_of_a_blind_job_are_warned_of_until_people_have_looked():
     assert "Do not use these labels before people have looked" in warning({"calibration": BLIND})
     assert warning({"calibration": BLIND, "verdicts": {"judged": 100}}) == ""
     assert warning({"calibration": {"blind": False}}) == warning({"calibration": {}}) == warning({}) == ""
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"expected_precision": "<b>1"},
+        {"verdicts": {"unsure": 3}},
+        {"verdicts": {"judged": 9, "guarantee": {"target": 1}}},
+        {"verdicts": [1]},
+        {"calibration": {"blind": True, "separation": "high"}},
+    ],
+)
+def test_a_manifest_that_says_something_else_is_one_sentence(counts):
+    for say in (claim, warning):
+        with pytest.raises(OpenMofiError, match="The manifest of the labels cannot be read"):
+            say(counts)

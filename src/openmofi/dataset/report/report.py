@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 from markupsafe import Markup
 
@@ -31,7 +32,7 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.calibrate.calibration import blindness
 from openmofi.pairs import ReadSettings
 from openmofi.pairs.images.formats import shown_formats
-from openmofi.storage import Manifest, Shard, fingerprint, write_text
+from openmofi.storage import Manifest, Shard, as_type, fingerprint, write_text
 from openmofi.version import __version__
 
 _MARKUP = re.compile(r"[\\`*\[\]~|]|(?<![^\W_])_|_(?![^\W_])")
@@ -62,27 +63,65 @@ _SHARDS_SHOWN = 3
 _NOT_HTML = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029\x85"}
 
 
+class _Guaranteed(msgspec.Struct):
+    target: float
+    confidence: float
+
+
+class _Said(msgspec.Struct):
+    judged: int
+    unsure: int = 0
+    corrected_precision: float | None = None
+    interval: tuple[float, float] | None = None
+    guarantee: _Guaranteed | None = None
+
+
+class _Encoder(msgspec.Struct):
+    blind: bool = False
+    separation: float = 0.0
+    information: float = 0.0
+
+
+class _Counts(msgspec.Struct):
+    """What a job's manifest, perhaps a stranger's, says of its labels."""
+
+    expected_precision: float | None = None
+    verdicts: _Said | None = None
+    calibration: _Encoder = msgspec.field(default_factory=_Encoder)
+
+
+def _said_by(counts: Mapping[str, Any]) -> _Counts:
+    given = {name: counts[name] for name in _Counts.__struct_fields__ if counts.get(name)}
+    return as_type(given, _Counts, "The manifest of the labels", "Label the pairs again.")
+
+
 def claim(counts: Mapping[str, Any]) -> str:
     """Return how many labels are right by the job that made them, and what that rests on.
 
     Args:
         counts: of the job's manifest.
+
+    Raises:
+        OpenMofiError: they are damaged.
     """
-    said, expected = counts.get("verdicts") or {}, counts.get("expected_precision")
-    if guarantee := said.get("guarantee"):
+    job = _said_by(counts)
+    if (said := job.verdicts) and (guarantee := said.guarantee):
         return (
-            f"At least {guarantee['target']:g} of all labels of the job are right, with confidence "
-            f"{guarantee['confidence']:g}, by people's verdicts on {said['judged'] + said['unsure']:,} of them."
+            f"At least {guarantee.target:g} of all labels of the job are right, with confidence "
+            f"{guarantee.confidence:g}, by people's verdicts on {said.judged + said.unsure:,} of them."
         )
-    if said and said["corrected_precision"] is not None:
-        low, high = said["interval"]
+    if said and said.corrected_precision is not None and said.interval:
+        low, high = said.interval
         return (
-            f"By people's verdicts on {said['judged']:,} labels {said['corrected_precision']:.3f} of all labels of the "
+            f"By people's verdicts on {said.judged:,} labels {said.corrected_precision:.3f} of all labels of the "
             f"job are right (95 %: {low:.3f} to {high:.3f})."
         )
-    if expected is None:
+    if job.expected_precision is None:
         return ""
-    return f"The job expects {expected:.3f} of its labels to be right: an estimate, since nobody has looked at them."
+    return (
+        f"The job expects {job.expected_precision:.3f} of its labels to be right: an estimate, since nobody has looked "
+        "at them."
+    )
 
 
 def warning(counts: Mapping[str, Any]) -> str:
@@ -90,8 +129,12 @@ def warning(counts: Mapping[str, Any]) -> str:
 
     Args:
         counts: of the job's manifest.
+
+    Raises:
+        OpenMofiError: they are damaged.
     """
-    blind = "" if counts.get("verdicts") else blindness(counts.get("calibration") or {})
+    job = _said_by(counts)
+    blind = "" if job.verdicts else blindness(msgspec.structs.asdict(job.calibration))
     return f"{blind} Do not use these labels before people have looked at a hundred of them." if blind else ""
 
 
