@@ -171,6 +171,10 @@ def test_a_head_trains_and_comes_back():
         ({"weight": np.full((2, 3), np.nan), "bias": np.zeros(2)}, "finite"),
         ({"weight": np.zeros((2, 3)), "bias": np.zeros(2), "mlp_in": np.zeros((4, 2))}, "together"),
         ({"weight": np.zeros((2, 3)), "bias": np.zeros(2), "mean": np.zeros(3)}, "together"),
+        ({"weight": np.zeros((2, 3)), "bias": np.zeros(2), "parts": np.array([2.0, 1, 8])}, "'parts' are"),
+        ({"weight": np.zeros((2, 3)), "bias": np.zeros(2), "parts": np.array([0.5, 1, 8])}, "'parts' are"),
+        ({"weight": np.zeros((2, 3)), "bias": np.zeros(2), "parts": np.array([1.0, 0, 8])}, "'parts' are"),
+        ({"weight": np.zeros((2, 3)), "bias": np.zeros(2), "parts": np.array([1.0, 1, 99])}, "'parts' are"),
     ],
 )
 def test_wrong_heads_are_refused(parameters, message):

@@ -1,9 +1,13 @@
-"""The encoder in the package, and encoders where PyTorch is not installed."""
+"""The encoders in the package, and encoders where PyTorch is not installed."""
 
 import subprocess
 import sys
+import tarfile
+from importlib import resources
+from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given
@@ -11,6 +15,7 @@ from hypothesis import strategies as st
 
 from openmofi.encoders import Head, apply_head, open_encoder
 from openmofi.encoders.heads import _apply_without_torch
+from openmofi.plugins.demo import FILES
 
 # An environment without PyTorch: importing it fails as it does there.
 WITHOUT_TORCH = """
@@ -29,7 +34,7 @@ print(encoder.fingerprint, images.shape, texts.shape)
 
 def test_it_opens_and_embeds_without_pytorch():
     done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], capture_output=True, text=True)
-    assert done.stdout.split(None, 1) == [open_encoder("tiny").fingerprint, "(2, 96) (3, 96)\n"], done.stderr
+    assert done.stdout.split(None, 1) == [open_encoder("tiny").fingerprint, "(2, 192) (3, 192)\n"], done.stderr
 
 
 def test_it_tells_drawn_things_apart_by_name():
@@ -41,9 +46,10 @@ def test_it_tells_drawn_things_apart_by_name():
     assert beside[0] @ beside[1] < 0.9
 
 
+@pytest.mark.parametrize("parts", [(), (1, 2.0, 0.0), (3, 0.5, 8.0)])
 @pytest.mark.parametrize("hidden", [0, 6])
 @given(seed=st.integers(0, 1000), rows=st.integers(0, 5))
-def test_heads_give_the_same_without_pytorch(hidden, seed, rows):
+def test_heads_give_the_same_without_pytorch(hidden, parts, seed, rows):
     draw = np.random.default_rng(seed)
     head = Head.initial(7, 4, seed=seed, hidden=hidden, mean=draw.normal(size=7), std=draw.uniform(0.5, 2, 7))
     head = Head(
@@ -51,7 +57,59 @@ def test_heads_give_the_same_without_pytorch(hidden, seed, rows):
             name: values + draw.normal(size=values.shape).astype(np.float32) * (name not in ("mean", "std"))
             for name, values in head.parameters.items()
         }
+        | ({"parts": np.array(parts, np.float32)} if parts else {})
     )
     features = draw.normal(size=(rows, 7)).astype(np.float32)
     expected = apply_head(head.tensors(), torch.from_numpy(features)).numpy()
     np.testing.assert_allclose(_apply_without_torch(head.parameters, features), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_second_part_speaks_for_what_the_first_answers_with_an_unusual_norm():
+    """Of unit length each, times √g and √(1 − g), g = 1 / (1 + (norm / 5)⁴)."""
+    head = Head(
+        {"weight": np.eye(4, dtype=np.float32), "bias": np.zeros(4, np.float32), "parts": np.array([2, 5, 4.0])}
+    )
+    usual, limit, unusual = _apply_without_torch(
+        head.parameters, np.array([[0.3, 0.4, 0, 9], [3, 4, 0, 9], [30, 40, 0, 9]], np.float32)
+    )
+    np.testing.assert_allclose(usual, [0.6, 0.8, 0, 0.01], atol=1e-4)
+    np.testing.assert_allclose(limit, np.sqrt(0.5) * np.array([0.6, 0.8, 0, 1]), atol=1e-6)
+    np.testing.assert_allclose(unusual, [0.006, 0.008, 0, 1], atol=1e-4)
+
+
+PHOTOGRAPHS = {
+    "flower": "flower: a plant cultivated for its blooms or blossoms",
+    "china": "palace: a large and stately mansion",
+}
+OTHERS = ("bus: a vehicle carrying many passengers", "fish: a cold-blooded aquatic vertebrate", "spoon: a utensil")
+
+
+@pytest.mark.parametrize("spec", ["tiny", "photo"])
+def test_they_know_photographs(spec):
+    """The photographs that scikit-learn carries."""
+    folder = resources.files("sklearn.datasets.images")
+    encoder = open_encoder(spec)
+    images = encoder.embed_images([(folder / f"{name}.jpg").read_bytes() for name in PHOTOGRAPHS])
+    similarity = images @ encoder.embed_texts([*PHOTOGRAPHS.values(), *OTHERS]).T
+    assert similarity.argmax(1).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("spec", ["tiny", "photo"])
+def test_they_know_drawings(spec):
+    """Pages of the tiny demo, which nothing was fitted on: of what they show and 200 other entities."""
+    truth = pq.read_table(FILES / "truth.parquet").to_pylist()[:60]
+    entities = {row["id"]: row for row in pq.read_table(FILES / "kb/entities.parquet").to_pylist()}
+    with tarfile.open(FILES / "pages.tar") as tar:
+        images = {Path(member.name).stem: tar.extractfile(member).read() for member in tar if ".webp" in member.name}
+    shown = [row for row in truth if row["entity"] in entities and Path(row["key"]).stem in images]
+    other = [row for row in list(entities)[::40] if row not in {row["entity"] for row in shown}][:200]
+    texts = [
+        f"{entities[each]['name']}: {entities[each]['description']}" for each in [*(r["entity"] for r in shown), *other]
+    ]
+    encoder = open_encoder(spec)
+    similarity = encoder.embed_images([images[row["key"]] for row in shown]) @ encoder.embed_texts(texts).T
+    right = [
+        shown[best]["entity"] == row["entity"] if best < len(shown) else False
+        for best, row in zip(similarity.argmax(1), shown, strict=False)
+    ]
+    assert np.mean(right) > 0.3

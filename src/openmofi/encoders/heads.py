@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from openmofi.arrays import Array
-from openmofi.encoders.arrays import numpy_of
+from openmofi.encoders.arrays import normalised, numpy_of
 from openmofi.encoders.devices import on_device
 from openmofi.errors import OpenMofiError
 
 if TYPE_CHECKING:
     import torch
 
+_MOST_POWER = 16.0
 _REQUIRED = ("weight", "bias")
-_OPTIONAL = ("mean", "std", "mlp_in", "mlp_in_bias", "mlp_out", "mlp_out_bias")
+_OPTIONAL = ("mean", "std", "mlp_in", "mlp_in_bias", "mlp_out", "mlp_out_bias", "parts")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,10 @@ class Head:
     Attributes:
         parameters: `weight` (dim, features), `bias` (dim,); optional `mean`, `std` (features,), with which features
             are standardised first; optional `mlp_in` (hidden, dim), `mlp_in_bias`, `mlp_out` (dim, hidden),
-            `mlp_out_bias`: a residual GELU layer after the linear one.
+            `mlp_out_bias`: a residual GELU layer after the linear one; optional `parts` (3,): how many of the outputs
+            are the first of two parts, the norm n₀ of that part where both weigh the same, and a power p. Each part is
+            then of unit length, times √g and √(1 − g), where g = 1 / (1 + (norm / n₀)ᵖ): what the first part was not
+            trained on, and answers with an unusual norm, the other one speaks for.
     """
 
     parameters: Mapping[str, Array] = field(default_factory=dict)
@@ -97,13 +101,14 @@ class Head:
 
     @property
     def trainable(self) -> tuple[str, ...]:
-        """Names of the parameters that are trained: all but `mean` and `std`."""
-        return tuple(name for name in self.parameters if name not in ("mean", "std"))
+        """Names of the parameters that are trained: all but `mean`, `std` and `parts`."""
+        return tuple(name for name in self.parameters if name not in ("mean", "std", "parts"))
 
 
 def apply_head(parameters: Mapping[str, torch.Tensor], features: torch.Tensor) -> torch.Tensor:
     """(n, features) → (n, dim), not normalised; differentiable."""
-    from torch.nn.functional import gelu, linear
+    import torch
+    from torch.nn.functional import gelu, linear, normalize
 
     if "mean" in parameters:
         features = (features - parameters["mean"]) / parameters["std"]
@@ -111,6 +116,12 @@ def apply_head(parameters: Mapping[str, torch.Tensor], features: torch.Tensor) -
     if "mlp_in" in parameters:
         inner = gelu(linear(out, parameters["mlp_in"], parameters["mlp_in_bias"]))
         out = out + linear(inner, parameters["mlp_out"], parameters["mlp_out_bias"])
+    if "parts" in parameters:
+        rows, limit, power = parameters["parts"].tolist()
+        first, second = out[:, : int(rows)], out[:, int(rows) :]
+        norm = first.norm(dim=1, keepdim=True)
+        share = 1 / (1 + (norm / limit) ** power)
+        out = torch.cat([share.sqrt() * normalize(first), (1 - share).sqrt() * normalize(second)], dim=1)
     return out
 
 
@@ -124,6 +135,11 @@ def _apply_without_torch(parameters: Mapping[str, Array], features: Array) -> Ar
 
         inner = out @ parameters["mlp_in"].T + parameters["mlp_in_bias"]
         out = out + (inner * ndtr(inner)) @ parameters["mlp_out"].T + parameters["mlp_out_bias"]
+    if "parts" in parameters:
+        rows, limit, power = parameters["parts"].tolist()
+        first, second = out[:, : int(rows)], out[:, int(rows) :]
+        share = 1 / (1 + (np.linalg.norm(first, axis=1, keepdims=True) / limit) ** power)
+        out = np.concatenate([np.sqrt(share) * normalised(first), np.sqrt(1 - share) * normalised(second)], axis=1)
     return np.asarray(out, np.float32)
 
 
@@ -168,9 +184,14 @@ def _check(parameters: Mapping[str, Array]) -> None:
         "mlp_in_bias": (hidden,),
         "mlp_out": (dim, hidden),
         "mlp_out_bias": (dim,),
+        "parts": (3,),
     }
     for name, values in parameters.items():
         if values.shape != shapes[name]:
             raise OpenMofiError(f"The projection head's {name!r} has shape {values.shape}, not {shapes[name]}.")
         if not np.isfinite(values).all():
             raise OpenMofiError(f"The projection head's {name!r} holds values that are not finite.")
+    if "parts" in parameters:
+        rows, limit, power = parameters["parts"].tolist()
+        if not (rows.is_integer() and 0 < rows < dim and limit > 0 and 0 <= power <= _MOST_POWER):
+            raise OpenMofiError(f"The projection head's 'parts' are {[rows, limit, power]} of {dim} outputs.")

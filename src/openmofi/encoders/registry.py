@@ -121,11 +121,13 @@ BACKBONE = "backbone:efficientnet-lite0+minilm"
 NAMES_VARIABLE = "OPENMOFI_SAMPLE_ENCODERS"
 """Environment variable: the folder below which the named encoders lie; the command line sets it."""
 TINY = "tiny"
-"""The encoder in the package: ONNX graphs of a few MB, for the tiny demo; see `openmofi.plugins.demo`."""
-_TINY_FOLDER = Path(__file__).parent / "tiny"
+"""The small encoder in the package: ONNX graphs of a few MB, which need no PyTorch."""
+PHOTO = "photo"
+"""The encoder for photographs and drawings whose heads are in the package, on backbones that are on PyPI."""
+_PACKAGED = {TINY: "onnx", PHOTO: "run"}
 _NAMES = {"sample": "partial-labels", "sample:alt-text": "alt-text"}
 _EXAMPLES = (
-    "tiny, sample, sample:alt-text, run:FOLDER, onnx:FOLDER, openvino:FOLDER, hf:FOLDER-OR-ID, "
+    "tiny, photo, sample, sample:alt-text, run:FOLDER, onnx:FOLDER, openvino:FOLDER, hf:FOLDER-OR-ID, "
     "mofi:FOLDER-OR-ID, "
     "open_clip:ARCH/PRETRAINED "
     "(e.g. open_clip:ViT-B-16/laion2b_s34b_b88k), timm:NAME (e.g. timm:vit_small_patch14_dinov2.lvd142m)"
@@ -140,10 +142,11 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
             SigLIP in transformers' layout; for images alone DINOv2 and DINOv3), `mofi:PATH-OR-ID` (MOFI's released
             checkpoints), `timm:NAME[/TAG-OR-FILE]` (images alone), `run:PATH` (ours), `onnx:PATH` and `openvino:PATH`
             (exported by `openmofi export`; on the CPU; these three may lie in a store: `run:s3://…`), `sample` and
-            `sample:alt-text` (by the demo; below the folder that $OPENMOFI_SAMPLE_ENCODERS names), `tiny` (in the
-            package; of drawings rather than photographs), and
-            `backbone:efficientnet-lite0+minilm` (features only, to train heads on). Only a hub id or a pretrained tag
-            reaches for the network; `@REVISION` after it names a commit, a tag or a branch of the repository.
+            `sample:alt-text` (by the demo; below the folder that $OPENMOFI_SAMPLE_ENCODERS names), `tiny` and `photo`
+            (in the package, of drawings and photographs; `photo` knows more and needs the extra `sample`), and
+            `backbone:efficientnet-lite0+minilm` (features only, to train heads on; with `@160`, images of 160 pixels).
+            Only a hub id or a pretrained tag reaches for the network; `@REVISION` after it names a commit, a tag or a
+            branch of the repository.
         device: `cpu`, `cuda`, `cuda:1` …; `auto` is `cuda` where there is one, and `cpu` for what was exported.
         precision: `fp32`, or `bf16` or `fp16` for autocast of the towers; the fingerprints differ from those of fp32.
         bases: encoders that are already open; heads in a folder stand on one of these where it is theirs, by
@@ -158,8 +161,8 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
     prefix, _, rest = spec.partition(":")
     if spec in _NAMES:
         prefix, rest = "run", str(_named_folder(spec))
-    elif spec == TINY:
-        prefix, rest = "onnx", str(_TINY_FOLDER)
+    elif spec in _PACKAGED:
+        prefix, rest = _PACKAGED[spec], str(Path(__file__).parent / spec)
     graphs = ["onnx", *extension_names("graph_formats")]
     opener = _open_folder if prefix in ("run", *graphs) else _added(prefix)
     if opener is None or not rest:
@@ -202,7 +205,7 @@ def _named_folder(name: str) -> Path:
 
 def _open_folder(spec: str, rest: str, device: str, bases: Sequence[Encoder]) -> Encoder:
     folder, open_base = local_folder(rest), partial(_open_base, device=device)
-    style = "run" if spec in _NAMES else "onnx" if spec == TINY else spec.partition(":")[0]
+    style = "run" if spec in _NAMES else _PACKAGED.get(spec) or spec.partition(":")[0]
     if style != "run" and device != "cpu":
         raise UsageError(f"{spec} runs on the CPU, not on {device}.", "Open the encoder that it was made of there.")
     require_inside(folder)
@@ -234,6 +237,6 @@ def _added(prefix: str) -> Callable[[str, str, str, Sequence[Encoder]], Encoder]
 def _unknown(spec: str, prefix: str) -> UsageError:
     guess = did_you_mean(
         spec if ":" not in spec else prefix,
-        ["run", "onnx", *extension_names("graph_formats"), *extension_names("encoders"), *_NAMES, TINY],
+        ["run", "onnx", *extension_names("graph_formats"), *extension_names("encoders"), *_NAMES, *_PACKAGED],
     )
     return UsageError(f"Unknown encoder {spec!r}.{guess}", f"Encoders are: {_EXAMPLES}.")

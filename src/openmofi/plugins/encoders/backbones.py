@@ -1,6 +1,7 @@
 """The backbones of the sample encoder: EfficientNet-Lite0 for images, MiniLM for texts, both from PyPI.
 
-Frozen by `backbone:efficientnet-lite0+minilm`; the first to train by `backbone:efficientnet-lite0`.
+Frozen by `backbone:efficientnet-lite0+minilm`, with images of 160 pixels by `backbone:efficientnet-lite0+minilm@160`;
+the first to train by `backbone:efficientnet-lite0`.
 """
 
 import importlib
@@ -33,7 +34,7 @@ LITE0_SIZE = 128
 _FIRST_STAGE = 2
 _LEAST_VARIANCE = 1e-12
 _NAME = "efficientnet-lite0"
-_LEAST_SIZE = 64
+_LEAST_SIZE, _LARGEST_SIZE = 64, 512
 
 
 class Lite0(torch.nn.Module):
@@ -89,6 +90,15 @@ def pretrained_lite0() -> Lite0:
         MissingExtraError: the package is not installed.
     """
     return _with_weights(_efficientnet_weights())
+
+
+def imagenet_classes() -> Array:
+    """Return the weights of ImageNet's classifier, (1000, 1280) float32: prototypes in the last layer's features.
+
+    Raises:
+        MissingExtraError: the package is not installed.
+    """
+    return numpy_of(_efficientnet_weights()["_fc.weight"])
 
 
 def lite0_preprocessing(size: int) -> Preprocessing:
@@ -177,13 +187,23 @@ class MiniLM:
 def open_backbones(argument: str, device: str) -> Encoder:
     """Open both backbones as an encoder without a joint space.
 
+    Args:
+        argument: `efficientnet-lite0+minilm`, and `@SIZE` where images are not of 128 pixels.
+        device: where it runs.
+
     Raises:
-        UsageError: another pair.
+        UsageError: another pair, or another size than 64 to 512 pixels.
         MissingExtraError: a package with weights is not installed.
     """
-    if argument != f"{_NAME}+minilm":
+    pair, _, size = argument.partition("@")
+    if pair != f"{_NAME}+minilm":
         raise UsageError(f"Unknown backbones {argument!r}.", f"Use backbone:{_NAME}+minilm.")
-    image, text = EfficientNetLite0(device=device), MiniLM(device=device)
+    if size and not (size.isascii() and size.isdigit() and _LEAST_SIZE <= int(size) <= _LARGEST_SIZE):
+        raise UsageError(
+            f"backbone:{argument} names no size of images.",
+            f"Use {_LEAST_SIZE} to {_LARGEST_SIZE} pixels, as in backbone:{pair}@160.",
+        )
+    image, text = EfficientNetLite0(size=int(size or LITE0_SIZE), device=device), MiniLM(device=device)
     networks = Networks(
         image.network, text.network, text.tokens, {"kind": "wordpiece", "masked": True, "length": _MAX_TOKENS}
     )

@@ -1,10 +1,11 @@
-"""Makes the encoder of `openmofi demo --tiny` of the demo's own: a few MB that ONNX Runtime opens, without PyTorch.
+"""Makes the encoder `tiny`: a few MB that ONNX Runtime opens, without PyTorch.
 
-    python tools/tiny/encoder.py runs/demo       # of a finished demo; writes src/openmofi/encoders/tiny
+    python -m studies.tiny_encoder runs/demo       # of a finished demo; writes src/openmofi/encoders/tiny
 
-The image side is the demo's: EfficientNet-Lite0 and its trained head, with int8 weights (a scale a channel; computed in
-floats). The text side is a student of the demo's MiniLM and head: a vector a token, a weight a position, their mean. It
-learns from texts alone, those of the sample world's entities and captions; no truth of the world is read.
+It learns from the demo's heads joined with the map for photographs (`studies.photo_encoder`). The image side is theirs:
+EfficientNet-Lite0, images of 128 pixels, int8 weights (a scale a channel; computed in floats). The text side is a
+student of MiniLM and the heads: a vector a token, a weight a position, their mean. It learns from texts alone, of the
+sample world's entities and captions and of ImageNet's 21,843 synsets; no truth of the world and no photograph is read.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch.nn.functional import cross_entropy, normalize, softmax
 
-from openmofi.encoders import Encoder, open_encoder
+from openmofi.encoders import BACKBONE, Encoder, open_encoder
 from openmofi.encoders.folder import Side, write_description
 from openmofi.encoders.graphs import (
     EMBEDDING,
@@ -37,16 +38,18 @@ from openmofi.encoders.graphs import (
 )
 from openmofi.encoders.tokens import WordPieceTokens
 from openmofi.plugins.export.job import write_onnx
+from studies.photo_encoder import photo_map, with_drawings
+from studies.photo_map import PhotoMap, synsets
 
-DATA = Path(__file__).parents[2] / "src/openmofi/encoders/tiny"
-TABLES = Path(__file__).parents[2] / "src/openmofi/plugins/demo/data/kb"
-DIM, LENGTH, NAMES = 96, 64, 500
-STEPS, BATCH, RATE = 200, 256, 0.006
+DATA = Path(__file__).parents[1] / "src/openmofi/encoders/tiny"
+TABLES = Path(__file__).parents[1] / "src/openmofi/plugins/demo/data/kb"
+DIM, LENGTH, NAMES = 192, 64, 500
+STEPS, BATCH, RATE = 1500, 256, 0.006
 Floats = NDArray[np.float32]
 
 
 def taught(demo: Path, encoder: Encoder) -> tuple[list[str], Floats]:
-    """Texts and the demo encoder's embeddings of them: entities that its jobs met (in its cache), names, captions."""
+    """Texts and the encoder's embeddings: entities that the demo met (in its cache), names, captions, synsets."""
     assert encoder.text_projection is not None
     entities = {row["id"]: row for row in pq.read_table(demo / "world/kb/entities.parquet").to_pylist()}
     stored = [pq.read_table(path) for path in sorted((demo / "cache/entities").glob("*/*.parquet"))]
@@ -57,7 +60,7 @@ def taught(demo: Path, encoder: Encoder) -> tuple[list[str], Floats]:
     tiny = pq.read_table(TABLES / "entities.parquet").to_pylist()
     draw = np.random.default_rng(0)
     names = [tiny[row]["name"] for row in draw.permutation(len(tiny))[:NAMES]]
-    short = list(dict.fromkeys([*names, *filter(None, captions[:NAMES])]))
+    short = list(dict.fromkeys([*names, *filter(None, captions[:NAMES]), *synsets()]))
     return [*texts, *short], np.concatenate(
         [encoder.text_projection(features.astype(np.float32)), encoder.embed_texts(short)]
     )
@@ -101,7 +104,7 @@ def student(
         loss.backward()
         optimizer.step()
         schedule.step()
-        if step % 40 == 0 or step == STEPS - 1:
+        if step % 100 == 0 or step == STEPS - 1:
             print(f"step {step}: loss {loss.item():.3f}, cosine {(made * goal).sum(1).mean().item():.3f}", flush=True)
     return table.detach().numpy(), places.detach().numpy()
 
@@ -251,9 +254,9 @@ def write(
     )
 
 
-def main(demo: Path) -> None:
-    """See the module."""
-    encoder = open_encoder(f"run:{demo / 'encoders/partial-labels'}")
+def make_tiny(demo: Path, fitted: PhotoMap, folder: Path) -> None:
+    """Write the small encoder that learns from a demo's heads joined with a map."""
+    encoder = with_drawings(demo, open_encoder(BACKBONE), demo / "encoders/partial-labels", demo / "cache", fitted)
     texts, embedded = taught(demo, encoder)
     # Axes that keep most of the texts' similarities.
     _, _, axes = np.linalg.svd(embedded, full_matrices=False)
@@ -265,10 +268,14 @@ def main(demo: Path) -> None:
     assert isinstance(own, WordPieceTokens)
     tokens = WordPieceTokens(own.tokenizer)
     tokens.tokenizer.enable_truncation(LENGTH)
-    vectors = input_vectors(encoder)
-    table, places = student(texts, goal, tokens, vectors, encoder.logit_scale or 30.0)
-    shutil.rmtree(DATA, ignore_errors=True)
-    write(encoder, DATA, projection, table, places, tokens)
+    table, places = student(texts, goal, tokens, input_vectors(encoder), encoder.logit_scale or 30.0)
+    shutil.rmtree(folder, ignore_errors=True)
+    write(encoder, folder, projection, table, places, tokens)
+
+
+def main(demo: Path) -> None:
+    """See the module."""
+    make_tiny(demo, photo_map(open_encoder(BACKBONE)), DATA)
     print(json.dumps({str(path.relative_to(DATA)): path.stat().st_size for path in DATA.rglob("*") if path.is_file()}))
 
 
