@@ -6,6 +6,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from openmofi.config import NonNegativeFloat, NonNegativeInt, PositiveInt, Settings
+from openmofi.storage.encodings import check_encoding
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,48 @@ class ProjectionSettings(Settings):
 
 
 @dataclass(frozen=True)
+class TableSettings(Settings):
+    """How tables of entities are read.
+
+    Attributes:
+        id_column, name_column, description_column, types_column, popularity_column, aliases_column: column of the
+            table of entities that holds it; empty for one of this name, `id`, `name` …
+        encoding: of CSV, TSV and JSON-lines tables, such as `cp1252`; empty takes UTF-8, by its mark UTF-16, and
+            for tables that are neither Windows-1252, with a warning.
+    """
+
+    id_column: str = ""
+    name_column: str = ""
+    description_column: str = ""
+    types_column: str = ""
+    popularity_column: str = ""
+    aliases_column: str = ""
+    encoding: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_encoding(self.encoding)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns that are named: column of a source → that of the table."""
+        named = {name: str(getattr(self, f"{name}_column")) for name in ENTITY_COLUMNS}
+        return {name: column for name, column in named.items() if column}
+
+
+ENTITY_COLUMNS = ("id", "name", "description", "types", "popularity", "aliases")
+
+
+@dataclass(frozen=True)
 class BuildSettings(Settings):
     """How a knowledge base is built.
 
     Attributes:
         candidates: entities that a name keeps, at most.
         projection: How coherence vectors are made.
+        tables: Tables of entities.
     """
 
     candidates: PositiveInt = 30
     projection: ProjectionSettings = field(default_factory=ProjectionSettings)
+    tables: TableSettings = field(default_factory=TableSettings)
