@@ -47,12 +47,7 @@ class ExportChanges(TypedDict, total=False):
 class ExportDatasetChanges(TypedDict, total=False):
     images: Literal["auto", "embed", "reference"]
     min_probability: float
-    image_column: str | Sequence[str]
-    key_column: str | Sequence[str]
-    image_root: str
-    encoding: str
     licence: str
-    read: Mapping[str, Any] | Settings
 
 class LabelChanges(TypedDict, total=False):
     detector: str

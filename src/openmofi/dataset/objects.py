@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from openmofi.dataset.tables import Folder, as_array
-from openmofi.errors import MissingExtraError
+from openmofi.dataset.tables import Folder, as_array, describe, labels_kb
+from openmofi.errors import MissingExtraError, OpenMofiError
+from openmofi.labeling.explain import Explained, Explanation
 from openmofi.labeling.tables import accepted_labels
+from openmofi.schema import MENTION, Mention, PairStatus, Reason
 from openmofi.storage.addresses import is_remote
 
 if TYPE_CHECKING:
@@ -104,6 +107,37 @@ class Labels(_Tables):
             judged.update(lists.flatten().field("entity").unique().to_pylist())
         return sorted(judged)
 
+    def explain(self, key: str, *, shard: str = "", kb: KnowledgeBase | None = None) -> Explanation:
+        """What the job decided about one pair: its mentions, their candidates with scores, and why each was accepted.
+
+        Args:
+            key: of the pair.
+            shard: name of its shard, where several have a pair of this key.
+            kb: names and descriptions of entities; the labels' own where not given.
+
+        Raises:
+            OpenMofiError: no pair or several have this key, or the pair could not be used.
+        """
+        found = []
+        for each in self.folder.shards:
+            if shard in ("", each.name):
+                table = self.folder.read(each, ["key", "text", "status", "mentions", "entities"])
+                found += [(each.name, row) for row in table.filter(pc.equal(table["key"], key)).slice(0, 1).to_pylist()]
+        if len(found) != 1:
+            names = ", ".join(name for name, _ in found)
+            raise OpenMofiError(
+                f"The shards {names} of {self.path} each have a pair {key!r}."
+                if found
+                else f"No pair of {self.path} has the key {key!r}.",
+                "Name one with --shard." if found else "Keys are in the column 'key' of the labels.",
+            )
+        ((name, row),) = found
+        if row["status"] in {*PairStatus}:
+            raise OpenMofiError(
+                f"The pair {key!r} of {name} could not be used: {row['status']}.", "docs/pairs.md says what that means."
+            )
+        return _explanation(row, self.summary["threshold"], kb or labels_kb(self.folder))
+
     def audit_page(
         self,
         out: str | Path,
@@ -152,6 +186,32 @@ class Labels(_Tables):
         from openmofi.dataset.report.page import correct
 
         return correct(self.folder, _read(verdicts), kb=kb)
+
+
+def _explanation(row: Mapping[str, Any], threshold: float, kb: KnowledgeBase | None) -> Explanation:
+    mentions, judged = row["mentions"], row["entities"]
+    entities = describe([each["entity"] for each in judged], kb, {})
+    return Explanation(
+        row["text"],
+        tuple(Mention(**{each.name: mention[each.name] for each in MENTION}) for mention in mentions),
+        tuple(
+            Explained(
+                mentions[each["mention"]]["surface"],
+                mentions[each["mention"]]["detector"],
+                entity.id,
+                entity.name,
+                entity.description,
+                each["prior"],
+                each["link_score"],
+                each["image_score"],
+                each["probability"],
+                Reason(each["reason"]),
+                mentions[each["mention"]].get("kind", ""),
+            )
+            for each, entity in zip(judged, entities, strict=True)
+        ),
+        threshold,
+    )
 
 
 def _read(verdicts: Any) -> Any:

@@ -144,6 +144,8 @@ class ReadSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_encoding(self.encoding)
+        if self.image_root and not is_remote(self.image_root):  # later commands may be started in another folder
+            object.__setattr__(self, "image_root", str(local_path(self.image_root).absolute()))
         for name in ("text_column", "image_column", "key_column", "url_column"):
             entries = getattr(self, name)
             if not isinstance(entries, str) and len(entries) < 2:

@@ -1,0 +1,85 @@
+"""A museum's catalogue as its spreadsheet saves it: what the label job was told of it, later commands know."""
+
+import csv
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+from openmofi.pairs import read_pairs
+from openmofi.storage import expand_shards
+from terminal import in_process, sentence
+
+HEAD = ("Inventarnummer", "Foto", "Titel", "Schlagwörter")
+COLUMNS = ("--image-column", "Foto", "--text-column", "Titel", "--text-column", HEAD[3], "--key-column", HEAD[0])
+
+
+def done(*arguments, cwd):
+    ended = in_process(*arguments, cwd=cwd)
+    assert ended.returncode == 0, ended.stderr
+    return ended
+
+
+@pytest.fixture(scope="module")
+def museum(small_world, small_encoder, tmp_path_factory):
+    """A folder with `list/catalogue.csv`, `photos/`, and the catalogue's `labels`."""
+    folder = tmp_path_factory.mktemp("museum")
+    (folder / "photos").mkdir()
+    (folder / "list").mkdir()
+    with open(folder / "list/catalogue.csv", "w", encoding="cp1252", newline="") as file:
+        rows = csv.writer(file, delimiter=";")
+        rows.writerow(HEAD)
+        for shard in expand_shards([str(small_world.shards)])[:2]:
+            for number, pair in enumerate(read_pairs(shard)):
+                name = f"{shard.name}-{number}.jpg"
+                if number:
+                    (folder / "photos" / name).write_bytes(pair.image)
+                rows.writerow([f"{shard.name} {number}", name, pair.text, "Öl; Gewächs"])
+    arguments = ("--kb", small_world.kb, "--encoder", small_encoder, "-o", "labels", "--image-root", "photos", *COLUMNS)
+    ended = done("label", "list/catalogue.csv", *arguments, cwd=folder)
+    assert "is read as Windows-1252, by which line 1 says 'Schlagwörter'" in ended.stderr
+    done("dataset", "build", "labels", "-o", "dataset", "--min-images", "2", cwd=folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("style", ["huggingface", "webdataset", "coco", "imagefolder", "xmp", "fiftyone"])
+def test_exports_know_the_columns_of_the_label_job(museum, style, tmp_path):
+    export = ("dataset", "export", museum / "dataset", "-o", "o", "--format", style, "--json")
+    images = json.loads(done(*export, cwd=tmp_path).stdout)["images"]
+    assert images == json.loads((museum / "dataset/manifest.json").read_text())["counts"]["images"] > 40
+    if style == "huggingface":
+        first = pq.read_table(next((tmp_path / "o/data").glob("*.parquet"))).to_pylist()[0]
+        assert first["key"] == "00000 1"
+        assert first["text"].endswith("\nÖl; Gewächs")
+
+
+@pytest.mark.slow
+def test_index_audit_and_explain_know_them_too(museum, tmp_path):
+    labels = museum / "labels"
+    done("index", "build", labels, "--encoder", _encoder(labels), "-o", tmp_path / "index", cwd=tmp_path)
+    assert "labels and" in done("label", "audit", labels, "-o", tmp_path / "look.html", cwd=tmp_path).stdout
+    rows = pq.read_table(labels / "labels/catalogue.parquet").to_pylist()
+    row = next(row for row in rows if row["status"] == "labelled")
+    found = json.loads(done("explain", labels, "--key", row["key"], "--json", cwd=tmp_path).stdout)
+    assert found["text"] == row["text"]
+    assert [(one["entity"], one["reason"], one["kind"]) for one in found["candidates"]] == [
+        (one["entity"], one["reason"], row["mentions"][one["mention"]]["kind"]) for one in row["entities"]
+    ]
+    assert {one["kind"] for one in found["candidates"]} == {"Titel"}
+    assert all(one["name"] and one["name"] != one["entity"] for one in found["candidates"])
+    assert "accepted" in done("explain", labels, "--key", row["key"], cwd=tmp_path).stdout
+    missing = sentence(in_process("explain", labels, "--key", "00000 0", cwd=tmp_path))
+    assert missing.endswith("could not be used: image_missing.")
+    assert "has the key 'x'" in sentence(in_process("explain", labels, "--key", "x", cwd=tmp_path))
+
+
+def _encoder(labels):
+    return json.loads((labels / "manifest.json").read_text())["settings"]["encoder"]
+
+
+def test_explain_says_what_is_missing(tmp_path):
+    message = sentence(in_process("explain", "--text", "a sun", cwd=tmp_path), code=2)
+    assert message.endswith("--image, --kb, --encoder is missing.")
+    message = sentence(in_process("explain", tmp_path, cwd=tmp_path), code=2)
+    assert message.startswith("Which pair of")
