@@ -7,7 +7,7 @@ import typer
 
 from openmofi.cli.command import Restart, output_path, print_json
 from openmofi.cli.options import Json
-from openmofi.errors import UsageError
+from openmofi.errors import UsageError, install_command
 from openmofi.extensions import extension
 
 
@@ -72,4 +72,4 @@ def _print_tiny(folder: Path, metrics: dict[str, Any]) -> None:
     print(f"look: {folder / 'report.html'}")
     print(f"search: openmofi search {folder / 'index'} --text 'a bird with open wings'")
     print(f"why?    openmofi kb lookup {folder / 'kb'} crane")
-    print(f"the page: pip install 'openmofi[serve,map]' && openmofi serve {folder / 'index'} --open")
+    print(f"the page: {install_command('serve,map')} && openmofi serve {folder / 'index'} --open")
