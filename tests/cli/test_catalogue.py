@@ -6,6 +6,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
+import openmofi
 from openmofi.pairs import read_pairs
 from openmofi.storage import expand_shards
 from terminal import in_process, sentence
@@ -72,6 +73,14 @@ def test_index_audit_and_explain_know_them_too(museum, tmp_path):
     missing = sentence(in_process("explain", labels, "--key", "00000 0", cwd=tmp_path))
     assert missing.endswith("could not be used: image_missing.")
     assert "has the key 'x'" in sentence(in_process("explain", labels, "--key", "x", cwd=tmp_path))
+
+
+@pytest.mark.slow
+def test_labels_and_datasets_are_a_line_in_a_notebook(museum):
+    labels, dataset = openmofi.Labels.open(museum / "labels"), openmofi.Dataset.open(museum / "dataset")
+    assert repr(labels).startswith(f"Labels('{museum}/labels', rows_out=160, accepted={labels.summary['accepted']}, ")
+    assert repr(dataset).startswith(f"Dataset('{museum}/dataset', images={dataset.summary['images']}, ")
+    assert all("\n" not in repr(each) and len(repr(each)) < 200 for each in (labels, dataset))
 
 
 def _encoder(labels):

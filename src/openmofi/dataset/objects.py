@@ -27,10 +27,15 @@ if TYPE_CHECKING:
     from openmofi.review.verdicts import Verdicts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Tables:
     folder: Folder
     kind: ClassVar[str]
+    shown: ClassVar[tuple[str, ...]]
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name}={self.summary[name]}" for name in self.shown if name in self.summary)
+        return f"{type(self).__name__}({str(self.path)!r}, {counts})"
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -76,7 +81,7 @@ class _Tables:
             raise MissingExtraError.of("pandas", "pandas") from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Labels(_Tables):
     """A finished folder of labels: every pair with a status and its judged entities (`schema.LABELS`).
 
@@ -85,6 +90,7 @@ class Labels(_Tables):
     """
 
     kind = "labels"
+    shown = ("rows_out", "accepted", "expected_precision")
 
     def accepted(self) -> pa.Table:
         """One row a label: `shard`, `key`, `entity` (its identifier), `probability`; each entity once an image."""
@@ -220,7 +226,7 @@ def _read(verdicts: Any) -> Any:
     return verdicts if verdicts is None or isinstance(verdicts, Verdicts) else read_verdicts(verdicts)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset(_Tables):
     """A labelled dataset: the images of each shard with their classes (`schema.DATASET`), and the vocabulary.
 
@@ -228,6 +234,7 @@ class Dataset(_Tables):
     """
 
     kind = "dataset"
+    shown = ("images", "entities", "labels")
 
     @property
     def statistics(self) -> Statistics:
