@@ -76,6 +76,15 @@ def test_index_audit_and_explain_know_them_too(museum, tmp_path):
 
 
 @pytest.mark.slow
+def test_where_no_pair_can_be_used_the_exit_code_is_1(small_world, small_encoder, tmp_path):
+    (tmp_path / "t.csv").write_text("image,caption\n" + "".join(f"{number}.jpg,a sun\n" for number in range(9)))
+    ended = in_process("label", "t.csv", "--kb", small_world.kb, "--encoder", small_encoder, "-o", "o", cwd=tmp_path)
+    assert ended.returncode == 1
+    assert "9 of 9 pairs in o" in ended.stdout
+    assert "error: No pair can be used: image_missing 9.\n" in ended.stderr
+
+
+@pytest.mark.slow
 def test_labels_and_datasets_are_a_line_in_a_notebook(museum):
     labels, dataset = openmofi.Labels.open(museum / "labels"), openmofi.Dataset.open(museum / "dataset")
     assert repr(labels).startswith(f"Labels('{museum}/labels', rows_out=160, accepted={labels.summary['accepted']}, ")

@@ -12,7 +12,8 @@ import typer
 from openmofi.api import labels as api
 from openmofi.cli.command import index_place, input_path, output_path, print_json
 from openmofi.cli.options import FILE, MANY, OUT_STORE, PLACE, READ, SHARDS, TEXT, Call, Json, made_of
-from openmofi.errors import UsageError
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.schema import LabelStatus
 from openmofi.terminal import plain_console, visible
 
 if TYPE_CHECKING:
@@ -40,6 +41,13 @@ def label(
         print_json(labels.summary)
     else:
         _print_counts(labels.summary, out)
+    status = labels.summary["status"]
+    if not {*LabelStatus} & {*status}:
+        counts = ", ".join(f"{name} {count:,}" for name, count in status.items())
+        raise OpenMofiError(
+            f"No pair can be used: {counts or 'there is none'}.",
+            "docs/pairs.md says what is read, and what each status means.",
+        )
 
 
 def _print_counts(counts: Mapping[str, Any], out: str) -> None:

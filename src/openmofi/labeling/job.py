@@ -214,7 +214,9 @@ def entities(job: LabelJob) -> None:
     occurring = job.links.judged(job.settings.text.max_candidates)
     progress, kb = job.running.progress, job.kb
     if not len(occurring):
-        progress.say(f"None of the texts names an entity of the knowledge base {kb.path}: nothing can be labelled.")
+        progress.say(
+            f"No text of a usable pair names an entity of the knowledge base {kb.path}: nothing can be labelled."
+        )
     rows = np.union1d(occurring, kb.rows(job.stored.calibration.reference if job.stored else ()))
     cache = job.tables.features.cache
     job.entities = entity_table(kb, job.encoder, rows, job.template, cache, job.running.engine, progress)
