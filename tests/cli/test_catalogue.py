@@ -39,6 +39,7 @@ def museum(small_world, small_encoder, tmp_path_factory):
     arguments = ("--kb", small_world.kb, "--encoder", small_encoder, "-o", "labels", "--image-root", "photos", *COLUMNS)
     ended = done("label", "list/catalogue.csv", *arguments, cwd=folder)
     assert "is read as Windows-1252, by which line 1 says 'Schlagwörter'" in ended.stderr
+    assert "could not be used, and why: labels/problems.csv" in ended.stdout
     done("dataset", "build", "labels", "-o", "dataset", "--min-images", "2", cwd=folder)
     return folder
 
@@ -70,9 +71,34 @@ def test_index_audit_and_explain_know_them_too(museum, tmp_path):
     assert {one["kind"] for one in found["candidates"]} == {"Titel"}
     assert all(one["name"] and one["name"] != one["entity"] for one in found["candidates"])
     assert "accepted" in done("explain", labels, "--key", row["key"], cwd=tmp_path).stdout
-    missing = sentence(in_process("explain", labels, "--key", "00000 0", cwd=tmp_path))
-    assert missing.endswith("could not be used: image_missing.")
+    missing = in_process("explain", labels, "--key", "00000 0", cwd=tmp_path)
+    assert sentence(missing) == "The pair '00000 0' of catalogue could not be used."
+    assert "There is no image" in missing.stderr
     assert "has the key 'x'" in sentence(in_process("explain", labels, "--key", "x", cwd=tmp_path))
+
+
+@pytest.mark.slow
+def test_rows_that_could_not_be_used_are_a_table(museum, tmp_path):
+    labels = museum / "labels"
+    with open(labels / "problems.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    place = str(museum / "list/catalogue.csv")
+    assert [tuple(row.values())[:4] for row in rows if row["status"] == "image_missing"] == [
+        ("1", "00000 0", place, "image_missing"),
+        ("81", "00001 0", place, "image_missing"),
+    ]
+    status = json.loads((labels / "manifest.json").read_text())["counts"]["status"]
+    assert len(rows) == status["image_missing"] + status["image_broken"] + status.get("text_missing", 0)
+    assert rows[0]["reason"].startswith("There is no image")
+    done("index", "build", labels, "--encoder", _encoder(labels), "-o", "index", cwd=tmp_path)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes((museum / "photos/00000-1.jpg").read_bytes())
+    (photos / "b.jpg").write_bytes(b"\xff\xd8\xff no image")
+    done("recognise", photos, "--index", "index", "-o", "seen", cwd=tmp_path)
+    assert (tmp_path / "seen/problems.csv").read_text().splitlines()[1:] == [
+        f"2,b,{photos},image_broken,The image cannot be decoded: it is cut off or damaged."
+    ]
 
 
 @pytest.mark.slow

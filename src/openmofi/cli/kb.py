@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -164,7 +164,7 @@ source:
 
 
 MIN = Annotated[int, typer.Option(min=1)]
-NO_TABLES = dict.fromkeys(each.name for each in fields(TableSettings))
+NO_TABLES: dict[str, Any] = dict.fromkeys(each.name for each in fields(TableSettings))
 """Leaves the options of tables out."""
 
 

@@ -11,7 +11,7 @@ import typer
 
 from openmofi.api import labels as api
 from openmofi.cli.command import index_place, input_path, output_path, print_json
-from openmofi.cli.options import FILE, MANY, OUT_STORE, PLACE, READ, SHARDS, TEXT, Call, Json, made_of
+from openmofi.cli.options import FILE, MANY, OUT_STORE, PLACE, SHARDS, TEXT, Call, Json, made_of
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.schema import LabelStatus
 from openmofi.terminal import plain_console, visible
@@ -44,10 +44,7 @@ def label(
     status = labels.summary["status"]
     if not {*LabelStatus} & {*status}:
         counts = ", ".join(f"{name} {count:,}" for name, count in status.items())
-        raise OpenMofiError(
-            f"No pair can be used: {counts or 'there is none'}.",
-            "docs/pairs.md says what is read, and what each status means.",
-        )
+        raise OpenMofiError(f"No pair can be used: {counts or 'there is none'}.", f"{out}/problems.csv says why.")
 
 
 def _print_counts(counts: Mapping[str, Any], out: str) -> None:
@@ -62,6 +59,8 @@ def _print_counts(counts: Mapping[str, Any], out: str) -> None:
         from openmofi.pairs.images.formats import shown_formats
 
         typer.echo(f"{sum(unread.values()):,} images in a format that is not read ({shown_formats(unread)})")
+    if any(status not in {*LabelStatus} for status in counts["status"]):
+        typer.echo(f"rows that could not be used, and why: {out}/problems.csv")
     precision = counts["expected_precision"]
     accepted, threshold = counts["accepted"], counts["threshold"]
     typer.echo(
@@ -186,7 +185,7 @@ def audit(
 @made_of(
     api.explain,
     config=None,
-    image=READ,
+    image=FILE,
     text=MANY,
     kb=PLACE,
     encoder=Annotated[str | None, typer.Option()],
@@ -196,9 +195,7 @@ def explain(
     call: Call,
     labels: Annotated[
         Path | None,
-        typer.Argument(
-            parser=input_path, metavar="[LABELS]", help="Folder of labels: explain one of its pairs, --key."
-        ),
+        typer.Argument(parser=input_path, metavar="LABELS", help="Folder of labels: explain one of its pairs, --key."),
     ] = None,
     key: Annotated[str | None, typer.Option(metavar="KEY", help="With LABELS: the pair.")] = None,
     shard: Annotated[str, typer.Option(help="With LABELS: the pair's shard, where several have the key.")] = "",

@@ -14,7 +14,8 @@ from openmofi.dataset.tables import Folder, as_array, describe, labels_kb
 from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.labeling.explain import Explained, Explanation
 from openmofi.labeling.tables import accepted_labels
-from openmofi.schema import MENTION, Mention, PairStatus, Reason
+from openmofi.pairs.problems import REASONS
+from openmofi.schema import MENTION, Mention, Reason
 from openmofi.storage.addresses import is_remote
 
 if TYPE_CHECKING:
@@ -138,10 +139,8 @@ class Labels(_Tables):
                 "Name one with --shard." if found else "Keys are in the column 'key' of the labels.",
             )
         ((name, row),) = found
-        if row["status"] in {*PairStatus}:
-            raise OpenMofiError(
-                f"The pair {key!r} of {name} could not be used: {row['status']}.", "docs/pairs.md says what that means."
-            )
+        if row["status"] in REASONS:
+            raise OpenMofiError(f"The pair {key!r} of {name} could not be used.", REASONS[row["status"]])
         return _explanation(row, self.summary["threshold"], kb or labels_kb(self.folder))
 
     def audit_page(

@@ -31,10 +31,14 @@ class TableSettings(Settings):
     """How tables of entities are read.
 
     Attributes:
-        id_column, name_column, description_column, types_column, popularity_column, aliases_column: column of the
-            table of entities that holds it; empty for one of this name, `id`, `name` …
-        encoding: of CSV, TSV and JSON-lines tables, such as `cp1252`; empty takes UTF-8, by its mark UTF-16, and
-            for tables that are neither Windows-1252, with a warning.
+        id_column: column of the entities with their identifiers, where it is not called `id`.
+        name_column: column with their names, where it is not called `name`.
+        description_column: column with their descriptions, where it is not called `description`.
+        types_column: column with their types, where it is not called `types`.
+        popularity_column: column with their popularity, where it is not called `popularity`.
+        aliases_column: column with their other names, where it is not called `aliases`.
+        encoding: of CSV, TSV and JSON-lines tables, such as `cp1252`. Without it they are read as UTF-8, those with its
+            byte-order mark as UTF-16, and those that are neither as Windows-1252, with a warning.
     """
 
     id_column: str = ""

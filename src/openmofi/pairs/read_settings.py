@@ -125,8 +125,9 @@ class ReadSettings(Settings):
         url_column: column of tables with the image's address, as a name or `PATTERN=COLUMN`.
         image_root: folder that the images of tables lie below: paths are relative to it, or absolute and below it;
             empty is the table's own folder.
-        encoding: of CSV, TSV and JSON-lines tables, and of captions that are files, such as `cp1252`; empty takes
-            UTF-8, by their marks UTF-16, and for tables that are neither Windows-1252, with a warning.
+        encoding: of CSV, TSV and JSON-lines tables, and of captions that are files, such as `cp1252`. Where empty they
+            are read as UTF-8, those with its byte-order mark as UTF-16, and tables that are neither as Windows-1252,
+            with a warning.
     """
 
     max_text_chars: PositiveInt = 10_000
