@@ -13,7 +13,6 @@ from openmofi.api import labels as api
 from openmofi.cli.command import index_place, input_path, output_path, print_json
 from openmofi.cli.options import FILE, MANY, OUT_STORE, PLACE, SHARDS, TEXT, Call, Json, made_of
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.schema import LabelStatus
 from openmofi.terminal import plain_console, visible
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ def label(
     as_json: Json = False,
 ) -> None:
     """Label image–text pairs: one label Parquet a shard, rows in = rows out. Then: openmofi label audit --help."""
+    from openmofi.pairs.problems import REASONS
     from openmofi.progress import shown_progress, watched_progress
 
     with watched_progress() if watch else shown_progress(not as_json) as progress:
@@ -42,13 +42,14 @@ def label(
     else:
         _print_counts(labels.summary, out)
     status = labels.summary["status"]
-    if not {*LabelStatus} & {*status}:
+    if all(name in REASONS for name in status):
         counts = ", ".join(f"{name} {count:,}" for name, count in status.items())
         raise OpenMofiError(f"No pair can be used: {counts or 'there is none'}.", f"{out}/problems.csv says why.")
 
 
 def _print_counts(counts: Mapping[str, Any], out: str) -> None:
     from openmofi.cli.tables import print_table
+    from openmofi.pairs.problems import REASONS
 
     print_table(
         ("status", "pairs"),
@@ -59,7 +60,7 @@ def _print_counts(counts: Mapping[str, Any], out: str) -> None:
         from openmofi.pairs.images.formats import shown_formats
 
         typer.echo(f"{sum(unread.values()):,} images in a format that is not read ({shown_formats(unread)})")
-    if any(status not in {*LabelStatus} for status in counts["status"]):
+    if any(status in REASONS for status in counts["status"]):
         typer.echo(f"rows that could not be used, and why: {out}/problems.csv")
     precision = counts["expected_precision"]
     accepted, threshold = counts["accepted"], counts["threshold"]
