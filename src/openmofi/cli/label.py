@@ -44,12 +44,14 @@ def label(
     status = labels.summary["status"]
     if all(name in REASONS for name in status):
         counts = ", ".join(f"{name} {count:,}" for name, count in status.items())
-        raise OpenMofiError(f"No pair can be used: {counts or 'there is none'}.", f"{out}/problems.csv says why.")
+        raise OpenMofiError(
+            f"No pair can be used: {counts or 'there is none'}.", " ".join(REASONS[name] for name in status)
+        )
 
 
 def _print_counts(counts: Mapping[str, Any], out: str) -> None:
     from openmofi.cli.tables import print_table
-    from openmofi.pairs.problems import REASONS
+    from openmofi.pairs.problems import PROBLEMS_FILE, REASONS
 
     print_table(
         ("status", "pairs"),
@@ -60,8 +62,8 @@ def _print_counts(counts: Mapping[str, Any], out: str) -> None:
         from openmofi.pairs.images.formats import shown_formats
 
         typer.echo(f"{sum(unread.values()):,} images in a format that is not read ({shown_formats(unread)})")
-    if any(status in REASONS for status in counts["status"]):
-        typer.echo(f"rows that could not be used, and why: {out}/problems.csv")
+    if Path(out, PROBLEMS_FILE).is_file() and any(status in REASONS for status in counts["status"]):
+        typer.echo(f"rows that could not be used, and why: {out}/{PROBLEMS_FILE}")
     precision = counts["expected_precision"]
     accepted, threshold = counts["accepted"], counts["threshold"]
     typer.echo(

@@ -7,6 +7,7 @@ from itertools import chain, islice
 
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard, read_table_blocks, write_text
+from openmofi.storage.addresses import in_object_store
 
 PROBLEMS_FILE = "problems.csv"
 MOST_PROBLEMS = 10_000
@@ -26,7 +27,8 @@ REASONS: Mapping[str, str] = {
 
 def write_problems(out: str, part: str, shards: Sequence[Shard], counts: Mapping[str, object]) -> None:
     """Write `problems.csv`: row (from 1, in its shard), key, file, status and reason of each shard that failed, and of
-    the first 10,000 rows that could not be used.
+    the first 10,000 rows that could not be used. Nothing is written into a store, where reading its tables again costs
+    a request and a transfer each.
 
     Args:
         out: folder of the job, or its address.
@@ -37,6 +39,8 @@ def write_problems(out: str, part: str, shards: Sequence[Shard], counts: Mapping
     Raises:
         OpenMofiError: a table is missing or damaged, or the file cannot be written.
     """
+    if in_object_store(out):
+        return
     status, failed = counts["status"], counts.get("failed", {})
     assert isinstance(status, Mapping)
     assert isinstance(failed, Mapping)
