@@ -36,7 +36,7 @@ def check_encoding(name: str) -> None:
     try:
         if name:
             "".encode(name)
-    except LookupError as error:
+    except (LookupError, ValueError) as error:
         raise UsageError(f"Unknown encoding {name!r}.", "Use one such as utf-8, cp1252, cp850 or utf-16.") from error
 
 
