@@ -27,7 +27,7 @@ SMALL_RECIPE = """
 model: {dim: 32, image: {spec: "encoder:ENCODER", head: linear}, text: {spec: "encoder:ENCODER", head: linear}}
 data: {batch_size: 16, workers: 0, augment: {scale: [1.0, 1.0], flip: 0.0}}
 objectives: {margin_softmax: {weight: 1.0, implementation: exact}, contrastive: {weight: 0.3}}
-optimizer: {warmup: 2}
+optimizer: {warmup: 2000}
 run: {steps: 30, log_every: 5, checkpoint_every: 15}
 """
 

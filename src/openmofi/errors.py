@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterable
+from urllib.parse import unquote, urlsplit
 
 _PASSWORD = re.compile(
     r"(postgres(?:ql)?://[^/\s:@]*):\S*(?=@)|(://[^/?#\s:@]*):[^/?#\s@]*(?=@)|([?&]password=)[^&\s]*"
@@ -70,5 +72,24 @@ class MissingExtraError(OpenMofiError):
         """The error for a missing `package`, which `pip install openmofi[extra]` brings."""
         return cls(
             f"This needs the package '{package}', which is not installed.",
-            f"Install it with: pip install 'openmofi[{extra}]'.",
+            f"Install it with: {install_command(extra)}",
         )
+
+
+def install_command(extras: str) -> str:
+    """The command that adds extras such as `serve,map` to this installation: from the checkout, wheel or repository
+    that it came from, else from the package index.
+    """
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        origin = json.loads(distribution("openmofi").read_text("direct_url.json") or "{}")
+    except (PackageNotFoundError, ValueError):
+        origin = {}
+    wanted, url = f"openmofi[{extras}]", origin.get("url", "")
+    if url.startswith("file://") and "dir_info" in origin:
+        wanted = f"{unquote(urlsplit(url).path)}[{extras}]"
+    elif url:
+        vcs = origin.get("vcs_info", {})
+        wanted += f" @ {vcs['vcs']}+{url}@{vcs['commit_id']}" if vcs else f" @ {url}"
+    return f"pip install {'-e ' if origin.get('dir_info', {}).get('editable') else ''}'{wanted}'"

@@ -77,6 +77,19 @@ def test_an_index_is_built_looked_at_changed_and_kept_whole(place, tmp_path):
     assert "openmofi index compact" in damaged.stdout
 
 
+def test_function_words_are_no_keywords(tmp_path):
+    write_images(tmp_path / "images", 1)
+    names = sorted(path.name for path in (tmp_path / "images").glob("*.png"))
+    texts = ["the who", "a fly with a hat", "a wing", "two birds", "with many others", "a bird"]
+    rows = (f"{name},{text}\n" for name, text in zip(names, texts, strict=True))
+    (tmp_path / "images/captions.csv").write_text("file_name,caption\n" + "".join(rows))
+    built = ("--encoder", "colours", "--kb", write_colour_kb(tmp_path / "kb"), "-o", tmp_path / "index")
+    assert run("index", "build", tmp_path / "images", *built).exit_code == 0
+    for text, found in (("a bird with open wings", {"a bird"}), ("the who", {"the who"}), ("Who?", {"the who"})):
+        hits = json.loads(run("search", tmp_path / "index", "--text", text, "--json").stdout)["hits"]
+        assert {hit["image"]["text"] for hit in hits if hit["keyword"] is not None} == found
+
+
 def test_results_are_a_table_json_and_a_contact_sheet(place, tmp_path):
     shown = run("search", place, "--text", "red square", "-n", 3)
     assert shown.exit_code == 0

@@ -95,7 +95,8 @@ def test_actors_ask_for_a_gpu_where_the_job_computes_on_one():
         ("cpu", 10**6, 4, "", ProcessEngine, "processes:4"),
         ("cuda:0", 10**6, 4, "", LocalEngine, "on cuda:0"),
         ("cpu", 10**6, 1, "", LocalEngine, "one core"),
-        ("cpu", 4999, 4, "", LocalEngine, "4,999 pairs"),
+        ("cpu", 4999, 4, "", LocalEngine, "4,999 pairs; other processes pay from 5,000 on"),
+        ("cpu", 0, 4, "", LocalEngine, "local: 0 pairs; other"),
         ("cpu", 10, 4, "head:6379", RayEngine, "head:6379"),
     ],
 )

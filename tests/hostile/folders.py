@@ -54,7 +54,7 @@ def cases(bench: Workbench, seed: int) -> Iterator[Case]:
             truth.replace("entity", "thing", 1).encode(),
             b"a,b\n1,2\n",
             b"key,entity\nno-such-key,e:sun\n",
-            truth.encode("utf-16"),
+            truth.encode("utf-16-le"),
             truth.replace("\n", '\n"', 1).encode(),
         )
     ):

@@ -56,6 +56,18 @@ def test_what_the_options_of_build_do_not_fit_is_wrong_use(tmp_path, monkeypatch
     assert not Path("kb").exists()
 
 
+def test_columns_and_encoding_of_a_thesaurus_are_options(tmp_path):
+    place = tmp_path / "thesaurus.csv"
+    place.write_bytes("Notation;Vorzugsbenennung\nP1;Büste\n".encode("mac_roman"))
+    named = ("--id-column", "Notation", "--name-column", "Vorzugsbenennung", "--encoding", "mac_roman")
+    checked = run("build", "table", place, "--check", *named)
+    assert (checked.exit_code, "no problems" in checked.stdout) == (0, True)
+    assert run("build", "table", place, "--check").stdout.endswith("\n1 problem\n")
+    assert run("build", "table", place, "-o", tmp_path / "kb", *named).exit_code == 0
+    assert json.loads(run("lookup", tmp_path / "kb", "Büste", "--json").stdout)["candidates"][0]["id"] == "P1"
+    assert "--id-column" not in run("build", "wordnet", "--help").stdout
+
+
 def test_check_builds_nothing_and_says_what_it_understood(tmp_path):
     (tmp_path / "entities.csv").write_text(
         "id,name,kind,aliases\n1,Grey crane,bird,crane|Cranes\n2,Tower crane,machine,crane\n3,!!,,\n"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kb_tables import DEFAULT_NAMES, ENTITY_IDS, write_source
 
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge import KnowledgeBase, build_table, check_table
+from openmofi.knowledge import BuildSettings, KnowledgeBase, TableSettings, build_table, check_table
 from openmofi.knowledge.builders.source import COLUMNS, read_source, source_files, source_fingerprints
 from openmofi.knowledge.builders.tables import read_columns
 from openmofi.storage import write_table
@@ -157,12 +157,6 @@ def test_own_names_are_added_once_and_without_letters_not_at_all(tmp_path):
         ("names.csv", "name,entity\nx,1,3\n", "names.csv, line 2: has 3 values, and the header has 2 columns."),
         ("names.csv", 'name,entity\n"a\nb",1\nx,9\n', "names.csv, line 4: the entity '9' is not in entities.csv."),
         ("names.csv", "name\nx\n", "names.csv cannot be read: it has no column 'entity', only 'name'."),
-        (
-            "names.csv",
-            "name;entity\nx;1\n",
-            "it has no column 'name' and no column 'entity', only 'name;entity', "
-            "which is separated by ';': save it with commas.",
-        ),
         ("names.csv", "name,entity,name\nx,1,y\n", "names.csv, line 1: the column 'name' stands twice."),
         ("names.csv", "name,entity\n", "names.csv has no rows."),
         ("names.csv", "", "names.csv cannot be read: it has no column"),
@@ -183,9 +177,44 @@ def test_a_problem_names_its_file_and_line(folder, file, content, says):
     assert says in message(folder)
 
 
-def test_a_file_that_is_not_utf8_names_the_line(folder):
-    (folder / "names.csv").write_bytes("name,entity\nElbe,1\nMüll,2\n".encode("latin-1"))
-    assert message(folder).startswith("names.csv, line 3: is not UTF-8.")
+def test_a_file_that_cannot_be_decoded_names_the_line(folder):
+    (folder / "names.csv").write_bytes("name,entity\nElbe,1\nMüll,2\n".encode("cp850"))
+    assert message(folder).startswith("names.csv, line 3: cannot be read as cp1252. Name the encoding")
+    build_table(folder, folder / "kb", BuildSettings(tables=TableSettings(encoding="cp850")))
+    kb = KnowledgeBase.open(folder / "kb")
+    assert kb.ids(kb.candidates("Müll").rows) == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "encoding", "delimiter"), [(".csv", "cp1252", ";"), (".csv", "utf-16", "\t"), (".tsv", "utf-8", ";")]
+)
+def test_a_thesaurus_as_a_spreadsheet_saves_it(tmp_path, caplog, suffix, encoding, delimiter):
+    text = "Notation;Vorzugsbenennung;Erläuterung;name\r\nP1;Balsamgewächs;eine Pflanze;x\r\nP2;Büste;ein Kopf;y\r\n"
+    source = tmp_path / f"thesaurus{suffix}"
+    source.write_bytes(text.replace(";", delimiter).encode(encoding))
+    named = {"id_column": "Notation", "name_column": "vorzugsbenennung", "description_column": "Erläuterung"}
+    settings = TableSettings(**named)
+    assert check_table(source, settings)["ignored"] == [f"{source.name}: the column 'name' is ignored."]
+    build_table(source, tmp_path / "kb", BuildSettings(tables=settings))
+    assert [
+        (each.id, each.name, each.description) for each in map(KnowledgeBase.open(tmp_path / "kb").entity, (0, 1))
+    ] == [
+        ("P1", "Balsamgewächs", "eine Pflanze"),
+        ("P2", "Büste", "ein Kopf"),
+    ]
+    assert ("read as Windows-1252" in caplog.text) == (encoding == "cp1252")
+    (problem,) = check_table(source, TableSettings(**named, types_column="Art"))["problems"]
+    assert "it has no column 'Art', only 'Notation', 'Vorzugsbenennung'" in problem
+    assert "--id-column" in check_table(source)["problems"][0]
+
+
+def test_columns_of_a_parquet_table_are_named(tmp_path):
+    write_table(
+        tmp_path / "t.parquet", pa.table({"Notation": ["P1"], "Label": ["Büste"], "aliases": [["Kopf", "Haupt"]]})
+    )
+    build_table(tmp_path / "t.parquet", tmp_path / "kb", BuildSettings(tables=TableSettings("Notation", "Label")))
+    kb = KnowledgeBase.open(tmp_path / "kb")
+    assert kb.ids(kb.candidates("Haupt").rows) == ["P1"]
 
 
 def test_all_problems_are_named_at_once(folder):

@@ -7,7 +7,7 @@ import builtins
 import pytest
 from web_server import web_server
 
-from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
+from openmofi.errors import MissingExtraError, OpenMofiError, UsageError, install_command
 from openmofi.pairs import Record, read_pairs, write_tar
 from openmofi.storage import Shard, addresses, expand_shards
 
@@ -102,4 +102,4 @@ def test_a_missing_extra_is_named(address, package, extra, monkeypatch):
     ):
         with pytest.raises(MissingExtraError, match=f"'{package}'") as caught:
             work()
-        assert f"openmofi[{extra}]" in caught.value.hint
+        assert install_command(extra) in caught.value.hint

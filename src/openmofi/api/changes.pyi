@@ -15,9 +15,18 @@ class BuildIndexChanges(TypedDict, total=False):
     image_column: str | Sequence[str]
     key_column: str | Sequence[str]
     image_root: str
+    encoding: str
 
 class BuildKbChanges(TypedDict, total=False):
     candidates: int
+    id_column: str
+    name_column: str
+    description_column: str
+    types_column: str
+    popularity_column: str
+    aliases_column: str
+    encoding: str
+    tables: Mapping[str, Any] | Settings
 
 class ExplainChanges(TypedDict, total=False):
     detector: str
@@ -38,11 +47,7 @@ class ExportChanges(TypedDict, total=False):
 class ExportDatasetChanges(TypedDict, total=False):
     images: Literal["auto", "embed", "reference"]
     min_probability: float
-    image_column: str | Sequence[str]
-    key_column: str | Sequence[str]
-    image_root: str
     licence: str
-    read: Mapping[str, Any] | Settings
 
 class LabelChanges(TypedDict, total=False):
     detector: str
@@ -72,6 +77,7 @@ class LabelChanges(TypedDict, total=False):
     key_column: str | Sequence[str]
     url_column: str | Sequence[str]
     image_root: str
+    encoding: str
     seed: int
     text: Mapping[str, Any] | Settings
     selection: Mapping[str, Any] | Settings
@@ -88,6 +94,7 @@ class RecogniseChanges(TypedDict, total=False):
     image_column: str | Sequence[str]
     key_column: str | Sequence[str]
     image_root: str
+    encoding: str
     unnamed: float
     read: Mapping[str, Any] | Settings
 

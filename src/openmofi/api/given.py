@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from openmofi.config import with_settings
 
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 
 Pairs = str | Path | Sequence[str | Path]
 """Shards: a tar, a Parquet file, a folder, a glob, a range such as `pairs-{000..099}.tar`, a URL; or several."""
+
+
+class Tabular(Protocol):
+    """A data frame of pandas or polars, a table of PyArrow, or what else Arrow reads."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+
+PairsLike = Pairs | Sequence[tuple[Any, str]] | Tabular
+"""Pairs, or those that a program holds: a table, or a list of (image, text); see `openmofi.api.in_memory`."""
 
 Folder = str | Path
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from openmofi.api.given import Folder, Pairs, check_placement, encoder_of, kb_of, public, shards_of, verdicts_of
+from openmofi.api.given import Folder, PairsLike, check_placement, encoder_of, kb_of, public, shards_of, verdicts_of
 from openmofi.config import changed
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.progress import shown_progress
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @public(LabelSettings)
 def label(
-    pairs: Pairs,
+    pairs: PairsLike,
     *,
     kb: KnowledgeBase | Folder,
     encoder: EncoderLike,
@@ -42,6 +43,8 @@ def label(
     """Label image–text pairs with the entities that their images show; goes on where an earlier call stopped.
 
     Args:
+        pairs: tar or Parquet shards, folders, globs, ranges such as `pairs-{000..099}.tar`, URLs. In Python also a data
+            frame, or a list of (image, text), which is stored as `OUT.pairs.parquet`.
         out: folder of the labels, also in a store such as s3://….
         calibration: a label job's `calibration.json` to use, instead of fitting one.
         verdicts: choose the threshold for `target_precision` by people's verdicts on earlier labels of these pairs:
@@ -55,13 +58,15 @@ def label(
             shards failed: the others are labelled, and `Labels.open(out)` opens them.
     """
     from openmofi import labeling
+    from openmofi.api.in_memory import stored
     from openmofi.dataset.objects import Labels
     from openmofi.engine import engine_named
     from openmofi.pairs.formats.columns import check_patterns
 
     check_placement(device, precision)
     settings = changed(settings or LabelSettings(), changes)
-    shards = shards_of(pairs)
+    names, read = stored(pairs, out, settings.read)
+    settings, shards = replace(settings, read=read), shards_of(names)
     check_patterns(settings.read, [shard.path for shard in shards])
     with shown_progress(progress) as console:
         opened, judge = kb_of(kb, console), encoder_of(encoder, device, precision)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +23,7 @@ from openmofi.cli.command import (
 from openmofi.cli.options import Call, Json, made_of
 from openmofi.cli.tables import print_manifest_facts
 from openmofi.errors import UsageError
+from openmofi.knowledge.build_settings import TableSettings
 
 if TYPE_CHECKING:
     from openmofi.knowledge import KnowledgeBase
@@ -141,14 +143,16 @@ _TABLES = """Build a knowledge base of tables; the same tables give the same byt
 
 \b
 SRC is a folder of tables, each as .csv, .tsv, .jsonl or .parquet, or one file
-with entities. Columns may stand in any order; lists are written a|b.
+with entities, separated by commas, semicolons or tabs. Columns may stand in any
+order; lists are written a|b.
   entities   id, name [, description, types, popularity, aliases]
   names      name, entity [, count]         more names; how often each means it
   relations  head, tail [, relation]        entities that belong together
   surfaces   name, link_probability         how often a name is meant at all
   languages  name, language                 which languages a name comes from
-Only entities are needed; their names and aliases are found in texts. So this
-entities.csv is a whole source:
+Only entities are needed; their names and aliases are found in texts. Options
+say which of their columns have other names. This entities.csv is a whole
+source:
 \b
   id,name,description,types,aliases
   Q1,Grey crane,a wading bird,bird,crane|common crane
@@ -160,6 +164,8 @@ entities.csv is a whole source:
 
 
 MIN = Annotated[int, typer.Option(min=1)]
+NO_TABLES: dict[str, Any] = dict.fromkeys(each.name for each in fields(TableSettings))
+"""Leaves the options of tables out."""
 
 
 @command(build, help=_TABLES)
@@ -179,7 +185,8 @@ def table(
 ) -> None:
     """See `_TABLES`."""
     if check:
-        _print_check(source, as_json)
+        given = {name: value for name, value in call.keywords.items() if name in NO_TABLES}  # type: ignore[attr-defined]
+        _print_check(source, TableSettings(**given), as_json)
         return
     if out is None:
         raise UsageError("The knowledge base has no folder.", "Add -o FOLDER, or --check to build nothing.")
@@ -187,7 +194,7 @@ def table(
 
 
 @command(build)
-@made_of(api.build_kb, builder=None, source=Source, candidates=MIN)
+@made_of(api.build_kb, builder=None, source=Source, candidates=MIN, **NO_TABLES)
 def sample(call: Call, as_json: Json = False) -> None:
     """Build the knowledge base of a sample world, SRC."""
     print_built(call(builder="table"), as_json)
@@ -198,11 +205,11 @@ def print_built(kb: KnowledgeBase, as_json: bool) -> None:
     print_manifest_facts({**kb.manifest.counts, "fingerprint": kb.manifest.fingerprint}, as_json)
 
 
-def _print_check(source: Path, as_json: bool) -> None:
+def _print_check(source: Path, settings: TableSettings, as_json: bool) -> None:
     from openmofi.cli.tables import print_counts, print_table
     from openmofi.knowledge import check_table
 
-    understood = check_table(source)
+    understood = check_table(source, settings)
     if as_json:
         print_json(understood)
     else:
@@ -226,7 +233,8 @@ def _print_check(source: Path, as_json: bool) -> None:
             )
         for line in (*understood["ignored"], *understood["problems"]):
             typer.echo(line)
-        typer.echo(f"{len(understood['problems'])} problems" if understood["problems"] else "no problems")
+        count = len(understood["problems"])
+        typer.echo("no problems" if not count else "1 problem" if count == 1 else f"{count} problems")
     if understood["problems"]:
         raise typer.Exit(1)
 

@@ -11,8 +11,8 @@ import typer
 
 from openmofi.api import labels as api
 from openmofi.cli.command import index_place, input_path, output_path, print_json
-from openmofi.cli.options import FILE, OUT_STORE, SHARDS, TEXT, Call, Json, made_of
-from openmofi.errors import UsageError
+from openmofi.cli.options import FILE, MANY, OUT_STORE, PLACE, SHARDS, TEXT, Call, Json, made_of
+from openmofi.errors import OpenMofiError, UsageError
 from openmofi.terminal import plain_console, visible
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def label(
     as_json: Json = False,
 ) -> None:
     """Label image–text pairs: one label Parquet a shard, rows in = rows out. Then: openmofi label audit --help."""
+    from openmofi.pairs.problems import REASONS
     from openmofi.progress import shown_progress, watched_progress
 
     with watched_progress() if watch else shown_progress(not as_json) as progress:
@@ -40,10 +41,17 @@ def label(
         print_json(labels.summary)
     else:
         _print_counts(labels.summary, out)
+    status = labels.summary["status"]
+    if all(name in REASONS for name in status):
+        counts = ", ".join(f"{name} {count:,}" for name, count in status.items())
+        raise OpenMofiError(
+            f"No pair can be used: {counts or 'there is none'}.", " ".join(REASONS[name] for name in status)
+        )
 
 
 def _print_counts(counts: Mapping[str, Any], out: str) -> None:
     from openmofi.cli.tables import print_table
+    from openmofi.pairs.problems import PROBLEMS_FILE, REASONS
 
     print_table(
         ("status", "pairs"),
@@ -54,6 +62,8 @@ def _print_counts(counts: Mapping[str, Any], out: str) -> None:
         from openmofi.pairs.images.formats import shown_formats
 
         typer.echo(f"{sum(unread.values()):,} images in a format that is not read ({shown_formats(unread)})")
+    if Path(out, PROBLEMS_FILE).is_file() and any(status in REASONS for status in counts["status"]):
+        typer.echo(f"rows that could not be used, and why: {out}/{PROBLEMS_FILE}")
     precision = counts["expected_precision"]
     accepted, threshold = counts["accepted"], counts["threshold"]
     typer.echo(
@@ -178,26 +188,54 @@ def audit(
 @made_of(
     api.explain,
     config=None,
-    image=Annotated[Path, typer.Option()],
-    text=Annotated[list[str], typer.Option()],
-    kb=TEXT,
+    image=FILE,
+    text=MANY,
+    kb=PLACE,
+    encoder=Annotated[str | None, typer.Option()],
     calibration=FILE,
 )
 def explain(
     call: Call,
-    text: list[str],
+    labels: Annotated[
+        Path | None,
+        typer.Argument(parser=input_path, metavar="LABELS", help="Folder of labels: explain one of its pairs, --key."),
+    ] = None,
+    key: Annotated[str | None, typer.Option(metavar="KEY", help="With LABELS: the pair.")] = None,
+    shard: Annotated[str, typer.Option(help="With LABELS: the pair's shard, where several have the key.")] = "",
+    text: list[str] | None = None,
     text_column: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="The kind of each text, in their order, such as title and tags."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show mentions, candidates with priors, coherence and image scores, and each decision with its reason."""
-    explanation = call(text=_texts(text, text_column or []), progress=not as_json)
+    """Show mentions, candidates with priors, coherence and image scores, and each decision with its reason.
+
+    Of a pair that a job labelled: openmofi explain LABELS --key KEY. Of any other: --image, --text, --kb and --encoder.
+    """
+    given = call.keywords  # type: ignore[attr-defined]
+    if labels is not None:
+        explanation = _labelled(labels, key, shard, given.get("kb"))
+    elif missing := [f"--{name}" for name in ("image", "text", "kb", "encoder") if not given.get(name)]:
+        raise UsageError(
+            f"A pair that no job labelled is explained from its image and text; {', '.join(missing)} is missing.",
+            "Give all of --image, --text, --kb and --encoder, or LABELS and --key.",
+        )
+    else:
+        explanation = call(text=_texts(text or [], text_column or []), progress=not as_json)
     if as_json:
         print_json(explanation.as_dict())
     else:
         print_explanation(explanation)
+
+
+def _labelled(labels: Path, key: str | None, shard: str, kb: str | None) -> Explanation:
+    from openmofi.dataset.objects import Labels
+    from openmofi.knowledge import KnowledgeBase
+
+    if key is None:
+        raise UsageError(f"Which pair of {labels} to explain is not said.", "Add --key KEY.")
+    return Labels.open(labels).explain(key, shard=shard, kb=KnowledgeBase.open(kb) if kb else None)
 
 
 def _texts(texts: list[str], columns: list[str]) -> str | dict[str, str]:

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from openmofi.dataset.tables import Folder, as_array
-from openmofi.errors import MissingExtraError
+from openmofi.dataset.tables import Folder, as_array, describe, labels_kb
+from openmofi.errors import MissingExtraError, OpenMofiError
+from openmofi.labeling.explain import Explained, Explanation
 from openmofi.labeling.tables import accepted_labels
+from openmofi.pairs.problems import REASONS
+from openmofi.schema import MENTION, Mention, Reason
 from openmofi.storage.addresses import is_remote
 
 if TYPE_CHECKING:
@@ -24,10 +28,15 @@ if TYPE_CHECKING:
     from openmofi.review.verdicts import Verdicts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Tables:
     folder: Folder
     kind: ClassVar[str]
+    shown: ClassVar[tuple[str, ...]]
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{name}={self.summary[name]}" for name in self.shown if name in self.summary)
+        return f"{type(self).__name__}({str(self.path)!r}, {counts})"
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -73,7 +82,7 @@ class _Tables:
             raise MissingExtraError.of("pandas", "pandas") from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Labels(_Tables):
     """A finished folder of labels: every pair with a status and its judged entities (`schema.LABELS`).
 
@@ -82,6 +91,7 @@ class Labels(_Tables):
     """
 
     kind = "labels"
+    shown = ("rows_out", "accepted", "expected_precision")
 
     def accepted(self) -> pa.Table:
         """One row a label: `shard`, `key`, `entity` (its identifier), `probability`; each entity once an image."""
@@ -103,6 +113,35 @@ class Labels(_Tables):
             lists = as_array(self.folder.read(shard, ["entities"]).column("entities"))
             judged.update(lists.flatten().field("entity").unique().to_pylist())
         return sorted(judged)
+
+    def explain(self, key: str, *, shard: str = "", kb: KnowledgeBase | None = None) -> Explanation:
+        """What the job decided about one pair: its mentions, their candidates with scores, and why each was accepted.
+
+        Args:
+            key: of the pair.
+            shard: name of its shard, where several have a pair of this key.
+            kb: names and descriptions of entities; the labels' own where not given.
+
+        Raises:
+            OpenMofiError: no pair or several have this key, or the pair could not be used.
+        """
+        found = []
+        for each in self.folder.shards:
+            if shard in ("", each.name):
+                table = self.folder.read(each, ["key", "text", "status", "mentions", "entities"])
+                found += [(each.name, row) for row in table.filter(pc.equal(table["key"], key)).slice(0, 1).to_pylist()]
+        if len(found) != 1:
+            names = ", ".join(name for name, _ in found)
+            raise OpenMofiError(
+                f"The shards {names} of {self.path} each have a pair {key!r}."
+                if found
+                else f"No pair of {self.path} has the key {key!r}.",
+                "Name one with --shard." if found else "Keys are in the column 'key' of the labels.",
+            )
+        ((name, row),) = found
+        if row["status"] in REASONS:
+            raise OpenMofiError(f"The pair {key!r} of {name} could not be used.", REASONS[row["status"]])
+        return _explanation(row, self.summary["threshold"], kb or labels_kb(self.folder))
 
     def audit_page(
         self,
@@ -154,13 +193,39 @@ class Labels(_Tables):
         return correct(self.folder, _read(verdicts), kb=kb)
 
 
+def _explanation(row: Mapping[str, Any], threshold: float, kb: KnowledgeBase | None) -> Explanation:
+    mentions, judged = row["mentions"], row["entities"]
+    entities = describe([each["entity"] for each in judged], kb, {})
+    return Explanation(
+        row["text"],
+        tuple(Mention(**{each.name: mention[each.name] for each in MENTION}) for mention in mentions),
+        tuple(
+            Explained(
+                mentions[each["mention"]]["surface"],
+                mentions[each["mention"]]["detector"],
+                entity.id,
+                entity.name,
+                entity.description,
+                each["prior"],
+                each["link_score"],
+                each["image_score"],
+                each["probability"],
+                Reason(each["reason"]),
+                mentions[each["mention"]].get("kind", ""),
+            )
+            for each, entity in zip(judged, entities, strict=True)
+        ),
+        threshold,
+    )
+
+
 def _read(verdicts: Any) -> Any:
     from openmofi.review.verdicts import Verdicts, read_verdicts
 
     return verdicts if verdicts is None or isinstance(verdicts, Verdicts) else read_verdicts(verdicts)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset(_Tables):
     """A labelled dataset: the images of each shard with their classes (`schema.DATASET`), and the vocabulary.
 
@@ -168,6 +233,7 @@ class Dataset(_Tables):
     """
 
     kind = "dataset"
+    shown = ("images", "entities", "labels")
 
     @property
     def statistics(self) -> Statistics:

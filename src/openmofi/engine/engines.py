@@ -309,7 +309,7 @@ class AutoEngine(LocalEngine):
         if cores() < 2:
             return LocalEngine(), "local: there is one core"
         if (pairs := job.pairs(ProcessEngine.few)) < ProcessEngine.few:
-            return LocalEngine(), f"local: {pairs:,} pairs are done before other processes have started"
+            return LocalEngine(), f"local: {pairs:,} pairs; other processes pay from {ProcessEngine.few:,} on"
         if reason := _bound_here(job.carried):
             return LocalEngine(), f"local: {reason}"
         return ProcessEngine(), f"processes:{cores()}: a worker a core"

@@ -35,6 +35,7 @@ from openmofi.labeling.read import groups, read, repeats
 from openmofi.labeling.tables import Tables
 from openmofi.linking import linker_fingerprint
 from openmofi.mentions import detector_fingerprint
+from openmofi.pairs.problems import PROBLEMS_FILE, write_problems
 from openmofi.pairs.read import identify, job_of
 from openmofi.schema import LabelStatus
 from openmofi.storage import Manifest, Outputs, Shard, claimed, exists, file_fingerprint, finish_manifest, read_json
@@ -59,6 +60,7 @@ OUTPUTS = Outputs(
         JUDGE_FILE,
         f"{UNASKED}/labels/*.parquet",
         NOTE,
+        PROBLEMS_FILE,
         *(f"adapter/{pattern}" for pattern in (*HEAD_OUTPUTS, CALIBRATION_FILE, GALLERY_FILE)),
     ),
     other=(
@@ -96,7 +98,7 @@ def label(
         shards: see `openmofi.storage.expand_shards`; like all that follows, they may lie in a store.
         kb: the knowledge base.
         encoder: judges the images; has a joint space and a text side.
-        out: gets `labels/<shard>.parquet`, `calibration.json`, `manifest.json`.
+        out: gets `labels/<shard>.parquet`, `calibration.json`, `problems.csv`, `manifest.json`.
         settings: see `LabelSettings`.
         cache: links, features and entity embeddings; `out` where not given. Jobs may share it.
         calibration: a calibration file to use instead of the encoder's own or a fresh one.
@@ -204,6 +206,7 @@ def _take_steps(job: LabelJob) -> dict[str, Any]:
     for step in STEPS:
         step(job)
     counts = _counts(job)
+    write_problems(job.out, "labels", job.planned, counts)
     _say_hints(counts, job.running.progress)
     job.tables.features.note(job.out)
     return counts
@@ -214,7 +217,9 @@ def entities(job: LabelJob) -> None:
     occurring = job.links.judged(job.settings.text.max_candidates)
     progress, kb = job.running.progress, job.kb
     if not len(occurring):
-        progress.say(f"None of the texts names an entity of the knowledge base {kb.path}: nothing can be labelled.")
+        progress.say(
+            f"No text of a usable pair names an entity of the knowledge base {kb.path}: nothing can be labelled."
+        )
     rows = np.union1d(occurring, kb.rows(job.stored.calibration.reference if job.stored else ()))
     cache = job.tables.features.cache
     job.entities = entity_table(kb, job.encoder, rows, job.template, cache, job.running.engine, progress)

@@ -104,6 +104,8 @@ that the their theirs them themselves then there these they thing this those tho
 toward towards under until up upon us use used uses using ve very via was way we well were what whatever when where
 whether which while who whole whom whose why will with within without would yes yet you your yours yourself
 vs won wow
+"""
+_COMMON = """
 two three four five six seven eight nine ten second third new old good great nice big small little
 """
 _IMAGE_WORDS = """
@@ -117,10 +119,13 @@ los les mit na o och og os para por pour se sur um una und une uno van von y à
 avec aus bei com como dans est mais oder ohne pas por qui que sans sobre sur sous zu zum zur 的
 """
 
-STOP_NAMES: frozenset[str] = frozenset(
-    normalise(word) for word in f"{_ENGLISH} {_IMAGE_WORDS} {_OTHER_LANGUAGES}".split()
-) | {normalise(name) for name in ("close up", "clip art")}
-"""English function words, words for the image itself, articles of other languages; as keys."""
+FUNCTION_WORDS: frozenset[str] = frozenset(normalise(word) for word in f"{_ENGLISH} {_OTHER_LANGUAGES}".split())
+"""Words that name nothing: English function words, articles and prepositions of other languages; as keys."""
+
+STOP_NAMES: frozenset[str] = FUNCTION_WORDS | {
+    normalise(name) for name in (*f"{_COMMON} {_IMAGE_WORDS}".split(), "close up", "clip art")
+}
+"""`FUNCTION_WORDS`, common adjectives and numbers, words for the image itself; as keys."""
 
 
 @dataclass(frozen=True, slots=True)

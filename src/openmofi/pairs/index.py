@@ -40,7 +40,7 @@ from openmofi.storage import (
     remove_leftovers,
     write_table,
 )
-from openmofi.storage.shards import TARS
+from openmofi.storage.layouts import TARS
 
 PLACE = {"file": pa.binary(), "offset": pa.int64(), "size": pa.int64()}
 """Where an image lies: `size` bytes from `offset` on of `file` (as of `os.fsencode`); an empty `file` is the shard

@@ -10,7 +10,8 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.read_settings import ReadSettings, report_damage
 from openmofi.schema import Pair
 from openmofi.storage import TABLES, Shard, filesystem_of
-from openmofi.storage.shards import TARS, take_fingerprints
+from openmofi.storage.layouts import TARS
+from openmofi.storage.shards import take_fingerprints
 
 
 def read_pairs(

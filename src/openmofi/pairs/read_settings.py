@@ -13,6 +13,7 @@ from typing import IO, Literal
 from openmofi.config import PositiveInt, Settings
 from openmofi.errors import OpenMofiError
 from openmofi.storage.addresses import is_remote, local_path, open_address
+from openmofi.storage.encodings import check_encoding
 
 _log = logging.getLogger(__name__)
 _NO_WAITING = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -124,6 +125,9 @@ class ReadSettings(Settings):
         url_column: column of tables with the image's address, as a name or `PATTERN=COLUMN`.
         image_root: folder that the images of tables lie below: paths are relative to it, or absolute and below it;
             empty is the table's own folder.
+        encoding: of CSV, TSV and JSON-lines tables, and of captions that are files, such as `cp1252`. Where empty they
+            are read as UTF-8, those with its byte-order mark as UTF-16, and tables that are neither as Windows-1252,
+            with a warning.
     """
 
     max_text_chars: PositiveInt = 10_000
@@ -136,9 +140,13 @@ class ReadSettings(Settings):
     key_column: ColumnNames = ""
     url_column: ColumnNames = ""
     image_root: str = ""
+    encoding: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_encoding(self.encoding)
+        if self.image_root and not is_remote(self.image_root):  # later commands may be started in another folder
+            object.__setattr__(self, "image_root", str(local_path(self.image_root).absolute()))
         for name in ("text_column", "image_column", "key_column", "url_column"):
             entries = getattr(self, name)
             if not isinstance(entries, str) and len(entries) < 2:

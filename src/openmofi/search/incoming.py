@@ -26,7 +26,7 @@ from openmofi.pairs.formats.tar import locate_images
 from openmofi.pairs.read_settings import open_source
 from openmofi.schema import Pair, PairStatus
 from openmofi.storage import MANIFEST, TABLES, Shard, expand_shards, file_fingerprint, fingerprint, is_remote
-from openmofi.storage.shards import TARS
+from openmofi.storage.layouts import TARS
 
 _OF_TEXT = (PairStatus.TEXT_MISSING, PairStatus.TEXT_EMPTY, PairStatus.TEXT_INVALID, PairStatus.TEXT_TOO_LONG)
 

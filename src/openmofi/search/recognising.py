@@ -25,6 +25,7 @@ from openmofi.engine.steps import Running, Step, Summary
 from openmofi.errors import OpenMofiError
 from openmofi.features.images import compute_features, shard_source
 from openmofi.features.store import FeatureStore
+from openmofi.pairs.problems import PROBLEMS_FILE, write_problems
 from openmofi.pairs.read import identify, job_of
 from openmofi.schema import RECOGNISED, PairStatus, RecogniseStatus
 from openmofi.search.rank.calibration import LIKELY, share_of, with_share
@@ -37,7 +38,7 @@ from openmofi.storage import Outputs, Shard, claimed, finish_manifest, remove_le
 from openmofi.storage.addresses import require_writable
 from openmofi.storage.manifest import output_stamp
 
-OUTPUTS = Outputs(("recognised/*.parquet",), other=("features/*/*.arrow", "features/*/*.unread.json"))
+OUTPUTS = Outputs(("recognised/*.parquet", PROBLEMS_FILE), other=("features/*/*.arrow", "features/*/*.unread.json"))
 _KIND, _PART = "recognised", "recognised"
 _TOGETHER = 64
 
@@ -117,8 +118,8 @@ def recognise_shards(
         shards: of pairs, whose texts play no part; rows in = rows out, in their order.
         index: its folder, which every worker has to reach, or its address in PostgreSQL.
         encoder: the index's.
-        out: gets `recognised/<shard>.parquet` (`openmofi.schema.RECOGNISED`) and `manifest.json`; a local folder or one
-            in a store.
+        out: gets `recognised/<shard>.parquet` (`openmofi.schema.RECOGNISED`), `problems.csv` and `manifest.json`; a
+            local folder or one in a store.
         settings: see `RecogniseSettings`.
         cache: features, as label jobs keep them, and shared with these; `out` where not given.
         engine, progress: how it runs, what reports its progress.
@@ -156,6 +157,7 @@ def recognise_shards(
             return dict(manifest.counts)
         with recorded(progress, out) as progress, engine.suited(job, progress).session() as session:
             counts = _run(stage, shards, Running(session, progress))
+        write_problems(str(out), _PART, shards, counts)
         counts |= {"device": encoder.device, "precision": encoder.precision}
         finish_manifest(out, manifest, counts, output_stamp(out, _PART))
     if "failed" in counts:

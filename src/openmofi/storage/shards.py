@@ -28,7 +28,8 @@ from openmofi.storage.addresses import (
     versions_in,
 )
 from openmofi.storage.copies import cache_folder
-from openmofi.storage.digests import TABLES, content_fingerprint, files_below, fingerprint
+from openmofi.storage.digests import content_fingerprint, files_below, fingerprint
+from openmofi.storage.layouts import ENDINGS, base, readable, shards_in, stem
 
 # Every byte counts, which is one pass over a file. It is made once, and again when device, inode, size or times change;
 # of an object in a store, when size or tag do.
@@ -150,8 +151,6 @@ def _opened() -> Generator[sqlite3.Connection]:
         yield table
 
 
-TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-_ENDINGS = (*TARS, ".parquet", *TABLES)
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 _MAX_SHARDS = 1_000_000
@@ -302,34 +301,12 @@ def _options(inner: str, pattern: str) -> list[str]:
     return [str(number).zfill(width) for number in range(int(first), int(last) + 1)]
 
 
-def _base(name: str) -> str:
-    return name.rstrip("/").rpartition("/")[2]
-
-
-def _stem(name: str) -> str:
-    base = _base(name)
-    ending = max((end for end in _ENDINGS if base.endswith(end)), key=len, default="")
-    return base.removesuffix(ending)
-
-
-def _readable(names: Sequence[str]) -> list[str]:
-    """Return the shards among files: not hidden (half-written) ones, nor img2dataset's log, named as a tar."""
-    visible = sorted(name for name in names if not _base(name).startswith("."))
-    tars = {_stem(name) for name in visible if name.endswith(TARS)}
-    return [name for name in visible if name.endswith(TARS) or (name.endswith(".parquet") and _stem(name) not in tars)]
-
-
-def _folder(filesystem: Any, path: str) -> list[str]:
-    inside = [name.rstrip("/") for name in filesystem.ls(path, detail=False)]
-    return _readable(inside) or ([path] if inside else [])
-
-
 def _glob(filesystem: Any, path: str) -> list[str]:
-    names = [name for name in filesystem.glob(path) if not _base(name).startswith(".")]
-    if path.endswith(_ENDINGS):
+    names = [name for name in filesystem.glob(path) if not base(name).startswith(".")]
+    if path.endswith(ENDINGS):
         return sorted(names)
-    return _readable(names) or [
-        shard for name in sorted(names) if filesystem.isdir(name) for shard in _folder(filesystem, name)
+    return readable(names) or [
+        shard for name in sorted(names) if filesystem.isdir(name) for shard in shards_in(filesystem, name)
     ]
 
 
@@ -350,7 +327,7 @@ def _listing(pattern: str) -> list[str]:
     filesystem, path = filesystem_of(pattern)
     with store_errors(pattern):
         if is_folder(filesystem, path):
-            names = _folder(filesystem, path)
+            names = shards_in(filesystem, path)
         elif _is_file(filesystem, path):
             names = [path]
         else:
@@ -377,8 +354,7 @@ def _all_listed(pattern: str) -> list[str]:
 def expand_shards(patterns: Sequence[str]) -> list[Shard]:
     """Expand paths, folders, globs, brace ranges and fsspec URLs to shards, sorted, each once.
 
-    A folder stands for the tars and Parquet files in it (without img2dataset's logs and hidden files); a
-    folder without any is itself one shard (images with a table). Two shards of the same file name get their
+    What a folder stands for: `openmofi.storage.layouts`. Two shards of the same file name get their
     parent folder's name in front.
 
     Raises:
@@ -386,7 +362,7 @@ def expand_shards(patterns: Sequence[str]) -> list[Shard]:
         OpenMofiError: a path cannot be listed.
     """
     ordered = sorted(dict.fromkeys(chain.from_iterable(_all_listed(pattern) for pattern in patterns)))
-    stems = [_stem(path) for path in ordered]
+    stems = [stem(path) for path in ordered]
     twins = Counter(stems)
     names = [
         stem if twins[stem] == 1 else f"{PurePosixPath(path).parent.name}-{stem}"

@@ -89,9 +89,6 @@ def test_columns_by_name(tmp_path):
         read(place)
     assert "--text-column NAME" in caught.value.hint
     assert "--text-column 'x.parquet=NAME'" in caught.value.hint
-    (tmp_path / "y.csv").write_text("photo;title\na.jpg;a\n")
-    with pytest.raises(UsageError, match=r"it has: photo;title \(it is separated by ';': save it with commas\)"):
-        read(tmp_path / "y.csv", image_column="photo")
     with pytest.raises(UsageError, match="has no column 'z'"):
         read(place, **{**named, "key_column": "z"})
     with pytest.raises(UsageError, match="is int64, not bytes"):
@@ -105,6 +102,71 @@ def test_parquet_of_several_row_groups_and_remote(tmp_path):
         handle.write(place.read_bytes())
     for where in (place, "memory://tables/x.parquet"):
         assert [(p.text, p.image) for p in read(where)] == [(f"t{n}", b"%d" % n) for n in range(1000)]
+
+
+TITLES = 'Foto;Titel\na.jpg;"Balsamgewächs; Büste"\nin/b.png;für „Öl“\n'
+
+
+@pytest.mark.parametrize(
+    ("encoding", "given", "name", "delimiter"),
+    [
+        ("cp1252", "", "k.csv", ";"),
+        ("cp1252", "", "k.tsv", ";"),
+        ("utf-8", "", "k.csv", "\t"),
+        ("utf-8-sig", "utf8", "k.csv", ";"),
+        ("utf-16", "", "k.csv", "\t"),
+        ("utf-16", "utf-16-le", "k.csv", ","),
+        ("utf-16-be", "utf-16-be", "k.csv", ";"),
+        ("cp1250", "cp1250", "k.csv", ";"),
+    ],
+)
+def test_tables_of_other_encodings_and_delimiters(photos, caplog, encoding, given, name, delimiter):
+    text = (
+        TITLES if delimiter == ";" else TITLES.replace("s; B", "s: B").replace(";", delimiter).replace("s: B", "s; B")
+    )
+    (photos / name).write_bytes(text.encode(encoding))
+    pairs = read(photos / name, image_column="Foto", text_column="Titel", encoding=given)
+    assert [(pair.image, pair.text, pair.status.name) for pair in pairs] == [
+        (b"A", "Balsamgewächs; Büste", "OK"),
+        (b"BB", "für „Öl“", "OK"),
+    ]
+    assert [record.getMessage().partition(f"{name} ")[2] for record in caplog.records] == (
+        [
+            "is not UTF-8 and is read as Windows-1252, by which line 2 says 'Balsamgewächs'. If that is wrong, name "
+            "its encoding with --encoding."
+        ]
+        if encoding == "cp1252"
+        else []
+    )
+
+
+@pytest.mark.parametrize(("given", "encoding"), [("", "cp1252"), ("ascii", "ascii")])
+def test_what_cannot_be_decoded_is_refused_with_its_line(photos, given, encoding):
+    rows = "".join(f"a.jpg,Nr. {number}\n" for number in range(3000))
+    (photos / "k.csv").write_bytes(f"file_name,text\n{rows}a.jpg,f\x81r\n".encode("latin-1"))
+    with pytest.raises(OpenMofiError, match=rf"k\.csv: line 3002 cannot be read as {encoding}\.") as caught:
+        read(photos / "k.csv", encoding=given)
+    assert "--encoding" in caught.value.hint
+    kept = read(photos / "k.csv", encoding=given, on_damage="keep")
+    assert (len(kept), kept[-1].text) == (3001, "f\ufffdr")
+    with pytest.raises(UsageError, match="Unknown encoding 'klingon'"):
+        read(photos / "k.csv", encoding="klingon")
+
+
+def test_one_damaged_row_of_a_large_table_leaves_it_utf8(photos):
+    rows = "a.jpg,été\n" * 3 + "x" * 70_000 + ",t\n"
+    (photos / "k.csv").write_bytes(f"file_name,text\n{rows}".encode() + b"in/b.png,caf\xe9\n")
+    pairs = read(photos / "k.csv")
+    assert (pairs[0].text, pairs[-1].text, pairs[-1].status) == ("été", "caf\ufffd", PairStatus.TEXT_INVALID)
+
+
+def test_captions_of_another_encoding(photos, caplog):
+    (photos / "a.txt").write_bytes("Büste".encode("cp1252"))
+    (photos / "in/b.txt").write_bytes("Büste".encode("utf-16"))
+    assert [(pair.text, pair.status.name) for pair in read(photos)] == [("B\ufffdste", "TEXT_INVALID"), ("Büste", "OK")]
+    assert "1 texts" in caplog.text
+    assert "name it with --encoding" in caplog.text
+    assert [(pair.text, pair.status.name) for pair in read(photos, encoding="cp1252")] == [("Büste", "OK")] * 2
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet at all", b"PAR1" + b"\xff" * 100 + b"PAR1"])
@@ -195,7 +257,7 @@ def test_folders_with_a_table(photos, name, content):
 
 def test_rows_of_a_table_that_cannot_be_used_have_a_status(photos):
     (photos / "metadata.csv").write_bytes(
-        b"file_name,text\na.jpg,\nnone.jpg,t\n../secret.jpg,t\n/etc/passwd,t\nfile:///etc/passwd,t\n"
+        b"file_name,text\na.jpg,\nnone.jpg,\xc3\xa9t\xc3\xa9\n../secret.jpg,t\n/etc/passwd,t\nfile:///etc/passwd,t\n"
         b"a.jpg,again\n,no image\nin/b.png\nin,a folder\nin/../a.jpg,t\n./a.jpg,caf\xe9\nin/./b.png,a\0b\n"
     )
     pairs = read(photos)

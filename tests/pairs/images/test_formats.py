@@ -9,6 +9,7 @@ from image_bytes import encode, gradient
 from PIL import Image
 from tars import read_bytes, tar_bytes
 
+from openmofi.errors import install_command
 from openmofi.pairs import ImageRefused, Record, decode, write_tar
 from openmofi.pairs.images import formats
 from openmofi.pairs.images.formats import shown_formats, unread_format
@@ -140,5 +141,5 @@ def test_heic_is_written_under_its_name(tmp_path):
 
 
 def test_formats_are_shown_with_what_reads_them():
-    assert shown_formats({"SVG": 1, "HEIC": 1234}) == "HEIC 1,234: pip install 'openmofi[heic]'; SVG 1"
+    assert shown_formats({"SVG": 1, "HEIC": 1234}) == f"HEIC 1,234: {install_command('heic')}; SVG 1"
     assert pillow_heif.__version__

@@ -145,6 +145,11 @@ def test_a_table_that_is_none_is_said_in_the_users_words(tmp_path, content, says
     assert caught.value.hint
 
 
+def test_a_table_of_a_spreadsheet_is_read(tmp_path):
+    (tmp_path / "t.csv").write_bytes("key;entity\nKräne;Q1\n".encode("cp1252"))
+    assert read_truth_table(tmp_path / "t.csv").to_pylist() == [{"key": "Kräne", "entity": "Q1"}]
+
+
 def test_a_missing_table_is_said(tmp_path):
     with pytest.raises(OpenMofiError, match=r"none\.csv is missing"):
         read_truth_table(tmp_path / "none.csv")

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 
 from openmofi.pairs import read_pairs
 from openmofi.plugins.demo import FILES
+from openmofi.plugins.demo.commands import AMBIGUOUS
 from openmofi.storage import expand_shards
 
 
@@ -19,6 +20,7 @@ def test_every_page_has_an_image_a_text_and_a_truth_that_the_base_knows():
     truth = {row["key"]: row for row in table("truth")}
     assert len(pairs) == 1000
     assert set(pairs) == set(truth)
+    assert pairs[AMBIGUOUS].text == "All about church or bus stop"
     assert all(pair.image and pair.text is not None for pair in pairs.values())
     known = {row["id"] for row in table("kb/entities")}
     assert {row["entity"] for row in truth.values() if row["entity"]} <= known

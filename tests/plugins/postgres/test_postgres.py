@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 import openmofi
 from openmofi.cli.main import app
-from openmofi.errors import OpenMofiError, UnknownEntityError, UsageError, without_passwords
+from openmofi.errors import OpenMofiError, UnknownEntityError, UsageError, install_command, without_passwords
 from openmofi.plugins.postgres import vector_table
 from openmofi.plugins.postgres.address import PostgresServer
 from openmofi.plugins.postgres.vector_table import InDatabase, VectorTable
@@ -525,4 +525,4 @@ def test_without_the_package_it_is_a_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(OpenMofiError, match="psycopg") as raised:
         Index.open("postgresql://nowhere/x")
-    assert "openmofi[postgres]" in raised.value.hint
+    assert install_command("postgres") in raised.value.hint

@@ -38,7 +38,6 @@ def value_of(recipe: object, key: str) -> object:
         ("optimizer.lr=0", "optimizer.lr is 0; it must be above 0"),
         ("optimizer.lr=.nan", "optimizer.lr is nan; it must be finite"),
         ("optimizer.betas=[0.9, 1]", "optimizer.betas[1] is 1; it must be at least 0 and below 1"),
-        ("optimizer.warmup=401", "optimizer.warmup is 401, more than run.steps = 400"),
         ("model.image.feature_dropout=1", "model.image.feature_dropout is 1; it must be at least 0 and below 1"),
         ("data.augment.flip=1.5", "data.augment.flip is 1.5; it must lie between 0 and 1"),
         ("data.augment.scale=[0.5, 0.4]", "the smaller number comes first"),

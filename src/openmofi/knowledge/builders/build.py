@@ -336,6 +336,7 @@ def build_table(
         OpenMofiError: a table cannot be used (every problem is named), or `out` holds something else.
     """
     folder, files = source_files(source)
+    settings = settings or BuildSettings()
 
     def write_beside(base: Path) -> dict[str, Any]:
         beside.keep_attribution(folder, base)
@@ -343,10 +344,10 @@ def build_table(
 
     return build(
         "table",
-        lambda: read_source(source),
+        lambda: read_source(source, settings.tables),
         source_fingerprints(files),
         out,
-        settings or BuildSettings(),
+        settings,
         write_beside=write_beside,
         memory=memory,
         restart=restart,

@@ -1,7 +1,7 @@
 """The tables of a source: which files they are, what columns they have, what is ignored, what is wrong with them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from openmofi.arrays import Bools
 from openmofi.errors import OpenMofiError, did_you_mean
+from openmofi.knowledge.build_settings import TableSettings
 from openmofi.knowledge.builders.tables import FORMATS, SHOWN, Columns, Problem, ReadTable, blocks_of, read_columns
 from openmofi.schema import ENTITIES, LANGUAGES, NAMES, RELATIONS, SURFACES
 from openmofi.storage import file_digest, file_fingerprint
@@ -107,8 +108,12 @@ def source_fingerprints(files: Mapping[str, list[Path]]) -> dict[str, str]:
     }
 
 
-def read_source(source: str | Path) -> ReadSource:
+def read_source(source: str | Path, settings: TableSettings = TableSettings()) -> ReadSource:
     """Read the tables of a source; what is wrong with them is in the outcome.
+
+    Args:
+        source: see `source_files`.
+        settings: the names of columns are those of the entities.
 
     Raises:
         OpenMofiError: see `source_files`.
@@ -119,7 +124,8 @@ def read_source(source: str | Path) -> ReadSource:
         for there in files.values()
         if len(there) > 1
     ]
-    tables = {name: read_columns(there[0], COLUMNS[name]) for name, there in files.items()}
+    columns = COLUMNS | {"entities": replace(COLUMNS["entities"], named=settings.columns)}
+    tables = {name: read_columns(there[0], columns[name], settings.encoding) for name, there in files.items()}
     used = {file.name for there in files.values() for file in there}
     others = (
         []

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import layout
+from openmofi.knowledge.build_settings import TableSettings
 from openmofi.knowledge.builders.source import COLUMNS, Block, Check, Findings, ReadSource, blank, numbered, read_source
 from openmofi.knowledge.builders.tables import SHOWN, Problem
 from openmofi.knowledge.database import JOINED, MEMORY, connected, memory_bytes, number_of, part_file, quoted
@@ -324,11 +325,12 @@ _COUNTS = {
 }
 
 
-def check_table(source: str | Path) -> dict[str, Any]:
+def check_table(source: str | Path, settings: TableSettings = TableSettings()) -> dict[str, Any]:
     """Read and check the tables of a source; nothing is built.
 
     Args:
         source: see `build_table`.
+        settings: how they are read.
 
     Returns:
         `tables`: table → `file`, `rows`, `columns` (recognised), `defaults` (optional column that is not there → what
@@ -338,7 +340,7 @@ def check_table(source: str | Path) -> dict[str, Any]:
     Raises:
         OpenMofiError: there is no table of entities.
     """
-    read = read_source(source)
+    read = read_source(source, settings)
     with TemporaryDirectory() as work, staged(read, Path(work), int(memory_bytes(MEMORY) * JOINED)) as checked:
         rows, problems = checked.rows, checked.problems
         counts = {} if problems else _counts(checked)

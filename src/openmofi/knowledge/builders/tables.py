@@ -1,7 +1,7 @@
 """Tables that people write: Parquet, CSV, TSV or JSON lines in, Arrow tables of a schema out, with every problem named.
 
-A table of text files has a header (or JSON keys); cells are trimmed; a list is written `a|b`. Columns may stand in any
-order; of unknown ones it is noted that they are ignored.
+A table of text files has a header (or JSON keys) and commas, semicolons or tabs between its columns; cells are trimmed;
+a list is written `a|b`. Columns may stand in any order; of unknown ones it is noted that they are ignored.
 """
 
 import csv
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
+from openmofi.storage.encodings import OTHER, Undecodable, delimiter_of, text_of
 from openmofi.storage.table_files import parquet_blocks
 
 TEXT_FILES = (".csv", ".tsv", ".jsonl")
@@ -71,15 +72,27 @@ class Columns:
     Attributes:
         schema: column → type: text, float32, or a list of texts.
         defaults: optional column → what stands in for a missing column or an empty cell.
+        named: column → its name in the table, where it has another there; `None` where options name none.
     """
 
     schema: pa.Schema
     defaults: Mapping[str, Any]
+    named: Mapping[str, str] | None = None
 
     @property
     def required(self) -> list[str]:
         """Columns that a table must have."""
-        return [name for name in self.schema.names if name not in self.defaults]
+        return [name for name in self.schema.names if name not in self.defaults or name in (self.named or {})]
+
+    def name_of(self, column: str) -> str:
+        """Return what a column is called in the table."""
+        return (self.named or {}).get(column, column)
+
+    def given_in(self, names: Sequence[str]) -> dict[str, str]:
+        """Return column → its name in a table with these names, whatever their case, for those that it has."""
+        there = {name.lower(): name for name in reversed(names)}
+        wanted = {column: self.name_of(column).lower() for column in self.schema.names}
+        return {column: there[name] for column, name in wanted.items() if name in there}
 
     def described(self) -> str:
         """All columns with their types, for messages."""
@@ -89,7 +102,9 @@ class Columns:
         }
         optional = "; optional: " if self.defaults else ""
         optional += ", ".join(kinds[name] for name in self.defaults)
-        return f"Its columns are {', '.join(kinds[name] for name in self.required)}{optional}."
+        required = [name for name in self.schema.names if name not in self.defaults]
+        others = "" if self.named is None else " Others are named by --id-column, --name-column …"
+        return f"Its columns are {', '.join(kinds[name] for name in required)}{optional}.{others}"
 
 
 @dataclass(frozen=True)
@@ -133,16 +148,16 @@ class _Cells:
     problems: list[Problem] = field(default_factory=list)
 
 
-def read_columns(path: Path, columns: Columns) -> ReadTable:
-    """Read a table; nothing is raised: its problems are in the outcome."""
+def read_columns(path: Path, columns: Columns, encoding: str = "") -> ReadTable:
+    """Read a table; nothing is raised: its problems are in the outcome. `encoding`: see `encoding_of`."""
     empty = ReadTable(path.name, lambda: iter(()))
     if path.suffix == ".parquet":
         return _read_parquet(path, columns, empty)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        return _with(empty, Problem((f"{path.name}, line {line}",), "is not UTF-8", "Save the file as UTF-8."))
+        text = text_of(path, encoding)
+    except Undecodable as error:
+        place = f"{path.name}, line {error.line}"
+        return _with(empty, Problem((place,), f"cannot be read as {error.encoding}", OTHER))
     except OSError as error:
         return _with(empty, _unreadable(path, error.strerror or str(error), columns))
     cells = _json_cells(path.name, text) if path.suffix == ".jsonl" else _csv_cells(path.name, text, path.suffix)
@@ -163,12 +178,11 @@ def _unreadable(path: Path, reason: str, columns: Columns) -> Problem:
 
 
 def _lacking(path: Path | str, names: Sequence[str], columns: Columns) -> list[Problem]:
-    missing = [name for name in columns.required if name not in names]
+    given = columns.given_in(names)
+    missing = [columns.name_of(name) for name in columns.required if name not in given]
     if not missing:
         return []
     have = f", only {', '.join(map(repr, names))}" if names else ""
-    if len(names) == 1 and ";" in names[0]:
-        have += ", which is separated by ';': save it with commas"
     return [
         Problem(
             (f"{Path(path).name} cannot be read",),
@@ -188,25 +202,26 @@ def _read_parquet(path: Path, columns: Columns, empty: ReadTable) -> ReadTable:
         return _with(empty, _unreadable(path, str(error), columns))
     if problems := _lacking(path, there.names, columns):
         return _with(empty, *problems)
-    given = [name for name in columns.schema.names if name in there.names]
+    given = columns.given_in(there.names)
     # A list may be written as text, as in a CSV.
     listed = {
         name
-        for name in given
+        for name, own in given.items()
         if pa.types.is_list(columns.schema.field(name).type)
-        and (pa.types.is_string(there.field(name).type) or pa.types.is_large_string(there.field(name).type))
+        and (pa.types.is_string(there.field(own).type) or pa.types.is_large_string(there.field(own).type))
     }
     schema = pa.schema(
-        [pa.field(name, pa.string() if name in listed else columns.schema.field(name).type) for name in given]
+        [(own, pa.string() if name in listed else columns.schema.field(name).type) for name, own in given.items()]
     )
 
     def blocks() -> Iterator[pa.Table]:
         for block in parquet_blocks(path, schema, _BLOCK, hint=columns.described()):
-            arrays = {name: block.column(name).combine_chunks() for name in given}
+            arrays = {name: block.column(own).combine_chunks() for name, own in given.items()}
             arrays |= {name: _lists(arrays[name].to_pylist()) for name in listed}
             yield _filled(arrays, columns, len(block))
 
-    return ReadTable(path.name, blocks, None, tuple(given), tuple(name for name in there.names if name not in given))
+    ignored = tuple(name for name in there.names if name not in given.values())
+    return ReadTable(path.name, blocks, None, tuple(given), ignored)
 
 
 def _filled(arrays: Mapping[str, pa.Array], columns: Columns, rows: int) -> pa.Table:
@@ -230,9 +245,8 @@ def _filled(arrays: Mapping[str, pa.Array], columns: Columns, rows: int) -> pa.T
 def _csv_cells(name: str, text: str, suffix: str) -> _Cells:
     cells = _Cells()
     csv.field_size_limit(max(csv.field_size_limit(), _MAX_CELL))  # of the whole process; others raise it too
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter="\t" if suffix == ".tsv" else ",", strict=True, skipinitialspace=True
-    )
+    delimiter = delimiter_of(text.lstrip().partition("\n")[0], "\t" if suffix == ".tsv" else ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
     uneven: list[tuple[str, int]] = []
     rows: list[list[str]] = []
     line = 1
@@ -242,7 +256,7 @@ def _csv_cells(name: str, text: str, suffix: str) -> _Cells:
             if not any(map(str.strip, row)):
                 continue
             if not cells.names:
-                cells.names = [cell.strip().lower() for cell in row]
+                cells.names = [cell.strip() for cell in row]
             elif len(row) != len(cells.names):
                 uneven.append((f"{name}, line {start}", len(row)))
             else:
@@ -318,8 +332,9 @@ def _typed(empty: ReadTable, cells: _Cells, columns: Columns) -> ReadTable:
         lacking += _lacking(empty.name, cells.names, columns)
     if lacking or not cells.names:
         return _with(empty, *cells.problems, *lacking)
-    by_name = dict(zip(cells.names, cells.columns, strict=True))
-    given = tuple(name for name in columns.schema.names if name in by_name)
+    every = dict(zip(cells.names, cells.columns, strict=True))
+    given = columns.given_in(cells.names)
+    by_name = {name: every[own] for name, own in given.items()}
     arrays: dict[str, pa.Array] = {}
     problems = list(cells.problems)
     for name in given:
@@ -340,8 +355,8 @@ def _typed(empty: ReadTable, cells: _Cells, columns: Columns) -> ReadTable:
         empty.name,
         blocks_of(_filled(arrays, columns, len(cells.lines))),
         cells.lines,
-        given,
-        tuple(name for name in by_name if name not in given),
+        tuple(given),
+        tuple(name for name in every if name not in given.values()),
         tuple(problems),
         bool(cells.problems),
     )

@@ -157,9 +157,7 @@ def check_patterns(settings: ReadSettings, paths: Sequence[str]) -> None:
 
 
 def _list(names: Sequence[str]) -> str:
-    # What spreadsheets save where a comma is the sign of decimals.
-    other = " (it is separated by ';': save it with commas)" if len(names) == 1 and ";" in names[0] else ""
-    return ", ".join(names[:20]) + (" …" if len(names) > 20 else "") + other
+    return ", ".join(names[:20]) + (" …" if len(names) > 20 else "")
 
 
 def _entries(setting: ColumnNames) -> list[str]:

@@ -7,10 +7,13 @@ import io
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
+from openmofi.errors import OpenMofiError
 from openmofi.pairs.read_settings import ReadSettings, open_source, report_damage
 from openmofi.pairs.text import json_object
+from openmofi.storage.encodings import OTHER, UTF8, Undecodable, delimiter_of, encoding_of
 
 _log = logging.getLogger(__name__)
 _MAX_LINE = 16 << 20
@@ -21,7 +24,9 @@ _QUOTES = "Close that quote; a quote within a text is written twice"
 def read_records(path: str, settings: ReadSettings) -> Iterator[tuple[list[str], dict[str, Any]]]:
     """Yield (names of columns, row) of a table; of JSON lines the names are the row's own.
 
-    A quote that is not closed is damage: it would swallow the rows behind it. So are more fields than the header has.
+    Columns are separated by the one of comma, semicolon and tab that is most frequent in the header; for encodings see
+    `openmofi.storage.encodings`. A quote that is not closed is damage: it would swallow the rows behind it. So are more
+    fields than the header has.
     In TSV, which has no quotes by its own definition, a quote that its line does not close is a character where the
     line and the one behind it have the fields of the header. Of a line of more than 16 Mi characters the rest is passed
     over.
@@ -29,16 +34,35 @@ def read_records(path: str, settings: ReadSettings) -> Iterator[tuple[list[str],
     Raises:
         OpenMofiError: it does not exist, or is damaged (after the rows before the damage).
     """
-    # Bytes that are not UTF-8 travel as surrogates: names of files need them back, texts are judged by them.
-    with open_source(path) as raw, io.TextIOWrapper(raw, "utf-8-sig", "surrogateescape", newline="") as lines:
-        if path.endswith(".jsonl"):
-            yield from _json_lines(_bounded(path, lines))
-        else:
-            yield from _delimited(path, _bounded(path, lines), settings)
+    with open_source(path) as raw:
+        encoding = encoding_of(raw, path, settings.encoding)
+        # Bytes that are not UTF-8 travel as surrogates: names of files need them back, texts are judged by them. In
+        # another encoding they say that it is the wrong one.
+        strict = encoding != UTF8 and settings.on_damage == "stop"
+        with io.TextIOWrapper(raw, encoding, "strict" if strict else "surrogateescape", newline="") as lines:
+            if path.endswith(".jsonl"):
+                yield from _json_lines(_bounded(path, lines))
+            else:
+                yield from _delimited(path, _bounded(path, lines), settings)
 
 
 def _bounded(path: str, lines: io.TextIOWrapper) -> Iterator[str]:
-    """Yield the lines of a file, long ones cut; a quote that the rest of the line closes is closed."""
+    """Yield the lines of a file, long ones cut; a quote that the rest of the line closes is closed.
+
+    Raises:
+        OpenMofiError: a line is not in the encoding of the file.
+    """
+    count = 0
+    try:
+        for line in _cut(path, lines):
+            count += 1
+            yield line
+    except UnicodeDecodeError as error:
+        # What was read ahead and not yielded begins behind the last line.
+        raise OpenMofiError(f"{path}: {Undecodable.of(error, lines.encoding, count)}.", OTHER) from error
+
+
+def _cut(path: str, lines: io.TextIOWrapper) -> Iterator[str]:
     cut = 0
     while line := lines.readline(_MAX_LINE):
         if len(line) == _MAX_LINE and not line.endswith(("\n", "\r")):
@@ -98,8 +122,10 @@ class _Fields:
 def _delimited(path: str, source: Iterator[str], settings: ReadSettings) -> Iterator[tuple[list[str], dict[str, Any]]]:
     # The standard library's limit is for the whole process, and too small for a text of 1 MB.
     csv.field_size_limit(max(csv.field_size_limit(), 2 * _MAX_LINE))
-    tabs = path.endswith(".tsv")
-    lines, delimiter = _Lines(_without_open_quotes(path, source) if tabs else source), "\t" if tabs else ","
+    header, tabs = next(source, ""), path.endswith(".tsv")
+    delimiter = delimiter_of(header, "\t" if tabs else ",")
+    source = chain([header] if header else (), source)
+    lines = _Lines(_without_open_quotes(path, source) if tabs and delimiter == "\t" else source)
     reader = csv.DictReader(lines, delimiter=delimiter)
     rows, too_many, doubtful = iter(reader), False, []
     try:

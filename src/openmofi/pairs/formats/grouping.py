@@ -31,6 +31,7 @@ from openmofi.pairs.formats.columns import COLLECTION
 from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.text import TextParts, byte_limit, from_value, identifier, json_object, printable
 from openmofi.schema import Pair, PairStatus
+from openmofi.storage.encodings import decoded
 
 IMAGE_EXTENSIONS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "avif"})
 OTHER_IMAGE_EXTENSIONS = frozenset(
@@ -187,6 +188,10 @@ class Grouper(RowPairs):
                 counts,
                 printable(self._examples[whats[0]]),
             )
+        if invalid := self.statuses[PairStatus.TEXT_INVALID]:
+            _log.warning(
+                "%d texts of %s are not UTF-8. If all are in one encoding, name it with --encoding.", invalid, path
+            )
 
     def _take(self) -> Iterator[Pair]:
         members, self._members, self._held = self._members, {}, 0
@@ -222,7 +227,7 @@ class Grouper(RowPairs):
         image, about, txt = (members.get(chosen.get(kind, "")) for kind in ("image", "json", "txt"))
         image = image or members.get(chosen.get("other image", ""))
         fields = json_object(about.data or b"") if about else {}
-        text = txt.data if txt and txt.data is not None else fields.get("caption")
+        text = decoded(txt.data, self.settings.encoding) if txt and txt.data is not None else fields.get("caption")
         named = (fields.get(name) for name in ("url", *COLLECTION))
         return self.pair(printable(key), image, text, next((value for value in named if value), None))
 

@@ -5,6 +5,7 @@ COCO and FiftyOne list images in one JSON file, which is read whole: some kiloby
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import IO, Any
 
@@ -44,7 +45,7 @@ def read_listing(path: str, settings: ReadSettings, *, paths_only: bool = False)
 
     Texts: of COCO the captions of an image, a line each; of FiftyOne the field `--text-column` or one of a common
     name, or else its labels. Keys: of COCO the images' numbers, of FiftyOne the paths or the names of samples. Paths of
-    images: see `ImageFiles`; of COCO also below a folder `images`.
+    images: see `ImageFiles`; of COCO also below a folder `images`, or in its own layout beside `annotations`.
 
     Raises:
         OpenMofiError: it is damaged, cut off, or of another schema.
@@ -62,7 +63,8 @@ def read_listing(path: str, settings: ReadSettings, *, paths_only: bool = False)
             f"{path.rpartition('/')[0]} holds the splits {', '.join(map(str, splits))}.",
             "Give the folder of each split.",
         )
-    rows, files = RowPairs(settings), ImageFiles(path, settings, paths_only=paths_only)
+    root = settings.image_root or _coco_images(path)
+    rows, files = RowPairs(settings), ImageFiles(path, replace(settings, image_root=root), paths_only=paths_only)
     for key, address, text, url in _entries(path, raw, settings):
         location = identifier(address)
         image = None if location is None else files.image(str(location))
@@ -70,6 +72,19 @@ def read_listing(path: str, settings: ReadSettings, *, paths_only: bool = False)
             image = files.image(f"images/{location}")
         yield rows.pair(printable(key), image, text, url)
     rows.report_useless(path, files.unread)
+
+
+def _coco_images(path: str) -> str:
+    """The images of `annotations/captions_train2017.json` in COCO's own layout: the folder `train2017` beside
+    `annotations`, perhaps in `images`; "" where there is none.
+    """
+    folder, _, name = path.rpartition("/")
+    above, _, last = folder.rpartition("/")
+    split = name.removesuffix(".json").partition("_")[2]
+    filesystem, _ = filesystem_of(path)
+    if last != "annotations" or not split:
+        return ""
+    return next((each for each in (f"{above}/{split}", f"{above}/images/{split}") if filesystem.isdir(each)), "")
 
 
 def _json(path: str) -> Mapping[str, Any]:

@@ -5,6 +5,8 @@ import threading
 from collections.abc import Mapping
 from functools import cache
 
+from openmofi.errors import install_command
+
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 HEIC = "HEIC"
 
@@ -87,6 +89,6 @@ def heic_readable() -> bool:
 def shown_formats(counts: Mapping[str, int]) -> str:
     """List formats that were not read, most images first, with what to install: `HEIC 12: pip install …; SVG 1`."""
     return "; ".join(
-        f"{name} {count:,}" + (": pip install 'openmofi[heic]'" if name == HEIC else "")
+        f"{name} {count:,}" + (f": {install_command('heic')}" if name == HEIC else "")
         for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     )

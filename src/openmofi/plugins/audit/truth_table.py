@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import csv
 import gzip
+import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
 from openmofi.schema import TRUTH
+from openmofi.storage.encodings import csv_reader, text_of
 
 # Read are the dump of MediaInfo entities (an array with an entity a line, also packed) and what the API gives of single
 # files (`wbgetentities`, `Special:EntityData/M123.json`). Statements of deprecated rank, and those without a value, are
@@ -123,12 +125,10 @@ def read_truth_table(path: str | Path) -> pa.Table:
 def _read(path: Path) -> tuple[Sequence[str], Sequence[Row]]:
     """Names of the columns, and the rows."""
     if path.suffix in (".csv", ".tsv"):
-        with open(path, encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
-            return list(reader.fieldnames or ()), list(_whole(reader))
+        reader = csv_reader(path)
+        return list(reader.fieldnames or ()), list(_whole(reader))
     if path.suffix in (".jsonl", ".ndjson"):
-        with open(path, encoding="utf-8-sig") as lines:
-            records = [json.loads(line) for line in lines if line.strip()]
+        records = [json.loads(line) for line in io.StringIO(text_of(path)) if line.strip()]
         if not all(isinstance(record, dict) for record in records):
             raise ValueError("a line is not a JSON object")
         return list(dict.fromkeys(name for record in records for name in record)), records

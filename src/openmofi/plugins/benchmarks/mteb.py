@@ -13,7 +13,7 @@ import numpy as np
 
 from openmofi.arrays import Floats
 from openmofi.encoders import Encoder, normalised
-from openmofi.errors import OpenMofiError, UsageError
+from openmofi.errors import OpenMofiError, UsageError, install_command
 from openmofi.evaluation.result import Result, write_result
 from openmofi.storage import package_versions
 
@@ -181,5 +181,5 @@ def _mteb_classes() -> tuple[Any, Any]:
         from mteb.models.abs_encoder import AbsEncoder
         from mteb.models.model_meta import ModelMeta
     except ImportError as error:
-        raise UsageError(f"mteb cannot be imported ({error}).", "Install it: pip install 'openmofi[mteb]'.") from error
+        raise UsageError(f"mteb cannot be imported ({error}).", f"Install it: {install_command('mteb')}") from error
     return ModelMeta, AbsEncoder

@@ -1,6 +1,6 @@
 """Settings of a dataset's export."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -8,7 +8,6 @@ from msgspec import Meta
 from openmofi.config import Settings
 from openmofi.errors import UsageError, did_you_mean
 from openmofi.extensions import extension_names
-from openmofi.pairs import ReadSettings
 
 GROUP = "dataset_formats"
 _FORMATS = ("huggingface", "webdataset", "parquet", "coco", "imagefolder")
@@ -20,10 +19,10 @@ class DatasetExportSettings(Settings):
 
     Attributes:
         format: what opens it, see docs/dataset-export.md.
-        images: `auto` refers to images that are files of their own and takes those inside tars or Parquet along;
-            `embed` takes all along; `reference` takes none, and is refused where a format needs files and has none.
+        images: `auto` refers to images that are files of their own and takes those inside tars or Parquet along, for
+            `webdataset` all; `embed` takes all along; `reference` takes none, and is refused where a format needs
+            files and has none.
         min_probability: labels below it are left out, and images that then have none.
-        read: Reading pairs.
         licence: for the card: the licence of the images, by its name on the hub.
         name: for the card: of the dataset.
         repository: OWNER/NAME on the hub that it is meant for, for its addresses; empty for none.
@@ -32,7 +31,6 @@ class DatasetExportSettings(Settings):
     format: str
     images: Literal["auto", "embed", "reference"] = "auto"
     min_probability: Annotated[float, Meta(ge=0, le=1)] = 0.0
-    read: ReadSettings = field(default_factory=ReadSettings)
     licence: str = "unknown"
     name: str = "openmofi-dataset"
     repository: str = ""
@@ -43,3 +41,5 @@ class DatasetExportSettings(Settings):
             raise UsageError(
                 f"Unknown format {self.format!r}.{did_you_mean(self.format, names)}", f"Use {', '.join(names)}."
             )
+        if (self.format, self.images) == ("webdataset", "auto"):
+            object.__setattr__(self, "images", "embed")

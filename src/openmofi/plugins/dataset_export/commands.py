@@ -22,18 +22,7 @@ if TYPE_CHECKING:
     from openmofi.knowledge import KnowledgeBase
 
 
-@public(
-    DatasetExportSettings,
-    without=(
-        "repository",
-        "max_text_chars",
-        "max_image_bytes",
-        "on_damage",
-        "max_unpack_ratio",
-        "text_column",
-        "url_column",
-    ),
-)
+@public(DatasetExportSettings, without=("repository",))
 def export_dataset(
     dataset: Dataset | Folder,
     out: Folder,

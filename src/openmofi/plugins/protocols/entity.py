@@ -35,9 +35,10 @@ from openmofi.evaluation.protocol import (
 )
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages, ImageSource, Load, shard_source
+from openmofi.features.store import noted_read
 from openmofi.knowledge import KnowledgeBase
 from openmofi.plugins.protocols.labels import entities_of
-from openmofi.storage import Shard, expand_shards, fingerprint
+from openmofi.storage import expand_shards, fingerprint
 
 # By images: each of the K nearest labelled images gives its entities the weight exp(cosine / T); an entity's share of
 # the total weight is its probability (as in `openmofi.evaluation.metrics.ranking`, for images with several labels). By
@@ -249,13 +250,13 @@ def _queries(subject: Subject, settings: EntitySettings) -> tuple[EmbeddedImages
 
 def _dataset(subject: Subject, folder: Path) -> tuple[EmbeddedImages, list[list[str]]]:
     """The labelled images of a dataset, and no others of its shards, embedded; and the entities of each."""
-    opened = Folder.open(folder, "dataset")
+    opened, read = Folder.open(folder, "dataset"), noted_read(folder)
     labels: dict[tuple[str, str], list[str]] = {}
     sources = []
     for shard in opened.shards:
         table = opened.read(shard, ["key", "entities"])
         entities = dict(zip(table["key"].to_pylist(), table["entities"].to_pylist(), strict=True))
-        source = _only_keys(shard, set(entities))
+        source = _only_keys(shard_source(shard, read), set(entities))
         labels |= {(source.name, key): of_image for key, of_image in entities.items()}
         if entities:
             sources.append(source)
@@ -265,14 +266,12 @@ def _dataset(subject: Subject, folder: Path) -> tuple[EmbeddedImages, list[list[
     return images, [labels[image] for image in images.ids]
 
 
-def _only_keys(shard: Shard, keys: set[str]) -> ImageSource:
-    whole = shard_source(shard)
-
+def _only_keys(whole: ImageSource, keys: set[str]) -> ImageSource:
     def read() -> Iterator[tuple[str, Load]]:
         yield from ((key, load) for key, load in whole.read() if key in keys)
 
     # Queries may come from a shard of the same name.
-    return ImageSource(f"labelled-{shard.name}", fingerprint([whole.stamp, sorted(keys)]), read)
+    return ImageSource(f"labelled-{whole.name}", fingerprint([whole.stamp, sorted(keys)]), read)
 
 
 def _candidates(kb: KnowledgeBase, seen: set[str], queried: set[str], candidates: str) -> dict[str, int]:

@@ -43,6 +43,7 @@ from openmofi.plugins.protocols.class_names import (
     templates_named,
 )
 from openmofi.storage import expand_shards, fingerprint
+from openmofi.storage.encodings import csv_reader
 
 # - class folders: DIR/CLASS/IMAGE, or DIR/test or DIR/val with these;
 # - tar shards (WebDataset, as clip_benchmark writes them): DIR/*.tar or DIR/test/*.tar with `KEY.cls`, a class number,
@@ -150,12 +151,10 @@ def _numbers(path: Path) -> dict[str, int]:
 
 def _table(path: Path) -> LabelledImages:
     try:
-        with open(path, encoding="utf-8-sig", newline="") as handle:
-            # Strict, since a quote that is not closed would swallow rows.
-            reader = csv.DictReader(handle, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
-            columns = list(reader.fieldnames or ())
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reader = csv_reader(path)
+        columns = list(reader.fieldnames or ())
+        rows = list(reader)
+    except (OSError, ValueError, csv.Error) as error:
         raise OpenMofiError(
             f"{path} cannot be read: {error}.", "Write it as CSV in UTF-8, with a header and closed quotes."
         ) from error

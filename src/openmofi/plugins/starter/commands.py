@@ -7,11 +7,11 @@ import typer
 
 from openmofi.api import knowledge as api
 from openmofi.cli.command import Restart, input_path
-from openmofi.cli.kb import MIN, CandidatesOption, Out, Source, print_built
+from openmofi.cli.kb import MIN, NO_TABLES, CandidatesOption, Out, Source, print_built
 from openmofi.cli.options import Call, Json, made_of
 
 
-@made_of(api.build_kb, builder=None, source=Source, candidates=MIN)
+@made_of(api.build_kb, builder=None, source=Source, candidates=MIN, **NO_TABLES)
 def wordnet(call: Call, as_json: Json = False) -> None:
     """Build a knowledge base of WordNet's nouns; SRC is its dict folder."""
     print_built(call(builder="wordnet"), as_json)

@@ -17,6 +17,7 @@ from openmofi.errors import OpenMofiError, UnknownEntityError
 from openmofi.features.store import content_digits
 from openmofi.knowledge.candidates import spelt_alike
 from openmofi.knowledge.names import normalise
+from openmofi.mentions.patterns import FUNCTION_WORDS
 from openmofi.search.query import Example, Query, Region
 from openmofi.search.rank.calibration import any_of
 from openmofi.search.rank.state import LRUCache, State
@@ -96,10 +97,11 @@ def words_of(text: str) -> list[str]:
 
 def images_by_text(connection: Connection, text: str, limit: int, *, every: bool = False) -> list[int]:
     """Ids of images whose texts have words of `text`, best first: those that have all before the others; with `every`
-    only those.
+    only those. Function words count where there are no others.
     """
     if not (words := words_of(text)):
         return []
+    words = [word for word in words if normalise(word) not in FUNCTION_WORDS] or words
     images: dict[int, None] = {}
     for operator in ("AND", "OR") if len(words) > 1 and not every else ("AND",):
         images.update(dict.fromkeys(connection.texts_with(words, operator, limit)))

@@ -258,7 +258,7 @@ class OptimizerSettings(Settings):
         head: row-sparse optimiser of a sampled head: `row-adamw` or `row-adagrad`.
         head_lr: peak learning rate of the class head, on the same schedule; 0 stands for `lr` with `row-adamw`, and for
             0.01 with `row-adagrad`, whose steps shrink with the number of a row's updates: see `training.reach`.
-        warmup: steps.
+        warmup: steps; a run of no more steps warms up until its last one.
         min_lr: final learning rate as a share of the peak.
         clip: greatest gradient norm over all parameters but the class head's rows; 0 is off.
         head_clip: the same for the class head, over all its shards; 0 is off.

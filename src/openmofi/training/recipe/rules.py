@@ -95,11 +95,6 @@ def validate(recipe: Recipe) -> None:
     _check_heads(recipe)
     _check_start(recipe.model)
     check_micro_batches(recipe.data.batch_size, recipe.run)
-    if recipe.optimizer.warmup > recipe.run.steps:
-        raise UsageError(
-            f"optimizer.warmup is {recipe.optimizer.warmup}, more than run.steps = {recipe.run.steps}.",
-            "Set optimizer.warmup too where steps are few.",
-        )
     check_trackers(recipe.run.trackers)
     check_evaluation(recipe.run, texts=recipe.model.text.spec != "none")
 

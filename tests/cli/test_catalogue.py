@@ -1,0 +1,129 @@
+"""A museum's catalogue as its spreadsheet saves it: what the label job was told of it, later commands know."""
+
+import csv
+import json
+
+import pyarrow.parquet as pq
+import pytest
+
+import openmofi
+from openmofi.pairs import read_pairs
+from openmofi.storage import expand_shards
+from terminal import in_process, sentence
+
+HEAD = ("Inventarnummer", "Foto", "Titel", "Schlagwörter")
+COLUMNS = ("--image-column", "Foto", "--text-column", "Titel", "--text-column", HEAD[3], "--key-column", HEAD[0])
+
+
+def done(*arguments, cwd):
+    ended = in_process(*arguments, cwd=cwd)
+    assert ended.returncode == 0, ended.stderr
+    return ended
+
+
+@pytest.fixture(scope="module")
+def museum(small_world, small_encoder, tmp_path_factory):
+    """A folder with `list/catalogue.csv`, `photos/`, and the catalogue's `labels`."""
+    folder = tmp_path_factory.mktemp("museum")
+    (folder / "photos").mkdir()
+    (folder / "list").mkdir()
+    with open(folder / "list/catalogue.csv", "w", encoding="cp1252", newline="") as file:
+        rows = csv.writer(file, delimiter=";")
+        rows.writerow(HEAD)
+        for shard in expand_shards([str(small_world.shards)])[:2]:
+            for number, pair in enumerate(read_pairs(shard)):
+                name = f"{shard.name}-{number}.jpg"
+                if number:
+                    (folder / "photos" / name).write_bytes(pair.image)
+                rows.writerow([f"{shard.name} {number}", name, pair.text, "Öl; Gewächs"])
+    arguments = ("--kb", small_world.kb, "--encoder", small_encoder, "-o", "labels", "--image-root", "photos", *COLUMNS)
+    ended = done("label", "list/catalogue.csv", *arguments, cwd=folder)
+    assert "is read as Windows-1252, by which line 1 says 'Schlagwörter'" in ended.stderr
+    assert "could not be used, and why: labels/problems.csv" in ended.stdout
+    done("dataset", "build", "labels", "-o", "dataset", "--min-images", "2", cwd=folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("style", ["huggingface", "webdataset", "coco", "imagefolder", "xmp", "fiftyone"])
+def test_exports_know_the_columns_of_the_label_job(museum, style, tmp_path):
+    export = ("dataset", "export", museum / "dataset", "-o", "o", "--format", style, "--json")
+    images = json.loads(done(*export, cwd=tmp_path).stdout)["images"]
+    assert images == json.loads((museum / "dataset/manifest.json").read_text())["counts"]["images"] > 40
+    if style == "huggingface":
+        first = pq.read_table(next((tmp_path / "o/data").glob("*.parquet"))).to_pylist()[0]
+        assert first["key"] == "00000 1"
+        assert first["text"].endswith("\nÖl; Gewächs")
+
+
+@pytest.mark.slow
+def test_index_audit_and_explain_know_them_too(museum, tmp_path):
+    labels = museum / "labels"
+    done("index", "build", labels, "--encoder", _encoder(labels), "-o", tmp_path / "index", cwd=tmp_path)
+    assert "labels and" in done("label", "audit", labels, "-o", tmp_path / "look.html", cwd=tmp_path).stdout
+    rows = pq.read_table(labels / "labels/catalogue.parquet").to_pylist()
+    row = next(row for row in rows if row["status"] == "labelled")
+    found = json.loads(done("explain", labels, "--key", row["key"], "--json", cwd=tmp_path).stdout)
+    assert found["text"] == row["text"]
+    assert [(one["entity"], one["reason"], one["kind"]) for one in found["candidates"]] == [
+        (one["entity"], one["reason"], row["mentions"][one["mention"]]["kind"]) for one in row["entities"]
+    ]
+    assert {one["kind"] for one in found["candidates"]} == {"Titel"}
+    assert all(one["name"] and one["name"] != one["entity"] for one in found["candidates"])
+    assert "accepted" in done("explain", labels, "--key", row["key"], cwd=tmp_path).stdout
+    missing = in_process("explain", labels, "--key", "00000 0", cwd=tmp_path)
+    assert sentence(missing) == "The pair '00000 0' of catalogue could not be used."
+    assert "There is no image" in missing.stderr
+    assert "has the key 'x'" in sentence(in_process("explain", labels, "--key", "x", cwd=tmp_path))
+
+
+@pytest.mark.slow
+def test_rows_that_could_not_be_used_are_a_table(museum, tmp_path):
+    labels = museum / "labels"
+    with open(labels / "problems.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    place = str(museum / "list/catalogue.csv")
+    assert [tuple(row.values())[:4] for row in rows if row["status"] == "image_missing"] == [
+        ("1", "00000 0", place, "image_missing"),
+        ("81", "00001 0", place, "image_missing"),
+    ]
+    status = json.loads((labels / "manifest.json").read_text())["counts"]["status"]
+    assert len(rows) == status["image_missing"] + status["image_broken"] + status.get("text_missing", 0)
+    assert rows[0]["reason"].startswith("There is no image")
+    done("index", "build", labels, "--encoder", _encoder(labels), "-o", "index", cwd=tmp_path)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "a.jpg").write_bytes((museum / "photos/00000-1.jpg").read_bytes())
+    (photos / "b.jpg").write_bytes(b"\xff\xd8\xff no image")
+    done("recognise", photos, "--index", "index", "-o", "seen", cwd=tmp_path)
+    assert (tmp_path / "seen/problems.csv").read_text().splitlines()[1:] == [
+        f"2,b,{photos},image_broken,The image cannot be decoded: it is cut off or damaged."
+    ]
+
+
+@pytest.mark.slow
+def test_where_no_pair_can_be_used_the_exit_code_is_1(small_world, small_encoder, tmp_path):
+    (tmp_path / "t.csv").write_text("image,caption\n" + "".join(f"{number}.jpg,a sun\n" for number in range(9)))
+    ended = in_process("label", "t.csv", "--kb", small_world.kb, "--encoder", small_encoder, "-o", "o", cwd=tmp_path)
+    assert ended.returncode == 1
+    assert "9 of 9 pairs in o" in ended.stdout
+    assert "error: No pair can be used: image_missing 9.\n" in ended.stderr
+
+
+@pytest.mark.slow
+def test_labels_and_datasets_are_a_line_in_a_notebook(museum):
+    labels, dataset = openmofi.Labels.open(museum / "labels"), openmofi.Dataset.open(museum / "dataset")
+    assert repr(labels).startswith(f"Labels('{museum}/labels', rows_out=160, accepted={labels.summary['accepted']}, ")
+    assert repr(dataset).startswith(f"Dataset('{museum}/dataset', images={dataset.summary['images']}, ")
+    assert all("\n" not in repr(each) and len(repr(each)) < 200 for each in (labels, dataset))
+
+
+def _encoder(labels):
+    return json.loads((labels / "manifest.json").read_text())["settings"]["encoder"]
+
+
+def test_explain_says_what_is_missing(tmp_path):
+    message = sentence(in_process("explain", "--text", "a sun", cwd=tmp_path), code=2)
+    assert message.endswith("--image, --kb, --encoder is missing.")
+    message = sentence(in_process("explain", tmp_path, cwd=tmp_path), code=2)
+    assert message.startswith("Which pair of")

@@ -1,0 +1,75 @@
+"""Pairs that a program holds: a list, and tables of other libraries."""
+
+import io
+
+import pandas
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+import openmofi
+from openmofi.pairs import read_pairs
+from openmofi.storage import expand_shards
+
+
+@pytest.fixture(scope="module")
+def pairs(small_world):
+    return [pair for shard in expand_shards([str(small_world.shards)]) for pair in read_pairs(shard)][:160]
+
+
+@pytest.fixture
+def label(small_world, small_encoder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def labelled(pairs, **changes):
+        return openmofi.label(pairs, kb=small_world.kb, encoder=small_encoder, out="o", progress=False, **changes)
+
+    return labelled
+
+
+@pytest.mark.slow
+def test_a_list_of_images_and_texts(pairs, label, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(pairs[0].image)
+    given = [(pair.image, pair.text) for pair in pairs]
+    given[0] = (tmp_path / "a.jpg", given[0][1])
+    given[1] = (Image.open(io.BytesIO(pairs[1].image)), given[1][1])
+    given[2] = ("none.jpg", given[2][1])
+    labels = label(given)
+    assert labels.summary["rows_out"] == 160
+    assert labels.summary["status"]["image_missing"] == 1
+    assert labels.summary["accepted"] > 40
+    assert label(given).folder.manifest == labels.folder.manifest
+    dataset = openmofi.build_dataset(labels, out="d", min_images=2)
+    assert openmofi.export_dataset(dataset, "h", format="huggingface")["images"] == dataset.summary["images"] > 40
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", ["pandas", "polars", "arrow"])
+def test_tables_of_other_libraries(pairs, label, tmp_path, library):
+    (tmp_path / "photos").mkdir()
+    for number, pair in enumerate(pairs):
+        (tmp_path / f"photos/{number}.jpg").write_bytes(pair.image)
+    columns = {"Foto": [f"photos/{n}.jpg" for n in range(len(pairs))], "title": [pair.text for pair in pairs]}
+    table = pandas.DataFrame(columns) if library == "pandas" else pa.table(columns)
+    if library == "polars":
+        table = pytest.importorskip("polars").from_arrow(table)
+    labels = label(table, image_column="Foto")
+    assert "image_missing" not in labels.summary["status"]
+    assert labels.summary["accepted"] > 40
+    assert openmofi.build_dataset(labels, out="d", min_images=2).summary["images"] > 40
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ([("a.jpg",)], "Item 0 of the pairs is no (image, text)."),
+        ([(b"x", "a sun"), (b"x", 3)], "Item 1 of the pairs is no (image, text)."),
+        (pandas.DataFrame({"image": [Image.new("RGB", (2, 2))], "text": ["x"]}), "cannot be stored"),
+    ],
+)
+def test_what_is_no_pair_is_said(given, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(openmofi.OpenMofiError) as caught:
+        openmofi.label(given, kb="k", encoder="e", out="o")
+    assert says in str(caught.value)
+    assert not [*tmp_path.iterdir()]
