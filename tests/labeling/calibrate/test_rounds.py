@@ -55,6 +55,7 @@ def corpus(pairs=3000, separation=1.5, share=0.6, look=3.0, seed=0):
         ids,
         named,
         number,
+        number.astype(np.uint64),
         gallery,
         gallery.nearest(images, gallery.words, number),
     )
