@@ -308,22 +308,13 @@ class ShardJudge:
         return {"rows": summary.rows, "labelled": labelled, "examples": examples}
 
     def _labels(self, read: ReadShard, schema: pa.Schema) -> pa.Table:
-        links, texts = read.links, read.table.column("text").to_pylist()
-        names = mention_names(read.table.column("mentions"), links.pair, links.mention)
+        links, texts, features = read.links, read.table.column("text").to_pylist(), read.features.values
+        names, kb = mention_names(read.table.column("mentions"), links.pair, links.mention), self.judging.tables.kb
         opinions = [
             Opinion(
-                scorer.images(read.shard, read.keys, read.features.values),
+                scorer.images(read.shard, read.keys, features),
                 who.calibration,
-                CorpusContext.of(
-                    links,
-                    names,
-                    who.calibration,
-                    self.judging.tables.kb,
-                    gallery,
-                    read.features.values,
-                    texts,
-                    read.groups,
-                ),
+                CorpusContext.of(links, names, who.calibration, kb, gallery, features, texts, read.groups),
             )
             for who, scorer, gallery in zip(self.judging.judges, self.scorers, self.galleries, strict=True)
         ]
