@@ -94,7 +94,7 @@ def label(world: BaseWorld, shards: int = 1) -> Labels:
     for read in job.read:
         links, values, texts = read.links, read.features.values, read.table["text"].to_pylist()
         names = mention_names(read.table["mentions"], links.pair, links.mention)
-        context = CorpusContext.of(links, names, calibration, job.kb, gallery, values, texts)
+        context = CorpusContext.of(links, names, calibration, job.kb, gallery, values, texts, read.groups)
         opinion = Opinion(scorer.images(read.shard, read.keys, values), calibration, context)
         # A threshold accepts what this does, as far as it reaches it.
         rows = judged_rows(links, job.entities)

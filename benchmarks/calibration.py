@@ -173,8 +173,9 @@ def simulate(world: World, seed: int) -> Corpus:
     )
     ids = [str(number) for number in range(len(offset))]
     # Every entity has one name, and no image looks like another's.
+    groups, pair_group = _groups(texts)
     sample = CalibrationSample(
-        evidence, ids, np.zeros(len(ids), np.float32), ids, texts.entity, _source(texts), None, None
+        evidence, ids, np.zeros(len(ids), np.float32), ids, texts.entity, pair_group, groups, None, None
     )
     oracle = np.where(template >= 0, 0.0, _oracle(world, texts, own))
     return Corpus(sample, truth, oracle)
@@ -186,10 +187,11 @@ def _rival(group: Ints) -> Ints:
     return np.where(size > 1, start + (np.arange(len(group)) - start + 1) % size, -1)
 
 
-def _source(texts: _Texts) -> Ints:
-    """(pairs,) the group of each: pairs of a boilerplate text are in one."""
+def _groups(texts: _Texts) -> tuple[NDArray[np.uint64], Ints]:
+    """(groups,) and (pairs,) which of them each is in: pairs of a boilerplate text are in one."""
     alone = np.arange(len(texts.template)) + int(texts.template.max()) + 1
-    return np.unique(np.where(texts.template >= 0, texts.template, alone), return_inverse=True)[1].astype(np.int64)
+    groups, number = np.unique(np.where(texts.template >= 0, texts.template, alone), return_inverse=True)
+    return groups.astype(np.uint64), number.astype(np.int64)
 
 
 def _oracle(world: World, texts: _Texts, own: Floats) -> Floats:

@@ -16,6 +16,7 @@ from openmofi.storage import expand_shards
 from small_world import OTHER_NAMES, SHAPES
 
 pytestmark = pytest.mark.slow
+BOILERPLATE = "brick and tent shop"
 COLOURS = np.stack([np.array(colour, np.float32) for _, colour, _ in SHAPES.values()])
 
 
@@ -69,6 +70,8 @@ def uncut(request, small_world, tmp_path_factory):
     """The pairs, their labels and calibration in one shard; of all pairs or, as of a large corpus, of a sample."""
     pairs = [pair for shard in expand_shards([str(small_world.shards)]) for pair in read_pairs(shard)]
     assert len(pairs) == len(small_world.truth)
+    # A text that repeats whatever is shown: a group with a factor.
+    pairs = [replace(pair, text=BOILERPLATE) if row % 8 == 0 else pair for row, pair in enumerate(pairs)]
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "a sample":
             patch.setattr(label_job, "CALIBRATION_PAIRS", 250)
@@ -84,6 +87,7 @@ def test_the_same_pairs_have_the_same_labels_in_any_number_of_shards(small_world
     cut, calibration = labelled_in(tmp_path, pairs, count, small_world)
     assert sum(accepted for of_pair in whole.values() for *_, accepted in of_pair) > 50
     assert whole_calibration.votes > 0
+    assert [factor < 0.7 for factor in whole_calibration.naming.groups.values()] == [True]
     for key, of_pair in whole.items():
         assert [(entity, accepted) for entity, _, accepted in cut[key]] == [(e, accepted) for e, _, accepted in of_pair]
         np.testing.assert_allclose([p for _, p, _ in cut[key]], [p for _, p, _ in of_pair], atol=1e-4)

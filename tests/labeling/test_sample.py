@@ -73,6 +73,7 @@ def test_a_calibration_is_the_same_whatever_other_entities_the_job_has(seed):
                 ["name"],
                 np.zeros(pairs, np.int64),
                 number,
+                number.astype(np.uint64),
                 gallery,
                 gallery.nearest(images, gallery.words, number),
             )

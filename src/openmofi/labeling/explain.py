@@ -106,7 +106,8 @@ def explain(
     view = View.of(encoder, entities, decision.reference, encoder.logit_scale or decision.logit_scale)
     features = encoder.image_features(encoder.batch([pixels]))
     names = [normalise(linked.mentions[number].surface) for number in arrays.mention]
-    context = CorpusContext.of(arrays, names, decision, kb, fitted.gallery, features, [text])
+    unknown = np.zeros(1, np.uint64)
+    context = CorpusContext.of(arrays, names, decision, kb, fitted.gallery, features, [text], unknown)
     images = ImageEvidence((view,), np.zeros(1, np.int64), encoder.project_images(features))
     judgements = select(
         arrays,

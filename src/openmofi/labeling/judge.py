@@ -15,14 +15,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from openmofi.arrays import Doubles, Ints
+from openmofi.arrays import Doubles, Hashes, Ints
 from openmofi.engine.steps import Step
 from openmofi.features.entity_table import EntityFeatures
 from openmofi.knowledge import KnowledgeBase, depictability
 from openmofi.labeling.answers import Answers, Heard
 from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.calibrate.evidence import ImageEvidence, Scorer, places_of
-from openmofi.labeling.calibrate.naming import capped
+from openmofi.labeling.calibrate.naming import Named, capped
 from openmofi.labeling.calibrate.neighbours import Gallery, counted, hashed_words
 from openmofi.labeling.label_job import Judge, LabelJob
 from openmofi.labeling.label_settings import SelectionSettings
@@ -65,6 +65,7 @@ class CorpusContext:
         gallery: Gallery | None,
         features: NDArray[np.floating[Any]],
         texts: Sequence[str],
+        groups: Hashes,
     ) -> CorpusContext:
         """Look up what the corpus said.
 
@@ -75,13 +76,15 @@ class CorpusContext:
             kb: gives the entities' types.
             gallery: the witnesses, if there are any.
             features: (pairs, feature_dim) of the pairs' images, whose texts are `texts`.
+            groups: (pairs,) uint64 of the pairs, see `openmofi.labeling.groups.groups_of`; 0 where they are not known.
         """
         ids = links.entity_ids.to_pylist()
         distinct, name = np.unique(np.array(names, object), return_inverse=True)
         odds = depictability(kb, kb.rows(ids)) if ids else np.zeros(0, np.float32)
-        factor = calibration.naming.factors(
-            ids, links.entity, distinct.tolist(), name.astype(np.int64), places_of(links), odds
+        named = Named(
+            ids, odds, links.entity, distinct.tolist(), name.astype(np.int64), places_of(links), groups[links.pair]
         )
+        factor = calibration.naming.factors(named)
         if gallery is None or not calibration.votes or not len(links):
             return cls(factor, np.zeros(len(links)))
         return cls(factor, counted(_votes(links, gallery, features, texts), odds[links.entity]))
@@ -305,15 +308,13 @@ class ShardJudge:
         return {"rows": summary.rows, "labelled": labelled, "examples": examples}
 
     def _labels(self, read: ReadShard, schema: pa.Schema) -> pa.Table:
-        links, texts = read.links, read.table.column("text").to_pylist()
-        names = mention_names(read.table.column("mentions"), links.pair, links.mention)
+        links, texts, features = read.links, read.table.column("text").to_pylist(), read.features.values
+        names, kb = mention_names(read.table.column("mentions"), links.pair, links.mention), self.judging.tables.kb
         opinions = [
             Opinion(
-                scorer.images(read.shard, read.keys, read.features.values),
+                scorer.images(read.shard, read.keys, features),
                 who.calibration,
-                CorpusContext.of(
-                    links, names, who.calibration, self.judging.tables.kb, gallery, read.features.values, texts
-                ),
+                CorpusContext.of(links, names, who.calibration, kb, gallery, features, texts, read.groups),
             )
             for who, scorer, gallery in zip(self.judging.judges, self.scorers, self.galleries, strict=True)
         ]

@@ -211,7 +211,7 @@ def corpus_sample(
     parts = [_part(job, read, space, draw.random(len(read.usable)) < share) for read in job.blocks()]
     candidates = joined([part.candidates for part in parts])
     names, name = np.unique(np.array([name for part in parts for name in part.names], object), return_inverse=True)
-    pair_group = _by_appearance(np.concatenate([part.groups for part in parts]))
+    groups, pair_group = _by_appearance(np.concatenate([part.groups for part in parts]))
     graph = job.kb.vectors(job.kb.rows(job.entities.ids.take(pa.array(np.unique(candidates.entity))).to_pylist()))
     seen = _SampleImages(job, scorer, [part.rows for part in parts])
     evidence, ids = renumbered(gather_evidence(candidates, seen, graph, pair_group, seed), job.entities, witnesses)
@@ -232,16 +232,18 @@ def corpus_sample(
         names.tolist(),
         name.astype(np.int64),
         pair_group,
+        groups,
         gallery,
         nearest,
         witnesses is not None,
     )
 
 
-def _by_appearance(groups: Hashes) -> Ints:
-    """Number (pairs,) groups 0, 1, 2 … in the order in which they first appear."""
-    _, first, number = np.unique(groups, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first)).astype(np.int64)[number]
+def _by_appearance(pair_group: Hashes) -> tuple[Hashes, Ints]:
+    """Return the distinct groups in the order in which they first appear, and (pairs,) which of these each is in."""
+    groups, first, number = np.unique(pair_group, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return groups[order], np.argsort(order).astype(np.int64)[number]
 
 
 def renumbered(evidence: Evidence, entities: EntityFeatures, witnesses: Gallery | None) -> tuple[Evidence, list[str]]:

@@ -8,6 +8,7 @@ import pytest
 
 from openmofi.labeling.calibrate.calibration import MINIMUM, Calibration
 from openmofi.labeling.calibrate.evidence import Evidence
+from openmofi.labeling.calibrate.naming import Naming
 from openmofi.labeling.calibrate.neighbours import Gallery, Space
 from openmofi.labeling.calibrate.rounds import CalibrationSample, estimated, fit_rounds, judged_by
 
@@ -55,6 +56,7 @@ def corpus(pairs=3000, separation=1.5, share=0.6, look=3.0, seed=0):
         ids,
         named,
         number,
+        number.astype(np.uint64),
         gallery,
         gallery.nearest(images, gallery.words, number),
     )
@@ -125,9 +127,10 @@ def test_offsets_are_taken_off_where_entities_differ():
 
 def test_few_pairs_keep_the_stored_calibration():
     sample, _ = corpus(MINIMUM - 10)
-    stored = Calibration((-5.0, 5.0), (-5.0, 5.0), 0.5, 1.0, 10)
+    stored = Calibration((-5.0, 5.0), (-5.0, 5.0), 0.5, 1.0, 10, naming=Naming({"e1": 0.5}, groups={0: 0.1}))
     fitted = estimated(sample, stored)
-    assert fitted.calibration == replace(stored, source="stored")
+    # Its groups are of another corpus.
+    assert fitted.calibration == replace(stored, source="stored", naming=Naming({"e1": 0.5}))
     assert len(fitted.probability) == len(sample.evidence.real)
     assert estimated(corpus(600)[0], stored).calibration.source == "blended"
 

@@ -53,6 +53,19 @@ def test_expected_precision_is_reached_at_nearly_the_oracles_recall(world):
 
 
 @pytest.mark.slow
+def test_what_boilerplate_names_is_not_taken_for_what_is_shown():
+    world = World(10_000, 0.7, 3.0, boilerplate=0.5)
+    corpus, calibration, _ = fitted(world, 0)
+    repeated = set(corpus.sample.groups[np.bincount(corpus.sample.pair_group) > 1].tolist())
+    assert set(calibration.naming.groups) == repeated
+    shown = np.bincount(corpus.sample.evidence.pair, corpus.truth) > 0
+    assert calibration.report["share"] == pytest.approx(shown.mean(), abs=0.03)
+    gap, recall = figures(world)
+    assert gap >= -0.02
+    assert recall >= 0.75
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("companions", ["pairs", "mentions", "all"])
 @pytest.mark.parametrize(("share", "separation", "shift"), [(0.7, 4.0, 1.0), (0.7, 4.0, 2.0), (0.3, 3.0, 2.0)])
 def test_shifted_companions_are_not_taken_for_what_is_shown(companions, share, separation, shift):

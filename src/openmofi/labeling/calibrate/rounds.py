@@ -21,10 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from openmofi.arrays import Doubles, Floats, Ints
+from openmofi.arrays import Doubles, Floats, Hashes, Ints
 from openmofi.labeling.calibrate.calibration import MINIMUM, Calibration, fit_calibration
 from openmofi.labeling.calibrate.evidence import Evidence
-from openmofi.labeling.calibrate.naming import Offsets, capped, entity_offsets, learned_naming, type_factor
+from openmofi.labeling.calibrate.naming import Named, Offsets, capped, entity_offsets, learned_naming, type_factor
 from openmofi.labeling.calibrate.neighbours import Gallery, counted
 from openmofi.labeling.calibrate.overclaim import JudgedSample, humility
 
@@ -45,7 +45,8 @@ class CalibrationSample:
         log_odds: (ids,) float32 by type, see `openmofi.knowledge.projection`.
         names: normalised names.
         name: (n,) number of each candidate's.
-        pair_group: (pairs,) number of each pair's group.
+        pair_group: (pairs,) number of each pair's group, 0, 1, 2 …
+        groups: (groups,) uint64 their numbers over the whole corpus, see `openmofi.labeling.groups.groups_of`.
         gallery: the pairs as witnesses, by their link scores, or others; `None` for no votes.
         nearest: (pairs, gallery) their neighbours in it.
         foreign: whether the gallery is of other pairs.
@@ -57,6 +58,7 @@ class CalibrationSample:
     names: Sequence[str]
     name: Ints
     pair_group: Ints
+    groups: Hashes
     gallery: Gallery | None
     nearest: csr_array | None
     foreign: bool = False
@@ -65,6 +67,13 @@ class CalibrationSample:
     def weight(self) -> Doubles:
         """Return (pairs,) 1 / size of the pair's group."""
         return 1.0 / np.bincount(self.pair_group)[self.pair_group]
+
+    @property
+    def named(self) -> Named:
+        """Return the candidates as their texts name them."""
+        evidence = self.evidence
+        group = self.groups[self.pair_group[evidence.pair]]
+        return Named(self.ids, self.log_odds, evidence.entity, self.names, self.name, evidence.place, group)
 
     @property
     def near(self) -> NDArray[np.bool_]:
@@ -145,12 +154,8 @@ def fit_rounds(sample: CalibrationSample, *, rescue: int = 2) -> Fitted:
         voted = _with_votes(sample, plain, gallery, weight)
     best = _fit(voted, link, gallery, weight)
     rounds = [_step_report("votes" if gallery else "evidence", best, True)]
-    pair_weight = sample.weight[evidence.pair]
-    naming = learned_naming(
-        link, best.probability, pair_weight, sample.ids, evidence.entity, sample.names, sample.name, evidence.place
-    )
-    factors = naming.factors(sample.ids, evidence.entity, sample.names, sample.name, evidence.place, sample.log_odds)
-    best = _fit(voted, capped(evidence.link_score * factors, evidence.mention), gallery, weight)
+    naming = learned_naming(sample.named, link, best.probability, sample.weight[evidence.pair])
+    best = _fit(voted, capped(evidence.link_score * naming.factors(sample.named), evidence.mention), gallery, weight)
     rounds.append(_step_report("naming", best, True))
     for number in range(rescue if gallery else 0):
         assert gallery is not None
@@ -182,10 +187,7 @@ def judged_by(sample: CalibrationSample, calibration: Calibration, gallery: Gall
     evidence = sample.evidence.less(calibration.offsets_of(sample.ids))
     if gallery is not None and calibration.votes:
         evidence = _with_votes(sample, evidence, gallery, calibration.votes)
-    factors = calibration.naming.factors(
-        sample.ids, evidence.entity, sample.names, sample.name, evidence.place, sample.log_odds
-    )
-    link = capped(evidence.link_score * factors, evidence.mention)
+    link = capped(evidence.link_score * calibration.naming.factors(sample.named), evidence.mention)
     return Fitted(calibration, gallery, calibration.judge(evidence, link), evidence.real, evidence.decoys)
 
 
@@ -198,7 +200,9 @@ def estimated(sample: CalibrationSample, stored: Calibration | None, *, rescue: 
         OpenMofiError: there are too few, and nothing else is known.
     """
     if stored and not sample.enough:
-        return judged_by(sample, replace(stored, source="stored"), sample.gallery)
+        # Groups are another corpus'.
+        stored = replace(stored, source="stored", naming=replace(stored.naming, groups={}))
+        return judged_by(sample, stored, sample.gallery)
     fresh = fit_rounds(sample, rescue=rescue)
     if not stored:
         return fresh
