@@ -1,16 +1,15 @@
 """Photographs named by the encoders of the package: one of each class of ImageNet, and of classes that they never saw.
 
-    python benchmarks/photo.py --images FOLDER [--demo runs/demo] [--tiny-folds 1]
+    python benchmarks/photo.py --images FOLDER [--demo runs/demo]
 
 FOLDER holds a photograph for each of the 1,000 classes, named by its id (`n01440764_….JPEG`; on GitHub:
 EliSchwartz/imagenet-sample-images). The backbone's classifier may have been trained on these very photographs.
 
-- `seen`: which of 1,000 texts, `name: definition`, is the most alike. The encoders' map saw all classes.
-- `unseen`: which of 200, where encoders are made anew without these classes; five such parts for `photo`,
-  `--tiny-folds` for `tiny`, whose text side takes minutes. Ridge and weights of the map were chosen
-  on these photographs.
+- `seen`: which of 1,000 texts, `name: definition`, is the most alike. The map of `photo` saw all classes.
+- `unseen`: which of 200, where `photo` is made anew without these classes, in five parts. Ridge and weights of the map
+  were chosen on these photographs.
 
-`sample` is the demo's encoder, which has seen drawings alone.
+`sample` is the demo's encoder and `tiny` that in the package; both have seen drawings alone.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from openmofi.arrays import Array, Ints
 from openmofi.encoders import BACKBONE, open_encoder
 from studies.photo_encoder import SIZE, photo_map, with_drawings
 from studies.photo_map import classes
-from studies.tiny_encoder import make_tiny
 
 _PARTS, _TOP = 5, 5
 
@@ -58,8 +56,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--demo", type=Path, default=Path("runs/demo"))
-    parser.add_argument("--tiny-folds", type=int, default=1)
-    parser.add_argument("--folder", type=Path, default=Path("runs/bench/photo"))
     arguments = parser.parse_args(argv)
     ids, names, definitions = classes()
     files = [next(arguments.images.glob(f"{each}_*")) for each in ids]
@@ -71,24 +67,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         rows.append(row(name, "1,000 seen", ranks(encoder.embed_images(files), encoder.embed_texts(texts))))
     parts = np.array_split(np.random.default_rng(0).permutation(len(ids)), _PARTS)
     base = open_encoder(f"{BACKBONE}@{SIZE}")
-    for name, count in (("photo", _PARTS), ("tiny", arguments.tiny_folds)):
-        found = []
-        for part in parts[:count]:
-            fitted = photo_map(base, part.tolist())
-            if name == "photo":
-                demo = arguments.demo
-                encoder = with_drawings(demo, base, demo / "photo/heads", demo / "photo/cache", fitted)
-            else:
-                make_tiny(arguments.demo, fitted, arguments.folder)
-                encoder = open_encoder(f"onnx:{arguments.folder}")
-            images = encoder.embed_images([files[each] for each in part])
-            found.append(ranks(images, encoder.embed_texts([texts[each] for each in part])))
-        if found:
-            rows.append(row(name, "200 unseen", np.concatenate(found)))
+    found = []
+    for part in parts:
+        demo = arguments.demo
+        encoder = with_drawings(demo, base, demo / "photo/heads", demo / "photo/cache", photo_map(base, part.tolist()))
+        images = encoder.embed_images([files[each] for each in part])
+        found.append(ranks(images, encoder.embed_texts([texts[each] for each in part])))
+    rows.append(row("photo", "200 unseen", np.concatenate(found)))
     ratios = {
-        f"{'tiny_' if each['encoder'] == 'tiny' else ''}{each['classes'].split()[1]}_top1": each["top1"]
+        f"{'' if each['encoder'] == 'photo' else each['encoder'] + '_'}{each['classes'].split()[1]}_top1": each["top1"]
         for each in rows
-        if each["encoder"] != "sample"
     }
     harness.write_result("photo", rows, ratios)
 

@@ -67,11 +67,6 @@ def classes() -> tuple[list[str], list[str], list[str]]:
     return ids, [said[each][0] for each in ids], [said[each][1] for each in ids]
 
 
-def synsets() -> list[str]:
-    """Return first lemmas and `lemma: definition` of the 21,843 synsets of ImageNet."""
-    return [text for name, definition in _said().values() for text in (name, f"{name}: {definition}")]
-
-
 def _said() -> dict[str, tuple[str, str]]:
     """Return id → first lemma and definition."""
     lemmas, definitions = (

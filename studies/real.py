@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from typer import Option
 
 from openmofi.dataset.tables import Folder
 from openmofi.encoders import Encoder, open_encoder
@@ -65,7 +67,7 @@ WORLDS: Mapping[str, OutsideWorld] = {
 }
 
 
-def run_real(out: str | Path, demo: str | Path, progress: Progress) -> dict[str, Any]:
+def run_real(out: str | Path, demo: str | Path, progress: Progress, spec: str = "") -> dict[str, Any]:
     """Fetch, label and score; finished steps are not repeated.
 
     Args:
@@ -73,6 +75,7 @@ def run_real(out: str | Path, demo: str | Path, progress: Progress) -> dict[str,
             `cache/`, `metrics.json`, `report.html`.
         demo: the demo's folder; it is made where it has no encoder.
         progress: receives every step.
+        spec: of the encoder; the demo's where it is "".
 
     Returns:
         What `metrics.json` holds: for each of `WORLDS` and `RUNS` what `studies.real_scores.score_run` gives; `worlds`:
@@ -87,7 +90,8 @@ def run_real(out: str | Path, demo: str | Path, progress: Progress) -> dict[str,
         name: watch.time(f"{name}: pairs", partial(_make_pairs, world, root / name / "pairs", progress))
         for name, world in WORLDS.items()
     }
-    encoder = open_encoder(f"run:{watch.time('demo', lambda: demo_encoder(demo, progress))}")
+    of_demo = watch.time("demo", lambda: demo_encoder(demo, progress))
+    encoder = open_encoder(spec or f"run:{of_demo}")
     study = RealStudy(root, KnowledgeBase.open(demo / "kb"), encoder, Kinship.read(demo / "world/kb"), watch, progress)
     runs = {
         name: study.runs(name, expand_shards([str(root / name / "pairs")]), read_truth(world.truth))
@@ -175,9 +179,16 @@ class RealStudy:
         return Folder.open(out, "labels")
 
 
-def main(out: Out = Path("runs/real"), demo: Demo = Path("runs/demo"), as_json: Json = False) -> None:
+def main(
+    out: Out = Path("runs/real"),
+    demo: Demo = Path("runs/demo"),
+    encoder: Annotated[str, Option("--encoder", metavar="SPEC", help="Encoder; the demo's by default.")] = "",
+    as_json: Json = False,
+) -> None:
     """Label outside drawings, photographs and icons, and score the labels against truths made by hand (Debian)."""
-    run_study(lambda progress: run_real(out, demo, progress), as_json, lambda metrics: print_real(out, metrics))
+    run_study(
+        lambda progress: run_real(out, demo, progress, encoder), as_json, lambda metrics: print_real(out, metrics)
+    )
 
 
 if __name__ == "__main__":

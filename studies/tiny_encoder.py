@@ -2,10 +2,9 @@
 
     python -m studies.tiny_encoder runs/demo       # of a finished demo; writes src/openmofi/encoders/tiny
 
-It learns from the demo's heads joined with the map for photographs (`studies.photo_encoder`). The image side is theirs:
-EfficientNet-Lite0, images of 128 pixels, int8 weights (a scale a channel; computed in floats). The text side is a
-student of MiniLM and the heads: a vector a token, a weight a position, their mean. It learns from texts alone, of the
-sample world's entities and captions and of ImageNet's 21,843 synsets; no truth of the world and no photograph is read.
+The image side is the demo's: EfficientNet-Lite0 and its trained head, with int8 weights (a scale a channel; computed in
+floats). The text side is a student of the demo's MiniLM and head: a vector a token, a weight a position, their mean. It
+learns from texts alone, those of the sample world's entities and captions; no truth of the world is read.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,32 +24,29 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch.nn.functional import cross_entropy, normalize, softmax
 
-from openmofi.encoders import BACKBONE, Encoder, open_encoder
-from openmofi.encoders.folder import Side, write_description
+from openmofi.encoders import Encoder, open_encoder
 from openmofi.encoders.graphs import (
     EMBEDDING,
     MASK,
     PIXELS,
-    POSTPROCESSING,
     TOKENS,
     Graphs,
-    _fingerprint,
+    GraphSource,
     digests,
+    write_graphs_description,
 )
 from openmofi.encoders.tokens import WordPieceTokens
 from openmofi.plugins.export.job import write_onnx
-from studies.photo_encoder import photo_map, with_drawings
-from studies.photo_map import PhotoMap, synsets
 
 DATA = Path(__file__).parents[1] / "src/openmofi/encoders/tiny"
 TABLES = Path(__file__).parents[1] / "src/openmofi/plugins/demo/data/kb"
-DIM, LENGTH, NAMES = 192, 64, 500
-STEPS, BATCH, RATE = 1500, 256, 0.006
+DIM, LENGTH, NAMES = 96, 64, 500
+STEPS, BATCH, RATE = 200, 256, 0.006
 Floats = NDArray[np.float32]
 
 
 def taught(demo: Path, encoder: Encoder) -> tuple[list[str], Floats]:
-    """Texts and the encoder's embeddings: entities that the demo met (in its cache), names, captions, synsets."""
+    """Texts and the encoder's embeddings: entities that the demo met (in its cache), names, captions."""
     assert encoder.text_projection is not None
     entities = {row["id"]: row for row in pq.read_table(demo / "world/kb/entities.parquet").to_pylist()}
     stored = [pq.read_table(path) for path in sorted((demo / "cache/entities").glob("*/*.parquet"))]
@@ -60,7 +57,7 @@ def taught(demo: Path, encoder: Encoder) -> tuple[list[str], Floats]:
     tiny = pq.read_table(TABLES / "entities.parquet").to_pylist()
     draw = np.random.default_rng(0)
     names = [tiny[row]["name"] for row in draw.permutation(len(tiny))[:NAMES]]
-    short = list(dict.fromkeys([*names, *filter(None, captions[:NAMES]), *synsets()]))
+    short = list(dict.fromkeys([*names, *filter(None, captions[:NAMES])]))
     return [*texts, *short], np.concatenate(
         [encoder.text_projection(features.astype(np.float32)), encoder.embed_texts(short)]
     )
@@ -104,7 +101,7 @@ def student(
         loss.backward()
         optimizer.step()
         schedule.step()
-        if step % 100 == 0 or step == STEPS - 1:
+        if step % 40 == 0 or step == STEPS - 1:
             print(f"step {step}: loss {loss.item():.3f}, cosine {(made * goal).sum(1).mean().item():.3f}", flush=True)
     return table.detach().numpy(), places.detach().numpy()
 
@@ -208,12 +205,14 @@ class Projected(torch.nn.Module):
 
     def __init__(self, network: torch.nn.Module, projection: Floats) -> None:
         super().__init__()
-        self.network, self.projection = network, torch.nn.Linear(*projection.shape[::-1], bias=False)
+        rows, columns = projection.shape
+        self.network, self.projection = network, torch.nn.Linear(columns, rows, bias=False)
         self.projection.weight.data = torch.from_numpy(projection)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """(B, 3, size, size) → (B, DIM)."""
-        return self.projection(self.network(pixels))
+        projected: torch.Tensor = self.projection(self.network(pixels))
+        return projected
 
 
 def write(
@@ -229,34 +228,15 @@ def write(
     int8_weights(folder / "image.onnx")
     write_text_graph(table, places, folder / "text.onnx")
     tokens.save(folder / "tokenizer")
-    graphs = Graphs(
-        "int8",
-        EMBEDDING,
-        {"kind": "wordpiece", "masked": True, "length": LENGTH},
-        digests(folder),
-        {"spec": "the encoder of `openmofi sample demo`", "fingerprint": encoder.fingerprint},
-    )
-    graph = Side(architecture={"kind": "graph"})
-    write_description(
-        folder,
-        image=graph,
-        text=graph,
-        dim=DIM,
-        feature_dim=DIM,
-        text_feature_dim=DIM,
-        logit_scale=encoder.logit_scale,
-        preprocessing=encoder.preprocessing,
-        fingerprint=_fingerprint("onnx", DIM, graphs),
-        style="onnx",
-        postprocessing=POSTPROCESSING[EMBEDDING],
-        provenance=" ".join((__doc__ or "").split("\n\n")[-1].split()),
-        **vars(graphs),
-    )
+    source = GraphSource("the encoder of `openmofi sample demo`", encoder.fingerprint)
+    tokenizer = {"kind": "wordpiece", "masked": True, "length": LENGTH}
+    small = replace(encoder, dim=DIM, feature_dim=DIM, text_feature_dim=DIM)
+    write_graphs_description(folder, small, "onnx", Graphs("int8", EMBEDDING, tokenizer, digests(folder), source))
 
 
-def make_tiny(demo: Path, fitted: PhotoMap, folder: Path) -> None:
-    """Write the small encoder that learns from a demo's heads joined with a map."""
-    encoder = with_drawings(demo, open_encoder(BACKBONE), demo / "encoders/partial-labels", demo / "cache", fitted)
+def main(demo: Path) -> None:
+    """See the module."""
+    encoder = open_encoder(f"run:{demo / 'encoders/partial-labels'}")
     texts, embedded = taught(demo, encoder)
     # Axes that keep most of the texts' similarities.
     _, _, axes = np.linalg.svd(embedded, full_matrices=False)
@@ -269,13 +249,8 @@ def make_tiny(demo: Path, fitted: PhotoMap, folder: Path) -> None:
     tokens = WordPieceTokens(own.tokenizer)
     tokens.tokenizer.enable_truncation(LENGTH)
     table, places = student(texts, goal, tokens, input_vectors(encoder), encoder.logit_scale or 30.0)
-    shutil.rmtree(folder, ignore_errors=True)
-    write(encoder, folder, projection, table, places, tokens)
-
-
-def main(demo: Path) -> None:
-    """See the module."""
-    make_tiny(demo, photo_map(open_encoder(BACKBONE)), DATA)
+    shutil.rmtree(DATA, ignore_errors=True)
+    write(encoder, DATA, projection, table, places, tokens)
     print(json.dumps({str(path.relative_to(DATA)): path.stat().st_size for path in DATA.rglob("*") if path.is_file()}))
 
 

@@ -43,7 +43,12 @@ def built(out: Path) -> Path:
     run(sys.executable, "-m", "twine", "check", "--strict", *out.iterdir(), cwd=ROOT)
     wheel = next(out.glob("*.whl"))
     names = set(zipfile.ZipFile(wheel).namelist())
-    for name in ("openmofi/py.typed", "openmofi/encoders/tiny/image.onnx", "openmofi/plugins/demo/data/pages.tar"):
+    for name in (
+        "openmofi/py.typed",
+        "openmofi/encoders/tiny/image.onnx",
+        "openmofi/encoders/photo/heads.safetensors",
+        "openmofi/plugins/demo/data/pages.tar",
+    ):
         if name not in names:
             sys.exit(f"{wheel} lacks {name}.")
     return wheel

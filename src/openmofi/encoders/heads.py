@@ -117,11 +117,11 @@ def apply_head(parameters: Mapping[str, torch.Tensor], features: torch.Tensor) -
         inner = gelu(linear(out, parameters["mlp_in"], parameters["mlp_in_bias"]))
         out = out + linear(inner, parameters["mlp_out"], parameters["mlp_out_bias"])
     if "parts" in parameters:
-        rows, limit, power = parameters["parts"].tolist()
-        first, second = out[:, : int(rows)], out[:, int(rows) :]
-        norm = first.norm(dim=1, keepdim=True)
-        share = 1 / (1 + (norm / limit) ** power)
-        out = torch.cat([share.sqrt() * normalize(first), (1 - share).sqrt() * normalize(second)], dim=1)
+        rows, limit, power = parameters["parts"]
+        is_first = (torch.arange(out.shape[1], device=out.device) < rows).to(out.dtype)
+        first, second = out * is_first, out * (1 - is_first)
+        share = 1 / (1 + (first.norm(dim=1, keepdim=True) / limit) ** power)
+        out = share.sqrt() * normalize(first) + (1 - share).sqrt() * normalize(second)
     return out
 
 

@@ -18,6 +18,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.plugins.export import ExportSettings
 from openmofi.plugins.export.agreement import Samples
 from openmofi.plugins.export.checkpoint import CARD, OUTPUTS, CardFacts, Metric, export_checkpoint, read_metrics
+from openmofi.plugins.export.sides import Affine
 
 from ...encoders.conftest import SIZE, TEXTS, drawn_image
 
@@ -238,6 +239,9 @@ def test_towers_of_another_library_are_refused(clip, vit, tmp_path, style, spec,
 def test_heads_that_do_not_fold_are_refused(clip, tmp_path):
     with pytest.raises(UsageError, match="hidden layer"):
         export(headed(clip, tmp_path / "mlp", hidden=4), tmp_path / "out", "open_clip")
+    parts = {"weight": np.eye(4, dtype=np.float32), "bias": np.zeros(4, np.float32), "parts": np.array([2, 5, 8.0])}
+    with pytest.raises(UsageError, match="two parts"):
+        Affine.of(Head(parts), adapter=False)
     with pytest.raises(UsageError, match="more dimensions"):
         export(headed(clip, tmp_path / "wide", dim=40), tmp_path / "out", "open_clip")
     with pytest.raises(UsageError, match="fp32"):

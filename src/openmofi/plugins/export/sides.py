@@ -68,6 +68,8 @@ class Affine:
         parameters = {name: torch.from_numpy(values).double() for name, values in head.parameters.items()}
         if "mlp_in" in parameters:
             raise UsageError("A head with a hidden layer folds into no projection.", _ELSE)
+        if "parts" in parameters:
+            raise UsageError("A head of two parts folds into no projection.", _ELSE)
         weight, bias = parameters["weight"], parameters["bias"]
         if "mean" in parameters:
             weight = weight / parameters["std"]
