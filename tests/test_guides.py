@@ -4,9 +4,11 @@ Blocks of `console` are shown only: they install, need the network, a cluster or
 cannot have is replaced by something small: see `replaced`.
 """
 
+import json
 import re
 import shlex
 import shutil
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +44,9 @@ def commands(page: Path) -> list[list[str]]:
 
 
 def replaced(words: list[str], encoder: str) -> list[str]:
-    """The same command with what there is in the small world."""
-    words = [encoder if word.startswith("open_clip:") else word for word in words]
+    """The same command with what there is in the small world, whose coloured shapes no other encoder tells apart."""
+    after_option = [False, *(word == "--encoder" for word in words)]
+    words = [encoder if given else word for word, given in zip(words, after_option, strict=False)]
     words = [NAMES.get(word, word) for word in words]
     return ["kb", "build", "table", "entities", *words[3:]] if words[:3] == ["kb", "build", "starter"] else words
 
@@ -100,3 +103,19 @@ def test_every_command_of_a_guide_does_its_work(page, folder, small_encoder):
         out = words[words.index("-o") + 1] if "-o" in words else ""
         assert done.stdout.strip() or out
         assert not out or (folder / out).exists(), shlex.join(words)
+
+
+@pytest.mark.slow
+def test_photographs_are_found_by_the_encoder_of_the_tutorial(small_world, tmp_path, monkeypatch):
+    """The tutorial's index and search, on the photographs that scikit-learn carries."""
+    for name in ("flower", "china"):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        shutil.copy(str(resources.files("sklearn.datasets.images") / f"{name}.jpg"), tmp_path / "photos")
+    shutil.copytree(small_world.kb, tmp_path / "things")
+    monkeypatch.chdir(tmp_path)
+    build = next(words for words in commands(GUIDES[0]) if words[1:4] == ["index", "build", "photos"])
+    assert build[build.index("--encoder") + 1] == "photo"
+    for words in (build[1:], ["search", "index", "--text", "a flower", "--json"]):
+        done = CliRunner().invoke(app, words, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    assert [hit["image"]["key"] for hit in json.loads(done.stdout)["hits"]] == ["flower", "china"]
