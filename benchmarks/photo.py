@@ -1,6 +1,6 @@
 """Photographs named by the encoders of the package: one of each class of ImageNet, and of classes that they never saw.
 
-    python benchmarks/photo.py --images FOLDER [--demo runs/demo]
+    python benchmarks/photo.py --images FOLDER [--demo runs/demo] [--real runs/real-photo]
 
 FOLDER holds a photograph for each of the 1,000 classes, named by its id (`n01440764_….JPEG`; on GitHub:
 EliSchwartz/imagenet-sample-images). The backbone's classifier may have been trained on these very photographs.
@@ -15,6 +15,7 @@ EliSchwartz/imagenet-sample-images). The backbone's classifier may have been tra
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         f"{'' if each['encoder'] == 'photo' else each['encoder'] + '_'}{each['classes'].split()[1]}_top1": each["top1"]
         for each in rows
     }
+    if arguments.real:
+        metrics = json.loads((arguments.real / "metrics.json").read_text("utf-8"))
+        ratios["photos_ap"] = metrics["photos"]["default"]["average_precision"]
     harness.write_result("photo", rows, ratios)
 
 

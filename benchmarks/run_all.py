@@ -20,6 +20,7 @@ _NOT_BENCHMARKS = {
     "harness.py",
     "labelled_worlds.py",
     "many_entities.py",
+    "photo.py",
     "review.py",
     "run_all.py",
     "stub.py",

@@ -80,7 +80,7 @@ def test_trackio_is_told_everything_under_one_name(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["mlflow", "trackio", "wandb"])
 def test_one_that_is_not_installed_is_named_with_its_extra(tmp_path, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(MissingExtraError, match=rf"openmofi\[{name}\]"):
+    with pytest.raises(MissingExtraError, match=rf"\[{name}\]"):
         RunLog(Tracked(tmp_path), [name])
 
 

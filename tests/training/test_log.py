@@ -86,7 +86,7 @@ def test_no_log_has_no_lines(tmp_path):
 
 def test_without_tensorboard_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(MissingExtraError, match=r"openmofi\[train\]"):
+    with pytest.raises(MissingExtraError, match=r"\[train\]"):
         RunLog(Tracked(tmp_path))
 
 

@@ -143,7 +143,7 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
             checkpoints), `timm:NAME[/TAG-OR-FILE]` (images alone), `run:PATH` (ours), `onnx:PATH` and `openvino:PATH`
             (exported by `openmofi export`; on the CPU; these three may lie in a store: `run:s3://…`), `sample` and
             `sample:alt-text` (by the demo; below the folder that $OPENMOFI_SAMPLE_ENCODERS names), `tiny` (in the
-            package; of drawings), `photo` (of photographs and drawings; needs the extra `sample`), and
+            package; of drawings), `photo` (of photographs and drawings; needs the extra `photo`), and
             `backbone:efficientnet-lite0+minilm` (features only, to train heads on; with `@160`, images of 160 pixels).
             Only a hub id or a pretrained tag reaches for the network; `@REVISION` after it names a commit, a tag or a
             branch of the repository.

@@ -227,7 +227,7 @@ def test_wrong_use(clip, exported, tmp_path):
 
 def test_a_missing_engine_is_named(exported, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
-    with pytest.raises(MissingExtraError, match=r"openmofi\[export\]"):
+    with pytest.raises(MissingExtraError, match=r"\[export\]"):
         open_encoder(f"onnx:{exported}")
 
 

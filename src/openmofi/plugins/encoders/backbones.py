@@ -290,4 +290,4 @@ def _package(module: str, package: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtraError.of(package, "sample") from error
+        raise MissingExtraError.of(package, "photo") from error
