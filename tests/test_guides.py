@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +46,8 @@ def commands(page: Path) -> list[list[str]]:
 
 def replaced(words: list[str], encoder: str) -> list[str]:
     """The same command with what there is in the small world, whose coloured shapes no other encoder tells apart."""
-    after_option = [False, *(word == "--encoder" for word in words)]
-    words = [encoder if given else word for word, given in zip(words, after_option, strict=False)]
+    others = {word for option, word in pairwise(words) if option == "--encoder"}
+    words = [encoder if word in others or word.startswith("open_clip:") else word for word in words]
     words = [NAMES.get(word, word) for word in words]
     return ["kb", "build", "table", "entities", *words[3:]] if words[:3] == ["kb", "build", "starter"] else words
 

@@ -17,7 +17,7 @@ _COLOURS = np.stack([np.array(colour, np.float32) for _, colour, _ in SHAPES.val
 
 @dataclass(frozen=True)
 class Waits:
-    """Tasks from the tenth on wait until there is a file."""
+    """Tasks from the tenth on wait until there is a file; FILE-NUMBER says that one does."""
 
     file: str
 
@@ -27,6 +27,8 @@ class Waits:
     def do(self, task: int) -> dict[str, Any]:
         import ray
 
+        if task >= 10:
+            Path(f"{self.file}-{task}").touch()
         while task >= 10 and not Path(self.file).exists():
             time.sleep(0.05)
         return {"task": task, "node": ray.get_runtime_context().get_node_id(), "gpus": ray.get_gpu_ids()}
