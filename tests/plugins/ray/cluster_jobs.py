@@ -17,21 +17,27 @@ _COLOURS = np.stack([np.array(colour, np.float32) for _, colour, _ in SHAPES.val
 
 @dataclass(frozen=True)
 class Waits:
-    """Tasks from the tenth on wait until there is a file; FILE-NUMBER says that one does."""
+    """Tasks from the tenth on wait until there is a file, or until so many nodes have begun one: FILE-NODE each."""
 
     file: str
+    nodes: int = 0
 
     def __call__(self) -> Any:
         return self.do
 
+    def _ready(self) -> bool:
+        path = Path(self.file)
+        return len(list(path.parent.glob(f"{path.name}-*"))) >= self.nodes if self.nodes else path.exists()
+
     def do(self, task: int) -> dict[str, Any]:
         import ray
 
-        if task >= 10:
-            Path(f"{self.file}-{task}").touch()
-        while task >= 10 and not Path(self.file).exists():
+        node = ray.get_runtime_context().get_node_id()
+        if task >= 10 and self.nodes:
+            Path(f"{self.file}-{node}").touch()
+        while task >= 10 and not self._ready():
             time.sleep(0.05)
-        return {"task": task, "node": ray.get_runtime_context().get_node_id(), "gpus": ray.get_gpu_ids()}
+        return {"task": task, "node": node, "gpus": ray.get_gpu_ids()}
 
 
 class Colours:

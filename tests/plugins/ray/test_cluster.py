@@ -187,24 +187,21 @@ def test_actors_that_reserve_a_gpu_are_where_there_is_one(cluster, tmp_path):
 
 
 def test_a_node_that_goes_and_one_that_comes_amid_a_run(cluster, tmp_path):
-    """From the tenth on tasks wait for a file, which is written when the node that came has one of them."""
+    """From the tenth on tasks wait until four nodes have begun one: three, and one that comes for one of them."""
 
     class Moves(Watch):
         before = frozenset()
 
         def starts(self, worker, task):
             super().starts(worker, task)
-            node = self.started[-1][0]
             waiting = [started for started in self.started if started[2] >= 10]
             if len(waiting) == 3 and not self.before:
                 self.before = {node for node, _, _ in self.started}
                 while len(list(tmp_path.glob("go-*"))) < 3:  # a task that its worker never began would be no try
                     time.sleep(0.05)
                 replace_plain_node(cluster)
-            elif self.before and node not in self.before:
-                (tmp_path / "go").touch()
 
-    results = RayEngine().run(Waits(str(tmp_path / "go")), range(40), moves := Moves())
+    results = RayEngine().run(Waits(str(tmp_path / "go"), nodes=4), range(40), moves := Moves())
     assert [result["task"] for result in results] == list(range(40))
     assert len(moves.advanced) == 40
     assert len(moves.before) == 3
