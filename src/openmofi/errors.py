@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import shlex
 from collections.abc import Iterable
 from urllib.parse import unquote, urlsplit
 
@@ -77,8 +78,8 @@ class MissingExtraError(OpenMofiError):
 
 
 def install_command(extras: str) -> str:
-    """The command that adds extras such as `serve,map` to this installation: from the checkout, wheel or repository
-    that it came from, else from the package index.
+    """Return the command that adds extras such as `serve,map` to this installation, from the checkout, wheel or
+    repository that it was installed from, else from the package index.
     """
     from importlib.metadata import PackageNotFoundError, distribution
 
@@ -86,10 +87,10 @@ def install_command(extras: str) -> str:
         origin = json.loads(distribution("openmofi").read_text("direct_url.json") or "{}")
     except (PackageNotFoundError, ValueError):
         origin = {}
-    wanted, url = f"openmofi[{extras}]", origin.get("url", "")
+    requirement, url = f"openmofi[{extras}]", origin.get("url", "")
     if url.startswith("file://") and "dir_info" in origin:
-        wanted = f"{unquote(urlsplit(url).path)}[{extras}]"
+        requirement = f"{unquote(urlsplit(url).path)}[{extras}]"
     elif url:
         vcs = origin.get("vcs_info", {})
-        wanted += f" @ {vcs['vcs']}+{url}@{vcs['commit_id']}" if vcs else f" @ {url}"
-    return f"pip install {'-e ' if origin.get('dir_info', {}).get('editable') else ''}'{wanted}'"
+        requirement += f" @ {vcs['vcs']}+{url}@{vcs['commit_id']}" if vcs else f" @ {url}"
+    return f"pip install {'-e ' if origin.get('dir_info', {}).get('editable') else ''}{shlex.quote(requirement)}"

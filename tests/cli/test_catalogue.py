@@ -54,6 +54,8 @@ def test_exports_know_the_columns_of_the_label_job(museum, style, tmp_path):
         first = pq.read_table(next((tmp_path / "o/data").glob("*.parquet"))).to_pylist()[0]
         assert first["key"] == "00000 1"
         assert first["text"].endswith("\nÖl; Gewächs")
+        ended = done(*export[:4], "again", *export[5:-1], cwd=tmp_path)
+        assert f"Images are read below {museum / 'photos'}" in ended.stderr
 
 
 @pytest.mark.slow

@@ -69,6 +69,7 @@ def test_a_second_part_speaks_for_what_the_first_answers_with_an_unusual_norm():
     head = Head(
         {"weight": np.eye(4, dtype=np.float32), "bias": np.zeros(4, np.float32), "parts": np.array([2, 5, 4.0])}
     )
+    assert head.kind == "parts"
     usual, limit, unusual = _apply_without_torch(
         head.parameters, np.array([[0.3, 0.4, 0, 9], [3, 4, 0, 9], [30, 40, 0, 9]], np.float32)
     )

@@ -34,11 +34,14 @@ def test_a_list_of_images_and_texts(pairs, label, tmp_path):
     given[0] = (tmp_path / "a.jpg", given[0][1])
     given[1] = (Image.open(io.BytesIO(pairs[1].image)), given[1][1])
     given[2] = ("none.jpg", given[2][1])
+    given[3] = (Image.open(io.BytesIO(pairs[3].image)).convert("CMYK"), given[3][1])
     labels = label(given)
     assert labels.summary["rows_out"] == 160
     assert labels.summary["status"]["image_missing"] == 1
     assert labels.summary["accepted"] > 40
     assert label(given).folder.manifest == labels.folder.manifest
+    with pytest.raises(openmofi.OpenMofiError, match=r"o\.pairs\.parquet holds other pairs"):
+        label(given[:100])
     dataset = openmofi.build_dataset(labels, out="d", min_images=2)
     assert openmofi.export_dataset(dataset, "h", format="huggingface")["images"] == dataset.summary["images"] > 40
 
@@ -64,6 +67,7 @@ def test_tables_of_other_libraries(pairs, label, tmp_path, library):
     [
         ([("a.jpg",)], "Item 0 of the pairs is no (image, text)."),
         ([(b"x", "a sun"), (b"x", 3)], "Item 1 of the pairs is no (image, text)."),
+        ([(b"x", "a sun"), (None, "a moon")], "The image of item 1 of the pairs is a NoneType, not an image."),
         (pandas.DataFrame({"image": [Image.new("RGB", (2, 2))], "text": ["x"]}), "cannot be stored"),
     ],
 )

@@ -32,3 +32,12 @@ def test_the_first_rows_of_each_shard_and_the_shards_that_failed(tmp_path, monke
     ][: 1 + most]
     problems.write_problems(str(tmp_path), "labels", shards, {"status": {"labelled": 3}})
     assert len((tmp_path / "problems.csv").read_text().splitlines()) == 1
+
+
+def test_a_spreadsheet_computes_no_cell(tmp_path):
+    keys = ["=HYPERLINK(1)", "+1", "-1", "@x", "\t=1", "a=1"]
+    write_table(tmp_path / "labels/a.parquet", pa.table({"key": keys, "status": ["text_empty"] * len(keys)}))
+    problems.write_problems(str(tmp_path), "labels", [Shard("=a.tar", "a")], {"status": {"text_empty": len(keys)}})
+    _, *rows = csv.reader((tmp_path / "problems.csv").read_text().splitlines())
+    assert [row[1] for row in rows] == ["'=HYPERLINK(1)", "'+1", "'-1", "'@x", "'\t=1", "a=1"]
+    assert {row[2] for row in rows} == {"'=a.tar"}

@@ -6,7 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from openmofi.api.given import Folder, Pairs, PairsLike
 from openmofi.errors import UsageError
@@ -15,8 +15,10 @@ from openmofi.pairs import ReadSettings
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
 
-def stored(pairs: PairsLike, out: Folder, read: ReadSettings) -> tuple[Pairs, ReadSettings]:
+
+def stored(pairs: PairsLike, out: Folder, read: ReadSettings, *, restart: bool) -> tuple[Pairs, ReadSettings]:
     """Write pairs that are held in memory to `OUT.pairs.parquet`, where later commands find them.
 
     Args:
@@ -24,32 +26,52 @@ def stored(pairs: PairsLike, out: Folder, read: ReadSettings) -> tuple[Pairs, Re
             text), whose images are stored themselves. Names of shards are returned as they are.
         out: the output of the job.
         read: how pairs are read; paths in a table are relative to the working directory where it names no other folder.
+        restart: the file may hold other pairs, of labels that are made anew.
 
     Returns:
-        the file, and how it is read.
+        The file, and how it is read.
 
     Raises:
-        UsageError: a column cannot be stored, or an item is no pair of an image and a text.
+        UsageError: a column cannot be stored, an item is no pair of an image and a text, or the file holds other pairs.
         OpenMofiError: the file cannot be written.
     """
     import pyarrow as pa
 
-    from openmofi.storage import write_table
-
     path = f"{str(out).rstrip('/')}.pairs.parquet"
     if hasattr(pairs, "__arrow_c_stream__"):
         try:
-            write_table(path, pa.table(pairs))
+            content = _parquet(pa.table(pairs))
         except (pa.ArrowException, TypeError) as error:
             raise UsageError(
                 f"The table of pairs cannot be stored: {error}.",
                 "Give images as bytes or paths, or a list of (image, text).",
             ) from error
+        _keep(path, content, restart)
         return path, replace(read, image_root=read.image_root or str(Path.cwd()))
     if isinstance(pairs, Sequence) and not isinstance(pairs, str) and not all(isinstance(x, str | Path) for x in pairs):
-        write_table(path, _listed(pairs))
+        _keep(path, _parquet(_listed(pairs)), restart)
         return path, read
-    return pairs, read  # type: ignore[return-value]
+    return cast("Pairs", pairs), read
+
+
+def _parquet(table: pa.Table) -> bytes:
+    import pyarrow.parquet as pq
+
+    pq.write_table(table, written := io.BytesIO(), compression="zstd")
+    return written.getvalue()
+
+
+def _keep(path: str, content: bytes, restart: bool) -> None:
+    """Write a file, unless it is there with other content, of which labels were made."""
+    from openmofi.pairs.read_settings import open_source
+    from openmofi.storage import exists, write_bytes
+
+    if exists(path) and not restart:
+        with open_source(path) as file:
+            if file.read() != content:
+                raise UsageError(f"{path} holds other pairs.", "Choose another output, or restart=True to begin anew.")
+    else:
+        write_bytes(path, content)
 
 
 def _listed(pairs: Sequence[Any]) -> pa.Table:
@@ -60,11 +82,12 @@ def _listed(pairs: Sequence[Any]) -> pa.Table:
             raise UsageError(
                 f"Item {number} of the pairs is no (image, text).", "Give images, or paths, with a text each."
             )
-    images, texts = [_encoded(image) for image, _ in pairs], [text for _, text in pairs]
+    images = [_encoded(image, number) for number, (image, _) in enumerate(pairs)]
+    texts = [text for _, text in pairs]
     return pa.table({"image": pa.array(images, pa.binary()), "text": pa.array(texts, pa.string())})
 
 
-def _encoded(image: Any) -> bytes | None:
+def _encoded(image: Any, number: int) -> bytes | None:
     """An image's bytes; none where a path leads to no file, which becomes the row's status."""
     from PIL import Image
 
@@ -75,6 +98,13 @@ def _encoded(image: Any) -> bytes | None:
             return Path(image).read_bytes()
         except OSError:
             return None
-    written = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(written, "PNG")
+    try:
+        image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"The image of item {number} of the pairs is a {type(image).__name__}, not an image.",
+            "Give bytes, a path, an image of PIL, or uint8 (height, width, 3).",
+        ) from error
+    image = image if image.mode in _PNG_MODES else image.convert("RGB")
+    image.save(written := io.BytesIO(), "PNG")
     return written.getvalue()

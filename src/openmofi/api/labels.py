@@ -65,7 +65,7 @@ def label(
 
     check_placement(device, precision)
     settings = changed(settings or LabelSettings(), changes)
-    names, read = stored(pairs, out, settings.read)
+    names, read = stored(pairs, out, settings.read, restart=restart)
     settings, shards = replace(settings, read=read), shards_of(names)
     check_patterns(settings.read, [shard.path for shard in shards])
     with shown_progress(progress) as console:

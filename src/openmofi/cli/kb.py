@@ -185,7 +185,7 @@ def table(
 ) -> None:
     """See `_TABLES`."""
     if check:
-        given = {name: value for name, value in call.keywords.items() if name in NO_TABLES}  # type: ignore[attr-defined]
+        given = {name: value for name, value in call.keywords.items() if name in NO_TABLES}
         _print_check(source, TableSettings(**given), as_json)
         return
     if out is None:

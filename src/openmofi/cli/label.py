@@ -213,7 +213,7 @@ def explain(
 
     Of a pair that a job labelled: openmofi explain LABELS --key KEY. Of any other: --image, --text, --kb and --encoder.
     """
-    given = call.keywords  # type: ignore[attr-defined]
+    given = call.keywords
     if labels is not None:
         explanation = _labelled(labels, key, shard, given.get("kb"))
     elif missing := [f"--{name}" for name in ("image", "text", "kb", "encoder") if not given.get(name)]:

@@ -21,7 +21,7 @@ from openmofi.cli.command import index_place, input_path, input_place, new_index
 from openmofi.config.options import Option, plain
 from openmofi.errors import UsageError
 
-Call = Callable[..., Any]
+Call = partial[Any]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OUT = Annotated[Path, typer.Option("--out", "-o", parser=output_path, metavar="FOLDER")]
 OUT_STORE = Annotated[str, typer.Option("--out", "-o", parser=output_place, metavar="FOLDER")]

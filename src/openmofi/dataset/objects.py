@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 class _Tables:
     folder: Folder
     kind: ClassVar[str]
-    shown: ClassVar[tuple[str, ...]]
+    repr_counts: ClassVar[tuple[str, ...]]
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{name}={self.summary[name]}" for name in self.shown if name in self.summary)
+        counts = ", ".join(f"{name}={self.summary[name]}" for name in self.repr_counts if name in self.summary)
         return f"{type(self).__name__}({str(self.path)!r}, {counts})"
 
     @classmethod
@@ -91,7 +91,7 @@ class Labels(_Tables):
     """
 
     kind = "labels"
-    shown = ("rows_out", "accepted", "expected_precision")
+    repr_counts = ("rows_out", "accepted", "expected_precision")
 
     def accepted(self) -> pa.Table:
         """One row a label: `shard`, `key`, `entity` (its identifier), `probability`; each entity once an image."""
@@ -115,7 +115,7 @@ class Labels(_Tables):
         return sorted(judged)
 
     def explain(self, key: str, *, shard: str = "", kb: KnowledgeBase | None = None) -> Explanation:
-        """What the job decided about one pair: its mentions, their candidates with scores, and why each was accepted.
+        """Return the job's decisions about one pair: its mentions, and each candidate with its scores and the reason.
 
         Args:
             key: of the pair.
@@ -125,20 +125,22 @@ class Labels(_Tables):
         Raises:
             OpenMofiError: no pair or several have this key, or the pair could not be used.
         """
-        found = []
+        matches = []
         for each in self.folder.shards:
             if shard in ("", each.name):
                 table = self.folder.read(each, ["key", "text", "status", "mentions", "entities"])
-                found += [(each.name, row) for row in table.filter(pc.equal(table["key"], key)).slice(0, 1).to_pylist()]
-        if len(found) != 1:
-            names = ", ".join(name for name, _ in found)
+                matches += [
+                    (each.name, row) for row in table.filter(pc.equal(table["key"], key)).slice(0, 1).to_pylist()
+                ]
+        if len(matches) != 1:
+            names = ", ".join(name for name, _ in matches)
             raise OpenMofiError(
                 f"The shards {names} of {self.path} each have a pair {key!r}."
-                if found
+                if matches
                 else f"No pair of {self.path} has the key {key!r}.",
-                "Name one with --shard." if found else "Keys are in the column 'key' of the labels.",
+                "Name one with --shard." if matches else "Keys are in the column 'key' of the labels.",
             )
-        ((name, row),) = found
+        ((name, row),) = matches
         if row["status"] in REASONS:
             raise OpenMofiError(f"The pair {key!r} of {name} could not be used.", REASONS[row["status"]])
         return _explanation(row, self.summary["threshold"], kb or labels_kb(self.folder))
@@ -233,7 +235,7 @@ class Dataset(_Tables):
     """
 
     kind = "dataset"
-    shown = ("images", "entities", "labels")
+    repr_counts = ("images", "entities", "labels")
 
     @property
     def statistics(self) -> Statistics:

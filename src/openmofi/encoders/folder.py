@@ -61,7 +61,7 @@ class Side:
     """One side of an encoder: a tower or a locked encoder, plus a head.
 
     Attributes:
-        head: `linear`, `mlp` or `none`.
+        head: `linear`, `mlp`, `parts` (of a linear head) or `none`.
         architecture: of a tower, see `towers.Trunk`; of an exported one `{"kind": "graph"}`; `None` where it is locked.
         encoder: the locked encoder: its spec, or of an export its folder, relative to this one.
         encoder_fingerprint: that of its features; of heads alone its fingerprint.
@@ -327,8 +327,7 @@ def write_heads(folder: Path, encoder: Encoder, base: str, style: str = "run", *
     assert heads is not None
     write_bytes(folder / HEADS_FILE, save(_tensors(heads)))
     image, text = (
-        Side("mlp" if head and "mlp_in" in head.parameters else "linear", None, base, heads.base.fingerprint)
-        for head in (heads.image, heads.text)
+        Side(head.kind if head else "linear", None, base, heads.base.fingerprint) for head in (heads.image, heads.text)
     )
     write_description(
         folder,

@@ -17,7 +17,7 @@ from openmofi.errors import OpenMofiError
 if TYPE_CHECKING:
     import torch
 
-_MOST_POWER = 16.0
+_MOST_POWER = 16.0  # such a share falls from .99 to .01 while the norm grows by four fifths; float32 holds its powers
 _REQUIRED = ("weight", "bias")
 _OPTIONAL = ("mean", "std", "mlp_in", "mlp_in_bias", "mlp_out", "mlp_out_bias", "parts")
 
@@ -49,6 +49,13 @@ class Head:
     def dim(self) -> int:
         """Dimension of its output."""
         return int(self.parameters["weight"].shape[0])
+
+    @property
+    def kind(self) -> str:
+        """`mlp`, `parts` or `linear`, by what follows the linear layer."""
+        return next(
+            (kind for name, kind in (("mlp_in", "mlp"), ("parts", "parts")) if name in self.parameters), "linear"
+        )
 
     @classmethod
     def initial(
@@ -192,6 +199,6 @@ def _check(parameters: Mapping[str, Array]) -> None:
         if not np.isfinite(values).all():
             raise OpenMofiError(f"The projection head's {name!r} holds values that are not finite.")
     if "parts" in parameters:
-        rows, limit, power = parameters["parts"].tolist()
+        rows, limit, power = map(float, parameters["parts"])
         if not (rows.is_integer() and 0 < rows < dim and limit > 0 and 0 <= power <= _MOST_POWER):
             raise OpenMofiError(f"The projection head's 'parts' are {[rows, limit, power]} of {dim} outputs.")

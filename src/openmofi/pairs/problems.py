@@ -23,12 +23,13 @@ REASONS: Mapping[str, str] = {
     PairStatus.DUPLICATE_KEY: "An earlier row of the same shard has this key.",
 }
 """What each status says of a row that cannot be used."""
+_COMPUTED = ("=", "+", "-", "@", "\t", "\r")  # https://owasp.org/www-community/attacks/CSV_Injection
 
 
 def write_problems(out: str, part: str, shards: Sequence[Shard], counts: Mapping[str, object]) -> None:
     """Write `problems.csv`: row (from 1, in its shard), key, file, status and reason of each shard that failed, and of
     the first 10,000 rows that could not be used. Nothing is written into a store, where reading its tables again costs
-    a request and a transfer each.
+    a request and a transfer each. A cell that a spreadsheet would compute has an apostrophe in front.
 
     Args:
         out: folder of the job, or its address.
@@ -47,10 +48,11 @@ def write_problems(out: str, part: str, shards: Sequence[Shard], counts: Mapping
     written = io.StringIO()
     table = csv.writer(written, lineterminator="\n")
     table.writerow(("row", "key", "file", "status", "reason"))
-    table.writerows(("", "", shard.path, "failed", failed[shard.name]) for shard in shards if shard.name in failed)
+    failures = (("", "", shard.path, "failed", failed[shard.name]) for shard in shards if shard.name in failed)
     unusable = sum(rows for name, rows in status.items() if name in REASONS)
     sound = (shard for shard in shards if shard.name not in failed)
-    table.writerows(islice(_rows(out, part, sound), min(unusable, MOST_PROBLEMS)))
+    for row in chain(failures, islice(_rows(out, part, sound), min(unusable, MOST_PROBLEMS))):
+        table.writerow([f"'{cell}" if str(cell)[:1] in _COMPUTED else cell for cell in row])
     write_text(f"{out}/{PROBLEMS_FILE}", written.getvalue())
 
 

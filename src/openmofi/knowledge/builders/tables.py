@@ -91,8 +91,8 @@ class Columns:
     def given_in(self, names: Sequence[str]) -> dict[str, str]:
         """Return column → its name in a table with these names, whatever their case, for those that it has."""
         there = {name.lower(): name for name in reversed(names)}
-        wanted = {column: self.name_of(column).lower() for column in self.schema.names}
-        return {column: there[name] for column, name in wanted.items() if name in there}
+        keys = {column: self.name_of(column).lower() for column in self.schema.names}
+        return {column: there[name] for column, name in keys.items() if name in there}
 
     def described(self) -> str:
         """All columns with their types, for messages."""
@@ -156,8 +156,8 @@ def read_columns(path: Path, columns: Columns, encoding: str = "") -> ReadTable:
     try:
         text = text_of(path, encoding)
     except Undecodable as error:
-        place = f"{path.name}, line {error.line}"
-        return _with(empty, Problem((place,), f"cannot be read as {error.encoding}", OTHER))
+        location = f"{path.name}, line {error.line}"
+        return _with(empty, Problem((location,), f"cannot be read as {error.encoding}", OTHER))
     except OSError as error:
         return _with(empty, _unreadable(path, error.strerror or str(error), columns))
     cells = _json_cells(path.name, text) if path.suffix == ".jsonl" else _csv_cells(path.name, text, path.suffix)

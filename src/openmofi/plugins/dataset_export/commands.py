@@ -81,7 +81,7 @@ def export_dataset(
 @made_of(export_dataset, licence=LICENCE)
 def export(call: Call, out: Path, push: str, as_json: Json = False) -> None:
     """Write a dataset in a format that other tools open, with a card and Croissant metadata; goes on if stopped."""
-    counts = call()
+    counts = call(progress=not as_json)
     if as_json:
         print_json(counts)
         return

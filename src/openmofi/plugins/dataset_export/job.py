@@ -259,9 +259,12 @@ def export_dataset(
             return dict(manifest.counts)
         missing = [shard for shard in folder.shards if not stage.path(shard).exists()]
         if missing:
+            read = noted_read(dataset)
+            if read.image_root:  # which a dataset of others says, too
+                progress.say(f"Images are read below {read.image_root}, as {dataset} notes.")
             with (
                 recorded(progress, out) as progress,
-                engine.suited(job_of(missing, noted_read(dataset), "cpu", None), progress).session() as session,
+                engine.suited(job_of(missing, read, "cpu", None), progress).session() as session,
             ):
                 progress.begin("export", len(missing))
                 session.run(stage, missing, progress)
