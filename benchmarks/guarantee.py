@@ -10,7 +10,7 @@ that reaches the target, mean over draws. `more`: likewise after the further loo
 
 `fitted`: pairs of `calibration.py`, with the probabilities that the calibration gives them; `claims …`: a known shift
 and slope of the log odds between claims and truth. The others are labels of finished jobs, of those rows whose truth is
-written: the sample world of `make demo`, `openmofi demo --tiny`, its noisy variants by `python -m studies.noisy`, and
+written: the sample world of `make world`, `openmofi demo --tiny`, its noisy variants by `python -m studies.noisy`, and
 the outside worlds of `make real`. What is in doubt there is wrong, as a verdict of "unsure" is no yes. A world whose
 job is not there is a row `missing`.
 """
@@ -134,7 +134,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--confidence", type=float, default=0.9)
     parser.add_argument("--verdicts", type=int, default=100)
     parser.add_argument("--draws", type=int, default=200)
-    parser.add_argument("--demo", type=Path, default=Path("runs/demo"), help="folder of `make demo`")
+    parser.add_argument("--demo", type=Path, default=Path("runs/demo"), help="folder of `make world`")
     parser.add_argument("--tiny", type=Path, default=Path("runs/tiny"), help="folder of `openmofi demo --tiny`")
     parser.add_argument("--noisy", type=Path, default=Path("runs/noisy"), help="folder of `python -m studies.noisy`")
     parser.add_argument("--noisy-demo", type=Path, help="the demo that it was made of; --demo where it is not given")

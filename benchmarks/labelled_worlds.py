@@ -59,7 +59,7 @@ def labelled_worlds(demo: Path, tiny: Path, noisy: Path, noisy_demo: Path, real:
     """All of them, also those that are not there.
 
     Args:
-        demo: of `make demo`.
+        demo: of `make world`.
         tiny: of `openmofi demo --tiny`.
         noisy: of `python -m studies.noisy`, on the held-out pages of `noisy_demo`.
         real: of `make real`.

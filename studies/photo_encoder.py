@@ -25,11 +25,11 @@ from openmofi.labeling.job import read_corpus
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.progress import ConsoleProgress
 from openmofi.storage import expand_shards
-from studies.photo_map import LIMIT, PhotoMap, concepts, fit_map, joined_encoder, narrowed, usual_norm
+from studies.photo_map import PhotoMap, concepts, drawings_gate, fit_map, joined_encoder, narrowed
 from studies.world.images.packages import fetch
 
 DATA = Path(__file__).parents[1] / "src/openmofi/encoders/photo"
-SIZE, DRAWINGS = 160, 128
+SIZE, DRAWINGS = 160, 256
 """Pixels; dimensions of the part for drawings."""
 _NAMED = 20_000
 
@@ -63,8 +63,8 @@ def with_drawings(demo: Path, base: Encoder, heads: Path, cache: Path, fitted: P
     assert opened.heads.text is not None
     texts = np.concatenate(corpus.entities.parts)[:_NAMED].astype(np.float32)
     image, text = narrowed((opened.heads.image, opened.heads.text), texts, DRAWINGS)
-    limit = LIMIT * usual_norm(image, bags.features[:_NAMED].astype(np.float32))
-    return joined_encoder(base, (image, text), fitted, limit, opened.logit_scale or 30.0)
+    gate = drawings_gate(bags.features[:_NAMED].astype(np.float32))
+    return joined_encoder(base, (image, text), fitted, gate, opened.logit_scale or 30.0)
 
 
 def main(demo: Path) -> None:

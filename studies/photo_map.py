@@ -24,8 +24,11 @@ from openmofi.plugins.starter.wordnet import Synset, read_nouns
 
 RIDGE, HYPERNYM_WEIGHT, NAME_WEIGHT, DIM = 0.03, 0.25, 0.3, 384
 """Of squared errors; chosen by the photographs of benchmarks/photo.py, with a fifth of the classes at a time unseen."""
-LIMIT, POWER = 1.35, 8.0
-"""Times the usual norm of the world's drawings; see `openmofi.encoders.heads.Head` on `parts`."""
+LIMIT, SLOPE, SHRINKAGE = 4.0, 2.0, 0.01
+"""Of the gate, see `drawings_gate`: standard deviations of the world's drawings above their mean where both parts weigh
+the same (one drawing in a hundred is above), log odds a deviation, and the part of the mean variance on the diagonal.
+"""
+LAST_LAYER = 1280
 _MOST_DESCENDANTS = 400
 _INFO = Path(timm.__file__).parent / "data/_info"
 
@@ -63,12 +66,12 @@ class PhotoMap:
 
 def classes() -> tuple[list[str], list[str], list[str]]:
     """Return the ids (`n01440764`), first lemmas and definitions of ImageNet's 1,000 classes, in their order."""
-    ids, said = (_INFO / "imagenet_synsets.txt").read_text("utf-8").split(), _said()
+    ids, said = (_INFO / "imagenet_synsets.txt").read_text("utf-8").split(), synsets()
     return ids, [said[each][0] for each in ids], [said[each][1] for each in ids]
 
 
-def _said() -> dict[str, tuple[str, str]]:
-    """Return id → first lemma and definition."""
+def synsets() -> dict[str, tuple[str, str]]:
+    """Return id → first lemma and definition of the 21,843 synsets that have images in ImageNet."""
     lemmas, definitions = (
         dict(line.split("\t", 1) for line in (_INFO / f"imagenet_synset_to_{part}.txt").read_text("utf-8").splitlines())
         for part in ("lemma", "definition")
@@ -153,27 +156,38 @@ def map_heads(fitted: PhotoMap, features: int) -> tuple[Head, Head]:
     )
 
 
-def joined_encoder(base: Encoder, world: tuple[Head, Head], fitted: PhotoMap, limit: float, scale: float) -> Encoder:
+def joined_encoder(
+    base: Encoder, world: tuple[Head, Head], fitted: PhotoMap, gate: tuple[Array, float], scale: float
+) -> Encoder:
     """Return an encoder of two parts side by side: heads of the world's drawings, and the map.
-
-    An image that the heads answer with a much longer vector than they do the world's is none of the kind that they
-    were fitted on; the map speaks for it.
 
     Args:
         base: the backbones.
         world: linear heads for images and texts.
         fitted: the map.
-        limit: norm of the heads' answer from which on the map weighs more, see `usual_norm`.
+        gate: weights and bias of the log odds that the heads speak for an image, see `drawings_gate`.
         scale: factor on cosines.
     """
     first, second = world, map_heads(fitted, base.feature_dim)
-    image, text = _side_by_side(first[0], second[0], limit, POWER), _side_by_side(first[1], second[1], 1.0, 0.0)
+    image = _side_by_side(first[0], second[0], *gate)
+    text = _side_by_side(first[1], second[1], np.zeros(world[1].in_dim, np.float32), 0.0)
     return encoder_with_heads("photo", Heads(base, _rounded(image), _rounded(text), False), scale)
 
 
-def usual_norm(head: Head, features: Array) -> float:
-    """Return the median norm of a linear head's answers to (n, features)."""
-    return float(np.median(np.linalg.norm(_linear(head, features), axis=1)))
+def drawings_gate(features: Array) -> tuple[Array, float]:
+    """Return weights (k,) and bias of the log odds that an image is one of the kind of these (n, k).
+
+    Photographs excite more of the backbone's last layer than drawings do. How much more is measured in the drawings'
+    own spread: the sum of an image's activations, whitened by their covariance. No photograph is read.
+    """
+    values = features[:, :LAST_LAYER].astype(np.float64)
+    covariance = np.cov(values.T)
+    ridge = SHRINKAGE * np.trace(covariance) / LAST_LAYER
+    direction = np.linalg.solve(covariance + ridge * np.eye(LAST_LAYER), np.ones(LAST_LAYER))
+    sums = values @ direction
+    weights = np.zeros(features.shape[1], np.float32)
+    weights[:LAST_LAYER] = -SLOPE * direction / sums.std()
+    return weights, SLOPE * (LIMIT + float(sums.mean() / sums.std()))
 
 
 def narrowed(heads: tuple[Head, Head], texts: Array, dim: int) -> tuple[Head, Head]:
@@ -193,10 +207,11 @@ def _linear(head: Head, features: Array) -> Array:
     return np.asarray(features @ plain["weight"].T + plain["bias"], np.float32)
 
 
-def _side_by_side(first: Head, second: Head, limit: float, power: float) -> Head:
+def _side_by_side(first: Head, second: Head, gate: Array, bias: float) -> Head:
     plain = [_without_statistics(head).parameters for head in (first, second)]
     parameters = {name: np.concatenate([each[name] for each in plain]) for name in ("weight", "bias")}
-    return Head({**parameters, "parts": np.array([first.dim, limit, power], np.float32)})
+    parts = np.array([first.dim], np.float32)
+    return Head({**parameters, "parts": parts, "gate": gate, "gate_bias": np.array([bias], np.float32)})
 
 
 def _rounded(head: Head) -> Head:

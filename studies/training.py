@@ -11,7 +11,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from openmofi.engine import Progress
 from openmofi.engine.engines import ProcessEngine
@@ -30,10 +30,12 @@ class TrainingRun:
     Attributes:
         recipe: its settings.
         out: its folder; a run that was stopped there goes on.
+        is_exclusive: a second try of a run that takes long would wait for the first one's lock.
     """
 
     recipe: Recipe
     out: Path
+    is_exclusive: ClassVar = True
 
     @property
     def encoder(self) -> str:

@@ -92,7 +92,7 @@ def run_demo(
 
 def page_command(root: Path) -> str:
     """The command that opens the page of `openmofi serve` over the labels of a finished demo, for a shell."""
-    # `make demo` has an environment of its own, whose programs are not on the path.
+    # `make world` has an environment of its own, whose programs are not on the path.
     beside = Path(sys.executable).parent / "openmofi"
     if not beside.exists() or shutil.which("openmofi") == str(beside):
         program = "openmofi"

@@ -162,6 +162,15 @@ def test_a_head_trains_and_comes_back():
     assert all(np.array_equal(back.parameters[name], values) for name, values in head.parameters.items())
 
 
+TWO_PARTS = {
+    "weight": np.zeros((2, 3)),
+    "bias": np.zeros(2),
+    "parts": np.ones(1),
+    "gate": np.zeros(3),
+    "gate_bias": np.zeros(1),
+}
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
@@ -171,10 +180,10 @@ def test_a_head_trains_and_comes_back():
         ({"weight": np.full((2, 3), np.nan), "bias": np.zeros(2)}, "finite"),
         ({"weight": np.zeros((2, 3)), "bias": np.zeros(2), "mlp_in": np.zeros((4, 2))}, "together"),
         ({"weight": np.zeros((2, 3)), "bias": np.zeros(2), "mean": np.zeros(3)}, "together"),
-        ({"weight": np.zeros((2, 3)), "bias": np.zeros(2), "parts": np.array([2.0, 1, 8])}, "'parts' are"),
-        ({"weight": np.zeros((2, 3)), "bias": np.zeros(2), "parts": np.array([0.5, 1, 8])}, "'parts' are"),
-        ({"weight": np.zeros((2, 3)), "bias": np.zeros(2), "parts": np.array([1.0, 0, 8])}, "'parts' are"),
-        ({"weight": np.zeros((2, 3)), "bias": np.zeros(2), "parts": np.array([1.0, 1, 99])}, "'parts' are"),
+        ({"weight": np.zeros((2, 3)), "bias": np.zeros(2), "parts": np.ones(1)}, "together"),
+        ({**TWO_PARTS, "parts": np.array([2.0])}, "first part has 2 of 2"),
+        ({**TWO_PARTS, "parts": np.array([0.5])}, "first part has 0.5 of 2"),
+        ({**TWO_PARTS, "gate": np.zeros(2)}, "shape"),
     ],
 )
 def test_wrong_heads_are_refused(parameters, message):
@@ -187,7 +196,7 @@ def test_sample_is_a_folder(folder, tmp_path, monkeypatch):
     for spec, name in (("sample", "partial-labels"), ("sample:alt-text", "alt-text")):
         with pytest.raises(OpenMofiError, match=f"not been trained here.*{name}") as raised:
             open_encoder(spec)
-        assert all(word in raised.value.hint for word in ("make demo", NAMES_VARIABLE))
+        assert all(word in raised.value.hint for word in ("make world", NAMES_VARIABLE))
         shutil.copytree(folder, tmp_path / "encoders" / name)
         assert open_encoder(spec).spec == spec
 

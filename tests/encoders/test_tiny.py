@@ -46,36 +46,43 @@ def test_it_tells_drawn_things_apart_by_name():
     assert beside[0] @ beside[1] < 0.9
 
 
-@pytest.mark.parametrize("parts", [(), (1, 2.0, 0.0), (3, 0.5, 8.0)])
+@pytest.mark.parametrize("parts", [0, 1, 3])
 @pytest.mark.parametrize("hidden", [0, 6])
 @given(seed=st.integers(0, 1000), rows=st.integers(0, 5))
 def test_heads_give_the_same_without_pytorch(hidden, parts, seed, rows):
     draw = np.random.default_rng(seed)
     head = Head.initial(7, 4, seed=seed, hidden=hidden, mean=draw.normal(size=7), std=draw.uniform(0.5, 2, 7))
+    gate = {"parts": np.array([parts]), "gate": draw.normal(size=7), "gate_bias": draw.normal(size=1)}
     head = Head(
         {
             name: values + draw.normal(size=values.shape).astype(np.float32) * (name not in ("mean", "std"))
             for name, values in head.parameters.items()
         }
-        | ({"parts": np.array(parts, np.float32)} if parts else {})
+        | ({name: values.astype(np.float32) for name, values in gate.items()} if parts else {})
     )
     features = draw.normal(size=(rows, 7)).astype(np.float32)
     expected = apply_head(head.tensors(), torch.from_numpy(features)).numpy()
     np.testing.assert_allclose(_apply_without_torch(head.parameters, features), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_second_part_speaks_for_what_the_first_answers_with_an_unusual_norm():
-    """Of unit length each, times √g and √(1 − g), g = 1 / (1 + (norm / 5)⁴)."""
+def test_a_gate_decides_which_part_speaks():
+    """Of unit length each, times √g and √(1 − g), g the sigmoid of a linear map of the features."""
     head = Head(
-        {"weight": np.eye(4, dtype=np.float32), "bias": np.zeros(4, np.float32), "parts": np.array([2, 5, 4.0])}
+        {
+            "weight": np.eye(4, dtype=np.float32),
+            "bias": np.zeros(4, np.float32),
+            "parts": np.array([2.0]),
+            "gate": np.array([-1.0, 0, 0, 0]),
+            "gate_bias": np.array([3.0]),
+        }
     )
     assert head.kind == "parts"
-    usual, limit, unusual = _apply_without_torch(
-        head.parameters, np.array([[0.3, 0.4, 0, 9], [3, 4, 0, 9], [30, 40, 0, 9]], np.float32)
+    first, both, second = _apply_without_torch(
+        head.parameters, np.array([[-27, 36, 0, 9], [3, 4, 0, 9], [30, 40, 0, 9]], np.float32)
     )
-    np.testing.assert_allclose(usual, [0.6, 0.8, 0, 0.01], atol=1e-4)
-    np.testing.assert_allclose(limit, np.sqrt(0.5) * np.array([0.6, 0.8, 0, 1]), atol=1e-6)
-    np.testing.assert_allclose(unusual, [0.006, 0.008, 0, 1], atol=1e-4)
+    np.testing.assert_allclose(first, [-0.6, 0.8, 0, 0], atol=1e-5)
+    np.testing.assert_allclose(both, np.sqrt(0.5) * np.array([0.6, 0.8, 0, 1]), atol=1e-6)
+    np.testing.assert_allclose(second, [0, 0, 0, 1], atol=1e-5)
 
 
 PHOTOGRAPHS = {

@@ -76,6 +76,16 @@ def test_no_task_is_run_twice_while_others_wait_or_most_are_not_done():
     assert [task for _, task in workers.started] == ["a", "b", "c"]
 
 
+class Exclusive(str):
+    is_exclusive = True
+
+
+def test_a_task_that_writes_under_a_lock_is_never_run_twice():
+    workers, notes, _ = does(2, {**{task: [(8.0, {})] for task in "abcd"}, Exclusive("e"): [(1000.0, {})]})
+    assert workers.started[-1] == (16.0, "e")
+    assert (workers.now, notes.said) == (1016.0, [])
+
+
 def test_a_late_task_whose_worker_dies_goes_on_at_the_other():
     script = {task: [(8.0, {})] for task in "abc"} | {"d": [(20.0, WorkerDied("it died")), (10.0, {"n": "other"})]}
     workers, notes, results = does(2, script)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,9 +18,9 @@ from openmofi.errors import OpenMofiError
 if TYPE_CHECKING:
     import torch
 
-_MOST_POWER = 16.0  # such a share falls from .99 to .01 while the norm grows by four fifths; float32 holds its powers
 _REQUIRED = ("weight", "bias")
-_OPTIONAL = ("mean", "std", "mlp_in", "mlp_in_bias", "mlp_out", "mlp_out_bias", "parts")
+_PARTS = ("parts", "gate", "gate_bias")
+_TOGETHER = (("mean", "std"), ("mlp_in", "mlp_in_bias", "mlp_out", "mlp_out_bias"), _PARTS)
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class Head:
     Attributes:
         parameters: `weight` (dim, features), `bias` (dim,); optional `mean`, `std` (features,), with which features
             are standardised first; optional `mlp_in` (hidden, dim), `mlp_in_bias`, `mlp_out` (dim, hidden),
-            `mlp_out_bias`: a residual GELU layer after the linear one; optional `parts` (3,): how many of the outputs
-            are the first of two parts, the norm n₀ of that part where both weigh the same, and a power p. Each part is
-            then of unit length, times √g and √(1 − g), where g = 1 / (1 + (norm / n₀)ᵖ): what the first part was not
-            trained on, and answers with an unusual norm, the other one speaks for.
+            `mlp_out_bias`: a residual GELU layer after the linear one; optional `parts` (1,), `gate` (features,), `gate_bias` (1,): how
+            many of the outputs are the first of two parts, and a linear map of the features to the log odds that it
+            speaks for them. Each part is then of unit length, times √g and √(1 − g), where g is the sigmoid of the log
+            odds: for what the first part was not trained on, the other one speaks.
     """
 
     parameters: Mapping[str, Array] = field(default_factory=dict)
@@ -108,8 +109,9 @@ class Head:
 
     @property
     def trainable(self) -> tuple[str, ...]:
-        """Names of the parameters that are trained: all but `mean`, `std` and `parts`."""
-        return tuple(name for name in self.parameters if name not in ("mean", "std", "parts"))
+        """Names of the parameters that are trained: all but `mean`, `std`, `parts` and its gate."""
+        fixed = ("mean", "std", *_PARTS)
+        return tuple(name for name in self.parameters if name not in fixed)
 
 
 def apply_head(parameters: Mapping[str, torch.Tensor], features: torch.Tensor) -> torch.Tensor:
@@ -124,10 +126,9 @@ def apply_head(parameters: Mapping[str, torch.Tensor], features: torch.Tensor) -
         inner = gelu(linear(out, parameters["mlp_in"], parameters["mlp_in_bias"]))
         out = out + linear(inner, parameters["mlp_out"], parameters["mlp_out_bias"])
     if "parts" in parameters:
-        rows, limit, power = parameters["parts"]
-        is_first = (torch.arange(out.shape[1], device=out.device) < rows).to(out.dtype)
+        is_first = (torch.arange(out.shape[1], device=out.device) < parameters["parts"]).to(out.dtype)
         first, second = out * is_first, out * (1 - is_first)
-        share = 1 / (1 + (first.norm(dim=1, keepdim=True) / limit) ** power)
+        share = torch.sigmoid(features @ parameters["gate"] + parameters["gate_bias"])[:, None]
         out = share.sqrt() * normalize(first) + (1 - share).sqrt() * normalize(second)
     return out
 
@@ -143,9 +144,10 @@ def _apply_without_torch(parameters: Mapping[str, Array], features: Array) -> Ar
         inner = out @ parameters["mlp_in"].T + parameters["mlp_in_bias"]
         out = out + (inner * ndtr(inner)) @ parameters["mlp_out"].T + parameters["mlp_out_bias"]
     if "parts" in parameters:
-        rows, limit, power = parameters["parts"].tolist()
-        first, second = out[:, : int(rows)], out[:, int(rows) :]
-        share = 1 / (1 + (np.linalg.norm(first, axis=1, keepdims=True) / limit) ** power)
+        from scipy.special import expit
+
+        first, second = np.split(out, [int(parameters["parts"][0])], axis=1)
+        share = expit(features @ parameters["gate"] + parameters["gate_bias"])[:, None]
         out = np.concatenate([np.sqrt(share) * normalised(first), np.sqrt(1 - share) * normalised(second)], axis=1)
     return np.asarray(out, np.float32)
 
@@ -169,7 +171,7 @@ def head_on_arrays(head: Head | None, device: str = "cpu") -> Callable[[Array], 
 
 
 def _check(parameters: Mapping[str, Array]) -> None:
-    unknown = sorted(set(parameters) - {*_REQUIRED, *_OPTIONAL})
+    unknown = sorted(set(parameters) - {*_REQUIRED, *chain(*_TOGETHER)})
     missing = [name for name in _REQUIRED if name not in parameters]
     if unknown or missing:
         raise OpenMofiError(
@@ -177,7 +179,7 @@ def _check(parameters: Mapping[str, Array]) -> None:
             if missing
             else f"A projection head has unknown parameters: {unknown}."
         )
-    for group in (("mean", "std"), ("mlp_in", "mlp_in_bias", "mlp_out", "mlp_out_bias")):
+    for group in _TOGETHER:
         if len(present := [name for name in group if name in parameters]) not in (0, len(group)):
             raise OpenMofiError(f"A projection head has {present} alone; {list(group)} belong together.")
     dim, features = parameters["weight"].shape
@@ -191,14 +193,14 @@ def _check(parameters: Mapping[str, Array]) -> None:
         "mlp_in_bias": (hidden,),
         "mlp_out": (dim, hidden),
         "mlp_out_bias": (dim,),
-        "parts": (3,),
+        "parts": (1,),
+        "gate": (features,),
+        "gate_bias": (1,),
     }
     for name, values in parameters.items():
         if values.shape != shapes[name]:
             raise OpenMofiError(f"The projection head's {name!r} has shape {values.shape}, not {shapes[name]}.")
         if not np.isfinite(values).all():
             raise OpenMofiError(f"The projection head's {name!r} holds values that are not finite.")
-    if "parts" in parameters:
-        rows, limit, power = map(float, parameters["parts"])
-        if not (rows.is_integer() and 0 < rows < dim and limit > 0 and 0 <= power <= _MOST_POWER):
-            raise OpenMofiError(f"The projection head's 'parts' are {[rows, limit, power]} of {dim} outputs.")
+    if "parts" in parameters and not ((rows := float(parameters["parts"][0])).is_integer() and 0 < rows < dim):
+        raise OpenMofiError(f"The projection head's first part has {rows:g} of {dim} outputs.")

@@ -198,7 +198,7 @@ def _named_folder(name: str) -> Path:
     if not (folder / SPEC_FILE).is_file():
         raise OpenMofiError(
             f"The sample encoder has not been trained here: {folder}/{SPEC_FILE} does not exist.",
-            f"Run `make demo` or `openmofi sample encoder`, or set {NAMES_VARIABLE} to the folder it is in.",
+            f"Run `make world` or `openmofi sample encoder`, or set {NAMES_VARIABLE} to the folder it is in.",
         )
     return folder
 

@@ -188,7 +188,8 @@ class _Run:
         """Return in how many seconds a task will be late, and its number; `None` where none can be.
 
         The rule: no task waits, half of them are done, and the task runs once, for longer than ten seconds and twice
-        the median of those that are done.
+        the median of those that are done. A task whose `is_exclusive` is true writes under a lock, where a second try
+        would only wait.
         """
         if self._queue or self._hopeless or 2 * len(self._seconds) < len(self._tasks):
             return None
@@ -198,7 +199,9 @@ class _Run:
             (
                 (this.since + limit - now, this.number)
                 for this in self._running.values()
-                if not self._settled(this.number) and self._copies(this.number) == 1
+                if not self._settled(this.number)
+                and self._copies(this.number) == 1
+                and not getattr(self._tasks[this.number], "is_exclusive", False)
             ),
             default=None,
         )

@@ -38,7 +38,7 @@ def demo(
         if whole is None:
             raise UsageError(
                 "The whole demo builds the sample world, which is no part of the package.",
-                "Run openmofi demo --tiny, or make demo in a checkout.",
+                "Run openmofi demo --tiny, or make world in a checkout.",
             )
         whole(out=out or Path("runs/demo"), max_entities=max_entities, restart=restart, as_json=as_json)
         return

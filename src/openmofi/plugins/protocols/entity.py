@@ -4,7 +4,7 @@ Three ways, see `openmofi.plugins.protocols.entity`: `images` (nearest images of
 and descriptions of entities) and `both`. Entities that have labelled images in the dataset are `seen`, the others
 `unseen`; `harmonic_mean` of both accuracies is OVEN's headline (Hu et al. 2023, arXiv 2302.11154).
 
-Data: Your own dataset, or the demo's (make demo). Layout: DIR/dataset (openmofi dataset build), DIR/kb (openmofi kb
+Data: Your own dataset, or the demo's (make world). Layout: DIR/dataset (openmofi dataset build), DIR/kb (openmofi kb
 build), DIR/world with images and truth.parquet; the settings change these paths.
 """
 
