@@ -158,7 +158,9 @@ def student(
         losses = [
             cross_entropy(scale * mine @ its.T, softmax(scale * its @ its.T, dim=1))
             + 5 * (1 - 2 * (mine * its).sum(1)).mean()
-            for mine, its in zip(*(each.split([DRAWINGS, PHOTOGRAPHS], 1) for each in (made, teacher[rows])), strict=True)
+            for mine, its in zip(
+                *(each.split([DRAWINGS, PHOTOGRAPHS], 1) for each in (made, teacher[rows])), strict=True
+            )
         ]
         loss = torch.stack(losses).sum()
         optimizer.zero_grad()
@@ -294,7 +296,9 @@ def write(encoder: Encoder, folder: Path, head: Head, table: Floats, places: Flo
     assert encoder.heads.base.networks is not None
     folder.mkdir(parents=True)
     pixels = torch.zeros(2, 3, encoder.preprocessing.size, encoder.preprocessing.size)
-    write_onnx(Projected(encoder.heads.base.networks.image, head), {PIXELS: pixels}, [0], folder / "image.onnx", {}, EMBEDDING)
+    write_onnx(
+        Projected(encoder.heads.base.networks.image, head), {PIXELS: pixels}, [0], folder / "image.onnx", {}, EMBEDDING
+    )
     int8_weights(folder / "image.onnx")
     write_text_graph(table, places, folder / "text.onnx")
     tokens.save(folder / "tokenizer")

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from openmofi.dataset import DatasetSettings, build_dataset, read_statistics
+from openmofi.dataset.objects import Dataset
 from openmofi.errors import OpenMofiError
 from openmofi.schema import DATASET, VOCABULARY
 from openmofi.storage import read_manifest
@@ -50,6 +51,14 @@ def test_rows_are_those_of_the_plain_way(world, built):
     } == plain(world, 8)
     assert all(row["scores"] == sorted(row["scores"], reverse=True) for row in rows)
     assert any(len(row["entities"]) > 1 for row in rows)
+
+
+def test_a_dataset_has_a_length_and_gives_its_rows(world, built):
+    dataset = Dataset.open(built[0])
+    rows = list(dataset)
+    assert len(dataset) == len(rows) == dataset.to_pandas()["shard"].size
+    assert rows == dataset.to_arrow().to_pylist()
+    assert list(rows[0]) == ["shard", *(name for name in DATASET.names if name != "shard")]
 
 
 def test_vocabulary_has_most_images_first_and_ties_by_id(world, built):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -16,6 +16,7 @@ from openmofi.labeling.explain import Explained, Explanation
 from openmofi.labeling.tables import accepted_labels
 from openmofi.pairs.problems import REASONS
 from openmofi.schema import MENTION, Mention, Reason
+from openmofi.storage import Shard
 from openmofi.storage.addresses import is_remote
 
 if TYPE_CHECKING:
@@ -33,6 +34,15 @@ class _Tables:
     folder: Folder
     kind: ClassVar[str]
     repr_counts: ClassVar[tuple[str, ...]]
+    """Names of counts; the first one counts rows."""
+
+    def __len__(self) -> int:
+        return int(self.summary[self.repr_counts[0]])
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """Rows as dictionaries, in the order of `to_arrow`; one shard at a time is in memory."""
+        for shard in self.folder.shards:
+            yield from self._table(shard).to_pylist()
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name}={self.summary[name]}" for name in self.repr_counts if name in self.summary)
@@ -63,11 +73,13 @@ class _Tables:
         Raises:
             OpenMofiError: a file is missing or damaged.
         """
-        parts = []
-        for shard in self.folder.shards:
-            table = self.folder.read(shard, columns)
-            parts.append(table.add_column(0, "shard", pa.array([shard.name] * len(table), pa.string())))
-        return pa.concat_tables(parts)
+        return pa.concat_tables([self._table(shard, columns) for shard in self.folder.shards])
+
+    def _table(self, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
+        table = self.folder.read(shard, columns)
+        if "shard" in table.column_names:
+            table = table.drop_columns("shard")
+        return table.add_column(0, "shard", pa.array([shard.name] * len(table), pa.string()))
 
     def to_pandas(self, columns: Sequence[str] | None = None) -> pandas.DataFrame:
         """`to_arrow` as a data frame.
