@@ -47,9 +47,9 @@ from studies.photo_map import synsets
 
 DATA = Path(__file__).parents[1] / "src/openmofi/encoders/tiny"
 TABLES = Path(__file__).parents[1] / "src/openmofi/plugins/demo/data/kb"
-DRAWINGS, PHOTOGRAPHS, LENGTH, NAMES, WORDS = 96, 128, 64, 500, 4000
+DRAWINGS, PHOTOGRAPHS, LENGTH, NAMES, WORDS = 96, 128, 64, 500, 2000
 """Dimensions of both parts, tokens of a text, texts of each kind of the demo, whole words that become tokens."""
-STEPS, BATCH, RATE = 4000, 384, 0.004
+STEPS, BATCH, RATE = 2500, 384, 0.004
 Floats = NDArray[np.float32]
 
 
@@ -82,7 +82,7 @@ def taught(demo: Path, encoder: Encoder) -> Lesson:
     return Lesson([*texts, *short, *others], np.concatenate(vectors).astype(np.float32), len(texts) + len(short))
 
 
-def narrowed(head: Head, axes: tuple[Floats, Floats]) -> Head:
+def narrowed_parts(head: Head, axes: tuple[Floats, Floats]) -> Head:
     """Return a head of two parts, each projected to its (k, dim) axes."""
     old, rows = head.parameters, int(head.parameters["parts"][0])
     made = {
@@ -313,7 +313,8 @@ def make_tiny(demo: Path, encoder: Encoder, folder: Path) -> None:
     assert encoder.heads is not None
     assert encoder.heads.text is not None
     assert encoder.text_projection is not None
-    assert (networks := encoder.heads.base.networks) is not None
+    networks = encoder.heads.base.networks
+    assert networks is not None
     lesson = taught(demo, encoder)
     embedded = encoder.text_projection(lesson.vectors)
     rows = int(encoder.heads.text.parameters["parts"][0])
@@ -329,7 +330,7 @@ def make_tiny(demo: Path, encoder: Encoder, folder: Path) -> None:
     tokens.tokenizer.enable_truncation(LENGTH)
     table, places = student(lesson.texts, goal, tokens, inputs, 2**0.5 * (encoder.logit_scale or 30.0))
     shutil.rmtree(folder, ignore_errors=True)
-    write(encoder, folder, narrowed(encoder.heads.image, axes), table, places, tokens)
+    write(encoder, folder, narrowed_parts(encoder.heads.image, axes), table, places, tokens)
 
 
 def main(demo: Path) -> None:

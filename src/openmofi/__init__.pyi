@@ -1,3 +1,4 @@
+from .api.checks import check_pairs as check_pairs
 from .api.datasets import build_dataset as build_dataset
 from .api.encoders import evaluate as evaluate, load_encoder as load_encoder, train as train
 from .api.indexes import build_index as build_index, recognise as recognise

@@ -34,7 +34,7 @@ print(encoder.fingerprint, images.shape, texts.shape)
 
 def test_it_opens_and_embeds_without_pytorch():
     done = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], capture_output=True, text=True)
-    assert done.stdout.split(None, 1) == [open_encoder("tiny").fingerprint, "(2, 96) (3, 96)\n"], done.stderr
+    assert done.stdout.split(None, 1) == [open_encoder("tiny").fingerprint, "(2, 224) (3, 224)\n"], done.stderr
 
 
 def test_it_tells_drawn_things_apart_by_name():

@@ -28,6 +28,18 @@ class BuildKbChanges(TypedDict, total=False):
     encoding: str
     tables: Mapping[str, Any] | Settings
 
+class CheckPairsChanges(TypedDict, total=False):
+    max_text_chars: int
+    max_image_bytes: int
+    on_damage: Literal["stop", "keep"]
+    max_unpack_ratio: int
+    text_column: str | Sequence[str]
+    image_column: str | Sequence[str]
+    key_column: str | Sequence[str]
+    url_column: str | Sequence[str]
+    image_root: str
+    encoding: str
+
 class ExplainChanges(TypedDict, total=False):
     detector: str
     linker: str

@@ -1,8 +1,11 @@
-"""`openmofi label`: the main job; `label audit`: a look by a person at what it made; `explain`: one pair."""
+"""`openmofi label`: the main job; `label check`: what it could use; `label audit`: a look by a person at what it made;
+`explain`: one pair.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from openmofi.api import labels as api
+from openmofi.api.checks import check_pairs
 from openmofi.cli.command import index_place, input_path, output_path, print_json
 from openmofi.cli.options import FILE, MANY, OUT_STORE, PLACE, SHARDS, TEXT, Call, Json, made_of
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.schema import PairStatus
 from openmofi.terminal import plain_console, visible
 
 if TYPE_CHECKING:
@@ -183,6 +188,35 @@ def audit(
 
             print_corrected(corrected.as_dict())
             print_next(opened.folder, judged, corrected)
+
+
+@made_of(check_pairs, pairs=SHARDS)
+def check(call: Call, pairs: list[str], as_json: Json = False) -> None:
+    """Read the first pairs as a job would, and say which can be used, and why others cannot."""
+    from openmofi.cli.tables import print_table
+    from openmofi.pairs.problems import REASONS
+    from openmofi.review.commands import shell_command
+
+    checked = call()
+    total, usable = sum(checked.status.values()), checked.status.get(PairStatus.OK, 0)
+    if as_json:
+        print_json(asdict(checked))
+    else:
+        print_table(
+            ("status", "pairs", "why"),
+            [(name, f"{count:,}", REASONS.get(name, "Can be used.")) for name, count in checked.status.items()],
+            numbers=(1,),
+            title=f"{total:,} pairs of {checked.shards:,} shards were read",
+        )
+        rows = [
+            (str(pair.row), pair.key, f"{pair.width} × {pair.height}" if pair.width else pair.status, pair.text)
+            for pair in (*checked.examples, *checked.unusable)
+        ]
+        print_table(("row", "key", "image", "text"), [(*row[:3], shorten(row[3], 60)) for row in rows], numbers=(0,))
+    if not usable:
+        raise OpenMofiError("No pair can be used.", " ".join(REASONS[name] for name in checked.status))
+    if not as_json:
+        typer.echo(f"next: {shell_command('openmofi', 'label', *pairs, '--kb', 'KB', '--encoder', 'photo', '-o', 'labels')}")
 
 
 @made_of(

@@ -18,6 +18,7 @@ VERBS = {
     "demo": ("", "Label images with known truth and say how good the labels are."),
     "kb": ("kb:app", "Build knowledge bases, look into them, compare, slice and export them."),
     "label": ("label:label", "Label image–text pairs with the entities that their images show."),
+    "label check": ("label:check", "Say what of these pairs a job could use, before one begins."),
     "label audit": ("label:audit", "Let a person judge drawn labels; correct their precision by it."),
     "explain": ("label:explain", "Show the whole reasoning for one image and its text."),
     "dataset": ("dataset:app", "Turn labels into a dataset, report on it, audit it."),
@@ -55,7 +56,8 @@ class _Verbs(Commands):
 
     # `label` takes shards, so no group can stand there: `label audit` is a command whose name has two words.
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        return super().resolve_command(ctx, ["label audit", *args[2:]] if args[:2] == ["label", "audit"] else args)
+        two = " ".join(args[:2])
+        return super().resolve_command(ctx, [two, *args[2:]] if two in VERBS else args)
 
 
 app = typer.Typer(

@@ -30,10 +30,10 @@ class Head:
     Attributes:
         parameters: `weight` (dim, features), `bias` (dim,); optional `mean`, `std` (features,), with which features
             are standardised first; optional `mlp_in` (hidden, dim), `mlp_in_bias`, `mlp_out` (dim, hidden),
-            `mlp_out_bias`: a residual GELU layer after the linear one; optional `parts` (1,), `gate` (features,), `gate_bias` (1,): how
-            many of the outputs are the first of two parts, and a linear map of the features to the log odds that it
-            speaks for them. Each part is then of unit length, times √g and √(1 − g), where g is the sigmoid of the log
-            odds: for what the first part was not trained on, the other one speaks.
+            `mlp_out_bias`: a residual GELU layer after the linear one; optional `parts` (1,), `gate`
+            (features,), `gate_bias` (1,): how many of the outputs are the first of two parts, and a linear map of the
+            features to the log odds that it speaks for them. Each part is then of unit length, times √g and √(1 − g),
+            where g is the sigmoid of the log odds: for what the first part was not trained on, the other one speaks.
     """
 
     parameters: Mapping[str, Array] = field(default_factory=dict)
