@@ -132,3 +132,22 @@ def test_a_label_job_takes_naflex(folders, small_world, tmp_path):
 def test_towers_of_other_families_are_refused_for_training(folders):
     with pytest.raises(OpenMofiError, match=r"'metaclip_2' model; hf: opens 'clip', 'siglip' here"):
         image_trunk(f"hf:{folders['metaclip_2']}")
+
+
+@pytest.mark.slow
+def test_an_export_agrees(folders, tmp_path):
+    import openmofi
+
+    spec = f"hf:{folders['metaclip_2']}"
+    openmofi.export(spec, out=tmp_path / "onnx", format="onnx")
+    exported = open_encoder(f"onnx:{tmp_path / 'onnx'}")
+    assert np.abs(exported.embed_texts(TEXTS) - open_encoder(spec).embed_texts(TEXTS)).max() < 1e-4
+
+
+@pytest.mark.parametrize("family", ["aimv2", "chinese_clip", "siglip2"])
+def test_what_no_export_would_compute_is_not_exported(family, folders, tmp_path):
+    import openmofi
+
+    with pytest.raises(OpenMofiError, match="has no networks of PyTorch"):
+        openmofi.export(f"hf:{folders[family]}", out=tmp_path / "onnx", format="onnx")
+    assert not (tmp_path / "onnx").exists()

@@ -161,6 +161,14 @@ def test_encoders_that_cannot_be_compared_are_refused(small_world, small_encoder
         openmofi.compare_encoders([], pairs=small_world.shards, kb=small_world.kb, target_precision=2.0)
 
 
+def test_too_few_pairs_are_said(small_world, small_encoder):
+    with pytest.raises(OpenMofiError, match="too few to calibrate") as raised:
+        openmofi.compare_encoders(
+            [Blind(), small_encoder], pairs=small_world.shards / "00000.tar", kb=small_world.kb, progress=False
+        )
+    assert raised.value.hint == "Give more pairs."
+
+
 @pytest.mark.slow
 def test_what_the_command_says(small_world, small_encoder):
     done = in_process(

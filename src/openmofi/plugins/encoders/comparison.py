@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from openmofi.labeling.label_settings import LabelSettings
 from openmofi.progress import shown_progress
 
 if TYPE_CHECKING:
+    from openmofi.api.changes import CompareEncodersChanges
     from openmofi.arrays import Doubles
     from openmofi.bootstrap import Interval, PairedDifference
     from openmofi.encoders import Encoder, EncoderLike
@@ -95,7 +96,7 @@ def compare_encoders(
     device: str = "auto",
     precision: str = "fp32",
     progress: bool | Progress | None = None,
-    **changes: Any,
+    **changes: Unpack[CompareEncodersChanges],
 ) -> EncoderComparison:
     """Compare encoders on your own pairs by decoys alone, without a label or a truth.
 
@@ -140,7 +141,10 @@ def _judged(
     from openmofi.labeling.job import read_corpus
 
     job = read_corpus(shards, kb, encoder, settings, cache, LocalEngine(), progress)
-    decision = decision_of(job, encoder, None)
+    try:
+        decision = decision_of(job, encoder, None)
+    except OpenMofiError as error:  # too few candidates or decoys; its hint is for a label job
+        raise OpenMofiError(error.message, "Give more pairs.") from error
     if decision.judged is None:
         raise OpenMofiError(
             f"No text of a usable pair names an entity of the knowledge base {kb.path}.", "Give other pairs or --kb."
@@ -174,7 +178,7 @@ def _compared(judged: dict[str, tuple[JudgedSample, dict[str, Any]]], target: fl
 def _right(sample: JudgedSample) -> Doubles:
     """(pairs,) right labels that are expected of each pair, times 100."""
     assert sample.pair_group is not None
-    return 100.0 * np.bincount(sample.pair, sample.right, minlength=len(sample.pair_group))
+    return np.asarray(100.0 * np.bincount(sample.pair, sample.right, minlength=len(sample.pair_group)), np.float64)
 
 
 def _described(spec: str, sample: JudgedSample, report: dict[str, Any], right: Doubles) -> EncoderOnPairs:

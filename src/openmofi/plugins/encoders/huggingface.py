@@ -34,8 +34,8 @@ from openmofi.storage import file_fingerprint, fingerprint, read_json
 from openmofi.storage.foreign import require_inside, require_own_files
 
 _log = logging.getLogger(__name__)
-_PATTERNS = ("*.json", "*.txt", "*.model")
-_PICKLES = "pytorch_model*.bin"
+PATTERNS = ("*.json", "*.txt", "*.model")
+PICKLES = "pytorch_model*.bin"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "spiece.model")
 _TRAINED = ("clip", "siglip")
 """Model types whose towers can be trained."""
@@ -43,6 +43,8 @@ _SIGMOID = ("siglip", "siglip2")
 """Those whose texts are padded to full length, without a mask, and read at the last position."""
 _READ_AT_END = ("clip", "metaclip_2", "aimv2")
 """Those whose texts are read at the end token."""
+_MASKED = ("aimv2", "chinese_clip")
+"""Those whose texts need a mask, which an export of these tokenizers does not have: they bring no `Networks`."""
 _KINDS = (*_SIGMOID, *_READ_AT_END, "chinese_clip")
 _IMAGE_KINDS = ("dinov2", "dinov2_with_registers", "dinov3_vit", "dinov3_convnext")
 """Their pooled output is the class token after the last normalisation (of a ConvNeXt: the normalised mean)."""
@@ -65,7 +67,7 @@ def open_huggingface(argument: str, device: str) -> Encoder:
     config = read_config(folder)
     if config.get("model_type") in _IMAGE_KINDS:
         return _open_images(spec, folder, config, option, device)
-    return _open_clip(spec, location, option, device)
+    return open_dual(spec, folder, option, device)
 
 
 def open_mofi(argument: str, device: str) -> Encoder:
@@ -78,19 +80,19 @@ def open_mofi(argument: str, device: str) -> Encoder:
     spec = f"mofi:{argument}"
     if "?" in argument:
         raise UsageError(f"{spec!r}: mofi: takes no options.", "Use hf:PATH?preprocessing=… for another preprocessing.")
-    return _open_clip(spec, argument, "mofi", device, ids_alone=True)
+    return open_dual(spec, checkpoint_folder(argument), "mofi", device, ids_alone=True)
 
 
-def _open_clip(spec: str, location: str, option: str, device: str, *, ids_alone: bool = False) -> Encoder:
-    """Open a CLIP or SigLIP; with `ids_alone` without an attention mask, whatever the tokenizer says."""
-    folder = checkpoint_folder(location)
+def open_dual(spec: str, folder: Path, option: str, device: str, *, ids_alone: bool = False) -> Encoder:
+    """Open a model that embeds images and texts; with `ids_alone` without a mask, whatever the tokenizer says."""
     config = checkpoint_config(folder, _KINDS)
     model, missing = _load_clip(folder, config)
     tokenizer = _tokenizer(folder)
     model = model.eval().requires_grad_(False).to(device)
     kind = model.config.model_type
     # SigLIP's and MOFI's checkpoints take the ids alone; the tokenizer's configuration says so, if it is theirs.
-    masked = "attention_mask" in tokenizer.model_input_names and kind not in _SIGMOID and not ids_alone
+    named = "attention_mask" in tokenizer.model_input_names and not ids_alone
+    masked = kind in _MASKED or (named and kind not in _SIGMOID)
     end = _added_end(tokenizer, model) if kind in _READ_AT_END else None
     tokens = _cut_tokens(tokenizer, model.config.text_config.max_position_embeddings, end)
     _require_range(tokens, int(model.config.text_config.vocab_size))
@@ -101,7 +103,6 @@ def _open_clip(spec: str, location: str, option: str, device: str, *, ids_alone:
         {"kind": "transformers", "masked": False, "length": tokens.length, "end": end},
     )
     files = {name: file_fingerprint(folder / name) for name in _TOKENIZER_FILES if (folder / name).is_file()}
-    # SigLIP was trained on texts padded to full length, without a mask.
     rows: Callable[[list[str]], Any] = tokens if kind in _SIGMOID else tokens.rows
     described = [_stable(config), files, weights_fingerprint(model.state_dict())]
     opened = partial(
@@ -114,12 +115,12 @@ def _open_clip(spec: str, location: str, option: str, device: str, *, ids_alone:
     )
     if kind == "siglip2":
         patches = read_patches(folder, int(model.config.vision_config.patch_size))
-        image = PatchedImages(model, patches, device)
         weights = fingerprint([*described, patches])
-        return replace(opened(preprocessing_of(patches), image=image, weights=weights), takes_images=True)
-    image = OnArrays(networks.image, device)
-    preprocessing = _preprocessing(folder, config, option)
-    return opened(preprocessing, image=image, weights=fingerprint(described), networks=networks)
+        encoder = opened(preprocessing_of(patches), image=PatchedImages(model, patches, device), weights=weights)
+        return replace(encoder, takes_images=True)
+    preprocessing, image = _preprocessing(folder, config, option), OnArrays(networks.image, device)
+    weights = fingerprint(described)
+    return opened(preprocessing, image=image, weights=weights, networks=None if kind in _MASKED else networks)
 
 
 def _on_tokens(
@@ -185,7 +186,7 @@ def checkpoint_folder(location: str) -> Path:
             f"The folder {location} does not exist.",
             "Check the path, or name a repository as hf:OWNER/NAME[@REVISION].",
         )
-    return weights_folder(location, _PATTERNS, "config.json", ["model*.safetensors", _PICKLES])
+    return weights_folder(location, PATTERNS, "config.json", ["model*.safetensors", PICKLES])
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -228,7 +229,7 @@ def _load_clip(folder: Path, config: Mapping[str, Any]) -> tuple[Any, list[str]]
 def _load(model_class: Any, folder: Path, kind: str, optional: tuple[str, ...] = ()) -> tuple[Any, list[str]]:
     """The model of a local checkpoint, and which of the `optional` weights it lacks."""
     safe = any(folder.glob("*.safetensors"))
-    if not safe and not any(folder.glob(_PICKLES)):
+    if not safe and not any(folder.glob(PICKLES)):
         raise OpenMofiError(
             f"{folder} has no weights: neither *.safetensors nor pytorch_model.bin.", "Copy the whole checkpoint."
         )

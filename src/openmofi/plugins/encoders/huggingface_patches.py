@@ -18,8 +18,10 @@ from openmofi.encoders.preprocess import Preprocessing, checked, three
 from openmofi.errors import OpenMofiError
 from openmofi.plugins.encoders.huggingface_preprocessing import processor_in
 
-_PASSED = ("do_convert_rgb", "do_normalize", "do_rescale", "do_resize", "image_mean", "image_std", "max_num_patches")
-_PASSED += ("patch_size", "resample", "rescale_factor")
+_PASSED = {
+    *("do_convert_rgb", "do_normalize", "do_rescale", "do_resize", "image_mean", "image_std"),
+    *("max_num_patches", "patch_size", "resample", "rescale_factor"),
+}
 _MOST_PATCHES = 4096
 
 
