@@ -1,6 +1,8 @@
 """Which encoder: the list by need, the speed on this machine, the comparison on a user's own pairs."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -112,6 +114,13 @@ def test_wrong_uses_of_bench_are_said_before_anything_is_measured(tmp_path):
 def test_an_error_of_the_process_is_the_callers():
     with pytest.raises(OpenMofiError, match="nowhere is not an encoder"):
         openmofi.bench_encoders(["run:nowhere"], count=1, progress=False)
+
+
+@pytest.mark.slow
+def test_a_script_that_starts_itself_again_is_told_so(tmp_path):
+    (tmp_path / "script.py").write_text("import openmofi\nopenmofi.bench_encoders(['tiny'], count=1, repeats=1)\n")
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert "A script calls this below `if __name__ == '__main__':`" in done.stderr
 
 
 @pytest.fixture(scope="module")

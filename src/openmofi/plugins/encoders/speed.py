@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -124,7 +125,7 @@ def bench_encoders(
 
     Raises:
         UsageError: `count`, `repeats` or `batch_size` below 1, an unknown encoder or device.
-        OpenMofiError: an encoder cannot be opened, or no pair can be used.
+        OpenMofiError: an encoder cannot be opened, no image can be read, or a process died.
     """
     for name, value in (("count", count), ("repeats", repeats), ("batch_size", batch_size)):
         if value < 1:
@@ -135,8 +136,14 @@ def bench_encoders(
     with shown_progress(progress) as console:
         console.begin("bench", len(specs))
         for spec in specs:
-            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
-                measured.append(process.submit(_measured, spec, load).result())
+            try:
+                with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+                    measured.append(process.submit(_measured, spec, load).result())
+            except BrokenProcessPool as error:
+                raise OpenMofiError(
+                    f"The process that measures {spec} has died, perhaps of too little memory.",
+                    "Take a smaller encoder or batch_size. A script calls this below `if __name__ == '__main__':`.",
+                ) from error
             console.advance({})
     return measured
 
