@@ -158,12 +158,17 @@ def _measured(spec: str, load: _Load) -> EncoderSpeed:
         if encoder.text_tower
         else None
     )
-    on_gpu = encoder.device.startswith(CUDA)
+    hardware, gpu_mib = _processor(), None
+    if encoder.device.startswith(CUDA):
+        import torch
+
+        hardware = torch.cuda.get_device_name(encoder.device)
+        gpu_mib = round(torch.cuda.max_memory_allocated(encoder.device) / 2**20, 1)
     return EncoderSpeed(
         spec,
         encoder.device,
         encoder.precision,
-        _gpu_name(encoder.device) if on_gpu else _processor(),
+        hardware,
         cores(),
         len(load.images),
         load.repeats,
@@ -173,7 +178,7 @@ def _measured(spec: str, load: _Load) -> EncoderSpeed:
         texts,
         round(opened, 2),
         round(_peak_mib(), 1),
-        _gpu_peak_mib(encoder.device) if on_gpu else None,
+        gpu_mib,
     )
 
 
@@ -239,15 +244,3 @@ def _peak_mib() -> float:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
-
-
-def _gpu_name(device: str) -> str:
-    import torch
-
-    return torch.cuda.get_device_name(device)
-
-
-def _gpu_peak_mib(device: str) -> float:
-    import torch
-
-    return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
