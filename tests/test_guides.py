@@ -57,7 +57,7 @@ def folder(small_world, tmp_path, monkeypatch):
     """Where a newcomer stands: photographs, tables, shards."""
     draw = np.random.default_rng(0)
     shards = expand_shards([str(small_world.shards)])
-    pairs = [pair for shard in shards[:2] for pair in read_pairs(shard)]
+    pairs = [pair for shard in shards[:3] for pair in read_pairs(shard)]
     write_tar(tmp_path / "pairs-00000.tar", [Record(pair.key, pair.image or b"", pair.text) for pair in pairs])
     for name in ("entities", "taxonomy"):
         write_kb_source(tmp_path / name)

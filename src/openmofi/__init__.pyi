@@ -15,6 +15,9 @@ from .plugins.bases.export import export_kb as export_kb
 from .plugins.bases.sample import sample_kb as sample_kb
 from .plugins.bases.union import union_kb as union_kb
 from .plugins.dataset_export.commands import export_dataset as export_dataset
+from .plugins.encoders.catalogue import list_encoders as list_encoders
+from .plugins.encoders.comparison import compare_encoders as compare_encoders
+from .plugins.encoders.speed import bench_encoders as bench_encoders
 from .plugins.export.commands import export as export
 from .plugins.reinforcement.commands import reinforce as reinforce
 from .search import Index as Index

@@ -100,6 +100,12 @@ export e -o o --precision int4
 export run:e -o o --format onnx --precision bf16
 export run:e -o o --max-loss 3
 encoder info nosuch:e
+encoder bench
+encoder bench tiny --repeats 0
+encoder bench tiny --pairs nosuch.tar
+encoder compare tiny --pairs x
+encoder compare tiny photo --pairs nosuch.tar --kb k
+encoder compare tiny photo --pairs x --kb k --target-precision 1
 index build x --encoder run:e -o o
 index build x --encoder run:e -o o --dtype int8
 index build x --encoder run:e -o o --entities some

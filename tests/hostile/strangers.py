@@ -84,6 +84,12 @@ def _make_hf(bench: Workbench, folder: Path) -> None:
     shutil.copytree(bench.clip, folder)
 
 
+def _make_st(bench: Workbench, folder: Path) -> None:
+    shutil.copytree(bench.clip, folder)
+    rows = [{"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.CLIPModel"}]
+    (folder / "modules.json").write_text(json.dumps(rows))
+
+
 def _make_open_clip(_: Workbench, folder: Path) -> None:
     import open_clip
     from safetensors.torch import save_file
@@ -299,6 +305,7 @@ def _use_recipe(_: Workbench, folder: Path) -> None:
 
 SPECS = {
     "hf": Spec(_make_hf, lambda _, folder: _embed(f"hf:{folder}")),
+    "st": Spec(_make_st, lambda _, folder: _embed(f"st:{folder}")),
     "mofi": Spec(_make_hf, lambda _, folder: _embed(f"mofi:{folder}")),
     "open_clip": Spec(_make_open_clip, lambda _, folder: _embed(f"open_clip:local-dir:{folder}")),
     "timm": Spec(_make_timm, _use_timm),
@@ -322,7 +329,7 @@ SPECS = {
     "store": Spec(_make_store, _use_store),
     "recipe": Spec(_make_recipe, _use_recipe),
 }
-MODELS = ("hf", "mofi", "open_clip", "run", "onnx", "openvino", "gliner", "spacy", "fusion")
+MODELS = ("hf", "st", "mofi", "open_clip", "run", "onnx", "openvino", "gliner", "spacy", "fusion")
 """Folders that are refused where a link leads out of them."""
 
 

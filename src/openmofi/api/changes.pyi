@@ -40,6 +40,29 @@ class CheckPairsChanges(TypedDict, total=False):
     image_root: str
     encoding: str
 
+class CompareEncodersChanges(TypedDict, total=False):
+    detector: str
+    linker: str
+    max_candidates: int
+    boilerplate: bool
+    template: str
+    batch_size: int
+    max_image_pixels: int
+    max_text_chars: int
+    max_image_bytes: int
+    on_damage: Literal["stop", "keep"]
+    max_unpack_ratio: int
+    text_column: str | Sequence[str]
+    image_column: str | Sequence[str]
+    key_column: str | Sequence[str]
+    url_column: str | Sequence[str]
+    image_root: str
+    encoding: str
+    seed: int
+    text: Mapping[str, Any] | Settings
+    selection: Mapping[str, Any] | Settings
+    read: Mapping[str, Any] | Settings
+
 class ExplainChanges(TypedDict, total=False):
     detector: str
     linker: str

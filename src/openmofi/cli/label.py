@@ -216,7 +216,9 @@ def check(call: Call, pairs: list[str], as_json: Json = False) -> None:
     if not usable:
         raise OpenMofiError("No pair can be used.", " ".join(REASONS[name] for name in checked.status))
     if not as_json:
-        typer.echo(f"next: {shell_command('openmofi', 'label', *pairs, '--kb', 'KB', '--encoder', 'photo', '-o', 'labels')}")
+        typer.echo(
+            f"next: {shell_command('openmofi', 'label', *pairs, '--kb', 'KB', '--encoder', 'photo', '-o', 'labels')}"
+        )
 
 
 @made_of(

@@ -128,7 +128,7 @@ _PACKAGED = {TINY: "onnx", PHOTO: "run"}
 _NAMES = {"sample": "partial-labels", "sample:alt-text": "alt-text"}
 _EXAMPLES = (
     "tiny, photo, sample, sample:alt-text, run:FOLDER, onnx:FOLDER, openvino:FOLDER, hf:FOLDER-OR-ID, "
-    "mofi:FOLDER-OR-ID, "
+    "st:FOLDER-OR-ID, mofi:FOLDER-OR-ID, "
     "open_clip:ARCH/PRETRAINED "
     "(e.g. open_clip:ViT-B-16/laion2b_s34b_b88k), timm:NAME (e.g. timm:vit_small_patch14_dinov2.lvd142m)"
 )
@@ -138,15 +138,15 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
     """Open the encoder that `spec` names.
 
     Args:
-        spec: `open_clip:ARCH/PRETRAINED` (a pretrained tag or a .safetensors/.pt file), `hf:PATH-OR-ID` (CLIP and
-            SigLIP in transformers' layout; for images alone DINOv2 and DINOv3), `mofi:PATH-OR-ID` (MOFI's released
-            checkpoints), `timm:NAME[/TAG-OR-FILE]` (images alone), `run:PATH` (ours), `onnx:PATH` and `openvino:PATH`
-            (exported by `openmofi export`; on the CPU; these three may lie in a store: `run:s3://…`), `sample` and
-            `sample:alt-text` (by the demo; below the folder that $OPENMOFI_SAMPLE_ENCODERS names), `tiny` (in the
-            package; of drawings), `photo` (of photographs and drawings; needs the extra `photo`), and
-            `backbone:efficientnet-lite0+minilm` (features only, to train heads on; with `@160`, images of 160 pixels).
-            Only a hub id or a pretrained tag reaches for the network; `@REVISION` after it names a commit, a tag or a
-            branch of the repository.
+        spec: `open_clip:ARCH/PRETRAINED` (a pretrained tag or a .safetensors/.pt file), `hf:PATH-OR-ID` (CLIP, SigLIP
+            and others of transformers; for images alone DINOv2 and DINOv3), `st:PATH-OR-ID` (CLIPs in the layout of
+            sentence-transformers), `mofi:PATH-OR-ID` (MOFI's released checkpoints), `timm:NAME[/TAG-OR-FILE]` (images
+            alone), `run:PATH` (ours), `onnx:PATH` and `openvino:PATH` (exported by `openmofi export`; on the CPU; these
+            three may lie in a store: `run:s3://…`), `sample` and `sample:alt-text` (by the demo; below the folder that
+            $OPENMOFI_SAMPLE_ENCODERS names), `tiny` (in the package; of drawings), `photo` (of photographs and
+            drawings; needs the extra `photo`), and `backbone:efficientnet-lite0+minilm` (features only, to train heads
+            on; with `@160`, images of 160 pixels). Only a hub id or a pretrained tag reaches for the network;
+            `@REVISION` after it names a commit, a tag or a branch of the repository.
         device: `cpu`, `cuda`, `cuda:1` …; `auto` is `cuda` where there is one, and `cpu` for what was exported.
         precision: `fp32`, or `bf16` or `fp16` for autocast of the towers; the fingerprints differ from those of fp32.
         bases: encoders that are already open; heads in a folder stand on one of these where it is theirs, by

@@ -73,6 +73,6 @@ def _print_tiny(folder: Path, metrics: dict[str, Any]) -> None:
     )
     print(f"expected precision, an estimate without any truth: {metrics['expected_precision']:.3f}")
     print(f"look: {folder / 'report.html'}")
-    print(f"search: openmofi search {folder / 'index'} --text 'a bird with open wings'")
+    print(f"search: openmofi search {folder / 'index'} --text 'a person riding a bicycle'")
     print(f"why?    openmofi explain {folder / 'labels'} --key {AMBIGUOUS}")
     print(f"the page: {install_command('serve,map')} && openmofi serve {folder / 'index'} --open")

@@ -1,12 +1,15 @@
 """Models in transformers' layout: encoders by `hf:PATH-OR-ID` and `mofi:PATH-OR-ID`, and their towers to train.
 
-A CLIP or SigLIP embeds images and texts; DINOv2 (with registers or without) and DINOv3 embed images alone. Weights are
-read from safetensors, or from `pytorch_model.bin` as tensors only; code of a repository is never run.
+CLIP, SigLIP, SigLIP 2, MetaCLIP 2, AIMv2 and Chinese-CLIP embed images and texts; DINOv2 (with registers or without)
+and DINOv3 embed images alone. Weights are read from safetensors, or from `pytorch_model.bin` as tensors only; code of a
+repository is never run.
 """
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from openmofi.encoders.preprocess import Preprocessing
 from openmofi.encoders.tokens import HuggingFaceTokens, opened_tokenizer
 from openmofi.encoders.towers import Trunk, encoder_of
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.plugins.encoders.huggingface_patches import PatchedImages, preprocessing_of, read_patches
 from openmofi.plugins.encoders.huggingface_preprocessing import read_preprocessing
 from openmofi.plugins.hub import weights_folder
 from openmofi.plugins.hub.checkpoints import VOCABULARIES, config_of, has_vocabulary, loading
@@ -30,9 +34,18 @@ from openmofi.storage import file_fingerprint, fingerprint, read_json
 from openmofi.storage.foreign import require_inside, require_own_files
 
 _log = logging.getLogger(__name__)
-_PATTERNS = ("*.json", "*.txt", "*.model")
-_PICKLES = "pytorch_model*.bin"
+PATTERNS = ("*.json", "*.txt", "*.model")
+PICKLES = "pytorch_model*.bin"
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "spiece.model")
+_TRAINED = ("clip", "siglip")
+"""Model types whose towers can be trained."""
+_SIGMOID = ("siglip", "siglip2")
+"""Those whose texts are padded to full length, without a mask, and read at the last position."""
+_READ_AT_END = ("clip", "metaclip_2", "aimv2")
+"""Those whose texts are read at the end token."""
+_MASKED = ("aimv2", "chinese_clip")
+"""Those whose texts need a mask, which an export of these tokenizers does not have: they bring no `Networks`."""
+_KINDS = (*_SIGMOID, *_READ_AT_END, "chinese_clip")
 _IMAGE_KINDS = ("dinov2", "dinov2_with_registers", "dinov3_vit", "dinov3_convnext")
 """Their pooled output is the class token after the last normalisation (of a ConvNeXt: the normalised mean)."""
 
@@ -54,7 +67,7 @@ def open_huggingface(argument: str, device: str) -> Encoder:
     config = read_config(folder)
     if config.get("model_type") in _IMAGE_KINDS:
         return _open_images(spec, folder, config, option, device)
-    return _open_clip(spec, location, option, device)
+    return open_dual(spec, folder, option, device)
 
 
 def open_mofi(argument: str, device: str) -> Encoder:
@@ -67,22 +80,20 @@ def open_mofi(argument: str, device: str) -> Encoder:
     spec = f"mofi:{argument}"
     if "?" in argument:
         raise UsageError(f"{spec!r}: mofi: takes no options.", "Use hf:PATH?preprocessing=… for another preprocessing.")
-    return _open_clip(spec, argument, "mofi", device, ids_alone=True)
+    return open_dual(spec, checkpoint_folder(argument), "mofi", device, ids_alone=True)
 
 
-def _open_clip(spec: str, location: str, option: str, device: str, *, ids_alone: bool = False) -> Encoder:
-    """Open a CLIP or SigLIP; with `ids_alone` without an attention mask, whatever the tokenizer says."""
-    folder = checkpoint_folder(location)
-    config = checkpoint_config(folder)
+def open_dual(spec: str, folder: Path, option: str, device: str, *, ids_alone: bool = False) -> Encoder:
+    """Open a model that embeds images and texts; with `ids_alone` without a mask, whatever the tokenizer says."""
+    config = checkpoint_config(folder, _KINDS)
     model, missing = _load_clip(folder, config)
     tokenizer = _tokenizer(folder)
-    preprocessing = _preprocessing(folder, config, option)
     model = model.eval().requires_grad_(False).to(device)
-    siglip = model.config.model_type == "siglip"
+    kind = model.config.model_type
     # SigLIP's and MOFI's checkpoints take the ids alone; the tokenizer's configuration says so, if it is theirs.
-    masked = "attention_mask" in tokenizer.model_input_names and not siglip and not ids_alone
-    # SigLIP pools the last position, wherever a text ends.
-    end = None if siglip else _added_end(tokenizer, model)
+    named = "attention_mask" in tokenizer.model_input_names and not ids_alone
+    masked = kind in _MASKED or (named and kind not in _SIGMOID)
+    end = _added_end(tokenizer, model) if kind in _READ_AT_END else None
     tokens = _cut_tokens(tokenizer, model.config.text_config.max_position_embeddings, end)
     _require_range(tokens, int(model.config.text_config.vocab_size))
     networks = Networks(
@@ -92,19 +103,24 @@ def _open_clip(spec: str, location: str, option: str, device: str, *, ids_alone:
         {"kind": "transformers", "masked": False, "length": tokens.length, "end": end},
     )
     files = {name: file_fingerprint(folder / name) for name in _TOKENIZER_FILES if (folder / name).is_file()}
-    # SigLIP was trained on texts padded to full length, without a mask.
-    rows: Callable[[list[str]], Any] = tokens if siglip else tokens.rows
-    return encoder_of(
+    rows: Callable[[list[str]], Any] = tokens if kind in _SIGMOID else tokens.rows
+    described = [_stable(config), files, weights_fingerprint(model.state_dict())]
+    opened = partial(
+        encoder_of,
         spec,
-        preprocessing,
-        _logit_scale(folder, model, missing),
-        image=OnArrays(networks.image, device),
+        logit_scale=_logit_scale(folder, model, missing),
         dim=dimension_of(model),
-        weights=fingerprint([_stable(config), files, weights_fingerprint(model.state_dict())]),
         tokens=rows,
         text=_on_tokens(Called(model, "get_text_features", "input_ids"), device, tokens.filler, masked=masked),
-        networks=networks,
     )
+    if kind == "siglip2":
+        patches = read_patches(folder, int(model.config.vision_config.patch_size))
+        weights = fingerprint([*described, patches])
+        encoder = opened(preprocessing_of(patches), image=PatchedImages(model, patches, device), weights=weights)
+        return replace(encoder, takes_images=True)
+    preprocessing, image = _preprocessing(folder, config, option), OnArrays(networks.image, device)
+    weights = fingerprint(described)
+    return opened(preprocessing, image=image, weights=weights, networks=None if kind in _MASKED else networks)
 
 
 def _on_tokens(
@@ -170,7 +186,7 @@ def checkpoint_folder(location: str) -> Path:
             f"The folder {location} does not exist.",
             "Check the path, or name a repository as hf:OWNER/NAME[@REVISION].",
         )
-    return weights_folder(location, _PATTERNS, "config.json", ["model*.safetensors", _PICKLES])
+    return weights_folder(location, PATTERNS, "config.json", ["model*.safetensors", PICKLES])
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -182,13 +198,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     return read_json(folder / "config.json", dict[str, Any], "Copy the whole checkpoint.", missing=missing)
 
 
-def checkpoint_config(folder: Path) -> dict[str, Any]:
-    """A checked `config.json` of a CLIP or SigLIP."""
+def checkpoint_config(folder: Path, kinds: Sequence[str] = _TRAINED) -> dict[str, Any]:
+    """A checked `config.json` of a model that embeds images and texts, of one of the model types `kinds`."""
     config = read_config(folder)
     kind = config.get("model_type")
-    if kind not in ("clip", "siglip"):
+    if kind not in kinds:
         raise OpenMofiError(
-            f"{folder} is a {kind!r} model; hf: opens 'clip' and 'siglip', and for images alone DINOv2 and DINOv3.",
+            f"{folder} is a {kind!r} model; hf: opens {', '.join(map(repr, kinds))} here, and for images alone DINOv2 "
+            "and DINOv3.",
             "Use open_clip:ARCH/PRETRAINED or timm:NAME for other families.",
         )
     return {"text_config": {}, **config, "vision_config": config.get("vision_config") or {}}
@@ -204,20 +221,15 @@ def require_safetensors(folder: Path) -> None:
 
 
 def _load_clip(folder: Path, config: Mapping[str, Any]) -> tuple[Any, list[str]]:
-    kind = str(config["model_type"])
-    return _load(_model_class(kind), folder, kind, ("logit_scale", "logit_bias"))
+    from transformers import AutoModel
 
-
-def _model_class(kind: str) -> Any:
-    from transformers import CLIPModel, SiglipModel
-
-    return CLIPModel if kind == "clip" else SiglipModel
+    return _load(AutoModel, folder, str(config["model_type"]), ("logit_scale", "logit_bias"))
 
 
 def _load(model_class: Any, folder: Path, kind: str, optional: tuple[str, ...] = ()) -> tuple[Any, list[str]]:
     """The model of a local checkpoint, and which of the `optional` weights it lacks."""
     safe = any(folder.glob("*.safetensors"))
-    if not safe and not any(folder.glob(_PICKLES)):
+    if not safe and not any(folder.glob(PICKLES)):
         raise OpenMofiError(
             f"{folder} has no weights: neither *.safetensors nor pytorch_model.bin.", "Copy the whole checkpoint."
         )
@@ -263,10 +275,9 @@ def _added_end(tokenizer: Any, model: Any) -> int | None:
 
 
 def dimension_of(model: Any) -> int:
-    """Dimension of the joint space of a transformers CLIP or SigLIP."""
-    if model.config.model_type == "clip":
-        return int(model.config.projection_dim)
-    return int(model.config.vision_config.hidden_size)
+    """Dimension of the joint space of a model that embeds images and texts."""
+    sigmoid = model.config.model_type in _SIGMOID
+    return int(model.config.vision_config.hidden_size if sigmoid else model.config.projection_dim)
 
 
 def _stable(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -335,9 +346,10 @@ def tokens(rest: str) -> HuggingFaceTokens:
 
 def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
     """See `towers.rebuilt`."""
-    model_class = _model_class(architecture["config"]["model_type"])
+    from transformers import AutoModel
+
     with quiet_transformers():
-        model = model_class(config_of(architecture["config"], "The description of a tower of transformers"))
+        model = AutoModel.from_config(config_of(architecture["config"], "The description of a tower of transformers"))
     return _trunk(model, str(architecture["side"]), architecture)
 
 

@@ -11,6 +11,8 @@ from openmofi.storage import read_json
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _HALF = (0.5, 0.5, 0.5)
+_AS_CLIP = ("clip", "metaclip_2", "aimv2", "chinese_clip", "dinov2", "dinov2_with_registers")
+"""Model types whose image processors have CLIP's defaults."""
 _FILTER_NUMBERS = {2: "bilinear", 3: "bicubic"}  # PIL.Image.Resampling
 
 
@@ -29,7 +31,7 @@ def read_preprocessing(folder: Path, model_type: str, size: int, option: str = "
     if option:
         plain = option == "clip"
         return Preprocessing(size, _CLIP_MEAN, _CLIP_STD, "bicubic" if plain else "bilinear", antialias=plain)
-    raw, path = _processor_in(folder)
+    raw, path = processor_in(folder)
     try:
         settings = _of_processor(raw, model_type)
     except (KeyError, TypeError, ValueError) as error:
@@ -42,7 +44,12 @@ def read_preprocessing(folder: Path, model_type: str, size: int, option: str = "
     return checked(settings, str(path))
 
 
-def _processor_in(folder: Path) -> tuple[Mapping[str, Any], Path]:
+def processor_in(folder: Path) -> tuple[Mapping[str, Any], Path]:
+    """Read what a checkpoint folder says of its image processor; return the file too.
+
+    Raises:
+        OpenMofiError: there is no file, or it is damaged.
+    """
     for name in ("preprocessor_config.json", "processor_config.json"):
         path = folder / name
         if not path.is_file():
@@ -58,7 +65,7 @@ def _processor_in(folder: Path) -> tuple[Mapping[str, Any], Path]:
 
 
 def _of_processor(raw: Mapping[str, Any], model_type: str) -> Preprocessing:
-    clip = model_type in ("clip", "dinov2", "dinov2_with_registers")
+    clip = model_type in _AS_CLIP
     for step in ("do_resize", "do_rescale"):
         if not raw.get(step, True):
             raise ValueError(f"{step} is off")
