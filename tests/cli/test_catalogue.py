@@ -45,6 +45,26 @@ def museum(small_world, small_encoder, tmp_path_factory):
 
 
 @pytest.mark.slow
+def test_a_check_says_what_a_job_could_use(museum, tmp_path):
+    named = ("list/catalogue.csv", "--image-root", "photos", *COLUMNS)
+    ended = done("label", "check", *named, cwd=museum)
+    assert "Can be used." in ended.stdout
+    assert "There is no image" in ended.stdout
+    assert f"next: openmofi label {named[0]} --kb KB" in ended.stdout
+    checked = json.loads(done("label", "check", *named, "--limit", "3", "--json", cwd=museum).stdout)
+    assert checked["status"] == {"image_missing": 1, "ok": 2}
+    assert [(each["row"], each["key"]) for each in checked["examples"]] == [(2, "00000 1"), (3, "00000 2")]
+    assert all(each["width"] > 0 and "Öl; Gewächs" in each["text"] for each in checked["examples"])
+    assert [each["status"] for each in checked["unusable"]] == ["image_missing"]
+    nothing = in_process("label", "check", named[0], *COLUMNS, cwd=museum)
+    assert nothing.returncode == 1
+    assert "No pair can be used." in nothing.stderr
+    unnamed = in_process("label", "check", named[0], cwd=museum)
+    assert unnamed.returncode == 2
+    assert "has no text column of a known name; it has: Inventarnummer, Foto, Titel" in unnamed.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("style", ["huggingface", "webdataset", "coco", "imagefolder", "xmp", "fiftyone"])
 def test_exports_know_the_columns_of_the_label_job(museum, style, tmp_path):
     export = ("dataset", "export", museum / "dataset", "-o", "o", "--format", style, "--json")

@@ -36,6 +36,7 @@ label x --kb k --encoder e -o o --template {nome}
 label x --kb k --encoder e -o o --engine none
 label x --kb k --encoder e -o ftp://host/o
 label nosuch.tar --kb k --encoder e -o o
+label check nosuch.tar
 label audit x
 label audit x -o page.html --verdicts v.json
 explain --image i --text a --text b --kb k --encoder e

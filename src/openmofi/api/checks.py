@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Unpack
 from openmofi.api.given import Pairs, public, shards_of
 from openmofi.config import changed
 from openmofi.pairs.read_settings import ReadSettings
-from openmofi.schema import PairStatus
 
 if TYPE_CHECKING:
     from openmofi.api.changes import CheckPairsChanges
+    from openmofi.schema import PairStatus
     from openmofi.storage import Shard
 
 EXAMPLES = 5
@@ -70,8 +70,12 @@ def check_pairs(
         UsageError: no shard matches, or no text or image column was recognised; columns are named by settings.
         OpenMofiError: a shard is damaged.
     """
+    from openmofi.schema import PairStatus
+
     shards, read = shards_of(pairs), changed(settings or ReadSettings(), changes)
-    counts, examples, unusable = Counter[PairStatus](), list[CheckedPair](), list[CheckedPair]()
+    counts: Counter[PairStatus] = Counter()
+    examples: list[CheckedPair] = []
+    unusable: list[CheckedPair] = []
     for pair in islice(_checked(shards, read), limit):
         kept = examples if pair.status == PairStatus.OK else unusable
         if (counts[pair.status] if kept is unusable else len(kept)) < EXAMPLES:
@@ -82,6 +86,7 @@ def check_pairs(
 
 def _checked(shards: Sequence[Shard], read: ReadSettings) -> Iterator[CheckedPair]:
     from openmofi.pairs import ImageRefused, decode, read_pairs
+    from openmofi.schema import PairStatus
 
     for shard in shards:
         for row, pair in enumerate(read_pairs(shard, read), 1):

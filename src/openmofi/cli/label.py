@@ -17,7 +17,6 @@ from openmofi.api.checks import check_pairs
 from openmofi.cli.command import index_place, input_path, output_path, print_json
 from openmofi.cli.options import FILE, MANY, OUT_STORE, PLACE, SHARDS, TEXT, Call, Json, made_of
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.schema import PairStatus
 from openmofi.terminal import plain_console, visible
 
 if TYPE_CHECKING:
@@ -196,6 +195,7 @@ def check(call: Call, pairs: list[str], as_json: Json = False) -> None:
     from openmofi.cli.tables import print_table
     from openmofi.pairs.problems import REASONS
     from openmofi.review.commands import shell_command
+    from openmofi.schema import PairStatus
 
     checked = call()
     total, usable = sum(checked.status.values()), checked.status.get(PairStatus.OK, 0)
