@@ -15,6 +15,7 @@ from .plugins.bases.sample import sample_kb as sample_kb
 from .plugins.bases.union import union_kb as union_kb
 from .plugins.dataset_export.commands import export_dataset as export_dataset
 from .plugins.export.commands import export as export
+from .plugins.fetch.commands import fetch as fetch
 from .plugins.reinforcement.commands import reinforce as reinforce
 from .search import Index as Index
 from .training.run import Run as Run

@@ -1,0 +1,81 @@
+"""A table of addresses of images → shards of pairs, in img2dataset's layout, on the engine.
+
+- Entry point: `openmofi.commands` `fetch`
+- Needs: `pip install 'openmofi[fetch]'`, and the internet
+- Use: `openmofi fetch addresses.csv -o pairs`
+- Never: connects to an address of a private network unasked, fetches what a `robots.txt` or an `X-Robots-Tag` refuses
+  unless it is told to, loses a row, or changes the bytes of an image
+- Tests: `tests/plugins/fetch`
+- Documentation: `docs/guides/fetch.md`
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from openmofi.config import FREE, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Settings
+from openmofi.errors import UsageError
+from openmofi.storage.encodings import check_encoding
+from openmofi.version import __version__
+
+AGENT = "openmofi"
+"""The name by which robots.txt and `X-Robots-Tag` address this program."""
+STATUSES = (SUCCESS, *FAILED) = ("success", "failed_to_download", "failed_to_decode")
+OWN = (
+    ("url", "caption", "key", "status", "error_message", "width", "height")
+    + ("sha256", "final_url", "http_status", "fetched_at", "license", "creator")
+)  # fmt: skip
+"""Columns of the log beside a tar, and fields of an image's JSON: the first as img2dataset names them."""
+
+
+@dataclass(frozen=True)
+class FetchSettings(Settings):
+    """What is fetched, and how.
+
+    Attributes:
+        shard_size: rows of a shard.
+        url_column: column with the images' addresses; empty takes the first of the common names.
+        text_column: column with the texts; likewise.
+        license_column: column with the licence of an image; likewise, and there may be none.
+        creator_column: column with the image's author; likewise.
+        keep_columns: further columns that go along, as text.
+        encoding: of CSV, TSV and JSON-lines tables, such as `cp1252`; see docs/pairs.md.
+        max_bytes: a larger image is not fetched.
+        ignore_robots: fetch what a `robots.txt` disallows.
+        allow_noai: fetch what an `X-Robots-Tag` of `noai`, `noimageai`, `noindex` or `noimageindex` refuses.
+        allow_private: connect to addresses of private networks and of this machine too.
+        user_agent: what servers are told; a way to reach you in it is polite.
+        concurrency: connections of a process at once.
+        per_host: connections of a process to a host at once.
+        host_interval: seconds between the starts of two requests to a host.
+        connect_timeout: seconds for a connection.
+        read_timeout: seconds in which a server may send nothing.
+        timeout: seconds for an image, of each try.
+        retries: further tries after a status 408, 425, 429 or 5xx, or a connection that fails; later each time, and not
+            before the server's `Retry-After`.
+    """
+
+    shard_size: PositiveInt = 10_000
+    url_column: str = ""
+    text_column: str = ""
+    license_column: str = ""
+    creator_column: str = ""
+    keep_columns: tuple[str, ...] = ()
+    encoding: str = ""
+    max_bytes: PositiveInt = 50_000_000
+    ignore_robots: bool = False
+    allow_noai: bool = False
+    allow_private: bool = False
+    user_agent: Annotated[str, FREE] = f"{AGENT}/{__version__}"
+    concurrency: Annotated[PositiveInt, FREE] = 64
+    per_host: Annotated[PositiveInt, FREE] = 4
+    host_interval: Annotated[NonNegativeFloat, FREE] = 0.0
+    connect_timeout: Annotated[PositiveFloat, FREE] = 10.0
+    read_timeout: Annotated[PositiveFloat, FREE] = 20.0
+    timeout: Annotated[PositiveFloat, FREE] = 60.0
+    retries: Annotated[NonNegativeInt, FREE] = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_encoding(self.encoding)
+        if taken := [name for name in self.keep_columns if name in OWN]:
+            raise UsageError(f"--keep-columns names {taken[0]!r}, which is a column of the output.", "Rename it.")

@@ -1,0 +1,307 @@
+"""One image from the web: address, robots.txt, redirects, limits, tries; every end but the image is a `Failure`."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import ipaddress
+import random
+import socket
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import aiohttp
+from protego import Protego
+from yarl import URL
+
+from openmofi.errors import first_line
+from openmofi.pairs.images.decode import ImageRefused, image_size
+from openmofi.pairs.images.memory import of_machine
+from openmofi.plugins.fetch import AGENT, FetchSettings
+
+REDIRECTS = 5
+WAIT, MOST_WAIT = 0.5, 60.0
+"""Seconds before the second try, twice as many before each further one; a server that asks for more is left alone."""
+_REFUSALS = frozenset({"noai", "noimageai", "noindex", "noimageindex"})
+_BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
+_MOVED = frozenset({301, 302, 303, 307, 308})
+_ROBOTS_BYTES = 512 << 10
+_LARGE, _LARGE_AT_ONCE = 4 << 20, 8
+_CHUNK = 1 << 16
+_PRIVATE = "is no public address"
+_EMBEDDING = ipaddress.ip_network("64:ff9b::/96")
+
+
+class Failure(Exception):
+    """There is no image.
+
+    Attributes:
+        why: the reason, one phrase.
+        status: `failed_to_download` or `failed_to_decode`.
+        http_status: of the last response; 0 where there was none.
+        again: whether another try may help.
+        wait: seconds that the server asks to wait before.
+    """
+
+    def __init__(
+        self, why: str, *, decoded: bool = False, http_status: int = 0, again: bool = False, wait: float = 0.0
+    ) -> None:
+        super().__init__(why)
+        self.why, self.http_status, self.again, self.wait = why, http_status, again, wait
+        self.status = "failed_to_decode" if decoded else "failed_to_download"
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """An image: its bytes as they came, its size in pixels, and the address that it came from in the end."""
+
+    image: bytes
+    width: int
+    height: int
+    url: str
+
+
+@dataclass(frozen=True)
+class _Response:
+    status: int
+    headers: Mapping[str, Any]
+    body: bytes
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is of the public internet; one that embeds another is judged by that, too."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if not ip.is_global or ip.is_multicast or ip.is_reserved:
+        return False
+    if isinstance(ip, ipaddress.IPv4Address):
+        return True
+    inner = [ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())]
+    if ip in _EMBEDDING:
+        inner.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
+    return all(is_public(str(each)) for each in inner if each)
+
+
+def _public_socket(address: tuple[Any, ...]) -> socket.socket:
+    """Open the socket for a connection. It is asked with the address that is connected to, whatever a name resolved to
+    before.
+    """
+    family, kind, protocol, _, (ip, *_) = address
+    if not is_public(ip):
+        raise OSError(errno.EACCES, f"{ip} {_PRIVATE}")
+    return socket.socket(family, kind, protocol)
+
+
+class Web:
+    """A client for many images; `async with`.
+
+    Args:
+        settings: see there.
+    """
+
+    def __init__(self, settings: FetchSettings) -> None:
+        self._settings = settings
+        self._slots, self._large = asyncio.Semaphore(settings.concurrency), asyncio.Semaphore(_LARGE_AT_ONCE)
+        self._robots: dict[URL, asyncio.Task[Protego | Failure]] = {}
+        self._due: dict[str, float] = {}
+        self._session: Any = None
+
+    async def __aenter__(self) -> Web:
+        given = self._settings
+        # Names are resolved in threads, of which there are few by default.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(min(given.concurrency, 64)))
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,
+                limit_per_host=given.per_host,
+                ttl_dns_cache=300,
+                socket_factory=None if given.allow_private else _public_socket,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": given.user_agent, "Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"},
+            timeout=aiohttp.ClientTimeout(given.timeout, None, given.read_timeout, given.connect_timeout),
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._robots.values():
+            task.cancel()
+        await self._session.close()
+
+    async def image(self, address: str) -> Fetched:
+        """Fetch an image; try again where that may help.
+
+        Raises:
+            Failure: there is none.
+        """
+        url, response = await self._retried(_checked(address))
+        try:
+            return Fetched(response.body, *image_size(response.body), str(url))
+        except ImageRefused as refused:
+            raise Failure(f"{refused.status}: {refused.why}", decoded=True, http_status=response.status) from refused
+
+    async def _retried(self, url: URL, *, robots: bool = False) -> tuple[URL, _Response]:
+        number = 0
+        while True:
+            try:
+                return await self._followed(url, robots=robots)
+            except Failure as failure:
+                if not failure.again or number == self._settings.retries or failure.wait > MOST_WAIT:
+                    raise
+                wait = max(failure.wait, min(WAIT * 2**number, MOST_WAIT) * random.uniform(1, 2))
+            await asyncio.sleep(wait)
+            number += 1
+
+    async def _followed(self, url: URL, *, robots: bool) -> tuple[URL, _Response]:
+        for _ in range(REDIRECTS + 1):
+            if not robots and not self._settings.ignore_robots:
+                await self._ask_robots(url)
+            response = await self._got(url, _ROBOTS_BYTES if robots else self._settings.max_bytes, robots)
+            if response.status not in _MOVED or "Location" not in response.headers:
+                break
+            url = _checked(response.headers["Location"], url)
+        else:
+            raise Failure(f"more than {REDIRECTS} redirects", http_status=response.status)
+        if response.status != 200:
+            wait = _seconds(response.headers.get("Retry-After", ""))
+            raise Failure(
+                f"HTTP status {response.status}" + (f", try again after {wait:g} s" if wait > MOST_WAIT else ""),
+                http_status=response.status,
+                again=response.status in _BUSY,
+                wait=wait,
+            )
+        return url, response
+
+    async def _ask_robots(self, url: URL) -> None:
+        origin = url.origin()
+        if origin not in self._robots:
+            self._robots[origin] = asyncio.create_task(self._rules(origin))
+        rules = await self._robots[origin]
+        if isinstance(rules, Failure):
+            raise Failure(f"robots.txt cannot be read: {rules.why}", http_status=rules.http_status)
+        if not rules.can_fetch(str(url), AGENT):
+            raise Failure("robots.txt disallows it")
+
+    async def _rules(self, origin: URL) -> Protego | Failure:
+        """What a host allows, by RFC 9309: everything where it has no rules, nothing where they cannot be read."""
+        try:
+            _, response = await self._retried(origin / "robots.txt", robots=True)
+            return Protego.parse(response.body.decode("utf-8", "replace"))
+        except Failure as failure:
+            refused = 400 <= failure.http_status < 500 and failure.http_status != 429
+            return Protego.parse("") if refused else failure
+
+    async def _got(self, url: URL, most: int, robots: bool) -> _Response:
+        """Send one request; the body is read where the status is 200."""
+        await self._turn(url.host or "")
+        try:
+            async with self._slots, self._session.get(url, allow_redirects=False) as response:
+                body = b""
+                if response.status == 200:
+                    if not robots and not self._settings.allow_noai:
+                        _require_welcome(response.headers.getall("X-Robots-Tag", []))
+                    body = await self._body(response, most, robots)
+                return _Response(response.status, response.headers, body)
+        except Failure:
+            raise
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            if of_machine(getattr(error, "os_error", error)):
+                raise
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> Failure:
+        given, again = self._settings, True
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
+            why = f"no connection within {given.connect_timeout:g} s"
+        elif isinstance(error, aiohttp.SocketTimeoutError):
+            why = f"nothing was sent for {given.read_timeout:g} s"
+        elif isinstance(error, TimeoutError):
+            why = f"it took more than {given.timeout:g} s"
+        elif isinstance(error, aiohttp.ClientConnectorCertificateError):
+            why, again = "the certificate is not valid", False
+        elif isinstance(error, aiohttp.ClientConnectorError):
+            said = error.os_error.strerror or first_line(error.os_error)
+            why = f"no connection: {said}"
+            again = _PRIVATE not in said and error.os_error.errno != socket.EAI_NONAME
+        elif isinstance(error, aiohttp.ClientPayloadError):
+            why = "the response breaks off"
+        elif isinstance(error, aiohttp.ClientResponseError):
+            why = "the response is not HTTP"
+        else:
+            why, again = first_line(error), not isinstance(error, ValueError)
+        return Failure(why, again=again)
+
+    async def _turn(self, host: str) -> None:
+        """Wait until another request to a host may begin."""
+        now = asyncio.get_running_loop().time()
+        start = max(now, self._due.get(host, now))
+        self._due[host] = start + self._settings.host_interval
+        await asyncio.sleep(start - now)
+
+    async def _body(self, response: Any, most: int, cut: bool) -> bytes:
+        """Read a body of at most `most` bytes; a longer one is `cut`, or a failure. Few large ones are read at once."""
+        body = bytearray()
+        too_long = Failure(f"more than {most:,} bytes", http_status=response.status)
+        if (response.content_length or 0) > most and not cut:
+            raise too_long
+        async with AsyncExitStack() as held:
+            async for part in response.content.iter_chunked(_CHUNK):
+                if len(body) <= _LARGE < len(body) + len(part):
+                    await held.enter_async_context(self._large)
+                body += part
+                if len(body) > most and cut:
+                    return bytes(body[:most])
+                if len(body) > most:
+                    raise too_long
+        return bytes(body)
+
+
+def _checked(address: str, base: URL | None = None) -> URL:
+    """Parse an address, perhaps relative to `base`.
+
+    Raises:
+        Failure: it is none of the web.
+    """
+    try:
+        url = URL(address.strip())
+        url = base.join(url) if base else url
+        if url.scheme in ("http", "https") and url.host:
+            return url.with_fragment(None)
+    except ValueError as error:
+        raise Failure(f"invalid address: {first_line(error)}") from error
+    raise Failure(f"the address begins with {url.scheme or 'no scheme'}, neither http nor https")
+
+
+def host_of(address: str | None) -> str:
+    """Return the host of an address; "" where it has none."""
+    try:
+        return _checked(address or "").host or ""
+    except Failure:
+        return ""
+
+
+def _require_welcome(tags: list[str]) -> None:
+    """Refuse an image whose `X-Robots-Tag` does; `agent: directives` are for that program alone."""
+    for tag in tags:
+        agent, colon, directives = tag.rpartition(":")
+        if not colon or agent.strip().lower() == AGENT:
+            refused = _REFUSALS & {each.strip().lower() for each in directives.split(",")}
+            if refused:
+                raise Failure(f"X-Robots-Tag: {min(refused)}", http_status=200)
+
+
+def _seconds(text: str) -> float:
+    """Return the seconds of a `Retry-After`, which is a number or a date; 0 where it is neither."""
+    try:
+        return max(0.0, float(text) if text.strip().isdecimal() else _until(text))
+    except (ValueError, TypeError):
+        return 0.0
+
+
+def _until(text: str) -> float:
+    when = parsedate_to_datetime(text)
+    return (when.replace(tzinfo=when.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
