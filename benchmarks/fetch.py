@@ -3,10 +3,11 @@
     python benchmarks/fetch.py --img2dataset ENV/bin/python
 
 ENV is a virtual environment with `img2dataset==1.47.0`. Both keep the bytes as they come, take the sha256, have 64
-connections in one process and shards of 1,000 rows, and take turns. Seconds are from the start of the first shard to the
-end of the last, as both note them, so that no start of a process counts. OpenMOFI also reads each host's robots.txt, the
-header of each image, and keeps to 4 connections a host; img2dataset does none of these. A last run of OpenMOFI is against
-a server of which one request in five fails: rows without a status, and images that are not the server's, are lost.
+connections in one process and shards of 1,000 rows, and take turns. Seconds are from the start of the first shard to
+the end of the last, as both note them, so that no start of a process counts. OpenMOFI also reads each host's
+robots.txt and the header of each image, and keeps to 4 connections a host; img2dataset does none of these. A last run
+of OpenMOFI is against a server of which one request in five fails: rows without a status, and images that are not the
+server's, are lost.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -57,15 +59,17 @@ def image(number: int) -> bytes:
 class Server(asyncio.Protocol):
     """Answers `GET /NUMBER`, as little else as can be; a share of `faults` gets a status, a cut body, or nothing."""
 
-    images: list[bytes] = []
-    faults = 0.0
-    draw = random.Random(0)
+    images: ClassVar[list[bytes]] = []
+    faults: ClassVar[float] = 0.0
+    draw: ClassVar[random.Random] = random.Random(0)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]
         self.received = b""
 
     def data_received(self, data: bytes) -> None:
+        """Answer the requests that are whole."""
         self.received += data
         while b"\r\n\r\n" in self.received:
             head, _, self.received = self.received.partition(b"\r\n\r\n")
@@ -89,7 +93,7 @@ def serve(faults: float) -> None:
     """Serve until this process is ended; the port is printed."""
 
     async def run() -> None:
-        Server.images, Server.faults = [image(number) for number in range(IMAGES)], faults
+        Server.images[:], Server.faults = [image(number) for number in range(IMAGES)], faults
         server = await asyncio.get_running_loop().create_server(Server, "0.0.0.0", 0, backlog=1024)
         print(server.sockets[0].getsockname()[1], flush=True)
         await server.serve_forever()
@@ -117,7 +121,9 @@ def _table(folder: Path, port: int) -> Path:
     with open(path, "w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["url", "caption"])
-        rows.writerows([f"http://127.0.1.{number % HOSTS + 1}:{port}/{number}", f"{number}"] for number in range(IMAGES))
+        rows.writerows(
+            [f"http://127.0.1.{number % HOSTS + 1}:{port}/{number}", f"{number}"] for number in range(IMAGES)
+        )
     return path
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from pathlib import Path
 from typing import IO, Any, ClassVar
@@ -32,7 +32,7 @@ from openmofi.plugins.fetch.tables import STAGED, staged
 from openmofi.storage import Outputs, Shard, claimed, finish_manifest, write_json, write_table
 from openmofi.storage.manifest import write_manifest
 
-OUTPUTS = Outputs(("[0-9]*.tar", "[0-9]*.parquet", "[0-9]*_stats.json"), (f"{STAGED}/*",))
+OUTPUTS = Outputs(("[0-9]*.tar", "[0-9]*.parquet", "[0-9]*_stats.json", f"{STAGED}/*"))
 _WHOLE = ("width", "height", "http_status")
 _MOST, _SHOWN = 50, 10
 
@@ -87,13 +87,13 @@ class FetchStage:
             MissingExtraError: a package is not installed there.
         """
         require_extra()
-        return self._fetch
+        return partial(self._fetch, {})
 
     def log(self, shard: Shard) -> str:
         """Return the path of a shard's log, which is written last."""
         return f"{self.out}/{shard.name}.parquet"
 
-    def _fetch(self, shard: Shard) -> Row:
+    def _fetch(self, rules: dict[Any, Any], shard: Shard) -> Row:
         start = time.time()
         rows: list[Row] = pq.read_table(self.log(shard) if self.again else shard.path).to_pylist()
         tar = f"{self.out}/{shard.name}.tar"
@@ -104,7 +104,7 @@ class FetchStage:
                 for pair in read_pairs(Shard(tar, shard.name), ReadSettings(max_image_bytes=self.settings.max_bytes)):
                     if pair.image is not None and pair.key in kept:
                         spool.add(pair.key, pair.image)
-            asyncio.run(_fetched([row for row in rows if row["key"] not in spool.places], self.settings, spool))
+            asyncio.run(_fetched([row for row in rows if row["key"] not in spool.places], self.settings, rules, spool))
             fields = [*OWN, *self.settings.keep_columns]
             write_tar(
                 tar,
@@ -150,8 +150,8 @@ def require_extra() -> None:
         raise MissingExtraError.of(error.name or "aiohttp", "fetch") from error
 
 
-async def _fetched(rows: Sequence[Row], settings: FetchSettings, spool: _Spool) -> None:
-    """Fetch the images of rows, some of each host at once, and complete the rows."""
+async def _fetched(rows: Sequence[Row], settings: FetchSettings, rules: dict[Any, Any], spool: _Spool) -> None:
+    """Fetch the images of rows, some of each host at once, and complete the rows; `rules` are as of `Web`."""
     from openmofi.plugins.fetch.web import Web, host_of
 
     waiting: dict[str, deque[Row]] = defaultdict(deque)
@@ -163,7 +163,7 @@ async def _fetched(rows: Sequence[Row], settings: FetchSettings, spool: _Spool) 
             row = queue.popleft()
             row |= await _outcome(row, web, spool)
 
-    async with Web(settings) as web:
+    async with Web(settings, rules) as web:
         workers = [work(queue, web) for queue in waiting.values() for _ in range(min(settings.per_host, len(queue)))]
         await asyncio.gather(*workers)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, count, islice
+from itertools import chain, islice
 from typing import Any
 
 import pyarrow as pa
@@ -40,22 +40,23 @@ def staged(tables: Sequence[Shard], out: str, settings: FetchSettings) -> list[S
         OpenMofiError: a table cannot be read, or there are no rows.
     """
     if not exists(f"{out}/{_DONE}"):
-        rows, digits = (
-            chain.from_iterable(_rows(table.path, settings) for table in tables),
-            len(str(settings.shard_size - 1)),
-        )
-        for number in count():
-            part = list(islice(rows, settings.shard_size))
-            if not part:
-                break
-            keyed = [{"key": f"{number:05d}{place:0{digits}d}", **row} for place, row in enumerate(part)]
-            schema = pa.schema([(name, pa.string()) for name in keyed[0]])
-            write_table(f"{out}/{STAGED}/{number:05d}.parquet", pa.Table.from_pylist(keyed, schema))
-        write_json(f"{out}/{_DONE}", number)
+        rows = chain.from_iterable(_rows(table.path, settings) for table in tables)
+        parts = iter(lambda: list(islice(rows, settings.shard_size)), [])
+        shards = sum(_write(part, number, out, settings) for number, part in enumerate(parts))
+        if not shards:
+            raise OpenMofiError(f"{', '.join(table.path for table in tables)}: there are no rows.", "Check the tables.")
+        write_json(f"{out}/{_DONE}", shards)
     shards = read_json(f"{out}/{_DONE}", int, "Start the command again with --restart.")
-    if not shards:
-        raise OpenMofiError(f"{', '.join(table.path for table in tables)}: there are no rows.", "Check the tables.")
     return [Shard(f"{out}/{STAGED}/{number:05d}.parquet", f"{number:05d}") for number in range(shards)]
+
+
+def _write(rows: Sequence[dict[str, str | None]], number: int, out: str, settings: FetchSettings) -> int:
+    """Write the rows of a shard, with keys as img2dataset numbers them; returns 1."""
+    digits = len(str(settings.shard_size - 1))
+    keyed = [{"key": f"{number:05d}{place:0{digits}d}", **row} for place, row in enumerate(rows)]
+    schema = pa.schema([(name, pa.string()) for name in keyed[0]])
+    write_table(f"{out}/{STAGED}/{number:05d}.parquet", pa.Table.from_pylist(keyed, schema))
+    return 1
 
 
 def _rows(path: str, settings: FetchSettings) -> Iterator[dict[str, str | None]]:

@@ -30,11 +30,11 @@ WAIT, MOST_WAIT = 0.5, 60.0
 _REFUSALS = frozenset({"noai", "noimageai", "noindex", "noimageindex"})
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MOVED = frozenset({301, 302, 303, 307, 308})
-_ROBOTS_BYTES = 512 << 10
+_ROBOTS_BYTES, _MOST_RULES = 512 << 10, 20_000
 _LARGE, _LARGE_AT_ONCE = 4 << 20, 8
 _CHUNK = 1 << 16
 _PRIVATE = "is no public address"
-_EMBEDDING = ipaddress.ip_network("64:ff9b::/96")
+_TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 
 
 class Failure(Exception):
@@ -76,13 +76,11 @@ class _Response:
 def is_public(address: str) -> bool:
     """Whether an IP address is of the public internet; one that embeds another is judged by that, too."""
     ip = ipaddress.ip_address(address.partition("%")[0])
+    if ip in _TRANSLATED:
+        return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
     if not ip.is_global or ip.is_multicast or ip.is_reserved:
         return False
-    if isinstance(ip, ipaddress.IPv4Address):
-        return True
-    inner = [ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())]
-    if ip in _EMBEDDING:
-        inner.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
+    inner = (ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())) if isinstance(ip, ipaddress.IPv6Address) else ()
     return all(is_public(str(each)) for each in inner if each)
 
 
@@ -101,12 +99,13 @@ class Web:
 
     Args:
         settings: see there.
+        rules: what hosts allow, as far as it is known; what is read of it is added.
     """
 
-    def __init__(self, settings: FetchSettings) -> None:
-        self._settings = settings
+    def __init__(self, settings: FetchSettings, rules: dict[URL, Protego]) -> None:
+        self._settings, self._rules = settings, rules
         self._slots, self._large = asyncio.Semaphore(settings.concurrency), asyncio.Semaphore(_LARGE_AT_ONCE)
-        self._robots: dict[URL, asyncio.Task[Protego | Failure]] = {}
+        self._asking: dict[URL, asyncio.Task[Protego | Failure]] = {}
         self._due: dict[str, float] = {}
         self._session: Any = None
 
@@ -128,7 +127,7 @@ class Web:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._robots.values():
+        for task in self._asking.values():
             task.cancel()
         await self._session.close()
 
@@ -178,22 +177,29 @@ class Web:
 
     async def _ask_robots(self, url: URL) -> None:
         origin = url.origin()
-        if origin not in self._robots:
-            self._robots[origin] = asyncio.create_task(self._rules(origin))
-        rules = await self._robots[origin]
+        rules: Protego | Failure | None = self._rules.get(origin)
+        if rules is None:
+            if origin not in self._asking:
+                self._asking[origin] = asyncio.create_task(self._read_rules(origin))
+            rules = await self._asking[origin]
         if isinstance(rules, Failure):
             raise Failure(f"robots.txt cannot be read: {rules.why}", http_status=rules.http_status)
         if not rules.can_fetch(str(url), AGENT):
             raise Failure("robots.txt disallows it")
 
-    async def _rules(self, origin: URL) -> Protego | Failure:
+    async def _read_rules(self, origin: URL) -> Protego | Failure:
         """What a host allows, by RFC 9309: everything where it has no rules, nothing where they cannot be read."""
         try:
             _, response = await self._retried(origin / "robots.txt", robots=True)
-            return Protego.parse(response.body.decode("utf-8", "replace"))
+            body = response.body
         except Failure as failure:
-            refused = 400 <= failure.http_status < 500 and failure.http_status != 429
-            return Protego.parse("") if refused else failure
+            if not 400 <= failure.http_status < 500 or failure.http_status == 429:
+                return failure
+            body = b""
+        if len(self._rules) >= _MOST_RULES:
+            self._rules.clear()
+        self._rules[origin] = Protego.parse(body.decode("utf-8", "replace"))
+        return self._rules[origin]
 
     async def _got(self, url: URL, most: int, robots: bool) -> _Response:
         """Send one request; the body is read where the status is 200."""
