@@ -290,14 +290,14 @@ def test_failed_rows_are_fetched_again_and_nothing_else(web, tmp_path, monkeypat
 
 
 def test_a_full_disk_is_an_error_and_no_status(web, tmp_path, monkeypatch):
-    from openmofi.plugins.fetch import job
+    from openmofi.plugins.fetch import rows
 
     def full(self, key, image):
         raise OSError(28, os.strerror(28))
 
     given = table(tmp_path / "urls.csv", [f"{web.url}/ok/1.jpg"])
     with monkeypatch.context() as here:
-        here.setattr(job._Spool, "add", full)
+        here.setattr(rows.Spool, "add", full)
         with pytest.raises(OpenMofiError, match="No space left"):
             openmofi.fetch(given, tmp_path / "out", **HASTY)
     assert not list((tmp_path / "out").glob("0*"))
@@ -320,6 +320,30 @@ def test_a_large_image_is_whole_and_few_are_read_at_once(web, tmp_path, monkeypa
     given = table(tmp_path / "urls.csv", [f"{web.url}/large/{number}" for number in range(6)])
     assert openmofi.fetch(given, tmp_path / "out", **HASTY | {"max_bytes": 400_000})["success"] == 6
     assert {row["sha256"] for row in log(tmp_path / "out")} == {hashlib.sha256(jpeg() + bytes(300_000)).hexdigest()}
+
+
+def test_a_notebook_which_has_a_loop_of_its_own_fetches_too(web, tmp_path):
+    given = table(tmp_path / "urls.csv", [f"{web.url}/ok/1.jpg"])
+
+    async def cell():
+        return openmofi.fetch(given, tmp_path / "out", **HASTY)
+
+    assert asyncio.run(cell())["success"] == 1
+
+
+def test_without_the_extra_the_command_says_what_to_install(tmp_path, monkeypatch):
+    for name in ("job", "rows", "web"):
+        monkeypatch.delitem(sys.modules, f"openmofi.plugins.fetch.{name}")
+    monkeypatch.setitem(sys.modules, "protego", None)
+    with pytest.raises(OpenMofiError, match=r"needs the package 'protego'.*\[fetch\]"):
+        openmofi.fetch(table(tmp_path / "urls.csv", []), tmp_path / "out", progress=False)
+
+
+def test_a_host_without_robots_is_asked_again_by_the_next_shard(web, tmp_path, monkeypatch):
+    answers = iter([503, 503, 503, 404])
+    monkeypatch.setattr(web.RequestHandlerClass, "do_robots", lambda self, rest: self.answer(b"", next(answers)))
+    given = table(tmp_path / "urls.csv", [f"{web.url}/ok/{number}.jpg" for number in range(6)])
+    assert openmofi.fetch(given, tmp_path / "out", shard_size=2, **HASTY)["success"] == 4
 
 
 @pytest.mark.slow

@@ -48,6 +48,7 @@ def test_retry_after_may_be_a_date():
         (["openmofi: noimageindex"], True),
         (["OpenMOFI : noai"], True),
         (["otherbot: noai"], False),
+        (["noai, unavailable_after: 25 Jun 2010 15:00:00 PST"], True),
         (["unavailable_after: 25 Jun 2010 15:00:00 PST"], False),
     ],
 )

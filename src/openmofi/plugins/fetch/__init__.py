@@ -20,11 +20,9 @@ from openmofi.version import __version__
 AGENT = "openmofi"
 """The name by which robots.txt and `X-Robots-Tag` address this program."""
 STATUSES = (SUCCESS, *FAILED) = ("success", "failed_to_download", "failed_to_decode")
-OWN = (
-    ("url", "caption", "key", "status", "error_message", "width", "height")
-    + ("sha256", "final_url", "http_status", "fetched_at", "license", "creator")
-)  # fmt: skip
-"""Columns of the log beside a tar, and fields of an image's JSON: the first as img2dataset names them."""
+IMG2DATASET = ("url", "caption", "key", "status", "error_message", "width", "height", "sha256")
+OWN = (*IMG2DATASET, "final_url", "http_status", "fetched_at", "license", "creator")
+"""Columns of the log beside a tar, and fields of an image's JSON."""
 
 
 @dataclass(frozen=True)

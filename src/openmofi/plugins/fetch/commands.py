@@ -12,6 +12,7 @@ from openmofi.api.given import Folder, Pairs, public, shards_of
 from openmofi.cli.command import print_json
 from openmofi.cli.options import MANY, Call, Json, made_of
 from openmofi.config import changed
+from openmofi.errors import MissingExtraError
 from openmofi.plugins.fetch import STATUSES, FetchSettings
 from openmofi.progress import shown_progress
 
@@ -49,8 +50,11 @@ def fetch(
         OpenMofiError: a table cannot be read, `out` was made with other settings, or no image was fetched.
     """
     from openmofi.engine import engine_named
-    from openmofi.plugins.fetch.job import fetch_pairs
 
+    try:
+        from openmofi.plugins.fetch.job import fetch_pairs
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(error.name or "aiohttp", "fetch") from error
     settings = changed(FetchSettings(), changes)
     with shown_progress(progress) as console:
         return fetch_pairs(

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import shutil
 import tempfile
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial, reduce
 from operator import add
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,9 +22,10 @@ from openmofi.engine import Engine, Job, LocalEngine, Progress, Quiet, recorded
 from openmofi.engine.loop import incomplete
 from openmofi.engine.protocol import Work
 from openmofi.engine.steps import Running, Step, Summary
-from openmofi.errors import MissingExtraError, OpenMofiError, first_line
+from openmofi.errors import OpenMofiError
 from openmofi.pairs import ReadSettings, Record, read_pairs, write_tar
 from openmofi.plugins.fetch import FAILED, OWN, STATUSES, SUCCESS, FetchSettings
+from openmofi.plugins.fetch.rows import Row, RowFetcher, Spool
 from openmofi.plugins.fetch.tables import STAGED, staged
 from openmofi.storage import Outputs, Shard, claimed, finish_manifest, write_json, write_table
 from openmofi.storage.manifest import write_manifest
@@ -35,8 +33,6 @@ from openmofi.storage.manifest import write_manifest
 OUTPUTS = Outputs(("[0-9]*.tar", "[0-9]*.parquet", "[0-9]*_stats.json", f"{STAGED}/*"))
 _WHOLE = ("width", "height", "http_status")
 _MOST, _SHOWN = 50, 10
-
-Row = dict[str, Any]
 
 
 class FetchSummary(Summary, frozen=True):
@@ -81,37 +77,31 @@ class FetchStage:
     again: bool = False
 
     def __call__(self) -> Work:
-        """Check that a worker has what it needs; the work makes a shard's tar and log.
-
-        Raises:
-            MissingExtraError: a package is not installed there.
-        """
-        require_extra()
-        return partial(self._fetch, {})
+        """Open a client; the work makes a shard's tar and log."""
+        return partial(self._fetch, RowFetcher(self.settings))
 
     def log(self, shard: Shard) -> str:
         """Return the path of a shard's log, which is written last."""
         return f"{self.out}/{shard.name}.parquet"
 
-    def _fetch(self, rules: dict[Any, Any], shard: Shard) -> Row:
-        start = time.time()
+    def _fetch(self, client: RowFetcher, shard: Shard) -> Row:
+        start, tar = time.time(), f"{self.out}/{shard.name}.tar"
         rows: list[Row] = pq.read_table(self.log(shard) if self.again else shard.path).to_pylist()
-        tar = f"{self.out}/{shard.name}.tar"
+        fields = [*OWN, *self.settings.keep_columns]
         with tempfile.TemporaryFile(dir=self.out) as file:
-            spool = _Spool(file, {})
+            spool = Spool(file)
             if self.again:
                 kept = {row["key"] for row in rows if row["status"] == SUCCESS}
                 for pair in read_pairs(Shard(tar, shard.name), ReadSettings(max_image_bytes=self.settings.max_bytes)):
                     if pair.image is not None and pair.key in kept:
                         spool.add(pair.key, pair.image)
-            asyncio.run(_fetched([row for row in rows if row["key"] not in spool.places], self.settings, rules, spool))
-            fields = [*OWN, *self.settings.keep_columns]
+            client.fetch([row for row in rows if row["key"] not in spool.places], spool)
+            there = (row for row in rows if row["key"] in spool.places)
             write_tar(
                 tar,
                 (
                     Record(row["key"], spool.read(row["key"]), row["caption"], {name: row[name] for name in fields})
-                    for row in rows
-                    if row["key"] in spool.places
+                    for row in there
                 ),
             )
         noted = _summary(rows, sum(size for _, size in spool.places.values()))
@@ -121,83 +111,9 @@ class FetchStage:
         return {"rows": noted.rows}
 
 
-@dataclass(frozen=True)
-class _Spool:
-    """Images of a shard in the order in which they came, on the disk: `places` has offset and size of each key's."""
-
-    file: IO[bytes]
-    places: dict[str, tuple[int, int]]
-
-    def add(self, key: str, image: bytes) -> None:
-        self.places[key] = self.file.seek(0, 2), len(image)
-        self.file.write(image)
-
-    def read(self, key: str) -> bytes:
-        offset, size = self.places[key]
-        self.file.seek(offset)
-        return self.file.read(size)
-
-
-def require_extra() -> None:
-    """Check that the packages of `openmofi[fetch]` are installed.
-
-    Raises:
-        MissingExtraError: one is not.
-    """
-    try:
-        import openmofi.plugins.fetch.web  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.of(error.name or "aiohttp", "fetch") from error
-
-
-async def _fetched(rows: Sequence[Row], settings: FetchSettings, rules: dict[Any, Any], spool: _Spool) -> None:
-    """Fetch the images of rows, some of each host at once, and complete the rows; `rules` are as of `Web`."""
-    from openmofi.plugins.fetch.web import Web, host_of
-
-    waiting: dict[str, deque[Row]] = defaultdict(deque)
-    for row in rows:
-        waiting[host_of(row["url"])].append(row)
-
-    async def work(queue: deque[Row], web: Web) -> None:
-        while queue:
-            row = queue.popleft()
-            row |= await _outcome(row, web, spool)
-
-    async with Web(settings, rules) as web:
-        workers = [work(queue, web) for queue in waiting.values() for _ in range(min(settings.per_host, len(queue)))]
-        await asyncio.gather(*workers)
-
-
-async def _outcome(row: Row, web: Any, spool: _Spool) -> Row:
-    """Fetch an image into the spool, and return the fields that say how that ended."""
-    from openmofi.plugins.fetch.web import Failure
-
-    try:
-        fetched = await web.image(row["url"] or "")
-        ended = Row(
-            status=SUCCESS,
-            error_message=None,
-            width=fetched.width,
-            height=fetched.height,
-            sha256=hashlib.sha256(fetched.image).hexdigest(),
-            final_url=fetched.url,
-            http_status=200,
-        )
-        spool.add(row["key"], fetched.image)
-    except (OSError, MemoryError):  # of this machine: the web's are failures
-        raise
-    except Exception as error:
-        failure = error if isinstance(error, Failure) else Failure(f"{type(error).__name__}: {first_line(error)}")
-        ended = dict.fromkeys(("width", "height", "sha256", "final_url"))
-        ended |= Row(status=failure.status, error_message=failure.why, http_status=failure.http_status or None)
-    return ended | {"fetched_at": datetime.now(UTC).isoformat(timespec="seconds")}
-
-
 def _summary(rows: Sequence[Row], size: int) -> FetchSummary:
-    from openmofi.plugins.fetch.web import host_of
-
     failed = [row for row in rows if row["status"] != SUCCESS]
-    errors, hosts = Counter(row["error_message"] for row in failed), Counter(host_of(row["url"]) for row in failed)
+    errors, hosts = Counter(row["error_message"] for row in failed), Counter(row["host"] for row in failed)
     statuses = Counter(row["status"] for row in rows)
     return FetchSummary(
         len(rows), size, dict(statuses), dict(errors.most_common(_MOST)), dict(hosts.most_common(_MOST))
@@ -245,11 +161,9 @@ def fetch_pairs(
         `rows`, a count for each status, `bytes` of images, and the errors and hosts of most rows without an image.
 
     Raises:
-        MissingExtraError: `openmofi[fetch]` is not installed.
         UsageError: a table has no column of addresses or texts.
         OpenMofiError: a table cannot be read, `out` was made with other settings, or no image was fetched.
     """
-    require_extra()
     engine, progress, stage = engine or LocalEngine(), progress or Quiet(), FetchStage(str(out), settings)
     inputs = {table.name: table.fingerprint for table in tables}
     with claimed(out, "pairs", dict(deciding(settings)), inputs, outputs=OUTPUTS, restart=restart) as manifest:

@@ -32,8 +32,19 @@ _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MOVED = frozenset({301, 302, 303, 307, 308})
 _ROBOTS_BYTES, _MOST_RULES = 512 << 10, 20_000
 _LARGE, _LARGE_AT_ONCE = 4 << 20, 8
-_CHUNK = 1 << 16
+_CHUNK, _PULSE = 1 << 16, 0.05
+_KEPT, _MANY = 5.0, 16_384
+"""Seconds that a connection stays open for another request, where a process may open so many files."""
 _PRIVATE = "is no public address"
+_ENDS = (
+    (aiohttp.ConnectionTimeoutError, "no connection within {0.connect_timeout:g} s", True),
+    (aiohttp.SocketTimeoutError, "nothing was sent for {0.read_timeout:g} s", True),
+    (TimeoutError, "it took more than {0.timeout:g} s", True),
+    (aiohttp.ClientConnectorCertificateError, "the certificate is not valid", False),
+    (aiohttp.ClientPayloadError, "the response breaks off", True),
+    (aiohttp.ClientResponseError, "the response is not HTTP", True),
+)
+"""Errors, the first that fits: why there is no response, and whether another try may help."""
 _TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -95,41 +106,46 @@ def _public_socket(address: tuple[Any, ...]) -> socket.socket:
 
 
 class Web:
-    """A client for many images; `async with`.
+    """A client for many images; made, used and closed in one event loop.
 
     Args:
         settings: see there.
-        rules: what hosts allow, as far as it is known; what is read of it is added.
     """
 
-    def __init__(self, settings: FetchSettings, rules: dict[URL, Protego]) -> None:
-        self._settings, self._rules = settings, rules
+    def __init__(self, settings: FetchSettings) -> None:
+        self._settings = settings
         self._slots, self._large = asyncio.Semaphore(settings.concurrency), asyncio.Semaphore(_LARGE_AT_ONCE)
+        self._rules: dict[URL, Protego] = {}
         self._asking: dict[URL, asyncio.Task[Protego | Failure]] = {}
         self._due: dict[str, float] = {}
-        self._session: Any = None
-
-    async def __aenter__(self) -> Web:
-        given = self._settings
+        self._pulse = asyncio.create_task(_pulse())
         # Names are resolved in threads, of which there are few by default.
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(min(given.concurrency, 64)))
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(min(settings.concurrency, 64)))
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,
-                limit_per_host=given.per_host,
+                limit_per_host=settings.per_host,
                 ttl_dns_cache=300,
-                socket_factory=None if given.allow_private else _public_socket,
+                socket_factory=None if settings.allow_private else _public_socket,
+                **({"keepalive_timeout": _KEPT} if _many_files() else {"force_close": True}),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": given.user_agent, "Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"},
-            timeout=aiohttp.ClientTimeout(given.timeout, None, given.read_timeout, given.connect_timeout),
+            headers={"User-Agent": settings.user_agent, "Accept": "image/*,*/*;q=0.5", "Accept-Encoding": "identity"},
+            timeout=aiohttp.ClientTimeout(settings.timeout, None, settings.read_timeout, settings.connect_timeout),
         )
-        return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def close(self) -> None:
+        """Close the connections."""
+        self.forget()
+        self._pulse.cancel()
+        await self._session.close()
+
+    def forget(self) -> None:
+        """Forget which hosts did not say what they allow: they are asked again."""
         for task in self._asking.values():
             task.cancel()
-        await self._session.close()
+        self._asking.clear()
+        self._due.clear()
 
     async def image(self, address: str) -> Fetched:
         """Fetch an image; try again where that may help.
@@ -220,26 +236,14 @@ class Web:
             raise self._failure(error) from error
 
     def _failure(self, error: Exception) -> Failure:
-        given, again = self._settings, True
-        if isinstance(error, aiohttp.ConnectionTimeoutError):
-            why = f"no connection within {given.connect_timeout:g} s"
-        elif isinstance(error, aiohttp.SocketTimeoutError):
-            why = f"nothing was sent for {given.read_timeout:g} s"
-        elif isinstance(error, TimeoutError):
-            why = f"it took more than {given.timeout:g} s"
-        elif isinstance(error, aiohttp.ClientConnectorCertificateError):
-            why, again = "the certificate is not valid", False
-        elif isinstance(error, aiohttp.ClientConnectorError):
-            said = error.os_error.strerror or first_line(error.os_error)
-            why = f"no connection: {said}"
-            again = _PRIVATE not in said and error.os_error.errno != socket.EAI_NONAME
-        elif isinstance(error, aiohttp.ClientPayloadError):
-            why = "the response breaks off"
-        elif isinstance(error, aiohttp.ClientResponseError):
-            why = "the response is not HTTP"
-        else:
-            why, again = first_line(error), not isinstance(error, ValueError)
-        return Failure(why, again=again)
+        for kind, why, again in _ENDS:
+            if isinstance(error, kind):
+                return Failure(why.format(self._settings), again=again)
+        if not isinstance(error, aiohttp.ClientConnectorError):
+            return Failure(first_line(error), again=not isinstance(error, ValueError))
+        said = error.os_error.strerror or first_line(error.os_error)
+        again = _PRIVATE not in said and error.os_error.errno != socket.EAI_NONAME
+        return Failure(f"no connection: {said}", again=again)
 
     async def _turn(self, host: str) -> None:
         """Wait until another request to a host may begin."""
@@ -264,6 +268,25 @@ class Web:
                 if len(body) > most:
                     raise too_long
         return bytes(body)
+
+
+def _many_files() -> bool:
+    """Whether this process may open thousands of files, as far as it can allow itself: idle connections are files."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return False
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MANY if hard == resource.RLIM_INFINITY else min(_MANY, hard)
+    if 0 <= soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted == _MANY
+
+
+async def _pulse() -> None:
+    """Use a little CPU: by that an engine knows that a worker is alive, and waiting for the web takes none."""
+    while True:
+        await asyncio.sleep(_PULSE)
 
 
 def _checked(address: str, base: URL | None = None) -> URL:
@@ -292,12 +315,12 @@ def host_of(address: str | None) -> str:
 
 def _require_welcome(tags: list[str]) -> None:
     """Refuse an image whose `X-Robots-Tag` does; `agent: directives` are for that program alone."""
-    for tag in tags:
-        agent, colon, directives = tag.rpartition(":")
-        if not colon or agent.strip().lower() == AGENT:
-            refused = _REFUSALS & {each.strip().lower() for each in directives.split(",")}
-            if refused:
-                raise Failure(f"X-Robots-Tag: {min(refused)}", http_status=200)
+    for tag in map(str.lower, tags):
+        agent, colon, directives = tag.partition(":")
+        if not colon or "," in agent:  # a directive with a colon of its own, behind others
+            agent, directives = AGENT, tag
+        if agent.strip() == AGENT and (refused := _REFUSALS & set(map(str.strip, directives.split(",")))):
+            raise Failure(f"X-Robots-Tag: {min(refused)}", http_status=200)
 
 
 def _seconds(text: str) -> float:
