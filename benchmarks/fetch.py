@@ -20,6 +20,7 @@ import io
 import json
 import os
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -101,8 +102,9 @@ def serve(faults: float) -> None:
     asyncio.run(run())
 
 
-def _job(python: str, script: str, table: Path, out: Path) -> float:
-    """Run a job, and return the seconds from the start of its first shard to the end of its last."""
+def _job(python: str, script: str, table: Path, out: Path) -> tuple[float, float]:
+    """Run a job; return the seconds from the start of its first shard to the end of its last, and those of the CPU."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "job.py"
         file.write_text(script)
@@ -113,7 +115,9 @@ def _job(python: str, script: str, table: Path, out: Path) -> float:
     if done.returncode:
         raise SystemExit(f"{python} failed:\n{done.stderr[-2000:]}")
     noted = [json.loads(path.read_text()) for path in out.glob("*_stats.json")]
-    return max(each["end_time"] for each in noted) - min(each["start_time"] for each in noted)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return max(each["end_time"] for each in noted) - min(each["start_time"] for each in noted), cpu
 
 
 def _table(folder: Path, port: int) -> Path:
@@ -146,6 +150,7 @@ def main() -> None:
         serve(arguments.serve)
         return
     seconds: dict[str, list[float]] = {"img2dataset 1.47": [], "openmofi fetch": []}
+    cpu: dict[str, list[float]] = {name: [] for name in seconds}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         with _server(0.0) as port:
@@ -153,7 +158,9 @@ def main() -> None:
             jobs = {"img2dataset 1.47": (arguments.img2dataset, _THEIRS), "openmofi fetch": (sys.executable, _OURS)}
             for turn in range(arguments.rounds):
                 for name in list(jobs)[:: 1 if turn % 2 else -1]:
-                    seconds[name].append(_job(*jobs[name], table, folder / f"{name[:4]}-{turn}"))
+                    taken, used = _job(*jobs[name], table, folder / f"{name[:4]}-{turn}")
+                    seconds[name].append(taken)
+                    cpu[name].append(used)
             missing, fetched = lost(folder / f"open-{arguments.rounds - 1}")
             if missing or fetched < IMAGES:
                 raise SystemExit(f"{missing} rows lost, {fetched} fetched")
@@ -161,7 +168,9 @@ def main() -> None:
             _job(sys.executable, _OURS, _table(folder, port), folder / "faults")
             missing, fetched = lost(folder / "faults")
     rows = harness.summarise(seconds, IMAGES)
-    harness.show("fetch", rows, "images")
+    for name, used in cpu.items():
+        rows[name]["cpu_s"] = statistics.median(used)
+    harness.show("fetch", rows, "images", ["cpu_s"])
     ratios = [theirs / ours for theirs, ours in zip(*seconds.values(), strict=True)]
     harness.write_result(
         "fetch",

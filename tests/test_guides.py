@@ -91,7 +91,7 @@ def folder(small_world, tmp_path, monkeypatch):
     with bad_web() as web:
         web.files |= {pair.key: pair.image or b"" for pair in pairs}
         rows = [f"{web.url}/file/{pair.key},{pair.text}" for pair in pairs]
-        (tmp_path / "addresses.csv").write_text("\n".join(["url,text", *rows]))
+        (tmp_path / "urls.csv").write_text("\n".join(["url,text", *rows]))
         monkeypatch.chdir(tmp_path)
         yield tmp_path
 

@@ -1,4 +1,4 @@
-"""Tables of addresses → shards of pairs, from a web that misbehaves: each row has a status, and nothing is lost."""
+"""Tables of URLs → shards of pairs, from a web that misbehaves: each row has a status, and nothing is lost."""
 
 import asyncio
 import csv
@@ -36,13 +36,13 @@ MISBEHAVIOUR = {
     "/busy/503/2/0": ("success", "", 3),
     "/busy/429/1/1": ("success", "", 2),
     "/busy/429/9/3600": ("failed_to_download", "try again after 3600 s", 1),
-    "/silent/": ("failed_to_download", "nothing was sent for 0.5 s", 3),
-    "/drip/": ("failed_to_download", "it took more than 1 s", 3),
-    "/endless/": ("failed_to_download", "more than 200,000 bytes", 1),
-    "/large/": ("failed_to_download", "more than 200,000 bytes", 1),
-    "/cut/": ("failed_to_download", "the response breaks off", 3),
+    "/silent/": ("failed_to_download", "no data received for 0.5 s", 3),
+    "/drip/": ("failed_to_download", "timed out after 1 s", 3),
+    "/endless/": ("failed_to_download", "larger than 200,000 bytes", 1),
+    "/large/": ("failed_to_download", "larger than 200,000 bytes", 1),
+    "/cut/": ("failed_to_download", "the response was cut off", 3),
     "/reset/": ("success", "", 2),
-    "/garbage/": ("failed_to_download", "the response is not HTTP", 3),
+    "/garbage/": ("failed_to_download", "invalid HTTP response", 3),
     "/html.jpg": ("failed_to_decode", "HTML", 1),
     "/svg.jpg": ("failed_to_decode", "SVG", 1),
     "/noise.jpg": ("failed_to_decode", "image_broken", 1),
@@ -55,8 +55,8 @@ MISBEHAVIOUR = {
     "/noai-others/": ("success", "", 1),
     "/hop/4": ("success", "", 1),
     "/hop/11": ("failed_to_download", "more than 5 redirects", 1),
-    "/to/ftp://x/y": ("failed_to_download", "begins with ftp", 1),
-    "/to/file:///etc/passwd": ("failed_to_download", "begins with file", 1),
+    "/to/ftp://x/y": ("failed_to_download", "not an absolute http", 1),
+    "/to/file:///etc/passwd": ("failed_to_download", "not an absolute http", 1),
     "/forbidden/1.jpg": ("failed_to_download", "robots.txt disallows it", 0),
     "/forbidden/1.png": ("success", "", 1),
 }
@@ -171,7 +171,7 @@ def test_an_address_of_a_private_network_is_not_connected_to(web, tmp_path, monk
     given = table(tmp_path / "urls.csv", [*urls, f"{web.url}/ok/14.jpg"])
     openmofi.fetch(given, tmp_path / "out", ignore_robots=True, **HASTY)
     rows = log(tmp_path / "out")
-    assert ["127.0.0.2 is no public address" in (row["error_message"] or "") for row in rows] == [True] * 3 + [False]
+    assert ["127.0.0.2 is not a public address" in (row["error_message"] or "") for row in rows] == [True] * 3 + [False]
     assert set(web.asked) == {f"/to/{other}/ok/12.jpg", "/ok/14.jpg"}
     openmofi.fetch(given, tmp_path / "allowed", allow_private=True, **HASTY)
     assert {row["status"] for row in log(tmp_path / "allowed")} == {"success"}
@@ -263,7 +263,7 @@ def test_wrong_tables_are_refused_before_anything_is_fetched(tmp_path):
     with pytest.raises(OpenMofiError, match="is not a Parquet file"):
         openmofi.fetch(tmp_path / "d.parquet", tmp_path / "out", progress=False)
     (tmp_path / "e.tar").write_bytes(b"")
-    with pytest.raises(UsageError, match=r"is no table of addresses\. Give"):
+    with pytest.raises(UsageError, match=r"is not a table of URLs\. Give"):
         openmofi.fetch(tmp_path / "e.tar", tmp_path / "out", progress=False)
     assert not (tmp_path / "out" / "manifest.json").exists()
 

@@ -1,4 +1,4 @@
-"""Where an image comes from goes along from the table of addresses to datasets of other tools, and to an index."""
+"""Where an image comes from goes along from the table of URLs to datasets of other tools, and to an index."""
 
 import csv
 import hashlib

@@ -64,13 +64,13 @@ def test_an_x_robots_tag_is_heeded_where_it_is_for_all_or_for_us(tags, refused):
     "address",
     ["", " ", "x", "ftp://a/b", "file:///etc/passwd", "http://", "http://[::1", "javascript:alert(1)", "//a/b"],
 )
-def test_an_address_that_is_none_of_the_web_is_a_failure(address):
-    with pytest.raises(Failure, match="address"):
+def test_anything_but_an_http_url_is_a_failure(address):
+    with pytest.raises(Failure, match="URL"):
         _checked(address)
     assert host_of(address) == ""
 
 
-def test_an_address_is_read_as_browsers_read_it():
+def test_a_url_is_read_as_browsers_read_it():
     assert str(_checked(" http://Example.com/ü x.jpg#part ")) == "http://example.com/%C3%BC%20x.jpg"
     assert host_of(None) == ""
 

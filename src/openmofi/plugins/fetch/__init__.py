@@ -1,10 +1,10 @@
-"""A table of addresses of images → shards of pairs, in img2dataset's layout, on the engine.
+"""Downloads the images of a table of URLs into shards of pairs, in img2dataset's layout, on the engine.
 
 - Entry point: `openmofi.commands` `fetch`
 - Needs: `pip install 'openmofi[fetch]'`, and the internet
-- Use: `openmofi fetch addresses.csv -o pairs`
-- Never: connects to an address of a private network unasked, fetches what a `robots.txt` or an `X-Robots-Tag` refuses
-  unless it is told to, loses a row, or changes the bytes of an image
+- Use: `openmofi fetch urls.csv -o pairs`
+- Never: connects to a private network or ignores `robots.txt` and `X-Robots-Tag` unless told to, loses a row, or
+  changes the bytes of an image
 - Tests: `tests/plugins/fetch`
 - Documentation: `docs/guides/fetch.md`
 """
@@ -27,29 +27,29 @@ OWN = (*IMG2DATASET, "final_url", "http_status", "fetched_at", "license", "creat
 
 @dataclass(frozen=True)
 class FetchSettings(Settings):
-    """What is fetched, and how.
+    """What is downloaded, and how.
 
     Attributes:
-        shard_size: rows of a shard.
-        url_column: column with the images' addresses; empty takes the first of the common names.
-        text_column: column with the texts; likewise.
-        license_column: column with the licence of an image; likewise, and there may be none.
-        creator_column: column with the image's author; likewise.
-        keep_columns: further columns that go along, as text.
+        shard_size: rows per shard.
+        url_column: column with the URLs of the images; empty uses the first common name, such as `url`.
+        text_column: column with the texts; empty uses the first common name, such as `caption`.
+        license_column: column with the licences; empty uses the first common name, if there is one.
+        creator_column: column with the authors; empty uses the first common name, if there is one.
+        keep_columns: further columns to keep, as text.
         encoding: of CSV, TSV and JSON-lines tables, such as `cp1252`; see docs/pairs.md.
-        max_bytes: a larger image is not fetched.
-        ignore_robots: fetch what a `robots.txt` disallows.
-        allow_noai: fetch what an `X-Robots-Tag` of `noai`, `noimageai`, `noindex` or `noimageindex` refuses.
-        allow_private: connect to addresses of private networks and of this machine too.
-        user_agent: what servers are told; a way to reach you in it is polite.
-        concurrency: connections of a process at once.
-        per_host: connections of a process to a host at once.
-        host_interval: seconds between the starts of two requests to a host.
-        connect_timeout: seconds for a connection.
-        read_timeout: seconds in which a server may send nothing.
-        timeout: seconds for an image, of each try.
-        retries: further tries after a status 408, 425, 429 or 5xx, or a connection that fails; later each time, and not
-            before the server's `Retry-After`.
+        max_bytes: larger images are not downloaded.
+        ignore_robots: download what `robots.txt` disallows.
+        allow_noai: download what an `X-Robots-Tag` of `noai`, `noimageai`, `noindex` or `noimageindex` refuses.
+        allow_private: connect to private networks and to this machine.
+        user_agent: the `User-Agent` header; add a way to reach you.
+        concurrency: simultaneous connections of a process.
+        per_host: simultaneous connections of a process to one host.
+        host_interval: seconds between the starts of two requests to one host.
+        connect_timeout: seconds to wait for a connection.
+        read_timeout: seconds to wait for further data.
+        timeout: seconds for each attempt to download an image.
+        retries: further attempts after a status of 408, 425, 429 or 5xx or a failed connection, with exponential
+            backoff, and not before the server's `Retry-After`.
     """
 
     shard_size: PositiveInt = 10_000

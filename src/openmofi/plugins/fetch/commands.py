@@ -32,21 +32,23 @@ def fetch(
     progress: bool | Progress | None = None,
     **changes: Unpack[FetchChanges],
 ) -> Mapping[str, Any]:
-    """Fetch the images of tables of addresses and texts into shards of pairs, as img2dataset; goes on if stopped.
+    """Download the images of tables of URLs and texts into shards of pairs, as img2dataset lays them out.
+
+    A job that was stopped continues with the missing shards.
 
     Args:
         tables: CSV, TSV, JSON-lines or Parquet tables, or folders of Parquet.
         out: the folder to write, on a local disk.
-        retry_failed: fetch again the rows of finished shards that have no image.
-        engine: `local`, `processes:N`, `ray` or `ray:ADDRESS`; limits of connections are those of each process. See
+        retry_failed: download the failed rows of finished shards again.
+        engine: `local`, `processes:N`, `ray` or `ray:ADDRESS`; connection limits apply to each process. See
             docs/scale.md.
 
     Returns:
-        `rows`, a count for each status, `bytes` of images, and the errors and hosts of most rows without an image.
+        `rows`, the rows of each status, `bytes` of images, and the most frequent errors and hosts of failed rows.
 
     Raises:
         MissingExtraError: `openmofi[fetch]` is not installed.
-        UsageError: a table has no column of addresses or texts.
+        UsageError: a table has no column of URLs or texts.
         OpenMofiError: a table cannot be read, `out` was made with other settings, or no image was fetched.
     """
     from openmofi.engine import engine_named
@@ -75,9 +77,9 @@ def fetch(
     keep_columns=MANY,
 )
 def fetch_command(call: Call, out: Path, as_json: Json = False) -> None:
-    """Fetch the images of tables of addresses and texts into shards of pairs, as img2dataset; goes on if stopped.
+    """Download the images of tables of URLs and texts into shards of pairs, as img2dataset lays them out.
 
-    Then: openmofi label OUT --help.
+    A job that was stopped continues with the missing shards. Then: openmofi label --help.
     """
     from openmofi.cli.tables import print_counts
     from openmofi.review.commands import shell_command
@@ -88,7 +90,7 @@ def fetch_command(call: Call, out: Path, as_json: Json = False) -> None:
         return
     print_counts("rows", {name: counts[name] for name in STATUSES})
     if counts["errors"]:
-        print_counts("rows without an image, by reason", counts["errors"])
-        print_counts("by host", counts["hosts"])
-        print("Try these rows again with --retry-failed. Or go on:")
+        print_counts("failed rows by reason", counts["errors"])
+        print_counts("failed rows by host", counts["hosts"])
+        print("Add --retry-failed to download these rows again. To continue:")
     print(f"  {shell_command('openmofi', 'label', out, '--kb', 'KB', '--encoder', 'ENCODER', '-o', 'labels')}")

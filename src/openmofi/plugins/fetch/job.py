@@ -1,4 +1,4 @@
-"""`openmofi fetch`: shards of addresses → shards of pairs on an engine; it goes on, and tries again what failed."""
+"""`openmofi fetch`: a job that downloads shard by shard on an engine, resumes, and retries what failed."""
 
 from __future__ import annotations
 
@@ -147,21 +147,21 @@ def fetch_pairs(
     restart: bool = False,
     retry_failed: bool = False,
 ) -> Mapping[str, Any]:
-    """Fetch the images of tables of addresses into shards of pairs.
+    """Download the images of tables of URLs into shards of pairs.
 
     Args:
-        tables: CSV, TSV, JSON lines or Parquet; their rows are cut into shards one behind another.
+        tables: CSV, TSV, JSON lines or Parquet, split into shards in this order.
         out: a local folder.
         settings: see `FetchSettings`.
-        engine, progress: how it runs, what reports its progress. Limits of connections are those of each worker.
+        engine, progress: how it runs, what reports its progress. Connection limits apply to each worker.
         restart: remove what was made in `out` before, and begin anew.
-        retry_failed: fetch again the rows of finished shards that have no image.
+        retry_failed: download the failed rows of finished shards again.
 
     Returns:
-        `rows`, a count for each status, `bytes` of images, and the errors and hosts of most rows without an image.
+        `rows`, the rows of each status, `bytes` of images, and the most frequent errors and hosts of failed rows.
 
     Raises:
-        UsageError: a table has no column of addresses or texts.
+        UsageError: a table has no column of URLs or texts.
         OpenMofiError: a table cannot be read, `out` was made with other settings, or no image was fetched.
     """
     engine, progress, stage = engine or LocalEngine(), progress or Quiet(), FetchStage(str(out), settings)
@@ -189,7 +189,7 @@ def fetch_pairs(
             errors = "; ".join(f"{why} ({rows:,})" for why, rows in counts["errors"].items())
             raise OpenMofiError(
                 f"None of {total.rows:,} images could be fetched: {errors}.",
-                "Check the addresses and the network, and start the same command again with --retry-failed.",
+                "Check the URLs and the network, and start the same command again with --retry-failed.",
             )
         finish_manifest(out, manifest, counts)
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Tables of addresses, cut into shards of rows that are still to be fetched."""
+"""Splits tables of URLs into shards of rows that are still to be downloaded."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from openmofi.plugins.fetch import FetchSettings
 from openmofi.storage import TABLES, Shard, exists, read_json, write_json, write_table
 
 STAGED = "urls"
-"""The folder of the rows that are still to be fetched; it goes when all are."""
+"""Folder of the rows that are still to be downloaded; removed at the end."""
 _DONE = f"{STAGED}/shards.json"
 _LICENSE = ("license", "licence", "license_url", "license_name", "rights", "usage_terms")
 _CREATOR = ("creator", "author", "artist", "photographer", "credit", "attribution")
@@ -36,7 +36,7 @@ def staged(tables: Sequence[Shard], out: str, settings: FetchSettings) -> list[S
     """Cut the rows of all tables into shards of `settings.shard_size` rows, unless that is done; return these.
 
     Raises:
-        UsageError: a table has no column of addresses or texts.
+        UsageError: a table has no column of URLs or texts.
         OpenMofiError: a table cannot be read, or there are no rows.
     """
     if not exists(f"{out}/{_DONE}"):
@@ -62,7 +62,7 @@ def _write(rows: Sequence[dict[str, str | None]], number: int, out: str, setting
 def _rows(path: str, settings: FetchSettings) -> Iterator[dict[str, str | None]]:
     """Yield url, caption, license, creator and the kept columns of each row of a table; `None` where there is none."""
     if not path.endswith((".parquet", *TABLES)):
-        raise UsageError(f"{path} is no table of addresses.", f"Give .parquet, {', '.join(TABLES)}.")
+        raise UsageError(f"{path} is not a table of URLs.", f"Give .parquet, {', '.join(TABLES)}.")
     records = (
         _parquet(path, settings)
         if path.endswith(".parquet")
@@ -78,7 +78,7 @@ def _columns(path: str, names: Sequence[str], settings: FetchSettings) -> dict[s
     """Return the column of each field.
 
     Raises:
-        UsageError: one that is named does not exist, or there is none of addresses or texts.
+        UsageError: one that is named does not exist, or there is none of URLs or texts.
     """
     found = {
         name: find_column(path, names, getattr(settings, f"{what}_column"), common, what, forgiving=True)

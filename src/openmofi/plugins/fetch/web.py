@@ -1,4 +1,4 @@
-"""One image from the web: address, robots.txt, redirects, limits, tries; every end but the image is a `Failure`."""
+"""Downloads one image: URL, robots.txt, redirects, limits, retries. Anything but an image is a `Failure`."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _LARGE, _LARGE_AT_ONCE = 4 << 20, 8
 _CHUNK, _PULSE = 1 << 16, 0.05
 _KEPT, _MANY = 5.0, 16_384
 """Seconds that a connection stays open for another request, where a process may open so many files."""
-_PRIVATE = "is no public address"
+_PRIVATE = "is not a public address"
 _ENDS = (
-    (aiohttp.ConnectionTimeoutError, "no connection within {0.connect_timeout:g} s", True),
-    (aiohttp.SocketTimeoutError, "nothing was sent for {0.read_timeout:g} s", True),
-    (TimeoutError, "it took more than {0.timeout:g} s", True),
-    (aiohttp.ClientConnectorCertificateError, "the certificate is not valid", False),
-    (aiohttp.ClientPayloadError, "the response breaks off", True),
-    (aiohttp.ClientResponseError, "the response is not HTTP", True),
+    (aiohttp.ConnectionTimeoutError, "connection timed out after {0.connect_timeout:g} s", True),
+    (aiohttp.SocketTimeoutError, "no data received for {0.read_timeout:g} s", True),
+    (TimeoutError, "timed out after {0.timeout:g} s", True),
+    (aiohttp.ClientConnectorCertificateError, "invalid TLS certificate", False),
+    (aiohttp.ClientPayloadError, "the response was cut off", True),
+    (aiohttp.ClientResponseError, "invalid HTTP response", True),
 )
 """Errors, the first that fits: why there is no response, and whether another try may help."""
 _TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
@@ -69,7 +69,7 @@ class Failure(Exception):
 
 @dataclass(frozen=True)
 class Fetched:
-    """An image: its bytes as they came, its size in pixels, and the address that it came from in the end."""
+    """An image: its bytes as received, its size in pixels, and its URL after redirects."""
 
     image: bytes
     width: int
@@ -147,15 +147,15 @@ class Web:
         self._asking.clear()
         self._due.clear()
 
-    async def image(self, address: str) -> Fetched:
+    async def image(self, url: str) -> Fetched:
         """Fetch an image; try again where that may help.
 
         Raises:
             Failure: there is none.
         """
-        url, response = await self._retried(_checked(address))
+        final, response = await self._retried(_checked(url))
         try:
-            return Fetched(response.body, *image_size(response.body), str(url))
+            return Fetched(response.body, *image_size(response.body), str(final))
         except ImageRefused as refused:
             raise Failure(f"{refused.status}: {refused.why}", decoded=True, http_status=response.status) from refused
 
@@ -243,7 +243,7 @@ class Web:
             return Failure(first_line(error), again=not isinstance(error, ValueError))
         said = error.os_error.strerror or first_line(error.os_error)
         again = _PRIVATE not in said and error.os_error.errno != socket.EAI_NONAME
-        return Failure(f"no connection: {said}", again=again)
+        return Failure(f"connection failed: {said}", again=again)
 
     async def _turn(self, host: str) -> None:
         """Wait until another request to a host may begin."""
@@ -255,7 +255,7 @@ class Web:
     async def _body(self, response: Any, most: int, cut: bool) -> bytes:
         """Read a body of at most `most` bytes; a longer one is `cut`, or a failure. Few large ones are read at once."""
         body = bytearray()
-        too_long = Failure(f"more than {most:,} bytes", http_status=response.status)
+        too_long = Failure(f"larger than {most:,} bytes", http_status=response.status)
         if (response.content_length or 0) > most and not cut:
             raise too_long
         async with AsyncExitStack() as held:
@@ -289,26 +289,26 @@ async def _pulse() -> None:
         await asyncio.sleep(_PULSE)
 
 
-def _checked(address: str, base: URL | None = None) -> URL:
-    """Parse an address, perhaps relative to `base`.
+def _checked(text: str, base: URL | None = None) -> URL:
+    """Parse a URL, which may be relative to `base`.
 
     Raises:
-        Failure: it is none of the web.
+        Failure: it is not an http or https URL.
     """
     try:
-        url = URL(address.strip())
+        url = URL(text.strip())
         url = base.join(url) if base else url
         if url.scheme in ("http", "https") and url.host:
             return url.with_fragment(None)
     except ValueError as error:
-        raise Failure(f"invalid address: {first_line(error)}") from error
-    raise Failure(f"the address begins with {url.scheme or 'no scheme'}, neither http nor https")
+        raise Failure(f"invalid URL: {first_line(error)}") from error
+    raise Failure("the URL is not an absolute http or https URL")
 
 
-def host_of(address: str | None) -> str:
-    """Return the host of an address; "" where it has none."""
+def host_of(url: str | None) -> str:
+    """Return the host of a URL; "" if it has none."""
     try:
-        return _checked(address or "").host or ""
+        return _checked(url or "").host or ""
     except Failure:
         return ""
 
