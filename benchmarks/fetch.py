@@ -142,7 +142,9 @@ def lost(out: Path) -> tuple[int, int]:
 def main() -> None:
     """See the module."""
     options = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    options.add_argument("--img2dataset", metavar="PYTHON", help="of an environment with img2dataset")
+    options.add_argument(
+        "--img2dataset", metavar="PYTHON", required="--serve" not in sys.argv, help="of an environment with img2dataset"
+    )
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--serve", type=float, metavar="FAULTS", help=argparse.SUPPRESS)
     arguments = options.parse_args()

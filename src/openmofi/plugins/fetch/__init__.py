@@ -1,13 +1,4 @@
-"""Downloads the images of a table of URLs into shards of pairs, in img2dataset's layout, on the engine.
-
-- Entry point: `openmofi.commands` `fetch`
-- Needs: `pip install 'openmofi[fetch]'`, and the internet
-- Use: `openmofi fetch urls.csv -o pairs`
-- Never: connects to a private network or ignores `robots.txt` and `X-Robots-Tag` unless told to, loses a row, or
-  changes the bytes of an image
-- Tests: `tests/plugins/fetch`
-- Documentation: `docs/guides/fetch.md`
-"""
+"""Settings of `openmofi fetch`."""
 
 from dataclasses import dataclass
 from typing import Annotated
