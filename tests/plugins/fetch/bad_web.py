@@ -151,6 +151,13 @@ class Handler(BaseHTTPRequestHandler):
         left = int(rest)
         self.answer(b"", 302, Location=f"/hop/{left - 1}" if left else "/ok/5.jpg")
 
+    def do_bytes(self, rest):
+        """Nothing of this is UTF-8."""
+        self.answer(b"", 302, Location="/\xff\xfe")
+
+    def do_mess(self, rest):
+        self.answer(b"", 302, Location="http://[\xff")
+
     def do_to(self, rest):
         self.answer(b"", 301, Location=rest)
 

@@ -55,6 +55,8 @@ MISBEHAVIOUR = {
     "/noai-others/": ("success", "", 1),
     "/hop/4": ("success", "", 1),
     "/hop/11": ("failed_to_download", "more than 5 redirects", 1),
+    "/bytes/": ("failed_to_download", "HTTP status 404", 1),
+    "/mess/": ("failed_to_download", "invalid URL", 1),
     "/to/ftp://x/y": ("failed_to_download", "not an absolute http", 1),
     "/to/file:///etc/passwd": ("failed_to_download", "not an absolute http", 1),
     "/forbidden/1.jpg": ("failed_to_download", "robots.txt disallows it", 0),
@@ -182,6 +184,14 @@ def test_what_robots_and_tags_refuse_is_fetched_where_that_is_asked_for(web, tmp
     with pytest.raises(OpenMofiError, match=r"None of 2 images could be fetched: X-Robots-Tag: noai \(1\); robots"):
         openmofi.fetch(given, tmp_path / "out", **HASTY)
     assert openmofi.fetch(given, tmp_path / "all", ignore_robots=True, allow_noai=True, **HASTY)["success"] == 2
+
+
+def test_robots_are_read_for_the_name_in_the_user_agent(web, tmp_path):
+    given = table(tmp_path / "urls.csv", [f"{web.url}/ok/1.jpg", f"{web.url}/noai-others/"])
+    with pytest.raises(OpenMofiError, match=r"robots.txt disallows it \(2\)"):
+        openmofi.fetch(given, tmp_path / "out", user_agent="OtherBot/2 (us)", **HASTY)
+    other = {"user_agent": "OtherBot/2 (us)", "ignore_robots": True}
+    assert openmofi.fetch(given, tmp_path / "all", **other, **HASTY)["errors"] == {"X-Robots-Tag: noai": 1}
 
 
 def test_a_host_whose_robots_cannot_be_read_is_left_alone(web, tmp_path, monkeypatch):

@@ -55,9 +55,9 @@ def test_retry_after_may_be_a_date():
 def test_an_x_robots_tag_is_heeded_where_it_is_for_all_or_for_us(tags, refused):
     if refused:
         with pytest.raises(Failure, match="X-Robots-Tag"):
-            _require_welcome(tags)
+            _require_welcome(tags, "openmofi")
     else:
-        _require_welcome(tags)
+        _require_welcome(tags, "openmofi")
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,15 @@ def test_anything_but_an_http_url_is_a_failure(address):
 def test_a_url_is_read_as_browsers_read_it():
     assert str(_checked(" http://Example.com/ü x.jpg#part ")) == "http://example.com/%C3%BC%20x.jpg"
     assert host_of(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "name"),
+    [("openmofi/0.1.0", "openmofi"), ("Our-Bot (me@example.org)", "our-bot"), (" X/1 openmofi/2", "x"), ("", "")],
+)
+def test_robots_know_the_name_in_the_user_agent(user_agent, name):
+    assert FetchSettings(user_agent=user_agent).agent == name
+    assert FetchSettings().agent == "openmofi"
 
 
 def test_an_own_column_cannot_be_kept():

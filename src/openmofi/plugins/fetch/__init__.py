@@ -1,5 +1,6 @@
 """Settings of `openmofi fetch`."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -8,8 +9,6 @@ from openmofi.errors import UsageError
 from openmofi.storage.encodings import check_encoding
 from openmofi.version import __version__
 
-AGENT = "openmofi"
-"""The name by which robots.txt and `X-Robots-Tag` address this program."""
 STATUSES = (SUCCESS, *FAILED) = ("success", "failed_to_download", "failed_to_decode")
 IMG2DATASET = ("url", "caption", "key", "status", "error_message", "width", "height", "sha256")
 OWN = (*IMG2DATASET, "final_url", "http_status", "fetched_at", "license", "creator")
@@ -32,7 +31,8 @@ class FetchSettings(Settings):
         ignore_robots: download what `robots.txt` disallows.
         allow_noai: download what an `X-Robots-Tag` of `noai`, `noimageai`, `noindex` or `noimageindex` refuses.
         allow_private: connect to private networks and to this machine.
-        user_agent: the `User-Agent` header; add a way to reach you.
+        user_agent: the `User-Agent` header, such as `NAME/1 (me@example.org)`; `robots.txt` and `X-Robots-Tag` are read
+            for NAME.
         concurrency: simultaneous connections of a process.
         per_host: simultaneous connections of a process to one host.
         host_interval: seconds between the starts of two requests to one host.
@@ -54,7 +54,7 @@ class FetchSettings(Settings):
     ignore_robots: bool = False
     allow_noai: bool = False
     allow_private: bool = False
-    user_agent: Annotated[str, FREE] = f"{AGENT}/{__version__}"
+    user_agent: Annotated[str, FREE] = f"openmofi/{__version__}"
     concurrency: Annotated[PositiveInt, FREE] = 64
     per_host: Annotated[PositiveInt, FREE] = 4
     host_interval: Annotated[NonNegativeFloat, FREE] = 0.0
@@ -62,6 +62,11 @@ class FetchSettings(Settings):
     read_timeout: Annotated[PositiveFloat, FREE] = 20.0
     timeout: Annotated[PositiveFloat, FREE] = 60.0
     retries: Annotated[NonNegativeInt, FREE] = 2
+
+    @property
+    def agent(self) -> str:
+        """Return the name in the user agent, in lower case."""
+        return re.split(r"[/\s]", self.user_agent.strip().lower())[0]
 
     def __post_init__(self) -> None:
         super().__post_init__()

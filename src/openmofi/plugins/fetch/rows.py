@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import IO, Any
 
 from openmofi.errors import first_line
+from openmofi.pairs.text import printable
 from openmofi.plugins.fetch import SUCCESS, FetchSettings
 from openmofi.plugins.fetch.web import Failure, Web, host_of
 
@@ -87,13 +88,14 @@ class RowFetcher:
         try:
             fetched = await self._web.image(row["url"] or "")
             spool.add(row["key"], fetched.image)
-            ended |= Row(status=SUCCESS, width=fetched.width, height=fetched.height, final_url=fetched.url)
+            ended |= Row(status=SUCCESS, width=fetched.width, height=fetched.height, final_url=printable(fetched.url))
             ended |= Row(http_status=200, sha256=hashlib.sha256(fetched.image).hexdigest())
         except (OSError, MemoryError):  # of this machine: the web's are failures
             raise
         except Exception as error:
             failure = error if isinstance(error, Failure) else Failure(f"{type(error).__name__}: {first_line(error)}")
-            ended |= Row(status=failure.status, error_message=failure.why, http_status=failure.http_status or None)
+            ended |= Row(status=failure.status, error_message=printable(failure.why))
+            ended["http_status"] = failure.http_status or None
         return ended | {"fetched_at": datetime.now(UTC).isoformat(timespec="seconds")}
 
 

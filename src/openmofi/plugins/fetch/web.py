@@ -22,7 +22,7 @@ from yarl import URL
 from openmofi.errors import first_line
 from openmofi.pairs.images.decode import ImageRefused, image_size
 from openmofi.pairs.images.memory import of_machine
-from openmofi.plugins.fetch import AGENT, FetchSettings
+from openmofi.plugins.fetch import FetchSettings
 
 REDIRECTS = 5
 WAIT, MOST_WAIT = 0.5, 60.0
@@ -200,7 +200,7 @@ class Web:
             rules = await self._asking[origin]
         if isinstance(rules, Failure):
             raise Failure(f"robots.txt cannot be read: {rules.why}", http_status=rules.http_status)
-        if not rules.can_fetch(str(url), AGENT):
+        if not rules.can_fetch(str(url), self._settings.agent):
             raise Failure("robots.txt disallows it")
 
     async def _read_rules(self, origin: URL) -> Protego | Failure:
@@ -225,7 +225,7 @@ class Web:
                 body = b""
                 if response.status == 200:
                     if not robots and not self._settings.allow_noai:
-                        _require_welcome(response.headers.getall("X-Robots-Tag", []))
+                        _require_welcome(response.headers.getall("X-Robots-Tag", []), self._settings.agent)
                     body = await self._body(response, most, robots)
                 return _Response(response.status, response.headers, body)
         except Failure:
@@ -313,13 +313,13 @@ def host_of(url: str | None) -> str:
         return ""
 
 
-def _require_welcome(tags: list[str]) -> None:
-    """Refuse an image whose `X-Robots-Tag` does; `agent: directives` are for that program alone."""
+def _require_welcome(tags: list[str], agent: str) -> None:
+    """Refuse an image whose `X-Robots-Tag` does; `NAME: directives` are for the agent of this name alone."""
     for tag in map(str.lower, tags):
-        agent, colon, directives = tag.partition(":")
-        if not colon or "," in agent:  # a directive with a colon of its own, behind others
-            agent, directives = AGENT, tag
-        if agent.strip() == AGENT and (refused := _REFUSALS & set(map(str.strip, directives.split(",")))):
+        name, colon, directives = tag.partition(":")
+        if not colon or "," in name:  # a directive with a colon of its own, behind others
+            name, directives = agent, tag
+        if name.strip() == agent and (refused := _REFUSALS & set(map(str.strip, directives.split(",")))):
             raise Failure(f"X-Robots-Tag: {min(refused)}", http_status=200)
 
 
