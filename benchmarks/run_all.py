@@ -16,6 +16,7 @@ _NOT_BENCHMARKS = {
     "big_base.py",
     "big_label.py",
     "big_text.py",
+    "fetch.py",
     "full_dump.py",
     "harness.py",
     "labelled_worlds.py",

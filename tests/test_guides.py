@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from bad_web import bad_web
 from typer.testing import CliRunner
 
 from openmofi.cli.main import app
@@ -49,6 +50,7 @@ def replaced(words: list[str], encoder: str) -> list[str]:
     others = {word for option, word in pairwise(words) if option == "--encoder"}
     words = [encoder if word in others or word.startswith("open_clip:") else word for word in words]
     words = [NAMES.get(word, word) for word in words]
+    words = [*words, "--allow-private"] if words[0] == "fetch" else words
     return ["kb", "build", "table", "entities", *words[3:]] if words[:3] == ["kb", "build", "starter"] else words
 
 
@@ -86,8 +88,12 @@ def folder(small_world, tmp_path, monkeypatch):
         for path in (f"incoming/{number}.jpg", "photo.jpg", "crane.jpg"):
             (tmp_path / path).parent.mkdir(exist_ok=True)
             (tmp_path / path).write_bytes(drawn_image(entity, draw))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    with bad_web() as web:
+        web.files |= {pair.key: pair.image or b"" for pair in pairs}
+        rows = [f"{web.url}/file/{pair.key},{pair.text}" for pair in pairs]
+        (tmp_path / "urls.csv").write_text("\n".join(["url,text", *rows]))
+        monkeypatch.chdir(tmp_path)
+        yield tmp_path
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from .plugins.encoders.catalogue import list_encoders as list_encoders
 from .plugins.encoders.comparison import compare_encoders as compare_encoders
 from .plugins.encoders.speed import bench_encoders as bench_encoders
 from .plugins.export.commands import export as export
+from .plugins.fetch.commands import fetch as fetch
 from .plugins.reinforcement.commands import reinforce as reinforce
 from .search import Index as Index
 from .training.run import Run as Run

@@ -64,6 +64,12 @@ dataset export d -o o
 dataset export d -o o --format word
 dataset export d -o o --format coco --min-probability 2
 dataset audit l --truth nosuch.csv
+fetch
+fetch x
+fetch x.csv -o o --shard-size 0
+fetch x.csv -o o --keep-columns url
+fetch nosuch.csv -o o
+fetch x.csv -o s3://b/o
 reinforce x --teachers t:1
 reinforce x --teachers t:1 --labels l
 reinforce x --teachers t --labels l -o o

@@ -84,6 +84,27 @@ class ExportDatasetChanges(TypedDict, total=False):
     min_probability: float
     licence: str
 
+class FetchChanges(TypedDict, total=False):
+    shard_size: int
+    url_column: str
+    text_column: str
+    license_column: str
+    creator_column: str
+    keep_columns: Sequence[str]
+    encoding: str
+    max_bytes: int
+    ignore_robots: bool
+    allow_noai: bool
+    allow_private: bool
+    user_agent: str
+    concurrency: int
+    per_host: int
+    host_interval: float
+    connect_timeout: float
+    read_timeout: float
+    timeout: float
+    retries: int
+
 class LabelChanges(TypedDict, total=False):
     detector: str
     linker: str

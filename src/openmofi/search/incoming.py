@@ -23,6 +23,7 @@ from openmofi.pairs.formats.folder import table_of
 from openmofi.pairs.formats.parquet import DAMAGE, names_files, raise_if_of_machine
 from openmofi.pairs.formats.streams import compression_of
 from openmofi.pairs.formats.tar import locate_images
+from openmofi.pairs.log import logged
 from openmofi.pairs.read_settings import open_source
 from openmofi.schema import Pair, PairStatus
 from openmofi.storage import MANIFEST, TABLES, Shard, expand_shards, file_fingerprint, fingerprint, is_remote
@@ -173,10 +174,15 @@ def _labels(folder: Folder, shard: Shard) -> dict[str, tuple[JudgedEntity, ...]]
 
 
 def _metadata(path: str, settings: ReadSettings) -> dict[str, dict[str, Any]]:
-    """Key → what a table's further columns say; numbers, texts and dates only."""
+    """Key → what a table's further columns say, or the log beside a tar; numbers, texts and dates only."""
     if path.endswith(".parquet"):
         return _parquet_metadata(path, settings)
-    table = path if path.endswith(TABLES) else None if is_remote(path) or path.endswith(TARS) else _table_in(path)
+    if path.endswith(TARS):
+        return {
+            key: {name: said for name, said in row.items() if name != "url" and _is_plain(said)}
+            for key, row in logged(path).items()
+        }
+    table = path if path.endswith(TABLES) else None if is_remote(path) else _table_in(path)
     if table is None:
         return {}
     rows: dict[str, dict[str, Any]] = {}

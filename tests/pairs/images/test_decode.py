@@ -17,6 +17,7 @@ from image_bytes import chunk, encode, gradient, png
 from PIL import Image, ImageOps
 
 from openmofi.pairs import Decoded, ImageRefused, decode, decode_image, describe, perceptual_hash
+from openmofi.pairs.images.decode import image_size
 from openmofi.schema import PairStatus
 
 KINDS = {
@@ -36,6 +37,18 @@ def pixels(image: Image.Image) -> np.ndarray:
 
 def close(one: Image.Image, other: Image.Image, within: float) -> bool:
     return one.size == other.size and float(np.abs(pixels(one) - pixels(other)).mean()) <= within
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_size_is_in_the_header_whatever_follows(kind):
+    data = encode(gradient(640, 480), kind, **KINDS[kind])
+    assert image_size(data) == (640, 480)
+    with pytest.raises(ImageRefused, match="image_too_large"):
+        image_size(data, max_pixels=640 * 480 - 1)
+    with pytest.raises(ImageRefused):
+        image_size(data[:10])
+    if kind in ("PNG", "JPEG", "GIF"):
+        assert image_size(data[: len(data) // 2]) == (640, 480)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -114,8 +114,8 @@ def find_columns(path: str, names: Sequence[str], settings: ReadSettings) -> Pai
     Raises:
         UsageError: a named column does not exist, or occurs twice, or no text or image column was recognised.
     """
-    text = _find(path, names, settings.text_column, TEXT, "text", forgiving=True)
-    image = _find(path, names, settings.image_column, IMAGE, "image", forgiving=True)
+    text = find_column(path, names, settings.text_column, TEXT, "text", forgiving=True)
+    image = find_column(path, names, settings.image_column, IMAGE, "image", forgiving=True)
     for what, column in (("text", text), ("image", image)):
         if column is None:
             raise UsageError(
@@ -123,8 +123,8 @@ def find_columns(path: str, names: Sequence[str], settings: ReadSettings) -> Pai
             )
     assert text is not None
     assert image is not None
-    key = _find(path, names, settings.key_column, KEY, "key")
-    url = _find(path, names, settings.url_column, URL, "url") or next(
+    key = find_column(path, names, settings.key_column, KEY, "key")
+    url = find_column(path, names, settings.url_column, URL, "url") or next(
         (name for name in COLLECTION if list(names).count(name) == 1), None
     )
     columns = PairColumns(text, image, key, url, _more(path, names, settings.text_column, text), settings.has_kinds)
@@ -189,13 +189,18 @@ def _more(path: str, names: Sequence[str], setting: ColumnNames, text: str) -> t
     if text not in plain or any(entry not in plain and _matches(path, entry.rpartition("=")[0]) for entry in entries):
         return ()
     for name in plain:
-        _find(path, names, name, (), "text")
+        find_column(path, names, name, (), "text")
     return tuple(dict.fromkeys(name for name in plain if name != text))
 
 
-def _find(
+def find_column(
     path: str, names: Sequence[str], setting: ColumnNames, common: Sequence[str], what: str, *, forgiving: bool = False
 ) -> str | None:
+    """Return the column that a setting names, or else the first of the `common` names, as of `find_columns`.
+
+    Raises:
+        UsageError: the named column does not exist.
+    """
     if named := _named(path, names, setting):
         if named not in names:
             raise UsageError(f"{path} has no column {named!r} (--{what}-column); it has: {_list(names)}.")

@@ -99,8 +99,6 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, size_hint: int | None =
 @contextmanager
 def decoding(data: bytes, *, max_pixels: int = MAX_PIXELS, size_hint: int | None = None) -> Iterator[Decoded]:
     """As `decode`, for threads: the image counts as memory in use until the block ends."""
-    if not data:
-        raise ImageRefused(PairStatus.IMAGE_BROKEN, "no bytes")
     with ExitStack() as held:
         yield _Decoding(data, max_pixels, size_hint, held).result()
 
@@ -108,6 +106,17 @@ def decoding(data: bytes, *, max_pixels: int = MAX_PIXELS, size_hint: int | None
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS, size_hint: int | None = None) -> Image.Image:
     """Decode to the image alone; see `decode`."""
     return decode(data, max_pixels=max_pixels, size_hint=size_hint).image
+
+
+def image_size(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Return width and height of the stored image, in pixels, from its header; its pixels are not decoded.
+
+    Raises:
+        ImageRefused, MemoryError, OSError: as `decode`, but for damage behind the header.
+    """
+    with ExitStack() as held:
+        header = _Decoding(data, max_pixels, None, held, header_only=True).result()
+    return header.width, header.height
 
 
 @dataclass
@@ -118,6 +127,7 @@ class _Decoding:
         data, max_pixels, size_hint: see `decode`.
         held: gives back, at its end, the memory that is held.
         size: the memory that decoding takes, in bytes, as soon as the header has been read.
+        header_only: the image is left as it was opened.
     """
 
     data: bytes
@@ -125,9 +135,12 @@ class _Decoding:
     size_hint: int | None
     held: ExitStack
     size: int = _LEAST_MEMORY
+    header_only: bool = False
 
     def result(self) -> Decoded:
         """Return the image, or raise an error that says whose fault it is that there is none."""
+        if not self.data:
+            raise ImageRefused(PairStatus.IMAGE_BROKEN, "no bytes")
         try:
             return self._opened()
         except ImageRefused:
@@ -179,6 +192,8 @@ class _Decoding:
     def _decoded(self, image: Any) -> Decoded:
         width, height = image.size
         self._check_pixels(image.size)
+        if self.header_only:
+            return Decoded(image, width, height)
         more = 0
         if image.format == "JPEG":
             if self.size_hint:

@@ -21,6 +21,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.extensions import extension, extension_names
 from openmofi.pairs import Record as PairRecord
 from openmofi.pairs import write_tar
+from openmofi.pairs.log import PROVENANCE
 from openmofi.plugins.dataset_export import GROUP
 from openmofi.plugins.dataset_export.rows import Classes, Row, require_files
 from openmofi.storage import atomic_path
@@ -38,6 +39,7 @@ _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _LABEL = pa.struct(
     [("class_id", pa.int32()), ("entity", pa.string()), ("name", pa.string()), ("probability", pa.float32())]
 )
+_NOTED = [(name, pa.string()) for name in PROVENANCE]
 PARQUET = pa.schema(
     [
         ("image", pa.binary()),
@@ -47,6 +49,7 @@ PARQUET = pa.schema(
         ("key", pa.string()),
         ("text", pa.string()),
         ("labels", pa.list_(_LABEL)),
+        *_NOTED,
     ]
 )
 """A row an image: its encoded bytes, or where it is; its text; its labels, the most probable first."""
@@ -61,6 +64,7 @@ HUGGINGFACE = pa.schema(
         ("shard", pa.string()),
         ("key", pa.string()),
         ("source", pa.string()),
+        *_NOTED,
     ]
 )
 """A row an image, as `datasets` reads it: `label` is the most probable class, `labels` are all."""
@@ -119,12 +123,12 @@ def features(classes: Classes) -> dict[str, Any]:
         "labels": several(label),
         "entities": several(value("string")),
         "probabilities": several(value("float32")),
-        **{name: value("string") for name in ("text", "shard", "key", "source")},
+        **{name: value("string") for name in ("text", "shard", "key", "source", *PROVENANCE)},
     }
 
 
 def _where(row: Row) -> dict[str, Any]:
-    return {"text": row.text, "shard": row.shard, "key": row.key, "source": row.source}
+    return {"text": row.text, "shard": row.shard, "key": row.key, "source": row.source, **row.noted}
 
 
 def _image(row: Row) -> dict[str, Any] | None:
@@ -250,7 +254,7 @@ def join_coco(out: Path, records: Records, classes: Classes) -> None:
                 "width": record["width"],
                 "height": record["height"],
                 "caption": record["text"],
-                **{name: record[name] for name in ("shard", "key", "source")},
+                **{name: record[name] for name in ("shard", "key", "source", *PROVENANCE) if name in record},
             }
         ]
 

@@ -20,6 +20,7 @@ from openmofi.engine import Engine, LocalEngine, Progress, Quiet, recorded
 from openmofi.errors import OpenMofiError
 from openmofi.features.store import noted_read
 from openmofi.knowledge import KnowledgeBase
+from openmofi.pairs.log import PROVENANCE
 from openmofi.pairs.read import job_of
 from openmofi.plugins.dataset_export import DatasetExportSettings
 from openmofi.plugins.dataset_export.formats import FileFormat, all_formats, file_format, folder_names
@@ -135,7 +136,7 @@ def _object(out: Path, name: str) -> dict[str, Any]:
 
 def _fields(settings: DatasetExportSettings) -> list[tuple[str, str, bool, str]]:
     """Return (column, data type, repeated, JSON path) of each field that is not nested."""
-    plain = [(name, "sc:Text", False, "") for name in ("key", "shard", "text", "source")]
+    plain = [(name, "sc:Text", False, "") for name in ("key", "shard", "text", "source", *PROVENANCE)]
     if settings.format == "parquet":
         return [*plain, ("path", "sc:Text", False, "")]
     images = [] if settings.images == "reference" else [("image", "sc:ImageObject", False, "bytes")]

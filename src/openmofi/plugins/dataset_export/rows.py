@@ -6,8 +6,8 @@ import io
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from openmofi.errors import UsageError
 from openmofi.features.store import noted_read
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.index import ImageBytes, places_of
+from openmofi.pairs.log import PROVENANCE, logged
 from openmofi.pairs.writer import extension_of
 from openmofi.plugins.dataset_export import DatasetExportSettings
 from openmofi.storage import Shard, digits64
@@ -96,6 +97,7 @@ class Row:
         image: encoded bytes; `None` where images are referred to.
         path: of the file that the image is; `""` where it lies inside a shard.
         source: address of the shard of pairs.
+        noted: what the log beside the shard says of where the image comes from (`openmofi.pairs.log.PROVENANCE`).
     """
 
     shard: str
@@ -105,6 +107,7 @@ class Row:
     image: bytes | None
     path: str
     source: str
+    noted: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def stem(self) -> str:
@@ -136,6 +139,7 @@ class Row:
             "key": self.key,
             "text": self.text,
             "source": self.source,
+            **self.noted,
             "labels": [asdict(label) for label in self.labels],
         }
 
@@ -170,7 +174,7 @@ def rows_of(
     if images:
         origin.require_same(shard, shard.fingerprint)
     locations = places_of(shard, table["key"], cache, noted_read(folder.path)) if images and len(table) else None
-    reader = ImageBytes()
+    reader, log = ImageBytes(), logged(shard.path)
     try:
         for start in range(0, len(table), _BATCH):
             part = table.slice(start, _BATCH).to_pylist()
@@ -195,7 +199,8 @@ def rows_of(
                     if score >= settings.min_probability
                 )
                 if labels:
-                    yield Row(shard.name, row["key"], row["text"], labels, data, path, shard.path)
+                    noted = {name: str(said) for name, said in log.get(row["key"], {}).items() if name in PROVENANCE}
+                    yield Row(shard.name, row["key"], row["text"], labels, data, path, shard.path, noted)
     finally:
         reader.close()
 
