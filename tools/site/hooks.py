@@ -64,7 +64,7 @@ def command_reference() -> str:
     ]
     for words, command in commands():
         name = " ".join(("openmofi", *words))
-        context = command.make_context(name, [], resilient_parsing=True, max_content_width=100, terminal_width=100)
+        context = command.make_context(name, [], resilient_parsing=True, max_content_width=78, terminal_width=78)
         lines += [f"## {name}", "", "```text", command.get_help(context), "```", ""]
     return "\n".join(lines)
 
