@@ -74,6 +74,7 @@ def report() -> Path:
     ]
     for result in results:
         if (HERE / "results" / f"{result['name']}.png").exists():
+            lines += [f"[{result['name']}](#{result['name']}):", ""]
             lines += [f"![{result['name']}](results/{result['name']}.png)", ""]
     lines += ["| benchmark | figure | value |", "|---|---|---|"]
     for result in results:
