@@ -85,9 +85,9 @@ def print_audit(result: Mapping[str, Any]) -> None:
             for position, (value, figures) in enumerate(values.items())
         ]
     print_table(
-        ("group", "", "pairs", "precision", "95 %", "recall", "text-only precision", "text-only recall"),
+        ("group", "", "pairs", "precision", "95 %", "recall", "precision, recall of text alone"),
         rows,
-        numbers=range(2, 8),
+        numbers=range(2, 7),
         whole=(0, 1),
     )
     if hierarchy := result.get("hierarchy"):
@@ -126,6 +126,5 @@ def _audit_row(group: str, value: str, figures: Mapping[str, Any]) -> tuple[str,
         percent(labels["precision"]),
         "–".join(f"{edge:.0%}" for edge in labels["precision_interval"] or ()),
         percent(labels["recall"]),
-        percent(text.get("precision")),
-        percent(text.get("recall")),
+        f"{percent(text.get('precision'))}, {percent(text.get('recall'))}" if text else percent(None),
     )
