@@ -119,7 +119,7 @@ def test_damaged_iptc_gives_what_it_holds(tmp_path):
     assert texts[0] == ""
     assert texts[-1] == "inside\n" + "k" * 40
     assert all("inside\nkkk".startswith(text[:9]) for text in texts)
-    (tmp_path / "b.jpg").write_bytes(iptc((120, b"x"), resource=b"8BIM\x04\x05"))
+    (tmp_path / "b.jpg").write_bytes(iptc((120, b"x"), resource=b"8BIM\x04\x05") + b"<rdf:RDF " * 30_000)
     assert read(tmp_path)["b"][0] == ""
 
 

@@ -11,7 +11,6 @@ Of each kind the first counts that says something: the sidecar's, then the image
 several languages the default counts.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from xml.etree import ElementTree
@@ -31,7 +30,7 @@ _PROPERTIES = {
     "description": f"{_DC}description",
     "keywords": f"{_DC}subject",
 }
-_PACKET = re.compile(rb"<rdf:RDF\b.*?</rdf:RDF>", re.DOTALL)
+_OPENS, _CLOSES = b"<rdf:RDF", b"</rdf:RDF>"
 _DATASETS = {5: "title", 105: "headline", 120: "description", 25: "keywords"}
 
 
@@ -54,8 +53,8 @@ class Photographs:
         found, settings = [], self.settings
         if path := self.sidecars.get((key, extension)) or self.sidecars.get((key, extension.rpartition(".")[0])):
             found.append(_xmp(self.read(path, _MAX_SIDECAR) or b""))
-        if packet := _PACKET.search(ends):
-            found.append(_xmp(packet[0]))
+        if (start := ends.find(_OPENS)) >= 0:
+            found.append(_xmp(ends[start : ends.find(_CLOSES, start) + len(_CLOSES)]))
         found.append(_iptc(ends, settings.encoding or "cp1252"))
         named = (settings.text_column,) if isinstance(settings.text_column, str) else settings.text_column
         texts = {
