@@ -48,7 +48,7 @@ def stored(pairs: PairsLike, out: Folder, read: ReadSettings, *, restart: bool) 
             "Give one split of a dataset, a table, or a list of (image, text).",
         )
     if hasattr(pairs, "with_format") and hasattr(pairs, "iter"):
-        _keep(path, _parquet(_with_bytes(pairs)), restart)
+        _keep(path, _parquet(_with_bytes(cast("Batched", pairs))), restart)
         return path, read
     if hasattr(pairs, "__arrow_c_stream__"):
         try:

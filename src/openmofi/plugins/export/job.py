@@ -164,7 +164,7 @@ def _write(encoder: Encoder, folder: Path, settings: ExportSettings, calibration
 
 def _on_graphs(encoder: Encoder, settings: ExportSettings) -> bool:
     """Whether an encoder is heads on graphs of ONNX, behind which they are put as they are."""
-    below = encoder.heads and encoder.heads.base.companions.folder
+    below = None if encoder.heads is None else encoder.heads.base.companions.folder
     return (
         (settings.format, settings.precision) == ("onnx", "fp32")
         and below is not None
