@@ -38,6 +38,7 @@ def _cell(value: Any) -> str:
 
 
 def _section(result: dict[str, Any]) -> list[str]:
+    """One benchmark: the machine it ran on and, folded, all of its rows."""
     machine = result["machine"]
     packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
     rows = result["rows"]
@@ -45,7 +46,7 @@ def _section(result: dict[str, Any]) -> list[str]:
         dict.fromkeys(key for row in rows for key, value in row.items() if not isinstance(value, list | dict))
     )
     lines = [
-        f"## {markdown_text(result['name'])}",
+        f"### {markdown_text(result['name'])}",
         "",
         markdown_text(
             f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB; "
@@ -53,29 +54,37 @@ def _section(result: dict[str, Any]) -> list[str]:
         ),
         "",
     ]
-    if (HERE / "results" / f"{result['name']}.png").exists():
-        lines += [f"![{result['name']}](results/{result['name']}.png)", ""]
     if columns:
+        lines += [f'<details markdown="1"><summary>{len(rows)} rows</summary>', ""]
         lines += [table_row(columns), "|" + "---|" * len(columns)]
         lines += [table_row(_cell(row.get(column)) for column in columns) for row in rows]
-        lines.append("")
-    lines += [f"- {markdown_text(name)}: **{_cell(value)}**" for name, value in result["ratios"].items()]
-    return lines + [""]
+        lines += ["", "</details>", ""]
+    return lines
 
 
 def report() -> Path:
-    """Write RESULTS.md from the results at hand."""
+    """Write RESULTS.md from the results at hand: charts and one table of figures first, then every row, folded."""
+    files = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((HERE / "results").glob("*.json"))]
+    results = [result for result in files if "rows" in result]  # house.json counts lines, and is no benchmark
     lines = [
         "# Benchmark results",
         "",
-        "Written by `python benchmarks/run_all.py`; contenders of one table took turns in one run. "
-        "`ratio` is the speed relative to the table's first row.",
+        "Written by `python benchmarks/run_all.py`. The contenders of one benchmark took turns in one run.",
         "",
     ]
-    for path in sorted((HERE / "results").glob("*.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
-        if "rows" in result:  # house.json counts lines, and is no benchmark
-            lines += _section(result)
+    for result in results:
+        if (HERE / "results" / f"{result['name']}.png").exists():
+            lines += [f"[{result['name']}](#{result['name']}):", ""]
+            lines += [f"![{result['name']}](results/{result['name']}.png)", ""]
+    lines += ["| benchmark | figure | value |", "|---|---|---|"]
+    for result in results:
+        cell = f"[{markdown_text(result['name'])}](#{result['name']})"
+        for name, value in result["ratios"].items():
+            lines.append(f"| {cell} | {markdown_text(name)} | {_cell(value)} |")
+            cell = ""
+    lines += ["", "## In depth", "", "`ratio` is the speed relative to the table's first row.", ""]
+    for result in results:
+        lines += _section(result)
     out = HERE / "RESULTS.md"
     out.write_text("\n".join(lines), encoding="utf-8")
     return out

@@ -97,6 +97,16 @@ def test_every_block_does_what_it_says(page, stand_ins, capsys):
         assert not Path("nowhere").exists()
 
 
+ALL_PAGES = [ROOT / "README.md", ROOT / "benchmarks/RESULTS.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("page", ALL_PAGES, ids=lambda page: page.name)
+def test_what_a_user_needs_comes_first(page):
+    """In at most 1,500 words; the rest of a page is below "In depth"."""
+    first = re.split(r"^## In depth$", page.read_text("utf-8"), flags=re.M)[0]
+    assert len(first.split()) <= 1500
+
+
 def test_each_promise_of_security_names_tests_that_exist():
     text, file = (ROOT / "SECURITY.md").read_text("utf-8"), ""
     promises = re.findall(r"`(tests/[\w/.]+\.py)?(?:::(test_\w+))?`", text)

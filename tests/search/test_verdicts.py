@@ -1,6 +1,7 @@
 """What reviewers said of an index's labels, as a table, and in the label job."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.review.verdicts import read_verdicts
 from openmofi.schema import VERDICTS
 from openmofi.search import Index, Verdict
+from openmofi.search.store.database import set_meta, transaction
 
 ON_BOTH_BACKENDS = True
 
@@ -37,6 +39,44 @@ def test_verdicts_are_kept_together_or_not_at_all(tmp_path, place):
         index.add_verdicts([verdict("red-2"), verdict("red-3", "maybe")])
     assert index.verdicts() == kept[::-1]
     assert index.add_verdicts([]) == []
+
+
+def test_verdicts_move_to_another_index_with_who_and_when(tmp_path, place):
+    index = labelled_index(tmp_path / "old", place=place)
+    index.add_verdicts([verdict("red-0", who="ann"), verdict("red-1", "n", instead="c:blue"), verdict("red-99", "u")])
+    index.undo_verdict(2)
+    assert run("index", "verdicts", index.path, "-o", tmp_path / "v.parquet").exit_code == 0
+    new = labelled_index(tmp_path / "new")
+    taken = json.loads(run("index", "verdicts", new.path, "--from", tmp_path / "v.parquet", "--json").stdout)
+    assert (taken["verdicts"], taken["new"]) == (2, 2)
+    assert [replace(each, id=0) for each in new.verdicts()] == [replace(each, id=0) for each in index.verdicts()]
+    # A second time nothing is new; what was said here later stays the last word, and what was taken back stays so.
+    assert new.take_in_verdicts(pq.read_table(tmp_path / "v.parquet")) == 0
+    new.undo_verdict(1)
+    assert new.take_in_verdicts(pq.read_table(tmp_path / "v.parquet")) == 0
+    later = labelled_index(tmp_path / "later")
+    later.add_verdict(verdict("red-0", "n"))
+    assert later.take_in_verdicts(pq.read_table(tmp_path / "v.parquet")) == 1
+    assert later.verdicts(entity="c:red")[-1].verdict == "n"
+    wrong = pq.read_table(tmp_path / "v.parquet").set_column(3, "verdict", pa.array(["y", "maybe"]))
+    with pytest.raises(OpenMofiError, match="A verdict is 'maybe', not y, n or u"):
+        later.take_in_verdicts(wrong)
+
+
+def test_the_verdicts_of_another_version_are_not_locked_in(tmp_path, place):
+    index = labelled_index(tmp_path, place=place)
+    index.add_verdicts([verdict("red-0", who="ann"), verdict("red-1", "n")])
+    with transaction(index.connection) as connection:
+        set_meta(connection, {"version": "1"})
+    index.close()
+    with pytest.raises(OpenMofiError, match="index version 1, not 2") as raised:
+        Index.open(index.path)
+    assert "index verdicts NEW --from" in raised.value.hint
+    assert run("index", "verdicts", index.path, "-o", tmp_path / "v.parquet").exit_code == 0
+    rows = pq.read_table(tmp_path / "v.parquet").to_pylist()
+    assert [(row["key"], row["verdict"], row["who"]) for row in rows] == [("red-0", "y", "ann"), ("red-1", "n", "")]
+    with pytest.raises(UsageError, match="written or taken in"):
+        run("index", "verdicts", index.path)
 
 
 def test_all_verdicts_are_in_the_table_with_their_labels_probability(tmp_path, place):

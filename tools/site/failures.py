@@ -36,7 +36,7 @@ END = """
 ## What these have in common
 
 - **The text names a thing that looks like the true one.** In the first table no text names what is shown, and what it names has
-  the colours and shapes of it: a sunflower for a tulip, a laptop for an open book, one face for another. Decoys are near
+  the colours and shapes of it: a sunflower for a tulip, a kiwi fruit for a chestnut, one face for another. Decoys are near
   neighbours for this reason, and still few are as near as this.
 - **Look-alikes by the hundred.** Faces differ by a mouth, persons by what they hold. An encoder of a few MB hardly tells them apart.
 - **Something else of the text is preferred.** In the second table the right entity is named beside others, and the image lies nearer

@@ -13,7 +13,7 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
-# A file of the repository → its page.
+# A file of the repository → its page or image.
 PAGES = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
@@ -22,14 +22,14 @@ PAGES = {
     "SECURITY.md": "security.md",
     "benchmarks/RESULTS.md": "benchmarks.md",
     "deploy/README.md": "deploy.md",
-}
+} | {f"benchmarks/results/{chart.name}": f"results/{chart.name}" for chart in ROOT.glob("benchmarks/results/*.png")}
 _LINK = re.compile(r"(?P<text>!?\[[^\]]*\])\((?P<target>[^)\s#:]+)(?P<anchor>#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are not in docs/."""
     for source, page in PAGES.items():
-        files.append(File.generated(config, page, content=(ROOT / source).read_text("utf-8")))
+        files.append(File.generated(config, page, abs_src_path=str(ROOT / source)))
     files.append(File.generated(config, "reference/cli.md", content=command_reference()))
     files.append(File.generated(config, "reference/json.md", content=schema_reference()))
     return files
@@ -64,7 +64,7 @@ def command_reference() -> str:
     ]
     for words, command in commands():
         name = " ".join(("openmofi", *words))
-        context = command.make_context(name, [], resilient_parsing=True, max_content_width=100, terminal_width=100)
+        context = command.make_context(name, [], resilient_parsing=True, max_content_width=78, terminal_width=78)
         lines += [f"## {name}", "", "```text", command.get_help(context), "```", ""]
     return "\n".join(lines)
 

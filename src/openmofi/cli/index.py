@@ -13,12 +13,14 @@ from openmofi.cli.command import (
     Device,
     command,
     group,
+    input_path,
     input_place,
     output_path,
     print_checked,
     print_json,
 )
 from openmofi.cli.options import OUT_INDEX, Call, IndexPlace, Json, made_of
+from openmofi.errors import UsageError
 from openmofi.terminal import visible
 
 if TYPE_CHECKING:
@@ -132,18 +134,44 @@ def map_(
 @command(app)
 def verdicts(
     index: IndexPlace,
-    out: Annotated[Path, typer.Option("--out", "-o", parser=output_path, metavar="FILE.parquet", help="The table.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", parser=output_path, metavar="FILE.parquet", help="Write the table.")
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", parser=input_path, metavar="FILE.parquet", help="Take in what another index wrote."),
+    ] = None,
     labels: Annotated[
         str,
         typer.Option(metavar="LABELS", help="Folder of labels that they are of, where the index was built of several."),
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """Write what people said of labels as Parquet, which `openmofi label --verdicts` takes."""
-    from openmofi.search import Index
-    from openmofi.storage import write_table
+    """Write what people said of labels as Parquet, which `openmofi label --verdicts` takes, or take in such a file.
 
-    table = Index.open(index).verdict_table(labels)
+    The file outlives the index, its version, its encoder and where it lies. Write it before you build an index anew.
+    """
+    if (out is None) == (source is None):
+        raise UsageError("Verdicts are written or taken in.", "Give -o FILE.parquet, or --from FILE.parquet.")
+    from openmofi.schema import VERDICTS
+    from openmofi.search import Index
+    from openmofi.search.store.database import OtherVersion
+    from openmofi.search.verdicts import kept_verdicts
+    from openmofi.storage import read_parquet, write_table
+
+    if source:
+        table = read_parquet(source, VERDICTS, hint="Write it again: openmofi index verdicts INDEX -o FILE.parquet.")
+        new = Index.open(index).take_in_verdicts(table)
+        if as_json:
+            print_json({"file": str(source), "verdicts": table.num_rows, "new": new})
+        else:
+            typer.echo(f"{source}: {table.num_rows:,} verdicts, {new:,} of them new in {index}")
+        return
+    assert out is not None
+    try:
+        table = Index.open(index).verdict_table(labels)
+    except OtherVersion:
+        table = kept_verdicts(index)
     write_table(out, table)
     counted = table.num_rows - table["stratum"].null_count
     if as_json:

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Literal
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from openmofi.arrays import Array
 from openmofi.dataset.tables import Folder, describe, labels_kb
@@ -216,7 +217,7 @@ def build(
             writer.add(source)
         keep_entities(connection, encoder, folders, kb, entities)
         note_labels(connection, folders, taken_in=True)
-        settle(connection, encoder)
+        settle(connection, encoder, progress)
         return writer.changes
 
 
@@ -229,7 +230,7 @@ def _require_same(address: Place, built: Mapping[str, str], given: Mapping[str, 
             )
 
 
-def settle(connection: Connection, encoder: Encoder) -> None:
+def settle(connection: Connection, encoder: Encoder, progress: Progress) -> None:
     """Fit the probabilities of results to what the labels say now, and make the cache of vectors; nothing where nothing
     has changed.
     """
@@ -239,7 +240,9 @@ def settle(connection: Connection, encoder: Encoder) -> None:
     refresh_cache(connection, state.segments, state.exact, state.entities)
     if done:
         return
-    ending = fit_ending(state, connection, encoder).to_json()
+    # Thousands of small products, between which threads of BLAS would wait for each other.
+    with threadpool_limits(1, user_api="blas"):
+        ending = fit_ending(state, connection, encoder, progress=progress).to_json()
     with transaction(connection):
         note_commit(connection, "calibrate", Changes())
         set_meta(connection, {"ending": ending, "ending_commit": str(last_commit(connection))})

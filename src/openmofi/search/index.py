@@ -48,7 +48,7 @@ from openmofi.search.store.reading import (
     thumbnail_of,
 )
 from openmofi.search.upkeep import compact, remove, verify
-from openmofi.search.verdicts import add_verdicts, table_of, undo_verdict, verdicts_of
+from openmofi.search.verdicts import add_verdicts, table_of, take_in_verdicts, undo_verdict, verdicts_of
 from openmofi.storage.foreign import guarded
 
 _EMBEDDED = 4096
@@ -359,6 +359,20 @@ class Index:
     def undo_verdict(self, verdict: int) -> bool:
         """Take a verdict back by its id; return whether there was one."""
         return undo_verdict(self.connection, verdict)
+
+    def take_in_verdicts(self, table: pa.Table) -> int:
+        """Store verdicts of another index, with who gave them and when; return how many were new.
+
+        Those of images that this index does not have are kept for when it has them. One that is older than what was
+        said of its label here is left out, since the last one counts.
+
+        Args:
+            table: see `openmofi.schema.VERDICTS`; probabilities and strata are not read.
+
+        Raises:
+            OpenMofiError: a verdict is none of y, n and u, or the index cannot be written.
+        """
+        return take_in_verdicts(self.connection, table)
 
     def verdict_table(self, labels: str = "", entity: str = "") -> pa.Table:
         """Verdicts that were not taken back, earliest first, as `openmofi label --verdicts` takes them as Parquet.

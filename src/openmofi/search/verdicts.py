@@ -6,22 +6,23 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
 
 from openmofi.dataset.tables import Folder
-from openmofi.errors import UsageError
+from openmofi.errors import OpenMofiError, UsageError
 from openmofi.review.precision import EDGES, allocation, precision_by, stratum_name
 from openmofi.review.verdicts import KIND, Stratum, Verdicts, probability_basis, verdicts_table
 from openmofi.review.verdicts import Verdict as CountedVerdict
-from openmofi.search.records import EntityRecord, ImageRecord, Verdict
-from openmofi.search.store.connection import Connection
-from openmofi.search.store.database import column_of, meta, now, set_meta, snapshot, transaction
+from openmofi.search.records import EntityRecord, ImageRecord, Verdict, VerdictValue
+from openmofi.search.store.connection import Connection, Place
+from openmofi.search.store.database import column_of, connect, meta, now, set_meta, snapshot, transaction
 from openmofi.search.store.reading import entity_records, image_records
 
 _RANGE = " ".join(
@@ -44,6 +45,8 @@ _ROWS = f"""
       LEFT JOIN labels ON labels.image = images.id AND labels.entity = verdicts.entity
       WHERE undone = 0 AND (:entity = '' OR verdicts.entity = :entity)) AS likeliest
     WHERE place = 1 ORDER BY id"""
+_SAID = "SELECT shard, key, entity, verdict, instead, who, made FROM verdicts {where} ORDER BY id"
+_SAID_NAMES = ["shard", "key", "entity", "verdict", "instead", "who", "when"]
 _STRATA = f"""
     SELECT {STRATUM} AS stratum, count(*), avg(probability) FROM labels
     JOIN images ON images.id = labels.image JOIN sources ON sources.id = images.source
@@ -63,6 +66,43 @@ def add_verdicts(connection: Connection, verdicts: Sequence[Verdict]) -> list[Ve
             )
             stored.append(replace(each, when=made, id=int(number)))
     return stored
+
+
+def take_in_verdicts(connection: Connection, table: pa.Table) -> int:
+    """See `Index.take_in_verdicts`."""
+    if wrong := set(table["verdict"].to_pylist()) - set(get_args(VerdictValue)):
+        raise OpenMofiError(f"A verdict is {min(map(str, wrong))!r:.40}, not y, n or u.", "Write the file again.")
+    before = _SAID.format(where="")
+    with transaction(connection):
+        known = set(connection.execute(before))
+        latest: dict[tuple[str, ...], str] = {}
+        for row in known:
+            latest[row[:3]] = max(latest.get(row[:3], ""), row[6])
+        rows = [tuple(row[name] or "" for name in _SAID_NAMES) for row in table.select(_SAID_NAMES).to_pylist()]
+        # The last verdict on a label counts: an older one may not come behind it.
+        new = [row for row in dict.fromkeys(rows) if row not in known and row[6] >= latest.get(row[:3], "")]
+        for row in new:
+            connection.execute(
+                "INSERT INTO verdicts (shard, key, entity, verdict, instead, who, made) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+    return len(new)
+
+
+def kept_verdicts(address: Place) -> pa.Table:
+    """Return the verdicts of an index of any version, without probabilities, which other versions keep in other ways.
+
+    Raises:
+        OpenMofiError: there is no index, or its verdicts are kept in another way, too.
+    """
+    with closing(connect(address, any_version=True)) as connection:
+        try:
+            rows = list(connection.execute(_SAID.format(where="WHERE undone = 0")))
+        except Exception as error:  # of SQLite or a server
+            raise OpenMofiError(
+                f"The verdicts of {address} cannot be read: {error}.", "Use the version that wrote it."
+            ) from error
+    return verdicts_table([dict(zip(_SAID_NAMES, row, strict=True)) for row in rows], None)
 
 
 def undo_verdict(connection: Connection, verdict: int) -> bool:

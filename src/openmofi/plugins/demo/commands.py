@@ -1,5 +1,6 @@
 """`openmofi demo`: the whole job, to see what comes out."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,4 +76,5 @@ def _print_tiny(folder: Path, metrics: dict[str, Any]) -> None:
     print(f"look: {folder / 'report.html'}")
     print(f"search: openmofi search {folder / 'index'} --text 'a person riding a bicycle'")
     print(f"why?    openmofi explain {folder / 'labels'} --key {AMBIGUOUS}")
-    print(f"the page: {install_command('serve,map')} && openmofi serve {folder / 'index'} --open")
+    install = "" if find_spec("fastapi") else f"{install_command('serve,map')} && "
+    print(f"the page: {install}openmofi serve {folder / 'index'} --open")

@@ -29,6 +29,7 @@ from scipy.special import expit
 
 from openmofi.arrays import Array, Doubles, Ints
 from openmofi.encoders import Encoder
+from openmofi.engine.protocol import Progress, Quiet
 from openmofi.knowledge.texts import filled
 from openmofi.search.rank.calibration import (
     MINIMUM,
@@ -160,8 +161,11 @@ class TrialQuery:
     meaning: Meaning | None = None
 
 
-def fit_ending(state: State, connection: Connection, encoder: Encoder, seed: int = 0) -> Ending:
-    """Fit the curves of an index; none where its labels say too little."""
+def fit_ending(
+    state: State, connection: Connection, encoder: Encoder, seed: int = 0, progress: Progress = Quiet()
+) -> Ending:
+    """Fit the curves of an index, of texts, of images and of recognition; none where its labels say too little."""
+    progress.begin("calibrate", 3)
     draw = np.random.default_rng(seed)
     labels = ImageLabels.read(state, connection)
     alive = np.flatnonzero(state.alive)
@@ -174,10 +178,13 @@ def fit_ending(state: State, connection: Connection, encoder: Encoder, seed: int
     text = image = recognition = unnamed = _rows([])
     if len(state.entities) and len(named):
         text = _results(state, labels, around, _text_queries(state, connection, encoder, named, draw))
+    progress.advance({})
     if len(named):
         image = _results(state, labels, around, _image_queries(state, labels, draw))
-        if len(state.entities):
-            recognition, unnamed = recognition_results(state, labels, around, draw)
+    progress.advance({})
+    if len(named) and len(state.entities):
+        recognition, unnamed = recognition_results(state, labels, around, draw)
+    progress.advance({})
     trials = {"text": text, "image": image, "recognition": recognition, "unnamed": unnamed}
     return replace(
         ending,

@@ -26,14 +26,20 @@ _ADVICE = {
 """SQLite's primary result codes → what to do."""
 
 
-def connect(address: Place) -> Connection:
+class OtherVersion(OpenMofiError):
+    """The index is of another version than this one reads."""
+
+
+def connect(address: Place, *, any_version: bool = False) -> Connection:
     """Open the database of an index; each thread needs its own connection.
 
     Raises:
-        OpenMofiError: there is none, it is damaged, or of another version; or the server cannot be reached.
+        OtherVersion: it is of another version, unless `any_version` is set: its verdicts can be read all the same.
+        OpenMofiError: there is none, or it is damaged; or the server cannot be reached.
     """
     connection = sqlite.connect(address) if isinstance(address, Path) else address.kind.connect(address)
-    _require_version(connection)
+    if not any_version:
+        _require_version(connection)
     return connection
 
 
@@ -65,9 +71,10 @@ def _require_version(connection: Connection) -> None:
     version = meta(connection).get("version", "")
     if version != _VERSION:
         connection.close()
-        raise OpenMofiError(
+        raise OtherVersion(
             f"{connection.place} has index version {version or 'unknown'}, not {_VERSION}.",
-            "Build it again with this version of openmofi.",
+            "Keep its verdicts: openmofi index verdicts INDEX -o verdicts.parquet. Then build it again elsewhere, and "
+            "take them in: openmofi index verdicts NEW --from verdicts.parquet.",
         )
 
 
