@@ -42,7 +42,7 @@ from openmofi.encoders.graphs import (
 )
 from openmofi.encoders.heads import apply_head
 from openmofi.encoders.tokens import WordPieceTokens
-from openmofi.plugins.export.job import write_onnx
+from openmofi.plugins.export.tracing import write_onnx
 from studies.photo_map import synsets
 
 DATA = Path(__file__).parents[1] / "src/openmofi/encoders/tiny"

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 import openmofi
-from openmofi.pairs import read_pairs
+from openmofi.api.in_memory import stored
+from openmofi.pairs import ReadSettings, read_pairs
+from openmofi.schema import PairStatus
 from openmofi.storage import expand_shards
 
 
@@ -60,6 +62,41 @@ def test_tables_of_other_libraries(pairs, label, tmp_path, library):
     assert "image_missing" not in labels.summary["status"]
     assert labels.summary["accepted"] > 40
     assert openmofi.build_dataset(labels, out="d", min_images=2).summary["images"] > 40
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_dataset_of_datasets_is_stored_with_its_images(tmp_path, monkeypatch, streaming):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.chdir(tmp_path)
+    contents = []
+    for number in range(3):
+        Image.new("RGB", (8, 8), (80 * number, 0, 0)).save(buffer := io.BytesIO(), "PNG")
+        contents.append(buffer.getvalue())
+    elsewhere = tmp_path.parent / f"{tmp_path.name}-elsewhere.png"
+    elsewhere.write_bytes(contents[1])
+    images = [{"bytes": contents[0], "path": "a.png"}, str(elsewhere), "none.png", None, {"bytes": contents[2]}]
+    features = datasets.Features({"image": datasets.Image(), "title": datasets.Value("string")})
+    made = datasets.Dataset.from_dict({"image": images, "title": ["a", "b", "c", "d", "e"]}, features)
+    given = made.to_iterable_dataset() if streaming else made.select([4, 1, 2, 3, 0])
+    path, read = stored(given, "o", ReadSettings(), restart=False)
+    (shard,) = expand_shards([path])
+    pairs = {pair.text: (pair.image, pair.status) for pair in read_pairs(shard, read)}
+    missing = (None, PairStatus.IMAGE_MISSING)
+    assert pairs == {
+        "a": (contents[0], PairStatus.OK),
+        "b": (contents[1], PairStatus.OK),
+        "c": missing,
+        "d": missing,
+        "e": (contents[2], PairStatus.OK),
+    }
+    assert list(pairs) == list("abcde" if streaming else "ebcda")
+    assert stored(given, "o", ReadSettings(), restart=False) == (path, read)
+    for other, says in (
+        (datasets.DatasetDict({"train": made}), "a DatasetDict of train"),
+        (made.select([]), "no rows"),
+    ):
+        with pytest.raises(openmofi.OpenMofiError, match=says):
+            stored(other, "p", ReadSettings(), restart=False)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,8 +26,18 @@ class Tabular(Protocol):
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
 
-PairsLike = Pairs | Sequence[tuple[Any, str]] | Tabular
-"""Pairs, or those that a program holds: a table, or a list of (image, text); see `openmofi.api.in_memory`."""
+class Batched(Protocol):
+    """A `Dataset` or `IterableDataset` of Hugging Face's `datasets`."""
+
+    def with_format(self, type: str) -> Any:
+        """Return the dataset with its rows in a format."""
+
+    def iter(self, batch_size: int) -> Iterator[Any]:
+        """Iterate over batches of rows."""
+
+
+PairsLike = Pairs | Sequence[tuple[Any, str]] | Tabular | Batched
+"""Pairs, or those that a program holds: a table, dataset or list of (image, text); see `openmofi.api.in_memory`."""
 
 Folder = str | Path
 

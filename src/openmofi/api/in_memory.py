@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from openmofi.api.given import Folder, Pairs, PairsLike
+from openmofi.api.given import Batched, Folder, Pairs, PairsLike
 from openmofi.errors import UsageError
 from openmofi.pairs import ReadSettings
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_BATCH = 256
+"""Rows of a dataset that are turned at a time."""
 _PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
 
 
@@ -22,8 +24,9 @@ def stored(pairs: PairsLike, out: Folder, read: ReadSettings, *, restart: bool) 
     """Write pairs that are held in memory to `OUT.pairs.parquet`, where later commands find them.
 
     Args:
-        pairs: a data frame or another table that Arrow takes, whose images are bytes or paths; or a list of (image,
-            text), whose images are stored themselves. Names of shards are returned as they are.
+        pairs: a data frame or another table that Arrow takes, whose images are bytes or paths; or a dataset of
+            `datasets` or a list of (image, text), whose images are stored themselves. Names of shards are returned as
+            they are.
         out: the output of the job.
         read: how pairs are read; paths in a table are relative to the working directory where it names no other folder.
         restart: the file may hold other pairs, of labels that are made anew.
@@ -32,12 +35,21 @@ def stored(pairs: PairsLike, out: Folder, read: ReadSettings, *, restart: bool) 
         The file, and how it is read.
 
     Raises:
-        UsageError: a column cannot be stored, an item is no pair of an image and a text, or the file holds other pairs.
+        UsageError: a column cannot be stored, an item is no pair of an image and a text, the pairs are a mapping or a
+            dataset without rows, or the file holds other pairs.
         OpenMofiError: the file cannot be written.
     """
     import pyarrow as pa
 
     path = f"{str(out).rstrip('/')}.pairs.parquet"
+    if isinstance(pairs, Mapping):
+        raise UsageError(
+            f"The pairs are a {type(pairs).__name__} of {', '.join(map(str, pairs))}.",
+            "Give one split of a dataset, a table, or a list of (image, text).",
+        )
+    if hasattr(pairs, "with_format") and hasattr(pairs, "iter"):
+        _keep(path, _parquet(_with_bytes(cast("Batched", pairs))), restart)
+        return path, read
     if hasattr(pairs, "__arrow_c_stream__"):
         try:
             content = _parquet(pa.table(pairs))
@@ -52,6 +64,23 @@ def stored(pairs: PairsLike, out: Folder, read: ReadSettings, *, restart: bool) 
         _keep(path, _parquet(_listed(pairs)), restart)
         return path, read
     return cast("Pairs", pairs), read
+
+
+def _with_bytes(dataset: Batched) -> pa.Table:
+    """Return the rows of a dataset, with the bytes of its images wherever these lie."""
+    import pyarrow as pa
+
+    parts = []
+    for part in dataset.with_format("arrow").iter(_BATCH):
+        for number, field in enumerate(part.schema):
+            if pa.types.is_struct(field.type) and {each.name for each in field.type} == {"bytes", "path"}:
+                given = (image and (image["bytes"] or image["path"]) for image in part[number].to_pylist())
+                images = [_encoded(image, 0) if image else None for image in given]
+                part = part.set_column(number, field.name, pa.array(images, pa.large_binary()))
+        parts.append(part)
+    if not parts:
+        raise UsageError("The dataset of pairs has no rows.")
+    return pa.concat_tables(parts, promote_options="permissive")
 
 
 def _parquet(table: pa.Table) -> bytes:

@@ -19,7 +19,7 @@ from openmofi.pairs import Record, perceptual_hash, write_tar
 from openmofi.plugins.dataset_export import DatasetExportSettings, photo_tools
 from openmofi.plugins.dataset_export.formats import folder_names
 from openmofi.plugins.dataset_export.job import export_dataset, export_outputs
-from openmofi.plugins.dataset_export.rows import Classes, ImageLabel, Row
+from openmofi.plugins.dataset_export.rows import Classes, ImageLabel, Row, _without_machine
 from openmofi.storage import Shard
 
 FORMATS = ["huggingface", "webdataset", "parquet", "coco", "fiftyone", "imagefolder", "xmp"]
@@ -120,6 +120,73 @@ def test_images_that_are_files_are_linked(tmp_path, rows):
     assert (tmp_path / "xmp" / "sidecars" / "photos" / "sub" / "0 ü.png.xmp").is_file()
     with pytest.raises(OpenMofiError, match=r"No image of .* M-identifier"):
         export_dataset(tmp_path / "dataset", tmp_path / "qs", DatasetExportSettings("quickstatements"))
+
+
+def strings(folder):
+    """All that a push uploads: bytes of files, and rows and metadata of Parquet."""
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.name.startswith(".") and path.name != "manifest.json":
+            yield path.relative_to(folder).as_posix()
+            yield path.read_bytes().decode("latin-1")
+            if path.suffix == ".parquet":
+                table = pq.read_table(path)
+                yield f"{table.schema.metadata} {table.to_pylist()}"
+
+
+@pytest.fixture(params=["tar", "absolute paths"])
+def on_this_machine(request, small, tmp_path, rows):
+    """A dataset of images in tars, or of image files that a table names by absolute paths, and the number of images."""
+    if request.param == "tar":
+        return small
+    from ..conftest import draw, finish_labels, judgement, label_row
+
+    lines, table = ["file_name,caption"], []
+    mentions = [{"start": 0, "end": 1, "surface": "x", "detector": "x"}]
+    for number in range(3):
+        path = tmp_path / f"photos/{number}/a.png"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data := draw(number + 1, np.random.default_rng(number)))
+        lines.append(f"{path},x")
+        hashed = perceptual_hash(Image.open(io.BytesIO(data)))
+        table.append(
+            label_row(str(path), "x", "labelled", mentions, [judgement("Q1", 0, 0.9, True, "accepted")], hashed)
+        )
+    (tmp_path / "photos/t.csv").write_text("\n".join(lines))
+    finish_labels(tmp_path / "labels", {"t": table}, [Shard(str(tmp_path / "photos/t.csv"), "t")])
+    build_dataset(tmp_path / "labels", tmp_path / "dataset", DatasetSettings(1, None, None), report=False)
+    return tmp_path / "dataset"
+
+
+@pytest.mark.parametrize(
+    ("style", "images"),
+    [*((style, "auto") for style in FORMATS), *((style, "reference") for style in ("huggingface", "parquet", "xmp"))],
+)
+def test_what_is_pushed_names_no_file_of_this_machine(on_this_machine, tmp_path, style, images):
+    settings = DatasetExportSettings(style, images, repository="me/x")
+    count = export_dataset(on_this_machine, tmp_path / "out", settings)["images"]
+    said = list(strings(tmp_path / "out"))
+    machine = [str(on_this_machine.parent), str(tmp_path), str(tmp_path.parent), str(Path.home())]
+    assert not [text[:200] for text in said for path in machine if f"{path}/" in text]
+    if style in ("huggingface", "parquet"):
+        files = sorted((tmp_path / "out/data").glob("*.parquet"))
+        made = pa.concat_tables(map(pq.read_table, files)).to_pylist()
+        assert len({(row["shard"], row["key"]) for row in made}) == len(made) == count
+        assert {row["source"] for row in made} <= {"pairs-000.tar", "pairs-001.tar", "t.csv"}
+        embedded = [row["image"] and (row["image"] if style == "parquet" else row["image"]["bytes"]) for row in made]
+        assert all(embedded) if images == "auto" else not any(embedded)
+
+
+def test_an_address_in_a_store_stays_without_its_credentials():
+    assert _without_machine("s3://bucket/a/b.tar") == "s3://bucket/a/b.tar"
+    assert _without_machine("https://me:secret@host/a.tar?signature=1") == "https://host/a.tar"
+    assert [
+        _without_machine(path) for path in ("/home/me/a.tar", "file:///home/me/photos/", r"C:\me\a.csv", "a.tar")
+    ] == [
+        "a.tar",
+        "photos",
+        "a.csv",
+        "a.tar",
+    ]
 
 
 def test_quickstatements(tmp_path, caplog):

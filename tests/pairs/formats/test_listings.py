@@ -132,6 +132,27 @@ def test_fiftyone_classifications(images):
     ) == [image("red")]
 
 
+def test_fiftyone_classifications_by_the_numbers_of_classes(images):
+    labels = {"red": 1, "blue": [{"label": 0}, {"label": 7}]}
+    (images / "labels.json").write_text(json.dumps({"classes": ["x", "y"], "labels": labels}))
+    (images / "data.json").write_text('{"red": "red.png", "blue": "blue.png"}')
+    assert [text for _, _, text, _ in read(images)] == ["y", "x\n7"]
+
+
+def test_a_folder_of_fiftyone_is_read_by_its_samples(images):
+    (images / "data").mkdir()
+    (images / "red.png").rename(images / "data/red.png")
+    (images / "metadata.json").write_text('{"name": "d", "media_type": "image"}')
+    sample = {
+        "filepath": "data/red.png",
+        "metadata": {"_cls": "ImageMetadata", "width": 8},
+        "tags": ["train"],
+        "ground_truth": {"_cls": "Classification", "label": "crane"},
+    }
+    (images / "samples.json").write_text(json.dumps({"samples": [sample]}))
+    assert read(images) == [("data/red.png", image("red"), "crane", PairStatus.OK)]
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

@@ -239,7 +239,8 @@ def test_towers_of_another_library_are_refused(clip, vit, tmp_path, style, spec,
 def test_heads_that_do_not_fold_are_refused(clip, tmp_path):
     with pytest.raises(UsageError, match="hidden layer"):
         export(headed(clip, tmp_path / "mlp", hidden=4), tmp_path / "out", "open_clip")
-    parts = {"weight": np.eye(4, dtype=np.float32), "bias": np.zeros(4, np.float32), "parts": np.array([2, 5, 8.0])}
+    parts = {"weight": np.eye(4, dtype=np.float32), "bias": np.zeros(4, np.float32), "parts": np.array([2.0])}
+    parts |= {"gate": np.zeros(4, np.float32), "gate_bias": np.zeros(1, np.float32)}
     with pytest.raises(UsageError, match="two parts"):
         Affine.of(Head(parts), adapter=False)
     with pytest.raises(UsageError, match="more dimensions"):

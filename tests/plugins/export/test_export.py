@@ -155,7 +155,7 @@ def test_a_network_without_linear_layers_is_not_made_int8(tmp_path):
 
 
 def test_great_weights_lie_beside_the_graph(tmp_path, monkeypatch):
-    monkeypatch.setattr("openmofi.plugins.export.job._WHOLE", 0)
+    monkeypatch.setattr("openmofi.plugins.export.tracing._WHOLE", 0)
     encoder = open_encoder("timm:test_byobnet/none?size=32")
     export_encoder(encoder, tmp_path / "out", ExportSettings(), SAMPLES)
     shutil.move(tmp_path / "out", tmp_path / "moved")

@@ -178,5 +178,45 @@ def test_wrong_use(exported, original, tmp_path):
     ):
         with pytest.raises(OpenMofiError, match=says):
             open_encoder(spec)
-    with pytest.raises(UsageError, match="no networks of PyTorch"):
-        export_encoder(open_encoder(f"onnx:{exported}"), tmp_path / "out", ExportSettings(), SAMPLES)
+    over_tiny = heads_over(open_encoder("tiny"), tmp_path / "run")
+    for encoder, settings in (
+        (open_encoder("tiny"), ExportSettings()),
+        (over_tiny, ExportSettings(precision="int8")),
+    ):
+        with pytest.raises(UsageError, match="no networks of PyTorch"):
+            export_encoder(encoder, tmp_path / "out", settings, SAMPLES)
+
+
+@pytest.mark.parametrize("kind", ["linear", "adapter", "mlp", "images alone", "an export with heads"])
+def test_heads_on_graphs_become_one_graph(exported, tmp_path, kind):
+    base = open_encoder("tiny")
+    if kind == "an export with heads":
+        with pytest.raises(UsageError, match="has folds"):
+            export_encoder(open_encoder(f"onnx:{exported}"), tmp_path / "out", ExportSettings(), SAMPLES)
+        shutil.copytree(exported, tmp_path / "run", ignore=shutil.ignore_patterns("fold*"))
+        encoder = open_encoder(f"onnx:{tmp_path / 'run'}")
+    elif kind in ("linear", "adapter"):
+        encoder = heads_over(base, tmp_path / "run", seed=5, adapter=kind == "adapter")
+    else:
+        head = Head.initial(base.feature_dim, 8, seed=0, hidden=16 if kind == "mlp" else 0)
+        text = None if kind == "images alone" else head
+        save_heads(
+            tmp_path / "run", base=base, image_head=head, text_head=text, logit_scale=20.0, settings={}, adapter=False
+        )
+        encoder = open_encoder(f"run:{tmp_path / 'run'}")
+    assert export_encoder(encoder, tmp_path / "out", ExportSettings(), SAMPLES).loss < 1e-5
+    found, pixels = open_encoder(f"onnx:{tmp_path / 'out'}"), pixels_of(encoder)
+    assert found.heads is None
+    assert (found.dim, found.has_texts) == (encoder.dim, encoder.has_texts)
+    if encoder.has_texts:
+        check_equal(encoder, found)
+        assert found.logit_scale == encoder.logit_scale
+    onnxruntime, onnx = pytest.importorskip("onnxruntime"), pytest.importorskip("onnx")
+    path = tmp_path / "out/image.onnx"
+    onnx.checker.check_model(str(path), full_check=True)
+    given = onnxruntime.InferenceSession(path).run(None, {"pixels": pixels})
+    expected = encoder.project_images(encoder.image_features(pixels))
+    assert len(given) == 1
+    assert np.abs(given[0] - expected).max() < 1e-4
+    said = {each.key: json.loads(each.value) for each in onnx.load(str(path)).metadata_props}
+    assert (said["openmofi.dim"], said["openmofi.side"]) == (encoder.dim, "image")

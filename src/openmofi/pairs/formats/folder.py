@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs.formats.columns import find_columns
@@ -13,10 +14,12 @@ from openmofi.pairs.formats.grouping import (
     Grouper,
     MemberContent,
     RowPairs,
+    kind_of,
     read_limit,
     split_name,
 )
 from openmofi.pairs.formats.listings import listing_of, read_listing
+from openmofi.pairs.formats.photographs import HEAD, TAIL, Photographs
 from openmofi.pairs.read_settings import NO_FILE, ReadSettings, open_regular
 from openmofi.pairs.text import identifier, printable
 from openmofi.schema import Pair, PairStatus
@@ -28,7 +31,7 @@ _USUAL = ("metadata.csv", "metadata.jsonl", "metadata.tsv", "captions.csv", "cap
 
 def read_folder(path: str, settings: ReadSettings, *, paths_only: bool = False, texts: bool = False) -> Iterator[Pair]:
     """Yield the rows of a folder's table, or, without one, the images with the `.txt`/`.json` of
-    their name.
+    their name; where no image has these, with their own texts (`photographs`).
 
     The table is `metadata.csv`, `captions.csv` or the like, or the only CSV, TSV or JSON-lines file in the
     folder; see `read_table`. Without a table the files are taken in the order of their keys by the rules of
@@ -78,14 +81,18 @@ def _beside(path: str, settings: ReadSettings, paths_only: bool, texts: bool) ->
     for name, info in filesystem.find(root, detail=True).items():
         parts = split_name(name[prefix:])
         if parts and not any(piece.startswith(".") for piece in name[prefix:].split("/")):
-            members.append((*parts, name, int(info.get("size") or 0)))
+            address = filesystem.unstrip_protocol(name) if is_remote(path) else name
+            members.append((*parts, address, int(info.get("size") or 0)))
     grouper = Grouper(settings)
-    for key, extension, name, size in sorted(members):
-        address = filesystem.unstrip_protocol(name) if is_remote(path) else name
+    photographs = _photographs(members, settings) if texts or not paths_only else None
+    for key, extension, address, size in sorted(members):
         if paths_only and not (texts and extension.endswith(("txt", "json"))):
             content = MemberContent(os.fsencode(address))
         else:
             content = _content(address, read_limit(extension, size, settings))
+        if photographs and kind_of(extension).endswith("image"):
+            ends = _ends(address, size) if paths_only else content.data or b""
+            content = replace(content, texts=photographs.texts(key, extension, ends[:HEAD] + ends[HEAD:][-TAIL:]))
         yield from grouper.add(key, extension, content, size)
     yield from grouper.close()
     grouper.report_passed_over(path)
@@ -96,15 +103,37 @@ def _beside(path: str, settings: ReadSettings, paths_only: bool, texts: bool) ->
         )
 
 
-def _content(address: str, limit: int | None) -> MemberContent:
-    """Read a file's first `limit` bytes."""
+def _photographs(members: Iterable[tuple[str, str, str, int]], settings: ReadSettings) -> Photographs | None:
+    """Return the reader of photographs' own texts; `None` where texts lie beside images."""
+    keys: dict[str, set[str]] = {}
+    for key, extension, _, _ in members:
+        keys.setdefault(kind_of(extension).removeprefix("other "), set()).add(key)
+    if keys.get("image", set()) & (keys.get("txt", set()) | keys.get("json", set())):
+        return None
+    sidecars = {
+        (key, extension.rpartition(".")[0]): name
+        for key, extension, name, _ in members
+        if extension.rpartition(".")[2] == "xmp"
+    }
+    return Photographs(settings, sidecars, lambda address, limit: _content(address, limit).data)
+
+
+def _ends(address: str, size: int) -> bytes:
+    tail = min(TAIL, max(size - HEAD, 0))
+    parts = (_content(address, HEAD), _content(address, tail, size - tail))
+    return b"".join(part.data or b"" for part in parts)
+
+
+def _content(address: str, limit: int | None, start: int = 0) -> MemberContent:
+    """Read a file's first `limit` bytes, or those from `start` on."""
     if not limit:
         return MemberContent(None, PairStatus.IMAGE_TOO_LARGE) if limit is None else MemberContent(b"")
     if is_remote(address):
         filesystem, name = filesystem_of(address)
-        return MemberContent(filesystem.cat_file(name, start=0, end=limit))
+        return MemberContent(filesystem.cat_file(name, start=start, end=start + limit))
     try:
         with open_regular(address) as handle:
+            handle.seek(start)
             return MemberContent(handle.read(limit))
     except NO_FILE:  # it has gone since, or is a pipe
         return MemberContent(None)

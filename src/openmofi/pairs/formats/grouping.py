@@ -55,7 +55,8 @@ def split_name(name: str) -> tuple[str, str] | None:
     return (folder + slash + leading + stem, extension.lower()) if stem and dot and leading != "." else None
 
 
-def _kind(extension: str) -> str:
+def kind_of(extension: str) -> str:
+    """Return what a member is: `image`, `other image`, `txt`, `json`; `""` where it plays no part."""
     last = extension.rpartition(".")[2]
     if last in IMAGE_EXTENSIONS:
         return "image"
@@ -71,15 +72,17 @@ class MemberContent:
     Attributes:
         data: `None` where it has none (a link, a member beyond `max_image_bytes`).
         status: `OK`, or why `data` cannot be used: `IMAGE_TOO_LARGE`, or `IMAGE_BROKEN` where the shard is cut.
+        texts: of an image, those that it brings itself.
     """
 
     data: bytes | None
     status: PairStatus = PairStatus.OK
+    texts: TextParts | None = None
 
 
 def read_limit(extension: str, size: int, settings: ReadSettings) -> int | None:
     """Return how many bytes of a member to read: 0 where it plays no part, `None` where it is too large."""
-    kind = _kind(extension)
+    kind = kind_of(extension)
     if kind.endswith("image"):
         return size if size <= settings.max_image_bytes else None
     if kind == "txt":
@@ -148,12 +151,12 @@ class Grouper(RowPairs):
         if key != self._key or extension in self._members:
             yield from self.close()
             self._key, self._root = key, _stem(extension)
-        if not _kind(extension):
+        if not kind_of(extension):
             self.pass_over(f"{key}.{extension}")
             return
         yield from self._begin_stem(_stem(extension))
         self._members[extension] = content
-        self._held += size if _kind(extension).endswith("image") else min(size, _MAX_JSON)
+        self._held += size if kind_of(extension).endswith("image") else min(size, _MAX_JSON)
 
     def _begin_stem(self, stem: str) -> Iterator[Pair]:
         """Yield what is held if it is too much and the member that comes belongs to none of it."""
@@ -204,7 +207,7 @@ class Grouper(RowPairs):
         """Return the members of each pair, by the stem that names it."""
         kinds: dict[str, set[str]] = {}
         for extension in members:
-            kinds.setdefault(_stem(extension), set()).add(_kind(extension).removeprefix("other "))
+            kinds.setdefault(_stem(extension), set()).add(kind_of(extension).removeprefix("other "))
         every = set().union(*kinds.values())
         text = "txt" if "txt" in every else "json"
         whole = {stem for stem, inside in kinds.items() if {"image", text} <= inside}
@@ -218,16 +221,18 @@ class Grouper(RowPairs):
     def _pair(self, key: str, stem: str, members: dict[str, MemberContent]) -> Pair:
         chosen: dict[str, str] = {}
         for extension in sorted(members, key=lambda extension: _stem(extension) != stem):
-            chosen.setdefault(_kind(extension), extension)
+            chosen.setdefault(kind_of(extension), extension)
         if "image" in chosen:
             chosen.pop("other image", None)
         for extension in members:
             if extension not in chosen.values():
-                self.pass_over(f"{self._key}.{extension}", _kind(extension))
+                self.pass_over(f"{self._key}.{extension}", kind_of(extension))
         image, about, txt = (members.get(chosen.get(kind, "")) for kind in ("image", "json", "txt"))
         image = image or members.get(chosen.get("other image", ""))
         fields = json_object(about.data or b"") if about else {}
         text = decoded(txt.data, self.settings.encoding) if txt and txt.data is not None else fields.get("caption")
+        if text is None and image:
+            text = image.texts
         named = (fields.get(name) for name in ("url", *COLLECTION))
         return self.pair(printable(key), image, text, next((value for value in named if value), None))
 

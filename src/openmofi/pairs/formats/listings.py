@@ -112,7 +112,7 @@ def _entries(path: str, raw: Mapping[str, Any], settings: ReadSettings) -> Itera
         elif isinstance(raw.get("samples"), list):
             yield from _samples(path, raw["samples"], settings)
         elif isinstance(raw.get("labels"), dict):
-            yield from _classified(path, raw["labels"])
+            yield from _classified(path, raw["labels"], raw.get("classes") or ())
         else:
             raise _foreign(path)
     except (KeyError, TypeError, AttributeError) as error:
@@ -164,8 +164,10 @@ def _text(value: Any) -> Any:
     return "\n".join(dict.fromkeys(str(each["label"]) for each in labels if each.get("label")))
 
 
-def _classified(path: str, labels: Mapping[str, Any]) -> Iterator[_Entry]:
-    """Yield images of a `FiftyOneImageClassificationDataset` with the text that we export, else the labels."""
+def _classified(path: str, labels: Mapping[str, Any], classes: Sequence[str]) -> Iterator[_Entry]:
+    """Yield images of a `FiftyOneImageClassificationDataset` with the text that we export, else the labels, which may
+    be numbers of `classes`.
+    """
     folder = path.rpartition("/")[0] or "."
     try:
         folders: Mapping[str, Any] = _json(f"{folder}/{_DATA}")
@@ -175,7 +177,9 @@ def _classified(path: str, labels: Mapping[str, Any]) -> Iterator[_Entry]:
     for name, value in labels.items():
         given = [each for each in (value if isinstance(value, list) else [value]) if each is not None]
         about = given[0].get("attributes", {}) if given and isinstance(given[0], dict) else {}
-        text = about.get("text") or "\n".join(str(each["label"] if isinstance(each, dict) else each) for each in given)
+        targets = [each["label"] if isinstance(each, dict) else each for each in given]
+        names = [classes[target] if target in range(len(classes)) else target for target in targets]
+        text = about.get("text") or "\n".join(map(str, names))
         yield name, folders.get(name) or beside.get(name), text or None, None
 
 

@@ -20,12 +20,13 @@ class DatasetExportSettings(Settings):
     Attributes:
         format: what opens it, see docs/dataset-export.md.
         images: `auto` refers to images that are files of their own and takes those inside tars or Parquet along, for
-            `webdataset` all; `embed` takes all along; `reference` takes none, and is refused where a format needs
-            files and has none.
+            `webdataset` and what is pushed all; `embed` takes all along; `reference` takes none, and is refused where
+            a format needs files and has none.
         min_probability: labels below it are left out, and images that then have none.
         licence: for the card: the licence of the images, by its name on the hub.
         name: for the card: of the dataset.
-        repository: OWNER/NAME on the hub that it is meant for, for its addresses; empty for none.
+        repository: OWNER/NAME on the hub that it is meant for, for its addresses; empty for none. Where it is given,
+            nothing that is written names a file of this machine.
     """
 
     format: str
@@ -41,5 +42,5 @@ class DatasetExportSettings(Settings):
             raise UsageError(
                 f"Unknown format {self.format!r}.{did_you_mean(self.format, names)}", f"Use {', '.join(names)}."
             )
-        if (self.format, self.images) == ("webdataset", "auto"):
+        if self.images == "auto" and (self.repository or self.format == "webdataset"):
             object.__setattr__(self, "images", "embed")

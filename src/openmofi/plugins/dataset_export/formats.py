@@ -79,7 +79,7 @@ def write_parquet(_out: Path, path: str, rows: Iterable[Row], _classes: Classes)
             {
                 **_where(row),
                 "image": row.image,
-                "path": row.path or None,
+                "path": row.path if row.path and row.image is None else None,
                 "labels": [asdict(label) for label in row.labels],
             }
             for row in rows

@@ -29,19 +29,11 @@ def write_sidecars(out: Path, part: str, rows: Iterable[Row], classes: Classes) 
     """Write a sidecar an image, `sidecars/SHARD/NAME.EXTENSION.xmp`; then the list."""
 
     def record(row: Row) -> Record:
-        file = f"sidecars/{row.shard}/{_beside(row)}.xmp"
+        file = f"sidecars/{row.shard}/{row.below or f'{row.stem}.{row.extension}'}.xmp"
         write_image(out / file, sidecar(row, classes).encode())
-        return {**row.provenance(), "file": file, "image": row.path or f"{row.source}#{row.key}"}
+        return {**row.provenance(), "file": file, "image": row.path or row.below or f"{row.source}#{row.key}"}
 
     return write_list(part, map(record, rows))
-
-
-def _beside(row: Row) -> str:
-    """Return an image's path below its shard's folder, where it is a file there, else a name."""
-    root = Path(row.source) if Path(row.source).is_dir() else Path(row.source).parent
-    if row.path and Path(row.path).is_relative_to(root) and ".." not in Path(row.path).parts:
-        return str(Path(row.path).relative_to(root))
-    return f"{row.stem}.{row.extension}"
 
 
 def write_statements(out: Path, part: str, rows: Iterable[Row], classes: Classes) -> int:
@@ -156,7 +148,7 @@ def join_statements(out: Path, records: Records, classes: Classes) -> None:
             )
 
 
-XMP = FileFormat(write_sidecars, join_list, "labels.jsonl", ("sidecars/**/*", "labels.jsonl"))
+XMP = FileFormat(write_sidecars, join_list, "labels.jsonl", ("sidecars/**/*", "labels.jsonl"), by_address=True)
 QUICKSTATEMENTS = FileFormat(
     write_statements,
     join_statements,

@@ -7,7 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from openmofi.pairs.index import ImageBytes, places_of
 from openmofi.pairs.log import PROVENANCE, logged
 from openmofi.pairs.writer import extension_of
 from openmofi.plugins.dataset_export import DatasetExportSettings
-from openmofi.storage import Shard, digits64
+from openmofi.storage import Shard, digits64, is_remote
 
 _DEPTH = 8
 
@@ -75,6 +75,9 @@ def _chain(kb: KnowledgeBase, entity: str) -> tuple[str, ...]:
 _BATCH = 128
 _NOT_PLAIN = re.compile(r"[^\w-]+")
 _MOST = 80
+_LOCAL = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|file:", re.IGNORECASE)
+"""The beginning of a path that is of one machine."""
+_USER = re.compile(r"//[^/@]*@")
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,8 @@ class Row:
         labels: the most probable first; at least one.
         image: encoded bytes; `None` where images are referred to.
         path: of the file that the image is; `""` where it lies inside a shard.
-        source: address of the shard of pairs.
+        source: address of the shard of pairs; of one on this machine the name, unless the image is referred to.
+        below: `path` from the folder of the pairs on; `""` where it is not below it.
         noted: what the log beside the shard says of where the image comes from (`openmofi.pairs.log.PROVENANCE`).
     """
 
@@ -107,6 +111,7 @@ class Row:
     image: bytes | None
     path: str
     source: str
+    below: str = ""
     noted: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -200,9 +205,48 @@ def rows_of(
                 )
                 if labels:
                     noted = {name: str(said) for name, said in log.get(row["key"], {}).items() if name in PROVENANCE}
-                    yield Row(shard.name, row["key"], row["text"], labels, data, path, shard.path, noted)
+                    made = Row(
+                        shard.name,
+                        row["key"],
+                        row["text"],
+                        labels,
+                        data,
+                        path,
+                        shard.path,
+                        _below(path, shard.path),
+                        noted,
+                    )
+                    yield _portable(made, settings, images=images, by_address=by_address)
     finally:
         reader.close()
+
+
+def _below(path: str, source: str) -> str:
+    root = Path(source) if Path(source).is_dir() else Path(source).parent
+    inside = path and Path(path).is_relative_to(root) and ".." not in Path(path).parts
+    return str(Path(path).relative_to(root)) if inside else ""
+
+
+def _portable(row: Row, settings: DatasetExportSettings, *, images: bool, by_address: bool) -> Row:
+    """Return the row without paths of this machine where its image comes along; without any where it is pushed."""
+    if images and row.image is None and not settings.repository:
+        return row
+    row = replace(row, source=_without_machine(row.source))
+    if not settings.repository:
+        return row
+    return replace(
+        row,
+        key=f"{digits64(os.fsencode(row.key))}-{_without_machine(row.key)}" if _LOCAL.match(row.key) else row.key,
+        path="" if by_address else row.path,  # formats of files link to it, and the link's content is uploaded
+        noted={name: _without_machine(said) if _LOCAL.match(said) else said for name, said in row.noted.items()},
+    )
+
+
+def _without_machine(address: str) -> str:
+    """Return a store's address without a user, a password or a query; of a local path its last part."""
+    if is_remote(address) and not _LOCAL.match(address):
+        return _USER.sub("//", address).partition("?")[0]
+    return re.split(r"[/\\]", address.rstrip("/\\"))[-1]
 
 
 def _images(

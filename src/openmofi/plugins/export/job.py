@@ -5,9 +5,6 @@ the export. Folds are exported over that same base, and what lies beside the ori
 features, heads, folds and calibration are to each other what they are in the original.
 """
 
-import contextlib
-import io
-import json
 import os
 import shutil
 import tempfile
@@ -20,12 +17,13 @@ import torch
 from torch import nn
 
 from openmofi.encoders import Encoder, open_encoder
-from openmofi.encoders.companions import CALIBRATION_FILE, CLASSES_FILE, GALLERY_FILE
+from openmofi.encoders.companions import CALIBRATION_FILE, CLASSES_FILE, FOLDS_FILE, GALLERY_FILE
 from openmofi.encoders.folder import (
     HEAD_OUTPUTS,
     SPEC_FILE,
     TOKENIZER_FOLDER,
     encoder_with_heads,
+    facts_of,
     read_description,
     write_heads,
 )
@@ -43,127 +41,15 @@ from openmofi.encoders.graphs import (
     text_inputs,
     write_graphs_description,
 )
-from openmofi.encoders.networks import Networks, folded, image_probe
-from openmofi.errors import OpenMofiError, UsageError, first_line
+from openmofi.encoders.networks import Headed, Networks, folded, image_probe
+from openmofi.errors import UsageError
 from openmofi.plugins.export import ExportSettings
 from openmofi.plugins.export.agreement import Agreement, Samples, agreement, check_loss
 from openmofi.plugins.export.portable import portable_tokens
 from openmofi.plugins.export.sides import networks_of
-from openmofi.quiet import quiet_logging
+from openmofi.plugins.export.tracing import quantise_linear, write_behind, write_onnx
 from openmofi.storage import Outputs, claimed, finish_manifest, package_versions, write_json
 from openmofi.storage.atomic import temporary_folder, write_error
-
-PREFIX = "openmofi."
-_OPSET = 18
-# A protocol buffer ends at 2 GiB; beyond half of that weights lie in a file beside the graph.
-_WHOLE = 1 << 30
-
-
-class _Output(nn.Module):
-    """A network, its output in 32 bits and, where that is asked for, L2-normalised: what is exported."""
-
-    def __init__(self, network: nn.Module, *, normalised: bool) -> None:
-        super().__init__()
-        self.network, self.normalised = network, normalised
-
-    def forward(self, inputs: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """(B, …) → (B, dim) float32."""
-        out = (self.network(inputs) if mask is None else self.network(inputs, mask)).float()
-        return nn.functional.normalize(out, dim=1) if self.normalised else out
-
-
-def write_onnx(
-    network: nn.Module,
-    examples: Mapping[str, torch.Tensor],
-    dynamic: Sequence[int],
-    path: Path,
-    metadata: Mapping[str, Any],
-    output: str,
-) -> None:
-    """Trace a network and write its graph.
-
-    Args:
-        network: takes the examples in their order; in evaluation mode.
-        examples: name of an input → a batch of two.
-        dynamic: dimensions of the inputs that may be of any size, the batch (0) among them.
-        path: of the graph.
-        metadata: JSON values, written as `openmofi.KEY` into the graph's `metadata_props`.
-        output: what it is called; `EMBEDDING` is L2-normalised.
-
-    Raises:
-        MissingExtraError: onnx or onnxscript is not installed.
-        OpenMofiError: the network cannot be traced.
-    """
-    onnx, _ = imported("onnx"), imported("onnxscript")
-    shapes = tuple(dict.fromkeys(dynamic, torch.export.Dim.DYNAMIC) for _ in examples)
-    size = sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
-    whole = _Output(network, normalised=output == EMBEDDING).eval()
-    fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with torch.no_grad(), quiet_logging(), contextlib.redirect_stdout(io.StringIO()):
-            torch.onnx.export(
-                whole,
-                tuple(examples.values()),
-                str(path),
-                dynamo=True,
-                dynamic_shapes=shapes,
-                input_names=list(examples),
-                output_names=[output],
-                opset_version=_OPSET,
-                external_data=size > _WHOLE,
-                verbose=False,
-            )
-    except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
-        raise OpenMofiError(
-            f"The network cannot be exported: {first_line(error)}",
-            "Run it again as openmofi --debug export … for the whole story.",
-        ) from error
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
-    _add_metadata(onnx, path, metadata)
-
-
-def quantise_linear(source: Path, target: Path) -> int:
-    """Write the graph with int8 weights of matrix products, whose inputs are quantised as they come; returns how many.
-
-    Never convolutions: quantised dynamically they are half as fast as in floats (51 against 26 ms, measured), and
-    their accuracy is not safe either. Weights have 7 bits and a scale a column, so that processors without VNNI do not
-    overflow; on MiniLM's texts that costs 0.008 of cosine against 0.007 with 8 bits, and a scale a matrix 0.017.
-
-    Raises:
-        UsageError: the graph has no linear layer.
-    """
-    onnx, quantisation = imported("onnx"), imported("onnxruntime.quantization")
-    with quiet_logging():
-        quantisation.quantize_dynamic(
-            str(source),
-            str(target),
-            op_types_to_quantize=["MatMul"],
-            per_channel=True,
-            reduce_range=True,
-            weight_type=quantisation.QuantType.QInt8,
-            use_external_data_format=source.with_name(f"{source.name}.data").exists(),
-            extra_options={"MatMulConstBOnly": True},
-        )
-    graph = onnx.load(str(target), load_external_data=False).graph
-    layers = sum(node.op_type in ("MatMulInteger", "DynamicQuantizeMatMul") for node in graph.node)
-    if not layers:
-        raise UsageError(
-            "The network has no linear layers, whose weights alone are made int8 for ONNX Runtime: "
-            "dynamically quantised convolutions would be slower.",
-            "Export with --precision fp32, or --format openvino, which calibrates on images.",
-        )
-    return layers
-
-
-def _add_metadata(onnx: Any, path: Path, metadata: Mapping[str, Any]) -> None:
-    model = onnx.load(str(path), load_external_data=False)
-    onnx.helper.set_model_props(
-        model, {f"{PREFIX}{name}": json.dumps(value, sort_keys=True) for name, value in metadata.items()}
-    )
-    onnx.save(model, str(path))
-
 
 _PROBE_TEXTS = ["a photo of a crane", "two words"]
 _CALIBRATION = 128
@@ -209,7 +95,8 @@ def export_encoder(
     for package in graph_format(settings.format).packages:
         imported(package)
     encoder = encoder.to("cpu")
-    _networks(encoder)
+    if not _on_graphs(encoder, settings):
+        _networks(encoder)
     described = {"encoder": encoder.spec, "format": settings.format, "precision": settings.precision}
     inputs = {"/encoder": encoder.fingerprint, "/samples": samples.fingerprint}
     with claimed(out, "export", described, inputs, outputs=OUTPUTS, restart=restart) as manifest:
@@ -228,7 +115,7 @@ def _export(encoder: Encoder, out: Path, settings: ExportSettings, samples: Samp
         with temporary_folder(out) as temporary:
             whole = temporary / "whole"
             made = _write(encoder, whole, settings, calibration, EMBEDDING)
-            measured = agreement(encoder, made, judged, texts=_networks(encoder).text is not None)
+            measured = agreement(encoder, made, judged, texts=encoder.has_texts)
             check_loss(measured, settings.max_loss)
             write_json(
                 whole / SPEC_FILE,
@@ -265,11 +152,66 @@ def _split(samples: Samples) -> tuple[Samples, Samples]:
 def _write(encoder: Encoder, folder: Path, settings: ExportSettings, calibration: Samples, output: str) -> Encoder:
     """Write an encoder, what it stands on first; opened again."""
     folder.mkdir(exist_ok=True)
+    if _on_graphs(encoder, settings):
+        _write_merged(encoder, folder)
+        return open_encoder(f"{settings.format}:{folder}")
     if encoder.heads is not None:
         base = _write(encoder.heads.base, folder / BASE_FOLDER, settings, calibration, FEATURES)
         return _write_heads(encoder, base, folder, settings, BASE_FOLDER)
     _write_graphs(encoder, folder, settings, calibration, output)
     return open_encoder(f"{settings.format}:{folder}")
+
+
+def _on_graphs(encoder: Encoder, settings: ExportSettings) -> bool:
+    """Whether an encoder is heads on graphs of ONNX, behind which they are put as they are."""
+    below = None if encoder.heads is None else encoder.heads.base.companions.folder
+    return (
+        (settings.format, settings.precision) == ("onnx", "fp32")
+        and below is not None
+        and (below / "image.onnx").is_file()
+    )
+
+
+def _write_merged(encoder: Encoder, folder: Path) -> None:
+    """Write the graphs that `encoder` stands on with its heads in them; they keep their precision and tokenizer.
+
+    Raises:
+        UsageError: it has folds.
+        OpenMofiError: the graphs do not go together with the heads.
+    """
+    heads = encoder.heads
+    assert heads is not None
+    below = heads.base.companions.folder
+    assert below is not None
+    if any(path.name == FOLDS_FILE for path in encoder.companions.files):
+        raise UsageError(
+            f"The encoder {encoder.spec!r} has folds, cross-fitted heads that no single graph holds.",
+            "Use it as it is.",
+        )
+    raw = read_description(below, "onnx")
+    sides = [("image", heads.image, heads.base.feature_dim)]
+    if heads.text is not None:
+        sides.append(("text", heads.text, heads.base.text_feature_dim))
+        shutil.copytree(below / TOKENIZER_FOLDER, folder / TOKENIZER_FOLDER)
+    tokenizer = None if heads.text is None else raw["tokenizer"]
+    metadata = {
+        **facts_of(encoder),
+        "source": _source(encoder),
+        "tokenizer": tokenizer,
+        "precision": raw["precision"],
+        "output": EMBEDDING,
+        "postprocessing": POSTPROCESSING[EMBEDDING],
+    }
+    for side, head, dim in sides:
+        behind = Headed(nn.Identity(), head, adapter=heads.adapter)
+        path = folder / f"{side}.onnx"
+        write_behind(below / path.name, raw["output"], behind, path, dim, {**metadata, "side": side})
+    write_graphs_description(
+        folder,
+        replace(encoder, feature_dim=encoder.dim, text_feature_dim=encoder.dim),
+        "onnx",
+        Graphs(raw["precision"], EMBEDDING, tokenizer, digests(folder), GraphSource(encoder.spec, encoder.fingerprint)),
+    )
 
 
 def _write_heads(encoder: Encoder, base: Encoder, folder: Path, settings: ExportSettings, base_folder: str) -> Encoder:
