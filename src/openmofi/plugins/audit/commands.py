@@ -85,7 +85,7 @@ def print_audit(result: Mapping[str, Any]) -> None:
             for position, (value, figures) in enumerate(values.items())
         ]
     print_table(
-        ("group", "", "pairs", "precision", "95 %", "recall", "precision, recall of text alone"),
+        ("group", "", "pairs", "precision", "95 %", "recall", "text-only precision, recall"),
         rows,
         numbers=range(2, 7),
         whole=(0, 1),
