@@ -93,7 +93,7 @@ def _print_results(results: Mapping[str, Any]) -> None:
             *("–" if (value := figures[key]) is None else f"{value:.3f}" for key in names),
         )
         for side, title in (("before", "encoder"), ("after", "with the head"))
-        for length, figures in results[side].items()
+        for length, figures in sorted(results[side].items(), key=lambda item: -int(item[0]))
     ]
     print_table(
         ("", *names.values()),
