@@ -1,11 +1,15 @@
 """What the web client refuses and understands, without a server."""
 
+import gc
+import threading
+from concurrent.futures import thread
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 
 from openmofi.plugins.fetch import FetchSettings
+from openmofi.plugins.fetch.rows import RowFetcher
 from openmofi.plugins.fetch.web import Failure, _checked, _require_welcome, _seconds, host_of, is_public
 
 
@@ -89,3 +93,19 @@ def test_an_own_column_cannot_be_kept():
 
     with pytest.raises(UsageError, match="'sha256', which is a column of the output"):
         FetchSettings(keep_columns=("score", "sha256"))
+
+
+def test_the_garbage_collector_waits_for_nobody():
+    """It may take a client while another one starts a thread, and closing starts threads, too."""
+    holder = [RowFetcher(FetchSettings())]
+    holder.append(holder)
+    del holder
+
+    def collect():
+        with thread._global_shutdown_lock:
+            gc.collect()
+
+    collecting = threading.Thread(target=collect, daemon=True)
+    collecting.start()
+    collecting.join(60)
+    assert not collecting.is_alive()

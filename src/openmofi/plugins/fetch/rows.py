@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import hashlib
 import weakref
@@ -52,7 +53,7 @@ class RowFetcher:
 
         runner = asyncio.Runner()
         self._runner, self._web, self._per_host = runner, (web := _run(runner.run, opened())), settings.per_host
-        weakref.finalize(self, lambda: (_run(runner.run, web.close()), _run(runner.close)))
+        weakref.finalize(self, _thread.start_new_thread, _closed, (runner, web))
 
     def fetch(self, rows: Sequence[Row], spool: Spool) -> None:
         """Fetch the images of rows into the spool, and complete the rows: what came of each, and its host.
@@ -97,6 +98,14 @@ class RowFetcher:
             ended |= Row(status=failure.status, error_message=printable(failure.why))
             ended["http_status"] = failure.http_status or None
         return ended | {"fetched_at": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def _closed(runner: asyncio.Runner, web: Web) -> None:
+    """Close a client, in a thread of its own: the garbage collector may ask for it within whatever another client does,
+    and a lock that this waits for may be held there.
+    """
+    runner.run(web.close())
+    runner.close()
 
 
 def _run(function: Callable[..., Any], *given: Any) -> Any:
