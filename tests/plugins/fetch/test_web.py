@@ -1,5 +1,6 @@
 """What the web client refuses and understands, without a server."""
 
+import asyncio
 import gc
 import threading
 from concurrent.futures import thread
@@ -101,11 +102,11 @@ def test_the_garbage_collector_waits_for_nobody():
     holder.append(holder)
     del holder
 
-    def collect():
+    async def collect():
         with thread._global_shutdown_lock:
             gc.collect()
 
-    collecting = threading.Thread(target=collect, daemon=True)
+    collecting = threading.Thread(target=lambda: asyncio.run(collect()), daemon=True)
     collecting.start()
     collecting.join(60)
     assert not collecting.is_alive()
