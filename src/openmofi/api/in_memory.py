@@ -15,6 +15,8 @@ from openmofi.pairs import ReadSettings
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from openmofi.pairs.formats.files import ImageFiles
+
 _BATCH = 256
 """Rows of a dataset that are turned at a time."""
 _PNG_MODES = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")
@@ -24,9 +26,9 @@ def stored(pairs: PairsLike, out: Folder, read: ReadSettings, *, restart: bool) 
     """Write pairs that are held in memory to `OUT.pairs.parquet`, where later commands find them.
 
     Args:
-        pairs: a data frame or another table that Arrow takes, whose images are bytes or paths; or a dataset of
-            `datasets` or a list of (image, text), whose images are stored themselves. Names of shards are returned as
-            they are.
+        pairs: a data frame or another table that Arrow takes, or a dataset of `datasets`, whose images are bytes or
+            paths; or a list of (image, text). Images of the last two are stored themselves. Names of shards are
+            returned as they are.
         out: the output of the job.
         read: how pairs are read; paths in a table are relative to the working directory where it names no other folder.
         restart: the file may hold other pairs, of labels that are made anew.
@@ -48,7 +50,8 @@ def stored(pairs: PairsLike, out: Folder, read: ReadSettings, *, restart: bool) 
             "Give one split of a dataset, a table, or a list of (image, text).",
         )
     if hasattr(pairs, "with_format") and hasattr(pairs, "iter"):
-        _keep(path, _parquet(_with_bytes(cast("Batched", pairs))), restart)
+        rooted = replace(read, image_root=read.image_root or str(Path.cwd()))
+        _keep(path, _parquet(_with_bytes(cast("Batched", pairs), rooted)), restart)
         return path, read
     if hasattr(pairs, "__arrow_c_stream__"):
         try:
@@ -66,21 +69,33 @@ def stored(pairs: PairsLike, out: Folder, read: ReadSettings, *, restart: bool) 
     return cast("Pairs", pairs), read
 
 
-def _with_bytes(dataset: Batched) -> pa.Table:
-    """Return the rows of a dataset, with the bytes of its images wherever these lie."""
+def _with_bytes(dataset: Batched, read: ReadSettings) -> pa.Table:
+    """Return the rows of a dataset, with the bytes of its images. Others may have made it: a path of an image is read
+    as one of a table, below the folder that `read` names.
+    """
     import pyarrow as pa
 
-    parts = []
+    from openmofi.pairs.formats.files import ImageFiles
+
+    files, parts = ImageFiles("", read), []
     for part in dataset.with_format("arrow").iter(_BATCH):
         for number, field in enumerate(part.schema):
             if pa.types.is_struct(field.type) and {each.name for each in field.type} == {"bytes", "path"}:
-                given = (image and (image["bytes"] or image["path"]) for image in part[number].to_pylist())
-                images = [_encoded(image, 0) if image else None for image in given]
+                images = [_content(image, files) for image in part[number].to_pylist()]
                 part = part.set_column(number, field.name, pa.array(images, pa.large_binary()))
         parts.append(part)
     if not parts:
         raise UsageError("The dataset of pairs has no rows.")
     return pa.concat_tables(parts, promote_options="permissive")
+
+
+def _content(image: Mapping[str, Any] | None, files: ImageFiles) -> bytes | None:
+    if image is None:
+        return None
+    if image["bytes"] or not image["path"]:
+        return cast("bytes | None", image["bytes"])
+    found = files.image(image["path"])
+    return None if found is None else found.data
 
 
 def _parquet(table: pa.Table) -> bytes:

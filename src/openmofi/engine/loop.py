@@ -162,9 +162,8 @@ class _Run:
     def finish(self) -> None:
         """Do every task, or as many as there is hope for."""
         while left := len(self._tasks) - len(self.results) - len(self.failed):
-            self._hopeless |= left > self._in_a_row and self._in_a_row >= (
-                HOPELESS if self.results else HOPELESS_AT_FIRST
-            )
+            most = HOPELESS if self.results else HOPELESS_AT_FIRST
+            self._hopeless |= left > self._in_a_row >= most
             if self._hopeless:
                 self._queue.clear()
                 if not self._running:

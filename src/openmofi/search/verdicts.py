@@ -46,6 +46,7 @@ _ROWS = f"""
       WHERE undone = 0 AND (:entity = '' OR verdicts.entity = :entity)) AS likeliest
     WHERE place = 1 ORDER BY id"""
 _SAID = "SELECT shard, key, entity, verdict, instead, who, made FROM verdicts {where} ORDER BY id"
+_INSERT = "INSERT INTO verdicts (shard, key, entity, verdict, instead, who, made) VALUES (?, ?, ?, ?, ?, ?, ?)"
 _SAID_NAMES = ["shard", "key", "entity", "verdict", "instead", "who", "when"]
 _STRATA = f"""
     SELECT {STRATUM} AS stratum, count(*), avg(probability) FROM labels
@@ -60,8 +61,7 @@ def add_verdicts(connection: Connection, verdicts: Sequence[Verdict]) -> list[Ve
     with transaction(connection):
         for each in verdicts:
             ((number,),) = connection.execute(
-                "INSERT INTO verdicts (shard, key, entity, verdict, instead, who, made) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
+                f"{_INSERT} RETURNING id",
                 (each.shard, each.key, each.entity, each.verdict, each.instead, each.who, made),
             )
             stored.append(replace(each, when=made, id=int(number)))
@@ -82,10 +82,7 @@ def take_in_verdicts(connection: Connection, table: pa.Table) -> int:
         # The last verdict on a label counts: an older one may not come behind it.
         new = [row for row in dict.fromkeys(rows) if row not in known and row[6] >= latest.get(row[:3], "")]
         for row in new:
-            connection.execute(
-                "INSERT INTO verdicts (shard, key, entity, verdict, instead, who, made) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                row,
-            )
+            connection.execute(_INSERT, row)
     return len(new)
 
 

@@ -238,8 +238,8 @@ def test_connections_to_a_host_are_few_and_apart(web, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "parquet", "jsonl"])
 def test_tables_of_all_kinds_are_read_and_their_columns_found(kind, web, tmp_path):
-    names = ("Image URL", "Titel", "Rights", "photographer", "score")
-    rows = [(f"{web.url}/ok/{number}.jpg", f"Übergröße {number}", "CC BY 4.0", "Ada", 0.5) for number in range(3)]
+    names = ("Image URL", "Titel", "Rights", "photographer", "score", "host")
+    rows = [(f"{web.url}/ok/{number}.jpg", f"Übergröße {number}", "CC BY 4.0", "Ada", 0.5, "us") for number in range(3)]
     path = tmp_path / f"urls.{kind}"
     if kind == "parquet":
         pq.write_table(pa.table(dict(zip(names, zip(*rows, strict=True), strict=True))), path)
@@ -248,14 +248,15 @@ def test_tables_of_all_kinds_are_read_and_their_columns_found(kind, web, tmp_pat
     else:
         with open(path, "w", newline="", encoding="cp1252") as file:
             csv.writer(file, delimiter="\t" if kind == "tsv" else ";").writerows([names, *rows])
-    openmofi.fetch(path, tmp_path / "out", text_column="Titel", keep_columns=["score"], **HASTY)
+    openmofi.fetch(path, tmp_path / "out", text_column="Titel", keep_columns=["score", "host"], **HASTY)
     for number, row in enumerate(log(tmp_path / "out")):
         assert row["status"] == "success"
-        assert (row["caption"], row["license"], row["creator"], row["score"]) == (
+        assert (row["caption"], row["license"], row["creator"], row["score"], row["host"]) == (
             f"Übergröße {number}",
             "CC BY 4.0",
             "Ada",
             "0.5",
+            "us",
         )
 
 

@@ -394,7 +394,5 @@ def _half(rest: str, pretrained: str, side: str) -> Trunk:
 
 
 def _trunk(model: Any, side: str, architecture: Mapping[str, Any]) -> Trunk:
-    tower, projection = (
-        (model.vision_model, "visual_projection") if side == "image" else (model.text_model, "text_projection")
-    )
-    return Trunk(HalfClip(tower, getattr(model, projection, None)), dimension_of(model), architecture)
+    half, projection = ("vision_model", "visual_projection") if side == "image" else ("text_model", "text_projection")
+    return Trunk(HalfClip(getattr(model, half), getattr(model, projection, None)), dimension_of(model), architecture)

@@ -27,6 +27,7 @@ from openmofi.pairs import ReadSettings, Record, read_pairs, write_tar
 from openmofi.plugins.fetch import FAILED, OWN, STATUSES, SUCCESS, FetchSettings
 from openmofi.plugins.fetch.rows import Row, RowFetcher, Spool
 from openmofi.plugins.fetch.tables import STAGED, staged
+from openmofi.plugins.fetch.web import host_of
 from openmofi.storage import Outputs, Shard, claimed, finish_manifest, write_json, write_table
 from openmofi.storage.manifest import write_manifest
 
@@ -113,7 +114,7 @@ class FetchStage:
 
 def _summary(rows: Sequence[Row], size: int) -> FetchSummary:
     failed = [row for row in rows if row["status"] != SUCCESS]
-    errors, hosts = Counter(row["error_message"] for row in failed), Counter(row["host"] for row in failed)
+    errors, hosts = Counter(row["error_message"] for row in failed), Counter(host_of(row["url"]) for row in failed)
     statuses = Counter(row["status"] for row in rows)
     return FetchSummary(
         len(rows), size, dict(statuses), dict(errors.most_common(_MOST)), dict(hosts.most_common(_MOST))

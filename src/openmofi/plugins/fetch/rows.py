@@ -56,7 +56,7 @@ class RowFetcher:
         weakref.finalize(self, _thread.start_new_thread, _closed, (runner, web))
 
     def fetch(self, rows: Sequence[Row], spool: Spool) -> None:
-        """Fetch the images of rows into the spool, and complete the rows: what came of each, and its host.
+        """Fetch the images of rows into the spool, and complete the rows: what came of each.
 
         Raises:
             OSError, MemoryError: this machine is short of something.
@@ -70,8 +70,7 @@ class RowFetcher:
         self._web.forget()
         waiting: dict[str, deque[Row]] = defaultdict(deque)
         for row in rows:
-            row["host"] = host_of(row["url"])
-            waiting[row["host"]].append(row)
+            waiting[host_of(row["url"])].append(row)
 
         async def work(queue: deque[Row]) -> None:
             while queue:
