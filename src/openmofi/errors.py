@@ -76,6 +76,11 @@ class MissingExtraError(OpenMofiError):
             f"Install it with: {install_command(extra)}",
         )
 
+    @classmethod
+    def package(cls, package: str) -> MissingExtraError:
+        """Return the error for a missing `package` that no extra brings."""
+        return cls(f"This needs the package '{package}', which is not installed.", f"pip install {package}")
+
 
 def install_command(extras: str) -> str:
     """Return the command that adds extras such as `serve,map` to this installation, from the checkout, wheel or

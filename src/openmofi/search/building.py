@@ -22,6 +22,8 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.candidates import keys_of
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE, check_template
 from openmofi.pairs import ReadSettings
+from openmofi.pairs.problems import MOST_PROBLEMS, REASONS, write_problems
+from openmofi.schema import PairStatus
 from openmofi.search.incoming import sources_of
 from openmofi.search.rank.calibration import Ending
 from openmofi.search.rank.fitting import fit_ending
@@ -47,6 +49,10 @@ from openmofi.storage import fingerprint, make_folder, require_local
 _log = logging.getLogger(__name__)
 _ALL = 50_000
 _ASKED, _NEAR = 400, 4
+_UNUSABLE = (
+    "SELECT key, path, status FROM images JOIN sources ON sources.id = source WHERE status <> ? ORDER BY images.id "
+    "LIMIT ?"
+)
 
 
 def keep_entities(
@@ -218,6 +224,9 @@ def build(
         keep_entities(connection, encoder, folders, kb, entities)
         note_labels(connection, folders, taken_in=True)
         settle(connection, encoder, progress)
+        if isinstance(address, Path):
+            unusable = connection.execute(_UNUSABLE, (str(PairStatus.OK), MOST_PROBLEMS)).fetchall()
+            write_problems(str(address), [("", *row, REASONS[row[-1]]) for row in unusable])
         return writer.changes
 
 

@@ -1,10 +1,18 @@
 """What an index answers with: frozen rows, which `dataclasses.asdict` makes plain values for JSON."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
 
 from openmofi.arrays import Array, Ints
+from openmofi.dataset.tables import frame_of
+
+if TYPE_CHECKING:
+    import pandas
 
 VerdictValue = Literal["y", "n", "u"]
 """The image shows the entity, does not, or who looked cannot say; as in `openmofi.review.verdicts`."""
@@ -115,6 +123,23 @@ class Results:
     seconds: float = 0.0
     uncalibrated: str = ""
     meant: tuple[str, ...] = ()
+
+    def limit(self, most: int) -> Results:
+        """Return the results with no more than so many hits."""
+        return replace(self, hits=self.hits[:most])
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row a hit, with the names of the image's accepted labels.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        rows = [
+            {**vars(hit.image), **vars(hit), "labels": [each.name for each in hit.image.labels if each.accepted]}
+            for hit in self.hits
+        ]
+        names = ("rank", "probability", "cosine", "id", "shard", "key", "path", "text", "labels")
+        return frame_of(pa.table({name: [row[name] for row in rows] for name in names}), "pandas")
 
 
 @dataclass(frozen=True)
