@@ -80,7 +80,7 @@ def guessed(path: str, settings: ReadSettings) -> ReadSettings:
     The image column holds names of image files; `image_root` is the folder that has most of them, of the table's own,
     those up to two levels below it and those beside it. Texts are all columns of words with the name of a title or of
     keywords, in a language of Western Europe, else those of a description, else the one with the most different words.
-    A key differs in each row and has digits.
+    A key differs in each row, has digits, and is no text.
 
     Raises:
         OpenMofiError: the table does not exist or is damaged.
@@ -90,14 +90,19 @@ def guessed(path: str, settings: ReadSettings) -> ReadSettings:
     columns: dict[str, list[str]] = {}
     for names, row in islice(read_records(path, settings), _ROWS):
         for name in names:
-            columns.setdefault(name, []).append(str(row.get(name) or "").strip())
+            value = row.get(name)
+            columns.setdefault(name, []).append("" if value is None else str(value).strip())
     with open_source(path) as raw:
         encoding = encoding_of(raw, path, settings.encoding)
     image = settings.image_column or _mostly(columns, _is_image)
     images = columns[image] if isinstance(image, str) and image in columns else []
-    url = settings.url_column or _mostly(columns, lambda cell: cell.startswith(_WEB))
-    rest = {name: cells for name, cells in columns.items() if name not in (image, url)}
-    key = settings.key_column or next((name for name, cells in rest.items() if _are_keys(cells)), "")
+    url = settings.url_column or _mostly(columns, _is_address)
+    rest = {
+        name: cells
+        for name, cells in columns.items()
+        if name != image and not any(_mostly({name: cells}, test) for test in (_is_image, _is_address))
+    }
+    key = settings.key_column or next((name for name in rest if _is_key(name, rest[name])), "")
     rest.pop(str(key), None)
     return replace(
         settings,
@@ -111,7 +116,11 @@ def guessed(path: str, settings: ReadSettings) -> ReadSettings:
 
 
 def _is_image(cell: str) -> bool:
-    return kind_of(cell.rpartition(".")[2].lower()).endswith("image") and not cell.startswith(_WEB)
+    return kind_of(cell.rpartition(".")[2].lower()).endswith("image") and not _is_address(cell)
+
+
+def _is_address(cell: str) -> bool:
+    return cell.startswith(_WEB)
 
 
 def _mostly(columns: _Columns, test: Callable[[str], bool]) -> str:
@@ -121,7 +130,9 @@ def _mostly(columns: _Columns, test: Callable[[str], bool]) -> str:
     return best if best and 2 * passed[best] > sum(map(bool, columns[best])) else ""
 
 
-def _are_keys(cells: Sequence[str]) -> bool:
+def _is_key(name: str, cells: Sequence[str]) -> bool:
+    if _NAMING.search(name) or _DESCRIBING.search(name):
+        return False
     return len(set(cells)) == len(cells) and all(re.search(r"\d", cell) for cell in cells)
 
 
