@@ -16,7 +16,6 @@ import typer
 from openmofi.api import labels as api
 from openmofi.api.checks import check_pairs
 from openmofi.cli.command import index_place, input_path, output_path, print_json
-from openmofi.cli.next_steps import options
 from openmofi.cli.options import FILE, MANY, OUT_STORE, PLACE, SHARDS, TEXT, Call, Json, made_of
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.terminal import plain_console, visible
@@ -220,6 +219,7 @@ def audit(
 @made_of(check_pairs, pairs=SHARDS)
 def check(call: Call, pairs: list[str], guess: _GUESS = False, as_json: Json = False) -> None:
     """Read the first pairs as a job would, and say which can be used, and why others cannot."""
+    from openmofi.cli.next_steps import options
     from openmofi.cli.tables import print_pairs, print_table
     from openmofi.pairs.problems import REASONS
     from openmofi.review.commands import shell_command

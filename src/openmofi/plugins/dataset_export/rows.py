@@ -82,7 +82,7 @@ _LOCAL = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|file:", re.IGNORECASE)
 """The beginning of a path that is of one machine."""
 _NAMES = {
     "license": re.compile(r"licen[cs]|lizenz|licenza|rights|rechte|droits|derechos", re.I),
-    "creator": re.compile(r"creator|author|artist|maker|photographer|urheber|künstler|fotograf|auteur|autor", re.I),
+    "creator": re.compile(r"creator|author|artist|maker|photographer|urheber|künstler|fotogr|aut(?:or|eur)", re.I),
 }
 """Columns of tables that say so."""
 _USER = re.compile(r"//[^/@]*@")
