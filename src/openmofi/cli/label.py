@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from textwrap import shorten
@@ -22,7 +22,6 @@ from openmofi.terminal import plain_console, visible
 
 if TYPE_CHECKING:
     from openmofi.labeling import Explanation
-    from openmofi.pairs.read_settings import ReadSettings
 
 _VERDICTS = Annotated[Any, typer.Option(parser=index_place, metavar="FILE|INDEX")]
 _GUESS = Annotated[
@@ -67,17 +66,7 @@ def _recognised(call: Call, pairs: list[str], *, show: bool, ask: bool) -> Call:
     """Return the call with what it leaves open of how its tables are read, as far as it can be recognised."""
     from openmofi.extensions import extension
 
-    read = extension("guesses", "tables")(pairs, _reading(call), show=show, ask=ask)
-    return partial(call, **{each.name: getattr(read, each.name) for each in fields(read)})
-
-
-def _reading(call: Call) -> ReadSettings:
-    """Return how a command's options say that pairs are read."""
-    from openmofi.config import changed
-    from openmofi.pairs.read_settings import ReadSettings
-
-    names = {each.name for each in fields(ReadSettings)}
-    return changed(ReadSettings(), {name: value for name, value in call.keywords.items() if name in names})
+    return partial(call, **extension("guesses", "tables")(pairs, call.keywords, show=show, ask=ask))
 
 
 def _print_counts(counts: Mapping[str, Any], out: str) -> None:
@@ -222,6 +211,7 @@ def check(call: Call, pairs: list[str], guess: _GUESS = False, as_json: Json = F
     from openmofi.cli.next_steps import options
     from openmofi.cli.tables import print_pairs, print_table
     from openmofi.pairs.problems import REASONS
+    from openmofi.pairs.read_settings import ReadSettings
     from openmofi.review.commands import shell_command
     from openmofi.schema import PairStatus
 
@@ -242,8 +232,8 @@ def check(call: Call, pairs: list[str], guess: _GUESS = False, as_json: Json = F
     if not usable:
         raise OpenMofiError("No pair can be used.", " ".join(REASONS[name] for name in checked.status))
     if not as_json:
-        read = _reading(call)
-        words = ("--kb", "KB", "--encoder", "photo", "-o", "labels", *options(read.as_dict(), type(read)().as_dict()))
+        said = options(call.keywords, ReadSettings().as_dict())
+        words = ("--kb", "KB", "--encoder", "photo", "-o", "labels", *said)
         typer.echo(f"next: {shell_command('openmofi', 'label', *pairs, *words)}")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from openmofi.dataset.tables import Folder, as_array, describe, frame_of, labels_kb
+from openmofi.dataset.tables import Folder, as_array, describe, labels_kb
 from openmofi.errors import OpenMofiError
 from openmofi.extensions import extension
 from openmofi.labeling.explain import Explained, Explanation
@@ -136,11 +136,11 @@ class _Tables:
             MissingExtraError: pandas is not installed.
             OpenMofiError: see `to_arrow`.
         """
-        return frame_of(self.to_arrow(columns), "pandas")
+        return extension("views", "frame")(self.to_arrow(columns), "pandas")
 
     def to_polars(self, columns: Sequence[str] | None = None) -> Any:
         """`to_arrow` as a data frame of polars; see `to_pandas`."""
-        return frame_of(self.to_arrow(columns), "polars")
+        return extension("views", "frame")(self.to_arrow(columns), "polars")
 
 
 @dataclass(frozen=True, repr=False)

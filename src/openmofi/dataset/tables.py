@@ -6,9 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from openmofi.arrays import Bools, Codes, Floats, Ints
 from openmofi.dataset.checks import check_dataset, check_labels, check_vocabulary
-from openmofi.errors import MissingExtraError, OpenMofiError
+from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase, normalise
 from openmofi.schema import DATASET, LABELS, VOCABULARY, Entity, with_kinds
 from openmofi.storage import Manifest, Shard, as_type, read_manifest, read_parquet
@@ -51,18 +50,6 @@ def count_types(entities: Iterable[Entity], images: Iterable[int]) -> dict[str, 
             labels[kind] += count
     ordered = sorted(classes, key=lambda kind: (-classes[kind], kind))
     return {kind: {"entities": classes[kind], "labels": labels[kind]} for kind in ordered}
-
-
-def frame_of(table: pa.Table, library: Literal["pandas", "polars"]) -> Any:
-    """Return a table as a data frame.
-
-    Raises:
-        MissingExtraError: the library is not installed.
-    """
-    try:
-        return table.to_pandas() if library == "pandas" else import_module(library).from_arrow(table)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError.package(library) from error
 
 
 _LAYOUT = {"labels": ("labels", LABELS), "dataset": ("images", DATASET)}

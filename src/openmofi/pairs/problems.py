@@ -66,17 +66,13 @@ def problems_of(out: str, part: str, shards: Sequence[Shard], counts: Mapping[st
     status, failed = counts["status"], counts.get("failed", {})
     assert isinstance(status, Mapping)
     assert isinstance(failed, Mapping)
-    for shard in shards:
-        if shard.name in failed:
-            yield "", "", shard.path, "failed", failed[shard.name]
-    unusable = sum(rows for name, rows in status.items() if name in REASONS)
-    sound = (shard for shard in shards if shard.name not in failed)
-    yield from islice(_rows(out, part, sound), min(unusable, MOST_PROBLEMS))
-
-
-def _rows(out: str, part: str, shards: Iterator[Shard]) -> Iterator[_Row]:
-    for shard in shards:
-        blocks = read_table_blocks(f"{out}/{part}/{shard.name}.parquet", ["key", "status"])
-        for number, row in enumerate(chain.from_iterable(block.to_pylist() for block in blocks), 1):
-            if (status := row["status"]) in REASONS:
-                yield number, row["key"], shard.path, status, REASONS[status]
+    yield from (("", "", shard.path, "failed", failed[shard.name]) for shard in shards if shard.name in failed)
+    rows = (
+        (number, row["key"], shard.path, row["status"])
+        for shard in shards
+        if shard.name not in failed
+        for blocks in [read_table_blocks(f"{out}/{part}/{shard.name}.parquet", ["key", "status"])]
+        for number, row in enumerate(chain.from_iterable(block.to_pylist() for block in blocks), 1)
+    )
+    most = min(sum(rows for name, rows in status.items() if name in REASONS), MOST_PROBLEMS)
+    yield from islice(((*row, REASONS[row[-1]]) for row in rows if row[-1] in REASONS), most)

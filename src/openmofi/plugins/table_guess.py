@@ -13,9 +13,10 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -23,6 +24,7 @@ from openmofi.api.checks import check_pairs
 from openmofi.api.given import shards_of
 from openmofi.cli.next_steps import options
 from openmofi.cli.tables import print_pairs
+from openmofi.config import changed
 from openmofi.errors import UsageError
 from openmofi.pairs.formats.delimited import read_records
 from openmofi.pairs.formats.files import inside
@@ -47,21 +49,25 @@ _NAMING, _DESCRIBING = (
 _Columns = Mapping[str, Sequence[str]]
 
 
-def recognised(pairs: list[str], settings: ReadSettings, *, show: bool, ask: bool) -> ReadSettings:
+def recognised(pairs: list[str], given: Mapping[str, Any], *, show: bool, ask: bool) -> Mapping[str, Any]:
     """Guess how pairs are read, by the first table; print it as options, and ask by three rows whether it is right.
 
     Args:
         pairs: shards.
-        settings: what a person said of it.
+        given: options of the command; those of reading are kept.
         show: print the options.
         ask: ask, on standard error.
+
+    Returns:
+        the fields of `ReadSettings`.
 
     Raises:
         UsageError: nobody says yes, or no column of images or texts was recognised.
         OpenMofiError: as `guessed`.
     """
+    names = [each.name for each in fields(ReadSettings)]
     path = shards_of(pairs)[0].path
-    read = guessed(path, settings)
+    read = guessed(path, changed(ReadSettings(), {name: given[name] for name in names if name in given}))
     if show:
         said = shell_command(*options(read.as_dict(), ReadSettings().as_dict()))
         typer.echo(f"{path} is read with: {said or 'no option'}")
@@ -71,7 +77,7 @@ def recognised(pairs: list[str], settings: ReadSettings, *, show: bool, ask: boo
         typer.echo("Is this right? [y/N] ", nl=False, err=True)
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise UsageError("Nobody said that this is right.", "Give the options that are, or --yes.")
-    return read
+    return {name: getattr(read, name) for name in names}
 
 
 def guessed(path: str, settings: ReadSettings) -> ReadSettings:

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-import pyarrow as pa
-
 from openmofi.arrays import Array, Ints
-from openmofi.dataset.tables import frame_of
+from openmofi.extensions import extension
 
 if TYPE_CHECKING:
     import pandas
@@ -129,17 +127,8 @@ class Results:
         return replace(self, hits=self.hits[:most])
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A row a hit, with the names of the image's accepted labels.
-
-        Raises:
-            MissingExtraError: pandas is not installed.
-        """
-        rows = [
-            {**vars(hit.image), **vars(hit), "labels": [each.name for each in hit.image.labels if each.accepted]}
-            for hit in self.hits
-        ]
-        names = ("rank", "probability", "cosine", "id", "shard", "key", "path", "text", "labels")
-        return frame_of(pa.table({name: [row[name] for row in rows] for name in names}), "pandas")
+        """A row a hit, with the names of the image's accepted labels; raises `MissingExtraError` without pandas."""
+        return extension("views", "results")(self)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
-"""Labels and datasets in memory, as other libraries take them: PyTorch, `datasets`, notebooks."""
+"""Labels, datasets and results in memory, as others take them: PyTorch, `datasets`, pandas, polars, notebooks."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
 from itertools import islice
 from typing import Any
 
@@ -21,6 +23,7 @@ from openmofi.pairs import decode_image
 from openmofi.pairs.index import ImageBytes, places_of
 from openmofi.plugins.dataset_export.formats import features
 from openmofi.plugins.dataset_export.rows import Classes
+from openmofi.search import Results
 from openmofi.storage import Shard, cache_folder, is_remote
 
 _SHOWN = 8
@@ -86,7 +89,7 @@ def images(dataset: Dataset, transform: Callable[[Any], Any] | None, stream: boo
         from openmofi.plugins.dataset_export.torch_stream import ImageStream
     except ModuleNotFoundError as error:
         raise MissingExtraError.of("torch", "torch") from error
-    return ImageStream(dataset, transform)
+    return ImageStream(partial(labelled, dataset), noted_read(dataset.folder.path), transform)
 
 
 def hugging_face(dataset: Dataset) -> Any:
@@ -94,7 +97,7 @@ def hugging_face(dataset: Dataset) -> Any:
     try:
         import datasets  # type: ignore[import-untyped]
     except ModuleNotFoundError as error:
-        raise MissingExtraError.package("datasets") from error
+        raise MissingExtraError.of("datasets") from error
     encoded = Images(dataset).encoded
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -109,6 +112,28 @@ def hugging_face(dataset: Dataset) -> Any:
     return datasets.Dataset.from_generator(
         rows, features=datasets.Features.from_dict({name: kinds[name] for name in names})
     )
+
+
+def frame_of(table: pa.Table, library: str) -> Any:
+    """Return a table as a data frame of `pandas` or `polars`.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        return table.to_pandas() if library == "pandas" else import_module(library).from_arrow(table)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(library, "pandas" if library == "pandas" else "") from error
+
+
+def results_frame(results: Results) -> Any:
+    """See `Results.to_pandas`."""
+    rows = [
+        {**vars(hit.image), **vars(hit), "labels": [each.name for each in hit.image.labels if each.accepted]}
+        for hit in results.hits
+    ]
+    names = ("rank", "probability", "cosine", "id", "shard", "key", "path", "text", "labels")
+    return frame_of(pa.table({name: [row[name] for row in rows] for name in names}), "pandas")
 
 
 def contact_sheet(tables: Labels | Dataset) -> str:
