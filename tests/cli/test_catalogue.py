@@ -56,7 +56,7 @@ def test_a_check_says_what_a_job_could_use(museum, tmp_path):
     assert "There is no image" in ended.stdout
     command = shlex.split(ended.stdout.partition("next: ")[2])
     assert command[:5] == ["openmofi", "label", named[0], "--kb", "KB"]
-    assert set(COLUMNS) | {str(museum / "photos")} <= set(command)
+    assert {*COLUMNS, "--image-root", "photos"} <= set(command)
     checked = json.loads(done("label", "check", *named, "--limit", "3", "--json", cwd=museum).stdout)
     assert checked["status"] == {"image_missing": 1, "ok": 2}
     assert [(each["row"], each["key"]) for each in checked["examples"]] == [(2, "00000 1"), (3, "00000 2")]
