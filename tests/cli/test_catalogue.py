@@ -165,6 +165,8 @@ def test_rows_that_could_not_be_used_are_a_table(museum, tmp_path):
     with open(tmp_path / "index/problems.csv", encoding="utf-8", newline="") as file:
         of_images = [row for row in rows if row["status"].startswith("image_")]
         assert list(csv.DictReader(file)) == [{**row, "row": ""} for row in of_images]
+    done("index", "remove", "index", f"catalogue/{rows[0]['key']}", cwd=tmp_path)
+    assert rows[0]["key"] not in (tmp_path / "index/problems.csv").read_text("utf-8")
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "a.jpg").write_bytes((museum / "photos/00000-1.jpg").read_bytes())

@@ -224,10 +224,15 @@ def build(
         keep_entities(connection, encoder, folders, kb, entities)
         note_labels(connection, folders, taken_in=True)
         settle(connection, encoder, progress)
-        if isinstance(address, Path):
-            unusable = connection.execute(_UNUSABLE, (str(PairStatus.OK), MOST_PROBLEMS)).fetchall()
-            write_problems(str(address), [("", *row, REASONS[row[-1]]) for row in unusable])
+        note_problems(connection)
         return writer.changes
+
+
+def note_problems(connection: Connection) -> None:
+    """Write `problems.csv` of the images that cannot be used, where the index is a folder."""
+    if isinstance(connection.place, Path):
+        unusable = connection.execute(_UNUSABLE, (str(PairStatus.OK), MOST_PROBLEMS)).fetchall()
+        write_problems(str(connection.place), [("", *row, REASONS[row[-1]]) for row in unusable])
 
 
 def _require_same(address: Place, built: Mapping[str, str], given: Mapping[str, str]) -> None:
