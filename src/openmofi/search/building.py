@@ -49,10 +49,7 @@ from openmofi.storage import fingerprint, make_folder, require_local
 _log = logging.getLogger(__name__)
 _ALL = 50_000
 _ASKED, _NEAR = 400, 4
-_UNUSABLE = (
-    "SELECT key, path, status FROM images JOIN sources ON sources.id = source WHERE status <> ? ORDER BY images.id "
-    "LIMIT ?"
-)
+_UNUSABLE = "SELECT key, path, status FROM images, sources WHERE sources.id = source AND status <> ? ORDER BY images.id"
 
 
 def keep_entities(
@@ -231,7 +228,7 @@ def build(
 def note_problems(connection: Connection) -> None:
     """Write `problems.csv` of the images that cannot be used, where the index is a folder."""
     if isinstance(connection.place, Path):
-        unusable = connection.execute(_UNUSABLE, (str(PairStatus.OK), MOST_PROBLEMS)).fetchall()
+        unusable = connection.execute(f"{_UNUSABLE} LIMIT {MOST_PROBLEMS}", (str(PairStatus.OK),)).fetchall()
         write_problems(str(connection.place), [("", *row, REASONS[row[-1]]) for row in unusable])
 
 
