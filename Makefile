@@ -19,7 +19,7 @@ help:
 	@echo "make reinforced small encoders that learn from stored teachers; runs/reinforced/report.html"
 	@echo "make real       drawings, photos, icons of others labelled, against truths made by hand (Debian); runs/real/report.html"
 	@echo "make test       the tests in ten minutes   make test-all  every test; REST=1 those that make test leaves out, SHARD=1/6 a sixth"
-	@echo "make test-needs what tests need besides Python: Chromium, PostgreSQL with pgvector (Debian, as root), WordNet, artwork"
+	@echo "make test-needs what tests need besides Python: Chromium, nginx, PostgreSQL with pgvector (Debian, as root), WordNet, artwork"
 	@echo "make test-durations  how long each test takes, anew, in tests/durations.json"
 	@echo "make test-openclip4  the tests of encoders and towers with open_clip 4; OPEN_CLIP4=… names what pip installs"
 	@echo "make fuzz       20,000 damaged shards, hostile inputs with other seeds, other examples of properties, two hundred races, a hundred kills a stage and write"
@@ -93,7 +93,7 @@ test-durations: $(VENV)/.dev
 	$(PYTEST) --store-durations
 
 # The pages on which people search and judge are tested in Chromium, which lays out nothing without a font; indexes in
-# PostgreSQL on a real server, which the tests start themselves as the user postgres.
+# PostgreSQL on a real server, which the tests start themselves as the user postgres; docs/guides/operate.md behind nginx.
 test-needs: $(VENV)/.dev
 	tools/test_needs.sh
 	$(BIN)/openmofi sample fetch

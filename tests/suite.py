@@ -28,7 +28,7 @@ LONGEST_VALUE = 20
 WORTH_STORING = 1.0
 UNSTORED = 0.1
 """Seconds of a test function whose duration is not stored."""
-NEEDS = re.compile("Chromium|PostgreSQL|psycopg|WordNet|packages are not here|npm|could not import")
+NEEDS = re.compile("Chromium|nginx|openssl|PostgreSQL|psycopg|WordNet|packages are not here|npm|could not import")
 """Reasons to skip a test that `make test-needs` removes."""
 OF_PROCESSES = re.compile(
     "PYTEST_|OPENMOFI_(DEBUG|SAMPLE_ENCODERS)$|TOKENIZERS_|KMP_|TORCH|TRITON_|CUDA_|PYTORCH_|TF_|RAY_|WANDB_|MLFLOW_|CRC32C_|QT_|_RJEM_|_TORCH|NNCF_|OMP_WAIT_POLICY$"

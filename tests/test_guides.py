@@ -105,7 +105,7 @@ def test_every_command_of_a_guide_does_its_work(page, folder, small_encoder):
     if "kb" not in {words[-1] for words in steps if words[1] == "kb"}:  # guides that begin after the base
         shutil.move(folder / "given-kb", folder / "kb")
     for words in steps:
-        done = CliRunner().invoke(app, replaced(words[1:], small_encoder), catch_exceptions=False)
+        done = CliRunner().invoke(app, replaced(words[1:], small_encoder), input="y\n", catch_exceptions=False)
         assert done.exit_code == 0, f"{shlex.join(words)}: {done.output}"
         out = words[words.index("-o") + 1] if "-o" in words else ""
         assert done.stdout.strip() or out

@@ -69,11 +69,11 @@ class MissingExtraError(OpenMofiError):
     """An optional dependency is not installed."""
 
     @classmethod
-    def of(cls, package: str, extra: str) -> MissingExtraError:
-        """The error for a missing `package`, which `pip install openmofi[extra]` brings."""
+    def of(cls, package: str, extra: str = "") -> MissingExtraError:
+        """The error for a missing `package`, which `pip install openmofi[extra]` brings, or no extra."""
         return cls(
             f"This needs the package '{package}', which is not installed.",
-            f"Install it with: {install_command(extra)}",
+            f"Install it with: {install_command(extra) if extra else f'pip install {package}'}",
         )
 
 

@@ -1,7 +1,11 @@
 """A museum's catalogue as its spreadsheet saves it: what the label job was told of it, later commands know."""
 
 import csv
+import io
 import json
+import shlex
+import shutil
+import sys
 
 import pyarrow.parquet as pq
 import pytest
@@ -50,7 +54,9 @@ def test_a_check_says_what_a_job_could_use(museum, tmp_path):
     ended = done("label", "check", *named, cwd=museum)
     assert "Can be used." in ended.stdout
     assert "There is no image" in ended.stdout
-    assert f"next: openmofi label {named[0]} --kb KB" in ended.stdout
+    command = shlex.split(ended.stdout.partition("next: ")[2])
+    assert command[:5] == ["openmofi", "label", named[0], "--kb", "KB"]
+    assert {*COLUMNS, "--image-root", "photos"} <= set(command)
     checked = json.loads(done("label", "check", *named, "--limit", "3", "--json", cwd=museum).stdout)
     assert checked["status"] == {"image_missing": 1, "ok": 2}
     assert [(each["row"], each["key"]) for each in checked["examples"]] == [(2, "00000 1"), (3, "00000 2")]
@@ -62,6 +68,47 @@ def test_a_check_says_what_a_job_could_use(museum, tmp_path):
     unnamed = in_process("label", "check", named[0], cwd=museum)
     assert unnamed.returncode == 2
     assert "has no text column of a known name; it has: Inventarnummer, Foto, Titel" in unnamed.stderr
+
+
+@pytest.mark.slow
+def test_a_guess_is_shown_asked_about_and_remembered(museum, small_world, tmp_path, monkeypatch):
+    encoder = _encoder(museum / "labels")
+    job = ("label", "list/catalogue.csv", "--kb", small_world.kb, "--encoder", encoder, "-o", tmp_path / "o", "--guess")
+    for said in ("no\n", ""):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(said))
+        refused = in_process(*job, cwd=museum)
+        assert (refused.returncode, (tmp_path / "o").exists()) == (2, False)
+        assert "error: Nobody said that this is right." in refused.stderr
+    options = shlex.split(refused.stdout.partition("is read with: ")[2].partition("\n")[0])
+    assert options == ["--text-column", "Titel", "--text-column", "Schlagwörter", "--image-column", "Foto"] + [
+        *("--key-column", "Inventarnummer", "--image-root", str(museum / "photos"), "--encoding", "cp1252")
+    ]
+    assert sum("00000" in line for line in refused.stdout.splitlines()) == 3
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    done(*job, cwd=museum)
+    made, named = (pq.read_table(folder / "labels/catalogue.parquet") for folder in (tmp_path / "o", museum / "labels"))
+    assert made.equals(named)
+    counts = json.loads(done(*job, "--yes", "--json", cwd=museum).stdout)
+    assert counts["rows_out"] == len(made)
+    done("dataset", "build", tmp_path / "o", "-o", tmp_path / "dataset", "--min-images", "2", cwd=tmp_path)
+    ended = done("dataset", "export", tmp_path / "dataset", "-o", "x", "--format", "parquet", cwd=tmp_path)
+    assert "Windows-1252" not in ended.stderr
+    checked = done("label", "check", "list/catalogue.csv", "--guess", cwd=museum).stdout
+    assert set(options) <= set(shlex.split(checked.partition("next: ")[2]))
+
+
+@pytest.mark.slow
+def test_an_image_that_is_gone_is_named_by_an_export(museum, tmp_path):
+    for name in ("dataset", "list", "photos", "labels"):
+        shutil.copytree(museum / name, tmp_path / name)
+    for note in (tmp_path / "dataset").rglob("*.json"):
+        note.write_text(note.read_text().replace(str(museum), str(tmp_path)))
+    (tmp_path / "photos/00000-1.jpg").unlink()
+    for style in ("xmp", "webdataset"):
+        ended = in_process("dataset", "export", "dataset", "-o", style, "--format", style, cwd=tmp_path)
+        assert ended.returncode == 1
+        assert "photos/00000-1.jpg of " in ended.stderr
+        assert "catalogue.csv is gone." in ended.stderr
 
 
 @pytest.mark.slow
@@ -112,7 +159,14 @@ def test_rows_that_could_not_be_used_are_a_table(museum, tmp_path):
     status = json.loads((labels / "manifest.json").read_text())["counts"]["status"]
     assert len(rows) == status["image_missing"] + status["image_broken"] + status.get("text_missing", 0)
     assert rows[0]["reason"].startswith("There is no image")
-    done("index", "build", labels, "--encoder", _encoder(labels), "-o", "index", cwd=tmp_path)
+    assert (museum / "dataset/problems.csv").read_bytes() == (labels / "problems.csv").read_bytes()
+    ended = done("index", "build", labels, "--encoder", _encoder(labels), "-o", "index", cwd=tmp_path)
+    assert "images that could not be used, and why: index/problems.csv" in ended.stdout
+    with open(tmp_path / "index/problems.csv", encoding="utf-8", newline="") as file:
+        of_images = [row for row in rows if row["status"].startswith("image_")]
+        assert list(csv.DictReader(file)) == [{**row, "row": ""} for row in of_images]
+    done("index", "remove", "index", f"catalogue/{rows[0]['key']}", cwd=tmp_path)
+    assert rows[0]["key"] not in (tmp_path / "index/problems.csv").read_text("utf-8")
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / "a.jpg").write_bytes((museum / "photos/00000-1.jpg").read_bytes())

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import openmofi
 from judged_page import judged, page_data
 from openmofi.cli.main import app
-from openmofi.cli.next_steps import _options
+from openmofi.cli.next_steps import options
 from openmofi.errors import OpenMofiError
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.storage import read_manifest
@@ -285,4 +285,4 @@ def test_labels_whose_tables_changed_are_refused_with_their_verdicts(labelled, v
 
 def test_what_a_manifest_names_besides_the_settings_is_no_option():
     stranger = {"trust-me": "run:evil", "seed": 3, "text": "odd", "selection": {"x": 1, "threshold": 0.1, "top_k": 2}}
-    assert list(_options(stranger, LabelSettings().as_dict())) == ["--top-k", "2", "--seed", "3"]
+    assert list(options(stranger, LabelSettings().as_dict())) == ["--top-k", "2", "--seed", "3"]

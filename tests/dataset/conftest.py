@@ -127,7 +127,7 @@ def finish_labels(folder: Path, tables: dict[str, list[dict]], shards: list[Shar
     )
     for name, rows in tables.items():
         write_table(folder / "labels" / f"{name}.parquet", pa.Table.from_pylist(rows, LABELS))
-    finish_manifest(folder, manifest, {"rows": sum(map(len, tables.values()))})
+    finish_manifest(folder, manifest, {"rows_out": sum(map(len, tables.values()))})
 
 
 def make_world(root: Path, *, shards: int = 3, rows: int = 80, entities: int = 16, seed: int = 0) -> World:

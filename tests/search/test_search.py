@@ -28,6 +28,17 @@ def test_by_image_text_and_entity(index, images):
     assert set(_colours(index.search(Query(entity="c:yellow")))) == {"yellow"}
 
 
+def test_a_text_is_a_query_and_its_results_a_data_frame(index):
+    results = index.search("green")
+    assert results.hits == index.search(Query(text="green")).hits
+    frame = results.limit(2).to_pandas()
+    assert frame["rank"].tolist() == [1, 2]
+    assert frame["key"].tolist() == [hit.image.key for hit in results.hits[:2]]
+    assert frame["cosine"].tolist() == [hit.cosine for hit in results.hits[:2]]
+    assert all(name.partition("-")[0] == "green" for name in frame["key"])
+    assert len(results.limit(0).to_pandas()) == 0
+
+
 def test_cosines_are_those_of_the_vectors(index, images):
     results = index.search(Query((Example(images / "blue-1.png"),), limit=30, fold=False))
     vector = index.encoder.embed_images(images / "blue-1.png")[0]

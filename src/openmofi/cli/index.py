@@ -185,8 +185,11 @@ def _print_changes(changes: Changes, index: Any, as_json: bool) -> None:
         print_json(asdict(changes))
         return
     from openmofi.cli.tables import print_facts
+    from openmofi.pairs.problems import PROBLEMS_FILE, REASONS
 
     print_facts({name: _fact_text(value) for name, value in {"index": str(index), **asdict(changes)}.items() if value})
+    if set(changes.statuses) & set(REASONS) and Path(index, PROBLEMS_FILE).is_file():
+        typer.echo(f"images that could not be used, and why: {index}/{PROBLEMS_FILE}")
 
 
 def _say_uncalibrated(index: Index) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from openmofi.labeling import Explanation
 
 _VERDICTS = Annotated[Any, typer.Option(parser=index_place, metavar="FILE|INDEX")]
+_GUESS = Annotated[
+    bool, typer.Option("--guess", help="Recognise a table's columns, encoding and folder of images by what they hold.")
+]
 _FIRST = ("kb", "encoder", "out", "threshold", "target_precision", "confidence", "detector", "linker", "device")
 
 
@@ -31,7 +35,10 @@ _FIRST = ("kb", "encoder", "out", "threshold", "target_precision", "confidence",
 )
 def label(
     call: Call,
+    pairs: list[str],
     out: str,
+    guess: _GUESS = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --guess: do not ask whether it is right.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Show some accepted labels as they come.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -39,6 +46,8 @@ def label(
     from openmofi.pairs.problems import REASONS
     from openmofi.progress import shown_progress, watched_progress
 
+    if guess:
+        call = _recognised(call, pairs, show=not as_json, ask=not yes)
     with watched_progress() if watch else shown_progress(not as_json) as progress:
         labels = call(progress=progress)
     if as_json:
@@ -51,6 +60,13 @@ def label(
         raise OpenMofiError(
             f"No pair can be used: {counts or 'there is none'}.", " ".join(REASONS[name] for name in status)
         )
+
+
+def _recognised(call: Call, pairs: list[str], *, show: bool, ask: bool) -> Call:
+    """Return the call with what it leaves open of how its tables are read, as far as it can be recognised."""
+    from openmofi.extensions import extension
+
+    return partial(call, **extension("guesses", "tables")(pairs, call.keywords, show=show, ask=ask))
 
 
 def _print_counts(counts: Mapping[str, Any], out: str) -> None:
@@ -190,13 +206,17 @@ def audit(
 
 
 @made_of(check_pairs, pairs=SHARDS)
-def check(call: Call, pairs: list[str], as_json: Json = False) -> None:
+def check(call: Call, pairs: list[str], guess: _GUESS = False, as_json: Json = False) -> None:
     """Read the first pairs as a job would, and say which can be used, and why others cannot."""
-    from openmofi.cli.tables import print_table
+    from openmofi.cli.next_steps import options
+    from openmofi.cli.tables import print_pairs, print_table
     from openmofi.pairs.problems import REASONS
+    from openmofi.pairs.read_settings import ReadSettings
     from openmofi.review.commands import shell_command
     from openmofi.schema import PairStatus
 
+    if guess:
+        call = _recognised(call, pairs, show=not as_json, ask=False)
     checked = call()
     total, usable = sum(checked.status.values()), checked.status.get(PairStatus.OK, 0)
     if as_json:
@@ -208,17 +228,13 @@ def check(call: Call, pairs: list[str], as_json: Json = False) -> None:
             numbers=(1,),
             title=f"{total:,} pairs of {checked.shards:,} shards were read",
         )
-        rows = [
-            (str(pair.row), pair.key, f"{pair.width} × {pair.height}" if pair.width else pair.status, pair.text)
-            for pair in (*checked.examples, *checked.unusable)
-        ]
-        print_table(("row", "key", "image", "text"), [(*row[:3], shorten(row[3], 60)) for row in rows], numbers=(0,))
+        print_pairs([*checked.examples, *checked.unusable])
     if not usable:
         raise OpenMofiError("No pair can be used.", " ".join(REASONS[name] for name in checked.status))
     if not as_json:
-        typer.echo(
-            f"next: {shell_command('openmofi', 'label', *pairs, '--kb', 'KB', '--encoder', 'photo', '-o', 'labels')}"
-        )
+        said = options(call.keywords, ReadSettings().as_dict())
+        words = ("--kb", "KB", "--encoder", "photo", "-o", "labels", *said)
+        typer.echo(f"next: {shell_command('openmofi', 'label', *pairs, *words)}")
 
 
 @made_of(
@@ -310,13 +326,13 @@ def print_explanation(explanation: Explanation) -> None:
     table.add_column("decision", no_wrap=True)
     last = None
     for candidate in explanation.candidates:
-        if candidate.mention != last:
+        if (named := (candidate.mention, candidate.kind)) != last:
             table.add_row(
                 Text(visible(candidate.mention), style="bold").append(
                     f" in {visible(candidate.kind)}" if candidate.kind else "", style="not bold dim"
                 )
             )
-        last = candidate.mention
+        last = named
         style = "green" if candidate.reason == "accepted" else ""
         table.add_row(
             Text(visible(f"{candidate.name} ({candidate.entity})") + "\n").append(

@@ -93,7 +93,7 @@ def label_command(folder: Folder, verdicts: object, target: float, confidence: f
         "-o",
         _free(f"{folder.path}-audited"),
     ]
-    words += _options(settings, LabelSettings().as_dict())
+    words += options(settings, LabelSettings().as_dict())
     if "/calibration" in folder.manifest.inputs:
         words += ["--calibration", "CALIBRATION.json"]
     if Path(folder.path, "features").is_dir():
@@ -104,18 +104,18 @@ def label_command(folder: Folder, verdicts: object, target: float, confidence: f
     return shell_command(*words, "--verdicts", verdicts)
 
 
-def _options(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[str]:
-    """The options whose values are not the usual ones; what a manifest names besides is no option."""
+def options(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the options whose values are not the usual ones; what a manifest names besides is no option."""
     for name, default in usual.items():
         value = settings.get(name, default)
         if isinstance(default, dict):
-            yield from _options(value if isinstance(value, dict) else {}, default)
+            yield from options(value if isinstance(value, dict) else {}, default)
         elif name not in _CHOSEN and value != default:
             option = name.replace("_", "-")
             if isinstance(value, bool):
                 yield f"--{option}" if value else f"--no-{option}"
             else:
-                for each in value if isinstance(value, list) else [value]:
+                for each in value if isinstance(value, list | tuple) else [value]:
                     yield from (f"--{option}", str(each))
 
 

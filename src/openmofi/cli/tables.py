@@ -1,10 +1,12 @@
 """Tables on a terminal."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from textwrap import shorten
 from typing import Any
 
 from rich.table import Table
 
+from openmofi.api.checks import CheckedPair
 from openmofi.cli.command import print_json
 from openmofi.terminal import plain_console, visible
 
@@ -37,6 +39,20 @@ def print_table(
     for row in rows:
         table.add_row(*map(visible, row))
     console.print(table)
+
+
+def print_pairs(pairs: Iterable[CheckedPair]) -> None:
+    """Print pairs that were read, a row each."""
+    rows = [
+        (
+            str(each.row),
+            each.key,
+            f"{each.width} × {each.height}" if each.width else each.status,
+            shorten(each.text, 60),
+        )
+        for each in pairs
+    ]
+    print_table(("row", "key", "image", "text"), rows, numbers=(0,))
 
 
 def print_counts(title: str, counts: Mapping[str, int]) -> None:

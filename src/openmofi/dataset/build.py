@@ -20,6 +20,7 @@ from openmofi.encoders import Encoder, EncoderLike, as_encoder, open_encoder
 from openmofi.errors import OpenMofiError
 from openmofi.features.store import NOTE, take_note_along
 from openmofi.knowledge import KnowledgeBase
+from openmofi.pairs.problems import PROBLEMS_FILE
 from openmofi.schema import DATASET, VOCABULARY, Entity
 from openmofi.storage import Manifest, Outputs, Shard, claimed, exists, finish_manifest, write_json, write_table
 from openmofi.storage.foreign import guarded
@@ -35,6 +36,7 @@ OUTPUTS = Outputs(
         "DATASET_CARD.md",
         "report.html",
         NOTE,
+        PROBLEMS_FILE,
     )
 )
 

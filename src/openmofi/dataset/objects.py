@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -11,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openmofi.dataset.tables import Folder, as_array, describe, labels_kb
-from openmofi.errors import MissingExtraError, OpenMofiError
+from openmofi.errors import OpenMofiError
+from openmofi.extensions import extension
 from openmofi.labeling.explain import Explained, Explanation
 from openmofi.labeling.tables import accepted_labels
 from openmofi.pairs.problems import REASONS
@@ -32,21 +36,45 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, repr=False)
 class _Tables:
     folder: Folder
+    chosen: Mapping[str, pa.Array] | None = None
+    """Name of each shard → its rows that `filter` left; `None` for all."""
+    _last: list[Any] = field(default_factory=list, compare=False)
+    """The shard of the last row, and its table."""
     kind: ClassVar[str]
     repr_counts: ClassVar[tuple[str, ...]]
     """Names of counts; the first one counts rows."""
 
     def __len__(self) -> int:
-        return int(self.summary[self.repr_counts[0]])
+        return int(self.summary[self.repr_counts[0]]) if self.chosen is None else sum(map(len, self.chosen.values()))
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """The first row of each shard."""
+        return list(accumulate((len(self.table(shard, ["key"])) for shard in self.folder.shards[:-1]), initial=0))
+
+    def __getitem__(self, row: int | slice) -> Any:
+        """A row as a dictionary, or a list of several; the shard of the last one stays in memory."""
+        position = range(len(self))[row]
+        if isinstance(position, range):
+            return [self[each] for each in position]
+        number = bisect_right(self._starts, position) - 1
+        if self._last[:1] != [number]:
+            self._last[:] = number, self.table(self.folder.shards[number])
+        return self._last[1].slice(position - self._starts[number], 1).to_pylist()[0]
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """Rows as dictionaries, in the order of `to_arrow`; one shard at a time is in memory."""
         for shard in self.folder.shards:
-            yield from self._table(shard).to_pylist()
+            yield from self.table(shard).to_pylist()
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{name}={self.summary[name]}" for name in self.repr_counts if name in self.summary)
+        counts = counts if self.chosen is None else f"{len(self):,} rows of {self.summary[self.repr_counts[0]]:,}"
         return f"{type(self).__name__}({str(self.path)!r}, {counts})"
+
+    def _repr_html_(self) -> str:
+        """The first labelled images, as a notebook shows them."""
+        return str(extension("views", "html")(self))
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -73,13 +101,33 @@ class _Tables:
         Raises:
             OpenMofiError: a file is missing or damaged.
         """
-        return pa.concat_tables([self._table(shard, columns) for shard in self.folder.shards])
+        return pa.concat_tables([self.table(shard, columns) for shard in self.folder.shards])
 
-    def _table(self, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
+    def table(self, shard: Shard, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of a shard, with its name as the column `shard`; see `to_arrow`."""
         table = self.folder.read(shard, columns)
+        if self.chosen is not None:
+            table = table.take(self.chosen[shard.name])
         if "shard" in table.column_names:
             table = table.drop_columns("shard")
         return table.add_column(0, "shard", pa.array([shard.name] * len(table), pa.string()))
+
+    def filter(self, condition: pc.Expression | Callable[[dict[str, Any]], bool]) -> Self:
+        """Return the rows that meet a condition, without a copy; what is said of the whole, such as `summary`, stays.
+
+        Args:
+            condition: an expression of `pyarrow.compute`, as in `pc.field("status") == "labelled"`, or a function of a
+                row.
+        """
+        chosen = {}
+        for shard in self.folder.shards:
+            table = self.table(shard)
+            rows = self.chosen[shard.name] if self.chosen else pa.array(range(len(table)), pa.int64())
+            if isinstance(condition, pc.Expression):
+                chosen[shard.name] = as_array(table.append_column("", rows).filter(condition)[""])
+            else:
+                chosen[shard.name] = rows.filter(pa.array(map(condition, table.to_pylist()), pa.bool_()))
+        return type(self)(self.folder, chosen)
 
     def to_pandas(self, columns: Sequence[str] | None = None) -> pandas.DataFrame:
         """`to_arrow` as a data frame.
@@ -88,10 +136,11 @@ class _Tables:
             MissingExtraError: pandas is not installed.
             OpenMofiError: see `to_arrow`.
         """
-        try:
-            return self.to_arrow(columns).to_pandas()
-        except ModuleNotFoundError as error:
-            raise MissingExtraError.of("pandas", "pandas") from error
+        return extension("views", "frame")(self.to_arrow(columns), "pandas")
+
+    def to_polars(self, columns: Sequence[str] | None = None) -> Any:
+        """`to_arrow` as a data frame of polars; see `to_pandas`."""
+        return extension("views", "frame")(self.to_arrow(columns), "polars")
 
 
 @dataclass(frozen=True, repr=False)
@@ -267,3 +316,21 @@ class Dataset(_Tables):
             OpenMofiError: the file is missing or damaged.
         """
         return self.folder.vocabulary
+
+    def to_torch(self, transform: Callable[[Any], Any] | None = None, *, stream: bool = False) -> Any:
+        """Return the images with their likeliest classes, for `torch.utils.data.DataLoader`.
+
+        Args:
+            transform: takes an RGB image of PIL; the image itself where not given.
+            stream: an `IterableDataset` that reads the shards from their beginning, each in one worker, instead of a
+                sequence that reads single images.
+
+        Raises:
+            MissingExtraError: `stream`, and PyTorch is not installed.
+            OpenMofiError: a shard of pairs is gone, or has changed since it was labelled.
+        """
+        return extension("views", "torch")(self, transform, stream)
+
+    def to_hf(self) -> Any:
+        """Return a `Dataset` of `datasets`, which keeps the images in its cache; raises as `to_torch`."""
+        return extension("views", "datasets")(self)

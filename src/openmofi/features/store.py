@@ -26,6 +26,7 @@ from openmofi.features.stream import lane
 from openmofi.pairs import ImageRefused, ReadSettings, describe
 from openmofi.pairs.images.decode import MAX_PIXELS, decoding
 from openmofi.pairs.images.formats import HEIC, heic_readable
+from openmofi.pairs.problems import PROBLEMS_FILE
 from openmofi.schema import Pair, PairStatus, features_schema
 from openmofi.storage import Shard, digits64, exists, fingerprint, read_arrow, read_json, write_bytes, write_json
 from openmofi.storage.addresses import filesystem_of, is_remote, names_in, open_address
@@ -93,10 +94,11 @@ def content_digits(image: bytes | None) -> str:
 
 
 def take_note_along(source: str | Path, folder: str | Path) -> None:
-    """Copy the note of `source` into a folder that is built of it, where there is one; see `FeatureStore.note`."""
-    if exists(f"{source}/{NOTE}"):
-        with open_address(f"{source}/{NOTE}") as file:
-            write_bytes(f"{folder}/{NOTE}", file.read())
+    """Copy the note of `source` (see `FeatureStore.note`) and its `problems.csv` into a folder that is built of it."""
+    for name in (NOTE, PROBLEMS_FILE):
+        if exists(f"{source}/{name}"):
+            with open_address(f"{source}/{name}") as file:
+                write_bytes(f"{folder}/{name}", file.read())
 
 
 def noted_read(folder: str | Path) -> ReadSettings:

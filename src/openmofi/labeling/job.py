@@ -35,7 +35,7 @@ from openmofi.labeling.read import groups, read, repeats
 from openmofi.labeling.tables import Tables
 from openmofi.linking import linker_fingerprint
 from openmofi.mentions import detector_fingerprint
-from openmofi.pairs.problems import PROBLEMS_FILE, write_problems
+from openmofi.pairs.problems import PROBLEMS_FILE, problems_of, write_problems
 from openmofi.pairs.read import identify, job_of
 from openmofi.schema import LabelStatus
 from openmofi.storage import Manifest, Outputs, Shard, claimed, exists, file_fingerprint, finish_manifest, read_json
@@ -206,7 +206,7 @@ def _take_steps(job: LabelJob) -> dict[str, Any]:
     for step in STEPS:
         step(job)
     counts = _counts(job)
-    write_problems(job.out, "labels", job.planned, counts)
+    write_problems(job.out, problems_of(job.out, "labels", job.planned, counts))
     _say_hints(counts, job.running.progress)
     job.tables.features.note(job.out)
     return counts

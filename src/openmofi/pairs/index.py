@@ -183,7 +183,7 @@ class ImageBytes:
         except OSError as error:
             raise OpenMofiError(
                 f"Images of {shard.path} cannot be read: {error}.",
-                "Check that the shard is still there; it was when training started.",
+                "Put back what was moved or removed since the pairs were labelled.",
             ) from error
 
     def _read(self, path: str, offset: int, size: int) -> bytes:

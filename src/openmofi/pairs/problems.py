@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 
 from openmofi.schema import PairStatus
@@ -26,10 +26,33 @@ REASONS: Mapping[str, str] = {
 _COMPUTED = ("=", "+", "-", "@", "\t", "\r")  # https://owasp.org/www-community/attacks/CSV_Injection
 
 
-def write_problems(out: str, part: str, shards: Sequence[Shard], counts: Mapping[str, object]) -> None:
-    """Write `problems.csv`: row (from 1, in its shard), key, file, status and reason of each shard that failed, and of
-    the first 10,000 rows that could not be used. Nothing is written into a store, where reading its tables again costs
-    a request and a transfer each. A cell that a spreadsheet would compute has an apostrophe in front.
+_Row = tuple[int | str, str, str, str, str]
+
+
+def write_problems(out: str, rows: Iterable[_Row]) -> None:
+    """Write `problems.csv`: row (from 1, in its shard), key, file, status and reason of what could not be used. A cell
+    that a spreadsheet would compute has an apostrophe in front.
+
+    Args:
+        out: folder, or its address. Nothing is written into a store, where reading tables again costs a request and a
+            transfer each.
+        rows: in the order of these columns.
+
+    Raises:
+        OpenMofiError: the file cannot be written.
+    """
+    if in_object_store(out):
+        return
+    written = io.StringIO()
+    table = csv.writer(written, lineterminator="\n")
+    table.writerow(("row", "key", "file", "status", "reason"))
+    for row in rows:
+        table.writerow([f"'{cell}" if str(cell)[:1] in _COMPUTED else cell for cell in row])
+    write_text(f"{out}/{PROBLEMS_FILE}", written.getvalue())
+
+
+def problems_of(out: str, part: str, shards: Sequence[Shard], counts: Mapping[str, object]) -> Iterator[_Row]:
+    """Yield each shard of a job that failed, and the first 10,000 rows that could not be used.
 
     Args:
         out: folder of the job, or its address.
@@ -38,27 +61,18 @@ def write_problems(out: str, part: str, shards: Sequence[Shard], counts: Mapping
         counts: of the job: `status`, and `failed` where shards did.
 
     Raises:
-        OpenMofiError: a table is missing or damaged, or the file cannot be written.
+        OpenMofiError: a table is missing or damaged.
     """
-    if in_object_store(out):
-        return
     status, failed = counts["status"], counts.get("failed", {})
     assert isinstance(status, Mapping)
     assert isinstance(failed, Mapping)
-    written = io.StringIO()
-    table = csv.writer(written, lineterminator="\n")
-    table.writerow(("row", "key", "file", "status", "reason"))
-    failures = (("", "", shard.path, "failed", failed[shard.name]) for shard in shards if shard.name in failed)
-    unusable = sum(rows for name, rows in status.items() if name in REASONS)
-    sound = (shard for shard in shards if shard.name not in failed)
-    for row in chain(failures, islice(_rows(out, part, sound), min(unusable, MOST_PROBLEMS))):
-        table.writerow([f"'{cell}" if str(cell)[:1] in _COMPUTED else cell for cell in row])
-    write_text(f"{out}/{PROBLEMS_FILE}", written.getvalue())
-
-
-def _rows(out: str, part: str, shards: Iterator[Shard]) -> Iterator[tuple[int, str, str, str, str]]:
-    for shard in shards:
-        blocks = read_table_blocks(f"{out}/{part}/{shard.name}.parquet", ["key", "status"])
-        for number, row in enumerate(chain.from_iterable(block.to_pylist() for block in blocks), 1):
-            if (status := row["status"]) in REASONS:
-                yield number, row["key"], shard.path, status, REASONS[status]
+    yield from (("", "", shard.path, "failed", failed[shard.name]) for shard in shards if shard.name in failed)
+    rows = (
+        (number, row["key"], shard.path, row["status"])
+        for shard in shards
+        if shard.name not in failed
+        for blocks in [read_table_blocks(f"{out}/{part}/{shard.name}.parquet", ["key", "status"])]
+        for number, row in enumerate(chain.from_iterable(block.to_pylist() for block in blocks), 1)
+    )
+    most = min(sum(rows for name, rows in status.items() if name in REASONS), MOST_PROBLEMS)
+    yield from islice(((*row, REASONS[row[-1]]) for row in rows if row[-1] in REASONS), most)

@@ -22,6 +22,8 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.candidates import keys_of
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE, check_template
 from openmofi.pairs import ReadSettings
+from openmofi.pairs.problems import MOST_PROBLEMS, REASONS, write_problems
+from openmofi.schema import PairStatus
 from openmofi.search.incoming import sources_of
 from openmofi.search.rank.calibration import Ending
 from openmofi.search.rank.fitting import fit_ending
@@ -47,6 +49,7 @@ from openmofi.storage import fingerprint, make_folder, require_local
 _log = logging.getLogger(__name__)
 _ALL = 50_000
 _ASKED, _NEAR = 400, 4
+_UNUSABLE = "SELECT key, path, status FROM images, sources WHERE sources.id = source AND status <> ? ORDER BY images.id"
 
 
 def keep_entities(
@@ -218,7 +221,15 @@ def build(
         keep_entities(connection, encoder, folders, kb, entities)
         note_labels(connection, folders, taken_in=True)
         settle(connection, encoder, progress)
+        note_problems(connection)
         return writer.changes
+
+
+def note_problems(connection: Connection) -> None:
+    """Write `problems.csv` of the images that cannot be used, where the index is a folder."""
+    if isinstance(connection.place, Path):
+        unusable = connection.execute(f"{_UNUSABLE} LIMIT {MOST_PROBLEMS}", (str(PairStatus.OK),)).fetchall()
+        write_problems(str(connection.place), [("", *row, REASONS[row[-1]]) for row in unusable])
 
 
 def _require_same(address: Place, built: Mapping[str, str], given: Mapping[str, str]) -> None:

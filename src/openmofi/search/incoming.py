@@ -108,7 +108,7 @@ class Source:
             OpenMofiError: it cannot be read.
         """
         labels = _labels(self.labels, self.shard) if self.labels else {}
-        described = _metadata(self.shard.path, self.settings)
+        described = metadata_of(self.shard.path, self.settings)
         copies: Counter[str] = Counter()
         for item in self._files() if self.of_files else self._members():
             copy = copies[item.key]
@@ -173,8 +173,8 @@ def _labels(folder: Folder, shard: Shard) -> dict[str, tuple[JudgedEntity, ...]]
     return judged
 
 
-def _metadata(path: str, settings: ReadSettings) -> dict[str, dict[str, Any]]:
-    """Key → what a table's further columns say, or the log beside a tar; numbers, texts and dates only."""
+def metadata_of(path: str, settings: ReadSettings) -> dict[str, dict[str, Any]]:
+    """Return key → what a table's further columns say, or the log beside a tar; numbers, texts and dates only."""
     if path.endswith(".parquet"):
         return _parquet_metadata(path, settings)
     if path.endswith(TARS):

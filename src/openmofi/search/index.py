@@ -193,11 +193,11 @@ class Index:
         with self._reading() as state:
             return vectors_of(state, self.connection, queries, lambda: self.encoder, self._embedded)
 
-    def search(self, query: Query, vector: Array | None = None) -> Results:
+    def search(self, query: Query | str, vector: Array | None = None) -> Results:
         """The images that answer a query, best first.
 
         Args:
-            query: what is asked.
+            query: what is asked; a text is one for `Query(text=…)`.
             vector: its `vectors_of`, where that was computed beforehand.
 
         Raises:
@@ -205,6 +205,7 @@ class Index:
             OpenMofiError: as `vectors_of`.
         """
         started = time.monotonic()
+        query = Query(text=query) if isinstance(query, str) else query
         if vector is None and query.has_vector:
             (vector,) = self.vectors_of([query])
         with self._reading() as state:

@@ -25,7 +25,7 @@ from openmofi.engine.steps import Running, Step, Summary
 from openmofi.errors import OpenMofiError
 from openmofi.features.images import compute_features, shard_source
 from openmofi.features.store import FeatureStore
-from openmofi.pairs.problems import PROBLEMS_FILE, write_problems
+from openmofi.pairs.problems import PROBLEMS_FILE, problems_of, write_problems
 from openmofi.pairs.read import identify, job_of
 from openmofi.schema import RECOGNISED, PairStatus, RecogniseStatus
 from openmofi.search.rank.calibration import LIKELY, share_of, with_share
@@ -157,7 +157,7 @@ def recognise_shards(
             return dict(manifest.counts)
         with recorded(progress, out) as progress, engine.suited(job, progress).session() as session:
             counts = _run(stage, shards, Running(session, progress))
-        write_problems(str(out), _PART, shards, counts)
+        write_problems(str(out), problems_of(str(out), _PART, shards, counts))
         counts |= {"device": encoder.device, "precision": encoder.precision}
         finish_manifest(out, manifest, counts, output_stamp(out, _PART))
     if "failed" in counts:

@@ -12,6 +12,7 @@ from openmofi.encoders import Encoder
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import ImageRefused, decode_image
+from openmofi.search.building import note_problems
 from openmofi.search.records import Changes
 from openmofi.search.store.connection import Connection, Place, Segment, place_of
 from openmofi.search.store.database import DATABASE, column_of, meta, note_commit, only_writer, snapshot, transaction
@@ -153,6 +154,7 @@ def remove(index: str | Place, what: Sequence[str]) -> Changes:
                 connection.execute("UPDATE sources SET stamp = ''")
                 removed += len(images)
                 note_commit(connection, "remove", Changes(removed=len(images)))
+        note_problems(connection)
         return Changes(removed=removed)
 
 

@@ -21,8 +21,9 @@ _written = _LOOKED_AT
 
 
 def cache_folder() -> Path:
-    """Return the cache folder, `$OPENMOFI_HOME` or else `~/.cache/openmofi`; it may be removed at any time."""
-    return Path(os.environ.get("OPENMOFI_HOME") or Path.home() / ".cache" / "openmofi")
+    """Return `$OPENMOFI_HOME`, or `openmofi` in `$XDG_CACHE_HOME` or `~/.cache`; it may be removed at any time."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("OPENMOFI_HOME") or Path(caches, "openmofi"))
 
 
 def never_changes(address: str | Path) -> bool:

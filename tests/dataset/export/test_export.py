@@ -94,11 +94,11 @@ def test_images_that_are_files_are_linked(tmp_path, rows):
     (tmp_path / "photos" / "sub").mkdir(parents=True)
     data = draw(1, np.random.default_rng(0))
     hashed = perceptual_hash(Image.open(io.BytesIO(data)))
-    lines, table = ["file_name,caption"], []
+    lines, table = ["file_name,caption,Lizenz,artist"], []
     for number in range(3):
         key = f"sub/{number} ü.png"
         (tmp_path / "photos" / key).write_bytes(data)
-        lines.append(f"{key},name0")
+        lines.append(f"{key},name0,CC0,Käthe {number}")
         table.append(
             label_row(
                 key,
@@ -118,6 +118,8 @@ def test_images_that_are_files_are_linked(tmp_path, rows):
     assert image["width"] == 96
     export_dataset(tmp_path / "dataset", tmp_path / "xmp", DatasetExportSettings("xmp"))
     assert (tmp_path / "xmp" / "sidecars" / "photos" / "sub" / "0 ü.png.xmp").is_file()
+    rows = map(json.loads, (tmp_path / "xmp/labels.jsonl").read_text("utf-8").splitlines())
+    assert [(row["license"], row["creator"]) for row in rows] == [("CC0", f"Käthe {number}") for number in range(3)]
     with pytest.raises(OpenMofiError, match=r"No image of .* M-identifier"):
         export_dataset(tmp_path / "dataset", tmp_path / "qs", DatasetExportSettings("quickstatements"))
 
@@ -140,7 +142,7 @@ def on_this_machine(request, small, tmp_path, rows):
         return small
     from ..conftest import draw, finish_labels, judgement, label_row
 
-    lines, table = ["file_name,caption"], []
+    lines, table = ["file_name,caption,Lizenz,artist"], []
     mentions = [{"start": 0, "end": 1, "surface": "x", "detector": "x"}]
     for number in range(3):
         path = tmp_path / f"photos/{number}/a.png"

@@ -15,6 +15,7 @@ from openmofi.errors import UsageError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.plugins.server import ServeSettings
 from openmofi.plugins.server.app import page_files
+from openmofi.plugins.server.guard import Sessions
 from openmofi.search import Index, build
 
 TOKEN = "a-token-of-thirty-two-characters"
@@ -403,6 +404,33 @@ def test_a_sign_out_ends_its_own_session_alone(index):
                 ]
             )
     assert codes == [[401, 200], [401, 401]]
+
+
+def test_sessions_outlive_a_restart_and_end_with_the_token(index):
+    def codes(cookies, token=TOKEN):
+        with served(index, token=token) as client:
+            return [
+                client.get("/api/info", headers={"Cookie": f"openmofi_session_8000={cookie}"}).status_code
+                for cookie in cookies
+            ]
+
+    with served(index, token=TOKEN) as client:
+        client.post("/api/session", json={"token": TOKEN})
+        cookie = client.cookies["openmofi_session_8000"]
+    name, _, signature = cookie.partition(".")
+    forged = [f"9{name}.{signature}", f"{name}.{signature[:-1]}0x", f"{name}.", f".{signature}"]
+    assert codes([cookie, *forged]) == [200, 401, 401, 401, 401]
+    assert codes([cookie], TOKEN[::-1]) == [401]
+
+
+def test_a_session_ends_after_thirty_days():
+    now = [1e9]
+    sessions = Sessions(TOKEN, lambda: now[0])
+    cookie = sessions.begin()
+    now[0] += 30 * 24 * 3600 - 1
+    assert sessions.has(cookie)
+    now[0] += 2
+    assert not sessions.has(cookie)
 
 
 def test_the_page_s_address_with_the_token_begins_a_session(index):

@@ -16,14 +16,17 @@ from PIL import Image, UnidentifiedImageError
 
 from openmofi.dataset.origin import Origin
 from openmofi.dataset.tables import Folder
-from openmofi.errors import UsageError
+from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.store import noted_read
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.index import ImageBytes, places_of
 from openmofi.pairs.log import PROVENANCE, logged
+from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.writer import extension_of
 from openmofi.plugins.dataset_export import DatasetExportSettings
+from openmofi.search.incoming import metadata_of
 from openmofi.storage import Shard, digits64, is_remote
+from openmofi.storage.layouts import TARS
 
 _DEPTH = 8
 
@@ -77,6 +80,11 @@ _NOT_PLAIN = re.compile(r"[^\w-]+")
 _MOST = 80
 _LOCAL = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|file:", re.IGNORECASE)
 """The beginning of a path that is of one machine."""
+_NAMES = {
+    "license": re.compile(r"licen[cs]|lizenz|licenza|rights|rechte|droits|derechos", re.I),
+    "creator": re.compile(r"creator|author|artist|maker|photographer|urheber|künstler|fotogr|aut(?:or|eur)", re.I),
+}
+"""Columns of tables that say so."""
 _USER = re.compile(r"//[^/@]*@")
 
 
@@ -101,7 +109,8 @@ class Row:
         path: of the file that the image is; `""` where it lies inside a shard.
         source: address of the shard of pairs; of one on this machine the name, unless the image is referred to.
         below: `path` from the folder of the pairs on; `""` where it is not below it.
-        noted: what the log beside the shard says of where the image comes from (`openmofi.pairs.log.PROVENANCE`).
+        noted: what the table, or the log beside the tar, says of where the image comes from
+            (`openmofi.pairs.log.PROVENANCE`).
     """
 
     shard: str
@@ -172,14 +181,15 @@ def rows_of(
 
     Raises:
         UsageError: images are to be referred to and lie inside a shard, where the format needs files.
-        OpenMofiError: the shard is missing, cannot be read, or has changed since it was labelled.
+        OpenMofiError: the shard or an image is missing or cannot be read, or the shard has changed since it was
+            labelled.
     """
     table = folder.read(shard)
     origin = Origin.parse(folder.file(shard), pq.read_metadata(folder.file(shard)).metadata)
     if images:
         origin.require_same(shard, shard.fingerprint)
     locations = places_of(shard, table["key"], cache, noted_read(folder.path)) if images and len(table) else None
-    reader, log = ImageBytes(), logged(shard.path)
+    reader, log = ImageBytes(), _provenance(shard, noted_read(folder.path))
     try:
         for start in range(0, len(table), _BATCH):
             part = table.slice(start, _BATCH).to_pylist()
@@ -204,7 +214,6 @@ def rows_of(
                     if score >= settings.min_probability
                 )
                 if labels:
-                    noted = {name: str(said) for name, said in log.get(row["key"], {}).items() if name in PROVENANCE}
                     made = Row(
                         shard.name,
                         row["key"],
@@ -214,11 +223,23 @@ def rows_of(
                         path,
                         shard.path,
                         _below(path, shard.path),
-                        noted,
+                        log.get(row["key"], {}),
                     )
                     yield _portable(made, settings, images=images, by_address=by_address)
     finally:
         reader.close()
+
+
+def _provenance(shard: Shard, read: ReadSettings) -> dict[str, dict[str, str]]:
+    """Return key → `PROVENANCE`, by the log beside a tar, or by columns of a table for licence and creator."""
+    if shard.path.endswith(TARS):
+        rows = logged(shard.path)
+        return {key: {name: str(said) for name, said in row.items() if name in PROVENANCE} for key, row in rows.items()}
+    found = {}
+    for key, row in metadata_of(shard.path, read).items():
+        named = {what: [row[name] for name in row if names.search(name)] for what, names in _NAMES.items()}
+        found[key] = {what: str(said[0]) for what, said in named.items() if said}
+    return found
 
 
 def _below(path: str, source: str) -> str:
@@ -261,6 +282,8 @@ def _images(
             f"The images of {shard.path} lie inside it, and {settings.format} needs files.",
             "Use --images embed, or --images auto.",
         )
+    if gone := next((path for path in paths if path and not is_remote(path) and not Path(path).is_file()), ""):
+        raise OpenMofiError(f"The image {gone} of {shard.path} is gone.", "Put it back, or label the pairs again.")
     fetched = [settings.images == "embed" or (settings.images == "auto" and not path) for path in paths]
     wanted = [number for number, fetch in enumerate(fetched) if fetch]
     data = reader.fetch(

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from threading import Lock
 from typing import TypeVar
 
@@ -197,7 +198,6 @@ class Context:
         decoded: pixels of examples, by the name of their bytes and the region.
         searching: threads that search: more than cores take turns and answer nobody sooner.
         decoding: how many uploads may be decoded at once, since each takes memory.
-        sessions: of those who have shown the token.
     """
 
     index: Index
@@ -208,7 +208,11 @@ class Context:
     decoded: LRUCache[Octets] = field(default_factory=lambda: LRUCache(_DECODED, lambda pixels: pixels.nbytes))
     searching: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max(cores(), 2), "search"))
     decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
-    sessions: Sessions = field(default_factory=Sessions, repr=False)
+
+    @cached_property
+    def sessions(self) -> Sessions:
+        """The sessions of those who have shown the token."""
+        return Sessions(self.settings.token)
 
     def pixels(self, named: str, read: Callable[[], bytes], region: Region | None = None) -> Octets:
         """The part of an image that is meant, (height, width, 3), decoded in the thread that asks: the encoder's has

@@ -4,6 +4,8 @@ An ASGI middleware (https://asgi.readthedocs.io/en/latest/specs/www.html), outsi
 """
 
 import asyncio
+import hashlib
+import hmac
 import math
 import re
 import secrets
@@ -12,6 +14,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import cached_property
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, cookie_parser
@@ -20,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from openmofi.plugins.server.messages import Metrics, Refused, error_answer, logger
 from openmofi.plugins.server.settings import ServeSettings
 
-_MOST = 10_000
+_MOST, _LONGEST, _ROUNDS = 10_000, 30 * 24 * 3600, 200_000
 
 
 def equal(given: str, expected: str) -> bool:
@@ -29,32 +32,45 @@ def equal(given: str, expected: str) -> bool:
 
 
 class Sessions:
-    """The sessions of one server, in its memory: after a restart each browser has to sign in again.
+    """Sessions as signed cookies: they outlive a restart, and hold at every server that has the token.
 
-    The value of a cookie is `NAME.SECRET`. It is looked up by its name, and the secret is compared in constant time.
+    The value of a cookie is `TIME-NAME.SIGNATURE`. The key is derived from the token slowly, so that a cookie does not
+    help to guess it. A session ends after 30 days, with another token, or when it is signed out of; the last is known
+    to this server alone, until it stops.
+
+    Args:
+        token: of the server.
+        clock: seconds since 1970.
     """
 
-    def __init__(self) -> None:
-        self._secrets: OrderedDict[str, str] = OrderedDict()
+    def __init__(self, token: str, clock: Callable[[], float] = time.time) -> None:
+        self._token, self._clock = token, clock
+        self._ended: OrderedDict[str, None] = OrderedDict()
+
+    @cached_property
+    def _key(self) -> bytes:
+        return hashlib.pbkdf2_hmac("sha256", self._token.encode(), b"openmofi session", _ROUNDS)
+
+    def _signature(self, name: str) -> str:
+        return hmac.new(self._key, name.encode(), "sha256").hexdigest()
 
     def begin(self) -> str:
-        """The cookie of a new session; beyond 10,000 sessions the oldest one ends."""
-        name, secret = secrets.token_urlsafe(16), secrets.token_urlsafe(32)
-        self._secrets[name] = secret
-        if len(self._secrets) > _MOST:
-            self._secrets.popitem(last=False)
-        return f"{name}.{secret}"
+        """Return the cookie of a new session."""
+        name = f"{int(self._clock())}-{secrets.token_urlsafe(16)}"
+        return f"{name}.{self._signature(name)}"
 
     def has(self, cookie: str) -> bool:
         """Whether a cookie is that of a session that has not ended."""
-        name, _, secret = cookie.partition(".")
-        expected = self._secrets.get(name, "")
-        return equal(secret, expected) and bool(expected)
+        name, _, signature = cookie.partition(".")
+        signed = equal(signature, self._signature(name))
+        return signed and name not in self._ended and int(name.partition("-")[0]) + _LONGEST > self._clock()
 
     def end(self, cookie: str) -> None:
-        """End the session of a cookie, if it is one."""
+        """End the session of a cookie, if it is one; of more than 10,000 the first is forgotten."""
         if self.has(cookie):
-            del self._secrets[cookie.partition(".")[0]]
+            self._ended[cookie.partition(".")[0]] = None
+            if len(self._ended) > _MOST:
+                self._ended.popitem(last=False)
 
 
 def cookie_name(port: int) -> str:
