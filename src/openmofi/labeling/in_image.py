@@ -31,7 +31,7 @@ class Line:
 
 @dataclass(frozen=True)
 class TextReaderKind:
-    """What reads texts in images; a package adds it as the entry point `ocr` of `openmofi.text_readers`.
+    """What reads texts in images: the entry point `ocr` of `openmofi.text_readers`.
 
     Attributes:
         fingerprint: returns the name and version of the model; raises a `MissingExtraError` where it is not installed.
