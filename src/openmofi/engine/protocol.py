@@ -22,7 +22,7 @@ def cores() -> int:
     if share.isdecimal() and int(share):
         return int(share)
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(there, quota()))
+    return max(1, int(min(there, quota())))
 
 
 def quota(proc: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:

@@ -40,8 +40,8 @@ class RapidReader:
     def __init__(self) -> None:
         from rapidocr import RapidOCR
 
-        self._glance = RapidOCR(params=_SETTINGS | {"Global.use_rec": False})
-        self._read = RapidOCR(params=_SETTINGS)
+        self._glance: Any = RapidOCR(params=_SETTINGS | {"Global.use_rec": False})
+        self._read: Any = RapidOCR(params=_SETTINGS)
 
     def __call__(self, image: Image) -> Sequence[Line]:
         """Return the lines of an RGB image, from the top, and from left to right where they stand beside each other."""
@@ -61,8 +61,8 @@ def _pixels(image: Image, side: int) -> Any:
 
 def _ratio(box: Any) -> float:
     """Return the ratio of the longer to the shorter side of a box, (4, 2) its corners in turn."""
-    sides = np.linalg.norm(box[0] - box[1]), np.linalg.norm(box[0] - box[3])
-    return float(max(sides) / max(min(sides), 1))
+    short, long = sorted(float(np.linalg.norm(box[0] - box[corner])) for corner in (1, 3))
+    return long / max(short, 1.0)
 
 
 def _fingerprint() -> str:
