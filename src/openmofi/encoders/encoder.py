@@ -140,8 +140,7 @@ class Encoder:
     @property
     def normalises(self) -> bool:
         """Whether images go to its device as bytes and are normalised there, see `devices.normalised_on`."""
-        on_torch = self.device != "cpu" and not (self.runs_graphs or self.takes_images)
-        return on_torch and self.preprocessing.antialias
+        return self.device != "cpu" and self.preprocessing.antialias and not (self.runs_graphs or self.takes_images)
 
     def preprocess(self, image: Image.Image) -> Any:
         """A PIL image → float32 (3, size, size), normalised; uint8 where the encoder `normalises`; the image, see
@@ -371,8 +370,7 @@ class Encoder:
     def _lacks_texts(self) -> OpenMofiError:
         return OpenMofiError(
             f"The encoder {self.spec!r} is without texts: it embeds images only.",
-            "Choose an image–text encoder, such as hf:FOLDER of a CLIP or SigLIP; or, for an encoder "
-            "of your own, train with a text tower (`model.text` of the recipe).",
+            "Choose an image–text encoder, such as hf:FOLDER of a CLIP, or train one with a text tower (`model.text`).",
         )
 
     def _lacks_space(self) -> OpenMofiError:
