@@ -1,4 +1,4 @@
-"""Texts in images: one more text of a pair, of a kind of its own. What reads them here knows shapes by their colours."""
+"""Texts in images: one more text of a pair, of a kind of its own. The reader here knows shapes by their colours."""
 
 import dataclasses
 import json
@@ -60,6 +60,7 @@ def label(table, labelled, small_world, small_encoder):
     return run
 
 
+@pytest.mark.slow
 def test_what_images_say_is_labelled_and_its_mentions_have_its_kind(label, reader, small_world, tmp_path):
     plain = label(tmp_path / "plain")
     assert plain.summary["accepted"] == 0
