@@ -227,7 +227,7 @@ def simulate(world: BaseWorld, shards: int = 1, settings: LabelSettings | None =
     judged = rank_in_run(starts_of(mention)) < LabelSettings().text.max_candidates
     ids = pa.array([f"e{number:07d}" for number in range(len(base.name))])
     place = np.arange(len(size)) - np.searchsorted(pages.page, pages.page)
-    links = LinkArrays(ids, pages.page[mention], place[mention], entity, link, link, judged)
+    links = LinkArrays(ids, pages.page[mention], place[mention], entity, link, link, judged, np.zeros(len(link), bool))
     occurring = np.unique(entity[judged])
     entities = EntityFeatures.of(ids.take(pa.array(occurring)), base.text[occurring].astype(np.float32))
     right = np.where(pages.sense >= 0, np.searchsorted(base.name, pages.shown) + pages.sense, -1)

@@ -21,6 +21,7 @@ _NOT_BENCHMARKS = {
     "harness.py",
     "labelled_worlds.py",
     "many_entities.py",
+    "ocr.py",
     "photo.py",
     "review.py",
     "run_all.py",

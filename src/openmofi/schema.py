@@ -90,6 +90,10 @@ class Boilerplate(StrEnum):
     REPEATED = "repeated"
 
 
+IN_IMAGE = "in_image"
+"""The kind of the text that an image itself says (`label --read-text`); it stands behind the others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pair:
     """An image with its text, as read.
@@ -216,8 +220,9 @@ LINKS = _table(
 
 
 def with_kinds(schema: pa.Schema) -> pa.Schema:
-    """`LINKS` or `LABELS` of a job that was told of several columns of texts: a mention has a `kind` too, the name of
-    the column that it was found in; of a text that stands in several columns all of them ("title+tags").
+    """`LINKS` or `LABELS` of a job that was told of several columns of texts, or reads images: a mention has a `kind`
+    too, the name of the column that it was found in, or `IN_IMAGE`; of a text that stands in several columns all of
+    them ("title+tags").
     """
     mention = pa.struct([*MENTION, ("kind", pa.string())])
     return schema.set(schema.get_field_index("mentions"), pa.field("mentions", pa.list_(mention)))

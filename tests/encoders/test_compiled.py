@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from openmofi.encoders import as_encoder, open_encoder
-from openmofi.encoders.networks import BOUND, LOW_BOUND, CompiledTower, OnArrays
+from openmofi.encoders.devices import BOUND, LOW_BOUND
+from openmofi.encoders.networks import CompiledTower, OnArrays
 from openmofi.errors import UsageError
 
 torch = pytest.importorskip("torch")

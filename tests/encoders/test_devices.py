@@ -48,6 +48,13 @@ def test_a_number_beyond_the_gpus_is_refused_with_those_that_are_there(monkeypat
         device_named("cuda:7")
 
 
+@pytest.mark.parametrize("there", ["mps", "xpu"])
+def test_auto_takes_apples_and_intels_devices_where_there_is_no_cuda(monkeypatch, there):
+    for name, kind in {"cuda": torch.cuda, "mps": torch.backends.mps, "xpu": torch.xpu}.items():
+        monkeypatch.setattr(kind, "is_available", lambda name=name: name == there)
+    assert device_named("auto") == there
+
+
 def tower(most: int, sizes: list[int]):
     def run(batch):
         sizes.append(len(batch))

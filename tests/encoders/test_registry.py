@@ -26,9 +26,9 @@ def test_auto_is_the_gpu_where_there_is_one(monkeypatch):
     for there in (False, True):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
         for spec in ("timm:test_vit", "onnx:folder"):
-            with pytest.raises(TypeError):  # what the openers here return is no encoder
+            with pytest.raises(AttributeError):  # what the openers here return is no encoder
                 open_encoder(spec, device="auto")
-    assert placed == ["cpu", "cpu", "cuda", "cpu"]
+    assert placed == ["cpu", "auto", "cuda", "auto"]
 
 
 def test_a_size_that_a_model_cannot_take_is_told_when_it_is_built():

@@ -45,6 +45,7 @@ class CompareEncodersChanges(TypedDict, total=False):
     linker: str
     max_candidates: int
     boilerplate: bool
+    read_text: bool
     template: str
     batch_size: int
     max_image_pixels: int
@@ -68,6 +69,7 @@ class ExplainChanges(TypedDict, total=False):
     linker: str
     max_candidates: int
     boilerplate: bool
+    read_text: bool
     template: str
     threshold: float
     top_k: int
@@ -110,6 +112,7 @@ class LabelChanges(TypedDict, total=False):
     linker: str
     max_candidates: int
     boilerplate: bool
+    read_text: bool
     template: str
     threshold: float
     target_precision: float | None

@@ -71,7 +71,7 @@ def evaluate(
         half: keep features as float16.
         failures: worst queries on the page beside the result.
         bands: a label dataset; metrics are also given by how many images of a class it has.
-        device: of the encoder or linker: `cpu`, `cuda`, `cuda:1` …; `auto` is `cuda` where there is one.
+        device: of the encoder or linker: `cpu`, `cuda`, `cuda:1` …; `auto` is the fastest that is there.
 
     Raises:
         UsageError: no such protocol or setting, or an encoder or linker that it cannot judge.

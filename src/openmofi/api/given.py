@@ -51,7 +51,8 @@ public = partial(
         "`openmofi.encoders.as_encoder`).",
         "settings": "all settings at once; keywords change single ones.",
         "cache": "folder that keeps links, features and entity embeddings, shared by jobs; the output where not given.",
-        "device": "of the encoder: `cpu`, `cuda`, `cuda:1` …; `auto` is `cuda` where there is one.",
+        "device": "of the encoder: `cpu`, `cuda`, `cuda:1`, `mps`, `xpu` …, of ONNX graphs also `coreml`, `openvino`, "
+        "`directml`; `auto` is the fastest that is there.",
         "precision": "of the encoder's towers: `fp32`, `bf16` or `fp16`; embeddings are float32 in any case.",
         "engine": "`auto` chooses by device, pairs and cores; `local`, `processes:N`, `ray` or `ray:ADDRESS`; "
         "`ray?gpus=0.5&cpus=2` reserves for an actor. See docs/scale.md.",
@@ -111,11 +112,10 @@ def check_placement(device: str, precision: str) -> None:
     Raises:
         UsageError, MissingExtraError: see `openmofi.encoders.devices.device_named`.
     """
-    from openmofi.encoders.devices import check_precision, device_named
+    from openmofi.encoders.devices import check_device, check_precision
 
     check_precision(precision)
-    if device != "auto":
-        device_named(device)
+    check_device(device)
 
 
 def encoder_of(encoder: EncoderLike, device: str = "auto", precision: str = "fp32") -> Encoder:

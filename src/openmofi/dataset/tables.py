@@ -106,8 +106,10 @@ class Folder:
     @property
     def has_kinds(self) -> bool:
         """Whether mentions of its labels have a `kind`, see `schema.with_kinds`."""
-        read = self.manifest.settings.get("read") if self.manifest.kind == "labels" else None
-        return isinstance(read, dict) and isinstance(read.get("text_column"), list)
+        settings = self.manifest.settings if self.manifest.kind == "labels" else {}
+        read, text = settings.get("read"), settings.get("text")
+        columns = isinstance(read, dict) and isinstance(read.get("text_column"), list)
+        return columns or (isinstance(text, dict) and text.get("read_text") is True)
 
     @property
     def schema(self) -> pa.Schema:

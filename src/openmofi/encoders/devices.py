@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _Items = TypeVar("_Items", bound=Any)
 CUDA = "cuda"
+PROVIDERS = {
+    CUDA: ("CUDAExecutionProvider", "onnxruntime-gpu"),
+    "coreml": ("CoreMLExecutionProvider", "onnxruntime on a Mac"),
+    "openvino": ("OpenVINOExecutionProvider", "onnxruntime-openvino"),
+    "directml": ("DmlExecutionProvider", "onnxruntime-directml on Windows"),
+}
+"""Device of ONNX graphs → its execution provider in ONNX Runtime, and the package that has it; the fastest first."""
+BOUND, LOW_BOUND = 1e-3, 5e-2
+"""By how much the same features may differ between two ways to compute them, as part of the greatest: in fp32, and in
+lower precisions."""
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 """Precision → torch's name of it."""
 
@@ -29,7 +39,8 @@ def device_named(device: str) -> str:
     """Torch's name of a device that is there.
 
     Args:
-        device: `cpu`, `cuda`, `cuda:1` …, another kind that this PyTorch has; `auto` is `cuda` where there is one.
+        device: `cpu`, `cuda`, `cuda:1` …, another kind that this PyTorch has; `auto` is the first that is there of
+            `cuda`, `mps` (Apple's), `xpu` (Intel's) and `cpu`.
 
     Raises:
         UsageError: there is no such device.
@@ -44,7 +55,8 @@ def device_named(device: str) -> str:
             return "cpu"
         raise MissingExtraError.of(error.name or "torch", "torch") from error
     if device == "auto":
-        return CUDA if torch.cuda.is_available() else "cpu"
+        kinds = {CUDA: torch.cuda, "mps": torch.backends.mps, "xpu": torch.xpu}
+        return next((name for name, kind in kinds.items() if kind.is_available()), "cpu")
     try:
         named = torch.device(device)
     except RuntimeError as error:
@@ -54,6 +66,28 @@ def device_named(device: str) -> str:
     elif named.type != "cpu":
         _require(device)
     return device
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that neither PyTorch nor ONNX Runtime has here.
+
+    Raises:
+        UsageError, MissingExtraError: as `device_named`; or ONNX Runtime lacks the execution provider.
+    """
+    if device in ("auto", "cpu") or device in graph_devices():
+        return
+    if device in PROVIDERS and device != CUDA:
+        provider, package = PROVIDERS[device]
+        raise UsageError(f"This ONNX Runtime has no {provider}, which {device!r} is.", f"It takes {package}.")
+    device_named(device)
+
+
+def graph_devices() -> list[str]:
+    """Return the devices besides the CPU for which ONNX Runtime has an execution provider here, the fastest first."""
+    from onnxruntime import get_available_providers
+
+    there = get_available_providers()
+    return [device for device, (provider, _) in PROVIDERS.items() if provider in there]
 
 
 def _require_cuda(device: str, index: int | None) -> None:

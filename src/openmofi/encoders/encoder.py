@@ -72,6 +72,7 @@ class Encoder:
         companions: what lies beside it on disk.
         networks: for export; `None` where it runs no network of PyTorch.
         heads: where it stands on another encoder.
+        runs_graphs: whether an engine of graphs, such as ONNX Runtime, runs its towers, and not PyTorch.
         takes_images: its towers take PIL images, which `preprocess` only bounds to 4 megapixels.
         open_fold: opens a cross-fitted copy by its number; `None` where there are none.
         reopen: opens it again; can be pickled.
@@ -98,6 +99,7 @@ class Encoder:
     companions: Companions = Companions()
     networks: Networks | None = None
     heads: Heads | None = None
+    runs_graphs: bool = False
     takes_images: bool = False
     open_fold: Callable[[int], Encoder] | None = None
     reopen: Callable[..., Encoder] | None = None
@@ -138,7 +140,7 @@ class Encoder:
     @property
     def normalises(self) -> bool:
         """Whether images go to its device as bytes and are normalised there, see `devices.normalised_on`."""
-        return self.device != "cpu" and self.preprocessing.antialias and not self.takes_images
+        return self.device != "cpu" and self.preprocessing.antialias and not (self.runs_graphs or self.takes_images)
 
     def preprocess(self, image: Image.Image) -> Any:
         """A PIL image → float32 (3, size, size), normalised; uint8 where the encoder `normalises`; the image, see
@@ -368,8 +370,7 @@ class Encoder:
     def _lacks_texts(self) -> OpenMofiError:
         return OpenMofiError(
             f"The encoder {self.spec!r} is without texts: it embeds images only.",
-            "Choose an image–text encoder, such as hf:FOLDER of a CLIP or SigLIP; or, for an encoder "
-            "of your own, train with a text tower (`model.text` of the recipe).",
+            "Choose an image–text encoder, such as hf:FOLDER of a CLIP, or train one with a text tower (`model.text`).",
         )
 
     def _lacks_space(self) -> OpenMofiError:

@@ -233,6 +233,7 @@ def encoder_with_heads(spec: str, heads: Heads, logit_scale: float) -> Encoder:
         device=base.device,
         networks=_networks(heads),
         heads=heads,
+        runs_graphs=base.runs_graphs,
         takes_images=base.takes_images,
     )
 

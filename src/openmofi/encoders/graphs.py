@@ -14,6 +14,7 @@ Nothing in the folder is code, and nothing is unpickled: graphs hold the engines
 
 import hashlib
 import importlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,12 +25,13 @@ import numpy as np
 from openmofi.arrays import Array
 from openmofi.encoders.arrays import padded
 from openmofi.encoders.companions import Companions
+from openmofi.encoders.devices import BOUND, LOW_BOUND, PROVIDERS, graph_devices
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import SPEC_FILE, TOKENIZER_FOLDER, Side, facts_of, write_description
 from openmofi.encoders.preprocess import Preprocessing, preprocessing_from_json
 from openmofi.encoders.towers import encoder_of
 from openmofi.engine.protocol import cores
-from openmofi.errors import MissingExtraError, OpenMofiError, first_line
+from openmofi.errors import MissingExtraError, OpenMofiError, UsageError, first_line
 from openmofi.extensions import extension
 from openmofi.storage import as_type, fingerprint
 
@@ -39,6 +41,8 @@ PIXELS, TOKENS, MASK, EMBEDDING, FEATURES = "pixels", "tokens", "mask", "joint_e
 POSTPROCESSING = {EMBEDDING: "L2-normalised, in the graph", FEATURES: "none: features, which heads take"}
 _AGAIN = "Export it again."
 _READ = 1 << 20
+_PROBES = ("a photo of a crane", "two", "a red apple on a table", "7")
+_log = logging.getLogger(__name__)
 Graph = Callable[[Mapping[str, Any]], Array]
 
 
@@ -52,15 +56,18 @@ class GraphFormat:
     Attributes:
         suffix: of a graph's file.
         packages: that have to be installed to write one.
-        open: opens a graph, given its file, the name of the output, the precision and the number of threads.
+        open: opens a graph, given its file, the name of the output, the precision, the number of threads and the
+            device, which is `cpu` or one of `devices`.
         write: makes one of an ONNX graph in fp32, given both files, the precision, inputs to calibrate `int8` on, and
             JSON values to store in the graph; `None` for ONNX itself.
+        devices: returns those that it runs on here besides the CPU, the fastest first.
     """
 
     suffix: str
     packages: tuple[str, ...]
-    open: Callable[[Path, str, str, int], Graph]
+    open: Callable[[Path, str, str, int, str], Graph]
     write: Write | None
+    devices: Callable[[], list[str]] = list
 
 
 @dataclass(frozen=True)
@@ -107,27 +114,70 @@ def _fingerprint(style: str, dim: int, graphs: Graphs) -> str:
     return fingerprint([style, graphs.precision, dim, graphs.tokenizer, dict(graphs.files)])
 
 
-def open_graphs(folder: Path, raw: Mapping[str, Any], spec: str) -> Encoder:
-    """Open exported graphs with their engine, on the CPU.
+def open_graphs(folder: Path, raw: Mapping[str, Any], spec: str, device: str = "cpu") -> Encoder:
+    """Open exported graphs with their engine.
 
-    As many threads are used as `openmofi.engine.protocol` says.
+    As many threads are used as `openmofi.engine.protocol` says. Another device than the CPU must give the CPU's
+    features for four images and texts, to a thousandth of the greatest (five hundredths in lower precisions).
 
     Args:
         folder: of the encoder.
         raw: what `read_description` gives of it.
         spec: how it is opened.
+        device: see `devices.graph_devices`; `auto` is the first that gives the CPU's features.
 
     Raises:
+        UsageError: the engine has no such device here.
+        OpenMofiError: the graphs do not run on the device, or give other features there.
         OpenMofiError: the folder is damaged or half-written.
         MissingExtraError: the engine is not installed.
     """
     style, graphs = str(raw["format"]), _checked(folder, raw)
+    there = graph_format(style).devices()
+    if device not in ("auto", "cpu", *there):
+        hint = f"ONNX graphs take {PROVIDERS[device][1]} for it." if device in PROVIDERS else "Use --device auto."
+        raise UsageError(f"{spec} runs on {', '.join(['cpu', *there])} here, not on {device}.", hint)
+    on_cpu = _opened(folder, raw, spec, graphs, "cpu")
+    for each in there if device == "auto" else {device} - {"cpu"}:
+        try:
+            encoder = _opened(folder, raw, spec, graphs, each)
+            why = _difference(encoder, on_cpu, BOUND if graphs.precision == "fp32" else LOW_BOUND)
+        except Exception as error:  # engines raise classes of their own
+            why = first_line(error).rstrip(".")
+        if not why:
+            return replace(encoder, device=each)
+        if device != "auto":
+            raise OpenMofiError(f"{spec} cannot run on {each}: {why}.", "Use --device cpu.")
+        _log.warning("%s is not run on %s: %s.", spec, each, why)
+    return on_cpu
+
+
+def _difference(encoder: Encoder, expected: Encoder, bound: float) -> str:
+    """Return by how much an encoder's features differ from those expected, in words; "" where by no more than `bound`
+    of the greatest.
+    """
+    size = encoder.preprocessing.size
+    pixels = np.random.default_rng(0).standard_normal((len(_PROBES), 3, size, size)).astype(np.float32)
+    pairs = [(encoder.image_tower(pixels), expected.image_tower(pixels))]
+    if encoder.text_tower and expected.text_tower:
+        pairs.append((encoder.text_tower(_PROBES), expected.text_tower(_PROBES)))
+    differences = [float(np.abs(one - other).max() / max(np.abs(other).max(), 1e-30)) for one, other in pairs]
+    # Also where it is no number.
+    return next(
+        (f"its features differ from the CPU's by {one:.2g} of the greatest" for one in differences if not one <= bound),
+        "",
+    )
+
+
+def _opened(folder: Path, raw: Mapping[str, Any], spec: str, graphs: Graphs, device: str) -> Encoder:
+    style = str(raw["format"])
     preprocessing: Preprocessing = preprocessing_from_json(raw["preprocessing"], str(folder / SPEC_FILE))
-    image, tokens, text = _graph(folder, "image", style, graphs, raw["feature_dim"]), None, None
+    image, tokens, text = _graph(folder, "image", style, graphs, raw["feature_dim"], device), None, None
     if graphs.tokenizer is not None:
         from openmofi.encoders.tokens import opened_tokens
 
-        graph, masked = _graph(folder, "text", style, graphs, raw["text_feature_dim"]), bool(graphs.tokenizer["masked"])
+        graph = _graph(folder, "text", style, graphs, raw["text_feature_dim"], device)
+        masked = bool(graphs.tokenizer["masked"])
         tokens = opened_tokens(graphs.tokenizer, folder / TOKENIZER_FOLDER)
 
         def text(rows: list[Any]) -> Array:
@@ -145,7 +195,7 @@ def open_graphs(folder: Path, raw: Mapping[str, Any], spec: str) -> Encoder:
         text_dim=raw["text_feature_dim"],
         joint=bool(raw["dim"]),
     )
-    return replace(encoder, companions=Companions(folder, str(graphs.source.fingerprint)))
+    return replace(encoder, companions=Companions(folder, str(graphs.source.fingerprint)), runs_graphs=True)
 
 
 def text_inputs(rows: Sequence[Any], *, masked: bool) -> dict[str, Any]:
@@ -204,9 +254,9 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _graph(folder: Path, side: str, style: str, graphs: Graphs, dim: int) -> Graph:
+def _graph(folder: Path, side: str, style: str, graphs: Graphs, dim: int, device: str) -> Graph:
     path, threads = folder / f"{side}{graph_format(style).suffix}", cores()
-    engine = graph_format(style).open(path, graphs.output, graphs.precision, threads)
+    engine = graph_format(style).open(path, graphs.output, graphs.precision, threads, device)
 
     def run(inputs: Mapping[str, Any]) -> Array:
         rows = np.asarray(engine(inputs), np.float32)
@@ -217,17 +267,21 @@ def _graph(folder: Path, side: str, style: str, graphs: Graphs, dim: int) -> Gra
     return run
 
 
-def _onnx(path: Path, output: str, precision: str, threads: int) -> Graph:
+def _onnx(path: Path, output: str, precision: str, threads: int, device: str) -> Graph:
     runtime = imported("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
     # Threads that wait sleep, as torch's do here: see `openmofi.encoders`.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers = [PROVIDERS[device][0]] if device in PROVIDERS else []
     try:
-        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = runtime.InferenceSession(str(path), options, providers=[*providers, "CPUExecutionProvider"])
     except Exception as error:  # the engine raises classes of its own that share no base but this
         raise refused(path, error) from error
+    # What a provider needs may be missing; ONNX Runtime then takes the CPU without a word.
+    if missing := set(providers).difference(session.get_providers()):
+        raise OpenMofiError(f"ONNX Runtime could not load {', '.join(missing)}.")
     return lambda inputs: session.run([output], dict(inputs))[0]
 
 
@@ -239,7 +293,7 @@ def refused(path: Path, error: Exception) -> OpenMofiError:
     )
 
 
-_ONNX = GraphFormat(".onnx", ("onnx", "onnxscript", "onnxruntime"), _onnx, None)
+_ONNX = GraphFormat(".onnx", ("onnx", "onnxscript", "onnxruntime"), _onnx, None, graph_devices)
 
 
 def graph_format(name: str) -> GraphFormat:

@@ -13,7 +13,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from openmofi.arrays import Array
 from openmofi.encoders.arrays import numpy_of
-from openmofi.encoders.devices import on_device
+from openmofi.encoders.devices import BOUND, LOW_BOUND, on_device
 from openmofi.encoders.heads import Head, apply_head
 from openmofi.encoders.preprocess import Tokens
 from openmofi.errors import UsageError, first_line
@@ -108,7 +108,6 @@ def pooled(output: Any) -> torch.Tensor:
     return output if isinstance(output, torch.Tensor) else output.pooler_output
 
 
-BOUND, LOW_BOUND = 1e-3, 5e-2
 """Greatest difference of a feature from the tower's own, by the greatest of them; the second in bf16 and fp16,
 where the order of operations decides what is rounded."""
 

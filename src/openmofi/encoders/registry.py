@@ -12,7 +12,7 @@ from PIL import Image
 
 from openmofi.arrays import Array
 from openmofi.encoders.arrays import by_tokens, normalised
-from openmofi.encoders.devices import check_precision, device_named
+from openmofi.encoders.devices import check_precision, device_named, graph_devices
 from openmofi.encoders.encoder import Encoder
 from openmofi.encoders.folder import SPEC_FILE, is_heads, open_heads, read_description
 from openmofi.encoders.preprocess import Preprocessing
@@ -141,13 +141,14 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
         spec: `open_clip:ARCH/PRETRAINED` (a pretrained tag or a .safetensors/.pt file), `hf:PATH-OR-ID` (CLIP, SigLIP
             and others of transformers; for images alone DINOv2 and DINOv3), `st:PATH-OR-ID` (CLIPs in the layout of
             sentence-transformers), `mofi:PATH-OR-ID` (MOFI's released checkpoints), `timm:NAME[/TAG-OR-FILE]` (images
-            alone), `run:PATH` (ours), `onnx:PATH` and `openvino:PATH` (exported by `openmofi export`; on the CPU; these
+            alone), `run:PATH` (ours), `onnx:PATH` and `openvino:PATH` (exported by `openmofi export`; these
             three may lie in a store: `run:s3://…`), `sample` and `sample:alt-text` (by the demo; below the folder that
             $OPENMOFI_SAMPLE_ENCODERS names), `tiny` (in the package; of drawings), `photo` (of photographs and
             drawings; needs the extra `photo`), and `backbone:efficientnet-lite0+minilm` (features only, to train heads
             on; with `@160`, images of 160 pixels). Only a hub id or a pretrained tag reaches for the network;
             `@REVISION` after it names a commit, a tag or a branch of the repository.
-        device: `cpu`, `cuda`, `cuda:1` …; `auto` is `cuda` where there is one, and `cpu` for what was exported.
+        device: `cpu`, `cuda`, `cuda:1` …; of what was exported to ONNX `cpu`, `cuda`, `coreml`, `openvino` or
+            `directml`. `auto` is the fastest that is there.
         precision: `fp32`, or `bf16` or `fp16` for autocast of the towers; the fingerprints differ from those of fp32.
         bases: encoders that are already open; heads in a folder stand on one of these where it is theirs, by
             fingerprint and device, and open their base otherwise.
@@ -163,14 +164,14 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
         prefix, rest = "run", str(_named_folder(spec))
     elif spec in _PACKAGED:
         prefix, rest = _PACKAGED[spec], str(Path(__file__).parent / spec)
-    graphs = ["onnx", *extension_names("graph_formats")]
-    opener = _open_folder if prefix in ("run", *graphs) else _added(prefix)
+    opener = _open_folder if prefix == "run" or _is_graph(spec) else _added(prefix)
     if opener is None or not rest:
         raise _unknown(spec, prefix)
     check_precision(precision)
     try:
-        # What was exported runs on the CPU, and needs no PyTorch to say so.
-        device = "cpu" if device == "auto" and prefix in graphs else device_named(device)
+        # What was exported, and heads on it, need no PyTorch to say where they run.
+        of_graphs = _is_graph(spec) or (prefix == "run" and device in graph_devices())
+        device = device if of_graphs else device_named(device)
         with guarded(f"The encoder {spec!r}", spec):
             encoder = opener(spec, rest, device, bases)
     except ModuleNotFoundError as error:
@@ -183,6 +184,7 @@ def open_encoder(spec: str, *, device: str = "cpu", precision: str = "fp32", bas
             f"The encoder {spec!r} cannot be opened: {first_line(error)}.",
             "Check that its files are whole and belong together.",
         ) from error
+    device = encoder.device if encoder.runs_graphs else device
     reopen = partial(open_encoder, spec, device=device)
     return replace(encoder, device=device, reopen=reopen).with_precision(precision)
 
@@ -206,26 +208,30 @@ def _named_folder(name: str) -> Path:
 def _open_folder(spec: str, rest: str, device: str, bases: Sequence[Encoder]) -> Encoder:
     folder, open_base = local_folder(rest), partial(_open_base, device=device)
     style = "run" if spec in _NAMES else _PACKAGED.get(spec) or spec.partition(":")[0]
-    if style != "run" and device != "cpu":
-        raise UsageError(f"{spec} runs on the CPU, not on {device}.", "Open the encoder that it was made of there.")
     require_inside(folder)
     raw = read_description(folder, style)
     if is_heads(raw):
-        exact = [base.with_precision("fp32") for base in bases if base.device == device]
+        exact = [base.with_precision("fp32") for base in bases if base.runs_graphs or base.device == device]
         return open_heads(folder, raw, spec, open_base, exact)
     if style != "run":
         from openmofi.encoders.graphs import open_graphs
 
-        return open_graphs(folder, raw, spec)
+        return open_graphs(folder, raw, spec, device)
     from openmofi.encoders.trained import open_trained
 
     return open_trained(folder, raw, spec, open_base, device)
 
 
 def _open_base(spec: str, *, device: str) -> Encoder:
-    """An encoder that a file names, which is therefore never fetched."""
+    """An encoder that a file names, which is therefore never fetched; graphs run where they can."""
     with guarded(f"The encoder {spec!r}", spec):
-        return open_encoder(spec, device=device)
+        there = not _is_graph(spec) or device in ("cpu", *graph_devices())
+        return open_encoder(spec, device=device if there else "auto")
+
+
+def _is_graph(spec: str) -> bool:
+    """Whether a spec is of exported graphs."""
+    return _PACKAGED.get(spec, spec.partition(":")[0]) in ("onnx", *extension_names("graph_formats"))
 
 
 def _added(prefix: str) -> Callable[[str, str, str, Sequence[Encoder]], Encoder] | None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 
 def cores() -> int:
-    """Return the cores for this process, at least 1: its share by OMP_NUM_THREADS, else those it may run on.
+    """Return the cores for this process, at least 1: its share by OMP_NUM_THREADS, else those it may run on, or as many
+    as a container's quota allows, if these are fewer.
 
     The engines give every worker its share by that variable (`processes:N` sets it, Ray does too), and schedulers of
     clusters set it for their jobs.
@@ -18,7 +21,41 @@ def cores() -> int:
     share = os.environ.get("OMP_NUM_THREADS", "")
     if share.isdecimal() and int(share):
         return int(share)
-    return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min(there, quota())))
+
+
+def quota(proc: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float:
+    """Return the cores' worth of time that Linux' control groups allow this process, rounded up; else infinity.
+
+    Args:
+        proc: names the process' groups.
+        root: where they are mounted: version 2's, or version 1's below `cpu`.
+    """
+    least = math.inf
+    with suppress(OSError, ValueError):
+        for line in proc.read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and "cpu" not in controllers.split(","):
+                continue
+            mount = root / "cpu" if controllers else root
+            group = mount / path.lstrip("/")
+            # A container sees its own group as the root, and may be told the host's path.
+            for folder in (mount, *(each for each in (group, *group.parents) if mount in each.parents)):
+                least = min(least, _allowed(folder))
+    return least
+
+
+def _allowed(folder: Path) -> float:
+    """Return the cores that a control group allows."""
+    with suppress(OSError, ValueError):
+        if (folder / "cpu.max").exists():
+            time, period = (folder / "cpu.max").read_text().split()
+        else:
+            time, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        if float(time) > 0:  # "max" is no number, and version 1 has −1 for none
+            return math.ceil(float(time) / float(period))
+    return math.inf
 
 
 Work = Callable[[Any], dict[str, Any]]
@@ -89,7 +126,7 @@ class Job:
     @property
     def on_gpu(self) -> bool:
         """Whether it computes on a GPU."""
-        return self.device.startswith("cuda")
+        return self.device != "cpu"
 
 
 class Engine(Protocol):

@@ -49,6 +49,7 @@ class PreparedImage:
         content: 16 hexadecimal digits of the encoded bytes.
         pixels: the encoder's input, see `Encoder.preprocess`.
         format: the name of a format that is not read, else `""`.
+        seen: what `look` of `FeatureStore.prepare` returned.
     """
 
     key: str
@@ -59,6 +60,7 @@ class PreparedImage:
     content: str = ""
     pixels: Any = None
     format: str = ""
+    seen: Any = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ class FeatureStore:
                 asdict(self.read),
                 self.batch_size,
                 self.max_pixels,
-                self._size_hint,
+                self.size_hint,
                 self.hashes,
                 self.dtype,
             ]
@@ -167,7 +169,8 @@ class FeatureStore:
         return f"{self.cache}/features/{key}"
 
     @property
-    def _size_hint(self) -> int | None:
+    def size_hint(self) -> int | None:
+        """The size for which JPEGs are decoded, see `openmofi.pairs.decode`; `None` for full size."""
         return None if self.full_size else self.encoder.preprocessing.decode_size
 
     def note(self, folder: str | Path) -> None:
@@ -251,8 +254,12 @@ class FeatureStore:
     def _unread_path(self, name: str, stamp: str) -> str:
         return self.path(name, stamp).removesuffix(".arrow") + _UNREAD
 
-    def prepare(self, pair: Pair) -> PreparedImage:
+    def prepare(self, pair: Pair, look: Callable[[Any], Any] | None = None) -> PreparedImage:
         """Decode and preprocess an image; thread-safe. A pair's own status counts only where it has no bytes.
+
+        Args:
+            pair: of the image.
+            look: is given the decoded image, RGB.
 
         Raises:
             MemoryError, OSError: the machine is short of memory or open files: no verdict on the image.
@@ -262,7 +269,7 @@ class FeatureStore:
             return PreparedImage(pair.key, PairStatus.IMAGE_MISSING if missing else pair.status)
         content = content_digits(pair.image)
         try:
-            with decoding(pair.image, max_pixels=self.max_pixels, size_hint=self._size_hint) as decoded:
+            with decoding(pair.image, max_pixels=self.max_pixels, size_hint=self.size_hint) as decoded:
                 phash = describe(decoded).phash if self.hashes else None
                 return PreparedImage(
                     pair.key,
@@ -272,6 +279,7 @@ class FeatureStore:
                     phash,
                     content,
                     self.encoder.preprocess(decoded.image),
+                    seen=look(decoded.image) if look else None,
                 )
         except ImageRefused as refused:
             return PreparedImage(pair.key, refused.status, content=content, format=refused.format)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from PIL import Image
 
 from openmofi.encoders import Encoder, ImageInput
 from openmofi.encoders.preprocess import as_image
@@ -22,13 +23,14 @@ from openmofi.labeling.answers import JUDGE_FILE, Answers
 from openmofi.labeling.calibrate.evidence import ImageEvidence, View
 from openmofi.labeling.calibrate.rounds import Fitted
 from openmofi.labeling.decide import calibration_keys, load_fitted, require_fitted
+from openmofi.labeling.in_image import ImageReader, with_lines
 from openmofi.labeling.judge import CorpusContext, Judgements, Opinion, select
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.link import TextLinker, kind_at
 from openmofi.labeling.tables import LinkArrays, judged_rows, link_arrays
 from openmofi.labeling.witness import ANSWERS
 from openmofi.pairs.formats.columns import joined_texts
-from openmofi.schema import LINK, Mention, Reason
+from openmofi.schema import IN_IMAGE, LINK, Mention, Pair, PairStatus, Reason
 from openmofi.storage import exists
 
 
@@ -94,17 +96,21 @@ def explain(
     """
     encoder.require_comparison()
     text, kinds = (text, ()) if isinstance(text, str) else joined_texts(text)
-    pixels = encoder.preprocess(as_image(image, encoder.preprocessing, max_pixels=settings.max_image_pixels))
+    decoded = as_image(image, encoder.preprocessing, max_pixels=settings.max_image_pixels)
+    if settings.text.read_text:
+        text, kinds = _with_text_of(decoded, text, kinds, settings, progress)
     fitted, answers = _calibration(encoder, kb, settings, calibration)
     content = _content(image) if answers else ""
     decision = fitted.calibration
     linked = TextLinker(kb, settings.text).link([text])[0]
     arrays = link_arrays(pa.array([list(map(asdict, linked.links))], pa.list_(LINK)), settings.text.max_candidates)
+    kind = [kind_at(linked.mentions[number].start, kinds) for number in arrays.mention]
+    arrays = replace(arrays, in_image=np.array(kind, object) == IN_IMAGE)
     ids = sorted({*arrays.entity_ids.to_pylist(), *decision.reference})
     entities = embed_entities(kb, encoder, ids, settings.selection.template, cache, LocalEngine(), progress)
     # No page of the corpus, so no fold: the heads that were fitted on everything judge.
     view = View.of(encoder, entities, decision.reference, encoder.logit_scale or decision.logit_scale)
-    features = encoder.image_features(encoder.batch([pixels]))
+    features = encoder.image_features(encoder.batch([encoder.preprocess(decoded)]))
     names = [normalise(linked.mentions[number].surface) for number in arrays.mention]
     unknown = np.zeros(1, np.uint64)
     context = CorpusContext.of(arrays, names, decision, kb, fitted.gallery, features, [text], unknown)
@@ -120,6 +126,18 @@ def explain(
     )
     explained = _explained(judgements, arrays, linked.mentions, kinds, kb)
     return Explanation(text, tuple(linked.mentions), tuple(explained), settings.selection.threshold)
+
+
+def _with_text_of(
+    image: Image.Image, text: str, kinds: tuple[tuple[str, int], ...], settings: LabelSettings, progress: Progress
+) -> tuple[str, tuple[tuple[str, int], ...]]:
+    """Return a text with what its image says, and the kinds of both."""
+    reader = ImageReader.open()
+    if (lines := reader(image)) is None:
+        progress.say(f"The text in the image could not be read ({type(reader.error).__name__}: {reader.error}).")
+    status = PairStatus.OK if text.strip() else PairStatus.TEXT_EMPTY
+    pair = with_lines(Pair("", None, text, status, kinds=kinds), lines or (), settings.read.max_text_chars)
+    return pair.text, pair.kinds
 
 
 def _explained(

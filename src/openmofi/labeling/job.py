@@ -27,6 +27,7 @@ from openmofi.labeling.advice import advice
 from openmofi.labeling.answers import ANSWERS_FILE, JUDGE_FILE, UNASKED
 from openmofi.labeling.calibrate.calibration import Calibration
 from openmofi.labeling.decide import ADAPTER, decide, given_calibration, known_calibration, other_texts
+from openmofi.labeling.in_image import reader_fingerprint
 from openmofi.labeling.judge import judge
 from openmofi.labeling.label_job import SET_ASIDE_FILE, LabelJob
 from openmofi.labeling.label_settings import JudgeSettings, LabelSettings
@@ -37,7 +38,7 @@ from openmofi.linking import linker_fingerprint
 from openmofi.mentions import detector_fingerprint
 from openmofi.pairs.problems import PROBLEMS_FILE, problems_of, write_problems
 from openmofi.pairs.read import identify, job_of
-from openmofi.schema import LabelStatus
+from openmofi.schema import IN_IMAGE, LabelStatus
 from openmofi.storage import Manifest, Outputs, Shard, claimed, exists, file_fingerprint, finish_manifest, read_json
 from openmofi.storage.addresses import is_utf8, require_writable
 from openmofi.storage.manifest import output_stamp
@@ -321,6 +322,8 @@ def _inputs(
         inputs["/linker"] = linker
     if (detector := detector_fingerprint(settings.text.detector)) != settings.text.detector:
         inputs["/detector"] = detector
+    if settings.text.read_text:
+        inputs[f"/{IN_IMAGE}"] = reader_fingerprint()
     return inputs
 
 

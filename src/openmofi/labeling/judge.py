@@ -295,7 +295,7 @@ class ShardJudge:
         unread = tables.features.unread_formats(shard.name, shard.fingerprint, self.judging.unread)
         notes, summary = dict[str, str](), LabelSummary({}, dict(sorted(unread.items())), [])
         examples: list[dict[str, Any]] = []
-        schema = with_kinds(LABELS) if tables.features.read.has_kinds else LABELS
+        schema = with_kinds(LABELS) if tables.kinds else LABELS
         schema = with_judge(schema) if self.answers else schema
         with table_blocks(self.judging.path(shard), schema, notes) as add:
             for read in ReadShard.blocks(tables, shard):

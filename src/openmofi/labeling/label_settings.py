@@ -24,12 +24,14 @@ class TextSettings(Settings):
         max_candidates: candidates of a mention that the image judges, likeliest first by the text.
         boilerplate: mark what texts repeat whatever is shown, credits, addresses, dates and file names; a mention in
             them keeps its row, with a reason, and gets no candidates.
+        read_text: read what images say, which is one more text of a pair; takes openmofi[ocr].
     """
 
     detector: str = "gazetteer"
     linker: str = "coherence"
     max_candidates: PositiveInt = 8
     boilerplate: bool = True
+    read_text: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -20,6 +20,7 @@ import pyarrow as pa
 from openmofi.engine.steps import Step
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.groups import source_key, template_key
+from openmofi.labeling.in_image import own_text
 from openmofi.labeling.label_job import SET_ASIDE_FILE, LabelJob
 from openmofi.labeling.label_settings import TextSettings
 from openmofi.labeling.summaries import BestRanks, CorpusSummary, LinkSummary, MarkedCounts
@@ -145,7 +146,7 @@ class ShardLinker:
         if tables.repeats:
             ngrams = read_parquet(tables.repeats, NGRAMS, hint="Remove it and start the command again.")
         self.linker = TextLinker(tables.kb, tables.text, Repeats(ngrams))
-        self.kinds = tables.features.read.has_kinds
+        self.kinds = tables.kinds
         self.schema = with_kinds(LINKS) if self.kinds else LINKS
 
     def __call__(self, shard: Shard) -> dict[str, Any]:
@@ -169,14 +170,20 @@ class ShardLinker:
         ]
         for row in linked:
             best.add(row.links)
+        kinds = (
+            [[(part["kind"], part["end"]) for part in parts] for parts in table[_KINDS].to_pylist()]
+            if self.kinds
+            else None
+        )
+        own = list(map(own_text, usable, kinds)) if kinds is not None else usable
         mentions = _lists([row.mentions for row in linked], LINKS.field("mentions").type)
         links = pa.Table.from_arrays(
             [
                 *(table[name] for name in ("key", "text", "status")),
-                _of_kinds(mentions, linked, table[_KINDS].to_pylist(), self.schema) if self.kinds else mentions,
+                _of_kinds(mentions, linked, kinds, self.schema) if kinds is not None else mentions,
                 _lists([row.links for row in linked], LINKS.field("links").type),
                 pa.array(
-                    [template_key(text, row.repeated) for text, row in zip(usable, linked, strict=True)], pa.uint64()
+                    [template_key(text, row.repeated) for text, row in zip(own, linked, strict=True)], pa.uint64()
                 ),
                 pa.array([source_key(key, url) for key, url in zip(keys, urls, strict=True)], pa.uint64()),
             ],
@@ -186,12 +193,11 @@ class ShardLinker:
 
 
 def _of_kinds(
-    mentions: pa.ListArray, linked: Sequence[LinkedText], kinds: Sequence[Sequence[dict[str, Any]]], schema: pa.Schema
+    mentions: pa.ListArray, linked: Sequence[LinkedText], kinds: Sequence[Sequence[tuple[str, int]]], schema: pa.Schema
 ) -> pa.ListArray:
     """Return the mentions with the kind of the text that each begins in; "" where that is unknown."""
-    ends = [[(part["kind"], part["end"]) for part in parts] for parts in kinds]
     column = pa.array(
-        [kind_at(mention.start, parts) for row, parts in zip(linked, ends, strict=True) for mention in row.mentions],
+        [kind_at(mention.start, parts) for row, parts in zip(linked, kinds, strict=True) for mention in row.mentions],
         pa.string(),
     )
     kind = schema.field("mentions").type

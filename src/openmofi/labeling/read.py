@@ -7,10 +7,11 @@ pass, over the texts alone (`link.py`), when it is known what the whole corpus r
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from openmofi.engine.two_pass import merged_in_tasks
 from openmofi.features.store import PreparedImage, content_digits
 from openmofi.features.stream import ahead, lane
 from openmofi.labeling.groups import GroupMerge, PairKeys
+from openmofi.labeling.in_image import ImageReader, with_lines
 from openmofi.labeling.label_job import LabelJob
 from openmofi.labeling.link import link_step
 from openmofi.labeling.summaries import TextSummary
@@ -30,6 +32,8 @@ from openmofi.pairs import read_pairs
 from openmofi.schema import NGRAMS, TEXTS, Pair, PairStatus
 from openmofi.storage import Shard, remove_leftovers, write_arrow, write_table
 from openmofi.storage.table_files import BLOCK_ROWS, is_whole, read_table_blocks, table_blocks, table_footer
+
+_log = logging.getLogger(__name__)
 
 
 def read(job: LabelJob) -> None:
@@ -96,6 +100,11 @@ class ShardReader:
     tables: Tables
     fresh: bool = False
 
+    @cached_property
+    def _reader(self) -> ImageReader | None:
+        """What reads the texts in images; opened once a worker."""
+        return ImageReader.open() if self.tables.text.read_text else None
+
     def __call__(self, shard: Shard) -> dict[str, Any]:
         """Write the shard's texts, n-grams and features where they are missing; returns its row count."""
         store, path = self.tables.features, self.tables.texts(shard)
@@ -103,8 +112,9 @@ class ShardReader:
         needs_features = self.fresh or not store.has(shard.name, shard.fingerprint)
         if not needs_texts and not needs_features:
             return {"rows": 0}
-        rows = 0
-        prepare = store.prepare if needs_features else _undecoded
+        rows, unread = 0, list[str]()
+        reader = self._reader if needs_texts else None
+        prepare = partial(store.prepare, look=reader) if needs_features or reader else _undecoded
         with ExitStack() as stack:
             # The texts' tables are finished while the encoder is busy with the last images.
             embed = (
@@ -120,11 +130,22 @@ class ShardReader:
             for batch in batches:
                 rows += len(batch)
                 images = [image for _, image in batch]
+                if reader:
+                    unread += [image.key for image in images if image.status == PairStatus.OK and image.seen is None]
                 if add_texts:
-                    write(add_texts, [pair for pair, _ in batch], [image.content for image in images])
+                    write(add_texts, [self._pair(*each) for each in batch], [image.content for image in images])
                 if embed:
                     embed(images)
+        if reader and unread:
+            _log.warning(
+                "The text in %d images of %s, the first of %s, could not be read (%s: %s); these rows lack it.",
+                *(len(unread), shard.path, unread[0], type(reader.error).__name__, reader.error),
+            )
         return {"rows": rows}
+
+    def _pair(self, pair: Pair, image: PreparedImage) -> Pair:
+        """Return a pair with what its image says, where images are read."""
+        return with_lines(pair, image.seen or (), self.tables.features.read.max_text_chars) if self._reader else pair
 
 
 @contextmanager

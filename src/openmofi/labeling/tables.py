@@ -20,10 +20,11 @@ from openmofi.features.entity_table import EntityFeatures
 from openmofi.features.store import FeatureStore, StoredFeatures
 from openmofi.knowledge import KnowledgeBase, normalise
 from openmofi.labeling.groups import PairKeys, groups_of
+from openmofi.labeling.in_image import reader_fingerprint
 from openmofi.labeling.label_settings import TextSettings
 from openmofi.linking import linker_fingerprint
 from openmofi.mentions import detector_fingerprint
-from openmofi.schema import PairStatus
+from openmofi.schema import IN_IMAGE, PairStatus
 from openmofi.storage import Shard, fingerprint, read_arrow, read_table_blocks
 
 _VERSION = 5
@@ -41,6 +42,7 @@ class Tables:
         links_key: names what makes the links; where repeated texts are looked for, that is the whole corpus.
         repeats: path of the corpus' repeated n-grams; empty where none are looked for.
         groups: path of the table that says which pairs of the corpus belong together.
+        kinds: whether mentions have the kind of the text that they were found in.
     """
 
     kb: KnowledgeBase
@@ -50,13 +52,16 @@ class Tables:
     links_key: str
     repeats: str
     groups: str
+    kinds: bool
 
     @classmethod
     def of(cls, kb: KnowledgeBase, text: TextSettings, features: FeatureStore, shards: Sequence[Shard]) -> Tables:
         """Name the tables of a corpus of `shards`."""
         read, content = asdict(features.read), sorted(shard.fingerprint for shard in shards)
+        if text.read_text:
+            read[IN_IMAGE] = [reader_fingerprint(), features.size_hint, features.max_pixels]
         corpus = fingerprint([_VERSION, read, content]) if text.boilerplate else ""
-        kinds = ["kinds"] if features.read.has_kinds else []
+        kinds = ["kinds"] if features.read.has_kinds or text.read_text else []
         detector, linker = detector_fingerprint(text.detector), linker_fingerprint(text.linker)
         links = fingerprint([_VERSION, kb.fingerprint, detector, linker, read, corpus, *kinds])
         groups = fingerprint([_VERSION, links, features.folder.rpartition("/")[2], content])
@@ -68,6 +73,7 @@ class Tables:
             links,
             f"{features.cache}/repeats/{corpus}.parquet" if corpus else "",
             f"{features.cache}/groups/{groups}.arrow",
+            bool(kinds),
         )
 
     def texts(self, shard: Shard) -> str:
@@ -90,6 +96,7 @@ class LinkArrays:
         entity: index into `entity_ids`, int64.
         prior, link_score: float32, see `openmofi.schema.Link`.
         judged: bool, whether the image judges it (the best `max_candidates` of each mention).
+        in_image: bool, whether its mention stands in the image itself.
     """
 
     entity_ids: pa.Array
@@ -99,6 +106,7 @@ class LinkArrays:
     prior: Floats
     link_score: Floats
     judged: Bools
+    in_image: Bools
 
     def __len__(self) -> int:
         return len(self.pair)
@@ -119,8 +127,10 @@ class LinkArrays:
         return LinkArrays(self.entity_ids, position[selected], *others)
 
 
-def link_arrays(links: pa.ListArray | pa.ChunkedArray, max_candidates: int) -> LinkArrays:
-    """Flatten the `links` column of a links table."""
+def link_arrays(
+    links: pa.ListArray | pa.ChunkedArray, max_candidates: int, mentions: pa.ListArray | pa.ChunkedArray | None = None
+) -> LinkArrays:
+    """Flatten the `links` column of a links table; its `mentions` say what stands in images, where anything does."""
     column = links.combine_chunks() if isinstance(links, pa.ChunkedArray) else links
     flat = column.flatten()
     pair = np.repeat(np.arange(len(column)), np.diff(column.offsets.to_numpy()))
@@ -138,7 +148,22 @@ def link_arrays(links: pa.ListArray | pa.ChunkedArray, max_candidates: int) -> L
         flat.field("prior").to_numpy(),
         flat.field("link_score").to_numpy(),
         rank_in_run(new) < max_candidates,
+        np.zeros(len(pair), bool) if mentions is None else _in_image(mentions, pair, mention),
     )
+
+
+def _in_image(mentions: pa.ListArray | pa.ChunkedArray, pair: Ints, mention: Ints) -> Bools:
+    """Return (n,) whether the mention `mention` of the pair `pair` stands in the image itself."""
+    if mentions.type.value_type.get_field_index("kind") < 0:
+        return np.zeros(len(pair), bool)
+    kinds = _field_of(mentions, "kind", pair, mention)
+    return np.asarray(pc.equal(kinds, IN_IMAGE).to_numpy(zero_copy_only=False), bool)
+
+
+def _field_of(mentions: pa.ListArray | pa.ChunkedArray, field: str, pair: Ints, mention: Ints) -> pa.Array:
+    column = mentions.combine_chunks() if isinstance(mentions, pa.ChunkedArray) else mentions
+    offsets = column.offsets.to_numpy()
+    return column.flatten().field(field).take(pa.array(offsets[pair] - offsets[0] + mention))
 
 
 @dataclass(frozen=True)
@@ -181,7 +206,7 @@ class ReadShard:
                 shard,
                 table,
                 features,
-                link_arrays(table.column("links"), tables.text.max_candidates),
+                link_arrays(table.column("links"), tables.text.max_candidates, table.column("mentions")),
                 texts & features.usable,
                 groups_of(shard.name, table.column("key").to_pylist(), PairKeys.of(table, features.table), joined),
             )
@@ -207,9 +232,7 @@ def mention_names(mentions: pa.ListArray | pa.ChunkedArray, pair: Ints, mention:
     Args:
         mentions: column of a links table; `pair` are its rows.
     """
-    column = mentions.combine_chunks() if isinstance(mentions, pa.ChunkedArray) else mentions
-    offsets = column.offsets.to_numpy()
-    surfaces = column.flatten().field("surface").take(pa.array(offsets[pair] - offsets[0] + mention))
+    surfaces = _field_of(mentions, "surface", pair, mention)
     if not len(surfaces):
         return []
     encoded = surfaces.dictionary_encode()

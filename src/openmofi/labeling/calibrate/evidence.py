@@ -314,18 +314,20 @@ def gather_evidence(candidates: Candidates, images: Images, graph: Floats, pair_
     )
 
 
-PLACES = 8
+PLACES = 10
 
 
 def places_of(links: LinkArrays) -> Ints:
-    """(n,) 0..7, how a text names an entity: by its first mention, the second, the third or fourth, or a later one that
-    has candidates, and whether by one mention or by more.
+    """(n,) 0..9, how a text names an entity.
+
+    0 to 7: by its first mention, the second, the third or fourth, or a later one that has candidates, and whether by
+    one mention or by more. 8: in the image alone. 9: in the image, and beside it.
     """
     if not len(links):
         return links.pair
     first = starts_of(links.group)
     rank = rank_in_run(starts_of(links.pair[first]))[links.group]
-    _, position, count = np.unique(
-        np.stack([links.pair, links.entity]), axis=1, return_inverse=True, return_counts=True
-    )
-    return np.searchsorted([1, 2, 4], rank, "right") * 2 + (count[position.ravel()] > 1)
+    _, number, count = np.unique(np.stack([links.pair, links.entity]), axis=1, return_inverse=True, return_counts=True)
+    position, in_image = number.ravel(), np.bincount(number.ravel(), links.in_image)
+    beside = np.searchsorted([1, 2, 4], rank, "right") * 2 + (count[position] > 1)
+    return np.where(in_image[position] > 0, 8 + (in_image < count)[position], beside)

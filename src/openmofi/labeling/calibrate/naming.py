@@ -122,7 +122,8 @@ class Naming:
         factor = (by_entity * type_factor(named.log_odds))[entity] if len(ids) else np.zeros(0)
         has_sense = np.array([text in self.senses for text in names], bool)
         if len(self.places):
-            factor = factor * np.array(self.places, np.float64)[named.place]
+            # One of pairs whose images were not read takes texts in images for the last of a text.
+            factor = factor * np.take(self.places, named.place, mode="clip")
         for row in np.flatnonzero(has_sense[name]) if len(names) else ():
             factor[row] *= self.senses[names[name[row]]].get(ids[entity[row]], 1.0)
         groups, number = np.unique(named.group, return_inverse=True)

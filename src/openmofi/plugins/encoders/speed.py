@@ -159,7 +159,7 @@ def _measured(spec: str, load: _Load) -> EncoderSpeed:
         else None
     )
     hardware, gpu_mib = _processor(), None
-    if encoder.device.startswith(CUDA):
+    if encoder.device.startswith(CUDA) and not encoder.runs_graphs:
         import torch
 
         hardware = torch.cuda.get_device_name(encoder.device)

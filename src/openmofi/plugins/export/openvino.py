@@ -94,7 +94,7 @@ def _calibrated(model: Any, calibration: Sequence[Mapping[str, Any]]) -> Any:
         )
 
 
-def _openvino(path: Path, name: str, precision: str, threads: int) -> Graph:
+def _openvino(path: Path, name: str, precision: str, threads: int, device: str) -> Graph:
     # On processors that have bfloat16 OpenVINO would use it unasked, so the precision is always said.
     settings = {
         "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
@@ -105,7 +105,7 @@ def _openvino(path: Path, name: str, precision: str, threads: int) -> Graph:
     }
     try:
         with signal_stack_kept():
-            compiled = imported("openvino").Core().compile_model(str(path), "CPU", settings)
+            compiled = imported("openvino").Core().compile_model(str(path), device.upper(), settings)
         output = compiled.output(name)
     except RuntimeError as error:
         raise refused(path, error) from error
