@@ -101,7 +101,8 @@ def explain(
     linked = TextLinker(kb, settings.text).link([text])[0]
     arrays = link_arrays(pa.array([list(map(asdict, linked.links))], pa.list_(LINK)), settings.text.max_candidates)
     ids = sorted({*arrays.entity_ids.to_pylist(), *decision.reference})
-    entities = embed_entities(kb, encoder, ids, settings.selection.template, cache, LocalEngine(), progress)
+    template = settings.selection.template
+    entities = embed_entities(kb, encoder, ids, template, cache, LocalEngine(), progress, images=True)
     # No page of the corpus, so no fold: the heads that were fitted on everything judge.
     view = View.of(encoder, entities, decision.reference, encoder.logit_scale or decision.logit_scale)
     features = encoder.image_features(encoder.batch([pixels]))
