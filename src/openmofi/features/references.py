@@ -19,7 +19,7 @@ from openmofi.encoders.arrays import normalised
 
 SAMPLE = 512
 """Entities, and held-out images, that weights and gains are fitted on, at most."""
-SIZES = (1, 2, 4, 8)
+SIZES = (1, 2, 3, 5, 8)
 WEIGHTS = np.linspace(0, 1, 11)
 DEFAULT = 0.5
 """Weight of images where fewer than `LEAST` can be held out, as where each entity has one."""
