@@ -81,7 +81,9 @@ def test_the_weight_follows_what_images_and_texts_are_worth():
 def test_entities_without_images_keep_their_bytes_and_their_chances():
     texts, images, queries = world(entities=200, text_noise=0.5, image_noise=1.5)
     rows, with_images = np.arange(len(texts)), slice(0, None, 2)
-    plain = EntityEmbeddings(Plain(dim=DIM, companions=Companions()), EntityFeatures.of(pa.array(map(str, rows)), texts))
+    plain = EntityEmbeddings(
+        Plain(dim=DIM, companions=Companions()), EntityFeatures.of(pa.array(map(str, rows)), texts)
+    )
     before, after = plain.of(rows), embeddings(texts, images, with_images).of(rows)
     assert after[1::2].tobytes() == before[1::2].tobytes()
     assert not np.array_equal(after[::2], before[::2])

@@ -190,7 +190,7 @@ def bad_images(images: pa.Table, rows_of: Callable[[Sequence[str]], Codes]) -> s
     except pa.ArrowException as error:
         return f"is no valid table: {str(error).partition(chr(10))[0].rstrip('.')}"
     ids = images.column("id").combine_chunks()
-    if any(column.null_count for column in images.columns) or not pc.all(pc.less_equal(ids[:-1], ids[1:])).as_py():
+    if any(column.null_count for column in images.columns) or pc.any(pc.greater(ids[:-1], ids[1:])).as_py():
         return "does not hold images by ascending identifier"
     return "" if (rows_of(ids.unique().to_pylist()) >= 0).all() else "has images of unknown entities"
 

@@ -117,6 +117,16 @@ def _table(path: Path, settings: ReadSettings, held: ExitStack) -> tuple[Path, R
     return flat, replace(settings, image_root=root, text_column="entity", image_column="image")
 
 
+def write_images(path: Path, images: pa.Table) -> dict[str, Any]:
+    """Write reference images, sorted by identifier; return the counts of a base that they add, with its `files`."""
+    order = pc.sort_indices(images.column("id")).to_numpy()  # stable: the first ones stay the first
+    with arrow_blocks(path, IMAGES, _ROWS) as add:
+        for start in range(0, len(order), _ROWS):
+            add(taken_table(images, order[start : start + _ROWS]))
+    entities = pc.count_distinct(images.column("id")).as_py()
+    return {"images": len(images), "entities_with_images": entities, "files": {path.name: path.stat().st_size}}
+
+
 @dataclass
 class _Adding:
     """Images on their way into a base.
@@ -150,23 +160,17 @@ class _Adding:
             ids = f" (such as {next(iter(self.unknown))!r})" if self.unknown else ""
             raise OpenMofiError(f"No image can be added to {self.kb.path}: {rows}{ids}.", "Check ids and paths.")
         table = pa.ipc.open_file(pa.memory_map(str(unsorted))).read_all()
-        order = pc.sort_indices(table.column("id")).to_numpy()  # stable: the first ones stay the first
         digest = fingerprint([sorted((row, sorted(digests)) for row, digests in self.seen.items())])
-        name, old = f"{IMAGES_STEM}.{digest}.arrow", images_file(self.kb.manifest.counts["files"])
-        if name != old:
-            with arrow_blocks(self.kb.path / name, IMAGES, _ROWS) as add:
-                for start in range(0, len(order), _ROWS):
-                    add(taken_table(table, order[start : start + _ROWS]))
-            self._note(name, len(table))
-            if old:
-                (self.kb.path / old).unlink()
+        old = images_file(self.kb.manifest.counts["files"])
+        if old != (name := f"{IMAGES_STEM}.{digest}.arrow"):
+            self._note(write_images(self.kb.path / name, table))
+            (self.kb.path / old if old else unsorted).unlink()
         return len(table)
 
-    def _note(self, name: str, images: int) -> None:
+    def _note(self, written: Mapping[str, Any]) -> None:
         counts = {key: value for key, value in self.kb.manifest.counts.items() if key != layout.DIGESTS}
         files = {file: size for file, size in counts["files"].items() if not images_file([file])}
-        files[name] = (self.kb.path / name).stat().st_size
-        counts |= {"images": images, "entities_with_images": len(self.seen), "files": files}
+        counts |= {**written, "files": files | written["files"]}
         finish_manifest(self.kb.path, self.kb.manifest, layout.with_digests(self.kb.path, self.kb.manifest, counts))
 
     def _there(self) -> Iterator[pa.Table]:
