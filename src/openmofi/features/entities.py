@@ -104,14 +104,19 @@ class EmbedStage:
         )
         return {"rows": len(rows)}
 
-    def ids(self, rows: Ints) -> pa.Array:
+    @property
+    def _images(self) -> pa.Table:
+        assert self.kb.images is not None
+        return self.kb.images
+
+    def ids(self, rows: Codes) -> pa.Array:
         """(n,) identifiers of the entities of rows."""
-        return self.kb.id_array(rows) if self.template is not None else taken(self.kb.images["id"], rows)
+        return self.kb.id_array(rows) if self.template is not None else taken(self._images["id"], rows)
 
     def _features(self, rows: Codes) -> Array:
         if (template := self.template) is not None:
             return self.encoder.text_features([entity_text(self.kb, row, template) for row in rows.tolist()])
-        encoded = taken(self.kb.images["image"], rows)
+        encoded = taken(self._images["image"], rows)
         batches = ahead(encoded, lambda image: self.encoder.preprocess(decode_image(image.as_py())), _IMAGES)
         with closing(batches):
             return np.concatenate(
