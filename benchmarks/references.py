@@ -257,7 +257,9 @@ def oven(world: World, demo: Path, out: Path, references: Ints, queries: Ints) -
             kb=str((out / f"kb-{name}").absolute()),
         )
         chosen = ("seen/top1_text", "unseen/top1_text", "harmonic_mean_top1_text", "harmonic_mean_top1_both")
-        results.append({"of": "oven", "by": name} | {each: round(result.metrics[each], 4) for each in chosen})
+        results.append(
+            {"of": "oven", "by": name} | {each: round(result.metrics[f"entity/{each}"], 4) for each in chosen}
+        )
     return results
 
 
@@ -295,6 +297,7 @@ def main() -> None:
     arguments = parser.parse_args()
     world = World.read(arguments.demo, arguments.out)
     rows, ratios = nearest(world)
+    harness.write_result("references", rows, ratios)
     references, queries = drawn(world, 3, 0)
     held = references[world.split[references] == "heldout_entities"]
     rows += oven(world, arguments.demo, arguments.out, held, queries)

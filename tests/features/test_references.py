@@ -134,6 +134,16 @@ def test_the_fit_is_on_the_basis_alone():
     assert of_half.of(np.arange(30)).tobytes() == moved.of(np.arange(30)).tobytes()
 
 
+def test_some_of_the_entities_are_what_they_are_among_all():
+    """As where a single text is explained: its candidates, and the entities that the job's weights were fitted on."""
+    texts, images, _ = world()
+    basis = np.arange(0, 60, 2)
+    whole = embeddings(texts, images, basis=basis)
+    some = np.union1d(basis, [7, 31])
+    part = embeddings(texts[some], images[some], basis=np.searchsorted(some, basis))
+    np.testing.assert_allclose(part.of(np.arange(len(some))), whole.of(some), atol=1e-6)
+
+
 @pytest.fixture(scope="module")
 def kb(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kb")

@@ -1,10 +1,10 @@
 """Entities by text and by reference images: vectors in an encoder's joint space that mix both.
 
-An entity's vector is T + g · ((1 − w)(t − T) + w (p − P)), L2-normalised: t is its text, p the normalised mean of its
-images; T and P are the means of both over entities, since texts and images lie apart. The weight w is the one by which
-held-out reference images find their entity best, for as many images as it has. The gain g keeps the scores of other
-entities' images as spread as those of texts: entities with and without images compare with each other. Truth plays no
-part.
+An entity's vector is T + g · u, L2-normalised, where u is the direction of (1 − w)(t − T) + w (p − P): t is its text, p
+the normalised mean of its images; T and P are the means of both over entities, since texts and images lie apart. The
+weight w is the one by which held-out reference images find their entity best, for as many images as it has. The gain g
+keeps the scores of other entities' images as spread as those of texts: entities with and without images compare with
+each other. Truth plays no part.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class References:
         prototypes: (n, dim) float32 p − P.
         weights: (n,) float32 w.
         mean: (dim,) float32 T.
-        spreads: standard deviations of other entities' images' scores with t − T, and with both mixed.
+        gain: g.
         report: `entities`, `images`, and for each of `sizes` that was fitted the `weight`, the images that were held
             out (`queries`), and the share of these whose entity is first by `text`, by `images` and by `both`.
     """
@@ -44,7 +44,7 @@ class References:
     prototypes: Array
     weights: Array
     mean: Array
-    spreads: tuple[float, float]
+    gain: float
     report: dict[str, Any]
 
     @classmethod
@@ -68,20 +68,18 @@ class References:
         weights = np.interp(np.log(counts), np.log([*sizes] or [1]), known).astype(np.float32)
         mixed = _mixed(texts - mean, prototypes[chosen], weights[chosen])
         report = {"entities": len(rows), "images": len(images), "sizes": {str(size): sizes[size] for size in sizes}}
-        spreads = held_out.spread(texts - mean), held_out.spread(mixed)
-        return cls(rows, prototypes, weights, mean, spreads, report)
+        of_texts, of_mixed = held_out.spread(texts - mean), held_out.spread(mixed)
+        room = of_mixed**2 - of_texts**2  # g solves g · of_mixed / √(|T|² + g²) = of_texts
+        gain = min(of_texts * float(np.linalg.norm(mean)) / room**0.5, 1.0) if room > 0 else 1.0
+        return cls(rows, prototypes, weights, mean, gain, report)
 
     def applied(self, rows: Ints, texts: Array) -> Array:
         """(n, dim) texts of entities `rows`, L2-normalised, mixed with their images; those without any as they are."""
         places = np.minimum(np.searchsorted(self.rows, rows), len(self.rows) - 1)
         has = self.rows[places] == rows
         mixed = _mixed(texts[has] - self.mean, self.prototypes[places[has]], self.weights[places[has]])
-        # The gain after which a vector of length 1 has the texts' spread; at most 1.
-        of_texts, of_mixed = self.spreads
-        room = np.maximum(of_mixed**2 - of_texts**2 * np.einsum("nd,nd->n", mixed, mixed), 1e-12)
-        gain = np.minimum(of_texts * np.linalg.norm(self.mean) / np.sqrt(room), 1).astype(np.float32)
         result = texts.copy()
-        result[has] = normalised(self.mean + gain[:, None] * mixed)
+        result[has] = normalised(self.mean + np.float32(self.gain) * mixed)
         return result
 
 
@@ -116,8 +114,8 @@ class _HeldOut:
     def _ranks(self, queries: Array, owner: Ints, prototypes: Array, own: Array, weight: float) -> Doubles:
         """(q,) rank of each query's entity, which has the prototype `own`, made without the query."""
         shares = np.full(len(self.texts), weight, np.float32)
-        scores = queries @ normalised(self.mean + _mixed(self.texts, prototypes, shares)).T
-        true = normalised(self.mean + _mixed(self.texts[owner], own, shares[owner]))
+        scores = queries @ (self.mean + _mixed(self.texts, prototypes, shares)).T
+        true = self.mean + _mixed(self.texts[owner], own, shares[owner])
         scores[np.arange(len(queries)), owner] = -np.inf
         return 1.0 + (scores > np.einsum("nd,nd->n", queries, true)[:, None]).sum(axis=1)
 
@@ -134,7 +132,7 @@ def spaced(count: int) -> Ints:
 
 
 def _mixed(texts: Array, images: Array, weights: Array) -> Array:
-    return (1 - weights[:, None]) * texts + weights[:, None] * images
+    return normalised((1 - weights[:, None]) * texts + weights[:, None] * images)
 
 
 def _sums(images: Array, owners: Ints) -> Array:

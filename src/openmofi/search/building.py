@@ -4,6 +4,7 @@ import logging
 import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -14,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from openmofi.arrays import Array
 from openmofi.dataset.tables import Folder, describe, labels_kb
 from openmofi.encoders import Encoder
+from openmofi.encoders.companions import Companions
 from openmofi.engine import LocalEngine, Progress, Quiet
 from openmofi.errors import UsageError
 from openmofi.features.entities import embed_entities
@@ -135,7 +137,8 @@ def _vectors(
         cache = noted.cache if noted else address / CACHE if isinstance(address, Path) else Path(folder)
         features = embed_entities(kb, encoder, in_kb, template, cache, LocalEngine(), Quiet(), images=True)
     projected = encoder.project_texts(features.features)
-    if references := EntityEmbeddings(encoder, features).references:
+    by_text = replace(encoder, companions=Companions())  # what it has learned of entities is not in an index
+    if references := EntityEmbeddings(by_text, features).references:
         projected = references.applied(np.arange(len(in_kb)), projected)
     of_known = dict(zip(in_kb, projected, strict=True))
     unknown = [entity for entity in ids if entity not in of_known]
