@@ -6,11 +6,12 @@ Of each entity some images become references, and images of other artists are as
 of all pages (`held-out entities`), and of known entities by artists that no reference is of (`unseen artists`; from
 pages that nothing was fitted on). The encoder is a fold of the demo's, and references of known entities are pages that
 this fold was not fitted on: texts find those that an encoder was fitted on too well, and would be weighed too high. The
-answer is the entity with the nearest vector among all 2,176 that are pictured. Rows say what is found by the text alone, by the prototypes of the images alone, by the mean of both vectors, and by
-both as `openmofi.features.references` mixes them, where all entities have references, and where only those that are
-held out have some (`filled`). The mixture was chosen on every other entity; the rest are scored. They were not unseen
-altogether: an earlier form of the mixture was scored on them too, and found wanting. Intervals are of 95 %, by bootstrap
-over entities.
+answer is the entity with the nearest vector among all 2,176 that are pictured. Rows say what is found by the text
+alone, by the prototypes of the images alone, by the mean of both vectors, and by both as
+`openmofi.features.references` mixes them, where all entities have references, and where only those that are held out
+have some (`filled`). The mixture was chosen on every other entity; the rest are scored. They were not unseen
+altogether: an earlier form of the mixture was scored on them too, and found wanting. Intervals are of 95 %, by
+bootstrap over entities.
 
 `oven` is `openmofi eval entity` over the same: accuracy by text and reference images on seen and unseen entities, and
 their harmonic mean. `recognise` is `Index.recognise` over an index of the held-out pages' labels, which no held-out
