@@ -205,8 +205,8 @@ def test_each_plugin_says_what_it_adds(plugin):
         for name, target in points.items()
         if re.match(rf"{module}\b", target)
     }
-    said = re.findall(r"`(openmofi\.\w+)`((?: `[\w.]+`,?)+)", text)
-    assert {(group, name) for group, names in said for name in re.findall(r"[\w.]+", names)} == added
+    said = re.findall(r"`(openmofi\.\w+)`((?: `[\w.-]+`,?)+)", text)
+    assert {(group, name) for group, names in said for name in re.findall(r"[\w.-]+", names)} == added
     extras = re.findall(r"openmofi\[(\w+)\]", text)
     assert set(extras) <= set(project["optional-dependencies"])
     tests = re.findall(r"`(tests/[\w/.]+)`", text)

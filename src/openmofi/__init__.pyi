@@ -12,6 +12,7 @@ from .labeling.explain import Explanation as Explanation
 from .plugins.audit.commands import audit as audit
 from .plugins.bases.diff import diff_kb as diff_kb
 from .plugins.bases.export import export_kb as export_kb
+from .plugins.bases.images import add_images as add_images
 from .plugins.bases.sample import sample_kb as sample_kb
 from .plugins.bases.union import union_kb as union_kb
 from .plugins.dataset_export.commands import export_dataset as export_dataset

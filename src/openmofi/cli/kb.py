@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class _Kb(Commands):
-    order = ("info", "verify", "lookup", "diff", "sample", "export", "union", "build")
+    order = ("info", "verify", "lookup", "add-images", "diff", "sample", "export", "union", "build")
 
 
 app = group("kb", "Build knowledge bases, look into them, compare, slice and export them.", _Kb)

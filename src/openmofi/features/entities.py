@@ -1,9 +1,9 @@
-"""Second stage of the label job: the text embeddings of the entities that occur, once per knowledge base and encoder.
+"""Second stage of the label job: the embeddings of the entities that occur, once per knowledge base and encoder.
 
-What is kept is the text backbone's output as float16; heads or adapters over it are cheap. The store of a knowledge
-base, backbone and template (`entities/KEY/*.parquet` of a cache) only grows: a job embeds what no job before it has
-embedded. Entities are embedded by 1,024 of their sorted identifiers and a task's block is written whole, so a job that
-was killed cuts the same blocks again.
+What is kept is what the backbones give for texts and for reference images, as float16; heads or adapters over it are
+cheap. The store of a knowledge base, backbone and template (`entities/KEY/*.parquet` of a cache) only grows: a job
+embeds what no job before it has embedded. Entities are embedded by 1,024 of their sorted identifiers and a task's block
+is written whole, so a job that was killed cuts the same blocks again.
 
 A job then makes one table of its own entities beside the store (`entities/KEY/*.arrow`), named by them, which its
 workers map: see `openmofi.features.entity_table`.
@@ -12,9 +12,9 @@ workers map: see `openmofi.features.entity_table`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +23,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from openmofi.arrays import Codes, Halves, Ints
+from openmofi.arrays import Array, Codes, Halves, Ints
 from openmofi.encoders import Encoder
 from openmofi.engine import Engine, Progress
 from openmofi.engine.protocol import Work
 from openmofi.errors import OpenMofiError
-from openmofi.features.entity_table import EntityFeatures, has_entity_table, write_entity_table
+from openmofi.features.entity_table import EntityFeatures, has_entity_table, images_path, write_entity_table
+from openmofi.features.stream import ahead
 from openmofi.knowledge import KnowledgeBase
+from openmofi.knowledge.arrays import taken
 from openmofi.knowledge.texts import entity_text
+from openmofi.pairs.images.decode import decode_image
 from openmofi.storage import digits64, filesystem_of, fingerprint, open_address, write_table
 from openmofi.storage.manifest import is_hidden
-from openmofi.storage.table_files import BLOCK_ROWS, is_damage
+from openmofi.storage.table_files import BLOCK_ROWS, is_damage, places_in
 
 _VERSION = 2
 _TOGETHER = 1024
@@ -41,6 +44,8 @@ _TOGETHER = 1024
 _TASKS, _MOST = 64, 16
 """Tasks that a job is cut into before they grow, and how often `_TOGETHER` a task has at most."""
 _OPEN = 16
+_IMAGES = 64
+"""Images that are embedded together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,22 +64,22 @@ class EntityBlock:
 
 @dataclass(frozen=True)
 class EmbedStage:
-    """Embeds blocks of entities; a `WorkFactory`. A task is an `EntityBlock`.
+    """Embeds blocks of entities, or of reference images; a `WorkFactory`. A task is an `EntityBlock`.
 
     Attributes:
         kb: gives their names and descriptions.
         encoder: embeds their texts.
-        template: of these.
+        template: of these; `None`: rows are those of `kb.images`, which are embedded.
         folder: local path or fsspec URL of the store.
     """
 
     kb: KnowledgeBase
     encoder: Encoder
-    template: str
+    template: str | None
     folder: str
 
     @classmethod
-    def plan(cls, kb: KnowledgeBase, encoder: Encoder, template: str, cache: str | Path) -> EmbedStage:
+    def plan(cls, kb: KnowledgeBase, encoder: Encoder, template: str | None, cache: str | Path) -> EmbedStage:
         """Name the store by what makes it."""
         key = fingerprint([_VERSION, kb.fingerprint, encoder.feature_fingerprint, template])
         return cls(kb, encoder, template, f"{cache}/entities/{key}")
@@ -85,22 +90,38 @@ class EmbedStage:
 
     def _embed(self, block: EntityBlock) -> dict[str, Any]:
         rows = block.rows
-        parts = [
-            self.encoder.text_features([entity_text(self.kb, row, self.template) for row in part.tolist()])
-            for part in np.split(rows, range(_TOGETHER, len(rows), _TOGETHER))
-        ]
+        parts = [self._features(part) for part in np.split(rows, range(_TOGETHER, len(rows), _TOGETHER))]
         features = np.concatenate(parts).astype(np.float16)
         write_table(
             f"{self.folder}/{_digest(rows)}.parquet",
             pa.table(
                 {
-                    "id": self.kb.id_array(rows),
+                    "id": self.ids(rows),
                     "row": pa.array(rows),
                     "feature": pa.FixedSizeListArray.from_arrays(pa.array(features.reshape(-1)), features.shape[1]),
                 }
             ),
         )
         return {"rows": len(rows)}
+
+    @property
+    def _images(self) -> pa.Table:
+        assert self.kb.images is not None
+        return self.kb.images
+
+    def ids(self, rows: Codes) -> pa.Array:
+        """(n,) identifiers of the entities of rows."""
+        return self.kb.id_array(rows) if self.template is not None else taken(self._images["id"], rows)
+
+    def _features(self, rows: Codes) -> Array:
+        if (template := self.template) is not None:
+            return self.encoder.text_features([entity_text(self.kb, row, template) for row in rows.tolist()])
+        encoded = taken(self._images["image"], rows)
+        batches = ahead(encoded, lambda image: self.encoder.preprocess(decode_image(image.as_py())), _IMAGES)
+        with closing(batches):
+            return np.concatenate(
+                [self.encoder.image_features(self.encoder.batch([pixels for _, pixels in batch])) for batch in batches]
+            )
 
 
 def embed_entities(
@@ -111,8 +132,12 @@ def embed_entities(
     cache: str | Path,
     engine: Engine,
     progress: Progress,
+    *,
+    images: bool = False,
 ) -> EntityFeatures:
     """The text features of `ids` (sorted, distinct), held in memory; embeds those that the store in `cache` lacks.
+
+    With `images` also those of their reference images.
 
     Raises:
         OpenMofiError: an entity is not in the knowledge base, or a block cannot be written.
@@ -123,14 +148,21 @@ def embed_entities(
             f"The entity {ids[int(unknown[0])]} is not in the knowledge base {kb.path}.",
             "Use the knowledge base that it is of.",
         )
-    features: list[Halves] = []
 
-    def gather(parts: Iterator[Halves]) -> None:
-        features[:] = parts
+    def gathered(stage: EmbedStage, rows: Codes, dim: int) -> Halves:
+        features: list[Halves] = []
 
-    _gathered(stage, rows, engine, progress, gather)
-    whole = np.concatenate(features) if features else np.zeros((0, encoder.text_feature_dim), np.float16)
-    return EntityFeatures.of(pa.array(ids, pa.string()), whole)
+        def gather(parts: Iterator[Halves]) -> None:
+            features[:] = parts
+
+        _gathered(stage, rows, engine, progress, gather)
+        return np.concatenate(features) if features else np.zeros((0, dim), np.float16)
+
+    whole, of_images = gathered(stage, rows, encoder.text_feature_dim), None
+    if images and len(wanted := _image_rows(kb, pa.array(ids, pa.string()))):
+        stage = EmbedStage.plan(kb, encoder, None, cache)
+        of_images = EntityFeatures.of(stage.ids(wanted), gathered(stage, wanted, encoder.feature_dim))
+    return EntityFeatures.of(pa.array(ids, pa.string()), whole, of_images)
 
 
 def entity_table(
@@ -142,9 +174,9 @@ def entity_table(
     engine: Engine,
     progress: Progress,
 ) -> EntityFeatures:
-    """The text features of some entities as a mapped table, which is made where it is not there.
+    """The features of some entities' texts, and of their reference images, as mapped tables.
 
-    Several processes may make it at once.
+    They are made where they are not there. Several processes may make it at once.
 
     Args:
         kb, encoder, template: what is embedded and how.
@@ -162,14 +194,19 @@ def entity_table(
         order = pc.sort_indices(ids)
         ids, ordered = ids.take(order), rows.astype(np.int32)[order.to_numpy()]
         del order
-        _gathered(
-            stage,
-            ordered,
-            engine,
-            progress,
-            lambda features: write_entity_table(path, ids, encoder.text_feature_dim, features),
-        )
+        if len(images := _image_rows(kb, ids)):  # first: where the texts are there, all is
+            of_images = EmbedStage.plan(kb, encoder, None, cache)
+            write = partial(write_entity_table, images_path(path), of_images.ids(images), encoder.feature_dim)
+            _gathered(of_images, images, engine, progress, write)
+        _gathered(stage, ordered, engine, progress, partial(write_entity_table, path, ids, encoder.text_feature_dim))
     return EntityFeatures.open(path)
+
+
+def _image_rows(kb: KnowledgeBase, ids: pa.Array) -> Codes:
+    """(n,) rows in `kb.images` of the images of `ids`, which are sorted; ascending."""
+    if kb.images is None:
+        return np.zeros(0, np.int32)
+    return np.flatnonzero(places_in(ids, kb.images["id"].combine_chunks()) >= 0).astype(np.int32)
 
 
 def _digest(rows: Codes) -> str:

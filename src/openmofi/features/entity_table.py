@@ -1,4 +1,4 @@
-"""Text features of a set of entities as one mapped table, and their embeddings, which are computed when asked for.
+"""Features of a set of entities as one mapped table, and their embeddings, which are computed when asked for.
 
 A worker opens the table of its job. What it holds of it is what its shards touch: the pages of the file that were read,
 which all processes of a machine share, and a bounded number of embeddings.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ import pyarrow as pa
 from openmofi.arrays import Array, Floats, Halves, Ints
 from openmofi.encoders import Encoder
 from openmofi.errors import OpenMofiError
+from openmofi.features.references import References, spaced
 from openmofi.storage import read_arrow, write_arrow
 from openmofi.storage.table_files import arrow_blocks, is_whole, places_in
 
@@ -35,16 +37,18 @@ class EntityFeatures:
         parts: float16 (≤ m, text_feature_dim), of entities in this order; all but the last have m, a multiple of
             `BLOCK`.
         path: where `open` finds them; empty where they are held in memory.
+        images: image features of their reference images, where they have some: `ids` are those of the entities.
     """
 
     ids: pa.Array
     parts: tuple[Floats, ...]
     path: str = ""
+    images: EntityFeatures | None = None
 
     @classmethod
-    def of(cls, ids: pa.Array, features: Floats) -> EntityFeatures:
+    def of(cls, ids: pa.Array, features: Floats, images: EntityFeatures | None = None) -> EntityFeatures:
         """Hold (n, text_feature_dim) features of n sorted identifiers in memory."""
-        return cls(ids, (features,))
+        return cls(ids, (features,), images=images)
 
     @classmethod
     def open(cls, path: str) -> EntityFeatures:
@@ -65,6 +69,7 @@ class EntityFeatures:
             ids.combine_chunks() if ids.num_chunks != 1 else ids.chunk(0),
             parts or (np.zeros((0, dim), np.float16),),
             path,
+            cls.open(images) if has_entity_table(images := images_path(path)) else None,
         )
 
     def __len__(self) -> int:
@@ -127,6 +132,11 @@ def has_entity_table(path: str) -> bool:
     return is_whole(_ids(path)) and is_whole(_features(path))
 
 
+def images_path(path: str) -> str:
+    """Where the table of the reference images of a table of entities is."""
+    return f"{path}.images"
+
+
 def _ids(path: str) -> str:
     return f"{path}.ids.arrow"
 
@@ -144,23 +154,44 @@ class EntityEmbeddings:
         entities: the features.
         most: bytes of embeddings that are kept, but at least one block.
         kept: blocks by number, the one that was used last at the end.
+        basis: (b,) rows of the entities on which the weight of their images is fitted; `None`: all.
     """
 
     encoder: Encoder
     entities: EntityFeatures
     most: int = KEPT_BYTES
     kept: OrderedDict[int, Array] = field(default_factory=OrderedDict)
+    basis: Ints | None = None
 
     def of(self, rows: Ints) -> Array:
         """(n,) rows of `entities` → float32 (n, dim), L2-normalised."""
         distinct, inverse = np.unique(rows, return_inverse=True)
+        texts = self._texts(distinct)
+        return (self.references.applied(distinct, texts) if self.references else texts)[inverse]
+
+    @cached_property
+    def references(self) -> References | None:
+        """What the entities' images add; `None` where fewer than two of `basis` have images."""
+        if (images := self.entities.images) is None:
+            return None
+        basis = np.arange(len(self.entities)) if self.basis is None else np.unique(self.basis)
+        rows, owners = np.unique(self.entities.rows(images.ids), return_inverse=True)
+        chosen = np.flatnonzero(np.isin(rows, basis))
+        if len(chosen) < 2:
+            return None
+        chosen, basis = chosen[spaced(len(chosen))], basis[spaced(len(basis))]
+        vectors = [self.encoder.project_images(part.astype(np.float32)) for part in images.parts if len(part)]
+        texts, mean = self._texts(rows[chosen]), self._texts(basis).mean(axis=0)
+        return References.fitted(rows, np.concatenate(vectors), owners, chosen, texts, mean)
+
+    def _texts(self, distinct: Ints) -> Array:
         result = np.empty((len(distinct), self.encoder.dim), np.float32)
         numbers, starts, counts = np.unique(distinct // BLOCK, return_index=True, return_counts=True)
         for number, start, end in zip(numbers.tolist(), starts, starts + counts, strict=True):
             result[start:end] = self._block(number)[distinct[start:end] - number * BLOCK]
         if learned := self.encoder.companions.class_vectors:
             result = learned.applied(self.entities.ids.take(pa.array(distinct)), result)
-        return result[inverse]
+        return result
 
     def _block(self, number: int) -> Array:
         block = self.kept.pop(number, None)

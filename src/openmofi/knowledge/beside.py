@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from openmofi.arrays import Hashes, Ints
+from openmofi.arrays import Codes, Hashes, Ints
 from openmofi.errors import OpenMofiError, UsageError, did_you_mean
 from openmofi.knowledge import relations
 from openmofi.knowledge.arrays import Names, appended, mapped
@@ -160,6 +160,39 @@ EXTERNAL_IDS = pa.schema([("id", pa.string()), ("property", pa.string()), ("valu
 """external_ids: an entity's identifier elsewhere, by the property of Wikidata that says so, such as `P214`."""
 REDIRECTS = pa.schema([("id", pa.string()), ("into", pa.string())])
 """redirects: an identifier that is gone, ascending, and that of the entity that it was merged into."""
+
+
+IMAGES_STEM = "images"
+IMAGES = pa.schema([("id", pa.string()), ("image", pa.binary()), ("source", pa.string())])
+"""images: reference images by ascending identifier of their entity: a JPEG, and where it came from. The file's name has
+their digest, so that a base can get others while it is used."""
+
+
+def images_file(files: Collection[str]) -> str:
+    """Name of the file of reference images among the files of a base; empty where there is none."""
+    return next((name for name in files if name.startswith(f"{IMAGES_STEM}.") and "/" not in name), "")
+
+
+def open_images(folder: Path, files: Collection[str]) -> pa.Table | None:
+    """Map the reference images of a base (`IMAGES`); `None` where it has none.
+
+    Raises:
+        ValueError: the file has other columns.
+    """
+    name = images_file(files)
+    return _mapped(folder / name, IMAGES) if name else None
+
+
+def bad_images(images: pa.Table, rows_of: Callable[[Sequence[str]], Codes]) -> str:
+    """What is wrong with reference images, where `rows_of` gives entities' rows; else `""`."""
+    try:
+        images.validate(full=True)
+    except pa.ArrowException as error:
+        return f"is no valid table: {str(error).partition(chr(10))[0].rstrip('.')}"
+    ids = images.column("id").combine_chunks()
+    if any(column.null_count for column in images.columns) or pc.any(pc.greater(ids[:-1], ids[1:])).as_py():
+        return "does not hold images by ascending identifier"
+    return "" if (rows_of(ids.unique().to_pylist()) >= 0).all() else "has images of unknown entities"
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ FILES = (ENTITIES_ARROW, identifiers.ROWS, NAMES_MARISA, OFFSETS, ROWS, COMMONNE
 """What every base has, beside `IDS`; with many names there are more tries (`further_files`)."""
 IDS = (identifiers.NUMBERS, identifiers.TRIE)
 """Of these a base has one."""
-OUTPUTS = Outputs((*FILES, *IDS, MORE_TRIES, *beside.FILES, beside.ATTRIBUTION))
+OUTPUTS = Outputs((*FILES, *IDS, MORE_TRIES, *beside.FILES, f"{beside.IMAGES_STEM}.*.arrow", beside.ATTRIBUTION))
 """All files of a base."""
 BATCH_ROWS = 1 << 16
 """Entities of a record batch, whose texts are 2 GiB at most; ten million entities are 153 of them."""
@@ -94,7 +94,7 @@ def listed_files(folder: Path, manifest: Manifest) -> dict[str, int]:
     whole = [{*FILES, *further_files(manifest.counts), each} for each in IDS]
     if (
         not isinstance(files, dict)
-        or set(files) - {*beside.FILES} not in whole
+        or set(files) - {*beside.FILES, beside.images_file(files)} not in whole
         or not all(isinstance(size, int) for size in files.values())
     ):
         raise OpenMofiError(f"The manifest of {folder} does not list its files.", "Build the knowledge base again.")

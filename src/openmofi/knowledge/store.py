@@ -28,7 +28,7 @@ from openmofi.knowledge.candidates import (
 )
 from openmofi.knowledge.names import normalise
 from openmofi.schema import ENTITIES, Entity
-from openmofi.storage import Manifest, is_remote, read_manifest
+from openmofi.storage import Manifest, fingerprint, is_remote, read_manifest
 from openmofi.storage.digests import check_once, file_stamp, let_settle, note_checked
 
 _NO_ROWS = np.zeros(0, np.int32)
@@ -53,6 +53,7 @@ class KnowledgeBase:
         entities: all entities in row order (`schema.ENTITIES`).
         beside: relations, images, what priors are known by, and redirects, where the base has them.
         languages: those of the names, where the base knows them, or `None`.
+        images: reference images of entities (`beside.IMAGES`), by identifier; `None` where there are none.
     """
 
     def __init__(self, path: Path, manifest: Manifest, stamp: str = "", address: str | Path = "") -> None:
@@ -72,6 +73,7 @@ class KnowledgeBase:
             self._vectors = mapped(path / layout.VECTORS)
             self.beside = beside.OptionalFiles.of(path)
             self.languages = Languages.of(path, manifest.counts.get("languages", ()))
+            self.images = beside.open_images(path, manifest.counts["files"])
             if not self._fits():
                 raise ValueError("its files do not fit together")
         except Exception as error:  # numpy parses a header as Python: what a damaged one raises is of many kinds
@@ -140,12 +142,15 @@ class KnowledgeBase:
         problems[identifiers.NUMBERS] = self._ids.problem()
         problems[layout.OFFSETS] = bad_offsets(self.table.offsets, names, links)
         problems |= self.beside.wrong_contents(size)
+        if self.images is not None:
+            problems[beside.images_file(self.manifest.counts["files"])] = beside.bad_images(self.images, self._ids.rows)
         return {name: problem for name, problem in problems.items() if problem}
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the content: its sources and settings."""
-        return self.manifest.fingerprint
+        """Identifies the content: its sources and settings, and its images."""
+        images = beside.images_file(self.manifest.counts["files"])
+        return fingerprint([self.manifest.fingerprint, images]) if images else self.manifest.fingerprint
 
     @property
     def dim(self) -> int:

@@ -107,7 +107,8 @@ def explain(
     kind = [kind_at(linked.mentions[number].start, kinds) for number in arrays.mention]
     arrays = replace(arrays, in_image=np.array(kind, object) == IN_IMAGE)
     ids = sorted({*arrays.entity_ids.to_pylist(), *decision.reference})
-    entities = embed_entities(kb, encoder, ids, settings.selection.template, cache, LocalEngine(), progress)
+    template = settings.selection.template
+    entities = embed_entities(kb, encoder, ids, template, cache, LocalEngine(), progress, images=True)
     # No page of the corpus, so no fold: the heads that were fitted on everything judge.
     view = View.of(encoder, entities, decision.reference, encoder.logit_scale or decision.logit_scale)
     features = encoder.image_features(encoder.batch([encoder.preprocess(decoded)]))

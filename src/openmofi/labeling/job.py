@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE, Encoder
 from openmofi.encoders.folder import HEAD_OUTPUTS
@@ -21,6 +22,7 @@ from openmofi.engine.loop import incomplete
 from openmofi.engine.steps import Running
 from openmofi.errors import UsageError
 from openmofi.features.entities import entity_table
+from openmofi.features.entity_table import EntityEmbeddings
 from openmofi.features.store import NOTE, FeatureStore
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.advice import advice
@@ -115,8 +117,9 @@ def label(
         `pieces` with their rows), `entities` that were judged, `threshold`, `calibration` (`source`: `fitted` on these
         pairs, `stored` of others, or `blended`; and `describe`'s in `openmofi.labeling.calibrate.calibration`),
         `advice` where the encoder is blind or hardly anything was accepted; the encoder's `device` and `precision`, and
-        `compiled` where it was; with an adapter `adapter` (see `AdapterCheck` in
-        `openmofi.labeling.calibrate.overclaim`); with a judge beyond the encoder `judge`; with verdicts `verdicts`;
+        `compiled` where it was; where entities have images `references` (see `openmofi.features.references`); with an
+        adapter `adapter` (see `AdapterCheck` in `openmofi.labeling.calibrate.overclaim`); with a judge beyond the
+        encoder `judge`; with verdicts `verdicts`;
         where images are in formats that are not read, `unread_formats` (name → images).
 
     Raises:
@@ -214,7 +217,7 @@ def _take_steps(job: LabelJob) -> dict[str, Any]:
 
 
 def entities(job: LabelJob) -> None:
-    """Embed the texts of the entities that occur, and those of the known reference set."""
+    """Embed the texts and images of the entities that occur, and those of the known reference set."""
     occurring = job.links.judged(job.settings.text.max_candidates)
     progress, kb = job.running.progress, job.kb
     if not len(occurring):
@@ -349,6 +352,9 @@ def _counts(job: LabelJob) -> dict[str, Any]:
         "entities": len(job.entities),
         "threshold": job.threshold,
     }
+    basis = job.entities.rows(pa.array(calibration.reference, pa.string()))
+    if references := EntityEmbeddings(job.encoder, job.entities, basis=basis).references:
+        counts["references"] = references.report
     if job.encoder.compiles:
         counts["compiled"] = True
     if job.check:

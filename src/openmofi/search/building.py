@@ -4,6 +4,7 @@ import logging
 import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -14,9 +15,11 @@ from threadpoolctl import threadpool_limits
 from openmofi.arrays import Array
 from openmofi.dataset.tables import Folder, describe, labels_kb
 from openmofi.encoders import Encoder
+from openmofi.encoders.companions import Companions
 from openmofi.engine import LocalEngine, Progress, Quiet
 from openmofi.errors import UsageError
 from openmofi.features.entities import embed_entities
+from openmofi.features.entity_table import EntityEmbeddings
 from openmofi.features.store import FeatureStore
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.candidates import keys_of
@@ -125,8 +128,8 @@ def _vectors(
     in_kb: Sequence[str],
     template: str,
 ) -> Array:
-    """(len(ids), dim) of the entities' texts; none where the encoder has no texts. What the label job embedded is taken
-    from its cache.
+    """(len(ids), dim) of the entities' texts and images; none where the encoder has no texts. What the label job
+    embedded is taken from its cache.
     """
     if not encoder.has_texts:
         return np.zeros((0, encoder.dim), np.float32)
@@ -135,8 +138,12 @@ def _vectors(
     noted = FeatureStore.noted(labels[0].path, encoder) if labels else None
     with TemporaryDirectory() as folder:  # where neither the label job nor a folder of the index keeps them
         cache = noted.cache if noted else address / CACHE if isinstance(address, Path) else Path(folder)
-        features = embed_entities(kb, encoder, in_kb, template, cache, LocalEngine(), Quiet())
-    of_known = dict(zip(in_kb, encoder.project_texts(features.features), strict=True))
+        features = embed_entities(kb, encoder, in_kb, template, cache, LocalEngine(), Quiet(), images=True)
+    projected = encoder.project_texts(features.features)
+    by_text = replace(encoder, companions=Companions())  # what it has learned of entities is not in an index
+    if references := EntityEmbeddings(by_text, features).references:
+        projected = references.applied(np.arange(len(in_kb)), projected)
+    of_known = dict(zip(in_kb, projected, strict=True))
     unknown = [entity for entity in ids if entity not in of_known]
     of_known |= dict(zip(unknown, encoder.embed_texts(unknown), strict=True))
     return np.stack([of_known[entity] for entity in ids])

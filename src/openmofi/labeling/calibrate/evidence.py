@@ -62,8 +62,9 @@ class View:
         cls, encoder: Encoder, entities: EntityFeatures, reference: Sequence[str], scale: float, views: int = 1
     ) -> View:
         """Make one of `views` views that share memory; of the entities only the reference is projected at once."""
-        embeddings = EntityEmbeddings(encoder, entities, KEPT_BYTES // views)
-        return cls(encoder, embeddings, embeddings.of(entities.rows(pa.array(reference, pa.string()))), scale)
+        rows = entities.rows(pa.array(reference, pa.string()))
+        embeddings = EntityEmbeddings(encoder, entities, KEPT_BYTES // views, basis=rows)
+        return cls(encoder, embeddings, embeddings.of(rows), scale)
 
     def background(self, images: Array) -> NDArray[np.float32]:
         """Return (n,) log-mean-exp of the scores of (n, dim) images over the reference; 0 where that is empty."""

@@ -1,4 +1,4 @@
-"""`openmofi kb diff`, `kb sample`, `kb export` and `kb union`."""
+"""`openmofi kb add-images`, `kb diff`, `kb sample`, `kb export` and `kb union`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,31 @@ from openmofi.cli.tables import print_manifest_facts
 
 if TYPE_CHECKING:
     from openmofi.plugins.bases.diff import Differences
+
+
+def add_images(
+    kb: KB,
+    source: Annotated[
+        Path, typer.Argument(parser=input_path, metavar="TABLE|FOLDER", help="Images, each with an identifier.")
+    ],
+    images: Annotated[
+        Path | None,
+        typer.Option(parser=input_path, metavar="FOLDER", help="That the images of a table lie below; else its own."),
+    ] = None,
+    most: Annotated[int, typer.Option("--max", min=1, help="Images of an entity that are kept, the first ones.")] = 16,
+    as_json: Json = False,
+) -> None:
+    """Add reference images to the entities of a knowledge base: encoders then know entities by text and by image.
+
+    TABLE has the columns entity (or id) and image, or images with a list; FOLDER has a file or a folder of files for
+    each identifier, or shards whose texts are identifiers.
+    """
+    from openmofi.plugins.bases.images import add_images as add
+    from openmofi.progress import shown_progress
+
+    with shown_progress(not as_json):
+        counts = add(kb, source, images=images, most=most)
+    print_manifest_facts(counts, as_json)
 
 
 def diff(

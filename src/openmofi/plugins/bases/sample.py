@@ -18,10 +18,11 @@ from openmofi.arrays import Ints
 from openmofi.errors import OpenMofiError, UsageError, did_you_mean
 from openmofi.knowledge import KnowledgeBase, layout
 from openmofi.knowledge.arrays import built_names, save_array, save_names, taken, taken_table
-from openmofi.knowledge.beside import LANGUAGES_FILE
+from openmofi.knowledge.beside import IMAGES_STEM, LANGUAGES_FILE
 from openmofi.knowledge.candidates import CandidateTable, keys_of, type_counts
 from openmofi.knowledge.identifiers import write_ids
 from openmofi.knowledge.layout import mappable, with_digests
+from openmofi.plugins.bases.images import write_images
 from openmofi.storage import claimed, fingerprint, finish_manifest, read_parquet, require_local
 from openmofi.storage.table_files import arrow_blocks
 
@@ -170,6 +171,7 @@ def _write(kb: KnowledgeBase, rows: Ints, folder: Path) -> dict[str, Any]:
     return {
         **parts,
         **languages,
+        **(images := _write_images(kb, ids.tolist(), folder)),
         "entities": len(rows),
         "names": len(table.names),
         "candidates": len(table.rows),
@@ -178,8 +180,15 @@ def _write(kb: KnowledgeBase, rows: Ints, folder: Path) -> dict[str, Any]:
         "cut": 0,
         "source_entities": len(kb),
         "source_names": len(kb.names),
-        "files": files,
+        "files": files | images.get("files", {}),
     }
+
+
+def _write_images(kb: KnowledgeBase, ids: list[str], folder: Path) -> dict[str, Any]:
+    """Write the reference images of entities, where there are any; return the counts that they add."""
+    if kb.images is None or not len(images := kb.images.filter(pc.is_in(kb.images.column("id"), pa.array(ids)))):
+        return {}
+    return write_images(folder / f"{IMAGES_STEM}.{fingerprint([kb.fingerprint, ids])}.arrow", images)
 
 
 def _candidates_of(table: CandidateTable, rows: Ints, size: int) -> CandidateTable:

@@ -1,8 +1,9 @@
 """Entity recognition (visual entity linking): from an image to the entity of a knowledge base that it shows.
 
 Three ways, see `openmofi.plugins.protocols.entity`: `images` (nearest images of a labelled dataset), `text` (names
-and descriptions of entities) and `both`. Entities that have labelled images in the dataset are `seen`, the others
-`unseen`; `harmonic_mean` of both accuracies is OVEN's headline (Hu et al. 2023, arXiv 2302.11154).
+and descriptions of entities, and reference images where the base has some) and `both`. Entities that have labelled
+images in the dataset are `seen`, the others `unseen`; `harmonic_mean` of both accuracies is OVEN's headline (Hu et al.
+2023, arXiv 2302.11154).
 
 Data: Your own dataset, or the demo's (make world). Layout: DIR/dataset (openmofi dataset build), DIR/kb (openmofi kb
 build), DIR/world with images and truth.parquet; the settings change these paths.
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.special import softmax
 
@@ -35,9 +38,11 @@ from openmofi.evaluation.protocol import (
 )
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages, ImageSource, Load, shard_source
-from openmofi.features.store import noted_read
+from openmofi.features.references import References, spaced
+from openmofi.features.store import content_digits, noted_read
 from openmofi.knowledge import KnowledgeBase
 from openmofi.plugins.protocols.labels import entities_of
+from openmofi.schema import Pair
 from openmofi.storage import expand_shards, fingerprint
 
 # By images: each of the K nearest labelled images gives its entities the weight exp(cosine / T); an entity's share of
@@ -158,7 +163,7 @@ class EntitySettings(Settings):
         queries: folders or tar shards of the images to recognise.
         truth: Parquet table of `schema.TRUTH` with the entities of the queries.
         dataset: folder of `openmofi dataset build` with the labelled images.
-        kb: folder of `openmofi kb build`, for names and descriptions.
+        kb: folder of `openmofi kb build`, for names, descriptions and reference images.
         candidates: `known`: the entities of the dataset and of the queries; `kb`: all entities of the knowledge base.
         k: number of neighbours.
         temperature: of their weights.
@@ -297,9 +302,30 @@ def _texts(subject: Subject, kb: KnowledgeBase, ids: list[str]) -> Floats | None
     if subject.features.choice != "joint" or not subject.encoder.has_texts:
         return None
     entities = [kb.entity(row) for row in kb.rows(ids).tolist()]
-    return entity_embeddings(
+    texts = entity_embeddings(
         [(entity.name, entity.description or entity.name) for entity in entities], subject.encoder.embed_texts
     )
+    return texts if kb.images is None else _with_images(subject, kb.images, ids, texts)
+
+
+def _with_images(subject: Subject, images: pa.Table, ids: list[str], texts: Floats) -> Floats:
+    """The same mixed with the reference images of the entities, see `openmofi.features.references`."""
+    codes = pc.fill_null(pc.index_in(images["id"], value_set=pa.array(ids)), -1).to_numpy()
+    places = np.flatnonzero(codes >= 0)
+    places = places[np.argsort(codes[places], kind="stable")]
+
+    def read() -> Iterator[tuple[str, Load]]:
+        for place in places.tolist():
+            yield str(place), lambda place=place: Pair(str(place), images["image"][place].as_py(), "")  # type: ignore[misc]
+
+    if len(np.unique(codes[places])) < 2:
+        return texts
+    stamp = fingerprint([[content_digits(image) for image in images["image"].to_pylist()], places.tolist()])
+    embedded = subject.features.embed([ImageSource("references", stamp, read)])
+    rows, owners = np.unique(codes[[int(key) for key in embedded.keys]], return_inverse=True)
+    chosen = spaced(len(rows))
+    fitted = References.fitted(rows, embedded.embeddings, owners, chosen, texts[rows[chosen]], texts.mean(axis=0))
+    return fitted.applied(np.arange(len(ids)), texts)
 
 
 def _metrics(values: dict[str, Doubles], parts: np.ndarray, entities: list[str]) -> dict[str, Any]:
