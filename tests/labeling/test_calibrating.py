@@ -45,6 +45,11 @@ def test_half_and_half_is_the_mean():
     assert found.source == "blended"
 
 
+def test_a_stored_calibration_makes_nothing_likelier_to_be_shown():
+    surer = replace(STORED, shown=0.95)
+    assert [OWN.blended(surer, count).shown for count in (200, 5_000)] == [OWN.shown, OWN.shown]
+
+
 def test_offsets_are_taken_off_evidence():
     calibration = Calibration((-20.0, 20.0), (-20.0, 20.0), 0.5, 1.0, 10, offsets={"x": 3.0})
     assert calibration.offsets_of(["y", "x"]).tolist() == [0.0, 3.0]

@@ -147,7 +147,9 @@ def test_no_more_candidates_than_may_have_decoys_and_they_are_of_all_pairs():
 def test_of_few_candidates_several_decoys_are_drawn_so_that_no_single_draw_decides():
     pair, entity, mention = one_mention_a_pair(np.arange(300))
     vectors = unit(np.random.default_rng(0).standard_normal((300, 8)))
-    candidate, other = draw_decoys(pair, entity, mention, Kinship(np.zeros((300, 1), np.float32), vectors), pair, seed=0)
+    candidate, other = draw_decoys(
+        pair, entity, mention, Kinship(np.zeros((300, 1), np.float32), vectors), pair, seed=0
+    )
     of_each = np.bincount(candidate, minlength=300)
     assert of_each.max() <= DRAWS
     assert of_each.mean() > DRAWS * 0.9

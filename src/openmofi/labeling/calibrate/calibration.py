@@ -212,7 +212,10 @@ class Calibration:
         return np.array(self.log_ratio), np.array(self.log_companion or np.zeros(len(self.centres)))
 
     def blended(self, stored: Calibration, candidates: int) -> Calibration:
-        """Shrink this one, fitted on `candidates` candidates, towards that of another corpus; not from 10,000 on."""
+        """Shrink this one, fitted on `candidates` candidates, towards that of another corpus; not from 10,000 on.
+
+        Another corpus never makes it likelier that what is named is shown: its texts may have been better.
+        """
         if candidates >= ENOUGH:
             return self
         weight = candidates / (candidates + _WORTH)
@@ -220,13 +223,15 @@ class Calibration:
             _plain(weight * mine + (1 - weight) * np.interp(self.centres, stored.centres, other))
             for mine, other in zip(self._curves(), stored._curves(), strict=True)
         )
-        shown = expit(weight * logit(self.shown) + (1 - weight) * logit(np.clip(stored.shown, 1e-4, 0.9999)))
+        shown = min(
+            self.shown, expit(weight * logit(self.shown) + (1 - weight) * logit(np.clip(stored.shown, 1e-4, 0.9999)))
+        )
         return replace(
             self,
             log_ratio=ratio,
             log_companion=companion,
             correlation=weight * self.correlation + (1 - weight) * stored.correlation,
-            shown=float(shown),
+            shown=min(float(shown), self.shown),
             companions=weight * self.companions + (1 - weight) * stored.companions,
             source="blended",
         )
