@@ -23,6 +23,8 @@ _NOT_BENCHMARKS = {
     "many_entities.py",
     "ocr.py",
     "photo.py",
+    "reference_labels.py",
+    "references.py",
     "review.py",
     "run_all.py",
     "stub.py",
