@@ -95,8 +95,10 @@ def test_texts_where_nothing_is_called_a_title(tmp_path, columns, text):
 
 def test_json_lines_and_what_is_no_table(tmp_path):
     lines = [json.dumps({"nr": row, "caption": "a sun", "datei": f"{row}.png"}) for row in range(ROWS)]
-    (tmp_path / "a.jsonl").write_text("\n".join(lines))
-    assert guessed(str(tmp_path / "a.jsonl"), ReadSettings()) == ReadSettings(
+    table = tmp_path / "collection" / "a.jsonl"  # folders beside its own are looked at
+    table.parent.mkdir()
+    table.write_text("\n".join(lines))
+    assert guessed(str(table), ReadSettings()) == ReadSettings(
         text_column="caption", image_column="datei", key_column="nr"
     )
     assert guessed(str(tmp_path / "a.tar"), ReadSettings(encoding="cp850")) == ReadSettings(encoding="cp850")

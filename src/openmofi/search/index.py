@@ -364,8 +364,8 @@ class Index:
     def take_in_verdicts(self, table: pa.Table) -> int:
         """Store verdicts of another index, with who gave them and when; return how many were new.
 
-        Those of images that this index does not have are kept for when it has them. One that is older than what was
-        said of its label here is left out, since the last one counts.
+        Those of images that this index does not have are kept for when it has them. One that is not later than
+        what was said of its label here is left out, since the last one counts.
 
         Args:
             table: see `openmofi.schema.VERDICTS`; probabilities and strata are not read.

@@ -80,7 +80,7 @@ def take_in_verdicts(connection: Connection, table: pa.Table) -> int:
             latest[row[:3]] = max(latest.get(row[:3], ""), row[6])
         rows = [tuple(row[name] or "" for name in _SAID_NAMES) for row in table.select(_SAID_NAMES).to_pylist()]
         # The last verdict on a label counts: an older one may not come behind it.
-        new = [row for row in dict.fromkeys(rows) if row not in known and row[6] >= latest.get(row[:3], "")]
+        new = [row for row in dict.fromkeys(rows) if row not in known and row[6] > latest.get(row[:3], "")]
         for row in new:
             connection.execute(_INSERT, row)
     return len(new)
