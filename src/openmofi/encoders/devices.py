@@ -84,8 +84,10 @@ def check_device(device: str) -> None:
 
 def graph_devices() -> list[str]:
     """Return the devices besides the CPU for which ONNX Runtime has an execution provider here, the fastest first."""
-    from onnxruntime import get_available_providers
-
+    try:
+        from onnxruntime import get_available_providers
+    except ModuleNotFoundError:
+        return []
     there = get_available_providers()
     return [device for device, (provider, _) in PROVIDERS.items() if provider in there]
 
