@@ -50,6 +50,10 @@ def pages(world: Path) -> list[Shard]:
     return expand_shards([str(world / "world/pages/heldout_pages")])
 
 
+BLIND = {"all"}
+"""Where images say too little beside 550 pages of such noise: the jobs call themselves blind, and accept nothing."""
+
+
 @pytest.mark.parametrize("noise", NOISY)
 def test_no_more_is_claimed_than_reached(world: Path, pages: list[Shard], tmp_path: Path, noise: str) -> None:
     metrics = run_noisy(tmp_path, world, pages, Quiet(), noises=[noise])
@@ -61,8 +65,7 @@ def test_no_more_is_claimed_than_reached(world: Path, pages: list[Shard], tmp_pa
         if run["holds"] is False
     }
     assert not too_much
-    # Of 550 pages, half of whose texts are untrue, no label may be expected to be right with .95.
-    assert all(run["accepted"] for way, run in metrics[noise].items() if way != "target .95")
+    assert all((run["accepted"] == 0) is (noise in BLIND) for run in metrics[noise].values())
 
 
 @pytest.mark.parametrize(

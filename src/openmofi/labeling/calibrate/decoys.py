@@ -22,8 +22,6 @@ NEIGHBOURS = 16
 """Nearest entities from which a decoy is drawn, at most."""
 MOST_DECOYS, _MOST_MEANT = 60_000, 20_000
 """Candidates that have decoys, and entities that are looked through for each one's neighbours, at most."""
-DRAWS = 8
-"""Decoys of each kind for a candidate, at most: of few candidates, one draw each would decide what a job accepts."""
 _KIN_ROWS = 512
 _JITTER = 1e-4
 
@@ -78,7 +76,6 @@ def draw_decoys(
     if not len(pair):
         return pair, pair
     candidate = np.sort(draw.permutation(len(pair))[:MOST_DECOYS])
-    candidate = np.repeat(candidate, max(min(DRAWS, MOST_DECOYS // len(pair)), 1))
     kin = np.stack([candidate, _kin(candidate, pair, entity, mention, kinship, draw)])
     return _honest(pair, entity, *np.concatenate([kin, _of_group(candidate, pair, pair_group, draw)], axis=1))
 
