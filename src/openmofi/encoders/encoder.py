@@ -151,9 +151,7 @@ class Encoder:
         return as_bytes(image, self.preprocessing) if self.normalises else preprocess(image, self.preprocessing)
 
     def batch(self, preprocessed: Sequence[Any]) -> Any:
-        """Results of `preprocess` → the input of `image_features`, (n, 3, size, size) float32, or uint8 where it
-        `normalises`; a list where `takes_images`.
-        """
+        """Results of `preprocess` → (n, 3, size, size) float32 or uint8; a list where it `takes_images`."""
         return list(preprocessed) if self.takes_images else np.stack(preprocessed)
 
     def image_features(self, pixels: Any) -> Array:

@@ -180,9 +180,9 @@ class EntityEmbeddings:
         if len(chosen) < 2:
             return None
         chosen, basis = chosen[spaced(len(chosen))], basis[spaced(len(basis))]
-        vectors = [self.encoder.project_images(part.astype(np.float32)) for part in images.parts if len(part)]
+        vectors = (self.encoder.project_images(part.astype(np.float32)) for part in images.parts if len(part))
         texts, mean = self._texts(rows[chosen]), self._texts(basis).mean(axis=0)
-        return References.fitted(rows, np.concatenate(vectors), owners, chosen, texts, mean)
+        return References.fitted(rows, vectors, owners, chosen, texts, mean)
 
     def _texts(self, distinct: Ints) -> Array:
         result = np.empty((len(distinct), self.encoder.dim), np.float32)

@@ -9,6 +9,7 @@ each other. Truth plays no part.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,26 +49,34 @@ class References:
     report: dict[str, Any]
 
     @classmethod
-    def fitted(cls, rows: Ints, images: Array, owners: Ints, chosen: Ints, texts: Array, mean: Array) -> References:
+    def fitted(
+        cls, rows: Ints, images: Iterable[Array], owners: Ints, chosen: Ints, texts: Array, mean: Array
+    ) -> References:
         """Fit weights and gain on some of the entities.
 
         Args:
             rows: (n,) of the entities that have images, ascending.
-            images: (m, dim) all their images, L2-normalised.
+            images: (m, dim) all their images, L2-normalised, in parts: those of other entities are not kept.
             owners: (m,) the entity of each, from 0 to n − 1, ascending.
             chosen: (c,) the entities that are fitted on, from 0 to n − 1, ascending.
             texts: (c, dim) their texts, L2-normalised.
             mean: (dim,) T.
         """
-        counts, prototypes = np.bincount(owners), normalised(_sums(images, owners))
+        counts, sums = np.bincount(owners), np.zeros((len(rows), texts.shape[1]), np.float32)
+        inside, kept, start = np.isin(owners, chosen), list[Array](), 0
+        for part in images:
+            end = start + len(part)
+            np.add.at(sums, owners[start:end], part)
+            kept.append(part[inside[start:end]])
+            start = end
+        prototypes = normalised(sums)
         prototypes -= prototypes[chosen].mean(axis=0)
-        inside = np.isin(owners, chosen)
-        held_out = _HeldOut(images[inside], np.searchsorted(chosen, owners[inside]), texts - mean, mean)
+        held_out = _HeldOut(np.concatenate(kept), np.searchsorted(chosen, owners[inside]), texts - mean, mean)
         sizes = {size: fit for size in SIZES if (fit := held_out.fit(size))}
         known = [fit["weight"] for fit in sizes.values()] or [DEFAULT]
         weights = np.interp(np.log(counts), np.log([*sizes] or [1]), known).astype(np.float32)
         mixed = _mixed(texts - mean, prototypes[chosen], weights[chosen])
-        report = {"entities": len(rows), "images": len(images), "sizes": {str(size): sizes[size] for size in sizes}}
+        report = {"entities": len(rows), "images": len(owners), "sizes": {str(size): sizes[size] for size in sizes}}
         of_texts, of_mixed = held_out.spread(texts - mean), held_out.spread(mixed)
         room = of_mixed**2 - of_texts**2  # g solves g · of_mixed / √(|T|² + g²) = of_texts
         gain = min(of_texts * float(np.linalg.norm(mean)) / room**0.5, 1.0) if room > 0 else 1.0

@@ -365,8 +365,7 @@ def _reopen(path: str | Path, fingerprint: str, checked: str) -> KnowledgeBase:
     kb = KnowledgeBase.open(path, checked=checked)
     if kb.fingerprint != fingerprint:
         raise OpenMofiError(
-            f"The knowledge base {path} has changed since it was opened: its fingerprint is "
-            f"{kb.fingerprint}, not {fingerprint}.",
+            f"The knowledge base {path} has changed since it was opened: it is {kb.fingerprint}, not {fingerprint}.",
             "Start the command again.",
         )
     return kb

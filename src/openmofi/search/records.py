@@ -1,16 +1,11 @@
 """What an index answers with: frozen rows, which `dataclasses.asdict` makes plain values for JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Self
 
 from openmofi.arrays import Array, Ints
 from openmofi.extensions import extension
-
-if TYPE_CHECKING:
-    import pandas
 
 VerdictValue = Literal["y", "n", "u"]
 """The image shows the entity, does not, or who looked cannot say; as in `openmofi.review.verdicts`."""
@@ -122,11 +117,11 @@ class Results:
     uncalibrated: str = ""
     meant: tuple[str, ...] = ()
 
-    def limit(self, most: int) -> Results:
+    def limit(self, most: int) -> Self:
         """Return the results with no more than so many hits."""
         return replace(self, hits=self.hits[:most])
 
-    def to_pandas(self) -> pandas.DataFrame:
+    def to_pandas(self) -> Any:
         """A row a hit, with the names of the image's accepted labels; raises `MissingExtraError` without pandas."""
         return extension("views", "results")(self)
 

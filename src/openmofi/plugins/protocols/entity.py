@@ -324,7 +324,7 @@ def _with_images(subject: Subject, images: pa.Table, ids: list[str], texts: Floa
     embedded = subject.features.embed([ImageSource("references", stamp, read)])
     rows, owners = np.unique(codes[[int(key) for key in embedded.keys]], return_inverse=True)
     chosen = spaced(len(rows))
-    fitted = References.fitted(rows, embedded.embeddings, owners, chosen, texts[rows[chosen]], texts.mean(axis=0))
+    fitted = References.fitted(rows, [embedded.embeddings], owners, chosen, texts[rows[chosen]], texts.mean(axis=0))
     return fitted.applied(np.arange(len(ids)), texts)
 
 
