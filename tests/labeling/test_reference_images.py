@@ -14,7 +14,8 @@ from openmofi.features.entities import embed_entities
 from openmofi.features.entity_table import EntityEmbeddings
 from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.texts import DEFAULT_TEMPLATE
-from openmofi.storage import read_manifest
+from openmofi.pairs import read_pairs
+from openmofi.storage import expand_shards, read_manifest
 from small_world import SHAPES, drawn_image
 
 pytestmark = pytest.mark.slow
@@ -55,6 +56,22 @@ def test_labels_are_made_with_them(base, small_world, small_encoder, labelled, t
     openmofi.label(small_world.shards, kb=base, encoder=small_encoder, out=two, engine="processes:2", progress=False)
     for path in sorted((one / "labels").glob("*.parquet")):
         assert path.read_bytes() == (two / "labels" / path.name).read_bytes()
+
+
+def test_no_image_of_the_pairs_is_a_reference(base, small_world, small_encoder, labelled, tmp_path, capsys):
+    own = tmp_path / "own"
+    pairs = [pair for shard in expand_shards([str(small_world.shards)]) for pair in read_pairs(shard)]
+    named = {row["key"]: row["entities"] for row in openmofi.Labels.open(labelled)}
+    for pair in pairs:
+        for each in named[pair.key] if pair.image else ():
+            (own / "images" / each["entity"]).mkdir(parents=True, exist_ok=True)
+            (own / "images" / each["entity"] / f"{pair.key}.jpg").write_bytes(pair.image)
+    shutil.copytree(small_world.kb, own / "kb")
+    assert openmofi.add_images(own / "kb", own / "images")["images"] > 8
+    openmofi.label(small_world.shards, kb=own / "kb", encoder=small_encoder, out=tmp_path / "out", progress=True)
+    assert "they are left out" in capsys.readouterr().err
+    assert probabilities(tmp_path / "out") == probabilities(labelled)
+    assert "references" not in read_manifest(tmp_path / "out", "labels").counts
 
 
 def test_an_index_knows_entities_by_them(base, small_world, small_encoder, tmp_path):

@@ -173,6 +173,7 @@ def entity_table(
     cache: str | Path,
     engine: Engine,
     progress: Progress,
+    judged: pa.Array | None = None,
 ) -> EntityFeatures:
     """The features of some entities' texts, and of their reference images, as mapped tables.
 
@@ -183,18 +184,22 @@ def entity_table(
         rows: (n,) of the entities in `kb`, ascending.
         cache: local path or fsspec URL; the table and the store lie in `entities/`.
         engine, progress: embed what the store lacks.
+        judged: contents of reference images that are images of the pairs, too: these would confirm themselves, and are
+            left out.
 
     Raises:
         OpenMofiError: a block or the table cannot be written.
     """
     stage = EmbedStage.plan(kb, encoder, template, cache)
     path = f"{stage.folder}/{_digest(rows.astype(np.int32))}"
+    if judged is not None and len(judged):
+        path += f"-{fingerprint(sorted(judged.to_pylist()))}"
     if not has_entity_table(path):
         ids = kb.id_array(rows)
         order = pc.sort_indices(ids)
         ids, ordered = ids.take(order), rows.astype(np.int32)[order.to_numpy()]
         del order
-        if len(images := _image_rows(kb, ids)):  # first: where the texts are there, all is
+        if len(images := _image_rows(kb, ids, judged)):  # first: where the texts are there, all is
             of_images = EmbedStage.plan(kb, encoder, None, cache)
             write = partial(write_entity_table, images_path(path), of_images.ids(images), encoder.feature_dim)
             _gathered(of_images, images, engine, progress, write)
@@ -202,11 +207,14 @@ def entity_table(
     return EntityFeatures.open(path)
 
 
-def _image_rows(kb: KnowledgeBase, ids: pa.Array) -> Codes:
-    """(n,) rows in `kb.images` of the images of `ids`, which are sorted; ascending."""
+def _image_rows(kb: KnowledgeBase, ids: pa.Array, judged: pa.Array | None = None) -> Codes:
+    """(n,) rows in `kb.images` of the images of `ids`, which are sorted, less those of contents `judged`; ascending."""
     if kb.images is None:
         return np.zeros(0, np.int32)
-    return np.flatnonzero(places_in(ids, kb.images["id"].combine_chunks()) >= 0).astype(np.int32)
+    wanted = places_in(ids, kb.images["id"].combine_chunks()) >= 0
+    if judged is not None:
+        wanted &= ~pc.is_in(kb.images["content"], judged).to_numpy()
+    return np.flatnonzero(wanted).astype(np.int32)
 
 
 def _digest(rows: Codes) -> str:

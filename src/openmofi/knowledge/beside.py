@@ -163,9 +163,10 @@ REDIRECTS = pa.schema([("id", pa.string()), ("into", pa.string())])
 
 
 IMAGES_STEM = "images"
-IMAGES = pa.schema([("id", pa.string()), ("image", pa.binary()), ("source", pa.string())])
-"""images: reference images by ascending identifier of their entity: a JPEG, and where it came from. The file's name has
-their digest, so that a base can get others while it is used."""
+IMAGES = pa.schema([("id", pa.string()), ("image", pa.binary()), ("content", pa.string()), ("source", pa.string())])
+"""images: reference images by ascending identifier of their entity: a JPEG, the digest of the bytes that it was made of
+(`openmofi.features.store.content_digits`), and where these came from. The file's name has the images' digest, so that a
+base can get others while it is used."""
 
 
 def images_file(files: Collection[str]) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE, Encoder
 from openmofi.encoders.folder import HEAD_OUTPUTS
@@ -226,7 +227,25 @@ def entities(job: LabelJob) -> None:
         )
     rows = np.union1d(occurring, kb.rows(job.stored.calibration.reference if job.stored else ()))
     cache = job.tables.features.cache
-    job.entities = entity_table(kb, job.encoder, rows, job.template, cache, job.running.engine, progress)
+    judged = _judged_references(job)
+    job.entities = entity_table(kb, job.encoder, rows, job.template, cache, job.running.engine, progress, judged)
+
+
+def _judged_references(job: LabelJob) -> pa.Array | None:
+    """Return the contents of reference images that pairs have, too; `None` where the base has no reference images."""
+    if job.kb.images is None:
+        return None
+    known, found, features = job.kb.images["content"].unique(), set[str](), job.tables.features
+    for shard in job.shards:
+        for block in features.blocks(shard.name, shard.fingerprint):
+            content = block.table["content"]
+            found.update(content.filter(pc.is_in(content, known)).to_pylist())
+    if found:
+        job.running.progress.say(
+            f"{len(found):,} reference images of {job.kb.path} are images of these pairs, which they would confirm: "
+            "they are left out."
+        )
+    return pa.array(sorted(found), pa.string())
 
 
 def adapt(job: LabelJob) -> None:

@@ -187,7 +187,11 @@ def test_images_of_a_stranger_are_checked(kb, images, ids, problem):
     add_images(kb, images)
     (path,) = kb.glob("images.*.arrow")
     write_arrow(
-        path, pa.table({"id": ids, "image": [b"", b""], "source": ["", ""]}, KnowledgeBase.open(kb).images.schema)
+        path,
+        pa.table(
+            {"id": ids, "image": [b"", b""], "content": ["", ""], "source": ["", ""]},
+            KnowledgeBase.open(kb).images.schema,
+        ),
     )
     with pytest.raises(OpenMofiError, match=problem):
         KnowledgeBase.open(resealed(kb))

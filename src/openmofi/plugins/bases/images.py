@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from openmofi.api.given import Folder, kb_of, public
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.images import file_sources, images_in
+from openmofi.features.store import content_digits
 from openmofi.features.stream import ahead
 from openmofi.knowledge import KnowledgeBase, layout
 from openmofi.knowledge.arrays import taken_table
@@ -197,7 +198,7 @@ class _Adding:
             else:
                 yield row, load
 
-    def _row(self, row: int, status: str, image: bytes, origin: str) -> Mapping[str, Any] | None:
+    def _row(self, row: int, status: str, image: bytes, content: str, origin: str) -> Mapping[str, Any] | None:
         digests = self.seen.get(row, set())
         if image and digits64(image) in digests:
             status = "repeated"
@@ -207,18 +208,18 @@ class _Adding:
         if status != PairStatus.OK:
             return None
         self.seen[row] = digests | {digits64(image)}
-        return {"id": self.kb.ids([row])[0], "image": image, "source": origin}
+        return {"id": self.kb.ids([row])[0], "image": image, "content": content, "source": origin}
 
 
-def _small(pair: Pair) -> tuple[str, bytes, str]:
-    """Status of an image, its JPEG of at most `SIDE` pixels a side, and where it came from."""
+def _small(pair: Pair) -> tuple[str, bytes, str, str]:
+    """Status of an image, its JPEG of at most `SIDE` pixels a side, the digest of its bytes, and where it came from."""
     if pair.image is None:
-        return str(PairStatus.IMAGE_MISSING if pair.status == PairStatus.OK else pair.status), b"", ""
+        return str(PairStatus.IMAGE_MISSING if pair.status == PairStatus.OK else pair.status), b"", "", ""
     try:
         with decoding(pair.image, size_hint=SIDE) as decoded:
             decoded.image.thumbnail((SIDE, SIDE))
             out = io.BytesIO()
             decoded.image.save(out, "JPEG", quality=QUALITY)
-            return str(PairStatus.OK), out.getvalue(), pair.url or pair.key
+            return str(PairStatus.OK), out.getvalue(), content_digits(pair.image), pair.url or pair.key
     except ImageRefused as refused:
-        return str(refused.status), b"", ""
+        return str(refused.status), b"", "", ""
