@@ -1,20 +1,22 @@
-"""What the label job's driver costs by itself: a job of many shards whose tasks take no time.
+"""What the label job's driver and the tasks that merge a whole corpus cost, up to a hundred million distinct pairs.
 
-The job is the real one (`openmofi.labeling.label`), its engine is not: a worker process does the first task of a stage
-that works on shards or on parts of them (the two passes over what the corpus repeats and shares), and every other shard
-or part gets a hard link to what came out; other tasks (entities, sums of sketches) are done by the worker. Fingerprints
-are made up, of each shard another. What is left is what the driver does: looking at what is there, merging, deciding,
-counting. Every size runs in a process of its own, on shards of the same pairs; the seconds of tasks are taken off, and
-those of the calibration are told apart: it takes a fixed number of pairs (50,000 in a job, here 4,000), so that it does
-not grow with the shards, and is measured by `label.py` and `stages.py`. What it costs to hand out as many tasks in each
-of three stages to two worker processes, and to take their answers, is measured by itself (`dispatch_cpu_s`), and added.
+The job is the real one (`openmofi.labeling.label`) over shards of 10,000 pairs. What a shard's tasks read and compute
+is not: a worker process does the first task of a step in earnest, and writes of every other shard a table of the same
+form with keys, n-grams, perceptual hashes, templates and sources of its own, of which a fifth are drawn from pools, so
+that a corpus has as many that are shared; judged tables are hard links, since nothing reads their rows. What the corpus
+repeats and which pairs belong together is found in earnest, by real tasks in the worker, whose memory is looked at
+fifty times a second (`tasks`: `private` is a process's own, `mapped` are pages of files, which the system takes back).
+What is left is what the driver does: looking at what is there, handing out, deciding, counting.
 
-Three times are taken: of the job, of the job that begins again with all tables there but no labels counted, and of
-the finished job. Each is given by the clock (`_s`) and as the processor's time (`_cpu_s`), which what else a machine
-does stretches less. The last answers from its manifest. The fingerprints of the shards are taken in the first of them
-and known to the others.
+Every size runs in a process of its own. The seconds of tasks are taken off, and those of the calibration are told
+apart: it takes a fixed number of pairs (50,000 in a job, here 4,000), and is measured by `label.py` and `stages.py`.
+What it costs to hand out as many tasks in each of three steps to two worker processes, and to take their answers, is
+measured by itself (`dispatch_cpu_s`), and added. Three times are taken: of the job, of the job that begins again with
+all tables there but no labels counted, and of the finished job; each by the clock (`_s`) and as the processor's time
+(`_cpu_s`).
 
-`--entities N` measures a job of so many entities instead: see `many_entities.py`.
+A hundred million pairs take 40 GB of the disk and the better part of an hour. `--entities N` measures a job of so many
+entities instead: see `many_entities.py`.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from __future__ import annotations
 import argparse
 import copy
 import errno
+import io
 import json
 import os
 import shutil
@@ -32,6 +35,7 @@ import time
 import zlib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -42,8 +46,10 @@ import numpy as np
 import harness
 import many_entities
 
-SIZES = (1_000, 10_000, 100_000)
-_CALIBRATION_PAIRS = 4000
+SIZES = (100, 1_000, 10_000)
+_PAIRS, _DIM, _CALIBRATION_PAIRS = 10_000, 16, 4000
+_SHARED = 0.2
+"""Share of rows whose template, source, image or n-grams others have, too."""
 
 
 def spread(source: str, targets: Sequence[str]) -> None:
@@ -70,13 +76,106 @@ class Taken:
         self.seconds, self.cpu = self.seconds + time.perf_counter(), self.cpu + time.process_time()
 
 
-class FreeTasks:
-    """An engine whose tasks cost nothing: a worker does the first, the outputs of the others are links to its own."""
+def taken_from(draw: np.random.Generator, rows: int, pool: int) -> np.ndarray[Any, Any]:
+    """(rows,) uint64 hashes, of which `_SHARED` are among so many that come back."""
+    own = draw.integers(1, 1 << 63, rows, np.uint64)
+    return np.where(
+        draw.random(rows) < _SHARED, draw.integers(1, pool + 1, rows, np.uint64) * np.uint64(0x9E3779B97F4A7C15), own
+    )
 
-    def __init__(self) -> None:
+
+@dataclass(frozen=True)
+class Likenesses:
+    """Writes tables of other shards like that of the first; a `WorkFactory`.
+
+    Attributes:
+        likes: path of the first shard's table → kind of table.
+        pool: hashes that come back.
+    """
+
+    likes: dict[str, str]
+    pool: int
+
+    def __call__(self) -> Callable[[tuple[int, list[str]]], dict[str, Any]]:
+        """See `openmofi.engine.protocol.WorkFactory`."""
+        from openmofi.storage.table_files import read_arrow_blocks, read_table_blocks, table_footer
+
+        tables, notes = {}, {}
+        for path, kind in self.likes.items():
+            [tables[path]] = (read_arrow_blocks if kind == "features" else read_table_blocks)(path)
+            notes[path] = {} if kind == "features" else dict(table_footer(path).notes)  # type: ignore[union-attr]
+
+        def work(task: tuple[int, list[str]]) -> dict[str, Any]:
+            number, targets = task
+            for (path, kind), target in zip(self.likes.items(), targets, strict=True):
+                self._write(tables[path], notes[path], kind, number, target)
+            return {}
+
+        return work
+
+    def _write(self, table: Any, notes: dict[str, str], kind: str, number: int, target: str) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        draw, rows = np.random.default_rng([number, len(kind)]), len(table)
+
+        def put(name: str, values: Any) -> None:
+            nonlocal table
+            field = table.schema.field(name)
+            table = table.set_column(table.schema.get_field_index(name), field, pa.array(values, field.type))
+
+        put("key", [f"{number:06d}{row:06d}" for row in range(rows)])
+        if kind == "texts":
+            ngrams = table["ngrams"].combine_chunks()
+            inner = ngrams.values
+            hashes = np.sort(taken_from(draw, len(inner), 1000))
+            columns = [pa.array(hashes), *(inner.field(place) for place in (1, 2))]
+            struct = pa.StructArray.from_arrays(columns, fields=list(inner.type))
+            put("ngrams", pa.ListArray.from_arrays(ngrams.offsets, struct, type=ngrams.type))
+        if kind == "links":
+            put("template", taken_from(draw, rows, self.pool))
+            put("source", taken_from(draw, rows, self.pool // 10))
+        if kind == "features":
+            put("phash", taken_from(draw, rows, self.pool))
+            put("content", [f"{value:016x}" for value in draw.integers(0, 1 << 63, rows)])
+            with pa.ipc.new_file(target, table.schema) as writer:
+                writer.write_table(table.combine_chunks())
+            return
+        with pq.ParquetWriter(target, table.schema, compression="zstd") as writer:
+            writer.write_table(table)
+            writer.add_key_value_metadata({key: value for key, value in notes.items() if key != "ARROW:schema"})
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Does tasks of a factory and notes what they take, a line of JSON each; a `WorkFactory`."""
+
+    factory: Any
+    name: str
+    notes: str
+
+    def __call__(self) -> Callable[[Any], dict[str, Any]]:
+        """See `openmofi.engine.protocol.WorkFactory`."""
+        work = self.factory()
+
+        def watched(task: Any) -> dict[str, Any]:
+            with many_entities.peaks() as row:
+                result = work(task)
+            with open(self.notes, "a") as file:
+                file.write(json.dumps({"name": self.name, **row}) + "\n")
+            return result
+
+        return watched
+
+
+class FreeTasks:
+    """An engine whose tasks cost nothing: a worker does the first of a step, and makes up the outputs of the others."""
+
+    def __init__(self, notes: Path, pool: int) -> None:
         self.taken = Taken()
         self._worker: Any = None
         self._numbers = count()
+        self._notes, self._pool = notes, pool
 
     def suited(self, job: Any, progress: Any) -> Any:
         """See `openmofi.engine.protocol.Engine.suited`."""
@@ -92,7 +191,7 @@ class FreeTasks:
 
     def run(self, factory: Any, tasks: Sequence[Any], progress: Any, set_aside: Any = None) -> list[dict[str, Any]]:
         """See `openmofi.engine.protocol.Engine.run`."""
-        from openmofi.engine import Quiet, two_pass
+        from openmofi.engine import Quiet
         from openmofi.labeling.judge import ShardJudge
         from openmofi.labeling.link import ShardLinker
         from openmofi.labeling.read import ShardReader
@@ -102,20 +201,20 @@ class FreeTasks:
             if factory is shards._taking:
                 return [{"fingerprints": [f"{next(self._numbers):016x}" for _ in task]} for task in tasks]
             opened, given = (factory.func, factory.args[0]) if isinstance(factory, partial) else (None, None)
-            if opened is ShardReader:
-                paths = [given.texts, lambda shard: given.features.path(shard.name, shard.fingerprint)]
-            elif opened is ShardLinker:
-                paths = [given.links]
-            elif opened is ShardJudge:
-                paths = [given.path]
-            elif isinstance(factory, two_pass._Pass):
-                ending = "arrow" if factory.second else "zst"
-                paths = [lambda part: f"{factory.folder}/{part.number}.{ending}"]
-            else:
-                return self._worker.run(factory, tasks, progress)
+            if opened not in (ShardReader, ShardLinker, ShardJudge):
+                name = f"{type(factory).__module__}.{getattr(factory, 'method', type(factory).__name__)}"
+                return self._worker.run(Watched(factory, name, str(self._notes)), tasks, progress)
             [result] = self._worker.run(factory, tasks[:1], Quiet())
-            for path in paths:
-                spread(path(tasks[0]), [path(task) for task in tasks[1:]])
+            if opened is ShardJudge:
+                spread(given.path(tasks[0]), [given.path(task) for task in tasks[1:]])
+            else:
+                kinds = {"links": given.links}
+                if opened is ShardReader:
+                    store = given.features
+                    kinds = {"texts": given.texts, "features": lambda shard: store.path(shard.name, shard.fingerprint)}
+                likes = {path(tasks[0]): kind for kind, path in kinds.items()}
+                others = [(number, [path(task) for path in kinds.values()]) for number, task in enumerate(tasks[1:], 1)]
+                self._worker.run(Likenesses(likes, self._pool), others, Quiet())
         # Each shard's counts are of its own, as they come from workers, and what the driver does with them is its time.
         results = []
         for _ in tasks:
@@ -125,14 +224,14 @@ class FreeTasks:
 
 
 def features(values: Sequence[Any]) -> np.ndarray[Any, Any]:
-    """(n, 64) float32 of texts, or of some pixels, the same for the same."""
+    """(n, `_DIM`) float32 of texts, or of some pixels, the same for the same."""
     return np.stack(
-        [np.random.default_rng(zlib.crc32(repr(value).encode())).standard_normal(64) for value in values]
+        [np.random.default_rng(zlib.crc32(repr(value).encode())).standard_normal(_DIM) for value in values]
     ).astype(np.float32)
 
 
 def image_features(images: Sequence[Any]) -> np.ndarray[Any, Any]:
-    """(n, 64) float32 of images."""
+    """(n, `_DIM`) float32 of images."""
     return features([image.tobytes()[:40] for image in images])
 
 
@@ -153,18 +252,12 @@ def dispatched(shards: Sequence[Any]) -> float:
         return time.process_time() - start
 
 
-def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
-    """One size; seconds and memory beyond what is there before the job."""
+def corpus(root: Path, shards: int, pairs: int) -> None:
+    """Write a base of a thousand entities, and shards that are all the same file."""
     from PIL import Image
 
-    from openmofi.encoders import as_encoder
-    from openmofi.engine import Quiet
-    from openmofi.knowledge import KnowledgeBase, build_table
-    from openmofi.labeling import LabelSettings, label, label_job
-    from openmofi.labeling import job as job_module
-    from openmofi.labeling.decide import decide
+    from openmofi.knowledge import build_table
     from openmofi.pairs import Record, write_tar
-    from openmofi.storage import expand_shards
 
     draw = np.random.default_rng(0)
     names = [f"thing{number}" for number in range(1000)]
@@ -175,19 +268,29 @@ def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
     )
     build_table(source, root / "kb")
 
-    def encoded(number: int) -> bytes:
-        image = Image.fromarray(draw.integers(0, 256, (32, 32, 3), np.uint8))
-        path = root / "image.png"
-        image.save(path)
-        return path.read_bytes()
+    def encoded() -> bytes:
+        file = io.BytesIO()
+        Image.fromarray(draw.integers(0, 256, (32, 32, 3), np.uint8)).save(file, "PNG")
+        return file.getvalue()
 
-    texts = [f"a photo of {names[number % 1000]} and {names[number * 7 % 1000]}" for number in range(pairs)]
-    records = [Record(f"{number:06d}", encoded(number), text) for number, text in enumerate(texts)]
+    texts = [f"{names[number % 1000]} and {names[number * 7 % 1000]}" for number in range(pairs)]
     folder = root / "pairs"
     folder.mkdir()
-    write_tar(folder / "s000000.tar", records)
+    write_tar(folder / "s000000.tar", [Record(f"{number:06d}", encoded(), text) for number, text in enumerate(texts)])
     spread(str(folder / "s000000.tar"), [str(folder / f"s{number:06d}.tar") for number in range(1, shards)])
 
+
+def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
+    """One size; seconds, and memory beyond what is there before the job."""
+    from openmofi.encoders import as_encoder
+    from openmofi.engine import Quiet
+    from openmofi.knowledge import KnowledgeBase
+    from openmofi.labeling import LabelSettings, label, label_job
+    from openmofi.labeling import job as job_module
+    from openmofi.labeling.decide import decide
+    from openmofi.storage import expand_shards, read_arrow
+
+    corpus(root, shards, pairs)
     deciding = Taken()
 
     def timed(*given: Any) -> Any:
@@ -197,43 +300,63 @@ def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
     job_module.STEPS = tuple(timed if step is decide else step for step in job_module.STEPS)
     label_job.CALIBRATION_PAIRS = _CALIBRATION_PAIRS
     encoder = as_encoder((image_features, features))
-    found = expand_shards([str(folder)])
+    found = expand_shards([str(root / "pairs")])
     kb, settings = KnowledgeBase.open(root / "kb"), LabelSettings()
-    before, row = harness.peak_mib(), {"shards": shards, "pairs": pairs}
+    row: dict[str, Any] = {"shards": shards, "pairs": pairs}
+    notes = root / "tasks.jsonl"
     for name in ("job", "again", "finished"):
         if name == "again":
             (root / "out/manifest.json").write_text(
                 (root / "out/manifest.json").read_text().replace('"outputs": "', '"outputs": "other ')
             )
-        engine, whole, deciding = FreeTasks(), Taken(), Taken()
-        with whole:
+        engine, whole, deciding = FreeTasks(notes, shards * pairs // 20), Taken(), Taken()
+        with many_entities.peaks() as memory, whole:
             counts = label(found, kb, encoder, root / "out", settings, engine=engine, progress=Quiet())
+        row |= {f"{name}_private_mib": memory["private_mib"], f"{name}_mapped_mib": memory["mapped_mib"]}
         row[f"{name}_s"] = whole.seconds - engine.taken.seconds - deciding.seconds
         row[f"{name}_cpu_s"] = whole.cpu - engine.taken.cpu - deciding.cpu
         if name == "job":
             row["calibration_s"] = deciding.seconds
         assert counts["rows_in"] == counts["rows_out"] == shards * pairs
-    row["mib"] = harness.peak_mib() - before
     row["dispatch_cpu_s"] = dispatched(found)
+    row["tasks"] = _tasks(notes)
+    [joined] = (root / "out/groups").glob("*.arrow")
+    row["shared_keys"] = len(read_arrow(joined))
     return row
+
+
+def _tasks(notes: Path) -> dict[str, dict[str, float]]:
+    """Of each kind of task how many there were, their seconds in all, and the greatest memory of one."""
+    lines = [json.loads(line) for line in notes.read_text().splitlines()] if notes.exists() else []
+    kinds: dict[str, dict[str, float]] = {}
+    for line in lines:
+        kind = kinds.setdefault(
+            line["name"].rpartition(".")[2], {"tasks": 0, "s": 0.0, "private_mib": 0.0, "mapped_mib": 0.0}
+        )
+        kind["tasks"] += 1
+        kind["s"] += line["s"]
+        for name in ("private_mib", "mapped_mib"):
+            kind[name] = max(kind[name], line[name])
+    return kinds
 
 
 def main() -> None:
     """Measure and write `results/driver.json`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    parser.add_argument("--pairs", type=int, default=64, help="pairs of a shard")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="shards")
+    parser.add_argument("--pairs", type=int, default=_PAIRS, help="pairs of a shard")
+    parser.add_argument("--folder", default="runs", help="where the tables lie while it runs")
     parser.add_argument("--entities", type=int, help="measure a job of so many entities instead")
     parser.add_argument("--dim", type=int, default=64, help="of their features, with --entities")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    Path("runs").mkdir(exist_ok=True)
+    Path(arguments.folder).mkdir(exist_ok=True)
     if arguments.one:
-        with tempfile.TemporaryDirectory(dir="runs") as folder:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
             print(json.dumps(simulate(Path(folder), arguments.one, arguments.pairs)))
         return
     if arguments.entities:
-        with tempfile.TemporaryDirectory(dir="runs") as folder:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
             steps = many_entities.measured(Path(folder), arguments.entities, arguments.dim)
         named = {row["step"]: row for row in steps}
         harness.write_result(
@@ -250,23 +373,36 @@ def main() -> None:
     rows = []
     for size in arguments.sizes:
         done = subprocess.run(
-            [sys.executable, __file__, "--one", str(size), "--pairs", str(arguments.pairs)],
+            [
+                sys.executable,
+                __file__,
+                "--one",
+                str(size),
+                "--pairs",
+                str(arguments.pairs),
+                "--folder",
+                arguments.folder,
+            ],
             check=True,
             stdout=subprocess.PIPE,
             text=True,
         )
         rows.append(json.loads(done.stdout))
         print(rows[-1], flush=True)
-    last = rows[-1]
+    first, last = rows[0], rows[-1]
+    grown = max(last["shards"] - first["shards"], 1)
     harness.write_result(
         "driver",
-        rows,
+        [{key: value for key, value in row.items() if key != "tasks"} for row in rows]
+        + [{"shards": row["shards"], "task": name, **kind} for row in rows for name, kind in row["tasks"].items()],
         {
+            "pairs": last["shards"] * last["pairs"],
             "seconds_per_1000_shards": 1000 * (last["job_cpu_s"] + last["dispatch_cpu_s"]) / last["shards"],
             "again_seconds_per_1000_shards": 1000 * last["again_cpu_s"] / last["shards"],
             "clock_seconds_per_1000_shards": 1000 * last["job_s"] / last["shards"],
-            "again_clock_seconds_per_1000_shards": 1000 * last["again_s"] / last["shards"],
-            "mib_per_1000_shards": 1000 * (last["mib"] - rows[0]["mib"]) / max(last["shards"] - rows[0]["shards"], 1),
+            "mib_per_1000_shards": 1000 * (last["job_private_mib"] - first["job_private_mib"]) / grown,
+            "driver_peak_mib": max(last["job_private_mib"], last["again_private_mib"]),
+            "largest_task_mib": max(kind["private_mib"] for kind in last["tasks"].values()),
             "finished_seconds": last["finished_s"],
         },
     )
