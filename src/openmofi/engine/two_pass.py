@@ -7,7 +7,8 @@ neither a sketch nor the tables of the shards.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Protocol, TypeVar
@@ -19,7 +20,14 @@ from numpy.typing import NDArray
 
 from openmofi.engine.steps import Running
 from openmofi.storage.addresses import is_remote, local_path, open_address
-from openmofi.storage.atomic import atomic_path, read_arrow, remove_folder, write_arrow
+from openmofi.storage.atomic import (
+    atomic_path,
+    make_folder,
+    read_arrow,
+    remove_folder,
+    temporary_folder,
+    write_arrow,
+)
 from openmofi.storage.shards import Shard
 
 Block = TypeVar("Block", contravariant=True)
@@ -46,12 +54,41 @@ class TwoPass(Protocol[Block]):
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
+    """Some shards, which one task does."""
+
     number: int
     shards: tuple[Shard, ...]
 
     def __str__(self) -> str:
         return f"{self.shards[0]} to {self.shards[-1]}"
+
+
+def parts_of(shards: Sequence[Shard], most: float = math.inf) -> list[Part]:
+    """Cut shards into parts of `PART` or more, at most `PARTS` of them unless parts would be of more than `most`."""
+    size = max(1, math.floor(min(max(PART, math.ceil(len(shards) / PARTS)), most)))
+    return [
+        Part(number, tuple(shards[start : start + size])) for number, start in enumerate(range(0, len(shards), size))
+    ]
+
+
+@contextmanager
+def folder_beside(path: str) -> Iterator[str]:
+    """Make a folder beside `path` for the block.
+
+    On a local disk each process has its own, and what a killed one left goes with `remove_leftovers`; in a store its
+    name follows from `path`.
+    """
+    if not is_remote(path):
+        make_folder(parent := local_path(path).parent)
+        with temporary_folder(parent) as own:
+            yield str(own)
+        return
+    remove_folder(folder := f"{path}.parts")
+    try:
+        yield folder
+    finally:
+        remove_folder(folder)
 
 
 @dataclass(frozen=True)
@@ -63,14 +100,14 @@ class _Pass:
     folder: str
     second: bool
 
-    def __call__(self) -> Callable[[_Part], dict[str, Any]]:
+    def __call__(self) -> Callable[[Part], dict[str, Any]]:
         return self._counted if self.second else self._sketched
 
-    def _sketched(self, part: _Part) -> dict[str, Any]:
+    def _sketched(self, part: Part) -> dict[str, Any]:
         _save(f"{self.folder}/{part.number}.zst", self.merge.sketch(self.blocks(part.shards)))
         return {"shards": len(part.shards)}
 
-    def _counted(self, part: _Part) -> dict[str, Any]:
+    def _counted(self, part: Part) -> dict[str, Any]:
         sketch = _mapped(f"{self.folder}/all.npy")
         write_arrow(f"{self.folder}/{part.number}.arrow", self.merge.counted(self.blocks(part.shards), sketch))
         return {"shards": len(part.shards)}
@@ -111,7 +148,7 @@ def merged(merge: TwoPass[Block], blocks: Callable[[], Iterable[Block]]) -> pa.T
 
 
 def merged_in_tasks(
-    merge: TwoPass[Any], blocks: Blocks, shards: Sequence[Shard], folder: str, running: Running
+    merge: TwoPass[Any], blocks: Blocks, shards: Sequence[Shard], path: str, running: Running
 ) -> pa.Table:
     """Merge the blocks of all shards, in tasks on an engine.
 
@@ -119,17 +156,13 @@ def merged_in_tasks(
         merge: what is merged; travels to the workers, as `blocks` does.
         blocks: gives those of some shards.
         shards: all of them; up to 64 are one part, which is done here.
-        folder: for sketches and rows of the parts; it is gone in the end.
+        path: of the file that will hold the outcome; sketches and rows of the parts are beside it until the end.
         running: does the parts.
     """
-    size = max(PART, math.ceil(len(shards) / PARTS))
-    parts = [
-        _Part(number, tuple(shards[start : start + size])) for number, start in enumerate(range(0, len(shards), size))
-    ]
+    parts = parts_of(shards)
     if len(parts) < 2:
         return merged(merge, lambda: blocks(shards))
-    remove_folder(folder)
-    try:
+    with folder_beside(path) as folder:
         running.do("count", _Pass(merge, blocks, folder, second=False), parts)
         names = [str(part.number) for part in parts]
         while len(names) > TOGETHER:
@@ -139,8 +172,6 @@ def merged_in_tasks(
         running.do("combine", _Combining(merge, folder, last=True), [tuple(names)])
         running.do("collect", _Pass(merge, blocks, folder, second=True), parts)
         return merge.joined(read_arrow(f"{folder}/{part.number}.arrow") for part in parts)
-    finally:
-        remove_folder(folder)
 
 
 def _save(path: str, sketch: Sketch) -> None:

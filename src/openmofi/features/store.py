@@ -241,6 +241,14 @@ class FeatureStore:
         """
         return map(StoredFeatures, read_arrow_blocks(self.path(name, stamp)))
 
+    def columns(self, name: str, stamp: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Some columns of a shard's `features_schema` in blocks of rows, without reading the others.
+
+        Raises:
+            OpenMofiError: as `open`.
+        """
+        return read_arrow_blocks(self.path(name, stamp), columns)
+
     def unread_formats(self, name: str, stamp: str, among: Collection[str] | None = None) -> dict[str, int]:
         """Images of a shard in formats that were not read: name → number; a file beside the features, if any.
 

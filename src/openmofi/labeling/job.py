@@ -237,8 +237,8 @@ def _judged_references(job: LabelJob) -> pa.Array | None:
         return None
     known, found, features = job.kb.images["content"].unique(), set[str](), job.tables.features
     for shard in job.shards:
-        for block in features.blocks(shard.name, shard.fingerprint):
-            content = block.table["content"]
+        for block in features.columns(shard.name, shard.fingerprint, ["content"]):
+            content = block["content"]
             found.update(content.filter(pc.is_in(content, known)).to_pylist())
     if found:
         job.running.progress.say(

@@ -21,7 +21,8 @@ from openmofi.engine.steps import Step
 from openmofi.engine.two_pass import merged_in_tasks
 from openmofi.features.store import PreparedImage, content_digits
 from openmofi.features.stream import ahead, lane
-from openmofi.labeling.groups import GroupMerge, PairKeys
+from openmofi.labeling.group_merge import merge_groups
+from openmofi.labeling.groups import PairKeys
 from openmofi.labeling.in_image import ImageReader, with_lines
 from openmofi.labeling.label_job import LabelJob
 from openmofi.labeling.link import link_step
@@ -30,7 +31,7 @@ from openmofi.labeling.tables import Tables
 from openmofi.mentions.repeats import RepeatMerge, ngram_blocks, summary
 from openmofi.pairs import read_pairs
 from openmofi.schema import NGRAMS, TEXTS, Pair, PairStatus
-from openmofi.storage import Shard, remove_leftovers, write_arrow, write_table
+from openmofi.storage import Shard, remove_leftovers, write_table
 from openmofi.storage.table_files import BLOCK_ROWS, is_whole, read_table_blocks, table_blocks, table_footer
 
 _log = logging.getLogger(__name__)
@@ -59,16 +60,15 @@ def repeats(job: LabelJob) -> None:
     if job.unlinked and tables.repeats and not is_whole(tables.repeats):
         shards = job.running.left(job.shards)
         total = sum(_texts(tables).finished(shards), TextSummary(0, 0))
-        merge, parts = RepeatMerge(total.usable, total.ngrams), f"{tables.repeats}.parts"
-        write_table(tables.repeats, merged_in_tasks(merge, partial(_ngrams, tables), shards, parts, job.running))
+        merge, blocks = RepeatMerge(total.usable, total.ngrams), partial(_ngrams, tables)
+        write_table(tables.repeats, merged_in_tasks(merge, blocks, shards, tables.repeats, job.running))
 
 
 def groups(job: LabelJob) -> None:
     """Find which pairs of the corpus belong together."""
-    path, pairs = job.tables.groups, sum(map(job.rows, job.shards))
-    if not is_whole(path):
-        blocks, parts = partial(_keys, job.tables), f"{path}.parts"
-        write_arrow(path, merged_in_tasks(GroupMerge(pairs), blocks, job.shards, parts, job.running))
+    if not is_whole(path := job.tables.groups):
+        pairs = sum(map(job.rows, job.shards))
+        merge_groups(path, partial(_keys, job.tables), job.shards, pairs, job.running)
 
 
 def _texts(tables: Tables) -> Step[TextSummary]:
@@ -83,9 +83,9 @@ def _keys(tables: Tables, shards: Sequence[Shard]) -> Iterator[PairKeys]:
     """Read the keys of the pairs of some shards."""
     for shard in shards:
         links = read_table_blocks(tables.links(shard), ["template", "source"])
-        features = tables.features.blocks(shard.name, shard.fingerprint)
-        for table, images in zip(links, features, strict=True):
-            yield PairKeys.of(table, images.table)
+        images = tables.features.columns(shard.name, shard.fingerprint, ["phash"])
+        for table, of_images in zip(links, images, strict=True):
+            yield PairKeys.of(table, of_images)
 
 
 @dataclass(frozen=True)

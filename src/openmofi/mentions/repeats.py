@@ -37,7 +37,7 @@ RUN = 5
 """Fewest fixed words of a run."""
 _LEAST_IMAGES = 10
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
-_SKETCH_BITS = (16, 24)
+_SKETCH_BITS = (16, 26)
 _FACTORS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93], np.uint64)
 _LENGTHS = (2, 3, 4)
 
@@ -142,7 +142,9 @@ class RepeatMerge:
 
     @property
     def _bits(self) -> int:
-        return int(np.clip(math.ceil(math.log2(max(self.ngrams, 1))), *_SKETCH_BITS))
+        # A cell holds an eighth of what is asked for, in the mean.
+        cells = 8 * max(self.ngrams, 1) / least_images(self.pairs)
+        return int(np.clip(math.ceil(math.log2(max(cells, 1))), *_SKETCH_BITS))
 
     def sketch(self, blocks: Iterable[pa.Table]) -> NDArray[Any]:
         """Return (2, 2^bits) uint32: the images of each cell's n-grams, by two hashes; at most 2^32 - 1."""

@@ -256,6 +256,19 @@ def open_address(path: str | Path) -> IO[bytes]:
         return io.BufferedReader(_Stored(filesystem.open(name, "rb"), str(path)), _BUFFER)
 
 
+def open_ranges(path: str | Path) -> IO[bytes]:
+    """Open a file of which little is wanted: of an object that is not here, what is read is fetched, and not all.
+
+    Raises:
+        OSError, ValueError, MissingExtraError: see `open_address`.
+    """
+    if not in_object_store(path) or copy_path(path).exists():
+        return open_address(path)
+    filesystem, name = filesystem_of(path)
+    with store_errors(path):
+        return io.BufferedReader(_Stored(filesystem.open(name, "rb", block_size=_TAIL), str(path)), _TAIL)
+
+
 def _fetched(address: str, fetch: partial[object]) -> IO[bytes]:
     """Fetch a whole object: as a local copy where it never changes, else a file that is deleted on closing."""
     if never_changes(address):

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from openmofi.arrays import Bools, Ints
 from openmofi.errors import OpenMofiError
-from openmofi.storage.addresses import in_object_store, in_threads, open_address, open_end, present
+from openmofi.storage.addresses import in_object_store, in_threads, open_address, open_end, open_ranges, present
 from openmofi.storage.atomic import atomic_path, cast_column, exists, write_error
 
 # A block is a row group of Parquet, or a record batch of Arrow IPC, of `BLOCK_ROWS` rows; the last is shorter. A table
@@ -158,16 +158,19 @@ def rows_at_a_time(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
         yield pa.concat_tables(held).combine_chunks()
 
 
-def read_arrow_blocks(path: str | Path) -> Iterator[pa.Table]:
-    """Yield the record batches of an Arrow IPC file; one without rows if it has none.
+def read_arrow_blocks(path: str | Path, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+    """Yield the record batches of an Arrow IPC file, or some of their columns; one without rows if it has none.
 
-    They are read and not mapped: pages that were mapped once stay with the process.
+    They are read and not mapped: pages that were mapped once stay with the process. Of other columns nothing is read.
 
     Raises:
         OpenMofiError: it is missing or damaged.
     """
-    with _reading(path), open_address(path) as handle:
+    with _reading(path), (open_ranges if columns else open_address)(path) as handle:
         file = pa.ipc.open_file(handle)
+        if columns:
+            wanted = [file.schema.get_field_index(name) for name in columns]
+            file = pa.ipc.open_file(handle, options=pa.ipc.IpcReadOptions(included_fields=wanted))
         blocks = (pa.Table.from_batches([file.get_batch(number)]) for number in range(file.num_record_batches))
         yield from _never_none(blocks, file.schema)
 
