@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from charts import CHARTS, draw
 from openmofi.dataset.report.report import markdown_text, table_row
 
 HERE = Path(__file__).parent
@@ -16,6 +18,7 @@ _NOT_BENCHMARKS = {
     "big_base.py",
     "big_label.py",
     "big_text.py",
+    "charts.py",
     "fetch.py",
     "full_dump.py",
     "harness.py",
@@ -30,6 +33,8 @@ _NOT_BENCHMARKS = {
     "stub.py",
 }
 """Parts of others, and what needs folders that only the caller can name."""
+_MOST_FIGURES = 12
+"""Figures of a benchmark in the table of all; those that have more list them with their rows."""
 
 
 def _cell(value: Any) -> str:
@@ -57,12 +62,20 @@ def _section(result: dict[str, Any]) -> list[str]:
         ),
         "",
     ]
+    if (HERE / "results" / f"{result['name']}.png").exists():
+        lines += [f"![{result['name']}](results/{result['name']}.png)", ""]
+    if len(figures := result["ratios"]) > _MOST_FIGURES:
+        lines += _folded(f"{len(figures)} figures", ["figure", "value"], list(figures.items()))
     if columns:
-        lines += [f'<details markdown="1"><summary>{len(rows)} rows</summary>', ""]
-        lines += [table_row(columns), "|" + "---|" * len(columns)]
-        lines += [table_row(_cell(row.get(column)) for column in columns) for row in rows]
-        lines += ["", "</details>", ""]
+        lines += _folded(f"{len(rows)} rows", columns, [[row.get(column) for column in columns] for row in rows])
     return lines
+
+
+def _folded(summary: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    lines = [f'<details markdown="1"><summary>{summary}</summary>', ""]
+    lines += [table_row(columns), "|" + "---|" * len(columns)]
+    lines += [table_row(map(_cell, row)) for row in rows]
+    return [*lines, "", "</details>", ""]
 
 
 def report() -> Path:
@@ -75,14 +88,13 @@ def report() -> Path:
         "Written by `python benchmarks/run_all.py`. The contenders of one benchmark took turns in one run.",
         "",
     ]
-    for result in results:
-        if (HERE / "results" / f"{result['name']}.png").exists():
-            lines += [f"[{result['name']}](#{result['name']}):", ""]
-            lines += [f"![{result['name']}](results/{result['name']}.png)", ""]
+    for chart in CHARTS:
+        lines += [f"{chart.caption} [All rows](#{chart.benchmark}).", ""]
+        lines += [f"![{chart.name}](results/{draw(chart).name})", ""]
     lines += ["| benchmark | figure | value |", "|---|---|---|"]
     for result in results:
         cell = f"[{markdown_text(result['name'])}](#{result['name']})"
-        for name, value in result["ratios"].items():
+        for name, value in list(result["ratios"].items())[:_MOST_FIGURES]:
             lines.append(f"| {cell} | {markdown_text(name)} | {_cell(value)} |")
             cell = ""
     lines += ["", "## In depth", "", "`ratio` is the speed relative to the table's first row.", ""]

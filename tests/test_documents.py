@@ -107,6 +107,29 @@ def test_what_a_user_needs_comes_first(page):
     assert len(first.split()) <= 1500
 
 
+def test_benchmarks_begin_with_five_charts_and_one_table():
+    first, rest = (ROOT / "benchmarks/RESULTS.md").read_text("utf-8").split("## In depth")
+    charts = re.findall(r"!\[\w+\]\((\S+)\)", first.partition("| benchmark |")[0])
+    assert len(charts) == len(set(charts)) == first.count("![") == 5
+    assert all((ROOT / "benchmarks" / chart).is_file() for chart in charts)
+    assert len(re.findall(r"^\|---", first, re.M)) == 1
+    assert len(re.findall(r"^\|---", rest, re.M)) == rest.count("<details") > 20
+
+
+@pytest.mark.slow
+def test_charts_of_equal_results_are_equal(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import charts
+
+    shutil.copytree(ROOT / "benchmarks/results", tmp_path / "results")
+    monkeypatch.setattr(charts, "RESULTS", tmp_path / "results")
+    for chart in charts.CHARTS:
+        drawn = charts.draw(chart).read_bytes()
+        assert drawn == charts.draw(chart).read_bytes()
+        assert b"<svg" in drawn
+        assert len(drawn) < 100_000
+
+
 def test_each_promise_of_security_names_tests_that_exist():
     text, file = (ROOT / "SECURITY.md").read_text("utf-8"), ""
     promises = re.findall(r"`(tests/[\w/.]+\.py)?(?:::(test_\w+))?`", text)

@@ -7,13 +7,15 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+_Item = TypeVar("_Item")
 _UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Control characters other than tabs and ends of lines; separators that end lines; embeddings, overrides and isolates
 of the bidirectional algorithm (https://trojansource.codes). Marks (U+200E, U+200F) stay: names in Hebrew have them.
@@ -75,6 +77,18 @@ def plain_console(*, stderr: bool = False) -> Console:
         stream.flush()
         return _plain()(file=stream.unfiltered, markup=False, emoji=False, highlight=False)
     return _plain()(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+@contextmanager
+def bar(items: Iterable[_Item], title: str, shown: bool) -> Iterator[Iterable[_Item]]:
+    """Give `items`; where `shown`, a bar on standard error moves as they are taken, and ends with the block."""
+    if not shown:
+        yield items
+        return
+    from rich.progress import Progress
+
+    with Progress(console=plain_console(stderr=True)) as drawn:
+        yield drawn.track(items, description=title)
 
 
 @cache

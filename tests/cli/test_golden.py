@@ -20,6 +20,7 @@ PROGRAM = re.compile("Usage: .*?openmofi")
 """How click names what pytest or its workers have started."""
 WRONG = """
 nosuch
+lable x
 label
 label x
 label x --nosuch

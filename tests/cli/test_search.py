@@ -59,7 +59,9 @@ def unchanged(tmp_path_factory):
 def test_an_index_is_built_looked_at_changed_and_kept_whole(place, tmp_path):
     shown = run("index", "info", place).stdout
     assert re.search(r"images +18", shown)
-    assert re.search(r"calibration +text none\. No label says what its images show\.", shown)
+    assert re.search(
+        r"calibration +text, entity, image, recognition, unnamed none\. No label says what its images show\.", shown
+    )
     about = json.loads(run("index", "info", place, "--json").stdout)
     assert (about["statuses"], about["calibration"]["image"]["source"]) == ({"ok": 18}, "none")
     write_images(tmp_path / "more", 1)
@@ -134,7 +136,7 @@ def test_texts_are_escaped_on_the_contact_sheet(tmp_path):
         (("--until", "2"), "until is 2.0"),
         (("--region", "0,0,1,1"), "without an image"),
         (("--since", "May"), "not a day"),
-        (("nowhere.png",), "cannot be read"),
+        (("nowhere.png",), "There is no image nowhere.png"),
         (("nowhere.png", "--region", "1,2"), "is not four numbers"),
         (("-n", "0"), "limit is 0"),
     ],

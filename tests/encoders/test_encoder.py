@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -117,6 +118,31 @@ def test_images_in_every_form(base, tmp_path):
     assert base.embed_images([]).shape == (0, base.dim)
     with pytest.raises(UsageError, match="batch_size is 0"):
         base.embed_images(images, batch_size=0)
+
+
+def test_texts_in_parts_are_the_same_in_any_order(base):
+    texts = [*TEXTS, "", "crane", "two"]
+    whole, parts = base.embed_texts(texts), base.embed_texts(iter(texts), batch_size=2)
+    np.testing.assert_allclose(parts, whole, atol=1e-5)
+    np.testing.assert_array_equal(parts[::-1], base.embed_texts(texts[::-1], batch_size=2))
+    np.testing.assert_allclose(np.linalg.norm(parts, axis=1), 1, atol=1e-5)
+    assert base.embed_texts([]).shape == (0, base.dim)
+    with pytest.raises(UsageError, match="batch_size is 0"):
+        base.embed_texts(texts, batch_size=0)
+
+
+def test_a_bar_is_drawn_where_it_is_asked_for(base, capsys):
+    image = drawn_image(50, 40)
+    quiet = [base.embed_images([image]), base.embed_texts(["apple"])]
+    assert capsys.readouterr() == ("", "")
+    drawn = [base.embed_images(iter([image]), progress=True), base.embed_texts(["apple"], progress=True)]
+    out, err = capsys.readouterr()
+    assert not out
+    assert re.search(r"images .*\n.*texts .*100%", err, re.DOTALL), err
+    for row, other in zip(quiet, drawn, strict=True):
+        np.testing.assert_array_equal(row, other)
+    with pytest.raises(OpenMofiError, match="Image 1 is a float"):
+        base.embed_images([image, 1.5], progress=True)
 
 
 @pytest.mark.parametrize("kind", ["transparent", "turned", "grey"])

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ReadSettings
-from openmofi.plugins.table_guess import guessed
+from openmofi.plugins.table_guess import guessed, recognised_entities
+from terminal import in_process
 
 ROWS = 12
 
@@ -102,3 +104,48 @@ def test_json_lines_and_what_is_no_table(tmp_path):
         text_column="caption", image_column="datei", key_column="nr"
     )
     assert guessed(str(tmp_path / "a.tar"), ReadSettings(encoding="cp850")) == ReadSettings(encoding="cp850")
+
+
+def test_a_thesaurus_of_two_languages(tmp_path):
+    path = table(
+        tmp_path / "Vokabular.csv",
+        encoding="latin-1",
+        delimiter=";",
+        Notation="M#",
+        Vorzugsbenennung="Küche #",
+        Englisch="kitchen #",
+        Oberbegriff="Raum",
+        Erläuterung="",
+        Anzahl="#",
+    )
+    options = {
+        "id_column": "Notation",
+        "name_column": "Englisch",
+        "aliases_column": "Vorzugsbenennung",
+        "types_column": "Oberbegriff",
+        "popularity_column": "Anzahl",
+        "description_column": "",
+        "encoding": "cp1252",
+    }
+    assert recognised_entities(Path(path), {}, show=False) == options
+    given = {"name_column": "Vorzugsbenennung", "types_column": "Anzahl", "candidates": 3}
+    options |= {"name_column": "Vorzugsbenennung", "aliases_column": "Englisch"}
+    options |= {"types_column": "Anzahl", "popularity_column": ""}
+    assert recognised_entities(Path(path), given, show=False) == options
+
+
+def test_columns_of_the_usual_names_are_no_options(tmp_path, capsys):
+    table(tmp_path / "entities.csv", code="Q#", ID="#", name="thing #", description="a thing", synonyms="it #", no="1")
+    settings = recognised_entities(tmp_path, {}, show=True)
+    assert {name: column for name, column in settings.items() if column} == {"aliases_column": "synonyms"}
+    assert capsys.readouterr().out == f"{tmp_path}/entities.csv is read with: --aliases-column synonyms\n"
+
+
+def test_a_base_is_built_of_what_was_recognised(tmp_path):
+    path = table(tmp_path / "terms.csv", Code="T#", Label="Kranich #", Definition="ein Vogel")
+    done = in_process("kb", "build", "table", path, "--guess", "-o", tmp_path / "kb")
+    assert done.returncode == 0, done.stderr
+    assert "--id-column Code --name-column Label --description-column Definition\n" in done.stdout
+    entity = KnowledgeBase.open(tmp_path / "kb").entity(3)
+    assert (entity.name, entity.description) == ("Kranich 003", "ein Vogel")
+    assert json.loads(in_process("kb", "build", "table", path, "--guess", "--check", "--json").stdout)["problems"] == []

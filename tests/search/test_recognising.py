@@ -274,7 +274,7 @@ def test_the_command(colours, index, shards, tmp_path, monkeypatch):
     said = CliRunner().invoke(app, given, catch_exceptions=False)
     assert "30 images in" in said.stdout
     assert (said.exit_code, said.stdout.splitlines()[-2].split()) == (0, ["uncalibrated", "30"])
-    assert "openmofi index info INDEX says why" in said.stdout.splitlines()[-1]
+    assert f"openmofi index info {colours / 'index'} says what to do" in said.stdout.splitlines()[-1]
 
 
 _SCRIPT = """

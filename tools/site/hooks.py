@@ -22,7 +22,11 @@ PAGES = {
     "SECURITY.md": "security.md",
     "benchmarks/RESULTS.md": "benchmarks.md",
     "deploy/README.md": "deploy.md",
-} | {f"benchmarks/results/{chart.name}": f"results/{chart.name}" for chart in ROOT.glob("benchmarks/results/*.png")}
+} | {
+    f"benchmarks/results/{chart.name}": f"results/{chart.name}"
+    for suffix in ("svg", "png")
+    for chart in ROOT.glob(f"benchmarks/results/*.{suffix}")
+}
 _LINK = re.compile(r"(?P<text>!?\[[^\]]*\])\((?P<target>[^)\s#:]+)(?P<anchor>#[^)\s]*)?\)")
 
 

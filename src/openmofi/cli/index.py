@@ -91,7 +91,10 @@ def info(index: IndexPlace, as_json: Json = False) -> None:
         return
     from openmofi.cli.tables import print_facts
 
-    facts["calibration"] = {kind: f"{each.source}. {each}".strip() for kind, each in about.calibration.items()}
+    said = {kind: f"{each.source}. {each}".strip() for kind, each in about.calibration.items()}
+    facts["calibration"] = {
+        ", ".join(kind for kind in said if said[kind] == one): one for one in dict.fromkeys(said.values())
+    }
     facts["bytes"] = {part: f"{size / 2**20:,.1f} MiB" for part, size in facts["bytes"].items()}
     print_facts({name: _fact_text(value) for name, value in facts.items()})
 

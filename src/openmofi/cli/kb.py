@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +24,7 @@ from openmofi.cli.command import (
 from openmofi.cli.options import Call, Json, made_of
 from openmofi.cli.tables import print_manifest_facts
 from openmofi.errors import UsageError
+from openmofi.extensions import extension
 from openmofi.knowledge.build_settings import TableSettings
 
 if TYPE_CHECKING:
@@ -181,9 +183,12 @@ def table(
     source: Path,
     out: Path | None,
     check: Annotated[bool, typer.Option("--check", help="Build nothing: say how the tables are understood.")] = False,
+    guess: Annotated[bool, typer.Option("--guess", help="Recognise the columns of the entities.")] = False,
     as_json: Json = False,
 ) -> None:
     """See `_TABLES`."""
+    if guess:
+        call = partial(call, **extension("guesses", "entities")(source, call.keywords, show=not as_json))
     if check:
         given = {name: value for name, value in call.keywords.items() if name in NO_TABLES}
         _print_check(source, TableSettings(**given), as_json)

@@ -11,6 +11,7 @@ import typer.core
 import typer.main
 
 from openmofi.cli.command import Commands, click_command, print_json, run_app
+from openmofi.errors import did_you_mean
 from openmofi.terminal import VisibleLines
 from openmofi.version import __version__
 
@@ -54,9 +55,12 @@ class _Verbs(Commands):
     def help_of(self, ctx: Any, name: str) -> str:
         return VERBS[name][1] if name in VERBS else super().help_of(ctx, name)
 
+    # Typer would look for the nearest name among the commands that it has loaded.
     # `label` takes shards, so no group can stand there: `label audit` is a command whose name has two words.
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         two = " ".join(args[:2])
+        if two not in VERBS and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"No such command {args[0]!r}.{did_you_mean(args[0], self.list_commands(ctx))}")
         return super().resolve_command(ctx, [two, *args[2:]] if two in VERBS else args)
 
 

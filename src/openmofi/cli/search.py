@@ -68,6 +68,8 @@ def search(
         Example(str(image), 1.0, Region.parse(region) if region and not number else None)
         for number, image in enumerate(images or ())
     ]
+    if gone := [image for image in images or () if not image.exists()]:
+        raise UsageError(f"There is no image {gone[0]}.", "Images are files; give a text with --text.")
     examples += [Example(str(image), -1.0) for image in less or ()]
     columns = dict(map(_pair, where or ()))
     within = Filters(_entity(opened, labelled), type, min_probability, folder, since, before, licence, columns)
@@ -175,10 +177,10 @@ def recognise(call: Call, out: str, as_json: Json = False) -> None:
     if as_json:
         print_json(counts)
     else:
-        _print_recognised(counts, out)
+        _print_recognised(counts, out, call.keywords["index"])
 
 
-def _print_recognised(counts: Mapping[str, Any], out: str) -> None:
+def _print_recognised(counts: Mapping[str, Any], out: str, index: object) -> None:
     from openmofi.cli.tables import print_table
 
     print_table(
@@ -189,7 +191,7 @@ def _print_recognised(counts: Mapping[str, Any], out: str) -> None:
     if named := counts["status"].get("recognised"):
         typer.echo(f"of the likeliest entities of {named:,} images {counts['expected']:,.0f} are expected to be right")
     if uncalibrated := counts["status"].get("uncalibrated"):
-        typer.echo(f"{uncalibrated:,} images have no probabilities: openmofi index info INDEX says why and what to do")
+        typer.echo(f"{uncalibrated:,} images have no probabilities: openmofi index info {index} says what to do")
     if "unnamed" in counts:
         typer.echo(
             f"the share that shows what no label names is at most {counts['unnamed']:.0%} by how these images "

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from openmofi.arrays import Array, Ints
+from openmofi.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
 
+_Item = TypeVar("_Item")
 _Items = TypeVar("_Items", Array, list[str])
 
 
@@ -26,6 +29,19 @@ def in_batches(items: _Items, size: int) -> Iterator[_Items]:
     """`items`, an array or a list, in consecutive slices of at most `size` rows."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def batched(items: Iterable[_Item], size: int) -> Iterator[list[_Item]]:
+    """`items` in consecutive lists of at most `size`, taken as each list is asked for.
+
+    Raises:
+        UsageError: `size` below 1.
+    """
+    if size < 1:
+        raise UsageError(f"batch_size is {size}, not at least 1.")
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
 
 
 def gathered(parts: Iterable[Array], dim: int) -> Array:

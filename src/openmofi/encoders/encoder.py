@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakValueDictionary
@@ -14,13 +13,14 @@ import numpy as np
 from PIL import Image
 
 from openmofi.arrays import Array
-from openmofi.encoders.arrays import gathered, in_batches
+from openmofi.encoders.arrays import batched, gathered, in_batches
 from openmofi.encoders.companions import Companions
 from openmofi.encoders.devices import RowLimit, autocast, check_precision, normalised_on
-from openmofi.encoders.preprocess import ImageInput, Preprocessing, as_bytes, as_image, bounded, preprocess
+from openmofi.encoders.preprocess import ImageInput, Preprocessing, as_bytes, as_image, bounded, preprocess, several
 from openmofi.encoders.probe import Probed, Side, require_distinct
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.storage import fingerprint
+from openmofi.terminal import bar
 
 if TYPE_CHECKING:
     from openmofi.encoders.heads import Head
@@ -207,29 +207,43 @@ class Encoder:
             self.require_distinct("texts")
         return self.text_projection(features)
 
-    def embed_texts(self, texts: str | Iterable[str]) -> Array:
-        """Tokenise and embed a text, or several.
+    def embed_texts(self, texts: str | Iterable[str], batch_size: int = 1024, progress: bool = False) -> Array:
+        """Tokenise and embed a text, or several. Each distinct text is embedded once.
+
+        Args:
+            texts: one, or an iterable of them.
+            batch_size: texts tokenised at a time; a tower takes at most 64 of these at once, of similar length.
+            progress: draw a bar on standard error.
 
         Returns:
             float32 (n, dim), L2-normalised.
 
         Raises:
+            UsageError: `batch_size` below 1.
             OpenMofiError: a text is not a `str`, or the encoder has no text side or no joint space.
         """
         if self.text_projection is None:
             self.project_texts(np.zeros((0, 0), np.float32))
-        several = [texts] if isinstance(texts, str) else list(texts)
-        for number, text in enumerate(several):
+        given = [texts] if isinstance(texts, str) else list(texts)
+        for number, text in enumerate(given):
             if not isinstance(text, str):
                 raise OpenMofiError(f"Text {number} is a {type(text).__name__}.", "Give texts as str.")
-        return self.project_texts(self.text_features(several))
+        ordered = sorted(set(given), key=lambda text: (len(text), text))
+        with bar(ordered, "texts", progress) as shown:
+            parts = batched(shown, batch_size)
+            rows = gathered((self.project_texts(self.text_features(part)) for part in parts), self.dim)
+        places = {text: row for row, text in enumerate(ordered)}
+        return rows[[places[text] for text in given]]
 
-    def embed_images(self, images: ImageInput | Iterable[ImageInput], batch_size: int = BATCH) -> Array:
+    def embed_images(
+        self, images: ImageInput | Iterable[ImageInput], batch_size: int = BATCH, progress: bool = False
+    ) -> Array:
         """Decode, preprocess and embed images.
 
         Args:
-            images: paths, encoded bytes, PIL images, uint8 arrays (height, width, 3), or an iterator of these.
+            images: paths, encoded bytes, PIL images, uint8 arrays (height, width, 3), or an iterable of these.
             batch_size: images decoded at a time.
+            progress: draw a bar on standard error.
 
         Returns:
             float32 (n, dim), L2-normalised.
@@ -238,20 +252,12 @@ class Encoder:
             UsageError: `batch_size` below 1.
             OpenMofiError: an image cannot be read, or the encoder has no joint space.
         """
-        if batch_size < 1:
-            raise UsageError(f"batch_size is {batch_size}, not at least 1.")
         if not self.has_joint_space:
             raise self._lacks_space()
-        if isinstance(images, str | Path | bytes | Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4):
-            images = [images]
-        iterator = enumerate(images)
-        return gathered(
-            (
-                self.project_images(self.image_features(self.batch(part)))
-                for part in self._decoded(iterator, batch_size)
-            ),
-            self.dim,
-        )
+        with bar(several(images), "images", progress) as shown:
+            opened = (as_image(image, self.preprocessing, f"Image {row}") for row, image in enumerate(shown))
+            parts = batched(map(self.preprocess, opened), batch_size)
+            return gathered((self.project_images(self.image_features(self.batch(part))) for part in parts), self.dim)
 
     def fold(self, number: int) -> Encoder:
         """The cross-fitted copy `folds/NUMBER` beside it, over the same base object.
@@ -357,13 +363,6 @@ class Encoder:
             fingerprint=fingerprint([self.fingerprint, change]),
             feature_fingerprint=fingerprint([self.feature_fingerprint, change]),
         )
-
-    def _decoded(self, images: Iterator[tuple[int, ImageInput]], size: int) -> Iterator[list[Any]]:
-        while part := [
-            self.preprocess(as_image(image, self.preprocessing, f"Image {number}"))
-            for number, image in islice(images, size)
-        ]:
-            yield part
 
     def _lacks_texts(self) -> OpenMofiError:
         return OpenMofiError(

@@ -1,11 +1,11 @@
 """How an image becomes a network's input: `Preprocessing`, and images in any form."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,12 @@ _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.B
 _MOST_PIXELS = 1 << 22
 # Longer sides than this after resizing (a 1 × 100,000 strip) are cropped before resizing, to bound the memory.
 _MAX_STRETCH = 16
+
+
+def several(images: ImageInput | Iterable[ImageInput]) -> Iterable[ImageInput]:
+    """Images, or one image, as an iterable of images."""
+    one = isinstance(images, str | Path | bytes | Image.Image) or (isinstance(images, np.ndarray) and images.ndim < 4)
+    return [cast(ImageInput, images)] if one else cast(Iterable[ImageInput], images)
 
 
 def as_image(

@@ -1,11 +1,11 @@
 """Recognises how a table is read whose columns have names of their own.
 
-- Entry points: `openmofi.guesses` `tables`
+- Entry points: `openmofi.guesses` `tables`, `entities`
 - Needs: nothing
-- Use: `openmofi label sheet.csv --guess …`, `openmofi label check sheet.csv --guess`
-- Never: goes on unasked without `--yes`, or leaves the folders below and beside that of the table
+- Use: `openmofi label sheet.csv --guess …`, `openmofi label check sheet.csv --guess`, `openmofi kb build table …`
+- Never: labels unasked without `--yes`, or leaves the folders below and beside that of the table
 - Tests: `tests/plugins/test_table_guess.py`
-- Documentation: `docs/pairs.md`
+- Documentation: `docs/pairs.md`, `docs/knowledge-base.md`
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from openmofi.cli.next_steps import options
 from openmofi.cli.tables import print_pairs
 from openmofi.config import changed
 from openmofi.errors import UsageError
+from openmofi.knowledge.build_settings import ENTITY_COLUMNS, TableSettings
+from openmofi.knowledge.builders.source import source_files
 from openmofi.pairs.formats.delimited import read_records
 from openmofi.pairs.formats.files import inside
 from openmofi.pairs.formats.grouping import kind_of
@@ -46,6 +48,15 @@ _NAMING, _DESCRIBING = (
         r"text|alt$|descri|beschr",
     )
 )
+_ENTITIES = {
+    "description": r"descri|beschr|omschr|d[ée]fini|gloss|scope",
+    "aliases": r"alias|synonym|alt.?label|alternati|variant",
+    "types": r"types?$|class|klass|[ck]ategor|gattung|oberbegriff|broader",
+    "popularity": r"popular|count|anzahl|frequen|häufig|views",
+    "english": r"engl|anglais|ingl[eé]s",
+    "name": r"name|label|tit[eou]?l|titre|term|bezeichnung|benennung|^nom|naam",
+}
+"""Column of entities → names that it has; each takes the first column that is left."""
 _Columns = Mapping[str, Sequence[str]]
 
 
@@ -69,8 +80,7 @@ def recognised(pairs: list[str], given: Mapping[str, Any], *, show: bool, ask: b
     path = shards_of(pairs)[0].path
     read = guessed(path, changed(ReadSettings(), {name: given[name] for name in names if name in given}))
     if show:
-        said = shell_command(*options(read.as_dict(), ReadSettings().as_dict()))
-        typer.echo(f"{path} is read with: {said or 'no option'}")
+        _say(path, read)
     if ask:
         checked = check_pairs(pairs, limit=_CHECKED, settings=read)
         print_pairs([*checked.examples, *checked.unusable][:_SHOWN])
@@ -78,6 +88,49 @@ def recognised(pairs: list[str], given: Mapping[str, Any], *, show: bool, ask: b
         if sys.stdin.readline().strip().lower() not in ("y", "yes"):
             raise UsageError("Nobody said that this is right.", "Give the options that are, or --yes.")
     return {name: getattr(read, name) for name in names}
+
+
+def recognised_entities(source: Path, given: Mapping[str, Any], *, show: bool) -> Mapping[str, Any]:
+    """Guess the columns of a table of entities, as far as options leave them open; print them as options.
+
+    Columns are recognised by their names, an identifier because it differs in each row and has digits. Of names in
+    several languages the English ones are the names, which encoders read; the others are aliases, found in texts.
+
+    Returns:
+        the fields of `TableSettings`.
+
+    Raises:
+        OpenMofiError: there are no entities, or the table is damaged.
+    """
+    path = str(source_files(source)[1]["entities"][0])
+    settings = TableSettings(**{name: given[name] for name in TableSettings().as_dict() if name in given})
+    if path.endswith(TABLES):
+        columns, encoding = _read(path, ReadSettings(encoding=settings.encoding))
+        settings = TableSettings(**{**_of_entities(columns, settings.columns), "encoding": encoding})
+    if show:
+        _say(path, settings)
+    return settings.as_dict()
+
+
+def _of_entities(columns: _Columns, named: dict[str, str]) -> dict[str, str]:
+    usual = {name.lower(): name for name in columns if name.lower() in ENTITY_COLUMNS}
+    given, named = named.get("name") or usual.get("name"), usual | named
+    left = [name for name in columns if name not in named.values()]
+    tests: dict[str, Callable[[str], Any]] = {"id": lambda name: _is_key(name, columns[name])}
+    tests |= {each: re.compile(names, re.IGNORECASE).search for each, names in _ENTITIES.items()}
+    for each, test in tests.items():
+        if each not in named and (name := next(filter(test, left), "")):
+            named[each] = name
+            left.remove(name)
+    if english := named.pop("english", ""):
+        name, other = (given, english) if given else (english, named.get("name", ""))
+        named = {"aliases": other, **named, "name": name}
+    return {f"{each}_column": name for each, name in named.items() if name.lower() != each}
+
+
+def _say(path: str, settings: ReadSettings | TableSettings) -> None:
+    said = shell_command(*options(settings.as_dict(), type(settings)().as_dict()))
+    typer.echo(f"{path} is read with: {said or 'no option'}")
 
 
 def guessed(path: str, settings: ReadSettings) -> ReadSettings:
@@ -93,13 +146,7 @@ def guessed(path: str, settings: ReadSettings) -> ReadSettings:
     """
     if not path.endswith(TABLES):
         return settings
-    columns: dict[str, list[str]] = {}
-    for names, row in islice(read_records(path, settings), _ROWS):
-        for name in names:
-            value = row.get(name)
-            columns.setdefault(name, []).append("" if value is None else str(value).strip())
-    with open_source(path) as raw:
-        encoding = encoding_of(raw, path, settings.encoding)
+    columns, encoding = _read(path, settings)
     image = settings.image_column or _mostly(columns, _is_image)
     images = columns[image] if isinstance(image, str) and image in columns else []
     url = settings.url_column or _mostly(columns, _is_address)
@@ -117,8 +164,20 @@ def guessed(path: str, settings: ReadSettings) -> ReadSettings:
         key_column=key,
         text_column=settings.text_column or _texts(rest),
         image_root=settings.image_root or _folder(path, images),
-        encoding="" if encoding in (UTF8, "utf-16") else encoding,
+        encoding=encoding,
     )
+
+
+def _read(path: str, settings: ReadSettings) -> tuple[dict[str, list[str]], str]:
+    """Return the cells of the first rows by column, and the encoding where it has to be said."""
+    columns: dict[str, list[str]] = {}
+    for names, row in islice(read_records(path, settings), _ROWS):
+        for name in names:
+            value = row.get(name)
+            columns.setdefault(name, []).append("" if value is None else str(value).strip())
+    with open_source(path) as raw:
+        encoding = encoding_of(raw, path, settings.encoding)
+    return columns, "" if encoding in (UTF8, "utf-16") else encoding
 
 
 def _is_image(cell: str) -> bool:

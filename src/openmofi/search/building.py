@@ -61,6 +61,7 @@ def keep_entities(
     labels: Sequence[Folder],
     kb: KnowledgeBase | None,
     which: Literal["auto", "judged", "all"],
+    progress: Progress,
 ) -> None:
     """Keep what is known of the entities that the labels judge, or of all; nothing where it is as it was."""
     kb = kb or next((base for base in map(labels_kb, labels) if base), None)
@@ -81,7 +82,7 @@ def keep_entities(
     described = list(enumerate(zip(ids, describe(ids, kb, {}), strict=True)))  # an id may have been merged into another
     aliases = _aliases(kb, ids) if kb else {}
     in_kb = [] if kb is None else [entity for entity in ids if entity in kb]
-    vectors = _vectors(connection.place, encoder, labels, kb, ids, in_kb, meta(connection)["template"])
+    vectors = _vectors(connection.place, encoder, labels, kb, ids, in_kb, meta(connection)["template"], progress)
     file = connection.vectors().write(vectors, "float16", entities=True)
     names = [(number, each.name, " \n ".join(aliases.get(entity, []))) for number, (entity, each) in described]
     rows_of: Mapping[str, Sequence[tuple[object, ...]]] = {
@@ -127,6 +128,7 @@ def _vectors(
     ids: Sequence[str],
     in_kb: Sequence[str],
     template: str,
+    progress: Progress,
 ) -> Array:
     """(len(ids), dim) of the entities' texts and images; none where the encoder has no texts. What the label job
     embedded is taken from its cache.
@@ -138,7 +140,7 @@ def _vectors(
     noted = FeatureStore.noted(labels[0].path, encoder) if labels else None
     with TemporaryDirectory() as folder:  # where neither the label job nor a folder of the index keeps them
         cache = noted.cache if noted else address / CACHE if isinstance(address, Path) else Path(folder)
-        features = embed_entities(kb, encoder, in_kb, template, cache, LocalEngine(), Quiet(), images=True)
+        features = embed_entities(kb, encoder, in_kb, template, cache, LocalEngine(), progress, images=True)
     projected = encoder.project_texts(features.features)
     by_text = replace(encoder, companions=Companions())  # what it has learned of entities is not in an index
     if references := EntityEmbeddings(by_text, features).references:
@@ -189,7 +191,7 @@ def build(
         template: entity text for the encoder.
         dtype: of the vectors.
         read: how tables and shards are read; labels say that themselves.
-        progress: receives each source.
+        progress: receives each source, and parts of the entities that are embedded.
 
     Raises:
         UsageError: an input matches nothing, the encoder has no joint space, or `out` was built with another `dtype` or
@@ -225,7 +227,7 @@ def build(
         progress.begin("index", len(sources))
         for source in sources:
             writer.add(source)
-        keep_entities(connection, encoder, folders, kb, entities)
+        keep_entities(connection, encoder, folders, kb, entities, progress)
         note_labels(connection, folders, taken_in=True)
         settle(connection, encoder, progress)
         note_problems(connection)

@@ -227,7 +227,7 @@ def calibration_of(ending: Ending | None, *, texts: bool) -> dict[str, KindCalib
 
     Args:
         ending: the index's; `None` for that of another version.
-        texts: whether the encoder embeds texts.
+        texts: whether the index has vectors of entities' texts.
     """
     kinds = {kind: _calibration(kind, ending, texts) for kind in _CURVES}
     text = kinds["text"]
@@ -260,9 +260,9 @@ def _calibration(kind: str, ending: Ending | None, texts: bool) -> KindCalibrati
     if curve:
         return KindCalibration("fitted", right, wrong)
     if kind != "image" and not texts:
-        return KindCalibration(
-            "none", right, wrong, "Its encoder embeds images only.", "Build an index with an encoder that embeds texts."
-        )
+        why = "It has no entity's text: it knows no entity, or its encoder embeds images only."
+        hint = "Build an index of labels, or with a knowledge base, and with an encoder that embeds texts."
+        return KindCalibration("none", right, wrong, why, hint)
     if right is None or wrong is None:
         return KindCalibration("none", why="Its labels say too little.", hint=_MORE_LABELS)
     if not right + wrong:

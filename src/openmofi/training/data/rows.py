@@ -231,7 +231,7 @@ def hold_out(
     if len(chosen) in (0, rows.starts[-1]):
         raise UsageError(
             f"run.evaluate.held_out is {settings.held_out:g}, which holds out {len(chosen)} of {rows.starts[-1]} rows.",
-            "Set another share, run.evaluate.held_out_by or limit.",
+            "Set another share, such as --set run.evaluate.held_out=0.3, or run.evaluate.held_out_by or limit.",
         )
     table = rows.take(chosen, ["key", "classes"])
     lengths, classes = flat_lists(table["classes"])
