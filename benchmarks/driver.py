@@ -37,7 +37,6 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +173,6 @@ class FreeTasks:
     def __init__(self, notes: Path, pool: int) -> None:
         self.taken = Taken()
         self._worker: Any = None
-        self._numbers = count()
         self._notes, self._pool = notes, pool
 
     def suited(self, job: Any, progress: Any) -> Any:
@@ -199,7 +197,9 @@ class FreeTasks:
 
         with self.taken:
             if factory is shards._taking:
-                return [{"fingerprints": [f"{next(self._numbers):016x}" for _ in task]} for task in tasks]
+                # All are one file, of which the first is read.
+                [[first]] = [each["fingerprints"] for each in self._worker.run(factory, [tasks[0][:1]], Quiet())]
+                return [{"fingerprints": [first] * len(task)} for task in tasks]
             opened, given = (factory.func, factory.args[0]) if isinstance(factory, partial) else (None, None)
             if opened not in (ShardReader, ShardLinker, ShardJudge):
                 name = f"{type(factory).__module__}.{getattr(factory, 'method', type(factory).__name__)}"
@@ -289,6 +289,7 @@ def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
     from openmofi.labeling import job as job_module
     from openmofi.labeling.decide import decide
     from openmofi.storage import expand_shards, read_arrow
+    from openmofi.storage import shards as shard_module
 
     corpus(root, shards, pairs)
     deciding = Taken()
@@ -299,6 +300,7 @@ def simulate(root: Path, shards: int, pairs: int) -> dict[str, Any]:
 
     job_module.STEPS = tuple(timed if step is decide else step for step in job_module.STEPS)
     label_job.CALIBRATION_PAIRS = _CALIBRATION_PAIRS
+    shard_module._IN_TASKS = 1  # fingerprints, which of fewer shards are taken in threads of the driver
     encoder = as_encoder((image_features, features))
     found = expand_shards([str(root / "pairs")])
     kb, settings = KnowledgeBase.open(root / "kb"), LabelSettings()
