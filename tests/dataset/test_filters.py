@@ -15,7 +15,8 @@ def labels_of(sets, phash=None, probability=None):
     entity = np.array([code for found in sets for code in sorted(found)], np.int32)
     score = np.array(probability if probability is not None else [0.9] * len(image), np.float32)
     hashes = np.array(phash if phash is not None else [0] * len(sets), np.uint64)
-    return LabelArrays(image, entity, score, hashes, np.zeros(len(sets), np.uint64), 8)
+    salt = np.zeros(len(sets), np.uint64)
+    return LabelArrays.of(image, entity, score, hashes, salt, 8, np.zeros(len(image), np.int64))
 
 
 @settings(max_examples=200, deadline=None)
