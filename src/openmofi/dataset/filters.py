@@ -34,7 +34,7 @@ from openmofi.storage import hash64
 # hashes agree on a band are compared. With n images an entity that is about n²·(b + 1)/2^(64/(b + 1)) comparisons:
 # linear up to n ≈ 65,000 at 3 bits.
 
-BLOCK = 1 << 22
+BLOCK = 1 << 21
 """Labels that are looked at together, in the mean."""
 _BITS_SET = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
 SAYS_LITTLE = 8
