@@ -121,7 +121,7 @@ def filtered(root: Path, labels: int) -> dict[str, Any]:
     with many_entities.peaks() as row:
         mapped = {name: np.memmap(root / name, kind, "r+").view(np.ndarray) for name, kind in kinds.items()}
         order = np.memmap(root / "by_entity", np.int64, "r+").view(np.ndarray)
-        kept = keep(LabelArrays.of(**mapped, entities=entities, out=order), DatasetSettings(5, 10_000, 3))
+        kept = keep(LabelArrays.of(**mapped, entities=entities, out=order), DatasetSettings(5, 10_000))
     return {
         "step": "filters",
         "labels": labels,

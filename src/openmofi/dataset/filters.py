@@ -234,16 +234,31 @@ class Selection:
     rounds: int
 
 
-def within_cap(labels: LabelArrays, live: Bools, cap: int) -> Bools:
-    """Of the `live` labels the `cap` most probable ones of each entity; ties go to the earlier image."""
-    result = np.zeros(len(live), bool)
+def within_cap(labels: LabelArrays, live: Bools, cap: int, by: str) -> Bools:
+    """Which of the `live` labels stay where an entity has more than `cap`; see `DatasetSettings.max_images_by`."""
+    result, drawn = np.zeros(len(live), bool), np.zeros(labels.images, bool)
     for part in labels.parts():
         chosen = part[live[part]]
-        order = chosen[np.lexsort((labels.image[chosen], -labels.probability[chosen], labels.entity[chosen]))]
-        start = np.flatnonzero(run_starts(labels.entity[order]))
-        rank = np.arange(len(order)) - np.repeat(start, np.diff(np.r_[start, len(order)]))
-        result[order[rank < cap]] = True
-    return result
+        # The same draws however the labels are cut.
+        draw = _mixed(labels.image[chosen].astype(np.uint64), labels.entity[chosen].astype(np.uint64))
+        first = draw if by != "probability" else -labels.probability[chosen]
+        order = np.lexsort((labels.image[chosen], first, labels.entity[chosen]))
+        chosen, draw = chosen[order], draw[order]
+        start = np.flatnonzero(run_starts(labels.entity[chosen]))
+        count = np.diff(np.r_[start, len(chosen)])
+        if by == "metaclip":
+            drawn[labels.image[chosen[draw < np.repeat(cap / count, count) * 2.0**64]]] = True
+        else:
+            result[chosen[np.arange(len(chosen)) - np.repeat(start, count) < cap]] = True
+    return live & _taken(drawn, labels.image) if by == "metaclip" else result
+
+
+def _mixed(first: Hashes, second: Hashes) -> Hashes:
+    """64 bits that look random of each two numbers (SplitMix64's steps, https://doi.org/10.1145/2714064.2660195)."""
+    mixed = first * np.uint64(0x9E3779B97F4A7C15) + second * np.uint64(0xBF58476D1CE4E5B9)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 def _taken(values: NDArray[Any], index: Ints | Codes) -> NDArray[Any]:
@@ -259,8 +274,7 @@ def keep(labels: LabelArrays, settings: DatasetSettings, excluded: Bools | None 
     stable:
 
     1. near duplicates are dropped (an image goes with all its labels);
-    2. an entity beyond the cap keeps its most probable images (only the label goes; an image without labels
-       goes);
+    2. an entity beyond the cap keeps some of its labels (only the label goes; an image without labels goes);
     3. an entity with fewer than `min_images` images leaves the vocabulary.
 
     Images that are `excluded`, bool (images,), are out before: they keep no near duplicate out and count for nothing.
@@ -279,7 +293,8 @@ def keep(labels: LabelArrays, settings: DatasetSettings, excluded: Bools | None 
             repeated = near_duplicates(labels, named, settings.near_duplicates)
         unique = ~_taken(repeated, labels.image)
         unique &= named
-        selected = unique if settings.max_images is None else within_cap(labels, unique, settings.max_images)
+        cap, by = settings.max_images, settings.max_images_by
+        selected = unique if cap is None else within_cap(labels, unique, cap, by)
         still = alive & (labels.count(selected) >= settings.min_images)
         if (still == alive).all():
             break
