@@ -59,6 +59,16 @@ def test_broken_lines_are_told_apart_from_other_entities() -> None:
     assert all(each.why for each in broken)
 
 
+def test_items_that_have_a_number_and_no_id_are_read() -> None:
+    """As in dumps of 2015, and in some answers of the API."""
+    old = statement("P31", 5)
+    del old["mainsnak"]["datavalue"]["value"]["id"]
+    prop = of_type("wikibase-property", "wikibase-entityid", {"entity-type": "property", "numeric-id": 31, "id": "P31"})
+    entity = item(1, {"en": "a"}, claims={"P31": [old, statement("P31", 5), statement("P31", 6)], "P361": [prop]})
+    row = ItemReader(["en"]).read(lines_of([entity]))[0].to_pylist()[0]
+    assert (row["kinds"], row["relations"]) == ([5, 6], [])
+
+
 def test_the_name_that_holds_in_all_languages_is_the_last_resort() -> None:
     def names(entity: Entity, *languages: str) -> tuple[str, list[str]]:
         row = ItemReader(languages).read(lines_of([entity]))[0].to_pylist()[0]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby, islice
 from pathlib import Path
@@ -117,7 +117,8 @@ def build_anchors(
 ) -> dict[str, int]:
     """Count the names by which links, redirects and disambiguation pages call articles.
 
-    The dumps are read twice. The same pages give the same bytes, in whatever files and order they stand.
+    The dumps are read twice. The same pages give the same bytes, in whatever files and order they stand; of pages with
+    the same title the last counts, for which the dumps are unpacked once more.
 
     Args:
         dumps: files of a dump, or of dumps in several languages; see `openmofi.plugins.wikidata.page_dump.pages`.
@@ -128,12 +129,12 @@ def build_anchors(
         progress: is told of each MiB that is read.
 
     Returns:
-        What was counted: `pages`, `redirects`, `disambiguations`, `names` (rows) and `link_probabilities` (rows).
+        What was counted: `pages`, `redirects`, `disambiguations`, `repeated` (pages whose title a later one has, which
+        do not count), `names` (rows) and `link_probabilities` (rows).
 
     Raises:
         UsageError: `out` is not local, a language is unknown, or a dump is given twice.
-        OpenMofiError: a dump is missing, damaged, cut off or none, has no articles, or a page stands in two of them;
-            `out` cannot be written.
+        OpenMofiError: a dump is missing, damaged, cut off or none, or has no articles; `out` cannot be written.
         MissingExtraError: a library of the extra `wikidata` is missing, which a dump's compression asks for.
     """
     settings, progress = settings or AnchorSettings(), progress or Quiet()
@@ -176,6 +177,8 @@ class _Job:
     settings: AnchorSettings
     progress: Progress
     workers: int
+    replaced: dict[int, frozenset[int]] = field(default_factory=dict)
+    """Block → positions of pages that do not count, since a later one has their title."""
 
     def run(self, work: str) -> dict[str, int]:
         # A dump that is plain is at least so many blocks; a packed one has more.
@@ -184,11 +187,15 @@ class _Job:
             return self._run(Path(work), pool)
 
     def _run(self, folder: Path, pool: Slots | Here) -> dict[str, int]:
-        settings, block_counts = self.settings, list[tuple[int, int, int]]()
-        self._read("links", pool, block_counts.append, _count, folder, settings.held)
-        articles, redirects, disambiguations = map(sum, zip((0, 0, 0), *block_counts, strict=True))
-        if not articles:
+        settings, block_counts = self.settings, dict[int, tuple[int, int, int]]()
+        self._read("links", pool, block_counts.update, _count, folder, settings.held)
+        if not any(articles for articles, _, _ in block_counts.values()):
             raise OpenMofiError(f"{self.files[0]} has no articles.", "Give pages-articles.xml.bz2 of a Wikipedia.")
+        with summed(folder, settings.memory_mib) as sums:
+            self.replaced.update(sums.replaced())
+        if self.replaced:
+            self._read("repeated pages", pool, block_counts.update, _count, folder, settings.held, only=self.replaced)
+        articles, redirects, disambiguations = map(sum, zip(*block_counts.values(), strict=True))
         names, probabilities = folder / "names", folder / "probabilities"
         with summed(folder, settings.memory_mib) as sums:
             rows = _write(names, ANCHORS, sums.names())
@@ -202,18 +209,29 @@ class _Job:
             "pages": articles,
             "redirects": redirects,
             "disambiguations": disambiguations,
+            "repeated": sum(map(len, self.replaced.values())),
             "names": rows,
             "link_probabilities": probable,
         }
 
-    def _read(self, stage: str, pool: Slots | Here, done: Done, task: Callable[..., Any], *arguments: object) -> None:
-        """Have a task read each block of pages, and pass its result to `done`."""
+    def _read(
+        self,
+        stage: str,
+        pool: Slots | Here,
+        done: Done,
+        task: Callable[..., Any],
+        *arguments: object,
+        only: Container[int] | None = None,
+    ) -> None:
+        """Have a task read each block of pages, or only some of them, and pass its result to `done`."""
         self.progress.begin(stage, sum(-(-path.stat().st_size // _MIB) for path in self.files))
         number = 0
         for path in self.files:
             steps = _Steps(self.progress, -(-path.stat().st_size // _MIB))
             for block_place, block in page_blocks(path, self.settings.language, steps.read, BLOCK):
-                pool.run(done, (block,), task, block_place, str(number), *arguments)
+                if only is None or number in only:
+                    skip = self.replaced.get(number, frozenset())
+                    pool.run(done, (block,), task, block_place, number, skip, *arguments)
                 number += 1
             steps.end()
         pool.finish()
@@ -277,19 +295,26 @@ class _Counted:
     counts: Ints
 
 
-def _count(handle: IO[bytes], block_place: Place, number: str, folder: Path, held: int) -> tuple[int, int, int]:
+def _count(
+    handle: IO[bytes], block_place: Place, number: int, skip: frozenset[int], folder: Path, held: int
+) -> dict[int, tuple[int, int, int]]:
     """A task: write the links of a block of pages to files; return its pages, redirects, disambiguations."""
+    for left in folder.glob(f"*-{number}-*.parquet") if skip else ():
+        left.unlink()
     counts = AnchorCounts(folder, held, number)
-    for page in pages(block_place, handle):
-        counts.add(page)
+    for position, page in enumerate(pages(block_place, handle)):
+        if position not in skip:
+            counts.add(page, position)
     counts.flush()
-    return counts.pages, counts.redirects, counts.disambiguations
+    return {number: (counts.pages, counts.redirects, counts.disambiguations)}
 
 
-def _find(handle: IO[bytes], block_place: Place, _: str, folder: Path) -> dict[str, Found]:
+def _find(handle: IO[bytes], block_place: Place, _: int, skip: frozenset[int], folder: Path) -> dict[str, Found]:
     """A task: count how often names occur in the texts of a block of pages, by language."""
     by_language = dict[str, Occurrences]()
-    for page in pages(block_place, handle):
+    for position, page in enumerate(pages(block_place, handle)):
+        if position in skip:
+            continue
         counted = _opened(_trie_path(folder, page.site.language))
         if counted and page.redirect is None and not is_disambiguation(page.text, page.site):
             counted.add(plain_text(page.text, page.site))

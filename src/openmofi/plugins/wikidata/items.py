@@ -47,12 +47,16 @@ RELATIONS: dict[str, str] = tomllib.loads(Path(__file__).with_name("relations.to
 _RELATED = [int(name[1:]) for name in RELATIONS]
 
 
+_LARGEST = 2**63 - 1
+
+
 class _Text(msgspec.Struct, gc=False):
     value: str
 
 
 class _Value(msgspec.Struct, gc=False):
     id: str = ""
+    number: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)] = msgspec.field(default=-1, name="numeric-id")
 
 
 class _DataValue(msgspec.Struct, gc=False):
@@ -75,7 +79,6 @@ class _Sitelink(msgspec.Struct, gc=False):
 
 Row = TypeVar("Row")
 _ROWS = 512
-_LARGEST = 2**63 - 1
 _NO_CLAIMS = ((), (), ())
 _Empty = list[None]
 """PHP writes a map without entries as an empty list."""
@@ -289,12 +292,12 @@ def best(statements: Sequence[_Statement]) -> list[_Value | str | int | float | 
 
 
 def _items(statements: Sequence[_Statement]) -> list[int]:
-    """Return the items among the values, each once."""
-    numbers = (
-        [item_number(value.id) for value in best(statements) if isinstance(value, _Value) and value.id[:1] == "Q"]
-        if statements
-        else []
-    )
+    """Return the items among the values, each once; old dumps and answers of the API have their numbers alone."""
+    numbers = [
+        item_number(value.id) if value.id else value.number
+        for value in (best(statements) if statements else ())
+        if isinstance(value, _Value) and (value.id[:1] == "Q" or (not value.id and value.number >= 0))
+    ]
     return numbers if len(numbers) < 2 else list(dict.fromkeys(numbers))
 
 

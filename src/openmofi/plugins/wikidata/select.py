@@ -253,7 +253,8 @@ def _load(connection: DuckDBPyConnection, parts: Sequence[str]) -> None:
         CREATE TABLE item AS
         SELECT *, list_concat(kinds, list_filter(parents, lambda class: NOT list_contains(kinds, class))) AS classes
         FROM read_parquet(?)
-        QUALIFY row_number() OVER (PARTITION BY id ORDER BY revision DESC, name, description) = 1""",
+        QUALIFY row_number() OVER (PARTITION BY id ORDER BY revision DESC, name, description, aliases, kinds, parents,
+            relations, sitelinks DESC, image, titles, external) = 1""",
         [list(parts)],
     )
     connection.execute(
