@@ -18,6 +18,10 @@ from openmofi.plugins.wikidata.slots import unpacked
 
 BLOCK = 32 << 20
 """Bytes of lines that are parsed together: a part has some 2,000 of the real dump's items."""
+_WHOLE = 64 << 20
+"""Bytes up to which JSON that has not an entity a line is read as a whole."""
+_MARK = b"\xef\xbb\xbf"
+_SPACE = _MARK + b" \t\r\n"
 _DUMPS = "Give wikidata-DATE-all.json.gz or .bz2 of https://dumps.wikimedia.org/wikidatawiki/entities/, or lines of it."
 
 
@@ -41,25 +45,74 @@ def pieces(path: str | Path, size: int = BLOCK) -> Iterator[Piece]:
 
     Args:
         path: JSON lines as Wikidata publishes them, plain or compressed by gzip, bzip2 or zstandard; of several
-            streams too. What it is, its first bytes say.
+            streams too. What it is, its first bytes say. Of an array that is laid out otherwise, and of an answer of
+            Wikidata's API, up to 64 MiB, each entity becomes a line.
         size: bytes of a block.
 
     Raises:
         OpenMofiError: the file is missing, damaged, cut off, or no dump.
     """
     block = held = 0
-    for data, read in unpacked(path, _DUMPS):
-        if not (block or held):
-            _require_dump(path, data)
+    for data, read in _lines(path):
         while data:
             end = data.find(b"\n", max(size - held - 1, 0)) + 1
             yield Piece(block, data[:end] if end else data, read)
             block, held, data = (block + 1, 0, data[end:]) if end else (block, held + len(data), b"")
 
 
+def _lines(path: str | Path) -> Iterator[tuple[bytes, int]]:
+    """Yield a dump as `unpacked` does, with an entity a line."""
+    stream, held, told, read = unpacked(path, _DUMPS), bytearray(), None, 0
+    for data, now in stream:
+        if not held:
+            _require_dump(path, data)
+        held += data
+        read = now
+        if told is None and b"\n" in data:
+            told = _entity_a_line(held)
+        if told or len(held) > _WHOLE:
+            break
+    whole = bytes(held.removeprefix(_MARK))
+    yield whole if told else b"\n".join(map(_one_line, _entities(whole))) or whole, read
+    yield from stream
+
+
+class _Entity(msgspec.Struct):
+    id: str
+
+
+def _entity_a_line(start: bytearray) -> bool | None:
+    """Whether the first line of a file holds an entity; `None` where it has not ended yet."""
+    first, ended, _ = start.lstrip(_SPACE).removeprefix(b"[").lstrip(_SPACE).partition(b"\n")
+    try:
+        return bool(msgspec.json.decode(first.rstrip(b" \t\r,"), type=_Entity)) if ended else None
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+
+
+def _entities(document: bytes | msgspec.Raw) -> list[msgspec.Raw]:
+    """Return the entities of an array, of an answer of the API (`entities`), or of a map by id; none of other texts."""
+    try:
+        values = msgspec.json.decode(document, type=dict[str, msgspec.Raw] | list[msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return []
+    if isinstance(values, dict):
+        if "id" in values:
+            return [msgspec.Raw(document)]
+        if "entities" in values:
+            return _entities(values["entities"])
+        values = [*values.values()]
+    return values if any(b'"id"' in bytes(value) for value in values) else []
+
+
+def _one_line(entity: msgspec.Raw) -> bytes:
+    """Return JSON without line ends, which no text in it has."""
+    return bytes(entity).replace(b"\r", b" ").replace(b"\n", b" ")
+
+
 def _require_dump(path: str | Path, start: bytes) -> None:
     """Refuse a file that does not begin as a dump does: the array's bracket, or an entity."""
-    first = start.lstrip(b"\xef\xbb\xbf \t\r\n")[:60]
+    first = start.lstrip(_SPACE)[:60]
     if not first.startswith((b"[", b"{")):
         beginning = first.decode("utf-8", "replace").partition("\n")[0]
         raise OpenMofiError(f"{path} is no JSON dump of Wikidata: it begins with {beginning!r}.", _DUMPS)
