@@ -39,8 +39,9 @@ Columns = Annotated[
     Path | None,
     typer.Option(
         parser=input_path,
-        help="TOML: which columns of Parquet that others publish hold ids, labels, claims … (docs/knowledge-base.md).",
-        metavar="FILE",
+        help="Of Parquet that others publish: 'wmde', 'permutans', or TOML that says which columns hold what "
+        "(docs/knowledge-base.md).",
+        metavar="LAYOUT",
     ),
 ]
 Memory = Annotated[str, typer.Option(help="That the build may use, beside the processes that parse.")]

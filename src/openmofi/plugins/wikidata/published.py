@@ -120,6 +120,10 @@ def _require_dump(path: str | Path, start: bytes) -> None:
 
 FIELDS = ("id", "labels", "descriptions", "aliases", "sitelinks", "claims", "revision")
 """What a file of columns may name; `id` and `labels` are needed."""
+LONG = "permutans"
+LAYOUTS = {"wmde": FIELDS[:-1], LONG: FIELDS}
+"""Name of a layout → its fields, which columns are called as: https://huggingface.co/datasets/philippesaade/wikidata of
+Wikimedia Deutschland, and what `openmofi.plugins.wikidata.long_tables` makes of its tables."""
 ROWS = 2048
 """Rows that are handed over together."""
 _BY_KEY = {
@@ -147,15 +151,15 @@ class PublishedColumns:
 
     @classmethod
     def read(cls, path: Path | None) -> PublishedColumns:
-        """Of a TOML file: a field = a column, or a table of languages or properties = columns. Without a file columns
-        are called as `FIELDS`.
+        """Of a TOML file: a field = a column, or a table of languages or properties = columns; or of one of `LAYOUTS`.
+        Without a file columns are called as `FIELDS`.
 
         Raises:
             OpenMofiError: the file cannot be read, or names no `id` or no `labels`.
             UsageError: it names something else than `FIELDS`, or a property that is none.
         """
-        if path is None:
-            return cls({field: field for field in FIELDS}, needed=False)
+        if path is None or str(path) in LAYOUTS:
+            return cls({field: field for field in LAYOUTS.get(str(path), FIELDS)}, needed=str(path) == "wmde")
         try:
             given = tomllib.loads(path.read_text("utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -216,7 +220,7 @@ def published_blocks(path: Path, columns: PublishedColumns) -> Iterator[Piece]:
         with pq.ParquetFile(path) as file:
             rows = max(file.metadata.num_rows, 1)
             for number, batch in enumerate(file.iter_batches(ROWS, columns=sorted(set(names.values())))):
-                table = pa.table({name: batch.column(column) for name, column in names.items()})
+                table = pa.table({name: _text_column(batch.column(column)) for name, column in names.items()})
                 sink = pa.BufferOutputStream()
                 with pa.ipc.new_stream(sink, table.schema) as writer:
                     writer.write_table(table)
@@ -225,6 +229,12 @@ def published_blocks(path: Path, columns: PublishedColumns) -> Iterator[Piece]:
     except (OSError, pa.ArrowException) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise OpenMofiError(f"{path} is damaged: {reason}.", "Fetch it again.") from error
+
+
+def _text_column(column: pa.Array) -> pa.Array:
+    """Return a column, its bytes as the UTF-8 text that they are."""
+    packed = pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)
+    return column.cast(pa.large_string()) if packed else column
 
 
 def read_published(reader: ItemReader, handle: IO[bytes]) -> tuple[pa.Table, list[Any], int]:
@@ -238,7 +248,7 @@ def entity_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
     What goes by a language, a property or a wiki may be a map, a struct, a list of structs that say it (`language`,
     `property`, `site`), JSON text of these, or a column each. A text may be a struct with `value`; a statement may be a
-    value, a struct with `value` and `rank`, or one as in the dumps.
+    value, a struct with `value` and `rank`, or one as in the dumps, whose `datavalue` may be the value itself.
 
     Args:
         row: name as of `PublishedColumns` → value.
@@ -266,7 +276,9 @@ def entity_of(row: Mapping[str, Any]) -> dict[str, Any]:
         "descriptions": {key: _text(value) for key, value in _by_key("descriptions", fields).items()},
         "aliases": {key: [_text(each) for each in _listed(value)] for key, value in _by_key("aliases", fields).items()},
         "claims": {
-            key: [_statement(key, each) for each in _listed(value)] for key, value in _by_key("claims", fields).items()
+            key: [_statement(key, each) for each in _listed(value)]
+            for key, value in _by_key("claims", fields).items()
+            if property_number(key)
         },
         "sitelinks": {}
         if isinstance(links, int)
@@ -321,9 +333,11 @@ def _text(value: Any) -> Any:
 
 def _statement(name: str, given: Any) -> dict[str, Any]:
     given = _whole(given)
-    if isinstance(given, dict) and "mainsnak" in given:
-        return given
     value, rank = (given.get("value"), given.get("rank", "normal")) if isinstance(given, dict) else (given, "normal")
+    if isinstance(given, dict) and "mainsnak" in given:
+        value = given["mainsnak"].get("datavalue")
+        if isinstance(value, dict) and "value" in value:
+            return given
     if value is None:
         return {"mainsnak": {"snaktype": "novalue"}, "rank": rank}
     if name in _ITEMS and not isinstance(value, dict):
