@@ -146,6 +146,27 @@ def test_several_languages_add_up(files: dict[str, Path], tmp_path: Path) -> Non
     assert base.link_probability("crane") > 0
 
 
+def test_links_of_a_wikipedia_with_another_code_than_its_language(tmp_path: Path) -> None:
+    """Labels are of `nb` and `zh-hant`; the page dumps are of `no` and `zh`."""
+    for wiki, link in (("no", "fuglen"), ("zh", "鶴鳥")):
+        pages = [page("Trane", "En fugl."), page("Elbe", f"[[Trane|{link}]]")]
+        build_anchors([write(tmp_path / f"{wiki}.xml", pages, wiki)], tmp_path / f"{wiki}.parquet")
+    crane = item(1, {"nb": "trane", "zh-hant": "鶴"}, sitelinks=["nowiki", "zhwiki"])
+    for link in crane["sitelinks"].values():
+        link["title"] = "Trane"
+    base = built(
+        {"items": write_dump(tmp_path / "all.json", [crane])},
+        tmp_path / "kb",
+        WikidataSettings(languages=("nb", "zh-hant", "zh-hans")),
+        anchors=[tmp_path / "no.parquet", tmp_path / "zh.parquet"],
+    )
+    assert {name: base.lookup(name)["languages"] for name in ("trane", "fuglen", "鶴鳥")} == {
+        "trane": ["nb", "zh-hans", "zh-hant"],
+        "fuglen": ["nb"],
+        "鶴鳥": ["zh-hans", "zh-hant"],
+    }
+
+
 @pytest.fixture(scope="module")
 def joined(tmp_path_factory: pytest.TempPathFactory) -> tuple[Files, dict[str, KnowledgeBase], Path]:
     folder = tmp_path_factory.mktemp("joined")

@@ -22,13 +22,13 @@ from openmofi.knowledge.database import JOINED, MEMORY, memory_bytes
 from openmofi.knowledge.projection import ProjectionSettings
 from openmofi.knowledge.store import KnowledgeBase, opened
 from openmofi.plugins.bases.diff import Differences, diff_kb
-from openmofi.plugins.wikidata.items import ITEMS, RELATIONS, latin_letters, property_number
+from openmofi.plugins.wikidata.items import ITEMS, RELATIONS, label_order, latin_letters, property_number
 from openmofi.plugins.wikidata.long_tables import join_tables, long_tables
 from openmofi.plugins.wikidata.parts import PARQUET, read_parts
 from openmofi.plugins.wikidata.priors import PriorSources
 from openmofi.plugins.wikidata.published import BLOCK, LAYOUTS, LONG, PublishedColumns
 from openmofi.plugins.wikidata.select import ClassRules, Selected, class_rules, read_redirects, select_tables
-from openmofi.plugins.wikidata.wikitext import language_codes
+from openmofi.plugins.wikidata.wikitext import language_codes, wiki_code
 from openmofi.storage import (
     Manifest,
     atomic_path,
@@ -262,7 +262,7 @@ class _Reading:
         settings = self.settings
         return fingerprint(
             [
-                settings.languages,
+                [*label_order(settings.languages).items()],
                 settings.external_ids,
                 ITEMS.names,
                 list(RELATIONS),
@@ -278,7 +278,7 @@ def _require_known(settings: WikidataSettings) -> None:
     for language in settings.languages or ("",):
         if not (0 < len(language) <= _LANGUAGE and language.replace("-", "").isalpha() and language.islower()):
             raise UsageError(f"{language!r} is no language code.", "Codes are such as en, de or zh-hant.")
-        if language.partition("-")[0] not in {*language_codes(), "nb"}:  # labels of the Norwegian Wikipedia's items
+        if wiki_code(language) not in language_codes():
             _log.warning(
                 "%r is the language of no Wikipedia: few items have names in it, or none.%s",
                 language,

@@ -15,6 +15,7 @@ import pyarrow as pa
 from msgspec.structs import astuple
 
 from openmofi.errors import MissingExtraError
+from openmofi.plugins.wikidata.wikitext import fallbacks, wiki_code
 
 KIND, PARENT, IMAGE = "P31", "P279", "P18"
 DEFAULT_LANGUAGE = "mul"
@@ -39,7 +40,7 @@ ITEMS = pa.schema(
 )
 """items: what was read of a dump's items. `name` is empty where none of the languages has one; `languages` are, of the
 name and of each alias, the codes of those that call it so, with spaces between; `titles` are of the
-languages' Wikipedias, `external` of the properties that were asked for."""
+languages' Wikipedias, by their codes, `external` of the properties that were asked for."""
 
 RELATIONS: dict[str, str] = tomllib.loads(Path(__file__).with_name("relations.toml").read_text("utf-8"))
 """Properties whose items are related closely enough for the coherence of a text, beside P31 and P279."""
@@ -125,7 +126,7 @@ class ItemReader:
     """Reads items.
 
     Args:
-        languages: codes, the preferred one first; the name is of the first that has one.
+        languages: codes, the preferred one first; see `label_order`.
         external: properties such as `P214`, whose values are text.
         transliterate: codes of languages whose names are aliases in Latin letters too.
 
@@ -136,10 +137,11 @@ class ItemReader:
     def __init__(
         self, languages: Sequence[str], external: Sequence[str] = (), transliterate: Sequence[str] = ()
     ) -> None:
-        self._languages = (*languages, DEFAULT_LANGUAGE)
+        self._order = label_order(languages)
+        self._languages = [code for code, language in self._order.items() if code == language]
         self._transliterated = frozenset(transliterate)
         self._latin = latin_letters() if transliterate else str
-        self._wikis = {f"{language.replace('-', '_')}wiki": language for language in languages}
+        self._wikis = {f"{wiki.replace('-', '_')}wiki": wiki for wiki in map(wiki_code, languages)}
         self._external = [(name, property_number(name)) for name in external]
         self._kind = _entity_with(external)
         self._decoder = msgspec.json.Decoder(self._kind)
@@ -190,7 +192,10 @@ class ItemReader:
         if entity.type != "item":
             return None
         labels, aliases = _mapped(entity.labels), _mapped(entity.aliases)
-        labelled = [(labels[language].value, language) for language in self._languages if language in labels]
+        labelled = list[tuple[str, str]]()
+        for code, language in self._order.items():
+            if code in labels and (code == language or not labelled):
+                labelled.append((labels[code].value, language))
         other = [
             (alias.value, language)
             for language in self._languages
@@ -215,9 +220,7 @@ class ItemReader:
             "id": item_number(entity.id),
             "revision": entity.lastrevid,
             "name": names[0] if labelled and names else "",
-            "description": next(
-                (_plain(descriptions[language].value) for language in self._languages if language in descriptions), ""
-            ),
+            "description": next((_plain(descriptions[code].value) for code in self._order if code in descriptions), ""),
             "aliases": names[1:] if labelled else names,
             "languages": list(called.values()),
             "kinds": _items(kinds),
@@ -231,9 +234,7 @@ class ItemReader:
             "sitelinks": len(links) or entity.sitelink_count,
             "image": next(iter(_texts(images)), None),
             "titles": [
-                {"language": language, "title": links[wiki].title}
-                for wiki, language in self._wikis.items()
-                if wiki in links
+                {"language": code, "title": links[wiki].title} for wiki, code in self._wikis.items() if wiki in links
             ],
             "external": [
                 {"property": number, "value": value}
@@ -241,6 +242,22 @@ class ItemReader:
                 for value in dict.fromkeys(_texts(getattr(entity.claims, name, ())))
             ],
         }
+
+
+def label_order(languages: Sequence[str]) -> dict[str, str]:
+    """Return the languages whose labels name an item, the preferred one first.
+
+    They are the first language, those that it falls back to, `DEFAULT_LANGUAGE`, and the others in the same way. A
+    language that others fall back to names only what has no label before.
+
+    Returns:
+        Code → the language that its labels are of: itself where it is one of `languages`, else the one that falls back.
+    """
+    order = dict[str, str]()
+    for language in languages:
+        for code in (language, *fallbacks(language), DEFAULT_LANGUAGE):
+            order.setdefault(code, code if code in (*languages, DEFAULT_LANGUAGE) else language)
+    return order
 
 
 def latin_letters() -> Callable[[str], str]:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge.database import connected, quoted
-from openmofi.plugins.wikidata.items import DEFAULT_LANGUAGE, IMAGE, KIND, PARENT, RELATIONS
+from openmofi.plugins.wikidata.items import IMAGE, KIND, PARENT, RELATIONS, label_order
 from openmofi.storage import atomic_path
 
 _SPOKEN = ("id", "language", "value")
@@ -93,7 +93,7 @@ def join_tables(
     Raises:
         OpenMofiError: the disk is full, a file is damaged, or the memory does not do.
     """
-    wanted = [*languages, DEFAULT_LANGUAGE, KIND, PARENT, IMAGE, *RELATIONS, *external]
+    wanted = [*label_order(languages), KIND, PARENT, IMAGE, *RELATIONS, *external]
     with connected(out.parent, memory) as connection:
         for table, paths in tables.items():
             names = [str(path) for path in paths]

@@ -19,6 +19,7 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.names import normalise
 from openmofi.plugins.wikidata.anchor_tables import anchor_languages, probabilities_path
 from openmofi.plugins.wikidata.slots import packed_by, unpacked
+from openmofi.plugins.wikidata.wikitext import wiki_code
 from openmofi.storage import file_fingerprint
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class PriorSources:
         for path in self.anchors:
             codes = anchor_languages(path)
             for language in codes:
-                if language not in languages:
+                if language not in map(wiki_code, languages):
                     raise UsageError(
                         f"{path} has names of {language!r}, and the base has the languages {', '.join(languages)}.",
                         f"Add {language} to --languages, or leave it out.",

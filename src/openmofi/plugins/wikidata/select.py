@@ -18,6 +18,7 @@ from openmofi.knowledge.database import connected, number_of, quoted
 from openmofi.plugins.wikidata.items import RELATIONS, item_number
 from openmofi.plugins.wikidata.priors import LINKS, PAGEVIEWS, SITELINKS, PriorSources, load_names, load_popularity
 from openmofi.plugins.wikidata.slots import unpacked
+from openmofi.plugins.wikidata.wikitext import wiki_code
 from openmofi.storage import make_folder
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ def select_tables(
         load_popularity(connection, sources.pageviews)
         priors = load_names(connection, sources.anchors)
         make_folder(folder / SOURCE)
-        spoken = {"languages": _spoken(sources.anchors)} if len(languages) > 1 else {}
+        spoken = {"languages": _spoken(sources.anchors, languages)} if len(languages) > 1 else {}
         for name, query in {**_TABLES, **spoken, **_BESIDE}.items():
             path = folder / f"{name}.parquet" if name in _BESIDE else folder / SOURCE / f"{name}.parquet"
             connection.execute(f"COPY ({query}) TO {quoted(path)} (FORMAT parquet)")
@@ -307,13 +308,14 @@ def _select_items(connection: DuckDBPyConnection, *, wanted: bool) -> dict[str, 
     return {"items": items, "unnamed": unnamed, "dropped": dropped, "kept": remaining}
 
 
-def _spoken(anchors: Sequence[Path]) -> str:
+def _spoken(anchors: Sequence[Path], languages: Sequence[str]) -> str:
     """Return the query for names with the languages that they come from."""
+    wikis = ", ".join(f"('{language}', '{wiki_code(language)}')" for language in languages)
     linked = (
         f"""
-        UNION SELECT name, language FROM read_parquet([{", ".join(map(quoted, anchors))}]) JOIN (
+        UNION SELECT name, spoken FROM read_parquet([{", ".join(map(quoted, anchors))}]) JOIN (
             SELECT DISTINCT language, title FROM (SELECT unnest(titles, recursive := true) FROM kept))
-        USING (language, title)"""
+        USING (language, title) JOIN (VALUES {wikis}) AS wiki(spoken, language) USING (language)"""
         if anchors
         else ""
     )
