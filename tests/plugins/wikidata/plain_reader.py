@@ -52,6 +52,7 @@ def plain_row(entity: Entity, languages: Sequence[str], external: Sequence[str])
         "relations": [
             {"property": int(prop[1:]), "item": value} for prop in RELATIONS for value in values_of(entity, prop)
         ],
+        "unread": False,
         "sitelinks": len(links),
         "image": next(iter(values_of(entity, "P18")), None),
         "titles": [

@@ -153,14 +153,6 @@ def test_long_tables(tmp_path: Path, entities: list[Entity], of_dump: dict[str, 
     }
 
 
-def test_long_tables_say_revisions(tmp_path: Path) -> None:
-    entity = item(7, {"en": "crane"}, claims={"P31": [statement("P31", 8)]}, revision=40)
-    write_long(tmp_path / "hub", [entity])
-    build_wikidata([tmp_path / "hub"], tmp_path / "kb", extras=Extras.of(columns="permutans"), workers=1)
-    (part,) = (tmp_path / "kb.work").glob("parts-*/*.parquet")
-    assert pq.read_table(part).column("revision").to_pylist() == [40]
-
-
 @pytest.mark.parametrize(
     ("broken", "says"),
     [

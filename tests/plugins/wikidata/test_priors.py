@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 from item_dumps import Entity, item, statement, write_dump
 from joined_world import Files, held_out_links, linked_priors, priors_of, score, world, write_files
 from numpy.typing import NDArray
@@ -105,6 +108,26 @@ def test_link_probabilities_are_those_of_the_tables(files: dict[str, Path], tmp_
     for row in surfaces.to_pylist():
         assert base.link_probability(row["name"]) == pytest.approx(row["link_probability"], rel=1e-5)
     assert base.link_probability("Kranich") == 0
+
+
+@pytest.mark.parametrize(
+    "compress",
+    [bytes, gzip.compress, lambda data: bz2.compress(data[:20]) + bz2.compress(data[20:]), zstandard.compress],
+)
+@pytest.mark.parametrize("signals", [False, True])
+def test_page_views_of_either_table_however_it_is_compressed(
+    files: dict[str, Path], tmp_path: Path, compress: Callable[[bytes], bytes], signals: bool
+) -> None:
+    lines = files["qrank"].read_text().splitlines()[1:]
+    table = ["Entity,QRank", *lines]
+    if signals:
+        table = [
+            "item,pageviews_52w,wikitext_bytes,claims,identifiers,sitelinks",
+            *(f"{line},5,4,3,2" for line in lines),
+        ]
+    (tmp_path / "views").write_bytes(compress("\n".join(table).encode()))
+    base = built(files, tmp_path / "kb", pageviews=tmp_path / "views")
+    assert {row: base[row].popularity for row in ("Q1", "Q2", "Q3", "Q4")} == {"Q1": 100, "Q2": 400, "Q3": 25, "Q4": 30}
 
 
 def test_page_views_are_the_prior_where_there_are_no_links(files: dict[str, Path], tmp_path: Path) -> None:

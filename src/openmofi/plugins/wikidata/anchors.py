@@ -25,7 +25,7 @@ from openmofi.knowledge.names import Memo, piece_pattern
 from openmofi.plugins.wikidata.anchor_counts import AnchorCounts, Sums, summed
 from openmofi.plugins.wikidata.anchor_tables import ANCHORS, ANCHORS_DIGEST, LINK_PROBABILITIES, probabilities_path
 from openmofi.plugins.wikidata.page_dump import BLOCK, Place, page_blocks, pages
-from openmofi.plugins.wikidata.slots import Done, Here, Slots, slots
+from openmofi.plugins.wikidata.slots import Done, Here, Slots, begin_reading, reported, slots
 from openmofi.plugins.wikidata.wikitext import is_disambiguation, plain_text, require_language
 from openmofi.storage import atomic_path, file_digest, require_local, table_blocks
 from openmofi.storage.addresses import local_path
@@ -81,9 +81,6 @@ class Occurrences:
         )
         self._held.clear()
         return counts
-
-
-_MIB = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -224,16 +221,15 @@ class _Job:
         only: Container[int] | None = None,
     ) -> None:
         """Have a task read each block of pages, or only some of them, and pass its result to `done`."""
-        self.progress.begin(stage, sum(-(-path.stat().st_size // _MIB) for path in self.files))
+        begin_reading(self.progress, stage, self.files)
         number = 0
         for path in self.files:
-            steps = _Steps(self.progress, -(-path.stat().st_size // _MIB))
-            for block_place, block in page_blocks(path, self.settings.language, steps.read, BLOCK):
+            blocks = page_blocks(path, self.settings.language, BLOCK)
+            for block_place, block in reported(blocks, lambda each: each[0].read, path, self.progress):
                 if only is None or number in only:
                     skip = self.replaced.get(number, frozenset())
                     pool.run(done, (block,), task, block_place, number, skip, *arguments)
                 number += 1
-            steps.end()
         pool.finish()
 
     def _occurrences(self, sums: Sums, folder: Path, pool: Slots | Here) -> dict[str, _Counted]:
@@ -330,27 +326,6 @@ def _trie_path(folder: Path, language: str) -> Path:
 def _opened(path: Path) -> Occurrences | None:
     """Return a process's counter, opened once; `None` where no name of the language is looked for."""
     return Occurrences(marisa_trie.Trie().mmap(str(path))) if path.exists() else None
-
-
-class _Steps:
-    """The bytes of a file, reported as progress in whole MiB."""
-
-    def __init__(self, progress: Progress, total: int) -> None:
-        self._progress, self._left, self._bytes = progress, total, 0
-
-    def read(self, count: int) -> None:
-        self._bytes += count
-        while self._bytes >= _MIB and self._left:
-            self._bytes -= _MIB
-            self._step()
-
-    def end(self) -> None:
-        while self._left:
-            self._step()
-
-    def _step(self) -> None:
-        self._left -= 1
-        self._progress.advance({})
 
 
 def _write(path: Path, schema: pa.Schema, tables: Iterator[pa.Table], notes: dict[str, str] | None = None) -> int:

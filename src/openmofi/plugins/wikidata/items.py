@@ -32,6 +32,7 @@ ITEMS = pa.schema(
         ("kinds", pa.list_(pa.int64())),
         ("parents", pa.list_(pa.int64())),
         ("relations", pa.list_(pa.struct([("property", pa.int64()), ("item", pa.int64())]))),
+        ("unread", pa.bool_()),
         ("sitelinks", pa.int32()),
         ("image", pa.string()),
         ("titles", pa.list_(pa.struct([("language", pa.string()), ("title", pa.string())]))),
@@ -39,8 +40,8 @@ ITEMS = pa.schema(
     ]
 )
 """items: what was read of a dump's items. `name` is empty where none of the languages has one; `languages` are, of the
-name and of each alias, the codes of those that call it so, with spaces between; `titles` are of the
-languages' Wikipedias, by their codes, `external` of the properties that were asked for."""
+name and of each alias, the codes of those that call it so, with spaces between; `unread` says that values should be
+items and none is; `titles` are of the languages' Wikipedias, by their codes, `external` of the properties asked for."""
 
 RELATIONS: dict[str, str] = tomllib.loads(Path(__file__).with_name("relations.toml").read_text("utf-8"))
 """Properties whose items are related closely enough for the coherence of a text, beside P31 and P279."""
@@ -216,6 +217,13 @@ class ItemReader:
             _NO_CLAIMS if isinstance(entity.claims, list) else astuple(entity.claims)
         )
         kinds, parents, images, *related = claims
+        relations = [
+            {"property": number, "item": item}
+            for number, statements in zip(_RELATED, related, strict=False)
+            if statements
+            for item in _items(statements)
+        ]
+        classes = _items(kinds), _items(parents)
         return {
             "id": item_number(entity.id),
             "revision": entity.lastrevid,
@@ -223,14 +231,10 @@ class ItemReader:
             "description": next((_plain(descriptions[code].value) for code in self._order if code in descriptions), ""),
             "aliases": names[1:] if labelled else names,
             "languages": list(called.values()),
-            "kinds": _items(kinds),
-            "parents": _items(parents),
-            "relations": [
-                {"property": number, "item": item}
-                for number, statements in zip(_RELATED, related, strict=False)
-                if statements
-                for item in _items(statements)
-            ],
+            "kinds": classes[0],
+            "parents": classes[1],
+            "relations": relations,
+            "unread": not (any(classes) or relations) and any(map(best, (kinds, parents, *related[: len(_RELATED)]))),
             "sitelinks": len(links) or entity.sitelink_count,
             "image": next(iter(_texts(images)), None),
             "titles": [
@@ -245,13 +249,10 @@ class ItemReader:
 
 
 def label_order(languages: Sequence[str]) -> dict[str, str]:
-    """Return the languages whose labels name an item, the preferred one first.
+    """Return the codes whose labels name an item, the preferred one first, each with the language that it stands for.
 
     They are the first language, those that it falls back to, `DEFAULT_LANGUAGE`, and the others in the same way. A
-    language that others fall back to names only what has no label before.
-
-    Returns:
-        Code → the language that its labels are of: itself where it is one of `languages`, else the one that falls back.
+    code that stands for another language names only what has no label before.
     """
     order = dict[str, str]()
     for language in languages:

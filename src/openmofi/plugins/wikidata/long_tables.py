@@ -8,36 +8,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge.database import connected, quoted
 from openmofi.plugins.wikidata.items import IMAGE, KIND, PARENT, RELATIONS, label_order
+from openmofi.plugins.wikidata.published import parquet_schema
 from openmofi.storage import atomic_path
 
-_SPOKEN = ("id", "language", "value")
-_COLUMNS = {
-    "entities": ("id", "lastrevid"),
-    "labels": _SPOKEN,
-    "descriptions": _SPOKEN,
-    "aliases": _SPOKEN,
+_SPOKEN = ("labels", "descriptions", "aliases")
+_COLUMNS = dict.fromkeys(_SPOKEN, ("id", "language", "value")) | {
     "links": ("id", "site", "title"),
     "claims": ("id", "property", "rank", "datavalue.id", "datavalue.datavalue__string"),
 }
+_VALUE = "coalesce(datavalue.id, datavalue.datavalue__string)"
 _LISTED = "list({{{}}} ORDER BY number, file_row_number) FILTER (list_contains($wanted, {}))"
-_TEXTS = _LISTED.format("'language': language, 'value': value", "language")
-_JOINED = {
-    "entities": "max(lastrevid) AS revision",
-    "labels": f"{_TEXTS} AS labels",
-    "descriptions": f"{_TEXTS} AS descriptions",
-    "aliases": f"{_TEXTS} AS aliases",
-    "links": "list({'site': site, 'title': title}) AS sitelinks",
-    "claims": _LISTED.format(
-        "'property': property, 'rank': rank, 'value': coalesce(datavalue.id, datavalue.datavalue__string)", "property"
-    )
-    + " AS claims",
+_JOINED = dict.fromkeys(_SPOKEN, _LISTED.format("'language': language, 'value': value", "language")) | {
+    "links": "list({'site': site, 'title': title})",
+    "claims": _LISTED.format(f"'property': property, 'rank': rank, 'value': {_VALUE}", "property"),
 }
-"""Table → what becomes of its rows of an item; see `openmofi.plugins.wikidata.published.FIELDS`."""
+"""Table → what becomes of its rows of an item."""
 _TABLE = re.compile(rf"(?:.*wikidata-)?(?:scholar-)?({'|'.join(_COLUMNS)}|claims_labels)")
 _HINT = "Give a folder that has wikidata-labels/, wikidata-aliases/, wikidata-links/, wikidata-claims/ and so on."
 
@@ -51,7 +40,8 @@ def long_tables(folders: Sequence[str | Path]) -> dict[str, list[Path]]:
         OpenMofiError: there are no labels; a file is damaged, or lacks a column.
     """
     files: dict[str, list[Path]] = {}
-    for path in sorted({file for folder in folders for file in Path(folder).rglob("*.parquet")}, key=_natural):
+    found = {file for folder in folders for file in Path(folder).rglob("*.parquet")}
+    for path in sorted(found, key=lambda file: (file.parent, len(file.name), file.name)):  # part-10 after part-9
         matches = (_TABLE.fullmatch(parent.name) for parent in path.absolute().parents)
         table = next((match[1] for match in matches if match), "")
         if table in _COLUMNS:
@@ -62,17 +52,8 @@ def long_tables(folders: Sequence[str | Path]) -> dict[str, list[Path]]:
     return files
 
 
-def _natural(path: Path) -> list[str | int]:
-    """Return a key by which part-10 comes after part-9."""
-    return [int(piece) if piece.isdigit() else piece for piece in re.split(r"(\d+)", str(path))]
-
-
 def _require_columns(path: Path, columns: Sequence[str]) -> None:
-    try:
-        fields = [*pq.read_schema(path)]
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
-        raise OpenMofiError(f"{path} cannot be read as Parquet: {reason}.", "Fetch it again.") from error
+    fields = [*parquet_schema(path)]
     there = [field.name for field in fields]
     there += [f"{each.name}.{inner.name}" for each in fields if pa.types.is_struct(each.type) for inner in each.type]
     if missing := [column for column in columns if column not in there]:
@@ -99,7 +80,7 @@ def join_tables(
             names = [str(path) for path in paths]
             files = "SELECT unnest($names) AS filename, generate_subscripts($names, 1) AS number"
             query = f"""
-                CREATE TABLE {table} AS SELECT id, {_JOINED[table]} FROM ({files}) JOIN
+                CREATE TABLE {table} AS SELECT id, {_JOINED[table]} AS {table} FROM ({files}) JOIN
                 read_parquet($names, filename = true, file_row_number = true, union_by_name = true) USING (filename)
                 GROUP BY id"""
             connection.execute(query, {"names": names} | ({"wanted": wanted} if "$wanted" in query else {}))

@@ -73,19 +73,17 @@ def _lines(path: str | Path) -> Iterator[tuple[bytes, int]]:
         if told or len(held) > _WHOLE:
             break
     whole = bytes(held.removeprefix(_MARK))
-    yield whole if told else b"\n".join(map(_one_line, _entities(whole))) or whole, read
+    # No text in JSON has a line's end.
+    ended = [] if told else [bytes(each).replace(b"\r", b" ").replace(b"\n", b" ") for each in _entities(whole)]
+    yield b"\n".join(ended) or whole, read
     yield from stream
-
-
-class _Entity(msgspec.Struct):
-    id: str
 
 
 def _entity_a_line(start: bytearray) -> bool | None:
     """Whether the first line of a file holds an entity; `None` where it has not ended yet."""
     first, ended, _ = start.lstrip(_SPACE).removeprefix(b"[").lstrip(_SPACE).partition(b"\n")
     try:
-        return bool(msgspec.json.decode(first.rstrip(b" \t\r,"), type=_Entity)) if ended else None
+        return "id" in msgspec.json.decode(first.rstrip(b" \t\r,"), type=dict[str, msgspec.Raw]) if ended else None
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return False
 
@@ -105,11 +103,6 @@ def _entities(document: bytes | msgspec.Raw) -> list[msgspec.Raw]:
     return values if any(b'"id"' in bytes(value) for value in values) else []
 
 
-def _one_line(entity: msgspec.Raw) -> bytes:
-    """Return JSON without line ends, which no text in it has."""
-    return bytes(entity).replace(b"\r", b" ").replace(b"\n", b" ")
-
-
 def _require_dump(path: str | Path, start: bytes) -> None:
     """Refuse a file that does not begin as a dump does: the array's bracket, or an entity."""
     first = start.lstrip(_SPACE)[:60]
@@ -121,9 +114,9 @@ def _require_dump(path: str | Path, start: bytes) -> None:
 FIELDS = ("id", "labels", "descriptions", "aliases", "sitelinks", "claims", "revision")
 """What a file of columns may name; `id` and `labels` are needed."""
 LONG = "permutans"
-LAYOUTS = {"wmde": FIELDS[:-1], LONG: FIELDS}
-"""Name of a layout → its fields, which columns are called as: https://huggingface.co/datasets/philippesaade/wikidata of
-Wikimedia Deutschland, and what `openmofi.plugins.wikidata.long_tables` makes of its tables."""
+LAYOUTS = {"wmde": {}, LONG: {"sitelinks": "links"}}
+"""Name of a layout → its columns that are called otherwise than the field: of what Wikimedia Deutschland publishes
+(https://huggingface.co/datasets/philippesaade/wikidata), and what `openmofi.plugins.wikidata.long_tables` writes."""
 ROWS = 2048
 """Rows that are handed over together."""
 _BY_KEY = {
@@ -159,7 +152,7 @@ class PublishedColumns:
             UsageError: it names something else than `FIELDS`, or a property that is none.
         """
         if path is None or str(path) in LAYOUTS:
-            return cls({field: field for field in LAYOUTS.get(str(path), FIELDS)}, needed=str(path) == "wmde")
+            return cls({field: field for field in FIELDS} | LAYOUTS.get(str(path), {}), needed=False)
         try:
             given = tomllib.loads(path.read_text("utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -193,11 +186,7 @@ class PublishedColumns:
         Raises:
             OpenMofiError: the file is none, or lacks a column that it should have.
         """
-        try:
-            there = pq.read_schema(path).names
-        except (OSError, pa.ArrowException) as error:
-            reason = str(error).partition("\n")[0].rstrip(".")
-            raise OpenMofiError(f"{path} cannot be read as Parquet: {reason}.", "Fetch it again.") from error
+        there = parquet_schema(path).names
         for name, column in self.names.items():
             if column not in there and (self.needed or name in ("id", "labels")):
                 raise OpenMofiError(
@@ -206,6 +195,15 @@ class PublishedColumns:
                     "Correct the file of --columns." if self.needed else f"Name them with --columns FILE; {_HINT}",
                 )
         return {name: column for name, column in self.names.items() if column in there}
+
+
+def parquet_schema(path: Path) -> pa.Schema:
+    """Return the columns of a Parquet file; refuse a file that is none."""
+    try:
+        return pq.read_schema(path)
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
+        raise OpenMofiError(f"{path} cannot be read as Parquet: {reason}.", "Fetch it again.") from error
 
 
 def published_blocks(path: Path, columns: PublishedColumns) -> Iterator[Piece]:
@@ -220,7 +218,7 @@ def published_blocks(path: Path, columns: PublishedColumns) -> Iterator[Piece]:
         with pq.ParquetFile(path) as file:
             rows = max(file.metadata.num_rows, 1)
             for number, batch in enumerate(file.iter_batches(ROWS, columns=sorted(set(names.values())))):
-                table = pa.table({name: _text_column(batch.column(column)) for name, column in names.items()})
+                table = pa.table({name: batch.column(column) for name, column in names.items()})
                 sink = pa.BufferOutputStream()
                 with pa.ipc.new_stream(sink, table.schema) as writer:
                     writer.write_table(table)
@@ -229,12 +227,6 @@ def published_blocks(path: Path, columns: PublishedColumns) -> Iterator[Piece]:
     except (OSError, pa.ArrowException) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise OpenMofiError(f"{path} is damaged: {reason}.", "Fetch it again.") from error
-
-
-def _text_column(column: pa.Array) -> pa.Array:
-    """Return a column, its bytes as the UTF-8 text that they are."""
-    packed = pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)
-    return column.cast(pa.large_string()) if packed else column
 
 
 def read_published(reader: ItemReader, handle: IO[bytes]) -> tuple[pa.Table, list[Any], int]:
@@ -291,7 +283,7 @@ def entity_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parsed(field: str, value: Any) -> Any:
-    if not isinstance(value, str) or field not in _BY_KEY:
+    if not isinstance(value, str | bytes) or field not in _BY_KEY:
         return value
     try:
         return msgspec.json.decode(value)

@@ -197,7 +197,8 @@ def select_tables(
         languages: of the names; of several it is kept which a name comes from.
 
     Raises:
-        OpenMofiError: nothing is left; the disk is full; the memory does not do; a file of `sources` cannot be used.
+        OpenMofiError: nothing is left, or no claim could be read; the disk is full; the memory does not do; a file of
+            `sources` cannot be used.
     """
     sources = sources or PriorSources()
     make_folder(folder)
@@ -249,6 +250,7 @@ def _follow(connection: DuckDBPyConnection, redirects: pa.Table | None) -> None:
 
 
 def _load(connection: DuckDBPyConnection, parts: Sequence[str]) -> None:
+    """Make the tables `item`, `below` and `property`; refuse items of whose claims none could be read."""
     connection.execute(
         """
         CREATE TABLE item AS
@@ -258,6 +260,15 @@ def _load(connection: DuckDBPyConnection, parts: Sequence[str]) -> None:
             relations, sitelinks DESC, image, titles, external) = 1""",
         [list(parts)],
     )
+    ((unread, some),) = connection.execute(
+        "SELECT count(*) FILTER (unread), bool_or(len(classes) + len(relations) > 0) FROM item"
+    ).fetchall()
+    if unread and not some:
+        raise OpenMofiError(
+            f"The claims are laid out in an unknown way: {unread:,} items have some of classes and relations, and none "
+            "could be read.",
+            "Name the layout or the columns with --columns; docs/knowledge-base.md#parquet-of-others says how.",
+        )
     connection.execute(
         "CREATE TABLE below AS SELECT child, now(class) AS class FROM "
         "(SELECT id AS child, unnest(parents) AS class FROM item)"
