@@ -26,6 +26,8 @@ def wmde_statement(prop: str, each: Entity) -> Row:
     """As WikidataJSONCleaner has it: no `snaktype`, values without `value`, items with all of their labels."""
     snak: Row = {"property": prop, "datatype": "wikibase-item", "property-labels": {"en": "a property"}}
     value = each["mainsnak"].get("datavalue", {}).get("value")
+    if each["mainsnak"]["snaktype"] == "novalue":  # what has one field is replaced by its content
+        return {"mainsnak": prop, "rank": each["rank"]}
     if isinstance(value, dict):
         snak["datavalue"] = {"id": value["id"], "labels": {"en": "an item"}}
     elif value is not None:

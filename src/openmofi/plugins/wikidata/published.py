@@ -327,7 +327,8 @@ def _statement(name: str, given: Any) -> dict[str, Any]:
     given = _whole(given)
     value, rank = (given.get("value"), given.get("rank", "normal")) if isinstance(given, dict) else (given, "normal")
     if isinstance(given, dict) and "mainsnak" in given:
-        value = given["mainsnak"].get("datavalue")
+        snak = given["mainsnak"]
+        value = snak.get("datavalue") if isinstance(snak, dict) else None  # `wmde` makes text of a snak of one field
         if isinstance(value, dict) and "value" in value:
             return given
     if value is None:
