@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
+from openmofi.plugins.wikidata import long_tables
 from openmofi.plugins.wikidata.build import Extras, WikidataSettings, build_wikidata
 
 SETTINGS = WikidataSettings(languages=("de", "en"), external_ids=("P214",))
@@ -143,13 +144,19 @@ def test_the_layout_of_wikimedia_germany(
     assert content(tmp_path / "kb") == of_dump
 
 
-def test_long_tables(tmp_path: Path, entities: list[Entity], of_dump: dict[str, bytes]) -> None:
+@pytest.mark.parametrize("rows", [40, 1_000_000])
+def test_long_tables(
+    tmp_path: Path, entities: list[Entity], of_dump: dict[str, bytes], rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(long_tables, "_ROW", 2_000_000_000 // rows)
     write_long(tmp_path / "hub", entities)
     labels = tmp_path / "hub/wikidata-labels/en"
     (labels / "chunk_0-part-0-of-1.parquet").write_bytes((labels / "part-0-of-1.parquet").read_bytes())  # rows repeat
     extras = Extras.of(columns="permutans")
     manifest = build_wikidata([tmp_path / "hub"], tmp_path / "kb", SETTINGS, extras=extras, workers=1)
     assert content(tmp_path / "kb") == of_dump
+    (joined,) = (tmp_path / "kb.work").glob("joined-*.parquet")
+    assert (pq.read_metadata(joined).num_row_groups > 5) == (rows == 40)
     assert {"columns/permutans", "claims:all/part-10-of-11.parquet", "links:enwiki/part-0-of-1.parquet"} < {
         *manifest.inputs
     }
@@ -159,7 +166,7 @@ def test_long_tables(tmp_path: Path, entities: list[Entity], of_dump: dict[str, 
     ("broken", "says"),
     [
         ("labels", r"there is no table of labels"),
-        ("claims", r"part-0-of-1\.parquet has no column 'datavalue\.id'; its columns are id, property, rank\."),
+        ("claims", r"part-0-of-1\.parquet has no column 'datavalue' for datavalue; its columns are id, property"),
         ("links", r"part-0-of-1\.parquet cannot be read as Parquet"),
     ],
 )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import marisa_trie
 import numpy as np
@@ -25,7 +25,7 @@ from openmofi.knowledge.names import Memo, piece_pattern
 from openmofi.plugins.wikidata.anchor_counts import AnchorCounts, Sums, summed
 from openmofi.plugins.wikidata.anchor_tables import ANCHORS, ANCHORS_DIGEST, LINK_PROBABILITIES, probabilities_path
 from openmofi.plugins.wikidata.page_dump import BLOCK, Place, page_blocks, pages
-from openmofi.plugins.wikidata.slots import Done, Here, Slots, begin_reading, reported, slots
+from openmofi.plugins.wikidata.slots import Done, Here, Slots, Task, begin_reading, reported, slots
 from openmofi.plugins.wikidata.wikitext import is_disambiguation, plain_text, require_language
 from openmofi.storage import atomic_path, file_digest, require_local, table_blocks
 from openmofi.storage.addresses import local_path
@@ -191,7 +191,7 @@ class _Job:
         with summed(folder, settings.memory_mib) as sums:
             self.replaced.update(sums.replaced())
         if self.replaced:
-            self._read("repeated pages", pool, block_counts.update, _count, folder, settings.held, only=self.replaced)
+            self._read("repeated pages", pool, block_counts.update, _count, folder, settings.held, again=True)
         articles, redirects, disambiguations = map(sum, zip(*block_counts.values(), strict=True))
         names, probabilities = folder / "names", folder / "probabilities"
         with summed(folder, settings.memory_mib) as sums:
@@ -211,24 +211,16 @@ class _Job:
             "link_probabilities": probable,
         }
 
-    def _read(
-        self,
-        stage: str,
-        pool: Slots | Here,
-        done: Done,
-        task: Callable[..., Any],
-        *arguments: object,
-        only: Container[int] | None = None,
-    ) -> None:
-        """Have a task read each block of pages, or only some of them, and pass its result to `done`."""
+    def _read(self, stage: str, pool: Slots | Here, done: Done, task: Task, *more: object, again: bool = False) -> None:
+        """Have a task read each block of pages, or those again that have replaced ones; pass its result to `done`."""
         begin_reading(self.progress, stage, self.files)
         number = 0
         for path in self.files:
             blocks = page_blocks(path, self.settings.language, BLOCK)
             for block_place, block in reported(blocks, lambda each: each[0].read, path, self.progress):
-                if only is None or number in only:
-                    skip = self.replaced.get(number, frozenset())
-                    pool.run(done, (block,), task, block_place, number, skip, *arguments)
+                skip = self.replaced.get(number, frozenset())
+                if skip or not again:
+                    pool.run(done, (block,), task, block_place, number, skip, *more)
                 number += 1
         pool.finish()
 

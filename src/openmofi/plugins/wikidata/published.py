@@ -186,24 +186,19 @@ class PublishedColumns:
         Raises:
             OpenMofiError: the file is none, or lacks a column that it should have.
         """
-        there = parquet_schema(path).names
+        try:
+            there = pq.read_schema(path).names
+        except (OSError, pa.ArrowException) as error:
+            reason = str(error).partition("\n")[0].rstrip(".")
+            raise OpenMofiError(f"{path} cannot be read as Parquet: {reason}.", "Fetch it again.") from error
         for name, column in self.names.items():
             if column not in there and (self.needed or name in ("id", "labels")):
                 raise OpenMofiError(
                     f"{path} has no column {column!r} for {name.replace('/', '.')}; its columns are "
                     f"{', '.join(there)}.{did_you_mean(column, there)}",
-                    "Correct the file of --columns." if self.needed else f"Name them with --columns FILE; {_HINT}",
+                    "Correct --columns." if self.needed else f"Name them with --columns FILE; {_HINT}",
                 )
         return {name: column for name, column in self.names.items() if column in there}
-
-
-def parquet_schema(path: Path) -> pa.Schema:
-    """Return the columns of a Parquet file; refuse a file that is none."""
-    try:
-        return pq.read_schema(path)
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).partition("\n")[0].rstrip(".")
-        raise OpenMofiError(f"{path} cannot be read as Parquet: {reason}.", "Fetch it again.") from error
 
 
 def published_blocks(path: Path, columns: PublishedColumns) -> Iterator[Piece]:
