@@ -29,7 +29,7 @@ def labels_of(sets, phash=None, probability=None):
 def test_minimum_and_cap_equal_the_plain_way(sets, minimum, extra, random):
     cap = minimum + extra if extra else None
     labels = labels_of(sets, probability=[random.choice([0.5, 0.7, 0.9]) for found in sets for _ in found])
-    kept = keep(labels, DatasetSettings(minimum, cap, "probability", None))
+    kept = keep(labels, DatasetSettings(minimum, cap, None, "probability"))
     by_entity = defaultdict(list)
     for number, code, score in zip(labels.image, labels.entity, labels.probability, strict=True):
         by_entity[int(code)].append((-float(score), int(number)))
@@ -69,7 +69,7 @@ def test_an_image_comes_back_when_its_twin_was_one_only_through_an_entity_that_l
 
 def test_the_cap_keeps_the_most_probable_and_then_the_first():
     labels = labels_of([{0}, {0}, {0}, {0}], probability=[0.6, 0.9, 0.6, 0.6])
-    kept = keep(labels, DatasetSettings(1, 2, "probability", None))
+    kept = keep(labels, DatasetSettings(1, 2, None, "probability"))
     assert np.flatnonzero(kept.label).tolist() == [0, 1]
     assert kept.outcome.tolist() == [Outcome.KEPT, Outcome.KEPT, Outcome.BEYOND_CAP, Outcome.BEYOND_CAP]
 
@@ -88,7 +88,7 @@ def test_a_random_cap_keeps_as_many_of_each_and_looks_at_no_probability():
 def test_metaclips_cap_keeps_rare_entities_and_all_labels_of_an_image():
     sets = [{0}] * 4000 + [{0, 1}] * 50 + [{1}] * 50
     labels = labels_of(sets)
-    kept = keep(labels, DatasetSettings(5, 100, "metaclip", None))
+    kept = keep(labels, DatasetSettings(5, 100, None, "metaclip"))
     counts = np.bincount(labels.entity[kept.label])
     assert counts[1] == 100
     assert abs(counts[0] - 50 - 4000 * 100 / 4050) < 4 * np.sqrt(100)
@@ -100,9 +100,9 @@ def test_metaclips_cap_keeps_rare_entities_and_all_labels_of_an_image():
 def test_the_cap_does_not_depend_on_how_labels_are_cut(by, monkeypatch):
     draw = np.random.default_rng(1)
     labels = labels_of([set(draw.integers(0, 8, 2).tolist()) for _ in range(400)])
-    whole = keep(labels, DatasetSettings(2, 30, by, None)).label
+    whole = keep(labels, DatasetSettings(2, 30, None, by)).label
     monkeypatch.setattr(filters, "BLOCK", 7)
-    assert (keep(labels, DatasetSettings(2, 30, by, None)).label == whole).all()
+    assert (keep(labels, DatasetSettings(2, 30, None, by)).label == whole).all()
 
 
 @pytest.mark.parametrize(

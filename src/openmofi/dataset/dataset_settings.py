@@ -18,17 +18,17 @@ class DatasetSettings(Settings):
     Attributes:
         min_images: drop entities with fewer images (MOFI keeps entities with about 5 and more).
         max_images: keep so many labels of an entity at most; by default all.
-        max_images_by: which these are: drawn at random; the most probable, which are prototypes; or, as MetaCLIP
-            balances texts (https://arxiv.org/abs/2309.16671), all labels of an image that is drawn for one of its
-            entities, where an entity of n images draws each by max_images / n.
         near_duplicates: drop images of one entity whose 64-bit perceptual hashes differ in at most so many bits, 0..12;
             `off` keeps them.
+        max_images_by: which labels `max_images` keeps: drawn at random; the most probable, which are prototypes; or, as
+            MetaCLIP balances texts (https://arxiv.org/abs/2309.16671), all labels of an image that is drawn for one of
+            its entities, where an entity of n images draws each by max_images / n.
     """
 
     min_images: PositiveInt = 5
     max_images: PositiveInt | None = None
-    max_images_by: Literal["random", "probability", "metaclip"] = "random"
     near_duplicates: Annotated[int, Meta(ge=0, le=MAX_BITS)] | None = 3
+    max_images_by: Literal["random", "probability", "metaclip"] = "random"
 
     def __post_init__(self) -> None:
         super().__post_init__()
