@@ -2,7 +2,7 @@ import pytest
 from kb_tables import write_source
 
 from openmofi.knowledge import KnowledgeBase, build_table
-from openmofi.plugins.sharing import fetch
+from openmofi.plugins.sharing import sources
 from openmofi.plugins.sharing.publish import publish_kb
 
 PART = 4096
@@ -11,7 +11,7 @@ PART = 4096
 
 @pytest.fixture(autouse=True)
 def _no_waits(monkeypatch, tmp_path):
-    monkeypatch.setattr(fetch, "_WAIT", 0.0)
+    monkeypatch.setattr(sources, "_WAIT", 0.0)
     monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path / "home"))
 
 

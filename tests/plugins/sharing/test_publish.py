@@ -96,7 +96,7 @@ def test_two_writers_of_the_same_base_make_the_same_bytes_and_one_of_another_is_
         list(pool.map(write, range(3)))
     assert digests(tmp_path / "both") == digests(published)
     with (
-        claimed(tmp_path / "other", publish.KIND, {"part_size": 1}, outputs=publish._OUTPUTS),
+        claimed(tmp_path / "other", publish.KIND, {"part_size": 1}, outputs=publish.OUTPUTS),
         pytest.raises(OpenMofiError, match="is being written with other settings"),
         ThreadPoolExecutor(1) as pool,
     ):
@@ -125,7 +125,7 @@ def test_a_base_that_changes_meanwhile_is_not_published(kb, tmp_path):
         def say(self, _):
             pass
 
-    with pytest.raises(OpenMofiError, match=r"vectors\.npy has changed while it was published"):
+    with pytest.raises(OpenMofiError, match=r"vectors\.npy is not what was built"):
         publish_kb(base, tmp_path / "out", progress=Changing())
     assert not (tmp_path / "out/base.json").exists()
 

@@ -15,9 +15,7 @@ from openmofi.storage import MANIFEST, as_type, parse_json
 
 FORMAT = 1
 DESCRIPTION = "base.json"
-MOST_BYTES = 1 << 24
-"""Most bytes of a `base.json`: it has some hundred bytes a part."""
-_NAMES = (*layout.OUTPUTS.decided, MANIFEST)
+PUBLISH_AGAIN = "Ask whoever published it to publish it again."
 _DIGEST = re.compile("[0-9a-f]{32}")
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
 
@@ -92,51 +90,48 @@ def part_name(number: int, digest: str) -> str:
     return f"part-{number:05}-{digest}.tar.zst"
 
 
-def parse_description(text: bytes, address: str) -> PublishedBase:
+def parse_description(text: bytes, where: str) -> PublishedBase:
     """Parse and check a `base.json`, which a stranger may have written.
 
     Args:
         text: content of the file.
-        address: where it was found, for errors.
+        where: names the file in errors.
 
     Raises:
         OpenMofiError: it is no description of a published base, is of another version, or lists files that a base does
             not have.
     """
-    where, hint = f"{address}/{DESCRIPTION}", "Ask whoever published it to publish it again."
-    raw = parse_json(text, dict, where, f"{address} is no published knowledge base: check the address.")
+    raw = parse_json(text, dict, where, "That is no published knowledge base: check the address.")
     for name, version in (("format", FORMAT), ("kb_version", KIND_VERSIONS[layout.KIND])):
         if raw.get(name) != version:
             raise OpenMofiError(
                 f"{where} has {name} {json.dumps(raw.get(name))}; this OpenMOFI reads {version}.",
-                "Install the version of OpenMOFI that the page of the base names, or ask for a newer copy.",
+                "Use the version of OpenMOFI that the page of the base names, or ask for a newer base.",
             )
-    base = as_type(raw, PublishedBase, where, hint)
+    base = as_type(raw, PublishedBase, where, PUBLISH_AGAIN)
     if problem := _problem(base):
-        raise OpenMofiError(f"{where} cannot be used: {problem}.", hint)
+        raise OpenMofiError(f"{where} cannot be used: {problem}.", PUBLISH_AGAIN)
     return base
 
 
 def _problem(base: PublishedBase) -> str:
-    end = 0
+    end, names = 0, set[str]()
     for file in base.files:
-        if not _is_of_base(file.name):
-            return f"it lists {file.name!r}, which is no file of a knowledge base"
+        if not _is_of_base(file.name) or file.name in names:
+            return f"it lists {file.name!r}, which is no file of a knowledge base, or twice"
         if file.offset < end:
             return f"{file.name!r} overlaps the file before it"
         end = file.offset + file.size
-    if len({file.name for file in base.files}) < len(base.files):
-        return "it lists a file twice"
-    if sum(part.content for part in base.parts) < end:
-        return "its parts do not hold its files"
+        names.add(file.name)
     for number, part in enumerate(base.parts):
         if part.name != part_name(number, part.digest) or not _DIGEST.fullmatch(part.digest):
             return f"{part.name!r} is no name of its part"
-    return ""
+    return "its parts do not hold its files" if sum(part.content for part in base.parts) < end else ""
 
 
 def _is_of_base(name: str) -> bool:
     """Whether a base may have a file of this name; never true of a path that leaves its folder."""
     return _PLAIN.fullmatch(name) is not None and any(
-        fnmatchcase(name, pattern) and name.count("/") == pattern.count("/") for pattern in _NAMES
+        fnmatchcase(name, pattern) and name.count("/") == pattern.count("/")
+        for pattern in (*layout.OUTPUTS.decided, MANIFEST)
     )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
-from collections.abc import Callable
-from contextlib import closing
+from itertools import accumulate
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +12,7 @@ import pyarrow as pa
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase, layout
-from openmofi.plugins.sharing.description import DESCRIPTION, MOST_BYTES, Part, PublishedBase, parse_description
+from openmofi.plugins.sharing.description import DESCRIPTION, PUBLISH_AGAIN, Part, PublishedBase, parse_description
 from openmofi.plugins.sharing.sources import read_blocks
 from openmofi.storage import (
     file_digest,
@@ -28,11 +26,10 @@ from openmofi.storage import (
 from openmofi.storage.addresses import local_path
 from openmofi.storage.digests import BLOCK, file_stamp, note_checked
 
-_TRIES = 5
-_WAIT = 1.0
-"""Seconds before the second try in a row that brings nothing, twice as many before each further one."""
-_DONE, _BASE = "done", "base"
-_PUBLISH_AGAIN = "Ask whoever published it to publish it again."
+_MOST_BYTES = 1 << 24
+"""Most bytes of a `base.json`, which has some hundred for each part and file."""
+_BASE, _DONE = "base", "done"
+_CONTINUES = "start the same command again: it continues where it stopped."
 
 
 def fetch_kb(address: str | Path, out: str | Path, *, progress: Progress | None = None) -> KnowledgeBase:
@@ -55,14 +52,19 @@ def fetch_kb(address: str | Path, out: str | Path, *, progress: Progress | None 
     progress, place, target = progress or Quiet(), str(address).rstrip("/"), local_path(out).absolute()
     if target.is_file():
         raise OpenMofiError(f"{out} is a file.", "Choose another output with -o.")
-    text = _description(place)
-    base = parse_description(text, place)
-    work = target.with_name(f".{target.name}.fetch")
+    described = f"{place}/{DESCRIPTION}"
+    try:
+        text = b"".join(read_blocks(described, 0, _MOST_BYTES))
+    except FileNotFoundError as error:
+        raise OpenMofiError(
+            f"{place} is no published knowledge base, or is not finished: it has no {DESCRIPTION}.",
+            "Check the address.",
+        ) from error
+    base, work = parse_description(text, described), target.with_name(f".{target.name}.fetch")
     with written_together(work):
         if require_claimable(target, layout.KIND) is None:
-            _begin(work, text, base)
-            _require_room(work, base, target)
-            _download_parts(place, base, work, progress)
+            _begin(work, text, base, target)
+            _fetch_parts(place, base, work, progress)
             _move(work, base, place, target, progress)
         shutil.rmtree(work, ignore_errors=True)
     kb = KnowledgeBase.open(target, progress=progress)
@@ -71,54 +73,24 @@ def fetch_kb(address: str | Path, out: str | Path, *, progress: Progress | None 
     return kb
 
 
-def _description(place: str) -> bytes:
-    missing = OpenMofiError(
-        f"{place} is no published knowledge base, or is not finished: it has no {DESCRIPTION}.", "Check the address."
-    )
-    text = bytearray()
-
-    def read() -> None:
-        text.clear()
-        for block in read_blocks(f"{place}/{DESCRIPTION}", 0, MOST_BYTES):
-            text.extend(block)
-
-    _tried(read, lambda: 0, f"{place}/{DESCRIPTION}", missing)
-    return bytes(text)
-
-
-def _tried(read: Callable[[], None], done: Callable[[], int], what: str, missing: OpenMofiError) -> None:
-    """Call `read`, and again after an error for as long as `done` grows, and for some tries after that.
+def _begin(work: Path, text: bytes, base: PublishedBase, out: Path) -> None:
+    """Make the folder of a download, or keep one of the same base.
 
     Raises:
-        OpenMofiError: it failed in every try, or is refused; `missing` where there is nothing.
+        OpenMofiError: the disk has no room for what is missing.
     """
-    failed = 0
-    while True:
-        before = done()
-        try:
-            return read()
-        except FileNotFoundError as error:
-            raise missing from error
-        except (PermissionError, ValueError) as error:
-            raise OpenMofiError(f"{what} cannot be read: {error}.", "Check the address and who may read it.") from error
-        except OSError as error:
-            failed = 1 if done() > before else failed + 1
-            if failed == _TRIES:
-                raise OpenMofiError(
-                    f"{what} cannot be read: {error}.", "Start the same command again: it continues where it stopped."
-                ) from error
-            time.sleep(_WAIT * 2 ** (failed - 1))
-
-
-def _begin(work: Path, text: bytes, base: PublishedBase) -> None:
-    """Make the folder of a download, or keep one of the same base."""
-    described = work / DESCRIPTION
-    if described.is_file() and described.read_bytes() == text:
-        return
-    _clear(work)
-    for file in base.files:
-        write_bytes(work / _BASE / file.name, b"")
-    write_bytes(described, text)
+    if not (work / DESCRIPTION).is_file() or (work / DESCRIPTION).read_bytes() != text:
+        _clear(work)
+        for file in base.files:
+            write_bytes(work / _BASE / file.name, b"")
+        write_bytes(work / DESCRIPTION, text)
+    missing = sum(file.size - (work / _BASE / file.name).stat().st_size for file in base.files)
+    needed, free = missing + max((part.size for part in base.parts), default=0), shutil.disk_usage(work).free
+    if needed > free:
+        raise OpenMofiError(
+            f"The disk is full: {out} needs {needed / 2**20:,.0f} MiB, and {free / 2**20:,.0f} MiB are free.",
+            f"Free some space and {_CONTINUES}",
+        )
 
 
 def _clear(work: Path) -> None:
@@ -128,72 +100,50 @@ def _clear(work: Path) -> None:
     shutil.rmtree(work / _BASE, ignore_errors=True)
 
 
-def _require_room(work: Path, base: PublishedBase, out: Path) -> None:
-    there = sum((work / _BASE / file.name).stat().st_size for file in base.files)
-    needed = sum(file.size for file in base.files) - there + max((part.size for part in base.parts), default=0)
-    if needed > (free := shutil.disk_usage(work).free):
-        raise OpenMofiError(
-            f"The disk is full: {out} needs {needed / 2**20:,.0f} MiB, and {free / 2**20:,.0f} MiB are free.",
-            "Free some space and start the same command again: it continues where it stopped.",
-        )
-
-
-def _download_parts(place: str, base: PublishedBase, work: Path, progress: Progress) -> None:
-    position = 0
+def _fetch_parts(place: str, base: PublishedBase, work: Path, progress: Progress) -> None:
+    """Download and unpack the parts that were not unpacked before."""
     done = int((work / _DONE).read_text()) if (work / _DONE).is_file() else 0
     progress.begin("fetch", sum(-(-part.size // BLOCK) for part in base.parts[done:]))
-    for number, part in enumerate(base.parts):
-        if number >= done:
-            path = work / part.name
-            _download(f"{place}/{part.name}", part, path, progress)
-            _unpack(path, position, part, base, work / _BASE, place)
-            write_text(work / _DONE, str(number + 1))
+    begins = list(accumulate((part.content for part in base.parts), initial=0))
+    for number, part in list(enumerate(base.parts))[done:]:
+        path = work / part.name
+        # What is there of it may be damaged: then all of it is downloaded once more.
+        if not _downloaded(f"{place}/{part.name}", part, path, progress):
             path.unlink()
-        position += part.content
+            if not _downloaded(f"{place}/{part.name}", part, path, Quiet()):
+                path.unlink()
+                raise OpenMofiError(f"{place}/{part.name} is damaged.", f"Ask its publisher, or {_CONTINUES}")
+        _unpack(path, begins[number], part, base, work / _BASE, place)
+        write_text(work / _DONE, str(number + 1))
+        path.unlink()
 
 
-def _download(address: str, part: Part, path: Path, progress: Progress) -> None:
-    """Download a part and compare its digest; a damaged one is downloaded once more.
+def _downloaded(address: str, part: Part, path: Path, progress: Progress) -> bool:
+    """Download what is missing of a part, and return whether the part is what was published.
 
     Raises:
-        OpenMofiError: it is missing, damaged or cannot be read; the disk is full.
+        OpenMofiError: it is missing or cannot be read; the disk is full.
     """
-    missing, shown = OpenMofiError(f"{address} is missing.", _PUBLISH_AGAIN), 0
-
-    def size() -> int:
-        return path.stat().st_size if path.exists() else 0
-
-    def read() -> None:
-        nonlocal shown
-        with closing(read_blocks(address, size(), part.size)) as blocks:
-            for block in blocks:
-                _write(path, size(), block)
-                while shown < -(-size() // BLOCK):
-                    progress.advance({})
-                    shown += 1
-
-    for _ in range(2):
-        if size() < part.size:
-            _tried(read, size, address, missing)
-        if size() == part.size and file_digest(path) == part.digest:
-            return
-        path.unlink(missing_ok=True)
-    raise OpenMofiError(
-        f"{address} is damaged: its content is not what was published.",
-        "Start the same command again, or ask whoever published it to publish it again.",
-    )
+    path.touch()
+    position, shown = path.stat().st_size, 0
+    try:
+        for block in read_blocks(address, position, part.size):
+            _write(path, position, block)
+            position += len(block)
+            while shown < -(-position // BLOCK):
+                progress.advance({})
+                shown += 1
+    except FileNotFoundError as error:
+        raise OpenMofiError(f"{address} is missing.", PUBLISH_AGAIN) from error
+    return position == part.size and file_digest(path) == part.digest
 
 
 def _write(path: Path, offset: int, block: bytes | memoryview) -> None:
-    """Write a block into a file at an offset."""
+    """Write a block into a file that is there, at an offset."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-        try:
-            while block:
-                written = os.pwrite(descriptor, block, offset)
-                block, offset = block[written:], offset + written
-        finally:
-            os.close(descriptor)
+        with open(path, "r+b") as file:
+            file.seek(offset)
+            file.write(block)
     except OSError as error:
         raise write_error(error, path) from error
 
@@ -207,19 +157,17 @@ def _unpack(path: Path, position: int, part: Part, base: PublishedBase, folder: 
     end = position + part.content
     try:
         with pa.OSFile(str(path)) as packed, pa.CompressedInputStream(packed, "zstd") as stream:
-            while block := stream.read(BLOCK):
+            while position <= end and (block := stream.read(BLOCK)):
                 for file in base.files:
                     first, last = max(position, file.offset), min(position + len(block), file.offset + file.size, end)
                     if first < last:
                         inside = memoryview(block)[first - position : last - position]
                         _write(folder / file.name, first - file.offset, inside)
                 position += len(block)
-                if position > end:
-                    break
     except (OSError, pa.ArrowException) as error:
-        raise OpenMofiError(f"{place}/{part.name} cannot be unpacked: {error}.", _PUBLISH_AGAIN) from error
+        raise OpenMofiError(f"{place}/{part.name} cannot be unpacked: {error}.", PUBLISH_AGAIN) from error
     if position != end:
-        raise OpenMofiError(f"{place}/{part.name} holds other content than {DESCRIPTION} says.", _PUBLISH_AGAIN)
+        raise OpenMofiError(f"{place}/{part.name} holds other content than {DESCRIPTION} says.", PUBLISH_AGAIN)
 
 
 def _move(work: Path, base: PublishedBase, place: str, out: Path, progress: Progress) -> None:
@@ -230,16 +178,14 @@ def _move(work: Path, base: PublishedBase, place: str, out: Path, progress: Prog
     """
     folder = work / _BASE
     try:
-        for file in base.files:
-            if file_digest(folder / file.name) != file.digest:
-                raise OpenMofiError(f"{file.name} has another digest.")
+        wrong = [file.name for file in base.files if file_digest(folder / file.name) != file.digest]
         kb = KnowledgeBase.open(folder, progress=progress)
-        if kb.fingerprint != base.fingerprint:
-            raise OpenMofiError("it is another base than its description says.")
+        if wrong or kb.fingerprint != base.fingerprint:
+            raise OpenMofiError(f"{', '.join(wrong) or 'the base'} is not what {DESCRIPTION} says.")
     except OpenMofiError as error:
         _clear(work)
         raise OpenMofiError(
-            f"What was fetched from {place} is damaged: {error.message}", "Start the same command again."
+            f"What {place} gave is damaged: {error.message}", f"Ask its publisher, or {_CONTINUES}"
         ) from error
     try:
         for file in base.files:
@@ -248,5 +194,4 @@ def _move(work: Path, base: PublishedBase, place: str, out: Path, progress: Prog
         folder.rename(out)
     except OSError as error:
         raise write_error(error, out) from error
-    files = kb.manifest.counts["files"]
-    note_checked(file_stamp(out, files, kb.manifest.counts[layout.DIGESTS]))
+    note_checked(file_stamp(out, kb.manifest.counts["files"], kb.manifest.counts[layout.DIGESTS]))

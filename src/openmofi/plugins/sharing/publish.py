@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -38,10 +36,10 @@ from openmofi.storage.atomic import temporary_folder
 from openmofi.storage.digests import BLOCK
 
 KIND = "published_base"
-CARD = "README.md"
 PART_SIZE = 1 << 30
-_OUTPUTS = Outputs((DESCRIPTION, CARD, "part-*.tar.zst"))
+OUTPUTS = Outputs((DESCRIPTION, "README.md", "part-*.tar.zst"))
 _LEVEL = 3
+_CARD = Path(__file__).with_name("card.md")
 
 
 def publish_kb(
@@ -64,7 +62,7 @@ def publish_kb(
         licence: of the base, such as `CC-BY-SA-4.0`.
         part_size: bytes of content in a part, before compression.
         restart: remove what was published in `out` before, and begin anew.
-        progress: receives the blocks of the base.
+        progress: receives the files of the base.
 
     Raises:
         OpenMofiError: `kb` is no whole knowledge base, or changes meanwhile; `out` contains something else, is being
@@ -74,134 +72,112 @@ def publish_kb(
     source = opened(kb, progress)
     settings = {"licence": licence, "part_size": part_size}
     inputs = {"knowledge_base": fingerprint([source.fingerprint, source.manifest.counts[layout.DIGESTS]])}
-    with claimed(out, KIND, settings, inputs, outputs=_OUTPUTS, restart=restart, stores=True) as manifest:
+    with claimed(out, KIND, settings, inputs, outputs=OUTPUTS, restart=restart, stores=True) as manifest:
         remove_leftovers(out)  # a claim keeps them where the job has finished before
-        files = list[PublishedFile]()
-        with _workplace(out) as folder:
-            parts = list(_written(_tar(source, files, progress), part_size, folder, str(out)))
-        base = _described(source, licence, files, parts)
-        write_text(f"{out}/{CARD}", _card(base))
+        with tempfile.TemporaryDirectory() if is_remote(out) else temporary_folder(local_path(out)) as folder:
+            archive = _Archive(str(out), part_size, Path(folder) / "part")
+            files = _add_files(archive, source, progress)
+        if KnowledgeBase.open(source.path).manifest != source.manifest:
+            raise OpenMofiError(f"{source.path} has changed while it was published.", "Start the same command again.")
+        base = _described(source, licence, files, archive.parts)
+        write_text(f"{out}/README.md", _card(base))
         write_json(f"{out}/{DESCRIPTION}", asdict(base))
-        finish_manifest(out, manifest, base.counts | {"parts": len(parts)})
+        finish_manifest(out, manifest, base.counts | {"parts": len(base.parts)})
     return base
 
 
-def _workplace(out: str | Path) -> AbstractContextManager[str | Path]:
-    return tempfile.TemporaryDirectory() if is_remote(out) else temporary_folder(local_path(out))
-
-
-def _tar(kb: KnowledgeBase, files: list[PublishedFile], progress: Progress) -> Iterator[bytes]:
-    """Yield a tar archive of the base in blocks, and add each file to `files` once its content was yielded.
-
-    Raises:
-        OpenMofiError: a file cannot be read, or is not what the base's manifest says.
-    """
+def _add_files(archive: _Archive, kb: KnowledgeBase, progress: Progress) -> list[PublishedFile]:
+    """Add the files of a base to an archive, and end it."""
     digests = {name: digest for name, digest in kb.manifest.counts[layout.DIGESTS].items() if name != MANIFEST}
-    paths = {name: kb.path / name for name in sorted((*digests, ATTRIBUTION, MANIFEST))}
-    sizes = {name: path.stat().st_size for name, path in paths.items() if name in digests or path.is_file()}
-    progress.begin("publish", sum(-(-size // BLOCK) for size in sizes.values()))
-    position = 0
-    for name, size in sizes.items():
-        header = tarfile.TarInfo(name)
-        header.size = size
-        yield header.tobuf(tarfile.USTAR_FORMAT)
-        digest = hashlib.blake2b(digest_size=16)
-        for block in _blocks(paths[name], size):
-            digest.update(block)
-            yield block
+    digests |= {name: file_digest(kb.path / name) for name in (ATTRIBUTION, MANIFEST) if (kb.path / name).is_file()}
+    files = []
+    progress.begin("publish", len(digests))
+    with tarfile.TarFile(fileobj=archive, mode="w", format=tarfile.GNU_FORMAT, copybufsize=BLOCK) as tar:  # type: ignore[arg-type]
+        for name, digest in sorted(digests.items()):
+            header = tarfile.TarInfo(name)
+            try:
+                header.size = (kb.path / name).stat().st_size
+                files.append(PublishedFile(name, archive.tell() + tarfile.BLOCKSIZE, header.size, digest))
+                with open(kb.path / name, "rb") as content:
+                    tar.addfile(header, content)
+            except OSError as error:
+                raise OpenMofiError(f"{kb.path / name} cannot be read: {error}.", "Check the disk.") from error
             progress.advance({})
-        if digest.hexdigest() != digests.get(name, digest.hexdigest()):
-            raise _changed(paths[name])
-        files.append(PublishedFile(name, position + tarfile.BLOCKSIZE, size, digest.hexdigest()))
-        padding = -size % tarfile.BLOCKSIZE
-        yield bytes(padding)
-        position += tarfile.BLOCKSIZE + size + padding
-    yield bytes(2 * tarfile.BLOCKSIZE)
+    archive.store()
+    return files
 
 
-def _blocks(path: Path, size: int) -> Iterator[bytes]:
-    try:
-        with open(path, "rb") as handle:
-            for start in range(0, size, BLOCK):
-                block = handle.read(BLOCK)
-                if len(block) != min(BLOCK, size - start):
-                    raise _changed(path)
-                yield block
-    except OSError as error:
-        raise OpenMofiError(f"{path} cannot be read: {error.strerror or error}.", "Check the disk.") from error
+class _Archive:
+    """A file that is written as parts.
 
+    Args:
+        out: address of the folder that gets the parts.
+        size: bytes of a part, before compression.
+        path: a temporary file, on the disk of `out` where that is local.
+    """
 
-def _changed(path: Path) -> OpenMofiError:
-    return OpenMofiError(f"{path} has changed while it was published.", "Start the same command again.")
+    def __init__(self, out: str, size: int, path: Path) -> None:
+        self.parts: list[Part] = []
+        self._out, self._size, self._path = out, size, path
+        self._written = self._content = 0
+        self._codec, self._digest = pa.Codec("zstd", _LEVEL), hashlib.blake2b(digest_size=16)
 
+    def tell(self) -> int:
+        """Return how many bytes were written."""
+        return self._written
 
-def _written(blocks: Iterable[bytes], size: int, folder: str | Path, out: str) -> Iterator[Part]:
-    """Write blocks as parts of `size` bytes each into `out`, and yield the parts; `folder` gets temporary files."""
-    packing = _Packing(Path(folder), 0, out)
-    for block in blocks:
+    def write(self, block: bytes) -> None:
+        """Compress a block: a frame in each part that it belongs to."""
         while block:
-            block = block[packing.add(block[: size - packing.content]) :]
-            if packing.content == size:
-                yield packing.stored()
-                packing = _Packing(Path(folder), packing.number + 1, out)
-    if packing.content:
-        yield packing.stored()
+            piece, block = block[: self._size - self._content], block[self._size - self._content :]
+            frame = self._codec.compress(piece, asbytes=True)
+            try:
+                with open(self._path, "ab") as file:
+                    file.write(frame)
+            except OSError as error:
+                raise write_error(error, self._path) from error
+            self._digest.update(frame)
+            self._written += len(piece)
+            self._content += len(piece)
+            if self._content == self._size:
+                self.store()
 
-
-class _Packing:
-    """A part that is being compressed into a temporary file; each block is a frame of its own."""
-
-    def __init__(self, folder: Path, number: int, out: str) -> None:
-        self.number, self.content = number, 0
-        self._path, self._out = folder / f"part-{number}", out
-        self._digest, self._codec = hashlib.blake2b(digest_size=16), pa.Codec("zstd", _LEVEL)
-
-    def add(self, block: bytes) -> int:
-        """Compress a block and return its length."""
-        frame = self._codec.compress(block, asbytes=True)
-        try:
-            with open(self._path, "ab") as file:
-                file.write(frame)
-        except OSError as error:
-            raise write_error(error, self._path) from error
-        self._digest.update(frame)
-        self.content += len(block)
-        return len(block)
-
-    def stored(self) -> Part:
-        """Write the part to its place, unless it is there."""
+    def store(self) -> None:
+        """Write the part that was begun to its place, unless it is there: its name contains its digest."""
+        if not self._content:
+            return
         digest, size = self._digest.hexdigest(), self._path.stat().st_size
-        part = Part(part_name(self.number, digest), size, digest, self.content)
-        target = f"{self._out}/{part.name}"
-        if _is_there(target, part):
+        self.parts.append(Part(part_name(len(self.parts), digest), size, digest, self._content))
+        target = f"{self._out}/{self.parts[-1].name}"
+        if _is_there(target, size, digest):
             self._path.unlink()
         else:
             with atomic_path(target) as temporary:
                 self._path.replace(temporary)
-        return part
+        self._content, self._digest = 0, hashlib.blake2b(digest_size=16)
 
 
-def _is_there(path: str, part: Part) -> bool:
+def _is_there(path: str, size: int, digest: str) -> bool:
     """Whether a part is in its place; of a store its size is compared, of a local file its digest, too."""
     filesystem, name = filesystem_of(path)
     with store_errors(path):
-        if not filesystem.exists(name) or filesystem.size(name) != part.size:
+        if not filesystem.exists(name) or filesystem.size(name) != size:
             return False
-    return is_remote(path) or file_digest(local_path(path)) == part.digest
+    return is_remote(path) or file_digest(local_path(path)) == digest
 
 
 def _described(kb: KnowledgeBase, licence: str, files: list[PublishedFile], parts: list[Part]) -> PublishedBase:
-    counts, attribution = kb.manifest.counts, kb.path / ATTRIBUTION
+    manifest, attribution = kb.manifest, kb.path / ATTRIBUTION
     return PublishedBase(
         format=FORMAT,
-        kb_version=kb.manifest.schema_version,
+        kb_version=manifest.schema_version,
         fingerprint=kb.fingerprint,
         licence=licence,
         attribution=attribution.read_text("utf-8") if attribution.is_file() else "",
-        counts={name: count for name, count in counts.items() if isinstance(count, int)},
-        languages=list(counts.get("languages", ())),
-        sources=sorted(kb.manifest.inputs),
-        made_with=kb.manifest.versions.get("openmofi", ""),
+        counts={name: count for name, count in manifest.counts.items() if isinstance(count, int)},
+        languages=list(manifest.counts.get("languages", ())),
+        sources=sorted(manifest.inputs),
+        made_with=manifest.versions.get("openmofi", ""),
         files=files,
         parts=parts,
     )
@@ -209,36 +185,17 @@ def _described(kb: KnowledgeBase, licence: str, files: list[PublishedFile], part
 
 def _card(base: PublishedBase) -> str:
     """Return the page that people read before they fetch the base."""
-    packed, content = (sum(sizes) for sizes in zip(*((part.size, part.content) for part in base.parts), strict=True))
     facts = {
         **{name.replace("_", " "): f"{count:,}" for name, count in sorted(base.counts.items())},
         "languages of names": ", ".join(base.languages) or "not recorded",
-        "download": f"{packed / 2**20:,.1f} MiB, {len(base.parts)} parts",
-        "on disk": f"{content / 2**20:,.1f} MiB",
+        "download": f"{sum(part.size for part in base.parts) / 2**20:,.1f} MiB, {len(base.parts)} parts",
+        "on disk": f"{sum(file.size for file in base.files) / 2**20:,.1f} MiB",
         "licence": base.licence or ("see below" if base.attribution else "not stated"),
         "built from": ", ".join(base.sources),
         "built with": f"OpenMOFI {base.made_with}, schema version {base.kb_version}",
         "fingerprint": base.fingerprint,
     }
-    table = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
-    return f"""# A knowledge base of OpenMOFI
-
-Entities and their names, to label image–text pairs with.
-
-| | |
-|---|---|
-{table}
-
-## Fetch it
-
-```sh
-openmofi kb fetch ADDRESS -o kb      # ADDRESS: where this page lies
-```
-
-Without OpenMOFI: `cat part-*.tar.zst | zstd -d | tar x`. `{DESCRIPTION}` has the digests of parts and files:
-BLAKE2b of 16 bytes, as `b2sum -l 128` prints it.
-
-## Sources and licences
-
-{base.attribution or "The base has no list of its sources."}
-"""
+    return _CARD.read_text("utf-8").format(
+        facts="\n".join(f"| {name} | {value} |" for name, value in facts.items()),
+        attribution=base.attribution or "The base has no list of its sources.",
+    )

@@ -1,8 +1,9 @@
-"""Where a published base lies: a folder, a store or a web server; reads its files in blocks, from any byte on."""
+"""Reads files of a folder, a store or a web server in blocks, from any byte on, and again after errors."""
 
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Generator
 from functools import partial
 from typing import Any
@@ -10,14 +11,16 @@ from urllib.parse import urlsplit
 
 from fsspec.asyn import get_loop, sync
 
-from openmofi.errors import MissingExtraError
+from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.storage.addresses import HTTP_TIMEOUT_SECONDS, filesystem_of, store_errors
 from openmofi.storage.digests import BLOCK
 
+_TRIES = 5
+_WAIT = 1.0
+"""Seconds before the second try in a row that brings nothing, twice as many before each further one."""
 _ASKED = 4 * BLOCK
-_REFUSED = range(400, 500)
-_LATER = (404, 408, 410, 425, 429)
-"""Of these, which do not mean that the server refuses: what is missing, and what another try may bring."""
+_REFUSED = frozenset(range(400, 500)) - {404, 408, 410, 425, 429}
+"""Statuses by which a server refuses; of the others a file is missing, or another try may help."""
 
 
 def read_blocks(path: str, start: int, end: int) -> Generator[bytes]:
@@ -29,20 +32,35 @@ def read_blocks(path: str, start: int, end: int) -> Generator[bytes]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        PermissionError: it may not be read.
-        OSError: the connection or the server failed; another try may help.
         MissingExtraError: the package that reads such addresses is not installed.
+        OpenMofiError: it may not be read; the connection or the server failed in several tries that brought nothing.
     """
-    if path.startswith(("http://", "https://")):
-        yield from _from_web(path, start, end)
-        return
+    failed, read = 0, _from_web if path.startswith(("http://", "https://")) else _from_store
+    while True:
+        try:
+            for block in read(path, start, end):
+                failed, start = 0, start + len(block)
+                yield block
+            return
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError) as error:
+            failed += 1
+            if failed == _TRIES or isinstance(error, PermissionError | ValueError):
+                raise OpenMofiError(
+                    f"{path} cannot be read: {error}.",
+                    "Check the address, and start the same command again: it continues where it stopped.",
+                ) from error
+        time.sleep(_WAIT * 2 ** (failed - 1))
+
+
+def _from_store(path: str, start: int, end: int) -> Generator[bytes]:
     filesystem, name = filesystem_of(path)
-    while start < end:
-        asked = min(_ASKED, end - start)
+    for begin in range(start, end, _ASKED):
+        asked = min(_ASKED, end - begin)
         with store_errors(path):
-            block = filesystem.cat_file(name, start=start, end=start + asked)
+            block = filesystem.cat_file(name, start=begin, end=begin + asked)
         yield block
-        start += asked
         if len(block) < asked:
             return
 
@@ -51,9 +69,12 @@ def _from_web(url: str, start: int, end: int) -> Generator[bytes]:
     """See `read_blocks`. A server that knows no ranges sends what is there already once more."""
     call = partial(sync, get_loop())
     with store_errors(url):
-        session = call(_session, _is_private(url))
+        session = call(_session, url)
         try:
-            response = call(_get, session, url, start)
+            response = call(session.get, url, headers={"Range": f"bytes={start}-"} if start else {})
+            if response.status in _REFUSED:
+                raise PermissionError(f"the server answered {response.status} ({response.reason})")
+            response.raise_for_status()
             skipped = start if response.status == 200 else 0
             while start < end and (block := call(response.content.read, BLOCK)):
                 skipped, block = max(0, skipped - len(block)), block[skipped:][: end - start]
@@ -63,32 +84,18 @@ def _from_web(url: str, start: int, end: int) -> Generator[bytes]:
             call(session.close)
 
 
-def _is_private(url: str) -> bool:
-    """Whether a host is on a private network or this machine; then it may redirect to others that are."""
+async def _session(url: str) -> Any:
+    """Return a client that follows redirects to private networks only where `url` itself is on one."""
     try:
-        from openmofi.plugins.fetch.web import is_public
+        import aiohttp
+
+        from openmofi.plugins.fetch.web import is_public, public_socket
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error.name or "aiohttp", "fetch") from error
-    parts = urlsplit(url)
-    return not all(is_public(str(found[4][0])) for found in socket.getaddrinfo(parts.hostname, parts.port))
-
-
-async def _session(allow_private: bool) -> Any:
-    import aiohttp
-
-    from openmofi.plugins.fetch.web import public_socket
-
-    wait = HTTP_TIMEOUT_SECONDS
+    there = urlsplit(url)
+    public = all(is_public(str(found[4][0])) for found in socket.getaddrinfo(there.hostname, there.port))
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(socket_factory=None if allow_private else public_socket),
+        connector=aiohttp.TCPConnector(socket_factory=public_socket if public else None),
         headers={"Accept-Encoding": "identity"},
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=wait, sock_read=wait),
+        timeout=aiohttp.ClientTimeout(None, sock_connect=HTTP_TIMEOUT_SECONDS, sock_read=HTTP_TIMEOUT_SECONDS),
     )
-
-
-async def _get(session: Any, url: str, start: int) -> Any:
-    response = await session.get(url, headers={"Range": f"bytes={start}-"} if start else {})
-    if response.status in _REFUSED and response.status not in _LATER:
-        raise PermissionError(f"the server answered {response.status} ({response.reason})")
-    response.raise_for_status()
-    return response
