@@ -94,8 +94,8 @@ def test_a_killed_download_ends_in_the_same_bytes(published):
 def test_a_download_that_was_stopped_continues_at_the_byte_where_it_stopped(kb, served, kind, tmp_path, monkeypatch):
     read, asked = sources.read_blocks, []
 
-    def stopping(path, start, end):
-        for block in read(path, start, end):
+    def stopping(path, start, end, missing):
+        for block in read(path, start, end, missing):
             if path.endswith("json"):
                 yield block
                 continue
@@ -139,7 +139,7 @@ def test_a_server_that_fails_is_named_with_what_it_does(served, kind, said, tmp_
     content, address = served
     if said is None:
         content.clear()
-        said = "is no published knowledge base, or is not finished"
+        said = "base.json is missing. Nothing is published there"
     assert said in message(f"{address}/{kind}", tmp_path / "kb")
 
 

@@ -84,7 +84,7 @@ def test_an_unfinished_publication_cannot_be_fetched(kb, tmp_path, monkeypatch):
     with pytest.raises(OpenMofiError, match="stopped"):
         publish_kb(kb, tmp_path / "out", part_size=PART)
     assert parts_of(tmp_path / "out")
-    with pytest.raises(OpenMofiError, match=r"is not finished: it has no base\.json"):
+    with pytest.raises(OpenMofiError, match=r"base\.json is missing\. Nothing is published there, or not all"):
         fetch_kb(tmp_path / "out", tmp_path / "kb")
 
 

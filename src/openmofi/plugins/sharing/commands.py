@@ -18,10 +18,7 @@ _MIB = 1 << 20
 def publish(
     kb: KB,
     out: Annotated[
-        str,
-        typer.Option(
-            "-o", "--out", parser=output_place, metavar="ADDRESS", help="A folder, or an address in a store (s3://…)."
-        ),
+        str, typer.Option("-o", "--out", parser=output_place, help="Folder, or address in a store (s3://…).")
     ],
     licence: Annotated[str, typer.Option(help="Of the base, such as CC-BY-SA-4.0.", metavar="TEXT")] = "",
     part_size: Annotated[int, typer.Option(min=1, help="MiB of the base in a part, before compression.")] = 1024,
@@ -37,25 +34,16 @@ def publish(
 
     with shown_progress(not as_json) as progress:
         base = publish_kb(kb, out, licence=licence, part_size=part_size * _MIB, restart=restart, progress=progress)
-    size = sum(part.size for part in base.parts)
-    facts = {
-        **base.counts,
-        "fingerprint": base.fingerprint,
-        "parts": len(base.parts),
-        "bytes": size,
-        "licence": licence,
-    }
-    print_manifest_facts(facts, as_json)
+    packed = {"parts": len(base.parts), "bytes": sum(part.size for part in base.parts)}
+    print_manifest_facts({**base.counts, "fingerprint": base.fingerprint, **packed}, as_json)
+    if not as_json and not licence and not base.attribution:
+        typer.echo("\nThe base names no licence. To state one: add --licence TEXT --restart.")
     if not as_json:
-        if not licence and not base.attribution:
-            typer.echo("\nThe base names no licence. To state one: add --licence TEXT --restart.")
         typer.echo(f"\nTo fetch it: openmofi kb fetch {out} -o kb")
 
 
 def fetch(
-    address: Annotated[
-        str, typer.Argument(parser=input_place, metavar="ADDRESS", help="A folder, s3://… or https://….")
-    ],
+    address: Annotated[str, typer.Argument(parser=input_place, metavar="ADDRESS", help="Folder, s3://… or https://….")],
     out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the knowledge base.")],
     as_json: Json = False,
 ) -> None:

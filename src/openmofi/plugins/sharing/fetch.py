@@ -13,7 +13,7 @@ from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase, layout
 from openmofi.plugins.sharing.description import DESCRIPTION, PUBLISH_AGAIN, Part, PublishedBase, parse_description
-from openmofi.plugins.sharing.sources import read_blocks
+from openmofi.plugins.sharing.sources import CONTINUES, read_blocks
 from openmofi.storage import (
     file_digest,
     require_claimable,
@@ -29,7 +29,7 @@ from openmofi.storage.digests import BLOCK, file_stamp, note_checked
 _MOST_BYTES = 1 << 24
 """Most bytes of a `base.json`, which has some hundred for each part and file."""
 _BASE, _DONE = "base", "done"
-_CONTINUES = "start the same command again: it continues where it stopped."
+_NOT_PUBLISHED = "Nothing is published there, or not all of it yet: check the address."
 
 
 def fetch_kb(address: str | Path, out: str | Path, *, progress: Progress | None = None) -> KnowledgeBase:
@@ -53,13 +53,7 @@ def fetch_kb(address: str | Path, out: str | Path, *, progress: Progress | None 
     if target.is_file():
         raise OpenMofiError(f"{out} is a file.", "Choose another output with -o.")
     described = f"{place}/{DESCRIPTION}"
-    try:
-        text = b"".join(read_blocks(described, 0, _MOST_BYTES))
-    except FileNotFoundError as error:
-        raise OpenMofiError(
-            f"{place} is no published knowledge base, or is not finished: it has no {DESCRIPTION}.",
-            "Check the address.",
-        ) from error
+    text = b"".join(read_blocks(described, 0, _MOST_BYTES, _NOT_PUBLISHED))
     base, work = parse_description(text, described), target.with_name(f".{target.name}.fetch")
     with written_together(work):
         if require_claimable(target, layout.KIND) is None:
@@ -89,7 +83,7 @@ def _begin(work: Path, text: bytes, base: PublishedBase, out: Path) -> None:
     if needed > free:
         raise OpenMofiError(
             f"The disk is full: {out} needs {needed / 2**20:,.0f} MiB, and {free / 2**20:,.0f} MiB are free.",
-            f"Free some space and {_CONTINUES}",
+            f"Free some space and {CONTINUES}",
         )
 
 
@@ -109,10 +103,10 @@ def _fetch_parts(place: str, base: PublishedBase, work: Path, progress: Progress
         path = work / part.name
         # What is there of it may be damaged: then all of it is downloaded once more.
         if not _downloaded(f"{place}/{part.name}", part, path, progress):
-            path.unlink()
+            path.unlink(missing_ok=True)
             if not _downloaded(f"{place}/{part.name}", part, path, Quiet()):
-                path.unlink()
-                raise OpenMofiError(f"{place}/{part.name} is damaged.", f"Ask its publisher, or {_CONTINUES}")
+                path.unlink(missing_ok=True)
+                raise OpenMofiError(f"{place}/{part.name} is damaged.", f"Ask its publisher, or {CONTINUES}")
         _unpack(path, begins[number], part, base, work / _BASE, place)
         write_text(work / _DONE, str(number + 1))
         path.unlink()
@@ -124,24 +118,20 @@ def _downloaded(address: str, part: Part, path: Path, progress: Progress) -> boo
     Raises:
         OpenMofiError: it is missing or cannot be read; the disk is full.
     """
-    path.touch()
-    position, shown = path.stat().st_size, 0
-    try:
-        for block in read_blocks(address, position, part.size):
-            _write(path, position, block)
-            position += len(block)
-            while shown < -(-position // BLOCK):
-                progress.advance({})
-                shown += 1
-    except FileNotFoundError as error:
-        raise OpenMofiError(f"{address} is missing.", PUBLISH_AGAIN) from error
+    position, shown = path.stat().st_size if path.exists() else 0, 0
+    for block in read_blocks(address, position, part.size, PUBLISH_AGAIN):
+        _write(path, position, block)
+        position += len(block)
+        while shown < -(-position // BLOCK):
+            progress.advance({})
+            shown += 1
     return position == part.size and file_digest(path) == part.digest
 
 
 def _write(path: Path, offset: int, block: bytes | memoryview) -> None:
-    """Write a block into a file that is there, at an offset."""
+    """Write a block into a file, at an offset."""
     try:
-        with open(path, "r+b") as file:
+        with open(path, "r+b" if path.exists() else "wb") as file:
             file.seek(offset)
             file.write(block)
     except OSError as error:
@@ -185,7 +175,7 @@ def _move(work: Path, base: PublishedBase, place: str, out: Path, progress: Prog
     except OpenMofiError as error:
         _clear(work)
         raise OpenMofiError(
-            f"What {place} gave is damaged: {error.message}", f"Ask its publisher, or {_CONTINUES}"
+            f"What {place} gave is damaged: {error.message}", f"Ask its publisher, or {CONTINUES}"
         ) from error
     try:
         for file in base.files:

@@ -160,10 +160,12 @@ class _Archive:
 def _is_there(path: str, size: int, digest: str) -> bool:
     """Whether a part is in its place; of a store its size is compared, of a local file its digest, too."""
     filesystem, name = filesystem_of(path)
-    with store_errors(path):
-        if not filesystem.exists(name) or filesystem.size(name) != size:
-            return False
-    return is_remote(path) or file_digest(local_path(path)) == digest
+    try:
+        with store_errors(path):
+            there = filesystem.exists(name) and filesystem.size(name) == size
+    except OSError as error:
+        raise write_error(error, path) from error
+    return there and (is_remote(path) or file_digest(local_path(path)) == digest)
 
 
 def _described(kb: KnowledgeBase, licence: str, files: list[PublishedFile], parts: list[Part]) -> PublishedBase:

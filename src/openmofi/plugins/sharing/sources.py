@@ -15,6 +15,7 @@ from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.storage.addresses import HTTP_TIMEOUT_SECONDS, filesystem_of, store_errors
 from openmofi.storage.digests import BLOCK
 
+CONTINUES = "start the same command again: it continues where it stopped."
 _TRIES = 5
 _WAIT = 1.0
 """Seconds before the second try in a row that brings nothing, twice as many before each further one."""
@@ -23,17 +24,18 @@ _REFUSED = frozenset(range(400, 500)) - {404, 408, 410, 425, 429}
 """Statuses by which a server refuses; of the others a file is missing, or another try may help."""
 
 
-def read_blocks(path: str, start: int, end: int) -> Generator[bytes]:
+def read_blocks(path: str, start: int, end: int, missing: str) -> Generator[bytes]:
     """Yield the bytes of a file from `start` to `end`, in blocks; fewer where the file is shorter.
 
     Args:
         path: local path or address.
         start, end: offsets in bytes.
+        missing: what to do where there is no such file.
 
     Raises:
-        FileNotFoundError: there is no such file.
         MissingExtraError: the package that reads such addresses is not installed.
-        OpenMofiError: it may not be read; the connection or the server failed in several tries that brought nothing.
+        OpenMofiError: there is no such file, or it may not be read; the connection or the server failed in several
+            tries that brought nothing.
     """
     failed, read = 0, _from_web if path.startswith(("http://", "https://")) else _from_store
     while True:
@@ -42,14 +44,13 @@ def read_blocks(path: str, start: int, end: int) -> Generator[bytes]:
                 failed, start = 0, start + len(block)
                 yield block
             return
-        except FileNotFoundError:
-            raise
+        except FileNotFoundError as error:
+            raise OpenMofiError(f"{path} is missing.", missing) from error
         except (OSError, ValueError) as error:
             failed += 1
             if failed == _TRIES or isinstance(error, PermissionError | ValueError):
                 raise OpenMofiError(
-                    f"{path} cannot be read: {error}.",
-                    "Check the address, and start the same command again: it continues where it stopped.",
+                    f"{path} cannot be read: {error}.", f"Check the address, and {CONTINUES}"
                 ) from error
         time.sleep(_WAIT * 2 ** (failed - 1))
 
