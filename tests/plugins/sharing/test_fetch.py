@@ -112,6 +112,18 @@ def test_a_download_that_was_stopped_continues_at_the_byte_where_it_stopped(kb, 
     assert digests(fetch_kb(f"{served[1]}/{kind}", tmp_path / "kb").path) == digests(kb.path)
 
 
+def test_a_download_that_was_stopped_between_a_part_and_its_unpacking_continues(kb, served, tmp_path, monkeypatch):
+    def stopping(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fetch, "_unpack", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            fetch_kb(f"{served[1]}/good", tmp_path / "kb")
+    del served[0][min(name for name in served[0] if name.startswith("part-"))]  # it is not asked for again
+    assert digests(fetch_kb(f"{served[1]}/good", tmp_path / "kb").path) == digests(kb.path)
+
+
 def test_a_connection_that_breaks_is_opened_again_for_as_long_as_something_comes(kb, published, tmp_path, monkeypatch):
     read = sources._from_store
 

@@ -12,8 +12,6 @@ from openmofi.cli.kb import KB
 from openmofi.cli.options import Json
 from openmofi.cli.tables import print_manifest_facts
 
-_MIB = 1 << 20
-
 
 def publish(
     kb: KB,
@@ -33,7 +31,7 @@ def publish(
     from openmofi.progress import shown_progress
 
     with shown_progress(not as_json) as progress:
-        base = publish_kb(kb, out, licence=licence, part_size=part_size * _MIB, restart=restart, progress=progress)
+        base = publish_kb(kb, out, licence=licence, part_size=part_size << 20, restart=restart, progress=progress)
     packed = {"parts": len(base.parts), "bytes": sum(part.size for part in base.parts)}
     print_manifest_facts({**base.counts, "fingerprint": base.fingerprint, **packed}, as_json)
     if not as_json and not licence and not base.attribution:

@@ -119,12 +119,12 @@ class _Archive:
     def __init__(self, out: str, size: int, path: Path) -> None:
         self.parts: list[Part] = []
         self._out, self._size, self._path = out, size, path
-        self._written = self._content = 0
+        self._content = 0
         self._codec, self._digest = pa.Codec("zstd", _LEVEL), hashlib.blake2b(digest_size=16)
 
     def tell(self) -> int:
         """Return how many bytes were written."""
-        return self._written
+        return sum(part.content for part in self.parts) + self._content
 
     def write(self, block: bytes) -> None:
         """Compress a block: a frame in each part that it belongs to."""
@@ -137,7 +137,6 @@ class _Archive:
             except OSError as error:
                 raise write_error(error, self._path) from error
             self._digest.update(frame)
-            self._written += len(piece)
             self._content += len(piece)
             if self._content == self._size:
                 self.store()

@@ -38,7 +38,7 @@ def read_blocks(path: str, start: int, end: int, missing: str) -> Generator[byte
             tries that brought nothing.
     """
     failed, read = 0, _from_web if path.startswith(("http://", "https://")) else _from_store
-    while True:
+    while start < end:
         try:
             for block in read(path, start, end):
                 failed, start = 0, start + len(block)
