@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import socket
@@ -108,8 +107,16 @@ def test_a_download_that_was_stopped_continues_at_the_byte_where_it_stopped(kb, 
         with pytest.raises(KeyboardInterrupt):
             fetch_kb(f"{served[1]}/{kind}", tmp_path / "kb")
     assert asked == [("part-00000", 0), ("part-00000", 100), ("part-00000", 200)]
-    monkeypatch.setattr(fetch, "read_blocks", read)
+    asked.clear()
+
+    def watching(path, start, end, missing):
+        asked.append((path.rpartition("/")[2][:10], start))
+        return read(path, start, end, missing)
+
+    monkeypatch.setattr(fetch, "read_blocks", watching)
     assert digests(fetch_kb(f"{served[1]}/{kind}", tmp_path / "kb").path) == digests(kb.path)
+    parts = sum(name.startswith("part-") for name in served[0])
+    assert asked == [("base.json", 0), ("part-00000", 300), *((f"part-{number:05}", 0) for number in range(1, parts))]
 
 
 def test_a_download_that_was_stopped_between_a_part_and_its_unpacking_continues(kb, served, tmp_path, monkeypatch):
@@ -259,15 +266,16 @@ def test_a_base_that_is_wrong_in_itself_does_not_get_to_its_place(kb, tmp_path):
     assert not list((tmp_path / ".kb.fetch").glob("*"))
 
 
-def test_what_was_damaged_on_this_disk_is_fetched_anew(kb, copy, served, tmp_path):
+@pytest.mark.parametrize("name", ["entities.arrow", "ATTRIBUTION.md"])
+def test_what_was_damaged_on_this_disk_is_fetched_anew(kb, served, name, tmp_path):
     content, address = served
-    last = max(name for name in content if name.startswith("part-"))
+    last = max(part for part in content if part.startswith("part-"))
     whole = content.pop(last)
     message(f"{address}/good", tmp_path / "kb")
-    entities = tmp_path / ".kb.fetch/base/entities.arrow"
-    os.truncate(entities, entities.stat().st_size - 8)
+    file = tmp_path / ".kb.fetch/base" / name
+    file.write_bytes(bytes(file.stat().st_size))
     content[last] = whole
-    assert "entities.arrow" in message(f"{address}/good", tmp_path / "kb")
+    assert name in message(f"{address}/good", tmp_path / "kb")
     assert digests(fetch_kb(f"{address}/good", tmp_path / "kb").path) == digests(kb.path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from hostile.kills import digests, kill_and_compare
+from hostile.kills import digests, fork, kill_and_compare
 from openmofi.cli.main import app
 from openmofi.errors import OpenMofiError
 from openmofi.plugins.sharing import publish
@@ -73,6 +74,20 @@ def test_what_is_whole_is_not_written_again_and_what_is_missing_or_damaged_is(kb
     inode = kept.stat().st_ino
     publish_kb(kb, out, licence="CC-BY-4.0", part_size=PART)
     assert kept.stat().st_ino == inode
+    assert digests(out) == digests(published)
+
+
+def test_what_a_killed_job_left_in_a_finished_publication_is_removed(kb, published, tmp_path, monkeypatch):
+    out = shutil.copytree(published, tmp_path / "out")
+
+    def act(out):
+        publish_kb(kb, out, licence="CC-BY-4.0", part_size=PART)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publish, "_is_there", lambda *_: os._exit(1))
+        os.waitpid(fork(act, out), 0)
+    assert digests(out) != digests(published)
+    act(out)
     assert digests(out) == digests(published)
 
 
@@ -139,6 +154,10 @@ def test_a_store_holds_the_same_bytes_and_gets_no_part_twice(kb, bucket, tmp_pat
     bucket.requests.clear()
     publish_kb(kb, "s3://data/base", part_size=5 * PART)
     assert not [path for method, path in bucket.requests if method == "PUT" and "part-" in path]
+    part = min(name for name in files if "part-" in name)
+    bucket.client.put_object(Bucket="data", Key=part, Body=files[part][:-1])
+    publish_kb(kb, "s3://data/base", part_size=5 * PART)
+    assert bucket.get(part) == files[part]
     assert fetch_kb("s3://data/base", tmp_path / "kb").fingerprint == kb.fingerprint
 
 

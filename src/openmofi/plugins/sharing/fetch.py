@@ -149,7 +149,7 @@ def _unpack(path: Path, position: int, part: Part, base: PublishedBase, folder: 
         with pa.OSFile(str(path)) as packed, pa.CompressedInputStream(packed, "zstd") as stream:
             while position <= end and (block := stream.read(BLOCK)):
                 for file in base.files:
-                    first, last = max(position, file.offset), min(position + len(block), file.offset + file.size, end)
+                    first, last = max(position, file.offset), min(position + len(block), file.offset + file.size)
                     if first < last:
                         inside = memoryview(block)[first - position : last - position]
                         _write(folder / file.name, first - file.offset, inside)
