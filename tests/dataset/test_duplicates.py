@@ -4,7 +4,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmofi.dataset.filters import bit_count, near_duplicates, text_salt
+from openmofi.dataset import filters
+from openmofi.dataset.filters import LabelArrays, bit_count, text_salt
+
+
+def near_duplicates(image, entity, phash, salt, bits):
+    """Of all labels, in parts of three."""
+    zeros = np.zeros(len(image), np.int64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(filters, "BLOCK", 3)
+        labels = LabelArrays.of(image, entity, zeros, phash, salt, 8, zeros)
+        return filters.near_duplicates(labels, np.ones(len(image), bool), bits)
 
 
 def oracle(image, entity, phash, salt, bits):

@@ -50,7 +50,6 @@ def test_parts_do_not_matter(tmp_path_factory, corpus, size):
     folder = tmp_path_factory.mktemp("parts")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(two_pass, "PART", size)
-        patch.setattr(two_pass, "TOGETHER", 3)
         found = merged_in_tasks(
             Repeated(),
             numbers_of,
@@ -74,4 +73,4 @@ def test_many_shards_are_few_tasks_of_an_engine(tmp_path, forked_workers):
     running = Running(engine_named("processes:2"), Begun())
     found = merged_in_tasks(Repeated(), numbers_of, shards, str(tmp_path / "x"), running)
     assert found["number"].to_pylist() == list(range(7))
-    assert begun == [("count", 16), ("combine", 2), ("combine", 1), ("collect", 16)]
+    assert begun == [("count", 16), ("combine", 1), ("collect", 16)]

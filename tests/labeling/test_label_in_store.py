@@ -97,6 +97,17 @@ def test_labels_are_the_local_jobs_at_eight_requests_a_shard_and_then_seven(stor
     assert both[0] == both[1]
 
 
+def test_labels_in_a_store_are_indexed_as_local_ones(store, near, tmp_path):
+    label("s3://data/indexed")
+    found = {}
+    for name, labels in (("far", "s3://data/indexed"), ("near", str(near.path))):
+        index = openmofi.build_index([labels], encoder=colour_encoder(), out=tmp_path / name, progress=False)
+        hits = index.search("a red apple").limit(5).hits
+        found[name] = [(hit.image.key, hit.probability, hit.image.labels) for hit in hits]
+    assert found["far"] == found["near"]
+    assert any(labels for *_, labels in found["far"])
+
+
 def test_the_state_of_a_job_in_the_store(store, capsys):
     label("s3://data/state")
 

@@ -313,7 +313,6 @@ def test_waiting_for_a_lock_polls_slowly(store, monkeypatch):
 
 def test_what_a_corpus_repeats_is_merged_in_a_store(store, monkeypatch):
     monkeypatch.setattr(two_pass, "PART", 2)
-    monkeypatch.setattr(two_pass, "TOGETHER", 2)
     shards = [Shard("", str(number)) for number in range(9)]
     texts = "one and the same text of many"
     parts = [

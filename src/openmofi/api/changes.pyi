@@ -8,6 +8,7 @@ from openmofi.config import Settings
 class BuildDatasetChanges(TypedDict, total=False):
     min_images: int
     max_images: int | None
+    max_images_by: Literal["random", "probability", "metaclip"]
     near_duplicates: int | None
 
 class BuildIndexChanges(TypedDict, total=False):

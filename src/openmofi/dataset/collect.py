@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openmofi.arrays import Ints
-from openmofi.dataset.filters import LabelArrays, Outcome, Selection, text_salt
+from openmofi.dataset.filters import LabelArrays, Outcome, Selection, blocks, text_salt
 from openmofi.dataset.tables import Codebook, Folder, Judged, Surfaces, best_of_pairs, mention_column
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
@@ -64,7 +64,7 @@ class Collected:
     Attributes:
         labels: the accepted labels; images are numbered in reading order over all shards.
         starts: (shards + 1,) number of the first image of each shard.
-        row: (images,) int32, each image's row in its shard's table.
+        row: (images,) int32, each image's row in its shard's table; like the labels in a mapped file.
         entities: identifiers by entity code.
         counts: see there.
         surfaces: surface forms of the accepted entities; empty with a knowledge base.
@@ -78,14 +78,26 @@ class Collected:
     surfaces: Surfaces
 
 
-def collect(folder: Folder, kb: KnowledgeBase | None) -> Collected:
-    """Read the labels shard by shard; only what the filters need is kept in memory.
+_FILES = {
+    name: np.dtype(kind)
+    for name, kind in (
+        ("image", np.int64),
+        ("entity", np.int32),
+        ("probability", np.float32),
+        ("phash", np.uint64),
+        ("salt", np.uint64),
+        ("row", np.int32),
+    )
+}
+
+
+def collect(folder: Folder, kb: KnowledgeBase | None, scratch: Path) -> Collected:
+    """Read the labels shard by shard; what the filters need is written to files in `scratch`, and mapped.
 
     With a knowledge base entities that were merged since are what they were merged into; without one the surface forms
     are counted.
     """
     book, counts, surfaces = Codebook(), LabelCounts(), Surfaces()
-    parts: list[tuple[np.ndarray, ...]] = []
     starts = [0]
     for shard in folder.shards:
         table = folder.read(shard)
@@ -104,20 +116,31 @@ def collect(folder: Folder, kb: KnowledgeBase | None) -> Collected:
         rows, image = np.unique(judged.row[accepted][best], return_inverse=True)
         phash = table["phash"].to_numpy()[rows]
         salt = text_salt(phash, table["text"].take(pa.array(rows)).combine_chunks())
-        parts.append(
-            (
-                image.astype(np.int64) + starts[-1],
-                code[best],
-                judged.probability[accepted][best],
-                phash,
-                salt,
-                rows.astype(np.int32),
-            )
+        columns = (
+            image.astype(np.int64) + starts[-1],
+            code[best],
+            judged.probability[accepted][best],
+            phash,
+            salt,
+            rows,
         )
+        for (name, kind), values in zip(_FILES.items(), columns, strict=True):
+            with open(scratch / name, "ab") as file:
+                file.write(values.astype(kind, copy=False).tobytes())
         starts.append(starts[-1] + len(rows))
-    image, code, probability, phash, salt, rows = (np.concatenate(column) for column in zip(*parts, strict=True))
-    labels = LabelArrays(image, code, probability, phash, salt, len(book))
-    return Collected(labels, np.array(starts), rows, book.values, counts, surfaces)
+    image, code, probability, phash, salt, row = (_mapped(scratch / name, kind) for name, kind in _FILES.items())
+    by_entity = _mapped(scratch / "by_entity", np.dtype(np.int64), len(image))
+    labels = LabelArrays.of(image, code, probability, phash, salt, len(book), by_entity)
+    return Collected(labels, np.array(starts), row, book.values, counts, surfaces)
+
+
+def _mapped(path: Path, kind: np.dtype[Any], rows: int = 0) -> np.ndarray:
+    """Map a file of numbers; one of so many zeros is written where there is none."""
+    if not path.exists():
+        with open(path, "wb") as file:
+            for block in blocks(rows):
+                file.write(bytes((block.stop - block.start) * kind.itemsize))
+    return np.memmap(path, kind, "r+").view(np.ndarray) if path.stat().st_size else np.zeros(0, kind)
 
 
 STAGES = ("pairs", "usable", "with mentions", "linked", "labelled", "dataset")
@@ -180,7 +203,11 @@ def summarise(
     excluded: dict[str, dict[str, Any]] | None = None,
 ) -> Statistics:
     """Statistics from the first pass and the filters; `per_entity` are the classes' image counts, descending."""
-    per_image = np.bincount(labels.image[selection.label], minlength=labels.images)
+    per_image = np.zeros(labels.images, np.uint16)
+    for block in blocks(len(labels.image)):
+        image = labels.image[block][selection.label[block]]
+        if len(image):  # ascending
+            per_image[image[0] : image[-1] + 1] += np.bincount(image - image[0]).astype(np.uint16)
     sizes, how_many = np.unique(per_image[per_image > 0], return_counts=True)
     outcomes = {outcome.name.lower(): int((selection.outcome == outcome).sum()) for outcome in Outcome}
     return Statistics(

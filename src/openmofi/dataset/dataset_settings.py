@@ -1,7 +1,7 @@
 """Settings of the dataset. Everything here is in the manifest: equal settings and inputs make the same bytes."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -17,13 +17,17 @@ class DatasetSettings(Settings):
 
     Attributes:
         min_images: drop entities with fewer images (MOFI keeps entities with about 5 and more).
-        max_images: keep an entity's most probable images, at most so many; by default all.
+        max_images: keep so many labels of an entity at most; by default all.
+        max_images_by: which these are: drawn at random; the most probable, which are prototypes; or, as MetaCLIP
+            balances texts (https://arxiv.org/abs/2309.16671), all labels of an image that is drawn for one of its
+            entities, where an entity of n images draws each by max_images / n.
         near_duplicates: drop images of one entity whose 64-bit perceptual hashes differ in at most so many bits, 0..12;
             `off` keeps them.
     """
 
     min_images: PositiveInt = 5
     max_images: PositiveInt | None = None
+    max_images_by: Literal["random", "probability", "metaclip"] = "random"
     near_duplicates: Annotated[int, Meta(ge=0, le=MAX_BITS)] | None = 3
 
     def __post_init__(self) -> None:

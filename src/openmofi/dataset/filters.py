@@ -1,9 +1,12 @@
 """Which labels stay: near duplicates, cap, minimum, iterated until nothing changes."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,8 +34,15 @@ from openmofi.storage import hash64
 # hashes agree on a band are compared. With n images an entity that is about n²·(b + 1)/2^(64/(b + 1)) comparisons:
 # linear up to n ≈ 65,000 at 3 bits.
 
+BLOCK = 1 << 21
+"""Labels that are looked at together, in the mean."""
 _BITS_SET = np.array([bin(byte).count("1") for byte in range(256)], np.uint8)
 SAYS_LITTLE = 8
+
+
+def blocks(rows: int) -> Iterator[slice]:
+    """Yield slices of `BLOCK` rows; the last is shorter."""
+    return (slice(start, min(start + BLOCK, rows)) for start in range(0, rows, BLOCK))
 
 
 def bit_count(values: Hashes) -> Ints:
@@ -51,27 +61,97 @@ def text_salt(phash: Hashes, text: pa.Array) -> Hashes:
     return salt
 
 
-def near_duplicates(image: Ints, entity: NDArray[np.integer], phash: Hashes, salt: Hashes, bits: int) -> Bools:
+@dataclass(frozen=True)
+class LabelArrays:
+    """The accepted labels of all shards; they may be mapped files.
+
+    Attributes:
+        image, entity, probability: (labels,) sorted by image and entity, each pair once.
+        phash, salt: (images,) in reading order; see `text_salt`.
+        entities: number of distinct entities.
+        by_entity: (labels,) positions of labels by entity, those of an entity ascending.
+    """
+
+    image: Ints
+    entity: Codes
+    probability: Floats
+    phash: Hashes
+    salt: Hashes
+    entities: int
+    by_entity: Ints
+
+    @classmethod
+    def of(
+        cls, image: Ints, entity: Codes, probability: Floats, phash: Hashes, salt: Hashes, entities: int, out: Ints
+    ) -> LabelArrays:
+        """Sort positions of labels by entity into `out`, a block at a time."""
+        labels = cls(image, entity, probability, phash, salt, entities, out)
+        place = np.cumsum(np.r_[0, labels.count()])[:-1]
+        for block in blocks(len(entity)):
+            order = np.argsort(entity[block], kind="stable")
+            codes = entity[block][order]
+            first = np.flatnonzero(run_starts(codes))
+            rank = np.arange(len(codes)) - np.repeat(first, np.diff(np.r_[first, len(codes)]))
+            out[place[codes] + rank] = order + block.start
+            place += np.bincount(codes, minlength=entities)
+        return labels
+
+    @property
+    def images(self) -> int:
+        """How many images have at least one accepted label."""
+        return len(self.phash)
+
+    def count(self, chosen: Bools | None = None) -> Ints:
+        """Return how many labels, or how many of the `chosen`, bool (labels,), each entity has: (entities,)."""
+        total = np.zeros(self.entities, np.int64)
+        for block in blocks(len(self.entity)):
+            of_block = self.entity[block] if chosen is None else self.entity[block][chosen[block]]
+            total += np.bincount(of_block, minlength=self.entities)
+        return total
+
+    def parts(self) -> Iterator[Ints]:
+        """Yield `by_entity` in parts of some millions of labels, each with all labels of its entities."""
+        ends = np.cumsum(self.count())
+        start = 0
+        while start < len(self.by_entity):
+            end = int(ends[np.searchsorted(ends, min(start + BLOCK, len(self.by_entity)))])
+            yield self.by_entity[start:end]
+            start = end
+
+
+def near_duplicates(labels: LabelArrays, named: Bools, bits: int) -> Bools:
     """Which images repeat an earlier kept one.
 
     Args:
-        image, entity: (labels,) each label's image (row of `phash`) and entity.
-        phash, salt: (images,) perceptual hash and `text_salt`.
+        labels: see there.
+        named: bool (labels,), those that count.
         bits: greatest Hamming distance of a near duplicate.
 
     Returns:
         bool (images,).
     """
-    dropped = np.zeros(len(phash), bool)
-    hashed = phash[image] != 0
-    image, entity = image[hashed], entity[hashed]
-    if not len(image):
-        return dropped
-    # A node is an entity with one hash; images of one node are duplicates, and so are those of joined nodes.
-    node, first = _nodes(entity, phash[image], salt[image])
-    plain = np.flatnonzero(salt[image[first]] == 0)
-    here, there = plain[_edges(entity[first][plain], phash[image[first]][plain], bits)]
-    return _keep_first(image, node, len(first), here, there, dropped)
+    # A node is an entity with one hash; images of one node are duplicates, and so are those of joined nodes. Nodes of
+    # one image that are joined to none say nothing.
+    images, nodes, edges, count = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty((2, 0), np.int64)], 0
+    for part in labels.parts():
+        part = part[named[part]]
+        image, entity = labels.image[part], labels.entity[part]
+        phash, salt = labels.phash[image], labels.salt[image]
+        hashed = phash != 0
+        image, entity, phash, salt = image[hashed], entity[hashed], phash[hashed], salt[hashed]
+        node, first = _nodes(entity, phash, salt)
+        plain = np.flatnonzero(salt[first] == 0)
+        edge = plain[_edges(entity[first][plain], phash[first][plain], bits)]
+        says = np.bincount(node, minlength=len(first)) > 1
+        says[edge] = True
+        number = np.cumsum(says) - 1 + count
+        images.append(image[says[node]])
+        nodes.append(number[node[says[node]]])
+        edges.append(number[edge])
+        count += int(says.sum())
+    here, there = np.concatenate(edges, axis=1)
+    dropped = np.zeros(labels.images, bool)
+    return _keep_first(np.concatenate(images), np.concatenate(nodes), count, here, there, dropped)
 
 
 def _nodes(entity: NDArray[np.integer], phash: Hashes, salt: Hashes) -> tuple[Ints, Ints]:
@@ -146,29 +226,6 @@ class Outcome(IntEnum):
 
 
 @dataclass(frozen=True)
-class LabelArrays:
-    """The accepted labels of all shards: 16 bytes a label and 16 bytes an image are held in memory.
-
-    Attributes:
-        image, entity, probability: (labels,) sorted by image and entity, each pair once.
-        phash, salt: (images,) in reading order; see `duplicates.text_salt`.
-        entities: number of distinct entities.
-    """
-
-    image: Ints
-    entity: Codes
-    probability: Floats
-    phash: Hashes
-    salt: Hashes
-    entities: int
-
-    @property
-    def images(self) -> int:
-        """How many images have at least one accepted label."""
-        return len(self.phash)
-
-
-@dataclass(frozen=True)
 class Selection:
     """What is kept: `label` bool (labels,), `outcome` `Outcome` (images,), `rounds` until nothing changed."""
 
@@ -177,15 +234,38 @@ class Selection:
     rounds: int
 
 
-def within_cap(labels: LabelArrays, live: Bools, cap: int) -> Bools:
-    """Of the `live` labels the `cap` most probable ones of each entity; ties go to the earlier image."""
-    chosen = np.flatnonzero(live)
-    order = chosen[np.lexsort((labels.image[chosen], -labels.probability[chosen], labels.entity[chosen]))]
-    entity = labels.entity[order]
-    start = np.flatnonzero(run_starts(entity))
-    rank = np.arange(len(order)) - np.repeat(start, np.diff(np.r_[start, len(order)]))
-    result = np.zeros(len(live), bool)
-    result[order[rank < cap]] = True
+def within_cap(labels: LabelArrays, live: Bools, cap: int, by: str) -> Bools:
+    """Which of the `live` labels stay where an entity has more than `cap`; see `DatasetSettings.max_images_by`."""
+    result, drawn = np.zeros(len(live), bool), np.zeros(labels.images, bool)
+    for part in labels.parts():
+        chosen = part[live[part]]
+        # The same draws however the labels are cut.
+        draw = _mixed(labels.image[chosen].astype(np.uint64), labels.entity[chosen].astype(np.uint64))
+        first = draw if by != "probability" else -labels.probability[chosen]
+        order = np.lexsort((labels.image[chosen], first, labels.entity[chosen]))
+        chosen, draw = chosen[order], draw[order]
+        start = np.flatnonzero(run_starts(labels.entity[chosen]))
+        count = np.diff(np.r_[start, len(chosen)])
+        if by == "metaclip":
+            drawn[labels.image[chosen[draw < np.repeat(cap / count, count) * 2.0**64]]] = True
+        else:
+            result[chosen[np.arange(len(chosen)) - np.repeat(start, count) < cap]] = True
+    return live & _taken(drawn, labels.image) if by == "metaclip" else result
+
+
+def _mixed(first: Hashes, second: Hashes) -> Hashes:
+    """64 bits that look random of each two numbers (SplitMix64's steps, https://doi.org/10.1145/2714064.2660195)."""
+    mixed = first * np.uint64(0x9E3779B97F4A7C15) + second * np.uint64(0xBF58476D1CE4E5B9)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def _taken(values: NDArray[Any], index: Ints | Codes) -> NDArray[Any]:
+    """`values[index]`, without an index of its own for all at once."""
+    result = np.empty(len(index), values.dtype)
+    for block in blocks(len(index)):
+        result[block] = values[index[block]]
     return result
 
 
@@ -194,34 +274,37 @@ def keep(labels: LabelArrays, settings: DatasetSettings, excluded: Bools | None 
     stable:
 
     1. near duplicates are dropped (an image goes with all its labels);
-    2. an entity beyond the cap keeps its most probable images (only the label goes; an image without labels
-       goes);
+    2. an entity beyond the cap keeps some of its labels (only the label goes; an image without labels goes);
     3. an entity with fewer than `min_images` images leaves the vocabulary.
 
     Images that are `excluded`, bool (images,), are out before: they keep no near duplicate out and count for nothing.
     The vocabulary only shrinks, so this ends; it must be iterated because an image may be a near duplicate
     only through an entity that leaves.
     """
-    entered = np.ones(len(labels.image), bool) if excluded is None else ~excluded[labels.image]
-    alive = np.bincount(labels.entity[entered], minlength=labels.entities) >= settings.min_images
+    entered = np.ones(len(labels.image), bool) if excluded is None else ~_taken(excluded, labels.image)
+    alive = labels.count(entered) >= settings.min_images
     rounds = 0
     while True:
         rounds += 1
-        named = entered & alive[labels.entity]
+        named = _taken(alive, labels.entity)
+        named &= entered
         repeated = np.zeros(labels.images, bool)
         if settings.near_duplicates is not None:
-            repeated = near_duplicates(
-                labels.image[named], labels.entity[named], labels.phash, labels.salt, settings.near_duplicates
-            )
-        unique = named & ~repeated[labels.image]
-        selected = unique if settings.max_images is None else within_cap(labels, unique, settings.max_images)
-        still = alive & (np.bincount(labels.entity[selected], minlength=labels.entities) >= settings.min_images)
+            repeated = near_duplicates(labels, named, settings.near_duplicates)
+        unique = ~_taken(repeated, labels.image)
+        unique &= named
+        cap, by = settings.max_images, settings.max_images_by
+        selected = unique if cap is None else within_cap(labels, unique, cap, by)
+        still = alive & (labels.count(selected) >= settings.min_images)
         if (still == alive).all():
             break
         alive = still
     outcome = np.full(labels.images, Outcome.BELOW_MINIMUM, np.int8)
-    outcome[labels.image[unique]] = Outcome.BEYOND_CAP
+    for block in blocks(len(unique)):
+        outcome[labels.image[block][unique[block]]] = Outcome.BEYOND_CAP
     outcome[repeated] = Outcome.NEAR_DUPLICATE
-    outcome[labels.image[selected]] = Outcome.KEPT
-    outcome[labels.image[~entered]] = Outcome.IN_EVALUATION_SET
+    for block in blocks(len(selected)):
+        image = labels.image[block]
+        outcome[image[selected[block]]] = Outcome.KEPT
+        outcome[image[~entered[block]]] = Outcome.IN_EVALUATION_SET
     return Selection(selected, outcome, rounds)

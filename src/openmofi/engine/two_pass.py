@@ -1,17 +1,16 @@
 """Tables of a whole corpus, merged in tasks: a sketch says what is worth keeping, and a second pass keeps that.
 
-What a corpus repeats, or what its rows share, is little, but which rows it is only all of them together say. Each part
-of the shards gives a sketch of a fixed size; the sketches become one, eight at a time in tasks; by that each part gives
-the few rows that may count, and these are joined. So the process that drives a job reads one small file a part, and
-neither a sketch nor the tables of the shards.
+What a corpus repeats is little, but which rows it is only all of them together say. Each part of the shards gives a
+sketch of a fixed size; a task makes these one; by that each part gives the few rows that may count, and these are
+joined. So the process that drives a job reads one small file a part, and neither a sketch nor the tables of the shards.
 """
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
-from typing import Any, Protocol, TypeVar
+from functools import partial, reduce
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -33,8 +32,8 @@ from openmofi.storage.shards import Shard
 Block = TypeVar("Block", contravariant=True)
 Sketch = NDArray[Any]
 Blocks = Callable[[Sequence[Shard]], Iterable[Any]]
-PART, PARTS, TOGETHER = 64, 64, 8
-"""Shards of a part, at least; parts, at most; and sketches that a task makes one."""
+PART, PARTS = 64, 64
+"""Shards of a part, at least; and parts, at most."""
 
 
 class TwoPass(Protocol[Block]):
@@ -92,54 +91,39 @@ def folder_beside(path: str) -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class _Pass:
-    """One of the two passes over a part; a `WorkFactory`."""
+class _Task:
+    """Tasks of one kind; a `WorkFactory`."""
 
     merge: TwoPass[Any]
     blocks: Blocks
     folder: str
-    second: bool
+    method: Literal["sketch", "combine", "count"]
 
-    def __call__(self) -> Callable[[Part], dict[str, Any]]:
-        return self._counted if self.second else self._sketched
+    def __call__(self) -> Callable[[Any], dict[str, Any]]:
+        return getattr(self, self.method)
 
-    def _sketched(self, part: Part) -> dict[str, Any]:
-        _save(f"{self.folder}/{part.number}.zst", self.merge.sketch(self.blocks(part.shards)))
+    def sketch(self, part: Part) -> dict[str, Any]:
+        """Save the sketch of a part, compressed, since most of its cells are empty."""
+        with (
+            atomic_path(f"{self.folder}/{part.number}.zst") as temporary,
+            open(temporary, "wb") as handle,
+            pa.CompressedOutputStream(handle, "zstd") as packed,
+        ):
+            write_array(packed, self.merge.sketch(self.blocks(part.shards)), allow_pickle=False)
         return {"shards": len(part.shards)}
 
-    def _counted(self, part: Part) -> dict[str, Any]:
-        sketch = _mapped(f"{self.folder}/all.npy")
-        write_arrow(f"{self.folder}/{part.number}.arrow", self.merge.counted(self.blocks(part.shards), sketch))
+    def combine(self, parts: int) -> dict[str, Any]:
+        """Make the sketches of all parts one, which can be mapped."""
+        sketch = reduce(self.merge.combined, (_load(f"{self.folder}/{number}.zst") for number in range(parts)))
+        with atomic_path(f"{self.folder}/all.npy") as temporary, open(temporary, "wb") as handle:
+            np.save(handle, sketch, allow_pickle=False)
+        return {"sketches": parts}
+
+    def count(self, part: Part) -> dict[str, Any]:
+        """Save the rows of a part that may count."""
+        counted = self.merge.counted(self.blocks(part.shards), _mapped(f"{self.folder}/all.npy"))
+        write_arrow(f"{self.folder}/{part.number}.arrow", counted)
         return {"shards": len(part.shards)}
-
-
-@dataclass(frozen=True)
-class _Combining:
-    """Makes some sketches one, and the last of them the one that is mapped; a `WorkFactory`.
-
-    Its tasks are the sketches' names.
-    """
-
-    merge: TwoPass[Any]
-    folder: str
-    last: bool = False
-
-    def __call__(self) -> Callable[[tuple[str, ...]], dict[str, Any]]:
-        return self._combined
-
-    def _combined(self, names: tuple[str, ...]) -> dict[str, Any]:
-        sketch = reduce(self.merge.combined, (_load(f"{self.folder}/{name}.zst") for name in names))
-        if self.last:
-            with atomic_path(f"{self.folder}/all.npy") as temporary, open(temporary, "wb") as handle:
-                np.save(handle, sketch, allow_pickle=False)
-        else:
-            _save(f"{self.folder}/{_combined_name(names)}.zst", sketch)
-        return {"sketches": len(names)}
-
-
-def _combined_name(names: Sequence[str]) -> str:
-    """Return the name of the sketch that some sketches are combined to."""
-    return f"from-{names[0]}"
 
 
 def merged(merge: TwoPass[Block], blocks: Callable[[], Iterable[Block]]) -> pa.Table:
@@ -163,25 +147,11 @@ def merged_in_tasks(
     if len(parts) < 2:
         return merged(merge, lambda: blocks(shards))
     with folder_beside(path) as folder:
-        running.do("count", _Pass(merge, blocks, folder, second=False), parts)
-        names = [str(part.number) for part in parts]
-        while len(names) > TOGETHER:
-            some = [tuple(names[start : start + TOGETHER]) for start in range(0, len(names), TOGETHER)]
-            running.do("combine", _Combining(merge, folder), some)
-            names = list(map(_combined_name, some))
-        running.do("combine", _Combining(merge, folder, last=True), [tuple(names)])
-        running.do("collect", _Pass(merge, blocks, folder, second=True), parts)
+        task = partial(_Task, merge, blocks, folder)
+        running.do("count", task("sketch"), parts)
+        running.do("combine", task("combine"), [len(parts)])
+        running.do("collect", task("count"), parts)
         return merge.joined(read_arrow(f"{folder}/{part.number}.arrow") for part in parts)
-
-
-def _save(path: str, sketch: Sketch) -> None:
-    """Save a part's sketch compressed, since most of its cells are empty."""
-    with (
-        atomic_path(path) as temporary,
-        open(temporary, "wb") as handle,
-        pa.CompressedOutputStream(handle, "zstd") as packed,
-    ):
-        write_array(packed, sketch, allow_pickle=False)
 
 
 def _load(path: str) -> Sketch:

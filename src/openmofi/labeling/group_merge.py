@@ -27,7 +27,7 @@ import pyarrow as pa
 from openmofi.arrays import Hashes, Ints
 from openmofi.engine.steps import Running
 from openmofi.engine.two_pass import Part, folder_beside, parts_of
-from openmofi.labeling.groups import LARGEST, PairKeys
+from openmofi.labeling.groups import LARGEST, PairKeys, places_among
 from openmofi.schema import GROUPS
 from openmofi.storage.addresses import is_remote, local_path, open_address, open_ranges
 from openmofi.storage.atomic import atomic_path, read_arrow, write_arrow
@@ -161,8 +161,7 @@ class _Merge:
         """Write the distinct triples of nodes that the pairs of a part have, and how many pairs have each."""
         triples, held = [(np.zeros((3, 0), np.int64), np.zeros(0, np.int64))], 0
         for block in self.blocks(part.shards):
-            place = np.minimum(np.searchsorted(self.nodes, block.values), len(self.nodes) - 1)
-            place = np.where(self.nodes[place] == block.values, place, 0)
+            place = np.maximum(places_among(self.nodes, block.values), 0)
             place = place[:, place.any(axis=0)]
             triples.append(_summed([(place, np.ones(place.shape[1], np.int64))]))
             held += triples[-1][0].shape[1]
@@ -257,9 +256,11 @@ def _zeros(path: str, dtype: type, length: int) -> Any:
 
 def _summed(parts: Sequence[tuple[Ints, Ints]]) -> tuple[Ints, Ints]:
     """Return the distinct columns of (3, n) nodes, and how many of (n,) pairs have each."""
-    nodes, inverse = np.unique(np.concatenate([nodes for nodes, _ in parts], axis=1), axis=1, return_inverse=True)
-    pairs = np.concatenate([pairs for _, pairs in parts])
-    return nodes, np.bincount(inverse.reshape(-1), pairs, nodes.shape[1]).astype(np.int64)
+    nodes, pairs = np.concatenate([nodes for nodes, _ in parts], axis=1), np.concatenate([pairs for _, pairs in parts])
+    order = np.lexsort(nodes)
+    nodes = nodes[:, order]
+    first = np.flatnonzero(np.r_[len(order) > 0, (nodes[:, 1:] != nodes[:, :-1]).any(axis=0)][: len(order)])
+    return nodes[:, first], np.add.reduceat(pairs[order], first) if len(first) else pairs
 
 
 def _roots(parent: Ints, nodes: Ints) -> Ints:

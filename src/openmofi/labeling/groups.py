@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pyarrow as pa
 
-from openmofi.arrays import Hashes
+from openmofi.arrays import Hashes, Ints
 from openmofi.mentions.repeats import RepeatedText, text_hash
 
 LARGEST = 0.05
@@ -108,11 +108,18 @@ def groups_of(shard: str, keys: Sequence[str], shared: PairKeys, joined: pa.Tabl
         (pairs,) uint64.
     """
     groups = np.array([text_hash(f"{shard}\n{key}") for key in keys], np.uint64)
-    shared_keys, number = joined["key"].to_numpy(), joined["group"].to_numpy()
-    if not len(shared_keys):
-        return groups
+    number = joined["group"].to_numpy()
     # The source first: what a template or an image says comes before it.
-    for of_kind in shared.values:
-        position = np.minimum(np.searchsorted(shared_keys, of_kind), len(shared_keys) - 1)
-        groups = np.where((shared_keys[position] == of_kind) & (of_kind > 0), number[position], groups)
+    for place in places_among(joined["key"].to_numpy(), shared.values):
+        groups = np.where(place >= 0, number[place], groups) if len(number) else groups
     return groups
+
+
+def places_among(ascending: Hashes, keys: Hashes) -> Ints:
+    """Return the place of each key among others, in the shape of `keys`; −1 where it is not there."""
+    # Sorted ones are looked up in the order of mapped pages, and several times as fast.
+    distinct, inverse = np.unique(keys, return_inverse=True)
+    place = np.searchsorted(ascending, distinct)
+    there = place < len(ascending)
+    there[there] = ascending[place[there]] == distinct[there]
+    return np.where(there, place, -1)[inverse.reshape(keys.shape)]

@@ -26,7 +26,7 @@ from openmofi.pairs.formats.tar import locate_images
 from openmofi.pairs.log import logged
 from openmofi.pairs.read_settings import open_source
 from openmofi.schema import Pair, PairStatus
-from openmofi.storage import MANIFEST, TABLES, Shard, expand_shards, file_fingerprint, fingerprint, is_remote
+from openmofi.storage import MANIFEST, TABLES, Shard, exists, expand_shards, file_fingerprint, fingerprint, is_remote
 from openmofi.storage.layouts import TARS
 
 _OF_TEXT = (PairStatus.TEXT_MISSING, PairStatus.TEXT_EMPTY, PairStatus.TEXT_INVALID, PairStatus.TEXT_TOO_LONG)
@@ -143,7 +143,7 @@ def sources_of(inputs: Sequence[str], settings: ReadSettings) -> list[Source]:
     """
     sources: list[Source] = []
     for given in inputs:
-        if not is_remote(given) and (Path(given) / MANIFEST).is_file():
+        if not given.endswith((*TABLES, *TARS, ".parquet")) and exists(f"{given}/{MANIFEST}"):
             sources += _labelled(Folder.open(given, "labels"))
         else:
             sources += [Source(shard, settings) for shard in expand_shards([given])]

@@ -25,9 +25,8 @@ def collected():
     phash = draw.integers(0, 2**63, images, dtype=np.uint64)
     phash[1], phash[29] = phash[0] ^ np.uint64(1), phash[10] ^ np.uint64(6)
     image, entity = np.array(labels).T
-    arrays = LabelArrays(
-        image, entity.astype(np.int32), np.ones(len(image), np.float32), phash, np.zeros(images, np.uint64), 8
-    )
+    none, ones = np.zeros(images, np.uint64), np.ones(len(image), np.float32)
+    arrays = LabelArrays.of(image, entity.astype(np.int32), ones, phash, none, 8, np.zeros(len(image), np.int64))
     return Collected(
         arrays,
         np.arange(0, images + 1, ROWS // 2),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 Entity = dict[str, Any]
-LANGUAGES = ("en", "de", "fr", "zh-hant", "mul")
+LANGUAGES = ("en", "de", "fr", "zh-hant", "zh-hk", "mul")
 RELATED = ("P361", "P17", "P170", "P106", "P641")
 CLASSES = (4167410, 5, 35120, 13442814, 318)
 
@@ -116,7 +116,7 @@ def random_items(count: int, seed: int) -> list[Entity]:
                     if draw.random() < 0.4
                 },
                 claims=claims,
-                sitelinks=[wiki for wiki in ("enwiki", "dewiki", "zh_hantwiki", "frwikiquote") if draw.random() < 0.5],
+                sitelinks=[wiki for wiki in ("enwiki", "dewiki", "zhwiki", "frwikiquote") if draw.random() < 0.5],
                 revision=int(draw.integers(1, 10**9)),
             )
         )

@@ -13,14 +13,30 @@ from item_dumps import Entity, values_of
 from openmofi.plugins.wikidata.items import RELATIONS
 from openmofi.plugins.wikidata.select import TYPES, Selected
 
+FALLBACKS = {"zh-hant": ["zh-tw", "zh-hk", "zh", "zh-hans"], "de-at": ["de"], "nb": ["no", "nn"], "pt-br": ["pt"]}
+WIKIS = {"zh-hant": "zh", "de-at": "de", "nb": "no", "pt-br": "pt"}
+
+
+def named_by(labels: dict[str, Any], languages: Sequence[str]) -> tuple[str, str] | None:
+    """The code of the label that names an item, by Wikidata's rule, and the language that it stands for."""
+    for language in languages:
+        for code in (language, *FALLBACKS.get(language, ())):
+            if code in labels:
+                return code, code if code in languages else language
+        if "mul" in labels:
+            return "mul", "mul"
+    return None
+
 
 def plain_row(entity: Entity, languages: Sequence[str], external: Sequence[str]) -> dict[str, Any]:
     """The row of an item, as `openmofi.plugins.wikidata.items.ITEMS` has it."""
-    order = [*languages, "mul"]
+    order = sorted([*languages, "mul"], key=[languages[0], *FALLBACKS.get(languages[0], ()), "mul", *languages].index)
     labels = entity["labels"] or {}
     descriptions, aliases, links = entity["descriptions"] or {}, entity["aliases"] or {}, entity["sitelinks"] or {}
-    called = [(" ".join(labels[language]["value"].split()), language) for language in order if language in labels]
-    named = bool(called)
+    named = named_by(labels, languages)
+    shown = [named] if named else []
+    shown += [(language, language) for language in order if language in labels and (language, language) not in shown]
+    called = [(" ".join(labels[code]["value"].split()), language) for code, language in shown]
     for language in order:
         called += [(" ".join(alias["value"].split()), language) for alias in aliases.get(language, [])]
     names = list(dict.fromkeys(name for name, _ in called))
@@ -28,7 +44,7 @@ def plain_row(entity: Entity, languages: Sequence[str], external: Sequence[str])
         "id": int(entity["id"][1:]),
         "revision": entity["lastrevid"],
         "name": names[0] if named else "",
-        "description": next((descriptions[each]["value"] for each in order if each in descriptions), ""),
+        "description": descriptions[described[0]]["value"] if (described := named_by(descriptions, languages)) else "",
         "aliases": names[1:] if named else names,
         "languages": [" ".join(code for name, code in called if name == each) for each in names],
         "kinds": values_of(entity, "P31"),
@@ -36,12 +52,13 @@ def plain_row(entity: Entity, languages: Sequence[str], external: Sequence[str])
         "relations": [
             {"property": int(prop[1:]), "item": value} for prop in RELATIONS for value in values_of(entity, prop)
         ],
+        "unread": False,
         "sitelinks": len(links),
         "image": next(iter(values_of(entity, "P18")), None),
         "titles": [
-            {"language": each, "title": links[wiki]["title"]}
-            for each in languages
-            if (wiki := f"{each.replace('-', '_')}wiki") in links
+            {"language": code, "title": links[f"{code}wiki"]["title"]}
+            for code in dict.fromkeys(WIKIS.get(each, each) for each in languages)
+            if f"{code}wiki" in links
         ],
         "external": [
             {"property": int(prop[1:]), "value": value} for prop in external for value in values_of(entity, prop)

@@ -150,6 +150,20 @@ def selected(entities: list[Entity], folder: Path, **rules: Any) -> Selected:
     return select_tables(parts.paths, class_rules(**rules), folder / "tables", memory=500_000_000)
 
 
+def test_an_item_that_stands_there_twice_is_one_in_whatever_order(tmp_path: Path) -> None:
+    """Answers of the API, which say no revision, repeat an item that others were merged into."""
+    one, two = (
+        item(1, {"en": "crane"}, aliases={"en": [alias]}, claims={"P31": [statement("P31", kind)]}, revision=0)
+        for alias, kind in (("lifter", 11), ("hoist", 12))
+    )
+    others = bird_world()[1:]
+    for name, entities in {"a": [one, *others, two], "b": [two, one, *others]}.items():
+        write_dump(tmp_path / f"{name}.json", entities)
+        build_wikidata([tmp_path / f"{name}.json"], tmp_path / name, workers=1)
+    assert sorted(KnowledgeBase.open(tmp_path / "a").names_of("Q1")) == ["crane", "hoist"]
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
 def test_types_are_in_the_order_of_the_statements_kinds_first(tmp_path: Path) -> None:
     several = item(
         20,

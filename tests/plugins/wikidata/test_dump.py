@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
-from item_dumps import lines_of, random_items, write_dump
+from item_dumps import Entity, lines_of, random_items, write_dump
 
 from openmofi.errors import OpenMofiError
+from openmofi.plugins.wikidata.items import ItemReader
 from openmofi.plugins.wikidata.published import Piece, pieces
 
 KINDS = ("", ".gz", ".bz2", ".zst")
@@ -59,6 +62,43 @@ def test_no_byte_is_lost_or_moved(tmp_path_factory, lines: list[str], size: int,
     found = blocks_of(list(pieces(path, size)))
     assert b"".join(found) == content
     assert all(each.endswith(b"\n") for each in found[:-1])
+
+
+LAYOUTS: dict[str, Callable[[list[Entity]], str]] = {
+    "one line": json.dumps,
+    "pretty": lambda entities: json.dumps(entities, indent=4),
+    "pretty, with a mark and DOS's line ends": lambda entities: (
+        "\ufeff" + json.dumps(entities, indent=1).replace("\n", "\r\n")
+    ),
+    "API": lambda entities: json.dumps({"entities": {each["id"]: each for each in entities}, "success": 1}),
+    "API, pretty": lambda entities: json.dumps(
+        {"success": 1, "entities": {each["id"]: each for each in entities}}, indent=1
+    ),
+    "by id": lambda entities: json.dumps({each["id"]: each for each in entities}),
+    "lines, no array": lambda entities: "\n".join(map(json.dumps, entities)),
+    "lines, two a side": lambda entities: "[" + ",\n".join(map(json.dumps, entities)) + "]",
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("count", [1, 60])
+def test_json_of_any_layout_is_read_as_the_dump_of_its_entities(tmp_path: Path, layout: str, count: int) -> None:
+    entities = random_items(count, seed=3)
+    (tmp_path / "a.json").write_text(LAYOUTS[layout](entities), "utf-8", newline="")
+    lines = b"".join(piece.lines for piece in pieces(tmp_path / "a.json", 9000)).split(b"\n")
+    table, broken, _ = ItemReader(["en", "de"]).read(lines)
+    assert broken == []
+    assert table.equals(ItemReader(["en", "de"]).read(lines_of(entities))[0])
+
+
+def test_an_entity_over_many_lines_and_an_answer_without_entities(tmp_path: Path) -> None:
+    (entity,) = random_items(1, seed=3)
+    (tmp_path / "a.json").write_text(json.dumps(entity, indent=1))
+    (tmp_path / "b.json").write_text('{"error":{"code":"no-such-entity"}}')
+    table, broken, _ = ItemReader(["en"]).read([piece.lines for piece in pieces(tmp_path / "a.json")])
+    assert (len(table), broken) == (1, [])
+    _, (broken_line,), _ = ItemReader(["en"]).read([piece.lines for piece in pieces(tmp_path / "b.json")])
+    assert broken_line.why == "Object missing required field `id`"
 
 
 @pytest.mark.slow

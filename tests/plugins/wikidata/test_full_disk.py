@@ -47,7 +47,7 @@ def test_a_full_disk_is_one_sentence_at_each_stage_and_the_same_command_goes_on(
                 return False
             return True
 
-        assert not any(map(tried, (24, 126)))
+        assert not any(map(tried, (24, 112)))
         with monkeypatch.context() as stopped:  # once all is read, the room for lines on their way is not free again
             stopped.setattr(build, "select_tables", lambda *_, **__: (_ for _ in ()).throw(OpenMofiError("read")))
             assert not tried(400)

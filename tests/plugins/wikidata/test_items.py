@@ -13,7 +13,7 @@ from openmofi.plugins.wikidata.items import ITEMS, ItemReader
 EXTERNAL = ("P214", "P227", "P569")
 
 
-@pytest.mark.parametrize("languages", [("en",), ("de", "en"), ("zh-hant", "fr")])
+@pytest.mark.parametrize("languages", [("en",), ("de", "en"), ("zh-hant", "fr"), ("de-at", "de", "en")])
 def test_items_are_read_as_a_plain_reader_reads_them(languages: tuple[str, ...]) -> None:
     entities = random_items(600, seed=len(languages))
     table, broken, others = ItemReader(languages, EXTERNAL).read(lines_of(entities))
@@ -59,7 +59,17 @@ def test_broken_lines_are_told_apart_from_other_entities() -> None:
     assert all(each.why for each in broken)
 
 
-def test_the_name_that_holds_in_all_languages_is_the_last_resort() -> None:
+def test_items_that_have_a_number_and_no_id_are_read() -> None:
+    """As in dumps of 2015, and in some answers of the API."""
+    old = statement("P31", 5)
+    del old["mainsnak"]["datavalue"]["value"]["id"]
+    prop = of_type("wikibase-property", "wikibase-entityid", {"entity-type": "property", "numeric-id": 31, "id": "P31"})
+    entity = item(1, {"en": "a"}, claims={"P31": [old, statement("P31", 5), statement("P31", 6)], "P361": [prop]})
+    row = ItemReader(["en"]).read(lines_of([entity]))[0].to_pylist()[0]
+    assert (row["kinds"], row["relations"]) == ([5, 6], [])
+
+
+def test_a_name_falls_back_as_on_wikidata() -> None:
     def names(entity: Entity, *languages: str) -> tuple[str, list[str]]:
         row = ItemReader(languages).read(lines_of([entity]))[0].to_pylist()[0]
         return row["name"], row["aliases"]
@@ -67,7 +77,24 @@ def test_the_name_that_holds_in_all_languages_is_the_last_resort() -> None:
     both = item(1, {"mul": "Grus grus", "de": "Kranich"}, aliases={"mul": ["G. grus"], "fr": ["grue"]})
     assert names(both, "en") == ("Grus grus", ["G. grus"])
     assert names(both, "de") == ("Kranich", ["Grus grus", "G. grus"])
+    assert names(both, "de-at") == ("Kranich", ["Grus grus", "G. grus"])
+    assert names(both, "en", "de") == ("Grus grus", ["Kranich", "G. grus"])
     assert names(item(2, {"fr": "grue"}), "en") == ("", [])
+    crane = {"zh-hk": "鶴", "zh": "鹤", "mul": "Grus", "en": "crane"}
+    assert names(item(3, crane), "zh-hant") == ("鶴", ["Grus"])
+    assert names(item(3, crane), "zh-hant", "zh") == ("鶴", ["鹤", "Grus"])
+    assert names(item(3, crane), "nb", "en") == ("Grus", ["crane"])
+    assert names(item(3, {"nn": "trane", "en": "crane"}), "nb", "en") == ("trane", ["crane"])
+
+
+def test_languages_have_the_wikipedia_that_is_theirs() -> None:
+    """Labels are of `nb`, `yue` or `zh-hant`; sitelinks and page dumps are of other codes."""
+    entity = item(
+        1, {"nb": "trane"}, sitelinks=["nowiki", "zh_yuewiki", "zhwiki", "be_x_oldwiki", "dewiki", "simplewiki"]
+    )
+    languages = ["nb", "yue", "zh-hant", "zh-hans", "be-tarask", "de-at", "simple", "en-gb"]
+    row = ItemReader(languages).read(lines_of([entity]))[0].to_pylist()[0]
+    assert [title["language"] for title in row["titles"]] == ["no", "zh-yue", "zh", "be-x-old", "de", "simple"]
 
 
 def test_names_of_the_marked_languages_are_aliases_in_latin_letters_too() -> None:

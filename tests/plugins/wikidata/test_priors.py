@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 from item_dumps import Entity, item, statement, write_dump
 from joined_world import Files, held_out_links, linked_priors, priors_of, score, world, write_files
 from numpy.typing import NDArray
@@ -107,6 +110,26 @@ def test_link_probabilities_are_those_of_the_tables(files: dict[str, Path], tmp_
     assert base.link_probability("Kranich") == 0
 
 
+@pytest.mark.parametrize(
+    "compress",
+    [bytes, gzip.compress, lambda data: bz2.compress(data[:20]) + bz2.compress(data[20:]), zstandard.compress],
+)
+@pytest.mark.parametrize("signals", [False, True])
+def test_page_views_of_either_table_however_it_is_compressed(
+    files: dict[str, Path], tmp_path: Path, compress: Callable[[bytes], bytes], signals: bool
+) -> None:
+    lines = files["qrank"].read_text().splitlines()[1:]
+    table = ["Entity,QRank", *lines]
+    if signals:
+        table = [
+            "item,pageviews_52w,wikitext_bytes,claims,identifiers,sitelinks",
+            *(f"{line},5,4,3,2" for line in lines),
+        ]
+    (tmp_path / "views").write_bytes(compress("\n".join(table).encode()))
+    base = built(files, tmp_path / "kb", pageviews=tmp_path / "views")
+    assert {row: base[row].popularity for row in ("Q1", "Q2", "Q3", "Q4")} == {"Q1": 100, "Q2": 400, "Q3": 25, "Q4": 30}
+
+
 def test_page_views_are_the_prior_where_there_are_no_links(files: dict[str, Path], tmp_path: Path) -> None:
     packed = tmp_path / "views"
     packed.write_bytes(gzip.compress(files["qrank"].read_bytes()))
@@ -144,6 +167,27 @@ def test_several_languages_add_up(files: dict[str, Path], tmp_path: Path) -> Non
     assert meant(base, "crane")["Q4"] > 0
     assert base.lookup("crane")["candidates"][0]["id"] == "Q1"  # three links of both languages
     assert base.link_probability("crane") > 0
+
+
+def test_links_of_a_wikipedia_with_another_code_than_its_language(tmp_path: Path) -> None:
+    """Labels are of `nb` and `zh-hant`; the page dumps are of `no` and `zh`."""
+    for wiki, link in (("no", "fuglen"), ("zh", "鶴鳥")):
+        pages = [page("Trane", "En fugl."), page("Elbe", f"[[Trane|{link}]]")]
+        build_anchors([write(tmp_path / f"{wiki}.xml", pages, wiki)], tmp_path / f"{wiki}.parquet")
+    crane = item(1, {"nb": "trane", "zh-hant": "鶴"}, sitelinks=["nowiki", "zhwiki"])
+    for link in crane["sitelinks"].values():
+        link["title"] = "Trane"
+    base = built(
+        {"items": write_dump(tmp_path / "all.json", [crane])},
+        tmp_path / "kb",
+        WikidataSettings(languages=("nb", "zh-hant", "zh-hans")),
+        anchors=[tmp_path / "no.parquet", tmp_path / "zh.parquet"],
+    )
+    assert {name: base.lookup(name)["languages"] for name in ("trane", "fuglen", "鶴鳥")} == {
+        "trane": ["nb", "zh-hans", "zh-hant"],
+        "fuglen": ["nb"],
+        "鶴鳥": ["zh-hans", "zh-hant"],
+    }
 
 
 @pytest.fixture(scope="module")

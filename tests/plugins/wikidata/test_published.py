@@ -198,6 +198,22 @@ def test_flat_columns_give_the_base_of_the_dump_in_whatever_parts(tmp_path: Path
         assert (kb.path / name).read_bytes() == (tmp_path / "dump" / name).read_bytes(), name
 
 
+def test_claims_of_an_unknown_layout_are_refused(tmp_path: Path) -> None:
+    """Not one relation would be left, and nobody would see that."""
+    rows = [
+        {"id": "Q1", "labels": '{"en": "crane"}', "claims": '{"P31": [{"value": {"qid": "Q2"}}], "P18": ["A.jpg"]}'},
+        {"id": "Q2", "labels": '{"en": "bird"}', "claims": '{"P18": ["B.jpg"]}'},
+    ]
+    with pytest.raises(OpenMofiError, match=r"1 items have some of classes and relations, and none could be read"):
+        build_wikidata([write(tmp_path / "a.parquet", rows)], tmp_path / "kb", workers=1)
+    assert not (tmp_path / "kb/entities.arrow").exists()
+    build_wikidata([write(tmp_path / "b.parquet", rows[1:])], tmp_path / "other", workers=1)
+    assert KnowledgeBase.open(tmp_path / "other")["Q2"].image == "B.jpg"
+    rows[1]["claims"] = '{"instance of": ["Q3"]}'
+    with pytest.raises(OpenMofiError, match=r"'instance of' is no property's id"):
+        build_wikidata([write(tmp_path / "c.parquet", rows[1:])], tmp_path / "kb", workers=1)
+
+
 def test_a_missing_column_is_one_sentence_with_the_columns_that_are_there(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", [{"item": 1, "label_en": "crane", "abuot": "x"}])
     (tmp_path / "columns.toml").write_text('id = "item"\nlabels.en = "label_en"\ndescriptions.en = "about"\n')

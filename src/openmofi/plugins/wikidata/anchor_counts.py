@@ -26,6 +26,8 @@ _PAGES = pa.schema(
         ("name", pa.string()),
         ("target", pa.string()),
         ("disambiguation", pa.bool_()),
+        ("block", pa.int64()),
+        ("position", pa.int64()),
     ]
 )
 _DOUBLINGS = 6
@@ -38,17 +40,17 @@ class AnchorCounts:
     Args:
         folder: for what is more than the bound.
         bound: rows of each kind that are held in memory.
-        name: of the files; nobody else's in this folder.
+        block: number of the block of pages.
     """
 
-    def __init__(self, folder: Path, bound: int, name: str) -> None:
-        self._folder, self._bound, self._name, self._files = folder, bound, name, 0
+    def __init__(self, folder: Path, bound: int, block: int) -> None:
+        self._folder, self._bound, self._block, self._files = folder, bound, block, 0
         self._pairs: dict[str, dict[tuple[str, str, str], int]] = {"links": {}, "entries": {}}
-        self._pages: list[tuple[str, str, str, str | None, bool]] = []
+        self._pages: list[tuple[str, str, str, str | None, bool, int, int]] = []
         self.pages = self.redirects = self.disambiguations = 0
 
-    def add(self, page: Page) -> None:
-        """Count a page."""
+    def add(self, page: Page, position: int) -> None:
+        """Count the page at a position of the block."""
         site, name = page.site, without_qualifier(page.title)
         target, disambiguation = None, False
         if page.redirect is not None:
@@ -63,7 +65,7 @@ class AnchorCounts:
             self._count(
                 "links", ((site.language, link.anchor, link.target) for link in links(page.text, site) if link.anchor)
             )
-        self._pages.append((site.language, page.title, name, target, disambiguation))
+        self._pages.append((site.language, page.title, name, target, disambiguation, self._block, position))
         if len(self._pages) >= self._bound:
             self._write_pages()
 
@@ -93,7 +95,7 @@ class AnchorCounts:
 
     def _write(self, kind: str, table: pa.Table) -> None:
         self._files += 1
-        path = self._folder / f"{kind}-{self._name}-{self._files}.parquet"
+        path = self._folder / f"{kind}-{self._block}-{self._files}.parquet"
         try:
             pq.write_table(table, path, compression="zstd")
         except OSError as error:
@@ -105,7 +107,7 @@ def summed(folder: Path, memory_mib: int) -> Iterator[Sums]:
     """Sum up what `AnchorCounts` wrote into `folder`, where DuckDB spills if memory is short.
 
     Raises:
-        OpenMofiError: a page stands in the dumps twice; the disk is full.
+        OpenMofiError: the disk is full.
     """
     import duckdb
 
@@ -137,17 +139,19 @@ class Sums:
         for kind in ("links", "entries", "pages"):
             files = str(folder / f"{kind}-*.parquet").replace("'", "''")
             self._run(f"CREATE VIEW {kind} AS SELECT * FROM read_parquet('{files}')")
-        if twice := self._run(
-            "SELECT language, title FROM pages GROUP BY ALL HAVING count(*) > 1 ORDER BY ALL LIMIT 1"
-        ).fetchone():
-            raise OpenMofiError(
-                f"The page {twice[1]!r} ({twice[0]}) stands in the dumps twice, so its links would count twice.",
-                "Give every page once: either the whole dump or its parts.",
-            )
-        self._resolve()
 
     def _run(self, query: str) -> Any:
         return self._connection.execute(query)
+
+    def replaced(self) -> dict[int, frozenset[int]]:
+        """Return block → positions of the pages whose title a later page has too."""
+        blocks = self._run("""
+            SELECT block, list(position) FROM (
+                SELECT block, position FROM pages
+                WHERE (language, title) IN (SELECT (language, title) FROM pages GROUP BY ALL HAVING count(*) > 1)
+                QUALIFY row_number() OVER (PARTITION BY language, title ORDER BY block DESC, position DESC) > 1)
+            GROUP BY block""").fetchall()
+        return {block: frozenset(positions) for block, positions in blocks}
 
     def _resolve(self) -> None:
         """Make the table `resolved`: each title that is no article → the article that it leads to, or null."""
@@ -172,6 +176,7 @@ class Sums:
 
     def names(self) -> Iterator[pa.Table]:
         """Yield the rows of `ANCHORS`, ascending by language, name and title, in tables."""
+        self._resolve()
         self._run("""
             CREATE TABLE names AS
             SELECT name, title, language, sum(anchors)::BIGINT AS anchors, sum(redirects)::BIGINT AS redirects,

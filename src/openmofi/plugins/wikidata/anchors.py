@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import marisa_trie
 import numpy as np
@@ -25,7 +25,7 @@ from openmofi.knowledge.names import Memo, piece_pattern
 from openmofi.plugins.wikidata.anchor_counts import AnchorCounts, Sums, summed
 from openmofi.plugins.wikidata.anchor_tables import ANCHORS, ANCHORS_DIGEST, LINK_PROBABILITIES, probabilities_path
 from openmofi.plugins.wikidata.page_dump import BLOCK, Place, page_blocks, pages
-from openmofi.plugins.wikidata.slots import Done, Here, Slots, slots
+from openmofi.plugins.wikidata.slots import Done, Here, Slots, Task, begin_reading, reported, slots
 from openmofi.plugins.wikidata.wikitext import is_disambiguation, plain_text, require_language
 from openmofi.storage import atomic_path, file_digest, require_local, table_blocks
 from openmofi.storage.addresses import local_path
@@ -83,9 +83,6 @@ class Occurrences:
         return counts
 
 
-_MIB = 1 << 20
-
-
 @dataclass(frozen=True)
 class AnchorSettings(Settings):
     """How names are counted.
@@ -117,7 +114,8 @@ def build_anchors(
 ) -> dict[str, int]:
     """Count the names by which links, redirects and disambiguation pages call articles.
 
-    The dumps are read twice. The same pages give the same bytes, in whatever files and order they stand.
+    The dumps are read twice. The same pages give the same bytes, in whatever files and order they stand; of pages with
+    the same title the last counts, for which the dumps are unpacked once more.
 
     Args:
         dumps: files of a dump, or of dumps in several languages; see `openmofi.plugins.wikidata.page_dump.pages`.
@@ -128,12 +126,12 @@ def build_anchors(
         progress: is told of each MiB that is read.
 
     Returns:
-        What was counted: `pages`, `redirects`, `disambiguations`, `names` (rows) and `link_probabilities` (rows).
+        What was counted: `pages`, `redirects`, `disambiguations`, `repeated` (pages whose title a later one has, which
+        do not count), `names` (rows) and `link_probabilities` (rows).
 
     Raises:
         UsageError: `out` is not local, a language is unknown, or a dump is given twice.
-        OpenMofiError: a dump is missing, damaged, cut off or none, has no articles, or a page stands in two of them;
-            `out` cannot be written.
+        OpenMofiError: a dump is missing, damaged, cut off or none, or has no articles; `out` cannot be written.
         MissingExtraError: a library of the extra `wikidata` is missing, which a dump's compression asks for.
     """
     settings, progress = settings or AnchorSettings(), progress or Quiet()
@@ -176,6 +174,8 @@ class _Job:
     settings: AnchorSettings
     progress: Progress
     workers: int
+    replaced: dict[int, frozenset[int]] = field(default_factory=dict)
+    """Block → positions of pages that do not count, since a later one has their title."""
 
     def run(self, work: str) -> dict[str, int]:
         # A dump that is plain is at least so many blocks; a packed one has more.
@@ -184,11 +184,15 @@ class _Job:
             return self._run(Path(work), pool)
 
     def _run(self, folder: Path, pool: Slots | Here) -> dict[str, int]:
-        settings, block_counts = self.settings, list[tuple[int, int, int]]()
-        self._read("links", pool, block_counts.append, _count, folder, settings.held)
-        articles, redirects, disambiguations = map(sum, zip((0, 0, 0), *block_counts, strict=True))
-        if not articles:
+        settings, block_counts = self.settings, dict[int, tuple[int, int, int]]()
+        self._read("links", pool, block_counts.update, _count, folder, settings.held)
+        if not any(articles for articles, _, _ in block_counts.values()):
             raise OpenMofiError(f"{self.files[0]} has no articles.", "Give pages-articles.xml.bz2 of a Wikipedia.")
+        with summed(folder, settings.memory_mib) as sums:
+            self.replaced.update(sums.replaced())
+        if self.replaced:
+            self._read("repeated pages", pool, block_counts.update, _count, folder, settings.held, again=True)
+        articles, redirects, disambiguations = map(sum, zip(*block_counts.values(), strict=True))
         names, probabilities = folder / "names", folder / "probabilities"
         with summed(folder, settings.memory_mib) as sums:
             rows = _write(names, ANCHORS, sums.names())
@@ -202,20 +206,22 @@ class _Job:
             "pages": articles,
             "redirects": redirects,
             "disambiguations": disambiguations,
+            "repeated": sum(map(len, self.replaced.values())),
             "names": rows,
             "link_probabilities": probable,
         }
 
-    def _read(self, stage: str, pool: Slots | Here, done: Done, task: Callable[..., Any], *arguments: object) -> None:
-        """Have a task read each block of pages, and pass its result to `done`."""
-        self.progress.begin(stage, sum(-(-path.stat().st_size // _MIB) for path in self.files))
+    def _read(self, stage: str, pool: Slots | Here, done: Done, task: Task, *more: object, again: bool = False) -> None:
+        """Have a task read each block of pages, or those again that have replaced ones; pass its result to `done`."""
+        begin_reading(self.progress, stage, self.files)
         number = 0
         for path in self.files:
-            steps = _Steps(self.progress, -(-path.stat().st_size // _MIB))
-            for block_place, block in page_blocks(path, self.settings.language, steps.read, BLOCK):
-                pool.run(done, (block,), task, block_place, str(number), *arguments)
+            blocks = page_blocks(path, self.settings.language, BLOCK)
+            for block_place, block in reported(blocks, lambda each: each[0].read, path, self.progress):
+                skip = self.replaced.get(number, frozenset())
+                if skip or not again:
+                    pool.run(done, (block,), task, block_place, number, skip, *more)
                 number += 1
-            steps.end()
         pool.finish()
 
     def _occurrences(self, sums: Sums, folder: Path, pool: Slots | Here) -> dict[str, _Counted]:
@@ -277,19 +283,26 @@ class _Counted:
     counts: Ints
 
 
-def _count(handle: IO[bytes], block_place: Place, number: str, folder: Path, held: int) -> tuple[int, int, int]:
+def _count(
+    handle: IO[bytes], block_place: Place, number: int, skip: frozenset[int], folder: Path, held: int
+) -> dict[int, tuple[int, int, int]]:
     """A task: write the links of a block of pages to files; return its pages, redirects, disambiguations."""
+    for left in folder.glob(f"*-{number}-*.parquet") if skip else ():
+        left.unlink()
     counts = AnchorCounts(folder, held, number)
-    for page in pages(block_place, handle):
-        counts.add(page)
+    for position, page in enumerate(pages(block_place, handle)):
+        if position not in skip:
+            counts.add(page, position)
     counts.flush()
-    return counts.pages, counts.redirects, counts.disambiguations
+    return {number: (counts.pages, counts.redirects, counts.disambiguations)}
 
 
-def _find(handle: IO[bytes], block_place: Place, _: str, folder: Path) -> dict[str, Found]:
+def _find(handle: IO[bytes], block_place: Place, _: int, skip: frozenset[int], folder: Path) -> dict[str, Found]:
     """A task: count how often names occur in the texts of a block of pages, by language."""
     by_language = dict[str, Occurrences]()
-    for page in pages(block_place, handle):
+    for position, page in enumerate(pages(block_place, handle)):
+        if position in skip:
+            continue
         counted = _opened(_trie_path(folder, page.site.language))
         if counted and page.redirect is None and not is_disambiguation(page.text, page.site):
             counted.add(plain_text(page.text, page.site))
@@ -305,27 +318,6 @@ def _trie_path(folder: Path, language: str) -> Path:
 def _opened(path: Path) -> Occurrences | None:
     """Return a process's counter, opened once; `None` where no name of the language is looked for."""
     return Occurrences(marisa_trie.Trie().mmap(str(path))) if path.exists() else None
-
-
-class _Steps:
-    """The bytes of a file, reported as progress in whole MiB."""
-
-    def __init__(self, progress: Progress, total: int) -> None:
-        self._progress, self._left, self._bytes = progress, total, 0
-
-    def read(self, count: int) -> None:
-        self._bytes += count
-        while self._bytes >= _MIB and self._left:
-            self._bytes -= _MIB
-            self._step()
-
-    def end(self) -> None:
-        while self._left:
-            self._step()
-
-    def _step(self) -> None:
-        self._left -= 1
-        self._progress.advance({})
 
 
 def _write(path: Path, schema: pa.Schema, tables: Iterator[pa.Table], notes: dict[str, str] | None = None) -> int:

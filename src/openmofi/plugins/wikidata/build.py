@@ -22,12 +22,13 @@ from openmofi.knowledge.database import JOINED, MEMORY, memory_bytes
 from openmofi.knowledge.projection import ProjectionSettings
 from openmofi.knowledge.store import KnowledgeBase, opened
 from openmofi.plugins.bases.diff import Differences, diff_kb
-from openmofi.plugins.wikidata.items import ITEMS, RELATIONS, latin_letters, property_number
+from openmofi.plugins.wikidata.items import ITEMS, RELATIONS, label_order, latin_letters, property_number
+from openmofi.plugins.wikidata.long_tables import join_tables, long_tables
 from openmofi.plugins.wikidata.parts import PARQUET, read_parts
 from openmofi.plugins.wikidata.priors import PriorSources
-from openmofi.plugins.wikidata.published import BLOCK, PublishedColumns
+from openmofi.plugins.wikidata.published import BLOCK, LAYOUTS, LONG, PublishedColumns
 from openmofi.plugins.wikidata.select import ClassRules, Selected, class_rules, read_redirects, select_tables
-from openmofi.plugins.wikidata.wikitext import language_codes
+from openmofi.plugins.wikidata.wikitext import language_codes, wiki_code
 from openmofi.storage import (
     Manifest,
     atomic_path,
@@ -77,7 +78,7 @@ class Extras:
     Attributes:
         priors: what names mean, counted elsewhere.
         redirects: items that were merged into others; see `read_redirects`.
-        columns: of Parquet that others publish; see `PublishedColumns.read`.
+        columns: of Parquet that others publish, a file or the name of a layout; see `PublishedColumns.read`.
     """
 
     priors: PriorSources = field(default_factory=PriorSources)
@@ -103,7 +104,8 @@ class Extras:
         """Return the fingerprint of each file, by its role and name."""
         fingerprints = {f"redirects/{self.redirects.name}": file_fingerprint(self.redirects)} if self.redirects else {}
         if self.columns:
-            fingerprints[f"columns/{self.columns.name}"] = file_digest(self.columns)
+            named = str(self.columns) in LAYOUTS
+            fingerprints[f"columns/{self.columns.name}"] = str(self.columns) if named else file_digest(self.columns)
         return {**self.priors.inputs(), **fingerprints}
 
 
@@ -166,6 +168,7 @@ class _Reading:
         files: fingerprint → dump.
         inputs: name → fingerprint, of dumps and of what comes beside them.
         published: whether a dump is Parquet as others publish it.
+        long: long tables, which become the only file once they are joined; empty where there are none.
         folder: keeps what was read.
         memory: bytes that joins may use.
     """
@@ -177,6 +180,7 @@ class _Reading:
     rules: ClassRules
     columns: PublishedColumns
     published: bool
+    long: dict[str, list[Path]]
     folder: Path
     memory: int
     workers: int
@@ -200,14 +204,19 @@ class _Reading:
         """
         rules = class_rules(settings.kinds, settings.drop, visual_only=settings.visual_only)
         columns = PublishedColumns.read(extras.columns)
-        dump_paths = dump_files(dumps)
+        long = long_tables(dumps) if str(extras.columns) == LONG else {}
+        dump_paths = [] if long else dump_files(dumps)
         published = [columns.of(file) for file in dump_paths if file.suffix == PARQUET]
-        if extras.columns and not published:
+        if extras.columns and not (long or published):
             raise UsageError(f"{extras.columns} names columns, and no dump is a Parquet file.", "Leave --columns out.")
         files = dict(sorted((file_fingerprint(file), file) for file in dump_paths))
-        inputs = {**{file.name: digest for digest, file in files.items()}, **extras.inputs()}
+        inputs = {file.name: digest for digest, file in files.items()} | extras.inputs()
+        inputs |= {
+            f"{table}:{file.parent.name}/{file.name}": file_fingerprint(file) for table in long for file in long[table]
+        }
         extras.priors.require_readable(settings.languages)
-        return cls(settings, extras, files, inputs, rules, columns, bool(published), folder, memory, workers, progress)
+        parquet = bool(long or published)
+        return cls(settings, extras, files, inputs, rules, columns, parquet, long, folder, memory, workers, progress)
 
     @cached_property
     def tables(self) -> Selected:
@@ -217,7 +226,7 @@ class _Reading:
         waiting = f"Another build reads the dumps into {self.folder}. Waiting."
         with locked(self.folder / "build", lambda: progress.say(waiting)):
             parts = read_parts(
-                self.files,
+                self._joined(key) if self.long else self.files,
                 self.folder / f"parts-{key}",
                 settings.languages,
                 progress,
@@ -240,12 +249,20 @@ class _Reading:
         progress.say(", ".join(f"{name} {count:,}" for name, count in counts.items()))
         return tabled
 
+    def _joined(self, key: str) -> dict[str, Path]:
+        """Join the long tables to one of items; return its fingerprint and file."""
+        digest = fingerprint([key, sorted(self.inputs.items())])
+        joined = self.folder / f"joined-{digest}{PARQUET}"
+        if not joined.exists():
+            join_tables(self.long, joined, self.settings.languages, self.settings.external_ids, self.memory)
+        return {digest: joined}
+
     def _key(self) -> str:
         """Name what is read of a dump."""
         settings = self.settings
         return fingerprint(
             [
-                settings.languages,
+                [*label_order(settings.languages).items()],
                 settings.external_ids,
                 ITEMS.names,
                 list(RELATIONS),
@@ -261,7 +278,7 @@ def _require_known(settings: WikidataSettings) -> None:
     for language in settings.languages or ("",):
         if not (0 < len(language) <= _LANGUAGE and language.replace("-", "").isalpha() and language.islower()):
             raise UsageError(f"{language!r} is no language code.", "Codes are such as en, de or zh-hant.")
-        if language.partition("-")[0] not in {*language_codes(), "nb"}:  # labels of the Norwegian Wikipedia's items
+        if wiki_code(language) not in language_codes():
             _log.warning(
                 "%r is the language of no Wikipedia: few items have names in it, or none.%s",
                 language,

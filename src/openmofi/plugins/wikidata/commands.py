@@ -23,7 +23,7 @@ Pageviews = Annotated[
     Path | None,
     typer.Option(
         parser=input_path,
-        help="QRank's table (Entity,QRank; .csv or .csv.gz): popularity, and priors where there are no links.",
+        help="QRank's table, or item_signals of qrank.toolforge.org: popularity, and priors where there are no links.",
         metavar="QRANK",
     ),
 ]
@@ -39,8 +39,8 @@ Columns = Annotated[
     Path | None,
     typer.Option(
         parser=input_path,
-        help="TOML: which columns of Parquet that others publish hold ids, labels, claims … (docs/knowledge-base.md).",
-        metavar="FILE",
+        help="Of Parquet of others: wmde, permutans, or TOML: which columns hold what (docs/knowledge-base.md).",
+        metavar="LAYOUT",
     ),
 ]
 Memory = Annotated[str, typer.Option(help="That the build may use, beside the processes that parse.")]

@@ -15,6 +15,7 @@ import pyarrow as pa
 from msgspec.structs import astuple
 
 from openmofi.errors import MissingExtraError
+from openmofi.plugins.wikidata.wikitext import fallbacks, wiki_code
 
 KIND, PARENT, IMAGE = "P31", "P279", "P18"
 DEFAULT_LANGUAGE = "mul"
@@ -31,6 +32,7 @@ ITEMS = pa.schema(
         ("kinds", pa.list_(pa.int64())),
         ("parents", pa.list_(pa.int64())),
         ("relations", pa.list_(pa.struct([("property", pa.int64()), ("item", pa.int64())]))),
+        ("unread", pa.bool_()),
         ("sitelinks", pa.int32()),
         ("image", pa.string()),
         ("titles", pa.list_(pa.struct([("language", pa.string()), ("title", pa.string())]))),
@@ -38,13 +40,16 @@ ITEMS = pa.schema(
     ]
 )
 """items: what was read of a dump's items. `name` is empty where none of the languages has one; `languages` are, of the
-name and of each alias, the codes of those that call it so, with spaces between; `titles` are of the
-languages' Wikipedias, `external` of the properties that were asked for."""
+name and of each alias, the codes of those that call it so, with spaces between; `unread` says that values should be
+items and none is; `titles` are of the languages' Wikipedias, by their codes, `external` of the properties asked for."""
 
 RELATIONS: dict[str, str] = tomllib.loads(Path(__file__).with_name("relations.toml").read_text("utf-8"))
 """Properties whose items are related closely enough for the coherence of a text, beside P31 and P279."""
 
 _RELATED = [int(name[1:]) for name in RELATIONS]
+
+
+_LARGEST = 2**63 - 1
 
 
 class _Text(msgspec.Struct, gc=False):
@@ -53,6 +58,7 @@ class _Text(msgspec.Struct, gc=False):
 
 class _Value(msgspec.Struct, gc=False):
     id: str = ""
+    number: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)] = msgspec.field(default=-1, name="numeric-id")
 
 
 class _DataValue(msgspec.Struct, gc=False):
@@ -75,7 +81,6 @@ class _Sitelink(msgspec.Struct, gc=False):
 
 Row = TypeVar("Row")
 _ROWS = 512
-_LARGEST = 2**63 - 1
 _NO_CLAIMS = ((), (), ())
 _Empty = list[None]
 """PHP writes a map without entries as an empty list."""
@@ -122,7 +127,7 @@ class ItemReader:
     """Reads items.
 
     Args:
-        languages: codes, the preferred one first; the name is of the first that has one.
+        languages: codes, the preferred one first; see `label_order`.
         external: properties such as `P214`, whose values are text.
         transliterate: codes of languages whose names are aliases in Latin letters too.
 
@@ -133,10 +138,11 @@ class ItemReader:
     def __init__(
         self, languages: Sequence[str], external: Sequence[str] = (), transliterate: Sequence[str] = ()
     ) -> None:
-        self._languages = (*languages, DEFAULT_LANGUAGE)
+        self._order = label_order(languages)
+        self._languages = [code for code, language in self._order.items() if code == language]
         self._transliterated = frozenset(transliterate)
         self._latin = latin_letters() if transliterate else str
-        self._wikis = {f"{language.replace('-', '_')}wiki": language for language in languages}
+        self._wikis = {f"{wiki.replace('-', '_')}wiki": wiki for wiki in map(wiki_code, languages)}
         self._external = [(name, property_number(name)) for name in external]
         self._kind = _entity_with(external)
         self._decoder = msgspec.json.Decoder(self._kind)
@@ -187,7 +193,10 @@ class ItemReader:
         if entity.type != "item":
             return None
         labels, aliases = _mapped(entity.labels), _mapped(entity.aliases)
-        labelled = [(labels[language].value, language) for language in self._languages if language in labels]
+        labelled = list[tuple[str, str]]()
+        for code, language in self._order.items():
+            if code in labels and (code == language or not labelled):
+                labelled.append((labels[code].value, language))
         other = [
             (alias.value, language)
             for language in self._languages
@@ -208,29 +217,28 @@ class ItemReader:
             _NO_CLAIMS if isinstance(entity.claims, list) else astuple(entity.claims)
         )
         kinds, parents, images, *related = claims
+        relations = [
+            {"property": number, "item": item}
+            for number, statements in zip(_RELATED, related, strict=False)
+            if statements
+            for item in _items(statements)
+        ]
+        classes = _items(kinds), _items(parents)
         return {
             "id": item_number(entity.id),
             "revision": entity.lastrevid,
             "name": names[0] if labelled and names else "",
-            "description": next(
-                (_plain(descriptions[language].value) for language in self._languages if language in descriptions), ""
-            ),
+            "description": next((_plain(descriptions[code].value) for code in self._order if code in descriptions), ""),
             "aliases": names[1:] if labelled else names,
             "languages": list(called.values()),
-            "kinds": _items(kinds),
-            "parents": _items(parents),
-            "relations": [
-                {"property": number, "item": item}
-                for number, statements in zip(_RELATED, related, strict=False)
-                if statements
-                for item in _items(statements)
-            ],
+            "kinds": classes[0],
+            "parents": classes[1],
+            "relations": relations,
+            "unread": not (any(classes) or relations) and any(map(best, (kinds, parents, *related[: len(_RELATED)]))),
             "sitelinks": len(links) or entity.sitelink_count,
             "image": next(iter(_texts(images)), None),
             "titles": [
-                {"language": language, "title": links[wiki].title}
-                for wiki, language in self._wikis.items()
-                if wiki in links
+                {"language": code, "title": links[wiki].title} for wiki, code in self._wikis.items() if wiki in links
             ],
             "external": [
                 {"property": number, "value": value}
@@ -238,6 +246,19 @@ class ItemReader:
                 for value in dict.fromkeys(_texts(getattr(entity.claims, name, ())))
             ],
         }
+
+
+def label_order(languages: Sequence[str]) -> dict[str, str]:
+    """Return the codes whose labels name an item, the preferred one first, each with the language that it stands for.
+
+    They are the first language, those that it falls back to, `DEFAULT_LANGUAGE`, and the others in the same way. A
+    code that stands for another language names only what has no label before.
+    """
+    order = dict[str, str]()
+    for language in languages:
+        for code in (language, *fallbacks(language), DEFAULT_LANGUAGE):
+            order.setdefault(code, code if code in (*languages, DEFAULT_LANGUAGE) else language)
+    return order
 
 
 def latin_letters() -> Callable[[str], str]:
@@ -289,12 +310,12 @@ def best(statements: Sequence[_Statement]) -> list[_Value | str | int | float | 
 
 
 def _items(statements: Sequence[_Statement]) -> list[int]:
-    """Return the items among the values, each once."""
-    numbers = (
-        [item_number(value.id) for value in best(statements) if isinstance(value, _Value) and value.id[:1] == "Q"]
-        if statements
-        else []
-    )
+    """Return the items among the values, each once; old dumps and answers of the API have their numbers alone."""
+    numbers = [
+        item_number(value.id) if value.id else value.number
+        for value in (best(statements) if statements else ())
+        if isinstance(value, _Value) and (value.id[:1] == "Q" or (not value.id and value.number >= 0))
+    ]
     return numbers if len(numbers) < 2 else list(dict.fromkeys(numbers))
 
 

@@ -3,7 +3,7 @@
 One process unpacks and cuts, others parse: a page ends with `</page>`, which no text has, since texts are escaped.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,9 +21,6 @@ BLOCK = 16 << 20
 """Bytes of pages that are parsed together."""
 _READ = 1 << 18
 _PAGE, _END = b"<page>", b"</page>"
-
-Read = Callable[[int], None]
-"""Is told how many bytes of a file have been read since it was told last."""
 
 
 @dataclass(frozen=True)
@@ -52,36 +49,34 @@ class Place:
         language: the wiki's code; `None`: as the dump says.
         head: what stands before the dump's first page: the wiki's namespaces.
         line: lines of the dump that stand before the block.
+        read: bytes of the dump, as it lies there, that have been read by now.
     """
 
     path: Path
     language: str | None
     head: bytes
     line: int
+    read: int
 
 
-def page_blocks(
-    path: Path, language: str | None = None, read: Read = lambda _: None, size: int = BLOCK
-) -> Iterator[tuple[Place, bytes]]:
+def page_blocks(path: Path, language: str | None = None, size: int = BLOCK) -> Iterator[tuple[Place, bytes]]:
     """Yield the pages of a dump in blocks, each of whole pages and at least `size` bytes but for the last.
 
     Args:
         path: plain, or packed with bzip2 (also in several streams), gzip or zstd, which its first bytes say.
         language: the wiki's code; `None`: as the dump says.
-        read: see `Read`.
         size: bytes of a block.
 
     Raises:
         OpenMofiError: the file is missing, damaged, cut off, or no page dump.
     """
     around = _Parser(path, language)  # of all but the pages
-    held, head, line, before = bytearray(), b"", 0, 0
+    held, head, line, read = bytearray(), b"", 0, 0
     for data, now in unpacked(path, _AGAIN):
         if not (held or head):
             _require_xml(path, data)
-        read(now - before)
-        before = now
         held += data
+        read = now
         if not head:
             first = held.find(_PAGE)
             if first < 0:
@@ -94,11 +89,11 @@ def page_blocks(
             around.feed(head)
             line = head.count(b"\n")
         while len(held) >= size and (end := held.find(_END, size - len(_END)) + len(_END)) >= len(_END):
-            yield Place(path, language, head, line), bytes(held[:end])
+            yield Place(path, language, head, line, read), bytes(held[:end])
             line += held.count(b"\n", 0, end)
             del held[:end]
     if head and (end := held.rfind(_END) + len(_END)) >= len(_END):
-        yield Place(path, language, head, line), bytes(held[:end])
+        yield Place(path, language, head, line, read), bytes(held[:end])
         line += held.count(b"\n", 0, end)
         del held[:end]
     around.line = line - head.count(b"\n")

@@ -7,7 +7,7 @@ stopped goes on, and one of other dumps too: what is there is not parsed again.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import groupby
@@ -20,11 +20,10 @@ from openmofi.engine.protocol import Progress, cores
 from openmofi.errors import OpenMofiError
 from openmofi.plugins.wikidata.items import Broken, ItemReader
 from openmofi.plugins.wikidata.published import BLOCK, Piece, PublishedColumns, pieces, published_blocks, read_published
-from openmofi.plugins.wikidata.slots import Slots, slots
+from openmofi.plugins.wikidata.slots import Slots, begin_reading, reported, slots
 from openmofi.storage import make_folder, write_table, write_text
-from openmofi.storage.table_files import Footer, footers
+from openmofi.storage.table_files import footers
 
-_MIB = 1 << 20
 _SHOWN = 3
 PARQUET = ".parquet"
 _reader: ItemReader
@@ -76,31 +75,15 @@ def read_parts(
         OpenMofiError: see `pieces`; too many lines are broken; a worker died.
     """
     make_folder(folder)
-    progress.begin("read", sum(-(-dump.stat().st_size // _MIB) for dump in dumps.values()))
-    paths: list[str] = []
+    begin_reading(progress, "read", dumps.values())
     workers = workers or cores()
+    columns = columns or PublishedColumns.read(None)
     with slots(folder, workers, _begin, (tuple(languages), tuple(external), tuple(transliterate))) as pool:
-        read_already = _read_side_by_side(dumps, folder, pool, workers, progress, size)
+        whole = _read_side_by_side(dumps, folder, pool, workers, progress, size)
         for digest, dump in dumps.items():
-            if digest in read_already:
-                paths += map(str, _there(folder, digest))
-                continue
-            published = dump.suffix == PARQUET
-            fresh = (
-                partial(published_blocks, dump, columns or PublishedColumns.read(None))
-                if published
-                else partial(pieces, dump, size)
-            )
-            count, read = 0, _reported(_unread(folder, digest, fresh, paths), dump, progress)
-            for number, block in groupby(read, lambda piece: piece.block):
-                path = _part(folder, digest, number)
-                paths.append(str(path))
-                count += 1
-                if not path.exists():
-                    pool.run(lambda _: None, (piece.lines for piece in block), _parse, str(path), published=published)
-            pool.finish()
-            if count:
-                write_text(folder / f"{digest}.blocks", str(count))
+            if digest not in whole:
+                _read_by_blocks(dump, folder, digest, pool, columns, progress, size)
+    paths = [str(path) for digest in dumps for path in _there(folder, digest)]
     parts = _summed(paths)
     if parts.broken > max_broken * (parts.items + parts.others + parts.broken):
         raise _damaged(parts, max_broken)
@@ -117,8 +100,8 @@ def _read_side_by_side(
 
     def done(digest: str, blocks: int) -> None:
         write_text(folder / f"{digest}.blocks", str(blocks))
-        for _ in range(-(-fresh[digest].stat().st_size // _MIB)):
-            progress.advance({})
+        for _ in reported((), len, fresh[digest], progress):
+            pass
 
     for digest, dump in sorted(fresh.items(), key=lambda each: -each[1].stat().st_size):
         pool.run(partial(done, digest), (), _read_file, dump, folder, digest, size)
@@ -126,24 +109,19 @@ def _read_side_by_side(
     return set(fresh)
 
 
-def _reported(read: Iterator[Piece], dump: Path, progress: Progress) -> Iterator[Piece]:
-    """Yield the pieces of a file, and report progress for each MiB."""
-    advanced = 0
-    for piece in read:
-        yield piece
-        for _ in range(piece.read // _MIB - advanced):
-            progress.advance({})
-        advanced = piece.read // _MIB
-    for _ in range(-(-dump.stat().st_size // _MIB) - advanced):
-        progress.advance({})
-
-
-def _unread(folder: Path, digest: str, fresh: Callable[[], Iterator[Piece]], paths: list[str]) -> Iterator[Piece]:
-    """Yield the pieces of a dump; where it was read before, none, and add its parts' paths to `paths`."""
-    if there := _there(folder, digest):
-        paths += map(str, there)
-    else:
-        yield from fresh()
+def _read_by_blocks(
+    dump: Path, folder: Path, digest: str, pool: Slots, columns: PublishedColumns, progress: Progress, size: int
+) -> None:
+    """Hand the blocks of a file over to the workers, where it was not read to its end before."""
+    published, number = dump.suffix == PARQUET, -1
+    read = iter(()) if _there(folder, digest) else published_blocks(dump, columns) if published else pieces(dump, size)
+    for number, block in groupby(reported(read, lambda piece: piece.read, dump, progress), lambda piece: piece.block):
+        path = _part(folder, digest, number)
+        if not path.exists():
+            pool.run(lambda _: None, (piece.lines for piece in block), _parse, str(path), published=published)
+    pool.finish()
+    if number >= 0:
+        write_text(folder / f"{digest}.blocks", str(number + 1))
 
 
 def _there(folder: Path, digest: str) -> list[Path]:
@@ -162,12 +140,8 @@ def _summed(paths: Sequence[str]) -> Parts:
     for path, end in zip(paths, footers(paths), strict=True):
         if end is None:
             raise OpenMofiError(f"{path} is damaged.", "Remove it and start the command again: it is read anew.")
-        items, others, broken = (items + end.rows, others + _noted(end, "others"), broken + _noted(end, "broken"))
+        items, others, broken = items + end.rows, others + int(end.notes["others"]), broken + int(end.notes["broken"])
     return Parts(tuple(paths), items, others, broken)
-
-
-def _noted(end: Footer, name: str) -> int:
-    return int(end.notes.get(name, 0))
 
 
 def _damaged(parts: Parts, allowed: float) -> OpenMofiError:

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from pyarrow import csv
 
 from openmofi.arrays import Doubles, Ints
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge.names import normalise
 from openmofi.plugins.wikidata.anchor_tables import anchor_languages, probabilities_path
 from openmofi.plugins.wikidata.slots import packed_by, unpacked
+from openmofi.plugins.wikidata.wikitext import wiki_code
 from openmofi.storage import file_fingerprint
 
 if TYPE_CHECKING:
@@ -124,7 +126,10 @@ _DISAMBIGUATION = 0.1
 """What an entry of a disambiguation page counts of a redirect, as in `names_tables`."""
 _UNIT = 1 << 20
 """Popularity's shares are summed up as whole numbers, so that a sum does not depend on its order."""
-_QRANK = "It is a table with the columns Entity and QRank, as https://qrank.toolforge.org has it."
+_VIEWS = {b"Entity": b"QRank", b"item": b"pageviews_52w"}
+"""Columns of page views: of QRank's table, and of item_signals, by the same author."""
+_CODECS = {"": None, "gzip": "gzip", "bzip2": "bz2", "zstandard": "zstd"}
+_QRANK = "It is a table with the columns Entity and QRank, or item and pageviews_52w, of https://qrank.toolforge.org."
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,7 @@ class PriorSources:
 
     Attributes:
         anchors: outputs of `openmofi kb anchors`, each of other languages.
-        pageviews: QRank's table.
+        pageviews: QRank's table, or its successor's, `item_signals-DATE.csv.zst`.
     """
 
     anchors: tuple[Path, ...] = ()
@@ -165,7 +170,7 @@ class PriorSources:
         for path in self.anchors:
             codes = anchor_languages(path)
             for language in codes:
-                if language not in languages:
+                if language not in map(wiki_code, languages):
                     raise UsageError(
                         f"{path} has names of {language!r}, and the base has the languages {', '.join(languages)}.",
                         f"Add {language} to --languages, or leave it out.",
@@ -177,12 +182,7 @@ class PriorSources:
                     )
                 path_of[language] = path
         if self.pageviews:
-            header = next(unpacked(self.pageviews, _QRANK))[0].partition(b"\n")[0].strip()
-            if header != b"Entity,QRank":
-                beginning = header[:60].decode("utf-8", "replace")
-                raise OpenMofiError(
-                    f"{self.pageviews} is no table of page views: it begins with {beginning!r}.", _QRANK
-                )
+            _view_columns(self.pageviews)
 
 
 def load_popularity(connection: DuckDBPyConnection, pageviews: Path | None) -> int:
@@ -192,7 +192,7 @@ def load_popularity(connection: DuckDBPyConnection, pageviews: Path | None) -> i
     sitelinks say where the median item has both.
 
     Raises:
-        OpenMofiError: the file is no table of QRank, or knows none of the items.
+        OpenMofiError: the file is no table of page views, or knows none of the items.
     """
     if pageviews is None:
         connection.execute(
@@ -216,22 +216,31 @@ def load_popularity(connection: DuckDBPyConnection, pageviews: Path | None) -> i
     return int(row[0])
 
 
+def _view_columns(path: Path) -> tuple[str, str]:
+    """Return the names of the columns of entities and of page views; refuse a file that has none."""
+    header = next(unpacked(path, _QRANK))[0].partition(b"\n")[0].strip()
+    names = header.split(b",")
+    if len(names) < 2 or _VIEWS.get(names[0]) not in names:
+        beginning = header[:60].decode("utf-8", "replace")
+        raise OpenMofiError(f"{path} is no table of page views: it begins with {beginning!r}.", _QRANK)
+    return names[0].decode(), _VIEWS[names[0]].decode()
+
+
 def _read_pageviews(connection: DuckDBPyConnection, path: Path) -> None:
     """Make the table `viewed` (id, views); rows of other entities than items are left out."""
     import duckdb
 
+    entity, views = _view_columns(path)
+    texts = csv.ConvertOptions(column_types={entity: pa.string(), views: pa.string()}, include_columns=[entity, views])
     try:
-        connection.execute(
-            r"""
-            CREATE TABLE viewed AS
-            SELECT substr(Entity, 2)::BIGINT AS id, max(QRank::BIGINT) AS views
-            FROM read_csv(?, header = true, all_varchar = true, delim = ',', compression = ?)
-            WHERE regexp_full_match(Entity, 'Q[0-9]{1,18}') GROUP BY id""",
-            [str(path), "gzip" if packed_by(path) == "gzip" else "none"],
-        )
+        with pa.input_stream(str(path), compression=_CODECS[packed_by(path)]) as stream:
+            connection.register("counts", csv.open_csv(stream, convert_options=texts))
+            connection.execute(rf"""
+                CREATE TABLE viewed AS SELECT substr({entity}, 2)::BIGINT AS id, max({views}::BIGINT) AS views
+                FROM counts WHERE regexp_full_match({entity}, 'Q[0-9]{{1,18}}') GROUP BY id""")
     except duckdb.OutOfMemoryException:
         raise
-    except duckdb.Error as error:
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
         raise OpenMofiError(f"{path} cannot be read as page views: {reason}.", _QRANK) from error
 

@@ -18,6 +18,10 @@ from openmofi.plugins.wikidata.slots import unpacked
 
 BLOCK = 32 << 20
 """Bytes of lines that are parsed together: a part has some 2,000 of the real dump's items."""
+_WHOLE = 64 << 20
+"""Bytes up to which JSON that has not an entity a line is read as a whole."""
+_MARK = b"\xef\xbb\xbf"
+_SPACE = _MARK + b" \t\r\n"
 _DUMPS = "Give wikidata-DATE-all.json.gz or .bz2 of https://dumps.wikimedia.org/wikidatawiki/entities/, or lines of it."
 
 
@@ -41,25 +45,67 @@ def pieces(path: str | Path, size: int = BLOCK) -> Iterator[Piece]:
 
     Args:
         path: JSON lines as Wikidata publishes them, plain or compressed by gzip, bzip2 or zstandard; of several
-            streams too. What it is, its first bytes say.
+            streams too. What it is, its first bytes say. Of an array that is laid out otherwise, and of an answer of
+            Wikidata's API, up to 64 MiB, each entity becomes a line.
         size: bytes of a block.
 
     Raises:
         OpenMofiError: the file is missing, damaged, cut off, or no dump.
     """
     block = held = 0
-    for data, read in unpacked(path, _DUMPS):
-        if not (block or held):
-            _require_dump(path, data)
+    for data, read in _lines(path):
         while data:
             end = data.find(b"\n", max(size - held - 1, 0)) + 1
             yield Piece(block, data[:end] if end else data, read)
             block, held, data = (block + 1, 0, data[end:]) if end else (block, held + len(data), b"")
 
 
+def _lines(path: str | Path) -> Iterator[tuple[bytes, int]]:
+    """Yield a dump as `unpacked` does, with an entity a line."""
+    stream, held, told, read = unpacked(path, _DUMPS), bytearray(), None, 0
+    for data, now in stream:
+        if not held:
+            _require_dump(path, data)
+        held += data
+        read = now
+        if told is None and b"\n" in data:
+            told = _entity_a_line(held)
+        if told or len(held) > _WHOLE:
+            break
+    whole = bytes(held.removeprefix(_MARK))
+    # No text in JSON has a line's end.
+    ended = [] if told else [bytes(each).replace(b"\r", b" ").replace(b"\n", b" ") for each in _entities(whole)]
+    yield b"\n".join(ended) or whole, read
+    yield from stream
+
+
+def _entity_a_line(start: bytearray) -> bool | None:
+    """Whether the first line of a file holds an entity; `None` where it has not ended yet."""
+    first, ended, _ = start.lstrip(_SPACE).removeprefix(b"[").lstrip(_SPACE).partition(b"\n")
+    try:
+        return "id" in msgspec.json.decode(first.rstrip(b" \t\r,"), type=dict[str, msgspec.Raw]) if ended else None
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+
+
+def _entities(document: bytes | msgspec.Raw) -> list[msgspec.Raw]:
+    """Return the entities of an array, of an answer of the API (`entities`), or of a map by id; none of other texts."""
+    try:
+        values = msgspec.json.decode(document, type=dict[str, msgspec.Raw] | list[msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return []
+    if isinstance(values, dict):
+        if "id" in values:
+            return [msgspec.Raw(document)]
+        if "entities" in values:
+            return _entities(values["entities"])
+        values = [*values.values()]
+    return values if any(b'"id"' in bytes(value) for value in values) else []
+
+
 def _require_dump(path: str | Path, start: bytes) -> None:
     """Refuse a file that does not begin as a dump does: the array's bracket, or an entity."""
-    first = start.lstrip(b"\xef\xbb\xbf \t\r\n")[:60]
+    first = start.lstrip(_SPACE)[:60]
     if not first.startswith((b"[", b"{")):
         beginning = first.decode("utf-8", "replace").partition("\n")[0]
         raise OpenMofiError(f"{path} is no JSON dump of Wikidata: it begins with {beginning!r}.", _DUMPS)
@@ -67,6 +113,10 @@ def _require_dump(path: str | Path, start: bytes) -> None:
 
 FIELDS = ("id", "labels", "descriptions", "aliases", "sitelinks", "claims", "revision")
 """What a file of columns may name; `id` and `labels` are needed."""
+LONG = "permutans"
+LAYOUTS = {"wmde": {}, LONG: {"sitelinks": "links"}}
+"""Name of a layout → its columns that are called otherwise than the field: of what Wikimedia Deutschland publishes
+(https://huggingface.co/datasets/philippesaade/wikidata), and what `openmofi.plugins.wikidata.long_tables` writes."""
 ROWS = 2048
 """Rows that are handed over together."""
 _BY_KEY = {
@@ -94,15 +144,15 @@ class PublishedColumns:
 
     @classmethod
     def read(cls, path: Path | None) -> PublishedColumns:
-        """Of a TOML file: a field = a column, or a table of languages or properties = columns. Without a file columns
-        are called as `FIELDS`.
+        """Of a TOML file: a field = a column, or a table of languages or properties = columns; or of one of `LAYOUTS`.
+        Without a file columns are called as `FIELDS`.
 
         Raises:
             OpenMofiError: the file cannot be read, or names no `id` or no `labels`.
             UsageError: it names something else than `FIELDS`, or a property that is none.
         """
-        if path is None:
-            return cls({field: field for field in FIELDS}, needed=False)
+        if path is None or str(path) in LAYOUTS:
+            return cls({field: field for field in FIELDS} | LAYOUTS.get(str(path), {}), needed=False)
         try:
             given = tomllib.loads(path.read_text("utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -146,7 +196,7 @@ class PublishedColumns:
                 raise OpenMofiError(
                     f"{path} has no column {column!r} for {name.replace('/', '.')}; its columns are "
                     f"{', '.join(there)}.{did_you_mean(column, there)}",
-                    "Correct the file of --columns." if self.needed else f"Name them with --columns FILE; {_HINT}",
+                    "Correct --columns." if self.needed else f"Name them with --columns FILE; {_HINT}",
                 )
         return {name: column for name, column in self.names.items() if column in there}
 
@@ -185,7 +235,7 @@ def entity_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
     What goes by a language, a property or a wiki may be a map, a struct, a list of structs that say it (`language`,
     `property`, `site`), JSON text of these, or a column each. A text may be a struct with `value`; a statement may be a
-    value, a struct with `value` and `rank`, or one as in the dumps.
+    value, a struct with `value` and `rank`, or one as in the dumps, whose `datavalue` may be the value itself.
 
     Args:
         row: name as of `PublishedColumns` → value.
@@ -213,7 +263,9 @@ def entity_of(row: Mapping[str, Any]) -> dict[str, Any]:
         "descriptions": {key: _text(value) for key, value in _by_key("descriptions", fields).items()},
         "aliases": {key: [_text(each) for each in _listed(value)] for key, value in _by_key("aliases", fields).items()},
         "claims": {
-            key: [_statement(key, each) for each in _listed(value)] for key, value in _by_key("claims", fields).items()
+            key: [_statement(key, each) for each in _listed(value)]
+            for key, value in _by_key("claims", fields).items()
+            if property_number(key)
         },
         "sitelinks": {}
         if isinstance(links, int)
@@ -226,7 +278,7 @@ def entity_of(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parsed(field: str, value: Any) -> Any:
-    if not isinstance(value, str) or field not in _BY_KEY:
+    if not isinstance(value, str | bytes) or field not in _BY_KEY:
         return value
     try:
         return msgspec.json.decode(value)
@@ -268,9 +320,12 @@ def _text(value: Any) -> Any:
 
 def _statement(name: str, given: Any) -> dict[str, Any]:
     given = _whole(given)
-    if isinstance(given, dict) and "mainsnak" in given:
-        return given
     value, rank = (given.get("value"), given.get("rank", "normal")) if isinstance(given, dict) else (given, "normal")
+    if isinstance(given, dict) and "mainsnak" in given:
+        snak = given["mainsnak"]
+        value = snak.get("datavalue") if isinstance(snak, dict) else None  # `wmde` makes text of a snak of one field
+        if isinstance(value, dict) and "value" in value:
+            return given
     if value is None:
         return {"mainsnak": {"snaktype": "novalue"}, "rank": rank}
     if name in _ITEMS and not isinstance(value, dict):

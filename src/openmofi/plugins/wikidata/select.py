@@ -18,6 +18,7 @@ from openmofi.knowledge.database import connected, number_of, quoted
 from openmofi.plugins.wikidata.items import RELATIONS, item_number
 from openmofi.plugins.wikidata.priors import LINKS, PAGEVIEWS, SITELINKS, PriorSources, load_names, load_popularity
 from openmofi.plugins.wikidata.slots import unpacked
+from openmofi.plugins.wikidata.wikitext import wiki_code
 from openmofi.storage import make_folder
 
 if TYPE_CHECKING:
@@ -196,7 +197,8 @@ def select_tables(
         languages: of the names; of several it is kept which a name comes from.
 
     Raises:
-        OpenMofiError: nothing is left; the disk is full; the memory does not do; a file of `sources` cannot be used.
+        OpenMofiError: nothing is left, or no claim could be read; the disk is full; the memory does not do; a file of
+            `sources` cannot be used.
     """
     sources = sources or PriorSources()
     make_folder(folder)
@@ -209,7 +211,7 @@ def select_tables(
         load_popularity(connection, sources.pageviews)
         priors = load_names(connection, sources.anchors)
         make_folder(folder / SOURCE)
-        spoken = {"languages": _spoken(sources.anchors)} if len(languages) > 1 else {}
+        spoken = {"languages": _spoken(sources.anchors, languages)} if len(languages) > 1 else {}
         for name, query in {**_TABLES, **spoken, **_BESIDE}.items():
             path = folder / f"{name}.parquet" if name in _BESIDE else folder / SOURCE / f"{name}.parquet"
             connection.execute(f"COPY ({query}) TO {quoted(path)} (FORMAT parquet)")
@@ -248,14 +250,25 @@ def _follow(connection: DuckDBPyConnection, redirects: pa.Table | None) -> None:
 
 
 def _load(connection: DuckDBPyConnection, parts: Sequence[str]) -> None:
+    """Make the tables `item`, `below` and `property`; refuse items of whose claims none could be read."""
     connection.execute(
         """
         CREATE TABLE item AS
         SELECT *, list_concat(kinds, list_filter(parents, lambda class: NOT list_contains(kinds, class))) AS classes
         FROM read_parquet(?)
-        QUALIFY row_number() OVER (PARTITION BY id ORDER BY revision DESC, name, description) = 1""",
+        QUALIFY row_number() OVER (PARTITION BY id ORDER BY revision DESC, name, description, aliases, kinds, parents,
+            relations, sitelinks DESC, image, titles, external) = 1""",
         [list(parts)],
     )
+    ((unread, some),) = connection.execute(
+        "SELECT count(*) FILTER (unread), bool_or(len(classes) + len(relations) > 0) FROM item"
+    ).fetchall()
+    if unread and not some:
+        raise OpenMofiError(
+            f"The claims are laid out in an unknown way: {unread:,} items have some of classes and relations, and none "
+            "could be read.",
+            "Name the layout or the columns with --columns; docs/knowledge-base.md#parquet-of-others says how.",
+        )
     connection.execute(
         "CREATE TABLE below AS SELECT child, now(class) AS class FROM "
         "(SELECT id AS child, unnest(parents) AS class FROM item)"
@@ -306,13 +319,14 @@ def _select_items(connection: DuckDBPyConnection, *, wanted: bool) -> dict[str, 
     return {"items": items, "unnamed": unnamed, "dropped": dropped, "kept": remaining}
 
 
-def _spoken(anchors: Sequence[Path]) -> str:
+def _spoken(anchors: Sequence[Path], languages: Sequence[str]) -> str:
     """Return the query for names with the languages that they come from."""
+    wikis = ", ".join(f"('{language}', '{wiki_code(language)}')" for language in languages)
     linked = (
         f"""
-        UNION SELECT name, language FROM read_parquet([{", ".join(map(quoted, anchors))}]) JOIN (
+        UNION SELECT name, spoken FROM read_parquet([{", ".join(map(quoted, anchors))}]) JOIN (
             SELECT DISTINCT language, title FROM (SELECT unnest(titles, recursive := true) FROM kept))
-        USING (language, title)"""
+        USING (language, title) JOIN (VALUES {wikis}) AS wiki(spoken, language) USING (language)"""
         if anchors
         else ""
     )

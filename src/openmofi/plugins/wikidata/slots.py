@@ -16,14 +16,40 @@ from importlib import import_module
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
+from openmofi.engine.protocol import Progress
 from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.storage.atomic import remove_folder, write_error
 
+Block = TypeVar("Block")
+_MIB = 1 << 20
 _READ = 1 << 16
 """Bytes of a file that are unpacked together: of a dump they may be a hundred times as many."""
 _MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstandard"}
+
+
+def begin_reading(progress: Progress, stage: str, files: Iterable[Path]) -> None:
+    """Begin a stage that reads files; `reported` advances it by their MiB."""
+    progress.begin(stage, sum(-(-path.stat().st_size // _MIB) for path in files))
+
+
+def reported(
+    blocks: Iterable[Block], position: Callable[[Block], int], path: Path, progress: Progress
+) -> Iterator[Block]:
+    """Yield what is read of a file, and advance the progress for each MiB.
+
+    Args:
+        position: the bytes of the file that have been read with a block.
+    """
+    advanced = 0
+    for block in blocks:
+        yield block
+        for _ in range(position(block) // _MIB - advanced):
+            progress.advance({})
+        advanced = position(block) // _MIB
+    for _ in range(-(-path.stat().st_size // _MIB) - advanced):
+        progress.advance({})
 
 
 def unpacked(path: str | Path, hint: str) -> Iterator[tuple[bytes, int]]:

@@ -42,6 +42,23 @@ def language_codes() -> frozenset[str]:
     return frozenset(languages()["codes"].split())
 
 
+@cache
+def wiki_code(language: str) -> str:
+    """Return the code of a language's Wikipedia: `no` of `nb`, `zh` of `zh-hant`."""
+    named = dict(pair.split(">") for pair in languages()["wikis"].split())
+    base = language if language in named or language in language_codes() else language.partition("-")[0]
+    return named.get(base, base)
+
+
+def fallbacks(language: str) -> list[str]:
+    """Return the languages whose labels Wikidata shows where a language has none, before those of all languages."""
+    for entry in languages()["chains"].split(";"):
+        these, _, chain = entry.partition(">")
+        if language in these.split():
+            return chain.split()
+    return [language.partition("-")[0]] if "-" in language else []
+
+
 def require_language(code: str, where: str) -> None:
     """Refuse a code that no Wikipedia has.
 

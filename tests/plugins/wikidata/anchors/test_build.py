@@ -173,6 +173,18 @@ def test_bad_dumps_are_sentences_and_leave_nothing(tmp_path, content, message):
     assert not any((tmp_path / "out").iterdir())
 
 
+def test_of_pages_with_the_same_title_the_last_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "BLOCK", 400)
+    write(tmp_path / "once.xml", PAGES)
+    expected = built([tmp_path / "once.xml"], tmp_path / "once.parquet")
+    old = [page("Elbe", "[[Hamburg|Elbe]] Elbe Elbe"), page("Lifter", "a [[crane]]"), page("Hamburg", redirect="Elbe")]
+    write(tmp_path / "a.xml.bz2", [*old, *PAGES[:4], page("Tower crane", "A [[bird|crane]].")])
+    counts = build_anchors([tmp_path / "a.xml.bz2", write(tmp_path / "b.xml.gz", PAGES)], tmp_path / "a.parquet")
+    assert (counts["repeated"], counts["pages"], counts["names"]) == (8, 4, len(expected.names))
+    found = Anchors.open(tmp_path / "a.parquet")
+    assert (found.names, found.probabilities) == (expected.names, expected.probabilities)
+
+
 def test_wrong_use(tmp_path):
     dump = write(tmp_path / "a.xml", PAGES)
     out = tmp_path / "a.parquet"
@@ -180,8 +192,6 @@ def test_wrong_use(tmp_path):
         build_anchors([tmp_path / "b.xml"], out)
     with pytest.raises(UsageError, match="is given twice"):
         build_anchors([dump, dump], out)
-    with pytest.raises(OpenMofiError, match=r"stands in the dumps twice"):
-        build_anchors([dump, write(tmp_path / "b.xml.gz", PAGES)], out)
     with pytest.raises(UsageError, match="has the language 'german'"):
         build_anchors([dump], out, AnchorSettings(language="german"))
     built([dump], out)
