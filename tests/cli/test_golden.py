@@ -52,6 +52,10 @@ kb anchors x -o o --min-seen 0
 kb sample k -o o
 kb sample k -o o --types a --labels l
 kb union a b -o o --weights one
+kb publish k -o o --part-size 0
+kb publish k -o https://host/o
+kb fetch nosuch -o o
+kb fetch x -o s3://b/o
 kb lookup nosuch name
 kb info s3:
 dataset build l -o o --near-duplicates many

@@ -71,6 +71,8 @@ def test_real_outputs_fit(small_world, small_encoder, labelled, tmp_path, monkey
         ["kb", "diff", small_world.kb, "own"],
         ["kb", "sample", small_world.kb, "--types", "circle", "-o", "slice"],
         ["kb", "union", "own", "slice", "-o", "both"],
+        ["kb", "publish", "own", "-o", "published"],
+        ["kb", "fetch", "published", "-o", "fetched"],
         ["encoder", "info", small_encoder],
         ["eval", "--list"],
         ["eval", "sources", "gpr1200"],

@@ -36,6 +36,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind == "good" and (span := self.headers.get("Range")):
             first, _, last = span.removeprefix("bytes=").partition("-")
             end = min(int(last or len(data)) + 1, len(data))
+            if int(first) >= len(data):
+                self._send(416, b"", {"Content-Range": f"bytes */{len(data)}"}, body)
+                return
             self._send(206, data[int(first) : end], {"Content-Range": f"bytes {first}-{end - 1}/{len(data)}"}, body)
         else:
             self._send(200, data, {"Accept-Ranges": "bytes"} if kind == "good" else {}, body, cut=kind == "cut")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class _Kb(Commands):
-    order = ("info", "verify", "lookup", "add-images", "diff", "sample", "export", "union", "build")
+    order = ("info", "verify", "lookup", "add-images", "diff", "sample", "export", "union", "publish", "fetch", "build")
 
 
 app = group("kb", "Build knowledge bases, look into them, compare, slice and export them.", _Kb)

@@ -95,7 +95,7 @@ def is_public(address: str) -> bool:
     return all(is_public(str(each)) for each in inner if each)
 
 
-def _public_socket(address: tuple[Any, ...]) -> socket.socket:
+def public_socket(address: tuple[Any, ...]) -> socket.socket:
     """Open the socket for a connection. It is asked with the address that is connected to, whatever a name resolved to
     before.
     """
@@ -126,7 +126,7 @@ class Web:
                 limit=0,
                 limit_per_host=settings.per_host,
                 ttl_dns_cache=300,
-                socket_factory=None if settings.allow_private else _public_socket,
+                socket_factory=None if settings.allow_private else public_socket,
                 **({"keepalive_timeout": _KEPT} if _many_files() else {"force_close": True}),
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
