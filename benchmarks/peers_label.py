@@ -216,7 +216,7 @@ def job_of(shards: list[str], out: Path) -> dict[str, Any]:
 
 
 def ratios(rows: dict[str, harness.Row], image_bytes: float) -> dict[str, float]:
-    """OpenMOFI over the best of its peers: in images a second, over the whole process, and in memory (less is better)."""
+    """OpenMOFI over the best of its peers, in images a second, and its memory over the leanest's."""
     ours, peers = rows[OURS], [row for name, row in rows.items() if name != OURS]
     best = min(peers, key=lambda row: row["median_s"])
     turns = [theirs / own for theirs, own in zip(best["seconds"], ours["seconds"], strict=True)]
@@ -247,7 +247,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         shards = corpus(folder, arguments.images)
-        size = sum(os.path.getsize(path) for path in shards) / arguments.images
+        size = sum(Path(path).stat().st_size for path in shards) / arguments.images
         for name, python in pythons.items():
             out = folder / name
             _, _, most[name] = run(name, python, job_of(shards, out), watch=True)

@@ -12,16 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from shared import BATCH, CORES, Tower, given, timed
 
-PACKAGE = find_spec("clip_retrieval")
-assert PACKAGE and PACKAGE.origin
-sys.path.append(str(Path(PACKAGE.origin).parent / "clip_inference"))
-from logger import LoggerWriter  # noqa: E402
-from reader import WebdatasetReader  # noqa: E402
-from runner import Runner  # noqa: E402
-from writer import NumpyWriter  # noqa: E402
+sys.path.append(str(Path(str(getattr(find_spec("clip_retrieval"), "origin", ""))).parent / "clip_inference"))
+from logger import LoggerWriter
+from reader import WebdatasetReader
+from runner import Runner
+from writer import NumpyWriter
 
 
 class Mapper:

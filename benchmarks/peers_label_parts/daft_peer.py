@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import daft
 from daft import DataType, Series, col
-
 from shared import BATCH, CORES, Job, Tower, given, timed
 
 JOB = given()

@@ -7,13 +7,13 @@ are then written to Parquet as everyone else's are. Perceptual hashes, which nob
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from shared import given, timed
 
 from openmofi.encoders import open_encoder
 from openmofi.features.store import FeatureStore
 from openmofi.features.stream import ahead
 from openmofi.pairs import read_pairs
 from openmofi.storage import expand_shards
-from shared import given, timed
 
 JOB = given()
 

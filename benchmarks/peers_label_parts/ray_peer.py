@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import ray
-
 from shared import BATCH, CORES, Job, Tower, given, timed
 
 JOB = given()

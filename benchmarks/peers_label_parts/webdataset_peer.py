@@ -5,7 +5,6 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import webdataset
-
 from shared import BATCH, CORES, Tower, given, timed
 
 JOB = given()
