@@ -1,6 +1,6 @@
 """Images through one ONNX encoder to a table of embeddings: OpenMOFI beside Daft, Ray Data, WebDataset, clip-retrieval.
 
-    python benchmarks/peers_label.py --environments FOLDER [--images 1600] [--turns 3]
+    python benchmarks/peers_label.py --environments FOLDER [--images 1280] [--turns 3]
 
 Each peer has a virtual environment of its own in FOLDER, named as in `ENVIRONMENTS`; one that is not there is made,
 with pip (without a GPU, PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu spares 3 GB). OpenMOFI runs in the
@@ -9,12 +9,13 @@ environment of this process.
 All read the same 8 tars of photograph-like JPEGs of 400 × 300 pixels, some 30 kB each, which are made from the
 packaged pages. All preprocess by Pillow and embed with the image tower of the encoder `tiny` in batches of 64, by one
 version of ONNX Runtime, on the same two cores, and write each image's key and embedding to Parquet (clip-retrieval:
-NumPy's files). What each one runs, as its documentation recommends, is in `peers_label_parts/`; workers and threads
-are those that were fastest there. Each run is a process of its own, and they take turns. Seconds are from when a
-contender has been imported, and Ray started, until its table is written; opening the encoder counts. `process_s` is
-all that a user waits. Memory is the greatest sum of proportional set sizes over a contender's processes, in a turn of
-its own that is not timed, since looking takes time. Embeddings that differ from ours (cosine below .999), or keys that
-are missing, end the benchmark.
+NumPy's files). What each one runs, as its documentation recommends, is in `peers_label_parts/`, with a worker and a
+thread for each core; OpenMOFI also runs in a single process. Each run is a process of its own, and they take turns.
+
+Seconds are from when a contender has been imported, and Ray started, until its table is written; starting workers and
+opening the encoder count. `process_s` is all that a user waits. Memory is the greatest sum of proportional set sizes
+over a contender's processes, in a turn of its own that is not timed, since looking takes time. Embeddings that differ
+from ours (cosine below .999), or keys that are missing, end the benchmark.
 """
 
 from __future__ import annotations
@@ -46,18 +47,20 @@ HERE, SHARDS, LEAST_COSINE = Path(__file__).parent, 8, 0.999
 LOOK_S, LIMIT_S = 0.2, 300
 PARTS = HERE / "peers_label_parts"
 TINY = HERE.parent / "src/openmofi/encoders/tiny"
-OURS = "openmofi"
+OURS, ALONE = "openmofi", "openmofi in one process"
 CONTENDERS = {
-    OURS: "openmofi_itself.py",
-    "daft": "daft_peer.py",
-    "ray": "ray_peer.py",
-    "webdataset": "webdataset_peer.py",
-    "clip-retrieval": "clip_retrieval_peer.py",
+    OURS: ("openmofi_itself.py", "processes:2"),
+    ALONE: ("openmofi_itself.py", "local"),
+    "daft": ("daft_peer.py",),
+    "ray": ("ray_peer.py",),
+    "webdataset": ("webdataset_peer.py",),
+    "clip-retrieval": ("clip_retrieval_peer.py",),
 }
-"""Name, and that of the environment → what it runs."""
+"""Name, of peers that of the environment → what it runs, and with what arguments."""
 SETTINGS = {
-    OURS: "one process; 2 decoding threads, 2 of ONNX Runtime; no perceptual hashes",
-    "daft": "daft.cls(max_concurrency=2) in threads, 1 thread of ONNX Runtime each; tars by a generator",
+    OURS: "engine processes:2, as in jobs of 5,000 pairs; in each 1 decoding thread, 1 of ONNX Runtime; no hashes",
+    ALONE: "engine local; 2 decoding threads, 2 of ONNX Runtime; no hashes",
+    "daft": "daft.cls(max_concurrency=2, use_process=False), 1 thread of ONNX Runtime each; tars by a generator",
     "ray": "ActorPoolStrategy(size=2), 1 thread of ONNX Runtime each; read_webdataset(decoder=None)",
     "webdataset": "WebLoader of 2 workers; 2 threads of ONNX Runtime",
     "clip-retrieval": "WebdatasetReader of 2 workers; 2 threads of ONNX Runtime in place of its mapper",
@@ -78,7 +81,7 @@ ENVIRONMENTS = {
 
 def python_of(name: str, environments: Path) -> str:
     """The interpreter of a contender's environment, which is made where it is not there."""
-    if name == OURS:
+    if name not in ENVIRONMENTS:
         return sys.executable
     python, done = environments / name / "bin/python", environments / name / "installed"
     if not done.exists():
@@ -166,11 +169,12 @@ def run(name: str, python: str, job: dict[str, Any], *, watch: bool) -> tuple[fl
     own = {each: value for each, value in os.environ.items() if each not in ("OMP_NUM_THREADS", "PYTHONPATH")}
     # Peers tell their makers and caches what they do; none has a network here.
     own |= {"DO_NOT_TRACK": "true", "RAY_USAGE_STATS_ENABLED": "0", "WANDB_MODE": "disabled"}
-    if name == OURS:
+    if name not in ENVIRONMENTS:
         own["PYTHONPATH"] = str(HERE.parent / "src")
     start, most = time.perf_counter(), 0.0
     with open(about.with_suffix(".log"), "w+") as log:
-        process = subprocess.Popen([python, PARTS / CONTENDERS[name], about], env=own, stdout=log, stderr=log)
+        script, *more = CONTENDERS[name]
+        process = subprocess.Popen([python, PARTS / script, about, *more], env=own, stdout=log, stderr=log)
         while process.poll() is None:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(LOOK_S if watch else LIMIT_S)
@@ -217,15 +221,18 @@ def job_of(shards: list[str], out: Path) -> dict[str, Any]:
 
 def ratios(rows: dict[str, harness.Row], image_bytes: float) -> dict[str, float]:
     """OpenMOFI over the best of its peers, in images a second, and its memory over the leanest's."""
-    ours, peers = rows[OURS], [row for name, row in rows.items() if name != OURS]
+    peers = [row for name, row in rows.items() if name in ENVIRONMENTS]
     best = min(peers, key=lambda row: row["median_s"])
-    turns = [theirs / own for theirs, own in zip(best["seconds"], ours["seconds"], strict=True)]
+    leanest = min(row["memory_mib"] for row in peers)
+    turns = [theirs / own for theirs, own in zip(best["seconds"], rows[OURS]["seconds"], strict=True)]
     return {
-        "peers_label_over_best": ours["per_second"] / best["per_second"],
+        "peers_label_over_best": best["median_s"] / rows[OURS]["median_s"],
         "peers_label_over_best_least": min(turns),
         "peers_label_over_best_greatest": max(turns),
-        "peers_label_process_over_best": min(row["process_s"] for row in peers) / ours["process_s"],
-        "peers_label_memory_over_leanest": ours["memory_mib"] / min(row["memory_mib"] for row in peers),
+        "peers_label_process_over_best": min(row["process_s"] for row in peers) / rows[OURS]["process_s"],
+        "peers_label_memory_over_leanest": rows[OURS]["memory_mib"] / leanest,
+        "peers_label_alone_over_best": best["median_s"] / rows[ALONE]["median_s"],
+        "peers_label_alone_memory_over_leanest": rows[ALONE]["memory_mib"] / leanest,
         "peers_label_least_cosine": min(row["least_cosine"] for row in rows.values()),
         "peers_label_bytes_an_image": image_bytes,
     }
@@ -235,7 +242,7 @@ def main() -> None:
     """See the module."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--environments", type=Path, required=True, help="folder of the peers' virtual environments")
-    options.add_argument("--images", type=int, default=1600)
+    options.add_argument("--images", type=int, default=1280)
     options.add_argument("--turns", type=int, default=3, help="that are timed; one more is for memory")
     options.add_argument("--results", type=Path, default=harness.RESULTS)
     arguments = options.parse_args()
