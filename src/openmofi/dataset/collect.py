@@ -17,7 +17,7 @@ from openmofi.dataset.tables import Codebook, Folder, Judged, Surfaces, best_of_
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import LabelStatus
-from openmofi.storage import read_json
+from openmofi.storage import read_json, write_error
 
 _USABLE = tuple(str(status) for status in LabelStatus)
 
@@ -125,8 +125,7 @@ def collect(folder: Folder, kb: KnowledgeBase | None, scratch: Path) -> Collecte
             rows,
         )
         for (name, kind), values in zip(_FILES.items(), columns, strict=True):
-            with open(scratch / name, "ab") as file:
-                file.write(values.astype(kind, copy=False).tobytes())
+            _append(scratch / name, values.astype(kind, copy=False).tobytes())
         starts.append(starts[-1] + len(rows))
     image, code, probability, phash, salt, row = (_mapped(scratch / name, kind) for name, kind in _FILES.items())
     by_entity = _mapped(scratch / "by_entity", np.dtype(np.int64), len(image))
@@ -134,12 +133,20 @@ def collect(folder: Folder, kb: KnowledgeBase | None, scratch: Path) -> Collecte
     return Collected(labels, np.array(starts), row, book.values, counts, surfaces)
 
 
+def _append(path: Path, values: bytes) -> None:
+    try:
+        with open(path, "ab") as file:
+            file.write(values)
+    except OSError as error:
+        raise write_error(error, path) from error
+
+
 def _mapped(path: Path, kind: np.dtype[Any], rows: int = 0) -> np.ndarray:
     """Map a file of numbers; one of so many zeros is written where there is none."""
     if not path.exists():
-        with open(path, "wb") as file:
-            for block in blocks(rows):
-                file.write(bytes((block.stop - block.start) * kind.itemsize))
+        _append(path, b"")
+        for block in blocks(rows):
+            _append(path, bytes((block.stop - block.start) * kind.itemsize))
     return np.memmap(path, kind, "r+").view(np.ndarray) if path.stat().st_size else np.zeros(0, kind)
 
 

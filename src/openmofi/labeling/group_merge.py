@@ -30,7 +30,7 @@ from openmofi.engine.two_pass import Part, folder_beside, parts_of
 from openmofi.labeling.groups import LARGEST, PairKeys, places_among
 from openmofi.schema import GROUPS
 from openmofi.storage.addresses import is_remote, local_path, open_address, open_ranges
-from openmofi.storage.atomic import atomic_path, read_arrow, write_arrow
+from openmofi.storage.atomic import atomic_path, read_arrow, write_arrow, write_error
 from openmofi.storage.shards import Shard
 
 _PART, _RANGE, _LINKS = 1 << 22, 1 << 23, 1 << 21
@@ -224,11 +224,14 @@ class _Merge:
         for order, strong in unsorted():
             bucket = np.searchsorted(bounds, order, side="right")
             for number in np.unique(bucket).tolist():
-                with open(f"{scratch}/bucket-{number}", "ab") as file:
-                    np.stack([order, strong], axis=1)[bucket == number].tofile(file)
+                try:
+                    with open(path := f"{scratch}/bucket-{number}", "ab") as file:
+                        file.write(np.stack([order, strong], axis=1)[bucket == number].tobytes())
+                except OSError as error:
+                    raise write_error(error, path) from error
         for number in range(buckets):
-            if (path := Path(scratch, f"bucket-{number}")).exists():
-                links = np.fromfile(path, np.int64).reshape(-1, 2)
+            if (written := Path(scratch, f"bucket-{number}")).exists():
+                links = np.fromfile(written, np.int64).reshape(-1, 2)
                 order, strong = links[np.argsort(links[:, 0], kind="stable")].T
                 yield order % len(parent), strong
 
