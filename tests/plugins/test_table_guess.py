@@ -91,7 +91,7 @@ def test_paths_that_lead_out_of_a_folder_choose_none(tmp_path):
     ],
 )
 def test_texts_where_nothing_is_called_a_title(tmp_path, columns, text):
-    path = table(tmp_path / "a.csv", file="#.jpg", **columns)
+    path = table(tmp_path / "list/a.csv", file="#.jpg", **columns)  # folders beside its own are looked at
     assert guessed(path, ReadSettings()) == ReadSettings(text_column=text, image_column="file")
 
 
