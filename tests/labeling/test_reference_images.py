@@ -58,7 +58,11 @@ def test_labels_are_made_with_them(base, small_world, small_encoder, labelled, t
         assert path.read_bytes() == (two / "labels" / path.name).read_bytes()
 
 
-def test_no_image_of_the_pairs_is_a_reference(base, small_world, small_encoder, labelled, tmp_path, capsys):
+@pytest.mark.parametrize("part", [64, 1])
+def test_no_image_of_the_pairs_is_a_reference(
+    base, small_world, small_encoder, labelled, tmp_path, capsys, monkeypatch, part
+):
+    monkeypatch.setattr("openmofi.engine.two_pass.PART", part)
     own = tmp_path / "own"
     pairs = [pair for shard in expand_shards([str(small_world.shards)]) for pair in read_pairs(shard)]
     named = {row["key"]: row["entities"] for row in openmofi.Labels.open(labelled)}

@@ -86,14 +86,14 @@ class LabelArrays:
     ) -> LabelArrays:
         """Sort positions of labels by entity into `out`, a block at a time."""
         labels = cls(image, entity, probability, phash, salt, entities, out)
-        place = np.cumsum(np.r_[0, labels.count()])[:-1]
+        position = np.cumsum(np.r_[0, labels.count()])[:-1]
         for block in blocks(len(entity)):
             order = np.argsort(entity[block], kind="stable")
             codes = entity[block][order]
             first = np.flatnonzero(run_starts(codes))
             rank = np.arange(len(codes)) - np.repeat(first, np.diff(np.r_[first, len(codes)]))
-            out[place[codes] + rank] = order + block.start
-            place += np.bincount(codes, minlength=entities)
+            out[position[codes] + rank] = order + block.start
+            position += np.bincount(codes, minlength=entities)
         return labels
 
     @property

@@ -107,10 +107,10 @@ class Running:
     progress: Progress
     failed: dict[Shard, Exception] = field(default_factory=dict)
 
-    def do(self, name: str, factory: WorkFactory, tasks: Sequence[Any]) -> None:
-        """Do every task; one that fails for good is an error."""
+    def do(self, name: str, factory: WorkFactory, tasks: Sequence[Any]) -> list[dict[str, Any]]:
+        """Do every task, and return what they return; one that fails for good is an error."""
         self.progress.begin(name, len(tasks))
-        self.engine.run(factory, tasks, self.progress)
+        return self.engine.run(factory, tasks, self.progress)
 
     def do_shards(self, name: str, factory: WorkFactory, shards: Sequence[Shard]) -> None:
         """Do every shard; those that fail for good are set aside."""

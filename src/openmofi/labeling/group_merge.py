@@ -27,7 +27,7 @@ import pyarrow as pa
 from openmofi.arrays import Hashes, Ints
 from openmofi.engine.steps import Running
 from openmofi.engine.two_pass import Part, folder_beside, parts_of
-from openmofi.labeling.groups import LARGEST, PairKeys, places_among
+from openmofi.labeling.groups import LARGEST, PairKeys, positions_in
 from openmofi.schema import GROUPS
 from openmofi.storage.addresses import is_remote, local_path, open_address, open_ranges
 from openmofi.storage.atomic import atomic_path, read_arrow, write_arrow, write_error
@@ -161,14 +161,14 @@ class _Merge:
         """Write the distinct triples of nodes that the pairs of a part have, and how many pairs have each."""
         triples, held = [(np.zeros((3, 0), np.int64), np.zeros(0, np.int64))], 0
         for block in self.blocks(part.shards):
-            place = np.maximum(places_among(self.nodes, block.values), 0)
-            place = place[:, place.any(axis=0)]
-            triples.append(_summed([(place, np.ones(place.shape[1], np.int64))]))
+            nodes = np.maximum(positions_in(self.nodes, block.values), 0)
+            nodes = nodes[:, nodes.any(axis=0)]
+            triples.append(_summed([(nodes, np.ones(nodes.shape[1], np.int64))]))
             held += triples[-1][0].shape[1]
             if held >= max(_BLOCK, triples[0][0].shape[1]):
                 triples, held = [_summed(triples)], 0
-        places, pairs = _summed(triples)
-        write_arrow(self._linked(part.number), pa.table({**dict(zip(_KINDS, places, strict=True)), "pairs": pairs}))
+        nodes, pairs = _summed(triples)
+        write_arrow(self._linked(part.number), pa.table({**dict(zip(_KINDS, nodes, strict=True)), "pairs": pairs}))
         return {"shards": len(part.shards)}
 
     def join(self, path: str) -> dict[str, Any]:

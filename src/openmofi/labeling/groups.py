@@ -110,16 +110,16 @@ def groups_of(shard: str, keys: Sequence[str], shared: PairKeys, joined: pa.Tabl
     groups = np.array([text_hash(f"{shard}\n{key}") for key in keys], np.uint64)
     number = joined["group"].to_numpy()
     # The source first: what a template or an image says comes before it.
-    for place in places_among(joined["key"].to_numpy(), shared.values):
-        groups = np.where(place >= 0, number[place], groups) if len(number) else groups
+    for position in positions_in(joined["key"].to_numpy(), shared.values):
+        groups = np.where(position >= 0, number[position], groups) if len(number) else groups
     return groups
 
 
-def places_among(ascending: Hashes, keys: Hashes) -> Ints:
-    """Return the place of each key among others, in the shape of `keys`; −1 where it is not there."""
+def positions_in(ascending: Hashes, keys: Hashes) -> Ints:
+    """Return the position of each key in ascending ones, in the shape of `keys`; −1 where it is not there."""
     # Sorted ones are looked up in the order of mapped pages, and several times as fast.
     distinct, inverse = np.unique(keys, return_inverse=True)
-    place = np.searchsorted(ascending, distinct)
-    there = place < len(ascending)
-    there[there] = ascending[place[there]] == distinct[there]
-    return np.where(there, place, -1)[inverse.reshape(keys.shape)]
+    position = np.searchsorted(ascending, distinct)
+    there = position < len(ascending)
+    there[there] = ascending[position[there]] == distinct[there]
+    return np.where(there, position, -1)[inverse.reshape(keys.shape)]

@@ -12,9 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE, Encoder
 from openmofi.encoders.folder import HEAD_OUTPUTS
@@ -22,7 +20,6 @@ from openmofi.engine import Engine, LocalEngine, Progress, Quiet, recorded
 from openmofi.engine.loop import incomplete
 from openmofi.engine.steps import Running
 from openmofi.errors import UsageError
-from openmofi.features.entities import entity_table
 from openmofi.features.entity_table import EntityEmbeddings
 from openmofi.features.store import NOTE, FeatureStore
 from openmofi.knowledge import KnowledgeBase
@@ -35,7 +32,7 @@ from openmofi.labeling.judge import judge
 from openmofi.labeling.label_job import SET_ASIDE_FILE, LabelJob
 from openmofi.labeling.label_settings import JudgeSettings, LabelSettings
 from openmofi.labeling.link import link
-from openmofi.labeling.read import groups, read, repeats
+from openmofi.labeling.read import entities, groups, read, repeats
 from openmofi.labeling.tables import Tables
 from openmofi.linking import linker_fingerprint
 from openmofi.mentions import detector_fingerprint
@@ -215,37 +212,6 @@ def _take_steps(job: LabelJob) -> dict[str, Any]:
     _say_hints(counts, job.running.progress)
     job.tables.features.note(job.out)
     return counts
-
-
-def entities(job: LabelJob) -> None:
-    """Embed the texts and images of the entities that occur, and those of the known reference set."""
-    occurring = job.links.judged(job.settings.text.max_candidates)
-    progress, kb = job.running.progress, job.kb
-    if not len(occurring):
-        progress.say(
-            f"No text of a usable pair names an entity of the knowledge base {kb.path}: nothing can be labelled."
-        )
-    rows = np.union1d(occurring, kb.rows(job.stored.calibration.reference if job.stored else ()))
-    cache = job.tables.features.cache
-    judged = _judged_references(job)
-    job.entities = entity_table(kb, job.encoder, rows, job.template, cache, job.running.engine, progress, judged)
-
-
-def _judged_references(job: LabelJob) -> pa.Array | None:
-    """Return the contents of reference images that pairs have, too; `None` where the base has no reference images."""
-    if job.kb.images is None:
-        return None
-    known, found, features = job.kb.images["content"].unique(), set[str](), job.tables.features
-    for shard in job.shards:
-        for block in features.columns(shard.name, shard.fingerprint, ["content"]):
-            content = block["content"]
-            found.update(content.filter(pc.is_in(content, known)).to_pylist())
-    if found:
-        job.running.progress.say(
-            f"{len(found):,} reference images of {job.kb.path} are images of these pairs, which they would confirm: "
-            "they are left out."
-        )
-    return pa.array(sorted(found), pa.string())
 
 
 def adapt(job: LabelJob) -> None:

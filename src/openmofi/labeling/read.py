@@ -2,7 +2,8 @@
 
 Image bytes are read once and never copied. Decoding runs in threads, the encoder in one of its own, and the tables are
 written in others; all overlap, since Pillow, torch and Arrow release Python's lock. Mentions are looked for in a second
-pass, over the texts alone (`link.py`), when it is known what the whole corpus repeats.
+pass, over the texts alone (`link.py`), when it is known what the whole corpus repeats. The entities that these name are
+embedded last.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from openmofi.engine.steps import Step
-from openmofi.engine.two_pass import merged_in_tasks
-from openmofi.features.store import PreparedImage, content_digits
+from openmofi.engine.two_pass import Part, merged_in_tasks, parts_of
+from openmofi.features.entities import entity_table
+from openmofi.features.store import FeatureStore, PreparedImage, content_digits
 from openmofi.features.stream import ahead, lane
 from openmofi.labeling.group_merge import merge_groups
 from openmofi.labeling.groups import PairKeys
@@ -69,6 +73,54 @@ def groups(job: LabelJob) -> None:
     if not is_whole(path := job.tables.groups):
         pairs = sum(map(job.rows, job.shards))
         merge_groups(path, partial(_keys, job.tables), job.shards, pairs, job.running)
+
+
+def entities(job: LabelJob) -> None:
+    """Embed the texts and images of the entities that occur, and those of the known reference set."""
+    occurring = job.links.judged(job.settings.text.max_candidates)
+    progress, kb = job.running.progress, job.kb
+    if not len(occurring):
+        progress.say(
+            f"No text of a usable pair names an entity of the knowledge base {kb.path}: nothing can be labelled."
+        )
+    rows = np.union1d(occurring, kb.rows(job.stored.calibration.reference if job.stored else ()))
+    cache = job.tables.features.cache
+    judged = _judged_references(job)
+    job.entities = entity_table(kb, job.encoder, rows, job.template, cache, job.running.engine, progress, judged)
+
+
+def _judged_references(job: LabelJob) -> pa.Array | None:
+    """Return the contents of reference images that pairs have, too; `None` where the base has no reference images."""
+    if job.kb.images is None:
+        return None
+    work = _ReferencesAmong(job.tables.features, job.kb.images["content"].unique())
+    parts = parts_of(job.shards)
+    results = job.running.do("references", work, parts) if len(parts) > 1 else map(work(), parts)
+    found = set(chain.from_iterable(result["contents"] for result in results))
+    if found:
+        job.running.progress.say(
+            f"{len(found):,} reference images of {job.kb.path} are images of these pairs, which they would confirm: "
+            "they are left out."
+        )
+    return pa.array(sorted(found), pa.string())
+
+
+@dataclass(frozen=True)
+class _ReferencesAmong:
+    """Finds which contents of reference images the pairs of a part have; a `WorkFactory`."""
+
+    features: FeatureStore
+    known: pa.Array
+
+    def __call__(self) -> Callable[[Part], dict[str, Any]]:
+        return self._found
+
+    def _found(self, part: Part) -> dict[str, Any]:
+        contents = set[str]()
+        for shard in part.shards:
+            for block in self.features.columns(shard.name, shard.fingerprint, ["content"]):
+                contents.update(block["content"].filter(pc.is_in(block["content"], self.known)).to_pylist())
+        return {"contents": sorted(contents)}
 
 
 def _texts(tables: Tables) -> Step[TextSummary]:
