@@ -31,7 +31,7 @@ UNSTORED = 0.1
 NEEDS = re.compile("Chromium|nginx|openssl|PostgreSQL|psycopg|WordNet|packages are not here|npm|could not import")
 """Reasons to skip a test that `make test-needs` removes."""
 OF_PROCESSES = re.compile(
-    "PYTEST_|OPENMOFI_(DEBUG|SAMPLE_ENCODERS)$|TOKENIZERS_|KMP_|TORCH|TRITON_|CUDA_|PYTORCH_|TF_|RAY_|WANDB_|MLFLOW_|CRC32C_|QT_|_RJEM_|_TORCH|NNCF_|OMP_WAIT_POLICY$"
+    "PYTEST_|OPENMOFI_(DEBUG|SAMPLE_ENCODERS)$|TOKENIZERS_|KMP_|TORCH|TRITON_|CUDA_|PYTORCH_|TF_|RAY_|WANDB_|MLFLOW_|CRC32C_|QT_|_RJEM_|_TORCH|NNCF_|(OMP_WAIT_POLICY|ORT_DISABLE_TELEMETRY|DO_NOT_TRACK)$"
 )
 """Variables that the command, or a library that is loaded, sets for its process."""
 

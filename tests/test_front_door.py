@@ -1,6 +1,7 @@
 """`import openmofi`: light, typed, and its functions do what the command line does."""
 
 import inspect
+import os
 import subprocess
 import sys
 from importlib import resources
@@ -11,6 +12,7 @@ import pytest
 import openmofi
 
 HEAVY = ("torch", "numpy", "pyarrow", "scipy", "rich", "typer", "PIL", "matplotlib", "transformers")
+REPORTING = ("ORT_DISABLE_TELEMETRY", "DO_NOT_TRACK")
 
 
 def fresh(code: str) -> str:
@@ -20,6 +22,15 @@ def fresh(code: str) -> str:
 def test_the_import_loads_nothing_heavy():
     loaded = fresh("import sys, openmofi; print(' '.join(sys.modules))").split()
     assert not [name for name in HEAVY if name in loaded]
+
+
+def test_no_library_that_is_imported_prepares_to_report_to_its_makers(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name not in REPORTING}
+    code = "import openmofi.encoders.graphs, onnxruntime"
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], env=environment | home, check=True)
+    assert not list(tmp_path.rglob("*onnx*"))
+    assert not list(tmp_path.rglob("*deviceid*"))
 
 
 def test_dir_and_all_name_what_there_is():

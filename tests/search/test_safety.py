@@ -7,9 +7,11 @@ import select
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -316,6 +318,30 @@ def test_a_read_only_index_can_be_searched(index):
     finally:
         for path in (index.path, *index.path.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("mode", [0o644, 0o600])
+def test_an_index_of_another_user_is_read_where_he_lets_and_never_called_damaged(index, mode):
+    images = index.info().images
+    index.close()
+    with tempfile.TemporaryDirectory() as outside:  # pytest's own folders are closed to others
+        Path(outside).chmod(0o755)
+        place = Path(outside, "index")
+        shutil.copytree(index.path, place)
+        (place / DATABASE).chmod(mode)
+
+        def work():
+            os.setgroups([])
+            os.setresuid(65534, 65534, 65534)
+            if mode == 0o644:
+                assert Index.open(place, ColourEncoder()).info().images == images
+            else:
+                with pytest.raises(OpenMofiError) as raised:
+                    Index.open(place, ColourEncoder())
+                assert "remove" not in raised.value.hint
+
+        assert _killed(work, 60)
 
 
 def _copied_after_a_kill(tmp_path):

@@ -215,6 +215,12 @@ def run_app(app: Callable[[], None]) -> None:
             "--batch-size, or a lower OPENMOFI_DECODE_MIB.",
             1,
         )
+    except PermissionError as error:
+        _fail(
+            error,
+            f"error: {error.filename or error}: permission denied.\n  Run the command as a user that may use it.",
+            1,
+        )
     except Exception as error:  # the last resort: a person sees one line, a developer asks for the traceback
         _fail(error, f"internal error: {type(error).__name__}: {error}\n  Set OPENMOFI_DEBUG=1 for the traceback.", 1)
 

@@ -151,9 +151,10 @@ def connect(folder: Path) -> SQLite:
         connection = open_existing(path)
         connection.execute("SELECT 1 FROM meta LIMIT 1")
     except sqlite3.DatabaseError as error:
-        raise OpenMofiError(
-            f"{path} cannot be read: {error}.", "If the file is damaged, remove the folder and build the index again."
-        ) from error
+        damaged = "If the file is damaged, remove the folder and build the index again."
+        denied = f"Check that this user may read {folder}; nothing says that it is damaged."
+        hint = denied if isinstance(error, sqlite3.OperationalError) else damaged
+        raise OpenMofiError(f"{path} cannot be read: {error}.", hint) from error
     return connection
 
 
@@ -174,7 +175,8 @@ def open_existing(path: Path) -> SQLite:
     try:
         return opened(f"{uri}?mode=ro", path.parent)
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_CANTOPEN:
+        # The first where the disk is read-only, the second where the folder is another user's.
+        if error.sqlite_errorcode not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY_DIRECTORY):
             raise
     stamp = _stamp_of(path)
     logged = stamp[1] is not None and stamp[1][1] > 0
