@@ -19,7 +19,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "requirements"
-EXTRAS = {"base": "", "serve": "serve,map", "train": "train,serve,map", "sample": "sample", "dev": "dev"}
+EXTRAS = {
+    "base": "",
+    "serve": "serve,map",
+    "train": "train,serve,map",
+    "cluster": "cluster,s3",
+    "sample": "sample",
+    "dev": "dev",
+}
 BUILD = "editables>=0.5\nhatchling>=1.25\nsetuptools>=77\n"
 TORCH = {"torch": "2.13.0", "torchvision": "0.28.0"}
 CPU_HASHES = {

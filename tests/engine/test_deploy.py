@@ -86,14 +86,12 @@ def test_the_scripts_command_is_a_label_job_on_its_cluster():
     assert (engine.address, engine.gpus) == ("node1:6379", 1)
 
 
-def test_the_script_starts_ray_and_the_job_where_slurm_says(tmp_path):
-    """With commands in place of Slurm's and Ray's that write down what they are asked."""
-    log = tmp_path / "log"
-    for name, more in {"scontrol": "printf 'n1\\nn2\\nn3\\n'", "srun": "", "openmofi": ""}.items():
+def run_script(tmp_path, log, srun):
+    for name, more in {"scontrol": "printf 'n1\\nn2\\nn3\\n'", "srun": srun, "openmofi": "", "sleep": ""}.items():
         (tmp_path / name).write_text(f'#!/bin/bash\necho "{name} $*" >> {log}\n{more}\n')
         (tmp_path / name).chmod(0o755)
     script = SBATCH.read_text().replace("source /shared/venv/bin/activate\n", "") + "\nwait\n"
-    done = subprocess.run(
+    return subprocess.run(
         ["bash", "-c", script],
         capture_output=True,
         text=True,
@@ -107,7 +105,22 @@ def test_the_script_starts_ray_and_the_job_where_slurm_says(tmp_path):
             "SLURM_GPUS_ON_NODE": "4",
         },
     )
+
+
+def test_the_script_ends_where_ray_does_not_start(tmp_path):
+    log = tmp_path / "log"
+    done = run_script(tmp_path, log, '[[ "$*" != *status* ]]')
+    assert done.returncode == 1
+    assert "does not answer" in done.stderr
+    assert "openmofi label" not in log.read_text()
+
+
+def test_the_script_starts_ray_and_the_job_where_slurm_says(tmp_path):
+    """With commands in place of Slurm's and Ray's that write down what they are asked."""
+    log = tmp_path / "log"
+    done = run_script(tmp_path, log, 'echo "$RAY_AUTH_MODE ${#RAY_AUTH_TOKEN} $SRUN_CPUS_PER_TASK" >> ' + f"{log}.set")
     assert (done.returncode, done.stderr) == (0, "")
+    assert set(Path(f"{log}.set").read_text().splitlines()) == {"token 64 64"}
     asked = log.read_text().splitlines()
     (head,) = (line for line in asked if "ray start --head" in line)
     (others,) = (line for line in asked if "ray start --address" in line)

@@ -74,7 +74,10 @@ class Folder:
         if manifest.kind not in _LAYOUT:
             raise OpenMofiError(f"{path} contains {manifest.kind!r}, neither labels nor a dataset.", "Check the path.")
         if not manifest.finished:
-            raise OpenMofiError(f"{path} is not finished.", "Start the command that makes it again; it continues.")
+            raise OpenMofiError(
+                f"{path} is not finished.",
+                f"openmofi jobs status {path} says why; the command that makes it continues there.",
+            )
         listed = as_type(
             manifest.settings.get("shards"),
             list[Shard],

@@ -100,7 +100,7 @@ class _Session(Session):
             except ConnectionError as error:
                 raise OpenMofiError(
                     f"No Ray cluster at {self._engine.address}: {error}.",
-                    "Check the address, or leave it out to start Ray here.",
+                    "Check the address, and RAY_AUTH_TOKEN where the cluster asks for it; without one Ray starts here.",
                 ) from error
             self._ours = True
             if dashboard:
