@@ -135,7 +135,6 @@ def test_a_name_that_is_too_long_for_the_disk(tmp_path):
         "kb sample x --types y -o URL",
         "kb export x -o URL",
         "kb update x y -o URL",
-        "dataset build x -o URL",
         "dataset audit x --truth y -o URL",
         "reinforce x --teachers sample:30 --labels x -o URL",
         "train x -o URL",
@@ -158,11 +157,18 @@ def test_no_command_writes_to_a_store_or_into_a_folder_of_its_name(tmp_path, mon
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("option", ["-o", "--cache"])
-def test_labels_are_written_to_stores_of_objects_and_to_no_other(tmp_path, monkeypatch, option):
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "label x.tar --kb kb --encoder sample -o memory://out",
+        "label x.tar --kb kb --encoder sample -o out --cache memory://out",
+        "dataset build x -o memory://out",
+    ],
+)
+def test_labels_and_datasets_are_written_to_stores_of_objects_and_to_no_other(tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="memory://out cannot be written: outputs are local, or in a store of objects"):
-        run("label", "x.tar", "--kb", "kb", "--encoder", "sample", "-o", "out", option, "memory://out")
+        run(*arguments.split())
     assert not list(tmp_path.iterdir())
 
 

@@ -97,6 +97,22 @@ def test_labels_are_the_local_jobs_at_eight_requests_a_shard_and_then_seven(stor
     assert both[0] == both[1]
 
 
+def test_a_dataset_in_a_store_is_the_local_one(store, near, tmp_path):
+    label("s3://data/built")
+    far = openmofi.build_dataset("s3://data/built", out="s3://data/dataset", kb="s3://data/kb")
+    local = openmofi.build_dataset(near, out=tmp_path / "dataset", kb="s3://data/kb")
+    assert far.summary == local.summary
+    assert list(far) == list(local)
+    files = [path for path in (tmp_path / "dataset").rglob("*.*") if path.suffix in (".parquet", ".html", ".json")]
+    stored = {path.relative_to(tmp_path / "dataset").as_posix(): path.read_bytes() for path in files}
+    assert len(stored) >= SHARDS + 4
+    for name in ("vocabulary.parquet", "statistics.json"):
+        assert store.get(f"dataset/{name}") == stored[name]
+    assert set(stored) <= {name.removeprefix("dataset/") for name in store.listed("dataset")}
+    with pytest.raises(OpenMofiError, match="min_images"):
+        openmofi.build_dataset("s3://data/built", out="s3://data/dataset", kb="s3://data/kb", min_images=3)
+
+
 def test_labels_in_a_store_are_indexed_as_local_ones(store, near, tmp_path):
     label("s3://data/indexed")
     found = {}

@@ -35,7 +35,7 @@ def build_dataset(
 
     Args:
         labels: folder of labels, or its address. In Python also what `label` returned.
-        out: folder of the dataset.
+        out: folder of the dataset, or its address in a store.
         kb: knowledge base: names, descriptions and types of the entities.
         exclude: leave out copies of an evaluation set's images, `[NAME=]PATH`: a folder of images or class folders,
             shards, a Parquet table with a column `phash`, or labels. May be given several times.

@@ -1,13 +1,12 @@
 """`openmofi dataset`: labels → labelled dataset; packages add exports and the audit."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from openmofi.api import datasets as api
 from openmofi.cli.command import Commands, command, group, print_json
-from openmofi.cli.options import MANY, Call, Json, made_of
+from openmofi.cli.options import MANY, OUT_STORE, Call, Json, made_of
 
 
 class _Dataset(Commands):
@@ -24,8 +23,13 @@ def _group() -> None:
 
 
 @command(app)
-@made_of(api.build_dataset, exclude=MANY, exclude_cosine=Annotated[str, typer.Option(metavar="COSINE|auto|off")])
-def build(call: Call, out: Path, as_json: Json = False) -> None:
+@made_of(
+    api.build_dataset,
+    out=OUT_STORE,
+    exclude=MANY,
+    exclude_cosine=Annotated[str, typer.Option(metavar="COSINE|auto|off")],
+)
+def build(call: Call, out: str, as_json: Json = False) -> None:
     """Build a labelled dataset: vocabulary, statistics, card and report; no image is copied."""
     from dataclasses import asdict
 

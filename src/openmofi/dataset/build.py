@@ -23,7 +23,6 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.problems import PROBLEMS_FILE
 from openmofi.schema import DATASET, VOCABULARY, Entity
 from openmofi.storage import Manifest, Outputs, Shard, claimed, exists, finish_manifest, write_json, write_table
-from openmofi.storage.addresses import local_path
 from openmofi.storage.atomic import temporary_folder
 from openmofi.storage.foreign import guarded
 
@@ -63,7 +62,7 @@ def build_dataset(
 
     Args:
         labels: folder written by `openmofi label`.
-        out: the dataset folder.
+        out: the dataset folder, or an address in a store of objects.
         settings: see `DatasetSettings`; the order of the filters is that of `filters.keep`.
         kb: gives names, descriptions and types, and may be a newer one than the pairs were labelled with: entities that
             were merged are one class, those that are gone are logged and keep their labels. Without it an entity is
@@ -87,10 +86,10 @@ def build_dataset(
         **{f"exclude {each.name}": each.fingerprint for each in sets},
     }
     claim = {**settings.as_dict(), "shards": shards, **({"exclude": exclusion.as_dict()} if exclusion else {})}
-    with claimed(out, "dataset", claim, inputs, outputs=OUTPUTS, restart=restart) as manifest:
+    with claimed(out, "dataset", claim, inputs, outputs=OUTPUTS, restart=restart, stores=True) as manifest:
         if manifest.finished:
             return read_statistics(out)
-        with temporary_folder(local_path(out)) as scratch:
+        with temporary_folder(out) as scratch:
             collected = collect(source, kb, scratch)
             excluded = None
             if exclusion:

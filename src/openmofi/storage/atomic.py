@@ -325,9 +325,16 @@ def remove_folder(folder: str | Path) -> None:
 
 
 @contextmanager
-def temporary_folder(folder: Path) -> Iterator[Path]:
-    """Make a hidden folder in `folder` for the block; `remove_leftovers` removes that of a killed process."""
-    temporary = folder / f"{_TEMPORARY}{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
+def temporary_folder(folder: str | Path) -> Iterator[Path]:
+    """Make a hidden folder in `folder` for the block; `remove_leftovers` removes that of a killed process.
+
+    For an address in a store it is one of this machine's temporary folders.
+    """
+    if is_remote(folder):
+        with tempfile.TemporaryDirectory() as elsewhere:
+            yield Path(elsewhere)
+        return
+    temporary = local_path(folder) / f"{_TEMPORARY}{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
     temporary.mkdir()
     try:
         yield temporary

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -74,7 +73,7 @@ def publish_kb(
     inputs = {"knowledge_base": fingerprint([source.fingerprint, source.manifest.counts[layout.DIGESTS]])}
     with claimed(out, KIND, settings, inputs, outputs=OUTPUTS, restart=restart, stores=True) as manifest:
         remove_leftovers(out)  # a claim keeps them where the job has finished before
-        with tempfile.TemporaryDirectory() if is_remote(out) else temporary_folder(local_path(out)) as folder:
+        with temporary_folder(out) as folder:
             archive = _Archive(str(out), part_size, Path(folder) / "part")
             files = _add_files(archive, source, progress)
         if KnowledgeBase.open(source.path).manifest != source.manifest:
