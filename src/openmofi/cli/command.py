@@ -49,14 +49,14 @@ def output_place(text: str) -> str:
 
 
 def input_place(text: str) -> str:
-    """As `input_path`, of what is read from stores too: a local path, or the address.
+    """As `input_path`, of what is read from stores too: a local path, or the address; `""` stays so.
 
     Raises:
         UsageError: it is not UTF-8.
     """
     from openmofi.storage.addresses import is_remote
 
-    return text if is_remote(text) else str(input_path(text))
+    return text if not text or is_remote(text) else str(input_path(text))
 
 
 def input_path(text: str) -> Path:

@@ -131,3 +131,13 @@ def test_no_index_is_said_to_be_none(tmp_path):
     for verb in ("serve", "mcp"):
         result = CliRunner().invoke(app, [verb, str(tmp_path)])
         assert "is not an index" in str(result.exception)
+
+
+@pytest.mark.parametrize("given", [[], ["--labels", "moved"]])
+def test_the_command_passes_the_labels_on_as_they_are_given(world, monkeypatch, tmp_path, given):
+    monkeypatch.chdir(tmp_path)
+    taken = []
+    monkeypatch.setattr("openmofi.plugins.server.serve", lambda index, settings, **_: taken.append(settings.labels))
+    result = CliRunner().invoke(app, ["serve", str(world / "index"), *given], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert taken == [given[1] if given else ""]
