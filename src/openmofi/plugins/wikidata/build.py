@@ -252,6 +252,9 @@ class _Reading:
             )
             paths: Sequence[str] = parts.paths
             if self.edits:
+                if self.files and not parts.items:
+                    files = ", ".join(map(str, self.files.values()))
+                    raise OpenMofiError(f"There is no item in {files}.", "Give JSON of the items that were changed.")
                 now = edited(self.edits, paths, redirects, self.folder, folder, state, self.memory)
                 paths, redirects, counts = now.paths, now.redirects, now.counts
             if redirects is not None:

@@ -163,7 +163,7 @@ def update(
     dumps: Annotated[
         list[Path] | None,
         typer.Argument(
-            parser=input_path, help="Newer JSON dumps of Wikidata, whole, or folders of them.", metavar="[DUMP]..."
+            parser=input_path, help="Newer JSON dumps of Wikidata, whole, or folders of them.", metavar="DUMP"
         ),
     ] = None,
     changed: Annotated[

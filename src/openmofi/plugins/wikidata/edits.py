@@ -238,7 +238,7 @@ def _revisions(changed: Sequence[str]) -> pa.Table:
         raise OpenMofiError(
             f"{len(unknown):,} of {len(table):,} changed items have no revision ({shown}), so nobody can tell whether "
             "they are newer.",
-            "Fetch them with 'lastrevid', as Special:EntityData has it. Ids of items that are gone belong in --deleted.",
+            "Fetch them with 'lastrevid', as Special:EntityData has it; ids of items that are gone go into --deleted.",
         )
     return table
 
