@@ -115,8 +115,8 @@ def test_edits_give_the_bytes_of_a_dump_of_today(
         targets = data.draw(st.lists(st.sampled_from(ids), min_size=len(gone), max_size=len(gone)))
         now = {old: new for old, new in zip(gone, targets, strict=True) if data.draw(st.booleans()) and old != new}
         changed.setdefault("Q1", edited_again(entities.get("Q1", item(1, {"en": "one"})), revision, data))
+        ever |= changed
         entities = {id_: entity for id_, entity in (entities | changed).items() if id_ not in gone}
-        ever |= entities
         merged = {old: new for old, new in merged.items() if old not in changed} | now
         deleted = [id_ for id_ in gone if id_ not in now]
         apply_edits(

@@ -1,5 +1,6 @@
 """`openmofi kb build wikidata`, `kb anchors` and `kb update`."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -178,6 +179,17 @@ def update(
         Path | None,
         typer.Option(parser=input_path, help="With or without --changed: ids that were deleted, one a line."),
     ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"],
+            help="Ask Wikidata what was edited since this time (UTC), at most 30 days ago.",
+            metavar="DATE",
+        ),
+    ] = None,
+    contact: Annotated[
+        str, typer.Option(help="With --since: mail address or page of who asks, which Wikimedia wants to know.")
+    ] = "",
     anchors: Anchors = None,
     pageviews: Pageviews = None,
     redirects: Redirects = None,
@@ -193,29 +205,35 @@ def update(
 ) -> None:
     """Bring a base of Wikidata up to date under its own settings, by newer dumps or by edits; show what changed.
 
-    Newer dumps: files that are the same are not read again. Edits (--changed, --deleted, --redirects) are applied to
-    what was read for KB, which KB.work has; OUT.work gets it too, for the next edits. KB stays as it is. Priors need
-    their files anew.
+    Newer dumps: files that are the same are not read again. Edits (--changed, --deleted and --redirects, or --since)
+    are applied to what was read for KB, which KB.work has; OUT.work gets it too, for the next edits. KB stays as it is.
+    Priors need their files anew.
     """
     from openmofi.plugins.wikidata.build import Extras
-    from openmofi.plugins.wikidata.update import apply_edits, update_kb
+    from openmofi.plugins.wikidata.recent_changes import Api
+    from openmofi.plugins.wikidata.update import apply_edits, update_kb, update_since
     from openmofi.progress import shown_progress
 
-    if dumps and (changed or deleted):
-        raise UsageError("Dumps have all items, --changed and --deleted edits.", "Give either dumps or edits.")
-    extras = Extras.of(anchors or (), pageviews, redirects, columns)
+    if bool(dumps) + bool(changed or deleted) + bool(since) > 1 or (since and redirects):
+        raise UsageError(
+            "Dumps have all items, --changed, --deleted and --redirects edits, and --since asks for edits.",
+            "Give one of the three.",
+        )
     with shown_progress(not as_json) as progress:
         how: dict[str, Any] = {
-            "extras": extras,
+            "extras": Extras.of(anchors or (), pageviews, redirects, columns),
             "work": work,
             "memory": memory,
             "workers": workers,
             "progress": progress,
             "restart": restart,
         }
-        differences = (
-            update_kb(kb, dumps, out, **how) if dumps else apply_edits(kb, changed or (), out, deleted=deleted, **how)
-        )
+        if dumps:
+            differences = update_kb(kb, dumps, out, **how)
+        elif since:
+            differences = update_since(kb, since.replace(tzinfo=UTC), out, api=Api(contact=contact), **how)
+        else:
+            differences = apply_edits(kb, changed or (), out, deleted=deleted, **how)
     print_differences(differences, as_json)
 
 

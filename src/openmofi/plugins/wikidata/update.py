@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from openmofi.engine.protocol import Progress
+from openmofi.engine.protocol import Progress, Quiet
 from openmofi.errors import UsageError
 from openmofi.knowledge.projection import ProjectionSettings
 from openmofi.knowledge.store import KnowledgeBase, opened
 from openmofi.plugins.bases.diff import Differences, diff_kb
 from openmofi.plugins.wikidata.build import BUILDER, Extras, WikidataSettings, build_wikidata
 from openmofi.plugins.wikidata.edits import EXTRAS, Edits
+from openmofi.plugins.wikidata.recent_changes import Api, fetch_changes
+from openmofi.storage import locked, require_local
+
+_NOT_EDITED = tuple(kind for kind in EXTRAS if kind != "redirects")
 
 
 def update_kb(
@@ -87,12 +92,50 @@ def apply_edits(
     settings = _settings_of(old, out)
     if not (changed or deleted or extras.redirects):
         raise UsageError("There are no edits.", "Give changed, deleted or merged items.")
-    _require_extras(old, extras, [kind for kind in EXTRAS if kind != "redirects"])
+    _require_extras(old, extras, _NOT_EDITED)
     edits = Edits(
         old.path, old.manifest, Path(work or f"{old.path}.work"), Path(deleted) if deleted is not None else None
     )
     build_wikidata(changed, out, settings, extras=extras, edits=edits, progress=progress, **how)
     return diff_kb(old, out)
+
+
+def update_since(
+    kb: KnowledgeBase | str | Path,
+    since: datetime,
+    out: str | Path,
+    *,
+    api: Api | None = None,
+    extras: Extras | None = None,
+    progress: Progress | None = None,
+    **how: Any,
+) -> Differences:
+    """Ask Wikidata what was edited since a time, and apply the edits (`apply_edits`).
+
+    The answers are kept in `OUT.work`: the same call again asks only for what is missing.
+
+    Args:
+        kb, out, progress: see `apply_edits`.
+        since: when the dumps of `kb` were made, or up to when edits were applied to it; with a time zone.
+        api: whom to ask, and who asks.
+        extras: anchors and page views.
+        how: further arguments of `apply_edits`.
+
+    Raises:
+        UsageError, OpenMofiError: see `apply_edits` and `openmofi.plugins.wikidata.recent_changes.fetch_changes`.
+        MissingExtraError: the package that asks web servers is not installed.
+    """
+    old, extras = opened(kb, progress), extras or Extras()
+    _settings_of(old, out)
+    _require_extras(old, extras, _NOT_EDITED)
+    require_local(out)
+    work = Path(f"{str(out).rstrip('/')}.work")
+    told = progress or Quiet()
+    with locked(work / "edits", lambda: told.say(f"Another process fetches edits into {work}. Waiting.")):
+        edits = fetch_changes(since, work, told, api or Api())
+    changed = [edits.changed] if edits.changed else []
+    extras = replace(extras, redirects=edits.merged)
+    return apply_edits(old, changed, out, deleted=edits.deleted, extras=extras, progress=progress, **how)
 
 
 def _require_extras(old: KnowledgeBase, extras: Extras, kinds: Sequence[str]) -> None:
