@@ -96,9 +96,18 @@ def test_edits_give_the_bytes_of_a_dump_of_today(
     entities = {entity["id"]: entity | {"lastrevid": 10} for entity in random_items(60, seed)}
     ever = dict(entities)
     merged: dict[str, str] = {"Q900": "Q1"}
+    views = written(
+        folder / "views.csv", ["Entity,QRank", *(f"Q{number},{number * 37 % 100}" for number in range(1, 68, 2))]
+    )
     write_redirects(folder / "redirects.csv", merged)
     dump = write_dump(folder / "old.json.gz", entities.values())
-    build_wikidata([dump], folder / "kb0", SETTINGS, extras=Extras.of(redirects=folder / "redirects.csv"), workers=1)
+    build_wikidata(
+        [dump],
+        folder / "kb0",
+        SETTINGS,
+        extras=Extras.of(pageviews=views, redirects=folder / "redirects.csv"),
+        workers=1,
+    )
     dump.unlink()
     last = folder / "kb0"
     for week in (1, 2):
@@ -124,7 +133,7 @@ def test_edits_give_the_bytes_of_a_dump_of_today(
             [write_dump(folder / f"changed{week}.json.gz", changed.values())],
             folder / f"kb{week}",
             deleted=written(folder / f"deleted{week}.txt", deleted),
-            extras=Extras.of(redirects=write_redirects(folder / f"merged{week}.csv", now)),
+            extras=Extras.of(pageviews=views, redirects=write_redirects(folder / f"merged{week}.csv", now)),
             workers=1,
         )
         shutil.rmtree(f"{last}.work")  # the newer base does without
@@ -133,7 +142,7 @@ def test_edits_give_the_bytes_of_a_dump_of_today(
             [write_dump(folder / f"today{week}.json.gz", entities.values())],
             folder / f"anew{week}",
             SETTINGS,
-            extras=Extras.of(redirects=write_redirects(folder / f"all{week}.csv", merged)),
+            extras=Extras.of(pageviews=views, redirects=write_redirects(folder / f"all{week}.csv", merged)),
             workers=1,
         )
         new, anew = content(last), content(folder / f"anew{week}")

@@ -91,7 +91,10 @@ def apply_edits(
     old, extras = opened(kb, progress), extras or Extras()
     settings = _settings_of(old, out)
     if not (changed or deleted or extras.redirects):
-        raise UsageError("There are no edits.", "Give changed, deleted or merged items.")
+        raise UsageError(
+            "There are no edits.",
+            "Give dumps, or changed, deleted or merged items (--changed, --deleted, --redirects).",
+        )
     _require_extras(old, extras, _NOT_EDITED)
     edits = Edits(
         old.path, old.manifest, Path(work or f"{old.path}.work"), Path(deleted) if deleted is not None else None
