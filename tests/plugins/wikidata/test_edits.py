@@ -66,7 +66,7 @@ def content(base: Path) -> dict[str, bytes | dict[str, Any]]:
 
 def edited_again(entity: Entity, revision: int, draw: st.DataObject) -> Entity:
     """An item with another name, class, superclass, rank, pages; each by chance."""
-    changed = copy.deepcopy(entity) | {"lastrevid": revision}
+    changed = copy.deepcopy(entity) | {"lastrevid": revision, "claims": dict(entity["claims"])}
     if draw.draw(st.booleans()):
         changed["labels"] = {"en": {"language": "en", "value": f"edited {revision % 7}"}}
     if draw.draw(st.booleans()):
@@ -203,13 +203,13 @@ def test_what_is_changed_deleted_and_merged_is_said(base: Path, tmp_path: Path) 
     assert new["Q60"].name == "Stork"
     assert new.manifest.settings["candidates"] == 7
     assert new.manifest.counts["edits"] == {"changed": 3, "gone": 1, "revision": 5}
-    assert new.manifest.inputs["/base"] == KnowledgeBase.open(base).fingerprint
+    assert new.manifest.inputs["base/older"] == KnowledgeBase.open(base).fingerprint
     assert {*new.manifest.inputs} == {
         "old.json.gz",
         "changed.jsonl",
         "deleted/gone.txt",
         "redirects/merged.csv",
-        "/base",
+        "base/older",
     }
     assert names(base)["Q3"] == "Crane twin"
 

@@ -30,7 +30,7 @@ from openmofi.storage import (
     write_table,
 )
 
-BASE = "/base"
+BASE = "base/older"
 """Name of the older base's fingerprint among the inputs of one that edits were applied to."""
 EXTRAS = ("anchors", "pageviews", "redirects", "columns")
 """What comes beside dumps, by the first part of its name among a base's inputs."""
@@ -211,7 +211,7 @@ def _gone_file(folder: Path, state: str) -> Path:
 def _is_read(name: str) -> bool:
     """Whether an input of this name is a dump or a file of changed items."""
     kind, slash, _ = name.partition("/")
-    return not slash or kind not in (*EXTRAS, _DELETED, "")
+    return not slash or kind not in (*EXTRAS, _DELETED, "base")
 
 
 def _link(path: Path, to: Path) -> None:
