@@ -60,8 +60,7 @@ class Api:
 
     Attributes:
         address: of `api.php`.
-        contact: mail address or page of who asks; Wikimedia wants one of those who ask often
-            (https://foundation.wikimedia.org/wiki/Policy:Wikimedia_Foundation_User-Agent_Policy).
+        contact: mail address or page of who asks, for the `User-Agent`; Wikimedia's policy wants one.
     """
 
     address: str = API
