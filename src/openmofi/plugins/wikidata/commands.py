@@ -1,7 +1,8 @@
 """`openmofi kb build wikidata`, `kb anchors` and `kb update`."""
 
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,6 +10,7 @@ from openmofi.cli.command import Restart, input_path, output_path
 from openmofi.cli.kb import KB, CandidatesOption, Out
 from openmofi.cli.options import Json
 from openmofi.cli.tables import print_manifest_facts
+from openmofi.errors import UsageError
 from openmofi.plugins.bases.commands import print_differences
 
 Anchors = Annotated[
@@ -158,11 +160,36 @@ def wikidata(
 
 def update(
     kb: KB,
-    dumps: Annotated[
-        list[Path],
-        typer.Argument(parser=input_path, help="Newer JSON dumps of Wikidata, or folders of them.", metavar="DUMP..."),
-    ],
     out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the new base.")],
+    dumps: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            parser=input_path, help="Newer JSON dumps of Wikidata, whole, or folders of them.", metavar="DUMP"
+        ),
+    ] = None,
+    changed: Annotated[
+        list[Path] | None,
+        typer.Option(
+            parser=input_path,
+            help="In place of dumps: JSON of the items that were changed or added, or a folder; may be given again.",
+            metavar="FILE",
+        ),
+    ] = None,
+    deleted: Annotated[
+        Path | None,
+        typer.Option(parser=input_path, help="With or without --changed: ids that were deleted, one a line."),
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ"],
+            help="Ask Wikidata what was edited since this time (UTC), at most 30 days ago.",
+            metavar="DATE",
+        ),
+    ] = None,
+    contact: Annotated[
+        str, typer.Option(help="With --since: mail address or page of who asks, which Wikimedia wants to know.")
+    ] = "",
     anchors: Anchors = None,
     pageviews: Pageviews = None,
     redirects: Redirects = None,
@@ -176,18 +203,37 @@ def update(
     restart: Restart = False,
     as_json: Json = False,
 ) -> None:
-    """Build a base of Wikidata again from newer dumps, under its own settings, and show what changed.
+    """Bring a base of Wikidata up to date under its own settings, by newer dumps or by edits; show what changed.
 
-    Files that are the same are not read again; KB stays as it is. Priors and redirects need their files anew.
+    Newer dumps: files that are the same are not read again. Edits (--changed, --deleted and --redirects, or --since)
+    are applied to what was read for KB, which KB.work has; OUT.work gets it too, for the next edits. KB stays as it is.
+    Priors need their files anew.
     """
-    from openmofi.plugins.wikidata.build import Extras, update_kb
+    from openmofi.plugins.wikidata.build import Extras
+    from openmofi.plugins.wikidata.recent_changes import Api
+    from openmofi.plugins.wikidata.update import apply_edits, update_kb, update_since
     from openmofi.progress import shown_progress
 
-    with shown_progress(not as_json) as progress:
-        extras = Extras.of(anchors or (), pageviews, redirects, columns)
-        differences = update_kb(
-            kb, dumps, out, extras=extras, work=work, memory=memory, workers=workers, progress=progress, restart=restart
+    if bool(dumps) + bool(changed or deleted) + bool(since) > 1 or (since and redirects):
+        raise UsageError(
+            "Dumps have all items, --changed, --deleted and --redirects edits, and --since asks for edits.",
+            "Give one of the three.",
         )
+    with shown_progress(not as_json) as progress:
+        how: dict[str, Any] = {
+            "extras": Extras.of(anchors or (), pageviews, redirects, columns),
+            "work": work,
+            "memory": memory,
+            "workers": workers,
+            "progress": progress,
+            "restart": restart,
+        }
+        if dumps:
+            differences = update_kb(kb, dumps, out, **how)
+        elif since:
+            differences = update_since(kb, since.replace(tzinfo=UTC), out, api=Api(contact=contact), **how)
+        else:
+            differences = apply_edits(kb, changed or (), out, deleted=deleted, **how)
     print_differences(differences, as_json)
 
 

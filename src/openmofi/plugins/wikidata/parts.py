@@ -83,7 +83,7 @@ def read_parts(
         for digest, dump in dumps.items():
             if digest not in whole:
                 _read_by_blocks(dump, folder, digest, pool, columns, progress, size)
-    paths = [str(path) for digest in dumps for path in _there(folder, digest)]
+    paths = [str(path) for digest in dumps for path in parts_of(folder, digest)]
     parts = _summed(paths)
     if parts.broken > max_broken * (parts.items + parts.others + parts.broken):
         raise _damaged(parts, max_broken)
@@ -94,12 +94,12 @@ def _read_side_by_side(
     dumps: Mapping[str, Path], folder: Path, pool: Slots, workers: int, progress: Progress, size: int
 ) -> set[str]:
     """Have each worker read whole files, the largest first, where there are enough; return which were read."""
-    fresh = {digest: dump for digest, dump in dumps.items() if dump.suffix != PARQUET and not _there(folder, digest)}
+    fresh = {digest: dump for digest, dump in dumps.items() if dump.suffix != PARQUET and not parts_of(folder, digest)}
     if not 1 < workers <= len(fresh):
         return set()
 
     def done(digest: str, blocks: int) -> None:
-        write_text(folder / f"{digest}.blocks", str(blocks))
+        write_text(blocks_file(folder, digest), str(blocks))
         for _ in reported((), len, fresh[digest], progress):
             pass
 
@@ -114,21 +114,28 @@ def _read_by_blocks(
 ) -> None:
     """Hand the blocks of a file over to the workers, where it was not read to its end before."""
     published, number = dump.suffix == PARQUET, -1
-    read = iter(()) if _there(folder, digest) else published_blocks(dump, columns) if published else pieces(dump, size)
+    read = (
+        iter(()) if parts_of(folder, digest) else published_blocks(dump, columns) if published else pieces(dump, size)
+    )
     for number, block in groupby(reported(read, lambda piece: piece.read, dump, progress), lambda piece: piece.block):
         path = _part(folder, digest, number)
         if not path.exists():
             pool.run(lambda _: None, (piece.lines for piece in block), _parse, str(path), published=published)
     pool.finish()
     if number >= 0:
-        write_text(folder / f"{digest}.blocks", str(number + 1))
+        write_text(blocks_file(folder, digest), str(number + 1))
 
 
-def _there(folder: Path, digest: str) -> list[Path]:
+def parts_of(folder: Path, digest: str) -> list[Path]:
     """Return the parts of a dump that was read to its end before; else none."""
-    noted = folder / f"{digest}.blocks"
+    noted = blocks_file(folder, digest)
     parts = [_part(folder, digest, number) for number in range(int(noted.read_text()))] if noted.exists() else []
     return parts if all(path.exists() for path in parts) else []
+
+
+def blocks_file(folder: Path, digest: str) -> Path:
+    """Return the path of the file that says how many parts a dump has; it is written after the last of them."""
+    return folder / f"{digest}.blocks"
 
 
 def _part(folder: Path, digest: str, block: int) -> Path:
@@ -147,7 +154,7 @@ def _summed(paths: Sequence[str]) -> Parts:
 def _damaged(parts: Parts, allowed: float) -> OpenMofiError:
     total, examples = parts.items + parts.others + parts.broken, list[str]()
     for path in parts.paths:
-        aside = _kept_aside(path)
+        aside = kept_aside(path)
         if aside.exists():
             examples += [json.loads(line)["why"] for line in aside.read_text("utf-8").splitlines()]
         if len(examples) >= _SHOWN:
@@ -159,7 +166,8 @@ def _damaged(parts: Parts, allowed: float) -> OpenMofiError:
     )
 
 
-def _kept_aside(path: str | Path) -> Path:
+def kept_aside(path: str | Path) -> Path:
+    """Return the path of the lines of a part that cannot be read; there is no file where there are none."""
     return Path(path).with_suffix(".broken.jsonl")
 
 
@@ -193,5 +201,5 @@ def _parse(handle: IO[bytes], path: str, *, published: bool) -> None:
 
 def _write(path: str, items: pa.Table, broken: Sequence[Broken], others: int) -> None:
     if broken:
-        write_text(_kept_aside(path), "".join(json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in broken))
+        write_text(kept_aside(path), "".join(json.dumps(asdict(each), ensure_ascii=False) + "\n" for each in broken))
     write_table(path, items, {"others": str(others), "broken": str(len(broken))})

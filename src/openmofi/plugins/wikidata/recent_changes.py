@@ -1,0 +1,211 @@
+"""What was edited on Wikidata since a day, asked of its API: items as they are now, deleted ones, and merged ones.
+
+The API: https://www.wikidata.org/w/api.php?action=help&modules=query%2Brecentchanges and
+https://www.wikidata.org/w/api.php?action=help&modules=wbgetentities; how to ask it:
+https://www.mediawiki.org/wiki/API:Etiquette.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from openmofi.engine.protocol import Progress
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.plugins.sharing.sources import AGENT, CONTINUES, read_blocks
+from openmofi.storage import atomic_path, make_folder, write_bytes, write_text
+
+API = "https://www.wikidata.org/w/api.php"
+DAYS = 30
+"""So far back goes the list of recent changes."""
+_LISTED, _ASKED = "500", 50
+"""Changes and items that the API gives at once to those who have not signed in."""
+_TRIES, _LAG = 60, 5.0
+"""Seconds to wait where the servers are behind, and how often."""
+_MOST_BYTES = 1 << 28
+_STAMP = "%Y%m%dT%H%M%SZ"
+_ITEM = re.compile(r"Q\d+")
+
+
+@dataclass(frozen=True)
+class RecentChanges:
+    """Files of edits, as `openmofi.plugins.wikidata.update.apply_edits` takes them; `None` where there are none.
+
+    Attributes:
+        changed: JSON lines of items as they were when they were asked for.
+        deleted: an id a line.
+        merged: lines of Q1,Q2.
+        until: time up to which edits were listed, to go on from the next time.
+    """
+
+    changed: Path | None
+    deleted: Path | None
+    merged: Path | None
+    until: datetime
+
+
+@dataclass(frozen=True)
+class Api:
+    """Wikidata's API, asked one thing at a time.
+
+    Attributes:
+        address: of `api.php`.
+        contact: mail address or page of who asks, for the `User-Agent`; Wikimedia's policy wants one.
+    """
+
+    address: str = API
+    contact: str = ""
+
+    def answer(self, **parameters: str) -> dict[str, Any]:
+        """Ask; wait where the servers are behind.
+
+        Raises:
+            OpenMofiError: see `fetch_changes`.
+        """
+        url, why = f"{self.address}?{urlencode(parameters | {'format': 'json', 'maxlag': '5'})}", ""
+        agent = f"{AGENT} ({self.contact})" if self.contact else AGENT
+        for _ in range(_TRIES):
+            content = b"".join(read_blocks(url, 0, _MOST_BYTES, f"Check the address, and {CONTINUES}", agent))
+            try:
+                answer = msgspec.json.decode(content, type=dict[str, Any])
+                error = answer.get("error")
+                if error is None:
+                    return answer
+                why = f"{error.get('code')}: {error.get('info')}"
+                if error.get("code") not in ("maxlag", "ratelimited"):
+                    break
+            except msgspec.MsgspecError:
+                why = f"its answer is no JSON: {content[:60].decode('utf-8', 'replace')!r}"
+            time.sleep(_LAG)
+        raise OpenMofiError(f"{self.address} does not answer ({why.rstrip('.')}).", f"Wait some time, and {CONTINUES}")
+
+
+def fetch_changes(since: datetime, folder: Path, progress: Progress, api: Api) -> RecentChanges:
+    """Ask Wikidata what was edited since; one request at a time, each kept, so that it goes on where it stopped.
+
+    Args:
+        since: with a time zone.
+        folder: gets the files.
+        progress: receives requests for items.
+        api: see there.
+
+    Raises:
+        UsageError: `since` is too long ago, or to come.
+        MissingExtraError: the package that asks web servers is not installed.
+        OpenMofiError: nothing was edited; the server cannot be reached, refuses, or is behind for minutes; the disk is
+            full.
+    """
+    began = since.astimezone(UTC).strftime(_STAMP)
+    pieces = folder / f"edits-{began}"
+    if not (done := _done(folder, began)):
+        now = datetime.now(UTC).replace(microsecond=0)
+        if not timedelta(0) < now - since < timedelta(DAYS):
+            raise UsageError(
+                f"Wikidata lists the edits of the last {DAYS} days, and not those since {since:%Y-%m-%d %H:%M}.",
+                "Give a day in between, or a newer dump.",
+            )
+        make_folder(pieces)
+        noted = pieces / "until"
+        if not noted.exists():
+            write_text(noted, now.strftime(_STAMP))
+        ended = noted.read_text()
+        ids = sorted({id_ for page in _listed(pieces, began, ended, api) for id_ in page}, key=lambda id_: int(id_[1:]))
+        if not ids:
+            raise OpenMofiError(f"Nothing was edited since {since:%Y-%m-%d %H:%M}.", "Give an earlier day.")
+        _ask_for(ids, pieces, progress, api)
+        _join(pieces, folder, f"{began}-{ended}")
+        done = _done(folder, began)
+    shutil.rmtree(pieces, ignore_errors=True)
+    files = {path.name.partition("-")[0]: path for path in done}
+    until = datetime.strptime(files["until"].name.rpartition("-")[2], _STAMP).replace(tzinfo=UTC)
+    progress.say(f"Edits up to {until:%Y-%m-%dT%H:%M:%SZ} are known; go on from there with --since.")
+    return RecentChanges(files.get("changed"), files.get("deleted"), files.get("merged"), until)
+
+
+def _done(folder: Path, began: str) -> list[Path]:
+    """Return the files of a time that was asked for to its end; else none."""
+    ends = list(folder.glob(f"until-{began}-*"))
+    return [*ends, *folder.glob(f"*-{ends[0].name.partition('-')[2]}.*")] if ends else []
+
+
+def _listed(pieces: Path, began: str, ended: str, api: Api) -> Iterator[list[str]]:
+    """Yield the ids of changed items, a page of the list at a time."""
+    number, on = 0, dict[str, str]()
+    while True:
+        path = pieces / f"listed-{number:07}.json"
+        if not path.exists():
+            answer = api.answer(
+                action="query",
+                list="recentchanges",
+                rcnamespace="0",
+                rctype="edit|new|log",
+                rcprop="title",
+                rcdir="newer",
+                rcstart=began,
+                rcend=ended,
+                rclimit=_LISTED,
+                **on,
+            )
+            titles = [change.get("title", "") for change in answer["query"]["recentchanges"]]
+            page = {"ids": sorted(filter(_ITEM.fullmatch, titles)), "on": answer.get("continue")}
+            write_bytes(path, msgspec.json.encode(page))
+        page = msgspec.json.decode(path.read_bytes())
+        yield page["ids"]
+        if not page["on"]:
+            return
+        number, on = number + 1, page["on"]
+
+
+def _ask_for(ids: list[str], pieces: Path, progress: Progress, api: Api) -> None:
+    """Ask for items: those that are there, a line each, in a file a request; those that are gone in one beside it."""
+    batches = [ids[start : start + _ASKED] for start in range(0, len(ids), _ASKED)]
+    progress.begin("edits", len(batches))
+    for number, batch in enumerate(batches):
+        path = pieces / f"changed-{number:07}"
+        if not path.exists():
+            answer = api.answer(
+                action="wbgetentities",
+                ids="|".join(batch),
+                props="info|labels|descriptions|aliases|claims|sitelinks",
+            )
+            items, deleted, merged = list[bytes](), list[str](), list[str]()
+            for entity in answer["entities"].values():
+                if "missing" in entity:
+                    deleted.append(f"{entity['id']}\n")
+                    continue
+                if turned := entity.pop("redirects", None):
+                    merged.append(f"{turned['from']},{turned['to']}\n")
+                items.append(msgspec.json.encode(entity) + b"\n")
+            write_text(pieces / f"deleted-{number:07}", "".join(deleted))
+            write_text(pieces / f"merged-{number:07}", "".join(merged))
+            write_bytes(path, b"".join(items))
+        progress.advance({})
+
+
+def _join(pieces: Path, folder: Path, span: str) -> None:
+    """Make of the pieces a file of each kind, where it has a line; `until-SPAN` says that all are there."""
+    for kind, suffix in (("deleted", ".txt"), ("merged", ".csv"), ("changed", ".json.gz")):
+        parts = [path for path in sorted(pieces.glob(f"{kind}-*")) if path.stat().st_size]
+        if parts:
+            with atomic_path(folder / f"{kind}-{span}{suffix}") as temporary:
+                _concatenated(parts, temporary)
+    write_text(folder / f"until-{span}", "")
+
+
+def _concatenated(parts: Iterable[Path], out: Path) -> None:
+    with open(out, "wb") as plain:
+        # Without a time in its header equal content is equal bytes.
+        packed: Any = gzip.GzipFile("", "wb", 6, plain, mtime=0) if ".gz" in out.name else plain
+        for part in parts:
+            packed.write(part.read_bytes())
+        packed.close()
