@@ -38,7 +38,8 @@ def test_back_leads_to_where_the_list_was_left(tab):
     page = tab.open("#/search?text=x", ".tile-text")
     page.evaluate("scrollTo(0, 20000)")
     page.wait_for_timeout(300)
-    place = page.evaluate("document.elementFromPoint(600, 400).closest('[data-place]').dataset.place")
+    first = "[...document.querySelectorAll('[data-place]')].find((tile) => tile.getBoundingClientRect().top > 200)"
+    place = page.evaluate(f"{first}.dataset.place")
     page.get_by_role("link", name="Entities").click()
     page.wait_for_url("**#/entities")
     expect(page.locator(".entity-card").first).to_be_in_viewport()
