@@ -40,7 +40,7 @@ def load(count: int) -> tuple[Any, list[Any]]:
     """The model and batches of questions."""
     from openmofi.plugins.fusion.examples import UNSEEN, wordnet_examples
     from openmofi.plugins.fusion.fusion_settings import load_link_recipe
-    from openmofi.plugins.fusion.linker import LinkQuestion
+    from openmofi.plugins.fusion.questions import LinkQuestion
     from openmofi.plugins.fusion.store import build_fusion
     from studies.world.images.packages import fetch
 
