@@ -19,7 +19,7 @@ from openmofi.plugins.reranker.linker import Reranker, candidate_text, fitted, q
 from openmofi.storage import fingerprint
 
 WEIGHTS = 1 + 2 * MiniLM.dim
-PENALTIES = (0.03, 0.1, 0.3, 1.0)
+PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0)
 """Strengths of the L2 penalty that are tried; the loss on held-out entities chooses."""
 _MASK = "[MASK]"
 _REMEMBERED = 100_000
@@ -62,8 +62,6 @@ class Embedded:
 
         Embeddings are multiplied by √384, so that their values are about 1.
         """
-        if not questions:
-            return np.zeros((0, WEIGHTS), np.float32), np.zeros(1, np.int64)
         described = [[candidate_text(candidate) for candidate in question.candidates] for question in questions]
         self._learn({text for texts in described for text in texts})
         contexts = [f"{one.text[: one.start]}{_MASK}{one.text[one.end :]}" for one in questions]
