@@ -1,8 +1,8 @@
 """How often linkers rank the true entity of an ambiguous mention first, from the text alone, on a finished demo.
 
-The reranker is trained on the texts of the demo's training pages, with `openmofi link rerank`; judged are held-out pages,
-and the same pages under systematic noise (`python -m studies.noisy`) where there are some. The truth is for scoring
-alone. Intervals are paired, by bootstrap over texts.
+The reranker is trained on the texts of the demo's training pages, as by `openmofi link rerank`; judged are held-out
+pages, and the same pages under systematic noise (`python -m studies.noisy`) where there are some. The truth is for
+scoring alone. Intervals are paired, by bootstrap over texts.
 """
 
 from __future__ import annotations

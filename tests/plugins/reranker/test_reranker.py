@@ -305,25 +305,8 @@ def checkpoint(tmp_path_factory):
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
     folder = tmp_path_factory.mktemp("cross-encoder")
-    words = [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
-        "a",
-        ":",
-        "(",
-        ")",
-        "##0",
-        "bird",
-        "tool",
-        "crane",
-        "in",
-        "tree",
-        "the",
-        "thing",
-    ]
+    marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ":", "(", ")", "##0"]
+    words = [*marks, "a", "bird", "tool", "crane", "in", "tree", "the", "thing"]
     (folder / "vocab.txt").write_text("\n".join(words))
     tokenizer = BertTokenizerFast(str(folder / "vocab.txt"))
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}

@@ -29,7 +29,9 @@ _HINT = "Options are temperature, prior_weight, and a server's model and scores,
 class Scorer(Protocol):
     """Says how relevant candidates are to the text of a mention."""
 
-    fingerprint: str
+    @property
+    def fingerprint(self) -> str:
+        """What decides its answers."""
 
     def relevance(self, questions: Sequence[LinkQuestion]) -> list[Doubles]:
         """Return one number for each candidate of each question, on a scale of log-odds."""
