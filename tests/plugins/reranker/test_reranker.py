@@ -17,15 +17,12 @@ from openmofi.plugins.fusion.questions import LinkQuestion
 from openmofi.plugins.reranker.examples import HELD_OUT, TRAIN, SureSettings, sure_examples
 from openmofi.plugins.reranker.linker import (
     SPEC_FILE,
-    Reranker,
     RerankerLinker,
-    accuracy,
-    candidate_text,
-    fitted,
     open_reranker,
     reranker_fingerprint,
     save_reranker,
 )
+from openmofi.plugins.reranker.scorer import Reranker, accuracy, candidate_text, fitted
 
 BIRDS, TOOLS = [f"bird{n}" for n in range(12)], [f"tool{n}" for n in range(12)]
 NAMES = [

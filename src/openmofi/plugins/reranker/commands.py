@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from openmofi.plugins.fusion.examples import LinkExample
-    from openmofi.plugins.reranker.linker import Reranker
+    from openmofi.plugins.reranker.scorer import Reranker
 
 
 def rerank(
@@ -37,7 +37,7 @@ def rerank(
     from openmofi.knowledge import KnowledgeBase
     from openmofi.mentions import open_detector
     from openmofi.plugins.reranker.examples import HELD_OUT, sure_examples
-    from openmofi.plugins.reranker.linker import accuracy
+    from openmofi.plugins.reranker.scorer import accuracy
 
     base = KnowledgeBase.open(kb)
     examples = sure_examples(_texts(pairs), base, open_detector(detector, base))
@@ -70,7 +70,8 @@ def rerank(
 
 
 def _fitted(argument: str, examples: list[LinkExample]) -> tuple[Reranker, str]:
-    from openmofi.plugins.reranker.linker import fitted, open_reranker
+    from openmofi.plugins.reranker.linker import open_reranker
+    from openmofi.plugins.reranker.scorer import fitted
 
     made = fitted(open_reranker(argument).scorer, examples)
     mark = "&" if "?" in argument else "?"

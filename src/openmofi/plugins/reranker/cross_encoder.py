@@ -16,7 +16,7 @@ from openmofi.plugins.encoders.huggingface import PATTERNS
 from openmofi.plugins.fusion.questions import LinkQuestion
 from openmofi.plugins.hub import weights_folder
 from openmofi.plugins.hub.checkpoints import read_config
-from openmofi.plugins.reranker.linker import candidate_text, query_text
+from openmofi.plugins.reranker.scorer import candidate_text, query_text
 from openmofi.quiet import quiet_transformers
 from openmofi.storage.foreign import guarded, require_inside
 

@@ -15,7 +15,7 @@ from openmofi.plugins.encoders.backbones import MiniLM
 from openmofi.plugins.fusion.examples import LinkExample
 from openmofi.plugins.fusion.questions import LinkQuestion, log_priors
 from openmofi.plugins.reranker.examples import HELD_OUT, TRAIN
-from openmofi.plugins.reranker.linker import Reranker, candidate_text, fitted, question_of
+from openmofi.plugins.reranker.scorer import Reranker, candidate_text, fitted, question_of
 from openmofi.storage import fingerprint
 
 WEIGHTS = 1 + 2 * MiniLM.dim

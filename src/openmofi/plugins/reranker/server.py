@@ -18,7 +18,7 @@ from openmofi.arrays import Doubles
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.plugins.fusion.questions import LinkQuestion
 from openmofi.plugins.json_server import TOKEN, JsonServer, Reply, client
-from openmofi.plugins.reranker.linker import candidate_text, query_text
+from openmofi.plugins.reranker.scorer import candidate_text, query_text
 from openmofi.storage import fingerprint
 
 SCALES = ("probability", "logit")
@@ -44,7 +44,7 @@ def open_server(address: str, model: str, scale: str) -> RerankServer:
 
 @dataclass
 class RerankServer(JsonServer):
-    """A server and its model; see `openmofi.plugins.reranker.linker.Scorer`.
+    """A server and its model; see `openmofi.plugins.reranker.scorer.Scorer`.
 
     Attributes:
         model, scale: see `open_server`.
