@@ -45,8 +45,10 @@ def rerank(
     if out:
         from openmofi.plugins.reranker.linker import save_reranker
         from openmofi.plugins.reranker.minilm import train
+        from openmofi.progress import shown_progress
 
-        made, weights = train(examples)
+        with shown_progress(not as_json) as progress:
+            made, weights = train(examples, progress)
         save_reranker(out, made, weights)
         spec = f"reranker:{out}"
     else:

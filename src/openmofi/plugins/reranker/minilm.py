@@ -11,6 +11,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from openmofi.arrays import Array, Doubles, Ints
+from openmofi.engine import Progress, Quiet
 from openmofi.plugins.encoders.backbones import MiniLM
 from openmofi.plugins.fusion.examples import LinkExample
 from openmofi.plugins.fusion.questions import LinkQuestion, log_priors
@@ -23,6 +24,7 @@ PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0)
 """Strengths of the L2 penalty that are tried; the loss on held-out entities chooses."""
 _MASK = "[MASK]"
 _REMEMBERED = 100_000
+_BLOCK = 512
 
 
 class MiniLMScorer:
@@ -52,8 +54,9 @@ class MiniLMScorer:
 class Embedded:
     """Features of mentions and candidates; the embeddings of candidates are remembered."""
 
-    def __init__(self) -> None:
+    def __init__(self, progress: Progress | None = None) -> None:
         self._minilm = MiniLM()
+        self._progress = progress or Quiet()
         self.fingerprint = self._minilm.fingerprint
         self._known: dict[str, Array] = {}
 
@@ -67,7 +70,7 @@ class Embedded:
         contexts = [f"{one.text[: one.start]}{_MASK}{one.text[one.end :]}" for one in questions]
         sizes = np.array([len(texts) for texts in described])
         scale = np.float32(MiniLM.dim**0.5)
-        context = np.repeat(self._minilm.features(contexts), sizes, axis=0)
+        context = np.repeat(self._vectors(contexts), sizes, axis=0)
         candidate = np.stack([self._known[text] for texts in described for text in texts])
         product = context * candidate
         features = np.hstack([product.sum(1, keepdims=True) * scale, product * scale**2, candidate * scale])
@@ -77,16 +80,31 @@ class Embedded:
         if len(self._known) > _REMEMBERED:
             self._known.clear()
         new = sorted(texts - self._known.keys())
-        self._known.update(zip(new, self._minilm.features(new), strict=True))
+        self._known.update(zip(new, self._vectors(new), strict=True))
+
+    def _vectors(self, texts: Sequence[str]) -> Array:
+        if len(texts) <= _BLOCK:
+            return self._minilm.features(texts)
+        starts = range(0, len(texts), _BLOCK)
+        self._progress.begin("embed texts", len(starts))
+        vectors = []
+        for start in starts:
+            vectors.append(self._minilm.features(texts[start : start + _BLOCK]))
+            self._progress.advance({})
+        return np.concatenate(vectors)
 
 
-def train(examples: Sequence[LinkExample]) -> tuple[Reranker, Doubles]:
+def train(examples: Sequence[LinkExample], progress: Progress | None = None) -> tuple[Reranker, Doubles]:
     """Fit the weights to the split `train`; penalty, temperature and prior weight to `validation`.
+
+    Args:
+        examples: of both splits.
+        progress: receives the texts that are embedded.
 
     Returns:
         The reranker, and its (WEIGHTS,) weights.
     """
-    embedded = Embedded()
+    embedded = Embedded(progress)
     data, held_out = (_Listed(embedded, [one for one in examples if one.split == split]) for split in (TRAIN, HELD_OUT))
     solutions = [data.fitted(penalty) for penalty in PENALTIES]
     best = min(solutions, key=lambda solution: held_out.loss(solution, 0.0)[0])
