@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,7 +13,8 @@ from openmofi.dataset.tables import Folder
 from openmofi.encoders import Preprocessing
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.pairs import decode_image, read_pairs
+from openmofi.pairs import ReadSettings, decode_image, read_pairs
+from openmofi.pairs.index import writing_index
 from openmofi.training.data import open_data
 from openmofi.training.data.workers import joined, packed, unpacked
 from openmofi.training.model.towers import ModelInputs
@@ -265,3 +266,15 @@ def test_a_held_out_image_that_broke_is_grey(dataset_maker, tmp_path):
 def test_no_rows(dataset_maker, tmp_path):
     with pytest.raises(OpenMofiError, match="has no rows"):
         opened(dataset_maker(tmp_path, sizes=(0, 0)), tmp_path / "cache")
+
+
+def test_positions_that_the_label_job_wrote_give_the_same_batches_without_a_scan(dataset_maker, tmp_path, monkeypatch):
+    own, read, labelled = dataset_maker(tmp_path / "own"), ReadSettings(), str(tmp_path / "labelled")
+    whole = list(opened(own, tmp_path / "scanned", augment=ALL_ON).batches(0, 4))
+    for shard in Folder.open(own).shards:
+        with writing_index(shard, labelled, read) as add:
+            add(list(read_pairs(shard, read)))
+    note = {"cache": labelled, "read": asdict(read), "batch_size": 8, "max_pixels": 1 << 20}
+    (own / "features.json").write_text(json.dumps(note))
+    monkeypatch.setattr("openmofi.pairs.index.locate_images", None)
+    assert same(whole, opened(own, tmp_path / "told", augment=ALL_ON).batches(0, 4))

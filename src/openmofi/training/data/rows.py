@@ -17,7 +17,7 @@ from openmofi.dataset.tables import Folder
 from openmofi.engine import Progress
 from openmofi.errors import UsageError
 from openmofi.evaluation.bands import thirds_of
-from openmofi.features.store import noted_read
+from openmofi.features.store import noted_cache, noted_read
 from openmofi.knowledge.texts import filled
 from openmofi.pairs import ReadSettings
 from openmofi.pairs.index import PLACE, copy_of_images, places_of
@@ -77,12 +77,12 @@ def open_rows(
 
 def _write(path: Path, dataset: Folder, cache: Path, progress: Progress, read: ReadSettings | None) -> None:
     """`read` is how to locate the images; `None` leaves their places out."""
-    schema = pa.schema(_ROW | PLACE if read else _ROW)
+    schema, labelled = pa.schema(_ROW | PLACE if read else _ROW), noted_cache(dataset.path)
     with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), schema) as out:
         for shard in dataset.shards:
             table = dataset.read(shard, _COLUMNS)
             if read and len(table):
-                offsets = places_of(shard, table["key"], cache, read)
+                offsets = places_of(shard, table["key"], cache, read, labelled)
                 for name in PLACE:
                     table = table.append_column(name, offsets[name])
             # One batch a shard, empty ones too: the number of the shard is that of its batch.
