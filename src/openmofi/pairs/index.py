@@ -74,7 +74,7 @@ def index_images(shard: Shard, cache: str | Path, read: ReadSettings = ReadSetti
         OpenMofiError: the shard is missing or cannot be read, or the cache cannot be written.
     """
     copy = copy_of_images(shard, cache, read)
-    written = _written(shard, labelled, read) if labelled and copy is None else ""
+    written = index_path(shard, labelled, read) if labelled and copy is None else ""
     if written and is_whole(written):
         return read_parquet(written, INDEX, hint="Remove it and start again.")
     read = replace(read, on_damage="keep")
@@ -115,10 +115,11 @@ def writing_index(shard: Shard, cache: str, read: ReadSettings) -> Generator[Cal
     yield add
     if keys:
         columns = [keys, [b""] * len(keys), np.array(places[::2]), np.array(places[1::2])]
-        write_table(_written(shard, cache, read), pa.table(columns, INDEX))
+        write_table(index_path(shard, cache, read), pa.table(columns, INDEX))
 
 
-def _written(shard: Shard, cache: str, read: ReadSettings) -> str:
+def index_path(shard: Shard, cache: str, read: ReadSettings) -> str:
+    """Return where `writing_index` keeps the index of a shard."""
     key = fingerprint([_VERSION, replace(read, on_damage="keep")])
     return f"{cache}/index/{key}/{shard.name}-{shard.fingerprint}.parquet"
 
