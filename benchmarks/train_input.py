@@ -1,14 +1,13 @@
 """How long a run over a hundred million pairs takes from its start to the rows of its first batch, and in what memory.
 
-A dataset of so many rows is generated in a temporary folder (10,000 shards; no images, 9 GB), with the positions that the
-label job writes. A process opens it for the first time, which locates the images, draws what is held out and orders the
-rows by class; then another one does what a restart does. `openmofi.training.data.open_data` and the plan's first step
-are what is timed, from the start of Python on. What was written is put out of the system's cache first.
+A dataset of so many rows is generated in a temporary folder (10,000 shards; no images, 9 GB), with the positions that
+the label job writes. A process opens it for the first time, which locates the images, draws what is held out and
+orders the rows by class; then another one does what a restart does. `openmofi.training.data.open_data` and the plan's
+first step are what is timed, from the start of Python on. What was written is put out of the system's cache first.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -18,11 +17,11 @@ import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import harness
 
 ROWS_A_SHARD, CLASSES, BATCH = 10_000, 1_000_000, 32_768
+SAMPLERS, STARTS = ("sqrt", "instance"), ("first start", "restart")
 
 
 def generate(folder: Path, rows: int) -> None:
@@ -41,6 +40,7 @@ def generate(folder: Path, rows: int) -> None:
     manifest = claim_folder(dataset, "dataset", {"shards": [asdict(shard) for shard in shards]}, {})
     offsets = pa.array(np.arange(ROWS_A_SHARD + 1, dtype=np.int32))
     scores = pa.ListArray.from_arrays(offsets, pa.array(np.full(ROWS_A_SHARD, 0.9, np.float32)))
+    texts = pa.array(["x"] * ROWS_A_SHARD)
     places = np.arange(ROWS_A_SHARD, dtype=np.int64) * 20_480
     write_tar(shards[0].path, [Record("0", b"image", "text")])
     index = Path(index_path(shards[0], str(folder / "labelled"), ReadSettings())).parent
@@ -51,12 +51,11 @@ def generate(folder: Path, rows: int) -> None:
         if number:
             shutil.copyfile(shards[0].path, shard.path)
         keys = pa.array([f"{key:09d}" for key in range(number * ROWS_A_SHARD, (number + 1) * ROWS_A_SHARD)])
-        # As frequent as words are: the most frequent class has one row in some hundred.
+        # As frequent as words are: the most frequent class has one row in twenty.
         classes = np.minimum(np.power(CLASSES, draw.random(ROWS_A_SHARD)), CLASSES - 1).astype(np.int32)
         np.add.at(counts, classes, 1)
-        constant = [["x"] * ROWS_A_SHARD] * 2
-        lists = (pa.ListArray.from_arrays(offsets, values) for values in (pa.array(classes), pa.array(constant[0])))
-        columns = [[shard.name] * ROWS_A_SHARD, keys, constant[1], *lists, scores]
+        lists = (pa.ListArray.from_arrays(offsets, values) for values in (pa.array(classes), texts))
+        columns = [[shard.name] * ROWS_A_SHARD, keys, texts, *lists, scores]
         pq.write_table(pa.table(columns, schema=DATASET), dataset / f"images/{shard.name}.parquet")
         of_images = pa.table([keys, [b""] * ROWS_A_SHARD, places, np.full(ROWS_A_SHARD, 20_000)], schema=INDEX)
         pq.write_table(of_images, index / f"{shard.name}-{shards[0].fingerprint}.parquet")
@@ -112,46 +111,60 @@ def forget(folder: Path) -> None:
             os.close(handle)
 
 
-def measured(rows: int, samplers: list[str], where: Path | None) -> list[harness.Row]:
-    """Rows of a first start and a restart for each sampler."""
-    found, folder = [], Path(tempfile.mkdtemp(dir=where))
-    try:
-        generate(folder, rows)
-        for sampler in samplers:
-            for kind in ("first start", "restart"):
-                forget(folder)
-                command = [sys.executable, __file__, "--open", str(folder), "--sampler", sampler]
-                said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-                size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-                found.append({"contender": f"{kind}, {sampler}", "pairs": rows, "disk_gib": size / 2**30, **said})
-                print(json.dumps(found[-1]), flush=True)
-    finally:
-        shutil.rmtree(folder)
-    return found
+def measured(rows: int, folder: Path | None = None) -> list[harness.Row]:
+    """Rows of a first start and of a restart for each sampler, and of the memory that an image takes in a batch.
+
+    Args:
+        rows: of the dataset.
+        folder: one that `generate` wrote, which is kept.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        place = folder or Path(temporary)
+        if not folder:
+            generate(place, rows)
+        return [started_in(place, rows, kind, sampler) for sampler in SAMPLERS for kind in STARTS] + batches()
+
+
+def started_in(folder: Path, rows: int, kind: str, sampler: str) -> harness.Row:
+    """The row of a start; of one sampler the first is that for which something is found."""
+    forget(folder)
+    command = [sys.executable, __file__, str(folder), sampler]
+    said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**30
+    print(kind, sampler, json.dumps(said), flush=True)
+    return {"contender": f"{kind}, {sampler}", "pairs": rows, "disk_gib": disk, **said}
+
+
+def batches() -> list[harness.Row]:
+    """Bytes that an image of 224 pixels takes where workers hand batches over, as it is and normalised."""
+    import torch
+
+    from openmofi.encoders import Preprocessing
+    from openmofi.training.data.images import TrainingImages
+    from openmofi.training.data.plan import GREY
+    from openmofi.training.data.workers import packed
+    from openmofi.training.model.towers import normalised
+    from openmofi.training.recipe import Augment
+
+    preprocessing = Preprocessing(224, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    made = TrainingImages(preprocessing, Augment()).batch([GREY] * 64, range(64))
+    forms: dict[str, torch.Tensor] = {"bytes": made, "normalised": normalised(made, preprocessing)}
+    return [
+        {"contender": f"a batch, {name}", "bytes_an_image": packed({"image": images})[0].nbytes / len(images)}
+        for name, images in forms.items()
+    ]
 
 
 def figures(rows: list[harness.Row]) -> dict[str, float]:
-    """The greatest figures of the restarts."""
+    """The greatest figures of the restarts, and the share of the memory of a batch that bytes take."""
+    handed = {row["contender"]: row["bytes_an_image"] for row in rows if "bytes_an_image" in row}
     restarts = [row for row in rows if row["contender"].startswith("restart")]
     return {
         "restart_seconds_100m": max(row["seconds"] for row in restarts),
         "restart_gib_100m": max(row["peak_gib"] for row in restarts),
+        "bytes_over_normalised": handed["a batch, bytes"] / handed["a batch, normalised"],
     }
 
 
-def main() -> None:
-    """Measure, or open what another process generated, and print it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--sampler", default="instance")
-    parser.add_argument("--open", type=Path, help="A folder that was generated.")
-    parser.add_argument("--temporary", type=Path, help="Where the folder is made.")
-    arguments = parser.parse_args()
-    if arguments.open:
-        print(json.dumps(open_once(arguments.open, arguments.sampler)))
-    else:
-        measured(arguments.rows, [arguments.sampler], arguments.temporary)
-
-
 if __name__ == "__main__":
-    main()
+    print(json.dumps(open_once(Path(sys.argv[1]), sys.argv[2])))

@@ -189,8 +189,9 @@ class DualEncoder(nn.Module):
     def image_input(self, batch: Batch) -> Tensor:
         """Return the image tower's input, of the features or images of a batch."""
         inputs = batch["image_features" if self.image.architecture is None else "image"]
-        as_bytes = self.preprocessing is not None and inputs.dtype == torch.uint8
-        return normalised(inputs, self.preprocessing) if as_bytes else inputs
+        if self.preprocessing is None or inputs.dtype != torch.uint8:
+            return inputs
+        return normalised(inputs, self.preprocessing)
 
     def train(self, mode: bool = True) -> DualEncoder:
         """See `torch.nn.Module.train`; batch normalisation whose parameters are frozen keeps its statistics."""
