@@ -82,11 +82,10 @@ def open_once(folder: Path, sampler: str) -> dict[str, float]:
         progress=Quiet(),
         evaluate=EvaluateSettings(every=1, retrieval=True, limit=100_000, held_out=0.002),
     )
-    first = data.sources.plan.rows(0)
+    data.sources.plan.rows(0)
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return {
         "seconds": time.time() - started(),
-        "row": float(first.sum()),
         **{
             name: int(status[entry].split()[0]) / 2**20
             for name, entry in (("own_gib", "RssAnon"), ("mapped_gib", "RssFile"), ("peak_gib", "VmHWM"))
@@ -126,7 +125,7 @@ def measured(rows: int, folder: Path | None = None) -> list[harness.Row]:
 
 
 def started_in(folder: Path, rows: int, kind: str, sampler: str) -> harness.Row:
-    """The row of a start; of one sampler the first is that for which something is found."""
+    """The row of a start; the first with another sampler meets what the one before has located and held out."""
     forget(folder)
     command = [sys.executable, __file__, str(folder), sampler]
     said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

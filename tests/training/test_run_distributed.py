@@ -98,7 +98,7 @@ def test_ranks_together_evaluate_what_one_process_evaluates(ranks, make, tmp_pat
     assert (counts["steps"], counts["best"]["step"]) == (alone["steps"], alone["best"]["step"])
     # Which rows are held out and trained on was found once, for all ranks, and as by one process.
     subsets = [sorted((folder / ".cache/subsets").glob("*.arrow")) for folder in (tmp_path, out)]
-    assert len(subsets[0]) == 2
+    assert len(subsets[0]) == 3
     assert [path.name for path in subsets[0]] == [path.name for path in subsets[1]]
     assert [path.read_bytes() for path in subsets[0]] == [path.read_bytes() for path in subsets[1]]
     encoders = [load_file(folder / "encoder/model.safetensors") for folder in (tmp_path, out)]

@@ -60,6 +60,22 @@ class Subsets:
         decides = [settings.held_out_by, settings.held_out, settings.limit, seed, digits64(eligible.tobytes())]
         return np.array(_mapped(self._stored(found, decides))["rows"])
 
+    def described(self, chosen: Ints, eligible: Ints, seed: int) -> tuple[Ints, Bools]:
+        """(n,) int64 best-scored eligible class of each chosen row, and whether it is in the gallery; see `HeldOut`."""
+
+        def found() -> Arrays:
+            table = self.rows.take(chosen, ["key", "classes"])
+            lengths, classes = flat_lists(table["classes"])
+            is_eligible = np.isin(classes, eligible)
+            first = np.unique(np.repeat(np.arange(len(chosen)), lengths)[is_eligible], return_index=True)[1]
+            in_gallery = draws_of(table["key"].to_pylist(), seed, _GALLERY) < 0.5
+            return {"labels": classes[is_eligible][first].astype(np.int64), "gallery": in_gallery.astype(np.int8)}
+
+        arrays = _mapped(
+            self._stored(found, [_GALLERY, *(digits64(each.tobytes()) for each in (chosen, eligible)), seed])
+        )
+        return np.array(arrays["labels"]), arrays["gallery"] == 1
+
     def plan(self, settings: DataSettings, counts: Ints, held_out: Ints) -> tuple[Plan, Ints, int]:
         """Plan the rows that are trained on.
 
@@ -261,12 +277,7 @@ def hold_out(
             f"run.evaluate.held_out is {settings.held_out:g}, which holds out {len(chosen)} of {rows.starts[-1]} rows.",
             "Set another share, such as --set run.evaluate.held_out=0.3, or run.evaluate.held_out_by or limit.",
         )
-    table = rows.take(chosen, ["key", "classes"])
-    lengths, classes = flat_lists(table["classes"])
-    is_eligible = np.isin(classes, eligible)
-    first = np.unique(np.repeat(np.arange(len(chosen)), lengths)[is_eligible], return_index=True)[1]
-    labels = classes[is_eligible][first].astype(np.int64)
-    gallery = draws_of(table["key"].to_pylist(), seed, _GALLERY) < 0.5
+    labels, gallery = subsets.described(chosen, eligible, seed)
     if settings.retrieval and len(np.unique(labels)) == len(labels):
         raise UsageError(
             f"Of {len(chosen)} held-out rows no two have one class, so that retrieval has no positives.",
