@@ -74,7 +74,7 @@ def index_images(shard: Shard, cache: str | Path, read: ReadSettings = ReadSetti
         OpenMofiError: the shard is missing or cannot be read, or the cache cannot be written.
     """
     copy = copy_of_images(shard, cache, read)
-    written = index_path(shard, labelled, read) if labelled and copy is None else ""
+    written = index_path(shard, labelled, read) if labelled and not is_remote(labelled) and copy is None else ""
     if written and is_whole(written):
         return read_parquet(written, INDEX, hint="Remove it and start again.")
     read = replace(read, on_damage="keep")
@@ -94,11 +94,12 @@ def index_images(shard: Shard, cache: str | Path, read: ReadSettings = ReadSetti
 def writing_index(shard: Shard, cache: str, read: ReadSettings) -> Generator[Callable[[Sequence[Pair]], None]]:
     """Keep the positions of a tar's images while it is read for something else; yield a function that takes all pairs.
 
-    A shard has no index where no position is known, as of a compressed tar.
+    A shard has no index where no position is known, as of a compressed tar, nor where the cache is in a store: it would
+    be one more request.
 
     Args:
         shard: of any kind.
-        cache: local folder or fsspec URL.
+        cache: a local folder, or an address, in which nothing is kept.
         read: how the shard is read.
 
     Raises:
@@ -113,7 +114,7 @@ def writing_index(shard: Shard, cache: str, read: ReadSettings) -> Generator[Cal
                 places.extend((pair.offset, len(pair.image)))
 
     yield add
-    if keys:
+    if keys and not is_remote(cache):
         columns = [keys, [b""] * len(keys), np.array(places[::2]), np.array(places[1::2])]
         write_table(index_path(shard, cache, read), pa.table(columns, INDEX))
 
