@@ -1,6 +1,7 @@
 """The application: the routes, the files of the page, errors and the guard."""
 
 import asyncio
+import gzip
 import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -45,11 +46,13 @@ class PageFile:
         data: its bytes.
         type: its content type.
         etag: of its bytes.
+        packed: its bytes by gzip.
     """
 
     data: bytes
     type: str
     etag: str
+    packed: bytes
 
 
 def page_files() -> dict[str, PageFile]:
@@ -62,11 +65,16 @@ def page_files() -> dict[str, PageFile]:
         if path.suffix in TYPES and path.is_file() and not hidden:
             name = "/".join(parts)
             held["/" if name == "index.html" else f"/static/{name}"] = _file(path.read_bytes(), path.suffix)
+    # All modules are asked for at once, and not one after another as they import each other.
+    modules = [name[1:] for name in held if name.endswith(".js") and "photoswipe" not in name]
+    links = "".join(f'  <link rel="modulepreload" href="{name}">\n' for name in modules)
+    held["/"] = _file(held["/"].data.replace(b"</head>", links.encode() + b"</head>"), ".html")
     return held
 
 
 def _file(data: bytes, suffix: str) -> PageFile:
-    return PageFile(data, TYPES[suffix], f'"{hashlib.blake2b(data, digest_size=12).hexdigest()}"')
+    etag = f'"{hashlib.blake2b(data, digest_size=12).hexdigest()}"'
+    return PageFile(data, TYPES[suffix], etag, gzip.compress(data, mtime=0))
 
 
 _ERRORS: dict[int | str, dict[str, object]] = {
@@ -146,5 +154,9 @@ def _add_page(app: FastAPI, context: Context) -> None:
         file = held.get(request.url.path)
         if file is None:
             raise Refused(404, "There is nothing at this address.")
-        headers = {"ETag": file.etag, "Cache-Control": "no-cache"}
-        return not_modified(request, headers) or Response(file.data, headers=headers, media_type=file.type)
+        headers = {"ETag": file.etag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+        packed = "gzip" in request.headers.get("accept-encoding", "")
+        if packed:
+            headers["Content-Encoding"] = "gzip"
+        data = file.packed if packed else file.data
+        return not_modified(request, headers) or Response(data, headers=headers, media_type=file.type)
