@@ -176,8 +176,6 @@ def test_labels_and_datasets_are_written_to_stores_of_objects_and_to_no_other(tm
     "arguments",
     [
         "kb build table URL -o out",
-        "train x -o out --dataset URL",
-        "train x -o out --kb URL",
         "reinforce x --teachers sample:30 --labels URL -o out",
     ],
 )

@@ -10,24 +10,24 @@ import typer
 from openmofi.api import encoders as api
 from openmofi.cli import recipes
 from openmofi.cli.command import print_json
-from openmofi.cli.options import READ, Call, Json, made_of
+from openmofi.cli.options import PLACE, Call, Json, made_of
 
 
 @made_of(
     api.train,
     recipe=recipes.RecipeName,
     out=recipes.Run,
-    dataset=READ,
-    labels=READ,
-    kb=READ,
+    dataset=PLACE,
+    labels=PLACE,
+    kb=PLACE,
     encoder=Annotated[str, typer.Option(metavar="SPEC")],
 )
 def train(
     call: Call,
     recipe: str | None,
     out: Path | None,
-    dataset: Path | None,
-    kb: Path | None,
+    dataset: str | None,
+    kb: str | None,
     encoder: str,
     resume: bool,
     restart: bool,
