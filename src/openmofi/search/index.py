@@ -48,7 +48,7 @@ from openmofi.search.store.reading import (
     thumbnail_of,
 )
 from openmofi.search.upkeep import compact, remove, verify
-from openmofi.search.verdicts import add_verdicts, table_of, take_in_verdicts, undo_verdict, verdicts_of
+from openmofi.search.verdicts import add_verdicts, table_of, take_in_verdicts, undo_verdicts, verdicts_of
 from openmofi.storage.foreign import guarded
 
 _EMBEDDED = 4096
@@ -359,7 +359,7 @@ class Index:
 
     def undo_verdict(self, verdict: int) -> bool:
         """Take a verdict back by its id; return whether there was one."""
-        return undo_verdict(self.connection, verdict)
+        return undo_verdicts(self.connection, [verdict]) > 0
 
     def take_in_verdicts(self, table: pa.Table) -> int:
         """Store verdicts of another index, with who gave them and when; return how many were new.
@@ -392,7 +392,7 @@ class Index:
 
     def verdicts(self, entity: str = "", limit: int = -1) -> list[Verdict]:
         """Verdicts that were not taken back, latest first; of an entity where one is given."""
-        return verdicts_of(self.connection, entity, limit)
+        return verdicts_of(self.connection, limit, **({"entity": entity} if entity else {}))
 
     def make_map(self, seed: int = 0) -> Changes:
         """Give each image a place in the plane, so that images that are alike lie near each other; equal indexes and
