@@ -14,6 +14,8 @@ VIEWS = {
     "review": ("#/review", ".entity-card"),
     "grid": ("#/review/grid/c%3Agrey", ".judge"),
     "single": ("#/review/single/c%3Agrey", ".single .chips kbd"),
+    "history": ("#/review/history", ".history li, .notice"),
+    "images": ("#/images?ids=1%2C2%2C3", ".tile-text"),
     "map": ("#/map?area=0", ".tile-text"),
     "nothing": ("#/search?f.type=animal", ".notice"),
     "error": ("#/entity/Q0", ".failure"),
@@ -43,6 +45,11 @@ def test_axe_finds_no_violation(new_tab, scheme):
             page.get_by_role("button", name="Select a region").click()
             page.get_by_role("button", name="Recognise").click()
             page.wait_for_selector(".recognition li")
+            page.get_by_role("button", name="Add a label").click()
+            page.get_by_role("button", name="Keys").click()
+        if name == "entity":
+            page.locator(".pick-tile").first.check()
+            page.get_by_role("button", name="Label as").click()
         if name == "grid":
             page.locator(".judge").first.click()
         found[name] = violations(Axe().run(page, options=options))

@@ -3,6 +3,7 @@ import { api } from "../lib/api.js";
 import { counted, number, percent } from "../lib/format.js";
 import { html, useEffect, useState } from "../lib/html.js";
 import { learn } from "../lib/known.js";
+import { changes } from "./review/verdicts.js";
 import { usePages } from "../lib/pages.js";
 import { go, href, route } from "../lib/route.js";
 import { Chip } from "../parts/chip.js";
@@ -12,12 +13,12 @@ import { Icon } from "../parts/icons.js";
 import { Empty, Failure, Waiting } from "../parts/notice.js";
 import { Probability } from "../parts/probability.js";
 import { Tile } from "../parts/tile.js";
+import { SAID } from "../parts/verdict.js";
 import { writeQuery } from "../lib/query.js";
 
 const ALIASES = 12;
 const KINDS = [["labels", "Labels"], ["candidates", "Below the threshold"], ["all", "All"]];
 const ORDERS = [["sure", "Surest first"], ["doubt", "Most doubtful first"]];
-const SAID = { y: "right", n: "wrong", u: "unsure" };
 const NOTHING = { examples: [], text: "", entity: "", more: [], less: [], filters: {}, until: 0.9 };
 
 export function Entity() {
@@ -90,7 +91,7 @@ function Images({ entity, params }) {
   const list = usePages(async (offset, limit, signal) => {
     const items = await api.entityImages(entity.id, { order, accepted, limit, offset }, signal);
     return { items, total };
-  }, `${entity.id} ${kind} ${order} ${total}`);
+  }, `${entity.id} ${kind} ${order} ${total} ${changes.value}`);
   const set = (values, replace = true) => {
     const next = new URLSearchParams(params);
     Object.entries(values).forEach(([name, value]) => value ? next.set(name, value) : next.delete(name));
@@ -106,14 +107,14 @@ function Images({ entity, params }) {
       : list.total === null ? html`<${Waiting} />`
         : !list.total ? html`<${Empty} title="No image here">
           <p>${kind === "labels" ? "No image is labelled with it." : "There is none of this kind."}</p><//>`
-          : html`<${Grid} label=${`Images of ${entity.name}`} list=${list}
+          : html`<${Grid} label=${`Images of ${entity.name}`} list=${list} entity=${entity.id}
             tile=${(item, place, active) => html`<${Tile} image=${item.image} active=${active} kind=${item.accepted ? "" : "beyond"}
               about=${`probability ${percent(item.probability)}${item.verdict ? `, judged ${SAID[item.verdict]}` : ""}`}
               onOpen=${() => { setKnown(item.image); set({ image: String(item.image.id) }, false); }}>
               <div class="tile-row"><${Probability} value=${item.probability} />
                 ${item.verdict && html`<span class=${`said ${item.verdict}`}>${SAID[item.verdict]}</span>`}</div><//>`} />`}
-    ${opened > 0 && html`<${Detail} key=${opened} id=${opened} known=${known?.id === opened ? known : null}
-      onClose=${() => set({ image: "" })}
+    ${opened > 0 && html`<${Detail} id=${opened} known=${known?.id === opened ? known : null}
+      onClose=${() => set({ image: "" })} onStep=${(image) => { setKnown(image); set({ image: String(image.id) }); }}
       onSearch=${(example) => go(href(["search"], writeQuery({ ...NOTHING, examples: [example] })))} />`}
   </section>`;
 }

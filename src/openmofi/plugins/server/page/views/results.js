@@ -55,7 +55,7 @@ export function Results({ query, onQuery, onRefine, onOpen }) {
       ${list.about?.note && html`<p class="note" role="note">${list.about.note}</p>`}
       ${list.error && html`<${Failure} error=${list.error} retry=${() => list.retry()} />`}
       <${Facets} hits=${end > 0 ? list.seen().filter(({ rank }) => rank <= end) : list.seen()} query=${query} onQuery=${onQuery} />
-      <${Grid} label="Images" list=${list} end=${end} bar=${html`<${Bar} cut=${cut} end=${end} total=${list.total} />`}
+      <${Grid} label="Images" list=${list} entity=${query.entity || query.filters.entity} end=${end} bar=${html`<${Bar} cut=${cut} end=${end} total=${list.total} />`}
         onKey=${(hit, pressed) => { if (pressed === "+" || pressed === "-") judge(hit.image, pressed === "+" ? "more" : "less"); }}
         tile=${(hit, place, active) => html`<${Found} hit=${hit} active=${active} query=${query} ranked=${ranked}
           beyond=${end > 0 && place >= end} onOpen=${() => onOpen(hit.image)} onJudge=${judge} />`} />
