@@ -50,6 +50,19 @@ def test_a_persons_word_counts(index):
     index.undo_verdict(kept.id)
 
 
+def test_a_persons_word_on_what_was_no_label_counts_until_it_is_taken_back(index):
+    labelled = set(meaning_of(index.connection, "red", []).judged)
+    image = next(each for each in index.images(range(1, 100)) if each.id not in labelled)
+    said = [index.add_verdict(Verdict(image.shard, image.key, "c:red", value, who="ann")) for value in "yny"]
+    assert meaning_of(index.connection, "red", []).judged[image.id] == 1
+    index.undo_verdict(said[2].id)
+    assert set(meaning_of(index.connection, "red", []).judged) == labelled
+    index.undo_verdict(said[1].id)
+    assert meaning_of(index.connection, "red", []).judged[image.id] == 1
+    index.undo_verdict(said[0].id)
+    assert set(meaning_of(index.connection, "red", []).judged) == labelled
+
+
 def test_any_other_text_is_looked_for_in_the_texts(index):
     words = images_by_text(index.connection, "red square number 3", 100, every=True)
     assert [image.key for image in index.images(words)] == ["red-3"]

@@ -392,7 +392,7 @@ class Index:
 
     def verdicts(self, entity: str = "", limit: int = -1) -> list[Verdict]:
         """Verdicts that were not taken back, latest first; of an entity where one is given."""
-        return verdicts_of(self.connection, limit, **({"entity": entity} if entity else {}))
+        return verdicts_of(self.connection, limit, 0, **({"entity": entity} if entity else {}))
 
     def make_map(self, seed: int = 0) -> Changes:
         """Give each image a place in the plane, so that images that are alike lie near each other; equal indexes and
