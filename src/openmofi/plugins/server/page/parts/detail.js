@@ -32,8 +32,7 @@ function placeOf(list, id) {
  * @param {(image: any) => void} onStep
  */
 function useSteps(id, onStep) {
-  const grid = onScreen.value;
-  const list = grid?.list;
+  const list = onScreen.value?.list;
   const at = useRef({ id: 0, place: -1 });
   const [wanted, setWanted] = useState(-1);
   if (list && (at.current.id !== id || at.current.place < 0)) at.current = { id, place: placeOf(list, id) };
@@ -52,7 +51,7 @@ function useSteps(id, onStep) {
     onStep(next);
   }, [next]);
   const step = (by) => { if (neighbours.includes(place + by)) setWanted(place + by); };
-  return { step, place, total: list?.total ?? 0, can: (by) => neighbours.includes(place + by), back: () => grid?.move(place) };
+  return { step, place, total: list?.total ?? 0, can: (by) => neighbours.includes(place + by) };
 }
 
 /**
@@ -66,8 +65,9 @@ function useSteps(id, onStep) {
 export function Detail({ id, known, onClose, onSearch, onStep }) {
   const [asked, setAsked] = useState({ id: 0 });
   const [keys, setKeys] = useState(false);
-  const { step, place, total, can, back } = useSteps(id, onStep);
+  const { step, place, total, can } = useSteps(id, onStep);
   const opened = useRef(place);
+  const left = useRef(-1);
   const image = known ?? (asked.id === id ? asked.image : null);
   const error = asked.id === id ? asked.error : null;
   useEffect(() => {
@@ -81,10 +81,11 @@ export function Detail({ id, known, onClose, onSearch, onStep }) {
     return true;
   }, { inDialog: true });
   const close = () => {
+    left.current = place >= 0 && place !== opened.current ? place : -1;
     onClose();
-    // Where one stepped on, the grid follows when the dialog has given the focus back.
-    if (place >= 0 && place !== opened.current) setTimeout(back);
   };
+  // Where one stepped on, the grid follows when the dialog has given the focus back.
+  useEffect(() => () => { if (left.current >= 0) setTimeout(() => onScreen.value?.move(left.current)); }, []);
   const turn = (by, name, icon) => html`<button class="round" aria-label=${name} title=${name} disabled=${!can(by)}
     onClick=${() => step(by)}><${Icon} name=${icon} /></button>`;
   const tools = html`<div class="steps">

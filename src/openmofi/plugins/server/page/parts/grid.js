@@ -1,6 +1,7 @@
 /** A grid of tiles of which only the rows on the screen are in the document, however many there are. */
 import { title } from "../lib/format.js";
 import { html, signal, useEffect, useLayoutEffect, useRef, useState } from "../lib/html.js";
+import { scrolled } from "../lib/route.js";
 import { SelectionBar, useSelection } from "./selection.js";
 
 /** What the viewer steps through: the list of the grid that is shown, and `move`, which goes to a place in it. */
@@ -104,6 +105,13 @@ export function Grid({ label, list, tile, end = null, bar = null, onKey, entity 
       focusing.current = false;
       button.focus({ preventScroll: true });
     }
+  });
+
+  // Back at a view that was left, where it was left.
+  useLayoutEffect(() => {
+    if (!scrolled.y || list.total === null || list.replaced) return;
+    scrollTo(0, scrolled.y);
+    scrolled.y = 0;
   });
 
   const move = (place) => {

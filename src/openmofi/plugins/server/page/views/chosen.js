@@ -4,7 +4,7 @@ import { counted } from "../lib/format.js";
 import { html, useState } from "../lib/html.js";
 import { usePages } from "../lib/pages.js";
 import { writeQuery } from "../lib/query.js";
-import { go, href, route } from "../lib/route.js";
+import { go, href, leave, route } from "../lib/route.js";
 import { Detail } from "../parts/detail.js";
 import { Grid } from "../parts/grid.js";
 import { Empty, Failure, Waiting } from "../parts/notice.js";
@@ -29,18 +29,18 @@ export function useShown(path) {
   const [known, setKnown] = useState(null);
   const { params } = route.value;
   const show = Number(params.get("show")) || 0;
-  const set = (id, replace) => {
+  const address = (id) => {
     const next = new URLSearchParams(route.value.params);
     if (id) next.set("show", String(id));
     else next.delete("show");
-    go(href(path, next), replace);
+    return href(path, next);
   };
   const open = (id, image = null, replace = false) => {
     setKnown(image);
-    set(id, replace);
+    go(address(id), replace);
   };
   const detail = show > 0 && html`<${Detail} id=${show} known=${known?.id === show ? known : null}
-    onClose=${() => set(0, true)} onStep=${(image) => open(image.id, image, true)}
+    onClose=${() => leave(address(0))} onStep=${(image) => open(image.id, image, true)}
     onSearch=${(example) => go(href(["search"], writeQuery({ ...NOTHING, examples: [example] })))} />`;
   return { open, detail };
 }

@@ -5,7 +5,7 @@ import { html, useEffect, useState } from "../lib/html.js";
 import { learn } from "../lib/known.js";
 import { changes } from "./review/verdicts.js";
 import { usePages } from "../lib/pages.js";
-import { go, href, route } from "../lib/route.js";
+import { go, href, leave, route } from "../lib/route.js";
 import { Chip } from "../parts/chip.js";
 import { Detail } from "../parts/detail.js";
 import { Grid } from "../parts/grid.js";
@@ -33,7 +33,6 @@ export function Entity() {
       if (!current) return;
       learn([found]);
       setEntity(found);
-      document.title = `${found.name} · OpenMOFI`;
     }, (failed) => current && setError(failed));
     api.similar(id).then((found) => current && setSimilar(found), () => {});
     return () => { current = false; };
@@ -97,6 +96,11 @@ function Images({ entity, params }) {
     Object.entries(values).forEach(([name, value]) => value ? next.set(name, value) : next.delete(name));
     go(href(["entity", entity.id], next), replace);
   };
+  const close = () => {
+    const next = new URLSearchParams(params);
+    next.delete("image");
+    leave(href(["entity", entity.id], next));
+  };
   const choice = (legend, name, options, value, first) => html`<fieldset class="levels"><legend class="unseen">${legend}</legend>
     ${options.map(([key, label]) => html`<label key=${key}><input type="radio" name=${name} checked=${key === value}
       onChange=${() => set({ [name]: key === first ? "" : key })} /><span>${label}</span></label>`)}</fieldset>`;
@@ -114,7 +118,7 @@ function Images({ entity, params }) {
               <div class="tile-row"><${Probability} value=${item.probability} />
                 ${item.verdict && html`<span class=${`said ${item.verdict}`}>${SAID[item.verdict]}</span>`}</div><//>`} />`}
     ${opened > 0 && html`<${Detail} id=${opened} known=${known?.id === opened ? known : null}
-      onClose=${() => set({ image: "" })} onStep=${(image) => { setKnown(image); set({ image: String(image.id) }); }}
+      onClose=${close} onStep=${(image) => { setKnown(image); set({ image: String(image.id) }); }}
       onSearch=${(example) => go(href(["search"], writeQuery({ ...NOTHING, examples: [example] })))} />`}
   </section>`;
 }
