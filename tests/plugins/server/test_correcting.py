@@ -109,6 +109,7 @@ def test_labels_of_chosen_images_are_a_file(index, client, kind):
     red = image_of(index, "red-0")
     bare = image_of(index, "blue-0")
     index.connection.execute("DELETE FROM labels WHERE image = ?", (bare,))
+    index.connection.execute("UPDATE images SET file = ? WHERE id = ?", (b"/a/\xff.png", bare))
     judged(client, "red-0", "n")
     judged(client, "red-0", entity="c:grey")
     answer = client.post(f"/api/labels.{kind}", json=[bare, red, 999999, red])
@@ -117,7 +118,7 @@ def test_labels_of_chosen_images_are_a_file(index, client, kind):
     rows = read(io.BytesIO(answer.content)).to_pylist()
     labels = index.image(red).labels
     assert [row["image"] for row in rows] == [bare] + [red] * (len(labels) + 1)
-    assert rows[0]["key"] == "blue-0"
+    assert (rows[0]["key"], rows[0]["file"]) == ("blue-0", "/a/?.png")
     assert not rows[0]["entity"]
     assert [(row["entity"], row["name"], row["accepted"]) for row in rows[1:-1]] == [
         (each.entity, each.name, each.accepted) for each in labels
