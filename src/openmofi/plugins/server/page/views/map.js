@@ -1,10 +1,10 @@
 /** The map of the collection: images that are alike lie near each other; a lasso or an area shows its images. */
 import { api } from "../lib/api.js";
-import { counted, number } from "../lib/format.js";
+import { counted, number, plainType } from "../lib/format.js";
 import { html, useEffect, useMemo, useRef, useState } from "../lib/html.js";
 import { usePages } from "../lib/pages.js";
 import { inside, read, readLasso, written } from "../lib/plane.js";
-import { writeQuery } from "../lib/query.js";
+import { NOTHING, writeQuery } from "../lib/query.js";
 import { go, href, route } from "../lib/route.js";
 import { Detail } from "../parts/detail.js";
 import { Grid } from "../parts/grid.js";
@@ -12,7 +12,6 @@ import { Empty, Failure, say, Waiting } from "../parts/notice.js";
 import { Scatter } from "../parts/scatter.js";
 import { Tile } from "../parts/tile.js";
 
-const NOTHING = { examples: [], text: "", entity: "", more: [], less: [], filters: {}, until: 0.9 };
 
 export function MapView() {
   const [plane, setPlane] = useState(null);
@@ -82,7 +81,7 @@ function Whole({ plane }) {
 }
 
 function Legend({ plane, bright, onBright }) {
-  const names = [...plane.types.map(({ type }) => type), "other types", "no label"];
+  const names = [...plane.types.map(({ type }) => plainType(type) || type), "other types", "no label"];
   const counts = useMemo(() => {
     const made = names.map(() => 0);
     plane.type.forEach((kind) => { made[kind] += 1; });
