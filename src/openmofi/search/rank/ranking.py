@@ -171,7 +171,8 @@ def _page(
             zip(images, expected, listed.duplicates[page], strict=True), query.offset + 1
         )
     )
-    senses = tuple(entity_records(connection, meant[:_MOST_MEANT]).values())
+    known = entity_records(connection, meant[:_MOST_MEANT])
+    senses = tuple(known[entity] for entity in meant if entity in known)
     note = ""
     if not len(listed):
         note = "Nothing in the index answers this."
@@ -187,8 +188,8 @@ def _page(
     ):
         note = "None of these images has any of the words in its text: they are only what is closest."
     right, in_all = (None, None) if end is None else (float(probabilities[:end].sum()), float(probabilities.sum()))
-    about = query.until or UNTIL, end, right, in_all, note
-    return Results(hits, len(listed), *about, uncalibrated=why, entity=query.entity, meant=senses)
+    about = query.until or UNTIL, end, right, in_all, note, 0.0, why, query.entity, senses
+    return Results(hits, len(listed), *about)
 
 
 def _basis(listed: _Listed, query: Query, image: int) -> Literal["", "labels", "similarity", "mark"]:

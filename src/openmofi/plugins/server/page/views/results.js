@@ -34,7 +34,7 @@ export function Results({ query, onQuery, onRefine, onOpen }) {
   const ranked = ranks(query);
   // How many are expected to be right together; `null` where the index cannot say.
   const end = ranked && list.about?.end != null ? Math.min(list.about.end, list.total) : null;
-  const found = end === null ? counted(list.total, "image") : `${number(end)} likely`;
+  const found = end === null ? counted(list.total, "image") : `${end ? number(end) : "None"} likely`;
   useEffect(() => {
     if (list.total !== null && !list.replaced) say(list.total ? `${found}.` : "Nothing was found.");
   }, [list.total, list.replaced, key]);
@@ -57,7 +57,7 @@ export function Results({ query, onQuery, onRefine, onOpen }) {
       <${Head} list=${list} query=${query} end=${end} ranked=${ranked} />
       ${list.about?.note && html`<p class="note" role="note">${list.about.note}</p>`}
       ${list.error && html`<${Failure} error=${list.error} retry=${() => list.retry()} />`}
-      <${Facets} hits=${list.seen().filter(({ rank }) => rank <= Math.min(end || FIRST, FIRST))} query=${query} onQuery=${onQuery} />
+      <${Facets} hits=${list.seen().filter(({ rank }) => rank <= Math.min(end ?? FIRST, FIRST))} query=${query} onQuery=${onQuery} />
       <${Grid} label="Images" list=${list} end=${end} bar=${html`<${Bar} about=${list.about} end=${end} total=${list.total} />`}
         onKey=${(hit, pressed) => { if (pressed === "+" || pressed === "-") judge(hit.image, pressed === "+" ? "more" : "less"); }}
         tile=${(hit, place, active) => html`<${Found} hit=${hit} active=${active} query=${query} ranked=${ranked}
@@ -89,7 +89,7 @@ function Head({ list, query, end, ranked }) {
   return html`<div class="results-head">
     <p class="count">${end === null
       ? html`<strong>${number(total)}</strong> ${total === 1 ? "image" : "images"}${rest && html`<span class="faint"> · ${rest}</span>`}`
-      : html`<strong>${number(end)}</strong> likely${end < total && html`<span class="faint"> · ${number(total - end)} more below</span>`}`}</p>
+      : html`<strong>${end ? number(end) : "None"}</strong> likely${end < total && html`<span class="faint"> · ${number(total - end)} ${end ? "more " : ""}below</span>`}`}</p>
     ${about?.uncalibrated && html`<details class="faint why"><summary>Why ${end === null ? "there are no probabilities" : "some have no probability"}</summary>
       ${about.uncalibrated}</details>`}
   </div>`;
