@@ -168,13 +168,25 @@ def machine() -> dict[str, Any]:
 
 
 def write_result(
-    name: str, rows: Sequence[Row] | Mapping[str, Row], ratios: Mapping[str, float], results: Path = RESULTS
+    name: str,
+    rows: Sequence[Row] | Mapping[str, Row],
+    ratios: Mapping[str, float],
+    results: Path = RESULTS,
+    *,
+    keeps: bool = False,
 ) -> Path:
-    """Write `results/NAME.json` ({machine, rows, ratios}) and print the ratios."""
+    """Write `results/NAME.json` ({machine, rows, ratios}) and print the ratios.
+
+    With `keeps`, rows of other contenders and other ratios that are there stay: parts of it are measured apart.
+    """
     results.mkdir(parents=True, exist_ok=True)
     listed = list(rows.values()) if isinstance(rows, Mapping) else list(rows)
-    path = results / f"{name}.json"
-    content = {"name": name, "machine": machine(), "rows": listed, "ratios": dict(ratios)}
+    path, kept = results / f"{name}.json", dict[str, Any]()
+    if keeps and path.exists():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        fresh = {row["contender"] for row in listed}
+        listed = [row for row in kept["rows"] if row["contender"] not in fresh] + listed
+    content = {"name": name, "machine": machine(), "rows": listed, "ratios": kept.get("ratios", {}) | dict(ratios)}
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     for ratio, value in ratios.items():
         Console().print(f"{ratio}: [bold]{value:,.3f}[/bold]")

@@ -11,6 +11,9 @@ depend on what they have learned), in batches of 32, in turns:
 - text half: mentions and links of captions of the sample world (`runs/bench`, made on first use), with the
   short-circuit (one candidate, or a prior that leaves little doubt) on and off; `coherence` stands beside.
 
+- accuracy: how often linkers rank the true entity of an ambiguous mention first (`linking_accuracy.py`), on a finished
+  demo (`--demo`).
+
 Peak memory is that of a process of its own, above what it held before its first answer.
 """
 
@@ -40,7 +43,7 @@ def load(count: int) -> tuple[Any, list[Any]]:
     """The model and batches of questions."""
     from openmofi.plugins.fusion.examples import UNSEEN, wordnet_examples
     from openmofi.plugins.fusion.fusion_settings import load_link_recipe
-    from openmofi.plugins.fusion.linker import LinkQuestion
+    from openmofi.plugins.fusion.questions import LinkQuestion
     from openmofi.plugins.fusion.store import build_fusion
     from studies.world.images.packages import fetch
 
@@ -256,18 +259,24 @@ def main() -> None:
     parser.add_argument("--captions", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--world", type=Path, default=Path("runs/bench"))
+    parser.add_argument("--demo", type=Path, default=Path("runs/demo"), help="for the accuracy, where there is one")
+    parser.add_argument("--noisy", type=Path, default=Path("runs/noisy"), help="of `python -m studies.noisy`")
+    parser.add_argument("--accuracy", action="store_true", help="measure that alone, and keep the other figures")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         child(arguments.child, arguments.mentions)
+        return
+    if arguments.accuracy:
+        earlier = json.loads((harness.RESULTS / "linking.json").read_text())
+        write([row for row in earlier["rows"] if "accuracy" not in row], earlier["ratios"], arguments)
         return
     fusion, batches = load(arguments.mentions)
     check(fusion, batches[0])
     heads = race(fusion, batches, (BEAM, GREEDY, SELECT), arguments.rounds, "heads of the fusion decoder")
     packing = race(fusion, batches, (PADDED, PACKED), arguments.rounds, "packing of candidates")
     text = text_half(fusion, arguments.world, arguments.captions, arguments.rounds)
-    harness.write_result(
-        "linking",
+    write(
         [*heads.values(), *packing.values(), *text.values()],
         {
             "select_over_beam": heads[SELECT]["ratio"],
@@ -275,7 +284,26 @@ def main() -> None:
             "short_circuit_on_over_off": text["short-circuit on"]["ratio"],
             "captions_per_second": text["short-circuit on"]["per_second"],
         },
+        arguments,
     )
+
+
+def write(rows: list[harness.Row], ratios: dict[str, float], arguments: argparse.Namespace) -> None:
+    """Add the accuracy to what else was measured, where there is a demo."""
+    from linking_accuracy import accuracies
+
+    if arguments.demo.exists():
+        judged = accuracies(
+            arguments.demo, arguments.noisy, 500, ("prior", "coherence"), Path("runs/bench-reranker").resolve()
+        )
+        rows = [*rows, *judged]
+        ratios = ratios | {
+            f"{row['contender'].replace(': ', '_')}_over_prior": row["over_prior"]
+            for row in judged
+            if not row["contender"].endswith("prior")
+        }
+        ratios["reranker_over_prior"] = ratios["sample_reranker_over_prior"]
+    harness.write_result("linking", rows, ratios)
 
 
 if __name__ == "__main__":

@@ -228,7 +228,7 @@ def asked_online(knowledge: Any, texts: Mapping[int, str]) -> Iterator[None]:
         # Heads over one backbone need its features once, as in the job.
         backbones = SharedBackbones(encoders)
         pixels = {
-            number: interpolate(batch["image"], size=preprocessing.size, mode="bicubic").numpy()
+            number: interpolate(batch["image"] / 255, size=preprocessing.size, mode="bicubic").numpy()
             for number, preprocessing in backbones.preprocessing.items()
         }
         vectors = {"image": backbones.embed_images(pixels)} | {

@@ -10,6 +10,8 @@ images) and two image towers: its own, EfficientNet-Lite0 at 64 px, whose step i
   left out.
 Both keep freed memory in the process, as the training command does (`training.process`).
 Built on a small sample world (`runs/bench`), made on first use.
+
+With `--restart ROWS` how long a run over so many rows takes to its first batch, and in what memory (`train_input.py`).
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import Any
 import torch
 
 import harness
+import train_input
 
 
 def recipe_for(world: Path, steps: int, interval: int, extra: list[str]) -> Any:
@@ -128,8 +131,13 @@ def main() -> None:
     parser.add_argument("--entities", type=int, default=250)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--interval", type=int, default=20)
+    parser.add_argument("--restart", type=int, default=0, metavar="ROWS", help="Measure this instead.")
     parser.add_argument("--set", action="append", default=[], help="A setting of the recipe.")
     arguments = parser.parse_args()
+    if arguments.restart:
+        rows = train_input.measured(arguments.restart)
+        harness.write_result("train", rows, train_input.figures(rows), keeps=True)
+        return
     from openmofi.engine import Quiet
     from openmofi.training.distributed import keep_freed_memory
     from studies.world.demo import label_world
@@ -152,6 +160,7 @@ def main() -> None:
             "loop_over_bare_vit_b16": loops[1]["ratio"],
             "data_wait_vit_b16": loops[1]["data_wait"],
         },
+        keeps=True,
     )
 
 

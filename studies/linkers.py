@@ -137,9 +137,7 @@ def print_linkers(metrics: Mapping[str, Any]) -> None:
 
 
 def main(
-    linker: Annotated[
-        list[str], typer.Option("--linker", metavar="SPEC", help="coherence, prior or fusion:PATH; may be repeated.")
-    ],
+    linker: Annotated[list[str], typer.Option("--linker", metavar="SPEC", help="As for `label`; may be repeated.")],
     out: Out = Path("runs/linkers"),
     demo: Demo = Path("runs/demo"),
     max_entities: MaxEntities = 0,

@@ -4,7 +4,7 @@ Identifiers of entities (`"Q42"`, `"wn:02084071-n"`) are what is kept on disk; r
 used only inside a run, because another build of the knowledge base may number its rows otherwise.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import pyarrow as pa
@@ -105,6 +105,7 @@ class Pair:
         status: `PairStatus.OK` or why this pair cannot be used.
         url: where it came from: its address, where that is unknown the name of its source or collection, or `""`.
         kinds: of a text that is several, or one of several columns: each part's kind, and where it ends in `text`.
+        offset: first byte of the image in its shard, where that is an uncompressed tar; else −1.
     """
 
     key: str
@@ -113,6 +114,7 @@ class Pair:
     status: PairStatus = PairStatus.OK
     url: str = ""
     kinds: tuple[tuple[str, int], ...] = ()
+    offset: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ from openmofi.plugins.protocols.retrieval import EXCL
 from openmofi.storage import fingerprint, read_manifest
 from openmofi.training.data import open_data
 from openmofi.training.data.loader import TrainingData
-from openmofi.training.data.rows import HeldOut, flat_lists
+from openmofi.training.data.rows import flat_lists
+from openmofi.training.data.subset import HeldOut
 from openmofi.training.data.texts import described
 from openmofi.training.distributed import training_process
 from openmofi.training.log import Unwatched

@@ -235,9 +235,9 @@ def _source(
             progress=progress,
             evaluate=each.run.evaluate,
         )
-    row, _, probability = labels_of(opened.sources.rows)
     best = np.zeros(opened.rows, np.float32)
-    np.maximum.at(best, row, probability)
+    for row, _, probability in labels_of(opened.sources.rows):
+        np.maximum.at(best, row, probability)
     if opened.held_out:
         best = np.delete(best, opened.held_out.rows)
     cells = _cells(best, settings, recipes[OURS])

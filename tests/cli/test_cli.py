@@ -115,6 +115,7 @@ VERBS = {
     ("link",): ("examples", "train"),
     ("link", "examples"): ("--out", "--parts", "--candidates", "--descriptions", "--split", "--json"),
     ("link", "train"): ("--out", "--set", "--examples", "--resume", "--show", "--list", "--json"),
+    ("link", "rerank"): ("--kb", "--out", "--with", "--detector", "--json"),
     ("eval",): ("--list", "PROTOCOL", "compare", "sources"),
     ("eval", "sources"): ("--check", "--json"),
     ("eval", "PROTOCOL"): (

@@ -96,6 +96,10 @@ def test_a_second_run_with_another_threshold_reads_nothing_again(small_world, sm
         cache=labelled,
     )
     assert before
+    # What training asks for was written on the way.
+    assert {path.name for path in labelled.glob("index/*/*")} == {
+        f"{path.stem}.parquet" for path in labelled.glob("features/*/*.arrow")
+    }
     assert strict.summary["accepted"] < read_manifest(labelled, "labels").counts["accepted"]
     assert {path: path.stat().st_mtime_ns for path in labelled.glob("features/*/*.arrow")} == before
     assert not list((tmp_path / "out").glob("features/*"))

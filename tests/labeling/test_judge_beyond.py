@@ -16,7 +16,8 @@ from judged_page import page_data
 from openmofi.errors import UsageError
 from openmofi.labeling import asking
 from openmofi.labeling.label_settings import JudgeSettings
-from openmofi.plugins import vision_server as plugin
+from openmofi.plugins import json_server as plugin
+from openmofi.plugins.vision_server import VisionServer
 from openmofi.schema import ANSWERS, LABELS, with_judge
 from openmofi.storage import read_manifest
 from small_world import SHAPES
@@ -196,7 +197,7 @@ def test_a_job_that_was_killed_while_asking_ends_as_one_that_was_not(job, truthf
     monkeypatch.setattr(asking, "_BATCH", 4)
     with vision_server(truthful) as stub:
         with monkeypatch.context() as patch:
-            patch.setattr(plugin.VisionServer, "ask", _killed_after(10, plugin.VisionServer.ask))
+            patch.setattr(VisionServer, "ask", _killed_after(10, VisionServer.ask))
             with pytest.raises(KeyboardInterrupt):
                 job(judge=stub.url)
         labels = job(judge=stub.url)

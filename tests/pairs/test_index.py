@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from openmofi.errors import OpenMofiError
-from openmofi.pairs import ReadSettings, read_pairs
-from openmofi.pairs.index import ImageBytes, copy_of_images, index_images, places_of
+from openmofi.pairs import ReadSettings, index, read_pairs
+from openmofi.pairs.index import ImageBytes, copy_of_images, index_images, places_of, writing_index
 from openmofi.schema import PairStatus
 from openmofi.storage import Shard, atomic
 
@@ -28,8 +28,8 @@ def by_reading(shard):
     }
 
 
-def by_index(shard, cache, fetch=None):
-    table = index_images(shard, cache)
+def by_index(shard, cache, fetch=None, labelled=""):
+    table = index_images(shard, cache, labelled=labelled)
     found = (fetch or ImageBytes()).fetch(
         shard, table["file"].to_pylist(), table["offset"].to_numpy(), table["size"].to_numpy()
     )
@@ -73,6 +73,30 @@ def test_the_index_leads_to_the_bytes_that_reading_gives(tmp_path, members, form
     except OpenMofiError:
         return
     assert by_index(shard, tmp_path / os.urandom(6).hex()) == expected
+    assert by_index(shard, tmp_path / os.urandom(6).hex(), labelled=read_with_index(shard, tmp_path)) == expected
+
+
+def read_with_index(shard, folder):
+    cache, read = str(folder / os.urandom(6).hex()), ReadSettings(on_damage="keep")
+    with writing_index(shard, cache, read) as add:
+        for pair in read_pairs(shard, read):
+            add([pair])
+    return cache
+
+
+def test_an_index_that_was_written_while_labelling_spares_the_scan(tmp_path, monkeypatch):
+    path = tmp_path / "x.tar"
+    path.write_bytes(tar_of([("a.jpg", b"11"), ("b.jpg", b"22"), ("a.txt", b"t")]))
+    cache = read_with_index(Shard(str(path), "x"), tmp_path)
+    monkeypatch.setattr(index, "locate_images", None)
+    assert by_index(Shard(str(path), "x"), tmp_path / "new", labelled=cache) == {"a": b"11", "b": b"22"}
+    path.write_bytes(tar_of([("b.jpg", b"33"), ("a.jpg", b"44")]))
+    monkeypatch.undo()
+    # Of a changed shard it is not used.
+    assert by_index(Shard(str(path), "x"), tmp_path / "new", labelled=cache) == {"b": b"33", "a": b"44"}
+    packed = Shard(str(tmp_path / "y.tar.gz"), "y")
+    (tmp_path / "y.tar.gz").write_bytes(gzip.compress(path.read_bytes()))
+    assert not list((tmp_path / read_with_index(packed, tmp_path)).rglob("*.parquet"))
 
 
 def test_folders(tmp_path):

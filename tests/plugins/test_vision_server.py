@@ -5,7 +5,7 @@ from threading import Thread
 import pytest
 
 from openmofi.errors import OpenMofiError
-from openmofi.plugins import vision_server as plugin
+from openmofi.plugins import json_server as plugin
 from openmofi.plugins.vision_server import open_server, parsed
 from vision_stub import vision_server
 

@@ -143,6 +143,7 @@ def poisoned(steps: set[int], *, row: int = 0, name: str = "image"):
             ):
                 size = len(batch["row"])
                 if step in steps and row // size == rank:
+                    batch[name] = batch[name].float()  # bytes are always numbers
                     batch[name][row % size] = torch.nan
                 yield batch
 

@@ -25,7 +25,7 @@ from openmofi.pairs import read_pairs
 from openmofi.plugins.fusion.fusion_settings import load_link_recipe
 from openmofi.storage import Shard, read_manifest
 from openmofi.training.data import open_data
-from openmofi.training.data.rows import hold_out
+from openmofi.training.data.subset import Subsets, hold_out
 from openmofi.training.log import Unwatched, read_log
 from openmofi.training.model import inputs_of
 from openmofi.training.recipe import EVALUATION_METRICS, EvaluateSettings
@@ -275,7 +275,9 @@ def test_which_rows_are_held_out_is_a_matter_of_seed_and_key(make, tmp_path):
         settings = replace(ALL, retrieval=False, knn=False, **changes)
         names = [f"e{number}" for number in range(6)]
         templates = ["{name}", "{name}: {description}", "a {name}."]
-        held_out = hold_out(sources.rows, settings, names, np.array(counts), names, templates, seed)
+        held_out = hold_out(
+            Subsets(sources.rows, seed, tmp_path, Quiet()), settings, names, np.array(counts), names, templates
+        )
         shown = sorted({f"e{label}" for label in held_out.labels})
         assert held_out.texts == [shown, [f"a {name}" for name in shown]]
         return [keys[row] for row in held_out.rows]

@@ -8,13 +8,22 @@ import threading
 import time
 
 import pytest
+import torch
 
 from forked import Fork
 from openmofi.config.recipes import recipe_yaml
-from openmofi.training.distributed import keep_freed_memory, stop_requested
+from openmofi.training.distributed import keep_freed_memory, stop_requested, training_process
 from terminal import command
 
 from .small_runs import losses
+
+
+def test_a_run_leaves_the_precision_of_the_process_as_it_was():
+    before = torch.get_float32_matmul_precision()
+    with training_process(0, tf32=True) as ranks:
+        inside = torch.get_float32_matmul_precision()
+        assert inside == ("high" if ranks.device.type == "cuda" else before)
+    assert torch.get_float32_matmul_precision() == before
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

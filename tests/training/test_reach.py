@@ -44,7 +44,7 @@ def test_expected_updates_are_those_of_drawn_batches():
     for sampler in ("sqrt", "class-balanced", "repeat-factor"):
         data = DataSettings(sampler=sampler, repeat_threshold=0.1)
         plan = (
-            RepeatPlan.of(rows, labels, counts, 0.1, size, 0)
+            RepeatPlan.of([(rows, labels)], counts, len(rows), 0.1, size, 0)
             if sampler == "repeat-factor"
             else ClassPlan(offsets, members, size, 0.5 if sampler == "sqrt" else 0.0, 0)
         )

@@ -96,6 +96,11 @@ def test_ranks_together_evaluate_what_one_process_evaluates(ranks, make, tmp_pat
     assert logged == [{name: pytest.approx(value, abs=1e-4) for name, value in line.items()} for line in expected]
     counts = read_manifest(out, "run").counts
     assert (counts["steps"], counts["best"]["step"]) == (alone["steps"], alone["best"]["step"])
+    # Which rows are held out and trained on was found once, for all ranks, and as by one process.
+    subsets = [sorted((folder / ".cache/subsets").glob("*.arrow")) for folder in (tmp_path, out)]
+    assert len(subsets[0]) == 3
+    assert [path.name for path in subsets[0]] == [path.name for path in subsets[1]]
+    assert [path.read_bytes() for path in subsets[0]] == [path.read_bytes() for path in subsets[1]]
     encoders = [load_file(folder / "encoder/model.safetensors") for folder in (tmp_path, out)]
     for name, value in encoders[0].items():
         torch.testing.assert_close(encoders[1][name], value, rtol=1e-5, atol=1e-5, msg=name)

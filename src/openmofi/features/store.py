@@ -113,6 +113,16 @@ def noted_read(folder: str | Path) -> ReadSettings:
     return note.read if note else ReadSettings()
 
 
+def noted_cache(folder: str | Path) -> str:
+    """The cache of the label job that `folder`, labels or a dataset, came from; `""` where nothing is noted.
+
+    Raises:
+        OpenMofiError: the note is damaged.
+    """
+    note = _read_note(folder)
+    return note.cache if note else ""
+
+
 @dataclass(frozen=True)
 class _Note:
     cache: str

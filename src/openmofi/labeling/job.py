@@ -66,6 +66,7 @@ OUTPUTS = Outputs(
     ),
     other=(
         "texts/*/*.parquet",
+        "index/*/*.parquet",
         "ngrams/*/*.parquet",
         "repeats/*.parquet",
         "links/*/*.parquet",

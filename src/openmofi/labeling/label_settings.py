@@ -20,7 +20,8 @@ class TextSettings(Settings):
     Attributes:
         detector: `gazetteer[?languages=A,B]`, `spacy[:MODEL]`, `gliner:MODEL[?types=A,B]`, or several joined by `+`,
             as in `gazetteer+spacy`.
-        linker: `coherence`, `prior`, or `fusion:PATH`, which `openmofi link train` wrote to RUN/linker.
+        linker: `coherence`, `prior`, `fusion:PATH`, which `openmofi link train` wrote to RUN/linker, or
+            `reranker:PATH-OR-URL`.
         max_candidates: candidates of a mention that the image judges, likeliest first by the text.
         boilerplate: mark what texts repeat whatever is shown, credits, addresses, dates and file names; a mention in
             them keeps its row, with a reason, and gets no candidates.

@@ -34,6 +34,7 @@ from openmofi.labeling.summaries import TextSummary
 from openmofi.labeling.tables import Tables
 from openmofi.mentions.repeats import RepeatMerge, ngram_blocks, summary
 from openmofi.pairs import read_pairs
+from openmofi.pairs.index import writing_index
 from openmofi.schema import NGRAMS, TEXTS, Pair, PairStatus
 from openmofi.storage import Shard, remove_leftovers, write_table
 from openmofi.storage.table_files import BLOCK_ROWS, is_whole, read_table_blocks, table_blocks, table_footer
@@ -158,7 +159,11 @@ class ShardReader:
         return ImageReader.open() if self.tables.text.read_text else None
 
     def __call__(self, shard: Shard) -> dict[str, Any]:
-        """Write the shard's texts, n-grams and features where they are missing; returns its row count."""
+        """Write the shard's texts, n-grams and features where they are missing, and the positions of its images.
+
+        Returns:
+            `rows`, its row count.
+        """
         store, path = self.tables.features, self.tables.texts(shard)
         needs_texts = self.fresh or TextSummary.of(table_footer(path)) is None
         needs_features = self.fresh or not store.has(shard.name, shard.fingerprint)
@@ -177,10 +182,12 @@ class ShardReader:
             add_texts = (
                 stack.enter_context(writing_texts(path, ngrams=self.tables.text.boilerplate)) if needs_texts else None
             )
+            add_places = stack.enter_context(writing_index(shard, store.cache, store.read))
             write = stack.enter_context(lane())
             batches = stack.enter_context(closing(ahead(read_pairs(shard, store.read), prepare, store.batch_size)))
             for batch in batches:
                 rows += len(batch)
+                add_places([pair for pair, _ in batch])
                 images = [image for _, image in batch]
                 if reader:
                     unread += [image.key for image in images if image.status == PairStatus.OK and image.seen is None]

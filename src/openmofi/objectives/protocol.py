@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 Batch = dict[str, "Tensor"]
 """A batch by name. B is this rank's share of the global batch, equal on all ranks.
 
-`image` (B, 3, H, W) float32 normalised pixels, or `image_features` (B, F) float32 of a frozen encoder;
+`image` (B, 3, H, W) uint8 pixels, or float32 ones that are normalised; or `image_features` (B, F) float32 of a frozen
+encoder;
 `text_tokens` (B, L) int64, or `text_features` (B, F) float32, where the recipe trains on texts;
 `labels` (B, K) int64 classes, padded with −1 anywhere; `label_weights` (B, K) float32, 0 where padded;
 `undecodable` (B,) bool: another row stands for one whose image can no longer be decoded;

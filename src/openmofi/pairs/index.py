@@ -8,13 +8,15 @@ file beside the index, and found there.
 
 import logging
 import os
+from array import array
 from collections import OrderedDict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -27,7 +29,7 @@ from openmofi.pairs.formats.streams import compression_of
 from openmofi.pairs.formats.tar import locate_images
 from openmofi.pairs.read import read_pairs
 from openmofi.pairs.read_settings import ReadSettings, open_regular, open_source
-from openmofi.schema import PairStatus
+from openmofi.schema import Pair, PairStatus
 from openmofi.storage import (
     TABLES,
     Shard,
@@ -37,10 +39,12 @@ from openmofi.storage import (
     fingerprint,
     is_remote,
     locked,
+    read_parquet,
     remove_leftovers,
     write_table,
 )
 from openmofi.storage.layouts import TARS
+from openmofi.storage.table_files import is_whole
 
 PLACE = {"file": pa.binary(), "offset": pa.int64(), "size": pa.int64()}
 """Where an image lies: `size` bytes from `offset` on of `file` (as of `os.fsencode`); an empty `file` is the shard
@@ -54,8 +58,8 @@ _Row = tuple[str, bytes, int, int]
 _log = logging.getLogger(__name__)
 
 
-def index_images(shard: Shard, cache: str | Path, read: ReadSettings = ReadSettings()) -> pa.Table:
-    """Return the positions of a shard's images, schema `INDEX`: read from the cache, or built and stored there.
+def index_images(shard: Shard, cache: str | Path, read: ReadSettings = ReadSettings(), labelled: str = "") -> pa.Table:
+    """Return the positions of a shard's images, schema `INDEX`: read from a cache, or built and stored.
 
     Each key's image is the one that `read_pairs` gives; keys without an image are left out. Of several processes that
     need the same index one builds it.
@@ -64,12 +68,16 @@ def index_images(shard: Shard, cache: str | Path, read: ReadSettings = ReadSetti
         shard: of any kind.
         cache: a local folder.
         read: which columns are what; damage is passed over.
+        labelled: cache of the job that labelled the shard, which may have the index of a tar, see `writing_index`.
 
     Raises:
         OpenMofiError: the shard is missing or cannot be read, or the cache cannot be written.
     """
-    read = replace(read, on_damage="keep")
     copy = copy_of_images(shard, cache, read)
+    written = index_path(shard, labelled, read) if labelled and copy is None else ""
+    if written and is_whole(written):
+        return read_parquet(written, INDEX, hint="Remove it and start again.")
+    read = replace(read, on_damage="keep")
     path = _cached(shard, cache, read, "index", ".parquet")
     if copy is None:
         if not path.exists():
@@ -80,6 +88,40 @@ def index_images(shard: Shard, cache: str | Path, read: ReadSettings = ReadSetti
                 remove_leftovers(copy.parent)
                 _write(path, _copied(shard, read, copy))
     return pq.read_table(path).cast(INDEX)
+
+
+@contextmanager
+def writing_index(shard: Shard, cache: str, read: ReadSettings) -> Generator[Callable[[Sequence[Pair]], None]]:
+    """Keep the positions of a tar's images while it is read for something else; yield a function that takes all pairs.
+
+    A shard has no index where no position is known, as of a compressed tar.
+
+    Args:
+        shard: of any kind.
+        cache: local folder or fsspec URL.
+        read: how the shard is read.
+
+    Raises:
+        OpenMofiError: the cache cannot be written.
+    """
+    keys, places = list[str](), array("q")
+
+    def add(pairs: Sequence[Pair]) -> None:
+        for pair in pairs:
+            if pair.image is not None and pair.offset >= 0 and pair.status != PairStatus.DUPLICATE_KEY:
+                keys.append(pair.key)
+                places.extend((pair.offset, len(pair.image)))
+
+    yield add
+    if keys:
+        columns = [keys, [b""] * len(keys), np.array(places[::2]), np.array(places[1::2])]
+        write_table(index_path(shard, cache, read), pa.table(columns, INDEX))
+
+
+def index_path(shard: Shard, cache: str, read: ReadSettings) -> str:
+    """Return where `writing_index` keeps the index of a shard."""
+    key = fingerprint([_VERSION, replace(read, on_damage="keep")])
+    return f"{cache}/index/{key}/{shard.name}-{shard.fingerprint}.parquet"
 
 
 def copy_of_images(shard: Shard, cache: str | Path, read: ReadSettings = ReadSettings()) -> Path | None:
@@ -109,13 +151,15 @@ def _write(path: Path, rows: list[_Row]) -> None:
     write_table(path, pa.table(list(zip(*rows, strict=True)) or [()] * len(INDEX), INDEX))
 
 
-def places_of(shard: Shard, keys: pa.ChunkedArray, cache: str | Path, read: ReadSettings = ReadSettings()) -> pa.Table:
-    """Return the columns `file`, `offset`, `size` of `INDEX` for each of `keys`.
+def places_of(
+    shard: Shard, keys: pa.ChunkedArray, cache: str | Path, read: ReadSettings = ReadSettings(), labelled: str = ""
+) -> pa.Table:
+    """Return the columns `file`, `offset`, `size` of `INDEX` for each of `keys`; see `index_images`.
 
     Raises:
         OpenMofiError: as `index_images`, or the shard has no image of one of the keys.
     """
-    index = index_images(shard, cache, read)
+    index = index_images(shard, cache, read, labelled)
     rows = pc.index_in(keys, value_set=index["key"].combine_chunks())
     if rows.null_count:
         absent = keys.filter(pc.is_null(rows))[0]

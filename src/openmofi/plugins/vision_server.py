@@ -12,21 +12,14 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from textwrap import shorten
+from dataclasses import dataclass
 from typing import Any
 
-from openmofi.errors import MissingExtraError, OpenMofiError
+from openmofi.errors import OpenMofiError
+from openmofi.plugins.json_server import TOKEN, JsonServer, Reply, client, looked_up
 
-TOKEN = "OPENAI_API_KEY"
-SECONDS = 60.0
-TRIES, WAIT = 3, 1.0
-"""A request is sent so often; so many seconds pass before the second time, twice as many before the third."""
-_BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-_MOST_TOKENS, _MOST_BYTES = 32, 1 << 20
+_MOST_TOKENS = 32
 
 
 def open_server(address: str, model: str) -> VisionServer:
@@ -40,17 +33,10 @@ def open_server(address: str, model: str) -> VisionServer:
         MissingExtraError: httpx2 is not installed.
         OpenMofiError: nobody answers there, or the server names no model.
     """
-    try:
-        import httpx2
-    except ImportError as error:
-        raise MissingExtraError.of("httpx2", "judge") from error
-    token = os.environ.get(TOKEN)
-    # Redirects are not followed: the token is for this server alone.
-    client = httpx2.Client(timeout=SECONDS, headers={"Authorization": f"Bearer {token}"} if token else {})
-    server = VisionServer(address.rstrip("/"), model, client)
+    server = VisionServer(address.rstrip("/"), client(), "judge", model)
     response = server.send("GET", "models")
     if not model:
-        models = _looked_up(response, "data", 0, "id") if response.is_success else None
+        models = looked_up(response, "data", 0, "id") if response.is_success else None
         if not isinstance(models, str) or not models:
             raise OpenMofiError(
                 f"The judge {server.address} names no model; GET /models has status {response.status_code}.",
@@ -62,38 +48,16 @@ def open_server(address: str, model: str) -> VisionServer:
     return server
 
 
-@dataclass(frozen=True)
-class Reply:
-    """A server's response.
-
-    Attributes:
-        status_code: of HTTP.
-        text: its body, at most 1 MiB.
-    """
-
-    status_code: int
-    text: str
-
-    @property
-    def is_success(self) -> bool:
-        """Whether the status is 2xx."""
-        return 200 <= self.status_code < 300
-
-
 @dataclass
-class VisionServer:
+class VisionServer(JsonServer):
     """A server and its model; see `openmofi.labeling.answers.ImageJudge`.
 
     Attributes:
-        address: what `/chat/completions` is appended to.
         model: that answers.
-        client: httpx2's.
         structured: whether the server is asked to decode nothing but a choice; off where it refuses that.
     """
 
-    address: str
-    model: str
-    client: Any = field(repr=False)
+    model: str = ""
     structured: bool = True
 
     def ask(self, image: bytes, question: str, choices: Sequence[str]) -> str:
@@ -113,55 +77,12 @@ class VisionServer:
             self.structured = self.structured and not response.is_success
         if not response.is_success:
             raise self.refused(response)
-        return parsed(_looked_up(response, "choices", 0, "message", "content"), choices)
-
-    def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Reply:
-        """Return the server's response, of whatever status; a server that is busy is asked again.
-
-        Raises:
-            OpenMofiError: there is none.
-        """
-        import httpx2
-
-        url, reason = f"{self.address}/{path}", ""
-        response: Reply | None = None
-        for number in range(TRIES):
-            if number:
-                time.sleep(WAIT * 2 ** (number - 1))
-            try:
-                response = self._received(method, url, body)
-            except (httpx2.RequestError, httpx2.InvalidURL) as error:
-                reason = str(error) or type(error).__name__
-                continue
-            if response is None:
-                reason = f"it takes more than {SECONDS:g} s, or says more than {_MOST_BYTES:,} bytes"
-                continue
-            if response.status_code not in _BUSY:
-                break
-        if response is None:
-            raise OpenMofiError(
-                f"The judge {self.address} does not answer: {reason.rstrip('.')}.",
-                "Start the server, or check the address: it mostly ends in /v1.",
-            )
-        return response
-
-    def _received(self, method: str, url: str, body: dict[str, Any] | None) -> Reply | None:
-        """Return a whole response; `None` where it does not end in time, or is larger than any answer."""
-        end, parts, size = time.monotonic() + SECONDS, [], 0
-        with self.client.stream(method, url, json=body) as response:
-            for part in response.iter_bytes():
-                parts.append(part)
-                size += len(part)
-                if size > _MOST_BYTES or time.monotonic() > end:
-                    return None
-            return Reply(response.status_code, b"".join(parts).decode("utf-8", "replace"))
+        return parsed(looked_up(response, "choices", 0, "message", "content"), choices)
 
     def refused(self, response: Reply) -> OpenMofiError:
         """The error for a response that is none."""
-        said = shorten(response.text, 200) or "nothing"
-        return OpenMofiError(
-            f"The judge {self.address} refuses with status {response.status_code}: {said}",
-            f"Check the model {self.model!r}, which has to see images, and the token in {TOKEN}.",
+        return self.refusal(
+            response, f"Check the model {self.model!r}, which has to see images, and the token in {TOKEN}."
         )
 
 
@@ -189,14 +110,3 @@ def _one_of(choices: Sequence[str]) -> dict[str, Any]:
             "json_schema": {"name": "choice", "strict": True, "schema": schema},
         }
     }
-
-
-def _looked_up(response: Reply, *path: str | int) -> object:
-    """What lies at a path in a response's JSON; `None` where there is nothing."""
-    try:
-        value = json.loads(response.text)
-        for step in path:
-            value = value[step]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return None
-    return value

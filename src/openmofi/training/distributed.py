@@ -99,7 +99,7 @@ class Ranks:
 
 
 @contextmanager
-def training_process(threads: int) -> Iterator[Ranks]:
+def training_process(threads: int, *, tf32: bool = False) -> Iterator[Ranks]:
     """Set up this process for a run and join the process group of `torchrun`, as its variables (RANK …) say.
 
     CUDA and NCCL where there are GPUs, gloo elsewhere. A group that stands already is used and left standing; without
@@ -107,6 +107,7 @@ def training_process(threads: int) -> Iterator[Ranks]:
 
     Args:
         threads: of torch; 0 leaves its default.
+        tf32: where there is CUDA, products of float32 matrices are computed in TF32.
     """
     keep_freed_memory()
     if threads:
@@ -118,6 +119,8 @@ def training_process(threads: int) -> Iterator[Ranks]:
     )
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if tf32 and device.type == "cuda" else before)
     stood = dist.is_initialized()
     if not stood and int(os.environ.get("WORLD_SIZE", "1")) > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
@@ -129,6 +132,7 @@ def training_process(threads: int) -> Iterator[Ranks]:
             patient = dist.new_group(backend="gloo", timeout=_PATIENCE)
             yield Ranks(dist.get_rank(), world, device, init_device_mesh(device.type, (world,)), patient)
     finally:
+        torch.set_float32_matmul_precision(before)
         if not stood and dist.is_initialized():
             dist.destroy_process_group()
 

@@ -30,7 +30,7 @@ from openmofi.objectives.margin_softmax import MarginSoftmax, thirds_by_count
 from openmofi.objectives.protocol import Batch, Embeddings
 from openmofi.training.data.loader import TrainingData
 from openmofi.training.data.plan import repeat_factors
-from openmofi.training.data.rows import HeldOut
+from openmofi.training.data.subset import HeldOut
 from openmofi.training.model.towers import DualEncoder
 from openmofi.training.optimization import learning_rate
 from openmofi.training.recipe import EvaluateSettings

@@ -17,7 +17,7 @@ from openmofi.evaluation.metrics.retrieval import RetrievalResult, evaluate_retr
 from openmofi.evaluation.metrics.zero_shot import ZeroShotResult, evaluate_zero_shot
 from openmofi.storage import atomic_path, write_json, write_text
 from openmofi.training.data.loader import TrainingData
-from openmofi.training.data.rows import HeldOut
+from openmofi.training.data.subset import HeldOut
 from openmofi.training.log import read_log
 
 CURVES = "curves.html"

@@ -112,7 +112,7 @@ def train(
         KeyboardInterrupt: SIGINT or SIGTERM came; a checkpoint is written.
     """
     out = Path(out)
-    with training_process(recipe.run.threads) as ranks:
+    with training_process(recipe.run.threads, tf32=recipe.run.precision == "bf16") as ranks:
         if labels:
             recipe = _built(recipe, out, ranks, restart=restart)
         inputs = inputs_of(recipe.model)

@@ -10,7 +10,8 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.linking import PriorLinker, check_linker, linker_fingerprint, open_linker
 from openmofi.plugins.fusion.fusion_settings import FusionLinkSettings
-from openmofi.plugins.fusion.linker import FusionLinker, LinkQuestion, scores_of
+from openmofi.plugins.fusion.linker import FusionLinker, scores_of
+from openmofi.plugins.fusion.questions import LinkQuestion
 from openmofi.plugins.fusion.store import build_fusion, save_fusion
 
 NAMES = [

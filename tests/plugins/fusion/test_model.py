@@ -10,8 +10,9 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.plugins.fusion.examples import NIL, LinkCandidate, LinkExample
-from openmofi.plugins.fusion.linker import LinkQuestion, answers_of, packed_questions, probabilities, scores_of
+from openmofi.plugins.fusion.linker import answers_of, packed_questions, scores_of
 from openmofi.plugins.fusion.model import pack, segment_log_softmax
+from openmofi.plugins.fusion.questions import LinkQuestion, probabilities
 from openmofi.plugins.fusion.store import build_fusion, open_fusion, save_fusion
 from openmofi.plugins.fusion.text import distinct_titles, title_scores, title_tokens
 from studies.titles import TitleTrie, generate

@@ -142,6 +142,24 @@ def test_rules_follow_subclasses(tmp_path: Path, settings: dict, gone: set[int])
     assert [int(each[1:]) for each in entities.column("id").to_pylist()] == sorted(there - gone)
 
 
+def test_people_and_films_are_what_images_show(tmp_path: Path) -> None:
+    kinds = {5: "human", 11424: "film", 215627: "person", 202444: "given name", 12308941: "male given name"}
+    above = {5: 215627, 12308941: 202444}
+    named = {101: ("Ada Lovelace", 5), 102: ("Metropolis", 11424), 103: ("Ada", 202444), 104: ("Adam", 12308941)}
+    entities = [
+        *(
+            item(kind, {"en": name}, claims={"P279": [statement("P279", above[kind])]} if kind in above else {})
+            for kind, name in kinds.items()
+        ),
+        *(item(q, {"en": name}, claims={"P31": [statement("P31", kind)]}) for q, (name, kind) in named.items()),
+    ]
+    dump = write_dump(tmp_path / "all.json", entities)
+    build_wikidata([dump], tmp_path / "kb", WikidataSettings(visual_only=True))
+    kept = KnowledgeBase.open(tmp_path / "kb")
+    assert {"ada lovelace", "metropolis", "human", "film"} <= set(kept.names)
+    assert not {"ada", "adam"} & set(kept.names)
+
+
 def selected(entities: list[Entity], folder: Path, **rules: Any) -> Selected:
     dump = write_dump(folder / "all.json.zst", entities)
     parts = read_parts({"all": dump}, folder / "parts", ("en", "de"), Quiet(), workers=1, size=100_000)

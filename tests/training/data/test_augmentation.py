@@ -8,9 +8,11 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from openmofi.encoders import Preprocessing
+from openmofi.encoders import Preprocessing, preprocess
+from openmofi.pairs import decode_image
 from openmofi.pairs.images.scaled import plain_jpeg
 from openmofi.training.data.images import TrainingImages, UndecodableError, random_crop, transforms_of
+from openmofi.training.model.towers import DualEncoder, Tower, normalised
 from openmofi.training.recipe import Augment
 
 SETTINGS = Preprocessing(32, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
@@ -51,7 +53,7 @@ def test_which_jpegs_are_decoded_directly():
 )
 def test_crops_are_those_of_torchvision_up_to_the_scale_of_decoding(data, seed):
     augment = Augment(scale=(0.1, 0.9), flip=0.5)
-    made = TrainingImages(SETTINGS, augment).batch([data], [seed])[0]
+    made = normalised(TrainingImages(SETTINGS, augment).batch([data], [seed])[0], SETTINGS)
     whole = Image.open(io.BytesIO(data)).convert("RGB")
     if data == turned(6):
         whole = whole.transpose(Image.Transpose.ROTATE_270)
@@ -77,6 +79,27 @@ def test_colours_are_changed_before_normalising():
     assert torch.allclose(colours[0], colours[1], atol=1e-5)
     names = [type(found).__name__ for found in transforms_of(Augment(color_jitter=0.1, grayscale=0.1, rand_augment=2))]
     assert names == ["RandomHorizontalFlip", "ColorJitter", "RandomGrayscale", "RandAugment"]
+
+
+@pytest.mark.parametrize(
+    ("augment", "dtype"),
+    [
+        (Augment(color_jitter=0.5, rand_augment=1), torch.uint8),
+        (Augment(scale=(1.0, 1.0)), torch.uint8),
+        (Augment(scale=(1.0, 1.0), color_jitter=0.5), torch.float32),
+    ],
+)
+def test_bytes_are_what_is_normalised_as_at_evaluation(augment, dtype):
+    data, cut = [encoded(smooth()), encoded(smooth(), "PNG")], Augment(scale=(1.0, 1.0), flip=0.0)
+    made = TrainingImages(SETTINGS, augment).batch(data, [1, 2])
+    assert (made.dtype, made.shape) == (dtype, (2, 3, 32, 32))
+    at_evaluation = torch.stack(
+        [torch.from_numpy(preprocess(decode_image(each, size_hint=SETTINGS.decode_size), SETTINGS)) for each in data]
+    )
+    plain = normalised(TrainingImages(SETTINGS, cut).batch(data, [1, 2]), SETTINGS)
+    torch.testing.assert_close(plain, at_evaluation, rtol=0, atol=1e-6)
+    model = DualEncoder(Tower(torch.nn.Identity(), torch.nn.Identity(), {}), None, SETTINGS)
+    assert torch.equal(model.image_input({"image": made}), normalised(made, SETTINGS) if dtype == torch.uint8 else made)
 
 
 def test_an_image_depends_on_its_seed_alone():

@@ -79,7 +79,7 @@ def test_repeat_factors_are_those_of_the_paper_and_an_image_has_the_greatest_of_
     factors = repeat_factors(counts, 400, 0.4)
     assert factors.tolist() == [1.0, 2.0, pytest.approx(40**0.5), 1.0]
     # Rows 0 … 3 have classes {0}, {0, 1}, {0, 2}; row 2 is not trained on.
-    plan = RepeatPlan.of(np.array([0, 1, 1, 3, 3]), np.array([0, 0, 1, 2, 0]), counts, 0.4 * 3 / 400, 20_000, 5)
+    plan = RepeatPlan.of([(np.array([0, 1, 1, 3, 3]), np.array([0, 0, 1, 2, 0]))], counts, 3, 0.4 * 3 / 400, 20_000, 5)
     expected = repeat_factors(counts, 3, 0.4 * 3 / 400)[[0, 1, 2]]
     drawn = np.bincount(plan.rows(7), minlength=4)
     assert drawn[2] == 0

@@ -1,6 +1,8 @@
 """Fewer rows, and surer labels."""
 
+import pickle
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from openmofi.engine import Quiet
 from openmofi.errors import UsageError
 from openmofi.training.data import open_data
+from openmofi.training.data.plan import RepeatPlan, members_of, members_of_classes
 from openmofi.training.model.towers import ModelInputs
 from openmofi.training.recipe import DataSettings, EvaluateSettings
 
@@ -73,3 +76,47 @@ def test_what_leaves_nothing_is_refused(opened):
         opened(min_probability=1.0)
     with pytest.raises(UsageError, match="limit is 44, and there are 43 rows"):
         opened(limit=44)
+
+
+@pytest.mark.parametrize("sampler", ["instance", "sqrt", "repeat-factor"])
+@pytest.mark.parametrize("held_out_by", ["row", "class"])
+def test_rows_are_found_once_and_mapped_afterwards(opened, tmp_path, monkeypatch, sampler, held_out_by):
+    evaluate = EvaluateSettings(every=1, loss=True, held_out=0.4, held_out_by=held_out_by)
+    first = opened(evaluate=evaluate, sampler=sampler, min_probability=0.3)
+    made = sorted((tmp_path / "subsets").glob("*.arrow"))
+    assert len(made) == 3
+    with monkeypatch.context() as patch:
+        patch.setattr("openmofi.training.data.subset.labels_of", None)
+        patch.setattr("openmofi.training.data.subset._lowest", None)
+        patch.setattr("openmofi.training.data.rows.DatasetRows.batch", None)
+        again = opened(evaluate=evaluate, sampler=sampler, min_probability=0.3)
+        again.sources.plan.rows(0)
+    assert np.array_equal(again.held_out.rows, first.held_out.rows)
+    assert np.array_equal(rows_of(again), rows_of(first))
+    assert not np.isin(rows_of(again), again.held_out.rows).any()
+    assert (again.trained, again.class_counts.tolist()) == (first.trained, first.class_counts.tolist())
+    # Workers get the path, and no array.
+    assert len(pickle.dumps(again.sources.plan)) < 2000
+    assert np.array_equal(pickle.loads(pickle.dumps(again.sources.plan)).rows(5), first.sources.plan.rows(5))
+    for changes in ({"seed": 1}, {"min_probability": 0.2}, {"evaluate": replace(evaluate, held_out=0.5)}):
+        before = set((tmp_path / "subsets").glob("*.arrow"))
+        opened(**{"evaluate": evaluate, "sampler": sampler, "min_probability": 0.3, **changes})
+        assert set((tmp_path / "subsets").glob("*.arrow")) > before
+
+
+def test_labels_in_parts_are_those_of_the_whole():
+    draw = np.random.default_rng(0)
+    rows, classes = np.sort(draw.integers(0, 50, 200)), draw.integers(0, 9, 200)
+    cuts = [0, *np.searchsorted(rows, [11, 11, 40]).tolist(), 200]
+    parts = [(rows[start:stop], classes[start:stop]) for start, stop in pairwise(cuts)]
+    counts = np.bincount(classes, minlength=10)
+    for one, other in zip(members_of(parts, counts), members_of_classes(rows, classes, 10), strict=True):
+        assert np.array_equal(one, other)
+    offsets, members = members_of(parts, counts)
+    assert all(
+        members[offsets[number] : offsets[number + 1]].tolist() == rows[classes == number].tolist()
+        for number in range(10)
+    )
+    plans = [RepeatPlan.of(labels, counts, 50, 0.3, 8, 0) for labels in (parts, [(rows, classes)])]
+    assert np.array_equal(plans[0].edges, plans[1].edges)
+    assert np.array_equal(plans[0].numbers, plans[1].numbers)

@@ -73,11 +73,13 @@ class MemberContent:
         data: `None` where it has none (a link, a member beyond `max_image_bytes`).
         status: `OK`, or why `data` cannot be used: `IMAGE_TOO_LARGE`, or `IMAGE_BROKEN` where the shard is cut.
         texts: of an image, those that it brings itself.
+        offset: see `Pair`.
     """
 
     data: bytes | None
     status: PairStatus = PairStatus.OK
     texts: TextParts | None = None
+    offset: int = -1
 
 
 def read_limit(extension: str, size: int, settings: ReadSettings) -> int | None:
@@ -117,6 +119,7 @@ class RowPairs:
             status,
             printable(url) if url and identifier(url) is not None else "",
             tuple((kind, len(judged.text) if end is None else end) for kind, end in parts.kinds),
+            image.offset if image else -1,
         )
 
     def report_useless(self, path: str, unread: str) -> None:

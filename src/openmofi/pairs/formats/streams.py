@@ -73,8 +73,9 @@ def compression_of(start: bytes) -> str | None:
 class ForwardFile:
     """Chunks as a file that is read forwards; seeking back works within the last `LOOK_BACK` bytes."""
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        self._chunks = chunks
+    def __init__(self, chunks: Iterator[bytes], *, packed: bool = False) -> None:
+        """Read chunks; `packed` says that they were unpacked, so that positions are not those of the file itself."""
+        self._chunks, self.packed = chunks, packed
         self._buffer, self._start, self._position = b"", 0, 0
 
     def tell(self) -> int:
@@ -125,7 +126,7 @@ def open_stream(file: IO[bytes], max_unpack_ratio: int) -> ForwardFile:
     chunks = _chunks(file, start)
     for magic, name, new in _COMPRESSIONS:
         if start.startswith(magic):
-            return ForwardFile(_bounded(chunks, name, new, max_unpack_ratio))
+            return ForwardFile(_bounded(chunks, name, new, max_unpack_ratio), packed=True)
     return ForwardFile(chunks)
 
 

@@ -245,7 +245,7 @@ def read_tar(path: str, settings: ReadSettings) -> Iterator[Pair]:
     try:
         with open_source(path) as file:
             stream = open_stream(file, settings.max_unpack_ratio)
-            for pair in _pairs(path, stream, grouper, partial(_content, settings), on_damage):
+            for pair in _pairs(path, stream, grouper, partial(_content, settings, stream.packed), on_damage):
                 yield pair
                 count += 1
     except Damage as damage:
@@ -321,22 +321,23 @@ def _span(end: int, _: Archive, member: tarfile.TarInfo, extension: str) -> tupl
 
 
 def _content(
-    settings: ReadSettings, archive: Archive, member: tarfile.TarInfo, extension: str
+    settings: ReadSettings, packed: bool, archive: Archive, member: tarfile.TarInfo, extension: str
 ) -> tuple[MemberContent, Damage | None]:
     if not member.isreg():
         return MemberContent(None), None
     limit = read_limit(extension, member.size, settings)
     if limit is None:
         return MemberContent(None, PairStatus.IMAGE_TOO_LARGE), None
+    offset = -1 if packed or member.issparse() else member.offset_data
     if limit == 0:
-        return MemberContent(b""), None
+        return MemberContent(b"", offset=offset), None
     try:
         data = _read(archive, member, limit)
     except Damage as damage:
         return MemberContent(None, PairStatus.IMAGE_BROKEN), damage
     if len(data) < limit:
         return MemberContent(None, PairStatus.IMAGE_BROKEN), Damage("it ends in the middle of a member")
-    return MemberContent(data), None
+    return MemberContent(data, offset=offset), None
 
 
 def _read(archive: Archive, member: tarfile.TarInfo, limit: int) -> bytes:

@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from openmofi.dataset.origin import Origin
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.features.store import noted_read
+from openmofi.features.store import noted_cache, noted_read
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.index import ImageBytes, places_of
 from openmofi.pairs.log import PROVENANCE, logged
@@ -188,8 +188,9 @@ def rows_of(
     origin = Origin.parse(folder.file(shard), pq.read_metadata(folder.file(shard)).metadata)
     if images:
         origin.require_same(shard, shard.fingerprint)
-    locations = places_of(shard, table["key"], cache, noted_read(folder.path)) if images and len(table) else None
-    reader, log = ImageBytes(), _provenance(shard, noted_read(folder.path))
+    noted = noted_read(folder.path), noted_cache(folder.path)
+    locations = places_of(shard, table["key"], cache, *noted) if images and len(table) else None
+    reader, log = ImageBytes(), _provenance(shard, noted[0])
     try:
         for start in range(0, len(table), _BATCH):
             part = table.slice(start, _BATCH).to_pylist()

@@ -1,8 +1,6 @@
 """The fusion decoder in use: which candidate a mention means, for examples and in the label job."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -10,33 +8,14 @@ import torch
 
 from openmofi.arrays import Doubles
 from openmofi.knowledge import KnowledgeBase
-from openmofi.linking.candidates import CandidateLookup, NameCandidates, links_of
-from openmofi.plugins.fusion.examples import NIL, LinkCandidate, LinkExample
+from openmofi.plugins.fusion.examples import NIL, LinkExample
 from openmofi.plugins.fusion.fusion_settings import FusionLinkSettings
 from openmofi.plugins.fusion.model import Packed, pack
+from openmofi.plugins.fusion.questions import LinkQuestion, QuestionLinker, log_priors
 from openmofi.plugins.fusion.store import Fusion, open_fusion
 from openmofi.plugins.fusion.text import title_scores, title_tokens
-from openmofi.schema import Link, Mention
 
 _SEQUENCES_AT_ONCE = 2048
-_DIGITS = 4  # of scores; another batch could change further ones
-_LEAST_PRIOR = 1e-4  # of a candidate that was never seen under the name
-
-
-@dataclass(frozen=True, slots=True)
-class LinkQuestion:
-    """A mention and its candidates.
-
-    Attributes:
-        text: the mention's.
-        start, end: of the mention in characters, end exclusive.
-        candidates: at least one.
-    """
-
-    text: str
-    start: int
-    end: int
-    candidates: tuple[LinkCandidate, ...]
 
 
 def packed_questions(fusion: Fusion, questions: Sequence[LinkQuestion]) -> Packed:
@@ -78,11 +57,6 @@ def scores_of(fusion: Fusion, questions: Sequence[LinkQuestion], *, at_once: int
     return scores
 
 
-def log_priors(candidates: Sequence[LinkCandidate]) -> Doubles:
-    """Return the logarithms of the candidates' commonness and, last, NIL's 0."""
-    return np.log([*(max(candidate.prior, _LEAST_PRIOR) for candidate in candidates), 1.0])
-
-
 def answers_of(fusion: Fusion, examples: Sequence[LinkExample], *, at_once: int = 32) -> list[str]:
     """Return the model's answer for each example: the identifier of a listed candidate, or `NIL`."""
     questions = [LinkQuestion(example.text, example.start, example.end, example.listed) for example in examples]
@@ -91,12 +65,6 @@ def answers_of(fusion: Fusion, examples: Sequence[LinkExample], *, at_once: int 
         choices[int(scores.argmax())]
         for choices, scores in zip(ids, scores_of(fusion, questions, at_once=at_once), strict=True)
     ]
-
-
-def probabilities(scores: Doubles) -> Doubles:
-    """Return calibrated probabilities of candidates and NIL: the softmax of their scores."""
-    weights: Doubles = np.exp(scores - scores.max())
-    return weights / weights.sum()
 
 
 def _batches(order: Sequence[int], questions: Sequence[LinkQuestion], at_once: int) -> list[list[int]]:
@@ -123,79 +91,17 @@ def _scores(fusion: Fusion, questions: Sequence[LinkQuestion]) -> list[Doubles]:
     return [np.append(of_candidates, of_nil) for of_candidates, of_nil in zip(of_questions, nil, strict=True)]
 
 
-class FusionLinker:
-    """The fusion decoder as a `Linker`: `--linker fusion:PATH`.
-
-    A name with one candidate or a decisive prior is answered by its prior. All other mentions of a call are scored in
-    batches across texts, and remembered by context and span. P(entity) is the share of the name's occurrences that are
-    mentions at all, times the model's calibrated probability among candidates and NIL.
-
-    Attributes:
-        asked: mentions that the model has scored.
-    """
+class FusionLinker(QuestionLinker):
+    """The fusion decoder as a `Linker`: `--linker fusion:PATH`."""
 
     name = "fusion"
 
     def __init__(
         self, kb: KnowledgeBase, model: str | Path | Fusion, settings: FusionLinkSettings | None = None
     ) -> None:
-        self.settings = settings or FusionLinkSettings()
+        super().__init__(kb, settings)
         self.fusion = model if isinstance(model, Fusion) else open_fusion(model)
-        self.asked = 0
-        self._kb = kb
-        self._lookup = CandidateLookup(kb, self.settings)
-        self._known: dict[tuple[str, int, int], Doubles] = {}
-        self._described = lru_cache(maxsize=self.settings.cache)(self._candidate)
 
-    def link(self, texts: Sequence[str], mentions: Sequence[Sequence[Mention]]) -> list[list[Link]]:
-        """See `Linker.link`."""
-        keyed = [
-            [
-                ((text, mention.start, mention.end), candidates)
-                for mention, candidates in zip(of_text, names, strict=True)
-            ]
-            for text, of_text, names in zip(texts, mentions, self._lookup.of_texts(texts, mentions), strict=True)
-        ]
-        new = {
-            key: candidates
-            for of_text in keyed
-            for key, candidates in of_text
-            if key not in self._known and not self.settled(candidates)
-        }
-        answers = self._known | self._answered(new) if new else self._known
-        return [
-            links_of([(candidates, self._linked(candidates, answers.get(key))) for key, candidates in of_text], _DIGITS)
-            for of_text in keyed
-        ]
-
-    def settled(self, candidates: NameCandidates) -> bool:
-        """Whether the prior decides, without the model."""
-        common = candidates.commonness
-        return len(common) < 2 or common[0] - common[1] >= self.settings.prior_margin
-
-    def _answered(self, mentions: dict[tuple[str, int, int], NameCandidates]) -> dict[tuple[str, int, int], Doubles]:
-        questions = [
-            LinkQuestion(
-                *key,
-                tuple(
-                    replace(self._described(row), prior=prior)
-                    for row, prior in zip(candidates.rows.tolist(), candidates.commonness, strict=True)
-                ),
-            )
-            for key, candidates in mentions.items()
-        ]
-        self.asked += len(questions)
-        scores = scores_of(self.fusion, questions, at_once=self.settings.mentions_at_once)
-        fresh = {key: probabilities(of_mention) for key, of_mention in zip(mentions, scores, strict=True)}
-        if len(self._known) + len(fresh) > self.settings.cache:
-            self._known.clear()
-        self._known.update(list(fresh.items())[: self.settings.cache])
-        return fresh
-
-    def _linked(self, candidates: NameCandidates, answer: Doubles | None) -> Doubles | None:
-        """Return the scores of a name's candidates; `None` where the prior decides."""
-        return None if answer is None or self.settled(candidates) else candidates.prior.sum() * answer[:-1]
-
-    def _candidate(self, row: int) -> LinkCandidate:
-        entity = self._kb.entity(row)
-        return LinkCandidate(entity.id, entity.name, entity.description, entity.types[0] if entity.types else "")
+    def scores(self, questions: Sequence[LinkQuestion]) -> list[Doubles]:
+        """See `QuestionLinker.scores`."""
+        return scores_of(self.fusion, questions, at_once=self.settings.mentions_at_once)

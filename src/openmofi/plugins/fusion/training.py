@@ -6,20 +6,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from scipy.optimize import minimize
-from scipy.special import logsumexp
 from torch import Tensor, nn
 
-from openmofi.arrays import Doubles
 from openmofi.config.recipes import recipe_dict
 from openmofi.errors import UsageError
 from openmofi.objectives.protocol import Batch, Embeddings, ObjectiveResult
 from openmofi.plugins.fusion.examples import NIL, LinkExample, read_examples
 from openmofi.plugins.fusion.fusion_settings import LinkRecipe
-from openmofi.plugins.fusion.linker import LinkQuestion, answers_of, log_priors, scores_of
+from openmofi.plugins.fusion.linker import answers_of, scores_of
 from openmofi.plugins.fusion.model import segment_log_softmax
+from openmofi.plugins.fusion.questions import LinkQuestion, fitted_calibration, log_priors
 from openmofi.plugins.fusion.store import (
     Fusion,
     build_fusion,
@@ -118,43 +115,6 @@ def fusion_optimizer(fusion: Fusion, recipe: LinkRecipe) -> Optimizer:
         for name, parameter in fusion.model.named_parameters()
     )
     return dense_optimizer(groups, settings, settings.clip)
-
-
-_LOG_TEMPERATURE, _PRIOR_WEIGHT = (-4.0, 4.0), (0.0, 3.0)
-
-
-def fitted_calibration(
-    logits: Sequence[Doubles], priors: Sequence[Doubles], targets: Sequence[int], *, nil: bool
-) -> tuple[float, float]:
-    """Fit T and α of logits / T + α · log prior to the right answers; 1 and 0 without any example.
-
-    With α = 0 this is temperature scaling (Guo et al., arXiv 1706.04599).
-
-    Args:
-        logits: of candidates and NIL, each.
-        priors: logarithms, see `openmofi.plugins.fusion.linker.log_priors`.
-        targets: the position of the right one.
-        nil: whether NIL takes part; if not, its logits are left out.
-    """
-    used = [
-        (of_mention, of_names, target) if nil else (of_mention[:-1], of_names[:-1], target)
-        for of_mention, of_names, target in zip(logits, priors, targets, strict=True)
-        if nil or target < len(of_mention) - 1
-    ]
-    if not used:
-        return 1.0, 0.0
-    width = max(len(of_mention) for of_mention, _, _ in used)
-    first, second = np.full((len(used), width), -np.inf), np.zeros((len(used), width))
-    for row, (of_mention, of_names, _) in enumerate(used):
-        first[row, : len(of_mention)], second[row, : len(of_names)] = of_mention, of_names
-    right = np.arange(len(used)), np.array([target for _, _, target in used])
-
-    def loss(parameters: Doubles) -> float:
-        scores = first * np.exp(-parameters[0]) + parameters[1] * second
-        return float(np.mean(logsumexp(scores, axis=1) - scores[right]))
-
-    fitted = minimize(loss, np.zeros(2), bounds=[_LOG_TEMPERATURE, _PRIOR_WEIGHT]).x
-    return round(float(np.exp(fitted[0])), 4), round(float(fitted[1]), 4)
 
 
 LINKER = "linker"

@@ -3,7 +3,7 @@
 import stat
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,9 @@ from openmofi.storage.table_files import parquet_metadata
 from openmofi.training.data.features import TextFeatures, image_features, text_features
 from openmofi.training.data.images import KeptImages, TrainingImages
 from openmofi.training.data.loader import Sources, Teachers, TrainingData
-from openmofi.training.data.plan import (
-    ClassPlan,
-    Faults,
-    InstancePlan,
-    Plan,
-    RepeatPlan,
-    TrainingPlan,
-    members_of_classes,
-)
-from openmofi.training.data.rows import DatasetRows, HeldOut, draws_of, hold_out, labels_of, open_rows
+from openmofi.training.data.plan import Faults
+from openmofi.training.data.rows import DatasetRows, open_rows
+from openmofi.training.data.subset import HeldOut, Subsets, hold_out
 from openmofi.training.data.texts import HardNegatives, TextPlan, plan_texts
 from openmofi.training.model.towers import ModelInputs
 from openmofi.training.recipe import DataSettings, EvaluateSettings
@@ -175,56 +168,6 @@ def _cached_marks(path: Path) -> dict[str, Any]:
         return {}
 
 
-_LIMIT = "limit"
-
-
-@dataclass(frozen=True)
-class Subset:
-    """The rows that are trained on, and their labels.
-
-    Attributes:
-        rows, classes: (labels,) int64 of each label, ordered by rows.
-        left_out: (m,) int64 all other rows, ascending.
-    """
-
-    rows: Ints
-    classes: Ints
-    left_out: Ints
-
-
-def subset_of(rows: DatasetRows, held_out: Ints, min_probability: float, limit: int, seed: int) -> Subset:
-    """Choose the rows.
-
-    Args:
-        rows: of the dataset.
-        held_out: (n,) rows that are not trained on.
-        min_probability: labels below it do not count.
-        limit: most rows, those whose keys have the lowest draws; 0 for all.
-        seed: of the draws.
-
-    Raises:
-        UsageError: no row is left, or fewer than `limit`.
-    """
-    row, label, probability = labels_of(rows)
-    selected = (probability >= np.float32(min_probability)) & ~np.isin(row, held_out)
-    chosen = np.unique(row[selected])
-    if not len(chosen):
-        raise UsageError(
-            f"data.min_probability is {min_probability:g}, which leaves no row to train on.",
-            f"The greatest probability of a label is {probability.max():.3f}.",
-        )
-    if limit > len(chosen):
-        raise UsageError(
-            f"data.limit is {limit:,}, and there are {len(chosen):,} rows to train on.",
-            "Set a lower one, or 0 for all.",
-        )
-    if limit:
-        draws = draws_of(rows.take(chosen, ["key"])["key"].to_pylist(), seed, _LIMIT)
-        chosen = np.sort(chosen[np.argsort(draws, kind="stable")[:limit]])
-        selected &= np.isin(row, chosen)
-    return Subset(row[selected], label[selected], np.setdiff1d(np.arange(rows.starts[-1]), chosen))
-
-
 _KEPT_BYTES = 256 << 20
 """Of decoded images, in each process that makes batches."""
 
@@ -240,8 +183,9 @@ def open_data(
 ) -> TrainingData:
     """Open `settings.dataset` for a model that takes `inputs`.
 
-    What is computed once (where the images lie; features of locked encoders) is kept in `cache`. Of ranks and runs of
-    one machine that open the same data at once, one computes the features and the others wait; let one rank go first.
+    What is computed once (where the images lie; which rows are drawn; features of locked encoders) is kept in `cache`.
+    Of ranks and runs of one machine that open the same data at once, one computes the rows and features and the others
+    wait; let one rank go first.
 
     Args:
         settings: see `DataSettings`.
@@ -265,10 +209,10 @@ def open_data(
     rows = open_rows(dataset, starts, tables, sources, folder, progress)
     _check_shards(dataset, origins, sources, rows, progress, live=live, copies=bool(settings.reinforcement.store))
     texts = None if inputs.text == "none" else plan_texts(settings.text, settings.kb, class_ids, names, seed)
-    held_out = None
+    held_out, subsets = None, Subsets(rows, seed, folder, progress)
     if evaluate and evaluate.every:
-        held_out = hold_out(rows, evaluate, class_ids, counts, names, settings.text.templates, seed)
-    plan, trained, left = _plan(settings, rows, counts, held_out.rows if held_out else np.zeros(0, np.int64), seed)
+        held_out = hold_out(subsets, evaluate, class_ids, counts, names, settings.text.templates)
+    plan, trained, left = subsets.plan(settings, counts, held_out.rows if held_out else np.zeros(0, np.int64))
     teachers = None
     if settings.reinforcement.store:
         teachers = extension("teachers", "reinforcement")(settings, class_ids, seed, left)
@@ -345,24 +289,6 @@ def _check_shards(
             f"{dataset.path} does not say which shards it was labelled from: whether they have changed since "
             "is not checked; build it again to have it checked"
         )
-
-
-def _plan(settings: DataSettings, rows: DatasetRows, counts: Ints, held_out: Ints, seed: int) -> tuple[Plan, Ints, int]:
-    """The plan over the rows that are trained on, (classes,) their images of each class, and how many rows they are."""
-    size, balanced, total = settings.batch_size, settings.sampler != "instance", int(rows.starts[-1])
-    whole = not (len(held_out) or settings.limit or settings.min_probability)
-    if whole and not balanced:
-        return InstancePlan(rows.starts, size, settings.shuffle_shards, seed), counts, total
-    subset = subset_of(rows, held_out, settings.min_probability, settings.limit, seed)
-    trained, left = np.bincount(subset.classes, minlength=len(counts)), total - len(subset.left_out)
-    if settings.sampler == "repeat-factor":
-        return RepeatPlan.of(subset.rows, subset.classes, trained, settings.repeat_threshold, size, seed), trained, left
-    if balanced:
-        offsets, members = members_of_classes(subset.rows, subset.classes, len(counts))
-        power = 0.0 if settings.sampler == "class-balanced" else 0.5
-        return ClassPlan(offsets, members, size, power, seed), trained, left
-    starts = rows.starts - np.searchsorted(subset.left_out, rows.starts)
-    return TrainingPlan(InstancePlan(starts, size, settings.shuffle_shards, seed), subset.left_out), trained, left
 
 
 def _hard_negatives(settings: DataSettings, class_ids: list[str], seed: int) -> HardNegatives | None:

@@ -1,4 +1,4 @@
-"""Image bytes → training images: decode at the size that is needed, crop, augment, normalise once a batch."""
+"""Image bytes → training images: decode at the size that is needed, crop, augment."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from openmofi.encoders import Preprocessing, preprocess
+from openmofi.encoders.preprocess import as_bytes
 from openmofi.pairs import ImageRefused, decode_image
 from openmofi.pairs.images.scaled import Box, ScaledImage
+from openmofi.training.model.towers import normalised
 from openmofi.training.recipe import Augment
 
 _LEAST_SHARE = 0.25
@@ -125,7 +127,11 @@ class TrainingImages:
     def batch(
         self, images: Sequence[bytes], seeds: Sequence[int], stored: Sequence[StoredAugmentation | None] = ()
     ) -> Tensor:
-        """Encoded images → (n, 3, size, size) float32, normalised.
+        """Encoded images → (n, 3, size, size): uint8, or float32 and normalised where colours are changed in 0..1, or
+        images are resized without antialias.
+
+        Which of the two depends on the settings alone. `model.towers.normalised` does the rest where a batch is used:
+        bytes are a quarter of what workers hand over and a device is sent.
 
         Args:
             images: n encoded images.
@@ -148,9 +154,9 @@ class TrainingImages:
                     refused[position] = str(error.why)
         if refused:
             raise UndecodableError(refused)
-        if len({tensor.dtype for tensor in tensors}) > 1:
-            tensors = [tensor.float().div(255) if tensor.dtype == torch.uint8 else tensor for tensor in tensors]
-        return self._normalised(torch.stack(tensors))
+        if not self._in_floats:
+            return torch.stack(tensors)
+        return torch.stack([normalised(tensor, self.preprocessing) for tensor in tensors])
 
     def _replayed(self, data: bytes, augmentation: StoredAugmentation) -> Tensor:
         image = self.kept.opened(data)
@@ -166,6 +172,8 @@ class TrainingImages:
 
     def _evaluation(self, data: bytes) -> Tensor:
         image = decode_image(data, size_hint=self.preprocessing.decode_size)
+        if not self._in_floats:
+            return torch.from_numpy(as_bytes(image, self.preprocessing))
         # Not normalised yet: colours are changed in 0..1.
         plain = replace(self.preprocessing, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
         return torch.from_numpy(np.ascontiguousarray(preprocess(image, plain)))
@@ -185,13 +193,11 @@ class TrainingImages:
         chosen = transforms_of(self.augment)
         return v2.Compose(chosen) if chosen else None
 
-    def _normalised(self, stacked: Tensor) -> Tensor:
-        # The same float32 steps as at evaluation, into memory in the order of the contract.
-        pixels = torch.empty(stacked.shape, dtype=torch.float32).copy_(stacked)
-        if stacked.dtype == torch.uint8:
-            pixels.div_(255)
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.preprocessing.mean, self.preprocessing.std))
-        return pixels.sub_(mean).div_(std)
+    @property
+    def _in_floats(self) -> bool:
+        """Whether images are cut as at evaluation, and bytes would lose something."""
+        coloured = self.augment.color_jitter or self.augment.grayscale or self.augment.rand_augment
+        return self.augment.scale == (1.0, 1.0) and bool(coloured or not self.preprocessing.antialias)
 
 
 def random_crop(height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]) -> Box:

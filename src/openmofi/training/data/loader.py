@@ -22,7 +22,8 @@ from openmofi.training.data.images import (
     UndecodableError,
 )
 from openmofi.training.data.plan import GREY, Faults, Plan, Refused, SequencePlan, other_row, replaced
-from openmofi.training.data.rows import DatasetRows, HeldOut, padded_labels
+from openmofi.training.data.rows import DatasetRows, padded_labels
+from openmofi.training.data.subset import HeldOut
 from openmofi.training.data.texts import HardNegatives, TextPlan, text_id
 from openmofi.training.data.workers import Made, made_by_workers
 from openmofi.training.model.towers import ModelInputs

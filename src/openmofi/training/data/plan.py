@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -139,12 +139,26 @@ class RepeatPlan:
     seed: int
 
     @classmethod
-    def of(cls, rows: Ints, classes: Ints, counts: Ints, threshold: float, batch_size: int, seed: int) -> RepeatPlan:
-        """Make the plan of (n,) pairs of a row, ascending, and a class, and of (classes,) the images of each class."""
-        numbers, first = np.unique(rows, return_index=True)
-        factors = repeat_factors(counts, len(numbers), threshold)
-        greatest = np.maximum.reduceat(factors[classes], first)
-        return cls(np.cumsum(greatest), numbers, batch_size, seed)
+    def of(
+        cls, labels: Iterable[Labels], counts: Ints, rows: int, threshold: float, batch_size: int, seed: int
+    ) -> RepeatPlan:
+        """Make the plan.
+
+        Args:
+            labels: in parts; rows ascend, and no row is in two parts.
+            counts: (classes,) images of each class.
+            rows: how many rows the labels have.
+            threshold: see above.
+            batch_size, seed: see above.
+        """
+        factors = repeat_factors(counts, rows, threshold)
+        numbers, greatest = [], []
+        for row, label in labels:
+            distinct, first = np.unique(row, return_index=True)
+            numbers.append(distinct)
+            # Of no labels numpy has no greatest.
+            greatest.append(np.maximum.reduceat(factors[label], first) if len(first) else np.zeros(0))
+        return cls(np.cumsum(np.concatenate(greatest)), np.concatenate(numbers), batch_size, seed)
 
     def rows(self, step: int) -> Ints:
         """See `Plan`."""
@@ -165,16 +179,16 @@ class TrainingPlan:
 
     Attributes:
         plan: over the positions 0 … n − 1 of the n rows that are left.
-        left_out: (m,) rows, ascending.
+        gaps: (m,) how many rows are left before each row that is left out, ascending.
     """
 
     plan: Plan
-    left_out: Ints
+    gaps: Ints
 
     def rows(self, step: int) -> Ints:
         """See `Plan`."""
         positions = self.plan.rows(step)
-        return positions + np.searchsorted(self.left_out - np.arange(len(self.left_out)), positions, side="right")
+        return positions + np.searchsorted(self.gaps, positions, side="right")
 
 
 @dataclass(frozen=True)
@@ -201,9 +215,23 @@ class SequencePlan:
 
 def members_of_classes(rows: Ints, classes: Ints, count: int) -> tuple[Ints, Ints]:
     """Pairs of row and class → `offsets` (count + 1,) and `members` of `ClassPlan`."""
-    order = np.argsort(classes, kind="stable")
-    sizes = np.bincount(classes, minlength=count)
-    return np.r_[0, np.cumsum(sizes)].astype(np.int64), rows[order].astype(np.int64)
+    return members_of([(rows, classes)], np.bincount(classes, minlength=count))
+
+
+Labels = tuple[Ints, Ints]
+"""The row and the class of each label, (n,)."""
+
+
+def members_of(labels: Iterable[Labels], counts: Ints) -> tuple[Ints, Ints]:
+    """Labels in parts, and (classes,) how many each class has → `offsets` and `members` of `ClassPlan`."""
+    offsets = np.r_[0, np.cumsum(counts)].astype(np.int64)
+    members, ends = np.empty(offsets[-1], np.int64), offsets[:-1].copy()
+    for row, label in labels:
+        order = np.argsort(label, kind="stable")
+        present, first, sizes = np.unique(label[order], return_index=True, return_counts=True)
+        members[np.repeat(ends[present] - first, sizes) + np.arange(len(order))] = row[order]
+        ends[present] += sizes
+    return offsets, members
 
 
 Refused = list[tuple[int, str]]

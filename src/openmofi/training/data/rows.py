@@ -1,8 +1,8 @@
-"""The rows of a dataset as one memory-mapped file that all processes share, and which of them are held out."""
+"""The rows of a dataset as one memory-mapped file that all processes share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,10 @@ from numpy.typing import NDArray
 from openmofi.arrays import Ints
 from openmofi.dataset.tables import Folder
 from openmofi.engine import Progress
-from openmofi.errors import UsageError
-from openmofi.evaluation.bands import thirds_of
-from openmofi.features.store import noted_read
-from openmofi.knowledge.texts import filled
+from openmofi.features.store import noted_cache, noted_read
 from openmofi.pairs import ReadSettings
 from openmofi.pairs.index import PLACE, copy_of_images, places_of
-from openmofi.storage import Shard, atomic_path, fingerprint, hash64
-from openmofi.training.recipe import EvaluateSettings
+from openmofi.storage import Shard, atomic_path, fingerprint
 
 _VERSION = 2
 _COLUMNS = ("key", "text", "classes", "scores")
@@ -77,12 +73,12 @@ def open_rows(
 
 def _write(path: Path, dataset: Folder, cache: Path, progress: Progress, read: ReadSettings | None) -> None:
     """`read` is how to locate the images; `None` leaves their places out."""
-    schema = pa.schema(_ROW | PLACE if read else _ROW)
+    schema, labelled = pa.schema(_ROW | PLACE if read else _ROW), noted_cache(dataset.path)
     with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), schema) as out:
         for shard in dataset.shards:
             table = dataset.read(shard, _COLUMNS)
             if read and len(table):
-                offsets = places_of(shard, table["key"], cache, read)
+                offsets = places_of(shard, table["key"], cache, read, labelled)
                 for name in PLACE:
                     table = table.append_column(name, offsets[name])
             # One batch a shard, empty ones too: the number of the shard is that of its batch.
@@ -147,14 +143,13 @@ def flat_lists(column: pa.Array | pa.ChunkedArray) -> tuple[Ints, NDArray[Any]]:
     return np.asarray(pc.list_value_length(column)).astype(np.int64), np.asarray(pc.list_flatten(column))
 
 
-def labels_of(rows: DatasetRows) -> tuple[Ints, Ints, NDArray[np.float32]]:
-    """Each label of the dataset: its row and its class, (labels,) int64, and its probability, float32."""
-    batches = [rows.batch(shard) for shard in range(len(rows.starts) - 1)]
-    lengths, classes = (
-        np.concatenate(part) for part in zip(*(flat_lists(batch["classes"]) for batch in batches), strict=True)
-    )
-    scores = np.concatenate([flat_lists(batch["scores"])[1] for batch in batches])
-    return np.repeat(np.arange(len(lengths)), lengths), classes.astype(np.int64), scores.astype(np.float32)
+def labels_of(rows: DatasetRows) -> Iterator[tuple[Ints, Ints, NDArray[np.float32]]]:
+    """Yield the labels of each shard: the row and the class of each, (labels,) int64, and its probability, float32."""
+    for shard, start in enumerate(rows.starts[:-1]):
+        batch = rows.batch(shard)
+        lengths, classes = flat_lists(batch["classes"])
+        scores = flat_lists(batch["scores"])[1]
+        yield start + np.repeat(np.arange(len(lengths)), lengths), classes.astype(np.int64), scores.astype(np.float32)
 
 
 def padded_labels(table: pa.Table, width: int) -> tuple[Ints, NDArray[np.float32]]:
@@ -169,104 +164,3 @@ def padded_labels(table: pa.Table, width: int) -> tuple[Ints, NDArray[np.float32
     labels[row[fits], column[fits]] = classes[fits]
     weights[row[fits], column[fits]] = scores[fits]
     return labels, weights
-
-
-_GALLERY = "gallery"
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Rows that evaluators see and that are never trained on.
-
-    Attributes:
-        rows: (n,) int64, ascending.
-        labels: (n,) int64, the best-scored class of each; of the held-out classes, where classes are held out.
-        gallery: (n,) bool, a random half: the labelled images of kNN, whose queries are the others.
-        texts: for each template the texts of the classes that `labels` has, ascending: as training fills them.
-        bands: (n,) int64 which of `evaluation.metrics.bands.BANDS` the class of each is, by the images of the dataset.
-    """
-
-    rows: Ints
-    labels: Ints
-    gallery: NDArray[np.bool_]
-    texts: Sequence[Sequence[str]]
-    bands: Ints
-
-
-def hold_out(
-    rows: DatasetRows,
-    settings: EvaluateSettings,
-    class_ids: Sequence[str],
-    counts: Ints,
-    names: Sequence[str],
-    templates: Sequence[str],
-    seed: int,
-) -> HeldOut:
-    """Choose the rows that are held out: of all rows or classes those with the lowest draws.
-
-    Args:
-        rows: of the dataset.
-        settings: share, limit, and whether rows or classes are drawn.
-        class_ids: (classes,) entities.
-        counts: (classes,) images of each class.
-        names: (classes,) of the classes.
-        templates: of their texts, see `HeldOut`; one with `{description}` is left out.
-        seed: of the draws, where the settings have none.
-
-    Raises:
-        UsageError: too few rows are held out for the evaluators, or all of them.
-    """
-    seed = seed if settings.seed is None else settings.seed
-    if settings.held_out_by == "row":
-        keys = (key for shard in range(len(rows.starts) - 1) for key in rows.batch(shard)["key"].to_pylist())
-        draws = draws_of(keys, seed)
-        lowest = np.argsort(draws, kind="stable")[: settings.limit]
-        chosen, eligible = np.sort(lowest[draws[lowest] < settings.held_out]), np.arange(len(class_ids))
-    else:
-        draws = draws_of(class_ids, seed)
-        order = np.argsort(draws, kind="stable")
-        eligible = _within(order[draws[order] < settings.held_out], counts, settings.limit)
-        row, label, _ = labels_of(rows)
-        chosen = np.unique(row[np.isin(label, eligible)])
-    if len(chosen) in (0, rows.starts[-1]):
-        raise UsageError(
-            f"run.evaluate.held_out is {settings.held_out:g}, which holds out {len(chosen)} of {rows.starts[-1]} rows.",
-            "Set another share, such as --set run.evaluate.held_out=0.3, or run.evaluate.held_out_by or limit.",
-        )
-    table = rows.take(chosen, ["key", "classes"])
-    lengths, classes = flat_lists(table["classes"])
-    is_eligible = np.isin(classes, eligible)
-    first = np.unique(np.repeat(np.arange(len(chosen)), lengths)[is_eligible], return_index=True)[1]
-    labels = classes[is_eligible][first].astype(np.int64)
-    gallery = draws_of(table["key"].to_pylist(), seed, _GALLERY) < 0.5
-    if settings.retrieval and len(np.unique(labels)) == len(labels):
-        raise UsageError(
-            f"Of {len(chosen)} held-out rows no two have one class, so that retrieval has no positives.",
-            "Set a greater run.evaluate.held_out, or run.evaluate.held_out_by: class.",
-        )
-    if settings.knn and (gallery.all() or gallery.sum() < settings.neighbours):
-        raise UsageError(
-            f"Of {len(chosen)} held-out rows {gallery.sum()} are kNN's labelled images, fewer than "
-            f"run.evaluate.neighbours = {settings.neighbours}, or all.",
-            "Set a greater run.evaluate.held_out, or fewer neighbours.",
-        )
-    usable = [template for template in templates if "{description}" not in template] or ["{name}"]
-    texts = [[filled(template, names[label], "") for label in np.unique(labels)] for template in usable]
-    return HeldOut(chosen, labels, gallery, texts, thirds_of(labels, counts))
-
-
-def _within(classes: Ints, counts: Ints, limit: int) -> Ints:
-    """Those of the classes, in their order, that have `limit` images together; one that is too large is passed over."""
-    selected, images = [], 0
-    for label, count in zip(classes.tolist(), counts[classes].tolist(), strict=True):
-        if images + count <= limit:
-            selected.append(label)
-            images += count
-    return np.array(selected, np.int64)
-
-
-def draws_of(keys: Iterable[str], seed: int, purpose: str = "") -> NDArray[np.float64]:
-    """A number of [0, 1) for each key, by its hash."""
-    salt = f"{seed}/{purpose}/".encode()
-    hashes = (hash64(salt + key.encode()) for key in keys)
-    return np.fromiter(hashes, np.uint64) / 2.0**64

@@ -282,7 +282,7 @@ def build_model(settings: ModelSettings, inputs: ModelInputs, *, seed: int) -> D
         partial(image_trunk, image.spec, pretrained=image.pretrained, size=image.size, drop_path=image.drop_path),
     )
     if inputs.text == "none":
-        return DualEncoder(image_tower, None).train()
+        return DualEncoder(image_tower, None, inputs.preprocessing).train()
     encoder = inputs.text_encoder
     locked_text = None if encoder is None else _Locked(encoder.text_feature_dim, encoder.text_projection)
     return DualEncoder(
@@ -295,6 +295,7 @@ def build_model(settings: ModelSettings, inputs: ModelInputs, *, seed: int) -> D
             locked_text,
             partial(text_trunk, text.spec, pretrained=text.pretrained),
         ),
+        inputs.preprocessing,
     ).train()
 
 

@@ -36,6 +36,18 @@ class ModelInputs:
     tokenize: Callable[[Sequence[str]], Tensor] | None = None
 
 
+def normalised(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Pixels (…, 3, height, width), uint8 or float32 in 0..1 → float32, normalised on the device where they are.
+
+    The float32 steps are those of evaluation.
+    """
+    mean, std = (
+        torch.tensor(values, device=pixels.device).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std)
+    )
+    fractions = pixels.float().div_(255) if pixels.dtype == torch.uint8 else pixels.clone()
+    return fractions.sub_(mean).div_(std)
+
+
 _STATISTICS = ("mean", "std")
 _LEAST_STD = 1e-6
 
@@ -148,11 +160,16 @@ class Tower(nn.Module):
 
 
 class DualEncoder(nn.Module):
-    """Images and texts to one space; without a text tower images only."""
+    """Images and texts to one space; without a text tower images only.
 
-    def __init__(self, image: Tower, text: Tower | None) -> None:
+    Args:
+        image, text: the towers.
+        preprocessing: normalises images that come as bytes.
+    """
+
+    def __init__(self, image: Tower, text: Tower | None, preprocessing: Preprocessing | None = None) -> None:
         super().__init__()
-        self.image, self.text = image, text
+        self.image, self.text, self.preprocessing = image, text, preprocessing
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """A batch → `image`, `text`, `caption` (of synthetic texts) and `hard`, as far as batch and model have them.
@@ -163,11 +180,18 @@ class DualEncoder(nn.Module):
         if self.text is not None:
             kind = "tokens" if self.text.architecture else "features"
             inputs |= {name: (self.text, f"{name}_{kind}") for name in ("text", "caption", "hard")}
-        return {name: tower(batch[entry]) for name, (tower, entry) in inputs.items() if entry in batch}
+        return {
+            name: tower(self.image_input(batch) if name == "image" else batch[entry])
+            for name, (tower, entry) in inputs.items()
+            if entry in batch
+        }
 
     def image_input(self, batch: Batch) -> Tensor:
-        """Return the image tower's input in a batch."""
-        return batch["image_features" if self.image.architecture is None else "image"]
+        """Return the image tower's input, of the features or images of a batch."""
+        inputs = batch["image_features" if self.image.architecture is None else "image"]
+        if self.preprocessing is None or inputs.dtype != torch.uint8:
+            return inputs
+        return normalised(inputs, self.preprocessing)
 
     def train(self, mode: bool = True) -> DualEncoder:
         """See `torch.nn.Module.train`; batch normalisation whose parameters are frozen keeps its statistics."""

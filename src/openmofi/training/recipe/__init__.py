@@ -338,7 +338,7 @@ class RunSettings(Settings):
         seed: of initialisation, order, augmentation, dropout and sampled classes.
         accumulate: micro-batches that a batch is cut into; representations are cached, so that contrastive losses
             still see the whole batch (GradCache, arXiv 2101.06983).
-        precision: `fp32` or `bf16` (autocast of the towers; losses are fp32).
+        precision: `fp32` or `bf16` (autocast of the towers; losses are fp32, their products of matrices TF32 on CUDA).
         compile: `torch.compile` the towers.
         channels_last: memory format of images.
         fsdp: shard the towers (FSDP2); replicated otherwise.

@@ -13,8 +13,9 @@ from openmofi.errors import OpenMofiError, UsageError
 from openmofi.plugins.fusion.examples import NIL, read_examples, write_examples
 from openmofi.plugins.fusion.fusion_settings import LinkData, LinkRecipe, LinkStopping, load_link_recipe
 from openmofi.plugins.fusion.linker import answers_of
+from openmofi.plugins.fusion.questions import fitted_calibration
 from openmofi.plugins.fusion.store import build_fusion, open_fusion
-from openmofi.plugins.fusion.training import fitted_calibration, train_linker
+from openmofi.plugins.fusion.training import train_linker
 from openmofi.plugins.fusion.training_data import LinkExamples
 from openmofi.training.log import Unwatched, read_log
 from openmofi.training.recipe import OptimizerSettings, RunSettings

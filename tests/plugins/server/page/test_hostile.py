@@ -29,7 +29,7 @@ def test_html_in_captions_names_and_columns_is_text(tab):
     tab.open("#/review/single/c%3Ared", ".question")
     tab.open("#/search?entity=c%3Ared", ".tile-text")
     assert page.locator("main b").count() == 0
-    assert page.title() == "Search · OpenMOFI"
+    assert page.title() == "red · Search · OpenMOFI"
 
 
 def test_refused_uploads_are_explained(tab, tmp_path, whole):

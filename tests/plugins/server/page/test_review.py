@@ -120,6 +120,7 @@ def test_mentions_are_marked_where_the_label_job_read_them(tab):
         "images": 1,
         "named": 1,
     }
+    tab.page.route("**/api/entities/e*", lambda route: route.fulfill(json=bird))
     judged = {"mention": 1, "prior": 0.5, "link_score": 0.5, "image_score": 0.5, "probability": 0.9, "reason": ""}
     page = tab.page
     page.route(

@@ -1,9 +1,9 @@
 /** The page of `openmofi serve`: a head, one of the views, and the request for a token. */
 import { api, needsToken, session } from "./lib/api.js";
 import { html, render, useEffect, useRef, useState } from "./lib/html.js";
-import { info, infoError, readInfo, refresh } from "./lib/known.js";
+import { info, infoError, names, readInfo, refresh } from "./lib/known.js";
 import { counted } from "./lib/format.js";
-import { route } from "./lib/route.js";
+import { route, scrolled } from "./lib/route.js";
 import { Dialog } from "./parts/dialog.js";
 import { Empty, Failure, Spoken, Waiting } from "./parts/notice.js";
 import { Entities } from "./views/entities.js";
@@ -17,18 +17,20 @@ const TITLES = { search: "Search", entities: "Entities", entity: "Entity", revie
 const LINKS = [["search", "Search"], ["entities", "Entities"], ["review", "Review"], ["map", "Map"]];
 
 function App() {
-  const { view, rest } = route.value;
+  const { view, rest, params } = route.value;
   const main = useRef(null);
   const first = useRef(true);
   const place = `${view}/${rest.join("/")}`;
+  const entity = params.get("entity") ?? { entity: rest[0], review: rest[1] }[view] ?? "";
+  const subject = params.get("text") || names.value[entity] || entity;
   useEffect(() => {
-    document.title = `${TITLES[view] ?? "Not found"} · OpenMOFI`;
     if (!first.current) {
       main.current.focus({ preventScroll: true });
-      scrollTo(0, 0);
+      if (!scrolled.y) scrollTo(0, 0);
     }
     first.current = false;
   }, [place]);
+  useEffect(() => { document.title = [...new Set([subject, TITLES[view] ?? "Not found", "OpenMOFI"])].filter(Boolean).join(" · "); });
   const current = view === "entity" ? "entities" : view;
   return html`
     <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); main.current.focus(); }}>To the content</a>

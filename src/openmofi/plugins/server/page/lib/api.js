@@ -20,7 +20,11 @@ export class ApiError extends Error {
 export const needsToken = signal(false);
 /** Goes up when a token was taken, so that what was refused is asked again. */
 export const session = signal(0);
+/** Goes up when the server answers again, so that what failed meanwhile is asked again. */
+export const answering = signal(0);
+let away = false;
 
+const LOOK_OUT_MS = 3000;
 const KIND = {
   413: ["The file is too large.", "Make the image smaller, then try again."],
   415: ["The file is not an image that can be read.", "JPEG, PNG, WebP and GIF are read."],
@@ -39,6 +43,10 @@ async function call(path, options = {}) {
     response = await fetch(`api/${path}`, { credentials: "same-origin", ...options });
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
+    if (!away) {
+      away = true;
+      lookOut();
+    }
     throw new ApiError(0, "The server does not answer.", "It may have been stopped. Start openmofi serve, then try again.");
   }
   if (response.ok) return response.status === 204 ? null : response.json();
@@ -47,6 +55,16 @@ async function call(path, options = {}) {
   const [message, hint] = KIND[response.status] ?? [`The server answered ${response.status}.`, "Try again."];
   const said = typeof told.error === "string" ? told : { error: message, hint };
   throw new ApiError(response.status, said.error, said.hint ?? "", told.request_id ?? "");
+}
+
+/** Ask every few seconds whether the server is there again. */
+function lookOut() {
+  setTimeout(async () => {
+    if (await fetch("healthz").then((response) => response.ok, () => false)) {
+      away = false;
+      answering.value += 1;
+    } else lookOut();
+  }, LOOK_OUT_MS);
 }
 
 /**

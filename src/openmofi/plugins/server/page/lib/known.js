@@ -8,6 +8,8 @@ export const info = signal(null);
 export const infoError = signal(null);
 /** @type {import("../vendor/signals-core.js").Signal<Record<string, string>>} id → name */
 export const names = signal({});
+/** @type {import("../vendor/signals-core.js").Signal<Set<string>>} identifiers that the index does not have */
+export const unknown = signal(new Set());
 const asked = new Set();
 
 /** Read the info, again after every sign-in. */
@@ -35,5 +37,8 @@ export function learn(entities) {
 export function wantName(id) {
   if (!id || id in names.value || asked.has(id)) return;
   asked.add(id);
-  api.entity(id).then((entity) => learn([entity]), () => {});
+  api.entity(id).then((entity) => learn([entity]), (error) => {
+    if (error.status === 404) unknown.value = new Set(unknown.value).add(id);
+    else asked.delete(id);
+  });
 }

@@ -1,4 +1,5 @@
 /** A long list that is fetched page by page where it is looked at, and forgotten where it is not. */
+import { answering } from "./api.js";
 import { useEffect, useMemo, useRef, useState } from "./html.js";
 
 const SIZE = 100;
@@ -31,6 +32,7 @@ export function usePages(read, key) {
     list.load(0);
     return () => list.close();
   }, [list]);
+  useEffect(() => { if (list.error) list.retry(); }, [answering.value]);
   // What was there stays until the new list is known, so that neither the place nor the focus is lost.
   const before = useRef(list);
   if (list.total !== null || list.error) before.current = list;
@@ -49,6 +51,7 @@ class Pages {
     this.about = null;
     this.error = null;
     this.timer = 0;
+    this.looked = [0, 0];
     this.closed = false;
     this.replaced = false;
   }
@@ -67,6 +70,7 @@ class Pages {
 
   look(from, to) {
     clearTimeout(this.timer);
+    this.looked = [from, to];
     const wanted = [];
     for (let page = Math.floor(from / SIZE); page <= Math.floor(Math.max(from, to - 1) / SIZE); page += 1) {
       const items = this.pages.get(page);
@@ -107,7 +111,8 @@ class Pages {
   retry() {
     this.error = null;
     this.changed();
-    this.load(0);
+    if (this.total === null) this.load(0);
+    else this.look(...this.looked);
   }
 
   close() {

@@ -8,6 +8,8 @@ import { signal } from "./html.js";
  * @property {URLSearchParams} params
  */
 
+const NOTE_MS = 100;
+
 /** @returns {Route} */
 function read() {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split(/\?(.*)/s);
@@ -26,7 +28,22 @@ function decoded(part) {
 
 /** @type {import("../vendor/signals-core.js").Signal<Route>} */
 export const route = signal(read());
-addEventListener("hashchange", () => { route.value = read(); });
+/** Where the page was scrolled to when its step in the history was left, in pixels, until it is there again. */
+export const scrolled = { y: 0 };
+
+// The browser would restore it before the list is there.
+history.scrollRestoration = "manual";
+let noting = 0;
+addEventListener("scroll", () => {
+  clearTimeout(noting);
+  noting = setTimeout(() => history.replaceState({ ...history.state, y: scrollY }, ""), NOTE_MS);
+}, { passive: true });
+// Also where a link or the address bar was used, which make a step without a state.
+addEventListener("popstate", () => {
+  clearTimeout(noting);
+  scrolled.y = history.state?.y ?? 0;
+  route.value = read();
+});
 
 /**
  * @param {string[]} path
@@ -43,7 +60,21 @@ export function href(path, params = {}) {
  */
 export function go(address, replace = false) {
   if (address === location.hash) return;
-  history[replace ? "replaceState" : "pushState"](null, "", address);
+  clearTimeout(noting);
+  if (replace) history.replaceState(history.state, "", address);
+  else {
+    history.replaceState({ ...history.state, y: scrollY }, "");
+    history.pushState({ from: location.hash || "#/search" }, "", address);
+    scrolled.y = 0;
+  }
   route.value = read();
 }
-addEventListener("popstate", () => { route.value = read(); });
+
+/**
+ * Leave what lies over a view, such as a dialog: by the step back to it, where that was the last one.
+ * @param {string} address of the view
+ */
+export function leave(address) {
+  if (history.state?.from === address) history.back();
+  else go(address, true);
+}

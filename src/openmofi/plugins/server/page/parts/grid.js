@@ -1,5 +1,6 @@
 /** A grid of tiles of which only the rows on the screen are in the document, however many there are. */
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../lib/html.js";
+import { scrolled } from "../lib/route.js";
 
 const GAP = 12;
 const ROWS_BEYOND = 2;
@@ -96,6 +97,13 @@ export function Grid({ label, list, tile, end = null, bar = null, onKey, least =
       focusing.current = false;
       button.focus({ preventScroll: true });
     }
+  });
+
+  // Back at a view that was left, where it was left.
+  useLayoutEffect(() => {
+    if (!scrolled.y || list.total === null || list.replaced) return;
+    scrollTo(0, scrolled.y);
+    scrolled.y = 0;
   });
 
   const move = (place) => {

@@ -1,14 +1,16 @@
 /** An image in a grid. */
-import { thumbnail } from "../lib/api.js";
+import { answering, thumbnail } from "../lib/api.js";
 import { title } from "../lib/format.js";
-import { html, useState } from "../lib/html.js";
+import { html, useEffect, useState } from "../lib/html.js";
 import { Icon } from "./icons.js";
 
-/** @param {{image: {id: number, text: string, key: string}, eager?: boolean}} props */
-export function Thumbnail({ image }) {
+/** @param {{image: {id: number, text: string, key: string}, onGone?: () => void}} props */
+export function Thumbnail({ image, onGone }) {
   const [gone, setGone] = useState(false);
+  // A server that was away may have it now.
+  useEffect(() => setGone(false), [answering.value]);
   if (gone) return html`<span class="gone"><${Icon} name="image" /><span>cannot be shown</span></span>`;
-  return html`<img src=${thumbnail(image.id)} alt="" decoding="async" draggable=${false} onError=${() => setGone(true)} />`;
+  return html`<img src=${thumbnail(image.id)} alt="" decoding="async" draggable=${false} onError=${() => { setGone(true); onGone?.(); }} />`;
 }
 
 /**

@@ -4,7 +4,7 @@ import { counted, described, number, percent, plainType } from "../lib/format.js
 import { html, useEffect, useState } from "../lib/html.js";
 import { learn } from "../lib/known.js";
 import { usePages } from "../lib/pages.js";
-import { go, href, route } from "../lib/route.js";
+import { go, href, leave, route } from "../lib/route.js";
 import { Chip } from "../parts/chip.js";
 import { Detail } from "../parts/detail.js";
 import { Grid } from "../parts/grid.js";
@@ -31,7 +31,6 @@ export function Entity() {
       if (!current) return;
       learn([found]);
       setEntity(found);
-      document.title = `${found.name} · OpenMOFI`;
     }, (failed) => current && setError(failed));
     api.similar(id).then((found) => current && setSimilar(found), () => {});
     return () => { current = false; };
@@ -95,6 +94,11 @@ function Images({ entity, params }) {
     Object.entries(values).forEach(([name, value]) => value ? next.set(name, value) : next.delete(name));
     go(href(["entity", entity.id], next), replace);
   };
+  const close = () => {
+    const next = new URLSearchParams(params);
+    next.delete("image");
+    leave(href(["entity", entity.id], next));
+  };
   const choice = (legend, name, options, value, first) => html`<fieldset class="levels"><legend class="unseen">${legend}</legend>
     ${options.map(([key, label]) => html`<label key=${key}><input type="radio" name=${name} checked=${key === value}
       onChange=${() => set({ [name]: key === first ? "" : key })} /><span>${label}</span></label>`)}</fieldset>`;
@@ -112,7 +116,7 @@ function Images({ entity, params }) {
               <div class="tile-row"><${Probability} value=${item.probability} />
                 ${item.verdict && html`<span class=${`said ${item.verdict}`}>${SAID[item.verdict]}</span>`}</div><//>`} />`}
     ${opened > 0 && html`<${Detail} key=${opened} id=${opened} known=${known?.id === opened ? known : null}
-      onClose=${() => set({ image: "" })}
+      onClose=${close}
       onSearch=${(example) => go(href(["search"], writeQuery({ ...NOTHING, examples: [example] })))} />`}
   </section>`;
 }

@@ -2,7 +2,7 @@
 import { html, useEffect, useLayoutEffect, useState } from "../lib/html.js";
 import { info, learn, names, wantName } from "../lib/known.js";
 import { readQuery, writeQuery } from "../lib/query.js";
-import { go, href, route } from "../lib/route.js";
+import { go, href, leave, route } from "../lib/route.js";
 import { upload } from "../lib/uploads.js";
 import { Detail } from "../parts/detail.js";
 import { EntityBox } from "../parts/entitybox.js";
@@ -58,7 +58,7 @@ export function Search() {
   const close = () => {
     const next = new URLSearchParams(route.value.params);
     next.delete("show");
-    go(href(["search"], next), true);
+    leave(href(["search"], next));
   };
   const fresh = { ...query, more: [], less: [], words: false };
   const plain = !params.toString();
@@ -73,7 +73,7 @@ export function Search() {
       <${PickImage} onFiles=${take} />
       <button class="button main" type="submit">Search</button>
       <${Filters} filters=${query.filters} columns=${info.value?.columns ?? []}
-        onFilters=${(filters) => ask({ ...query, filters }, true)} />
+        onFilters=${(filters) => ask({ ...query, filters })} />
     </form>
     <${QueryChips} query=${query} names=${names.value} onQuery=${(next) => ask(next, true)} />
     ${sending && html`<p class="waiting" role="status">Sending the image …</p>`}

@@ -26,6 +26,7 @@ function pageSize() {
 export function Pager({ entity, name }) {
   const [page, setPage] = useState(null);
   const [values, setValues] = useState({});
+  const [gone, setGone] = useState(new Set());
   const [past, setPast] = useState([]);
   const [error, setError] = useState(null);
   const [busy, setBusy] = useState(false);
@@ -47,10 +48,14 @@ export function Pager({ entity, name }) {
 
   const accept = async () => {
     if (busy || !page?.length) return;
+    if ([...grid.current.querySelectorAll("img")].some((image) => !image.complete)) {
+      say("Not all images are here yet.");
+      return;
+    }
     setBusy(true);
     setError(null);
     try {
-      const ids = await judge(page.map(({ image }) => ({ image, entity, value: values[image.id] ?? "y" })));
+      const ids = await judge(page.map(({ image }) => ({ image, entity, value: valueOf(image) })));
       const wrong = page.filter(({ image }) => values[image.id] === "n").length;
       say(`${counted(page.length, "label")} judged, ${wrong} of them wrong.`);
       setPast([...past, { ids, page, values }]);
@@ -78,13 +83,15 @@ export function Pager({ entity, name }) {
       setBusy(false);
     }
   };
+  // What cannot be shown is not taken as right.
+  const valueOf = (image) => values[image.id] ?? (gone.has(image.id) ? "u" : "y");
   const set = (place, value) => {
     const id = page[place]?.image.id;
     if (id !== undefined) setValues((old) => ({ ...old, [id]: value }));
   };
   const turn = (place, value) => {
     const { id } = page[place].image;
-    setValues((old) => ({ ...old, [id]: (old[id] ?? "y") === value ? "y" : value }));
+    setValues((old) => ({ ...old, [id]: valueOf({ id }) === value ? "y" : value }));
   };
 
   useKeys((event) => {
@@ -97,7 +104,7 @@ export function Pager({ entity, name }) {
     const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[event.key];
     const inGrid = grid.current.contains(document.activeElement);
     const free = inGrid || document.activeElement === document.body || document.activeElement?.id === "main";
-    if (event.key === "Enter" && free) accept();
+    if (event.key === "Enter" && free) !event.repeat && accept();
     else if (event.key === "n" || event.key === "x" || (event.key === " " && inGrid)) turn(active, "n");
     else if (event.key === "u") turn(active, "u");
     else if (event.key === "y") set(active, "y");
@@ -112,7 +119,7 @@ export function Pager({ entity, name }) {
   // A mouse or pen that is dragged gives all tiles the value of the first; a finger scrolls, and taps.
   const start = (event, place) => {
     if (event.pointerType === "touch" || event.button) return;
-    const value = (values[page[place].image.id] ?? "y") === "n" ? "y" : "n";
+    const value = valueOf(page[place].image) === "n" ? "y" : "n";
     painting.current = value;
     set(place, value);
     const stop = () => { setTimeout(() => { painting.current = null; }); removeEventListener("pointerup", stop); };
@@ -123,7 +130,7 @@ export function Pager({ entity, name }) {
     const place = document.elementFromPoint(event.clientX, event.clientY)?.closest("[data-place]")?.dataset.place;
     if (place !== undefined) set(Number(place), painting.current);
   };
-  const marked = page?.filter(({ image }) => (values[image.id] ?? "y") !== "y").length ?? 0;
+  const marked = page?.filter(({ image }) => valueOf(image) !== "y").length ?? 0;
   const failure = error && html`<${Failure} error=${error} retry=${page ? undefined : next} />`;
   if (!page) return failure || html`<${Waiting} />`;
   return html`
@@ -134,13 +141,13 @@ export function Pager({ entity, name }) {
           <kbd>u</kbd> unsure <kbd>Enter</kbd> take the page <kbd>z</kbd> undo; or click and drag over what is wrong</p>
         <div class="judge-grid" ref=${grid} role="group" aria-label=${`Labels of ${name}, the most doubtful first`} onPointerMove=${over}>
           ${page.map(({ image }, place) => {
-            const value = values[image.id] ?? "y";
+            const value = valueOf(image);
             return html`<button key=${image.id} type="button" class=${`judge ${value}`} data-place=${place}
                 tabindex=${place === active ? 0 : -1} aria-label=${`${title(image)}: ${SAID[value]}`}
                 onFocus=${() => setActive(place)} onPointerDown=${(event) => start(event, place)}
                 onKeyDown=${(event) => { if (event.key === "Enter") event.preventDefault(); }}
                 onClick=${(event) => { if (event.detail && !painting.current) turn(place, "n"); }}>
-              <${Thumbnail} key=${image.id} image=${image} />
+              <${Thumbnail} key=${image.id} image=${image} onGone=${() => setGone((old) => new Set(old).add(image.id))} />
               <span class="mark"><${Icon} name=${{ y: "check", n: "close", u: "question" }[value]} /></span>
             </button>`;
           })}

@@ -1,7 +1,7 @@
 /** Review: people judge labels, in a grid for each entity or one after another. */
 import { html, useEffect } from "../../lib/html.js";
 import { route, href } from "../../lib/route.js";
-import { names, wantName } from "../../lib/known.js";
+import { names, unknown, wantName } from "../../lib/known.js";
 import { counted } from "../../lib/format.js";
 import { Empty } from "../../parts/notice.js";
 import { EntityList } from "../entities.js";
@@ -14,6 +14,8 @@ export function Review() {
   const { rest: [mode = "", entity = ""] } = route.value;
   useEffect(() => wantName(entity), [entity]);
   const name = names.value[entity] ?? entity;
+  if (unknown.value.has(entity)) return html`<h1 class="unseen">Review</h1><${Empty} title=${`The index has no entity ${entity}`}>
+    <p><a href="#/review">Choose another</a></p><//>`;
   if (mode && mode !== "grid" && mode !== "single") return html`<h1 class="unseen">Review</h1><${Empty} title="There is no such view">
     <p><a href="#/review">Go to the review</a></p><//>`;
   const grid = mode === "grid" && entity;

@@ -18,16 +18,20 @@ const AHEAD = 20;
 const MOST_INSTEAD = 9;
 const SAID = { y: "yes", n: "no", u: "unsure" };
 
+const keyOf = ({ image, entity }) => `${image.id} ${entity.id}`;
+
 /** @param {{entity: string}} props all entities where it is empty */
 export function Single({ entity }) {
   const [queue, setQueue] = useState(null);
   const [past, setPast] = useState([]);
   const [error, setError] = useState(null);
+  const { current: skipped } = useRef(new Set());
   const busy = useRef(false);
   const read = async () => {
     setError(null);
     try {
-      setQueue(await api.review({ entity, order: "active", accepted: true, who: reviewer.value, limit: AHEAD }));
+      const found = await api.review({ entity, order: "active", accepted: true, who: reviewer.value, limit: AHEAD + skipped.size });
+      setQueue(found.filter((each) => !skipped.has(keyOf(each))));
     } catch (failed) {
       setError(failed);
     }
@@ -35,6 +39,10 @@ export function Single({ entity }) {
   useEffect(() => { read(); }, []);
   const item = queue?.[0];
 
+  const skip = () => {
+    skipped.add(keyOf(item));
+    return rest();
+  };
   const rest = async () => queue.length > 1 ? setQueue(queue.slice(1)) : read();
   const decide = async (value, instead = "", name = "") => {
     if (busy.current || !item) return;
@@ -75,7 +83,7 @@ export function Single({ entity }) {
   const failure = error && html`<${Failure} error=${error} retry=${queue ? undefined : read} />`;
   return html`${failure}
     ${!queue && !error && html`<${Waiting} />`}
-    ${queue && (item ? html`<${Label} key=${`${item.image.id} ${item.entity.id}`} item=${item} onDecide=${decide} onSkip=${rest} />`
+    ${queue && (item ? html`<${Label} key=${keyOf(item)} item=${item} onDecide=${decide} onSkip=${skip} />`
       : html`<${Empty} title="Everything is judged"><p>${entity ? "None of its labels is left." : "No label is left."}
           ${" "}<a href="#/review">Choose an entity</a></p><//>`)}
     <div class="judge-bar">

@@ -1,0 +1,129 @@
+"""Servers that take and give JSON, as plug-ins reach them: few tries, bounded time and size, no redirects.
+
+- Needs: `pip install 'openmofi[judge]'`; a server's token, if it wants one, as `OPENAI_API_KEY`
+- Never: follows redirects, or writes the token anywhere
+- Tests: `tests/plugins/test_vision_server.py`, `tests/plugins/reranker`
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from textwrap import shorten
+from typing import Any
+
+from openmofi.errors import MissingExtraError, OpenMofiError
+
+TOKEN = "OPENAI_API_KEY"
+SECONDS = 60.0
+TRIES, WAIT = 3, 1.0
+"""A request is sent so often; so many seconds pass before the second time, twice as many before the third."""
+_BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+_MOST_BYTES = 1 << 20
+
+
+def client() -> Any:
+    """Return a client of httpx2 that carries the token.
+
+    Raises:
+        MissingExtraError: httpx2 is not installed.
+    """
+    try:
+        import httpx2
+    except ImportError as error:
+        raise MissingExtraError.of("httpx2", "judge") from error
+    token = os.environ.get(TOKEN)
+    # Redirects are not followed: the token is for this server alone.
+    return httpx2.Client(timeout=SECONDS, headers={"Authorization": f"Bearer {token}"} if token else {})
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A server's response.
+
+    Attributes:
+        status_code: of HTTP.
+        text: its body, at most 1 MiB.
+    """
+
+    status_code: int
+    text: str
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status_code < 300
+
+
+@dataclass
+class JsonServer:
+    """A server.
+
+    Attributes:
+        address: what paths are appended to.
+        client: see `client`.
+        role: what the server is, in errors.
+    """
+
+    address: str
+    client: Any = field(repr=False)
+    role: str
+
+    def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Reply:
+        """Return the server's response, of whatever status; a server that is busy is asked again.
+
+        Raises:
+            OpenMofiError: there is none.
+        """
+        import httpx2
+
+        url, reason = f"{self.address}/{path}", ""
+        response: Reply | None = None
+        for number in range(TRIES):
+            if number:
+                time.sleep(WAIT * 2 ** (number - 1))
+            try:
+                response = self._received(method, url, body)
+            except (httpx2.RequestError, httpx2.InvalidURL) as error:
+                reason = str(error) or type(error).__name__
+                continue
+            if response is None:
+                reason = f"it takes more than {SECONDS:g} s, or says more than {_MOST_BYTES:,} bytes"
+                continue
+            if response.status_code not in _BUSY:
+                break
+        if response is None:
+            raise OpenMofiError(
+                f"The {self.role} {self.address} does not answer: {reason.rstrip('.')}.",
+                "Start the server, or check the address: it mostly ends in /v1.",
+            )
+        return response
+
+    def _received(self, method: str, url: str, body: dict[str, Any] | None) -> Reply | None:
+        """Return a whole response; `None` where it does not end in time, or is larger than any answer."""
+        end, parts, size = time.monotonic() + SECONDS, [], 0
+        with self.client.stream(method, url, json=body) as response:
+            for part in response.iter_bytes():
+                parts.append(part)
+                size += len(part)
+                if size > _MOST_BYTES or time.monotonic() > end:
+                    return None
+            return Reply(response.status_code, b"".join(parts).decode("utf-8", "replace"))
+
+    def refusal(self, response: Reply, hint: str) -> OpenMofiError:
+        """Return the error for a response that is no answer."""
+        said = shorten(response.text, 200) or "nothing"
+        return OpenMofiError(f"The {self.role} {self.address} refuses with status {response.status_code}: {said}", hint)
+
+
+def looked_up(response: Reply, *path: str | int) -> object:
+    """Return what lies at a path in a response's JSON; `None` where there is nothing."""
+    try:
+        value = json.loads(response.text)
+        for step in path:
+            value = value[step]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return value

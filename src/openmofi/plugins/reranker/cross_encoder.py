@@ -1,0 +1,83 @@
+"""Cross-encoders of sentence-transformers by `st:PATH-OR-ID`; that library is not needed.
+
+Such a checkpoint is a model of transformers that classifies pairs of texts by one label, whose logit is relevance.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from openmofi.arrays import Doubles
+from openmofi.encoders.arrays import weights_fingerprint
+from openmofi.errors import OpenMofiError
+from openmofi.plugins.encoders.huggingface import PATTERNS
+from openmofi.plugins.fusion.questions import LinkQuestion
+from openmofi.plugins.hub import weights_folder
+from openmofi.plugins.hub.checkpoints import read_config
+from openmofi.plugins.reranker.scorer import candidate_text, query_text
+from openmofi.quiet import quiet_transformers
+from openmofi.storage.foreign import guarded, require_inside
+
+_AT_ONCE, _MOST_TOKENS = 64, 256
+
+
+class CrossEncoder:
+    """See the module.
+
+    Args:
+        location: a folder, or a repository of the Hugging Face hub.
+
+    Raises:
+        OpenMofiError: it cannot be read, or has other than one label.
+    """
+
+    def __init__(self, location: str) -> None:
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        folder = Path(location).expanduser()
+        if not folder.is_dir():
+            folder = weights_folder(location, PATTERNS, "config.json", ["model*.safetensors"])
+        require_inside(folder)
+        try:
+            with guarded(f"The model {location}"), quiet_transformers():
+                config = read_config(folder)
+                self._tokenizer = AutoTokenizer.from_pretrained(
+                    str(folder), config=config, local_files_only=True, trust_remote_code=False
+                )
+                self._model = AutoModelForSequenceClassification.from_pretrained(
+                    str(folder),
+                    config=config,
+                    local_files_only=True,
+                    use_safetensors=True,
+                    trust_remote_code=False,
+                    dtype=torch.float32,
+                ).eval()
+        except (OSError, ValueError, KeyError) as error:
+            raise OpenMofiError(f"The model {location} cannot be read: {error}.", "Copy the whole folder.") from error
+        if config.num_labels != 1:
+            raise OpenMofiError(
+                f"The model {location} has {config.num_labels} labels; a reranker has one, the relevance.",
+                "Use a cross-encoder that reranks, such as cross-encoder/ms-marco-MiniLM-L6-v2.",
+            )
+        self.fingerprint = weights_fingerprint(self._model.state_dict())
+
+    @torch.inference_mode()
+    def relevance(self, questions: Sequence[LinkQuestion]) -> list[Doubles]:
+        """See `Scorer.relevance`: the model's logits."""
+        pairs = [(query_text(one), candidate_text(candidate)) for one in questions for candidate in one.candidates]
+        order = sorted(range(len(pairs)), key=lambda index: sum(map(len, pairs[index])))
+        logits = np.zeros(len(pairs))
+        for start in range(0, len(order), _AT_ONCE):
+            rows = order[start : start + _AT_ONCE]
+            tokens = self._tokenizer(
+                [pairs[row][0] for row in rows],
+                [pairs[row][1] for row in rows],
+                padding=True,
+                truncation="longest_first",
+                max_length=_MOST_TOKENS,
+                return_tensors="pt",
+            )
+            logits[rows] = self._model(**tokens).logits[:, 0].double().numpy()
+        return np.split(logits, np.cumsum([len(one.candidates) for one in questions])[:-1])

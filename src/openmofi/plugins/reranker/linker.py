@@ -1,0 +1,120 @@
+"""The reranker as a linker: opened from a folder, a server's address or a model of others."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import numpy as np
+
+from openmofi.arrays import Doubles
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.knowledge import KnowledgeBase
+from openmofi.plugins.fusion.questions import LinkQuestion, QuestionLinker
+from openmofi.plugins.reranker.scorer import Reranker, Scorer
+from openmofi.storage import fingerprint, read_json, write_json
+
+SPEC_FILE = "reranker.json"
+FORMAT_VERSION = 1
+_MIX = ("temperature", "prior_weight")
+_HINT = "Options are temperature, prior_weight, and a server's model and scores, as in ?model=NAME&temperature=2."
+
+
+class RerankerLinker(QuestionLinker):
+    """A reranker as a `Linker`: `--linker reranker:PATH-OR-URL`."""
+
+    name = "reranker"
+
+    def __init__(self, kb: KnowledgeBase, reranker: Reranker) -> None:
+        super().__init__(kb)
+        self.reranker = reranker
+
+    def scores(self, questions: Sequence[LinkQuestion]) -> list[Doubles]:
+        """See `QuestionLinker.scores`."""
+        return self.reranker.scores(questions)
+
+
+def open_reranker(argument: str) -> Reranker:
+    """Open a reranker: a folder that `train` wrote, `http://…` or `https://…`, or `st:PATH-OR-ID`.
+
+    Raises:
+        UsageError: an option is unknown, or not a number.
+        MissingExtraError: its package is not installed.
+        OpenMofiError: the folder holds no reranker, the server does not answer, or the model cannot be read.
+    """
+    if argument.startswith(("http://", "https://")):
+        from openmofi.plugins.reranker.server import open_server
+
+        address, options = _options(argument, "model", "scores")
+        return _mixed(open_server(address, options.get("model", ""), options.get("scores", "probability")), options)
+    if argument.startswith("st:"):
+        from openmofi.plugins.reranker.cross_encoder import CrossEncoder
+
+        location, options = _options(argument.removeprefix("st:"))
+        return _mixed(CrossEncoder(location), options)
+    raw = _read(Path(argument))
+    from openmofi.plugins.reranker.minilm import MiniLMScorer
+
+    try:
+        scorer = MiniLMScorer(np.array(raw["weights"], np.float64))
+        return Reranker(scorer, float(raw["temperature"]), float(raw["prior_weight"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise OpenMofiError(f"The reranker {argument} is damaged: {error}.", "Train or copy it again.") from error
+
+
+def reranker_fingerprint(argument: str) -> str:
+    """Identify a reranker by its content, or by address and model where a server has it.
+
+    Raises:
+        UsageError, OpenMofiError: see `open_reranker`.
+    """
+    if argument.startswith(("http://", "https://", "st:")):
+        return open_reranker(argument).fingerprint
+    return fingerprint(_read(Path(argument)))
+
+
+def save_reranker(folder: Path, reranker: Reranker, weights: Doubles) -> None:
+    """Write a folder that `open_reranker` opens.
+
+    Raises:
+        OpenMofiError: it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    mix = {name: getattr(reranker, name) for name in _MIX}
+    write_json(folder / SPEC_FILE, {"format_version": FORMAT_VERSION, **mix, "weights": weights.tolist()})
+
+
+def _options(argument: str, *more: str) -> tuple[str, dict[str, str]]:
+    """Split `PLACE?NAME=VALUE&…` into the place and the options, which are those of the mix and `more`.
+
+    Raises:
+        UsageError: another option.
+    """
+    place, _, query = argument.partition("?")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    unknown = next((name for name in options if name not in (*_MIX, *more)), None)
+    if unknown is not None or (query and not options):
+        raise UsageError(f"The option {unknown or query!r} of reranker:{argument} is unknown.", _HINT)
+    return place, options
+
+
+def _mixed(scorer: Scorer, options: dict[str, str]) -> Reranker:
+    try:
+        mix = {name: float(options[name]) for name in _MIX if name in options}
+    except ValueError as error:
+        raise UsageError(f"An option of the reranker is not a number: {error}.", _HINT) from error
+    if not all(np.isfinite(value) and value >= 0 for value in mix.values()) or mix.get("temperature") == 0:
+        raise UsageError("temperature has to be above 0, prior_weight 0 or more.", _HINT)
+    return Reranker(scorer, **mix)
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    missing = OpenMofiError(
+        f"{folder} is not a reranker: it has no {SPEC_FILE}.", "Train one with `openmofi link rerank`."
+    )
+    raw = read_json(folder / SPEC_FILE, dict[str, Any], "Train or copy it again.", missing=missing)
+    if raw.get("format_version") != FORMAT_VERSION:
+        raise OpenMofiError(
+            f"{folder} has a format that this version does not read.", f"It reads format {FORMAT_VERSION}."
+        )
+    return raw

@@ -1,0 +1,104 @@
+"""Back, titles, a server that was away, keys that are held down."""
+
+import pytest
+from page_world import EACH, FakeSearch
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.slow
+
+
+def test_an_image_is_one_step_and_closing_it_takes_the_step_back(tab):
+    page = tab.open("#/search", ".tile")
+    page.get_by_role("combobox", name="Search images").fill("red square")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**text=red+square")
+    expect(page).to_have_title("red square · Search · OpenMOFI")
+    for place in range(3):
+        page.locator(".tile-open").nth(place).click()
+        page.wait_for_url("**show=*")
+        page.keyboard.press("Escape")
+        page.wait_for_url("**text=red+square")
+    page.go_back()
+    page.wait_for_url("**#/search")
+    expect(page).to_have_title("Search · OpenMOFI")
+
+
+def test_filters_are_steps(tab):
+    page = tab.open("#/search", ".tile")
+    page.get_by_role("button", name="Filters").click()
+    page.get_by_label("album").fill("first")
+    page.keyboard.press("Tab")
+    page.wait_for_url("**f.column.album=first")
+    page.go_back()
+    page.wait_for_url("**#/search")
+
+
+def test_back_leads_to_where_the_list_was_left(tab):
+    FakeSearch(total=5_000).on(tab.page)
+    page = tab.open("#/search?text=x", ".tile-text")
+    page.evaluate("scrollTo(0, 20000)")
+    page.wait_for_timeout(300)
+    first = "[...document.querySelectorAll('[data-place]')].find((tile) => tile.getBoundingClientRect().top > 200)"
+    place = page.evaluate(f"{first}.dataset.place")
+    page.get_by_role("link", name="Entities").click()
+    page.wait_for_url("**#/entities")
+    expect(page.locator(".entity-card").first).to_be_in_viewport()
+    page.go_back()
+    expect(page.locator(f"[data-place='{place}']")).to_be_in_viewport()
+    assert abs(page.evaluate("scrollY") - 20_000) < 5
+
+
+def test_the_title_names_the_entity(tab):
+    page = tab.open("#/entity/c%3Ared")
+    expect(page).to_have_title("red · Entity · OpenMOFI")
+
+
+def test_what_failed_is_asked_again_when_the_server_answers(tab):
+    page = tab.page
+    FakeSearch(total=5_000).on(page)
+    tab.open("#/search?text=x", ".tile-text")
+    page.route("**/api/search", lambda route: route.abort("connectionrefused"))
+    page.route("**/healthz", lambda route: route.abort("connectionrefused"))
+    page.evaluate("scrollTo(0, 30000)")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("does not answer")
+    expect(alert).to_be_in_viewport()
+    assert page.locator(".tile.blank").count()
+    page.unroute("**/healthz")
+    FakeSearch(total=5_000).on(page)
+    expect(page.locator(".tile.blank")).to_have_count(0)
+    expect(alert).to_have_count(0)
+
+
+def test_a_held_key_takes_no_page(tab, index):
+    page = tab.open("#/review/grid/c%3Agrey", ".judge")
+    expect(page.locator(".judge")).to_have_count(EACH)
+    page.locator(".judge").first.focus()
+    press = "new KeyboardEvent('keydown', {key: 'Enter', repeat: true, bubbles: true, cancelable: true})"
+    page.evaluate(f"document.activeElement.dispatchEvent({press})")
+    page.wait_for_timeout(300)
+    assert index.verdicts("c:grey") == []
+    expect(page.locator(".judge")).to_have_count(EACH)
+
+
+def test_what_cannot_be_shown_is_not_taken_as_right(tab, index):
+    tab.page.route("**/api/images/*/thumbnail", lambda route: route.fulfill(status=404))
+    page = tab.open("#/review/grid/c%3Agrey", ".judge")
+    expect(page.locator(".judge.u")).to_have_count(EACH)
+    assert index.verdicts("c:grey") == []
+
+
+def test_an_entity_that_is_not_there_has_no_labels_to_judge(tab):
+    page = tab.open("#/review/grid/NOPE")
+    expect(page.get_by_role("heading", name="The index has no entity NOPE")).to_be_visible()
+
+
+def test_a_skipped_label_does_not_come_back(tab):
+    page = tab.open("#/review/single/c%3Ablue", ".question")
+    seen = set()
+    for _ in range(EACH):
+        seen.add(page.locator(".stage img").get_attribute("src"))
+        page.keyboard.press("s")
+        page.wait_for_timeout(150)
+    assert len(seen) == EACH
+    expect(page.get_by_role("heading", name="Everything is judged")).to_be_visible()
