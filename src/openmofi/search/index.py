@@ -21,7 +21,7 @@ from openmofi.pairs import ReadSettings
 from openmofi.search.building import build
 from openmofi.search.mapping import make_map, read_map
 from openmofi.search.query import Query, Region
-from openmofi.search.rank.queries import entities_by_name, unknown_entity, vectors_of
+from openmofi.search.rank.queries import as_entity, entities_by_name, named_alike, unknown_entity, vectors_of
 from openmofi.search.rank.ranking import ranked
 from openmofi.search.rank.recognition import recognised
 from openmofi.search.rank.state import LRUCache, State
@@ -191,6 +191,7 @@ class Index:
             OpenMofiError: an image cannot be read, an id or entity is unknown, or the encoder has no texts.
         """
         with self._reading() as state:
+            queries = [as_entity(state, self.connection, query)[0] for query in queries]
             return vectors_of(state, self.connection, queries, lambda: self.encoder, self._embedded)
 
     def search(self, query: Query | str, vector: Array | None = None) -> Results:
@@ -293,10 +294,11 @@ class Index:
         raise unknown_entity(self.connection, given)
 
     def complete(self, text: str, limit: int = 10) -> list[EntityRecord]:
-        """Entities whose name or alias begins with `text`, those of such a name first, then those with most images; for
-        completion while typing.
+        """Entities whose name or alias begins with `text`, those with images first, of these those of such a name, then
+        those with most images; where there are none, those that are spelt alike. For completion while typing.
         """
-        return self._entities(entities_by_name(self.connection, text, limit, prefix=True))
+        named = entities_by_name(self.connection, text, limit, prefix=True)
+        return self._entities(named or list(dict.fromkeys(dict(named_alike(self.connection, text, limit)).values())))
 
     def similar_entities(self, entity: str, limit: int = 10) -> list[EntityRecord]:
         """Entities whose texts are alike to the encoder, most alike first: those that may be mistaken for it.

@@ -1,5 +1,7 @@
 """axe finds nothing in any view, light and dark; no view is wider than 360 pixels; what Tab reaches, what is said."""
 
+import re
+
 import pytest
 from page_world import FakeSearch
 from playwright.sync_api import expect
@@ -104,5 +106,7 @@ def test_tab_goes_from_the_head_to_the_content(tab):
 
 
 def test_results_are_announced(tab, whole):
-    page = tab.open("#/search?text=red", ".tile-text")
+    page = tab.open("#/search?text=square", ".tile-text")
     expect(page.locator("#app > [role=status]")).to_contain_text(whole)
+    page = tab.open("#/search?text=red", ".tile-text")
+    expect(page.locator("#app > [role=status]")).to_have_text(re.compile(r"^[1-9]\d* likely\.$"))

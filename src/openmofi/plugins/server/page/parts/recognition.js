@@ -38,12 +38,12 @@ export function Recognition({ image, upload, region, verdicts }) {
     <ol>${likely.map((found) => html`<li key=${found.entity.id}>
       <div class="recognised">
         <a href=${href(["entity", found.entity.id])}>${found.entity.name}</a>
-        <${Probability} value=${found.probability} cosine=${found.similarity} />
+        <${Probability} value=${found.probability} />
         ${verdicts && html`<${VerdictButtons} entity=${found.entity} verdicts=${verdicts} />`}
       </div>
       ${found.entity.description && html`<p class="faint">${found.entity.description}</p>`}
       ${found.evidence.length > 0 && html`<div class="evidence" role="group" aria-label=${`Labelled ${found.entity.name}, and near`}>
-        ${found.evidence.map(([near, cosine]) => html`<span key=${near.id} class="small-image" title=${`similarity ${cosine.toFixed(2)}`}>
+        ${found.evidence.map(([near]) => html`<span key=${near.id} class="small-image">
           <${Thumbnail} image=${near} /></span>`)}</div>`}
       ${found.siblings.length > 0 && html`<p class="faint">or ${found.siblings.map((other, place) => html`${place ? ", " : ""}
         <a href=${href(["entity", other.id])} title=${other.description}>${other.name}</a>`)}</p>`}

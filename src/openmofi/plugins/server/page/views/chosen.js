@@ -3,14 +3,12 @@ import { api } from "../lib/api.js";
 import { counted } from "../lib/format.js";
 import { html, useState } from "../lib/html.js";
 import { usePages } from "../lib/pages.js";
-import { writeQuery } from "../lib/query.js";
+import { NOTHING, writeQuery } from "../lib/query.js";
 import { go, href, leave, route } from "../lib/route.js";
 import { Detail } from "../parts/detail.js";
 import { Grid } from "../parts/grid.js";
 import { Empty, Failure, Waiting } from "../parts/notice.js";
 import { Tile } from "../parts/tile.js";
-
-const NOTHING = { examples: [], text: "", entity: "", more: [], less: [], filters: {}, until: 0.9 };
 
 /** @param {{ids: number[], picked?: boolean, onOpen: (image: any) => void}} props with `picked` all are selected at first */
 export function Chosen({ ids, picked = false, onOpen }) {

@@ -1,6 +1,6 @@
 /** One entity: what is known of it, its images from sure to doubtful, and what it may be mistaken for. */
 import { api } from "../lib/api.js";
-import { counted, number, percent } from "../lib/format.js";
+import { counted, described, number, percent, plainType } from "../lib/format.js";
 import { html, useEffect, useState } from "../lib/html.js";
 import { learn } from "../lib/known.js";
 import { changes } from "./review/verdicts.js";
@@ -14,12 +14,11 @@ import { Empty, Failure, Waiting } from "../parts/notice.js";
 import { Probability } from "../parts/probability.js";
 import { Tile } from "../parts/tile.js";
 import { SAID } from "../parts/verdict.js";
-import { writeQuery } from "../lib/query.js";
+import { NOTHING, writeQuery } from "../lib/query.js";
 
 const ALIASES = 12;
 const KINDS = [["labels", "Labels"], ["candidates", "Below the threshold"], ["all", "All"]];
 const ORDERS = [["sure", "Surest first"], ["doubt", "Most doubtful first"]];
-const NOTHING = { examples: [], text: "", entity: "", more: [], less: [], filters: {}, until: 0.9 };
 
 export function Entity() {
   const { rest: [id = ""], params } = route.value;
@@ -47,7 +46,7 @@ export function Entity() {
           <h1>${entity.name}</h1>
           ${entity.description && html`<p class="lead">${entity.description}</p>`}
           <ul class="chips" aria-label="Types">
-            ${entity.types.map((type) => html`<li key=${type}><${Chip} href=${href(["entities"], { type })}>${type}<//></li>`)}
+            ${entity.types.filter(plainType).map((type) => html`<li key=${type}><${Chip} href=${href(["entities"], { type })}>${plainType(type)}<//></li>`)}
             <li><span class="faint">${entity.id}</span></li>
           </ul>
           <${Aliases} aliases=${entity.aliases.filter((alias) => alias.toLowerCase() !== entity.name.toLowerCase())} />
@@ -67,7 +66,7 @@ export function Entity() {
       ${similar?.length > 0 && html`<section aria-labelledby="look-alikes"><h2 id="look-alikes">It may be mistaken for</h2>
         <ul class="entity-list">${similar.map((other) => html`<li key=${other.id}>
           <a class="entity-card" href=${href(["entity", other.id])}><strong>${other.name}</strong>
-            <span class="faint">${other.description || other.types.join(", ")}</span>
+            <span class="faint">${described(other)}</span>
             <span class="figure">${counted(other.images, "image")}</span></a></li>`)}</ul></section>`}
     </article>`;
 }

@@ -1,6 +1,6 @@
 /** The map of the collection: images that are alike lie near each other; a lasso or an area shows its images. */
 import { api } from "../lib/api.js";
-import { counted, number } from "../lib/format.js";
+import { counted, number, plainType } from "../lib/format.js";
 import { html, useEffect, useMemo, useRef, useState } from "../lib/html.js";
 import { inside, read, readLasso, written } from "../lib/plane.js";
 import { go, href, route } from "../lib/route.js";
@@ -69,7 +69,7 @@ function Whole({ plane }) {
 }
 
 function Legend({ plane, bright, onBright }) {
-  const names = [...plane.types.map(({ type }) => type), "other types", "no label"];
+  const names = [...plane.types.map(({ type }) => plainType(type) || type), "other types", "no label"];
   const counts = useMemo(() => {
     const made = names.map(() => 0);
     plane.type.forEach((kind) => { made[kind] += 1; });

@@ -60,7 +60,7 @@ export function Search() {
     next.delete("show");
     leave(href(["search"], next));
   };
-  const fresh = { ...query, more: [], less: [] };
+  const fresh = { ...query, more: [], less: [], words: false };
   const plain = !params.toString();
   return html`
     <h1 class="unseen">Search</h1>
