@@ -58,7 +58,8 @@ def test_a_name_has_the_probabilities_of_its_labels(labelled_colours):
     assert len(judged) > 5
     for text in ("red", "Crimson"):
         results = labelled_colours.search(Query(text=text, limit=30, fold=False))
-        assert results.meant == by_entity.meant == ("c:red",)
+        assert results.entity == by_entity.entity == "c:red"
+        assert [each.id for each in results.meant] == ["c:red"]
         assert {hit.image.id: hit.probability for hit in results.hits if hit.basis} == judged
         assert {hit.probability for hit in results.hits if not hit.basis} == {None}
         assert results.uncalibrated.startswith("Images that the label job judged for an entity have the probability")

@@ -290,6 +290,8 @@ def test_hostile_queries(shared_index, text):
 
 def test_completion_and_names(index):
     assert [each.id for each in index.complete("gre")] == ["c:green", "c:grey"]
+    assert [index.complete(typo)[0].id for typo in ("grene", "crmison", "yelow")] == ["c:green", "c:red", "c:yellow"]
+    assert index.complete("zxcv") == []
     assert index.complete("crim")[0].id == index.find_entity("Crimson").id == index.find_entity("c:red").id == "c:red"
 
 

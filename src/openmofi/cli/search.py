@@ -44,6 +44,7 @@ def search(
     licence: Annotated[str, typer.Option(help="Of the column 'licence', such as 'cc-by*'.")] = "",
     where: Annotated[list[str] | None, typer.Option(metavar="COLUMN=VALUE", help="Of any other column.")] = None,
     keywords: Annotated[bool, typer.Option(help="Look for the text's words, too.")] = True,
+    as_words: Annotated[bool, typer.Option("--as-words", help="Take the text for words, not for a name.")] = False,
     until: Annotated[
         float | None, typer.Option(help="End where results are expected to be right with this precision, such as .9.")
     ] = None,
@@ -75,7 +76,7 @@ def search(
     within = Filters(_entity(opened, labelled), type, min_probability, folder, since, before, licence, columns)
     marked = tuple(like or ()), tuple(unlike or ())
     meant = _entity(opened, entity)
-    query = Query(tuple(examples), text, meant, *marked, within, keywords, until, limit, offset, fold)
+    query = Query(tuple(examples), text, meant, *marked, within, keywords, until, limit, offset, fold, not as_words)
     results = opened.search(query)
     if html or show:
         _sheet(opened, query, results, html, show)
@@ -159,7 +160,11 @@ def _ending(results: Results, query: Query) -> str:
             f" {results.end:,} {'are' if query.until else 'would be'} expected to be right with precision "
             f"{results.until:g}: {results.expected_right:,.0f} of them."
         )
-    return " ".join(filter(None, (said, results.note, results.uncalibrated)))
+    taken = ""
+    if query.text and results.entity != query.entity:
+        first, *others = (f"{each.name} ({each.id})" for each in results.meant)
+        taken = f"The text was taken for {first}{', not ' * bool(others)}{' or '.join(others)}."
+    return " ".join(filter(None, (said, taken, results.note, results.uncalibrated)))
 
 
 @made_of(

@@ -175,17 +175,18 @@ def plain_candidate(entity: Entity, prior: float, details: Mapping[str, str]) ->
     }
 
 
-def spelt_alike(beginning: Callable[[str], Iterable[str]], key: str, limit: int) -> list[str]:
+def spelt_alike(beginning: Callable[[str], Iterable[str]], key: str, limit: int, least: float = 0.6) -> list[str]:
     """Keys that are spelt like `key`: of those with the longest beginning in common, at most `limit`.
 
     Args:
         beginning: gives the keys that begin with a string, such as `iterkeys` of a trie.
         key: that is unknown.
         limit: most keys.
+        least: similarity by `difflib`, 0..1.
     """
     for length in range(len(key), 0, -1):
         keys = list(islice(beginning(key[:length]), _COMPARED))
-        if matches := difflib.get_close_matches(key, keys, limit):
+        if matches := difflib.get_close_matches(key, keys, limit, least):
             return matches
     return []
 

@@ -21,7 +21,7 @@ from openmofi.pairs import ReadSettings
 from openmofi.search.building import build
 from openmofi.search.mapping import make_map, read_map
 from openmofi.search.query import Query, Region
-from openmofi.search.rank.queries import entities_by_name, unknown_entity, vectors_of
+from openmofi.search.rank.queries import as_entity, entities_by_name, named_alike, unknown_entity, vectors_of
 from openmofi.search.rank.ranking import ranked
 from openmofi.search.rank.recognition import recognised
 from openmofi.search.rank.state import LRUCache, State
@@ -48,7 +48,7 @@ from openmofi.search.store.reading import (
     thumbnail_of,
 )
 from openmofi.search.upkeep import compact, remove, verify
-from openmofi.search.verdicts import add_verdicts, table_of, take_in_verdicts, undo_verdict, verdicts_of
+from openmofi.search.verdicts import add_verdicts, table_of, take_in_verdicts, undo_verdicts, verdicts_of
 from openmofi.storage.foreign import guarded
 
 _EMBEDDED = 4096
@@ -191,6 +191,7 @@ class Index:
             OpenMofiError: an image cannot be read, an id or entity is unknown, or the encoder has no texts.
         """
         with self._reading() as state:
+            queries = [as_entity(state, self.connection, query)[0] for query in queries]
             return vectors_of(state, self.connection, queries, lambda: self.encoder, self._embedded)
 
     def search(self, query: Query | str, vector: Array | None = None) -> Results:
@@ -293,10 +294,11 @@ class Index:
         raise unknown_entity(self.connection, given)
 
     def complete(self, text: str, limit: int = 10) -> list[EntityRecord]:
-        """Entities whose name or alias begins with `text`, those of such a name first, then those with most images; for
-        completion while typing.
+        """Entities whose name or alias begins with `text`, those with images first, of these those of such a name, then
+        those with most images; where there are none, those that are spelt alike. For completion while typing.
         """
-        return self._entities(entities_by_name(self.connection, text, limit, prefix=True))
+        named = entities_by_name(self.connection, text, limit, prefix=True)
+        return self._entities(named or list(dict.fromkeys(dict(named_alike(self.connection, text, limit)).values())))
 
     def similar_entities(self, entity: str, limit: int = 10) -> list[EntityRecord]:
         """Entities whose texts are alike to the encoder, most alike first: those that may be mistaken for it.
@@ -359,7 +361,7 @@ class Index:
 
     def undo_verdict(self, verdict: int) -> bool:
         """Take a verdict back by its id; return whether there was one."""
-        return undo_verdict(self.connection, verdict)
+        return undo_verdicts(self.connection, [verdict]) > 0
 
     def take_in_verdicts(self, table: pa.Table) -> int:
         """Store verdicts of another index, with who gave them and when; return how many were new.
@@ -392,7 +394,7 @@ class Index:
 
     def verdicts(self, entity: str = "", limit: int = -1) -> list[Verdict]:
         """Verdicts that were not taken back, latest first; of an entity where one is given."""
-        return verdicts_of(self.connection, entity, limit)
+        return verdicts_of(self.connection, limit, 0, **({"entity": entity} if entity else {}))
 
     def make_map(self, seed: int = 0) -> Changes:
         """Give each image a place in the plane, so that images that are alike lie near each other; equal indexes and

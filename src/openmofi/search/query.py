@@ -132,6 +132,7 @@ class Query:
         until: end where the results so far are expected to be right with this precision, 0..1; `None` shows `limit`.
         limit, offset: most results, and how many to pass over before them.
         fold: show near-duplicates of a result with it, not as results of their own.
+        named: take a text alone that names entities with images for the one that has most; not without `keywords`.
 
     Raises:
         UsageError: a number out of its range.
@@ -148,6 +149,7 @@ class Query:
     limit: Annotated[int, Meta(ge=1, le=1000)] = 50
     offset: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
     fold: bool = True
+    named: bool = True
 
     def __post_init__(self) -> None:
         if self.limit < 1 or self.offset < 0:

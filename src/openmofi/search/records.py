@@ -88,45 +88,6 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Results:
-    """What a search gives.
-
-    Attributes:
-        hits: best first.
-        total: results that could be shown without `limit`, `offset` and `until`.
-        until: the precision that `end` is about: the query's, or 0.9.
-        end: how many results are expected to be right with precision `until` together, each by itself with at least .5
-            (or `until`, where that is less); `None` without a calibration.
-        expected_right: how many of these `end` are expected to be right; `None` likewise.
-        expected_in_all: how many right images the index is expected to have at all; `None` likewise.
-        note: a sentence for the user, such as that no result is likely; or "".
-        seconds: how long it took.
-        uncalibrated: why results, or all but those that were judged for it, have no probability, and what to do; or "".
-        meant: identifiers of the entities whose labels count: the one that was asked for, or those that the text is a
-            name of.
-    """
-
-    hits: tuple[Hit, ...]
-    total: int
-    until: float = 0.9
-    end: int | None = None
-    expected_right: float | None = None
-    expected_in_all: float | None = None
-    note: str = ""
-    seconds: float = 0.0
-    uncalibrated: str = ""
-    meant: tuple[str, ...] = ()
-
-    def limit(self, most: int) -> Self:
-        """Return the results with no more than so many hits."""
-        return replace(self, hits=self.hits[:most])
-
-    def to_pandas(self) -> Any:
-        """A row a hit, with the names of the image's accepted labels; raises `MissingExtraError` without pandas."""
-        return extension("views", "results")(self)
-
-
-@dataclass(frozen=True)
 class EntityRecord:
     """An entity that the index knows.
 
@@ -145,6 +106,47 @@ class EntityRecord:
     aliases: tuple[str, ...] = ()
     images: int = 0
     named: int = 0
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a search gives.
+
+    Attributes:
+        hits: best first.
+        total: results that are ranked: all images, or those that are nearest and those that labels or words name; equal
+            for all pages up to it.
+        until: the precision that `end` is about: the query's, or 0.9.
+        end: how many results are expected to be right with precision `until` together, each by itself with at least .5
+            (or `until`, where that is less); `None` without a calibration.
+        expected_right: how many of these `end` are expected to be right; `None` likewise.
+        expected_in_all: how many right images the index is expected to have at all; `None` likewise.
+        note: a sentence for the user, such as that no result is likely; or "".
+        seconds: how long it took.
+        uncalibrated: why results, or all but those that were judged for it, have no probability, and what to do; or "".
+        entity: identifier of the entity that was asked for, or that the text was taken for, see `Query.named`; or "".
+        meant: that entity, or all that the text is a name of, the commonest first, at most 10.
+    """
+
+    hits: tuple[Hit, ...]
+    total: int
+    until: float = 0.9
+    end: int | None = None
+    expected_right: float | None = None
+    expected_in_all: float | None = None
+    note: str = ""
+    seconds: float = 0.0
+    uncalibrated: str = ""
+    entity: str = ""
+    meant: tuple[EntityRecord, ...] = ()
+
+    def limit(self, most: int) -> Self:
+        """Return the results with no more than so many hits."""
+        return replace(self, hits=self.hits[:most])
+
+    def to_pandas(self) -> Any:
+        """A row a hit, with the names of the image's accepted labels; raises `MissingExtraError` without pandas."""
+        return extension("views", "results")(self)
 
 
 @dataclass(frozen=True)

@@ -102,18 +102,20 @@ def kept_verdicts(address: Place) -> pa.Table:
     return verdicts_table([dict(zip(_SAID_NAMES, row, strict=True)) for row in rows], None)
 
 
-def undo_verdict(connection: Connection, verdict: int) -> bool:
-    """See `Index.undo_verdict`."""
+def undo_verdicts(connection: Connection, verdicts: Sequence[int]) -> int:
+    """Take verdicts back by their ids, all of them or none; return how many there were."""
+    statement = "UPDATE verdicts SET undone = 1 WHERE id = ? AND undone = 0"
     with transaction(connection):
-        return connection.execute("UPDATE verdicts SET undone = 1 WHERE id = ? AND undone = 0", (verdict,)).rowcount > 0
+        return sum(connection.execute(statement, (each,)).rowcount for each in verdicts)
 
 
-def verdicts_of(connection: Connection, entity: str = "", limit: int = -1) -> list[Verdict]:
-    """Verdicts that were not undone, latest first."""
+def verdicts_of(connection: Connection, limit: int = -1, offset: int = 0, **of: str) -> list[Verdict]:
+    """Verdicts that were not undone, latest first; `of` are columns and their values, such as `who="ann"`."""
+    only = "".join(f" AND {column} = ?" for column in of)
     rows = connection.execute(
         "SELECT shard, key, entity, verdict, instead, who, made, id FROM verdicts "
-        "WHERE undone = 0 AND (? = '' OR entity = ?) ORDER BY id DESC LIMIT ?",
-        (entity, entity, limit if limit >= 0 else 2**62),
+        f"WHERE undone = 0{only} ORDER BY id DESC LIMIT ? OFFSET ?",
+        (*of.values(), limit if limit >= 0 else 2**62, offset),
     )
     return [Verdict(*row) for row in rows]
 

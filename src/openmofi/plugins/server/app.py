@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse, Response
 
 from openmofi.errors import OpenMofiError
+from openmofi.plugins.server import judging
 from openmofi.plugins.server.context import Context, with_session
 from openmofi.plugins.server.guard import Guard, equal
 from openmofi.plugins.server.messages import ErrorAnswer, Refused, logger, not_modified, register
@@ -128,6 +129,7 @@ def create_app(index: Index, settings: ServeSettings | None = None) -> FastAPI:
     app.state.context = context
     register(app)
     app.include_router(router)
+    app.include_router(judging.router)
     _add_page(app, context)
     app.add_middleware(Guard, settings=settings, sessions=context.sessions, metrics=context.metrics)
     return app

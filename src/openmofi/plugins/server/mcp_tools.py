@@ -83,6 +83,7 @@ class _Tools:
     ) -> dict[str, Any]:
         """Find images by text, by an entity that they show, by an image that they are like, or several of these.
 
+        A text that is an entity's name asks for the commonest such entity; `meant` has the others.
         type: only images that show an entity of this type. min_probability: of that label. licence: such as cc-by*.
         until: end where results are expected to be right with this precision, such as 0.9.
         """
@@ -90,8 +91,11 @@ class _Tools:
         meant = self.index.find_entity(entity).id if entity else ""
         filters = Filters(type=type, min_probability=min_probability, licence=licence)
         results = self.index.search(Query(examples, text, meant, filters=filters, until=until, limit=limit))
-        about = _some(results, "total", "expected_right", "note", "uncalibrated", "meant")
-        return about | {"images": [_hit(hit) for hit in results.hits]}
+        about = _some(results, "total", "expected_right", "note", "uncalibrated", "entity")
+        return about | {
+            "meant": [_short(each) for each in results.meant],
+            "images": [_hit(hit) for hit in results.hits],
+        }
 
     def recognise(self, image: ImageId, region: str = "", limit: Few = 5) -> dict[str, Any]:
         """Say which entities an image of the index may show. region: left,top,right,bottom in fractions of its size.

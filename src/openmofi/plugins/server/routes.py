@@ -1,16 +1,13 @@
 """The addresses of the API: what they take, and what they answer with."""
 
 import asyncio
-import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
 
-import msgspec
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from msgspec import Meta
 from starlette.concurrency import run_in_threadpool
@@ -24,7 +21,6 @@ from openmofi.plugins.server.messages import (
     Refused,
     SearchBody,
     TokenBody,
-    VerdictBody,
     answer,
     described,
     not_modified,
@@ -45,11 +41,9 @@ from openmofi.search.records import (
     Recognition,
     Results,
     TextReading,
-    Verdict,
 )
 from openmofi.search.store.database import last_commit, meta
 from openmofi.search.store.reading import entity_records
-from openmofi.search.verdicts import ReviewedPrecision, ToJudge, precision, to_judge
 from openmofi.version import __version__
 
 router = APIRouter()
@@ -57,12 +51,10 @@ Shared = Annotated[Context, Depends(context_of)]
 Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
 EntityId = Annotated[str, Path(min_length=1, max_length=512)]
 Short = Annotated[str, Query(max_length=512)]
-Long = Annotated[str, Query(max_length=4096)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Few = Annotated[int, Query(ge=1, le=100)]
 Offset = Annotated[int, Query(ge=0, le=10_000_000)]
 Chosen = Annotated[ImageIds, Meta(min_length=1)]
-Verdicts = Annotated[list[VerdictBody], Meta(min_length=1, max_length=1000)]
 
 _PATIENCE = 120
 """Seconds that an upload may take."""
@@ -334,55 +326,6 @@ def similar_entities(entity: EntityId, context: Shared, limit: Few = 10) -> Resp
 def entity_record(entity: EntityId, context: Shared) -> Response:
     """An entity."""
     return answer(context.index.entity(entity))
-
-
-@router.post("/api/verdicts", response_model=list[Verdict], status_code=201, openapi_extra=described(Verdicts))
-def add_verdicts(body: Annotated[list[VerdictBody], sent(Verdicts)], context: Shared) -> Response:
-    """Keep verdicts, all of them or none; of several on one label the last counts."""
-    verdicts = [Verdict(**msgspec.structs.asdict(each)) for each in body]
-    return answer(context.index.add_verdicts(verdicts), 201)
-
-
-@router.get("/api/verdicts", response_model=list[Verdict])
-def verdicts(context: Shared, entity: Short = "", limit: Limit = 1000) -> Response:
-    """Verdicts that were not taken back, latest first."""
-    return answer(context.index.verdicts(entity, limit))
-
-
-@router.get("/api/verdicts.parquet", response_class=Response)
-def verdict_table(context: Shared, entity: Short = "", labels: Long = "") -> Response:
-    """All verdicts that were not taken back, as the table that `openmofi label --verdicts` takes."""
-    buffer = io.BytesIO()
-    pq.write_table(context.index.verdict_table(labels, entity), buffer, compression="zstd")
-    headers = {"Content-Disposition": 'attachment; filename="verdicts.parquet"'}
-    return Response(buffer.getvalue(), media_type="application/vnd.apache.parquet", headers=headers)
-
-
-@router.delete("/api/verdicts/{verdict}", status_code=204)
-def undo_verdict(verdict: Number, context: Shared) -> Response:
-    """Take a verdict back."""
-    if not context.index.undo_verdict(verdict):
-        raise Refused(404, f"There is no verdict {verdict}, or it was taken back before.")
-    return Response(status_code=204)
-
-
-@router.get("/api/review", response_model=list[ToJudge])
-def labels_to_judge(
-    context: Shared,
-    entity: Short = "",
-    order: Literal["active", "doubt", "sure"] = "active",
-    accepted: bool | None = None,
-    who: Short = "",
-    limit: Limit = 50,
-) -> Response:
-    """Labels that nobody has judged yet, those first that say most."""
-    return answer(to_judge(context.index.connection, entity, order=order, accepted=accepted, who=who, limit=limit))
-
-
-@router.get("/api/review/precision", response_model=ReviewedPrecision)
-def reviewed_precision(context: Shared, entity: Short = "", accepted: bool | None = True) -> Response:
-    """The precision that the verdicts so far show, by strata of probability, with intervals."""
-    return answer(precision(context.index.connection, entity, accepted))
 
 
 @router.get("/api/map", response_model=MapAnswer)

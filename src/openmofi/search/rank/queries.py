@@ -1,8 +1,9 @@
 """The meaning of a query: as a vector in the encoder's space, as words, and as names of entities."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -24,11 +25,10 @@ from openmofi.search.rank.state import LRUCache, State
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.reading import JUDGED, entity_records, image_bytes
 
-# A text that is the name of entities means one of them, each as likely as another, and of the images that the label job
-# judged for these the probability is known. Any other text is looked for in the images' own texts. So a result of a
-# text has two features more than one of an image: whether the text is a name that the index knows, so that
-# the image, which was not judged for it, is not named so; and whether, where it is no name, the image's text has all
-# words.
+# A text that is the name of entities asks for the one with most images (`as_entity`). Any other is looked for in the
+# images' own texts. So a result of a text has two features more than one of an image: whether the text is a name that
+# the index knows, so that the image, which was not judged for it, is not named so; and whether, where it is no name,
+# the image's text has all words.
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,32 @@ def entities_named(connection: Connection, text: str) -> list[str]:
     key = normalise(text)
     if not (words := words_of(key)):
         return []
-    return [entity for entity, name, alias in connection.names_with(words, key) if alias or normalise(name) == key]
+    named, key = connection.names_with(words, key), _unaccented(key)
+    return [entity for entity, name, alias in named if alias or _unaccented(normalise(name)) == key]
+
+
+def _unaccented(key: str) -> str:
+    return "".join(each for each in unicodedata.normalize("NFD", key) if not "\u0300" <= each <= "\u036f")
+
+
+_BEFORE_NAMES = frozenset(["a", "an", "the", "some", "of", "photo", "photograph", "picture", "pic", "image"])
+_SHOWN = """SELECT count(DISTINCT image) FROM labels
+    WHERE accepted = 1 AND (entity = :entity OR entity IN (SELECT entity FROM supertypes WHERE above = :entity))"""
+
+
+def as_entity(state: State, connection: Connection, query: Query) -> tuple[Query, list[str]]:
+    """A query for a text as one for the entity that the text names, see `Query.named`; and identifiers of all that it
+    names, those with most images first, then the most popular. Words such as "a photo of the" before a name are passed.
+    """
+    if not (query.text and query.named and query.keywords and len(state.entities)) or query.examples or query.entity:
+        return query, []
+    words, named = normalise(query.text).split(), list[str]()
+    while not (named := entities_named(connection, " ".join(words))) and words and words[0] in _BEFORE_NAMES:
+        words = words[1:]
+    shown = {entity: connection.execute(_SHOWN, {"entity": entity}).fetchone()[0] for entity in named}
+    records = entity_records(connection, named)
+    senses = sorted(named, key=lambda entity: (-shown[entity], -records[entity].popularity, entity))
+    return (replace(query, text="", entity=senses[0]) if any(shown.values()) else query), senses
 
 
 def judged_for(connection: Connection, entities: Sequence[str]) -> dict[int, float]:
@@ -87,7 +112,7 @@ def meaning_of(connection: Connection, text: str, keywords: Sequence[int]) -> Me
 _WORD = re.compile(r"\w+", re.UNICODE)
 _MOST_WORDS = 32
 _MOST_LENGTH = 64
-_NEAR, _COMPARED = 3, 500
+_NEAR, _COMPARED, _ALIKE = 3, 500, 0.75
 
 
 def words_of(text: str) -> list[str]:
@@ -109,35 +134,42 @@ def images_by_text(connection: Connection, text: str, limit: int, *, every: bool
 
 
 def entities_by_name(connection: Connection, text: str, limit: int, *, prefix: bool = False) -> list[str]:
-    """Ids of entities whose name or an alias has all words of `text`: those of that very name first, with `prefix`
-    those whose own name begins so next, then by how many images are labelled with them and how popular they are.
-    """
+    """Ids of entities whose name or an alias has all words of `text`; see `Connection.entities_named`."""
     if not (words := words_of(text)):
         return []
     return connection.entities_named(words, prefix, text.strip(), limit)
 
 
-def unknown_entity(connection: Connection, given: str) -> UnknownEntityError:
-    """The error for an identifier or name that the index does not know; it names those that are spelt alike."""
-    key, spellings = given.casefold()[:_MOST_LENGTH], dict[str, str]()
+def named_alike(connection: Connection, given: str, limit: int) -> list[tuple[str, str]]:
+    """Names that are spelt like `given` and begin as it does, most alike first, each with an entity that has it."""
+    found = dict[str, tuple[str, str]]()
 
     def names(beginning: str) -> Iterator[str]:
         begun = entities_by_name(connection, beginning, _COMPARED, prefix=True)
         records = entity_records(connection, begun)
         for record in (records[entity] for entity in begun):
             for name in (record.name, *record.aliases):
-                spellings.setdefault(name.casefold(), f"{name} ({record.id})")
+                found.setdefault(name.casefold(), (name, record.id))
                 yield name.casefold()
+
+    return [found[name] for name in spelt_alike(names, given.casefold()[:_MOST_LENGTH], limit, _ALIKE)]
+
+
+def unknown_entity(connection: Connection, given: str) -> UnknownEntityError:
+    """The error for an identifier or name that the index does not know; it names those that are spelt alike."""
+    found = dict[str, str]()
 
     def identifiers(beginning: str) -> Iterator[str]:
         for entity, name in connection.execute(
             "SELECT id, name FROM entities WHERE id >= ? AND id < ?", (beginning, f"{beginning}\U0010ffff")
         ):
-            spellings[entity] = f"{name} ({entity})"
+            found[entity] = name
             yield entity
 
-    near = spelt_alike(names, key, _NEAR) or spelt_alike(identifiers, given[:_MOST_LENGTH], _NEAR)
-    said = ", ".join(dict.fromkeys(spellings[each] for each in near))
+    near = named_alike(connection, given, _NEAR) or [
+        (found[entity], entity) for entity in spelt_alike(identifiers, given[:_MOST_LENGTH], _NEAR)
+    ]
+    said = ", ".join(dict.fromkeys(f"{name} ({entity})" for name, entity in near))
     return UnknownEntityError(
         f"The index knows no entity {given!r}.", f"Did you mean {said}?" if said else "Search by text instead."
     )

@@ -13,12 +13,12 @@ from openmofi.arrays import Array, Doubles, Ints
 from openmofi.search.query import Filters, Query
 from openmofi.search.rank.calibration import LIKELY, OF_IMAGES, end_of, expected_precision, uncalibrated
 from openmofi.search.rank.folding import folded_into
-from openmofi.search.rank.queries import Meaning, images_by_text, judged_for, meaning_of, unknown_entity
+from openmofi.search.rank.queries import Meaning, as_entity, images_by_text, judged_for, meaning_of, unknown_entity
 from openmofi.search.rank.state import State
 from openmofi.search.records import Hit, Results
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import column_of
-from openmofi.search.store.reading import image_records
+from openmofi.search.store.reading import entity_records, image_records
 
 _KNOWN = """SELECT EXISTS (SELECT 1 FROM entities WHERE id = :entity)
     OR EXISTS (SELECT 1 FROM supertypes WHERE above = :entity)
@@ -84,9 +84,10 @@ def _columns(filters: Filters) -> list[tuple[tuple[str, ...], str]]:
 
 FUSION = 60
 """k of reciprocal rank fusion: a result counts 1 / (k + rank) in each list (Cormack, Clarke and Büttcher 2009)."""
-DEPTH = 300
+DEPTH = 1200
 """Results of each list that are fused, at least."""
-UNTIL = 0.9
+UNTIL, _MOST_MEANT = 0.9, 10
+_TEXTS = "SELECT EXISTS (SELECT 1 FROM images WHERE text <> '')"
 _JUDGED = 4096
 """Nearest images whose probability is computed, at most; what lies beyond counts as wrong."""
 
@@ -98,7 +99,7 @@ class _Listed:
     Attributes:
         images, duplicates, cosines, keywords, probabilities: see `Hit`.
         judged: the images whose probability is that of labels.
-        meant: see `Results`.
+        meant: identifiers of the entities that `judged` are of.
         found: how many were ranked before they were folded.
     """
 
@@ -124,22 +125,20 @@ class _Listed:
 
 def ranked(state: State, connection: Connection, query: Query, vector: Array | None) -> Results:
     """The images that answer a query."""
-    key, depth = _list_key(connection, query, vector), DEPTH
-    # The pages of a list, and lists of different lengths, share what is computed.
-    while depth < 2 * (query.offset + query.limit):
-        depth *= 4
+    query, senses = as_entity(state, connection, query)
+    key, depth, needed = _list_key(connection, query, vector), DEPTH, max(query.limit, query.offset + 1)
     while True:
         listed = state.listings.get((key, depth))
         if not isinstance(listed, _Listed):
             within = images_within(connection, query.filters) if query.filters else None
             listed = _listed(state, connection, query, vector, within, depth)
             state.listings.put((key, depth), listed)
-        until = query.until or UNTIL
-        end = end_of(listed.dense_probabilities, until) if listed.probabilities else None
-        # A list whose end was not reached goes on.
-        if query.until is None or end != len(listed.images) or listed.found < depth or depth >= _JUDGED:
+        end = end_of(listed.dense_probabilities, query.until or UNTIL) if listed.probabilities else None
+        # All pages are of one list. One that is too short, or whose end was not reached, goes on.
+        open_ended = len(listed) < needed or (end == len(listed) and depth < _JUDGED)
+        if listed.found < depth or not open_ended:
             why = uncalibrated(state.calibration, query, bool(listed.judged))
-            return _page(connection, listed, query, until, end, why)
+            return _page(connection, listed, query, end, why, senses or list(listed.meant))
         depth *= 4
 
 
@@ -150,7 +149,9 @@ def _list_key(connection: Connection, query: Query, vector: Array | None) -> Has
     return whole, bool(query.examples), None if vector is None else vector.tobytes(), tuple(verdicts)
 
 
-def _page(connection: Connection, listed: _Listed, query: Query, until: float, end: int | None, why: str) -> Results:
+def _page(
+    connection: Connection, listed: _Listed, query: Query, end: int | None, why: str, meant: list[str]
+) -> Results:
     probabilities, last = listed.dense_probabilities, query.offset + query.limit
     page = slice(query.offset, last if query.until is None or end is None else min(end, last))
     images, expected = listed.images[page].tolist(), expected_precision(probabilities)[page].tolist()
@@ -170,14 +171,25 @@ def _page(connection: Connection, listed: _Listed, query: Query, until: float, e
             zip(images, expected, listed.duplicates[page], strict=True), query.offset + 1
         )
     )
+    known = entity_records(connection, meant[:_MOST_MEANT])
+    senses = tuple(known[entity] for entity in meant if entity in known)
     note = ""
     if not len(listed):
         note = "Nothing in the index answers this."
     elif end is not None and probabilities.max() < LIKELY:
         which = "No image that was judged" if why else "No result"
         note = f"{which} is likely to be right: the best one has a probability of {probabilities.max():.2f}."
+    elif (
+        end is None
+        and query.text
+        and query.keywords
+        and not listed.keywords
+        and connection.execute(_TEXTS).fetchone()[0]
+    ):
+        note = "None of these images has any of the words in its text: they are only what is closest."
     right, in_all = (None, None) if end is None else (float(probabilities[:end].sum()), float(probabilities.sum()))
-    return Results(hits, len(listed), until, end, right, in_all, note, uncalibrated=why, meant=listed.meant)
+    about = query.until or UNTIL, end, right, in_all, note, 0.0, why, query.entity, senses
+    return Results(hits, len(listed), *about)
 
 
 def _basis(listed: _Listed, query: Query, image: int) -> Literal["", "labels", "similarity", "mark"]:
@@ -208,7 +220,7 @@ def _listed(
     if vector is None and not query.text:
         order = (_all(connection) if within is None else within).tolist()
     else:
-        likely = sorted(judged, key=lambda image: -judged[image])[:depth]
+        likely = sorted(judged, key=lambda image: -judged[image])[:_JUDGED]
         order = fused([nearest, list(keywords), [image for image in likely if image not in cosines]])
     cosines |= _cosines(state, vector, [image for image in order if image not in cosines])
     by_similarity = _probabilities(state, query, vector, cosines, meaning) if vector is not None else {}
@@ -233,9 +245,10 @@ def _meaning(connection: Connection, query: Query, depth: int) -> Meaning | None
     """What a text means that alone is asked for."""
     if not query.text or query.examples or query.entity or query.like:
         return None
-    if not query.keywords:
-        return Meaning()
-    return meaning_of(connection, query.text, images_by_text(connection, query.text, depth, every=True))
+    words = images_by_text(connection, query.text, depth, every=True) if query.keywords else []
+    if not (query.keywords and query.named):
+        return Meaning(words=frozenset(words))
+    return meaning_of(connection, query.text, words)
 
 
 def _cosines(state: State, vector: Array | None, ids: Sequence[int]) -> dict[int, float]:

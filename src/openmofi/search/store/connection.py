@@ -93,10 +93,16 @@ NAMES = """
 
 def named_so(prefix: bool) -> str:
     """The order of entities by their own names: those of that very `:name` first, with `prefix` those that begin so
-    next.
+    next, all of these behind what images are labelled with, or with what is below it.
     """
-    begins = ", lower(substr(entities.name, 1, length(:name))) <> lower(:name)" if prefix else ""
-    return f"lower(entities.name) <> lower(:name){begins}"
+    same = "lower(entities.name) <> lower(:name)"
+    return f"{_NOT_SHOWN}, {same}, lower(substr(entities.name, 1, length(:name))) <> lower(:name)" if prefix else same
+
+
+_NOT_SHOWN = """
+    NOT EXISTS (SELECT 1 FROM labels WHERE labels.entity = entities.id AND accepted = 1)
+    AND NOT EXISTS (SELECT 1 FROM supertypes JOIN labels ON labels.entity = supertypes.entity
+      WHERE above = entities.id AND accepted = 1)"""
 
 
 class UnavailableError(OpenMofiError):
@@ -288,9 +294,8 @@ class Connection(Protocol):
         """Images whose texts have all (`AND`) or some (`OR`) of the words, best first."""
 
     def entities_named(self, words: Sequence[str], prefix: bool, name: str, limit: int) -> list[str]:
-        """Entities that have all words in a name or alias, the last one as its beginning with `prefix`: those of that
-        very `name` first, with `prefix` those whose own name begins so next, then by how many images are labelled with
-        them and how popular they are.
+        """Entities that have all words in a name or alias, the last one as its beginning with `prefix`: by `named_so`,
+        then by how many images are labelled with them and how popular they are.
         """
 
     def names_with(self, words: Sequence[str], alias: str) -> Cursor:

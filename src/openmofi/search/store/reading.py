@@ -74,8 +74,15 @@ JUDGED = f"""
     SELECT labels.image, CASE {_VERDICT} WHEN 'y' THEN 1.0 WHEN 'n' THEN 0.0 ELSE labels.probability END
     FROM {_LABELS} WHERE labels.entity = :entity
     OR labels.entity IN (SELECT entity FROM supertypes WHERE above = :entity)
-    ORDER BY labels.image, labels.entity"""
-"""Images that were judged for an entity or for what is below it, a row a label; a person's word is certain."""
+    UNION ALL SELECT images.id, 1.0 FROM verdicts CROSS JOIN sources ON sources.shard = verdicts.shard
+    CROSS JOIN images ON images.source = sources.id AND images.key = verdicts.key
+    LEFT JOIN labels ON labels.image = images.id AND labels.entity = verdicts.entity
+    WHERE labels.image IS NULL AND verdict = 'y' AND verdicts.id IN (
+      SELECT max(id) FROM verdicts WHERE undone = 0 AND (entity = :entity
+      OR entity IN (SELECT entity FROM supertypes WHERE above = :entity)) GROUP BY shard, key, entity)
+    ORDER BY 1, 2"""
+"""Images that were judged for an entity or for what is below it, a row a label, and those of which people say that they
+show it where no label does; a person's word is certain."""
 ENTITIES_BY_IMAGES = """
     SELECT entities.id FROM entities
     LEFT JOIN (SELECT entity, count(*) AS images FROM labels WHERE accepted = 1 GROUP BY entity)

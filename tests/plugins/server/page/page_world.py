@@ -124,6 +124,7 @@ class FakeSearch:
     total: int = 100_000
     right: int = 120
     note: str = ""
+    meant: tuple = ()
     calls: list = field(default_factory=list)
 
     def probability(self, place):
@@ -132,9 +133,7 @@ class FakeSearch:
     def __call__(self, route):
         asked = json.loads(route.request.post_data)
         self.calls.append(asked)
-        until = asked.get("until")
-        level, offset = until or 0.9, asked.get("offset", 0)
-        end = int(self.right * (1.6 - level))
+        offset, end = asked.get("offset", 0), int(self.right * 0.7)
         places = range(offset, min(self.total, offset + asked["limit"]))
         hits = [
             {
@@ -152,11 +151,14 @@ class FakeSearch:
             json={
                 "hits": hits,
                 "total": self.total,
-                "until": level,
+                "until": 0.9,
                 "end": end,
-                "expected_right": end * level,
+                "expected_right": end * 0.9,
                 "expected_in_all": self.right * 1.2,
                 "note": self.note,
+                "uncalibrated": "",
+                "entity": self.meant[0]["id"] if self.meant and asked["named"] else "",
+                "meant": self.meant,
                 "seconds": 0.01,
             }
         )

@@ -1,5 +1,7 @@
 """axe finds nothing in any view, light and dark; no view is wider than 360 pixels; what Tab reaches, what is said."""
 
+import re
+
 import pytest
 from page_world import FakeSearch
 from playwright.sync_api import expect
@@ -14,6 +16,8 @@ VIEWS = {
     "review": ("#/review", ".entity-card"),
     "grid": ("#/review/grid/c%3Agrey", ".judge"),
     "single": ("#/review/single/c%3Agrey", ".single .chips kbd"),
+    "history": ("#/review/history", ".history li, .notice"),
+    "images": ("#/images?ids=1%2C2%2C3", ".tile-text"),
     "map": ("#/map?area=0", ".tile-text"),
     "nothing": ("#/search?f.type=animal", ".notice"),
     "error": ("#/entity/Q0", ".failure"),
@@ -43,6 +47,11 @@ def test_axe_finds_no_violation(new_tab, scheme):
             page.get_by_role("button", name="Select a region").click()
             page.get_by_role("button", name="Recognise").click()
             page.wait_for_selector(".recognition li")
+            page.get_by_role("button", name="Add a label").click()
+            page.get_by_role("button", name="Keys").click()
+        if name == "entity":
+            page.locator(".pick-tile").first.check()
+            page.get_by_role("button", name="Label as").click()
         if name == "grid":
             page.locator(".judge").first.click()
         found[name] = violations(Axe().run(page, options=options))
@@ -97,5 +106,7 @@ def test_tab_goes_from_the_head_to_the_content(tab):
 
 
 def test_results_are_announced(tab, whole):
-    page = tab.open("#/search?text=red", ".tile-text")
+    page = tab.open("#/search?text=square", ".tile-text")
     expect(page.locator("#app > [role=status]")).to_contain_text(whole)
+    page = tab.open("#/search?text=red", ".tile-text")
+    expect(page.locator("#app > [role=status]")).to_have_text(re.compile(r"^[1-9]\d* likely\.$"))

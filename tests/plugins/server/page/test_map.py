@@ -82,6 +82,7 @@ def test_a_lasso_shows_its_images_and_the_address_holds_it(tab, index):
     texts = {image.text for image in index.images(plane.images[left].tolist())}
     assert set(shown) <= texts
     assert "lasso=" in where
+    expect(page.get_by_role("region", name="Selection")).to_contain_text(f"{left.sum()} selected")
     page.get_by_role("button", name="Choose none").click()
     expect(page.locator(".tile-text")).to_have_count(0)
     page.go_back()

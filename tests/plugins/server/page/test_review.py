@@ -4,6 +4,8 @@ import pytest
 from page_world import EACH, image_row
 from playwright.sync_api import expect
 
+from openmofi.search import Verdict
+
 pytestmark = pytest.mark.slow
 
 
@@ -149,3 +151,45 @@ def test_mentions_are_marked_where_the_label_job_read_them(tab):
     assert page.locator(".caption").text_content() == text
     expect(page.locator(".named-in")).to_have_text("Named in title+tags")
     expect(page.locator(".single .chips button").first).to_have_text("1 kite (toy)")
+
+
+def test_my_verdicts_are_taken_back_after_a_reload(tab, index):
+    for verdict in index.verdicts():
+        index.undo_verdict(verdict.id)
+    records = index.images(range(1, 61))
+    index.add_verdicts([Verdict(each.shard, each.key, "c:red", "n", who="Ada") for each in records[:24]])
+    index.add_verdicts([Verdict(each.shard, each.key, "c:blue", "y", who="Ada") for each in records[:24]])
+    index.add_verdicts([Verdict(records[0].shard, "gone", "c:blue", "u", who="Ada", instead="c:red")])
+    index.add_verdict(Verdict(records[0].shard, records[0].key, "c:green", "y", who="Ben"))
+    page = tab.open("#/review/history")
+    expect(page.get_by_role("heading", name="No verdicts yet")).to_be_visible()
+    page.get_by_label("Reviewer").fill("Ada")
+    page.get_by_label("Reviewer").press("Tab")
+    rows = page.locator(".history li")
+    expect(rows).to_have_count(49)
+    expect(rows.first).to_contain_text("unsure blue, it is red")
+    expect(rows.first).to_contain_text("no longer in the index")
+    page.reload()
+    rows.nth(1).get_by_role("button", name="Take back: blue is right").click()
+    expect(rows).to_have_count(48)
+    assert len(index.verdicts("c:blue")) == 24
+    page.get_by_role("link", name=records[22].text).first.click()
+    expect(page.locator("dialog .facts")).to_contain_text(records[22].key)
+
+
+def test_older_verdicts_are_read_on_demand(tab, index):
+    for verdict in index.verdicts():
+        index.undo_verdict(verdict.id)
+    records = index.images(range(1, 41))
+    for entity in ("c:red", "c:blue"):
+        index.add_verdicts([Verdict(each.shard, each.key, entity, "y") for each in records])
+    page = tab.open("#/review", ".entity-card")
+    page.get_by_role("link", name="My verdicts").click()
+    expect(page.locator(".history li")).to_have_count(50)
+    page.locator(".history button").first.click()
+    expect(page.locator(".history li")).to_have_count(49)
+    page.get_by_role("button", name="Show more").click()
+    expect(page.locator(".history li")).to_have_count(79)
+    expect(page.get_by_role("button", name="Show more")).to_have_count(0)
+    for verdict in index.verdicts():
+        index.undo_verdict(verdict.id)

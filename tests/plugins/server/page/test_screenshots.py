@@ -35,7 +35,7 @@ def test_screenshots(new_tab):
     judged, shown = entities[1], entities[0]
     tab = new_tab(address_of(index, rate=0), viewport={"width": 1440, "height": 900})
     tab.page.set_default_timeout(60_000)
-    page = tab.open(f"#/search?entity={shown.id.replace(':', '%3A')}&level=0.9", ".bar-line")
+    page = tab.open(f"#/search?entity={shown.id.replace(':', '%3A')}", ".bar-line")
     shoot(page, "search.png")
     page = tab.open(f"#/entity/{shown.id.replace(':', '%3A')}", ".tile-text")
     page.wait_for_selector(".probability")

@@ -162,26 +162,48 @@ def test_looking_closely_and_back_by_escape(tab):
 def test_the_bar_lies_at_the_end_of_what_is_expected_right(tab):
     FakeSearch(total=500, right=20).on(tab.page)
     page = tab.open("#/search?text=x")
-    expect(page.locator(".bar-line")).to_contain_text("End of what is expected to be 90 % right. About 13 of 14 images")
+    expect(page.locator(".count")).to_have_text("14 likely · 486 more below")
+    expect(page.locator(".bar-line")).to_contain_text("End of what is likely. About 13 of 14 images above are right.")
     page.locator(".grid-bar").scroll_into_view_if_needed()
     bar, first = page.locator(".grid-bar").bounding_box(), page.locator(".tile.beyond").first.bounding_box()
     assert bar["y"] < first["y"]
     assert page.locator('[data-place="13"] .beyond').count() == 0
     assert page.locator('[data-place="14"] .beyond').count() == 1
-    page.mouse.wheel(0, -2000)
-    page.get_by_role("radio", name="50 %").check(force=True)
-    page.wait_for_url("**level=0.5")
-    expect(page.locator(".count")).to_contain_text("about 11 of the first 22 right")
-    assert page.locator(".tile-slot").first.locator(".probability .figure").text_content() == "99 %"
+    assert page.locator('[data-place="0"] .probability .figure').text_content() == "99 %"
+
+
+def test_a_text_that_is_a_name_offers_its_other_senses(tab):
+    senses = [{"id": f"e:{name}", "name": "kite", "description": f"a {name}", "types": []} for name in ("bird", "toy")]
+    FakeSearch(total=20, right=5, meant=senses).on(tab.page)
+    page = tab.open("#/search?text=kite", ".tile-text")
+    expect(page.locator(".senses [aria-current]")).to_contain_text("kite a bird")
+    page.get_by_role("button", name="kite a toy").click()
+    page.wait_for_url("**/#/search?entity=e%3Atoy")
+    expect(page.locator(".chip.entity")).to_have_text("kite")
+    expect(page.locator(".senses")).to_have_count(0)
+    page.go_back()
+    page.get_by_role("button", name="as words").click()
+    page.wait_for_url("**/#/search?text=kite&words=1")
+    page.get_by_role("button", name="Remove as words").click()
+    page.wait_for_url("**/#/search?text=kite")
+    expect(page.locator(".senses [aria-current]")).to_be_visible()
+
+
+def test_a_mistyped_name_is_completed(tab):
+    page = tab.open()
+    page.get_by_role("combobox", name="Search images").press_sequentially("grren")
+    expect(page.get_by_role("option")).to_contain_text(["green"])
 
 
 def test_a_query_without_probabilities_says_why(tab):
     page = tab.open("#/search?text=square")
     expect(page.locator(".count")).to_contain_text("closest first")
-    expect(page.locator(".results-head .why")).to_contain_text(
-        "Numbers without % are similarities. No label says what its images show."
-    )
-    expect(page.locator(".levels")).to_have_count(0)
+    page.get_by_text("Why there are no probabilities").click()
+    expect(page.locator(".results-head .why")).to_contain_text("No label says what its images show.")
+    expect(page.locator(".tile-slot .probability")).to_have_count(0)
+    expect(page.locator(".note")).to_have_count(0)
+    page = tab.open("#/search?text=zxcv")
+    expect(page.locator(".note")).to_contain_text("None of these images has any of the words in its text")
     page = tab.open("#/search?show=1")
     page.get_by_role("button", name="Recognise").click()
     expect(page.locator(".recognition .why")).to_contain_text("No label says what its images show.")

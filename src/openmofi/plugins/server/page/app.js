@@ -6,14 +6,15 @@ import { counted } from "./lib/format.js";
 import { route, scrolled } from "./lib/route.js";
 import { Dialog } from "./parts/dialog.js";
 import { Empty, Failure, Spoken, Waiting } from "./parts/notice.js";
+import { Images } from "./views/chosen.js";
 import { Entities } from "./views/entities.js";
 import { Entity } from "./views/entity.js";
 import { MapView } from "./views/map.js";
 import { Review } from "./views/review/review.js";
 import { Search } from "./views/search.js";
 
-const VIEWS = { search: Search, entities: Entities, entity: Entity, review: Review, map: MapView };
-const TITLES = { search: "Search", entities: "Entities", entity: "Entity", review: "Review", map: "Map" };
+const VIEWS = { search: Search, entities: Entities, entity: Entity, review: Review, map: MapView, images: Images };
+const TITLES = { search: "Search", entities: "Entities", entity: "Entity", review: "Review", map: "Map", images: "Images" };
 const LINKS = [["search", "Search"], ["entities", "Entities"], ["review", "Review"], ["map", "Map"]];
 
 function App() {

@@ -35,9 +35,9 @@ const KIND = {
 /**
  * @param {string} path below `api/`
  * @param {RequestInit} [options]
- * @returns {Promise<any>} what the JSON says
+ * @param {(response: Response) => Promise<any>} [take] what is made of the answer; what its JSON says where not given
  */
-async function call(path, options = {}) {
+async function call(path, options = {}, take = (response) => response.json()) {
   let response;
   try {
     response = await fetch(`api/${path}`, { credentials: "same-origin", ...options });
@@ -49,7 +49,7 @@ async function call(path, options = {}) {
     }
     throw new ApiError(0, "The server does not answer.", "It may have been stopped. Start openmofi serve, then try again.");
   }
-  if (response.ok) return response.status === 204 ? null : response.json();
+  if (response.ok) return response.status === 204 ? null : take(response);
   if (response.status === 401) needsToken.value = true;
   const told = await response.json().catch(() => ({}));
   const [message, hint] = KIND[response.status] ?? [`The server answered ${response.status}.`, "Try again."];
@@ -102,8 +102,11 @@ export const api = {
   entityImages: (entity, values, signal) => call(`${of(entity)}/images${query(values)}`, { signal }),
   similar: (entity) => call(`${of(entity)}/similar`),
   judge: (verdicts) => call("verdicts", json("POST", verdicts)),
-  undo: (id) => call(`verdicts/${id}`, { method: "DELETE" }),
+  undo: (ids) => call("verdicts/undo", json("POST", ids)),
+  imageVerdicts: (id) => call(`images/${id}/verdicts`),
+  history: (values) => call(`review/history${query(values)}`),
   review: (values) => call(`review${query(values)}`),
+  labelsFile: (kind, ids) => call(`labels.${kind}`, json("POST", ids), (response) => response.blob()),
   precision: (entity) => call(`review/precision${query({ entity })}`),
   signIn: async (token) => {
     await call("session", json("POST", { token }));

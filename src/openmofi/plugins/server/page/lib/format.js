@@ -24,6 +24,18 @@ export function percent(probability) {
 }
 
 /**
+ * What people call a type, such as "artifact" for `noun.artifact`; "" for a code.
+ * @param {string} type
+ */
+export const plainType = (type) => (/^([a-z]+\.)?[\p{L} -]+$/u.test(type) ? type.replace(/^[a-z]+\./, "") : "");
+
+/**
+ * What an entity is, in words; or "".
+ * @param {{description: string, types: string[]}} entity
+ */
+export const described = ({ description, types }) => description || types.map(plainType).filter(Boolean).join(", ");
+
+/**
  * What an image is called where it has no text.
  * @param {{text: string, key: string}} image
  */

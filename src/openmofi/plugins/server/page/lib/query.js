@@ -15,10 +15,11 @@ import { asRegion } from "./api.js";
  * @property {number[]} more ids of images that were marked as right
  * @property {number[]} less ids of images that were marked as wrong
  * @property {Record<string, string>} filters as in `openmofi.search.Filters`; of further columns as `column.NAME`
- * @property {number} until precision at which the bar lies
+ * @property {boolean} words whether the text is meant as words, also where it is the name of an entity
  */
 
-export const LEVELS = [0.5, 0.8, 0.9, 0.95];
+/** @type {Query} */
+export const NOTHING = { examples: [], text: "", entity: "", more: [], less: [], filters: {}, words: false };
 export const FILTERS = ["entity", "type", "min_probability", "folder", "since", "until", "licence"];
 
 /** @param {string} text `TOKEN`, `TOKEN*WEIGHT`, `TOKEN@REGION` or both */
@@ -48,9 +49,8 @@ export function readQuery(params) {
   ];
   const filters = Object.fromEntries([...params].filter(([name, value]) => name.startsWith("f.") && value)
     .map(([name, value]) => [name.slice(2), value]));
-  const until = Number(params.get("level"));
   return { examples, text: params.get("text") ?? "", entity: params.get("entity") ?? "", more: ids(params.get("more")),
-    less: ids(params.get("less")), filters, until: LEVELS.includes(until) ? until : 0.9 };
+    less: ids(params.get("less")), filters, words: params.has("words") };
 }
 
 /** @param {Query} query */
@@ -62,11 +62,11 @@ export function writeQuery(query) {
   if (query.more.length) params.set("more", query.more.join(","));
   if (query.less.length) params.set("less", query.less.join(","));
   for (const [name, value] of Object.entries(query.filters)) if (value) params.set(`f.${name}`, value);
-  if (query.until !== 0.9) params.set("level", String(query.until));
+  if (query.words) params.set("words", "1");
   return params;
 }
 
-/** @param {Query} query what the server is asked, but for `until`, `limit` and `offset` */
+/** @param {Query} query what the server is asked, but for `limit` and `offset` */
 export function body(query) {
   const { min_probability: least, ...filters } = query.filters;
   const columns = Object.fromEntries(Object.entries(filters).filter(([name]) => name.startsWith("column."))
@@ -77,6 +77,7 @@ export function body(query) {
   return {
     examples: query.examples.map(({ region, ...example }) => ({ ...example, ...(region && { region: asRegion(region) }) })),
     text: query.text, entity: query.entity, more: query.more, less: query.less, filters: plain,
+    named: !query.words,
   };
 }
 

@@ -3,8 +3,8 @@ import { html, useEffect, useId, useRef } from "../lib/html.js";
 import { Icon } from "./icons.js";
 import { Spoken } from "./notice.js";
 
-/** @param {{title: string, kind?: string, onClose: () => void, closable?: boolean, children: any}} props */
-export function Dialog({ title, kind = "", onClose, closable = true, children }) {
+/** @param {{title: string, kind?: string, tools?: any, onClose: () => void, closable?: boolean, children: any}} props */
+export function Dialog({ title, kind = "", tools, onClose, closable = true, children }) {
   const element = useRef(null);
   const id = useId();
   useEffect(() => {
@@ -22,6 +22,7 @@ export function Dialog({ title, kind = "", onClose, closable = true, children })
     <div class="dialog-body">
       <header class="dialog-head">
         <h2 id=${id}>${title}</h2>
+        ${tools}
         ${closable && html`<button class="round" aria-label="Close" onClick=${onClose}><${Icon} name="close" /></button>`}
       </header>
       ${children}

@@ -1,6 +1,6 @@
 /** A text field that completes entities while one types (the combobox of the ARIA Authoring Practices). */
 import { api } from "../lib/api.js";
-import { counted } from "../lib/format.js";
+import { counted, described } from "../lib/format.js";
 import { html, useEffect, useId, useLayoutEffect, useRef, useState } from "../lib/html.js";
 
 const PAUSE_MS = 130;
@@ -91,8 +91,8 @@ export function EntityBox({ label, placeholder = "", value = "", onEntity, onTex
           aria-selected=${place === chosen ? "true" : "false"} tabindex="-1"
           onPointerDown=${(event) => event.preventDefault()} onClick=${() => take(entity)}>
         <span class="option-name">${entity.name}</span>
-        <span class="option-about">${[via(entity, text), entity.description || entity.types.join(", ")].filter(Boolean).join(" · ")}</span>
-        <span class="option-count">${counted(entity.images, "image")}</span>
+        <span class="option-about">${[via(entity, text), described(entity)].filter(Boolean).join(" · ")}</span>
+        <span class="option-count">${entity.images > 0 && counted(entity.images, "image")}</span>
       </li>`)}
     </ul>
   </div>`;

@@ -1,6 +1,11 @@
 /** A grid of tiles of which only the rows on the screen are in the document, however many there are. */
-import { html, useEffect, useLayoutEffect, useRef, useState } from "../lib/html.js";
+import { title } from "../lib/format.js";
+import { html, signal, useEffect, useLayoutEffect, useRef, useState } from "../lib/html.js";
 import { scrolled } from "../lib/route.js";
+import { SelectionBar, useSelection } from "./selection.js";
+
+/** What the viewer steps through: the list of the grid that is shown, and `move`, which goes to a place in it. */
+export const onScreen = signal(null);
 
 const GAP = 12;
 const ROWS_BEYOND = 2;
@@ -44,10 +49,12 @@ export function layout({ width, total, end, least, foot, bar }) {
  * @param {number | null} [props.end] tiles before the bar
  * @param {any} [props.bar]
  * @param {(item: any, key: string) => void} [props.onKey] keys that the grid does not use itself
+ * @param {string} [props.entity] that the images may show, which a selection of them is judged for
+ * @param {number[]} [props.picked] ids of images that are selected at first
  * @param {number} [props.least] width of a tile, px
  * @param {number} [props.foot] height below the image, px
  */
-export function Grid({ label, list, tile, end = null, bar = null, onKey, least = 168, foot = 64 }) {
+export function Grid({ label, list, tile, end = null, bar = null, onKey, entity = "", picked = [], least = 168, foot = 64 }) {
   const element = useRef(null);
   const [width, setWidth] = useState(0);
   const [view, setView] = useState({ top: 0, height: innerHeight });
@@ -60,6 +67,7 @@ export function Grid({ label, list, tile, end = null, bar = null, onKey, least =
   };
   const focusing = useRef(false);
   const total = list.total ?? 0;
+  const selection = useSelection(list, end, picked);
 
   useLayoutEffect(() => {
     const measure = () => {
@@ -116,6 +124,9 @@ export function Grid({ label, list, tile, end = null, bar = null, onKey, least =
     focusing.current = true;
     setActive(wanted);
   };
+  // Anew with each rendering: the list is the same object when more of it has been loaded.
+  useLayoutEffect(() => { onScreen.value = { list, move }; });
+  useLayoutEffect(() => () => { onScreen.value = null; }, []);
   const onKeyDown = (event) => {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     const page = plan.columns * Math.max(1, Math.floor(innerHeight / plan.step) - 1);
@@ -124,7 +135,8 @@ export function Grid({ label, list, tile, end = null, bar = null, onKey, least =
     if (event.key in steps) {
       event.preventDefault();
       move(now.current + steps[event.key]);
-    } else if (onKey && list.at(now.current)) onKey(list.at(now.current), event.key);
+    } else if (event.key.toLowerCase() === "x" && list.at(now.current)) selection.pick(now.current, event.shiftKey);
+    else if (onKey && list.at(now.current)) onKey(list.at(now.current), event.key);
   };
 
   const tiles = [];
@@ -133,19 +145,24 @@ export function Grid({ label, list, tile, end = null, bar = null, onKey, least =
     for (let place = start; place < past; place += 1) {
       const left = (place - start) * (plan.side + GAP);
       const item = list.at(place);
-      tiles.push(html`<div key=${place} role="listitem" class="tile-slot" data-place=${place}
+      const image = item?.image ?? item;
+      tiles.push(html`<div key=${place} role="listitem" class=${`tile-slot ${selection.ids.has(image?.id) ? "picked" : ""}`} data-place=${place}
           aria-posinset=${place + 1} aria-setsize=${total}
           style=${{ transform: `translate(${left}px, ${plan.top(row)}px)`, width: `${plan.side}px`,
             height: `${plan.step - GAP}px`, "--side": `${plan.side}px` }}
           onFocusIn=${() => { if (place !== active) setActive(place); }}>
         ${item ? tile(item, place, place === stop) : html`<div class="tile blank"><div class="tile-open" /></div>`}
+        ${item && html`<input type="checkbox" class="pick-tile" aria-label=${`Select ${title(image)}`} tabindex=${place === stop ? 0 : -1}
+          checked=${selection.ids.has(image.id)} onMouseDown=${(event) => { if (event.shiftKey) event.preventDefault(); }}
+          onClick=${(event) => selection.pick(place, event.shiftKey)} />`}
       </div>`);
     }
   }
-  return html`<div class="grid-frame" ref=${element} style=${{ height: `${plan.height}px` }}>
+  return html`<div class=${`grid-frame ${selection.ids.size ? "picking" : ""}`} ref=${element} style=${{ height: `${plan.height}px` }}>
     ${end !== null && html`<div class="grid-bar" style=${{ transform: `translateY(${plan.barTop}px)` }}>${bar}</div>`}
     <div role="list" aria-label=${label} aria-busy=${list.busy} onKeyDown=${onKeyDown}>${tiles}</div>
   </div>
   ${plan.shown < total && html`<p class="faint center">The page ends at ${plan.shown} of ${total} images. Narrow the
-    query to see the rest.</p>`}`;
+    query to see the rest.</p>`}
+  <${SelectionBar} selection=${selection} entity=${entity} onEmpty=${() => move(now.current)} />`;
 }

@@ -2,13 +2,9 @@
 import { percent } from "../lib/format.js";
 import { html } from "../lib/html.js";
 
-/** @param {{value: number | null, cosine?: number | null, what?: string}} props */
-export function Probability({ value, cosine = null, what = "probability" }) {
-  if (value === null || value === undefined) {
-    return cosine === null ? html`<span class="probability faint">text match</span>`
-      : html`<span class="probability faint" title="Similarity to the query; no probability is known">
-          <span class="unseen">similarity </span>${cosine.toFixed(2)}</span>`;
-  }
+/** @param {{value: number | null, what?: string}} props nothing is shown where there is none */
+export function Probability({ value, what = "probability" }) {
+  if (value === null || value === undefined) return null;
   const level = value >= 0.8 ? "high" : value >= 0.5 ? "middle" : "low";
   return html`<span class=${`probability ${level}`} title=${`${what}: ${percent(value)}`}>
     <span class="unseen">${what} </span>

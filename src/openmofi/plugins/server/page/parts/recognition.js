@@ -6,12 +6,16 @@ import { href } from "../lib/route.js";
 import { Failure, Waiting } from "./notice.js";
 import { Probability } from "./probability.js";
 import { Thumbnail } from "./tile.js";
+import { VerdictButtons } from "./verdict.js";
 
 /** Of what is less likely, only a number is shown at first. */
 export const LIKELY = 0.01;
 
-/** @param {{image?: number, upload?: string, region: number[] | null}} props */
-export function Recognition({ image, upload, region }) {
+/**
+ * @param {{image?: number, upload?: string, region: number[] | null, verdicts?: import("./verdict.js").Verdicts}} props
+ *   with `verdicts` of the image, each entity can be judged
+ */
+export function Recognition({ image, upload, region, verdicts }) {
   const [answer, setAnswer] = useState(null);
   const [error, setError] = useState(null);
   const [turn, setTurn] = useState(0);
@@ -34,11 +38,12 @@ export function Recognition({ image, upload, region }) {
     <ol>${likely.map((found) => html`<li key=${found.entity.id}>
       <div class="recognised">
         <a href=${href(["entity", found.entity.id])}>${found.entity.name}</a>
-        <${Probability} value=${found.probability} cosine=${found.similarity} />
+        <${Probability} value=${found.probability} />
+        ${verdicts && html`<${VerdictButtons} entity=${found.entity} verdicts=${verdicts} />`}
       </div>
       ${found.entity.description && html`<p class="faint">${found.entity.description}</p>`}
       ${found.evidence.length > 0 && html`<div class="evidence" role="group" aria-label=${`Labelled ${found.entity.name}, and near`}>
-        ${found.evidence.map(([near, cosine]) => html`<span key=${near.id} class="small-image" title=${`similarity ${cosine.toFixed(2)}`}>
+        ${found.evidence.map(([near]) => html`<span key=${near.id} class="small-image">
           <${Thumbnail} image=${near} /></span>`)}</div>`}
       ${found.siblings.length > 0 && html`<p class="faint">or ${found.siblings.map((other, place) => html`${place ? ", " : ""}
         <a href=${href(["entity", other.id])} title=${other.description}>${other.name}</a>`)}</p>`}

@@ -1,6 +1,6 @@
 /** Entities of the index: found by name or type, those with most images first. */
 import { api } from "../lib/api.js";
-import { counted } from "../lib/format.js";
+import { counted, described } from "../lib/format.js";
 import { html, useEffect, useState } from "../lib/html.js";
 import { learn } from "../lib/known.js";
 import { go, href, route } from "../lib/route.js";
@@ -64,7 +64,7 @@ export function EntityList({ path, target, tail }) {
     <ul class="entity-list">${entities?.map((entity) => html`<li key=${entity.id}>
       <a class="entity-card" href=${target(entity)}>
         <strong>${entity.name}</strong>
-        <span class="faint">${entity.description || entity.types.join(", ") || entity.id}</span>
+        <span class="faint">${described(entity)}</span>
         <span class="figure">${tail ? tail(entity) : counted(entity.images, "image")}</span>
       </a></li>`)}</ul>
     ${more && html`<p class="center"><button class="button" onClick=${readMore}>Show more</button></p>`}`;

@@ -1,8 +1,9 @@
 /** One entity: what is known of it, its images from sure to doubtful, and what it may be mistaken for. */
 import { api } from "../lib/api.js";
-import { counted, number, percent } from "../lib/format.js";
+import { counted, described, number, percent, plainType } from "../lib/format.js";
 import { html, useEffect, useState } from "../lib/html.js";
 import { learn } from "../lib/known.js";
+import { changes } from "./review/verdicts.js";
 import { usePages } from "../lib/pages.js";
 import { go, href, leave, route } from "../lib/route.js";
 import { Chip } from "../parts/chip.js";
@@ -12,13 +13,12 @@ import { Icon } from "../parts/icons.js";
 import { Empty, Failure, Waiting } from "../parts/notice.js";
 import { Probability } from "../parts/probability.js";
 import { Tile } from "../parts/tile.js";
-import { writeQuery } from "../lib/query.js";
+import { SAID } from "../parts/verdict.js";
+import { NOTHING, writeQuery } from "../lib/query.js";
 
 const ALIASES = 12;
 const KINDS = [["labels", "Labels"], ["candidates", "Below the threshold"], ["all", "All"]];
 const ORDERS = [["sure", "Surest first"], ["doubt", "Most doubtful first"]];
-const SAID = { y: "right", n: "wrong", u: "unsure" };
-const NOTHING = { examples: [], text: "", entity: "", more: [], less: [], filters: {}, until: 0.9 };
 
 export function Entity() {
   const { rest: [id = ""], params } = route.value;
@@ -46,7 +46,7 @@ export function Entity() {
           <h1>${entity.name}</h1>
           ${entity.description && html`<p class="lead">${entity.description}</p>`}
           <ul class="chips" aria-label="Types">
-            ${entity.types.map((type) => html`<li key=${type}><${Chip} href=${href(["entities"], { type })}>${type}<//></li>`)}
+            ${entity.types.filter(plainType).map((type) => html`<li key=${type}><${Chip} href=${href(["entities"], { type })}>${plainType(type)}<//></li>`)}
             <li><span class="faint">${entity.id}</span></li>
           </ul>
           <${Aliases} aliases=${entity.aliases.filter((alias) => alias.toLowerCase() !== entity.name.toLowerCase())} />
@@ -66,7 +66,7 @@ export function Entity() {
       ${similar?.length > 0 && html`<section aria-labelledby="look-alikes"><h2 id="look-alikes">It may be mistaken for</h2>
         <ul class="entity-list">${similar.map((other) => html`<li key=${other.id}>
           <a class="entity-card" href=${href(["entity", other.id])}><strong>${other.name}</strong>
-            <span class="faint">${other.description || other.types.join(", ")}</span>
+            <span class="faint">${described(other)}</span>
             <span class="figure">${counted(other.images, "image")}</span></a></li>`)}</ul></section>`}
     </article>`;
 }
@@ -89,7 +89,7 @@ function Images({ entity, params }) {
   const list = usePages(async (offset, limit, signal) => {
     const items = await api.entityImages(entity.id, { order, accepted, limit, offset }, signal);
     return { items, total };
-  }, `${entity.id} ${kind} ${order} ${total}`);
+  }, `${entity.id} ${kind} ${order} ${total} ${changes.value}`);
   const set = (values, replace = true) => {
     const next = new URLSearchParams(params);
     Object.entries(values).forEach(([name, value]) => value ? next.set(name, value) : next.delete(name));
@@ -110,14 +110,14 @@ function Images({ entity, params }) {
       : list.total === null ? html`<${Waiting} />`
         : !list.total ? html`<${Empty} title="No image here">
           <p>${kind === "labels" ? "No image is labelled with it." : "There is none of this kind."}</p><//>`
-          : html`<${Grid} label=${`Images of ${entity.name}`} list=${list}
+          : html`<${Grid} label=${`Images of ${entity.name}`} list=${list} entity=${entity.id}
             tile=${(item, place, active) => html`<${Tile} image=${item.image} active=${active} kind=${item.accepted ? "" : "beyond"}
               about=${`probability ${percent(item.probability)}${item.verdict ? `, judged ${SAID[item.verdict]}` : ""}`}
               onOpen=${() => { setKnown(item.image); set({ image: String(item.image.id) }, false); }}>
               <div class="tile-row"><${Probability} value=${item.probability} />
                 ${item.verdict && html`<span class=${`said ${item.verdict}`}>${SAID[item.verdict]}</span>`}</div><//>`} />`}
-    ${opened > 0 && html`<${Detail} key=${opened} id=${opened} known=${known?.id === opened ? known : null}
-      onClose=${close}
+    ${opened > 0 && html`<${Detail} id=${opened} known=${known?.id === opened ? known : null}
+      onClose=${close} onStep=${(image) => { setKnown(image); set({ image: String(image.id) }); }}
       onSearch=${(example) => go(href(["search"], writeQuery({ ...NOTHING, examples: [example] })))} />`}
   </section>`;
 }

@@ -1,18 +1,12 @@
 /** The map of the collection: images that are alike lie near each other; a lasso or an area shows its images. */
 import { api } from "../lib/api.js";
-import { counted, number } from "../lib/format.js";
+import { counted, number, plainType } from "../lib/format.js";
 import { html, useEffect, useMemo, useRef, useState } from "../lib/html.js";
-import { usePages } from "../lib/pages.js";
 import { inside, read, readLasso, written } from "../lib/plane.js";
-import { writeQuery } from "../lib/query.js";
 import { go, href, route } from "../lib/route.js";
-import { Detail } from "../parts/detail.js";
-import { Grid } from "../parts/grid.js";
 import { Empty, Failure, say, Waiting } from "../parts/notice.js";
 import { Scatter } from "../parts/scatter.js";
-import { Tile } from "../parts/tile.js";
-
-const NOTHING = { examples: [], text: "", entity: "", more: [], less: [], filters: {}, until: 0.9 };
+import { Chosen, useShown } from "./chosen.js";
 
 export function MapView() {
   const [plane, setPlane] = useState(null);
@@ -44,7 +38,7 @@ function useChosen(plane, lasso, area) {
 function Whole({ plane }) {
   const { params } = route.value;
   const [bright, setBright] = useState(null);
-  const [known, setKnown] = useState(null);
+  const { open, detail } = useShown(["map"]);
   const given = params.get("lasso") ?? "";
   const lasso = useMemo(() => readLasso(given), [given]);
   const named = params.has("area") ? Number(params.get("area")) : null;
@@ -52,16 +46,11 @@ function Whole({ plane }) {
   const places = useChosen(plane, lasso, area);
   const chosen = useMemo(() => places && new Set(places), [places]);
   const ids = useMemo(() => places?.map((place) => plane.images[place]), [places]);
-  const show = Number(params.get("show")) || 0;
   useEffect(() => { if (places) say(`${counted(places.length, "image")} chosen.`); }, [places]);
-  const set = (values, replace = false) => {
+  const set = (values) => {
     const next = new URLSearchParams(params);
     Object.entries(values).forEach(([name, value]) => value ? next.set(name, value) : next.delete(name));
-    go(href(["map"], next), replace);
-  };
-  const open = (id, image = null) => {
-    setKnown(image);
-    set({ show: String(id) });
+    go(href(["map"], next));
   };
   return html`
     <p class="lead">${counted(plane.images.length, "image")}; those that are alike lie near each other.${
@@ -74,15 +63,13 @@ function Whole({ plane }) {
         <${Areas} plane=${plane} area=${area} />
       </div>
     </div>
-    ${ids && html`<${Chosen} key=${`${given} ${area}`} ids=${ids}
+    ${ids && html`<${Lassoed} key=${`${given} ${area}`} ids=${ids}
       onOpen=${(image) => open(image.id, image)} onNone=${() => set({ lasso: "", area: "" })} />`}
-    ${show > 0 && html`<${Detail} key=${show} id=${show} known=${known?.id === show ? known : null}
-      onClose=${() => set({ show: "" }, true)}
-      onSearch=${(example) => go(href(["search"], writeQuery({ ...NOTHING, examples: [example] })))} />`}`;
+    ${detail}`;
 }
 
 function Legend({ plane, bright, onBright }) {
-  const names = [...plane.types.map(({ type }) => type), "other types", "no label"];
+  const names = [...plane.types.map(({ type }) => plainType(type) || type), "other types", "no label"];
   const counts = useMemo(() => {
     const made = names.map(() => 0);
     plane.type.forEach((kind) => { made[kind] += 1; });
@@ -105,20 +92,13 @@ function Areas({ plane, area }) {
   </section>`;
 }
 
-function Chosen({ ids, onOpen, onNone }) {
-  const list = usePages(async (offset, limit, signal) => ({
-    items: ids.length ? await api.images(ids.slice(offset, offset + limit), signal) : [], total: ids.length,
-  }), "");
+function Lassoed({ ids, onOpen, onNone }) {
   const head = useRef(null);
   useEffect(() => { if (head.current.getBoundingClientRect().top > innerHeight - 60) head.current.scrollIntoView({ block: "center" }); }, []);
   return html`<section aria-labelledby="chosen">
     <div class="results-head"><h2 id="chosen" ref=${head}>${counted(ids.length, "image")} chosen</h2>
       <button class="button" onClick=${onNone}>Choose none</button></div>
-    ${list.error ? html`<${Failure} error=${list.error} retry=${() => list.retry()} />`
-      : list.total === null ? html`<${Waiting} />`
-        : !list.total ? html`<${Empty} title="No image lies here"><p>Draw around some points, or take an area.</p><//>`
-          : html`<${Grid} label="Chosen images" list=${list}
-            tile=${(image, place, active) => html`<${Tile} image=${image} active=${active} onOpen=${() => onOpen(image)}>
-              <p class="tile-label faint">${image.labels.find((label) => label.accepted)?.name}</p><//>`} />`}
+    ${ids.length ? html`<${Chosen} ids=${ids} picked onOpen=${onOpen} />`
+      : html`<${Empty} title="No image lies here"><p>Draw around some points, or take an area.</p><//>`}
   </section>`;
 }

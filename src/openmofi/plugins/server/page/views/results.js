@@ -1,11 +1,10 @@
 /** What a search found: the count, the end of what is expected to be right, and the grid. */
 import { api } from "../lib/api.js";
-import { counted, number, percent } from "../lib/format.js";
+import { counted, described, number, percent } from "../lib/format.js";
 import { html, useEffect, useMemo, useState } from "../lib/html.js";
-import { info } from "../lib/known.js";
+import { info, learn } from "../lib/known.js";
 import { usePages } from "../lib/pages.js";
-import { body, LEVELS, mark, ranks } from "../lib/query.js";
-import { href } from "../lib/route.js";
+import { body, mark, ranks } from "../lib/query.js";
 import { Chip } from "../parts/chip.js";
 import { Grid } from "../parts/grid.js";
 import { Icon } from "../parts/icons.js";
@@ -13,8 +12,10 @@ import { Empty, Failure, say, Waiting } from "../parts/notice.js";
 import { Probability } from "../parts/probability.js";
 import { Tile } from "../parts/tile.js";
 
-const STANDARD = 0.9;
 const MOST_CHIPS = 10;
+const MOST_SENSES = 5;
+// The first page of results: chips do not change while one scrolls.
+const FIRST = 100;
 
 /**
  * @param {object} props
@@ -30,10 +31,12 @@ export function Results({ query, onQuery, onRefine, onOpen }) {
     const { hits, total, ...about } = await api.search({ ...asked, limit, offset }, signal);
     return { items: hits, total, about };
   }, key);
-  const cut = useCut(list.about, asked, query.until, key);
   const ranked = ranks(query);
+  // How many are expected to be right together; `null` where the index cannot say.
+  const end = ranked && list.about?.end != null ? Math.min(list.about.end, list.total) : null;
+  const found = end === null ? counted(list.total, "image") : `${end ? number(end) : "None"} likely`;
   useEffect(() => {
-    if (list.total !== null && !list.replaced) say(list.total ? `${counted(list.total, "image")}.` : "Nothing was found.");
+    if (list.total !== null && !list.replaced) say(list.total ? `${found}.` : "Nothing was found.");
   }, [list.total, list.replaced, key]);
 
   if (list.error && list.total === null) return html`<${Failure} error=${list.error} retry=${() => list.retry()} />`;
@@ -44,64 +47,60 @@ export function Results({ query, onQuery, onRefine, onOpen }) {
       <p>${filtered ? "No image passes the filters." : ranked ? "Say it in other words." : "Images come in with openmofi index add."}</p>
       ${filtered && html`<button class="button" onClick=${() => onQuery({ ...query, filters: {} })}>Remove the filters</button>`}<//>`;
   }
-  const end = ranked && cut && cut.end !== null ? Math.min(cut.end, list.total) : null;
   const judge = (image, way) => {
     say(way === "more" ? "More like this." : "Less like this.");
     onRefine(mark(query, image.id, way));
   };
   return html`
     <section aria-label="Results" class=${list.replaced ? "replaced" : ""}>
-      <${Head} list=${list} query=${query} cut=${cut} ranked=${ranked} onRefine=${onRefine} />
+      <${Senses} query=${query} about=${list.about} onQuery=${onQuery} />
+      <${Head} list=${list} query=${query} end=${end} ranked=${ranked} />
       ${list.about?.note && html`<p class="note" role="note">${list.about.note}</p>`}
       ${list.error && html`<${Failure} error=${list.error} retry=${() => list.retry()} />`}
-      <${Facets} hits=${end > 0 ? list.seen().filter(({ rank }) => rank <= end) : list.seen()} query=${query} onQuery=${onQuery} />
-      <${Grid} label="Images" list=${list} end=${end} bar=${html`<${Bar} cut=${cut} end=${end} total=${list.total} />`}
+      <${Facets} hits=${list.seen().filter(({ rank }) => rank <= Math.min(end ?? FIRST, FIRST))} query=${query} onQuery=${onQuery} />
+      <${Grid} label="Images" list=${list} entity=${query.entity || list.about?.entity || query.filters.entity} end=${end} bar=${html`<${Bar} about=${list.about} end=${end} total=${list.total} />`}
         onKey=${(hit, pressed) => { if (pressed === "+" || pressed === "-") judge(hit.image, pressed === "+" ? "more" : "less"); }}
         tile=${(hit, place, active) => html`<${Found} hit=${hit} active=${active} query=${query} ranked=${ranked}
           beyond=${end > 0 && place >= end} onOpen=${() => onOpen(hit.image)} onJudge=${judge} />`} />
     </section>`;
 }
 
-/** The end at the wanted precision; that at the standard comes with the results themselves. */
-function useCut(about, asked, until, key) {
-  const [other, setOther] = useState(null);
-  useEffect(() => {
-    setOther(null);
-    if (until === STANDARD || !about || about.end === null) return undefined;
-    const control = new AbortController();
-    api.search({ ...asked, until, limit: 1 }, control.signal).then(setOther, () => {});
-    return () => control.abort();
-  }, [key, until, about]);
-  return until === STANDARD ? about : other;
+/** What a text that is a name was taken for, and what else it may mean. */
+function Senses({ query, about, onQuery }) {
+  if (query.words && query.text) {
+    return html`<ul class="chips senses" aria-label="What the text means"><li><${Chip} name="as words"
+      onRemove=${() => onQuery({ ...query, words: false })}>as words<//></li></ul>`;
+  }
+  if (!query.text || query.entity || !about?.entity) return null;
+  const [taken, ...others] = about.meant;
+  const sense = (entity) => html`<strong>${entity.name}</strong> <span class="faint">${described(entity)}</span>`;
+  return html`<ul class="chips senses" aria-label="What the text means">
+    <li aria-current="true"><${Chip} kind="entity">${sense(taken)}<//></li>
+    ${others.slice(0, MOST_SENSES).map((entity) => html`<li key=${entity.id}><span class="chip"><button type="button" class="chip-text"
+      title=${described(entity)} onClick=${() => { learn([entity]); onQuery({ ...query, text: "", entity: entity.id }); }}>${sense(entity)}</button></span></li>`)}
+    <li><span class="chip"><button type="button" class="chip-text" onClick=${() => onQuery({ ...query, words: true })}>as words</button></span></li>
+  </ul>`;
 }
 
-function Head({ list, query, cut, ranked, onRefine }) {
-  const about = list.about;
+function Head({ list, query, end, ranked }) {
+  const { about, total } = list;
+  const rest = ranked ? "closest first" : total < info.value?.images && !Object.values(query.filters).some(Boolean)
+    ? "near-duplicates are folded" : "";
   return html`<div class="results-head">
-    <p class="count"><strong>${number(list.total)}</strong> ${list.total === 1 ? "image" : "images"}
-      ${ranked && cut?.end != null && html`<span class="faint"> · ${[
-        cut.end > 0 && `about ${number(cut.expected_right)} of the first ${number(cut.end)} right`,
-        cut.expected_in_all != null && `about ${number(cut.expected_in_all)} right in all`].filter(Boolean).join(", ")}</span>`}
-      ${ranked && about?.end === null && html`<span class="faint"> · closest first</span>`}
-      ${!ranked && list.total < info.value?.images && !Object.values(query.filters).some(Boolean)
-        && html`<span class="faint"> · near-duplicates are folded</span>`}
-    </p>
-    ${ranked && about?.end != null && html`<fieldset class="levels"><legend>Mark the end at</legend>
-      ${LEVELS.map((level) => html`<label key=${level}><input type="radio" name="level" checked=${level === query.until}
-        onChange=${() => onRefine({ ...query, until: level })} /><span>${percent(level)}</span></label>`)}
-      <span class="faint">right</span></fieldset>`}
-    ${about?.uncalibrated && html`<p class="faint why">Numbers without % are similarities. ${about.uncalibrated}</p>`}
+    <p class="count">${end === null
+      ? html`<strong>${number(total)}</strong> ${total === 1 ? "image" : "images"}${rest && html`<span class="faint"> · ${rest}</span>`}`
+      : html`<strong>${end ? number(end) : "None"}</strong> likely${end < total && html`<span class="faint"> · ${number(total - end)} ${end ? "more " : ""}below</span>`}`}</p>
+    ${about?.uncalibrated && html`<details class="faint why"><summary>Why ${end === null ? "there are no probabilities" : "some have no probability"}</summary>
+      ${about.uncalibrated}</details>`}
   </div>`;
 }
 
-function Bar({ cut, end, total }) {
-  const level = percent(cut?.until ?? STANDARD);
-  const sentence = !end ? `No run of results is expected to be ${level} right.`
-    : end >= total ? `All ${number(total)} together are expected to be ${level} right.`
-      : `End of what is expected to be ${level} right.`;
+function Bar({ about, end, total }) {
+  const sentence = !end ? `No run of results is expected to be ${percent(about.until)} right.`
+    : end >= total ? `All ${number(total)} are likely.` : "End of what is likely.";
   const rest = !end ? "The likeliest come first, but many of them will be wrong."
-    : `About ${number(cut.expected_right)} of ${counted(end, "image")} above ${end === 1 ? "is" : "are"} right.${
-      end < total ? " Those below are likelier wrong." : ""}`;
+    : `About ${number(about.expected_right)} of ${counted(end, "image")} above ${end === 1 ? "is" : "are"} right.${
+      end < total ? ` Those below are ${about.uncalibrated ? "less likely, or were not judged" : "less likely"}.` : ""}`;
   return html`<div class="bar-line" role="note"><div><strong>${sentence}</strong> <span>${rest}</span></div></div>`;
 }
 
@@ -114,7 +113,7 @@ function Found({ hit, active, query, ranked, beyond, onOpen, onJudge }) {
     aria-pressed=${query[way].includes(image.id)} onClick=${() => onJudge(image, way)}><${Icon} name=${icon} /></button>`;
   return html`<${Tile} image=${image} active=${active} kind=${beyond ? "beyond" : ""} about=${about} onOpen=${onOpen}>
     <div class="tile-row">
-      ${ranked ? html`<${Probability} value=${hit.probability} cosine=${hit.cosine} />`
+      ${ranked ? html`<${Probability} value=${hit.probability} />`
         : html`<span class="faint tile-label">${top ? top.name : ""}</span>`}
       ${hit.duplicates.length > 0 && html`<span class="badge" title=${`${counted(hit.duplicates.length, "near-duplicate")} folded in`}>
         +${hit.duplicates.length}</span>`}
@@ -123,7 +122,7 @@ function Found({ hit, active, query, ranked, beyond, onOpen, onJudge }) {
   <//>`;
 }
 
-/** Entities that the results are labelled with: the commonest, to narrow the query by. */
+/** Entities that the first results are labelled with: the commonest, to narrow the query by. */
 function Facets({ hits, query, onQuery }) {
   const common = useMemo(() => {
     const counts = new Map();
@@ -136,9 +135,9 @@ function Facets({ hits, query, onQuery }) {
   }, [hits.length, hits[0]]);
   if (!common.length || query.filters.entity) return null;
   return html`<ul class="chips facets" aria-label="Entities among these images">
-    ${common.map(({ entity, name, count }) => html`<li key=${entity}><span class="chip">
+    ${common.map(({ entity, name }) => html`<li key=${entity}><span class="chip">
       <button type="button" class="chip-text" title=${`Only images labelled ${name}`}
-        onClick=${() => onQuery({ ...query, filters: { ...query.filters, entity } })}>${name} <span class="figure">${count}</span></button>
+        onClick=${() => onQuery({ ...query, filters: { ...query.filters, entity } })}>${name}</button>
     </span></li>`)}
   </ul>`;
 }

@@ -49,18 +49,18 @@ export function Search() {
     }
   };
   const show = Number(params.get("show")) || 0;
-  const open = (image) => {
+  const open = (image, replace = false) => {
     setOpened(image);
     const next = new URLSearchParams(params);
     next.set("show", String(image.id));
-    go(href(["search"], next));
+    go(href(["search"], next), replace);
   };
   const close = () => {
     const next = new URLSearchParams(route.value.params);
     next.delete("show");
     leave(href(["search"], next));
   };
-  const fresh = { ...query, more: [], less: [] };
+  const fresh = { ...query, more: [], less: [], words: false };
   const plain = !params.toString();
   return html`
     <h1 class="unseen">Search</h1>
@@ -80,6 +80,6 @@ export function Search() {
     ${refused && html`<${Failure} error=${refused} />`}
     ${plain && !refused && html`<p class="hint">Drop an image anywhere, paste one, or choose a file; or type. Below is the whole index.</p>`}
     <${Results} query=${query} onQuery=${(next) => ask(next)} onRefine=${(next) => ask(next, true)} onOpen=${open} />
-    ${show > 0 && html`<${Detail} key=${show} id=${show} known=${opened?.id === show ? opened : null} onClose=${close}
+    ${show > 0 && html`<${Detail} id=${show} known=${opened?.id === show ? opened : null} onClose=${close} onStep=${(image) => open(image, true)}
       onSearch=${(example) => ask({ ...fresh, text: "", entity: "", examples: [example] })} />`}`;
 }

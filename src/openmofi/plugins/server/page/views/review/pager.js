@@ -7,13 +7,13 @@ import { href } from "../../lib/route.js";
 import { Icon } from "../../parts/icons.js";
 import { Empty, Failure, say, Waiting } from "../../parts/notice.js";
 import { Thumbnail } from "../../parts/tile.js";
+import { SAID } from "../../parts/verdict.js";
 import { reviewer } from "./reviewer.js";
 import { judge, takeBack } from "./verdicts.js";
 
 const TILE = 150;
 const GAP = 8;
 const HEAD = 300;
-const SAID = { y: "right", n: "wrong", u: "unsure" };
 
 /** How many tiles fill the screen, at least three rows. */
 function pageSize() {

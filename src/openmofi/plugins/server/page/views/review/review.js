@@ -5,6 +5,7 @@ import { names, unknown, wantName } from "../../lib/known.js";
 import { counted } from "../../lib/format.js";
 import { Empty } from "../../parts/notice.js";
 import { EntityList } from "../entities.js";
+import { History } from "./history.js";
 import { Pager } from "./pager.js";
 import { Precision } from "./precision.js";
 import { Reviewer } from "./reviewer.js";
@@ -16,14 +17,15 @@ export function Review() {
   const name = names.value[entity] ?? entity;
   if (unknown.value.has(entity)) return html`<h1 class="unseen">Review</h1><${Empty} title=${`The index has no entity ${entity}`}>
     <p><a href="#/review">Choose another</a></p><//>`;
-  if (mode && mode !== "grid" && mode !== "single") return html`<h1 class="unseen">Review</h1><${Empty} title="There is no such view">
+  if (mode && !["grid", "single", "history"].includes(mode)) return html`<h1 class="unseen">Review</h1><${Empty} title="There is no such view">
     <p><a href="#/review">Go to the review</a></p><//>`;
   const grid = mode === "grid" && entity;
   return html`
     <header class="review-head">
       <div>
-        <h1>${grid ? name : mode === "single" ? (entity ? name : "Single labels") : "Review"}</h1>
+        <h1>${grid ? name : mode === "single" ? (entity ? name : "Single labels") : mode === "history" ? "My verdicts" : "Review"}</h1>
         ${mode !== "single" && html`<p class="lead">${grid ? "Everything here is taken as right. Mark what does not show it."
+          : mode === "history" ? "What you said, latest first. Each can be taken back."
           : "Choose an entity to judge its labels by the page, or judge single labels, the most telling first."}</p>`}
       </div>
       <div class="review-tools">
@@ -36,8 +38,9 @@ export function Review() {
     </header>
     <${Precision} entity=${entity} />
     ${grid ? html`<${Pager} key=${entity} entity=${entity} name=${name} />`
-      : mode === "single" ? html`<${Single} key=${entity} entity=${entity} />`
+      : mode === "history" ? html`<${History} />` : mode === "single" ? html`<${Single} key=${entity} entity=${entity} />`
         : html`<p class="actions"><a class="button main" href="#/review/single">Judge single labels</a>
+            <a class="button" href="#/review/history">My verdicts</a>
             <a class="button" href="api/verdicts.parquet" download>Verdicts as Parquet</a></p>
           <h2>Entities</h2>
           <${EntityList} path=${["review"]} target=${(each) => href(["review", "grid", each.id])}

@@ -1,0 +1,58 @@
+/** What people said of an image's labels, and the buttons that say it. */
+import { api } from "../lib/api.js";
+import { html, useEffect, useState } from "../lib/html.js";
+import { reviewer } from "../views/review/reviewer.js";
+import { judge, takeBack } from "../views/review/verdicts.js";
+import { Icon } from "./icons.js";
+import { say } from "./notice.js";
+
+export const SAID = { y: "right", n: "wrong", u: "unsure" };
+
+/**
+ * @typedef {object} Verdicts
+ * @property {Map<string, any>} said entity → its last verdict
+ * @property {(entity: {id: string, name: string}, value: "y" | "n", toggle?: boolean) => Promise<void>} give a verdict;
+ *   where it is the reviewer's own last one, it is taken back
+ * @property {Error | null} error
+ */
+
+/** @param {any} image an ImageRecord; another one takes another component @returns {Verdicts} */
+export function useVerdicts(image) {
+  const [said, setSaid] = useState(new Map());
+  const [error, setError] = useState(null);
+  const read = async () => {
+    const rows = await api.imageVerdicts(image.id);
+    setSaid(new Map(rows.reverse().map((verdict) => [verdict.entity, verdict])));
+  };
+  const attempt = async (act) => {
+    try {
+      await act();
+      setError(null);
+    } catch (failed) {
+      setError(failed);
+    }
+  };
+  useEffect(() => { attempt(read); }, []);
+  const give = (entity, value, toggle = true) => attempt(async () => {
+    const before = said.get(entity.id);
+    const again = before?.verdict === value && before.who === reviewer.value;
+    if (again && !toggle) return;
+    if (again) await takeBack([before.id]);
+    else await judge([{ image, entity: entity.id, value }]);
+    await read();
+    say(again ? `${entity.name}: taken back.` : `${entity.name}: you said ${SAID[value]}.`);
+  });
+  return { said, give, error };
+}
+
+/** @param {{entity: {id: string, name: string}, verdicts: Verdicts}} props */
+export function VerdictButtons({ entity, verdicts }) {
+  const given = verdicts.said.get(entity.id);
+  const by = given ? ` (${given.who ? `${given.who} said so` : "said so"})` : "";
+  const button = (value, kind, icon) => html`<button type="button" class=${`thumb ${kind}`}
+    aria-pressed=${given?.verdict === value} aria-label=${`${entity.name} is ${SAID[value]}`}
+    title=${`${SAID[value]}${given?.verdict === value ? by : ""}`} onClick=${() => verdicts.give(entity, value)}><${Icon} name=${icon} /></button>`;
+  return html`<span class="thumbs" role="group" aria-label=${`Does it show ${entity.name}?`}>
+    ${given?.verdict === "u" && html`<span class="said u">${SAID.u}</span>`}
+    ${button("y", "more", "check")}${button("n", "less", "close")}</span>`;
+}
