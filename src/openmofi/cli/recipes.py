@@ -45,7 +45,7 @@ def required(value: Value | None, what: str, hint: str) -> Value:
     return value
 
 
-def changes(settings: Sequence[str] | None, paths: Mapping[str, Path | None]) -> list[str]:
+def changes(settings: Sequence[str] | None, paths: Mapping[str, str | Path | None]) -> list[str]:
     """The changes to a recipe: `--set`, then the options that are short for `--set KEY=PATH`."""
     # JSON is YAML: a path with a colon or a hash in it stays one text.
     return [
