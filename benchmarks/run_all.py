@@ -25,6 +25,7 @@ _NOT_BENCHMARKS = {
     "labelled_worlds.py",
     "many_entities.py",
     "ocr.py",
+    "page.py",
     "peers_label.py",
     "photo.py",
     "reference_labels.py",
