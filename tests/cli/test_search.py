@@ -2,6 +2,7 @@
 
 import json
 import re
+import sqlite3
 
 import pytest
 from search_world import ColourEncoder, write_colour_kb, write_images
@@ -106,6 +107,17 @@ def test_results_are_a_table_json_and_a_contact_sheet(place, tmp_path):
     assert html.count("data:image/webp;base64,") == 4
     assert "Content-Security-Policy" in html
     assert not re.search(r"https?://|<script", html)
+
+
+def test_what_a_text_was_taken_for_is_said(tmp_path):
+    write_images(tmp_path / "images", 3)
+    place, kb = tmp_path / "index", write_colour_kb(tmp_path / "kb")
+    run("index", "build", tmp_path / "images", "--encoder", "colours", "--kb", kb, "--entities", "all", "-o", place)
+    with sqlite3.connect(place / "index.db") as connection:
+        connection.execute("INSERT INTO labels SELECT min(id), 'c:red', 0.9, 1, 0.5 FROM images")
+    said = "The text was taken for red (c:red)."
+    assert said in run("search", place, "--text", "a red").stdout
+    assert said not in run("search", place, "--text", "a red", "--as-words").stdout
 
 
 def test_a_map_is_made_or_a_sentence_says_why_not(place, tmp_path):

@@ -163,7 +163,7 @@ def _ending(results: Results, query: Query) -> str:
     taken = ""
     if query.text and results.entity != query.entity:
         first, *others = (f"{each.name} ({each.id})" for each in results.meant)
-        taken = f"The text was taken for {first}{', not ' * bool(others)}{' or '.join(others)}."
+        taken = f"The text was taken for {first}{', not ' * bool(others)}{' or '.join(others[:3])}."
     return " ".join(filter(None, (said, taken, results.note, results.uncalibrated)))
 
 

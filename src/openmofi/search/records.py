@@ -114,8 +114,7 @@ class Results:
 
     Attributes:
         hits: best first.
-        total: results that are ranked: all images, or those that are nearest and those that labels or words name; equal
-            for all pages up to it.
+        total: results that are ranked: of a large index the nearest images, and those that labels or words name.
         until: the precision that `end` is about: the query's, or 0.9.
         end: how many results are expected to be right with precision `until` together, each by itself with at least .5
             (or `until`, where that is less); `None` without a calibration.

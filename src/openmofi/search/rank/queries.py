@@ -25,10 +25,9 @@ from openmofi.search.rank.state import LRUCache, State
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.reading import JUDGED, entity_records, image_bytes
 
-# A text that is the name of entities asks for the one with most images (`as_entity`). Any other is looked for in the
-# images' own texts. So a result of a text has two features more than one of an image: whether the text is a name that
-# the index knows, so that the image, which was not judged for it, is not named so; and whether, where it is no name,
-# the image's text has all words.
+# A text that names entities with images asks for one of them (`as_entity`). A result of any other has two features more
+# than one of an image: whether the text is a name that the index knows, so that the image, which was not judged for it,
+# is not named so; and whether, where it is no name, the image's text has all words.
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,12 @@ def entities_named(connection: Connection, text: str) -> list[str]:
     key = normalise(text)
     if not (words := words_of(key)):
         return []
-    named, key = connection.names_with(words, key), _unaccented(key)
-    return [entity for entity, name, alias in named if alias or _unaccented(normalise(name)) == key]
 
+    def unaccented(name: str) -> str:
+        return re.sub("[\u0300-\u036f]", "", unicodedata.normalize("NFD", name))
 
-def _unaccented(key: str) -> str:
-    return "".join(each for each in unicodedata.normalize("NFD", key) if not "\u0300" <= each <= "\u036f")
+    named = connection.names_with(words, key)
+    return [entity for entity, name, alias in named if alias or unaccented(normalise(name)) == unaccented(key)]
 
 
 _BEFORE_NAMES = frozenset(["a", "an", "the", "some", "of", "photo", "photograph", "picture", "pic", "image"])
@@ -70,8 +69,8 @@ _SHOWN = """SELECT count(DISTINCT image) FROM labels
 
 
 def as_entity(state: State, connection: Connection, query: Query) -> tuple[Query, list[str]]:
-    """A query for a text as one for the entity that the text names, see `Query.named`; and identifiers of all that it
-    names, those with most images first, then the most popular. Words such as "a photo of the" before a name are passed.
+    """A query for a text as one for the entity that it names, see `Query.named`; and all that it names: those that are
+    shown first, of these those of that very name, then by images. "A photo of" before a name is passed over.
     """
     if not (query.text and query.named and query.keywords and len(state.entities)) or query.examples or query.entity:
         return query, []
@@ -80,7 +79,8 @@ def as_entity(state: State, connection: Connection, query: Query) -> tuple[Query
         words = words[1:]
     shown = {entity: connection.execute(_SHOWN, {"entity": entity}).fetchone()[0] for entity in named}
     records = entity_records(connection, named)
-    senses = sorted(named, key=lambda entity: (-shown[entity], -records[entity].popularity, entity))
+    own = {entity for entity in named if normalise(records[entity].name) == " ".join(words)}
+    senses = sorted(named, key=lambda e: (not shown[e], e not in own, -shown[e], -records[e].popularity, e))
     return (replace(query, text="", entity=senses[0]) if any(shown.values()) else query), senses
 
 
@@ -166,9 +166,8 @@ def unknown_entity(connection: Connection, given: str) -> UnknownEntityError:
             found[entity] = name
             yield entity
 
-    near = named_alike(connection, given, _NEAR) or [
-        (found[entity], entity) for entity in spelt_alike(identifiers, given[:_MOST_LENGTH], _NEAR)
-    ]
+    near = named_alike(connection, given, _NEAR)
+    near = near or [(found[entity], entity) for entity in spelt_alike(identifiers, given[:_MOST_LENGTH], _NEAR)]
     said = ", ".join(dict.fromkeys(f"{name} ({entity})" for name, entity in near))
     return UnknownEntityError(
         f"The index knows no entity {given!r}.", f"Did you mean {said}?" if said else "Search by text instead."

@@ -188,8 +188,8 @@ def _page(
     ):
         note = "None of these images has any of the words in its text: they are only what is closest."
     right, in_all = (None, None) if end is None else (float(probabilities[:end].sum()), float(probabilities.sum()))
-    about = query.until or UNTIL, end, right, in_all, note, 0.0, why, query.entity, senses
-    return Results(hits, len(listed), *about)
+    until = query.until or UNTIL
+    return Results(hits, len(listed), until, end, right, in_all, note, 0.0, why, query.entity, senses)
 
 
 def _basis(listed: _Listed, query: Query, image: int) -> Literal["", "labels", "similarity", "mark"]:
