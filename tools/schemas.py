@@ -31,7 +31,7 @@ def schema(values: list[Any], *, whole: bool = False) -> dict[str, Any]:
     groups: dict[str, list[Any]] = {}
     for value in values if whole else []:
         groups.setdefault(next(iter(value), "") if isinstance(value, dict) else "", []).append(value)
-    if len(groups) > 1 and all(re.fullmatch(r"[a-z_]+", name) for name in groups):
+    if len(groups) > 1 and not any(map(_is_data, groups)):
         return {"anyOf": [schema(group, whole=True) for group in groups.values()]}
     made: dict[str, Any] = {"type": sorted(kinds - ({"integer"} if "number" in kinds else set()))}
     if len(made["type"]) == 1:

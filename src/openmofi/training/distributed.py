@@ -145,7 +145,7 @@ def spread(model: nn.Module, ranks: Ranks, *, fsdp: bool) -> nn.Module:
     if ranks.mesh is None or not any(parameter.requires_grad for parameter in model.parameters()):
         return model
     if fsdp:
-        for block in _blocks(model):
+        for block in blocks_of(model):
             fully_shard(block, mesh=ranks.mesh)
         fully_shard(model, mesh=ranks.mesh)
         return model
@@ -153,7 +153,7 @@ def spread(model: nn.Module, ranks: Ranks, *, fsdp: bool) -> nn.Module:
     return DistributedDataParallel(model, device_ids=devices)
 
 
-def _blocks(model: nn.Module) -> list[nn.Module]:
+def blocks_of(model: nn.Module) -> list[nn.Module]:
     """Children of every module list or sequence of equal blocks: transformer layers, convolutional stages."""
     blocks: list[nn.Module] = []
     for module in model.modules():

@@ -43,6 +43,7 @@ from openmofi.training.log import LOG, Watcher, read_log
 from openmofi.training.loop import Evaluation, NotFiniteError, train_loop
 from openmofi.training.model import Ema, build_model, inputs_of, save_encoder
 from openmofi.training.model.towers import DualEncoder, ModelInputs, standardise, start_from_labels
+from openmofi.training.plan_memory import Gpu, require_fit
 from openmofi.training.recipe import EVALUATION_METRICS, Recipe
 from openmofi.training.report import CLASSES, CURVES, FIGURES, PAGE, write_curves, write_results
 from openmofi.training.state import Forward, RunState, build_optimizers, build_terms, logit_scale
@@ -106,7 +107,7 @@ def train(
         `steps`, the last value of each of the log's `metrics`, and the `best` checkpoint.
 
     Raises:
-        UsageError: settings that do not work, on these data.
+        UsageError: settings that do not work, on these data; or that cannot fit into the GPU.
         OpenMofiError: the folder holds a run that was stopped and `resume` is not set, or one of another recipe; the
             data are missing; the loss was not finite three times in a row.
         KeyboardInterrupt: SIGINT or SIGTERM came; a checkpoint is written.
@@ -116,6 +117,10 @@ def train(
         if labels:
             recipe = _built(recipe, out, ranks, restart=restart)
         inputs = inputs_of(recipe.model)
+        if ranks.device.type == "cuda":
+            memory = torch.cuda.get_device_properties(ranks.device).total_memory
+            gpu = Gpu(torch.cuda.get_device_name(ranks.device), memory, math.inf)
+            require_fit(recipe, inputs, gpu, gpus=ranks.world)
         data = _opened(recipe, inputs, out, ranks, progress or Quiet())
         checkpoints = Checkpoints(out / "checkpoints", keep=recipe.run.keep, best=recipe.run.best)
         with _claimed(recipe, out, data, ranks, restart=restart) as manifest:

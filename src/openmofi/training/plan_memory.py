@@ -1,0 +1,235 @@
+"""What a rank of a run needs before its first step: memory, work and hours, without a GPU."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from openmofi.config import changed
+from openmofi.errors import UsageError
+from openmofi.objectives.margin_softmax import sample_size
+from openmofi.training.fake_passes import Towers, measured_towers
+from openmofi.training.model.towers import ModelInputs
+from openmofi.training.recipe import Recipe
+
+
+class Gpu(NamedTuple):
+    """A kind of GPU.
+
+    Attributes:
+        name: of messages.
+        memory: bytes that programs see.
+        tflops: dense TFLOP/s in bf16, of its data sheet; TF32 has half of these.
+    """
+
+    name: str
+    memory: int
+    tflops: float
+
+
+_GIB = 1 << 30
+GPUS = {
+    gpu.name: gpu
+    for gpu in (
+        Gpu("a100-40gb", int(39.4 * _GIB), 312.0),
+        Gpu("a100-80gb", int(79.1 * _GIB), 312.0),
+        Gpu("h100", int(79.1 * _GIB), 989.0),
+        Gpu("h200", int(139.8 * _GIB), 989.0),
+    )
+}
+"""What `openmofi train --plan` knows."""
+UTILISATION = 0.4
+"""Assumed share of a GPU's peak that the towers reach; depthwise convolutions reach less."""
+RESERVE = 3 << 30
+"""Assumed bytes of the CUDA context, NCCL, cuBLAS and of gaps between allocations."""
+CLASSES = 2_000_000
+"""Assumed where no dataset says it: the paper's."""
+_PREFETCHED = 2
+# Greatest number of float32 tiles that are alive together, measured on CPU in tests/training/test_plan_memory.py.
+_HEAD_TILES, _PAIR_TILES = 5, 9
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """What a rank needs.
+
+    Attributes:
+        recipe: its name.
+        gpu, gpus: kind and number of GPUs.
+        classes: of the class head; 0 without one.
+        micro_batch, accumulate: rows of a rank that pass the towers together, and how often a step does that.
+        memory: part → bytes on each GPU. Their sum is an upper estimate, since not all are largest at once.
+        available: bytes of each GPU.
+        host: bytes of shared memory for the batches that a rank's workers make ahead.
+        flops, loss_flops: of a rank's step, in the towers and in the losses.
+        hours: of all steps, with `UTILISATION` of the GPU's peak.
+        fix: settings that make it fit where it does not; empty where none were found.
+    """
+
+    recipe: str
+    gpu: str
+    gpus: int
+    classes: int
+    micro_batch: int
+    accumulate: int
+    memory: dict[str, int]
+    available: int
+    host: int
+    flops: int
+    loss_flops: int
+    hours: float
+    fix: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def left(self) -> int:
+        """Bytes that stay free on each GPU; negative where it does not fit."""
+        return self.available - sum(self.memory.values())
+
+    @property
+    def verdict(self) -> str:
+        """Whether it fits, as a sentence."""
+        fits = self.left >= 0
+        return (
+            f"{self.recipe} with {self.micro_batch:,} rows at a time {'fits' if fits else 'does not fit'} "
+            f"{self.gpus} × {self.gpu}: {abs(self.left) / _GIB:.1f} GiB are {'left' if fits else 'missing'} on each."
+        )
+
+    @property
+    def hint(self) -> str:
+        """What would fit, as a sentence; empty where it does."""
+        if self.left >= 0:
+            return ""
+        settings = " ".join(f"--set {key}={json.dumps(value)}" for key, value in self.fix.items())
+        return f"Add {settings}." if settings else "No number of micro-batches makes it fit: take a smaller model."
+
+
+def planned(recipe: Recipe, towers: Towers, gpu: Gpu, *, gpus: int, classes: int) -> MemoryPlan:
+    """Estimate a run's memory and hours on each GPU of a node, and what makes it fit.
+
+    Args:
+        recipe: see `Recipe`.
+        towers: of the recipe, see `measured_towers`.
+        gpu, gpus: kind and number of GPUs.
+        classes: of the class head.
+
+    Raises:
+        UsageError: the batch cannot be shared by the ranks and micro-batches.
+    """
+    size, count = recipe.data.batch_size, recipe.run.accumulate
+    if size % (gpus * count):
+        raise UsageError(
+            f"A batch of {size} cannot be shared by {gpus} GPUs in run.accumulate = {count} equal parts each.",
+            "Set data.batch_size to a multiple of run.accumulate times the number of GPUs.",
+        )
+    found = _estimate(recipe, towers, gpu, gpus, classes)
+    for change in ({}, {"run.fsdp": True}) if found.left < 0 else ():
+        number = count
+        while size % (gpus * number) == 0:
+            changes = {**change, "run.accumulate": number}
+            if _estimate(changed(recipe, changes), towers, gpu, gpus, classes).left >= 0:
+                return replace(found, fix=changes)
+            number *= 2
+    return found
+
+
+def require_fit(recipe: Recipe, inputs: ModelInputs, gpu: Gpu, *, gpus: int) -> None:
+    """Refuse a run whose towers cannot fit, before its data are read: without a class head and any reserve, and with
+    half of the activations where they are compiled, since compiled towers keep less.
+
+    Towers that do not run on fake tensors are not refused.
+
+    Raises:
+        UsageError: it cannot fit; says what would.
+    """
+    try:
+        towers = measured_towers(recipe, inputs)
+    except RuntimeError:
+        # What PyTorch raises where a shape depends on values.
+        return
+    found = planned(recipe, towers, gpu, gpus=gpus, classes=1)
+    spared = RESERVE + (found.memory["activations"] // 2 if recipe.run.compile else 0)
+    if found.left + spared < 0:
+        raise UsageError(found.verdict, found.hint)
+
+
+def _estimate(recipe: Recipe, towers: Towers, gpu: Gpu, gpus: int, classes: int) -> MemoryPlan:
+    rows, count = recipe.data.batch_size // gpus, recipe.run.accumulate
+    head, head_flops = _of_head(recipe, gpus, classes)
+    pairs, pair_flops = _of_pairs(recipe, rows)
+    memory = _of_towers(recipe, towers, gpus) | {
+        "batch": rows * towers.row,
+        "activations": towers.peak(rows // count),
+        "class_head": head,
+        "other_losses": pairs,
+        "reserve": RESERVE,
+    }
+    # With micro-batches every row passes forward once more.
+    flops = rows * (towers.both + (towers.forward if count > 1 else 0))
+    precision = 1 if recipe.run.precision == "bf16" else 2
+    seconds = (precision * flops + 2 * (head_flops + pair_flops)) / (UTILISATION * gpu.tflops * 1e12)
+    return MemoryPlan(
+        recipe.name,
+        gpu.name,
+        gpus,
+        classes if recipe.objectives.margin_softmax.weight else 0,
+        rows // count,
+        count,
+        memory,
+        gpu.memory,
+        recipe.data.workers * _PREFETCHED * rows * towers.row,
+        flops,
+        head_flops + pair_flops,
+        recipe.run.steps * seconds / 3600,
+    )
+
+
+def _of_towers(recipe: Recipe, towers: Towers, gpus: int) -> dict[str, int]:
+    """Parameters, gradients, AdamW's moments and averages; with FSDP2 a rank's share, and the blocks in use."""
+    trained, sharded = towers.trained, recipe.run.fsdp and gpus > 1
+    share, gathered = (gpus, towers.gathered) if sharded else (1, 0)
+    gradients = trained
+    if sharded:
+        # Micro-batches but the last leave whole gradients on every rank.
+        gradients = trained // gpus + (trained if recipe.run.accumulate > 1 else gathered)
+    elif gpus > 1:
+        # DDP's buckets are copies.
+        gradients = 2 * trained
+    copies = bool(recipe.optimizer.ema) + bool(recipe.model.start_share)
+    return {
+        "parameters": towers.weights // share + gathered,
+        "gradients": gradients,
+        "optimizer": 2 * trained // share,
+        "averages": copies * trained // share,
+    }
+
+
+def _of_head(recipe: Recipe, gpus: int, classes: int) -> tuple[int, int]:
+    """Bytes and FLOPs of a rank's share of the margin softmax: weights, moments, gradient and tiles of logits."""
+    settings, size, dim = recipe.objectives.margin_softmax, recipe.data.batch_size, recipe.model.dim
+    if not settings.weight:
+        return 0, 0
+    width = dim * settings.sub_centers
+    local = math.ceil(classes / gpus)
+    scored = local
+    if settings.implementation == "sampled":
+        drawn = sample_size(classes, settings.sample_rate, settings.min_sampled)
+        scored = min(local, math.ceil((drawn + size) / gpus))
+    moments = 0 if recipe.optimizer.head == "row-adagrad" else 2
+    tile = size * min(settings.chunk, scored) * settings.sub_centers
+    losses = 1 + bool(settings.texts)
+    memory = (1 + moments) * local * width + losses * (scored * width + 3 * size * dim) + _HEAD_TILES * tile
+    # Logits, once more in the backward pass, and the gradients of both factors.
+    return 4 * memory, losses * 8 * size * scored * width
+
+
+def _of_pairs(recipe: Recipe, rows: int) -> tuple[int, int]:
+    """Bytes and FLOPs of losses between a rank's rows and all pairs."""
+    memory = flops = 0
+    for settings in (recipe.objectives.contrastive, recipe.objectives.reinforced):
+        if settings.weight:
+            size = recipe.data.batch_size
+            memory += 4 * size * (_PAIR_TILES * min(settings.chunk or rows, rows) + 4 * recipe.model.dim)
+            flops += 16 * rows * size * recipe.model.dim
+    return memory, flops

@@ -1,0 +1,192 @@
+"""The plan of a run's memory: fake passes against real ones, losses against what they take, recipes against GPUs."""
+
+import json
+from dataclasses import replace
+from functools import lru_cache
+
+import pytest
+import torch
+from small_model import SMALL_MODEL
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.functional import normalize
+
+from openmofi.config import changed
+from openmofi.config.recipes import recipe_names
+from openmofi.dataset.tables import Folder
+from openmofi.errors import UsageError
+from openmofi.objectives.contrastive import Contrastive
+from openmofi.objectives.margin_softmax import MarginSoftmax
+from openmofi.training import fake_passes, plan_memory
+from openmofi.training.fake_passes import LiveMemory, Towers, measured_towers, passes
+from openmofi.training.model import build_model, inputs_of
+from openmofi.training.plan_memory import GPUS, planned, require_fit
+from openmofi.training.recipe import Recipe
+from openmofi.training.recipe.rules import RECIPES, load_recipe
+from studies import recipe_path
+from terminal import in_process
+
+GIB = 1 << 30
+SMALL = changed(
+    Recipe(),
+    {
+        "model.image.spec": SMALL_MODEL,
+        "model.text.spec": "mobile:mct?layers=2&width=256",
+        "model.dim": 32,
+        "objectives.contrastive.weight": 1.0,
+        "data.batch_size": 64,
+    },
+)
+TOWERS = Towers(GIB, GIB, GIB // 8, 1000, ((2, 2 << 20), (4096, 40 * GIB)), 10**9, 3 * 10**9)
+
+
+def kept_by(model, batch):
+    """Bytes of what autograd saves of real tensors, each storage once, and of the outputs."""
+    before = {value.untyped_storage().data_ptr() for value in (*model.parameters(), *model.buffers(), *batch.values())}
+    found = {}
+
+    def note(value):
+        found[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda value: value):
+        outputs = list(model(batch).values())
+    for value in outputs:
+        note(value)
+    return sum(size for place, size in found.items() if place not in before)
+
+
+def test_fake_passes_keep_what_real_ones_keep():
+    inputs = inputs_of(SMALL.model)
+    model = build_model(SMALL.model, inputs, seed=0)
+    batch = fake_passes._batch(SMALL, inputs, 16)
+    expected = kept_by(model, batch)
+    real = passes(model, batch, bf16=False)
+    with FakeTensorMode():
+        fake_passes._make_fake(model)
+        fake = passes(model, fake_passes._batch(SMALL, inputs, 16), bf16=False)
+    assert fake == real
+    assert fake[0] == pytest.approx(expected, rel=0.05)
+    assert fake[1] >= fake[0]
+
+
+@pytest.mark.slow
+def test_checkpointed_passes_are_smaller_and_the_line_between_two_sizes_is_no_less_than_the_truth():
+    inputs, found = inputs_of(SMALL.model), measured_towers(SMALL, inputs_of(SMALL.model))
+    checkpointed = changed(SMALL, {"model.image.gradient_checkpointing": True})
+    assert measured_towers(checkpointed, inputs).peak(64) < found.peak(64)
+    middle = measured_towers(changed(SMALL, {"data.batch_size": 24}), inputs).peak(24)
+    assert middle <= found.peak(24) <= 1.25 * middle
+    # Two products in the backward pass for each of the forward one, and no gradient of images.
+    assert 2.8 < found.both / found.forward < 3.1
+    assert found.weights == sum(value.nbytes for value in build_model(SMALL.model, inputs, seed=0).parameters())
+
+
+@pytest.mark.parametrize(
+    ("head", "chunk"), [("exact", 1024), ("sampled", 1024), ("contrastive", 0), ("contrastive", 128)]
+)
+def test_losses_take_no_more_than_is_planned(head, chunk, monkeypatch):
+    rows, classes, dim = 1024, 20_000, 64
+    changes = {"data.batch_size": rows, "model.dim": dim, "optimizer.head": "row-adagrad"}
+    batch = {"labels": torch.randint(0, classes, (rows, 8)), "text_id": torch.arange(rows)}
+    if head == "contrastive":
+        recipe = changed(Recipe(), changes | {f"objectives.{head}.weight": 1.0, f"objectives.{head}.chunk": chunk})
+        objective, part = Contrastive(recipe.objectives.contrastive), "other_losses"
+    else:
+        # As at full size, where the logits are too many to be kept.
+        monkeypatch.setattr("openmofi.objectives.margin_softmax._KEPT_LOGITS", 0)
+        keys = {"weight": 1.0, "implementation": head, "chunk": chunk, "min_sampled": 10_000}
+        recipe = changed(Recipe(), changes | {f"objectives.margin_softmax.{key}": value for key, value in keys.items()})
+        objective, part = MarginSoftmax(classes, dim, recipe.objectives.margin_softmax, seed=0), "class_head"
+    leaves = {name: normalize(torch.randn(rows, dim), dim=1).requires_grad_() for name in ("image", "text")}
+    with LiveMemory([*leaves.values(), *objective.buffers(), *objective.parameters(), *batch.values()]) as memory:
+        objective(leaves, batch).loss.backward()
+    expected = planned(recipe, TOWERS, GPUS["h100"], gpus=1, classes=classes).memory[part]
+    of_weights = sum(value.nbytes for value in objective.parameters())
+    assert 0.5 * expected < memory.peak + of_weights <= expected
+
+
+def test_what_a_rank_holds_of_the_towers():
+    recipe = changed(Recipe(), {"data.batch_size": 4096, "optimizer.ema": 0.99})
+    alone, replicated, sharded = (
+        planned(changed(recipe, {"run.fsdp": fsdp}), TOWERS, GPUS["a100-80gb"], gpus=gpus, classes=1).memory
+        for gpus, fsdp in ((1, True), (8, False), (8, True))
+    )
+    names = ("parameters", "gradients", "optimizer", "averages")
+    assert [alone[name] for name in names] == [GIB, GIB, 2 * GIB, GIB]
+    assert [replicated[name] for name in names] == [GIB, 2 * GIB, 2 * GIB, GIB]
+    assert [sharded[name] for name in names] == [GIB // 4, GIB // 4, GIB // 4, GIB // 8]
+
+
+def test_what_does_not_fit_says_what_does_and_is_refused(monkeypatch):
+    recipe = changed(Recipe(), {"data.batch_size": 32_768, "name": "large"})
+    found = planned(recipe, TOWERS, GPUS["a100-40gb"], gpus=8, classes=1)
+    assert found.fix == {"run.accumulate": 2}
+    assert found.verdict.startswith("large with 4,096 rows at a time does not fit 8 × a100-40gb: 8.6 GiB")
+    assert found.hint == "Add --set run.accumulate=2."
+    fitting = planned(changed(recipe, found.fix), TOWERS, GPUS["a100-40gb"], gpus=8, classes=1)
+    assert (fitting.left > 0, fitting.hint, fitting.micro_batch) == (True, "", 2048)
+    assert fitting.flops == 4096 * 4 * 10**9
+    with pytest.raises(UsageError, match="cannot be shared"):
+        planned(recipe, TOWERS, GPUS["h100"], gpus=7, classes=1)
+    heavy = replace(TOWERS, weights=30 * GIB, trained=30 * GIB)
+    assert planned(recipe, heavy, GPUS["a100-80gb"], gpus=8, classes=1).fix["run.fsdp"] is True
+    monkeypatch.setattr(plan_memory, "measured_towers", lambda recipe, inputs: TOWERS)
+    with pytest.raises(UsageError, match="does not fit") as refused:
+        require_fit(recipe, None, GPUS["a100-40gb"], gpus=8)
+    assert refused.value.hint == "Add --set run.accumulate=2."
+    # What compiled towers keep is not known before they run.
+    require_fit(changed(recipe, {"run.compile": True}), None, GPUS["a100-40gb"], gpus=8)
+
+
+def test_the_command_prints_the_plan():
+    arguments = ("train", "entity_head", "--plan", "--gpus", "1", "--classes", "1000")
+    done = in_process(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "entity_head with 512 rows at a time fits 1 × a100-80gb" in done.stdout
+    assert "1,000 classes" in done.stdout
+    found = json.loads(in_process(*arguments, "--json").stdout)
+    assert found["left"] == found["available"] - sum(found["memory"].values()) > 0
+    wrong = in_process(*arguments, "--gpu", "h10")
+    assert wrong.returncode == 2
+    assert "Did you mean 'h100'?" in wrong.stderr
+
+
+def test_the_plan_of_a_residual_head_counts_the_dataset_s_classes(dataset, small_encoder):
+    arguments = ("train", "entity_head", "--plan", "--json", "--encoder", small_encoder, "--dataset", dataset)
+    found = json.loads(in_process(*arguments).stdout)
+    assert found["classes"] == len(Folder.open(dataset, "dataset").vocabulary)
+    assert found["flops"] > 0
+
+
+def test_towers_of_transformers_are_measured_too(clip_folder):
+    spec = f"hf:{clip_folder}"
+    recipe = changed(SMALL, {"model.image.spec": spec, "model.text.spec": spec})
+    found = measured_towers(recipe, inputs_of(recipe.model))
+    assert found.peak(64) > found.peak(2) > 0
+    assert 2.8 < found.both / found.forward < 3.1
+
+
+@lru_cache
+def towers_of(model, data, objectives, run):
+    recipe = Recipe("recipe", data, model, objectives, run=run)
+    return measured_towers(recipe, inputs_of(model))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "gpus"),
+    [(name, 8) for name in recipe_names(RECIPES)] + [(str(path), 1) for path in recipe_path("x").parent.glob("*.yaml")],
+)
+def test_every_recipe_fits_the_node_that_it_names(name, gpus):
+    recipe = load_recipe(name)
+    run = Recipe().run
+    towers = towers_of(
+        recipe.model,
+        replace(Recipe().data, batch_size=recipe.data.batch_size, hard_negatives=recipe.data.hard_negatives),
+        replace(Recipe().objectives, reinforced=recipe.objectives.reinforced),
+        replace(run, precision=recipe.run.precision),
+    )
+    for gpu in ("a100-80gb", "a100-40gb"):
+        found = planned(recipe, towers, GPUS[gpu], gpus=gpus, classes=2_000_000)
+        assert found.left >= 0 or found.fix
+        assert found.left >= 0 or gpu == "a100-40gb"
