@@ -84,7 +84,7 @@ def test_a_slow_encoder_and_a_fast_one_leave_the_same_bytes(shard, tmp_path):
         assert reader(shard, tmp_path / name, image_features)(shard) == {"rows": PAIRS}
     made = files(tmp_path / "fast")
     assert made == files(tmp_path / "slow")
-    assert len([name for name in made if name.endswith((".parquet", ".arrow"))]) == 2
+    assert len([name for name in made if name.endswith((".parquet", ".arrow"))]) == 3
     tables = reader(shard, tmp_path / "fast", features_of).tables
     table = read_arrow(tables.features.path(shard.name, shard.fingerprint))
     assert table.column("key").to_pylist() == [f"{number:03}" for number in range(PAIRS)]
