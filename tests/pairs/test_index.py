@@ -17,7 +17,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.pairs import ReadSettings, index, read_pairs
 from openmofi.pairs.index import ImageBytes, copy_of_images, index_images, places_of, writing_index
 from openmofi.schema import PairStatus
-from openmofi.storage import Shard, atomic
+from openmofi.storage import Shard, atomic, write_table
 
 
 def by_reading(shard):
@@ -97,6 +97,22 @@ def test_an_index_that_was_written_while_labelling_spares_the_scan(tmp_path, mon
     packed = Shard(str(tmp_path / "y.tar.gz"), "y")
     (tmp_path / "y.tar.gz").write_bytes(gzip.compress(path.read_bytes()))
     assert not list((tmp_path / read_with_index(packed, tmp_path)).rglob("*.parquet"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"file": b"/etc/hostname"}, {"file": b"http://127.0.0.1:9/x"}, {"offset": -1}, {"size": -1}, {"size": 2**45}]
+    + [{"offset": 2**62}, {"size": None}],
+)
+def test_a_written_index_leads_nowhere_but_into_its_shard(tmp_path, wrong):
+    """Which cache has it may be what a dataset of others notes."""
+    path = tmp_path / "x.tar"
+    path.write_bytes(tar_of([("a.jpg", b"11")]))
+    shard = Shard(str(path), "x")
+    row = {"key": "a", "file": b"", "offset": 512, "size": 2} | wrong
+    written = index.index_path(shard, str(tmp_path / "theirs"), ReadSettings())
+    write_table(written, pa.Table.from_pylist([row], index.INDEX))
+    assert by_index(shard, tmp_path / "ours", labelled=str(tmp_path / "theirs")) == {"a": b"11"}
 
 
 def test_folders(tmp_path):

@@ -114,13 +114,13 @@ def noted_read(folder: str | Path) -> ReadSettings:
 
 
 def noted_cache(folder: str | Path) -> str:
-    """The cache of the label job that `folder`, labels or a dataset, came from; `""` where nothing is noted.
+    """The cache of the label job that `folder`, labels or a dataset, came from; `""` where none that can be is noted.
 
     Raises:
         OpenMofiError: the note is damaged.
     """
     note = _read_note(folder)
-    return note.cache if note else ""
+    return note.cache if note and "\0" not in note.cache else ""
 
 
 @dataclass(frozen=True)

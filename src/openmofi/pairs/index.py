@@ -76,7 +76,9 @@ def index_images(shard: Shard, cache: str | Path, read: ReadSettings = ReadSetti
     copy = copy_of_images(shard, cache, read)
     written = index_path(shard, labelled, read) if labelled and not is_remote(labelled) and copy is None else ""
     if written and is_whole(written):
-        return read_parquet(written, INDEX, hint="Remove it and start again.")
+        index = read_parquet(written, INDEX, hint="Remove it and start again.")
+        if _lies_within(index, shard):
+            return index
     read = replace(read, on_damage="keep")
     path = _cached(shard, cache, read, "index", ".parquet")
     if copy is None:
@@ -88,6 +90,16 @@ def index_images(shard: Shard, cache: str | Path, read: ReadSettings = ReadSetti
                 remove_leftovers(copy.parent)
                 _write(path, _copied(shard, read, copy))
     return pq.read_table(path).cast(INDEX)
+
+
+def _lies_within(index: pa.Table, shard: Shard) -> bool:
+    """Whether all positions are in the shard itself: which cache has them may be what a file of others says."""
+    filesystem, name = filesystem_of(shard.path)
+    size = int(filesystem.size(name))
+    offsets, sizes = index["offset"].to_numpy(), index["size"].to_numpy()
+    if any(column.null_count for column in index.columns) or not pc.all(pc.equal(index["file"], b"")).as_py():
+        return False
+    return bool(((offsets >= 0) & (sizes >= 0) & (offsets <= size) & (sizes <= size - offsets)).all())
 
 
 @contextmanager
@@ -238,7 +250,8 @@ class ImageBytes:
                 return whole.read()
         handle = self._open.pop(path, None)
         if handle is None:
-            handle = os.open(path, os.O_RDONLY)
+            with open_regular(path) as file:
+                handle = os.dup(file.fileno())
         self._open[path] = handle
         while len(self._open) > _OPEN_FILES:
             os.close(self._open.popitem(last=False)[1])

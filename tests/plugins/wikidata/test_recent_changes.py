@@ -36,6 +36,8 @@ class Wikidata(ThreadingHTTPServer):
         self.asked: list[dict[str, str]] = []
         self.agents: set[str] = set()
         self.errors: list[Any] = []
+        self.most = 50
+        self.silent: set[str] = set()
         self.titles = [f"Q{number % 120 + 1}" for number in range(240)] + ["Main Page"]
         self.api = Api(f"http://127.0.0.1:{self.server_port}/w/api.php", "me@example.org")
 
@@ -47,7 +49,9 @@ class Wikidata(ThreadingHTTPServer):
                 {"continue": {"rccontinue": str(start + 7), "continue": "-||"}} if start + 7 < len(self.titles) else {}
             )
             return {"query": {"recentchanges": [{"type": "edit", "ns": 0, "title": each} for each in titles]}, **more}
-        return {"success": 1, "entities": {id_: self.entity(id_) for id_ in asked["ids"].split("|")}}
+        # MediaWiki leaves out what would make an answer too long.
+        ids = [id_ for id_ in asked["ids"].split("|") if id_ not in self.silent][: self.most]
+        return {"success": 1, "entities": {id_: self.entity(id_) for id_ in ids}}
 
     def entity(self, id_: str) -> Entity:
         if id_ == "Q4":
@@ -116,6 +120,22 @@ def test_every_item_is_asked_for_once(wikidata: Wikidata, tmp_path: Path) -> Non
     ]
 
 
+@pytest.mark.parametrize("most", [1, 30, 49])
+def test_what_an_answer_has_no_room_for_is_asked_for_again(wikidata: Wikidata, tmp_path: Path, most: int) -> None:
+    wikidata.most = most
+    edits = fetch_changes(SINCE, tmp_path, Quiet(), wikidata.api)
+    assert edits.changed
+    items = [json.loads(line)["id"] for line in gzip.decompress(edits.changed.read_bytes()).splitlines()]
+    assert set(items) == {f"Q{number}" for number in range(1, 121)} - {"Q3", "Q4"}
+    assert len(items) == 119  # Q3 is Q1 now
+
+
+def test_an_item_of_which_nothing_is_said_ends_the_job(wikidata: Wikidata, tmp_path: Path) -> None:
+    wikidata.silent = {"Q7"}
+    with pytest.raises(OpenMofiError, match="says nothing of Q7"):
+        fetch_changes(SINCE, tmp_path, Quiet(), wikidata.api)
+
+
 @pytest.mark.parametrize("requests", [0, 1, 20, 36, 37])
 def test_it_goes_on_where_it_stopped(wikidata: Wikidata, tmp_path: Path, requests: int) -> None:
     wikidata.errors = [*[None] * requests, {"error": {"code": "readonly", "info": "Maintenance."}}]
@@ -151,6 +171,8 @@ def test_what_the_server_cannot_say(wikidata: Wikidata, tmp_path: Path) -> None:
     wikidata.titles = ["Main Page"]
     with pytest.raises(OpenMofiError, match="Nothing was edited since"):
         fetch_changes(SINCE, tmp_path, Quiet(), wikidata.api)
+    wikidata.titles = ["Q5"]
+    assert fetch_changes(SINCE, tmp_path, Quiet(), wikidata.api).changed
 
 
 def test_a_base_is_as_wikidata_is_now(wikidata: Wikidata, tmp_path: Path) -> None:

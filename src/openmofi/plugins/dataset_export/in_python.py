@@ -18,7 +18,7 @@ from openmofi.dataset.objects import Dataset, Labels
 from openmofi.dataset.origin import Origin
 from openmofi.dataset.report.examples import template, thumbnails
 from openmofi.errors import MissingExtraError
-from openmofi.features.store import noted_read
+from openmofi.features.store import noted_cache, noted_read
 from openmofi.pairs import decode_image
 from openmofi.pairs.index import ImageBytes, places_of
 from openmofi.plugins.dataset_export.formats import features
@@ -57,9 +57,10 @@ class Images:
     _bytes: ImageBytes = field(default_factory=ImageBytes, repr=False)
 
     def __post_init__(self) -> None:
-        read, cache = noted_read(self.dataset.folder.path), cache_folder() / "images"
+        folder, cache = self.dataset.folder.path, cache_folder() / "images"
+        noted = noted_read(folder), noted_cache(folder)
         for shard, table in labelled(self.dataset):
-            places = places_of(shard, table["key"], cache, read)
+            places = places_of(shard, table["key"], cache, *noted)
             self._shards.append((shard, places.append_column("class", table["class"])))
             self._starts.append(self._starts[-1] + len(table))
 

@@ -31,7 +31,7 @@ DAYS = 30
 _LISTED, _ASKED = "500", 50
 """Changes and items that the API gives at once to those who have not signed in."""
 _TRIES, _LAG = 60, 5.0
-"""Seconds to wait where the servers are behind, and how often."""
+"""How often to try where the servers are behind, and seconds to wait in between."""
 _MOST_BYTES = 1 << 28
 _STAMP = "%Y%m%dT%H%M%SZ"
 _ITEM = re.compile(r"Q\d+")
@@ -108,19 +108,20 @@ def fetch_changes(since: datetime, folder: Path, progress: Progress, api: Api) -
     began = since.astimezone(UTC).strftime(_STAMP)
     pieces = folder / f"edits-{began}"
     if not (done := _done(folder, began)):
-        now = datetime.now(UTC).replace(microsecond=0)
-        if not timedelta(0) < now - since < timedelta(DAYS):
-            raise UsageError(
-                f"Wikidata lists the edits of the last {DAYS} days, and not those since {since:%Y-%m-%d %H:%M}.",
-                "Give a day in between, or a newer dump.",
-            )
-        make_folder(pieces)
         noted = pieces / "until"
         if not noted.exists():
+            now = datetime.now(UTC).replace(microsecond=0)
+            if not timedelta(0) < now - since < timedelta(DAYS):
+                raise UsageError(
+                    f"Wikidata lists the edits of the last {DAYS} days, and not those since {since:%Y-%m-%d %H:%M}.",
+                    "Give a day in between, or a newer dump.",
+                )
+            make_folder(pieces)
             write_text(noted, now.strftime(_STAMP))
         ended = noted.read_text()
         ids = sorted({id_ for page in _listed(pieces, began, ended, api) for id_ in page}, key=lambda id_: int(id_[1:]))
         if not ids:
+            shutil.rmtree(pieces)  # another time there may be some
             raise OpenMofiError(f"Nothing was edited since {since:%Y-%m-%d %H:%M}.", "Give an earlier day.")
         _ask_for(ids, pieces, progress, api)
         _join(pieces, folder, f"{began}-{ended}")
@@ -173,13 +174,8 @@ def _ask_for(ids: list[str], pieces: Path, progress: Progress, api: Api) -> None
     for number, batch in enumerate(batches):
         path = pieces / f"changed-{number:07}"
         if not path.exists():
-            answer = api.answer(
-                action="wbgetentities",
-                ids="|".join(batch),
-                props="info|labels|descriptions|aliases|claims|sitelinks",
-            )
             items, deleted, merged = list[bytes](), list[str](), list[str]()
-            for entity in answer["entities"].values():
+            for entity in _entities(batch, api):
                 if "missing" in entity:
                     deleted.append(f"{entity['id']}\n")
                     continue
@@ -190,6 +186,23 @@ def _ask_for(ids: list[str], pieces: Path, progress: Progress, api: Api) -> None
             write_text(pieces / f"merged-{number:07}", "".join(merged))
             write_bytes(path, b"".join(items))
         progress.advance({})
+
+
+def _entities(ids: list[str], api: Api) -> Iterator[dict[str, Any]]:
+    """Yield what the API says of each id.
+
+    An answer that would be too long lacks entities, without an error; these are asked for again, fewer at once.
+    """
+    props = "info|labels|descriptions|aliases|claims|sitelinks"
+    found = api.answer(action="wbgetentities", ids="|".join(ids), props=props).get("entities", {})
+    yield from (found[id_] for id_ in ids if id_ in found)
+    absent = [id_ for id_ in ids if id_ not in found]
+    if absent and len(ids) == 1:
+        raise OpenMofiError(f"{api.address} says nothing of {ids[0]}.", f"Wait some time, and {CONTINUES}")
+    half = len(absent) if len(absent) < len(ids) else len(ids) // 2
+    for part in (absent[:half], absent[half:]):
+        if part:
+            yield from _entities(part, api)
 
 
 def _join(pieces: Path, folder: Path, span: str) -> None:

@@ -20,7 +20,7 @@ from openmofi.pairs import ReadSettings
 from openmofi.pairs.index import PLACE, copy_of_images, places_of
 from openmofi.storage import Shard, atomic_path, fingerprint
 
-_VERSION = 2
+_VERSION = 3
 _COLUMNS = ("key", "text", "classes", "scores")
 _ROW = {
     "key": pa.string(),

@@ -29,8 +29,11 @@ def test_filters_are_steps(tab):
     page.get_by_label("album").fill("first")
     page.keyboard.press("Tab")
     page.wait_for_url("**f.column.album=first")
+    filtered = page.locator(".count strong").inner_text()
     page.go_back()
     page.wait_for_url("**#/search")
+    expect(page.locator(".count strong")).not_to_have_text(filtered)
+    expect(page.get_by_label("album")).to_have_value("")
 
 
 def test_back_leads_to_where_the_list_was_left(tab):

@@ -51,14 +51,15 @@ export function Results({ query, onQuery, onRefine, onOpen }) {
     say(way === "more" ? "More like this." : "Less like this.");
     onRefine(mark(query, image.id, way));
   };
+  const searched = query.entity || list.about?.entity || query.filters.entity;
   return html`
     <section aria-label="Results" class=${list.replaced ? "replaced" : ""}>
       <${Senses} query=${query} about=${list.about} onQuery=${onQuery} />
       <${Head} list=${list} query=${query} end=${end} ranked=${ranked} />
       ${list.about?.note && html`<p class="note" role="note">${list.about.note}</p>`}
       ${list.error && html`<${Failure} error=${list.error} retry=${() => list.retry()} />`}
-      <${Facets} hits=${list.seen().filter(({ rank }) => rank <= Math.min(end ?? FIRST, FIRST))} query=${query} onQuery=${onQuery} />
-      <${Grid} label="Images" list=${list} entity=${query.entity || list.about?.entity || query.filters.entity} end=${end} bar=${html`<${Bar} about=${list.about} end=${end} total=${list.total} />`}
+      <${Facets} searched=${searched} hits=${list.seen().filter(({ rank }) => rank <= Math.min(end ?? FIRST, FIRST))} query=${query} onQuery=${onQuery} />
+      <${Grid} label="Images" list=${list} entity=${searched} end=${end} bar=${html`<${Bar} about=${list.about} end=${end} total=${list.total} />`}
         onKey=${(hit, pressed) => { if (pressed === "+" || pressed === "-") judge(hit.image, pressed === "+" ? "more" : "less"); }}
         tile=${(hit, place, active) => html`<${Found} hit=${hit} active=${active} query=${query} ranked=${ranked}
           beyond=${end > 0 && place >= end} onOpen=${() => onOpen(hit.image)} onJudge=${judge} />`} />
@@ -123,16 +124,16 @@ function Found({ hit, active, query, ranked, beyond, onOpen, onJudge }) {
 }
 
 /** Entities that the first results are labelled with: the commonest, to narrow the query by. */
-function Facets({ hits, query, onQuery }) {
+function Facets({ hits, searched, query, onQuery }) {
   const common = useMemo(() => {
     const counts = new Map();
     for (const { image } of hits) {
       for (const { entity, name, accepted } of image.labels) {
-        if (accepted) counts.set(entity, { entity, name, count: (counts.get(entity)?.count ?? 0) + 1 });
+        if (accepted && entity !== searched) counts.set(entity, { entity, name, count: (counts.get(entity)?.count ?? 0) + 1 });
       }
     }
     return [...counts.values()].sort((a, b) => b.count - a.count || a.name.localeCompare(b.name)).slice(0, MOST_CHIPS);
-  }, [hits.length, hits[0]]);
+  }, [hits.length, hits[0], searched]);
   if (!common.length || query.filters.entity) return null;
   return html`<ul class="chips facets" aria-label="Entities among these images">
     ${common.map(({ entity, name }) => html`<li key=${entity}><span class="chip">
