@@ -132,7 +132,8 @@ class Query:
         until: end where the results so far are expected to be right with this precision, 0..1; `None` shows `limit`.
         limit, offset: most results, and how many to pass over before them.
         fold: show near-duplicates of a result with it, not as results of their own.
-        named: take a text alone that names entities with images for the one that has most; not without `keywords`.
+        named: take a text that names entities with images for the one that has most; not beside examples or an entity,
+            nor without `keywords`.
 
     Raises:
         UsageError: a number out of its range.

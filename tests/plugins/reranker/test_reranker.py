@@ -1,4 +1,5 @@
 import json
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,12 +17,14 @@ from openmofi.plugins import json_server
 from openmofi.plugins.fusion.questions import LinkQuestion
 from openmofi.plugins.reranker.examples import HELD_OUT, TRAIN, SureSettings, sure_examples
 from openmofi.plugins.reranker.linker import (
+    FORMAT_VERSION,
     SPEC_FILE,
     RerankerLinker,
     open_reranker,
     reranker_fingerprint,
     save_reranker,
 )
+from openmofi.plugins.reranker.minilm import WEIGHTS
 from openmofi.plugins.reranker.scorer import Reranker, accuracy, candidate_text, fitted
 
 BIRDS, TOOLS = [f"bird{n}" for n in range(12)], [f"tool{n}" for n in range(12)]
@@ -331,8 +334,55 @@ def test_a_cross_encoder_scores_as_sentence_transformers_does(kb, checkpoint):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("lacks", ["head", "vocabulary"])
+def test_a_checkpoint_that_lacks_something_is_refused(checkpoint, tmp_path, lacks):
+    from safetensors.numpy import load_file, save_file
+
+    folder = shutil.copytree(checkpoint / "1", tmp_path / "copy")
+    if lacks == "head":
+        weights = {
+            name: value for name, value in load_file(folder / "model.safetensors").items() if "class" not in name
+        }
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    else:
+        for path in (*folder.glob("vocab*"), *folder.glob("tokenizer*")):
+            path.unlink()
+    says = {"head": "lacks 2 of the model's weights", "vocabulary": "has no tokenizer files"}
+    with pytest.raises(OpenMofiError, match=says[lacks]):
+        open_reranker(f"st:{folder}")
+
+
+@pytest.mark.slow
+def test_weights_that_are_no_numbers_give_no_probabilities(kb, checkpoint, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    folder = shutil.copytree(checkpoint / "1", tmp_path / "copy")
+    weights = {name: np.full_like(value, np.nan) for name, value in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(OpenMofiError, match="gives no number"):
+        open_reranker(f"st:{folder}").scores([question(kb)])
+
+
+@pytest.mark.parametrize(
+    "mix", [{"temperature": 0}, {"temperature": float("nan")}, {"prior_weight": -5}, {"prior_weight": 10**400}]
+)
+def test_a_mix_that_no_training_gives_is_damage(tmp_path, mix):
+    whole = {"format_version": FORMAT_VERSION, "temperature": 1, "prior_weight": 1, "weights": [0.0] * WEIGHTS}
+    (tmp_path / SPEC_FILE).write_text(json.dumps(whole | mix))
+    with pytest.raises(OpenMofiError, match="is damaged"):
+        open_reranker(str(tmp_path))
+
+
+def test_a_relevance_beyond_all_bounds_is_as_sure_as_can_be(kb):
+    with rerank_server(score=(1e308, -1e308)) as stub:
+        (scores,) = open_reranker(f"{stub.url}?scores=logit&temperature=0.5").scores([question(kb)])
+    assert np.isfinite(scores[:-1]).all()
+    assert scores[1] > scores[0]
+
+
+@pytest.mark.slow
 def test_a_classifier_is_no_reranker(checkpoint, tmp_path):
     with pytest.raises(OpenMofiError, match="has 2 labels"):
         open_reranker(f"st:{checkpoint / '2'}")
-    with pytest.raises(OpenMofiError, match=r"config\.json"):
+    with pytest.raises(OpenMofiError, match="has no weights"):
         open_reranker(f"st:{tmp_path}")

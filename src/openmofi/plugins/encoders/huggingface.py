@@ -87,7 +87,7 @@ def open_dual(spec: str, folder: Path, option: str, device: str, *, ids_alone: b
     """Open a model that embeds images and texts; with `ids_alone` without a mask, whatever the tokenizer says."""
     config = checkpoint_config(folder, _KINDS)
     model, missing = _load_clip(folder, config)
-    tokenizer = _tokenizer(folder)
+    tokenizer = checkpoint_tokenizer(folder)
     model = model.eval().requires_grad_(False).to(device)
     kind = model.config.model_type
     # SigLIP's and MOFI's checkpoints take the ids alone; the tokenizer's configuration says so, if it is theirs.
@@ -146,7 +146,7 @@ def _open_images(spec: str, folder: Path, config: Mapping[str, Any], option: str
 
     if option:
         raise UsageError(f"{spec!r}: a {config['model_type']} has a preprocessing of its own.", "Leave the option out.")
-    model, _ = _load(AutoModel, folder, str(config["model_type"]))
+    model, _ = load_checkpoint(AutoModel, folder, str(config["model_type"]))
     module = model.eval().requires_grad_(False).to(device)
     preprocessing = read_preprocessing(folder, str(config["model_type"]), 0)
     patch = int(getattr(model.config, "patch_size", 1))
@@ -223,11 +223,15 @@ def require_safetensors(folder: Path) -> None:
 def _load_clip(folder: Path, config: Mapping[str, Any]) -> tuple[Any, list[str]]:
     from transformers import AutoModel
 
-    return _load(AutoModel, folder, str(config["model_type"]), ("logit_scale", "logit_bias"))
+    return load_checkpoint(AutoModel, folder, str(config["model_type"]), ("logit_scale", "logit_bias"))
 
 
-def _load(model_class: Any, folder: Path, kind: str, optional: tuple[str, ...] = ()) -> tuple[Any, list[str]]:
-    """The model of a local checkpoint, and which of the `optional` weights it lacks."""
+def load_checkpoint(model_class: Any, folder: Path, kind: str, optional: tuple[str, ...] = ()) -> tuple[Any, list[str]]:
+    """The model of a local checkpoint, and which of the `optional` weights it lacks.
+
+    Raises:
+        OpenMofiError: its weights are missing, pickled code, damaged, or of another model.
+    """
     safe = any(folder.glob("*.safetensors"))
     if not safe and not any(folder.glob(PICKLES)):
         raise OpenMofiError(
@@ -254,7 +258,12 @@ def _load(model_class: Any, folder: Path, kind: str, optional: tuple[str, ...] =
     return model, [name for name in optional if name in report["missing_keys"]]
 
 
-def _tokenizer(folder: Path) -> Any:
+def checkpoint_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a local checkpoint.
+
+    Raises:
+        OpenMofiError: it has none, or one that cannot be read.
+    """
     if not has_vocabulary(folder):
         # transformers would open an empty vocabulary, by which all texts embed alike.
         raise OpenMofiError(
@@ -341,7 +350,9 @@ def text(rest: str, pretrained: str) -> Trunk:
 def tokens(rest: str) -> HuggingFaceTokens:
     """See `towers.text_tokens`."""
     folder = checkpoint_folder(options_of(f"hf:{rest}", rest)[0])
-    return _cut_tokens(_tokenizer(folder), checkpoint_config(folder)["text_config"].get("max_position_embeddings", 77))
+    return _cut_tokens(
+        checkpoint_tokenizer(folder), checkpoint_config(folder)["text_config"].get("max_position_embeddings", 77)
+    )
 
 
 def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
@@ -355,7 +366,7 @@ def rebuilt(architecture: Mapping[str, Any]) -> Trunk:
 
 def stored_tokens(architecture: Mapping[str, Any], folder: Path) -> HuggingFaceTokens:
     """See `towers.stored_tokens`."""
-    return _cut_tokens(_tokenizer(folder), architecture["config"]["text_config"]["max_position_embeddings"])
+    return _cut_tokens(checkpoint_tokenizer(folder), architecture["config"]["text_config"]["max_position_embeddings"])
 
 
 def _cut_tokens(tokenizer: Any, positions: int, end: int | None = None) -> HuggingFaceTokens:

@@ -4,7 +4,6 @@ Such a checkpoint is a model of transformers that classifies pairs of texts by o
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,13 +11,10 @@ import torch
 from openmofi.arrays import Doubles
 from openmofi.encoders.arrays import weights_fingerprint
 from openmofi.errors import OpenMofiError
-from openmofi.plugins.encoders.huggingface import PATTERNS
+from openmofi.plugins.encoders.huggingface import checkpoint_folder, checkpoint_tokenizer, load_checkpoint
 from openmofi.plugins.fusion.questions import LinkQuestion
-from openmofi.plugins.hub import weights_folder
-from openmofi.plugins.hub.checkpoints import read_config
 from openmofi.plugins.reranker.scorer import candidate_text, query_text
-from openmofi.quiet import quiet_transformers
-from openmofi.storage.foreign import guarded, require_inside
+from openmofi.storage.foreign import guarded
 
 _AT_ONCE, _MOST_TOKENS = 64, 256
 
@@ -34,34 +30,26 @@ class CrossEncoder:
     """
 
     def __init__(self, location: str) -> None:
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        from transformers import AutoModelForSequenceClassification
 
-        folder = Path(location).expanduser()
-        if not folder.is_dir():
-            folder = weights_folder(location, PATTERNS, "config.json", ["model*.safetensors"])
-        require_inside(folder)
-        try:
-            with guarded(f"The model {location}"), quiet_transformers():
-                config = read_config(folder)
-                self._tokenizer = AutoTokenizer.from_pretrained(
-                    str(folder), config=config, local_files_only=True, trust_remote_code=False
-                )
-                self._model = AutoModelForSequenceClassification.from_pretrained(
-                    str(folder),
-                    config=config,
-                    local_files_only=True,
-                    use_safetensors=True,
-                    trust_remote_code=False,
-                    dtype=torch.float32,
-                ).eval()
-        except (OSError, ValueError, KeyError) as error:
-            raise OpenMofiError(f"The model {location} cannot be read: {error}.", "Copy the whole folder.") from error
+        folder = checkpoint_folder(location)
+        with guarded(f"The model {location}"):
+            model, _ = load_checkpoint(AutoModelForSequenceClassification, folder, "cross-encoder")
+            self._tokenizer = checkpoint_tokenizer(folder)
+        config = model.config
         if config.num_labels != 1:
             raise OpenMofiError(
                 f"The model {location} has {config.num_labels} labels; a reranker has one, the relevance.",
                 "Use a cross-encoder that reranks, such as cross-encoder/ms-marco-MiniLM-L6-v2.",
             )
-        self.fingerprint = weights_fingerprint(self._model.state_dict())
+        if len(self._tokenizer) > config.vocab_size:
+            raise OpenMofiError(
+                f"The tokenizer of {location} has {len(self._tokenizer)} tokens, its model {config.vocab_size}.",
+                "Copy the whole checkpoint.",
+            )
+        self._length = min(_MOST_TOKENS, int(getattr(config, "max_position_embeddings", _MOST_TOKENS)))
+        self._model = model.eval()
+        self.fingerprint = weights_fingerprint(model.state_dict())
 
     @torch.inference_mode()
     def relevance(self, questions: Sequence[LinkQuestion]) -> list[Doubles]:
@@ -76,7 +64,7 @@ class CrossEncoder:
                 [pairs[row][1] for row in rows],
                 padding=True,
                 truncation="longest_first",
-                max_length=_MOST_TOKENS,
+                max_length=self._length,
                 return_tensors="pt",
             )
             logits[rows] = self._model(**tokens).logits[:, 0].double().numpy()

@@ -1,6 +1,6 @@
 """The reranker as a linker: opened from a folder, a server's address or a model of others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -17,6 +17,7 @@ from openmofi.storage import fingerprint, read_json, write_json
 SPEC_FILE = "reranker.json"
 FORMAT_VERSION = 1
 _MIX = ("temperature", "prior_weight")
+_LEAST, _MOST = 1e-3, 1e3
 _HINT = "Options are temperature, prior_weight, and a server's model and scores, as in ?model=NAME&temperature=2."
 
 
@@ -56,9 +57,8 @@ def open_reranker(argument: str) -> Reranker:
     from openmofi.plugins.reranker.minilm import MiniLMScorer
 
     try:
-        scorer = MiniLMScorer(np.array(raw["weights"], np.float64))
-        return Reranker(scorer, float(raw["temperature"]), float(raw["prior_weight"]))
-    except (KeyError, TypeError, ValueError) as error:
+        return _mixed(MiniLMScorer(np.array(raw["weights"], np.float64)), {name: raw[name] for name in _MIX})
+    except (KeyError, TypeError, ValueError, OverflowError, UsageError) as error:
         raise OpenMofiError(f"The reranker {argument} is damaged: {error}.", "Train or copy it again.") from error
 
 
@@ -98,13 +98,15 @@ def _options(argument: str, *more: str) -> tuple[str, dict[str, str]]:
     return place, options
 
 
-def _mixed(scorer: Scorer, options: dict[str, str]) -> Reranker:
+def _mixed(scorer: Scorer, options: Mapping[str, Any]) -> Reranker:
     try:
         mix = {name: float(options[name]) for name in _MIX if name in options}
     except ValueError as error:
         raise UsageError(f"An option of the reranker is not a number: {error}.", _HINT) from error
-    if not all(np.isfinite(value) and value >= 0 for value in mix.values()) or mix.get("temperature") == 0:
-        raise UsageError("temperature has to be above 0, prior_weight 0 or more.", _HINT)
+    if not (_LEAST <= mix.get("temperature", 1) <= _MOST and 0 <= mix.get("prior_weight", 1) <= _MOST):
+        raise UsageError(
+            f"temperature has to be from {_LEAST:g} to {_MOST:g}, prior_weight from 0 to {_MOST:g}.", _HINT
+        )
     return Reranker(scorer, **mix)
 
 

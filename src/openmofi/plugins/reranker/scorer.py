@@ -11,10 +11,13 @@ from typing import Protocol
 import numpy as np
 
 from openmofi.arrays import Doubles
+from openmofi.errors import OpenMofiError
 from openmofi.plugins.fusion.examples import LinkCandidate, LinkExample
 from openmofi.plugins.fusion.questions import LinkQuestion, fitted_calibration, log_priors
 from openmofi.plugins.reranker.examples import HELD_OUT
 from openmofi.storage import fingerprint
+
+_MOST = 1e4  # log-odds; beyond nothing is surer
 
 
 class Scorer(Protocol):
@@ -59,10 +62,18 @@ class Reranker:
         return fingerprint([self.scorer.fingerprint, self.temperature, self.prior_weight])
 
     def scores(self, questions: Sequence[LinkQuestion]) -> list[Doubles]:
-        """Score each question's candidates and, last, NIL, which gets −∞: the prior alone says how likely it is."""
+        """Score each question's candidates and, last, NIL, which gets −∞: the prior alone says how likely it is.
+
+        Raises:
+            OpenMofiError: a relevance is no number, as of damaged weights; or see `Scorer.relevance`.
+        """
+        found = self.scorer.relevance(questions)
+        if any(np.isnan(relevance).any() for relevance in found):
+            raise OpenMofiError("The reranker gives no number for a candidate.", "Its weights are damaged: use others.")
         return [
-            np.append(relevance, -np.inf) / self.temperature + self.prior_weight * log_priors(question.candidates)
-            for question, relevance in zip(questions, self.scorer.relevance(questions), strict=True)
+            np.append(relevance.clip(-_MOST, _MOST), -np.inf) / self.temperature
+            + self.prior_weight * log_priors(question.candidates)
+            for question, relevance in zip(questions, found, strict=True)
         ]
 
 

@@ -64,24 +64,41 @@ def entities_named(connection: Connection, text: str) -> list[str]:
 
 
 _BEFORE_NAMES = frozenset(["a", "an", "the", "some", "of", "photo", "photograph", "picture", "pic", "image"])
-_SHOWN = """SELECT count(DISTINCT image) FROM labels
-    WHERE accepted = 1 AND (entity = :entity OR entity IN (SELECT entity FROM supertypes WHERE above = :entity))"""
+_MOST_BEFORE, _LONGEST_NAME = 4, 16  # words; a text that is longer is no name
+_SHOWN = """SELECT count(*) FROM (SELECT DISTINCT image FROM labels
+    WHERE accepted = 1 AND (entity = :entity OR entity IN (SELECT entity FROM supertypes WHERE above = :entity))
+    LIMIT 1000) AS shown"""
 
 
 def as_entity(state: State, connection: Connection, query: Query) -> tuple[Query, list[str]]:
     """A query for a text as one for the entity that it names, see `Query.named`; and all that it names: those that are
-    shown first, of these those of that very name, then by images. "A photo of" before a name is passed over.
+    shown first, of these those of that very name, then by images, of which a thousand count. "A photo of" before a
+    name is passed over.
     """
     if not (query.text and query.named and query.keywords and len(state.entities)) or query.examples or query.entity:
         return query, []
-    words, named = normalise(query.text).split(), list[str]()
-    while not (named := entities_named(connection, " ".join(words))) and words and words[0] in _BEFORE_NAMES:
+    if isinstance(known := state.listings.get(("senses", query.text)), tuple):
+        shown, senses = known
+    else:
+        shown, senses = _senses(connection, query.text)
+        state.listings.put(("senses", query.text), (shown, senses))
+    return (replace(query, text="", entity=senses[0]) if shown else query), senses
+
+
+def _senses(connection: Connection, text: str) -> tuple[bool, list[str]]:
+    """Whether any entity that a text names is shown, and all of them in the order of `as_entity`."""
+    words, named = normalise(text).split(), list[str]()
+    if len(words) > _LONGEST_NAME:
+        return False, []
+    for _ in range(_MOST_BEFORE + 1):
+        if (named := entities_named(connection, " ".join(words))) or not words or words[0] not in _BEFORE_NAMES:
+            break
         words = words[1:]
     shown = {entity: connection.execute(_SHOWN, {"entity": entity}).fetchone()[0] for entity in named}
     records = entity_records(connection, named)
     own = {entity for entity in named if normalise(records[entity].name) == " ".join(words)}
     senses = sorted(named, key=lambda e: (not shown[e], e not in own, -shown[e], -records[e].popularity, e))
-    return (replace(query, text="", entity=senses[0]) if any(shown.values()) else query), senses
+    return any(shown.values()), senses
 
 
 def judged_for(connection: Connection, entities: Sequence[str]) -> dict[int, float]:
