@@ -29,6 +29,11 @@ _COMPUTED = ("=", "+", "-", "@", "\t", "\r")  # https://owasp.org/www-community/
 _Row = tuple[int | str, str, str, str, str]
 
 
+def uncomputed(cell: str) -> str:
+    """A cell of a table that spreadsheets may open, with an apostrophe in front of what they would compute."""
+    return f"'{cell}" if cell[:1] in _COMPUTED and cell else cell
+
+
 def write_problems(out: str, rows: Iterable[_Row]) -> None:
     """Write `problems.csv`: row (from 1, in its shard), key, file, status and reason of what could not be used. A cell
     that a spreadsheet would compute has an apostrophe in front.
@@ -47,7 +52,7 @@ def write_problems(out: str, rows: Iterable[_Row]) -> None:
     table = csv.writer(written, lineterminator="\n")
     table.writerow(("row", "key", "file", "status", "reason"))
     for row in rows:
-        table.writerow([f"'{cell}" if str(cell)[:1] in _COMPUTED else cell for cell in row])
+        table.writerow([uncomputed(str(cell)) for cell in row])
     write_text(f"{out}/{PROBLEMS_FILE}", written.getvalue())
 
 

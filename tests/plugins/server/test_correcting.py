@@ -131,3 +131,18 @@ def test_labels_of_chosen_images_are_a_file(index, client, kind):
     }
     assert (rows[-1]["name"], rows[-1]["probability"]) == ("grey", None)
     assert client.post("/api/labels.xlsx", json=[red]).status_code == 422
+
+
+def test_a_name_is_no_formula_to_a_spreadsheet(index, client):
+    image = next(image for image in range(1, 100) if index.image(image).labels)
+    entity = index.image(image).labels[0].entity
+    before = index.connection.execute("SELECT name FROM entities WHERE id = ?", (entity,)).fetchone()[0]
+    index.connection.execute("UPDATE entities SET name = '=HYPERLINK(1)' WHERE id = ?", (entity,))
+    try:
+        said = client.post("/api/labels.csv", json=[image]).text
+        whole = pq.read_table(io.BytesIO(client.post("/api/labels.parquet", json=[image]).content))
+    finally:
+        index.connection.execute("UPDATE entities SET name = ? WHERE id = ?", (before, entity))
+    assert "'=HYPERLINK(1)" in said
+    assert '"=HYPERLINK' not in said
+    assert "=HYPERLINK(1)" in whole["name"].to_pylist()

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from fastapi import APIRouter, Query, Response
 from msgspec import Meta
 
+from openmofi.pairs.problems import uncomputed
 from openmofi.plugins.server.context import Context
 from openmofi.plugins.server.messages import Refused, VerdictBody, answer, described, sent
 from openmofi.plugins.server.routes import Few, Limit, Number, Offset, Shared, Short
@@ -27,6 +28,7 @@ Verdicts = Annotated[list[VerdictBody], Meta(min_length=1, max_length=1000)]
 VerdictIds = Annotated[list[ImageId], Meta(min_length=1, max_length=1000)]
 Exported = Annotated[list[ImageId], Meta(min_length=1, max_length=50_000)]
 
+_MOST_SAID = 1000
 _IMAGE = """
     SELECT images.id FROM sources JOIN images ON images.source = sources.id AND images.key = ? AND images.copy = 0
     WHERE sources.shard = ? ORDER BY images.id LIMIT 1"""
@@ -127,9 +129,9 @@ def _image_of(connection: Connection, verdict: Verdict) -> int:
 
 @router.get("/api/images/{image}/verdicts", response_model=list[Verdict])
 def image_verdicts(image: Number, context: Shared) -> Response:
-    """What was said of an image, and not taken back, latest first."""
+    """What was said of an image, and not taken back, latest first; a thousand verdicts at most."""
     record = context.image(image)
-    return answer(verdicts_of(context.index.connection, shard=record.shard, key=record.key))
+    return answer(verdicts_of(context.index.connection, _MOST_SAID, shard=record.shard, key=record.key))
 
 
 @router.get("/api/review", response_model=list[ToJudge])
@@ -157,6 +159,10 @@ def export(kind: Literal["csv", "parquet"], body: Annotated[list[int], sent(Expo
     table = labels_table(context, body)
     if kind == "parquet":
         return _file(_parquet(table), "labels.parquet")
+    for name in table.column_names:
+        if pa.types.is_string(table.schema.field(name).type):
+            cells = [cell and uncomputed(cell) for cell in table[name].to_pylist()]
+            table = table.set_column(table.column_names.index(name), name, pa.array(cells, pa.string()))
     out = io.BytesIO()
     pv.write_csv(table, out)
     return _file(out.getvalue(), "labels.csv", "text/csv; charset=utf-8")

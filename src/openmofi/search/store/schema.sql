@@ -78,6 +78,7 @@ CREATE TABLE verdicts (
   undone INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX verdicts_label ON verdicts (shard, key, entity);
+CREATE INDEX verdicts_entity ON verdicts (entity);
 
 CREATE TABLE commits (
   id INTEGER PRIMARY KEY AUTOINCREMENT,
