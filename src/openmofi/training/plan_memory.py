@@ -22,21 +22,23 @@ class Gpu(NamedTuple):
         name: of messages.
         memory: bytes that programs see.
         tflops: dense TFLOP/s in bf16, of its data sheet; TF32 has half of these.
+        fp32_tflops: the same in float32.
     """
 
     name: str
     memory: int
     tflops: float
+    fp32_tflops: float
 
 
 _GIB = 1 << 30
 GPUS = {
     gpu.name: gpu
     for gpu in (
-        Gpu("a100-40gb", int(39.4 * _GIB), 312.0),
-        Gpu("a100-80gb", int(79.1 * _GIB), 312.0),
-        Gpu("h100", int(79.1 * _GIB), 989.0),
-        Gpu("h200", int(139.8 * _GIB), 989.0),
+        Gpu("a100-40gb", int(39.4 * _GIB), 312.0, 19.5),
+        Gpu("a100-80gb", int(79.1 * _GIB), 312.0, 19.5),
+        Gpu("h100", int(79.1 * _GIB), 989.0, 67.0),
+        Gpu("h200", int(139.8 * _GIB), 989.0, 67.0),
     )
 }
 """What `openmofi train --plan` knows."""
@@ -135,8 +137,9 @@ def planned(recipe: Recipe, towers: Towers, gpu: Gpu, *, gpus: int, classes: int
 
 
 def require_fit(recipe: Recipe, inputs: ModelInputs, gpu: Gpu, *, gpus: int) -> None:
-    """Refuse a run whose towers cannot fit, before its data are read: without a class head and any reserve, and with
-    half of the activations where they are compiled, since compiled towers keep less.
+    """Refuse a run whose towers cannot fit, before its data are read: without a class head, gradients (which come as
+    activations go) and any reserve, and with half of the activations where the towers are compiled, since these keep
+    less.
 
     Towers that do not run on fake tensors are not refused.
 
@@ -149,7 +152,8 @@ def require_fit(recipe: Recipe, inputs: ModelInputs, gpu: Gpu, *, gpus: int) -> 
         # What PyTorch raises where a shape depends on values.
         return
     found = planned(recipe, towers, gpu, gpus=gpus, classes=1)
-    spared = RESERVE + (found.memory["activations"] // 2 if recipe.run.compile else 0)
+    compiled = found.memory["activations"] // 2 if recipe.run.compile else 0
+    spared = RESERVE + found.memory["gradients"] + compiled
     if found.left + spared < 0:
         raise UsageError(found.verdict, found.hint)
 
@@ -167,8 +171,10 @@ def _estimate(recipe: Recipe, towers: Towers, gpu: Gpu, gpus: int, classes: int)
     }
     # With micro-batches every row passes forward once more.
     flops = rows * (towers.both + (towers.forward if count > 1 else 0))
-    precision = 1 if recipe.run.precision == "bf16" else 2
-    seconds = (precision * flops + 2 * (head_flops + pair_flops)) / (UTILISATION * gpu.tflops * 1e12)
+    # Losses are in float32, whose products are TF32 beside bf16 alone: see `openmofi.training.distributed`.
+    bf16 = recipe.run.precision == "bf16"
+    towers_rate, losses_rate = (gpu.tflops, gpu.tflops / 2) if bf16 else (gpu.fp32_tflops, gpu.fp32_tflops)
+    seconds = (flops / towers_rate + (head_flops + pair_flops) / losses_rate) / (UTILISATION * 1e12)
     return MemoryPlan(
         recipe.name,
         gpu.name,

@@ -119,7 +119,7 @@ def train(
         inputs = inputs_of(recipe.model)
         if ranks.device.type == "cuda":
             memory = torch.cuda.get_device_properties(ranks.device).total_memory
-            gpu = Gpu(torch.cuda.get_device_name(ranks.device), memory, math.inf)
+            gpu = Gpu(torch.cuda.get_device_name(ranks.device), memory, math.inf, math.inf)
             require_fit(recipe, inputs, gpu, gpus=ranks.world)
         data = _opened(recipe, inputs, out, ranks, progress or Quiet())
         checkpoints = Checkpoints(out / "checkpoints", keep=recipe.run.keep, best=recipe.run.best)

@@ -175,6 +175,33 @@ def test_what_the_server_cannot_say(wikidata: Wikidata, tmp_path: Path) -> None:
     assert fetch_changes(SINCE, tmp_path, Quiet(), wikidata.api).changed
 
 
+CHANGED = {"recentchanges": [{"title": "Q5"}]}
+
+
+@pytest.mark.parametrize(
+    ("answers", "match"),
+    [
+        ([{"query": CHANGED, "continue": {"rccontinue": "1", "continue": "-||"}}] * 9, "again and again"),
+        ([{"query": CHANGED, "continue": {"action": "edit"}}], "otherwise than Wikidata"),
+        ([{"query": CHANGED, "continue": "on"}], "otherwise than Wikidata"),
+        ([{"error": "no"}] * 60, "does not answer"),
+        ([{"query": {}}], "otherwise than Wikidata"),
+        ([{"query": CHANGED}, {"entities": {"Q5": "gone"}}], "otherwise than Wikidata"),
+        ([{"query": CHANGED}, {"entities": {"Q5": {"id": "Q6\nQ7"}}}], "gives no item for Q5"),
+        ([{"query": CHANGED}, {"entities": {"Q6": {"id": "Q6", "missing": ""}}}], "says nothing of Q5"),
+        ([{"query": {"recentchanges": [{"title": "Q" + "9" * 5000}]}}], "Nothing was edited"),
+    ],
+)
+def test_answers_of_another_kind_are_refused_and_nothing_of_them_is_kept(
+    wikidata: Wikidata, tmp_path: Path, answers: list[Any], match: str
+) -> None:
+    wikidata.errors = list(answers)
+    with pytest.raises(OpenMofiError, match=match):
+        fetch_changes(SINCE, tmp_path, Quiet(), wikidata.api)
+    wikidata.errors, wikidata.titles = [], ["Q5"]
+    assert fetch_changes(SINCE, tmp_path, Quiet(), wikidata.api).changed
+
+
 def test_a_base_is_as_wikidata_is_now(wikidata: Wikidata, tmp_path: Path) -> None:
     dump = write_dump(tmp_path / "old.json", [item(number, {"en": f"old {number}"}) for number in range(100, 130)])
     build_wikidata([dump], tmp_path / "kb", workers=1)

@@ -25,6 +25,7 @@ _SECONDS = 900
 _NPM, _NPM_REGISTRY = "npm", "https://registry.npmjs.org"
 _SILENT = 60.0
 """Seconds without data after which a download fails."""
+_MOST_BYTES = 1 << 29  # a longer answer is cut, and so is none of the pinned packages
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def _download(package: Package, folder: str) -> str:
     try:
         url = f"{_NPM_REGISTRY}/{package.name}/-/{package.file}"
         with urllib.request.urlopen(url, timeout=_SILENT) as response:
-            content = response.read()
+            content = response.read(_MOST_BYTES)
     except (OSError, HTTPException) as error:
         return str(error).rstrip(".")
     (Path(folder) / package.file).write_bytes(content)

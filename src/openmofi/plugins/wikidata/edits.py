@@ -7,6 +7,7 @@ computed of all items as they are now, as from a dump of today.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ EXTRAS = ("anchors", "pageviews", "redirects", "columns")
 """What comes beside dumps, by the first part of its name among a base's inputs."""
 _DELETED = "deleted"
 _SHOWN = 3
+_DIGEST = re.compile(r"[0-9a-f]{8,128}")
+"""Of a manifest, which others may have written; parts are named by it."""
 _REVISIONS = pa.schema([ITEMS.field("id"), ITEMS.field("revision")])
 _GONE = {
     "name": "",
@@ -90,7 +93,7 @@ class Edits:
         for name, digest in self.manifest.inputs.items():
             if not _is_read(name):
                 continue
-            if not (there := parts_of(self.work / parts, digest)):
+            if not _DIGEST.fullmatch(digest) or not (there := parts_of(self.work / parts, digest)):
                 raise self._lacks(f"what was read of {name}")
             aside = [path for path in map(kept_aside, there) if path.exists()]
             for path in (*there, *aside, blocks_file(self.work / parts, digest)):

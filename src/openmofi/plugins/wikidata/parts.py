@@ -7,6 +7,7 @@ stopped goes on, and one of other dumps too: what is there is not parsed again.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -25,6 +26,7 @@ from openmofi.storage import make_folder, write_table, write_text
 from openmofi.storage.table_files import footers
 
 _SHOWN = 3
+_COUNT = re.compile(r"[0-9]{1,7}")
 PARQUET = ".parquet"
 _reader: ItemReader
 
@@ -129,7 +131,9 @@ def _read_by_blocks(
 def parts_of(folder: Path, digest: str) -> list[Path]:
     """Return the parts of a dump that was read to its end before; else none."""
     noted = blocks_file(folder, digest)
-    parts = [_part(folder, digest, number) for number in range(int(noted.read_text()))] if noted.exists() else []
+    if not noted.exists() or not _COUNT.fullmatch(count := noted.read_text()):
+        return []
+    parts = [_part(folder, digest, number) for number in range(int(count))]
     return parts if all(path.exists() for path in parts) else []
 
 

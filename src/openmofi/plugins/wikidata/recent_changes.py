@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -34,7 +34,9 @@ _TRIES, _LAG = 60, 5.0
 """How often to try where the servers are behind, and seconds to wait in between."""
 _MOST_BYTES = 1 << 28
 _STAMP = "%Y%m%dT%H%M%SZ"
-_ITEM = re.compile(r"Q\d+")
+T = TypeVar("T")
+_Onwards: TypeAlias = dict[Literal["rccontinue", "continue"], str]
+_ITEM = re.compile(r"Q[1-9][0-9]{0,15}")
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,11 @@ class RecentChanges:
     deleted: Path | None
     merged: Path | None
     until: datetime
+
+
+class _Error(msgspec.Struct):
+    code: str = ""
+    info: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,11 +85,11 @@ class Api:
             content = b"".join(read_blocks(url, 0, _MOST_BYTES, f"Check the address, and {CONTINUES}", agent))
             try:
                 answer = msgspec.json.decode(content, type=dict[str, Any])
-                error = answer.get("error")
-                if error is None:
+                if "error" not in answer:
                     return answer
-                why = f"{error.get('code')}: {error.get('info')}"
-                if error.get("code") not in ("maxlag", "ratelimited"):
+                error = msgspec.convert(answer["error"], _Error)
+                why = f"{error.code}: {error.info}"
+                if error.code not in ("maxlag", "ratelimited"):
                     break
             except msgspec.MsgspecError:
                 why = f"its answer is no JSON: {content[:60].decode('utf-8', 'replace')!r}"
@@ -139,9 +146,47 @@ def _done(folder: Path, began: str) -> list[Path]:
     return [*ends, *folder.glob(f"*-{ends[0].name.partition('-')[2]}.*")] if ends else []
 
 
+class _Change(msgspec.Struct):
+    title: str = ""
+
+
+class _Changes(msgspec.Struct):
+    recentchanges: list[_Change]
+
+
+class _Listing(msgspec.Struct):
+    """A page of the list, and what the next one is asked for by."""
+
+    query: _Changes
+    onwards: _Onwards = msgspec.field(default_factory=dict, name="continue")
+
+
+class _Answers(msgspec.Struct):
+    """Entities by the ids that were asked for."""
+
+    entities: dict[str, dict[str, Any]] = {}
+
+
+class _Page(msgspec.Struct):
+    """What is kept of a page."""
+
+    ids: list[str]
+    on: _Onwards
+
+
+def _read(answer: dict[str, Any], kind: type[T], api: Api) -> T:
+    """Return an answer, as what it has to be."""
+    try:
+        return msgspec.convert(answer, kind)
+    except msgspec.ValidationError as error:
+        raise OpenMofiError(
+            f"{api.address} answers otherwise than Wikidata does: {error}.", "Check the address."
+        ) from error
+
+
 def _listed(pieces: Path, began: str, ended: str, api: Api) -> Iterator[list[str]]:
     """Yield the ids of changed items, a page of the list at a time."""
-    number, on = 0, dict[str, str]()
+    number, on = 0, _Onwards()
     while True:
         path = pieces / f"listed-{number:07}.json"
         if not path.exists():
@@ -157,14 +202,17 @@ def _listed(pieces: Path, began: str, ended: str, api: Api) -> Iterator[list[str
                 rclimit=_LISTED,
                 **on,
             )
-            titles = [change.get("title", "") for change in answer["query"]["recentchanges"]]
-            page = {"ids": sorted(filter(_ITEM.fullmatch, titles)), "on": answer.get("continue")}
+            said = _read(answer, _Listing, api)
+            titles = [change.title for change in said.query.recentchanges]
+            page = _Page(sorted(filter(_ITEM.fullmatch, titles)), said.onwards)
+            if on and page.on == on:
+                raise OpenMofiError(f"{api.address} lists the same changes again and again.", "Check the address.")
             write_bytes(path, msgspec.json.encode(page))
-        page = msgspec.json.decode(path.read_bytes())
-        yield page["ids"]
-        if not page["on"]:
+        page = msgspec.json.decode(path.read_bytes(), type=_Page)
+        yield page.ids
+        if not page.on:
             return
-        number, on = number + 1, page["on"]
+        number, on = number + 1, page.on
 
 
 def _ask_for(ids: list[str], pieces: Path, progress: Progress, api: Api) -> None:
@@ -175,12 +223,14 @@ def _ask_for(ids: list[str], pieces: Path, progress: Progress, api: Api) -> None
         path = pieces / f"changed-{number:07}"
         if not path.exists():
             items, deleted, merged = list[bytes](), list[str](), list[str]()
-            for entity in _entities(batch, api):
+            for id_, entity in _entities(batch, api):
                 if "missing" in entity:
-                    deleted.append(f"{entity['id']}\n")
+                    deleted.append(f"{id_}\n")
                     continue
-                if turned := entity.pop("redirects", None):
-                    merged.append(f"{turned['from']},{turned['to']}\n")
+                if entity.pop("redirects", None):
+                    merged.append(f"{id_},{entity.get('id')}\n")
+                if not _ITEM.fullmatch(str(entity.get("id"))):
+                    raise OpenMofiError(f"{api.address} gives no item for {id_}.", "Check the address.")
                 items.append(msgspec.json.encode(entity) + b"\n")
             write_text(pieces / f"deleted-{number:07}", "".join(deleted))
             write_text(pieces / f"merged-{number:07}", "".join(merged))
@@ -188,14 +238,14 @@ def _ask_for(ids: list[str], pieces: Path, progress: Progress, api: Api) -> None
         progress.advance({})
 
 
-def _entities(ids: list[str], api: Api) -> Iterator[dict[str, Any]]:
-    """Yield what the API says of each id.
+def _entities(ids: list[str], api: Api) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each id and what the API says of it.
 
     An answer that would be too long lacks entities, without an error; these are asked for again, fewer at once.
     """
     props = "info|labels|descriptions|aliases|claims|sitelinks"
-    found = api.answer(action="wbgetentities", ids="|".join(ids), props=props).get("entities", {})
-    yield from (found[id_] for id_ in ids if id_ in found)
+    found = _read(api.answer(action="wbgetentities", ids="|".join(ids), props=props), _Answers, api).entities
+    yield from ((id_, found[id_]) for id_ in ids if id_ in found)
     absent = [id_ for id_ in ids if id_ not in found]
     if absent and len(ids) == 1:
         raise OpenMofiError(f"{api.address} says nothing of {ids[0]}.", f"Wait some time, and {CONTINUES}")

@@ -135,6 +135,9 @@ def match_of(words: Sequence[str], operator: str, *, prefix: bool = False) -> st
     return f" {operator} ".join(quoted)
 
 
+_DENIED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
+
+
 def connect(folder: Path) -> SQLite:
     """Open the database of an index.
 
@@ -153,7 +156,7 @@ def connect(folder: Path) -> SQLite:
     except sqlite3.DatabaseError as error:
         damaged = "If the file is damaged, remove the folder and build the index again."
         denied = f"Check that this user may read {folder}; nothing says that it is damaged."
-        hint = denied if isinstance(error, sqlite3.OperationalError) else damaged
+        hint = denied if error.sqlite_errorcode & 0xFF in _DENIED else damaged
         raise OpenMofiError(f"{path} cannot be read: {error}.", hint) from error
     return connection
 

@@ -18,7 +18,7 @@ from openmofi.engine import Progress
 from openmofi.features.store import noted_cache, noted_read
 from openmofi.pairs import ReadSettings
 from openmofi.pairs.index import PLACE, copy_of_images, places_of
-from openmofi.storage import Shard, atomic_path, fingerprint
+from openmofi.storage import Shard, atomic_path, fingerprint, locked
 
 _VERSION = 3
 _COLUMNS = ("key", "text", "classes", "scores")
@@ -61,13 +61,15 @@ def open_rows(
     path = cache / "rows" / f"{fingerprint(made_of)}.arrow"
     missing = [copy for copy in copies if copy and not copy.exists()]
     if missing or not path.exists():
-        if missing:
-            progress.say(
-                f"{len(missing)} of {len(copies)} shards are Parquet or compressed tars: their images are "
-                f"copied once to {missing[0].parent}, where training can read single ones"
-            )
-        progress.begin("index", len(dataset.shards))
-        _write(path, dataset, cache, progress, read if with_locations else None)
+        with locked(path, lambda: progress.say("Another process reads the dataset's rows; this one waits.")):
+            if missing := [copy for copy in missing if not copy.exists()]:
+                progress.say(
+                    f"{len(missing)} of {len(copies)} shards are Parquet or compressed tars: their images are "
+                    f"copied once to {missing[0].parent}, where training can read single ones"
+                )
+            if missing or not path.exists():
+                progress.begin("index", len(dataset.shards))
+                _write(path, dataset, cache, progress, read if with_locations else None)
     return DatasetRows(path, starts)
 
 

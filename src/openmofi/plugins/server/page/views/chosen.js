@@ -12,9 +12,11 @@ import { Tile } from "../parts/tile.js";
 
 /** @param {{ids: number[], picked?: boolean, onOpen: (image: any) => void}} props with `picked` all are selected at first */
 export function Chosen({ ids, picked = false, onOpen }) {
-  const list = usePages(async (offset, limit, signal) => ({
-    items: ids.length ? await api.images(ids.slice(offset, offset + limit), signal) : [], total: ids.length,
-  }), "");
+  const list = usePages(async (offset, limit, signal) => {
+    const asked = ids.slice(offset, offset + limit);
+    const found = new Map(asked.length ? (await api.images(asked, signal)).map((image) => [image.id, image]) : []);
+    return { items: asked.map((id) => found.get(id) ?? { id, key: "no longer in the index", text: "", labels: [] }), total: ids.length };
+  }, "");
   if (list.error) return html`<${Failure} error=${list.error} retry=${() => list.retry()} />`;
   if (list.total === null) return html`<${Waiting} />`;
   return html`<${Grid} label="Chosen images" list=${list} picked=${picked ? ids : []}
