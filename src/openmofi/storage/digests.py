@@ -22,6 +22,7 @@ from openmofi.storage.addresses import filesystem_of, is_folder, is_remote, loca
 from openmofi.storage.atomic import locked
 from openmofi.storage.copies import cache_folder
 
+_BLOCK = 1 << 22
 TABLES = (".csv", ".tsv", ".jsonl")
 """Endings of tables whose images are files beside them."""
 
@@ -100,9 +101,11 @@ def _of_file(path: str) -> str:
     # Opening a pipe would wait for ever.
     if not is_remote(path) and not stat.S_ISREG(local_path(path).stat().st_mode):
         raise OSError("it is not a regular file")
+    digest = hashlib.sha256()  # processors have instructions for it: 2.6 times as fast as BLAKE2b
     with open_address(path) as handle:
-        # Processors have instructions for SHA-256: 2.6 times as fast as BLAKE2b.
-        return hashlib.file_digest(handle, "sha256").hexdigest()[:16]
+        while block := handle.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()[:16]
 
 
 BLOCK = 1 << 22
