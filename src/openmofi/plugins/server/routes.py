@@ -17,6 +17,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.plugins.server.context import Context, Upload, context_of, with_session
 from openmofi.plugins.server.guard import cookie_name, equal
 from openmofi.plugins.server.messages import (
+    KEPT,
     RecogniseBody,
     Refused,
     SearchBody,
@@ -197,9 +198,12 @@ def image_record(image: Number, context: Shared) -> Response:
 
 
 @router.get("/api/images/{image}/thumbnail", response_class=Response)
-def thumbnail(image: Number, request: Request, context: Shared) -> Response:
-    """A small WebP of it."""
-    headers = _cache_headers(f'"{context.image(image).content}-t"')
+def thumbnail(image: Number, request: Request, context: Shared, of: Short = "") -> Response:
+    """A small WebP of it; where `of` is its `content`, clients may keep it for ever."""
+    content = context.image(image).content
+    headers = _cache_headers(f'"{content}-t"')
+    if of == content:
+        headers["Cache-Control"] = f"private, {KEPT}"
     if unchanged := not_modified(request, headers):
         return unchanged
     return Response(_readable(lambda: context.index.thumbnail(image)), headers=headers, media_type="image/webp")

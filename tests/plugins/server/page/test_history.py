@@ -87,7 +87,7 @@ def test_a_held_key_takes_no_page(tab, index):
 
 
 def test_what_cannot_be_shown_is_not_taken_as_right(tab, index):
-    tab.page.route("**/api/images/*/thumbnail", lambda route: route.fulfill(status=404))
+    tab.page.route("**/api/images/*/thumbnail*", lambda route: route.fulfill(status=404))
     page = tab.open("#/review/grid/c%3Agrey", ".judge")
     expect(page.locator(".judge.u")).to_have_count(EACH)
     assert index.verdicts("c:grey") == []

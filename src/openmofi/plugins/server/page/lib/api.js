@@ -118,5 +118,6 @@ export const api = {
 /** @param {number[]} region left, top, right, bottom in fractions */
 export const asRegion = ([left, top, right, bottom]) => ({ left, top, right, bottom });
 
-export const thumbnail = (id) => `api/images/${id}/thumbnail`;
+/** With the digest of its bytes, where it is known, the browser keeps it for ever. @param {{id: number, content?: string}} image */
+export const thumbnail = ({ id, content }) => `api/images/${id}/thumbnail${query({ of: content })}`;
 export const original = (id) => `api/images/${id}/original`;

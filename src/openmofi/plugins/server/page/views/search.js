@@ -4,11 +4,11 @@ import { info, learn, names, wantName } from "../lib/known.js";
 import { readQuery, writeQuery } from "../lib/query.js";
 import { go, href, leave, route } from "../lib/route.js";
 import { upload } from "../lib/uploads.js";
-import { Detail } from "../parts/detail.js";
 import { EntityBox } from "../parts/entitybox.js";
 import { Filters } from "../parts/filters.js";
 import { Icon } from "../parts/icons.js";
 import { DropAnywhere, PickImage } from "../parts/intake.js";
+import { Later } from "../parts/later.js";
 import { Failure, say } from "../parts/notice.js";
 import { QueryChips } from "./examples.js";
 import { Results } from "./results.js";
@@ -80,6 +80,6 @@ export function Search() {
     ${refused && html`<${Failure} error=${refused} />`}
     ${plain && !refused && html`<p class="hint">Drop an image anywhere, paste one, or choose a file; or type. Below is the whole index.</p>`}
     <${Results} query=${query} onQuery=${(next) => ask(next)} onRefine=${(next) => ask(next, true)} onOpen=${open} />
-    ${show > 0 && html`<${Detail} id=${show} known=${opened?.id === show ? opened : null} onClose=${close} onStep=${(image) => open(image, true)}
+    ${show > 0 && html`<${Later} of="Detail" id=${show} known=${opened?.id === show ? opened : null} onClose=${close} onStep=${(image) => open(image, true)}
       onSearch=${(example) => ask({ ...fresh, text: "", entity: "", examples: [example] })} />`}`;
 }
