@@ -16,6 +16,7 @@ def test_an_image_is_one_step_and_closing_it_takes_the_step_back(tab):
     for place in range(3):
         page.locator(".tile-open").nth(place).click()
         page.wait_for_url("**show=*")
+        page.wait_for_selector("dialog")
         page.keyboard.press("Escape")
         page.wait_for_url("**text=red+square")
     page.go_back()

@@ -91,6 +91,7 @@ export const api = {
     method: "POST", body: file, headers: { "Content-Type": file.type || "application/octet-stream" },
   }),
   search: (body, signal) => call("search", json("POST", body, signal)),
+  facets: (body, signal) => call("facets", json("POST", body, signal)),
   map: () => call("map"),
   images: (ids, signal) => call("images", json("POST", ids, signal)),
   image: (id) => call(`images/${id}`),
