@@ -16,8 +16,9 @@ import numpy as np
 from openmofi.arrays import Array
 from openmofi.search.index import Index
 from openmofi.search.query import Filters, Query
-from openmofi.search.rank.ranking import IMAGES, SAID, condition_of, date_of, labelled
+from openmofi.search.rank.ranking import EVERY, IMAGES, SAID, condition_of, date_of, labelled
 from openmofi.search.store.connection import Connection
+from openmofi.search.store.database import column_of
 from openmofi.search.store.reading import entity_records
 
 _MOST, _MOST_VALUES, _MOST_COLUMNS = 1000, 12, 6
@@ -75,7 +76,8 @@ def facets_of(index: Index, query: Query, vector: Array | None) -> Facets:
         ids = [image for hit in hits for image in (hit.image.id, *hit.duplicates)]
         chosen = f" AND images.id IN ({', '.join(map(str, ids)) or '0'})"
     counted = _Counted(index.connection, query.filters, chosen)
-    values = {**counted.labels(), **counted.rest(), **counted.columns(index.info().columns)}
+    names = column_of(index.connection, index.connection.column_names)
+    values = {**counted.labels(), **counted.rest("date" in names), **counted.columns(names)}
     asked = {**vars(query.filters), **{f"column.{name}": value for name, value in query.filters.columns.items()}}
     asked["folder"] = ""
     kept = {name: tuple(some) for name, some in values.items() if not asked.get(name) and some}
@@ -106,8 +108,8 @@ class _Counted:
 
         def rows(what: str, label: Filters, more: str, **values_: object) -> list[Any]:
             # By `+` SQLite does not look for every image with every entity in the primary key.
-            images = f"SELECT images.id FROM {IMAGES} WHERE {where}"
-            statement = f"SELECT {what} WHERE {labelled(label)} AND +labels.image IN ({images}) {more}"
+            inside = f"AND +labels.image IN (SELECT images.id FROM {IMAGES} WHERE {where})" if where != EVERY else ""
+            statement = f"SELECT {what} WHERE {labelled(label)} {inside} {more}"
             return list(self._connection.execute(statement, {**values, **asked, **values_}))
 
         most = f"ORDER BY 2 DESC, 1 LIMIT {_MOST_VALUES}"
@@ -117,10 +119,18 @@ class _Counted:
         )
         commonest = [row[0] for row in rows(f"labels.entity, {some} FROM labels", filters, f"GROUP BY 1 {most}")]
         # An entity stands for those below it, too.
-        entities = [
-            (entity, rows(f"{some} FROM labels", replace(filters, entity=entity), "", entity=entity)[0][0])
-            for entity in commonest
-        ]
+        known = {f"entity{number}": entity for number, entity in enumerate(commonest)}
+        among = f"IN ({', '.join(f':{name}' for name in known) or 'NULL'})"
+        below = (
+            f"SELECT id AS meant, id AS entity FROM entities WHERE id {among} "
+            f"UNION SELECT above, entity FROM supertypes WHERE above {among}"
+        )
+        entities = rows(
+            f"below.meant, {some} FROM ({below}) AS below JOIN labels ON labels.entity = below.entity",
+            filters,
+            f"GROUP BY 1 {most}",
+            **known,
+        )
         names = entity_records(self._connection, [*commonest, *(row[0] for row in types)])
         least = replace(filters, min_probability=_LEAST[-1])
         best = rows("max(labels.probability) FROM labels", least, "GROUP BY labels.image", probability=_LEAST[-1])
@@ -129,16 +139,15 @@ class _Counted:
         def named(counts: Iterable[Sequence[Any]]) -> list[Value]:
             return [Value(value, names[value].name if value in names else value, n) for value, n in counts if n]
 
-        entities.sort(key=lambda each: -each[1])
         return {"type": named(types), "entity": named(entities), "min_probability": named(enough)}
 
-    def rest(self) -> dict[str, list[Value]]:
+    def rest(self, dated: bool) -> dict[str, list[Value]]:
         """Verdicts, folders and dates."""
         verdicts = self._rows("verdict, count(DISTINCT images.id)", SAID, "GROUP BY 1 ORDER BY 1 DESC")
         folders = Counter[tuple[str, str]]()
         for path, file in self._rows("sources.path, images.file", IMAGES):
             folders[path, path if file is None else os.fsdecode(bytes(file)).rpartition("/")[0]] += 1
-        inside = {"folder": _plain(_below(folders)), "date": self._dates()}
+        inside = {"folder": _plain(_below(folders)), "date": self._dates() if dated else []}
         narrower = {name: [each for each in some if each.images < self.images] for name, some in inside.items()}
         return {"verdict": _plain(verdicts), **narrower}
 

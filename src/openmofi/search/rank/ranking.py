@@ -25,6 +25,7 @@ _KNOWN = """SELECT EXISTS (SELECT 1 FROM entities WHERE id = :entity)
     OR EXISTS (SELECT 1 FROM labels WHERE entity = :entity)"""
 
 
+EVERY = "1 = 1"
 IMAGES = "images JOIN sources ON sources.id = images.source"
 SAID = f"""{IMAGES} JOIN verdicts ON verdicts.shard = sources.shard AND verdicts.key = images.key AND verdicts.id IN (
     SELECT max(id) FROM verdicts WHERE undone = 0 GROUP BY shard, key, entity)"""
@@ -56,7 +57,7 @@ def condition_of(connection: Connection, filters: Filters) -> tuple[str, dict[st
     """
     if filters.entity and not connection.execute(_KNOWN, {"entity": filters.entity}).fetchone()[0]:
         raise unknown_entity(connection, filters.entity)
-    conditions, values = ["1 = 1"], dict[str, object]()
+    conditions, values = [EVERY], dict[str, object]()
     if filters.entity or filters.type or filters.min_probability > 0:
         conditions.append(f"images.id IN (SELECT labels.image FROM labels WHERE {labelled(filters)})")
         values |= {"entity": filters.entity, "type": filters.type, "probability": filters.min_probability}
