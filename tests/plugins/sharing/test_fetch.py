@@ -205,7 +205,7 @@ def test_a_name_that_no_base_has_is_refused_before_anything_is_written(copy, nam
     files = described(copy)["files"]
     files[-1]["name"] = name
     redescribed(copy, files=files)
-    assert "which is no file of a knowledge base" in message(copy, tmp_path / "kb")
+    assert "which is no file of a published knowledge base" in message(copy, tmp_path / "kb")
     assert not (tmp_path / ".kb.fetch").exists()
 
 
