@@ -12,7 +12,6 @@ from openmofi.cli.kb import KB
 from openmofi.cli.options import IndexPlace, Json
 from openmofi.cli.tables import print_manifest_facts
 
-
 _Out = Annotated[str, typer.Option("-o", "--out", parser=output_place, help="Folder, or address in a store (s3://…).")]
 _Address = Annotated[str, typer.Argument(parser=input_place, metavar="ADDRESS", help="Folder, s3://… or https://….")]
 
@@ -86,9 +85,10 @@ def fetch_index(
     out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the index.")],
     as_json: Json = False,
 ) -> None:
-    """Download an index that 'index publish' wrote, and check it; it is yours then, verdicts and all.
+    """Download an index that 'index publish' wrote, and check it.
 
-    A download that was stopped continues where it stopped.
+    What is added to the copy, such as verdicts, is not sent back. A download that was stopped continues where it
+    stopped.
     """
     from dataclasses import asdict
 

@@ -74,9 +74,9 @@ def publish_index(
 ) -> PublishedIndex:
     """Write an index, with what people said of it, as an archive that `fetch_index` reads.
 
-    Nothing else may add to the index meanwhile; it may be searched, and verdicts are kept. `index.json` is written last:
-    until then an index that was published there before stays what is fetched. Parts that are there are not written
-    again, and those that nothing names any more are removed.
+    Nothing else may add to the index meanwhile; it may be searched, and verdicts are kept. `index.json` is written
+    last: until then an index that was published there before stays what is fetched. Parts that are there are not
+    written again, and those that nothing names any more are removed.
 
     Args:
         index: its folder.
@@ -95,14 +95,15 @@ def publish_index(
     connect(place).close()  # says what is no index, before its folder is locked
     with (
         only_writer(place) as connection,
-        claimed(out, "published_index", {"part_size": part_size}, outputs=OUTPUTS, stores=True) as manifest,
+        claimed(out, "published_index", {}, outputs=OUTPUTS, stores=True) as manifest,
     ):
         remove_leftovers(out)
         _require_whole(connection, verify(connection))
         with temporary_folder(out) as folder:
             archive = Archive(str(out), part_size, folder / "part")
             files = archive.add(_files(connection, place, folder), progress or Quiet())
-            counts, values, content = _counts(connection), meta(connection), content_of(connection)
+            with closing(sqlite.open_existing(folder / DATABASE)) as copy:
+                counts, values, content = _counts(copy), meta(copy), content_of(copy)
         published = PublishedIndex(
             FORMAT, content, counts, __version__, files, archive.parts, values["version"], values["encoder"]
         )
