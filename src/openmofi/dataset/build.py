@@ -1,7 +1,7 @@
 """Labels → labelled dataset."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pyarrow as pa
 from openmofi.arrays import Bools, Codes
 from openmofi.dataset.collect import Collected, Statistics, collect, read_statistics, summarise
 from openmofi.dataset.dataset_settings import DatasetSettings
-from openmofi.dataset.evaluation_sets import Exclusion, find_set
+from openmofi.dataset.evaluation_sets import EvaluationSet, Exclusion, find_set
 from openmofi.dataset.exclude import Excluded, exclude
 from openmofi.dataset.filters import Selection, keep
 from openmofi.dataset.origin import SEEN, Origin
@@ -98,14 +98,22 @@ def build_dataset(
             return read_statistics(out)
         with temporary_folder(out) as scratch:
             collected = collect(source, kb, scratch)
-            excluded = None
-            if exclusion:
-                compared = exclusion.settings.embedding and any(each.sources for each in sets)
-                opened = _encoder(source, encoder) if compared else None
-                excluded = exclude(source, collected, sets, exclusion.settings, opened)
+            excluded = _excluded(source, collected, sets, exclusion, encoder) if exclusion else None
             alike = _semantic_duplicates(source, collected, settings, encoder, scratch)
             selection = keep(collected.labels, settings, excluded.images if excluded else None, alike)
             return _build(source, out, settings, manifest, collected, selection, excluded, kb, report=report)
+
+
+def _excluded(
+    source: Folder,
+    collected: Collected,
+    sets: Sequence[EvaluationSet],
+    exclusion: Exclusion,
+    encoder: EncoderLike | None,
+) -> Excluded:
+    compared = exclusion.settings.embedding and any(each.sources for each in sets)
+    opened = _encoder(source, encoder) if compared else None
+    return exclude(source, collected, sets, exclusion.settings, opened)
 
 
 def _semantic_duplicates(
