@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from scipy.special import expit, logit
 from sklearn.metrics import average_precision_score
 
-from openmofi.labeling.asking import DOUBTFUL
 from openmofi.labeling.witness import NONE, OTHER, YES, fit_rates
+from openmofi.plugins.judge.asking import DOUBTFUL
 
 DRAWS, MENTIONS, DECOYS, THRESHOLD = 10, 750, 250, 0.8
 JUDGES = {

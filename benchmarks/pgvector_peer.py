@@ -98,8 +98,8 @@ def main() -> None:
     """Build, ask, print and write the figures."""
     import psycopg
 
+    from openmofi.plugins import faiss_cache
     from openmofi.plugins.postgres.vector_table import InDatabase
-    from openmofi.search.rank import faiss_cache
     from openmofi.search.store.connection import Segment, place_of
     from openmofi.search.store.database import connect, only_writer
     from openmofi.search.store.vectors import Exact, VectorFiles

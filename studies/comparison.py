@@ -23,7 +23,7 @@ import typer
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from openmofi.bootstrap import bootstrap_interval, paired_bootstrap
+from openmofi.by_t import difference_by_t, interval_by_t
 from openmofi.cli.recipes import changes
 from openmofi.dataset import ReportSection
 from openmofi.dataset.report.plots import bars
@@ -80,11 +80,11 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RetrievalValues:
-    """What an encoder does with each held-out image; means over seeds where several runs are joined.
+    """What an encoder, or those of several seeds, do with each held-out image.
 
     Attributes:
-        values: metric → (images,): average precisions (NaN without positives); 1 where zero-shot classification is
-            right, absent without a text side.
+        values: metric → (seeds, images): average precisions (NaN without positives); 1 where zero-shot classification
+            is right, absent without a text side.
         entity: (images,) its entity.
     """
 
@@ -95,28 +95,27 @@ class RetrievalValues:
     def of(cls, items: pa.Table) -> RetrievalValues:
         """From the items of a result of the protocol."""
         present = [name for name in (INCL, EXCL, ZERO_SHOT) if name in items.column_names]
-        values = {name: items[name].to_numpy().astype(np.float64) for name in present}
+        values = {name: items[name].to_numpy().astype(np.float64)[None] for name in present}
         return cls(values, np.array(items[GROUP].to_pylist()))
 
     @classmethod
-    def mean(cls, runs: Sequence[RetrievalValues]) -> RetrievalValues:
+    def joined(cls, runs: Sequence[RetrievalValues]) -> RetrievalValues:
         """Join the runs of several seeds."""
-        return cls(
-            {name: np.mean([run.values[name] for run in runs], axis=0) for name in runs[0].values}, runs[0].entity
-        )
+        names = runs[0].values
+        return cls({name: np.concatenate([run.values[name] for run in runs]) for name in names}, runs[0].entity)
 
     def figures(self) -> dict[str, Any]:
-        """As in `metrics.json`; intervals are 95 %, bootstrap over entities."""
+        """As in `metrics.json`; intervals are 95 %, over entities and seeds."""
         figures: dict[str, Any] = {}
         for name in (INCL, EXCL, ZERO_SHOT):
             values = self.values.get(name)
             figures[name] = None if values is None else float(np.nanmean(values))
-            figures[f"{name}_interval"] = None if values is None else list(bootstrap_interval(values, self.entity))
+            figures[f"{name}_interval"] = None if values is None else list(interval_by_t(values, self.entity))
         return figures
 
     def over(self, other: RetrievalValues, metric: str) -> dict[str, Any]:
-        """The paired difference to another encoder; see `openmofi.evaluation.PairedDifference`."""
-        return paired_bootstrap(self.values[metric], other.values[metric], self.entity).as_dict()
+        """The difference to another encoder on the same images; see `openmofi.bootstrap.PairedDifference`."""
+        return difference_by_t(self.values[metric], other.values[metric], self.entity).as_dict()
 
 
 def run_comparison(
@@ -184,7 +183,7 @@ def compare_encoders(
         measured = [
             measure_encoder(root, runs[name, seed].encoder, results / f"{name}-{seed}", progress) for seed in seeds
         ]
-        joined[name] = RetrievalValues.mean(measured)
+        joined[name] = RetrievalValues.joined(measured)
         metrics[name] = joined[name].figures() | {"seeds": [run.figures() for run in measured]}
     metrics["gain"] = {name: joined[name].over(joined[BASELINE], EXCL) for name in names if name != BASELINE}
     return metrics

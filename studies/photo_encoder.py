@@ -19,10 +19,10 @@ from openmofi.encoders import BACKBONE, Encoder, open_encoder
 from openmofi.encoders.folder import write_heads
 from openmofi.engine import LocalEngine
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.adapt import fit_heads
-from openmofi.labeling.bags import HeadSettings, collect_bags
 from openmofi.labeling.job import read_corpus
 from openmofi.labeling.label_settings import LabelSettings
+from openmofi.plugins.adapter.adapt import fit_heads
+from openmofi.plugins.adapter.bags import HeadSettings, collect_bags
 from openmofi.progress import ConsoleProgress
 from openmofi.storage import expand_shards
 from studies.photo_map import PhotoMap, concepts, drawings_gate, fit_map, joined_encoder, narrowed

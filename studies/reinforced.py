@@ -227,8 +227,8 @@ def reinforced_metrics(
         teachers: by name.
 
     Returns:
-        Student → its figures (`map_excl_query`, `map_incl_query`, `zero_shot` and their intervals, 95 %, bootstrap
-        over entities); `teachers`, likewise; `differences` (`OURS_over_THEIRS` → metric → see `PairedDifference`);
+        Student → its figures (`map_excl_query`, `map_incl_query`, `zero_shot` and their intervals, 95 %, over
+        entities); `teachers`, likewise; `differences` (`OURS_over_THEIRS` → metric → see `PairedDifference`);
         `relative`: the gain of `reinforced` over `contrastive` in mAP, query excluded, as a share; `goals`.
     """
     differences = {

@@ -59,7 +59,7 @@ def small_world(tmp_path_factory) -> SmallWorld:
 def small_encoder(small_world, tmp_path_factory) -> str:
     """An encoder trained on the small world's links, calibrated there; its spec."""
     from openmofi.engine import Quiet
-    from openmofi.labeling.bags import HeadSettings
+    from openmofi.plugins.adapter.bags import HeadSettings
     from openmofi.storage import expand_shards
     from studies.world.encoder import train_sample_encoders
 

@@ -173,33 +173,3 @@ def test_totals_of_equal_rows_are_resampled_as_rows_are():
         assert percentiles(totals[:, column]) == pytest.approx(percentiles(rows[:, column]), rel=0.01)
     assert np.corrcoef(totals.T)[0, 1] == pytest.approx(np.corrcoef(rows.T)[0, 1], abs=0.1)
     assert (resampled_totals(np.full((5, 2), 3), resamples=10) == 15).all()
-
-
-def test_seeds_and_groups_are_drawn_independently():
-    """Against every outcome: three seeds and four groups have 27 × 256 equally likely resamples."""
-    values = np.random.default_rng(0).random((3, 7))
-    of = np.array([0, 0, 1, 2, 2, 2, 3])
-    rows = [np.concatenate([np.flatnonzero(of == group) for group in groups]) for groups in np.ndindex(4, 4, 4, 4)]
-    outcomes = [values[np.ix_(seeds, drawn_rows)].mean() for seeds in np.ndindex(3, 3, 3) for drawn_rows in rows]
-    expected = np.quantile(outcomes, [0.05, 0.95])
-    np.testing.assert_allclose(bootstrap_interval(values, of, resamples=20_000, level=0.9), expected, atol=0.01)
-    np.testing.assert_allclose(
-        paired_bootstrap(values, np.zeros((3, 7)), of, resamples=20_000, level=0.9).difference_interval,
-        expected,
-        atol=0.01,
-    )
-
-
-def test_equal_seeds_change_nothing_and_unequal_ones_widen():
-    ours, theirs, of = drawn()
-    one = paired_bootstrap(ours, theirs, of)
-    same = paired_bootstrap(np.stack([ours] * 3), np.stack([theirs] * 3), of)
-    for (name, value), (_, expected) in zip(same.as_dict().items(), one.as_dict().items(), strict=True):
-        np.testing.assert_allclose(value, expected, err_msg=name)
-    apart = np.array([[-0.2], [0.0], [0.2]])
-    wide = paired_bootstrap(ours + apart, np.stack([theirs] * 3), of)
-    assert wide.difference == pytest.approx(one.difference)
-    assert np.ptp(wide.difference_interval) > 3 * np.ptp(one.difference_interval)
-    # What both systems share, as of a seed that was easy for both, cancels.
-    shared = paired_bootstrap(ours + apart, theirs + apart, of)
-    np.testing.assert_allclose(shared.difference_interval, one.difference_interval, atol=1e-9)

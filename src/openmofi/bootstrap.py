@@ -5,9 +5,7 @@ interval that draws single images is too narrow. The statistic is the mean over 
 groups as there are, with replacement, and takes the mean over the rows of the drawn groups. The draws are those of
 `scipy.stats.bootstrap` (method `percentile`) with the same generator; the tests compare both.
 
-Values may have a row a seed, (seeds, n): then a resample also draws as many seeds, with replacement and independently
-of the groups, and takes the mean over both (Owen's pigeonhole bootstrap, arXiv 0712.1111). Of two systems the same
-seeds are drawn. Three seeds say little of their own spread: such an interval knows the order of it.
+They take what is measured as fixed. Of several seeds of a recipe, or a handful of tasks, see `openmofi.by_t`.
 """
 
 import math
@@ -26,7 +24,6 @@ RESAMPLES = 1000
 LEVEL = 0.95
 Interval = tuple[float, float]
 _DRAWS_PER_BLOCK = 1 << 21
-_SEEDS = 1  # sets the draws of seeds apart from those of groups
 
 
 @dataclass(frozen=True)
@@ -40,6 +37,7 @@ class PairedDifference:
         p_value: two-sided, of the hypothesis that the difference is 0: twice the smaller share of resamples on either
             side of 0. Each side counts one more resample, so that it is never 0.
         groups: number of groups.
+        seeds: of the one that has fewer; with 1 the training is taken as fixed, and nothing is said of another one.
     """
 
     ours: float
@@ -50,6 +48,7 @@ class PairedDifference:
     gain_interval: Interval
     p_value: float
     groups: int
+    seeds: int = 1
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values; `None` for NaN."""
@@ -69,7 +68,7 @@ def bootstrap_interval(
     """The interval of `mean(values)` when groups are drawn.
 
     Args:
-        values: (n,) or (seeds, n) numbers; rows of NaN, such as queries without positives, are left out.
+        values: (n,) numbers; rows of NaN, such as queries without positives, are left out.
         groups: (n,) the group of each row, of any sortable type.
         resamples, seed: number and seed of the draws.
         level: 0.95 gives the percentiles 2.5 and 97.5.
@@ -133,8 +132,7 @@ def paired_bootstrap(
     """The difference of two systems' means and their relative gain, with intervals.
 
     Args:
-        ours, theirs: (n,) or (seeds, n) a number for each row, in the same order; a row that is NaN in either is left
-            out.
+        ours, theirs: (n,) a number for each row, in the same order; a row that is NaN in either is left out.
         groups: (n,) the group of each row.
         resamples, level, seed: see `bootstrap_interval`.
 
@@ -143,7 +141,7 @@ def paired_bootstrap(
     """
     sums, (ours_sum, theirs_sum, count) = _resampled_sums([ours, theirs], groups, resamples, seed)
     differences = (ours_sum - theirs_sum) / count
-    mean_ours, mean_theirs = (column.mean(0).sum() / sums[-1].sum() for column in sums[:-1])
+    mean_ours, mean_theirs = (column.sum() / sums[-1].sum() for column in sums[:-1])
     tail = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
     return PairedDifference(
         ours=float(mean_ours),
@@ -171,42 +169,42 @@ def percentiles(values: Doubles, level: float = LEVEL) -> Interval:
     return float(low), float(high)
 
 
+def grouped_sums(columns: Sequence[ArrayLike], groups: ArrayLike) -> tuple[list[Doubles], Doubles]:
+    """Return (seeds, groups) sums of each (n,) or (seeds, n) column, and (groups,) counts of rows.
+
+    Rows with a NaN are left out.
+
+    Raises:
+        OpenMofiError: no row is left, or the lengths differ.
+    """
+    values, names = [np.atleast_2d(np.asarray(column, np.float64)) for column in columns], np.asarray(groups)
+    if any(value.shape[1:] != names.shape for value in values):
+        raise OpenMofiError(
+            f"Values of shapes {[np.shape(column) for column in columns]} do not fit groups of shape {names.shape}.",
+            "Give one number and one group for each row.",
+        )
+    measured = ~np.isnan(np.concatenate(values)).any(axis=0)
+    if not measured.any():
+        raise OpenMofiError("There are no values to average.", "At least one row must have a value.")
+    codes = np.unique(names[measured], return_inverse=True)[1]
+    sums = [np.stack([np.bincount(codes, row) for row in value[:, measured]]).astype(np.float64) for value in values]
+    return sums, np.bincount(codes).astype(np.float64)
+
+
 def _resampled_sums(
     columns: list[ArrayLike],
     groups: ArrayLike,
     resamples: int,
     seed: int,
 ) -> tuple[list[Doubles], list[Doubles]]:
-    """Sums of each column and, last, counts of rows: (seeds or 1, groups), and (resamples,) over what is drawn.
-
-    Rows with a NaN are left out.
-    """
-    values = [np.atleast_2d(np.asarray(column, np.float64)) for column in columns]
-    names, shape = np.asarray(groups), values[0].shape
-    if any(value.shape != shape for value in values) or names.shape != shape[1:]:
-        raise OpenMofiError(
-            f"Values of shapes {[np.shape(column) for column in columns]} do not fit groups of shape {names.shape}.",
-            "Give one number and one group for each row.",
-        )
-    measured = ~np.isnan(np.stack(values)).any(axis=(0, 1))
-    if not measured.any():
-        raise OpenMofiError("There are no values to average.", "At least one row must have a value.")
-    codes = np.unique(names[measured], return_inverse=True)[1]
-    weights = [*(value[:, measured] for value in values), np.ones((1, len(codes)))]
-    sums = [np.stack([np.asarray(np.bincount(codes, weight), np.float64) for weight in each]) for each in weights]
-    count, generator, drawn = sums[-1].size, np.random.default_rng(seed), []
-    seeds = np.random.default_rng([seed, _SEEDS]).integers(0, shape[0], (resamples, shape[0]))
-    block = max(1, _DRAWS_PER_BLOCK // count)
+    """Sums of each (n,) column and, last, counts of rows: (groups,), and (resamples,) over what is drawn."""
+    of_columns, counts = grouped_sums(columns, groups)
+    sums, generator, drawn = [*(of_column[0] for of_column in of_columns), counts], np.random.default_rng(seed), []
+    block = max(1, _DRAWS_PER_BLOCK // counts.size)
     for start in range(0, resamples, block):
-        rows = generator.integers(0, count, (min(block, resamples - start), count))
-        drawn.append([_drawn_sums(column, rows, seeds[start : start + block]) for column in sums])
+        rows = generator.integers(0, counts.size, (min(block, resamples - start), counts.size))
+        drawn.append([column[rows].sum(axis=1) for column in sums])
     return sums, [np.concatenate(column) for column in zip(*drawn, strict=True)]
-
-
-def _drawn_sums(sums: Doubles, rows: Ints, seeds: Ints) -> Doubles:
-    """(seeds, groups) sums → (resamples,) mean over the drawn seeds of the sum over the drawn groups."""
-    of_seed = np.stack([each[rows].sum(1) for each in sums], 1)
-    return of_seed[:, 0] if len(sums) == 1 else np.take_along_axis(of_seed, seeds, 1).mean(1)
 
 
 def _gain(ours: Any, theirs: Any) -> Any:

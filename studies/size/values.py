@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from openmofi.bootstrap import bootstrap_interval, paired_bootstrap
+from openmofi.by_t import difference_by_t, interval_by_t
 from openmofi.errors import OpenMofiError
 from openmofi.storage import write_table
 
@@ -75,12 +75,12 @@ class Values:
         return {
             metric: {
                 "mean": self.mean(metric),
-                "interval": list(bootstrap_interval(values, self.entity)),
+                "interval": list(interval_by_t(values, self.entity)),
                 "seeds": np.nanmean(values, axis=1).tolist(),
             }
             for metric, values in self.of.items()
         }
 
-    def over(self, other: Values, metric: str, *, resamples: int = 1000) -> dict[str, Any]:
-        """The paired difference to another run of the same seeds; see `openmofi.bootstrap.PairedDifference`."""
-        return paired_bootstrap(self.of[metric], other.of[metric], self.entity, resamples=resamples).as_dict()
+    def over(self, other: Values, metric: str) -> dict[str, Any]:
+        """The difference to another run on the same images; see `openmofi.bootstrap.PairedDifference`."""
+        return difference_by_t(self.of[metric], other.of[metric], self.entity).as_dict()

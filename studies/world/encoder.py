@@ -9,11 +9,11 @@ from openmofi.encoders import BACKBONE, CALIBRATION_FILE, GALLERY_FILE, Encoder,
 from openmofi.encoders.folder import HEAD_OUTPUTS
 from openmofi.engine import LocalEngine, Progress
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.adapt import fit_heads
-from openmofi.labeling.bags import HeadSettings, collect_bags
 from openmofi.labeling.decide import decision_of
 from openmofi.labeling.job import read_corpus
 from openmofi.labeling.label_settings import LabelSettings
+from openmofi.plugins.adapter.adapt import fit_heads
+from openmofi.plugins.adapter.bags import HeadSettings, collect_bags
 from openmofi.storage import Outputs, Shard, claimed, finish_manifest
 
 PARTIAL_LABELS, ALT_TEXT = "partial-labels", "alt-text"

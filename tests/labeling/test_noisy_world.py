@@ -10,8 +10,8 @@ import pytest
 from conftest import made_once
 from openmofi.engine import LocalEngine, Quiet
 from openmofi.knowledge import build_table
-from openmofi.labeling.bags import HeadSettings
 from openmofi.pairs import read_pairs
+from openmofi.plugins.adapter.bags import HeadSettings
 from openmofi.storage import Shard, expand_shards
 from studies.noisy import WAYS, claim, noisy_table, run_noisy
 from studies.noisy_world import NOISES, Noise, NoisyWorld, write_corpus

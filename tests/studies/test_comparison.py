@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from scipy import stats
 from typer.testing import CliRunner
 
 from openmofi.engine import Quiet
@@ -43,30 +44,31 @@ class Counting(Quiet):
         self.steps += 1
 
 
-def test_the_mean_over_seeds_is_taken_image_by_image() -> None:
+def test_seeds_are_joined_and_their_spread_is_in_the_interval() -> None:
     entities = np.array(["a", "a", "b", "b"])
     runs = [
         RetrievalValues(
             {
-                "map_incl_query": np.full(4, x),
-                "map_excl_query": np.array([x, np.nan, x, x]),
-                "zero_shot": np.full(4, x > 0.5, float),
+                "map_incl_query": np.full((1, 4), x),
+                "map_excl_query": np.array([[x, np.nan, x, x]]),
+                "zero_shot": np.full((1, 4), x > 0.5, float),
             },
             entities,
         )
         for x in (0.2, 0.6)
     ]
-    joined = RetrievalValues.mean(runs)
-    assert joined.values["map_incl_query"] == pytest.approx(np.full(4, 0.4))
+    joined = RetrievalValues.joined(runs)
+    assert joined.values["map_incl_query"] == pytest.approx(np.repeat([[0.2], [0.6]], 4, axis=1))
     means = joined.figures()
     assert means["map_excl_query"] == pytest.approx(0.4)
     assert means["zero_shot"] == pytest.approx(0.5)
-    assert means["map_excl_query_interval"] == pytest.approx([0.4, 0.4])
+    expected = stats.ttest_1samp([0.2, 0.6], 0.0).confidence_interval()
+    assert means["map_excl_query_interval"] == pytest.approx(list(expected))
 
 
 def test_without_texts_there_is_no_zero_shot_figure() -> None:
-    run = RetrievalValues({"map_incl_query": np.ones(2), "map_excl_query": np.ones(2)}, np.array(["a", "b"]))
-    assert RetrievalValues.mean([run, run]).figures()["zero_shot"] is None
+    run = RetrievalValues({"map_incl_query": np.ones((1, 2)), "map_excl_query": np.ones((1, 2))}, np.array(["a", "b"]))
+    assert RetrievalValues.joined([run, run]).figures()["zero_shot"] is None
 
 
 def test_a_resumed_run_counts_the_steps_that_are_left() -> None:

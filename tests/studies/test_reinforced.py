@@ -30,12 +30,12 @@ ENTITIES = np.repeat([f"e{number}" for number in range(20)], 3)
 
 
 def measured(value: float) -> RetrievalValues:
-    precision = np.full(len(ENTITIES), value)
+    precision = np.full((1, len(ENTITIES)), value)
     return RetrievalValues(
         {
             "map_incl_query": precision,
             "map_excl_query": precision,
-            "zero_shot": (np.arange(len(ENTITIES)) < value * len(ENTITIES)).astype(float),
+            "zero_shot": (np.arange(len(ENTITIES)) < value * len(ENTITIES)).astype(float)[None],
         },
         ENTITIES,
     )

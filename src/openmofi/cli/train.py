@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +11,7 @@ from openmofi.api import encoders as api
 from openmofi.cli import recipes
 from openmofi.cli.command import print_json
 from openmofi.cli.options import PLACE, Call, Json, made_of
-from openmofi.errors import UsageError, did_you_mean
+from openmofi.extensions import extension
 
 
 @made_of(
@@ -67,7 +66,7 @@ def train(
         recipe, overrides, RECIPES, load_recipe, show=show, list_recipes=list_recipes, as_json=as_json
     )
     if plan:
-        _print_plan(load_recipe(name, overrides), gpu, gpus, classes, as_json)
+        extension("planners", "plan")(load_recipe(name, overrides), gpu, gpus, classes, as_json)
         return
     recipes.check_start(resume=resume, restart=restart)
     # torchrun starts this command once a rank; the first one speaks for all.
@@ -81,40 +80,6 @@ def train(
         print_json({"run": str(out), **run.summary})
     else:
         _print_summary(run.summary, run.path)
-
-
-def _print_plan(recipe: Any, name: str, gpus: int, classes: int | None, as_json: bool) -> None:
-    """What a GPU would hold, and how long the run would take."""
-    from openmofi.cli.tables import print_table
-    from openmofi.dataset.tables import Folder
-    from openmofi.training.fake_passes import measured_towers
-    from openmofi.training.model import inputs_of
-    from openmofi.training.plan_memory import CLASSES, GPUS, RESERVE, UTILISATION, planned
-
-    if name not in GPUS:
-        raise UsageError(
-            f"unknown value {name!r} for --gpu.{did_you_mean(name, GPUS)}", f"Known are {', '.join(GPUS)}."
-        )
-    if classes is None:
-        classes = len(Folder.open(recipe.data.dataset, "dataset").vocabulary) if recipe.data.dataset else CLASSES
-    found = planned(recipe, measured_towers(recipe, inputs_of(recipe.model)), GPUS[name], gpus=gpus, classes=classes)
-    if as_json:
-        print_json(
-            {"plan": found.verdict, "hint": found.hint, "left": found.left, "utilisation": UTILISATION, **asdict(found)}
-        )
-        return
-    rows = [(part.replace("_", " "), f"{size / 2**30:.1f}") for part, size in found.memory.items()]
-    print_table(("on each GPU", "GiB"), [*rows, ("together", f"{sum(found.memory.values()) / 2**30:.1f}")])
-    typer.echo(f"{found.verdict} {found.hint}".rstrip())
-    heads = f"{found.classes:,} classes; " if found.classes else ""
-    typer.echo(
-        f"{heads}{(found.flops + found.loss_flops) / 1e12:,.1f} TFLOP a step on each GPU, "
-        f"{found.hours:,.1f} hours at {UTILISATION:.0%} of its peak (assumed); "
-        f"{found.host * gpus / 2**30:.1f} GiB of shared memory for the loaders of all ranks"
-    )
-    typer.echo(
-        f"Estimated, as without torch.compile, which keeps less; {RESERVE >> 30} GiB are assumed for CUDA and NCCL."
-    )
 
 
 def _print_summary(summary: Mapping[str, Any], path: Path) -> None:

@@ -17,6 +17,7 @@ import importlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,6 @@ _GROUP = "graph_formats"
 PIXELS, TOKENS, MASK, EMBEDDING, FEATURES = "pixels", "tokens", "mask", "joint_embedding", "features"
 POSTPROCESSING = {EMBEDDING: "L2-normalised, in the graph", FEATURES: "none: features, which heads take"}
 _AGAIN = "Export it again."
-_READ = 1 << 20
 _PROBES = ("a photo of a crane", "two", "a red apple on a table", "7")
 _log = logging.getLogger(__name__)
 Graph = Callable[[Mapping[str, Any]], Array]
@@ -247,11 +247,8 @@ def _checked(folder: Path, raw: Mapping[str, Any]) -> Graphs:
 
 
 def _digest(path: Path) -> str:
-    digest = hashlib.blake2b(digest_size=8)
     with open(path, "rb") as file:
-        while block := file.read(_READ):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=8)).hexdigest()
 
 
 def _graph(folder: Path, side: str, style: str, graphs: Graphs, dim: int, device: str) -> Graph:

@@ -108,10 +108,6 @@ def pooled(output: Any) -> torch.Tensor:
     return output if isinstance(output, torch.Tensor) else output.pooler_output
 
 
-"""Greatest difference of a feature from the tower's own, by the greatest of them; the second in bf16 and fp16,
-where the order of operations decides what is rounded."""
-
-
 class CompiledTower:
     """A tower compiled at its first batch; refused where its output differs by more than a bound from the plain one's.
 

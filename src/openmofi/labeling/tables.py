@@ -114,10 +114,7 @@ class LinkArrays:
     @property
     def group(self) -> Ints:
         """Return the number of each element's (pair, mention): 0, 1, 2 …, non-decreasing."""
-        if not len(self):
-            return np.zeros(0, np.int64)
-        new = (np.diff(self.pair) != 0) | (np.diff(self.mention) != 0)
-        return np.concatenate([[0], np.cumsum(new)]).astype(np.int64)
+        return np.cumsum(starts_of(self.pair) | starts_of(self.mention), dtype=np.int64) - 1
 
     def of_pairs(self, rows: Ints) -> LinkArrays:
         """Return the links of the pairs `rows` (ascending), which become 0, 1, 2 …"""
@@ -138,8 +135,6 @@ def link_arrays(
     ids = flat.field("entity")
     distinct = pc.unique(ids).sort() if len(ids) else pa.array([], pa.string())
     entity = pc.index_in(ids, value_set=distinct).to_numpy(zero_copy_only=False).astype(np.int64)
-    new = np.ones(len(pair), bool)
-    new[1:] = (np.diff(pair) != 0) | (np.diff(mention) != 0)
     return LinkArrays(
         distinct,
         pair,
@@ -147,7 +142,7 @@ def link_arrays(
         entity,
         flat.field("prior").to_numpy(),
         flat.field("link_score").to_numpy(),
-        rank_in_run(new) < max_candidates,
+        rank_in_run(starts_of(pair) | starts_of(mention)) < max_candidates,
         np.zeros(len(pair), bool) if mentions is None else _in_image(mentions, pair, mention),
     )
 

@@ -57,7 +57,10 @@ class CoherenceLinker:
 
     def link(self, texts: Sequence[str], mentions: Sequence[Sequence[Mention]]) -> list[list[Link]]:
         """See `Linker.link`."""
-        candidates = self._lookup.of_texts(texts, mentions)
+        return self.links(self._lookup.of_texts(texts, mentions))
+
+    def links(self, candidates: Sequence[Sequence[NameCandidates]]) -> list[list[Link]]:
+        """Return the links of texts, by the candidates of each one's mentions."""
         scores: list[dict[str, Doubles]] = [{} for _ in candidates]
         for bucket in self._buckets(candidates):
             for text, probabilities in zip(bucket, self._solve(bucket), strict=True):

@@ -2,7 +2,7 @@
 
 - Needs: `pip install 'openmofi[judge]'`; a server's token, if it wants one, as `OPENAI_API_KEY`
 - Never: follows redirects, or writes the token anywhere
-- Tests: `tests/plugins/test_vision_server.py`, `tests/plugins/reranker`
+- Tests: `tests/plugins/judge`, `tests/plugins/reranker`
 """
 
 from __future__ import annotations

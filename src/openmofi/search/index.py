@@ -16,10 +16,11 @@ from openmofi.arrays import Array
 from openmofi.encoders import Encoder, EncoderLike, ImageInput, as_encoder, open_encoder
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
+from openmofi.extensions import extension
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ReadSettings
 from openmofi.search.building import build
-from openmofi.search.mapping import make_map, read_map
+from openmofi.search.mapping import read_map
 from openmofi.search.query import Query, Region
 from openmofi.search.rank.queries import as_entity, entities_by_name, named_alike, unknown_entity, vectors_of
 from openmofi.search.rank.ranking import ranked
@@ -404,7 +405,8 @@ class Index:
             OpenMofiError: there are fewer than 10 images, or another process writes the index.
             MissingExtraError: the extra `map` is not installed.
         """
-        return make_map(self.path, seed)
+        changes: Changes = extension("maps", "tsne")(self.path, seed)
+        return changes
 
     def map(self) -> CollectionMap:
         """The map that `make_map` made last; without places where there is none."""

@@ -183,11 +183,9 @@ class FolderLock:
         self._made = []
 
 
-# The lock is an object that is put only where there is none; which of two puts came first the store decides. Its
-# holder
+# The lock is an object that is put only where there is none; which of two puts came first the store decides. Its holder
 # writes it anew every twenty seconds. Whoever finds it unchanged for two minutes of his own clock takes it over, so
-# that
-# the clocks of the machines need not agree; on the machine of a holder that has ended, at once.
+# that the clocks of the machines need not agree; on the machine of a holder that has ended, at once.
 
 BEAT_SECONDS, LEASE_SECONDS = 20.0, 120.0
 

@@ -15,7 +15,7 @@ from openmofi.encoders import Encoder, normalised
 from openmofi.evaluation.bands import BANDS, thirds_of
 from openmofi.evaluation.metrics.retrieval import RetrievalResult, evaluate_retrieval
 from openmofi.evaluation.metrics.zero_shot import ZeroShotResult, evaluate_zero_shot
-from openmofi.storage import atomic_path, write_json, write_text
+from openmofi.storage import write_json, write_text
 from openmofi.training.data.loader import TrainingData
 from openmofi.training.data.subset import HeldOut
 from openmofi.training.log import read_log
@@ -170,8 +170,7 @@ def write_results(
         if key == "step" or key == "loss" or "accuracy" in key
     }
     write_json(out / FIGURES, figures)
-    with atomic_path(out / PAGE) as temporary:
-        Path(temporary).write_text(_page(figures, base, name), "utf-8")
+    write_text(out / PAGE, _page(figures, base, name))
     return figures
 
 

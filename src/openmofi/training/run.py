@@ -19,6 +19,7 @@ from openmofi.dataset import build_dataset
 from openmofi.encoders import Encoder, open_encoder
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError, UsageError
+from openmofi.extensions import extension
 from openmofi.knowledge import KnowledgeBase
 from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.objectives.protocol import Batch
@@ -43,7 +44,6 @@ from openmofi.training.log import LOG, Watcher, read_log
 from openmofi.training.loop import Evaluation, NotFiniteError, train_loop
 from openmofi.training.model import Ema, build_model, inputs_of, save_encoder
 from openmofi.training.model.towers import DualEncoder, ModelInputs, standardise, start_from_labels
-from openmofi.training.plan_memory import Gpu, require_fit
 from openmofi.training.recipe import EVALUATION_METRICS, Recipe
 from openmofi.training.report import CLASSES, CURVES, FIGURES, PAGE, write_curves, write_results
 from openmofi.training.state import Forward, RunState, build_optimizers, build_terms, logit_scale
@@ -118,9 +118,7 @@ def train(
             recipe = _built(recipe, out, ranks, restart=restart)
         inputs = inputs_of(recipe.model)
         if ranks.device.type == "cuda":
-            memory = torch.cuda.get_device_properties(ranks.device).total_memory
-            gpu = Gpu(torch.cuda.get_device_name(ranks.device), memory, math.inf, math.inf)
-            require_fit(recipe, inputs, gpu, gpus=ranks.world)
+            extension("planners", "fit")(recipe, inputs, ranks.device, ranks.world)
         data = _opened(recipe, inputs, out, ranks, progress or Quiet())
         checkpoints = Checkpoints(out / "checkpoints", keep=recipe.run.keep, best=recipe.run.best)
         with _claimed(recipe, out, data, ranks, restart=restart) as manifest:

@@ -12,15 +12,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from colours import Eye, write_classes
+from scipy import stats
 
 from openmofi.bootstrap import bootstrap_interval, paired_bootstrap
+from openmofi.dataset.report.report import markdown_text
 from openmofi.encoders.arrays import normalised
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.protocol import Answer, Failure
 from openmofi.evaluation.result import items_table, read_items, read_result, write_result
 from openmofi.evaluation.run import Evaluated, evaluate, write, write_failures
-from openmofi.plugins.benchmarks.compare import as_csv, compare_results, figure, markdown, table_rows
+from openmofi.plugins.benchmarks.compare import as_csv, cautions, compare_results, figure, markdown, table_rows
 from openmofi.storage import atomic_path
 
 
@@ -170,6 +172,43 @@ def test_rows_of_unequal_numbers_of_seeds_compare_by_their_means(seeds):
     assert one.differences[1][metric]["difference"] == pytest.approx(
         one.results[1].metrics[metric] - one.results[0].metrics[metric]
     )
+
+
+def test_what_the_p_values_do_not_say(written, seeds):
+    (single,) = compare_results(written)
+    assert any("of one run each" in said for said in cautions(single))
+    (joined,) = compare_results([f"{name}={path}" for name, of_name in seeds.items() for path in of_name])
+    assert not any("of one run each" in said for said in cautions(joined))
+    (alone,) = compare_results([seeds["plain"][0], *(f"better={path}" for path in seeds["better"])])
+    assert any("of one run each" in said for said in cautions(alone))
+    (same,) = compare_results([f"one={path}" for path in seeds["plain"]] + [f"other={path}" for path in seeds["plain"]])
+    (told,) = cautions(same)
+    assert told.startswith("retrieval/map_excl_query: these results can't tell other from one (+0.0000, from -0.")
+    assert markdown_text(told) in markdown([same])
+
+
+def test_means_over_tasks_are_tested_by_t(tmp_path, written):
+    """Four tasks, of which a bootstrap knows 256 resamples."""
+    paths, accuracies = [], np.array([[0.5, 0.6, 0.4, 0.7], [0.55, 0.63, 0.47, 0.79]])
+    for name, values in zip("ab", accuracies, strict=True):
+        result = read_result(written[0])
+        of_tasks = replace(
+            result,
+            protocol="vtab",
+            headline="vtab/mean_present",
+            metrics={"vtab/mean_present": float(values.mean())},
+            intervals={},
+            interval_over="tasks",
+            encoder=result.encoder | {"fingerprint": name, "spec": name},
+        )
+        tasks = ["one", "two", "three", "four"]
+        paths.append(write_result(tmp_path, of_tasks, items_table(tasks, tasks, {"mean_present": values})))
+    (one,) = compare_results(paths)
+    expected = stats.ttest_rel(accuracies[1], accuracies[0])
+    found = one.differences[1]["vtab/mean_present"]
+    assert found["p_value"] == pytest.approx(expected.pvalue)
+    assert found["difference_interval"] == pytest.approx(list(expected.confidence_interval()))
+    assert "Student's t over tasks" in markdown([one])
 
 
 def test_a_path_with_an_equals_sign_is_a_path(written, tmp_path):

@@ -12,7 +12,7 @@ from word_mentions import link, spans
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase, build_table
-from openmofi.linking import PriorLinker
+from openmofi.linking import CoherenceLinker, PriorLinker
 from openmofi.plugins import json_server
 from openmofi.plugins.fusion.questions import LinkQuestion
 from openmofi.plugins.reranker.examples import HELD_OUT, TRAIN, SureSettings, sure_examples
@@ -124,6 +124,61 @@ def test_relevance_is_mixed_with_the_prior_and_nil_keeps_its_share(kb):
     assert scores == pytest.approx(dict(zip(("bird0", "tool0"), 0.5 * weights / weights.sum(), strict=True)), abs=1e-4)
     assert found[0].entity == "bird0"
     assert link(PriorLinker(kb), "crane tree")[0][0].entity == "tool0"
+
+
+KIN = {"crane-bird": "bird", "stork": "bird", "bat-animal": "bird", "hammer": "tool", "bat-club": "tool", "saw": "tool"}
+KIN_NAMES = [
+    *((name, name, 1.0) for name in KIN),
+    ("crane", "crane-bird", 1.0),
+    ("crane", "saw", 1.2),
+    ("bat", "bat-animal", 1.0),
+    ("bat", "bat-club", 1.1),
+]
+
+
+@pytest.fixture(scope="module")
+def kin(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kin")
+    relations = [(child, "hypernym", parent) for child, parent in KIN.items()]
+    build_table(
+        write_source(folder / "s", ids=[*KIN, "bird", "tool"], names=KIN_NAMES, relations=relations), folder / "kb"
+    )
+    return KnowledgeBase.open(folder / "kb")
+
+
+class SaysOf:
+    """Gives the candidates of each word a relevance by their identifiers."""
+
+    fingerprint = "says"
+
+    def __init__(self, **relevance):
+        self.by_word = {
+            word: {one.replace("_", "-"): value for one, value in of.items()} for word, of in relevance.items()
+        }
+
+    def relevance(self, questions):
+        words = [question.text[question.start : question.end] for question in questions]
+        return [
+            np.array([self.by_word.get(word, {}).get(one.id, 0.0) for one in question.candidates])
+            for word, question in zip(words, questions, strict=True)
+        ]
+
+
+@pytest.mark.parametrize("text", ["crane", "crane stork", "crane bat", "bat crane hammer", "stork hammer"])
+def test_a_reranker_that_says_nothing_links_as_coherence_does(kin, text):
+    found, expected = link(RerankerLinker(kin, Reranker(SaysOf())), text), link(CoherenceLinker(kin), text)
+    assert [(one.mention, one.entity) for one in found[0]] == [(one.mention, one.entity) for one in expected[0]]
+    assert [one.link_score for one in found[0]] == pytest.approx([one.link_score for one in expected[0]], abs=1e-3)
+
+
+def test_what_is_known_of_one_name_speaks_for_its_kin_in_the_text(kin):
+    def meant(**says):
+        (links,) = link(RerankerLinker(kin, Reranker(SaysOf(**says))), "crane bat")
+        return {one.mention: one.entity for one in reversed(links)}
+
+    assert meant() == {0: "saw", 1: "bat-club"}
+    assert meant(crane={"crane_bird": 4.0}) == {0: "crane-bird", 1: "bat-animal"}
+    assert meant(bat={"bat_animal": 4.0}) == {0: "crane-bird", 1: "bat-animal"}
 
 
 def test_the_mix_is_fitted_on_held_out_entities(kb):

@@ -107,7 +107,7 @@ def compare(
     style: Annotated[str, typer.Option("--format", help="table, markdown or csv.")] = "table",
     as_json: Json = False,
 ) -> None:
-    """Print encoders side by side, with p-values of paired bootstraps against the first of each protocol."""
+    """Print encoders side by side, with p-values of their paired differences to the first of each protocol."""
     from openmofi.plugins.benchmarks import compare as comparing
 
     if style not in ("table", "markdown", "csv"):
@@ -128,5 +128,7 @@ def compare(
 
         for protocol in compared:
             print_comparison(protocol.results[0].protocol, comparing.table_rows(protocol))
+            for said in comparing.cautions(protocol):
+                typer.echo(said)
     else:
         typer.echo((comparing.markdown if style == "markdown" else comparing.as_csv)(compared), nl=False)

@@ -2,6 +2,7 @@
 
 Results that are given under one name, `NAME=PATH`, are runs of one recipe with several seeds and become one row: the
 means of their metrics, the standard deviation over seeds beside them, and intervals and tests over items and seeds.
+Seeds, and the tasks of a protocol that is a mean over tasks, are few: their intervals and tests are by Student's t.
 """
 
 import csv
@@ -17,11 +18,16 @@ import pyarrow.compute as pc
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from openmofi.bootstrap import bootstrap_interval, paired_bootstrap
+from openmofi.bootstrap import paired_bootstrap
+from openmofi.by_t import difference_by_t, interval_by_t
 from openmofi.dataset.report.plots import grouped_bars
 from openmofi.dataset.report.report import markdown_text, table_row
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.result import GROUP, ITEM, PART, Result, read_items, read_result
+
+BY_TASKS = "tasks"
+"""What a protocol's interval is over where it is a mean over tasks."""
+_TOLD = 0.05
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,11 @@ class Comparison:
         """The metrics of any result, without those of parts; the headline first."""
         names = dict.fromkeys(name for result in self.results for name in [result.headline, *sorted(result.metrics)])
         return [name for name in names if name.count("/") == 1]
+
+    @property
+    def has_seeds(self) -> bool:
+        """Whether a row is of several seeds."""
+        return any(self.deviations)
 
     def parts(self) -> dict[str, list[float]]:
         """Part → the headline of each result; NaN where a result lacks it."""
@@ -122,7 +133,7 @@ def _compare(rows: list[_Runs]) -> Comparison:
         _check_comparable(first_path, first, path, result)
     results = [_joined(row) for row in rows]
     differences: list[dict[str, dict[str, Any]]] = [{}]
-    differences += [_differences(first.protocol, results[0].metrics, row.items, rows[0].items) for row in rows[1:]]
+    differences += [_differences(first, results[0].metrics, row.items, rows[0].items) for row in rows[1:]]
     names = _names([row.results[0] for row in rows], [row.name for row in rows])
     return Comparison(
         results, names, [_deviations(row) for row in rows], differences, _parts(results, rows[0].items[0])
@@ -149,7 +160,7 @@ def _joined(row: _Runs) -> Result:
     metrics = {name: float(np.mean([result.metrics[name] for result in row.results])) for name in _shared_metrics(row)}
     same, groups, parts = _same_items(row.items)
     intervals = {
-        metric: bootstrap_interval(values[:, rows], groups[rows])
+        metric: interval_by_t(values[:, rows], groups[rows])
         for metric, values, rows in _values(first.protocol, same, parts, metrics)
     }
     fingerprints = "+".join(str(result.encoder.get("fingerprint")) for result in row.results)
@@ -227,17 +238,19 @@ def _values(
 
 
 def _differences(
-    protocol: str, metrics: Collection[str], ours: list[pa.Table | None], theirs: list[pa.Table | None]
+    first: Result, metrics: Collection[str], ours: list[pa.Table | None], theirs: list[pa.Table | None]
 ) -> dict[str, dict[str, Any]]:
-    """Over the items of all; seeds are paired in the order given where both have as many, else their means are."""
+    """Return the differences over the items of all: by t over seeds or tasks, else by bootstrap."""
     same, groups, parts = _same_items([*ours, *theirs])
-    differences = {}
-    for metric, values, rows in _values(protocol, same, parts, metrics):
-        mine, other = values[: len(ours), rows], values[len(ours) :, rows]
-        if len(mine) != len(other):
-            mine, other = mine.mean(axis=0, keepdims=True), other.mean(axis=0, keepdims=True)
-        differences[metric] = paired_bootstrap(mine, other, groups[rows]).as_dict()
-    return differences
+    few = max(len(ours), len(theirs)) > 1 or first.interval_over == BY_TASKS
+    return {
+        metric: (
+            difference_by_t(values[: len(ours), rows], values[len(ours) :, rows], groups[rows])
+            if few
+            else paired_bootstrap(*values[:, rows], groups[rows])
+        ).as_dict()
+        for metric, values, rows in _values(first.protocol, same, parts, metrics)
+    }
 
 
 def _names(results: Sequence[Result], given: Sequence[str]) -> list[str]:
@@ -282,17 +295,39 @@ def markdown(comparisons: Sequence[Comparison]) -> str:
     for comparison in comparisons:
         header, *rows = table_rows(comparison)
         first = comparison.results[0]
+        by = "Student's t" if comparison.has_seeds or first.interval_over == BY_TASKS else "bootstrap"
+        over = f"{first.interval_over} and seeds" if comparison.has_seeds else first.interval_over
         lines += [
             f"## {markdown_text(first.protocol)}",
             "",
             markdown_text(
-                f"Protocol version {first.version}; data {first.data['fingerprint']}; intervals: 95 %, bootstrap over "
-                f"{first.interval_over}; p: paired bootstrap against the first row, two-sided."
+                f"Protocol version {first.version}; data {first.data['fingerprint']}; intervals: 95 %, {by} over "
+                f"{over}; p: against the first row, two-sided."
             ),
             "",
         ]
         lines += [table_row(header), "|" + "---|" * len(header), *map(table_row, rows), ""]
+        lines += [line for said in cautions(comparison) for line in (markdown_text(said), "")]
     return "\n".join(lines)
+
+
+def cautions(comparison: Comparison) -> list[str]:
+    """Return what the headline's p-values do not say, a sentence each."""
+    headline, said = comparison.results[0].headline, []
+    for name, against in zip(comparison.names[1:], comparison.differences[1:], strict=True):
+        found = against.get(headline)
+        if found and found["p_value"] >= _TOLD:
+            low, high = found["difference_interval"]
+            said.append(
+                f"{headline}: these results can't tell {name} from {comparison.names[0]} "
+                f"({found['difference']:+.4f}, from {low:+.4f} to {high:+.4f}; p = {found['p_value']:.2g})."
+            )
+    if any(found["seeds"] == 1 for against in comparison.differences for found in against.values()):
+        said.append(
+            "A p-value of one run each is of these runs, not of their recipes: another seed may turn the order. "
+            "Give three seeds or more of each: NAME=FILE NAME=FILE …"
+        )
+    return said
 
 
 def as_csv(comparisons: Sequence[Comparison]) -> str:

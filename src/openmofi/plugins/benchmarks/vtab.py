@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from openmofi.bootstrap import bootstrap_interval
+from openmofi.by_t import interval_by_t
 from openmofi.config import NonNegativeInt, PositiveInt, Settings
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint
@@ -207,7 +207,7 @@ def measure(subject: Subject) -> Measured:
     metrics |= {f"{name}/accuracy": of_task["accuracy"] for name, of_task in facts.items()}
     return Measured(
         metrics=metrics,
-        intervals={MEAN: bootstrap_interval(accuracies, names)},
+        intervals={MEAN: interval_by_t(accuracies, names)},
         interval_over="tasks",
         counts={"tasks": len(tasks), "images": sum(of_task["test"] for of_task in facts.values())},
         data_fingerprint=fingerprint([[task.name, identity] for task, (_, _, identity) in results.items()]),

@@ -112,6 +112,13 @@ class QuestionLinker(ABC):
 
     def link(self, texts: Sequence[str], mentions: Sequence[Sequence[Mention]]) -> list[list[Link]]:
         """See `Linker.link`."""
+        return [
+            links_of([(candidates, None) for candidates in of_text], _DIGITS)
+            for of_text in self.answered(texts, mentions)
+        ]
+
+    def answered(self, texts: Sequence[str], mentions: Sequence[Sequence[Mention]]) -> list[list[NameCandidates]]:
+        """Return the candidates of each text's mentions, with what was answered in place of the prior."""
         keyed = [
             [
                 ((text, mention.start, mention.end), candidates)
@@ -126,10 +133,7 @@ class QuestionLinker(ABC):
             if key not in self._known and not self.settled(candidates)
         }
         answers = self._known | self._answered(new) if new else self._known
-        return [
-            links_of([(candidates, self._linked(candidates, answers.get(key))) for key, candidates in of_text], _DIGITS)
-            for of_text in keyed
-        ]
+        return [[self._linked(candidates, answers.get(key)) for key, candidates in of_text] for of_text in keyed]
 
     def settled(self, candidates: NameCandidates) -> bool:
         """Whether the prior decides."""
@@ -156,9 +160,11 @@ class QuestionLinker(ABC):
         self._known.update(list(fresh.items())[: self.settings.cache])
         return fresh
 
-    def _linked(self, candidates: NameCandidates, answer: Doubles | None) -> Doubles | None:
-        """Return the scores of a name's candidates; `None` where the prior decides."""
-        return None if answer is None or self.settled(candidates) else candidates.prior.sum() * answer[:-1]
+    def _linked(self, candidates: NameCandidates, answer: Doubles | None) -> NameCandidates:
+        """Return the candidates by an answer, or as they are where the prior decides."""
+        if answer is None or self.settled(candidates):
+            return candidates
+        return replace(candidates, prior=np.round(candidates.prior.sum() * answer[:-1], _DIGITS))
 
     def _candidate(self, row: int) -> LinkCandidate:
         entity = self._kb.entity(row)

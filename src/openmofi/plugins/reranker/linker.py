@@ -10,8 +10,10 @@ import numpy as np
 from openmofi.arrays import Doubles
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
+from openmofi.linking import CoherenceLinker
 from openmofi.plugins.fusion.questions import LinkQuestion, QuestionLinker
 from openmofi.plugins.reranker.scorer import Reranker, Scorer
+from openmofi.schema import Link, Mention
 from openmofi.storage import fingerprint, read_json, write_json
 
 SPEC_FILE = "reranker.json"
@@ -22,13 +24,21 @@ _HINT = "Options are temperature, prior_weight, and a server's model and scores,
 
 
 class RerankerLinker(QuestionLinker):
-    """A reranker as a `Linker`: `--linker reranker:PATH-OR-URL`."""
+    """A reranker as a `Linker`: `--linker reranker:PATH-OR-URL`.
+
+    Its answers take the place of the prior in `CoherenceLinker`, which weighs them by the other names of the text.
+    """
 
     name = "reranker"
 
     def __init__(self, kb: KnowledgeBase, reranker: Reranker) -> None:
         super().__init__(kb)
         self.reranker = reranker
+        self._coherence = CoherenceLinker(kb)
+
+    def link(self, texts: Sequence[str], mentions: Sequence[Sequence[Mention]]) -> list[list[Link]]:
+        """See `Linker.link`."""
+        return self._coherence.links(self.answered(texts, mentions))
 
     def scores(self, questions: Sequence[LinkQuestion]) -> list[Doubles]:
         """See `QuestionLinker.scores`."""

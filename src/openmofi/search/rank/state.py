@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from openmofi.arrays import Array, Bools, Floats, Hashes, Ints
-from openmofi.search.rank import faiss_cache
+from openmofi.extensions import extension
 from openmofi.search.rank.calibration import Ending, Surroundings, calibration_of
 from openmofi.search.records import IndexInfo, KindCalibration
 from openmofi.search.store.connection import Connection, Segment, VectorIndex, Vectors
@@ -37,7 +37,7 @@ def refresh_cache(connection: Connection, segments: Sequence[Segment], vectors: 
     if connection.vectors().refresh(len(vectors)):
         return
     if isinstance(vectors, Exact) and isinstance(connection.place, Path):
-        faiss_cache.refresh(connection.place, segments, vectors, texts)
+        extension("vector_caches", "faiss").refresh(connection.place, segments, vectors, texts)
 
 
 V = TypeVar("V")
@@ -250,9 +250,6 @@ class State:
             ids = tuple(entity for (entity,) in connection.execute("SELECT id FROM entities ORDER BY number"))
             dim, of_entities = int(values["dim"]), entity_segment(connection)
             store, address, held = connection.vectors(), connection.place, dict[str, Floats]()
-            entities = np.zeros((0, dim), np.float32)
-            if of_entities:
-                entities = store.read(of_entities, dim).astype(np.float32)
             there = None if hold else store.searched(segments, dim, connected)
             searched: VectorIndex
             if before and isinstance(before.exact, Exact):
@@ -261,7 +258,9 @@ class State:
                 exact, searched = there, there
             else:
                 exact = Exact([held[each.file] if each.file in held else store.read(each, dim) for each in segments])
-                searched = faiss_cache.vector_index(address, segments, exact) if isinstance(address, Path) else exact
+                searched = exact
+                if isinstance(address, Path):
+                    searched = extension("vector_caches", "faiss").vector_index(address, segments, exact)
             entities = (
                 store.read(of_entities, dim).astype(np.float32) if of_entities else np.zeros((0, dim), np.float32)
             )

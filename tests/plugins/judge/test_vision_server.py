@@ -6,7 +6,7 @@ import pytest
 
 from openmofi.errors import OpenMofiError
 from openmofi.plugins import json_server as plugin
-from openmofi.plugins.vision_server import open_server, parsed
+from openmofi.plugins.judge.vision_server import open_server, parsed
 from vision_stub import vision_server
 
 CHOICES = ["0", "1", "2"]

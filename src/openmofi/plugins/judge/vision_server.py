@@ -1,12 +1,4 @@
-"""A judge beyond the encoder: a vision server that speaks as OpenAI's do, such as vLLM, Ollama and llama.cpp.
-
-- Entry points: `openmofi.judges` `http`, `https`
-- Needs: `pip install 'openmofi[judge]'`, and a server; its token, if it wants one, as `OPENAI_API_KEY`
-- Use: `openmofi label … --judge http://localhost:8000/v1`
-- Never: decides a label (`labeling/witness.py` weighs its answers), follows redirects, or writes the token anywhere
-- Tests: `tests/plugins/test_vision_server.py`
-- Documentation: `docs/labels.md`
-"""
+"""A vision server that speaks as OpenAI's do, as an `ImageJudge`."""
 
 from __future__ import annotations
 

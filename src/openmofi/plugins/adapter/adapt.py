@@ -17,9 +17,9 @@ from openmofi.encoders.companions import FOLDS_FILE
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.features.entity_table import EntityFeatures
-from openmofi.labeling.bags import Bags, HeadSettings, Inputs, balanced_folds, collect_bags
 from openmofi.labeling.decide import ADAPTER
 from openmofi.labeling.label_job import LabelJob
+from openmofi.plugins.adapter.bags import Bags, HeadSettings, Inputs, balanced_folds, collect_bags
 from openmofi.storage import exists
 from openmofi.storage.folders import written_folder
 
@@ -75,7 +75,7 @@ def fit_heads(
     Raises:
         OpenMofiError: too few pairs with a link, or all but one of one group.
     """
-    from openmofi.labeling.adapt_loop import train
+    from openmofi.plugins.adapter.loop import train
 
     linked = (bags.bag >= 0).any(axis=1)
     if linked.sum() < max(2, settings.folds):

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from openmofi.encoders import open_encoder
 from openmofi.engine import LocalEngine, Quiet
 from openmofi.knowledge import KnowledgeBase
-from openmofi.labeling.bags import balanced_folds, collect_bags
 from openmofi.labeling.job import read_corpus
 from openmofi.labeling.label_settings import LabelSettings
 from openmofi.labeling.tables import ReadShard
+from openmofi.plugins.adapter.bags import balanced_folds, collect_bags
 from openmofi.storage import expand_shards
 
 groups = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 6), max_size=80)

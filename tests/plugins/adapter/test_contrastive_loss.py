@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from openmofi.objectives.contrastive import contrastive_loss
+from openmofi.plugins.adapter.losses import contrastive_loss
 
 
 def pair(rows: int, dim: int = 8, seed: int = 0, dtype: torch.dtype = torch.float64):

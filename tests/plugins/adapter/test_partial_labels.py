@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmofi.objectives.contrastive import partial_label_loss
+from openmofi.plugins.adapter.losses import partial_label_loss
 
 
 def naive(logits: np.ndarray, bag: np.ndarray, weights: np.ndarray | None = None) -> float:

@@ -7,10 +7,12 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+import torch
+
 from openmofi.config import changed
 from openmofi.errors import UsageError
 from openmofi.objectives.margin_softmax import sample_size
-from openmofi.training.fake_passes import Towers, measured_towers
+from openmofi.plugins.planner.fake_passes import Towers, measured_towers
 from openmofi.training.model.towers import ModelInputs
 from openmofi.training.recipe import Recipe
 
@@ -49,7 +51,7 @@ RESERVE = 3 << 30
 CLASSES = 2_000_000
 """Assumed where no dataset says it: the paper's."""
 _PREFETCHED = 2
-# Greatest number of float32 tiles that are alive together, measured on CPU in tests/training/test_plan_memory.py.
+# Greatest number of float32 tiles that are alive together, measured on CPU (test_plan_memory.py).
 _HEAD_TILES, _PAIR_TILES = 5, 9
 
 
@@ -134,6 +136,12 @@ def planned(recipe: Recipe, towers: Towers, gpu: Gpu, *, gpus: int, classes: int
                 return replace(found, fix=changes)
             number *= 2
     return found
+
+
+def require_fit_on(recipe: Recipe, inputs: ModelInputs, device: torch.device, gpus: int) -> None:
+    """Refuse a run that cannot fit into `gpus` CUDA devices like this one, see `require_fit`."""
+    memory = torch.cuda.get_device_properties(device).total_memory
+    require_fit(recipe, inputs, Gpu(torch.cuda.get_device_name(device), memory, math.inf, math.inf), gpus=gpus)
 
 
 def require_fit(recipe: Recipe, inputs: ModelInputs, gpu: Gpu, *, gpus: int) -> None:

@@ -14,10 +14,10 @@ from PIL import Image
 import openmofi
 from judged_page import page_data
 from openmofi.errors import UsageError
-from openmofi.labeling import asking
 from openmofi.labeling.label_settings import JudgeSettings
 from openmofi.plugins import json_server as plugin
-from openmofi.plugins.vision_server import VisionServer
+from openmofi.plugins.judge import asking
+from openmofi.plugins.judge.vision_server import VisionServer
 from openmofi.schema import ANSWERS, LABELS, with_judge
 from openmofi.storage import read_manifest
 from small_world import SHAPES

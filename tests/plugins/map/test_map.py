@@ -9,8 +9,9 @@ from served_world import labelled_index
 from sklearn.manifold import trustworthiness
 
 from openmofi.errors import MissingExtraError, OpenMofiError
-from openmofi.search import Index, build, mapping
-from openmofi.search.mapping import areas_of, placed
+from openmofi.plugins.map import tsne
+from openmofi.plugins.map.tsne import areas_of, placed
+from openmofi.search import Index, build
 
 
 def colours_of(index, images):
@@ -91,7 +92,7 @@ def test_of_a_large_collection_the_rest_lies_by_its_neighbours(monkeypatch):
     group = draw.integers(0, 4, 400)
     vectors = (centres[group] + draw.normal(scale=0.1, size=(400, 16))).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    monkeypatch.setattr(mapping, "MOST", 200)
+    monkeypatch.setattr(tsne, "MOST", 200)
     places = placed(vectors, 0)
     np.testing.assert_array_equal(places, placed(vectors, 0))
     means = np.stack([places[group == each].mean(0) for each in range(4)])

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from functools import lru_cache
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,12 +15,13 @@ from openmofi.config import changed
 from openmofi.config.recipes import recipe_names
 from openmofi.dataset.tables import Folder
 from openmofi.errors import UsageError
+from openmofi.extensions import extension
 from openmofi.objectives.contrastive import Contrastive
 from openmofi.objectives.margin_softmax import MarginSoftmax
-from openmofi.training import fake_passes, plan_memory
-from openmofi.training.fake_passes import LiveMemory, Towers, measured_towers, passes
+from openmofi.plugins.planner import fake_passes, plan_memory
+from openmofi.plugins.planner.fake_passes import LiveMemory, Towers, measured_towers, passes
+from openmofi.plugins.planner.plan_memory import GPUS, planned, require_fit
 from openmofi.training.model import build_model, inputs_of
-from openmofi.training.plan_memory import GPUS, planned, require_fit
 from openmofi.training.recipe import Recipe
 from openmofi.training.recipe.rules import RECIPES, load_recipe
 from studies import recipe_path
@@ -134,6 +136,10 @@ def test_what_does_not_fit_says_what_does_and_is_refused(monkeypatch):
     with pytest.raises(UsageError, match="does not fit") as refused:
         require_fit(recipe, None, GPUS["a100-40gb"], gpus=8)
     assert refused.value.hint == "Add --set run.accumulate=2."
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=39 * GIB))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "A100")
+    with pytest.raises(UsageError, match="does not fit 8 × A100"):
+        extension("planners", "fit")(recipe, None, torch.device("cuda"), 8)
     # What compiled towers keep is not known before they run.
     require_fit(changed(recipe, {"run.compile": True}), None, GPUS["a100-40gb"], gpus=8)
 

@@ -1,4 +1,4 @@
-"""The training loop of `openmofi.labeling.adapt`. Needs torch."""
+"""The training loop of `openmofi.plugins.adapter.adapt`. Needs torch."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch.nn.functional import dropout, normalize
 from openmofi.arrays import Array
 from openmofi.encoders import Head, apply_head
 from openmofi.engine import Progress
-from openmofi.labeling.bags import HeadSettings, Inputs
-from openmofi.objectives.contrastive import MAX_SCALE, contrastive_loss, partial_label_loss
+from openmofi.plugins.adapter.bags import HeadSettings, Inputs
+from openmofi.plugins.adapter.losses import MAX_SCALE, contrastive_loss, partial_label_loss
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from openmofi.encoders.heads import head_on_arrays
 from openmofi.engine import Quiet
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.entity_table import EntityFeatures
-from openmofi.labeling.adapt import fit_heads
-from openmofi.labeling.adapt_loop import train
-from openmofi.labeling.bags import Bags, HeadSettings, Inputs
+from openmofi.plugins.adapter.adapt import fit_heads
+from openmofi.plugins.adapter.bags import Bags, HeadSettings, Inputs
+from openmofi.plugins.adapter.loop import train
 
 ENTITIES, FEATURES = 12, 24
 

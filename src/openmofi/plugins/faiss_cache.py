@@ -1,5 +1,12 @@
 """FAISS over the segments of an index: a cache, which is made again from them whenever it is missing.
 
+- Entry points: `openmofi.vector_caches` `faiss`
+- Needs: `openmofi[search]`; without it all vectors are compared
+- Use: `openmofi index build`; searches take it from 50,000 vectors on
+- Never: returns a cosine that is not exact
+- Tests: `tests/plugins/test_faiss_cache.py`
+- Documentation: `docs/search.md`
+
 Below 50,000 vectors comparing with all of them is as fast. Beyond, vectors lie in cells (IVF) as a bit for each
 dimension (RaBitQ): at a million that takes an eighth of the memory of a graph (HNSW) and a fraction of its time to
 build, is faster for the same recall, and finds also what a filter allows far from the query. What comes back is

@@ -1,0 +1,1 @@
+"""A judge beyond the encoder, asked about doubtful labels."""

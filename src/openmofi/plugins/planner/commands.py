@@ -1,0 +1,52 @@
+"""`openmofi train RECIPE --plan`."""
+
+from dataclasses import asdict
+
+import typer
+
+from openmofi.cli.command import print_json
+from openmofi.cli.tables import print_table
+from openmofi.dataset.tables import Folder
+from openmofi.errors import UsageError, did_you_mean
+from openmofi.plugins.planner.fake_passes import measured_towers
+from openmofi.plugins.planner.plan_memory import CLASSES, GPUS, RESERVE, UTILISATION, planned
+from openmofi.training.model import inputs_of
+from openmofi.training.recipe import Recipe
+
+
+def print_plan(recipe: Recipe, name: str, gpus: int, classes: int | None, as_json: bool) -> None:
+    """Print what each GPU would hold, and how long the run would take.
+
+    Args:
+        recipe: see `Recipe`.
+        name, gpus: kind (see `GPUS`) and number of GPUs.
+        classes: of the class head; those of the recipe's dataset, or `CLASSES`, where not given.
+        as_json: print the plan as JSON.
+
+    Raises:
+        UsageError: the kind is unknown, or the batch cannot be shared by the GPUs.
+    """
+    if name not in GPUS:
+        raise UsageError(
+            f"unknown value {name!r} for --gpu.{did_you_mean(name, GPUS)}", f"Known are {', '.join(GPUS)}."
+        )
+    if classes is None:
+        classes = len(Folder.open(recipe.data.dataset, "dataset").vocabulary) if recipe.data.dataset else CLASSES
+    found = planned(recipe, measured_towers(recipe, inputs_of(recipe.model)), GPUS[name], gpus=gpus, classes=classes)
+    if as_json:
+        print_json(
+            {"plan": found.verdict, "hint": found.hint, "left": found.left, "utilisation": UTILISATION, **asdict(found)}
+        )
+        return
+    rows = [(part.replace("_", " "), f"{size / 2**30:.1f}") for part, size in found.memory.items()]
+    print_table(("on each GPU", "GiB"), [*rows, ("together", f"{sum(found.memory.values()) / 2**30:.1f}")])
+    typer.echo(f"{found.verdict} {found.hint}".rstrip())
+    heads = f"{found.classes:,} classes; " if found.classes else ""
+    typer.echo(
+        f"{heads}{(found.flops + found.loss_flops) / 1e12:,.1f} TFLOP a step on each GPU, "
+        f"{found.hours:,.1f} hours at {UTILISATION:.0%} of its peak (assumed); "
+        f"{found.host * gpus / 2**30:.1f} GiB of shared memory for the loaders of all ranks"
+    )
+    typer.echo(
+        f"Estimated, as without torch.compile, which keeps less; {RESERVE >> 30} GiB are assumed for CUDA and NCCL."
+    )
