@@ -8,7 +8,7 @@ LOCKED := $(PIP) --require-hashes --requirement requirements
 # Without a GPU: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu spares 3 GB.
 TORCH := $(LOCKED)/torch-cpu.txt 2>/dev/null || $(LOCKED)/torch.txt
 
-.PHONY: docs wheel demo world world-full fusion reinforced real test test-all test-needs test-durations fuzz test-openclip4 lint lock bench clean help
+.PHONY: docs wheel demo world world-full fusion reinforced real test test-all test-needs test-durations fuzz test-openclip4 lint lock page bench clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make fuzz       20,000 damaged shards, hostile inputs with other seeds, other examples of properties, two hundred races, a hundred kills a stage and write"
 	@echo "make lint       ruff, codespell, mypy, import contracts"
 	@echo "make lock       requirements/ anew from pyproject.toml, with hashes; UPGRADE=--upgrade for the newest releases"
+	@echo "make page       the page of openmofi serve, built of its sources and npm's packages; after a change of either"
 	@echo "make docs       the documentation site, in site/; a broken link fails"
 	@echo "make wheel      wheel and sdist, in dist/; the tiny demo from the wheel alone, in an empty environment"
 	@echo "make bench      benchmarks against peers, writes benchmarks/RESULTS.md"
@@ -133,6 +134,9 @@ docs: $(VENV)/.dev
 
 lock: $(VENV)/.dev
 	$(BIN)/python tools/lock.py $(UPGRADE)
+
+page:
+	$(PYTHON) tools/page/build.py
 
 wheel: $(VENV)/.dev
 	$(BIN)/python tools/wheel.py

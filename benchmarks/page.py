@@ -48,7 +48,10 @@ def first_load(browser: Any, address: str) -> dict[str, float]:
     line.on("Network.responseReceived", lambda event: asked.update({event["requestId"]: event["response"]["url"]}))
 
     def ended(event: dict[str, Any]) -> None:
-        kind = "image_" if asked.get(event["requestId"], "").endswith("/thumbnail") else ""
+        asked_for = asked.get(event["requestId"], "")
+        if asked_for.startswith("data:"):  # in what was loaded before
+            return
+        kind = "image_" if "/thumbnail" in asked_for else ""
         figures[f"{kind}requests"] += 1
         figures[f"{kind}kb"] += event["encodedDataLength"] / 1000
 

@@ -18,7 +18,7 @@ OF_NOBODY = re.compile(r"https?://(localhost|127\.0\.0\.1|([\w-]+\.)*example\.or
 def addresses():
     """Scheme and host → the files in which they are."""
     inside = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))
-    files = [path for path in (*ROOT.iterdir(), *inside) if path.suffix in KINDS and "vendor" not in path.parts]
+    files = [path for path in (*ROOT.iterdir(), *inside) if path.suffix in KINDS and "built" not in path.parts]
     found = {}
     for path in files:
         for address in ADDRESS.findall(path.read_text("utf-8")):

@@ -48,6 +48,8 @@ def built(out: Path) -> Path:
         "openmofi/encoders/tiny/image.onnx",
         "openmofi/encoders/photo/heads.safetensors",
         "openmofi/plugins/demo/data/pages.tar",
+        "openmofi/plugins/server/built/index.html",
+        "openmofi/plugins/server/built/LICENSE-preact",
     ):
         if name not in names:
             sys.exit(f"{wheel} lacks {name}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -90,6 +90,7 @@ class Filters:
             `20240501`); held with them.
         licence: of the column `licence` (or `license`), case-insensitive; `cc-by*` takes all that begin so.
         columns: further metadata columns → their value, as text, likewise.
+        verdict: images of which a person said last that a label is right (`y`), wrong (`n`) or unsure (`u`).
     """
 
     entity: Name = ""
@@ -100,6 +101,7 @@ class Filters:
     until: Name = ""
     licence: Name = ""
     columns: Columns = field(default_factory=dict)
+    verdict: Literal["", "y", "n", "u"] = ""
 
     def __post_init__(self) -> None:
         for name in ("since", "until"):
@@ -132,6 +134,7 @@ class Query:
         until: end where the results so far are expected to be right with this precision, 0..1; `None` shows `limit`.
         limit, offset: most results, and how many to pass over before them.
         fold: show near-duplicates of a result with it, not as results of their own.
+        order: of a list that nothing ranks: `newest` or `oldest` first, by the column `date`; else as they came in.
         named: take a text that names entities with images for the one that has most; not beside examples or an entity,
             nor without `keywords`.
 
@@ -151,6 +154,7 @@ class Query:
     offset: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
     fold: bool = True
     named: bool = True
+    order: Literal["", "newest", "oldest"] = ""
 
     def __post_init__(self) -> None:
         if self.limit < 1 or self.offset < 0:

@@ -25,6 +25,7 @@ from openmofi.errors import OpenMofiError, UnknownEntityError, UsageError, insta
 from openmofi.plugins.postgres import vector_table
 from openmofi.plugins.postgres.address import PostgresServer
 from openmofi.plugins.postgres.vector_table import InDatabase, VectorTable
+from openmofi.plugins.server.facets import facets_of
 from openmofi.search import Example, Filters, Index, Query, Verdict, build, remove
 from openmofi.search import writer as writer_module
 from openmofi.search.mapping import map_answer
@@ -77,6 +78,17 @@ def both(postgres, tmp_path_factory):
     yield made
     for index in made:
         index.close()
+
+
+def test_facets_and_orders_are_those_of_a_folder(both):
+    dated = [Filters(since="2024-01-02"), Filters(verdict="n"), Filters(verdict="y")]
+    for filters in (Filters(), Filters(entity="c:red"), Filters(type="colour", min_probability=0.8), *dated):
+        there = [facets_of(index, Query(filters=filters), None) for index in both]
+        assert there[0] == there[1]
+    assert facets_of(both[1], Query(), None).values["type"]
+    for order in ("newest", "oldest"):
+        first, second = ([hit.image.key for hit in index.search(Query(order=order)).hits] for index in both)
+        assert first == second
 
 
 def test_the_same_results_as_in_a_folder_to_the_last_digit(both):

@@ -12,6 +12,7 @@ from search_world import COLOURS, coloured
 from served_world import labelled_index, served
 
 from openmofi.plugins.server import context
+from openmofi.plugins.server.app import page_files
 from openmofi.search import Example, Filters, Query, Region
 
 
@@ -146,6 +147,11 @@ def test_images_as_they_lie_and_small(index, client):
     assert Image.open(io.BytesIO(thumbnail.content)).format == "WEBP"
     again = client.get("/api/images/3/thumbnail", headers={"If-None-Match": thumbnail.headers["etag"]})
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", thumbnail.headers["etag"])
+    assert thumbnail.headers["cache-control"] == "private, max-age=60"
+    for content, kept in ((record["content"], True), ("another", False)):
+        answer = client.get("/api/images/3/thumbnail", params={"of": content})
+        assert answer.content == thumbnail.content
+        assert ("immutable" in answer.headers["cache-control"]) == kept
     assert client.get("/api/images/3/recognise", params={"region": "0,0,0.5,1", "limit": 2}).json() == plain(
         index.recognise(3, Region(right=0.5), 2)
     )
@@ -159,6 +165,30 @@ def test_an_image_that_is_gone_is_said_to_be(tmp_path):
         assert answer.status_code == 404
         assert "blue-0.png" in answer.json()["error"]
         assert client.get("/api/images/1/thumbnail").status_code == 200
+
+
+def test_long_answers_are_compressed_for_those_who_take_it(client):
+    def sent(coding, limit):
+        headers = {"Accept-Encoding": coding}
+        with client.stream("POST", "/api/search", json={"limit": limit}, headers=headers) as answer:
+            answer.read()
+        assert answer.headers["vary"] == "Accept-Encoding"
+        return answer.headers.get("content-encoding"), int(answer.headers["content-length"]), len(answer.json()["hits"])
+
+    plain, packed = sent("identity", 100), sent("gzip", 100)
+    assert (plain[0], packed[0]) == (None, "gzip")
+    assert plain[2] == packed[2] > 10
+    assert packed[1] < plain[1] / 4
+    assert sent("gzip", 1)[0] is None
+
+
+def test_files_of_the_page_are_kept_for_ever_and_the_page_is_not(client):
+    for name in page_files():
+        answer = client.get(name)
+        assert (answer.status_code, answer.headers["content-encoding"]) == (200, "gzip")
+        assert answer.headers["cache-control"] == ("no-cache" if name == "/" else "max-age=31536000, immutable")
+        again = client.get(name, headers={"If-None-Match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
 
 
 def test_entities(index, client):

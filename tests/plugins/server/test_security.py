@@ -448,7 +448,8 @@ def test_the_page_s_address_with_the_token_begins_a_session(index):
         assert (answer.status_code, answer.headers["location"]) == (303, "/")
         assert TOKEN not in answer.headers["set-cookie"]
         assert client.get("/api/info").json()["token"] is True
-        assert client.get("/static/app.js", params={"token": TOKEN}).status_code == 200
+        script = next(name for name in page_files() if name.endswith(".js"))
+        assert client.get(script, params={"token": TOKEN}).status_code == 200
 
 
 def test_guessing_tokens_by_the_page_s_address_is_slow(index):

@@ -247,7 +247,7 @@ def _differences(
         metric: (
             difference_by_t(values[: len(ours), rows], values[len(ours) :, rows], groups[rows])
             if few
-            else paired_bootstrap(*values[:, rows], groups[rows])
+            else paired_bootstrap(values[0, rows], values[1, rows], groups[rows])
         ).as_dict()
         for metric, values, rows in _values(first.protocol, same, parts, metrics)
     }

@@ -16,7 +16,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.plugins.server import judging
 from openmofi.plugins.server.context import Context, with_session
 from openmofi.plugins.server.guard import Guard, equal
-from openmofi.plugins.server.messages import ErrorAnswer, Refused, logger, not_modified, register
+from openmofi.plugins.server.messages import KEPT, ErrorAnswer, Refused, logger, not_modified, register
 from openmofi.plugins.server.routes import router
 from openmofi.plugins.server.settings import ServeSettings
 from openmofi.search.index import Index
@@ -25,18 +25,8 @@ from openmofi.version import __version__
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
-    ".mjs": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
-    ".json": "application/json",
-    ".svg": "image/svg+xml",
-    ".png": "image/png",
-    ".webp": "image/webp",
-    ".ico": "image/x-icon",
-    ".webmanifest": "application/manifest+json",
-    ".txt": "text/plain; charset=utf-8",
-    ".woff2": "font/woff2",
 }
-_NO_PAGE = b"<!doctype html><title>OpenMOFI</title><p>This build has no page; the API is at /api/openapi.json."
 
 
 @dataclass(frozen=True)
@@ -57,25 +47,16 @@ class PageFile:
 
 
 def page_files() -> dict[str, PageFile]:
-    """Address → file: `/` is `index.html`, the others are `/static/NAME`."""
-    folder = Path(str(files("openmofi.plugins.server") / "page"))
-    held = {"/": _file(_NO_PAGE, ".html")}
-    for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        hidden = any(part.startswith((".", "_")) or part == "node_modules" for part in parts)
-        if path.suffix in TYPES and path.is_file() and not hidden:
-            name = "/".join(parts)
-            held["/" if name == "index.html" else f"/static/{name}"] = _file(path.read_bytes(), path.suffix)
-    # All modules are asked for at once, and not one after another as they import each other.
-    modules = [name[1:] for name in held if name.endswith(".js") and "photoswipe" not in name]
-    links = "".join(f'  <link rel="modulepreload" href="{name}">\n' for name in modules)
-    held["/"] = _file(held["/"].data.replace(b"</head>", links.encode() + b"</head>"), ".html")
-    return held
+    """Address → file of what `tools/page/build.py` built: `/` is `index.html`, the others are `/static/NAME`."""
+    folder = Path(str(files("openmofi.plugins.server") / "built"))
+    held = {f"/static/{path.name}": _file(path) for path in sorted(folder.iterdir()) if path.suffix in TYPES}
+    return {"/": held.pop("/static/index.html"), **held}
 
 
-def _file(data: bytes, suffix: str) -> PageFile:
+def _file(path: Path) -> PageFile:
+    data = path.read_bytes()
     etag = f'"{hashlib.blake2b(data, digest_size=12).hexdigest()}"'
-    return PageFile(data, TYPES[suffix], etag, gzip.compress(data, mtime=0))
+    return PageFile(data, TYPES[path.suffix], etag, gzip.compress(data, mtime=0))
 
 
 _ERRORS: dict[int | str, dict[str, object]] = {
@@ -156,7 +137,8 @@ def _add_page(app: FastAPI, context: Context) -> None:
         file = held.get(request.url.path)
         if file is None:
             raise Refused(404, "There is nothing at this address.")
-        headers = {"ETag": file.etag, "Cache-Control": "no-cache", "Vary": "Accept-Encoding"}
+        keep = "no-cache" if request.url.path == "/" else KEPT  # the other names hold the digest of what is in them
+        headers = {"ETag": file.etag, "Cache-Control": keep, "Vary": "Accept-Encoding"}
         packed = "gzip" in request.headers.get("accept-encoding", "")
         if packed:
             headers["Content-Encoding"] = "gzip"

@@ -12,11 +12,14 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from msgspec import Meta
 from starlette.concurrency import run_in_threadpool
 
+from openmofi.arrays import Array
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError
 from openmofi.plugins.server.context import Context, Upload, context_of, with_session
+from openmofi.plugins.server.facets import Facets, facets_of
 from openmofi.plugins.server.guard import cookie_name, equal
 from openmofi.plugins.server.messages import (
+    KEPT,
     RecogniseBody,
     Refused,
     SearchBody,
@@ -31,6 +34,7 @@ from openmofi.plugins.server.messages import (
 from openmofi.search.index import Index
 from openmofi.search.mapping import MapAnswer, map_answer
 from openmofi.search.query import ImageIds, Region
+from openmofi.search.query import Query as SearchQuery
 from openmofi.search.records import (
     Candidate,
     EntityImage,
@@ -81,13 +85,25 @@ class ServerInfo(IndexInfo):
 @router.post("/api/search", response_model=Results, openapi_extra=described(SearchBody))
 async def search(body: Annotated[Any, sent(SearchBody)], context: Shared) -> Response:
     """The images that answer a query, best first."""
-    # Examples are decoded, which takes time; all else is not worth another thread.
-    make = partial(query_of, body, context.example)
-    query = await run_in_threadpool(make) if body.examples else make()
-    vector = await context.encoder.vector(query) if query.has_vector else None
+    query, vector = await _asked(body, context)
     return await asyncio.get_running_loop().run_in_executor(
         context.searching, lambda: answer(context.index.search(query, vector))
     )
+
+
+@router.post("/api/facets", response_model=Facets, openapi_extra=described(SearchBody))
+async def facets(body: Annotated[Any, sent(SearchBody)], context: Shared) -> Response:
+    """How many images of a search have which type, entity, probability, verdict, folder, date and columns."""
+    query, vector = await _asked(body, context)
+    # Beside the threads that search, which nobody waits for who only counts.
+    return await run_in_threadpool(lambda: answer(facets_of(context.index, query, vector)))
+
+
+async def _asked(body: Any, context: Context) -> tuple[SearchQuery, Array | None]:
+    # Examples are decoded, which takes time; all else is not worth another thread.
+    make = partial(query_of, body, context.example)
+    query = await run_in_threadpool(make) if body.examples else make()
+    return query, await context.encoder.vector(query) if query.has_vector else None
 
 
 @router.get("/api/info", response_model=ServerInfo)
@@ -197,9 +213,12 @@ def image_record(image: Number, context: Shared) -> Response:
 
 
 @router.get("/api/images/{image}/thumbnail", response_class=Response)
-def thumbnail(image: Number, request: Request, context: Shared) -> Response:
-    """A small WebP of it."""
-    headers = _cache_headers(f'"{context.image(image).content}-t"')
+def thumbnail(image: Number, request: Request, context: Shared, of: Short = "") -> Response:
+    """A small WebP of it; where `of` is its `content`, clients may keep it for ever."""
+    content = context.image(image).content
+    headers = _cache_headers(f'"{content}-t"')
+    if of == content:
+        headers["Cache-Control"] = f"private, {KEPT}"
     if unchanged := not_modified(request, headers):
         return unchanged
     return Response(_readable(lambda: context.index.thumbnail(image)), headers=headers, media_type="image/webp")

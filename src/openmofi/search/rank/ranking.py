@@ -25,17 +25,41 @@ _KNOWN = """SELECT EXISTS (SELECT 1 FROM entities WHERE id = :entity)
     OR EXISTS (SELECT 1 FROM labels WHERE entity = :entity)"""
 
 
+EVERY = "1 = 1"
+IMAGES = "images JOIN sources ON sources.id = images.source"
+SAID = f"""{IMAGES} JOIN verdicts ON verdicts.shard = sources.shard AND verdicts.key = images.key AND verdicts.id IN (
+    SELECT max(id) FROM verdicts WHERE undone = 0 GROUP BY shard, key, entity)"""
+"""Images with the last verdict on each of their labels."""
+
+
+def date_of(connection: Connection) -> str:
+    """The column of the value `date`: 2024-05-01T10:00, 20240501 and EXIF's 2024:05:01 10:00 are the same day."""
+    return f"replace(replace({connection.column('date')}, '-', ''), ':', '')"
+
+
 def images_within(connection: Connection, filters: Filters) -> Ints:
     """(n,) ids of the images that pass, ascending.
+
+    Raises:
+        UnknownEntityError: as `condition_of`.
+    """
+    where, values = condition_of(connection, filters)
+    return np.array(
+        column_of(connection, f"SELECT images.id FROM {IMAGES} WHERE {where} ORDER BY images.id", values), int
+    )
+
+
+def condition_of(connection: Connection, filters: Filters) -> tuple[str, dict[str, object]]:
+    """The condition on `IMAGES` by which images pass, and its values.
 
     Raises:
         UnknownEntityError: the index knows no entity or class of that identifier.
     """
     if filters.entity and not connection.execute(_KNOWN, {"entity": filters.entity}).fetchone()[0]:
         raise unknown_entity(connection, filters.entity)
-    conditions, values = ["1 = 1"], dict[str, object]()
+    conditions, values = [EVERY], dict[str, object]()
     if filters.entity or filters.type or filters.min_probability > 0:
-        conditions.append("images.id IN (" + _labelled(filters) + ")")
+        conditions.append(f"images.id IN (SELECT labels.image FROM labels WHERE {labelled(filters)})")
         values |= {"entity": filters.entity, "type": filters.type, "probability": filters.min_probability}
     if filters.folder:
         folder = filters.folder.rstrip("/")
@@ -53,19 +77,16 @@ def images_within(connection: Connection, filters: Filters) -> Ints:
         values |= {f"name{number}_{column}": name for column, name in enumerate(names)}
     for bound, operator in (("since", ">="), ("until", "<=")):
         if day := getattr(filters, bound):
-            # 2024-05-01T10:00, 20240501 and EXIF's 2024:05:01 10:00 are the same day.
-            digits = f"replace(replace({connection.column('date')}, '-', ''), ':', '')"
-            conditions.append(f"substr({digits}, 1, 8) {operator} :{bound}")
+            conditions.append(f"substr({date_of(connection)}, 1, 8) {operator} :{bound}")
             values |= {bound: day.replace("-", ""), "date": "date"}
-    where = " AND ".join(conditions)
-    source = "images JOIN sources ON sources.id = images.source"
-    return np.array(
-        column_of(connection, f"SELECT images.id FROM {source} WHERE {where} ORDER BY images.id", values), int
-    )
+    if filters.verdict:
+        conditions.append(f"images.id IN (SELECT images.id FROM {SAID} WHERE verdict = :verdict)")
+        values["verdict"] = filters.verdict
+    return " AND ".join(conditions), values
 
 
-def _labelled(filters: Filters) -> str:
-    """Images with such a label; one below the threshold counts where a probability was asked for."""
+def labelled(filters: Filters) -> str:
+    """The condition on `labels`; one below the threshold counts where a probability was asked for."""
     conditions = ["labels.probability >= :probability" if filters.min_probability else "labels.accepted = 1"]
     if filters.entity:
         conditions.append(
@@ -73,7 +94,7 @@ def _labelled(filters: Filters) -> str:
         )
     if filters.type:
         conditions.append("labels.entity IN (SELECT entity FROM types WHERE type = :type)")
-    return "SELECT labels.image FROM labels WHERE " + " AND ".join(conditions)
+    return " AND ".join(conditions)
 
 
 def _columns(filters: Filters) -> list[tuple[tuple[str, ...], str]]:
@@ -218,7 +239,8 @@ def _listed(
     if passing is not None:
         judged = {image: probability for image, probability in judged.items() if image in passing}
     if vector is None and not query.text:
-        order = (_all(connection) if within is None else within).tolist()
+        order = within.tolist() if within is not None and not query.order else _unranked(connection, query.order)
+        order = [image for image in order if passing is None or image in passing]
     else:
         likely = sorted(judged, key=lambda image: -judged[image])[:_JUDGED]
         order = fused([nearest, list(keywords), [image for image in likely if image not in cosines]])
@@ -298,8 +320,13 @@ def _nearest(state: State, vector: Array, depth: int, within: Ints | None) -> di
     return dict(zip(state.images[positions[0][valid]].tolist(), scores[0][valid].astype(float).tolist(), strict=True))
 
 
-def _all(connection: Connection) -> Ints:
-    return np.array(column_of(connection, "SELECT id FROM images ORDER BY id"), np.int64)
+def _unranked(connection: Connection, order: str) -> list[int]:
+    """All images; those without a date come last."""
+    if not order:
+        return column_of(connection, "SELECT id FROM images ORDER BY id")
+    date, way = f"nullif({date_of(connection)}, '')", "DESC" if order == "newest" else "ASC"
+    ordered = f"SELECT id FROM images ORDER BY {date} IS NULL, {date} {way}, id"
+    return column_of(connection, ordered, {"date": "date"})
 
 
 def _folded(state: State, order: Sequence[int], fold: bool) -> dict[int, tuple[int, ...]]:

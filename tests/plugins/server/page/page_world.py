@@ -165,5 +165,5 @@ class FakeSearch:
 
     def on(self, page):
         page.route("**/api/search", self)
-        page.route("**/api/images/*/thumbnail", lambda route: route.fulfill(body=png(), content_type="image/png"))
+        page.route("**/api/images/*/thumbnail*", lambda route: route.fulfill(body=png(), content_type="image/png"))
         return self

@@ -41,6 +41,7 @@ def test_axe_finds_no_violation(new_tab, scheme):
         page = tab.open(where, wait)
         if name == "search":
             page.get_by_role("button", name="Filters").click()
+            page.wait_for_selector(".facet-value")
             page.get_by_role("combobox", name="Search images").press_sequentially("re")
             page.wait_for_selector("[role=option]")
         if name == "image":

@@ -16,6 +16,7 @@ def test_an_image_is_one_step_and_closing_it_takes_the_step_back(tab):
     for place in range(3):
         page.locator(".tile-open").nth(place).click()
         page.wait_for_url("**show=*")
+        page.wait_for_selector("dialog")
         page.keyboard.press("Escape")
         page.wait_for_url("**text=red+square")
     page.go_back()
@@ -87,7 +88,7 @@ def test_a_held_key_takes_no_page(tab, index):
 
 
 def test_what_cannot_be_shown_is_not_taken_as_right(tab, index):
-    tab.page.route("**/api/images/*/thumbnail", lambda route: route.fulfill(status=404))
+    tab.page.route("**/api/images/*/thumbnail*", lambda route: route.fulfill(status=404))
     page = tab.open("#/review/grid/c%3Agrey", ".judge")
     expect(page.locator(".judge.u")).to_have_count(EACH)
     assert index.verdicts("c:grey") == []

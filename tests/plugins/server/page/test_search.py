@@ -138,6 +138,34 @@ def test_filters_narrow_by_date_column_and_entity(tab):
     expect(page.get_by_role("heading", name="Nothing was found")).to_be_visible()
 
 
+def test_counts_narrow_and_are_counted_anew(tab):
+    page = tab.open()
+    page.get_by_role("button", name="Filters").click()
+    rail = page.get_by_role("group", name="Filters")
+    expect(rail).to_contain_text("48 images, near-duplicates counted too")
+    rail.get_by_role("button", name="second 24 images").click()
+    page.wait_for_url("**f.column.album=second")
+    expect(rail).to_contain_text("24 images")
+    expect(page.get_by_label("album")).to_have_value("second")
+    rail.get_by_role("button", name="green 4 images").click()
+    expect(page.locator(".count")).to_contain_text("4 images")
+    rail.get_by_role("button", name="green").click()
+    expect(rail).to_contain_text("24 images")
+    assert rail.get_by_role("combobox").locator("option").all_inner_texts()[1] == "50 % · 24"
+
+
+def test_a_list_is_ordered_by_date(tab):
+    page = tab.open()
+    page.get_by_label("Order").select_option("newest first")
+    page.wait_for_url("**order=newest")
+    expect(tiles(page).first).to_contain_text("number 7")
+    page.go_back()
+    expect(tiles(page).first).to_contain_text("number 0")
+    expect(page.get_by_label("Order")).to_have_value("")
+    tab.open("#/search?text=red", ".tile-text")
+    expect(page.get_by_label("Order")).to_have_count(0)
+
+
 def test_an_image_is_recognised_with_evidence(tab):
     page = tab.open("#/search?show=1")
     page.get_by_role("button", name="Recognise").click()

@@ -65,6 +65,7 @@ def test_it_steps_over_what_the_grid_has_not_loaded_and_fetches_the_neighbours_i
     page.locator(".tile-open").first.focus()
     page.locator(".tile-open").first.click()
     position = page.locator("dialog .steps [role=status]")
+    expect(position).to_have_text("1 of 1,000")
     for place in range(2, 104):
         page.keyboard.press("ArrowRight")
         expect(position).to_have_text(f"{place} of 1,000")

@@ -1,19 +1,16 @@
 /** The page of `openmofi serve`: a head, one of the views, and the request for a token. */
+import icon from "./icon.svg";
 import { api, needsToken, session } from "./lib/api.js";
 import { html, render, useEffect, useRef, useState } from "./lib/html.js";
 import { info, infoError, names, readInfo, refresh } from "./lib/known.js";
 import { counted } from "./lib/format.js";
 import { route, scrolled } from "./lib/route.js";
 import { Dialog } from "./parts/dialog.js";
-import { Empty, Failure, Spoken, Waiting } from "./parts/notice.js";
-import { Images } from "./views/chosen.js";
-import { Entities } from "./views/entities.js";
-import { Entity } from "./views/entity.js";
-import { MapView } from "./views/map.js";
-import { Review } from "./views/review/review.js";
+import { Later } from "./parts/later.js";
+import { Empty, Failure, Spoken } from "./parts/notice.js";
 import { Search } from "./views/search.js";
 
-const VIEWS = { search: Search, entities: Entities, entity: Entity, review: Review, map: MapView, images: Images };
+const LATER = { entities: "Entities", entity: "Entity", review: "Review", map: "MapView", images: "Images" };
 const TITLES = { search: "Search", entities: "Entities", entity: "Entity", review: "Review", map: "Map", images: "Images" };
 const LINKS = [["search", "Search"], ["entities", "Entities"], ["review", "Review"], ["map", "Map"]];
 
@@ -36,7 +33,7 @@ function App() {
   return html`
     <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); main.current.focus(); }}>To the content</a>
     <header class="top"><div class="top-row">
-      <a class="brand" href="#/search"><img src="static/icon.svg" alt="" width="26" height="26" /><span>OpenMOFI</span></a>
+      <a class="brand" href="#/search"><img src=${icon} alt="" width="26" height="26" /><span>OpenMOFI</span></a>
       <nav aria-label="Views">${LINKS.map(([name, label]) => html`<a key=${name} href=${`#/${name}`}
         aria-current=${name === current ? "page" : undefined}>${label}</a>`)}</nav>
       ${info.value && html`<p class="index-size">${counted(info.value.images, "image")}, ${counted(info.value.entities, "entity", "entities")}</p>`}
@@ -50,8 +47,8 @@ function App() {
 
 function View() {
   const { view, rest } = route.value;
-  const Shown = Object.hasOwn(VIEWS, view) ? VIEWS[view] : null;
-  return Shown ? html`<${Shown} key=${view === "review" ? view : rest[0]} />`
+  if (view === "search") return html`<${Search} key=${rest[0]} />`;
+  return Object.hasOwn(LATER, view) ? html`<${Later} key=${`${view}/${view === "review" ? "" : rest[0]}`} of=${LATER[view]} />`
     : html`<h1 class="unseen">Not found</h1><${Empty} title="There is no such view"><p><a href="#/search">Go to the search</a></p><//>`;
 }
 

@@ -91,6 +91,7 @@ export const api = {
     method: "POST", body: file, headers: { "Content-Type": file.type || "application/octet-stream" },
   }),
   search: (body, signal) => call("search", json("POST", body, signal)),
+  facets: (body, signal) => call("facets", json("POST", body, signal)),
   map: () => call("map"),
   images: (ids, signal) => call("images", json("POST", ids, signal)),
   image: (id) => call(`images/${id}`),
@@ -118,5 +119,6 @@ export const api = {
 /** @param {number[]} region left, top, right, bottom in fractions */
 export const asRegion = ([left, top, right, bottom]) => ({ left, top, right, bottom });
 
-export const thumbnail = (id) => `api/images/${id}/thumbnail`;
+/** With the digest of its bytes, where it is known, the browser keeps it for ever. @param {{id: number, content?: string}} image */
+export const thumbnail = ({ id, content }) => `api/images/${id}/thumbnail${query({ of: content })}`;
 export const original = (id) => `api/images/${id}/original`;

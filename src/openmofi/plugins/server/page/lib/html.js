@@ -1,11 +1,9 @@
 /** What every module of the page renders with: `html` of htm over preact, hooks and signals. */
-import { h, render } from "../vendor/preact.js";
-import htm from "../vendor/htm.js";
+import htm from "htm";
+import { h, render } from "preact";
 
-export { Fragment } from "../vendor/preact.js";
-export { useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "../vendor/preact-hooks.js";
-export { batch, computed, effect, signal } from "../vendor/signals-core.js";
-export { useComputed, useSignal } from "../vendor/signals.js";
+export { useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+export { effect, signal } from "@preact/signals";
 export { render };
 
 /** Values are always text or attributes: nothing of the index is ever read as HTML. */

@@ -2,13 +2,13 @@
 import { api, session } from "./api.js";
 import { effect, signal } from "./html.js";
 
-/** @type {import("../vendor/signals-core.js").Signal<any>} IndexInfo, or `null` until it is there */
+/** @type {import("@preact/signals").Signal<any>} IndexInfo, or `null` until it is there */
 export const info = signal(null);
-/** @type {import("../vendor/signals-core.js").Signal<Error | null>} */
+/** @type {import("@preact/signals").Signal<Error | null>} */
 export const infoError = signal(null);
-/** @type {import("../vendor/signals-core.js").Signal<Record<string, string>>} id → name */
+/** @type {import("@preact/signals").Signal<Record<string, string>>} id → name */
 export const names = signal({});
-/** @type {import("../vendor/signals-core.js").Signal<Set<string>>} identifiers that the index does not have */
+/** @type {import("@preact/signals").Signal<Set<string>>} identifiers that the index does not have */
 export const unknown = signal(new Set());
 const asked = new Set();
 

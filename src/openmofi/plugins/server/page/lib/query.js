@@ -15,12 +15,14 @@ import { asRegion } from "./api.js";
  * @property {number[]} more ids of images that were marked as right
  * @property {number[]} less ids of images that were marked as wrong
  * @property {Record<string, string>} filters as in `openmofi.search.Filters`; of further columns as `column.NAME`
+ * @property {"" | "newest" | "oldest"} order of what nothing ranks
  * @property {boolean} words whether the text is meant as words, also where it is the name of an entity
  */
 
 /** @type {Query} */
-export const NOTHING = { examples: [], text: "", entity: "", more: [], less: [], filters: {}, words: false };
-export const FILTERS = ["entity", "type", "min_probability", "folder", "since", "until", "licence"];
+export const NOTHING = { examples: [], text: "", entity: "", more: [], less: [], filters: {}, order: "", words: false };
+const ORDERS = ["newest", "oldest"];
+export const FILTERS = ["entity", "type", "min_probability", "folder", "since", "until", "licence", "verdict"];
 
 /** @param {string} text `TOKEN`, `TOKEN*WEIGHT`, `TOKEN@REGION` or both */
 function readExample(text) {
@@ -50,7 +52,7 @@ export function readQuery(params) {
   const filters = Object.fromEntries([...params].filter(([name, value]) => name.startsWith("f.") && value)
     .map(([name, value]) => [name.slice(2), value]));
   return { examples, text: params.get("text") ?? "", entity: params.get("entity") ?? "", more: ids(params.get("more")),
-    less: ids(params.get("less")), filters, words: params.has("words") };
+    less: ids(params.get("less")), filters, order: ORDERS.includes(params.get("order")) ? params.get("order") : "", words: params.has("words") };
 }
 
 /** @param {Query} query */
@@ -62,6 +64,7 @@ export function writeQuery(query) {
   if (query.more.length) params.set("more", query.more.join(","));
   if (query.less.length) params.set("less", query.less.join(","));
   for (const [name, value] of Object.entries(query.filters)) if (value) params.set(`f.${name}`, value);
+  if (query.order) params.set("order", query.order);
   if (query.words) params.set("words", "1");
   return params;
 }
@@ -77,7 +80,7 @@ export function body(query) {
   return {
     examples: query.examples.map(({ region, ...example }) => ({ ...example, ...(region && { region: asRegion(region) }) })),
     text: query.text, entity: query.entity, more: query.more, less: query.less, filters: plain,
-    named: !query.words,
+    named: !query.words, order: query.order,
   };
 }
 

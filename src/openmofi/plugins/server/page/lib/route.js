@@ -26,7 +26,7 @@ function decoded(part) {
   }
 }
 
-/** @type {import("../vendor/signals-core.js").Signal<Route>} */
+/** @type {import("@preact/signals").Signal<Route>} */
 export const route = signal(read());
 /** Where the page was scrolled to when its step in the history was left, in pixels, until it is there again. */
 export const scrolled = { y: 0 };

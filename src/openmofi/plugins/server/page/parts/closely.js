@@ -4,10 +4,10 @@ import { title } from "../lib/format.js";
 
 /** @param {any} image an ImageRecord */
 export async function lookClosely(image) {
-  const { default: PhotoSwipe } = await import("../vendor/photoswipe.js");
+  const { default: PhotoSwipe } = await import("photoswipe");
   const { width, height } = image.width ? image : { width: 1600, height: 1200 };
   const viewer = new PhotoSwipe({
-    dataSource: [{ src: original(image.id), msrc: thumbnail(image.id), width, height, alt: title(image) }],
+    dataSource: [{ src: original(image.id), msrc: thumbnail(image), width, height, alt: title(image) }],
     // In the dialog that is open: what lies outside of it takes no clicks.
     appendToEl: document.querySelector("dialog[open]") ?? document.body,
     showHideAnimationType: "none", bgOpacity: 0.94, zoom: true, arrowKeys: false, maxZoomLevel: 8,

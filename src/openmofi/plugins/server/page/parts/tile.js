@@ -10,7 +10,7 @@ export function Thumbnail({ image, onGone }) {
   // A server that was away may have it now.
   useEffect(() => setGone(false), [answering.value]);
   if (gone) return html`<span class="gone"><${Icon} name="image" /><span>cannot be shown</span></span>`;
-  return html`<img src=${thumbnail(image.id)} alt="" decoding="async" draggable=${false} onError=${() => { setGone(true); onGone?.(); }} />`;
+  return html`<img src=${thumbnail(image)} alt="" decoding="async" draggable=${false} onError=${() => { setGone(true); onGone?.(); }} />`;
 }
 
 /**

@@ -1,14 +1,11 @@
 /** What a query is made of, as chips that can be turned and taken away. */
-import { original, thumbnail } from "../lib/api.js";
+import { thumbnail } from "../lib/api.js";
 import { counted } from "../lib/format.js";
 import { html, useState } from "../lib/html.js";
 import { preview } from "../lib/uploads.js";
 import { Chip } from "../parts/chip.js";
-import { Dialog } from "../parts/dialog.js";
 import { Icon } from "../parts/icons.js";
-import { Large } from "../parts/large.js";
-import { Recognition } from "../parts/recognition.js";
-import { RegionPicker } from "../parts/region.js";
+import { Later } from "../parts/later.js";
 
 /**
  * @param {object} props
@@ -39,7 +36,7 @@ export function QueryChips({ query, names, onQuery }) {
 
 function ExampleChip({ example, onRemove, onChange }) {
   const [open, setOpen] = useState(false);
-  const src = example.upload ? preview(example.upload) : thumbnail(example.image);
+  const src = example.upload ? preview(example.upload) : thumbnail({ id: example.image });
   const name = example.upload ? "your image" : `image ${example.image}`;
   const less = example.weight < 0;
   return html`<span class=${`chip example ${less ? "wrong" : ""}`}>
@@ -52,32 +49,7 @@ function ExampleChip({ example, onRemove, onChange }) {
     <button type="button" class="sign" aria-pressed=${less} aria-label=${`Less like ${name}`}
       title=${less ? "less like this" : "more like this"} onClick=${() => onChange({ weight: -example.weight })}>${less ? "−" : "+"}</button>
     <button type="button" class="chip-remove" aria-label=${`Remove ${name}`} onClick=${onRemove}><${Icon} name="close" /></button>
-    ${open && html`<${ExampleDialog} example=${example} src=${src} name=${name} onClose=${() => setOpen(false)}
+    ${open && html`<${Later} of="ExampleDialog" example=${example} src=${src} name=${name} onClose=${() => setOpen(false)}
       onRegion=${(region) => { setOpen(false); onChange({ region }); }} />`}
   </span>`;
-}
-
-function ExampleDialog({ example, src, name, onClose, onRegion }) {
-  const [region, setRegion] = useState(example.region);
-  const [recognising, setRecognising] = useState(false);
-  const large = example.upload ? src : original(example.image);
-  return html`<${Dialog} title=${`Part of ${name}`} kind="wide" onClose=${onClose}>
-    <div class="detail">
-      <div class="stage">${large ? html`<${Large} src=${large} alt=${name}>
-          <${RegionPicker} region=${region} onRegion=${setRegion} onDone=${onRegion} /><//>`
-        : html`<p class="faint">This image was sent before the page was loaded; it is not kept here.</p>`}</div>
-      <div class="about">
-        <p class="faint">Drag over the image, or move the frame with the arrow keys and change its size with Shift and the
-          arrow keys.</p>
-        <div class="actions">
-          <button class="button main" disabled=${!region} onClick=${() => onRegion(region)}>
-            <${Icon} name="crop" />Search with the region</button>
-          <button class="button" disabled=${!example.region} onClick=${() => onRegion(null)}>Whole image</button>
-          <button class="button" aria-pressed=${recognising} onClick=${() => setRecognising(!recognising)}>
-            <${Icon} name="tag" />Recognise</button>
-        </div>
-        ${recognising && html`<${Recognition} image=${example.image} upload=${example.upload} region=${region} />`}
-      </div>
-    </div>
-  <//>`;
 }

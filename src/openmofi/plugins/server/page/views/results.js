@@ -12,6 +12,7 @@ import { Empty, Failure, say, Waiting } from "../parts/notice.js";
 import { Probability } from "../parts/probability.js";
 import { Tile } from "../parts/tile.js";
 
+const ORDERS = { "": "as they came in", newest: "newest first", oldest: "oldest first" };
 const MOST_CHIPS = 10;
 const MOST_SENSES = 5;
 // The first page of results: chips do not change while one scrolls.
@@ -55,7 +56,7 @@ export function Results({ query, onQuery, onRefine, onOpen }) {
   return html`
     <section aria-label="Results" class=${list.replaced ? "replaced" : ""}>
       <${Senses} query=${query} about=${list.about} onQuery=${onQuery} />
-      <${Head} list=${list} query=${query} end=${end} ranked=${ranked} />
+      <${Head} list=${list} query=${query} end=${end} ranked=${ranked} onQuery=${onQuery} />
       ${list.about?.note && html`<p class="note" role="note">${list.about.note}</p>`}
       ${list.error && html`<${Failure} error=${list.error} retry=${() => list.retry()} />`}
       <${Facets} searched=${searched} hits=${list.seen().filter(({ rank }) => rank <= Math.min(end ?? FIRST, FIRST))} query=${query} onQuery=${onQuery} />
@@ -83,7 +84,7 @@ function Senses({ query, about, onQuery }) {
   </ul>`;
 }
 
-function Head({ list, query, end, ranked }) {
+function Head({ list, query, end, ranked, onQuery }) {
   const { about, total } = list;
   const rest = ranked ? "closest first" : total < info.value?.images && !Object.values(query.filters).some(Boolean)
     ? "near-duplicates are folded" : "";
@@ -91,6 +92,10 @@ function Head({ list, query, end, ranked }) {
     <p class="count">${end === null
       ? html`<strong>${number(total)}</strong> ${total === 1 ? "image" : "images"}${rest && html`<span class="faint"> · ${rest}</span>`}`
       : html`<strong>${end ? number(end) : "None"}</strong> likely${end < total && html`<span class="faint"> · ${number(total - end)} ${end ? "more " : ""}below</span>`}`}</p>
+    ${!ranked && info.value?.columns.includes("date") && html`<label class="field inline"><span>Order</span>
+      <select value=${query.order} onChange=${(event) => onQuery({ ...query, order: event.currentTarget.value })}>
+        ${Object.entries(ORDERS).map(([value, said]) => html`<option value=${value} selected=${value === query.order}>${said}</option>`)}
+      </select></label>`}
     ${about?.uncalibrated && html`<details class="faint why"><summary>Why ${end === null ? "there are no probabilities" : "some have no probability"}</summary>
       ${about.uncalibrated}</details>`}
   </div>`;

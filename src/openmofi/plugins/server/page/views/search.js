@@ -4,11 +4,10 @@ import { info, learn, names, wantName } from "../lib/known.js";
 import { readQuery, writeQuery } from "../lib/query.js";
 import { go, href, leave, route } from "../lib/route.js";
 import { upload } from "../lib/uploads.js";
-import { Detail } from "../parts/detail.js";
 import { EntityBox } from "../parts/entitybox.js";
-import { Filters } from "../parts/filters.js";
 import { Icon } from "../parts/icons.js";
 import { DropAnywhere, PickImage } from "../parts/intake.js";
+import { Later } from "../parts/later.js";
 import { Failure, say } from "../parts/notice.js";
 import { QueryChips } from "./examples.js";
 import { Results } from "./results.js";
@@ -22,6 +21,7 @@ export function Search() {
   const [refused, setRefused] = useState(null);
   const [sending, setSending] = useState(false);
   const [opened, setOpened] = useState(null);
+  const [narrowing, setNarrowing] = useState(false);
   useLayoutEffect(() => { setTyped(query.text); }, [query.text]);
   useEffect(() => { wantName(query.entity); wantName(query.filters.entity ?? ""); }, [query.entity, query.filters.entity]);
 
@@ -61,6 +61,7 @@ export function Search() {
     leave(href(["search"], next));
   };
   const fresh = { ...query, more: [], less: [], words: false };
+  const set = Object.values(query.filters).filter(Boolean).length;
   const plain = !params.toString();
   return html`
     <h1 class="unseen">Search</h1>
@@ -72,14 +73,18 @@ export function Search() {
           onEntity=${(entity) => { learn([entity]); ask({ ...fresh, text: "", entity: entity.id }); }} /></span>
       <${PickImage} onFiles=${take} />
       <button class="button main" type="submit">Search</button>
-      <${Filters} filters=${query.filters} columns=${info.value?.columns ?? []}
-        onFilters=${(filters) => ask({ ...query, filters })} />
+      <button type="button" class="button" aria-expanded=${narrowing} aria-controls="filters" onClick=${() => setNarrowing(!narrowing)}>
+        <${Icon} name="filter" />Filters${set > 0 && html`<span class="badge">${set}</span>`}</button>
     </form>
     <${QueryChips} query=${query} names=${names.value} onQuery=${(next) => ask(next, true)} />
     ${sending && html`<p class="waiting" role="status">Sending the image …</p>`}
     ${refused && html`<${Failure} error=${refused} />`}
     ${plain && !refused && html`<p class="hint">Drop an image anywhere, paste one, or choose a file; or type. Below is the whole index.</p>`}
-    <${Results} query=${query} onQuery=${(next) => ask(next)} onRefine=${(next) => ask(next, true)} onOpen=${open} />
-    ${show > 0 && html`<${Detail} id=${show} known=${opened?.id === show ? opened : null} onClose=${close} onStep=${(image) => open(image, true)}
+    <div class=${narrowing ? "railed" : ""}>
+      ${narrowing && html`<${Later} of="Rail" query=${query} columns=${info.value?.columns ?? []}
+        onFilters=${(filters) => ask({ ...query, filters })} />`}
+      <div><${Results} query=${query} onQuery=${(next) => ask(next)} onRefine=${(next) => ask(next, true)} onOpen=${open} /></div>
+    </div>
+    ${show > 0 && html`<${Later} of="Detail" id=${show} known=${opened?.id === show ? opened : null} onClose=${close} onStep=${(image) => open(image, true)}
       onSearch=${(example) => ask({ ...fresh, text: "", entity: "", examples: [example] })} />`}`;
 }
