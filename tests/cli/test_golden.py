@@ -67,6 +67,7 @@ dataset build l -o o --exclude s --exclude-cosine near
 dataset build l -o o
 dataset export d -o o
 dataset export d -o o --format word
+dataset export d -o s3://b/o --format coco --push me/d
 dataset export d -o o --format coco --min-probability 2
 dataset audit l --truth nosuch.csv
 fetch
@@ -125,6 +126,11 @@ index info nosuch
 index add nosuch x
 index map nosuch --seed -1
 index verdicts nosuch -o o
+index publish nosuch -o o
+index publish i -o https://host/o
+index fetch nosuch -o o
+index build x --encoder tiny -o s3://b/o
+search s3://b/i --text a
 search nosuch --region 0,0,1,1
 search nosuch --text a
 recognise x --index nosuch -o o

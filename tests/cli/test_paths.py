@@ -143,7 +143,6 @@ def test_a_name_that_is_too_long_for_the_disk(tmp_path):
         "eval gpr1200 --data x --encoder sample -o URL",
         "eval gpr1200 --data x --encoder sample --cache URL",
         "eval compare x -o URL",
-        "export sample -o URL",
         "sample world -o URL",
         "sample encoder x --kb kb -o URL",
         "sample demo -o URL",
@@ -163,6 +162,9 @@ def test_no_command_writes_to_a_store_or_into_a_folder_of_its_name(tmp_path, mon
         "label x.tar --kb kb --encoder sample -o memory://out",
         "label x.tar --kb kb --encoder sample -o out --cache memory://out",
         "dataset build x -o memory://out",
+        "dataset export x --format coco -o memory://out",
+        "export tiny --format onnx -o memory://out",
+        "index publish x -o memory://out",
     ],
 )
 def test_labels_and_datasets_are_written_to_stores_of_objects_and_to_no_other(tmp_path, monkeypatch, arguments):

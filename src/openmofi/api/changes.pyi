@@ -10,6 +10,7 @@ class BuildDatasetChanges(TypedDict, total=False):
     max_images: int | None
     near_duplicates: int | None
     max_images_by: Literal["random", "probability", "metaclip"]
+    semantic_duplicates: float | None
 
 class BuildIndexChanges(TypedDict, total=False):
     text_column: str | Sequence[str]

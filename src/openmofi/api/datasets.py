@@ -42,13 +42,13 @@ def build_dataset(
         exclude_bits: with `exclude`: perceptual hashes of copies differ in at most so many bits.
         exclude_cosine: with `exclude`: least cosine of the features of copies. `auto`: from which 95% of recompressed,
             halved and cropped copies are found, for each set. `off`: hashes alone.
-        encoder: with `exclude`: gives the features; by default the one that the pairs were labelled with.
+        encoder: with `exclude` or `semantic_duplicates`: gives the features; by default they are the label job's own.
         report: write report.html.
 
     Raises:
         UsageError: a setting is unknown or out of its range, or two evaluation sets have one name.
-        OpenMofiError: the labels are unfinished or damaged, an evaluation set cannot be read, nothing is left, or `out`
-            was made with other settings.
+        OpenMofiError: the labels are unfinished or damaged, an evaluation set cannot be read, features are gone,
+            nothing is left, or `out` was made with other settings.
     """
     from openmofi import dataset
     from openmofi.dataset.objects import Dataset

@@ -81,8 +81,9 @@ def index_place(text: str) -> Any:
         UsageError: as `input_path`, or the address cannot be understood.
     """
     from openmofi.search.store.connection import is_server, place_of
+    from openmofi.storage.addresses import is_remote
 
-    return place_of(text) if is_server(text) else input_path(text)
+    return place_of(text) if is_server(text) or is_remote(text) else input_path(text)
 
 
 def new_index_place(text: str) -> Any:
@@ -92,8 +93,9 @@ def new_index_place(text: str) -> Any:
         UsageError: as `output_path`, or the address cannot be understood.
     """
     from openmofi.search.store.connection import is_server, place_of
+    from openmofi.storage.addresses import is_remote
 
-    return place_of(text) if is_server(text) else output_path(text)
+    return place_of(text) if is_server(text) or is_remote(text) else output_path(text)
 
 
 class _Interrupted(Exception):

@@ -1,16 +1,17 @@
 """Labels → labelled dataset."""
 
 import logging
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from openmofi.arrays import Codes
+from openmofi.arrays import Bools, Codes
 from openmofi.dataset.collect import Collected, Statistics, collect, read_statistics, summarise
 from openmofi.dataset.dataset_settings import DatasetSettings
-from openmofi.dataset.evaluation_sets import Exclusion, find_set
+from openmofi.dataset.evaluation_sets import EvaluationSet, Exclusion, find_set
 from openmofi.dataset.exclude import Excluded, exclude
 from openmofi.dataset.filters import Selection, keep
 from openmofi.dataset.origin import SEEN, Origin
@@ -18,6 +19,7 @@ from openmofi.dataset.report.report import write_card, write_report
 from openmofi.dataset.tables import Folder, commonest, count_types, describe
 from openmofi.encoders import Encoder, EncoderLike, as_encoder, open_encoder
 from openmofi.errors import OpenMofiError
+from openmofi.extensions import extension
 from openmofi.features.store import NOTE, take_note_along
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.problems import PROBLEMS_FILE
@@ -68,13 +70,15 @@ def build_dataset(
             were merged are one class, those that are gone are logged and keep their labels. Without it an entity is
             named by its commonest surface form.
         exclusion: evaluation sets whose images stay out; `excluded.parquet` (`schema.EXCLUDED`) names the copies.
-        encoder: compares images with those of evaluation sets; by default the one that the pairs were labelled with.
+        encoder: gives the features that images are compared by, computed where the label job's cache lacks them. By
+            default they are the label job's own, and those of evaluation sets are computed by its encoder.
         report: whether to write `report.html`, for which a few shards of pairs are read.
         restart: remove what was made in `out` before, and begin anew.
 
     Raises:
         OpenMofiError: the labels are unfinished or damaged, no label passes the filters, the knowledge base knows
-            none of their entities, an evaluation set cannot be read, or `out` was made with other settings.
+            none of their entities, an evaluation set cannot be read, features are gone, or `out` was made with other
+            settings.
     """
     settings = settings or DatasetSettings()
     source = Folder.open(labels, "labels")
@@ -85,18 +89,42 @@ def build_dataset(
         **({"kb": kb.fingerprint} if kb else {}),
         **{f"exclude {each.name}": each.fingerprint for each in sets},
     }
+    if settings.semantic_duplicates and encoder is not None:
+        encoder = _encoder(source, encoder)
+        inputs["encoder"] = encoder.feature_fingerprint
     claim = {**settings.as_dict(), "shards": shards, **({"exclude": exclusion.as_dict()} if exclusion else {})}
     with claimed(out, "dataset", claim, inputs, outputs=OUTPUTS, restart=restart, stores=True) as manifest:
         if manifest.finished:
             return read_statistics(out)
         with temporary_folder(out) as scratch:
             collected = collect(source, kb, scratch)
-            excluded = None
-            if exclusion:
-                compared = exclusion.settings.embedding and any(each.sources for each in sets)
-                opened = _encoder(source, encoder) if compared else None
-                excluded = exclude(source, collected, sets, exclusion.settings, opened)
-            return _build(source, out, settings, manifest, collected, excluded, kb, report=report)
+            excluded = _excluded(source, collected, sets, exclusion, encoder) if exclusion else None
+            alike = _semantic_duplicates(source, collected, settings, encoder, scratch)
+            selection = keep(collected.labels, settings, excluded.images if excluded else None, alike)
+            return _build(source, out, settings, manifest, collected, selection, excluded, kb, report=report)
+
+
+def _excluded(
+    source: Folder,
+    collected: Collected,
+    sets: Sequence[EvaluationSet],
+    exclusion: Exclusion,
+    encoder: EncoderLike | None,
+) -> Excluded:
+    compared = exclusion.settings.embedding and any(each.sources for each in sets)
+    opened = _encoder(source, encoder) if compared else None
+    return exclude(source, collected, sets, exclusion.settings, opened)
+
+
+def _semantic_duplicates(
+    source: Folder, collected: Collected, settings: DatasetSettings, encoder: EncoderLike | None, scratch: Path
+) -> Callable[[Bools], Bools] | None:
+    if settings.semantic_duplicates is None:
+        return None
+    made: Callable[[Bools], Bools] = extension("filters", "semantic_duplicates")(
+        source, collected, settings.semantic_duplicates, encoder, scratch
+    )
+    return made
 
 
 def _encoder(source: Folder, given: EncoderLike | None) -> Encoder:
@@ -119,12 +147,12 @@ def _build(
     settings: DatasetSettings,
     manifest: Manifest,
     collected: Collected,
+    selection: Selection,
     excluded: Excluded | None,
     kb: KnowledgeBase | None,
     *,
     report: bool,
 ) -> Statistics:
-    selection = keep(collected.labels, settings, excluded.images if excluded else None)
     if not selection.label.any():
         raise _nothing_left(source, collected, settings)
     entities, images, class_of = _vocabulary(collected, selection, kb)
@@ -143,6 +171,7 @@ def _build(
     write_card(folder, source.manifest, statistics, report=report)
     if report:
         write_report(folder, source, f"{out}/report.html", kb=kb)
+    counted = ["in_evaluation_set"] * bool(excluded) + ["semantic_duplicate"] * bool(settings.semantic_duplicates)
     finish_manifest(
         out,
         manifest,
@@ -151,7 +180,7 @@ def _build(
             "images": statistics.images,
             "entities": statistics.entities,
             "labels": statistics.labels,
-            **({"in_evaluation_set": statistics.outcomes["in_evaluation_set"]} if excluded else {}),
+            **{name: statistics.outcomes[name] for name in counted},
         },
     )
     return statistics

@@ -163,8 +163,8 @@ class Statistics:
         images, entities, labels: of the dataset; a label is an (image, entity).
         statuses: status of the label table → rows.
         reasons: why judged entities were accepted or not → judged entities.
-        outcomes: what became of the labelled images: `kept`, `near_duplicate`, `beyond_cap`, `below_minimum`,
-            `in_evaluation_set`.
+        outcomes: what became of the labelled images: `kept`, `near_duplicate`, `semantic_duplicate`, `beyond_cap`,
+            `below_minimum`, `in_evaluation_set`.
         funnel: stage → pairs that reached it, from `pairs` to `dataset`.
         entities_per_image: number of labels → images with so many.
         images_per_entity: `min`, `median`, `mean`, `max`.

@@ -23,12 +23,15 @@ class DatasetSettings(Settings):
         max_images_by: which labels `max_images` keeps: drawn at random; the most probable, which are prototypes; or, as
             MetaCLIP balances texts (https://arxiv.org/abs/2309.16671), all labels of an image that is drawn for one of
             its entities, where an entity of n images draws each by max_images / n.
+        semantic_duplicates: drop images whose features have at least this cosine to those of a more probable image of
+            one entity (SemDeDup, https://arxiv.org/abs/2303.09540), between 0 and 1; `off` keeps them.
     """
 
     min_images: PositiveInt = 5
     max_images: PositiveInt | None = None
     near_duplicates: Annotated[int, Meta(ge=0, le=MAX_BITS)] | None = 3
     max_images_by: Literal["random", "probability", "metaclip"] = "random"
+    semantic_duplicates: Annotated[float, Meta(gt=0, lt=1)] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -202,9 +202,9 @@ def exclude(
         OpenMofiError: a set has no usable image or cannot be read, shards of pairs have changed since they were
             labelled, or it is not known how the labels' features were made.
     """
-    store = _store(source, encoder) if encoder and any(each.sources for each in sets) else None
+    store = labels_store(source, encoder) if encoder and any(each.sources for each in sets) else None
     gallery = (
-        ImageSample.of(collected, lambda number: _features_of(source, source.shards[number], store).values)
+        ImageSample.of(collected, lambda number: labelled_features(source, source.shards[number], store).values)
         if store
         else None
     )
@@ -255,8 +255,8 @@ def _look_up(
     nearest: Sequence[tuple[Codes, Floats]],
 ) -> None:
     """Fill in the nearest image of each set, from its threshold on, and the cosine."""
-    for shard, low, high in _shards(source, collected):
-        values = _features_of(source, shard, store).values[collected.row[low:high]]
+    for shard, low, high in labelled_shards(source, collected):
+        values = labelled_features(source, shard, store).values[collected.row[low:high]]
         for each, (position, cosine) in zip(opened, nearest, strict=True):
             if each.features is not None and each.threshold is not None:
                 match, cosine[low:high] = nearest_features(values, each.features)
@@ -267,7 +267,7 @@ def _named(source: Folder, collected: Collected, tables: Sequence[pa.Table]) -> 
     """The tables by shard and key in place of the number of a labelled image; in its order."""
     joined = pa.concat_tables(tables).sort_by([("row", "ascending"), ("set", "ascending")])
     rows, parts = joined["row"].to_numpy(), [EXCLUDED.empty_table()]
-    for shard, low, high in _shards(source, collected):
+    for shard, low, high in labelled_shards(source, collected):
         first, past = np.searchsorted(rows, [low, high]).tolist()
         part = joined.slice(first, past - first)
         if not len(part):
@@ -279,7 +279,7 @@ def _named(source: Folder, collected: Collected, tables: Sequence[pa.Table]) -> 
     return pa.concat_tables(parts)
 
 
-def _shards(source: Folder, collected: Collected) -> Iterator[tuple[Shard, int, int]]:
+def labelled_shards(source: Folder, collected: Collected) -> Iterator[tuple[Shard, int, int]]:
     """Each shard that has labelled images, and the numbers of the first and past the last of them."""
     for shard, low, high in zip(
         source.shards, collected.starts[:-1].tolist(), collected.starts[1:].tolist(), strict=True
@@ -288,18 +288,27 @@ def _shards(source: Folder, collected: Collected) -> Iterator[tuple[Shard, int, 
             yield shard, low, high
 
 
-def _store(source: Folder, encoder: Encoder) -> FeatureStore:
+def labels_store(source: Folder, encoder: Encoder) -> FeatureStore:
+    """The store of the label job's features, as `encoder` gives them.
+
+    Raises:
+        OpenMofiError: the labels do not say how theirs were made.
+    """
     store = FeatureStore.noted(source.path, encoder)
     if store is None:
         raise OpenMofiError(
             f"{source.path} does not say how its features were made.",
-            "Give --exclude-cosine off to compare hashes alone.",
+            "Compare hashes alone: --exclude-cosine off, and no --semantic-duplicates.",
         )
     return store
 
 
-def _features_of(source: Folder, shard: Shard, store: FeatureStore) -> StoredFeatures:
-    """The features of a shard as it was labelled."""
+def labelled_features(source: Folder, shard: Shard, store: FeatureStore) -> StoredFeatures:
+    """The features of a shard as it was labelled; what is missing in the store is computed.
+
+    Raises:
+        OpenMofiError: the shard has changed since, or cannot be read.
+    """
     labelled = source.manifest.inputs.get(shard.name, "")
     if labelled and store.has(shard.name, labelled):
         return store.open(shard.name, labelled)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
@@ -220,9 +220,10 @@ class Outcome(IntEnum):
 
     KEPT = 0
     NEAR_DUPLICATE = 1
-    BEYOND_CAP = 2
-    BELOW_MINIMUM = 3
-    IN_EVALUATION_SET = 4
+    SEMANTIC_DUPLICATE = 2
+    BEYOND_CAP = 3
+    BELOW_MINIMUM = 4
+    IN_EVALUATION_SET = 5
 
 
 @dataclass(frozen=True)
@@ -269,13 +270,19 @@ def _taken(values: NDArray[Any], index: Ints | Codes) -> NDArray[Any]:
     return result
 
 
-def keep(labels: LabelArrays, settings: DatasetSettings, excluded: Bools | None = None) -> Selection:
+def keep(
+    labels: LabelArrays,
+    settings: DatasetSettings,
+    excluded: Bools | None = None,
+    semantic_duplicates: Callable[[Bools], Bools] | None = None,
+) -> Selection:
     """Apply the filters in this order, over the entities still in the vocabulary, until the vocabulary is
     stable:
 
     1. near duplicates are dropped (an image goes with all its labels);
-    2. an entity beyond the cap keeps some of its labels (only the label goes; an image without labels goes);
-    3. an entity with fewer than `min_images` images leaves the vocabulary.
+    2. so are `semantic_duplicates`: which images these are, bool (images,), of labels that count, bool (labels,);
+    3. an entity beyond the cap keeps some of its labels (only the label goes; an image without labels goes);
+    4. an entity with fewer than `min_images` images leaves the vocabulary.
 
     Images that are `excluded`, bool (images,), are out before: they keep no near duplicate out and count for nothing.
     The vocabulary only shrinks, so this ends; it must be iterated because an image may be a near duplicate
@@ -293,6 +300,8 @@ def keep(labels: LabelArrays, settings: DatasetSettings, excluded: Bools | None 
             repeated = near_duplicates(labels, named, settings.near_duplicates)
         unique = ~_taken(repeated, labels.image)
         unique &= named
+        alike = semantic_duplicates(unique) if semantic_duplicates else np.zeros(labels.images, bool)
+        unique &= ~_taken(alike, labels.image)
         cap, by = settings.max_images, settings.max_images_by
         selected = unique if cap is None else within_cap(labels, unique, cap, by)
         still = alive & (labels.count(selected) >= settings.min_images)
@@ -303,6 +312,7 @@ def keep(labels: LabelArrays, settings: DatasetSettings, excluded: Bools | None 
     for block in blocks(len(unique)):
         outcome[labels.image[block][unique[block]]] = Outcome.BEYOND_CAP
     outcome[repeated] = Outcome.NEAR_DUPLICATE
+    outcome[alike] = Outcome.SEMANTIC_DUPLICATE
     for block in blocks(len(selected)):
         image = labels.image[block]
         outcome[image[selected[block]]] = Outcome.KEPT

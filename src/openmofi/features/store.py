@@ -123,12 +123,24 @@ def noted_cache(folder: str | Path) -> str:
     return note.cache if note and "\0" not in note.cache else ""
 
 
+def noted_features(folder: str | Path) -> str:
+    """The folder of the features of the label job that `folder` came from (see `FeatureStore.folder`); `""` where it is
+    not noted.
+
+    Raises:
+        OpenMofiError: the note is damaged.
+    """
+    note, cache = _read_note(folder), noted_cache(folder)
+    return f"{cache}/features/{note.key}" if note and note.key.isalnum() and cache else ""
+
+
 @dataclass(frozen=True)
 class _Note:
     cache: str
     read: ReadSettings
     batch_size: int
     max_pixels: int
+    key: str = ""
 
 
 def _read_note(folder: str | Path) -> _Note | None:
@@ -188,7 +200,13 @@ class FeatureStore:
         cache = self.cache if is_remote(self.cache) else str(Path(self.cache).absolute())
         write_json(
             f"{folder}/{NOTE}",
-            {"cache": cache, "read": asdict(self.read), "batch_size": self.batch_size, "max_pixels": self.max_pixels},
+            {
+                "cache": cache,
+                "key": self.folder.rpartition("/")[2],
+                "read": asdict(self.read),
+                "batch_size": self.batch_size,
+                "max_pixels": self.max_pixels,
+            },
         )
 
     @classmethod

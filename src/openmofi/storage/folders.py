@@ -4,12 +4,13 @@ import logging
 import secrets
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from openmofi.errors import OpenMofiError
-from openmofi.storage.addresses import filesystem_of, is_remote, local_path, store_errors
+from openmofi.storage.addresses import filesystem_of, in_threads, is_remote, local_path, store_errors
 from openmofi.storage.atomic import atomic_path, locked, write_error
 from openmofi.storage.copies import cache_folder
 from openmofi.storage.digests import fingerprint
@@ -113,6 +114,10 @@ def written_folder(address: str, last: str) -> Generator[Path]:
 
 def _store(folder: Path, address: str, last: str) -> None:
     names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    for name in [*(name for name in names if name != last), last]:
+
+    def put(name: str) -> None:
         with atomic_path(f"{address}/{name}") as temporary:
             shutil.copyfile(folder / name, temporary)
+
+    deque(in_threads(put, (name for name in names if name != last)), maxlen=0)
+    put(last)

@@ -194,6 +194,7 @@ def test_an_image_left_out_keeps_no_near_duplicate_out(rows, small_labels, tmp_p
     assert statistics.outcomes == {
         "kept": 2,
         "near_duplicate": 0,
+        "semantic_duplicate": 0,
         "beyond_cap": 0,
         "below_minimum": 0,
         "in_evaluation_set": 1,

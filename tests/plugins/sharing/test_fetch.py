@@ -205,7 +205,7 @@ def test_a_name_that_no_base_has_is_refused_before_anything_is_written(copy, nam
     files = described(copy)["files"]
     files[-1]["name"] = name
     redescribed(copy, files=files)
-    assert "which is no file of a knowledge base" in message(copy, tmp_path / "kb")
+    assert "which is no file of a published knowledge base" in message(copy, tmp_path / "kb")
     assert not (tmp_path / ".kb.fetch").exists()
 
 
@@ -272,7 +272,7 @@ def test_what_was_damaged_on_this_disk_is_fetched_anew(kb, served, name, tmp_pat
     last = max(part for part in content if part.startswith("part-"))
     whole = content.pop(last)
     message(f"{address}/good", tmp_path / "kb")
-    file = tmp_path / ".kb.fetch/base" / name
+    file = tmp_path / ".kb.fetch/files" / name
     file.write_bytes(bytes(file.stat().st_size))
     content[last] = whole
     assert name in message(f"{address}/good", tmp_path / "kb")

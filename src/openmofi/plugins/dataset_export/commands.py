@@ -10,10 +10,11 @@ import typer
 
 from openmofi.api.given import Folder, kb_of, place_of, public
 from openmofi.cli.command import print_json
-from openmofi.cli.options import LICENCE, Call, Json, made_of
+from openmofi.cli.options import LICENCE, OUT_STORE, Call, Json, made_of
 from openmofi.config import changed
 from openmofi.plugins.dataset_export import DatasetExportSettings
 from openmofi.progress import shown_progress
+from openmofi.storage import require_local
 
 if TYPE_CHECKING:
     from openmofi.api.changes import ExportDatasetChanges
@@ -42,7 +43,7 @@ def export_dataset(
     Args:
         dataset: folder of a dataset; its shards of pairs must be where they were. In Python also what `build_dataset`
             returned.
-        out: the folder to write.
+        out: the folder to write, or its address in a store.
         format: what opens it: `huggingface`, `webdataset`, `parquet`, `coco`, `imagefolder`, `fiftyone`,
             `quickstatements`, `xmp`, or what a package adds; see docs/dataset-export.md.
         name: for the card; by default the folder's name.
@@ -53,7 +54,7 @@ def export_dataset(
         `images`, `labels` and `classes` written.
 
     Raises:
-        UsageError: the format needs what the settings or the pairs do not give.
+        UsageError: the format needs what the settings or the pairs do not give, or what is to be pushed is not local.
         OpenMofiError: the dataset is unfinished or damaged, a shard has changed, nothing is left, `out` was made with
             other settings, or the hub refuses.
     """
@@ -61,6 +62,8 @@ def export_dataset(
     from openmofi.plugins.dataset_export.job import export_dataset
     from openmofi.plugins.export.hub import push as push_folder
 
+    if push:
+        require_local(out)
     name = name or Path(str(place_of(dataset))).name
     settings = changed(DatasetExportSettings(format, name=name, repository=push), changes)
     with shown_progress(progress) as console:
@@ -78,8 +81,8 @@ def export_dataset(
     return counts
 
 
-@made_of(export_dataset, licence=LICENCE)
-def export(call: Call, out: Path, push: str, as_json: Json = False) -> None:
+@made_of(export_dataset, out=OUT_STORE, licence=LICENCE)
+def export(call: Call, out: str, push: str, as_json: Json = False) -> None:
     """Write a dataset in a format that other tools open, with a card and Croissant metadata; goes on if stopped."""
     counts = call(progress=not as_json)
     if as_json:

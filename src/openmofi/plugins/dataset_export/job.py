@@ -5,6 +5,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -25,7 +26,8 @@ from openmofi.pairs.read import job_of
 from openmofi.plugins.dataset_export import DatasetExportSettings
 from openmofi.plugins.dataset_export.formats import FileFormat, all_formats, file_format, folder_names
 from openmofi.plugins.dataset_export.rows import Classes, rows_of
-from openmofi.storage import Outputs, Shard, cache_folder, claimed, finish_manifest, write_json, write_text
+from openmofi.storage import Outputs, Shard, cache_folder, claimed, exists, finish_manifest, write_json, write_text
+from openmofi.storage.folders import written_folder
 
 CARD, CROISSANT = "README.md", "croissant.json"
 _SIZES = (
@@ -43,13 +45,13 @@ _OF_REPOSITORIES = "https://github.com/mlcommons/croissant/issues/80"
 """Stands for the digest of a repository, which has none; the hub writes the same."""
 
 
-def write_card(out: Path, dataset: Folder, settings: DatasetExportSettings, counts: dict[str, Any]) -> None:
+def write_card(out: str, dataset: Folder, settings: DatasetExportSettings, counts: dict[str, Any]) -> None:
     """Write `README.md` and `croissant.json`."""
     labels = how_labelled(dataset.path)
     card = template(__package__, "card.md.j2")
     header = yaml.safe_dump(_header(settings, counts), sort_keys=False, allow_unicode=True).strip()
-    write_text(out / CARD, card.render(header=header, settings=settings, counts=counts, labels=labels))
-    write_json(out / CROISSANT, croissant(out, settings, counts, " ".join(labels)))
+    write_text(f"{out}/{CARD}", card.render(header=header, settings=settings, counts=counts, labels=labels))
+    write_json(f"{out}/{CROISSANT}", croissant(out, settings, counts, " ".join(labels)))
 
 
 def _header(settings: DatasetExportSettings, counts: dict[str, Any]) -> dict[str, Any]:
@@ -68,7 +70,7 @@ def _header(settings: DatasetExportSettings, counts: dict[str, Any]) -> dict[str
     return header
 
 
-def croissant(out: Path, settings: DatasetExportSettings, counts: dict[str, Any], description: str) -> dict[str, Any]:
+def croissant(out: str, settings: DatasetExportSettings, counts: dict[str, Any], description: str) -> dict[str, Any]:
     """Describe an export in Croissant 1.0: its files, and the fields of Parquet."""
     address = f"https://huggingface.co/datasets/{settings.repository}" if settings.repository else ""
     described: dict[str, Any] = {
@@ -85,7 +87,7 @@ def croissant(out: Path, settings: DatasetExportSettings, counts: dict[str, Any]
         **({"url": address} if address else {}),
     }
     if listing := file_format(settings.format).listing:
-        described["distribution"] = [_object(out, listing)]
+        described["distribution"] = [_object(Path(out), listing)]
         return described
     # The hub describes its repositories so; readers of a copy say where it is (`mlcroissant.Dataset(…, mapping=…)`).
     folder = {
@@ -179,7 +181,8 @@ class ExportStage:
     """The work of one shard; it is the engine's factory, and opens what it needs in each worker.
 
     Attributes:
-        dataset, out: folders.
+        dataset: its folder.
+        out: the folder to write; an address in a store only where `style` has an `ending`.
         settings: see there.
         kb: gives what is above a class; `None` for nothing.
     """
@@ -194,11 +197,10 @@ class ExportStage:
         folder = Folder.open(self.dataset, "dataset")
         return partial(self._export, folder, Classes.of(folder, self.kb))
 
-    def path(self, shard: Shard) -> Path:
+    def path(self, shard: Shard) -> str:
         """Return the path that exists once a shard is done."""
-        if ending := self.style.ending:
-            return Path(self.out) / "data" / f"{shard.name}.{ending}"
-        return Path(self.out) / PARTS / f"{shard.name}.jsonl"
+        ending = self.style.ending
+        return f"{self.out}/data/{shard.name}.{ending}" if ending else f"{self.out}/{PARTS}/{shard.name}.jsonl"
 
     @property
     def style(self) -> FileFormat:
@@ -207,7 +209,7 @@ class ExportStage:
 
     def _export(self, folder: Folder, classes: Classes, shard: Shard) -> dict[str, Any]:
         path = self.path(shard)
-        if path.exists():
+        if exists(path):
             return {}
         rows = rows_of(
             folder,
@@ -218,7 +220,7 @@ class ExportStage:
             images=self.style.images,
             by_address=self.style.by_address,
         )
-        return {"images": self.style.write(Path(self.out), str(path), rows, classes)}
+        return {"images": self.style.write(Path(self.out), path, rows, classes)}
 
 
 def export_dataset(
@@ -235,7 +237,8 @@ def export_dataset(
 
     Args:
         dataset: folder of `openmofi dataset build`; its shards of pairs must be where they were.
-        out: the folder to write.
+        out: the folder to write, or its address in a store. There formats of files and one list are written on this
+            machine first, with a copy in place of each link.
         settings: see `DatasetExportSettings`.
         kb: gives the hierarchy of classes.
         engine, progress: how it runs, what reports its progress.
@@ -251,31 +254,38 @@ def export_dataset(
     """
     engine, progress = engine or LocalEngine(), progress or Quiet()
     folder = Folder.open(dataset, "dataset")
-    stage = ExportStage(str(dataset), str(out), settings, kb)
     inputs = {"dataset": folder.manifest.fingerprint, **({"kb": kb.fingerprint} if kb else {})}
     with claimed(
-        out, "dataset-export", settings.as_dict(), inputs, outputs=export_outputs(), restart=restart
+        out, "dataset-export", settings.as_dict(), inputs, outputs=export_outputs(), restart=restart, stores=True
     ) as manifest:
         if manifest.finished:
             return dict(manifest.counts)
-        missing = [shard for shard in folder.shards if not stage.path(shard).exists()]
-        if missing:
-            read = noted_read(dataset)
-            if read.image_root:  # which a dataset of others says, too
-                progress.say(f"Images are read below {read.image_root}, as {dataset} notes.")
-            with (
-                recorded(progress, out) as progress,
-                engine.suited(job_of(missing, read, "cpu", None), progress).session() as session,
-            ):
-                progress.begin("export", len(missing))
-                session.run(stage, missing, progress)
-        counts = _finish(folder, stage, Path(out))
+        whole = file_format(settings.format).ending
+        with nullcontext(out) if whole else written_folder(str(out), CROISSANT) as here:
+            stage = ExportStage(str(dataset), str(here), settings, kb)
+            _write_shards(folder, stage, out, engine, progress)
+            counts = _finish(folder, stage)
         finish_manifest(out, manifest, counts)
         return counts
 
 
-def _finish(folder: Folder, stage: ExportStage, out: Path) -> dict[str, Any]:
-    classes, settings, style = Classes.of(folder, stage.kb), stage.settings, stage.style
+def _write_shards(folder: Folder, stage: ExportStage, out: str | Path, engine: Engine, progress: Progress) -> None:
+    missing = [shard for shard in folder.shards if not exists(stage.path(shard))]
+    if not missing:
+        return
+    read = noted_read(folder.path)
+    if read.image_root:  # which a dataset of others says, too
+        progress.say(f"Images are read below {read.image_root}, as {folder.path} notes.")
+    with (
+        recorded(progress, out) as progress,
+        engine.suited(job_of(missing, read, "cpu", None), progress).session() as session,
+    ):
+        progress.begin("export", len(missing))
+        session.run(stage, missing, progress)
+
+
+def _finish(folder: Folder, stage: ExportStage) -> dict[str, Any]:
+    classes, settings, style, out = Classes.of(folder, stage.kb), stage.settings, stage.style, stage.out
     images, labels = _counted(stage, folder)
     if not images:
         raise OpenMofiError(
@@ -287,10 +297,10 @@ def _finish(folder: Folder, stage: ExportStage, out: Path) -> dict[str, Any]:
     if style.left_out and (others := _above(folder, settings.min_probability)[0] - images):
         _log.warning(style.left_out, others)
     if style.join:
-        style.join(out, partial(_records, stage, folder), classes)
+        style.join(Path(out), partial(_records, stage, folder), classes)
     counts = {"images": images, "labels": labels, "classes": len(classes.ids)}
     write_json(
-        out / "classes.json",
+        f"{out}/classes.json",
         [
             {"class_id": number, "entity": entity, "name": name, "folder": file, "ancestors": list(chain)}
             for number, (entity, name, file, chain) in enumerate(
@@ -300,7 +310,7 @@ def _finish(folder: Folder, stage: ExportStage, out: Path) -> dict[str, Any]:
     )
     write_card(out, folder, settings, counts)
     if not style.ending:
-        shutil.rmtree(out / PARTS)
+        shutil.rmtree(Path(out) / PARTS)
     return counts
 
 

@@ -18,6 +18,7 @@ from openmofi.plugins.export.job import move
 from openmofi.plugins.hub.checkpoints import VOCABULARIES
 from openmofi.storage import Outputs, claimed, finish_manifest, package_versions, read_json
 from openmofi.storage.atomic import temporary_folder, write_error
+from openmofi.storage.folders import written_folder
 
 CARD = "README.md"
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
@@ -173,7 +174,7 @@ def export_checkpoint(
 
     Args:
         encoder: opened again on the CPU, if it is elsewhere.
-        out: where.
+        out: where: a folder, or its address in a store.
         settings: see there; `max_loss` counts up to `MOST_LOSS`.
         samples: to compare on.
         facts: for the card.
@@ -188,18 +189,18 @@ def export_checkpoint(
     library: Any = importlib.import_module(f"{__package__}.{_MODULES[settings.format]}")
     described = {"encoder": encoder.spec, "format": settings.format, "card": asdict(facts)}
     inputs = {"/encoder": encoder.fingerprint, "/samples": samples.fingerprint}
-    with claimed(out, "checkpoint", described, inputs, outputs=OUTPUTS, restart=restart) as manifest:
+    with claimed(out, "checkpoint", described, inputs, outputs=OUTPUTS, restart=restart, stores=True) as manifest:
         if manifest.finished:
             return Agreement.from_dict(manifest.counts)
         try:
-            with temporary_folder(Path(out)) as folder:
+            with written_folder(str(out), library.FILES[1]) as here, temporary_folder(here) as folder:
                 library.write(encoder, folder)
                 measured = _compare(encoder, library.opened(folder), samples)
                 check_loss(measured, min(settings.max_loss, MOST_LOSS))
                 write_card(folder, encoder, settings.format, facts, measured)
-                move(folder, Path(out), library.FILES[1])
+                move(folder, here, library.FILES[1])
         except OSError as error:
-            raise write_error(error, Path(out)) from error
+            raise write_error(error, out) from error
         finish_manifest(out, manifest, measured.as_dict())
         return measured
 

@@ -11,10 +11,11 @@ import typer
 from openmofi.api.encoders import load_encoder
 from openmofi.api.given import Folder, Pairs, encoder_of, public
 from openmofi.cli.command import print_json
-from openmofi.cli.options import Call, Json, made_of
+from openmofi.cli.options import OUT_STORE, Call, Json, made_of
 from openmofi.config import changed
 from openmofi.errors import UsageError
 from openmofi.plugins.export import LIBRARIES, ExportSettings
+from openmofi.storage import is_remote, require_local
 
 if TYPE_CHECKING:
     from openmofi.api.changes import ExportChanges
@@ -69,19 +70,22 @@ def export(
     The encoder is written and compared on the CPU.
 
     Args:
-        out: the folder to write.
+        out: the folder to write, or its address in a store.
         images: real images (with texts) to compare and calibrate on: shards or folders as `label` takes them; generated
             images where not given.
         card: what the model card of a checkpoint says, see `openmofi.plugins.export.checkpoint`.
         push: OWNER/NAME of a repository on the Hugging Face hub that a checkpoint is uploaded to.
 
     Raises:
-        UsageError: the encoder's towers are not of the library, its heads do not fold, or graphs are to be pushed.
+        UsageError: the encoder's towers are not of the library, its heads do not fold, or graphs or what
+            lies in a store are to be pushed.
         OpenMofiError: the export is further from the original, `out` was made with other settings, or the hub refuses.
     """
     from openmofi.plugins.export.agreement import samples_of
     from openmofi.plugins.export.job import export_encoder
 
+    if push:
+        require_local(out)
     settings, opened = changed(settings or ExportSettings(), changes), encoder_of(encoder, "cpu")
     library = settings.format in LIBRARIES
     samples = samples_of(
@@ -95,11 +99,11 @@ def export(
                 f"An export for {settings.format} has no card and is not pushed.",
                 f"Use one of the formats {', '.join(LIBRARIES)}.",
             )
-        return export_encoder(opened, Path(out), settings, samples, restart=restart)
+        return export_encoder(opened, out, settings, samples, restart=restart)
     from openmofi.plugins.export.checkpoint import CardFacts, export_checkpoint
     from openmofi.plugins.export.hub import push as push_folder
 
-    agreement = export_checkpoint(opened, Path(out), settings, samples, card or CardFacts(), restart=restart)
+    agreement = export_checkpoint(opened, out, settings, samples, card or CardFacts(), restart=restart)
     if push:
         push_folder(out, push, private=private)
     return agreement
@@ -108,13 +112,14 @@ def export(
 @made_of(
     export,
     encoder=Annotated[str, typer.Argument(metavar="ENCODER")],
+    out=OUT_STORE,
     images=Annotated[list[str] | None, typer.Option(metavar="SHARDS")],
     card=None,
 )
 def export_command(
     call: Call,
     encoder: str,
-    out: Path,
+    out: str,
     format: str,
     precision: Literal["fp32", "bf16", "int8"],
     images: list[str] | None,
@@ -144,10 +149,11 @@ def export_command(
     opened = load_encoder(encoder, device="cpu")
     agreement = call(encoder=opened, card=card)
     beside = [] if library else [path.name for path in opened.companions.files]
+    here = "FOLDER" if is_remote(out) else out  # libraries open what was copied there
     opens = {
-        "open_clip": f"open_clip:local-dir:{out}",
-        "transformers": f"hf:{out}",
-        "timm": f"timm.create_model('local-dir:{out}', pretrained=True)",
+        "open_clip": f"open_clip:local-dir:{here}",
+        "transformers": f"hf:{here}",
+        "timm": f"timm.create_model('local-dir:{here}', pretrained=True)",
     }.get(format, f"{format}:{out}")
     if as_json:
         print_json(agreement.as_dict() | {"written": str(out), "spec": opens, "beside": beside})

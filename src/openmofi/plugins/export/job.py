@@ -50,6 +50,7 @@ from openmofi.plugins.export.sides import networks_of
 from openmofi.plugins.export.tracing import quantise_linear, write_behind, write_onnx
 from openmofi.storage import Outputs, claimed, finish_manifest, package_versions, write_json
 from openmofi.storage.atomic import temporary_folder, write_error
+from openmofi.storage.folders import written_folder
 
 _PROBE_TEXTS = ["a photo of a crane", "two words"]
 _CALIBRATION = 128
@@ -81,7 +82,7 @@ def export_encoder(
 
     Args:
         encoder: opened again on the CPU, if it is elsewhere.
-        out: where.
+        out: where: a folder, or its address in a store.
         settings: see there.
         samples: to compare, and to calibrate `int8` of OpenVINO, on.
         restart: remove what was made in `out` before, and begin anew.
@@ -99,12 +100,13 @@ def export_encoder(
         _networks(encoder)
     described = {"encoder": encoder.spec, "format": settings.format, "precision": settings.precision}
     inputs = {"/encoder": encoder.fingerprint, "/samples": samples.fingerprint}
-    with claimed(out, "export", described, inputs, outputs=OUTPUTS, restart=restart) as manifest:
+    with claimed(out, "export", described, inputs, outputs=OUTPUTS, restart=restart, stores=True) as manifest:
         if manifest.finished:
             measured = Agreement.from_dict(manifest.counts)
             check_loss(measured, settings.max_loss)
             return measured
-        measured = _export(encoder, Path(out), settings, samples)
+        with written_folder(str(out), SPEC_FILE) as folder:
+            measured = _export(encoder, folder, settings, samples)
         finish_manifest(out, manifest, measured.as_dict())
         return measured
 

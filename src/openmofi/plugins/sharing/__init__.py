@@ -1,1 +1,1 @@
-"""Knowledge bases to download: publish one to a folder or store, fetch one from a folder, store or web server."""
+"""Knowledge bases and indexes to download: published to a folder or store, fetched from there or a web server."""

@@ -1,18 +1,20 @@
-"""Fetches a published knowledge base: part by part, each checked before it is unpacked."""
+"""Fetches what was published, such as a knowledge base: part by part, each checked before it is unpacked."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Mapping
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase, layout
-from openmofi.plugins.sharing.description import DESCRIPTION, PUBLISH_AGAIN, Part, PublishedBase, parse_description
+from openmofi.plugins.sharing.description import BASE, PUBLISH_AGAIN, Described, Kind, Part, Published
 from openmofi.plugins.sharing.sources import CONTINUES, read_blocks
 from openmofi.storage import (
     file_digest,
@@ -27,8 +29,8 @@ from openmofi.storage.addresses import local_path
 from openmofi.storage.digests import BLOCK, file_stamp, note_checked
 
 _MOST_BYTES = 1 << 24
-"""Most bytes of a `base.json`, which has some hundred for each part and file."""
-_BASE, _DONE = "base", "done"
+"""Most bytes of a description, which has some hundred for each part and file."""
+_FILES, _DONE = "files", "done"
 _NOT_PUBLISHED = "Nothing is published there, or not all of it yet: check the address."
 
 
@@ -48,37 +50,73 @@ def fetch_kb(address: str | Path, out: str | Path, *, progress: Progress | None 
         OpenMofiError: there is no published base that this OpenMOFI reads; a part is missing or damaged; the server
             fails; the disk is full; `out` contains something else.
     """
+    progress, checked = progress or Quiet(), list[Mapping[str, Any]]()
+
+    def fingerprint(folder: Path) -> str:
+        kb = KnowledgeBase.open(folder, progress=progress)
+        checked.append(kb.manifest.counts)
+        return kb.fingerprint
+
+    target = fetch_published(address, out, BASE, _is_base, fingerprint, progress)
+    note_checked(file_stamp(target, checked[0]["files"], checked[0][layout.DIGESTS]))
+    return KnowledgeBase.open(target, progress=progress)
+
+
+def _is_base(folder: Path) -> bool:
+    return require_claimable(folder, layout.KIND) is not None
+
+
+def fetch_published(
+    address: str | Path,
+    out: str | Path,
+    kind: Kind[Described],
+    is_there: Callable[[Path], bool],
+    fingerprint: Callable[[Path], str],
+    progress: Progress,
+) -> Path:
+    """Download what was published, check it, and give it its place, which is returned.
+
+    Args:
+        address, out: see `fetch_kb`.
+        kind: of what is published.
+        is_there: whether `out` holds something of this kind already; raises an error where it holds something else.
+        fingerprint: opens and checks a folder, and returns the fingerprint of what is in it.
+        progress: receives the blocks of the download.
+
+    Raises:
+        MissingExtraError, OpenMofiError: see `fetch_kb`.
+    """
     require_local(out)
-    progress, place, target = progress or Quiet(), str(address).rstrip("/"), local_path(out).absolute()
+    place, target = str(address).rstrip("/"), local_path(out).absolute()
     if target.is_file():
         raise OpenMofiError(f"{out} is a file.", "Choose another output with -o.")
-    described = f"{place}/{DESCRIPTION}"
+    described = f"{place}/{kind.description}"
     text = b"".join(read_blocks(described, 0, _MOST_BYTES, _NOT_PUBLISHED))
-    base, work = parse_description(text, described), target.with_name(f".{target.name}.fetch")
+    published, work = kind.parse(text, described), target.with_name(f".{target.name}.fetch")
     with written_together(work):
-        if require_claimable(target, layout.KIND) is None:
-            _begin(work, text, base, target)
-            _fetch_parts(place, base, work, progress)
-            _move(work, base, place, target, progress)
+        if is_there(target):
+            if fingerprint(target) != published.fingerprint:
+                raise OpenMofiError(f"{out} is another {kind.name} than {place}.", "Choose another output with -o.")
+        else:
+            _begin(work, text, published, target, kind.description)
+            _fetch_parts(place, published, work, progress)
+            _move(work, published, place, target, fingerprint)
         shutil.rmtree(work, ignore_errors=True)
-    kb = KnowledgeBase.open(target, progress=progress)
-    if kb.fingerprint != base.fingerprint:
-        raise OpenMofiError(f"{out} is another knowledge base than {place}.", "Choose another output with -o.")
-    return kb
+    return target
 
 
-def _begin(work: Path, text: bytes, base: PublishedBase, out: Path) -> None:
-    """Make the folder of a download, or keep one of the same base.
+def _begin(work: Path, text: bytes, base: Published, out: Path, description: str) -> None:
+    """Make the folder of a download, or keep one of the same content.
 
     Raises:
         OpenMofiError: the disk has no room for what is missing.
     """
-    if not (work / DESCRIPTION).is_file() or (work / DESCRIPTION).read_bytes() != text:
+    if not (work / description).is_file() or (work / description).read_bytes() != text:
         _clear(work)
         for file in base.files:
-            write_bytes(work / _BASE / file.name, b"")
-        write_bytes(work / DESCRIPTION, text)
-    missing = sum(file.size - (work / _BASE / file.name).stat().st_size for file in base.files)
+            write_bytes(work / _FILES / file.name, b"")
+        write_bytes(work / description, text)
+    missing = sum(file.size - (work / _FILES / file.name).stat().st_size for file in base.files)
     needed, free = missing + max((part.size for part in base.parts), default=0), shutil.disk_usage(work).free
     if needed > free:
         raise OpenMofiError(
@@ -89,12 +127,12 @@ def _begin(work: Path, text: bytes, base: PublishedBase, out: Path) -> None:
 
 def _clear(work: Path) -> None:
     """Forget a download; the lock of the folder stays."""
-    for path in (work / DESCRIPTION, work / _DONE, *work.glob("part-*")):
+    for path in (*work.glob("*.json"), work / _DONE, *work.glob("part-*")):
         path.unlink(missing_ok=True)
-    shutil.rmtree(work / _BASE, ignore_errors=True)
+    shutil.rmtree(work / _FILES, ignore_errors=True)
 
 
-def _fetch_parts(place: str, base: PublishedBase, work: Path, progress: Progress) -> None:
+def _fetch_parts(place: str, base: Published, work: Path, progress: Progress) -> None:
     """Download and unpack the parts that were not unpacked before."""
     done = int((work / _DONE).read_text()) if (work / _DONE).is_file() else 0
     progress.begin("fetch", sum(-(-part.size // BLOCK) for part in base.parts[done:]))
@@ -107,7 +145,7 @@ def _fetch_parts(place: str, base: PublishedBase, work: Path, progress: Progress
             if not _downloaded(f"{place}/{part.name}", part, path, Quiet()):
                 path.unlink(missing_ok=True)
                 raise OpenMofiError(f"{place}/{part.name} is damaged.", f"Ask its publisher, or {CONTINUES}")
-        _unpack(path, begins[number], part, base, work / _BASE, place)
+        _unpack(path, begins[number], part, base, work / _FILES, place)
         write_text(work / _DONE, str(number + 1))
         path.unlink()
 
@@ -138,7 +176,7 @@ def _write(path: Path, offset: int, block: bytes | memoryview) -> None:
         raise write_error(error, path) from error
 
 
-def _unpack(path: Path, position: int, part: Part, base: PublishedBase, folder: Path, place: str) -> None:
+def _unpack(path: Path, position: int, part: Part, base: Published, folder: Path, place: str) -> None:
     """Write what a part holds of the files; `position` is where it begins in the stream.
 
     Raises:
@@ -157,21 +195,20 @@ def _unpack(path: Path, position: int, part: Part, base: PublishedBase, folder: 
     except (OSError, pa.ArrowException) as error:
         raise OpenMofiError(f"{place}/{part.name} cannot be unpacked: {error}.", PUBLISH_AGAIN) from error
     if position != end:
-        raise OpenMofiError(f"{place}/{part.name} holds other content than {DESCRIPTION} says.", PUBLISH_AGAIN)
+        raise OpenMofiError(f"{place}/{part.name} holds other content than its description says.", PUBLISH_AGAIN)
 
 
-def _move(work: Path, base: PublishedBase, place: str, out: Path, progress: Progress) -> None:
-    """Check the whole base and move it to its place.
+def _move(work: Path, base: Published, place: str, out: Path, fingerprint: Callable[[Path], str]) -> None:
+    """Check all that was fetched and move it to its place.
 
     Raises:
         OpenMofiError: it is damaged, and is forgotten; it cannot be moved.
     """
-    folder = work / _BASE
+    folder = work / _FILES
     try:
         wrong = [file.name for file in base.files if file_digest(folder / file.name) != file.digest]
-        kb = KnowledgeBase.open(folder, progress=progress)
-        if wrong or kb.fingerprint != base.fingerprint:
-            raise OpenMofiError(f"{', '.join(wrong) or 'the base'} is not what {DESCRIPTION} says.")
+        if wrong or fingerprint(folder) != base.fingerprint:
+            raise OpenMofiError(f"{', '.join(wrong) or 'the whole'} is not what the description says.")
     except OpenMofiError as error:
         _clear(work)
         raise OpenMofiError(
@@ -184,4 +221,3 @@ def _move(work: Path, base: PublishedBase, place: str, out: Path, progress: Prog
         folder.rename(out)
     except OSError as error:
         raise write_error(error, out) from error
-    note_checked(file_stamp(out, kb.manifest.counts["files"], kb.manifest.counts[layout.DIGESTS]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.knowledge import KnowledgeBase, layout
 from openmofi.knowledge.beside import ATTRIBUTION
 from openmofi.knowledge.store import opened
-from openmofi.plugins.sharing.description import DESCRIPTION, FORMAT, Part, PublishedBase, PublishedFile, part_name
+from openmofi.plugins.sharing.description import BASE, FORMAT, Part, PublishedBase, PublishedFile, part_name
 from openmofi.storage import (
     MANIFEST,
     Outputs,
@@ -36,7 +37,7 @@ from openmofi.storage.digests import BLOCK
 
 KIND = "published_base"
 PART_SIZE = 1 << 30
-OUTPUTS = Outputs((DESCRIPTION, "README.md", "part-*.tar.zst"))
+OUTPUTS = Outputs((BASE.description, "README.md", "part-*.tar.zst"))
 _LEVEL = 3
 _CARD = Path(__file__).with_name("card.md")
 
@@ -74,39 +75,24 @@ def publish_kb(
     with claimed(out, KIND, settings, inputs, outputs=OUTPUTS, restart=restart, stores=True) as manifest:
         remove_leftovers(out)  # a claim keeps them where the job has finished before
         with temporary_folder(out) as folder:
-            archive = _Archive(str(out), part_size, Path(folder) / "part")
-            files = _add_files(archive, source, progress)
+            archive = Archive(str(out), part_size, Path(folder) / "part")
+            files = archive.add(_files(source), progress)
         if KnowledgeBase.open(source.path).manifest != source.manifest:
             raise OpenMofiError(f"{source.path} has changed while it was published.", "Start the same command again.")
         base = _described(source, licence, files, archive.parts)
         write_text(f"{out}/README.md", _card(base))
-        write_json(f"{out}/{DESCRIPTION}", asdict(base))
+        write_json(f"{out}/{BASE.description}", asdict(base))
         finish_manifest(out, manifest, base.counts | {"parts": len(base.parts)})
     return base
 
 
-def _add_files(archive: _Archive, kb: KnowledgeBase, progress: Progress) -> list[PublishedFile]:
-    """Add the files of a base to an archive, and end it."""
+def _files(kb: KnowledgeBase) -> dict[str, tuple[Path, str]]:
     digests = {name: digest for name, digest in kb.manifest.counts[layout.DIGESTS].items() if name != MANIFEST}
     digests |= {name: file_digest(kb.path / name) for name in (ATTRIBUTION, MANIFEST) if (kb.path / name).is_file()}
-    files = []
-    progress.begin("publish", len(digests))
-    with tarfile.TarFile(fileobj=archive, mode="w", format=tarfile.GNU_FORMAT, copybufsize=BLOCK) as tar:  # type: ignore[arg-type]
-        for name, digest in sorted(digests.items()):
-            header = tarfile.TarInfo(name)
-            try:
-                header.size = (kb.path / name).stat().st_size
-                files.append(PublishedFile(name, archive.tell() + tarfile.BLOCKSIZE, header.size, digest))
-                with open(kb.path / name, "rb") as content:
-                    tar.addfile(header, content)
-            except OSError as error:
-                raise OpenMofiError(f"{kb.path / name} cannot be read: {error}.", "Check the disk.") from error
-            progress.advance({})
-    archive.store()
-    return files
+    return {name: (kb.path / name, digest) for name, digest in digests.items()}
 
 
-class _Archive:
+class Archive:
     """A file that is written as parts.
 
     Args:
@@ -120,6 +106,32 @@ class _Archive:
         self._out, self._size, self._path = out, size, path
         self._content = 0
         self._codec, self._digest = pa.Codec("zstd", _LEVEL), hashlib.blake2b(digest_size=16)
+
+    def add(self, files: Mapping[str, tuple[Path, str]], progress: Progress) -> list[PublishedFile]:
+        """Add all files, and end the archive.
+
+        Args:
+            files: name → where it is, and its digest.
+            progress: receives each.
+
+        Raises:
+            OpenMofiError: a file cannot be read, or a part cannot be written.
+        """
+        added = []
+        progress.begin("publish", len(files))
+        with tarfile.TarFile(fileobj=self, mode="w", format=tarfile.GNU_FORMAT, copybufsize=BLOCK) as tar:  # type: ignore[arg-type]
+            for name, (path, digest) in sorted(files.items()):
+                header = tarfile.TarInfo(name)
+                try:
+                    header.size = path.stat().st_size
+                    added.append(PublishedFile(name, self.tell() + tarfile.BLOCKSIZE, header.size, digest))
+                    with open(path, "rb") as content:
+                        tar.addfile(header, content)
+                except OSError as error:
+                    raise OpenMofiError(f"{path} cannot be read: {error}.", "Check the disk.") from error
+                progress.advance({})
+        self.store()
+        return added
 
     def tell(self) -> int:
         """Return how many bytes were written."""

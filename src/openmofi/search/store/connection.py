@@ -80,7 +80,8 @@ def place_of(given: str | Place) -> Place:
         )
     if is_remote(given):
         others = "".join(f", or {name}://HOST/DATABASE" for name in names[-1:])
-        raise UsageError(f"{given} cannot be an index.", f"Name a local folder{others}.")
+        hint = f"Name a local folder{others}. To and from a store: openmofi index publish, openmofi index fetch."
+        raise UsageError(f"{given} cannot be an index.", hint)
     return local_path(given)
 
 

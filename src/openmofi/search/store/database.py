@@ -17,7 +17,7 @@ from openmofi.search.store.connection import Connection, Place, meta
 from openmofi.search.store.sqlite import DATABASE
 from openmofi.storage import fingerprint
 
-_VERSION = "2"
+VERSION = "2"
 _MOST_VALUES = 500
 _ADVICE = {
     sqlite3.SQLITE_READONLY: "allow writing to its folder, or write to a copy of it that may be written",
@@ -54,7 +54,7 @@ def only_writer(address: Place, new: Mapping[str, str] | None = None) -> Generat
     Raises:
         OpenMofiError: another process or thread writes, or as `connect`.
     """
-    values = None if new is None else {**new, "version": _VERSION}
+    values = None if new is None else {**new, "version": VERSION}
     if isinstance(address, Path):
         with sqlite.locked(address):
             if values is not None and not (address / DATABASE).exists():
@@ -69,10 +69,10 @@ def only_writer(address: Place, new: Mapping[str, str] | None = None) -> Generat
 
 def _require_version(connection: Connection) -> None:
     version = meta(connection).get("version", "")
-    if version != _VERSION:
+    if version != VERSION:
         connection.close()
         raise OtherVersion(
-            f"{connection.place} has index version {version or 'unknown'}, not {_VERSION}.",
+            f"{connection.place} has index version {version or 'unknown'}, not {VERSION}.",
             "Keep its verdicts: openmofi index verdicts INDEX -o verdicts.parquet. Then build it again elsewhere, and "
             "take them in: openmofi index verdicts NEW --from verdicts.parquet.",
         )
