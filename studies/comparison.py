@@ -23,7 +23,6 @@ import typer
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from openmofi.by_t import difference_by_t, interval_by_t
 from openmofi.cli.recipes import changes
 from openmofi.dataset import ReportSection
 from openmofi.dataset.report.plots import bars
@@ -32,6 +31,7 @@ from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.result import GROUP, write_result
 from openmofi.evaluation.run import evaluate
+from openmofi.plugins.benchmarks.by_t import difference_by_t, interval_by_t
 from openmofi.plugins.protocols.retrieval import EXCL, INCL
 from openmofi.training.recipe.rules import load_recipe
 from studies import recipe_path

@@ -5,7 +5,8 @@ interval that draws single images is too narrow. The statistic is the mean over 
 groups as there are, with replacement, and takes the mean over the rows of the drawn groups. The draws are those of
 `scipy.stats.bootstrap` (method `percentile`) with the same generator; the tests compare both.
 
-They take what is measured as fixed. Of several seeds of a recipe, or a handful of tasks, see `openmofi.by_t`.
+They take what is measured as fixed. For seeds of a recipe, or a handful of tasks, see
+`openmofi.plugins.benchmarks.by_t`.
 """
 
 import math

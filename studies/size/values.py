@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from openmofi.by_t import difference_by_t, interval_by_t
 from openmofi.errors import OpenMofiError
+from openmofi.plugins.benchmarks.by_t import difference_by_t, interval_by_t
 from openmofi.storage import write_table
 
 MAP, ZERO_SHOT = "map", "zero_shot"

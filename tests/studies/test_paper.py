@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openmofi.by_t import difference_by_t
+from openmofi.plugins.benchmarks.by_t import difference_by_t
 from studies import paper
 from studies.comparison import demo_settings
 from studies.size.values import Values

@@ -19,11 +19,11 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from openmofi.bootstrap import paired_bootstrap
-from openmofi.by_t import difference_by_t, interval_by_t
 from openmofi.dataset.report.plots import grouped_bars
 from openmofi.dataset.report.report import markdown_text, table_row
 from openmofi.errors import OpenMofiError
 from openmofi.evaluation.result import GROUP, ITEM, PART, Result, read_items, read_result
+from openmofi.plugins.benchmarks.by_t import difference_by_t, interval_by_t
 
 BY_TASKS = "tasks"
 """What a protocol's interval is over where it is a mean over tasks."""

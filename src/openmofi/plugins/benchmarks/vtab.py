@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from openmofi.by_t import interval_by_t
 from openmofi.config import NonNegativeInt, PositiveInt, Settings
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.evaluation.protocol import EvaluationProtocol, Measured, Subject, data_fingerprint
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages
 from openmofi.pairs.formats.files import inside
+from openmofi.plugins.benchmarks.by_t import interval_by_t
 from openmofi.plugins.protocols.class_names import ClassifiedFiles, class_folders, require_folder, same_classes
 from openmofi.plugins.protocols.linear_probe import MAX_ITERATIONS, Split, tuned_probe
 from openmofi.storage import fingerprint

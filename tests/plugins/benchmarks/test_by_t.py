@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from openmofi.bootstrap import paired_bootstrap
-from openmofi.by_t import difference_by_t, interval_by_t
 from openmofi.errors import OpenMofiError
+from openmofi.plugins.benchmarks.by_t import difference_by_t, interval_by_t
 
 
 def test_one_seed_whose_items_are_the_groups_is_scipys_paired_test():
