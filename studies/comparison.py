@@ -241,7 +241,7 @@ def retrieval_sections(metrics: Mapping[str, Any]) -> list[ReportSection]:
             ),
             "Retrieval of other artists' images of the same entity, and naming of entities, all of them held out: no "
             "encoder saw an image of them. Same first weights, same pages, same number of images. Intervals are "
-            "bootstrapped over entities. The query-included figure follows GPR1200.",
+            "by Student's t over entities and seeds. The query-included figure follows GPR1200.",
         )
         for name, title in _TITLES.items()
         if name in metrics

@@ -32,7 +32,6 @@ from studies.size.values import MAP, METRICS, ZERO_SHOT, Values
 
 SEEDS = (0, 1, 2)
 RATES = ("optimizer.lr=1e-3", "optimizer.lr=2e-3")
-_RESAMPLES = 10_000
 _HELD_OUT = EvaluateSettings(every=1, retrieval=True, held_out=0.2, held_out_by="class", seed=0, limit=1 << 31)
 _DROPOUTS = tuple(f"model.image.feature_dropout={share}" for share in (0.5, 0.7))
 _SCALES = tuple(f"objectives.margin_softmax.scale={scale}" for scale in (10, 32))
@@ -175,7 +174,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def tested(methods: Mapping[str, Values], metric: str) -> list[dict[str, Any]]:
-    """Every pair of methods: the paired difference, bootstrapped over seeds and entities, and p-values after Holm."""
+    """Every pair of methods: the difference over seeds and entities, and p-values after Holm."""
     pairs = list(combinations(methods, 2))
     found = [methods[ours].over(methods[theirs], metric) for theirs, ours in pairs]
     adjusted = holm([difference["p_value"] for difference in found])
@@ -196,7 +195,7 @@ def page(metrics: Mapping[str, Any]) -> str:
                 bars({row["title"]: row[MAP]["mean"] for row in metrics["methods"].values()}),
             ),
             f"{metrics['measured']['images']:,} images of {metrics['measured']['entities']:,} entities that no run has "
-            f"seen. Means over the seeds {seeds}; intervals are 95 %, bootstrapped over seeds and entities."
+            f"seen. Means over the seeds {seeds}; intervals are 95 %, by Student's t over seeds and entities."
             + (f" Changed in every recipe: {', '.join(metrics['changes'])}." if metrics["changes"] else ""),
         )
     ]
@@ -204,7 +203,7 @@ def page(metrics: Mapping[str, Any]) -> str:
         (
             f"Every pair: {_NAMES[metric]}",
             pairs_table(metrics, metric).html(),
-            f"Paired, {_RESAMPLES:,} resamples of seeds and entities; p-values after Holm over these "
+            f"Student's t over seeds and entities; p-values after Holm over these "
             f"{len(metrics['pairs'][metric])} pairs.",
         )
         for metric in METRICS

@@ -81,7 +81,7 @@ def reinforced_report(metrics: Mapping[str, Any], samples: Sequence[ReplayedSamp
             "Goals",
             _goal_table(metrics).html(),
             "Retrieval of other artists' images of the same entity; no encoder saw "
-            "an image of these entities. Intervals are 95 %, bootstrapped over entities.",
+            "an image of these entities. Intervals are 95 %, by Student's t over entities.",
         ),
         (
             "Encoders",

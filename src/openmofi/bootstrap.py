@@ -35,10 +35,10 @@ class PairedDifference:
         ours, theirs: the means.
         difference, difference_interval: `ours - theirs`.
         gain, gain_interval: `ours / theirs - 1`, the relative gain; NaN where `theirs` is 0.
-        p_value: two-sided, of the hypothesis that the difference is 0: twice the smaller share of resamples on either
-            side of 0. Each side counts one more resample, so that it is never 0.
+        p_value: two-sided, of the hypothesis that the difference is 0. By bootstrap twice the smaller share of
+            resamples on either side of 0, where each side counts one more resample, so that it is never 0.
         groups: number of groups.
-        seeds: of the one that has fewer; with 1 the training is taken as fixed, and nothing is said of another one.
+        seeds: of the one that has more; with 1 the training is taken as fixed, and nothing is said of another one.
     """
 
     ours: float

@@ -57,3 +57,15 @@ def extension(group: str, name: str) -> Any:
             f"The extension {name!r} of the package {package} cannot be loaded: {error}.",
             f"Install its dependencies, or remove it with: pip uninstall {package}.",
         ) from error
+
+
+def own_part(group: str, name: str) -> Any:
+    """Return what OpenMOFI itself adds to `openmofi.GROUP`.
+
+    Raises:
+        MissingExtraError: it needs a package that is not installed.
+        OpenMofiError: this installation lacks it, such as one in development that is older than its sources.
+    """
+    if (part := extension(group, name)) is None:
+        raise OpenMofiError(f"This installation of OpenMOFI lacks its part {group}.{name}.", "Install OpenMOFI again.")
+    return part

@@ -11,7 +11,7 @@ from openmofi.api import encoders as api
 from openmofi.cli import recipes
 from openmofi.cli.command import print_json
 from openmofi.cli.options import PLACE, Call, Json, made_of
-from openmofi.extensions import extension
+from openmofi.extensions import own_part
 
 
 @made_of(
@@ -66,7 +66,7 @@ def train(
         recipe, overrides, RECIPES, load_recipe, show=show, list_recipes=list_recipes, as_json=as_json
     )
     if plan:
-        extension("planners", "plan")(load_recipe(name, overrides), gpu, gpus, classes, as_json)
+        own_part("planners", "plan")(load_recipe(name, overrides), gpu, gpus, classes, as_json)
         return
     recipes.check_start(resume=resume, restart=restart)
     # torchrun starts this command once a rank; the first one speaks for all.

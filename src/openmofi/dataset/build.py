@@ -19,7 +19,7 @@ from openmofi.dataset.report.report import write_card, write_report
 from openmofi.dataset.tables import Folder, commonest, count_types, describe
 from openmofi.encoders import Encoder, EncoderLike, as_encoder, open_encoder
 from openmofi.errors import OpenMofiError
-from openmofi.extensions import extension
+from openmofi.extensions import own_part
 from openmofi.features.store import NOTE, take_note_along
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.problems import PROBLEMS_FILE
@@ -121,7 +121,7 @@ def _semantic_duplicates(
 ) -> Callable[[Bools], Bools] | None:
     if settings.semantic_duplicates is None:
         return None
-    made: Callable[[Bools], Bools] = extension("filters", "semantic_duplicates")(
+    made: Callable[[Bools], Bools] = own_part("filters", "semantic_duplicates")(
         source, collected, settings.semantic_duplicates, encoder, scratch
     )
     return made

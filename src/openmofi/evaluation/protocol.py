@@ -210,8 +210,8 @@ class Measured:
 
     Attributes:
         metrics: name → value.
-        intervals: name → 95 % bootstrap interval, for the metrics that have one.
-        interval_over: what the bootstrap draws, e.g. `classes`.
+        intervals: name → 95 % interval, for the metrics that have one.
+        interval_over: what intervals are over, e.g. `classes`.
         counts: name → number.
         data_fingerprint: see `features.data_fingerprint`.
         images: all embedded images; the refused ones are counted and named in the result.

@@ -30,7 +30,7 @@ class Result:
     Attributes:
         protocol, version: of the protocol; the version changes when its values may change.
         metrics: name → value.
-        intervals: name → 95 % bootstrap interval, for the metrics that have one; `interval_over` says what is drawn.
+        intervals: name → 95 % interval, for the metrics that have one; `interval_over` says over what.
         encoder: as of `Encoder.describe`: spec, fingerprint, preprocessing, device …; for the protocol `labels` the
             encoder of the labels; for linkers their spec and fingerprint.
         features: `choice` (`joint` or `backbone`), `normalisation`, `dtype`, `dim`, `preprocessing`; empty without an

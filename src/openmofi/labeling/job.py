@@ -20,7 +20,7 @@ from openmofi.engine import Engine, LocalEngine, Progress, Quiet, recorded
 from openmofi.engine.loop import incomplete
 from openmofi.engine.steps import Running
 from openmofi.errors import UsageError
-from openmofi.extensions import extension
+from openmofi.extensions import own_part
 from openmofi.features.entity_table import EntityEmbeddings
 from openmofi.features.store import NOTE, FeatureStore
 from openmofi.knowledge import KnowledgeBase
@@ -221,13 +221,13 @@ def adapt(job: LabelJob) -> None:
     if job.stored and (note := other_texts(job.stored.calibration, job.settings)):
         job.running.progress.say(note)
     if job.settings.adapt and len(job.entities):
-        extension("steps", "adapt")(job)
+        own_part("steps", "adapt")(job)
 
 
 def ask(job: LabelJob) -> None:
     """Ask a judge beyond the encoder, where there is one."""
     if job.settings.asking.judge:
-        extension("steps", "ask")(job)
+        own_part("steps", "ask")(job)
 
 
 READ = (read, repeats, link, groups, entities)

@@ -16,7 +16,7 @@ from openmofi.arrays import Array
 from openmofi.encoders import Encoder, EncoderLike, ImageInput, as_encoder, open_encoder
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
-from openmofi.extensions import extension
+from openmofi.extensions import own_part
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ReadSettings
 from openmofi.search.building import build
@@ -405,7 +405,7 @@ class Index:
             OpenMofiError: there are fewer than 10 images, or another process writes the index.
             MissingExtraError: the extra `map` is not installed.
         """
-        changes: Changes = extension("maps", "tsne")(self.path, seed)
+        changes: Changes = own_part("maps", "tsne")(self.path, seed)
         return changes
 
     def map(self) -> CollectionMap:

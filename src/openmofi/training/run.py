@@ -19,7 +19,7 @@ from openmofi.dataset import build_dataset
 from openmofi.encoders import Encoder, open_encoder
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.extensions import extension
+from openmofi.extensions import own_part
 from openmofi.knowledge import KnowledgeBase
 from openmofi.objectives.margin_softmax import MarginSoftmax
 from openmofi.objectives.protocol import Batch
@@ -118,7 +118,7 @@ def train(
             recipe = _built(recipe, out, ranks, restart=restart)
         inputs = inputs_of(recipe.model)
         if ranks.device.type == "cuda":
-            extension("planners", "fit")(recipe, inputs, ranks.device, ranks.world)
+            own_part("planners", "fit")(recipe, inputs, ranks.device, ranks.world)
         data = _opened(recipe, inputs, out, ranks, progress or Quiet())
         checkpoints = Checkpoints(out / "checkpoints", keep=recipe.run.keep, best=recipe.run.best)
         with _claimed(recipe, out, data, ranks, restart=restart) as manifest:

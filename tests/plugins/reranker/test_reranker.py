@@ -181,6 +181,36 @@ def test_what_is_known_of_one_name_speaks_for_its_kin_in_the_text(kin):
     assert meant(bat={"bat_animal": 4.0}) == {0: "crane-bird", 1: "bat-animal"}
 
 
+class SaysByPlace(SaysOf):
+    """Knows the first crane of a text for a bird, and any other for a saw."""
+
+    def relevance(self, questions):
+        first = [question.start == question.text.index("crane") for question in questions]
+        return [
+            np.array([4.0 if (one.id == "crane-bird") == known else 0.0 for one in question.candidates])
+            for question, known in zip(questions, first, strict=True)
+        ]
+
+
+@pytest.mark.parametrize("text", ["crane crane", "crane crane stork", "crane stork crane"])
+def test_a_name_has_one_meaning_in_a_text(kin, text):
+    (links,) = link(RerankerLinker(kin, Reranker(SaysByPlace())), text)
+    by_mention: dict[int, dict[str, float]] = {}
+    for one in links:
+        by_mention.setdefault(one.mention, {})[one.entity] = one.link_score
+    first, second = (scores for scores in by_mention.values() if "saw" in scores)
+    assert first == second
+    assert min(first.values()) > 0
+    meant = max(first, key=first.__getitem__)
+    assert meant == ("crane-bird" if "stork" in text else meant)
+
+
+def test_what_cannot_be_is_still_possible_to_the_rest_of_the_text(kin):
+    sure = Reranker(SaysOf(crane={"saw": 12.0}))
+    (links,) = link(RerankerLinker(kin, sure), "crane stork")
+    assert all(one.link_score > 0 for one in links)
+
+
 def test_the_mix_is_fitted_on_held_out_entities(kb):
     found = examples(kb)
     made = fitted(TreesAndWorkshops(), found)

@@ -79,6 +79,7 @@ def republished(index, out, change):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(indexes, "verify", lambda _: {})
+        patch.setattr(indexes, "_require_tables", lambda *_: None)
         patch.setattr(indexes, "_segments", lambda _: [path.name for path in (index / "vectors").iterdir()])
         publish_index(out.with_name("strangers"), out, part_size=PART)
 
@@ -91,7 +92,8 @@ def test_what_is_fetched_answers_as_the_index_does_and_is_ones_own(index, publis
     fetched.close()
     assert found(tmp_path / "fetched") == found(index) != []
     kept = {path.relative_to(tmp_path / "fetched").as_posix() for path in (tmp_path / "fetched").rglob("*.*")}
-    assert {"index.db", "thumbnails.db", "problems.csv"} <= kept
+    assert {"index.db", "thumbnails.db"} <= kept
+    assert "problems.csv" not in kept  # a spreadsheet would compute a stranger's
     assert not (tmp_path / ".fetched.fetch").exists()
     shrink(tmp_path / "fetched")
     assert found(index) != found(tmp_path / "fetched")
@@ -197,7 +199,19 @@ def test_a_file_that_no_index_has_is_refused_before_anything_is_written(publishe
         ),
         ("CREATE VIEW v AS SELECT 1", "tables .* are not those of an index"),
         ("DROP TABLE verdicts", "tables .* are not those of an index|no such table"),
-        ("UPDATE segments SET file = '../../secret.npy'", "names vectors outside of the index"),
+        (
+            "CREATE TRIGGER sqliteevil AFTER INSERT ON verdicts BEGIN DELETE FROM images; END",
+            "tables .* are not those of an index",
+        ),
+        ("CREATE VIEW sqlitev AS SELECT 1", "tables .* are not those of an index"),
+        ("ALTER TABLE images ADD COLUMN more AS (key || key)", "tables .* are not those of an index"),
+        ("CREATE TABLE map (image, x, y, area, more)", "tables .* are not those of an index"),
+        ("UPDATE segments SET file = '../../secret.npy'", "names vectors that are none of an index"),
+        ("UPDATE segments SET file = '..'", "names vectors that are none of an index"),
+        ("UPDATE images SET content = 'a' || char(13, 10) || 'b' WHERE id = 1", "images without a digest"),
+        ("UPDATE images SET file = 'http://127.0.0.1:9/x.jpg' WHERE id = 1", "would ask for"),
+        ("UPDATE sources SET path = 's3://yours/x.tar'", "would ask for"),
+        ("UPDATE sources SET labels = 'https://host/labels'", "would ask for"),
         ("UPDATE segments SET digest = '00'", "is damaged"),
         ("UPDATE meta SET value = '99' WHERE name = 'version'", "version"),
     ],
@@ -215,6 +229,39 @@ def test_a_strangers_database_is_refused(index, change, said, tmp_path):
     import re
 
     assert re.search(said, message(tmp_path / "published", tmp_path / "fetched"))
+
+
+def test_a_map_and_what_people_say_go_along(index, tmp_path):
+    opened = Index.open(index)
+    opened.make_map()
+    publish_index(index, tmp_path / "published")
+    fetched = fetch_index(tmp_path / "published", tmp_path / "fetched")
+    assert len(fetched.map().images) > 10
+    fetched.close()
+    fetch_index(tmp_path / "published", tmp_path / "fetched").close()
+    opened.add_verdict(Verdict("images", "red-0", "c:red", "n"))
+    opened.close()
+    publish_index(index, tmp_path / "published")
+    with pytest.raises(OpenMofiError, match="is another index than"):
+        fetch_index(tmp_path / "published", tmp_path / "fetched")
+    fetched = fetch_index(tmp_path / "published", tmp_path / "again")
+    assert len(fetched.verdict_table()) == 1
+    fetched.close()
+
+
+def test_an_index_with_tables_of_others_is_not_published(index, tmp_path):
+    with sqlite3.connect(index / "index.db") as database:
+        database.execute("CREATE TABLE mine (a)")
+    with pytest.raises(OpenMofiError, match=r"tables .* are not those of an index"):
+        publish_index(index, tmp_path / "published")
+
+
+def test_addresses_are_taken_where_they_are_asked_for(index, tmp_path):
+    republished(index, tmp_path / "published", "UPDATE sources SET path = 's3://yours/x.tar'")
+    with pytest.raises(UsageError) as caught:
+        fetch_index(tmp_path / "published", tmp_path / "fetched")
+    assert "--addresses" in caught.value.hint
+    fetch_index(tmp_path / "published", tmp_path / "fetched", addresses=True).close()
 
 
 def test_a_damaged_index_is_not_published_and_a_server_says_how(index, tmp_path):

@@ -81,7 +81,7 @@ def difference_by_t(ours: ArrayLike, theirs: ArrayLike, groups: ArrayLike, *, le
         gain_interval=relative.interval(gain, level),
         p_value=error.p_value(mean - base),
         groups=len(counts),
-        seeds=min(len(each) for each in sums),
+        seeds=max(len(each) for each in sums),
     )
 
 
@@ -97,14 +97,14 @@ def _error(terms: Sequence[Doubles], counts: Doubles) -> _Error:
     apart = together - counts * (together.sum() / rows)
     of_groups = [(float(apart @ apart) / rows**2 * groups / (groups - 1), groups - 1)] if groups > 1 else []
     several, of_seeds, of_both = [each for each in terms if len(each) > 1], list[tuple[float, int]](), 0.0
-    for own in terms if several else ():
-        # What has one seed is taken to vary as the other does.
-        known = own if len(own) > 1 else several[0]
+    for known in several:
         means, degrees = known.sum(axis=1) / rows, len(known) - 1
-        of_seeds.append((float(means.var(ddof=1)) / len(own), degrees))
+        # What has one seed is taken to vary as the other does: by the same estimate, which is one part with it.
+        runs = 1 / len(known) + (len(terms) - len(several) if known is several[0] else 0)
+        of_seeds.append((float(means.var(ddof=1)) * runs, degrees))
         if groups > 1:
             residual = known - known.mean(axis=0) - np.outer(means - means.mean(), counts)
-            of_both += float((residual**2).sum()) / rows**2 * groups / (degrees * (groups - 1)) / len(own)
+            of_both += float((residual**2).sum()) / rows**2 * groups / (degrees * (groups - 1)) * runs
     by_seeds, by_groups = (sum(part for part, _ in parts) for parts in (of_seeds, of_groups))
     variance = max(by_seeds + by_groups - of_both, by_seeds, by_groups)
     spread = sum(part**2 / free for part, free in (*of_seeds, *of_groups))

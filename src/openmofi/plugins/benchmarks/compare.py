@@ -27,7 +27,7 @@ from openmofi.plugins.benchmarks.by_t import difference_by_t, interval_by_t
 
 BY_TASKS = "tasks"
 """What a protocol's interval is over where it is a mean over tasks."""
-_TOLD = 0.05
+_TOLD, _SEEDS = 0.05, 3
 
 
 @dataclass(frozen=True)
@@ -318,14 +318,15 @@ def cautions(comparison: Comparison) -> list[str]:
         found = against.get(headline)
         if found and found["p_value"] >= _TOLD:
             low, high = found["difference_interval"]
+            interval = f", from {low:+.4f} to {high:+.4f}; p = {found['p_value']:.2g}" if low is not None else ""
             said.append(
                 f"{headline}: these results can't tell {name} from {comparison.names[0]} "
-                f"({found['difference']:+.4f}, from {low:+.4f} to {high:+.4f}; p = {found['p_value']:.2g})."
+                f"({found['difference']:+.4f}{interval})."
             )
-    if any(found["seeds"] == 1 for against in comparison.differences for found in against.values()):
+    if any(found["seeds"] < _SEEDS for against in comparison.differences for found in against.values()):
         said.append(
-            "A p-value of one run each is of these runs, not of their recipes: another seed may turn the order. "
-            "Give three seeds or more of each: NAME=FILE NAME=FILE …"
+            f"With fewer than {_SEEDS} seeds a p-value is of these runs, not of their recipes: another seed may turn the "
+            "order. Give three or more of each: NAME=FILE NAME=FILE …"
         )
     return said
 

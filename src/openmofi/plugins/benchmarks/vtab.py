@@ -207,7 +207,7 @@ def measure(subject: Subject) -> Measured:
     metrics |= {f"{name}/accuracy": of_task["accuracy"] for name, of_task in facts.items()}
     return Measured(
         metrics=metrics,
-        intervals={MEAN: interval_by_t(accuracies, names)},
+        intervals={MEAN: interval_by_t(accuracies, names)} if len(tasks) > 1 else {},
         interval_over="tasks",
         counts={"tasks": len(tasks), "images": sum(of_task["test"] for of_task in facts.values())},
         data_fingerprint=fingerprint([[task.name, identity] for task, (_, _, identity) in results.items()]),

@@ -342,6 +342,8 @@ _FORMATS = {
         write_class_folders, join_list, "labels.jsonl", ("images/**/*", "classes/**/*", "labels.jsonl")
     ),
 }
+SHARDED = tuple(name for name, style in _FORMATS.items() if style.ending)
+"""Those that are written into stores a shard at a time; all others are written locally first."""
 
 
 def file_format(name: str) -> FileFormat:

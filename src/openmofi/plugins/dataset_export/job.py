@@ -24,7 +24,7 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.log import PROVENANCE
 from openmofi.pairs.read import job_of
 from openmofi.plugins.dataset_export import DatasetExportSettings
-from openmofi.plugins.dataset_export.formats import FileFormat, all_formats, file_format, folder_names
+from openmofi.plugins.dataset_export.formats import SHARDED, FileFormat, all_formats, file_format, folder_names
 from openmofi.plugins.dataset_export.rows import Classes, rows_of
 from openmofi.storage import Outputs, Shard, cache_folder, claimed, exists, finish_manifest, write_json, write_text
 from openmofi.storage.folders import written_folder
@@ -260,8 +260,7 @@ def export_dataset(
     ) as manifest:
         if manifest.finished:
             return dict(manifest.counts)
-        whole = file_format(settings.format).ending
-        with nullcontext(out) if whole else written_folder(str(out), CROISSANT) as here:
+        with nullcontext(out) if settings.format in SHARDED else written_folder(str(out), CROISSANT) as here:
             stage = ExportStage(str(dataset), str(here), settings, kb)
             _write_shards(folder, stage, out, engine, progress)
             counts = _finish(folder, stage)

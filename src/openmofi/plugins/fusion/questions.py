@@ -164,7 +164,7 @@ class QuestionLinker(ABC):
         """Return the candidates by an answer, or as they are where the prior decides."""
         if answer is None or self.settled(candidates):
             return candidates
-        return replace(candidates, prior=np.round(candidates.prior.sum() * answer[:-1], _DIGITS))
+        return replace(candidates, prior=candidates.prior.sum() * answer[:-1])
 
     def _candidate(self, row: int) -> LinkCandidate:
         entity = self._kb.entity(row)

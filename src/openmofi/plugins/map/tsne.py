@@ -18,7 +18,7 @@ MOST = 100_000
 _PERPLEXITY = 30
 _DIMENSIONS = 50
 _AREAS = 24
-_TABLE = """CREATE TABLE IF NOT EXISTS map (
+TABLE = """CREATE TABLE IF NOT EXISTS map (
   image BIGINT PRIMARY KEY REFERENCES images ON DELETE CASCADE,
   x DOUBLE PRECISION NOT NULL, y DOUBLE PRECISION NOT NULL, area BIGINT NOT NULL)"""
 
@@ -38,7 +38,7 @@ def make_map(address: Place, seed: int = 0) -> Changes:
         points = placed(state.exact.rows(positions), seed)
         rows = zip(state.images[positions].tolist(), *points.T.tolist(), areas_of(points, seed).tolist(), strict=True)
         with transaction(connection):
-            connection.execute(_TABLE)
+            connection.execute(TABLE)
             connection.execute("DELETE FROM map")
             # A verdict may be written meanwhile, but no image: this is the only writer.
             connection.executemany("INSERT INTO map VALUES (?, ?, ?, ?)", rows)

@@ -1,6 +1,7 @@
 """The reranker as a linker: opened from a folder, a server's address or a model of others."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -10,7 +11,9 @@ import numpy as np
 from openmofi.arrays import Doubles
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase
-from openmofi.linking import CoherenceLinker
+from openmofi.linking import CoherenceLinker, CoherenceSettings
+from openmofi.linking.candidates import NameCandidates
+from openmofi.plugins.fusion.fusion_settings import FusionLinkSettings
 from openmofi.plugins.fusion.questions import LinkQuestion, QuestionLinker
 from openmofi.plugins.reranker.scorer import Reranker, Scorer
 from openmofi.schema import Link, Mention
@@ -19,6 +22,9 @@ from openmofi.storage import fingerprint, read_json, write_json
 SPEC_FILE = "reranker.json"
 FORMAT_VERSION = 1
 _MIX = ("temperature", "prior_weight")
+_DIGITS, _LEAST_ANSWER = 4, 1e-5
+_BY_COHERENCE = 2
+"""The version of what is made of a reranker's answers."""
 _LEAST, _MOST = 1e-3, 1e3
 _HINT = "Options are temperature, prior_weight, and a server's model and scores, as in ?model=NAME&temperature=2."
 
@@ -26,7 +32,8 @@ _HINT = "Options are temperature, prior_weight, and a server's model and scores,
 class RerankerLinker(QuestionLinker):
     """A reranker as a `Linker`: `--linker reranker:PATH-OR-URL`.
 
-    Its answers take the place of the prior in `CoherenceLinker`, which weighs them by the other names of the text.
+    Its answers take the place of the prior in `CoherenceLinker`, which weighs them by the other names of the text; a
+    name has one meaning in a text.
     """
 
     name = "reranker"
@@ -38,11 +45,26 @@ class RerankerLinker(QuestionLinker):
 
     def link(self, texts: Sequence[str], mentions: Sequence[Sequence[Mention]]) -> list[list[Link]]:
         """See `Linker.link`."""
-        return self._coherence.links(self.answered(texts, mentions))
+        return self._coherence.links([_of_one_meaning(names) for names in self.answered(texts, mentions)])
 
     def scores(self, questions: Sequence[LinkQuestion]) -> list[Doubles]:
         """See `QuestionLinker.scores`."""
         return self.reranker.scores(questions)
+
+
+def _of_one_meaning(names: Sequence[NameCandidates]) -> list[NameCandidates]:
+    """Give a name that occurs several times in a text the mean of its answers.
+
+    No candidate gets 0, which nothing else in the text could lift; the last digits, which another batch could change,
+    are rounded off.
+    """
+    answers: dict[str, list[Doubles]] = {}
+    for name in names:
+        answers.setdefault(name.key, []).append(name.prior)
+    means = {
+        key: np.maximum(np.round(np.mean(of_name, axis=0), _DIGITS), _LEAST_ANSWER) for key, of_name in answers.items()
+    }
+    return [replace(name, prior=means[name.key]) for name in names]
 
 
 def open_reranker(argument: str) -> Reranker:
@@ -78,9 +100,9 @@ def reranker_fingerprint(argument: str) -> str:
     Raises:
         UsageError, OpenMofiError: see `open_reranker`.
     """
-    if argument.startswith(("http://", "https://", "st:")):
-        return open_reranker(argument).fingerprint
-    return fingerprint(_read(Path(argument)))
+    by_address = argument.startswith(("http://", "https://", "st:"))
+    own = open_reranker(argument).fingerprint if by_address else _read(Path(argument))
+    return fingerprint([own, _BY_COHERENCE, CoherenceSettings().as_dict(), FusionLinkSettings().as_dict()])
 
 
 def save_reranker(folder: Path, reranker: Reranker, weights: Doubles) -> None:

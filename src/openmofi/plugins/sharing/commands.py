@@ -83,6 +83,9 @@ def publish_index(
 def fetch_index(
     address: _Address,
     out: Annotated[Path, typer.Option("-o", "--out", parser=output_path, help="Folder of the index.")],
+    addresses: Annotated[
+        bool, typer.Option("--addresses", help="Take an index whose images lie at addresses, which are asked for.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Download an index that 'index publish' wrote, and check it.
@@ -96,7 +99,7 @@ def fetch_index(
     from openmofi.progress import shown_progress
 
     with shown_progress(not as_json) as progress:
-        info = fetch_index(address, out, progress=progress).info()
+        info = fetch_index(address, out, addresses=addresses, progress=progress).info()
     if as_json:
         print_json(asdict(info))
     else:

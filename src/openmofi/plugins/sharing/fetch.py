@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from openmofi.engine import Progress, Quiet
-from openmofi.errors import OpenMofiError
+from openmofi.errors import OpenMofiError, UsageError
 from openmofi.knowledge import KnowledgeBase, layout
 from openmofi.plugins.sharing.description import BASE, PUBLISH_AGAIN, Described, Kind, Part, Published
 from openmofi.plugins.sharing.sources import CONTINUES, read_blocks
@@ -202,6 +202,7 @@ def _move(work: Path, base: Published, place: str, out: Path, fingerprint: Calla
     """Check all that was fetched and move it to its place.
 
     Raises:
+        UsageError: it has what has to be asked for.
         OpenMofiError: it is damaged, and is forgotten; it cannot be moved.
     """
     folder = work / _FILES
@@ -209,6 +210,8 @@ def _move(work: Path, base: Published, place: str, out: Path, fingerprint: Calla
         wrong = [file.name for file in base.files if file_digest(folder / file.name) != file.digest]
         if wrong or fingerprint(folder) != base.fingerprint:
             raise OpenMofiError(f"{', '.join(wrong) or 'the whole'} is not what the description says.")
+    except UsageError:  # it is kept for another try with other arguments
+        raise
     except OpenMofiError as error:
         _clear(work)
         raise OpenMofiError(

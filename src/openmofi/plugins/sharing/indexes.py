@@ -10,11 +10,12 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.pairs.problems import PROBLEMS_FILE
+from openmofi.plugins.map.tsne import TABLE
 from openmofi.plugins.sharing.description import FORMAT, PUBLISH_AGAIN, Kind, Published
 from openmofi.plugins.sharing.fetch import fetch_published
 from openmofi.plugins.sharing.publish import PART_SIZE, Archive
@@ -30,6 +31,7 @@ from openmofi.storage import (
     claimed,
     file_digest,
     filesystem_of,
+    fingerprint,
     finish_manifest,
     remove_leftovers,
     write_error,
@@ -39,6 +41,7 @@ from openmofi.storage.addresses import names_in, store_errors
 from openmofi.storage.atomic import temporary_folder
 from openmofi.version import __version__
 
+_SEGMENT = re.compile(r"[0-9a-f]{16}\.npy")
 _PART = re.compile(r"part-\d{5}-[0-9a-f]{32}\.tar\.zst")
 
 
@@ -60,7 +63,7 @@ INDEX = Kind(
     "index.json",
     PublishedIndex,
     ("index_version", VERSION),
-    (DATABASE, reading.FILE, PROBLEMS_FILE, f"{FOLDER}/*.npy"),
+    (DATABASE, reading.FILE, f"{FOLDER}/*.npy"),
 )
 OUTPUTS = Outputs((INDEX.description, "part-*.tar.zst"))
 
@@ -100,10 +103,11 @@ def publish_index(
         remove_leftovers(out)
         _require_whole(connection, verify(connection))
         with temporary_folder(out) as folder:
+            _require_tables(connection, _tables_of_an_index(folder / "empty", connection))
             archive = Archive(str(out), part_size, folder / "part")
             files = archive.add(_files(connection, place, folder), progress or Quiet())
             with closing(sqlite.open_existing(folder / DATABASE)) as copy:
-                counts, values, content = _counts(copy), meta(copy), content_of(copy)
+                counts, values, content = _counts(copy), meta(copy), _content(copy)
         published = PublishedIndex(
             FORMAT, content, counts, __version__, files, archive.parts, values["version"], values["encoder"]
         )
@@ -125,8 +129,6 @@ def _files(connection: Connection, place: Path, folder: Path) -> dict[str, tuple
         name: _copied(place / name, folder / name) for name in (DATABASE, reading.FILE) if (place / name).is_file()
     }
     paths |= {f"{FOLDER}/{name}": place / FOLDER / name for name in _segments(connection)}
-    if (place / PROBLEMS_FILE).is_file():
-        paths[PROBLEMS_FILE] = place / PROBLEMS_FILE
     return {name: (path, file_digest(path)) for name, path in paths.items()}
 
 
@@ -164,7 +166,9 @@ def _remove_parts(out: str | Path, named: set[str]) -> None:
         raise write_error(error, out) from error
 
 
-def fetch_index(address: str | Path, out: str | Path, *, progress: Progress | None = None) -> Index:
+def fetch_index(
+    address: str | Path, out: str | Path, *, addresses: bool = False, progress: Progress | None = None
+) -> Index:
     """Download an index that `publish_index` wrote, check it, and open it.
 
     What is downloaded is kept in `.NAME.fetch` beside `out` until it is whole: a download that was stopped continues
@@ -173,14 +177,19 @@ def fetch_index(address: str | Path, out: str | Path, *, progress: Progress | No
     Args:
         address: a local folder, an address in a store, or `https://…`; what `index.json` lies in.
         out: the folder of the index, which is then one's own.
+        addresses: take one whose images or labels lie at addresses, such as `s3://…`, which a server of the index then
+            asks with this user's credentials.
         progress: receives the blocks of the download.
 
     Raises:
+        UsageError: its images or labels lie at addresses, and these are not taken.
         MissingExtraError: the package that reads such addresses is not installed.
         OpenMofiError: there is no published index that this OpenMOFI reads; a part is missing or damaged; its tables
             are not those of an index; the server fails; the disk is full; `out` contains something else.
     """
-    target = fetch_published(address, out, INDEX, _is_index, _checked, progress or Quiet())
+    target = fetch_published(
+        address, out, INDEX, _is_index, partial(_checked, addresses=addresses), progress or Quiet()
+    )
     return Index.open(target)
 
 
@@ -192,24 +201,34 @@ def _is_index(folder: Path) -> bool:
     raise OpenMofiError(f"{folder} is not empty and is no index.", "Choose another output with -o.")
 
 
-def _checked(folder: Path) -> str:
-    """Check an index that a stranger may have written; return the fingerprint of what searches depend on.
+def _checked(folder: Path, *, addresses: bool) -> str:
+    """Check an index that a stranger may have written; return the fingerprint of what is in it.
 
     Raises:
         OpenMofiError: its tables are not those of an index, it names files outside of it, or a file is damaged.
     """
-    with temporary_folder(folder) as empty:
-        sqlite.create(empty, {})
-        with closing(sqlite.open_existing(empty / DATABASE)) as new, closing(connect(folder)) as connection:
-            if (folder / reading.FILE).is_file():
-                _require_thumbnails(folder / reading.FILE)
-            return _fingerprint(folder, connection, _tables(new))
+    with temporary_folder(folder) as empty, closing(connect(folder)) as connection:
+        if (folder / reading.FILE).is_file():
+            _require_thumbnails(folder / reading.FILE)
+        if not addresses:
+            _require_no_addresses(connection)
+        return _fingerprint(folder, connection, _tables_of_an_index(empty, connection))
+
+
+def _tables_of_an_index(empty: Path, connection: Connection) -> list[str]:
+    """Return the tables of a new index, which is made in `empty`; that of a map among them where there is one."""
+    empty.mkdir(exist_ok=True)
+    sqlite.create(empty, {})
+    with closing(sqlite.open_existing(empty / DATABASE)) as new:
+        if "table map" in _names(_tables(connection)):
+            new.execute(TABLE)
+        return _tables(new)
 
 
 def _require_thumbnails(path: Path) -> None:
     try:
         with closing(sqlite.open_existing(path)) as thumbnails:
-            if _tables(thumbnails) == ["table thumbnails"]:
+            if _names(_tables(thumbnails)) == ["table thumbnails"]:
                 return
     except sqlite3.DatabaseError as error:
         raise OpenMofiError(f"{path} cannot be read: {error}.", PUBLISH_AGAIN) from error
@@ -218,17 +237,45 @@ def _require_thumbnails(path: Path) -> None:
 
 def _fingerprint(folder: Path, connection: Connection, tables: Sequence[str]) -> str:
     try:
-        if _tables(connection) != tables:
-            raise OpenMofiError(f"The tables of {folder / DATABASE} are not those of an index.", PUBLISH_AGAIN)
-        if odd := next((name for name in _segments(connection) if not (Path(name).name == name and name)), None):
-            raise OpenMofiError(f"{folder / DATABASE} names vectors outside of the index: {odd!r}.", PUBLISH_AGAIN)
+        _require_tables(connection, tables)
+        if odd := next((name for name in _segments(connection) if not _SEGMENT.fullmatch(str(name))), None):
+            raise OpenMofiError(f"{folder / DATABASE} names vectors that are none of an index: {odd!r}.", PUBLISH_AGAIN)
+        if connection.execute("SELECT 1 FROM images WHERE content GLOB '*[^0-9a-f]*' LIMIT 1").fetchone():
+            raise OpenMofiError(f"{folder / DATABASE} has images without a digest.", PUBLISH_AGAIN)
         _require_whole(connection, verify(connection))
-        return content_of(connection)
-    except sqlite3.DatabaseError as error:
+        return _content(connection)
+    except (sqlite3.DatabaseError, KeyError, TypeError, ValueError) as error:
         raise OpenMofiError(f"{folder / DATABASE} cannot be read: {error}.", PUBLISH_AGAIN) from error
 
 
+def _require_no_addresses(connection: Connection) -> None:
+    named = (("file", "images"), ("path", "sources"), ("labels", "sources"))
+    for column, table in named:
+        statement = f"SELECT CAST({column} AS TEXT) FROM {table} WHERE instr(CAST({column} AS TEXT), '://') LIMIT 1"
+        if found := column_of(connection, statement):
+            raise UsageError(
+                f"Images or labels of this index lie at addresses, such as {found[0][:200]!r}, which a server of it "
+                "would ask for.",
+                "Where you trust who published it, add --addresses.",
+            )
+
+
+def _content(connection: Connection) -> str:
+    """Return an identifier of all that is in an index: images, verdicts and map."""
+    verdicts = connection.execute("SELECT count(*), max(id), sum(undone) FROM verdicts").fetchone()
+    return fingerprint([content_of(connection), verdicts, meta(connection).get("map", "")])
+
+
+def _require_tables(connection: Connection, tables: Sequence[str]) -> None:
+    if _tables(connection) != tables:
+        raise OpenMofiError(f"The tables of {connection.place} are not those of an index.", PUBLISH_AGAIN)
+
+
+def _names(tables: Sequence[str]) -> list[str]:
+    return [each.partition("\n")[0] for each in tables]
+
+
 def _tables(connection: Connection) -> list[str]:
-    return column_of(
-        connection, "SELECT type || ' ' || name FROM sqlite_master WHERE name NOT LIKE 'sqlite%' ORDER BY 1"
-    )
+    """Return kind, name and definition of all that is in a database."""
+    kinds = "SELECT type || ' ' || name || char(10) || coalesce(sql, '') FROM sqlite_master"
+    return column_of(connection, rf"{kinds} WHERE name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY 1")

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from openmofi.arrays import Array, Bools, Floats, Hashes, Ints
-from openmofi.extensions import extension
+from openmofi.extensions import own_part
 from openmofi.search.rank.calibration import Ending, Surroundings, calibration_of
 from openmofi.search.records import IndexInfo, KindCalibration
 from openmofi.search.store.connection import Connection, Segment, VectorIndex, Vectors
@@ -37,7 +37,7 @@ def refresh_cache(connection: Connection, segments: Sequence[Segment], vectors: 
     if connection.vectors().refresh(len(vectors)):
         return
     if isinstance(vectors, Exact) and isinstance(connection.place, Path):
-        extension("vector_caches", "faiss").refresh(connection.place, segments, vectors, texts)
+        own_part("vector_caches", "faiss").refresh(connection.place, segments, vectors, texts)
 
 
 V = TypeVar("V")
@@ -260,7 +260,7 @@ class State:
                 exact = Exact([held[each.file] if each.file in held else store.read(each, dim) for each in segments])
                 searched = exact
                 if isinstance(address, Path):
-                    searched = extension("vector_caches", "faiss").vector_index(address, segments, exact)
+                    searched = own_part("vector_caches", "faiss").vector_index(address, segments, exact)
             entities = (
                 store.read(of_entities, dim).astype(np.float32) if of_entities else np.zeros((0, dim), np.float32)
             )
