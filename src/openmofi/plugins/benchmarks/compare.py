@@ -325,8 +325,8 @@ def cautions(comparison: Comparison) -> list[str]:
             )
     if any(found["seeds"] < _SEEDS for against in comparison.differences for found in against.values()):
         said.append(
-            f"With fewer than {_SEEDS} seeds a p-value is of these runs, not of their recipes: another seed may turn the "
-            "order. Give three or more of each: NAME=FILE NAME=FILE …"
+            f"With fewer than {_SEEDS} seeds a p-value is of these runs, not of their recipes: another seed may turn "
+            "the order. Give three or more of each: NAME=FILE NAME=FILE …"
         )
     return said
 
