@@ -65,6 +65,17 @@ def test_equals_deciding_one_image_after_the_other(drawn, random, rows):
     assert set(np.flatnonzero(found).tolist()) == oracle(labels, named, vectors)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_image_whose_features_are_not_finite_is_like_none(monkeypatch, value):
+    vectors = on_circle(*[0] * 20, *[90] * 20)
+    vectors[[0, 30]] = value
+    labels = labels_of([{1}] * 40)
+    for whole in (semantic_duplicates.WHOLE, 10):  # all compared; in cells
+        monkeypatch.setattr(semantic_duplicates, "WHOLE", whole)
+        found = repeating(labels, np.ones(40, bool), cosine=COSINE, features=vectors)
+        assert np.flatnonzero(~found).tolist() == [0, 1, 20, 30]
+
+
 def test_the_more_probable_image_stays_and_of_equal_ones_the_first():
     vectors = on_circle(0, 5, 90, 95, 180)
     found = repeating(

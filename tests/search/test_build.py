@@ -111,6 +111,28 @@ def test_images_of_shards_are_read_from_where_they_lie(tmp_path, ending, place):
     assert index.image_bytes(by_key["b"]) == coloured("blue")
 
 
+@pytest.mark.parametrize(
+    ("path", "change", "match"),
+    [
+        ("00.tar", "size = 4611686018427387904", "has changed"),
+        ("00.tar", "size = -1", "has changed"),
+        ("00.tar", '"offset" = 4611686018427387904', "has changed"),
+        ("pipe", "size = 9", "not a regular file"),
+        ("/dev/zero", "size = 9", "not a regular file"),
+    ],
+)
+def test_of_a_shard_no_more_is_read_than_a_file_has(tmp_path, path, change, match):
+    write_tar(tmp_path / "00.tar", [Record("a", coloured("red"), "one")])
+    os.mkfifo(tmp_path / "pipe")
+    build([str(tmp_path / "00.tar")], colour_encoder(), tmp_path / "index")
+    index = Index.open(tmp_path / "index", ColourEncoder())
+    assert index.image_bytes(1) == coloured("red")
+    index.connection.execute(f"UPDATE images SET {change}")
+    index.connection.execute("UPDATE sources SET path = ?", (str(tmp_path / path),))
+    with pytest.raises(OpenMofiError, match=match):
+        index.image_bytes(1)
+
+
 @pytest.mark.parametrize("name", ["zażółć gęślą.png", "日本 [1] {2} #%.png", 'emoji 🦊\'s "x".png', "a\nb.png"])
 def test_unicode_file_names(tmp_path, name, place):
     folder = tmp_path / "images"

@@ -1,11 +1,16 @@
 """Exact search beside plain NumPy."""
 
+import io
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from openmofi.search.store.vectors import Exact, as_floats, best
+from openmofi.errors import OpenMofiError
+from openmofi.search.store.connection import Segment
+from openmofi.search.store.vectors import Exact, VectorFiles, as_floats, best
 
 
 def _unit(count, seed=0):
@@ -45,3 +50,31 @@ def test_halves_become_the_same_floats():
     finite = halves[np.isfinite(halves)]
     assert as_floats(finite).tobytes() == finite.astype(np.float32).tobytes()
     assert as_floats(np.array([0.1], np.float64)).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "more"),
+    [
+        ((5_000_000_000, 0), "<f2", 0),  # 129 bytes
+        ((0, 65_537), "<f4", 0),
+        ((2, 4), "<f8", 0),
+        ((2, 4), "<i2", 0),
+        ((2, 4), "<f2", 1),
+        ((2, 4), "<f2", -1),
+    ],
+)
+def test_a_segment_holds_what_its_header_says_or_is_damaged(tmp_path, shape, kind, more):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": kind, "fortran_order": False, "shape": shape})
+    (tmp_path / "vectors").mkdir()
+    size = np.dtype(kind).itemsize * shape[0] * shape[1] + more
+    (tmp_path / "vectors" / "a.npy").write_bytes(header.getvalue() + bytes(size))
+    with pytest.raises(OpenMofiError, match="are damaged"):
+        VectorFiles(tmp_path).read(Segment(1, "a.npy", shape[0], ""), shape[1])
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("rows", [0, 3])
+def test_a_segment_that_was_written_is_read(tmp_path, rows, dtype):
+    vectors, files = _unit(rows).astype(dtype), VectorFiles(tmp_path)
+    assert np.array_equal(files.read(Segment(1, *files.write(vectors, dtype)), 32), vectors)

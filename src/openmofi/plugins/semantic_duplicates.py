@@ -103,7 +103,7 @@ def repeating(labels: LabelArrays, named: Bools, *, cosine: float, features: Flo
         labels: see there.
         named: bool (labels,), those that count.
         cosine: least one of images that are alike.
-        features: (images, d), L2-normalised.
+        features: (images, d), L2-normalised; an image whose features are not finite is like none.
 
     Returns:
         bool (images,).
@@ -112,6 +112,8 @@ def repeating(labels: LabelArrays, named: Bools, *, cosine: float, features: Flo
     for block in blocks(len(named)):
         chosen = named[block]
         np.maximum.at(best, labels.image[block][chosen], labels.probability[block][chosen])
+    rows = (features[start : start + CELL] for start in range(0, labels.images, CELL))
+    finite = np.concatenate([np.zeros(0, bool), *(np.isfinite(some).all(axis=1) for some in rows)])
     dropped, undecided = np.zeros(labels.images, bool), np.ones(labels.images, bool)
     twins = np.empty((2, 0), np.int64)  # dropped images, each with a kept one before it
     # An entity is decided by itself. Where another drops an image that kept some out, these are decided again, in all
@@ -119,6 +121,7 @@ def repeating(labels: LabelArrays, named: Bools, *, cosine: float, features: Flo
     while undecided.any():
         found = [twins]
         for images in _entities(labels, named, best):
+            images = images[finite[images]]
             if undecided[images].any():
                 found.extend(_alike(images, dropped, cosine, features))
         twins = np.concatenate(found, axis=1)

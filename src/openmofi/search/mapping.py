@@ -111,8 +111,10 @@ def map_answer(connection: Connection) -> MapAnswer:
     types, codes = _typed(labels, kinds)
     whole = np.rint((plane.places * [1, -1] + 1) / 2 * SIDE).astype(int).clip(0, SIDE)
     x, y = whole.T.tolist()
-    areas = _areas(plane, labels, codes, types, names)
-    return MapAnswer(plane.images.tolist(), x, y, codes, plane.areas.tolist(), types, areas, plane.missing)
+    # Numbered anew where some are missing, so that there are never more areas than images.
+    numbers: list[int] = np.unique(plane.areas, return_inverse=True)[1].tolist()
+    areas = _areas(numbers, labels, codes, types, names)
+    return MapAnswer(plane.images.tolist(), x, y, codes, numbers, types, areas, plane.missing)
 
 
 def _typed(labels: list[str], kinds: Mapping[str, list[str]]) -> tuple[list[MapType], list[int]]:
@@ -136,11 +138,11 @@ def _typed(labels: list[str], kinds: Mapping[str, list[str]]) -> tuple[list[MapT
 
 
 def _areas(
-    plane: CollectionMap, labels: list[str], codes: list[int], types: list[MapType], names: Mapping[str, str]
+    numbers: list[int], labels: list[str], codes: list[int], types: list[MapType], names: Mapping[str, str]
 ) -> list[MapArea]:
-    entities: list[Counter[str]] = [Counter() for _ in range(int(plane.areas.max()) + 1)]
+    entities: list[Counter[str]] = [Counter() for _ in range(max(numbers) + 1)]
     colours: list[Counter[int]] = [Counter() for _ in entities]
-    for area, entity, code in zip(plane.areas.tolist(), labels, codes, strict=True):
+    for area, entity, code in zip(numbers, labels, codes, strict=True):
         entities[area][entity] += 1
         colours[area][code] += 1
     named = [

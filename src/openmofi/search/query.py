@@ -88,7 +88,7 @@ class Filters:
         folder: images whose path (of the file, or of the shard) begins with this folder.
         since, until: first and last day, of the column `date`: ISO 8601, with or without hyphens (`2024-05-01`,
             `20240501`); held with them.
-        licence: of the column `licence` (or `license`), case-insensitive; `cc-by*` takes all that begin so.
+        licence: of the column `licence` (or `license`), whatever the case of A–Z; `cc-by*` takes all that begin so.
         columns: further metadata columns → their value, as text, likewise.
         verdict: images of which a person said last that a label is right (`y`), wrong (`n`) or unsure (`u`).
     """

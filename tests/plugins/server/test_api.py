@@ -2,6 +2,7 @@
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import msgspec
 import pyarrow.parquet as pq
@@ -155,6 +156,17 @@ def test_images_as_they_lie_and_small(index, client):
     assert client.get("/api/images/3/recognise", params={"region": "0,0,0.5,1", "limit": 2}).json() == plain(
         index.recognise(3, Region(right=0.5), 2)
     )
+
+
+@pytest.mark.parametrize("content", ["", 'a", "b', "a\r\nX-Other: 1"])
+def test_content_that_is_no_digits_names_nothing_that_could_be_kept(index, client, monkeypatch, content):
+    damaged = replace(index.image(3), content=content)
+    monkeypatch.setattr(context.Context, "image", lambda *_: damaged)
+    monkeypatch.setattr(index, "thumbnail", lambda _: b"small")
+    for kind, params in (("thumbnail", {"of": content}), ("thumbnail", {}), ("original", {})):
+        answer = client.get(f"/api/images/3/{kind}", params=params, headers={"If-None-Match": '"", "-t"'})
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "private, max-age=60")
+        assert not {"etag", "x-other"} & set(answer.headers)
 
 
 def test_an_image_that_is_gone_is_said_to_be(tmp_path):

@@ -1,12 +1,18 @@
 """Facets over HTTP: each count is how many images a search finds that is narrowed by its value."""
 
 import calendar
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from search_world import COLOURS, colour_encoder, coloured, write_colour_kb, write_table_of
 from served_world import served
 
 from openmofi.knowledge import KnowledgeBase
+from openmofi.plugins.server import routes
+from openmofi.plugins.server.facets import Facets
 from openmofi.search import Filters, Index, Query, Verdict, build
 
 
@@ -21,7 +27,7 @@ def index(tmp_path_factory):
             (folder / "images" / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / "images" / name).write_bytes(coloured(colour, number))
             day = f"{2023 + number % 2}-0{number + 1}-1{place}" if number < 3 else ""
-            album = ("First", "first", "second", "")[number]
+            album = ("First", "first", "Ärger" if place % 2 else "C*", "")[number]
             rows.append({"file_name": name, "text": f"a {colour} square", "date": day, "album": album, "title": name})
     write_table_of(folder / "images", rows)
     kb = KnowledgeBase.open(write_colour_kb(folder / "kb"))
@@ -93,7 +99,7 @@ def test_what_there_is_to_narrow_by(client, index):
     root = index.image(1).path.rpartition("/odd/")[0]
     assert said["folder"] == {f"{root}/even": 12, f"{root}/odd": 12}
     assert said["date"] == {"2024": 6, "2023": 12}
-    assert said["column.album"] == {"First": 12, "second": 6}
+    assert said["column.album"] == {"First": 12, "Ärger": 3}  # a star would be a pattern
     assert said["verdict"] == {"y": 1, "u": 1, "n": 1}
     assert said["entity"].keys() == set(COLOURS)
     assert "column.title" not in said  # no two share one
@@ -106,9 +112,37 @@ def test_of_a_ranking_what_is_likely_is_counted(index, client):
     results = index.search(Query(text="red"))
     facets = client.post("/api/facets", json={"text": "red"}).json()
     assert facets["ranked"]
-    likely = results.hits[: results.end or len(results.hits)]
+    likely = results.hits if results.end is None else results.hits[: results.end]
     assert facets["images"] == sum(1 + len(hit.duplicates) for hit in likely)
     assert {each["value"] for each in facets["values"]["type"]} == {"colour", "warm"}
+
+
+def test_of_a_ranking_without_anything_likely_nothing_is_counted(index, client, monkeypatch):
+    unlikely = replace(index.search(Query(text="red")), end=0)
+    monkeypatch.setattr(index, "search", lambda *_: unlikely)
+    assert unlikely.hits
+    assert client.post("/api/facets", json={"text": "red"}).json() == {"images": 0, "ranked": True, "values": {}}
+
+
+def test_two_searches_are_counted_at_once_at_most(index, monkeypatch):
+    at_once, most, lock = 0, 0, threading.Lock()
+
+    def counted(*_):
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        with suppress(threading.BrokenBarrierError):
+            three.wait(1)  # breaks where a third one does not come
+        with lock:
+            at_once -= 1
+        return Facets(0, False, {})
+
+    three = threading.Barrier(3)
+    monkeypatch.setattr(routes, "facets_of", counted)
+    with served(index) as client, ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: client.post("/api/facets", json={}).status_code, range(6)))
+    assert (answers, most) == ([200] * 6, 2)
 
 
 @pytest.mark.parametrize("order", ["newest", "oldest"])

@@ -46,6 +46,14 @@ def test_colours_are_the_types_of_most_images(index, mapped):
     }
 
 
+def test_areas_are_numbered_anew_where_some_are_missing(index, mapped):
+    before = mapped.get("/api/map").json()["area"]
+    index.connection.execute("UPDATE map SET area = area * 10000000000")
+    plane = mapped.get("/api/map").json()
+    assert plane["area"] == before
+    assert len(plane["areas"]) == len(set(before))
+
+
 def test_without_a_map_the_answer_says_how_to_make_one(client):
     plane = client.get("/api/map").json()
     assert (plane["images"], plane["missing"]) == ([], 30)

@@ -182,6 +182,7 @@ CHANGED = {"recentchanges": [{"title": "Q5"}]}
     ("answers", "match"),
     [
         ([{"query": CHANGED, "continue": {"rccontinue": "1", "continue": "-||"}}] * 9, "again and again"),
+        ([{"query": CHANGED, "continue": {"rccontinue": each}} for each in "010101"], "again and again"),
         ([{"query": CHANGED, "continue": {"action": "edit"}}], "otherwise than Wikidata"),
         ([{"query": CHANGED, "continue": "on"}], "otherwise than Wikidata"),
         ([{"error": "no"}] * 60, "does not answer"),

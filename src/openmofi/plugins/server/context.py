@@ -197,6 +197,7 @@ class Context:
         encoder: the queue before the index's encoder.
         decoded: pixels of examples, by the name of their bytes and the region.
         searching: threads that search: more than cores take turns and answer nobody sooner.
+        counting: how many searches may be counted at once, so that threads are left for all else.
         decoding: how many uploads may be decoded at once, since each takes memory.
     """
 
@@ -207,6 +208,7 @@ class Context:
     encoder: EncoderQueue
     decoded: LRUCache[Octets] = field(default_factory=lambda: LRUCache(_DECODED, lambda pixels: pixels.nbytes))
     searching: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max(cores(), 2), "search"))
+    counting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
 
     @cached_property

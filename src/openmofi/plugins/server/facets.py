@@ -6,7 +6,7 @@ A count says how many images are left when its value is filtered by, near-duplic
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
@@ -72,7 +72,7 @@ def facets_of(index: Index, query: Query, vector: Array | None) -> Facets:
     chosen = ""
     if query.has_vector:
         results = index.search(replace(query, limit=_MOST, offset=0), vector)
-        hits = results.hits[: results.end or _MOST]
+        hits = results.hits if results.end is None else results.hits[: results.end]
         ids = [image for hit in hits for image in (hit.image.id, *hit.duplicates)]
         chosen = f" AND images.id IN ({', '.join(map(str, ids)) or '0'})"
     counted = _Counted(index.connection, query.filters, chosen)
@@ -90,15 +90,16 @@ class _Counted:
     def __init__(self, connection: Connection, filters: Filters, chosen: str) -> None:
         self._connection, self._filters, self._chosen = connection, filters, chosen
         self._where, self._values = self._passing(filters)
-        self.images: int = self._rows("count(*)", IMAGES)[0][0]
+        self.images: int
+        ((self.images,),) = self._rows("count(*)", IMAGES)
 
     def _passing(self, filters: Filters) -> tuple[str, dict[str, object]]:
         where, values = condition_of(self._connection, filters)
         return where + self._chosen, values
 
-    def _rows(self, what: str, source: str, more: str = "", **values: object) -> list[Any]:
+    def _rows(self, what: str, source: str, more: str = "", **values: object) -> Iterator[Any]:
         statement = f"SELECT {what} FROM {source} WHERE {self._where} {more}"
-        return list(self._connection.execute(statement, {**self._values, **values}))
+        return iter(self._connection.execute(statement, {**self._values, **values}))
 
     def labels(self) -> dict[str, list[Value]]:
         """Types, entities and probabilities: of a label that has all that is asked of it."""
@@ -145,8 +146,10 @@ class _Counted:
         """Verdicts, folders and dates."""
         verdicts = self._rows("verdict, count(DISTINCT images.id)", SAID, "GROUP BY 1 ORDER BY 1 DESC")
         folders = Counter[tuple[str, str]]()
-        for path, file in self._rows("sources.path, images.file", IMAGES):
-            folders[path, path if file is None else os.fsdecode(bytes(file)).rpartition("/")[0]] += 1
+        for path, images in self._rows("sources.path, count(*)", IMAGES, "AND images.file IS NULL GROUP BY 1"):
+            folders[path, path] = images
+        for path, file in self._rows("sources.path, images.file", IMAGES, "AND images.file IS NOT NULL"):
+            folders[path, os.fsdecode(bytes(file)).rpartition("/")[0]] += 1
         inside = {"folder": _plain(_below(folders)), "date": self._dates() if dated else []}
         narrower = {name: [each for each in some if each.images < self.images] for name, some in inside.items()}
         return {"verdict": _plain(verdicts), **narrower}
@@ -163,7 +166,7 @@ class _Counted:
         return _plain(counts.items())
 
     def columns(self, names: Sequence[str]) -> dict[str, list[Value]]:
-        """Values of further columns that several images share, whatever their case."""
+        """Values of further columns that several images share, whatever the case of A–Z; a star would be a pattern."""
         licence = next((name for name in names if name in _LICENCE), "")
         others = [name for name in names if name not in (*_LICENCE, "date")][:_MOST_COLUMNS]
         wanted = {"licence": licence} if licence else {}
@@ -171,11 +174,9 @@ class _Counted:
         counts = {}
         for name, column in wanted.items():
             value = self._connection.column("counted")
-            found = self._rows(
-                f"min({value}), count(*)", IMAGES, f"GROUP BY lower({value}) ORDER BY 2 DESC, 1", counted=column
-            )
-            shared = [(str(value), images) for value, images in found if images > 1 and value not in (None, "")]
-            counts[name] = _plain(shared[:_MOST_VALUES])
+            usable = f"count(*) > 1 AND min({value}) <> '' AND min({value}) NOT LIKE '%*%'"
+            shared = f"GROUP BY lower({value}) HAVING {usable} ORDER BY 2 DESC, 1 LIMIT {_MOST_VALUES}"
+            counts[name] = _plain(self._rows(f"CAST(min({value}) AS TEXT), count(*)", IMAGES, shared, counted=column))
         return counts
 
 

@@ -153,7 +153,7 @@ READ_ON = 4
 """Times the size of the largest upload that is read, and forgotten, before an upload is refused as too large."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LENGTH = re.compile(r"[0-9]{1,15}")
-_COSTS = {"/api/search": 4, "/api/facets": 4, "/api/recognise": 4, "/api/uploads": 8, "/api/session": 40}
+_COSTS = {"/api/search": 4, "/api/facets": 8, "/api/recognise": 4, "/api/uploads": 8, "/api/session": 40}
 _COSTS |= {"/api/labels.csv": 40, "/api/labels.parquet": 40}
 _CLIENT_GONE = 499
 """In the log and in metrics, as nginx has it: the client ended the connection before it had sent its request."""

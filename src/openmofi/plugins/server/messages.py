@@ -108,7 +108,7 @@ def encoded(value: Any) -> bytes:
 
 def not_modified(request: Request, headers: Mapping[str, str]) -> Response | None:
     """304 where the client has what these headers' ETag names."""
-    if headers["ETag"] in request.headers.get("if-none-match", ""):
+    if "ETag" in headers and headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     return None
 

@@ -96,7 +96,8 @@ async def facets(body: Annotated[Any, sent(SearchBody)], context: Shared) -> Res
     """How many images of a search have which type, entity, probability, verdict, folder, date and columns."""
     query, vector = await _asked(body, context)
     # Beside the threads that search, which nobody waits for who only counts.
-    return await run_in_threadpool(lambda: answer(facets_of(context.index, query, vector)))
+    async with context.counting:
+        return await run_in_threadpool(lambda: answer(facets_of(context.index, query, vector)))
 
 
 async def _asked(body: Any, context: Context) -> tuple[SearchQuery, Array | None]:
@@ -216,8 +217,8 @@ def image_record(image: Number, context: Shared) -> Response:
 def thumbnail(image: Number, request: Request, context: Shared, of: Short = "") -> Response:
     """A small WebP of it; where `of` is its `content`, clients may keep it for ever."""
     content = context.image(image).content
-    headers = _cache_headers(f'"{content}-t"')
-    if of == content:
+    headers = _cache_headers(content, "-t")
+    if "ETag" in headers and of == content:
         headers["Cache-Control"] = f"private, {KEPT}"
     if unchanged := not_modified(request, headers):
         return unchanged
@@ -227,7 +228,7 @@ def thumbnail(image: Number, request: Request, context: Shared, of: Short = "") 
 @router.get("/api/images/{image}/original", response_class=Response)
 def original(image: Number, request: Request, context: Shared) -> Response:
     """Its bytes as they lie on the disk."""
-    headers = _cache_headers(f'"{context.image(image).content}"')
+    headers = _cache_headers(context.image(image).content)
     if unchanged := not_modified(request, headers):
         return unchanged
     data = _readable(lambda: context.index.image_bytes(image))
@@ -290,8 +291,10 @@ def _readable(read: Callable[[], bytes]) -> bytes:
         raise Refused(404, error.message, error.hint) from error
 
 
-def _cache_headers(etag: str) -> dict[str, str]:
-    return {"ETag": etag, "Cache-Control": "private, max-age=60"}
+def _cache_headers(content: str, kind: str = "") -> dict[str, str]:
+    """With an ETag of the content's digits; anything else, of a damaged index, names no content."""
+    etag = {"ETag": f'"{content}{kind}"'} if re.fullmatch("[0-9a-f]+", content) else {}
+    return {"Cache-Control": "private, max-age=60", **etag}
 
 
 # What browsers show as an image and can't run; anything else is saved to a file.

@@ -186,7 +186,7 @@ def _read(answer: dict[str, Any], kind: type[T], api: Api) -> T:
 
 def _listed(pieces: Path, began: str, ended: str, api: Api) -> Iterator[list[str]]:
     """Yield the ids of changed items, a page of the list at a time."""
-    number, on = 0, _Onwards()
+    number, on, seen = 0, _Onwards(), set[frozenset[tuple[str, str]]]()
     while True:
         path = pieces / f"listed-{number:07}.json"
         if not path.exists():
@@ -205,7 +205,7 @@ def _listed(pieces: Path, began: str, ended: str, api: Api) -> Iterator[list[str
             said = _read(answer, _Listing, api)
             titles = [change.title for change in said.query.recentchanges]
             page = _Page(sorted(filter(_ITEM.fullmatch, titles)), said.onwards)
-            if on and page.on == on:
+            if frozenset(page.on.items()) in seen:
                 raise OpenMofiError(f"{api.address} lists the same changes again and again.", "Check the address.")
             write_bytes(path, msgspec.json.encode(page))
         page = msgspec.json.decode(path.read_bytes(), type=_Page)
@@ -213,6 +213,7 @@ def _listed(pieces: Path, began: str, ended: str, api: Api) -> Iterator[list[str
         if not page.on:
             return
         number, on = number + 1, page.on
+        seen.add(frozenset(on.items()))
 
 
 def _ask_for(ids: list[str], pieces: Path, progress: Progress, api: Api) -> None:

@@ -72,8 +72,9 @@ def condition_of(connection: Connection, filters: Filters) -> tuple[str, dict[st
     for number, (names, pattern) in enumerate(_columns(filters)):
         columns = [connection.column(f"name{number}_{column}") for column in range(len(names))]
         conditions.append(f"lower(coalesce({', '.join([*columns, 'NULL'])})) LIKE :like{number} ESCAPE '!'")
-        # A star is the only mark of a pattern.
-        values[f"like{number}"] = re.sub(r"[!%_]", r"!\g<0>", pattern.lower()).replace("*", "%")
+        # A star is the only mark of a pattern. SQL's lower() changes A–Z alone, and so does that of bytes.
+        lower = pattern.encode().lower().decode()
+        values[f"like{number}"] = re.sub(r"[!%_]", r"!\g<0>", lower).replace("*", "%")
         values |= {f"name{number}_{column}": name for column, name in enumerate(names)}
     for bound, operator in (("since", ">="), ("until", "<=")):
         if day := getattr(filters, bound):

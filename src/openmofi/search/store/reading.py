@@ -17,7 +17,7 @@ from openmofi.config import settings_from
 from openmofi.errors import OpenMofiError
 from openmofi.features.store import content_digits
 from openmofi.pairs import ImageRefused, ReadSettings, decode_image, read_pairs
-from openmofi.pairs.read_settings import open_source
+from openmofi.pairs.read_settings import open_regular, open_source
 from openmofi.search.records import EntityRecord, ImageRecord, Label
 from openmofi.search.store.connection import Connection
 from openmofi.search.store.database import column_of, rows_in, transaction
@@ -46,8 +46,9 @@ def image_bytes(connection: Connection, image: int) -> bytes:
             with open_source(os.fsdecode(file)) as handle:
                 data = handle.read()
         elif offset >= 0:
-            with open(path, "rb") as handle:
-                data = os.pread(handle.fileno(), size, offset)
+            with open_regular(path) as handle:
+                if 0 <= size <= os.fstat(handle.fileno()).st_size - offset:  # else it has been cut short
+                    data = os.pread(handle.fileno(), size, offset)
         else:
             settings = settings_from(ReadSettings(), values=json.loads(reading))
             data = next((pair.image for pair in read_pairs(Shard(path, shard), settings) if pair.key == key), None)

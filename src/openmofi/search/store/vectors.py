@@ -19,7 +19,7 @@ from openmofi.evaluation.metrics.ranking import nearest_rows
 from openmofi.search.store.connection import Connection, Place, Segment, VectorStore, meta
 from openmofi.storage import write_bytes
 
-_ROWS = 16_384
+_ROWS, _MOST_DIM = 16_384, 65_536
 _NO_SIGN_COPIES, _BIAS = np.int32(-0x70000001), np.float32(2.0 ** (127 - 15))
 
 
@@ -115,14 +115,19 @@ class VectorFiles:
         """See `VectorStore.read`; memory-mapped."""
         path = self.folder / FOLDER / segment.file
         try:
-            vectors: Floats = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+            left = path.stat().st_size - mapped.offset - mapped.nbytes
         except FileNotFoundError:
             raise
         except Exception as error:  # numpy parses a header as Python: what a damaged one raises is of many kinds
             raise damaged(str(path), self.folder, str(error)) from error
+        vectors: Floats = np.asarray(mapped)
         rows = len(vectors) if segment.rows < 0 else segment.rows
         if vectors.shape != (rows, dim):
             raise damaged(str(path), self.folder, f"its shape is {vectors.shape}, not {(rows, dim)}")
+        # Rows of no numbers take no bytes, however many there are.
+        if not 0 < dim <= _MOST_DIM or vectors.dtype not in (np.float16, np.float32) or left:
+            raise damaged(str(path), self.folder, f"it holds {rows} × {dim} {vectors.dtype} and {left} bytes more")
         return vectors
 
     def row(self, file: str, row: int) -> Array:
