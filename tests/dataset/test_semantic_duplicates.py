@@ -1,6 +1,7 @@
 """A dataset without semantic duplicates: from the features that the label job kept."""
 
 import io
+import json
 import re
 import shutil
 from dataclasses import asdict
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from refused import ADDRESSES, SAID, unasked
 from typer.testing import CliRunner
 
 from openmofi.cli.dataset import app
@@ -160,6 +162,26 @@ def test_a_strangers_note_leads_nowhere_else(labels, key):
     note = labels / "features.json"
     note.write_text(note.read_text().replace(noted_features(labels).rpartition("/")[2], key))
     assert noted_features(labels) == ""
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_strangers_note_of_an_address_is_refused_and_nobody_is_asked(labels, tmp_path, address):
+    note = labels / "features.json"
+    with unasked() as host:
+        note.write_text(json.dumps(json.loads(note.read_text()) | {"cache": address.replace("HOST", host)}))
+        with pytest.raises(OpenMofiError, match=SAID):
+            build_dataset(labels, tmp_path / "d", SETTINGS, report=False)
+
+
+@pytest.mark.parametrize("stamp", ["../s0-{}", "{}/", "", "x", "{}\n"])
+def test_a_strangers_fingerprint_of_a_shard_leads_nowhere_else(labels, tmp_path, stamp):
+    manifest = json.loads((labels / "manifest.json").read_text())
+    manifest["inputs"]["s0"] = stamp.format(manifest["inputs"]["s0"])
+    (labels / "manifest.json").write_text(json.dumps(manifest))
+    for folder in (tmp_path / "cache" / "features").iterdir():
+        (folder / "s0-..").mkdir()
+    with pytest.raises(OpenMofiError, match="not where its job kept them"):
+        build_dataset(labels, tmp_path / "d", SETTINGS, report=False)
 
 
 @pytest.mark.parametrize("cosine", [0.0, 1.0, -0.5, float("nan")])

@@ -81,7 +81,6 @@ def test_no_server():
     [
         ("http://example.invalid/x.tar", "aiohttp", "http"),
         ("https://example.invalid/x.tar", "aiohttp", "http"),
-        ("simplecache::https://example.invalid/x.tar", "aiohttp", "http"),
         ("az://bucket/x.tar", "adlfs", "azure"),
         ("gs://bucket/x.tar", "gcsfs", "gcs"),
     ],

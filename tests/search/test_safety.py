@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mounts import read_only, small_disk
+from refused import ADDRESSES, SAID, unasked
 from search_world import ColourEncoder, colour_encoder, coloured, write_images
 
 from openmofi.errors import OpenMofiError
@@ -430,3 +431,13 @@ def test_what_an_index_names_is_not_fetched(index, monkeypatch, spec):
     with pytest.raises(OpenMofiError, match="because a file names it") as raised:
         _ = Index.open(index.path).encoder
     assert "--encoder" in raised.value.hint
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_an_address_that_an_index_names_is_refused_and_nobody_is_asked(index, address):
+    with unasked() as host:
+        with closing(connect(index.path)) as connection, connection:
+            connection.execute("UPDATE images SET file = ?", (address.replace("HOST", host).encode(),))
+        opened = Index.open(index.path, ColourEncoder())
+        with pytest.raises(OpenMofiError, match=SAID):
+            opened.image_bytes(opened.search(Query()).hits[0].image.id)

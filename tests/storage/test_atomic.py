@@ -57,7 +57,7 @@ def test_a_file_url_is_a_local_path(tmp_path):
 
 
 def test_an_unknown_protocol_is_one_sentence():
-    with pytest.raises(OpenMofiError, match="cannot be written"):
+    with pytest.raises(OpenMofiError, match="not an address that OpenMOFI reads"):
         write_bytes("nosuch://bucket/x.bin", b"abc")
 
 

@@ -3,15 +3,15 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import fsspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openmofi.errors import UsageError
-from openmofi.storage import expand_shards
+from openmofi.errors import OpenMofiError, UsageError
+from openmofi.storage import Shard, expand_shards
 from openmofi.storage.atomic import _TEMPORARY
 from openmofi.storage.shards import expand_braces
 
@@ -136,3 +136,16 @@ def test_a_name_that_is_no_utf8(tmp_path):
     place = os.fsencode(tmp_path) + b"/caf\xe9.tar"
     Path(os.fsdecode(place)).write_bytes(b"x")
     assert found(tmp_path) == [os.fsdecode(b"caf\xe9")]
+
+
+COMPONENT = st.sampled_from(["", ".", "..", "a", "/", "\\", "\0", "C:"])
+
+
+@given(st.lists(COMPONENT, max_size=5).map("".join) | st.text(max_size=8))
+@settings(deadline=None)
+def test_the_name_of_a_shard_stays_in_the_folder_of_its_outputs(name):
+    if name and PurePosixPath(name).name == name != ".." and not set(name) & {"\0", "\\"}:
+        assert Path(os.path.normpath(f"/out/{Shard('x.tar', name).name}")).parent == Path("/out")
+    else:
+        with pytest.raises(OpenMofiError, match="not the name of a file"):
+            Shard("x.tar", name)

@@ -8,6 +8,7 @@
 - Documentation: `docs/dataset.md`
 """
 
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -88,7 +89,7 @@ def _noted(source: Folder, shard: Shard) -> StoredFeatures:
     folder, stamp = noted_features(source.path), source.manifest.inputs.get(shard.name, "")
     spec = source.manifest.settings.get("encoder", "SPEC")
     path = f"{folder}/{shard.name}-{stamp}.arrow"
-    if not (folder and stamp and exists(path)):
+    if not (folder and re.fullmatch("[0-9a-f]+", stamp) and exists(path)):
         raise OpenMofiError(
             f"The features of {source.path} are not where its job kept them: {path if folder else 'it notes nothing'}.",
             f"Name an encoder, which embeds the images again: --encoder {spec}.",

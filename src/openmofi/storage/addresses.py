@@ -2,6 +2,9 @@
 
 So `[`, `{`, `::`, `#` or `?` in the name of a local folder mean nothing. `file://` may stand before a local path.
 
+Files of others hold addresses, and some of fsspec's protocols run what they fetch (`reference://` renders templates).
+So only those of stores are opened, and none that are chained by `::`.
+
 Stores of objects (S3, Google Cloud Storage, Azure, the Hugging Face hub) are told from other remote file systems: an
 object appears whole or not at all, there are no folders to make, and every question is a request that takes its time.
 So an object is fetched by one request and then read locally; credentials, regions and endpoints are found by the
@@ -23,7 +26,7 @@ from typing import IO, Any, TypeVar, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from openmofi.errors import MissingExtraError, UsageError
+from openmofi.errors import MissingExtraError, OpenMofiError, UsageError
 from openmofi.storage.copies import copy_of, copy_path, never_changes
 
 _THREADS, _TOGETHER, _AHEAD = 16, 16, 64
@@ -65,7 +68,9 @@ _EXTRAS = {
     "abfs": "azure",
     "abfss": "azure",
     "hf": "hf",
+    "memory": "",
 }
+"""Protocols that are opened, and the extra that each needs."""
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "hf"}
 _CLIENTS = ("aiohttp", "botocore", "aiobotocore", "gcsfs", "google", "adlfs", "azure", "huggingface_hub")
 _TAIL = 1 << 16
@@ -79,7 +84,7 @@ _PACKAGES = {"http": "aiohttp", "s3": "s3fs", "gcs": "gcsfs", "azure": "adlfs", 
 
 
 def is_remote(path: str | Path) -> bool:
-    """Whether `path` is the address of a store, also a chained one such as `simplecache::s3://…`."""
+    """Whether `path` is no local path but an address, also one that `filesystem_of` refuses."""
     text = str(path)
     return "://" in text and not text.startswith("file://") and _STORE.match(text) is not None
 
@@ -138,22 +143,22 @@ def filesystem_of(path: str | Path) -> tuple[Any, str]:
 
     Raises:
         MissingExtraError: the package that opens such addresses is not installed.
-        ValueError: there is no such protocol, or its package is not installed and is no extra of OpenMOFI.
+        OpenMofiError: it is not an address of a store that OpenMOFI reads.
     """
     if not is_remote(path):
         return LocalFileSystem(), str(local_path(path).absolute())
-    protocol = str(path).rpartition("::")[2].partition("://")[0]
-    extra = _EXTRAS.get(protocol, "")
+    protocol = str(path).partition("://")[0]
+    if protocol not in _EXTRAS or "::" in str(path):
+        raise OpenMofiError(
+            f"{path} is not an address that OpenMOFI reads.",
+            "Use a local path, or an address of s3://, gs://, az://, abfs://, hf://, https:// or http:// without '::'.",
+        )
+    extra = _EXTRAS[protocol]
     try:
         options = _http_options() if extra == "http" else {"use_listings_cache": False} if extra else {}
-        return cast(
-            "tuple[Any, str]",
-            fsspec.core.url_to_fs(str(path), **({protocol: options} if "::" in str(path) else options)),
-        )
+        return cast("tuple[Any, str]", fsspec.core.url_to_fs(str(path), **options))
     except ImportError as error:
-        if extra:
-            raise MissingExtraError.of(_PACKAGES[extra], extra) from error
-        raise ValueError(str(error)) from error
+        raise MissingExtraError.of(_PACKAGES[extra], extra) from error
 
 
 def _http_options() -> dict[str, Any]:
@@ -245,7 +250,7 @@ def open_address(path: str | Path) -> IO[bytes]:
     """Open a path or address for reading bytes.
 
     Raises:
-        OSError, ValueError, MissingExtraError: see `filesystem_of` and `store_errors`.
+        OSError, ValueError, OpenMofiError: see `filesystem_of` and `store_errors`.
     """
     if not is_remote(path):
         return open(local_path(path), "rb")
@@ -260,7 +265,7 @@ def open_ranges(path: str | Path) -> IO[bytes]:
     """Open a file of which little is wanted: of an object that is not here, what is read is fetched, and not all.
 
     Raises:
-        OSError, ValueError, MissingExtraError: see `open_address`.
+        OSError, ValueError, OpenMofiError: see `open_address`.
     """
     if not in_object_store(path) or copy_path(path).exists():
         return open_address(path)
@@ -282,7 +287,7 @@ def open_end(path: str | Path) -> IO[bytes]:
     """Open a file whose end is wanted: of an object that is not here, only the last 64 KiB are fetched.
 
     Raises:
-        OSError, ValueError, MissingExtraError: see `open_address`.
+        OSError, ValueError, OpenMofiError: see `open_address`.
     """
     if not in_object_store(path) or copy_path(path).exists():
         return open_address(path)
@@ -295,7 +300,7 @@ def present(paths: Iterable[str]) -> set[str]:
     """Return which of some objects of a store exist, by one listing a folder.
 
     Raises:
-        OSError, ValueError, MissingExtraError: see `open_address`.
+        OSError, ValueError, OpenMofiError: see `open_address`.
     """
     wanted = set(paths)
     return wanted & {
@@ -307,7 +312,7 @@ def names_in(folder: str | Path) -> list[str]:
     """Return the sorted names of all that lies directly in a folder; none where there is no folder.
 
     Raises:
-        OSError, ValueError, MissingExtraError: see `open_address`.
+        OSError, ValueError, OpenMofiError: see `open_address`.
     """
     filesystem, root = filesystem_of(folder)
     with store_errors(folder):
@@ -337,7 +342,7 @@ def versions_in(folder: str) -> dict[str, Version]:
     """Return the versions of the objects directly in a folder of a store, by address.
 
     Raises:
-        OSError, ValueError, MissingExtraError: see `open_address`.
+        OSError, ValueError, OpenMofiError: see `open_address`.
     """
     filesystem, root = filesystem_of(folder)
     with store_errors(folder):
@@ -357,7 +362,7 @@ def read_text(path: str | Path) -> str:
     """Read the UTF-8 text at a path or address.
 
     Raises:
-        OSError, ValueError, MissingExtraError: see `open_address`; it is no UTF-8.
+        OSError, ValueError, OpenMofiError: see `open_address`; it is no UTF-8.
     """
     with open_address(path) as file:
         return file.read().decode()

@@ -222,7 +222,7 @@ def mappable(path: str | Path) -> Path:
     """Return a local path to map a file by: its own, or that of a copy of a store's, which must be named by content.
 
     Raises:
-        OSError, ValueError, MissingExtraError: see `openmofi.storage.addresses.open_address`.
+        OSError, ValueError, OpenMofiError: see `openmofi.storage.addresses.open_address`.
     """
     if not is_remote(path):
         return local_path(path)

@@ -102,7 +102,7 @@ def written_folder(address: str, last: str) -> Generator[Path]:
         last: the file that is stored last, and so says that all are there.
 
     Raises:
-        OpenMofiError: the address cannot be written.
+        OpenMofiError: the address cannot be written, or a file to be stored there is a link that leads elsewhere.
     """
     if not is_remote(address):
         yield local_path(address)
@@ -113,7 +113,10 @@ def written_folder(address: str, last: str) -> Generator[Path]:
 
 
 def _store(folder: Path, address: str, last: str) -> None:
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    if away := [path for path in map(Path.resolve, files) if not path.is_relative_to(folder.resolve())]:
+        raise OpenMofiError(f"{away[0]} is a file that {address} cannot link to.", "Take it along: --images embed.")
+    names = [path.relative_to(folder).as_posix() for path in files]
 
     def put(name: str) -> None:
         with atomic_path(f"{address}/{name}") as temporary:

@@ -162,11 +162,18 @@ class Shard:
 
     Attributes:
         path: local path or fsspec URL of a tar, a Parquet file, a table, or a folder of images with a table.
-        name: unique in the job; names the outputs (`<name>.parquet`).
+        name: unique in the job; names the outputs (`<name>.parquet`). `OpenMofiError` unless a file may be named so.
     """
 
     path: str
     name: str
+
+    def __post_init__(self) -> None:
+        if self.name in ("", ".", "..") or re.search(r"[/\\\0]", self.name):
+            raise OpenMofiError(
+                f"The shard {self.path} is named {self.name!r}, which is not the name of a file.",
+                "Rename it, or make the folder that lists it again.",
+            )
 
     def __str__(self) -> str:
         return self.path

@@ -1,11 +1,16 @@
 """A dataset of two shards in tars and its truth by dictionaries, and a knowledge base with classes above classes."""
 
+import io
 from typing import ClassVar
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from openmofi.dataset import DatasetSettings, build_dataset
+from openmofi.pairs import perceptual_hash
+from openmofi.storage import Shard
 
 
 class Above:
@@ -81,3 +86,26 @@ def caches(tmp_path, monkeypatch):
 @pytest.fixture
 def above():
     return Above()
+
+
+@pytest.fixture
+def pictured(tmp_path):
+    """A dataset of three image files that a table names by absolute paths; path → bytes."""
+    from ..conftest import draw, finish_labels, judgement, label_row
+
+    lines, table, pictures = ["file_name,caption,Lizenz,artist"], [], {}
+    mentions = [{"start": 0, "end": 1, "surface": "x", "detector": "x"}]
+    for number in range(3):
+        path = tmp_path / f"photos/{number}/a.png"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(data := draw(number + 1, np.random.default_rng(number)))
+        pictures[path] = data
+        lines.append(f"{path},x")
+        hashed = perceptual_hash(Image.open(io.BytesIO(data)))
+        table.append(
+            label_row(str(path), "x", "labelled", mentions, [judgement("Q1", 0, 0.9, True, "accepted")], hashed)
+        )
+    (tmp_path / "photos/t.csv").write_text("\n".join(lines))
+    finish_labels(tmp_path / "labels", {"t": table}, [Shard(str(tmp_path / "photos/t.csv"), "t")])
+    build_dataset(tmp_path / "labels", tmp_path / "dataset", DatasetSettings(1, None, None), report=False)
+    return tmp_path / "dataset", pictures

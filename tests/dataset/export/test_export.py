@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 from PIL import Image
+from refused import ADDRESSES, SAID, unasked
 
 from openmofi.dataset import DatasetSettings, build_dataset
 from openmofi.errors import OpenMofiError, UsageError
@@ -136,27 +137,9 @@ def strings(folder):
 
 
 @pytest.fixture(params=["tar", "absolute paths"])
-def on_this_machine(request, small, tmp_path, rows):
-    """A dataset of images in tars, or of image files that a table names by absolute paths, and the number of images."""
-    if request.param == "tar":
-        return small
-    from ..conftest import draw, finish_labels, judgement, label_row
-
-    lines, table = ["file_name,caption,Lizenz,artist"], []
-    mentions = [{"start": 0, "end": 1, "surface": "x", "detector": "x"}]
-    for number in range(3):
-        path = tmp_path / f"photos/{number}/a.png"
-        path.parent.mkdir(parents=True)
-        path.write_bytes(data := draw(number + 1, np.random.default_rng(number)))
-        lines.append(f"{path},x")
-        hashed = perceptual_hash(Image.open(io.BytesIO(data)))
-        table.append(
-            label_row(str(path), "x", "labelled", mentions, [judgement("Q1", 0, 0.9, True, "accepted")], hashed)
-        )
-    (tmp_path / "photos/t.csv").write_text("\n".join(lines))
-    finish_labels(tmp_path / "labels", {"t": table}, [Shard(str(tmp_path / "photos/t.csv"), "t")])
-    build_dataset(tmp_path / "labels", tmp_path / "dataset", DatasetSettings(1, None, None), report=False)
-    return tmp_path / "dataset"
+def on_this_machine(request):
+    """A dataset of images in tars, or of image files that a table names by absolute paths."""
+    return request.getfixturevalue("small") if request.param == "tar" else request.getfixturevalue("pictured")[0]
 
 
 @pytest.mark.parametrize(
@@ -297,3 +280,38 @@ def test_the_command_says_what_it_wrote(small, tmp_path):
     assert "license: cc0-1.0" in (tmp_path / "out" / "README.md").read_text()
     with pytest.raises(OpenMofiError, match="min_probability"):
         CliRunner().invoke(app, [*arguments, "--min-probability", "0.5"], catch_exceptions=False)
+
+
+def _edited(dataset, out, **fields):
+    """A copy of a dataset, whose manifest says other things of its first shard."""
+    shutil.copytree(dataset, out)
+    manifest = json.loads((out / "manifest.json").read_text())
+    manifest["settings"]["shards"][0] |= fields
+    (out / "manifest.json").write_text(json.dumps(manifest))
+    return out
+
+
+@pytest.mark.parametrize("style", [*FORMATS, "quickstatements"])
+@pytest.mark.parametrize("name", ["../../../evil/drop", "/evil", "..", ""])
+def test_a_strangers_name_of_a_shard_leads_nowhere_else(small, tmp_path, style, name):
+    folder = _edited(small, tmp_path / "a/b/dataset", name=name)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(OpenMofiError, match="not the name of a file"):
+        export_dataset(folder, tmp_path / "a/b/c/out", DatasetExportSettings(style))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_strangers_address_of_a_shard_is_refused_and_nobody_is_asked(small, tmp_path, address):
+    with unasked() as host:
+        folder = _edited(small, tmp_path / "dataset", path=address.replace("HOST", host))
+        with pytest.raises(OpenMofiError, match=SAID):
+            export_dataset(folder, tmp_path / "out", DatasetExportSettings("parquet"))
+
+
+@pytest.mark.parametrize("style", ["huggingface", "webdataset", "parquet", "coco", "imagefolder"])
+def test_a_file_that_is_no_image_is_not_taken_along(pictured, tmp_path, style):
+    (tmp_path / "photos/1/a.png").write_text("password: swordfish")
+    with pytest.raises(OpenMofiError, match=r"photos/1/a\.png, which .*t\.csv names, is not an image"):
+        export_dataset(pictured[0], tmp_path / "out", DatasetExportSettings(style, "embed"))
+    assert not [text for text in strings(tmp_path / "out") if "swordfish" in text]

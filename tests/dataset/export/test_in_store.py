@@ -82,3 +82,23 @@ def test_other_settings_and_what_is_to_be_pushed_are_refused(small, bucket):
     with pytest.raises(UsageError, match="outputs are local"):
         by_api(small, "s3://data/other", format="huggingface", push="me/birds")
     assert not bucket.listed("other/")
+
+
+@pytest.mark.parametrize("style", ["coco", "imagefolder", "fiftyone"])
+def test_a_table_of_others_sends_images_to_a_store_and_no_other_file(pictured, bucket, style):
+    dataset, pictures = pictured
+    settings = DatasetExportSettings(style)
+    export_dataset(dataset, "s3://data/out", settings)
+    assert set(pictures.values()) <= set(stored(bucket, "out").values())
+    with pytest.raises(OpenMofiError, match="cannot link to"):
+        export_dataset(dataset, "s3://data/linked", DatasetExportSettings(style, "reference"))
+    path = next(iter(pictures))
+    path.unlink()
+    path.symlink_to(dataset.parent / "secret")
+    (dataset.parent / "secret").write_text("password: swordfish")
+    with pytest.raises(OpenMofiError, match="is not an image"):
+        export_dataset(dataset, "s3://data/other", settings)
+    assert not [
+        data for out in ("other", "linked") for data in stored(bucket, out).values() if data in pictures.values()
+    ]
+    assert not [name for name in bucket.listed() if b"swordfish" in bucket.get(name)]

@@ -6,7 +6,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -26,7 +26,17 @@ from openmofi.pairs.read import job_of
 from openmofi.plugins.dataset_export import DatasetExportSettings
 from openmofi.plugins.dataset_export.formats import SHARDED, FileFormat, all_formats, file_format, folder_names
 from openmofi.plugins.dataset_export.rows import Classes, rows_of
-from openmofi.storage import Outputs, Shard, cache_folder, claimed, exists, finish_manifest, write_json, write_text
+from openmofi.storage import (
+    Outputs,
+    Shard,
+    cache_folder,
+    claimed,
+    exists,
+    finish_manifest,
+    is_remote,
+    write_json,
+    write_text,
+)
 from openmofi.storage.folders import written_folder
 
 CARD, CROISSANT = "README.md", "croissant.json"
@@ -260,8 +270,16 @@ def export_dataset(
     ) as manifest:
         if manifest.finished:
             return dict(manifest.counts)
+<<<<<<< HEAD
         with nullcontext(out) if settings.format in SHARDED else written_folder(str(out), CROISSANT) as here:
             stage = ExportStage(str(dataset), str(here), settings, kb)
+=======
+        style, given = file_format(settings.format), settings
+        if is_remote(out) and settings.images == "auto" and not style.by_address:
+            given = replace(settings, images="embed")  # the file that a link leads to would be stored unseen
+        with nullcontext(out) if style.ending else written_folder(str(out), CROISSANT) as here:
+            stage = ExportStage(str(dataset), str(here), given, kb)
+>>>>>>> addr
             _write_shards(folder, stage, out, engine, progress)
             counts = _finish(folder, stage)
         finish_manifest(out, manifest, counts)

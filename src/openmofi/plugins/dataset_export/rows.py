@@ -19,11 +19,15 @@ from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.store import noted_cache, noted_read
 from openmofi.knowledge import KnowledgeBase
+from openmofi.pairs import ImageRefused
+from openmofi.pairs.images.decode import image_size
+from openmofi.pairs.images.formats import HEIC
 from openmofi.pairs.index import ImageBytes, places_of
 from openmofi.pairs.log import PROVENANCE, logged
 from openmofi.pairs.read_settings import ReadSettings
 from openmofi.pairs.writer import extension_of
 from openmofi.plugins.dataset_export import DatasetExportSettings
+from openmofi.schema import PairStatus
 from openmofi.search.incoming import metadata_of
 from openmofi.storage import Shard, digits64, is_remote
 from openmofi.storage.layouts import TARS
@@ -291,7 +295,22 @@ def _images(
         shard, [files[number] for number in wanted], locations["offset"].to_numpy()[wanted], sizes[wanted]
     )
     by_number = dict(zip(wanted, data, strict=True))
+    for number, image in by_number.items():
+        if paths[number]:
+            _require_image(paths[number], image, shard)
     return [(by_number.get(number), path) for number, path in enumerate(paths)]
+
+
+def _require_image(path: str, data: bytes, shard: Shard) -> None:
+    """Refuse a file that is not an image: a table of others may name any that you can read."""
+    try:
+        image_size(data)
+    except ImageRefused as refused:
+        if refused.format != HEIC and refused.status != PairStatus.IMAGE_TOO_LARGE:
+            raise OpenMofiError(
+                f"{path}, which {shard.path} names, is not an image: {refused.why}.",
+                "Put the image back, or label the pairs again.",
+            ) from refused
 
 
 def require_files(row: Row) -> Row:
