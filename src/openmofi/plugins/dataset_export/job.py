@@ -270,16 +270,11 @@ def export_dataset(
     ) as manifest:
         if manifest.finished:
             return dict(manifest.counts)
-<<<<<<< HEAD
-        with nullcontext(out) if settings.format in SHARDED else written_folder(str(out), CROISSANT) as here:
-            stage = ExportStage(str(dataset), str(here), settings, kb)
-=======
-        style, given = file_format(settings.format), settings
-        if is_remote(out) and settings.images == "auto" and not style.by_address:
+        given = settings
+        if is_remote(out) and settings.images == "auto" and not file_format(settings.format).by_address:
             given = replace(settings, images="embed")  # the file that a link leads to would be stored unseen
-        with nullcontext(out) if style.ending else written_folder(str(out), CROISSANT) as here:
+        with nullcontext(out) if settings.format in SHARDED else written_folder(str(out), CROISSANT) as here:
             stage = ExportStage(str(dataset), str(here), given, kb)
->>>>>>> addr
             _write_shards(folder, stage, out, engine, progress)
             counts = _finish(folder, stage)
         finish_manifest(out, manifest, counts)
