@@ -41,6 +41,7 @@ from openmofi.storage.addresses import names_in, store_errors
 from openmofi.storage.atomic import temporary_folder
 from openmofi.version import __version__
 
+_BUILD_AGAIN = "It may be of an earlier version: build it again with openmofi index build."
 _SEGMENT = re.compile(r"[0-9a-f]{16}\.npy")
 _PART = re.compile(r"part-\d{5}-[0-9a-f]{32}\.tar\.zst")
 
@@ -103,7 +104,7 @@ def publish_index(
         remove_leftovers(out)
         _require_whole(connection, verify(connection))
         with temporary_folder(out) as folder:
-            _require_tables(connection, _tables_of_an_index(folder / "empty", connection))
+            _require_tables(connection, _tables_of_an_index(folder / "empty", connection), _BUILD_AGAIN)
             archive = Archive(str(out), part_size, folder / "part")
             files = archive.add(_files(connection, place, folder), progress or Quiet())
             with closing(sqlite.open_existing(folder / DATABASE)) as copy:
@@ -237,7 +238,7 @@ def _require_thumbnails(path: Path) -> None:
 
 def _fingerprint(folder: Path, connection: Connection, tables: Sequence[str]) -> str:
     try:
-        _require_tables(connection, tables)
+        _require_tables(connection, tables, PUBLISH_AGAIN)
         if odd := next((name for name in _segments(connection) if not _SEGMENT.fullmatch(str(name))), None):
             raise OpenMofiError(f"{folder / DATABASE} names vectors that are none of an index: {odd!r}.", PUBLISH_AGAIN)
         if connection.execute("SELECT 1 FROM images WHERE content GLOB '*[^0-9a-f]*' LIMIT 1").fetchone():
@@ -266,9 +267,9 @@ def _content(connection: Connection) -> str:
     return fingerprint([content_of(connection), verdicts, meta(connection).get("map", "")])
 
 
-def _require_tables(connection: Connection, tables: Sequence[str]) -> None:
+def _require_tables(connection: Connection, tables: Sequence[str], hint: str) -> None:
     if _tables(connection) != tables:
-        raise OpenMofiError(f"The tables of {connection.place} are not those of an index.", PUBLISH_AGAIN)
+        raise OpenMofiError(f"The tables of {connection.place} are not those of an index.", hint)
 
 
 def _names(tables: Sequence[str]) -> list[str]:
