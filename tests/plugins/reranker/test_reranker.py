@@ -15,6 +15,7 @@ from openmofi.knowledge import KnowledgeBase, build_table
 from openmofi.linking import CoherenceLinker, PriorLinker
 from openmofi.plugins import json_server
 from openmofi.plugins.fusion.questions import LinkQuestion
+from openmofi.plugins.reranker.commands import rerank
 from openmofi.plugins.reranker.examples import HELD_OUT, TRAIN, SureSettings, sure_examples
 from openmofi.plugins.reranker.linker import (
     FORMAT_VERSION,
@@ -471,3 +472,16 @@ def test_a_classifier_is_no_reranker(checkpoint, tmp_path):
         open_reranker(f"st:{checkpoint / '2'}")
     with pytest.raises(OpenMofiError, match="has no weights"):
         open_reranker(f"st:{tmp_path}")
+
+
+@pytest.mark.parametrize(("right", "said"), [(0.9, ""), (0.0, "It is no better than the prior")])
+def test_a_reranker_that_is_no_better_than_the_prior_is_said_to_be(kb, tmp_path, monkeypatch, capsys, right, said):
+    made = fitted(TreesAndWorkshops(), found := examples(kb))
+    monkeypatch.setattr("openmofi.plugins.reranker.examples.sure_examples", lambda *_: found)
+    monkeypatch.setattr("openmofi.plugins.reranker.minilm.train", lambda *_: (made, np.zeros(WEIGHTS)))
+    monkeypatch.setattr("openmofi.plugins.reranker.scorer.accuracy", lambda *_: right)
+    monkeypatch.setattr("openmofi.knowledge.KnowledgeBase.open", lambda _: kb)
+    rerank([], "kb", out=tmp_path / "out")
+    captured = capsys.readouterr()
+    assert f"{right:.3f} are right" in captured.out
+    assert captured.err.startswith(said) if said else not captured.err

@@ -69,6 +69,8 @@ def rerank(
         f"{facts['examples']:,} mentions of known meaning; of {facts['held_out']:,} whose entities were held out "
         f"{facts['accuracy']:.3f} are right (the prior: {facts['prior_accuracy']:.3f})\nlinker: {spec}"
     )
+    if facts["accuracy"] <= facts["prior_accuracy"]:
+        typer.echo("It is no better than the prior on these. Train it on more texts, or link by coherence.", err=True)
 
 
 def _fitted(argument: str, examples: list[LinkExample]) -> tuple[Reranker, str]:
