@@ -57,8 +57,8 @@ def rerank(
         "linker": spec,
         "examples": len(examples),
         "held_out": len(held_out),
-        "accuracy": accuracy(made, held_out),
-        "prior_accuracy": sum(example.candidates[0].id == example.gold for example in held_out) / len(held_out),
+        "accuracy": (reached := accuracy(made, held_out)),
+        "prior_accuracy": (prior := sum(each.candidates[0].id == each.gold for each in held_out) / len(held_out)),
         "temperature": made.temperature,
         "prior_weight": made.prior_weight,
     }
@@ -67,9 +67,9 @@ def rerank(
         return
     typer.echo(
         f"{facts['examples']:,} mentions of known meaning; of {facts['held_out']:,} whose entities were held out "
-        f"{facts['accuracy']:.3f} are right (the prior: {facts['prior_accuracy']:.3f})\nlinker: {spec}"
+        f"{reached:.3f} are right (the prior: {prior:.3f})\nlinker: {spec}"
     )
-    if facts["accuracy"] <= facts["prior_accuracy"]:
+    if reached <= prior:
         typer.echo("It is no better than the prior on these. Train it on more texts, or link by coherence.", err=True)
 
 
