@@ -180,3 +180,10 @@ def test_a_file_that_cannot_be_opened_now_is_not_missing(tmp_path, monkeypatch):
     monkeypatch.setattr("builtins.open", fail)
     with pytest.raises(OSError, match="Too many open files"):
         loads["a.png"]()
+
+
+@pytest.mark.parametrize("stamp", ["../../x", "a/b", "a.b", "", "..", "a\\b", "a\0"])
+def test_a_stamp_of_others_leads_nowhere(store, stamp):
+    for asked in (store.has, store.open):
+        with pytest.raises(OpenMofiError, match="is no fingerprint of the shard pairs"):
+            asked("pairs", stamp)

@@ -254,6 +254,29 @@ def test_a_damaged_segment_is_named_and_mended_from_the_images(images, index, da
     }
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE images SET row = -1 WHERE id = 1",
+        "UPDATE images SET row = 99 WHERE id = 1",
+        "UPDATE segments SET rows = -1 WHERE id = 1",
+    ],
+)
+def test_rows_outside_of_segments_are_damage(index, change):
+    index.connection.execute(change)
+    index.close()
+    with pytest.raises(OpenMofiError, match="are damaged"):
+        Index.open(index.path, ColourEncoder()).search(Query(text="red"))
+
+
+def test_a_pipe_in_place_of_a_segment_holds_nobody(index):
+    path = next((index.path / "vectors").iterdir())
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(OpenMofiError, match="it is no file"):
+        Index.open(index.path, ColourEncoder()).search(Query(text="red"))
+
+
 def test_a_damaged_database_is_one_sentence(index):
     index.close()
     for file in index.path.glob("index.db*"):

@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from openmofi.arrays import Array, Bools, Floats
 from openmofi.encoders import Encoder
+from openmofi.errors import OpenMofiError
 from openmofi.features.stream import lane
 from openmofi.pairs import ImageRefused, ReadSettings, describe
 from openmofi.pairs.images.decode import MAX_PIXELS, decoding
@@ -225,7 +226,12 @@ class FeatureStore:
         Args:
             name: of the shard.
             stamp: changes when its content does, see `Shard.fingerprint`.
+
+        Raises:
+            OpenMofiError: the stamp is none, as a manifest of others may have it.
         """
+        if not stamp.isalnum():
+            raise OpenMofiError(f"{stamp!r} is no fingerprint of the shard {name}.", "Label the pairs again.")
         return f"{self.folder}/{name}-{stamp}.arrow"
 
     def has(self, name: str, stamp: str) -> bool:

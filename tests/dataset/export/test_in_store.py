@@ -84,6 +84,13 @@ def test_other_settings_and_what_is_to_be_pushed_are_refused(small, bucket):
     assert not bucket.listed("other/")
 
 
+def test_a_push_of_links_is_refused_before_anything_is_written(small, tmp_path):
+    for style in ("coco", "imagefolder", "fiftyone"):
+        with pytest.raises(UsageError, match="would upload what these lead to"):
+            by_api(small, tmp_path / "out", format=style, push="me/birds", images="reference")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("style", ["coco", "imagefolder", "fiftyone"])
 def test_a_table_of_others_sends_images_to_a_store_and_no_other_file(pictured, bucket, style):
     dataset, pictures = pictured

@@ -12,6 +12,7 @@ from openmofi.api.given import Folder, kb_of, place_of, public
 from openmofi.cli.command import print_json
 from openmofi.cli.options import LICENCE, OUT_STORE, Call, Json, made_of
 from openmofi.config import changed
+from openmofi.errors import UsageError
 from openmofi.plugins.dataset_export import DatasetExportSettings
 from openmofi.progress import shown_progress
 from openmofi.storage import require_local
@@ -54,11 +55,13 @@ def export_dataset(
         `images`, `labels` and `classes` written.
 
     Raises:
-        UsageError: the format needs what the settings or the pairs do not give, or what is to be pushed is not local.
+        UsageError: the format needs what the settings or the pairs do not give, or what is to be pushed is not local
+            or links to images.
         OpenMofiError: the dataset is unfinished or damaged, a shard has changed, nothing is left, `out` was made with
             other settings, or the hub refuses.
     """
     from openmofi.engine import engine_named
+    from openmofi.plugins.dataset_export.formats import file_format
     from openmofi.plugins.dataset_export.job import export_dataset
     from openmofi.plugins.export.hub import push as push_folder
 
@@ -66,6 +69,11 @@ def export_dataset(
         require_local(out)
     name = name or Path(str(place_of(dataset))).name
     settings = changed(DatasetExportSettings(format, name=name, repository=push), changes)
+    style = file_format(format)
+    if push and settings.images == "reference" and style.images and not style.by_address:
+        raise UsageError(
+            f"{format} refers to images by links, and a push would upload what these lead to.", "Leave --images out."
+        )
     with shown_progress(progress) as console:
         counts = export_dataset(
             place_of(dataset),

@@ -267,7 +267,11 @@ class State:
         counts = [segment.rows for segment in segments]
         start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         numbers = np.array([segment.id for segment in segments], np.int64)
-        position = start[np.searchsorted(numbers, table[:, 0])] + table[:, 1]
+        place = np.searchsorted(numbers, table[:, 0])
+        known = np.isin(table[:, 0], numbers).all() and min(counts, default=0) >= 0
+        if not known or ((table[:, 1] < 0) | (table[:, 1] >= np.array(counts, np.int64)[place])).any():
+            raise damaged("of images", address, "rows lie outside of the segments")
+        position = start[place] + table[:, 1]
         images, phash = np.full(start[-1], -1, np.int64), np.zeros(start[-1], np.int64)
         images[position], phash[position] = table[:, 2], table[:, 3]
         return cls(commit, values, tuple(segments), exact, images, phash.view(np.uint64), searched, entities, ids)

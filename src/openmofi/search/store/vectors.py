@@ -114,6 +114,8 @@ class VectorFiles:
     def read(self, segment: Segment, dim: int) -> Floats:
         """See `VectorStore.read`; memory-mapped."""
         path = self.folder / FOLDER / segment.file
+        if path.exists() and not path.is_file():
+            raise damaged(str(path), self.folder, "it is no file")
         try:
             mapped = np.load(path, mmap_mode="r", allow_pickle=False)
             left = path.stat().st_size - mapped.offset - mapped.nbytes
