@@ -19,7 +19,8 @@ from openmofi.dataset import DatasetSettings, build, build_dataset
 from openmofi.encoders import as_encoder
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.images import compute_features, shard_source
-from openmofi.features.store import FeatureStore, noted_features
+from openmofi.features.notes import noted_features
+from openmofi.features.store import FeatureStore
 from openmofi.pairs import Record, write_tar
 from openmofi.schema import LABELS
 from openmofi.storage import Shard, claim_folder, finish_manifest, read_manifest, write_arrow, write_table

@@ -20,7 +20,7 @@ from openmofi.dataset.tables import Folder, commonest, count_types, describe
 from openmofi.encoders import Encoder, EncoderLike, as_encoder, open_encoder
 from openmofi.errors import OpenMofiError
 from openmofi.extensions import own_part
-from openmofi.features.store import NOTE, take_note_along
+from openmofi.features.notes import NOTE, take_note_along
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.problems import PROBLEMS_FILE
 from openmofi.schema import DATASET, VOCABULARY, Entity

@@ -23,19 +23,18 @@ import pyarrow as pa
 from openmofi.arrays import Array, Bools, Floats
 from openmofi.encoders import Encoder
 from openmofi.errors import OpenMofiError
+from openmofi.features.notes import NOTE, read_note
 from openmofi.features.stream import lane
 from openmofi.pairs import ImageRefused, ReadSettings, describe
 from openmofi.pairs.images.decode import MAX_PIXELS, decoding
 from openmofi.pairs.images.formats import HEIC, heic_readable
-from openmofi.pairs.problems import PROBLEMS_FILE
 from openmofi.schema import Pair, PairStatus, features_schema
-from openmofi.storage import Shard, digits64, exists, fingerprint, read_arrow, read_json, write_bytes, write_json
-from openmofi.storage.addresses import filesystem_of, is_remote, names_in, open_address
+from openmofi.storage import Shard, digits64, exists, fingerprint, read_arrow, read_json, write_json
+from openmofi.storage.addresses import filesystem_of, is_remote, names_in
 from openmofi.storage.table_files import arrow_blocks, is_whole, read_arrow_blocks, whole
 
 _VERSION = 3
 _UNREAD = ".unread.json"
-NOTE = "features.json"
 
 
 @dataclass(frozen=True)
@@ -94,59 +93,6 @@ class StoredFeatures:
 def content_digits(image: bytes | None) -> str:
     """16 hexadecimal digits of an image's encoded bytes; none where there are none."""
     return "" if image is None else digits64(image)
-
-
-def take_note_along(source: str | Path, folder: str | Path) -> None:
-    """Copy the note of `source` (see `FeatureStore.note`) and its `problems.csv` into a folder that is built of it."""
-    for name in (NOTE, PROBLEMS_FILE):
-        if exists(f"{source}/{name}"):
-            with open_address(f"{source}/{name}") as file:
-                write_bytes(f"{folder}/{name}", file.read())
-
-
-def noted_read(folder: str | Path) -> ReadSettings:
-    """How the label job read the pairs that `folder`, labels or a dataset, came from; as usual where nothing is noted.
-
-    Raises:
-        OpenMofiError: the note is damaged.
-    """
-    note = _read_note(folder)
-    return note.read if note else ReadSettings()
-
-
-def noted_cache(folder: str | Path) -> str:
-    """The cache of the label job that `folder`, labels or a dataset, came from; `""` where none that can be is noted.
-
-    Raises:
-        OpenMofiError: the note is damaged.
-    """
-    note = _read_note(folder)
-    return note.cache if note and "\0" not in note.cache else ""
-
-
-def noted_features(folder: str | Path) -> str:
-    """The folder of the features of the label job that `folder` came from (see `FeatureStore.folder`); `""` where it is
-    not noted.
-
-    Raises:
-        OpenMofiError: the note is damaged.
-    """
-    note, cache = _read_note(folder), noted_cache(folder)
-    return f"{cache}/features/{note.key}" if note and note.key.isalnum() and cache else ""
-
-
-@dataclass(frozen=True)
-class _Note:
-    cache: str
-    read: ReadSettings
-    batch_size: int
-    max_pixels: int
-    key: str = ""
-
-
-def _read_note(folder: str | Path) -> _Note | None:
-    path = f"{folder}/{NOTE}"
-    return read_json(path, _Note, "Remove it; features are computed again.") if exists(path) else None
 
 
 @dataclass(frozen=True)
@@ -217,7 +163,7 @@ class FeatureStore:
         Raises:
             OpenMofiError: the note is damaged.
         """
-        note = _read_note(folder)
+        note = read_note(folder)
         return cls(note.cache, encoder, note.read, note.batch_size, note.max_pixels) if note else None
 
     def path(self, name: str, stamp: str) -> str:

@@ -22,7 +22,8 @@ from openmofi.engine.steps import Running
 from openmofi.errors import UsageError
 from openmofi.extensions import own_part
 from openmofi.features.entity_table import EntityEmbeddings
-from openmofi.features.store import NOTE, FeatureStore
+from openmofi.features.notes import NOTE
+from openmofi.features.store import FeatureStore
 from openmofi.knowledge import KnowledgeBase
 from openmofi.labeling.advice import advice
 from openmofi.labeling.answers import ANSWERS_FILE, JUDGE_FILE, UNASKED

@@ -24,7 +24,8 @@ from openmofi.dataset.matching import nearest_features
 from openmofi.dataset.tables import Folder, run_starts
 from openmofi.encoders import Encoder, normalised
 from openmofi.errors import OpenMofiError
-from openmofi.features.store import StoredFeatures, noted_features
+from openmofi.features.notes import noted_features
+from openmofi.features.store import StoredFeatures
 from openmofi.storage import Shard, exists, read_arrow, write_error
 
 # Two images are alike when they share an entity and their L2-normalised features have at least a given cosine. Images

@@ -14,7 +14,7 @@ import torch
 from openmofi.dataset.tables import Folder
 from openmofi.encoders import Preprocessing
 from openmofi.engine import Quiet
-from openmofi.features.store import NOTE
+from openmofi.features.notes import NOTE
 from openmofi.pairs import ReadSettings, read_pairs, write_tar
 from openmofi.storage import write_json
 from openmofi.training.data import open_data

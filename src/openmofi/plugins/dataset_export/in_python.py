@@ -18,7 +18,7 @@ from openmofi.dataset.objects import Dataset, Labels
 from openmofi.dataset.origin import Origin
 from openmofi.dataset.report.examples import template, thumbnails
 from openmofi.errors import MissingExtraError
-from openmofi.features.store import noted_cache, noted_read
+from openmofi.features.notes import noted_cache, noted_read
 from openmofi.pairs import decode_image
 from openmofi.pairs.index import ImageBytes, places_of
 from openmofi.plugins.dataset_export.formats import features

@@ -19,7 +19,7 @@ from openmofi.dataset.report.examples import template
 from openmofi.dataset.tables import Folder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet, recorded
 from openmofi.errors import OpenMofiError
-from openmofi.features.store import noted_read
+from openmofi.features.notes import noted_read
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.log import PROVENANCE
 from openmofi.pairs.read import job_of

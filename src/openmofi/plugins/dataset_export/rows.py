@@ -17,7 +17,7 @@ from PIL import Image, UnidentifiedImageError
 from openmofi.dataset.origin import Origin
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.features.store import noted_cache, noted_read
+from openmofi.features.notes import noted_cache, noted_read
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ImageRefused
 from openmofi.pairs.images.decode import image_size

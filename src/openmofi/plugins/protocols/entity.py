@@ -38,8 +38,9 @@ from openmofi.evaluation.protocol import (
 )
 from openmofi.evaluation.result import items_table
 from openmofi.features.images import EmbeddedImages, ImageSource, Load, shard_source
+from openmofi.features.notes import noted_read
 from openmofi.features.references import References, spaced
-from openmofi.features.store import content_digits, noted_read
+from openmofi.features.store import content_digits
 from openmofi.knowledge import KnowledgeBase
 from openmofi.plugins.protocols.labels import entities_of
 from openmofi.schema import Pair

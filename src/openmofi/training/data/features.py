@@ -19,7 +19,8 @@ from openmofi.dataset.tables import Folder
 from openmofi.encoders import Encoder
 from openmofi.engine import Progress
 from openmofi.errors import OpenMofiError
-from openmofi.features.store import FeatureStore, noted_read
+from openmofi.features.notes import noted_read
+from openmofi.features.store import FeatureStore
 from openmofi.features.stream import ahead
 from openmofi.pairs import ReadSettings, read_pairs
 from openmofi.schema import Pair, PairStatus

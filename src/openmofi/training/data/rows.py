@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from openmofi.arrays import Ints
 from openmofi.dataset.tables import Folder
 from openmofi.engine import Progress
-from openmofi.features.store import noted_cache, noted_read
+from openmofi.features.notes import noted_cache, noted_read
 from openmofi.pairs import ReadSettings
 from openmofi.pairs.index import PLACE, copy_of_images, places_of
 from openmofi.storage import Shard, atomic_path, fingerprint, locked
