@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -187,3 +188,17 @@ def test_a_stamp_of_others_leads_nowhere(store, stamp):
     for asked in (store.has, store.open):
         with pytest.raises(OpenMofiError, match="is no fingerprint of the shard pairs"):
             asked("pairs", stamp)
+
+
+def test_features_are_written_nowhere_that_a_note_of_others_names(store, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path / "own"))
+    store.note(tmp_path)
+    note = tmp_path / "features.json"
+    for place in (tmp_path / "theirs", "a\0b"):
+        note.write_text(json.dumps(json.loads(note.read_text()) | {"cache": str(place)}))
+        noted = FeatureStore.noted(tmp_path, store.encoder)
+        assert noted is not None
+        assert noted.cache == str(tmp_path / "own")
+    (tmp_path / "theirs" / "features").mkdir(parents=True)
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"cache": str(tmp_path / "theirs")}))
+    assert FeatureStore.noted(tmp_path, store.encoder).cache == str(tmp_path / "theirs")

@@ -23,13 +23,13 @@ import pyarrow as pa
 from openmofi.arrays import Array, Bools, Floats
 from openmofi.encoders import Encoder
 from openmofi.errors import OpenMofiError
-from openmofi.features.notes import NOTE, read_note
+from openmofi.features.notes import NOTE, noted_cache, read_note
 from openmofi.features.stream import lane
 from openmofi.pairs import ImageRefused, ReadSettings, describe
 from openmofi.pairs.images.decode import MAX_PIXELS, decoding
 from openmofi.pairs.images.formats import HEIC, heic_readable
 from openmofi.schema import Pair, PairStatus, features_schema
-from openmofi.storage import Shard, digits64, exists, fingerprint, read_arrow, read_json, write_json
+from openmofi.storage import Shard, cache_folder, digits64, exists, fingerprint, read_arrow, read_json, write_json
 from openmofi.storage.addresses import filesystem_of, is_remote, names_in
 from openmofi.storage.table_files import arrow_blocks, is_whole, read_arrow_blocks, whole
 
@@ -160,11 +160,16 @@ class FeatureStore:
     def noted(cls, folder: str | Path, encoder: Encoder) -> FeatureStore | None:
         """The store of the label job that `folder`, labels or a dataset, came from; `None` where nothing is noted.
 
+        It is in this user's own cache where the noted one holds no features: others may have noted any place.
+
         Raises:
             OpenMofiError: the note is damaged.
         """
-        note = read_note(folder)
-        return cls(note.cache, encoder, note.read, note.batch_size, note.max_pixels) if note else None
+        if (note := read_note(folder)) is None:
+            return None
+        cache = noted_cache(folder)
+        own = cache if cache and exists(f"{cache}/features") else str(cache_folder())
+        return cls(own, encoder, note.read, note.batch_size, note.max_pixels)
 
     def path(self, name: str, stamp: str) -> str:
         """The file of a shard; it appears when it is whole.
