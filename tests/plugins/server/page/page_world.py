@@ -59,6 +59,11 @@ def address_of(index, **settings):
     return started.get(timeout=30)
 
 
+def wait_for_images(page):
+    """A page of labels is not taken before all of its images are seen."""
+    page.wait_for_function("() => [...document.querySelectorAll('.judge img')].every((each) => each.complete)")
+
+
 @dataclass
 class Tab:
     """A page, and what it complained of."""

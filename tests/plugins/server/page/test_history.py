@@ -1,7 +1,7 @@
 """Back, titles, a server that was away, keys that are held down."""
 
 import pytest
-from page_world import EACH, FakeSearch
+from page_world import EACH, FakeSearch, wait_for_images
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.slow
@@ -79,6 +79,7 @@ def test_what_failed_is_asked_again_when_the_server_answers(tab):
 def test_a_held_key_takes_no_page(tab, index):
     page = tab.open("#/review/grid/c%3Agrey", ".judge")
     expect(page.locator(".judge")).to_have_count(EACH)
+    wait_for_images(page)
     page.locator(".judge").first.focus()
     press = "new KeyboardEvent('keydown', {key: 'Enter', repeat: true, bubbles: true, cancelable: true})"
     page.evaluate(f"document.activeElement.dispatchEvent({press})")

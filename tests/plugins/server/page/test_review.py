@@ -1,7 +1,7 @@
 """Judging labels: by the page, one after another, undo, two reviewers at once."""
 
 import pytest
-from page_world import EACH, image_row
+from page_world import EACH, image_row, wait_for_images
 from playwright.sync_api import expect
 
 from openmofi.search import Verdict
@@ -22,6 +22,7 @@ def test_a_page_is_taken_by_keys_and_taken_back(tab, index):
     for key in ("n", "ArrowRight", "u", "ArrowRight", "Space"):
         page.keyboard.press(key)
     expect(page.locator(".judge.n")).to_have_count(2)
+    wait_for_images(page)
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="All of its labels are judged")).to_be_visible()
     values = [verdict.verdict for verdict in said(index, "c:blue").values()]
@@ -49,6 +50,7 @@ def test_wrong_ones_are_marked_by_clicks_and_by_dragging(tab, index):
     page.mouse.move(*centre[1], steps=12)
     page.mouse.up()
     expect(page.locator(".judge.n")).to_have_count(3)
+    wait_for_images(page)
     page.get_by_role("button", name="Take the page").click()
     expect(page.get_by_role("heading", name="All of its labels are judged")).to_be_visible()
     assert sum(verdict.verdict == "n" for verdict in index.verdicts("c:yellow")) == 3
