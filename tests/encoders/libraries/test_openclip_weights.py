@@ -28,7 +28,9 @@ VISION = {"image_size": SIZE, "layers": 1, "width": 64, "patch_size": 16}
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1}
 # mean, resampling, resizing, QuickGELU: of the pretrained tags, by their model cards.
 EXPECTED = {
-    "MobileCLIP2-S0": ((0.0,) * 3, "bilinear", "shortest", False),
+    **{f"MobileCLIP2-{size}": ((0.0,) * 3, "bilinear", "shortest", False) for size in ("S0", "S2", "B")},
+    **{f"MobileCLIP2-{size}": (CLIP_MEAN, "bilinear", "shortest", False) for size in ("S3", "S4")},
+    "MobileCLIP2-L-14": (CLIP_MEAN, "bicubic", "shortest", False),
     "ViT-B-16-SigLIP": ((0.5,) * 3, "bicubic", "squash", False),
     "PE-Core-T-16-384": ((0.5,) * 3, "bilinear", "squash", False),
     "ViT-B-32-quickgelu": (CLIP_MEAN, "bicubic", "shortest", True),

@@ -10,7 +10,7 @@ from openmofi.errors import OpenMofiError
 from openmofi.knowledge.texts import CAPTION_TEMPLATES
 from openmofi.plugins.reinforcement import ReinforceSettings, reinforce
 from openmofi.plugins.reinforcement.augmentation import drawing
-from openmofi.plugins.reinforcement.captioner import captioner_fingerprint, entity_captions, open_captioner
+from openmofi.plugins.reinforcement.captioner import captioner_fingerprint, entity_captions, open_captioners
 from openmofi.schema import Entity
 
 CRANE = Entity("e:crane", "crane", "large wading bird", ("noun.animal",))
@@ -75,7 +75,7 @@ def checkpoint(tmp_path_factory):
 
 
 def test_a_captioner_writes_as_many_texts_as_wanted(checkpoint):
-    captioner = open_captioner(f"hf:{checkpoint}")
+    captioner = open_captioners(f"hf:{checkpoint}")
     draw = np.random.default_rng(0)
     images = [Image.fromarray(draw.integers(0, 256, (40, 50, 3), np.uint8)), Image.new("RGB", (30, 60), "red")]
     found = captioner(images, 3)
@@ -87,15 +87,15 @@ def test_a_captioner_writes_as_many_texts_as_wanted(checkpoint):
 
 def test_captioners_that_cannot_be_read_are_refused(checkpoint, tmp_path):
     with pytest.raises(OpenMofiError, match="does not exist"):
-        open_captioner(f"hf:{tmp_path}/none")
+        open_captioners(f"hf:{tmp_path}/none")
     for path in checkpoint.iterdir():
         if path.suffix != ".safetensors":
             (tmp_path / path.name).write_bytes(path.read_bytes())
     with pytest.raises(OpenMofiError, match="safetensors"):
-        open_captioner(f"hf:{tmp_path}")
+        open_captioners(f"hf:{tmp_path}")
     (tmp_path / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(OpenMofiError, match="cannot be loaded"):
-        open_captioner(f"hf:{tmp_path}")
+        open_captioners(f"hf:{tmp_path}")
     assert captioner_fingerprint(f"hf:{tmp_path}") != captioner_fingerprint(f"hf:{checkpoint}")
 
 

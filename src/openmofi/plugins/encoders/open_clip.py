@@ -114,11 +114,11 @@ def build(source: ModelSource, **options: Any) -> Any:
         **options,
     }
     _fetch_text_config(source)
-    if not source.hub and source.file is None:
+    path = weights_file(source)
+    if path is None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(source.seed)
             return open_clip.create_model(source.name, **settings)
-    path = source.file or _fetched(source.hub)
     with loading(path, source.name):
         if not is_folder(source.name):
             return open_clip.create_model(source.name, pretrained=str(path), **settings)
@@ -140,8 +140,11 @@ def _fetch_text_config(source: ModelSource) -> None:
         )
 
 
-def _fetched(location: str) -> Path:
-    repository, _, name = location.rpartition("/")
+def weights_file(source: ModelSource) -> Path | None:
+    """The weights on this machine, fetched where a tag names them; `None` where they are random."""
+    if source.file is not None or not source.hub:
+        return source.file
+    repository, _, name = source.hub.rpartition("/")
     if not name:
         return hub_file(repository, ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"])
     return hub_file(repository, [str(Path(name).with_suffix(".safetensors")), name])

@@ -1,4 +1,4 @@
-"""Captioners: image-to-text models that write synthetic texts."""
+"""Captioners: image-to-text models that write synthetic texts; and texts of accepted entities."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,6 +17,7 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.knowledge.texts import CAPTION_TEMPLATES
 from openmofi.plugins.encoders.huggingface import checkpoint_folder, require_safetensors
 from openmofi.plugins.hub.checkpoints import read_config as read_model_config
+from openmofi.plugins.reinforcement.coca import PREFIX, coca_fingerprint, open_coca
 from openmofi.quiet import quiet_transformers
 from openmofi.schema import Entity
 from openmofi.storage import file_fingerprint, fingerprint
@@ -77,7 +78,6 @@ def _texts(entity: Entity) -> list[str]:
 
 
 _FILES = ("*.safetensors", "*.json")
-_PREFIX = "hf:"
 _MAX_TOKENS = 40
 
 
@@ -85,17 +85,47 @@ Captioner = Callable[[Sequence[Image.Image], int], list[list[str]]]
 """RGB images, and how many texts to write about each → these, the likeliest first; equal batches give equal texts."""
 
 
-def captioner_fingerprint(spec: str) -> str:
-    """Return a fingerprint of a checkpoint: of sizes and edges of its files.
+def captioner_fingerprint(specs: str) -> str:
+    """Return a fingerprint of captioners: of sizes and edges of their files.
 
     Raises:
-        OpenMofiError: it is not found.
+        OpenMofiError: one is not found.
     """
+    return fingerprint([_fingerprint(spec) for spec in specs.split(",")])
+
+
+def _fingerprint(spec: str) -> str:
+    if spec.startswith(PREFIX):
+        return coca_fingerprint(spec.removeprefix(PREFIX))
     folder = _folder(spec)
     return fingerprint({path.name: file_fingerprint(path) for pattern in _FILES for path in folder.glob(pattern)})
 
 
-def open_captioner(spec: str) -> Captioner:
+def open_captioners(specs: str, device: str = "cpu") -> Captioner:
+    """Open `hf:PATH-OR-ID` and `open_clip:CoCa`, or several of them with commas between; these take turns.
+
+    Raises:
+        OpenMofiError: one is not found, is damaged, or is another kind of model.
+    """
+    each = [_opened(spec, device) for spec in specs.split(",")]
+
+    def written(images: Sequence[Image.Image], count: int) -> list[list[str]]:
+        # The first captioner writes the first text, and the first after all had their turn.
+        shares = [len(range(number, count, len(each))) for number in range(len(each))]
+        texts = [captioner(images, share) for captioner, share in zip(each, shares, strict=True)]
+        turns = [divmod(number, len(each)) for number in range(count)]
+        return [[texts[captioner][row][turn] for turn, captioner in turns] for row in range(len(images))]
+
+    return written
+
+
+def _opened(spec: str, device: str) -> Captioner:
+    if spec.startswith(PREFIX):
+        return open_coca(spec.removeprefix(PREFIX), device)
+    return _open_huggingface(spec, device)
+
+
+def _open_huggingface(spec: str, device: str) -> Captioner:
     """Open an image-to-text model of transformers (BLIP, GIT, VisionEncoderDecoder …) as `hf:PATH-OR-ID`.
 
     Weights are read from safetensors only; code from a repository is never run; only a hub id uses the network.
@@ -132,20 +162,20 @@ def open_captioner(spec: str) -> Captioner:
             f"such as {sorted(report['missing_keys'])[0]}.",
             "Fetch it again.",
         )
-    return partial(_captions, model.eval().requires_grad_(False), processor, tokenizer)
+    return partial(_captions, model.eval().requires_grad_(False).to(device), processor, tokenizer)
 
 
 def _folder(spec: str) -> Path:
-    folder = checkpoint_folder(spec.removeprefix(_PREFIX))
+    folder = checkpoint_folder(spec.removeprefix("hf:"))
     require_safetensors(folder)
     return folder
 
 
 def _captions(model: Any, processor: Any, tokenizer: Any, images: Sequence[Image.Image], count: int) -> list[list[str]]:
     """See `Captioner`; by beam search, which draws no random numbers."""
-    if not images:
-        return []
-    pixels = processor(images=list(images), return_tensors="pt")["pixel_values"]
+    if not images or not count:
+        return [[] for _ in images]
+    pixels = processor(images=list(images), return_tensors="pt")["pixel_values"].to(model.device)
     with torch.inference_mode():
         tokens = model.generate(
             pixel_values=pixels,

@@ -14,6 +14,7 @@ from openmofi.config import (
     Settings,
     check_ascending,
 )
+from openmofi.errors import UsageError
 
 RANDAUGMENT_BINS = 31
 """As torchvision: the greatest magnitude is 30."""
@@ -63,7 +64,8 @@ class ReinforceSettings(Settings):
         captions: synthetic texts of a sample.
         precision: of the stored embeddings; `int8` has a scale a vector.
         size: height and width of the augmentations in pixels; 0 takes that of the largest teacher.
-        captioner: `hf:PATH-OR-ID` of an image-to-text model; where empty, texts are made of the accepted entities.
+        captioner: `hf:PATH-OR-ID` of an image-to-text model or `open_clip:` and a CoCa, or several with commas between,
+            which take turns; where empty, texts are made of the accepted entities.
         augment: How augmentations are drawn.
         batch_size: augmentations a forward pass, about. It may change the last bits of an embedding.
         seed: of the augmentations and the texts.
@@ -77,8 +79,23 @@ class ReinforceSettings(Settings):
     captions: NonNegativeInt = 2
     precision: Literal["fp16", "bf16", "int8"] = "fp16"
     size: NonNegativeInt = 0
-    captioner: Annotated[str, Meta(pattern="^(hf:.|$)", description="hf:FOLDER or hf:OWNER/NAME")] = ""
+    captioner: Annotated[
+        str,
+        Meta(
+            pattern=r"^((hf|open_clip):[^,]+(,(hf|open_clip):[^,]+)*)?$",
+            description="hf:FOLDER, hf:OWNER/NAME or open_clip:ARCH/WEIGHTS, or several with commas between",
+        ),
+    ] = ""
     augment: AugmentSettings = AugmentSettings()
     batch_size: PositiveInt = 64
     seed: NonNegativeInt = 0
     entity_scores: NonNegativeInt = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        captioners = len(self.captioner.split(",")) if self.captioner else 0
+        if 0 < self.captions < captioners:
+            raise UsageError(
+                f"{captioners} captioners cannot take turns at {self.captions} synthetic texts.",
+                f"Raise --captions to {captioners} or more.",
+            )

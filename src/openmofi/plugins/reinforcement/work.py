@@ -25,7 +25,7 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs import ImageRefused, ReadSettings, decode_image, read_pairs
 from openmofi.pairs.images.scaled import ScaledImage
 from openmofi.plugins.reinforcement.augmentation import draw_augmentation, drawing, image_hash
-from openmofi.plugins.reinforcement.captioner import Captioner, accepted_entities, entity_captions, open_captioner
+from openmofi.plugins.reinforcement.captioner import Captioner, accepted_entities, entity_captions, open_captioners
 from openmofi.plugins.reinforcement.reinforce_settings import ReinforceSettings
 from openmofi.plugins.reinforcement.table import (
     MEASURED,
@@ -219,7 +219,8 @@ class ReinforceStage:
     def __call__(self) -> Work:
         """Open the knowledge base and the captioner, once a worker."""
         kb = KnowledgeBase.open(self.kb) if self.kb else None
-        captioner = open_captioner(self.settings.captioner) if self.settings.captioner else None
+        device = self.encoders[0].device
+        captioner = open_captioners(self.settings.captioner, device) if self.settings.captioner else None
         labels = Folder.open(self.labels, "labels")
         entities: list[Array] = []
         if self.settings.entity_scores and kb is not None:

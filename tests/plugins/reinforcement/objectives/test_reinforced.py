@@ -104,6 +104,24 @@ def test_it_is_the_teachers_divergences_and_infonce_up_to_a_constant(share, capt
     assert module(embeddings, batch).loss.item() == pytest.approx(expected + constant, abs=1e-9)
 
 
+@pytest.mark.parametrize(("share", "expected"), [(1.0, 51.617588608669855), (0.75, 47.78282684297662)])
+def test_it_is_the_authors_loss_to_the_digit(share, expected):
+    """`expected`: their DRClipLoss (apple/ml-mobileclip 4144bb1, training/open_clip_v2.patch) on the same numbers, with
+    the scales of MobileCLIP2's teachers and their means after the softmax."""
+
+    def waves(dim, phase):
+        values = torch.sin(torch.arange(8 * dim, dtype=torch.float64) * 1.7 + phase)
+        return normalize(values.reshape(8, dim), dim=1)
+
+    embeddings = {name: waves(6, phase) for phase, name in enumerate(("image", "text", "caption"))}
+    batch = {"known": torch.ones(8, dtype=torch.bool)}
+    for phase, what in enumerate(("image", "text", "caption"), 3):
+        batch |= {teacher_key("a", what): waves(7, phase), teacher_key("b", what): waves(5, phase + 0.5)}
+    module = Reinforced(ReinforcedSettings(1.0, share, 1.0, "none", scale=20.0), {"a": 70.0, "b": 60.0}).double()
+    module.log_scale.data = torch.tensor(20.0, dtype=torch.float64).log()
+    assert module(embeddings, batch).loss.item() == pytest.approx(expected, abs=1e-9)
+
+
 def test_without_distillation_it_is_infonce():
     batch = global_batch()
     embeddings = embeddings_of(batch)
