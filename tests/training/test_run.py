@@ -285,6 +285,19 @@ def test_three_losses_that_are_not_finite_stop_the_run(make, tmp_path):
     assert losses(out) == losses(tmp_path / "clean")
 
 
+def test_a_step_that_does_not_fit_says_what_to_set(make, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    monkeypatch.setattr("openmofi.training.loop.forward_backward", full)
+    with pytest.raises(OpenMofiError, match="^6 rows at a time do not fit into the memory of cpu") as raised:
+        trained(make(run={"accumulate": 2}), tmp_path / "run")
+    assert "--restart --set run.accumulate=4" in raised.value.hint
+    with pytest.raises(OpenMofiError, match="^1 rows at a time") as raised:
+        trained(make(run={"accumulate": 12}), tmp_path / "one")
+    assert raised.value.hint == "See what fits: openmofi train small --plan."
+
+
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_one_or_two_are_skipped_and_touch_nothing(make, tmp_path, accumulate):
     recipe, out = (

@@ -109,7 +109,7 @@ def train(
     Raises:
         UsageError: settings that do not work, on these data; or that cannot fit into the GPU.
         OpenMofiError: the folder holds a run that was stopped and `resume` is not set, or one of another recipe; the
-            data are missing; the loss was not finite three times in a row.
+            data are missing; the loss was not finite three times in a row; a step does not fit into the GPU's memory.
         KeyboardInterrupt: SIGINT or SIGTERM came; a checkpoint is written.
     """
     out = Path(out)
@@ -278,6 +278,8 @@ def _train(
             write_json(out / CLASSES, report)
     except NotFiniteError as error:
         raise error.named(data.sources.names) from None
+    except torch.OutOfMemoryError as error:
+        raise _too_large(recipe, ranks) from error
     finally:
         if ranks.first and run.curves:
             write_curves(out, recipe.name)
@@ -288,6 +290,20 @@ def _train(
                 f"{out / UNDECODABLE}"
             )
     return counts | {"steps": end.step, "metrics": scalars, "best": checkpoints.best(end)}
+
+
+def _too_large(recipe: Recipe, ranks: Ranks) -> OpenMofiError:
+    rows, count = recipe.data.batch_size // ranks.world, recipe.run.accumulate
+    smaller = next((parts for parts in range(2 * count, rows + 1) if rows % parts == 0), 0)
+    return OpenMofiError(
+        f"{rows // count} rows at a time do not fit into the memory of {ranks.device}.",
+        (
+            f"Start again with --restart --set run.accumulate={smaller}, which leaves the batch as it is. "
+            if smaller
+            else ""
+        )
+        + f"See what fits: openmofi train {recipe.name} --plan.",
+    )
 
 
 def _results(recipe: Recipe, out: Path, data: TrainingData, inputs: ModelInputs) -> dict[str, Any]:
