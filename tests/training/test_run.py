@@ -290,10 +290,10 @@ def test_a_step_that_does_not_fit_says_what_to_set(make, tmp_path, monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
     monkeypatch.setattr("openmofi.training.loop.forward_backward", full)
-    with pytest.raises(OpenMofiError, match="^6 rows at a time do not fit into the memory of cpu") as raised:
+    with pytest.raises(OpenMofiError, match=r"^6 rows at a time do not fit into the memory of cpu") as raised:
         trained(make(run={"accumulate": 2}), tmp_path / "run")
     assert "--restart --set run.accumulate=4" in raised.value.hint
-    with pytest.raises(OpenMofiError, match="^1 rows at a time") as raised:
+    with pytest.raises(OpenMofiError, match=r"^1 rows at a time") as raised:
         trained(make(run={"accumulate": 12}), tmp_path / "one")
     assert raised.value.hint == "See what fits: openmofi train small --plan."
 
