@@ -21,7 +21,7 @@ from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from openmofi.plugins.server.messages import Metrics, Refused, error_answer, logger
-from openmofi.plugins.server.settings import ServeSettings
+from openmofi.plugins.server.settings import MOST_SENT, ServeSettings
 
 _MOST, _LONGEST, _ROUNDS = 10_000, 30 * 24 * 3600, 200_000
 
@@ -80,6 +80,8 @@ def cookie_name(port: int) -> str:
 
 SPARE = "spare"
 """Name in a request's state where its connection is one too many: such a request is answered only on `/healthz`."""
+MCP, AGENT = "/mcp", "agent"
+"""Address of the tools, and the name in a request's state of who gives verdicts by them."""
 TOO_LARGE = "The request is too large."
 _HELD_BYTES = 512 << 20
 """Of all bodies that are being received or worked on."""
@@ -154,7 +156,7 @@ READ_ON = 4
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _COSTS = {"/api/search": 4, "/api/facets": 8, "/api/recognise": 4, "/api/uploads": 8, "/api/session": 40}
-_COSTS |= {"/api/labels.csv": 40, "/api/labels.parquet": 40}
+_COSTS |= {"/api/labels.csv": 40, "/api/labels.parquet": 40, MCP: 4}
 _CLIENT_GONE = 499
 """In the log and in metrics, as nginx has it: the client ended the connection before it had sent its request."""
 _CLIENTS, _BURST = 10_000, 10.0
@@ -255,20 +257,28 @@ class Guard:
         length = headers.get("content-length", "0")
         if not _LENGTH.fullmatch(length) or int(length) > self._most(scope):
             return Refused(413, TOO_LARGE, headers={"Connection": "close"})
-        if self._settings.token and _is_private(path) and not self._is_known(scope, headers):
+        if _is_private(path) and not self._is_known(scope, headers, path):
             how = "Send it as Authorization: Bearer TOKEN."
             return Refused(401, "This server asks for its token.", how, {"WWW-Authenticate": "Bearer"})
         return None
 
     def _most(self, scope: Scope) -> int:
         """Bytes of a body. A browser reads a refusal only after it has sent its file, so the route reads on."""
-        upload = scope["path"] == "/api/uploads"
-        return READ_ON * self._settings.max_upload_bytes if upload else self._settings.max_json_bytes
+        if scope["path"] == "/api/uploads":
+            return READ_ON * self._settings.max_upload_bytes
+        return self._settings.max_json_bytes + (4 * MOST_SENT // 3 if scope["path"] == MCP else 0)
 
-    def _is_known(self, scope: Scope, headers: Headers) -> bool:
+    def _is_known(self, scope: Scope, headers: Headers, path: str) -> bool:
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return equal(token.strip(), self._settings.token)
+        if scheme.lower() == "bearer" and path == MCP:
+            agents = (each for each in self._settings.agents if equal(token.strip(), each.token))
+            if agent := next(agents, None):
+                scope["state"][AGENT] = agent.who
+                return True
+        elif not self._settings.token:
+            return True
+        if scheme.lower() == "bearer":  # an agent's that is misspelt is refused, also where none is asked for
+            return bool(token.strip()) and equal(token.strip(), self._settings.token)
         return self._sessions.has(cookie_parser(headers.get("cookie", "")).get(cookie_name(scope["server"][1]), ""))
 
     def _note(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
@@ -301,7 +311,7 @@ def _cost(scope: Scope, path: str) -> int:
 
 
 def _is_private(path: str) -> bool:
-    return (path.startswith("/api/") and path != "/api/session") or path in ("/api", "/metrics")
+    return (path.startswith("/api/") and path != "/api/session") or path in ("/api", "/metrics", MCP)
 
 
 def _of_other_origin(headers: Headers, host: str) -> bool:
