@@ -17,7 +17,7 @@ from starlette.routing import Route
 from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.plugins.server import judging
 from openmofi.plugins.server.context import Context, with_session
-from openmofi.plugins.server.guard import MCP, Guard, equal
+from openmofi.plugins.server.guard import MCP, Guard
 from openmofi.plugins.server.messages import KEPT, ErrorAnswer, Refused, logger, not_modified, register
 from openmofi.plugins.server.routes import router
 from openmofi.plugins.server.settings import ServeSettings
@@ -152,8 +152,11 @@ def _add_page(app: FastAPI, context: Context) -> None:
     def page(request: Request, token: str = "") -> Response:
         if token and request.url.path == "/":  # out of the address bar; where it is wrong, the page asks for it
             response = RedirectResponse(request.scope["root_path"] + "/", 303)
-            right = equal(token, context.settings.token) and context.settings.token
-            return with_session(response, request, context) if right else response
+            if context.admits(token):
+                return with_session(response, request, context)
+            if context.settings.framed:
+                raise Refused(401, "This address opens the page once, and did.", "Run the cell again: index.show().")
+            return response
         file = held.get(request.url.path)
         if file is None:
             raise Refused(404, "There is nothing at this address.")

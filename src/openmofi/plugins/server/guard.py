@@ -12,7 +12,7 @@ import secrets
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 
@@ -151,6 +151,19 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+_FRAMING = "http://127.0.0.1:* http://localhost:*"
+"""Whose pages may frame that of a notebook: a server of notebooks on this machine."""
+
+
+def security_headers(framed: bool) -> dict[str, str]:
+    """The headers of every answer; see `ServeSettings.framed`."""
+    if not framed:
+        return SECURITY_HEADERS
+    policy = SECURITY_HEADERS["Content-Security-Policy"].replace("ancestors 'none'", f"ancestors {_FRAMING}")
+    kept = {name: value for name, value in SECURITY_HEADERS.items() if name != "X-Frame-Options"}
+    return kept | {"Content-Security-Policy": policy}
+
+
 READ_ON = 4
 """Times the size of the largest upload that is read, and forgotten, before an upload is refused as too large."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -201,6 +214,7 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: ServeSettings, sessions: Sessions, metrics: Metrics) -> None:
         self._app, self._settings, self._sessions, self._metrics = app, settings, sessions, metrics
         self._limits, self._bodies = Limits(settings.rate), Bodies(settings)
+        self._headers = security_headers(settings.framed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -218,7 +232,7 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _add_headers(MutableHeaders(scope=message), request_id)
+                _add_headers(MutableHeaders(scope=message), request_id, self._headers)
             await send(message)
 
         try:
@@ -322,8 +336,8 @@ def _of_other_origin(headers: Headers, host: str) -> bool:
     ) not in ("same-origin", "none")
 
 
-def _add_headers(headers: MutableHeaders, request_id: str) -> None:
+def _add_headers(headers: MutableHeaders, request_id: str, security: Mapping[str, str]) -> None:
     headers["X-Request-ID"] = request_id
-    for name, value in SECURITY_HEADERS.items():
+    for name, value in security.items():
         headers[name] = value
     headers.setdefault("Cache-Control", "no-store")

@@ -80,6 +80,7 @@ class ServeSettings:
         grace: seconds that requests in progress get when the server is stopped.
         mcp: offer the tools of the Model Context Protocol at `/mcp`.
         agents: assistants with a token of their own, for `/mcp` alone.
+        framed: let pages of this machine, such as a notebook's, show the page in a frame; on loopback alone.
 
     Raises:
         UsageError: it would listen to others without a token, a token is too short or given twice, or a proxy is no
@@ -108,6 +109,7 @@ class ServeSettings:
     grace: float = 20.0
     mcp: bool = False
     agents: tuple[Agent, ...] = ()
+    framed: bool = False
     made_token: bool = field(default=False, init=False)
     """Whether `token` was made here."""
 
@@ -136,6 +138,8 @@ class ServeSettings:
         given = [self.token, *(each.token for each in self.agents)]
         if len(set(given)) < len(given) or len({each.name for each in self.agents}) < len(self.agents):
             raise UsageError("Two agents have the same name or token, or one has the server's token.", _NEW_TOKEN)
+        if self.framed and not self.loopback:
+            raise UsageError("Frames are for pages of this machine.", "Listen on 127.0.0.1.")
         if self.agents and not self.mcp:
             raise UsageError("Agents are named, and /mcp is not offered.", "Give --mcp too.")
 
