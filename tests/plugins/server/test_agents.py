@@ -170,6 +170,20 @@ def test_host_origin_and_method_are_checked(door):
         assert door.request(method, "/mcp", headers={"Authorization": f"Bearer {READS}"}).status_code == 405
 
 
+def test_no_answer_stays_open(door):
+    """A subscription of the protocol of 2026 would, for as long as its client likes."""
+    version = "2026-07-28"
+    meta = {
+        f"io.modelcontextprotocol/{name}": value
+        for name, value in (("protocolVersion", version), ("clientCapabilities", {}))
+    }
+    listen = {"_meta": meta, "notifications": {"toolsListChanged": True}}
+    headers = {"MCP-Protocol-Version": version, "Mcp-Method": "subscriptions/listen"}
+    answer = spoken(door, READS, "subscriptions/listen", listen, **headers)
+    assert answer.headers["content-type"].startswith("application/json")
+    assert "not found" in answer.json()["error"]["message"].lower()
+
+
 def test_metrics_and_log_know_the_route(door):
     spoken(door, READS, "tools/list", {})
     text = door.get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"}).text

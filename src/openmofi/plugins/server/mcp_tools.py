@@ -84,7 +84,9 @@ def tools_of(context: Context, who: str = "") -> MCPServer[Any]:
     tools = [_tool(each, _READS) for each in (its.search, its.count, its.look_at, its.recognise, its.explain)]
     if who:
         tools += [_tool(each, _WRITES) for each in (its.judge, its.undo)]
-    return MCPServer("openmofi", instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING", tools=tools)
+    about: Any = {"instructions": _INSTRUCTIONS, "version": __version__, "log_level": "WARNING"}
+    # Tools never change: nobody needs a stream that stays open to hear of it.
+    return MCPServer("openmofi", tools=tools, subscriptions=False, **about)
 
 
 @dataclass(frozen=True)
