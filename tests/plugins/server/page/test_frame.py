@@ -135,16 +135,12 @@ def test_only_pages_of_this_machine_may_frame_it(shown, index):
 
 
 def test_a_page_of_another_host_frames_nothing(chromium, shown):
-    with page_with(shown.show()._repr_html_()) as address:
-        tab = opened(chromium, address)
-        tab.page.route(
-            "http://evil.example/",
-            lambda route: route.fulfill(body=shown.show()._repr_html_(), content_type="text/html"),
-        )
-        tab.page.goto("http://evil.example/")
-        tab.page.wait_for_timeout(500)
-        assert tab.page.frames[1].url.startswith("chrome-error:")
-        tab.page.context.close()
+    html = shown.show()._repr_html_()
+    tab = opened(chromium, "http://evil.example/")
+    tab.page.route(tab.address, lambda route: route.fulfill(body=html, content_type="text/html"))
+    tab.page.goto(tab.address)  # until it is loaded, and so is its frame
+    assert tab.page.frames[1].url.startswith("chrome-error:")
+    tab.page.context.close()
 
 
 def test_the_page_ends_with_the_index(shown):
