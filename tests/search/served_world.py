@@ -61,9 +61,9 @@ def served(index: Index, **settings):
 
 if __name__ == "__main__":
     if sys.argv[1] == "--mcp":
-        from openmofi.plugins.server.mcp_tools import serve_tools
+        from openmofi.plugins.server.agents import serve_tools
 
-        serve_tools(Path(sys.argv[2]) / "index", colour_encoder())
+        serve_tools(Path(sys.argv[2]) / "index", colour_encoder(), who="".join(sys.argv[3:]))
     else:
         if files := int(os.environ.get("FILES", "0")):
             resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from threading import Lock, local
 from typing import Any, Literal, cast
@@ -72,7 +72,7 @@ class Index:
         self._encoder: Encoder | None = None
         self._state: State | None = None
         self._embedded = LRUCache[Array](_EMBEDDED)
-        self._thread, self._lock = local(), Lock()
+        self._thread, self._lock, self._closing = local(), Lock(), ExitStack()
 
     @classmethod
     def open(cls, path: str | Place, encoder: EncoderLike | None = None, *, device: str = "auto") -> Index:
@@ -98,7 +98,7 @@ class Index:
         """The connection of the calling thread to the database."""
         connection: Connection | None = getattr(self._thread, "connection", None)
         if connection is not None and connection.outdated and not connection.in_transaction:
-            self.close()
+            connection.close()
             connection = None
         if connection is None:
             connection = self._thread.connection = connect(self.path)
@@ -288,11 +288,8 @@ class Index:
         Raises:
             UnknownEntityError: the index knows none.
         """
-        if given in (records := entity_records(self.connection, [given])):
-            return records[given]
-        if ids := entities_by_name(self.connection, given, 1):
-            return self.entity(ids[0])
-        raise unknown_entity(self.connection, given)
+        ids = [] if entity_records(self.connection, [given]) else entities_by_name(self.connection, given, 1)
+        return self.entity(ids[0] if ids else given)
 
     def complete(self, text: str, limit: int = 10) -> list[EntityRecord]:
         """Entities whose name or alias begins with `text`, those with images first, of these those of such a name, then
@@ -412,8 +409,17 @@ class Index:
         """The map that `make_map` made last; without places where there is none."""
         return read_map(self.connection)
 
+    def show(self, height: int = 720) -> Any:
+        """Show the page of `openmofi serve` in a notebook, in a frame of this height in pixels; a thread serves it to
+        this machine alone until `close`. The frame's address opens it once.
+
+        Raises:
+            MissingExtraError: IPython or the extra `serve` is not installed.
+        """
+        return own_part("views", "page")(self, self._closing, height)
+
     def close(self) -> None:
-        """Close this thread's connection."""
-        if getattr(self._thread, "connection", None) is not None:
-            self._thread.connection.close()
-            self._thread.connection = None
+        """Close this thread's connection, and the page that `show` opened."""
+        self._closing.close()
+        if (connection := self._thread.__dict__.pop("connection", None)) is not None:
+            connection.close()

@@ -11,12 +11,19 @@ import served_world
 from mcp import Client, StdioServerParameters, stdio_client
 from search_world import colour_encoder
 
-from openmofi.plugins.server.mcp_tools import ReadOnlyIndex, tools_of
+from openmofi.plugins.server import ServeSettings
+from openmofi.plugins.server.agents import ReadOnlyIndex
+from openmofi.plugins.server.context import Context
+from openmofi.plugins.server.mcp_tools import tools_of as tools_of_context
 
 
 @pytest.fixture(scope="module")
 def index(world):
     return ReadOnlyIndex.open(world / "index", colour_encoder())
+
+
+def tools_of(index, who=""):
+    return tools_of_context(Context.of(index, ServeSettings(no_token=True)), who)
 
 
 def asked(index, tool, **arguments):
@@ -33,7 +40,7 @@ def test_the_tools_say_that_they_only_read(index):
             return (await client.list_tools()).tools
 
     tools = {tool.name: tool for tool in anyio.run(listed)}
-    assert set(tools) == {"search", "recognise", "explain"}
+    assert set(tools) == {"search", "count", "look_at", "recognise", "explain"}
     assert all(tool.annotations.read_only_hint and tool.description for tool in tools.values())
 
 

@@ -4,23 +4,28 @@ import asyncio
 import gzip
 import hashlib
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
 
-from openmofi.errors import OpenMofiError
+from openmofi.errors import MissingExtraError, OpenMofiError
 from openmofi.plugins.server import judging
 from openmofi.plugins.server.context import Context, with_session
-from openmofi.plugins.server.guard import Guard, equal
+from openmofi.plugins.server.guard import MCP, Guard
 from openmofi.plugins.server.messages import KEPT, ErrorAnswer, Refused, logger, not_modified, register
 from openmofi.plugins.server.routes import router
 from openmofi.plugins.server.settings import ServeSettings
 from openmofi.search.index import Index
 from openmofi.version import __version__
+
+if TYPE_CHECKING:
+    from openmofi.plugins.server.agents import Endpoint
 
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -83,14 +88,19 @@ def create_app(index: Index, settings: ServeSettings | None = None) -> FastAPI:
     Args:
         index: opened.
         settings: of the server; `ServeSettings()` where not given, whose token the caller then does not know.
+
+    Raises:
+        MissingExtraError: tools are to be offered, and the package `mcp` is not installed.
     """
     settings = settings or ServeSettings()
     context = Context.of(index, settings)
+    tools = _tools(context) if settings.mcp else None
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         opening = asyncio.create_task(_open_encoder(context))
-        yield
+        async with tools.running() if tools else nullcontext():
+            yield
         opening.cancel()
         context.encoder.close()
         context.searching.shutdown(wait=False, cancel_futures=True)
@@ -112,8 +122,18 @@ def create_app(index: Index, settings: ServeSettings | None = None) -> FastAPI:
     app.include_router(router)
     app.include_router(judging.router)
     _add_page(app, context)
+    if tools:  # by POST alone: a GET would be a stream that stays open
+        app.router.routes.append(Route(MCP, tools, methods=["POST"], include_in_schema=False))
     app.add_middleware(Guard, settings=settings, sessions=context.sessions, metrics=context.metrics)
     return app
+
+
+def _tools(context: Context) -> "Endpoint":
+    try:
+        from openmofi.plugins.server.agents import Endpoint
+    except ModuleNotFoundError as error:
+        raise MissingExtraError.of(error.name or "mcp", "mcp") from error
+    return Endpoint(context)
 
 
 async def _open_encoder(context: Context) -> None:
@@ -132,8 +152,11 @@ def _add_page(app: FastAPI, context: Context) -> None:
     def page(request: Request, token: str = "") -> Response:
         if token and request.url.path == "/":  # out of the address bar; where it is wrong, the page asks for it
             response = RedirectResponse(request.scope["root_path"] + "/", 303)
-            right = equal(token, context.settings.token) and context.settings.token
-            return with_session(response, request, context) if right else response
+            if context.admits(token):
+                return with_session(response, request, context)
+            if context.settings.framed:
+                raise Refused(401, "This address opens the page once, and did.", "Run the cell again: index.show().")
+            return response
         file = held.get(request.url.path)
         if file is None:
             raise Refused(404, "There is nothing at this address.")

@@ -40,6 +40,17 @@ def serve(
     labels: Annotated[
         str, typer.Option(parser=input_place, help="Where the labels have moved to that the index was built of.")
     ] = "",
+    mcp: Annotated[
+        bool, typer.Option("--mcp", help="Offer tools for assistants at /mcp, which only read; they show the token.")
+    ] = False,
+    agents: Annotated[
+        Path | None,
+        typer.Option(
+            parser=input_path,
+            help="File of assistants with a token of their own for /mcp, a line each: NAME SCOPE TOKEN. SCOPE is read, "
+            "or verdicts, which lets it judge labels under its name and take that back.",
+        ),
+    ] = None,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     max_upload_mb: Annotated[int, typer.Option(min=1, help="Largest image that may be uploaded.")] = 50,
     rate: Annotated[float, typer.Option(min=0, help="Requests a second of a client; 0 for any number.")] = 200.0,
@@ -51,7 +62,7 @@ def serve(
         from openmofi.plugins.server import ServeSettings, serve
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error.name or "fastapi", "serve") from error
-    from openmofi.plugins.server.settings import token_of
+    from openmofi.plugins.server.settings import agents_of, token_of
     from openmofi.search import Index
 
     settings = ServeSettings(
@@ -64,6 +75,8 @@ def serve(
         max_upload_bytes=max_upload_mb * 1_000_000,
         rate=rate,
         labels=labels,
+        mcp=mcp,
+        agents=agents_of(agents) if agents else (),
     )
     serve(
         Index.open(index, encoder, device=device),
@@ -75,13 +88,18 @@ def serve(
 
 def mcp(
     index: IndexPlace,
+    verdicts: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Let labels be judged, and that be taken back; kept as of agent:NAME."),
+    ] = "",
     encoder: MovedEncoder = None,
     device: Device = "auto",
 ) -> None:
-    """Offer search and recognition as tools over standard input and output; nothing can be changed."""
+    """Offer search and recognition as tools over standard input and output; without --verdicts they only read."""
     try:
-        from openmofi.plugins.server.mcp_tools import serve_tools
+        from openmofi.plugins.server.agents import serve_tools
+        from openmofi.plugins.server.settings import reviewer_of
     except ModuleNotFoundError as error:
         raise MissingExtraError.of(error.name or "mcp", "mcp") from error
 
-    serve_tools(index, encoder, device)
+    serve_tools(index, encoder, device, reviewer_of(verdicts) if verdicts else "")

@@ -24,7 +24,7 @@ from openmofi.engine.protocol import cores
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.pairs import ImageRefused
 from openmofi.pairs.images.decode import decoding
-from openmofi.plugins.server.guard import Sessions, cookie_name
+from openmofi.plugins.server.guard import Sessions, cookie_name, equal
 from openmofi.plugins.server.messages import Metrics, Refused
 from openmofi.plugins.server.settings import ServeSettings
 from openmofi.schema import PairStatus
@@ -199,6 +199,7 @@ class Context:
         searching: threads that search: more than cores take turns and answer nobody sooner.
         counting: how many searches may be counted at once, so that threads are left for all else.
         decoding: how many uploads may be decoded at once, since each takes memory.
+        tickets: tokens that open the page once.
     """
 
     index: Index
@@ -210,11 +211,23 @@ class Context:
     searching: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max(cores(), 2), "search"))
     counting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
+    tickets: set[str] = field(default_factory=set)
 
     @cached_property
     def sessions(self) -> Sessions:
         """The sessions of those who have shown the token."""
         return Sessions(self.settings.token)
+
+    def admits(self, token: str) -> bool:
+        """Whether a token in the page's address is the server's, or a ticket, which this uses up."""
+        ticket = next((each for each in tuple(self.tickets) if equal(token, each)), None)
+        if ticket is None:
+            return bool(self.settings.token) and equal(token, self.settings.token)
+        try:
+            self.tickets.remove(ticket)
+        except KeyError:  # another thread was faster
+            return False
+        return True
 
     def pixels(self, named: str, read: Callable[[], bytes], region: Region | None = None) -> Octets:
         """The part of an image that is meant, (height, width, 3), decoded in the thread that asks: the encoder's has
@@ -287,13 +300,19 @@ async def context_of(request: Request) -> Context:
     return request.app.state.context
 
 
-def with_session(response: Response, request: Request, context: Context) -> Response:
-    """A response that begins a session: the one who asks has shown the token."""
+def with_session(response: Response, request: Request, context: Context, *, ended: bool = False) -> Response:
+    """A response that begins a session, since the one who asks has shown the token; or that ends it."""
+    framed = context.settings.framed
     response.set_cookie(
         cookie_name(request.scope["server"][1]),
-        context.sessions.begin(),
+        "" if ended else context.sessions.begin(),
+        max_age=0 if ended else None,
         httponly=True,
-        samesite="strict",
-        secure=request.url.scheme == "https",
+        samesite="none" if framed else "strict",
+        secure=request.url.scheme == "https" or framed,
     )
+    if (
+        framed
+    ):  # a notebook's page is of another site, whose frames get no other cookies; Starlette asks for Python 3.14
+        response.headers["Set-Cookie"] += "; Partitioned"
     return response

@@ -12,7 +12,7 @@ import secrets
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 
@@ -21,7 +21,7 @@ from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from openmofi.plugins.server.messages import Metrics, Refused, error_answer, logger
-from openmofi.plugins.server.settings import ServeSettings
+from openmofi.plugins.server.settings import MOST_SENT, ServeSettings
 
 _MOST, _LONGEST, _ROUNDS = 10_000, 30 * 24 * 3600, 200_000
 
@@ -80,6 +80,8 @@ def cookie_name(port: int) -> str:
 
 SPARE = "spare"
 """Name in a request's state where its connection is one too many: such a request is answered only on `/healthz`."""
+MCP, AGENT = "/mcp", "agent"
+"""Address of the tools, and the name in a request's state of who gives verdicts by them."""
 TOO_LARGE = "The request is too large."
 _HELD_BYTES = 512 << 20
 """Of all bodies that are being received or worked on."""
@@ -149,12 +151,25 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+_FRAMING = "http://127.0.0.1:* http://localhost:*"
+"""Whose pages may frame that of a notebook: a server of notebooks on this machine."""
+
+
+def security_headers(framed: bool) -> dict[str, str]:
+    """The headers of every answer; see `ServeSettings.framed`."""
+    if not framed:
+        return SECURITY_HEADERS
+    policy = SECURITY_HEADERS["Content-Security-Policy"].replace("ancestors 'none'", f"ancestors {_FRAMING}")
+    kept = {name: value for name, value in SECURITY_HEADERS.items() if name != "X-Frame-Options"}
+    return kept | {"Content-Security-Policy": policy}
+
+
 READ_ON = 4
 """Times the size of the largest upload that is read, and forgotten, before an upload is refused as too large."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _COSTS = {"/api/search": 4, "/api/facets": 8, "/api/recognise": 4, "/api/uploads": 8, "/api/session": 40}
-_COSTS |= {"/api/labels.csv": 40, "/api/labels.parquet": 40}
+_COSTS |= {"/api/labels.csv": 40, "/api/labels.parquet": 40, MCP: 4}
 _CLIENT_GONE = 499
 """In the log and in metrics, as nginx has it: the client ended the connection before it had sent its request."""
 _CLIENTS, _BURST = 10_000, 10.0
@@ -199,6 +214,7 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: ServeSettings, sessions: Sessions, metrics: Metrics) -> None:
         self._app, self._settings, self._sessions, self._metrics = app, settings, sessions, metrics
         self._limits, self._bodies = Limits(settings.rate), Bodies(settings)
+        self._headers = security_headers(settings.framed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -216,7 +232,7 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _add_headers(MutableHeaders(scope=message), request_id)
+                _add_headers(MutableHeaders(scope=message), request_id, self._headers)
             await send(message)
 
         try:
@@ -255,20 +271,28 @@ class Guard:
         length = headers.get("content-length", "0")
         if not _LENGTH.fullmatch(length) or int(length) > self._most(scope):
             return Refused(413, TOO_LARGE, headers={"Connection": "close"})
-        if self._settings.token and _is_private(path) and not self._is_known(scope, headers):
+        if _is_private(path) and not self._is_known(scope, headers, path):
             how = "Send it as Authorization: Bearer TOKEN."
             return Refused(401, "This server asks for its token.", how, {"WWW-Authenticate": "Bearer"})
         return None
 
     def _most(self, scope: Scope) -> int:
         """Bytes of a body. A browser reads a refusal only after it has sent its file, so the route reads on."""
-        upload = scope["path"] == "/api/uploads"
-        return READ_ON * self._settings.max_upload_bytes if upload else self._settings.max_json_bytes
+        if scope["path"] == "/api/uploads":
+            return READ_ON * self._settings.max_upload_bytes
+        return self._settings.max_json_bytes + (4 * MOST_SENT // 3 if scope["path"] == MCP else 0)
 
-    def _is_known(self, scope: Scope, headers: Headers) -> bool:
+    def _is_known(self, scope: Scope, headers: Headers, path: str) -> bool:
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return equal(token.strip(), self._settings.token)
+        if scheme.lower() == "bearer" and path == MCP:
+            agents = (each for each in self._settings.agents if equal(token.strip(), each.token))
+            if agent := next(agents, None):
+                scope["state"][AGENT] = agent.who
+                return True
+        elif not self._settings.token:
+            return True
+        if scheme.lower() == "bearer":  # an agent's that is misspelt is refused, also where none is asked for
+            return bool(token.strip()) and equal(token.strip(), self._settings.token)
         return self._sessions.has(cookie_parser(headers.get("cookie", "")).get(cookie_name(scope["server"][1]), ""))
 
     def _note(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
@@ -301,7 +325,7 @@ def _cost(scope: Scope, path: str) -> int:
 
 
 def _is_private(path: str) -> bool:
-    return (path.startswith("/api/") and path != "/api/session") or path in ("/api", "/metrics")
+    return (path.startswith("/api/") and path != "/api/session") or path in ("/api", "/metrics", MCP)
 
 
 def _of_other_origin(headers: Headers, host: str) -> bool:
@@ -312,8 +336,8 @@ def _of_other_origin(headers: Headers, host: str) -> bool:
     ) not in ("same-origin", "none")
 
 
-def _add_headers(headers: MutableHeaders, request_id: str) -> None:
+def _add_headers(headers: MutableHeaders, request_id: str, security: Mapping[str, str]) -> None:
     headers["X-Request-ID"] = request_id
-    for name, value in SECURITY_HEADERS.items():
+    for name, value in security.items():
         headers[name] = value
     headers.setdefault("Cache-Control", "no-store")

@@ -178,11 +178,8 @@ def sign_in(body: Annotated[TokenBody, sent(TokenBody)], request: Request, conte
 @router.delete("/api/session", status_code=204)
 def sign_out(request: Request, context: Shared) -> Response:
     """End the session and forget the cookie."""
-    name = cookie_name(request.scope["server"][1])
-    context.sessions.end(request.cookies.get(name, ""))
-    response = Response(status_code=204)
-    response.delete_cookie(name, httponly=True, samesite="strict")
-    return response
+    context.sessions.end(request.cookies.get(cookie_name(request.scope["server"][1]), ""))
+    return with_session(Response(status_code=204), request, context, ended=True)
 
 
 @router.get("/healthz", response_model=Health)

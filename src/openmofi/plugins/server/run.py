@@ -20,6 +20,7 @@ from typing import Any, cast
 from urllib.parse import urlencode
 
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from openmofi.errors import OpenMofiError
@@ -245,9 +246,30 @@ def serve(
     settings = settings or ServeSettings()
     index.info()
     _log_as_json()
+    server, listening, address = bound(create_app(index, settings), settings)
+    signed_in = f"{address}?{urlencode({'token': settings.token})}"
+    if on_start:
+        on_start(signed_in if settings.made_token else address)
+    # Uvicorn raises the signal again after it has stopped; a stop that was asked for is no failure.
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+    with tempfile.TemporaryDirectory(prefix="openmofi-") as folder:
+        if open_page:
+            page = redirecting(Path(folder), signed_in).as_uri() if settings.token else address
+            threading.Timer(0.5, webbrowser.open, [page]).start()
+        server.run(sockets=[listening])
+
+
+def bound(app: FastAPI, settings: ServeSettings) -> tuple[uvicorn.Server, socket.socket, str]:
+    """A server that is to run, with the socket on which it listens already, and its address.
+
+    Raises:
+        OpenMofiError: the port is taken.
+    """
     http = partial(HttpConnection, connections=Connections(settings))
     config = uvicorn.Config(
-        create_app(index, settings),
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,
@@ -270,19 +292,7 @@ def serve(
         ) from error
     listening.listen(_BACKLOG)  # so that whoever is told the address can connect
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    address = f"http://{host}:{listening.getsockname()[1]}/"
-    signed_in = f"{address}?{urlencode({'token': settings.token})}"
-    if on_start:
-        on_start(signed_in if settings.made_token else address)
-    # Uvicorn raises the signal again after it has stopped; a stop that was asked for is no failure.
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: None)
-    with tempfile.TemporaryDirectory(prefix="openmofi-") as folder:
-        if open_page:
-            page = redirecting(Path(folder), signed_in).as_uri() if settings.token else address
-            threading.Timer(0.5, webbrowser.open, [page]).start()
-        _Server(config).run(sockets=[listening])
+    return _Server(config), listening, f"http://{host}:{listening.getsockname()[1]}/"
 
 
 def redirecting(folder: Path, address: str) -> Path:

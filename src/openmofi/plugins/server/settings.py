@@ -11,6 +11,48 @@ from openmofi.errors import UsageError
 from openmofi.pairs import MAX_PIXELS
 
 _LEAST_TOKEN = 16
+MOST_SENT = 8_000_000
+"""Bytes of an image that stands in the argument of a tool, before base64."""
+_LONGEST_NAME = 100
+_SCOPES = ("read", "verdicts")
+
+
+@dataclass(frozen=True)
+class Agent:
+    """An assistant that has a token of its own, which opens `/mcp` and nothing else.
+
+    Attributes:
+        name: stands as `agent:NAME` in its verdicts.
+        token: what its requests have to show.
+        verdicts: whether it may judge labels, and take its own verdicts back.
+
+    Raises:
+        UsageError: the name or the token is none.
+    """
+
+    name: str
+    token: str = field(repr=False)
+    verdicts: bool = False
+
+    def __post_init__(self) -> None:
+        reviewer_of(self.name)
+        require_token(self.token, f"The token of the agent {self.name}")
+
+    @property
+    def who(self) -> str:
+        """Under which its verdicts are kept; "" where it may give none."""
+        return reviewer_of(self.name) if self.verdicts else ""
+
+
+def reviewer_of(agent: str) -> str:
+    """The name under which the verdicts of an agent are kept, which no person has by chance.
+
+    Raises:
+        UsageError: the agent's name is none.
+    """
+    if not agent.isprintable() or not 0 < len(agent.strip()) <= _LONGEST_NAME:
+        raise UsageError(f"{agent!r:.60} is no name of an agent.", f"Use up to {_LONGEST_NAME} printable characters.")
+    return f"agent:{agent}"
 
 
 @dataclass(frozen=True)
@@ -36,9 +78,13 @@ class ServeSettings:
         wait: seconds that a query waits for others before an idle encoder.
         labels: the folder of the label job, where it is not the one that the index was built of.
         grace: seconds that requests in progress get when the server is stopped.
+        mcp: offer the tools of the Model Context Protocol at `/mcp`.
+        agents: assistants with a token of their own, for `/mcp` alone.
+        framed: let pages of this machine, such as a notebook's, show the page in a frame; on loopback alone.
 
     Raises:
-        UsageError: it would listen to others without a token, a token is too short, or a proxy is no address.
+        UsageError: it would listen to others without a token, a token is too short or given twice, or a proxy is no
+            address.
     """
 
     host: str = "127.0.0.1"
@@ -61,6 +107,9 @@ class ServeSettings:
     wait: float = 0.002
     labels: str = ""
     grace: float = 20.0
+    mcp: bool = False
+    agents: tuple[Agent, ...] = ()
+    framed: bool = False
     made_token: bool = field(default=False, init=False)
     """Whether `token` was made here."""
 
@@ -84,11 +133,15 @@ class ServeSettings:
                 "images and write verdicts.",
                 "Give --token-file FILE, or listen on 127.0.0.1.",
             )
-        if self.token and (len(self.token) < _LEAST_TOKEN or not self.token.isascii() or not self.token.isprintable()):
-            raise UsageError(
-                f"The token is too short or has odd characters: at least {_LEAST_TOKEN} printable ASCII characters.",
-                "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'.",
-            )
+        if self.token:
+            require_token(self.token, "The token")
+        given = [self.token, *(each.token for each in self.agents)]
+        if len(set(given)) < len(given) or len({each.name for each in self.agents}) < len(self.agents):
+            raise UsageError("Two agents have the same name or token, or one has the server's token.", _NEW_TOKEN)
+        if self.framed and not self.loopback:
+            raise UsageError("Frames are for pages of this machine.", "Listen on 127.0.0.1.")
+        if self.agents and not self.mcp:
+            raise UsageError("Agents are named, and /mcp is not offered.", "Give --mcp too.")
 
     @property
     def loopback(self) -> bool:
@@ -127,6 +180,45 @@ class ServeSettings:
         if not self.loopback and not self.hosts:
             return None
         return frozenset({"127.0.0.1", "localhost", "[::1]", "::1", self.host, *self.hosts})
+
+
+_NEW_TOKEN = "Make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'."
+
+
+def require_token(token: str, what: str) -> None:
+    """Check what is to be a token; `what` begins the sentence.
+
+    Raises:
+        UsageError: it is too short, or has odd characters.
+    """
+    if len(token) < _LEAST_TOKEN or not token.isascii() or not token.isprintable():
+        raise UsageError(
+            f"{what} is too short or has odd characters: at least {_LEAST_TOKEN} printable ASCII characters.",
+            _NEW_TOKEN,
+        )
+
+
+def agents_of(file: Path) -> tuple[Agent, ...]:
+    """The agents that a file names, a line each: `NAME SCOPE TOKEN`, where the scope is `read` or `verdicts`.
+
+    Raises:
+        UsageError: it cannot be read, or a line is none of these.
+    """
+    try:
+        lines = file.read_text("utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file} cannot be read as a list of agents: {error}.", _LINE) from error
+    agents = []
+    for number, line in enumerate(lines, 1):
+        if not (words := line.split()) or words[0].startswith("#"):
+            continue
+        if len(words) != 3 or words[1] not in _SCOPES:
+            raise UsageError(f"Line {number} of {file} names no agent.", _LINE)  # not the line, which has a token
+        agents.append(Agent(words[0], words[2], words[1] == "verdicts"))
+    return tuple(agents)
+
+
+_LINE = "Write a line for each: NAME SCOPE TOKEN, where SCOPE is read or verdicts."
 
 
 def token_of(file: Path) -> str:
