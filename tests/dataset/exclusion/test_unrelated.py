@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openmofi.dataset.collect import Collected, LabelCounts
+from openmofi.dataset.collect import Collected
 from openmofi.dataset.exclude import measure_threshold
 from openmofi.dataset.filters import LabelArrays
 from openmofi.dataset.matching import ImageSample
+from openmofi.dataset.passes import LabelCounts
 from openmofi.dataset.tables import Surfaces
 from openmofi.encoders import as_encoder
 from openmofi.features.images import file_sources
