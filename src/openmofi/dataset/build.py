@@ -14,8 +14,7 @@ import pyarrow as pa
 from openmofi.arrays import Bools, Codes
 from openmofi.dataset.collect import Collected, Statistics, collect, read_statistics, summarise
 from openmofi.dataset.dataset_settings import DatasetSettings
-from openmofi.dataset.evaluation_sets import EvaluationSet, Exclusion, find_set
-from openmofi.dataset.exclude import Excluded, exclude
+from openmofi.dataset.evaluation_sets import EvaluationSet, Excluded, Exclusion, find_set
 from openmofi.dataset.filters import Selection, keep
 from openmofi.dataset.passes import Chosen, Passes
 from openmofi.dataset.report.report import write_card, write_report
@@ -45,7 +44,7 @@ from openmofi.storage.table_files import whole
 
 _log = logging.getLogger(__name__)
 _SHOWN = 5
-_LIGHT = 100
+_VERSION, _LIGHT = 1, 100
 _COLLECTED = "collected"
 OUTPUTS = Outputs(
     (
@@ -118,7 +117,7 @@ def build_dataset(
     with claimed(out, "dataset", claim, inputs, outputs=OUTPUTS, restart=restart, stores=True) as manifest:
         if manifest.finished:
             return read_statistics(out)
-        key = fingerprint([inputs["labels"], inputs.get("kb", "")])
+        key = fingerprint([_VERSION, inputs["labels"], source.manifest.outputs, inputs.get("kb", "")])
         passes = Passes(source.for_workers, kb, f"{out}/{_COLLECTED}/{key}", f"{out}/images")
         with (
             recorded(progress or Quiet(), out) as recorder,
@@ -137,10 +136,11 @@ def build_dataset(
             running.do("write", partial(getattr, passes, "write"), tasks)
             write_table(f"{out}/vocabulary.parquet", _vocabulary_table(entities, images))
             types = count_types(entities, images.tolist())
-            figures = {name: asdict(each) for name, each in excluded.sets.items()} if excluded else {}
             if excluded:
                 write_table(f"{out}/excluded.parquet", excluded.table)
-            statistics = summarise(collected.counts, collected.labels, selection, images, types, figures)
+            statistics = summarise(
+                collected.counts, collected.labels, selection, images, types, excluded.sets if excluded else {}
+            )
         write_json(f"{out}/statistics.json", asdict(statistics))
         _describe(source, out, settings, manifest, statistics, kb, excluded=bool(excluded), report=report)
     return statistics
@@ -171,7 +171,8 @@ def _excluded(
 ) -> Excluded:
     compared = exclusion.settings.embedding and any(each.sources for each in sets)
     opened = _encoder(source, encoder) if compared else None
-    return exclude(source, collected, sets, exclusion.settings, opened)
+    found: Excluded = own_part("filters", "evaluation_copies")(source, collected, sets, exclusion.settings, opened)
+    return found
 
 
 def _semantic_duplicates(

@@ -138,7 +138,7 @@ class Statistics:
         long_tail: [rank, images] at up to 200 ranks, log-spaced; rank 1 has most images.
         types: type → {entities, labels}; empty without a knowledge base.
         rounds: rounds of the filters until nothing changed.
-        excluded: evaluation set → what was found of it (`exclude.ExcludedSet`).
+        excluded: evaluation set → what was found of it (`plugins/evaluation_copies.py:ExcludedSet`).
     """
 
     rows: int

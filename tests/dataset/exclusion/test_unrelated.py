@@ -5,7 +5,6 @@ import pytest
 from PIL import Image
 
 from openmofi.dataset.collect import Collected
-from openmofi.dataset.exclude import measure_threshold
 from openmofi.dataset.filters import LabelArrays
 from openmofi.dataset.matching import ImageSample
 from openmofi.dataset.passes import LabelCounts
@@ -13,6 +12,7 @@ from openmofi.dataset.tables import Surfaces
 from openmofi.encoders import as_encoder
 from openmofi.features.images import file_sources
 from openmofi.features.store import FeatureStore
+from openmofi.plugins.evaluation_copies import measure_threshold
 
 SHARDS, ROWS = 3, 20
 
