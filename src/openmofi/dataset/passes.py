@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from openmofi.arrays import Codes
 from openmofi.dataset.filters import text_salt
 from openmofi.dataset.origin import SEEN, Origin
-from openmofi.dataset.tables import Codebook, Folder, Judged, as_array, mention_column, run_starts
+from openmofi.dataset.tables import Folder, Judged, as_array, mention_column, run_starts
 from openmofi.engine.steps import Summary
 from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import DATASET, LabelStatus
@@ -121,7 +121,7 @@ class Passes:
         row, probability = judged.row[accepted], judged.probability[accepted]
         entity = judged.entity.take(pa.array(accepted))
         entity = entity if self.kb is None else self.kb.current(entity)
-        code = Codebook().encode(entity)
+        code = entity.dictionary_encode().indices.to_numpy(zero_copy_only=False)
         order = np.lexsort((-probability.astype(np.float64), code, row))
         first = np.flatnonzero(run_starts(row[order], code[order]))
         best = order[first]

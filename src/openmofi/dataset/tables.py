@@ -151,22 +151,21 @@ class Folder:
 class Codebook:
     """Numbers distinct strings, in order of first appearance."""
 
-    values: list[str] = field(default_factory=list)
     _codes: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self._codes)
+
+    @property
+    def values(self) -> list[str]:
+        """The strings by number; a list of its own each time."""
+        return list(self._codes)
 
     def encode(self, strings: pa.Array) -> Codes:
         """Each string's number, int32; the Python loop runs over distinct strings only."""
-        encoded = strings.dictionary_encode()
-        local = encoded.dictionary.to_pylist()
-        for value in local:
-            if value not in self._codes:
-                self._codes[value] = len(self.values)
-                self.values.append(value)
-        table = np.fromiter((self._codes[value] for value in local), np.int32, len(local))
-        return table[encoded.indices.to_numpy(zero_copy_only=False)] if len(local) else np.empty(0, np.int32)
+        encoded, codes = strings.dictionary_encode(), self._codes
+        numbers = [codes.setdefault(value, len(codes)) for value in encoded.dictionary.to_pylist()]
+        return np.array(numbers, np.int32)[encoded.indices.to_numpy(zero_copy_only=False)]
 
 
 @dataclass(frozen=True)
