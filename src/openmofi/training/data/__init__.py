@@ -271,7 +271,10 @@ def _streams(
     window = [number for number, shard in enumerate(shards) if is_remote(shard.path)][: settings.shuffle_shards]
     wanted = whole = 0
     for number in window if settings.sampler == "instance" else ():
-        offsets, sizes = (rows.batch(number)[name].to_numpy() for name in ("offset", "size"))
+        images = rows.batch(number)
+        if len(images) and images["file"][0].as_py():  # copied to this machine, or files of their own
+            return False
+        offsets, sizes = (images[name].to_numpy() for name in ("offset", "size"))
         wanted, whole = wanted + int(sizes.sum()), whole + int((offsets + sizes).max(initial=0))
     if not 0 < whole <= 8 * wanted * trained / max(int(rows.starts[-1]), 1):
         return False
