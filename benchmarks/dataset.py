@@ -1,22 +1,28 @@
-"""What `dataset build` takes as labels grow: seconds a million rows, and the memory of its process.
+"""What `dataset build` takes as labels grow: seconds a million rows, and the memory of its processes.
 
-- `collect`: the first pass over label tables, which are written here in the form of a job's (10,000 rows a shard, half
-  of them labelled, by 1.25 entities each). It reads one shard after another, so its slope is what counts.
+- `passes`: both passes over label tables, which are written here in the form of a job's (10,000 rows a shard, half of
+  them labelled, by 1.25 entities each), in this process and in two. A task is a shard, so what one of them takes
+  is what counts, and not the start of processes. `joining` is the driver's part of the first pass. The filters between
+  the passes are not counted.
 - `filters`: near duplicates, cap and minimum over so many labels, drawn into files as the first pass leaves them: a
   million entities at most, the r-th of which is as frequent as 1 / (r + 20), so that the first has a label of 220; a
   twentieth of the images repeat an earlier one.
 
-Every size runs in a process of its own. `private` is memory of the process itself, `mapped` pages of files, which the
-system takes back (`many_entities.peaks`, fifty times a second).
+Every row is of a process of its own. `private` is memory of the process itself, `mapped` pages of files, which the
+system takes back (`many_entities.peaks`, fifty times a second); `worker` all that the largest worker held, libraries
+and mapped files too.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
+import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +31,9 @@ import numpy as np
 import harness
 import many_entities
 
-COLLECTED, FILTERED = (20, 80), (1_000_000, 10_000_000, 100_000_000)
-_ROWS, _BLOCK = 10_000, 1 << 20
+PASSES, FILTERED = (20, 80), (1_000_000, 10_000_000, 100_000_000)
+ENGINES = ("local", "processes:2")
+_ROWS, _BLOCK, _TIMES = 10_000, 1 << 20, 2
 
 
 def _entities(draw: np.random.Generator, rows: int, entities: int) -> np.ndarray[Any, Any]:
@@ -34,16 +41,16 @@ def _entities(draw: np.random.Generator, rows: int, entities: int) -> np.ndarray
     return np.minimum(20 * ((entities + 20) / 20) ** draw.random(rows) - 20, entities - 1).astype(np.int64)
 
 
-def collected(root: Path, shards: int) -> dict[str, Any]:
-    """The first pass over so many shards."""
+def write_labels(root: Path, shards: int) -> None:
+    """Write the label tables of so many shards."""
     import pyarrow as pa
 
-    from openmofi.dataset.collect import collect
-    from openmofi.dataset.tables import Folder
     from openmofi.schema import LABELS, LabelStatus
-    from openmofi.storage import Manifest, Shard, write_table
+    from openmofi.storage import Shard, claim_folder, finish_manifest, write_table
 
-    draw, tables = np.random.default_rng(0), []
+    draw = np.random.default_rng(0)
+    tables = [Shard(f"{number:05d}.tar", f"{number:05d}") for number in range(shards)]
+    manifest = claim_folder(root, "labels", {"encoder": "none", "shards": [asdict(shard) for shard in tables]})
     for number in range(shards):
         path = root / f"labels/{number:05d}.parquet"
         named = draw.random(_ROWS) < 0.5
@@ -63,12 +70,57 @@ def collected(root: Path, shards: int) -> dict[str, Any]:
         }
         columns = [pa.array(rows.get(field.name, [1] * _ROWS), field.type) for field in LABELS]
         write_table(path, pa.Table.from_arrays(columns, schema=LABELS))
-        tables.append(Shard(str(path), f"{number:05d}"))
-    folder = Folder(str(root), Manifest("labels", {}), tuple(tables))
-    (root / "scratch").mkdir()
+    finish_manifest(root, manifest, {"rows_out": shards * _ROWS})
+
+
+def passed(labels: Path, engine: str, out: Path) -> dict[str, Any]:
+    """Both passes over labels."""
+    from openmofi.dataset import DatasetSettings, build, build_dataset
+    from openmofi.engine import Quiet, engine_named
+    from openmofi.engine.engines import ProcessEngine
+
+    ProcessEngine.few = 0
+
+    class Clock(Quiet):
+        """When the first task began and the last one ended, of each pass."""
+
+        def __init__(self) -> None:
+            self.times: dict[str, list[float]] = {}
+
+        def begin(self, stage: str, total: int) -> None:
+            self.stage = stage
+
+        def advance(self, counts: dict[str, Any]) -> None:
+            self.times.setdefault(self.stage, []).append(time.perf_counter())
+
+    usual, spent = build.collect, list[float]()
+
+    def collect(*given: Any) -> Any:
+        before = time.process_time()
+        collected = usual(*given)
+        spent.append(time.process_time() - before)
+        return collected
+
+    clock = Clock()
+    build.collect = collect
     with many_entities.peaks() as row:
-        found = collect(folder, None, root / "scratch")
-    return {"step": "collect", "rows": shards * _ROWS, "labels": len(found.labels.image), **row}
+        found = build_dataset(
+            labels, out, DatasetSettings(2), report=False, engine=engine_named(engine), progress=clock
+        )
+    workers = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # From the second task on, when every worker is at work.
+    seconds = {stage: (times[-1] - times[1]) / (len(times) - 2) / _ROWS * 1e6 for stage, times in clock.times.items()}
+    return {
+        "step": "passes",
+        "engine": engine,
+        "rows": found.rows,
+        "labels": found.labels,
+        **{f"{stage}_seconds_a_million": value for stage, value in seconds.items()},
+        "joining_cpu_s": spent[0] if engine != "local" else 0.0,
+        "workers_cpu_s": workers.ru_utime + workers.ru_stime,
+        "worker_mib": workers.ru_maxrss / 1024,
+        **row,
+    }
 
 
 def _judged(code: int, mention: int) -> dict[str, Any]:
@@ -138,29 +190,60 @@ def main() -> None:
     parser.add_argument(
         "--folder", default="runs", help="where the tables lie while it runs: 5 GB for 100 million labels"
     )
-    parser.add_argument("--labels", type=int, nargs="+", default=FILTERED)
-    parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--labels", type=int, nargs="*", default=FILTERED, help="none: the filters' rows stay as they are"
+    )
+    parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     Path(arguments.folder).mkdir(exist_ok=True)
     if arguments.one:
-        step, size = arguments.one
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-            print(json.dumps((collected if step == "collect" else filtered)(Path(folder), int(size))))
+            size, *engine = arguments.one[1:]
+            done = passed(Path(size), engine[0], Path(folder) / "out") if engine else filtered(Path(folder), int(size))
+            print(json.dumps(done))
         return
-    rows = []
-    for step, size in [*(("collect", size) for size in COLLECTED), *(("filters", size) for size in arguments.labels)]:
-        command = [sys.executable, __file__, "--folder", arguments.folder, "--one", step, str(size)]
-        rows.append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout))
-        print(rows[-1], flush=True)
-    first, second = rows[: len(COLLECTED)]
-    last = rows[-1]
+
+    def measured(*what: object) -> dict[str, Any]:
+        command = [sys.executable, __file__, "--folder", arguments.folder, "--one", *map(str, what)]
+        row: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+        print(row, flush=True)
+        return row
+
+    passes = []
+    for size in PASSES:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as labels:
+            write_labels(Path(labels), size)
+            passes += [measured("passes", labels, engine) for _ in range(_TIMES) for engine in ENGINES]
+    filters = [measured("filters", size) for size in arguments.labels] or [
+        row for row in json.loads((harness.RESULTS / "dataset.json").read_text())["rows"] if row["step"] == "filters"
+    ]
+    last, many = filters[-1], [row for row in passes if row["rows"] == PASSES[-1] * _ROWS]
+
+    def seconds(engine: str) -> float:
+        return min(
+            row["collect_seconds_a_million"] + row["write_seconds_a_million"] for row in many if row["engine"] == engine
+        )
+
+    def cpu(who: str) -> float:
+        """CPU seconds a million rows more, which other work on the machine does not change much."""
+        few, most = (
+            min(row[who] for row in passes if row["engine"] == ENGINES[1] and row["rows"] == size * _ROWS)
+            for size in PASSES
+        )
+        return (most - few) / (PASSES[1] - PASSES[0]) / _ROWS * 1e6
+
     harness.write_result(
         "dataset",
-        rows,
+        [*passes, *filters],
         {
             "labels": last["labels"],
-            "driver_gb": max(row["private_mib"] for row in rows) * 2**20 / 1e9,
-            "collect_seconds_a_million_rows": (second["s"] - first["s"]) / (second["rows"] - first["rows"]) * 1e6,
+            "driver_gb": max(row["private_mib"] for row in [*passes, *filters]) * 2**20 / 1e9,
+            "task_gb": max(row["worker_mib"] for row in passes) * 2**20 / 1e9,
+            "passes_seconds_a_million_rows": seconds("local"),
+            "passes_seconds_a_million_rows_by_two": seconds("processes:2"),
+            "two_over_one": seconds("local") / seconds("processes:2"),
+            "driver_cpu_seconds_a_million_rows": cpu("joining_cpu_s"),
+            "workers_cpu_seconds_a_million_rows": cpu("workers_cpu_s"),
             "filter_seconds_a_million_labels": last["s"] / last["labels"] * 1e6,
         },
     )

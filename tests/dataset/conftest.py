@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -194,3 +196,9 @@ def rows():
     makers = Makers()
     makers.label_row, makers.judgement, makers.nasty, makers.make_world = label_row, judgement, NASTY, make_world
     return makers
+
+
+@pytest.fixture(scope="session")
+def makers():
+    """What makes and copies labels by hand."""
+    return SimpleNamespace(label_row=label_row, judgement=judgement, finish_labels=finish_labels, copy=shutil.copytree)

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from openmofi.cli.dataset import app
 from openmofi.dataset import DatasetSettings, build, build_dataset
+from openmofi.dataset.passes import Passes
 from openmofi.encoders import as_encoder
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.images import compute_features, shard_source
@@ -124,9 +125,14 @@ def test_a_build_that_was_stopped_goes_on_to_the_same_bytes(labels, tmp_path, mo
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    for name in ("_write_shard", "_vocabulary_table", "finish_manifest", "keep"):
+    for where, name in (
+        (Passes, "write"),
+        (build, "_vocabulary_table"),
+        (build, "finish_manifest"),
+        (build, "keep"),
+    ):
         with monkeypatch.context() as patch:
-            patch.setattr(build, name, stop)
+            patch.setattr(where, name, stop)
             with pytest.raises(KeyboardInterrupt):
                 build_dataset(labels, tmp_path / "d", SETTINGS, report=False)
         assert not [path for path in (tmp_path / "d").rglob("*") if path.name == "features"], "no file is left"

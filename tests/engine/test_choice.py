@@ -142,3 +142,11 @@ def test_few_pairs_are_not_worth_other_processes():
     assert isinstance(ProcessEngine(2).suited(few, notes), LocalEngine)
     assert notes.said == ["10 pairs are done in this process: other processes pay from 5,000 on."]
     assert ProcessEngine(2).suited(many, notes).workers == 2
+
+
+def test_light_work_pays_later():
+    notes = Notes()
+    for pairs, workers in ((499_999, 0), (500_000, 2)):
+        job = Job("cpu", lambda most, pairs=pairs: min(pairs, most), light=100)
+        assert getattr(ProcessEngine(2).suited(job, notes), "workers", 0) == workers
+    assert notes.said == ["499,999 pairs are done in this process: other processes pay from 500,000 on."]

@@ -23,8 +23,9 @@ import numpy as np
 
 import openmofi
 from hostile.workbench import Workbench, colour_encoder
+from openmofi.engine.engines import ProcessEngine
 
-STAGES = ("label", "label-processes", "kb", "dataset", "train", "reinforce", "eval")
+STAGES = ("label", "label-processes", "kb", "dataset", "dataset-processes", "train", "reinforce", "eval")
 TIMED = ("log.jsonl", "events.out", ".lock", ".metadata")
 """Parts of names of files that hold times, process numbers or (torch's index) random identifiers."""
 MEASURED = re.compile(rb'^ *"(images_per_s|memory_mib|data_wait|seconds|features|protocol)": [0-9.]+,?$', re.MULTILINE)
@@ -39,8 +40,9 @@ def stage_of(name: str, bench: Workbench) -> Callable[[Path], object]:
         return lambda out: openmofi.label(shards, kb=bench.kb, encoder=encoder, out=out, progress=False, engine=engine)
     if name == "kb":
         return lambda out: openmofi.build_kb("table", bench.root / "world" / "source", out)
-    if name == "dataset":
-        return lambda out: openmofi.build_dataset(bench.labels, kb=bench.kb, out=out)
+    if name in ("dataset", "dataset-processes"):
+        ProcessEngine.few, engine = 0, "local" if name == "dataset" else "processes:2"
+        return lambda out: openmofi.build_dataset(bench.labels, kb=bench.kb, out=out, engine=engine)
     if name == "reinforce":
         from openmofi.plugins.reinforcement import ReinforceSettings, TeacherSpec, reinforce
         from openmofi.storage import expand_shards

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Unpack
 from openmofi.api.given import Folder, kb_of, place_of, public
 from openmofi.config import changed
 from openmofi.dataset.dataset_settings import DatasetSettings
+from openmofi.progress import shown_progress
 
 if TYPE_CHECKING:
     from openmofi.api.changes import BuildDatasetChanges
     from openmofi.dataset.objects import Dataset, Labels
     from openmofi.encoders import EncoderLike
+    from openmofi.engine import Progress
     from openmofi.knowledge import KnowledgeBase
 
 
@@ -28,7 +30,9 @@ def build_dataset(
     exclude_cosine: float | str | None = "auto",
     encoder: EncoderLike | None = None,
     report: bool = True,
+    engine: str = "auto",
     restart: bool = False,
+    progress: bool | Progress | None = None,
     **changes: Unpack[BuildDatasetChanges],
 ) -> Dataset:
     """Build a labelled dataset: rare entities and near-duplicates out, vocabulary, card, report; no image is copied.
@@ -52,15 +56,20 @@ def build_dataset(
     """
     from openmofi import dataset
     from openmofi.dataset.objects import Dataset
+    from openmofi.engine import engine_named
 
-    dataset.build_dataset(
-        place_of(labels),
-        out,
-        changed(settings or DatasetSettings(), changes),
-        kb=kb_of(kb) if kb else None,
-        exclusion=dataset.Exclusion.of(list(map(str, exclude)), exclude_bits, exclude_cosine),
-        encoder=encoder,
-        report=report,
-        restart=restart,
-    )
+    settings = changed(settings or DatasetSettings(), changes)
+    with shown_progress(progress) as console:
+        dataset.build_dataset(
+            place_of(labels),
+            out,
+            settings,
+            kb=kb_of(kb, console) if kb else None,
+            exclusion=dataset.Exclusion.of(list(map(str, exclude)), exclude_bits, exclude_cosine),
+            encoder=encoder,
+            report=report,
+            engine=engine_named(engine),
+            progress=console,
+            restart=restart,
+        )
     return Dataset.open(out)

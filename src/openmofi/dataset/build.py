@@ -1,9 +1,12 @@
 """Labels → labelled dataset."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,25 +14,38 @@ import pyarrow as pa
 from openmofi.arrays import Bools, Codes
 from openmofi.dataset.collect import Collected, Statistics, collect, read_statistics, summarise
 from openmofi.dataset.dataset_settings import DatasetSettings
-from openmofi.dataset.evaluation_sets import EvaluationSet, Exclusion, find_set
-from openmofi.dataset.exclude import Excluded, exclude
+from openmofi.dataset.evaluation_sets import EvaluationSet, Excluded, Exclusion, find_set
 from openmofi.dataset.filters import Selection, keep
-from openmofi.dataset.origin import SEEN, Origin
+from openmofi.dataset.passes import Chosen, Passes
 from openmofi.dataset.report.report import write_card, write_report
 from openmofi.dataset.tables import Folder, commonest, count_types, describe
 from openmofi.encoders import Encoder, EncoderLike, as_encoder, open_encoder
+from openmofi.engine import Engine, Job, LocalEngine, Progress, Quiet, recorded
+from openmofi.engine.steps import Running
 from openmofi.errors import OpenMofiError
 from openmofi.extensions import own_part
 from openmofi.features.notes import NOTE, take_note_along
 from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.problems import PROBLEMS_FILE
-from openmofi.schema import DATASET, VOCABULARY, Entity
-from openmofi.storage import Manifest, Outputs, Shard, claimed, exists, finish_manifest, write_json, write_table
-from openmofi.storage.atomic import temporary_folder
+from openmofi.schema import VOCABULARY, Entity
+from openmofi.storage import (
+    Manifest,
+    Outputs,
+    as_type,
+    claimed,
+    fingerprint,
+    finish_manifest,
+    write_json,
+    write_table,
+)
+from openmofi.storage.atomic import remove_folder, temporary_folder
 from openmofi.storage.foreign import guarded
+from openmofi.storage.table_files import whole
 
 _log = logging.getLogger(__name__)
 _SHOWN = 5
+_VERSION, _LIGHT = 1, 100
+_COLLECTED = "collected"
 OUTPUTS = Outputs(
     (
         "images/*.parquet",
@@ -40,7 +56,8 @@ OUTPUTS = Outputs(
         "report.html",
         NOTE,
         PROBLEMS_FILE,
-    )
+    ),
+    other=(f"{_COLLECTED}/*/*.parquet",),
 )
 
 
@@ -53,14 +70,16 @@ def build_dataset(
     exclusion: Exclusion | None = None,
     encoder: EncoderLike | None = None,
     report: bool = True,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
     restart: bool = False,
 ) -> Statistics:
     """Build a labelled dataset from a finished labels folder.
 
-    Two passes over the labels, one shard in memory at a time; between them 24 bytes a label and 20 bytes an image lie
-    in mapped files in `out`, and some bytes of each are held. No image is copied: `images/<shard>.parquet`
-    (`schema.DATASET`) refers to the shards of pairs by name, and the manifest's settings hold their paths. Started
-    again, it writes only the files that are missing.
+    Two passes over the labels, a task a shard; between them this process has 24 bytes a label and 20 bytes an image in
+    mapped files in `out`, and holds some bytes of each. What the first pass accepts lies in `out`, too, until the end.
+    No image is copied: `images/<shard>.parquet` (`schema.DATASET`) refers to the shards of pairs by name, and the
+    manifest's settings hold their paths. Started again, it writes only the files that are missing.
 
     Args:
         labels: folder written by `openmofi label`.
@@ -73,6 +92,8 @@ def build_dataset(
         encoder: gives the features that images are compared by, computed where the label job's cache lacks them. By
             default they are the label job's own, and those of evaluation sets are computed by its encoder.
         report: whether to write `report.html`, for which a few shards of pairs are read.
+        engine: does both passes; in this process where not given.
+        progress: receives each.
         restart: remove what was made in `out` before, and begin anew.
 
     Raises:
@@ -96,12 +117,49 @@ def build_dataset(
     with claimed(out, "dataset", claim, inputs, outputs=OUTPUTS, restart=restart, stores=True) as manifest:
         if manifest.finished:
             return read_statistics(out)
-        with temporary_folder(out) as scratch:
-            collected = collect(source, kb, scratch)
+        key = fingerprint([_VERSION, inputs["labels"], source.manifest.outputs, inputs.get("kb", "")])
+        passes = Passes(source.for_workers, kb, f"{out}/{_COLLECTED}/{key}", f"{out}/images")
+        with (
+            recorded(progress or Quiet(), out) as recorder,
+            (engine or LocalEngine()).suited(_job(source), recorder).session() as session,
+            temporary_folder(out) as scratch,
+            _between_passes(f"{out}/{_COLLECTED}"),
+        ):
+            collected = collect(source, passes, scratch, running := Running(session, recorder))
             excluded = _excluded(source, collected, sets, exclusion, encoder) if exclusion else None
             alike = _semantic_duplicates(source, collected, settings, encoder, scratch)
             selection = keep(collected.labels, settings, excluded.images if excluded else None, alike)
-            return _build(source, out, settings, manifest, collected, selection, excluded, kb, report=report)
+            if not selection.label.any():
+                raise _nothing_left(source, collected, settings)
+            entities, images, class_of = _vocabulary(collected, selection, kb)
+            tasks = _Tasks(source, collected, selection, class_of, passes.images)
+            running.do("write", partial(getattr, passes, "write"), tasks)
+            write_table(f"{out}/vocabulary.parquet", _vocabulary_table(entities, images))
+            types = count_types(entities, images.tolist())
+            if excluded:
+                write_table(f"{out}/excluded.parquet", excluded.table)
+            statistics = summarise(
+                collected.counts, collected.labels, selection, images, types, excluded.sets if excluded else {}
+            )
+        write_json(f"{out}/statistics.json", asdict(statistics))
+        _describe(source, out, settings, manifest, statistics, kb, excluded=bool(excluded), report=report)
+    return statistics
+
+
+@contextmanager
+def _between_passes(folder: str) -> Generator[None]:
+    """Remove a folder at the end, also after an error; only what is interrupted or killed goes on with it."""
+    try:
+        yield
+    except Exception:
+        remove_folder(folder)
+        raise
+    remove_folder(folder)
+
+
+def _job(source: Folder) -> Job:
+    rows = as_type(source.manifest.counts.get("rows_out", 0), int, f"{source.path}/manifest.json", "Label again.")
+    return Job("cpu", lambda most: min(most, rows), light=_LIGHT)
 
 
 def _excluded(
@@ -113,7 +171,8 @@ def _excluded(
 ) -> Excluded:
     compared = exclusion.settings.embedding and any(each.sources for each in sets)
     opened = _encoder(source, encoder) if compared else None
-    return exclude(source, collected, sets, exclusion.settings, opened)
+    found: Excluded = own_part("filters", "evaluation_copies")(source, collected, sets, exclusion.settings, opened)
+    return found
 
 
 def _semantic_duplicates(
@@ -141,49 +200,26 @@ def _encoder(source: Folder, given: EncoderLike | None) -> Encoder:
         ) from error
 
 
-def _build(
+def _describe(
     source: Folder,
     out: str | Path,
     settings: DatasetSettings,
     manifest: Manifest,
-    collected: Collected,
-    selection: Selection,
-    excluded: Excluded | None,
+    statistics: Statistics,
     kb: KnowledgeBase | None,
     *,
+    excluded: bool,
     report: bool,
-) -> Statistics:
-    if not selection.label.any():
-        raise _nothing_left(source, collected, settings)
-    entities, images, class_of = _vocabulary(collected, selection, kb)
-    for position, shard in enumerate(source.shards):
-        _write_shard(source, shard, position, collected, selection, class_of, f"{out}/images/{shard.name}.parquet")
-    write_table(f"{out}/vocabulary.parquet", _vocabulary_table(entities, images))
-    excluded_sets = {name: asdict(each) for name, each in excluded.sets.items()} if excluded else {}
-    if excluded:
-        write_table(f"{out}/excluded.parquet", excluded.table)
-    statistics = summarise(
-        collected.counts, collected.labels, selection, images, count_types(entities, images.tolist()), excluded_sets
-    )
-    write_json(f"{out}/statistics.json", asdict(statistics))
+) -> None:
+    """Write the card and the report, and finish the manifest."""
     take_note_along(source.path, out)
     folder = Folder(str(out), manifest, source.shards)
     write_card(folder, source.manifest, statistics, report=report)
     if report:
         write_report(folder, source, f"{out}/report.html", kb=kb)
-    counted = ["in_evaluation_set"] * bool(excluded) + ["semantic_duplicate"] * bool(settings.semantic_duplicates)
-    finish_manifest(
-        out,
-        manifest,
-        {
-            "rows": statistics.rows,
-            "images": statistics.images,
-            "entities": statistics.entities,
-            "labels": statistics.labels,
-            **{name: statistics.outcomes[name] for name in counted},
-        },
-    )
-    return statistics
+    counted = ["in_evaluation_set"] * excluded + ["semantic_duplicate"] * bool(settings.semantic_duplicates)
+    counts = {name: getattr(statistics, name) for name in ("rows", "images", "entities", "labels")}
+    finish_manifest(out, manifest, {**counts, **{name: statistics.outcomes[name] for name in counted}})
 
 
 def _nothing_left(labels: Folder, collected: Collected, settings: DatasetSettings) -> OpenMofiError:
@@ -239,34 +275,22 @@ def _vocabulary_table(entities: list[Entity], images: np.ndarray) -> pa.Table:
     )
 
 
-def _write_shard(
-    source: Folder, shard: Shard, position: int, collected: Collected, selection: Selection, class_of: Codes, path: str
-) -> None:
-    if exists(path):  # files appear whole, and the manifest vouches for their settings
-        return
-    labels = collected.labels
-    low, high = np.searchsorted(labels.image, collected.starts[position : position + 2])
-    chosen = np.arange(low, high)[selection.label[low:high]]
-    classes, scores = class_of[labels.entity[chosen]], labels.probability[chosen]
-    order = np.lexsort((classes, -scores, labels.image[chosen]))  # an image's labels: best first
-    chosen, classes, scores = chosen[order], classes[order], scores[order]
-    images, counts = np.unique(labels.image[chosen], return_counts=True)
-    offsets = pa.array(np.r_[0, np.cumsum(counts)].astype(np.int32))
-    table = source.read(shard, ["key", "text", *SEEN]).take(pa.array(collected.row[images]))
-    origin = Origin.of(source.manifest.inputs.get(shard.name, ""), table)
-    ids = pa.array(collected.entities, pa.string()).take(pa.array(labels.entity[chosen]))
-    write_table(
-        path,
-        pa.table(
-            {
-                "shard": pa.array([shard.name] * len(table), pa.string()),
-                "key": table["key"],
-                "text": table["text"],
-                "classes": pa.ListArray.from_arrays(offsets, pa.array(classes, pa.int32())),
-                "entities": pa.ListArray.from_arrays(offsets, ids),
-                "scores": pa.ListArray.from_arrays(offsets, pa.array(scores, pa.float32())),
-            },
-            schema=DATASET,
-        ),
-        origin.metadata(),
-    )
+class _Tasks(Sequence[Chosen]):
+    """The shards that are missing in a folder. A task is made when it is asked for: all of them would be large."""
+
+    def __init__(
+        self, source: Folder, collected: Collected, selection: Selection, class_of: Codes, folder: str
+    ) -> None:
+        self._source, self._collected, self._selection, self._class_of = source, collected, selection, class_of
+        there = whole([f"{folder}/{shard.name}.parquet" for shard in source.shards])
+        self._missing = [position for position, is_there in enumerate(there) if not is_there]
+
+    def __len__(self) -> int:
+        return len(self._missing)
+
+    def __getitem__(self, number: Any) -> Any:
+        position = self._missing[number]
+        shard, labels = self._source.shards[position], self._collected.labels
+        here = slice(*np.searchsorted(labels.image, self._collected.starts[position : position + 2]).tolist())
+        classes = np.where(self._selection.label[here], self._class_of[labels.entity[here]], np.int32(-1))
+        return Chosen(shard, self._source.manifest.inputs.get(shard.name, ""), classes)

@@ -1,9 +1,11 @@
-"""First pass over the labels: what is accepted, the counts of everything else, and the statistics made of both."""
+"""What is accepted in all label tables, the counts of everything else, and the statistics made of both."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial, reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -12,49 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openmofi.arrays import Ints
-from openmofi.dataset.filters import LabelArrays, Outcome, Selection, blocks, text_salt
-from openmofi.dataset.tables import Codebook, Folder, Judged, Surfaces, best_of_pairs, mention_column
+from openmofi.dataset.filters import LabelArrays, Outcome, Selection, blocks
+from openmofi.dataset.passes import LabelCounts, Passes
+from openmofi.dataset.tables import Codebook, Folder, Surfaces, as_array
+from openmofi.engine.steps import Running, Step
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge import KnowledgeBase
-from openmofi.schema import LabelStatus
-from openmofi.storage import read_json, write_error
+from openmofi.storage import Shard, read_json, write_error
+from openmofi.storage.addresses import in_threads
+from openmofi.version import __version__
 
-_USABLE = tuple(str(status) for status in LabelStatus)
-
-
-@dataclass
-class LabelCounts:
-    """Counts over the label table.
-
-    Attributes:
-        rows: rows in.
-        statuses: `status` → rows; sums to `rows`.
-        reasons: `reason` → judged entities.
-        usable, mentioned, linked: rows that could be used; of these with a mention; of these with a candidate
-            entity.
-    """
-
-    rows: int = 0
-    statuses: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)
-    usable: int = 0
-    mentioned: int = 0
-    linked: int = 0
-
-    def add(self, table: pa.Table) -> None:
-        """Count a shard."""
-        self.rows += len(table)
-        self.statuses.update(table["status"].to_pylist())
-        self.reasons.update(pc.struct_field(pc.list_flatten(table["entities"]), "reason").to_pylist())
-        usable = pc.is_in(table["status"], pa.array(_USABLE))
-        mentioned = pc.and_(usable, _filled(table["mentions"]))
-        self.usable += pc.sum(usable).as_py() or 0
-        self.mentioned += pc.sum(mentioned).as_py() or 0
-        self.linked += pc.sum(pc.and_(mentioned, _filled(table["entities"]))).as_py() or 0
-
-
-def _filled(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.greater(pc.fill_null(pc.list_value_length(column), 0), 0)
+_AHEAD = 32
+"""Shards whose tables are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -91,46 +61,43 @@ _FILES = {
 }
 
 
-def collect(folder: Folder, kb: KnowledgeBase | None, scratch: Path) -> Collected:
-    """Read the labels shard by shard; what the filters need is written to files in `scratch`, and mapped.
+def collect(folder: Folder, passes: Passes, scratch: Path, running: Running) -> Collected:
+    """Read the labels, a task a shard; what the filters need is written to files in `scratch`, and mapped.
 
     With a knowledge base entities that were merged since are what they were merged into; without one the surface forms
     are counted.
     """
-    book, counts, surfaces = Codebook(), LabelCounts(), Surfaces()
-    starts = [0]
-    for shard in folder.shards:
-        table = folder.read(shard)
-        counts.add(table)
-        judged = Judged.of(table)
-        labelled = pc.equal(table["status"], LabelStatus.LABELLED).to_numpy().astype(bool)
-        accepted = np.flatnonzero(judged.accepted & labelled[judged.row])
-        entity = judged.entity.take(pa.array(accepted))
-        if kb is not None:
-            entity = kb.current(entity)
-        elif len(accepted):
-            forms = mention_column(table, "surface").take(pa.array(judged.mention[accepted]))
-            surfaces.update(zip(entity.to_pylist(), forms.to_pylist(), strict=True))
-        code = book.encode(entity)
-        best = best_of_pairs(judged.row[accepted], code, judged.probability[accepted])
-        rows, image = np.unique(judged.row[accepted][best], return_inverse=True)
-        phash = table["phash"].to_numpy()[rows]
-        salt = text_salt(phash, table["text"].take(pa.array(rows)).combine_chunks())
+    step = Step("collect", passes.path, partial(getattr, passes, "collect"), LabelCounts)
+    counted = running.complete(step, folder.shards)
+    for error in running.failed.values():
+        raise error
+    counts = reduce(add, counted, LabelCounts())
+    book, surfaces, starts = Codebook(), Surfaces(), [0]
+    for table in _a_few_ahead(passes.accepted, folder.shards):
+        of_image = as_array(table["labels"])
+        labels = of_image.flatten()
+        entity, forms = labels.field("entity"), labels.field("surfaces")
+        of_label = entity.take(pc.list_parent_indices(forms))
+        surfaces.update(zip(of_label.to_pylist(), forms.flatten().to_pylist(), strict=True))
+        image = pc.list_parent_indices(of_image).to_numpy(zero_copy_only=False)
         columns = (
             image.astype(np.int64) + starts[-1],
-            code[best],
-            judged.probability[accepted][best],
-            phash,
-            salt,
-            rows,
+            book.encode(entity),
+            labels.field("probability").to_numpy(zero_copy_only=False),
+            *(table[name].to_numpy() for name in ("phash", "salt", "row")),
         )
         for (name, kind), values in zip(_FILES.items(), columns, strict=True):
             _append(scratch / name, values.astype(kind, copy=False).tobytes())
-        starts.append(starts[-1] + len(rows))
+        starts.append(starts[-1] + len(table))
     image, code, probability, phash, salt, row = (_mapped(scratch / name, kind) for name, kind in _FILES.items())
     by_entity = _mapped(scratch / "by_entity", np.dtype(np.int64), len(image))
     labels = LabelArrays.of(image, code, probability, phash, salt, len(book), by_entity)
     return Collected(labels, np.array(starts), row, book.values, counts, surfaces)
+
+
+def _a_few_ahead(read: Callable[[Shard], pa.Table], shards: Sequence[Shard]) -> Iterator[pa.Table]:
+    for start in range(0, len(shards), _AHEAD):
+        yield from in_threads(read, shards[start : start + _AHEAD])
 
 
 def _append(path: Path, values: bytes) -> None:
@@ -171,7 +138,7 @@ class Statistics:
         long_tail: [rank, images] at up to 200 ranks, log-spaced; rank 1 has most images.
         types: type → {entities, labels}; empty without a knowledge base.
         rounds: rounds of the filters until nothing changed.
-        excluded: evaluation set → what was found of it (`exclude.ExcludedSet`).
+        excluded: evaluation set → what was found of it (`plugins/evaluation_copies.py:ExcludedSet`).
     """
 
     rows: int
@@ -258,6 +225,25 @@ def read_statistics(dataset: str | Path) -> Statistics:
         return statistics.in_order()
     except (KeyError, ValueError) as error:
         raise OpenMofiError(f"{path} cannot be read: it lacks {error}.", hint) from error
+
+
+def how_labelled(dataset: str | Path) -> list[str]:
+    """Sentences about a dataset's labels.
+
+    Raises:
+        OpenMofiError: it is no finished dataset.
+    """
+    folder = Folder.open(dataset, "dataset")
+    statistics, settings = read_statistics(dataset), folder.manifest.settings
+    usable = statistics.funnel.get("usable", 0)
+    return [
+        f"OpenMOFI {__version__} linked the texts of {statistics.rows:,} image–text pairs ({usable:,} usable) to "
+        "entities of a knowledge base and kept an entity where the image shows it, by a calibrated probability; no "
+        "person labelled an image.",
+        f"{statistics.images:,} images, {statistics.entities:,} entities, {statistics.labels:,} labels; entities with "
+        f"fewer than {settings.get('min_images')} images were dropped.",
+        f"Labels {folder.manifest.inputs.get('labels', '')}, dataset {folder.manifest.fingerprint}.",
+    ]
 
 
 def _long_tail(descending: np.ndarray) -> list[list[int]]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec import Meta
 
-from openmofi.arrays import Hashes
+from openmofi.arrays import Bools, Hashes
 from openmofi.config import Settings
 from openmofi.dataset.dataset_settings import MAX_BITS
 from openmofi.dataset.tables import Folder
@@ -37,13 +37,22 @@ class ExclusionSettings(Settings):
     Attributes:
         bits: greatest Hamming distance of two 64-bit perceptual hashes, 0..12.
         cosine: least cosine of two images' backbone features, 0..1; `None`: measured for each set, see
-            `exclude.measure_threshold`.
+            `plugins/evaluation_copies.py:measure_threshold`.
         embedding: whether features are compared at all; otherwise hashes alone.
     """
 
     bits: Annotated[int, Meta(ge=0, le=MAX_BITS)] = 3
     cosine: Annotated[float, Meta(gt=0, le=1)] | None = None
     embedding: bool = True
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """`images`: bool (labelled images,), which stay out; `table`: `schema.EXCLUDED`; `sets`: figures by name."""
+
+    images: Bools
+    table: pa.Table
+    sets: dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)

@@ -10,39 +10,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 
-from openmofi.dataset.collect import read_statistics
-from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError
 from openmofi.pairs import MAX_PIXELS, ImageRefused, decode
 from openmofi.pairs.images.phash import hashes_differ
 from openmofi.storage import Shard, parse_json
-from openmofi.version import __version__
-
-
-def how_labelled(dataset: str | Path) -> list[str]:
-    """Sentences about a dataset's labels.
-
-    Raises:
-        OpenMofiError: it is no finished dataset.
-    """
-    folder = Folder.open(dataset, "dataset")
-    statistics, settings = read_statistics(dataset), folder.manifest.settings
-    usable = statistics.funnel.get("usable", 0)
-    return [
-        f"OpenMOFI {__version__} linked the texts of {statistics.rows:,} image–text pairs ({usable:,} usable) to "
-        "entities of a knowledge base and kept an entity where the image shows it, by a calibrated probability; no "
-        "person labelled an image.",
-        f"{statistics.images:,} images, {statistics.entities:,} entities, {statistics.labels:,} labels; entities with "
-        f"fewer than {settings.get('min_images')} images were dropped.",
-        f"Labels {folder.manifest.inputs.get('labels', '')}, dataset {folder.manifest.fingerprint}.",
-    ]
-
 
 SEEN = ("width", "height", "phash")
 """Columns of the labels that an origin is made of."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from openmofi.arrays import Bools, Codes, Floats, Ints
 from openmofi.dataset.checks import check_dataset, check_labels, check_vocabulary
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge import KnowledgeBase, normalise
+from openmofi.knowledge import KnowledgeBase
 from openmofi.schema import DATASET, LABELS, VOCABULARY, Entity, with_kinds
 from openmofi.storage import Manifest, Shard, as_type, read_manifest, read_parquet
 
@@ -107,6 +107,12 @@ class Folder:
         return table
 
     @property
+    def for_workers(self) -> Folder:
+        """The same without the list of shards, which may be long; it reads those that it is given."""
+        settings = {name: value for name, value in self.manifest.settings.items() if name != "shards"}
+        return replace(self, manifest=Manifest(self.manifest.kind, settings), shards=())
+
+    @property
     def has_kinds(self) -> bool:
         """Whether mentions of its labels have a `kind`, see `schema.with_kinds`."""
         settings = self.manifest.settings if self.manifest.kind == "labels" else {}
@@ -145,22 +151,21 @@ class Folder:
 class Codebook:
     """Numbers distinct strings, in order of first appearance."""
 
-    values: list[str] = field(default_factory=list)
     _codes: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self._codes)
+
+    @property
+    def values(self) -> list[str]:
+        """The strings by number; a list of its own each time."""
+        return list(self._codes)
 
     def encode(self, strings: pa.Array) -> Codes:
         """Each string's number, int32; the Python loop runs over distinct strings only."""
-        encoded = strings.dictionary_encode()
-        local = encoded.dictionary.to_pylist()
-        for value in local:
-            if value not in self._codes:
-                self._codes[value] = len(self.values)
-                self.values.append(value)
-        table = np.fromiter((self._codes[value] for value in local), np.int32, len(local))
-        return table[encoded.indices.to_numpy(zero_copy_only=False)] if len(local) else np.empty(0, np.int32)
+        encoded, codes = strings.dictionary_encode(), self._codes
+        numbers = [codes.setdefault(value, len(codes)) for value in encoded.dictionary.to_pylist()]
+        return np.array(numbers, np.int32)[encoded.indices.to_numpy(zero_copy_only=False)]
 
 
 @dataclass(frozen=True)
@@ -230,9 +235,6 @@ def run_starts(*columns: NDArray[Any]) -> Bools:
     return starts
 
 
-_NAMED = 3
-
-
 def labels_kb(folder: Folder) -> KnowledgeBase | None:
     """The knowledge base that the labels were made with, where it still is as it was; `None` where it is not."""
     path, fingerprint = folder.manifest.settings.get("kb"), folder.manifest.inputs.get("/kb")
@@ -243,55 +245,3 @@ def labels_kb(folder: Folder) -> KnowledgeBase | None:
     except OpenMofiError:
         return None
     return kb if kb.fingerprint == fingerprint else None
-
-
-def resolved(
-    values: Sequence[str], judged: Sequence[str], folder: Folder, kb: KnowledgeBase | None
-) -> tuple[dict[str, str], list[str]]:
-    """Which entity each value means.
-
-    Args:
-        values: distinct ones of the truth.
-        judged: identifiers of the entities that the labels judged.
-        folder: the labels, or a dataset, whose vocabulary has names.
-        kb: knows further identifiers and names.
-
-    Returns:
-        value → identifier; the values that mean nothing known, which stand for themselves.
-
-    Raises:
-        OpenMofiError: a name means several entities; or none of the values means any.
-    """
-    identifiers, names = set(judged), _names(folder)
-    meant, unknown = {}, []
-    for value in values:
-        if value in identifiers or (kb is not None and kb.rows([value])[0] >= 0):
-            meant[value] = value
-            continue
-        ids = names[normalise(value)] | (set(kb.ids(kb.candidates(value).rows)) if kb is not None else set())
-        if len(ids) > 1:
-            raise OpenMofiError(
-                f"The name {value!r} in the truth means {len(ids)} entities: "
-                f"{', '.join(sorted(ids)[:_NAMED])}{', …' if len(ids) > _NAMED else ''}.",
-                "Write the identifier of the one that is meant.",
-            )
-        meant[value] = next(iter(ids), value)
-        if not ids:
-            unknown.append(value)
-    if identifiers and values and len(unknown) == len(values):
-        where = "the labels" if kb is None else "the labels or their knowledge base"
-        raise OpenMofiError(
-            f"None of the {len(values)} entities of the truth is known to {where}: it has e.g. "
-            f"{values[0]!r}, the labels {judged[0]!r}.",
-            "Write identifiers, or names and give the knowledge base with --kb.",
-        )
-    return meant, unknown
-
-
-def _names(folder: Folder) -> defaultdict[str, set[str]]:
-    """Look-up form of a class's name → identifiers; empty for labels."""
-    names: defaultdict[str, set[str]] = defaultdict(set)
-    if folder.manifest.kind == "dataset":
-        for entry in folder.vocabulary.select(["id", "name"]).to_pylist():
-            names[normalise(entry["name"])].add(entry["id"])
-    return names

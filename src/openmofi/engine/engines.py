@@ -57,7 +57,7 @@ class ProcessEngine:
     # A worker starts in some five seconds, most of them imports of PyTorch and what stands on it. An earlier version
     # gained 30 % by two workers on two cores once they ran; see `AutoEngine` for what is measured now.
     few = 5000
-    """Below so many pairs the start of workers costs more than they save."""
+    """Below so many pairs, times `Job.light`, the start of workers costs more than they save."""
 
     def __init__(self, workers: int = 0, patience: float = PATIENCE) -> None:
         self.workers = workers or cores()
@@ -65,8 +65,8 @@ class ProcessEngine:
 
     def suited(self, job: Job, progress: Progress) -> Engine:
         """Return itself, or this process where the pairs are too few."""
-        if self.few and (pairs := job.pairs(self.few)) < self.few:
-            progress.say(f"{pairs:,} pairs are done in this process: other processes pay from {self.few:,} on.")
+        if (few := self.few * job.light) and (pairs := job.pairs(few)) < few:
+            progress.say(f"{pairs:,} pairs are done in this process: other processes pay from {few:,} on.")
             return LocalEngine()
         return self
 
@@ -308,8 +308,8 @@ class AutoEngine(LocalEngine):
             return LocalEngine(), f"local: the encoder is on {job.device}"
         if cores() < 2:
             return LocalEngine(), "local: there is one core"
-        if (pairs := job.pairs(ProcessEngine.few)) < ProcessEngine.few:
-            return LocalEngine(), f"local: {pairs:,} pairs; other processes pay from {ProcessEngine.few:,} on"
+        if (pairs := job.pairs(few := ProcessEngine.few * job.light)) < few:
+            return LocalEngine(), f"local: {pairs:,} pairs; other processes pay from {few:,} on"
         if reason := _bound_here(job.carried):
             return LocalEngine(), f"local: {reason}"
         return ProcessEngine(), f"processes:{cores()}: a worker a core"

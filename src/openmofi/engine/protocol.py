@@ -117,11 +117,13 @@ class Job:
         device: torch's name of the device that the job computes on, such as `cpu` or `cuda:1`.
         pairs: counts the job's pairs up to a limit, which it is given.
         carried: what is sent to workers, such as an encoder.
+        light: how many of its pairs take as long as one that an encoder sees.
     """
 
     device: str
     pairs: Callable[[int], int]
     carried: Any = None
+    light: int = 1
 
     @property
     def on_gpu(self) -> bool:

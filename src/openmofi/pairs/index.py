@@ -9,10 +9,14 @@ file beside the index, and found there.
 import logging
 import os
 from array import array
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from fsspec.utils import merge_offset_ranges
 
 from openmofi.arrays import Ints
 from openmofi.errors import OpenMofiError
@@ -43,6 +48,8 @@ from openmofi.storage import (
     remove_leftovers,
     write_table,
 )
+from openmofi.storage.addresses import store_errors
+from openmofi.storage.copies import copy_of, copy_path
 from openmofi.storage.layouts import TARS
 from openmofi.storage.table_files import is_whole
 
@@ -52,6 +59,9 @@ itself, a `size` of −1 the whole file."""
 INDEX = pa.schema({"key": pa.string(), **PLACE})
 """The place of the image of each key."""
 
+BLOCK = 1 << 23
+"""Bytes that are read of a remote file at once, at most."""
+_GAP, _AT_ONCE = 1 << 18, 8
 _VERSION = 2
 _OPEN_FILES = 128
 _Row = tuple[str, bytes, int, int]
@@ -218,8 +228,15 @@ def _reading(path: str) -> Generator[None]:
 
 @dataclass
 class ImageBytes:
-    """Fetches images by their positions; keeps the last files open. Each process needs its own."""
+    """Fetches images by their positions; keeps the last files open. Each process needs its own.
 
+    Attributes:
+        streams: whether all of a remote shard will soon be wanted: it is read in blocks, each once a machine, which are
+            kept among the copies of `openmofi.storage.copies`. Else single images are, with what lies between near
+            ones.
+    """
+
+    streams: bool = False
     _open: OrderedDict[str, int] = field(default_factory=OrderedDict)
 
     def fetch(self, shard: Shard, files: Sequence[bytes], offsets: Ints, sizes: Ints) -> list[bytes]:
@@ -235,7 +252,8 @@ class ImageBytes:
         try:
             # A remote shard's images may have been copied to this machine.
             if spans and is_remote(spans[0][0]):
-                return _fetch_remote(spans)
+                in_shard = self.streams and {(path, size < 0) for path, _, size in spans} == {(shard.path, False)}
+                return self._from_blocks(shard, spans) if in_shard else _fetch_remote(spans)
             return [self._read(*span) for span in spans]
         except OSError as error:
             raise OpenMofiError(
@@ -257,8 +275,22 @@ class ImageBytes:
             os.close(self._open.popitem(last=False)[1])
         return os.pread(handle, size, offset)
 
+    def _from_blocks(self, shard: Shard, spans: Sequence[tuple[str, int, int]]) -> list[bytes]:
+        touched = [range(offset // BLOCK, -(-(offset + size) // BLOCK)) for _, offset, size in spans]
+        wanted = sorted(set(chain.from_iterable(touched)))
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            copies = dict(zip(wanted, pool.map(partial(_block, shard), wanted), strict=True))
+        return [
+            b"".join(
+                self._read(copies[number], start, min(offset + size - number * BLOCK, BLOCK) - start)
+                for number in numbers
+                for start in [max(offset - number * BLOCK, 0)]
+            )
+            for (_, offset, size), numbers in zip(spans, touched, strict=True)
+        ]
+
     def __getstate__(self) -> dict[str, Any]:
-        return {"_open": OrderedDict()}
+        return {"streams": self.streams, "_open": OrderedDict()}
 
     def close(self) -> None:
         """Close what is open."""
@@ -266,9 +298,40 @@ class ImageBytes:
             os.close(self._open.popitem()[1])
 
 
+def _block(shard: Shard, number: int) -> str:
+    """Return the local copy of a block of a remote shard; of several processes that want it one fetches it.
+
+    fsspec's own caches of blocks are of one process each.
+    """
+    filesystem, name = filesystem_of(shard.path)
+    address = f"{shard.path}/{shard.fingerprint}/{number}"
+
+    def fetch(target: str) -> None:
+        with store_errors(shard.path):
+            data = filesystem.cat_file(name, start=number * BLOCK, end=(number + 1) * BLOCK)
+        if len(data) > BLOCK:
+            raise OSError("the server does not send parts of files")
+        Path(target).write_bytes(data)
+
+    if not (path := copy_path(address)).exists():
+        with locked(path, lambda: None):
+            return str(copy_of(address, fetch))
+    return str(copy_of(address, fetch))
+
+
 def _fetch_remote(spans: Sequence[tuple[str, int, int]]) -> list[bytes]:
+    """Fetch spans, neighbours in one request; a size of −1 is the whole file."""
     filesystem: Any
     filesystem, _ = filesystem_of(spans[0][0])
-    names = [filesystem._strip_protocol(path) for path, _, _ in spans]
-    ends = [offset + size if size >= 0 else None for _, offset, size in spans]
-    return filesystem.cat_ranges(names, [offset for _, offset, _ in spans], ends, on_error="raise")
+    wanted = [
+        (filesystem._strip_protocol(path), offset, offset + size if size >= 0 else None) for path, offset, size in spans
+    ]
+    paths, starts, ends = merge_offset_ranges(*map(list, zip(*wanted, strict=True)), max_gap=_GAP, max_block=BLOCK)
+    with store_errors(spans[0][0]):
+        fetched = filesystem.cat_ranges(paths, starts, ends, on_error="raise")
+    merged = list(zip(paths, starts, strict=True))
+    result = []
+    for path, offset, end in wanted:
+        at = bisect_right(merged, (path, offset)) - 1
+        result.append(fetched[at][offset - starts[at] : None if end is None else end - starts[at]])
+    return result

@@ -18,7 +18,7 @@ import numpy as np
 
 from openmofi.arrays import Array, Bools, Floats, Halves, Ints
 from openmofi.dataset.collect import Collected
-from openmofi.dataset.exclude import labelled_features, labelled_shards, labels_store
+from openmofi.dataset.features import labelled_features, labelled_shards, labels_store
 from openmofi.dataset.filters import LabelArrays, blocks
 from openmofi.dataset.matching import nearest_features
 from openmofi.dataset.tables import Folder, run_starts

@@ -37,6 +37,11 @@ def copy_path(address: str | Path) -> Path:
     return cache_folder() / "copies" / f"{name}{Path(str(address)).suffix}"
 
 
+def most_bytes() -> float:
+    """Return how large all copies may be together."""
+    return float(os.environ.get("OPENMOFI_COPIES_GIB") or _GIB) * 2**30
+
+
 def copy_of(address: str | Path, fetch: Callable[[str], object]) -> Path:
     """Return the local copy of an object that never changes; `fetch` writes it to a path where it is missing.
 
@@ -79,8 +84,7 @@ def _make_room(size: int) -> None:
     if _written < _LOOKED_AT:
         return
     _written = 0
-    limit = float(os.environ.get("OPENMOFI_COPIES_GIB") or _GIB) * 2**30
-    copies = []
+    limit, copies = most_bytes(), []
     with os.scandir(cache_folder() / "copies") as entries:
         for entry in entries:
             with suppress(OSError):  # another process has removed it

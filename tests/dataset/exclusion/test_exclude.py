@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 
 from openmofi.cli.dataset import app
 from openmofi.dataset import DatasetSettings, Exclusion, build_dataset
-from openmofi.dataset.exclude import DECIDING
 from openmofi.encoders import as_encoder
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.features.store import FeatureStore
 from openmofi.pairs import Record, perceptual_hash, write_tar
+from openmofi.plugins.evaluation_copies import DECIDING
 from openmofi.schema import LABELS
 from openmofi.storage import Shard, claim_folder, finish_manifest, read_manifest, write_table
 

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openmofi.dataset.collect import Collected, LabelCounts
-from openmofi.dataset.exclude import measure_threshold
+from openmofi.dataset.collect import Collected
 from openmofi.dataset.filters import LabelArrays
 from openmofi.dataset.matching import ImageSample
+from openmofi.dataset.passes import LabelCounts
 from openmofi.dataset.tables import Surfaces
 from openmofi.encoders import as_encoder
 from openmofi.features.images import file_sources
 from openmofi.features.store import FeatureStore
+from openmofi.plugins.evaluation_copies import measure_threshold
 
 SHARDS, ROWS = 3, 20
 

@@ -21,6 +21,7 @@ from test_engines import SQUARES, TASKS, Notes, tries
 
 import openmofi
 from openmofi import labeling
+from openmofi.dataset import DatasetSettings, build_dataset
 from openmofi.encoders import as_encoder
 from openmofi.engine import engine_named
 from openmofi.errors import OpenMofiError
@@ -172,6 +173,28 @@ def test_labels_are_the_same_bytes_as_in_one_process(cluster, world, local, tmp_
     job(world, tmp_path / "out", RayEngine(cluster.address), watch := Watch())
     assert digests(tmp_path / "out") == local
     assert len({node for node, _, _ in watch.started}) == 3
+
+
+def test_a_dataset_is_the_same_bytes_as_in_one_process(cluster, world, tmp_path):
+    job(world, tmp_path / "labels", engine_named("local"))
+    kb, watch = KnowledgeBase.open(world.kb), Watch()
+    for name, engine in (("near", None), ("far", RayEngine(cluster.address))):
+        build_dataset(
+            tmp_path / "labels",
+            tmp_path / name,
+            DatasetSettings(2),
+            kb=kb,
+            engine=engine,
+            progress=watch if engine else None,
+        )
+    near, far = (
+        {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        for out in (tmp_path / "near", tmp_path / "far")
+    )
+    assert far == near
+    assert len([name for name in far if name.startswith("images/")]) == 12
+    assert watch.stages == ["collect", "write"]
+    assert len(watch.started) >= 24
 
 
 def test_actors_that_reserve_a_gpu_are_where_there_is_one(cluster, tmp_path):

@@ -54,20 +54,27 @@ def as_parquet(shard):
     return ".parquet", out.getvalue().to_pybytes()
 
 
+def move(made, bucket, form):
+    """Put a dataset's shards of pairs into the store; returns the size of each."""
+    manifest, moved, sizes = json.loads((made / "manifest.json").read_text()), [], {}
+    for shard in Folder.open(made).shards:
+        ending, data = form(shard)
+        key = f"{form.__name__}/{shard.name}{ending}"
+        bucket.client.put_object(Bucket="data", Key=key, Body=data)
+        moved.append(asdict(Shard(f"s3://data/{key}", shard.name)))
+        sizes[key] = len(data)
+    manifest["settings"]["shards"] = moved
+    write_json(made / "manifest.json", manifest)
+    return sizes
+
+
 @pytest.mark.parametrize("form", [as_tar, as_compressed, as_parquet])
 def test_batches_are_those_of_local_tars(dataset_maker, encoder, bucket, tmp_path, form):
     """Only `data.cache` is local: shards and dataset are in the store."""
     made = dataset_maker(tmp_path / "own", sizes=(9, 0, 8))
     locked = ModelInputs(None, encoder)
     expected = [batches(made, tmp_path / "plain", inputs) for inputs in (LIVE, locked)]
-    manifest, moved = json.loads((made / "manifest.json").read_text()), []
-    for shard in Folder.open(made).shards:
-        ending, data = form(shard)
-        key = f"{form.__name__}/{shard.name}{ending}"
-        bucket.client.put_object(Bucket="data", Key=key, Body=data)
-        moved.append(asdict(Shard(f"s3://data/{key}", shard.name)))
-    manifest["settings"]["shards"] = moved
-    write_json(made / "manifest.json", manifest)
+    move(made, bucket, form)
     bucket.put_folder(made, f"{form.__name__}/dataset")
     shutil.rmtree(tmp_path / "own")
     for _ in range(2):  # the second time from what is in the cache
@@ -76,3 +83,57 @@ def test_batches_are_those_of_local_tars(dataset_maker, encoder, bucket, tmp_pat
             assert all(
                 torch.equal(one[name], other[name]) for one, other in zip(found, wanted, strict=True) for name in one
             )
+
+
+class Said(Quiet):
+    def __init__(self):
+        self.messages = []
+
+    def say(self, message):
+        self.messages.append(message)
+
+
+@pytest.fixture
+def followed(dataset_maker, bucket, tmp_path, monkeypatch):
+    """Six batches of twelve images, as from a local disk; the requests for each tar; its blocks; what is said."""
+    monkeypatch.setattr("openmofi.pairs.index.BLOCK", BLOCK)
+    made = dataset_maker(tmp_path / "own", sizes=(40, 0, 30))
+
+    def opened(said, **settings):
+        given = DataSettings(str(made), batch_size=12, shuffle_shards=2, text=TextSource(1, 0, 0), **settings)
+        return open_data(given, LIVE, seed=0, cache=tmp_path / "cache", progress=said)
+
+    def follow(**settings):
+        expected = list(opened(Quiet(), **settings).batches(0, 6))
+        sizes = move(made, bucket, as_tar)
+        data = opened(said := Said(), **settings)
+        bucket.requests.clear()
+        found = list(data.batches(0, 6))
+        assert all(torch.equal(a[name], b[name]) for a, b in zip(found, expected, strict=True) for name in a)
+        asked = {key: bucket.requests["GET", f"/data/{key}"] for key in sizes}
+        return asked, {key: -(-size // BLOCK) for key, size in sizes.items()}, said.messages
+
+    return follow
+
+
+BLOCK = 1 << 15
+
+
+def test_epochs_ask_for_a_tar_once_a_block(followed):
+    asked, blocks, said = followed()
+    assert all(asked[key] <= blocks[key] for key in asked)
+    assert max(asked.values()) > 1
+    assert not [message for message in said if "request" in message]
+
+
+def test_where_rows_are_drawn_only_what_is_wanted_is_fetched(followed):
+    asked, blocks, _ = followed(sampler="sqrt")
+    assert sum(asked.values()) > sum(blocks.values())
+
+
+def test_a_window_without_room_is_said_and_images_are_fetched_by_themselves(followed, monkeypatch):
+    monkeypatch.setenv("OPENMOFI_COPIES_GIB", "0.000001")
+    asked, blocks, said = followed()
+    assert sum(asked.values()) > sum(blocks.values())
+    (message,) = [message for message in said if "request" in message]
+    assert "each image is a request of its own: 2 shards (data.shuffle_shards)" in message

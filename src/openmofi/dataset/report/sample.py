@@ -130,7 +130,8 @@ class Kinds:
     def codes(self, entities: pa.Array) -> Ints:
         """Each entity's position in `names.values`."""
         codes = self._entities.encode(entities)
-        if new := self._entities.values[len(self._known) :]:
+        if len(self._entities) > len(self._known):
+            new = self._entities.values[len(self._known) :]
             kinds = pa.array(self._kinds(new), pa.string())
             self._known = np.concatenate([self._known, self.names.encode(kinds)])
         return self._known[codes]

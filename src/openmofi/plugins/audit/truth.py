@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openmofi.arrays import Bools, Codes, Floats, Ints
-from openmofi.dataset.tables import Codebook, Folder, Judged, as_array, mention_column, resolved, run_starts
+from openmofi.dataset.tables import Codebook, Folder, Judged, as_array, mention_column, run_starts
 from openmofi.errors import OpenMofiError
-from openmofi.knowledge import KnowledgeBase
+from openmofi.knowledge import KnowledgeBase, normalise
 from openmofi.plugins.audit.truth_table import read_truth
 from openmofi.storage import Shard
 
 _NO_MENTION = -1
 _EXAMPLES = 3
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def against(folder: Folder, truth: str | Path, split: str | None, kb: KnowledgeB
     pair, entity, accepted, probability, link, best, detector, kind = (
         np.concatenate(column) for column in zip(*parts, strict=True)
     )
-    meant, unknown = resolved(list(dict.fromkeys(table["entity"].to_pylist())), entities.values, folder, kb)
+    meant, unknown = _resolved(list(dict.fromkeys(table["entity"].to_pylist())), entities.values, folder, kb)
     true = entities.encode(pa.array([meant[value] for value in table["entity"].to_pylist()], pa.string()))
     says = table["named"].to_numpy().astype(bool) if "named" in table.column_names else np.ones(len(table), bool)
     facts, judged = pairs.of_row * len(entities) + true, pair * len(entities) + entity
@@ -228,3 +230,55 @@ def _read(
         codes["detector"],
         kind,
     )
+
+
+def _resolved(
+    values: Sequence[str], judged: Sequence[str], folder: Folder, kb: KnowledgeBase | None
+) -> tuple[dict[str, str], list[str]]:
+    """Which entity each value means.
+
+    Args:
+        values: distinct ones of the truth.
+        judged: identifiers of the entities that the labels judged.
+        folder: the labels, or a dataset, whose vocabulary has names.
+        kb: knows further identifiers and names.
+
+    Returns:
+        value → identifier; the values that mean nothing known, which stand for themselves.
+
+    Raises:
+        OpenMofiError: a name means several entities; or none of the values means any.
+    """
+    identifiers, names = set(judged), _names(folder)
+    meant, unknown = {}, []
+    for value in values:
+        if value in identifiers or (kb is not None and kb.rows([value])[0] >= 0):
+            meant[value] = value
+            continue
+        ids = names[normalise(value)] | (set(kb.ids(kb.candidates(value).rows)) if kb is not None else set())
+        if len(ids) > 1:
+            raise OpenMofiError(
+                f"The name {value!r} in the truth means {len(ids)} entities: "
+                f"{', '.join(sorted(ids)[:_NAMED])}{', …' if len(ids) > _NAMED else ''}.",
+                "Write the identifier of the one that is meant.",
+            )
+        meant[value] = next(iter(ids), value)
+        if not ids:
+            unknown.append(value)
+    if identifiers and values and len(unknown) == len(values):
+        where = "the labels" if kb is None else "the labels or their knowledge base"
+        raise OpenMofiError(
+            f"None of the {len(values)} entities of the truth is known to {where}: it has e.g. "
+            f"{values[0]!r}, the labels {judged[0]!r}.",
+            "Write identifiers, or names and give the knowledge base with --kb.",
+        )
+    return meant, unknown
+
+
+def _names(folder: Folder) -> defaultdict[str, set[str]]:
+    """Look-up form of a class's name → identifiers; empty for labels."""
+    names: defaultdict[str, set[str]] = defaultdict(set)
+    if folder.manifest.kind == "dataset":
+        for entry in folder.vocabulary.select(["id", "name"]).to_pylist():
+            names[normalise(entry["name"])].add(entry["id"])
+    return names

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from openmofi.dataset.origin import how_labelled
+from openmofi.dataset.collect import how_labelled
 from openmofi.dataset.report.examples import template
 from openmofi.dataset.tables import Folder
 from openmofi.engine import Engine, LocalEngine, Progress, Quiet, recorded

@@ -38,7 +38,7 @@ def card_facts(
     Raises:
         OpenMofiError: a dataset or a result cannot be read.
     """
-    from openmofi.dataset.origin import how_labelled
+    from openmofi.dataset.collect import how_labelled
     from openmofi.plugins.export.checkpoint import CardFacts, read_metrics
 
     folders = [dataset for dataset in datasets if Path(dataset).is_dir()]

@@ -22,6 +22,7 @@ from openmofi.knowledge import KnowledgeBase
 from openmofi.pairs.index import ImageBytes
 from openmofi.storage import Shard, file_fingerprint, fingerprint, read_json, write_json
 from openmofi.storage.addresses import in_threads, is_remote
+from openmofi.storage.copies import most_bytes
 from openmofi.storage.table_files import parquet_metadata
 from openmofi.training.data.features import TextFeatures, image_features, text_features
 from openmofi.training.data.images import KeptImages, TrainingImages
@@ -216,6 +217,9 @@ def open_data(
     teachers = None
     if settings.reinforcement.store:
         teachers = extension("teachers", "reinforcement")(settings, class_ids, seed, left)
+    streams = live and _streams(settings, dataset.shards, rows, left, progress)
+    for shard, value in zip(dataset.shards, sources, strict=True) if streams else ():
+        vars(shard)["fingerprint"] = value  # travels to workers
     batches = Sources(
         rows,
         plan,
@@ -234,6 +238,7 @@ def open_data(
         teachers=teachers,
         hard=_hard_negatives(settings, class_ids, seed),
         min_probability=settings.min_probability,
+        _bytes=ImageBytes(streams),
     )
     return TrainingData(
         int(starts[-1]),
@@ -255,6 +260,30 @@ def _dataset(settings: DataSettings, cache: str | Path) -> Folder:
     if is_remote(cache):
         raise UsageError(f"data.cache is {cache}; it is mapped into memory and must be local.")
     return Folder.open(settings.dataset, "dataset")
+
+
+def _streams(
+    settings: DataSettings, shards: Sequence[Shard], rows: DatasetRows, trained: int, progress: Progress
+) -> bool:
+    """Whether remote shards are read in blocks (`ImageBytes.streams`): where an epoch wants an eighth of their bytes at
+    least, and goes through them window by window, of which one has room among the copies on this machine.
+    """
+    window = [number for number, shard in enumerate(shards) if is_remote(shard.path)][: settings.shuffle_shards]
+    wanted = whole = 0
+    for number in window if settings.sampler == "instance" else ():
+        images = rows.batch(number)
+        if len(images) and images["file"][0].as_py():  # copied to this machine, or files of their own
+            return False
+        offsets, sizes = (images[name].to_numpy() for name in ("offset", "size"))
+        wanted, whole = wanted + int(sizes.sum()), whole + int((offsets + sizes).max(initial=0))
+    if not 0 < whole <= 8 * wanted * trained / max(int(rows.starts[-1]), 1):
+        return False
+    if whole > (most := most_bytes()):
+        progress.say(
+            f"each image is a request of its own: {len(window)} shards (data.shuffle_shards) are {whole / 2**30:.0f} "
+            f"GiB, more than the {most / 2**30:.0f} that OPENMOFI_COPIES_GIB allows for copies on this machine"
+        )
+    return whole <= most
 
 
 def _images(settings: DataSettings, inputs: ModelInputs, count: int) -> TrainingImages | None:

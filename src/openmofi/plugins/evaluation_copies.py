@@ -4,12 +4,19 @@ Hashes: at most `bits` bits apart, as for near duplicates, but whatever the labe
 nearly empty image, which says little. Embeddings: the frozen backbone's features that the label job kept, since those
 of heads trained on labels bring images of one entity together that are no copies. Both see what the other does not:
 a hash survives a change of colours, features survive cropping and mirroring.
+
+- Entry points: `openmofi.filters` `evaluation_copies`
+- Needs: nothing
+- Use: `openmofi dataset build LABELS --exclude EVALUATION_IMAGES …`
+- Never: decides what an evaluation set is (`openmofi.dataset.evaluation_sets`)
+- Tests: `tests/dataset/exclusion`
+- Documentation: `docs/dataset.md`
 """
 
 import io
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from typing import Any
@@ -18,20 +25,19 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageOps
 
-from openmofi.arrays import Bools, Codes, Floats, Hashes
+from openmofi.arrays import Codes, Floats, Hashes
 from openmofi.dataset.collect import Collected
-from openmofi.dataset.evaluation_sets import EvaluationSet, ExclusionSettings, hash_images, some_images
+from openmofi.dataset.evaluation_sets import EvaluationSet, Excluded, ExclusionSettings, hash_images, some_images
+from openmofi.dataset.features import computed, labelled_features, labelled_shards, labels_store
 from openmofi.dataset.matching import NONE, ImageSample, nearest_features, nearest_hashes
-from openmofi.dataset.origin import Origin
 from openmofi.dataset.tables import Folder
 from openmofi.encoders import Encoder, normalised
 from openmofi.errors import OpenMofiError
-from openmofi.features.images import ImageSource, compute_features, shard_source
-from openmofi.features.store import FeatureStore, StoredFeatures
+from openmofi.features.images import ImageSource
+from openmofi.features.store import FeatureStore
 from openmofi.pairs import ImageRefused
 from openmofi.pairs.images.decode import decoding
 from openmofi.schema import EXCLUDED, PairStatus
-from openmofi.storage import Shard
 
 # Up to 128 images of the set are saved anew as JPEG of quality 30, halved in size, cropped by a tenth a side and
 # mirrored. The threshold is the cosine at which 95 % of each of the first three kinds are found; mirrored ones are only
@@ -161,15 +167,6 @@ class ExcludedSet:
 
 
 @dataclass(frozen=True)
-class Excluded:
-    """`images`: bool (labelled images,), which stay out; `table`: `schema.EXCLUDED`; `sets`: figures by name."""
-
-    images: Bools
-    table: pa.Table
-    sets: dict[str, ExcludedSet]
-
-
-@dataclass(frozen=True)
 class _Images:
     keys: Sequence[str]
     phash: Hashes
@@ -179,7 +176,7 @@ class _Images:
     threshold: Threshold | None = None
 
 
-def exclude(
+def evaluation_copies(
     source: Folder,
     collected: Collected,
     sets: Sequence[EvaluationSet],
@@ -244,7 +241,7 @@ def exclude(
                 }
             )
         )
-    return Excluded(out, _named(source, collected, tables), figures)
+    return Excluded(out, _named(source, collected, tables), {name: asdict(each) for name, each in figures.items()})
 
 
 def _look_up(
@@ -279,49 +276,6 @@ def _named(source: Folder, collected: Collected, tables: Sequence[pa.Table]) -> 
     return pa.concat_tables(parts)
 
 
-def labelled_shards(source: Folder, collected: Collected) -> Iterator[tuple[Shard, int, int]]:
-    """Each shard that has labelled images, and the numbers of the first and past the last of them."""
-    for shard, low, high in zip(
-        source.shards, collected.starts[:-1].tolist(), collected.starts[1:].tolist(), strict=True
-    ):
-        if high > low:
-            yield shard, low, high
-
-
-def labels_store(source: Folder, encoder: Encoder) -> FeatureStore:
-    """The store of the label job's features, as `encoder` gives them.
-
-    Raises:
-        OpenMofiError: the labels do not say how theirs were made.
-    """
-    store = FeatureStore.noted(source.path, encoder)
-    if store is None:
-        raise OpenMofiError(
-            f"{source.path} does not say how its features were made.",
-            "Compare hashes alone: --exclude-cosine off, and no --semantic-duplicates.",
-        )
-    return store
-
-
-def labelled_features(source: Folder, shard: Shard, store: FeatureStore) -> StoredFeatures:
-    """The features of a shard as it was labelled; what is missing in the store is computed.
-
-    Raises:
-        OpenMofiError: the shard has changed since, or cannot be read.
-    """
-    labelled = source.manifest.inputs.get(shard.name, "")
-    if labelled and store.has(shard.name, labelled):
-        return store.open(shard.name, labelled)
-    Origin(labelled).require_same(shard, shard.fingerprint)
-    return _computed(shard_source(shard, store.read, as_labelled=True), store)
-
-
-def _computed(source: ImageSource, store: FeatureStore) -> StoredFeatures:
-    if not store.has(source.name, source.stamp):
-        compute_features(source, store)
-    return store.open(source.name, source.stamp)
-
-
 def _open(
     each: EvaluationSet, settings: ExclusionSettings, store: FeatureStore | None, gallery: ImageSample | None
 ) -> _Images:
@@ -343,7 +297,7 @@ def _open(
             len(hashed) + refused,
             refused,
         )
-    parts = [_computed(source, store) for source in each.sources]
+    parts = [computed(source, store) for source in each.sources]
     rows = np.flatnonzero(np.concatenate([part.usable for part in parts]))
     table = pa.concat_tables([part.table.select(["key", "status", "phash"]) for part in parts])
     _require_some(each, len(rows), len(table) - len(rows))
