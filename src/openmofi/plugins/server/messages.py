@@ -75,7 +75,7 @@ class JsonLines(logging.Formatter):
         return json.dumps(line)
 
 
-class _Packed(Response):
+class Packed(Response):
     """Compressed where the client takes it and it is long enough to be worth the time."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,7 +94,7 @@ KEPT = "max-age=31536000, immutable"
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Records, which are dataclasses, as an answer; numbers that are not finite become null."""
-    return _Packed(encoded(value), status, dict(headers or {}), "application/json")
+    return Packed(encoded(value), status, dict(headers or {}), "application/json")
 
 
 def encoded(value: Any) -> bytes:
