@@ -12,7 +12,15 @@ from openmofi.plugins.map.tiles import packed, tiles_of, unpacked
 from openmofi.plugins.server.plane import _inside
 from openmofi.search import Verdict
 
-COLUMNS = {"images": "<f8", "x": "<u2", "y": "<u2", "area": "<u2", "type": "<u1", "probability": "<u1", "verdict": "<u1"}
+COLUMNS = {
+    "images": "<f8",
+    "x": "<u2",
+    "y": "<u2",
+    "area": "<u2",
+    "type": "<u1",
+    "probability": "<u1",
+    "verdict": "<u1",
+}
 
 
 @pytest.fixture
@@ -135,14 +143,13 @@ def test_areas_are_numbered_anew_where_some_are_missing(index, mapped):
 
 
 def test_a_lasso_chooses_what_lies_inside(index, mapped):
-    plane, columns = whole(mapped)
+    images, places = index.map().images, index.map().places.astype(float)
+    points = np.stack([(places[:, 0] + 1) / 2, (1 - places[:, 1]) / 2], 1) * 65536
     draw = np.random.default_rng(0)
     for _ in range(20):
         lasso = (draw.uniform(-0.2, 1.2, (7, 2)) * 65536).round(2)
         answer = mapped.post("/api/map/chosen", json={"lasso": lasso.tolist()}).json()
-        # As the page has them; `Polygon` winds, `_inside` is compared with it below, so here each corner counts.
-        points = np.stack([(index.map().places[:, 0] + 1) / 2, (1 - index.map().places[:, 1]) / 2], 1) * 65536
-        assert answer["images"] == index.map().images[_inside(points.astype(float), lasso)].tolist()
+        assert answer["images"] == images[_inside(points, lasso)].tolist()
         assert answer["total"] == len(answer["images"])
     every = [[-1, -1], [65537, -1], [65537, 65537], [-1, 65537]]
     assert mapped.post("/api/map/chosen", json={"lasso": every}).json()["total"] == 30
@@ -162,7 +169,7 @@ def test_inside_is_what_another_library_says(seed, count):
 
 
 def test_places_of_a_search_are_told(index, mapped):
-    plane, columns = whole(mapped)
+    _, columns = whole(mapped)
     places = mapped.post("/api/map/places", json=[7, 3, 999]).json()
     assert places["images"] == [3, 7]
     assert np.array(places["x"]) / 65536 == pytest.approx(columns["x"][[2, 6]], abs=3e-5)

@@ -64,23 +64,27 @@ def make_map(address: Place, seed: int = 0) -> Changes:
                 "Add images with: openmofi index add INDEX IMAGES.",
             )
         points = placed(_Stored(state.exact, positions), seed)
-        _write(connection, state.images[positions], points, areas_of(points, seed), seed)
+        write_places(connection, state.images[positions], points, areas_of(points, seed), seed)
         return Changes(changed=len(positions))
 
 
-def _write(connection: Connection, images: Ints, points: Doubles, areas: Ints, seed: int) -> None:
+def write_places(connection: Connection, images: Ints, points: Doubles, areas: Ints, seed: int) -> None:
+    """Make a map of images (n,), their places (n, 2) from −1 to 1, and their areas (n,), in place of the one before."""
     order = np.random.default_rng(seed).permutation(len(images))
-    columns = (images[order], *points[order].T, areas[order], np.arange(len(images)), tiles_of(points[order]))
+    places, tiles = np.argsort(order), np.empty(len(images), np.int64)
+    tiles[order] = tiles_of(points[order])
+    columns = (images, *points.T, areas, places, tiles)
     with transaction(connection):
         if not has_tiles(connection):
             connection.execute("DROP TABLE IF EXISTS map")
         connection.execute(TABLE)
-        connection.execute("CREATE INDEX IF NOT EXISTS map_tile ON map (tile, place)")
+        connection.execute("DROP INDEX IF EXISTS map_tile")
         connection.execute("DELETE FROM map")
         # A verdict may be written meanwhile, but no image: this is the only writer.
         for start in range(0, len(images), _ROWS):
             rows = zip(*(column[start : start + _ROWS].tolist() for column in columns), strict=True)
             connection.executemany("INSERT INTO map VALUES (?, ?, ?, ?, ?, ?)", rows)
+        connection.execute("CREATE INDEX map_tile ON map (tile, place)")
         set_meta(connection, {"map": json.dumps({"seed": seed, "images": len(images)}), "map_tiles": "1"})
         note_commit(connection, "map", Changes(changed=len(images)))
 

@@ -79,6 +79,7 @@ class Packed(Response):
     """Compressed where the client takes it and it is long enough to be worth the time."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See Starlette's `Response`."""
         if len(self.body) >= _WORTH and "gzip" in Headers(scope=scope).get("accept-encoding", ""):
             self.body = await run_in_threadpool(gzip.compress, self.body, _LEVEL)
             self.headers.update({"Content-Encoding": "gzip", "Content-Length": str(len(self.body))})

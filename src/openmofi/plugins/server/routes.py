@@ -366,7 +366,7 @@ def collection_map(request: Request, context: Shared) -> Response:
 
 @router.get("/api/map/tiles/{level}/{x}/{y}", response_class=Response)
 def map_tile(level: Level, x: Tile, y: Tile, state: Commit, request: Request, context: Shared) -> Response:
-    """Images of a tile of the map, as `openmofi.plugins.server.plane.Plane.tile` lays them out; `state` is the map's."""
+    """Images of a tile of the map, as `Plane.tile` lays them out (openmofi.plugins.server); `state` is the map's."""
     connection = context.index.connection
     if state != last_commit(connection):
         raise Refused(409, "The map has changed.", "Ask for the map again.")

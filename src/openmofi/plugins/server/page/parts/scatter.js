@@ -14,32 +14,32 @@ const REST_MS = 250;
 /** Marks of a view, and of its first frame; fewer where frames are slow, more where they are quick. */
 const MOST_MARKS = 150_000;
 const LEAST_MARKS = 8_000;
-const [QUICK_MS, SLOW_MS] = [20, 30];
+const SLOW_MS = 20;
 /** So few images in view are shown as thumbnails, as many as find room. */
 const MOST_NEAR = 300;
 const THUMBNAIL = 64;
 
 /** Marks that a frame may have, which the page learns from how long its frames take. */
-let affordable = 40_000;
+let affordable = 30_000;
 
 /** @param {number} took from a frame to the next, in ms */
 function learn(took) {
-  if (took > SLOW_MS) affordable = Math.max(LEAST_MARKS, affordable * 0.7);
-  else if (took < QUICK_MS) affordable = Math.min(MOST_MARKS, affordable * 1.15);
+  affordable = took > SLOW_MS ? Math.max(LEAST_MARKS, affordable * 0.75) : Math.min(MOST_MARKS, affordable * 1.03);
 }
 
 /**
  * Draw a view: first an even sample of it, then in each frame some more, until all is drawn that a view may have.
- * @returns {() => void} stops it
+ * @param {(marks: number) => void} onFrame @param {(view: [import("../lib/plane.js").Tile, number][]) => void} onDone
+ * @returns {{stop: () => void, more: () => void}} `more` where a tile has come
  */
-function drawing(painter, tiles, plane, frame, size, style, radius, onDone) {
-  let first = true;
-  let at = 0;
+function drawing({ painter, tiles, plane, frame, size, style, radius }, onFrame, onDone) {
   const shown = new Map();
-  let view = [];
+  let first = true;
+  let next = 0;
   const step = (time) => {
-    requestAnimationFrame((next) => learn(next - time));
-    let left = Math.floor(affordable);
+    requestAnimationFrame((later) => learn(later - time));
+    const most = Math.floor(affordable);
+    let left = most;
     const more = (tile, to) => {
       const from = shown.get(tile) ?? 0;
       const end = Math.min(to, from + left);
@@ -49,41 +49,33 @@ function drawing(painter, tiles, plane, frame, size, style, radius, onDone) {
       left -= end - from;
     };
     if (first) {
-      first = false;
       painter.clear(size, style);
-      view = tiles.take(planned(plane, frame, size, MOST_MARKS));
-      let before = 0;
-      // The levels that fit, and of the next an equal share of each tile.
-      for (let from = 0; from < view.length;) {
-        const level = view[from][0].side;
-        let to = from;
-        let count = 0;
-        while (to < view.length && view[to][0].side === level) count += view[to++][1];
-        const share = Math.min(1, Math.max(0, affordable - before) / count);
-        for (; from < to; from += 1) more(view[from][0], Math.floor(view[from][1] * share));
-        before += count;
-      }
-    } else {
-      while (at < view.length && left >= 1) {
-        more(...view[at]);
-        if ((shown.get(view[at][0]) ?? 0) >= view[at][1]) at += 1;
-      }
+      for (const [tile, count] of tiles.take(planned(plane, frame, size, most))) more(tile, count);
+      first = false;
     }
-    if (at < view.length) drawn = requestAnimationFrame(step);
+    const view = tiles.take(planned(plane, frame, size, MOST_MARKS));
+    for (const [tile, count] of view) if (left) more(tile, count);
+    onFrame(most - left);
+    next = 0;
+    if (view.some(([tile, count]) => (shown.get(tile) ?? 0) < count)) next = requestAnimationFrame(step);
     else onDone(view);
   };
-  let drawn = requestAnimationFrame(step);
-  return () => cancelAnimationFrame(drawn);
+  next = requestAnimationFrame(step);
+  return { stop: () => cancelAnimationFrame(next), more: () => { next ||= requestAnimationFrame(step); } };
 }
 
 /** Images in view as thumbnails, where there are few: those that find room, in their random order. */
 function nearOf(view, frame, size) {
   const seen = [];
+  const [[left, top], , [right, bottom]] = corners(frame, size);
   for (const [tile, count] of view) {
+    // Most rows lie elsewhere: these cost no more than four comparisons.
+    const [low, high, above, below] = [left - tile.left, right - tile.left, top - tile.top, bottom - tile.top].map((part) => part * 65536 / tile.side);
     for (let row = 0; row < count; row += 1) {
-      const [x, y] = toPixels(frame, size, ...placeOf(tile, row));
-      if (x < 0 || y < 0 || x > size.width || y > size.height) continue;
-      if (seen.push({ id: tile.images[row], at: placeOf(tile, row), x, y, tile, row }) > MOST_NEAR) return [];
+      if (tile.x[row] < low || tile.x[row] > high || tile.y[row] < above || tile.y[row] > below) continue;
+      const at = placeOf(tile, row);
+      const [x, y] = toPixels(frame, size, ...at);
+      if (seen.push({ id: tile.images[row], at, x, y, tile, row }) > MOST_NEAR) return [];
     }
   }
   const free = [];
@@ -123,6 +115,7 @@ export function Scatter({ plane, tiles, turn, style, frame, onFrame, lasso, mark
   const canvas = useRef(null);
   const painter = useRef(null);
   const view = useRef([]);
+  const drawn = useRef(null);
   const [lassoing, setLassoing] = useState(false);
   const [path, setPath] = useState(null);
   const [pointed, setPointed] = useState(null);
@@ -138,16 +131,21 @@ export function Scatter({ plane, tiles, turn, style, frame, onFrame, lasso, mark
     if (!measured) return undefined;
     painter.current ??= painterOf(canvas.current);
     let rest = 0;
-    const stop = drawing(painter.current, tiles, plane, frame, measured, look, radius, (drawn) => {
-      view.current = drawn;
-      canvas.current.dataset.drawn = String(drawn.reduce((sum, [, count]) => sum + count, 0));
-      rest = setTimeout(() => setNear(nearOf(drawn, frame, measured)), REST_MS);
-    });
+    const element = canvas.current;
+    drawn.current = drawing({ painter: painter.current, tiles, plane, frame, size: measured, style: look, radius },
+      (marks) => { element.dataset.marks = String(marks); },
+      (all) => {
+        view.current = all;
+        element.dataset.drawn = String(all.reduce((sum, [, count]) => sum + count, 0));
+        clearTimeout(rest);
+        rest = setTimeout(() => setNear(nearOf(all, frame, measured)), REST_MS);
+      });
     return () => {
-      stop();
+      drawn.current.stop();
       clearTimeout(rest);
     };
-  }, [plane, tiles, turn, frame, look?.key, measured]);
+  }, [plane, tiles, frame, look?.key, measured]);
+  useEffect(() => drawn.current?.more(), [turn]);
   useEffect(() => {
     const listening = canvas.current;
     const again = () => setMeasured(size());

@@ -2,9 +2,10 @@
 import { api, ApiError } from "../lib/api.js";
 import { counted, number, plainType } from "../lib/format.js";
 import { html, useEffect, useMemo, useRef, useState } from "../lib/html.js";
+import { names, wantName } from "../lib/known.js";
 import { BACK } from "../lib/paint.js";
 import { inside, placeOf, readFrame, readLasso, written, writtenFrame } from "../lib/plane.js";
-import { body, ranks, readQuery } from "../lib/query.js";
+import { body, ranks, readQuery, writeQuery } from "../lib/query.js";
 import { go, href, route } from "../lib/route.js";
 import { tilesOf } from "../lib/tiles.js";
 import { Empty, Failure, say, Waiting } from "../parts/notice.js";
@@ -12,7 +13,8 @@ import { Scatter } from "../parts/scatter.js";
 import { Chosen, useShown } from "./chosen.js";
 
 const REST_MS = 300;
-const MOST_MARKED = 500;
+/** Images of a search that are marked: those that are likely, or the first where the index cannot say. */
+const [MOST_MARKED, FIRST_MARKED] = [500, 100];
 const NONE = [];
 /** Shares of a second colour that marks which step back are made of. */
 const FADED = 0.86;
@@ -110,9 +112,8 @@ function useChosen(plane, given, area, onError) {
   return chosen;
 }
 
-/** Places of what a search of the address finds: the likely ones, or the first. */
-function useMarked(params, onError) {
-  const query = readQuery(params);
+/** Places of what a search of the address finds. */
+function useMarked(query, onError) {
   const asked = ranks(query) ? JSON.stringify(body(query)) : "";
   const [marked, setMarked] = useState(NONE);
   useEffect(() => {
@@ -121,7 +122,7 @@ function useMarked(params, onError) {
     const ended = new AbortController();
     (async () => {
       const { hits, end } = await api.search({ ...JSON.parse(asked), limit: MOST_MARKED }, ended.signal);
-      const ids = hits.slice(0, end || hits.length).map(({ image }) => image.id);
+      const ids = hits.slice(0, end || FIRST_MARKED).map(({ image }) => image.id);
       const { x, y } = ids.length ? await api.mapPlaces(ids, ended.signal) : { x: [], y: [] };
       setMarked(x.map((value, place) => [value, y[place]]));
       say(`${counted(x.length, "image")} marked.`);
@@ -141,7 +142,10 @@ function Whole({ plane, onError }) {
   const named = params.has("area") ? Number(params.get("area")) : null;
   const area = !given && plane.areas[named] ? named : null;
   const chosen = useChosen(plane, given, area, onError);
-  const { asked, marked } = useMarked(params, onError);
+  const query = readQuery(params);
+  const { asked, marked } = useMarked(query, onError);
+  useEffect(() => { wantName(query.entity); }, [query.entity]);
+  const what = query.text || names.value[query.entity] || query.entity;
   const tiles = useMemo(() => tilesOf(plane, () => setTurn((old) => old + 1), onError), [plane]);
   useEffect(() => tiles.close, [tiles]);
   const ways = useMemo(() => waysOf(plane), [plane]);
@@ -160,9 +164,8 @@ function Whole({ plane, onError }) {
   return html`
     <p class="lead">${counted(plane.images, "image")}; those that are alike lie near each other.${
       plane.missing > 0 && ` ${counted(plane.missing, "image")} came since and are not on it: openmofi index map INDEX makes it anew.`}</p>
-    ${asked && html`<p class="note" role="note">${counted(marked.length, "image")} of a search marked.
-      <button class="button" onClick=${() => set(Object.fromEntries([...params.keys()].filter((name) => !["at", "lasso", "area", "colour"].includes(name))
-        .map((name) => [name, ""])))}>Mark none</button></p>`}
+    ${asked && html`<div class="results-head"><p><strong>${counted(marked.length, "image")}</strong> marked${what ? html`: ${what}` : " of a search"}</p>
+      <button class="button" onClick=${() => set(Object.fromEntries([...writeQuery(query).keys()].map((name) => [name, ""])))}>Mark none</button></div>`}
     <div class="map">
       <${Scatter} plane=${plane} tiles=${tiles} turn=${turn} style=${style} frame=${frame} onFrame=${setFrame} lasso=${lasso} marked=${marked}
         onLasso=${(path) => set({ lasso: written(path), area: "" })} onOpen=${open} />
