@@ -133,14 +133,27 @@ def moved(page: Any, box: dict[str, float]) -> dict[str, Any]:
     return page.evaluate("() => window.seen")
 
 
-def map_frames(browser: Any, address: str) -> dict[str, float]:
+CARD = """const get = WebGL2RenderingContext.prototype.getParameter;
+WebGL2RenderingContext.prototype.getParameter = function (name) {
+  return name === 0x9246 ? "card" : get.call(this, name);
+};"""
+
+
+def map_frames(browser: Any, address: str, card: bool = False) -> dict[str, float]:
     """Move a map, and then a page without anything, as a measure of what else the machine does.
+
+    Args:
+        browser: of Playwright.
+        address: of the server.
+        card: let the page believe that a graphics card draws, and so use WebGL, whatever imitates one.
 
     Returns:
         `open_seconds` until all is drawn that a view may show, `frame_ms_p50`, `frame_ms_p95`, `frames`,
         `marks_a_frame` and `marks_a_view` at most, `blank_frame_ms_p95` of the empty page.
     """
     page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+    if card:
+        page.add_init_script(CARD)
     started = time.perf_counter()
     page.goto(f"{address}#/map")
     page.wait_for_selector("canvas[data-drawn]", timeout=300_000)
@@ -185,12 +198,16 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         address = served(Path(shutil.copytree(given.index, Path(folder) / "index")))
         rounds = [first_load(browser, address) for _ in range(ROUNDS)]
-        frames = map_frames(browser, served(mapped_index(Path(folder) / "map", given.images)))
+        address = served(mapped_index(Path(folder) / "map", given.images))
+        maps = {painter: map_frames(browser, address, painter == "webgl") for painter in ("pixels", "webgl")}
         browser.close()
     row = {name: round(statistics.median(each[name] for each in rounds), 1) for name in rounds[0]}
-    frame_row = {"images": given.images, **{name: round(value, 1) for name, value in frames.items()}}
+    moves = [
+        {"painter": painter, "images": given.images, **{name: round(value, 1) for name, value in frames.items()}}
+        for painter, frames in maps.items()
+    ]
     ratios = {"first_load_requests": row["requests"], "first_load_kb": row["kb"]}
-    harness.write_result("page", [row, frame_row], ratios | {"map_frame_ms_p95_2m": frame_row["frame_ms_p95"]})
+    harness.write_result("page", [row, *moves], ratios | {"map_frame_ms_p95_2m": moves[0]["frame_ms_p95"]})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-/** Draws marks of tiles: by WebGL 2, or on a plain canvas where there is none. */
+/** Draws marks of tiles: by WebGL 2, or pixel by pixel where no graphics card does it, which is quicker than to imitate one. */
 import { scale, toPixels } from "./plane.js";
 
 /** Colours of marks; those from here on are of marks that step back. */
@@ -28,13 +28,28 @@ void main() { painted = vec4(colour, 1.0); }`;
  * @property {(size: import("./plane.js").Size, style: Style) => void} clear
  * @property {(tile: import("./plane.js").Tile, from: number, to: number, frame: import("./plane.js").Frame, size: import("./plane.js").Size, pixels: number) => void} draw
  *   some rows of a tile, as squares of so many pixels
+ * @property {() => void} show what was drawn
  */
+
+const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i;
+let card = null;
+
+/** Whether WebGL 2 is there, and drawn by a graphics card. */
+function hasCard() {
+  const gl = document.createElement("canvas").getContext("webgl2", { failIfMajorPerformanceCaveat: true });
+  if (!gl) return false;
+  const about = gl.getExtension("WEBGL_debug_renderer_info");
+  const name = gl.getParameter(about ? about.UNMASKED_RENDERER_WEBGL : gl.RENDERER);
+  gl.getExtension("WEBGL_lose_context")?.loseContext();
+  return !SOFTWARE.test(name);
+}
 
 /** @param {HTMLCanvasElement} canvas @returns {Painter} */
 export function painterOf(canvas) {
+  card ??= hasCard();
   // Kept, so that marks may be added in later frames.
-  const gl = canvas.getContext("webgl2", { antialias: false, preserveDrawingBuffer: true });
-  return gl ? byGraphics(canvas, gl) : byCanvas(canvas);
+  const gl = card && canvas.getContext("webgl2", { antialias: false, preserveDrawingBuffer: true });
+  return gl ? byGraphics(canvas, gl) : byPixels(canvas);
 }
 
 function fit(canvas, { width, height }) {
@@ -115,35 +130,58 @@ function byGraphics(canvas, gl) {
       gl.uniform1f(pointSize, pixels * dense);
       gl.drawArrays(gl.POINTS, from, to - from);
     },
+    show() {},
   };
 }
 
 /** @param {HTMLCanvasElement} canvas @returns {Painter} */
-function byCanvas(canvas) {
-  const pen = canvas.getContext("2d");
+function byPixels(canvas) {
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
   const held = new WeakMap();
   let style = null;
+  let dense = 1;
+  let image = null;
+  let pixels = null;
+  let layers = null;
+  let colours = null;
   return {
     clear(size, next) {
       style = next;
-      const dense = fit(canvas, size);
-      pen.setTransform(dense, 0, 0, dense, 0, 0);
-      pen.clearRect(0, 0, size.width, size.height);
+      dense = fit(canvas, size);
+      if (image?.width !== canvas.width || image.height !== canvas.height) {
+        image = pen.createImageData(canvas.width, canvas.height);
+        pixels = new Uint32Array(image.data.buffer);
+        layers = new Uint8Array(pixels.length);
+      }
+      pixels.fill(0);
+      layers.fill(style.colours.length);
+      colours = style.colours.map((parts) => new Uint32Array(Uint8Array.from([...parts.slice(0, 3).map((part) => Math.round(part * 255)), 255]).buffer)[0]);
     },
-    draw(tile, from, to, frame, size, pixels) {
+    draw(tile, from, to, frame, size, wide) {
       if (held.get(tile)?.key !== style.key) held.set(tile, { key: style.key, shades: shadesOf(tile, style) });
       const { shades } = held.get(tile);
-      const [left, top] = toPixels(frame, size, tile.left, tile.top);
-      const unit = tile.side * scale(frame, size) / 65536;
-      // One colour after another, so that those of the first lie on top.
-      for (let shade = style.colours.length - 1; shade >= 0; shade -= 1) {
-        const [red, green, blue, share] = style.colours[shade];
-        const wide = pixels * share;
-        pen.fillStyle = `rgb(${red * 255} ${green * 255} ${blue * 255})`;
-        for (let row = from; row < to; row += 1) {
-          if (shades[row] === shade) pen.fillRect(left + tile.x[row] * unit - wide / 2, top + tile.y[row] * unit - wide / 2, wide, wide);
+      const [left, top] = toPixels(frame, size, tile.left, tile.top).map((value) => value * dense);
+      const unit = tile.side * scale(frame, size) * dense / 65536;
+      const sides = style.colours.map(([, , , share]) => Math.max(1, Math.round(wide * dense * share)));
+      const { width, height } = image;
+      for (let row = from; row < to; row += 1) {
+        const shade = shades[row];
+        const side = sides[shade];
+        const across = Math.round(left + tile.x[row] * unit - side / 2);
+        const down = Math.round(top + tile.y[row] * unit - side / 2);
+        if (across + side <= 0 || down + side <= 0 || across >= width || down >= height) continue;
+        const end = Math.min(width, across + side);
+        for (let y = Math.max(0, down); y < Math.min(height, down + side); y += 1) {
+          for (let at = y * width + Math.max(0, across), last = y * width + end; at < last; at += 1) {
+            if (shade > layers[at]) continue;
+            layers[at] = shade;
+            pixels[at] = colours[shade];
+          }
         }
       }
+    },
+    show() {
+      pen.putImageData(image, 0, 0);
     },
   };
 }

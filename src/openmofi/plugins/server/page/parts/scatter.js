@@ -11,9 +11,9 @@ const ZOOM = 1.4;
 const REACH = 9;
 const CLICK = 4;
 const REST_MS = 250;
-/** Marks of a view, and of its first frame; fewer where frames are slow, more where they are quick. */
+/** Marks of a view, and of one frame: fewer where frames are slow, more where they are quick. */
 const MOST_MARKS = 150_000;
-const LEAST_MARKS = 8_000;
+const [LEAST_A_FRAME, MOST_A_FRAME] = [8_000, 60_000];
 const SLOW_MS = 20;
 /** So few images in view are shown as thumbnails, as many as find room. */
 const MOST_NEAR = 300;
@@ -24,7 +24,7 @@ let affordable = 30_000;
 
 /** @param {number} took from a frame to the next, in ms */
 function learn(took) {
-  affordable = took > SLOW_MS ? Math.max(LEAST_MARKS, affordable * 0.75) : Math.min(MOST_MARKS, affordable * 1.03);
+  affordable = took > SLOW_MS ? Math.max(LEAST_A_FRAME, affordable * 0.75) : Math.min(MOST_A_FRAME, affordable * 1.03);
 }
 
 /**
@@ -55,6 +55,7 @@ function drawing({ painter, tiles, plane, frame, size, style, radius }, onFrame,
     }
     const view = tiles.take(planned(plane, frame, size, MOST_MARKS));
     for (const [tile, count] of view) if (left) more(tile, count);
+    painter.show();
     onFrame(most - left);
     next = 0;
     if (view.some(([tile, count]) => (shown.get(tile) ?? 0) < count)) next = requestAnimationFrame(step);
