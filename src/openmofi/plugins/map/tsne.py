@@ -27,6 +27,7 @@ TABLE = """CREATE TABLE IF NOT EXISTS map (
   image BIGINT PRIMARY KEY REFERENCES images ON DELETE CASCADE,
   x DOUBLE PRECISION NOT NULL, y DOUBLE PRECISION NOT NULL, area BIGINT NOT NULL,
   place BIGINT NOT NULL, tile BIGINT NOT NULL)"""
+BY_TILE = "CREATE INDEX map_tile ON map (tile, place)"
 
 
 class Rows(Protocol):
@@ -84,7 +85,7 @@ def write_places(connection: Connection, images: Ints, points: Doubles, areas: I
         for start in range(0, len(images), _ROWS):
             rows = zip(*(column[start : start + _ROWS].tolist() for column in columns), strict=True)
             connection.executemany("INSERT INTO map VALUES (?, ?, ?, ?, ?, ?)", rows)
-        connection.execute("CREATE INDEX map_tile ON map (tile, place)")
+        connection.execute(BY_TILE)
         set_meta(connection, {"map": json.dumps({"seed": seed, "images": len(images)}), "map_tiles": "1"})
         note_commit(connection, "map", Changes(changed=len(images)))
 
