@@ -26,9 +26,9 @@ from openmofi.plugins.postgres import vector_table
 from openmofi.plugins.postgres.address import PostgresServer
 from openmofi.plugins.postgres.vector_table import InDatabase, VectorTable
 from openmofi.plugins.server.facets import facets_of
+from openmofi.plugins.server.plane import ChoiceBody, Plane, places_of
 from openmofi.search import Example, Filters, Index, Query, Verdict, build, remove
 from openmofi.search import writer as writer_module
-from openmofi.search.mapping import map_answer
 from openmofi.search.rank.queries import entities_named, images_by_text, meaning_of
 from openmofi.search.store.connection import Segment, place_of
 from openmofi.search.store.database import connect, only_writer
@@ -80,6 +80,7 @@ def both(postgres, tmp_path_factory):
             ]
         )
         index.undo_verdict(4)
+        index.make_map()
     yield made
     for index in made:
         index.close()
@@ -159,7 +160,11 @@ def test_the_same_entities_and_reviews_as_in_a_folder(both):
         lambda index: to_judge(index.connection, "c:blue", order="sure", accepted=None),
         lambda index: [(each.shard, each.key, each.who, each.id) for each in index.verdicts(limit=2)],
         lambda index: index.verdict_table().drop_columns(["when"]),
-        lambda index: map_answer(index.connection),
+        lambda index: replace(Plane().summary(index.connection).answer, state=0),
+        lambda index: Plane().tile(index.connection, 0, 0, 0),
+        lambda index: Plane().chosen(index.connection, ChoiceBody(((0, 0), (40_000, 0), (40_000, 65_536)))),
+        lambda index: Plane().chosen(index.connection, ChoiceBody(area=1)),
+        lambda index: places_of(index.connection, [1, 5, 99]),
         lambda index: replace(index.info(), path="", bytes={}, last=""),
     ):
         assert ask(one) == ask(other)

@@ -26,6 +26,7 @@ from openmofi.pairs import ImageRefused
 from openmofi.pairs.images.decode import decoding
 from openmofi.plugins.server.guard import Sessions, cookie_name, equal
 from openmofi.plugins.server.messages import Metrics, Refused
+from openmofi.plugins.server.plane import Plane
 from openmofi.plugins.server.settings import ServeSettings
 from openmofi.schema import PairStatus
 from openmofi.search.index import Index
@@ -198,6 +199,7 @@ class Context:
         decoded: pixels of examples, by the name of their bytes and the region.
         searching: threads that search: more than cores take turns and answer nobody sooner.
         counting: how many searches may be counted at once, so that threads are left for all else.
+        plane: the map of the index.
         decoding: how many uploads may be decoded at once, since each takes memory.
         tickets: tokens that open the page once.
     """
@@ -210,6 +212,7 @@ class Context:
     decoded: LRUCache[Octets] = field(default_factory=lambda: LRUCache(_DECODED, lambda pixels: pixels.nbytes))
     searching: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(max(cores(), 2), "search"))
     counting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    plane: Plane = field(default_factory=Plane)
     decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
     tickets: set[str] = field(default_factory=set)
 

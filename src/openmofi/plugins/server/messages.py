@@ -75,10 +75,11 @@ class JsonLines(logging.Formatter):
         return json.dumps(line)
 
 
-class _Packed(Response):
+class Packed(Response):
     """Compressed where the client takes it and it is long enough to be worth the time."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See Starlette's `Response`."""
         if len(self.body) >= _WORTH and "gzip" in Headers(scope=scope).get("accept-encoding", ""):
             self.body = await run_in_threadpool(gzip.compress, self.body, _LEVEL)
             self.headers.update({"Content-Encoding": "gzip", "Content-Length": str(len(self.body))})
@@ -94,7 +95,7 @@ KEPT = "max-age=31536000, immutable"
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Records, which are dataclasses, as an answer; numbers that are not finite become null."""
-    return _Packed(encoded(value), status, dict(headers or {}), "application/json")
+    return Packed(encoded(value), status, dict(headers or {}), "application/json")
 
 
 def encoded(value: Any) -> bytes:

@@ -15,11 +15,13 @@ from starlette.concurrency import run_in_threadpool
 from openmofi.arrays import Array
 from openmofi.dataset.tables import Folder
 from openmofi.errors import OpenMofiError
+from openmofi.plugins.map.tiles import DEEPEST
 from openmofi.plugins.server.context import Context, Upload, context_of, with_session
 from openmofi.plugins.server.facets import Facets, facets_of
 from openmofi.plugins.server.guard import cookie_name, equal
 from openmofi.plugins.server.messages import (
     KEPT,
+    Packed,
     RecogniseBody,
     Refused,
     SearchBody,
@@ -31,8 +33,8 @@ from openmofi.plugins.server.messages import (
     sent,
     unavailable,
 )
+from openmofi.plugins.server.plane import ChoiceBody, MapAnswer, MapChosen, MapPlaces, places_of
 from openmofi.search.index import Index
-from openmofi.search.mapping import MapAnswer, map_answer
 from openmofi.search.query import ImageIds, Region
 from openmofi.search.query import Query as SearchQuery
 from openmofi.search.records import (
@@ -58,6 +60,9 @@ Short = Annotated[str, Query(max_length=512)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Few = Annotated[int, Query(ge=1, le=100)]
 Offset = Annotated[int, Query(ge=0, le=10_000_000)]
+Level = Annotated[int, Path(ge=0, le=2**20)]
+Tile = Annotated[int, Path(ge=0, lt=2**DEEPEST)]
+Commit = Annotated[int, Query(ge=0, le=2**63 - 1)]
 Chosen = Annotated[ImageIds, Meta(min_length=1)]
 
 _PATIENCE = 120
@@ -349,9 +354,36 @@ def entity_record(entity: EntityId, context: Shared) -> Response:
 
 @router.get("/api/map", response_model=MapAnswer)
 def collection_map(request: Request, context: Shared) -> Response:
-    """Where each image lies on the map of `openmofi index map`."""
+    """What the map of `openmofi index map` shows, and its tiles."""
     headers = {"ETag": f'"{last_commit(context.index.connection)}-map"', "Cache-Control": "no-cache"}
-    return not_modified(request, headers) or answer(map_answer(context.index.connection), headers=headers)
+    if unchanged := not_modified(request, headers):
+        return unchanged
+    return answer(context.plane.summary(context.index.connection).answer, headers=headers)
+
+
+@router.get("/api/map/tiles/{level}/{x}/{y}", response_class=Response)
+def map_tile(level: Level, x: Tile, y: Tile, state: Commit, request: Request, context: Shared) -> Response:
+    """Images of a tile of the map, as `Plane.tile` lays them out (openmofi.plugins.server); `state` is the map's."""
+    connection = context.index.connection
+    if state != last_commit(connection):
+        raise Refused(409, "The map has changed.", "Ask for the map again.")
+    etag = f'"{state}-{context.plane.said(connection)}-{level}-{x}-{y}"'
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
+    if unchanged := not_modified(request, headers):
+        return unchanged
+    return Packed(context.plane.tile(connection, level, x, y), headers=headers, media_type="application/octet-stream")
+
+
+@router.post("/api/map/chosen", response_model=MapChosen, openapi_extra=described(ChoiceBody))
+def map_chosen(body: Annotated[Any, sent(ChoiceBody)], context: Shared) -> Response:
+    """The images that a lasso or an area of the map chooses."""
+    return answer(context.plane.chosen(context.index.connection, body))
+
+
+@router.post("/api/map/places", response_model=MapPlaces, openapi_extra=described(Chosen))
+def map_places(body: Annotated[Any, sent(Chosen)], context: Shared) -> Response:
+    """Where images lie on the map, by a list of ids."""
+    return answer(places_of(context.index.connection, body))
 
 
 @router.post("/api/images", response_model=list[ImageRecord], openapi_extra=described(Chosen))

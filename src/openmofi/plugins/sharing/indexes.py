@@ -15,7 +15,7 @@ from pathlib import Path
 
 from openmofi.engine import Progress, Quiet
 from openmofi.errors import OpenMofiError, UsageError
-from openmofi.plugins.map.tsne import TABLE
+from openmofi.plugins.map.tsne import BY_TILE, TABLE
 from openmofi.plugins.sharing.description import FORMAT, PUBLISH_AGAIN, Kind, Published
 from openmofi.plugins.sharing.fetch import fetch_published
 from openmofi.plugins.sharing.publish import PART_SIZE, Archive
@@ -223,6 +223,7 @@ def _tables_of_an_index(empty: Path, connection: Connection) -> list[str]:
     with closing(sqlite.open_existing(empty / DATABASE)) as new:
         if "table map" in _names(_tables(connection)):
             new.execute(TABLE)
+            new.execute(BY_TILE)
         return _tables(new)
 
 

@@ -1,12 +1,23 @@
 /** The map of the collection: images that are alike lie near each other; a lasso or an area shows its images. */
-import { api } from "../lib/api.js";
+import { api, ApiError } from "../lib/api.js";
 import { counted, number, plainType } from "../lib/format.js";
 import { html, useEffect, useMemo, useRef, useState } from "../lib/html.js";
-import { inside, read, readLasso, written } from "../lib/plane.js";
+import { names, wantName } from "../lib/known.js";
+import { BACK } from "../lib/paint.js";
+import { inside, placeOf, readFrame, readLasso, written, writtenFrame } from "../lib/plane.js";
+import { body, ranks, readQuery, writeQuery } from "../lib/query.js";
 import { go, href, route } from "../lib/route.js";
+import { tilesOf } from "../lib/tiles.js";
 import { Empty, Failure, say, Waiting } from "../parts/notice.js";
 import { Scatter } from "../parts/scatter.js";
 import { Chosen, useShown } from "./chosen.js";
+
+const REST_MS = 300;
+/** Images of a search that are marked: those that are likely, or the first where the index cannot say. */
+const [MOST_MARKED, FIRST_MARKED] = [500, 100];
+const NONE = [];
+/** Shares of a second colour that marks which step back are made of. */
+const FADED = 0.86;
 
 export function MapView() {
   const [plane, setPlane] = useState(null);
@@ -14,91 +25,190 @@ export function MapView() {
   const [turn, setTurn] = useState(0);
   useEffect(() => {
     let current = true;
-    api.map().then((answer) => current && setPlane(read(answer)), (failed) => current && setError(failed));
+    api.map().then((answer) => current && setPlane(answer), (failed) => current && setError(failed));
     return () => { current = false; };
   }, [turn]);
   const retry = () => {
     setError(null);
     setTurn(turn + 1);
   };
+  // Another commit while it is looked at has other tiles.
+  const failed = (why) => why instanceof ApiError && why.status === 409 ? setTurn(turn + 1) : setError(why);
   return html`<h1>Map</h1>${error ? html`<${Failure} error=${error} retry=${retry} />` : !plane ? html`<${Waiting} />`
-    : !plane.images.length ? html`<${Empty} title="There is no map"><p>${plane.note}</p><//>`
-      : html`<${Whole} plane=${plane} />`}`;
+    : !plane.images ? html`<${Empty} title="There is no map"><p>${plane.note}</p><//>`
+      : html`<${Whole} plane=${plane} onError=${failed} />`}`;
 }
 
-/** Places that the address chooses, `null` for none. */
-function useChosen(plane, lasso, area) {
-  return useMemo(() => {
-    if (lasso) return inside(plane, lasso);
-    if (area === null) return null;
-    return Array.from(plane.area.keys()).filter((place) => plane.area[place] === area);
-  }, [plane, lasso, area]);
+/** Ways to colour: names of the colours with how many images, which colour of the style sheet (0 for the rest), and which is an image's. */
+function waysOf(plane) {
+  const { types } = plane;
+  return {
+    "": { title: "Types", of: (tile, row) => tile.type[row],
+      names: [...types.map(({ type, images }, place) => [plainType(type) || type, place + 1, images]),
+        ["other types", 0, plane.other], ["no label", 0, plane.unlabelled]] },
+    probability: { title: "Probability", of: (tile, row) => {
+      const value = (tile.probability[row] - 1) / 254;
+      return value < 0 ? 4 : value >= 0.95 ? 0 : value >= 0.8 ? 1 : value >= 0.5 ? 2 : 3;
+    }, names: [["95 % or more", 4], ["80 to 95 %", 2], ["50 to 80 %", 1], ["less than 50 %", 6], ["no label", 0]] },
+    verdict: { title: "Verdict", of: (tile, row) => (tile.verdict[row] + 3) % 4,
+      names: [["right", 4], ["wrong", 6], ["unsure", 3], ["not judged", 0]] },
+  };
 }
 
-function Whole({ plane }) {
+/** The 16 colours of a way, of the theme: the second half is of what steps back. @param {HTMLElement} element */
+function coloursOf(element, { names }) {
+  const style = getComputedStyle(element);
+  const value = (name) => {
+    const digits = style.getPropertyValue(name).trim().slice(1).replace(/^(.)(.)(.)$/, "$1$1$2$2$3$3");
+    return [0, 2, 4].map((at) => Number.parseInt(digits.slice(at, at + 2), 16) / 255);
+  };
+  const surface = value("--surface");
+  const full = Array.from({ length: BACK }, (_, place) => [...value(names[place]?.[1] ? `--map-${names[place][1]}` : "--map-rest"),
+    place === names.length - 1 ? 0.6 : 1]);
+  return [...full, ...full.map(([red, green, blue, size]) => [...[red, green, blue].map((part, at) => part + (surface[at] - part) * FADED), size])];
+}
+
+/** What the address says of the map, and how it is changed. */
+function useAddress(plane) {
   const { params } = route.value;
-  const [bright, setBright] = useState(null);
-  const { open, detail } = useShown(["map"]);
-  const given = params.get("lasso") ?? "";
-  const lasso = useMemo(() => readLasso(given), [given]);
-  const named = params.has("area") ? Number(params.get("area")) : null;
-  const area = plane.areas[named] ? named : null;
-  const places = useChosen(plane, lasso, area);
-  const chosen = useMemo(() => places && new Set(places), [places]);
-  const ids = useMemo(() => places?.map((place) => plane.images[place]), [places]);
-  useEffect(() => { if (places) say(`${counted(places.length, "image")} chosen.`); }, [places]);
-  const set = (values) => {
-    const next = new URLSearchParams(params);
+  const given = params.get("at") ?? "";
+  const [frame, setFrame] = useState(() => readFrame(given, plane.bounds));
+  const noted = useRef(given);
+  useEffect(() => {
+    if (given === noted.current) return;
+    noted.current = given;
+    setFrame(readFrame(given, plane.bounds));
+  }, [given]);
+  const set = (values, replace = false) => {
+    const next = new URLSearchParams(route.value.params);
     Object.entries(values).forEach(([name, value]) => value ? next.set(name, value) : next.delete(name));
-    go(href(["map"], next));
+    go(href(["map"], next), replace);
+  };
+  useEffect(() => {
+    const resting = setTimeout(() => {
+      const text = writtenFrame(frame, plane.bounds);
+      if (text === noted.current || route.value.view !== "map") return;
+      noted.current = text;
+      set({ at: text }, true);
+    }, REST_MS);
+    return () => clearTimeout(resting);
+  }, [frame]);
+  return { params, frame, setFrame, set };
+}
+
+/** Images that a lasso or an area chooses. @returns {{total: number, images: number[]} | null} */
+function useChosen(plane, given, area, onError) {
+  const [chosen, setChosen] = useState(null);
+  useEffect(() => {
+    setChosen(null);
+    if (!given && area === null) return undefined;
+    const ended = new AbortController();
+    api.mapChosen(given ? { lasso: readLasso(given) } : { area }, ended.signal).then((found) => {
+      setChosen(found);
+      say(`${counted(found.total, "image")} chosen.`);
+    }, (failed) => { if (!ended.signal.aborted) onError(failed); });
+    return () => ended.abort();
+  }, [plane, given, area]);
+  return chosen;
+}
+
+/** Places of what a search of the address finds. */
+function useMarked(query, onError) {
+  const asked = ranks(query) ? JSON.stringify(body(query)) : "";
+  const [marked, setMarked] = useState(NONE);
+  useEffect(() => {
+    setMarked(NONE);
+    if (!asked) return undefined;
+    const ended = new AbortController();
+    (async () => {
+      const { hits, end } = await api.search({ ...JSON.parse(asked), limit: MOST_MARKED }, ended.signal);
+      const ids = hits.slice(0, end || FIRST_MARKED).map(({ image }) => image.id);
+      const { x, y } = ids.length ? await api.mapPlaces(ids, ended.signal) : { x: [], y: [] };
+      setMarked(x.map((value, place) => [value, y[place]]));
+      say(`${counted(x.length, "image")} marked.`);
+    })().catch((failed) => { if (!ended.signal.aborted) onError(failed); });
+    return () => ended.abort();
+  }, [asked]);
+  return { asked, marked };
+}
+
+function Whole({ plane, onError }) {
+  const { params, frame, setFrame, set } = useAddress(plane);
+  const [bright, setBright] = useState(null);
+  const [turn, setTurn] = useState(0);
+  const { open, detail } = useShown(["map"]);
+  const given = readLasso(params.get("lasso") ?? "") ? params.get("lasso") : "";
+  const lasso = useMemo(() => given ? readLasso(given) : null, [given]);
+  const named = params.has("area") ? Number(params.get("area")) : null;
+  const area = !given && plane.areas[named] ? named : null;
+  const chosen = useChosen(plane, given, area, onError);
+  const query = readQuery(params);
+  const { asked, marked } = useMarked(query, onError);
+  useEffect(() => { wantName(query.entity); }, [query.entity]);
+  const what = query.text || names.value[query.entity] || query.entity;
+  const tiles = useMemo(() => tilesOf(plane, () => setTurn((old) => old + 1), onError), [plane]);
+  useEffect(() => tiles.close, [tiles]);
+  const ways = useMemo(() => waysOf(plane), [plane]);
+  const wanted = params.get("colour") ?? "";
+  const way = Object.hasOwn(ways, wanted) ? wanted : "";
+  const style = (element) => {
+    const colours = coloursOf(element, ways[way]);
+    const { of } = ways[way];
+    const stands = (tile, row, code) => (bright === null || bright === code) && (area === null || tile.area[row] === area)
+      && (!lasso || inside(lasso, ...placeOf(tile, row)));
+    return { key: [colours, way, bright, area, given].join("|"), colours, shade: (tile, row) => {
+      const code = Math.min(BACK - 1, of(tile, row));
+      return stands(tile, row, code) ? code : code + BACK;
+    } };
   };
   return html`
-    <p class="lead">${counted(plane.images.length, "image")}; those that are alike lie near each other.${
+    <p class="lead">${counted(plane.images, "image")}; those that are alike lie near each other.${
       plane.missing > 0 && ` ${counted(plane.missing, "image")} came since and are not on it: openmofi index map INDEX makes it anew.`}</p>
+    ${asked && html`<div class="results-head"><p><strong>${counted(marked.length, "image")}</strong> marked${what ? html`: ${what}` : " of a search"}</p>
+      <button class="button" onClick=${() => set(Object.fromEntries([...writeQuery(query).keys()].map((name) => [name, ""])))}>Mark none</button></div>`}
     <div class="map">
-      <${Scatter} plane=${plane} chosen=${chosen} lasso=${lasso} bright=${bright}
+      <${Scatter} plane=${plane} tiles=${tiles} turn=${turn} style=${style} frame=${frame} onFrame=${setFrame} lasso=${lasso} marked=${marked}
         onLasso=${(path) => set({ lasso: written(path), area: "" })} onOpen=${open} />
       <div class="map-side">
-        <${Legend} plane=${plane} bright=${bright} onBright=${setBright} />
+        <${Legend} ways=${ways} way=${way} bright=${bright} onBright=${setBright}
+          onWay=${(next) => { setBright(null); set({ colour: next }, true); }} />
         <${Areas} plane=${plane} area=${area} />
       </div>
     </div>
-    ${ids && html`<${Lassoed} key=${`${given} ${area}`} ids=${ids}
+    ${chosen && html`<${Lassoed} key=${`${given} ${area}`} chosen=${chosen}
       onOpen=${(image) => open(image.id, image)} onNone=${() => set({ lasso: "", area: "" })} />`}
     ${detail}`;
 }
 
-function Legend({ plane, bright, onBright }) {
-  const names = [...plane.types.map(({ type }) => plainType(type) || type), "other types", "no label"];
-  const counts = useMemo(() => {
-    const made = names.map(() => 0);
-    plane.type.forEach((kind) => { made[kind] += 1; });
-    return made;
-  }, [plane]);
-  return html`<section aria-labelledby="legend"><h2 id="legend">Types</h2>
-    <ul class="legend">${names.map((name, kind) => counts[kind] > 0 && html`<li key=${name}>
+function Legend({ ways, way, bright, onBright, onWay }) {
+  const { names } = ways[way];
+  return html`<section aria-labelledby="legend"><h2 id="legend">${ways[way].title}</h2>
+    <label class="field inline"><span>Colours</span> <select value=${way} onChange=${(event) => onWay(event.currentTarget.value)}>
+      ${Object.entries(ways).map(([value, { title }]) => html`<option key=${value} value=${value} selected=${value === way}>${title}</option>`)}</select></label>
+    <ul class="legend">${names.map(([name, colour, images], kind) => images !== 0 && html`<li key=${name}>
       <button type="button" aria-pressed=${bright === kind} title=${`Let ${name} stand out`}
         onClick=${() => onBright(bright === kind ? null : kind)}>
-        <span class=${`swatch ${kind < plane.types.length ? `of-${kind + 1}` : kind === plane.types.length ? "" : "small"}`} />
-        <span>${name}</span> <span class="figure">${number(counts[kind])}</span></button></li>`)}</ul></section>`;
+        <span class=${`swatch ${colour ? `of-${colour}` : kind === names.length - 1 ? "small" : ""}`} />
+        <span>${name}</span>${images !== undefined && html` <span class="figure">${number(images)}</span>`}</button></li>`)}</ul></section>`;
 }
 
 /** What the map shows, in words: for those who do not see it, and as a way in for all. */
 function Areas({ plane, area }) {
   return html`<section aria-labelledby="areas"><h2 id="areas">Areas</h2>
-    <ol class="areas">${plane.areas.map(({ images, entities, type }, place) => images > 0 && html`<li key=${place}>
+    <ol class="areas">${plane.areas.map(({ images, entities, type }, place) => html`<li key=${place}>
       <a href=${href(["map"], place === area ? {} : { area: String(place) })} aria-current=${place === area ? "true" : undefined}>
         <span>${entities.join(", ") || type || `Area ${place + 1}`}</span> <span class="figure">${counted(images, "image")}</span></a></li>`)}</ol>
   </section>`;
 }
 
-function Lassoed({ ids, onOpen, onNone }) {
+function Lassoed({ chosen: { total, images }, onOpen, onNone }) {
   const head = useRef(null);
   useEffect(() => { if (head.current.getBoundingClientRect().top > innerHeight - 60) head.current.scrollIntoView({ block: "center" }); }, []);
   return html`<section aria-labelledby="chosen">
-    <div class="results-head"><h2 id="chosen" ref=${head}>${counted(ids.length, "image")} chosen</h2>
+    <div class="results-head"><h2 id="chosen" ref=${head}>${counted(total, "image")} chosen</h2>
       <button class="button" onClick=${onNone}>Choose none</button></div>
-    ${ids.length ? html`<${Chosen} ids=${ids} picked onOpen=${onOpen} />`
+    ${total > images.length && html`<p class="note" role="note">The first ${number(images.length)} are listed: choose fewer to see all.</p>`}
+    ${total ? html`<${Chosen} ids=${images} picked onOpen=${onOpen} />`
       : html`<${Empty} title="No image lies here"><p>Draw around some points, or take an area.</p><//>`}
   </section>`;
 }

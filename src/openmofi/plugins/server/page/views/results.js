@@ -4,7 +4,8 @@ import { counted, described, number, percent } from "../lib/format.js";
 import { html, useEffect, useMemo, useState } from "../lib/html.js";
 import { info, learn } from "../lib/known.js";
 import { usePages } from "../lib/pages.js";
-import { body, mark, ranks } from "../lib/query.js";
+import { body, mark, ranks, writeQuery } from "../lib/query.js";
+import { href } from "../lib/route.js";
 import { Chip } from "../parts/chip.js";
 import { Grid } from "../parts/grid.js";
 import { Icon } from "../parts/icons.js";
@@ -92,6 +93,7 @@ function Head({ list, query, end, ranked, onQuery }) {
     <p class="count">${end === null
       ? html`<strong>${number(total)}</strong> ${total === 1 ? "image" : "images"}${rest && html`<span class="faint"> · ${rest}</span>`}`
       : html`<strong>${end ? number(end) : "None"}</strong> likely${end < total && html`<span class="faint"> · ${number(total - end)} ${end ? "more " : ""}below</span>`}`}</p>
+    ${ranked && info.value?.map && html`<a href=${href(["map"], writeQuery(query))}>On the map</a>`}
     ${!ranked && info.value?.columns.includes("date") && html`<label class="field inline"><span>Order</span>
       <select value=${query.order} onChange=${(event) => onQuery({ ...query, order: event.currentTarget.value })}>
         ${Object.entries(ORDERS).map(([value, said]) => html`<option value=${value} selected=${value === query.order}>${said}</option>`)}
