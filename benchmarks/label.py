@@ -7,6 +7,8 @@ Contenders, in turns in one process:
   store of them is kept between rounds; texts, links and features are not;
 - `label job that calibrates`: the same, but the calibration is fitted anew.
 
+The same with a ViT-B/16 (`job_over_bare_vit_b16`), the encoder of the guides, on fewer pairs.
+
 Then, for what a fast accelerator would do, the job over stub encoders of 100, 300, 1,000 and 3,000 images a second
 (`stub.py`), on as many pairs as take them some seconds, with a calibration of these pairs at hand. Beside it, the rate
 of reading and decoding alone with all cores of this machine: where that is below the stub's, it is the job's limit.
@@ -47,12 +49,15 @@ def main() -> None:
     parser.add_argument("--world", type=Path, default=Path("runs/bench"))
     parser.add_argument("--entities", type=int, default=250)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--vit-pairs", type=int, default=256, help="Pairs that a ViT-B/16 is measured on.")
     parser.add_argument("--stub-seconds", type=float, default=8.0, help="What a stub takes for its corpus.")
     parser.add_argument("--stub-rounds", type=int, default=3)
     parser.add_argument("--stubs", type=int, nargs="*", default=[100, 300, 1000, 3000], help="Images a second.")
     arguments = parser.parse_args()
     prepare(arguments.world, arguments.entities)
     rows, ratios = over_bare(arguments.world, arguments.rounds)
+    more, of_vit = over_vit_b16(arguments.world, arguments.vit_pairs, arguments.stub_rounds)
+    rows, ratios = rows + more, ratios | of_vit
     for throughput in arguments.stubs:
         more, of_stub = over_stub(arguments.world, throughput, arguments.stub_seconds, arguments.stub_rounds)
         rows, ratios = rows + more, ratios | of_stub
@@ -93,13 +98,25 @@ def job_of(
     return job
 
 
-def over_bare(world: Path, rounds: int) -> tuple[list[harness.Row], dict[str, float]]:
-    """Rows and ratios of the job beside the bare encoder."""
-    from openmofi.encoders import Companions
+def calibrated(world: Path, shards: Sequence[Shard], kb: KnowledgeBase, encoder: Encoder, name: str) -> Path:
+    """The calibration of a first job over these pairs."""
+    from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE
+
+    job_of(world, shards, kb, encoder)()
+    kept = world / f"bench-calibration-{name}"
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir()
+    for path in (world / "bench-labels" / file for file in (CALIBRATION_FILE, GALLERY_FILE)):
+        if path.exists():
+            shutil.copy(path, kept)
+    return kept / CALIBRATION_FILE
+
+
+def bare_loop(encoder: Encoder, shards: Sequence[Shard]) -> tuple[Callable[[], None], int]:
+    """Preprocessing and forward passes over the shards' images, which are decoded first; and the number of these."""
     from openmofi.labeling import LabelSettings
     from openmofi.pairs import ImageRefused, decode, read_pairs
 
-    encoder, kb, shards = opened(world)
     images, size = [], LabelSettings().batch_size
     for pair in (pair for shard in shards for pair in read_pairs(shard)):
         try:
@@ -111,6 +128,31 @@ def over_bare(world: Path, rounds: int) -> tuple[list[harness.Row], dict[str, fl
         for start in range(0, len(images), size):
             encoder.image_features(encoder.batch([encoder.preprocess(image) for image in images[start : start + size]]))
 
+    return bare, len(images)
+
+
+def over_vit_b16(world: Path, pairs: int, rounds: int) -> tuple[list[harness.Row], dict[str, float]]:
+    """Rows and ratio of the job beside a bare ViT-B/16 with random weights, whose time does not depend on them."""
+    import stub
+    from openmofi.encoders import open_encoder
+
+    _, kb, sources = opened(world)
+    encoder = open_encoder("open_clip:ViT-B-16/none?seed=0")
+    shards = stub.corpus(sources, pairs, world / f"bench-pairs-{pairs}")
+    bare, images = bare_loop(encoder, shards)
+    job = job_of(world, shards, kb, encoder, calibrated(world, shards, kb, encoder, "vit-b16"))
+    rows = harness.measure(
+        "label with a ViT-B/16", {"bare ViT-B/16": bare, "label job, ViT-B/16": job}, images, rounds, "images"
+    )
+    return list(rows.values()), {"job_over_bare_vit_b16": rows["label job, ViT-B/16"]["ratio"]}
+
+
+def over_bare(world: Path, rounds: int) -> tuple[list[harness.Row], dict[str, float]]:
+    """Rows and ratios of the job beside the bare encoder."""
+    from openmofi.encoders import Companions
+
+    encoder, kb, shards = opened(world)
+    bare, images = bare_loop(encoder, shards)
     uncalibrated = replace(encoder, companions=Companions(), open_fold=None, calibrations={})
     rows = harness.measure(
         "label",
@@ -119,7 +161,7 @@ def over_bare(world: Path, rounds: int) -> tuple[list[harness.Row], dict[str, fl
             "label job": job_of(world, shards, kb, encoder),
             "label job that calibrates": job_of(world, shards, kb, uncalibrated),
         },
-        len(images),
+        images,
         rounds,
         "images",
     )
@@ -133,7 +175,6 @@ def over_bare(world: Path, rounds: int) -> tuple[list[harness.Row], dict[str, fl
 def over_stub(world: Path, throughput: int, seconds: float, rounds: int) -> tuple[list[harness.Row], dict[str, float]]:
     """Rows and ratios of the job over a stub, and of decoding alone."""
     import stub
-    from openmofi.encoders import CALIBRATION_FILE, GALLERY_FILE
     from openmofi.features.store import FeatureStore
     from openmofi.features.stream import ahead
     from openmofi.pairs import read_pairs
@@ -148,17 +189,11 @@ def over_stub(world: Path, throughput: int, seconds: float, rounds: int) -> tupl
             for _ in ahead(read_pairs(shard), store.prepare, store.batch_size):
                 pass
 
-    job_of(world, shards, kb, slow)()
-    kept = world / f"bench-calibration-{throughput}"
-    shutil.rmtree(kept, ignore_errors=True)
-    kept.mkdir()
-    for path in (world / "bench-labels" / name for name in (CALIBRATION_FILE, GALLERY_FILE)):
-        if path.exists():
-            shutil.copy(path, kept)
+    calibration = calibrated(world, shards, kb, slow, str(throughput))
     names = f"decoding alone, {pairs:,} images", f"label job, stub of {throughput:,}/s"
     rows = harness.measure(
         f"label over a stub of {throughput:,} images/s",
-        {names[0]: decoding, names[1]: job_of(world, shards, kb, slow, kept / CALIBRATION_FILE)},
+        {names[0]: decoding, names[1]: job_of(world, shards, kb, slow, calibration)},
         pairs,
         rounds,
         "images",
