@@ -144,3 +144,36 @@ def test_blocks_of_a_shard_that_was_replaced_are_not_used(tmp_path, monkeypatch)
         fsspec.filesystem("memory").pipe("/images/new.tar", content)
         shard = Shard("memory://images/new.tar", "new")
         assert ImageBytes(True).fetch(shard, [b""], np.array([20]), np.array([5])) == [content[:5]]
+
+
+def in_memory(content, name):
+    fsspec.filesystem("memory").pipe(f"/images/{name}.tar", content)
+    return Shard(f"memory://images/{name}.tar", name)
+
+
+def test_a_full_disk_leaves_reading_without_copies(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path))
+    shard = in_memory(bytes(range(100)), "full")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("openmofi.storage.copies._make_room", full)
+    with cut(10, 0):
+        found = ImageBytes(True).fetch(shard, [b"", b""], np.array([5, 40]), np.array([20, 3]))
+    assert found == [bytes(range(5, 25)), bytes(range(40, 43))]
+    assert not list(tmp_path.glob("copies/[!.]*"))
+
+
+def test_a_block_that_came_short_is_fetched_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENMOFI_HOME", str(tmp_path))
+    shard = in_memory(bytes(range(100)), "short")
+    memory = "fsspec.implementations.memory.MemoryFileSystem.cat_file"
+    usual = fsspec.implementations.memory.MemoryFileSystem.cat_file
+    reader, wanted = ImageBytes(True), ([b""], np.array([12]), np.array([6]))
+    with cut(10, 0):
+        with mock.patch(memory, lambda *given, **places: usual(*given, **places)[:2]):
+            assert [len(image) for image in reader.fetch(shard, *wanted)] == [2]  # what the store sends, and no copy
+        assert not list(tmp_path.glob("copies/[!.]*"))
+        assert reader.fetch(shard, *wanted) == [bytes(range(12, 18))]
+        assert ImageBytes(True).fetch(shard, *wanted) == [bytes(range(12, 18))]

@@ -289,13 +289,33 @@ def test_a_step_that_does_not_fit_says_what_to_set(make, tmp_path, monkeypatch):
     def full(*_, **__):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 
-    monkeypatch.setattr("openmofi.training.loop.forward_backward", full)
-    with pytest.raises(OpenMofiError, match=r"^6 rows at a time do not fit into the memory of cpu") as raised:
-        trained(make(run={"accumulate": 2}), tmp_path / "run")
-    assert "--restart --set run.accumulate=4" in raised.value.hint
-    with pytest.raises(OpenMofiError, match=r"^1 rows at a time") as raised:
-        trained(make(run={"accumulate": 12}), tmp_path / "one")
-    assert raised.value.hint == "See what fits: openmofi train small --plan."
+    with monkeypatch.context() as patched:
+        patched.setattr("openmofi.training.loop.forward_backward", full)
+        with pytest.raises(OpenMofiError, match=r"^6 rows at a time do not fit into the memory of cpu") as raised:
+            trained(make(run={"accumulate": 2}), tmp_path / "run")
+        assert "--restart --set run.accumulate=4" in raised.value.hint
+        with pytest.raises(OpenMofiError, match=r"^1 rows at a time") as raised:
+            trained(make(run={"accumulate": 12}), tmp_path / "one")
+        assert raised.value.hint == "See what fits: openmofi train small --plan."
+
+
+def test_memory_that_is_full_after_checkpoints_costs_none_of_them(make, tmp_path, monkeypatch):
+    recipe = make(run={"steps": 4, "checkpoint_every": 1, "keep": 9})
+    true = loop_module.forward_backward
+    steps = iter(range(9))
+
+    def full(*given, **options):
+        if next(steps) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        return true(*given, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("openmofi.training.loop.forward_backward", full)
+        with pytest.raises(OpenMofiError, match="had fitted before") as raised:
+            trained(recipe, tmp_path / "run")
+    assert "--resume" in raised.value.hint
+    assert "--restart" not in raised.value.hint
+    assert trained(recipe, tmp_path / "run", resume=True)["steps"] == 4
 
 
 @pytest.mark.parametrize("accumulate", [1, 2])

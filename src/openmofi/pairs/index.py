@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
@@ -253,7 +253,10 @@ class ImageBytes:
             # A remote shard's images may have been copied to this machine.
             if spans and is_remote(spans[0][0]):
                 in_shard = self.streams and {(path, size < 0) for path, _, size in spans} == {(shard.path, False)}
-                return self._from_blocks(shard, spans) if in_shard else _fetch_remote(spans)
+                if in_shard:
+                    with suppress(OSError):  # the disk is full, or another process has removed a copy
+                        return self._from_blocks(shard, spans)
+                return _fetch_remote(spans)
             return [self._read(*span) for span in spans]
         except OSError as error:
             raise OpenMofiError(
@@ -280,7 +283,7 @@ class ImageBytes:
         wanted = sorted(set(chain.from_iterable(touched)))
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             copies = dict(zip(wanted, pool.map(partial(_block, shard), wanted), strict=True))
-        return [
+        images = [
             b"".join(
                 self._read(copies[number], start, min(offset + size - number * BLOCK, BLOCK) - start)
                 for number in numbers
@@ -288,6 +291,13 @@ class ImageBytes:
             )
             for (_, offset, size), numbers in zip(spans, touched, strict=True)
         ]
+        if any(len(image) < size for image, (_, _, size) in zip(images, spans, strict=True)):
+            for path in copies.values():
+                if path in self._open:
+                    os.close(self._open.pop(path))
+                Path(path).unlink(missing_ok=True)
+            raise OSError("a block is shorter than the store says")
+        return images
 
     def __getstate__(self) -> dict[str, Any]:
         return {"streams": self.streams, "_open": OrderedDict()}
@@ -310,7 +320,10 @@ def _block(shard: Shard, number: int) -> str:
         with store_errors(shard.path):
             data = filesystem.cat_file(name, start=number * BLOCK, end=(number + 1) * BLOCK)
         if len(data) > BLOCK:
-            raise OSError("the server does not send parts of files")
+            raise OpenMofiError(
+                f"Images of {shard.path} cannot be read: the server does not send parts of files.",
+                "Copy the shards to this machine.",
+            )
         Path(target).write_bytes(data)
 
     if not (path := copy_path(address)).exists():

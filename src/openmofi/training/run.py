@@ -279,7 +279,7 @@ def _train(
     except NotFiniteError as error:
         raise error.named(data.sources.names) from None
     except torch.OutOfMemoryError as error:
-        raise _too_large(recipe, ranks) from error
+        raise _too_large(recipe, ranks, checkpoints) from error
     finally:
         if ranks.first and run.curves:
             write_curves(out, recipe.name)
@@ -292,17 +292,18 @@ def _train(
     return counts | {"steps": end.step, "metrics": scalars, "best": checkpoints.best(end)}
 
 
-def _too_large(recipe: Recipe, ranks: Ranks) -> OpenMofiError:
+def _too_large(recipe: Recipe, ranks: Ranks, checkpoints: Checkpoints) -> OpenMofiError:
     rows, count = recipe.data.batch_size // ranks.world, recipe.run.accumulate
+    if checkpoints.steps():
+        return OpenMofiError(
+            f"The memory of {ranks.device} was full at {rows // count} rows at a time, which had fitted before.",
+            "See what else uses it, and go on with --resume.",
+        )
     smaller = next((parts for parts in range(2 * count, rows + 1) if rows % parts == 0), 0)
+    again = f"Start again with --restart --set run.accumulate={smaller}, which leaves the batch as it is. "
     return OpenMofiError(
         f"{rows // count} rows at a time do not fit into the memory of {ranks.device}.",
-        (
-            f"Start again with --restart --set run.accumulate={smaller}, which leaves the batch as it is. "
-            if smaller
-            else ""
-        )
-        + f"See what fits: openmofi train {recipe.name} --plan.",
+        (again if smaller else "") + f"See what fits: openmofi train {recipe.name} --plan.",
     )
 
 

@@ -18,7 +18,7 @@ from openmofi.pairs import read_pairs
 from openmofi.storage import Shard, write_json
 from openmofi.training.data import open_data
 from openmofi.training.model.towers import ModelInputs
-from openmofi.training.recipe import DataSettings, TextSource
+from openmofi.training.recipe import DataSettings, EvaluateSettings, TextSource
 
 pytestmark = pytest.mark.slow
 
@@ -137,3 +137,15 @@ def test_a_window_without_room_is_said_and_images_are_fetched_by_themselves(foll
     assert sum(asked.values()) > sum(blocks.values())
     (message,) = [message for message in said if "request" in message]
     assert "each image is a request of its own: 2 shards (data.shuffle_shards)" in message
+
+
+def test_held_out_rows_are_fetched_by_themselves(dataset_maker, bucket, tmp_path, monkeypatch):
+    made = dataset_maker(tmp_path / "own", sizes=(40, 0, 30))
+    move(made, bucket, as_tar)
+    settings = DataSettings(str(made), batch_size=12, shuffle_shards=2, text=TextSource(1, 0, 0))
+    evaluate = EvaluateSettings(every=1, retrieval=True, held_out=0.1)
+    data = open_data(settings, LIVE, seed=0, cache=tmp_path / "cache", progress=Quiet(), evaluate=evaluate)
+    assert data.sources._bytes.streams
+    monkeypatch.setattr("openmofi.pairs.index._block", lambda *_: pytest.fail("a block is read for a few images"))
+    held_out = list(data.held_out_batches(images_only=True, rank=0, world=1, workers=0))
+    assert sum(len(batch["row"]) for batch in held_out) >= 7

@@ -335,7 +335,8 @@ class TrainingData:
         assert self.held_out is not None
         sources, plan = self.sources, SequencePlan(self.held_out.rows, self.sources.batch_size)
         images = sources.images and replace(sources.images, augment=NO_AUGMENTATION)
-        sources = replace(sources, plan=plan, images=images, blank=True)
+        # A few of each shard: fetched by themselves.
+        sources = replace(sources, plan=plan, images=images, blank=True, _bytes=ImageBytes())
         if images_only:
             sources = replace(sources, texts=None, teachers=None, hard=None)
         return _followed(
