@@ -230,6 +230,73 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(door):
     assert spoken(door, READS, "tools/list", {"x": "A" * (2 * MOST_SENT)}).status_code == 413
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        '{"x": [' + "{}," * 400_000 + "{}]}",
+        '{"image_base64": "AAAA", "x": [' + "{}," * 400_000 + "{}]}",
+        "{" + ",".join(f'"{number:x}":0' for number in range(150_000)) + "}",
+    ],
+)
+def test_only_a_picture_may_be_large(door, arguments):
+    """The event loop reads what tools are sent: a million small values would stop it."""
+    body = '{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "count", "arguments": '
+    headers = {"Authorization": f"Bearer {READS}", "Content-Type": "application/json", "Accept": "application/json"}
+    answer = door.post("/mcp", content=f"{body}{arguments}}}}}", headers=headers)
+    assert answer.status_code == 413
+    assert "image_base64" in answer.json()["hint"]
+
+
+def test_a_large_picture_is_taken(door):
+    sent = base64.b64encode(coloured("green") + bytes(3_000_000)).decode()
+    assert called(door, "recognise", image_base64=sent)["structuredContent"]["entities"][0]["entity"] == "c:green"
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_a_large_body_costs_as_many_requests(index, said):
+    body = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}' + b" " * 900_000
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json", "Accept": "application/json"}
+    with served(index, token=TOKEN, mcp=True, rate=1.4) as client:
+        answers = [
+            client.post("/mcp", content=body if said else iter([body]), headers=headers).status_code for _ in range(2)
+        ]
+    assert answers == [200, 429]  # 13 of 14 tokens, or all
+
+
+def test_a_length_that_is_only_claimed_locks_nobody_out(index):
+    with served(index, token=TOKEN, mcp=True, rate=20) as client:
+        assert client.post("/mcp", content=b"{}", headers={"Content-Length": "9" * 15}).status_code == 413
+        assert spoken(client, TOKEN, "ping", {}).status_code == 200
+
+
+def test_an_agent_s_pictures_are_not_kept(door):
+    """They would throw out what people uploaded."""
+    uploads = door.app.state.context.uploads
+    sent = base64.b64encode(coloured("red")).decode()
+    for tool in ("search", "count", "recognise"):
+        assert not called(door, tool, image_base64=sent).get("isError")
+    assert called(door, "recognise", image_base64=sent, region="0,0,0.5,1")["structuredContent"]["entities"]
+    assert len(uploads._held) == 0
+
+
+def test_verdicts_are_told_in_the_words_that_they_are_given_in(door, index):
+    image = index.entity_images("c:red", accepted=True)[0].image.id
+    for word in ("right", "wrong", "unsure"):
+        given = called(door, "judge", JUDGES, images=[image], entity="red", verdict=word)["structuredContent"][
+            "verdicts"
+        ]
+        counts = called(door, "count", by="verdict")["structuredContent"]["values"]["verdict"]
+        assert counts == [{"value": word, "name": word, "images": 1}]
+        assert called(door, "count", verdict=word)["structuredContent"]["images"] == 1
+        (seen,) = called(door, "look_at", image=image)["structuredContent"]["verdicts"]
+        assert (seen["id"], seen["verdict"]) == (given[0]["verdict"], word)
+        surest = called(door, "explain", entity="red", limit=50)["structuredContent"]["surest_images"]
+        assert {each["image"]: each["verdict"] for each in surest}[image] == word
+        called(door, "undo", JUDGES, verdicts=[given[0]["verdict"]])
+    surest = called(door, "explain", entity="red")["structuredContent"]["surest_images"]
+    assert {each["verdict"] for each in surest} == {""}
+
+
 def test_a_data_url_is_taken_and_pictures_are_few(door):
     sent = "data:image/png;base64," + base64.b64encode(coloured("red", 5)).decode()
     answer = called(door, "search", image_base64=sent, pictures=3)

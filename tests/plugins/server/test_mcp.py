@@ -98,6 +98,25 @@ def test_the_tools_say_that_they_take_no_other_arguments(index):
     assert all(tool.input_schema["additionalProperties"] is False for tool in anyio.run(listed))
 
 
+def test_only_the_first_of_many_unknown_arguments_is_named(index):
+    for first in ("", "first"):
+        answer = asked(index, "count", **{first: 0, **{f"x{number}": {} for number in range(1000)}})
+        assert answer.is_error
+        assert f"has no argument {first!r}" in answer.content[0].text
+        assert len(answer.content[0].text) < 200
+
+
+def test_an_entity_is_counted_by_its_labels_not_by_a_ranking(index):
+    """As SQL counts them; the best of a ranking would be all images."""
+    labelled = "SELECT count(DISTINCT image) FROM labels WHERE entity = 'c:red' AND accepted = 1"
+    ((images,),) = index.connection.execute(labelled)
+    ((sure,),) = index.connection.execute(f"{labelled} AND probability >= 0.95")
+    counted = asked(index, "count", entity="crimson").structured_content
+    assert (counted["images"], counted["ranked"]) == (images, False)
+    assert asked(index, "count", entity="red", min_probability=0.95).structured_content["images"] == sure
+    assert asked(index, "count", text="red", entity="red").structured_content["ranked"]
+
+
 def test_nothing_is_written_while_it_answers(index):
     def contents():
         return {

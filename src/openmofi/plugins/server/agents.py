@@ -1,21 +1,25 @@
 """The tools of assistants over standard input and output, and over streamable HTTP at `/mcp`."""
 
+import re
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from mcp.server.transport_security import TransportSecuritySettings
-from starlette.types import Receive, Scope, Send
+from starlette.requests import Request
+from starlette.types import Message, Receive, Scope, Send
 
 from openmofi.encoders import EncoderLike
 from openmofi.plugins.server.context import Context
-from openmofi.plugins.server.guard import AGENT, MCP
+from openmofi.plugins.server.guard import AGENT, MCP, TOO_LARGE
 from openmofi.plugins.server.mcp_tools import tools_of
+from openmofi.plugins.server.messages import Refused
 from openmofi.plugins.server.settings import ServeSettings
 from openmofi.search.index import Index
 from openmofi.search.store.connection import Connection, Place
 
 _ANY_LENGTH = 1 << 30
 """Of a body: the guard has limited it."""
+_PICTURE = re.compile(rb'"image_base64"\s*:\s*"[^"]*"')
 
 
 class ReadOnlyIndex(Index):
@@ -52,6 +56,9 @@ class Endpoint:
 
     Each request is answered by itself, as JSON: no sessions fill the memory, and no streams stay open.
 
+    What is sent but for one picture may be as large as elsewhere: the event loop reads it, and a million small values
+    would stop it for all.
+
     Args:
         context: of the server.
 
@@ -62,6 +69,7 @@ class Endpoint:
     path = MCP
 
     def __init__(self, context: Context) -> None:
+        self._most = context.settings.max_json_bytes
         self._servers = {who: tools_of(context, who) for who in {"", *(each.who for each in context.settings.agents)}}
         for server in self._servers.values():
             server.streamable_http_app(
@@ -82,5 +90,14 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request by the tools that its sender may use."""
         scope["route"] = self  # whose path is in the log and in metrics
+        body = await Request(scope, receive).body()
+        picture = _PICTURE.search(body) if len(body) > self._most else None
+        if len(body) - len(picture[0] if picture else b"") > self._most:
+            raise Refused(413, TOO_LARGE, "Only image_base64 may be that large.")
+        waiting = [body]
+
+        async def again() -> Message:
+            return {"type": "http.request", "body": waiting.pop()} if waiting else await receive()
+
         server = self._servers[scope["state"].get(AGENT, "")]
-        await server.session_manager.asgi_app(scope, receive, send)
+        await server.session_manager.asgi_app(scope, again, send)

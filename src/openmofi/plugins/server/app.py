@@ -155,7 +155,9 @@ def _add_page(app: FastAPI, context: Context) -> None:
             if context.admits(token):
                 return with_session(response, request, context)
             if context.settings.framed:
-                raise Refused(401, "This address opens the page once, and did.", "Run the cell again: index.show().")
+                raise Refused(
+                    401, "This address opens the page once, within ten minutes.", "Run the cell again: index.show()."
+                )
             return response
         file = held.get(request.url.path)
         if file is None:

@@ -36,6 +36,7 @@ from openmofi.search.rank.state import LRUCache
 from openmofi.search.records import ImageRecord, Recognition
 
 KEPT_BYTES, KEPT_SECONDS = 512 << 20, 3600.0
+TICKET_SECONDS = 600.0
 _REFUSALS = {
     PairStatus.IMAGE_TOO_LARGE: (413, "This image has too many pixels"),
     PairStatus.IMAGE_UNSUPPORTED_FORMAT: (415, "Images of this format are not read"),
@@ -54,6 +55,21 @@ class Upload:
     upload: str
     width: int
     height: int
+
+
+def size_of(data: bytes, max_pixels: int) -> tuple[int, int]:
+    """Width and height of bytes that someone sent, which decoding shows to be an image.
+
+    Raises:
+        Refused: they are none, of an unread format (415), or of more pixels (413).
+    """
+    try:
+        with decoding(data, max_pixels=max_pixels) as decoded:
+            return decoded.width, decoded.height
+    except ImageRefused as refused:
+        status, what = _REFUSALS.get(refused.status, (422, "This is not an image that can be read"))
+        hint = "Send a JPEG, PNG, WebP, GIF, AVIF, BMP or TIFF."
+        raise Refused(status, f"{what}: {refused.why}.", hint) from refused
 
 
 class Uploads:
@@ -75,13 +91,7 @@ class Uploads:
         Raises:
             Refused: they are none, of an unread format (415), or too large (413).
         """
-        try:
-            with decoding(data, max_pixels=self._max_pixels) as decoded:
-                upload = Upload(secrets.token_urlsafe(16), decoded.width, decoded.height)
-        except ImageRefused as refused:
-            status, what = _REFUSALS.get(refused.status, (422, "This is not an image that can be read"))
-            hint = "Send a JPEG, PNG, WebP, GIF, AVIF, BMP or TIFF."
-            raise Refused(status, f"{what}: {refused.why}.", hint) from refused
+        upload = Upload(secrets.token_urlsafe(16), *size_of(data, self._max_pixels))
         with self._lock:
             self._held[upload.upload] = (time.monotonic(), data)
             self._forget()
@@ -201,7 +211,8 @@ class Context:
         counting: how many searches may be counted at once, so that threads are left for all else.
         plane: the map of the index.
         decoding: how many uploads may be decoded at once, since each takes memory.
-        tickets: tokens that open the page once.
+        tickets: tokens that open the page once → when they were made, by `clock`.
+        clock: seconds.
     """
 
     index: Index
@@ -214,7 +225,8 @@ class Context:
     counting: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
     plane: Plane = field(default_factory=Plane)
     decoding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(8))
-    tickets: set[str] = field(default_factory=set)
+    tickets: dict[str, float] = field(default_factory=dict)
+    clock: Callable[[], float] = time.monotonic
 
     @cached_property
     def sessions(self) -> Sessions:
@@ -226,11 +238,14 @@ class Context:
         ticket = next((each for each in tuple(self.tickets) if equal(token, each)), None)
         if ticket is None:
             return bool(self.settings.token) and equal(token, self.settings.token)
-        try:
-            self.tickets.remove(ticket)
-        except KeyError:  # another thread was faster
-            return False
-        return True
+        made = self.tickets.pop(ticket, None)  # nothing where another thread was faster
+        return made is not None and self.clock() - made < TICKET_SECONDS
+
+    def ticket(self) -> str:
+        """A token that opens the page once, within ten minutes."""
+        ticket = secrets.token_urlsafe(32)
+        self.tickets[ticket] = self.clock()
+        return ticket
 
     def pixels(self, named: str, read: Callable[[], bytes], region: Region | None = None) -> Octets:
         """The part of an image that is meant, (height, width, 3), decoded in the thread that asks: the encoder's has
@@ -247,8 +262,21 @@ class Context:
         """
         if (cached := self.decoded.get((named, region))) is not None:
             return cached
-        image = as_image(read(), self.index.encoder.preprocessing, max_pixels=self.settings.max_upload_pixels)
-        return self.decoded.put((named, region), np.asarray(bounded(cropped(image, region))))
+        return self.decoded.put((named, region), self._decoded(read(), region))
+
+    def _decoded(self, data: bytes, region: Region | None) -> Octets:
+        image = as_image(data, self.index.encoder.preprocessing, max_pixels=self.settings.max_upload_pixels)
+        return np.asarray(bounded(cropped(image, region)))
+
+    def sent(self, data: bytes, region: Region | None) -> Example:
+        """An image that came with a query. It is not kept: others' uploads are not forgotten for it.
+
+        Raises:
+            Refused: as `size_of`.
+            OpenMofiError: as `pixels`.
+        """
+        size_of(data, self.settings.max_upload_pixels)
+        return Example(self._decoded(data, region))
 
     def example(self, image: int | None, upload: str, region: Region | None) -> Example:
         """An image of a query, uploads and parts of images as pixels.
@@ -310,6 +338,7 @@ def with_session(response: Response, request: Request, context: Context, *, ende
         cookie_name(request.scope["server"][1]),
         "" if ended else context.sessions.begin(),
         max_age=0 if ended else None,
+        path=request.scope["root_path"] or "/",
         httponly=True,
         samesite="none" if framed else "strict",
         secure=request.url.scheme == "https" or framed,

@@ -17,6 +17,7 @@ class _Page:
     def __init__(self, index: Index) -> None:
         try:
             from openmofi.plugins.server.app import create_app
+            from openmofi.plugins.server.guard import Below
             from openmofi.plugins.server.run import bound
         except ModuleNotFoundError as error:
             raise MissingExtraError.of(error.name or "fastapi", "serve") from error
@@ -24,16 +25,16 @@ class _Page:
         self._settings = ServeSettings(port=0, framed=True)
         app = create_app(index, self._settings)
         self._context = app.state.context
-        self._server, listening, self._address = bound(app, self._settings)
+        path = f"/{secrets.token_urlsafe(16)}"
+        self._server, listening, address = bound(Below(app, path), self._settings)
+        self._address = f"{address.rstrip('/')}{path}/"
         run = {"sockets": [listening]}
         self._thread = threading.Thread(target=self._server.run, kwargs=run, name="openmofi-page", daemon=True)
         self._thread.start()
 
     def address(self) -> str:
-        """An address that opens the page once: a notebook keeps it, and is given to others."""
-        ticket = secrets.token_urlsafe(32)
-        self._context.tickets.add(ticket)
-        return f"{self._address}?{urlencode({'token': ticket})}"
+        """An address that opens the page once, within ten minutes: a notebook keeps it, and is given to others."""
+        return f"{self._address}?{urlencode({'token': self._context.ticket()})}"
 
     def close(self) -> None:
         """Stop the server."""

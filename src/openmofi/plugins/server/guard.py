@@ -170,6 +170,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _COSTS = {"/api/search": 4, "/api/facets": 8, "/api/recognise": 4, "/api/uploads": 8, "/api/session": 40}
 _COSTS |= {"/api/labels.csv": 40, "/api/labels.parquet": 40, MCP: 4}
+_PICTURE = 4 * MOST_SENT // 3
+"""Bytes of the largest picture that tools are sent, as base64."""
 _CLIENT_GONE = 499
 """In the log and in metrics, as nginx has it: the client ended the connection before it had sent its request."""
 _CLIENTS, _BURST = 10_000, 10.0
@@ -266,7 +268,7 @@ class Guard:
             wait = {"Retry-After": "1", "Connection": "close"}
             return Refused(503, "The server is answering as many requests as it can.", "Try again in a second.", wait)
         client = scope["client"][0] if scope.get("client") else ""
-        if seconds := self._limits.take(client, _cost(scope, path)):
+        if seconds := self._limits.take(client, _cost(scope, path, headers)):
             return Refused(429, "Too many requests.", f"Try again in {seconds} seconds.", {"Retry-After": str(seconds)})
         length = headers.get("content-length", "0")
         if not _LENGTH.fullmatch(length) or int(length) > self._most(scope):
@@ -280,7 +282,7 @@ class Guard:
         """Bytes of a body. A browser reads a refusal only after it has sent its file, so the route reads on."""
         if scope["path"] == "/api/uploads":
             return READ_ON * self._settings.max_upload_bytes
-        return self._settings.max_json_bytes + (4 * MOST_SENT // 3 if scope["path"] == MCP else 0)
+        return self._settings.max_json_bytes + (_PICTURE if scope["path"] == MCP else 0)
 
     def _is_known(self, scope: Scope, headers: Headers, path: str) -> bool:
         scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -317,10 +319,43 @@ class Guard:
         )
 
 
-def _cost(scope: Scope, path: str) -> int:
-    """Tokens that a request takes; the page with a token in its address is a sign-in."""
+class Below:
+    """An ASGI application below a path that nobody guesses; at all other paths there is nothing.
+
+    Browsers send a cookie of this machine to all of its ports, and pages of all ports may frame that of a notebook:
+    below a path that they do not know, neither helps them.
+
+    Args:
+        app: the application, which sees its own paths, and this one as its `root_path`.
+        path: begins with a slash, and does not end with one.
+    """
+
+    def __init__(self, app: ASGIApp, path: str) -> None:
+        self._app, self._path = app, path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] == "http":
+            above, rest = scope["path"][: len(self._path)], scope["path"][len(self._path) :]
+            if not equal(above, self._path) or not rest.startswith("/"):
+                request_id = uuid.uuid4().hex
+                nothing = error_answer(request_id, Refused(404, "There is nothing at this address."))
+                _add_headers(nothing.headers, request_id, SECURITY_HEADERS)
+                await nothing(scope, receive, send)
+                return
+            scope = {**scope, "path": rest, "root_path": self._path}
+        await self._app(scope, receive, send)
+
+
+def _cost(scope: Scope, path: str, headers: Headers) -> int:
+    """Tokens that a request takes; the page with a token in its address is a sign-in, and what tools are sent is read
+    by the event loop: it costs by its size, and the most where that is not said.
+    """
     if path == "" and b"token=" in scope["query_string"]:
         path = "/api/session"
+    if path == MCP:
+        length = headers.get("content-length", str(_PICTURE) if "transfer-encoding" in headers else "0")
+        return _COSTS[MCP] + min(int(length) if _LENGTH.fullmatch(length) else _PICTURE, _PICTURE) // 100_000
     return _COSTS.get(path, 4 if path.endswith("/recognise") else 1)
 
 

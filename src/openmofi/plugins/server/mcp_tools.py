@@ -5,25 +5,24 @@ import base64
 import binascii
 import functools
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import msgspec
 from mcp.server.mcpserver import MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
-from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent, ToolAnnotations
-from pydantic import Field, create_model
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from openmofi.errors import OpenMofiError, UsageError
 from openmofi.plugins.server.context import Context
 from openmofi.plugins.server.facets import facets_of
-from openmofi.plugins.server.messages import Refused, encoded, logger
+from openmofi.plugins.server.mcp_strict import strict_tool
+from openmofi.plugins.server.messages import Refused, encoded
 from openmofi.plugins.server.routes import reading_of
 from openmofi.plugins.server.settings import MOST_SENT
-from openmofi.search.query import Filters, Query, Region
+from openmofi.search.query import Example, Filters, Query, Region
 from openmofi.search.records import EntityRecord, Hit, ImageRecord, Verdict, VerdictValue
 from openmofi.search.store.connection import UnavailableError
 from openmofi.search.verdicts import precision, undo_verdicts, verdicts_of
@@ -38,6 +37,7 @@ _INSTRUCTIONS = (
 )
 _MOST_PICTURES, _PICTURE_BYTES, _MOST_SAID = 8, 1 << 18, 100
 _SAID: dict[str, VerdictValue] = {"right": "y", "wrong": "n", "unsure": "u"}
+_IN_WORDS: dict[str, str] = {"": ""} | {value: word for word, value in _SAID.items()}
 _DATA_URL = re.compile(r"data:[\w/+.-]*;base64,")
 
 ImageId = Annotated[int, Field(ge=1, le=2**63 - 1)]
@@ -81,9 +81,9 @@ def tools_of(context: Context, who: str = "") -> MCPServer[Any]:
         who: under which verdicts are kept; without it there are no tools to give and undo them.
     """
     its = _Tools(context, who)
-    tools = [_tool(each, _READS) for each in (its.search, its.count, its.look_at, its.recognise, its.explain)]
+    tools = [strict_tool(each, _READS) for each in (its.search, its.count, its.look_at, its.recognise, its.explain)]
     if who:
-        tools += [_tool(each, _WRITES) for each in (its.judge, its.undo)]
+        tools += [strict_tool(each, _WRITES) for each in (its.judge, its.undo)]
     about: Any = {"instructions": _INSTRUCTIONS, "version": __version__, "log_level": "WARNING"}
     # Tools never change: nobody needs a stream that stays open to hear of it.
     return MCPServer("openmofi", tools=tools, subscriptions=False, **about)
@@ -141,14 +141,19 @@ class _Tools:
         by: Annotated[By, Field(description="count by this alone; by all of these where it is empty")] = "",
     ) -> CallToolResult:
         """Count how many images there are, in all or of each kind (facets). Answers with numbers alone, of the whole
-        collection or of what the arguments leave; shows and lists nothing.
+        collection or of what the arguments leave; shows and lists nothing. An entity counts by its labels. With a text
+        or picture only the best are counted, at most 1000: `ranked` says so.
         """
         filters = _filters(type, min_probability, licence, folder, first_day, last_day, verdict)
         query = await self._query(text, entity, like_image, image_base64, filters)
+        # As a filter it leaves all that are labelled with it, not the best of a ranking.
+        query = replace(query, entity="", filters=replace(query.filters, entity=query.entity))
         vector = await self.context.encoder.vector(query) if query.has_vector else None
         async with self.context.counting:
             facets = await run_in_threadpool(facets_of, self.context.index, query, vector)
         counted = msgspec.to_builtins(facets)
+        for each in counted["values"].get("verdict", []):
+            each["value"] = each["name"] = _IN_WORDS[each["value"]]
         if by:
             counted["values"] = {by: counted["values"].get(by, [])}
         return await self._shown(counted)
@@ -170,7 +175,10 @@ class _Tools:
             "candidates": [_some(each, "entity", "name", "probability", "accepted") for each in record.labels],
             "reading": msgspec.to_builtins(reading),
             "note": note,
-            "verdicts": [_some(each, "id", "entity", "verdict", "instead", "who", "when") for each in said],
+            "verdicts": [
+                {**_some(each, "id", "entity", "instead", "who", "when"), "verdict": _IN_WORDS[each.verdict]}
+                for each in said
+            ],
         }
         return about, [record]
 
@@ -189,9 +197,12 @@ class _Tools:
         """
         if (image is None) == (not image_base64):
             raise UsageError("An image or a picture of your own is recognised.", "Give either image or image_base64.")
-        upload = await self._upload(image_base64) if image_base64 else ""
         part = Region.parse(region) if region else None
-        recognition = await self.context.recognised(image, upload, part, limit)
+        if image_base64:
+            sent = await self._sent(image_base64, part)
+            recognition = await self.context.encoder.call(lambda: self.context.index.recognise(sent.image, None, limit))
+        else:
+            recognition = await self.context.recognised(image, "", part, limit)
         return await self._shown(
             {
                 **_some(recognition, "note", "unnamed", "uncalibrated"),
@@ -229,7 +240,10 @@ class _Tools:
         surest = index.entity_images(record.id, accepted=True, limit=limit)
         about = {
             **msgspec.to_builtins(record),
-            "surest_images": [_image_summary(each.image) | _some(each, "probability", "verdict") for each in surest],
+            "surest_images": [
+                {**_image_summary(each.image), "probability": each.probability, "verdict": _IN_WORDS[each.verdict]}
+                for each in surest
+            ],
             "similar": [_short(each) for each in index.similar_entities(record.id, limit)],
             "precision": _some(judged, "expected", "judged", "right", "lower", "upper"),
         }
@@ -288,19 +302,18 @@ class _Tools:
     async def _query(
         self, text: str, entity: str, like_image: int | None, image_base64: str, filters: Filters, **page: Any
     ) -> Query:
-        upload = await self._upload(image_base64) if image_base64 else ""
+        sent = (await self._sent(image_base64),) if image_base64 else ()
 
         def asked() -> Query:
-            named = [(like_image, "")] * (like_image is not None) + [(None, upload)] * bool(upload)
-            examples = tuple(self.context.example(image, sent, None) for image, sent in named)
+            examples = () if like_image is None else (self.context.example(like_image, "", None),)
             meant = self.context.index.find_entity(entity).id if entity else ""
             about = replace(filters, entity=meant) if filters.min_probability else filters
-            return Query(examples, text, meant, filters=about, **page)
+            return Query(examples + sent, text, meant, filters=about, **page)
 
         return await run_in_threadpool(asked)
 
-    async def _upload(self, sent: str) -> str:
-        """The name of an upload: an image that a client sent as base64.
+    async def _sent(self, sent: str, part: Region | None = None) -> Example:
+        """An image that a client sent as base64.
 
         Raises:
             Refused: it is too large, not base64, or not an image.
@@ -314,7 +327,7 @@ class _Tools:
         except (binascii.Error, ValueError) as error:
             raise Refused(422, "image_base64 is not base64.", "Send the bytes of an image file as base64.") from error
         async with self.context.decoding:
-            return (await run_in_threadpool(self.context.uploads.add, data)).upload
+            return await run_in_threadpool(self.context.sent, data, part)
 
     async def _shown(self, answer: dict[str, Any], images: Sequence[ImageRecord] = ()) -> CallToolResult:
         """An answer as JSON, and after it pictures of images, each behind its id."""
@@ -342,26 +355,6 @@ def _filters(
 ) -> Filters:
     said: Any = _SAID.get(verdict, "")
     return Filters("", type, min_probability, folder, first_day, last_day, licence, verdict=said)
-
-
-def _tool(function: Callable[..., Awaitable[CallToolResult]], annotations: ToolAnnotations) -> Tool:
-    """A function as a tool; our errors are answers, and arguments that it lacks are refused."""
-
-    @functools.wraps(function)
-    async def answered(*args: Any, **kwargs: Any) -> CallToolResult:
-        try:
-            return await function(*args, **kwargs)
-        except UnavailableError as error:  # why, and where it is, is for the log alone
-            logger.error("the index's database cannot be reached: %s", error)
-            raise ToolError("The index's database cannot be reached at the moment. Try again later.") from error
-        except OpenMofiError as error:
-            raise ToolError(str(error)) from error
-
-    tool = Tool.from_function(answered, annotations=annotations)
-    model = tool.fn_metadata.arg_model  # as the library makes it, a misspelt filter would be ignored
-    strict = create_model(model.__name__, __base__=model, __cls_kwargs__={"extra": "forbid"})
-    tool.fn_metadata.arg_model, tool.parameters = strict, strict.model_json_schema(by_alias=True)
-    return tool
 
 
 def _some(record: object, *names: str) -> dict[str, Any]:

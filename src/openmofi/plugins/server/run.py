@@ -20,7 +20,7 @@ from typing import Any, cast
 from urllib.parse import urlencode
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from openmofi.errors import OpenMofiError
@@ -261,7 +261,7 @@ def serve(
         server.run(sockets=[listening])
 
 
-def bound(app: FastAPI, settings: ServeSettings) -> tuple[uvicorn.Server, socket.socket, str]:
+def bound(app: ASGIApp, settings: ServeSettings) -> tuple[uvicorn.Server, socket.socket, str]:
     """A server that is to run, with the socket on which it listens already, and its address.
 
     Raises:

@@ -3,6 +3,7 @@
 import sys
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import ModuleType
 
@@ -13,6 +14,7 @@ from search_world import colour_encoder
 
 from openmofi.errors import MissingExtraError, UsageError
 from openmofi.plugins.server import ServeSettings
+from openmofi.plugins.server.context import Context
 from openmofi.plugins.server.frames import show
 from openmofi.search import Index
 
@@ -121,6 +123,61 @@ def test_an_address_opens_the_page_once(shown):
     assert "once" in answers[1].json()["error"]
     assert "show()" in answers[1].json()["hint"]
     assert httpx2.get(first.partition("?")[0] + "api/info").status_code == 401
+
+
+def test_there_is_nothing_beside_the_path_that_the_address_names(shown):
+    address = shown.show().src
+    base, _, ticket = address.partition("?")
+    root = f"{base.rstrip('/').rpartition('/')[0]}/"
+    assert len(base) - len(root) >= 20
+    for path in ("", f"?{ticket}", "healthz", "api/info", "static/", base[len(root) : -1], f"{base[len(root) : -2]}x/"):
+        answer = httpx2.get(root + path)
+        assert (answer.status_code, answer.headers["x-frame-options"]) == (404, "DENY")
+    answer = httpx2.get(address)
+    assert (answer.status_code, answer.headers["location"]) == (303, base[len(root) - 1 :])
+    assert answer.headers["referrer-policy"] == "no-referrer"  # nobody is told the path
+    assert f"Path={base[len(root) - 1 : -1]};" in answer.headers["set-cookie"]
+
+
+def test_a_server_on_another_port_gets_no_cookie(chromium, shown):
+    """Browsers send cookies to all ports of a host, so the path alone keeps it."""
+    got = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            got.append(self.headers.get("Cookie"))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    other = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=other.serve_forever, daemon=True).start()
+    with page_with(shown.show()._repr_html_()) as address:
+        tab = opened(chromium, address)
+        tab.page.goto(address)
+        inside = tab.page.frame_locator("iframe")
+        inside.locator("main h1, main h2").first.wait_for()
+        assert tab.page.frames[1].evaluate("async () => (await fetch('api/info')).status") == 200
+        picture = (
+            "address => new Promise(done => { const image = new Image(); image.onerror = done; image.src = address })"
+        )
+        tab.page.evaluate(picture, f"http://127.0.0.1:{other.server_port}/x.png")
+        tab.page.context.close()
+    other.shutdown()
+    other.server_close()
+    assert got == [None]
+
+
+def test_an_address_lapses_after_ten_minutes(index):
+    now = [0.0]
+    context = replace(Context.of(index, ServeSettings(no_token=True)), clock=lambda: now[0])
+    early, late = context.ticket(), context.ticket()
+    now[0] = 599.0
+    assert context.admits(early)
+    now[0] = 600.0
+    assert not context.admits(late)
 
 
 def test_only_pages_of_this_machine_may_frame_it(shown, index):
