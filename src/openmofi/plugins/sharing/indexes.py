@@ -42,6 +42,7 @@ from openmofi.storage.atomic import temporary_folder
 from openmofi.version import __version__
 
 _BUILD_AGAIN = "It may be of an earlier version: build it again with openmofi index build."
+_OF_MAP = ("table map\n", "index map_tile\n")
 _SEGMENT = re.compile(r"[0-9a-f]{16}\.npy")
 _PART = re.compile(r"part-\d{5}-[0-9a-f]{32}\.tar\.zst")
 
@@ -104,7 +105,9 @@ def publish_index(
         remove_leftovers(out)
         _require_whole(connection, verify(connection))
         with temporary_folder(out) as folder:
-            _require_tables(connection, _tables_of_an_index(folder / "empty", connection), _BUILD_AGAIN)
+            tables = _tables_of_an_index(folder / "empty", connection)
+            _require_map(connection, tables)
+            _require_tables(connection, tables, _BUILD_AGAIN)
             archive = Archive(str(out), part_size, folder / "part")
             files = archive.add(_files(connection, place, folder), progress or Quiet())
             with closing(sqlite.open_existing(folder / DATABASE)) as copy:
@@ -271,6 +274,15 @@ def _content(connection: Connection) -> str:
 def _require_tables(connection: Connection, tables: Sequence[str], hint: str) -> None:
     if _tables(connection) != tables:
         raise OpenMofiError(f"The tables of {connection.place} are not those of an index.", hint)
+
+
+def _require_map(connection: Connection, tables: Sequence[str]) -> None:
+    maps = [[each for each in some if each.startswith(_OF_MAP)] for some in (_tables(connection), tables)]
+    if maps[0] != maps[1]:
+        raise OpenMofiError(
+            f"The map of {connection.place} is of an earlier version.",
+            f"Make it again: openmofi index map {connection.place}.",
+        )
 
 
 def _names(tables: Sequence[str]) -> list[str]:
