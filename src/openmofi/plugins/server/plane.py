@@ -141,7 +141,7 @@ class _Summary:
     """An answer, with the colour of each entity and the position of each area."""
 
     answer: MapAnswer
-    codes: Mapping[str, int]
+    codes: dict[str, int]
     areas: Mapping[int, int]
 
 
@@ -261,7 +261,7 @@ def _columns(
     inside = whole_of(np.array([xs, ys], float).T) * 2 ** min(level, DEEPEST) - corner
     # An entity that came after the summary was made is of no type that has a colour.
     other = len(summary.answer.types)
-    codes = {None: other + 1, **summary.codes}
+    codes = summary.codes | {None: other + 1}
     columns = (
         np.array(images, "<f8"),
         *(inside * 2**16).clip(0, _LARGEST).astype("<u2").T,

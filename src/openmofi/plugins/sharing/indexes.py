@@ -20,6 +20,7 @@ from openmofi.plugins.sharing.description import FORMAT, PUBLISH_AGAIN, Kind, Pu
 from openmofi.plugins.sharing.fetch import fetch_published
 from openmofi.plugins.sharing.publish import PART_SIZE, Archive
 from openmofi.search import Index
+from openmofi.search.mapping import has_tiles
 from openmofi.search.store import reading, sqlite
 from openmofi.search.store.connection import Connection, meta, place_of
 from openmofi.search.store.database import VERSION, column_of, connect, content_of, only_writer
@@ -42,7 +43,6 @@ from openmofi.storage.atomic import temporary_folder
 from openmofi.version import __version__
 
 _BUILD_AGAIN = "It may be of an earlier version: build it again with openmofi index build."
-_OF_MAP = ("table map\n", "index map_tile\n")
 _SEGMENT = re.compile(r"[0-9a-f]{16}\.npy")
 _PART = re.compile(r"part-\d{5}-[0-9a-f]{32}\.tar\.zst")
 
@@ -105,9 +105,8 @@ def publish_index(
         remove_leftovers(out)
         _require_whole(connection, verify(connection))
         with temporary_folder(out) as folder:
-            tables = _tables_of_an_index(folder / "empty", connection)
-            _require_map(connection, tables)
-            _require_tables(connection, tables, _BUILD_AGAIN)
+            _require_tiles(connection)
+            _require_tables(connection, _tables_of_an_index(folder / "empty", connection), _BUILD_AGAIN)
             archive = Archive(str(out), part_size, folder / "part")
             files = archive.add(_files(connection, place, folder), progress or Quiet())
             with closing(sqlite.open_existing(folder / DATABASE)) as copy:
@@ -276,9 +275,8 @@ def _require_tables(connection: Connection, tables: Sequence[str], hint: str) ->
         raise OpenMofiError(f"The tables of {connection.place} are not those of an index.", hint)
 
 
-def _require_map(connection: Connection, tables: Sequence[str]) -> None:
-    maps = [[each for each in some if each.startswith(_OF_MAP)] for some in (_tables(connection), tables)]
-    if maps[0] != maps[1]:
+def _require_tiles(connection: Connection) -> None:
+    if "map" in meta(connection) and not has_tiles(connection):
         raise OpenMofiError(
             f"The map of {connection.place} is of an earlier version.",
             f"Make it again: openmofi index map {connection.place}.",
